@@ -1,0 +1,218 @@
+package promgrpc
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+// maxMessageSize bounds a received message. Servers keep responses well below.
+const maxMessageSize = 16 << 20
+
+// Protocol is how calls are put on the wire.
+type Protocol string
+
+// The protocols that a MetricsService speaks on its one port.
+const (
+	ProtocolGRPC    Protocol = "grpc"
+	ProtocolGRPCWeb Protocol = "grpcweb"
+	ProtocolConnect Protocol = "connect"
+)
+
+// Options of a Client. The zero value is usable: gRPC over cleartext.
+type Options struct {
+	// Protocol, ProtocolGRPC by default.
+	Protocol Protocol
+	// TLS, if not nil, encrypts every connection.
+	TLS *tls.Config
+	// Logger is told about every lost stream. Nil discards.
+	Logger *slog.Logger
+	// GRPC are dial options for ProtocolGRPC, applied after the Client's own.
+	GRPC []grpc.DialOption
+	// MaxReconnects bounds how often in a row, without a message in between,
+	// Get opens a stream again. Zero means for ever while following and twice
+	// per address otherwise; negative means not at all.
+	MaxReconnects int
+	// FailFast makes Get give up if no address lets it in when it starts,
+	// rather than wait for one to come up.
+	FailFast bool
+	// DialTimeout of one connection attempt, 5 seconds by default.
+	DialTimeout time.Duration
+	// CallTimeout of one attempt of a call that is not a stream, 10 seconds
+	// by default. The context bounds all attempts together.
+	CallTimeout time.Duration
+	// MinBackoff and MaxBackoff bound the pause before an address is tried
+	// again, 100 milliseconds and 10 seconds by default. The pauses double,
+	// with jitter.
+	MinBackoff, MaxBackoff time.Duration
+}
+
+// Client calls a MetricsService at any of its addresses. It is safe for
+// concurrent use.
+type Client struct {
+	addresses []string
+	options   Options
+
+	mu     sync.Mutex
+	shared []transport // by address, for calls that are not streams; nil where not connected
+	closed bool
+}
+
+// New makes a client for replicas at addresses (host:port), which are tried in
+// this order. It connects to nothing yet.
+func New(addresses []string, o Options) (*Client, error) {
+	if len(addresses) == 0 {
+		return nil, errors.New("no address of a server")
+	}
+	for _, address := range addresses {
+		if strings.Contains(address, "://") {
+			return nil, fmt.Errorf("address %q: want host:port, without a scheme", address)
+		}
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			return nil, fmt.Errorf("address %q: want host:port: %w", address, err)
+		}
+	}
+	switch o.Protocol {
+	case "":
+		o.Protocol = ProtocolGRPC
+	case ProtocolGRPC, ProtocolGRPCWeb, ProtocolConnect:
+	default:
+		return nil, fmt.Errorf("protocol %q: want %s, %s or %s", o.Protocol, ProtocolGRPC, ProtocolGRPCWeb, ProtocolConnect)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	setDefault(&o.DialTimeout, 5*time.Second)
+	setDefault(&o.CallTimeout, 10*time.Second)
+	setDefault(&o.MinBackoff, 100*time.Millisecond)
+	setDefault(&o.MaxBackoff, 10*time.Second)
+	return &Client{addresses: addresses, options: o, shared: make([]transport, len(addresses))}, nil
+}
+
+func setDefault(d *time.Duration, value time.Duration) {
+	if *d <= 0 {
+		*d = value
+	}
+}
+
+// Close ends the calls that are not streams and their connections. Streams end
+// with the context of their Get. Close may be called twice.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	var errs []error
+	for i, t := range c.shared {
+		if t != nil {
+			errs = append(errs, t.close())
+			c.shared[i] = nil
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// GetLabelNames returns the label names of the live series that match.
+func (c *Client) GetLabelNames(ctx context.Context, req *metricsv1.GetLabelNamesRequest) (*metricsv1.GetLabelNamesResponse, error) {
+	return call(ctx, c, req, transport.getLabelNames)
+}
+
+// GetLabelValues returns the values of a label in the live series that match.
+func (c *Client) GetLabelValues(ctx context.Context, req *metricsv1.GetLabelValuesRequest) (*metricsv1.GetLabelValuesResponse, error) {
+	return call(ctx, c, req, transport.getLabelValues)
+}
+
+// GetMetadata returns type, help and unit of metric families.
+func (c *Client) GetMetadata(ctx context.Context, req *metricsv1.GetMetadataRequest) (*metricsv1.GetMetadataResponse, error) {
+	return call(ctx, c, req, transport.getMetadata)
+}
+
+// ListSegments returns the files of the first replica that answers.
+func (c *Client) ListSegments(ctx context.Context) (*metricsv1.ListSegmentsResponse, error) {
+	return call(ctx, c, &metricsv1.ListSegmentsRequest{}, transport.listSegments)
+}
+
+// GetStatus returns the state of the first replica that answers.
+func (c *Client) GetStatus(ctx context.Context) (*metricsv1.GetStatusResponse, error) {
+	return call(ctx, c, &metricsv1.GetStatusRequest{}, transport.getStatus)
+}
+
+// call makes a call that only reads at one address after the other, twice at
+// each, until one answers.
+func call[Req, Res any](ctx context.Context, c *Client, req Req, method func(transport, context.Context, Req) (Res, error)) (Res, error) {
+	var none Res
+	tries := attempts{addresses: c.addresses, options: &c.options}
+	for {
+		i := tries.index()
+		res, err := callOnce(ctx, c, i, req, method)
+		if err == nil {
+			return res, nil
+		}
+		if ctx.Err() != nil {
+			return none, context.Cause(ctx)
+		}
+		if !resumable(err) {
+			return none, err
+		}
+		if tries.failed(err) >= 2*len(c.addresses) {
+			return none, tries.unreachable()
+		}
+		if err := sleep(ctx, tries.delay(err)); err != nil {
+			return none, err
+		}
+	}
+}
+
+func callOnce[Req, Res any](ctx context.Context, c *Client, i int, req Req, method func(transport, context.Context, Req) (Res, error)) (Res, error) {
+	var none Res
+	t, err := c.sharedTransport(i)
+	if err != nil {
+		return none, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.options.CallTimeout)
+	defer cancel()
+	res, err := method(t, ctx, req)
+	if err == nil {
+		return res, nil
+	}
+	e := t.wrap(err)
+	if resumable(e) {
+		c.drop(i, t)
+	}
+	return none, e
+}
+
+func (c *Client) sharedTransport(i int) (transport, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, errors.New("client is closed")
+	}
+	if c.shared[i] == nil {
+		t, err := c.newTransport(c.addresses[i])
+		if err != nil {
+			return nil, err
+		}
+		c.shared[i] = t
+	}
+	return c.shared[i], nil
+}
+
+// drop forgets a connection that failed, so that the next call makes a new one.
+func (c *Client) drop(i int, t transport) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.shared[i] == t {
+		c.shared[i] = nil
+		_ = t.close()
+	}
+}

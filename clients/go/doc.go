@@ -1,0 +1,29 @@
+// Package promgrpc reads metrics from a MetricsService: the latest samples of
+// all series, a replay of the past, or everything as it arrives.
+//
+// A Client knows the addresses of one or more replicas. They hold the same
+// log, so a position of one is a position of all: when a stream breaks, Get
+// opens it again at the next address, right after what it delivered last.
+//
+// # What is guaranteed
+//
+// Everything that Get yields is covered by the cursor of the next Update that
+// has one. Between two cursors nothing is lost, repeated or reordered, however
+// often the stream broke and whichever replica went on with it. A program that
+// stores the cursor together with what it made of the updates, and passes it
+// in Query.Cursor after a restart, handles each sample exactly once.
+//
+// # What is not
+//
+// A replica may withhold the cursor for a while (a view of several logs, say).
+// If the stream breaks just then, the updates since the last cursor come again;
+// the first of them has Rewound set. Samples that no replica retains any more
+// are announced by a Gap event, or end Get with an OutOfRangeError.
+//
+// # Connections
+//
+// Each Get has a connection of its own, so that a slow consumer holds up
+// nobody else; the other calls share one for each address. ProtocolGRPC uses
+// HTTP/2. ProtocolConnect and ProtocolGRPCWeb use HTTP/1.1 over cleartext,
+// which every proxy carries, and what TLS negotiates otherwise.
+package promgrpc

@@ -1,0 +1,168 @@
+package promgrpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
+
+	"connectrpc.com/connect"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+// Error is what a server answered, or what kept it from answering.
+// status.Code and status.FromError understand it, whatever the protocol was.
+type Error struct {
+	// Address of the server.
+	Address string
+	// Code of the gRPC status.
+	Code codes.Code
+	// Message of the gRPC status.
+	Message string
+	// Details of the gRPC status, as far as their types are known.
+	Details []proto.Message
+	// Dial is why no connection could be made, if that was it.
+	Dial error
+}
+
+func (e *Error) Error() string {
+	if e.Dial != nil {
+		return fmt.Sprintf("%s: %s", e.Address, Reason(e.Dial))
+	}
+	return fmt.Sprintf("%s: %s: %s", e.Address, codeName(e.Code), e.Message)
+}
+
+// Unwrap returns the reason why there was no connection, if that was it.
+func (e *Error) Unwrap() error { return e.Dial }
+
+// GRPCStatus is what the status package looks for.
+func (e *Error) GRPCStatus() *status.Status { return status.New(e.Code, e.Message) }
+
+// OutOfRangeError says that the stream cannot go on from its cursor, because
+// what follows is not retained any more.
+type OutOfRangeError struct {
+	// OldestCursor that works. Empty if the server did not tell.
+	OldestCursor string
+	err          *Error
+}
+
+func (e *OutOfRangeError) Error() string { return e.err.Error() }
+
+// Unwrap returns the *Error of the server.
+func (e *OutOfRangeError) Unwrap() error { return e.err }
+
+// UnreachableError says that no server could be reached, or that none would go
+// on with a stream, and that the attempts allowed are used up.
+type UnreachableError struct {
+	// Attempts that failed in a row.
+	Attempts int
+	// Errors that the addresses gave last, in the order of the addresses.
+	Errors []error
+}
+
+func (e *UnreachableError) Error() string {
+	parts := make([]string, len(e.Errors))
+	for i, err := range e.Errors {
+		parts[i] = err.Error()
+	}
+	return "cannot reach " + strings.Join(parts, "; ")
+}
+
+// Unwrap returns the errors of all addresses.
+func (e *UnreachableError) Unwrap() []error { return e.Errors }
+
+// Reason is the innermost cause of a network error, in a few words.
+func Reason(err error) string {
+	var errno syscall.Errno
+	var dns *net.DNSError
+	var timeout net.Error
+	switch {
+	case errors.As(err, &errno):
+		return errno.Error()
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return "no such host"
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "no answer within the time allowed"
+	}
+	return err.Error()
+}
+
+// codeName is a code as the documentation of gRPC spells it in words.
+func codeName(c codes.Code) string { return strings.ReplaceAll(connect.Code(c).String(), "_", " ") }
+
+// newError brings the errors of both client libraries into one form.
+func newError(address string, err error) *Error {
+	e := &Error{Address: address, Code: codes.Unknown, Message: err.Error()}
+	var ce *connect.Error
+	if errors.As(err, &ce) {
+		e.Code, e.Message = codes.Code(ce.Code()), ce.Message()
+		for _, detail := range ce.Details() {
+			if m, err := detail.Value(); err == nil {
+				e.Details = append(e.Details, m)
+			}
+		}
+		return e
+	}
+	if s, ok := status.FromError(err); ok {
+		e.Code, e.Message = s.Code(), s.Message()
+		for _, detail := range s.Details() {
+			if m, ok := detail.(proto.Message); ok {
+				e.Details = append(e.Details, m)
+			}
+		}
+		return e
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		e.Code = codes.DeadlineExceeded
+	}
+	return e
+}
+
+// resumable tells whether a call may succeed if it is made again, given that
+// the caller did not cancel it. Proxies turn the death of a server behind them
+// into Internal, Canceled or Unknown as often as into Unavailable.
+func resumable(err error) bool {
+	var e *Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Code {
+	case codes.Unavailable, codes.Internal, codes.Canceled, codes.Unknown,
+		codes.Aborted, codes.ResourceExhausted, codes.DeadlineExceeded:
+		return true
+	}
+	return false
+}
+
+func outOfRange(err error) (*OutOfRangeError, bool) {
+	var e *Error
+	if !errors.As(err, &e) || e.Code != codes.OutOfRange {
+		return nil, false
+	}
+	o := &OutOfRangeError{err: e}
+	for _, detail := range e.Details {
+		if d, ok := detail.(*metricsv1.CursorOutOfRange); ok {
+			o.OldestCursor = d.GetOldestCursor()
+		}
+	}
+	return o, true
+}
+
+// interruptedAt is the cursor that a draining server gave for going on.
+func interruptedAt(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		for _, detail := range e.Details {
+			if d, ok := detail.(*metricsv1.StreamInterrupted); ok {
+				return d.GetCursor()
+			}
+		}
+	}
+	return ""
+}

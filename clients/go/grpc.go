@@ -1,0 +1,86 @@
+package promgrpc
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+// grpcTransport uses grpc-go and its generated stub.
+type grpcTransport struct {
+	*dialer
+	conn *grpc.ClientConn
+	stub metricsv1.MetricsServiceClient
+}
+
+func newGRPCTransport(d *dialer, o *Options) (*grpcTransport, error) {
+	creds := insecure.NewCredentials()
+	if o.TLS != nil {
+		creds = credentials.NewTLS(o.TLS)
+	}
+	options := append([]grpc.DialOption{
+		grpc.WithTransportCredentials(creds),
+		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			return d.dial(ctx, "tcp", address)
+		}),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: o.DialTimeout}),
+		// Finds a dead peer under a stream that has no heartbeats.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageSize)),
+		// Going on after a failure is the Client's own business.
+		grpc.WithDisableRetry(),
+		grpc.WithDisableServiceConfig(),
+	}, o.GRPC...)
+	// passthrough leaves host names to the dialer, at each connection.
+	conn, err := grpc.NewClient("passthrough:///"+d.address, options...)
+	if err != nil {
+		return nil, err
+	}
+	return &grpcTransport{dialer: d, conn: conn, stub: metricsv1.NewMetricsServiceClient(conn)}, nil
+}
+
+func (t *grpcTransport) close() error { return t.conn.Close() }
+
+func (t *grpcTransport) getMetrics(ctx context.Context, req *metricsv1.GetMetricsRequest) (stream, error) {
+	s, err := t.stub.GetMetrics(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return grpcStream{s}, nil
+}
+
+func (t *grpcTransport) getLabelNames(ctx context.Context, req *metricsv1.GetLabelNamesRequest) (*metricsv1.GetLabelNamesResponse, error) {
+	return t.stub.GetLabelNames(ctx, req)
+}
+
+func (t *grpcTransport) getLabelValues(ctx context.Context, req *metricsv1.GetLabelValuesRequest) (*metricsv1.GetLabelValuesResponse, error) {
+	return t.stub.GetLabelValues(ctx, req)
+}
+
+func (t *grpcTransport) getMetadata(ctx context.Context, req *metricsv1.GetMetadataRequest) (*metricsv1.GetMetadataResponse, error) {
+	return t.stub.GetMetadata(ctx, req)
+}
+
+func (t *grpcTransport) listSegments(ctx context.Context, req *metricsv1.ListSegmentsRequest) (*metricsv1.ListSegmentsResponse, error) {
+	return t.stub.ListSegments(ctx, req)
+}
+
+func (t *grpcTransport) getStatus(ctx context.Context, req *metricsv1.GetStatusRequest) (*metricsv1.GetStatusResponse, error) {
+	return t.stub.GetStatus(ctx, req)
+}
+
+type grpcStream struct {
+	grpc.ServerStreamingClient[metricsv1.GetMetricsResponse]
+}
+
+func (s grpcStream) receive() (*metricsv1.GetMetricsResponse, error) { return s.Recv() }
+
+func (s grpcStream) close() {}

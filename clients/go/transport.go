@@ -1,0 +1,67 @@
+package promgrpc
+
+import (
+	"context"
+	"net"
+	"sync/atomic"
+	"time"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+// transport is a connection to one server by one protocol.
+type transport interface {
+	getMetrics(ctx context.Context, req *metricsv1.GetMetricsRequest) (stream, error)
+	getLabelNames(ctx context.Context, req *metricsv1.GetLabelNamesRequest) (*metricsv1.GetLabelNamesResponse, error)
+	getLabelValues(ctx context.Context, req *metricsv1.GetLabelValuesRequest) (*metricsv1.GetLabelValuesResponse, error)
+	getMetadata(ctx context.Context, req *metricsv1.GetMetadataRequest) (*metricsv1.GetMetadataResponse, error)
+	listSegments(ctx context.Context, req *metricsv1.ListSegmentsRequest) (*metricsv1.ListSegmentsResponse, error)
+	getStatus(ctx context.Context, req *metricsv1.GetStatusRequest) (*metricsv1.GetStatusResponse, error)
+	// wrap turns an error of the methods above into an *Error.
+	wrap(err error) *Error
+	close() error
+}
+
+// stream is one call of GetMetrics. Canceling its context ends it.
+type stream interface {
+	// receive returns io.EOF after a stream that ended with status OK.
+	receive() (*metricsv1.GetMetricsResponse, error)
+	close()
+}
+
+func (c *Client) newTransport(address string) (transport, error) {
+	d := &dialer{address: address, dialer: net.Dialer{
+		Timeout:   c.options.DialTimeout,
+		KeepAlive: 15 * time.Second,
+	}}
+	if c.options.Protocol == ProtocolGRPC {
+		return newGRPCTransport(d, &c.options)
+	}
+	return newConnectTransport(d, &c.options), nil
+}
+
+// dialer makes TCP connections and remembers why it could not: the libraries
+// above it bury that in text.
+type dialer struct {
+	address string
+	dialer  net.Dialer
+	err     atomic.Pointer[error]
+}
+
+func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := d.dialer.DialContext(ctx, network, address)
+	if err != nil {
+		d.err.Store(&err)
+		return nil, err
+	}
+	d.err.Store(nil)
+	return conn, nil
+}
+
+func (d *dialer) wrap(err error) *Error {
+	e := newError(d.address, err)
+	if p := d.err.Load(); p != nil && resumable(e) {
+		e.Dial = *p
+	}
+	return e
+}

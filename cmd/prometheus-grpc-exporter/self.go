@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/golang/snappy"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+// selfWriter sends the process' own metrics to its own remote-write endpoint,
+// as a Prometheus that scrapes it would: so there is something to see before
+// any Prometheus has been pointed here.
+type selfWriter struct {
+	gatherer prometheus.Gatherer
+	url      string
+	instance string
+	interval time.Duration
+	logger   *slog.Logger
+}
+
+// run sends until ctx ends. What cannot be sent is given up: the next scrape
+// says it anew.
+func (w *selfWriter) run(ctx context.Context) error {
+	ticker := time.NewTicker(w.interval)
+	defer ticker.Stop()
+	failing := false
+	for {
+		err := w.send(ctx, time.Now())
+		if failed := err != nil && ctx.Err() == nil; failed != failing {
+			failing = failed
+			if failed {
+				w.logger.Warn("own metrics are not written", "err", err)
+			} else {
+				w.logger.Info("own metrics are written again")
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+func (w *selfWriter) send(ctx context.Context, now time.Time) error {
+	families, err := w.gatherer.Gather()
+	if err != nil {
+		return fmt.Errorf("gather own metrics: %w", err)
+	}
+	body, err := w.encode(families, now)
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url, bytes.NewReader(snappy.Encode(nil, body)))
+	if err != nil {
+		return fmt.Errorf("write own metrics: %w", err)
+	}
+	request.Header.Set("Content-Type", "application/x-protobuf")
+	request.Header.Set("Content-Encoding", "snappy")
+	request.Header.Set("X-Prometheus-Remote-Write-Version", "0.1.0")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("write own metrics: %w", err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusNoContent {
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 1024))
+		return fmt.Errorf("write own metrics: %s: %s", response.Status, bytes.TrimSpace(text))
+	}
+	return nil
+}
+
+// The fields of prometheus.WriteRequest.
+const (
+	fieldTimeSeries = 1
+	fieldMetadata   = 3
+)
+
+// encode makes a prometheus.WriteRequest: our TimeSeries and MetricMetadata
+// have the bytes of its own.
+func (w *selfWriter) encode(families []*dto.MetricFamily, now time.Time) ([]byte, error) {
+	samples, err := expfmt.ExtractSamples(&expfmt.DecodeOptions{Timestamp: model.TimeFromUnixNano(now.UnixNano())}, families...)
+	if err != nil {
+		return nil, fmt.Errorf("encode own metrics: %w", err)
+	}
+	samples = append(samples, &model.Sample{
+		Metric: model.Metric{model.MetricNameLabel: "up"}, Value: 1, Timestamp: model.TimeFromUnixNano(now.UnixNano()),
+	})
+	var body []byte
+	for _, s := range samples {
+		s.Metric[model.JobLabel] = "prometheus-grpc-exporter"
+		s.Metric[model.InstanceLabel] = model.LabelValue(w.instance)
+		if body, err = appendMessage(body, fieldTimeSeries, timeSeries(s)); err != nil {
+			return nil, err
+		}
+	}
+	for _, f := range families {
+		metadata := &metricsv1.MetricMetadata{MetricFamilyName: f.GetName(), Type: metricTypes[f.GetType()], Help: f.GetHelp(), Unit: f.GetUnit()}
+		if body, err = appendMessage(body, fieldMetadata, metadata); err != nil {
+			return nil, err
+		}
+	}
+	return body, nil
+}
+
+func timeSeries(s *model.Sample) *metricsv1.TimeSeries {
+	ts := &metricsv1.TimeSeries{Samples: []*metricsv1.Sample{{Value: float64(s.Value), Timestamp: int64(s.Timestamp)}}}
+	for name, value := range s.Metric {
+		if value != "" {
+			ts.Labels = append(ts.Labels, &metricsv1.Label{Name: string(name), Value: string(value)})
+		}
+	}
+	slices.SortFunc(ts.Labels, func(a, b *metricsv1.Label) int { return cmp.Compare(a.GetName(), b.GetName()) })
+	return ts
+}
+
+func appendMessage(dst []byte, field protowire.Number, m proto.Message) ([]byte, error) {
+	b, err := proto.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("encode own metrics: %w", err)
+	}
+	return protowire.AppendBytes(protowire.AppendTag(dst, field, protowire.BytesType), b), nil
+}
+
+var metricTypes = map[dto.MetricType]metricsv1.MetricType{
+	dto.MetricType_COUNTER:         metricsv1.MetricType_METRIC_TYPE_COUNTER,
+	dto.MetricType_GAUGE:           metricsv1.MetricType_METRIC_TYPE_GAUGE,
+	dto.MetricType_SUMMARY:         metricsv1.MetricType_METRIC_TYPE_SUMMARY,
+	dto.MetricType_HISTOGRAM:       metricsv1.MetricType_METRIC_TYPE_HISTOGRAM,
+	dto.MetricType_GAUGE_HISTOGRAM: metricsv1.MetricType_METRIC_TYPE_GAUGEHISTOGRAM,
+}

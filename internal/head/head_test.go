@@ -1,0 +1,382 @@
+package head_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"google.golang.org/protobuf/proto"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/head"
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// content is all that a head says of its series, in a comparable form.
+type content struct {
+	Sequence, NextRef uint64
+	Labels            map[uint64]string
+	Latest            map[uint64]string
+	Metadata          []segment.Metadata
+}
+
+func contentOf(h *head.Head) content {
+	c := content{h.Sequence(), h.NextRef(), map[uint64]string{}, map[uint64]string{}, h.Metadata()}
+	h.Each(func(ref uint64, l *segment.Latest) bool {
+		c.Latest[ref] = fmt.Sprintf("%d %d %x %x %v %d", l.Timestamp, l.StartTimestamp, math.Float64bits(l.Value), l.Histogram, l.None, l.Written)
+		return true
+	})
+	for ref := range c.Latest {
+		ls, _ := h.Labels(ref, nil)
+		c.Labels[ref] = fmt.Sprint(ls)
+	}
+	return c
+}
+
+func series(ref uint64, pairs ...string) segment.Series {
+	s := segment.Series{Ref: ref}
+	for i := 0; i < len(pairs); i += 2 {
+		s.Labels = append(s.Labels, segment.Label{Name: pairs[i], Value: pairs[i+1]})
+	}
+	return s
+}
+
+func floats(refs []uint64, timestamp int64, value float64) segment.Samples {
+	var s segment.Samples
+	for _, ref := range refs {
+		s.Refs = append(s.Refs, ref)
+		s.Timestamps = append(s.Timestamps, timestamp)
+		s.Values = append(s.Values, value)
+	}
+	return s
+}
+
+func apply(t *testing.T, h *head.Head, blocks ...*segment.Block) {
+	t.Helper()
+	for _, b := range blocks {
+		if err := h.ApplyBlock(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func keyframe(t *testing.T, from, to *head.Head) {
+	t.Helper()
+	if err := from.Keyframe(to.ApplyKeyframe); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLatest(t *testing.T) {
+	stale := math.Float64frombits(0x7ff0000000000002)
+	for _, test := range []struct {
+		name   string
+		blocks []*segment.Block
+		want   segment.Latest
+	}{
+		{"no sample yet", nil, segment.Latest{None: true, Written: 1}},
+		{"a float", []*segment.Block{
+			{Time: 9, Samples: floats([]uint64{1}, 5, 2)},
+		}, segment.Latest{Timestamp: 5, Value: 2, Written: 9}},
+		{"a newer one", []*segment.Block{
+			{Time: 9, Samples: floats([]uint64{1}, 5, 2)},
+			{Time: 10, Samples: floats([]uint64{1}, 6, 3)},
+		}, segment.Latest{Timestamp: 6, Value: 3, Written: 10}},
+		{"an older one moves nothing", []*segment.Block{
+			{Time: 9, Samples: floats([]uint64{1}, 5, 2)},
+			{Time: 10, Samples: floats([]uint64{1}, 4, 3)},
+		}, segment.Latest{Timestamp: 5, Value: 2, Written: 9}},
+		{"another value at the same time counts", []*segment.Block{
+			{Time: 9, Samples: floats([]uint64{1}, 5, 2)},
+			{Time: 10, Samples: floats([]uint64{1}, 5, 3)},
+		}, segment.Latest{Timestamp: 5, Value: 3, Written: 10}},
+		{"before the epoch", []*segment.Block{
+			{Time: 9, Samples: floats([]uint64{1}, -5, 2)},
+		}, segment.Latest{Timestamp: -5, Value: 2, Written: 9}},
+		{"stale", []*segment.Block{
+			{Time: 9, Samples: floats([]uint64{1}, 5, stale)},
+		}, segment.Latest{Timestamp: 5, Value: stale, Written: 9}},
+		{"a start timestamp", []*segment.Block{
+			{Time: 9, Samples: segment.Samples{Refs: []uint64{1}, Timestamps: []int64{5}, Values: []float64{1}, StartTimestamps: []int64{3}}},
+		}, segment.Latest{Timestamp: 5, StartTimestamp: 3, Value: 1, Written: 9}},
+		{"a start timestamp does not stick", []*segment.Block{
+			{Time: 9, Samples: segment.Samples{Refs: []uint64{1}, Timestamps: []int64{5}, Values: []float64{1}, StartTimestamps: []int64{3}}},
+			{Time: 10, Samples: floats([]uint64{1}, 6, 2)},
+		}, segment.Latest{Timestamp: 6, Value: 2, Written: 10}},
+		{"a histogram", []*segment.Block{
+			{Time: 9, Samples: floats([]uint64{1}, 5, 2), Histograms: []segment.Histogram{{Ref: 1, Timestamp: 6, Data: []byte("h")}}},
+		}, segment.Latest{Timestamp: 6, Histogram: []byte("h"), Written: 9}},
+		{"a float after a histogram", []*segment.Block{
+			{Time: 9, Histograms: []segment.Histogram{{Ref: 1, Timestamp: 6, Data: []byte("h")}}},
+			{Time: 10, Samples: floats([]uint64{1}, 7, 2)},
+		}, segment.Latest{Timestamp: 7, Value: 2, Written: 10}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := head.New()
+			apply(t, h, &segment.Block{Sequence: 1, Time: 1, Series: []segment.Series{series(1, "__name__", "up")}})
+			for i, b := range test.blocks {
+				b.Sequence = uint64(i) + 2
+				apply(t, h, b)
+			}
+			got, ok := h.Latest(1)
+			if diff := cmp.Diff(test.want, got, bits); !ok || diff != "" {
+				t.Errorf("latest, want -, got +:\n%s", diff)
+			}
+			again := head.New()
+			keyframe(t, h, again)
+			if diff := cmp.Diff(contentOf(h), contentOf(again)); diff != "" {
+				t.Errorf("rebuilt from its keyframe, want -, got +:\n%s", diff)
+			}
+		})
+	}
+}
+
+var bits = cmp.Comparer(func(a, b float64) bool { return math.Float64bits(a) == math.Float64bits(b) })
+
+func TestLabelsAreTimeSeriesBytes(t *testing.T) {
+	h := head.New()
+	want := series(1, "__name__", "up", "instance", "a:1", "job", "node")
+	apply(t, h, &segment.Block{Sequence: 1, Series: []segment.Series{want}})
+
+	var got metricsv1.TimeSeries
+	if err := proto.Unmarshal(h.AppendLabels(nil, 1), &got); err != nil {
+		t.Fatal(err)
+	}
+	var labels segment.Labels
+	for _, l := range got.GetLabels() {
+		labels = append(labels, segment.Label{Name: l.GetName(), Value: l.GetValue()})
+	}
+	if diff := cmp.Diff(want.Labels, labels); diff != "" {
+		t.Error(diff)
+	}
+	if b := h.AppendLabels([]byte("x"), 2); string(b) != "x" {
+		t.Errorf("labels of an unknown series: %q", b)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	known := &segment.Block{Sequence: 1, Series: []segment.Series{series(7, "__name__", "up")}}
+	for _, test := range []struct {
+		name  string
+		apply func(*head.Head) error
+	}{
+		{"sample of an unknown series", func(h *head.Head) error {
+			return h.ApplyBlock(&segment.Block{Sequence: 2, Samples: floats([]uint64{8}, 1, 1)})
+		}},
+		{"histogram of an unknown series", func(h *head.Head) error {
+			return h.ApplyBlock(&segment.Block{Sequence: 2, Histograms: []segment.Histogram{{Ref: 8}}})
+		}},
+		{"reference given twice", func(h *head.Head) error {
+			return h.ApplyBlock(&segment.Block{Sequence: 2, Series: []segment.Series{series(7, "a", "b")}})
+		}},
+		{"reference beyond all bounds", func(h *head.Head) error {
+			return h.ApplyBlock(&segment.Block{Sequence: 2, Series: []segment.Series{series(1<<62, "a", "b")}})
+		}},
+		{"keyframe of the past", func(h *head.Head) error {
+			return h.ApplyKeyframe(&segment.Keyframe{Sequence: 0, NextRef: 1, Last: true})
+		}},
+		{"keyframe whose references fall", func(h *head.Head) error {
+			return h.ApplyKeyframe(&segment.Keyframe{Sequence: 1, NextRef: 10, Last: true,
+				Series: []segment.Series{series(8, "a", "b"), series(8, "a", "c")}, Latest: make([]segment.Latest, 2)})
+		}},
+		{"keyframe with a reference that was not given", func(h *head.Head) error {
+			return h.ApplyKeyframe(&segment.Keyframe{Sequence: 1, NextRef: 8, Last: true,
+				Series: []segment.Series{series(8, "a", "b")}, Latest: make([]segment.Latest, 1)})
+		}},
+		{"keyframe without samples", func(h *head.Head) error {
+			return h.ApplyKeyframe(&segment.Keyframe{Sequence: 1, NextRef: 9, Series: []segment.Series{series(8, "a", "b")}})
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := head.New()
+			apply(t, h, known)
+			if err := test.apply(h); err == nil {
+				t.Error("no error")
+			}
+		})
+	}
+}
+
+// recorder is an observer that keeps what it was told.
+type recorder struct{ events []string }
+
+func (r *recorder) SeriesAdded(ref uint64, ls segment.Labels) {
+	r.events = append(r.events, fmt.Sprintf("+%d %s", ref, ls[0].Value))
+}
+func (r *recorder) SeriesDropped(ref uint64) { r.events = append(r.events, fmt.Sprintf("-%d", ref)) }
+
+func TestExpiry(t *testing.T) {
+	h := head.New()
+	var seen recorder
+	replica := head.New(head.WithObserver(&seen))
+	blocks := []*segment.Block{
+		{Sequence: 1, Time: 100, Series: []segment.Series{series(1, "__name__", "idle"), series(2, "__name__", "busy"), series(3, "__name__", "again")},
+			Samples: floats([]uint64{1, 2, 3}, 100, 1)},
+		{Sequence: 2, Time: 200, Samples: floats([]uint64{2}, 200, 1)},
+	}
+	apply(t, h, blocks...)
+	apply(t, replica, blocks...)
+
+	if n := h.Expire(150); n != 2 {
+		t.Errorf("%d series are idle, want 2", n)
+	}
+	late := &segment.Block{Sequence: 3, Time: 300, Samples: floats([]uint64{3}, 300, 1)}
+	apply(t, h, late)
+	apply(t, replica, late)
+	keyframe(t, h, replica)
+
+	for name, h := range map[string]*head.Head{"writer": h, "replica": replica} {
+		if _, ok := h.Latest(1); ok || h.Len() != 2 || h.NextRef() != 4 {
+			t.Errorf("%s keeps %d series, series 1 among them: %v", name, h.Len(), ok)
+		}
+	}
+	if diff := cmp.Diff(contentOf(h), contentOf(replica)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"+1 idle", "+2 busy", "+3 again", "-1"}, seen.events); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestChurn drops and adds series for a long time, with a keyframe now and
+// then: the replica that follows must stay equal, and so must one that starts
+// from the keyframe.
+func TestChurn(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	h, replica := head.New(), head.New()
+	var live []uint64
+	next := uint64(1)
+	for seq := uint64(1); seq <= 400; seq++ {
+		b := &segment.Block{Sequence: seq, Time: int64(seq)}
+		for range random.IntN(200) {
+			b.Series = append(b.Series, series(next, "__name__", "m", "pod", fmt.Sprint("pod-", next)))
+			live = append(live, next)
+			next++
+		}
+		if n := len(live) - 500; n > 0 {
+			live = live[n:]
+		}
+		b.Samples = floats(live, int64(seq), float64(random.IntN(9)))
+		b.Metadata = []segment.Metadata{{Family: fmt.Sprint("m", seq%7), Help: fmt.Sprint(seq)}}
+		apply(t, h, b)
+		apply(t, replica, b)
+		if seq%20 == 0 {
+			h.Expire(int64(seq) - 5)
+			fresh := head.New()
+			if err := h.Keyframe(func(k *segment.Keyframe) error {
+				if err := fresh.ApplyKeyframe(k); err != nil {
+					return err
+				}
+				return replica.ApplyKeyframe(k)
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(contentOf(h), contentOf(replica)); diff != "" {
+				t.Fatalf("replica at %d:\n%s", seq, diff)
+			}
+			if diff := cmp.Diff(contentOf(h), contentOf(fresh), cmpopts.EquateEmpty()); diff != "" {
+				t.Fatalf("fresh replica at %d:\n%s", seq, diff)
+			}
+		}
+	}
+	if h.Len() > 2000 {
+		t.Errorf("%d series are left", h.Len())
+	}
+}
+
+// TestViewIsConsistent reads while blocks are applied that always write the
+// same value to all series: a view must never show two values.
+func TestViewIsConsistent(t *testing.T) {
+	h := head.New()
+	refs := []uint64{1, 2, 3, 2000}
+	apply(t, h, &segment.Block{Sequence: 1, Series: []segment.Series{
+		series(1, "a", "1"), series(2, "a", "2"), series(3, "a", "3"), series(2000, "a", "4"),
+	}, Samples: floats(refs, 1, 1)})
+
+	var readers sync.WaitGroup
+	done := make(chan struct{})
+	for range 4 {
+		readers.Go(func() {
+			var view []segment.Latest
+			var seq uint64
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				seq, view = h.View(refs, view[:0])
+				for i := range view {
+					if view[i].Value != float64(seq) {
+						t.Errorf("series %d has %v at %d", refs[i], view[i].Value, seq)
+						return
+					}
+				}
+				h.AppendLabels(nil, 3)
+			}
+		})
+	}
+	for seq := uint64(2); seq < 3000; seq++ {
+		apply(t, h, &segment.Block{Sequence: seq, Samples: floats(refs, int64(seq), float64(seq))})
+	}
+	close(done)
+	readers.Wait()
+	if _, view := h.View([]uint64{99}, nil); !view[0].None {
+		t.Error("a series that is not there has a sample")
+	}
+}
+
+func TestLargeKeyframe(t *testing.T) {
+	h := head.New()
+	const n = 40000
+	b := &segment.Block{Sequence: 1, Time: 5}
+	for ref := uint64(1); ref <= n; ref++ {
+		b.Series = append(b.Series, series(ref, "__name__", "m", "i", fmt.Sprint(ref)))
+		b.Samples.Refs = append(b.Samples.Refs, ref)
+		b.Samples.Timestamps = append(b.Samples.Timestamps, 5)
+		b.Samples.Values = append(b.Samples.Values, float64(ref))
+	}
+	apply(t, h, b)
+	chunks := 0
+	again := head.New()
+	if err := h.Keyframe(func(k *segment.Keyframe) error {
+		chunks++
+		return again.ApplyKeyframe(k)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if chunks < 2 || again.Len() != n {
+		t.Errorf("%d chunks with %d series", chunks, again.Len())
+	}
+	if diff := cmp.Diff(contentOf(h), contentOf(again)); diff != "" {
+		t.Error(diff[:min(len(diff), 1000)])
+	}
+}
+
+// BenchmarkApply measures blocks of 2000 known series.
+func BenchmarkApply(b *testing.B) {
+	h := head.New()
+	first := &segment.Block{Sequence: 1}
+	var refs []uint64
+	for ref := uint64(1); ref <= 100000; ref++ {
+		first.Series = append(first.Series, series(ref, "__name__", "m", "i", fmt.Sprint(ref)))
+		refs = append(refs, ref)
+	}
+	if err := h.ApplyBlock(first); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	seq := uint64(1)
+	for b.Loop() {
+		seq++
+		from := int(seq) % 50 * 2000
+		if err := h.ApplyBlock(&segment.Block{Sequence: seq, Samples: floats(refs[from:from+2000], int64(seq), 1)}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(2000*float64(b.N)/b.Elapsed().Seconds(), "samples/s")
+}

@@ -1,0 +1,223 @@
+package head
+
+import (
+	"fmt"
+	"iter"
+	"math"
+
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// pageSize is how many references share a page.
+const pageSize = 1024
+
+// page holds the series of pageSize consecutive references as columns, which
+// the garbage collector need not walk. The columns that few series need are
+// made with the first value.
+type page struct {
+	live      int
+	present   [pageSize]bool
+	kind      [pageSize]kind
+	labels    [pageSize]labelsAt
+	timestamp [pageSize]int64
+	value     [pageSize]uint64 // the bits of the float
+	written   [pageSize]int64
+	start     *[pageSize]int64
+	histogram *[pageSize][]byte
+}
+
+// kind is what the latest sample of a series is.
+type kind uint8
+
+const (
+	kindNone kind = iota
+	kindFloat
+	kindHistogram
+)
+
+// pages finds a series by its reference. References only grow, so pages whose
+// series were all dropped are given up from the low end.
+type pages struct {
+	first uint64 // number of the page at index 0
+	list  []*page
+	live  int
+}
+
+// slot is the place of one series.
+type slot struct {
+	page  *page
+	index int
+}
+
+func (p *pages) slot(ref uint64) (slot, bool) {
+	number := ref / pageSize
+	if number < p.first || number-p.first >= uint64(len(p.list)) {
+		return slot{}, false
+	}
+	pg := p.list[number-p.first]
+	index := int(ref % pageSize)
+	if pg == nil || !pg.present[index] {
+		return slot{}, false
+	}
+	return slot{pg, index}, true
+}
+
+// maxPages bounds how far apart the lowest and the highest reference may lie:
+// each page between them takes an entry in the list.
+const maxPages = 1 << 24
+
+// insert makes a place for a reference that is not there yet.
+func (p *pages) insert(ref uint64) (slot, error) {
+	number := ref / pageSize
+	if len(p.list) == 0 {
+		p.first = number
+	}
+	if max(number, p.first+uint64(len(p.list)))-min(number, p.first) > maxPages {
+		return slot{}, fmt.Errorf("reference %d is too far from %d, the lowest in use", ref, p.first*pageSize)
+	}
+	if number < p.first {
+		p.list = append(make([]*page, p.first-number), p.list...)
+		p.first = number
+	}
+	for number-p.first >= uint64(len(p.list)) {
+		p.list = append(p.list, nil)
+	}
+	pg := p.list[number-p.first]
+	if pg == nil {
+		pg = &page{}
+		p.list[number-p.first] = pg
+	}
+	s := slot{pg, int(ref % pageSize)}
+	pg.present[s.index] = true
+	pg.live++
+	p.live++
+	return s, nil
+}
+
+func (p *pages) remove(ref uint64) {
+	s, ok := p.slot(ref)
+	if !ok {
+		return
+	}
+	s.page.present[s.index] = false
+	s.page.kind[s.index] = kindNone
+	if s.page.start != nil {
+		s.page.start[s.index] = 0
+	}
+	if s.page.histogram != nil {
+		s.page.histogram[s.index] = nil
+	}
+	s.page.live--
+	p.live--
+	if s.page.live > 0 {
+		return
+	}
+	p.list[ref/pageSize-p.first] = nil
+	for len(p.list) > 0 && p.list[0] == nil {
+		p.list = p.list[1:]
+		p.first++
+	}
+}
+
+// all yields every series by ascending reference.
+func (p *pages) all() iter.Seq2[uint64, slot] { return p.from(0) }
+
+// from yields every series from a reference on, ascending.
+func (p *pages) from(ref uint64) iter.Seq2[uint64, slot] {
+	return func(yield func(uint64, slot) bool) {
+		for i, pg := range p.list {
+			base := (p.first + uint64(i)) * pageSize
+			if pg == nil || base+pageSize <= ref {
+				continue
+			}
+			for index := range pageSize {
+				if r := base + uint64(index); r >= ref && pg.present[index] && !yield(r, slot{pg, index}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (s slot) labels() labelsAt { return s.page.labels[s.index] }
+
+// setFloat takes over a float sample, unless the series has a newer one.
+func (s slot) setFloat(timestamp, start int64, value float64, written int64) {
+	if !s.advance(timestamp, written, kindFloat) {
+		return
+	}
+	s.page.value[s.index] = math.Float64bits(value)
+	s.setStart(start)
+	if s.page.histogram != nil {
+		s.page.histogram[s.index] = nil
+	}
+}
+
+// setHistogram takes over a copy of a histogram, unless the series has a newer
+// sample. The histogram before is left as it was, since readers may hold it.
+func (s slot) setHistogram(timestamp int64, data []byte, written int64) {
+	if !s.advance(timestamp, written, kindHistogram) {
+		return
+	}
+	if s.page.histogram == nil {
+		s.page.histogram = new([pageSize][]byte)
+	}
+	s.page.histogram[s.index] = append(make([]byte, 0, len(data)), data...)
+	s.page.value[s.index] = 0
+	s.setStart(0) // a histogram's start is in its bytes
+}
+
+func (s slot) advance(timestamp, written int64, k kind) bool {
+	if s.page.kind[s.index] != kindNone && timestamp < s.page.timestamp[s.index] {
+		return false
+	}
+	s.page.kind[s.index] = k
+	s.page.timestamp[s.index] = timestamp
+	s.page.written[s.index] = written
+	return true
+}
+
+func (s slot) setStart(start int64) {
+	if s.page.start == nil {
+		if start == 0 {
+			return
+		}
+		s.page.start = new([pageSize]int64)
+	}
+	s.page.start[s.index] = start
+}
+
+func (s slot) latest() segment.Latest {
+	l := segment.Latest{
+		Timestamp: s.page.timestamp[s.index],
+		Value:     math.Float64frombits(s.page.value[s.index]),
+		Written:   s.page.written[s.index],
+		None:      s.page.kind[s.index] == kindNone,
+	}
+	if s.page.start != nil {
+		l.StartTimestamp = s.page.start[s.index]
+	}
+	if s.page.kind[s.index] == kindHistogram {
+		l.Histogram = s.page.histogram[s.index]
+	}
+	return l
+}
+
+// restore sets the place to what a keyframe says.
+func (s slot) restore(l *segment.Latest) {
+	s.page.kind[s.index] = kindNone
+	s.page.timestamp[s.index] = 0
+	s.page.value[s.index] = 0
+	switch {
+	case l.None:
+		s.setStart(0)
+		if s.page.histogram != nil {
+			s.page.histogram[s.index] = nil
+		}
+	case l.Histogram != nil:
+		s.setHistogram(l.Timestamp, l.Histogram, l.Written)
+	default:
+		s.setFloat(l.Timestamp, l.StartTimestamp, l.Value, l.Written)
+	}
+	s.page.written[s.index] = l.Written
+}

@@ -1,0 +1,79 @@
+package seglog
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// SyncPolicy says when appended blocks are forced to the disk.
+type SyncPolicy int
+
+const (
+	// SyncAlways: a block is visible and confirmed once it is on the disk.
+	SyncAlways SyncPolicy = iota
+	// SyncInterval: a block is visible and confirmed once it is written; a
+	// power cut may take the last SyncInterval of them.
+	SyncInterval
+	// SyncNever: as SyncInterval, with the time left to the kernel. Segments
+	// are forced to the disk when they are complete all the same.
+	SyncNever
+)
+
+var syncPolicies = []string{"always", "interval", "never"}
+
+// ParseSyncPolicy reads "always", "interval" or "never".
+func ParseSyncPolicy(s string) (SyncPolicy, error) {
+	for i, name := range syncPolicies {
+		if s == name {
+			return SyncPolicy(i), nil
+		}
+	}
+	return 0, fmt.Errorf("sync policy %q: want always, interval or never", s)
+}
+
+func (p SyncPolicy) String() string {
+	if p < 0 || int(p) >= len(syncPolicies) {
+		return fmt.Sprintf("SyncPolicy(%d)", int(p))
+	}
+	return syncPolicies[p]
+}
+
+// Options of a store and the logs in it. The zero value of a field means its
+// default, but for the retentions, where it means without bound.
+type Options struct {
+	Sync         SyncPolicy
+	SyncInterval time.Duration
+	// SegmentDuration and SegmentSize end a segment, whichever comes first. By
+	// size a segment never ends before its blocks take as much as its keyframe.
+	SegmentDuration time.Duration
+	SegmentSize     int64
+	// RetentionTime keeps segments whose last block is younger.
+	RetentionTime time.Duration
+	// RetentionSize bounds all segments of the store together, but for the
+	// newest of each log, which always stays.
+	RetentionSize int64
+	// RingBytes bounds, by estimate, the recent decoded blocks that a replica
+	// keeps in memory for its readers.
+	RingBytes int
+	Logger    *slog.Logger
+	Now       func() time.Time
+	// Registerer gets the metrics promgrpc_log_*; may be nil.
+	Registerer prometheus.Registerer
+}
+
+// DefaultOptions: a segment of an hour or 128 MiB, so that a restart, which
+// reads one segment, takes seconds; two days of retention, without a bound on
+// size.
+func DefaultOptions() Options {
+	return Options{
+		Sync:            SyncAlways,
+		SyncInterval:    time.Second,
+		SegmentDuration: time.Hour,
+		SegmentSize:     128 << 20,
+		RetentionTime:   48 * time.Hour,
+		RingBytes:       64 << 20,
+	}
+}

@@ -1,0 +1,128 @@
+package segment
+
+// Label is one label of a series.
+type Label struct{ Name, Value string }
+
+// Labels of a series, sorted by name.
+type Labels []Label
+
+// Series is a series as it is seen for the first time.
+type Series struct {
+	// Ref is the series' reference: from 1, ascending for the life of the log,
+	// never given twice.
+	Ref    uint64
+	Labels Labels
+}
+
+// Samples are float samples in order of arrival, as parallel columns.
+type Samples struct {
+	Refs       []uint64
+	Timestamps []int64 // ms
+	// Values count by their bit pattern: stale markers and -0 are kept.
+	Values []float64
+	// StartTimestamps in ms, 0 where there is none; nil when all are 0.
+	StartTimestamps []int64
+}
+
+// Len is the number of samples.
+func (s *Samples) Len() int { return len(s.Refs) }
+
+// Histogram is one native histogram sample.
+type Histogram struct {
+	Ref       uint64
+	Timestamp int64 // ms
+	// Data is the wire form of prometheus.Histogram, not looked into.
+	Data []byte
+}
+
+// Exemplar is one exemplar.
+type Exemplar struct {
+	Ref uint64
+	// Data is the wire form of prometheus.Exemplar, not looked into.
+	Data []byte
+}
+
+// Metadata of a metric family.
+type Metadata struct {
+	Family string
+	Type   int32
+	Help   string
+	Unit   string
+}
+
+// Verdict is what the sender of a request was told. A repeated request gets it
+// again.
+type Verdict struct {
+	Samples, Histograms, Exemplars, Rejected uint32
+	// Code is a linkv1.Code.
+	Code   uint8
+	Errors []string
+}
+
+// Block is what one request added to the log.
+type Block struct {
+	// Sequence from 1, without holes.
+	Sequence uint64
+	// Time in ms at which the forwarder appended the block.
+	Time int64
+	// Digest of the request that the block came from. Zero: none.
+	Digest  [16]byte
+	Verdict Verdict
+	// Series that are seen for the first time, refs ascending and above all
+	// that the segment knows.
+	Series     []Series
+	Samples    Samples
+	Histograms []Histogram
+	Exemplars  []Exemplar
+	Metadata   []Metadata
+}
+
+// Keyframe is a part of the state at the beginning of a segment. A keyframe
+// comes in chunks, refs ascending throughout.
+type Keyframe struct {
+	// Sequence of the last block that the state includes.
+	Sequence uint64
+	// NextRef is the next reference to be given.
+	NextRef uint64
+	// Last says that this is the last chunk.
+	Last   bool
+	Series []Series
+	// Latest is parallel to Series.
+	Latest []Latest
+	// Metadata of all families, in the first chunk.
+	Metadata []Metadata
+}
+
+// Latest is the latest sample of a series.
+type Latest struct {
+	Timestamp, StartTimestamp int64 // ms
+	Value                     float64
+	// Histogram, when not nil, is the latest sample; Value is unused then.
+	Histogram []byte
+	// None says that the series is known but has no sample yet.
+	None bool
+	// Written is the Time of the block that carried the sample, in ms.
+	Written int64
+}
+
+// EstimatedBytes is about what the block takes in memory.
+func (b *Block) EstimatedBytes() int {
+	n := 320 + 24*len(b.Samples.Refs) + 8*len(b.Samples.StartTimestamps)
+	for i := range b.Series {
+		n += 32 + 64*len(b.Series[i].Labels)
+	}
+	for i := range b.Histograms {
+		n += 40 + len(b.Histograms[i].Data)
+	}
+	for i := range b.Exemplars {
+		n += 32 + len(b.Exemplars[i].Data)
+	}
+	for i := range b.Metadata {
+		m := &b.Metadata[i]
+		n += 56 + len(m.Family) + len(m.Help) + len(m.Unit)
+	}
+	for _, e := range b.Verdict.Errors {
+		n += 16 + len(e)
+	}
+	return n
+}

@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Puts the named tools at .tools/NAME, unless the wanted version is there already.
+# Go tools are built from the versions in tools/NAME.mod; the rest are unpacked from
+# Debian packages without installing them, so that no service starts and no root is needed.
+#
+# Usage: tools/fetch.sh NAME…
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+tools=${TOOLS:-.tools}
+mkdir -p "$tools"
+
+# go_tool NAME MODFILE PACKAGE MODULE [TAGS]
+go_tool() {
+  local name=$1 modfile=$2 package=$3 module=$4 tags=${5:-} version target
+  version=$(awk -v module="$module" '$1 == module { print $2; exit }' "$modfile")
+  target=$name-$version
+  if [[ ! -x $tools/$target ]]; then
+    echo "build $name $version" >&2
+    CGO_ENABLED=0 go build -modfile="$modfile" -tags="$tags" -o "$tools/$target.tmp" "$package"
+    mv "$tools/$target.tmp" "$tools/$target"
+  fi
+  ln -sfn "$target" "$tools/$name"
+}
+
+# debian NAME PACKAGE… unpacks packages of this machine's Debian release into .tools/NAME-debian.
+debian() {
+  local name=$1 package target=$tools/$1-debian debs
+  shift
+  [[ -d $target ]] && return
+  command -v apt-get dpkg >/dev/null || fail "$name comes from Debian's package $1, and this is not Debian"
+  echo "fetch $name" >&2
+  for package in "$@"; do
+    [[ -n $(apt-cache madison "$package") ]] && continue
+    [[ $(id -u) == 0 ]] || fail "no package list has $package: run 'apt-get update' as root"
+    apt-get update -qq >&2
+    break
+  done
+  debs=$(mktemp -d)
+  (cd "$debs" && apt-get -o APT::Sandbox::User=root download -qq "$@" >&2) ||
+    fail "cannot download Debian's $*: run 'apt-get update' as root if the lists are old"
+  for package in "$debs"/*.deb; do
+    dpkg -x "$package" "$debs/root"
+  done
+  mv "$debs/root" "$target"
+  rm -r "$debs"
+}
+
+prometheus2() {
+  debian prometheus2 prometheus
+  ln -sfn prometheus2-debian/usr/bin/prometheus "$tools/prometheus2"
+  "$tools/prometheus2" --version 2>&1 | grep -q 'version 2\.' || fail "this Debian's prometheus is not a 2.x"
+}
+
+# haproxy is a script, since the unpacked program does not find its libraries by itself.
+haproxy() {
+  debian haproxy haproxy liblua5.3-0 libopentracing-c-wrapper0 libopentracing1
+  cat >"$tools/haproxy" <<'SCRIPT'
+#!/bin/sh
+root=$(dirname "$(readlink -f "$0")")/haproxy-debian
+libraries=$(echo "$root"/usr/lib/*-linux-gnu)
+LD_LIBRARY_PATH=$libraries exec "$root/usr/sbin/haproxy" "$@"
+SCRIPT
+  chmod +x "$tools/haproxy"
+  "$tools/haproxy" -v >/dev/null || fail "haproxy does not start: run 'apt-get install haproxy' as root"
+}
+
+fail() {
+  echo "fetch.sh: $*" >&2
+  exit 1
+}
+
+for name in "$@"; do
+  case $name in
+    buf) go_tool buf tools/buf.mod github.com/bufbuild/buf/cmd/buf github.com/bufbuild/buf ;;
+    grpcurl) go_tool grpcurl tools/grpcurl.mod github.com/fullstorydev/grpcurl/cmd/grpcurl github.com/fullstorydev/grpcurl ;;
+    golangci-lint) go_tool golangci-lint tools/golangci.mod github.com/golangci/golangci-lint/v2/cmd/golangci-lint github.com/golangci/golangci-lint/v2 ;;
+    consul) go_tool consul tools/consul.mod github.com/hashicorp/consul github.com/hashicorp/consul ;;
+    prometheus3) go_tool prometheus3 tools/prometheus.mod github.com/prometheus/prometheus/cmd/prometheus github.com/prometheus/prometheus remove_all_sd,enable_consul_sd,enable_dns_sd ;;
+    prometheus2) prometheus2 ;;
+    haproxy) haproxy ;;
+    *) fail "unknown tool: $name" ;;
+  esac
+done
