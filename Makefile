@@ -34,7 +34,7 @@ generate: $(BUF) ## Generate gen/ (stubs, API reference, OpenAPI) from api/
 
 .PHONY: check-generate
 check-generate: generate ## Fail if gen/ is not what api/ generates
-	@test -z "$$(git status --porcelain gen)" || { git status --short gen; git --no-pager diff gen; \
+	@changed=$$(git status --porcelain gen) && test -z "$$changed" || { echo "$$changed"; git --no-pager diff gen; \
 		echo 'gen/ is out of date: run make generate and commit it' >&2; exit 1; }
 
 .PHONY: api-release
@@ -70,7 +70,7 @@ test-e2e: build tools ## Run the tests of the real binaries with real Prometheus
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME
-	@grep -rEo --include='*_test.go' '^func Fuzz\w+' . | sed -E 's|/[^/]*:func | |' | \
+	@grep -rEo --include='*_test.go' --exclude-dir='.?*' --exclude-dir=node_modules '^func Fuzz\w+' . | sed -E 's|/[^/]*:func | |' | \
 	while read -r package target; do \
 		echo "$$package $$target"; \
 		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \

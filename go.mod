@@ -2,6 +2,9 @@ module github.com/promgrpc/exporter
 
 go 1.26.7
 
+// Some npm packages hold Go files.
+ignore node_modules
+
 require (
 	buf.build/go/protovalidate v1.4.0
 	connectrpc.com/connect v1.21.1

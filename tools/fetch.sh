@@ -17,34 +17,39 @@ go_tool() {
   target=$name-$version
   if [[ ! -x $tools/$target ]]; then
     echo "build $name $version" >&2
-    CGO_ENABLED=0 go build -modfile="$modfile" -tags="$tags" -o "$tools/$target.tmp" "$package"
-    mv "$tools/$target.tmp" "$tools/$target"
+    CGO_ENABLED=0 go build -modfile="$modfile" -tags="$tags" -o "$tools/$target.$$" "$package"
+    mv "$tools/$target.$$" "$tools/$target"
   fi
   ln -sfn "$target" "$tools/$name"
 }
 
 # debian NAME PACKAGE… unpacks packages of this machine's Debian release into .tools/NAME-debian.
 debian() {
-  local name=$1 package target=$tools/$1-debian debs
+  local name=$1 target=$tools/$1-debian debs package
   shift
   [[ -d $target ]] && return
-  command -v apt-get dpkg >/dev/null || fail "$name comes from Debian's package $1, and this is not Debian"
+  command -v apt-get >/dev/null || fail "$name comes from Debian's package $1, and this is not Debian"
   echo "fetch $name" >&2
-  for package in "$@"; do
-    [[ -n $(apt-cache madison "$package") ]] && continue
-    [[ $(id -u) == 0 ]] || fail "no package list has $package: run 'apt-get update' as root"
-    apt-get update -qq >&2
-    break
-  done
   debs=$(mktemp -d)
-  (cd "$debs" && apt-get -o APT::Sandbox::User=root download -qq "$@" >&2) ||
-    fail "cannot download Debian's $*: run 'apt-get update' as root if the lists are old"
+  # The package lists may be missing or old.
+  download "$debs" "$@" 2>/dev/null || {
+    [[ $(id -u) == 0 ]] || fail "cannot download Debian's $*: run 'apt-get update' as root"
+    apt-get update -qq >&2
+    download "$debs" "$@"
+  }
   for package in "$debs"/*.deb; do
     dpkg -x "$package" "$debs/root"
   done
   mv "$debs/root" "$target"
   rm -r "$debs"
 }
+
+# download DIR PACKAGE…
+download() (
+  cd "$1"
+  shift
+  apt-get -o APT::Sandbox::User=root download -qq "$@" >&2
+)
 
 prometheus2() {
   debian prometheus2 prometheus

@@ -55,6 +55,7 @@ func newConnectTransport(d *dialer, o *Options) *connectTransport {
 
 func (t *connectTransport) close() error {
 	t.http.CloseIdleConnections()
+	t.closeAll()
 	return nil
 }
 

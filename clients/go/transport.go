@@ -3,6 +3,7 @@ package promgrpc
 import (
 	"context"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -40,12 +41,16 @@ func (c *Client) newTransport(address string) (transport, error) {
 	return newConnectTransport(d, &c.options), nil
 }
 
-// dialer makes TCP connections and remembers why it could not: the libraries
-// above it bury that in text.
+// dialer makes TCP connections, remembers why it could not (the libraries above
+// it bury that in text), and closes them all in the end, idle or not.
 type dialer struct {
 	address string
 	dialer  net.Dialer
 	err     atomic.Pointer[error]
+
+	mu     sync.Mutex
+	open   map[*trackedConn]struct{}
+	closed bool
 }
 
 func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -55,7 +60,41 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 		return nil, err
 	}
 	d.err.Store(nil)
-	return conn, nil
+	tracked := &trackedConn{Conn: conn, dialer: d}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		_ = conn.Close()
+		return nil, net.ErrClosed
+	}
+	if d.open == nil {
+		d.open = make(map[*trackedConn]struct{})
+	}
+	d.open[tracked] = struct{}{}
+	return tracked, nil
+}
+
+func (d *dialer) closeAll() {
+	d.mu.Lock()
+	d.closed = true
+	open := d.open
+	d.open = nil
+	d.mu.Unlock()
+	for conn := range open {
+		_ = conn.Conn.Close()
+	}
+}
+
+type trackedConn struct {
+	net.Conn
+	dialer *dialer
+}
+
+func (c *trackedConn) Close() error {
+	c.dialer.mu.Lock()
+	delete(c.dialer.open, c)
+	c.dialer.mu.Unlock()
+	return c.Conn.Close()
 }
 
 func (d *dialer) wrap(err error) *Error {

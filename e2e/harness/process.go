@@ -28,6 +28,7 @@ type Process struct {
 	t      testing.TB
 	binary string
 	args   []string
+	env    []string
 	stdout *Log
 	stderr *Log
 
@@ -41,14 +42,20 @@ type Process struct {
 // Restart.
 func Start(t testing.TB, name, binary string, args ...string) *Process {
 	t.Helper()
+	return StartEnv(t, name, nil, binary, args...)
+}
+
+// StartEnv is Start with more environment variables, each NAME=VALUE.
+func StartEnv(t testing.TB, name string, env []string, binary string, args ...string) *Process {
+	t.Helper()
 	p := &Process{
-		Name: name, t: t, binary: binary, args: args,
+		Name: name, t: t, binary: binary, args: args, env: env,
 		stdout: newLog(), stderr: newLog(),
 	}
 	t.Cleanup(func() {
 		p.end()
 		if t.Failed() {
-			t.Logf("--- log of %s (%s %s)\n%s", p.Name, p.binary, strings.Join(p.args, " "), p.stderr.Tail(16<<10))
+			t.Logf("--- log of %s (%s %s)\n%s", p.Name, p.binary, strings.Join(p.args, " "), p.stderr.Tail(8<<10))
 		}
 	})
 	p.start()
@@ -59,6 +66,7 @@ func (p *Process) start() {
 	p.t.Helper()
 	cmd := exec.Command(p.binary, p.args...)
 	cmd.Stdout, cmd.Stderr = p.stdout, p.stderr
+	cmd.Env = append(os.Environ(), p.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	// A descendant that keeps the pipes open must not keep the test waiting.
 	cmd.WaitDelay = 5 * time.Second
@@ -174,12 +182,12 @@ func (p *Process) Restart() {
 // its present life, and returns the address.
 func (p *Process) Listening(listener string) string {
 	p.t.Helper()
-	return p.logged("msg=listening", "listener="+listener)["address"]
+	return p.Logged("msg=listening", "listener="+listener)["address"]
 }
 
-// logged waits for a log line with all of the given parts and returns its
+// Logged waits for a log line with all of the given parts and returns its
 // fields.
-func (p *Process) logged(parts ...string) map[string]string {
+func (p *Process) Logged(parts ...string) map[string]string {
 	p.t.Helper()
 	var fields map[string]string
 	p.eventually(fmt.Sprintf("log line with %q", parts), func() bool {

@@ -29,7 +29,10 @@ const (
 type Cursor struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// positions, one a log, sorted by log_id.
-	Positions     []*Position `protobuf:"bytes,1,rep,name=positions,proto3" json:"positions,omitempty"`
+	Positions []*Position `protobuf:"bytes,1,rep,name=positions,proto3" json:"positions,omitempty"`
+	// since of the request that began the stream, in milliseconds since the Unix
+	// epoch: samples with older timestamps are left out. Zero: none are.
+	Since         int64 `protobuf:"varint,2,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -71,6 +74,13 @@ func (x *Cursor) GetPositions() []*Position {
 	return nil
 }
 
+func (x *Cursor) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
 // Position is a place in one log.
 type Position struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -83,7 +93,10 @@ type Position struct {
 	Entries uint32 `protobuf:"varint,3,opt,name=entries,proto3" json:"entries,omitempty"`
 	// snapshot_ref, if not zero, says that a snapshot of the log at sequence is
 	// under way: series with references below this were delivered.
-	SnapshotRef   uint64 `protobuf:"varint,4,opt,name=snapshot_ref,json=snapshotRef,proto3" json:"snapshot_ref,omitempty"`
+	SnapshotRef uint64 `protobuf:"varint,4,opt,name=snapshot_ref,json=snapshotRef,proto3" json:"snapshot_ref,omitempty"`
+	// snapshot_time, in milliseconds since the Unix epoch, is when that snapshot
+	// was asked for, which decides what is live in it. Zero without one.
+	SnapshotTime  int64 `protobuf:"varint,5,opt,name=snapshot_time,json=snapshotTime,proto3" json:"snapshot_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -146,18 +159,27 @@ func (x *Position) GetSnapshotRef() uint64 {
 	return 0
 }
 
+func (x *Position) GetSnapshotTime() int64 {
+	if x != nil {
+		return x.SnapshotTime
+	}
+	return 0
+}
+
 var File_promgrpc_cursor_v1_cursor_proto protoreflect.FileDescriptor
 
 const file_promgrpc_cursor_v1_cursor_proto_rawDesc = "" +
 	"\n" +
-	"\x1fpromgrpc/cursor/v1/cursor.proto\x12\x12promgrpc.cursor.v1\"D\n" +
+	"\x1fpromgrpc/cursor/v1/cursor.proto\x12\x12promgrpc.cursor.v1\"Z\n" +
 	"\x06Cursor\x12:\n" +
-	"\tpositions\x18\x01 \x03(\v2\x1c.promgrpc.cursor.v1.PositionR\tpositions\"z\n" +
+	"\tpositions\x18\x01 \x03(\v2\x1c.promgrpc.cursor.v1.PositionR\tpositions\x12\x14\n" +
+	"\x05since\x18\x02 \x01(\x03R\x05since\"\x9f\x01\n" +
 	"\bPosition\x12\x15\n" +
 	"\x06log_id\x18\x01 \x01(\fR\x05logId\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12\x18\n" +
 	"\aentries\x18\x03 \x01(\rR\aentries\x12!\n" +
-	"\fsnapshot_ref\x18\x04 \x01(\x04R\vsnapshotRefB\xd0\x01\n" +
+	"\fsnapshot_ref\x18\x04 \x01(\x04R\vsnapshotRef\x12#\n" +
+	"\rsnapshot_time\x18\x05 \x01(\x03R\fsnapshotTimeB\xd0\x01\n" +
 	"\x16com.promgrpc.cursor.v1B\vCursorProtoP\x01Z?github.com/promgrpc/exporter/gen/go/promgrpc/cursor/v1;cursorv1\xa2\x02\x03PCX\xaa\x02\x12Promgrpc.Cursor.V1\xca\x02\x12Promgrpc\\Cursor\\V1\xe2\x02\x1ePromgrpc\\Cursor\\V1\\GPBMetadata\xea\x02\x14Promgrpc::Cursor::V1b\x06proto3"
 
 var (

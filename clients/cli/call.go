@@ -1,0 +1,203 @@
+package cli
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	promgrpc "github.com/promgrpc/exporter/clients/go"
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+// maxLimit is the most that a call returns.
+const maxLimit = 100000
+
+// query is a command that makes one call and prints the answer as a text or as
+// JSON, an object a line.
+type query struct {
+	connection *connection
+	output     string
+}
+
+func (q *query) register(cmd clause) {
+	q.connection.register(cmd)
+	option(cmd, "output", "Format: text, or json with an object a line.").Short('o').Default("text").EnumVar(&q.output, "text", "json")
+}
+
+// run prints the rows that call returns. The struct's fields are the JSON
+// fields; text prints one in the terminal's columns.
+func runQuery[Row any](ctx context.Context, env environment, q *query, head string,
+	call func(context.Context, *promgrpc.Client) ([]Row, bool, error), text func(Row) string,
+) error {
+	client, err := q.connection.dial(q.connection.addresses(), promgrpc.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = client.Close() }()
+	ctx, cancel := q.connection.bounded(ctx)
+	defer cancel()
+	rows, truncated, err := call(ctx, client)
+	if err != nil {
+		return err
+	}
+	if truncated {
+		warn(env, "there is more than these %d; narrow the selectors, or raise --limit", len(rows))
+	}
+	if q.output == "json" {
+		return printJSON(env.stdout, rows)
+	}
+	return printTable(env.stdout, head, rows, text)
+}
+
+func printJSON[Row any](w io.Writer, rows []Row) error {
+	b := bufio.NewWriter(w)
+	e := json.NewEncoder(b)
+	e.SetEscapeHTML(false)
+	for _, r := range rows {
+		if err := e.Encode(r); err != nil {
+			return err
+		}
+	}
+	return b.Flush()
+}
+
+func printTable[Row any](w io.Writer, head string, rows []Row, text func(Row) string) error {
+	b := bufio.NewWriter(w)
+	t := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
+	if head != "" && len(rows) > 0 {
+		_, _ = fmt.Fprintln(t, head) // errors show at Flush
+	}
+	for _, r := range rows {
+		_, _ = fmt.Fprintln(t, text(r))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	return b.Flush()
+}
+
+func registerLabels(app *kingpin.Application, c *connection) (string, func(context.Context, environment) error) {
+	q := &query{connection: c}
+	var args []string
+	var limit uint32
+	cmd := app.Command("labels", "Print the label names of the live series or, with NAME, the values of that label.")
+	cmd.Arg("name", "A label's NAME, then PromQL series selectors. Anything with a brace is a selector.").StringsVar(&args)
+	q.register(cmd)
+	option(cmd, "limit", "Names or values to print.").Default("10000").Uint32Var(&limit)
+	return cmd.FullCommand(), func(ctx context.Context, env environment) error {
+		if limit == 0 || limit > maxLimit {
+			return usagef("--limit: want 1 to %d", maxLimit)
+		}
+		if len(args) == 0 || strings.Contains(args[0], "{") {
+			return runQuery(ctx, env, q, "", func(ctx context.Context, client *promgrpc.Client) ([]labelRow, bool, error) {
+				res, err := client.GetLabelNames(ctx, &metricsv1.GetLabelNamesRequest{Selectors: args, Limit: limit})
+				rows := make([]labelRow, len(res.GetNames()))
+				for i, name := range res.GetNames() {
+					rows[i].Name = name
+				}
+				return rows, res.GetTruncated(), err
+			}, labelRow.text)
+		}
+		return runQuery(ctx, env, q, "", func(ctx context.Context, client *promgrpc.Client) ([]labelRow, bool, error) {
+			res, err := client.GetLabelValues(ctx, &metricsv1.GetLabelValuesRequest{Name: args[0], Selectors: args[1:], Limit: limit})
+			rows := make([]labelRow, len(res.GetValues()))
+			for i, v := range res.GetValues() {
+				rows[i] = labelRow{Name: args[0], Value: v}
+			}
+			return rows, res.GetTruncated(), err
+		}, labelRow.text)
+	}
+}
+
+// labelRow has no value when names alone were asked for.
+type labelRow struct {
+	Name  string `json:"name"`
+	Value string `json:"value,omitempty"`
+}
+
+func (r labelRow) text() string { return cmp.Or(r.Value, r.Name) }
+
+func registerMetadata(app *kingpin.Application, c *connection) (string, func(context.Context, environment) error) {
+	q := &query{connection: c}
+	var family string
+	cmd := app.Command("metadata", "Print type, unit and help of the metric families.")
+	cmd.Arg("family", "Only this FAMILY.").StringVar(&family)
+	q.register(cmd)
+	return cmd.FullCommand(), func(ctx context.Context, env environment) error {
+		type row struct {
+			Family string `json:"family"`
+			Type   string `json:"type"`
+			Unit   string `json:"unit,omitempty"`
+			Help   string `json:"help,omitempty"`
+		}
+		return runQuery(ctx, env, q, "FAMILY\tTYPE\tUNIT\tHELP", func(ctx context.Context, client *promgrpc.Client) ([]row, bool, error) {
+			res, err := client.GetMetadata(ctx, &metricsv1.GetMetadataRequest{MetricFamilyName: family, Limit: maxLimit})
+			rows := make([]row, len(res.GetMetadata()))
+			for i, m := range res.GetMetadata() {
+				rows[i] = row{m.GetMetricFamilyName(), cmp.Or(kinds[m.GetType()], "unknown"), m.GetUnit(), m.GetHelp()}
+			}
+			return rows, res.GetTruncated(), err
+		}, func(r row) string {
+			return strings.Join([]string{r.Family, r.Type, cmp.Or(r.Unit, "-"), string(appendEscaped(nil, r.Help, false))}, "\t")
+		})
+	}
+}
+
+func registerSegments(app *kingpin.Application, c *connection) (string, func(context.Context, environment) error) {
+	q := &query{connection: c}
+	cmd := app.Command("segments", "Print the files of the first server that answers, oldest first, log by log.")
+	q.register(cmd)
+	return cmd.FullCommand(), func(ctx context.Context, env environment) error {
+		type row struct {
+			LogID         string `json:"log_id"`
+			Name          string `json:"name"`
+			FirstSequence uint64 `json:"first_sequence"`
+			LastSequence  uint64 `json:"last_sequence"`
+			CreateTime    string `json:"create_time,omitempty"`
+			SizeBytes     int64  `json:"size_bytes"`
+			Sealed        bool   `json:"sealed"`
+		}
+		return runQuery(ctx, env, q, "LOG\tNAME\tFIRST\tLAST\tSIZE\tSEALED", func(ctx context.Context, client *promgrpc.Client) ([]row, bool, error) {
+			res, err := client.ListSegments(ctx)
+			rows := make([]row, len(res.GetSegments()))
+			for i, s := range res.GetSegments() {
+				rows[i] = row{
+					s.GetLogId(), s.GetName(), s.GetFirstSequence(), s.GetLastSequence(),
+					instant(s.GetCreateTime()), s.GetSizeBytes(), s.GetSealed(),
+				}
+			}
+			return rows, false, err
+		}, func(r row) string {
+			return fmt.Sprintf("%s\t%s\t%d\t%d\t%s\t%t", short(r.LogID), r.Name, r.FirstSequence, r.LastSequence, size(r.SizeBytes), r.Sealed)
+		})
+	}
+}
+
+func instant(t *timestamppb.Timestamp) string {
+	if t == nil {
+		return ""
+	}
+	return t.AsTime().Format(time.RFC3339Nano)
+}
+
+// short is enough of a log id to tell logs apart.
+func short(id string) string { return id[:min(len(id), 8)] }
+
+func size(n int64) string {
+	for i, unit := range slices.Backward([]string{"KiB", "MiB", "GiB", "TiB"}) {
+		if base := int64(1) << (10 * (i + 1)); n >= base {
+			return fmt.Sprintf("%.1f %s", float64(n)/float64(base), unit)
+		}
+	}
+	return fmt.Sprintf("%d B", n)
+}

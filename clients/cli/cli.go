@@ -1,0 +1,135 @@
+// Package cli is prometheus-grpc-client: it prints what a MetricsService has,
+// and follows it.
+//
+// What is printed goes to standard output, everything else to standard error.
+// The exit code says what kind of failure ended the program, see the Exit
+// constants. A reader that closes the pipe ends it quietly.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/version"
+	"golang.org/x/term"
+)
+
+const program = "prometheus-grpc-client"
+
+// The exit codes.
+const (
+	ExitOK          = 0 // also when interrupted while following, or by a closed pipe
+	ExitFailure     = 1
+	ExitUsage       = 2
+	ExitUnreachable = 3
+	ExitOutOfRange  = 4
+)
+
+const help = `Prints Prometheus metrics from a MetricsService, and follows them.
+
+With several addresses, a stream that breaks goes on at the next one, right after the last sample.
+
+Exit codes: 0 ok, also when interrupted while following; 1 failure; 2 wrong usage; 3 no server could be reached; 4 the cursor is older than what the server retains.`
+
+// drainTime is how long an interrupted program may take to end by itself.
+const drainTime = 1500 * time.Millisecond
+
+// environment is what a run touches of the process.
+type environment struct {
+	stdout, stderr io.Writer
+	terminal       bool // stdout is one
+	colour         bool
+}
+
+// errInterrupted is the cause of the context after the first signal.
+var errInterrupted = errors.New("interrupted")
+
+// Main runs the program and returns its exit code. A second signal kills it.
+func Main() int {
+	signal.Ignore(syscall.SIGPIPE) // so that writing returns EPIPE
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		signal.Stop(signals)
+		cancel(errInterrupted)
+		// Somebody may have stopped reading our output.
+		time.Sleep(drainTime)
+		os.Exit(ExitOK)
+	}()
+	terminal := term.IsTerminal(int(os.Stdout.Fd()))
+	return run(ctx, os.Args[1:], environment{
+		stdout: os.Stdout, stderr: os.Stderr,
+		terminal: terminal,
+		colour:   terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+	})
+}
+
+// terminated is what kingpin's way out is turned into.
+type terminated int
+
+func run(ctx context.Context, args []string, env environment) (code int) {
+	defer func() {
+		if r := recover(); r != nil {
+			t, ok := r.(terminated)
+			if !ok {
+				panic(r)
+			}
+			code = int(t)
+		}
+	}()
+	app := kingpin.New(program, help)
+	app.HelpFlag.Short('h')
+	app.Version(version.Print(program))
+	app.Terminate(func(code int) { panic(terminated(code)) })
+	app.UsageWriter(env.stdout)
+	app.ErrorWriter(env.stderr)
+
+	var c connection
+	commands := map[string]func(context.Context, environment) error{}
+	for _, register := range []func(*kingpin.Application, *connection) (string, func(context.Context, environment) error){
+		registerGet, registerLabels, registerMetadata, registerSegments, registerStatus, registerInspect,
+	} {
+		name, command := register(app, &c)
+		commands[name] = command
+	}
+	if len(args) == 0 {
+		app.UsageWriter(env.stderr).Usage(args)
+		return ExitUsage
+	}
+	name, err := app.Parse(args)
+	if err != nil {
+		return report(env, usagef("%w", err))
+	}
+	return report(env, commands[name](ctx, env))
+}
+
+// clause is what flags are registered on: a command.
+type clause interface {
+	Flag(name, help string) *kingpin.FlagClause
+}
+
+// option registers a flag with its environment variable.
+func option(c clause, name, help string) *kingpin.FlagClause {
+	return c.Flag(name, help).Envar("PROMGRPC_CLIENT_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
+}
+
+// usageError is the user's mistake in calling the program.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error {
+	return &usageError{fmt.Errorf(format, args...)}
+}

@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	promgrpc "github.com/promgrpc/exporter/clients/go"
+)
+
+// connection is how to reach the servers: the flags of every command that
+// does.
+type connection struct {
+	address  string
+	protocol string
+	timeout  time.Duration
+	tls      struct {
+		on                    bool
+		ca, cert, key, server string
+	}
+}
+
+func (c *connection) register(cmd clause) {
+	option(cmd, "address", "Servers, as HOST:PORT[,HOST:PORT…]; the first that answers is taken.").
+		Short('a').Default("localhost:8090").PlaceHolder("HOST:PORT[,…]").StringVar(&c.address)
+	option(cmd, "protocol", "Protocol of the calls: grpc, grpcweb or connect. The latter two use HTTP/1.1, unless TLS negotiates HTTP/2.").
+		Default("grpc").EnumVar(&c.protocol, "grpc", "grpcweb", "connect")
+	option(cmd, "timeout", "End after this time: well while following, otherwise as a failure. 0 is never.").
+		Default("0s").DurationVar(&c.timeout)
+	option(cmd, "tls", "Use TLS. The other --tls flags imply it.").BoolVar(&c.tls.on)
+	option(cmd, "tls-ca-file", "Certificates to trust instead of the system's, PEM.").PlaceHolder("FILE").StringVar(&c.tls.ca)
+	option(cmd, "tls-cert-file", "Our own certificate, PEM.").PlaceHolder("FILE").StringVar(&c.tls.cert)
+	option(cmd, "tls-key-file", "The key of our own certificate, PEM.").PlaceHolder("FILE").StringVar(&c.tls.key)
+	option(cmd, "tls-server-name", "Name to expect in the server's certificate, if it is not the address'.").PlaceHolder("NAME").StringVar(&c.tls.server)
+}
+
+func (c *connection) addresses() []string {
+	var all []string
+	for _, address := range strings.Split(c.address, ",") {
+		if address = strings.TrimSpace(address); address != "" {
+			all = append(all, address)
+		}
+	}
+	return all
+}
+
+// dial makes a client for addresses, completing o.
+func (c *connection) dial(addresses []string, o promgrpc.Options) (*promgrpc.Client, error) {
+	var err error
+	if o.TLS, err = c.tlsConfig(); err != nil {
+		return nil, usagef("%w", err)
+	}
+	o.Protocol = promgrpc.Protocol(c.protocol)
+	client, err := promgrpc.New(addresses, o)
+	if err != nil {
+		return nil, usagef("--address: %w", err)
+	}
+	return client, nil
+}
+
+// bounded applies --timeout.
+func (c *connection) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if c.timeout <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, c.timeout)
+}
+
+func (c *connection) tlsConfig() (*tls.Config, error) {
+	t := &c.tls
+	if !t.on && t.ca == "" && t.cert == "" && t.key == "" && t.server == "" {
+		return nil, nil
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.server}
+	if t.ca != "" {
+		pem, err := os.ReadFile(t.ca)
+		if err != nil {
+			return nil, fmt.Errorf("--tls-ca-file: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("--tls-ca-file: no certificate in %s", t.ca)
+		}
+	}
+	if (t.cert == "") != (t.key == "") {
+		return nil, errors.New("--tls-cert-file and --tls-key-file belong together")
+	}
+	if t.cert != "" {
+		pair, err := tls.LoadX509KeyPair(t.cert, t.key)
+		if err != nil {
+			return nil, fmt.Errorf("--tls-cert-file: %w", err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config, nil
+}

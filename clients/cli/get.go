@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/model"
+
+	promgrpc "github.com/promgrpc/exporter/clients/go"
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+const getHelp = `Print the latest sample of each series, or what --since, --cursor and --follow ask for.
+
+Outputs:
+  text         name{labels} value timestamp (ms), as in the text exposition format. A stale marker is StaleNaN, a native histogram {count:…}. Exemplars are left out.
+  json         an object a line: metric, timestamp (ms), value (a string) or histogram, as in Prometheus' HTTP API; stale: true for a stale marker. Exemplars are objects too.
+  openmetrics  OpenMetrics 1.0. Without --follow all is held back and sorted. Native histograms get classic buckets; stale markers are left out.
+  csv          RFC 4180, columns timestamp (ms), value, name, labels.
+  proto        promgrpc.metrics.v1.TimeSeries messages, each after its length as a varint.`
+
+// get is the command that streams.
+type get struct {
+	connection    *connection
+	selectors     []string
+	follow        bool
+	since         string
+	cursor        string
+	cursorPath    string
+	minInterval   time.Duration
+	heartbeat     time.Duration
+	maxReconnects int
+	output        string
+	events        bool
+	limit         int
+}
+
+func registerGet(app *kingpin.Application, c *connection) (string, func(context.Context, environment) error) {
+	g := &get{connection: c}
+	cmd := app.Command("get", getHelp)
+	cmd.Arg("selector", `PromQL series selectors, such as 'up{job="node"}'. A series is printed if any matches; none means all.`).StringsVar(&g.selectors)
+	c.register(cmd)
+	option(cmd, "follow", "Go on with new samples as they arrive. Lost connections are made again.").Short('f').BoolVar(&g.follow)
+	option(cmd, "since", "Replay the stored samples from this time on: a duration (10m, 1d) or RFC 3339.").PlaceHolder("TIME").StringVar(&g.since)
+	option(cmd, "cursor", "Go on right after this cursor.").StringVar(&g.cursor)
+	option(cmd, "cursor-file", "Go on after the cursor in this file, if it exists, and keep the cursor of what was printed in it.").PlaceHolder("FILE").StringVar(&g.cursorPath)
+	option(cmd, "min-interval", "With --follow: print a series at most this often, its last sample each time.").Default("0s").DurationVar(&g.minInterval)
+	option(cmd, "heartbeat", "With --follow: a server that is silent for three times as long is left for the next one.").Default("10s").DurationVar(&g.heartbeat)
+	option(cmd, "max-reconnects", "Give up after so many lost connections in a row. -1 is never while following.").Default("-1").IntVar(&g.maxReconnects)
+	registerOutput(cmd, &g.output)
+	option(cmd, "events", "With --output json: print synced, gap, heartbeat, rewound and end as objects too.").BoolVar(&g.events)
+	option(cmd, "limit", "End after so many samples. 0 is no limit.").Default("0").IntVar(&g.limit)
+	return cmd.FullCommand(), g.run
+}
+
+func registerOutput(cmd clause, target *string) {
+	option(cmd, "output", "Format: text, json, openmetrics, csv or proto.").Short('o').Default("text").EnumVar(target, outputNames...)
+}
+
+func (g *get) run(ctx context.Context, env environment) error {
+	file, query, err := g.query()
+	if err != nil {
+		return err
+	}
+	client, err := g.connection.dial(g.connection.addresses(), promgrpc.Options{
+		Logger: newLogger(env.stderr), FailFast: true, MaxReconnects: g.reconnects(),
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = client.Close() }()
+	ctx, cancel := g.connection.bounded(ctx)
+	defer cancel()
+
+	p := &printer{
+		env: env, file: file, limit: g.limit,
+		output: newOutput(g.output, env.stdout, outputOptions{
+			terminal: env.terminal, colour: env.colour, events: g.events,
+			ordered: !g.follow, families: g.families(ctx, client, env),
+		}),
+		eager:    g.follow || env.terminal,
+		heldBack: g.output == "openmetrics" && !g.follow,
+	}
+	err = p.print(client.Get(ctx, query))
+	if g.follow && (errors.Is(err, errInterrupted) || errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil) {
+		err = nil
+	}
+	return p.finish(err)
+}
+
+func (g *get) reconnects() int {
+	if g.maxReconnects == 0 {
+		return -1 // none at all
+	}
+	return max(g.maxReconnects, 0)
+}
+
+func (g *get) query() (*cursorFile, promgrpc.Query, error) {
+	q := promgrpc.Query{Selectors: g.selectors, Follow: g.follow, Cursor: g.cursor}
+	switch {
+	case g.cursor != "" && g.since != "":
+		return nil, q, usagef("--cursor and --since exclude each other")
+	case g.cursor != "" && g.cursorPath != "":
+		return nil, q, usagef("--cursor and --cursor-file exclude each other")
+	case g.limit > 0 && g.cursorPath != "":
+		return nil, q, usagef("--limit and --cursor-file exclude each other: a limit may end between two cursors")
+	case g.limit < 0:
+		return nil, q, usagef("--limit must not be negative")
+	case g.events && g.output != "json":
+		return nil, q, usagef("--events needs --output json")
+	case g.minInterval > 0 && !g.follow:
+		return nil, q, usagef("--min-interval needs --follow")
+	case g.minInterval < 0 || g.heartbeat < 0:
+		return nil, q, usagef("an interval must not be negative")
+	}
+	if g.follow {
+		q.MinInterval, q.HeartbeatInterval = g.minInterval, g.heartbeat
+	}
+	file, err := openCursorFile(g.cursorPath)
+	if err != nil {
+		return nil, q, err
+	}
+	if file.cursor != "" {
+		q.Cursor = file.cursor
+	} else if g.since != "" {
+		if q.Since, err = parseSince(g.since, time.Now()); err != nil {
+			return nil, q, usagef("--since: %w", err)
+		}
+	}
+	return file, q, nil
+}
+
+func parseSince(s string, now time.Time) (time.Time, error) {
+	if d, err := model.ParseDuration(s); err == nil {
+		return now.Add(-time.Duration(d)), nil
+	}
+	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
+		return t, nil
+	}
+	return time.Time{}, errors.New("want a duration such as 10m or 1d, or a time such as 2026-01-02T15:04:05Z")
+}
+
+// families fetches what OpenMetrics says about them. It can do without.
+func (g *get) families(ctx context.Context, client *promgrpc.Client, env environment) families {
+	if g.output != "openmetrics" {
+		return nil
+	}
+	res, err := client.GetMetadata(ctx, &metricsv1.GetMetadataRequest{Limit: maxLimit})
+	if err != nil {
+		// The stream, which comes next, tells it better if nothing goes at all.
+		if ctx.Err() == nil && !isUnreachable(err) {
+			warn(env, "no metadata: %v", err)
+		}
+		return nil
+	}
+	if res.GetTruncated() {
+		warn(env, "metadata of the first %d families only", len(res.GetMetadata()))
+	}
+	return newFamilies(res.GetMetadata())
+}
+
+func isUnreachable(err error) bool {
+	var u *promgrpc.UnreachableError
+	return errors.As(err, &u)
+}

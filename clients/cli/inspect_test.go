@@ -1,0 +1,114 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// segmentBytes is a sealed segment with a keyframe and two blocks.
+func segmentBytes(t *testing.T) []byte {
+	t.Helper()
+	wire := func(m proto.Message) []byte {
+		b, err := proto.Marshal(m)
+		require.NoError(t, err)
+		return b
+	}
+	series := func(ref uint64, name string) segment.Series {
+		return segment.Series{Ref: ref, Labels: segment.Labels{{Name: "__name__", Value: name}, {Name: "job", Value: "j"}}}
+	}
+	histogram := func(ts int64) []byte {
+		return wire(&metricsv1.Histogram{
+			Count: &metricsv1.Histogram_CountInt{CountInt: 3}, Sum: 2, Timestamp: ts,
+			PositiveSpans: []*metricsv1.BucketSpan{{Length: 1}}, PositiveDeltas: []int64{3},
+		})
+	}
+	e := segment.NewEncoder()
+	b := e.Begin(nil, segment.Header{LogID: segment.LogID{1, 2, 3}, FirstSequence: 5, CreateTime: t0})
+	var err error
+	b, err = e.AppendKeyframe(b, &segment.Keyframe{
+		Sequence: 4, NextRef: 4, Last: true,
+		Series: []segment.Series{series(1, "requests_total"), series(3, "native")},
+		Latest: []segment.Latest{{Timestamp: t0 - 10, Value: 1, Written: t0 - 10}, {Timestamp: t0 - 10, Histogram: histogram(t0 - 10), Written: t0 - 10}},
+		Metadata: []segment.Metadata{{Family: "requests", Type: 1, Help: "Requests."}},
+	}, t0, 0)
+	require.NoError(t, err)
+	b, err = e.AppendBlock(b, &segment.Block{
+		Sequence: 5, Time: t0 + 1, Digest: [16]byte{9},
+		Verdict: segment.Verdict{Samples: 2, Rejected: 1, Errors: []string{"one was bad"}},
+		Series:  []segment.Series{series(4, "up")},
+		Samples: segment.Samples{Refs: []uint64{1, 4}, Timestamps: []int64{t0, t0}, Values: []float64{2, stale}},
+	}, 0)
+	require.NoError(t, err)
+	b, err = e.AppendBlock(b, &segment.Block{
+		Sequence: 6, Time: t0 + 2,
+		Samples:    segment.Samples{Refs: []uint64{4}, Timestamps: []int64{t0 + 5}, Values: []float64{1}, StartTimestamps: []int64{t0 - 99}},
+		Histograms: []segment.Histogram{{Ref: 3, Timestamp: t0, Data: histogram(t0)}},
+		Exemplars:  []segment.Exemplar{{Ref: 1, Data: wire(&metricsv1.Exemplar{Labels: labels("trace_id", "x"), Value: 0.5})}},
+		Metadata:   []segment.Metadata{{Family: "up", Type: 2, Help: "Late."}},
+	}, 0)
+	require.NoError(t, err)
+	b, err = e.AppendFooter(b, t0+3, 0)
+	require.NoError(t, err)
+	return b
+}
+
+func TestInspect(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.seg")
+	require.NoError(t, os.WriteFile(path, segmentBytes(t), 0o600))
+	for name, args := range map[string][]string{
+		"inspect.text":                nil,
+		"inspect.json":                {"-o", "json"},
+		"inspect.samples.text":        {"--samples"},
+		"inspect.keyframe.json":       {"--samples", "--keyframe", "-o", "json"},
+		"inspect.samples.openmetrics": {"--samples", "-o", "openmetrics"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := runCLI(t, t.Context(), append([]string{"inspect", path}, args...)...)
+			require.Equal(t, 0, r.code, r.stderr)
+			golden(t, name, []byte(r.stdout))
+		})
+	}
+	require.Equal(t, 2, runCLI(t, t.Context(), "inspect", path, "-o", "csv").code)
+}
+
+func TestInspectTellsWhereTheDamageIs(t *testing.T) {
+	whole := segmentBytes(t)
+	path := filepath.Join(t.TempDir(), "a.seg")
+	for i := range whole {
+		damaged := append([]byte(nil), whole...)
+		damaged[i] ^= 0x40
+		require.NoError(t, os.WriteFile(path, damaged, 0o600))
+		for _, args := range [][]string{{"inspect", path}, {"inspect", path, "--samples"}} {
+			r := runCLI(t, t.Context(), args...)
+			require.Equal(t, 1, r.code, "byte %d", i)
+			require.Contains(t, r.stderr, path+": offset ")
+		}
+	}
+	// A file that ends between two frames is one that is being written.
+	ends := 0
+	for n := range whole {
+		require.NoError(t, os.WriteFile(path, whole[:n], 0o600))
+		r := runCLI(t, t.Context(), "inspect", path)
+		if r.code == 0 {
+			ends++
+			require.Contains(t, r.stdout, "\nopen: ")
+			continue
+		}
+		require.Equal(t, 1, r.code, "cut to %d", n)
+		require.Contains(t, r.stderr, path+": offset ")
+	}
+	require.Equal(t, 3, ends, "after the keyframe and the two blocks")
+
+	require.NoError(t, os.WriteFile(path, append(whole, "junk"...), 0o600))
+	r := runCLI(t, t.Context(), "inspect", path, "--samples")
+	require.Equal(t, 1, r.code)
+	require.Equal(t, 4, strings.Count(r.stdout, "\n"), "what was read before the damage is printed")
+}

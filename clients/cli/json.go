@@ -1,0 +1,187 @@
+package cli
+
+import (
+	"strconv"
+
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/value"
+
+	promgrpc "github.com/promgrpc/exporter/clients/go"
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+// jsonOutput has an object a line and a sample an object. Values are strings
+// and histograms objects, as in Prometheus' HTTP API; timestamps are
+// milliseconds. With events, those are objects too.
+type jsonOutput struct {
+	lines
+	events bool
+}
+
+func (j *jsonOutput) series(all []*metricsv1.TimeSeries) error {
+	for _, s := range all {
+		b := append(j.line[:0], `{"metric":`...)
+		prefix := appendJSONLabels(b, s.GetLabels())
+		coalesced := s.GetCoalesced()
+		write := func(b []byte) error {
+			if coalesced > 0 {
+				b = append(b, `,"coalesced":`...)
+				b = strconv.AppendUint(b, coalesced, 10)
+				coalesced = 0
+			}
+			b = append(b, "}\n"...)
+			j.line = b[:0]
+			_, err := j.b.Write(b)
+			return err
+		}
+		for _, sample := range s.GetSamples() {
+			b := appendJSONTime(prefix, "timestamp", sample.GetTimestamp())
+			b = append(b, `,"value":"`...)
+			b = append(appendAPIValue(b, sample.GetValue()), '"')
+			if value.IsStaleNaN(sample.GetValue()) {
+				b = append(b, `,"stale":true`...)
+			}
+			if start := sample.GetStartTimestamp(); start != 0 {
+				b = appendJSONTime(b, "start_timestamp", start)
+			}
+			if err := write(b); err != nil {
+				return err
+			}
+		}
+		for _, h := range s.GetHistograms() {
+			b := appendJSONTime(prefix, "timestamp", h.GetTimestamp())
+			b = appendJSONHistogram(b, h)
+			if start := h.GetStartTimestamp(); start != 0 {
+				b = appendJSONTime(b, "start_timestamp", start)
+			}
+			if err := write(b); err != nil {
+				return err
+			}
+		}
+		for _, e := range s.GetExemplars() {
+			b := append(prefix, `,"exemplar":{"labels":`...)
+			b = appendJSONLabels(b, e.GetLabels())
+			b = append(b, `,"value":"`...)
+			b = append(appendAPIValue(b, e.GetValue()), '"')
+			if t := e.GetTimestamp(); t != 0 {
+				b = appendJSONTime(b, "timestamp", t)
+			}
+			if err := write(append(b, '}')); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (j *jsonOutput) event(u promgrpc.Update) error {
+	if !j.events {
+		return nil
+	}
+	if u.Rewound {
+		if _, err := j.b.WriteString(`{"event":"rewound"}` + "\n"); err != nil {
+			return err
+		}
+	}
+	b := j.line[:0]
+	switch event := u.GetEvent().(type) {
+	case *metricsv1.GetMetricsResponse_Synced:
+		b = append(b, `{"event":"synced"`...)
+	case *metricsv1.GetMetricsResponse_Heartbeat:
+		b = append(b, `{"event":"heartbeat"`...)
+	case *metricsv1.GetMetricsResponse_Gap:
+		b = append(b, `{"event":"gap","log_id":`...)
+		b = appendJSONString(b, event.Gap.GetLogId())
+		b = append(b, `,"after_sequence":`...)
+		b = strconv.AppendUint(b, event.Gap.GetAfterSequence(), 10)
+		b = append(b, `,"next_sequence":`...)
+		b = strconv.AppendUint(b, event.Gap.GetNextSequence(), 10)
+		b = append(b, `,"reason":`...)
+		b = appendJSONString(b, event.Gap.GetReason())
+	case *metricsv1.GetMetricsResponse_End:
+		b = append(b, `{"event":"end"`...)
+	default:
+		return nil
+	}
+	if u.GetCursor() != "" {
+		b = append(b, `,"cursor":`...)
+		b = appendJSONString(b, u.GetCursor())
+	}
+	b = append(b, "}\n"...)
+	j.line = b[:0]
+	_, err := j.b.Write(b)
+	return err
+}
+
+func appendJSONLabels(b []byte, labels []*metricsv1.Label) []byte {
+	b = append(b, '{')
+	for i, l := range labels {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendJSONString(b, l.GetName())
+		b = append(b, ':')
+		b = appendJSONString(b, l.GetValue())
+	}
+	return append(b, '}')
+}
+
+func appendJSONTime(b []byte, key string, t int64) []byte {
+	b = append(b, `,"`...)
+	b = append(b, key...)
+	b = append(b, `":`...)
+	return strconv.AppendInt(b, t, 10)
+}
+
+// appendJSONHistogram appends a histogram as the HTTP API has it: buckets are
+// [rule, lower, upper, count], where the rule says which bounds are part of
+// the bucket (0 upper, 1 lower, 2 none, 3 both).
+func appendJSONHistogram(b []byte, h *metricsv1.Histogram) []byte {
+	if isStale(h) {
+		return append(b, `,"value":"`+staleToken+`","stale":true`...)
+	}
+	f, err := floatHistogram(h)
+	if err != nil {
+		b = append(b, `,"histogram":null,"error":`...)
+		return appendJSONString(b, err.Error())
+	}
+	b = append(b, `,"histogram":{"count":"`...)
+	b = appendAPIValue(b, f.Count)
+	b = append(b, `","sum":"`...)
+	b = append(appendAPIValue(b, f.Sum), '"')
+	first := true
+	for it := f.AllBucketIterator(); it.Next(); {
+		bucket := it.At()
+		if bucket.Count == 0 {
+			continue
+		}
+		if first {
+			b = append(b, `,"buckets":[[`...)
+		} else {
+			b = append(b, ",["...)
+		}
+		first = false
+		b = append(b, bucketRule(bucket), ',', '"')
+		b = appendAPIValue(b, bucket.Lower)
+		b = append(b, `","`...)
+		b = appendAPIValue(b, bucket.Upper)
+		b = append(b, `","`...)
+		b = append(appendAPIValue(b, bucket.Count), `"]`...)
+	}
+	if !first {
+		b = append(b, ']')
+	}
+	return append(b, '}')
+}
+
+func bucketRule(b histogram.Bucket[float64]) byte {
+	switch {
+	case b.LowerInclusive && b.UpperInclusive:
+		return '3'
+	case b.LowerInclusive:
+		return '1'
+	case b.UpperInclusive:
+		return '0'
+	}
+	return '2'
+}

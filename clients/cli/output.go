@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"bufio"
+	"encoding/csv"
+	"io"
+	"strconv"
+
+	"google.golang.org/protobuf/encoding/protodelim"
+
+	promgrpc "github.com/promgrpc/exporter/clients/go"
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+// output prints series in one of the formats. What it wrote reaches the file
+// with flush; close ends the document, if the format has an end.
+type output interface {
+	series([]*metricsv1.TimeSeries) error
+	event(promgrpc.Update) error
+	flush() error
+	close() error
+}
+
+// outputOptions is what the formats need to know.
+type outputOptions struct {
+	terminal bool // for eyes: aligned
+	colour   bool
+	events   bool
+	ordered  bool // openmetrics: hold everything back, and sort it
+	families families
+}
+
+var outputNames = []string{"text", "json", "openmetrics", "csv", "proto"}
+
+func newOutput(name string, w io.Writer, o outputOptions) output {
+	b := bufio.NewWriterSize(w, 64<<10)
+	switch name {
+	case "json":
+		return &jsonOutput{lines: lines{b: b}, events: o.events}
+	case "openmetrics":
+		return newOpenMetrics(b, o.families, o.ordered)
+	case "csv":
+		return newCSV(b)
+	case "proto":
+		return &protoOutput{lines{b: b}}
+	}
+	return &textOutput{lines: lines{b: b}, terminal: o.terminal, colour: o.colour}
+}
+
+// lines is what the outputs that go line by line have in common.
+type lines struct {
+	b    *bufio.Writer
+	line []byte
+}
+
+func (l *lines) event(promgrpc.Update) error { return nil }
+func (l *lines) flush() error                { return l.b.Flush() }
+func (l *lines) close() error                { return l.b.Flush() }
+
+// csvOutput has the columns timestamp (ms), value, name and labels.
+type csvOutput struct {
+	lines
+	w *csv.Writer
+}
+
+func newCSV(b *bufio.Writer) *csvOutput {
+	c := &csvOutput{lines: lines{b: b}, w: csv.NewWriter(b)}
+	c.w.UseCRLF = true
+	_ = c.w.Write([]string{"timestamp", "value", "name", "labels"}) // an error shows at flush
+	return c
+}
+
+func (c *csvOutput) series(all []*metricsv1.TimeSeries) error {
+	for _, s := range all {
+		name, labels := splitName(s.GetLabels())
+		record := []string{"", "", name, string(appendSeries(nil, "", labels))}
+		for _, sample := range s.GetSamples() {
+			record[0] = strconv.FormatInt(sample.GetTimestamp(), 10)
+			record[1] = string(appendValue(c.line[:0], sample.GetValue()))
+			if err := c.w.Write(record); err != nil {
+				return err
+			}
+		}
+		for _, h := range s.GetHistograms() {
+			record[0] = strconv.FormatInt(h.GetTimestamp(), 10)
+			record[1] = string(appendHistogram(c.line[:0], h))
+			if err := c.w.Write(record); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *csvOutput) flush() error {
+	c.w.Flush()
+	return c.w.Error()
+}
+
+func (c *csvOutput) close() error { return c.flush() }
+
+// protoOutput writes promgrpc.metrics.v1.TimeSeries messages as they came, each
+// after its length as a varint.
+type protoOutput struct{ lines }
+
+func (p *protoOutput) series(all []*metricsv1.TimeSeries) error {
+	for _, s := range all {
+		if _, err := protodelim.MarshalTo(p.b, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}

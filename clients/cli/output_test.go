@@ -1,0 +1,182 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"strings"
+	"testing"
+
+	promlabels "github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/textparse"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protodelim"
+	"google.golang.org/protobuf/proto"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+func TestOutputs(t *testing.T) {
+	address := snapshot().Start(t)
+	for name, args := range map[string][]string{
+		"get.text":        nil,
+		"get.json":        {"--output=json", "--events"},
+		"get.openmetrics": {"--output=openmetrics"},
+		"get.csv":         {"--output=csv"},
+	} {
+		for _, protocol := range []string{"grpc", "grpcweb", "connect"} {
+			t.Run(name+"/"+protocol, func(t *testing.T) {
+				r := runCLI(t, t.Context(), append([]string{"get", "--address", address, "--protocol", protocol}, args...)...)
+				require.Equal(t, 0, r.code, r.stderr)
+				require.Empty(t, r.stderr)
+				golden(t, name, []byte(r.stdout))
+			})
+		}
+	}
+}
+
+func TestTextOnATerminal(t *testing.T) {
+	var b bytes.Buffer
+	o := newOutput("text", &b, outputOptions{terminal: true, colour: true})
+	require.NoError(t, o.series(fixture()[:10]))
+	require.NoError(t, o.close())
+	golden(t, "terminal.text", b.Bytes())
+}
+
+func TestJSONIsJSON(t *testing.T) {
+	r := runCLI(t, t.Context(), "get", "-o", "json", "--address", snapshot().Start(t))
+	lines := strings.Split(strings.TrimSpace(r.stdout), "\n")
+	require.Len(t, lines, len(fixture())+1, "a line a sample, and an exemplar")
+	for _, line := range lines {
+		require.True(t, json.Valid([]byte(line)), line)
+	}
+	var odd map[string]string
+	require.NoError(t, json.Unmarshal(append(appendJSONLabels(nil, labelsOf("a\x00\x1f\u2028", "\xff\"\\\n\t€")), '\n'), &odd))
+	require.Equal(t, map[string]string{"a\x00\x1f\u2028": "\uFFFD\"\\\n\t€"}, odd)
+}
+
+func labelsOf(name, value string) []*metricsv1.Label {
+	return []*metricsv1.Label{{Name: name, Value: value}}
+}
+
+func TestCSVIsCSV(t *testing.T) {
+	r := runCLI(t, t.Context(), "get", "-o", "csv", "--address", snapshot().Start(t))
+	records, err := csv.NewReader(strings.NewReader(r.stdout)).ReadAll()
+	require.NoError(t, err)
+	require.Len(t, records, len(fixture())+1)
+	require.Equal(t, []string{"1700000000123", "1", "up", `{instance="localhost:9090",job="a \"quoted\" \\ name\nof two lines"}`}, records[1])
+}
+
+func TestProtoKeepsEveryBit(t *testing.T) {
+	r := runCLI(t, t.Context(), "get", "-o", "proto", "--address", snapshot().Start(t))
+	in := bufio.NewReader(strings.NewReader(r.stdout))
+	for _, want := range fixture() {
+		got := new(metricsv1.TimeSeries)
+		require.NoError(t, protodelim.UnmarshalFrom(in, got))
+		require.True(t, proto.Equal(want, got))
+		for i := range want.GetSamples() {
+			require.Equal(t, math.Float64bits(want.GetSamples()[i].GetValue()), math.Float64bits(got.GetSamples()[i].GetValue()))
+		}
+	}
+	_, err := in.ReadByte()
+	require.ErrorIs(t, err, io.EOF)
+}
+
+func TestOpenMetricsIsWhatPrometheusParses(t *testing.T) {
+	r := runCLI(t, t.Context(), "get", "-o", "openmetrics", "--address", snapshot().Start(t))
+	got, types := parseOpenMetrics(t, r.stdout)
+	for _, s := range fixture() {
+		name, _ := splitName(s.GetLabels())
+		for _, sample := range s.GetSamples() {
+			key := key(s.GetLabels())
+			if math.Float64bits(sample.GetValue()) == math.Float64bits(stale) {
+				require.NotContains(t, got, key)
+				continue
+			}
+			require.Contains(t, got, key, name)
+			require.Equal(t, strconvValue(sample.GetValue()), strconvValue(got[key]))
+			delete(got, key)
+		}
+	}
+	require.Equal(t, 3.5, got[`{__name__="native_float_gauge_gcount"}`])
+	require.Equal(t, 6.0, got[`{__name__="native_custom_bucket", le="+Inf"}`])
+	require.Equal(t, 3.0, got[`{__name__="native_custom_bucket", le="2.0"}`])
+	require.NotContains(t, got, `{__name__="native_int_sum", job="n"}`, "negative observations")
+	require.Equal(t, map[string]string{
+		"http_requests": "counter", "latency_seconds": "histogram", "legacy_counter": "unknown", "native_int": "histogram",
+		"native_custom": "histogram", "native_float_gauge": "gaugehistogram", "rpc_seconds": "summary", "up": "gauge",
+		"dotted.name": "unknown", "zero": "unknown", "small": "unknown", "large": "unknown",
+	}, types)
+}
+
+func key(ls []*metricsv1.Label) string {
+	b := promlabels.NewScratchBuilder(len(ls))
+	for _, l := range ls {
+		b.Add(l.GetName(), l.GetValue())
+	}
+	b.Sort()
+	return b.Labels().String()
+}
+
+func strconvValue(v float64) string { return string(appendValue(nil, v)) }
+
+func parseOpenMetrics(t *testing.T, text string) (map[string]float64, map[string]string) {
+	t.Helper()
+	p := textparse.NewOpenMetricsParser([]byte(text), promlabels.NewSymbolTable())
+	values, types := map[string]float64{}, map[string]string{}
+	for {
+		entry, err := p.Next()
+		if errors.Is(err, io.EOF) {
+			return values, types
+		}
+		require.NoError(t, err)
+		switch entry {
+		case textparse.EntryType:
+			name, kind := p.Type()
+			require.NotContains(t, types, string(name), "a family once")
+			types[string(name)] = string(kind)
+		case textparse.EntrySeries:
+			var ls promlabels.Labels
+			p.Labels(&ls)
+			_, ts, v := p.Series()
+			require.InDelta(t, t0, *ts, 1)
+			require.NotContains(t, values, ls.String(), "a point once")
+			values[ls.String()] = v
+		}
+	}
+}
+
+func TestOpenMetricsTakesEachPointOnce(t *testing.T) {
+	var b bytes.Buffer
+	o := newOutput("openmetrics", &b, outputOptions{ordered: true, families: newFamilies(metadata().GetMetadata())})
+	later := float(2, "__name__", "up", "instance", "localhost:9090", "job", "x")
+	later.Samples[0].Timestamp = t0 + 5000
+	require.NoError(t, o.series([]*metricsv1.TimeSeries{later}))
+	earlier := float(1, "__name__", "up", "instance", "localhost:9090", "job", "x")
+	require.NoError(t, o.series([]*metricsv1.TimeSeries{earlier, earlier}))
+	require.NoError(t, o.close())
+	require.Equal(t, `# TYPE up gauge
+# HELP up Whether it is.
+up{instance="localhost:9090",job="x"} 1 1700000000.123
+up{instance="localhost:9090",job="x"} 2 1700000005.123
+# EOF
+`, b.String())
+}
+
+func TestValues(t *testing.T) {
+	for v, want := range map[float64][2]string{
+		0: {"0", "0"}, 1e21: {"1e+21", "1e+21"}, 1e20: {"1e+20", "100000000000000000000"}, 1e-7: {"1e-07", "1e-07"},
+		0.1: {"0.1", "0.1"}, math.Inf(-1): {"-Inf", "-Inf"}, math.Inf(1): {"+Inf", "+Inf"},
+	} {
+		require.Equal(t, want[0], string(appendValue(nil, v)))
+		require.Equal(t, want[1], string(appendAPIValue(nil, v)))
+	}
+	require.Equal(t, "NaN", string(appendValue(nil, math.NaN())))
+	require.Equal(t, staleToken, string(appendValue(nil, stale)))
+	require.Equal(t, "-1.005", string(appendSeconds(nil, -1005)))
+	require.Equal(t, "12", string(appendSeconds(nil, 12000)))
+}

@@ -1,0 +1,99 @@
+package cli
+
+import (
+	"errors"
+	"iter"
+
+	promgrpc "github.com/promgrpc/exporter/clients/go"
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+// printer prints a stream and keeps its cursor.
+type printer struct {
+	env      environment
+	output   output
+	file     *cursorFile
+	limit    int  // samples; 0: none
+	eager    bool // flush each response
+	heldBack bool // nothing is out before finish
+	printed  int
+}
+
+// print returns nil at the end of the stream and when the limit is reached.
+func (p *printer) print(updates iter.Seq2[promgrpc.Update, error]) error {
+	for u, err := range updates {
+		if err != nil {
+			return err
+		}
+		if done, err := p.update(u); done || err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *printer) update(u promgrpc.Update) (done bool, err error) {
+	if u.Rewound {
+		warn(p.env, "the stream broke where it could not be taken up: some samples come twice")
+	}
+	if gap := u.GetGap(); gap != nil {
+		warn(p.env, "samples are missing: log %s, after block %d and before %d: %s",
+			gap.GetLogId(), gap.GetAfterSequence(), gap.GetNextSequence(), gap.GetReason())
+	}
+	series := u.GetTimeseries()
+	if p.limit > 0 {
+		series, done = p.limited(series)
+	}
+	if err := p.output.series(series); err != nil {
+		return false, err
+	}
+	if !done {
+		if err := p.output.event(u); err != nil {
+			return false, err
+		}
+	}
+	if u.GetCursor() != "" {
+		p.file.cursor = u.GetCursor()
+	}
+	due := p.file.due() && !p.heldBack
+	if p.eager || due {
+		if err := p.output.flush(); err != nil {
+			return false, err
+		}
+	}
+	if due {
+		return done, p.file.save()
+	}
+	return done, nil
+}
+
+// limited cuts off what is beyond the limit, and tells whether it is reached.
+func (p *printer) limited(all []*metricsv1.TimeSeries) ([]*metricsv1.TimeSeries, bool) {
+	for i, s := range all {
+		floats := min(len(s.GetSamples()), p.limit-p.printed)
+		p.printed += floats
+		histograms := min(len(s.GetHistograms()), p.limit-p.printed)
+		p.printed += histograms
+		if p.printed == p.limit {
+			s.Samples, s.Histograms = s.GetSamples()[:floats], s.GetHistograms()[:histograms]
+			return all[:i+1], true
+		}
+	}
+	return all, false
+}
+
+// finish completes the output, after a failure as far as it goes, and saves the
+// cursor. A document with an end does not get it after a failure.
+func (p *printer) finish(cause error) error {
+	complete := p.output.close
+	if cause != nil {
+		complete = p.output.flush
+	}
+	if err := complete(); err != nil {
+		return errors.Join(cause, err)
+	}
+	if cause != nil && p.heldBack {
+		return cause
+	}
+	return errors.Join(cause, p.file.save())
+}

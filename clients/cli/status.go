@@ -1,0 +1,142 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	promgrpc "github.com/promgrpc/exporter/clients/go"
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+func registerStatus(app *kingpin.Application, c *connection) (string, func(context.Context, environment) error) {
+	q := &query{connection: c}
+	cmd := app.Command("status", "Print the state of every server in --address. It fails if any of them does not answer.")
+	q.register(cmd)
+	return cmd.FullCommand(), func(ctx context.Context, env environment) error {
+		ctx, cancel := c.bounded(ctx)
+		defer cancel()
+		states, err := states(ctx, c)
+		if q.output == "json" {
+			return errors.Join(printJSON(env.stdout, states), err)
+		}
+		return errors.Join(printStates(env.stdout, states, time.Now()), err)
+	}
+}
+
+// state of one server, as JSON has it.
+type state struct {
+	Address    string     `json:"address"`
+	Instance   string     `json:"instance"`
+	Version    string     `json:"version"`
+	StartTime  string     `json:"start_time,omitempty"`
+	Ready      bool       `json:"ready"`
+	LiveSeries uint64     `json:"live_series"`
+	Streams    uint32     `json:"streams"`
+	Cursor     string     `json:"cursor"`
+	Logs       []logState `json:"logs"`
+	started    time.Time
+}
+
+type logState struct {
+	LogID         string `json:"log_id"`
+	FirstSequence uint64 `json:"first_sequence"`
+	LastSequence  uint64 `json:"last_sequence"`
+	Connected     bool   `json:"connected"`
+	LagBlocks     uint64 `json:"lag_blocks"`
+	ReceiveTime   string `json:"receive_time,omitempty"`
+	Series        uint64 `json:"series"`
+	SizeBytes     int64  `json:"size_bytes"`
+	received      time.Time
+}
+
+// states asks all servers at the same time.
+func states(ctx context.Context, c *connection) ([]state, error) {
+	addresses := c.addresses()
+	if len(addresses) == 0 {
+		return nil, usagef("--address: no address of a server")
+	}
+	answers := make([]state, len(addresses))
+	errs := make([]error, len(addresses))
+	var wg sync.WaitGroup
+	for i, address := range addresses {
+		wg.Go(func() {
+			client, err := c.dial([]string{address}, promgrpc.Options{})
+			if err != nil {
+				errs[i] = err
+				return
+			}
+			defer func() { _ = client.Close() }()
+			res, err := client.GetStatus(ctx)
+			errs[i], answers[i] = err, newState(address, res)
+		})
+	}
+	wg.Wait()
+	var out []state
+	for i := range answers {
+		if errs[i] == nil {
+			out = append(out, answers[i])
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+func newState(address string, res *metricsv1.GetStatusResponse) state {
+	s := state{
+		Address: address, Instance: res.GetInstance(), Version: res.GetVersion(), Ready: res.GetReady(),
+		StartTime: instant(res.GetStartTime()), LiveSeries: res.GetLiveSeries(), Streams: res.GetStreams(),
+		Cursor: res.GetCursor(), started: res.GetStartTime().AsTime(), Logs: []logState{},
+	}
+	for _, l := range res.GetLogs() {
+		s.Logs = append(s.Logs, logState{
+			LogID: l.GetLogId(), FirstSequence: l.GetFirstSequence(), LastSequence: l.GetLastSequence(),
+			Connected: l.GetConnected(), LagBlocks: l.GetLagBlocks(), ReceiveTime: instant(l.GetReceiveTime()),
+			Series: l.GetSeries(), SizeBytes: l.GetSizeBytes(), received: l.GetReceiveTime().AsTime(),
+		})
+	}
+	return s
+}
+
+func printStates(w io.Writer, states []state, now time.Time) error {
+	b := bufio.NewWriter(w)
+	for i, s := range states {
+		if i > 0 {
+			_, _ = fmt.Fprintln(b)
+		}
+		ready := "ready"
+		if !s.Ready {
+			ready = "not ready"
+		}
+		up := ""
+		if s.StartTime != "" {
+			up = ", up " + now.Sub(s.started).Round(time.Second).String()
+		}
+		_, _ = fmt.Fprintf(b, "%s: %s %s, %s%s\n", s.Address, s.Instance, s.Version, ready, up)
+		_, _ = fmt.Fprintf(b, "  live series %d, streams %d\n", s.LiveSeries, s.Streams)
+		_, _ = fmt.Fprintf(b, "  cursor %s\n", s.Cursor)
+		t := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
+		if len(s.Logs) > 0 {
+			_, _ = fmt.Fprintln(t, "  LOG\tFIRST\tLAST\tFORWARDER\tLAG\tSERIES\tSIZE\tRECEIVED")
+		}
+		for _, l := range s.Logs {
+			connected, lag, received := "away", "-", "never"
+			if l.Connected {
+				connected, lag = "connected", fmt.Sprint(l.LagBlocks)
+			}
+			if l.ReceiveTime != "" {
+				received = now.Sub(l.received).Round(100*time.Millisecond).String() + " ago"
+			}
+			_, _ = fmt.Fprintf(t, "  %s\t%d\t%d\t%s\t%s\t%d\t%s\t%s\n", short(l.LogID), l.FirstSequence, l.LastSequence,
+				connected, lag, l.Series, size(l.SizeBytes), received)
+		}
+		_ = t.Flush() // into b
+	}
+	return b.Flush()
+}

@@ -1,0 +1,258 @@
+package promgrpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+// A following stream that was silent for this many heartbeat intervals is
+// taken for dead.
+const missedHeartbeats = 3
+
+// defaultHeartbeat is the server's interval where the request has none.
+const defaultHeartbeat = 10 * time.Second
+
+// Query says which series to get, from where, and how long. The zero Query
+// gets the latest sample of every live series.
+type Query struct {
+	// Selectors are PromQL series selectors. A series is sent if any of them
+	// matches. None means every series.
+	Selectors []string
+	// Since, if not zero, replays the retained samples from this instant on.
+	Since time.Time
+	// Cursor, if not empty, goes on right after the Update that had it. Since
+	// must be zero then.
+	Cursor string
+	// Follow goes on with new samples after the present was reached.
+	Follow bool
+	// MinInterval between two samples of a series while following. Those
+	// between are left out, but for the last. Zero means every sample.
+	MinInterval time.Duration
+	// HeartbeatInterval is how long a following stream may be quiet, 10
+	// seconds by default. A server that stays silent for three times as long
+	// is left for the next one.
+	HeartbeatInterval time.Duration
+}
+
+// Update is a part of a stream: series, an event, or both, and the cursor that
+// covers everything up to and including it. It belongs to the receiver.
+//
+// After a reconnect a following stream tells once more when it is synced.
+type Update struct {
+	*metricsv1.GetMetricsResponse
+	// Address of the server that sent it.
+	Address string
+	// Rewound says that the stream broke where it could not be taken up: what
+	// came since the last Update with a cursor comes again, beginning here.
+	Rewound bool
+}
+
+// Get streams what q asks for. It goes on at the next address, after the last
+// cursor, when a stream breaks, and ends after the Update that says so. An
+// error comes last, with an Update that has no response: an *Error of the
+// server that another attempt would not cure (a broken selector, say), an
+// *OutOfRangeError, an *UnreachableError when the attempts allowed are used
+// up, or the cause of ctx.
+//
+// The sequence may be ranged over again, which begins from the start.
+func (c *Client) Get(ctx context.Context, q Query) iter.Seq2[Update, error] {
+	return func(yield func(Update, error) bool) {
+		if !q.Since.IsZero() && q.Cursor != "" {
+			yield(Update{}, errors.New("query has both a time and a cursor to start from"))
+			return
+		}
+		r := &run{
+			client: c, query: q, yield: yield, cursor: q.Cursor,
+			tries: attempts{addresses: c.addresses, options: &c.options},
+		}
+		if err := r.run(ctx); err != nil && !errors.Is(err, errStopped) {
+			yield(Update{}, err)
+		}
+	}
+}
+
+// errStopped says that the caller left the range loop.
+var errStopped = errors.New("stopped by the caller")
+
+// errNoEnd is a stream that closed properly without telling that it is
+// complete, as it looks through some proxies when a server dies.
+var errNoEnd = errors.New("stream closed before its end")
+
+// errSilent is what a stream is canceled with when its heartbeats fail to come.
+var errSilent = errors.New("no heartbeat")
+
+// run is one pass over a Get.
+type run struct {
+	client *Client
+	query  Query
+	yield  func(Update, error) bool
+	tries  attempts
+
+	cursor     string // covers what was yielded, but for the uncovered
+	uncovered  bool   // something was yielded since cursor
+	rewound    bool   // the next update is the first to come again
+	entered    bool   // any server ever sent a message
+	outOfRange int    // answers of that kind since the last message
+}
+
+func (r *run) run(ctx context.Context) error {
+	for {
+		done, err := r.stream(ctx)
+		switch {
+		case done:
+			return nil
+		case errors.Is(err, errStopped):
+			return err
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		}
+		if o, ok := outOfRange(err); ok {
+			// Another replica may have retained more, or have been there
+			// while this one was set up.
+			if r.outOfRange++; r.outOfRange >= len(r.tries.addresses) {
+				return o
+			}
+		} else if !resumable(err) && !errors.Is(err, errNoEnd) && !errors.Is(err, errSilent) {
+			return err
+		}
+		r.rewind(interruptedAt(err))
+
+		address := r.tries.address()
+		if r.tries.failed(err) > r.reconnects() {
+			return r.tries.unreachable()
+		}
+		delay := r.tries.delay(err)
+		r.client.options.Logger.Warn("stream interrupted",
+			slog.String("address", address), slog.Any("error", err),
+			slog.String("next_address", r.tries.address()), slog.Duration("delay", delay))
+		if err := sleep(ctx, delay); err != nil {
+			return err
+		}
+	}
+}
+
+// reconnects that are allowed now, in a row.
+func (r *run) reconnects() int {
+	o := &r.client.options
+	switch {
+	case o.MaxReconnects < 0:
+		return 0
+	case o.FailFast && !r.entered:
+		return len(r.tries.addresses) - 1
+	case o.MaxReconnects > 0:
+		return o.MaxReconnects
+	case r.query.Follow:
+		return int(^uint(0) >> 1)
+	}
+	return 2 * len(r.tries.addresses)
+}
+
+// rewind prepares to go on after the last cursor.
+func (r *run) rewind(handedOver string) {
+	if handedOver != "" {
+		r.cursor, r.uncovered = handedOver, false
+	}
+	if r.uncovered {
+		r.uncovered, r.rewound = false, true
+	}
+}
+
+func (r *run) request() *metricsv1.GetMetricsRequest {
+	req := &metricsv1.GetMetricsRequest{Selectors: r.query.Selectors, Follow: r.query.Follow}
+	if r.cursor != "" {
+		req.Start = &metricsv1.GetMetricsRequest_Cursor{Cursor: r.cursor}
+	} else if !r.query.Since.IsZero() {
+		req.Start = &metricsv1.GetMetricsRequest_Since{Since: timestamppb.New(r.query.Since)}
+	}
+	if r.query.MinInterval > 0 {
+		req.MinInterval = durationpb.New(r.query.MinInterval)
+	}
+	if r.query.HeartbeatInterval > 0 {
+		req.HeartbeatInterval = durationpb.New(r.query.HeartbeatInterval)
+	}
+	return req
+}
+
+// stream opens one stream and yields what comes until it breaks. It returns
+// true after the end.
+func (r *run) stream(ctx context.Context) (bool, error) {
+	t, err := r.client.newTransport(r.tries.address())
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = t.close() }()
+	// Without the deadline of ctx, which the server would be told: it may be the
+	// first to notice that it has passed, and would look as if it had failed.
+	caller := ctx
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(caller))
+	defer cancel(nil)
+	defer context.AfterFunc(caller, func() { cancel(context.Cause(caller)) })()
+	wrap := func(err error) error {
+		if errors.Is(context.Cause(ctx), errSilent) {
+			return fmt.Errorf("%s: %w for %s", r.tries.address(), errSilent, r.patience())
+		}
+		return t.wrap(err)
+	}
+	alarm := time.AfterFunc(r.patience(), func() { cancel(errSilent) })
+	if !r.query.Follow {
+		alarm.Stop()
+	}
+	defer alarm.Stop()
+
+	s, err := t.getMetrics(ctx, r.request())
+	if err != nil {
+		return false, wrap(err)
+	}
+	defer s.close()
+	defer cancel(nil) // before close, which would wait for the rest otherwise
+	for {
+		if r.query.Follow {
+			alarm.Reset(r.patience())
+		}
+		msg, err := s.receive()
+		alarm.Stop() // the consumer may take its time
+		if errors.Is(err, io.EOF) {
+			return false, fmt.Errorf("%s: %w", r.tries.address(), errNoEnd)
+		}
+		if err != nil {
+			return false, wrap(err)
+		}
+		if !r.deliver(msg) {
+			return false, errStopped
+		}
+		if msg.GetEnd() != nil {
+			return true, nil
+		}
+	}
+}
+
+func (r *run) deliver(msg *metricsv1.GetMetricsResponse) bool {
+	r.tries.succeeded()
+	r.entered, r.outOfRange = true, 0
+	update := Update{GetMetricsResponse: msg, Address: r.tries.address(), Rewound: r.rewound}
+	r.rewound = false
+	if msg.GetCursor() != "" {
+		r.cursor, r.uncovered = msg.GetCursor(), false
+	} else if len(msg.GetTimeseries()) > 0 {
+		r.uncovered = true
+	}
+	return r.yield(update, nil)
+}
+
+// patience with a silent server while following.
+func (r *run) patience() time.Duration {
+	if r.query.HeartbeatInterval > 0 {
+		return missedHeartbeats * r.query.HeartbeatInterval
+	}
+	return missedHeartbeats * defaultHeartbeat
+}

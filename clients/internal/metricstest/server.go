@@ -1,0 +1,139 @@
+// Package metricstest is a MetricsService for tests of clients: a real server
+// on a real port, whose streams follow a script.
+package metricstest
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+)
+
+// Call is one call of GetMetrics.
+type Call struct {
+	// Number of the call at this server, from 0.
+	Number  int
+	Request *metricsv1.GetMetricsRequest
+	// Send sends a response.
+	Send func(*metricsv1.GetMetricsResponse) error
+}
+
+// Script answers a call. It may return a *connect.Error, or nil for a stream
+// that closes properly, or call Abort.
+type Script func(ctx context.Context, call *Call) error
+
+// Abort breaks the connection off, in the midst of the stream.
+func Abort() { panic(http.ErrAbortHandler) }
+
+// Server is a scripted MetricsService. Answers to the calls that are not
+// streams stand in its fields; a nil one is answered with UNIMPLEMENTED.
+type Server struct {
+	metricsv1connect.UnimplementedMetricsServiceHandler
+	Script      Script
+	LabelNames  *metricsv1.GetLabelNamesResponse
+	LabelValues *metricsv1.GetLabelValuesResponse
+	Metadata    *metricsv1.GetMetadataResponse
+	Segments    *metricsv1.ListSegmentsResponse
+	Status      *metricsv1.GetStatusResponse
+
+	mu       sync.Mutex
+	requests []*metricsv1.GetMetricsRequest
+	http     *httptest.Server
+}
+
+// Start serves until the test ends, and returns the address.
+func (s *Server) Start(t testing.TB) string {
+	t.Helper()
+	t.Cleanup(s.Stop)
+	return s.Listen()
+}
+
+// Listen serves until Stop, over HTTP/1.1 and h2c, and returns the address.
+func (s *Server) Listen() string {
+	mux := http.NewServeMux()
+	mux.Handle(metricsv1connect.NewMetricsServiceHandler(s))
+	s.http = httptest.NewUnstartedServer(mux)
+	s.http.Config.Protocols = new(http.Protocols)
+	s.http.Config.Protocols.SetHTTP1(true)
+	s.http.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.http.Start()
+	return s.http.Listener.Addr().String()
+}
+
+// Stop closes every connection and the listener. It may be called twice.
+func (s *Server) Stop() {
+	s.http.CloseClientConnections()
+	s.http.Close()
+}
+
+// Requests that GetMetrics got so far.
+func (s *Server) Requests() []*metricsv1.GetMetricsRequest {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]*metricsv1.GetMetricsRequest(nil), s.requests...)
+}
+
+// GetMetrics runs the script.
+func (s *Server) GetMetrics(ctx context.Context, req *connect.Request[metricsv1.GetMetricsRequest], stream *connect.ServerStream[metricsv1.GetMetricsResponse]) error {
+	s.mu.Lock()
+	call := &Call{Number: len(s.requests), Request: req.Msg, Send: stream.Send}
+	s.requests = append(s.requests, req.Msg)
+	s.mu.Unlock()
+	return s.Script(ctx, call)
+}
+
+// GetLabelNames answers with LabelNames.
+func (s *Server) GetLabelNames(context.Context, *connect.Request[metricsv1.GetLabelNamesRequest]) (*connect.Response[metricsv1.GetLabelNamesResponse], error) {
+	return answer(s.LabelNames)
+}
+
+// GetLabelValues answers with LabelValues.
+func (s *Server) GetLabelValues(context.Context, *connect.Request[metricsv1.GetLabelValuesRequest]) (*connect.Response[metricsv1.GetLabelValuesResponse], error) {
+	return answer(s.LabelValues)
+}
+
+// GetMetadata answers with Metadata.
+func (s *Server) GetMetadata(context.Context, *connect.Request[metricsv1.GetMetadataRequest]) (*connect.Response[metricsv1.GetMetadataResponse], error) {
+	return answer(s.Metadata)
+}
+
+// ListSegments answers with Segments.
+func (s *Server) ListSegments(context.Context, *connect.Request[metricsv1.ListSegmentsRequest]) (*connect.Response[metricsv1.ListSegmentsResponse], error) {
+	return answer(s.Segments)
+}
+
+// GetStatus answers with Status.
+func (s *Server) GetStatus(context.Context, *connect.Request[metricsv1.GetStatusRequest]) (*connect.Response[metricsv1.GetStatusResponse], error) {
+	return answer(s.Status)
+}
+
+func answer[Res any](res *Res) (*connect.Response[Res], error) {
+	if res == nil {
+		return nil, connect.NewError(connect.CodeUnimplemented, nil)
+	}
+	return connect.NewResponse(res), nil
+}
+
+// Error is an error of the service with details.
+func Error(code connect.Code, message string, details ...proto.Message) error {
+	err := connect.NewError(code, errorString(message))
+	for _, m := range details {
+		detail, derr := connect.NewErrorDetail(m)
+		if derr != nil {
+			return derr
+		}
+		err.AddDetail(detail)
+	}
+	return err
+}
+
+type errorString string
+
+func (e errorString) Error() string { return string(e) }

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/promgrpc/exporter/forwarder"
+	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/receiver"
+	"github.com/promgrpc/exporter/server"
+)
+
+// anyLocal is where the parts listen for each other and for nobody else.
+const anyLocal = "127.0.0.1:0"
+
+// exporter is all parts, connected over loopback as they are over a network.
+type exporter struct {
+	logger    *slog.Logger
+	servers   []*server.Server
+	forwarder *forwarder.Forwarder
+	receiver  *receiver.Receiver
+	self      *selfWriter
+}
+
+func newExporter(c config, env *daemon.Env) (_ *exporter, err error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	e := &exporter{logger: env.Logger}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.close())
+		}
+	}()
+	var links []string
+	for i, address := range c.rpcAddresses {
+		name := "server-" + strconv.Itoa(i+1)
+		s, err := server.New(c.server(name, address), env.Logger.With("part", name), registerer(env, name))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		e.servers = append(e.servers, s)
+		links = append(links, s.LinkAddr().String())
+	}
+	if e.forwarder, err = forwarder.New(c.forwarder(links), env.Logger.With("part", "forwarder"), registerer(env, "forwarder")); err != nil {
+		return nil, fmt.Errorf("forwarder: %w", err)
+	}
+	if e.receiver, err = receiver.New(c.receiver(e.forwarder.LinkAddr()), env.Logger.With("part", "receiver"), registerer(env, "receiver")); err != nil {
+		return nil, fmt.Errorf("receiver: %w", err)
+	}
+	if c.selfInterval > 0 {
+		e.self = &selfWriter{
+			gatherer: env.Registry,
+			url:      "http://" + dialable(e.receiver.WebAddr()) + "/api/v1/write",
+			instance: dialable(e.receiver.WebAddr()),
+			interval: c.selfInterval,
+			logger:   env.Logger.With("part", "self"),
+		}
+	}
+	return e, nil
+}
+
+func (c *config) server(name, address string) server.Config {
+	s := server.DefaultConfig()
+	s.Instance = name
+	s.RPCAddress = address
+	s.LinkAddress = anyLocal
+	s.WebAddress = anyLocal
+	s.StoragePath = filepath.Join(c.storagePath, name)
+	s.Sync = c.sync
+	s.RetentionTime, s.RetentionSize = c.retentionTime, c.retentionSize
+	return s
+}
+
+func (c *config) forwarder(servers []string) forwarder.Config {
+	f := forwarder.DefaultConfig()
+	f.Instance = "forwarder"
+	f.LinkAddress = anyLocal
+	f.WebAddress = anyLocal
+	f.Server = strings.Join(servers, ",")
+	f.StoragePath = filepath.Join(c.storagePath, "forwarder")
+	f.Sync = c.sync
+	f.RetentionTime, f.RetentionSize = c.retentionTime, c.retentionSize
+	f.SegmentDuration, f.SegmentSize = c.segmentDuration, c.segmentSize
+	return f
+}
+
+func (c *config) receiver(forwarder net.Addr) receiver.Config {
+	r := receiver.DefaultConfig()
+	r.Instance = "receiver"
+	r.WebAddress = c.receiverAddress
+	r.Forwarder = forwarder.String()
+	return r
+}
+
+// partRegistry tells the metrics of the parts apart, and shows all of them.
+type partRegistry struct {
+	prometheus.Registerer
+	prometheus.Gatherer
+}
+
+func registerer(env *daemon.Env, part string) prometheus.Registerer {
+	return partRegistry{prometheus.WrapRegistererWith(prometheus.Labels{"part": part}, env.Registry), env.Registry}
+}
+
+// run works until ctx ends. Each part has ended before those that it hands its
+// samples to.
+func (e *exporter) run(ctx context.Context) error {
+	e.announce()
+	var g daemon.Group
+	if e.self != nil {
+		g.Add("self", e.self.run)
+	}
+	g.Add("receiver", e.receiver.Run)
+	g.Add("forwarder", e.forwarder.Run)
+	for i, s := range e.servers {
+		g.Add("server-"+strconv.Itoa(i+1), s.Run)
+	}
+	return errors.Join(g.Run(ctx), e.close())
+}
+
+// announce says how to get metrics in and out.
+func (e *exporter) announce() {
+	var rpc []string
+	for _, s := range e.servers {
+		rpc = append(rpc, dialable(s.RPCAddr()))
+	}
+	e.logger.Info("point a Prometheus here with remote_write", "url", "http://"+dialable(e.receiver.WebAddr())+"/api/v1/write")
+	e.logger.Info("read it back", "command", "prometheus-grpc-client get --follow --address "+strings.Join(rpc, ","))
+}
+
+// close frees what a part that did not run holds.
+func (e *exporter) close() error {
+	var errs []error
+	if e.receiver != nil {
+		errs = append(errs, e.receiver.Close())
+	}
+	if e.forwarder != nil {
+		errs = append(errs, e.forwarder.Close())
+	}
+	for _, s := range e.servers {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// dialable is an address to reach a listener at from this machine.
+func dialable(a net.Addr) string {
+	tcp, ok := a.(*net.TCPAddr)
+	if ok && tcp.IP.IsUnspecified() {
+		return net.JoinHostPort("localhost", strconv.Itoa(tcp.Port))
+	}
+	return a.String()
+}

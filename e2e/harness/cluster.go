@@ -1,0 +1,164 @@
+package harness
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Options say what a cluster is made of. The zero value is a receiver, a
+// forwarder and two servers with their default flags.
+type Options struct {
+	Servers   int // how many, 2 if zero
+	Receiver  []string
+	Forwarder []string
+	Server    []string // more flags for the parts
+}
+
+// Cluster is the whole pipeline, a process a part.
+type Cluster struct {
+	Receiver  *Process
+	Forwarder *Process
+	Servers   []*Process
+
+	t   testing.TB
+	dir string
+}
+
+// NewCluster starts the parts and waits until they are ready.
+func NewCluster(t testing.TB, o Options) *Cluster {
+	t.Helper()
+	if o.Servers == 0 {
+		o.Servers = 2
+	}
+	c := &Cluster{t: t, dir: t.TempDir()}
+	var links []string
+	for i := range o.Servers {
+		host := Host()
+		name := fmt.Sprintf("server%d", i+1)
+		s := Start(t, name, Binary(t, "prometheus-api-server"), append([]string{
+			"--link.listen-address=" + host + ":0",
+			"--web.listen-address=" + host + ":0",
+			"--rpc.listen-address=" + host + ":0",
+			"--storage.path=" + filepath.Join(c.dir, name),
+		}, o.Server...)...)
+		c.Servers = append(c.Servers, s)
+	}
+	for _, s := range c.Servers {
+		links = append(links, s.Listening("link"))
+	}
+	host := Host()
+	c.Forwarder = Start(t, "forwarder", Binary(t, "metrics-forwarder"), append([]string{
+		"--link.listen-address=" + host + ":0",
+		"--web.listen-address=" + host + ":0",
+		"--server=" + strings.Join(links, ","),
+		"--storage.path=" + filepath.Join(c.dir, "forwarder"),
+	}, o.Forwarder...)...)
+	c.Receiver = Start(t, "receiver", Binary(t, "prometheus-remote-receiver"), append([]string{
+		"--web.listen-address=" + Host() + ":0",
+		"--forwarder=" + c.Forwarder.Listening("link"),
+	}, o.Receiver...)...)
+	c.Ready()
+	return c
+}
+
+// Processes of the cluster, in the order of the data's way.
+func (c *Cluster) Processes() []*Process {
+	return append([]*Process{c.Receiver, c.Forwarder}, c.Servers...)
+}
+
+// Ready waits until all parts are.
+func (c *Cluster) Ready() {
+	c.t.Helper()
+	for _, p := range c.Processes() {
+		p.Ready(p.Listening("web"))
+	}
+}
+
+// WriteURL is where the receiver takes remote writes.
+func (c *Cluster) WriteURL() string {
+	c.t.Helper()
+	return "http://" + c.Receiver.Listening("web") + "/api/v1/write"
+}
+
+// RPC is the address of a server's API; servers count from 0.
+func (c *Cluster) RPC(server int) string {
+	c.t.Helper()
+	return c.Servers[server].Listening("rpc")
+}
+
+// RPCs are the addresses of all servers' APIs, as the client takes them.
+func (c *Cluster) RPCs() string {
+	c.t.Helper()
+	var addresses []string
+	for i := range c.Servers {
+		addresses = append(addresses, c.RPC(i))
+	}
+	return strings.Join(addresses, ",")
+}
+
+// CompareFiles fails the test if a server's files are not, byte for byte,
+// those of the forwarder, or if a `latest` link does not point at the newest.
+// Nothing may be written meanwhile. It returns the number of segments.
+func (c *Cluster) CompareFiles() int {
+	c.t.Helper()
+	want := segments(c.t, filepath.Join(c.dir, "forwarder"))
+	if len(want) == 0 {
+		c.t.Fatal("the forwarder has no segments")
+	}
+	latest := latestSegment(c.t, filepath.Join(c.dir, "forwarder"))
+	if newest := want[len(want)-1]; latest != newest {
+		c.t.Errorf("forwarder: latest points at %s, the newest segment is %s", latest, newest)
+	}
+	for i := range c.Servers {
+		dir := filepath.Join(c.dir, fmt.Sprintf("server%d", i+1))
+		if got := segments(c.t, dir); strings.Join(got, "\n") != strings.Join(want, "\n") {
+			c.t.Errorf("server %d has the segments %q, the forwarder has %q", i+1, got, want)
+			continue
+		}
+		if got := latestSegment(c.t, dir); got != latest {
+			c.t.Errorf("server %d: latest points at %s, the forwarder's at %s", i+1, got, latest)
+		}
+		for _, name := range want {
+			out, err := exec.Command("cmp", filepath.Join(c.dir, "forwarder", name), filepath.Join(dir, name)).CombinedOutput()
+			if err != nil {
+				c.t.Errorf("server %d: segment %s: %v: %s", i+1, name, err, out)
+			}
+		}
+	}
+	return len(want)
+}
+
+// segments of a storage folder by their paths below it, oldest first.
+func segments(t testing.TB, dir string) []string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(dir, "*", "*.seg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range paths {
+		paths[i] = strings.TrimPrefix(paths[i], dir+"/")
+	}
+	return paths
+}
+
+// latestSegment is where the storage folder's `latest` leads.
+func latestSegment(t testing.TB, dir string) string {
+	t.Helper()
+	link := filepath.Join(dir, "latest")
+	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("%s is not a symlink (%v)", link, err)
+	}
+	path, err := filepath.EvalSymlinks(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resolved, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimPrefix(path, resolved+"/")
+}

@@ -1,0 +1,291 @@
+package harness
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang/snappy"
+	"github.com/prometheus/prometheus/prompb"
+)
+
+// PrometheusOptions say which Prometheus to run and what it is to do.
+type PrometheusOptions struct {
+	Name    string // label `sender` of all its series
+	Tool    string // prometheus2 or prometheus3
+	Message string // protobuf_message to write by, if not the default
+	URL     string // to write to
+	Target  string // host:port to scrape beside itself
+}
+
+// Prometheus is one that scrapes itself and a target every second, evaluates
+// a rule that makes float histograms, and writes all of it to a URL.
+type Prometheus struct {
+	*Process
+
+	options PrometheusOptions
+	address string
+	config  string
+}
+
+// StartPrometheus starts one and waits until it is ready.
+func StartPrometheus(t testing.TB, o PrometheusOptions) *Prometheus {
+	t.Helper()
+	dir := t.TempDir()
+	p := &Prometheus{
+		options: o,
+		address: Host() + ":9090",
+		config:  filepath.Join(dir, "prometheus.yml"),
+	}
+	p.configure(t, "1s")
+	rules := fmt.Sprintf(ruleFile, o.Name)
+	if err := os.WriteFile(filepath.Join(dir, "rules.yml"), []byte(rules), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	features := "exemplar-storage,metadata-wal-records"
+	if o.Tool == "prometheus2" {
+		features = "exemplar-storage,native-histograms"
+	}
+	p.Process = Start(t, o.Name, Tool(t, o.Tool),
+		"--config.file="+p.config,
+		"--storage.tsdb.path="+filepath.Join(dir, "data"),
+		"--web.listen-address="+p.address,
+		"--web.enable-lifecycle",
+		"--enable-feature="+features)
+	p.Ready(p.address)
+	return p
+}
+
+const ruleFile = `
+groups:
+- name: histograms
+  rules:
+  - record: app:latency:rate
+    expr: rate(app_latency_seconds[5s])
+    labels: {sender: %s}
+`
+
+func (p *Prometheus) configure(t testing.TB, interval string) {
+	t.Helper()
+	o := p.options
+	native, nhcb, message := "", "", ""
+	if o.Tool == "prometheus3" {
+		native = "scrape_native_histograms: true"
+	}
+	if o.Message != "" {
+		message = "protobuf_message: " + o.Message
+		nhcb = "convert_classic_histograms_to_nhcb: true" // 1.0 has no custom buckets
+	}
+	config := fmt.Sprintf(`
+global:
+  scrape_interval: %[1]s
+  scrape_timeout: 1s
+  evaluation_interval: %[1]s
+  %[2]s
+rule_files: [rules.yml]
+scrape_configs:
+- job_name: prometheus
+  static_configs: [{targets: ['%[3]s'], labels: {sender: %[4]s}}]
+- job_name: app
+  %[5]s
+  static_configs: [{targets: ['%[6]s'], labels: {sender: %[4]s}}]
+remote_write:
+- url: %[7]s
+  %[8]s
+  send_exemplars: true
+  send_native_histograms: true
+  queue_config: {batch_send_deadline: 200ms, min_backoff: 50ms, max_backoff: 1s}
+  metadata_config: {send: true, send_interval: 1s}
+`, interval, native, p.address, o.Name, nhcb, o.Target, o.URL, message)
+	if err := os.WriteFile(p.config, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Freeze has the Prometheus scrape and evaluate no more, without an end to its
+// series. What it has written to its storage by then stays as it is.
+func (p *Prometheus) Freeze(t testing.TB) {
+	t.Helper()
+	p.configure(t, "1h")
+	res, err := http.Post("http://"+p.address+"/-/reload", "", nil)
+	if err != nil {
+		t.Fatalf("reload %s: %v", p.Name, err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	if answer, _ := io.ReadAll(res.Body); res.StatusCode != http.StatusOK {
+		t.Fatalf("reload %s: %s: %s", p.Name, res.Status, answer)
+	}
+}
+
+// api asks the HTTP API and decodes the answer's data.
+func (p *Prometheus) api(t testing.TB, path string, query url.Values, data any) {
+	t.Helper()
+	res, err := http.Get("http://" + p.address + "/api/v1/" + path + "?" + query.Encode())
+	if err != nil {
+		t.Fatalf("%s: %v", p.Name, err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	answer := struct{ Data any }{data}
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s: %s: %v", p.Name, path, res.Status, err)
+	}
+}
+
+// apiSeries is a series in the answer to a query.
+type apiSeries struct {
+	Metric    map[string]string
+	Value     *apiSample  // of a vector
+	Values    []apiSample // of a matrix
+	Histogram *apiSample
+	// Histograms of a matrix.
+	Histograms []apiSample
+}
+
+// apiSample is an array of a time in seconds and a value, which is an object
+// for histograms.
+type apiSample struct {
+	Time  int64
+	Value string // as in a point
+}
+
+func (s *apiSample) UnmarshalJSON(data []byte) error {
+	var seconds float64
+	var raw json.RawMessage
+	if err := json.Unmarshal(data, &[]any{&seconds, &raw}); err != nil {
+		return err
+	}
+	s.Time = int64(seconds*1000 + 0.5)
+	if bytes.HasPrefix(raw, []byte("{")) {
+		s.Value = apiHistogram(raw)
+		return nil
+	}
+	v, err := strconv.ParseFloat(strings.Trim(string(raw), `"`), 64)
+	s.Value = Float(v)
+	return err
+}
+
+// Query evaluates a range selector at an instant, which gives raw samples as
+// they were scraped. Stale markers are not part of it, and zeros have no sign:
+// Points.Visible makes other points so.
+func (p *Prometheus) Query(t testing.TB, selector string, at time.Time) Points {
+	t.Helper()
+	var answer struct{ Result []apiSeries }
+	p.api(t, "query", url.Values{"query": {selector}, "time": {unix(at)}}, &answer)
+	points := Points{}
+	for _, s := range answer.Result {
+		for _, sample := range append(s.Values, s.Histograms...) {
+			points.Add(Series(s.Metric), sample.Time, sample.Value)
+		}
+	}
+	return points
+}
+
+// Live returns the series that an instant query finds, with the value of each.
+func (p *Prometheus) Live(t testing.TB, selector string, at time.Time) map[string]string {
+	t.Helper()
+	var answer struct{ Result []apiSeries }
+	p.api(t, "query", url.Values{"query": {selector}, "time": {unix(at)}}, &answer)
+	live := map[string]string{}
+	for _, s := range answer.Result {
+		sample := s.Value
+		if sample == nil {
+			sample = s.Histogram
+		}
+		live[Series(s.Metric)] = sample.Value
+	}
+	return live
+}
+
+// Exemplars returns the exemplars of all series that match. The value of a
+// point has the exemplar's labels in it.
+func (p *Prometheus) Exemplars(t testing.TB, selector string, from, to time.Time) Points {
+	t.Helper()
+	var answer []struct {
+		SeriesLabels map[string]string
+		Exemplars    []struct {
+			Labels    map[string]string
+			Value     string
+			Timestamp float64
+		}
+	}
+	p.api(t, "query_exemplars", url.Values{"query": {selector}, "start": {unix(from)}, "end": {unix(to)}}, &answer)
+	points := Points{}
+	for _, s := range answer {
+		for _, e := range s.Exemplars {
+			v, err := strconv.ParseFloat(e.Value, 64)
+			if err != nil {
+				t.Fatalf("%s: exemplar: %v", p.Name, err)
+			}
+			points.Add(Series(s.SeriesLabels), int64(e.Timestamp*1000+0.5), Series(e.Labels)+" "+Float(v))
+		}
+	}
+	return points
+}
+
+// Metadata returns what is known of each metric family. A family whose targets
+// differ has several.
+func (p *Prometheus) Metadata(t testing.TB) map[string][]Metadata {
+	t.Helper()
+	metadata := map[string][]Metadata{}
+	p.api(t, "metadata", nil, &metadata)
+	return metadata
+}
+
+// Metadata of a metric family. The type is in lower case.
+type Metadata struct{ Type, Help, Unit string }
+
+// Read returns all samples of an interval by remote read: bit for bit, with
+// stale markers and native histograms.
+func (p *Prometheus) Read(t testing.TB, matcher map[string]string, from, to time.Time) Points {
+	t.Helper()
+	query := &prompb.Query{StartTimestampMs: from.UnixMilli(), EndTimestampMs: to.UnixMilli()}
+	for _, name := range slices.Sorted(maps.Keys(matcher)) {
+		query.Matchers = append(query.Matchers, &prompb.LabelMatcher{Name: name, Value: matcher[name]})
+	}
+	body, err := (&prompb.ReadRequest{Queries: []*prompb.Query{query}}).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.Post("http://"+p.address+"/api/v1/read", "application/x-protobuf", bytes.NewReader(snappy.Encode(nil, body)))
+	if err != nil {
+		t.Fatalf("%s: %v", p.Name, err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	data, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("%s: remote read: %s: %v: %s", p.Name, res.Status, err, data)
+	}
+	if data, err = snappy.Decode(nil, data); err != nil {
+		t.Fatalf("%s: remote read: %v", p.Name, err)
+	}
+	var answer prompb.ReadResponse
+	if err := answer.Unmarshal(data); err != nil {
+		t.Fatalf("%s: remote read: %v", p.Name, err)
+	}
+	points := Points{}
+	for _, s := range answer.Results[0].Timeseries {
+		series := Series(labelMap(s.Labels))
+		for _, sample := range s.Samples {
+			points.Add(series, sample.Timestamp, Float(sample.Value))
+		}
+		for _, h := range s.Histograms {
+			points.Add(series, h.Timestamp, Histogram(h))
+		}
+	}
+	return points
+}
+
+func unix(at time.Time) string {
+	return strconv.FormatFloat(float64(at.UnixMilli())/1000, 'f', 3, 64)
+}

@@ -1,0 +1,169 @@
+package harness
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/golang/snappy"
+	"github.com/prometheus/prometheus/prompb"
+)
+
+// Sender writes known samples at a steady rate by remote write 1.0. As
+// Prometheus does, it repeats a request until it is answered, with the same
+// bytes.
+type Sender struct {
+	t      testing.TB
+	url    func() string
+	job    string
+	series int
+
+	stop    chan struct{}
+	stopped chan struct{}
+
+	mu      sync.Mutex
+	sent    Points
+	retries int
+}
+
+// NewSender makes a sender for a number of series of a job. The URL is asked
+// for anew with each request.
+func NewSender(t testing.TB, url func() string, job string, series int) *Sender {
+	s := &Sender{
+		t: t, url: url, job: job, series: series, sent: Points{},
+		stop: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	return s
+}
+
+// Start sends one sample of each series every interval.
+func (s *Sender) Start(interval time.Duration) {
+	s.t.Cleanup(s.Stop)
+	go func() {
+		defer close(s.stopped)
+		ticker := time.NewTicker(interval)
+		defer ticker.Stop()
+		for n := 0; ; n++ {
+			s.send(n)
+			select {
+			case <-ticker.C:
+			case <-s.stop:
+				return
+			}
+		}
+	}()
+}
+
+// Stop sends no more, and waits for the answer to what was sent.
+func (s *Sender) Stop() {
+	select {
+	case <-s.stop:
+	default:
+		close(s.stop)
+	}
+	<-s.stopped
+}
+
+// Acknowledged returns every sample that was acknowledged so far.
+func (s *Sender) Acknowledged() Points {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sent.Filter(func(Point) bool { return true })
+}
+
+// Retries that were needed so far.
+func (s *Sender) Retries() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.retries
+}
+
+func (s *Sender) send(n int) {
+	now := time.Now().UnixMilli()
+	request := &prompb.WriteRequest{}
+	points := Points{}
+	for i := range s.series {
+		labels := map[string]string{"__name__": "sent_total", "job": s.job, "series": strconv.Itoa(i)}
+		v := float64(n) + float64(i)/1000
+		request.Timeseries = append(request.Timeseries, prompb.TimeSeries{
+			Labels:  promLabels(labels),
+			Samples: []prompb.Sample{{Value: v, Timestamp: now}},
+		})
+		points.Add(Series(labels), now, Float(v))
+	}
+	body := Encode(s.t, request)
+	for deadline := time.Now().Add(patience); ; {
+		status, answer, err := Write(s.url(), body)
+		if err == nil && status/100 == 2 {
+			break
+		}
+		if err == nil && status/100 == 4 {
+			s.t.Errorf("sender %s: %d: %s", s.job, status, answer)
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Errorf("sender %s: no success within %s: %d %s %v", s.job, patience, status, answer, err)
+			return
+		}
+		s.mu.Lock()
+		s.retries++
+		s.mu.Unlock()
+		time.Sleep(50 * time.Millisecond)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for point := range points {
+		s.sent[point]++
+	}
+}
+
+func promLabels(labels map[string]string) []prompb.Label {
+	var list []prompb.Label
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		list = append(list, prompb.Label{Name: name, Value: labels[name]})
+	}
+	return list
+}
+
+// Encode returns the body of a remote write 1.0 request.
+func Encode(t testing.TB, request *prompb.WriteRequest) []byte {
+	data, err := request.Marshal()
+	if err != nil {
+		t.Errorf("encode a request: %v", err)
+	}
+	return snappy.Encode(nil, data)
+}
+
+// Write posts a body as remote write 1.0 and returns status and answer.
+func Write(url string, body []byte) (int, string, error) {
+	request, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return 0, "", err
+	}
+	request.Header.Set("Content-Type", "application/x-protobuf")
+	request.Header.Set("Content-Encoding", "snappy")
+	request.Header.Set("X-Prometheus-Remote-Write-Version", "0.1.0")
+	return do(request)
+}
+
+var client = &http.Client{Timeout: 30 * time.Second}
+
+func do(request *http.Request) (int, string, error) {
+	res, err := client.Do(request)
+	if err != nil {
+		return 0, "", err
+	}
+	defer func() { _ = res.Body.Close() }()
+	answer, err := io.ReadAll(res.Body)
+	if err != nil {
+		return 0, "", fmt.Errorf("read the answer: %w", err)
+	}
+	return res.StatusCode, string(answer), nil
+}

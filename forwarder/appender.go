@@ -1,0 +1,272 @@
+package forwarder
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/promgrpc/exporter/forwarder/remotewrite"
+	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// appender owns the state of the log. All of it runs in one goroutine, but for
+// log and failed.
+type appender struct {
+	in     *ingest
+	store  logStore
+	idle   time.Duration
+	now    func() time.Time
+	logger *slog.Logger
+
+	state   *state // nil while the log cannot be written
+	cause   error  // why it cannot
+	renewed time.Time
+
+	broken   chan brokenState
+	diverged chan divergence
+	reopened chan *state
+	stop     chan struct{} // ends the reopening
+	opening  sync.WaitGroup
+
+	mu      sync.Mutex
+	current *seglog.Log
+	changed chan struct{} // closed when current changes
+}
+
+type brokenState struct {
+	state *state
+	err   error
+}
+
+// divergence says that a server holds another past of a log.
+type divergence struct {
+	log    segment.LogID
+	reason string
+}
+
+func newAppender(in *ingest, store logStore, o Config, logger *slog.Logger) (*appender, error) {
+	a := &appender{
+		in:       in,
+		store:    store,
+		idle:     o.SeriesIdle,
+		now:      time.Now,
+		logger:   logger,
+		broken:   make(chan brokenState, 1),
+		diverged: make(chan divergence, 1),
+		reopened: make(chan *state),
+		stop:     make(chan struct{}),
+		changed:  make(chan struct{}),
+	}
+	s, err := openState(store)
+	if err != nil {
+		return nil, err
+	}
+	a.use(s)
+	return a, nil
+}
+
+// use makes a state the current one.
+func (a *appender) use(s *state) {
+	a.state, a.cause = s, nil
+	a.in.metrics.writable.Set(1)
+	a.in.metrics.series.Set(float64(s.head.Len()))
+	a.publish(s.writer.Log())
+	a.logger.Info("log opened", "log", s.writer.Log().ID().String(), "sequence", s.last, "series", s.head.Len())
+}
+
+func (a *appender) publish(l *seglog.Log) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.current = l
+	close(a.changed)
+	a.changed = make(chan struct{})
+}
+
+// log returns the log that is being written, nil while there is none, and a
+// channel that is closed when that changes.
+func (a *appender) log() (*seglog.Log, <-chan struct{}) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.current, a.changed
+}
+
+var errBroken = errors.New("the log cannot be written")
+
+// failed reports that the writer of a state has failed.
+func (a *appender) failed(s *state, err error) {
+	select {
+	case a.broken <- brokenState{s, err}:
+	default: // one report is enough
+	}
+}
+
+// run appends until there is nothing more to come.
+func (a *appender) run() {
+	defer close(a.in.answers)
+	for {
+		select {
+		case j, ok := <-a.in.append:
+			if !ok {
+				return
+			}
+			a.take(j)
+		case b := <-a.broken:
+			a.fail(b.state, b.err)
+		case d := <-a.diverged:
+			a.renew(d)
+		case s := <-a.reopened:
+			a.in.metrics.reopened.Inc()
+			a.use(s)
+		}
+	}
+}
+
+// take appends one batch.
+func (a *appender) take(j *job) {
+	s := a.state
+	if s == nil {
+		a.in.release(j)
+		a.in.unavailable(j, a.cause)
+		return
+	}
+	if known, ok := s.window.find(j.digest); ok {
+		a.in.release(j)
+		a.in.metrics.repeated.Inc()
+		a.answer(j, s, known)
+		return
+	}
+	now := a.now()
+	err := s.rotate(now, a.idle)
+	var result answer
+	var t taken
+	if err == nil {
+		result, t, err = s.apply(j.req, j.digest, now)
+	}
+	rejected := j.req.Problems.Rejected
+	a.in.release(j)
+	if err != nil {
+		a.fail(s, err)
+		if errors.Is(err, segment.ErrTooLarge) {
+			// It would be as large the next time.
+			a.in.refuse(j, fmt.Errorf("%w: %w", remotewrite.ErrTooLarge, err))
+		} else {
+			a.in.unavailable(j, a.cause)
+		}
+		return
+	}
+	m := a.in.metrics
+	m.samples.Add(float64(t.samples))
+	m.histograms.Add(float64(t.histograms))
+	m.exemplars.Add(float64(t.exemplars))
+	m.rejected.Add(float64(rejected))
+	m.repeats.Add(float64(t.repeats))
+	if t.series > 0 {
+		m.created.Add(float64(t.series))
+		m.series.Set(float64(s.head.Len()))
+	}
+	a.answer(j, s, result)
+}
+
+func (a *appender) answer(j *job, s *state, known answer) {
+	j.answer, j.from = known, s
+	a.in.answers <- j
+}
+
+// fail gives up a state and has another one opened.
+func (a *appender) fail(s *state, err error) {
+	if s != a.state {
+		return // it was given up already
+	}
+	a.state, a.cause = nil, errors.Join(errBroken, err)
+	a.in.metrics.writable.Set(0)
+	a.publish(nil)
+	a.logger.Error("log cannot be written, opening it again", "err", err)
+	a.opening.Go(func() { a.reopen(s) })
+}
+
+// renewEvery bounds how often a new log may be begun, so that a server which is
+// never content cannot have one begun at every turn.
+const renewEvery = time.Minute
+
+// report takes a divergence, unless there is one to be looked at already.
+func (a *appender) report(d divergence) {
+	select {
+	case a.diverged <- d:
+	default:
+	}
+}
+
+// renew begins a new log when a server holds another past of the present one:
+// history is not written anew, neither here nor there.
+func (a *appender) renew(d divergence) {
+	s := a.state
+	if s == nil || s.writer.Log().ID() != d.log || a.now().Sub(a.renewed) < renewEvery {
+		return
+	}
+	a.renewed = a.now()
+	a.logger.Error("a server holds another past of the log, beginning a new log", "log", d.log.String(), "reason", d.reason)
+	next, err := s.renew(a.store)
+	if err != nil {
+		a.fail(s, err)
+		return
+	}
+	a.in.metrics.renewed.Inc()
+	a.use(next)
+}
+
+const (
+	reopenMin = 100 * time.Millisecond
+	reopenMax = 10 * time.Second
+)
+
+// reopen closes the writer of a state and rebuilds the state from disk. What
+// was not durable is gone then, and nobody was told that it was stored.
+func (a *appender) reopen(old *state) {
+	if err := old.writer.Close(); err != nil && !errors.Is(err, seglog.ErrBroken) {
+		a.logger.Warn("close log", "err", err)
+	}
+	for wait := reopenMin; ; wait = min(2*wait, reopenMax) {
+		s, err := openState(a.store)
+		if err == nil {
+			select {
+			case a.reopened <- s:
+			case <-a.stop:
+				_ = s.writer.Close()
+			}
+			return
+		}
+		a.logger.Error("log cannot be opened", "err", err, "retry_in", wait)
+		select {
+		case <-time.After(jitter(wait)):
+		case <-a.stop:
+			return
+		}
+	}
+}
+
+// jitter spreads retries, so that many do not come at the same instant.
+func jitter(d time.Duration) time.Duration {
+	return d/2 + rand.N(d/2+1)
+}
+
+// close ends the reopening and closes the log. After run.
+func (a *appender) close() error {
+	close(a.stop)
+	a.opening.Wait()
+	if a.state == nil {
+		return nil
+	}
+	return a.state.writer.Close()
+}
+
+// ready says whether the log can be written.
+func (a *appender) ready() error {
+	if l, _ := a.log(); l == nil {
+		return errBroken
+	}
+	return nil
+}

@@ -1,0 +1,189 @@
+package forwarder
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+
+	"github.com/promgrpc/exporter/forwarder/remotewrite"
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// taken counts what became of the parts of a request.
+type taken struct {
+	samples, histograms, exemplars int
+	repeats, series                int
+}
+
+// apply appends a request to the log, and returns what to answer once the
+// block of the answer's sequence is durable. After an error the state is of no
+// use any more.
+func (s *state) apply(req *remotewrite.Request, d digest, now time.Time) (answer, taken, error) {
+	t := s.build(req)
+	b := &s.block
+	b.Time = now.UnixMilli()
+	b.Digest = d
+	b.Verdict = segment.Verdict{
+		Samples:    uint32(t.samples),
+		Histograms: uint32(t.histograms),
+		Exemplars:  uint32(t.exemplars),
+		Rejected:   uint32(req.Problems.Rejected),
+		Code:       uint8(linkv1.Code_CODE_OK),
+		Errors:     req.Problems.Errors(),
+	}
+	if req.Problems.Count > 0 {
+		b.Verdict.Code = uint8(linkv1.Code_CODE_INVALID)
+	}
+	if s.blockIsEmpty() {
+		// What it repeats may not be durable yet.
+		a := answer{s.last, b.Verdict}
+		s.window.add(d, a)
+		return a, t, nil
+	}
+	sequence, err := s.writer.Append(b)
+	if err != nil {
+		return answer{}, t, fmt.Errorf("append: %w", err)
+	}
+	b.Sequence = sequence
+	if err := s.head.ApplyBlock(b); err != nil {
+		return answer{}, t, err
+	}
+	s.last = sequence
+	a := answer{sequence, b.Verdict}
+	s.window.add(d, a)
+	return a, t, nil
+}
+
+func (s *state) blockIsEmpty() bool {
+	b := &s.block
+	return len(b.Series)+b.Samples.Len()+len(b.Histograms)+len(b.Exemplars)+len(b.Metadata) == 0
+}
+
+// build fills the block from a request.
+func (s *state) build(req *remotewrite.Request) taken {
+	s.resetBlock(req.HasStart)
+	s.intern.begin()
+	var t taken
+	var from remotewrite.Series
+	for i := range req.Series {
+		series := &req.Series[i]
+		slot, ok := s.intern.find(series.Key)
+		if !ok {
+			if slot, ok = s.learn(req, series); !ok {
+				n := series.SamplesEnd - from.SamplesEnd + series.HistogramsEnd - from.HistogramsEnd + series.ExemplarsEnd - from.ExemplarsEnd
+				req.Problems.Rejected += int(n)
+				from = *series
+				continue
+			}
+		}
+		e := s.intern.series(slot)
+		s.samples(e, req.Samples[from.SamplesEnd:series.SamplesEnd], &t)
+		if series.HistogramsEnd > from.HistogramsEnd {
+			s.histograms(e, req.Histograms[from.HistogramsEnd:series.HistogramsEnd], &t)
+		}
+		for _, data := range req.Exemplars[from.ExemplarsEnd:series.ExemplarsEnd] {
+			s.block.Exemplars = append(s.block.Exemplars, segment.Exemplar{Ref: e.ref, Data: data})
+			t.exemplars++
+		}
+		if series.Meta >= 0 {
+			if m := &req.Meta[series.Meta]; m.Hash != e.meta {
+				e.meta = m.Hash
+				s.metadata(familyOf(remotewrite.MetricName(series.Labels), m.Type), m)
+			}
+		}
+		from.SamplesEnd, from.HistogramsEnd, from.ExemplarsEnd = series.SamplesEnd, series.HistogramsEnd, series.ExemplarsEnd
+	}
+	for i := range req.Families {
+		s.metadata(req.Families[i].Family, &req.Families[i])
+	}
+	t.series = len(s.block.Series)
+	return t
+}
+
+func (s *state) resetBlock(withStart bool) {
+	b := &s.block
+	clear(b.Series) // they hold on to strings
+	clear(b.Histograms)
+	clear(b.Exemplars)
+	b.Series, b.Histograms, b.Exemplars, b.Metadata = b.Series[:0], b.Histograms[:0], b.Exemplars[:0], b.Metadata[:0]
+	b.Samples.Refs, b.Samples.Timestamps, b.Samples.Values = b.Samples.Refs[:0], b.Samples.Timestamps[:0], b.Samples.Values[:0]
+	b.Samples.StartTimestamps = nil
+	if withStart {
+		b.Samples.StartTimestamps = s.start[:0]
+	}
+}
+
+func (s *state) samples(e *entry, samples []remotewrite.Sample, t *taken) {
+	columns := &s.block.Samples
+	for i := range samples {
+		sample := &samples[i]
+		t.samples++
+		if e.repeats(sample.Timestamp, sample.Value, false) {
+			t.repeats++
+			continue
+		}
+		columns.Refs = append(columns.Refs, e.ref)
+		columns.Timestamps = append(columns.Timestamps, sample.Timestamp)
+		columns.Values = append(columns.Values, math.Float64frombits(sample.Value))
+		if columns.StartTimestamps != nil {
+			columns.StartTimestamps = append(columns.StartTimestamps, sample.StartTimestamp)
+			s.start = columns.StartTimestamps
+		}
+	}
+}
+
+func (s *state) histograms(e *entry, histograms []remotewrite.Histogram, t *taken) {
+	for _, h := range histograms {
+		t.histograms++
+		if e.repeats(h.Timestamp, remotewrite.HashBytes(h.Data), true) {
+			t.repeats++
+			continue
+		}
+		s.block.Histograms = append(s.block.Histograms, segment.Histogram{Ref: e.ref, Timestamp: h.Timestamp, Data: h.Data})
+	}
+}
+
+// learn finds out what an unknown key stands for: a new series, or another
+// spelling of one that is known.
+func (s *state) learn(req *remotewrite.Request, series *remotewrite.Series) (uint32, bool) {
+	labels, err := req.Labels(series)
+	if err != nil {
+		req.Problems.Add(0, series.Labels, err)
+		return 0, false
+	}
+	s.scratch = remotewrite.AppendLabels(s.scratch[:0], labels)
+	key := remotewrite.KeyOf(s.scratch)
+	slot, ok := s.intern.slots[key]
+	if !ok {
+		slot = s.intern.add(key, s.nextRef)
+		s.block.Series = append(s.block.Series, segment.Series{Ref: s.nextRef, Labels: labels})
+		s.nextRef++
+	}
+	if key != series.Key {
+		slot = s.intern.alias(series.Key, slot)
+	}
+	s.intern.follow(slot)
+	return slot, true
+}
+
+// metadata puts what is new about a family into the block.
+func (s *state) metadata(family []byte, m *remotewrite.Metadata) {
+	if hash, ok := s.families[string(family)]; ok && hash == m.Hash {
+		return
+	}
+	name := strings.ToValidUTF8(string(family), "\uFFFD")
+	s.families[name] = m.Hash
+	kind := m.Type
+	if _, ok := metricTypes[kind]; !ok {
+		kind = 0
+	}
+	s.block.Metadata = append(s.block.Metadata, segment.Metadata{
+		Family: name,
+		Type:   kind,
+		Help:   strings.ToValidUTF8(string(m.Help), "\uFFFD"),
+		Unit:   strings.ToValidUTF8(string(m.Unit), "\uFFFD"),
+	})
+}

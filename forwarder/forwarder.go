@@ -1,0 +1,169 @@
+package forwarder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/internal/discovery"
+	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/seglog"
+)
+
+// Forwarder is a running forwarder.
+type Forwarder struct {
+	logger      *slog.Logger
+	store       *seglog.Store
+	in          *ingest
+	appender    *appender
+	receivers   receivers
+	replication replication
+	listener    *link.Listener
+	ops         *daemon.Web
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// New opens the log, rebuilds what is known of it, and binds the listeners.
+// Whoever does not call Run calls Close.
+func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder, err error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if c.Instance == "" {
+		c.Instance, _ = os.Hostname()
+	}
+	f := &Forwarder{logger: logger}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+		}
+	}()
+	m := newMetrics(reg)
+	if f.store, err = openStore(c, logger, reg); err != nil {
+		return nil, err
+	}
+	f.in = newIngest(c.Limits, int64(c.InflightBytes), m)
+	if f.appender, err = newAppender(f.in, folder{f.store}, c, logger); err != nil {
+		return nil, err
+	}
+	f.receivers = receivers{in: f.in, maxBatchBytes: int(c.RequestBytes)}
+	linkMetrics := link.NewMetrics(reg)
+	if err := f.setupReplication(c, linkMetrics, m); err != nil {
+		return nil, err
+	}
+	tls, err := link.ServerTLS(c.LinkTLS)
+	if err != nil {
+		return nil, err
+	}
+	f.listener, err = link.Listen(c.LinkAddress, link.Options{
+		Logger: logger, Metrics: linkMetrics, Instance: c.Instance, TLS: tls,
+		MaxFrame: int(c.RequestBytes) + frameRoom,
+	})
+	if err != nil {
+		return nil, err
+	}
+	daemon.LogListening(logger, "link", f.listener.Addr())
+	if f.ops, err = daemon.NewOps(c.OpsConfig, logger, reg, f.Ready); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func openStore(c Config, logger *slog.Logger, reg prometheus.Registerer) (*seglog.Store, error) {
+	o := seglog.DefaultOptions()
+	var err error
+	if o.Sync, err = seglog.ParseSyncPolicy(c.Sync); err != nil {
+		return nil, daemon.Usagef("--storage.sync: %w", err)
+	}
+	o.RetentionTime, o.RetentionSize = c.RetentionTime, int64(c.RetentionSize)
+	o.SegmentDuration, o.SegmentSize = c.SegmentDuration, int64(c.SegmentSize)
+	o.Logger, o.Registerer = logger, reg
+	return seglog.OpenStore(c.StoragePath, o)
+}
+
+func (f *Forwarder) setupReplication(c Config, linkMetrics *link.Metrics, m *metrics) error {
+	f.replication = replication{log: f.appender.log, diverged: f.appender.report, metrics: m, logger: f.logger}
+	if c.Server == "" {
+		f.logger.Warn("no servers to send the log to, it is only stored (--server)")
+		return nil
+	}
+	source, err := discovery.Parse(c.Server, discovery.Options{Logger: f.logger})
+	if err != nil {
+		return daemon.Usagef("--server: %w", err)
+	}
+	tls, err := link.ClientTLS(c.ServerTLS)
+	if err != nil {
+		return err
+	}
+	f.replication.source = source
+	f.replication.options = link.Options{Logger: f.logger, Metrics: linkMetrics, Instance: c.Instance, TLS: tls}
+	return nil
+}
+
+// Run works until ctx ends. Then it answers what it has been sent, gives the
+// servers a moment to take over the rest, and closes the log.
+func (f *Forwarder) Run(ctx context.Context) error {
+	var g daemon.Group
+	// The stages of ingestion end one after the other when the receivers have
+	// been sent away, so everything that was taken in gets its answer.
+	g.Add("link", func(ctx context.Context) error {
+		var stages sync.WaitGroup
+		stages.Go(f.in.decodeAll)
+		stages.Go(f.appender.run)
+		stages.Go(func() { f.in.answerAll(f.appender.failed) })
+		err := f.listener.Run(ctx, f.receivers.serve)
+		close(f.in.decode)
+		stages.Wait()
+		return err
+	})
+	if f.replication.source != nil {
+		g.Add("replication", f.replication.run)
+	}
+	g.Add("web", f.ops.Run)
+	err := g.Run(ctx)
+	return errors.Join(err, f.Close())
+}
+
+// LinkAddr is where receivers are taken.
+func (f *Forwarder) LinkAddr() net.Addr { return f.listener.Addr() }
+
+// WebAddr is where operators look.
+func (f *Forwarder) WebAddr() net.Addr { return f.ops.Addr() }
+
+// Ready says why the forwarder cannot store batches, nil when it can.
+func (f *Forwarder) Ready() error { return f.appender.ready() }
+
+// Close frees everything that New took. It may be called twice, and must not
+// be called while Run works.
+func (f *Forwarder) Close() error {
+	f.closeOnce.Do(func() { f.closeErr = f.close() })
+	return f.closeErr
+}
+
+func (f *Forwarder) close() error {
+	var errs []error
+	if f.ops != nil {
+		errs = append(errs, f.ops.Close())
+	}
+	if f.listener != nil {
+		errs = append(errs, f.listener.Close())
+	}
+	if f.appender != nil {
+		if err := f.appender.close(); err != nil {
+			errs = append(errs, fmt.Errorf("close log: %w", err))
+		}
+	}
+	if f.store != nil {
+		errs = append(errs, f.store.Close())
+	}
+	return errors.Join(errs...)
+}

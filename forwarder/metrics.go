@@ -1,0 +1,81 @@
+package forwarder
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+)
+
+type metrics struct {
+	batches    *prometheus.CounterVec // by code
+	samples    prometheus.Counter
+	histograms prometheus.Counter
+	exemplars  prometheus.Counter
+	rejected   prometheus.Counter
+	repeats    prometheus.Counter
+	repeated   prometheus.Counter
+	created    prometheus.Counter
+	series     prometheus.Gauge
+	writable   prometheus.Gauge
+	reopened   prometheus.Counter
+	renewed    prometheus.Counter
+	inFlight   prometheus.Gauge
+
+	connected *prometheus.GaugeVec // by instance
+	position  *prometheus.GaugeVec
+	lag       *prometheus.GaugeVec
+	sent      *prometheus.CounterVec
+	gaps      *prometheus.CounterVec
+	diverged  *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	f := promauto.With(reg)
+	counter := func(name, help string) prometheus.Counter {
+		return f.NewCounter(prometheus.CounterOpts{Name: "promgrpc_forwarder_" + name, Help: help})
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return f.NewGauge(prometheus.GaugeOpts{Name: "promgrpc_forwarder_" + name, Help: help})
+	}
+	gauges := func(name, help string) *prometheus.GaugeVec {
+		return f.NewGaugeVec(prometheus.GaugeOpts{Name: "promgrpc_forwarder_replica_" + name, Help: help}, []string{"instance"})
+	}
+	counters := func(name, help, label string) *prometheus.CounterVec {
+		return f.NewCounterVec(prometheus.CounterOpts{Name: "promgrpc_forwarder_" + name, Help: help}, []string{label})
+	}
+	m := &metrics{
+		batches:    counters("batches_total", "Batches by the code of their verdict.", "code"),
+		samples:    counter("samples_total", "Float samples taken, exact repeats included."),
+		histograms: counter("histograms_total", "Native histograms taken, exact repeats included."),
+		exemplars:  counter("exemplars_total", "Exemplars taken."),
+		rejected:   counter("rejected_total", "Samples, histograms and exemplars diverged because something about them is invalid."),
+		repeats:    counter("repeats_total", "Samples and histograms dropped because they were the latest of their series once more."),
+		repeated:   counter("repeated_batches_total", "Batches that had been answered before, and got the same verdict."),
+		created:    counter("series_created_total", "Series seen for the first time, or again after they had been dropped."),
+		series:     gauge("series", "Series in the head."),
+		writable:   gauge("log_writable", "1 while the log can be written."),
+		reopened:   counter("log_reopened_total", "Times that the log was opened again after it could not be written."),
+		renewed:    counter("log_renewed_total", "Times that a new log was begun because a server held another past of the one before."),
+		inFlight:   gauge("in_flight_bytes", "Bytes of the batches that are being decoded or appended, decompressed."),
+		connected:  gauges("connected", "1 while the server is connected."),
+		position:   gauges("position", "Sequence of the last block that the server has confirmed."),
+		lag:        gauges("lag_blocks", "Blocks that the server has not confirmed."),
+		sent:       counters("replica_sent_bytes_total", "Bytes of the log that were sent to the server.", "instance"),
+		gaps:       counters("replica_gaps_total", "Times that the server was away for longer than the log goes back.", "instance"),
+		diverged:   counters("replica_diverged_total", "Times that the server was found to hold another past of the log.", "instance"),
+	}
+	for code, name := range linkv1.Code_name {
+		if code != int32(linkv1.Code_CODE_UNSPECIFIED) {
+			m.batches.WithLabelValues(name)
+		}
+	}
+	return m
+}
+
+// forget drops what is shown of a server that is no longer there.
+func (m *metrics) forget(instance string) {
+	for _, v := range []interface{ DeleteLabelValues(...string) bool }{m.connected, m.position, m.lag, m.sent, m.gaps, m.diverged} {
+		v.DeleteLabelValues(instance)
+	}
+}

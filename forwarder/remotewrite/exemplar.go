@@ -1,0 +1,183 @@
+package remotewrite
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"unicode/utf8"
+)
+
+// checkExemplars checks the exemplars of a series and puts them into the form
+// in which they are kept. What is wrong with one costs that one.
+func (r *Request) checkExemplars(labels []byte, begin mark, schema Schema) error {
+	kept := r.Exemplars[:begin.exemplars]
+	for _, raw := range r.Exemplars[begin.exemplars:] {
+		var data []byte
+		var err error
+		if schema == V1 {
+			data, err = r.exemplarV1(raw)
+		} else {
+			data, err = r.exemplarV2(raw)
+		}
+		if err == errDamaged {
+			return err
+		}
+		if err != nil {
+			r.Problems.Add(1, labels, fmt.Errorf("exemplar: %w", err))
+			continue
+		}
+		kept = append(kept, data)
+	}
+	r.Exemplars = kept
+	return nil
+}
+
+// exemplarV1 checks a prometheus.Exemplar, which in most cases is kept as it
+// is:
+//
+//	message Exemplar {
+//	  repeated Label labels = 1;
+//	  double value = 2;
+//	  int64 timestamp = 3;
+//	}
+func (r *Request) exemplarV1(b []byte) ([]byte, error) {
+	var value, timestamp uint64
+	strict, labels := true, 0
+	from := len(r.scratch)
+	for i := 0; i < len(b); {
+		f, ok := readField(b, i)
+		if !ok {
+			return nil, errDamaged
+		}
+		i = f.next
+		strict = strict && f.strict && f.number <= 3
+		switch {
+		case f.number == 1 && f.wire == typeBytes:
+			if labels++; labels > r.limits.Labels {
+				continue
+			}
+			name, val, ok := labelParts(f.bytes, &strict)
+			if !ok {
+				return nil, errDamaged
+			}
+			if err := r.checkExemplarLabel(name, val); err != nil {
+				return nil, err
+			}
+			r.scratch = appendLabel(r.scratch, name, val)
+		case f.number == 2 && f.wire == typeFixed64:
+			value = f.value
+		case f.number == 3 && f.wire == typeVarint:
+			timestamp = f.value
+		case f.number <= 3:
+			return nil, errDamaged
+		}
+	}
+	if labels > r.limits.Labels {
+		return nil, fmt.Errorf("it has more than %d labels (%s)", r.limits.Labels, flagLabels)
+	}
+	if strict {
+		r.scratch = r.scratch[:from]
+		return b, nil
+	}
+	return r.finishExemplar(from, value, timestamp), nil
+}
+
+// exemplarV2 writes an io.prometheus.write.v2.Exemplar as one of 1.0:
+//
+//	message Exemplar {
+//	  repeated uint32 labels_refs = 1;
+//	  double value = 2;
+//	  int64 timestamp = 3;
+//	}
+func (r *Request) exemplarV2(b []byte) ([]byte, error) {
+	var value, timestamp uint64
+	r.refs = r.refs[:0]
+	for i := 0; i < len(b); {
+		f, ok := readField(b, i)
+		if !ok {
+			return nil, errDamaged
+		}
+		i = f.next
+		switch {
+		case f.number == 1:
+			if r.refs, ok = appendRefs(r.refs, &f, r.limits.Labels); !ok {
+				return nil, errDamaged
+			}
+		case f.number == 2 && f.wire == typeFixed64:
+			value = f.value
+		case f.number == 3 && f.wire == typeVarint:
+			timestamp = f.value
+		case f.number <= 3:
+			return nil, errDamaged
+		}
+	}
+	if err := r.checkRefs(r.refs); err != nil {
+		return nil, err
+	}
+	from := len(r.scratch)
+	for i := 0; i < len(r.refs); i += 2 {
+		name, val := r.symbols[r.refs[i]], r.symbols[r.refs[i+1]]
+		if err := r.checkExemplarLabel(name, val); err != nil {
+			return nil, err
+		}
+		r.scratch = appendLabel(r.scratch, name, val)
+	}
+	return r.finishExemplar(from, value, timestamp), nil
+}
+
+func (r *Request) finishExemplar(from int, value, timestamp uint64) []byte {
+	if value != 0 {
+		r.scratch = append(r.scratch, 0x11)
+		r.scratch = binary.LittleEndian.AppendUint64(r.scratch, value)
+	}
+	if timestamp != 0 {
+		r.scratch = append(r.scratch, 0x18)
+		r.scratch = binary.AppendUvarint(r.scratch, timestamp)
+	}
+	return r.scratch[from:len(r.scratch):len(r.scratch)]
+}
+
+// labelParts reads a prometheus.Label, and clears strict when not every
+// decoder would read it alike.
+func labelParts(b []byte, strict *bool) (name, value []byte, ok bool) {
+	for i := 0; i < len(b); {
+		f, ok := readField(b, i)
+		if !ok || f.number <= 2 && f.wire != typeBytes {
+			return nil, nil, false
+		}
+		i = f.next
+		*strict = *strict && f.strict && f.number <= 2
+		switch f.number {
+		case 1:
+			name = f.bytes
+		case 2:
+			value = f.bytes
+		}
+	}
+	return name, value, true
+}
+
+func (r *Request) checkExemplarLabel(name, value []byte) error {
+	switch {
+	case len(name) == 0:
+		return errors.New("empty label name")
+	case len(name) > r.limits.NameBytes:
+		return fmt.Errorf("label name of %d bytes, the limit is %d (%s)", len(name), r.limits.NameBytes, flagNameBytes)
+	case len(value) > r.limits.ValueBytes:
+		return fmt.Errorf("value of label %q of %d bytes, the limit is %d (%s)", name, len(value), r.limits.ValueBytes, flagValueBytes)
+	case !utf8.Valid(name):
+		return fmt.Errorf("label name %q is not valid UTF-8", name)
+	case !utf8.Valid(value):
+		return fmt.Errorf("value of label %q is not valid UTF-8", name)
+	}
+	return nil
+}
+
+// appendDouble appends a double field, which is left out when it is +0.
+func appendDouble(dst []byte, tag byte, v float64) []byte {
+	if math.Float64bits(v) == 0 {
+		return dst
+	}
+	return binary.LittleEndian.AppendUint64(append(dst, tag), math.Float64bits(v))
+}

@@ -1,0 +1,308 @@
+package remotewrite
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/prometheus/prometheus/model/histogram"
+)
+
+// histogramScan is a native histogram as it is scanned; its slices are used
+// for one after the other.
+type histogramScan struct {
+	isFloat, zeroIsFloat bool
+	count, zero          uint64 // float bits, when they are floats
+	sum, zeroThreshold   uint64
+	schema               int32
+	hint                 int32
+	timestamp, start     int64
+	negSpans, posSpans   []histogram.Span
+	negDeltas, posDeltas []int64
+	negCounts, posCounts []float64
+	custom               []float64
+	// strict says that the bytes may be kept as they are.
+	strict bool
+
+	ints   histogram.Histogram
+	floats histogram.FloatHistogram
+}
+
+// checkHistograms checks the histograms of a series. What is wrong with one
+// costs that one. Those without a start timestamp get the one given, if any.
+func (r *Request) checkHistograms(labels []byte, begin mark, created int64) error {
+	kept := r.Histograms[:begin.histograms]
+	for _, h := range r.Histograms[begin.histograms:] {
+		timestamp, data, err := r.histogram(h.Data, created)
+		if err == errDamaged {
+			return err
+		}
+		if err != nil {
+			r.Problems.Add(1, labels, fmt.Errorf("histogram at %d: %w", timestamp, err))
+			continue
+		}
+		kept = append(kept, Histogram{Timestamp: timestamp, Data: data})
+	}
+	r.Histograms = kept
+	return nil
+}
+
+func (r *Request) histogram(b []byte, created int64) (int64, []byte, error) {
+	h := &r.h
+	h.reset()
+	if err := h.scan(b, r.limits.Buckets); err != nil {
+		return h.timestamp, nil, err
+	}
+	if h.isFloat != h.zeroIsFloat && h.zero != 0 {
+		// Of the other kind, it does not count.
+		h.zero, h.strict = 0, false
+	}
+	if h.isFloat && len(h.negDeltas)+len(h.posDeltas) > 0 || !h.isFloat && len(h.negCounts)+len(h.posCounts) > 0 {
+		h.strict = false
+	}
+	if err := h.validate(); err != nil {
+		return h.timestamp, nil, err
+	}
+	if h.start == 0 && created != 0 {
+		h.start = created
+		if h.strict {
+			from := len(r.scratch)
+			r.scratch = append(r.scratch, b...)
+			r.scratch = appendStart(r.scratch, created)
+			return h.timestamp, r.scratch[from:len(r.scratch):len(r.scratch)], nil
+		}
+	}
+	if h.strict {
+		return h.timestamp, b, nil
+	}
+	from := len(r.scratch)
+	r.scratch = h.append(r.scratch)
+	return h.timestamp, r.scratch[from:len(r.scratch):len(r.scratch)], nil
+}
+
+func (h *histogramScan) reset() {
+	*h = histogramScan{
+		negSpans: h.negSpans[:0], posSpans: h.posSpans[:0],
+		negDeltas: h.negDeltas[:0], posDeltas: h.posDeltas[:0],
+		negCounts: h.negCounts[:0], posCounts: h.posCounts[:0],
+		custom: h.custom[:0],
+		strict: true,
+	}
+}
+
+// scan reads a prometheus.Histogram; its fields are those of the Histogram in
+// our own API.
+func (h *histogramScan) scan(b []byte, maxBuckets int) error {
+	over := false
+	for i := 0; i < len(b); {
+		f, ok := readField(b, i)
+		if !ok {
+			return errDamaged
+		}
+		i = f.next
+		h.strict = h.strict && f.strict
+		if !h.field(&f, maxBuckets, &over) {
+			return errDamaged
+		}
+	}
+	if over {
+		return fmt.Errorf("more than %d buckets (%s)", maxBuckets, flagBuckets)
+	}
+	return nil
+}
+
+// wireTypes of the fields of a histogram by number, packed ones apart.
+var wireTypes = [18]uint8{
+	1: typeVarint, 2: typeFixed64, 3: typeFixed64, 4: typeVarint, 5: typeFixed64, 6: typeVarint, 7: typeFixed64,
+	8: typeBytes, 9: typeVarint, 10: typeFixed64, 11: typeBytes, 12: typeVarint, 13: typeFixed64,
+	14: typeVarint, 15: typeVarint, 16: typeFixed64, 17: typeVarint,
+}
+
+func (h *histogramScan) field(f *field, maxBuckets int, over *bool) (ok bool) {
+	if f.number >= int32(len(wireTypes)) || f.number == 17 && f.wire != typeVarint {
+		h.strict = false
+		return true
+	}
+	packable := f.number == 9 || f.number == 10 || f.number == 12 || f.number == 13 || f.number == 16
+	if f.wire != wireTypes[f.number] && !(packable && f.wire == typeBytes) {
+		return false
+	}
+	switch f.number {
+	case 1:
+		h.isFloat, h.count = false, f.value
+	case 2:
+		h.isFloat, h.count = true, f.value
+	case 3:
+		h.sum = f.value
+	case 4:
+		h.schema = zigzag32(f.value)
+	case 5:
+		h.zeroThreshold = f.value
+	case 6:
+		h.zeroIsFloat, h.zero = false, f.value
+	case 7:
+		h.zeroIsFloat, h.zero = true, f.value
+	case 8:
+		h.negSpans, ok = h.span(h.negSpans, f.bytes, maxBuckets, over)
+		return ok
+	case 9:
+		h.negDeltas, ok = h.deltas(h.negDeltas, f, maxBuckets, over)
+		return ok
+	case 10:
+		h.negCounts, ok = counts(h.negCounts, f, maxBuckets, over)
+		return ok
+	case 11:
+		h.posSpans, ok = h.span(h.posSpans, f.bytes, maxBuckets, over)
+		return ok
+	case 12:
+		h.posDeltas, ok = h.deltas(h.posDeltas, f, maxBuckets, over)
+		return ok
+	case 13:
+		h.posCounts, ok = counts(h.posCounts, f, maxBuckets, over)
+		return ok
+	case 14:
+		h.hint = int32(f.value)
+	case 15:
+		h.timestamp = int64(f.value)
+	case 16:
+		h.custom, ok = counts(h.custom, f, maxBuckets, over)
+		return ok
+	case 17:
+		h.start = int64(f.value)
+	}
+	return true
+}
+
+func (h *histogramScan) span(dst []histogram.Span, b []byte, most int, over *bool) ([]histogram.Span, bool) {
+	var s histogram.Span
+	for i := 0; i < len(b); {
+		f, ok := readField(b, i)
+		if !ok || f.number <= 2 && f.wire != typeVarint {
+			return dst, false
+		}
+		i = f.next
+		h.strict = h.strict && f.strict && f.number <= 2
+		switch f.number {
+		case 1:
+			s.Offset = zigzag32(f.value)
+		case 2:
+			s.Length = uint32(f.value)
+		}
+	}
+	if len(dst) >= most {
+		*over = true
+		return dst, true
+	}
+	return append(dst, s), true
+}
+
+func (h *histogramScan) deltas(dst []int64, f *field, most int, over *bool) ([]int64, bool) {
+	if f.wire == typeVarint {
+		if len(dst) >= most {
+			*over = true
+			return dst, true
+		}
+		return append(dst, zigzag(f.value)), true
+	}
+	for i := 0; i < len(f.bytes); {
+		v, n := varint(f.bytes, i)
+		if n == 0 {
+			return dst, false
+		}
+		if n-i == 10 && f.bytes[n-1] > 1 {
+			h.strict = false
+		}
+		i = n
+		if len(dst) >= most {
+			*over = true
+			continue
+		}
+		dst = append(dst, zigzag(v))
+	}
+	return dst, true
+}
+
+func counts(dst []float64, f *field, most int, over *bool) ([]float64, bool) {
+	if f.wire == typeFixed64 {
+		if len(dst) >= most {
+			*over = true
+			return dst, true
+		}
+		return append(dst, f.float()), true
+	}
+	if len(f.bytes)%8 != 0 {
+		return dst, false
+	}
+	for b := f.bytes; len(b) > 0; b = b[8:] {
+		if len(dst) >= most {
+			*over = true
+			break
+		}
+		dst = append(dst, math.Float64frombits(binary.LittleEndian.Uint64(b)))
+	}
+	return dst, true
+}
+
+// validate checks the histogram as Prometheus does before it stores one. A
+// schema finer than the finest that Prometheus stores is made coarser.
+func (h *histogramScan) validate() error {
+	fine := histogram.IsExponentialSchemaReserved(h.schema) && h.schema > histogram.ExponentialSchemaMax
+	schema := h.schema
+	if fine {
+		schema = histogram.ExponentialSchemaMax // for the checks before
+	}
+	if h.isFloat {
+		h.floats = histogram.FloatHistogram{
+			Schema: schema, ZeroThreshold: math.Float64frombits(h.zeroThreshold),
+			ZeroCount: math.Float64frombits(h.zero), Count: math.Float64frombits(h.count), Sum: math.Float64frombits(h.sum),
+			PositiveSpans: h.posSpans, NegativeSpans: h.negSpans,
+			PositiveBuckets: h.posCounts, NegativeBuckets: h.negCounts, CustomValues: orNil(h.custom),
+		}
+		if err := h.floats.Validate(); err != nil || !fine {
+			return err
+		}
+		return h.reduceFloats()
+	}
+	h.ints = histogram.Histogram{
+		Schema: schema, ZeroThreshold: math.Float64frombits(h.zeroThreshold),
+		ZeroCount: h.zero, Count: h.count, Sum: math.Float64frombits(h.sum),
+		PositiveSpans: h.posSpans, NegativeSpans: h.negSpans,
+		PositiveBuckets: h.posDeltas, NegativeBuckets: h.negDeltas, CustomValues: orNil(h.custom),
+	}
+	if err := h.ints.Validate(); err != nil || !fine {
+		return err
+	}
+	return h.reduceInts()
+}
+
+func orNil(s []float64) []float64 {
+	if len(s) == 0 {
+		return nil
+	}
+	return s
+}
+
+var errReduce = errors.New("its schema cannot be made coarser")
+
+func (h *histogramScan) reduceInts() error {
+	h.ints.Schema = h.schema
+	if err := h.ints.ReduceResolution(histogram.ExponentialSchemaMax); err != nil {
+		return fmt.Errorf("%w: %w", errReduce, err)
+	}
+	h.schema, h.strict = histogram.ExponentialSchemaMax, false
+	h.posSpans, h.negSpans = h.ints.PositiveSpans, h.ints.NegativeSpans
+	h.posDeltas, h.negDeltas = h.ints.PositiveBuckets, h.ints.NegativeBuckets
+	return nil
+}
+
+func (h *histogramScan) reduceFloats() error {
+	h.floats.Schema = h.schema
+	if err := h.floats.ReduceResolution(histogram.ExponentialSchemaMax); err != nil {
+		return fmt.Errorf("%w: %w", errReduce, err)
+	}
+	h.schema, h.strict = histogram.ExponentialSchemaMax, false
+	h.posSpans, h.negSpans = h.floats.PositiveSpans, h.floats.NegativeSpans
+	h.posCounts, h.negCounts = h.floats.PositiveBuckets, h.floats.NegativeBuckets
+	return nil
+}

@@ -1,0 +1,232 @@
+package remotewrite
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"math/bits"
+	"slices"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// Key stands for the labels that it was made of: 128 bits under seeds of the
+// process, so nobody can choose labels that share one.
+type Key struct{ A, B uint64 }
+
+var seedA, seedB = maphash.MakeSeed(), maphash.MakeSeed()
+
+// KeyOf returns the key of labels in wire form.
+func KeyOf(labels []byte) Key {
+	return Key{maphash.Bytes(seedA, labels), maphash.Bytes(seedB, labels)}
+}
+
+// HashBytes returns a hash of bytes under a seed of the process.
+func HashBytes(b []byte) uint64 { return maphash.Bytes(seedA, b) }
+
+func (m *Metadata) hash() uint64 {
+	return MetadataHash(m.Type, HashBytes(m.Help), HashBytes(m.Unit))
+}
+
+// MetadataHash puts together a Metadata.Hash from the type and the hashes of
+// help and unit.
+func MetadataHash(kind int32, help, unit uint64) uint64 {
+	return help ^ bits.RotateLeft64(unit, 23) ^ uint64(uint32(kind))*0x9e3779b97f4a7c15
+}
+
+// appendLabel appends a label as field 1 of a message, in the one spelling
+// that all encoders agree on as long as neither part is empty.
+func appendLabel(dst, name, value []byte) []byte {
+	size := 2 + uvarintLen(uint64(len(name))) + len(name) + uvarintLen(uint64(len(value))) + len(value)
+	dst = append(dst, 0x0a)
+	dst = binary.AppendUvarint(dst, uint64(size))
+	dst = append(dst, 0x0a)
+	dst = binary.AppendUvarint(dst, uint64(len(name)))
+	dst = append(dst, name...)
+	dst = append(dst, 0x12)
+	dst = binary.AppendUvarint(dst, uint64(len(value)))
+	return append(dst, value...)
+}
+
+// AppendLabels appends labels in wire form: sorted labels of a series have one
+// such form, the canonical one.
+func AppendLabels(dst []byte, ls segment.Labels) []byte {
+	for _, l := range ls {
+		size := 2 + uvarintLen(uint64(len(l.Name))) + len(l.Name) + uvarintLen(uint64(len(l.Value))) + len(l.Value)
+		dst = append(dst, 0x0a)
+		dst = binary.AppendUvarint(dst, uint64(size))
+		dst = append(dst, 0x0a)
+		dst = binary.AppendUvarint(dst, uint64(len(l.Name)))
+		dst = append(dst, l.Name...)
+		dst = append(dst, 0x12)
+		dst = binary.AppendUvarint(dst, uint64(len(l.Value)))
+		dst = append(dst, l.Value...)
+	}
+	return dst
+}
+
+const metricName = "__name__"
+
+// Labels parses the labels of a series, sorts them, leaves out those without a
+// value, as Prometheus does, and checks that they are what a series may have.
+// The labels are copies.
+func (r *Request) Labels(s *Series) (segment.Labels, error) {
+	ls, err := r.parseLabels(s.Labels)
+	if err != nil {
+		return nil, err
+	}
+	byName := func(a, b segment.Label) int { return cmp.Compare(a.Name, b.Name) }
+	if !slices.IsSortedFunc(ls, byName) {
+		slices.SortStableFunc(ls, byName)
+	}
+	named := false
+	kept := ls[:0]
+	for i, l := range ls {
+		if i > 0 && l.Name == ls[i-1].Name {
+			return nil, fmt.Errorf("duplicate label name %q", l.Name)
+		}
+		if err := r.checkLabel(l); err != nil {
+			return nil, err
+		}
+		named = named || l.Name == metricName && l.Value != ""
+	}
+	if !named {
+		return nil, errors.New("no metric name (label __name__)")
+	}
+	for _, l := range ls {
+		if l.Value != "" {
+			kept = append(kept, l)
+		}
+	}
+	return kept, nil
+}
+
+func (r *Request) checkLabel(l segment.Label) error {
+	switch {
+	case l.Name == "":
+		return errors.New("empty label name")
+	case len(l.Name) > r.limits.NameBytes:
+		return fmt.Errorf("label name %q… of %d bytes, the limit is %d (%s)", l.Name[:min(32, len(l.Name))], len(l.Name), r.limits.NameBytes, flagNameBytes)
+	case len(l.Value) > r.limits.ValueBytes:
+		return fmt.Errorf("value of label %q of %d bytes, the limit is %d (%s)", l.Name, len(l.Value), r.limits.ValueBytes, flagValueBytes)
+	case !utf8.ValidString(l.Name):
+		return fmt.Errorf("label name %q is not valid UTF-8", l.Name)
+	case !utf8.ValidString(l.Value):
+		return fmt.Errorf("value of label %q is not valid UTF-8", l.Name)
+	}
+	return nil
+}
+
+func (r *Request) parseLabels(b []byte) (segment.Labels, error) {
+	text := string(b) // the labels' strings are parts of this one copy
+	var ls segment.Labels
+	err := eachLabel(b, func(name, value span) error {
+		if len(ls) == r.limits.Labels {
+			return fmt.Errorf("it has more than %d labels (%s)", r.limits.Labels, flagLabels)
+		}
+		ls = append(ls, segment.Label{Name: text[name.from:name.to], Value: text[value.from:value.to]})
+		return nil
+	})
+	return ls, err
+}
+
+// span is a part of a slice.
+type span struct{ from, to int }
+
+var errLabelDamaged = errors.New("its labels are not valid protobuf messages")
+
+// eachLabel calls yield with the place of the name and the value of each label
+// in wire form.
+func eachLabel(b []byte, yield func(name, value span) error) error {
+	for i := 0; i < len(b); {
+		f, ok := readField(b, i)
+		if !ok || f.number != 1 || f.wire != typeBytes {
+			return errLabelDamaged
+		}
+		var name, value span
+		start := f.next - len(f.bytes)
+		for j := 0; j < len(f.bytes); {
+			part, ok := readField(f.bytes, j)
+			if !ok || part.number <= 2 && part.wire != typeBytes {
+				return errLabelDamaged
+			}
+			j = part.next
+			at := span{start + j - len(part.bytes), start + j}
+			switch part.number {
+			case 1:
+				name = at
+			case 2:
+				value = at
+			}
+		}
+		if err := yield(name, value); err != nil {
+			return err
+		}
+		i = f.next
+	}
+	return nil
+}
+
+// describe writes labels in wire form for a person to read.
+func describe(b []byte) string {
+	out := []byte{'{'}
+	errLong := errors.New("long enough")
+	err := eachLabel(b, func(name, value span) error {
+		if len(out) > 1 {
+			out = append(out, ", "...)
+		}
+		if n := b[name.from:name.to]; plain(n) {
+			out = append(out, n...)
+		} else {
+			out = quote(out, n)
+		}
+		out = append(out, '=')
+		out = quote(out, b[value.from:value.to])
+		if len(out) > maxErrorBytes/2 {
+			return errLong
+		}
+		return nil
+	})
+	switch err {
+	case nil:
+	case errLong:
+		out = append(out, "…"...)
+	default:
+		out = append(out, "(damaged)"...)
+	}
+	return string(append(out, '}'))
+}
+
+func quote(dst, text []byte) []byte {
+	const most = 128
+	if len(text) > most {
+		return append(strconv.AppendQuote(dst, string(text[:most])), "…"...)
+	}
+	return strconv.AppendQuote(dst, string(text))
+}
+
+func plain(name []byte) bool {
+	for i, c := range name {
+		if c != '_' && (c|0x20 < 'a' || c|0x20 > 'z') && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return len(name) > 0
+}
+
+// MetricName returns the value of the label __name__, for labels in wire form
+// that Labels has found good.
+func MetricName(labels []byte) []byte {
+	var found []byte
+	_ = eachLabel(labels, func(name, value span) error {
+		if string(labels[name.from:name.to]) == metricName {
+			found = labels[value.from:value.to]
+		}
+		return nil
+	})
+	return found
+}

@@ -1,0 +1,200 @@
+package remotewrite
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/golang/snappy"
+)
+
+// Schema of a body.
+type Schema int
+
+const (
+	// V1 is prometheus.WriteRequest.
+	V1 Schema = 1
+	// V2 is io.prometheus.write.v2.Request.
+	V2 Schema = 2
+)
+
+// ErrTooLarge is wrapped by errors of requests that are over a limit.
+var ErrTooLarge = errors.New("request is too large")
+
+// errForeign is most likely a body of the other schema, which would be read as
+// an empty one.
+var errForeign = errors.New("body holds no field of its schema: is the content type right?")
+
+// Series is a series of a request with the part of the request's columns that
+// belongs to it: each End is where its share ends, and it begins where that of
+// the series before ended.
+type Series struct {
+	// Key of Labels.
+	Key Key
+	// Labels as fields 1 of prometheus.TimeSeries, as the sender spelt them.
+	Labels []byte
+	// Meta is the index in Meta of what the series says about its family, -1
+	// when it says nothing.
+	Meta                                    int32
+	SamplesEnd, HistogramsEnd, ExemplarsEnd uint32
+}
+
+// Sample is a float sample. Value is its bit pattern, timestamps are in ms.
+type Sample struct {
+	Timestamp      int64
+	Value          uint64
+	StartTimestamp int64
+}
+
+// Histogram is a native histogram that has been found valid.
+type Histogram struct {
+	Timestamp int64
+	// Data is the wire form of prometheus.Histogram.
+	Data []byte
+}
+
+// Metadata of a metric family.
+type Metadata struct {
+	// Hash of the other fields but Family.
+	Hash uint64
+	Type int32
+	// Family is empty in the metadata of a series, which has a name.
+	Family, Help, Unit []byte
+}
+
+// Request is a decoded request. Its memory is used again by the next Decode,
+// so what is to live longer must be copied. It is not safe for concurrent use.
+type Request struct {
+	Series     []Series
+	Samples    []Sample
+	Histograms []Histogram
+	// Exemplars are in the wire form of prometheus.Exemplar.
+	Exemplars [][]byte
+	// Meta is what the series say about their families, see Series.Meta.
+	Meta []Metadata
+	// Families is metadata that came apart from any series.
+	Families []Metadata
+	// HasStart says that there are start timestamps among the samples.
+	HasStart bool
+	Problems Problems
+
+	limits  Limits
+	body    []byte // decoded
+	scratch []byte // what had to be written anew
+	symbols [][]byte
+	refs    []uint32
+	memo    metaMemo
+	h       histogramScan
+	known   bool // a field of the schema has been seen
+	unknown bool // another field has been seen
+}
+
+// NewRequest returns an empty request.
+func NewRequest(l Limits) *Request { return &Request{limits: l.withDefaults()} }
+
+// DecodedLen reads how large the body claims to be when decoded. An error says
+// that it is not snappy's block format, that the claim cannot be true, or, by
+// ErrTooLarge, that it is over the limit.
+func DecodedLen(body []byte, l Limits) (int, error) {
+	l = l.withDefaults()
+	n, err := snappy.DecodedLen(body)
+	if err != nil {
+		return 0, fmt.Errorf("body is not in snappy's block format: %w", err)
+	}
+	if n > l.DecodedBytes {
+		return 0, fmt.Errorf("%w: %d bytes when decoded, the limit is %d (%s)", ErrTooLarge, n, l.DecodedBytes, flagDecodedBytes)
+	}
+	// A copy of 64 bytes takes 3: no stream says more with less.
+	if n > len(body)*22 {
+		return 0, errors.New("body is not in snappy's block format: it claims more than it can hold")
+	}
+	return n, nil
+}
+
+// Decode takes over a body in snappy's block format. The request refers to
+// nothing of it afterwards.
+func (r *Request) Decode(schema Schema, body []byte) error {
+	r.reset()
+	if _, err := DecodedLen(body, r.limits); err != nil {
+		return err
+	}
+	decoded, err := snappy.Decode(r.body[:cap(r.body)], body)
+	if err != nil {
+		return fmt.Errorf("body is not in snappy's block format: %w", err)
+	}
+	r.body = decoded
+	return r.scan(schema, decoded)
+}
+
+func (r *Request) scan(schema Schema, b []byte) error {
+	var err error
+	switch schema {
+	case V1:
+		err = r.scanV1(b)
+	case V2:
+		err = r.scanV2(b)
+	default:
+		err = fmt.Errorf("schema %d is unknown", schema)
+	}
+	if err != nil {
+		return err
+	}
+	if r.unknown && !r.known {
+		return errForeign
+	}
+	return nil
+}
+
+// keepBytes is how large the buffers may be that wait for the next request.
+const keepBytes = 8 << 20
+
+func (r *Request) reset() {
+	if cap(r.body)+cap(r.scratch) > keepBytes || cap(r.Samples)*24 > keepBytes || cap(r.symbols)*24 > keepBytes || cap(r.Series)*64 > keepBytes {
+		*r = Request{limits: r.limits}
+		return
+	}
+	r.Series, r.Samples, r.Histograms, r.Exemplars = r.Series[:0], r.Samples[:0], r.Histograms[:0], r.Exemplars[:0]
+	r.Meta, r.Families, r.HasStart = r.Meta[:0], r.Families[:0], false
+	r.Problems = Problems{}
+	r.scratch, r.symbols, r.refs = r.scratch[:0], r.symbols[:0], r.refs[:0]
+	r.memo = metaMemo{}
+	r.known, r.unknown = false, false
+}
+
+// mark is a place in the columns of a request.
+type mark struct{ samples, histograms, exemplars int }
+
+func (r *Request) mark() mark {
+	return mark{len(r.Samples), len(r.Histograms), len(r.Exemplars)}
+}
+
+// since counts what came after a mark.
+func (r *Request) since(m mark) int {
+	return len(r.Samples) - m.samples + len(r.Histograms) - m.histograms + len(r.Exemplars) - m.exemplars
+}
+
+// drop takes back what came after a mark.
+func (r *Request) drop(m mark) {
+	r.Samples, r.Histograms, r.Exemplars = r.Samples[:m.samples], r.Histograms[:m.histograms], r.Exemplars[:m.exemplars]
+}
+
+func (r *Request) checkCounts() error {
+	if n := len(r.Samples) + len(r.Histograms) + len(r.Exemplars); n > r.limits.Samples {
+		return fmt.Errorf("%w: more than %d samples, histograms and exemplars (%s)", ErrTooLarge, r.limits.Samples, flagSamples)
+	}
+	return nil
+}
+
+func (r *Request) add(labels []byte, meta int32) error {
+	if len(r.Series) >= r.limits.Series {
+		return fmt.Errorf("%w: more than %d series (%s)", ErrTooLarge, r.limits.Series, flagSeries)
+	}
+	r.Series = append(r.Series, Series{
+		Key:           KeyOf(labels),
+		Labels:        labels,
+		Meta:          meta,
+		SamplesEnd:    uint32(len(r.Samples)),
+		HistogramsEnd: uint32(len(r.Histograms)),
+		ExemplarsEnd:  uint32(len(r.Exemplars)),
+	})
+	return nil
+}

@@ -1,0 +1,250 @@
+package remotewrite
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// scanV1 takes over a prometheus.WriteRequest:
+//
+//	message WriteRequest {
+//	  repeated TimeSeries timeseries = 1;
+//	  repeated MetricMetadata metadata = 3;
+//	}
+func (r *Request) scanV1(b []byte) error {
+	for i := 0; i < len(b); {
+		f, ok := readField(b, i)
+		if !ok {
+			return errDamaged
+		}
+		i = f.next
+		switch {
+		case f.number == 1 && f.wire == typeBytes:
+			if err := r.seriesV1(f.bytes); err != nil {
+				return err
+			}
+		case f.number == 3 && f.wire == typeBytes:
+			if err := r.familyV1(f.bytes); err != nil {
+				return err
+			}
+		case f.number == 1 || f.number == 3:
+			return errDamaged
+		default:
+			r.unknown = true
+			continue
+		}
+		r.known = true
+	}
+	return nil
+}
+
+// seriesV1 takes over a prometheus.TimeSeries:
+//
+//	message TimeSeries {
+//	  repeated Label labels = 1;
+//	  repeated Sample samples = 2;
+//	  repeated Exemplar exemplars = 3;
+//	  repeated Histogram histograms = 4;
+//	}
+func (r *Request) seriesV1(b []byte) error {
+	begin := r.mark()
+	var labels gather
+	i := 0
+	for i < len(b) {
+		tag, at := b[i], i+2
+		if tag&^8 != 0x12 && tag != 0x0a && tag != 0x22 || i+1 >= len(b) || b[i+1] >= 0x80 {
+			// Not one of our fields with a length of one byte.
+			f, ok := readField(b, i)
+			if !ok {
+				return errDamaged
+			}
+			if f.number > 4 {
+				i = f.next
+				continue
+			}
+			if f.wire != typeBytes {
+				return errDamaged
+			}
+			tag, at = byte(f.number<<3|typeBytes), f.next-len(f.bytes)
+			if err := r.partV1(tag, b[at:f.next:f.next], &labels, b, i); err != nil {
+				return err
+			}
+			i = f.next
+			continue
+		}
+		end := at + int(b[i+1])
+		if end > len(b) {
+			return errDamaged
+		}
+		if tag == 0x0a && labels.end == i {
+			labels.end = end
+			i = end
+			continue
+		}
+		if err := r.partV1(tag, b[at:end:end], &labels, b, i); err != nil {
+			return err
+		}
+		i = end
+	}
+	if r.since(begin) == 0 {
+		return nil // nothing to store, so nothing to say either
+	}
+	return r.finishV1(labels.bytes(b), begin)
+}
+
+// partV1 takes over one field of a series; from is where it begins.
+func (r *Request) partV1(tag byte, part []byte, labels *gather, b []byte, from int) error {
+	switch tag {
+	case 0x0a:
+		labels.add(b, from, from+fieldLen(b, from, part), &r.scratch)
+	case 0x12:
+		s, ok := scanSample(part, false)
+		if !ok {
+			return errDamaged
+		}
+		r.Samples = append(r.Samples, s)
+		return r.checkCounts()
+	case 0x1a:
+		r.Exemplars = append(r.Exemplars, part)
+		return r.checkCounts()
+	case 0x22:
+		r.Histograms = append(r.Histograms, Histogram{Data: part})
+		return r.checkCounts()
+	}
+	return nil
+}
+
+// fieldLen is the length of the field that begins at from and ends with part.
+func fieldLen(b []byte, from int, part []byte) int {
+	_, n := varint(b, from)
+	_, n = varint(b, n)
+	return n - from + len(part)
+}
+
+// finishV1 checks the histograms and exemplars of a series, once its labels
+// are known to name it by, and adds it.
+func (r *Request) finishV1(labels []byte, begin mark) error {
+	if err := r.checkHistograms(labels, begin, 0); err != nil {
+		return err
+	}
+	if err := r.checkExemplars(labels, begin, V1); err != nil {
+		return err
+	}
+	if r.since(begin) == 0 {
+		return nil
+	}
+	return r.add(labels, -1)
+}
+
+// gather finds the label fields of a series, which as a rule lie together and
+// are used where they are.
+type gather struct {
+	start, end int
+	apart      []byte
+	scratch    *[]byte
+	from       int
+	copied     bool
+}
+
+func (g *gather) add(b []byte, start, end int, scratch *[]byte) {
+	switch {
+	case g.copied:
+		*scratch = append(*scratch, b[start:end]...)
+	case g.end == 0:
+		g.start, g.end = start, end
+	case g.end == start:
+		g.end = end
+	default:
+		g.copied, g.scratch, g.from = true, scratch, len(*scratch)
+		*scratch = append(*scratch, b[g.start:g.end]...)
+		*scratch = append(*scratch, b[start:end]...)
+		g.end = 0 // so that the quick way is not taken any more
+	}
+}
+
+func (g *gather) bytes(b []byte) []byte {
+	if g.copied {
+		s := *g.scratch
+		return s[g.from:len(s):len(s)]
+	}
+	return b[g.start:g.end:g.end]
+}
+
+// scanSample reads
+//
+//	message Sample {
+//	  double value = 1;
+//	  int64 timestamp = 2;
+//	  int64 start_timestamp = 3; // since 2.0
+//	}
+func scanSample(b []byte, withStart bool) (s Sample, ok bool) {
+	for i := 0; i < len(b); {
+		switch {
+		case b[i] == 0x09 && len(b)-i >= 9:
+			s.Value = binary.LittleEndian.Uint64(b[i+1:])
+			i += 9
+		case b[i] == 0x10:
+			v, n := varint(b, i+1)
+			if n == 0 {
+				return s, false
+			}
+			s.Timestamp, i = int64(v), n
+		default:
+			f, ok := readField(b, i)
+			switch {
+			case !ok:
+				return s, false
+			case f.number == 1 && f.wire == typeFixed64:
+				s.Value = f.value
+			case f.number == 2 && f.wire == typeVarint:
+				s.Timestamp = int64(f.value)
+			case f.number == 3 && withStart && f.wire == typeVarint:
+				s.StartTimestamp = int64(f.value)
+			case f.number <= 2 || f.number == 3 && withStart:
+				return s, false
+			}
+			i = f.next
+		}
+	}
+	return s, true
+}
+
+// familyV1 takes over a prometheus.MetricMetadata:
+//
+//	message MetricMetadata {
+//	  MetricType type = 1;
+//	  string metric_family_name = 2;
+//	  string help = 4;
+//	  string unit = 5;
+//	}
+func (r *Request) familyV1(b []byte) error {
+	var m Metadata
+	for i := 0; i < len(b); {
+		f, ok := readField(b, i)
+		if !ok {
+			return errDamaged
+		}
+		i = f.next
+		switch {
+		case f.number == 1 && f.wire == typeVarint:
+			m.Type = int32(f.value)
+		case f.number == 2 && f.wire == typeBytes:
+			m.Family = f.bytes
+		case f.number == 4 && f.wire == typeBytes:
+			m.Help = f.bytes
+		case f.number == 5 && f.wire == typeBytes:
+			m.Unit = f.bytes
+		case f.number == 1 || f.number == 2 || f.number == 4 || f.number == 5:
+			return errDamaged
+		}
+	}
+	if len(m.Family) == 0 {
+		return nil
+	}
+	if len(r.Families) >= r.limits.Series {
+		return fmt.Errorf("%w: more than %d metadata entries (%s)", ErrTooLarge, r.limits.Series, flagSeries)
+	}
+	m.Hash = m.hash()
+	r.Families = append(r.Families, m)
+	return nil
+}

@@ -1,0 +1,273 @@
+package remotewrite
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// scanV2 takes over an io.prometheus.write.v2.Request:
+//
+//	message Request {
+//	  repeated string symbols = 4;
+//	  repeated TimeSeries timeseries = 5;
+//	}
+//
+// The symbols may stand behind the series that refer to them, so they are
+// collected first.
+func (r *Request) scanV2(b []byte) error {
+	for i := 0; i < len(b); {
+		f, ok := readField(b, i)
+		if !ok {
+			return errDamaged
+		}
+		i = f.next
+		switch {
+		case f.number == 4 && f.wire == typeBytes:
+			if len(r.symbols) == maxSymbols {
+				return fmt.Errorf("%w: more than %d symbols", ErrTooLarge, maxSymbols)
+			}
+			r.symbols = append(r.symbols, f.bytes)
+		case f.number == 5 && f.wire == typeBytes:
+		case f.number == 4 || f.number == 5:
+			return errDamaged
+		default:
+			r.unknown = true
+			continue
+		}
+		r.known = true
+	}
+	if len(r.symbols) > 0 && len(r.symbols[0]) > 0 {
+		return fmt.Errorf("symbols[0] is %q, it has to be empty", shorten(string(r.symbols[0])))
+	}
+	number := 0
+	for i := 0; i < len(b); {
+		f, _ := readField(b, i)
+		i = f.next
+		if f.number != 5 {
+			continue
+		}
+		if err := r.seriesV2(f.bytes, number); err != nil {
+			return err
+		}
+		number++
+	}
+	return nil
+}
+
+// metaRefs is a Metadata of a 2.0 series:
+//
+//	message Metadata {
+//	  MetricType type = 1;
+//	  uint32 help_ref = 3;
+//	  uint32 unit_ref = 4;
+//	}
+type metaRefs struct {
+	kind       int32
+	help, unit uint32
+}
+
+// metaMemo remembers the metadata of the series before, which in most cases is
+// of the same family.
+type metaMemo struct {
+	refs  metaRefs
+	index int32
+	ok    bool
+}
+
+// seriesV2 takes over an io.prometheus.write.v2.TimeSeries:
+//
+//	message TimeSeries {
+//	  repeated uint32 labels_refs = 1;
+//	  repeated Sample samples = 2;
+//	  repeated Histogram histograms = 3;
+//	  repeated Exemplar exemplars = 4;
+//	  Metadata metadata = 5;
+//	  int64 created_timestamp = 6; // until rc.3, when samples had none
+//	}
+func (r *Request) seriesV2(b []byte, number int) error {
+	begin := r.mark()
+	r.refs = r.refs[:0]
+	var meta metaRefs
+	var created int64
+	for i := 0; i < len(b); {
+		f, ok := readField(b, i)
+		if !ok {
+			return errDamaged
+		}
+		i = f.next
+		switch {
+		case f.number == 1:
+			r.refs, ok = appendRefs(r.refs, &f, r.limits.Labels)
+		case f.number == 2 && f.wire == typeBytes:
+			var s Sample
+			s, ok = scanSample(f.bytes, true)
+			r.Samples = append(r.Samples, s)
+		case f.number == 3 && f.wire == typeBytes:
+			r.Histograms = append(r.Histograms, Histogram{Data: f.bytes})
+		case f.number == 4 && f.wire == typeBytes:
+			r.Exemplars = append(r.Exemplars, f.bytes)
+		case f.number == 5 && f.wire == typeBytes:
+			ok = meta.scan(f.bytes)
+		case f.number == 6 && f.wire == typeVarint:
+			created = int64(f.value)
+		case f.number <= 5:
+			return errDamaged
+		}
+		if !ok {
+			return errDamaged
+		}
+		if err := r.checkCounts(); err != nil {
+			return err
+		}
+	}
+	return r.finishV2(begin, number, meta, created)
+}
+
+// finishV2 checks a series whose fields have been collected, and adds it.
+func (r *Request) finishV2(begin mark, number int, meta metaRefs, created int64) error {
+	// References make little of much: what they stand for is bounded as well.
+	if len(r.scratch) > 2*r.limits.DecodedBytes {
+		return fmt.Errorf("%w: more than %d bytes with all labels written out, the limit is twice %s", ErrTooLarge, 2*r.limits.DecodedBytes, flagDecodedBytes)
+	}
+	labels, err := r.labelsV2(r.refs)
+	if err == nil {
+		err = r.checkMeta(meta)
+	}
+	if err != nil {
+		n := r.since(begin)
+		r.drop(begin)
+		r.Problems.note(n, func() string { return fmt.Sprintf("series number %d of the request: %v", number, err) })
+		return nil
+	}
+	if len(r.Samples) == begin.samples && len(r.Histograms) == begin.histograms {
+		n := r.since(begin)
+		r.drop(begin)
+		r.Problems.Add(n, labels, errors.New("it has neither samples nor histograms"))
+		return nil
+	}
+	for i := begin.samples; i < len(r.Samples); i++ {
+		s := &r.Samples[i]
+		if s.StartTimestamp == 0 {
+			s.StartTimestamp = created
+		}
+		r.HasStart = r.HasStart || s.StartTimestamp != 0
+	}
+	if err := r.checkHistograms(labels, begin, created); err != nil {
+		return err
+	}
+	if err := r.checkExemplars(labels, begin, V2); err != nil {
+		return err
+	}
+	if r.since(begin) == 0 {
+		return nil
+	}
+	return r.add(labels, r.metaIndex(meta))
+}
+
+// appendRefs takes over references, packed or not, up to one more than labels
+// may have.
+func appendRefs(refs []uint32, f *field, maxLabels int) ([]uint32, bool) {
+	switch f.wire {
+	case typeVarint:
+		if len(refs) <= 2*maxLabels {
+			refs = append(refs, uint32(f.value))
+		}
+	case typeBytes:
+		for i := 0; i < len(f.bytes); {
+			v, n := varint(f.bytes, i)
+			if n == 0 {
+				return refs, false
+			}
+			if len(refs) <= 2*maxLabels {
+				refs = append(refs, uint32(v))
+			}
+			i = n
+		}
+	default:
+		return refs, false
+	}
+	return refs, true
+}
+
+// checkRefs says whether refs are pairs, and point into the symbols.
+func (r *Request) checkRefs(refs []uint32) error {
+	if len(refs) > 2*r.limits.Labels {
+		return fmt.Errorf("it has more than %d labels (%s)", r.limits.Labels, flagLabels)
+	}
+	if len(refs)%2 != 0 {
+		return fmt.Errorf("labels_refs are not pairs of name and value: there are %d", len(refs))
+	}
+	for _, ref := range refs {
+		if int(ref) >= len(r.symbols) {
+			return fmt.Errorf("labels_refs point at symbol %d, there are %d", ref, len(r.symbols))
+		}
+	}
+	return nil
+}
+
+// labelsV2 writes labels as a 1.0 sender would.
+func (r *Request) labelsV2(refs []uint32) ([]byte, error) {
+	if err := r.checkRefs(refs); err != nil {
+		return nil, err
+	}
+	from := len(r.scratch)
+	for i := 0; i < len(refs); i += 2 {
+		name, value := r.symbols[refs[i]], r.symbols[refs[i+1]]
+		if len(name) > r.limits.NameBytes || len(value) > r.limits.ValueBytes {
+			return nil, r.checkLabel(segment.Label{Name: string(name), Value: string(value)})
+		}
+		r.scratch = appendLabel(r.scratch, name, value)
+	}
+	return r.scratch[from:len(r.scratch):len(r.scratch)], nil
+}
+
+func (m *metaRefs) scan(b []byte) bool {
+	for i := 0; i < len(b); {
+		f, ok := readField(b, i)
+		if !ok {
+			return false
+		}
+		i = f.next
+		switch f.number {
+		case 1:
+			m.kind = int32(f.value)
+		case 3:
+			m.help = uint32(f.value)
+		case 4:
+			m.unit = uint32(f.value)
+		default:
+			continue
+		}
+		if f.wire != typeVarint {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *Request) checkMeta(m metaRefs) error {
+	for _, ref := range [...]uint32{m.help, m.unit} {
+		if ref != 0 && int(ref) >= len(r.symbols) {
+			return fmt.Errorf("metadata points at symbol %d, there are %d", ref, len(r.symbols))
+		}
+	}
+	return nil
+}
+
+// metaIndex is the place of the metadata in Meta, -1 when it says nothing.
+func (r *Request) metaIndex(m metaRefs) int32 {
+	if r.memo.ok && r.memo.refs == m {
+		return r.memo.index
+	}
+	index := int32(-1)
+	if m != (metaRefs{}) {
+		meta := Metadata{Type: m.kind, Help: r.symbols[m.help], Unit: r.symbols[m.unit]}
+		meta.Hash = meta.hash()
+		index = int32(len(r.Meta))
+		r.Meta = append(r.Meta, meta)
+	}
+	r.memo = metaMemo{m, index, true}
+	return index
+}

@@ -1,0 +1,247 @@
+package forwarder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+
+	"github.com/promgrpc/exporter/internal/discovery"
+	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// replica is one server as the forwarder sees it.
+type replica struct {
+	instance discovery.Instance
+	log      func() (*seglog.Log, <-chan struct{})
+	diverged func(divergence)
+	options  link.Options
+	metrics  *metrics
+	logger   *slog.Logger
+	cancel   context.CancelFunc
+
+	connected atomic.Bool
+	confirmed atomic.Uint64
+}
+
+const (
+	redialMin = 100 * time.Millisecond
+	redialMax = 5 * time.Second
+	// tailEvery is how often a server is told how far the log has come.
+	tailEvery = time.Second
+)
+
+// errLogChanged ends a connection when another log is being written.
+var errLogChanged = errors.New("the log was opened again")
+
+// divergedError says that a server holds what this log never had.
+type divergedError struct{ divergence }
+
+func (e *divergedError) Error() string { return e.reason }
+
+// run keeps the server supplied until ctx ends.
+func (p *replica) run(ctx context.Context) {
+	wait := redialMin
+	var told string // the error that was logged last
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := p.connect(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > redialMax {
+			wait, told = redialMin, ""
+		}
+		var diverged *divergedError
+		switch {
+		case errors.Is(err, errLogChanged):
+			wait = redialMin
+			continue
+		case errors.As(err, &diverged):
+			p.metrics.diverged.WithLabelValues(p.instance.ID).Inc()
+			if told != err.Error() {
+				p.logger.Error("server holds another past of the log", "err", err)
+			}
+			p.diverged(diverged.divergence)
+		case told != err.Error():
+			p.logger.Warn("server lost", "err", err, "retry_in", wait)
+		}
+		told = err.Error()
+		select {
+		case <-time.After(jitter(wait)):
+		case <-ctx.Done():
+		}
+		wait = min(2*wait, redialMax)
+	}
+}
+
+// connect dials the server and supplies it until that ends.
+func (p *replica) connect(ctx context.Context) error {
+	l, changed := p.log()
+	if l == nil {
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+		return errLogChanged
+	}
+	id := l.ID()
+	hello := &linkv1.Hello{Role: linkv1.Role_ROLE_FORWARDER, LogId: id[:]}
+	c, welcome, err := link.Dial(ctx, p.instance.Address, hello, p.options)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	after, err := startOf(l, welcome.GetPosition())
+	if err != nil {
+		var diverged *divergedError
+		if errors.As(err, &diverged) {
+			_ = c.CloseWith(err.Error())
+		}
+		return err
+	}
+	p.confirmed.Store(after)
+	p.connected.Store(true)
+	p.metrics.connected.WithLabelValues(p.instance.ID).Set(1)
+	defer func() {
+		p.connected.Store(false)
+		p.metrics.connected.WithLabelValues(p.instance.ID).Set(0)
+	}()
+	p.logger.Info("server connected", "server", welcome.GetInstance(), "log", id.String(), "after", after)
+
+	inner, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var helpers sync.WaitGroup
+	defer helpers.Wait()
+	// A Send or Receive under way ends with the connection.
+	stop := context.AfterFunc(inner, func() { _ = c.Close() })
+	defer stop()
+	helpers.Go(func() { cancel(p.receive(c, l)) })
+	helpers.Go(func() { p.tell(inner, c, l, changed, cancel) })
+	err = p.send(inner, c, l, after)
+	cancel(err)
+	return context.Cause(inner)
+}
+
+// startOf returns the sequence after which the server is to be supplied. The
+// server's past and the log's must be the same as far as both go.
+func startOf(l *seglog.Log, position *linkv1.Position) (uint64, error) {
+	id := l.ID()
+	after := position.GetSequence()
+	if position == nil || after == 0 {
+		return 0, nil
+	}
+	if segment.LogID(position.GetLogId()) != id {
+		return 0, fmt.Errorf("server answered with a position in log %x, asked for log %s", position.GetLogId(), id)
+	}
+	if last := l.Last(); after > last {
+		return 0, &divergedError{divergence{id, fmt.Sprintf("server is at block %d of log %s, which ends at %d", after, id, last)}}
+	}
+	sum, ok, err := l.Checksum(after)
+	if err != nil {
+		return 0, fmt.Errorf("checksum of block %d: %w", after, err)
+	}
+	if ok && sum != position.GetChecksum() {
+		return 0, &divergedError{divergence{id, fmt.Sprintf("block %d of log %s has the checksum %08x, at the server %08x", after, id, sum, position.GetChecksum())}}
+	}
+	return after, nil
+}
+
+// send supplies the server with everything after a sequence. It does not
+// return without an error.
+func (p *replica) send(ctx context.Context, c *link.Conn, l *seglog.Log, after uint64) error {
+	raw, err := l.ReadRaw(after)
+	if err != nil {
+		return fmt.Errorf("read log: %w", err)
+	}
+	defer raw.Close()
+	sent := p.metrics.sent.WithLabelValues(p.instance.ID)
+	for {
+		chunk, err := raw.Next(ctx)
+		var gap *seglog.GapError
+		if errors.As(err, &gap) {
+			if err := p.gap(c, gap); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read log: %w", err)
+		}
+		if chunk.Start {
+			start := &linkv1.SegmentStart{Name: chunk.SegmentName, FirstSequence: chunk.FirstSequence}
+			if err := c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Segment{Segment: start}}); err != nil {
+				return err
+			}
+		}
+		data := &linkv1.SegmentAppend{Offset: chunk.Offset, Data: chunk.Data}
+		if err := c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Append{Append: data}}); err != nil {
+			return err
+		}
+		sent.Add(float64(len(chunk.Data)))
+	}
+}
+
+// gap says that blocks are missing.
+func (p *replica) gap(c *link.Conn, gap *seglog.GapError) error {
+	p.metrics.gaps.WithLabelValues(p.instance.ID).Inc()
+	p.logger.Warn("blocks are missing in what the server gets", "after", gap.After, "next", gap.Next, "err", gap)
+	return c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Gap{Gap: &linkv1.Gap{AfterSequence: gap.After, NextSequence: gap.Next}}})
+}
+
+// tell says how far the log has come whenever it has, and ends the connection
+// when another log is being written.
+func (p *replica) tell(ctx context.Context, c *link.Conn, l *seglog.Log, changed <-chan struct{}, cancel context.CancelCauseFunc) {
+	id := l.ID()
+	tick := time.NewTicker(tailEvery)
+	defer tick.Stop()
+	for told, first := uint64(0), true; ; first = false {
+		last := l.Last()
+		if last != told || first {
+			tail := &linkv1.Position{LogId: id[:], Sequence: last}
+			if err := c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Tail{Tail: tail}}); err != nil {
+				cancel(err)
+				return
+			}
+			told = last
+		}
+		p.measure(l)
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+			cancel(errLogChanged)
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// receive takes the server's confirmations.
+func (p *replica) receive(c *link.Conn, l *seglog.Log) error {
+	for {
+		f, err := c.Receive()
+		if err != nil {
+			return err
+		}
+		k, ok := f.GetKind().(*linkv1.Frame_Position)
+		if !ok {
+			return fmt.Errorf("a server does not send frames of the kind %T", f.GetKind())
+		}
+		p.confirmed.Store(k.Position.GetSequence())
+		p.measure(l)
+	}
+}
+
+func (p *replica) measure(l *seglog.Log) {
+	confirmed, last := p.confirmed.Load(), l.Last()
+	p.metrics.position.WithLabelValues(p.instance.ID).Set(float64(confirmed))
+	p.metrics.lag.WithLabelValues(p.instance.ID).Set(float64(last - min(confirmed, last)))
+}

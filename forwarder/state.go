@@ -1,0 +1,156 @@
+package forwarder
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/promgrpc/exporter/forwarder/remotewrite"
+	"github.com/promgrpc/exporter/internal/head"
+	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// logWriter is the writer's side of the log.
+type logWriter interface {
+	Append(b *segment.Block) (uint64, error)
+	WaitDurable(ctx context.Context, sequence uint64) error
+	RotationDue() bool
+	Rotate() error
+	Log() *seglog.Log
+	Close() error
+}
+
+// logStore opens logs.
+type logStore interface {
+	// open opens the log that was written last, or creates the first.
+	open(seglog.Restorer) (logWriter, error)
+	// create begins a new log.
+	create(seglog.State) (logWriter, error)
+}
+
+// folder is a logStore on disk.
+type folder struct{ *seglog.Store }
+
+func (f folder) open(r seglog.Restorer) (logWriter, error) { return f.OpenWriter(r) }
+func (f folder) create(s seglog.State) (logWriter, error)  { return f.CreateWriter(s) }
+
+// state is an open log with everything that is known of it. It is rebuilt from
+// disk as a whole: at start, and when writing failed. Apart from the writer's
+// WaitDurable and its Log it belongs to the appender.
+type state struct {
+	writer   logWriter
+	head     *head.Head
+	intern   *intern
+	window   *window
+	families map[string]uint64 // hash of the metadata by family
+	nextRef  uint64
+	last     uint64 // sequence of the last block
+	dropped  map[uint64]struct{}
+	block    segment.Block
+	start    []int64 // buffer for the block's start timestamps
+	scratch  []byte
+}
+
+// SeriesAdded makes state a head.Observer.
+func (s *state) SeriesAdded(uint64, segment.Labels) {}
+
+// SeriesDropped collects what is to be forgotten after a rotation.
+func (s *state) SeriesDropped(ref uint64) { s.dropped[ref] = struct{}{} }
+
+// openState opens the log and rebuilds the state from it.
+func openState(store logStore) (*state, error) {
+	s := &state{window: newWindow(windowSize), families: map[string]uint64{}, dropped: map[uint64]struct{}{}, start: make([]int64, 0, 1024)}
+	s.head = head.New(head.WithObserver(s))
+	w, err := store.open(s.head)
+	if err != nil {
+		return nil, err
+	}
+	s.writer = w
+	s.last = s.head.Sequence()
+	s.nextRef = s.head.NextRef()
+	s.restoreSeries()
+	for _, m := range s.head.Metadata() {
+		s.families[m.Family] = remotewrite.MetadataHash(m.Type, remotewrite.HashBytes([]byte(m.Help)), remotewrite.HashBytes([]byte(m.Unit)))
+	}
+	if err := s.restoreWindow(); err != nil {
+		_ = w.Close()
+		return nil, fmt.Errorf("read digests: %w", err)
+	}
+	clear(s.dropped)
+	return s, nil
+}
+
+func (s *state) restoreSeries() {
+	n := s.head.Len()
+	s.intern = newIntern(n)
+	latest := make([]entry, 0, n)
+	s.head.Each(func(ref uint64, l *segment.Latest) bool {
+		e := entry{ref: ref, sampled: !l.None, timestamp: l.Timestamp, value: math.Float64bits(l.Value)}
+		if l.Histogram != nil {
+			e.histogram, e.value = true, remotewrite.HashBytes(l.Histogram)
+		}
+		latest = append(latest, e)
+		return true
+	})
+	prev := uint32(0)
+	for _, e := range latest {
+		s.scratch = s.head.AppendLabels(s.scratch[:0], e.ref)
+		e.key = remotewrite.KeyOf(s.scratch)
+		e.own = s.intern.add(e.key, e.ref)
+		s.intern.entries[e.own] = e
+		// Series that were new together came one after the other.
+		s.intern.entries[prev].next = e.own
+		prev = e.own
+	}
+	s.intern.entries[0].next = 0
+}
+
+func (s *state) restoreWindow() error {
+	var found []windowEntry
+	err := s.writer.Log().EachDigest(windowSize, func(d [16]byte, v segment.Verdict, sequence uint64) bool {
+		found = append(found, windowEntry{d, answer{sequence, v}})
+		return true
+	})
+	for i := len(found) - 1; i >= 0; i-- {
+		s.window.add(found[i].digest, found[i].answer)
+	}
+	return err
+}
+
+// rotate begins a new segment when it is time for one, without the series that
+// have been idle.
+func (s *state) rotate(now time.Time, idle time.Duration) error {
+	if !s.writer.RotationDue() {
+		return nil
+	}
+	if idle > 0 {
+		s.head.Expire(now.Add(-idle).UnixMilli())
+	}
+	if err := s.writer.Rotate(); err != nil {
+		return fmt.Errorf("rotate: %w", err)
+	}
+	s.intern.drop(s.dropped)
+	clear(s.dropped)
+	return nil
+}
+
+// renew closes the log and goes on in a new one, which begins with a keyframe
+// of everything that is known.
+func (s *state) renew(store logStore) (*state, error) {
+	if err := s.writer.WaitDurable(context.Background(), s.last); err != nil {
+		return nil, err
+	}
+	if err := s.writer.Close(); err != nil {
+		return nil, err
+	}
+	w, err := store.create(s.head)
+	if err != nil {
+		return nil, err
+	}
+	next := *s
+	next.writer, next.last = w, 0
+	next.window.settle()
+	return &next, nil
+}

@@ -1,0 +1,136 @@
+// Package cursor is the string form of a place in the stream: what a client
+// gets with each response, and hands back to go on from there at any replica.
+//
+// Parse accepts nothing that String could not have made, but for fields that a
+// newer version added, which it ignores. A cursor is not secret and not
+// signed: one that was made up leads to an error or to data that its maker
+// could have asked for anyway.
+package cursor
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"math"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	cursorv1 "github.com/promgrpc/exporter/gen/go/promgrpc/cursor/v1"
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// MaxPositions bounds the logs in one cursor, so that its string stays below
+// the 4096 bytes that a request may carry.
+const MaxPositions = 48
+
+// Cursor is a place in the stream.
+type Cursor struct {
+	// Positions, one a log, sorted by Log.
+	Positions []Position
+	// Since in ms: samples with older timestamps are left out. Zero: none are.
+	Since int64
+}
+
+// Position is a place in one log.
+type Position struct {
+	Log segment.LogID
+	// Sequence of the last block that was delivered whole.
+	Sequence uint64
+	// Entries of block Sequence+1 that were delivered as well, counted over its
+	// samples, histograms and exemplars, in this order.
+	Entries uint32
+	// SnapshotRef, if not zero, says that a snapshot of the log at Sequence is
+	// under way: series with references below it were delivered.
+	SnapshotRef uint64
+	// SnapshotTime in ms is when that snapshot was asked for.
+	SnapshotTime int64
+}
+
+// Of returns the position in a log, and whether the cursor has one.
+func (c *Cursor) Of(log segment.LogID) (Position, bool) {
+	for _, p := range c.Positions {
+		if p.Log == log {
+			return p, true
+		}
+	}
+	return Position{}, false
+}
+
+// String returns the form that clients see.
+func (c *Cursor) String() string {
+	var wire, position []byte
+	for _, p := range c.Positions {
+		position = protowire.AppendTag(position[:0], 1, protowire.BytesType)
+		position = protowire.AppendBytes(position, p.Log[:])
+		position = appendVarint(position, 2, p.Sequence)
+		position = appendVarint(position, 3, uint64(p.Entries))
+		position = appendVarint(position, 4, p.SnapshotRef)
+		position = appendVarint(position, 5, uint64(p.SnapshotTime))
+		wire = protowire.AppendTag(wire, 1, protowire.BytesType)
+		wire = protowire.AppendBytes(wire, position)
+	}
+	wire = appendVarint(wire, 2, uint64(c.Since))
+	return base64.RawURLEncoding.EncodeToString(wire)
+}
+
+func appendVarint(b []byte, field protowire.Number, v uint64) []byte {
+	if v == 0 {
+		return b
+	}
+	return protowire.AppendVarint(protowire.AppendTag(b, field, protowire.VarintType), v)
+}
+
+// Parse reads what String wrote.
+func Parse(s string) (*Cursor, error) {
+	wire, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	if err != nil {
+		return nil, fmt.Errorf("cursor is not base64url: %w", err)
+	}
+	var message cursorv1.Cursor
+	if err := proto.Unmarshal(wire, &message); err != nil {
+		return nil, fmt.Errorf("cursor is cut off or damaged: %w", err)
+	}
+	if n := len(message.GetPositions()); n == 0 || n > MaxPositions {
+		return nil, fmt.Errorf("cursor has %d positions, want 1 to %d", n, MaxPositions)
+	}
+	c := &Cursor{Positions: make([]Position, 0, len(message.GetPositions())), Since: message.GetSince()}
+	for i, m := range message.GetPositions() {
+		p, err := parsePosition(m)
+		if err != nil {
+			return nil, fmt.Errorf("cursor position %d: %w", i, err)
+		}
+		if i > 0 && bytes.Compare(c.Positions[i-1].Log[:], p.Log[:]) >= 0 {
+			return nil, fmt.Errorf("cursor position %d: logs are not in order", i)
+		}
+		if p.SnapshotRef != 0 && len(message.GetPositions()) > 1 {
+			return nil, fmt.Errorf("cursor position %d: a snapshot under way needs a cursor of one log", i)
+		}
+		c.Positions = append(c.Positions, p)
+	}
+	return c, nil
+}
+
+func parsePosition(m *cursorv1.Position) (Position, error) {
+	p := Position{
+		Sequence:     m.GetSequence(),
+		Entries:      m.GetEntries(),
+		SnapshotRef:  m.GetSnapshotRef(),
+		SnapshotTime: m.GetSnapshotTime(),
+	}
+	if len(m.GetLogId()) != len(p.Log) {
+		return p, fmt.Errorf("log id has %d bytes, want %d", len(m.GetLogId()), len(p.Log))
+	}
+	copy(p.Log[:], m.GetLogId())
+	switch {
+	case p.Log.IsZero():
+		return p, fmt.Errorf("log id is zero")
+	case p.Sequence == math.MaxUint64:
+		return p, fmt.Errorf("sequence %d has no successor", p.Sequence)
+	case (p.SnapshotRef == 0) != (p.SnapshotTime == 0):
+		return p, fmt.Errorf("snapshot reference %d does not go with snapshot time %d", p.SnapshotRef, p.SnapshotTime)
+	case p.SnapshotRef != 0 && p.Entries != 0:
+		return p, fmt.Errorf("it is within a snapshot and within a block")
+	}
+	return p, nil
+}

@@ -1,0 +1,165 @@
+// Package daemon is what every long-running binary of the project has in
+// common: flags with environment variables, a logger, metrics, signals, exit
+// codes, a run group and the HTTP server for operators.
+//
+// The first SIGINT or SIGTERM ends the context of the program, which then
+// drains; the second ends the process at once. Exit codes: 0 after a clean end,
+// 1 after a failure or a second signal, 2 for a command line that is wrong.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/common/version"
+)
+
+// Exit codes.
+const (
+	ExitOK      = 0
+	ExitFailure = 1
+	ExitUsage   = 2
+)
+
+// Setup adds the program's flags to app and returns what to run when they have
+// been parsed.
+type Setup = func(app *kingpin.Application) func(context.Context, *Env) error
+
+// Env is what a program is given to run with.
+type Env struct {
+	// Logger writes to standard error.
+	Logger *slog.Logger
+	// Registry holds metrics of the Go runtime, the process and the build.
+	Registry *prometheus.Registry
+}
+
+// UsageError is a mistake on the command line that shows only when the program
+// sets itself up. It ends with exit code 2.
+type UsageError struct{ Err error }
+
+func (e *UsageError) Error() string { return e.Err.Error() }
+
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// Usagef returns a [UsageError].
+func Usagef(format string, args ...any) error {
+	return &UsageError{Err: fmt.Errorf(format, args...)}
+}
+
+// Main runs the program and exits.
+func Main(name string, setup Setup) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	p := Program{
+		Name: name, Setup: setup, Args: os.Args[1:],
+		Stdout: os.Stdout, Stderr: os.Stderr,
+		Signals: signals, Exit: os.Exit,
+	}
+	os.Exit(p.Run(context.Background()))
+}
+
+// Program is a program with everything that it takes from its process.
+type Program struct {
+	Name           string
+	Setup          Setup
+	Args           []string
+	Stdout, Stderr io.Writer
+	// Signals that ask for the end. Nil: none.
+	Signals <-chan os.Signal
+	// Exit ends the process at the second signal.
+	Exit func(code int)
+}
+
+// Run runs the program until it has ended, or ctx has and it has drained. It
+// returns the exit code.
+func (p Program) Run(ctx context.Context) int {
+	setVersion()
+	app := kingpin.New(p.Name, "")
+	app.UsageWriter(p.Stdout)
+	app.ErrorWriter(p.Stderr)
+	done, code := false, ExitOK
+	app.Terminate(func(c int) { done, code = true, c })
+	app.Version(version.Print(p.Name))
+	app.HelpFlag.Short('h')
+	var log logFlags
+	log.register(app)
+	run := p.Setup(app)
+	NameEnvars(app)
+
+	_, err := app.Parse(p.Args)
+	if done {
+		return code
+	}
+	if err != nil {
+		fmt.Fprintf(p.Stderr, "%s: %v, try --help\n", p.Name, err)
+		return ExitUsage
+	}
+
+	env := &Env{Logger: log.logger(p.Stderr), Registry: newRegistry()}
+	env.Logger.Info("starting", "program", p.Name, "version", version.Version, "revision", version.GetRevision())
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan struct{})
+	defer close(ended)
+	go p.watchSignals(ended, cancel, env.Logger)
+	err = run(ctx, env)
+	var usage *UsageError
+	switch {
+	case errors.As(err, &usage):
+		fmt.Fprintf(p.Stderr, "%s: %v, try --help\n", p.Name, usage)
+		return ExitUsage
+	case err != nil:
+		env.Logger.Error("stopped", "err", err)
+		return ExitFailure
+	}
+	env.Logger.Info("stopped")
+	return ExitOK
+}
+
+func (p Program) watchSignals(ended <-chan struct{}, drain func(), logger *slog.Logger) {
+	select {
+	case <-ended:
+		return
+	case s := <-p.Signals:
+		logger.Info("draining", "signal", s.String())
+		drain()
+	}
+	select {
+	case <-ended:
+	case s := <-p.Signals:
+		logger.Warn("killed while draining", "signal", s.String())
+		p.Exit(ExitFailure)
+	}
+}
+
+func newRegistry() *prometheus.Registry {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		versioncollector.NewCollector("promgrpc"),
+	)
+	return reg
+}
+
+// setVersion takes the version from the module when the linker gave none.
+func setVersion() {
+	if version.Version != "" {
+		return
+	}
+	version.Version = "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		version.Version = info.Main.Version
+	}
+}

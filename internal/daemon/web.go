@@ -1,0 +1,145 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/promgrpc/exporter/internal/throttle"
+)
+
+// WebOptions of a web server.
+type WebOptions struct {
+	// Address to listen on, port 0 for any.
+	Address string
+	// ConfigFile of exporter-toolkit, with TLS and basic auth. "": neither.
+	ConfigFile string
+	// Handler of all requests.
+	Handler http.Handler
+	// Logger is not nil.
+	Logger *slog.Logger
+	// ReadTimeout for a whole request. 0: 30 s.
+	ReadTimeout time.Duration
+	// WriteTimeout from a request's header to the end of its answer. 0: 1 min.
+	WriteTimeout time.Duration
+	// DrainTimeout that requests under way are given. 0: 10 s.
+	DrainTimeout time.Duration
+}
+
+// Web is an HTTP server for answers that end, streams are not for it.
+type Web struct {
+	o        WebOptions
+	listener net.Listener
+	server   *http.Server
+
+	mu       sync.Mutex
+	unused   map[net.Conn]struct{}
+	draining bool
+}
+
+// NewWeb binds the address, logs it, and checks the configuration file.
+func NewWeb(o WebOptions) (*Web, error) {
+	o.ReadTimeout = cmp.Or(o.ReadTimeout, 30*time.Second)
+	o.WriteTimeout = cmp.Or(o.WriteTimeout, time.Minute)
+	o.DrainTimeout = cmp.Or(o.DrainTimeout, 10*time.Second)
+	if err := web.Validate(o.ConfigFile); err != nil {
+		return nil, &UsageError{Err: fmt.Errorf("web config file %s: %w", o.ConfigFile, err)}
+	}
+	l, err := net.Listen("tcp", o.Address)
+	if err != nil {
+		return nil, fmt.Errorf("web: %w", err)
+	}
+	LogListening(o.Logger, "web", l.Addr())
+	w := &Web{o: o, listener: l, unused: make(map[net.Conn]struct{})}
+	w.server = &http.Server{
+		Handler:           o.Handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       o.ReadTimeout,
+		WriteTimeout:      o.WriteTimeout,
+		IdleTimeout:       3 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          log.New(throttle.New(o.Logger, 10*time.Second).Writer(slog.LevelWarn, "http server"), "", 0),
+		ConnState:         w.connState,
+	}
+	return w, nil
+}
+
+// connState keeps the connections that have not carried a request. Clients open
+// some ahead, and Shutdown would wait five seconds for what they might send.
+func (w *Web) connState(c net.Conn, s http.ConnState) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s != http.StateNew {
+		delete(w.unused, c)
+		return
+	}
+	w.unused[c] = struct{}{}
+	if w.draining {
+		_ = c.Close()
+	}
+}
+
+func (w *Web) closeUnused() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.draining = true
+	for c := range w.unused {
+		_ = c.Close()
+	}
+}
+
+// LogListening logs the address that a listener got. Who starts the program
+// with port 0 reads it from there.
+func LogListening(logger *slog.Logger, listener string, addr net.Addr) {
+	logger.Info("listening", "listener", listener, "address", addr.String())
+}
+
+// Addr returns the address that was bound.
+func (w *Web) Addr() net.Addr { return w.listener.Addr() }
+
+// Close frees the address and breaks off requests under way. It may be called
+// twice, and before Run.
+func (w *Web) Close() error {
+	err := w.server.Close()
+	if lerr := w.listener.Close(); err == nil && !errors.Is(lerr, net.ErrClosed) {
+		err = lerr
+	}
+	return err
+}
+
+// Run serves until ctx ends, then takes no more connections and gives requests
+// under way DrainTimeout to be answered.
+func (w *Web) Run(ctx context.Context) error {
+	served := make(chan error, 1)
+	go func() {
+		// exporter-toolkit logs each listener in its own words: LogListening did.
+		served <- web.Serve(w.listener, w.server, &web.FlagConfig{WebConfigFile: &w.o.ConfigFile}, slog.New(slog.DiscardHandler))
+	}()
+	select {
+	case err := <-served:
+		_ = w.Close()
+		if errors.Is(err, http.ErrServerClosed) {
+			return nil
+		}
+		return fmt.Errorf("web: %w", err)
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.o.DrainTimeout)
+	defer cancel()
+	w.closeUnused()
+	if err := w.server.Shutdown(drain); err != nil {
+		w.o.Logger.Warn("requests broken off", "after", w.o.DrainTimeout)
+	}
+	_ = w.Close()
+	<-served
+	return nil
+}

@@ -1,0 +1,157 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+)
+
+func runWeb(t *testing.T, w *Web) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	return func() {
+		cancel()
+		require.NoError(t, <-done)
+		require.NoError(t, w.Close())
+	}
+}
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	r, err := client.Get(url)
+	require.NoError(t, err)
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	require.NoError(t, err)
+	return r.StatusCode, string(body)
+}
+
+func TestOps(t *testing.T) {
+	var log syncBuffer
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "some_total"}))
+	var ready error
+	w, err := NewOps(OpsConfig{WebAddress: "127.0.0.1:0"}, slog.New(slog.NewTextHandler(&log, nil)), reg, func() error { return ready })
+	require.NoError(t, err)
+	require.Contains(t, log.String(), "msg=listening listener=web address="+w.Addr().String())
+	defer runWeb(t, w)()
+	url := "http://" + w.Addr().String()
+
+	code, body := get(t, url+"/metrics")
+	require.Equal(t, http.StatusOK, code)
+	require.Contains(t, body, "some_total 0")
+	code, _ = get(t, url+"/-/healthy")
+	require.Equal(t, http.StatusOK, code)
+	code, _ = get(t, url+"/-/ready")
+	require.Equal(t, http.StatusOK, code)
+	ready = errors.New("nobody there")
+	code, body = get(t, url+"/-/ready")
+	require.Equal(t, http.StatusServiceUnavailable, code)
+	require.Equal(t, "not ready: nobody there\n", body)
+	code, _ = get(t, url+"/elsewhere")
+	require.Equal(t, http.StatusNotFound, code)
+}
+
+func TestGathererOf(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	require.Same(t, reg, GathererOf(reg))
+	families, err := GathererOf(prometheus.WrapRegistererWithPrefix("x", reg)).Gather()
+	require.NoError(t, err)
+	require.Empty(t, families)
+}
+
+func TestWebDrains(t *testing.T) {
+	arrived, release := make(chan struct{}), make(chan struct{})
+	w, err := NewWeb(WebOptions{
+		Address: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler),
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			close(arrived)
+			<-release
+			_, _ = io.WriteString(w, "answered")
+		}),
+	})
+	require.NoError(t, err)
+	stop := runWeb(t, w)
+	unused, err := net.Dial("tcp", w.Addr().String()) // Must not hold up the end.
+	require.NoError(t, err)
+	defer unused.Close()
+	answer := make(chan string, 1)
+	go func() {
+		_, body := get(t, "http://"+w.Addr().String())
+		answer <- body
+	}()
+	<-arrived
+	start := time.Now()
+	time.AfterFunc(100*time.Millisecond, func() { close(release) })
+	stop()
+	require.Equal(t, "answered", <-answer)
+	require.Less(t, time.Since(start), 2*time.Second)
+	_, err = net.Dial("tcp", w.Addr().String())
+	require.Error(t, err)
+}
+
+func TestWebBreaksOffWhatTakesTooLong(t *testing.T) {
+	arrived := make(chan struct{})
+	w, err := NewWeb(WebOptions{
+		Address: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler), DrainTimeout: 50 * time.Millisecond,
+		Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			close(arrived)
+			<-r.Context().Done()
+		}),
+	})
+	require.NoError(t, err)
+	stop := runWeb(t, w)
+	failed := make(chan error, 1)
+	go func() {
+		r, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get("http://" + w.Addr().String())
+		if err == nil {
+			r.Body.Close()
+		}
+		failed <- err
+	}()
+	<-arrived
+	stop()
+	require.Error(t, <-failed)
+}
+
+func TestWebConfigFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "web.yml")
+	// The password is "secret".
+	require.NoError(t, os.WriteFile(file, []byte("basic_auth_users:\n  me: $2a$04$JqqOmQikhASfJjGM8aoK/uLdzSIdWKcE4O9KeTYKoIeKnEkOmtKWC\n"), 0o600))
+	o := WebOptions{Address: "127.0.0.1:0", ConfigFile: file, Logger: slog.New(slog.DiscardHandler), Handler: http.NotFoundHandler()}
+	w, err := NewWeb(o)
+	require.NoError(t, err)
+	defer runWeb(t, w)()
+	code, _ := get(t, "http://"+w.Addr().String())
+	require.Equal(t, http.StatusUnauthorized, code)
+
+	require.NoError(t, os.WriteFile(file, []byte("nonsense: 1\n"), 0o600))
+	_, err = NewWeb(o)
+	var usage *UsageError
+	require.ErrorAs(t, err, &usage)
+	require.ErrorContains(t, err, file)
+	o.ConfigFile, o.Address = "", w.Addr().String()
+	_, err = NewWeb(o)
+	require.ErrorContains(t, err, "address already in use")
+}
+
+func TestWebCloseBeforeRun(t *testing.T) {
+	w, err := NewWeb(WebOptions{Address: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler), Handler: http.NotFoundHandler()})
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	require.NoError(t, w.Close())
+	require.NoError(t, w.Run(context.Background()))
+}

@@ -1,0 +1,201 @@
+package link
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+)
+
+// Conn is one link. Any number of goroutines may Send, one may Receive.
+type Conn struct {
+	conn net.Conn
+	o    Options
+
+	read        *bufio.Reader
+	frame       []byte // Of the frame being received, reused.
+	readLimit   int
+	interrupted atomic.Bool
+
+	senders  atomic.Int32 // Waiting for mu, to know who flushes.
+	mu       sync.Mutex
+	pending  []byte // Frames that have not been written yet.
+	writeErr error
+	lastSent atomic.Int64 // Unix nanoseconds.
+
+	welcomed bool // The handshake is done. Set before the second frame is received.
+	pongDue  chan uint64
+
+	life      sync.Mutex // Guards the following, and that keepalive starts before it is waited for.
+	isClosed  bool
+	closeErr  error
+	counted   prometheus.Gauge
+	closed    chan struct{}
+	keepalive sync.WaitGroup
+}
+
+// NewConn returns a link on conn, without handshake and without keepalive: both
+// come with [Dial] and [Listen].
+func NewConn(conn net.Conn, o Options) *Conn {
+	o = o.withDefaults()
+	c := &Conn{
+		conn:      conn,
+		o:         o,
+		readLimit: o.MaxFrame,
+		pongDue:   make(chan uint64, 1),
+		closed:    make(chan struct{}),
+	}
+	c.read = bufio.NewReaderSize(deadlineReader{c}, readStep)
+	return c
+}
+
+// RemoteAddr returns the address of the peer.
+func (c *Conn) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
+
+// Receive returns the next frame that is not about the link itself: pings are
+// answered and goodbyes come as *[GoodbyeError]. Junk comes as *[FrameError],
+// silence as [ErrIdle], an end between two frames as io.EOF. After an error the
+// connection is of no use but for Send after [ErrInterrupted]. The frame is the
+// caller's.
+func (c *Conn) Receive() (*linkv1.Frame, error) {
+	for {
+		if c.interrupted.Load() {
+			return nil, ErrInterrupted
+		}
+		f, err := c.receive()
+		if err != nil {
+			return nil, err
+		}
+		switch k := f.GetKind().(type) {
+		case *linkv1.Frame_Ping:
+			// The keepalive answers, so that a peer that does not read can
+			// never keep this side from reading.
+			select {
+			case c.pongDue <- k.Ping.GetId():
+			default:
+			}
+		case *linkv1.Frame_Pong:
+		case *linkv1.Frame_Goodbye:
+			return nil, &GoodbyeError{Reason: k.Goodbye.GetReason()}
+		case *linkv1.Frame_Hello, *linkv1.Frame_Welcome:
+			return nil, c.reject(junk("handshake in the middle of a connection"))
+		default:
+			return f, nil
+		}
+	}
+}
+
+func (c *Conn) receive() (*linkv1.Frame, error) {
+	buf, err := readFrame(c.read, c.frame, c.readLimit)
+	c.frame = buf
+	if err != nil {
+		return nil, c.readError(err)
+	}
+	f, kind, err := parseFrame(buf)
+	if cap(c.frame) > keepBuffer {
+		c.frame = nil
+	}
+	if err != nil {
+		return nil, c.readError(err)
+	}
+	c.o.Metrics.frames.WithLabelValues("in", kindNames[kind]).Inc()
+	return f, nil
+}
+
+func (c *Conn) readError(err error) error {
+	var frame *FrameError
+	switch {
+	case errors.As(err, &frame):
+		return c.reject(frame)
+	case c.interrupted.Load():
+		return ErrInterrupted
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("%w for %s", ErrIdle, c.o.IdleTimeout)
+	case errors.Is(err, io.EOF):
+		return io.EOF
+	}
+	return fmt.Errorf("link: receive: %w", err)
+}
+
+func (c *Conn) reject(err *FrameError) error {
+	c.o.Metrics.rejected.WithLabelValues(err.Reason).Inc()
+	return err
+}
+
+// Interrupt makes a Receive under way, and every later one, return
+// [ErrInterrupted]. What was received and not yet returned is lost. Sending goes on.
+func (c *Conn) Interrupt() {
+	c.interrupted.Store(true)
+	_ = c.conn.SetReadDeadline(time.Unix(1, 0))
+}
+
+// deadlineReader gives every read its own deadline, so that a long frame may
+// take its time as long as it gets on.
+type deadlineReader struct{ c *Conn }
+
+func (r deadlineReader) Read(p []byte) (int, error) {
+	c := r.c
+	if c.welcomed {
+		_ = c.conn.SetReadDeadline(time.Now().Add(c.o.IdleTimeout))
+	}
+	if c.interrupted.Load() { // After the deadline: Interrupt does it the other way round.
+		_ = c.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+	n, err := c.conn.Read(p)
+	c.o.Metrics.bytes.WithLabelValues("in").Add(float64(n))
+	return n, err
+}
+
+// Close ends the connection without a word. It may be called twice and from any
+// goroutine; Send and Receive return.
+func (c *Conn) Close() error {
+	c.life.Lock()
+	if !c.isClosed {
+		c.isClosed = true
+		close(c.closed)
+		c.closeErr = c.conn.Close()
+		if c.counted != nil {
+			c.counted.Dec()
+		}
+	}
+	err := c.closeErr
+	c.life.Unlock()
+	c.keepalive.Wait()
+	return err
+}
+
+// CloseWith tells the peer why, and ends the connection when the peer has
+// closed its side or a second has passed. So the frames sent before arrive even
+// if some of the peer's were never read. Nobody may be in Receive.
+func (c *Conn) CloseWith(reason string) error {
+	select {
+	case <-c.closed:
+		return c.Close()
+	default:
+	}
+	if len(reason) > maxHandshake/2 {
+		reason = reason[:maxHandshake/2]
+	}
+	if err := c.Send(goodbye(reason)); err == nil {
+		c.linger()
+	}
+	return c.Close()
+}
+
+func (c *Conn) linger() {
+	half, ok := c.conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	_ = c.conn.SetReadDeadline(time.Now().Add(time.Second))
+	_, _ = io.Copy(io.Discard, c.conn)
+}

@@ -1,0 +1,88 @@
+package link
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+)
+
+// Dial connects to address, says hello and waits for the welcome. The version
+// of the hello is set, and its instance where it is empty. A peer that refuses
+// gives a *[GoodbyeError]. The context ends the dialling, not the connection.
+func Dial(ctx context.Context, address string, hello *linkv1.Hello, o Options) (*Conn, *linkv1.Welcome, error) {
+	o = o.withDefaults()
+	ctx, cancel := context.WithTimeout(ctx, o.HandshakeTimeout)
+	defer cancel()
+	var dialer net.Dialer
+	raw, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, nil, fmt.Errorf("link: %w", err)
+	}
+	if o.TLS != nil {
+		raw = tls.Client(raw, clientConfig(o.TLS, address))
+	}
+	c := NewConn(raw, o)
+	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
+	welcome, err := c.dialHandshake(hello)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		_ = c.Close()
+		if ctx.Err() != nil {
+			err = fmt.Errorf("link: %s: handshake: %w", address, ctx.Err())
+		}
+		return nil, nil, err
+	}
+	c.begin("out")
+	return c, welcome, nil
+}
+
+func (c *Conn) dialHandshake(hello *linkv1.Hello) (*linkv1.Welcome, error) {
+	hello = proto.CloneOf(hello)
+	hello.Version = Version
+	if hello.Instance == "" {
+		hello.Instance = c.o.Instance
+	}
+	if err := c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Hello{Hello: hello}}); err != nil {
+		return nil, err
+	}
+	c.readLimit = maxHandshake
+	f, err := c.receive()
+	if err != nil {
+		return nil, err
+	}
+	c.readLimit = c.o.MaxFrame
+	if g := f.GetGoodbye(); g != nil {
+		return nil, &GoodbyeError{Reason: g.GetReason()}
+	}
+	welcome := f.GetWelcome()
+	if welcome == nil {
+		return nil, errors.New("link: the peer answered the hello with something else than a welcome")
+	}
+	if v := welcome.GetVersion(); v != Version {
+		return nil, fmt.Errorf("link: the peer speaks version %d of the protocol, this is %d", v, Version)
+	}
+	return welcome, nil
+}
+
+// begin is the end of the handshake, on either side.
+func (c *Conn) begin(direction string) {
+	c.welcomed = true
+	_ = c.conn.SetDeadline(time.Time{})
+	c.life.Lock()
+	defer c.life.Unlock()
+	if c.isClosed {
+		return
+	}
+	c.counted = c.o.Metrics.connections.WithLabelValues(direction)
+	c.counted.Inc()
+	c.keepalive.Go(c.keepAlive)
+}

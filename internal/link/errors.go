@@ -1,0 +1,51 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrInterrupted is what Receive returns after [Conn.Interrupt].
+	ErrInterrupted = errors.New("link: interrupted")
+	// ErrFrameTooLarge is what Send returns for a frame over the limit.
+	// Nothing was sent and the connection is as it was.
+	ErrFrameTooLarge = errors.New("link: frame is over the limit")
+	// ErrIdle is what Receive returns when nothing came for IdleTimeout.
+	ErrIdle = errors.New("link: nothing heard from the peer")
+)
+
+// GoodbyeError is what Receive and Dial return when the peer took its leave.
+type GoodbyeError struct {
+	// Reason in the peer's words.
+	Reason string
+}
+
+func (e *GoodbyeError) Error() string { return "link: peer said goodbye: " + e.Reason }
+
+// FrameError is what Receive returns for bytes that are not what the protocol
+// asks for. The connection cannot be used any more.
+type FrameError struct {
+	// Reason is one of a few words, as in the metric promgrpc_link_rejected_total.
+	Reason string
+	Err    error
+}
+
+func (e *FrameError) Error() string { return "link: " + e.Err.Error() }
+
+func (e *FrameError) Unwrap() error { return e.Err }
+
+// Reasons for which a connection is rejected.
+const (
+	reasonConnections = "connections" // too many of them
+	reasonTimeout     = "timeout"     // handshake not done in time
+	reasonTLS         = "tls"         // TLS handshake broken
+	reasonJunk        = "junk"        // not frames
+	reasonSize        = "size"        // frame over the limit
+	reasonVersion     = "version"     // another version of the protocol
+	reasonRefused     = "refused"     // by the handler
+)
+
+func junk(format string, args ...any) *FrameError {
+	return &FrameError{Reason: reasonJunk, Err: fmt.Errorf(format, args...)}
+}

@@ -1,0 +1,236 @@
+package link
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+)
+
+// Field numbers of linkv1.Frame.kind.
+const (
+	kindHello    = 1
+	kindWelcome  = 2
+	kindBatch    = 3
+	kindVerdict  = 4
+	kindSegment  = 5
+	kindAppend   = 6
+	kindPosition = 7
+	kindTail     = 8
+	kindGap      = 9
+	kindPing     = 10
+	kindPong     = 11
+	kindGoodbye  = 12
+)
+
+var kindNames = [...]string{
+	kindHello: "hello", kindWelcome: "welcome", kindBatch: "batch", kindVerdict: "verdict",
+	kindSegment: "segment", kindAppend: "append", kindPosition: "position", kindTail: "tail",
+	kindGap: "gap", kindPing: "ping", kindPong: "pong", kindGoodbye: "goodbye",
+}
+
+const (
+	// readStep is how much memory a frame gets before any of it has arrived.
+	readStep = 64 << 10
+	// keepBuffer is how much of a read or write buffer is kept between frames.
+	keepBuffer = 1 << 20
+	// maxSmall is the limit for frames that carry no payload of bytes. Their
+	// messages may take up several times the memory of their bytes.
+	maxSmall = 1 << 20
+)
+
+// A frame on the wire:
+//
+//	+----------------+----------------------+----------------+------------------+
+//	| length, varint | kind << 3 | 2, varint | length, varint | message of kind  |
+//	+----------------+----------------------+----------------+------------------+
+//	                 |<------------------- linkv1.Frame ----------------------->|
+//
+// It is what proto.Marshal makes of a Frame, which holds one field exactly.
+
+// appendFrame appends the frame with its length to dst. Of a batch or an
+// append, the bytes at the end of the frame are returned as payload instead, to
+// be sent after dst without having been copied. With an error dst holds no more
+// than before.
+func appendFrame(dst []byte, f *linkv1.Frame, limit int) (head, payload []byte, kind int, err error) {
+	var scratch [2 * (1 + binary.MaxVarintLen64)]byte
+	switch k := f.GetKind().(type) {
+	case *linkv1.Frame_Batch:
+		inner := appendVarintField(scratch[:0], 1, k.Batch.GetId())
+		inner = appendVarintField(inner, 2, uint64(k.Batch.GetSchema()))
+		head, err = appendPayloadFrame(dst, kindBatch, inner, 3, k.Batch.GetBody(), limit)
+		return head, k.Batch.GetBody(), kindBatch, err
+	case *linkv1.Frame_Append:
+		inner := appendVarintField(scratch[:0], 1, k.Append.GetOffset())
+		head, err = appendPayloadFrame(dst, kindAppend, inner, 2, k.Append.GetData(), limit)
+		return head, k.Append.GetData(), kindAppend, err
+	}
+	kind = kindOf(f)
+	if kind == 0 {
+		return dst, nil, 0, errors.New("link: frame without a kind")
+	}
+	size := proto.Size(f)
+	if size > min(limit, maxSmall) {
+		return dst, nil, kind, fmt.Errorf("%w: %s of %d bytes", ErrFrameTooLarge, kindNames[kind], size)
+	}
+	head = protowire.AppendVarint(dst, uint64(size))
+	head, err = proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(head, f)
+	if err != nil {
+		return dst, nil, kind, fmt.Errorf("link: marshal %s: %w", kindNames[kind], err)
+	}
+	return head, nil, kind, nil
+}
+
+// appendPayloadFrame appends all of a frame but the payload, which is field num
+// and the last of its message; fields are those before it.
+func appendPayloadFrame(dst []byte, kind protowire.Number, fields []byte, num protowire.Number, payload []byte, limit int) ([]byte, error) {
+	inner := len(fields)
+	if len(payload) > 0 {
+		inner += protowire.SizeTag(num) + protowire.SizeBytes(len(payload))
+	}
+	size := protowire.SizeTag(kind) + protowire.SizeBytes(inner)
+	if size > limit {
+		return dst, fmt.Errorf("%w: %s of %d bytes", ErrFrameTooLarge, kindNames[kind], size)
+	}
+	dst = protowire.AppendVarint(dst, uint64(size))
+	dst = protowire.AppendTag(dst, kind, protowire.BytesType)
+	dst = protowire.AppendVarint(dst, uint64(inner))
+	dst = append(dst, fields...)
+	if len(payload) > 0 {
+		dst = protowire.AppendTag(dst, num, protowire.BytesType)
+		dst = protowire.AppendVarint(dst, uint64(len(payload)))
+	}
+	return dst, nil
+}
+
+func appendVarintField(dst []byte, num protowire.Number, v uint64) []byte {
+	if v == 0 {
+		return dst
+	}
+	return protowire.AppendVarint(protowire.AppendTag(dst, num, protowire.VarintType), v)
+}
+
+// byteReader is what a frame is read from.
+type byteReader interface {
+	io.Reader
+	io.ByteReader
+}
+
+// readFrame reads the bytes of one frame, without its length, into buf as far
+// as that reaches. Memory grows with what has arrived, not with what was
+// announced.
+func readFrame(r byteReader, buf []byte, limit int) ([]byte, error) {
+	size, err := readLength(r, limit)
+	if err != nil {
+		return buf, err
+	}
+	buf = buf[:0]
+	for len(buf) < size {
+		if cap(buf) == len(buf) {
+			buf = grow(buf, size)
+		}
+		n := min(cap(buf), size)
+		start := len(buf)
+		buf = buf[:n]
+		if _, err := io.ReadFull(r, buf[start:]); err != nil {
+			return buf, unexpected(err)
+		}
+	}
+	return buf, nil
+}
+
+// grow returns buf with at least twice the room, but never for more than size.
+func grow(buf []byte, size int) []byte {
+	room := min(size, max(2*cap(buf), readStep))
+	return append(make([]byte, 0, room), buf...)
+}
+
+func readLength(r io.ByteReader, limit int) (int, error) {
+	var size uint64
+	for shift := 0; ; shift += 7 {
+		b, err := r.ReadByte()
+		if err != nil {
+			if shift > 0 {
+				err = unexpected(err)
+			}
+			return 0, err
+		}
+		size |= uint64(b&0x7f) << shift
+		if b < 0x80 {
+			break
+		}
+		if shift == 28 {
+			return 0, junk("length of a frame is no varint of 32 bits")
+		}
+	}
+	if size > uint64(limit) {
+		return 0, &FrameError{Reason: reasonSize, Err: fmt.Errorf("frame of %d bytes, limit is %d", size, limit)}
+	}
+	if size == 0 {
+		return 0, junk("empty frame")
+	}
+	return int(size), nil
+}
+
+func unexpected(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// parseFrame makes a frame of its bytes. It keeps no part of them.
+func parseFrame(b []byte) (*linkv1.Frame, int, error) {
+	tag, n := binary.Uvarint(b)
+	if n <= 0 || tag>>3 == 0 || tag>>3 > kindGoodbye || tag&7 != uint64(protowire.BytesType) {
+		return nil, 0, junk("frame of an unknown kind")
+	}
+	kind := int(tag >> 3)
+	size, m := binary.Uvarint(b[n:])
+	if m <= 0 || size != uint64(len(b)-n-m) {
+		return nil, 0, junk("%s does not fill its frame", kindNames[kind])
+	}
+	if len(b) > maxSmall && kind != kindBatch && kind != kindAppend {
+		return nil, 0, &FrameError{Reason: reasonSize, Err: fmt.Errorf("%s of %d bytes, limit is %d", kindNames[kind], len(b), maxSmall)}
+	}
+	f := &linkv1.Frame{}
+	if err := proto.Unmarshal(b, f); err != nil {
+		return nil, 0, junk("%s: %w", kindNames[kind], err)
+	}
+	return f, kind, nil
+}
+
+func kindOf(f *linkv1.Frame) int {
+	switch f.GetKind().(type) {
+	case *linkv1.Frame_Hello:
+		return kindHello
+	case *linkv1.Frame_Welcome:
+		return kindWelcome
+	case *linkv1.Frame_Batch:
+		return kindBatch
+	case *linkv1.Frame_Verdict:
+		return kindVerdict
+	case *linkv1.Frame_Segment:
+		return kindSegment
+	case *linkv1.Frame_Append:
+		return kindAppend
+	case *linkv1.Frame_Position:
+		return kindPosition
+	case *linkv1.Frame_Tail:
+		return kindTail
+	case *linkv1.Frame_Gap:
+		return kindGap
+	case *linkv1.Frame_Ping:
+		return kindPing
+	case *linkv1.Frame_Pong:
+		return kindPong
+	case *linkv1.Frame_Goodbye:
+		return kindGoodbye
+	}
+	return 0
+}

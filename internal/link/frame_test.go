@@ -1,0 +1,196 @@
+package link
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"math"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+)
+
+func batch(id uint64, body []byte) *linkv1.Frame {
+	return &linkv1.Frame{Kind: &linkv1.Frame_Batch{Batch: &linkv1.Batch{
+		Id: id, Schema: linkv1.Schema_SCHEMA_WRITE_V2, Body: body,
+	}}}
+}
+
+func verdict(id uint64) *linkv1.Frame {
+	return &linkv1.Frame{Kind: &linkv1.Frame_Verdict{Verdict: &linkv1.Verdict{
+		Id: id, Code: linkv1.Code_CODE_OK, SamplesWritten: 7, Errors: []string{"ä", ""},
+	}}}
+}
+
+// everyKind has one frame of each kind at least.
+func everyKind() []*linkv1.Frame {
+	frames := []*linkv1.Frame{
+		{Kind: &linkv1.Frame_Hello{Hello: &linkv1.Hello{Version: 1, Role: linkv1.Role_ROLE_FORWARDER, Instance: "a", LogId: make([]byte, 16)}}},
+		{Kind: &linkv1.Frame_Welcome{Welcome: &linkv1.Welcome{Version: 1, Position: &linkv1.Position{Sequence: 4}}}},
+		{Kind: &linkv1.Frame_Segment{Segment: &linkv1.SegmentStart{Name: "x.seg", FirstSequence: 9}}},
+		{Kind: &linkv1.Frame_Position{Position: &linkv1.Position{Sequence: 3, Checksum: 5}}},
+		{Kind: &linkv1.Frame_Tail{Tail: &linkv1.Position{Sequence: 8}}},
+		{Kind: &linkv1.Frame_Gap{Gap: &linkv1.Gap{AfterSequence: 1, NextSequence: 5}}},
+		{Kind: &linkv1.Frame_Ping{Ping: &linkv1.Ping{Id: 1}}},
+		{Kind: &linkv1.Frame_Pong{Pong: &linkv1.Pong{}}},
+		goodbye("so long"),
+		verdict(3),
+	}
+	for _, size := range []int{0, 1, 127, 128, 200, 1 << 14, 1 << 16, 1<<21 + 1} {
+		data := bytes.Repeat([]byte{'x'}, size)
+		for _, n := range []uint64{0, 1, 1 << 40, math.MaxUint64} {
+			frames = append(frames, batch(n, data),
+				&linkv1.Frame{Kind: &linkv1.Frame_Append{Append: &linkv1.SegmentAppend{Offset: n, Data: data}}})
+		}
+	}
+	return append(frames,
+		&linkv1.Frame{Kind: &linkv1.Frame_Batch{Batch: &linkv1.Batch{}}},
+		&linkv1.Frame{Kind: &linkv1.Frame_Batch{}},
+		&linkv1.Frame{Kind: &linkv1.Frame_Append{Append: &linkv1.SegmentAppend{}}})
+}
+
+func encode(t testing.TB, f *linkv1.Frame) []byte {
+	t.Helper()
+	head, payload, _, err := appendFrame(nil, f, DefaultMaxFrame)
+	require.NoError(t, err)
+	return append(head, payload...)
+}
+
+func TestFrameIsWhatProtobufMakesOfIt(t *testing.T) {
+	for _, f := range everyKind() {
+		want, err := proto.Marshal(f)
+		require.NoError(t, err)
+		want = append(protowire.AppendVarint(nil, uint64(len(want))), want...)
+		got := encode(t, f)
+		require.True(t, bytes.Equal(want, got), "%T", f.GetKind())
+
+		b, err := readFrame(bufio.NewReader(bytes.NewReader(got)), nil, DefaultMaxFrame)
+		require.NoError(t, err)
+		back, kind, err := parseFrame(b)
+		require.NoError(t, err)
+		require.Equal(t, kindOf(f), kind)
+		require.True(t, proto.Equal(f, back) || len(got) < 8, "%T", f.GetKind())
+	}
+}
+
+func TestPayloadIsNotCopied(t *testing.T) {
+	body := []byte("body")
+	_, payload, kind, err := appendFrame(nil, batch(1, body), DefaultMaxFrame)
+	require.NoError(t, err)
+	require.Equal(t, kindBatch, kind)
+	require.Same(t, &body[0], &payload[0])
+}
+
+func TestFrameOverLimitIsNotSent(t *testing.T) {
+	for name, f := range map[string]*linkv1.Frame{
+		"batch":   batch(1, make([]byte, 1000)),
+		"append":  {Kind: &linkv1.Frame_Append{Append: &linkv1.SegmentAppend{Data: make([]byte, 1000)}}},
+		"goodbye": goodbye(string(make([]byte, 1000))),
+	} {
+		t.Run(name, func(t *testing.T) {
+			dst := []byte("before")
+			head, _, _, err := appendFrame(dst, f, 1000)
+			require.ErrorIs(t, err, ErrFrameTooLarge)
+			require.Equal(t, "before", string(head[:6]))
+			_, _, _, err = appendFrame(dst, f, 1040)
+			require.NoError(t, err)
+		})
+	}
+	_, _, _, err := appendFrame(nil, &linkv1.Frame{}, 1000)
+	require.Error(t, err)
+}
+
+func TestReadFrameRefuses(t *testing.T) {
+	good := encode(t, batch(5, []byte("0123456789")))
+	verdictOf := func(size int) []byte {
+		b := protowire.AppendTag(nil, kindVerdict, protowire.BytesType)
+		b = protowire.AppendBytes(b, make([]byte, size))
+		return append(protowire.AppendVarint(nil, uint64(len(b))), b...)
+	}
+	cases := map[string]struct {
+		in     []byte
+		reason string
+	}{
+		"empty frame":          {[]byte{0}, reasonJunk},
+		"long varint":          {bytes.Repeat([]byte{0xff}, 12), reasonJunk},
+		"http":                 {[]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n" + string(make([]byte, 100))), reasonJunk},
+		"over the limit":       {protowire.AppendVarint(nil, DefaultMaxFrame+1), reasonSize},
+		"unknown kind":         {[]byte{2, 13<<3 | 2, 0}, reasonJunk},
+		"kind zero":            {[]byte{2, 2, 0}, reasonJunk},
+		"kind not a message":   {[]byte{2, 3 << 3, 1}, reasonJunk},
+		"two kinds":            {[]byte{4, 10<<3 | 2, 0, 11<<3 | 2, 0}, reasonJunk},
+		"message too short":    {[]byte{3, 10<<3 | 2, 2, 0}, reasonJunk},
+		"message broken":       {[]byte{3, 10<<3 | 2, 1, 8}, reasonJunk},
+		"strings not utf-8":    {[]byte{5, 12<<3 | 2, 3, 1<<3 | 2, 1, 0xff}, reasonJunk},
+		"verdict as a bomb":    {verdictOf(maxSmall + 1), reasonSize},
+		"length without frame": {good[:1], ""},
+		"half a frame":         {good[:7], ""},
+		"half a length":        {[]byte{0x80}, ""},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			b, err := readFrame(bufio.NewReader(bytes.NewReader(c.in)), nil, DefaultMaxFrame)
+			if err == nil {
+				_, _, err = parseFrame(b)
+			}
+			if c.reason == "" {
+				require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+				return
+			}
+			var frame *FrameError
+			require.ErrorAs(t, err, &frame)
+			require.Equal(t, c.reason, frame.Reason)
+		})
+	}
+	_, err := readFrame(bufio.NewReader(bytes.NewReader(nil)), nil, 10)
+	require.Equal(t, io.EOF, err)
+}
+
+func TestAnnouncedLengthTakesNoMemory(t *testing.T) {
+	claim := append(protowire.AppendVarint(nil, DefaultMaxFrame), make([]byte, 100<<10)...)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := readFrame(bufio.NewReader(bytes.NewReader(claim)), nil, DefaultMaxFrame)
+	runtime.ReadMemStats(&after)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<20))
+}
+
+func FuzzReadFrame(f *testing.F) {
+	for _, frame := range everyKind() {
+		if b := encode(f, frame); len(b) < 1<<12 {
+			f.Add(b)
+		}
+	}
+	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		r := bufio.NewReader(bytes.NewReader(in))
+		var buf []byte
+		for {
+			var err error
+			if buf, err = readFrame(r, buf, 1<<16); err != nil {
+				return
+			}
+			frame, kind, err := parseFrame(buf)
+			if err != nil {
+				var fe *FrameError
+				if !errors.As(err, &fe) {
+					t.Fatalf("%T is no FrameError", err)
+				}
+				return
+			}
+			if kindOf(frame) != kind {
+				t.Fatalf("kind %d parsed as %d", kind, kindOf(frame))
+			}
+			if _, _, _, err := appendFrame(nil, frame, DefaultMaxFrame); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}

@@ -1,0 +1,255 @@
+package link
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+	"github.com/promgrpc/exporter/internal/throttle"
+)
+
+// Handler serves one connection. It answers the hello with [Conn.Welcome] and
+// goes on from there, or returns an error, which the peer is told in a goodbye.
+// When ctx ends, Receive returns [ErrInterrupted] and the handler should send
+// what it still owes and return. The connection is closed when it returns.
+type Handler func(ctx context.Context, c *Conn, hello *linkv1.Hello) error
+
+// Listener takes in connections.
+type Listener struct {
+	o        Options
+	listener net.Listener
+	log      *throttle.Logger
+	slots    chan struct{}
+
+	mu    sync.Mutex
+	conns map[*Conn]struct{}
+	wg    sync.WaitGroup
+}
+
+// Listen binds address, with port 0 to a free port.
+func Listen(address string, o Options) (*Listener, error) {
+	o = o.withDefaults()
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("link: %w", err)
+	}
+	return &Listener{
+		o:        o,
+		listener: l,
+		log:      throttle.New(o.Logger, 10*time.Second),
+		slots:    make(chan struct{}, o.MaxConns),
+		conns:    make(map[*Conn]struct{}),
+	}, nil
+}
+
+// Addr returns the address that was bound.
+func (l *Listener) Addr() net.Addr { return l.listener.Addr() }
+
+// Close frees the address. It may be called twice, before, during or after Run.
+// Connections go on until Run's context ends.
+func (l *Listener) Close() error {
+	if err := l.listener.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// Run takes in connections and has each served by h in a goroutine of its own,
+// until ctx ends. It then closes the listener, ends the handlers' context,
+// waits for them up to DrainTimeout, and says goodbye to their peers. It
+// returns an error only when listening broke off for another reason.
+func (l *Listener) Run(ctx context.Context, h Handler) error {
+	handlers, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	err := l.accept(handlers, h)
+	if ctx.Err() != nil {
+		err = nil
+	}
+	cancel()
+	l.drain()
+	return err
+}
+
+func (l *Listener) accept(ctx context.Context, h Handler) error {
+	for {
+		conn, err := l.listener.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("link: %w", err)
+		case err != nil:
+			// Out of file descriptors, most likely: others may give theirs back.
+			l.log.Log(slog.LevelError, "accept link", "err", err)
+			time.Sleep(50 * time.Millisecond)
+			continue
+		}
+		select {
+		case l.slots <- struct{}{}:
+			l.wg.Go(func() {
+				defer func() { <-l.slots }()
+				l.serve(ctx, conn, h)
+			})
+		default:
+			l.rejected(conn.RemoteAddr(), reasonConnections, errors.New("too many connections"))
+			l.o.Metrics.rejected.WithLabelValues(reasonConnections).Inc()
+			_ = conn.Close()
+		}
+	}
+}
+
+// drain waits for the handlers and then no longer.
+func (l *Listener) drain() {
+	done := make(chan struct{})
+	go func() { l.wg.Wait(); close(done) }()
+	timeout := time.NewTimer(l.o.DrainTimeout)
+	defer timeout.Stop()
+	select {
+	case <-done:
+	case <-timeout.C:
+		l.mu.Lock()
+		for c := range l.conns {
+			go c.Close()
+		}
+		l.mu.Unlock()
+		<-done
+	}
+}
+
+func (l *Listener) serve(ctx context.Context, conn net.Conn, h Handler) {
+	if l.o.TLS != nil {
+		conn = tls.Server(conn, l.o.TLS)
+	}
+	c := NewConn(conn, l.o)
+	defer c.Close()
+	l.mu.Lock()
+	l.conns[c] = struct{}{}
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		delete(l.conns, c)
+		l.mu.Unlock()
+	}()
+	stop := context.AfterFunc(ctx, c.Interrupt)
+	defer stop()
+
+	hello, err := c.readHello(ctx)
+	if err != nil {
+		l.handshakeFailed(c, err)
+		return
+	}
+	err = h(ctx, c, hello)
+	l.finish(ctx, c, hello, err)
+}
+
+// finish parts with the peer according to how the handler ended.
+func (l *Listener) finish(ctx context.Context, c *Conn, hello *linkv1.Hello, err error) {
+	var bye *GoodbyeError
+	var frame *FrameError
+	args := []any{"peer", c.RemoteAddr().String(), "instance", hello.GetInstance(), "role", hello.GetRole().String()}
+	switch {
+	case ctx.Err() != nil:
+		_ = c.CloseWith("shutting down")
+	case !c.welcomed:
+		if err == nil {
+			err = errors.New("not welcome")
+		}
+		l.o.Metrics.rejected.WithLabelValues(reasonRefused).Inc()
+		l.rejected(c.RemoteAddr(), reasonRefused, err)
+		_ = c.CloseWith(err.Error())
+	case err == nil:
+		_ = c.CloseWith("done")
+	case errors.As(err, &frame):
+		l.rejected(c.RemoteAddr(), frame.Reason, err)
+		_ = c.CloseWith(frame.Error())
+	case errors.As(err, &bye):
+		l.o.Logger.Debug("link closed by its peer", append(args, "reason", bye.Reason)...)
+	case errors.Is(err, io.EOF):
+		l.log.Log(slog.LevelInfo, "link lost", append(args, "err", err)...)
+	default:
+		l.log.Log(slog.LevelWarn, "link broken", append(args, "err", err)...)
+		_ = c.CloseWith(err.Error())
+	}
+}
+
+func (l *Listener) handshakeFailed(c *Conn, err error) {
+	if errors.Is(err, io.EOF) || errors.Is(err, ErrInterrupted) {
+		return // A port check, or the end of the listener.
+	}
+	reason := reasonJunk
+	var frame *FrameError
+	var record tls.RecordHeaderError
+	switch {
+	case errors.As(err, &frame):
+		reason = frame.Reason
+		if reason == reasonVersion {
+			_ = c.CloseWith(frame.Err.Error())
+		}
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, ErrIdle):
+		reason = reasonTimeout
+		l.o.Metrics.rejected.WithLabelValues(reason).Inc()
+	case errors.As(err, &record), l.o.TLS != nil:
+		reason = reasonTLS
+		l.o.Metrics.rejected.WithLabelValues(reason).Inc()
+	default:
+		l.o.Metrics.rejected.WithLabelValues(reason).Inc()
+	}
+	l.rejected(c.RemoteAddr(), reason, err)
+}
+
+func (l *Listener) rejected(peer net.Addr, reason string, err error) {
+	l.log.Log(slog.LevelWarn, "link rejected", "peer", peer.String(), "reason", reason, "err", err)
+}
+
+// readHello reads the hello, within the time and size that a stranger gets.
+func (c *Conn) readHello(ctx context.Context) (*linkv1.Hello, error) {
+	deadline := time.Now().Add(c.o.HandshakeTimeout)
+	_ = c.conn.SetDeadline(deadline)
+	if t, ok := c.conn.(*tls.Conn); ok {
+		if err := t.HandshakeContext(ctx); err != nil {
+			return nil, err
+		}
+	}
+	c.readLimit = maxHandshake
+	f, err := c.receive()
+	if err != nil {
+		return nil, err
+	}
+	c.readLimit = c.o.MaxFrame
+	hello := f.GetHello()
+	if hello == nil {
+		return nil, c.reject(junk("the first frame is no hello"))
+	}
+	if v := hello.GetVersion(); v != Version {
+		return nil, c.reject(&FrameError{Reason: reasonVersion, Err: fmt.Errorf("version %d of the protocol is not spoken here, version %d is", v, Version)})
+	}
+	return hello, nil
+}
+
+// Welcome answers the hello of a connection that a [Handler] got. The version is
+// set, and the instance where it is empty.
+func (c *Conn) Welcome(w *linkv1.Welcome) error {
+	if c.welcomed {
+		return errors.New("link: welcomed twice")
+	}
+	w = proto.CloneOf(w)
+	w.Version = Version
+	if w.Instance == "" {
+		w.Instance = c.o.Instance
+	}
+	if err := c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Welcome{Welcome: w}}); err != nil {
+		return err
+	}
+	c.begin("in")
+	return nil
+}

@@ -1,0 +1,116 @@
+package link
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+)
+
+const (
+	// copyPayload is the size up to which a payload is copied behind its head
+	// rather than handed to the kernel as it is.
+	copyPayload = 16 << 10
+	// flushAt is how much is gathered while senders queue.
+	flushAt = 64 << 10
+	// writeStep is how much a single write deadline is for.
+	writeStep = 1 << 20
+)
+
+// Send writes a frame. It returns when the frame is with the kernel, or when
+// another Send that is under way will take it there along with its own: frames
+// of many senders share their writes, and none waits for a timer. The frame and
+// its bytes are the caller's again.
+//
+// ErrFrameTooLarge leaves the connection as it was. Any other error is final,
+// also for the frames of senders before whose Send returned nil.
+func (c *Conn) Send(f *linkv1.Frame) error {
+	c.senders.Add(1)
+	c.mu.Lock()
+	c.senders.Add(-1)
+	defer c.mu.Unlock()
+	if c.writeErr != nil {
+		return c.writeErr
+	}
+	before := len(c.pending)
+	head, payload, kind, err := appendFrame(c.pending, f, c.o.MaxFrame)
+	if err != nil {
+		// Others may have left it to this Send to flush theirs.
+		if c.senders.Load() == 0 && before > 0 {
+			_ = c.flush(nil)
+		}
+		return err
+	}
+	c.pending = head
+	c.o.Metrics.frames.WithLabelValues("out", kindNames[kind]).Inc()
+	if len(payload) > copyPayload {
+		return c.flush(payload)
+	}
+	c.pending = append(c.pending, payload...)
+	if c.senders.Load() > 0 && len(c.pending) < flushAt {
+		return nil
+	}
+	return c.flush(nil)
+}
+
+// flush writes what is pending, and the payload behind it. The caller holds mu.
+func (c *Conn) flush(payload []byte) error {
+	total := len(c.pending) + len(payload)
+	first := min(len(payload), writeStep)
+	_ = c.conn.SetWriteDeadline(time.Now().Add(c.o.WriteTimeout))
+	var err error
+	if first == 0 {
+		_, err = c.conn.Write(c.pending)
+	} else {
+		_, err = (&net.Buffers{c.pending, payload[:first]}).WriteTo(c.conn)
+	}
+	for payload = payload[first:]; err == nil && len(payload) > 0; {
+		n := min(len(payload), writeStep)
+		_ = c.conn.SetWriteDeadline(time.Now().Add(c.o.WriteTimeout))
+		_, err = c.conn.Write(payload[:n])
+		payload = payload[n:]
+	}
+	c.pending = c.pending[:0]
+	if cap(c.pending) > keepBuffer {
+		c.pending = nil
+	}
+	if err != nil {
+		c.writeErr = fmt.Errorf("link: send: %w", err)
+		return c.writeErr
+	}
+	c.lastSent.Store(time.Now().UnixNano())
+	c.o.Metrics.bytes.WithLabelValues("out").Add(float64(total))
+	return nil
+}
+
+// keepAlive sends a ping whenever nothing else was sent for a while, so that a
+// peer hears from this side even while this side's reader is busy.
+func (c *Conn) keepAlive() {
+	tick := time.NewTicker(c.o.PingInterval / 2)
+	defer tick.Stop()
+	var id uint64
+	for {
+		var f *linkv1.Frame
+		select {
+		case <-c.closed:
+			return
+		case ping := <-c.pongDue:
+			f = &linkv1.Frame{Kind: &linkv1.Frame_Pong{Pong: &linkv1.Pong{Id: ping}}}
+		case <-tick.C:
+			if time.Since(time.Unix(0, c.lastSent.Load())) < c.o.PingInterval*3/4 {
+				continue
+			}
+			id++
+			f = &linkv1.Frame{Kind: &linkv1.Frame_Ping{Ping: &linkv1.Ping{Id: id}}}
+		}
+		if c.Send(f) != nil {
+			return // Receive and the next Send tell it to those who care.
+		}
+	}
+}
+
+func goodbye(reason string) *linkv1.Frame {
+	return &linkv1.Frame{Kind: &linkv1.Frame_Goodbye{Goodbye: &linkv1.Goodbye{Reason: strings.ToValidUTF8(reason, "�")}}}
+}

@@ -1,0 +1,153 @@
+package link
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// authority makes certificates in a folder.
+type authority struct {
+	dir  string
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"},
+		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	require.NoError(t, err)
+	cert, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	a := &authority{dir: t.TempDir(), cert: cert, key: key}
+	writePEM(t, a.file("ca.pem"), "CERTIFICATE", der)
+	return a
+}
+
+func (a *authority) file(name string) string { return filepath.Join(a.dir, name) }
+
+func (a *authority) issue(t *testing.T, name string) TLSFiles {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour),
+		DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
+	require.NoError(t, err)
+	keyDER, err := x509.MarshalECPrivateKey(key)
+	require.NoError(t, err)
+	f := TLSFiles{Cert: a.file(name + ".pem"), Key: a.file(name + ".key"), CA: a.file("ca.pem")}
+	writePEM(t, f.Cert, "CERTIFICATE", der)
+	writePEM(t, f.Key, "EC PRIVATE KEY", keyDER)
+	return f
+}
+
+func writePEM(t *testing.T, file, kind string, der []byte) {
+	t.Helper()
+	require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
+}
+
+func serveTLS(t *testing.T, f TLSFiles) *server {
+	t.Helper()
+	config, err := ServerTLS(f)
+	require.NoError(t, err)
+	return serve(t, Options{TLS: config, HandshakeTimeout: time.Second}, echo)
+}
+
+func dialTLS(t *testing.T, addr string, f TLSFiles) (*Conn, error) {
+	t.Helper()
+	config, err := ClientTLS(f)
+	require.NoError(t, err)
+	c, _, err := Dial(context.Background(), addr, hello(), Options{TLS: config})
+	if err == nil {
+		t.Cleanup(func() { _ = c.Close() })
+	}
+	return c, err
+}
+
+func TestMutualTLS(t *testing.T) {
+	a := newAuthority(t)
+	s := serveTLS(t, a.issue(t, "listener"))
+	client := a.issue(t, "client")
+
+	c, err := dialTLS(t, s.addr, client)
+	require.NoError(t, err)
+	roundTrip(t, c, 3<<20)
+
+	client.ServerName = "listener"
+	_, err = dialTLS(t, s.addr, client)
+	require.NoError(t, err)
+	client.ServerName = "somebody.else"
+	_, err = dialTLS(t, s.addr, client)
+	require.ErrorContains(t, err, "somebody.else")
+	_, err = dialTLS(t, s.addr, TLSFiles{CA: client.CA})
+	require.Error(t, err, "without a client certificate")
+	_, err = dialTLS(t, s.addr, newAuthority(t).issue(t, "client"))
+	require.Error(t, err, "with a certificate of a stranger")
+	_, _, err = Dial(context.Background(), s.addr, hello(), Options{})
+	require.Error(t, err, "without TLS")
+	require.Eventually(t, func() bool { return s.rejected(reasonTLS) >= 3 }, 5*time.Second, 10*time.Millisecond)
+	roundTrip(t, c, 100)
+}
+
+func TestServerTLSOnly(t *testing.T) {
+	a := newAuthority(t)
+	f := a.issue(t, "listener")
+	s := serveTLS(t, TLSFiles{Cert: f.Cert, Key: f.Key})
+	c, err := dialTLS(t, s.addr, TLSFiles{CA: f.CA})
+	require.NoError(t, err)
+	roundTrip(t, c, 100)
+
+	// A renewed certificate counts from the next handshake on.
+	b := newAuthority(t)
+	renewed := b.issue(t, "listener")
+	for from, to := range map[string]string{renewed.Cert: f.Cert, renewed.Key: f.Key} {
+		data, err := os.ReadFile(from)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(to, data, 0o600))
+	}
+	_, err = dialTLS(t, s.addr, TLSFiles{CA: f.CA})
+	require.Error(t, err)
+	_, err = dialTLS(t, s.addr, TLSFiles{CA: renewed.CA})
+	require.NoError(t, err)
+}
+
+func TestTLSFiles(t *testing.T) {
+	a := newAuthority(t)
+	f := a.issue(t, "listener")
+	for name, make := range map[string]func(TLSFiles) error{
+		"server": func(f TLSFiles) error { _, err := ServerTLS(f); return err },
+		"client": func(f TLSFiles) error { _, err := ClientTLS(f); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.NoError(t, make(TLSFiles{}))
+			require.NoError(t, make(f))
+			require.ErrorContains(t, make(TLSFiles{Cert: f.Cert, Key: "gone.key"}), "gone.key")
+			require.ErrorContains(t, make(TLSFiles{Cert: f.Cert, Key: f.Key, CA: "gone.pem"}), "gone.pem")
+			require.ErrorContains(t, make(TLSFiles{Cert: f.Cert, Key: f.Key, CA: f.Key}), "no certificate")
+		})
+	}
+	_, err := ServerTLS(TLSFiles{CA: f.CA})
+	require.ErrorContains(t, err, "needs a certificate and a key")
+}

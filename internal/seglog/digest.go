@@ -1,0 +1,89 @@
+package seglog
+
+import (
+	"errors"
+	"io"
+	"os"
+
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// digestEntry is what a block header says about its request.
+type digestEntry struct {
+	header segment.FrameHeader
+	offset int64
+}
+
+// EachDigest calls yield for the newest blocks that carry the digest of a
+// request, newest first, at most max of them, until it returns false. It reads
+// frame headers only, but for the blocks whose verdict has errors. Segments that
+// cannot be read are passed over: their digests are forgotten.
+func (l *Log) EachDigest(max int, yield func(digest [16]byte, v segment.Verdict, seq uint64) bool) error {
+	l.mu.RLock()
+	segs := append([]*segFile(nil), l.segs...)
+	limits := make([]int64, len(segs))
+	for i, s := range segs {
+		limits[i] = s.size
+	}
+	l.mu.RUnlock()
+	for i := len(segs) - 1; i >= 0 && max > 0; i-- {
+		n, more, err := l.digests(segs[i], limits[i], max, yield)
+		var damage *DamageError
+		if err != nil && !errors.As(err, &damage) && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		if !more {
+			return nil
+		}
+		max -= n
+	}
+	return nil
+}
+
+func (l *Log) digests(s *segFile, limit int64, max int, yield func([16]byte, segment.Verdict, uint64) bool) (n int, more bool, err error) {
+	f, err := l.store.fs.Open(s.path)
+	if err != nil {
+		return 0, true, err
+	}
+	defer f.Close()
+	var found []digestEntry // the last max, as a ring
+	frames := segment.NewFrameReader(f, segment.HeaderSize)
+	total := 0
+	for {
+		at := frames.Offset()
+		h, e := frames.Skip(limit)
+		if e != nil {
+			if e != io.EOF {
+				err = l.damaged(s, at, e)
+			}
+			break
+		}
+		if h.Kind != segment.KindBlock || h.Digest == [16]byte{} {
+			continue
+		}
+		if total < max {
+			found = append(found, digestEntry{h, at})
+		} else {
+			found[total%max] = digestEntry{h, at}
+		}
+		total++
+	}
+	decoder := segment.NewDecoder()
+	for i := range found {
+		e := &found[(total-1-i)%len(found)]
+		v := e.header.Verdict
+		if e.header.Errors > 0 {
+			h, payload, err := segment.NewFrameReader(f, e.offset).Next(limit)
+			if err == nil {
+				v.Errors, err = decoder.Errors(&h, payload)
+			}
+			if err != nil {
+				return i, true, l.damaged(s, e.offset, err)
+			}
+		}
+		if !yield(e.header.Digest, v, e.header.Sequence) {
+			return i, false, err
+		}
+	}
+	return len(found), true, err
+}

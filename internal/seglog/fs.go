@@ -1,0 +1,80 @@
+package seglog
+
+import (
+	"io"
+	"os"
+)
+
+// file is what the log needs of a file. Tests put faults behind it.
+type file interface {
+	io.ReaderAt
+	io.WriterAt
+	// Sync forces the data, and what is needed to read it, to the disk.
+	Sync() error
+	Truncate(size int64) error
+	Size() (int64, error)
+	Close() error
+}
+
+// filesystem is what the log needs of a filesystem.
+type filesystem interface {
+	// Open opens for reading, Edit for reading and writing; Create makes an
+	// empty file, or empties one.
+	Open(name string) (file, error)
+	Edit(name string) (file, error)
+	Create(name string) (file, error)
+	Mkdir(name string) error
+	Rename(from, to string) error
+	Remove(name string) error
+	Symlink(target, name string) error
+	Readlink(name string) (string, error)
+	ReadDir(name string) ([]os.DirEntry, error)
+	// SyncDir forces the entries of a folder to the disk.
+	SyncDir(name string) error
+}
+
+type osFS struct{}
+
+type osFile struct{ *os.File }
+
+func (f osFile) Sync() error { return datasync(f.File) }
+
+func (f osFile) Size() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+func openFile(name string, flag int) (file, error) {
+	f, err := os.OpenFile(name, flag, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+func (osFS) Open(name string) (file, error) { return openFile(name, os.O_RDONLY) }
+func (osFS) Edit(name string) (file, error) { return openFile(name, os.O_RDWR) }
+func (osFS) Create(name string) (file, error) {
+	return openFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
+}
+func (osFS) Mkdir(name string) error                    { return os.MkdirAll(name, 0o755) }
+func (osFS) Rename(from, to string) error               { return os.Rename(from, to) }
+func (osFS) Remove(name string) error                   { return os.Remove(name) }
+func (osFS) Symlink(target, name string) error          { return os.Symlink(target, name) }
+func (osFS) Readlink(name string) (string, error)       { return os.Readlink(name) }
+func (osFS) ReadDir(name string) ([]os.DirEntry, error) { return os.ReadDir(name) }
+
+func (osFS) SyncDir(name string) error {
+	d, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if e := d.Close(); err == nil {
+		err = e
+	}
+	return err
+}

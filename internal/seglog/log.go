@@ -1,0 +1,313 @@
+package seglog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// Log is the readable side of a log that a Writer or Replica keeps. Its methods
+// may be called by any number of goroutines.
+type Log struct {
+	id    segment.LogID
+	dir   string
+	store *Store
+
+	mu     sync.RWMutex
+	segs   []*segFile // by first sequence; readable ones, keyframe and all
+	last   uint64     // visible
+	sum    uint32     // of last
+	ring   ring
+	notify chan struct{} // closed at the next change; nil while nobody waits
+	err    error         // ErrClosed once closed
+}
+
+// SegmentInfo describes a file of a log.
+type SegmentInfo struct {
+	Name string
+	// FirstSequence that the segment holds or will hold; LastSequence is below
+	// it while there is none.
+	FirstSequence, LastSequence uint64
+	CreateTime                  time.Time
+	// Size in bytes that readers may read.
+	Size   int64
+	Sealed bool
+	// MinTime and MaxTime of the samples in its blocks, in ms; MinTime is above
+	// MaxTime when there are none.
+	MinTime, MaxTime int64
+	// Err is a *DamageError when the segment is known to be damaged.
+	Err error
+}
+
+// ID of the log.
+func (l *Log) ID() segment.LogID { return l.id }
+
+// First is the oldest sequence on disk or, while there is none, the next.
+func (l *Log) First() uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.first()
+}
+
+func (l *Log) first() uint64 {
+	if len(l.segs) > 0 {
+		return l.segs[0].first
+	}
+	return l.last + 1
+}
+
+// Last is the last sequence that readers see.
+func (l *Log) Last() uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.last
+}
+
+// Segments that readers see, oldest first.
+func (l *Log) Segments() []SegmentInfo {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	infos := make([]SegmentInfo, len(l.segs))
+	for i, s := range l.segs {
+		infos[i] = s.info()
+	}
+	return infos
+}
+
+// Checksum of a block, to compare two replicas of the log by; false if it is
+// not kept any more or not there yet.
+func (l *Log) Checksum(seq uint64) (uint32, bool, error) {
+	if seq == 0 {
+		return 0, false, nil
+	}
+	l.mu.RLock()
+	if seq == l.last && len(l.segs) > 0 {
+		defer l.mu.RUnlock()
+		return l.sum, true, nil
+	}
+	s := l.holding(seq)
+	if s == nil {
+		defer l.mu.RUnlock()
+		for _, s := range l.segs {
+			if s.first == seq+1 && s.header.Checksum != 0 {
+				return s.header.PrevChecksum, true, nil
+			}
+		}
+		return 0, false, nil
+	}
+	from, limit := s.index.before(seq), s.size
+	l.mu.RUnlock()
+	h, _, err := l.find(s, seq, from, limit)
+	return h.Checksum, err == nil, err
+}
+
+// holding returns the segment that has a block; the lock is held.
+func (l *Log) holding(seq uint64) *segFile {
+	for i := len(l.segs) - 1; i >= 0; i-- {
+		if s := l.segs[i]; s.first <= seq {
+			if seq <= s.last && seq <= l.last {
+				return s
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
+// find passes over frame headers from an offset to a block's, and returns it
+// with the offset behind its frame.
+func (l *Log) find(s *segFile, seq uint64, from, limit int64) (segment.FrameHeader, int64, error) {
+	f, err := l.store.fs.Open(s.path)
+	if err != nil {
+		return segment.FrameHeader{}, 0, err
+	}
+	defer f.Close()
+	frames := segment.NewFrameReader(f, from)
+	for {
+		h, err := frames.Skip(limit)
+		if err == nil && h.Kind == segment.KindBlock && h.Sequence == seq {
+			return h, frames.Offset(), nil
+		}
+		if err == io.EOF || err == nil && h.Kind == segment.KindBlock && h.Sequence > seq {
+			err = fmt.Errorf("%w: block %d is not where it should be", segment.ErrCorrupt, seq)
+		}
+		if err != nil {
+			return h, 0, l.damaged(s, frames.Offset(), err)
+		}
+	}
+}
+
+// Rebuild calls a with the keyframe of the segment that holds a sequence and
+// then the segment's blocks up to it.
+func (l *Log) Rebuild(seq uint64, a Applier) error {
+	l.mu.RLock()
+	oldest, last := l.first(), l.last
+	var s *segFile
+	for _, c := range l.segs {
+		if c.first-1 <= seq {
+			s = c
+		}
+	}
+	if s == nil || seq > last {
+		l.mu.RUnlock()
+		if seq > last {
+			return fmt.Errorf("rebuild log %s at %d: last sequence is %d", l.id, seq, last)
+		}
+		return &OutOfRangeError{Oldest: oldest}
+	}
+	limit := s.size
+	l.mu.RUnlock()
+	f, err := l.store.fs.Open(s.path)
+	if err != nil {
+		return fmt.Errorf("rebuild log %s at %d: %w", l.id, seq, err)
+	}
+	defer f.Close()
+	r, err := segment.NewReader(f, limit)
+	if err != nil {
+		return l.damaged(s, 0, err)
+	}
+	var frame segment.Frame
+	for {
+		if r.Decoder().Keyed() && r.Decoder().Sequence() >= seq {
+			return nil
+		}
+		if err := r.Next(limit, &frame); err != nil {
+			return l.damaged(s, r.Offset(), err)
+		}
+		if err := apply(a, &frame); err != nil {
+			return err
+		}
+	}
+}
+
+func apply(a Applier, f *segment.Frame) error {
+	switch f.Header.Kind {
+	case segment.KindKeyframe:
+		return a.ApplyKeyframe(&f.Keyframe)
+	case segment.KindBlock:
+		return a.ApplyBlock(f.Block)
+	}
+	return nil
+}
+
+// damaged notes that a segment is damaged and returns the error for it.
+func (l *Log) damaged(s *segFile, offset int64, err error) *DamageError {
+	if errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%w: ends too early", segment.ErrCorrupt)
+	}
+	d := &DamageError{File: s.path, Offset: offset, Err: err}
+	l.mu.Lock()
+	known := s.damage != nil
+	if !known {
+		s.damage = d
+	}
+	l.mu.Unlock()
+	if !known {
+		l.store.sayDamaged(d)
+	}
+	return d
+}
+
+// add makes a segment readable.
+func (l *Log) add(s *segFile) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.segs = append(l.segs, s)
+	if s.first > l.last+1 || l.last == 0 {
+		l.last = s.first - 1
+	}
+	if s.first == l.last+1 {
+		l.sum = s.sum
+	}
+	l.wake()
+}
+
+// publish makes everything of a segment up to an offset readable. The ring gets
+// the block, if there is one.
+func (l *Log) publish(s *segFile, t *tail, b *segment.Block) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.size, s.last, s.sum = t.size, t.last, t.sum
+	s.min, s.max, s.sealed = t.min, t.max, t.sealed
+	if s.last > l.last {
+		l.last, l.sum = s.last, s.sum
+	}
+	if b != nil {
+		l.ring.push(b)
+	}
+	l.wake()
+}
+
+// tail is how far a segment has come.
+type tail struct {
+	size     int64
+	last     uint64
+	sum      uint32
+	min, max int64
+	sealed   bool
+}
+
+func (s *segFile) tail() tail {
+	return tail{size: s.size, last: s.last, sum: s.sum, min: s.min, max: s.max, sealed: s.sealed}
+}
+
+func (t *tail) take(h *segment.FrameHeader) {
+	t.size += h.Len()
+	switch h.Kind {
+	case segment.KindBlock:
+		t.last, t.sum = h.Sequence, h.Checksum
+		t.min, t.max = min(t.min, h.MinTime), max(t.max, h.MaxTime)
+	case segment.KindFooter:
+		t.sealed = true
+	}
+}
+
+func (l *Log) wake() {
+	if l.notify != nil {
+		close(l.notify)
+		l.notify = nil
+	}
+}
+
+// changed returns a channel that is closed at the next change.
+func (l *Log) changed() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		c := make(chan struct{})
+		close(c)
+		return c
+	}
+	if l.notify == nil {
+		l.notify = make(chan struct{})
+	}
+	return l.notify
+}
+
+func (l *Log) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.err = ErrClosed
+	l.ring.clear()
+	l.wake()
+}
+
+// remove takes a segment out of the readers' sight.
+func (l *Log) remove(s *segFile) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.segs = slices.DeleteFunc(l.segs, func(c *segFile) bool { return c == s })
+	l.wake()
+}
+
+// putBack is the reverse of remove, for the oldest segment.
+func (l *Log) putBack(s *segFile) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.segs = slices.Insert(l.segs, 0, s)
+}

@@ -1,0 +1,234 @@
+package seglog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+const rawChunk = 256 << 10
+
+// ErrAhead says that a position is behind the end of the log.
+var ErrAhead = errors.New("position is ahead of the log")
+
+// RawChunk is a piece of a segment file: whole frames, at the beginning of the
+// file with its header before them.
+type RawChunk struct {
+	SegmentName   string
+	FirstSequence uint64
+	// Start marks the first chunk of a segment.
+	Start  bool
+	Offset uint64
+	// Data is valid until the next call of Next. It is about 256 KiB at most,
+	// unless a single frame is larger.
+	Data []byte
+	// LastSequence is that of the last block up to the end of this chunk.
+	LastSequence uint64
+}
+
+// RawReader returns the files of a log as they are, in order. It is for one
+// goroutine.
+type RawReader struct {
+	log    *Log
+	seg    *segFile // nil: at the beginning of the segment of after+1
+	f      file
+	offset int64
+	after  uint64
+	buf    []byte
+}
+
+// ReadRaw reads what lies behind a block in the files. If the block ends its
+// segment, the footer comes first, whether the other side has it or not. A
+// position that is not kept any more gives a *GapError at once; one that the
+// log has not reached is ErrAhead.
+func (l *Log) ReadRaw(after uint64) (*RawReader, error) {
+	l.mu.RLock()
+	if l.err != nil {
+		defer l.mu.RUnlock()
+		return nil, l.err
+	}
+	if after > l.last {
+		defer l.mu.RUnlock()
+		return nil, fmt.Errorf("%w: %d, last sequence is %d", ErrAhead, after, l.last)
+	}
+	r := &RawReader{log: l, after: after}
+	s := l.holding(after)
+	if s == nil {
+		l.mu.RUnlock()
+		return r, nil
+	}
+	from, limit := s.index.before(after), s.size
+	l.mu.RUnlock()
+	_, end, err := l.find(s, after, from, limit)
+	if err != nil {
+		return nil, err
+	}
+	if r.f, err = l.store.fs.Open(s.path); err != nil {
+		return nil, err
+	}
+	r.seg, r.offset = s, end
+	return r, nil
+}
+
+// Next returns the next chunk of what is durable; at the tail it waits. A
+// *GapError says that the segments between are not there any more, and that the
+// next call begins with the oldest that is.
+func (r *RawReader) Next(ctx context.Context) (RawChunk, error) {
+	for {
+		changed := r.log.changed()
+		c, err := r.try()
+		if err != nil || len(c.Data) > 0 {
+			return c, err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return RawChunk{}, ctx.Err()
+		}
+	}
+}
+
+// Close frees what the reader holds.
+func (r *RawReader) Close() error {
+	if r.f != nil {
+		_ = r.f.Close() // was only read
+		r.f = nil
+	}
+	r.seg = nil
+	return nil
+}
+
+func (r *RawReader) try() (RawChunk, error) {
+	l := r.log
+	for {
+		l.mu.RLock()
+		if l.err != nil {
+			l.mu.RUnlock()
+			return RawChunk{}, l.err
+		}
+		if r.seg != nil && r.offset < r.seg.size {
+			limit := r.seg.size
+			l.mu.RUnlock()
+			return r.read(limit)
+		}
+		next := l.behind(r.after)
+		l.mu.RUnlock()
+		if next == nil {
+			return RawChunk{}, nil
+		}
+		if next == r.seg {
+			return RawChunk{}, nil // no block in it yet
+		}
+		if next.first != r.after+1 {
+			return RawChunk{}, r.gap(next, nil)
+		}
+		_ = r.Close()
+		f, err := l.store.fs.Open(next.path)
+		if err != nil {
+			l.mu.RLock()
+			deleted := l.behind(r.after) != next
+			l.mu.RUnlock()
+			if deleted {
+				continue
+			}
+			return RawChunk{}, r.give(next, 0, err)
+		}
+		r.seg, r.f, r.offset = next, f, 0
+	}
+}
+
+// behind returns the oldest segment that begins behind a sequence.
+func (l *Log) behind(seq uint64) *segFile {
+	for _, s := range l.segs {
+		if s.first > seq {
+			return s
+		}
+	}
+	return nil
+}
+
+// gap moves the reader to the beginning of a segment, and returns the error that
+// says so.
+func (r *RawReader) gap(next *segFile, cause error) error {
+	g := &GapError{After: r.after, Next: next.first, Cause: cause}
+	_ = r.Close()
+	r.after = next.first - 1
+	return g
+}
+
+// give gives up the rest of a damaged segment.
+func (r *RawReader) give(s *segFile, offset int64, err error) error {
+	d := r.log.damaged(s, offset, err)
+	r.log.mu.RLock()
+	next := r.log.behind(s.first)
+	r.log.mu.RUnlock()
+	if next == nil {
+		return d
+	}
+	return r.gap(next, d)
+}
+
+// read returns whole frames from r.offset on.
+func (r *RawReader) read(limit int64) (RawChunk, error) {
+	c := RawChunk{
+		SegmentName: r.seg.name, FirstSequence: r.seg.first,
+		Start: r.offset == 0, Offset: uint64(r.offset),
+	}
+	size := min(rawChunk, limit-r.offset)
+	for {
+		if int64(cap(r.buf)) < size || cap(r.buf) > 4*rawChunk && size <= rawChunk {
+			r.buf = make([]byte, size)
+		}
+		r.buf = r.buf[:size]
+		if _, err := r.f.ReadAt(r.buf, r.offset); err != nil {
+			return c, r.give(r.seg, r.offset, err)
+		}
+		n, need, err := r.frames(r.buf)
+		if err != nil {
+			return c, r.give(r.seg, r.offset+int64(n), err)
+		}
+		if n > 0 {
+			c.Data = r.buf[:n:n]
+			break
+		}
+		if need > limit-r.offset {
+			return c, r.give(r.seg, r.offset, segment.ErrShort)
+		}
+		size = need
+	}
+	r.offset += int64(len(c.Data))
+	c.LastSequence = r.after
+	return c, nil
+}
+
+// frames returns the length of the whole frames at the beginning of b, or how
+// long b has to be to hold one.
+func (r *RawReader) frames(b []byte) (n int, need int64, err error) {
+	if r.offset == 0 {
+		if len(b) < segment.HeaderSize+segment.FrameHeaderSize {
+			return 0, segment.HeaderSize + segment.FrameHeaderSize, nil
+		}
+		n = segment.HeaderSize
+	}
+	start := n
+	for len(b)-n >= segment.FrameHeaderSize {
+		h, err := segment.ParseFrameHeader(b[n:])
+		if err != nil {
+			return n, 0, err
+		}
+		if h.Len() > int64(len(b)-n) {
+			need = int64(n) + h.Len()
+			break
+		}
+		n += int(h.Len())
+		if h.Kind == segment.KindBlock {
+			r.after = h.Sequence
+		}
+	}
+	if n == start {
+		return 0, max(need, int64(start)+segment.FrameHeaderSize), nil
+	}
+	return n, 0, nil
+}

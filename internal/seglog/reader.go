@@ -1,0 +1,209 @@
+package seglog
+
+import (
+	"context"
+	"errors"
+
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// Reader returns the blocks of a log in order. It is for one goroutine. While
+// it keeps up it costs next to nothing; when it is behind the blocks in memory
+// it holds a file open and the decoder's state, about 16 bytes a series.
+type Reader struct {
+	log  *Log
+	next uint64
+	file *fileReader
+}
+
+// fileReader reads the blocks of one segment.
+type fileReader struct {
+	seg   *segFile
+	f     file
+	r     *segment.Reader
+	frame segment.Frame
+}
+
+// ReadAfter reads the blocks behind a sequence. If the next is not kept any
+// more the error is an *OutOfRangeError; if it is not there yet, the reader
+// waits for it.
+func (l *Log) ReadAfter(seq uint64) (*Reader, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.err != nil {
+		return nil, l.err
+	}
+	if oldest := l.first(); seq+1 < oldest {
+		return nil, &OutOfRangeError{Oldest: oldest}
+	}
+	return &Reader{log: l, next: seq + 1}, nil
+}
+
+// ReadSince reads from the beginning of the oldest segment that may hold a
+// sample of at least a time, in ms; the blocks are not filtered. If there is no
+// such segment, it reads what comes.
+func (l *Log) ReadSince(t int64) (*Reader, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.err != nil {
+		return nil, l.err
+	}
+	for _, s := range l.segs {
+		if s.max >= t && s.last >= s.first || s.damage != nil {
+			return &Reader{log: l, next: s.first}, nil
+		}
+	}
+	return &Reader{log: l, next: l.last + 1}, nil
+}
+
+// Next returns the next block, which is shared and read-only; at the tail it
+// waits. A *GapError says that blocks are missing and that the next call goes on
+// behind them; a *DamageError that there is nothing behind the damage yet;
+// ErrClosed that the log was closed.
+func (r *Reader) Next(ctx context.Context) (*segment.Block, error) {
+	for {
+		b, err := r.try(ctx)
+		if b != nil || err != nil {
+			return b, err
+		}
+		changed := r.log.changed()
+		if b, err := r.try(ctx); b != nil || err != nil {
+			return b, err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// TryNext is Next without waiting: at the tail it returns nil and no error.
+func (r *Reader) TryNext() (*segment.Block, error) { return r.try(context.Background()) }
+
+// Close frees what the reader holds.
+func (r *Reader) Close() error {
+	r.drop()
+	return nil
+}
+
+func (r *Reader) drop() {
+	if r.file != nil {
+		_ = r.file.f.Close() // was only read
+		r.file = nil
+	}
+}
+
+// errDeleted says that retention took a segment before it was opened.
+var errDeleted = errors.New("segment was deleted")
+
+func (r *Reader) try(ctx context.Context) (*segment.Block, error) {
+	l := r.log
+	l.mu.RLock()
+	if l.err != nil {
+		l.mu.RUnlock()
+		r.drop()
+		return nil, l.err
+	}
+	if r.next > l.last {
+		l.mu.RUnlock()
+		return nil, nil
+	}
+	if b := l.ring.get(r.next); b != nil {
+		l.mu.RUnlock()
+		r.drop()
+		r.next++
+		return b, nil
+	}
+	if r.file != nil && r.next > r.file.seg.last {
+		r.drop()
+	}
+	seg := l.holding(r.next)
+	if r.file != nil {
+		seg = r.file.seg // still readable if it has been deleted since
+	}
+	if seg == nil {
+		defer l.mu.RUnlock()
+		return nil, r.gap(nil)
+	}
+	limit := seg.size
+	l.mu.RUnlock()
+	b, err := r.fromFile(ctx, seg, limit)
+	if err != nil {
+		r.drop()
+		var damage *DamageError
+		if errors.As(err, &damage) {
+			l.mu.RLock()
+			defer l.mu.RUnlock()
+			return nil, r.gap(damage)
+		}
+		if errors.Is(err, errDeleted) {
+			l.mu.RLock()
+			defer l.mu.RUnlock()
+			return nil, r.gap(nil)
+		}
+		return nil, err
+	}
+	r.next = b.Sequence + 1
+	return b, nil
+}
+
+// gap moves the reader to the next segment and returns the error that says so.
+// The log's lock is held.
+func (r *Reader) gap(cause *DamageError) error {
+	after := r.next - 1
+	for _, s := range r.log.segs {
+		if s.first > r.next || s.first == r.next && cause == nil {
+			r.next = s.first
+			g := &GapError{After: after, Next: s.first}
+			if cause != nil {
+				g.Cause = cause
+			}
+			return g
+		}
+	}
+	if cause != nil {
+		return cause
+	}
+	r.next = r.log.last + 1
+	return &GapError{After: after, Next: r.next}
+}
+
+// fromFile returns the block r.next from a segment, of which limit bytes may be
+// read.
+func (r *Reader) fromFile(ctx context.Context, seg *segFile, limit int64) (*segment.Block, error) {
+	if r.file == nil {
+		f, err := r.log.store.fs.Open(seg.path)
+		if err != nil {
+			r.log.mu.RLock()
+			deleted := r.log.holding(r.next) != seg
+			r.log.mu.RUnlock()
+			if deleted {
+				return nil, errDeleted
+			}
+			return nil, r.log.damaged(seg, 0, err)
+		}
+		s, err := segment.NewReader(f, limit)
+		if err != nil {
+			_ = f.Close()
+			return nil, r.log.damaged(seg, 0, err)
+		}
+		r.file = &fileReader{seg: seg, f: f, r: s}
+	}
+	x := r.file
+	for ctx.Err() == nil {
+		// A block that is passed over is reused, one that is returned is not.
+		if x.r.Decoder().Sequence()+1 >= r.next {
+			x.frame.Block = nil
+		}
+		if err := x.r.Next(limit, &x.frame); err != nil {
+			return nil, r.log.damaged(seg, x.r.Offset(), err)
+		}
+		if x.frame.Header.Kind == segment.KindBlock && x.frame.Header.Sequence >= r.next {
+			b := x.frame.Block
+			x.frame.Block = nil
+			return b, nil
+		}
+	}
+	return nil, ctx.Err()
+}

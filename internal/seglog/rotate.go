@@ -1,0 +1,240 @@
+package seglog
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// keyframeSeries is the number of series in one frame of a keyframe, so that
+// writing and reading one take a bounded amount of memory.
+const keyframeSeries = 16 << 10
+
+// RotationDue reports whether the next Append will begin a new segment.
+func (w *Writer) RotationDue() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s, t := w.act.seg, &w.act.tail
+	if t.last < s.first {
+		return false
+	}
+	age := w.store.o.Now().Sub(time.UnixMilli(s.header.CreateTime))
+	return age >= w.store.o.SegmentDuration ||
+		t.size >= w.store.o.SegmentSize && t.size-s.keyEnd >= s.keyEnd
+}
+
+// Rotate begins a new segment with a keyframe of the state, unless there is no
+// block in the present one. An owner whose keyframe leaves series out calls it
+// when RotationDue, before it resolves the references of the next block, for
+// Append refuses references that the keyframe left out.
+func (w *Writer) Rotate() error {
+	if err := w.broken(); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	empty := w.act.tail.last < w.act.seg.first
+	w.mu.Unlock()
+	if empty {
+		return nil
+	}
+	if err := w.rotate(); err != nil {
+		return w.fail(err)
+	}
+	w.store.retain()
+	return nil
+}
+
+// rotate writes the new segment under another name, completes the old one, and
+// then gives the new one its name: so a crash leaves the old segment as the
+// newest, or the new one whole.
+func (w *Writer) rotate() error {
+	seg, header := w.nextSegment()
+	temp := seg.path + tempExt
+	f, err := w.store.fs.Create(temp)
+	if err != nil {
+		return fmt.Errorf("create segment: %w", err)
+	}
+	next := &active{seg: seg, f: f, tail: seg.tail()}
+	encoder := segment.NewEncoder()
+	if err = w.writeKeyframe(next, encoder, header); err == nil {
+		if err = w.syncFile(f); err == nil {
+			err = w.switchTo(next, temp)
+		}
+	}
+	if err != nil {
+		_ = f.Close()
+		if e := w.store.fs.Remove(temp); e != nil {
+			w.store.log.Debug("remove unfinished segment", "file", temp, "err", e)
+		}
+		return fmt.Errorf("segment %s: %w", seg.path, err)
+	}
+	w.encoder = encoder
+	w.store.metrics.rotations.Inc()
+	w.store.log.Info("segment begun", "file", seg.path, "first_sequence", seg.first, "keyframe_bytes", seg.keyEnd)
+	return nil
+}
+
+func (w *Writer) nextSegment() (*segFile, segment.Header) {
+	h := segment.Header{LogID: w.log.id, FirstSequence: 1, CreateTime: w.store.o.Now().UnixMilli()}
+	if w.act != nil {
+		t := w.act.tail
+		h.FirstSequence, h.PrevChecksum = t.last+1, t.sum
+		// Names sort as the sequences do even if the clock was set back.
+		h.CreateTime = max(h.CreateTime, w.act.seg.header.CreateTime+1)
+	}
+	seg := newSegFile(w.log.dir, fileName(h.CreateTime, h.FirstSequence), h.FirstSequence)
+	return seg, h
+}
+
+// writeKeyframe writes header and keyframe.
+func (w *Writer) writeKeyframe(next *active, e *segment.Encoder, header segment.Header) error {
+	const flushAt = 1 << 20
+	buf := e.Begin(nil, header)
+	header.Checksum = e.Checksum()
+	if err := next.seg.setHeader(header, w.log.id); err != nil {
+		return err
+	}
+	next.tail.sum = header.PrevChecksum
+	flush := func() error {
+		_, err := next.f.WriteAt(buf, next.tail.size)
+		next.tail.size += int64(len(buf))
+		w.store.metrics.bytes.Add(float64(len(buf)))
+		buf = buf[:0]
+		return err
+	}
+	last := false
+	err := w.state.Keyframe(func(k *segment.Keyframe) error {
+		if last {
+			return errors.New("the state gave a chunk after the last")
+		}
+		last = k.Last
+		for part := range keyframeParts(k) {
+			part.Sequence = header.FirstSequence - 1
+			var err error
+			if buf, err = appendKeyframe(e, buf, part, header.CreateTime); err != nil {
+				return err
+			}
+			if len(buf) >= flushAt {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("keyframe: %w", err)
+	}
+	if !last {
+		return errors.New("keyframe: the state gave no last chunk")
+	}
+	err = flush()
+	next.seg.keyEnd = next.tail.size
+	return err
+}
+
+// keyframeParts cuts a chunk into parts of at most keyframeSeries.
+func keyframeParts(k *segment.Keyframe) func(yield func(*segment.Keyframe) bool) {
+	return func(yield func(*segment.Keyframe) bool) {
+		if len(k.Series) <= keyframeSeries || len(k.Latest) != len(k.Series) {
+			part := *k
+			yield(&part)
+			return
+		}
+		from := 0
+		for series := range slices.Chunk(k.Series, keyframeSeries) {
+			part := segment.Keyframe{NextRef: k.NextRef, Series: series, Latest: k.Latest[from : from+len(series)]}
+			if from == 0 {
+				part.Metadata = k.Metadata
+			}
+			from += len(series)
+			part.Last = k.Last && from == len(k.Series)
+			if !yield(&part) {
+				return
+			}
+		}
+	}
+}
+
+// appendKeyframe halves a chunk that is too large for a frame.
+func appendKeyframe(e *segment.Encoder, buf []byte, k *segment.Keyframe, timeMS int64) ([]byte, error) {
+	out, err := e.AppendKeyframe(buf, k, timeMS, 0)
+	n := len(k.Series)
+	if !errors.Is(err, segment.ErrTooLarge) || n < 2 {
+		return out, err
+	}
+	a, b := *k, *k
+	a.Series, a.Latest, a.Last = k.Series[:n/2], k.Latest[:n/2], false
+	b.Series, b.Latest, b.Metadata = k.Series[n/2:], k.Latest[n/2:], nil
+	if buf, err = appendKeyframe(e, buf, &a, timeMS); err != nil {
+		return buf, err
+	}
+	return appendKeyframe(e, buf, &b, timeMS)
+}
+
+// switchTo completes the present segment and makes the next the one that is
+// written.
+func (w *Writer) switchTo(next *active, temp string) error {
+	w.syncing.Lock()
+	defer w.syncing.Unlock()
+	if err := w.seal(); err != nil {
+		return err
+	}
+	if err := w.store.fs.Rename(temp, next.seg.path); err != nil {
+		return err
+	}
+	if err := w.store.fs.SyncDir(filepath.Dir(next.seg.path)); err != nil {
+		return err
+	}
+	if err := w.store.link(w.log, next.seg.name); err != nil {
+		return err
+	}
+	next.seg.size = next.tail.size
+	w.log.add(next.seg)
+	w.mu.Lock()
+	old := w.act
+	w.act, w.synced = next, next.tail.size
+	w.mu.Unlock()
+	if old != nil {
+		_ = old.f.Close() // all of it has been synced
+	}
+	return nil
+}
+
+// seal ends the present segment with a footer, on the disk.
+func (w *Writer) seal() error {
+	if w.act == nil || w.act.tail.sealed {
+		return nil
+	}
+	w.mu.Lock()
+	act, synced, err := w.act, w.synced, w.err
+	w.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	footer, err := w.encoder.AppendFooter(nil, w.store.o.Now().UnixMilli(), uint64(synced))
+	if err != nil {
+		return err
+	}
+	if _, err := act.f.WriteAt(footer, act.tail.size); err != nil {
+		return err
+	}
+	if err := w.syncFile(act.f); err != nil {
+		return err
+	}
+	h, err := segment.ParseFrameHeader(footer)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	act.tail.take(&h)
+	t := act.tail
+	w.synced = t.size
+	w.mu.Unlock()
+	w.log.publish(act.seg, &t, nil)
+	return nil
+}

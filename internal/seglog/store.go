@@ -1,0 +1,244 @@
+package seglog
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+const (
+	latestName = "latest"
+	lockName   = "lock"
+	// retainEvery is how often retention looks at logs that do not rotate.
+	retainEvery = 30 * time.Second
+)
+
+// State can be written down as a keyframe.
+type State interface {
+	// Keyframe calls yield with the state as of the last appended block, in
+	// chunks of any size, refs ascending, the last one marked.
+	Keyframe(yield func(*segment.Keyframe) error) error
+}
+
+// Applier takes the content of a log. What it is given is read-only. Structs
+// and columns are valid until it returns; label strings and the bytes of
+// histograms and exemplars may be kept.
+type Applier interface {
+	ApplyKeyframe(*segment.Keyframe) error
+	ApplyBlock(*segment.Block) error
+}
+
+// Restorer is a state that can be written down and rebuilt.
+type Restorer interface {
+	State
+	Applier
+}
+
+// Store is a storage folder, with a folder in it for each log. It holds an
+// exclusive lock on the folder until it is closed.
+type Store struct {
+	path    string
+	o       Options
+	fs      filesystem
+	log     *slog.Logger
+	metrics *metrics
+	lock    *os.File
+	stop    chan struct{}
+	stopped sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	open   map[segment.LogID]*Log
+	// cut is the size that a broken writer's newest file has to be cut to
+	// before it is read again, where the writer could not do it itself.
+	cut map[string]int64
+}
+
+// OpenStore makes the folder if need be and locks it: ErrLocked if another
+// process has it.
+func OpenStore(path string, o Options) (*Store, error) { return openStore(path, o, osFS{}) }
+
+func openStore(path string, o Options, fs filesystem) (*Store, error) {
+	def := DefaultOptions()
+	if o.SyncInterval <= 0 {
+		o.SyncInterval = def.SyncInterval
+	}
+	if o.SegmentDuration <= 0 {
+		o.SegmentDuration = def.SegmentDuration
+	}
+	if o.SegmentSize <= 0 {
+		o.SegmentSize = def.SegmentSize
+	}
+	if o.RingBytes <= 0 {
+		o.RingBytes = def.RingBytes
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if err := fs.Mkdir(path); err != nil {
+		return nil, fmt.Errorf("open storage: %w", err)
+	}
+	lock, err := lockFile(filepath.Join(path, lockName))
+	if err != nil {
+		return nil, fmt.Errorf("open storage %s: %w", path, err)
+	}
+	s := &Store{
+		path: path, o: o, fs: fs, log: o.Logger, metrics: newMetrics(o.Registerer), lock: lock,
+		stop: make(chan struct{}), open: map[segment.LogID]*Log{}, cut: map[string]int64{},
+	}
+	if _, err := s.logs(); err != nil {
+		_ = lock.Close()
+		return nil, fmt.Errorf("open storage %s: %w", path, err)
+	}
+	s.stopped.Go(s.retainLoop)
+	return s, nil
+}
+
+// Logs that have a folder, in no particular order.
+func (s *Store) Logs() []segment.LogID {
+	ids, err := s.logs()
+	if err != nil {
+		s.log.Warn("list logs", "path", s.path, "err", err)
+	}
+	return ids
+}
+
+func (s *Store) logs() ([]segment.LogID, error) {
+	entries, err := s.fs.ReadDir(s.path)
+	if err != nil {
+		return nil, err
+	}
+	var ids []segment.LogID
+	for _, e := range entries {
+		if id, err := segment.ParseLogID(e.Name()); err == nil && e.IsDir() {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
+// Close gives the folder free. Its logs have to be closed before.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	if len(s.open) > 0 {
+		return fmt.Errorf("close storage %s: %d logs are open", s.path, len(s.open))
+	}
+	s.closed = true
+	close(s.stop)
+	s.mu.Unlock()
+	s.stopped.Wait()
+	s.mu.Lock()
+	return s.lock.Close()
+}
+
+func (s *Store) dir(id segment.LogID) string { return filepath.Join(s.path, id.String()) }
+
+// openLog makes the folder of a log if need be, clears unfinished files away,
+// and looks at all segments but the newest, which is returned apart with what
+// is known by its name only: nil if there is none.
+func (s *Store) openLog(id segment.LogID) (*Log, []*segFile, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, nil, ErrClosed
+	}
+	if s.open[id] != nil {
+		return nil, nil, fmt.Errorf("log %s is open already", id)
+	}
+	l := &Log{id: id, dir: s.dir(id), store: s, ring: ring{limit: s.o.RingBytes}}
+	if err := s.fs.Mkdir(l.dir); err != nil {
+		return nil, nil, err
+	}
+	if err := s.fs.SyncDir(s.path); err != nil {
+		return nil, nil, err
+	}
+	entries, err := s.fs.ReadDir(l.dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	var files []*segFile
+	for _, e := range entries {
+		name := e.Name()
+		if base, ok := strings.CutSuffix(name, tempExt); ok {
+			if _, ours := parseName(base); ours || base == latestName {
+				if err := s.fs.Remove(filepath.Join(l.dir, name)); err != nil {
+					return nil, nil, err
+				}
+			}
+		}
+		if first, ok := parseName(name); ok {
+			files = append(files, newSegFile(l.dir, name, first))
+		}
+	}
+	slices.SortFunc(files, func(a, b *segFile) int {
+		if a.first != b.first {
+			if a.first < b.first {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a.name, b.name)
+	})
+	for i, f := range files {
+		if i > 0 && files[i-1].first == f.first {
+			return nil, nil, fmt.Errorf("log %s: %s and %s begin with the same sequence", id, files[i-1].name, f.name)
+		}
+	}
+	s.open[id] = l
+	return l, files, nil
+}
+
+// closeLog is the end of what openLog began.
+func (s *Store) closeLog(l *Log) {
+	l.close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, l.id)
+	s.countLocked()
+}
+
+// link makes the links to the newest segment point at it: each is made anew and
+// renamed into place, so that there is one at every instant.
+func (s *Store) link(l *Log, name string) error {
+	if err := s.replaceLink(l.dir, name); err != nil {
+		return err
+	}
+	return s.replaceLink(s.path, filepath.Join(l.id.String(), latestName))
+}
+
+func (s *Store) replaceLink(dir, target string) error {
+	link, temp := filepath.Join(dir, latestName), filepath.Join(dir, latestName+tempExt)
+	if have, err := s.fs.Readlink(link); err == nil && have == target {
+		return nil
+	}
+	if err := s.fs.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := s.fs.Symlink(target, temp); err != nil {
+		return err
+	}
+	if err := s.fs.Rename(temp, link); err != nil {
+		return err
+	}
+	return s.fs.SyncDir(dir)
+}
+
+func (s *Store) sayDamaged(d *DamageError) {
+	s.metrics.damaged.Inc()
+	s.log.Error("segment is damaged", "file", d.File, "offset", d.Offset, "err", d.Err)
+}

@@ -1,0 +1,324 @@
+package seglog
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// Writer appends to a log. After a failed write or sync it is broken for good:
+// Append, Rotate and WaitDurable return an error that wraps ErrBroken and the
+// cause, and nothing more becomes visible. Close it and open it again.
+type Writer struct {
+	store *Store
+	log   *Log
+	state State
+
+	// The appender's alone.
+	encoder *segment.Encoder
+	buf     []byte
+
+	// syncing is held while a sync or the change of segments is under way. It is
+	// taken before mu.
+	syncing sync.Mutex
+	mu      sync.Mutex
+	act     *active
+	synced  int64 // offset in act
+	err     error
+	closed  bool
+
+	wake    chan struct{}
+	stop    chan struct{}
+	stopped sync.WaitGroup
+}
+
+// OpenWriter opens the log of the store that was begun last, or creates the
+// first, and rebuilds the state from its newest segment. Damage there is a
+// *DamageError, and nothing is changed; damage in older segments is logged, and
+// readers are told when they come to it.
+func (s *Store) OpenWriter(state Restorer) (*Writer, error) {
+	id, ok, err := s.latestLog()
+	if err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	if !ok {
+		return s.CreateWriter(state)
+	}
+	return s.openWriter(id, state, state)
+}
+
+// CreateWriter begins a new log with a keyframe of the state. Other logs of the
+// store stay as they are.
+func (s *Store) CreateWriter(state State) (*Writer, error) {
+	return s.openWriter(segment.NewLogID(), state, nil)
+}
+
+// latestLog is the log that the store's link points at or, where there is no
+// such link, the only one.
+func (s *Store) latestLog() (segment.LogID, bool, error) {
+	ids, err := s.logs()
+	if err != nil || len(ids) == 0 {
+		return segment.LogID{}, false, err
+	}
+	if target, err := s.fs.Readlink(filepath.Join(s.path, latestName)); err == nil {
+		if id, err := segment.ParseLogID(filepath.Dir(target)); err == nil {
+			for _, have := range ids {
+				if have == id {
+					return id, true, nil
+				}
+			}
+			return id, false, fmt.Errorf("%s points at a log that is not there", filepath.Join(s.path, latestName))
+		}
+	}
+	if len(ids) > 1 {
+		return segment.LogID{}, false, fmt.Errorf("%d logs in %s and no link %q to say which to go on with", len(ids), s.path, latestName)
+	}
+	return ids[0], true, nil
+}
+
+func (s *Store) openWriter(id segment.LogID, state State, a Applier) (_ *Writer, err error) {
+	l, files, err := s.openLog(id)
+	if err != nil {
+		return nil, fmt.Errorf("open log %s: %w", id, err)
+	}
+	w := &Writer{store: s, log: l, state: state, wake: make(chan struct{}, 1), stop: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			if w.act != nil {
+				_ = w.act.f.Close()
+			}
+			s.closeLog(l)
+		}
+	}()
+	if w.act, err = s.restore(l, files, a, writing); err != nil {
+		return nil, fmt.Errorf("open log %s: %w", id, err)
+	}
+	if w.act != nil {
+		// What a killed process left in the page cache is not on the disk yet.
+		if err := w.act.f.Sync(); err != nil {
+			return nil, fmt.Errorf("open log %s: %w", id, err)
+		}
+		w.synced = w.act.tail.size
+		w.encoder = w.act.decoder.Encoder()
+		w.act.decoder = nil
+		if err := s.link(l, w.act.seg.name); err != nil {
+			return nil, fmt.Errorf("open log %s: %w", id, err)
+		}
+	}
+	if w.act == nil || w.act.tail.sealed {
+		if err := w.rotate(); err != nil {
+			return nil, fmt.Errorf("open log %s: %w", id, err)
+		}
+	}
+	w.stopped.Go(w.syncLoop)
+	s.retain()
+	return w, nil
+}
+
+// Log is the readable side.
+func (w *Writer) Log() *Log { return w.log }
+
+// Append writes a block and gives it its sequence; it is not durable, nor
+// visible, until WaitDurable says so. It must not be called concurrently. Where
+// RotationDue it begins a new segment first, with the state's keyframe, which
+// must not include the block yet. A block with a reference that the segment does
+// not know (*segment.UnknownRefError) or over the limits of a frame
+// (segment.ErrTooLarge) is refused, and does not break the writer.
+func (w *Writer) Append(b *segment.Block) (uint64, error) {
+	if err := w.broken(); err != nil {
+		return 0, err
+	}
+	if w.RotationDue() {
+		if err := w.Rotate(); err != nil {
+			return 0, err
+		}
+	}
+	w.mu.Lock()
+	act, synced := w.act, w.synced
+	w.mu.Unlock()
+	b.Sequence = w.encoder.Sequence() + 1
+	var err error
+	if w.buf, err = w.encoder.AppendBlock(w.buf[:0], b, uint64(synced)); err != nil {
+		b.Sequence = 0
+		return 0, fmt.Errorf("append: %w", err)
+	}
+	h, err := segment.ParseFrameHeader(w.buf)
+	if err != nil {
+		return 0, w.fail(err)
+	}
+	if _, err := act.f.WriteAt(w.buf, act.tail.size); err != nil {
+		return 0, w.fail(err)
+	}
+	w.log.mu.Lock()
+	act.seg.index.add(h.Sequence, act.tail.size)
+	w.log.mu.Unlock()
+	w.mu.Lock()
+	act.tail.take(&h)
+	t := act.tail
+	w.mu.Unlock()
+	w.store.metrics.appends.Inc()
+	w.store.metrics.bytes.Add(float64(len(w.buf)))
+	if w.store.o.Sync == SyncAlways {
+		select {
+		case w.wake <- struct{}{}:
+		default:
+		}
+	} else {
+		w.log.publish(act.seg, &t, nil)
+	}
+	return h.Sequence, nil
+}
+
+// WaitDurable waits until a block is durable by the sync policy, and visible.
+// Blocks that are appended while a sync is under way share the next.
+func (w *Writer) WaitDurable(ctx context.Context, seq uint64) error {
+	for {
+		changed := w.log.changed()
+		if w.log.Last() >= seq {
+			return nil
+		}
+		if err := w.broken(); err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (w *Writer) broken() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return fmt.Errorf("%w: %w", ErrBroken, w.err)
+	}
+	if w.closed {
+		return ErrClosed
+	}
+	return nil
+}
+
+// fail breaks the writer.
+func (w *Writer) fail(err error) error {
+	w.mu.Lock()
+	first := w.err == nil
+	if first {
+		w.err = err
+	}
+	err = w.err
+	w.mu.Unlock()
+	if first {
+		w.store.metrics.writeErrors.Inc()
+		w.store.log.Error("log is broken", "log", w.log.id.String(), "err", err)
+		w.log.mu.Lock()
+		w.log.wake()
+		w.log.mu.Unlock()
+	}
+	return fmt.Errorf("%w: %w", ErrBroken, err)
+}
+
+func (w *Writer) syncLoop() {
+	var tick <-chan time.Time
+	if w.store.o.Sync == SyncInterval {
+		t := time.NewTicker(w.store.o.SyncInterval)
+		defer t.Stop()
+		tick = t.C
+	}
+	for {
+		select {
+		case <-w.stop:
+			return
+		case <-w.wake:
+		case <-tick:
+		}
+		if w.sync() != nil {
+			return
+		}
+	}
+}
+
+// sync forces what has been written to the disk and makes it visible.
+func (w *Writer) sync() error {
+	w.syncing.Lock()
+	defer w.syncing.Unlock()
+	w.mu.Lock()
+	act, t, err := w.act, w.act.tail, w.err
+	done := w.synced == t.size
+	w.mu.Unlock()
+	if err != nil || done {
+		return err
+	}
+	if err := w.syncFile(act.f); err != nil {
+		return w.fail(err)
+	}
+	w.mu.Lock()
+	w.synced = t.size
+	err = w.err
+	w.mu.Unlock()
+	if err == nil && w.store.o.Sync == SyncAlways {
+		w.log.publish(act.seg, &t, nil)
+	}
+	return err
+}
+
+func (w *Writer) syncFile(f file) error {
+	start := time.Now()
+	err := f.Sync()
+	w.store.metrics.syncSeconds.Observe(time.Since(start).Seconds())
+	return err
+}
+
+// Close forces what was appended to the disk and ends the log's readers. A
+// broken writer cuts its file back to what is visible instead: what a failed
+// sync left behind may be in memory only, and must not pass for durable when the
+// file is opened again. Close may be called twice.
+func (w *Writer) Close() error {
+	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		return nil
+	}
+	w.closed = true
+	broken := w.err != nil
+	w.mu.Unlock()
+	close(w.stop)
+	w.stopped.Wait()
+	var err error
+	if !broken {
+		err = w.sync()
+		broken = err != nil
+	}
+	if broken {
+		w.cutBack()
+	}
+	if e := w.act.f.Close(); err == nil && !broken {
+		err = e
+	}
+	w.store.closeLog(w.log)
+	return err
+}
+
+// cutBack cuts the file to what is visible, or leaves word for the next opening
+// to do it.
+func (w *Writer) cutBack() {
+	w.log.mu.RLock()
+	size, path := w.act.seg.size, w.act.seg.path
+	w.log.mu.RUnlock()
+	err := w.act.f.Truncate(size)
+	if err == nil {
+		err = w.act.f.Sync()
+	}
+	if err != nil && !os.IsNotExist(err) {
+		w.store.log.Warn("cut back broken segment", "file", path, "offset", size, "err", err)
+	}
+	w.store.mu.Lock()
+	w.store.cut[path] = size
+	w.store.mu.Unlock()
+}

@@ -1,0 +1,308 @@
+package segment
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// Decoder reads the frames of one segment after another, in order from its
+// beginning. After an error it must not be used before its next Begin.
+type Decoder struct {
+	state
+	zstd    *zstd.Decoder
+	raw     []byte
+	symbols []string
+}
+
+// NewDecoder returns a decoder that waits for Begin.
+func NewDecoder() *Decoder {
+	// The options are constant and valid, so there is no error.
+	z, _ := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxMemory(MaxPayload), zstd.WithDecodeAllCapLimit(true))
+	return &Decoder{zstd: z}
+}
+
+// Begin reads the file header of a new segment and forgets the one before.
+func (d *Decoder) Begin(b []byte) (Header, error) {
+	h, err := ParseHeader(b)
+	if err == nil {
+		d.begin(&h)
+	}
+	return h, err
+}
+
+// Sequence of the last block.
+func (d *Decoder) Sequence() uint64 { return d.seq }
+
+// Checksum of the last frame, or of the file header.
+func (d *Decoder) Checksum() uint32 { return d.prev }
+
+// Keyed reports whether the keyframe has been read to its end.
+func (d *Decoder) Keyed() bool { return d.keyed }
+
+// Sealed reports whether the footer has been read.
+func (d *Decoder) Sealed() bool { return d.sealed }
+
+// Encoder returns an encoder that goes on where the decoder stands. The decoder
+// must not be used any more before its next Begin.
+func (d *Decoder) Encoder() *Encoder {
+	e := NewEncoder()
+	e.state = d.state
+	d.state = state{}
+	e.index.reset()
+	for o, ref := range e.refs {
+		e.index.set(ref, o)
+	}
+	return e
+}
+
+// Footer takes the footer in.
+func (d *Decoder) Footer(h *FrameHeader) error {
+	if h.Kind != KindFooter {
+		return fmt.Errorf("%w: %s, want a footer", ErrCorrupt, h.Kind)
+	}
+	if err := d.expect(h); err != nil {
+		return err
+	}
+	d.note(h)
+	return nil
+}
+
+// open verifies a payload and returns its sections, valid until the next call.
+func (d *Decoder) open(kind Kind, h *FrameHeader, payload []byte, sections [][]byte) error {
+	if h.Kind != kind {
+		return fmt.Errorf("%w: frame is a %s", ErrCorrupt, h.Kind)
+	}
+	if err := h.check(); err != nil {
+		return err
+	}
+	if err := d.expect(h); err != nil {
+		return err
+	}
+	return d.unpack(h, payload, sections)
+}
+
+func (d *Decoder) unpack(h *FrameHeader, payload []byte, sections [][]byte) error {
+	if err := h.VerifyPayload(payload); err != nil {
+		return err
+	}
+	if h.Flags&FlagZstd != 0 {
+		if cap(d.raw) < int(h.RawLen) {
+			d.raw = make([]byte, h.RawLen, int(h.RawLen)+int(h.RawLen)/4)
+		}
+		raw, err := d.zstd.DecodeAll(payload, d.raw[:0:h.RawLen])
+		if err != nil || len(raw) != int(h.RawLen) {
+			return fmt.Errorf("payload: %w: %d bytes, want %d: %w", ErrCorrupt, len(raw), h.RawLen, errOr(err))
+		}
+		payload = raw
+	}
+	return splitSections(payload, sections)
+}
+
+func errOr(err error) error {
+	if err == nil {
+		return ErrShort
+	}
+	return err
+}
+
+// readSeries reads new series into dst, which is reused.
+func (d *Decoder) readSeries(h *FrameHeader, symbols, series []byte, dst *[]Series) error {
+	if 2*uint64(h.Series) > uint64(len(series)) {
+		return fmt.Errorf("series: %w: count", ErrCorrupt)
+	}
+	var err error
+	if d.symbols, err = readSymbols(symbols, d.symbols); err != nil {
+		return err
+	}
+	*dst = resize(*dst, int(h.Series))
+	err = readSeries(series, d.symbols, d.next, *dst)
+	clear(d.symbols) // keeps no string alive
+	return err
+}
+
+// Block decodes a block into b, whose slices are reused if they are large
+// enough; pass an empty block for one that may be kept. Label strings, and the
+// bytes of histograms and exemplars, are new in any case, share memory among
+// the block, and may be kept.
+func (d *Decoder) Block(h *FrameHeader, payload []byte, b *Block) error {
+	if err := d.block(h, payload, b); err != nil {
+		return fmt.Errorf("block %d: %w", h.Sequence, err)
+	}
+	d.note(h)
+	return nil
+}
+
+func (d *Decoder) block(h *FrameHeader, payload []byte, b *Block) error {
+	var sections [blockSections][]byte
+	if err := d.open(KindBlock, h, payload, sections[:]); err != nil {
+		return err
+	}
+	b.Sequence, b.Time, b.Digest = h.Sequence, h.Time, h.Digest
+	verdictErrors, err := readErrors(sections[blockErrors], h.Errors)
+	if err != nil {
+		return err
+	}
+	b.Verdict = h.Verdict
+	b.Verdict.Errors = verdictErrors
+	if err := d.readSeries(h, sections[blockSymbols], sections[blockSeries], &b.Series); err != nil {
+		return err
+	}
+	for i := range b.Series {
+		d.introduce(b.Series[i].Ref, 0)
+	}
+	if err := d.samples(h, &sections, &b.Samples); err != nil {
+		return err
+	}
+	if err := d.histograms(h, &sections, b); err != nil {
+		return err
+	}
+	if err := d.exemplars(h, &sections, b); err != nil {
+		return err
+	}
+	b.Metadata, err = readMetadata(sections[blockMetadata], h.Metadata, b.Metadata)
+	return err
+}
+
+func readErrors(section []byte, n uint32) ([]string, error) {
+	if uint64(n) > uint64(len(section)) {
+		return nil, fmt.Errorf("errors: %w: count", ErrCorrupt)
+	}
+	c := cursor{b: section}
+	var out []string
+	for range n {
+		out = append(out, c.string())
+	}
+	return out, c.end("errors")
+}
+
+func valuesOf(s [][]byte) valueColumns {
+	return valueColumns{tags: s[0], ints: s[1], exponents: s[2], decimals: s[3], shapes: s[4], xors: s[5]}
+}
+
+func (d *Decoder) samples(h *FrameHeader, sections *[blockSections][]byte, s *Samples) error {
+	n := int(h.Samples)
+	refs, times := sections[blockRefs], sections[blockTimestamps]
+	values := valuesOf(sections[blockTags : blockXORs+1])
+	if len(refs) < n || len(times) < n || len(values.tags) != (n+3)/4 {
+		return fmt.Errorf("samples: %w: count", ErrCorrupt)
+	}
+	s.Refs, s.Timestamps, s.Values = resize(s.Refs, n), resize(s.Timestamps, n), resize(s.Values, n)
+	known := uint64(len(d.refs))
+	var ordinal, timestamp int64
+	for i := range n {
+		diff, w := varint(refs)
+		if w <= 0 {
+			return fmt.Errorf("samples: %w: reference", ErrCorrupt)
+		}
+		refs = refs[w:]
+		if ordinal += diff; uint64(ordinal) >= known {
+			return fmt.Errorf("samples: %w: reference", ErrCorrupt)
+		}
+		diff, w = varint(times)
+		if w <= 0 {
+			return fmt.Errorf("samples: %w: timestamp", ErrCorrupt)
+		}
+		times = times[w:]
+		timestamp += diff
+		previous := d.bits[ordinal]
+		v, ok := values.next(i, previous)
+		if !ok {
+			return fmt.Errorf("samples: %w: value", ErrCorrupt)
+		}
+		d.bits[ordinal] = v
+		s.Refs[i] = d.refs[ordinal]
+		s.Timestamps[i] = timestamp
+		s.Values[i] = math.Float64frombits(v)
+	}
+	if len(refs) != 0 || len(times) != 0 || !values.done() {
+		return fmt.Errorf("samples: %w: bytes left", ErrCorrupt)
+	}
+	return readStarts(sections[blockStarts], n, s)
+}
+
+func readStarts(section []byte, n int, s *Samples) error {
+	if len(section) == 0 {
+		s.StartTimestamps = nil
+		return nil
+	}
+	if len(section) < n {
+		return fmt.Errorf("start timestamps: %w: count", ErrCorrupt)
+	}
+	s.StartTimestamps = resize(s.StartTimestamps, n)
+	c := cursor{b: section}
+	var t int64
+	for i := range s.StartTimestamps {
+		t += c.varint()
+		s.StartTimestamps[i] = t
+	}
+	return c.end("start timestamps")
+}
+
+// ref reads an ordinal as the difference to the one before.
+func (d *Decoder) ref(c *cursor, ordinal *int64) uint64 {
+	*ordinal += c.varint()
+	if uint64(*ordinal) >= uint64(len(d.refs)) {
+		c.bad = true
+		return 0
+	}
+	return d.refs[*ordinal]
+}
+
+func (d *Decoder) histograms(h *FrameHeader, sections *[blockSections][]byte, b *Block) error {
+	c := cursor{b: sections[blockHistograms]}
+	if 3*uint64(h.Histograms) > uint64(len(c.b)) {
+		return fmt.Errorf("histograms: %w: count", ErrCorrupt)
+	}
+	b.Histograms = resize(b.Histograms, int(h.Histograms))
+	data := append([]byte(nil), sections[blockHistogramData]...)
+	var ordinal, timestamp int64
+	for i := range b.Histograms {
+		ref := d.ref(&c, &ordinal)
+		timestamp += c.varint()
+		size := c.uvarint()
+		if c.bad || size > uint64(len(data)) {
+			return fmt.Errorf("histograms: %w", ErrCorrupt)
+		}
+		b.Histograms[i] = Histogram{Ref: ref, Timestamp: timestamp, Data: data[:size:size]}
+		data = data[size:]
+	}
+	c.bad = c.bad || len(data) != 0
+	return c.end("histograms")
+}
+
+func (d *Decoder) exemplars(h *FrameHeader, sections *[blockSections][]byte, b *Block) error {
+	c := cursor{b: sections[blockExemplars]}
+	if 2*uint64(h.Exemplars) > uint64(len(c.b)) {
+		return fmt.Errorf("exemplars: %w: count", ErrCorrupt)
+	}
+	b.Exemplars = resize(b.Exemplars, int(h.Exemplars))
+	data := append([]byte(nil), sections[blockExemplarData]...)
+	var ordinal int64
+	for i := range b.Exemplars {
+		ref := d.ref(&c, &ordinal)
+		size := c.uvarint()
+		if c.bad || size > uint64(len(data)) {
+			return fmt.Errorf("exemplars: %w", ErrCorrupt)
+		}
+		b.Exemplars[i] = Exemplar{Ref: ref, Data: data[:size:size]}
+		data = data[size:]
+	}
+	c.bad = c.bad || len(data) != 0
+	return c.end("exemplars")
+}
+
+// Errors returns the errors of a block's verdict. It needs no other frame to
+// have been read and changes nothing.
+func (d *Decoder) Errors(h *FrameHeader, payload []byte) ([]string, error) {
+	var sections [blockSections][]byte
+	if h.Kind != KindBlock {
+		return nil, fmt.Errorf("%w: %s, want a block", ErrCorrupt, h.Kind)
+	}
+	if err := d.unpack(h, payload, sections[:]); err != nil {
+		return nil, err
+	}
+	return readErrors(sections[blockErrors], h.Errors)
+}

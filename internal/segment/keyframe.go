@@ -1,0 +1,208 @@
+package segment
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+)
+
+// Flags of a series in a keyframe.
+const (
+	latestNone      = 1 << 0
+	latestHistogram = 1 << 1
+)
+
+// AppendKeyframe appends a chunk of the keyframe. Its sequence is that before
+// the segment's first. A chunk over the limits of a frame is ErrTooLarge: try
+// again with fewer series.
+func (e *Encoder) AppendKeyframe(dst []byte, k *Keyframe, timeMS int64, synced uint64) ([]byte, error) {
+	h := FrameHeader{
+		Kind: KindKeyframe, Sequence: k.Sequence, Time: timeMS,
+		Series: count(k.Series), Metadata: count(k.Metadata),
+		MinTime: noMinTime, MaxTime: noMaxTime, Synced: synced, Prev: e.prev,
+	}
+	if k.Last {
+		h.Flags |= FlagLast
+	}
+	if err := h.check(); err != nil {
+		return dst, err
+	}
+	if err := e.expect(&h); err != nil {
+		return dst, err
+	}
+	if len(k.Latest) != len(k.Series) {
+		return dst, fmt.Errorf("keyframe: %w: %d series, %d latest", ErrCorrupt, len(k.Series), len(k.Latest))
+	}
+	known, next := len(e.refs), e.next
+	e.reset()
+	out, err := e.keyframe(dst, k, &h)
+	if err != nil {
+		for _, ref := range e.refs[known:] {
+			e.index.remove(ref)
+		}
+		e.refs, e.bits, e.next = e.refs[:known], e.bits[:known], next
+		return dst, err
+	}
+	if k.Last {
+		e.next = k.NextRef
+	}
+	e.note(&h)
+	return out, nil
+}
+
+func (e *Encoder) keyframe(dst []byte, k *Keyframe, h *FrameHeader) ([]byte, error) {
+	var before Labels
+	for i := range k.Series {
+		s := &k.Series[i]
+		if s.Ref < e.next || s.Ref >= k.NextRef || k.NextRef > maxSequence {
+			return dst, fmt.Errorf("keyframe: %w: reference %d, want at least %d and below %d",
+				ErrCorrupt, s.Ref, e.next, k.NextRef)
+		}
+		e.series.add(s.Ref-e.next, s.Labels, before)
+		before = s.Labels
+		e.index.set(s.Ref, len(e.refs))
+		e.introduce(s.Ref, e.keyframeLatest(i, k.Latest, h))
+	}
+	if k.NextRef < e.next || k.NextRef > maxSequence {
+		return dst, fmt.Errorf("keyframe: %w: next reference %d", ErrCorrupt, k.NextRef)
+	}
+	if e.series.labels > MaxLabels {
+		return dst, fmt.Errorf("%d labels: %w", e.series.labels, ErrTooLarge)
+	}
+	e.columns[keyHead] = binary.AppendUvarint(e.columns[keyHead], k.NextRef)
+	e.columns[keySymbols], e.columns[keySeries] = e.series.sections()
+	e.values.copyTo(e.columns[keyTags : keyXORs+1])
+	e.columns[keyMetadata] = appendMetadata(e.columns[keyMetadata], k.Metadata)
+	return e.frame(dst, h, e.columns[:keySections])
+}
+
+// keyframeLatest fills the columns of the i-th series' latest sample (times as
+// differences to the series before, the value against 0), and returns the value
+// that the first sample in a block is stored against.
+func (e *Encoder) keyframeLatest(i int, latest []Latest, h *FrameHeader) uint64 {
+	l := &latest[i]
+	var before Latest
+	if i > 0 {
+		before = latest[i-1]
+	}
+	c := &e.columns
+	c[keyTimestamps] = binary.AppendVarint(c[keyTimestamps], l.Timestamp-before.Timestamp)
+	c[keyStarts] = binary.AppendVarint(c[keyStarts], l.StartTimestamp-before.StartTimestamp)
+	c[keyWritten] = binary.AppendVarint(c[keyWritten], l.Written-before.Written)
+	var flags byte
+	var value uint64
+	switch {
+	case l.None:
+		flags = latestNone
+	case l.Histogram != nil:
+		flags = latestHistogram
+		c[keyHistograms] = binary.AppendUvarint(c[keyHistograms], uint64(len(l.Histogram)))
+		c[keyHistogramData] = append(c[keyHistogramData], l.Histogram...)
+	default:
+		value = math.Float64bits(l.Value)
+	}
+	if !l.None {
+		h.MinTime, h.MaxTime = min(h.MinTime, l.Timestamp), max(h.MaxTime, l.Timestamp)
+	}
+	c[keyFlags] = append(c[keyFlags], flags)
+	e.values.append(i, value, 0)
+	return value
+}
+
+// Keyframe decodes a chunk of the keyframe into k, whose slices are reused.
+// Label strings and histogram bytes are new, share memory among the chunk, and
+// may be kept.
+func (d *Decoder) Keyframe(h *FrameHeader, payload []byte, k *Keyframe) error {
+	if err := d.keyframe(h, payload, k); err != nil {
+		return fmt.Errorf("keyframe %d: %w", h.Sequence, err)
+	}
+	for i := range k.Series {
+		var v uint64
+		if l := &k.Latest[i]; !l.None && l.Histogram == nil {
+			v = math.Float64bits(l.Value)
+		}
+		d.introduce(k.Series[i].Ref, v)
+	}
+	if k.Last {
+		d.next = k.NextRef
+	}
+	d.note(h)
+	return nil
+}
+
+func (d *Decoder) keyframe(h *FrameHeader, payload []byte, k *Keyframe) error {
+	var sections [keySections][]byte
+	if err := d.open(KindKeyframe, h, payload, sections[:]); err != nil {
+		return err
+	}
+	head := cursor{b: sections[keyHead]}
+	k.Sequence, k.NextRef, k.Last = h.Sequence, head.uvarint(), h.Flags&FlagLast != 0
+	if err := head.end("head"); err != nil {
+		return err
+	}
+	if err := d.readSeries(h, sections[keySymbols], sections[keySeries], &k.Series); err != nil {
+		return err
+	}
+	next := d.next
+	if n := len(k.Series); n > 0 {
+		next = k.Series[n-1].Ref + 1
+	}
+	if k.NextRef < next || k.NextRef > maxSequence {
+		return fmt.Errorf("%w: next reference %d", ErrCorrupt, k.NextRef)
+	}
+	var err error
+	if k.Metadata, err = readMetadata(sections[keyMetadata], h.Metadata, k.Metadata); err != nil {
+		return err
+	}
+	return d.keyframeLatest(&sections, k)
+}
+
+func (d *Decoder) keyframeLatest(sections *[keySections][]byte, k *Keyframe) error {
+	n := len(k.Series)
+	flags := sections[keyFlags]
+	values := valuesOf(sections[keyTags : keyXORs+1])
+	if len(flags) != n || len(values.tags) != (n+3)/4 {
+		return fmt.Errorf("latest: %w: count", ErrCorrupt)
+	}
+	k.Latest = resize(k.Latest, n)
+	times, starts := cursor{b: sections[keyTimestamps]}, cursor{b: sections[keyStarts]}
+	written, lengths := cursor{b: sections[keyWritten]}, cursor{b: sections[keyHistograms]}
+	data := append([]byte(nil), sections[keyHistogramData]...)
+	var before Latest
+	for i := range k.Latest {
+		l := Latest{
+			Timestamp:      before.Timestamp + times.varint(),
+			StartTimestamp: before.StartTimestamp + starts.varint(),
+			Written:        before.Written + written.varint(),
+		}
+		bits, ok := values.next(i, 0)
+		switch {
+		case !ok || flags[i]&^(latestNone|latestHistogram) != 0:
+			return fmt.Errorf("latest: %w: value", ErrCorrupt)
+		case flags[i] == latestNone:
+			l.None = true
+		case flags[i] == latestHistogram:
+			size := lengths.uvarint()
+			if size > uint64(len(data)) {
+				return fmt.Errorf("latest: %w: histogram", ErrCorrupt)
+			}
+			l.Histogram = data[:size:size]
+			if size == 0 {
+				l.Histogram = []byte{}
+			}
+			data = data[size:]
+		default:
+			l.Value = math.Float64frombits(bits)
+		}
+		k.Latest[i], before = l, l
+	}
+	if len(data) != 0 || !values.done() {
+		return fmt.Errorf("latest: %w: bytes left", ErrCorrupt)
+	}
+	for _, c := range []*cursor{&times, &starts, &written, &lengths} {
+		if err := c.end("latest"); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,160 @@
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+const readAhead = 256 << 10
+
+// FrameReader reads frames from a file that may be growing. It checks their
+// checksums and does not decode them.
+type FrameReader struct {
+	r      io.ReaderAt
+	offset int64 // of the next frame
+	buf    []byte
+	start  int64 // offset of buf
+}
+
+// NewFrameReader reads the frame at an offset first.
+func NewFrameReader(r io.ReaderAt, offset int64) *FrameReader {
+	return &FrameReader{r: r, offset: offset}
+}
+
+// Offset of the next frame, and after an error of the one that it is about.
+func (f *FrameReader) Offset() int64 { return f.offset }
+
+// at returns n bytes at an offset.
+func (f *FrameReader) at(offset, n, limit int64) ([]byte, error) {
+	if offset+n > limit {
+		return nil, fmt.Errorf("%w: %d bytes of %d", ErrShort, max(limit-offset, 0), n)
+	}
+	if offset < f.start || offset+n > f.start+int64(len(f.buf)) {
+		size := min(max(n, readAhead), limit-offset)
+		if int64(cap(f.buf)) < size || cap(f.buf) > 4*readAhead && size <= readAhead {
+			f.buf = make([]byte, size)
+		}
+		f.buf, f.start = f.buf[:size], offset
+		if m, err := f.r.ReadAt(f.buf, offset); m < len(f.buf) {
+			f.buf = f.buf[:0]
+			if errors.Is(err, io.EOF) {
+				return nil, fmt.Errorf("%w: the file ends after %d bytes of %d", ErrShort, m, size)
+			}
+			return nil, err
+		}
+	}
+	return f.buf[offset-f.start:][:n:n], nil
+}
+
+// Skip reads the next frame's header and passes over its payload, of which it
+// only checks that it lies before limit. At limit the error is io.EOF; a frame
+// that goes beyond it is ErrShort.
+func (f *FrameReader) Skip(limit int64) (FrameHeader, error) {
+	h, err := f.header(limit)
+	if err == nil {
+		f.offset += h.Len()
+	}
+	return h, err
+}
+
+func (f *FrameReader) header(limit int64) (FrameHeader, error) {
+	if f.offset >= limit {
+		return FrameHeader{}, io.EOF
+	}
+	b, err := f.at(f.offset, FrameHeaderSize, limit)
+	if err != nil {
+		return FrameHeader{}, fmt.Errorf("frame header: %w", err)
+	}
+	h, err := ParseFrameHeader(b)
+	if err == nil && f.offset+h.Len() > limit {
+		err = fmt.Errorf("%s: %w: %d bytes of %d", h.Kind, ErrShort, limit-f.offset, h.Len())
+	}
+	return h, err
+}
+
+// Next reads the next frame. The payload is verified, and valid until the next
+// call. The errors are those of Skip.
+func (f *FrameReader) Next(limit int64) (FrameHeader, []byte, error) {
+	h, err := f.header(limit)
+	if err != nil {
+		return h, nil, err
+	}
+	b, err := f.at(f.offset, h.Len(), limit)
+	if err != nil {
+		return h, nil, err
+	}
+	payload := b[FrameHeaderSize:]
+	if err := h.VerifyPayload(payload); err != nil {
+		return h, nil, fmt.Errorf("%s: %w", h.Kind, err)
+	}
+	f.offset += h.Len()
+	return h, payload, nil
+}
+
+// Frame is a decoded frame; its kind says which of its parts is filled.
+type Frame struct {
+	// Offset in the file.
+	Offset   int64
+	Header   FrameHeader
+	Keyframe Keyframe
+	// Block is reused by the next frame, unless it is set to nil before.
+	Block *Block
+}
+
+// Reader decodes a segment from its beginning.
+type Reader struct {
+	header  Header
+	frames  *FrameReader
+	decoder *Decoder
+}
+
+// NewReader reads the file header. limit is the number of bytes that are there.
+func NewReader(r io.ReaderAt, limit int64) (*Reader, error) {
+	s := &Reader{frames: NewFrameReader(r, 0), decoder: NewDecoder()}
+	b, err := s.frames.at(0, HeaderSize, limit)
+	if err != nil {
+		return nil, fmt.Errorf("file header: %w", err)
+	}
+	if s.header, err = s.decoder.Begin(b); err != nil {
+		return nil, err
+	}
+	s.frames.offset = HeaderSize
+	return s, nil
+}
+
+// Header of the file.
+func (s *Reader) Header() Header { return s.header }
+
+// Offset of the next frame, and after an error of the one that it is about.
+func (s *Reader) Offset() int64 { return s.frames.offset }
+
+// Decoder returns the decoder behind the reader.
+func (s *Reader) Decoder() *Decoder { return s.decoder }
+
+// Next decodes the next frame into f. At limit, which may grow from call to
+// call, the error is io.EOF, and the call can be repeated; so it can after
+// ErrShort. No other error can be passed over.
+func (s *Reader) Next(limit int64, f *Frame) error {
+	at := s.frames.offset
+	h, payload, err := s.frames.Next(limit)
+	if err != nil {
+		return err
+	}
+	f.Offset, f.Header = at, h
+	switch h.Kind {
+	case KindKeyframe:
+		err = s.decoder.Keyframe(&h, payload, &f.Keyframe)
+	case KindBlock:
+		if f.Block == nil {
+			f.Block = new(Block)
+		}
+		err = s.decoder.Block(&h, payload, f.Block)
+	case KindFooter:
+		err = s.decoder.Footer(&h)
+	}
+	if err != nil {
+		s.frames.offset = at
+	}
+	return err
+}

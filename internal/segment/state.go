@@ -1,0 +1,151 @@
+package segment
+
+import (
+	"fmt"
+	"math"
+)
+
+// UnknownRefError says that a block has a sample for a series that neither the
+// keyframe nor an earlier block of the segment introduced.
+type UnknownRefError struct{ Ref uint64 }
+
+func (e *UnknownRefError) Error() string {
+	return fmt.Sprintf("series reference %d is not known in this segment", e.Ref)
+}
+
+// state is what encoder and decoder know after the same frames of a segment.
+// A series is known by its ordinal, its place in the order in which the segment
+// introduced series: so the columns are dense however sparse the references,
+// and what a hostile segment can make the decoder allocate is bound by what it
+// spells out.
+type state struct {
+	refs []uint64 // by ordinal, ascending
+	bits []uint64 // by ordinal: the previous value, 0 before the first
+	next uint64   // lowest reference that a new series may have
+	seq  uint64   // last sequence
+	prev uint32   // checksum of the last frame
+	// The keyframe is whole, the footer has come.
+	keyed, sealed bool
+	// Of all blocks, for the footer.
+	minTime, maxTime                                     int64
+	samples, histograms, exemplars, introduced, metadata uint64
+}
+
+func (s *state) begin(h *Header) {
+	*s = state{
+		refs: s.refs[:0], bits: s.bits[:0], next: 1,
+		seq: h.FirstSequence - 1, prev: h.Checksum,
+		minTime: noMinTime, maxTime: noMaxTime,
+	}
+}
+
+// introduce adds a series. Its reference has been checked.
+func (s *state) introduce(ref, bits uint64) {
+	s.refs = append(s.refs, ref)
+	s.bits = append(s.bits, bits)
+	s.next = ref + 1
+}
+
+// note takes over what a frame header says.
+func (s *state) note(h *FrameHeader) {
+	s.prev = h.Checksum
+	switch h.Kind {
+	case KindKeyframe:
+		s.keyed = h.Flags&FlagLast != 0
+	case KindBlock:
+		s.seq = h.Sequence
+		s.minTime = min(s.minTime, h.MinTime)
+		s.maxTime = max(s.maxTime, h.MaxTime)
+		s.samples += uint64(h.Samples)
+		s.histograms += uint64(h.Histograms)
+		s.exemplars += uint64(h.Exemplars)
+		s.introduced += uint64(h.Series)
+		s.metadata += uint64(h.Metadata)
+	case KindFooter:
+		s.sealed = true
+	}
+}
+
+func (s *state) footer() FrameHeader {
+	clamp := func(n uint64) uint32 { return uint32(min(n, math.MaxUint32)) }
+	return FrameHeader{
+		Kind: KindFooter, Sequence: s.seq, Prev: s.prev,
+		MinTime: s.minTime, MaxTime: s.maxTime,
+		Samples: clamp(s.samples), Histograms: clamp(s.histograms), Exemplars: clamp(s.exemplars),
+		Series: clamp(s.introduced), Metadata: clamp(s.metadata),
+	}
+}
+
+// expect checks that a frame may come next.
+func (s *state) expect(h *FrameHeader) error {
+	want := s.seq
+	if h.Kind == KindBlock {
+		want++
+	}
+	switch {
+	case s.sealed:
+		return fmt.Errorf("%w: %s after the footer", ErrCorrupt, h.Kind)
+	case s.keyed == (h.Kind == KindKeyframe):
+		return fmt.Errorf("%w: %s out of place", ErrCorrupt, h.Kind)
+	case h.Sequence != want:
+		return fmt.Errorf("%w: %s with sequence %d, want %d", ErrCorrupt, h.Kind, h.Sequence, want)
+	case h.Prev != s.prev:
+		return fmt.Errorf("%w: %s does not continue the frame before it", ErrCorrupt, h.Kind)
+	}
+	return nil
+}
+
+// refIndex finds the ordinal of a reference. It is the encoder's alone.
+type refIndex struct {
+	pages map[uint64]*refPage
+	// cache of pages by the low bits of their number: blocks come back to the
+	// same few pages again and again.
+	cache [256]struct {
+		number uint64
+		page   *refPage
+	}
+}
+
+const refPageBits = 10
+
+type refPage [1 << refPageBits]uint32 // ordinal+1; 0: none
+
+func (x *refIndex) reset() { *x = refIndex{pages: map[uint64]*refPage{}} }
+
+func (x *refIndex) page(number uint64) *refPage {
+	c := &x.cache[number%uint64(len(x.cache))]
+	if c.page != nil && c.number == number {
+		return c.page
+	}
+	p := x.pages[number]
+	if p != nil {
+		c.number, c.page = number, p
+	}
+	return p
+}
+
+func (x *refIndex) set(ref uint64, ordinal int) {
+	number := ref >> refPageBits
+	p := x.page(number)
+	if p == nil {
+		p = new(refPage)
+		x.pages[number] = p
+	}
+	p[ref%(1<<refPageBits)] = uint32(ordinal + 1)
+}
+
+// remove takes back a set.
+func (x *refIndex) remove(ref uint64) {
+	if p := x.page(ref >> refPageBits); p != nil {
+		p[ref%(1<<refPageBits)] = 0
+	}
+}
+
+func (x *refIndex) get(ref uint64) (int, bool) {
+	p := x.page(ref >> refPageBits)
+	if p == nil {
+		return 0, false
+	}
+	o := p[ref%(1<<refPageBits)]
+	return int(o) - 1, o != 0
+}

@@ -1,0 +1,179 @@
+package segment
+
+import (
+	"encoding/binary"
+	"math"
+	"math/bits"
+)
+
+// A value is stored against the previous value of its series, in one of four
+// ways that a tag of two bits names.
+const (
+	tagSame    = 0 // the same bits
+	tagInt     = 1 // an integer: difference to the rounded previous value
+	tagDecimal = 2 // a decimal fraction: the same for value × 10^exponent
+	tagXOR     = 3 // the bits that differ, without zero bytes at either end
+)
+
+const (
+	maxInt      = 1 << 53 // integers below it are exact
+	maxExponent = 9
+)
+
+var pow10 = [maxExponent + 1]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
+
+// valueColumns are the values of a frame.
+type valueColumns struct {
+	tags      []byte // four a byte, the first in the lowest bits
+	ints      []byte // zigzag varints
+	exponents []byte // one byte a decimal
+	decimals  []byte // zigzag varints
+	shapes    []byte // one byte a XOR: zero bytes at the top << 4 | at the bottom
+	xors      []byte // the bytes between, low byte first
+}
+
+func (c *valueColumns) reset() {
+	c.tags, c.ints, c.exponents = c.tags[:0], c.ints[:0], c.exponents[:0]
+	c.decimals, c.shapes, c.xors = c.decimals[:0], c.shapes[:0], c.xors[:0]
+}
+
+// base is the integer against which an integer or decimal is stored: previous ×
+// 10^exponent, rounded, or 0 where that is no integer that a float64 holds.
+// Multiplication and rounding are exact by IEEE 754 and so alike everywhere.
+func base(previous uint64, exponent byte) int64 {
+	p := math.Float64frombits(previous)
+	if exponent == 0 {
+		if i := int64(p); float64(i) == p && i < maxInt && i > -maxInt {
+			return i
+		}
+	}
+	p = float64(p * pow10[exponent])
+	if !(math.Abs(p) < maxInt) { // NaN too
+		return 0
+	}
+	return int64(math.RoundToEven(p))
+}
+
+// integer returns a value as an integer if that restores it bit for bit.
+func integer(v uint64) (int64, bool) {
+	f := math.Float64frombits(v)
+	if !(math.Abs(f) < maxInt) {
+		return 0, false
+	}
+	i := int64(f)
+	return i, math.Float64bits(float64(i)) == v
+}
+
+// decimal returns a value as mantissa and exponent if that restores it bit for
+// bit: as mantissa / 10^exponent, of which IEEE 754 makes the nearest float64.
+func decimal(v uint64) (int64, byte, bool) {
+	f := math.Float64frombits(v)
+	exponent := byte(maxExponent)
+	for !(math.Abs(f*pow10[exponent]) < maxInt) {
+		if exponent == 0 {
+			return 0, 0, false
+		}
+		exponent -= 3
+	}
+	m := int64(math.RoundToEven(float64(f * pow10[exponent])))
+	if math.Float64bits(float64(m)/pow10[exponent]) != v || m == 0 {
+		return 0, 0, false
+	}
+	for exponent > 0 && m%10 == 0 {
+		m /= 10
+		exponent--
+	}
+	return m, exponent, math.Float64bits(float64(m)/pow10[exponent]) == v
+}
+
+// append adds the i-th value of the frame.
+func (c *valueColumns) append(i int, v, previous uint64) {
+	if i%4 == 0 {
+		c.tags = append(c.tags, 0)
+	}
+	if v == previous {
+		return
+	}
+	tag := c.appendChanged(v, previous)
+	c.tags[len(c.tags)-1] |= tag << (2 * (i % 4))
+}
+
+func (c *valueColumns) appendChanged(v, previous uint64) byte {
+	if n, ok := integer(v); ok {
+		c.ints = binary.AppendVarint(c.ints, n-base(previous, 0))
+		return tagInt
+	}
+	x := v ^ previous
+	lead, trail := bits.LeadingZeros64(x)/8, bits.TrailingZeros64(x)/8
+	n := 8 - lead - trail
+	if m, exponent, ok := decimal(v); ok {
+		d := m - base(previous, exponent)
+		if length := (bits.Len64(uint64(d)<<1^uint64(d>>63)) + 6) / 7; length <= n {
+			c.exponents = append(c.exponents, exponent)
+			c.decimals = binary.AppendVarint(c.decimals, d)
+			return tagDecimal
+		}
+	}
+	c.shapes = append(c.shapes, byte(lead<<4|trail))
+	var b [8]byte
+	binary.LittleEndian.PutUint64(b[:], x>>(8*trail))
+	c.xors = append(c.xors, b[:n]...)
+	return tagXOR
+}
+
+// next reads a value, the reverse of append; ok is false where the columns are
+// not what append writes. Columns are consumed from their beginning.
+func (c *valueColumns) next(i int, previous uint64) (v uint64, ok bool) {
+	switch c.tags[i/4] >> (2 * (i % 4)) & 3 {
+	case tagSame:
+		return previous, true
+	case tagInt:
+		d, n := varint(c.ints)
+		if n <= 0 {
+			return 0, false
+		}
+		c.ints = c.ints[n:]
+		return math.Float64bits(float64(base(previous, 0) + d)), true
+	case tagDecimal:
+		d, n := varint(c.decimals)
+		if n <= 0 || len(c.exponents) == 0 || c.exponents[0] > maxExponent {
+			return 0, false
+		}
+		exponent := c.exponents[0]
+		c.decimals, c.exponents = c.decimals[n:], c.exponents[1:]
+		return math.Float64bits(float64(base(previous, exponent)+d) / pow10[exponent]), true
+	}
+	if len(c.shapes) == 0 {
+		return 0, false
+	}
+	lead, trail := int(c.shapes[0]>>4), int(c.shapes[0]&15)
+	c.shapes = c.shapes[1:]
+	n := 8 - lead - trail
+	if n < 1 || n > len(c.xors) {
+		return 0, false
+	}
+	var x uint64
+	if len(c.xors) >= 8 {
+		x = binary.LittleEndian.Uint64(c.xors) & (1<<(8*n) - 1)
+	} else {
+		for j := n - 1; j >= 0; j-- {
+			x = x<<8 | uint64(c.xors[j])
+		}
+	}
+	c.xors = c.xors[n:]
+	return previous ^ x<<(8*trail), true
+}
+
+// varint is binary.Varint with the short case in line.
+func varint(b []byte) (int64, int) {
+	if len(b) > 0 && b[0] < 0x80 {
+		u := uint64(b[0])
+		return int64(u>>1) ^ -int64(u&1), 1
+	}
+	return binary.Varint(b)
+}
+
+// done reports whether all columns are used up.
+func (c *valueColumns) done() bool {
+	return len(c.ints)+len(c.exponents)+len(c.decimals)+len(c.shapes)+len(c.xors) == 0
+}

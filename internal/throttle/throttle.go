@@ -1,0 +1,85 @@
+// Package throttle keeps a log readable when an outside party decides how often
+// a line is written: a peer that sends junk, a client that is refused.
+//
+// It guarantees one line a message and interval at most, with a count of those
+// that were left out since. It does not guarantee that the last of a burst is
+// ever written.
+package throttle
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Logger writes each message at most once an interval. Messages have to be
+// constants, since it remembers every one. It is safe for concurrent use.
+type Logger struct {
+	logger *slog.Logger
+	every  time.Duration
+
+	mu       sync.Mutex
+	messages map[string]*message
+}
+
+type message struct {
+	next       time.Time
+	suppressed int
+}
+
+// New returns a Logger that writes to logger.
+func New(logger *slog.Logger, every time.Duration) *Logger {
+	return &Logger{logger: logger, every: every, messages: make(map[string]*message)}
+}
+
+// Log writes the message, or counts it as suppressed.
+func (l *Logger) Log(level slog.Level, msg string, args ...any) {
+	ctx := context.Background()
+	if !l.logger.Enabled(ctx, level) {
+		return
+	}
+	suppressed, ok := l.due(msg)
+	if !ok {
+		return
+	}
+	if suppressed > 0 {
+		args = append(args, "suppressed", suppressed)
+	}
+	l.logger.Log(ctx, level, msg, args...)
+}
+
+// Writer returns what turns each write into the attribute err of the message.
+func (l *Logger) Writer(level slog.Level, msg string) io.Writer {
+	return writer{l, level, msg}
+}
+
+type writer struct {
+	logger *Logger
+	level  slog.Level
+	msg    string
+}
+
+func (w writer) Write(p []byte) (int, error) {
+	w.logger.Log(w.level, w.msg, "err", string(bytes.TrimSpace(p)))
+	return len(p), nil
+}
+
+func (l *Logger) due(msg string) (suppressed int, ok bool) {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	m := l.messages[msg]
+	if m == nil {
+		m = &message{}
+		l.messages[msg] = m
+	}
+	if now.Before(m.next) {
+		m.suppressed++
+		return 0, false
+	}
+	suppressed, m.suppressed, m.next = m.suppressed, 0, now.Add(l.every)
+	return suppressed, true
+}

@@ -1,0 +1,139 @@
+package receiver
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+)
+
+const (
+	// trustLength is how much memory a body gets for its Content-Length alone.
+	// What is longer grows as it arrives.
+	trustLength = 1 << 20
+	// firstStep is how much a body of unknown length gets.
+	firstStep = 16 << 10
+	// leastCharge is what a request counts for at least, since it costs more
+	// than its body.
+	leastCharge = 16 << 10
+)
+
+var errBusy = errors.New("too many requests under way")
+
+// budget is the memory that all requests share.
+type budget struct {
+	mu   sync.Mutex
+	free int64
+}
+
+func (b *budget) take(n int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n > b.free {
+		return false
+	}
+	b.free -= n
+	return true
+}
+
+func (b *budget) give(n int64) {
+	b.mu.Lock()
+	b.free += n
+	b.mu.Unlock()
+}
+
+// body is a request's compressed body and its share of the budget.
+type body struct {
+	h     *handler
+	data  []byte
+	taken int64
+}
+
+// release gives back what the body holds.
+func (b *body) release() {
+	b.h.budget.give(b.taken)
+	b.h.metrics.inflightBytes.Sub(float64(b.taken))
+	b.taken, b.data = 0, nil
+}
+
+// grow makes the body's capacity n bytes if the budget has them.
+func (b *body) grow(n int64) error {
+	more := max(n, leastCharge) - b.taken
+	if !b.h.budget.take(more) {
+		return refuse(http.StatusServiceUnavailable, errBusy)
+	}
+	b.taken += more
+	b.h.metrics.inflightBytes.Add(float64(more))
+	b.data = append(make([]byte, 0, n), b.data...)
+	return nil
+}
+
+// readBody reads the body up to the limit. Whatever it returns is to be released.
+func (h *handler) readBody(w http.ResponseWriter, r *http.Request) (*body, error) {
+	b := &body{h: h}
+	limit := int64(h.config.RequestBytes)
+	if r.ContentLength > limit {
+		return b, h.tooLarge()
+	}
+	room := int64(firstStep)
+	if r.ContentLength >= 0 {
+		room = min(r.ContentLength, trustLength)
+	}
+	if err := b.grow(room + 1); err != nil { // One more, to meet the end without growing.
+		return b, err
+	}
+	src := http.MaxBytesReader(w, r.Body, limit)
+	for {
+		n, err := src.Read(b.data[len(b.data):cap(b.data)])
+		b.data = b.data[:len(b.data)+n]
+		var tooLarge *http.MaxBytesError
+		switch {
+		case errors.Is(err, io.EOF):
+			return b, nil
+		case errors.As(err, &tooLarge):
+			return b, h.tooLarge()
+		case err != nil:
+			// The sender is gone or slow: it will hardly read this, and if it
+			// does it should come again.
+			return b, refuse(http.StatusServiceUnavailable, fmt.Errorf("read body: %w", err))
+		}
+		if len(b.data) == cap(b.data) {
+			if err := b.grow(min(2*int64(cap(b.data)), limit+1)); err != nil {
+				return b, err
+			}
+		}
+	}
+}
+
+func (h *handler) tooLarge() error {
+	return refuse(http.StatusRequestEntityTooLarge, fmt.Errorf("the body is over %s, which --limit.request-bytes allows", h.config.RequestBytes))
+}
+
+// framedMagic begins snappy's other format, the framed one. No block can begin
+// like this: it would copy from before its beginning.
+var framedMagic = []byte("\xff\x06\x00\x00sNaPpY")
+
+// checkSnappy looks at the length that a snappy block begins with, so that no
+// one behind this door allocates what a few bytes claim.
+func (h *handler) checkSnappy(data []byte) error {
+	if bytes.HasPrefix(data, framedMagic) {
+		return refuse(http.StatusUnsupportedMediaType, errors.New("the body is in snappy's framed format, remote write has the block format"))
+	}
+	decoded, n := binary.Uvarint(data)
+	switch {
+	case n <= 0:
+		return refuse(http.StatusBadRequest, errors.New("the body is no snappy block"))
+	case decoded > uint64(h.config.DecodedBytes):
+		return refuse(http.StatusRequestEntityTooLarge, fmt.Errorf("the body says that it is %d bytes decompressed, --limit.decoded-bytes allows %d", decoded, int64(h.config.DecodedBytes)))
+	case decoded > maxSnappy(len(data)-n):
+		return refuse(http.StatusBadRequest, fmt.Errorf("the body is no snappy block: %d bytes cannot hold the %d that it claims", len(data), decoded))
+	}
+	return nil
+}
+
+// maxSnappy returns what n bytes of snappy elements can decompress to at most:
+// none yields more than a copy of 64 bytes, which takes 3.
+func maxSnappy(n int) uint64 { return uint64(n) * 64 / 3 }

@@ -1,0 +1,81 @@
+package receiver
+
+import (
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/alecthomas/units"
+
+	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/internal/link"
+)
+
+// Config of a receiver.
+type Config struct {
+	daemon.OpsConfig
+	// Forwarder addresses, in the syntax of package discovery.
+	Forwarder string
+	// ForwarderTimeout for a verdict, after which the sender is asked to come
+	// again. It should be shorter than the sender's own timeout, 30 s in
+	// Prometheus.
+	ForwarderTimeout time.Duration
+	// ForwarderTLS for the link.
+	ForwarderTLS link.TLSFiles
+	// RequestBytes is the largest compressed body of a request.
+	RequestBytes units.Base2Bytes
+	// DecodedBytes is the largest body of a request after decompression.
+	DecodedBytes units.Base2Bytes
+	// InflightBytes bounds the compressed bodies of all requests under way.
+	InflightBytes units.Base2Bytes
+	// Instance is the name that forwarders log. "": the host name.
+	Instance string
+}
+
+// DefaultConfig returns the defaults of all flags.
+func DefaultConfig() Config {
+	return Config{
+		OpsConfig:        daemon.OpsConfig{WebAddress: ":8080"},
+		Forwarder:        "127.0.0.1:8070",
+		ForwarderTimeout: 25 * time.Second,
+		RequestBytes:     32 * units.MiB,
+		DecodedBytes:     128 * units.MiB,
+		InflightBytes:    256 * units.MiB,
+	}
+}
+
+// RegisterFlags adds the flags, which default to what c holds.
+func (c *Config) RegisterFlags(app *kingpin.Application) {
+	c.OpsConfig.RegisterFlags(app)
+	app.Flag("forwarder", "Forwarders to write to, host:port[,host:port…]; the first that can be reached is used until it fails.").
+		Default(c.Forwarder).StringVar(&c.Forwarder)
+	app.Flag("forwarder.timeout", "Time for a forwarder to answer, after which the sender is told to come again; keep it below the sender's own timeout.").
+		Default(c.ForwarderTimeout.String()).DurationVar(&c.ForwarderTimeout)
+	c.ForwarderTLS.RegisterFlags(app, "forwarder.tls")
+	app.Flag("limit.request-bytes", "Largest body of a request, compressed.").
+		Default(c.RequestBytes.String()).BytesVar(&c.RequestBytes)
+	app.Flag("limit.decoded-bytes", "Largest body of a request, decompressed.").
+		Default(c.DecodedBytes.String()).BytesVar(&c.DecodedBytes)
+	app.Flag("limit.inflight-bytes", "Largest sum of the compressed bodies of all requests under way; senders over it are told to come again.").
+		Default(c.InflightBytes.String()).BytesVar(&c.InflightBytes)
+	app.Flag("instance", "Name of this receiver in the logs of forwarders, by default the host name.").
+		PlaceHolder("NAME").StringVar(&c.Instance)
+}
+
+// frameRoom is what a link frame needs besides the body.
+const frameRoom = 64
+
+func (c *Config) check() error {
+	switch {
+	case c.RequestBytes <= 0, c.DecodedBytes <= 0, c.InflightBytes <= 0:
+		return daemon.Usagef("the limits have to be above zero")
+	case c.RequestBytes > link.DefaultMaxFrame-frameRoom:
+		return daemon.Usagef("--limit.request-bytes is %s, more than the link to the forwarder carries: below %s",
+			c.RequestBytes, units.Base2Bytes(link.DefaultMaxFrame))
+	case c.InflightBytes < c.RequestBytes:
+		return daemon.Usagef("--limit.inflight-bytes is %s, less than a single request of --limit.request-bytes %s",
+			c.InflightBytes, c.RequestBytes)
+	case c.ForwarderTimeout <= 0:
+		return daemon.Usagef("--forwarder.timeout has to be above zero")
+	}
+	return nil
+}

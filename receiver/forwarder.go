@@ -1,0 +1,150 @@
+package receiver
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+	"github.com/promgrpc/exporter/internal/discovery"
+	"github.com/promgrpc/exporter/internal/link"
+)
+
+const (
+	// leastBackoff and mostBackoff bound the pause between two dials.
+	leastBackoff = 100 * time.Millisecond
+	mostBackoff  = 5 * time.Second
+	// farewell is how long batches under way may take when a forwarder is
+	// taken off the list.
+	farewell = 10 * time.Second
+)
+
+// forwarder keeps a connection to one forwarder for as long as it runs.
+type forwarder struct {
+	instance discovery.Instance
+	options  link.Options
+	logger   *slog.Logger
+	metrics  *metrics
+
+	mu      sync.Mutex
+	session *session // Nil while there is no connection.
+	err     error    // Why not.
+}
+
+// current returns the session, or why there is none.
+func (f *forwarder) current() (*session, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.session != nil && f.session.hasEnded() {
+		return nil, errLost
+	}
+	return f.session, f.err
+}
+
+func (f *forwarder) set(s *session, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.session, f.err = s, err
+	up := 0.0
+	if s != nil {
+		up = 1
+	}
+	f.metrics.forwarderUp.WithLabelValues(f.instance.Address).Set(up)
+}
+
+// run dials and dials again until ctx ends.
+func (f *forwarder) run(ctx context.Context) {
+	defer f.metrics.forwarderUp.DeleteLabelValues(f.instance.Address)
+	backoff := leastBackoff
+	silent := false // One line a change of state, not one a dial.
+	for {
+		err := f.connect(ctx, func() { backoff, silent = leastBackoff, false })
+		if ctx.Err() != nil {
+			return
+		}
+		f.set(nil, err)
+		if !silent {
+			f.logger.Warn("forwarder not connected", "forwarder", f.instance.Address, "err", err)
+			silent = true
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(backoff/2 + rand.N(backoff)):
+		}
+		backoff = min(2*backoff, mostBackoff)
+	}
+}
+
+// connect is the life of one connection.
+func (f *forwarder) connect(ctx context.Context, connected func()) error {
+	conn, welcome, err := link.Dial(ctx, f.instance.Address, &linkv1.Hello{Role: linkv1.Role_ROLE_RECEIVER}, f.options)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	connected()
+	s := newSession(conn, welcome)
+	f.set(s, nil)
+	f.logger.Info("forwarder connected", "forwarder", f.instance.Address, "instance", welcome.GetInstance())
+
+	ended := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() { f.leave(ctx, s, ended) })
+	err = s.receive()
+	close(ended)
+	wg.Wait()
+	f.set(nil, err)
+	if errors.Is(err, link.ErrInterrupted) {
+		_ = conn.CloseWith("shutting down")
+	}
+	return err
+}
+
+// leave waits for ctx to end and then for the batches under way, before it ends
+// the session.
+func (f *forwarder) leave(ctx context.Context, s *session, ended <-chan struct{}) {
+	select {
+	case <-ended:
+		return
+	case <-ctx.Done():
+	}
+	f.set(nil, errors.New("taken off the list"))
+	timeout := time.NewTimer(farewell)
+	defer timeout.Stop()
+	select {
+	case <-ended:
+	case <-s.drained():
+	case <-timeout.C:
+	}
+	s.conn.Interrupt()
+}
+
+// write sends a batch by the session, and says whether another forwarder
+// should be preferred from now on.
+func (f *forwarder) write(ctx context.Context, s *session, schema linkv1.Schema, body []byte) (v *linkv1.Verdict, healthy bool, err error) {
+	v, err = s.write(ctx, schema, body)
+	outcome := "ok"
+	healthy = true
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		outcome, healthy = "timeout", false
+	case errors.Is(err, context.Canceled): // The sender is gone, which says nothing.
+		outcome = "canceled"
+	case errors.Is(err, link.ErrFrameTooLarge):
+		outcome = "too_large"
+	case err != nil:
+		outcome, healthy = "lost", false
+	case v.GetCode() == linkv1.Code_CODE_INVALID:
+		outcome = "invalid"
+	case v.GetCode() == linkv1.Code_CODE_TOO_LARGE:
+		outcome = "too_large"
+	case v.GetCode() != linkv1.Code_CODE_OK:
+		outcome, healthy = "unavailable", false
+	}
+	f.metrics.forwarderUsed.WithLabelValues(f.instance.Address, outcome).Inc()
+	return v, healthy, err
+}

@@ -1,0 +1,146 @@
+package receiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+	"github.com/promgrpc/exporter/internal/throttle"
+)
+
+const (
+	protoV1 = "prometheus.WriteRequest"
+	protoV2 = "io.prometheus.write.v2.Request"
+)
+
+// handler answers remote-write requests.
+type handler struct {
+	config  Config
+	pool    *pool
+	metrics *metrics
+	log     *throttle.Logger
+	budget  budget
+}
+
+func newHandler(c Config, p *pool, logger *slog.Logger, m *metrics) *handler {
+	return &handler{
+		config:  c,
+		pool:    p,
+		metrics: m,
+		log:     throttle.New(logger, 10*time.Second),
+		budget:  budget{free: int64(c.InflightBytes)},
+	}
+}
+
+// refusal is an error with the status that says it to the sender.
+type refusal struct {
+	status int
+	err    error
+}
+
+func refuse(status int, err error) error { return &refusal{status, err} }
+
+func (r *refusal) Error() string { return r.err.Error() }
+
+func (r *refusal) Unwrap() error { return r.err }
+
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	h.metrics.inflight.Inc()
+	defer h.metrics.inflight.Dec()
+
+	schema, err := check(r)
+	var verdict *linkv1.Verdict
+	if err == nil {
+		verdict, err = h.write(w, r, schema)
+	}
+	status := h.answer(w, schema, verdict, err)
+	h.metrics.requests.WithLabelValues(strconv.Itoa(status), schemaName(schema)).Inc()
+	h.metrics.duration.Observe(time.Since(start).Seconds())
+	if status >= 400 {
+		h.log.Log(slog.LevelWarn, "request refused", "status", status, "peer", r.RemoteAddr,
+			"user_agent", r.UserAgent(), "err", reason(verdict, err))
+	}
+}
+
+// write reads the body and gets a forwarder's verdict on it.
+func (h *handler) write(w http.ResponseWriter, r *http.Request, schema linkv1.Schema) (*linkv1.Verdict, error) {
+	b, err := h.readBody(w, r)
+	defer b.release()
+	if err != nil {
+		return nil, err
+	}
+	h.metrics.bytes.Add(float64(len(b.data)))
+	if err := h.checkSnappy(b.data); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), h.config.ForwarderTimeout)
+	defer cancel()
+	return h.pool.write(ctx, schema, b.data)
+}
+
+// check looks at the method and the headers.
+func check(r *http.Request) (linkv1.Schema, error) {
+	if r.Method != http.MethodPost {
+		return 0, refuse(http.StatusMethodNotAllowed, fmt.Errorf("method %s is not for remote write, POST is", r.Method))
+	}
+	schema, err := schemaOf(r.Header.Values("Content-Type"))
+	if err != nil {
+		return 0, refuse(http.StatusUnsupportedMediaType, err)
+	}
+	// Absent means snappy, as in Prometheus' own receiver: there is nothing
+	// else that the body could be.
+	encodings := r.Header.Values("Content-Encoding")
+	if len(encodings) > 1 || len(encodings) == 1 && !strings.EqualFold(strings.TrimSpace(encodings[0]), "snappy") {
+		return schema, refuse(http.StatusUnsupportedMediaType, fmt.Errorf("content encoding %q is not remote write's, snappy (block format) is", strings.Join(encodings, ", ")))
+	}
+	return schema, nil
+}
+
+// schemaOf returns the schema that the content type names. None means 1.0, as
+// it did before there was another.
+func schemaOf(contentTypes []string) (linkv1.Schema, error) {
+	if len(contentTypes) == 0 {
+		return linkv1.Schema_SCHEMA_WRITE_V1, nil
+	}
+	media, params, err := mime.ParseMediaType(contentTypes[0])
+	if err != nil || len(contentTypes) > 1 || media != "application/x-protobuf" {
+		return 0, fmt.Errorf("content type %q is not remote write's, application/x-protobuf is", strings.Join(contentTypes, ", "))
+	}
+	name, named := params["proto"]
+	switch {
+	case !named, name == protoV1:
+		return linkv1.Schema_SCHEMA_WRITE_V1, nil
+	case name == protoV2:
+		return linkv1.Schema_SCHEMA_WRITE_V2, nil
+	}
+	return 0, fmt.Errorf("protobuf message %q is not known here, %s and %s are", name, protoV1, protoV2)
+}
+
+func schemaName(s linkv1.Schema) string {
+	switch s {
+	case linkv1.Schema_SCHEMA_WRITE_V1:
+		return "1.0"
+	case linkv1.Schema_SCHEMA_WRITE_V2:
+		return "2.0"
+	}
+	return "none"
+}
+
+func reason(v *linkv1.Verdict, err error) string {
+	if err == nil {
+		return describe(v)
+	}
+	var r *refusal
+	if errors.As(err, &r) {
+		return r.err.Error()
+	}
+	return err.Error()
+}

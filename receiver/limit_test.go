@@ -1,0 +1,277 @@
+package receiver
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/internal/discovery"
+)
+
+// peakHeap returns by how much the heap grew at most while f ran.
+func peakHeap(f func()) uint64 {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	before, peak := stats.HeapInuse, stats.HeapInuse
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(2 * time.Millisecond):
+				runtime.ReadMemStats(&stats)
+				peak = max(peak, stats.HeapInuse)
+			}
+		}
+	})
+	f()
+	close(done)
+	wg.Wait()
+	return peak - before
+}
+
+// endless is a body that only its reader ends.
+type endless struct{ left int64 }
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.left <= 0 {
+		return 0, io.EOF
+	}
+	n := min(int64(len(p)), e.left)
+	e.left -= n
+	return int(n), nil
+}
+
+func TestMemoryStaysFlat(t *testing.T) {
+	f := newForwarder(t, "127.0.0.1:0")
+	r := startWith(t, nil, f)
+	bomb := append(binary.AppendUvarint(nil, 4<<30-1), make([]byte, 200)...)
+	plausible := append(binary.AppendUvarint(nil, 128<<20), make([]byte, 200)...)
+	r.post(t, typeV2, bomb)
+	grown := peakHeap(func() {
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				for range 50 {
+					require.Equal(t, http.StatusRequestEntityTooLarge, r.post(t, typeV2, bomb).code)
+					require.Equal(t, http.StatusBadRequest, r.post(t, typeV2, plausible).code)
+				}
+			})
+		}
+		wg.Wait()
+	})
+	require.Less(t, grown, uint64(8<<20), "snappy bombs")
+	require.Empty(t, f.got())
+}
+
+func TestOversizedBodiesShareTheBudget(t *testing.T) {
+	f := newForwarder(t, "127.0.0.1:0")
+	r := startWith(t, func(c *Config) { c.RequestBytes, c.InflightBytes = 4<<20, 8<<20 }, f)
+	grown := peakHeap(func() {
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				req, err := http.NewRequest("POST", r.url+"/", &endless{left: 1 << 30})
+				require.NoError(t, err)
+				req.Header.Set("Content-Type", typeV1)
+				resp, err := r.client.Do(req)
+				if err != nil {
+					return // The answer may be lost with the connection that was closed on the sender.
+				}
+				defer resp.Body.Close()
+				require.Contains(t, []int{http.StatusRequestEntityTooLarge, http.StatusServiceUnavailable}, resp.StatusCode)
+			})
+		}
+		wg.Wait()
+	})
+	require.Less(t, grown, uint64(64<<20))
+	require.Empty(t, f.got())
+	r.allGivenBack(t)
+}
+
+// allGivenBack waits until no request holds any of the budget.
+func (r *running) allGivenBack(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		body := r.do(t, "GET", "/metrics", "", nil, "Accept", "text/plain").body
+		return strings.Contains(body, "\npromgrpc_receiver_inflight_bytes 0\n")
+	}, 5*time.Second, 10*time.Millisecond)
+}
+
+func TestBusyReceiverAsksToComeAgain(t *testing.T) {
+	f := newForwarder(t, "127.0.0.1:0")
+	release := make(chan struct{})
+	f.set(func(b *linkv1.Batch) *linkv1.Verdict { <-release; return ok(b) })
+	r := startWith(t, func(c *Config) { c.RequestBytes, c.InflightBytes = 1000, 2*leastCharge }, f)
+	answers := make(chan answer)
+	for range 2 {
+		go func() { answers <- r.post(t, typeV2, block("x")) }()
+	}
+	require.Eventually(t, func() bool { return r.inflight() == 2 }, 5*time.Second, time.Millisecond)
+	r.post(t, typeV2, block("x")).mustRetry(t, "too many requests under way")
+	close(release)
+	for range 2 {
+		require.Equal(t, http.StatusNoContent, (<-answers).code)
+	}
+	require.Equal(t, http.StatusNoContent, r.post(t, typeV2, block("x")).code)
+	r.allGivenBack(t)
+}
+
+func TestContentLengthIsNotTrusted(t *testing.T) {
+	r := startWith(t, nil, newForwarder(t, "127.0.0.1:0"))
+	var conns []net.Conn
+	grown := peakHeap(func() {
+		for range 100 { // Each claims the most that is allowed, and sends nothing of it.
+			c, err := net.Dial("tcp", r.WebAddr().String())
+			require.NoError(t, err)
+			conns = append(conns, c)
+			_, err = io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Length: 33554432\r\n\r\n")
+			require.NoError(t, err)
+		}
+		require.Equal(t, http.StatusNoContent, r.post(t, typeV1, block("x")).code)
+	})
+	require.Less(t, grown, uint64(128<<20))
+	for _, c := range conns {
+		require.NoError(t, c.Close())
+	}
+	r.allGivenBack(t)
+}
+
+func TestJunkOnTheHTTPPort(t *testing.T) {
+	r := startWith(t, nil, newForwarder(t, "127.0.0.1:0"))
+	for _, junk := range []string{
+		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+		"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+		"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+		"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+	} {
+		c, err := net.Dial("tcp", r.WebAddr().String())
+		require.NoError(t, err)
+		_, err = io.WriteString(c, junk)
+		require.NoError(t, err)
+		require.NoError(t, c.SetReadDeadline(time.Now().Add(5*time.Second)))
+		_, err = io.Copy(io.Discard, c)
+		require.NoError(t, err, "%q", junk)
+		require.NoError(t, c.Close())
+	}
+	require.Equal(t, http.StatusNoContent, r.post(t, typeV1, block("x")).code)
+}
+
+func TestBasicAuth(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "web.yml")
+	// The password is "secret".
+	require.NoError(t, os.WriteFile(file, []byte("basic_auth_users:\n  alice: $2a$04$JqqOmQikhASfJjGM8aoK/uLdzSIdWKcE4O9KeTYKoIeKnEkOmtKWC\n"), 0o600))
+	f := newForwarder(t, "127.0.0.1:0")
+	r := startWith(t, func(c *Config) { c.WebConfigFile = file }, f)
+	require.Equal(t, http.StatusUnauthorized, r.post(t, typeV1, block("x")).code)
+	require.Empty(t, f.got())
+	r.url = strings.Replace(r.url, "http://", "http://alice:secret@", 1)
+	require.Equal(t, http.StatusNoContent, r.post(t, typeV1, block("x")).code)
+}
+
+func TestMistakesInTheConfiguration(t *testing.T) {
+	for want, change := range map[string]func(*Config){
+		"--forwarder: peers":        func(c *Config) { c.Forwarder = "nowhere" },
+		"limits have to be above":   func(c *Config) { c.DecodedBytes = 0 },
+		"the link to the forwarder": func(c *Config) { c.RequestBytes = 64 << 20 },
+		"less than a single":        func(c *Config) { c.InflightBytes = 1 << 20 },
+		"--forwarder.timeout":       func(c *Config) { c.ForwarderTimeout = 0 },
+		"web config file gone.yml":  func(c *Config) { c.WebConfigFile = "gone.yml" },
+	} {
+		c := DefaultConfig()
+		c.WebAddress = "127.0.0.1:0"
+		change(&c)
+		_, err := New(c, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		var usage *daemon.UsageError
+		require.ErrorAs(t, err, &usage)
+		require.ErrorContains(t, err, want)
+	}
+	c := DefaultConfig()
+	c.WebAddress, c.ForwarderTLS.CA = "127.0.0.1:0", "gone.pem"
+	_, err := New(c, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	require.ErrorContains(t, err, "gone.pem")
+}
+
+func TestFlagsDefaultToTheDefaults(t *testing.T) {
+	c := DefaultConfig()
+	app := kingpin.New("receiver", "")
+	c.RegisterFlags(app)
+	_, err := app.Parse(nil)
+	require.NoError(t, err)
+	require.Equal(t, DefaultConfig(), c)
+	_, err = app.Parse([]string{"--limit.request-bytes=1MiB", "--forwarder=a:1,b:2", "--forwarder.tls-ca-file=x"})
+	require.NoError(t, err)
+	require.Equal(t, int64(1<<20), int64(c.RequestBytes))
+	require.Equal(t, "a:1,b:2", c.Forwarder)
+	require.Equal(t, "x", c.ForwarderTLS.CA)
+}
+
+// sets is a source whose sets the test sends.
+type sets chan []discovery.Instance
+
+func (s sets) Watch(context.Context) <-chan []discovery.Instance { return s }
+
+func TestForwardersComeAndGo(t *testing.T) {
+	one, two := newForwarder(t, "127.0.0.1:0"), newForwarder(t, "127.0.0.1:0")
+	r := start(t, []string{one.addr}, nil)
+	r.stop()
+	source := make(sets)
+	p := newPool(source, slog.New(slog.DiscardHandler), newMetrics(nil), r.pool.options)
+	r.pool = p
+	done := make(chan error, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() { done <- p.run(ctx) }()
+
+	require.ErrorContains(t, p.ready(), "no forwarder is known")
+	instance := func(f *fakeForwarder) discovery.Instance { return discovery.Instance{ID: f.addr, Address: f.addr} }
+	source <- []discovery.Instance{instance(one)}
+	r.waitFor(t, one.addr)
+	release := make(chan struct{})
+	one.set(func(b *linkv1.Batch) *linkv1.Verdict { <-release; return ok(b) })
+	verdict := make(chan error, 1)
+	go func() {
+		v, err := p.write(ctx, linkv1.Schema_SCHEMA_WRITE_V1, block("x"))
+		if err == nil && v.GetSamplesWritten() != 3 {
+			err = io.ErrUnexpectedEOF
+		}
+		verdict <- err
+	}()
+	require.Eventually(t, func() bool { return r.inflight() == 1 }, 5*time.Second, time.Millisecond)
+
+	source <- []discovery.Instance{instance(two)} // The first goes, with a batch under way.
+	r.waitFor(t, two.addr)
+	v, err := p.write(ctx, linkv1.Schema_SCHEMA_WRITE_V1, block("y"))
+	require.NoError(t, err)
+	require.Equal(t, linkv1.Code_CODE_OK, v.GetCode())
+	require.True(t, bytes.Equal(block("y"), two.got()[0].GetBody()))
+	close(release)
+	require.NoError(t, <-verdict, "the batch under way still gets its verdict")
+	require.Eventually(t, func() bool { one.mu.Lock(); defer one.mu.Unlock(); return len(one.conns) == 0 }, 5*time.Second, 5*time.Millisecond)
+
+	source <- nil
+	require.Eventually(t, func() bool { return p.ready() != nil }, 5*time.Second, 5*time.Millisecond)
+	cancel()
+	close(source)
+	require.NoError(t, <-done)
+}

@@ -1,0 +1,55 @@
+package receiver
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+type metrics struct {
+	requests      *prometheus.CounterVec
+	bytes         prometheus.Counter
+	duration      prometheus.Histogram
+	inflight      prometheus.Gauge
+	inflightBytes prometheus.Gauge
+	forwarderUp   *prometheus.GaugeVec
+	forwarderUsed *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	f := promauto.With(reg)
+	m := &metrics{
+		requests: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "promgrpc_receiver_requests_total",
+			Help: "Remote-write requests answered, by status code and schema (1.0, 2.0, or none where it was not told).",
+		}, []string{"code", "schema"}),
+		bytes: f.NewCounter(prometheus.CounterOpts{
+			Name: "promgrpc_receiver_request_bytes_total",
+			Help: "Compressed bytes of remote-write bodies that were read whole.",
+		}),
+		duration: f.NewHistogram(prometheus.HistogramOpts{
+			Name:                            "promgrpc_receiver_request_duration_seconds",
+			Help:                            "Time from a remote-write request's header to its answer.",
+			Buckets:                         []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 25},
+			NativeHistogramBucketFactor:     1.1,
+			NativeHistogramMaxBucketNumber:  100,
+			NativeHistogramMinResetDuration: 0,
+		}),
+		inflight: f.NewGauge(prometheus.GaugeOpts{
+			Name: "promgrpc_receiver_inflight_requests",
+			Help: "Remote-write requests under way.",
+		}),
+		inflightBytes: f.NewGauge(prometheus.GaugeOpts{
+			Name: "promgrpc_receiver_inflight_bytes",
+			Help: "Memory that requests under way hold of --limit.inflight-bytes.",
+		}),
+		forwarderUp: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "promgrpc_receiver_forwarder_up",
+			Help: "1 while a forwarder is connected, by its address.",
+		}, []string{"forwarder"}),
+		forwarderUsed: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "promgrpc_receiver_forwarder_batches_total",
+			Help: "Batches sent to a forwarder, by its address and the outcome: ok, invalid, too_large, unavailable, lost, or timeout.",
+		}, []string{"forwarder", "outcome"}),
+	}
+	return m
+}

@@ -1,0 +1,92 @@
+// Package receiver takes in Prometheus remote write over HTTP and hands it to a
+// forwarder.
+//
+// It guarantees that a request is answered with success only after the
+// forwarder said that all of it is durable, that every passing fault is
+// answered so that the sender comes again, and that its memory is bounded by
+// its limits whatever is sent. It keeps nothing: a request whose answer was
+// lost may have been stored, and the forwarder recognises it when it comes
+// again. It does not decode bodies, so what is in them is the forwarder's to
+// judge.
+package receiver
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/internal/discovery"
+	"github.com/promgrpc/exporter/internal/link"
+)
+
+// readTimeout for a whole request, which is when Prometheus gives up as well.
+const readTimeout = 30 * time.Second
+
+// Receiver is an HTTP server with a link to its forwarders.
+type Receiver struct {
+	web  *daemon.Web
+	pool *pool
+}
+
+// New binds the HTTP listener. Nothing is dialled and nobody answered before Run.
+func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (*Receiver, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if c.Instance == "" {
+		c.Instance, _ = os.Hostname()
+	}
+	source, err := discovery.Parse(c.Forwarder, discovery.Options{Logger: logger})
+	if err != nil {
+		return nil, &daemon.UsageError{Err: fmt.Errorf("--forwarder: %w", err)}
+	}
+	tlsConfig, err := link.ClientTLS(c.ForwarderTLS)
+	if err != nil {
+		return nil, err
+	}
+	m := newMetrics(reg)
+	p := newPool(source, logger, m, link.Options{
+		Logger:   logger,
+		Metrics:  link.NewMetrics(reg),
+		Instance: c.Instance,
+		TLS:      tlsConfig,
+	})
+	h := newHandler(c, p, logger, m)
+	mux := http.NewServeMux()
+	mux.Handle("/{$}", h)
+	mux.Handle("/api/v1/write", h)
+	daemon.HandleOps(mux, daemon.GathererOf(reg), p.ready)
+	web, err := daemon.NewWeb(daemon.WebOptions{
+		Address: c.WebAddress, ConfigFile: c.WebConfigFile, Handler: mux, Logger: logger,
+		ReadTimeout: readTimeout, WriteTimeout: readTimeout + c.ForwarderTimeout + 10*time.Second,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Receiver{web: web, pool: p}, nil
+}
+
+// Run serves until ctx ends, then gives the requests under way ten seconds to
+// get their verdicts before it lets go of the forwarders.
+func (r *Receiver) Run(ctx context.Context) error {
+	var g daemon.Group
+	g.Add("web", r.web.Run)
+	g.Add("forwarders", r.pool.run)
+	return g.Run(ctx)
+}
+
+// WebAddr returns the address of the HTTP listener.
+func (r *Receiver) WebAddr() net.Addr { return r.web.Addr() }
+
+// Ready returns nil when a forwarder is connected.
+func (r *Receiver) Ready() error { return r.pool.ready() }
+
+// Close frees the listener of a receiver that does not run. It may be called twice.
+func (r *Receiver) Close() error { return r.web.Close() }

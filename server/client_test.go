@@ -1,0 +1,189 @@
+package server_test
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/net/http2"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+)
+
+type getRequest = metricsv1.GetMetricsRequest
+type getResponse = metricsv1.GetMetricsResponse
+
+// receiver is the client's end of a stream; io.EOF is its end.
+type receiver func() (*getResponse, error)
+
+// protocol is a way to call a server.
+type protocol struct {
+	name string
+	// lossy protocols know one NaN only.
+	lossy bool
+	open  func(t testing.TB, ctx context.Context, address string, req *getRequest) receiver
+}
+
+var protocols = []protocol{
+	{name: "grpc", open: openGRPC},
+	{name: "grpcweb", open: openConnect(false, connect.WithGRPCWeb())},
+	{name: "grpcweb h2", open: openConnect(true, connect.WithGRPCWeb())},
+	{name: "connect", open: openConnect(false)},
+	{name: "connect h2", open: openConnect(true)},
+	{name: "connect json", lossy: true, open: openConnect(false, connect.WithProtoJSON())},
+	{name: "grpc by connect", open: openConnect(true, connect.WithGRPC())},
+}
+
+// overAll runs a test over every protocol.
+func overAll(t *testing.T, test func(t *testing.T, p protocol)) {
+	for _, p := range protocols {
+		t.Run(p.name, func(t *testing.T) { test(t, p) })
+	}
+}
+
+func openGRPC(t testing.TB, ctx context.Context, address string, req *getRequest) receiver {
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	stream, err := metricsv1.NewMetricsServiceClient(conn).GetMetrics(ctx, req)
+	require.NoError(t, err)
+	return stream.Recv
+}
+
+func openConnect(h2 bool, o ...connect.ClientOption) func(testing.TB, context.Context, string, *getRequest) receiver {
+	return func(t testing.TB, ctx context.Context, address string, req *getRequest) receiver {
+		stream, err := connectClient(t, address, h2, o...).GetMetrics(ctx, connect.NewRequest(req))
+		return func() (*getResponse, error) {
+			if err != nil {
+				return nil, err
+			}
+			if !stream.Receive() {
+				if stream.Err() != nil {
+					return nil, stream.Err()
+				}
+				return nil, io.EOF
+			}
+			return stream.Msg(), nil
+		}
+	}
+}
+
+func connectClient(t testing.TB, address string, h2 bool, o ...connect.ClientOption) metricsv1connect.MetricsServiceClient {
+	transport := http.RoundTripper(&http.Transport{})
+	if h2 {
+		transport = &http2.Transport{
+			AllowHTTP: true,
+			DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
+				var d net.Dialer
+				return d.DialContext(ctx, network, addr)
+			},
+		}
+	}
+	client := &http.Client{Transport: transport}
+	t.Cleanup(client.CloseIdleConnections)
+	return metricsv1connect.NewMetricsServiceClient(client, "http://"+address, o...)
+}
+
+// call opens a stream over gRPC that ends with the test.
+func (s *instance) call(t testing.TB, req *getRequest) receiver {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return openGRPC(t, ctx, s.RPCAddr().String(), req)
+}
+
+// all receives until the end of a stream that does not follow.
+func all(t testing.TB, recv receiver) []*getResponse {
+	t.Helper()
+	var got []*getResponse
+	for {
+		r, err := recv()
+		if errors.Is(err, io.EOF) {
+			require.NotEmpty(t, got)
+			require.NotNil(t, got[len(got)-1].GetEnd(), "the last response carries end")
+			return got
+		}
+		require.NoError(t, err)
+		got = append(got, r)
+	}
+}
+
+// until receives until a response for which done says so, which is included.
+func until(t testing.TB, recv receiver, done func(*getResponse) bool) []*getResponse {
+	t.Helper()
+	var got []*getResponse
+	deadline := time.Now().Add(patience)
+	for time.Now().Before(deadline) {
+		r, err := recv()
+		require.NoError(t, err)
+		got = append(got, r)
+		if done(r) {
+			return got
+		}
+	}
+	require.Fail(t, "nothing came for too long")
+	return nil
+}
+
+func isSynced(r *getResponse) bool { return r.GetSynced() != nil }
+
+// lines renders what a stream carried, one line an entry, in order.
+func lines(responses ...*getResponse) []string {
+	var out []string
+	for _, r := range responses {
+		for _, ts := range r.GetTimeseries() {
+			out = append(out, tsLines(ts)...)
+		}
+	}
+	return out
+}
+
+func tsLines(ts *metricsv1.TimeSeries) []string {
+	var labels []string
+	var name string
+	for _, l := range ts.GetLabels() {
+		if l.GetName() == "__name__" {
+			name = l.GetValue()
+			continue
+		}
+		labels = append(labels, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
+	}
+	series := name
+	if len(labels) > 0 {
+		series += "{" + strings.Join(labels, ",") + "}"
+	}
+	if ts.GetCoalesced() > 0 {
+		series = fmt.Sprintf("(+%d) %s", ts.GetCoalesced(), series)
+	}
+	var out []string
+	for _, s := range ts.GetSamples() {
+		line := fmt.Sprintf("%s %v @%d", series, s.GetValue(), s.GetTimestamp())
+		if s.GetStartTimestamp() != 0 {
+			line += fmt.Sprintf(" from %d", s.GetStartTimestamp())
+		}
+		out = append(out, line)
+	}
+	for _, h := range ts.GetHistograms() {
+		out = append(out, fmt.Sprintf("%s histogram sum %v @%d", series, h.GetSum(), h.GetTimestamp()))
+	}
+	for _, e := range ts.GetExemplars() {
+		out = append(out, fmt.Sprintf("%s exemplar %v @%d", series, e.GetValue(), e.GetTimestamp()))
+	}
+	return out
+}
+
+func lastCursor(responses []*getResponse) string { return responses[len(responses)-1].GetCursor() }
+
+func short(s string) string { return hex.EncodeToString([]byte(s[:min(len(s), 8)])) }

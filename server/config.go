@@ -1,0 +1,118 @@
+package server
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/alecthomas/units"
+
+	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/seglog"
+)
+
+// Config of a server.
+type Config struct {
+	daemon.OpsConfig
+	// LinkAddress to take forwarders at.
+	LinkAddress string
+	// LinkTLS of that listener.
+	LinkTLS link.TLSFiles
+	// RPCAddress to serve the MetricsService at.
+	RPCAddress string
+	// CORSOrigins that browsers may call from; "*" is any. None: none.
+	CORSOrigins []string
+	// StoragePath is the folder of the logs.
+	StoragePath string
+	// Sync is always, interval or never. A replica asks again for what a power
+	// cut took from it, so its setting is about the disk cache alone.
+	Sync string
+	// RetentionTime and RetentionSize, 0 is without bound.
+	RetentionTime time.Duration
+	RetentionSize units.Base2Bytes
+	// Staleness after which a series that was not written is not live.
+	Staleness time.Duration
+	// MaxStreams that may be open at a time.
+	MaxStreams int
+	// StallTimeout after which a client that takes nothing is cut off.
+	StallTimeout time.Duration
+	// CursorWait is how long a stream waits for this replica to reach its
+	// cursor.
+	CursorWait time.Duration
+	// DrainDelay between reporting NOT_SERVING and ending the streams.
+	DrainDelay time.Duration
+	// DrainTimeout that calls are given to end after that.
+	DrainTimeout time.Duration
+	// Instance is the name of this replica. "": the host name.
+	Instance string
+}
+
+// DefaultConfig returns the defaults of all flags.
+func DefaultConfig() Config {
+	log := seglog.DefaultOptions()
+	return Config{
+		OpsConfig:     daemon.OpsConfig{WebAddress: ":8080"},
+		LinkAddress:   ":8070",
+		RPCAddress:    ":8090",
+		StoragePath:   "data/server",
+		Sync:          log.Sync.String(),
+		RetentionTime: log.RetentionTime,
+		RetentionSize: units.Base2Bytes(log.RetentionSize),
+		Staleness:     5 * time.Minute,
+		MaxStreams:    10000,
+		StallTimeout:  2 * time.Minute,
+		CursorWait:    10 * time.Second,
+		DrainTimeout:  10 * time.Second,
+	}
+}
+
+// RegisterFlags adds the flags, which default to what c holds.
+func (c *Config) RegisterFlags(app *kingpin.Application) {
+	c.OpsConfig.RegisterFlags(app)
+	app.Flag("link.listen-address", "Address to take forwarders at.").
+		Default(c.LinkAddress).StringVar(&c.LinkAddress)
+	c.LinkTLS.RegisterFlags(app, "link.tls")
+	app.Flag("rpc.listen-address", "Address of the gRPC, gRPC-Web and Connect server.").
+		Default(c.RPCAddress).StringVar(&c.RPCAddress)
+	app.Flag("rpc.cors-origin", "Origin that browsers may call from, such as https://grafana.example.org, or * for any. Repeatable.").
+		PlaceHolder("ORIGIN").StringsVar(&c.CORSOrigins)
+	app.Flag("storage.path", "Folder of the logs.").
+		Default(c.StoragePath).StringVar(&c.StoragePath)
+	app.Flag("storage.sync", "When written blocks are forced to the disk: always, interval or never. What a power cut takes comes again from the forwarder.").
+		Default(c.Sync).EnumVar(&c.Sync, "always", "interval", "never")
+	app.Flag("storage.retention.time", "Keep segments for this long. 0 keeps them for ever.").
+		Default(c.RetentionTime.String()).DurationVar(&c.RetentionTime)
+	app.Flag("storage.retention.size", "Keep at most this much. 0 is without bound.").
+		Default(c.RetentionSize.String()).BytesVar(&c.RetentionSize)
+	app.Flag("staleness", "Leave series out of the latest set that were not written for this long.").
+		Default(c.Staleness.String()).DurationVar(&c.Staleness)
+	app.Flag("limit.streams", "Most streams that are open at a time.").
+		Default(strconv.Itoa(c.MaxStreams)).IntVar(&c.MaxStreams)
+	app.Flag("stream.stall-timeout", "Cut off a client that takes nothing for this long.").
+		Default(c.StallTimeout.String()).DurationVar(&c.StallTimeout)
+	app.Flag("stream.cursor-wait", "Wait this long for the replica to reach the cursor of a stream.").
+		Default(c.CursorWait.String()).DurationVar(&c.CursorWait)
+	app.Flag("drain.delay", "Report NOT_SERVING for this long, and serve, before streams are ended.").
+		Default(c.DrainDelay.String()).DurationVar(&c.DrainDelay)
+	app.Flag("drain.timeout", "Time that calls under way are given to end.").
+		Default(c.DrainTimeout.String()).DurationVar(&c.DrainTimeout)
+	app.Flag("instance", "Name of this replica, by default the host name.").
+		Default(c.Instance).StringVar(&c.Instance)
+}
+
+func (c *Config) check() error {
+	switch {
+	case c.StoragePath == "":
+		return daemon.Usagef("--storage.path is empty")
+	case c.RetentionTime < 0, c.RetentionSize < 0:
+		return daemon.Usagef("--storage.retention cannot be negative")
+	case c.Staleness <= 0, c.StallTimeout <= 0, c.DrainTimeout <= 0:
+		return daemon.Usagef("--staleness, --stream.stall-timeout and --drain.timeout have to be above zero")
+	case c.DrainDelay < 0, c.CursorWait < 0:
+		return daemon.Usagef("--drain.delay and --stream.cursor-wait cannot be negative")
+	case c.MaxStreams < 1:
+		return daemon.Usagef("--limit.streams has to be above zero")
+	}
+	return nil
+}

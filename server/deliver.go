@@ -1,0 +1,110 @@
+package server
+
+import (
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// deliver puts the selected entries of a block into responses, in their order,
+// and sends those that get full.
+func (st *stream) deliver(src *source, b *segment.Block) error {
+	src.names.advance(b)
+	src.sequence = b.Sequence - 1
+	d := delivery{st: st, src: src, skip: src.entries}
+	s := &b.Samples
+	for i, ref := range s.Refs {
+		if !d.wants(ref) || s.Timestamps[i] < st.oldest {
+			continue
+		}
+		var start int64
+		if s.StartTimestamps != nil {
+			start = s.StartTimestamps[i]
+		}
+		if st.conflate.float(src, ref, s.Timestamps[i], start, s.Values[i]) {
+			continue
+		}
+		if err := d.open(ref); err != nil {
+			return err
+		}
+		st.out.float(s.Timestamps[i], start, s.Values[i])
+	}
+	for i := range b.Histograms {
+		h := &b.Histograms[i]
+		if !d.wants(h.Ref) || h.Timestamp < st.oldest || st.conflate.histogram(src, h) {
+			continue
+		}
+		if err := d.open(h.Ref); err != nil {
+			return err
+		}
+		st.out.histogram(h.Data)
+	}
+	for i := range b.Exemplars {
+		e := &b.Exemplars[i]
+		if !d.wants(e.Ref) || d.isOld(e) || st.conflate.exemplar(src, e) {
+			continue
+		}
+		if err := d.open(e.Ref); err != nil {
+			return err
+		}
+		st.out.exemplar(e.Data)
+	}
+	d.close()
+	src.sequence, src.entries = b.Sequence, 0
+	if src.names.err != nil {
+		return src.names.err
+	}
+	if st.out.full() {
+		return st.send(noEvent)
+	}
+	return nil
+}
+
+// delivery is a block under way.
+type delivery struct {
+	st    *stream
+	src   *source
+	skip  uint32 // entries that were delivered before
+	entry uint32 // entries that were looked at, the current one included
+	ref   uint64 // the series that is open, 0: none
+}
+
+// wants goes on to the next entry, and says whether it is to be delivered.
+func (d *delivery) wants(ref uint64) bool {
+	d.entry++
+	return d.entry > d.skip && d.src.matched.has(ref, d.src.names)
+}
+
+func (d *delivery) isOld(e *segment.Exemplar) bool {
+	if d.st.since == 0 {
+		return false
+	}
+	t := exemplarTime(e.Data)
+	return t != 0 && t < d.st.oldest
+}
+
+// open makes sure that the series of the current entry is the open one, and
+// that there is room for it.
+func (d *delivery) open(ref uint64) error {
+	if d.st.out.full() {
+		d.close()
+		d.src.entries = d.entry - 1
+		if err := d.st.send(noEvent); err != nil {
+			return err
+		}
+	}
+	if d.ref == ref {
+		return nil
+	}
+	d.close()
+	if !d.st.out.open(ref, d.src.names) {
+		return d.src.names.err
+	}
+	d.ref = ref
+	return nil
+}
+
+func (d *delivery) close() {
+	if d.ref != 0 {
+		d.st.out.close()
+		d.ref = 0
+	}
+}

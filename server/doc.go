@@ -1,0 +1,15 @@
+// Package server is the part that keeps a copy of forwarders' logs and serves
+// it: replication in, the state of each log and an index of its series in
+// memory, and the MetricsService over gRPC, gRPC-Web and Connect.
+//
+// Guaranteed: what a stream delivered up to a cursor, and what a stream that
+// begins at this cursor delivers, here or at any other replica of the same
+// logs, are together everything that was selected, each sample once and in the
+// order of its log; a Gap event stands where that is not possible. With
+// min_interval, a resumed stream may repeat samples of the window that was
+// under way.
+//
+// Not guaranteed: an order between samples of different logs, and that a
+// sample which a sender wrote through two forwarders is delivered once while
+// following; a snapshot has each series once.
+package server

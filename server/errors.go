@@ -1,0 +1,40 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+// Reasons for which a stream ends though its client did not want it to.
+var (
+	errDraining = errors.New("the server is shutting down")
+	errStalled  = errors.New("the client took nothing for the stall timeout")
+)
+
+// errNotReady says what the server is waiting for.
+var errNotReady = errors.New("no log has been received yet")
+
+func withDetail(e *connect.Error, m proto.Message) {
+	if d, err := connect.NewErrorDetail(m); err == nil {
+		e.AddDetail(d)
+	}
+}
+
+// unavailable tells the client to go on at another replica, with the cursor
+// that it got last.
+func unavailable(cause error, cursor string) error {
+	e := connect.NewError(connect.CodeUnavailable, fmt.Errorf("%w: go on at another replica", cause))
+	withDetail(e, &metricsv1.StreamInterrupted{Cursor: cursor})
+	return e
+}
+
+func outOfRange(cause error, oldest string) error {
+	e := connect.NewError(connect.CodeOutOfRange, fmt.Errorf("cursor: %w", cause))
+	withDetail(e, &metricsv1.CursorOutOfRange{OldestCursor: oldest})
+	return e
+}

@@ -1,0 +1,125 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/prometheus/client_golang/prometheus"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+// defaultHeartbeat is what an unset heartbeat_interval means.
+const defaultHeartbeat = 10 * time.Second
+
+// streams counts the open streams, and ends them.
+type streams struct {
+	limit   int64
+	refused prometheus.Counter
+	open    atomic.Int64
+	base    context.Context // ends with its cause when the server drains
+	end     context.CancelCauseFunc
+}
+
+func newStreams(limit int, refused prometheus.Counter) *streams {
+	s := &streams{limit: int64(limit), refused: refused}
+	s.base, s.end = context.WithCancelCause(context.Background())
+	return s
+}
+
+// enter admits a stream. Its context ends when the client's or the server's
+// does; leave has to be called.
+func (s *streams) enter(ctx context.Context) (stream context.Context, leave func(), err error) {
+	if s.base.Err() != nil {
+		return nil, nil, unavailable(context.Cause(s.base), "")
+	}
+	if s.open.Add(1) > s.limit {
+		s.open.Add(-1)
+		s.refused.Inc()
+		return nil, nil, connect.NewError(connect.CodeResourceExhausted,
+			fmt.Errorf("%d streams are open, which is the limit: close some, or raise --limit.streams", s.limit))
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.base, func() { cancel(context.Cause(s.base)) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+		s.open.Add(-1)
+	}, nil
+}
+
+// getMetrics implements GetMetrics of the MetricsService.
+func (s *Server) getMetrics(ctx context.Context, req *connect.Request[metricsv1.GetMetricsRequest], out *connect.ServerStream[response]) error {
+	selected, err := parseSelection(req.Msg.GetSelectors())
+	if err != nil {
+		return err
+	}
+	ctx, leave, err := s.streams.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if err := s.serving(); err != nil {
+		return unavailable(err, "")
+	}
+	sender := newSender(ctx, out, s.config.StallTimeout)
+	st := &stream{
+		server:    s,
+		ctx:       ctx,
+		sender:    sender,
+		selection: selected,
+		follow:    req.Msg.GetFollow(),
+		heartbeat: defaultHeartbeat,
+		rebuilds:  rebuilds{slots: s.rebuildSlots},
+		conflate:  newConflation(req.Msg.GetMinInterval().AsDuration()),
+		lastSent:  time.Now(),
+	}
+	if h := req.Msg.GetHeartbeatInterval(); h != nil {
+		st.heartbeat = h.AsDuration()
+	}
+	defer st.close()
+	s.metrics.streamsBegun.WithLabelValues(startOf(req.Msg)).Inc()
+	err = st.begin(req.Msg)
+	if err == nil {
+		err = st.run()
+	}
+	code, reason := s.verdict(st, sender, err)
+	s.metrics.streamsEnded.WithLabelValues(reason).Inc()
+	return code
+}
+
+// verdict is what the client is told of the end of its stream, and the reason
+// in a word for the metric.
+func (s *Server) verdict(st *stream, sender *sender, err error) (error, string) {
+	var known *connect.Error
+	switch {
+	case err == nil:
+		return nil, "complete"
+	case sender.stalled.Load():
+		s.log.Log(slog.LevelWarn, "stream cut", "peer", sender.peer, "err", errStalled, "timeout", s.config.StallTimeout)
+		return connect.NewError(connect.CodeAborted, errStalled), "stalled"
+	case errors.Is(context.Cause(st.ctx), errDraining):
+		return unavailable(errDraining, st.cursor), "draining"
+	case st.ctx.Err() != nil:
+		return st.ctx.Err(), "client"
+	case errors.As(err, &known):
+		return err, known.Code().String()
+	}
+	s.log.Log(slog.LevelError, "stream failed", "peer", sender.peer, "err", err)
+	return connect.NewError(connect.CodeInternal, err), "internal"
+}
+
+func startOf(req *metricsv1.GetMetricsRequest) string {
+	switch req.GetStart().(type) {
+	case *metricsv1.GetMetricsRequest_Cursor:
+		return "cursor"
+	case *metricsv1.GetMetricsRequest_Since:
+		return "since"
+	}
+	return "latest"
+}

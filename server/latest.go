@@ -1,0 +1,69 @@
+package server
+
+import (
+	"math"
+
+	"github.com/prometheus/prometheus/model/value"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// live says whether a series belongs to what a snapshot shows: it has a sample
+// that is no stale marker and was written at or after a time (ms).
+func live(l *segment.Latest, writtenSince int64) bool {
+	switch {
+	case l.None || l.Written < writtenSince:
+		return false
+	case l.Histogram != nil:
+		return !value.IsStaleNaN(histogramSum(l.Histogram))
+	}
+	return !value.IsStaleNaN(l.Value)
+}
+
+// histogramSum finds the sum, field 3, in a histogram's wire bytes. A
+// histogram whose sum is a stale marker is one.
+func histogramSum(data []byte) float64 {
+	bits, _ := findFixed64(data, 3)
+	return math.Float64frombits(bits)
+}
+
+// exemplarTime finds the timestamp, field 3, in an exemplar's wire bytes. Zero
+// means that there is none.
+func exemplarTime(data []byte) int64 {
+	for len(data) > 0 {
+		field, kind, n := protowire.ConsumeTag(data)
+		if n < 0 {
+			return 0
+		}
+		data = data[n:]
+		if field == 3 && kind == protowire.VarintType {
+			v, _ := protowire.ConsumeVarint(data)
+			return int64(v)
+		}
+		if n = protowire.ConsumeFieldValue(field, kind, data); n < 0 {
+			return 0
+		}
+		data = data[n:]
+	}
+	return 0
+}
+
+func findFixed64(data []byte, want protowire.Number) (uint64, bool) {
+	for len(data) > 0 {
+		field, kind, n := protowire.ConsumeTag(data)
+		if n < 0 {
+			return 0, false
+		}
+		data = data[n:]
+		if field == want && kind == protowire.Fixed64Type {
+			v, n := protowire.ConsumeFixed64(data)
+			return v, n > 0
+		}
+		if n = protowire.ConsumeFieldValue(field, kind, data); n < 0 {
+			return 0, false
+		}
+		data = data[n:]
+	}
+	return 0, false
+}

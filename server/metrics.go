@@ -1,0 +1,87 @@
+package server
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics that are counted as things happen. What can be looked up when asked
+// for is in [collector].
+type metrics struct {
+	streamsBegun, streamsEnded        *prometheus.CounterVec
+	samplesSent, bytesSent, coalesced prometheus.Counter
+	gaps, gapEvents                   prometheus.Counter
+	refused                           prometheus.Counter
+}
+
+func newMetrics() *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "promgrpc_server_" + name, Help: help})
+	}
+	vec := func(name, help, label string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "promgrpc_server_" + name, Help: help}, []string{label})
+	}
+	return &metrics{
+		streamsBegun: vec("streams_begun_total", "Streams begun, by where: latest, since, or cursor for those that were taken up again.", "start"),
+		streamsEnded: vec("streams_ended_total", "Streams ended, by why.", "reason"),
+		samplesSent:  counter("samples_sent_total", "Float and histogram samples sent to clients."),
+		bytesSent:    counter("sent_bytes_total", "Bytes of responses sent to clients, before compression."),
+		coalesced:    counter("samples_coalesced_total", "Samples that min_interval left out."),
+		gaps:         counter("gaps_total", "Gaps in what forwarders sent: blocks that this replica will never have."),
+		gapEvents:    counter("stream_gaps_total", "Gaps that streams were told of."),
+		refused:      counter("streams_refused_total", "Streams refused because of --limit.streams."),
+	}
+}
+
+func (m *metrics) all() []prometheus.Collector {
+	return []prometheus.Collector{
+		m.streamsBegun, m.streamsEnded, m.samplesSent, m.bytesSent, m.coalesced, m.gaps, m.gapEvents, m.refused,
+	}
+}
+
+var (
+	streamsDesc   = prometheus.NewDesc("promgrpc_server_streams", "Streams that are open.", nil, nil)
+	readyDesc     = prometheus.NewDesc("promgrpc_server_ready", "1 if calls are served.", nil, nil)
+	seriesDesc    = prometheus.NewDesc("promgrpc_server_series", "Series in the head, stale ones included.", []string{"log_id"}, nil)
+	lagDesc       = prometheus.NewDesc("promgrpc_server_lag_blocks", "Blocks that the replica is behind its forwarder.", []string{"log_id"}, nil)
+	lastDesc      = prometheus.NewDesc("promgrpc_server_last_sequence", "Last block that the replica has.", []string{"log_id"}, nil)
+	connectedDesc = prometheus.NewDesc("promgrpc_server_forwarder_connected", "1 while the log's forwarder is connected.", []string{"log_id"}, nil)
+)
+
+// collector shows the metrics of a server.
+type collector struct{ s *Server }
+
+// Describe implements [prometheus.Collector].
+func (c collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{streamsDesc, readyDesc, seriesDesc, lagDesc, lastDesc, connectedDesc} {
+		ch <- d
+	}
+	for _, m := range c.s.metrics.all() {
+		m.Describe(ch)
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	gauge(streamsDesc, float64(c.s.streams.open.Load()))
+	gauge(readyDesc, one(c.s.Ready() == nil))
+	for _, r := range c.s.replicas.all() {
+		id := r.id.String()
+		gauge(seriesDesc, float64(r.head.Len()), id)
+		gauge(lagDesc, float64(r.lag()), id)
+		gauge(lastDesc, float64(r.log.Last()), id)
+		gauge(connectedDesc, one(r.feed.connected()), id)
+	}
+	for _, m := range c.s.metrics.all() {
+		m.Collect(ch)
+	}
+}
+
+func one(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,207 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/promgrpc/exporter/internal/head"
+	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// labelSource knows the labels of series.
+type labelSource interface {
+	// Labels appends the labels of a series to buf, if it is known.
+	Labels(ref uint64, buf segment.Labels) (segment.Labels, bool)
+	// AppendLabels appends them as they stand in a TimeSeries; nothing if it
+	// is not known.
+	AppendLabels(dst []byte, ref uint64) []byte
+}
+
+// replica is one log as this server has it: the files, and the state as of the
+// last block.
+type replica struct {
+	id    segment.LogID
+	files *seglog.Replica
+	log   *seglog.Log
+
+	// mu is held while a block is applied, so that head and postings are read
+	// as of one block.
+	mu       sync.RWMutex
+	head     *head.Head
+	postings *postings
+
+	keyframe atomic.Bool   // a whole keyframe has been applied
+	ready    atomic.Bool   // the state is worth being served, once and for all
+	broken   atomic.Bool   // an append failed: it has to be opened again
+	tail     atomic.Uint64 // how far the forwarder's log has come
+	received atomic.Int64  // when the last block came, in ns since the epoch; 0: not yet
+	feed     feed
+}
+
+// openReplica rebuilds the state of a log from its newest segment, or creates
+// an empty log.
+func openReplica(store *seglog.Store, id segment.LogID) (*replica, error) {
+	p := newPostings()
+	r := &replica{id: id, postings: p, head: head.New(head.WithObserver(p)), feed: newFeed()}
+	files, err := store.OpenReplica(id, r)
+	if err != nil {
+		return nil, fmt.Errorf("open log %s: %w", id, err)
+	}
+	r.files, r.log = files, files.Log()
+	r.ready.Store(r.keyframe.Load())
+	return r, nil
+}
+
+// ApplyKeyframe implements [seglog.Applier].
+func (r *replica) ApplyKeyframe(k *segment.Keyframe) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.head.ApplyKeyframe(k); err != nil {
+		r.broken.Store(true)
+		return err
+	}
+	if k.Last {
+		r.postings.tidy(r.head)
+		r.keyframe.Store(true)
+	}
+	return nil
+}
+
+// ApplyBlock implements [seglog.Applier].
+func (r *replica) ApplyBlock(b *segment.Block) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.head.ApplyBlock(b); err != nil {
+		r.broken.Store(true)
+		return err
+	}
+	return nil
+}
+
+// startSegment begins a segment.
+func (r *replica) startSegment(name string, firstSequence uint64) error {
+	return r.failed(r.files.StartSegment(name, firstSequence))
+}
+
+// append takes over a part of a segment.
+func (r *replica) append(offset uint64, data []byte) error {
+	if err := r.failed(r.files.Append(offset, data)); err != nil {
+		return err
+	}
+	r.received.Store(time.Now().UnixNano())
+	// A new replica of an old log is worth being asked once it has caught up.
+	if !r.ready.Load() && r.keyframe.Load() && r.log.Last() >= r.tail.Load() {
+		r.ready.Store(true)
+	}
+	return nil
+}
+
+// failed notes whether an error is one after which the log has to be opened
+// again. Bytes that were refused leave it as it was.
+func (r *replica) failed(err error) error {
+	if errors.Is(err, seglog.ErrBroken) {
+		r.broken.Store(true)
+	}
+	return err
+}
+
+// lag is how many blocks the forwarder is ahead.
+func (r *replica) lag() uint64 {
+	last, tail := r.log.Last(), r.tail.Load()
+	return max(tail, last) - last
+}
+
+// countLive counts the series that a snapshot of everything would have.
+func (r *replica) countLive(writtenSince int64) (n uint64) {
+	r.head.Each(func(_ uint64, l *segment.Latest) bool {
+		if live(l, writtenSince) {
+			n++
+		}
+		return true
+	})
+	return n
+}
+
+// liveRefs returns the live series that a selection matches, ascending.
+func (r *replica) liveRefs(ctx context.Context, s selection, writtenSince int64) ([]uint64, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	refs, err := r.postings.find(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	kept := refs[:0]
+	_, err = r.view(ctx, refs, func(ref uint64, l *segment.Latest) {
+		if live(l, writtenSince) {
+			kept = append(kept, ref)
+		}
+	})
+	return kept, err
+}
+
+// view calls yield for each reference with the latest sample, part by part so
+// that it takes little memory. The caller holds mu, which keeps the parts
+// consistent, and gets the sequence that they are as of.
+func (r *replica) view(ctx context.Context, refs []uint64, yield func(ref uint64, l *segment.Latest)) (uint64, error) {
+	const part = 4096
+	buf := make([]segment.Latest, 0, min(part, len(refs)))
+	for len(refs) > 0 {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		n := min(part, len(refs))
+		_, buf = r.head.View(refs[:n], buf[:0])
+		for i := range buf {
+			yield(refs[i], &buf[i])
+		}
+		refs = refs[n:]
+	}
+	return r.head.Sequence(), nil
+}
+
+// feed sees to it that one connection at a time feeds a replica.
+type feed struct {
+	mu      sync.Mutex
+	current *link.Conn
+	busy    chan struct{}
+}
+
+func newFeed() feed { return feed{busy: make(chan struct{}, 1)} }
+
+// take makes c the connection that feeds, interrupts the one before, and waits
+// until that one has let go. It reports whether it did before ctx ended.
+func (f *feed) take(ctx context.Context, c *link.Conn) bool {
+	f.mu.Lock()
+	if f.current != nil {
+		f.current.Interrupt()
+	}
+	f.current = c
+	f.mu.Unlock()
+	select {
+	case f.busy <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (f *feed) release(c *link.Conn) {
+	f.mu.Lock()
+	if f.current == c {
+		f.current = nil
+	}
+	f.mu.Unlock()
+	<-f.busy
+}
+
+func (f *feed) connected() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.current != nil
+}

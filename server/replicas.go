@@ -1,0 +1,127 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/promgrpc/exporter/internal/cursor"
+	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// replicas are the logs of this server.
+type replicas struct {
+	store *seglog.Store
+	// news wakes who waits for blocks or for logs.
+	news broadcast
+
+	mu   sync.Mutex
+	list []*replica // sorted by id; replaced, never changed
+}
+
+// openReplicas opens every log that the storage folder holds.
+func openReplicas(store *seglog.Store) (*replicas, error) {
+	rs := &replicas{store: store}
+	for _, id := range store.Logs() {
+		if _, err := rs.open(id); err != nil {
+			return nil, errors.Join(err, rs.close())
+		}
+	}
+	return rs, nil
+}
+
+// all returns the logs, sorted by id.
+func (rs *replicas) all() []*replica {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	return rs.list
+}
+
+// ready returns the logs that can be served.
+func (rs *replicas) ready() []*replica {
+	var ready []*replica
+	for _, r := range rs.all() {
+		if r.ready.Load() {
+			ready = append(ready, r)
+		}
+	}
+	return ready
+}
+
+func (rs *replicas) get(id segment.LogID) *replica {
+	for _, r := range rs.all() {
+		if r.id == id {
+			return r
+		}
+	}
+	return nil
+}
+
+// open returns the replica of a log, which is created if there is none, and
+// opened anew if it is broken.
+func (rs *replicas) open(id segment.LogID) (*replica, error) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	i, found := slices.BinarySearchFunc(rs.list, id, func(r *replica, id segment.LogID) int {
+		return bytes.Compare(r.id[:], id[:])
+	})
+	switch {
+	case found && !rs.list[i].broken.Load():
+		return rs.list[i], nil
+	case found:
+		// Its streams end, and go on with the new one.
+		_ = rs.list[i].files.Close()
+	case len(rs.list) >= cursor.MaxPositions:
+		return nil, fmt.Errorf("open log %s: this server holds %d logs, the most that a cursor can carry", id, len(rs.list))
+	}
+	r, err := openReplica(rs.store, id)
+	if err != nil {
+		return nil, err
+	}
+	list := slices.Clone(rs.list)
+	if found {
+		list[i] = r
+	} else {
+		list = slices.Insert(list, i, r)
+	}
+	rs.list = list
+	return r, nil
+}
+
+// close closes the files of all logs.
+func (rs *replicas) close() error {
+	var errs []error
+	for _, r := range rs.all() {
+		errs = append(errs, r.files.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// broadcast wakes any number of waiters at once.
+type broadcast struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+// next returns a channel that is closed by the next call of wake. Who looks for
+// news after that call and before waiting misses none.
+func (b *broadcast) next() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ch == nil {
+		b.ch = make(chan struct{})
+	}
+	return b.ch
+}
+
+func (b *broadcast) wake() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ch != nil {
+		close(b.ch)
+		b.ch = nil
+	}
+}

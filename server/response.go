@@ -1,0 +1,154 @@
+package server
+
+import (
+	"encoding/binary"
+	"math"
+	"slices"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+// responseSize is about how large a response gets before it is sent.
+const responseSize = 64 << 10
+
+// Field numbers of the messages that are assembled here.
+const (
+	fieldTimeSeries = 1
+	fieldCursor     = 2
+	fieldSynced     = 3
+	fieldHeartbeat  = 4
+	fieldGap        = 5
+	fieldEnd        = 6
+
+	fieldSamples    = 2
+	fieldExemplars  = 3
+	fieldHistograms = 4
+	fieldCoalesced  = 16
+)
+
+// response is a GetMetricsResponse as the bytes that go over the wire.
+type response struct{ wire []byte }
+
+// assembler puts a response together, field by field, without a message in
+// between. A series is opened, gets its parts, and is closed.
+type assembler struct {
+	wire    []byte
+	start   int // of the content of the series under way
+	series  int // in the response so far
+	samples int // floats and histograms in the response so far
+}
+
+// lengthRoom is kept for the length of a series, which is known at its end.
+const lengthRoom = 2
+
+// open begins a series. It reports whether its labels are known; if not,
+// nothing was begun.
+func (a *assembler) open(ref uint64, names labelSource) bool {
+	before := len(a.wire)
+	a.wire = protowire.AppendTag(a.wire, fieldTimeSeries, protowire.BytesType)
+	a.wire = append(a.wire, make([]byte, lengthRoom)...)
+	a.start = len(a.wire)
+	a.wire = names.AppendLabels(a.wire, ref)
+	if len(a.wire) == a.start {
+		a.wire = a.wire[:before]
+		return false
+	}
+	a.series++
+	return true
+}
+
+// float adds a float sample. Zeros are left out, as protobuf has it; a negative
+// zero is not one.
+func (a *assembler) float(timestamp, start int64, value float64) {
+	a.wire = protowire.AppendTag(a.wire, fieldSamples, protowire.BytesType)
+	at := len(a.wire)
+	a.wire = append(a.wire, 0)
+	if bits := math.Float64bits(value); bits != 0 {
+		a.wire = protowire.AppendTag(a.wire, 1, protowire.Fixed64Type)
+		a.wire = protowire.AppendFixed64(a.wire, bits)
+	}
+	if timestamp != 0 {
+		a.wire = protowire.AppendTag(a.wire, 2, protowire.VarintType)
+		a.wire = protowire.AppendVarint(a.wire, uint64(timestamp))
+	}
+	if start != 0 {
+		a.wire = protowire.AppendTag(a.wire, 3, protowire.VarintType)
+		a.wire = protowire.AppendVarint(a.wire, uint64(start))
+	}
+	a.wire[at] = byte(len(a.wire) - at - 1) // 31 at most
+	a.samples++
+}
+
+func (a *assembler) histogram(data []byte) {
+	a.wire = protowire.AppendTag(a.wire, fieldHistograms, protowire.BytesType)
+	a.wire = protowire.AppendBytes(a.wire, data)
+	a.samples++
+}
+
+func (a *assembler) exemplar(data []byte) {
+	a.wire = protowire.AppendTag(a.wire, fieldExemplars, protowire.BytesType)
+	a.wire = protowire.AppendBytes(a.wire, data)
+}
+
+func (a *assembler) coalesced(n uint64) {
+	if n > 0 {
+		a.wire = protowire.AppendTag(a.wire, fieldCoalesced, protowire.VarintType)
+		a.wire = protowire.AppendVarint(a.wire, n)
+	}
+}
+
+// close ends the series, and puts its length in its place.
+func (a *assembler) close() {
+	n := len(a.wire) - a.start
+	switch size := protowire.SizeVarint(uint64(n)); {
+	case size < lengthRoom:
+		a.wire = append(a.wire[:a.start-lengthRoom+size], a.wire[a.start:]...)
+	case size > lengthRoom:
+		a.wire = slices.Insert(a.wire, a.start, make([]byte, size-lengthRoom)...)
+	}
+	binary.PutUvarint(a.wire[a.start-lengthRoom:], uint64(n))
+}
+
+// full says that the response is to be sent before another series is opened.
+func (a *assembler) full() bool { return len(a.wire) >= responseSize }
+
+func (a *assembler) empty() bool { return len(a.wire) == 0 }
+
+// cursor and event come behind the series.
+func (a *assembler) cursor(c string) {
+	if c != "" {
+		a.wire = protowire.AppendTag(a.wire, fieldCursor, protowire.BytesType)
+		a.wire = protowire.AppendString(a.wire, c)
+	}
+}
+
+// event is what a response can say besides series. The zero event says nothing.
+type event struct {
+	field   protowire.Number
+	content []byte
+}
+
+var (
+	noEvent   = event{}
+	synced    = event{field: fieldSynced}
+	heartbeat = event{field: fieldHeartbeat}
+	end       = event{field: fieldEnd}
+)
+
+func gapEvent(g *metricsv1.Gap) event {
+	content, _ := proto.Marshal(g) // Fails for a string that is not UTF-8 only.
+	return event{fieldGap, content}
+}
+
+func (a *assembler) event(e event) {
+	if e.field == 0 {
+		return
+	}
+	a.wire = protowire.AppendTag(a.wire, e.field, protowire.BytesType)
+	a.wire = protowire.AppendBytes(a.wire, e.content)
+}
+
+func (a *assembler) reset() { a.wire, a.series, a.samples = a.wire[:0], 0, 0 }

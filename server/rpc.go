@@ -1,0 +1,132 @@
+package server
+
+import (
+	"context"
+	"io"
+	"log"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"connectrpc.com/grpchealth"
+	"connectrpc.com/grpcreflect"
+	"connectrpc.com/validate"
+	"github.com/klauspost/compress/gzip"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+)
+
+// requestSize bounds a request: the selectors that validation allows.
+const requestSize = 2 << 20
+
+// newHTTP builds the server of all protocols on one port. It has no write
+// timeout, since streams last: a client that takes nothing is found by its
+// stream, and one that is gone by the pings.
+func (s *Server) newHTTP() *http.Server {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	return &http.Server{
+		Handler:           s.cors(withController(s.mux())),
+		Protocols:         protocols,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       3 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		HTTP2: &http.HTTP2Config{
+			// A balancer carries many clients on one connection.
+			MaxConcurrentStreams: s.config.MaxStreams,
+			SendPingTimeout:      30 * time.Second,
+			PingTimeout:          15 * time.Second,
+		},
+		ConnState: s.unused.track,
+		ErrorLog:  log.New(s.log.Writer(slog.LevelWarn, "rpc server"), "", 0),
+	}
+}
+
+func (s *Server) mux() *http.ServeMux {
+	options := connect.WithHandlerOptions(
+		connect.WithCodec(protoCodec{}),
+		connect.WithCodec(jsonCodec{"json"}),
+		connect.WithCodec(jsonCodec{"json; charset=utf-8"}),
+		connect.WithInterceptors(validate.NewInterceptor()),
+		connect.WithReadMaxBytes(requestSize),
+		// Clients of Connect ask for gzip unless told not to.
+		connect.WithCompression("gzip", newGzipReader, newGzipWriter),
+		connect.WithCompressMinBytes(1024),
+	)
+	mux := http.NewServeMux()
+	mux.Handle(metricsv1connect.NewMetricsServiceHandler(service{Server: s}, options))
+	// GetMetrics goes around the generated handler, which knows messages only.
+	mux.Handle(metricsv1connect.MetricsServiceGetMetricsProcedure, connect.NewServerStreamHandler(
+		metricsv1connect.MetricsServiceGetMetricsProcedure, s.getMetrics,
+		connect.WithSchema(metricsv1.File_promgrpc_metrics_v1_metrics_service_proto.Services().ByName("MetricsService").Methods().ByName("GetMetrics")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		options,
+	))
+	mux.Handle(grpchealth.NewHandler(s))
+	reflector := grpcreflect.NewStaticReflector(metricsv1connect.MetricsServiceName, grpchealth.HealthV1ServiceName)
+	mux.Handle(grpcreflect.NewHandlerV1(reflector))
+	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector))
+	return mux
+}
+
+func newGzipReader() connect.Decompressor { return new(gzip.Reader) }
+
+func newGzipWriter() connect.Compressor {
+	w, _ := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed) // The level is valid.
+	return w
+}
+
+// Check implements [grpchealth.Checker].
+func (s *Server) Check(_ context.Context, req *grpchealth.CheckRequest) (*grpchealth.CheckResponse, error) {
+	switch req.Service {
+	case "", metricsv1connect.MetricsServiceName, grpchealth.HealthV1ServiceName:
+	default:
+		return nil, connect.NewError(connect.CodeNotFound, nil)
+	}
+	if s.Ready() != nil {
+		return &grpchealth.CheckResponse{Status: grpchealth.StatusNotServing}, nil
+	}
+	return &grpchealth.CheckResponse{Status: grpchealth.StatusServing}, nil
+}
+
+// The headers that Connect and gRPC-Web send from browsers, and want to see.
+var (
+	corsRequest = strings.Join([]string{
+		"Content-Type", "Connect-Protocol-Version", "Connect-Timeout-Ms", "Connect-Accept-Encoding", "Connect-Content-Encoding",
+		"Grpc-Timeout", "X-Grpc-Web", "X-User-Agent",
+	}, ", ")
+	corsResponse = strings.Join([]string{
+		"Connect-Content-Encoding", "Grpc-Status", "Grpc-Message", "Grpc-Status-Details-Bin",
+	}, ", ")
+)
+
+// cors lets browsers in from the configured origins.
+func (s *Server) cors(next http.Handler) http.Handler {
+	if len(s.config.CORSOrigins) == 0 {
+		return next
+	}
+	any := slices.Contains(s.config.CORSOrigins, "*")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		origin := r.Header.Get("Origin")
+		w.Header().Add("Vary", "Origin")
+		if origin == "" || !any && !slices.Contains(s.config.CORSOrigins, origin) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Access-Control-Allow-Origin", origin)
+		w.Header().Set("Access-Control-Expose-Headers", corsResponse)
+		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
+			w.Header().Set("Access-Control-Allow-Methods", "GET, POST")
+			w.Header().Set("Access-Control-Allow-Headers", corsRequest)
+			w.Header().Set("Access-Control-Max-Age", "7200")
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}

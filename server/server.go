@@ -1,0 +1,217 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/throttle"
+)
+
+// maxRebuilds is how many streams may hold a state of the past at a time.
+const maxRebuilds = 4
+
+// Server is a running server.
+type Server struct {
+	config   Config
+	logger   *slog.Logger
+	log      *throttle.Logger // for what clients can cause
+	metrics  *metrics
+	store    *seglog.Store
+	replicas *replicas
+	streams  *streams
+	listener *link.Listener
+	rpc      net.Listener
+	http     *http.Server
+	unused   unusedConns
+	ops      *daemon.Web
+
+	rebuildSlots chan struct{}
+	started      time.Time
+	draining     atomic.Bool
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// New opens the logs that the storage folder holds, rebuilds their states, and
+// binds the listeners. Whoever does not call Run calls Close.
+func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, err error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if c.Instance == "" {
+		c.Instance, _ = os.Hostname()
+	}
+	s := &Server{
+		config: c, logger: logger, log: throttle.New(logger, 10*time.Second),
+		metrics:      newMetrics(),
+		rebuildSlots: make(chan struct{}, maxRebuilds), started: time.Now(),
+	}
+	s.streams = newStreams(c.MaxStreams, s.metrics.refused)
+	defer func() {
+		if err != nil {
+			_ = s.Close()
+		}
+	}()
+	if s.store, err = openStore(c, logger, reg); err != nil {
+		return nil, err
+	}
+	if s.replicas, err = openReplicas(s.store); err != nil {
+		return nil, err
+	}
+	for _, r := range s.replicas.all() {
+		logger.Info("log opened", "log_id", r.id.String(), "last_sequence", r.log.Last(), "series", r.head.Len())
+	}
+	logger.Info("storage opened", "path", c.StoragePath, "duration", time.Since(s.started))
+	tls, err := link.ServerTLS(c.LinkTLS)
+	if err != nil {
+		return nil, err
+	}
+	s.listener, err = link.Listen(c.LinkAddress, link.Options{
+		Logger: logger, Metrics: link.NewMetrics(reg), Instance: c.Instance, TLS: tls,
+	})
+	if err != nil {
+		return nil, err
+	}
+	daemon.LogListening(logger, "link", s.listener.Addr())
+	if s.rpc, err = net.Listen("tcp", c.RPCAddress); err != nil {
+		return nil, fmt.Errorf("rpc: %w", err)
+	}
+	daemon.LogListening(logger, "rpc", s.rpc.Addr())
+	s.http = s.newHTTP()
+	if s.ops, err = daemon.NewOps(c.OpsConfig, logger, reg, s.Ready); err != nil {
+		return nil, err
+	}
+	if reg != nil {
+		if err := reg.Register(collector{s}); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return s, nil
+}
+
+func openStore(c Config, logger *slog.Logger, reg prometheus.Registerer) (*seglog.Store, error) {
+	o := seglog.DefaultOptions()
+	var err error
+	if o.Sync, err = seglog.ParseSyncPolicy(c.Sync); err != nil {
+		return nil, daemon.Usagef("--storage.sync: %w", err)
+	}
+	o.RetentionTime, o.RetentionSize = c.RetentionTime, int64(c.RetentionSize)
+	o.Logger, o.Registerer = logger, reg
+	return seglog.OpenStore(c.StoragePath, o)
+}
+
+// Run serves until ctx ends. Then it reports NOT_SERVING for the drain delay,
+// ends the streams, each with the cursor to go on with, and closes the logs.
+func (s *Server) Run(ctx context.Context) error {
+	var g daemon.Group
+	g.Add("rpc", s.serveRPC)
+	g.Add("link", func(ctx context.Context) error { return s.listener.Run(ctx, s.replicate) })
+	g.Add("web", s.ops.Run)
+	err := g.Run(ctx)
+	return errors.Join(err, s.Close())
+}
+
+// serveRPC serves until ctx ends, and drains.
+func (s *Server) serveRPC(ctx context.Context) error {
+	failed := make(chan error, 1)
+	go func() { failed <- s.http.Serve(s.rpc) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	s.logger.Info("draining", "streams", s.streams.open.Load(), "delay", s.config.DrainDelay)
+	s.draining.Store(true)
+	select {
+	case <-time.After(s.config.DrainDelay):
+	case err := <-failed:
+		return err
+	}
+	s.streams.end(errDraining)
+	s.unused.close()
+	timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.DrainTimeout)
+	defer cancel()
+	if err := s.http.Shutdown(timeout); err != nil {
+		s.logger.Warn("calls broken off", "after", s.config.DrainTimeout)
+		_ = s.http.Close()
+	}
+	<-failed
+	return nil
+}
+
+// LinkAddr is where forwarders are taken.
+func (s *Server) LinkAddr() net.Addr { return s.listener.Addr() }
+
+// RPCAddr is where the MetricsService is served.
+func (s *Server) RPCAddr() net.Addr { return s.rpc.Addr() }
+
+// WebAddr is where operators look.
+func (s *Server) WebAddr() net.Addr { return s.ops.Addr() }
+
+// Ready says why calls should not come here, nil when they should. A server is
+// ready once it holds a log: from its disk, or from a forwarder with which it
+// has caught up.
+func (s *Server) Ready() error {
+	if s.draining.Load() {
+		return errDraining
+	}
+	return s.serving()
+}
+
+// serving says why calls are refused. During the drain delay they are not.
+func (s *Server) serving() error {
+	if s.streams.base.Err() != nil {
+		return errDraining
+	}
+	if len(s.replicas.ready()) == 0 {
+		return errNotReady
+	}
+	return nil
+}
+
+// Close frees everything that New took. It may be called twice, and must not
+// be called while Run works.
+func (s *Server) Close() error {
+	s.closeOnce.Do(func() { s.closeErr = s.close() })
+	return s.closeErr
+}
+
+func (s *Server) close() error {
+	s.streams.end(errDraining)
+	var errs []error
+	if s.http != nil {
+		errs = append(errs, s.http.Close())
+	}
+	if s.rpc != nil {
+		if err := s.rpc.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if s.listener != nil {
+		errs = append(errs, s.listener.Close())
+	}
+	if s.ops != nil {
+		errs = append(errs, s.ops.Close())
+	}
+	if s.replicas != nil {
+		errs = append(errs, s.replicas.close())
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,118 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/seglog"
+)
+
+// source is one log that a stream reads, and how far it has come.
+type source struct {
+	replica *replica
+	reader  *seglog.Reader // nil while the snapshot is under way
+	names   *names
+	matched *matched
+
+	sequence     uint64 // last block that was delivered whole
+	entries      uint32 // of the next one that were delivered as well
+	snapshotRef  uint64 // as in cursor.Position
+	snapshotTime int64
+
+	until uint64 // the present, as of when the stream began
+}
+
+func (st *stream) newSource(r *replica) *source {
+	return &source{
+		replica: r,
+		names:   &names{ctx: st.ctx, replica: r, rebuilds: &st.rebuilds},
+		matched: newMatched(st.selection),
+		until:   r.log.Last(),
+	}
+}
+
+func (src *source) caughtUp() bool { return src.sequence >= src.until }
+
+func (src *source) close() {
+	if src.reader != nil {
+		_ = src.reader.Close()
+	}
+}
+
+// add puts a source in its place among the others.
+func (st *stream) add(src *source) {
+	i, _ := slices.BinarySearchFunc(st.sources, src, func(a, b *source) int {
+		return bytes.Compare(a.replica.id[:], b.replica.id[:])
+	})
+	st.sources = slices.Insert(st.sources, i, src)
+}
+
+// readFrom opens the reader of a source behind the last block delivered.
+func (src *source) readFrom(sequence uint64) error {
+	reader, err := src.replica.log.ReadAfter(sequence)
+	if err != nil {
+		return err
+	}
+	src.reader, src.sequence = reader, sequence
+	return nil
+}
+
+// readSince opens the reader of a source at a time.
+func (src *source) readSince(t int64) error {
+	reader, err := src.replica.log.ReadSince(t)
+	if err != nil {
+		return err
+	}
+	src.reader, src.sequence = reader, max(src.replica.log.First(), 1)-1
+	return nil
+}
+
+// adopt takes up the logs that the server has and the stream does not, each
+// from its oldest block on: all of it is news.
+func (st *stream) adopt() error {
+	for _, r := range st.server.replicas.ready() {
+		if slices.ContainsFunc(st.sources, func(src *source) bool { return src.replica.id == r.id }) {
+			continue
+		}
+		if err := st.addWhole(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addWhole adds a log from its oldest block on, and says what is missing
+// before that.
+func (st *stream) addWhole(r *replica) error {
+	src := st.newSource(r)
+	if st.since != 0 {
+		if err := src.readSince(st.since); err != nil {
+			return err
+		}
+		st.add(src)
+		return nil
+	}
+	for sequence := uint64(0); ; {
+		err := src.readFrom(sequence)
+		var old *seglog.OutOfRangeError
+		if errors.As(err, &old) && old.Oldest > sequence+1 {
+			sequence = old.Oldest - 1
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		st.add(src)
+		if sequence == 0 {
+			return nil
+		}
+		st.server.metrics.gapEvents.Inc()
+		return st.send(gapEvent(&metricsv1.Gap{
+			LogId:        r.id.String(),
+			NextSequence: sequence + 1,
+			Reason:       "a log has come up whose beginning is not kept any more",
+		}))
+	}
+}

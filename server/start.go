@@ -1,0 +1,210 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"connectrpc.com/connect"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/cursor"
+	"github.com/promgrpc/exporter/internal/seglog"
+)
+
+// begin opens the logs at the place that the request names. A snapshot is sent
+// before it returns.
+func (st *stream) begin(req *metricsv1.GetMetricsRequest) error {
+	st.setSince(0)
+	switch start := req.GetStart().(type) {
+	case *metricsv1.GetMetricsRequest_Cursor:
+		c, err := cursor.Parse(start.Cursor)
+		if err != nil {
+			return connect.NewError(connect.CodeInvalidArgument, err)
+		}
+		st.cursor = start.Cursor
+		return st.beginAt(c)
+	case *metricsv1.GetMetricsRequest_Since:
+		if err := start.Since.CheckValid(); err != nil {
+			return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("since: %w", err))
+		}
+		// A sample has whole milliseconds, so the next one counts.
+		st.setSince(start.Since.AsTime().Add(time.Millisecond - 1).UnixMilli())
+		return st.adopt()
+	}
+	return st.beginSnapshot()
+}
+
+func (st *stream) setSince(since int64) {
+	st.since, st.oldest = since, since
+	if since == 0 {
+		st.oldest = math.MinInt64
+	}
+}
+
+// beginSnapshot sends the latest samples of the live series of all logs.
+func (st *stream) beginSnapshot() error {
+	now := time.Now()
+	var snapshots []*snapshot
+	for _, r := range st.server.replicas.ready() {
+		s, err := r.snapshot(st.ctx, st.selection, now.Add(-st.server.config.Staleness).UnixMilli())
+		if err != nil {
+			return err
+		}
+		src := st.newSource(r)
+		src.until = s.sequence
+		src.snapshotRef, src.snapshotTime = 1, now.UnixMilli()
+		// The head may drop series while they are sent.
+		src.names.at = s.sequence
+		s.labels = src.names
+		if err := st.reach(r, s.sequence); err != nil {
+			return err
+		}
+		if err := src.readFrom(s.sequence); err != nil {
+			return err
+		}
+		st.add(src)
+		snapshots = append(snapshots, s)
+	}
+	keepNewest(snapshots)
+	for i, s := range snapshots {
+		if err := st.sendSnapshot(st.sources[i], s); err != nil {
+			return err
+		}
+	}
+	for _, src := range st.sources {
+		src.snapshotRef, src.snapshotTime = 0, 0
+	}
+	return nil
+}
+
+// sendSnapshot puts a snapshot into responses, and sends those that get full.
+func (st *stream) sendSnapshot(src *source, s *snapshot) error {
+	for i, ref := range s.refs {
+		if ref == 0 {
+			continue
+		}
+		if st.out.full() {
+			src.snapshotRef = ref
+			if err := st.send(noEvent); err != nil {
+				return err
+			}
+			if st.ctx.Err() != nil {
+				return context.Cause(st.ctx)
+			}
+		}
+		if !st.out.open(ref, s.labels) {
+			return fmt.Errorf("series %d of the snapshot at block %d has no labels: %w", ref, s.sequence, src.names.err)
+		}
+		if h, ok := s.histograms[i]; ok {
+			st.out.histogram(h)
+		} else {
+			st.out.float(s.timestamps[i], s.starts[i], s.values[i])
+		}
+		st.out.close()
+	}
+	return nil
+}
+
+// beginAt takes a stream up at a cursor.
+func (st *stream) beginAt(c *cursor.Cursor) error {
+	st.setSince(c.Since)
+	for _, p := range c.Positions {
+		r := st.server.replicas.get(p.Log)
+		if r == nil {
+			return st.tooOld(c, fmt.Errorf("log %s is not known here", p.Log))
+		}
+		whole := p.Sequence
+		if p.Entries > 0 {
+			whole++
+		}
+		if err := st.reach(r, whole); err != nil {
+			return err
+		}
+		src := st.newSource(r)
+		src.until = max(src.until, whole)
+		err := src.readFrom(p.Sequence)
+		var old *seglog.OutOfRangeError
+		if errors.As(err, &old) {
+			return st.tooOld(c, err)
+		}
+		if err != nil {
+			return fmt.Errorf("read log %s: %w", r.id, err)
+		}
+		src.entries = p.Entries
+		st.add(src)
+		if p.SnapshotRef != 0 {
+			if err := st.resumeSnapshot(src, c, p); err != nil {
+				return err
+			}
+		}
+	}
+	return st.adopt()
+}
+
+// resumeSnapshot sends the rest of a snapshot that was begun elsewhere.
+func (st *stream) resumeSnapshot(src *source, c *cursor.Cursor, p cursor.Position) error {
+	src.snapshotRef, src.snapshotTime, src.until = p.SnapshotRef, p.SnapshotTime, p.Sequence
+	writtenSince := p.SnapshotTime - st.server.config.Staleness.Milliseconds()
+	if err := st.rebuilds.begin(st.ctx); err != nil {
+		return err
+	}
+	s, err := src.replica.snapshotAt(p.Sequence, p.SnapshotRef, st.selection, writtenSince)
+	var old *seglog.OutOfRangeError
+	if errors.As(err, &old) {
+		return st.tooOld(c, err)
+	}
+	if err != nil {
+		return err
+	}
+	if err := st.sendSnapshot(src, s); err != nil {
+		return err
+	}
+	src.snapshotRef, src.snapshotTime = 0, 0
+	return nil
+}
+
+// reach waits until a replica has a block, for as long as a replica may lag.
+func (st *stream) reach(r *replica, sequence uint64) error {
+	patience := time.NewTimer(st.server.config.CursorWait)
+	defer patience.Stop()
+	for {
+		news := st.server.replicas.news.next()
+		last := r.log.Last()
+		if last >= sequence && r.ready.Load() {
+			return nil
+		}
+		select {
+		case <-news:
+		case <-st.ctx.Done():
+			return context.Cause(st.ctx)
+		case <-patience.C:
+			return unavailable(fmt.Errorf("log %s has come to block %d here, the cursor is at %d", r.id, last, sequence), st.cursor)
+		}
+	}
+}
+
+// tooOld answers a cursor that cannot be served, with the one next to it that
+// can be.
+func (st *stream) tooOld(c *cursor.Cursor, cause error) error {
+	oldest := cursor.Cursor{Since: c.Since}
+	for _, r := range st.server.replicas.ready() {
+		first := max(r.log.First(), 1)
+		p, ok := c.Of(r.id)
+		if !ok {
+			continue
+		}
+		if p.Sequence+1 < first || p.SnapshotRef != 0 {
+			p = cursor.Position{Log: r.id, Sequence: max(p.Sequence, first-1)}
+		}
+		oldest.Positions = append(oldest.Positions, p)
+	}
+	if len(oldest.Positions) == 0 {
+		for _, r := range st.server.replicas.ready() {
+			oldest.Positions = append(oldest.Positions, cursor.Position{Log: r.id, Sequence: max(r.log.First(), 1) - 1})
+		}
+	}
+	return outOfRange(cause, oldest.String())
+}

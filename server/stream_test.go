@@ -1,0 +1,169 @@
+package server_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+func wire(t testing.TB, m proto.Message) []byte {
+	b, err := proto.Marshal(m)
+	require.NoError(t, err)
+	return b
+}
+
+func histogram(t testing.TB, at int64, sum float64) []byte {
+	return wire(t, &metricsv1.Histogram{
+		Count: &metricsv1.Histogram_CountInt{CountInt: 3}, Sum: sum, Schema: 2, ZeroThreshold: 1e-128,
+		PositiveSpans: []*metricsv1.BucketSpan{{Offset: -3, Length: 2}}, PositiveDeltas: []int64{2, -1}, Timestamp: at,
+	})
+}
+
+func exemplar(t testing.TB, at int64, value float64) []byte {
+	return wire(t, &metricsv1.Exemplar{Labels: []*metricsv1.Label{{Name: "trace_id", Value: "x"}}, Value: value, Timestamp: at})
+}
+
+func TestSnapshot(t *testing.T) {
+	src := newSource(t)
+	at := now()
+	src.write(point{series: `up{job="a"}`, t: at - 20, v: 1}, point{series: `up{job="b"}`, t: at - 20, v: 2})
+	src.write(
+		point{series: `up{job="a"}`, t: at - 10, v: math.Copysign(0, -1)},
+		point{series: `gone`, t: at, v: 3},
+		point{series: `h`, t: at, histogram: histogram(t, at, 7)},
+		point{series: `gone_h`, t: at, histogram: histogram(t, at, staleNaN)},
+		point{series: `only_exemplar`, exemplar: exemplar(t, at, 1)},
+		point{series: `started`, t: at, v: math.Inf(1), start: at - 1000},
+	)
+	src.write(point{series: `gone`, t: at + 1, v: staleNaN}, point{series: `up{job="b"}`, t: at - 30, v: 99})
+	s := startFed(t, testConfig(t), src)
+
+	overAll(t, func(t *testing.T, p protocol) {
+		for _, tt := range []struct {
+			selectors []string
+			want      []string
+		}{
+			{nil, []string{
+				fmt.Sprintf(`up{job="a"} -0 @%d`, at-10),
+				fmt.Sprintf(`up{job="b"} 2 @%d`, at-20),
+				fmt.Sprintf(`h histogram sum 7 @%d`, at),
+				fmt.Sprintf(`started +Inf @%d from %d`, at, at-1000),
+			}},
+			{[]string{`up{job!="a"}`, `{__name__=~"st.*|h"}`}, []string{
+				fmt.Sprintf(`up{job="b"} 2 @%d`, at-20),
+				fmt.Sprintf(`h histogram sum 7 @%d`, at),
+				fmt.Sprintf(`started +Inf @%d from %d`, at, at-1000),
+			}},
+			{[]string{`up`, `up{job="a"}`}, []string{
+				fmt.Sprintf(`up{job="a"} -0 @%d`, at-10),
+				fmt.Sprintf(`up{job="b"} 2 @%d`, at-20),
+			}},
+			{[]string{`nothing`}, nil},
+		} {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			got := all(t, p.open(t, ctx, s.RPCAddr().String(), &getRequest{Selectors: tt.selectors}))
+			cancel()
+			require.Equal(t, tt.want, lines(got...), "%v", tt.selectors)
+			require.NotEmpty(t, lastCursor(got))
+		}
+	})
+}
+
+func TestSince(t *testing.T) {
+	src := newSource(t)
+	at := now()
+	src.write(point{series: `a`, t: at - 100, v: 1}, point{series: `b`, t: at - 50, v: 2})
+	src.rotate()
+	src.write(point{series: `a`, t: at - 40, v: 3}, point{series: `a`, t: at - 90, v: 4}, point{series: `b`, exemplar: exemplar(t, at-99, 1)})
+	src.write(point{series: `a`, t: at, v: staleNaN}, point{series: `b`, exemplar: exemplar(t, at, 2)}, point{series: `b`, t: at, histogram: histogram(t, at, 5)})
+	s := startFed(t, testConfig(t), src)
+	overAll(t, func(t *testing.T, p protocol) {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		since := &metricsv1.GetMetricsRequest_Since{Since: timestamppb.New(time.UnixMilli(at - 50))}
+		got := all(t, p.open(t, ctx, s.RPCAddr().String(), &getRequest{Start: since}))
+		require.Equal(t, []string{
+			fmt.Sprintf(`b 2 @%d`, at-50),
+			fmt.Sprintf(`a 3 @%d`, at-40),
+			fmt.Sprintf(`a NaN @%d`, at),
+			fmt.Sprintf(`b histogram sum 5 @%d`, at),
+			fmt.Sprintf(`b exemplar 2 @%d`, at),
+		}, lines(got...))
+		if p.lossy {
+			return
+		}
+		for _, r := range got {
+			for _, ts := range r.GetTimeseries() {
+				for _, sample := range ts.GetSamples() {
+					if math.IsNaN(sample.GetValue()) {
+						require.Equal(t, math.Float64bits(staleNaN), math.Float64bits(sample.GetValue()))
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestFollow(t *testing.T) {
+	src := newSource(t)
+	at := now()
+	src.write(point{series: `a`, t: at, v: 1}, point{series: `b`, t: at, v: 2})
+	s := startFed(t, testConfig(t), src)
+	overAll(t, func(t *testing.T, p protocol) {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		recv := p.open(t, ctx, s.RPCAddr().String(), &getRequest{
+			Selectors: []string{`a`, `{new="yes"}`}, Follow: true, HeartbeatInterval: durationpb.New(200 * time.Millisecond),
+		})
+		got := until(t, recv, isSynced)
+		require.Len(t, lines(got...), 1)
+		at++
+		series := fmt.Sprintf(`x{new="yes",p="%s"}`, p.name)
+		src.write(point{series: `b`, t: at, v: 3}, point{series: series, t: at, v: 4})
+		src.write(point{series: `a`, t: at, v: 5})
+		var live []string
+		got = until(t, recv, func(r *getResponse) bool {
+			live = append(live, lines(r)...)
+			return len(live) >= 2
+		})
+		require.Equal(t, []string{fmt.Sprintf(`%s 4 @%d`, series, at), fmt.Sprintf(`a 5 @%d`, at)}, live)
+		// Nothing selected comes, yet the cursor gets on.
+		before := lastCursor(got)
+		src.write(point{series: `b`, t: at + 1, v: 3})
+		got = until(t, recv, func(r *getResponse) bool { return r.GetHeartbeat() != nil && r.GetCursor() != before })
+		require.Empty(t, lines(got...))
+	})
+}
+
+func TestMinInterval(t *testing.T) {
+	src := newSource(t)
+	at := now()
+	src.write(point{series: `a`, t: at, v: 0})
+	s := startFed(t, testConfig(t), src)
+	overAll(t, func(t *testing.T, p protocol) {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		recv := p.open(t, ctx, s.RPCAddr().String(), &getRequest{Follow: true, MinInterval: durationpb.New(300 * time.Millisecond)})
+		got := until(t, recv, isSynced)
+		synced := lastCursor(got)
+		for i := range 10 {
+			src.write(point{series: `a`, t: at + int64(i), v: float64(i)}, point{series: `a`, exemplar: exemplar(t, at, float64(i))})
+		}
+		got = until(t, recv, func(r *getResponse) bool { return len(lines(r)) > 0 })
+		require.Equal(t, []string{
+			fmt.Sprintf(`(+9) a 9 @%d`, at+9), fmt.Sprintf(`(+9) a exemplar 9 @%d`, at),
+		}, lines(got...))
+		require.NotEqual(t, synced, lastCursor(got))
+		at += 10
+	})
+	require.Equal(t, float64(9*len(protocols)), s.metric(t, "promgrpc_server_samples_coalesced_total"))
+}
