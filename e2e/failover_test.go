@@ -14,7 +14,7 @@ import (
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	cluster := harness.NewCluster(t, harness.Options{})
-	sender := harness.NewSender(t, cluster.WriteURL, "failover", 20)
+	sender := harness.NewSender(t, cluster.WriteURL(), "failover", 20)
 	followers := map[string]*harness.Follower{}
 	for _, protocol := range protocols {
 		followers[protocol] = harness.Follow(t, cluster.RPCs(), protocol, `{job="failover"}`, "--since=1h")

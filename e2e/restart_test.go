@@ -18,7 +18,7 @@ func TestRestart(t *testing.T) {
 	t.Parallel()
 	storage := []string{"--storage.segment.duration=2s"}
 	cluster := harness.NewCluster(t, harness.Options{Forwarder: storage})
-	sender := harness.NewSender(t, cluster.WriteURL, "restart", 20)
+	sender := harness.NewSender(t, cluster.WriteURL(), "restart", 20)
 	follower := harness.Follow(t, cluster.RPCs(), "grpc", `{job="restart"}`, "--since=1h")
 	sender.Start(20 * time.Millisecond)
 	for _, end := range []struct {

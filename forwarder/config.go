@@ -78,7 +78,7 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 	c.ServerTLS.RegisterFlags(app, "server.tls")
 	app.Flag("storage.path", "Folder of the log.").
 		Default(c.StoragePath).StringVar(&c.StoragePath)
-	app.Flag("storage.sync", "When a request is durable before it is answered: always, interval (once a second) or never.").
+	app.Flag("storage.sync", "When a block counts as durable: always (after an fsync), interval (when written, with an fsync once a second) or never (when written).").
 		Default(c.Sync).EnumVar(&c.Sync, "always", "interval", "never")
 	app.Flag("storage.retention.time", "Keep segments for this long. 0 keeps them for ever.").
 		Default(c.RetentionTime.String()).DurationVar(&c.RetentionTime)

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/prompb"
+	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
@@ -192,6 +193,13 @@ func TestContentOfOneSchema(t *testing.T) {
 			b, _ := req.Marshal()
 			return b
 		}), told{Code: invalid}, `{__name__="up"}: it has neither samples nor histograms`},
+		{"exemplars alone", v2, marshalled(func(s []ts) []byte {
+			req := requestV2(s)
+			req.Timeseries[0].Samples = nil
+			req.Timeseries[0].Exemplars = []writev2.Exemplar{{LabelsRefs: req.Timeseries[0].LabelsRefs[:2], Value: 1, Timestamp: 5}}
+			b, _ := req.Marshal()
+			return b
+		}), told{Code: ok, Exemplars: 1}, ""},
 		{"neither samples nor histograms", v1, marshalled(func(s []ts) []byte {
 			s[0].samples = nil
 			b, _ := requestV1(s).Marshal()

@@ -22,8 +22,8 @@ import (
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 
 	"github.com/promgrpc/exporter/internal/link"
-	"github.com/promgrpc/exporter/internal/segment"
 	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/segment"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -289,3 +289,5 @@ func sameFiles(t *testing.T, want, got string) {
 		t.Errorf("%d files compared: %v", files, err)
 	}
 }
+
+func compress(b []byte) []byte { return snappy.Encode(nil, b) }

@@ -216,8 +216,18 @@ func (r *running) post(t *testing.T, contentType string, body []byte, header ...
 
 func (r *running) do(t *testing.T, method, path, contentType string, body io.Reader, header ...string) answer {
 	t.Helper()
+	a := r.try(method, path, contentType, body, header...)
+	require.NotZero(t, a.code, a.body)
+	return a
+}
+
+// try is do for other goroutines than the test's: an error is a body with the
+// code 0.
+func (r *running) try(method, path, contentType string, body io.Reader, header ...string) answer {
 	req, err := http.NewRequest(method, r.url+path, body)
-	require.NoError(t, err)
+	if err != nil {
+		return answer{body: err.Error()}
+	}
 	req.Header.Set("Content-Type", contentType)
 	req.Header.Set("Content-Encoding", "snappy")
 	for i := 0; i+1 < len(header); i += 2 {
@@ -226,11 +236,20 @@ func (r *running) do(t *testing.T, method, path, contentType string, body io.Rea
 		}
 	}
 	resp, err := r.client.Do(req)
-	require.NoError(t, err)
+	if err != nil {
+		return answer{body: err.Error()}
+	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
-	require.NoError(t, err)
+	if err != nil {
+		return answer{body: err.Error()}
+	}
 	return answer{resp.StatusCode, string(b), resp.Header}
+}
+
+// tryPost is post for other goroutines than the test's.
+func (r *running) tryPost(body []byte) answer {
+	return r.try(http.MethodPost, "/api/v1/write", typeV2, bytes.NewReader(body))
 }
 
 func block(s string) []byte { return snappy.Encode(nil, []byte(s)) }

@@ -42,7 +42,7 @@ func TestForwarderDiesBeforeItsVerdict(t *testing.T) {
 	r := startWith(t, nil, f)
 	answers := make(chan answer)
 	for range 5 {
-		go func() { answers <- r.post(t, typeV2, block("x")) }()
+		go func() { answers <- r.tryPost(block("x")) }()
 	}
 	require.Eventually(t, func() bool { return len(f.got()) == 5 }, 5*time.Second, 5*time.Millisecond)
 	f.kill()
@@ -143,7 +143,7 @@ func TestManyRequestsOnOneLink(t *testing.T) {
 	}
 	results := make(chan result)
 	for i := range n {
-		go func() { results <- result{fmt.Sprint(i), r.post(t, typeV2, block(fmt.Sprint(i)))} }()
+		go func() { results <- result{fmt.Sprint(i), r.tryPost(block(fmt.Sprint(i)))} }()
 	}
 	require.Eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return len(held) == n }, 10*time.Second, 5*time.Millisecond)
 	f.mu.Lock()
@@ -174,7 +174,7 @@ func TestShutdownWaitsForVerdicts(t *testing.T) {
 	})
 	r := startWith(t, nil, f)
 	answers := make(chan answer, 1)
-	go func() { answers <- r.post(t, typeV2, block("x")) }()
+	go func() { answers <- r.tryPost(block("x")) }()
 	require.Eventually(t, func() bool { return r.inflight() == 1 }, 5*time.Second, time.Millisecond)
 	start := time.Now()
 	r.stop()
@@ -207,7 +207,7 @@ func TestSenderGoesAway(t *testing.T) {
 		}
 		cancel()
 	}()
-	req, err := http.NewRequestWithContext(ctx, "POST", r.url+"/", bytes.NewReader(block("x")))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url+"/", bytes.NewReader(block("x")))
 	require.NoError(t, err)
 	req.Header.Set("Content-Type", typeV1)
 	resp, err := r.client.Do(req)

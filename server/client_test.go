@@ -2,12 +2,9 @@ package server_test
 
 import (
 	"context"
-	"crypto/tls"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -15,7 +12,6 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
@@ -82,19 +78,20 @@ func openConnect(h2 bool, o ...connect.ClientOption) func(testing.TB, context.Co
 }
 
 func connectClient(t testing.TB, address string, h2 bool, o ...connect.ClientOption) metricsv1connect.MetricsServiceClient {
-	transport := http.RoundTripper(&http.Transport{})
+	client, stop := &http.Client{Transport: &http.Transport{}}, func() {}
 	if h2 {
-		transport = &http2.Transport{
-			AllowHTTP: true,
-			DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
-				var d net.Dialer
-				return d.DialContext(ctx, network, addr)
-			},
-		}
+		client, stop = http2Client()
 	}
-	client := &http.Client{Transport: transport}
 	t.Cleanup(client.CloseIdleConnections)
+	t.Cleanup(stop)
 	return metricsv1connect.NewMetricsServiceClient(client, "http://"+address, o...)
+}
+
+func http2Client() (client *http.Client, stop func()) {
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	client = &http.Client{Transport: &http.Transport{Protocols: protocols}}
+	return client, client.CloseIdleConnections
 }
 
 // call opens a stream over gRPC that ends with the test.
@@ -185,5 +182,3 @@ func tsLines(ts *metricsv1.TimeSeries) []string {
 }
 
 func lastCursor(responses []*getResponse) string { return responses[len(responses)-1].GetCursor() }
-
-func short(s string) string { return hex.EncodeToString([]byte(s[:min(len(s), 8)])) }

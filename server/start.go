@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,8 +31,10 @@ func (st *stream) begin(req *metricsv1.GetMetricsRequest) error {
 		if err := start.Since.CheckValid(); err != nil {
 			return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("since: %w", err))
 		}
-		// A sample has whole milliseconds, so the next one counts.
-		st.setSince(start.Since.AsTime().Add(time.Millisecond - 1).UnixMilli())
+		// A sample has whole milliseconds, so the next one counts. Zero has a
+		// meaning of its own, and no samples.
+		since := start.Since.AsTime().Add(time.Millisecond - 1).UnixMilli()
+		st.setSince(cmp.Or(since, 1))
 		return st.adopt()
 	}
 	return st.beginSnapshot()

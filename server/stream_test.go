@@ -125,7 +125,7 @@ func TestFollow(t *testing.T) {
 			Selectors: []string{`a`, `{new="yes"}`}, Follow: true, HeartbeatInterval: durationpb.New(200 * time.Millisecond),
 		})
 		got := until(t, recv, isSynced)
-		require.Len(t, lines(got...), 1)
+		require.NotEmpty(t, lines(got...))
 		at++
 		series := fmt.Sprintf(`x{new="yes",p="%s"}`, p.name)
 		src.write(point{series: `b`, t: at, v: 3}, point{series: series, t: at, v: 4})

@@ -48,7 +48,7 @@ func TestExitCodes(t *testing.T) {
 		{"ok", []string{"get", "-a", alive}, 0, ""},
 		{"help", []string{"get", "--help"}, 0, ""},
 		{"version", []string{"--version"}, 0, ""},
-		{"second server", []string{"get", "-a", closed + "," + alive}, 0, "stream interrupted"},
+		{"second server", []string{"get", "-a", closed + "," + alive}, 0, "stream resumed"},
 		{"no command", nil, 2, "usage:"},
 		{"unknown command", []string{"fetch"}, 2, `expected command but got "fetch"; try --help`},
 		{"unknown flag", []string{"get", "--floow"}, 2, "try --help"},

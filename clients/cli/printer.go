@@ -85,15 +85,14 @@ func (p *printer) limited(all []*metricsv1.TimeSeries) ([]*metricsv1.TimeSeries,
 // finish completes the output, after a failure as far as it goes, and saves the
 // cursor. A document with an end does not get it after a failure.
 func (p *printer) finish(cause error) error {
-	complete := p.output.close
 	if cause != nil {
-		complete = p.output.flush
+		if p.output.flush() != nil || p.heldBack {
+			return cause
+		}
+		return errors.Join(cause, p.file.save())
 	}
-	if err := complete(); err != nil {
-		return errors.Join(cause, err)
+	if err := p.output.close(); err != nil {
+		return err
 	}
-	if cause != nil && p.heldBack {
-		return cause
-	}
-	return errors.Join(cause, p.file.save())
+	return p.file.save()
 }

@@ -35,7 +35,7 @@ type Options struct {
 	Protocol Protocol
 	// TLS, if not nil, encrypts every connection.
 	TLS *tls.Config
-	// Logger is told about every lost stream. Nil discards.
+	// Logger is told when a stream is lost and when it goes on. Nil discards.
 	Logger *slog.Logger
 	// GRPC are dial options for ProtocolGRPC, applied after the Client's own.
 	GRPC []grpc.DialOption

@@ -128,11 +128,16 @@ func (r *run) run(ctx context.Context) error {
 		r.rewind(interruptedAt(err))
 
 		address := r.tries.address()
-		if r.tries.failed(err) > r.reconnects() {
+		failures := r.tries.failed(err)
+		if failures > r.reconnects() {
 			return r.tries.unreachable()
 		}
 		delay := r.tries.delay(err)
-		r.client.options.Logger.Warn("stream interrupted",
+		level := slog.LevelDebug
+		if failures == 1 {
+			level = slog.LevelWarn
+		}
+		r.client.options.Logger.Log(ctx, level, "stream interrupted",
 			slog.String("address", address), slog.Any("error", err),
 			slog.String("next_address", r.tries.address()), slog.Duration("delay", delay))
 		if err := sleep(ctx, delay); err != nil {
@@ -237,6 +242,10 @@ func (r *run) stream(ctx context.Context) (bool, error) {
 }
 
 func (r *run) deliver(msg *metricsv1.GetMetricsResponse) bool {
+	if r.tries.failures > 0 {
+		r.client.options.Logger.Warn("stream resumed",
+			slog.String("address", r.tries.address()), slog.Int("attempts", r.tries.failures))
+	}
 	r.tries.succeeded()
 	r.entered, r.outOfRange = true, 0
 	update := Update{GetMetricsResponse: msg, Address: r.tries.address(), Rewound: r.rewound}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/prompb"
@@ -78,20 +79,30 @@ func (p Points) Filter(keep func(Point) bool) Points {
 	return kept
 }
 
-// Visible returns the points as Prometheus' query API shows them: stale markers
-// are left out, zeros have no sign.
+// Visible returns the points as Prometheus' query API shows them: without
+// stale markers.
 func (p Points) Visible() Points {
-	visible := Points{}
-	for point, n := range p {
-		switch point.Value {
-		case "stale":
-			continue
-		case "-0":
-			point.Value = "0"
+	return p.Filter(func(point Point) bool { return point.Value != "stale" })
+}
+
+// Until returns the points that are not later than an instant.
+func (p Points) Until(at time.Time) Points {
+	return p.Filter(func(point Point) bool { return point.Time <= at.UnixMilli() })
+}
+
+// Latest returns the last point of each series.
+func (p Points) Latest() Points {
+	last := map[string]Point{}
+	for point := range p {
+		if before, ok := last[point.Series]; !ok || point.Time > before.Time {
+			last[point.Series] = point
 		}
-		visible[point] += n
 	}
-	return visible
+	latest := Points{}
+	for _, point := range last {
+		latest[point]++
+	}
+	return latest
 }
 
 // Missing counts the points of want that p lacks.

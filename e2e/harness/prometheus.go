@@ -48,7 +48,7 @@ func StartPrometheus(t testing.TB, o PrometheusOptions) *Prometheus {
 		address: Host() + ":9090",
 		config:  filepath.Join(dir, "prometheus.yml"),
 	}
-	p.configure(t, "1s")
+	p.configure(t)
 	rules := fmt.Sprintf(ruleFile, o.Name)
 	if err := os.WriteFile(filepath.Join(dir, "rules.yml"), []byte(rules), 0o600); err != nil {
 		t.Fatal(err)
@@ -61,7 +61,6 @@ func StartPrometheus(t testing.TB, o PrometheusOptions) *Prometheus {
 		"--config.file="+p.config,
 		"--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address="+p.address,
-		"--web.enable-lifecycle",
 		"--enable-feature="+features)
 	p.Ready(p.address)
 	return p
@@ -76,7 +75,7 @@ groups:
     labels: {sender: %s}
 `
 
-func (p *Prometheus) configure(t testing.TB, interval string) {
+func (p *Prometheus) configure(t testing.TB) {
 	t.Helper()
 	o := p.options
 	native, nhcb, message := "", "", ""
@@ -89,42 +88,27 @@ func (p *Prometheus) configure(t testing.TB, interval string) {
 	}
 	config := fmt.Sprintf(`
 global:
-  scrape_interval: %[1]s
+  scrape_interval: 1s
   scrape_timeout: 1s
-  evaluation_interval: %[1]s
-  %[2]s
+  evaluation_interval: 1s
+  %[1]s
 rule_files: [rules.yml]
 scrape_configs:
 - job_name: prometheus
-  static_configs: [{targets: ['%[3]s'], labels: {sender: %[4]s}}]
+  static_configs: [{targets: ['%[2]s'], labels: {sender: %[3]s}}]
 - job_name: app
-  %[5]s
-  static_configs: [{targets: ['%[6]s'], labels: {sender: %[4]s}}]
+  %[4]s
+  static_configs: [{targets: ['%[5]s'], labels: {sender: %[3]s}}]
 remote_write:
-- url: %[7]s
-  %[8]s
+- url: %[6]s
+  %[7]s
   send_exemplars: true
   send_native_histograms: true
   queue_config: {batch_send_deadline: 200ms, min_backoff: 50ms, max_backoff: 1s}
   metadata_config: {send: true, send_interval: 1s}
-`, interval, native, p.address, o.Name, nhcb, o.Target, o.URL, message)
+`, native, p.address, o.Name, nhcb, o.Target, o.URL, message)
 	if err := os.WriteFile(p.config, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// Freeze has the Prometheus scrape and evaluate no more, without an end to its
-// series. What it has written to its storage by then stays as it is.
-func (p *Prometheus) Freeze(t testing.TB) {
-	t.Helper()
-	p.configure(t, "1h")
-	res, err := http.Post("http://"+p.address+"/-/reload", "", nil)
-	if err != nil {
-		t.Fatalf("reload %s: %v", p.Name, err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	if answer, _ := io.ReadAll(res.Body); res.StatusCode != http.StatusOK {
-		t.Fatalf("reload %s: %s: %s", p.Name, res.Status, answer)
 	}
 }
 
@@ -145,10 +129,7 @@ func (p *Prometheus) api(t testing.TB, path string, query url.Values, data any) 
 // apiSeries is a series in the answer to a query.
 type apiSeries struct {
 	Metric    map[string]string
-	Value     *apiSample  // of a vector
-	Values    []apiSample // of a matrix
-	Histogram *apiSample
-	// Histograms of a matrix.
+	Values     []apiSample
 	Histograms []apiSample
 }
 
@@ -176,8 +157,7 @@ func (s *apiSample) UnmarshalJSON(data []byte) error {
 }
 
 // Query evaluates a range selector at an instant, which gives raw samples as
-// they were scraped. Stale markers are not part of it, and zeros have no sign:
-// Points.Visible makes other points so.
+// they were scraped, without stale markers.
 func (p *Prometheus) Query(t testing.TB, selector string, at time.Time) Points {
 	t.Helper()
 	var answer struct{ Result []apiSeries }
@@ -189,22 +169,6 @@ func (p *Prometheus) Query(t testing.TB, selector string, at time.Time) Points {
 		}
 	}
 	return points
-}
-
-// Live returns the series that an instant query finds, with the value of each.
-func (p *Prometheus) Live(t testing.TB, selector string, at time.Time) map[string]string {
-	t.Helper()
-	var answer struct{ Result []apiSeries }
-	p.api(t, "query", url.Values{"query": {selector}, "time": {unix(at)}}, &answer)
-	live := map[string]string{}
-	for _, s := range answer.Result {
-		sample := s.Value
-		if sample == nil {
-			sample = s.Histogram
-		}
-		live[Series(s.Metric)] = sample.Value
-	}
-	return live
 }
 
 // Exemplars returns the exemplars of all series that match. The value of a

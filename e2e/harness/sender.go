@@ -21,7 +21,7 @@ import (
 // bytes.
 type Sender struct {
 	t      testing.TB
-	url    func() string
+	url    string
 	job    string
 	series int
 
@@ -33,9 +33,8 @@ type Sender struct {
 	retries int
 }
 
-// NewSender makes a sender for a number of series of a job. The URL is asked
-// for anew with each request.
-func NewSender(t testing.TB, url func() string, job string, series int) *Sender {
+// NewSender makes a sender for a number of series of a job.
+func NewSender(t testing.TB, url, job string, series int) *Sender {
 	s := &Sender{
 		t: t, url: url, job: job, series: series, sent: Points{},
 		stop: make(chan struct{}), stopped: make(chan struct{}),
@@ -100,7 +99,7 @@ func (s *Sender) send(n int) {
 	}
 	body := Encode(s.t, request)
 	for deadline := time.Now().Add(patience); ; {
-		status, answer, err := Write(s.url(), body)
+		status, answer, err := Write(s.url, body)
 		if err == nil && status/100 == 2 {
 			break
 		}

@@ -100,7 +100,7 @@ func examplesV2() []*writev2.Request {
 		{LabelsRefs: []uint32{1, 2, 3}, Samples: []writev2.Sample{{Value: 1}}},
 		{LabelsRefs: []uint32{1, 2000}, Samples: []writev2.Sample{{Value: 1}}},
 		{LabelsRefs: s.refs("__name__", "x"), Samples: []writev2.Sample{{Value: 1}}, Metadata: writev2.Metadata{HelpRef: 999}},
-		{LabelsRefs: s.refs("__name__", "nothing"), Exemplars: []writev2.Exemplar{{Value: 1}}},
+		{LabelsRefs: s.refs("__name__", "exemplar"), Exemplars: []writev2.Exemplar{{Value: 1}}},
 		{
 			LabelsRefs: s.refs("__name__", "h"),
 			Histograms: []writev2.Histogram{

@@ -20,7 +20,7 @@ func (r *Request) checkExemplars(labels []byte, begin mark, schema Schema) error
 		} else {
 			data, err = r.exemplarV2(raw)
 		}
-		if err == errDamaged {
+		if errors.Is(err, errDamaged) {
 			return err
 		}
 		if err != nil {

@@ -35,7 +35,7 @@ func (r *Request) checkHistograms(labels []byte, begin mark, created int64) erro
 	kept := r.Histograms[:begin.histograms]
 	for _, h := range r.Histograms[begin.histograms:] {
 		timestamp, data, err := r.histogram(h.Data, created)
-		if err == errDamaged {
+		if errors.Is(err, errDamaged) {
 			return err
 		}
 		if err != nil {
@@ -125,7 +125,7 @@ func (h *histogramScan) field(f *field, maxBuckets int, over *bool) (ok bool) {
 		return true
 	}
 	packable := f.number == 9 || f.number == 10 || f.number == 12 || f.number == 13 || f.number == 16
-	if f.wire != wireTypes[f.number] && !(packable && f.wire == typeBytes) {
+	if f.wire != wireTypes[f.number] && (!packable || f.wire != typeBytes) {
 		return false
 	}
 	switch f.number {

@@ -179,7 +179,7 @@ func describe(b []byte) string {
 		if len(out) > 1 {
 			out = append(out, ", "...)
 		}
-		if n := b[name.from:name.to]; plain(n) {
+		if n := b[name.from:name.to]; plain(n) && len(n) <= maxQuoted {
 			out = append(out, n...)
 		} else {
 			out = quote(out, n)
@@ -191,20 +191,22 @@ func describe(b []byte) string {
 		}
 		return nil
 	})
-	switch err {
-	case nil:
-	case errLong:
+	switch {
+	case errors.Is(err, errLong):
 		out = append(out, "…"...)
-	default:
+	case err != nil:
 		out = append(out, "(damaged)"...)
 	}
 	return string(append(out, '}'))
 }
 
+// maxQuoted is how much of a name or value is shown.
+const maxQuoted = 128
+
 func quote(dst, text []byte) []byte {
-	const most = 128
-	if len(text) > most {
-		return append(strconv.AppendQuote(dst, string(text[:most])), "…"...)
+
+	if len(text) > maxQuoted {
+		return append(strconv.AppendQuote(dst, string(text[:maxQuoted])), "…"...)
 	}
 	return strconv.AppendQuote(dst, string(text))
 }

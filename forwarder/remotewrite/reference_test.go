@@ -197,7 +197,7 @@ func contentV2(req *writev2.Request) []content {
 		if _, err := ts.ToMetadata(req.Symbols); err != nil {
 			continue
 		}
-		if len(ts.Samples)+len(ts.Histograms) == 0 {
+		if len(ts.Samples)+len(ts.Histograms)+len(ts.Exemplars) == 0 {
 			continue
 		}
 		var c content

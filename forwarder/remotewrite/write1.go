@@ -140,7 +140,6 @@ func (r *Request) finishV1(labels []byte, begin mark) error {
 // are used where they are.
 type gather struct {
 	start, end int
-	apart      []byte
 	scratch    *[]byte
 	from       int
 	copied     bool

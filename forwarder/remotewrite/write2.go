@@ -141,10 +141,10 @@ func (r *Request) finishV2(begin mark, number int, meta metaRefs, created int64)
 		r.Problems.note(n, func() string { return fmt.Sprintf("series number %d of the request: %v", number, err) })
 		return nil
 	}
-	if len(r.Samples) == begin.samples && len(r.Histograms) == begin.histograms {
-		n := r.since(begin)
-		r.drop(begin)
-		r.Problems.Add(n, labels, errors.New("it has neither samples nor histograms"))
+	// Exemplars alone are against the specification, but it is how Prometheus
+	// sends them: each in a series of its own.
+	if r.since(begin) == 0 {
+		r.Problems.Add(0, labels, errors.New("it has neither samples nor histograms"))
 		return nil
 	}
 	for i := begin.samples; i < len(r.Samples); i++ {

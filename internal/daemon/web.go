@@ -119,18 +119,15 @@ func (w *Web) Close() error {
 // Run serves until ctx ends, then takes no more connections and gives requests
 // under way DrainTimeout to be answered.
 func (w *Web) Run(ctx context.Context) error {
-	served := make(chan error, 1)
+	ended := make(chan error, 1)
 	go func() {
 		// exporter-toolkit logs each listener in its own words: LogListening did.
-		served <- web.Serve(w.listener, w.server, &web.FlagConfig{WebConfigFile: &w.o.ConfigFile}, slog.New(slog.DiscardHandler))
+		ended <- web.Serve(w.listener, w.server, &web.FlagConfig{WebConfigFile: &w.o.ConfigFile}, slog.New(slog.DiscardHandler))
 	}()
 	select {
-	case err := <-served:
+	case err := <-ended:
 		_ = w.Close()
-		if errors.Is(err, http.ErrServerClosed) {
-			return nil
-		}
-		return fmt.Errorf("web: %w", err)
+		return served(err)
 	case <-ctx.Done():
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.o.DrainTimeout)
@@ -140,6 +137,13 @@ func (w *Web) Run(ctx context.Context) error {
 		w.o.Logger.Warn("requests broken off", "after", w.o.DrainTimeout)
 	}
 	_ = w.Close()
-	<-served
-	return nil
+	return served(<-ended)
+}
+
+// served returns nil for the error of a server that was asked to end.
+func served(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("web: %w", err)
 }

@@ -90,8 +90,15 @@ func TestWebDrains(t *testing.T) {
 	defer unused.Close()
 	answer := make(chan string, 1)
 	go func() {
-		_, body := get(t, "http://"+w.Addr().String())
-		answer <- body
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		r, err := client.Get("http://" + w.Addr().String())
+		if err != nil {
+			answer <- err.Error()
+			return
+		}
+		defer r.Body.Close()
+		body, _ := io.ReadAll(r.Body)
+		answer <- string(body)
 	}()
 	<-arrived
 	start := time.Now()

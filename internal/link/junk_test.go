@@ -78,7 +78,7 @@ func TestTooManyConnections(t *testing.T) {
 	first, second := dial(t, s.addr, Options{}), dial(t, s.addr, Options{})
 	_, _, err := Dial(context.Background(), s.addr, hello(), Options{})
 	require.Error(t, err)
-	require.Equal(t, 1.0, s.rejected(reasonConnections))
+	require.Equal(t, 1, s.rejected(reasonConnections))
 	roundTrip(t, first, 10)
 	require.NoError(t, second.Close())
 	require.Eventually(t, func() bool {

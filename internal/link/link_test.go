@@ -68,9 +68,11 @@ func serve(t *testing.T, o Options, h Handler) *server {
 	return s
 }
 
-func (s *server) rejected(reason string) float64 {
-	return testutil.ToFloat64(s.metrics.rejected.WithLabelValues(reason))
+func (s *server) rejected(reason string) int {
+	return count(s.metrics.rejected.WithLabelValues(reason))
 }
+
+func count(c prometheus.Collector) int { return int(testutil.ToFloat64(c)) }
 
 // echo sends every frame back.
 func echo(_ context.Context, c *Conn, _ *linkv1.Hello) error {
@@ -128,15 +130,15 @@ func TestHandshakeAndFrames(t *testing.T) {
 	require.Equal(t, "listener", w.GetInstance())
 	require.Equal(t, uint32(77), w.GetMaxBatchBytes())
 	require.Equal(t, "dialler", (<-got).GetInstance())
-	require.Equal(t, 1.0, testutil.ToFloat64(m.connections.WithLabelValues("out")))
+	require.Equal(t, 1, count(m.connections.WithLabelValues("out")))
 	for _, size := range []int{1, 100, copyPayload, copyPayload + 1, 3<<20 + 5} {
 		roundTrip(t, c, size)
 	}
 	require.NoError(t, c.Close())
 	require.NoError(t, c.Close())
 	require.Error(t, c.Send(verdict(1)))
-	require.Equal(t, 0.0, testutil.ToFloat64(m.connections.WithLabelValues("out")))
-	require.Equal(t, 5.0, testutil.ToFloat64(m.frames.WithLabelValues("out", "batch")))
+	require.Equal(t, 0, count(m.connections.WithLabelValues("out")))
+	require.Equal(t, 5, count(m.frames.WithLabelValues("out", "batch")))
 	for _, direction := range []string{"in", "out"} {
 		require.InDelta(t, 3<<20+5+2*copyPayload, testutil.ToFloat64(m.bytes.WithLabelValues(direction)), 400)
 	}
@@ -189,7 +191,7 @@ func TestPeerWithTooLargeFrameIsRejected(t *testing.T) {
 	var bye *GoodbyeError
 	require.ErrorAs(t, err, &bye)
 	require.Contains(t, bye.Reason, "limit is 1000")
-	require.Equal(t, 1.0, s.rejected(reasonSize))
+	require.Equal(t, 1, s.rejected(reasonSize))
 }
 
 func TestRefused(t *testing.T) {
@@ -201,7 +203,7 @@ func TestRefused(t *testing.T) {
 	require.ErrorAs(t, err, &bye)
 	require.Equal(t, "receivers are not served here", bye.Reason)
 	s.stop()
-	require.Equal(t, 1.0, s.rejected(reasonRefused))
+	require.Equal(t, 1, s.rejected(reasonRefused))
 	require.Contains(t, s.log.String(), "receivers are not served here")
 }
 

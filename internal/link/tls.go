@@ -82,7 +82,7 @@ func ClientTLS(f TLSFiles) (*tls.Config, error) {
 	return c, nil
 }
 
-func (f TLSFiles) load() (*tls.Certificate, error) {
+func (f *TLSFiles) load() (*tls.Certificate, error) {
 	cert, err := tls.LoadX509KeyPair(f.Cert, f.Key)
 	if err != nil {
 		return nil, fmt.Errorf("link tls: certificate %q with key %q: %w", f.Cert, f.Key, err)
@@ -90,7 +90,7 @@ func (f TLSFiles) load() (*tls.Certificate, error) {
 	return &cert, nil
 }
 
-func (f TLSFiles) pool() (*x509.CertPool, error) {
+func (f *TLSFiles) pool() (*x509.CertPool, error) {
 	pem, err := os.ReadFile(f.CA)
 	if err != nil {
 		return nil, fmt.Errorf("link tls: %w", err)

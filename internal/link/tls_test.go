@@ -136,16 +136,16 @@ func TestServerTLSOnly(t *testing.T) {
 func TestTLSFiles(t *testing.T) {
 	a := newAuthority(t)
 	f := a.issue(t, "listener")
-	for name, make := range map[string]func(TLSFiles) error{
+	for name, config := range map[string]func(TLSFiles) error{
 		"server": func(f TLSFiles) error { _, err := ServerTLS(f); return err },
 		"client": func(f TLSFiles) error { _, err := ClientTLS(f); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.NoError(t, make(TLSFiles{}))
-			require.NoError(t, make(f))
-			require.ErrorContains(t, make(TLSFiles{Cert: f.Cert, Key: "gone.key"}), "gone.key")
-			require.ErrorContains(t, make(TLSFiles{Cert: f.Cert, Key: f.Key, CA: "gone.pem"}), "gone.pem")
-			require.ErrorContains(t, make(TLSFiles{Cert: f.Cert, Key: f.Key, CA: f.Key}), "no certificate")
+			require.NoError(t, config(TLSFiles{}))
+			require.NoError(t, config(f))
+			require.ErrorContains(t, config(TLSFiles{Cert: f.Cert, Key: "gone.key"}), "gone.key")
+			require.ErrorContains(t, config(TLSFiles{Cert: f.Cert, Key: f.Key, CA: "gone.pem"}), "gone.pem")
+			require.ErrorContains(t, config(TLSFiles{Cert: f.Cert, Key: f.Key, CA: f.Key}), "no certificate")
 		})
 	}
 	_, err := ServerTLS(TLSFiles{CA: f.CA})

@@ -1,6 +1,7 @@
 package seglog
 
 import (
+	"io"
 	"math/rand/v2"
 	"os"
 	"sync"
@@ -16,19 +17,40 @@ type faultFS struct {
 	mu sync.Mutex
 	// left is the number of operations that still succeed; then one fails, or all
 	// if sticky. Negative: no fault.
-	left   int
-	sticky bool
-	failed string
-	short  bool // a failing write writes half of it first
-	ops    int
-	synced map[string][]byte // what is on the disk, by name
-	moved  []move            // not forced to the disk yet
+	left    int
+	sticky  bool
+	failed  string
+	short   bool // a failing write writes half of it first
+	ops     int
+	synced  map[string][]byte // what is on the disk, by name
+	moved   []move            // not forced to the disk yet
+	renamed map[string]string
 }
+
+// quickFS forces nothing to the disk, for tests that open a log thousands of
+// times.
+type quickFS struct{ osFS }
+
+type quickFile struct{ file }
+
+func (quickFile) Sync() error { return nil }
+
+func (x quickFS) Edit(name string) (file, error) {
+	f, err := x.osFS.Edit(name)
+	return quickFile{f}, err
+}
+
+func (x quickFS) Create(name string) (file, error) {
+	f, err := x.osFS.Create(name)
+	return quickFile{f}, err
+}
+
+func (quickFS) SyncDir(string) error { return nil }
 
 type move struct{ from, to string }
 
 func newFaultFS() *faultFS {
-	return &faultFS{left: -1, rnd: rand.New(rand.NewPCG(3, 4)), synced: map[string][]byte{}}
+	return &faultFS{left: -1, rnd: rand.New(rand.NewPCG(3, 4)), synced: map[string][]byte{}, renamed: map[string]string{}}
 }
 
 func (x *faultFS) fail(after int, sticky bool) {
@@ -86,16 +108,17 @@ func (f *faultFile) Sync() error {
 	if err := f.x.op("sync"); err != nil {
 		return err
 	}
-	content, err := os.ReadFile(f.file.(osFile).Name())
-	if os.IsNotExist(err) { // renamed since it was opened
-		content, err = readAll(f.file)
-	}
+	content, err := readAll(f.file)
 	if err != nil {
 		return err
 	}
 	f.x.mu.Lock()
 	defer f.x.mu.Unlock()
-	f.x.synced[f.name] = content
+	name := f.name
+	if to, ok := f.x.renamed[name]; ok {
+		name = to
+	}
+	f.x.synced[name] = content
 	return nil
 }
 
@@ -104,9 +127,7 @@ func readAll(f file) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := make([]byte, n)
-	_, err = f.ReadAt(b, 0)
-	return b, err
+	return io.ReadAll(io.NewSectionReader(f, 0, n))
 }
 
 func (x *faultFS) wrap(f file, name string, err error) (file, error) {
@@ -127,6 +148,7 @@ func (x *faultFS) Create(name string) (file, error) {
 	}
 	x.mu.Lock()
 	x.synced[name] = nil
+	delete(x.renamed, name)
 	x.mu.Unlock()
 	f, err := x.osFS.Create(name)
 	return x.wrap(f, name, err)
@@ -139,6 +161,8 @@ func (x *faultFS) Rename(from, to string) error {
 	x.mu.Lock()
 	if b, ok := x.synced[from]; ok {
 		x.synced[to] = b
+		delete(x.synced, from)
+		x.renamed[from] = to
 		x.moved = append(x.moved, move{from, to})
 	}
 	x.mu.Unlock()
@@ -159,7 +183,7 @@ func (x *faultFS) SyncDir(name string) error {
 	x.mu.Lock()
 	x.moved = nil
 	x.mu.Unlock()
-	return x.osFS.SyncDir(name)
+	return nil
 }
 
 // cutPower leaves of each file what was synced, some of the pages that were

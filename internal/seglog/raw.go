@@ -119,6 +119,9 @@ func (r *RawReader) try() (RawChunk, error) {
 			return RawChunk{}, nil
 		}
 		if next == r.seg {
+			if damage := l.damage(next); damage != nil {
+				return RawChunk{}, r.skip(next, damage)
+			}
 			return RawChunk{}, nil // no block in it yet
 		}
 		if next.first != r.after+1 {
@@ -160,7 +163,12 @@ func (r *RawReader) gap(next *segFile, cause error) error {
 
 // give gives up the rest of a damaged segment.
 func (r *RawReader) give(s *segFile, offset int64, err error) error {
-	d := r.log.damaged(s, offset, err)
+	return r.skip(s, r.log.damaged(s, offset, err))
+}
+
+// skip goes on behind a damaged segment if there is one, else it returns the
+// damage.
+func (r *RawReader) skip(s *segFile, d *DamageError) error {
 	r.log.mu.RLock()
 	next := r.log.behind(s.first)
 	r.log.mu.RUnlock()
@@ -168,6 +176,12 @@ func (r *RawReader) give(s *segFile, offset int64, err error) error {
 		return d
 	}
 	return r.gap(next, d)
+}
+
+func (l *Log) damage(s *segFile) *DamageError {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return s.damage
 }
 
 // read returns whole frames from r.offset on.

@@ -151,22 +151,26 @@ func (r *Reader) try(ctx context.Context) (*segment.Block, error) {
 // gap moves the reader to the next segment and returns the error that says so.
 // The log's lock is held.
 func (r *Reader) gap(cause *DamageError) error {
-	after := r.next - 1
+	g := &GapError{After: r.next - 1, Next: r.log.last + 1}
+	var before *segFile
 	for _, s := range r.log.segs {
-		if s.first > r.next || s.first == r.next && cause == nil {
-			r.next = s.first
-			g := &GapError{After: after, Next: s.first}
-			if cause != nil {
-				g.Cause = cause
-			}
-			return g
+		if s.first > r.next {
+			g.Next = s.first
+			break
 		}
+		before = s
 	}
-	if cause != nil {
+	if cause == nil && before != nil {
+		cause = before.damage
+	}
+	if g.Next > r.log.last && cause != nil {
 		return cause
 	}
-	r.next = r.log.last + 1
-	return &GapError{After: after, Next: r.next}
+	if cause != nil {
+		g.Cause = cause
+	}
+	r.next = g.Next
+	return g
 }
 
 // fromFile returns the block r.next from a segment, of which limit bytes may be

@@ -84,7 +84,8 @@ func (x *fixture) reset(t testing.TB, i int, content []byte) {
 // open opens the log for writing and returns what readers get, in which gaps
 // are passed over.
 func (x *fixture) open(t testing.TB) (got []*segment.Block, gaps []error, err error) {
-	s := mustStore(t, x.dir, testOptions(newClock()))
+	s, err := openStore(x.dir, testOptions(newClock()), quickFS{})
+	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close()) }()
 	m := newMemory()
 	w, err := s.OpenWriter(m)
@@ -268,7 +269,8 @@ func TestEveryByteOfReplica(t *testing.T) {
 		for at := 0; at < len(x.content[file]); at += 7 {
 			for _, content := range [][]byte{x.content[file][:at], with(x.content[file], int64(at), x.content[file][at]^0x10)} {
 				x.reset(t, file, content)
-				s := mustStore(t, x.dir, testOptions(newClock()))
+				s, err := openStore(x.dir, testOptions(newClock()), quickFS{})
+				require.NoError(t, err)
 				r, err := s.OpenReplica(x.id, newMemory())
 				require.NoError(t, err, "file %d at %d", file, at)
 				got, _ := readAround(t, r.Log())

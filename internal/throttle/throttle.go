@@ -48,7 +48,7 @@ func (l *Logger) Log(level slog.Level, msg string, args ...any) {
 	if suppressed > 0 {
 		args = append(args, "suppressed", suppressed)
 	}
-	l.logger.Log(ctx, level, msg, args...)
+	l.logger.Log(ctx, level, msg, args...) //nolint:sloglint // The caller is asked for a constant.
 }
 
 // Writer returns what turns each write into the attribute err of the message.

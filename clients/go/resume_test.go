@@ -1,0 +1,148 @@
+package promgrpc_test
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/stretchr/testify/require"
+
+	promgrpc "github.com/promgrpc/exporter/clients/go"
+	"github.com/promgrpc/exporter/clients/internal/metricstest"
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+func response(i int) *metricsv1.GetMetricsResponse {
+	return &metricsv1.GetMetricsResponse{
+		Timeseries: []*metricsv1.TimeSeries{{
+			Labels:  []*metricsv1.Label{{Name: "__name__", Value: "n"}},
+			Samples: []*metricsv1.Sample{{Value: float64(i), Timestamp: int64(i)}},
+		}},
+		Cursor: fmt.Sprintf("c%d", i),
+	}
+}
+
+// after is the number of the first response that a request asks for.
+func after(req *metricsv1.GetMetricsRequest) int {
+	n, _ := strconv.Atoi(strings.TrimPrefix(req.GetCursor(), "c"))
+	return n + 1
+}
+
+func end() *metricsv1.GetMetricsResponse {
+	return &metricsv1.GetMetricsResponse{Event: &metricsv1.GetMetricsResponse_End{End: &metricsv1.End{}}}
+}
+
+// sequence serves responses 1 to n and the end, and breaks the first call
+// after cut responses.
+func sequence(n, cut int, fail func() error) metricstest.Script {
+	return func(_ context.Context, call *metricstest.Call) error {
+		sent := 0
+		for i := after(call.Request); i <= n; i++ {
+			if call.Number == 0 && sent == cut {
+				return fail()
+			}
+			if err := call.Send(response(i)); err != nil {
+				return err
+			}
+			sent++
+		}
+		if call.Number == 0 {
+			return fail()
+		}
+		return call.Send(end())
+	}
+}
+
+func values(t *testing.T, c *promgrpc.Client, q promgrpc.Query) (got []int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for u, err := range c.Get(ctx, q) {
+		require.NoError(t, err)
+		require.False(t, u.Rewound)
+		for _, series := range u.GetTimeseries() {
+			got = append(got, int(series.GetSamples()[0].GetValue()))
+		}
+	}
+	return got
+}
+
+func TestGetResumesWhereverTheStreamIsCut(t *testing.T) {
+	const n = 4
+	cuts := map[string]func() error{
+		"connection":  func() error { metricstest.Abort(); return nil },
+		"closed":      func() error { return nil },
+		"unavailable": func() error { return metricstest.Error(connect.CodeUnavailable, "x") },
+		"internal":    func() error { return metricstest.Error(connect.CodeInternal, "x") },
+		"canceled":    func() error { return metricstest.Error(connect.CodeCanceled, "x") },
+		"unknown":     func() error { return metricstest.Error(connect.CodeUnknown, "x") },
+		"exhausted":   func() error { return metricstest.Error(connect.CodeResourceExhausted, "x") },
+		"deadline":    func() error { return metricstest.Error(connect.CodeDeadlineExceeded, "x") },
+	}
+	for _, protocol := range protocols {
+		for name, fail := range cuts {
+			for _, follow := range []bool{false, true} {
+				for cut := 0; cut <= n; cut++ {
+					t.Run(fmt.Sprintf("%s/%s/follow=%t/%d", protocol, name, follow, cut), func(t *testing.T) {
+						server := &metricstest.Server{Script: sequence(n, cut, fail)}
+						c := newClient(t, protocol, promgrpc.Options{}, server.Start(t))
+						require.Equal(t, []int{1, 2, 3, 4}, values(t, c, promgrpc.Query{Follow: follow, Selectors: []string{"n"}}))
+
+						requests := server.Requests()
+						require.Len(t, requests, 2)
+						want := ""
+						if cut > 0 {
+							want = fmt.Sprintf("c%d", cut)
+						}
+						require.Equal(t, want, requests[1].GetCursor())
+						require.Equal(t, []string{"n"}, requests[1].GetSelectors())
+						require.Equal(t, follow, requests[1].GetFollow())
+					})
+				}
+			}
+		}
+	}
+}
+
+func TestGetGoesOnAtTheCursorThatADrainingServerHandsOver(t *testing.T) {
+	for _, protocol := range protocols {
+		t.Run(string(protocol), func(t *testing.T) {
+			server := &metricstest.Server{Script: sequence(5, 2, func() error {
+				return metricstest.Error(connect.CodeUnavailable, "draining", &metricsv1.StreamInterrupted{Cursor: "c4"})
+			})}
+			c := newClient(t, protocol, promgrpc.Options{}, server.Start(t))
+			require.Equal(t, []int{1, 2, 5}, values(t, c, promgrpc.Query{Follow: true}))
+		})
+	}
+}
+
+func TestGetSaysWhenItRewinds(t *testing.T) {
+	server := &metricstest.Server{Script: func(_ context.Context, call *metricstest.Call) error {
+		for i := after(call.Request); i <= 4; i++ {
+			r := response(i)
+			if i == 2 || i == 3 {
+				r.Cursor = ""
+			}
+			if i == 4 && call.Number == 0 {
+				metricstest.Abort()
+			}
+			if err := call.Send(r); err != nil {
+				return err
+			}
+		}
+		return call.Send(end())
+	}}
+	c := newClient(t, promgrpc.ProtocolGRPC, promgrpc.Options{}, server.Start(t))
+	var got []string
+	for u, err := range c.Get(t.Context(), promgrpc.Query{}) {
+		require.NoError(t, err)
+		for _, series := range u.GetTimeseries() {
+			got = append(got, fmt.Sprint(series.GetSamples()[0].GetValue(), u.Rewound))
+		}
+	}
+	require.Equal(t, []string{"1 false", "2 false", "3 false", "2 true", "3 false", "4 false"}, got)
+}

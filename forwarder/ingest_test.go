@@ -1,0 +1,175 @@
+package forwarder
+
+import (
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/golang/snappy"
+	"github.com/prometheus/prometheus/prompb"
+
+	"github.com/promgrpc/exporter/forwarder/remotewrite"
+	"github.com/promgrpc/exporter/internal/seglog"
+)
+
+// steady are the requests by which a sender writes all its series once, in
+// batches of 2000, as the first of two rounds. The second differs in time.
+func steady(t testing.TB, series, batch int, at int64) [][]byte {
+	t.Helper()
+	var bodies [][]byte
+	for from := 0; from < series; from += batch {
+		var req prompb.WriteRequest
+		for i := from; i < min(from+batch, series); i++ {
+			req.Timeseries = append(req.Timeseries, prompb.TimeSeries{
+				Labels: []prompb.Label{
+					{Name: "__name__", Value: fmt.Sprintf("http_request_duration_seconds_bucket_%d", i%50)},
+					{Name: "cluster", Value: "production-eu-west-1"}, {Name: "code", Value: fmt.Sprint(200 + i%7)},
+					{Name: "container", Value: "api-server"}, {Name: "endpoint", Value: "https-metrics"},
+					{Name: "handler", Value: fmt.Sprintf("/api/v1/resource/%d", i/50%100)},
+					{Name: "instance", Value: fmt.Sprintf("10.0.%d.%d:8443", i/5000%250, i/1250000)},
+					{Name: "job", Value: "kubernetes-service-endpoints"}, {Name: "le", Value: "0.25"},
+					{Name: "namespace", Value: "monitoring"}, {Name: "pod", Value: fmt.Sprintf("api-server-%08d-%d", i/5000, i)},
+				},
+				Samples: []prompb.Sample{{Value: float64(i%977) + float64(at%13), Timestamp: at}},
+			})
+		}
+		b, err := req.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		bodies = append(bodies, snappy.Encode(nil, b))
+	}
+	return bodies
+}
+
+func openTestState(t testing.TB) *state {
+	t.Helper()
+	o := seglog.DefaultOptions()
+	o.Sync = seglog.SyncNever // the disk is not what is measured
+	store, err := seglog.OpenStore(t.TempDir(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := openState(folder{store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = s.writer.Close()
+		_ = store.Close()
+	})
+	return s
+}
+
+// later makes the decoded samples of a round those of another.
+func later(req *remotewrite.Request, round int) {
+	for i := range req.Samples {
+		req.Samples[i].Timestamp += int64(round) * 15000
+	}
+}
+
+func TestKnownSeriesAllocateNothing(t *testing.T) {
+	s := openTestState(t)
+	body := steady(t, 2000, 2000, 1700000000000)[0]
+	req := remotewrite.NewRequest(remotewrite.Limits{})
+	round := 0
+	ingest := func() {
+		if err := req.Decode(remotewrite.V1, body); err != nil {
+			t.Fatal(err)
+		}
+		later(req, round)
+		round++
+		if taken := s.build(req); taken.samples != 2000 || s.block.Samples.Len() != 2000 {
+			t.Fatalf("%+v", taken)
+		}
+	}
+	ingest()
+	if _, err := s.writer.Append(&s.block); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.head.ApplyBlock(&s.block); err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(20, ingest); n != 0 {
+		t.Errorf("%v allocations a request", n)
+	}
+}
+
+// TestGuesses sees that series in the order of the last time are found without
+// the map, and others all the same.
+func TestGuesses(t *testing.T) {
+	in := newIntern(0)
+	key := func(i int) remotewrite.Key { return remotewrite.Key{A: uint64(i)} }
+	for i := 1; i <= 10; i++ {
+		in.follow(in.add(key(i), uint64(i)))
+	}
+	in.slots = nil // only guesses can find anything now
+	in.begin()
+	in.prev = 1
+	for i := 2; i <= 10; i++ {
+		if slot, ok := in.find(key(i)); !ok || in.entries[slot].ref != uint64(i) {
+			t.Errorf("%d: slot %d, %v", i, slot, ok)
+		}
+	}
+	if _, ok := in.find(key(3)); ok {
+		t.Error("3 was guessed after 10")
+	}
+}
+
+func benchmarkIngest(b *testing.B, series int) {
+	s := openTestState(b)
+	bodies := steady(b, series, 2000, 1700000000000)
+	req := remotewrite.NewRequest(remotewrite.Limits{})
+	round := 0
+	ingest := func() int {
+		n := 0
+		for _, body := range bodies {
+			d := digestOf(1, body)
+			d[0] ^= byte(round) // as if the bytes were others
+			d[1] ^= byte(round >> 8)
+			if err := req.Decode(remotewrite.V1, body); err != nil {
+				b.Fatal(err)
+			}
+			later(req, round)
+			now := time.Now()
+			if err := s.rotate(now, time.Hour); err != nil {
+				b.Fatal(err)
+			}
+			if _, _, err := s.apply(req, d, now); err != nil {
+				b.Fatal(err)
+			}
+			n += len(req.Samples)
+		}
+		round++
+		return n
+	}
+	ingest()
+	b.ReportAllocs()
+	n, used := 0, cpuSeconds(b)
+	for b.Loop() {
+		n += ingest()
+	}
+	b.ReportMetric(float64(n)/b.Elapsed().Seconds()/1e6, "Msamples/s")
+	b.ReportMetric(float64(n)/(cpuSeconds(b)-used)/1e6, "Msamples/cpu-s")
+	b.ReportMetric(float64(len(bodies)), "requests/op")
+}
+
+// cpuSeconds is what the process has used, which says more than the time that
+// has passed on a machine that does other things as well.
+func cpuSeconds(b *testing.B) float64 {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return (time.Duration(u.Utime.Nano()) + time.Duration(u.Stime.Nano())).Seconds()
+}
+
+// BenchmarkIngest decodes, interns, appends to a log on disk without fsync, and
+// applies to the head, all in one goroutine. An op is a round of all series.
+func BenchmarkIngest(b *testing.B) {
+	for _, series := range []int{100_000, 1_000_000} {
+		b.Run(fmt.Sprint(series), func(b *testing.B) { benchmarkIngest(b, series) })
+	}
+}

@@ -1,0 +1,191 @@
+package remotewrite
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/golang/snappy"
+	"github.com/prometheus/prometheus/prompb"
+	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
+)
+
+func TestExamples(t *testing.T) {
+	r := NewRequest(Limits{})
+	for i, req := range examplesV1() {
+		b, _ := req.Marshal()
+		if err := decode(r, V1, b); err != nil {
+			t.Fatalf("1.0, %d: %v", i, err)
+		}
+		var ref prompb.WriteRequest // what arrives: marshalling makes -0 into 0
+		if err := ref.Unmarshal(b); err != nil {
+			t.Fatal(err)
+		}
+		compare(t, "1.0", contentV1(&ref), decodedContent(t, r, true))
+	}
+	for i, req := range examplesV2()[:2] {
+		b, _ := req.Marshal()
+		if err := decode(r, V2, b); err != nil {
+			t.Fatalf("2.0, %d: %v", i, err)
+		}
+		var ref writev2.Request
+		if err := ref.Unmarshal(b); err != nil {
+			t.Fatal(err)
+		}
+		compare(t, "2.0", contentV2(&ref), decodedContent(t, r, true))
+	}
+}
+
+// TestSchemasAgree on the labels of a series, so that it is one series however
+// it is sent.
+func TestSchemasAgree(t *testing.T) {
+	one, two := NewRequest(Limits{}), NewRequest(Limits{})
+	if err := decode(one, V1, steadyV1(100, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := decode(two, V2, steadyV2(100, 0)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range one.Series {
+		if one.Series[i].Key != two.Series[i].Key {
+			t.Fatalf("series %d: %q and %q", i, one.Series[i].Labels, two.Series[i].Labels)
+		}
+		ls, err := one.Labels(&one.Series[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if KeyOf(AppendLabels(nil, ls)) != one.Series[i].Key {
+			t.Fatalf("series %d is not spelt as it should be", i)
+		}
+	}
+}
+
+func TestDecodeAllocatesNothing(t *testing.T) {
+	h := prompb.WriteRequest{Timeseries: []prompb.TimeSeries{{
+		Labels:     pairs("__name__", "h"),
+		Histograms: []prompb.Histogram{prompb.FromIntHistogram(5, intHistogram()), prompb.FromFloatHistogram(6, customHistogram().ToFloat(nil))},
+		Exemplars:  []prompb.Exemplar{{Labels: pairs("trace_id", "abc"), Value: 3}},
+	}}}
+	hist, _ := h.Marshal()
+	for _, test := range []struct {
+		name   string
+		schema Schema
+		body   []byte
+	}{
+		{"1.0", V1, steadyV1(2000, 0)}, {"2.0", V2, steadyV2(2000, 0)}, {"histograms", V1, hist},
+	} {
+		r := NewRequest(Limits{})
+		body := snappy.Encode(nil, test.body)
+		if n := testing.AllocsPerRun(20, func() {
+			if err := r.Decode(test.schema, body); err != nil {
+				t.Fatal(err)
+			}
+		}); n != 0 {
+			t.Errorf("%s: %v allocations", test.name, n)
+		}
+	}
+}
+
+// TestCutAndFlipped goes through every way in which one byte can be missing or
+// wrong: nothing may panic, and nothing but what is valid may come out.
+func TestCutAndFlipped(t *testing.T) {
+	r := NewRequest(Limits{})
+	try := func(schema Schema, b []byte) {
+		if r.reset(); r.scan(schema, b) == nil {
+			decodedContent(t, r, true)
+		}
+	}
+	every := func(schema Schema, b []byte) {
+		for i := range b {
+			try(schema, b[:i])
+			for bit := range 8 {
+				b[i] ^= 1 << bit
+				try(schema, b)
+				b[i] ^= 1 << bit
+			}
+		}
+	}
+	for _, req := range examplesV1() {
+		b, _ := req.Marshal()
+		every(V1, b)
+	}
+	for _, req := range examplesV2() {
+		b, _ := req.Marshal()
+		every(V2, b)
+	}
+}
+
+func TestProblems(t *testing.T) {
+	var p Problems
+	for range 25 {
+		p.Add(2, []byte("\x0a\x0b\x0a\x08__name__\x12\xff"), errForeign)
+	}
+	if got := p.Errors(); p.Rejected != 50 || len(got) != maxErrors+1 || got[maxErrors] != "and 15 more" {
+		t.Errorf("%d rejected, %q", p.Rejected, got)
+	}
+	if s := shorten(strings.Repeat("é", maxErrorBytes)); len(s) > maxErrorBytes+3 || !strings.HasSuffix(s, "é…") {
+		t.Errorf("cut to %d bytes, …%q", len(s), s[len(s)-6:])
+	}
+}
+
+// TestReferencesMakeMuchOfLittle has a 2.0 request whose labels are a thousand
+// times larger than the request.
+func TestReferencesMakeMuchOfLittle(t *testing.T) {
+	req := examplesV2()[1]
+	req.Symbols = append(req.Symbols, strings.Repeat("x", 10_000))
+	long := uint32(len(req.Symbols) - 1)
+	series := req.Timeseries[0]
+	series.LabelsRefs = nil
+	for range 100 {
+		series.LabelsRefs = append(series.LabelsRefs, 1, long)
+	}
+	for range 5000 {
+		req.Timeseries = append(req.Timeseries, series)
+	}
+	b, _ := req.Marshal()
+	r := NewRequest(Limits{})
+	if err := decode(r, V2, b); err == nil || !strings.Contains(err.Error(), "written out") {
+		t.Errorf("error %v, %d bytes", err, len(r.scratch))
+	}
+}
+
+func TestGatheredLabels(t *testing.T) {
+	// Labels, a sample, and another label behind it.
+	var parts [][]byte
+	for _, ts := range []prompb.TimeSeries{
+		{Labels: pairs("__name__", "a")}, {Samples: []prompb.Sample{{Value: 1}}}, {Labels: pairs("b", "c")}, {Labels: pairs("d", "e")},
+	} {
+		b, _ := ts.Marshal()
+		parts = append(parts, b)
+	}
+	var series []byte
+	for _, p := range parts {
+		series = append(series, p...)
+	}
+	body := append([]byte{0x0a, byte(len(series))}, series...)
+	r := NewRequest(Limits{})
+	if err := r.scan(V1, body); err != nil {
+		t.Fatal(err)
+	}
+	ls, err := r.Labels(&r.Series[0])
+	if err != nil || len(ls) != 3 || ls[2].Value != "e" || r.Samples[0].Value != math.Float64bits(1) {
+		t.Errorf("%v %v %v", ls, err, r.Samples)
+	}
+}
+
+func benchmarkDecode(b *testing.B, schema Schema, raw []byte) {
+	body := snappy.Encode(nil, raw)
+	r := NewRequest(Limits{})
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		if err := r.Decode(schema, body); err != nil {
+			b.Fatal(err)
+		}
+		n += len(r.Samples)
+	}
+	b.ReportMetric(float64(n)/b.Elapsed().Seconds()/1e6, "Msamples/s")
+}
+
+func BenchmarkDecodeV1(b *testing.B) { benchmarkDecode(b, V1, steadyV1(2000, 0)) }
+func BenchmarkDecodeV2(b *testing.B) { benchmarkDecode(b, V2, steadyV2(2000, 0)) }

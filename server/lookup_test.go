@@ -1,0 +1,148 @@
+package server_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"connectrpc.com/connect"
+	"connectrpc.com/grpcreflect"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+func sinceStart() *metricsv1.GetMetricsRequest_Since {
+	return &metricsv1.GetMetricsRequest_Since{Since: nil}
+}
+
+func TestLookups(t *testing.T) {
+	src := newSource(t)
+	at := now()
+	block := src.block(
+		point{series: `up{job="a",zone="1"}`, t: at, v: 1}, point{series: `up{job="b"}`, t: at, v: 1},
+		point{series: `down{job="c",x="y"}`, t: at, v: staleNaN},
+	)
+	block.Metadata = []segment.Metadata{{Family: "up", Type: 2, Help: "Whether it is.", Unit: "1"}, {Family: "down", Type: 1}}
+	src.append(block)
+	s := startFed(t, testConfig(t), src)
+	ctx := context.Background()
+	for _, o := range [][]connect.ClientOption{nil, {connect.WithGRPCWeb()}, {connect.WithProtoJSON()}} {
+		c := connectClient(t, s.RPCAddr().String(), false, o...)
+		names, err := c.GetLabelNames(ctx, connect.NewRequest(&metricsv1.GetLabelNamesRequest{}))
+		require.NoError(t, err)
+		require.Equal(t, []string{"__name__", "job", "zone"}, names.Msg.GetNames())
+		names, err = c.GetLabelNames(ctx, connect.NewRequest(&metricsv1.GetLabelNamesRequest{Selectors: []string{`{job="b"}`}, Limit: 1}))
+		require.NoError(t, err)
+		require.Equal(t, []string{"__name__"}, names.Msg.GetNames())
+		require.True(t, names.Msg.GetTruncated())
+
+		values, err := c.GetLabelValues(ctx, connect.NewRequest(&metricsv1.GetLabelValuesRequest{Name: "job"}))
+		require.NoError(t, err)
+		require.Equal(t, []string{"a", "b"}, values.Msg.GetValues())
+		_, err = c.GetLabelValues(ctx, connect.NewRequest(&metricsv1.GetLabelValuesRequest{}))
+		requireCode(t, connect.CodeInvalidArgument, err)
+
+		metadata, err := c.GetMetadata(ctx, connect.NewRequest(&metricsv1.GetMetadataRequest{}))
+		require.NoError(t, err)
+		require.Len(t, metadata.Msg.GetMetadata(), 2)
+		metadata, err = c.GetMetadata(ctx, connect.NewRequest(&metricsv1.GetMetadataRequest{MetricFamilyName: "up"}))
+		require.NoError(t, err)
+		require.Equal(t, "Whether it is.", metadata.Msg.GetMetadata()[0].GetHelp())
+
+		segments, err := c.ListSegments(ctx, connect.NewRequest(&metricsv1.ListSegmentsRequest{}))
+		require.NoError(t, err)
+		require.Len(t, segments.Msg.GetSegments(), 1)
+		require.Equal(t, uint64(1), segments.Msg.GetSegments()[0].GetLastSequence())
+
+		status, err := c.GetStatus(ctx, connect.NewRequest(&metricsv1.GetStatusRequest{}))
+		require.NoError(t, err)
+		require.True(t, status.Msg.GetReady())
+		require.Equal(t, uint64(2), status.Msg.GetLiveSeries())
+		require.Equal(t, uint64(3), status.Msg.GetLogs()[0].GetSeries())
+		require.True(t, status.Msg.GetLogs()[0].GetConnected())
+		require.Positive(t, status.Msg.GetLogs()[0].GetSizeBytes())
+		require.Empty(t, lines(all(t, s.call(t, &getRequest{Start: after(status.Msg.GetCursor())}))...))
+	}
+}
+
+func TestBadRequests(t *testing.T) {
+	src := newSource(t)
+	src.write(point{series: "a", t: now(), v: 1})
+	s := startFed(t, testConfig(t), src)
+	overAll(t, func(t *testing.T, p protocol) {
+		fail := func(req *getRequest) error {
+			_, err := p.open(t, context.Background(), s.RPCAddr().String(), req)()
+			requireCode(t, connect.CodeInvalidArgument, err)
+			return err
+		}
+		err := fail(&getRequest{Selectors: []string{"up", "größe{job=\"x\", zone?\"y\"}"}})
+		require.ErrorContains(t, err, "selector 2 does not parse")
+		require.ErrorContains(t, err, "\n  größe{job=\"x\", zone?\"y\"}\n                     ^")
+		violation := detail[*errdetails.BadRequest](t, err).GetFieldViolations()[0]
+		require.Equal(t, "selectors[1]", violation.GetField())
+		require.NotEmpty(t, violation.GetDescription())
+		for _, selector := range []string{"rate(up[5m])", "up offset 5m", "up{", "{a=~\"(\"}", "", "sum(up)", strings.Repeat("x", 16385)} {
+			fail(&getRequest{Selectors: []string{selector}})
+		}
+		fail(&getRequest{MinInterval: secs(1)})
+		fail(&getRequest{Follow: true, HeartbeatInterval: millis(1)})
+	})
+}
+
+// The plainest client there is.
+func TestCurl(t *testing.T) {
+	src := newSource(t)
+	at := now()
+	src.write(point{series: "a", t: at, v: 1.5})
+	c := testConfig(t)
+	c.CORSOrigins = []string{"https://example.org"}
+	s := startFed(t, c, src)
+	url := "http://" + s.RPCAddr().String() + "/"
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	post := func(path, contentType, body string) string {
+		r, err := client.Post(url+path, contentType, strings.NewReader(body))
+		require.NoError(t, err)
+		defer r.Body.Close()
+		b, err := io.ReadAll(r.Body)
+		require.NoError(t, err)
+		return string(b)
+	}
+	require.Contains(t, post("grpc.health.v1.Health/Check", "application/json", "{}"), "SERVING_STATUS_SERVING")
+	require.Contains(t, post("promgrpc.metrics.v1.MetricsService/GetLabelNames", "application/json", "{}"), "__name__")
+	stream := post("promgrpc.metrics.v1.MetricsService/GetMetrics", "application/connect+json", "\x00\x00\x00\x00\x02{}")
+	require.Contains(t, stream, fmt.Sprintf(`"timestamp":"%d"`, at))
+
+	preflight, err := http.NewRequest(http.MethodOptions, url+"promgrpc.metrics.v1.MetricsService/GetMetrics", nil)
+	require.NoError(t, err)
+	preflight.Header.Set("Access-Control-Request-Method", "POST")
+	for origin, want := range map[string]string{"https://example.org": "https://example.org", "https://evil.example": ""} {
+		preflight.Header.Set("Origin", origin)
+		r, err := client.Do(preflight)
+		require.NoError(t, err)
+		require.NoError(t, r.Body.Close())
+		require.Equal(t, want, r.Header.Get("Access-Control-Allow-Origin"))
+	}
+}
+
+func TestReflection(t *testing.T) {
+	s := start(t, testConfig(t))
+	client, stop := http2Client()
+	defer stop()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	stream := grpcreflect.NewClient(client, "http://"+s.RPCAddr().String(), connect.WithGRPC()).NewStream(ctx)
+	defer stream.Close()
+	services, err := stream.ListServices()
+	require.NoError(t, err)
+	require.Len(t, services, 2)
+	files, err := stream.FileContainingSymbol("promgrpc.metrics.v1.MetricsService")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+}
