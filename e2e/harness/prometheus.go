@@ -128,7 +128,7 @@ func (p *Prometheus) api(t testing.TB, path string, query url.Values, data any) 
 
 // apiSeries is a series in the answer to a query.
 type apiSeries struct {
-	Metric    map[string]string
+	Metric     map[string]string
 	Values     []apiSample
 	Histograms []apiSample
 }

@@ -62,7 +62,7 @@ func (l *Limits) Flags(add func(name, help string, value *int)) {
 	add(flagBuckets[2:], "Most buckets that a native histogram may have.", &l.Buckets)
 }
 
-func (l Limits) withDefaults() Limits {
+func withDefaults(l Limits) Limits {
 	d := DefaultLimits()
 	for _, f := range []struct{ value, byDefault *int }{
 		{&l.DecodedBytes, &d.DecodedBytes}, {&l.Series, &d.Series}, {&l.Samples, &d.Samples}, {&l.Labels, &d.Labels},

@@ -66,17 +66,19 @@ func decodedContent(t testing.TB, r *Request, withStart bool) []content {
 	return out
 }
 
-func (c content) start(with bool) content {
+// start leaves the start timestamps out, unless they are wanted.
+func (c *content) start(with bool) content {
+	out := *c
 	if !with {
-		c.Samples = slices.Clone(c.Samples)
-		for i := range c.Samples {
-			c.Samples[i].StartTimestamp = 0
+		out.Samples, out.Histograms = slices.Clone(c.Samples), slices.Clone(c.Histograms)
+		for i := range out.Samples {
+			out.Samples[i].StartTimestamp = 0
 		}
-		for i, h := range c.Histograms {
-			_, c.Histograms[i], _ = strings.Cut(h, " ")
+		for i, h := range out.Histograms {
+			_, out.Histograms[i], _ = strings.Cut(h, " ")
 		}
 	}
-	return c
+	return out
 }
 
 // histogramText says what a histogram is, or why Prometheus would not have it.
@@ -132,12 +134,12 @@ func exemplarText(e *prompb.Exemplar) string {
 	return fmt.Sprintf("%x", b)
 }
 
-// series adds one to the content if Prometheus would store something of it.
+// finish adds a series to the content if Prometheus would store something of it.
 func (c *content) finish(ls labels.Labels, out []content) []content {
 	if len(c.Samples)+len(c.Histograms)+len(c.Exemplars) == 0 {
 		return out
 	}
-	if !ls.Has(labels.MetricName) || !ls.IsValid(model.UTF8Validation) {
+	if !ls.Has(model.MetricNameLabel) || !ls.IsValid(model.UTF8Validation) {
 		return out
 	}
 	if _, twice := ls.HasDuplicateLabelNames(); twice {
@@ -239,9 +241,8 @@ func exemplarV1Of(e writev2.Exemplar, symbols []string) (prompb.Exemplar, bool) 
 
 func withoutStart(cs []content) []content {
 	out := make([]content, len(cs))
-	for i, c := range cs {
-		c.Histograms = slices.Clone(c.Histograms)
-		out[i] = c.start(false)
+	for i := range cs {
+		out[i] = cs[i].start(false)
 	}
 	return out
 }

@@ -89,13 +89,13 @@ type Request struct {
 }
 
 // NewRequest returns an empty request.
-func NewRequest(l Limits) *Request { return &Request{limits: l.withDefaults()} }
+func NewRequest(l Limits) *Request { return &Request{limits: withDefaults(l)} }
 
 // DecodedLen reads how large the body claims to be when decoded. An error says
 // that it is not snappy's block format, that the claim cannot be true, or, by
 // ErrTooLarge, that it is over the limit.
 func DecodedLen(body []byte, l Limits) (int, error) {
-	l = l.withDefaults()
+	l = withDefaults(l)
 	n, err := snappy.DecodedLen(body)
 	if err != nil {
 		return 0, fmt.Errorf("body is not in snappy's block format: %w", err)

@@ -139,7 +139,7 @@ func (r *Request) finishV2(begin mark, number int, meta metaRefs, created int64)
 		n := r.since(begin)
 		r.drop(begin)
 		r.Problems.note(n, func() string { return fmt.Sprintf("series number %d of the request: %v", number, err) })
-		return nil
+		return nil //nolint:nilerr // noted, and the neighbours go on
 	}
 	// Exemplars alone are against the specification, but it is how Prometheus
 	// sends them: each in a series of its own.
