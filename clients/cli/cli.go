@@ -92,7 +92,7 @@ func run(ctx context.Context, args []string, env environment) (code int) {
 	app.HelpFlag.Short('h')
 	app.Version(version.Print(program))
 	app.Terminate(func(code int) { panic(terminated(code)) })
-	app.UsageWriter(env.stdout)
+	app.UsageWriter(usageWriter{env.stdout})
 	app.ErrorWriter(env.stderr)
 
 	var c connection
@@ -112,6 +112,14 @@ func run(ctx context.Context, args []string, env environment) (code int) {
 		return report(env, usagef("%w", err))
 	}
 	return report(env, commands[name](ctx, env))
+}
+
+// usageWriter drops what nobody reads any more: kingpin panics on an error.
+type usageWriter struct{ io.Writer }
+
+func (w usageWriter) Write(b []byte) (int, error) {
+	_, _ = w.Writer.Write(b)
+	return len(b), nil
 }
 
 // clause is what flags are registered on: a command.

@@ -143,3 +143,8 @@ func some(lines []string) string {
 	}
 	return strings.Join(append([]string{""}, lines...), "\n\t") + more
 }
+
+// IsHistogram says whether the value is a native histogram.
+func (p Point) IsHistogram() bool {
+	return strings.HasPrefix(p.Value, "int") || strings.HasPrefix(p.Value, "float")
+}

@@ -29,8 +29,9 @@ type PrometheusOptions struct {
 	Target  string // host:port to scrape beside itself
 }
 
-// Prometheus is one that scrapes itself and a target every second, evaluates
-// a rule that makes float histograms, and writes all of it to a URL.
+// Prometheus is one that scrapes itself and a target every second, and writes
+// all of it to a URL. Prometheus 3 evaluates a rule that makes float histograms
+// as well; 2.42 would answer range queries for them with the same one always.
 type Prometheus struct {
 	*Process
 
@@ -49,13 +50,12 @@ func StartPrometheus(t testing.TB, o PrometheusOptions) *Prometheus {
 		config:  filepath.Join(dir, "prometheus.yml"),
 	}
 	p.configure(t)
-	rules := fmt.Sprintf(ruleFile, o.Name)
+	features, rules := "exemplar-storage,metadata-wal-records", fmt.Sprintf(ruleFile, o.Name)
+	if o.Tool == "prometheus2" {
+		features, rules = "exemplar-storage,native-histograms", ""
+	}
 	if err := os.WriteFile(filepath.Join(dir, "rules.yml"), []byte(rules), 0o600); err != nil {
 		t.Fatal(err)
-	}
-	features := "exemplar-storage,metadata-wal-records"
-	if o.Tool == "prometheus2" {
-		features = "exemplar-storage,native-histograms"
 	}
 	p.Process = Start(t, o.Name, Tool(t, o.Tool),
 		"--config.file="+p.config,
@@ -210,7 +210,7 @@ func (p *Prometheus) Metadata(t testing.TB) map[string][]Metadata {
 type Metadata struct{ Type, Help, Unit string }
 
 // Read returns all samples of an interval by remote read: bit for bit, with
-// stale markers and native histograms.
+// stale markers and, from Prometheus 3, native histograms.
 func (p *Prometheus) Read(t testing.TB, matcher map[string]string, from, to time.Time) Points {
 	t.Helper()
 	query := &prompb.Query{StartTimestampMs: from.UnixMilli(), EndTimestampMs: to.UnixMilli()}
