@@ -49,7 +49,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		samples:    counter("samples_total", "Float samples taken, exact repeats included."),
 		histograms: counter("histograms_total", "Native histograms taken, exact repeats included."),
 		exemplars:  counter("exemplars_total", "Exemplars taken."),
-		rejected:   counter("rejected_total", "Samples, histograms and exemplars diverged because something about them is invalid."),
+		rejected:   counter("rejected_total", "Samples, histograms and exemplars refused because something about them is invalid."),
 		repeats:    counter("repeats_total", "Samples and histograms dropped because they were the latest of their series once more."),
 		repeated:   counter("repeated_batches_total", "Batches that had been answered before, and got the same verdict."),
 		created:    counter("series_created_total", "Series seen for the first time, or again after they had been dropped."),

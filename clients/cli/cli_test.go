@@ -283,10 +283,6 @@ func TestStatus(t *testing.T) {
 	require.Contains(t, r.stdout, "server-1", "those that answer are printed")
 }
 
-type brokenPipe struct{}
-
-func (brokenPipe) Write([]byte) (int, error) { return 0, syscall.EPIPE }
-
 func TestHelpIntoClosedPipe(t *testing.T) {
 	require.Equal(t, ExitOK, run(t.Context(), []string{"get", "--help"}, environment{stdout: brokenPipe{}, stderr: brokenPipe{}}))
 }
