@@ -152,12 +152,16 @@ func (s *apiSample) UnmarshalJSON(data []byte) error {
 		return nil
 	}
 	v, err := strconv.ParseFloat(strings.Trim(string(raw), `"`), 64)
+	if v == 0 {
+		v = 0 // without its sign
+	}
 	s.Value = Float(v)
 	return err
 }
 
 // Query evaluates a range selector at an instant, which gives raw samples as
-// they were scraped, without stale markers.
+// they were scraped, without stale markers. Zeros have no sign, since remote
+// write by Prometheus has none.
 func (p *Prometheus) Query(t testing.TB, selector string, at time.Time) Points {
 	t.Helper()
 	var answer struct{ Result []apiSeries }

@@ -1,0 +1,112 @@
+package seglog
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// wide is a state of many series that costs nothing to keep.
+type wide struct{ n, applied int }
+
+func (s *wide) Keyframe(yield func(*segment.Keyframe) error) error {
+	k := &segment.Keyframe{NextRef: uint64(s.n + 1)}
+	for i := range s.n {
+		k.Series = append(k.Series, segment.Series{Ref: uint64(i + 1), Labels: segment.Labels{
+			{Name: "__name__", Value: fmt.Sprintf("metric_%d_total", i/2000)},
+			{Name: "container", Value: fmt.Sprintf("c%d", i%7)},
+			{Name: "instance", Value: fmt.Sprintf("10.1.%d.%d:9100", i/256%256, i%256)},
+			{Name: "job", Value: "node"},
+			{Name: "namespace", Value: fmt.Sprintf("ns-%d", i%50)},
+			{Name: "pod", Value: fmt.Sprintf("app-%d-%x", i%500, i*7919)},
+		}})
+		k.Latest = append(k.Latest, segment.Latest{Timestamp: 1e12, Written: 1e12, Value: float64(i * 3)})
+		if k.Last = i == s.n-1; k.Last || len(k.Series) == keyframeSeries {
+			if err := yield(k); err != nil {
+				return err
+			}
+			k.Series, k.Latest = k.Series[:0], k.Latest[:0]
+		}
+	}
+	return nil
+}
+
+func (s *wide) ApplyKeyframe(k *segment.Keyframe) error { s.applied += len(k.Series); return nil }
+func (s *wide) ApplyBlock(*segment.Block) error         { return nil }
+
+// BenchmarkOpenMillionSeries opens a log whose newest segment has a keyframe of
+// a million series and a scrape of all of them.
+func BenchmarkOpenMillionSeries(b *testing.B) {
+	const n = 1_000_000
+	dir := b.TempDir()
+	s := mustStore(b, dir, testOptions(nil))
+	start := time.Now()
+	w, err := s.OpenWriter(&wide{n: n})
+	require.NoError(b, err)
+	b.Logf("created in %s", time.Since(start))
+	for first := 1; first <= n; first += 2000 {
+		x := &segment.Block{}
+		for i := range 2000 {
+			x.Samples.Refs = append(x.Samples.Refs, uint64(first+i))
+			x.Samples.Timestamps = append(x.Samples.Timestamps, 1e12+15000)
+			x.Samples.Values = append(x.Samples.Values, float64((first+i)*3+i%9))
+		}
+		_, err := w.Append(x)
+		require.NoError(b, err)
+	}
+	require.NoError(b, w.WaitDurable(context.Background(), n/2000))
+	id := w.Log().ID()
+	require.NoError(b, w.Close())
+	info, err := os.Stat(filepath.Join(dir, latestName))
+	require.NoError(b, err)
+	b.ReportMetric(float64(info.Size()), "file-bytes")
+	for b.Loop() {
+		r, err := s.OpenReplica(id, &wide{})
+		require.NoError(b, err)
+		require.NoError(b, r.Close())
+	}
+	for range 1 {
+		start := time.Now()
+		st := &wide{n: n}
+		w, err := s.OpenWriter(st)
+		require.NoError(b, err)
+		b.Logf("writer opened in %s", time.Since(start))
+		require.Equal(b, n, st.applied)
+		require.NoError(b, w.Close())
+	}
+}
+
+func BenchmarkAppend(b *testing.B) {
+	for _, policy := range []SyncPolicy{SyncAlways, SyncNever} {
+		b.Run(policy.String(), func(b *testing.B) {
+			o := testOptions(nil)
+			o.Sync = policy
+			s := mustStore(b, b.TempDir(), o)
+			m := newMemory()
+			w, err := s.OpenWriter(m)
+			require.NoError(b, err)
+			defer w.Close()
+			feed(b, w, m, newRand(), 100)
+			x := &segment.Block{}
+			for i := range 2000 {
+				x.Samples.Refs = append(x.Samples.Refs, uint64(1+i%100))
+				x.Samples.Timestamps = append(x.Samples.Timestamps, int64(i))
+				x.Samples.Values = append(x.Samples.Values, float64(i))
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := w.Append(x); err != nil {
+					b.Fatal(err)
+				}
+			}
+			require.NoError(b, w.WaitDurable(context.Background(), x.Sequence))
+		})
+	}
+}

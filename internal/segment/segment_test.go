@@ -1,0 +1,313 @@
+package segment
+
+import (
+	"bytes"
+	"flag"
+	"io"
+	"math"
+	"math/rand/v2"
+	"os"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/require"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// bitwise compares floats by their bits, and nil with empty as equal where the
+// format does not tell them apart.
+var bitwise = cmp.Options{
+	cmp.Comparer(func(a, b float64) bool { return math.Float64bits(a) == math.Float64bits(b) }),
+	cmp.Comparer(func(a, b []byte) bool {
+		return bytes.Equal(a, b) && (a == nil) == (b == nil) || len(a) == 0 && len(b) == 0
+	}),
+}
+
+var odd = []float64{
+	0, math.Copysign(0, -1), 1, -1, 0.1, -0.1, 12.34, 1e-9, 1.5e-9, 1e300, -1e300,
+	math.MaxFloat64, math.SmallestNonzeroFloat64, math.Inf(1), math.Inf(-1), math.NaN(),
+	math.Float64frombits(staleNaN), math.Float64frombits(0xfff8000000000001), math.Float64frombits(1),
+	1 << 53, 1<<53 - 1, -(1<<53 - 1), -(1 << 53), 1<<53 + 2, 1 << 62, 1 << 63, -(1 << 63),
+	9007199254.740991, 9007199.254740991, 123456789.123, 0.30000000000000004, 1.0 / 3,
+}
+
+// testSegment is a small segment with everything in it.
+func testSegment() (Header, []*Keyframe, []*Block) {
+	id, _ := ParseLogID("000102030405060708090a0b0c0d0e0f")
+	h := Header{LogID: id, FirstSequence: 42, CreateTime: 1795394533123, PrevChecksum: 0xdeadbeef}
+	keys := []*Keyframe{
+		{
+			Sequence: 41, NextRef: 1000,
+			Series: []Series{
+				{Ref: 1, Labels: Labels{{"__name__", "up"}, {"job", "a"}}},
+				{Ref: 2, Labels: Labels{{"__name__", "up"}, {"job", "b"}}},
+				{Ref: 7, Labels: Labels{{"__name__", "up"}, {"instance", "ü"}, {"job", ""}}},
+				{Ref: 8},
+			},
+			Latest: []Latest{
+				{Timestamp: 1000, Value: 1, Written: 1001},
+				{Timestamp: 900, StartTimestamp: 3, Value: math.Float64frombits(staleNaN), Written: 1001},
+				{None: true, Written: 7},
+				{Timestamp: -5, Histogram: []byte{8, 1}, Written: 999},
+			},
+			Metadata: []Metadata{{Family: "up", Type: 2, Help: "Is it up?", Unit: ""}},
+		},
+		{
+			Sequence: 41, NextRef: 1000, Last: true,
+			Series: []Series{{Ref: 999, Labels: Labels{{"__name__", "x"}}}},
+			Latest: []Latest{{Timestamp: 1, Value: 0.25}},
+		},
+	}
+	first := &Block{
+		Sequence: 42, Time: 2000, Digest: [16]byte{1, 2, 3, 15: 9},
+		Verdict: Verdict{Samples: 5, Histograms: 1, Exemplars: 2, Rejected: 3, Code: 2, Errors: []string{"out of bounds", ""}},
+		Series:  []Series{{Ref: 1000, Labels: Labels{{"__name__", "y"}}}, {Ref: 1010, Labels: Labels{{"__name__", "z"}}}},
+		Samples: Samples{
+			Refs:            []uint64{1, 1, 1010, 2, 999},
+			Timestamps:      []int64{2000, 1999, math.MinInt64, math.MaxInt64, 0},
+			Values:          []float64{1, 2, 12.5, math.Float64frombits(staleNaN), math.Copysign(0, -1)},
+			StartTimestamps: []int64{0, 5, 0, math.MaxInt64, math.MinInt64},
+		},
+		Histograms: []Histogram{{Ref: 8, Timestamp: 2000, Data: []byte("histogram")}, {Ref: 1, Timestamp: -1}},
+		Exemplars:  []Exemplar{{Ref: 2, Data: []byte("exemplar")}, {Ref: 1}},
+		Metadata:   []Metadata{{Family: "y", Type: -1, Help: "h", Unit: "seconds"}},
+	}
+	second := &Block{Sequence: 43, Time: 2001}
+	for i, v := range odd {
+		second.Samples.Refs = append(second.Samples.Refs, []uint64{1, 2, 7}[i%3])
+		second.Samples.Timestamps = append(second.Samples.Timestamps, int64(i))
+		second.Samples.Values = append(second.Samples.Values, v)
+	}
+	return h, keys, []*Block{first, second, {Sequence: 44, Time: 2002}}
+}
+
+func encodeTest(t testing.TB) []byte {
+	h, keys, blocks := testSegment()
+	e := NewEncoder()
+	b := e.Begin(nil, h)
+	var err error
+	for _, k := range keys {
+		b, err = e.AppendKeyframe(b, k, h.CreateTime, 0)
+		require.NoError(t, err)
+	}
+	synced := uint64(len(b))
+	for _, x := range blocks {
+		b, err = e.AppendBlock(b, x, synced)
+		require.NoError(t, err)
+	}
+	b, err = e.AppendFooter(b, 3000, synced)
+	require.NoError(t, err)
+	_, err = e.AppendBlock(b, &Block{Sequence: 45}, 0)
+	require.ErrorIs(t, err, ErrCorrupt)
+	return b
+}
+
+// checkTest compares what is read from b with testSegment.
+func checkTest(t testing.TB, b []byte) {
+	h, keys, blocks := testSegment()
+	size := int64(len(b))
+	r, err := NewReader(bytes.NewReader(b), size)
+	require.NoError(t, err)
+	got := r.Header()
+	got.Checksum = 0
+	require.Equal(t, h, got)
+	var f Frame
+	for _, want := range keys {
+		require.NoError(t, r.Next(size, &f))
+		require.Empty(t, cmp.Diff(want, &f.Keyframe, bitwise, emptyIsNil))
+	}
+	for _, want := range blocks {
+		f.Block = nil
+		require.NoError(t, r.Next(size, &f))
+		require.Empty(t, cmp.Diff(want, f.Block, bitwise, emptyIsNil))
+		require.Equal(t, want.Verdict.Samples, f.Header.Verdict.Samples)
+	}
+	require.NoError(t, r.Next(size, &f))
+	require.Equal(t, KindFooter, f.Header.Kind)
+	require.Equal(t, uint64(44), f.Header.Sequence)
+	require.Equal(t, uint32(5+len(odd)), f.Header.Samples)
+	require.Equal(t, int64(math.MinInt64), f.Header.MinTime)
+	require.ErrorIs(t, r.Next(size, &f), io.EOF)
+}
+
+var emptyIsNil = cmp.Options{
+	emptyIsNilFor[Label](), emptyIsNilFor[Series](), emptyIsNilFor[Latest](), emptyIsNilFor[Metadata](),
+	emptyIsNilFor[Histogram](), emptyIsNilFor[Exemplar](),
+}
+
+func emptyIsNilFor[T any]() cmp.Option {
+	return cmp.FilterValues(func(a, b []T) bool { return len(a) == 0 && len(b) == 0 }, cmp.Ignore())
+}
+
+func TestRoundTrip(t *testing.T) { checkTest(t, encodeTest(t)) }
+
+// The golden file was written by the first version of the format, and has to be
+// readable for ever. Its bytes may change only where the compressor does.
+func TestGolden(t *testing.T) {
+	const name = "testdata/golden.seg"
+	if *update {
+		require.NoError(t, os.MkdirAll("testdata", 0o755))
+		require.NoError(t, os.WriteFile(name, encodeTest(t), 0o644))
+	}
+	b, err := os.ReadFile(name)
+	require.NoError(t, err)
+	checkTest(t, b)
+	require.Equal(t, b, encodeTest(t))
+}
+
+func TestDeterministic(t *testing.T) {
+	_, blocks := benchBlocks(4000, 2000, 5)
+	key := newWorld(4000).keyframe()
+	var first []byte
+	for range 3 {
+		e := NewEncoder()
+		e.Begin(nil, Header{FirstSequence: 9})
+		var b []byte
+		for range 2 { // an encoder that has been used before, too
+			var err error
+			b = e.Begin(nil, Header{FirstSequence: 1})
+			b, err = e.AppendKeyframe(b, key, 0, 0)
+			require.NoError(t, err)
+			for _, x := range blocks {
+				b, err = e.AppendBlock(b, x, 0)
+				require.NoError(t, err)
+			}
+		}
+		if first == nil {
+			first = b
+		}
+		require.True(t, bytes.Equal(first, b))
+	}
+}
+
+// An encoder that goes on from a decoder writes the same bytes.
+func TestEncoderFromDecoder(t *testing.T) {
+	b := encodeTest(t)
+	_, _, blocks := testSegment()
+	size := int64(len(b))
+	r, err := NewReader(bytes.NewReader(b), size)
+	require.NoError(t, err)
+	var f Frame
+	for range 3 {
+		require.NoError(t, r.Next(size, &f))
+	}
+	synced := f.Header.Synced
+	e := r.Decoder().Encoder()
+	out := b[:r.Offset():r.Offset()]
+	for _, x := range blocks[1:] {
+		out, err = e.AppendBlock(out, x, synced)
+		require.NoError(t, err)
+	}
+	out, err = e.AppendFooter(out, 3000, synced)
+	require.NoError(t, err)
+	require.Equal(t, b, out)
+}
+
+func TestValuesBitForBit(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(5, 6))
+	var values []uint64
+	for _, a := range odd {
+		for _, b := range odd {
+			values = append(values, math.Float64bits(a), math.Float64bits(b))
+		}
+	}
+	for range 20000 {
+		scale := pow10[rnd.IntN(10)]
+		for _, v := range []float64{
+			math.Round(rnd.NormFloat64()*scale) / pow10[rnd.IntN(10)], rnd.NormFloat64() * scale,
+			float64(rnd.Int64N(1 << 60)), math.Float64frombits(rnd.Uint64()),
+		} {
+			values = append(values, math.Float64bits(v))
+		}
+	}
+	var c valueColumns
+	previous := uint64(0)
+	for i, v := range values {
+		c.append(i, v, previous)
+		previous = v
+	}
+	previous = 0
+	for i, want := range values {
+		got, ok := c.next(i, previous)
+		if !ok || got != want {
+			t.Fatalf("value %d: %x (%v), want %x (%v) after %x", i, got, math.Float64frombits(got), want, math.Float64frombits(want), previous)
+		}
+		previous = got
+	}
+	require.True(t, c.done())
+}
+
+func TestEncoderRefusesAndGoesOn(t *testing.T) {
+	h, keys, blocks := testSegment()
+	whole := encodeTest(t)
+	e := NewEncoder()
+	b := e.Begin(nil, h)
+	refuse := func(x *Block, target error) {
+		t.Helper()
+		out, err := e.AppendBlock(b, x, uint64(len(b)))
+		require.ErrorIs(t, err, target)
+		require.Len(t, out, len(b))
+	}
+	refuse(blocks[0], ErrCorrupt) // no keyframe yet
+	var err error
+	for _, k := range keys {
+		bad := *k
+		bad.Series = append(bad.Series[:len(bad.Series):len(bad.Series)], Series{Ref: 5})
+		bad.Latest = append(bad.Latest[:len(bad.Latest):len(bad.Latest)], Latest{})
+		_, err = e.AppendKeyframe(b, &bad, h.CreateTime, 0)
+		require.ErrorIs(t, err, ErrCorrupt)
+		b, err = e.AppendKeyframe(b, k, h.CreateTime, 0)
+		require.NoError(t, err)
+	}
+	synced := uint64(len(b))
+	for _, x := range blocks {
+		series := Series{Ref: 5000, Labels: Labels{{"a", "b"}}}
+		refuse(&Block{Sequence: x.Sequence + 1}, ErrCorrupt)
+		refuse(&Block{Sequence: x.Sequence, Series: []Series{series, {Ref: 3}}}, ErrCorrupt)
+		refuse(&Block{Sequence: x.Sequence, Samples: Samples{Refs: []uint64{1}}}, ErrCorrupt)
+		unknown := &Block{Sequence: x.Sequence, Series: []Series{series}, Samples: Samples{
+			Refs: []uint64{1, 5001}, Timestamps: []int64{1, 2}, Values: []float64{9, 9}}}
+		var ref *UnknownRefError
+		_, err = e.AppendBlock(b, unknown, 0)
+		require.ErrorAs(t, err, &ref)
+		refuse(&Block{Sequence: x.Sequence, Series: []Series{series},
+			Samples:   Samples{Refs: []uint64{1, 5000, 1}, Timestamps: []int64{1, 2, 3}, Values: []float64{9, 9, 10}},
+			Exemplars: []Exemplar{{Ref: 1, Data: make([]byte, MaxPayload)}}}, ErrTooLarge)
+		b, err = e.AppendBlock(b, x, synced)
+		require.NoError(t, err)
+	}
+	b, err = e.AppendFooter(b, 3000, synced)
+	require.NoError(t, err)
+	require.Equal(t, whole, b, "a refused block leaves no trace")
+}
+
+// Each byte of a segment flipped, and the segment cut there: an error, and the
+// frames before are read as they were.
+func TestFlippedAndCut(t *testing.T) {
+	b := encodeTest(t)
+	for at := range b {
+		flipped := append([]byte(nil), b...)
+		flipped[at] ^= 0x20
+		for _, in := range [][]byte{flipped, b[:at]} {
+			size := int64(len(in))
+			r, err := NewReader(bytes.NewReader(in), size)
+			var f Frame
+			for err == nil {
+				err = r.Next(size, &f)
+			}
+			if err == io.EOF {
+				require.Less(t, len(in), len(b), "flipped byte %d was not noticed", at)
+			} else {
+				require.LessOrEqual(t, r0(r), int64(at))
+			}
+		}
+	}
+}
+
+func r0(r *Reader) int64 {
+	if r == nil {
+		return 0
+	}
+	return r.Offset()
+}
