@@ -9,6 +9,7 @@ import (
 
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
 	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/seglog"
 )
@@ -16,6 +17,7 @@ import (
 // Config of a forwarder.
 type Config struct {
 	daemon.OpsConfig
+	discovery.ConsulConfig
 	// LinkAddress to take receivers at.
 	LinkAddress string
 	// LinkTLS of that listener.
@@ -70,10 +72,11 @@ func DefaultConfig() Config {
 // RegisterFlags adds the flags, which default to what c holds.
 func (c *Config) RegisterFlags(app *kingpin.Application) {
 	c.OpsConfig.RegisterFlags(app)
+	c.ConsulConfig.RegisterFlags(app)
 	app.Flag("link.listen-address", "Address to take receivers at.").
 		Default(c.LinkAddress).StringVar(&c.LinkAddress)
 	c.LinkTLS.RegisterFlags(app, "link.tls")
-	app.Flag("server", "Servers to send the log to, host:port[,host:port…].").
+	app.Flag("server", "Servers to send the log to: "+discovery.Syntax+".").
 		Default(c.Server).StringVar(&c.Server)
 	c.ServerTLS.RegisterFlags(app, "server.tls")
 	app.Flag("storage.path", "Folder of the log.").

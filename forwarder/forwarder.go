@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strconv"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,6 +28,7 @@ type Forwarder struct {
 	replication replication
 	listener    *link.Listener
 	ops         *daemon.Web
+	registrar   *discovery.Registrar // Nil: not to be registered.
 
 	closeOnce sync.Once
 	closeErr  error
@@ -75,6 +77,11 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 	if f.ops, err = daemon.NewOps(c.OpsConfig, logger, reg, f.Ready); err != nil {
 		return nil, err
 	}
+	if c.Consul != "" {
+		if f.registrar, err = discovery.NewRegistrar(f.registration(c), logger); err != nil {
+			return nil, daemon.Usagef("--consul: %w", err)
+		}
+	}
 	return f, nil
 }
 
@@ -96,7 +103,11 @@ func (f *Forwarder) setupReplication(c Config, linkMetrics *link.Metrics, m *met
 		f.logger.Warn("no servers to send the log to, it is only stored (--server)")
 		return nil
 	}
-	source, err := discovery.Parse(c.Server, discovery.Options{Logger: f.logger})
+	source, err := discovery.Parse(c.Server, discovery.Options{
+		Logger: f.logger, PortMeta: discovery.MetaLinkPort,
+		// A server that is empty gets ready by what it is sent.
+		Unready: true,
+	})
 	if err != nil {
 		return daemon.Usagef("--server: %w", err)
 	}
@@ -109,10 +120,23 @@ func (f *Forwarder) setupReplication(c Config, linkMetrics *link.Metrics, m *met
 	return nil
 }
 
+// registration is what receivers find in Consul.
+func (f *Forwarder) registration(c Config) discovery.Registration {
+	return discovery.Registration{
+		ConsulConfig: c.ConsulConfig,
+		Service:      discovery.ServiceForwarder, Instance: c.Instance, Listener: f.listener.Addr(),
+		Meta:  map[string]string{discovery.MetaWebPort: strconv.Itoa(discovery.Port(f.ops.Addr()))},
+		Ready: f.Ready,
+	}
+}
+
 // Run works until ctx ends. Then it answers what it has been sent, gives the
 // servers a moment to take over the rest, and closes the log.
 func (f *Forwarder) Run(ctx context.Context) error {
 	var g daemon.Group
+	if f.registrar != nil {
+		g.Add("consul", f.registrar.Run) // Receivers go elsewhere before it ends.
+	}
 	// The stages of ingestion end one after the other when the receivers have
 	// been sent away, so everything that was taken in gets its answer.
 	g.Add("link", func(ctx context.Context) error {

@@ -7,6 +7,7 @@ import (
 	"github.com/alecthomas/units"
 
 	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
 )
 
@@ -46,7 +47,7 @@ func DefaultConfig() Config {
 // RegisterFlags adds the flags, which default to what c holds.
 func (c *Config) RegisterFlags(app *kingpin.Application) {
 	c.OpsConfig.RegisterFlags(app)
-	app.Flag("forwarder", "Forwarders to write to, host:port[,host:port…]; the first that can be reached is used until it fails.").
+	app.Flag("forwarder", "Forwarders to write to: "+discovery.Syntax+"; the first that can be reached is used until it fails.").
 		Default(c.Forwarder).StringVar(&c.Forwarder)
 	app.Flag("forwarder.timeout", "Time for a forwarder to answer, after which the sender is told to come again; keep it below the sender's own timeout.").
 		Default(c.ForwarderTimeout.String()).DurationVar(&c.ForwarderTimeout)

@@ -8,6 +8,7 @@ import (
 	"github.com/alecthomas/units"
 
 	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/seglog"
 )
@@ -15,6 +16,7 @@ import (
 // Config of a server.
 type Config struct {
 	daemon.OpsConfig
+	discovery.ConsulConfig
 	// LinkAddress to take forwarders at.
 	LinkAddress string
 	// LinkTLS of that listener.
@@ -40,7 +42,9 @@ type Config struct {
 	// CursorWait is how long a stream waits for this replica to reach its
 	// cursor.
 	CursorWait time.Duration
-	// DrainDelay between reporting NOT_SERVING and ending the streams.
+	// DrainDelay between reporting NOT_SERVING and ending the streams. Below
+	// zero: long enough for a balancer to see it if this server is registered
+	// in Consul, and none otherwise.
 	DrainDelay time.Duration
 	// DrainTimeout that calls are given to end after that.
 	DrainTimeout time.Duration
@@ -63,6 +67,7 @@ func DefaultConfig() Config {
 		MaxStreams:    10000,
 		StallTimeout:  2 * time.Minute,
 		CursorWait:    10 * time.Second,
+		DrainDelay:    -1,
 		DrainTimeout:  10 * time.Second,
 	}
 }
@@ -70,6 +75,7 @@ func DefaultConfig() Config {
 // RegisterFlags adds the flags, which default to what c holds.
 func (c *Config) RegisterFlags(app *kingpin.Application) {
 	c.OpsConfig.RegisterFlags(app)
+	c.ConsulConfig.RegisterFlags(app)
 	app.Flag("link.listen-address", "Address to take forwarders at.").
 		Default(c.LinkAddress).StringVar(&c.LinkAddress)
 	c.LinkTLS.RegisterFlags(app, "link.tls")
@@ -93,12 +99,26 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 		Default(c.StallTimeout.String()).DurationVar(&c.StallTimeout)
 	app.Flag("stream.cursor-wait", "Wait this long for the replica to reach the cursor of a stream.").
 		Default(c.CursorWait.String()).DurationVar(&c.CursorWait)
-	app.Flag("drain.delay", "Report NOT_SERVING for this long, and serve, before streams are ended.").
-		Default(c.DrainDelay.String()).DurationVar(&c.DrainDelay)
+	app.Flag("drain.delay", "Report NOT_SERVING for this long, and serve, before streams are ended. By default "+registeredDrainDelay.String()+" with --consul, and none without.").
+		PlaceHolder("DURATION").DurationVar(&c.DrainDelay)
 	app.Flag("drain.timeout", "Time that calls under way are given to end.").
 		Default(c.DrainTimeout.String()).DurationVar(&c.DrainTimeout)
 	app.Flag("instance", "Name of this replica, by default the host name.").
 		Default(c.Instance).StringVar(&c.Instance)
+}
+
+// registeredDrainDelay is twice what a balancer with a check each second needs
+// to see that a server is not serving any more.
+const registeredDrainDelay = 2 * time.Second
+
+func (c *Config) drainDelay() time.Duration {
+	switch {
+	case c.DrainDelay >= 0:
+		return c.DrainDelay
+	case c.Consul != "":
+		return registeredDrainDelay
+	}
+	return 0
 }
 
 func (c *Config) check() error {
@@ -109,8 +129,8 @@ func (c *Config) check() error {
 		return daemon.Usagef("--storage.retention cannot be negative")
 	case c.Staleness <= 0, c.StallTimeout <= 0, c.DrainTimeout <= 0:
 		return daemon.Usagef("--staleness, --stream.stall-timeout and --drain.timeout have to be above zero")
-	case c.DrainDelay < 0, c.CursorWait < 0:
-		return daemon.Usagef("--drain.delay and --stream.cursor-wait cannot be negative")
+	case c.CursorWait < 0:
+		return daemon.Usagef("--stream.cursor-wait cannot be negative")
 	case c.MaxStreams < 1:
 		return daemon.Usagef("--limit.streams has to be above zero")
 	}

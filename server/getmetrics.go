@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/seglog"
 )
 
 // defaultHeartbeat is what an unset heartbeat_interval means.
@@ -97,6 +98,7 @@ func (s *Server) getMetrics(ctx context.Context, req *connect.Request[metricsv1.
 // in a word for the metric.
 func (s *Server) verdict(st *stream, sender *sender, err error) (error, string) {
 	var known *connect.Error
+	var damage *seglog.DamageError
 	switch {
 	case err == nil:
 		return nil, "complete"
@@ -109,6 +111,11 @@ func (s *Server) verdict(st *stream, sender *sender, err error) (error, string) 
 		return st.ctx.Err(), "client"
 	case errors.As(err, &known):
 		return err, known.Code().String()
+	case errors.Is(err, seglog.ErrClosed):
+		return unavailable(errors.New("the log is being opened anew"), st.cursor), "reopened"
+	case errors.As(err, &damage):
+		s.log.Log(slog.LevelError, "stream failed", "peer", sender.peer, "err", err)
+		return connect.NewError(connect.CodeDataLoss, err), "damage"
 	}
 	s.log.Log(slog.LevelError, "stream failed", "peer", sender.peer, "err", err)
 	return connect.NewError(connect.CodeInternal, err), "internal"

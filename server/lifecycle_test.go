@@ -282,3 +282,46 @@ func TestSeveralLogs(t *testing.T) {
 	slices.Sort(live)
 	require.Equal(t, want, live)
 }
+
+// A connection that breaks within a keyframe is taken up again, and streams go
+// on.
+func TestCutWithinAKeyframe(t *testing.T) {
+	src := newSource(t)
+	at := now()
+	var points []point
+	for i := range 40000 {
+		points = append(points, point{series: name(i), t: at, v: float64(i)})
+	}
+	src.write(points...)
+	s := start(t, testConfig(t))
+	stop := src.feed(s.Server)
+	s.await(t, src)
+	stop()
+	src.rotate()
+	src.write(point{series: name(7), t: at + 1, v: 0.5})
+
+	id := src.writer.Log().ID()
+	c, _, err := link.Dial(context.Background(), s.LinkAddr().String(), &linkv1.Hello{Role: linkv1.Role_ROLE_FORWARDER, LogId: id[:]}, link.Options{})
+	require.NoError(t, err)
+	raw, err := src.writer.Log().ReadRaw(1)
+	require.NoError(t, err)
+	for range 2 { // the footer of the segment before, and a part of the keyframe
+		chunk, err := raw.Next(context.Background())
+		require.NoError(t, err)
+		require.Less(t, chunk.LastSequence, uint64(2))
+		if chunk.Start {
+			start := &linkv1.SegmentStart{Name: chunk.SegmentName, FirstSequence: chunk.FirstSequence}
+			require.NoError(t, c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Segment{Segment: start}}))
+		}
+		require.NoError(t, c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Append{Append: &linkv1.SegmentAppend{Offset: chunk.Offset, Data: chunk.Data}}}))
+	}
+	require.NoError(t, raw.Close())
+	require.NoError(t, c.CloseWith("cut"))
+
+	recv := s.call(t, &getRequest{Follow: true, Selectors: []string{`m{i="00007"}`}})
+	until(t, recv, isSynced)
+	src.feed(s.Server)
+	got := until(t, recv, func(r *getResponse) bool { return len(r.GetTimeseries()) > 0 })
+	require.Equal(t, []string{fmt.Sprintf(`m{i="00007"} 0.5 @%d`, at+1)}, lines(got...))
+	require.Len(t, lines(all(t, s.call(t, &getRequest{}))...), 40000)
+}

@@ -66,7 +66,7 @@ func (s service) eachLive(ctx context.Context, selectors []string, yield func(se
 		return unavailable(err, "")
 	}
 	var ls segment.Labels
-	for _, r := range s.replicas.ready() {
+	for _, r := range s.replicas.serving() {
 		refs, err := r.liveRefs(ctx, selected, s.liveSince())
 		if err != nil {
 			return err
@@ -87,7 +87,7 @@ func (s service) GetMetadata(_ context.Context, req *connect.Request[metricsv1.G
 		return nil, unavailable(err, "")
 	}
 	families := make(map[string]segment.Metadata)
-	for _, r := range s.replicas.ready() {
+	for _, r := range s.replicas.serving() {
 		for _, m := range r.head.Metadata() {
 			if want := req.Msg.GetMetricFamilyName(); want == "" || want == m.Family {
 				families[m.Family] = m
@@ -161,7 +161,7 @@ func (s service) GetStatus(context.Context, *connect.Request[metricsv1.GetStatus
 			status.SizeBytes += f.Size
 		}
 		res.Logs = append(res.Logs, status)
-		if r.ready.Load() {
+		if r.serving() {
 			res.LiveSeries += r.countLive(s.liveSince())
 			present.Positions = append(present.Positions, cursor.Position{Log: r.id, Sequence: status.GetLastSequence()})
 		}

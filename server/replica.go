@@ -111,6 +111,9 @@ func (r *replica) failed(err error) error {
 	return err
 }
 
+// serving says whether the log can be read and its state is of use.
+func (r *replica) serving() bool { return r.ready.Load() && !r.broken.Load() }
+
 // lag is how many blocks the forwarder is ahead.
 func (r *replica) lag() uint64 {
 	last, tail := r.log.Last(), r.tail.Load()

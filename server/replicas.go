@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/internal/seglog"
@@ -18,13 +19,14 @@ type replicas struct {
 	// news wakes who waits for blocks or for logs.
 	news broadcast
 
-	mu   sync.Mutex
-	list []*replica // sorted by id; replaced, never changed
+	mu   sync.Mutex                 // for changing the list
+	list atomic.Pointer[[]*replica] // sorted by id; replaced, never changed
 }
 
 // openReplicas opens every log that the storage folder holds.
 func openReplicas(store *seglog.Store) (*replicas, error) {
 	rs := &replicas{store: store}
+	rs.list.Store(new([]*replica))
 	for _, id := range store.Logs() {
 		if _, err := rs.open(id); err != nil {
 			return nil, errors.Join(err, rs.close())
@@ -34,21 +36,17 @@ func openReplicas(store *seglog.Store) (*replicas, error) {
 }
 
 // all returns the logs, sorted by id.
-func (rs *replicas) all() []*replica {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	return rs.list
-}
+func (rs *replicas) all() []*replica { return *rs.list.Load() }
 
-// ready returns the logs that can be served.
-func (rs *replicas) ready() []*replica {
-	var ready []*replica
+// serving returns the logs that can be served.
+func (rs *replicas) serving() []*replica {
+	var serving []*replica
 	for _, r := range rs.all() {
-		if r.ready.Load() {
-			ready = append(ready, r)
+		if r.serving() {
+			serving = append(serving, r)
 		}
 	}
-	return ready
+	return serving
 }
 
 func (rs *replicas) get(id segment.LogID) *replica {
@@ -65,29 +63,30 @@ func (rs *replicas) get(id segment.LogID) *replica {
 func (rs *replicas) open(id segment.LogID) (*replica, error) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	i, found := slices.BinarySearchFunc(rs.list, id, func(r *replica, id segment.LogID) int {
+	list := rs.all()
+	i, found := slices.BinarySearchFunc(list, id, func(r *replica, id segment.LogID) int {
 		return bytes.Compare(r.id[:], id[:])
 	})
 	switch {
-	case found && !rs.list[i].broken.Load():
-		return rs.list[i], nil
+	case found && !list[i].broken.Load():
+		return list[i], nil
 	case found:
 		// Its streams end, and go on with the new one.
-		_ = rs.list[i].files.Close()
-	case len(rs.list) >= cursor.MaxPositions:
-		return nil, fmt.Errorf("open log %s: this server holds %d logs, the most that a cursor can carry", id, len(rs.list))
+		_ = list[i].files.Close()
+	case len(list) >= cursor.MaxPositions:
+		return nil, fmt.Errorf("open log %s: this server holds %d logs, the most that a cursor can carry", id, len(list))
 	}
 	r, err := openReplica(rs.store, id)
 	if err != nil {
 		return nil, err
 	}
-	list := slices.Clone(rs.list)
+	list = slices.Clone(list)
 	if found {
 		list[i] = r
 	} else {
 		list = slices.Insert(list, i, r)
 	}
-	rs.list = list
+	rs.list.Store(&list)
 	return r, nil
 }
 

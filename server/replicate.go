@@ -86,10 +86,7 @@ func (r *replica) position() *linkv1.Position {
 func (s *Server) take(r *replica, c *link.Conn, f *linkv1.Frame, logger *slog.Logger) error {
 	switch k := f.GetKind().(type) {
 	case *linkv1.Frame_Segment:
-		if err := r.startSegment(k.Segment.GetName(), k.Segment.GetFirstSequence()); err != nil {
-			return err
-		}
-		logger.Info("segment started", "segment", k.Segment.GetName(), "first_sequence", k.Segment.GetFirstSequence())
+		return r.startSegment(k.Segment.GetName(), k.Segment.GetFirstSequence())
 	case *linkv1.Frame_Append:
 		err := r.append(k.Append.GetOffset(), k.Append.GetData())
 		s.replicas.news.wake()

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/throttle"
@@ -37,6 +39,8 @@ type Server struct {
 	http     *http.Server
 	unused   unusedConns
 	ops      *daemon.Web
+	// registrar is nil when the server is not to be registered.
+	registrar *discovery.Registrar
 
 	rebuildSlots chan struct{}
 	started      time.Time
@@ -95,6 +99,11 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	if s.ops, err = daemon.NewOps(c.OpsConfig, logger, reg, s.Ready); err != nil {
 		return nil, err
 	}
+	if c.Consul != "" {
+		if s.registrar, err = discovery.NewRegistrar(s.registration(), logger); err != nil {
+			return nil, daemon.Usagef("--consul: %w", err)
+		}
+	}
 	if reg != nil {
 		if err := reg.Register(collector{s}); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
@@ -114,11 +123,30 @@ func openStore(c Config, logger *slog.Logger, reg prometheus.Registerer) (*seglo
 	return seglog.OpenStore(c.StoragePath, o)
 }
 
+// registration is what forwarders, balancers and clients find in Consul.
+func (s *Server) registration() discovery.Registration {
+	return discovery.Registration{
+		ConsulConfig: s.config.ConsulConfig,
+		Service:      discovery.ServiceServer, Instance: s.config.Instance, Listener: s.rpc.Addr(),
+		Tags: []string{"grpc", "connect"},
+		Meta: map[string]string{
+			discovery.MetaLinkPort: strconv.Itoa(discovery.Port(s.listener.Addr())),
+			discovery.MetaWebPort:  strconv.Itoa(discovery.Port(s.ops.Addr())),
+		},
+		GRPC:  true,
+		Ready: s.Ready,
+	}
+}
+
 // Run serves until ctx ends. Then it reports NOT_SERVING for the drain delay,
-// ends the streams, each with the cursor to go on with, and closes the logs.
+// in which it still takes in what is new, ends the streams, each with the
+// cursor to go on with, deregisters, and closes the logs.
 func (s *Server) Run(ctx context.Context) error {
 	var g daemon.Group
 	g.Add("rpc", s.serveRPC)
+	if s.registrar != nil {
+		g.Add("consul", s.registrar.Run)
+	}
 	g.Add("link", func(ctx context.Context) error { return s.listener.Run(ctx, s.replicate) })
 	g.Add("web", s.ops.Run)
 	err := g.Run(ctx)
@@ -134,10 +162,14 @@ func (s *Server) serveRPC(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 	}
-	s.logger.Info("draining", "streams", s.streams.open.Load(), "delay", s.config.DrainDelay)
+	delay := s.config.drainDelay()
+	s.logger.Info("draining", "streams", s.streams.open.Load(), "delay", delay)
 	s.draining.Store(true)
+	if s.registrar != nil {
+		s.registrar.Withdraw()
+	}
 	select {
-	case <-time.After(s.config.DrainDelay):
+	case <-time.After(delay):
 	case err := <-failed:
 		return err
 	}
@@ -177,7 +209,7 @@ func (s *Server) serving() error {
 	if s.streams.base.Err() != nil {
 		return errDraining
 	}
-	if len(s.replicas.ready()) == 0 {
+	if len(s.replicas.serving()) == 0 {
 		return errNotReady
 	}
 	return nil

@@ -72,8 +72,8 @@ func (src *source) readSince(t int64) error {
 // adopt takes up the logs that the server has and the stream does not, each
 // from its oldest block on: all of it is news.
 func (st *stream) adopt() error {
-	for _, r := range st.server.replicas.ready() {
-		if slices.ContainsFunc(st.sources, func(src *source) bool { return src.replica.id == r.id }) {
+	for _, r := range st.server.replicas.all() {
+		if !r.serving() || slices.ContainsFunc(st.sources, func(src *source) bool { return src.replica.id == r.id }) {
 			continue
 		}
 		if err := st.addWhole(r); err != nil {

@@ -51,7 +51,7 @@ func (st *stream) setSince(since int64) {
 func (st *stream) beginSnapshot() error {
 	now := time.Now()
 	var snapshots []*snapshot
-	for _, r := range st.server.replicas.ready() {
+	for _, r := range st.server.replicas.serving() {
 		s, err := r.snapshot(st.ctx, st.selection, now.Add(-st.server.config.Staleness).UnixMilli())
 		if err != nil {
 			return err
@@ -176,7 +176,7 @@ func (st *stream) reach(r *replica, sequence uint64) error {
 	for {
 		news := st.server.replicas.news.next()
 		last := r.log.Last()
-		if last >= sequence && r.ready.Load() {
+		if last >= sequence && r.serving() {
 			return nil
 		}
 		select {
@@ -193,7 +193,7 @@ func (st *stream) reach(r *replica, sequence uint64) error {
 // can be.
 func (st *stream) tooOld(c *cursor.Cursor, cause error) error {
 	oldest := cursor.Cursor{Since: c.Since}
-	for _, r := range st.server.replicas.ready() {
+	for _, r := range st.server.replicas.serving() {
 		first := max(r.log.First(), 1)
 		p, ok := c.Of(r.id)
 		if !ok {
@@ -205,7 +205,7 @@ func (st *stream) tooOld(c *cursor.Cursor, cause error) error {
 		oldest.Positions = append(oldest.Positions, p)
 	}
 	if len(oldest.Positions) == 0 {
-		for _, r := range st.server.replicas.ready() {
+		for _, r := range st.server.replicas.serving() {
 			oldest.Positions = append(oldest.Positions, cursor.Position{Log: r.id, Sequence: max(r.log.First(), 1) - 1})
 		}
 	}

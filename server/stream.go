@@ -95,8 +95,6 @@ func (st *stream) round() (idle bool, err error) {
 			if err := st.gap(src, gap); err != nil {
 				return false, err
 			}
-		case errors.Is(err, seglog.ErrClosed):
-			return false, unavailable(errors.New("the log is being opened anew"), st.cursor)
 		case err != nil:
 			return false, fmt.Errorf("read log %s: %w", src.replica.id, err)
 		case b == nil:
@@ -137,16 +135,14 @@ func (st *stream) atTail() (done bool, err error) {
 	caughtUp := true
 	for _, src := range st.sources {
 		caughtUp = caughtUp && src.caughtUp()
+		src.names.past = nil
 	}
+	st.rebuilds.end()
 	switch {
 	case caughtUp && !st.follow:
 		return true, st.send(end)
 	case caughtUp && !st.synced:
 		st.synced = true
-		for _, src := range st.sources {
-			src.names.past = nil
-		}
-		st.rebuilds.end()
 		err := st.send(synced)
 		st.conflate.begin()
 		return false, err

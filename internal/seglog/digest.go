@@ -15,10 +15,10 @@ type digestEntry struct {
 }
 
 // EachDigest calls yield for the newest blocks that carry the digest of a
-// request, newest first, at most max of them, until it returns false. It reads
+// request, newest first, at most limit of them, until it returns false. It reads
 // frame headers only, but for the blocks whose verdict has errors. Segments that
 // cannot be read are passed over: their digests are forgotten.
-func (l *Log) EachDigest(max int, yield func(digest [16]byte, v segment.Verdict, seq uint64) bool) error {
+func (l *Log) EachDigest(limit int, yield func(digest [16]byte, v segment.Verdict, seq uint64) bool) error {
 	l.mu.RLock()
 	segs := append([]*segFile(nil), l.segs...)
 	limits := make([]int64, len(segs))
@@ -26,8 +26,8 @@ func (l *Log) EachDigest(max int, yield func(digest [16]byte, v segment.Verdict,
 		limits[i] = s.size
 	}
 	l.mu.RUnlock()
-	for i := len(segs) - 1; i >= 0 && max > 0; i-- {
-		n, more, err := l.digests(segs[i], limits[i], max, yield)
+	for i := len(segs) - 1; i >= 0 && limit > 0; i-- {
+		n, more, err := l.digests(segs[i], limits[i], limit, yield)
 		var damage *DamageError
 		if err != nil && !errors.As(err, &damage) && !errors.Is(err, os.ErrNotExist) {
 			return err
@@ -35,25 +35,25 @@ func (l *Log) EachDigest(max int, yield func(digest [16]byte, v segment.Verdict,
 		if !more {
 			return nil
 		}
-		max -= n
+		limit -= n
 	}
 	return nil
 }
 
-func (l *Log) digests(s *segFile, limit int64, max int, yield func([16]byte, segment.Verdict, uint64) bool) (n int, more bool, err error) {
+func (l *Log) digests(s *segFile, size int64, limit int, yield func([16]byte, segment.Verdict, uint64) bool) (n int, more bool, err error) {
 	f, err := l.store.fs.Open(s.path)
 	if err != nil {
 		return 0, true, err
 	}
 	defer f.Close()
-	var found []digestEntry // the last max, as a ring
+	var found []digestEntry // the last ones, as a ring
 	frames := segment.NewFrameReader(f, segment.HeaderSize)
 	total := 0
 	for {
 		at := frames.Offset()
-		h, e := frames.Skip(limit)
+		h, e := frames.Skip(size)
 		if e != nil {
-			if e != io.EOF {
+			if !errors.Is(e, io.EOF) {
 				err = l.damaged(s, at, e)
 			}
 			break
@@ -61,10 +61,10 @@ func (l *Log) digests(s *segFile, limit int64, max int, yield func([16]byte, seg
 		if h.Kind != segment.KindBlock || h.Digest == [16]byte{} {
 			continue
 		}
-		if total < max {
+		if total < limit {
 			found = append(found, digestEntry{h, at})
 		} else {
-			found[total%max] = digestEntry{h, at}
+			found[total%limit] = digestEntry{h, at}
 		}
 		total++
 	}
@@ -73,7 +73,7 @@ func (l *Log) digests(s *segFile, limit int64, max int, yield func([16]byte, seg
 		e := &found[(total-1-i)%len(found)]
 		v := e.header.Verdict
 		if e.header.Errors > 0 {
-			h, payload, err := segment.NewFrameReader(f, e.offset).Next(limit)
+			h, payload, err := segment.NewFrameReader(f, e.offset).Next(size)
 			if err == nil {
 				v.Errors, err = decoder.Errors(&h, payload)
 			}

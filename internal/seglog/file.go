@@ -123,7 +123,7 @@ func (s *segFile) inspectFile(fs filesystem, id segment.LogID) error {
 	frames := segment.NewFrameReader(f, segment.HeaderSize)
 	for s.size = segment.HeaderSize; ; s.size = frames.Offset() {
 		h, err := frames.Skip(size)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err == nil && (s.sealed || h.Kind == segment.KindBlock && h.Sequence != s.last+1) {
@@ -145,7 +145,7 @@ func (s *segFile) inspectFile(fs filesystem, id segment.LogID) error {
 func (s *segFile) readHeader(f io.ReaderAt, id segment.LogID) error {
 	var b [segment.HeaderSize]byte
 	n, err := f.ReadAt(b[:], 0)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	h, err := segment.ParseHeader(b[:n])

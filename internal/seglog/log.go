@@ -133,7 +133,7 @@ func (l *Log) find(s *segFile, seq uint64, from, limit int64) (segment.FrameHead
 		if err == nil && h.Kind == segment.KindBlock && h.Sequence == seq {
 			return h, frames.Offset(), nil
 		}
-		if err == io.EOF || err == nil && h.Kind == segment.KindBlock && h.Sequence > seq {
+		if errors.Is(err, io.EOF) || err == nil && h.Kind == segment.KindBlock && h.Sequence > seq {
 			err = fmt.Errorf("%w: block %d is not where it should be", segment.ErrCorrupt, seq)
 		}
 		if err != nil {

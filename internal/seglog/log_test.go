@@ -267,10 +267,10 @@ func TestEachDigest(t *testing.T) {
 		want = append(want, feed(t, w, m, rnd, 10)...)
 		require.NoError(t, w.Rotate())
 	}
-	for _, max := range []int{0, 1, 10, 15, 40, 100} {
+	for _, limit := range []int{0, 1, 10, 15, 40, 100} {
 		next := len(want) - 1
 		n := 0
-		err = w.Log().EachDigest(max, func(d [16]byte, v segment.Verdict, seq uint64) bool {
+		err = w.Log().EachDigest(limit, func(d [16]byte, v segment.Verdict, seq uint64) bool {
 			require.Equal(t, want[next].Digest, d)
 			require.Equal(t, want[next].Verdict, v)
 			require.Equal(t, want[next].Sequence, seq)
@@ -279,7 +279,7 @@ func TestEachDigest(t *testing.T) {
 			return n < 35
 		})
 		require.NoError(t, err)
-		require.Equal(t, min(max, 35), n)
+		require.Equal(t, min(limit, 35), n)
 	}
 }
 

@@ -111,7 +111,7 @@ func (s *Store) restoreNewest(l *Log, seg *segFile, a Applier, as side) (_ *acti
 			frame.Block = nil
 		}
 		err := r.Next(size, &frame)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -175,7 +175,7 @@ func checkKeyframe(f file, size int64) (int64, error) {
 	frames := segment.NewFrameReader(f, segment.HeaderSize)
 	for {
 		h, _, err := frames.Next(size)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			err = fmt.Errorf("keyframe: %w", segment.ErrShort)
 		}
 		if err == nil && h.Kind != segment.KindKeyframe {
@@ -252,7 +252,7 @@ func committedAfter(f file, at, size int64) (bool, error) {
 	buf := make([]byte, min(window, max(size-at, 0)))
 	for from := at; size-from >= segment.FrameHeaderSize; {
 		b := buf[:min(int64(len(buf)), size-from)]
-		if _, err := f.ReadAt(b, from); err != nil && err != io.EOF {
+		if _, err := f.ReadAt(b, from); err != nil && !errors.Is(err, io.EOF) {
 			return false, err
 		}
 		for i := 0; ; i++ {

@@ -2,6 +2,7 @@ package segment
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"io"
 	"math"
@@ -296,7 +297,7 @@ func TestFlippedAndCut(t *testing.T) {
 			for err == nil {
 				err = r.Next(size, &f)
 			}
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				require.Less(t, len(in), len(b), "flipped byte %d was not noticed", at)
 			} else {
 				require.LessOrEqual(t, r0(r), int64(at))

@@ -41,8 +41,12 @@ type GetMetricsRequest struct {
 	// `synced`, then samples as they arrive.
 	Follow bool `protobuf:"varint,4,opt,name=follow,proto3" json:"follow,omitempty"`
 	// min_interval between two messages of one series while following. Samples
-	// between are left out but for the last; TimeSeries.coalesced counts them.
-	// Zero or unset sends every sample.
+	// between are left out but for the last, which is sent when the interval
+	// ends; TimeSeries.coalesced counts the others, and of exemplars the last is
+	// kept. It begins with `synced`; what comes before is sent whole. A cursor
+	// covers whole intervals, so that a stream that is taken up again loses
+	// nothing, but may repeat samples of the interval that was under way. Zero or
+	// unset sends every sample.
 	MinInterval *durationpb.Duration `protobuf:"bytes,5,opt,name=min_interval,json=minInterval,proto3" json:"min_interval,omitempty"`
 	// heartbeat_interval is how long a following stream stays quiet before it
 	// sends a heartbeat. Unset means 10 seconds.
@@ -276,7 +280,8 @@ type GetMetricsResponse_Synced struct {
 }
 
 type GetMetricsResponse_Heartbeat struct {
-	// heartbeat: nothing matched for heartbeat_interval. The cursor may have
+	// heartbeat: nothing matched for heartbeat_interval, or for 10 seconds of a
+	// long replay. The cursor may have
 	// moved all the same.
 	Heartbeat *Heartbeat `protobuf:"bytes,4,opt,name=heartbeat,proto3,oneof"`
 }

@@ -50,6 +50,9 @@ type MetricsServiceClient interface {
 	// that closes without one was cut off, and can be taken up again at the
 	// last cursor received.
 	//
+	// A cursor that is ahead of the replica is waited for. Samples of several
+	// logs come in no particular order between the logs.
+	//
 	// Errors:
 	//   - INVALID_ARGUMENT: a selector does not parse (the message shows where),
 	//     or the cursor is not one.
@@ -173,6 +176,9 @@ type MetricsServiceServer interface {
 	// the log had when the call came. Its last response carries `end`; a stream
 	// that closes without one was cut off, and can be taken up again at the
 	// last cursor received.
+	//
+	// A cursor that is ahead of the replica is waited for. Samples of several
+	// logs come in no particular order between the logs.
 	//
 	// Errors:
 	//   - INVALID_ARGUMENT: a selector does not parse (the message shows where),

@@ -1,0 +1,19 @@
+// Package torture tries to break the promise that a sample which was answered
+// with 204 is stored by every replica once, and reaches every following client
+// once, whatever dies in between.
+//
+// It runs the real binaries with small segments, and puts a TCP proxy of its
+// own into every connection. Senders know each sample that was acknowledged;
+// clients write down what they receive. Faults come by a plan that a seed
+// makes: it says when, what and for how long, so that a seed gives the same
+// plan again. What the processes make of it is up to the machine, and differs
+// from run to run.
+//
+// At the end everything is healed, and what was acknowledged is compared with
+// what each replica gives, what its files hold and what each client received:
+// bit for bit, in order by series, no more and no less. The files of the
+// replicas must be those of the forwarder.
+//
+// Not covered: a power cut, which takes from the disk what was not forced to
+// it (package seglog has tests of that), and a clock that is set.
+package torture
