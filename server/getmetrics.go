@@ -89,36 +89,36 @@ func (s *Server) getMetrics(ctx context.Context, req *connect.Request[metricsv1.
 	if err == nil {
 		err = st.run()
 	}
-	code, reason := s.verdict(st, sender, err)
+	reason, err := s.verdict(st, sender, err)
 	s.metrics.streamsEnded.WithLabelValues(reason).Inc()
-	return code
+	return err
 }
 
-// verdict is what the client is told of the end of its stream, and the reason
-// in a word for the metric.
-func (s *Server) verdict(st *stream, sender *sender, err error) (error, string) {
+// verdict is the reason for the end of a stream, in a word for the metric, and
+// what the client is told.
+func (s *Server) verdict(st *stream, sender *sender, err error) (reason string, told error) {
 	var known *connect.Error
 	var damage *seglog.DamageError
 	switch {
 	case err == nil:
-		return nil, "complete"
+		return "complete", nil
 	case sender.stalled.Load():
 		s.log.Log(slog.LevelWarn, "stream cut", "peer", sender.peer, "err", errStalled, "timeout", s.config.StallTimeout)
-		return connect.NewError(connect.CodeAborted, errStalled), "stalled"
+		return "stalled", connect.NewError(connect.CodeAborted, errStalled)
 	case errors.Is(context.Cause(st.ctx), errDraining):
-		return unavailable(errDraining, st.cursor), "draining"
+		return "draining", unavailable(errDraining, st.cursor)
 	case st.ctx.Err() != nil:
-		return st.ctx.Err(), "client"
+		return "client", st.ctx.Err()
 	case errors.As(err, &known):
-		return err, known.Code().String()
+		return known.Code().String(), err
 	case errors.Is(err, seglog.ErrClosed):
-		return unavailable(errors.New("the log is being opened anew"), st.cursor), "reopened"
+		return "reopened", unavailable(errors.New("the log is being opened anew"), st.cursor)
 	case errors.As(err, &damage):
 		s.log.Log(slog.LevelError, "stream failed", "peer", sender.peer, "err", err)
-		return connect.NewError(connect.CodeDataLoss, err), "damage"
+		return "damage", connect.NewError(connect.CodeDataLoss, err)
 	}
 	s.log.Log(slog.LevelError, "stream failed", "peer", sender.peer, "err", err)
-	return connect.NewError(connect.CodeInternal, err), "internal"
+	return "internal", connect.NewError(connect.CodeInternal, err)
 }
 
 func startOf(req *metricsv1.GetMetricsRequest) string {

@@ -91,7 +91,7 @@ func TestFindAgreesWithPrometheus(t *testing.T) {
 	refs, err := p.find(ctx, some)
 	require.NoError(t, err)
 	require.True(t, slices.IsSorted(refs))
-	require.Equal(t, len(refs), len(slices.Compact(slices.Clone(refs))))
+	require.Len(t, slices.Compact(slices.Clone(refs)), len(refs))
 	for _, everything := range [][]string{nil, {`{}`}, {`m1`, `{}`}} {
 		s, err := parseSelection(everything)
 		require.NoError(t, err)

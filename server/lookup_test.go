@@ -88,10 +88,10 @@ func TestBadRequests(t *testing.T) {
 		require.Equal(t, "selectors[1]", violation.GetField())
 		require.NotEmpty(t, violation.GetDescription())
 		for _, selector := range []string{"rate(up[5m])", "up offset 5m", "up{", "{a=~\"(\"}", "", "sum(up)", strings.Repeat("x", 16385)} {
-			fail(&getRequest{Selectors: []string{selector}})
+			_ = fail(&getRequest{Selectors: []string{selector}})
 		}
-		fail(&getRequest{MinInterval: secs(1)})
-		fail(&getRequest{Follow: true, HeartbeatInterval: millis(1)})
+		_ = fail(&getRequest{MinInterval: secs(1)})
+		_ = fail(&getRequest{Follow: true, HeartbeatInterval: millis(1)})
 	})
 }
 

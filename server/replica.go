@@ -86,6 +86,8 @@ func (r *replica) ApplyBlock(b *segment.Block) error {
 
 // startSegment begins a segment.
 func (r *replica) startSegment(name string, firstSequence uint64) error {
+	// The connection before may have broken within the keyframe.
+	r.head.RestartKeyframe()
 	return r.failed(r.files.StartSegment(name, firstSequence))
 }
 

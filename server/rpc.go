@@ -88,10 +88,11 @@ func (s *Server) Check(_ context.Context, req *grpchealth.CheckRequest) (*grpche
 	default:
 		return nil, connect.NewError(connect.CodeNotFound, nil)
 	}
+	status := grpchealth.StatusServing
 	if s.Ready() != nil {
-		return &grpchealth.CheckResponse{Status: grpchealth.StatusNotServing}, nil
+		status = grpchealth.StatusNotServing
 	}
-	return &grpchealth.CheckResponse{Status: grpchealth.StatusServing}, nil
+	return &grpchealth.CheckResponse{Status: status}, nil
 }
 
 // The headers that Connect and gRPC-Web send from browsers, and want to see.
@@ -110,11 +111,11 @@ func (s *Server) cors(next http.Handler) http.Handler {
 	if len(s.config.CORSOrigins) == 0 {
 		return next
 	}
-	any := slices.Contains(s.config.CORSOrigins, "*")
+	anyone := slices.Contains(s.config.CORSOrigins, "*")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		origin := r.Header.Get("Origin")
 		w.Header().Add("Vary", "Origin")
-		if origin == "" || !any && !slices.Contains(s.config.CORSOrigins, origin) {
+		if origin == "" || !anyone && !slices.Contains(s.config.CORSOrigins, origin) {
 			next.ServeHTTP(w, r)
 			return
 		}

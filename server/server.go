@@ -181,7 +181,9 @@ func (s *Server) serveRPC(ctx context.Context) error {
 		s.logger.Warn("calls broken off", "after", s.config.DrainTimeout)
 		_ = s.http.Close()
 	}
-	<-failed
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
 	return nil
 }
 

@@ -12,7 +12,9 @@ import (
 // Options say what a cluster is made of. The zero value is a receiver, a
 // forwarder and two servers with their default flags.
 type Options struct {
-	Servers   int // how many, 2 if zero
+	Servers int // how many, 2 if zero
+	// Consul to register at and to find each other by. Nil: by addresses.
+	Consul    *Consul
 	Receiver  []string
 	Forwarder []string
 	Server    []string // more flags for the parts
@@ -24,8 +26,9 @@ type Cluster struct {
 	Forwarder *Process
 	Servers   []*Process
 
-	t   testing.TB
-	dir string
+	t       testing.TB
+	options Options
+	dir     string
 }
 
 // NewCluster starts the parts and waits until they are ready.
@@ -34,35 +37,61 @@ func NewCluster(t testing.TB, o Options) *Cluster {
 	if o.Servers == 0 {
 		o.Servers = 2
 	}
-	c := &Cluster{t: t, dir: t.TempDir()}
+	c := &Cluster{t: t, options: o, dir: t.TempDir()}
 	var links []string
-	for i := range o.Servers {
-		host := Host()
-		name := fmt.Sprintf("server%d", i+1)
-		s := Start(t, name, Binary(t, "prometheus-api-server"), append([]string{
-			"--link.listen-address=" + host + ":0",
-			"--web.listen-address=" + host + ":0",
-			"--rpc.listen-address=" + host + ":0",
-			"--storage.path=" + filepath.Join(c.dir, name),
-		}, o.Server...)...)
-		c.Servers = append(c.Servers, s)
+	for range o.Servers {
+		c.StartServer()
 	}
-	for _, s := range c.Servers {
-		links = append(links, s.Listening("link"))
+	servers, forwarders := "", ""
+	if o.Consul != nil {
+		servers = "consul://" + o.Consul.HTTP + "/prometheus-api-server"
+		forwarders = "consul://" + o.Consul.HTTP + "/metrics-forwarder"
+	} else {
+		for _, s := range c.Servers {
+			links = append(links, s.Listening("link"))
+		}
+		servers = strings.Join(links, ",")
 	}
 	host := Host()
 	c.Forwarder = Start(t, "forwarder", Binary(t, "metrics-forwarder"), append([]string{
 		"--link.listen-address=" + host + ":0",
 		"--web.listen-address=" + host + ":0",
-		"--server=" + strings.Join(links, ","),
+		"--server=" + servers,
 		"--storage.path=" + filepath.Join(c.dir, "forwarder"),
-	}, o.Forwarder...)...)
+	}, append(c.register(host), o.Forwarder...)...)...)
+	if forwarders == "" {
+		forwarders = c.Forwarder.Listening("link")
+	}
 	c.Receiver = Start(t, "receiver", Binary(t, "prometheus-remote-receiver"), append([]string{
 		"--web.listen-address=" + Host() + ":0",
-		"--forwarder=" + c.Forwarder.Listening("link"),
+		"--forwarder=" + forwarders,
 	}, o.Receiver...)...)
 	c.Ready()
 	return c
+}
+
+// StartServer starts one more server. Without a Consul nobody finds it.
+func (c *Cluster) StartServer() *Process {
+	c.t.Helper()
+	host := Host()
+	name := fmt.Sprintf("server%d", len(c.Servers)+1)
+	s := Start(c.t, name, Binary(c.t, "prometheus-api-server"), append([]string{
+		"--link.listen-address=" + host + ":0",
+		"--web.listen-address=" + host + ":0",
+		"--rpc.listen-address=" + host + ":0",
+		"--storage.path=" + filepath.Join(c.dir, name),
+		"--instance=" + name,
+	}, append(c.register(host), c.options.Server...)...)...)
+	c.Servers = append(c.Servers, s)
+	return s
+}
+
+// register returns the flags by which a part on a host registers itself.
+func (c *Cluster) register(host string) []string {
+	if c.options.Consul == nil {
+		return nil
+	}
+	return []string{"--consul=" + c.options.Consul.HTTP, "--advertise-address=" + host}
 }
 
 // Processes of the cluster, in the order of the data's way.

@@ -3,6 +3,7 @@ package harness
 import (
 	"encoding/json"
 	"net/http"
+	"path/filepath"
 	"testing"
 )
 
@@ -16,18 +17,14 @@ type Consul struct {
 	t testing.TB
 }
 
-// StartConsul starts one and waits until it leads. It keeps its state over
-// restarts.
+// StartConsul starts one with the configuration in deploy/ and waits until it
+// leads. It keeps its state over restarts.
 func StartConsul(t testing.TB) *Consul {
 	t.Helper()
 	host := Host()
 	c := &Consul{HTTP: host + ":8500", DNS: host + ":8600", t: t}
-	c.Process = Start(t, "consul", Tool(t, "consul"), "agent", "-server", "-bootstrap-expect=1", "-ui",
-		"-node=e2e", "-bind="+host, "-client="+host, "-data-dir="+t.TempDir(), "-disable-host-node-id",
-		// One server elects itself: no need for the patience of many.
-		`-hcl=performance { raft_multiplier = 1 }`,
-		// A record is to be as fresh as the registration.
-		`-hcl=dns_config { service_ttl { "*" = "0s" } }`)
+	c.Process = Start(t, "consul", Tool(t, "consul"), "agent", "-config-file="+filepath.Join(root(), "deploy/consul/consul.hcl"),
+		"-node=e2e", "-bind="+host, "-client="+host, "-data-dir="+t.TempDir(), "-disable-host-node-id")
 	c.Ready()
 	return c
 }

@@ -3,6 +3,7 @@ package harness
 import (
 	"encoding/csv"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -12,38 +13,36 @@ import (
 type HAProxy struct {
 	*Process
 
-	stats string
-	t     testing.TB
+	// RPC is the address of the API, Web that of the stats page.
+	RPC, Web string
 }
 
-// StartHAProxy starts one with a configuration file and environment variables
-// for it (NAME=VALUE), and waits until it serves its stats page at the address
-// (host:port/path). A warning about the configuration fails the test.
-func StartHAProxy(t testing.TB, config string, env []string, stats string) *HAProxy {
+// StartHAProxy starts one with the configuration in deploy/, which finds the
+// API servers at a Consul. A warning about the configuration fails the test.
+func StartHAProxy(t testing.TB, consul *Consul) *HAProxy {
 	t.Helper()
-	binary := Tool(t, "haproxy")
+	binary, config, host := Tool(t, "haproxy"), filepath.Join(root(), "deploy/haproxy/haproxy.cfg"), Host()
+	h := &HAProxy{RPC: host + ":8090", Web: host + ":8404"}
+	env := []string{"RPC_BIND=" + h.RPC, "STATS_BIND=" + h.Web, "NAMESERVER=" + consul.DNS}
 	check := StartEnv(t, "haproxy -c", env, binary, "-c", "-f", config)
-	if code := check.Wait(patience); code != 0 {
-		t.Fatalf("haproxy -c -f %s: exit code %d", config, code)
+	code := check.Wait(patience)
+	if warnings := check.Stderr().String(); code != 0 || strings.Contains(warnings, "WARNING") {
+		t.Fatalf("haproxy -c -f %s: exit code %d: %s", config, code, warnings)
 	}
-	if warnings := check.Stderr().String(); strings.Contains(warnings, "WARNING") {
-		t.Errorf("haproxy -c -f %s: %s", config, warnings)
-	}
-	h := &HAProxy{Process: StartEnv(t, "haproxy", env, binary, "-W", "-db", "-f", config), stats: stats, t: t}
+	h.Process = StartEnv(t, "haproxy", env, binary, "-W", "-db", "-f", config)
 	h.eventually("its stats page", func() bool { return h.Stats() != nil })
 	return h
 }
 
 // Reload has a new worker take over, and the old one end when its streams do.
 func (h *HAProxy) Reload() {
-	h.t.Helper()
 	h.Signal(syscall.SIGUSR2)
 }
 
 // Stats returns what the stats page has, a row a proxy or server, or nil if it
 // does not answer. The names of the columns are HAProxy's.
 func (h *HAProxy) Stats() []map[string]string {
-	res, err := http.Get("http://" + h.stats + ";csv")
+	res, err := http.Get("http://" + h.Web + "/;csv")
 	if err != nil {
 		return nil
 	}
@@ -64,11 +63,11 @@ func (h *HAProxy) Stats() []map[string]string {
 	return rows
 }
 
-// Up returns the names of a backend's servers that take requests.
-func (h *HAProxy) Up(backend string) []string {
+// Up returns the names of the API servers that take requests.
+func (h *HAProxy) Up() []string {
 	var servers []string
 	for _, row := range h.Stats() {
-		if row["pxname"] == backend && row["svname"] != "BACKEND" && strings.HasPrefix(row["status"], "UP") {
+		if row["pxname"] == "api" && row["svname"] != "BACKEND" && strings.HasPrefix(row["status"], "UP") {
 			servers = append(servers, row["svname"])
 		}
 	}

@@ -28,7 +28,6 @@ const (
 	clientKill  kind = "client kill"
 	clientTerm  kind = "client SIGTERM"
 	clientStart kind = "client resume"
-	repeated    kind = "repeated late"
 )
 
 // fault is an entry of the plan.

@@ -1,6 +1,7 @@
 // Package daemon is what every long-running binary of the project has in
 // common: flags with environment variables, a logger, metrics, signals, exit
-// codes, a run group and the HTTP server for operators.
+// codes, a run group, the HTTP server for operators, and the subcommand
+// healthcheck, which asks that whether the program is ready.
 //
 // The first SIGINT or SIGTERM ends the context of the program, which then
 // drains; the second ends the process at once. Exit codes: 0 after a clean end,
@@ -94,16 +95,21 @@ func (p Program) Run(ctx context.Context) int {
 	app.HelpFlag.Short('h')
 	var log logFlags
 	log.register(app)
+	var health healthcheck
+	health.register(app)
 	run := p.Setup(app)
 	NameEnvars(app)
 
-	_, err := app.Parse(p.Args)
+	command, err := app.Parse(p.Args)
 	if done {
 		return code
 	}
 	if err != nil {
 		fmt.Fprintf(p.Stderr, "%s: %v, try --help\n", p.Name, err)
 		return ExitUsage
+	}
+	if command == healthcheckName {
+		return p.code(health.run(ctx, app), func(err error) { fmt.Fprintf(p.Stderr, "%s: not ready: %v\n", p.Name, err) })
 	}
 
 	env := &Env{Logger: log.logger(p.Stderr), Registry: newRegistry()}
@@ -114,16 +120,24 @@ func (p Program) Run(ctx context.Context) int {
 	defer close(ended)
 	go p.watchSignals(ended, cancel, env.Logger)
 	err = run(ctx, env)
+	if err == nil {
+		env.Logger.Info("stopped")
+	}
+	return p.code(err, func(err error) { env.Logger.Error("stopped", "err", err) })
+}
+
+// code returns the exit code for an error. It tells a failure by fail, and a
+// mistake on the command line itself.
+func (p Program) code(err error, fail func(error)) int {
 	var usage *UsageError
 	switch {
 	case errors.As(err, &usage):
 		fmt.Fprintf(p.Stderr, "%s: %v, try --help\n", p.Name, usage)
 		return ExitUsage
 	case err != nil:
-		env.Logger.Error("stopped", "err", err)
+		fail(err)
 		return ExitFailure
 	}
-	env.Logger.Info("stopped")
 	return ExitOK
 }
 

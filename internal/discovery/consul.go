@@ -164,4 +164,3 @@ func (c *consul) dialAddress(e *api.ServiceEntry) (string, error) {
 	address := net.JoinHostPort(host, port)
 	return address, checkAddress(address)
 }
-

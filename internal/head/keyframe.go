@@ -62,6 +62,10 @@ func (h *Head) applyKeyframe(k *segment.Keyframe) error {
 	return nil
 }
 
+// RestartKeyframe forgets how far a keyframe that was cut off had come: the
+// next chunk is the first of one. It belongs to the applying goroutine.
+func (h *Head) RestartKeyframe() { h.keyframeNext = 1 }
+
 // Keyframe yields the state as a keyframe, in chunks of bounded size, without
 // the series that Expire marked. When yield has taken the last chunk, those
 // are dropped from the head too. Chunks are valid during the call of yield.

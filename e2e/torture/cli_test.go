@@ -1,0 +1,144 @@
+package torture
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/promgrpc/exporter/e2e/harness"
+)
+
+// cli is the client's program with a cursor file. It is killed and started
+// again, and then prints once more what it printed since it wrote the cursor.
+type cli struct {
+	*harness.Process
+	t      testing.TB
+	down   bool
+	from   int // where its present life's output begins
+	killed bool
+	kept   history
+	again  int // entries that were printed again after a kill
+}
+
+func newCLI(t testing.TB, dir, protocol string, addresses []string) *cli {
+	p := harness.Start(t, "client", harness.Binary(t, "prometheus-grpc-client"),
+		"get", "--follow", "--since=1h", "--output=proto", "--heartbeat="+heartbeat.String(),
+		"--cursor-file="+filepath.Join(dir, "cursor"),
+		"--address="+strings.Join(addresses, ","), "--protocol="+protocol)
+	return &cli{t: t, Process: p, kept: history{}}
+}
+
+// end the process by a signal.
+func (c *cli) end(r *rig, s syscall.Signal) (func(), bool) {
+	if c.down || !c.Running() {
+		return nil, false
+	}
+	r.say("%s to the client", s)
+	_ = syscall.Kill(c.PID(), s)
+	if code := c.Wait(20 * time.Second); s == syscall.SIGTERM && code != 0 {
+		c.t.Errorf("client: SIGTERM was answered with the exit code %d", code)
+	}
+	c.down = true
+	c.collect(s == syscall.SIGKILL)
+	return func() {
+		c.Restart()
+		c.down = false
+	}, true
+}
+
+// watch starts the client again where it gave up, which it does when it finds
+// no server as it starts.
+func (c *cli) watch() {
+	if c.down || c.Running() {
+		return
+	}
+	if code := c.Wait(time.Second); code != 1 {
+		c.t.Errorf("client ended by itself with the code %d", code)
+	}
+	c.collect(false)
+	c.Restart()
+}
+
+// collect what a life that has ended has printed. A killed one may have printed
+// a part of a message at last.
+func (c *cli) collect(killed bool) {
+	data := c.Stdout().Bytes()[c.from:]
+	c.from += len(data)
+	life := history{}
+	rest, err := life.parse(data)
+	if err != nil {
+		c.t.Errorf("client: output: %v", err)
+	}
+	if len(rest) > 0 && !killed {
+		c.t.Errorf("client: output ends within a message, with %d bytes of it", len(rest))
+	}
+	for name, after := range life {
+		merged, again := mergeLives(c.kept[name], after)
+		c.kept[name] = merged
+		if c.again += again; again > 0 && !c.killed {
+			c.t.Errorf("client: %d entries of %s came again, though it had ended well", again, name)
+		}
+	}
+	c.killed = killed
+}
+
+// history with the life that is under way.
+func (c *cli) history() history {
+	all := c.kept.clone()
+	life := history{}
+	if _, err := life.parse(c.Stdout().Bytes()[c.from:]); err != nil {
+		c.t.Errorf("client: output: %v", err)
+	}
+	for name, after := range life {
+		all[name], _ = mergeLives(all[name], after)
+	}
+	return all
+}
+
+// mergeLives joins what two lives received of a series. The second may begin
+// with entries at the end of the first, or anywhere in it if it ends there too.
+func mergeLives(before, after []entry) (merged []entry, again int) {
+	if len(after) == 0 {
+		return before, 0
+	}
+	for i, e := range before {
+		if e != after[0] {
+			continue
+		}
+		n := min(len(before)-i, len(after))
+		if slices.Equal(before[i:i+n], after[:n]) {
+			return append(before[:len(before):len(before)], after[n:]...), n
+		}
+	}
+	return append(before[:len(before):len(before)], after...), 0
+}
+
+// clients that follow.
+type clients struct {
+	cli       *cli
+	followers []*follower
+}
+
+func newClients(t testing.TB, dir string, seed uint64, addresses []string) *clients {
+	protocols := []string{"grpc", "connect", "grpcweb"}
+	other := slices.Clone(addresses)
+	slices.Reverse(other)
+	at := filepath.Join(dir, "client")
+	if err := os.Mkdir(at, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := &clients{cli: newCLI(t, at, protocols[seed%3], addresses)}
+	c.followers = append(c.followers,
+		newFollower(t, "follower-grpc", "grpc", addresses),
+		newFollower(t, "follower-connect", "connect", other))
+	if seed%2 == 0 {
+		c.followers = append(c.followers, newFollower(t, "follower-grpcweb", "grpcweb", addresses))
+	}
+	return c
+}
+
+func (c *clients) watch() { c.cli.watch() }

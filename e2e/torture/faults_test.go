@@ -1,0 +1,194 @@
+package torture
+
+import (
+	"slices"
+	"syscall"
+	"time"
+)
+
+// pending is what ends a fault.
+type pending struct {
+	at  time.Time
+	end func()
+}
+
+// drive carries out the plan. It returns when all faults have ended, with
+// everything healed.
+func (r *rig) drive(faults []fault, clients *clients) {
+	begin := time.Now()
+	var ends []pending
+	for len(faults) > 0 || len(ends) > 0 {
+		next := time.Now().Add(50 * time.Millisecond)
+		now := time.Now()
+		r.watch()
+		clients.watch()
+		ends = slices.DeleteFunc(ends, func(p pending) bool {
+			if now.Before(p.at) {
+				return false
+			}
+			p.end()
+			return true
+		})
+		for len(faults) > 0 && now.Sub(begin) >= faults[0].at {
+			f := faults[0]
+			faults = faults[1:]
+			end, ok := r.begin(f, clients)
+			if !ok {
+				continue // what it is about is down already
+			}
+			r.counts[f.kind]++
+			if end != nil {
+				ends = append(ends, pending{now.Add(f.lasts), end})
+			}
+		}
+		time.Sleep(time.Until(next))
+	}
+	if rest := r.o.duration - time.Since(begin); rest > 0 {
+		time.Sleep(rest)
+	}
+	r.heal()
+}
+
+// begin of a fault; end is nil where it has none.
+func (r *rig) begin(f fault, c *clients) (end func(), ok bool) {
+	switch f.kind {
+	case kill:
+		return r.kill(r.units[f.target%len(r.units)])
+	case killServers:
+		return r.kill(r.servers()...)
+	case killAll:
+		return r.kill(r.units...)
+	case terminate:
+		return r.terminate(r.units[f.target%len(r.units)])
+	case pause:
+		return r.pause(r.units[f.target%len(r.units)])
+	case pauseAll:
+		return r.pause(r.servers()...)
+	case cut, cutWithin, slow, hold, partition:
+		return r.network(f, r.proxies[f.target%len(r.proxies)])
+	case diskFull, diskTight:
+		// The forwarder's as often as all others together.
+		u := r.units[forwarderUnit]
+		if f.target%2 == 1 {
+			u = r.servers()[f.target/2%r.o.servers]
+		}
+		return r.fill(f, u)
+	case clientKill:
+		return c.cli.end(r, syscall.SIGKILL)
+	case clientTerm:
+		return c.cli.end(r, syscall.SIGTERM)
+	case clientStart:
+		l := c.followers[f.target%len(c.followers)]
+		r.say("%s: %s", f.kind, l.name)
+		l.stop()
+		return l.start, true
+	}
+	r.t.Fatalf("fault %q is not known", f.kind)
+	return nil, false
+}
+
+// signal a process, if it is still there.
+func (u *unit) signal(s syscall.Signal) { _ = syscall.Kill(u.PID(), s) }
+
+func (r *rig) kill(units ...*unit) (func(), bool) {
+	units = slices.DeleteFunc(slices.Clone(units), func(u *unit) bool { return u.state == down || !u.Running() })
+	for _, u := range units {
+		u.signal(syscall.SIGKILL)
+		r.say("kill -9 %s", u.Name)
+	}
+	for _, u := range units {
+		u.Wait(10 * time.Second)
+		u.state = down
+	}
+	return func() {
+		for _, u := range units {
+			if u.state == down {
+				r.say("start %s", u.Name)
+				u.revive()
+			}
+		}
+	}, len(units) > 0
+}
+
+func (r *rig) terminate(u *unit) (func(), bool) {
+	if u.state != up || !u.Running() {
+		return nil, false
+	}
+	r.say("SIGTERM %s", u.Name)
+	u.signal(syscall.SIGTERM)
+	u.state = ending
+	life := u.life
+	return func() {
+		if u.state != ending || u.life != life {
+			return // it was killed meanwhile
+		}
+		if code := u.Wait(30 * time.Second); code != 0 && !u.disk.wasFull() {
+			r.t.Errorf("%s: SIGTERM was answered with the exit code %d", u.Name, code)
+		}
+		r.say("start %s", u.Name)
+		u.revive()
+	}, true
+}
+
+func (r *rig) pause(units ...*unit) (func(), bool) {
+	units = slices.DeleteFunc(slices.Clone(units), func(u *unit) bool { return u.state != up || !u.Running() })
+	lives := make([]int, len(units))
+	for i, u := range units {
+		r.say("SIGSTOP %s", u.Name)
+		u.signal(syscall.SIGSTOP)
+		u.state, lives[i] = paused, u.life
+	}
+	return func() {
+		for i, u := range units {
+			if u.state == paused && u.life == lives[i] {
+				r.say("SIGCONT %s", u.Name)
+				u.signal(syscall.SIGCONT)
+				u.state = up
+			}
+		}
+	}, len(units) > 0
+}
+
+func (r *rig) network(f fault, p *proxy) (func(), bool) {
+	r.say("%s %s", f.kind, p.name)
+	switch f.kind {
+	case cut:
+		p.cut()
+		return nil, true
+	case cutWithin:
+		p.cutAfter(f.amount)
+		return nil, true
+	case slow:
+		p.slow(time.Duration(1+f.amount%50) * time.Millisecond)
+	case hold:
+		p.hold()
+	case partition:
+		p.partition()
+	}
+	return func() {
+		r.say("heal %s", p.name)
+		if f.kind == hold && f.amount%2 == 0 {
+			p.cut() // what was held never arrives
+		}
+		p.heal()
+	}, true
+}
+
+func (r *rig) fill(f fault, u *unit) (func(), bool) {
+	leave := 0
+	if f.kind == diskTight {
+		leave = f.amount
+	}
+	if u.disk == nil || u.disk.full {
+		return nil, false
+	}
+	if err := u.disk.fill(leave); err != nil {
+		r.t.Errorf("fill the disk of %s: %v", u.Name, err)
+		return nil, false
+	}
+	r.say("disk of %s is full, but for %d bytes", u.Name, leave)
+	return func() {
+		r.say("disk of %s has room", u.Name)
+		u.disk.free()
+	}, true
+}

@@ -1,0 +1,120 @@
+package torture
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	promgrpc "github.com/promgrpc/exporter/clients/go"
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+// heartbeat of the streams: a server that is silent for three times as long is
+// left.
+const heartbeat = 500 * time.Millisecond
+
+// follower is a client of the Go package that keeps what it received together
+// with its cursor, as a consumer would that commits both at once. It has each
+// entry once, whatever happens to it.
+type follower struct {
+	t         testing.TB
+	name      string
+	addresses []string
+	protocol  promgrpc.Protocol
+	cancel    context.CancelFunc
+	done      sync.WaitGroup
+
+	mu       sync.Mutex
+	kept     history
+	entries  int
+	cursor   string
+	pending  []*metricsv1.TimeSeries // came since the cursor
+	rewinds  int
+	restarts int
+}
+
+func newFollower(t testing.TB, name string, protocol promgrpc.Protocol, addresses []string) *follower {
+	f := &follower{t: t, name: name, protocol: protocol, addresses: addresses, kept: history{}}
+	f.start()
+	t.Cleanup(f.stop)
+	return f
+}
+
+// start, at the first time from the beginning, and after that from the cursor.
+func (f *follower) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	f.cancel = cancel
+	f.done.Go(func() {
+		for ctx.Err() == nil {
+			if err := f.follow(ctx); err != nil && ctx.Err() == nil {
+				f.t.Errorf("%s: %v", f.name, err)
+				time.Sleep(time.Second)
+			}
+		}
+	})
+}
+
+// stop as if the process died: what came since the last cursor is gone.
+func (f *follower) stop() {
+	f.cancel()
+	f.done.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pending = nil
+	f.restarts++
+}
+
+func (f *follower) follow(ctx context.Context) error {
+	client, err := promgrpc.New(f.addresses, promgrpc.Options{Protocol: f.protocol, MaxBackoff: time.Second})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = client.Close() }()
+	q := promgrpc.Query{Follow: true, HeartbeatInterval: heartbeat, Cursor: f.cursor}
+	if q.Cursor == "" {
+		q.Since = time.Now().Add(-time.Hour)
+	}
+	for u, err := range client.Get(ctx, q) {
+		if err != nil {
+			return err
+		}
+		f.take(u)
+	}
+	return errors.New("a following stream came to its end")
+}
+
+func (f *follower) take(u promgrpc.Update) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if u.Rewound {
+		f.rewinds++
+		f.pending = nil
+	}
+	if gap := u.GetGap(); gap != nil {
+		f.t.Errorf("%s: gap after block %d and before %d: %s", f.name, gap.GetAfterSequence(), gap.GetNextSequence(), gap.GetReason())
+	}
+	f.pending = append(f.pending, u.GetTimeseries()...)
+	if u.GetCursor() == "" {
+		return
+	}
+	for _, s := range f.pending {
+		f.entries += len(s.GetSamples()) + len(s.GetHistograms()) + len(s.GetExemplars())
+		f.kept.add(s)
+	}
+	f.pending, f.cursor = nil, u.GetCursor()
+}
+
+// received counts the entries so far.
+func (f *follower) received() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.entries
+}
+
+func (f *follower) history() history {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.kept.clone()
+}

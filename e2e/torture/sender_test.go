@@ -1,0 +1,237 @@
+package torture
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+const (
+	// pace of a lane, from one request to the next.
+	pace = 60 * time.Millisecond
+	// answerTimeout after which a sender takes an answer for lost.
+	answerTimeout = 4 * time.Second
+)
+
+// senders write, each lane with series of its own: a lane sends no other sample
+// of a series before the request with the one before was acknowledged. The
+// lanes' requests are under way at the same time.
+type senders struct {
+	t    testing.TB
+	url  string
+	stop chan struct{}
+	done sync.WaitGroup
+
+	requests, retries, late atomic.Int64
+	lanes                   []*lane
+}
+
+// lane is one that sends.
+type lane struct {
+	of     *senders
+	name   string
+	gen    *generator
+	client *http.Client
+	rand   *rand.Rand
+	ctx    context.Context
+
+	mu           sync.Mutex
+	acknowledged history
+	under        []*metricsv1.TimeSeries // not acknowledged yet
+}
+
+func startSenders(t testing.TB, seed uint64, url string, lanes int) *senders {
+	s := &senders{t: t, url: url, stop: make(chan struct{})}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(func() {
+		s.end()
+		cancel()
+		s.done.Wait()
+	})
+	for i := range lanes {
+		l := &lane{
+			of: s, name: fmt.Sprint("lane ", i), gen: newGenerator(seed, i, i%3 == 2),
+			client: &http.Client{Timeout: answerTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: 2}},
+			rand:   rand.New(rand.NewPCG(seed, uint64(1000+i))), ctx: ctx, acknowledged: history{},
+		}
+		s.lanes = append(s.lanes, l)
+		s.done.Go(l.run)
+	}
+	return s
+}
+
+// end has the lanes make no more requests.
+func (s *senders) end() {
+	select {
+	case <-s.stop:
+	default:
+		close(s.stop)
+	}
+}
+
+// wait until all requests are answered; it returns how many are not.
+func (s *senders) wait(patience time.Duration) int {
+	done := make(chan struct{})
+	go func() {
+		s.done.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return 0
+	case <-time.After(patience):
+	}
+	open := 0
+	for _, l := range s.lanes {
+		l.mu.Lock()
+		if l.under != nil {
+			open++
+		}
+		l.mu.Unlock()
+	}
+	return open
+}
+
+// history of all that was acknowledged.
+func (s *senders) history() history {
+	all := history{}
+	for _, l := range s.lanes {
+		l.mu.Lock()
+		maps.Copy(all, l.acknowledged.clone())
+		l.mu.Unlock()
+	}
+	return all
+}
+
+func (l *lane) run() {
+	defer l.client.CloseIdleConnections()
+	for {
+		wait := pace/2 + time.Duration(l.rand.Int64N(int64(pace)))
+		select {
+		case <-l.of.stop:
+			return
+		case <-time.After(wait):
+		}
+		request := l.gen.request()
+		l.mu.Lock()
+		l.under = request
+		l.mu.Unlock()
+		body := encode(l.of.t, request, l.gen.v2)
+		if !l.send(body, request) {
+			return
+		}
+		l.mu.Lock()
+		for _, s := range request {
+			l.acknowledged.add(s)
+		}
+		l.under = nil
+		l.mu.Unlock()
+		if l.rand.IntN(25) == 0 {
+			l.late(body, request)
+		}
+	}
+}
+
+// send repeats the same bytes until they are acknowledged.
+func (l *lane) send(body []byte, request []*metricsv1.TimeSeries) bool {
+	l.of.requests.Add(1)
+	for l.ctx.Err() == nil {
+		// A sender that is impatient sends twice at a time.
+		if l.rand.IntN(50) == 0 {
+			l.of.late.Add(1)
+			go func() { _, _, _ = l.post(body) }()
+		}
+		status, header, err := l.post(body)
+		switch {
+		case err == nil && status == http.StatusNoContent:
+			l.check(header, request)
+			return true
+		case err == nil && status < 500:
+			l.of.t.Errorf("%s: a good request was refused: %d", l.name, status)
+			return false
+		}
+		l.of.retries.Add(1)
+		select {
+		case <-time.After(50*time.Millisecond + time.Duration(l.rand.Int64N(int64(200*time.Millisecond)))):
+		case <-l.ctx.Done():
+		}
+	}
+	return false
+}
+
+// late sends what was acknowledged once more, as a sender would that did not
+// hear of it.
+func (l *lane) late(body []byte, request []*metricsv1.TimeSeries) {
+	l.of.late.Add(1)
+	status, header, err := l.post(body)
+	switch {
+	case err == nil && status == http.StatusNoContent:
+		l.check(header, request)
+	case err == nil && status < 500:
+		l.of.t.Errorf("%s: a repeated request was refused: %d", l.name, status)
+	}
+}
+
+// check compares what a 2.0 answer says was written.
+func (l *lane) check(header http.Header, request []*metricsv1.TimeSeries) {
+	if !l.gen.v2 {
+		return
+	}
+	var samples, histograms, exemplars int
+	for _, s := range request {
+		samples += len(s.GetSamples())
+		histograms += len(s.GetHistograms())
+		exemplars += len(s.GetExemplars())
+	}
+	for name, want := range map[string]int{"Samples": samples, "Histograms": histograms, "Exemplars": exemplars} {
+		if got := header.Get("X-Prometheus-Remote-Write-" + name + "-Written"); got != strconv.Itoa(want) {
+			l.of.t.Errorf("%s: the answer says %q %s were written, %d were sent", l.name, got, name, want)
+		}
+	}
+}
+
+func (l *lane) post(body []byte) (int, http.Header, error) {
+	request, err := http.NewRequestWithContext(l.ctx, http.MethodPost, l.of.url, bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	request.Header.Set("Content-Encoding", "snappy")
+	request.Header.Set("Content-Type", "application/x-protobuf")
+	version := "0.1.0"
+	if l.gen.v2 {
+		version = "2.0.0"
+		request.Header.Set("Content-Type", "application/x-protobuf;proto=io.prometheus.write.v2.Request")
+	}
+	request.Header.Set("X-Prometheus-Remote-Write-Version", version)
+	res, err := l.client.Do(request)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	answer, err := io.ReadAll(res.Body)
+	if err != nil {
+		return 0, nil, err
+	}
+	if res.StatusCode/100 == 4 {
+		return res.StatusCode, nil, errors.Join(nil, l.refused(res.StatusCode, answer))
+	}
+	return res.StatusCode, res.Header, nil
+}
+
+// refused notes a refusal.
+func (l *lane) refused(status int, answer []byte) error {
+	l.of.t.Logf("%s: %d: %s", l.name, status, answer)
+	return nil
+}

@@ -1,0 +1,112 @@
+package daemon
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+)
+
+// healthcheckName is the subcommand that asks a running program of the same
+// kind whether it is ready: for container engines, in images without a shell.
+const healthcheckName = "healthcheck"
+
+// listenFlags say where a program has its HTTP server for operators.
+var listenFlags = []string{"web.listen-address", "receiver.listen-address"}
+
+// healthcheck is the subcommand.
+type healthcheck struct {
+	address string
+	timeout time.Duration
+}
+
+// register adds the subcommand, and the one that runs when none is given.
+func (h *healthcheck) register(app *kingpin.Application) {
+	app.Command("run", "Run the program, as it does without a command.").Default()
+	cmd := app.Command(healthcheckName, "Ask the running program on this machine whether it is ready, and exit with 0 if it is, otherwise with 1 and the reason.")
+	cmd.Flag("address", "Address of its HTTP server, by default that which it listens on by the same flags and environment variables.").
+		Envar("PROMGRPC_HEALTHCHECK_ADDRESS").PlaceHolder("HOST:PORT").StringVar(&h.address)
+	cmd.Flag("timeout", "Time for the answer.").
+		Envar("PROMGRPC_HEALTHCHECK_TIMEOUT").Default("3s").DurationVar(&h.timeout)
+}
+
+// run asks, after app has parsed the command line. It returns why the program
+// is not ready.
+func (h *healthcheck) run(ctx context.Context, app *kingpin.Application) error {
+	address := cmp.Or(h.address, listenAddress(app))
+	_, port, err := net.SplitHostPort(address)
+	switch {
+	case err != nil:
+		return Usagef("--address: want host:port: %w", err)
+	case port == "0":
+		return Usagef("the program listens on any port: give --address")
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.timeout)
+	defer cancel()
+	err = askReady(ctx, "http", address)
+	if errors.Is(err, errWantsTLS) {
+		err = askReady(ctx, "https", address)
+	}
+	return err
+}
+
+func listenAddress(app *kingpin.Application) string {
+	for _, name := range listenFlags {
+		if f := app.GetFlag(name); f != nil {
+			return f.Model().Value.String()
+		}
+	}
+	return ""
+}
+
+// errWantsTLS is the answer of a server with TLS to a request without.
+var errWantsTLS = errors.New("it speaks TLS only")
+
+// askReady gets /-/ready.
+func askReady(ctx context.Context, scheme, address string) error {
+	transport := &http.Transport{
+		DisableKeepAlives: true,
+		// An address without a host, or with 0.0.0.0, is dialled as this machine.
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, address)
+		},
+		// The question is no secret, and the certificate is hardly for localhost.
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://localhost/-/ready", nil)
+	if err != nil {
+		return err
+	}
+	response, err := (&http.Client{Transport: transport}).Do(request)
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err // Its URL is not where we dialled.
+	}
+	if err != nil {
+		return fmt.Errorf("%s does not answer: %w", address, err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, 1024))
+	text := string(bytes.TrimSpace(body))
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s breaks off: %w", address, err)
+	case response.StatusCode == http.StatusOK:
+		return nil
+	case response.StatusCode == http.StatusBadRequest && strings.Contains(text, "HTTPS server"):
+		return errWantsTLS
+	case response.StatusCode == http.StatusUnauthorized:
+		return fmt.Errorf("%s wants a password, which is not known here", address)
+	}
+	return fmt.Errorf("%s: %s: %s", address, response.Status, text)
+}

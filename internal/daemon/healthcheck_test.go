@@ -1,0 +1,142 @@
+package daemon
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"log/slog"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+)
+
+// check runs the subcommand of a program that has operators' flags.
+func check(t *testing.T, args ...string) (int, string) {
+	t.Helper()
+	var stdout, stderr syncBuffer
+	c := OpsConfig{WebAddress: ":8080"}
+	p := Program{
+		Name: "program", Args: append([]string{"healthcheck"}, args...), Stdout: &stdout, Stderr: &stderr,
+		Setup: func(app *kingpin.Application) func(context.Context, *Env) error {
+			c.RegisterFlags(app)
+			return func(context.Context, *Env) error { panic("the program runs") }
+		},
+	}
+	code := p.Run(t.Context())
+	require.Empty(t, stdout.String())
+	return code, stderr.String()
+}
+
+func startOps(t *testing.T, config string, ready func() error) string {
+	t.Helper()
+	c := OpsConfig{WebAddress: "127.0.0.1:0", WebConfigFile: config}
+	w, err := NewOps(c, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), ready)
+	require.NoError(t, err)
+	t.Cleanup(runWeb(t, w))
+	return w.Addr().String()
+}
+
+func TestHealthcheck(t *testing.T) {
+	var ready atomic.Pointer[error]
+	address := startOps(t, "", func() error {
+		if err := ready.Load(); err != nil {
+			return *err
+		}
+		return nil
+	})
+	_, port, err := net.SplitHostPort(address)
+	require.NoError(t, err)
+
+	for _, args := range [][]string{
+		{"--address=" + address},
+		{"--web.listen-address=" + address},
+		{"--web.listen-address=:" + port},
+		{"--web.listen-address=0.0.0.0:" + port},
+	} {
+		code, stderr := check(t, args...)
+		require.Equal(t, ExitOK, code, stderr)
+		require.Empty(t, stderr)
+	}
+	t.Setenv("PROMGRPC_WEB_LISTEN_ADDRESS", address)
+	code, stderr := check(t)
+	require.Equal(t, ExitOK, code, stderr)
+
+	reason := errors.New("nobody there")
+	ready.Store(&reason)
+	code, stderr = check(t)
+	require.Equal(t, ExitFailure, code)
+	require.Equal(t, "program: not ready: "+address+": 503 Service Unavailable: not ready: nobody there\n", stderr)
+}
+
+func TestHealthcheckFails(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // Takes connections, and says nothing.
+	require.NoError(t, err)
+	defer l.Close()
+	cases := []struct {
+		name string
+		args []string
+		code int
+		want string
+	}{
+		{"nobody", []string{"--address=127.0.0.1:1"}, ExitFailure, "127.0.0.1:1 does not answer: dial tcp 127.0.0.1:1: connect: connection refused"},
+		{"silent", []string{"--address=" + l.Addr().String(), "--timeout=50ms"}, ExitFailure, "context deadline exceeded"},
+		{"any port", []string{"--web.listen-address=127.0.0.1:0"}, ExitUsage, "give --address"},
+		{"no port", []string{"--address=localhost"}, ExitUsage, "want host:port"},
+		{"argument", []string{"nope"}, ExitUsage, "unexpected nope"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			code, stderr := check(t, c.args...)
+			require.Equal(t, c.code, code)
+			require.Contains(t, stderr, c.want)
+		})
+	}
+}
+
+func TestHealthcheckOfTLS(t *testing.T) {
+	dir := t.TempDir()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	require.NoError(t, err)
+	private, err := x509.MarshalECPrivateKey(key)
+	require.NoError(t, err)
+	write := func(name, kind string, data []byte) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data}), 0o600))
+	}
+	write("cert.pem", "CERTIFICATE", certificate)
+	write("key.pem", "EC PRIVATE KEY", private)
+	tls := "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\n"
+	// The password is "secret".
+	auth := "basic_auth_users:\n  me: $2a$04$JqqOmQikhASfJjGM8aoK/uLdzSIdWKcE4O9KeTYKoIeKnEkOmtKWC\n"
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "tls.yml"), []byte(tls), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "both.yml"), []byte(tls+auth), 0o600))
+
+	code, stderr := check(t, "--address="+startOps(t, filepath.Join(dir, "tls.yml"), func() error { return nil }))
+	require.Equal(t, ExitOK, code, stderr)
+	code, stderr = check(t, "--address="+startOps(t, filepath.Join(dir, "both.yml"), func() error { return nil }))
+	require.Equal(t, ExitFailure, code)
+	require.Contains(t, stderr, "wants a password")
+}
+
+func TestRunsWithoutCommand(t *testing.T) {
+	for _, args := range [][]string{nil, {"run"}, {"--some.flag-name=x"}, {"run", "--some.flag-name=x"}} {
+		ran := false
+		p, _, _ := program(func(context.Context, *Env, string) error { ran = true; return nil }, args...)
+		require.Equal(t, ExitOK, p.Run(t.Context()))
+		require.True(t, ran)
+	}
+}
