@@ -13,6 +13,7 @@ import (
 // TestBalancer has all parts find each other at a real Consul, and reads through
 // a real HAProxy only, while servers die, drain and come.
 func TestBalancer(t *testing.T) {
+	harness.SkipWithout(t, "consul", "haproxy")
 	t.Parallel()
 	consul := harness.StartConsul(t)
 	cluster := harness.NewCluster(t, harness.Options{Consul: consul})

@@ -62,7 +62,8 @@ func Binary(t testing.TB, name string) string {
 }
 
 // Tool returns the path of a real program: what the environment variable of
-// the name says (upper case), or else what `make tools` left in .tools.
+// the name says (upper case), or else what `make tools` left in .tools. Without
+// it the test fails.
 func Tool(t testing.TB, name string) string {
 	t.Helper()
 	variable := strings.ToUpper(name)
@@ -73,9 +74,20 @@ func Tool(t testing.TB, name string) string {
 		path = filepath.Join(root(), path)
 	}
 	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("%s is needed: run `make tools`, or set %s to its path (%v)", name, variable, err)
+		t.Fatalf("%s is needed: run `make tools tools-discovery`, or set %s to its path (%v)", name, variable, err)
 	}
 	return path
+}
+
+// SkipWithout skips the test where a tool's environment variable is set to
+// nothing: whoever runs the tests says that it is not there.
+func SkipWithout(t testing.TB, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if path, ok := os.LookupEnv(strings.ToUpper(name)); ok && path == "" {
+			t.Skipf("there is no %s: run `make tools-discovery`", name)
+		}
+	}
 }
 
 var hosts atomic.Uint32
