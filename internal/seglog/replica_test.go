@@ -86,7 +86,7 @@ func (p *pair) reopenReplica() {
 func (p *pair) equal() {
 	p.t.Helper()
 	ours, theirs := segmentFiles(p.t, p.wdir), segmentFiles(p.t, p.rdir)
-	require.Equal(p.t, len(ours), len(theirs))
+	require.Len(p.t, theirs, len(ours))
 	for i := range ours {
 		require.Equal(p.t, filepath.Base(ours[i]), filepath.Base(theirs[i]))
 		require.Equal(p.t, readFile(p.t, ours[i]), readFile(p.t, theirs[i]))
