@@ -108,7 +108,7 @@ build-exporter: ## Build prometheus-grpc-exporter, all parts in one
 
 .PHONY: run
 run: build ## Build all and run all parts in one process, with its data in data/
-	@exec bin/prometheus-grpc-exporter --storage.path=data
+	@exec tools/foreground bin/prometheus-grpc-exporter --storage.path=data
 
 # Tools
 
