@@ -57,6 +57,13 @@ prometheus2() {
   "$tools/prometheus2" --version 2>&1 | grep -q 'version 2\.' || fail "this Debian's prometheus is not a 2.x"
 }
 
+# victoriametrics puts both programs of the package at .tools: victoria-metrics and vmagent.
+victoriametrics() {
+  debian victoriametrics victoria-metrics
+  ln -sfn victoriametrics-debian/usr/bin/victoria-metrics "$tools/victoria-metrics"
+  ln -sfn victoriametrics-debian/usr/bin/vmagent "$tools/vmagent"
+}
+
 # haproxy is a script, since the unpacked program does not find its libraries by itself.
 haproxy() {
   debian haproxy haproxy liblua5.3-0 libopentracing-c-wrapper0 libopentracing1
@@ -84,6 +91,7 @@ for name in "$@"; do
     prometheus3) go_tool prometheus3 tools/prometheus.mod github.com/prometheus/prometheus/cmd/prometheus github.com/prometheus/prometheus remove_all_sd,enable_consul_sd,enable_dns_sd ;;
     prometheus2) prometheus2 ;;
     haproxy) haproxy ;;
+    victoriametrics) victoriametrics ;;
     *) fail "unknown tool: $name" ;;
   esac
 done

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -23,9 +24,59 @@ type attempts struct {
 	last      map[string]error // by address, since the last success
 }
 
-func (a *attempts) index() int { return a.position % len(a.addresses) }
+func (c *Client) newAttempts() attempts {
+	return attempts{addresses: c.addresses, options: &c.options}
+}
 
-func (a *attempts) address() string { return a.addresses[a.index()] }
+// begin has to come before each attempt. It asks which addresses there are.
+func (a *attempts) begin(ctx context.Context) error {
+	if a.options.Resolve == nil {
+		return nil
+	}
+	found, err := a.resolve(ctx)
+	switch {
+	case err == nil:
+		a.adopt(found)
+	case len(a.addresses) == 0:
+		return &Error{Address: "servers", Code: codes.Unavailable, Message: "cannot be resolved", Dial: err}
+	}
+	return nil
+}
+
+func (a *attempts) resolve(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.options.DialTimeout)
+	defer cancel()
+	found, err := a.options.Resolve(ctx)
+	if err == nil && len(found) == 0 {
+		err = errNoAddress
+	}
+	for _, address := range found {
+		if err == nil {
+			err = checkAddress(address)
+		}
+	}
+	return found, err
+}
+
+// adopt goes on with other addresses, at the one that was next.
+func (a *attempts) adopt(found []string) {
+	next := rand.IntN(len(found)) // Or all clients would call the first.
+	if len(a.addresses) > 0 {
+		next = a.position
+		if i := slices.Index(found, a.address()); i >= 0 {
+			next = i
+		}
+	}
+	a.addresses, a.position = slices.Clone(found), next
+}
+
+// address of this attempt, "" when none is known.
+func (a *attempts) address() string {
+	if len(a.addresses) == 0 {
+		return ""
+	}
+	return a.addresses[a.position%len(a.addresses)]
+}
 
 func (a *attempts) succeeded() {
 	a.failures = 0
@@ -48,7 +99,7 @@ func (a *attempts) failed(err error) int {
 // falling upon the next one all together.
 func (a *attempts) delay(err error) time.Duration {
 	var d time.Duration
-	if round := a.failures / len(a.addresses); round == 0 {
+	if round := a.failures / max(1, len(a.addresses)); round == 0 {
 		d = a.options.MinBackoff / 2
 	} else {
 		d = a.options.MaxBackoff
@@ -65,7 +116,7 @@ func (a *attempts) delay(err error) time.Duration {
 
 func (a *attempts) unreachable() *UnreachableError {
 	u := &UnreachableError{Attempts: a.failures}
-	for _, address := range a.addresses {
+	for _, address := range append([]string{""}, a.addresses...) {
 		if err := a.last[address]; err != nil {
 			u.Errors = append(u.Errors, err)
 		}

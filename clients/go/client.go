@@ -37,6 +37,12 @@ type Options struct {
 	TLS *tls.Config
 	// Logger is told when a stream is lost and when it goes on. Nil discards.
 	Logger *slog.Logger
+	// Resolve, if not nil, returns the addresses (host:port) of the servers that
+	// there are now, as a directory of services knows them, in an order that
+	// stays. It is asked ahead of every attempt, may be called by several
+	// goroutines at a time, and has DialTimeout to answer. When it fails, what
+	// it returned before is used. New takes no addresses then.
+	Resolve func(ctx context.Context) ([]string, error)
 	// GRPC are dial options for ProtocolGRPC, applied after the Client's own.
 	GRPC []grpc.DialOption
 	// MaxReconnects bounds how often in a row, without a message in between,
@@ -64,22 +70,22 @@ type Client struct {
 	options   Options
 
 	mu     sync.Mutex
-	shared []transport // by address, for calls that are not streams; nil where not connected
+	shared map[string]transport // by address, for calls that are not streams
 	closed bool
 }
 
 // New makes a client for replicas at addresses (host:port), which are tried in
 // this order. It connects to nothing yet.
 func New(addresses []string, o Options) (*Client, error) {
-	if len(addresses) == 0 {
-		return nil, errors.New("no address of a server")
+	switch {
+	case o.Resolve == nil && len(addresses) == 0:
+		return nil, errNoAddress
+	case o.Resolve != nil && len(addresses) != 0:
+		return nil, errors.New("there are both addresses and a function that resolves them")
 	}
 	for _, address := range addresses {
-		if strings.Contains(address, "://") {
-			return nil, fmt.Errorf("address %q: want host:port, without a scheme", address)
-		}
-		if _, _, err := net.SplitHostPort(address); err != nil {
-			return nil, fmt.Errorf("address %q: want host:port: %w", address, err)
+		if err := checkAddress(address); err != nil {
+			return nil, err
 		}
 	}
 	switch o.Protocol {
@@ -96,7 +102,20 @@ func New(addresses []string, o Options) (*Client, error) {
 	setDefault(&o.CallTimeout, 10*time.Second)
 	setDefault(&o.MinBackoff, 100*time.Millisecond)
 	setDefault(&o.MaxBackoff, 10*time.Second)
-	return &Client{addresses: addresses, options: o, shared: make([]transport, len(addresses))}, nil
+	return &Client{addresses: addresses, options: o, shared: make(map[string]transport)}, nil
+}
+
+// errNoAddress says that there is nobody to call.
+var errNoAddress = errors.New("no address of a server")
+
+func checkAddress(address string) error {
+	if strings.Contains(address, "://") {
+		return fmt.Errorf("address %q: want host:port, without a scheme", address)
+	}
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return fmt.Errorf("address %q: want host:port: %w", address, err)
+	}
+	return nil
 }
 
 func setDefault(d *time.Duration, value time.Duration) {
@@ -112,12 +131,10 @@ func (c *Client) Close() error {
 	defer c.mu.Unlock()
 	c.closed = true
 	var errs []error
-	for i, t := range c.shared {
-		if t != nil {
-			errs = append(errs, t.close())
-			c.shared[i] = nil
-		}
+	for _, t := range c.shared {
+		errs = append(errs, t.close())
 	}
+	clear(c.shared)
 	return errors.Join(errs...)
 }
 
@@ -150,10 +167,13 @@ func (c *Client) GetStatus(ctx context.Context) (*metricsv1.GetStatusResponse, e
 // each, until one answers.
 func call[Req, Res any](ctx context.Context, c *Client, req Req, method func(transport, context.Context, Req) (Res, error)) (Res, error) {
 	var none Res
-	tries := attempts{addresses: c.addresses, options: &c.options}
+	tries := c.newAttempts()
 	for {
-		i := tries.index()
-		res, err := callOnce(ctx, c, i, req, method)
+		var res Res
+		err := tries.begin(ctx)
+		if err == nil {
+			res, err = callOnce(ctx, c, tries.address(), req, method)
+		}
 		if err == nil {
 			return res, nil
 		}
@@ -163,7 +183,7 @@ func call[Req, Res any](ctx context.Context, c *Client, req Req, method func(tra
 		if !resumable(err) {
 			return none, err
 		}
-		if tries.failed(err) >= 2*len(c.addresses) {
+		if tries.failed(err) >= 2*len(tries.addresses) {
 			return none, tries.unreachable()
 		}
 		if err := sleep(ctx, tries.delay(err)); err != nil {
@@ -172,9 +192,9 @@ func call[Req, Res any](ctx context.Context, c *Client, req Req, method func(tra
 	}
 }
 
-func callOnce[Req, Res any](ctx context.Context, c *Client, i int, req Req, method func(transport, context.Context, Req) (Res, error)) (Res, error) {
+func callOnce[Req, Res any](ctx context.Context, c *Client, address string, req Req, method func(transport, context.Context, Req) (Res, error)) (Res, error) {
 	var none Res
-	t, err := c.sharedTransport(i)
+	t, err := c.sharedTransport(address)
 	if err != nil {
 		return none, err
 	}
@@ -186,33 +206,33 @@ func callOnce[Req, Res any](ctx context.Context, c *Client, i int, req Req, meth
 	}
 	e := t.wrap(err)
 	if resumable(e) {
-		c.drop(i, t)
+		c.drop(address, t)
 	}
 	return none, e
 }
 
-func (c *Client) sharedTransport(i int) (transport, error) {
+func (c *Client) sharedTransport(address string) (transport, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return nil, errors.New("client is closed")
 	}
-	if c.shared[i] == nil {
-		t, err := c.newTransport(c.addresses[i])
+	if c.shared[address] == nil {
+		t, err := c.newTransport(address)
 		if err != nil {
 			return nil, err
 		}
-		c.shared[i] = t
+		c.shared[address] = t
 	}
-	return c.shared[i], nil
+	return c.shared[address], nil
 }
 
 // drop forgets a connection that failed, so that the next call makes a new one.
-func (c *Client) drop(i int, t transport) {
+func (c *Client) drop(address string, t transport) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.shared[i] == t {
-		c.shared[i] = nil
+	if c.shared[address] == t {
+		delete(c.shared, address)
 		_ = t.close()
 	}
 }

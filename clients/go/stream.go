@@ -73,7 +73,7 @@ func (c *Client) Get(ctx context.Context, q Query) iter.Seq2[Update, error] {
 		}
 		r := &run{
 			client: c, query: q, yield: yield, cursor: q.Cursor,
-			tries: attempts{addresses: c.addresses, options: &c.options},
+			tries: c.newAttempts(),
 		}
 		if err := r.run(ctx); err != nil && !errors.Is(err, errStopped) {
 			yield(Update{}, err)
@@ -191,6 +191,9 @@ func (r *run) request() *metricsv1.GetMetricsRequest {
 // stream opens one stream and yields what comes until it breaks. It returns
 // true after the end.
 func (r *run) stream(ctx context.Context) (bool, error) {
+	if err := r.tries.begin(ctx); err != nil {
+		return false, err
+	}
 	t, err := r.client.newTransport(r.tries.address())
 	if err != nil {
 		return false, err

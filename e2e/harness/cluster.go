@@ -42,7 +42,7 @@ func NewCluster(t testing.TB, o Options) *Cluster {
 	for range o.Servers {
 		c.StartServer()
 	}
-	servers, forwarders := "", ""
+	var servers, forwarders string
 	if o.Consul != nil {
 		servers = "consul://" + o.Consul.HTTP + "/prometheus-api-server"
 		forwarders = "consul://" + o.Consul.HTTP + "/metrics-forwarder"

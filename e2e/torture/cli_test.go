@@ -50,13 +50,15 @@ func (c *cli) end(r *rig, s syscall.Signal) (func(), bool) {
 	}, true
 }
 
-// watch starts the client again where it gave up, which it does when it finds
-// no server as it starts.
+// unreachable is the exit code of a client that finds no server as it starts.
+const unreachable = 3
+
+// watch starts the client again where it gave up.
 func (c *cli) watch() {
 	if c.down || c.Running() {
 		return
 	}
-	if code := c.Wait(time.Second); code != 1 {
+	if code := c.Wait(time.Second); code != unreachable {
 		c.t.Errorf("client ended by itself with the code %d", code)
 	}
 	c.collect(false)

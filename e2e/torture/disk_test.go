@@ -2,6 +2,7 @@ package torture
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,7 +12,7 @@ import (
 )
 
 // diskSize is what a store may take.
-const diskSize = "128m"
+const diskSize = 128 << 20
 
 // canMount says whether small filesystems are to be had.
 func canMount() bool {
@@ -19,11 +20,57 @@ func canMount() bool {
 	if err != nil {
 		return false
 	}
-	defer func() { _ = os.Remove(dir) }()
-	if exec.Command("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", dir).Run() != nil {
+	defer func() { _ = os.RemoveAll(dir) }()
+	at := filepath.Join(dir, "at")
+	if mount(at, memory) != nil {
 		return false
 	}
-	return exec.Command("umount", dir).Run() == nil
+	return unmount(at) == nil
+}
+
+// What a small filesystem is made of.
+const (
+	memory = "tmpfs"
+	image  = "ext4" // in a file, which writes late and may fail at a sync
+)
+
+// mount a new filesystem on a new folder.
+func mount(path, made string) error {
+	if err := os.Mkdir(path, 0o755); err != nil {
+		return err
+	}
+	if made == memory {
+		return command("mount", "-t", "tmpfs", "-o", fmt.Sprint("size=", diskSize), "tmpfs", path)
+	}
+	file := path + ".image"
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		return err
+	}
+	if err := os.Truncate(file, diskSize); err != nil {
+		return err
+	}
+	if err := command("mkfs.ext4", "-q", "-m", "0", file); err != nil {
+		return err
+	}
+	return command("mount", "-o", "loop", file, path)
+}
+
+// unmount, and wait a little for the files of processes that were killed.
+func unmount(path string) (err error) {
+	for range 20 {
+		if err = command("umount", path); err == nil {
+			return nil
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return err
+}
+
+func command(name string, args ...string) error {
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %q: %w: %s", name, args, err, out)
+	}
+	return nil
 }
 
 // disk is a small filesystem, which can be filled. A nil disk is never full.
@@ -34,14 +81,21 @@ type disk struct {
 	until   time.Time // when it was freed last
 }
 
-func mountDisk(t testing.TB, path string) *disk {
+// mountDisk makes an ext4 where it can be had and is asked for.
+func mountDisk(t testing.TB, path, made string) *disk {
 	t.Helper()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+diskSize, "tmpfs", path).CombinedOutput(); err != nil {
-		t.Fatalf("mount %s: %v: %s", path, err, out)
+	err := mount(path, made)
+	if err != nil && made == image {
+		t.Logf("in memory instead: %v", err)
+		_ = os.Remove(path)
+		err = mount(path, memory)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if out, err := exec.Command("umount", path).CombinedOutput(); err != nil {
-			t.Errorf("umount %s: %v: %s", path, err, out)
+		if err := unmount(path); err != nil {
+			t.Error(err)
 		}
 	})
 	return &disk{path: path, ballast: filepath.Join(path, "ballast")}
@@ -57,16 +111,25 @@ func (d *disk) fill(leave int) error {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	var s syscall.Statfs_t
-	if err := syscall.Statfs(d.path, &s); err != nil {
-		return err
-	}
 	d.full = true
-	size := int64(s.Bavail)*s.Bsize - int64(leave)
-	if size > 0 {
-		return syscall.Fallocate(int(f.Fd()), 0, 0, size)
+	for {
+		var s syscall.Statfs_t
+		if err := syscall.Statfs(d.path, &s); err != nil {
+			return err
+		}
+		size := int64(s.Bavail)*s.Bsize - int64(leave)
+		if size <= 0 {
+			return nil
+		}
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		// The process may have taken what was free just now.
+		if err := syscall.Fallocate(int(f.Fd()), 0, info.Size(), size); !errors.Is(err, syscall.ENOSPC) {
+			return err
+		}
 	}
-	return nil
 }
 
 func (d *disk) free() {

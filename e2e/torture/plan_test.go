@@ -82,7 +82,7 @@ func plan(seed uint64, o options) []fault {
 			// Some come back at once, some after a while.
 			f.lasts = rand2(r, f.lasts)
 		case diskFull, diskTight:
-			if !o.disks {
+			if o.disk == "" {
 				continue
 			}
 		}

@@ -16,7 +16,7 @@ import (
 type options struct {
 	duration time.Duration
 	servers  int
-	disks    bool // each store has a filesystem of its own, which can be filled
+	disk     string // what each store has for a filesystem of its own; "": none
 }
 
 // rig is the pipeline with a proxy in every connection.
@@ -72,11 +72,13 @@ func newRig(t testing.TB, o options, evidence string) *rig {
 	}
 	for _, name := range stores {
 		path := filepath.Join(r.dir, name)
-		if err := os.Mkdir(path, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if o.disks {
-			disks[name] = mountDisk(t, path)
+		switch {
+		case o.disk != "":
+			disks[name] = mountDisk(t, path, o.disk)
+		default:
+			if err := os.Mkdir(path, 0o755); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	// After the processes have ended, before the disks are gone.
@@ -91,7 +93,6 @@ func newRig(t testing.TB, o options, evidence string) *rig {
 
 // start starts the processes, the last of the data's way first.
 func (r *rig) start(disks map[string]*disk) {
-	t := r.t
 	small := []string{"--storage.segment.size=48KB", "--storage.segment.duration=7s", "--storage.series-idle=3s", "--storage.retention.time=24h"}
 	r.units = make([]*unit, firstServer, firstServer+r.o.servers)
 	var links []string
@@ -110,7 +111,6 @@ func (r *rig) start(disks map[string]*disk) {
 	r.units[receiverUnit] = receiver
 	r.write = r.proxy("sender-receiver", receiver.Listening("web"))
 	r.ready()
-	_ = t
 }
 
 // unit starts a process. An argument without dashes is a listener's name.

@@ -3,7 +3,6 @@ package torture
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -32,6 +31,7 @@ type senders struct {
 	t    testing.TB
 	url  string
 	stop chan struct{}
+	over chan struct{} // closed when all lanes have ended
 	done sync.WaitGroup
 
 	requests, retries, late atomic.Int64
@@ -49,11 +49,10 @@ type lane struct {
 
 	mu           sync.Mutex
 	acknowledged history
-	under        []*metricsv1.TimeSeries // not acknowledged yet
 }
 
 func startSenders(t testing.TB, seed uint64, url string, lanes int) *senders {
-	s := &senders{t: t, url: url, stop: make(chan struct{})}
+	s := &senders{t: t, url: url, stop: make(chan struct{}), over: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(func() {
 		s.end()
@@ -69,39 +68,38 @@ func startSenders(t testing.TB, seed uint64, url string, lanes int) *senders {
 		s.lanes = append(s.lanes, l)
 		s.done.Go(l.run)
 	}
+	go func() {
+		s.done.Wait()
+		close(s.over)
+	}()
 	return s
 }
 
 // end has the lanes make no more requests.
 func (s *senders) end() {
-	select {
-	case <-s.stop:
-	default:
+	if !s.ending() {
 		close(s.stop)
 	}
 }
 
-// wait until all requests are answered; it returns how many are not.
-func (s *senders) wait(patience time.Duration) int {
-	done := make(chan struct{})
-	go func() {
-		s.done.Wait()
-		close(done)
-	}()
+func (s *senders) ending() bool {
 	select {
-	case <-done:
-		return 0
-	case <-time.After(patience):
+	case <-s.stop:
+		return true
+	default:
+		return false
 	}
-	open := 0
-	for _, l := range s.lanes {
-		l.mu.Lock()
-		if l.under != nil {
-			open++
-		}
-		l.mu.Unlock()
+}
+
+// finished says whether all lanes have ended, each with its last request
+// acknowledged.
+func (s *senders) finished() bool {
+	select {
+	case <-s.over:
+		return true
+	default:
+		return false
 	}
-	return open
 }
 
 // history of all that was acknowledged.
@@ -124,10 +122,10 @@ func (l *lane) run() {
 			return
 		case <-time.After(wait):
 		}
+		if l.of.ending() {
+			return
+		}
 		request := l.gen.request()
-		l.mu.Lock()
-		l.under = request
-		l.mu.Unlock()
 		body := encode(l.of.t, request, l.gen.v2)
 		if !l.send(body, request) {
 			return
@@ -136,7 +134,6 @@ func (l *lane) run() {
 		for _, s := range request {
 			l.acknowledged.add(s)
 		}
-		l.under = nil
 		l.mu.Unlock()
 		if l.rand.IntN(25) == 0 {
 			l.late(body, request)
@@ -225,13 +222,7 @@ func (l *lane) post(body []byte) (int, http.Header, error) {
 		return 0, nil, err
 	}
 	if res.StatusCode/100 == 4 {
-		return res.StatusCode, nil, errors.Join(nil, l.refused(res.StatusCode, answer))
+		l.of.t.Logf("%s: %s: %s", l.name, res.Status, answer)
 	}
 	return res.StatusCode, res.Header, nil
-}
-
-// refused notes a refusal.
-func (l *lane) refused(status int, answer []byte) error {
-	l.of.t.Logf("%s: %d: %s", l.name, status, answer)
-	return nil
 }

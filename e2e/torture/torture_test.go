@@ -42,9 +42,12 @@ func TestTorture(t *testing.T) {
 	counts := map[kind]int{}
 	for _, seed := range numbers {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			o := options{duration: *duration, servers: 2, disks: disks}
+			o := options{duration: *duration, servers: 2}
 			if seed%3 == 0 {
 				o.servers = 3
+			}
+			if disks {
+				o.disk = []string{memory, image}[seed%2]
 			}
 			res, had := run(t, seed, o)
 			t.Log("\n" + table([]result{res}, had))

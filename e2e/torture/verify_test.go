@@ -36,13 +36,13 @@ type result struct {
 func (r *rig) drain(s *senders, c *clients) history {
 	s.end()
 	patience := time.Now().Add(drainTime)
-	r.until(patience, "all processes", func() bool {
+	r.until(patience, "answers", func() bool {
 		r.watch()
 		c.watch()
-		return s.wait(0) == 0
+		return s.finished()
 	})
-	if open := s.wait(time.Millisecond); open > 0 {
-		r.t.Errorf("%d requests are still without an answer %s after all was healed", open, drainTime)
+	if !s.finished() {
+		r.t.Errorf("requests are still without an answer %s after all was healed", drainTime)
 	}
 	want := s.history()
 	n := want.len()

@@ -95,7 +95,7 @@ func (k *keeper) failed(now time.Time) { k.until = now.Add(Grace) }
 
 // answered returns the set that follows from an answer, in the order of IDs.
 func (k *keeper) answered(answer []Instance, now time.Time) []Instance {
-	if len(answer) == 0 && !k.empty {
+	if len(answer) == 0 && len(k.known) > 0 && !k.empty {
 		k.until = now.Add(Grace)
 	}
 	k.empty = len(answer) == 0

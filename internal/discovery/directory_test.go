@@ -78,15 +78,12 @@ func TestKeeper(t *testing.T) {
 	for name, steps := range cases {
 		t.Run(name, func(t *testing.T) {
 			now := time.Unix(1000, 0)
-			k := keeper{until: now}
+			var k keeper
 			for i, s := range steps {
 				now = now.Add(s.after)
 				if s.failed {
 					k.failed(now)
 					continue
-				}
-				if i == 0 {
-					k.empty = len(s.answer) == 0
 				}
 				require.Equal(t, s.want, k.answered(s.answer, now), "step %d", i)
 				if now.Before(k.until) {

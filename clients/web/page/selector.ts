@@ -1,0 +1,157 @@
+// Reads what is typed into the selector field, as far as completion needs it.
+// The server is who parses selectors.
+
+const legacyName = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;
+const legacyLabel = /^[a-zA-Z_][a-zA-Z0-9_]*$/;
+const wordChar = /[a-zA-Z0-9_:.]/;
+const quotes = `"'\``;
+
+// Place is what can be completed at the caret.
+export interface Place {
+  kind: "metric" | "label" | "value";
+  // from and to bound the text that a completion replaces.
+  from: number;
+  to: number;
+  // typed is the part before the caret.
+  typed: string;
+  // label that a value is for.
+  label: string;
+  // scope selects the series by what is written before. "": all.
+  scope: string;
+}
+
+// splitSelectors separates selectors at each `or` outside of braces and quotes.
+export function splitSelectors(text: string): string[] {
+  const parts: string[] = [];
+  let from = 0;
+  walk(text, text.length, (i, depth, quote) => {
+    if (depth === 0 && quote === "" && isOr(text, i)) {
+      parts.push(text.slice(from, i));
+      from = i + 2;
+    }
+  });
+  parts.push(text.slice(from));
+  return parts.map((part) => part.trim()).filter((part) => part !== "");
+}
+
+// closed adds the quote and the brace that are still open at the end.
+export function closed(text: string): string {
+  const end = walk(text, text.length);
+  return text + end.quote + (end.depth > 0 ? "}" : "");
+}
+
+// placeAt tells what can be completed at the caret, if anything.
+export function placeAt(text: string, caret: number): Place | undefined {
+  let start = 0;
+  let brace = -1; // the open one
+  let item = 0; // where the matcher under way begins
+  let quoted = -1; // where the string under way begins
+  const end = walk(text, caret, (i, depth, quote) => {
+    if (quote !== "") return;
+    const char = text[i]!;
+    if (depth === 0 && isOr(text, i)) start = item = i + 2;
+    if (char === "{") brace = i;
+    if (char === "{" || char === ",") item = i + 1;
+    if (quotes.includes(char)) quoted = i + 1;
+  });
+  if (end.depth === 0) {
+    const from = skipSpace(text, start, caret);
+    const typed = text.slice(from, caret);
+    if (end.quote !== "" || !/^[a-zA-Z0-9_:.]*$/.test(typed)) return undefined;
+    return { kind: "metric", from, to: wordEnd(text, caret), typed, label: "", scope: "" };
+  }
+  const before = text.slice(brace + 1, item).replace(/,\s*$/, "").trim();
+  const name = text.slice(start, brace).trim();
+  const scope = before === "" ? name : `${name}{${before}}`;
+  const matcher = text.slice(item, end.quote === "" ? caret : quoted - 1);
+  if (end.quote !== "") {
+    const label = /^\s*(?:"([^"]+)"|([a-zA-Z0-9_.]+))\s*(?:=~|!~|!=|=)\s*$/.exec(matcher);
+    if (!label) return undefined;
+    let to = caret;
+    while (to < text.length && text[to] !== end.quote && text[to] !== "}") to++;
+    return { kind: "value", from: quoted, to, typed: unescape(text.slice(quoted, caret)), label: label[1] ?? label[2]!, scope };
+  }
+  const from = skipSpace(text, item, caret);
+  const typed = text.slice(from, caret);
+  if (!/^[a-zA-Z0-9_.]*$/.test(typed)) return undefined;
+  return { kind: "label", from, to: wordEnd(text, caret), typed, label: "", scope };
+}
+
+// accept puts a completion in its place.
+export function accept(text: string, place: Place, choice: string): { text: string; caret: number } {
+  const before = text.slice(0, place.from);
+  let after = text.slice(place.to);
+  let insert = choice;
+  switch (place.kind) {
+    case "metric":
+      if (!legacyName.test(choice)) insert = `{${quote(choice)}`;
+      break;
+    case "label":
+      if (!legacyLabel.test(choice)) insert = quote(choice);
+      if (!/^\s*[=!]/.test(after)) insert += '="';
+      break;
+    case "value": {
+      const open = before.at(-1)!;
+      insert = escape(choice, open);
+      if (after.startsWith(open)) after = after.slice(1);
+      insert += open;
+    }
+  }
+  return { text: before + insert + after, caret: before.length + insert.length };
+}
+
+// quote writes a string as PromQL does.
+export function quote(text: string): string {
+  return `"${escape(text, '"')}"`;
+}
+
+// seriesText writes labels as Prometheus does, the metric's name first.
+export function seriesText(labels: { name: string; value: string }[]): string {
+  const name = labels.find((l) => l.name === "__name__")?.value ?? "";
+  const items = labels
+    .filter((l) => l.name !== "__name__")
+    .map((l) => `${legacyLabel.test(l.name) ? l.name : quote(l.name)}=${quote(l.value)}`);
+  if (name !== "" && !legacyName.test(name)) items.unshift(quote(name));
+  const head = legacyName.test(name) ? name : "";
+  return items.length > 0 ? `${head}{${items.join(", ")}}` : head;
+}
+
+// walk goes from the start up to end, telling the state before each character.
+function walk(text: string, end: number, visit?: (i: number, depth: number, quote: string) => void) {
+  let depth = 0;
+  let quote = "";
+  for (let i = 0; i < end; i++) {
+    visit?.(i, depth, quote);
+    const char = text[i]!;
+    if (quote !== "") {
+      if (char === "\\" && quote !== "`") i++;
+      else if (char === quote) quote = "";
+    } else if (quotes.includes(char)) quote = char;
+    else if (char === "{") depth = 1;
+    else if (char === "}") depth = 0;
+  }
+  return { depth, quote };
+}
+
+function isOr(text: string, i: number): boolean {
+  return /^or(?=[\s{]|$)/i.test(text.slice(i, i + 3)) && i > 0 && /[\s}]/.test(text[i - 1]!);
+}
+
+function skipSpace(text: string, from: number, to: number): number {
+  while (from < to && /\s/.test(text[from]!)) from++;
+  return from;
+}
+
+function wordEnd(text: string, from: number): number {
+  while (from < text.length && wordChar.test(text[from]!)) from++;
+  return from;
+}
+
+function escape(text: string, open: string): string {
+  if (open === "`") return text;
+  return text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n").replaceAll(open, `\\${open}`);
+}
+
+function unescape(text: string): string {
+  return text.replace(/\\(.)/g, (_all, char: string) => (char === "n" ? "\n" : char));
+}

@@ -1,0 +1,132 @@
+import type { Label, TimeSeries } from "../gen/promgrpc/metrics/v1/metrics_pb";
+import { isStale } from "../src/stale";
+import { native, type Native } from "./histogram";
+import { seriesText } from "./selector";
+
+// Series is what the page knows of one series, times in milliseconds.
+export interface Series {
+  key: string;
+  name: string;
+  labels: Label[];
+  // text is the series as PromQL.
+  text: string;
+  // times ascend; values has a NaN where the series was stale.
+  times: number[];
+  values: number[];
+  histograms: Native[];
+  // stale: the series has ended, until a sample comes.
+  stale: boolean;
+}
+
+// latest is the time of the newest sample.
+export function latest(s: Series): number {
+  return Math.max(s.times.at(-1) ?? 0, s.histograms.at(-1)?.timestamp ?? 0);
+}
+
+// Store holds the samples of the window. A sample that comes twice, as after
+// a rewind, is there once.
+export class Store {
+  readonly series = new Map<string, Series>();
+  // changed since the last draw.
+  readonly changed = new Set<Series>();
+  samples = 0;
+  newest = 0;
+  // truncated: there are more series than are kept.
+  truncated = false;
+
+  constructor(
+    public window: number,
+    readonly limit: number,
+  ) {}
+
+  clear(): void {
+    this.series.clear();
+    this.changed.clear();
+    this.samples = 0;
+    this.newest = 0;
+    this.truncated = false;
+  }
+
+  add(ts: TimeSeries): void {
+    const key = ts.labels.map((l) => `${l.name}\0${l.value}`).join("\0");
+    let s = this.series.get(key);
+    if (!s) {
+      if (this.series.size >= this.limit) {
+        this.truncated = true;
+        return;
+      }
+      const name = ts.labels.find((l) => l.name === "__name__")?.value ?? "";
+      s = { key, name, labels: ts.labels, text: seriesText(ts.labels), times: [], values: [], histograms: [], stale: false };
+      this.series.set(key, s);
+    }
+    this.changed.add(s);
+    for (const sample of ts.samples) {
+      const time = Number(sample.timestamp);
+      insert(s, time, sample.value);
+      this.came(s, time, isStale(sample.value));
+    }
+    for (const h of ts.histograms) {
+      const unpacked = native(h);
+      if (unpacked) insertHistogram(s, unpacked);
+      this.came(s, Number(h.timestamp), !unpacked);
+    }
+  }
+
+  private came(s: Series, time: number, stale: boolean): void {
+    this.samples++;
+    this.newest = Math.max(this.newest, time);
+    if (time >= latest(s)) s.stale = stale;
+  }
+
+  // prune forgets the samples before the window, but for the one that the
+  // window begins with, and the series that have none left.
+  prune(now: number): void {
+    const from = now - this.window;
+    for (const s of this.series.values()) {
+      const old = s.times.findIndex((t) => t >= from);
+      const drop = (old < 0 ? s.times.length : old) - 1;
+      // Not each time, since all that follows has to move.
+      if (drop > 16) {
+        s.times.splice(0, drop);
+        s.values.splice(0, drop);
+      }
+      while (s.histograms.length > 1 && s.histograms[1]!.timestamp < from) s.histograms.shift();
+      if (latest(s) < from) {
+        this.series.delete(s.key);
+        this.changed.delete(s);
+      }
+    }
+  }
+}
+
+function insert(s: Series, time: number, value: number): void {
+  let i = s.times.length;
+  while (i > 0 && s.times[i - 1]! > time) i--;
+  if (i > 0 && s.times[i - 1] === time) {
+    s.values[i - 1] = value;
+  } else if (i === s.times.length) {
+    s.times.push(time);
+    s.values.push(value);
+  } else {
+    s.times.splice(i, 0, time);
+    s.values.splice(i, 0, value);
+  }
+}
+
+function insertHistogram(s: Series, h: Native): void {
+  let i = s.histograms.length;
+  while (i > 0 && s.histograms[i - 1]!.timestamp > h.timestamp) i--;
+  if (i > 0 && s.histograms[i - 1]!.timestamp === h.timestamp) s.histograms[i - 1] = h;
+  else s.histograms.splice(i, 0, h);
+}
+
+// perSecond turns a counter's values into its rate, each over the time since
+// the sample before. After a reset the counter began at zero.
+export function perSecond(times: number[], values: number[]): number[] {
+  return values.map((value, i) => {
+    if (i === 0) return NaN;
+    const before = values[i - 1]!;
+    const grown = value >= before ? value - before : value;
+    return Number.isNaN(value) || Number.isNaN(before) ? NaN : (grown * 1000) / (times[i]! - times[i - 1]!);
+  });
+}

@@ -1,0 +1,176 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { create } from "@bufbuild/protobuf";
+import { Code, ConnectError, createRouterTransport, type HandlerContext } from "@connectrpc/connect";
+import {
+  CursorOutOfRangeSchema,
+  follow,
+  GetMetricsResponseSchema,
+  MetricsService,
+  OutOfRangeError,
+  StreamInterruptedSchema,
+  type FollowOptions,
+  type GetMetricsRequest,
+  type GetMetricsResponse,
+  type Query,
+} from "../src/index";
+
+type Script = (req: GetMetricsRequest, context: HandlerContext) => AsyncGenerator<GetMetricsResponse>;
+
+// sample is a response with one value, and a cursor that covers it if any.
+function sample(value: number, cursor = ""): GetMetricsResponse {
+  return create(GetMetricsResponseSchema, { cursor, timeseries: [{ samples: [{ value, timestamp: 1n }] }] });
+}
+
+function event(name: "synced" | "heartbeat" | "end", cursor: string): GetMetricsResponse {
+  return create(GetMetricsResponseSchema, { cursor, event: { case: name, value: {} } });
+}
+
+// run follows a server that answers its first call by the first script, and so
+// on. It returns what was yielded in short, and where each call began.
+async function run(query: Query, scripts: Script[], options: FollowOptions = {}) {
+  const begun: string[] = [];
+  const transport = createRouterTransport(({ service }) => {
+    service(MetricsService, {
+      async *getMetrics(req, context) {
+        begun.push(req.start.case === "cursor" ? req.start.value : (req.start.case ?? "latest"));
+        const script = scripts[begun.length - 1];
+        assert.ok(script, "one call too many");
+        yield* script(req, context);
+      },
+    });
+  });
+  const got: string[] = [];
+  for await (const { response, rewound } of follow(transport, query, { sleep: async () => {}, ...options })) {
+    const what = response.event.case ?? response.timeseries.flatMap((s) => s.samples.map((p) => p.value)).join();
+    got.push((rewound ? "rewound " : "") + what);
+  }
+  return { got, begun };
+}
+
+test("goes on after the last cursor, whatever broke the stream", async () => {
+  const { got, begun } = await run({ since: 1000, follow: true }, [
+    async function* () {
+      yield sample(1, "a");
+      throw new ConnectError("gone", Code.Unavailable);
+    },
+    async function* () {
+      throw new ConnectError("protocol error: incomplete envelope", Code.InvalidArgument);
+    },
+    async function* () {
+      yield sample(2, "b");
+      // Closed without an end, as through a proxy.
+    },
+    async function* () {
+      yield sample(3, "c");
+      yield event("end", "d");
+    },
+  ]);
+  assert.deepEqual(got, ["1", "2", "3", "end"]);
+  assert.deepEqual(begun, ["since", "a", "a", "b"]);
+});
+
+test("says what comes again when the server gave no cursor", async () => {
+  const { got, begun } = await run({}, [
+    async function* () {
+      yield sample(1, "a");
+      yield sample(2);
+      throw new ConnectError("gone", Code.Internal);
+    },
+    async function* () {
+      yield sample(2, "b");
+      yield event("end", "b");
+    },
+  ]);
+  assert.deepEqual(got, ["1", "2", "rewound 2", "end"]);
+  assert.deepEqual(begun, ["latest", "a"]);
+});
+
+test("takes the cursor that a draining server hands over", async () => {
+  const { got, begun } = await run({}, [
+    async function* () {
+      yield sample(1);
+      throw new ConnectError("draining", Code.Unavailable, undefined, [
+        { desc: StreamInterruptedSchema, value: { cursor: "handed" } },
+      ]);
+    },
+    async function* () {
+      yield event("end", "z");
+    },
+  ]);
+  assert.deepEqual(got, ["1", "end"]);
+  assert.deepEqual(begun, ["latest", "handed"]);
+});
+
+test("reports a cursor that is too old with the oldest that works", async () => {
+  const old: Script = async function* () {
+    throw new ConnectError("gone", Code.OutOfRange, undefined, [
+      { desc: CursorOutOfRangeSchema, value: { oldestCursor: "o" } },
+    ]);
+  };
+  await assert.rejects(run({ cursor: "x" }, [old]), (err) => err instanceof OutOfRangeError && err.oldestCursor === "o");
+});
+
+test("does not repeat what is refused", async () => {
+  const refused: Script = async function* () {
+    throw new ConnectError("1:3: parse error", Code.InvalidArgument);
+  };
+  await assert.rejects(run({ selectors: ["up{"] }, [refused]), (err) => err instanceof ConnectError && err.code === Code.InvalidArgument);
+});
+
+test("leaves a server that is silent", async () => {
+  const interrupts: string[] = [];
+  const { got, begun } = await run(
+    { follow: true, heartbeatInterval: 10 },
+    [
+      async function* (_req, { signal }) {
+        yield event("synced", "a");
+        await new Promise((resolve) => signal.addEventListener("abort", resolve));
+      },
+      async function* () {
+        yield event("end", "b");
+      },
+    ],
+    { onInterrupt: (err) => interrupts.push(err.rawMessage) },
+  );
+  assert.deepEqual(got, ["synced", "end"]);
+  assert.deepEqual(begun, ["latest", "a"]);
+  assert.deepEqual(interrupts, ["no heartbeat for 0.03 s"]);
+});
+
+test("backs off, and less so after a success", async () => {
+  const delays: number[] = [];
+  const down: Script = async function* () {
+    throw new ConnectError("down", Code.Unavailable);
+  };
+  const up: Script = async function* () {
+    yield event("heartbeat", "a");
+  };
+  const end: Script = async function* () {
+    yield event("end", "a");
+  };
+  await run({ follow: true }, [down, down, down, down, up, end], {
+    minBackoff: 100,
+    maxBackoff: 400,
+    onInterrupt: (_err, _failures, delay) => delays.push(delay),
+  });
+  const most = [100, 200, 400, 400, 100];
+  assert.equal(delays.length, most.length);
+  delays.forEach((delay, i) => assert.ok(delay >= most[i]! / 2 && delay <= most[i]!, `${i}: ${delay}`));
+});
+
+test("ends quietly when it is told to", async () => {
+  const abort = new AbortController();
+  const { got } = await run(
+    { follow: true },
+    [
+      async function* (_req, { signal }) {
+        yield sample(1, "a");
+        abort.abort();
+        await new Promise((resolve) => signal.addEventListener("abort", resolve));
+      },
+    ],
+    { signal: abort.signal },
+  );
+  assert.deepEqual(got, ["1"]);
+});
