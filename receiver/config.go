@@ -39,7 +39,7 @@ func DefaultConfig() Config {
 		Forwarder:        "127.0.0.1:8070",
 		ForwarderTimeout: 25 * time.Second,
 		RequestBytes:     32 * units.MiB,
-		DecodedBytes:     128 * units.MiB,
+		DecodedBytes:     32 * units.MiB, // the forwarder's default too
 		InflightBytes:    256 * units.MiB,
 	}
 }

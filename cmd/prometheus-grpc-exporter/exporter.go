@@ -59,6 +59,7 @@ func newExporter(c config, env *daemon.Env) (_ *exporter, err error) {
 	if c.selfInterval > 0 {
 		e.self = &selfWriter{
 			gatherer: env.Registry,
+			ready:    e.receiver.Ready,
 			url:      "http://" + dialable(e.receiver.WebAddr()) + "/api/v1/write",
 			instance: dialable(e.receiver.WebAddr()),
 			interval: c.selfInterval,

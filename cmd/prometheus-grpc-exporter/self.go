@@ -27,6 +27,7 @@ import (
 // any Prometheus has been pointed here.
 type selfWriter struct {
 	gatherer prometheus.Gatherer
+	ready    func() error // nil once the endpoint takes requests
 	url      string
 	instance string
 	interval time.Duration
@@ -36,6 +37,9 @@ type selfWriter struct {
 // run sends until ctx ends. What cannot be sent is given up: the next scrape
 // says it anew.
 func (w *selfWriter) run(ctx context.Context) error {
+	for w.ready() != nil && ctx.Err() == nil {
+		time.Sleep(10 * time.Millisecond)
+	}
 	ticker := time.NewTicker(w.interval)
 	defer ticker.Stop()
 	failing := false
