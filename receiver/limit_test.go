@@ -67,7 +67,7 @@ func TestMemoryStaysFlat(t *testing.T) {
 	f := newForwarder(t, "127.0.0.1:0")
 	r := startWith(t, nil, f)
 	bomb := append(binary.AppendUvarint(nil, 4<<30-1), make([]byte, 200)...)
-	plausible := append(binary.AppendUvarint(nil, 128<<20), make([]byte, 200)...)
+	plausible := append(binary.AppendUvarint(nil, 32<<20), make([]byte, 200)...)
 	r.post(t, typeV2, bomb)
 	grown := peakHeap(func() {
 		var wg sync.WaitGroup
