@@ -10,6 +10,9 @@ BUILD    = go build -ldflags '-X github.com/prometheus/common/version.Version=$(
 
 # How long `make fuzz` runs each target.
 FUZZTIME ?= 10s
+# What `make torture` runs: a list of numbers and ranges (1,2,10-20), and how long each has faults.
+SEEDS    ?= 1,2,3
+DURATION ?= 60s
 
 .DEFAULT_GOAL := all
 # Generation has to end before lint and build begin.
@@ -68,6 +71,10 @@ test-e2e: build tools ## Run the tests of the real binaries with real Prometheus
 	CONSUL=$(wildcard $(TOOLS)/consul) HAPROXY=$(wildcard $(TOOLS)/haproxy) \
 		go test -count=1 ./e2e/...
 
+.PHONY: torture
+torture: ## Break what can break, by SEEDS for DURATION each, and compare what came through
+	go test -count=1 -timeout 0 -v -run '^TestTorture$$' ./e2e/torture -seeds $(SEEDS) -duration $(DURATION)
+
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME
 	@grep -rEo --include='*_test.go' --exclude-dir='.?*' --exclude-dir=node_modules '^func Fuzz\w+' . | sed -E 's|/[^/]*:func | |' | \
@@ -124,6 +131,18 @@ tools: ## Get the real components that the tests run
 .PHONY: tools-discovery
 tools-discovery: ## Get Consul and HAProxy
 	@TOOLS=$(TOOLS) tools/fetch.sh consul haproxy
+
+# Every image that is not built here, as the files name them.
+IMAGES = $(shell grep -hoP '^FROM \K\S+[:/]\S+' deploy/Dockerfile; grep -hoP '^ *image: \K(?!promgrpc/)\S+' docker-compose.yml)
+
+.PHONY: docker
+docker: ## Get a Docker engine where there is none, and the images that docker-compose.yml needs
+	tools/docker/engine
+	TOOLS=$(TOOLS) tools/docker/stand-ins $(sort $(IMAGES))
+
+.PHONY: test-kubernetes
+test-kubernetes: ## Check deploy/kubernetes against the Kubernetes API's own types
+	cd deploy/kubernetes/validate && go test ./...
 
 .PHONY: clean
 clean: ## Remove what was built, but neither tools nor data

@@ -89,6 +89,7 @@ for name in "$@"; do
     golangci-lint) go_tool golangci-lint tools/golangci.mod github.com/golangci/golangci-lint/v2/cmd/golangci-lint github.com/golangci/golangci-lint/v2 ;;
     consul) go_tool consul tools/consul.mod github.com/hashicorp/consul github.com/hashicorp/consul ;;
     prometheus3) go_tool prometheus3 tools/prometheus.mod github.com/prometheus/prometheus/cmd/prometheus github.com/prometheus/prometheus remove_all_sd,enable_consul_sd,enable_dns_sd ;;
+    promtool) go_tool promtool tools/prometheus.mod github.com/prometheus/prometheus/cmd/promtool github.com/prometheus/prometheus remove_all_sd,enable_consul_sd,enable_dns_sd ;;
     prometheus2) prometheus2 ;;
     haproxy) haproxy ;;
     victoriametrics) victoriametrics ;;
