@@ -6,6 +6,7 @@ import (
 	"go/token"
 	"io/fs"
 	"maps"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -126,9 +127,9 @@ func (f goFile) ours() []string {
 	return names
 }
 
-// goFiles parses all Go files, under any build tag, and of tests too. It reads
-// them itself rather than ask go list, so that go test knows when its cached
-// result is out of date.
+// goFiles parses all Go files of this module, under any build tag, and of tests
+// too. It reads them itself rather than ask go list, so that go test knows when
+// its cached result is out of date.
 func goFiles(t *testing.T) []goFile {
 	t.Helper()
 	var files []goFile
@@ -140,6 +141,9 @@ func goFiles(t *testing.T) []goFile {
 			hidden := strings.HasPrefix(entry.Name(), ".") && name != "."
 			if hidden || entry.Name() == "node_modules" || entry.Name() == "testdata" {
 				return fs.SkipDir
+			}
+			if _, err := os.Stat(filepath.Join(name, "go.mod")); err == nil && name != "." {
+				return fs.SkipDir // another module
 			}
 			return nil
 		}

@@ -1,7 +1,7 @@
 package e2e
 
 import (
-	"fmt"
+	"maps"
 	"slices"
 	"syscall"
 	"testing"
@@ -10,88 +10,106 @@ import (
 	"github.com/promgrpc/exporter/e2e/harness"
 )
 
-// TestBalancer has all parts find each other at a real Consul, and reads through
-// a real HAProxy only, while servers die, drain and come.
+const (
+	forwarderService = "metrics-forwarder"
+	serverService    = "prometheus-api-server"
+)
+
+// TestBalancer has a real Prometheus write, all parts find each other at a real
+// Consul, and everybody read through a real HAProxy only.
 func TestBalancer(t *testing.T) {
-	harness.SkipWithout(t, "consul", "haproxy")
 	t.Parallel()
-	consul := harness.StartConsul(t)
-	cluster := harness.NewCluster(t, harness.Options{Consul: consul})
-	haproxy := harness.StartHAProxy(t, consul)
-	up := func(n int) {
-		t.Helper()
-		start := time.Now()
-		harness.Eventually(t, fmt.Sprintf("%d servers in HAProxy", n), func() bool { return len(haproxy.Up()) == n })
-		t.Logf("HAProxy has %d servers after %s", n, time.Since(start).Round(time.Millisecond))
-	}
-	up(2)
-	services := consul.Services()
-	for _, name := range []string{"metrics-forwarder", "prometheus-api-server"} {
-		if _, ok := services[name]; !ok {
-			t.Errorf("%s is not registered: %v", name, services)
-		}
-	}
-	sender := harness.NewSender(t, cluster.WriteURL(), "balancer", 20)
-	sender.Start(50 * time.Millisecond)
+	target := harness.NewLocal(t, harness.Options{})
+	start := time.Now()
+	prometheus := harness.StartPrometheus(t, harness.PrometheusOptions{
+		Name: "balancer", Tool: "prometheus3", Message: "io.prometheus.write.v2.Request",
+		URL: target.WriteURL(), Target: harness.StartApp(t),
+	})
+	address := target.HAProxy().RPC
 	followers := map[string]*harness.Follower{}
 	for _, protocol := range protocols {
-		followers[protocol] = harness.Follow(t, haproxy.RPC, protocol, `{job="balancer"}`, "--since=1h")
+		followers[protocol] = harness.Follow(t, address, protocol, "--since=1h")
 	}
-	await := func(what string) {
-		t.Helper()
-		start, want := time.Now(), sender.Acknowledged()
-		for protocol, f := range followers {
-			harness.Eventually(t, what+" over "+protocol, func() bool { return f.Points().Missing(want) == 0 })
-		}
-		t.Logf("%s: %d samples at all clients after %s", what, len(want), time.Since(start).Round(time.Millisecond))
-	}
-	time.Sleep(time.Second)
-	await("two servers")
+	time.Sleep(8 * time.Second)
+	at := time.Now()
+	time.Sleep(2 * time.Second) // for what is being scraped
+	w := newWant(t, prometheus, start, at)
+	w.await(t, address)
 
-	grpcurl := harness.Tool(t, "grpcurl")
-	contains(t, run(t, nil, grpcurl, "-plaintext", haproxy.RPC, "list"), service)
-	contains(t, run(t, nil, grpcurl, "-plaintext", "-d", `{"selectors":["sent_total{series=\"0\"}"]}`, haproxy.RPC, service+"/GetMetrics"), `"balancer"`, `"end": {}`)
-	contains(t, run(t, nil, "curl", "-sS", "--fail-with-body", "-H", "Content-Type: application/json", "-d", "{}", "http://"+haproxy.RPC+"/"+service+"/GetStatus"), `"ready":true`)
-
-	cluster.Servers[0].Kill()
-	await("server 1 killed")
-	up(1)
-	cluster.Servers[0].Restart()
-	up(2)
-
-	third := cluster.StartServer()
-	up(3)
-	address := third.Listening("rpc")
-	want := sender.Acknowledged()
-	harness.Eventually(t, "all samples at the third server", func() bool {
-		return harness.Get(t, address, "grpc", `{job="balancer"}`, "--since=1h").Points.Missing(want) == 0
+	t.Run("grpcurl", func(t *testing.T) {
+		grpcurl := harness.Tool(t, "grpcurl")
+		contains(t, run(t, nil, grpcurl, "-plaintext", address, "list"), service, "grpc.health.v1.Health")
+		contains(t, run(t, nil, grpcurl, "-plaintext", "-d", `{"selectors":["up{job=\"app\"}"]}`, address, service+"/GetMetrics"), `"value": 1`, `"end": {}`)
 	})
-
-	if code := cluster.Servers[1].Terminate(20 * time.Second); code != 0 {
-		t.Errorf("server 2 ended with the code %d", code)
+	t.Run("curl", func(t *testing.T) {
+		contains(t, run(t, nil, "curl", "-sS", "--fail-with-body", "-H", "Content-Type: application/json", "-d", "{}", "http://"+address+"/"+service+"/GetStatus"), `"ready":true`)
+		contains(t, run(t, envelope(`{"selectors":["up{job=\"app\"}"]}`), "curl", "-sS", "--fail-with-body",
+			"-H", "Content-Type: application/connect+json", "--data-binary", "@-", "http://"+address+"/"+service+"/GetMetrics"), `"value":1`, `"end":{}`)
+	})
+	for _, protocol := range protocols {
+		t.Run("buf curl "+protocol, func(t *testing.T) {
+			args := []string{"curl", "--protocol", protocol, "--data", `{"selectors":["up{job=\"app\"}"]}`}
+			if protocol != "connect" {
+				args = append(args, "--http2-prior-knowledge")
+			}
+			contains(t, run(t, nil, harness.Tool(t, "buf"), append(args, "http://"+address+"/"+service+"/GetMetrics")...), `"up"`, `"end"`)
+		})
 	}
-	await("server 2 drained")
-	if rpc := cluster.RPC(1); slices.Contains(consul.Healthy("prometheus-api-server"), rpc) {
-		t.Errorf("%s has ended and is still registered", rpc)
+	// From now on nothing comes, so that what is compared holds still.
+	target.Terminate(harness.Receiver)
+	for _, protocol := range protocols {
+		t.Run("client "+protocol, func(t *testing.T) {
+			w.compare(t, "through HAProxy over "+protocol, address, protocol)
+			f := followers[protocol]
+			harness.Equal(t, "follower over "+protocol, w.visible, f.Points().Until(at).Visible())
+			f.Signal(syscall.SIGINT)
+			if code := f.Wait(5 * time.Second); code != 0 {
+				t.Errorf("the client ended with the code %d", code)
+			}
+		})
+	}
+	t.Run("consul", func(t *testing.T) { testConsul(t, target) })
+}
+
+// testConsul looks at what Consul has, when all is well and after a server was
+// killed and another one ended.
+func testConsul(t *testing.T, target *harness.Local) {
+	consul := target.Consul()
+	catalog := run(t, nil, harness.Tool(t, "consul"), "catalog", "services", "-http-addr="+consul.HTTP)
+	contains(t, catalog, forwarderService, serverService)
+	want := map[string]bool{target.RPC(0): true, target.RPC(1): true}
+	if got := consul.Instances(serverService); !maps.Equal(got, want) {
+		t.Errorf("servers in Consul: %v, want %v", got, want)
+	}
+	if got, want := slices.Sorted(slices.Values(consul.SRV(serverService))), slices.Sorted(maps.Keys(want)); !slices.Equal(got, want) {
+		t.Errorf("SRV records of servers: %v, want %v", got, want)
+	}
+	if got, want := consul.Instances(forwarderService), map[string]bool{target.Forwarder.Listening("link"): true}; !maps.Equal(got, want) {
+		t.Errorf("forwarders in Consul: %v, want %v", got, want)
+	}
+	await := func(what string, ok func() bool) {
+		t.Helper()
+		start := time.Now()
+		harness.Eventually(t, what, ok)
+		t.Logf("%s after %s", what, time.Since(start).Round(10*time.Millisecond))
 	}
 
-	haproxy.Reload()
-	time.Sleep(500 * time.Millisecond)
-	await("HAProxy reloaded")
-	consul.Kill()
-	time.Sleep(time.Second)
-	await("Consul away")
-	consul.Restart()
-	consul.Ready()
-	harness.Eventually(t, "the servers at Consul again", func() bool { return len(consul.Healthy("prometheus-api-server")) == 2 })
+	killed := target.RPC(0)
+	target.Kill(harness.ServerPart(1))
+	await("the killed server is critical", func() bool { return !consul.Instances(serverService)[killed] })
+	await("the killed server has no SRV record", func() bool { return slices.Equal(consul.SRV(serverService), []string{target.RPC(1)}) })
+	await("HAProxy has one server", func() bool { return len(target.HAProxy().Up()) == 1 })
+	target.Start(harness.ServerPart(1))
+	await("the server is healthy again", func() bool { return consul.Instances(serverService)[killed] })
+	target.HAProxy().Await(t, 2)
 
-	sender.Stop()
-	await("all sent")
-	for protocol, f := range followers {
-		harness.Equal(t, protocol, sender.Acknowledged(), f.Points())
-		f.Signal(syscall.SIGINT)
-		if code := f.Wait(2 * time.Second); code != 0 {
-			t.Errorf("%s: the client ended with the code %d", protocol, code)
-		}
+	ended := target.RPC(1)
+	target.Terminate(harness.ServerPart(2))
+	if _, ok := consul.Instances(serverService)[ended]; ok {
+		t.Error("a server has ended and is still registered")
+	}
+	target.Terminate(harness.Forwarder)
+	if got := consul.Instances(forwarderService); len(got) != 0 {
+		t.Errorf("the forwarder has ended and is still registered: %v", got)
 	}
 }

@@ -19,6 +19,7 @@ type appender struct {
 	in     *ingest
 	store  logStore
 	idle   time.Duration
+	series int // most at a time
 	now    func() time.Time
 	logger *slog.Logger
 
@@ -53,6 +54,7 @@ func newAppender(in *ingest, store logStore, o Config, logger *slog.Logger) (*ap
 		in:       in,
 		store:    store,
 		idle:     o.SeriesIdle,
+		series:   o.MaxSeries,
 		now:      time.Now,
 		logger:   logger,
 		broken:   make(chan brokenState, 1),
@@ -72,6 +74,7 @@ func newAppender(in *ingest, store logStore, o Config, logger *slog.Logger) (*ap
 // use makes a state the current one.
 func (a *appender) use(s *state) {
 	a.state, a.cause = s, nil
+	s.maxSeries = a.series
 	a.in.metrics.writable.Set(1)
 	a.in.metrics.series.Set(float64(s.head.Len()))
 	a.publish(s.writer.Log())
@@ -164,6 +167,7 @@ func (a *appender) take(j *job) {
 	m.exemplars.Add(float64(t.exemplars))
 	m.rejected.Add(float64(rejected))
 	m.repeats.Add(float64(t.repeats))
+	m.overLimit.Add(float64(t.overLimit))
 	if t.series > 0 {
 		m.created.Add(float64(t.series))
 		m.series.Set(float64(s.head.Len()))

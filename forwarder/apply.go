@@ -16,6 +16,7 @@ import (
 type taken struct {
 	samples, histograms, exemplars int
 	repeats, series                int
+	overLimit                      int // new series refused
 }
 
 // apply appends a request to the log, and returns what to answer once the
@@ -72,7 +73,7 @@ func (s *state) build(req *remotewrite.Request) taken {
 		series := &req.Series[i]
 		slot, ok := s.intern.find(series.Key)
 		if !ok {
-			if slot, ok = s.learn(req, series); !ok {
+			if slot, ok = s.learn(req, series, &t); !ok {
 				n := series.SamplesEnd - from.SamplesEnd + series.HistogramsEnd - from.HistogramsEnd + series.ExemplarsEnd - from.ExemplarsEnd
 				req.Problems.Rejected += int(n)
 				from = *series
@@ -148,7 +149,7 @@ func (s *state) histograms(e *entry, histograms []remotewrite.Histogram, t *take
 
 // learn finds out what an unknown key stands for: a new series, or another
 // spelling of one that is known.
-func (s *state) learn(req *remotewrite.Request, series *remotewrite.Series) (uint32, bool) {
+func (s *state) learn(req *remotewrite.Request, series *remotewrite.Series, t *taken) (uint32, bool) {
 	labels, err := req.Labels(series)
 	if err != nil {
 		req.Problems.Add(0, series.Labels, err)
@@ -157,6 +158,12 @@ func (s *state) learn(req *remotewrite.Request, series *remotewrite.Series) (uin
 	s.scratch = remotewrite.AppendLabels(s.scratch[:0], labels)
 	key := remotewrite.KeyOf(s.scratch)
 	slot, ok := s.intern.slots[key]
+	if !ok && s.maxSeries > 0 && s.head.Len()+len(s.block.Series) >= s.maxSeries {
+		t.overLimit++
+		req.Problems.Add(0, series.Labels, fmt.Errorf("a new series, and there are %d, the limit is %d (%s)",
+			s.head.Len()+len(s.block.Series), s.maxSeries, flagMaxSeries))
+		return 0, false
+	}
 	if !ok {
 		slot = s.intern.add(key, s.nextRef)
 		s.block.Series = append(s.block.Series, segment.Series{Ref: s.nextRef, Labels: labels})

@@ -39,10 +39,14 @@ type Config struct {
 	// SeriesIdle after which a series is dropped at the next new segment. 0:
 	// never.
 	SeriesIdle time.Duration
+	// MaxSeries that the log holds at a time. 0 is without bound.
+	MaxSeries int
 	// Limits of a request.
 	Limits remotewrite.Limits
 	// RequestBytes is the largest body, compressed.
 	RequestBytes units.Base2Bytes
+	// LinkConns that receivers may have open.
+	LinkConns int
 	// InflightBytes bounds the requests that are being decoded or appended,
 	// compressed and decompressed. Receivers wait when they reach it.
 	InflightBytes units.Base2Bytes
@@ -63,6 +67,8 @@ func DefaultConfig() Config {
 		SegmentDuration: log.SegmentDuration,
 		SegmentSize:     units.Base2Bytes(log.SegmentSize),
 		SeriesIdle:      time.Hour,
+		MaxSeries:       10_000_000,
+		LinkConns:       link.DefaultMaxConns,
 		Limits:          remotewrite.DefaultLimits(),
 		RequestBytes:    32 * units.MiB,
 		InflightBytes:   256 * units.MiB,
@@ -97,6 +103,10 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 		Default(c.RequestBytes.String()).BytesVar(&c.RequestBytes)
 	app.Flag("limit.inflight-bytes", "Largest sum of the requests that are being decoded or appended; receivers wait when it is reached.").
 		Default(c.InflightBytes.String()).BytesVar(&c.InflightBytes)
+	app.Flag(flagMaxSeries[2:], "Most series at a time; new ones are refused when it is reached, until others have been dropped. 0 is without bound.").
+		Default(strconv.Itoa(c.MaxSeries)).IntVar(&c.MaxSeries)
+	app.Flag("limit.link-connections", "Most connections of receivers at a time.").
+		Default(strconv.Itoa(c.LinkConns)).IntVar(&c.LinkConns)
 	c.Limits.Flags(func(name, help string, value *int) {
 		app.Flag(name, help).Default(strconv.Itoa(*value)).IntVar(value)
 	})
@@ -104,20 +114,23 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 		Default(c.Instance).StringVar(&c.Instance)
 }
 
+// flagMaxSeries sets the limit of series at a time, and is named where it is met.
+const flagMaxSeries = "--limit.live-series"
+
 // frameRoom is what a link frame needs besides the body.
 const frameRoom = 64
 
 func (c *Config) check() error {
 	switch {
-	case c.RequestBytes <= 0, c.InflightBytes <= 0:
+	case c.RequestBytes <= 0, c.InflightBytes <= 0, c.LinkConns <= 0:
 		return daemon.Usagef("the limits have to be above zero")
 	case c.RequestBytes > link.DefaultMaxFrame-frameRoom:
 		return daemon.Usagef("--limit.request-bytes is %s, more than a link carries: below %s",
 			c.RequestBytes, units.Base2Bytes(link.DefaultMaxFrame))
 	case c.StoragePath == "":
 		return daemon.Usagef("--storage.path is empty")
-	case c.RetentionTime < 0, c.RetentionSize < 0, c.SegmentDuration <= 0, c.SegmentSize <= 0, c.SeriesIdle < 0:
-		return daemon.Usagef("durations and sizes under --storage cannot be negative, and a segment has to end")
+	case c.RetentionTime < 0, c.RetentionSize < 0, c.SegmentDuration <= 0, c.SegmentSize <= 0, c.SeriesIdle < 0, c.MaxSeries < 0:
+		return daemon.Usagef("durations, sizes and numbers cannot be negative, and a segment has to end")
 	}
 	return nil
 }

@@ -51,6 +51,8 @@ type state struct {
 	block    segment.Block
 	start    []int64 // buffer for the block's start timestamps
 	scratch  []byte
+	// maxSeries at a time, 0 is without bound.
+	maxSeries int
 }
 
 // SeriesAdded makes state a head.Observer.

@@ -35,6 +35,8 @@ type Config struct {
 	RetentionSize units.Base2Bytes
 	// Staleness after which a series that was not written is not live.
 	Staleness time.Duration
+	// LinkConns that forwarders may have open.
+	LinkConns int
 	// MaxStreams that may be open at a time.
 	MaxStreams int
 	// StallTimeout after which a client that takes nothing is cut off.
@@ -64,6 +66,7 @@ func DefaultConfig() Config {
 		RetentionTime: log.RetentionTime,
 		RetentionSize: units.Base2Bytes(log.RetentionSize),
 		Staleness:     5 * time.Minute,
+		LinkConns:     link.DefaultMaxConns,
 		MaxStreams:    10000,
 		StallTimeout:  2 * time.Minute,
 		CursorWait:    10 * time.Second,
@@ -93,6 +96,8 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 		Default(c.RetentionSize.String()).BytesVar(&c.RetentionSize)
 	app.Flag("staleness", "Leave series out of the latest set that were not written for this long.").
 		Default(c.Staleness.String()).DurationVar(&c.Staleness)
+	app.Flag("limit.link-connections", "Most connections of forwarders at a time.").
+		Default(strconv.Itoa(c.LinkConns)).IntVar(&c.LinkConns)
 	app.Flag("limit.streams", "Most streams that are open at a time.").
 		Default(strconv.Itoa(c.MaxStreams)).IntVar(&c.MaxStreams)
 	app.Flag("stream.stall-timeout", "Cut off a client that takes nothing for this long.").
@@ -131,8 +136,8 @@ func (c *Config) check() error {
 		return daemon.Usagef("--staleness, --stream.stall-timeout and --drain.timeout have to be above zero")
 	case c.CursorWait < 0:
 		return daemon.Usagef("--stream.cursor-wait cannot be negative")
-	case c.MaxStreams < 1:
-		return daemon.Usagef("--limit.streams has to be above zero")
+	case c.MaxStreams < 1, c.LinkConns < 1:
+		return daemon.Usagef("--limit.streams and --limit.link-connections have to be above zero")
 	}
 	return nil
 }

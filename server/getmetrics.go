@@ -68,6 +68,8 @@ func (s *Server) getMetrics(ctx context.Context, req *connect.Request[metricsv1.
 	if err := s.serving(); err != nil {
 		return unavailable(err, "")
 	}
+	// Behind a balancer nothing else tells who serves a stream.
+	out.ResponseHeader().Set("Promgrpc-Instance", s.config.Instance)
 	sender := newSender(ctx, out, s.config.StallTimeout)
 	st := &stream{
 		server:    s,

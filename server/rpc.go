@@ -18,6 +18,7 @@ import (
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+	"github.com/promgrpc/exporter/internal/page"
 )
 
 // requestSize bounds a request: the selectors that validation allows.
@@ -71,6 +72,7 @@ func (s *Server) mux() *http.ServeMux {
 	reflector := grpcreflect.NewStaticReflector(metricsv1connect.MetricsServiceName, grpchealth.HealthV1ServiceName)
 	mux.Handle(grpcreflect.NewHandlerV1(reflector))
 	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector))
+	page.Handle(mux)
 	return mux
 }
 

@@ -85,7 +85,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 		return nil, err
 	}
 	s.listener, err = link.Listen(c.LinkAddress, link.Options{
-		Logger: logger, Metrics: link.NewMetrics(reg), Instance: c.Instance, TLS: tls,
+		Logger: logger, Metrics: link.NewMetrics(reg), Instance: c.Instance, TLS: tls, MaxConns: c.LinkConns,
 	})
 	if err != nil {
 		return nil, err

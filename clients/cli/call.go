@@ -39,7 +39,7 @@ func (q *query) register(cmd clause) {
 func runQuery[Row any](ctx context.Context, env environment, q *query, head string,
 	call func(context.Context, *promgrpc.Client) ([]Row, bool, error), text func(Row) string,
 ) error {
-	client, err := q.connection.dial(q.connection.addresses(), promgrpc.Options{})
+	client, err := q.connection.open(ctx, env, promgrpc.Options{})
 	if err != nil {
 		return err
 	}

@@ -107,6 +107,8 @@ func run(ctx context.Context, args []string, env environment) (code int) {
 		app.UsageWriter(env.stderr).Usage(args)
 		return ExitUsage
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	name, err := app.Parse(args)
 	if err != nil {
 		return report(env, usagef("%w", err))

@@ -26,7 +26,7 @@ type connection struct {
 }
 
 func (c *connection) register(cmd clause) {
-	option(cmd, "address", "Servers, as HOST:PORT[,HOST:PORT…]; the first that answers is taken.").
+	option(cmd, "address", "Servers, as HOST:PORT[,HOST:PORT…], of which the first that answers is taken; or consul://AGENT/SERVICE or dns+srv://NAME, which name them.").
 		Short('a').Default("localhost:8090").PlaceHolder("HOST:PORT[,…]").StringVar(&c.address)
 	option(cmd, "protocol", "Protocol of the calls: grpc, grpcweb or connect. The latter two use HTTP/1.1, unless TLS negotiates HTTP/2.").
 		Default("grpc").EnumVar(&c.protocol, "grpc", "grpcweb", "connect")
@@ -39,6 +39,7 @@ func (c *connection) register(cmd clause) {
 	option(cmd, "tls-server-name", "Name to expect in the server's certificate, if it is not the address'.").PlaceHolder("NAME").StringVar(&c.tls.server)
 }
 
+// addresses that --address lists.
 func (c *connection) addresses() []string {
 	var all []string
 	for _, address := range strings.Split(c.address, ",") {
@@ -47,6 +48,20 @@ func (c *connection) addresses() []string {
 		}
 	}
 	return all
+}
+
+// open makes a client for --address, completing o. What it follows ends with
+// ctx.
+func (c *connection) open(ctx context.Context, env environment, o promgrpc.Options) (*promgrpc.Client, error) {
+	if !isDirectory(c.address) {
+		return c.dial(c.addresses(), o)
+	}
+	servers, err := follow(ctx, c.address, false, newLogger(env.stderr))
+	if err != nil {
+		return nil, usagef("--address: %w", err)
+	}
+	o.Resolve = servers.resolve
+	return c.dial(nil, o)
 }
 
 // dial makes a client for addresses, completing o.

@@ -64,7 +64,7 @@ func (g *get) run(ctx context.Context, env environment) error {
 	if err != nil {
 		return err
 	}
-	client, err := g.connection.dial(g.connection.addresses(), promgrpc.Options{
+	client, err := g.connection.open(ctx, env, promgrpc.Options{
 		Logger: newLogger(env.stderr), FailFast: true, MaxReconnects: g.reconnects(),
 	})
 	if err != nil {

@@ -23,7 +23,7 @@ func registerStatus(app *kingpin.Application, c *connection) (string, func(conte
 	return cmd.FullCommand(), func(ctx context.Context, env environment) error {
 		ctx, cancel := c.bounded(ctx)
 		defer cancel()
-		states, err := states(ctx, c)
+		states, err := states(ctx, env, c)
 		if q.output == "json" {
 			return errors.Join(printJSON(env.stdout, states), err)
 		}
@@ -58,10 +58,10 @@ type logState struct {
 }
 
 // states asks all servers at the same time.
-func states(ctx context.Context, c *connection) ([]state, error) {
-	addresses := c.addresses()
-	if len(addresses) == 0 {
-		return nil, usagef("--address: no address of a server")
+func states(ctx context.Context, env environment, c *connection) ([]state, error) {
+	addresses, err := everyServer(ctx, env, c)
+	if err != nil {
+		return nil, err
 	}
 	answers := make([]state, len(addresses))
 	errs := make([]error, len(addresses))
@@ -86,6 +86,27 @@ func states(ctx context.Context, c *connection) ([]state, error) {
 		}
 	}
 	return out, errors.Join(errs...)
+}
+
+// directoryTime is how long a directory may take to name the servers.
+const directoryTime = 5 * time.Second
+
+// everyServer is what --address lists, or what the directory there knows.
+func everyServer(ctx context.Context, env environment, c *connection) ([]string, error) {
+	if isDirectory(c.address) {
+		servers, err := follow(ctx, c.address, true, newLogger(env.stderr))
+		if err != nil {
+			return nil, usagef("--address: %w", err)
+		}
+		ctx, cancel := context.WithTimeout(ctx, directoryTime)
+		defer cancel()
+		return servers.resolve(ctx)
+	}
+	addresses := c.addresses()
+	if len(addresses) == 0 {
+		return nil, usagef("--address: no address of a server")
+	}
+	return addresses, nil
 }
 
 func newState(address string, res *metricsv1.GetStatusResponse) state {

@@ -38,7 +38,7 @@ func (a *attempts) begin(ctx context.Context) error {
 	case err == nil:
 		a.adopt(found)
 	case len(a.addresses) == 0:
-		return &Error{Address: "servers", Code: codes.Unavailable, Message: "cannot be resolved", Dial: err}
+		return &Error{Address: "servers", Code: codes.Unavailable, Message: err.Error()}
 	}
 	return nil
 }

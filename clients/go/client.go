@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -172,6 +173,7 @@ func call[Req, Res any](ctx context.Context, c *Client, req Req, method func(tra
 		var res Res
 		err := tries.begin(ctx)
 		if err == nil {
+			c.keep(tries.addresses)
 			res, err = callOnce(ctx, c, tries.address(), req, method)
 		}
 		if err == nil {
@@ -225,6 +227,18 @@ func (c *Client) sharedTransport(address string) (transport, error) {
 		c.shared[address] = t
 	}
 	return c.shared[address], nil
+}
+
+// keep closes the connections to servers that are not there any more.
+func (c *Client) keep(addresses []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for address, t := range c.shared {
+		if !slices.Contains(addresses, address) {
+			delete(c.shared, address)
+			_ = t.close()
+		}
+	}
 }
 
 // drop forgets a connection that failed, so that the next call makes a new one.

@@ -129,32 +129,41 @@ func (c *Cluster) RPCs() string {
 	return strings.Join(addresses, ",")
 }
 
-// CompareFiles fails the test if a server's files are not, byte for byte,
-// those of the forwarder, or if a `latest` link does not point at the newest.
-// Nothing may be written meanwhile. It returns the number of segments.
+// CompareFiles is CompareFolders of the forwarder and all servers.
 func (c *Cluster) CompareFiles() int {
 	c.t.Helper()
-	want := segments(c.t, filepath.Join(c.dir, "forwarder"))
+	var servers []string
+	for _, s := range c.Servers {
+		servers = append(servers, filepath.Join(c.dir, s.Name))
+	}
+	return CompareFolders(c.t, filepath.Join(c.dir, c.Forwarder.Name), servers...)
+}
+
+// CompareFolders fails the test if a server's files are not, byte for byte,
+// those of the forwarder, or if a `latest` link does not point at the newest.
+// Nothing may be written meanwhile. It returns the number of segments.
+func CompareFolders(t testing.TB, forwarder string, servers ...string) int {
+	t.Helper()
+	want := segments(t, forwarder)
 	if len(want) == 0 {
-		c.t.Fatal("the forwarder has no segments")
+		t.Fatal("the forwarder has no segments")
 	}
-	latest := latestSegment(c.t, filepath.Join(c.dir, "forwarder"))
+	latest := latestSegment(t, forwarder)
 	if newest := want[len(want)-1]; latest != newest {
-		c.t.Errorf("forwarder: latest points at %s, the newest segment is %s", latest, newest)
+		t.Errorf("forwarder: latest points at %s, the newest segment is %s", latest, newest)
 	}
-	for i := range c.Servers {
-		dir := filepath.Join(c.dir, fmt.Sprintf("server%d", i+1))
-		if got := segments(c.t, dir); strings.Join(got, "\n") != strings.Join(want, "\n") {
-			c.t.Errorf("server %d has the segments %q, the forwarder has %q", i+1, got, want)
+	for _, dir := range servers {
+		if got := segments(t, dir); strings.Join(got, "\n") != strings.Join(want, "\n") {
+			t.Errorf("%s has the segments %q, the forwarder has %q", dir, got, want)
 			continue
 		}
-		if got := latestSegment(c.t, dir); got != latest {
-			c.t.Errorf("server %d: latest points at %s, the forwarder's at %s", i+1, got, latest)
+		if got := latestSegment(t, dir); got != latest {
+			t.Errorf("%s: latest points at %s, the forwarder's at %s", dir, got, latest)
 		}
 		for _, name := range want {
-			out, err := exec.Command("cmp", filepath.Join(c.dir, "forwarder", name), filepath.Join(dir, name)).CombinedOutput()
+			out, err := exec.Command("cmp", filepath.Join(forwarder, name), filepath.Join(dir, name)).CombinedOutput()
 			if err != nil {
-				c.t.Errorf("server %d: segment %s: %v: %s", i+1, name, err, out)
+				t.Errorf("%s: segment %s: %v: %s", dir, name, err, out)
 			}
 		}
 	}

@@ -1,10 +1,14 @@
 package harness
 
 import (
+	"context"
 	"encoding/json"
+	"net"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"testing"
+	"time"
 )
 
 // Consul is a single agent that is the server too.
@@ -32,38 +36,56 @@ func StartConsul(t testing.TB) *Consul {
 // Ready waits until the agent answers, and leads.
 func (c *Consul) Ready() {
 	c.t.Helper()
-	c.eventually("leadership", func() bool {
+	Eventually(c.t, "a leader of Consul", func() bool {
 		var leader string
 		return c.get("/v1/status/leader", &leader) && leader != ""
 	})
 }
 
-// Healthy returns the addresses (host:port) of a service's instances whose
-// checks pass.
-func (c *Consul) Healthy(service string) []string {
+// Instances returns the instances of a service that are registered, by their
+// addresses (host:port), and whether all their checks pass.
+func (c *Consul) Instances(service string) map[string]bool {
 	c.t.Helper()
-	var instances []struct {
+	var entries []struct {
 		Service struct {
 			Address string
-			Port    json.Number
+			Port    int
 		}
+		Checks []struct{ Status string }
 	}
-	if !c.get("/v1/health/service/"+service+"?passing=1", &instances) {
+	c.get("/v1/health/service/"+service, &entries)
+	instances := map[string]bool{}
+	for _, e := range entries {
+		passing := true
+		for _, check := range e.Checks {
+			passing = passing && check.Status == "passing"
+		}
+		instances[net.JoinHostPort(e.Service.Address, strconv.Itoa(e.Service.Port))] = passing
+	}
+	return instances
+}
+
+// SRV returns the addresses (host:port) that Consul's DNS has for a service.
+func (c *Consul) SRV(service string) []string {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	resolver := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, c.DNS)
+	}}
+	_, records, err := resolver.LookupSRV(ctx, service, "tcp", "service.consul.")
+	if err != nil {
 		return nil
 	}
 	var addresses []string
-	for _, i := range instances {
-		addresses = append(addresses, i.Service.Address+":"+i.Service.Port.String())
+	for _, r := range records {
+		hosts, err := resolver.LookupHost(ctx, r.Target)
+		if err != nil || len(hosts) == 0 {
+			continue
+		}
+		addresses = append(addresses, net.JoinHostPort(hosts[0], strconv.Itoa(int(r.Port))))
 	}
 	return addresses
-}
-
-// Services returns the names of all services, with their tags.
-func (c *Consul) Services() map[string][]string {
-	c.t.Helper()
-	services := map[string][]string{}
-	c.get("/v1/catalog/services", &services)
-	return services
 }
 
 func (c *Consul) get(path string, answer any) bool {

@@ -2,10 +2,10 @@ package harness
 
 import (
 	"encoding/csv"
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -34,9 +34,10 @@ func StartHAProxy(t testing.TB, consul *Consul) *HAProxy {
 	return h
 }
 
-// Reload has a new worker take over, and the old one end when its streams do.
-func (h *HAProxy) Reload() {
-	h.Signal(syscall.SIGUSR2)
+// Await waits until HAProxy sends calls to that many servers.
+func (h *HAProxy) Await(t testing.TB, servers int) {
+	t.Helper()
+	Eventually(t, fmt.Sprintf("%d servers in HAProxy", servers), func() bool { return len(h.Up()) == servers })
 }
 
 // Stats returns what the stats page has, a row a proxy or server, or nil if it

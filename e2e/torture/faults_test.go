@@ -1,6 +1,8 @@
 package torture
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -73,12 +75,17 @@ func (r *rig) begin(f fault, c *clients) (end func(), ok bool) {
 			u = r.servers()[f.target/2%r.o.servers]
 		}
 		return r.fill(f, u)
+	case diskLost:
+		return r.lose(r.servers()[f.target%r.o.servers])
 	case clientKill:
 		return c.cli.end(r, syscall.SIGKILL)
 	case clientTerm:
 		return c.cli.end(r, syscall.SIGTERM)
 	case clientStart:
 		l := c.followers[f.target%len(c.followers)]
+		if l.down {
+			return nil, false
+		}
 		r.say("%s: %s", f.kind, l.name)
 		l.stop()
 		return l.start, true
@@ -108,6 +115,19 @@ func (r *rig) kill(units ...*unit) (func(), bool) {
 			}
 		}
 	}, len(units) > 0
+}
+
+// lose a server with all that it has stored.
+func (r *rig) lose(u *unit) (func(), bool) {
+	start, ok := r.kill(u)
+	if !ok {
+		return nil, false
+	}
+	r.say("%s loses its store", u.Name)
+	if err := os.RemoveAll(filepath.Join(u.store, "log")); err != nil {
+		r.t.Error(err)
+	}
+	return start, true
 }
 
 func (r *rig) terminate(u *unit) (func(), bool) {

@@ -23,6 +23,7 @@ type follower struct {
 	name      string
 	addresses []string
 	protocol  promgrpc.Protocol
+	down      bool
 	cancel    context.CancelFunc
 	done      sync.WaitGroup
 
@@ -32,7 +33,6 @@ type follower struct {
 	cursor   string
 	pending  []*metricsv1.TimeSeries // came since the cursor
 	rewinds  int
-	restarts int
 }
 
 func newFollower(t testing.TB, name string, protocol promgrpc.Protocol, addresses []string) *follower {
@@ -45,7 +45,7 @@ func newFollower(t testing.TB, name string, protocol promgrpc.Protocol, addresse
 // start, at the first time from the beginning, and after that from the cursor.
 func (f *follower) start() {
 	ctx, cancel := context.WithCancel(context.Background())
-	f.cancel = cancel
+	f.cancel, f.down = cancel, false
 	f.done.Go(func() {
 		for ctx.Err() == nil {
 			if err := f.follow(ctx); err != nil && ctx.Err() == nil {
@@ -60,10 +60,10 @@ func (f *follower) start() {
 func (f *follower) stop() {
 	f.cancel()
 	f.done.Wait()
+	f.down = true
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.pending = nil
-	f.restarts++
 }
 
 func (f *follower) follow(ctx context.Context) error {

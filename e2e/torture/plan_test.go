@@ -25,6 +25,7 @@ const (
 	partition   kind = "partition"
 	diskFull    kind = "disk full"
 	diskTight   kind = "disk tight"
+	diskLost    kind = "disk lost"
 	clientKill  kind = "client kill"
 	clientTerm  kind = "client SIGTERM"
 	clientStart kind = "client resume"
@@ -49,7 +50,7 @@ var weights = []struct {
 	weight int
 }{
 	{kill, 14}, {killServers, 3}, {killAll, 2}, {terminate, 7}, {pause, 9}, {pauseAll, 2},
-	{cut, 7}, {cutWithin, 9}, {slow, 5}, {hold, 8}, {partition, 5}, {diskFull, 4}, {diskTight, 4},
+	{cut, 7}, {cutWithin, 9}, {slow, 5}, {hold, 8}, {partition, 5}, {diskFull, 4}, {diskTight, 4}, {diskLost, 3},
 	{clientKill, 4}, {clientTerm, 3}, {clientStart, 3},
 }
 
@@ -61,8 +62,10 @@ func plan(seed uint64, o options) []fault {
 		total += w.weight
 	}
 	var faults []fault
+	// Some seeds leave time to recover, some hardly any.
+	gap := 200*time.Millisecond + time.Duration(r.IntN(4))*200*time.Millisecond
 	for at := time.Second; ; {
-		at += 50*time.Millisecond + time.Duration(r.ExpFloat64()*float64(600*time.Millisecond))
+		at += 50*time.Millisecond + time.Duration(r.ExpFloat64()*float64(gap))
 		f := fault{
 			at: at, lasts: 500*time.Millisecond + rand2(r, 2500*time.Millisecond),
 			target: r.IntN(1000), amount: 1 + r.IntN(1<<(4+r.IntN(13))),
@@ -78,7 +81,7 @@ func plan(seed uint64, o options) []fault {
 			}
 		}
 		switch f.kind {
-		case kill, killServers, killAll, clientKill:
+		case kill, killServers, killAll, diskLost, clientKill:
 			// Some come back at once, some after a while.
 			f.lasts = rand2(r, f.lasts)
 		case diskFull, diskTight:

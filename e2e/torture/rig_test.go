@@ -16,6 +16,7 @@ import (
 type options struct {
 	duration time.Duration
 	servers  int
+	sync     string // policy of the forwarder: a killed process loses nothing under any
 	disk     string // what each store has for a filesystem of its own; "": none
 }
 
@@ -28,6 +29,7 @@ type rig struct {
 	proxies []*proxy
 	write   *proxy   // senders to receiver
 	rpc     []*proxy // clients to each server
+	client  *harness.Process
 	counts  map[kind]int
 	said    []string // what happened when
 	began   time.Time
@@ -84,7 +86,7 @@ func newRig(t testing.TB, o options, evidence string) *rig {
 	// After the processes have ended, before the disks are gone.
 	t.Cleanup(func() {
 		if t.Failed() {
-			r.keep(evidence)
+			r.keep(evidence, r.client)
 		}
 	})
 	r.start(disks)
@@ -93,7 +95,7 @@ func newRig(t testing.TB, o options, evidence string) *rig {
 
 // start starts the processes, the last of the data's way first.
 func (r *rig) start(disks map[string]*disk) {
-	small := []string{"--storage.segment.size=48KB", "--storage.segment.duration=7s", "--storage.series-idle=3s", "--storage.retention.time=24h"}
+	small := []string{"--storage.segment.size=48KB", "--storage.segment.duration=7s", "--storage.series-idle=3s", "--storage.retention.time=24h", "--storage.sync=" + r.o.sync}
 	r.units = make([]*unit, firstServer, firstServer+r.o.servers)
 	var links []string
 	for i := range r.o.servers {

@@ -42,9 +42,12 @@ func TestTorture(t *testing.T) {
 	counts := map[kind]int{}
 	for _, seed := range numbers {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			o := options{duration: *duration, servers: 2}
+			o := options{duration: *duration, servers: 2, sync: "always"}
 			if seed%3 == 0 {
 				o.servers = 3
+			}
+			if seed%5 == 0 {
+				o.sync = "interval"
 			}
 			if disks {
 				o.disk = []string{memory, image}[seed%2]
@@ -71,6 +74,7 @@ func run(t *testing.T, seed uint64, o options) (result, map[kind]int) {
 	}
 	r := newRig(t, o, filepath.Join(*evidence, fmt.Sprintf("seed-%d-%d", seed, begin.Unix())))
 	c := newClients(t, r.dir, seed, r.addresses())
+	r.client = c.cli.Process
 	s := startSenders(t, seed, "http://"+r.write.address()+"/api/v1/write", 9)
 	r.drive(faults, c)
 	want := r.drain(s, c)

@@ -127,6 +127,8 @@ func (r *rig) compareWith(want, got history, what string, res *result) {
 	if !d.none() {
 		r.t.Errorf("%s: %d entries, %d were acknowledged: %s", what, got.len(), want.len(), d)
 		r.say("%s: %s", what, d)
+	} else {
+		r.say("%s: all %d entries", what, got.len())
 	}
 }
 
@@ -185,14 +187,17 @@ func (r *rig) parse(code int, stdout, stderr []byte, what string) history {
 }
 
 // keep the evidence: stores, logs and what happened when.
-func (r *rig) keep(dir string) {
+func (r *rig) keep(dir string, others ...*harness.Process) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		r.t.Error(err)
 		return
 	}
 	for _, u := range r.units {
-		_ = os.WriteFile(filepath.Join(dir, u.Name+".log"), u.Stderr().Bytes(), 0o644)
+		others = append(others, u.Process)
 		u.disk.free()
+	}
+	for _, p := range others {
+		_ = os.WriteFile(filepath.Join(dir, p.Name+".log"), p.Stderr().Bytes(), 0o644)
 	}
 	_ = os.WriteFile(filepath.Join(dir, "happened"), []byte(strings.Join(r.said, "\n")+"\n"), 0o644)
 	if out, err := exec.Command("cp", "-a", r.dir, filepath.Join(dir, "stores")).CombinedOutput(); err != nil {

@@ -11,7 +11,7 @@ import (
 
 const (
 	leastBackoff = 100 * time.Millisecond
-	mostBackoff  = 5 * time.Second
+	mostBackoff  = 2 * time.Second
 )
 
 // directory is somebody who can be asked for the instances of a service.

@@ -146,6 +146,6 @@ func TestDirectoryBacksOff(t *testing.T) {
 		_, open := <-f.ch
 		require.False(t, open, "nothing is known, and that is not an empty set")
 		require.Greater(t, asked, 10)
-		require.Less(t, asked, 40)
+		require.Less(t, asked, 60)
 	})
 }

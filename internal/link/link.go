@@ -27,6 +27,8 @@ const Version = 1
 const (
 	// DefaultMaxFrame is the largest frame that is sent or received.
 	DefaultMaxFrame = 64 << 20
+	// DefaultMaxConns is how many connections a listener takes at a time.
+	DefaultMaxConns = 1024
 	// maxHandshake is the largest hello, welcome or goodbye of a handshake.
 	maxHandshake = 4 << 10
 )
@@ -45,7 +47,7 @@ type Options struct {
 	TLS *tls.Config
 	// MaxFrame in bytes, of frames in both directions. 0: [DefaultMaxFrame].
 	MaxFrame int
-	// MaxConns at a time that a listener takes. 0: 1024.
+	// MaxConns at a time that a listener takes. 0: [DefaultMaxConns].
 	MaxConns int
 	// HandshakeTimeout from the connection's begin to its welcome. 0: 5 s.
 	HandshakeTimeout time.Duration
@@ -67,7 +69,7 @@ func (o Options) withDefaults() Options {
 		o.Metrics = NewMetrics(nil)
 	}
 	o.MaxFrame = cmp.Or(o.MaxFrame, DefaultMaxFrame)
-	o.MaxConns = cmp.Or(o.MaxConns, 1024)
+	o.MaxConns = cmp.Or(o.MaxConns, DefaultMaxConns)
 	o.HandshakeTimeout = cmp.Or(o.HandshakeTimeout, 5*time.Second)
 	o.PingInterval = cmp.Or(o.PingInterval, 5*time.Second)
 	o.IdleTimeout = cmp.Or(o.IdleTimeout, 15*time.Second)

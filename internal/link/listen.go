@@ -101,7 +101,7 @@ func (l *Listener) accept(ctx context.Context, h Handler) error {
 				l.serve(ctx, conn, h)
 			})
 		default:
-			l.rejected(conn.RemoteAddr(), reasonConnections, errors.New("too many connections"))
+			l.rejected(conn.RemoteAddr(), reasonConnections, fmt.Errorf("there are %d connections, which is the limit: close some, or raise --limit.link-connections", cap(l.slots)))
 			l.o.Metrics.rejected.WithLabelValues(reasonConnections).Inc()
 			_ = conn.Close()
 		}

@@ -164,7 +164,8 @@ func (Histogram_ResetHint) EnumDescriptor() ([]byte, []int) {
 type TimeSeries struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// labels are sorted by name; names are unique, names and values are not
-	// empty. The metric name is the label `__name__`.
+	// empty. The metric name is the label `__name__`. None where `ref` stands
+	// for them.
 	Labels []*Label `protobuf:"bytes,1,rep,name=labels,proto3" json:"labels,omitempty"`
 	// samples are float samples. A stale marker is the NaN with the bits
 	// 0x7ff0000000000002, which JSON cannot carry: use a binary encoding where
@@ -176,7 +177,12 @@ type TimeSeries struct {
 	Histograms []*Histogram `protobuf:"bytes,4,rep,name=histograms,proto3" json:"histograms,omitempty"`
 	// coalesced counts the samples of this series that `min_interval` left out
 	// since the previous message that carried the series.
-	Coalesced     uint64 `protobuf:"varint,16,opt,name=coalesced,proto3" json:"coalesced,omitempty"`
+	Coalesced uint64 `protobuf:"varint,16,opt,name=coalesced,proto3" json:"coalesced,omitempty"`
+	// ref stands for the labels, on a stream that was asked for with
+	// `label_references`. A message with labels and a ref gives the ref its
+	// meaning; a message with a ref alone is of the series with these labels.
+	// It holds within the stream, until `forget_references`. Zero: none.
+	Ref           uint64 `protobuf:"varint,17,opt,name=ref,proto3" json:"ref,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -242,6 +248,13 @@ func (x *TimeSeries) GetHistograms() []*Histogram {
 func (x *TimeSeries) GetCoalesced() uint64 {
 	if x != nil {
 		return x.Coalesced
+	}
+	return 0
+}
+
+func (x *TimeSeries) GetRef() uint64 {
+	if x != nil {
+		return x.Ref
 	}
 	return 0
 }
@@ -1031,7 +1044,7 @@ var File_promgrpc_metrics_v1_metrics_proto protoreflect.FileDescriptor
 
 const file_promgrpc_metrics_v1_metrics_proto_rawDesc = "" +
 	"\n" +
-	"!promgrpc/metrics/v1/metrics.proto\x12\x13promgrpc.metrics.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x92\x02\n" +
+	"!promgrpc/metrics/v1/metrics.proto\x12\x13promgrpc.metrics.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa4\x02\n" +
 	"\n" +
 	"TimeSeries\x122\n" +
 	"\x06labels\x18\x01 \x03(\v2\x1a.promgrpc.metrics.v1.LabelR\x06labels\x125\n" +
@@ -1040,7 +1053,8 @@ const file_promgrpc_metrics_v1_metrics_proto_rawDesc = "" +
 	"\n" +
 	"histograms\x18\x04 \x03(\v2\x1e.promgrpc.metrics.v1.HistogramR\n" +
 	"histograms\x12\x1c\n" +
-	"\tcoalesced\x18\x10 \x01(\x04R\tcoalesced\"1\n" +
+	"\tcoalesced\x18\x10 \x01(\x04R\tcoalesced\x12\x10\n" +
+	"\x03ref\x18\x11 \x01(\x04R\x03ref\"1\n" +
 	"\x05Label\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"e\n" +

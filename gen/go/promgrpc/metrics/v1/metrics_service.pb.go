@@ -51,8 +51,14 @@ type GetMetricsRequest struct {
 	// heartbeat_interval is how long a following stream stays quiet before it
 	// sends a heartbeat. Unset means 10 seconds.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,6,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// label_references lets the stream carry the labels of a series once, with a
+	// `TimeSeries.ref`, and after that the ref alone: about 26 bytes a sample
+	// rather than 350. The client keeps the labels by ref, and forgets them with
+	// the stream: one that is taken up again begins with labels anew. A server
+	// that does not know this field sends labels throughout.
+	LabelReferences bool `protobuf:"varint,7,opt,name=label_references,json=labelReferences,proto3" json:"label_references,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *GetMetricsRequest) Reset() {
@@ -138,6 +144,13 @@ func (x *GetMetricsRequest) GetHeartbeatInterval() *durationpb.Duration {
 	return nil
 }
 
+func (x *GetMetricsRequest) GetLabelReferences() bool {
+	if x != nil {
+		return x.LabelReferences
+	}
+	return false
+}
+
 type isGetMetricsRequest_Start interface {
 	isGetMetricsRequest_Start()
 }
@@ -177,9 +190,13 @@ type GetMetricsResponse struct {
 	//	*GetMetricsResponse_Heartbeat
 	//	*GetMetricsResponse_Gap
 	//	*GetMetricsResponse_End
-	Event         isGetMetricsResponse_Event `protobuf_oneof:"event"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Event isGetMetricsResponse_Event `protobuf_oneof:"event"`
+	// forget_references says that every `TimeSeries.ref` of the responses before
+	// is void: this response begins to give them anew. It comes when most of them
+	// belong to series that are gone, so that neither side keeps these for ever.
+	ForgetReferences bool `protobuf:"varint,7,opt,name=forget_references,json=forgetReferences,proto3" json:"forget_references,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *GetMetricsResponse) Reset() {
@@ -267,6 +284,13 @@ func (x *GetMetricsResponse) GetEnd() *End {
 		}
 	}
 	return nil
+}
+
+func (x *GetMetricsResponse) GetForgetReferences() bool {
+	if x != nil {
+		return x.ForgetReferences
+	}
+	return false
 }
 
 type isGetMetricsResponse_Event interface {
@@ -1154,7 +1178,7 @@ var File_promgrpc_metrics_v1_metrics_service_proto protoreflect.FileDescriptor
 
 const file_promgrpc_metrics_v1_metrics_service_proto_rawDesc = "" +
 	"\n" +
-	")promgrpc/metrics/v1/metrics_service.proto\x12\x13promgrpc.metrics.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!promgrpc/metrics/v1/metrics.proto\"\xb8\x04\n" +
+	")promgrpc/metrics/v1/metrics_service.proto\x12\x13promgrpc.metrics.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!promgrpc/metrics/v1/metrics.proto\"\xe3\x04\n" +
 	"\x11GetMetricsRequest\x120\n" +
 	"\tselectors\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10@\"\br\x06\x10\x01(\x80\x80\x01R\tselectors\x122\n" +
 	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x05since\x12$\n" +
@@ -1163,10 +1187,11 @@ const file_promgrpc_metrics_v1_metrics_service_proto_rawDesc = "" +
 	"\x06follow\x18\x04 \x01(\bR\x06follow\x12K\n" +
 	"\fmin_interval\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
 	"\xaa\x01\a\"\x03\b\x90\x1c2\x00R\vminInterval\x12\\\n" +
-	"\x12heartbeat_interval\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\f\"\x03\b\x90\x1c2\x05\x10\x80\xc2\xd7/R\x11heartbeatInterval:\xca\x01\xbaH\xc6\x01\x1aX\n" +
+	"\x12heartbeat_interval\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\f\"\x03\b\x90\x1c2\x05\x10\x80\xc2\xd7/R\x11heartbeatInterval\x12)\n" +
+	"\x10label_references\x18\a \x01(\bR\x0flabelReferences:\xca\x01\xbaH\xc6\x01\x1aX\n" +
 	"\x13min_interval.follow\x12\x19min_interval needs follow\x1a&this.follow || !has(this.min_interval)\x1aj\n" +
 	"\x19heartbeat_interval.follow\x12\x1fheartbeat_interval needs follow\x1a,this.follow || !has(this.heartbeat_interval)B\a\n" +
-	"\x05start\"\xc9\x02\n" +
+	"\x05start\"\xf6\x02\n" +
 	"\x12GetMetricsResponse\x12?\n" +
 	"\n" +
 	"timeseries\x18\x01 \x03(\v2\x1f.promgrpc.metrics.v1.TimeSeriesR\n" +
@@ -1175,7 +1200,8 @@ const file_promgrpc_metrics_v1_metrics_service_proto_rawDesc = "" +
 	"\x06synced\x18\x03 \x01(\v2\x1b.promgrpc.metrics.v1.SyncedH\x00R\x06synced\x12>\n" +
 	"\theartbeat\x18\x04 \x01(\v2\x1e.promgrpc.metrics.v1.HeartbeatH\x00R\theartbeat\x12,\n" +
 	"\x03gap\x18\x05 \x01(\v2\x18.promgrpc.metrics.v1.GapH\x00R\x03gap\x12,\n" +
-	"\x03end\x18\x06 \x01(\v2\x18.promgrpc.metrics.v1.EndH\x00R\x03endB\a\n" +
+	"\x03end\x18\x06 \x01(\v2\x18.promgrpc.metrics.v1.EndH\x00R\x03end\x12+\n" +
+	"\x11forget_references\x18\a \x01(\bR\x10forgetReferencesB\a\n" +
 	"\x05event\"\b\n" +
 	"\x06Synced\"\v\n" +
 	"\tHeartbeat\"\x80\x01\n" +

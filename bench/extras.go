@@ -1,0 +1,272 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/promgrpc/exporter/bench/load"
+	"github.com/promgrpc/exporter/bench/read"
+	"github.com/promgrpc/exporter/bench/report"
+	"github.com/promgrpc/exporter/bench/subject"
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+// restart measures what only the project has, of a system that holds samples:
+// HAProxy before its servers, replay, and a server that starts again.
+func (b *bench) restart(ctx context.Context, k subject.Kind, s *subject.System, series int) error {
+	add := func(metric, unit string, value float64) { b.result.Add(series, k.Name, metric, unit, value) }
+	if s.Balancer != "" {
+		r, err := read.Snapshot(ctx, s.Balancer)
+		if err != nil {
+			return fmt.Errorf("through HAProxy: %w", err)
+		}
+		add(report.ThroughProxy, "series/s", float64(r.Series)/r.Elapsed.Seconds())
+	}
+	stored := b.plan(series, k.Write).Samples(b.plan(series, k.Write).Rounds)
+	for metric, replay := range map[string]func() (read.Result, error){
+		report.Replay: func() (read.Result, error) { return read.Replay(ctx, s.RPC, time.Unix(0, 0)) },
+		// One target's series of one metric, so that what is sent costs nothing.
+		report.ReplaySkip: func() (read.Result, error) {
+			return read.ReplayOf(ctx, s.RPC, `{instance="10.0.0.7:9090",handler="/api/v1/items/3"}`, time.Unix(0, 0))
+		},
+	} {
+		before, err := s.Servers[0].CPU()
+		if err != nil {
+			return err
+		}
+		r, err := replay()
+		if err != nil {
+			return fmt.Errorf("replay: %w", err)
+		}
+		after, err := s.Servers[0].CPU()
+		if err != nil {
+			return err
+		}
+		add(metric, "samples/CPU-s", float64(stored)/max(after-before, 10*time.Millisecond).Seconds())
+		b.logger.Info("replay", "metric", metric, "samples", r.Samples, "elapsed", r.Elapsed)
+	}
+	server := s.Servers[0]
+	server.Stop()
+	began := time.Now()
+	if err := server.Start(ctx); err != nil {
+		return err
+	}
+	var r read.Result
+	for {
+		var err error
+		if r, err = read.Snapshot(ctx, s.RPC); err == nil {
+			break
+		}
+		if time.Since(began) > time.Minute {
+			return fmt.Errorf("after a restart: %w", err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	add(report.Restart, "s", (time.Since(began) - r.Elapsed + r.FirstByte).Seconds())
+	if r.Series != series {
+		return fmt.Errorf("after a restart %d series came, of %d", r.Series, series)
+	}
+	return nil
+}
+
+// extras measures what needs a pace of its own.
+func (b *bench) extras(ctx context.Context, k subject.Kind) error {
+	if b.hour {
+		b.logger.Info("measure", "what", report.DiskHour)
+		if err := b.diskHour(ctx, k); err != nil {
+			return fmt.Errorf("disk: %w", err)
+		}
+	}
+	if b.live == 0 {
+		return nil
+	}
+	b.logger.Info("measure", "what", "followers")
+	if err := b.latency(ctx, k); err != nil {
+		return fmt.Errorf("follow: %w", err)
+	}
+	if err := b.followers(ctx, k); err != nil {
+		return fmt.Errorf("followers: %w", err)
+	}
+	return nil
+}
+
+func (b *bench) diskHour(ctx context.Context, k subject.Kind) error {
+	const series, rounds = 100_000, 240
+	p := b.plan(series, k.Write)
+	p.Rounds = rounds
+	l, err := load.Make(p)
+	if err != nil {
+		return err
+	}
+	s, err := k.Start(ctx, b.options)
+	if err != nil {
+		return err
+	}
+	defer s.Stop()
+	if _, err := b.ingest(ctx, k, s, l.Bodies); err != nil {
+		return err
+	}
+	size, err := s.Front[1].Disk()
+	if err != nil {
+		return err
+	}
+	b.result.Add(series, k.Name, report.DiskHour, "B/sample", float64(size)/float64(p.Samples(rounds)))
+	return nil
+}
+
+// latency measures the time from the call that posts a request to its samples
+// at a follower, while 100,000 samples a second pass.
+func (b *bench) latency(ctx context.Context, k subject.Kind) error {
+	const series, pace = 100_000, 100_000
+	var mu sync.Mutex
+	sent := map[int64]time.Time{}
+	var delays []time.Duration
+	err := b.follow(ctx, k, follow{series: series, pace: pace, followers: 1,
+		sending: func(at int64) {
+			mu.Lock()
+			defer mu.Unlock()
+			sent[at] = time.Now()
+		},
+		received: func(response []byte) {
+			now := time.Now()
+			mu.Lock()
+			defer mu.Unlock()
+			read.EachTimestamp(response, func(at int64) {
+				if posted, ok := sent[at]; ok {
+					delays = append(delays, now.Sub(posted))
+					delete(sent, at)
+				}
+			})
+		}})
+	if err != nil {
+		return err
+	}
+	if len(delays) == 0 {
+		return errors.New("nothing came")
+	}
+	slices.Sort(delays)
+	b.result.Add(series, k.Name, report.FollowHalf, "s", delays[len(delays)/2].Seconds())
+	b.result.Add(series, k.Name, report.FollowMost, "s", delays[len(delays)*99/100].Seconds())
+	return nil
+}
+
+func (b *bench) followers(ctx context.Context, k subject.Kind) error {
+	const series, pace, readers = 20_000, 20_000, 100
+	var samples atomic.Int64
+	f := follow{series: series, pace: pace, followers: readers,
+		received: func(response []byte) {
+			_, n, _ := read.Count(response)
+			samples.Add(int64(n))
+		}}
+	f.live = func(server time.Duration, elapsed time.Duration) {
+		b.result.Add(series, k.Name, report.Followers, "CPU-s/s", server.Seconds()/elapsed.Seconds())
+		b.result.Add(series, k.Name, "samples that a hundred followers got", "samples/s", float64(samples.Load())/elapsed.Seconds())
+	}
+	return b.follow(ctx, k, f)
+}
+
+// follow is a number of followers of everything at a steady pace.
+type follow struct {
+	series, pace int // samples a second
+	followers    int
+	sending      func(at int64)        // a request with the timestamp at is posted
+	received     func(response []byte) // after the mark that the stream is live
+	live         func(server, elapsed time.Duration)
+}
+
+func (b *bench) follow(ctx context.Context, k subject.Kind, f follow) error {
+	p := b.plan(f.series, k.Write)
+	p.Rounds = 1 + max(1, int(b.live.Seconds()*float64(f.pace))/f.series)
+	l, err := load.Make(p)
+	if err != nil {
+		return err
+	}
+	s, err := k.Start(ctx, b.options)
+	if err != nil {
+		return err
+	}
+	defer s.Stop()
+	if _, err := b.ingest(ctx, k, s, l.Rounds(0, 1)); err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var synced sync.WaitGroup
+	var readers errgroup.Group
+	for range f.followers {
+		stream, err := read.Open(ctx, s.RPC, &metricsv1.GetMetricsRequest{Follow: true})
+		if err != nil {
+			return err
+		}
+		synced.Add(1)
+		readers.Go(func() error {
+			defer func() { _ = stream.Close() }()
+			err := f.take(stream, &synced)
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		})
+	}
+	synced.Wait()
+	if _, err := s.Idle(ctx); err != nil {
+		return err
+	}
+	before, err := s.Servers[0].CPU()
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	sender := load.Sender{URL: s.WriteURL, Version: k.Write, Connections: b.connections, Rate: float64(f.pace) / float64(b.perRequest)}
+	if f.sending != nil {
+		sender.Sending = func(i int) { f.sending(p.Timestamp(1+i/p.Requests(), i%p.Requests())) }
+	}
+	if _, err := sender.Send(ctx, l.Rounds(1, p.Rounds)); err != nil {
+		return err
+	}
+	elapsed := time.Since(began)
+	if _, err := s.Idle(ctx); err != nil {
+		return err
+	}
+	after, err := s.Servers[0].CPU()
+	if err != nil {
+		return err
+	}
+	stop()
+	if err := readers.Wait(); err != nil {
+		return err
+	}
+	if f.live != nil {
+		f.live(after-before, elapsed)
+	}
+	return nil
+}
+
+// take reads a stream until its end.
+func (f *follow) take(stream *read.Stream, synced *sync.WaitGroup) error {
+	live := false
+	defer func() {
+		if !live {
+			synced.Done()
+		}
+	}()
+	for {
+		response, err := stream.Next()
+		if err != nil {
+			return err
+		}
+		if live {
+			f.received(response)
+		} else if read.Synced(response) {
+			live = true
+			synced.Done()
+		}
+	}
+}

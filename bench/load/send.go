@@ -1,0 +1,104 @@
+package load
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Sender posts bodies to a URL.
+type Sender struct {
+	URL         string
+	Version     int     // of remote write
+	Connections int     // requests under way at a time
+	Rate        float64 // requests a second, 0 for as fast as they are taken
+	// Sending, if set, is called with a body's index right before it is posted.
+	// It may be called by several goroutines at a time.
+	Sending func(i int)
+}
+
+// Sent is what became of the bodies.
+type Sent struct {
+	Elapsed time.Duration
+	Retries int64 // answers other than 2xx, which are sent again
+}
+
+// Send posts all bodies and returns when the last is acknowledged. A request
+// that is refused with 5xx or 429 is repeated, as senders do.
+func (s *Sender) Send(ctx context.Context, bodies [][]byte) (Sent, error) {
+	transport := &http.Transport{MaxIdleConnsPerHost: s.Connections, DisableCompression: true}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, Timeout: time.Minute}
+	var next, retries atomic.Int64
+	var pace sync.Mutex
+	began := time.Now()
+	group, ctx := errgroup.WithContext(ctx)
+	for range s.Connections {
+		group.Go(func() error {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(bodies) || ctx.Err() != nil {
+					return ctx.Err()
+				}
+				if s.Rate > 0 {
+					pace.Lock() // so that they leave in order
+					time.Sleep(time.Until(began.Add(time.Duration(float64(i) / s.Rate * float64(time.Second)))))
+					pace.Unlock()
+				}
+				if s.Sending != nil {
+					s.Sending(i)
+				}
+				for {
+					again, err := s.post(ctx, client, bodies[i])
+					if err != nil {
+						return fmt.Errorf("request %d: %w", i, err)
+					}
+					if !again {
+						break
+					}
+					retries.Add(1)
+					time.Sleep(20 * time.Millisecond)
+				}
+			}
+		})
+	}
+	err := group.Wait()
+	return Sent{Elapsed: time.Since(began), Retries: retries.Load()}, err
+}
+
+func (s *Sender) post(ctx context.Context, client *http.Client, body []byte) (again bool, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL, bytes.NewReader(body))
+	if err != nil {
+		return false, err
+	}
+	contentType, version := "application/x-protobuf", "0.1.0"
+	if s.Version == 2 {
+		contentType, version = "application/x-protobuf;proto=io.prometheus.write.v2.Request", "2.0.0"
+	}
+	request.Header.Set("Content-Type", contentType)
+	request.Header.Set("Content-Encoding", "snappy")
+	request.Header.Set("X-Prometheus-Remote-Write-Version", version)
+	response, err := client.Do(request)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	answer, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case response.StatusCode/100 == 2:
+		return false, nil
+	case response.StatusCode/100 == 5, response.StatusCode == http.StatusTooManyRequests:
+		return true, nil
+	}
+	return false, fmt.Errorf("%s: %s", response.Status, bytes.TrimSpace(answer))
+}

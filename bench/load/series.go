@@ -1,0 +1,145 @@
+package load
+
+import (
+	"math"
+	"strconv"
+)
+
+// A target is what one scrape brings: series of one pod, in the order in which
+// an exporter would print them.
+const (
+	histograms      = 15
+	buckets         = 10
+	counters        = 40
+	gauges          = 30
+	histogramSeries = buckets + 2 // and the sum and the count
+	targetSeries    = histograms*histogramSeries + counters + gauges
+)
+
+var (
+	bounds     = [buckets]string{"0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "+Inf"}
+	methods    = []string{"GET", "POST", "PUT", "DELETE"}
+	namespaces = []string{"checkout-production", "payments-production", "search-production", "identity-production", "monitoring"}
+	services   = []string{"frontend-gateway", "order-service", "invoice-worker", "catalogue-index", "session-store", "mail-relay", "audit-log"}
+)
+
+// label is a name and a value, of which the names are sorted within a series.
+type label struct{ name, value string }
+
+// target holds one pod's series: their labels and the values that they have now.
+type target struct {
+	number     int
+	generation int
+	labels     [targetSeries][]label
+	values     [targetSeries]float64
+	help       [targetSeries]int // kind, for the metadata of remote write 2.0
+}
+
+const (
+	kindCounter = iota
+	kindGauge
+	kindHistogram
+)
+
+// restart makes the target a new pod of a generation.
+func (t *target) restart(number, generation int) {
+	t.number, t.generation = number, generation
+	random := source(uint64(number)<<20 | uint64(generation))
+	service := services[number%len(services)]
+	pod := service + "-" + strconv.FormatUint(random.next()>>32, 36) + "-" + strconv.Itoa(number)
+	shared := []label{
+		{"cluster", "eu-west-1-production"},
+		{"container", service},
+		{"instance", "10." + strconv.Itoa(number>>16&255) + "." + strconv.Itoa(number>>8&255) + "." + strconv.Itoa(number&255) + ":9090"},
+		{"job", "kubernetes-pods/" + service},
+		{"namespace", namespaces[number%len(namespaces)]},
+		{"node", "worker-" + strconv.Itoa(number/20) + ".eu-west-1"},
+		{"pod", pod},
+	}
+	for i := range t.labels {
+		name, le, extra, kind := describe(i)
+		ls := make([]label, 0, 11)
+		ls = append(ls, label{"__name__", name})
+		ls = append(ls, shared[:2]...)
+		ls = append(ls, label{"handler", "/api/v1/items/" + strconv.Itoa(extra)})
+		ls = append(ls, shared[2:4]...)
+		if le != "" {
+			ls = append(ls, label{"le", le})
+		}
+		ls = append(ls, label{"method", methods[extra%len(methods)]})
+		ls = append(ls, shared[4:]...)
+		t.labels[i], t.help[i] = ls, kind
+		t.values[i] = 0
+		if kind != kindHistogram {
+			t.values[i] = math.Floor(random.float() * 1e6)
+		}
+	}
+}
+
+// describe returns what a series of any target is.
+func describe(i int) (name, le string, extra, kind int) {
+	if i < histograms*histogramSeries {
+		family, part := i/histogramSeries, i%histogramSeries
+		name = "http_server_request_duration_seconds"
+		switch {
+		case part < buckets:
+			return name + "_bucket", bounds[part], family, kindHistogram
+		case part == buckets:
+			return name + "_sum", "", family, kindHistogram
+		}
+		return name + "_count", "", family, kindHistogram
+	}
+	i -= histograms * histogramSeries
+	if i < counters {
+		return "http_client_connections_" + strconv.Itoa(i%8) + "_opened_total", "", i, kindCounter
+	}
+	i -= counters
+	return "process_runtime_memory_pool_" + strconv.Itoa(i%6) + "_used_bytes", "", i, kindGauge
+}
+
+// advance gives every series its value of a round. A third of the histograms
+// and gauges and half of the counters do not change.
+func (t *target) advance(round int) {
+	random := source(uint64(t.number)<<32 ^ uint64(round)<<8 ^ 0x5bd1e995)
+	for h := range histograms {
+		if h%3 == 0 {
+			continue
+		}
+		at := h * histogramSeries
+		observed := 0.0
+		for b := range buckets {
+			observed += float64(random.next() % 7)
+			t.values[at+b] += observed
+		}
+		t.values[at+buckets] += observed * (0.02 + random.float()/10)
+		t.values[at+buckets+1] += observed
+	}
+	at := histograms * histogramSeries
+	for c := range counters {
+		if c%2 == 0 {
+			t.values[at+c] += float64(random.next() % 5000)
+		}
+	}
+	at += counters
+	for g := range gauges {
+		switch g % 3 {
+		case 0: // a float with noise
+			t.values[at+g] += (random.float() - 0.5) * 1000
+		case 1: // bytes, a page at a time
+			t.values[at+g] += float64(int(random.next()%64)-32) * 4096
+		}
+	}
+}
+
+// source is a small random generator: the same seed, the same series.
+type source uint64
+
+func (s *source) next() uint64 {
+	*s += 0x9e3779b97f4a7c15
+	z := uint64(*s)
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+func (s *source) float() float64 { return float64(s.next()>>11) / (1 << 53) }

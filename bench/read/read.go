@@ -1,0 +1,182 @@
+// Package read takes series out of the systems that are compared, over whatever
+// interface they have, and counts what comes. It decodes as little as it can,
+// so that it does not take the CPU that the system under test needs.
+package read
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/golang/snappy"
+	"github.com/prometheus/prometheus/prompb"
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// Result is what came.
+type Result struct {
+	FirstByte time.Duration // from the call to the first answer with series
+	Elapsed   time.Duration
+	Series    int // how often a series occurred
+	Samples   int
+	Bytes     int64
+}
+
+// Federate reads the latest sample of all series as text.
+func Federate(ctx context.Context, base string) (Result, error) {
+	return get(ctx, base+"/federate?"+url.Values{"match[]": {`{__name__!=""}`}}.Encode(), func(r *Result, body io.Reader) error {
+		return chunks(body, func(chunk []byte) error {
+			r.Bytes += int64(len(chunk))
+			// Every series is a line, and each family has one line more, of its type.
+			r.Series += bytes.Count(chunk, newline)
+			r.Series -= bytes.Count(chunk, comment)
+			r.Samples = r.Series
+			return nil
+		})
+	})
+}
+
+var newline, comment = []byte("\n"), []byte("# TYPE")
+
+// ExportNative reads the samples of the last minutes from VictoriaMetrics, in
+// its own format: a header of 16 bytes, then name and block by turns, each
+// behind its length.
+func ExportNative(ctx context.Context, base string, since time.Time) (Result, error) {
+	query := url.Values{"match[]": {`{__name__!=""}`}, "start": {strconv.FormatInt(since.Unix(), 10)}}
+	return get(ctx, base+"/api/v1/export/native?"+query.Encode(), func(r *Result, body io.Reader) error {
+		const header = 16
+		n, err := io.CopyN(io.Discard, body, header)
+		r.Bytes += n
+		if err != nil {
+			return err
+		}
+		for {
+			for part := range 2 {
+				var length [4]byte
+				if _, err := io.ReadFull(body, length[:]); err != nil {
+					if part == 0 && errors.Is(err, io.EOF) {
+						return nil
+					}
+					return err
+				}
+				n, err := io.CopyN(io.Discard, body, int64(binary.BigEndian.Uint32(length[:])))
+				if r.Bytes += 4 + n; err != nil {
+					return err
+				}
+			}
+			r.Series++
+		}
+	})
+}
+
+// RemoteRead reads the samples of the last minutes as streamed chunks.
+func RemoteRead(ctx context.Context, base string, since time.Time) (Result, error) {
+	query, err := (&prompb.ReadRequest{
+		AcceptedResponseTypes: []prompb.ReadRequest_ResponseType{prompb.ReadRequest_STREAMED_XOR_CHUNKS},
+		Queries: []*prompb.Query{{
+			StartTimestampMs: since.UnixMilli(), EndTimestampMs: time.Now().Add(time.Hour).UnixMilli(),
+			Matchers: []*prompb.LabelMatcher{{Type: prompb.LabelMatcher_NEQ, Name: "__name__"}},
+		}},
+	}).Marshal()
+	if err != nil {
+		return Result{}, err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/api/v1/read", bytes.NewReader(snappy.Encode(nil, query)))
+	if err != nil {
+		return Result{}, err
+	}
+	return answer(request, func(r *Result, body io.Reader) error {
+		var frame []byte
+		for {
+			length, err := binary.ReadUvarint(body.(io.ByteReader))
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			const most = 64 << 20
+			if length > most {
+				return fmt.Errorf("a frame of %d bytes", length)
+			}
+			frame = append(frame[:0], make([]byte, length+4)...) // behind a checksum
+			if _, err := io.ReadFull(body, frame); err != nil {
+				return err
+			}
+			r.Bytes += int64(len(frame))
+			series, _, err := count(frame[4:], 1, 0)
+			if err != nil {
+				return err
+			}
+			r.Series += series
+		}
+	})
+}
+
+func get(ctx context.Context, address string, take func(*Result, io.Reader) error) (Result, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return Result{}, err
+	}
+	return answer(request, take)
+}
+
+func answer(request *http.Request, take func(*Result, io.Reader) error) (Result, error) {
+	transport := &http.Transport{DisableCompression: true, ReadBufferSize: 64 << 10}
+	defer transport.CloseIdleConnections()
+	began := time.Now()
+	response, err := (&http.Client{Transport: transport}).Do(request)
+	if err != nil {
+		return Result{}, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	var r Result
+	if response.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
+		return r, fmt.Errorf("%s: %s: %s", request.URL.Path, response.Status, bytes.TrimSpace(text))
+	}
+	body := newBuffered(response.Body)
+	if err := body.fill(); err != nil && !errors.Is(err, io.EOF) {
+		return r, err
+	}
+	r.FirstByte = time.Since(began)
+	err = take(&r, body)
+	r.Elapsed = time.Since(began)
+	return r, err
+}
+
+// count returns how many fields of a number a message has, and how many of
+// another number those have in all.
+func count(message []byte, outer, inner protowire.Number) (outers, inners int, err error) {
+	for len(message) > 0 {
+		number, kind, n := protowire.ConsumeTag(message)
+		if n < 0 {
+			return 0, 0, protowire.ParseError(n)
+		}
+		message = message[n:]
+		length := protowire.ConsumeFieldValue(number, kind, message)
+		if length < 0 {
+			return 0, 0, protowire.ParseError(length)
+		}
+		if number == outer && kind == protowire.BytesType {
+			outers++
+			if inner != 0 {
+				field, _ := protowire.ConsumeBytes(message)
+				n, _, err := count(field, inner, 0)
+				if err != nil {
+					return 0, 0, err
+				}
+				inners += n
+			}
+		}
+		message = message[length:]
+	}
+	return outers, inners, nil
+}

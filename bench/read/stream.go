@@ -1,0 +1,194 @@
+package read
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+// Stream is a GetMetrics call whose responses are left as the bytes that came.
+type Stream struct {
+	conn   *grpc.ClientConn
+	stream grpc.ClientStream
+	began  time.Time
+	buf    []byte
+}
+
+// Open calls GetMetrics over gRPC. The stream ends with the context.
+func Open(ctx context.Context, address string, request *metricsv1.GetMetricsRequest) (*Stream, error) {
+	conn, err := grpc.NewClient(address,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithInitialWindowSize(1<<20), grpc.WithInitialConnWindowSize(1<<20),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawCodec{}), grpc.MaxCallRecvMsgSize(16<<20)))
+	if err != nil {
+		return nil, err
+	}
+	s := &Stream{conn: conn, began: time.Now()}
+	s.stream, err = conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, metricsv1.MetricsService_GetMetrics_FullMethodName)
+	if err == nil {
+		err = s.stream.SendMsg(request)
+	}
+	if err == nil {
+		err = s.stream.CloseSend()
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Next returns a response, which is valid until the next call, or io.EOF.
+func (s *Stream) Next() ([]byte, error) {
+	var m raw
+	if err := s.stream.RecvMsg(&m); err != nil {
+		return nil, err
+	}
+	defer m.data.Free()
+	s.buf = append(s.buf[:0], make([]byte, m.data.Len())...)
+	m.data.CopyTo(s.buf)
+	return s.buf, nil
+}
+
+// Close ends the stream.
+func (s *Stream) Close() error { return s.conn.Close() }
+
+// Snapshot reads the latest sample of every live series.
+func Snapshot(ctx context.Context, address string) (Result, error) {
+	return drain(ctx, address, &metricsv1.GetMetricsRequest{})
+}
+
+// Replay reads all retained samples from an instant on.
+func Replay(ctx context.Context, address string, since time.Time) (Result, error) {
+	return drain(ctx, address, &metricsv1.GetMetricsRequest{
+		Start: &metricsv1.GetMetricsRequest_Since{Since: timestamppb.New(since)},
+	})
+}
+
+// ReplayOf reads the retained samples of the series that a selector matches.
+func ReplayOf(ctx context.Context, address, selector string, since time.Time) (Result, error) {
+	return drain(ctx, address, &metricsv1.GetMetricsRequest{
+		Selectors: []string{selector},
+		Start:     &metricsv1.GetMetricsRequest_Since{Since: timestamppb.New(since)},
+	})
+}
+
+func drain(ctx context.Context, address string, request *metricsv1.GetMetricsRequest) (Result, error) {
+	s, err := Open(ctx, address, request)
+	if err != nil {
+		return Result{}, err
+	}
+	defer func() { _ = s.Close() }()
+	var r Result
+	for {
+		message, err := s.Next()
+		if errors.Is(err, io.EOF) {
+			r.Elapsed = time.Since(s.began)
+			return r, nil
+		}
+		if err != nil {
+			return r, err
+		}
+		series, samples, err := Count(message)
+		if err != nil {
+			return r, err
+		}
+		if r.Series == 0 && series > 0 {
+			r.FirstByte = time.Since(s.began)
+		}
+		r.Series += series
+		r.Samples += samples
+		r.Bytes += int64(len(message))
+	}
+}
+
+// Fields of GetMetricsResponse and TimeSeries.
+const (
+	fieldSeries  = 1
+	fieldSynced  = 3
+	fieldSamples = 2
+)
+
+// Count returns how many series and samples a response has.
+func Count(response []byte) (series, samples int, err error) {
+	return count(response, fieldSeries, fieldSamples)
+}
+
+// Synced says whether a response is the mark that the stream is live.
+func Synced(response []byte) bool {
+	n, _, err := count(response, fieldSynced, 0)
+	return err == nil && n > 0
+}
+
+// EachTimestamp yields the timestamps of the samples of a response.
+func EachTimestamp(response []byte, yield func(int64)) {
+	each(response, fieldSeries, func(series []byte) {
+		each(series, fieldSamples, func(sample []byte) {
+			for len(sample) > 0 {
+				number, kind, n := protowire.ConsumeTag(sample)
+				if n < 0 {
+					return
+				}
+				sample = sample[n:]
+				if number == 2 && kind == protowire.VarintType {
+					t, _ := binary.Uvarint(sample)
+					yield(int64(t))
+				}
+				if n = protowire.ConsumeFieldValue(number, kind, sample); n < 0 {
+					return
+				}
+				sample = sample[n:]
+			}
+		})
+	})
+}
+
+// each yields the fields of a number that hold bytes.
+func each(message []byte, want protowire.Number, yield func([]byte)) {
+	for len(message) > 0 {
+		number, kind, n := protowire.ConsumeTag(message)
+		if n < 0 {
+			return
+		}
+		message = message[n:]
+		length := protowire.ConsumeFieldValue(number, kind, message)
+		if length < 0 {
+			return
+		}
+		if number == want && kind == protowire.BytesType {
+			field, _ := protowire.ConsumeBytes(message)
+			yield(field)
+		}
+		message = message[length:]
+	}
+}
+
+// raw is a message that is not decoded.
+type raw struct{ data mem.BufferSlice }
+
+// rawCodec encodes requests and leaves responses as they come.
+type rawCodec struct{}
+
+func (rawCodec) Name() string { return "proto" }
+
+func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
+	data, err := proto.Marshal(v.(proto.Message))
+	return mem.BufferSlice{mem.SliceBuffer(data)}, err
+}
+
+func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	data.Ref()
+	v.(*raw).data = data
+	return nil
+}

@@ -1,0 +1,90 @@
+package subject
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/promgrpc/exporter/bench/read"
+)
+
+// Project is the project itself with a number of servers, written to by a
+// version of remote write.
+func Project(name string, servers, write int, version string) Kind {
+	return Kind{Name: name, Project: true, Write: write, Version: version, start: func(s *System) error {
+		return s.project(servers)
+	}}
+}
+
+func (s *System) project(servers int) error {
+	a, err := addresses(3 + 3*servers)
+	if err != nil {
+		return err
+	}
+	web, link, ops := a[0], a[1], a[2]
+	var links, rpcs []string
+	for i := range servers {
+		name := fmt.Sprintf("server %d", i+1)
+		link, ops, rpc := a[3+3*i], a[4+3*i], a[5+3*i]
+		links, rpcs = append(links, link), append(rpcs, rpc)
+		s.Servers = append(s.Servers, s.add(name, filepath.Join(s.bin, "prometheus-api-server"), "http://"+ops+"/-/healthy",
+			"--link.listen-address="+link, "--web.listen-address="+ops, "--rpc.listen-address="+rpc,
+			"--instance="+name, "--storage.path="+s.data(name)))
+	}
+	forwarder := s.add("forwarder", filepath.Join(s.bin, "metrics-forwarder"), "http://"+ops+"/-/ready",
+		"--link.listen-address="+link, "--web.listen-address="+ops, "--server="+strings.Join(links, ","),
+		"--storage.path="+s.data("forwarder"))
+	receiver := s.add("receiver", filepath.Join(s.bin, "prometheus-remote-receiver"), "http://"+web+"/-/ready",
+		"--web.listen-address="+web, "--forwarder="+link)
+	s.Front = []*Process{receiver, forwarder}
+	s.WriteURL = "http://" + web + "/api/v1/write"
+	s.RPC = rpcs[0]
+	s.Ways = []Way{{"GetMetrics", func(ctx context.Context) (read.Result, error) { return read.Snapshot(ctx, s.RPC) }}}
+	return s.balance(rpcs)
+}
+
+// balance puts an HAProxy before the servers, if it is installed, with the
+// buffers that streams need.
+func (s *System) balance(servers []string) error {
+	binary := filepath.Join(s.tools, "haproxy")
+	if _, err := os.Stat(binary); err != nil {
+		return nil //nolint:nilerr // it is not installed, and not needed
+	}
+	a, err := addresses(2)
+	if err != nil {
+		return err
+	}
+	config := `global
+  maxconn 1000
+  tune.bufsize 65536
+  tune.h2.max-frame-size 65536
+  tune.h2.initial-window-size 1048576
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 1h
+  timeout server 1h
+frontend ready
+  bind ` + a[1] + `
+  monitor-uri /ready
+frontend rpc
+  bind ` + a[0] + ` proto h2
+  default_backend servers
+backend servers
+`
+	for i, server := range servers {
+		config += fmt.Sprintf("  server server%d %s proto h2\n", i+1, server)
+	}
+	file := filepath.Join(s.dir, "haproxy.cfg")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		return err
+	}
+	s.balancer = &Process{
+		Name: "haproxy", binary: binary, args: []string{"-f", file, "-db"},
+		ready: "http://" + a[1] + "/ready", log: filepath.Join(s.dir, "haproxy.log"),
+	}
+	s.Balancer = a[0]
+	return nil
+}

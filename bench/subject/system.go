@@ -1,0 +1,193 @@
+package subject
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/promgrpc/exporter/bench/probe"
+	"github.com/promgrpc/exporter/bench/read"
+)
+
+// Kind is a system that can be run, and that is installed.
+type Kind struct {
+	Name string
+	// Project says that it is not a peer.
+	Project bool
+	// Write is the version of remote write that it is fed by.
+	Write   int
+	Version string
+	// Quiet is how long its processes have to do nothing before they are taken
+	// for idle: longer than whatever they wait for before they pass things on.
+	Quiet time.Duration
+	start func(s *System) error
+}
+
+// Way is how series are read from a system.
+type Way struct {
+	Name string
+	Read func(context.Context) (read.Result, error)
+}
+
+// System is one that runs.
+type System struct {
+	Processes []*Process
+	WriteURL  string
+	// Front is the process or processes that take requests in and pass them on
+	// to the stores, if these are others.
+	Front []*Process
+	Ways  []Way
+	// RPC addresses of the project's servers, and of HAProxy before them if
+	// there is one, which is counted among no processes.
+	RPC, Balancer string
+	Servers       []*Process
+	balancer      *Process
+
+	dir   string
+	tools string
+	bin   string
+	quiet time.Duration
+}
+
+// Options say where things are.
+type Options struct {
+	Bin   string // the project's binaries
+	Tools string // the peers'
+	Dir   string // for data, which is removed when a system stops
+}
+
+// Start starts a system and waits until it is ready.
+func (k Kind) Start(ctx context.Context, o Options) (*System, error) {
+	dir, err := os.MkdirTemp(o.Dir, "bench-")
+	if err != nil {
+		return nil, err
+	}
+	s := &System{dir: dir, tools: o.Tools, bin: o.Bin, quiet: max(k.Quiet, time.Second)}
+	if err := k.start(s); err != nil {
+		s.Stop()
+		return nil, err
+	}
+	for _, p := range s.all() {
+		if err := p.Start(ctx); err != nil {
+			s.Stop()
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *System) all() []*Process {
+	if s.balancer == nil {
+		return s.Processes
+	}
+	return append(s.Processes[:len(s.Processes):len(s.Processes)], s.balancer)
+}
+
+// Stop ends the processes and removes their data.
+func (s *System) Stop() {
+	for _, p := range s.all() {
+		p.Stop()
+	}
+	_ = os.RemoveAll(s.dir)
+}
+
+// add makes a process, which is started later. In args, {dir} stands for its
+// data folder.
+func (s *System) add(name, binary, ready string, args ...string) *Process {
+	p := &Process{
+		Name: name, binary: binary, args: args, ready: ready,
+		Dir: filepath.Join(s.dir, name), log: filepath.Join(s.dir, name+".log"),
+	}
+	s.Processes = append(s.Processes, p)
+	return p
+}
+
+// data returns the folder that a process of a name will have.
+func (s *System) data(name string) string { return filepath.Join(s.dir, name) }
+
+// Usage is the CPU time of each process, in their order.
+type Usage []time.Duration
+
+// Usage so far.
+func (s *System) Usage() (Usage, error) {
+	u := make(Usage, len(s.Processes))
+	var errs []error
+	for i, p := range s.Processes {
+		var err error
+		u[i], err = p.CPU()
+		errs = append(errs, err)
+	}
+	return u, errors.Join(errs...)
+}
+
+// Total of all processes.
+func (u Usage) Total() (sum time.Duration) {
+	for _, d := range u {
+		sum += d
+	}
+	return sum
+}
+
+// Minus returns what was used since.
+func (u Usage) Minus(before Usage) Usage {
+	d := make(Usage, len(u))
+	for i := range u {
+		d[i] = u[i] - before[i]
+	}
+	return d
+}
+
+// Of some of the processes.
+func (s *System) Of(u Usage, some []*Process) (sum time.Duration) {
+	for i, p := range s.Processes {
+		for _, q := range some {
+			if p == q {
+				sum += u[i]
+			}
+		}
+	}
+	return sum
+}
+
+// Idle waits until the processes have next to nothing left to do, and returns
+// their usage then.
+func (s *System) Idle(ctx context.Context) (Usage, error) {
+	const step, share = 250 * time.Millisecond, 0.04
+	last, err := s.Usage()
+	if err != nil {
+		return nil, err
+	}
+	calm := time.Duration(0)
+	for deadline := time.Now().Add(patience); calm < s.quiet && time.Now().Before(deadline); {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(step):
+		}
+		u, err := s.Usage()
+		if err != nil {
+			return nil, err
+		}
+		if float64(u.Minus(last).Total()) < share*float64(step)*float64(len(s.Processes)) {
+			calm += step
+		} else {
+			calm = 0
+		}
+		last = u
+	}
+	if calm < s.quiet {
+		return nil, fmt.Errorf("not idle after %s", patience)
+	}
+	return last, nil
+}
+
+// Disk that a process' data takes up, in bytes.
+func (p *Process) Disk() (int64, error) {
+	if _, err := os.Stat(p.Dir); errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	return probe.Disk(p.Dir)
+}

@@ -1,0 +1,57 @@
+// Builds the page into the folder that the server embeds. The same sources
+// give the same bytes: names carry a hash of the content, and nothing depends
+// on the machine.
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const root = dirname(fileURLToPath(import.meta.url));
+const out = join(root, "../../internal/page/built");
+
+const result = await build({
+  absWorkingDir: root,
+  entryPoints: ["page/main.ts", "page/main.css"],
+  outdir: "built",
+  bundle: true,
+  minify: true,
+  format: "esm",
+  // What knows light-dark(), which the style sheet is built on.
+  target: ["chrome123", "firefox120", "safari17.5"],
+  charset: "utf8",
+  legalComments: "none", // they are in licenses.txt
+  metafile: true,
+  write: false,
+});
+
+rmSync(out, { recursive: true, force: true });
+mkdirSync(join(out, "assets"), { recursive: true });
+const names = new Map();
+for (const file of result.outputFiles) add(file.path.split(/[\\/]/).pop(), file.contents);
+add("icon.svg", readFileSync(join(root, "page/icon.svg")));
+add("licenses.txt", licenses(Object.keys(result.metafile.inputs)));
+const html = readFileSync(join(root, "page/index.html"), "utf8").replace(/{{(.*?)}}/g, (_all, name) => {
+  if (!names.has(name)) throw new Error(`index.html names ${name}, which is not built`);
+  return names.get(name);
+});
+writeFileSync(join(out, "index.html"), html);
+
+function add(name, content) {
+  const hash = createHash("sha256").update(content).digest("hex").slice(0, 12);
+  const path = `assets/${name.replace(/\.(\w+)$/, `-${hash}.$1`)}`;
+  writeFileSync(join(out, path), content);
+  names.set(name, `/${path}`);
+}
+
+// licenses of the packages whose code is in the bundle.
+function licenses(inputs) {
+  const packages = new Set(inputs.map((i) => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(i)?.[1]).filter(Boolean));
+  return [...packages].sort().map((name) => {
+    const folder = join(root, "node_modules", name);
+    const { version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+    const file = ["LICENSE", "LICENSE.md", "LICENSE.txt"].map((f) => join(folder, f)).find(existsSync);
+    const text = file ? readFileSync(file, "utf8").trim() : `SPDX-License-Identifier: ${license}`;
+    return `${name} ${version} (${license})\n\n${text}\n`;
+  }).join(`\n${"-".repeat(72)}\n\n`);
+}

@@ -1,0 +1,240 @@
+import uPlot from "uplot";
+import { color, h, setText } from "./dom";
+import { clock, short, type Unit } from "./format";
+import { perSecond, type Series } from "./store";
+
+export type Mode = "value" | "rate";
+
+export interface Line {
+  series: Series;
+  // slot is which of the palette's colours it has.
+  slot: number;
+}
+
+// Chart draws lines over time. With the keyboard: arrows move the cursor from
+// sample to sample, Escape ends a zoom.
+export class Chart {
+  private plot?: uPlot;
+  private built = "";
+  private lines: Line[] = [];
+  private data: uPlot.AlignedData = [[]];
+  // zoomed: the user chose the time that is shown.
+  zoomed = false;
+
+  constructor(
+    private readonly host: HTMLElement,
+    private readonly legend: HTMLElement,
+    private readonly marks: () => number[],
+    private readonly remove: (series: Series) => void,
+  ) {
+    new ResizeObserver(() => this.plot?.setSize(this.size())).observe(host);
+    host.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  // draw shows the lines from one instant to another.
+  draw(lines: Line[], mode: Mode, unit: Unit, from: number, to: number): void {
+    this.lines = lines;
+    this.data = align(lines.map((l) => points(l.series, mode, from)));
+    const shape = JSON.stringify([lines.map((l) => [l.series.key, l.slot]), unit, mode]);
+    if (shape !== this.built) {
+      this.plot?.destroy();
+      this.built = shape;
+      this.zoomed = false;
+      this.plot = new uPlot(this.options(unit, mode), this.data, this.host);
+      this.buildLegend();
+    }
+    const plot = this.plot!;
+    plot.setData(this.data, false);
+    if (this.zoomed) plot.redraw(true, false);
+    else plot.setScale("x", { min: from, max: to });
+    this.readOut();
+  }
+
+  // repaint after the theme changed.
+  repaint(): void {
+    this.built = "";
+  }
+
+  unzoom(): void {
+    this.zoomed = false;
+  }
+
+  // csv has what is charted: a row for each time.
+  csv(): string {
+    const rows = [["time", ...this.lines.map((l) => `"${l.series.text.replaceAll('"', '""')}"`)].join()];
+    const raw = align(this.lines.map((l) => [l.series.times, l.series.values]));
+    for (let i = 0; i < raw[0].length; i++) {
+      const values = raw.slice(1).map((column) => column[i] ?? "");
+      rows.push([new Date(raw[0][i]!).toISOString(), ...values].join());
+    }
+    return rows.join("\n") + "\n";
+  }
+
+  private size() {
+    return { width: Math.max(200, this.host.clientWidth), height: Math.max(200, this.host.clientHeight) };
+  }
+
+  private options(unit: Unit, mode: Mode): uPlot.Options {
+    const per = mode === "rate" ? "/s" : "";
+    const text = (v: number) => (mode === "rate" && unit === "seconds" ? short(v) : short(v, unit) + per);
+    return {
+      ...this.size(),
+      ms: 1,
+      legend: { show: false },
+      cursor: { drag: { x: true, y: false }, points: { size: 7 } },
+      scales: { x: { time: true }, y: { range: (_u, min, max) => span(min, max) } },
+      axes: [timeAxis(), valueAxis(text)],
+      series: [
+        {},
+        ...this.lines.map((line) => ({
+          label: line.series.text,
+          stroke: color(`line-${line.slot}`),
+          width: 1.75,
+          points: { size: 4 },
+          value: (_u: uPlot, v: number | null) => (v === null ? "–" : text(v)),
+        })),
+      ],
+      hooks: {
+        setSelect: [(u) => (this.zoomed ||= u.select.width > 0)],
+        setCursor: [() => this.readOut()],
+        drawAxes: [(u) => drawMarks(u, this.marks())],
+        ready: [(u) => u.over.addEventListener("dblclick", () => this.unzoom())],
+      },
+    };
+  }
+
+  private buildLegend(): void {
+    const shared = sharedLabels(this.lines.map((l) => l.series));
+    this.legend.replaceChildren(
+      ...this.lines.map((line) => {
+        const name = shortName(line.series, shared);
+        const button = h("button", { type: "button", class: "drop", "aria-label": `Remove ${line.series.text} from the chart` }, "×");
+        button.addEventListener("click", () => this.remove(line.series));
+        return h("li", { "data-color": line.slot, title: line.series.text }, h("i"), h("span", { class: "key" }, name), h("output", {}), button);
+      }),
+    );
+  }
+
+  // readOut writes the values at the cursor, or else the latest.
+  private readOut(): void {
+    const plot = this.plot;
+    if (!plot || this.legend.children.length !== this.lines.length) return;
+    const at = plot.cursor.idx ?? this.data[0].length - 1;
+    this.lines.forEach((_line, i) => {
+      const column = this.data[i + 1];
+      let from = at;
+      while (column && from > 0 && (column[from] === undefined || column[from] === null)) from--;
+      const value = column?.[from];
+      const show = plot.series[i + 1]?.value as ((u: uPlot, v: number | null) => string) | undefined;
+      setText(this.legend.children[i]!.querySelector("output")!, show?.(plot, value ?? null) ?? "");
+    });
+    const time = this.host.parentElement?.querySelector(".at");
+    const cursor = plot.cursor.idx;
+    if (time) setText(time, cursor === null || cursor === undefined ? "latest" : `at ${clock(this.data[0][cursor] ?? 0)}`);
+  }
+
+  private key(event: KeyboardEvent): void {
+    const plot = this.plot;
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!plot) return;
+    if (event.key === "Escape") {
+      this.unzoom();
+      plot.setCursor({ left: -10, top: -10 });
+    } else if (step) {
+      event.preventDefault();
+      const last = this.data[0].length - 1;
+      const at = Math.min(last, Math.max(0, (plot.cursor.idx ?? last + 1) + step));
+      plot.setCursor({ left: plot.valToPos(this.data[0][at] ?? 0, "x"), top: plot.over.clientHeight / 2 });
+    }
+  }
+}
+
+// points of a series from an instant on, and the one before, with a null where
+// samples are missing: a line through a gap would tell of values that nobody saw.
+export function points(s: Series, mode: Mode, from: number): [number[], (number | null)[]] {
+  const values = mode === "rate" ? perSecond(s.times, s.values) : s.values;
+  const begin = Math.max(0, s.times.findIndex((t) => t >= from) - 1);
+  const usual = interval(s.times);
+  const times: number[] = [];
+  const kept: (number | null)[] = [];
+  for (let i = begin; i < s.times.length; i++) {
+    const before = times.at(-1);
+    if (before !== undefined && s.times[i]! - before > 3.5 * usual) {
+      times.push(before + usual);
+      kept.push(null);
+    }
+    const value = values[i]!;
+    times.push(s.times[i]!);
+    kept.push(Number.isFinite(value) ? value : null);
+  }
+  return [times, kept];
+}
+
+// interval that is usual between two samples.
+function interval(times: number[]): number {
+  const steps = times.slice(-200).map((t, i, all) => (i === 0 ? Infinity : t - all[i - 1]!));
+  steps.sort((a, b) => a - b);
+  return steps[Math.floor((steps.length - 1) / 2)] ?? Infinity;
+}
+
+function align(columns: [number[], (number | null)[]][]): uPlot.AlignedData {
+  return columns.length === 0 ? [[]] : uPlot.join(columns as uPlot.AlignedData[]);
+}
+
+// span leaves room above and below, and shows zero where it is not far.
+function span(min: number | null, max: number | null): [number, number] {
+  if (min === null || max === null) return [0, 1];
+  if (min === max) return min === 0 ? [0, 1] : min > 0 ? [0, 2 * min] : [2 * min, 0];
+  const room = (max - min) * 0.08;
+  const low = min >= 0 && min < 0.5 * max ? 0 : min - room;
+  return [low, max + room];
+}
+
+export function timeAxis(): uPlot.Axis {
+  return {
+    stroke: color("muted"),
+    grid: { stroke: color("grid"), width: 1 },
+    ticks: { show: false },
+    values: (_u, splits, _axis, _space, step) => splits.map((t) => clock(t, step < 60_000)),
+  };
+}
+
+export function valueAxis(text: (v: number) => string): uPlot.Axis {
+  return {
+    stroke: color("muted"),
+    grid: { stroke: color("grid"), width: 1 },
+    ticks: { show: false },
+    size: 68,
+    values: (_u, splits) => splits.map((v) => (v === null ? "" : text(v))),
+  };
+}
+
+// drawMarks shows where the stream was taken up again.
+function drawMarks(u: uPlot, marks: number[]): void {
+  const { ctx, bbox } = u;
+  ctx.save();
+  ctx.strokeStyle = color("muted");
+  ctx.setLineDash([3, 5]);
+  for (const mark of marks) {
+    const x = Math.round(u.valToPos(mark, "x", true)) + 0.5;
+    if (x < bbox.left || x > bbox.left + bbox.width) continue;
+    ctx.beginPath();
+    ctx.moveTo(x, bbox.top);
+    ctx.lineTo(x, bbox.top + bbox.height);
+    ctx.stroke();
+  }
+  ctx.restore();
+}
+
+// sharedLabels are those that all series have with the same value.
+function sharedLabels(all: Series[]): Set<string> {
+  const [first, ...rest] = all;
+  const same = (name: string, value: string) => rest.every((s) => s.labels.some((l) => l.name === name && l.value === value));
+  return new Set(first?.labels.filter((l) => rest.length > 0 && same(l.name, l.value)).map((l) => l.name));
+}
+
+function shortName(s: Series, shared: Set<string>): string {
+  const labels = s.labels.filter((l) => l.name !== "__name__" && !shared.has(l.name)).map((l) => `${l.name}=${l.value}`);
+  const name = shared.has("__name__") && labels.length > 0 ? "" : s.name;
+  return [name, ...labels].filter((t) => t !== "").join("  ");
+}

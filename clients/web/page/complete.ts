@@ -1,0 +1,143 @@
+import type { Client } from "@connectrpc/connect";
+import type { MetricsService } from "../src/index";
+import { h } from "./dom";
+import type { Metadata } from "./metadata";
+import { accept, placeAt, type Place } from "./selector";
+
+const shown = 50;
+
+// Completion offers metric names, label names and label values in a text
+// field: a combobox whose list one walks with the arrow keys.
+export class Completion {
+  private options: string[] = [];
+  private active = -1;
+  private place?: Place;
+  private asked = 0;
+  private readonly answers = new Map<string, { time: number; list: Promise<string[]> }>();
+
+  constructor(
+    private readonly input: HTMLInputElement,
+    private readonly list: HTMLElement,
+    private readonly client: Client<typeof MetricsService>,
+    private readonly metadata: Metadata,
+  ) {
+    input.addEventListener("input", () => void this.offer());
+    input.addEventListener("click", () => void this.offer());
+    input.addEventListener("blur", () => this.close());
+    input.addEventListener("keydown", (event) => this.key(event));
+    // Not a click, before which the field would lose the focus.
+    list.addEventListener("pointerdown", (event) => {
+      const option = (event.target as Element).closest("li");
+      if (!option) return;
+      event.preventDefault();
+      this.choose(Number(option.dataset.index));
+    });
+  }
+
+  // names of all metrics.
+  names(): Promise<string[]> {
+    return this.ask("__name__", "");
+  }
+
+  private key(event: KeyboardEvent): void {
+    const open = this.options.length > 0;
+    switch (event.key) {
+      case "ArrowDown":
+      case "ArrowUp": {
+        event.preventDefault();
+        if (!open) return void this.offer();
+        const step = event.key === "ArrowDown" ? 1 : -1;
+        const count = this.options.length;
+        return this.activate(this.active < 0 && step < 0 ? count - 1 : (this.active + step + count) % count);
+      }
+      case "Tab":
+      case "Enter":
+        if (!open || this.active < 0) return;
+        event.preventDefault();
+        return this.choose(this.active);
+      case "Escape":
+        if (!open) return;
+        event.preventDefault();
+        return this.close();
+    }
+  }
+
+  private async offer(): Promise<void> {
+    const place = placeAt(this.input.value, this.input.selectionStart ?? 0);
+    const asked = ++this.asked;
+    if (!place) return this.close();
+    let all: string[] = [];
+    try {
+      all = await this.ask(place.kind === "label" ? "" : place.kind === "metric" ? "__name__" : place.label, place.scope);
+    } catch {
+      // A selector that is not whole, or a server that is away: nothing to offer.
+    }
+    if (asked !== this.asked) return;
+    const options = rank(all.filter((o) => place.kind !== "label" || o !== "__name__"), place.typed);
+    const done = options.length === 1 && options[0] === place.typed;
+    if (done || document.activeElement !== this.input) return this.close();
+    this.place = place;
+    this.show(options.slice(0, shown));
+  }
+
+  // ask for the values of a label or, without one, for the names of labels.
+  private ask(label: string, scope: string): Promise<string[]> {
+    const key = `${label}\0${scope}`;
+    const known = this.answers.get(key);
+    if (known && Date.now() - known.time < 10_000) return known.list;
+    const selectors = scope === "" ? [] : [scope];
+    const list = label === ""
+      ? this.client.getLabelNames({ selectors }).then((r) => r.names)
+      : this.client.getLabelValues({ name: label, selectors }).then((r) => r.values);
+    this.answers.set(key, { time: Date.now(), list });
+    list.catch(() => this.answers.delete(key));
+    return list;
+  }
+
+  private show(options: string[]): void {
+    this.options = options;
+    this.active = -1;
+    this.list.replaceChildren(
+      ...options.map((option, i) => {
+        const help = this.place?.kind === "metric" ? this.metadata.of(option)?.help : undefined;
+        const item = h("li", { role: "option", id: `option-${i}`, "data-index": i }, h("span", {}, option));
+        if (help) item.append(h("small", {}, help));
+        return item;
+      }),
+    );
+    this.list.hidden = options.length === 0;
+    this.input.setAttribute("aria-expanded", String(options.length > 0));
+    this.input.removeAttribute("aria-activedescendant");
+  }
+
+  private activate(index: number): void {
+    this.list.children[this.active]?.removeAttribute("aria-selected");
+    this.active = index;
+    const item = this.list.children[index]!;
+    item.setAttribute("aria-selected", "true");
+    item.scrollIntoView({ block: "nearest" });
+    this.input.setAttribute("aria-activedescendant", item.id);
+  }
+
+  private choose(index: number): void {
+    const { text, caret } = accept(this.input.value, this.place!, this.options[index]!);
+    this.input.value = text;
+    this.input.setSelectionRange(caret, caret);
+    const more = this.place!.kind === "label";
+    this.close();
+    if (more) void this.offer();
+  }
+
+  close(): void {
+    this.asked++;
+    this.show([]);
+  }
+}
+
+// rank keeps what contains the text, first what begins with it.
+function rank(options: string[], typed: string): string[] {
+  const text = typed.toLowerCase();
+  const at = (option: string) => option.toLowerCase().indexOf(text);
+  const begin = options.filter((o) => at(o) === 0);
+  return [...begin, ...options.filter((o) => at(o) > 0)];
+}

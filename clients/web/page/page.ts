@@ -1,0 +1,255 @@
+import type { Transport } from "@connectrpc/connect";
+import { readView, writeView } from "./address";
+import { Chart, type Line, type Mode } from "./chart";
+import type { Completion } from "./complete";
+import { byId, h, setText } from "./dom";
+import { Feed } from "./feed";
+import { age, grouped, unitOf } from "./format";
+import { Heatmap } from "./heatmap";
+import { typeName, type Metadata } from "./metadata";
+import type { Replica } from "./replica";
+import { most, Selection } from "./selection";
+import { closed, quote, splitSelectors } from "./selector";
+import { Store, type Series } from "./store";
+import { Table } from "./table";
+
+const minute = 60_000;
+const windows = [5 * minute, 15 * minute, 60 * minute, 180 * minute];
+// More series than a person looks at, and as many as a browser handles well.
+const seriesLimit = 2000;
+
+// Page ties the parts together: one stream fills the store, and what changed
+// is drawn at most some times a second.
+export class Page {
+  private readonly store = new Store(windows[1]!, seriesLimit);
+  private readonly feed: Feed;
+  private readonly selection = new Selection();
+  private readonly table: Table;
+  private readonly chart: Chart;
+  private readonly heatmap = new Heatmap(byId("heat"));
+  private readonly input = byId<HTMLInputElement>("query");
+  private mode?: Mode; // the user's choice
+  private due?: ReturnType<typeof setTimeout>;
+  private query = "";
+
+  constructor(
+    transport: Transport,
+    private readonly metadata: Metadata,
+    private readonly completion: Completion,
+    private readonly replica: Replica,
+  ) {
+    this.feed = new Feed(transport, this.store, () => this.soon());
+    this.table = new Table(this.store, (s, on) => this.pick(s, on));
+    this.chart = new Chart(byId("plot"), byId("legend"), () => this.feed.marks, (s) => this.pick(s, false));
+    byId("search").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.completion.close();
+      this.input.value = closed(this.input.value);
+      this.open(this.input.value, this.store.window);
+    });
+    byId<HTMLSelectElement>("window").addEventListener("change", (event) => {
+      this.open(this.query, Number((event.target as HTMLSelectElement).value) * 1000);
+    });
+    for (const button of document.querySelectorAll<HTMLButtonElement>("[data-mode]")) {
+      button.addEventListener("click", () => {
+        this.mode = button.dataset.mode as Mode;
+        this.soon();
+      });
+    }
+    byId("unzoom").addEventListener("click", () => {
+      this.chart.unzoom();
+      this.soon();
+    });
+    byId("csv").addEventListener("click", () => save("chart.csv", this.chart.csv()));
+    byId("copy").addEventListener("click", () => void this.copyCursor());
+    document.addEventListener("keydown", (event) => {
+      const typing = (event.target as Element).closest("input:not([type=checkbox]), select, textarea");
+      if (event.key !== "/" || typing) return;
+      event.preventDefault();
+      this.input.focus();
+      this.input.select();
+    });
+    window.addEventListener("popstate", () => this.fromAddress());
+    document.addEventListener("visibilitychange", () => this.soon());
+  }
+
+  async start(): Promise<void> {
+    void this.tick();
+    await Promise.allSettled([this.metadata.load(), this.replica.refresh()]);
+    this.fromAddress();
+  }
+
+  repaint(): void {
+    this.chart.repaint();
+    this.heatmap.repaint();
+    this.soon();
+  }
+
+  private fromAddress(): void {
+    const view = readView(windows);
+    this.input.value = view.query;
+    byId<HTMLSelectElement>("window").value = String(view.window / 1000);
+    this.open(view.query, view.window);
+  }
+
+  // open shows what a query selects, from the window's begin on.
+  private open(query: string, window: number): void {
+    this.query = query;
+    this.store.window = window;
+    this.selection.clear();
+    this.mode = undefined;
+    this.table.clear();
+    writeView({ query, window });
+    const selectors = splitSelectors(query);
+    // Everything there is may be far too much: let the user choose a metric.
+    if (selectors.length === 0 && Number(this.replica.status?.liveSeries ?? 0n) > seriesLimit) this.feed.stop();
+    else this.feed.start(selectors);
+    this.soon();
+  }
+
+  private pick(s: Series, on: boolean): boolean {
+    this.selection.own = true;
+    if (on && !this.selection.add(s)) {
+      setText(byId("said"), `${most} series are charted at most. Remove one first.`);
+      return false;
+    }
+    if (!on) this.selection.delete(s);
+    setText(byId("said"), "");
+    this.soon();
+    return true;
+  }
+
+  // tick moves the time axis on, and asks the replica now and then.
+  private async tick(): Promise<void> {
+    for (let count = 0; ; count++) {
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      if (document.hidden) continue;
+      this.soon();
+      // While the stream is down its own attempts are enough.
+      if (count % 3 === 0 && this.feed.phase !== "interrupted") await this.replica.refresh();
+    }
+  }
+
+  private soon(): void {
+    if (document.hidden) return;
+    this.due ??= setTimeout(() => {
+      this.due = undefined;
+      requestAnimationFrame(() => this.draw());
+    }, 200);
+  }
+
+  private draw(): void {
+    const now = Date.now();
+    this.store.prune(now);
+    this.selection.follow(this.store);
+    if (this.feed.phase === "live") this.selection.suggest(this.store);
+    this.table.draw(now, this.selection.slots);
+    this.store.changed.clear();
+    this.drawState(now);
+    this.drawCharts(now);
+    this.drawEmpty();
+  }
+
+  private drawCharts(now: number): void {
+    const lines: Line[] = [];
+    let histogram: Series | undefined;
+    for (const [series, slot] of this.selection.slots) {
+      if (series.histograms.length > 0) histogram = series;
+      else lines.push({ series, slot });
+    }
+    const from = now - this.store.window;
+    byId("chart").hidden = lines.length === 0 && (histogram !== undefined || this.store.series.size === 0);
+    byId("heatmap").hidden = !histogram;
+    if (!byId("chart").hidden) {
+      const rate = lines.length > 0 && lines.every((l) => this.metadata.counts(l.series.name));
+      const mode = this.mode ?? (rate ? "rate" : "value");
+      for (const button of document.querySelectorAll<HTMLButtonElement>("[data-mode]")) {
+        button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
+      }
+      const units = new Set(lines.map((l) => unitOf(l.series.name)));
+      this.chart.draw(lines, mode, units.size === 1 ? [...units][0]! : "", from, now);
+      title(byId("chart"), lines.map((l) => l.series.name), this.metadata);
+      byId("unzoom").hidden = !this.chart.zoomed;
+    }
+    if (histogram) {
+      this.heatmap.draw(histogram, unitOf(histogram.name), from, now);
+      title(byId("heatmap"), [histogram.name], this.metadata);
+      setText(byId("heat-of"), histogram.text);
+    }
+  }
+
+  private drawState(now: number): void {
+    const { phase, detail } = this.feed;
+    const names = { idle: "Idle", connecting: "Connecting", replaying: "Replaying", live: "Live", interrupted: "Reconnecting", refused: "Refused" };
+    document.body.dataset.phase = phase;
+    setText(byId("phase"), names[phase]);
+    const logs = this.replica.status?.logs ?? [];
+    const lag = this.replica.lag;
+    const facts: Record<string, string> = {
+      instance: this.feed.instance || this.replica.status?.instance || "–",
+      position: logs.map((l) => grouped(l.lastSequence)).join(" · ") || "–",
+      lag: lag === undefined ? "unknown" : lag === 1n ? "1 block" : `${grouped(lag)} blocks`,
+      newest: this.store.newest > 0 ? `${age(now - this.store.newest)} ago` : "–",
+      samples: grouped(this.store.samples),
+      reconnects: grouped(this.feed.reconnects),
+    };
+    for (const [id, text] of Object.entries(facts)) setText(byId(`fact-${id}`), text);
+    const problem = phase === "interrupted" ? `The stream broke (${detail}). It goes on where it was as soon as a server answers.` : phase === "refused" ? detail : "";
+    setText(byId("notes"), [problem, ...this.feed.notes].filter((t) => t !== "").join(" "));
+  }
+
+  // drawEmpty helps on when there is nothing to see.
+  private drawEmpty(): void {
+    const { phase } = this.feed;
+    const box = byId("empty");
+    const idle = phase === "idle";
+    box.hidden = this.store.series.size > 0 || !(idle || phase === "live");
+    if (box.hidden) {
+      box.replaceChildren();
+      return;
+    }
+    if (box.children.length > 0) return;
+    const word = /^[\w:.]+$/.test(this.query) ? this.query : "";
+    box.append(h("p", {}, idle ? "There are many series here. Choose a metric to begin with." : "No series with samples in this time matches."));
+    if (word !== "") {
+      const wider = `{__name__=~${quote(`.*${word.replaceAll(".", "\\.")}.*`)}}`;
+      box.append(h("p", {}, h("button", { type: "button", click: () => this.ask(wider) }, `Metrics whose name contains ${word}`)));
+    }
+    void this.completion.names().then((names) => {
+      const buttons = names.slice(0, 100).map((name) => h("li", {}, h("button", { type: "button", click: () => this.ask(name) }, name)));
+      if (box.querySelector("ul") === null) box.append(h("ul", {}, ...buttons));
+    }, () => undefined);
+  }
+
+  private ask(query: string): void {
+    this.input.value = query;
+    this.open(query, this.store.window);
+  }
+
+  private async copyCursor(): Promise<void> {
+    const command = `prometheus-grpc-client get --follow --address ${location.host} --cursor ${this.feed.cursor}`;
+    try {
+      await navigator.clipboard.writeText(command);
+      setText(byId("copy"), "Copied");
+      setTimeout(() => setText(byId("copy"), "Copy command"), 2000);
+    } catch {
+      // Without TLS browsers have no clipboard, but for localhost.
+      prompt("Goes on from here:", command);
+    }
+  }
+}
+
+// title names the metric of a card, with its help.
+function title(card: HTMLElement, names: string[], metadata: Metadata): void {
+  const distinct = [...new Set(names)];
+  const known = distinct.length === 1 ? metadata.of(distinct[0]!) : undefined;
+  setText(card.querySelector("h2")!, distinct.length === 0 ? "Chart" : distinct.join(", "));
+  const text = known ? [typeName(known.type), known.help].filter((t) => t !== "").join(" · ") : "";
+  setText(card.querySelector(".help")!, distinct.length === 0 ? "Choose series below." : text);
+}
+
+function save(name: string, text: string): void {
+  const url = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+  h("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}

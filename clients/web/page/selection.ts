@@ -1,0 +1,45 @@
+import type { Series, Store } from "./store";
+
+// As many lines as there are colours that can be told apart.
+export const most = 8;
+
+// Selection is which series are charted, each with a colour that it keeps.
+export class Selection {
+  readonly slots = new Map<Series, number>();
+  // own: the user chose, so nothing is chosen for them any more.
+  own = false;
+
+  clear(): void {
+    this.slots.clear();
+    this.own = false;
+  }
+
+  add(s: Series): boolean {
+    if (this.slots.has(s)) return true;
+    const taken = new Set(this.slots.values());
+    const free = [...Array(most).keys()].find((slot) => !taken.has(slot));
+    if (free === undefined) return false;
+    this.slots.set(s, free);
+    return true;
+  }
+
+  delete(s: Series): void {
+    this.slots.delete(s);
+  }
+
+  // follow the store, which forgets series and may learn them anew.
+  follow(store: Store): void {
+    for (const s of this.slots.keys()) if (store.series.get(s.key) !== s) this.slots.delete(s);
+  }
+
+  // suggest charts the first metric whose values move, to begin with.
+  suggest(store: Store): void {
+    if (this.own || this.slots.size > 0) return;
+    const metrics = new Map<string, Series[]>();
+    for (const s of [...store.series.values()].sort((a, b) => (a.text < b.text ? -1 : 1))) {
+      if (!s.stale) metrics.set(s.name, [...(metrics.get(s.name) ?? []), s]);
+    }
+    const moving = [...metrics.values()].find((all) => all.some((s) => s.histograms.length > 0 || new Set(s.values).size > 2));
+    for (const s of (moving ?? metrics.values().next().value ?? []).slice(0, most)) this.add(s);
+  }
+}

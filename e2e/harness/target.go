@@ -1,0 +1,137 @@
+package harness
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The parts of a target by their names. Servers are ServerPart(1) and so on.
+const (
+	Receiver    = "receiver"
+	Forwarder   = "forwarder"
+	ConsulPart  = "consul"
+	HAProxyPart = "haproxy"
+)
+
+// ServerPart is the name of a server; they count from 1.
+func ServerPart(n int) string { return fmt.Sprintf("server%d", n) }
+
+// Target is the whole deployment, with Consul and HAProxy, as something that
+// failures can be made in. A method that cannot do it fails the test.
+type Target interface {
+	// HAProxy is the way to the API.
+	HAProxy() *HAProxy
+	Consul() *Consul
+	// WriteURL is where the receiver takes remote writes.
+	WriteURL() string
+	// Kill ends a part as a power cut would.
+	Kill(part string)
+	// Pause stops a part, which keeps its connections, until Continue.
+	Pause(part string)
+	Continue(part string)
+	// Terminate asks a part to end, and returns when it has.
+	Terminate(part string)
+	// Start starts a part that ended, on the data that it had, or a server that
+	// is new, with none. It returns when the part is ready.
+	Start(part string)
+	// Reload has HAProxy read its configuration again.
+	Reload()
+	// Folder is where the segments of a part are, or a copy of them.
+	Folder(part string) string
+}
+
+// Local is a target of processes on this machine.
+type Local struct {
+	*Cluster
+
+	t       testing.TB
+	consul  *Consul
+	haproxy *HAProxy
+}
+
+// NewLocal starts Consul, HAProxy and a cluster that registers and finds itself
+// there, and waits until HAProxy has all servers.
+func NewLocal(t testing.TB, o Options) *Local {
+	t.Helper()
+	l := &Local{t: t, consul: StartConsul(t)}
+	o.Consul = l.consul
+	l.haproxy = StartHAProxy(t, l.consul)
+	l.Cluster = NewCluster(t, o)
+	l.haproxy.Await(t, len(l.Servers))
+	return l
+}
+
+// HAProxy implements [Target].
+func (l *Local) HAProxy() *HAProxy { return l.haproxy }
+
+// Consul implements [Target].
+func (l *Local) Consul() *Consul { return l.consul }
+
+// Kill implements [Target].
+func (l *Local) Kill(part string) { l.process(part).Kill() }
+
+// Pause implements [Target].
+func (l *Local) Pause(part string) { l.process(part).Signal(syscall.SIGSTOP) }
+
+// Continue implements [Target].
+func (l *Local) Continue(part string) { l.process(part).Signal(syscall.SIGCONT) }
+
+// Terminate implements [Target].
+func (l *Local) Terminate(part string) {
+	l.t.Helper()
+	p := l.process(part)
+	code := p.Terminate(30 * time.Second)
+	// A Consul that is a server has the code 1 unless it leaves its cluster.
+	if code != 0 && part != ConsulPart {
+		l.t.Errorf("%s ended with the code %d", part, code)
+	}
+}
+
+// Start implements [Target].
+func (l *Local) Start(part string) {
+	l.t.Helper()
+	switch part {
+	case ConsulPart:
+		l.consul.Restart()
+		l.consul.Ready()
+		return
+	case HAProxyPart:
+		l.haproxy.Restart()
+		return
+	case ServerPart(len(l.Servers) + 1):
+		l.StartServer()
+	default:
+		l.process(part).Restart()
+	}
+	p := l.process(part)
+	p.Ready(p.Listening("web"))
+}
+
+// Reload implements [Target].
+func (l *Local) Reload() { l.haproxy.Signal(syscall.SIGUSR2) }
+
+// Folder implements [Target].
+func (l *Local) Folder(part string) string { return filepath.Join(l.dir, part) }
+
+func (l *Local) process(part string) *Process {
+	l.t.Helper()
+	switch part {
+	case ConsulPart:
+		return l.consul.Process
+	case HAProxyPart:
+		return l.haproxy.Process
+	}
+	var names []string
+	for _, p := range l.Processes() {
+		if p.Name == part {
+			return p
+		}
+		names = append(names, p.Name)
+	}
+	l.t.Fatalf("there is no part %s: %s", part, strings.Join(names, ", "))
+	return nil
+}

@@ -1,0 +1,261 @@
+package server_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// The benchmarks here measure the server's CPU time. Their clients run in a
+// process of their own, this test binary started once more, and look at no
+// more of a response than they need.
+
+const benchClientEnv = "PROMGRPC_BENCH_CLIENT"
+
+// benchClient calls GetMetrics as often at once as the spec says, "ADDRESS N
+// REQUEST", and tells each stream's first response, synced mark and end.
+func benchClient(spec string) {
+	address, rest, _ := strings.Cut(spec, " ")
+	count, text, _ := strings.Cut(rest, " ")
+	var n int
+	_, _ = fmt.Sscan(count, &n)
+	var req getRequest
+	must(protojson.Unmarshal([]byte(text), &req))
+	var wg sync.WaitGroup
+	for range n {
+		conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		must(err)
+		wg.Go(func() {
+			desc := &grpc.StreamDesc{ServerStreams: true}
+			began := time.Now()
+			stream, err := conn.NewStream(context.Background(), desc, metricsv1.MetricsService_GetMetrics_FullMethodName, grpc.ForceCodecV2(rawCodec{}))
+			must(err)
+			must(stream.SendMsg(&req))
+			must(stream.CloseSend())
+			for first := true; ; first = false {
+				var raw mem.BufferSlice
+				if err := stream.RecvMsg(&raw); err != nil {
+					fmt.Println("end", err)
+					return
+				}
+				if first {
+					fmt.Println("first", time.Since(began).Seconds())
+				}
+				if raw.Len() < 200 && hasField(raw.Materialize(), 3) {
+					fmt.Println("synced")
+				}
+				raw.Free()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+func hasField(b []byte, want protowire.Number) bool {
+	for len(b) > 0 {
+		field, _, n := protowire.ConsumeField(b)
+		if n < 0 || field == want {
+			return n > 0
+		}
+		b = b[n:]
+	}
+	return false
+}
+
+// rawCodec leaves responses as bytes.
+type rawCodec struct{}
+
+func (rawCodec) Name() string { return "proto" }
+
+func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
+	b, err := proto.Marshal(v.(proto.Message))
+	return mem.BufferSlice{mem.SliceBuffer(b)}, err
+}
+
+func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	data.Ref()
+	*v.(*mem.BufferSlice) = data
+	return nil
+}
+
+// clients are n calls in another process.
+type clients struct {
+	b    *testing.B
+	cmd  *exec.Cmd
+	out  *bufio.Scanner
+	stop func()
+}
+
+func callers(b *testing.B, s *instance, n int, req *getRequest) *clients {
+	text, err := protojson.Marshal(req)
+	require.NoError(b, err)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d %s", benchClientEnv, s.RPCAddr(), n, text))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	require.NoError(b, err)
+	require.NoError(b, cmd.Start())
+	stop := sync.OnceFunc(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	b.Cleanup(stop)
+	return &clients{b: b, cmd: cmd, out: bufio.NewScanner(out), stop: stop}
+}
+
+// await reads what the clients tell until each has told a word, and returns
+// what stood behind the first.
+func (c *clients) await(n int, word string) (first string) {
+	for n > 0 && c.out.Scan() {
+		got, rest, _ := strings.Cut(c.out.Text(), " ")
+		if got == word {
+			first, n = rest, n-1
+		}
+	}
+	require.Zero(c.b, n, c.out.Err())
+	return first
+}
+
+// cpu is the CPU time that this process has taken.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	must(syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func request(references bool, req *getRequest) *getRequest {
+	req = proto.CloneOf(req)
+	req.LabelReferences = references
+	return req
+}
+
+func everyWay(b *testing.B, run func(b *testing.B, references bool)) {
+	b.Run("labels", func(b *testing.B) { run(b, false) })
+	b.Run("references", func(b *testing.B) { run(b, true) })
+}
+
+// BenchmarkSnapshot takes snapshots of a million series.
+func BenchmarkSnapshot(b *testing.B) {
+	src := million(b)
+	c := testConfig(b)
+	c.Staleness = time.Hour
+	s := startFed(b, c, src)
+	b.ResetTimer()
+	before, bytes := cpu(), s.metric(b, "promgrpc_server_sent_bytes_total")
+	for range b.N {
+		calls := callers(b, s, 1, &getRequest{})
+		first := calls.await(1, "first")
+		require.Equal(b, io.EOF.Error(), calls.await(1, "end"))
+		calls.stop()
+		var seconds float64
+		_, _ = fmt.Sscan(first, &seconds)
+		b.ReportMetric(1e3*seconds, "ms-to-first")
+	}
+	b.ReportMetric(manySeries*float64(b.N)/(cpu()-before).Seconds(), "series/cpu-s")
+	b.ReportMetric((s.metric(b, "promgrpc_server_sent_bytes_total")-bytes)/manySeries/float64(b.N), "B/series")
+}
+
+// BenchmarkFollowers has a hundred followers of 20,000 samples a second.
+func BenchmarkFollowers(b *testing.B) { everyWay(b, benchmarkFollowers) }
+
+func benchmarkFollowers(b *testing.B, references bool) {
+	const followers, series, blocksASecond = 100, 20000, 10
+	src := newSource(b)
+	src.append(tenLabels(0, series))
+	s := startFed(b, testConfig(b), src)
+	callers(b, s, followers, request(references, &getRequest{Follow: true})).await(followers, "synced")
+	time.Sleep(100 * time.Millisecond)
+	sent, bytes := s.metric(b, "promgrpc_server_sent_samples_total"), s.metric(b, "promgrpc_server_sent_bytes_total")
+	refs := make([]uint64, series)
+	for i := range refs {
+		refs[i] = uint64(i + 1)
+	}
+	before := cpu()
+	b.ResetTimer()
+	ticks := time.NewTicker(time.Second / blocksASecond)
+	defer ticks.Stop()
+	for i := range b.N * blocksASecond {
+		part := refs[i%blocksASecond*(series/blocksASecond):][:series/blocksASecond]
+		src.append(floats(part, now(), float64(i)))
+		<-ticks.C
+	}
+	elapsed, took := b.Elapsed(), cpu()-before
+	sent, bytes = s.metric(b, "promgrpc_server_sent_samples_total")-sent, s.metric(b, "promgrpc_server_sent_bytes_total")-bytes
+	b.ReportMetric(took.Seconds()/elapsed.Seconds(), "cpu-s/s")
+	b.ReportMetric(sent/float64(b.N*series*followers), "delivered")
+	b.ReportMetric(sent/took.Seconds(), "samples/cpu-s")
+	b.ReportMetric(bytes/sent, "B/sample")
+}
+
+// BenchmarkReplay replays samples from the files, delivered and skipped.
+func BenchmarkReplay(b *testing.B) {
+	const series, blocks = 100000, 50
+	src := newSource(b)
+	src.append(tenLabels(0, series))
+	refs := make([]uint64, series)
+	for i := range refs {
+		refs[i] = uint64(i + 1)
+	}
+	for i := range blocks {
+		for part := refs; len(part) > 0; part = part[2000:] {
+			src.append(floats(part[:2000], now(), float64(i)))
+		}
+	}
+	s := startFed(b, testConfig(b), src)
+	for name, req := range map[string]*getRequest{
+		"delivered": {}, "skipped": {Selectors: []string{`{pod="none"}`}},
+		"old": {Start: &metricsv1.GetMetricsRequest_Since{Since: timestamppb.New(time.Now().Add(time.Hour))}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			everyWay(b, func(b *testing.B, references bool) {
+				if req.GetStart() == nil {
+					req.Start = &metricsv1.GetMetricsRequest_Since{Since: timestamppb.New(time.UnixMilli(1))}
+				}
+				before := cpu()
+				for range b.N {
+					calls := callers(b, s, 1, request(references, req))
+					require.Equal(b, io.EOF.Error(), calls.await(1, "end"))
+					calls.stop()
+				}
+				b.ReportMetric(series*(blocks+1)*float64(b.N)/(cpu()-before).Seconds(), "samples/cpu-s")
+			})
+		})
+	}
+}
+
+func floats(refs []uint64, at int64, v float64) *segment.Block {
+	b := &segment.Block{Time: now()}
+	for i, ref := range refs {
+		b.Samples.Refs = append(b.Samples.Refs, ref)
+		b.Samples.Timestamps = append(b.Samples.Timestamps, at)
+		b.Samples.Values = append(b.Samples.Values, v+math.Sqrt(float64(i)))
+	}
+	return b
+}
