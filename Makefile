@@ -8,6 +8,11 @@ BUF     := $(TOOLS)/buf
 VERSION  = $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 BUILD    = go build -ldflags '-X github.com/prometheus/common/version.Version=$(VERSION)' -o bin/
 
+WEB      := clients/web
+# What npm writes last.
+MODULES  := $(WEB)/node_modules/.package-lock.json
+GENERATED = gen $(WEB)/gen
+
 # How long `make fuzz` runs each target.
 FUZZTIME ?= 10s
 # What `make torture` runs: a list of numbers and ranges (1,2,10-20), and how long each has faults.
@@ -23,7 +28,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-24s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: all
-all: generate lint build ## Generate, lint and build
+all: generate web lint build ## Generate, lint and build
 
 .PHONY: install
 install: ## Install the binaries with go install
@@ -32,13 +37,14 @@ install: ## Install the binaries with go install
 # The API
 
 .PHONY: generate
-generate: $(BUF) ## Generate gen/ (stubs, API reference, OpenAPI) from api/
+generate: $(BUF) $(MODULES) ## Generate gen/ (stubs, API reference, OpenAPI) and clients/web/gen from api/
 	$(BUF) generate
+	$(BUF) generate --template buf.gen.web.yaml
 
 .PHONY: check-generate
-check-generate: generate ## Fail if gen/ is not what api/ generates
-	@changed=$$(git status --porcelain gen) && test -z "$$changed" || { echo "$$changed"; git --no-pager diff gen; \
-		echo 'gen/ is out of date: run make generate and commit it' >&2; exit 1; }
+check-generate: generate ## Fail if what is generated is not what api/ generates
+	@changed=$$(git status --porcelain $(GENERATED)) && test -z "$$changed" || { echo "$$changed"; git --no-pager diff $(GENERATED); \
+		echo 'generated code is out of date: run make generate and commit it' >&2; exit 1; }
 
 .PHONY: api-release
 api-release: $(BUF) ## Make the API as it is now the one that must not break
@@ -47,7 +53,7 @@ api-release: $(BUF) ## Make the API as it is now the one that must not break
 # Quality
 
 .PHONY: lint
-lint: lint-api $(TOOLS)/golangci-lint ## Lint the API and the code
+lint: lint-api check-web $(TOOLS)/golangci-lint ## Lint the API and the code
 	$(TOOLS)/golangci-lint run
 
 .PHONY: lint-api
@@ -64,16 +70,36 @@ test-unit: $(BUF) ## Run the unit tests with the race detector
 	tools/require.sh cc gcc libc6-dev
 	BUF=$(BUF) CGO_ENABLED=1 go test -race $$(go list ./... | grep -Ev '/e2e(/|$$)')
 
-# Consul and HAProxy are handed over where they are there: see tools-discovery.
+E2E_ENV = EXPORTER_BIN=$(CURDIR)/bin BUF=$(BUF) GRPCURL=$(TOOLS)/grpcurl PROMETHEUS2=$(TOOLS)/prometheus2 \
+	PROMETHEUS3=$(TOOLS)/prometheus3 CONSUL=$(TOOLS)/consul HAPROXY=$(TOOLS)/haproxy
+
 .PHONY: test-e2e
-test-e2e: build tools ## Run the tests of the real binaries with real Prometheus
-	PROMETHEUS2=$(TOOLS)/prometheus2 PROMETHEUS3=$(TOOLS)/prometheus3 GRPCURL=$(TOOLS)/grpcurl BUF=$(BUF) \
-	CONSUL=$(wildcard $(TOOLS)/consul) HAPROXY=$(wildcard $(TOOLS)/haproxy) \
-		go test -count=1 ./e2e/...
+test-e2e: build tools tools-discovery ## Run the tests of the real binaries with real Prometheus, Consul and HAProxy
+	$(E2E_ENV) go test -count=1 ./e2e/...
+
+.PHONY: test-failures
+test-failures: build tools tools-discovery ## Make each failure under load, Consul away for 60s among them, and print the table
+	$(E2E_ENV) go test -count=1 -v -run '^TestFailures$$' ./e2e -consul-away=60s
+
+# For the images: where Go finds modules, and the certificate authorities that this machine trusts.
+BUILD_ENV = VERSION=$(VERSION) GOPROXY="$$(go env GOPROXY)" \
+	CA_BUNDLE="$(or $(CA_BUNDLE),$(SSL_CERT_FILE),$(wildcard /etc/ssl/certs/ca-certificates.crt))"
+
+# The tag keeps it out of test-e2e: it needs a Docker engine. The test removes what it made, unless it is itself killed.
+.PHONY: test-compose
+test-compose: build tools docker ## Run docker-compose.yml on a Docker engine, and make the calls and failures there
+	$(BUILD_ENV) docker compose --progress=quiet build
+	trap 'docker compose --progress=quiet -p prometheus-grpc-exporter-test down -v -t 1' EXIT; \
+		$(E2E_ENV) go test -count=1 -v -tags compose -run '^TestCompose$$' ./e2e
 
 .PHONY: torture
 torture: ## Break what can break, by SEEDS for DURATION each, and compare what came through
 	go test -count=1 -timeout 0 -v -run '^TestTorture$$' ./e2e/torture -seeds $(SEEDS) -duration $(DURATION)
+
+.PHONY: test-web
+test-web: build $(MODULES) ## Run the tests of the page in Chromium, against the real binaries
+	tools/require.sh chromium chromium fonts-dejavu-core
+	cd $(WEB) && BIN=$(CURDIR)/bin CHROMIUM=$$(command -v chromium) npm run --silent e2e
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME
@@ -83,9 +109,48 @@ fuzz: ## Run each fuzz target for FUZZTIME
 		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
 	done
 
+# Flags of the comparison, such as BENCHFLAGS='--series 10000 --repeat 1'.
+BENCHFLAGS ?=
+
 .PHONY: bench
-bench: ## Run the benchmarks
+bench: build ## Compare the project with the peers that are installed, see bench/README.md
+	go run ./bench $(BENCHFLAGS)
+
+.PHONY: bench-micro
+bench-micro: ## Run the Go benchmarks of all stages
 	go test -run '^$$' -bench . -benchmem ./...
+
+# The stages that a sample passes, each with a number of runs that does not depend on the machine.
+STAGES = go test -run '^$$' -benchtime 50x -benchmem \
+	-bench '^Benchmark(Decompress|DecodeV[12]|Intern|EncodeBlock|DecodeBlock|Append|Replicate|Apply|Match|Stream.*)$$' \
+	./forwarder/... ./internal/segment ./internal/seglog ./internal/head ./server ./bench
+
+.PHONY: check-allocs
+check-allocs: ## Fail if a stage allocates more than it did
+	$(STAGES) | go run ./bench/allocs bench/allocs.txt
+
+.PHONY: update-allocs
+update-allocs: ## Write what the stages allocate to bench/allocs.txt
+	$(STAGES) | go run ./bench/allocs -update bench/allocs.txt
+
+.PHONY: tools-peers
+tools-peers: ## Get the peers that the comparison runs
+	@TOOLS=$(TOOLS) tools/fetch.sh prometheus3 victoriametrics haproxy
+
+# The page, which Go embeds: it is committed as built, so that building a server needs no Node
+
+.PHONY: web
+web: $(MODULES) ## Build the page of clients/web into internal/page
+	cd $(WEB) && npm run --silent build
+
+.PHONY: check-web
+check-web: $(MODULES) ## Check clients/web and fail if internal/page is not what it builds
+	cd $(WEB) && npm run --silent check && npm run --silent test && npm run --silent build -- --check
+
+# Scripts of packages are not run: none is needed.
+$(MODULES): $(WEB)/package.json $(WEB)/package-lock.json
+	cd $(WEB) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
 
 # Binaries
 

@@ -117,21 +117,31 @@ func (b *bench) run(ctx context.Context) error {
 				if err := b.measure(ctx, k, series); err != nil {
 					return fmt.Errorf("%s with %d series: %w", k.Name, series, err)
 				}
+				if err := b.write(); err != nil { // what there is so far, should the rest fail
+					return err
+				}
 			}
 		}
-		b.marginal(series)
 	}
 	if project, ok := b.main(kinds); ok {
 		if err := b.extras(ctx, project); err != nil {
 			return err
 		}
 	}
-	b.judge()
-	if err := b.result.Write(b.out); err != nil {
+	if err := b.write(); err != nil {
 		return err
 	}
 	_, err := os.Stdout.Write(b.result.Markdown())
 	return err
+}
+
+// write writes what was measured so far.
+func (b *bench) write() error {
+	for _, series := range b.series {
+		b.marginal(series)
+	}
+	b.judge()
+	return b.result.Write(b.out)
 }
 
 // kinds of systems to measure.
@@ -198,7 +208,11 @@ func (b *bench) marginal(series int) {
 	if two == nil || three == nil {
 		return
 	}
-	for i := range two.Values {
+	done := 0
+	if third := b.result.Find(series, report.ProjectThree, report.Third); third != nil {
+		done = len(third.Values)
+	}
+	for i := done; i < min(len(two.Values), len(three.Values)); i++ {
 		b.result.Add(series, report.ProjectThree, report.Third, "%", 100*(two.Values[i]/three.Values[i]-1))
 	}
 }
@@ -218,5 +232,5 @@ func (b *bench) judge() {
 	if mean > quiet {
 		note += " Figures by elapsed time are worth little, and CPU times are higher than on a quiet machine."
 	}
-	b.result.Notes = append(b.result.Notes, note)
+	b.result.Notes = []string{note}
 }

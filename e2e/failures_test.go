@@ -3,6 +3,7 @@ package e2e
 import (
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,12 +94,13 @@ func TestFailures(t *testing.T) {
 	testFailures(t, target)
 }
 
-func testFailures(t *testing.T, target harness.Target) {
+// testFailures makes all failures, and those on top that only this target has.
+func testFailures(t *testing.T, target harness.Target, more ...failure) {
 	r := newRig(t, target)
 	var table strings.Builder
 	table.WriteString("| failure | longest pause of a follower | longest pause of a caller | calls | failed | samples | missing | twice |\n" +
 		"|---|---|---|---|---|---|---|---|\n")
-	for _, f := range failures {
+	for _, f := range slices.Concat(failures, more) {
 		table.WriteString(r.try(t, f))
 	}
 	fmt.Printf("%d followers, which ask for a heartbeat each %s. %d callers, each of which calls each %s, with a deadline of %s.\n\n%s\n",
@@ -138,10 +140,10 @@ func newRig(t *testing.T, target harness.Target) *rig {
 	return r
 }
 
-// each calls do with what each follower got.
+// each calls do with what each follower got so far, which do must not keep.
 func (r *rig) each(do func(name string, got harness.Points)) {
 	for _, f := range r.library {
-		do(f.name, f.points())
+		f.look(func(got harness.Points) { do(f.name, got) })
 	}
 	for _, f := range r.programs {
 		do(f.Name, f.Points())
@@ -153,7 +155,7 @@ func (r *rig) each(do func(name string, got harness.Points)) {
 func (r *rig) await(t *testing.T) (missing, twice int) {
 	t.Helper()
 	want := r.sender.Acknowledged()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		missing, twice = 0, 0
 		r.each(func(_ string, got harness.Points) {
 			missing += got.Missing(want)

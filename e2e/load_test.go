@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"net"
 	"net/http"
 	"slices"
 	"sync"
@@ -119,11 +117,11 @@ func (f *follower) add(list []*metricsv1.TimeSeries) {
 	}
 }
 
-// points that came so far.
-func (f *follower) points() harness.Points {
+// look calls do with the points that came so far, which it must not keep.
+func (f *follower) look(do func(harness.Points)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return maps.Clone(f.got)
+	do(f.got)
 }
 
 // inBackground runs what until the test ends.
@@ -151,8 +149,9 @@ type caller struct {
 	failed []string
 }
 
-// startCallers calls by each protocol, from a connection each, until the test
-// ends.
+// startCallers calls by each protocol until the test ends: over gRPC and
+// gRPC-Web from connections that stay, as programs do, and over Connect from a
+// new one each time, as curl does.
 func startCallers(t *testing.T, address, selector string) []*caller {
 	t.Helper()
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -179,7 +178,7 @@ func startCallers(t *testing.T, address, selector string) []*caller {
 		},
 	}}
 	for protocol, options := range map[string][]connect.ClientOption{"grpcweb": {connect.WithGRPCWeb()}, "connect": nil} {
-		transport := &http.Transport{DialContext: (&net.Dialer{}).DialContext}
+		transport := &http.Transport{DisableKeepAlives: protocol == "connect"}
 		t.Cleanup(transport.CloseIdleConnections)
 		stub := metricsv1connect.NewMetricsServiceClient(&http.Client{Transport: transport}, "http://"+address, options...)
 		callers = append(callers, &caller{

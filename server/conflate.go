@@ -122,7 +122,7 @@ func (c *conflation) flushDue(st *stream) error {
 				return err
 			}
 		}
-		if !st.out.open(h.ref, h.src.names) {
+		if !st.open(h.src, h.ref, h.src.names) {
 			return h.src.names.err
 		}
 		switch {

@@ -53,7 +53,7 @@ func benchClient(spec string) {
 			must(err)
 			must(stream.SendMsg(&req))
 			must(stream.CloseSend())
-			for first := true; ; first = false {
+			for first, synced := true, false; ; first = false {
 				var raw mem.BufferSlice
 				if err := stream.RecvMsg(&raw); err != nil {
 					fmt.Println("end", err)
@@ -62,7 +62,8 @@ func benchClient(spec string) {
 				if first {
 					fmt.Println("first", time.Since(began).Seconds())
 				}
-				if raw.Len() < 200 && hasField(raw.Materialize(), 3) {
+				if !synced && hasField(raw.Materialize(), 3) {
+					synced = true
 					fmt.Println("synced")
 				}
 				raw.Free()
@@ -192,7 +193,7 @@ func benchmarkFollowers(b *testing.B, references bool) {
 	s := startFed(b, testConfig(b), src)
 	callers(b, s, followers, request(references, &getRequest{Follow: true})).await(followers, "synced")
 	time.Sleep(100 * time.Millisecond)
-	sent, bytes := s.metric(b, "promgrpc_server_sent_samples_total"), s.metric(b, "promgrpc_server_sent_bytes_total")
+	sent, bytes := s.metric(b, "promgrpc_server_samples_sent_total"), s.metric(b, "promgrpc_server_sent_bytes_total")
 	refs := make([]uint64, series)
 	for i := range refs {
 		refs[i] = uint64(i + 1)
@@ -207,7 +208,7 @@ func benchmarkFollowers(b *testing.B, references bool) {
 		<-ticks.C
 	}
 	elapsed, took := b.Elapsed(), cpu()-before
-	sent, bytes = s.metric(b, "promgrpc_server_sent_samples_total")-sent, s.metric(b, "promgrpc_server_sent_bytes_total")-bytes
+	sent, bytes = s.metric(b, "promgrpc_server_samples_sent_total")-sent, s.metric(b, "promgrpc_server_sent_bytes_total")-bytes
 	b.ReportMetric(took.Seconds()/elapsed.Seconds(), "cpu-s/s")
 	b.ReportMetric(sent/float64(b.N*series*followers), "delivered")
 	b.ReportMetric(sent/took.Seconds(), "samples/cpu-s")

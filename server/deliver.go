@@ -95,7 +95,7 @@ func (d *delivery) open(ref uint64) error {
 		return nil
 	}
 	d.close()
-	if !d.st.out.open(ref, d.src.names) {
+	if !d.st.open(d.src, ref, d.src.names) {
 		return d.src.names.err
 	}
 	d.ref = ref

@@ -72,15 +72,16 @@ func (s *Server) getMetrics(ctx context.Context, req *connect.Request[metricsv1.
 	out.ResponseHeader().Set("Promgrpc-Instance", s.config.Instance)
 	sender := newSender(ctx, out, s.config.StallTimeout)
 	st := &stream{
-		server:    s,
-		ctx:       ctx,
-		sender:    sender,
-		selection: selected,
-		follow:    req.Msg.GetFollow(),
-		heartbeat: defaultHeartbeat,
-		rebuilds:  rebuilds{slots: s.rebuildSlots},
-		conflate:  newConflation(req.Msg.GetMinInterval().AsDuration()),
-		lastSent:  time.Now(),
+		server:     s,
+		ctx:        ctx,
+		sender:     sender,
+		selection:  selected,
+		follow:     req.Msg.GetFollow(),
+		references: req.Msg.GetLabelReferences(),
+		heartbeat:  defaultHeartbeat,
+		rebuilds:   rebuilds{slots: s.rebuildSlots},
+		conflate:   newConflation(req.Msg.GetMinInterval().AsDuration()),
+		lastSent:   time.Now(),
 	}
 	if h := req.Msg.GetHeartbeatInterval(); h != nil {
 		st.heartbeat = h.AsDuration()

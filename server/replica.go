@@ -40,6 +40,7 @@ type replica struct {
 	ready    atomic.Bool   // the state is worth being served, once and for all
 	broken   atomic.Bool   // an append failed: it has to be opened again
 	tail     atomic.Uint64 // how far the forwarder's log has come
+	told     atomic.Bool   // tail has been told
 	received atomic.Int64  // when the last block came, in ns since the epoch; 0: not yet
 	feed     feed
 }
@@ -97,11 +98,23 @@ func (r *replica) append(offset uint64, data []byte) error {
 		return err
 	}
 	r.received.Store(time.Now().UnixNano())
-	// A new replica of an old log is worth being asked once it has caught up.
-	if !r.ready.Load() && r.keyframe.Load() && r.log.Last() >= r.tail.Load() {
+	r.judge()
+	return nil
+}
+
+// setTail notes how far the forwarder's log has come.
+func (r *replica) setTail(sequence uint64) {
+	r.tail.Store(sequence)
+	r.told.Store(true)
+	r.judge()
+}
+
+// judge makes a new replica of an old log ready once it has caught up. How far
+// that is it knows when it has been told.
+func (r *replica) judge() {
+	if !r.ready.Load() && r.told.Load() && r.keyframe.Load() && r.log.Last() >= r.tail.Load() {
 		r.ready.Store(true)
 	}
-	return nil
 }
 
 // failed notes whether an error is one after which the log has to be opened
@@ -134,40 +147,17 @@ func (r *replica) countLive(writtenSince int64) (n uint64) {
 }
 
 // liveRefs returns the live series that a selection matches, ascending.
-func (r *replica) liveRefs(ctx context.Context, s selection, writtenSince int64) ([]uint64, error) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	refs, err := r.postings.find(ctx, s)
+func (r *replica) liveRefs(ctx context.Context, sel selection, writtenSince int64) ([]uint64, error) {
+	s, err := r.snapshot(ctx, sel, writtenSince)
 	if err != nil {
 		return nil, err
 	}
-	kept := refs[:0]
-	_, err = r.view(ctx, refs, func(ref uint64, l *segment.Latest) {
-		if live(l, writtenSince) {
-			kept = append(kept, ref)
-		}
-	})
-	return kept, err
-}
-
-// view calls yield for each reference with the latest sample, part by part so
-// that it takes little memory. The caller holds mu, which keeps the parts
-// consistent, and gets the sequence that they are as of.
-func (r *replica) view(ctx context.Context, refs []uint64, yield func(ref uint64, l *segment.Latest)) (uint64, error) {
-	const part = 4096
-	buf := make([]segment.Latest, 0, min(part, len(refs)))
-	for len(refs) > 0 {
-		if err := ctx.Err(); err != nil {
-			return 0, err
-		}
-		n := min(part, len(refs))
-		_, buf = r.head.View(refs[:n], buf[:0])
-		for i := range buf {
-			yield(refs[i], &buf[i])
-		}
-		refs = refs[n:]
+	defer s.view.Release()
+	var refs []uint64
+	for ref := range s.series() {
+		refs = append(refs, ref)
 	}
-	return r.head.Sequence(), nil
+	return refs, ctx.Err()
 }
 
 // feed sees to it that one connection at a time feeds a replica.

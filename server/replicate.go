@@ -97,7 +97,8 @@ func (s *Server) take(r *replica, c *link.Conn, f *linkv1.Frame, logger *slog.Lo
 			return c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Position{Position: p}})
 		}
 	case *linkv1.Frame_Tail:
-		r.tail.Store(k.Tail.GetSequence())
+		r.setTail(k.Tail.GetSequence())
+		s.replicas.news.wake()
 	case *linkv1.Frame_Gap:
 		// Followers are told by the reader of the log, at its place.
 		s.metrics.gaps.Inc()

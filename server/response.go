@@ -22,11 +22,13 @@ const (
 	fieldHeartbeat  = 4
 	fieldGap        = 5
 	fieldEnd        = 6
+	fieldForget     = 7
 
 	fieldSamples    = 2
 	fieldExemplars  = 3
 	fieldHistograms = 4
 	fieldCoalesced  = 16
+	fieldRef        = 17
 )
 
 // response is a GetMetricsResponse as the bytes that go over the wire.
@@ -39,6 +41,9 @@ type assembler struct {
 	start   int // of the content of the series under way
 	series  int // in the response so far
 	samples int // floats and histograms in the response so far
+
+	reference uint64 // of the series under way; 0: none
+	forget    bool   // this response begins to give references anew
 }
 
 // lengthRoom is kept for the length of a series, which is known at its end.
@@ -48,16 +53,24 @@ const lengthRoom = 2
 // nothing was begun.
 func (a *assembler) open(ref uint64, names labelSource) bool {
 	before := len(a.wire)
-	a.wire = protowire.AppendTag(a.wire, fieldTimeSeries, protowire.BytesType)
-	a.wire = append(a.wire, make([]byte, lengthRoom)...)
-	a.start = len(a.wire)
+	a.begin(0)
 	a.wire = names.AppendLabels(a.wire, ref)
 	if len(a.wire) == a.start {
 		a.wire = a.wire[:before]
+		a.series--
 		return false
 	}
-	a.series++
 	return true
+}
+
+// begin begins a series without labels, for which a reference stands, if it is
+// not zero.
+func (a *assembler) begin(reference uint64) {
+	a.wire = protowire.AppendTag(a.wire, fieldTimeSeries, protowire.BytesType)
+	a.wire = append(a.wire, make([]byte, lengthRoom)...)
+	a.start = len(a.wire)
+	a.reference = reference
+	a.series++
 }
 
 // float adds a float sample. Zeros are left out, as protobuf has it; a negative
@@ -102,6 +115,10 @@ func (a *assembler) coalesced(n uint64) {
 
 // close ends the series, and puts its length in its place.
 func (a *assembler) close() {
+	if a.reference != 0 {
+		a.wire = protowire.AppendTag(a.wire, fieldRef, protowire.VarintType)
+		a.wire = protowire.AppendVarint(a.wire, a.reference)
+	}
 	n := len(a.wire) - a.start
 	switch size := protowire.SizeVarint(uint64(n)); {
 	case size < lengthRoom:
@@ -117,7 +134,7 @@ func (a *assembler) full() bool { return len(a.wire) >= responseSize }
 
 func (a *assembler) empty() bool { return len(a.wire) == 0 }
 
-// cursor and event come behind the series.
+// cursor and event come behind the series, event last.
 func (a *assembler) cursor(c string) {
 	if c != "" {
 		a.wire = protowire.AppendTag(a.wire, fieldCursor, protowire.BytesType)
@@ -144,11 +161,16 @@ func gapEvent(g *metricsv1.Gap) event {
 }
 
 func (a *assembler) event(e event) {
-	if e.field == 0 {
-		return
+	if a.forget {
+		a.wire = protowire.AppendTag(a.wire, fieldForget, protowire.VarintType)
+		a.wire = protowire.AppendVarint(a.wire, 1)
 	}
-	a.wire = protowire.AppendTag(a.wire, e.field, protowire.BytesType)
-	a.wire = protowire.AppendBytes(a.wire, e.content)
+	if e.field != 0 {
+		a.wire = protowire.AppendTag(a.wire, e.field, protowire.BytesType)
+		a.wire = protowire.AppendBytes(a.wire, e.content)
+	}
 }
 
-func (a *assembler) reset() { a.wire, a.series, a.samples = a.wire[:0], 0, 0 }
+func (a *assembler) reset() {
+	a.wire, a.series, a.samples, a.forget = a.wire[:0], 0, 0, false
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"iter"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -11,57 +12,63 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// snapshot is the latest samples of series of one log, as of one block. It is
-// kept as columns, because it may be held for as long as a slow client takes.
+// snapshot is the latest samples of the live series of one log that are
+// selected, as of one block.
 type snapshot struct {
-	sequence   uint64
-	refs       []uint64 // ascending; 0: left out
-	timestamps []int64
-	values     []float64
-	starts     map[int]int64  // by index; few series have one
-	histograms map[int][]byte // by index
-	labels     labelSource
+	view         *head.View
+	from         uint64    // the lowest reference
+	refs         []uint64  // ascending; the others are left out, unless it is nil
+	selection    selection // of those
+	writtenSince int64
+	omitted      map[uint64]struct{}
 }
 
-func (s *snapshot) add(ref uint64, l *segment.Latest) {
-	i := len(s.refs)
-	s.refs = append(s.refs, ref)
-	s.timestamps = append(s.timestamps, l.Timestamp)
-	s.values = append(s.values, l.Value)
-	if l.StartTimestamp != 0 {
-		if s.starts == nil {
-			s.starts = make(map[int]int64)
+// series yields the series by ascending reference. The pointers are valid
+// until the next.
+func (s *snapshot) series() iter.Seq2[uint64, *segment.Latest] {
+	return func(yield func(uint64, *segment.Latest) bool) {
+		var labels segment.Labels
+		pass := func(ref uint64, l *segment.Latest) bool {
+			if !live(l, s.writtenSince) {
+				return true
+			}
+			if _, omitted := s.omitted[ref]; omitted {
+				return true
+			}
+			if len(s.selection) > 0 {
+				if labels, _ = s.view.Labels(ref, labels[:0]); !s.selection.matches(labels) {
+					return true
+				}
+			}
+			return yield(ref, l)
 		}
-		s.starts[i] = l.StartTimestamp
-	}
-	if l.Histogram != nil {
-		if s.histograms == nil {
-			s.histograms = make(map[int][]byte)
+		if s.refs == nil {
+			s.view.Each(s.from, pass)
+			return
 		}
-		s.histograms[i] = l.Histogram
+		for _, ref := range s.refs {
+			// The lists may have series that the head has dropped.
+			if l, ok := s.view.Latest(ref); ok && !pass(ref, &l) {
+				return
+			}
+		}
 	}
 }
 
-// snapshot takes the live series that are selected, as of the last block.
+// snapshot takes the live series that are selected, as of the last block. Its
+// view is to be released.
 func (r *replica) snapshot(ctx context.Context, sel selection, writtenSince int64) (*snapshot, error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	refs, err := r.postings.find(ctx, sel)
-	if err != nil {
-		return nil, err
-	}
-	s := &snapshot{
-		refs:       make([]uint64, 0, len(refs)),
-		timestamps: make([]int64, 0, len(refs)),
-		values:     make([]float64, 0, len(refs)),
-		labels:     r.head,
-	}
-	s.sequence, err = r.view(ctx, refs, func(ref uint64, l *segment.Latest) {
-		if live(l, writtenSince) {
-			s.add(ref, l)
+	s := &snapshot{writtenSince: writtenSince}
+	if len(sel) > 0 {
+		var err error
+		if s.refs, err = r.postings.find(ctx, sel); err != nil {
+			return nil, err
 		}
-	})
-	return s, err
+	}
+	s.view = r.head.View()
+	return s, nil
 }
 
 // snapshotAt takes the same as of an earlier block, from a reference on. It
@@ -71,21 +78,14 @@ func (r *replica) snapshotAt(sequence, from uint64, sel selection, writtenSince 
 	if err := r.log.Rebuild(sequence, past); err != nil {
 		return nil, fmt.Errorf("take up the snapshot at block %d: %w", sequence, err)
 	}
-	all := &snapshot{sequence: sequence, labels: past}
-	past.Each(func(ref uint64, l *segment.Latest) bool {
-		if ref >= from && live(l, writtenSince) {
-			all.add(ref, l)
-		}
-		return true
-	})
-	var ls segment.Labels
-	for i, ref := range all.refs {
-		ls, _ = past.Labels(ref, ls[:0])
-		if !sel.matches(ls) {
-			all.refs[i] = 0
-		}
+	return &snapshot{view: past.View(), from: from, selection: sel, writtenSince: writtenSince}, nil
+}
+
+func (s *snapshot) omit(ref uint64) {
+	if s.omitted == nil {
+		s.omitted = make(map[uint64]struct{})
 	}
-	return all, nil
+	s.omitted[ref] = struct{}{}
 }
 
 // keepNewest leaves out of each snapshot the series that another log has a
@@ -95,28 +95,29 @@ func keepNewest(snapshots []*snapshot) {
 		return
 	}
 	type place struct {
-		of *snapshot
-		i  int
+		of        *snapshot
+		ref       uint64
+		timestamp int64
 	}
 	seen := make(map[uint64]place)
 	var mine, theirs []byte
 	for _, s := range snapshots {
-		for i, ref := range s.refs {
-			mine = s.labels.AppendLabels(mine[:0], ref)
+		for ref, l := range s.series() {
+			mine = s.view.AppendLabels(mine[:0], ref)
 			hash := xxhash.Sum64(mine)
 			before, ok := seen[hash]
 			if !ok {
-				seen[hash] = place{s, i}
+				seen[hash] = place{s, ref, l.Timestamp}
 				continue
 			}
-			theirs = before.of.labels.AppendLabels(theirs[:0], before.of.refs[before.i])
+			theirs = before.of.view.AppendLabels(theirs[:0], before.ref)
 			switch {
 			case !bytes.Equal(mine, theirs): // Two label sets with one hash: both stay.
-			case s.timestamps[i] > before.of.timestamps[before.i]:
-				before.of.refs[before.i] = 0
-				seen[hash] = place{s, i}
+			case l.Timestamp > before.timestamp:
+				before.of.omit(before.ref)
+				seen[hash] = place{s, ref, l.Timestamp}
 			default:
-				s.refs[i] = 0
+				s.omit(ref)
 			}
 		}
 	}

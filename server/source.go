@@ -21,16 +21,22 @@ type source struct {
 	snapshotRef  uint64 // as in cursor.Position
 	snapshotTime int64
 
+	given *given // nil: labels throughout
+
 	until uint64 // the present, as of when the stream began
 }
 
 func (st *stream) newSource(r *replica) *source {
-	return &source{
+	src := &source{
 		replica: r,
 		names:   &names{ctx: st.ctx, replica: r, rebuilds: &st.rebuilds},
 		matched: newMatched(st.selection),
 		until:   r.log.Last(),
 	}
+	if st.references {
+		src.given = newGiven(len(st.sources))
+	}
+	return src
 }
 
 func (src *source) caughtUp() bool { return src.sequence >= src.until }

@@ -56,16 +56,15 @@ func (st *stream) beginSnapshot() error {
 		if err != nil {
 			return err
 		}
+		defer s.view.Release()
+		sequence := s.view.Sequence()
 		src := st.newSource(r)
-		src.until = s.sequence
+		src.until = sequence
 		src.snapshotRef, src.snapshotTime = 1, now.UnixMilli()
-		// The head may drop series while they are sent.
-		src.names.at = s.sequence
-		s.labels = src.names
-		if err := st.reach(r, s.sequence); err != nil {
+		if err := st.reach(r, sequence); err != nil {
 			return err
 		}
-		if err := src.readFrom(s.sequence); err != nil {
+		if err := src.readFrom(sequence); err != nil {
 			return err
 		}
 		st.add(src)
@@ -85,10 +84,7 @@ func (st *stream) beginSnapshot() error {
 
 // sendSnapshot puts a snapshot into responses, and sends those that get full.
 func (st *stream) sendSnapshot(src *source, s *snapshot) error {
-	for i, ref := range s.refs {
-		if ref == 0 {
-			continue
-		}
+	for ref, l := range s.series() {
 		if st.out.full() {
 			src.snapshotRef = ref
 			if err := st.send(noEvent); err != nil {
@@ -98,16 +94,17 @@ func (st *stream) sendSnapshot(src *source, s *snapshot) error {
 				return context.Cause(st.ctx)
 			}
 		}
-		if !st.out.open(ref, s.labels) {
-			return fmt.Errorf("series %d of the snapshot at block %d has no labels: %w", ref, s.sequence, src.names.err)
+		if !st.open(src, ref, s.view) {
+			return fmt.Errorf("series %d of the snapshot at block %d has no labels", ref, s.view.Sequence())
 		}
-		if h, ok := s.histograms[i]; ok {
-			st.out.histogram(h)
+		if l.Histogram != nil {
+			st.out.histogram(l.Histogram)
 		} else {
-			st.out.float(s.timestamps[i], s.starts[i], s.values[i])
+			st.out.float(l.Timestamp, l.StartTimestamp, l.Value)
 		}
 		st.out.close()
 	}
+	s.view.Release()
 	return nil
 }
 

@@ -29,8 +29,10 @@ type stream struct {
 	out      assembler
 	conflate *conflation // nil: every sample is sent
 	synced   bool
-	lastSent time.Time
-	cursor   string // of the last response, or of the request before the first
+	// references: labels once, then references
+	references bool
+	lastSent   time.Time
+	cursor     string // of the last response, or of the request before the first
 }
 
 // run reads the logs and sends what is selected, until the end of a stream

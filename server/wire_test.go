@@ -37,22 +37,36 @@ func assembled(t *testing.T, label string, timestamp, start int64, bits, coalesc
 	a.exemplar(exemplarData)
 	a.histogram(data)
 	a.coalesced(coalesced)
+	a.reference = coalesced
 	a.close()
+	if coalesced != 0 {
+		a.begin(coalesced)
+		a.float(timestamp, start, 1)
+		a.close()
+	}
 	require.False(t, a.open(2, h))
 	a.cursor("c")
 	gap := &metricsv1.Gap{LogId: "l", AfterSequence: coalesced, NextSequence: bits, Reason: "r"}
+	a.forget = coalesced%2 == 1
 	a.event(gapEvent(gap))
-	return a.wire, &metricsv1.GetMetricsResponse{
+	message := &metricsv1.GetMetricsResponse{
 		Timeseries: []*metricsv1.TimeSeries{{
 			Labels:     []*metricsv1.Label{{Name: "__name__", Value: "x"}, {Name: "l", Value: label}},
 			Samples:    []*metricsv1.Sample{{Value: math.Float64frombits(bits), Timestamp: timestamp, StartTimestamp: start}},
 			Exemplars:  []*metricsv1.Exemplar{exemplar},
 			Histograms: []*metricsv1.Histogram{histogram},
 			Coalesced:  coalesced,
+			Ref:        coalesced,
 		}},
-		Cursor: "c",
-		Event:  &metricsv1.GetMetricsResponse_Gap{Gap: gap},
+		Cursor:           "c",
+		Event:            &metricsv1.GetMetricsResponse_Gap{Gap: gap},
+		ForgetReferences: coalesced%2 == 1,
 	}
+	if coalesced != 0 {
+		sample := &metricsv1.Sample{Value: 1, Timestamp: timestamp, StartTimestamp: start}
+		message.Timeseries = append(message.Timeseries, &metricsv1.TimeSeries{Ref: coalesced, Samples: []*metricsv1.Sample{sample}})
+	}
+	return a.wire, message
 }
 
 // What is assembled are the very bytes that the protobuf library makes, and

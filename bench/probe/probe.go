@@ -105,46 +105,28 @@ func ThisMachine() Machine {
 	return m
 }
 
-// Load returns the share of the machine's CPU time that was not idle for a while.
-func Load(during time.Duration) (float64, error) {
-	busy, all, err := stat()
-	if err != nil {
-		return 0, err
-	}
-	time.Sleep(during)
-	busy2, all2, err := stat()
-	if err != nil || all2 == all {
-		return 0, err
-	}
-	return (busy2 - busy) / (all2 - all), nil
-}
-
 // Busy returns the CPU time that the whole machine has used so far.
 func Busy() (time.Duration, error) {
-	busy, _, err := stat()
-	return time.Duration(busy * float64(time.Second) / ticks), err
-}
-
-func stat() (busy, all float64, err error) {
 	data, err := os.ReadFile("/proc/stat")
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
 	line, _, _ := strings.Cut(string(data), "\n")
+	var busy time.Duration
 	for i, field := range strings.Fields(line)[1:] {
-		n, err := strconv.ParseFloat(field, 64)
+		n, err := strconv.ParseInt(field, 10, 64)
 		if err != nil {
-			return 0, 0, err
+			return 0, err
 		}
 		const idle, iowait, steal = 3, 4, 7
-		if i > steal { // guests are counted as user already
+		if i >= steal { // guests, behind it, are counted as user already
 			break
 		}
-		if all += n; i != idle && i != iowait && i != steal {
-			busy += n
+		if i != idle && i != iowait {
+			busy += time.Duration(n) * time.Second / ticks
 		}
 	}
-	return busy, all, nil
+	return busy, nil
 }
 
 func value(file, key string) string {

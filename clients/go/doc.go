@@ -20,6 +20,13 @@
 // the first of them has Rewound set. Samples that no replica retains any more
 // are announced by a Gap event, or end Get with an OutOfRangeError.
 //
+// # Labels
+//
+// Following and replaying, a series' labels cross the network once a stream;
+// the Client puts them into every series that it yields. It keeps them for as
+// long as the stream lasts or until the server has it forget them, which takes
+// about as much memory as the labels of twice the series that there are.
+//
 // # Connections
 //
 // Each Get has a connection of its own, so that a slow consumer holds up

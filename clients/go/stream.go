@@ -45,7 +45,9 @@ type Query struct {
 }
 
 // Update is a part of a stream: series, an event, or both, and the cursor that
-// covers everything up to and including it. It belongs to the receiver.
+// covers everything up to and including it. It belongs to the receiver, but for
+// the labels of series, which updates of one Get share: they must not be
+// changed.
 //
 // After a reconnect a following stream tells once more when it is synced.
 type Update struct {
@@ -122,7 +124,7 @@ func (r *run) run(ctx context.Context) error {
 			if r.outOfRange++; r.outOfRange >= len(r.tries.addresses) {
 				return o
 			}
-		} else if !resumable(err) && !errors.Is(err, errNoEnd) && !errors.Is(err, errSilent) {
+		} else if !resumable(err) && !errors.Is(err, errNoEnd) && !errors.Is(err, errSilent) && !errors.Is(err, errReference) {
 			return err
 		}
 		r.rewind(interruptedAt(err))
@@ -173,7 +175,12 @@ func (r *run) rewind(handedOver string) {
 }
 
 func (r *run) request() *metricsv1.GetMetricsRequest {
-	req := &metricsv1.GetMetricsRequest{Selectors: r.query.Selectors, Follow: r.query.Follow}
+	req := &metricsv1.GetMetricsRequest{
+		Selectors: r.query.Selectors,
+		Follow:    r.query.Follow,
+		// A mere snapshot has each series once.
+		LabelReferences: r.query.Follow || r.cursor != "" || !r.query.Since.IsZero(),
+	}
 	if r.cursor != "" {
 		req.Start = &metricsv1.GetMetricsRequest_Cursor{Cursor: r.cursor}
 	} else if !r.query.Since.IsZero() {
@@ -222,7 +229,8 @@ func (r *run) stream(ctx context.Context) (bool, error) {
 		return false, wrap(err)
 	}
 	defer s.close()
-	defer cancel(nil) // before close, which would wait for the rest otherwise
+	defer cancel(nil)     // before close, which would wait for the rest otherwise
+	known := make(labels) // a server forgets with the stream what it gave
 	for {
 		if r.query.Follow {
 			alarm.Reset(r.patience())
@@ -234,6 +242,9 @@ func (r *run) stream(ctx context.Context) (bool, error) {
 		}
 		if err != nil {
 			return false, wrap(err)
+		}
+		if err := known.restore(msg); err != nil {
+			return false, fmt.Errorf("%s: %w", r.tries.address(), err)
 		}
 		if !r.deliver(msg) {
 			return false, errStopped

@@ -1,8 +1,9 @@
 // Builds the page into the folder that the server embeds. The same sources
 // give the same bytes: names carry a hash of the content, and nothing depends
-// on the machine.
+// on the machine. With --check it writes nothing, and fails if what is there
+// is not what it would write.
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -25,9 +26,8 @@ const result = await build({
   write: false,
 });
 
-rmSync(out, { recursive: true, force: true });
-mkdirSync(join(out, "assets"), { recursive: true });
-const names = new Map();
+const built = new Map(); // content by path
+const names = new Map(); // paths in URLs by what index.html says
 for (const file of result.outputFiles) add(file.path.split(/[\\/]/).pop(), file.contents);
 add("icon.svg", readFileSync(join(root, "page/icon.svg")));
 add("licenses.txt", licenses(Object.keys(result.metafile.inputs)));
@@ -35,12 +35,26 @@ const html = readFileSync(join(root, "page/index.html"), "utf8").replace(/{{(.*?
   if (!names.has(name)) throw new Error(`index.html names ${name}, which is not built`);
   return names.get(name);
 });
-writeFileSync(join(out, "index.html"), html);
+built.set("index.html", Buffer.from(html));
+
+if (process.argv.includes("--check")) {
+  const there = existsSync(out) ? readdirSync(out, { recursive: true, withFileTypes: true }) : [];
+  const paths = there.filter((f) => f.isFile()).map((f) => join(f.parentPath ?? f.path, f.name));
+  const same = (path, content) => existsSync(join(out, path)) && readFileSync(join(out, path)).equals(content);
+  if (paths.length !== built.size || [...built].some(([path, content]) => !same(path, content))) {
+    console.error("internal/page is out of date: run make web and commit it");
+    process.exit(1);
+  }
+} else {
+  rmSync(out, { recursive: true, force: true });
+  mkdirSync(join(out, "assets"), { recursive: true });
+  for (const [path, content] of built) writeFileSync(join(out, path), content);
+}
 
 function add(name, content) {
   const hash = createHash("sha256").update(content).digest("hex").slice(0, 12);
   const path = `assets/${name.replace(/\.(\w+)$/, `-${hash}.$1`)}`;
-  writeFileSync(join(out, path), content);
+  built.set(path, Buffer.from(content));
   names.set(name, `/${path}`);
 }
 

@@ -79,17 +79,6 @@ func Tool(t testing.TB, name string) string {
 	return path
 }
 
-// SkipWithout skips the test where a tool's environment variable is set to
-// nothing: whoever runs the tests says that it is not there.
-func SkipWithout(t testing.TB, names ...string) {
-	t.Helper()
-	for _, name := range names {
-		if path, ok := os.LookupEnv(strings.ToUpper(name)); ok && path == "" {
-			t.Skipf("there is no %s: run `make tools-discovery`", name)
-		}
-	}
-}
-
 var hosts atomic.Uint32
 
 // Host returns a loopback address that no other process of this test binary

@@ -43,7 +43,8 @@ func (h *HAProxy) Await(t testing.TB, servers int) {
 // Stats returns what the stats page has, a row a proxy or server, or nil if it
 // does not answer. The names of the columns are HAProxy's.
 func (h *HAProxy) Stats() []map[string]string {
-	res, err := http.Get("http://" + h.Web + "/;csv")
+	// A connection of its own: after a reload an old one leads to the old worker.
+	res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get("http://" + h.Web + "/;csv")
 	if err != nil {
 		return nil
 	}

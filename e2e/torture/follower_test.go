@@ -27,12 +27,12 @@ type follower struct {
 	cancel    context.CancelFunc
 	done      sync.WaitGroup
 
-	mu       sync.Mutex
-	kept     history
-	entries  int
-	cursor   string
-	pending  []*metricsv1.TimeSeries // came since the cursor
-	rewinds  int
+	mu      sync.Mutex
+	kept    history
+	entries int
+	cursor  string
+	pending []*metricsv1.TimeSeries // came since the cursor
+	rewinds int
 }
 
 func newFollower(t testing.TB, name string, protocol promgrpc.Protocol, addresses []string) *follower {

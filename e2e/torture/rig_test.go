@@ -61,12 +61,7 @@ const (
 )
 
 func newRig(t testing.TB, o options, evidence string) *rig {
-	r := &rig{t: t, o: o, counts: map[kind]int{}, began: time.Now()}
-	var err error
-	if r.dir, err = os.MkdirTemp("", "torture-"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(r.dir) })
+	r := &rig{t: t, o: o, dir: t.TempDir(), counts: map[kind]int{}, began: time.Now()}
 	disks := map[string]*disk{}
 	stores := []string{"forwarder"}
 	for i := range o.servers {

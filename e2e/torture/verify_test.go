@@ -103,6 +103,10 @@ func (r *rig) sameSizes() bool {
 
 // verify compares everything with what was acknowledged.
 func (r *rig) verify(want history, c *clients, res *result) {
+	for _, u := range r.units {
+		r.listen(u.Process)
+	}
+	r.listen(c.cli.Process)
 	res.files = r.compareFiles()
 	r.compareWith(want, c.cli.history(), "client with a cursor file", res)
 	for _, f := range c.followers {
@@ -129,6 +133,16 @@ func (r *rig) compareWith(want, got history, what string, res *result) {
 		r.say("%s: %s", what, d)
 	} else {
 		r.say("%s: all %d entries", what, got.len())
+	}
+}
+
+// listen for what no process may say, whatever happens to it.
+func (r *rig) listen(p *harness.Process) {
+	for _, cry := range []string{"panic: ", "fatal error: ", "DATA RACE"} {
+		if at := strings.Index(p.Stderr().String(), cry); at >= 0 {
+			said := p.Stderr().String()[at:]
+			r.t.Errorf("%s: %s", p.Name, said[:min(len(said), 4<<10)])
+		}
 	}
 }
 
@@ -200,8 +214,10 @@ func (r *rig) keep(dir string, others ...*harness.Process) {
 		_ = os.WriteFile(filepath.Join(dir, p.Name+".log"), p.Stderr().Bytes(), 0o644)
 	}
 	_ = os.WriteFile(filepath.Join(dir, "happened"), []byte(strings.Join(r.said, "\n")+"\n"), 0o644)
-	if out, err := exec.Command("cp", "-a", r.dir, filepath.Join(dir, "stores")).CombinedOutput(); err != nil {
-		r.t.Errorf("keep the stores: %v: %s", err, out)
+	for _, store := range r.stores() {
+		if out, err := exec.Command("cp", "-a", store, dir).CombinedOutput(); err != nil {
+			r.t.Errorf("keep the store: %v: %s", err, out)
+		}
 	}
 	r.t.Logf("evidence is in %s", dir)
 }

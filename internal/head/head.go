@@ -88,7 +88,7 @@ func (h *Head) applyBlock(b *segment.Block) error {
 	}
 	s := &b.Samples
 	for i, ref := range s.Refs {
-		slot, ok := h.pages.slot(ref)
+		slot, ok := h.pages.mutable(ref)
 		if !ok {
 			return fmt.Errorf("apply block %d: sample of series %d, which is not in the head", b.Sequence, ref)
 		}
@@ -99,7 +99,7 @@ func (h *Head) applyBlock(b *segment.Block) error {
 		slot.setFloat(s.Timestamps[i], start, s.Values[i], b.Time)
 	}
 	for i := range b.Histograms {
-		slot, ok := h.pages.slot(b.Histograms[i].Ref)
+		slot, ok := h.pages.mutable(b.Histograms[i].Ref)
 		if !ok {
 			return fmt.Errorf("apply block %d: histogram of series %d, which is not in the head", b.Sequence, b.Histograms[i].Ref)
 		}
@@ -230,20 +230,4 @@ func (h *Head) Each(yield func(ref uint64, l *segment.Latest) bool) {
 			return
 		}
 	}
-}
-
-// View appends the latest samples of refs to dst, all as of the sequence that
-// it returns. A series that the head does not have gets a Latest with None.
-func (h *Head) View(refs []uint64, dst []segment.Latest) (uint64, []segment.Latest) {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	for _, ref := range refs {
-		slot, ok := h.pages.slot(ref)
-		if !ok {
-			dst = append(dst, segment.Latest{None: true})
-			continue
-		}
-		dst = append(dst, slot.latest())
-	}
-	return h.sequence, dst
 }

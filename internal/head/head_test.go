@@ -1,6 +1,7 @@
 package head_test
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -301,22 +302,24 @@ func TestViewIsConsistent(t *testing.T) {
 	done := make(chan struct{})
 	for range 4 {
 		readers.Go(func() {
-			var view []segment.Latest
-			var seq uint64
 			for {
 				select {
 				case <-done:
 					return
 				default:
 				}
-				seq, view = h.View(refs, view[:0])
-				for i := range view {
-					if view[i].Value != float64(seq) {
-						t.Errorf("series %d has %v at %d", refs[i], view[i].Value, seq)
+				v := h.View()
+				for _, ref := range refs {
+					if l, ok := v.Latest(ref); !ok || l.Value != float64(v.Sequence()) {
+						t.Errorf("series %d has %v at %d", ref, l.Value, v.Sequence())
 						return
 					}
 				}
-				h.AppendLabels(nil, 3)
+				if !bytes.Equal(v.AppendLabels(nil, 3), h.AppendLabels(nil, 3)) {
+					t.Error("view and head differ in labels")
+				}
+				v.Release()
+				v.Release()
 			}
 		})
 	}
@@ -325,8 +328,65 @@ func TestViewIsConsistent(t *testing.T) {
 	}
 	close(done)
 	readers.Wait()
-	if _, view := h.View([]uint64{99}, nil); !view[0].None {
-		t.Error("a series that is not there has a sample")
+}
+
+// TestViewStays takes a view before every kind of change, and looks at it after
+// all of them.
+func TestViewStays(t *testing.T) {
+	h := head.New()
+	type taken struct {
+		view *head.View
+		was  map[uint64]segment.Latest
+		wire map[uint64]string
+	}
+	var views []taken
+	take := func() {
+		v := taken{h.View(), map[uint64]segment.Latest{}, map[uint64]string{}}
+		h.Each(func(ref uint64, l *segment.Latest) bool {
+			v.was[ref] = *l
+			return true
+		})
+		for ref := range v.was {
+			v.wire[ref] = string(h.AppendLabels(nil, ref))
+		}
+		views = append(views, v)
+	}
+	seq := uint64(0)
+	block := func(b *segment.Block) {
+		seq++
+		b.Sequence, b.Time = seq, int64(seq)
+		take()
+		apply(t, h, b)
+	}
+	block(&segment.Block{Series: []segment.Series{series(1, "a", "1"), series(2, "a", "2"), series(3, "a", "3"), series(5000, "a", "4")}})
+	block(&segment.Block{Samples: floats([]uint64{1, 2}, 1, 1)})
+	block(&segment.Block{Samples: segment.Samples{Refs: []uint64{1}, Timestamps: []int64{2}, Values: []float64{2}, StartTimestamps: []int64{1}}})
+	block(&segment.Block{Histograms: []segment.Histogram{{Ref: 2, Timestamp: 2, Data: []byte("x")}}})
+	block(&segment.Block{Samples: segment.Samples{Refs: []uint64{1}, Timestamps: []int64{3}, Values: []float64{2}, StartTimestamps: []int64{2}}})
+	block(&segment.Block{Samples: floats([]uint64{2, 5000}, 3, 3)})
+	take()
+	keep := &segment.Keyframe{Sequence: seq, NextRef: 5001, Last: true, Series: []segment.Series{series(5000, "a", "4")}, Latest: []segment.Latest{{Value: 9, Timestamp: 9}}}
+	if err := h.ApplyKeyframe(keep); err != nil { // drops three of four, and stores the labels anew
+		t.Fatal(err)
+	}
+	block(&segment.Block{Series: []segment.Series{series(5001, "b", "5")}, Samples: floats([]uint64{5001}, 4, 4)})
+	for i, v := range views {
+		got, wire := map[uint64]segment.Latest{}, map[uint64]string{}
+		v.view.Each(0, func(ref uint64, l *segment.Latest) bool {
+			got[ref] = *l
+			wire[ref] = string(v.view.AppendLabels(nil, ref))
+			return true
+		})
+		if diff := cmp.Diff(v.was, got); diff != "" {
+			t.Errorf("view %d: %s", i, diff)
+		}
+		if diff := cmp.Diff(v.wire, wire); diff != "" {
+			t.Errorf("view %d: %s", i, diff)
+		}
+		if _, ok := v.view.Latest(99); ok {
+			t.Error("a series that is not there has a sample")
+		}
+		v.view.Release()
 	}
 }
 

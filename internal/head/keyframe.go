@@ -39,7 +39,7 @@ func (h *Head) applyKeyframe(k *segment.Keyframe) error {
 			return fmt.Errorf("apply keyframe at %d: reference %d is not between %d and %d", k.Sequence, ref, h.keyframeNext, k.NextRef)
 		}
 		h.dropRange(h.keyframeNext, ref)
-		s, ok := h.pages.slot(ref)
+		s, ok := h.pages.mutable(ref)
 		if !ok {
 			var err error
 			if s, err = h.insert(k.Series[i]); err != nil {
@@ -180,8 +180,9 @@ func (h *Head) compact() {
 	h.gone = 0
 	fresh := newLabelStore()
 	var buf segment.Labels
-	for _, s := range h.pages.all() {
+	for ref, s := range h.pages.all() {
 		buf = h.labels.appendLabels(buf[:0], s.labels())
+		s, _ = h.pages.mutable(ref)
 		s.page.labels[s.index] = fresh.add(buf)
 	}
 	h.labels = fresh

@@ -15,6 +15,7 @@ const pageSize = 1024
 // the garbage collector need not walk. The columns that few series need are
 // made with the first value.
 type page struct {
+	epoch     uint64 // of the pages when it was made
 	live      int
 	present   [pageSize]bool
 	kind      [pageSize]kind
@@ -41,6 +42,38 @@ type pages struct {
 	first uint64 // number of the page at index 0
 	list  []*page
 	live  int
+
+	views int    // that are held
+	epoch uint64 // counts the views that were taken
+}
+
+// mutable is slot for one who is going to change the series: a page that a
+// view may hold is replaced by a copy first.
+func (p *pages) mutable(ref uint64) (slot, bool) {
+	s, ok := p.slot(ref)
+	if ok {
+		s.page = p.own(ref / pageSize)
+	}
+	return s, ok
+}
+
+func (p *pages) own(number uint64) *page {
+	pg := p.list[number-p.first]
+	if p.views == 0 || pg.epoch == p.epoch {
+		return pg
+	}
+	mine := *pg
+	mine.epoch = p.epoch
+	if pg.start != nil {
+		start := *pg.start
+		mine.start = &start
+	}
+	if pg.histogram != nil {
+		histogram := *pg.histogram
+		mine.histogram = &histogram
+	}
+	p.list[number-p.first] = &mine
+	return &mine
 }
 
 // slot is the place of one series.
@@ -84,9 +117,10 @@ func (p *pages) insert(ref uint64) (slot, error) {
 	}
 	pg := p.list[number-p.first]
 	if pg == nil {
-		pg = &page{}
+		pg = &page{epoch: p.epoch}
 		p.list[number-p.first] = pg
 	}
+	pg = p.own(number)
 	s := slot{pg, int(ref % pageSize)}
 	pg.present[s.index] = true
 	pg.live++
@@ -95,7 +129,7 @@ func (p *pages) insert(ref uint64) (slot, error) {
 }
 
 func (p *pages) remove(ref uint64) {
-	s, ok := p.slot(ref)
+	s, ok := p.mutable(ref)
 	if !ok {
 		return
 	}

@@ -195,6 +195,8 @@ export function timeAxis(): uPlot.Axis {
     stroke: color("muted"),
     grid: { stroke: color("grid"), width: 1 },
     ticks: { show: false },
+    size: 32,
+    space: 84,
     values: (_u, splits, _axis, _space, step) => splits.map((t) => clock(t, step < 60_000)),
   };
 }

@@ -5,6 +5,8 @@ import { short, type Unit } from "./format";
 import { increase, quantile, type Bucket } from "./histogram";
 import type { Series } from "./store";
 
+const mostColumns = 240;
+
 interface Column {
   from: number;
   to: number;
@@ -25,7 +27,7 @@ export class Heatmap {
   }
 
   draw(s: Series, unit: Unit, from: number, to: number): void {
-    this.columns = columnsOf(s, from);
+    this.columns = columnsOf(s, from, (to - from) / mostColumns);
     const cells = this.columns.flatMap((c) => c.cells);
     // A bucket is coloured by its observations a second, whatever the columns' widths.
     this.most = Math.max(1e-9, ...this.columns.flatMap((c) => c.cells.map((b) => density(c, b))));
@@ -108,13 +110,16 @@ function density(column: Column, cell: Bucket): number {
   return (cell.count * 1000) / (column.to - column.from);
 }
 
-function columnsOf(s: Series, from: number): Column[] {
+// columnsOf joins samples until a column has its least width in time, which is
+// also what steadies the quantiles.
+function columnsOf(s: Series, from: number, width: number): Column[] {
   const columns: Column[] = [];
-  s.histograms.forEach((now, i) => {
-    const before = s.histograms[i - 1];
-    if (!before || now.timestamp < from) return;
-    columns.push({ from: before.timestamp, to: now.timestamp, cells: increase(before, now) });
-  });
+  let [before] = s.histograms;
+  for (const now of s.histograms) {
+    if (!before || now.timestamp - before.timestamp < Math.max(1, width)) continue;
+    if (now.timestamp >= from) columns.push({ from: before.timestamp, to: now.timestamp, cells: increase(before, now) });
+    before = now;
+  }
   return columns;
 }
 

@@ -32,14 +32,21 @@ export class Selection {
     for (const s of this.slots.keys()) if (store.series.get(s.key) !== s) this.slots.delete(s);
   }
 
-  // suggest charts the first metric whose values move, to begin with.
+  // suggest charts the first metric whose values move much, to begin with, and
+  // a histogram where there is nothing else.
   suggest(store: Store): void {
     if (this.own || this.slots.size > 0) return;
     const metrics = new Map<string, Series[]>();
     for (const s of [...store.series.values()].sort((a, b) => (a.text < b.text ? -1 : 1))) {
       if (!s.stale) metrics.set(s.name, [...(metrics.get(s.name) ?? []), s]);
     }
-    const moving = [...metrics.values()].find((all) => all.some((s) => s.histograms.length > 0 || new Set(s.values).size > 2));
-    for (const s of (moving ?? metrics.values().next().value ?? []).slice(0, most)) this.add(s);
+    const all = [...metrics.values()];
+    const best = all.find((m) => m.every(moves)) ?? all.find((m) => m.some(moves)) ?? all.find((m) => m.some((s) => s.values.length > 0)) ?? all[0];
+    for (const s of (best ?? []).slice(0, most)) this.add(s);
   }
+}
+
+// moves says whether most samples differ from the others.
+function moves(s: Series): boolean {
+  return s.values.length > 0 && new Set(s.values).size > 0.6 * s.values.length;
 }

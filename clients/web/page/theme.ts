@@ -11,7 +11,7 @@ export function startTheme(changed: () => void): void {
   let theme = order.find((t) => t === read()) ?? "auto";
   const show = () => {
     document.documentElement.dataset.theme = theme;
-    button.textContent = { auto: "Auto", light: "Light", dark: "Dark" }[theme];
+    button.textContent = { auto: "◐ Auto", light: "○ Light", dark: "● Dark" }[theme];
     button.setAttribute("aria-label", `Theme: ${theme}. Change it`);
   };
   show();

@@ -1,0 +1,37 @@
+package probe
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestThisProcess(t *testing.T) {
+	before, err := CPU(os.Getpid())
+	require.NoError(t, err)
+	n := 0
+	for used := before; used == before; n++ { // until a tick was counted
+		used, err = CPU(os.Getpid())
+		require.NoError(t, err)
+	}
+	require.Positive(t, n)
+	resident, peak, err := Memory(os.Getpid())
+	require.NoError(t, err)
+	require.Positive(t, resident)
+	require.GreaterOrEqual(t, peak, resident)
+	busy, err := Busy()
+	require.NoError(t, err)
+	require.Positive(t, busy)
+}
+
+func TestDisk(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "a"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "a", "b"), make([]byte, 1000), 0o644))
+	require.NoError(t, os.Symlink("a/b", filepath.Join(dir, "latest")))
+	size, err := Disk(dir)
+	require.NoError(t, err)
+	require.EqualValues(t, 1000, size)
+}

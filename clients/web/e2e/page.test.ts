@@ -1,0 +1,244 @@
+// The page in a real browser, served by the real server.
+import assert from "node:assert/strict";
+import { mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { chromium, type Browser, type Page } from "playwright-core";
+import { Load } from "./load";
+import { Pipeline } from "./pipeline";
+
+const shots = process.env.SCREENSHOTS ?? "node_modules/.cache/screenshots";
+const pipeline = new Pipeline();
+let load: Load;
+let browser: Browser;
+
+before(async () => {
+  mkdirSync(shots, { recursive: true });
+  await pipeline.start();
+  load = new Load(pipeline.write);
+  await load.start();
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+  });
+});
+
+after(async () => {
+  load?.stop();
+  await browser?.close();
+  await pipeline.stop();
+});
+
+// open loads the page and fails the test upon an error in the console or a
+// request to somewhere else. Allowed are the errors that the browser itself
+// logs when a server is not there.
+async function open(address: string, options: Parameters<Browser["newPage"]>[0] = {}) {
+  const page = await browser.newPage({ viewport: { width: 1280, height: 1000 }, ...options });
+  page.setDefaultTimeout(30_000);
+  const errors: string[] = [];
+  const allowed = { outage: false };
+  page.on("console", (message) => {
+    if (message.type() !== "error" && message.type() !== "warning") return;
+    if (allowed.outage && /net::ERR_(CONNECTION_|INCOMPLETE_CHUNKED|EMPTY_RESPONSE|SOCKET_|FAILED)/.test(message.text())) return;
+    errors.push(message.text());
+  });
+  page.on("pageerror", (err) => errors.push(String(err.stack)));
+  page.on("request", (request) => {
+    if (!/^(data|blob):/.test(request.url()) && new URL(request.url()).origin !== pipeline.page) errors.push(`request to ${request.url()}`);
+  });
+  const response = await page.goto(pipeline.page + address);
+  assert.equal(response?.status(), 200);
+  const done = async () => {
+    await page.close();
+    assert.deepEqual(errors, []);
+  };
+  return { page, allowed, done };
+}
+
+const live = (page: Page) => page.locator("body[data-phase=live]").waitFor();
+const shot = (page: Page, name: string) => page.screenshot({ path: join(shots, `${name}.png`) });
+const rows = (page: Page) => page.locator("#rows tr");
+
+function address(query: string, window = 900): string {
+  return `/#${new URLSearchParams({ window: String(window), query })}`;
+}
+
+// charted downloads what the chart shows: time and value by series.
+async function charted(page: Page): Promise<Map<string, Map<number, number>>> {
+  const [download] = await Promise.all([page.waitForEvent("download"), page.locator("#csv").click()]);
+  const [head, ...lines] = readFileSync(await download.path(), "utf8").trim().split("\n");
+  const names = [...head!.matchAll(/"((?:[^"]|"")*)"/g)].map((m) => m[1]!.replaceAll('""', '"'));
+  const columns = new Map(names.map((name) => [name, new Map<number, number>()]));
+  for (const line of lines) {
+    const [time, ...values] = line.split(",");
+    values.forEach((v, i) => v !== "" && columns.get(names[i]!)!.set(Date.parse(time!), Number(v)));
+  }
+  return columns;
+}
+
+test("shows all series, live, with their state", async () => {
+  const { page, done } = await open("/");
+  await live(page);
+  await rows(page).nth(19).waitFor();
+  assert.equal(await page.locator("#fact-instance").textContent(), "server-1");
+  const newest = page.locator("#fact-newest");
+  await page.waitForFunction(() => /^[0-5] s ago$/.test(document.getElementById("fact-newest")!.textContent!));
+  const samples = () => page.locator("#fact-samples").textContent();
+  const first = await samples();
+  await page.waitForFunction((text) => document.getElementById("fact-samples")!.textContent !== text, first);
+  assert.ok(await newest.isVisible());
+  await page.locator("#segments tr").first().waitFor();
+  assert.match((await page.locator("#segments").textContent())!, /open/);
+  await page.locator("#legend li").first().waitFor();
+  await shot(page, "all-light");
+  await done();
+});
+
+test("completes and filters by keyboard", async () => {
+  const { page, done } = await open("/");
+  await live(page);
+  await page.keyboard.press("/");
+  await page.keyboard.type("room_t");
+  const options = page.locator("#options li");
+  await options.first().waitFor();
+  assert.match((await options.first().textContent())!, /^room_temperature_celsius/);
+  await shot(page, "completion");
+  await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("Enter");
+  await page.keyboard.type("{ro");
+  await page.locator("#options li >> text=/^room$/").waitFor();
+  await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("Tab");
+  await page.locator("#options li >> text=workshop").waitFor();
+  await page.keyboard.type("lab");
+  await page.locator("#options li").nth(0).waitFor({ state: "hidden" });
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => document.querySelectorAll("#rows tr").length === 1);
+  assert.equal(await page.locator("#query").inputValue(), 'room_temperature_celsius{room="lab"}');
+  await page.locator("#legend li").first().waitFor();
+  assert.equal(await page.locator("#legend li").count(), 1);
+  // The rows and the chart are within reach of the keyboard, too.
+  await page.locator("#rows input").first().focus();
+  await page.keyboard.press("Space");
+  await page.waitForFunction(() => document.querySelectorAll("#legend li").length === 0);
+  await page.keyboard.press("Space");
+  await page.locator("#legend li").first().waitFor();
+  await page.locator("#plot").focus();
+  await page.keyboard.press("ArrowLeft");
+  await page.locator(".at >> text=/^at/").waitFor();
+  await page.goBack();
+  await rows(page).nth(19).waitFor();
+  await done();
+});
+
+test("says what is wrong with a selector, and helps where none matches", async () => {
+  const { page, done } = await open(address("room_temperature_celsius{room=~\"(\"}"));
+  await page.locator("body[data-phase=refused]").waitFor();
+  assert.match((await page.locator("#notes").textContent())!, /missing closing|parse|regexp/);
+  await page.locator("#query").fill("temperature");
+  await page.locator("button.primary").click();
+  await page.locator("#empty button").first().click();
+  await page.waitForFunction(() => document.querySelectorAll("#rows tr").length === 4);
+  await done();
+});
+
+test("survives kill -9 of its server without a gap in the chart", async () => {
+  const { page, allowed, done } = await open(address("room_temperature_celsius"));
+  await live(page);
+  await page.waitForFunction(() => document.querySelectorAll("#legend li").length === 4);
+  const begun = Date.now();
+  allowed.outage = true;
+  for (let round = 1; round <= 2; round++) {
+    await page.waitForTimeout(3000);
+    await pipeline.killServer();
+    await page.locator("body[data-phase=interrupted]").waitFor();
+    if (round === 1) await shot(page, "interrupted");
+    // Samples go on to be written meanwhile.
+    await page.waitForTimeout(5000);
+    pipeline.restartServer();
+    await live(page);
+    assert.equal(await page.locator("#fact-reconnects").textContent(), String(round));
+  }
+  allowed.outage = false;
+  await page.waitForTimeout(3000);
+  const settled = Date.now() - 1500;
+  const got = await charted(page);
+  assert.equal(got.size, 4);
+  for (const [name, points] of got) {
+    const room = /room="(\w+)"/.exec(name)![1]!;
+    const written = load.written.get(`room_temperature_celsius house ${room}`)!;
+    // From before the page was there, through both outages, up to now.
+    const want = [...written].filter(([t]) => t > begun - 10 * 60_000 && t < settled);
+    assert.ok(want.length > 600, `${want.length} samples`);
+    for (const [t, value] of want) assert.equal(points.get(t), value, `${name} at ${new Date(t).toISOString()}`);
+    for (const t of points.keys()) assert.ok(written.has(t), `${name} at ${t} was not written`);
+  }
+  await shot(page, "resumed-light");
+  await done();
+});
+
+test("charts rates of counters", async () => {
+  const { page, done } = await open(address('http_requests_total{code="200"}'));
+  await live(page);
+  await page.waitForFunction(() => document.querySelectorAll("#legend li").length === 3);
+  assert.equal(await page.locator("[data-mode=rate]").getAttribute("aria-pressed"), "true");
+  assert.match((await page.locator("#legend output").first().textContent())!, /\/s$/);
+  assert.ok(await painted(page, "#plot canvas") > 20);
+  await done();
+});
+
+test("shows native histograms as a heat map", async () => {
+  const { page, done } = await open(address("http_request_duration_seconds"), { colorScheme: "dark" });
+  await live(page);
+  await page.locator("#heatmap").waitFor();
+  await page.waitForTimeout(1500);
+  assert.ok(await painted(page, "#heat canvas") > 1000);
+  await shot(page, "heatmap-dark");
+  await done();
+});
+
+test("dark and light, by the system and by choice", async () => {
+  const { page, done } = await open(address("room_temperature_celsius or http_requests_total"), { colorScheme: "dark" });
+  await live(page);
+  await page.locator("#legend li").first().waitFor();
+  const shade = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  const dark = await shade();
+  await shot(page, "dark");
+  await page.locator("#theme").click();
+  const light = await shade();
+  assert.notEqual(light, dark);
+  await page.reload();
+  assert.equal(await shade(), light);
+  await page.locator("#theme").click();
+  assert.equal(await shade(), dark);
+  await done();
+});
+
+test("fits a phone", async () => {
+  for (const [name, query, colorScheme] of [["phone-light", "room_temperature_celsius", "light"], ["phone-dark", "", "dark"]] as const) {
+    const { page, done } = await open(address(query), { viewport: { width: 375, height: 812 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true, colorScheme });
+    await live(page);
+    await page.locator("#legend li").first().waitFor();
+    await page.locator("#segments tr").first().waitFor();
+    await shot(page, name);
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+    assert.ok(wide <= 375, `${wide} pixels wide`);
+    await page.screenshot({ path: join(shots, `${name}-full.png`), fullPage: true });
+    await rows(page).nth(0).tap();
+    await done();
+  }
+});
+
+// painted counts the pixels of a canvas that have a colour.
+function painted(page: Page, canvas: string): Promise<number> {
+  return page.evaluate((selector) => {
+    const element = document.querySelector<HTMLCanvasElement>(selector)!;
+    const { data } = element.getContext("2d")!.getImageData(0, 0, element.width, element.height);
+    let count = 0;
+    for (let i = 0; i < data.length; i += 4) {
+      const channels = [data[i]!, data[i + 1]!, data[i + 2]!];
+      if (data[i + 3]! > 40 && Math.max(...channels) - Math.min(...channels) > 60) count++;
+    }
+    return count;
+  }, canvas);
+}

@@ -1,0 +1,99 @@
+//go:build compose
+
+package e2e
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/promgrpc/exporter/e2e/harness"
+)
+
+// TestCompose runs docker-compose.yml as it is on a Docker engine, makes calls
+// of all kinds through its HAProxy, and then the failures of TestFailures. See
+// `make test-compose`.
+//
+// The tag keeps it out of `go test ./e2e/...`: it needs an engine and images,
+// and takes some minutes.
+func TestCompose(t *testing.T) {
+	start := time.Now()
+	target := harness.NewCompose(t)
+	address := target.HAProxy().RPC
+	scraped := map[string]string{"job": "prometheus"}
+
+	t.Run("targets", func(t *testing.T) {
+		want := []string{"consul", "haproxy", "metrics-forwarder", "prometheus", "prometheus-api-server", "prometheus-api-server", "prometheus-remote-receiver"}
+		harness.Eventually(t, "every target to be up", func() bool {
+			var up []string
+			for point := range harness.Get(t, address, "grpc", "up").Points {
+				if point.Value == "1" {
+					_, job, _ := strings.Cut(point.Series, `job="`)
+					job, _, _ = strings.Cut(job, `"`)
+					up = append(up, job)
+				}
+			}
+			slices.Sort(up)
+			return slices.Equal(up, want)
+		})
+	})
+	t.Run("calls", func(t *testing.T) {
+		grpcurl, method := harness.Tool(t, "grpcurl"), service+"/GetMetrics"
+		contains(t, run(t, nil, grpcurl, "-plaintext", address, "list"), service, "grpc.health.v1.Health")
+		contains(t, run(t, nil, grpcurl, "-plaintext", "-d", `{"selectors":["up"]}`, address, method), `"metrics-forwarder"`, `"end": {}`)
+		contains(t, run(t, nil, "curl", "-sS", "--fail-with-body", "-H", "Content-Type: application/json", "-d", "{}", "http://"+address+"/"+service+"/GetStatus"), `"ready":true`)
+		contains(t, run(t, envelope(`{"selectors":["up"]}`), "curl", "-sS", "--fail-with-body", "-H", "Content-Type: application/connect+json",
+			"--data-binary", "@-", "http://"+address+"/"+method), `"metrics-forwarder"`, `"end":{}`)
+		contains(t, run(t, nil, harness.Tool(t, "buf"), "curl", "--protocol=grpcweb", "--http2-prior-knowledge",
+			"--data", `{"selectors":["up"]}`, "http://"+address+"/"+method), `"metrics-forwarder"`, `"end"`)
+	})
+	t.Run("Consul", func(t *testing.T) {
+		for name, number := range map[string]int{"metrics-forwarder": 1, serverService: 2} {
+			instances := target.Consul().Instances(name)
+			if len(instances) != number {
+				t.Errorf("%d instances of %s in place of %d: %v", len(instances), name, number, instances)
+			}
+			for instance, passing := range instances {
+				if !passing {
+					t.Errorf("%s %s is not healthy", name, instance)
+				}
+			}
+		}
+	})
+	t.Run("client", func(t *testing.T) { following(t, target) })
+
+	testFailures(t, target, failure{name: "server's container made anew", run: func(t *testing.T, r *rig) {
+		target.Recreate(harness.ServerPart(2))
+		r.await(t)
+	}}, failure{name: "HAProxy restarted", broken: true, run: func(t *testing.T, r *rig) {
+		target.Terminate(harness.HAProxyPart)
+		target.Start(harness.HAProxyPart)
+		r.await(t)
+	}})
+
+	// It was stopped for the comparison of the files; all that it scraped
+	// meanwhile has been written.
+	end := time.Now()
+	target.Start(harness.PrometheusPart)
+	t.Run("Prometheus", func(t *testing.T) {
+		want := target.Prometheus().Read(t, scraped, start, end)
+		for _, protocol := range protocols {
+			got := harness.Get(t, address, protocol, fmt.Sprintf("{job=%q}", scraped["job"]), "--since=1h").Points.Until(end)
+			harness.Equal(t, "replay over "+protocol, want, got)
+		}
+		t.Logf("%d samples are the same as in Prometheus", len(want))
+	})
+	t.Run("client after all", func(t *testing.T) { following(t, target) })
+	target.Healthy()
+}
+
+// following wants the client's log to go on.
+func following(t *testing.T, target *harness.Compose) {
+	t.Helper()
+	since := time.Now().Format(time.RFC3339)
+	harness.Eventually(t, "the client's output", func() bool {
+		return strings.Contains(target.Logs("prometheus-grpc-client", "--since="+since), `up{`)
+	})
+}
