@@ -18,6 +18,8 @@ FUZZTIME ?= 10s
 # What `make torture` runs: a list of numbers and ranges (1,2,10-20), and how long each has faults.
 SEEDS    ?= 1,2,3
 DURATION ?= 60s
+# How long `make test-compose` has Consul away.
+CONSUL_AWAY ?= 10s
 
 .DEFAULT_GOAL := all
 # Generation has to end before lint and build begin.
@@ -88,9 +90,9 @@ BUILD_ENV = VERSION=$(VERSION) GOPROXY="$$(go env GOPROXY)" \
 # The tag keeps it out of test-e2e: it needs a Docker engine. The test removes what it made, unless it is itself killed.
 .PHONY: test-compose
 test-compose: build tools docker ## Run docker-compose.yml on a Docker engine, and make the calls and failures there
-	$(BUILD_ENV) docker compose --progress=quiet build
+	$(BUILD_ENV) docker compose build
 	trap 'docker compose --progress=quiet -p prometheus-grpc-exporter-test down -v -t 1' EXIT; \
-		$(E2E_ENV) go test -count=1 -v -tags compose -run '^TestCompose$$' ./e2e
+		$(E2E_ENV) go test -count=1 -v -tags compose -run '^TestCompose$$' ./e2e -consul-away=$(CONSUL_AWAY)
 
 .PHONY: torture
 torture: ## Break what can break, by SEEDS for DURATION each, and compare what came through

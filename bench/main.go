@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"regexp"
@@ -146,10 +145,7 @@ func (b *bench) write() error {
 
 // kinds of systems to measure.
 func (b *bench) kinds() []subject.Kind {
-	version := "unknown"
-	if out, err := exec.Command("git", "describe", "--tags", "--always", "--dirty").Output(); err == nil {
-		version = strings.TrimSpace(string(out))
-	}
+	version := subject.Version(filepath.Join(b.options.Bin, "metrics-forwarder"))
 	all := []subject.Kind{
 		subject.Project(report.Project, 2, 1, version),
 		subject.Project(report.ProjectTwo, 2, 2, version),

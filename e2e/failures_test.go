@@ -77,8 +77,14 @@ var failures = []failure{
 		r.target.Kill(harness.ConsulPart)
 		time.Sleep(*consulAway)
 		r.target.Start(harness.ConsulPart)
-		harness.Eventually(t, "all servers in Consul again", func() bool {
-			return len(r.target.Consul().SRV(serverService)) == r.servers
+		// A Consul that has kept its data has all of them at first, then none
+		// that it has not checked anew, then all of them again.
+		since := time.Now()
+		harness.Eventually(t, "all servers in Consul again, for good", func() bool {
+			if len(r.target.Consul().SRV(serverService)) != r.servers {
+				since = time.Now()
+			}
+			return time.Since(since) > 3*time.Second
 		})
 	}},
 	// HAProxy 2.6 refuses what comes before Consul's DNS has answered the new

@@ -66,7 +66,7 @@ func (a *assembler) open(ref uint64, names labelSource) bool {
 // begin begins a series without labels, for which a reference stands, if it is
 // not zero.
 func (a *assembler) begin(reference uint64) {
-	a.wire = protowire.AppendTag(a.wire, fieldTimeSeries, protowire.BytesType)
+	a.wire = append(a.wire, fieldTimeSeries<<3|byte(protowire.BytesType))
 	a.wire = append(a.wire, make([]byte, lengthRoom)...)
 	a.start = len(a.wire)
 	a.reference = reference
@@ -76,15 +76,14 @@ func (a *assembler) begin(reference uint64) {
 // float adds a float sample. Zeros are left out, as protobuf has it; a negative
 // zero is not one.
 func (a *assembler) float(timestamp, start int64, value float64) {
-	a.wire = protowire.AppendTag(a.wire, fieldSamples, protowire.BytesType)
-	at := len(a.wire)
-	a.wire = append(a.wire, 0)
+	a.wire = append(a.wire, fieldSamples<<3|byte(protowire.BytesType), 0)
+	at := len(a.wire) - 1
 	if bits := math.Float64bits(value); bits != 0 {
-		a.wire = protowire.AppendTag(a.wire, 1, protowire.Fixed64Type)
+		a.wire = append(a.wire, 1<<3|byte(protowire.Fixed64Type))
 		a.wire = protowire.AppendFixed64(a.wire, bits)
 	}
 	if timestamp != 0 {
-		a.wire = protowire.AppendTag(a.wire, 2, protowire.VarintType)
+		a.wire = append(a.wire, 2<<3|byte(protowire.VarintType))
 		a.wire = protowire.AppendVarint(a.wire, uint64(timestamp))
 	}
 	if start != 0 {

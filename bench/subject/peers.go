@@ -61,19 +61,25 @@ func debianVersion(changelog string) string {
 	return "unknown"
 }
 
-func prometheusVersion(binary string) string {
+// Version is what a program says when it is asked, as Prometheus' programs do.
+func Version(binary string) string {
 	out, err := exec.Command(binary, "--version").CombinedOutput()
 	if err != nil {
 		return "unknown"
 	}
-	target, err := os.Readlink(binary)
-	if m := regexp.MustCompile(`version (\d\S*)`).FindSubmatch(out); m != nil {
+	if m := regexp.MustCompile(`version ([^\s,(]+)`).FindSubmatch(out); m != nil {
 		return string(m[1])
 	}
-	if _, version, ok := strings.Cut(target, "-v0."); err == nil && ok && len(version) >= 4 {
-		return "library v0." + version
-	}
 	return "unknown"
+}
+
+// prometheusVersion is in the program's name if it was built here.
+func prometheusVersion(binary string) string {
+	target, err := os.Readlink(binary)
+	if _, version, ok := strings.Cut(target, "-v"); err == nil && ok {
+		return "module v" + version
+	}
+	return Version(binary)
 }
 
 // victoria adds a VictoriaMetrics and returns its URL.

@@ -101,6 +101,7 @@ func (l *Local) Start(part string) {
 		return
 	case HAProxyPart:
 		l.haproxy.Restart()
+		l.haproxy.Await(l.t, len(l.Servers))
 		return
 	case ServerPart(len(l.Servers) + 1):
 		l.StartServer()

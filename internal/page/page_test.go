@@ -1,6 +1,7 @@
 package page_test
 
 import (
+	"bytes"
 	"compress/gzip"
 	"io"
 	"net/http"
@@ -15,13 +16,20 @@ import (
 	"github.com/promgrpc/exporter/internal/page"
 )
 
+// answer of a server.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
 // get asks a server that has the page and one call beside it.
-func get(t *testing.T, method, path string, header http.Header) *http.Response {
+func get(t *testing.T, method, path string, header http.Header) answer {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/package.Service/Call", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
 	page.Handle(mux)
 	server := httptest.NewServer(mux)
-	t.Cleanup(server.Close)
+	defer server.Close()
 	req, err := http.NewRequest(method, server.URL+path, nil)
 	require.NoError(t, err)
 	// Set, so that the client does not decompress by itself.
@@ -31,40 +39,36 @@ func get(t *testing.T, method, path string, header http.Header) *http.Response {
 	}
 	res, err := server.Client().Do(req)
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = res.Body.Close() })
-	return res
-}
-
-func body(t *testing.T, r io.Reader) string {
-	b, err := io.ReadAll(r)
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
 	require.NoError(t, err)
-	return string(b)
+	return answer{res.StatusCode, res.Header, body}
 }
 
 var reference = regexp.MustCompile(`(?:src|href)="([^"]*)"`)
 
 func TestPageHasAllThatItNames(t *testing.T) {
 	res := get(t, http.MethodGet, "/", nil)
-	require.Equal(t, http.StatusOK, res.StatusCode)
-	require.Equal(t, "text/html; charset=utf-8", res.Header.Get("Content-Type"))
-	require.Equal(t, "no-cache", res.Header.Get("Cache-Control"))
-	require.Contains(t, res.Header.Get("Content-Security-Policy"), "default-src 'none'")
-	html := body(t, res.Body)
+	require.Equal(t, http.StatusOK, res.status)
+	require.Equal(t, "text/html; charset=utf-8", res.header.Get("Content-Type"))
+	require.Equal(t, "no-cache", res.header.Get("Cache-Control"))
+	require.Contains(t, res.header.Get("Content-Security-Policy"), "default-src 'none'")
+	html := string(res.body)
 	require.NotContains(t, html, "{{")
 	references := reference.FindAllStringSubmatch(html, -1)
 	require.NotEmpty(t, references)
 	for _, match := range references {
 		require.True(t, strings.HasPrefix(match[1], "/assets/"), match[1])
 		asset := get(t, http.MethodGet, match[1], nil)
-		assert.Equal(t, http.StatusOK, asset.StatusCode, match[1])
-		assert.Contains(t, asset.Header.Get("Cache-Control"), "immutable", match[1])
-		assert.NotEmpty(t, asset.Header.Get("Content-Type"), match[1])
-		assert.NotEmpty(t, body(t, asset.Body), match[1])
+		assert.Equal(t, http.StatusOK, asset.status, match[1])
+		assert.Contains(t, asset.header.Get("Cache-Control"), "immutable", match[1])
+		assert.NotEmpty(t, asset.header.Get("Content-Type"), match[1])
+		assert.NotEmpty(t, asset.body, match[1])
 	}
 }
 
 func TestGzip(t *testing.T) {
-	plain := body(t, get(t, http.MethodGet, "/", nil).Body)
+	plain := get(t, http.MethodGet, "/", nil).body
 	for accept, want := range map[string]string{
 		"gzip":                    "gzip",
 		"br, gzip;q=0.5":          "gzip",
@@ -76,17 +80,18 @@ func TestGzip(t *testing.T) {
 		"identity;q=1, gzip; q=1": "gzip",
 	} {
 		res := get(t, http.MethodGet, "/", http.Header{"Accept-Encoding": {accept}})
-		require.Equal(t, want, res.Header.Get("Content-Encoding"), accept)
-		content := io.Reader(res.Body)
+		require.Equal(t, want, res.header.Get("Content-Encoding"), accept)
+		content := res.body
 		if want != "" {
-			var err error
-			content, err = gzip.NewReader(content)
+			unpacked, err := gzip.NewReader(bytes.NewReader(content))
+			require.NoError(t, err)
+			content, err = io.ReadAll(unpacked)
 			require.NoError(t, err)
 		}
-		require.Equal(t, plain, body(t, content), accept)
-		etag := res.Header.Get("ETag")
+		require.Equal(t, plain, content, accept)
+		etag := res.header.Get("ETag")
 		again := get(t, http.MethodGet, "/", http.Header{"Accept-Encoding": {accept}, "If-None-Match": {etag}})
-		require.Equal(t, http.StatusNotModified, again.StatusCode)
+		require.Equal(t, http.StatusNotModified, again.status)
 	}
 }
 
@@ -98,11 +103,11 @@ func TestOtherPathsAndMethods(t *testing.T) {
 		"/index.html":           http.StatusNotFound,
 		"/other":                http.StatusNotFound,
 	} {
-		require.Equal(t, want, get(t, http.MethodGet, path, nil).StatusCode, path)
+		require.Equal(t, want, get(t, http.MethodGet, path, nil).status, path)
 	}
-	require.Equal(t, http.StatusTeapot, get(t, http.MethodPost, "/package.Service/Call", nil).StatusCode)
-	require.Equal(t, http.StatusMethodNotAllowed, get(t, http.MethodPost, "/", nil).StatusCode)
+	require.Equal(t, http.StatusTeapot, get(t, http.MethodPost, "/package.Service/Call", nil).status)
+	require.Equal(t, http.StatusMethodNotAllowed, get(t, http.MethodPost, "/", nil).status)
 	head := get(t, http.MethodHead, "/", nil)
-	require.Equal(t, http.StatusOK, head.StatusCode)
-	require.Empty(t, body(t, head.Body))
+	require.Equal(t, http.StatusOK, head.status)
+	require.Empty(t, head.body)
 }

@@ -35,6 +35,18 @@ export class Load {
     await next();
   }
 
+  // many writes one sample of each of so many series.
+  async many(count: number): Promise<void> {
+    const body = new BinaryWriter();
+    for (let i = 0; i < count; i++) {
+      body.tag(1, WireType.LengthDelimited).bytes(toBinary(TimeSeriesSchema, create(TimeSeriesSchema, {
+        labels: labels("many", { i: String(i) }),
+        samples: [{ value: i, timestamp: BigInt(Date.now()) }],
+      })));
+    }
+    await this.post(body.finish());
+  }
+
   stop(): void {
     this.stopped = true;
     clearTimeout(this.timer);
@@ -53,17 +65,21 @@ export class Load {
     if (first) {
       for (const m of metadata) body.tag(3, WireType.LengthDelimited).bytes(toBinary(MetricMetadataSchema, create(MetricMetadataSchema, m)));
     }
-    const response = await fetch(this.url, {
-      method: "POST",
-      headers: { "Content-Type": "application/x-protobuf", "Content-Encoding": "snappy", "X-Prometheus-Remote-Write-Version": "0.1.0" },
-      body: snappy(body.finish()),
-    });
-    if (!response.ok) throw new Error(`write: ${response.status} ${await response.text()}`);
+    await this.post(body.finish());
     for (const s of samples) {
       const key = `${s.name} ${Object.values(s.labels).join(" ")}`;
       if (!this.written.has(key)) this.written.set(key, new Map());
       this.written.get(key)!.set(t, s.value);
     }
+  }
+
+  private async post(body: Uint8Array): Promise<void> {
+    const response = await fetch(this.url, {
+      method: "POST",
+      headers: { "Content-Type": "application/x-protobuf", "Content-Encoding": "snappy", "X-Prometheus-Remote-Write-Version": "0.1.0" },
+      body: snappy(body),
+    });
+    if (!response.ok) throw new Error(`write: ${response.status} ${await response.text()}`);
   }
 
   private samples(t: number): Sample[] {

@@ -184,6 +184,14 @@ test("charts rates of counters", async () => {
   assert.equal(await page.locator("[data-mode=rate]").getAttribute("aria-pressed"), "true");
   assert.match((await page.locator("#legend output").first().textContent())!, /\/s$/);
   assert.ok(await painted(page, "#plot canvas") > 20);
+  const box = (await page.locator("#plot .u-over").boundingBox())!;
+  await page.mouse.move(box.x + 200, box.y + 50);
+  await page.mouse.down();
+  await page.mouse.move(box.x + 500, box.y + 60, { steps: 5 });
+  await page.mouse.up();
+  await page.locator("#unzoom").waitFor();
+  await page.locator("#plot").press("Escape");
+  await page.locator("#unzoom").waitFor({ state: "hidden" });
   await done();
 });
 
@@ -227,6 +235,22 @@ test("fits a phone", async () => {
     await rows(page).nth(0).tap();
     await done();
   }
+});
+
+// The last test, since there are more series from here on.
+test("offers metrics to choose from where there are very many series", async () => {
+  await load.many(2500);
+  const { page, done } = await open("/");
+  await page.locator("body[data-phase=idle]").waitFor();
+  await page.locator("#empty li button").first().waitFor();
+  await shot(page, "choose");
+  await page.locator("#empty li button >> text=/^many$/").click();
+  await page.waitForFunction(() => document.getElementById("count")!.textContent!.startsWith("first 2\u202f000"));
+  await page.locator("#more").click();
+  await page.waitForFunction(() => document.querySelectorAll("#rows tr").length === 2000);
+  await page.locator("[data-order=value]").click();
+  await page.waitForFunction(() => document.querySelector("#rows tr .value")!.textContent === "1.999k");
+  await done();
 });
 
 // painted counts the pixels of a canvas that have a colour.

@@ -1,9 +1,8 @@
 import uPlot from "uplot";
 import { color, h, setText } from "./dom";
 import { clock, short, type Unit } from "./format";
-import { perSecond, type Series } from "./store";
-
-export type Mode = "value" | "rate";
+import { points, type Mode } from "./points";
+import type { Series } from "./store";
 
 export interface Line {
   series: Series;
@@ -59,7 +58,7 @@ export class Chart {
     this.zoomed = false;
   }
 
-  // csv has what is charted: a row for each time.
+  // csv has the samples of what is charted, a row for each time.
   csv(): string {
     const rows = [["time", ...this.lines.map((l) => `"${l.series.text.replaceAll('"', '""')}"`)].join()];
     const raw = align(this.lines.map((l) => [l.series.times, l.series.values]));
@@ -149,34 +148,6 @@ export class Chart {
   }
 }
 
-// points of a series from an instant on, and the one before, with a null where
-// samples are missing: a line through a gap would tell of values that nobody saw.
-export function points(s: Series, mode: Mode, from: number): [number[], (number | null)[]] {
-  const values = mode === "rate" ? perSecond(s.times, s.values) : s.values;
-  const begin = Math.max(0, s.times.findIndex((t) => t >= from) - 1);
-  const usual = interval(s.times);
-  const times: number[] = [];
-  const kept: (number | null)[] = [];
-  for (let i = begin; i < s.times.length; i++) {
-    const before = times.at(-1);
-    if (before !== undefined && s.times[i]! - before > 3.5 * usual) {
-      times.push(before + usual);
-      kept.push(null);
-    }
-    const value = values[i]!;
-    times.push(s.times[i]!);
-    kept.push(Number.isFinite(value) ? value : null);
-  }
-  return [times, kept];
-}
-
-// interval that is usual between two samples.
-function interval(times: number[]): number {
-  const steps = times.slice(-200).map((t, i, all) => (i === 0 ? Infinity : t - all[i - 1]!));
-  steps.sort((a, b) => a - b);
-  return steps[Math.floor((steps.length - 1) / 2)] ?? Infinity;
-}
-
 function align(columns: [number[], (number | null)[]][]): uPlot.AlignedData {
   return columns.length === 0 ? [[]] : uPlot.join(columns as uPlot.AlignedData[]);
 }
@@ -196,7 +167,8 @@ export function timeAxis(): uPlot.Axis {
     grid: { stroke: color("grid"), width: 1 },
     ticks: { show: false },
     size: 32,
-    space: 84,
+    // Labels with seconds are wider.
+    space: (_u, _axis, from, to) => (to - from < 400_000 ? 84 : 56),
     values: (_u, splits, _axis, _space, step) => splits.map((t) => clock(t, step < 60_000)),
   };
 }

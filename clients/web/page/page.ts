@@ -1,12 +1,13 @@
 import type { Transport } from "@connectrpc/connect";
 import { readView, writeView } from "./address";
-import { Chart, type Line, type Mode } from "./chart";
+import { Chart, type Line } from "./chart";
 import type { Completion } from "./complete";
 import { byId, h, setText } from "./dom";
 import { Feed } from "./feed";
 import { age, grouped, unitOf } from "./format";
 import { Heatmap } from "./heatmap";
 import { typeName, type Metadata } from "./metadata";
+import type { Mode } from "./points";
 import type { Replica } from "./replica";
 import { most, Selection } from "./selection";
 import { closed, quote, splitSelectors } from "./selector";
@@ -39,7 +40,7 @@ export class Page {
     private readonly replica: Replica,
   ) {
     this.feed = new Feed(transport, this.store, () => this.soon());
-    this.table = new Table(this.store, (s, on) => this.pick(s, on));
+    this.table = new Table(this.store, (s, on) => this.pick(s, on), () => this.soon());
     this.chart = new Chart(byId("plot"), byId("legend"), () => this.feed.marks, (s) => this.pick(s, false));
     byId("search").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -144,7 +145,6 @@ export class Page {
     this.selection.follow(this.store);
     if (this.feed.phase === "live") this.selection.suggest(this.store);
     this.table.draw(now, this.selection.slots);
-    this.store.changed.clear();
     this.drawState(now);
     this.drawCharts(now);
     this.drawEmpty();
@@ -183,8 +183,10 @@ export class Page {
     const names = { idle: "Idle", connecting: "Connecting", replaying: "Replaying", live: "Live", interrupted: "Reconnecting", refused: "Refused" };
     document.body.dataset.phase = phase;
     setText(byId("phase"), names[phase]);
+    const away = phase === "interrupted" || this.replica.failed;
+    byId("replica").classList.toggle("old", away);
     const logs = this.replica.status?.logs ?? [];
-    const lag = this.replica.lag;
+    const lag = away ? undefined : this.replica.lag;
     const facts: Record<string, string> = {
       instance: this.feed.instance || this.replica.status?.instance || "–",
       position: logs.map((l) => grouped(l.lastSequence)).join(" · ") || "–",

@@ -8,7 +8,8 @@ import { age, clock, grouped, short } from "./format";
 // Replica shows the state of the server: its logs and the segments on its disk.
 export class Replica {
   status?: GetStatusResponse;
-  private failed = false;
+  // failed: the last question was not answered.
+  failed = false;
 
   constructor(private readonly client: Client<typeof MetricsService>) {}
 
@@ -24,14 +25,13 @@ export class Replica {
     } catch {
       this.failed = true;
     }
-    byId("replica").classList.toggle("old", this.failed);
   }
 
   // lag of the log that is most behind, in blocks; undefined while a forwarder
   // is not connected.
   get lag(): bigint | undefined {
     const logs = this.status?.logs ?? [];
-    if (logs.length === 0 || this.failed || logs.some((l) => !l.connected)) return undefined;
+    if (logs.length === 0 || logs.some((l) => !l.connected)) return undefined;
     return logs.reduce((most, l) => (l.lagBlocks > most ? l.lagBlocks : most), 0n);
   }
 

@@ -27,10 +27,11 @@ export function latest(s: Series): number {
 // a rewind, is there once.
 export class Store {
   readonly series = new Map<string, Series>();
-  // changed since the last draw.
-  readonly changed = new Set<Series>();
+  private readonly byLabels = new WeakMap<Label[], Series>();
   samples = 0;
   newest = 0;
+  // version changes with the set of series.
+  version = 0;
   // truncated: there are more series than are kept.
   truncated = false;
 
@@ -40,26 +41,16 @@ export class Store {
   ) {}
 
   clear(): void {
+    this.version++;
     this.series.clear();
-    this.changed.clear();
     this.samples = 0;
     this.newest = 0;
     this.truncated = false;
   }
 
   add(ts: TimeSeries): void {
-    const key = ts.labels.map((l) => `${l.name}\0${l.value}`).join("\0");
-    let s = this.series.get(key);
-    if (!s) {
-      if (this.series.size >= this.limit) {
-        this.truncated = true;
-        return;
-      }
-      const name = ts.labels.find((l) => l.name === "__name__")?.value ?? "";
-      s = { key, name, labels: ts.labels, text: seriesText(ts.labels), times: [], values: [], histograms: [], stale: false };
-      this.series.set(key, s);
-    }
-    this.changed.add(s);
+    const s = this.find(ts.labels);
+    if (!s) return;
     for (const sample of ts.samples) {
       const time = Number(sample.timestamp);
       insert(s, time, sample.value);
@@ -70,6 +61,26 @@ export class Store {
       if (unpacked) insertHistogram(s, unpacked);
       this.came(s, Number(h.timestamp), !unpacked);
     }
+  }
+
+  // find the series of labels, by the array if it was seen already.
+  private find(labels: Label[]): Series | undefined {
+    const known = this.byLabels.get(labels);
+    if (known && this.series.get(known.key) === known) return known;
+    const key = labels.map((l) => `${l.name}\0${l.value}`).join("\0");
+    let s = this.series.get(key);
+    if (!s) {
+      if (this.series.size >= this.limit) {
+        this.truncated = true;
+        return undefined;
+      }
+      const name = labels.find((l) => l.name === "__name__")?.value ?? "";
+      s = { key, name, labels, text: seriesText(labels), times: [], values: [], histograms: [], stale: false };
+      this.series.set(key, s);
+      this.version++;
+    }
+    this.byLabels.set(labels, s);
+    return s;
   }
 
   private came(s: Series, time: number, stale: boolean): void {
@@ -93,7 +104,7 @@ export class Store {
       while (s.histograms.length > 1 && s.histograms[1]!.timestamp < from) s.histograms.shift();
       if (latest(s) < from) {
         this.series.delete(s.key);
-        this.changed.delete(s);
+        this.version++;
       }
     }
   }
@@ -118,15 +129,4 @@ function insertHistogram(s: Series, h: Native): void {
   while (i > 0 && s.histograms[i - 1]!.timestamp > h.timestamp) i--;
   if (i > 0 && s.histograms[i - 1]!.timestamp === h.timestamp) s.histograms[i - 1] = h;
   else s.histograms.splice(i, 0, h);
-}
-
-// perSecond turns a counter's values into its rate, each over the time since
-// the sample before. After a reset the counter began at zero.
-export function perSecond(times: number[], values: number[]): number[] {
-  return values.map((value, i) => {
-    if (i === 0) return NaN;
-    const before = values[i - 1]!;
-    const grown = value >= before ? value - before : value;
-    return Number.isNaN(value) || Number.isNaN(before) ? NaN : (grown * 1000) / (times[i]! - times[i - 1]!);
-  });
 }

@@ -25,18 +25,22 @@ export class Table {
   private descending = false;
   private limit = page;
   private current?: Row;
+  private sortedBy = "";
+  private sortedList: Series[] = [];
   private readonly collator = new Intl.Collator("en", { numeric: true });
 
   constructor(
     private readonly store: Store,
     private readonly toggle: (series: Series, on: boolean) => boolean,
+    // redraw asks for a draw.
+    private readonly redraw: () => void,
   ) {
     for (const button of document.querySelectorAll<HTMLButtonElement>("[data-order]")) {
       button.addEventListener("click", () => this.sortBy(button.dataset.order as Order));
     }
     byId("more").addEventListener("click", () => {
       this.limit = Infinity;
-      this.draw(Date.now(), new Map());
+      this.redraw();
     });
     this.body.addEventListener("keydown", (event) => this.key(event));
     this.body.addEventListener("change", (event) => {
@@ -88,6 +92,10 @@ export class Table {
   }
 
   private sorted(): Series[] {
+    // Names do not change: most of the time they are sorted already.
+    const key = `${this.store.version} ${this.descending}`;
+    if (this.order === "series" && key === this.sortedBy) return this.sortedList;
+    this.sortedBy = this.order === "series" ? key : "";
     const list = [...this.store.series.values()];
     const compare = {
       series: (a: Series, b: Series) => this.collator.compare(a.text, b.text),
@@ -95,7 +103,7 @@ export class Table {
       time: (a: Series, b: Series) => latest(b) - latest(a) || this.collator.compare(a.text, b.text),
     }[this.order];
     list.sort(compare);
-    return this.descending ? list.reverse() : list;
+    return (this.sortedList = this.descending ? list.reverse() : list);
   }
 
   private sortBy(order: Order): void {
@@ -105,7 +113,7 @@ export class Table {
       const on = button.dataset.order === order;
       button.closest("th")!.setAttribute("aria-sort", on ? (this.descending ? "descending" : "ascending") : "none");
     }
-    this.store.series.forEach((s) => this.store.changed.add(s));
+    this.redraw();
   }
 
   private row(s: Series): Row {

@@ -8,6 +8,7 @@ import {
   type GetMetricsResponse,
 } from "../gen/promgrpc/metrics/v1/metrics_service_pb";
 import { handedOver, outOfRange, resumable } from "./errors";
+import { Labels } from "./labels";
 
 // A following stream that was silent for this many heartbeat intervals is
 // taken for dead.
@@ -123,6 +124,7 @@ async function* messages(
   const stop = () => abort.abort();
   options.signal?.addEventListener("abort", stop);
   const patience = missedHeartbeats * (query.heartbeatInterval ?? defaultHeartbeat);
+  const labels = new Labels(); // a server forgets with the stream what it gave
   let alarm: ReturnType<typeof setTimeout> | undefined;
   const watch = () => {
     if (query.follow) alarm = setTimeout(stop, patience);
@@ -131,6 +133,7 @@ async function* messages(
     watch();
     for await (const response of client.getMetrics(req, { signal: abort.signal, onHeader: options.onConnect })) {
       clearTimeout(alarm); // the consumer may take its time
+      labels.restore(response);
       yield response;
       watch();
     }
@@ -147,11 +150,14 @@ async function* messages(
 }
 
 function request(query: Query, cursor: string): GetMetricsRequest {
-  const req = create(GetMetricsRequestSchema, { selectors: query.selectors, follow: query.follow });
+  const { selectors, follow, since } = query;
+  // A mere snapshot has each series once.
+  const labelReferences = follow === true || cursor !== "" || since !== undefined;
+  const req = create(GetMetricsRequestSchema, { selectors, follow, labelReferences });
   if (cursor !== "") {
     req.start = { case: "cursor", value: cursor };
-  } else if (query.since !== undefined) {
-    req.start = { case: "since", value: timestampFromMs(query.since) };
+  } else if (since !== undefined) {
+    req.start = { case: "since", value: timestampFromMs(since) };
   }
   if (query.minInterval) req.minInterval = durationFromMs(query.minInterval);
   if (query.heartbeatInterval) req.heartbeatInterval = durationFromMs(query.heartbeatInterval);

@@ -111,6 +111,38 @@ test("reports a cursor that is too old with the oldest that works", async () => 
   await assert.rejects(run({ cursor: "x" }, [old]), (err) => err instanceof OutOfRangeError && err.oldestCursor === "o");
 });
 
+test("puts labels back in the place of references, which each stream gives anew", async () => {
+  const referred = (ref: bigint, name: string, forgetReferences = false) =>
+    create(GetMetricsResponseSchema, { cursor: "a", forgetReferences, timeseries: [{ ref, labels: name ? [{ name: "__name__", value: name }] : [] }] });
+  const names: string[] = [];
+  let calls = 0;
+  const transport = createRouterTransport(({ service }) => {
+    service(MetricsService, {
+      async *getMetrics(req) {
+        assert.equal(req.labelReferences, true);
+        if (calls++ === 0) {
+          yield referred(1n, "a");
+          yield referred(2n, "b");
+          yield referred(1n, "");
+          yield referred(3n, ""); // never given: the stream is left
+        } else {
+          yield referred(2n, "a");
+          yield referred(2n, "");
+          yield referred(2n, "c", true);
+          yield event("end", "b");
+        }
+      },
+    });
+  });
+  for await (const { response } of follow(transport, { follow: true }, { sleep: async () => {} })) {
+    for (const s of response.timeseries) {
+      assert.equal(s.ref, 0n);
+      names.push(s.labels[0]!.value);
+    }
+  }
+  assert.deepEqual(names, ["a", "b", "a", "a", "a", "c"]);
+});
+
 test("does not repeat what is refused", async () => {
   const refused: Script = async function* () {
     throw new ConnectError("1:3: parse error", Code.InvalidArgument);

@@ -3,7 +3,8 @@ import { test } from "node:test";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Histogram_ResetHint, HistogramSchema, isStale, TimeSeriesSchema } from "../src/index";
 import { buckets, increase, native, quantile, type Native } from "../page/histogram";
-import { perSecond, Store } from "../page/store";
+import { perSecond, points } from "../page/points";
+import { Store } from "../page/store";
 
 function series(name: string, ...points: [number, number][]) {
   return create(TimeSeriesSchema, {
@@ -61,6 +62,11 @@ test("a stale marker ends a series until it comes back", () => {
 
 test("rate of a counter with a reset", () => {
   assert.deepEqual(perSecond([0, 1000, 3000, 4000], [10, 15, 25, 3]), [NaN, 5, 5, 3]);
+});
+
+test("a line is broken where samples are missing", () => {
+  const s = { times: [0, 10, 20, 30, 90, 100, 110], values: [0, 1, 2, NaN, 4, 5, 6] };
+  assert.deepEqual(points(s, "value", 15), [[10, 20, 30, 40, 90, 100, 110], [1, 2, null, null, 4, 5, 6]]);
 });
 
 function histogram(time: number, deltas: number[], more: Partial<Native> = {}): Native {

@@ -1,0 +1,42 @@
+import type { Series } from "./store";
+
+export type Mode = "value" | "rate";
+
+// points of a series from an instant on, and the one before, with a null where
+// samples are missing: a line through a gap would tell of values that nobody saw.
+export function points(s: Pick<Series, "times" | "values">, mode: Mode, from: number): [number[], (number | null)[]] {
+  const values = mode === "rate" ? perSecond(s.times, s.values) : s.values;
+  const begin = Math.max(0, s.times.findIndex((t) => t >= from) - 1);
+  const usual = interval(s.times);
+  const times: number[] = [];
+  const kept: (number | null)[] = [];
+  for (let i = begin; i < s.times.length; i++) {
+    const before = times.at(-1);
+    if (before !== undefined && s.times[i]! - before > 3.5 * usual) {
+      times.push(before + usual);
+      kept.push(null);
+    }
+    const value = values[i]!;
+    times.push(s.times[i]!);
+    kept.push(Number.isFinite(value) ? value : null);
+  }
+  return [times, kept];
+}
+
+// interval that is usual between two samples.
+function interval(times: number[]): number {
+  const steps = times.slice(-200).map((t, i, all) => (i === 0 ? Infinity : t - all[i - 1]!));
+  steps.sort((a, b) => a - b);
+  return steps[Math.floor((steps.length - 1) / 2)] ?? Infinity;
+}
+
+// perSecond turns a counter's values into its rate, each over the time since
+// the sample before. After a reset the counter began at zero.
+export function perSecond(times: number[], values: number[]): number[] {
+  return values.map((value, i) => {
+    if (i === 0) return NaN;
+    const before = values[i - 1]!;
+    const grown = value >= before ? value - before : value;
+    return Number.isNaN(value) || Number.isNaN(before) ? NaN : (grown * 1000) / (times[i]! - times[i - 1]!);
+  });
+}

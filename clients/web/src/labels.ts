@@ -1,0 +1,29 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Label } from "../gen/promgrpc/metrics/v1/metrics_pb";
+import type { GetMetricsResponse } from "../gen/promgrpc/metrics/v1/metrics_service_pb";
+
+// Labels are those that the references of one stream stand for.
+export class Labels {
+  private readonly known = new Map<bigint, Label[]>();
+
+  // restore puts the labels back into the series that have a reference in
+  // their place, and takes the references out. A series has the same array
+  // each time, which must not be changed.
+  restore(response: GetMetricsResponse): void {
+    if (response.forgetReferences) {
+      this.known.clear();
+      response.forgetReferences = false;
+    }
+    for (const series of response.timeseries) {
+      if (series.ref === 0n) continue;
+      if (series.labels.length > 0) {
+        this.known.set(series.ref, series.labels);
+      } else {
+        const labels = this.known.get(series.ref);
+        if (!labels) throw new ConnectError("series with an unknown reference", Code.Internal);
+        series.labels = labels;
+      }
+      series.ref = 0n;
+    }
+  }
+}
