@@ -193,6 +193,7 @@ $(BUF) $(TOOLS)/golangci-lint:
 
 .PHONY: tools
 tools: ## Get the real components that the tests run
+	tools/require.sh curl curl ca-certificates
 	@TOOLS=$(TOOLS) tools/fetch.sh buf grpcurl prometheus3 prometheus2
 
 .PHONY: tools-discovery
