@@ -21,7 +21,19 @@ type postings struct {
 	builder labels.ScratchBuilder
 	live    int
 	dropped int
+
+	queue chan []newSeries // not nil while another goroutine fills the lists
+	batch []newSeries
 }
+
+// newSeries waits to be put into the lists.
+type newSeries struct {
+	ref    storage.SeriesRef
+	labels labels.Labels
+}
+
+// newSeriesBatch is how many series wait for each other.
+const newSeriesBatch = 1024
 
 func newPostings() *postings {
 	return &postings{lists: index.NewMemPostings(), builder: labels.NewScratchBuilder(16)}
@@ -33,8 +45,38 @@ func (p *postings) SeriesAdded(ref uint64, ls segment.Labels) {
 	for _, l := range ls {
 		p.builder.Add(l.Name, l.Value)
 	}
-	p.lists.Add(storage.SeriesRef(ref), p.builder.Labels())
 	p.live++
+	if p.queue == nil {
+		p.lists.Add(storage.SeriesRef(ref), p.builder.Labels())
+		return
+	}
+	p.batch = append(p.batch, newSeries{storage.SeriesRef(ref), p.builder.Labels()})
+	if len(p.batch) == newSeriesBatch {
+		p.queue <- p.batch
+		p.batch = make([]newSeries, 0, newSeriesBatch)
+	}
+}
+
+// fillAside has another goroutine fill the lists until wait is called, which
+// returns when they are complete; nothing may be looked up before. Filling them
+// is half the work of a restart.
+func (p *postings) fillAside() (wait func()) {
+	queue, done := make(chan []newSeries, 16), make(chan struct{})
+	p.queue = queue
+	go func() {
+		defer close(done)
+		for batch := range queue {
+			for _, s := range batch {
+				p.lists.Add(s.ref, s.labels)
+			}
+		}
+	}()
+	return func() {
+		queue <- p.batch
+		close(queue)
+		<-done
+		p.queue, p.batch = nil, nil
+	}
 }
 
 // SeriesDropped implements [head.Observer].
@@ -45,7 +87,7 @@ func (p *postings) SeriesDropped(uint64) {
 
 // tidy makes the lists anew from the head once most of what is in them is gone.
 func (p *postings) tidy(h *head.Head) {
-	if p.dropped <= p.live {
+	if p.queue != nil || p.dropped <= p.live {
 		return
 	}
 	var refs []uint64

@@ -50,7 +50,9 @@ type replica struct {
 func openReplica(store *seglog.Store, id segment.LogID) (*replica, error) {
 	p := newPostings()
 	r := &replica{id: id, postings: p, head: head.New(head.WithObserver(p)), feed: newFeed()}
+	wait := p.fillAside()
 	files, err := store.OpenReplica(id, r)
+	wait()
 	if err != nil {
 		return nil, fmt.Errorf("open log %s: %w", id, err)
 	}
