@@ -137,7 +137,7 @@ update-allocs: ## Write what the stages allocate to bench/allocs.txt
 
 .PHONY: tools-peers
 tools-peers: ## Get the peers that the comparison runs
-	@TOOLS=$(TOOLS) tools/fetch.sh prometheus3 victoriametrics haproxy
+	@TOOLS=$(TOOLS) tools/fetch.sh prometheus3 vmagent victoria-metrics thanos haproxy
 
 # The page, which Go embeds: it is committed as built, so that building a server needs no Node
 

@@ -45,6 +45,8 @@ func (b *bench) measure(ctx context.Context, k subject.Kind, series int) error {
 	}
 	for i, p := range s.Processes {
 		add("share of the CPU of ingest, "+p.Name, "%", 100*steady.usage[i].Seconds()/total)
+		add("read of a sample, "+p.Name, "B", float64(steady.moved[i].Read)/samples)
+		add("written of a sample, "+p.Name, "B", float64(steady.moved[i].Written)/samples)
 	}
 	add("ingest, elapsed until acknowledged", "samples/s", samples/steady.sent.Elapsed.Seconds())
 	add("requests repeated", "", float64(fresh.sent.Retries+steady.sent.Retries))
@@ -81,12 +83,17 @@ func (b *bench) measure(ctx context.Context, k subject.Kind, series int) error {
 // work is what a number of requests cost.
 type work struct {
 	usage  subject.Usage
+	moved  []probe.Traffic // by each process
 	sent   load.Sent
 	others float64 // share of the machine that others used meanwhile
 }
 
 func (b *bench) ingest(ctx context.Context, k subject.Kind, s *subject.System, bodies [][]byte) (work, error) {
 	before, err := s.Usage()
+	if err != nil {
+		return work{}, err
+	}
+	movedBefore, err := moved(s)
 	if err != nil {
 		return work{}, err
 	}
@@ -103,9 +110,29 @@ func (b *bench) ingest(ctx context.Context, k subject.Kind, s *subject.System, b
 	if err != nil {
 		return work{}, err
 	}
-	used := after.Minus(before)
-	others, err := watch.others(used.Total())
-	return work{usage: used, sent: sent, others: others}, err
+	w := work{usage: after.Minus(before), sent: sent}
+	if w.others, err = watch.others(w.usage.Total()); err != nil {
+		return work{}, err
+	}
+	if w.moved, err = moved(s); err != nil {
+		return work{}, err
+	}
+	for i := range w.moved {
+		w.moved[i] = w.moved[i].Minus(movedBefore[i])
+	}
+	return w, nil
+}
+
+// moved is what each process has read and written.
+func moved(s *subject.System) ([]probe.Traffic, error) {
+	all := make([]probe.Traffic, len(s.Processes))
+	for i, p := range s.Processes {
+		var err error
+		if all[i], err = p.Moved(); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // watch tells what the rest of the machine does.

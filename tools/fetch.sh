@@ -10,14 +10,14 @@ cd "$(dirname "$0")/.."
 tools=${TOOLS:-.tools}
 mkdir -p "$tools"
 
-# go_tool NAME MODFILE PACKAGE MODULE [TAGS]
+# go_tool NAME MODFILE PACKAGE MODULE [TAGS]; with CGO=1 in the environment it is linked with C.
 go_tool() {
   local name=$1 modfile=$2 package=$3 module=$4 tags=${5:-} version target
   version=$(awk -v module="$module" '$1 == module { print $2; exit }' "$modfile")
   target=$name-$version
   if [[ ! -x $tools/$target ]]; then
     echo "build $name $version" >&2
-    CGO_ENABLED=0 go build -modfile="$modfile" -tags="$tags" -o "$tools/$target.$$" "$package"
+    CGO_ENABLED=${CGO:-0} go build -modfile="$modfile" -tags="$tags" -o "$tools/$target.$$" "$package"
     mv "$tools/$target.$$" "$tools/$target"
   fi
   ln -sfn "$target" "$tools/$name"
@@ -57,13 +57,6 @@ prometheus2() {
   "$tools/prometheus2" --version 2>&1 | grep -q 'version 2\.' || fail "this Debian's prometheus is not a 2.x"
 }
 
-# victoriametrics puts both programs of the package at .tools: victoria-metrics and vmagent.
-victoriametrics() {
-  debian victoriametrics victoria-metrics
-  ln -sfn victoriametrics-debian/usr/bin/victoria-metrics "$tools/victoria-metrics"
-  ln -sfn victoriametrics-debian/usr/bin/vmagent "$tools/vmagent"
-}
-
 # haproxy is a script, since the unpacked program does not find its libraries by itself.
 haproxy() {
   debian haproxy haproxy liblua5.3-0 libopentracing-c-wrapper0 libopentracing1
@@ -92,7 +85,10 @@ for name in "$@"; do
     promtool) go_tool promtool tools/prometheus.mod github.com/prometheus/prometheus/cmd/promtool github.com/prometheus/prometheus remove_all_sd,enable_consul_sd,enable_dns_sd ;;
     prometheus2) prometheus2 ;;
     haproxy) haproxy ;;
-    victoriametrics) victoriametrics ;;
+    vmagent | victoria-metrics)
+      # As released, with the compressor in C.
+      CGO=1 go_tool "$name" tools/victoriametrics.mod "github.com/VictoriaMetrics/VictoriaMetrics/app/$name" github.com/VictoriaMetrics/VictoriaMetrics ;;
+    thanos) go_tool thanos tools/thanos.mod github.com/thanos-io/thanos/cmd/thanos github.com/thanos-io/thanos slicelabels ;;
     *) fail "unknown tool: $name" ;;
   esac
 done

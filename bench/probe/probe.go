@@ -63,6 +63,27 @@ func ResetPeak(pid int) error {
 	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
 }
 
+// Traffic is what a process has moved by system calls, to and from files and
+// connections alike.
+type Traffic struct{ Read, Written int64 }
+
+// Moved returns the traffic of a process since it began.
+func Moved(pid int) (t Traffic, err error) {
+	counters, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+	if err != nil {
+		return Traffic{}, err
+	}
+	if _, err := fmt.Sscanf(string(counters), "rchar: %d\nwchar: %d\n", &t.Read, &t.Written); err != nil {
+		return Traffic{}, fmt.Errorf("/proc/%d/io: %w", pid, err)
+	}
+	return t, nil
+}
+
+// Minus returns what was moved since.
+func (t Traffic) Minus(before Traffic) Traffic {
+	return Traffic{t.Read - before.Read, t.Written - before.Written}
+}
+
 // Disk returns the bytes that the files in a folder take up.
 func Disk(dir string) (size int64, err error) {
 	err = filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {

@@ -26,6 +26,20 @@ func TestThisProcess(t *testing.T) {
 	require.Positive(t, busy)
 }
 
+func TestMoved(t *testing.T) {
+	before, err := Moved(os.Getpid())
+	require.NoError(t, err)
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, make([]byte, 10_000), 0o644))
+	_, err = os.ReadFile(file)
+	require.NoError(t, err)
+	after, err := Moved(os.Getpid())
+	require.NoError(t, err)
+	moved := after.Minus(before)
+	require.GreaterOrEqual(t, moved.Read, int64(10_000))
+	require.GreaterOrEqual(t, moved.Written, int64(10_000))
+}
+
 func TestDisk(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "a"), 0o755))

@@ -17,7 +17,7 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// Stream is a GetMetrics call whose responses are left as the bytes that came.
+// Stream is a gRPC call whose responses are left as the bytes that came.
 type Stream struct {
 	conn   *grpc.ClientConn
 	stream grpc.ClientStream
@@ -27,6 +27,15 @@ type Stream struct {
 
 // Open calls GetMetrics over gRPC. The stream ends with the context.
 func Open(ctx context.Context, address string, request *metricsv1.GetMetricsRequest) (*Stream, error) {
+	message, err := proto.Marshal(request)
+	if err != nil {
+		return nil, err
+	}
+	return open(ctx, address, metricsv1.MetricsService_GetMetrics_FullMethodName, message)
+}
+
+// open calls a method that streams, with a request in wire form.
+func open(ctx context.Context, address, method string, request []byte) (*Stream, error) {
 	conn, err := grpc.NewClient(address,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithInitialWindowSize(1<<20), grpc.WithInitialConnWindowSize(1<<20),
@@ -35,7 +44,7 @@ func Open(ctx context.Context, address string, request *metricsv1.GetMetricsRequ
 		return nil, err
 	}
 	s := &Stream{conn: conn, began: time.Now()}
-	s.stream, err = conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, metricsv1.MetricsService_GetMetrics_FullMethodName)
+	s.stream, err = conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, method)
 	if err == nil {
 		err = s.stream.SendMsg(request)
 	}
@@ -89,6 +98,11 @@ func drain(ctx context.Context, address string, request *metricsv1.GetMetricsReq
 	if err != nil {
 		return Result{}, err
 	}
+	return s.drain(Count)
+}
+
+// drain reads a stream to its end, and closes it.
+func (s *Stream) drain(count func(message []byte) (series, samples int, err error)) (Result, error) {
 	defer func() { _ = s.Close() }()
 	var r Result
 	for {
@@ -100,7 +114,7 @@ func drain(ctx context.Context, address string, request *metricsv1.GetMetricsReq
 		if err != nil {
 			return r, err
 		}
-		series, samples, err := Count(message)
+		series, samples, err := count(message)
 		if err != nil {
 			return r, err
 		}
@@ -177,14 +191,13 @@ func each(message []byte, want protowire.Number, yield func([]byte)) {
 // raw is a message that is not decoded.
 type raw struct{ data mem.BufferSlice }
 
-// rawCodec encodes requests and leaves responses as they come.
+// rawCodec sends requests as they are and leaves responses as they come.
 type rawCodec struct{}
 
 func (rawCodec) Name() string { return "proto" }
 
 func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
-	data, err := proto.Marshal(v.(proto.Message))
-	return mem.BufferSlice{mem.SliceBuffer(data)}, err
+	return mem.BufferSlice{mem.SliceBuffer(v.([]byte))}, nil
 }
 
 func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {

@@ -1,7 +1,6 @@
 package subject
 
 import (
-	"compress/gzip"
 	"context"
 	"os"
 	"os/exec"
@@ -20,18 +19,23 @@ const recent = 5 * time.Minute
 const (
 	VMAgent         = "vmagent + 2 VictoriaMetrics"
 	PrometheusAlone = "Prometheus"
+	ThanosAlone     = "Thanos receive"
 )
 
 // Peers that are installed in a folder.
 func Peers(tools string) []Kind {
 	var kinds []Kind
 	if installed(tools, "vmagent") && installed(tools, "victoria-metrics") {
-		version := debianVersion(filepath.Join(tools, "victoriametrics-debian/usr/share/doc/victoria-metrics/changelog.Debian.gz"))
+		version := moduleVersion(filepath.Join(tools, "victoria-metrics"))
 		kinds = append(kinds, Kind{Name: VMAgent, Write: 1, Version: version, Quiet: 2 * time.Second, start: (*System).vmagent})
 	}
 	if installed(tools, "prometheus3") {
-		version := prometheusVersion(filepath.Join(tools, "prometheus3"))
+		version := moduleVersion(filepath.Join(tools, "prometheus3"))
 		kinds = append(kinds, Kind{Name: PrometheusAlone, Write: 1, Version: version, start: (*System).prometheusAlone})
+	}
+	if installed(tools, "thanos") {
+		version := moduleVersion(filepath.Join(tools, "thanos"))
+		kinds = append(kinds, Kind{Name: ThanosAlone, Write: 1, Version: version, start: (*System).thanosAlone})
 	}
 	return kinds
 }
@@ -39,26 +43,6 @@ func Peers(tools string) []Kind {
 func installed(tools, name string) bool {
 	_, err := os.Stat(filepath.Join(tools, name))
 	return err == nil
-}
-
-// debianVersion is the first that a package's changelog has: the programs
-// themselves do not tell.
-func debianVersion(changelog string) string {
-	f, err := os.Open(changelog)
-	if err != nil {
-		return "unknown"
-	}
-	defer func() { _ = f.Close() }()
-	text, err := gzip.NewReader(f)
-	if err != nil {
-		return "unknown"
-	}
-	line := make([]byte, 200)
-	n, _ := text.Read(line)
-	if m := regexp.MustCompile(`\(([^)]+)\)`).FindSubmatch(line[:n]); m != nil {
-		return string(m[1])
-	}
-	return "unknown"
 }
 
 // Version is what a program says when it is asked, as Prometheus' programs do.
@@ -73,8 +57,8 @@ func Version(binary string) string {
 	return "unknown"
 }
 
-// prometheusVersion is in the program's name if it was built here.
-func prometheusVersion(binary string) string {
+// moduleVersion is in the program's name if it was built here.
+func moduleVersion(binary string) string {
 	target, err := os.Readlink(binary)
 	if _, version, ok := strings.Cut(target, "-v"); err == nil && ok {
 		return "module v" + version
@@ -144,5 +128,22 @@ func (s *System) prometheusAlone() error {
 			return read.RemoteRead(ctx, url, time.Now().Add(-recent))
 		}},
 	}
+	return nil
+}
+
+// thanosAlone is a receiver that stores what it takes: one copy.
+func (s *System) thanosAlone() error {
+	a, err := addresses(3)
+	if err != nil {
+		return err
+	}
+	ops, write, rpc := a[0], a[1], a[2]
+	s.Servers = []*Process{s.add("thanos", filepath.Join(s.tools, "thanos"), "http://"+ops+"/-/ready",
+		"receive", "--http-address="+ops, "--remote-write.address="+write, "--grpc-address="+rpc,
+		`--label=replica="0"`, "--tsdb.path="+s.data("thanos"), "--log.level=warn")}
+	s.WriteURL = "http://" + write + "/api/v1/receive"
+	s.Ways = []Way{{"StoreAPI Series", func(ctx context.Context) (read.Result, error) {
+		return read.ThanosSeries(ctx, rpc, time.Now().Add(-recent))
+	}}}
 	return nil
 }

@@ -88,6 +88,9 @@ func (p *Process) Stop() {
 // CPU that it has used.
 func (p *Process) CPU() (time.Duration, error) { return probe.CPU(p.cmd.Process.Pid) }
 
+// Moved is what it has read and written, files and connections alike.
+func (p *Process) Moved() (probe.Traffic, error) { return probe.Moved(p.cmd.Process.Pid) }
+
 // Peak of its memory in bytes since ResetPeak.
 func (p *Process) Peak() (int64, error) {
 	_, peak, err := probe.Memory(p.cmd.Process.Pid)
