@@ -99,9 +99,9 @@ torture: ## Break what can break, by SEEDS for DURATION each, and compare what c
 	go test -count=1 -timeout 0 -v -run '^TestTorture$$' ./e2e/torture -seeds $(SEEDS) -duration $(DURATION)
 
 .PHONY: test-web
-test-web: build $(MODULES) ## Run the tests of the page in Chromium, against the real binaries
+test-web: build tools-discovery $(MODULES) ## Run the tests of the page in Chromium, against the real binaries behind HAProxy
 	tools/require.sh chromium chromium fonts-dejavu-core
-	cd $(WEB) && BIN=$(CURDIR)/bin CHROMIUM=$$(command -v chromium) npm run --silent e2e
+	cd $(WEB) && BIN=$(CURDIR)/bin TOOLS=$(TOOLS) CHROMIUM=$$(command -v chromium) npm run --silent e2e
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME

@@ -1,117 +1,86 @@
-import { spawn, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { createInterface } from "node:readline";
+import { join, resolve } from "node:path";
+import { Process } from "./process";
 
 const bin = process.env.BIN ?? "../../bin";
+const tools = process.env.TOOLS ?? "../../.tools";
+const deploy = resolve("../../deploy");
 
-// Process is one of the programs. It learns its addresses from the log.
-export class Process {
-  private child?: ChildProcess;
-  private log: string[] = [];
-  private waiting: { pattern: RegExp; found: (match: RegExpExecArray) => void }[] = [];
-
-  constructor(
-    private readonly name: string,
-    private args: string[],
-  ) {}
-
-  start(): this {
-    const child = (this.child = spawn(join(bin, this.name), this.args, { stdio: ["ignore", "pipe", "pipe"] }));
-    for (const stream of [child.stdout, child.stderr]) {
-      createInterface(stream).on("line", (line) => {
-        this.log.push(line);
-        this.waiting = this.waiting.filter(({ pattern, found }) => {
-          const match = pattern.exec(line);
-          if (match) found(match);
-          return !match;
-        });
-      });
-    }
-    return this;
-  }
-
-  // address that a listener got.
-  async address(listener: string): Promise<string> {
-    const pattern = new RegExp(`listening.*listener=${listener} address=(\\S+)`);
-    const known = this.log.map((line) => pattern.exec(line)).find((match) => match);
-    const match = known ?? (await this.logged(pattern));
-    return match[1]!;
-  }
-
-  private logged(pattern: RegExp): Promise<RegExpExecArray> {
-    return new Promise((found, fail) => {
-      const timer = setTimeout(() => fail(new Error(`${this.name} does not log ${pattern}:\n${this.log.join("\n")}`)), 20_000);
-      this.waiting.push({
-        pattern,
-        found: (match) => {
-          clearTimeout(timer);
-          found(match);
-        },
-      });
-    });
-  }
-
-  async kill(): Promise<void> {
-    const child = this.child;
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
-    child.kill("SIGKILL");
-    await once(child, "exit");
-  }
-
-  // again starts it anew, with other flags if given.
-  again(args = this.args): void {
-    this.args = args;
-    this.log = [];
-    this.start();
-  }
-}
-
-// Pipeline is a receiver, a forwarder and a server, each a process.
+// Pipeline is a receiver, a forwarder and two servers, each a process, with
+// HAProxy before the servers, which finds them by Consul.
 export class Pipeline {
   private readonly folder = mkdtempSync(join(tmpdir(), "page-"));
+  // A loopback address of its own, so that the usual ports are free.
+  private readonly host = `127.${1 + (process.pid % 250)}.${1 + ((process.pid >> 8) % 250)}.7`;
+  private readonly consul = `${this.host}:8500`;
+  private readonly stats = `${this.host}:8404`;
+  private haproxy!: Process;
+  private readonly servers = new Map<string, Process>();
   private parts: Process[] = [];
-  private server!: Process;
-  private serverArgs: string[] = [];
-  // page is where the server serves the page and the API.
-  page = "";
+  // page is where HAProxy serves the page and the API.
+  readonly page = `http://${this.host}:8090`;
   // write is where the receiver takes remote write.
   write = "";
 
   async start(): Promise<void> {
+    const consul = this.run(join(tools, "consul"), [
+      "agent", `-config-file=${deploy}/consul/consul.hcl`, "-node=page", `-bind=${this.host}`, `-client=${this.host}`,
+      `-data-dir=${this.folder}/consul`, "-disable-host-node-id",
+    ]);
+    await consul.eventually("a leader", async () => (await get(`http://${this.consul}/v1/status/leader`)).length > 2);
+
     const any = "127.0.0.1:0";
-    const web = `--web.listen-address=${any}`;
-    const server = (link: string, rpc: string) => [
-      web, `--link.listen-address=${link}`, `--rpc.listen-address=${rpc}`, `--storage.path=${this.folder}/server`, "--instance=server-1",
-    ];
-    this.server = new Process("prometheus-api-server", server(any, any)).start();
-    this.parts.push(this.server);
-    const link = await this.server.address("link");
-    const rpc = await this.server.address("rpc");
-    // The forwarder and the page look for it where it was.
-    this.serverArgs = server(link, rpc);
-    const forwarder = new Process("metrics-forwarder", [
-      web, `--link.listen-address=${any}`, `--server=${link}`, `--storage.path=${this.folder}/forwarder`,
-    ]).start();
-    this.parts.push(forwarder);
-    const receiver = new Process("prometheus-remote-receiver", [web, `--forwarder=${await forwarder.address("link")}`]).start();
-    this.parts.push(receiver);
-    this.page = `http://${rpc}`;
+    const registered = [`--consul=${this.consul}`, "--advertise-address=127.0.0.1", `--web.listen-address=${any}`];
+    for (const name of ["server-1", "server-2"]) {
+      this.servers.set(name, this.run(join(bin, "prometheus-api-server"), [
+        ...registered, `--link.listen-address=${any}`, `--rpc.listen-address=${any}`, `--storage.path=${this.folder}/${name}`, `--instance=${name}`,
+      ]));
+    }
+    this.run(join(bin, "metrics-forwarder"), [
+      ...registered, `--link.listen-address=${any}`, `--server=consul://${this.consul}/prometheus-api-server`, `--storage.path=${this.folder}/forwarder`,
+    ]);
+    const receiver = this.run(join(bin, "prometheus-remote-receiver"), [`--web.listen-address=${any}`, `--forwarder=consul://${this.consul}/metrics-forwarder`]);
     this.write = `http://${await receiver.address("web")}/api/v1/write`;
+    const ready = this.write.replace("/api/v1/write", "/-/ready");
+    await receiver.eventually("a forwarder", async () => (await fetch(ready)).ok);
+
+    this.haproxy = this.run(join(tools, "haproxy"), ["-W", "-db", "-f", `${deploy}/haproxy/haproxy.cfg`], {
+      RPC_BIND: `${this.host}:8090`, STATS_BIND: this.stats, NAMESERVER: `${this.host}:8600`,
+    });
   }
 
-  killServer(): Promise<void> {
-    return this.server.kill();
+  // serving waits until HAProxy sends calls to so many servers.
+  serving(servers: number): Promise<void> {
+    return this.haproxy.eventually(`${servers} servers in HAProxy`, async () => {
+      const rows = await get(`http://${this.stats}/;csv`);
+      return (rows.match(/^api,api\d+,.*,UP,/gm) ?? []).length === servers;
+    });
   }
 
-  restartServer(): void {
-    this.server.again(this.serverArgs);
+  // kill ends a server as kill -9 does.
+  kill(server: string): Promise<void> {
+    return this.servers.get(server)!.stop("SIGKILL");
+  }
+
+  // restart starts a server that was killed.
+  restart(server: string): void {
+    this.servers.get(server)!.start();
   }
 
   async stop(): Promise<void> {
-    await Promise.all(this.parts.map((part) => part.kill()));
+    await Promise.all(this.parts.map((part) => part.stop("SIGTERM")));
     rmSync(this.folder, { recursive: true, force: true });
   }
+
+  private run(program: string, args: string[], env?: Record<string, string>): Process {
+    const part = new Process(resolve(program), args, env).start();
+    this.parts.push(part);
+    return part;
+  }
+}
+
+async function get(url: string): Promise<string> {
+  const response = await fetch(url);
+  return response.ok ? response.text() : "";
 }
