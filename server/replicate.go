@@ -41,6 +41,8 @@ func (s *Server) replicate(ctx context.Context, c *link.Conn, hello *linkv1.Hell
 	}
 	logger.Info("forwarder connected", "last_sequence", position.GetSequence())
 	defer logger.Info("forwarder disconnected")
+	a := newAcks(r, c)
+	defer a.stop()
 	for {
 		f, err := c.Receive()
 		switch {
@@ -49,7 +51,7 @@ func (s *Server) replicate(ctx context.Context, c *link.Conn, hello *linkv1.Hell
 		case err != nil:
 			return err
 		}
-		if err := s.take(r, c, f, logger); err != nil {
+		if err := s.take(r, f, a, logger); err != nil {
 			return err
 		}
 	}
@@ -83,7 +85,7 @@ func (r *replica) position() *linkv1.Position {
 }
 
 // take takes over one frame.
-func (s *Server) take(r *replica, c *link.Conn, f *linkv1.Frame, logger *slog.Logger) error {
+func (s *Server) take(r *replica, f *linkv1.Frame, a *acks, logger *slog.Logger) error {
 	switch k := f.GetKind().(type) {
 	case *linkv1.Frame_Segment:
 		return r.startSegment(k.Segment.GetName(), k.Segment.GetFirstSequence())
@@ -93,9 +95,7 @@ func (s *Server) take(r *replica, c *link.Conn, f *linkv1.Frame, logger *slog.Lo
 		if err != nil {
 			return err
 		}
-		if p := r.position(); p != nil {
-			return c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Position{Position: p}})
-		}
+		a.next()
 	case *linkv1.Frame_Tail:
 		r.setTail(k.Tail.GetSequence())
 		s.replicas.news.wake()

@@ -86,17 +86,8 @@ func (h *Head) applyBlock(b *segment.Block) error {
 			return fmt.Errorf("apply block %d: %w", b.Sequence, err)
 		}
 	}
-	s := &b.Samples
-	for i, ref := range s.Refs {
-		slot, ok := h.pages.mutable(ref)
-		if !ok {
-			return fmt.Errorf("apply block %d: sample of series %d, which is not in the head", b.Sequence, ref)
-		}
-		var start int64
-		if s.StartTimestamps != nil {
-			start = s.StartTimestamps[i]
-		}
-		slot.setFloat(s.Timestamps[i], start, s.Values[i], b.Time)
+	if ref, ok := h.pages.setFloats(&b.Samples, b.Time); !ok {
+		return fmt.Errorf("apply block %d: sample of series %d, which is not in the head", b.Sequence, ref)
 	}
 	for i := range b.Histograms {
 		slot, ok := h.pages.mutable(b.Histograms[i].Ref)

@@ -430,11 +430,13 @@ func BenchmarkApply(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
-	seq := uint64(1)
+	next := &segment.Block{Sequence: 1, Samples: floats(refs[:2000], 1, 1)}
 	for b.Loop() {
-		seq++
-		from := int(seq) % 50 * 2000
-		if err := h.ApplyBlock(&segment.Block{Sequence: seq, Samples: floats(refs[from:from+2000], int64(seq), 1)}); err != nil {
+		next.Sequence++
+		from := int(next.Sequence) % 50 * 2000
+		next.Samples.Refs = refs[from : from+2000]
+		next.Samples.Timestamps[0]++
+		if err := h.ApplyBlock(next); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -175,13 +175,40 @@ func (p *pages) from(ref uint64) iter.Seq2[uint64, slot] {
 
 func (s slot) labels() labelsAt { return s.page.labels[s.index] }
 
+// setFloats takes over float samples. If a series is not there, it returns that
+// one's reference and false.
+func (p *pages) setFloats(s *segment.Samples, written int64) (uint64, bool) {
+	for i := 0; i < len(s.Refs); {
+		first, ok := p.mutable(s.Refs[i])
+		if !ok {
+			return s.Refs[i], false
+		}
+		// The page is looked up once for those that come next to each other.
+		pg, number := first.page, s.Refs[i]/pageSize
+		for ; i < len(s.Refs) && s.Refs[i]/pageSize == number; i++ {
+			index := s.Refs[i] % pageSize
+			if !pg.present[index] {
+				return s.Refs[i], false
+			}
+			var start int64
+			if s.StartTimestamps != nil {
+				start = s.StartTimestamps[i]
+			}
+			slot{pg, int(index)}.setFloat(s.Timestamps[i], start, s.Values[i], written)
+		}
+	}
+	return 0, true
+}
+
 // setFloat takes over a float sample, unless the series has a newer one.
 func (s slot) setFloat(timestamp, start int64, value float64, written int64) {
 	if !s.advance(timestamp, written, kindFloat) {
 		return
 	}
 	s.page.value[s.index] = math.Float64bits(value)
-	s.setStart(start)
+	if start != 0 || s.page.start != nil {
+		s.setStart(start)
+	}
 	if s.page.histogram != nil {
 		s.page.histogram[s.index] = nil
 	}

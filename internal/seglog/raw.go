@@ -4,11 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-const rawChunk = 256 << 10
+const (
+	rawChunk = 256 << 10
+	// rawPace is the time from one small chunk to the next. What is appended
+	// within it goes together: under load, handing over small chunks costs more
+	// than all else that is done with them.
+	rawPace  = 5 * time.Millisecond
+	rawSmall = rawChunk / 4
+)
 
 // ErrAhead says that a position is behind the end of the log.
 var ErrAhead = errors.New("position is ahead of the log")
@@ -37,6 +45,7 @@ type RawReader struct {
 	offset int64
 	after  uint64
 	buf    []byte
+	paced  time.Time // when the next chunk may be read
 }
 
 // ReadRaw reads what lies behind a block in the files. If the block ends its
@@ -72,13 +81,20 @@ func (l *Log) ReadRaw(after uint64) (*RawReader, error) {
 	return r, nil
 }
 
-// Next returns the next chunk of what is durable; at the tail it waits. A
+// Next returns the next chunk of what is durable; at the tail it waits, and for
+// some milliseconds after a small one. A
 // *GapError says that the segments between are not there any more, and that the
 // next call begins with the oldest that is.
 func (r *RawReader) Next(ctx context.Context) (RawChunk, error) {
+	if err := sleepUntil(ctx, r.paced); err != nil {
+		return RawChunk{}, err
+	}
 	for {
 		changed := r.log.changed()
 		c, err := r.try()
+		if len(c.Data) > 0 && len(c.Data) < rawSmall {
+			r.paced = time.Now().Add(rawPace)
+		}
 		if err != nil || len(c.Data) > 0 {
 			return c, err
 		}
@@ -87,6 +103,21 @@ func (r *RawReader) Next(ctx context.Context) (RawChunk, error) {
 		case <-ctx.Done():
 			return RawChunk{}, ctx.Err()
 		}
+	}
+}
+
+func sleepUntil(ctx context.Context, t time.Time) error {
+	wait := time.Until(t)
+	if wait <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

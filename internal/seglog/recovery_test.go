@@ -196,9 +196,9 @@ func TestRecovery(t *testing.T) {
 	}
 }
 
-// otherVersion makes the version 2, with a checksum that is right.
+// otherVersion makes the version the next, with a checksum that is right.
 func otherVersion(b []byte) []byte {
-	out := with(b, 8, 2)
+	out := with(b, 8, segment.Version+1)
 	binary.LittleEndian.PutUint32(out[60:], crc32.Checksum(out[:60], crc32.MakeTable(crc32.Castagnoli)))
 	return out
 }

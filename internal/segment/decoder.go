@@ -2,7 +2,6 @@ package segment
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -14,6 +13,7 @@ type Decoder struct {
 	zstd    *zstd.Decoder
 	raw     []byte
 	symbols []string
+	latest  []float64 // values of a keyframe
 }
 
 // NewDecoder returns a decoder that waits for Begin.
@@ -180,65 +180,6 @@ func readErrors(section []byte, n uint32) ([]string, error) {
 
 func valuesOf(s [][]byte) valueColumns {
 	return valueColumns{tags: s[0], ints: s[1], exponents: s[2], decimals: s[3], shapes: s[4], xors: s[5]}
-}
-
-func (d *Decoder) samples(h *FrameHeader, sections *[blockSections][]byte, s *Samples) error {
-	n := int(h.Samples)
-	refs, times := sections[blockRefs], sections[blockTimestamps]
-	values := valuesOf(sections[blockTags : blockXORs+1])
-	if len(refs) < n || len(times) < n || len(values.tags) != (n+3)/4 {
-		return fmt.Errorf("samples: %w: count", ErrCorrupt)
-	}
-	s.Refs, s.Timestamps, s.Values = resize(s.Refs, n), resize(s.Timestamps, n), resize(s.Values, n)
-	known := uint64(len(d.refs))
-	var ordinal, timestamp int64
-	for i := range n {
-		diff, w := varint(refs)
-		if w <= 0 {
-			return fmt.Errorf("samples: %w: reference", ErrCorrupt)
-		}
-		refs = refs[w:]
-		if ordinal += diff; uint64(ordinal) >= known {
-			return fmt.Errorf("samples: %w: reference", ErrCorrupt)
-		}
-		diff, w = varint(times)
-		if w <= 0 {
-			return fmt.Errorf("samples: %w: timestamp", ErrCorrupt)
-		}
-		times = times[w:]
-		timestamp += diff
-		previous := d.bits[ordinal]
-		v, ok := values.next(i, previous)
-		if !ok {
-			return fmt.Errorf("samples: %w: value", ErrCorrupt)
-		}
-		d.bits[ordinal] = v
-		s.Refs[i] = d.refs[ordinal]
-		s.Timestamps[i] = timestamp
-		s.Values[i] = math.Float64frombits(v)
-	}
-	if len(refs) != 0 || len(times) != 0 || !values.done() {
-		return fmt.Errorf("samples: %w: bytes left", ErrCorrupt)
-	}
-	return readStarts(sections[blockStarts], n, s)
-}
-
-func readStarts(section []byte, n int, s *Samples) error {
-	if len(section) == 0 {
-		s.StartTimestamps = nil
-		return nil
-	}
-	if len(section) < n {
-		return fmt.Errorf("start timestamps: %w: count", ErrCorrupt)
-	}
-	s.StartTimestamps = resize(s.StartTimestamps, n)
-	c := cursor{b: section}
-	var t int64
-	for i := range s.StartTimestamps {
-		t += c.varint()
-		s.StartTimestamps[i] = t
-	}
-	return c.end("start timestamps")
 }
 
 // ref reads an ordinal as the difference to the one before.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
-	"slices"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -16,14 +15,15 @@ import (
 // was before the call.
 type Encoder struct {
 	state
-	index    refIndex
-	zstd     *zstd.Encoder
-	raw      []byte
-	columns  [max(blockSections, keySections)][]byte
-	values   valueColumns
-	series   seriesWriter
-	ordinals []uint32 // of the samples
-	undo     []uint64 // the values that the samples replaced
+	index   refIndex
+	zstd    *zstd.Encoder
+	raw     []byte
+	columns [max(blockSections, keySections)][]byte
+	values  valueColumns
+	latest  []float64 // values of a keyframe
+	series  seriesWriter
+	runs    []run    // of the samples
+	undo    []uint64 // the values that the samples replaced
 }
 
 // NewEncoder returns an encoder that waits for Begin.
@@ -71,10 +71,7 @@ func (e *Encoder) AppendBlock(dst []byte, b *Block, synced uint64) ([]byte, erro
 	}
 	known := len(e.refs)
 	next := e.next
-	takeBack := func(samples int) {
-		for i := samples - 1; i >= 0; i-- {
-			e.bits[e.ordinals[i]] = e.undo[i]
-		}
+	takeBack := func() {
 		for _, ref := range e.refs[known:] {
 			e.index.remove(ref)
 		}
@@ -82,15 +79,15 @@ func (e *Encoder) AppendBlock(dst []byte, b *Block, synced uint64) ([]byte, erro
 	}
 	e.reset()
 	if err := e.blockSeries(b.Series); err != nil {
-		takeBack(0)
+		takeBack()
 		return dst, err
 	}
-	if err := e.blockOrdinals(&b.Samples); err != nil {
-		takeBack(0)
+	if err := e.blockRuns(&b.Samples); err != nil {
+		takeBack()
 		return dst, err
 	}
 	if err := e.blockOpaque(b, &h); err != nil {
-		takeBack(0)
+		takeBack()
 		return dst, err
 	}
 	e.blockSamples(&b.Samples, &h)
@@ -100,7 +97,8 @@ func (e *Encoder) AppendBlock(dst []byte, b *Block, synced uint64) ([]byte, erro
 	e.columns[blockMetadata] = appendMetadata(e.columns[blockMetadata], b.Metadata)
 	out, err := e.frame(dst, &h, e.columns[:blockSections])
 	if err != nil {
-		takeBack(len(e.ordinals))
+		e.takeBackSamples()
+		takeBack()
 		return dst, err
 	}
 	e.note(&h)
@@ -123,7 +121,6 @@ func (e *Encoder) reset() {
 	for i := range e.columns {
 		e.columns[i] = e.columns[i][:0]
 	}
-	e.values.reset()
 	e.series.reset()
 }
 
@@ -148,53 +145,6 @@ func (e *Encoder) blockSeries(series []Series) error {
 	}
 	e.columns[blockSymbols], e.columns[blockSeries] = e.series.sections()
 	return nil
-}
-
-// blockOrdinals looks up the series of the samples.
-func (e *Encoder) blockOrdinals(s *Samples) error {
-	if len(s.Timestamps) != len(s.Refs) || len(s.Values) != len(s.Refs) ||
-		s.StartTimestamps != nil && len(s.StartTimestamps) != len(s.Refs) {
-		return fmt.Errorf("%w: sample columns of unequal length", ErrCorrupt)
-	}
-	e.ordinals = resize(e.ordinals, len(s.Refs))
-	for i, ref := range s.Refs {
-		o, ok := e.index.get(ref)
-		if !ok {
-			return &UnknownRefError{Ref: ref}
-		}
-		e.ordinals[i] = uint32(o)
-	}
-	return nil
-}
-
-// blockSamples fills the columns of the samples: ordinals as differences to the
-// one before, timestamps and start timestamps likewise (start timestamps only
-// if there are any), and the values.
-func (e *Encoder) blockSamples(s *Samples, h *FrameHeader) {
-	e.undo = resize(e.undo, len(s.Refs))
-	refs, times := e.columns[blockRefs], e.columns[blockTimestamps]
-	var lastOrdinal, lastTime int64
-	for i, o := range e.ordinals {
-		refs = binary.AppendVarint(refs, int64(o)-lastOrdinal)
-		lastOrdinal = int64(o)
-		t := s.Timestamps[i]
-		times = binary.AppendVarint(times, t-lastTime)
-		lastTime = t
-		h.MinTime, h.MaxTime = min(h.MinTime, t), max(h.MaxTime, t)
-		v := math.Float64bits(s.Values[i])
-		e.undo[i] = e.bits[o]
-		e.values.append(i, v, e.bits[o])
-		e.bits[o] = v
-	}
-	e.columns[blockRefs], e.columns[blockTimestamps] = refs, times
-	if slices.ContainsFunc(s.StartTimestamps, func(t int64) bool { return t != 0 }) {
-		var last int64
-		for _, t := range s.StartTimestamps {
-			e.columns[blockStarts] = binary.AppendVarint(e.columns[blockStarts], t-last)
-			last = t
-		}
-	}
-	e.values.copyTo(e.columns[blockTags : blockXORs+1])
 }
 
 // copyTo hands the columns over as sections.
@@ -240,7 +190,14 @@ func (e *Encoder) blockOpaque(b *Block, h *FrameHeader) error {
 	return nil
 }
 
-// frame puts the sections together, compresses them, and appends the frame.
+// A payload of at most so many bytes, and so many more for each sample, is not
+// compressed: that would take longer than everything else, and save a sixth.
+const (
+	dense       = 256
+	denseSample = 3
+)
+
+// frame puts the sections together, compresses them if need be, and appends the frame.
 func (e *Encoder) frame(dst []byte, h *FrameHeader, sections [][]byte) ([]byte, error) {
 	e.raw = e.raw[:0]
 	for _, s := range sections {
@@ -251,14 +208,15 @@ func (e *Encoder) frame(dst []byte, h *FrameHeader, sections [][]byte) ([]byte, 
 	}
 	start := len(dst)
 	dst = append(dst, make([]byte, FrameHeaderSize)...)
-	dst = e.zstd.EncodeAll(e.raw, dst)
-	payload := dst[start+FrameHeaderSize:]
-	h.Flags |= FlagZstd
-	if len(payload) >= len(e.raw) {
+	if len(e.raw) > dense+denseSample*int(h.Samples) {
+		dst = e.zstd.EncodeAll(e.raw, dst)
+		h.Flags |= FlagZstd
+	}
+	if h.Flags&FlagZstd == 0 || len(dst)-start-FrameHeaderSize >= len(e.raw) {
 		dst = append(dst[:start+FrameHeaderSize], e.raw...)
-		payload = dst[start+FrameHeaderSize:]
 		h.Flags &^= FlagZstd
 	}
+	payload := dst[start+FrameHeaderSize:]
 	h.RawLen, h.PayloadLen = uint32(len(e.raw)), uint32(len(payload))
 	h.PayloadCRC = crc32.Checksum(payload, castagnoli)
 	h.append(dst[start:start])

@@ -177,17 +177,20 @@ func FuzzValues(f *testing.F) {
 		f.Add(math.Float64bits(a), uint64(staleNaN), math.Float64bits(-a))
 	}
 	f.Fuzz(func(t *testing.T, a, b, x uint64) {
+		want := []float64{math.Float64frombits(a), math.Float64frombits(b), math.Float64frombits(x)}
 		var c valueColumns
-		c.append(0, a, 0)
-		c.append(1, b, a)
-		c.append(2, x, b)
-		previous := uint64(0)
-		for i, want := range []uint64{a, b, x} {
-			got, ok := c.next(i, previous)
-			if !ok || got != want {
-				t.Fatalf("%x, want %x", got, want)
+		c.begin(5)
+		c.append(0, want[:1], []uint64{0})
+		c.append(1, want[1:], []uint64{a, b})
+		c.append(3, want[1:], []uint64{b, x})
+		got := make([]float64, 5)
+		if !c.next(0, []uint64{0}, got) || !c.next(1, []uint64{a, b}, got[1:]) || !c.next(3, []uint64{b, x}, got[3:]) || !c.done() {
+			t.Fatal("what was written cannot be read")
+		}
+		for i, v := range []uint64{a, b, x, b, x} {
+			if math.Float64bits(got[i]) != v {
+				t.Fatalf("value %d is %x, want %x", i, math.Float64bits(got[i]), v)
 			}
-			previous = got
 		}
 	})
 }

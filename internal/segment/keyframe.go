@@ -3,7 +3,6 @@ package segment
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
 )
 
 // Flags of a series in a keyframe.
@@ -61,8 +60,9 @@ func (e *Encoder) keyframe(dst []byte, k *Keyframe, h *FrameHeader) ([]byte, err
 		e.series.add(s.Ref-e.next, s.Labels, before)
 		before = s.Labels
 		e.index.set(s.Ref, len(e.refs))
-		e.introduce(s.Ref, e.keyframeLatest(i, k.Latest, h))
+		e.introduce(s.Ref, 0)
 	}
+	e.keyframeLatest(k.Latest, h)
 	if k.NextRef < e.next || k.NextRef > maxSequence {
 		return dst, fmt.Errorf("keyframe: %w: next reference %d", ErrCorrupt, k.NextRef)
 	}
@@ -71,42 +71,43 @@ func (e *Encoder) keyframe(dst []byte, k *Keyframe, h *FrameHeader) ([]byte, err
 	}
 	e.columns[keyHead] = binary.AppendUvarint(e.columns[keyHead], k.NextRef)
 	e.columns[keySymbols], e.columns[keySeries] = e.series.sections()
-	e.values.copyTo(e.columns[keyTags : keyXORs+1])
 	e.columns[keyMetadata] = appendMetadata(e.columns[keyMetadata], k.Metadata)
 	return e.frame(dst, h, e.columns[:keySections])
 }
 
-// keyframeLatest fills the columns of the i-th series' latest sample (times as
-// differences to the series before, the value against 0), and returns the value
-// that the first sample in a block is stored against.
-func (e *Encoder) keyframeLatest(i int, latest []Latest, h *FrameHeader) uint64 {
-	l := &latest[i]
-	var before Latest
-	if i > 0 {
-		before = latest[i-1]
-	}
+// keyframeLatest fills the columns of the latest samples: times as differences
+// to the series before, values against 0. The first sample in a block is stored
+// against that value.
+func (e *Encoder) keyframeLatest(latest []Latest, h *FrameHeader) {
 	c := &e.columns
-	c[keyTimestamps] = binary.AppendVarint(c[keyTimestamps], l.Timestamp-before.Timestamp)
-	c[keyStarts] = binary.AppendVarint(c[keyStarts], l.StartTimestamp-before.StartTimestamp)
-	c[keyWritten] = binary.AppendVarint(c[keyWritten], l.Written-before.Written)
-	var flags byte
-	var value uint64
-	switch {
-	case l.None:
-		flags = latestNone
-	case l.Histogram != nil:
-		flags = latestHistogram
-		c[keyHistograms] = binary.AppendUvarint(c[keyHistograms], uint64(len(l.Histogram)))
-		c[keyHistogramData] = append(c[keyHistogramData], l.Histogram...)
-	default:
-		value = math.Float64bits(l.Value)
+	var before Latest
+	e.latest = resize(e.latest, len(latest))
+	for i := range latest {
+		l := &latest[i]
+		c[keyTimestamps] = appendVarint(c[keyTimestamps], l.Timestamp-before.Timestamp)
+		c[keyStarts] = appendVarint(c[keyStarts], l.StartTimestamp-before.StartTimestamp)
+		c[keyWritten] = appendVarint(c[keyWritten], l.Written-before.Written)
+		before = *l
+		var flags byte
+		e.latest[i] = 0
+		switch {
+		case l.None:
+			flags = latestNone
+		case l.Histogram != nil:
+			flags = latestHistogram
+			c[keyHistograms] = binary.AppendUvarint(c[keyHistograms], uint64(len(l.Histogram)))
+			c[keyHistogramData] = append(c[keyHistogramData], l.Histogram...)
+		default:
+			e.latest[i] = l.Value
+		}
+		if !l.None {
+			h.MinTime, h.MaxTime = min(h.MinTime, l.Timestamp), max(h.MaxTime, l.Timestamp)
+		}
+		c[keyFlags] = append(c[keyFlags], flags)
 	}
-	if !l.None {
-		h.MinTime, h.MaxTime = min(h.MinTime, l.Timestamp), max(h.MaxTime, l.Timestamp)
-	}
-	c[keyFlags] = append(c[keyFlags], flags)
-	e.values.append(i, value, 0)
-	return value
+	e.values.begin(len(latest))
+	e.values.append(0, e.latest, e.bits[len(e.bits)-len(latest):])
+	e.values.copyTo(c[keyTags : keyXORs+1])
 }
 
 // Keyframe decodes a chunk of the keyframe into k, whose slices are reused.
@@ -115,13 +116,6 @@ func (e *Encoder) keyframeLatest(i int, latest []Latest, h *FrameHeader) uint64 
 func (d *Decoder) Keyframe(h *FrameHeader, payload []byte, k *Keyframe) error {
 	if err := d.keyframe(h, payload, k); err != nil {
 		return fmt.Errorf("keyframe %d: %w", h.Sequence, err)
-	}
-	for i := range k.Series {
-		var v uint64
-		if l := &k.Latest[i]; !l.None && l.Histogram == nil {
-			v = math.Float64bits(l.Value)
-		}
-		d.introduce(k.Series[i].Ref, v)
 	}
 	if k.Last {
 		d.next = k.NextRef
@@ -143,11 +137,10 @@ func (d *Decoder) keyframe(h *FrameHeader, payload []byte, k *Keyframe) error {
 	if err := d.readSeries(h, sections[keySymbols], sections[keySeries], &k.Series); err != nil {
 		return err
 	}
-	next := d.next
-	if n := len(k.Series); n > 0 {
-		next = k.Series[n-1].Ref + 1
+	for i := range k.Series {
+		d.introduce(k.Series[i].Ref, 0)
 	}
-	if k.NextRef < next || k.NextRef > maxSequence {
+	if k.NextRef < d.next || k.NextRef > maxSequence {
 		return fmt.Errorf("%w: next reference %d", ErrCorrupt, k.NextRef)
 	}
 	var err error
@@ -165,6 +158,10 @@ func (d *Decoder) keyframeLatest(sections *[keySections][]byte, k *Keyframe) err
 		return fmt.Errorf("latest: %w: count", ErrCorrupt)
 	}
 	k.Latest = resize(k.Latest, n)
+	d.latest = resize(d.latest, n)
+	if !values.next(0, d.bits[len(d.bits)-n:], d.latest) {
+		return fmt.Errorf("latest: %w: value", ErrCorrupt)
+	}
 	times, starts := cursor{b: sections[keyTimestamps]}, cursor{b: sections[keyStarts]}
 	written, lengths := cursor{b: sections[keyWritten]}, cursor{b: sections[keyHistograms]}
 	data := append([]byte(nil), sections[keyHistogramData]...)
@@ -175,10 +172,9 @@ func (d *Decoder) keyframeLatest(sections *[keySections][]byte, k *Keyframe) err
 			StartTimestamp: before.StartTimestamp + starts.varint(),
 			Written:        before.Written + written.varint(),
 		}
-		bits, ok := values.next(i, 0)
 		switch {
-		case !ok || flags[i]&^(latestNone|latestHistogram) != 0:
-			return fmt.Errorf("latest: %w: value", ErrCorrupt)
+		case flags[i] > latestHistogram || flags[i] != 0 && d.latest[i] != 0:
+			return fmt.Errorf("latest: %w: flags", ErrCorrupt)
 		case flags[i] == latestNone:
 			l.None = true
 		case flags[i] == latestHistogram:
@@ -192,7 +188,7 @@ func (d *Decoder) keyframeLatest(sections *[keySections][]byte, k *Keyframe) err
 			}
 			data = data[size:]
 		default:
-			l.Value = math.Float64frombits(bits)
+			l.Value = d.latest[i]
 		}
 		k.Latest[i], before = l, l
 	}

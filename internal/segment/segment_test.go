@@ -143,7 +143,7 @@ func emptyIsNilFor[T any]() cmp.Option {
 
 func TestRoundTrip(t *testing.T) { checkTest(t, encodeTest(t)) }
 
-// The golden file was written by the first version of the format, and has to be
+// The golden file was written by this version of the format, and has to be
 // readable for ever. Its bytes may change only where the compressor does.
 func TestGolden(t *testing.T) {
 	const name = "testdata/golden.seg"
@@ -223,18 +223,18 @@ func TestValuesBitForBit(t *testing.T) {
 		}
 	}
 	var c valueColumns
-	previous := uint64(0)
+	c.begin(len(values))
+	previous := []uint64{0}
 	for i, v := range values {
-		c.append(i, v, previous)
-		previous = v
+		c.append(i, []float64{math.Float64frombits(v)}, previous)
+		require.Equal(t, v, previous[0])
 	}
-	previous = 0
+	previous[0] = 0
+	got := []float64{0}
 	for i, want := range values {
-		got, ok := c.next(i, previous)
-		if !ok || got != want {
-			t.Fatalf("value %d: %x (%v), want %x (%v) after %x", i, got, math.Float64frombits(got), want, math.Float64frombits(want), previous)
+		if !c.next(i, previous, got) || math.Float64bits(got[0]) != want {
+			t.Fatalf("value %d: %v, want %v (%x)", i, got, math.Float64frombits(want), want)
 		}
-		previous = got
 	}
 	require.True(t, c.done())
 }

@@ -32,11 +32,6 @@ type valueColumns struct {
 	xors      []byte // the bytes between, low byte first
 }
 
-func (c *valueColumns) reset() {
-	c.tags, c.ints, c.exponents = c.tags[:0], c.ints[:0], c.exponents[:0]
-	c.decimals, c.shapes, c.xors = c.decimals[:0], c.shapes[:0], c.xors[:0]
-}
-
 // base is the integer against which an integer or decimal is stored: previous ×
 // 10^exponent, rounded, or 0 where that is no integer that a float64 holds.
 // Multiplication and rounding are exact by IEEE 754 and so alike everywhere.
@@ -86,23 +81,35 @@ func decimal(v uint64) (int64, byte, bool) {
 	return m, exponent, math.Float64bits(float64(m)/pow10[exponent]) == v
 }
 
-// append adds the i-th value of the frame.
-func (c *valueColumns) append(i int, v, previous uint64) {
-	if i%4 == 0 {
-		c.tags = append(c.tags, 0)
-	}
-	if v == previous {
-		return
-	}
-	tag := c.appendChanged(v, previous)
-	c.tags[len(c.tags)-1] |= tag << (2 * (i % 4))
+// begin makes room for the tags of n values, and forgets those before.
+func (c *valueColumns) begin(n int) {
+	c.tags = resize(c.tags, (n+3)/4)
+	clear(c.tags)
+	c.ints, c.exponents = c.ints[:0], c.exponents[:0]
+	c.decimals, c.shapes, c.xors = c.decimals[:0], c.shapes[:0], c.xors[:0]
 }
 
-func (c *valueColumns) appendChanged(v, previous uint64) byte {
-	if n, ok := integer(v); ok {
-		c.ints = binary.AppendVarint(c.ints, n-base(previous, 0))
-		return tagInt
+// append adds values, of which the first is the i-th of the frame, and puts
+// them in the place of the previous ones.
+func (c *valueColumns) append(i int, values []float64, previous []uint64) {
+	previous = previous[:len(values)]
+	for j, f := range values {
+		v, p := math.Float64bits(f), previous[j]
+		if v == p {
+			continue
+		}
+		var tag byte
+		if n, ok := integer(v); ok {
+			tag, c.ints = tagInt, appendVarint(c.ints, n-base(p, 0))
+		} else {
+			tag = c.appendFraction(v, p)
+		}
+		c.tags[(i+j)/4] |= tag << (2 * ((i + j) % 4))
+		previous[j] = v
 	}
+}
+
+func (c *valueColumns) appendFraction(v, previous uint64) byte {
 	x := v ^ previous
 	lead, trail := bits.LeadingZeros64(x)/8, bits.TrailingZeros64(x)/8
 	n := 8 - lead - trail
@@ -121,28 +128,46 @@ func (c *valueColumns) appendChanged(v, previous uint64) byte {
 	return tagXOR
 }
 
-// next reads a value, the reverse of append; ok is false where the columns are
-// not what append writes. Columns are consumed from their beginning.
-func (c *valueColumns) next(i int, previous uint64) (v uint64, ok bool) {
-	switch c.tags[i/4] >> (2 * (i % 4)) & 3 {
-	case tagSame:
-		return previous, true
-	case tagInt:
-		d, n := varint(c.ints)
-		if n <= 0 {
-			return 0, false
+// next reads as many values as there are previous ones, the reverse of append.
+// It is false where the columns are not what append writes. Columns other than
+// the tags are consumed from their beginning.
+func (c *valueColumns) next(i int, previous []uint64, values []float64) bool {
+	values = values[:len(previous)]
+	ints := c.ints
+	for j, p := range previous {
+		switch c.tags[(i+j)/4] >> (2 * ((i + j) % 4)) & 3 {
+		case tagSame:
+			values[j] = math.Float64frombits(p)
+			continue
+		case tagInt:
+			d, n := varint(ints)
+			if n <= 0 {
+				return false
+			}
+			ints = ints[n:]
+			p = math.Float64bits(float64(base(p, 0) + d))
+		case tagDecimal:
+			d, n := varint(c.decimals)
+			if n <= 0 || len(c.exponents) == 0 || c.exponents[0] > maxExponent {
+				return false
+			}
+			exponent := c.exponents[0]
+			c.decimals, c.exponents = c.decimals[n:], c.exponents[1:]
+			p = math.Float64bits(float64(base(p, exponent)+d) / pow10[exponent])
+		case tagXOR:
+			x, ok := c.nextXOR()
+			if !ok {
+				return false
+			}
+			p ^= x
 		}
-		c.ints = c.ints[n:]
-		return math.Float64bits(float64(base(previous, 0) + d)), true
-	case tagDecimal:
-		d, n := varint(c.decimals)
-		if n <= 0 || len(c.exponents) == 0 || c.exponents[0] > maxExponent {
-			return 0, false
-		}
-		exponent := c.exponents[0]
-		c.decimals, c.exponents = c.decimals[n:], c.exponents[1:]
-		return math.Float64bits(float64(base(previous, exponent)+d) / pow10[exponent]), true
+		previous[j], values[j] = p, math.Float64frombits(p)
 	}
+	c.ints = ints
+	return true
+}
+
+func (c *valueColumns) nextXOR() (uint64, bool) {
 	if len(c.shapes) == 0 {
 		return 0, false
 	}
@@ -161,13 +186,21 @@ func (c *valueColumns) next(i int, previous uint64) (v uint64, ok bool) {
 		}
 	}
 	c.xors = c.xors[n:]
-	return previous ^ x<<(8*trail), true
+	return x << (8 * trail), true
 }
 
-// varint is binary.Varint with the short case in line.
+// appendVarint and varint are those of encoding/binary with the short case in
+// line.
+func appendVarint(dst []byte, d int64) []byte {
+	if u := uint64(d)<<1 ^ uint64(d>>63); u < 0x80 {
+		return append(dst, byte(u))
+	}
+	return binary.AppendVarint(dst, d)
+}
+
 func varint(b []byte) (int64, int) {
 	if len(b) > 0 && b[0] < 0x80 {
-		u := uint64(b[0])
+		u := b[0]
 		return int64(u>>1) ^ -int64(u&1), 1
 	}
 	return binary.Varint(b)
