@@ -11,7 +11,7 @@ BUILD    = go build -ldflags '-X github.com/prometheus/common/version.Version=$(
 WEB      := clients/web
 # What npm writes last.
 MODULES  := $(WEB)/node_modules/.package-lock.json
-GENERATED = gen $(WEB)/gen
+GENERATED = gen $(WEB)/gen clients/python/gen
 
 # How long `make fuzz` runs each target.
 FUZZTIME ?= 10s
@@ -39,9 +39,10 @@ install: ## Install the binaries with go install
 # The API
 
 .PHONY: generate
-generate: $(BUF) $(MODULES) ## Generate gen/ (stubs, API reference, OpenAPI) and clients/web/gen from api/
+generate: $(BUF) $(TOOLS)/protoc $(MODULES) ## Generate gen/ (stubs, API reference, OpenAPI) and the clients' stubs from api/
 	$(BUF) generate
 	$(BUF) generate --template buf.gen.web.yaml
+	$(BUF) generate --template buf.gen.python.yaml
 
 .PHONY: check-generate
 check-generate: generate ## Fail if what is generated is not what api/ generates
@@ -187,13 +188,14 @@ run: build ## Build all and run all parts in one process, with its data in data/
 # Tools
 
 # Each rule runs every time, since only fetch.sh knows whether the version is the wanted one.
-.PHONY: $(BUF) $(TOOLS)/golangci-lint
-$(BUF) $(TOOLS)/golangci-lint:
+.PHONY: $(BUF) $(TOOLS)/protoc $(TOOLS)/golangci-lint
+$(BUF) $(TOOLS)/protoc $(TOOLS)/golangci-lint:
 	@TOOLS=$(TOOLS) tools/fetch.sh $(@F)
 
 .PHONY: tools
 tools: ## Get the real components that the tests run
 	tools/require.sh curl curl ca-certificates
+	tools/require.sh python3:grpc python3 python3-grpcio python3-protobuf
 	@TOOLS=$(TOOLS) tools/fetch.sh buf grpcurl prometheus3 prometheus2
 
 .PHONY: tools-discovery

@@ -57,17 +57,32 @@ prometheus2() {
   "$tools/prometheus2" --version 2>&1 | grep -q 'version 2\.' || fail "this Debian's prometheus is not a 2.x"
 }
 
-# haproxy is a script, since the unpacked program does not find its libraries by itself.
+# script NAME UNPACKED PROGRAM puts a script at .tools/NAME that runs a program of the unpacked packages, which does not
+# find its libraries by itself.
+script() {
+  cat >"$tools/$1" <<SCRIPT
+#!/bin/sh
+root=\$(dirname "\$(readlink -f "\$0")")/$2-debian
+libraries=\$(echo "\$root"/usr/lib/*-linux-gnu)
+LD_LIBRARY_PATH=\$libraries exec "\$root/$3" "\$@"
+SCRIPT
+  chmod +x "$tools/$1"
+}
+
 haproxy() {
   debian haproxy haproxy liblua5.3-0 libopentracing-c-wrapper0 libopentracing1
-  cat >"$tools/haproxy" <<'SCRIPT'
-#!/bin/sh
-root=$(dirname "$(readlink -f "$0")")/haproxy-debian
-libraries=$(echo "$root"/usr/lib/*-linux-gnu)
-LD_LIBRARY_PATH=$libraries exec "$root/usr/sbin/haproxy" "$@"
-SCRIPT
-  chmod +x "$tools/haproxy"
+  script haproxy haproxy usr/sbin/haproxy
   "$tools/haproxy" -v >/dev/null || fail "haproxy does not start: run 'apt-get install haproxy' as root"
+}
+
+# protoc also puts gRPC's plugins for Python and Ruby at .tools. They are of the release whose libraries run what they
+# generate.
+protoc() {
+  debian protoc protobuf-compiler protobuf-compiler-grpc libprotobuf32 libprotoc32 libgrpc29
+  script protoc protoc usr/bin/protoc
+  script grpc_python_plugin protoc usr/bin/grpc_python_plugin
+  script grpc_ruby_plugin protoc usr/bin/grpc_ruby_plugin
+  "$tools/protoc" --version >/dev/null || fail "protoc does not start: run 'apt-get install protobuf-compiler-grpc' as root"
 }
 
 fail() {
@@ -89,6 +104,7 @@ for name in "$@"; do
       # As released, with the compressor in C.
       CGO=1 go_tool "$name" tools/victoriametrics.mod "github.com/VictoriaMetrics/VictoriaMetrics/app/$name" github.com/VictoriaMetrics/VictoriaMetrics ;;
     thanos) go_tool thanos tools/thanos.mod github.com/thanos-io/thanos/cmd/thanos github.com/thanos-io/thanos slicelabels ;;
+    protoc) protoc ;;
     *) fail "unknown tool: $name" ;;
   esac
 done

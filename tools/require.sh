@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
-# Installs Debian packages where a command is missing, or says which ones to install.
+# Installs Debian packages where a command is missing, or a module of Debian's Python, or says which ones to install.
 #
 # Usage: tools/require.sh COMMAND PACKAGE…
+#        tools/require.sh python3:MODULE PACKAGE…
 set -euo pipefail
 
 command=$1
 shift
-command -v "$command" >/dev/null && exit
+case $command in
+  python3:*) /usr/bin/python3 -c "import ${command#python3:}" 2>/dev/null && exit ;;
+  *) command -v "$command" >/dev/null && exit ;;
+esac
 
 if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
   echo "$command is missing: as root, run apt-get install $*" >&2

@@ -68,15 +68,20 @@ func Get(t testing.TB, address, protocol string, args ...string) Output {
 // Histograms are in the form that Prometheus' HTTP API has them in.
 func GetJSON(t testing.TB, address, protocol string, args ...string) Output {
 	t.Helper()
-	data := must(t, get(address, protocol, "json", args)...)
+	return ParseJSON(t, must(t, get(address, protocol, "json", args)...))
+}
+
+// ParseJSON reads what a program printed, in the form of the client's JSON.
+func ParseJSON(t testing.TB, data []byte) Output {
+	t.Helper()
 	o := newOutput()
 	if rest := o.parseJSON(t, data); len(rest) != 0 {
-		t.Errorf("the client's output ends without a newline: %q", rest)
+		t.Errorf("the output ends without a newline: %q", rest)
 	}
 	return o
 }
 
-// Follower is a client that goes on reading.
+// Follower is a client, of the project or another, that goes on reading.
 type Follower struct {
 	*Process
 
@@ -89,7 +94,11 @@ type Follower struct {
 func Follow(t testing.TB, addresses, protocol string, args ...string) *Follower {
 	t.Helper()
 	args = append(get(addresses, protocol, "json", args), "--follow")
-	p := Start(t, "client-"+protocol, Binary(t, "prometheus-grpc-client"), args...)
+	return NewFollower(t, Start(t, "client-"+protocol, Binary(t, "prometheus-grpc-client"), args...))
+}
+
+// NewFollower reads what a process prints, in the form of the client's JSON.
+func NewFollower(t testing.TB, p *Process) *Follower {
 	return &Follower{Process: p, t: t, output: newOutput()}
 }
 

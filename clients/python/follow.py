@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""Prints series as they arrive, an object a line, from whichever replica is alive.
+
+    PYTHONPATH=clients/python:clients/python/gen clients/python/follow.py \\
+        --address localhost:8090,localhost:8091 --follow --cursor-file up.cursor 'up' '{__name__=~"go_.*"}'
+
+The lines have the form of `prometheus-grpc-client get --output json`: values are strings that are read back as the same
+float, a stale marker says so, and a native histogram is an object with its buckets.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+
+import grpc
+from promgrpc.metrics.v1.metrics_pb2 import TimeSeries
+from promgrpc.stream import Client, OutOfRangeError, Query, UnreachableError
+from promgrpc.values import format_float, histogram_buckets, histogram_count, is_stale
+
+
+def main() -> int:
+    args = arguments()
+    client = Client(args.address.split(","), on_interrupt=lambda address, reason: log(f"{address}: {reason}"))
+    for number in signal.SIGINT, signal.SIGTERM:
+        signal.signal(number, lambda *_: client.stop())
+    cursor = read(args.cursor_file)
+    query = Query(
+        selectors=args.selector,
+        since=None if cursor or args.since is None else time.time() - args.since,
+        cursor=cursor,
+        follow=args.follow,
+        heartbeat_interval=args.heartbeat,
+    )
+    try:
+        for update in client.get(query):
+            if update.rewound:
+                log("some samples come again")
+            if update.response.HasField("gap"):
+                log(f"samples are missing: {update.response.gap.reason}")
+            for series in update.response.timeseries:
+                for line in lines(series):
+                    print(json.dumps(line, ensure_ascii=False))
+            # The output first, then the cursor: what is cut off in between comes again, and nothing is lost.
+            sys.stdout.flush()
+            replace(args.cursor_file, update.response.cursor)
+    except OutOfRangeError as e:
+        log(f"{e}; the oldest cursor that works is {e.oldest_cursor}")
+        return 4
+    except UnreachableError as e:
+        log(f"cannot reach {e}")
+        return 3
+    except grpc.RpcError as e:
+        log(f"{e.code().name}: {e.details()}")
+        return 1
+    return 0
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Print series as they arrive.")
+    parser.add_argument("selector", nargs="*", help="PromQL series selectors, all series if there is none")
+    parser.add_argument("--address", default="localhost:8090", help="HOST:PORT[,…] of the replicas")
+    parser.add_argument("--follow", action="store_true", help="go on with what comes")
+    parser.add_argument("--since", type=float, metavar="SECONDS", help="begin with what is stored of the last SECONDS")
+    parser.add_argument("--heartbeat", type=float, default=10, metavar="SECONDS", help="leave a server that is silent for three times as long")
+    parser.add_argument("--cursor-file", help="where the position is kept, for the next run to go on")
+    return parser.parse_args()
+
+
+def lines(series: TimeSeries):
+    """Yields an object for each sample, histogram and exemplar."""
+    metric = {label.name: label.value for label in series.labels}
+    for sample in series.samples:
+        yield {"metric": metric, "timestamp": sample.timestamp, **value(sample.value)}
+    for h in series.histograms:
+        line = {"metric": metric, "timestamp": h.timestamp}
+        yield {**line, **value(h.sum)} if is_stale(h.sum) else {**line, "histogram": histogram(h)}
+    for e in series.exemplars:
+        labels = {label.name: label.value for label in e.labels}
+        yield {"metric": metric, "exemplar": {"labels": labels, "value": format_float(e.value), "timestamp": e.timestamp}}
+
+
+def value(v: float) -> dict:
+    if is_stale(v):
+        return {"value": "StaleNaN", "stale": True}
+    return {"value": format_float(v)}
+
+
+def histogram(h) -> dict:
+    """Returns a histogram as Prometheus' HTTP API has it: a bucket is [rule, lower, upper, count]."""
+    # Which bounds belong to the bucket: 0 the upper, 1 the lower, 2 none, 3 both.
+    rules = {(False, True): 0, (True, False): 1, (False, False): 2, (True, True): 3}
+    buckets = [
+        [rules[b.lower_inclusive, b.upper_inclusive], format_float(b.lower), format_float(b.upper), format_float(b.count)]
+        for b in histogram_buckets(h)
+    ]
+    return {"count": format_float(histogram_count(h)), "sum": format_float(h.sum), **({"buckets": buckets} if buckets else {})}
+
+
+def read(path) -> str:
+    if path is None or not os.path.exists(path):
+        return ""
+    with open(path, encoding="ascii") as f:
+        return f.read().strip()
+
+
+def replace(path, cursor: str) -> None:
+    """Puts a cursor in the place of the one before, as a whole."""
+    if path is None or not cursor:
+        return
+    with open(path + ".new", "w", encoding="ascii") as f:
+        f.write(cursor + "\n")
+        f.flush()
+        os.fsync(f.fileno())
+    os.replace(path + ".new", path)
+
+
+def log(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from promgrpc.metrics.v1 import metrics_pb2 as _metrics_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class CursorOutOfRange(_message.Message):
+    __slots__ = ["oldest_cursor"]
+    OLDEST_CURSOR_FIELD_NUMBER: _ClassVar[int]
+    oldest_cursor: str
+    def __init__(self, oldest_cursor: _Optional[str] = ...) -> None: ...
+
+class End(_message.Message):
+    __slots__ = []
+    def __init__(self) -> None: ...
+
+class Gap(_message.Message):
+    __slots__ = ["after_sequence", "log_id", "next_sequence", "reason"]
+    AFTER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    LOG_ID_FIELD_NUMBER: _ClassVar[int]
+    NEXT_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    after_sequence: int
+    log_id: str
+    next_sequence: int
+    reason: str
+    def __init__(self, log_id: _Optional[str] = ..., after_sequence: _Optional[int] = ..., next_sequence: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class GetLabelNamesRequest(_message.Message):
+    __slots__ = ["limit", "selectors"]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    SELECTORS_FIELD_NUMBER: _ClassVar[int]
+    limit: int
+    selectors: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, selectors: _Optional[_Iterable[str]] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class GetLabelNamesResponse(_message.Message):
+    __slots__ = ["names", "truncated"]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    names: _containers.RepeatedScalarFieldContainer[str]
+    truncated: bool
+    def __init__(self, names: _Optional[_Iterable[str]] = ..., truncated: bool = ...) -> None: ...
+
+class GetLabelValuesRequest(_message.Message):
+    __slots__ = ["limit", "name", "selectors"]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SELECTORS_FIELD_NUMBER: _ClassVar[int]
+    limit: int
+    name: str
+    selectors: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., selectors: _Optional[_Iterable[str]] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class GetLabelValuesResponse(_message.Message):
+    __slots__ = ["truncated", "values"]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    truncated: bool
+    values: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, values: _Optional[_Iterable[str]] = ..., truncated: bool = ...) -> None: ...
+
+class GetMetadataRequest(_message.Message):
+    __slots__ = ["limit", "metric_family_name"]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FAMILY_NAME_FIELD_NUMBER: _ClassVar[int]
+    limit: int
+    metric_family_name: str
+    def __init__(self, metric_family_name: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class GetMetadataResponse(_message.Message):
+    __slots__ = ["metadata", "truncated"]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    metadata: _containers.RepeatedCompositeFieldContainer[_metrics_pb2.MetricMetadata]
+    truncated: bool
+    def __init__(self, metadata: _Optional[_Iterable[_Union[_metrics_pb2.MetricMetadata, _Mapping]]] = ..., truncated: bool = ...) -> None: ...
+
+class GetMetricsRequest(_message.Message):
+    __slots__ = ["cursor", "follow", "heartbeat_interval", "label_references", "min_interval", "selectors", "since"]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    FOLLOW_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    LABEL_REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    MIN_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    SELECTORS_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    cursor: str
+    follow: bool
+    heartbeat_interval: _duration_pb2.Duration
+    label_references: bool
+    min_interval: _duration_pb2.Duration
+    selectors: _containers.RepeatedScalarFieldContainer[str]
+    since: _timestamp_pb2.Timestamp
+    def __init__(self, selectors: _Optional[_Iterable[str]] = ..., since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., cursor: _Optional[str] = ..., follow: bool = ..., min_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., heartbeat_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., label_references: bool = ...) -> None: ...
+
+class GetMetricsResponse(_message.Message):
+    __slots__ = ["cursor", "end", "forget_references", "gap", "heartbeat", "synced", "timeseries"]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    FORGET_REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    GAP_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    SYNCED_FIELD_NUMBER: _ClassVar[int]
+    TIMESERIES_FIELD_NUMBER: _ClassVar[int]
+    cursor: str
+    end: End
+    forget_references: bool
+    gap: Gap
+    heartbeat: Heartbeat
+    synced: Synced
+    timeseries: _containers.RepeatedCompositeFieldContainer[_metrics_pb2.TimeSeries]
+    def __init__(self, timeseries: _Optional[_Iterable[_Union[_metrics_pb2.TimeSeries, _Mapping]]] = ..., cursor: _Optional[str] = ..., synced: _Optional[_Union[Synced, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., gap: _Optional[_Union[Gap, _Mapping]] = ..., end: _Optional[_Union[End, _Mapping]] = ..., forget_references: bool = ...) -> None: ...
+
+class GetStatusRequest(_message.Message):
+    __slots__ = []
+    def __init__(self) -> None: ...
+
+class GetStatusResponse(_message.Message):
+    __slots__ = ["cursor", "instance", "live_series", "logs", "ready", "start_time", "streams", "version"]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    LIVE_SERIES_FIELD_NUMBER: _ClassVar[int]
+    LOGS_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    cursor: str
+    instance: str
+    live_series: int
+    logs: _containers.RepeatedCompositeFieldContainer[_metrics_pb2.LogStatus]
+    ready: bool
+    start_time: _timestamp_pb2.Timestamp
+    streams: int
+    version: str
+    def __init__(self, instance: _Optional[str] = ..., version: _Optional[str] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ready: bool = ..., cursor: _Optional[str] = ..., logs: _Optional[_Iterable[_Union[_metrics_pb2.LogStatus, _Mapping]]] = ..., live_series: _Optional[int] = ..., streams: _Optional[int] = ...) -> None: ...
+
+class Heartbeat(_message.Message):
+    __slots__ = []
+    def __init__(self) -> None: ...
+
+class ListSegmentsRequest(_message.Message):
+    __slots__ = []
+    def __init__(self) -> None: ...
+
+class ListSegmentsResponse(_message.Message):
+    __slots__ = ["segments"]
+    SEGMENTS_FIELD_NUMBER: _ClassVar[int]
+    segments: _containers.RepeatedCompositeFieldContainer[_metrics_pb2.Segment]
+    def __init__(self, segments: _Optional[_Iterable[_Union[_metrics_pb2.Segment, _Mapping]]] = ...) -> None: ...
+
+class StreamInterrupted(_message.Message):
+    __slots__ = ["cursor"]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    cursor: str
+    def __init__(self, cursor: _Optional[str] = ...) -> None: ...
+
+class Synced(_message.Message):
+    __slots__ = []
+    def __init__(self) -> None: ...

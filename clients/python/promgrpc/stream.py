@@ -1,0 +1,289 @@
+"""Reads metrics from replicas of a MetricsService: the latest samples, a replay of the past, or all as it arrives.
+
+What is guaranteed: everything that Client.get yields is covered by the cursor of the next Update that has one. Between
+two cursors nothing is lost, repeated or reordered, however often the stream broke and whichever replica went on with
+it. A program that stores the cursor together with what it made of the updates, and begins with it after a restart,
+handles each sample exactly once.
+
+What is not: where a replica withholds the cursor for a while and the stream breaks just then, what came since the last
+cursor comes again; the first such Update is `rewound`. Samples that no replica retains are announced by a `gap`, or
+raise OutOfRangeError.
+"""
+
+import random
+import threading
+import time
+from dataclasses import dataclass
+from typing import Callable, Dict, Iterator, Optional, Sequence
+
+import grpc
+from google.protobuf import any_pb2, empty_pb2
+
+from promgrpc.metrics.v1 import metrics_service_pb2 as api
+from promgrpc.metrics.v1.metrics_pb2 import TimeSeries
+from promgrpc.metrics.v1.metrics_service_pb2_grpc import MetricsServiceStub
+
+# Servers keep responses well below.
+MAX_MESSAGE_BYTES = 16 << 20
+
+# A following stream that was silent for this many heartbeat intervals is taken for dead.
+MISSED_HEARTBEATS = 3
+
+MIN_BACKOFF, MAX_BACKOFF = 0.1, 10.0  # seconds
+
+# What another attempt, here or at another replica, may cure. Proxies turn the death of a server behind them into
+# INTERNAL, CANCELLED or UNKNOWN as often as into UNAVAILABLE.
+RESUMABLE = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+
+# Labels by the reference that stands for them, each as a series that has nothing else.
+Labels = Dict[int, TimeSeries]
+
+
+@dataclass(frozen=True)
+class Query:
+    """Says which series to get, from where, and how long. By default: the latest sample of every live series."""
+
+    selectors: Sequence[str] = ()  # PromQL series selectors, any of which may match; none means every series.
+    since: Optional[float] = None  # Seconds since the Unix epoch: replay the retained samples from then on.
+    cursor: str = ""  # Go on right after the Update that had it; `since` must be None then.
+    follow: bool = False  # Go on with new samples after the present was reached.
+    min_interval: float = 0  # Seconds between two samples of a series while following; 0 means every sample.
+    heartbeat_interval: float = 10  # Seconds that a following stream may be quiet.
+
+
+@dataclass(frozen=True)
+class Update:
+    """A part of the stream: series, an event, or both, and the cursor that covers all up to and including it."""
+
+    response: api.GetMetricsResponse
+    address: str  # The server that sent it.
+    rewound: bool  # What came since the last Update with a cursor comes again, beginning here.
+
+
+class OutOfRangeError(Exception):
+    """The stream cannot go on, because what follows its cursor is not retained any more."""
+
+    def __init__(self, message: str, oldest_cursor: str):
+        super().__init__(message)
+        self.oldest_cursor = oldest_cursor  # The oldest that works, "" if the server did not tell.
+
+
+class UnreachableError(Exception):
+    """No server could be reached, or none would go on with a stream, and the attempts are used up."""
+
+
+class _Interrupted(Exception):
+    """A stream broke in a way that another attempt may cure."""
+
+    def __init__(self, message: str, cursor: str = "", exhausted: bool = False):
+        super().__init__(message)
+        self.cursor = cursor  # Where a draining server says that it can be taken up.
+        self.exhausted = exhausted
+
+
+class Client:
+    """Calls a MetricsService at any of its addresses, each "host:port"."""
+
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        credentials: Optional[grpc.ChannelCredentials] = None,  # None: without TLS.
+        on_interrupt: Callable[[str, str], None] = lambda address, reason: None,
+    ):
+        if not addresses:
+            raise ValueError("no address of a server")
+        self._addresses = list(addresses)
+        self._credentials = credentials
+        self._on_interrupt = on_interrupt
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Ends every get after the Update that is under way. It may be called by a signal handler."""
+        self._stopped = True
+
+    def get(self, query: Query) -> Iterator[Update]:
+        """Yields what the query asks for, and takes the stream up again, at the next address, whenever it breaks.
+
+        It ends after the Update with `end`, or after stop. It raises OutOfRangeError, UnreachableError, and grpc.RpcError
+        for what another attempt would not cure, such as a selector that does not parse.
+        """
+        if query.since is not None and query.cursor:
+            raise ValueError("query has both a time and a cursor to start from")
+        position, failures, out_of_range = 0, 0, 0
+        last: Dict[str, str] = {}  # Errors by address, since the last message.
+        cursor, uncovered, rewound = query.cursor, False, False
+        while not self._stopped:
+            address = self._addresses[position % len(self._addresses)]
+            try:
+                for response in self._stream(address, query, cursor):
+                    failures, out_of_range = 0, 0
+                    last.clear()
+                    update = Update(response, address, rewound)
+                    rewound = False
+                    if response.cursor:
+                        cursor, uncovered = response.cursor, False
+                    elif response.timeseries:
+                        uncovered = True
+                    yield update
+                    if self._stopped or response.WhichOneof("event") == "end":
+                        return
+                raise _Interrupted("stream closed before its end")
+            except OutOfRangeError as e:
+                # Another replica may have retained more.
+                out_of_range += 1
+                if out_of_range >= len(self._addresses):
+                    raise
+                interrupted = _Interrupted(str(e))
+            except _Interrupted as e:
+                interrupted = e
+            if self._stopped:
+                return
+            if interrupted.cursor:
+                cursor, uncovered = interrupted.cursor, False
+            rewound, uncovered = rewound or uncovered, False
+            last[address] = str(interrupted)
+            position, failures = position + 1, failures + 1
+            if not query.follow and failures > 2 * len(self._addresses):
+                raise UnreachableError("; ".join(f"{a}: {reason}" for a, reason in last.items()))
+            self._on_interrupt(address, str(interrupted))
+            self._pause(failures, interrupted.exhausted)
+
+    def _stream(self, address: str, query: Query, cursor: str) -> Iterator[api.GetMetricsResponse]:
+        """Yields the messages of one stream."""
+        labels: Labels = {}  # A server forgets with the stream what it gave.
+        with self._channel(address) as channel:
+            call = MetricsServiceStub(channel).GetMetrics(_request(query, cursor))
+            watchdog = _Watchdog(call, query, lambda: self._stopped)
+            try:
+                while True:
+                    with watchdog:
+                        response = next(call, None)
+                    if response is None:
+                        return
+                    _restore_labels(labels, response)
+                    yield response
+            except grpc.RpcError as e:
+                if watchdog.silent:
+                    raise _Interrupted("no heartbeat") from e
+                raise _translate(e) from e
+            finally:
+                watchdog.end()
+                call.cancel()
+
+    def _channel(self, address: str) -> grpc.Channel:
+        options = [
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            # A connection of its own, so that a slow consumer holds up nobody else.
+            ("grpc.use_local_subchannel_pool", 1),
+        ]
+        if self._credentials is not None:
+            return grpc.secure_channel(address, self._credentials, options)
+        return grpc.insecure_channel(address, options)
+
+    def _pause(self, failures: int, exhausted: bool) -> None:
+        """Waits before the next attempt; an address that was not tried yet is tried almost at once."""
+        turns = failures // len(self._addresses)
+        delay = MIN_BACKOFF / 2 if turns == 0 else min(MAX_BACKOFF, MIN_BACKOFF * 2 ** min(turns - 1, 30))
+        if exhausted:
+            delay = max(delay, 10 * MIN_BACKOFF)
+        end = time.monotonic() + delay * random.uniform(0.5, 1)
+        while not self._stopped and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, _Watchdog.TICK))
+
+
+class _Watchdog(threading.Thread):
+    """Cancels a call when it is silent for too long while the stream is waited for, or when its client is stopped."""
+
+    TICK = 0.2  # seconds
+
+    def __init__(self, call: grpc.Call, query: Query, stopped: Callable[[], bool]):
+        super().__init__(daemon=True)
+        self._call, self._stopped = call, stopped
+        self._patience = MISSED_HEARTBEATS * query.heartbeat_interval if query.follow else float("inf")
+        self._since = float("inf")  # The consumer may take its time.
+        self._ended = threading.Event()
+        self.silent = False
+        self.start()
+
+    def __enter__(self) -> None:
+        self._since = time.monotonic()
+
+    def __exit__(self, *_) -> None:
+        self._since = float("inf")
+
+    def run(self) -> None:
+        while not self._ended.wait(self.TICK):
+            self.silent = time.monotonic() - self._since > self._patience
+            if self.silent or self._stopped():
+                self._call.cancel()
+                return
+
+    def end(self) -> None:
+        self._ended.set()
+
+
+def _request(query: Query, cursor: str) -> api.GetMetricsRequest:
+    # A mere snapshot has each series once.
+    references = query.follow or bool(cursor) or query.since is not None
+    request = api.GetMetricsRequest(selectors=query.selectors, follow=query.follow, label_references=references)
+    if cursor:
+        request.cursor = cursor
+    elif query.since is not None:
+        request.since.FromMilliseconds(round(query.since * 1000))
+    if query.follow:
+        request.heartbeat_interval.FromMilliseconds(round(query.heartbeat_interval * 1000))
+    if query.min_interval:
+        request.min_interval.FromMilliseconds(round(query.min_interval * 1000))
+    return request
+
+
+def _restore_labels(labels: Labels, response: api.GetMetricsResponse) -> None:
+    """Puts the labels back into the series that have a reference in their place, and takes the references out."""
+    if response.forget_references:
+        labels.clear()
+        response.forget_references = False
+    for series in response.timeseries:
+        if not series.ref:
+            continue
+        if series.labels:
+            labels[series.ref] = TimeSeries(labels=series.labels)
+        elif series.ref in labels:
+            series.MergeFrom(labels[series.ref])
+        else:
+            raise _Interrupted("series with an unknown reference")
+        series.ref = 0
+
+
+def _translate(error: grpc.RpcError) -> Exception:
+    """Returns what the error of a stream means for it."""
+    code, message = error.code(), f"{error.code().name}: {error.details()}"
+    if code == grpc.StatusCode.OUT_OF_RANGE:
+        out_of_range = _detail(error, api.CursorOutOfRange())
+        return OutOfRangeError(message, out_of_range.oldest_cursor)
+    if code in RESUMABLE:
+        interrupted = _detail(error, api.StreamInterrupted())
+        return _Interrupted(message, interrupted.cursor, code == grpc.StatusCode.RESOURCE_EXHAUSTED)
+    return error
+
+
+def _detail(error: grpc.RpcError, detail):
+    """Fills in the detail of an error, if it has one of this type.
+
+    Details are field 3 of a google.rpc.Status, of which Debian has no stubs. So it is read as a message that knows no
+    field.
+    """
+    for key, value in error.trailing_metadata() or ():
+        if key != "grpc-status-details-bin":
+            continue
+        for field in empty_pb2.Empty.FromString(value).UnknownFields():
+            if field.field_number == 3:
+                any_pb2.Any.FromString(field.data).Unpack(detail)
+    return detail

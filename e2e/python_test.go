@@ -1,0 +1,219 @@
+package e2e
+
+import (
+	"math"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/prompb"
+
+	"github.com/promgrpc/exporter/e2e/harness"
+)
+
+// TestPython runs the example of clients/python: what it prints is what the
+// client prints, and its stream survives what happens to servers and to itself.
+func TestPython(t *testing.T) {
+	t.Parallel()
+	cluster := harness.NewCluster(t, harness.Options{})
+	hard := hardSeries()
+	write(t, cluster, hard...)
+	awaitSeries(t, cluster, `{job="hard"}`, len(hard)-1) // One has gone stale.
+
+	for name, args := range map[string][]string{"latest": nil, "since": {"--since=3600"}} {
+		t.Run(name, func(t *testing.T) {
+			clientArgs := []string{`{job="hard"}`}
+			if args != nil {
+				clientArgs = append(clientArgs, "--since=1h")
+			}
+			want := harness.GetJSON(t, cluster.RPC(0), "grpc", clientArgs...)
+			code, stdout, stderr := followPython(t, append(args, "--address="+cluster.RPC(0), `{job="hard"}`)...)
+			if code != 0 {
+				t.Fatalf("exit code %d: %s", code, stderr)
+			}
+			got := harness.ParseJSON(t, stdout)
+			harness.Equal(t, "samples", roundBounds(want.Points), roundBounds(got.Points))
+			harness.Equal(t, "exemplars", want.Exemplars, got.Exemplars)
+		})
+	}
+	t.Run("failover", func(t *testing.T) { testPythonFailover(t, cluster) })
+	t.Run("errors", func(t *testing.T) { testPythonErrors(t, cluster) })
+}
+
+// testPythonFailover takes each server away in another manner, and the example
+// itself too. In the end it has every sample once.
+func testPythonFailover(t *testing.T, cluster *harness.Cluster) {
+	python, env := harness.Python(t)
+	cursor := filepath.Join(t.TempDir(), "cursor")
+	follower := harness.NewFollower(t, harness.StartEnv(t, "python", env, python, harness.File("clients/python/follow.py"),
+		"--address="+cluster.RPCs(), "--follow", "--since=3600", "--heartbeat=1", "--cursor-file="+cursor, `{job="python"}`))
+	sender := harness.NewSender(t, cluster.WriteURL(), "python", 20)
+	sender.Start(50 * time.Millisecond)
+	// await waits for samples that are sent from now on.
+	await := func(what string) {
+		t.Helper()
+		before := len(sender.Acknowledged())
+		harness.Eventually(t, "samples to be sent", func() bool { return len(sender.Acknowledged()) > before+200 })
+		want := sender.Acknowledged()
+		harness.Eventually(t, what, func() bool { return follower.Points().Missing(want) == 0 })
+	}
+	await("both servers up")
+
+	cluster.Servers[0].Kill()
+	await("server 1 killed")
+	cluster.Servers[0].Restart()
+	cluster.Ready()
+
+	if code := cluster.Servers[1].Terminate(20 * time.Second); code != 0 {
+		t.Errorf("server 2 ended with the code %d", code)
+	}
+	await("server 2 drained")
+	cluster.Servers[1].Restart()
+	cluster.Ready()
+
+	cluster.Servers[0].Signal(syscall.SIGSTOP)
+	await("server 1 is silent")
+	contains(t, follower.Stderr().Bytes(), "no heartbeat")
+	cluster.Servers[0].Signal(syscall.SIGCONT)
+
+	if code := follower.Terminate(20 * time.Second); code != 0 {
+		t.Errorf("the example ended with the code %d", code)
+	}
+	follower.Restart()
+	await("the example was started again")
+
+	sender.Stop()
+	harness.Eventually(t, "all sent", func() bool { return follower.Points().Missing(sender.Acknowledged()) == 0 })
+	harness.Equal(t, "python", sender.Acknowledged(), follower.Points())
+	if code := follower.Terminate(20 * time.Second); code != 0 {
+		t.Errorf("the example ended with the code %d", code)
+	}
+}
+
+// testPythonErrors has the example say what is wrong.
+func testPythonErrors(t *testing.T, cluster *harness.Cluster) {
+	other := harness.NewCluster(t, harness.Options{Servers: 1})
+	write(t, other, series(map[string]string{"__name__": "other"}, 1))
+	awaitSeries(t, other, "other", 1)
+	cursor := filepath.Join(t.TempDir(), "cursor")
+	if code, _, stderr := followPython(t, "--address="+other.RPC(0), "--cursor-file="+cursor); code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	dead := cluster.Servers[0]
+	dead.Kill()
+	alive := "--address=" + cluster.RPC(1)
+	for name, c := range map[string]struct {
+		args   []string
+		code   int
+		stderr []string
+	}{
+		"selector":    {[]string{alive, `up{`}, 1, []string{"INVALID_ARGUMENT", `up{`}},
+		"cursor":      {[]string{alive, "--cursor-file=" + cursor}, 4, []string{"OUT_OF_RANGE", "oldest cursor that works is "}},
+		"unreachable": {[]string{"--address=" + cluster.RPC(0)}, 3, []string{"cannot reach", cluster.RPC(0)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, stdout, stderr := followPython(t, c.args...)
+			if code != c.code || len(stdout) != 0 {
+				t.Errorf("exit code %d, want %d; printed %q", code, c.code, stdout)
+			}
+			contains(t, stderr, c.stderr...)
+		})
+	}
+}
+
+// followPython runs the example to its end.
+func followPython(t *testing.T, args ...string) (code int, stdout, stderr []byte) {
+	t.Helper()
+	python, env := harness.Python(t)
+	p := harness.StartEnv(t, "python", env, python, append([]string{harness.File("clients/python/follow.py")}, args...)...)
+	code = p.Wait(time.Minute)
+	return code, p.Stdout().Bytes(), p.Stderr().Bytes()
+}
+
+var number = regexp.MustCompile(`\d+(\.\d+)?(e[-+]\d+)?`)
+
+// roundBounds rounds the numbers of histograms: Prometheus takes the bounds of
+// buckets from a table whose last digits are not those of the powers of 2.
+func roundBounds(points harness.Points) harness.Points {
+	rounded := harness.Points{}
+	for point, n := range points {
+		if strings.HasPrefix(point.Value, "histogram") {
+			point.Value = number.ReplaceAllStringFunc(point.Value, func(text string) string {
+				v, err := strconv.ParseFloat(text, 64)
+				if err != nil {
+					return text
+				}
+				return strconv.FormatFloat(v, 'g', 13, 64)
+			})
+		}
+		rounded[point] += n
+	}
+	return rounded
+}
+
+// hardSeries have the values that are hard to carry and to print, the last of
+// them a series that has gone stale.
+func hardSeries() []prompb.TimeSeries {
+	var list []prompb.TimeSeries
+	labels := func(name, what string) map[string]string {
+		return map[string]string{"__name__": name, "job": "hard", "what": what}
+	}
+	now := time.Now().UnixMilli()
+	for i, v := range []float64{
+		math.NaN(), math.Inf(1), math.Inf(-1), math.Copysign(0, -1), math.SmallestNonzeroFloat64, math.MaxFloat64,
+		1.0 / 3, 1 << 53, 1e21, 9.99e20, 1e-6, 9.9e-7, -1e-7, 123456789012, 0.1, 42,
+	} {
+		list = append(list, series(labels("hard_value", strconv.Itoa(i)), v))
+	}
+	exemplar := series(labels("hard_total", "été \"quoted\" \\ back\nnew line\ttab 🚀"), 1)
+	exemplar.Exemplars = []prompb.Exemplar{{Labels: []prompb.Label{{Name: "trace_id", Value: "ä\"1"}}, Value: 0.25, Timestamp: now}}
+	list = append(list, exemplar)
+	for schema := int32(-4); schema <= 8; schema++ {
+		s := series(labels("hard_histogram", strconv.Itoa(int(schema))), 0)
+		s.Samples = nil
+		s.Histograms = []prompb.Histogram{wideHistogram(schema, now)}
+		list = append(list, s)
+	}
+	floats := series(labels("hard_histogram", "float"), 0)
+	floats.Samples = nil
+	floats.Histograms = []prompb.Histogram{{
+		Count: &prompb.Histogram_CountFloat{CountFloat: 3.75}, Sum: -1.0 / 3, Schema: 2, ZeroThreshold: 1.1,
+		ZeroCount:      &prompb.Histogram_ZeroCountFloat{ZeroCountFloat: 0.25},
+		PositiveSpans:  []prompb.BucketSpan{{Offset: 1, Length: 2}},
+		PositiveCounts: []float64{1.5, 2}, Timestamp: now, ResetHint: prompb.Histogram_GAUGE,
+	}}
+	stale := series(labels("hard_value", "stale"), math.Float64frombits(value.StaleNaN))
+	return append(list, floats, stale)
+}
+
+// wideHistogram has buckets of both signs, from the smallest to the largest
+// that the schema can have observations in.
+func wideHistogram(schema int32, timestamp int64) prompb.Histogram {
+	h := prompb.Histogram{
+		Schema: schema, Sum: 1.5, Timestamp: timestamp, ZeroThreshold: math.Ldexp(1, -128),
+		ZeroCount: &prompb.Histogram_ZeroCountInt{ZeroCountInt: 7},
+	}
+	lowest, highest := int32(-1000), int32(1024)
+	if schema < 0 {
+		lowest, highest = lowest>>-schema, highest>>-schema
+	} else {
+		lowest, highest = lowest<<schema, highest<<schema
+	}
+	// All buckets of one doubling in the middle, so that each fraction occurs.
+	middle := uint32(1)
+	if schema > 0 {
+		middle = 1 << schema
+	}
+	spans := []prompb.BucketSpan{{Offset: lowest, Length: 1}, {Offset: -lowest - 1, Length: middle}, {Offset: highest - int32(middle), Length: 1}}
+	deltas := make([]int64, middle+2)
+	deltas[0] = 1
+	h.PositiveSpans, h.PositiveDeltas = spans, deltas
+	h.NegativeSpans, h.NegativeDeltas = spans, deltas
+	h.Count = &prompb.Histogram_CountInt{CountInt: 2*uint64(len(deltas)) + 7}
+	return h
+}
