@@ -18,6 +18,8 @@ import (
 type Config struct {
 	daemon.OpsConfig
 	discovery.ConsulConfig
+	seglog.StorageConfig
+	seglog.SegmentConfig
 	// LinkAddress to take receivers at.
 	LinkAddress string
 	// LinkTLS of that listener.
@@ -26,16 +28,6 @@ type Config struct {
 	Server string
 	// ServerTLS for the links to the servers.
 	ServerTLS link.TLSFiles
-	// StoragePath is the folder of the log.
-	StoragePath string
-	// Sync is always, interval or never.
-	Sync string
-	// RetentionTime and RetentionSize, 0 is without bound.
-	RetentionTime time.Duration
-	RetentionSize units.Base2Bytes
-	// SegmentDuration and SegmentSize end a segment.
-	SegmentDuration time.Duration
-	SegmentSize     units.Base2Bytes
 	// SeriesIdle after which a series is dropped at the next new segment. 0:
 	// never.
 	SeriesIdle time.Duration
@@ -56,22 +48,17 @@ type Config struct {
 
 // DefaultConfig returns the defaults of all flags.
 func DefaultConfig() Config {
-	log := seglog.DefaultOptions()
 	return Config{
-		OpsConfig:       daemon.OpsConfig{WebAddress: ":8080"},
-		LinkAddress:     ":8070",
-		StoragePath:     "data/forwarder",
-		Sync:            log.Sync.String(),
-		RetentionTime:   log.RetentionTime,
-		RetentionSize:   units.Base2Bytes(log.RetentionSize),
-		SegmentDuration: log.SegmentDuration,
-		SegmentSize:     units.Base2Bytes(log.SegmentSize),
-		SeriesIdle:      time.Hour,
-		MaxSeries:       10_000_000,
-		LinkConns:       link.DefaultMaxConns,
-		Limits:          remotewrite.DefaultLimits(),
-		RequestBytes:    32 * units.MiB,
-		InflightBytes:   256 * units.MiB,
+		OpsConfig:     daemon.OpsConfig{WebAddress: ":8080"},
+		StorageConfig: seglog.DefaultStorageConfig("data/forwarder"),
+		SegmentConfig: seglog.DefaultSegmentConfig(),
+		LinkAddress:   ":8070",
+		SeriesIdle:    time.Hour,
+		MaxSeries:     10_000_000,
+		LinkConns:     link.DefaultMaxConns,
+		Limits:        remotewrite.DefaultLimits(),
+		RequestBytes:  32 * units.MiB,
+		InflightBytes: 256 * units.MiB,
 	}
 }
 
@@ -85,18 +72,8 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 	app.Flag("server", "Servers to send the log to: "+discovery.Syntax+".").
 		Default(c.Server).StringVar(&c.Server)
 	c.ServerTLS.RegisterFlags(app, "server.tls")
-	app.Flag("storage.path", "Folder of the log.").
-		Default(c.StoragePath).StringVar(&c.StoragePath)
-	app.Flag("storage.sync", "When a block counts as durable: always (after an fsync), interval (when written, with an fsync once a second) or never (when written).").
-		Default(c.Sync).EnumVar(&c.Sync, "always", "interval", "never")
-	app.Flag("storage.retention.time", "Keep segments for this long. 0 keeps them for ever.").
-		Default(c.RetentionTime.String()).DurationVar(&c.RetentionTime)
-	app.Flag("storage.retention.size", "Keep at most this much. 0 is without bound.").
-		Default(c.RetentionSize.String()).BytesVar(&c.RetentionSize)
-	app.Flag("storage.segment.duration", "Begin a new segment after this long.").
-		Default(c.SegmentDuration.String()).DurationVar(&c.SegmentDuration)
-	app.Flag("storage.segment.size", "Begin a new segment when one has reached this size.").
-		Default(c.SegmentSize.String()).BytesVar(&c.SegmentSize)
+	c.StorageConfig.RegisterFlags(app, "Folder of the log.")
+	c.SegmentConfig.RegisterFlags(app)
 	app.Flag("storage.series-idle", "Drop series that have not been written for this long when a new segment begins. 0 keeps them.").
 		Default(c.SeriesIdle.String()).DurationVar(&c.SeriesIdle)
 	app.Flag("limit.request-bytes", "Largest body of a request, compressed.").
@@ -127,10 +104,8 @@ func (c *Config) check() error {
 	case c.RequestBytes > link.DefaultMaxFrame-frameRoom:
 		return daemon.Usagef("--limit.request-bytes is %s, more than a link carries: below %s",
 			c.RequestBytes, units.Base2Bytes(link.DefaultMaxFrame))
-	case c.StoragePath == "":
-		return daemon.Usagef("--storage.path is empty")
-	case c.RetentionTime < 0, c.RetentionSize < 0, c.SegmentDuration <= 0, c.SegmentSize <= 0, c.SeriesIdle < 0, c.MaxSeries < 0:
-		return daemon.Usagef("durations, sizes and numbers cannot be negative, and a segment has to end")
+	case c.SeriesIdle < 0, c.MaxSeries < 0:
+		return daemon.Usagef("--storage.series-idle and %s cannot be negative", flagMaxSeries)
 	}
 	return nil
 }

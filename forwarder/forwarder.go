@@ -86,13 +86,13 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 }
 
 func openStore(c Config, logger *slog.Logger, reg prometheus.Registerer) (*seglog.Store, error) {
-	o := seglog.DefaultOptions()
-	var err error
-	if o.Sync, err = seglog.ParseSyncPolicy(c.Sync); err != nil {
-		return nil, daemon.Usagef("--storage.sync: %w", err)
+	o, err := c.StorageConfig.Options()
+	if err == nil {
+		err = c.SegmentConfig.Apply(&o)
 	}
-	o.RetentionTime, o.RetentionSize = c.RetentionTime, int64(c.RetentionSize)
-	o.SegmentDuration, o.SegmentSize = c.SegmentDuration, int64(c.SegmentSize)
+	if err != nil {
+		return nil, &daemon.UsageError{Err: err}
+	}
 	o.Logger, o.Registerer = logger, reg
 	return seglog.OpenStore(c.StoragePath, o)
 }

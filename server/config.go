@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
-	"github.com/alecthomas/units"
 
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
@@ -17,6 +16,7 @@ import (
 type Config struct {
 	daemon.OpsConfig
 	discovery.ConsulConfig
+	seglog.StorageConfig
 	// LinkAddress to take forwarders at.
 	LinkAddress string
 	// LinkTLS of that listener.
@@ -25,14 +25,6 @@ type Config struct {
 	RPCAddress string
 	// CORSOrigins that browsers may call from; "*" is any. None: none.
 	CORSOrigins []string
-	// StoragePath is the folder of the logs.
-	StoragePath string
-	// Sync is always, interval or never. A replica asks again for what a power
-	// cut took from it, so its setting is about the disk cache alone.
-	Sync string
-	// RetentionTime and RetentionSize, 0 is without bound.
-	RetentionTime time.Duration
-	RetentionSize units.Base2Bytes
 	// Staleness after which a series that was not written is not live.
 	Staleness time.Duration
 	// LinkConns that forwarders may have open.
@@ -56,15 +48,11 @@ type Config struct {
 
 // DefaultConfig returns the defaults of all flags.
 func DefaultConfig() Config {
-	log := seglog.DefaultOptions()
 	return Config{
 		OpsConfig:     daemon.OpsConfig{WebAddress: ":8080"},
+		StorageConfig: seglog.DefaultStorageConfig("data/server"),
 		LinkAddress:   ":8070",
 		RPCAddress:    ":8090",
-		StoragePath:   "data/server",
-		Sync:          log.Sync.String(),
-		RetentionTime: log.RetentionTime,
-		RetentionSize: units.Base2Bytes(log.RetentionSize),
 		Staleness:     5 * time.Minute,
 		LinkConns:     link.DefaultMaxConns,
 		MaxStreams:    10000,
@@ -86,14 +74,7 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 		Default(c.RPCAddress).StringVar(&c.RPCAddress)
 	app.Flag("rpc.cors-origin", "Origin that browsers may call from, such as https://grafana.example.org, or * for any. Repeatable.").
 		PlaceHolder("ORIGIN").StringsVar(&c.CORSOrigins)
-	app.Flag("storage.path", "Folder of the logs.").
-		Default(c.StoragePath).StringVar(&c.StoragePath)
-	app.Flag("storage.sync", "When written blocks are forced to the disk: always, interval or never. What a power cut takes comes again from the forwarder.").
-		Default(c.Sync).EnumVar(&c.Sync, "always", "interval", "never")
-	app.Flag("storage.retention.time", "Keep segments for this long. 0 keeps them for ever.").
-		Default(c.RetentionTime.String()).DurationVar(&c.RetentionTime)
-	app.Flag("storage.retention.size", "Keep at most this much. 0 is without bound.").
-		Default(c.RetentionSize.String()).BytesVar(&c.RetentionSize)
+	c.StorageConfig.RegisterFlags(app, "Folder of the logs.")
 	app.Flag("staleness", "Leave series out of the latest set that were not written for this long.").
 		Default(c.Staleness.String()).DurationVar(&c.Staleness)
 	app.Flag("limit.link-connections", "Most connections of forwarders at a time.").
@@ -128,10 +109,6 @@ func (c *Config) drainDelay() time.Duration {
 
 func (c *Config) check() error {
 	switch {
-	case c.StoragePath == "":
-		return daemon.Usagef("--storage.path is empty")
-	case c.RetentionTime < 0, c.RetentionSize < 0:
-		return daemon.Usagef("--storage.retention cannot be negative")
 	case c.Staleness <= 0, c.StallTimeout <= 0, c.DrainTimeout <= 0:
 		return daemon.Usagef("--staleness, --stream.stall-timeout and --drain.timeout have to be above zero")
 	case c.CursorWait < 0:

@@ -113,12 +113,10 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 }
 
 func openStore(c Config, logger *slog.Logger, reg prometheus.Registerer) (*seglog.Store, error) {
-	o := seglog.DefaultOptions()
-	var err error
-	if o.Sync, err = seglog.ParseSyncPolicy(c.Sync); err != nil {
-		return nil, daemon.Usagef("--storage.sync: %w", err)
+	o, err := c.StorageConfig.Options()
+	if err != nil {
+		return nil, &daemon.UsageError{Err: err}
 	}
-	o.RetentionTime, o.RetentionSize = c.RetentionTime, int64(c.RetentionSize)
 	o.Logger, o.Registerer = logger, reg
 	return seglog.OpenStore(c.StoragePath, o)
 }

@@ -75,9 +75,8 @@ func (c *config) server(name, address string) server.Config {
 	s.RPCAddress = address
 	s.LinkAddress = anyLocal
 	s.WebAddress = anyLocal
-	s.StoragePath = filepath.Join(c.storagePath, name)
-	s.Sync = c.sync
-	s.RetentionTime, s.RetentionSize = c.retentionTime, c.retentionSize
+	s.StorageConfig = c.StorageConfig
+	s.StoragePath = filepath.Join(c.StoragePath, name)
 	return s
 }
 
@@ -87,10 +86,8 @@ func (c *config) forwarder(servers []string) forwarder.Config {
 	f.LinkAddress = anyLocal
 	f.WebAddress = anyLocal
 	f.Server = strings.Join(servers, ",")
-	f.StoragePath = filepath.Join(c.storagePath, "forwarder")
-	f.Sync = c.sync
-	f.RetentionTime, f.RetentionSize = c.retentionTime, c.retentionSize
-	f.SegmentDuration, f.SegmentSize = c.segmentDuration, c.segmentSize
+	f.StorageConfig, f.SegmentConfig = c.StorageConfig, c.SegmentConfig
+	f.StoragePath = filepath.Join(c.StoragePath, "forwarder")
 	return f
 }
 

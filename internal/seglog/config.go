@@ -1,0 +1,94 @@
+package seglog
+
+import (
+	"errors"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/alecthomas/units"
+)
+
+// StorageConfig is what every program with a store is told about it.
+type StorageConfig struct {
+	// StoragePath is the folder of the store.
+	StoragePath string
+	// Sync is always, interval or never. A replica asks again for what a power
+	// cut took from it, so its setting is about the disk cache alone.
+	Sync string
+	// RetentionTime and RetentionSize, 0 is without bound.
+	RetentionTime time.Duration
+	RetentionSize units.Base2Bytes
+}
+
+// DefaultStorageConfig returns the defaults of [DefaultOptions], at a path.
+func DefaultStorageConfig(path string) StorageConfig {
+	o := DefaultOptions()
+	return StorageConfig{
+		StoragePath:   path,
+		Sync:          o.Sync.String(),
+		RetentionTime: o.RetentionTime,
+		RetentionSize: units.Base2Bytes(o.RetentionSize),
+	}
+}
+
+// RegisterFlags adds the flags --storage.*, which default to what c holds.
+// The help of --storage.path says what the folder is for.
+func (c *StorageConfig) RegisterFlags(app *kingpin.Application, pathHelp string) {
+	app.Flag("storage.path", pathHelp).
+		Default(c.StoragePath).StringVar(&c.StoragePath)
+	app.Flag("storage.sync", "When a block counts as durable: always (after an fsync), interval (when written, with an fsync once a second) or never (when written). What a power cut takes from a server comes again from the forwarder.").
+		Default(c.Sync).EnumVar(&c.Sync, syncPolicies...)
+	app.Flag("storage.retention.time", "Keep segments for this long. 0 keeps them for ever.").
+		Default(c.RetentionTime.String()).DurationVar(&c.RetentionTime)
+	app.Flag("storage.retention.size", "Keep at most this much. 0 is without bound.").
+		Default(c.RetentionSize.String()).BytesVar(&c.RetentionSize)
+}
+
+// Options returns what to open the store with, or what is wrong with the flags.
+func (c StorageConfig) Options() (Options, error) {
+	o := DefaultOptions()
+	if c.StoragePath == "" {
+		return o, errors.New("--storage.path is empty")
+	}
+	if c.RetentionTime < 0 || c.RetentionSize < 0 {
+		return o, errors.New("--storage.retention.time and --storage.retention.size cannot be negative")
+	}
+	var err error
+	if o.Sync, err = ParseSyncPolicy(c.Sync); err != nil {
+		return o, err
+	}
+	o.RetentionTime, o.RetentionSize = c.RetentionTime, int64(c.RetentionSize)
+	return o, nil
+}
+
+// SegmentConfig says when a writer ends a segment. A replica's segments are the
+// writer's.
+type SegmentConfig struct {
+	// SegmentDuration and SegmentSize end a segment, whichever comes first.
+	SegmentDuration time.Duration
+	SegmentSize     units.Base2Bytes
+}
+
+// DefaultSegmentConfig returns the defaults of [DefaultOptions].
+func DefaultSegmentConfig() SegmentConfig {
+	o := DefaultOptions()
+	return SegmentConfig{SegmentDuration: o.SegmentDuration, SegmentSize: units.Base2Bytes(o.SegmentSize)}
+}
+
+// RegisterFlags adds the flags --storage.segment.*, which default to what c
+// holds.
+func (c *SegmentConfig) RegisterFlags(app *kingpin.Application) {
+	app.Flag("storage.segment.duration", "Begin a new segment after this long.").
+		Default(c.SegmentDuration.String()).DurationVar(&c.SegmentDuration)
+	app.Flag("storage.segment.size", "Begin a new segment when one has reached this size.").
+		Default(c.SegmentSize.String()).BytesVar(&c.SegmentSize)
+}
+
+// Apply sets the options, or says what is wrong with the flags.
+func (c SegmentConfig) Apply(o *Options) error {
+	if c.SegmentDuration <= 0 || c.SegmentSize <= 0 {
+		return errors.New("--storage.segment.duration and --storage.segment.size have to be above zero")
+	}
+	o.SegmentDuration, o.SegmentSize = c.SegmentDuration, int64(c.SegmentSize)
+	return nil
+}
