@@ -71,14 +71,15 @@ func (s *state) build(req *remotewrite.Request) taken {
 	var from remotewrite.Series
 	for i := range req.Series {
 		series := &req.Series[i]
-		slot, ok := s.intern.find(series.Key)
+		slot, ok := s.intern.guess(series.Hash)
 		if !ok {
-			if slot, ok = s.learn(req, series, &t); !ok {
-				n := series.SamplesEnd - from.SamplesEnd + series.HistogramsEnd - from.HistogramsEnd + series.ExemplarsEnd - from.ExemplarsEnd
-				req.Problems.Rejected += int(n)
-				from = *series
-				continue
-			}
+			slot, ok = s.find(req, series, &t)
+		}
+		if !ok {
+			n := series.SamplesEnd - from.SamplesEnd + series.HistogramsEnd - from.HistogramsEnd + series.ExemplarsEnd - from.ExemplarsEnd
+			req.Problems.Rejected += int(n)
+			from = *series
+			continue
 		}
 		e := s.intern.series(slot)
 		s.samples(e, req.Samples[from.SamplesEnd:series.SamplesEnd], &t)
@@ -92,7 +93,7 @@ func (s *state) build(req *remotewrite.Request) taken {
 		if series.Meta >= 0 {
 			if m := &req.Meta[series.Meta]; m.Hash != e.meta {
 				e.meta = m.Hash
-				s.metadata(familyOf(remotewrite.MetricName(series.Labels), m.Type), m)
+				s.metadata(familyOf(remotewrite.MetricName(req.Wire(series)), m.Type), m)
 			}
 		}
 		from.SamplesEnd, from.HistogramsEnd, from.ExemplarsEnd = series.SamplesEnd, series.HistogramsEnd, series.ExemplarsEnd
@@ -147,12 +148,21 @@ func (s *state) histograms(e *entry, histograms []remotewrite.Histogram, t *take
 	}
 }
 
+// find looks a series up by its key, and learns it if it is unknown.
+func (s *state) find(req *remotewrite.Request, series *remotewrite.Series, t *taken) (uint32, bool) {
+	spelt := req.Key(series)
+	if slot, ok := s.intern.find(spelt); ok {
+		return slot, true
+	}
+	return s.learn(req, series, spelt, t)
+}
+
 // learn finds out what an unknown key stands for: a new series, or another
 // spelling of one that is known.
-func (s *state) learn(req *remotewrite.Request, series *remotewrite.Series, t *taken) (uint32, bool) {
+func (s *state) learn(req *remotewrite.Request, series *remotewrite.Series, spelt remotewrite.Key, t *taken) (uint32, bool) {
 	labels, err := req.Labels(series)
 	if err != nil {
-		req.Problems.Add(0, series.Labels, err)
+		req.Problems.Add(0, req.Wire(series), err)
 		return 0, false
 	}
 	s.scratch = remotewrite.AppendLabels(s.scratch[:0], labels)
@@ -160,7 +170,7 @@ func (s *state) learn(req *remotewrite.Request, series *remotewrite.Series, t *t
 	slot, ok := s.intern.slots[key]
 	if !ok && s.maxSeries > 0 && s.head.Len()+len(s.block.Series) >= s.maxSeries {
 		t.overLimit++
-		req.Problems.Add(0, series.Labels, fmt.Errorf("a new series, and there are %d, the limit is %d (%s)",
+		req.Problems.Add(0, req.Wire(series), fmt.Errorf("a new series, and there are %d, the limit is %d (%s)",
 			s.head.Len()+len(s.block.Series), s.maxSeries, flagMaxSeries))
 		return 0, false
 	}
@@ -169,8 +179,8 @@ func (s *state) learn(req *remotewrite.Request, series *remotewrite.Series, t *t
 		s.block.Series = append(s.block.Series, segment.Series{Ref: s.nextRef, Labels: labels})
 		s.nextRef++
 	}
-	if key != series.Key {
-		slot = s.intern.alias(series.Key, slot)
+	if key != spelt {
+		slot = s.intern.alias(spelt, slot)
 	}
 	s.intern.follow(slot)
 	return slot, true

@@ -108,11 +108,11 @@ func TestGuesses(t *testing.T) {
 	in.begin()
 	in.prev = 1
 	for i := 2; i <= 10; i++ {
-		if slot, ok := in.find(key(i)); !ok || in.entries[slot].ref != uint64(i) {
+		if slot, ok := in.guess(uint64(i)); !ok || in.entries[slot].ref != uint64(i) {
 			t.Errorf("%d: slot %d, %v", i, slot, ok)
 		}
 	}
-	if _, ok := in.find(key(3)); ok {
+	if _, ok := in.guess(3); ok {
 		t.Error("3 was guessed after 10")
 	}
 }

@@ -48,12 +48,20 @@ func newIntern(series int) *intern {
 // begin says that a new request begins.
 func (in *intern) begin() { in.prev = 0 }
 
+// guess returns the series that followed the one before last time, if half of a
+// key says that it does so again: that another series has the same half is as
+// likely as any 64 bits are, however many series there are.
+func (in *intern) guess(hash uint64) (uint32, bool) {
+	guess := in.entries[in.prev].next
+	if guess == 0 || in.entries[guess].key.A != hash {
+		return 0, false
+	}
+	in.prev = guess
+	return guess, true
+}
+
 // find returns the slot of a key.
 func (in *intern) find(k remotewrite.Key) (uint32, bool) {
-	if guess := in.entries[in.prev].next; guess != 0 && in.entries[guess].key == k {
-		in.prev = guess
-		return guess, true
-	}
 	slot, ok := in.slots[k]
 	if ok {
 		in.follow(slot)

@@ -1,13 +1,17 @@
 package remotewrite
 
 import (
+	"bytes"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/golang/snappy"
 	"github.com/prometheus/prometheus/prompb"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
+
+	"github.com/promgrpc/exporter/internal/segment"
 )
 
 func TestExamples(t *testing.T) {
@@ -47,16 +51,76 @@ func TestSchemasAgree(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range one.Series {
-		if one.Series[i].Key != two.Series[i].Key {
-			t.Fatalf("series %d: %q and %q", i, one.Series[i].Labels, two.Series[i].Labels)
+		a, b := &one.Series[i], &two.Series[i]
+		if wire := one.Wire(a); !bytes.Equal(wire, two.Wire(b)) {
+			t.Fatalf("series %d: %q and %q", i, wire, two.Wire(b))
 		}
-		ls, err := one.Labels(&one.Series[i])
+		ls, err := one.Labels(a)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if KeyOf(AppendLabels(nil, ls)) != one.Series[i].Key {
+		if KeyOf(AppendLabels(nil, ls)) != one.Key(a) {
 			t.Fatalf("series %d is not spelt as it should be", i)
 		}
+	}
+}
+
+// TestKeysOfReferences sees that the key of a 2.0 series is that of its labels,
+// wherever their symbols stand, and of no others.
+func TestKeysOfReferences(t *testing.T) {
+	keys := map[Key]string{}
+	for _, symbols := range [][]string{
+		{"", "a", "b", "c", "d"}, {"", "d", "c", "b", "a"}, {"", "x", "b", "y", "a", "d", "z", "c"},
+	} {
+		ref := func(text string) uint32 { return uint32(slices.Index(symbols, text)) }
+		sample := []writev2.Sample{{Value: 1, Timestamp: 2}}
+		body := writev2.Request{Symbols: symbols}
+		for _, text := range []string{"abcd", "cdab", "acbd", "abdc", "ab", "abab", "dcba"} {
+			var refs []uint32
+			for _, c := range text {
+				refs = append(refs, ref(string(c)))
+			}
+			body.Timeseries = append(body.Timeseries, writev2.TimeSeries{LabelsRefs: refs, Samples: sample})
+		}
+		raw, err := body.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := NewRequest(Limits{})
+		if err := r.scan(V2, raw); err != nil {
+			t.Fatal(err)
+		}
+		for i := range r.Series {
+			s := &r.Series[i]
+			if known, ok := keys[r.Key(s)]; ok && known != string(r.Wire(s)) {
+				t.Errorf("%q has the key of %q", r.Wire(s), known)
+			}
+			keys[r.Key(s)] = string(r.Wire(s))
+			if r.Key(s).A != s.Hash {
+				t.Errorf("the hash of %q is not half of its key", r.Wire(s))
+			}
+		}
+	}
+	if len(keys) != 7 {
+		t.Errorf("%d keys for 7 label sets", len(keys))
+	}
+}
+
+// TestReferencesThatAreNotPacked come one by one, or in parts.
+func TestReferencesThatAreNotPacked(t *testing.T) {
+	series := []byte{0x08, 1, 0x0a, 2, 2, 3, 0x08, 4, 0x12, 9, 0x09, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f}
+	var body []byte
+	for _, symbol := range []string{"", "__name__", "b", "c", "d"} {
+		body = append(append(body, 0x22, byte(len(symbol))), symbol...)
+	}
+	body = append(append(body, 0x2a, byte(len(series))), series...)
+	r := NewRequest(Limits{})
+	if err := r.scan(V2, body); err != nil {
+		t.Fatal(err)
+	}
+	ls, err := r.Labels(&r.Series[0])
+	if want := (segment.Labels{{Name: "__name__", Value: "b"}, {Name: "c", Value: "d"}}); err != nil || !slices.Equal(ls, want) {
+		t.Errorf("%v %v", ls, err)
 	}
 }
 
@@ -144,8 +208,20 @@ func TestReferencesMakeMuchOfLittle(t *testing.T) {
 	}
 	b, _ := req.Marshal()
 	r := NewRequest(Limits{})
-	if err := decode(r, V2, b); err == nil || !strings.Contains(err.Error(), "written out") {
-		t.Errorf("error %v, %d bytes", err, len(r.scratch))
+	if err := decode(r, V2, b); err != nil {
+		t.Fatal(err)
+	}
+	written, err := 0, error(nil)
+	for i := range r.Series {
+		if _, err = r.Labels(&r.Series[i]); err == nil || !strings.Contains(err.Error(), "written out") {
+			written += len(r.wire)
+		}
+	}
+	if err == nil || !strings.Contains(err.Error(), "written out") || written > 3*r.limits.DecodedBytes {
+		t.Errorf("error %v, %d bytes were written out", err, written)
+	}
+	if size := cap(r.scratch) + cap(r.wire); size > 4<<20 {
+		t.Errorf("%d bytes are kept", size)
 	}
 }
 

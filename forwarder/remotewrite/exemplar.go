@@ -92,7 +92,7 @@ func (r *Request) exemplarV1(b []byte) ([]byte, error) {
 //	}
 func (r *Request) exemplarV2(b []byte) ([]byte, error) {
 	var value, timestamp uint64
-	r.refs = r.refs[:0]
+	var refs gatherRefs
 	for i := 0; i < len(b); {
 		f, ok := readField(b, i)
 		if !ok {
@@ -101,7 +101,7 @@ func (r *Request) exemplarV2(b []byte) ([]byte, error) {
 		i = f.next
 		switch {
 		case f.number == 1:
-			if r.refs, ok = appendRefs(r.refs, &f, r.limits.Labels); !ok {
+			if !refs.add(&f, &r.scratch) {
 				return nil, errDamaged
 			}
 		case f.number == 2 && f.wire == typeFixed64:
@@ -112,16 +112,19 @@ func (r *Request) exemplarV2(b []byte) ([]byte, error) {
 			return nil, errDamaged
 		}
 	}
-	if err := r.checkRefs(r.refs); err != nil {
+	if _, err := r.hashRefs(refs.refs); err != nil {
 		return nil, err
 	}
 	from := len(r.scratch)
-	for i := 0; i < len(r.refs); i += 2 {
-		name, val := r.symbols[r.refs[i]], r.symbols[r.refs[i+1]]
-		if err := r.checkExemplarLabel(name, val); err != nil {
-			return nil, err
+	var err error
+	r.eachPair(refs.refs, func(name, val []byte) bool {
+		if err = r.checkExemplarLabel(name, val); err == nil {
+			r.scratch = appendLabel(r.scratch, name, val)
 		}
-		r.scratch = appendLabel(r.scratch, name, val)
+		return err == nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return r.finishExemplar(from, value, timestamp), nil
 }

@@ -15,18 +15,38 @@ import (
 )
 
 // Key stands for the labels that it was made of: 128 bits under seeds of the
-// process, so nobody can choose labels that share one.
+// process, so nobody can choose labels that share one. Labels that are spelt
+// otherwise, by references of 2.0 for one, have another key.
 type Key struct{ A, B uint64 }
 
 var seedA, seedB = maphash.MakeSeed(), maphash.MakeSeed()
 
+func hashA(b []byte) uint64 { return maphash.Bytes(seedA, b) }
+
+func hashB(b []byte) uint64 { return maphash.Bytes(seedB, b) }
+
 // KeyOf returns the key of labels in wire form.
-func KeyOf(labels []byte) Key {
-	return Key{maphash.Bytes(seedA, labels), maphash.Bytes(seedB, labels)}
-}
+func KeyOf(labels []byte) Key { return Key{hashA(labels), hashB(labels)} }
 
 // HashBytes returns a hash of bytes under a seed of the process.
-func HashBytes(b []byte) uint64 { return maphash.Bytes(seedA, b) }
+func HashBytes(b []byte) uint64 { return hashA(b) }
+
+// Key returns the key of a series' labels.
+func (r *Request) Key(s *Series) Key {
+	if len(s.refs) > 0 {
+		return r.keyOfRefs(s)
+	}
+	return Key{s.Hash, hashB(s.labels)}
+}
+
+// Wire returns a series' labels in wire form. They are valid until the next
+// call.
+func (r *Request) Wire(s *Series) []byte {
+	if len(s.refs) > 0 {
+		return r.wireOfRefs(s.refs)
+	}
+	return s.labels
+}
 
 func (m *Metadata) hash() uint64 {
 	return MetadataHash(m.Type, HashBytes(m.Help), HashBytes(m.Unit))
@@ -75,7 +95,10 @@ const metricName = "__name__"
 // value, as Prometheus does, and checks that they are what a series may have.
 // The labels are copies.
 func (r *Request) Labels(s *Series) (segment.Labels, error) {
-	ls, err := r.parseLabels(s.Labels)
+	if err := r.checkWire(s.refs); err != nil {
+		return nil, err
+	}
+	ls, err := r.parseLabels(r.Wire(s))
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/golang/snappy"
+	"github.com/klauspost/compress/s2"
 )
 
 // Schema of a body.
@@ -28,10 +29,14 @@ var errForeign = errors.New("body holds no field of its schema: is the content t
 // belongs to it: each End is where its share ends, and it begins where that of
 // the series before ended.
 type Series struct {
-	// Key of Labels.
-	Key Key
-	// Labels as fields 1 of prometheus.TimeSeries, as the sender spelt them.
-	Labels []byte
+	// Hash of the labels as the sender spelt them: the first half of their Key,
+	// which is enough to confirm a guess at the series, and nothing else.
+	Hash uint64
+	// labels are fields 1 of prometheus.TimeSeries, of a 1.0 series and of one
+	// without labels.
+	labels []byte
+	// refs are the packed labels_refs of a 2.0 series.
+	refs []byte
 	// Meta is the index in Meta of what the series says about its family, -1
 	// when it says nothing.
 	Meta                                    int32
@@ -81,7 +86,9 @@ type Request struct {
 	body    []byte // decoded
 	scratch []byte // what had to be written anew
 	symbols [][]byte
-	refs    []uint32
+	hashes  []uint64 // of the symbols
+	wire    []byte   // see Wire
+	wired   int      // bytes that were written there
 	memo    metaMemo
 	h       histogramScan
 	known   bool // a field of the schema has been seen
@@ -117,7 +124,8 @@ func (r *Request) Decode(schema Schema, body []byte) error {
 	if _, err := DecodedLen(body, r.limits); err != nil {
 		return err
 	}
-	decoded, err := snappy.Decode(r.body[:cap(r.body)], body)
+	// S2 reads snappy's blocks, in less time than the package of that name.
+	decoded, err := s2.Decode(r.body[:cap(r.body)], body)
 	if err != nil {
 		return fmt.Errorf("body is not in snappy's block format: %w", err)
 	}
@@ -148,14 +156,14 @@ func (r *Request) scan(schema Schema, b []byte) error {
 const keepBytes = 8 << 20
 
 func (r *Request) reset() {
-	if cap(r.body)+cap(r.scratch) > keepBytes || cap(r.Samples)*24 > keepBytes || cap(r.symbols)*24 > keepBytes || cap(r.Series)*64 > keepBytes {
+	if cap(r.body)+cap(r.scratch)+cap(r.wire) > keepBytes || cap(r.Samples)*24 > keepBytes || cap(r.symbols)*24 > keepBytes || cap(r.Series)*80 > keepBytes {
 		*r = Request{limits: r.limits}
 		return
 	}
 	r.Series, r.Samples, r.Histograms, r.Exemplars = r.Series[:0], r.Samples[:0], r.Histograms[:0], r.Exemplars[:0]
 	r.Meta, r.Families, r.HasStart = r.Meta[:0], r.Families[:0], false
 	r.Problems = Problems{}
-	r.scratch, r.symbols, r.refs = r.scratch[:0], r.symbols[:0], r.refs[:0]
+	r.scratch, r.symbols, r.hashes, r.wired = r.scratch[:0], r.symbols[:0], r.hashes[:0], 0
 	r.memo = metaMemo{}
 	r.known, r.unknown = false, false
 }
@@ -184,17 +192,12 @@ func (r *Request) checkCounts() error {
 	return nil
 }
 
-func (r *Request) add(labels []byte, meta int32) error {
+// add adds a series, of which all but the ends is given.
+func (r *Request) add(s Series) error {
 	if len(r.Series) >= r.limits.Series {
 		return fmt.Errorf("%w: more than %d series (%s)", ErrTooLarge, r.limits.Series, flagSeries)
 	}
-	r.Series = append(r.Series, Series{
-		Key:           KeyOf(labels),
-		Labels:        labels,
-		Meta:          meta,
-		SamplesEnd:    uint32(len(r.Samples)),
-		HistogramsEnd: uint32(len(r.Histograms)),
-		ExemplarsEnd:  uint32(len(r.Exemplars)),
-	})
+	s.SamplesEnd, s.HistogramsEnd, s.ExemplarsEnd = uint32(len(r.Samples)), uint32(len(r.Histograms)), uint32(len(r.Exemplars))
+	r.Series = append(r.Series, s)
 	return nil
 }

@@ -133,7 +133,7 @@ func (r *Request) finishV1(labels []byte, begin mark) error {
 	if r.since(begin) == 0 {
 		return nil
 	}
-	return r.add(labels, -1)
+	return r.add(Series{Hash: hashA(labels), labels: labels, Meta: -1})
 }
 
 // gather finds the label fields of a series, which as a rule lie together and

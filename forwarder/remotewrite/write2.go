@@ -3,8 +3,6 @@ package remotewrite
 import (
 	"errors"
 	"fmt"
-
-	"github.com/promgrpc/exporter/internal/segment"
 )
 
 // scanV2 takes over an io.prometheus.write.v2.Request:
@@ -40,6 +38,9 @@ func (r *Request) scanV2(b []byte) error {
 	}
 	if len(r.symbols) > 0 && len(r.symbols[0]) > 0 {
 		return fmt.Errorf("symbols[0] is %q, it has to be empty", shorten(string(r.symbols[0])))
+	}
+	for _, symbol := range r.symbols {
+		r.hashes = append(r.hashes, hashA(symbol))
 	}
 	number := 0
 	for i := 0; i < len(b); {
@@ -88,7 +89,7 @@ type metaMemo struct {
 //	}
 func (r *Request) seriesV2(b []byte, number int) error {
 	begin := r.mark()
-	r.refs = r.refs[:0]
+	var refs gatherRefs
 	var meta metaRefs
 	var created int64
 	for i := 0; i < len(b); {
@@ -99,7 +100,7 @@ func (r *Request) seriesV2(b []byte, number int) error {
 		i = f.next
 		switch {
 		case f.number == 1:
-			r.refs, ok = appendRefs(r.refs, &f, r.limits.Labels)
+			ok = refs.add(&f, &r.scratch)
 		case f.number == 2 && f.wire == typeBytes:
 			var s Sample
 			s, ok = scanSample(f.bytes, true)
@@ -122,16 +123,15 @@ func (r *Request) seriesV2(b []byte, number int) error {
 			return err
 		}
 	}
-	return r.finishV2(begin, number, meta, created)
+	return r.finishV2(begin, number, refs.refs, meta, created)
 }
 
 // finishV2 checks a series whose fields have been collected, and adds it.
-func (r *Request) finishV2(begin mark, number int, meta metaRefs, created int64) error {
-	// References make little of much: what they stand for is bounded as well.
-	if len(r.scratch) > 2*r.limits.DecodedBytes {
-		return fmt.Errorf("%w: more than %d bytes with all labels written out, the limit is twice %s", ErrTooLarge, 2*r.limits.DecodedBytes, flagDecodedBytes)
+func (r *Request) finishV2(begin mark, number int, refs []byte, meta metaRefs, created int64) error {
+	hash, err := r.hashRefs(refs)
+	if errors.Is(err, errDamaged) {
+		return err
 	}
-	labels, err := r.labelsV2(r.refs)
 	if err == nil {
 		err = r.checkMeta(meta)
 	}
@@ -141,10 +141,11 @@ func (r *Request) finishV2(begin mark, number int, meta metaRefs, created int64)
 		r.Problems.note(n, func() string { return fmt.Sprintf("series number %d of the request: %v", number, err) })
 		return nil //nolint:nilerr // noted, and the neighbours go on
 	}
+	s := Series{Hash: hash, refs: refs}
 	// Exemplars alone are against the specification, but it is how Prometheus
 	// sends them: each in a series of its own.
 	if r.since(begin) == 0 {
-		r.Problems.Add(0, labels, errors.New("it has neither samples nor histograms"))
+		r.Problems.Add(0, r.Wire(&s), errors.New("it has neither samples nor histograms"))
 		return nil
 	}
 	for i := begin.samples; i < len(r.Samples); i++ {
@@ -154,73 +155,20 @@ func (r *Request) finishV2(begin mark, number int, meta metaRefs, created int64)
 		}
 		r.HasStart = r.HasStart || s.StartTimestamp != 0
 	}
-	if err := r.checkHistograms(labels, begin, created); err != nil {
-		return err
-	}
-	if err := r.checkExemplars(labels, begin, V2); err != nil {
-		return err
-	}
-	if r.since(begin) == 0 {
-		return nil
-	}
-	return r.add(labels, r.metaIndex(meta))
-}
-
-// appendRefs takes over references, packed or not, up to one more than labels
-// may have.
-func appendRefs(refs []uint32, f *field, maxLabels int) ([]uint32, bool) {
-	switch f.wire {
-	case typeVarint:
-		if len(refs) <= 2*maxLabels {
-			refs = append(refs, uint32(f.value))
+	if len(r.Histograms)+len(r.Exemplars) > begin.histograms+begin.exemplars {
+		labels := r.Wire(&s) // to name it by
+		if err := r.checkHistograms(labels, begin, created); err != nil {
+			return err
 		}
-	case typeBytes:
-		for i := 0; i < len(f.bytes); {
-			v, n := varint(f.bytes, i)
-			if n == 0 {
-				return refs, false
-			}
-			if len(refs) <= 2*maxLabels {
-				refs = append(refs, uint32(v))
-			}
-			i = n
+		if err := r.checkExemplars(labels, begin, V2); err != nil {
+			return err
 		}
-	default:
-		return refs, false
-	}
-	return refs, true
-}
-
-// checkRefs says whether refs are pairs, and point into the symbols.
-func (r *Request) checkRefs(refs []uint32) error {
-	if len(refs) > 2*r.limits.Labels {
-		return fmt.Errorf("it has more than %d labels (%s)", r.limits.Labels, flagLabels)
-	}
-	if len(refs)%2 != 0 {
-		return fmt.Errorf("labels_refs are not pairs of name and value: there are %d", len(refs))
-	}
-	for _, ref := range refs {
-		if int(ref) >= len(r.symbols) {
-			return fmt.Errorf("labels_refs point at symbol %d, there are %d", ref, len(r.symbols))
+		if r.since(begin) == 0 {
+			return nil
 		}
 	}
-	return nil
-}
-
-// labelsV2 writes labels as a 1.0 sender would.
-func (r *Request) labelsV2(refs []uint32) ([]byte, error) {
-	if err := r.checkRefs(refs); err != nil {
-		return nil, err
-	}
-	from := len(r.scratch)
-	for i := 0; i < len(refs); i += 2 {
-		name, value := r.symbols[refs[i]], r.symbols[refs[i+1]]
-		if len(name) > r.limits.NameBytes || len(value) > r.limits.ValueBytes {
-			return nil, r.checkLabel(segment.Label{Name: string(name), Value: string(value)})
-		}
-		r.scratch = appendLabel(r.scratch, name, value)
-	}
-	return r.scratch[from:len(r.scratch):len(r.scratch)], nil
+	s.Meta = r.metaIndex(meta)
+	return r.add(s)
 }
 
 func (m *metaRefs) scan(b []byte) bool {
