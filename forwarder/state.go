@@ -56,10 +56,13 @@ type state struct {
 }
 
 // SeriesAdded makes state a head.Observer.
-func (s *state) SeriesAdded(uint64, segment.Labels) {}
+func (s *state) SeriesAdded(uint64, []uint32) {}
 
 // SeriesDropped collects what is to be forgotten after a rotation.
 func (s *state) SeriesDropped(ref uint64) { s.dropped[ref] = struct{}{} }
+
+// Renumbered is of no interest: series are found by the key of their labels.
+func (s *state) Renumbered() {}
 
 // openState opens the log and rebuilds the state from it.
 func openState(store logStore) (*state, error) {

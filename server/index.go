@@ -11,133 +11,109 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// postings finds series by their labels, with Prometheus' own postings lists
-// and matchers. It is told of new series by the head that it observes.
+// seriesIndex finds series by their labels, with Prometheus' own matchers and
+// operations on postings lists. The lists themselves are kept by the numbers
+// that the head gives to labels, so that a new series costs no lookup of a
+// string. It is told of series by the head that it observes.
 //
-// Series that the head dropped stay in the lists until they are the larger
-// part of them, so a caller must expect references that the head does not have.
-type postings struct {
-	lists   *index.MemPostings
-	builder labels.ScratchBuilder
-	live    int
-	dropped int
+// Series that the head dropped stay in the lists until the head gives labels
+// other numbers, so a caller must expect references that it does not have.
+type seriesIndex struct {
+	label func(number uint32) segment.Label
 
-	queue chan []newSeries // not nil while another goroutine fills the lists
-	batch []newSeries
+	refs   []storage.SeriesRef     // ascending; a series is known by its place here
+	lists  [][]uint32              // places by label number, ascending
+	values map[string]*labelValues // by label name
 }
 
-// newSeries waits to be put into the lists.
-type newSeries struct {
-	ref    storage.SeriesRef
-	labels labels.Labels
+// labelValues are those of one label name.
+type labelValues struct {
+	all    []labelValue
+	number map[string]uint32
 }
 
-// newSeriesBatch is how many series wait for each other.
-const newSeriesBatch = 1024
+type labelValue struct {
+	text   string
+	number uint32
+}
 
-func newPostings() *postings {
-	return &postings{lists: index.NewMemPostings(), builder: labels.NewScratchBuilder(16)}
+// newSeriesIndex returns an index and the head that it observes.
+func newSeriesIndex() (*seriesIndex, *head.Head) {
+	x := &seriesIndex{values: make(map[string]*labelValues)}
+	h := head.New(head.WithObserver(x))
+	x.label = h.Label
+	return x, h
 }
 
 // SeriesAdded implements [head.Observer].
-func (p *postings) SeriesAdded(ref uint64, ls segment.Labels) {
-	p.builder.Reset()
-	for _, l := range ls {
-		p.builder.Add(l.Name, l.Value)
-	}
-	p.live++
-	if p.queue == nil {
-		p.lists.Add(storage.SeriesRef(ref), p.builder.Labels())
-		return
-	}
-	p.batch = append(p.batch, newSeries{storage.SeriesRef(ref), p.builder.Labels()})
-	if len(p.batch) == newSeriesBatch {
-		p.queue <- p.batch
-		p.batch = make([]newSeries, 0, newSeriesBatch)
+func (x *seriesIndex) SeriesAdded(ref uint64, numbers []uint32) {
+	place := uint32(len(x.refs))
+	x.refs = append(x.refs, storage.SeriesRef(ref))
+	for _, n := range numbers {
+		for n >= uint32(len(x.lists)) {
+			x.labelAdded()
+		}
+		x.lists[n] = append(x.lists[n], place)
 	}
 }
 
-// fillAside has another goroutine fill the lists until wait is called, which
-// returns when they are complete; nothing may be looked up before. Filling them
-// is half the work of a restart.
-func (p *postings) fillAside() (wait func()) {
-	queue, done := make(chan []newSeries, 16), make(chan struct{})
-	p.queue = queue
-	go func() {
-		defer close(done)
-		for batch := range queue {
-			for _, s := range batch {
-				p.lists.Add(s.ref, s.labels)
-			}
-		}
-	}()
-	return func() {
-		queue <- p.batch
-		close(queue)
-		<-done
-		p.queue, p.batch = nil, nil
+// labelAdded takes up the label of the next number.
+func (x *seriesIndex) labelAdded() {
+	number := uint32(len(x.lists))
+	x.lists = append(x.lists, nil)
+	l := x.label(number)
+	of := x.values[l.Name]
+	if of == nil {
+		of = &labelValues{number: make(map[string]uint32)}
+		x.values[l.Name] = of
 	}
+	of.all = append(of.all, labelValue{l.Value, number})
+	of.number[l.Value] = number
 }
 
 // SeriesDropped implements [head.Observer].
-func (p *postings) SeriesDropped(uint64) {
-	p.live--
-	p.dropped++
-}
+func (x *seriesIndex) SeriesDropped(uint64) {}
 
-// tidy makes the lists anew from the head once most of what is in them is gone.
-func (p *postings) tidy(h *head.Head) {
-	if p.queue != nil || p.dropped <= p.live {
-		return
-	}
-	var refs []uint64
-	h.Each(func(ref uint64, _ *segment.Latest) bool {
-		refs = append(refs, ref)
-		return true
-	})
-	*p = *newPostings()
-	var ls segment.Labels
-	for _, ref := range refs {
-		ls, _ = h.Labels(ref, ls[:0])
-		p.SeriesAdded(ref, ls)
-	}
+// Renumbered implements [head.Observer].
+func (x *seriesIndex) Renumbered() {
+	x.refs, x.lists, x.values = nil, nil, make(map[string]*labelValues)
 }
 
 // find returns the references that a selection matches, ascending.
-func (p *postings) find(ctx context.Context, s selection) ([]uint64, error) {
+func (x *seriesIndex) find(ctx context.Context, s selection) ([]uint64, error) {
 	var matched []index.Postings
 	for _, sel := range s {
-		matched = append(matched, p.forSelector(ctx, sel))
+		matched = append(matched, x.forSelector(ctx, sel))
 	}
-	all := p.lists.All()
+	found := x.all()
 	if len(s) > 0 {
-		all = index.Merge(ctx, matched...)
+		found = index.Merge(ctx, matched...)
 	}
 	refs := make([]uint64, 0, 64)
-	for all.Next() {
-		refs = append(refs, uint64(all.At()))
+	for found.Next() {
+		refs = append(refs, uint64(found.At()))
 	}
-	return refs, all.Err()
+	return refs, found.Err()
 }
 
 // forSelector intersects the lists of the matchers that want a label, and takes
 // away those of the matchers that also match its absence.
-func (p *postings) forSelector(ctx context.Context, s selector) index.Postings {
+func (x *seriesIndex) forSelector(ctx context.Context, s selector) index.Postings {
 	var with, without []index.Postings
 	for _, m := range s {
 		switch {
 		case m.Matches(""):
-			without = append(without, p.lists.PostingsForLabelMatching(ctx, m.Name, func(v string) bool { return !m.Matches(v) }))
+			without = append(without, x.matching(ctx, m.Name, func(v string) bool { return !m.Matches(v) }))
 		case m.Type == labels.MatchEqual:
-			with = append(with, p.lists.Postings(ctx, m.Name, m.Value))
+			with = append(with, x.having(ctx, m.Name, m.Value))
 		case m.Type == labels.MatchRegexp && len(m.SetMatches()) > 0:
-			with = append(with, p.lists.Postings(ctx, m.Name, m.SetMatches()...))
+			with = append(with, x.having(ctx, m.Name, m.SetMatches()...))
 		default:
-			with = append(with, p.lists.PostingsForLabelMatching(ctx, m.Name, m.Matches))
+			with = append(with, x.matching(ctx, m.Name, m.Matches))
 		}
 	}
 	if len(with) == 0 {
-		with = append(with, p.lists.All())
+		with = append(with, x.all())
 	}
 	found := index.Intersect(with...)
 	for _, w := range without {
@@ -145,3 +121,75 @@ func (p *postings) forSelector(ctx context.Context, s selector) index.Postings {
 	}
 	return found
 }
+
+func (x *seriesIndex) all() index.Postings { return index.NewListPostings(x.refs) }
+
+// having returns the series with one of several values of a label.
+func (x *seriesIndex) having(ctx context.Context, name string, texts ...string) index.Postings {
+	var lists []index.Postings
+	if of := x.values[name]; of != nil {
+		for _, text := range texts {
+			if n, ok := of.number[text]; ok {
+				lists = append(lists, &places{of: x.refs, rest: x.lists[n]})
+			}
+		}
+	}
+	return index.Merge(ctx, lists...)
+}
+
+// matching returns the series that have a label whose value matches.
+func (x *seriesIndex) matching(ctx context.Context, name string, matches func(string) bool) index.Postings {
+	var lists []index.Postings
+	if of := x.values[name]; of != nil {
+		for _, v := range of.all {
+			if matches(v.text) {
+				lists = append(lists, &places{of: x.refs, rest: x.lists[v.number]})
+			}
+		}
+	}
+	return index.Merge(ctx, lists...)
+}
+
+// places is a list of the index as Prometheus' operations take it.
+type places struct {
+	of   []storage.SeriesRef
+	rest []uint32
+	at   storage.SeriesRef
+}
+
+// Next implements [index.Postings].
+func (p *places) Next() bool {
+	if len(p.rest) == 0 {
+		return false
+	}
+	p.at, p.rest = p.of[p.rest[0]], p.rest[1:]
+	return true
+}
+
+// Seek implements [index.Postings].
+func (p *places) Seek(to storage.SeriesRef) bool {
+	if p.at >= to {
+		return true
+	}
+	// Most often it is near: double the step until it is passed, then halve.
+	low, high := 0, 1
+	for high < len(p.rest) && p.of[p.rest[high-1]] < to {
+		low, high = high, 2*high
+	}
+	high = min(high, len(p.rest))
+	for low < high {
+		if middle := (low + high) / 2; p.of[p.rest[middle]] < to {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+	p.rest = p.rest[low:]
+	return p.Next()
+}
+
+// At implements [index.Postings].
+func (p *places) At() storage.SeriesRef { return p.at }
+
+// Err implements [index.Postings].
+func (p *places) Err() error { return nil }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"connectrpc.com/connect"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/index"
 	"github.com/stretchr/testify/require"
@@ -34,8 +36,11 @@ func (l lists) PostingsForAllLabelValues(ctx context.Context, name string) index
 	return l.of.PostingsForAllLabelValues(ctx, name)
 }
 
-func filledHead(t testing.TB, p *postings, series int) *head.Head {
-	h := head.New(head.WithObserver(p))
+// filled returns an index of series, the head that it observes, and
+// Prometheus' own index of the same series.
+func filled(t testing.TB, series int) (*seriesIndex, *head.Head, *index.MemPostings) {
+	x, h := newSeriesIndex()
+	theirs := index.NewMemPostings()
 	random := rand.New(rand.NewPCG(1, 2))
 	b := &segment.Block{Sequence: 1}
 	for i := range series {
@@ -45,10 +50,50 @@ func filledHead(t testing.TB, p *postings, series int) *head.Head {
 				ls = append(ls, segment.Label{Name: name, Value: fmt.Sprint(v)})
 			}
 		}
-		b.Series = append(b.Series, segment.Series{Ref: uint64(i + 1), Labels: ls})
+		ref := uint64(3*i + 1)
+		b.Series = append(b.Series, segment.Series{Ref: ref, Labels: ls})
+		addTo(theirs, b.Series[i])
 	}
 	require.NoError(t, h.ApplyBlock(b))
-	return h
+	return x, h, theirs
+}
+
+func addTo(p *index.MemPostings, s segment.Series) {
+	builder := labels.NewScratchBuilder(len(s.Labels))
+	for _, l := range s.Labels {
+		builder.Add(l.Name, l.Value)
+	}
+	p.Add(storage.SeriesRef(s.Ref), builder.Labels())
+}
+
+// requireSame compares what is found with what Prometheus finds, and with the
+// series whose labels match one by one.
+func requireSame(t *testing.T, x *seriesIndex, h *head.Head, theirs *index.MemPostings, s selection) {
+	t.Helper()
+	ctx := context.Background()
+	got, err := x.find(ctx, s)
+	require.NoError(t, err)
+	require.True(t, slices.IsSorted(got))
+	if len(s) == 1 {
+		found, err := tsdb.PostingsForMatchers(ctx, lists{of: theirs}, slices.Clone(s[0])...)
+		require.NoError(t, err)
+		var want []uint64
+		for found.Next() {
+			want = append(want, uint64(found.At()))
+		}
+		require.NoError(t, found.Err())
+		require.ElementsMatch(t, want, got)
+	}
+	m := newMatched(s)
+	var want []uint64
+	for ref := uint64(1); ref < h.NextRef(); ref++ {
+		first := m.has(ref, h)
+		require.Equal(t, first, m.has(ref, h), "once more")
+		if _, ok := h.Latest(ref); ok && first {
+			want = append(want, ref)
+		}
+	}
+	require.ElementsMatch(t, want, got)
 }
 
 var someSelectors = []string{
@@ -60,65 +105,79 @@ var someSelectors = []string{
 // The references found are those that Prometheus finds, and those whose labels
 // match one by one.
 func TestFindAgreesWithPrometheus(t *testing.T) {
-	p := newPostings()
-	h := filledHead(t, p, 2000)
-	ctx := context.Background()
+	x, h, theirs := filled(t, 2000)
 	for _, text := range someSelectors {
 		s, err := parseSelection([]string{text})
 		require.NoError(t, err)
-		got, err := p.find(ctx, s)
-		require.NoError(t, err)
-
-		theirs, err := tsdb.PostingsForMatchers(ctx, lists{of: p.lists}, slices.Clone(s[0])...)
-		require.NoError(t, err)
-		var want []uint64
-		for theirs.Next() {
-			want = append(want, uint64(theirs.At()))
-		}
-		require.NoError(t, theirs.Err())
-		require.ElementsMatch(t, want, got, text)
-		require.True(t, slices.IsSorted(got))
-
-		m := newMatched(s)
-		for ref := uint64(1); ref <= 2000; ref++ {
-			for range 2 {
-				require.Equal(t, slices.Contains(got, ref), m.has(ref, h), "%s of %d", text, ref)
-			}
-		}
+		t.Run(text, func(t *testing.T) { requireSame(t, x, h, theirs, s) })
 	}
-	some, err := parseSelection([]string{`m1`, `m2`, `m1{a="1"}`})
-	require.NoError(t, err)
-	refs, err := p.find(ctx, some)
-	require.NoError(t, err)
-	require.True(t, slices.IsSorted(refs))
-	require.Len(t, slices.Compact(slices.Clone(refs)), len(refs))
-	for _, everything := range [][]string{nil, {`{}`}, {`m1`, `{}`}} {
-		s, err := parseSelection(everything)
+	for _, several := range [][]string{{`m1`, `m2`, `m1{a="1"}`}, nil, {`{}`}, {`m1`, `{}`}} {
+		s, err := parseSelection(several)
 		require.NoError(t, err)
-		refs, err := p.find(ctx, s)
-		require.NoError(t, err)
-		require.Len(t, refs, 2000)
+		requireSame(t, x, h, theirs, s)
 	}
 }
 
-func TestTidy(t *testing.T) {
-	p := newPostings()
-	h := filledHead(t, p, 100)
-	keyframe := &segment.Keyframe{Sequence: 1, NextRef: 101, Last: true}
-	for ref := uint64(1); ref <= 10; ref++ {
-		ls, _ := h.Labels(ref, nil)
-		keyframe.Series = append(keyframe.Series, segment.Series{Ref: ref, Labels: ls})
-		keyframe.Latest = append(keyframe.Latest, segment.Latest{None: true})
+// Most series are dropped, and the labels of the others get new numbers.
+func TestFindAfterDrops(t *testing.T) {
+	x, h, _ := filled(t, 1000)
+	keep, theirs := &segment.Keyframe{Sequence: 1, NextRef: h.NextRef(), Last: true}, index.NewMemPostings()
+	h.Each(func(ref uint64, l *segment.Latest) bool {
+		if ref%2 == 0 && ref%5 == 0 {
+			keep.Series = append(keep.Series, segment.Series{Ref: ref})
+			keep.Latest = append(keep.Latest, *l)
+		}
+		return true
+	})
+	for i := range keep.Series {
+		s := &keep.Series[i]
+		s.Labels, _ = h.Labels(s.Ref, nil)
+		addTo(theirs, *s)
 	}
-	require.NoError(t, h.ApplyKeyframe(keyframe))
-	refs, err := p.find(context.Background(), nil)
-	require.NoError(t, err)
-	require.Len(t, refs, 100)
-	p.tidy(h)
-	refs, err = p.find(context.Background(), nil)
-	require.NoError(t, err)
-	require.Len(t, refs, 10)
-	p.tidy(h)
+	require.NoError(t, h.ApplyKeyframe(keep))
+	later := &segment.Block{Sequence: 2, Series: []segment.Series{{Ref: h.NextRef(), Labels: segment.Labels{{Name: "a", Value: "1"}, {Name: "d", Value: "4"}}}}}
+	require.NoError(t, h.ApplyBlock(later))
+	addTo(theirs, later.Series[0])
+	for _, text := range append(someSelectors, `{d="4"}`) {
+		s, err := parseSelection([]string{text})
+		require.NoError(t, err)
+		requireSame(t, x, h, theirs, s)
+	}
+}
+
+// Next and Seek in any order are those of Prometheus' own lists.
+func FuzzPlaces(f *testing.F) {
+	f.Add([]byte{1, 1, 2, 3, 50, 1}, []byte{0, 0, 5, 0, 200, 0, 0})
+	f.Add([]byte{}, []byte{7})
+	f.Fuzz(func(t *testing.T, gaps, steps []byte) {
+		var refs []storage.SeriesRef
+		var list []uint32
+		var listed []storage.SeriesRef
+		last := storage.SeriesRef(0)
+		for i, gap := range gaps {
+			last += 1 + storage.SeriesRef(gap)
+			refs = append(refs, last)
+			if gap%3 > 0 {
+				list, listed = append(list, uint32(i)), append(listed, last)
+			}
+		}
+		ours, theirs := index.Postings(&places{of: refs, rest: list}), index.NewListPostings(listed)
+		to := storage.SeriesRef(0)
+		for _, step := range steps {
+			var a, b bool
+			if step == 0 {
+				a, b = ours.Next(), theirs.Next()
+			} else {
+				to += storage.SeriesRef(step)
+				a, b = ours.Seek(to), theirs.Seek(to)
+			}
+			require.Equal(t, b, a)
+			if !a {
+				return
+			}
+			require.Equal(t, theirs.At(), ours.At())
+		}
+	})
 }
 
 func TestPointAt(t *testing.T) {
@@ -146,19 +205,13 @@ func FuzzSelection(f *testing.F) {
 	f.Add("up{")
 	f.Add("{\"a.b\"=\"c\"}")
 	f.Add("\n\xff{")
-	p := newPostings()
-	h := filledHead(f, p, 50)
+	x, h, theirs := filled(f, 50)
 	f.Fuzz(func(t *testing.T, text string) {
 		s, err := parseSelection([]string{text})
 		if err != nil {
 			require.Equal(t, connect.CodeInvalidArgument, connect.CodeOf(err))
 			return
 		}
-		got, err := p.find(context.Background(), s)
-		require.NoError(t, err)
-		m := newMatched(s)
-		for ref := uint64(1); ref <= 50; ref++ {
-			require.Equal(t, slices.Contains(got, ref), m.has(ref, h))
-		}
+		requireSame(t, x, h, theirs, s)
 	})
 }

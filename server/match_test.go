@@ -11,14 +11,16 @@ import (
 
 // BenchmarkMatch finds the series of selectors among 100,000.
 func BenchmarkMatch(b *testing.B) {
-	p := newPostings()
+	x, h := newSeriesIndex()
+	block := &segment.Block{Sequence: 1}
 	for i := range 100_000 {
-		p.SeriesAdded(uint64(i+1), segment.Labels{
+		block.Series = append(block.Series, segment.Series{Ref: uint64(i + 1), Labels: segment.Labels{
 			{Name: "__name__", Value: fmt.Sprintf("metric_%d", i%200)},
 			{Name: "instance", Value: fmt.Sprintf("10.0.%d.%d:9090", i/200/250, i/200%250)},
 			{Name: "job", Value: fmt.Sprintf("service-%d", i%20)},
-		})
+		}})
 	}
+	require.NoError(b, h.ApplyBlock(block))
 	for _, text := range []string{`metric_7`, `metric_7{instance="10.0.1.7:9090"}`, `{job=~"service-1.*",__name__!="metric_10"}`} {
 		s, err := parseSelection([]string{text})
 		require.NoError(b, err)
@@ -26,7 +28,7 @@ func BenchmarkMatch(b *testing.B) {
 			b.ReportAllocs()
 			found := 0
 			for b.Loop() {
-				refs, err := p.find(b.Context(), s)
+				refs, err := x.find(b.Context(), s)
 				if err != nil {
 					b.Fatal(err)
 				}

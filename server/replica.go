@@ -30,11 +30,11 @@ type replica struct {
 	files *seglog.Replica
 	log   *seglog.Log
 
-	// mu is held while a block is applied, so that head and postings are read
-	// as of one block.
-	mu       sync.RWMutex
-	head     *head.Head
-	postings *postings
+	// mu is held while a block is applied, so that head and index are read as
+	// of one block.
+	mu    sync.RWMutex
+	head  *head.Head
+	index *seriesIndex
 
 	keyframe atomic.Bool   // a whole keyframe has been applied
 	ready    atomic.Bool   // the state is worth being served, once and for all
@@ -48,11 +48,9 @@ type replica struct {
 // openReplica rebuilds the state of a log from its newest segment, or creates
 // an empty log.
 func openReplica(store *seglog.Store, id segment.LogID) (*replica, error) {
-	p := newPostings()
-	r := &replica{id: id, postings: p, head: head.New(head.WithObserver(p)), feed: newFeed()}
-	wait := p.fillAside()
+	r := &replica{id: id, feed: newFeed()}
+	r.index, r.head = newSeriesIndex()
 	files, err := store.OpenReplica(id, r)
-	wait()
 	if err != nil {
 		return nil, fmt.Errorf("open log %s: %w", id, err)
 	}
@@ -70,7 +68,6 @@ func (r *replica) ApplyKeyframe(k *segment.Keyframe) error {
 		return err
 	}
 	if k.Last {
-		r.postings.tidy(r.head)
 		r.keyframe.Store(true)
 	}
 	return nil

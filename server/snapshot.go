@@ -63,7 +63,7 @@ func (r *replica) snapshot(ctx context.Context, sel selection, writtenSince int6
 	s := &snapshot{writtenSince: writtenSince}
 	if len(sel) > 0 {
 		var err error
-		if s.refs, err = r.postings.find(ctx, sel); err != nil {
+		if s.refs, err = r.index.find(ctx, sel); err != nil {
 			return nil, err
 		}
 	}

@@ -21,11 +21,15 @@ import (
 // Observer is told which series come and go, in the order in which they do.
 // It is called by the goroutine that applies, without the head's lock.
 type Observer interface {
-	// SeriesAdded hands over a series' labels. They must not be changed, and
-	// the slice is valid only during the call; the strings may be kept.
-	SeriesAdded(ref uint64, ls segment.Labels)
+	// SeriesAdded tells of a series by the numbers of its labels, which
+	// [Head.Label] knows. They grow from 0 without holes. The slice is valid
+	// during the call.
+	SeriesAdded(ref uint64, labels []uint32)
 	// SeriesDropped says that the series is no longer in the head.
 	SeriesDropped(ref uint64)
+	// Renumbered says that labels have other numbers from now on. Every series
+	// is added once more.
+	Renumbered()
 }
 
 // Option changes how New makes a head.
@@ -41,6 +45,7 @@ type Head struct {
 	mu       sync.RWMutex
 	sequence uint64 // the state is as of this block
 	nextRef  uint64
+	highest  uint64 // reference that was added
 	pages    pages
 	labels   labelStore
 	metadata map[string]segment.Metadata
@@ -52,11 +57,19 @@ type Head struct {
 	// next keyframe keeps. Zero keeps all.
 	expireBefore int64
 
-	gone int // series dropped since the labels were stored anew
+	gone       int  // series dropped since the labels were stored anew
+	renumbered bool // and the observer has not been told
 
-	// The applying goroutine's own buffers.
-	added   []uint64
+	// What the observer is to be told, by the applying goroutine alone.
+	added   []addedSeries
+	numbers []uint32 // of the labels of added
 	dropped []uint64
+}
+
+// addedSeries has its label numbers up to end, from that of the one before.
+type addedSeries struct {
+	ref uint64
+	end int
 }
 
 // New returns an empty head: no series, at sequence 0.
@@ -72,7 +85,6 @@ func New(options ...Option) *Head {
 // that the head does not know, or gives a reference twice, is an error, after
 // which the head must not be used any more.
 func (h *Head) ApplyBlock(b *segment.Block) error {
-	h.added = h.added[:0]
 	err := h.applyBlock(b)
 	h.notify()
 	return err
@@ -81,6 +93,7 @@ func (h *Head) ApplyBlock(b *segment.Block) error {
 func (h *Head) applyBlock(b *segment.Block) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	defer h.labels.forget()
 	for i := range b.Series {
 		if err := h.add(b.Series[i], b.Time); err != nil {
 			return fmt.Errorf("apply block %d: %w", b.Sequence, err)
@@ -118,15 +131,26 @@ func (h *Head) add(s segment.Series, written int64) error {
 }
 
 func (h *Head) insert(s segment.Series) (slot, error) {
+	if s.Ref <= h.highest {
+		return slot{}, fmt.Errorf("series %d comes after series %d", s.Ref, h.highest)
+	}
 	slot, err := h.pages.insert(s.Ref)
 	if err != nil {
 		return slot, err
 	}
-	slot.page.labels[slot.index] = h.labels.add(s.Labels)
-	if h.observer != nil {
-		h.added = append(h.added, s.Ref)
-	}
+	h.highest = s.Ref
+	slot.page.labels[slot.index] = h.addLabels(s.Ref, s.Labels)
 	return slot, nil
+}
+
+// addLabels stores the labels of a series.
+func (h *Head) addLabels(ref uint64, ls segment.Labels) labelsAt {
+	at, numbers := h.labels.add(ls)
+	if h.observer != nil {
+		h.numbers = append(h.numbers, numbers...)
+		h.added = append(h.added, addedSeries{ref, len(h.numbers)})
+	}
+	return at
 }
 
 // notify tells the observer what the last change added and dropped.
@@ -137,18 +161,23 @@ func (h *Head) notify() {
 	for _, ref := range h.dropped {
 		h.observer.SeriesDropped(ref)
 	}
-	h.dropped = h.dropped[:0]
-	var buf segment.Labels
-	for _, ref := range h.added {
-		// The labels of the store are the ones that may be kept: those of
-		// the block can lie in a buffer that is used again.
-		if ls, ok := h.Labels(ref, buf[:0]); ok {
-			h.observer.SeriesAdded(ref, ls)
-			buf = ls
-		}
+	if h.renumbered {
+		h.observer.Renumbered()
 	}
-	h.added = h.added[:0]
+	start := 0
+	for _, s := range h.added {
+		h.observer.SeriesAdded(s.ref, h.numbers[start:s.end])
+		start = s.end
+	}
+	h.renumbered = false
+	h.added, h.numbers, h.dropped = h.added[:0], h.numbers[:0], h.dropped[:0]
+	if cap(h.added) > keepAdded {
+		h.added, h.numbers = nil, nil
+	}
 }
+
+// keepAdded is the size up to which buffers for the observer are kept.
+const keepAdded = 1 << 16
 
 // Sequence returns the block that the state is as of.
 func (h *Head) Sequence() uint64 {
@@ -193,6 +222,13 @@ func (h *Head) Labels(ref uint64, buf segment.Labels) (segment.Labels, bool) {
 		return buf, false
 	}
 	return h.labels.appendLabels(buf, slot.labels()), true
+}
+
+// Label returns the label of a number. The strings may be kept.
+func (h *Head) Label(number uint32) segment.Label {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return parseLabel(h.labels.wires[number])
 }
 
 // AppendLabels appends the labels of a series to dst as they stand in a

@@ -203,17 +203,22 @@ func TestErrors(t *testing.T) {
 }
 
 // recorder is an observer that keeps what it was told.
-type recorder struct{ events []string }
-
-func (r *recorder) SeriesAdded(ref uint64, ls segment.Labels) {
-	r.events = append(r.events, fmt.Sprintf("+%d %s", ref, ls[0].Value))
+type recorder struct {
+	head   *head.Head
+	events []string
 }
+
+func (r *recorder) SeriesAdded(ref uint64, labels []uint32) {
+	r.events = append(r.events, fmt.Sprintf("+%d %s", ref, r.head.Label(labels[0]).Value))
+}
+func (r *recorder) Renumbered()              { r.events = append(r.events, "renumbered") }
 func (r *recorder) SeriesDropped(ref uint64) { r.events = append(r.events, fmt.Sprintf("-%d", ref)) }
 
 func TestExpiry(t *testing.T) {
 	h := head.New()
 	var seen recorder
 	replica := head.New(head.WithObserver(&seen))
+	seen.head = replica
 	blocks := []*segment.Block{
 		{Sequence: 1, Time: 100, Series: []segment.Series{series(1, "__name__", "idle"), series(2, "__name__", "busy"), series(3, "__name__", "again")},
 			Samples: floats([]uint64{1, 2, 3}, 100, 1)},

@@ -18,7 +18,6 @@ const keyframeChunk = 16384
 // its samples as they are throughout, so its readers notice nothing but the
 // series that the keyframe leaves out.
 func (h *Head) ApplyKeyframe(k *segment.Keyframe) error {
-	h.added = h.added[:0]
 	err := h.applyKeyframe(k)
 	h.notify()
 	return err
@@ -27,6 +26,7 @@ func (h *Head) ApplyKeyframe(k *segment.Keyframe) error {
 func (h *Head) applyKeyframe(k *segment.Keyframe) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	defer h.labels.forget()
 	if len(k.Series) != len(k.Latest) {
 		return fmt.Errorf("apply keyframe at %d: %d series with %d latest samples", k.Sequence, len(k.Series), len(k.Latest))
 	}
@@ -177,13 +177,15 @@ func (h *Head) compact() {
 	if h.gone <= h.pages.live {
 		return
 	}
-	h.gone = 0
-	fresh := newLabelStore()
+	h.gone, h.renumbered = 0, true
+	h.added, h.numbers = h.added[:0], h.numbers[:0]
+	old := h.labels
+	h.labels = newLabelStore()
 	var buf segment.Labels
 	for ref, s := range h.pages.all() {
-		buf = h.labels.appendLabels(buf[:0], s.labels())
+		buf = old.appendLabels(buf[:0], s.labels())
 		s, _ = h.pages.mutable(ref)
-		s.page.labels[s.index] = fresh.add(buf)
+		s.page.labels[s.index] = h.addLabels(ref, buf)
 	}
-	h.labels = fresh
+	h.labels.forget()
 }

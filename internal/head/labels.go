@@ -16,6 +16,10 @@ type labelStore struct {
 	wires   []string
 	chunks  [][]byte
 	scratch []byte
+	// The series that was added last, as it was given, and its numbers. Series
+	// that come together differ in one or two labels.
+	before  segment.Labels
+	current []uint32
 }
 
 // labelsAt is where the labels of a series lie: chunk number, then offset.
@@ -31,8 +35,9 @@ func (s *labelStore) frozen() labelStore {
 	return labelStore{wires: s.wires, chunks: slices.Clone(s.chunks)}
 }
 
-// add stores labels as a count, then their numbers.
-func (s *labelStore) add(ls segment.Labels) labelsAt {
+// add stores labels as a count, then their numbers, which are also returned
+// until the next call.
+func (s *labelStore) add(ls segment.Labels) (labelsAt, []uint32) {
 	most := binary.MaxVarintLen32 * (1 + len(ls))
 	last := len(s.chunks) - 1
 	if last < 0 || cap(s.chunks[last])-len(s.chunks[last]) < most {
@@ -42,11 +47,24 @@ func (s *labelStore) add(ls segment.Labels) labelsAt {
 	chunk := s.chunks[last]
 	at := labelsAt(last)<<32 | labelsAt(len(chunk))
 	chunk = binary.AppendUvarint(chunk, uint64(len(ls)))
-	for _, l := range ls {
-		chunk = binary.AppendUvarint(chunk, uint64(s.number(l)))
+	for i, l := range ls {
+		if i == len(s.current) {
+			s.current = append(s.current, 0)
+		}
+		if i >= len(s.before) || l != s.before[i] {
+			s.current[i] = s.number(l)
+		}
+		chunk = binary.AppendUvarint(chunk, uint64(s.current[i]))
 	}
+	s.before = append(s.before[:0], ls...)
 	s.chunks[last] = chunk
-	return at
+	return at, s.current[:len(ls)]
+}
+
+// forget lets go of the strings of the series that was added last.
+func (s *labelStore) forget() {
+	clear(s.before)
+	s.before = s.before[:0]
 }
 
 func (s *labelStore) number(l segment.Label) uint32 {

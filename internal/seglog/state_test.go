@@ -50,7 +50,7 @@ func (m *memory) ApplyKeyframe(k *segment.Keyframe) error {
 	m.open = !k.Last
 	m.next = k.NextRef
 	for i, s := range k.Series {
-		m.series[s.Ref], m.latest[s.Ref] = s.Labels, k.Latest[i]
+		m.series[s.Ref], m.latest[s.Ref] = slices.Clone(s.Labels), k.Latest[i]
 	}
 	return nil
 }

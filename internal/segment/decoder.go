@@ -14,6 +14,7 @@ type Decoder struct {
 	raw     []byte
 	symbols []string
 	latest  []float64 // values of a keyframe
+	pool    Labels    // of a keyframe's series
 }
 
 // NewDecoder returns a decoder that waits for Begin.
@@ -108,8 +109,9 @@ func errOr(err error) error {
 	return err
 }
 
-// readSeries reads new series into dst, which is reused.
-func (d *Decoder) readSeries(h *FrameHeader, symbols, series []byte, dst *[]Series) error {
+// readSeries reads new series into dst, which is reused, and their labels into
+// pool.
+func (d *Decoder) readSeries(h *FrameHeader, symbols, series []byte, dst *[]Series, pool *Labels) error {
 	if 2*uint64(h.Series) > uint64(len(series)) {
 		return fmt.Errorf("series: %w: count", ErrCorrupt)
 	}
@@ -118,7 +120,7 @@ func (d *Decoder) readSeries(h *FrameHeader, symbols, series []byte, dst *[]Seri
 		return err
 	}
 	*dst = resize(*dst, int(h.Series))
-	err = readSeries(series, d.symbols, d.next, *dst)
+	err = readSeries(series, d.symbols, d.next, *dst, pool)
 	clear(d.symbols) // keeps no string alive
 	return err
 }
@@ -147,7 +149,7 @@ func (d *Decoder) block(h *FrameHeader, payload []byte, b *Block) error {
 	}
 	b.Verdict = h.Verdict
 	b.Verdict.Errors = verdictErrors
-	if err := d.readSeries(h, sections[blockSymbols], sections[blockSeries], &b.Series); err != nil {
+	if err := d.readSeries(h, sections[blockSymbols], sections[blockSeries], &b.Series, new(Labels)); err != nil {
 		return err
 	}
 	for i := range b.Series {

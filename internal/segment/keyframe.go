@@ -110,9 +110,9 @@ func (e *Encoder) keyframeLatest(latest []Latest, h *FrameHeader) {
 	e.values.copyTo(c[keyTags : keyXORs+1])
 }
 
-// Keyframe decodes a chunk of the keyframe into k, whose slices are reused.
-// Label strings and histogram bytes are new, share memory among the chunk, and
-// may be kept.
+// Keyframe decodes a chunk of the keyframe into k, whose slices are reused, as
+// are those of its series' labels. Label strings and histogram bytes are new,
+// share memory among the chunk, and may be kept.
 func (d *Decoder) Keyframe(h *FrameHeader, payload []byte, k *Keyframe) error {
 	if err := d.keyframe(h, payload, k); err != nil {
 		return fmt.Errorf("keyframe %d: %w", h.Sequence, err)
@@ -134,7 +134,7 @@ func (d *Decoder) keyframe(h *FrameHeader, payload []byte, k *Keyframe) error {
 	if err := head.end("head"); err != nil {
 		return err
 	}
-	if err := d.readSeries(h, sections[keySymbols], sections[keySeries], &k.Series); err != nil {
+	if err := d.readSeries(h, sections[keySymbols], sections[keySeries], &k.Series, &d.pool); err != nil {
 		return err
 	}
 	for i := range k.Series {

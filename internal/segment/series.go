@@ -106,8 +106,8 @@ func readSymbols(section []byte, buf []string) ([]string, error) {
 }
 
 // readSeries fills dst, whose length is the number of series. The first has a
-// reference of at least next.
-func readSeries(section []byte, symbols []string, next uint64, dst []Series) error {
+// reference of at least next. Their labels lie in pool, as far as that reaches.
+func readSeries(section []byte, symbols []string, next uint64, dst []Series, pool *Labels) error {
 	if len(dst) == 0 {
 		if len(section) != 0 {
 			return fmt.Errorf("series: %w: none expected", ErrCorrupt)
@@ -119,7 +119,8 @@ func readSeries(section []byte, symbols []string, next uint64, dst []Series) err
 	if total > uint64(len(c.b)) || total > MaxLabels {
 		return fmt.Errorf("series: %w: number of labels", ErrCorrupt)
 	}
-	pool := make(Labels, total)
+	*pool = resize(*pool, int(total))
+	rest := *pool
 	lookup := func(n uint64) string {
 		if n >= uint64(len(symbols)) {
 			c.bad = true
@@ -132,11 +133,11 @@ func readSeries(section []byte, symbols []string, next uint64, dst []Series) err
 		gap, head := c.uvarint(), c.uvarint()
 		ref := next + gap
 		n, same := head>>1, head&1 != 0
-		if ref < next || ref > maxSequence || n > uint64(len(pool)) || same && n != uint64(len(before)) {
+		if ref < next || ref > maxSequence || n > uint64(len(rest)) || same && n != uint64(len(before)) {
 			return fmt.Errorf("series: %w", ErrCorrupt)
 		}
-		ls := pool[:n:n]
-		pool = pool[n:]
+		ls := rest[:n:n]
+		rest = rest[n:]
 		for j := range ls {
 			if same {
 				ls[j].Name = before[j].Name
@@ -160,7 +161,7 @@ func readSeries(section []byte, symbols []string, next uint64, dst []Series) err
 		dst[i] = Series{Ref: ref, Labels: ls}
 		before, next = ls, ref+1
 	}
-	if len(pool) != 0 {
+	if len(rest) != 0 {
 		return fmt.Errorf("series: %w: number of labels", ErrCorrupt)
 	}
 	return c.end("series")
