@@ -109,7 +109,7 @@ fuzz: ## Run each fuzz target for FUZZTIME
 	@grep -rEo --include='*_test.go' --exclude-dir='.?*' --exclude-dir=node_modules '^func Fuzz\w+' . | sed -E 's|/[^/]*:func | |' | \
 	while read -r package target; do \
 		echo "$$package $$target"; \
-		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
+		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$package" || exit 1; \
 	done
 
 # Flags of the comparison, such as BENCHFLAGS='--series 10000 --repeat 1'.
