@@ -1,9 +1,10 @@
 // Package page serves the web page of a server: live series, charts and the
 // state of the replica. It is built from clients/web by make web into built/,
-// which is committed, so that Go alone builds a server.
+// which is committed, so that Go alone builds a server. Beside it are the API
+// reference and the OpenAPI description, as generated from api/.
 //
-// The page loads nothing from elsewhere and calls nothing but the server that
-// it came from; its Content-Security-Policy holds it to that.
+// A page loads nothing from elsewhere and calls nothing but the server that it
+// came from; its Content-Security-Policy holds it to that.
 package page
 
 import (
@@ -19,10 +20,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/promgrpc/exporter/gen"
 )
 
-//go:embed built
-var built embed.FS
+//go:embed built docs
+var embedded embed.FS
 
 // policy of what the page may do. It sets styles of elements by script only,
 // which needs no permission.
@@ -43,53 +46,65 @@ type file struct {
 // asked for.
 var files = sync.OnceValues(load)
 
-// Handle adds the page to mux: GET / and what lies below /assets/. No other
-// path is touched.
+// Handle adds the page to mux: GET / and what lies below /assets/, the API
+// reference below /docs/, and /openapi.yaml. No other path is touched.
 func Handle(mux *http.ServeMux) {
-	mux.HandleFunc("GET /{$}", serve)
-	mux.HandleFunc("GET /assets/", serve)
+	for _, path := range []string{"/{$}", "/assets/", "/docs/", "/openapi.yaml"} {
+		mux.HandleFunc("GET "+path, serve)
+	}
 }
 
+// load returns what is served, by path.
 func load() (map[string]*file, error) {
-	loaded := make(map[string]*file)
-	err := fs.WalkDir(built, "built", func(name string, entry fs.DirEntry, err error) error {
+	contents := map[string][]byte{"/docs/index.html": gen.Reference, "/openapi.yaml": gen.OpenAPI}
+	err := fs.WalkDir(embedded, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		content, err := built.ReadFile(name)
+		content, err := embedded.ReadFile(name)
 		if err != nil {
 			return err
 		}
-		f := &file{contentType: contentType(name), plain: content, cache: "no-cache"}
-		sum := sha256.Sum256(content)
-		f.etag = hex.EncodeToString(sum[:8])
-		at := strings.TrimPrefix(name, "built")
-		if strings.HasPrefix(at, "/assets/") {
-			// The name changes with the content.
-			f.cache = "public, max-age=31536000, immutable"
+		contents["/"+strings.TrimPrefix(name, "built/")] = content
+		if strings.HasPrefix(name, "built/assets/icon-") {
+			contents["/docs/icon.svg"] = content
 		}
-		var gzipped bytes.Buffer
-		w, err := gzip.NewWriterLevel(&gzipped, gzip.BestCompression)
-		if err != nil {
-			return err
-		}
-		if _, err := w.Write(content); err != nil {
-			return err
-		}
-		if err := w.Close(); err != nil {
-			return err
-		}
-		if gzipped.Len() < len(content) {
-			f.gzipped = gzipped.Bytes()
-		}
-		loaded[at] = f
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("load the page: %w", err)
 	}
-	loaded["/"] = loaded["/index.html"]
+	loaded := make(map[string]*file)
+	for at, content := range contents {
+		if loaded[at], err = newFile(at, content); err != nil {
+			return nil, fmt.Errorf("load %s: %w", at, err)
+		}
+	}
 	return loaded, nil
+}
+
+func newFile(at string, content []byte) (*file, error) {
+	sum := sha256.Sum256(content)
+	f := &file{contentType: contentType(at), etag: hex.EncodeToString(sum[:8]), cache: "no-cache", plain: content}
+	if strings.HasPrefix(at, "/assets/") {
+		// The name changes with the content.
+		f.cache = "public, max-age=31536000, immutable"
+	}
+	var gzipped bytes.Buffer
+	w, err := gzip.NewWriterLevel(&gzipped, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(content); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	if gzipped.Len() < len(content) {
+		f.gzipped = gzipped.Bytes()
+	}
+	return f, nil
 }
 
 // contentType by the name's ending, not by what the machine has configured.
@@ -103,6 +118,8 @@ func contentType(name string) string {
 		return "text/javascript; charset=utf-8"
 	case ".svg":
 		return "image/svg+xml"
+	case ".yaml":
+		return "application/yaml"
 	case ".txt":
 		return "text/plain; charset=utf-8"
 	}
@@ -115,7 +132,11 @@ func serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	f := all[r.URL.Path]
+	at := r.URL.Path
+	if strings.HasSuffix(at, "/") {
+		at += "index.html"
+	}
+	f := all[at]
 	if f == nil {
 		http.NotFound(w, r)
 		return

@@ -12,7 +12,10 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
 
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
 	"github.com/promgrpc/exporter/internal/page"
 )
 
@@ -58,12 +61,67 @@ func TestPageHasAllThatItNames(t *testing.T) {
 	references := reference.FindAllStringSubmatch(html, -1)
 	require.NotEmpty(t, references)
 	for _, match := range references {
-		require.True(t, strings.HasPrefix(match[1], "/assets/"), match[1])
-		asset := get(t, http.MethodGet, match[1], nil)
-		assert.Equal(t, http.StatusOK, asset.status, match[1])
-		assert.Contains(t, asset.header.Get("Cache-Control"), "immutable", match[1])
-		assert.NotEmpty(t, asset.header.Get("Content-Type"), match[1])
-		assert.NotEmpty(t, asset.body, match[1])
+		linked := get(t, http.MethodGet, match[1], nil)
+		assert.Equal(t, http.StatusOK, linked.status, match[1])
+		assert.NotEmpty(t, linked.body, match[1])
+		assert.NotEqual(t, "application/octet-stream", linked.header.Get("Content-Type"), match[1])
+		if strings.HasPrefix(match[1], "/assets/") {
+			assert.Contains(t, linked.header.Get("Cache-Control"), "immutable", match[1])
+		}
+	}
+	assert.Contains(t, html, `href="/docs/"`)
+	assert.Contains(t, html, `href="/openapi.yaml"`)
+}
+
+var target = regexp.MustCompile(`id="([^"]*)"`)
+
+func TestReference(t *testing.T) {
+	res := get(t, http.MethodGet, "/docs/", nil)
+	require.Equal(t, http.StatusOK, res.status)
+	require.Equal(t, "text/html; charset=utf-8", res.header.Get("Content-Type"))
+	require.Contains(t, res.header.Get("Content-Security-Policy"), "default-src 'none'")
+	html := string(res.body)
+	targets := map[string]bool{}
+	for _, match := range target.FindAllStringSubmatch(html, -1) {
+		targets[match[1]] = true
+	}
+	references := reference.FindAllStringSubmatch(html, -1)
+	require.NotEmpty(t, references)
+	for _, match := range references {
+		if name, within := strings.CutPrefix(match[1], "#"); within {
+			assert.True(t, targets[name], "%s is linked and is not there", name)
+			continue
+		}
+		linked := get(t, http.MethodGet, match[1], nil)
+		assert.Equal(t, http.StatusOK, linked.status, match[1])
+		assert.Equal(t, "no-cache", linked.header.Get("Cache-Control"), match[1])
+		assert.NotEqual(t, "application/octet-stream", linked.header.Get("Content-Type"), match[1])
+	}
+	messages := metricsv1.File_promgrpc_metrics_v1_metrics_proto.Messages()
+	for i := range messages.Len() {
+		assert.True(t, targets[string(messages.Get(i).FullName())], messages.Get(i).FullName())
+	}
+	methods := metricsv1.File_promgrpc_metrics_v1_metrics_service_proto.Services().ByName("MetricsService").Methods()
+	for i := range methods.Len() {
+		assert.True(t, targets[string(methods.Get(i).FullName())], methods.Get(i).FullName())
+	}
+}
+
+func TestOpenAPI(t *testing.T) {
+	res := get(t, http.MethodGet, "/openapi.yaml", nil)
+	require.Equal(t, http.StatusOK, res.status)
+	require.Equal(t, "application/yaml", res.header.Get("Content-Type"))
+	var document struct {
+		OpenAPI string `yaml:"openapi"`
+		Info    struct{ Title, Version string }
+		Paths   map[string]any
+	}
+	require.NoError(t, yaml.Unmarshal(res.body, &document))
+	assert.Equal(t, "3.1.0", document.OpenAPI)
+	assert.NotEmpty(t, document.Info.Title)
+	assert.NotEmpty(t, document.Info.Version)
+	for _, path := range []string{metricsv1connect.MetricsServiceGetMetricsProcedure, metricsv1connect.MetricsServiceGetStatusProcedure} {
+		assert.Contains(t, document.Paths, path)
 	}
 }
 
@@ -102,6 +160,8 @@ func TestOtherPathsAndMethods(t *testing.T) {
 		"/assets/../page.go":    http.StatusNotFound,
 		"/index.html":           http.StatusNotFound,
 		"/other":                http.StatusNotFound,
+		"/docs":                 http.StatusOK, // by a redirect
+		"/docs/page.go":         http.StatusNotFound,
 	} {
 		require.Equal(t, want, get(t, http.MethodGet, path, nil).status, path)
 	}
