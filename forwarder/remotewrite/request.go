@@ -186,10 +186,14 @@ func (r *Request) drop(m mark) {
 }
 
 func (r *Request) checkCounts() error {
-	if n := len(r.Samples) + len(r.Histograms) + len(r.Exemplars); n > r.limits.Samples {
-		return fmt.Errorf("%w: more than %d samples, histograms and exemplars (%s)", ErrTooLarge, r.limits.Samples, flagSamples)
+	if len(r.Samples)+len(r.Histograms)+len(r.Exemplars) > r.limits.Samples {
+		return r.tooMany()
 	}
 	return nil
+}
+
+func (r *Request) tooMany() error {
+	return fmt.Errorf("%w: more than %d samples, histograms and exemplars (%s)", ErrTooLarge, r.limits.Samples, flagSamples)
 }
 
 // add adds a series, of which all but the ends is given.

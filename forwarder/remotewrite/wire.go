@@ -83,6 +83,27 @@ func readField(b []byte, i int) (f field, ok bool) {
 	return f, f.next > 0
 }
 
+// shortField finds the content of a field of bytes with this tag, of one byte,
+// that is shorter than 16 KiB. end is 0 where the field at i is none.
+func shortField(b []byte, i int, tag byte) (at, end int) {
+	if len(b)-i < 3 || b[i] != tag {
+		return 0, 0
+	}
+	size := int(b[i+1])
+	at = i + 2
+	if size >= 0x80 {
+		if b[i+2] >= 0x80 {
+			return 0, 0
+		}
+		size = size&0x7f | int(b[i+2])<<7
+		at++
+	}
+	if end = at + size; end > len(b) {
+		return 0, 0
+	}
+	return at, end
+}
+
 // skipGroup returns where the group ends whose content begins at i, 0 when it
 // does not. Groups have never been part of remote write; what is in them counts
 // for nothing.

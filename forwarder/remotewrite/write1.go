@@ -13,6 +13,13 @@ import (
 //	}
 func (r *Request) scanV1(b []byte) error {
 	for i := 0; i < len(b); {
+		if at, end := shortField(b, i, 0x0a); end > 0 {
+			if err := r.seriesV1(b[at:end:end]); err != nil {
+				return err
+			}
+			i, r.known = end, true
+			continue
+		}
 		f, ok := readField(b, i)
 		if !ok {
 			return errDamaged
@@ -103,15 +110,12 @@ func (r *Request) partV1(tag byte, part []byte, labels *gather, b []byte, from i
 			return errDamaged
 		}
 		r.Samples = append(r.Samples, s)
-		return r.checkCounts()
 	case 0x1a:
 		r.Exemplars = append(r.Exemplars, part)
-		return r.checkCounts()
 	case 0x22:
 		r.Histograms = append(r.Histograms, Histogram{Data: part})
-		return r.checkCounts()
 	}
-	return nil
+	return r.checkCounts()
 }
 
 // fieldLen is the length of the field that begins at from and ends with part.
@@ -124,14 +128,16 @@ func fieldLen(b []byte, from int, part []byte) int {
 // finishV1 checks the histograms and exemplars of a series, once its labels
 // are known to name it by, and adds it.
 func (r *Request) finishV1(labels []byte, begin mark) error {
-	if err := r.checkHistograms(labels, begin, 0); err != nil {
-		return err
-	}
-	if err := r.checkExemplars(labels, begin, V1); err != nil {
-		return err
-	}
-	if r.since(begin) == 0 {
-		return nil
+	if len(r.Histograms)+len(r.Exemplars) > begin.histograms+begin.exemplars {
+		if err := r.checkHistograms(labels, begin, 0); err != nil {
+			return err
+		}
+		if err := r.checkExemplars(labels, begin, V1); err != nil {
+			return err
+		}
+		if r.since(begin) == 0 {
+			return nil
+		}
 	}
 	return r.add(Series{Hash: hashA(labels), labels: labels, Meta: -1})
 }

@@ -16,6 +16,10 @@ import (
 // collected first.
 func (r *Request) scanV2(b []byte) error {
 	for i := 0; i < len(b); {
+		if _, end := shortField(b, i, 0x2a); end > 0 {
+			i, r.known = end, true
+			continue
+		}
 		f, ok := readField(b, i)
 		if !ok {
 			return errDamaged
@@ -44,14 +48,19 @@ func (r *Request) scanV2(b []byte) error {
 	}
 	number := 0
 	for i := 0; i < len(b); {
-		f, _ := readField(b, i)
-		i = f.next
-		if f.number != 5 {
-			continue
+		at, end := shortField(b, i, 0x2a)
+		if end == 0 {
+			f, _ := readField(b, i)
+			i = f.next
+			if f.number != 5 {
+				continue
+			}
+			at, end = f.next-len(f.bytes), f.next
 		}
-		if err := r.seriesV2(f.bytes, number); err != nil {
+		if err := r.seriesV2(b[at:end:end], number); err != nil {
 			return err
 		}
+		i = end
 		number++
 	}
 	return nil
