@@ -128,39 +128,49 @@ func (a *appender) run() {
 	}
 }
 
-// take appends one batch.
+// take appends one batch, unless it was refused, and passes it on.
 func (a *appender) take(j *job) {
+	if j.verdict == nil {
+		a.append(j)
+	}
+	a.in.answers <- j
+}
+
+// append appends a batch, if it is not a repeat, and notes what to answer.
+func (a *appender) append(j *job) {
+	defer a.in.release(j)
 	s := a.state
 	if s == nil {
-		a.in.release(j)
-		a.in.unavailable(j, a.cause)
+		j.verdict = unavailable(a.cause)
 		return
 	}
+	j.from = s
 	if known, ok := s.window.find(j.digest); ok {
-		a.in.release(j)
 		a.in.metrics.repeated.Inc()
-		a.answer(j, s, known)
+		j.answer = known
 		return
 	}
 	now := a.now()
 	err := s.rotate(now, a.idle)
-	var result answer
 	var t taken
 	if err == nil {
-		result, t, err = s.apply(j.req, j.digest, now)
+		j.answer, t, err = s.apply(j.req, j.digest, now)
 	}
-	rejected := j.req.Problems.Rejected
-	a.in.release(j)
 	if err != nil {
 		a.fail(s, err)
 		if errors.Is(err, segment.ErrTooLarge) {
 			// It would be as large the next time.
-			a.in.refuse(j, fmt.Errorf("%w: %w", remotewrite.ErrTooLarge, err))
+			j.verdict = refused(fmt.Errorf("%w: %w", remotewrite.ErrTooLarge, err))
 		} else {
-			a.in.unavailable(j, a.cause)
+			j.verdict = unavailable(a.cause)
 		}
 		return
 	}
+	a.count(t, j.req.Problems.Rejected)
+}
+
+// count adds what became of a batch to the metrics.
+func (a *appender) count(t taken, rejected int) {
 	m := a.in.metrics
 	m.samples.Add(float64(t.samples))
 	m.histograms.Add(float64(t.histograms))
@@ -170,14 +180,8 @@ func (a *appender) take(j *job) {
 	m.overLimit.Add(float64(t.overLimit))
 	if t.series > 0 {
 		m.created.Add(float64(t.series))
-		m.series.Set(float64(s.head.Len()))
+		m.series.Set(float64(a.state.head.Len()))
 	}
-	a.answer(j, s, result)
-}
-
-func (a *appender) answer(j *job, s *state, known answer) {
-	j.answer, j.from = known, s
-	a.in.answers <- j
 }
 
 // fail gives up a state and has another one opened.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -23,8 +25,11 @@ type job struct {
 	// reply is called once, and must not block.
 	reply func(*linkv1.Verdict)
 
-	answer answer
-	from   *state
+	// verdict is set when the batch was refused; otherwise it is the answer's,
+	// once that is durable.
+	verdict *linkv1.Verdict
+	answer  answer
+	from    *state
 }
 
 // ingest takes batches through decoding, the appender and the answers.
@@ -37,6 +42,7 @@ type ingest struct {
 	decode   chan *job
 	append   chan *job
 	answers  chan *job
+	ahead    atomic.Int64 // batches between submit and answers
 }
 
 // queued is how many batches may wait between two stages.
@@ -62,7 +68,7 @@ func (in *ingest) submit(ctx context.Context, b *linkv1.Batch, reply func(*linkv
 	j := &job{batch: b, reply: reply}
 	size, err := remotewrite.DecodedLen(b.GetBody(), in.limits)
 	if err != nil {
-		in.refuse(j, err)
+		in.reply(j, refused(err))
 		return nil
 	}
 	j.weight = min(int64(size+len(b.GetBody())), in.capacity)
@@ -70,6 +76,7 @@ func (in *ingest) submit(ctx context.Context, b *linkv1.Batch, reply func(*linkv
 		return err
 	}
 	in.metrics.inFlight.Add(float64(j.weight))
+	in.ahead.Add(1)
 	in.decode <- j
 	return nil
 }
@@ -86,21 +93,21 @@ func (in *ingest) release(j *job) {
 	j.weight = 0
 }
 
-// refuse answers a batch of which nothing was stored.
-func (in *ingest) refuse(j *job, err error) {
+// refused is the verdict on a batch of which nothing was stored.
+func refused(err error) *linkv1.Verdict {
 	code := linkv1.Code_CODE_INVALID
 	if errors.Is(err, remotewrite.ErrTooLarge) {
 		code = linkv1.Code_CODE_TOO_LARGE
 	}
-	in.finish(j, &linkv1.Verdict{Code: code, Errors: []string{err.Error()}})
+	return &linkv1.Verdict{Code: code, Errors: []string{err.Error()}}
 }
 
-// unavailable answers a batch that may be sent again.
-func (in *ingest) unavailable(j *job, err error) {
-	in.finish(j, &linkv1.Verdict{Code: linkv1.Code_CODE_UNAVAILABLE, Errors: []string{err.Error()}})
+// unavailable is the verdict on a batch that may be sent again.
+func unavailable(err error) *linkv1.Verdict {
+	return &linkv1.Verdict{Code: linkv1.Code_CODE_UNAVAILABLE, Errors: []string{err.Error()}}
 }
 
-func (in *ingest) finish(j *job, v *linkv1.Verdict) {
+func (in *ingest) reply(j *job, v *linkv1.Verdict) {
 	v.Id = j.batch.GetId()
 	in.metrics.batches.WithLabelValues(v.GetCode().String()).Inc()
 	j.reply(v)
@@ -113,6 +120,7 @@ func (in *ingest) decodeAll() {
 		wg.Go(func() {
 			for j := range in.decode {
 				in.decodeOne(j)
+				in.append <- j
 			}
 		})
 	}
@@ -120,21 +128,20 @@ func (in *ingest) decodeAll() {
 	close(in.append)
 }
 
+// decodeOne decodes a batch, or refuses it.
 func (in *ingest) decodeOne(j *job) {
 	schema, ok := schemas[j.batch.GetSchema()]
 	if !ok {
 		in.release(j)
-		in.refuse(j, errors.New("schema is neither remote write 1.0 nor 2.0"))
+		j.verdict = refused(errors.New("schema is neither remote write 1.0 nor 2.0"))
 		return
 	}
 	j.req = in.requests.Get().(*remotewrite.Request)
 	j.digest = digestOf(byte(schema), j.batch.GetBody())
 	if err := j.req.Decode(schema, j.batch.GetBody()); err != nil {
 		in.release(j)
-		in.refuse(j, err)
-		return
+		j.verdict = refused(err)
 	}
-	in.append <- j
 }
 
 var schemas = map[linkv1.Schema]remotewrite.Schema{
@@ -145,15 +152,59 @@ var schemas = map[linkv1.Schema]remotewrite.Schema{
 // answerAll answers in order of appending, each batch when it is durable, until
 // there is nothing more to come. It reports every writer that fails.
 func (in *ingest) answerAll(failed func(*state, error)) {
-	for j := range in.answers {
+	var group []*job
+	for {
+		if group = in.gather(group); len(group) == 0 {
+			return
+		}
+		for _, j := range group {
+			in.answer(j, failed)
+		}
+		clear(group)
+	}
+}
+
+func (in *ingest) answer(j *job, failed func(*state, error)) {
+	if j.verdict == nil {
 		// No deadline: the writer ends the wait when it breaks or is closed.
 		if err := j.from.writer.WaitDurable(context.Background(), j.answer.sequence); err != nil {
 			failed(j.from, err)
-			in.unavailable(j, err)
-			continue
+			j.verdict = unavailable(err)
+		} else {
+			j.verdict = verdictOf(j.answer.verdict)
 		}
-		in.finish(j, verdictOf(j.answer.verdict))
 	}
+	in.reply(j, j.verdict)
+}
+
+// gatherFor bounds how long an appended batch waits for others.
+const gatherFor = 2 * time.Millisecond
+
+// gather waits for a batch and then for those that are on their way already, so
+// that they share a sync, and what wakes up after it. None are left when there
+// is nothing more to come.
+func (in *ingest) gather(group []*job) []*job {
+	group = group[:0]
+	j, ok := <-in.answers
+	if !ok {
+		return group
+	}
+	group = append(group, j)
+	if in.ahead.Add(-1) == 0 {
+		return group
+	}
+	timeout := time.NewTimer(gatherFor)
+	defer timeout.Stop()
+	for in.ahead.Load() > 0 {
+		select {
+		case j := <-in.answers:
+			in.ahead.Add(-1)
+			group = append(group, j)
+		case <-timeout.C:
+			return group
+		}
+	}
+	return group
 }
 
 func verdictOf(v segment.Verdict) *linkv1.Verdict {

@@ -51,6 +51,23 @@ func TestAppendReadReopen(t *testing.T) {
 	}
 }
 
+func TestOneWaitMakesAllBeforeItVisible(t *testing.T) {
+	s := mustStore(t, t.TempDir(), testOptions(nil))
+	m, rnd := newMemory(), newRand()
+	w, err := s.OpenWriter(m)
+	require.NoError(t, err)
+	defer w.Close()
+	for range 5 {
+		b := m.block(rnd, 3)
+		_, err := w.Append(b)
+		require.NoError(t, err)
+		require.NoError(t, m.ApplyBlock(b))
+	}
+	require.Zero(t, w.Log().Last(), "nobody has asked for it yet")
+	require.NoError(t, w.WaitDurable(t.Context(), 1))
+	require.Equal(t, uint64(5), w.Log().Last())
+}
+
 func TestLatestLinks(t *testing.T) {
 	dir, c := t.TempDir(), newClock()
 	s := mustStore(t, dir, testOptions(c))

@@ -123,8 +123,9 @@ func (s *Store) openWriter(id segment.LogID, state State, a Applier) (_ *Writer,
 // Log is the readable side.
 func (w *Writer) Log() *Log { return w.log }
 
-// Append writes a block and gives it its sequence; it is not durable, nor
-// visible, until WaitDurable says so. It must not be called concurrently. Where
+// Append writes a block and gives it its sequence. Under [SyncAlways] it is
+// neither durable nor visible until WaitDurable was called and says so. It must
+// not be called concurrently. Where
 // RotationDue it begins a new segment first, with the state's keyframe, which
 // must not include the block yet. A block with a reference that the segment does
 // not know (*segment.UnknownRefError) or over the limits of a frame
@@ -163,19 +164,16 @@ func (w *Writer) Append(b *segment.Block) (uint64, error) {
 	w.mu.Unlock()
 	w.store.metrics.appends.Inc()
 	w.store.metrics.bytes.Add(float64(len(w.buf)))
-	if w.store.o.Sync == SyncAlways {
-		select {
-		case w.wake <- struct{}{}:
-		default:
-		}
-	} else {
+	if w.store.o.Sync != SyncAlways {
 		w.log.publish(act.seg, &t, nil)
 	}
 	return h.Sequence, nil
 }
 
 // WaitDurable waits until a block is durable by the sync policy, and visible.
-// Blocks that are appended while a sync is under way share the next.
+// It has everything synced that was appended before: who has several blocks to
+// wait for appends them all first. Waits that begin while a sync is under way
+// share the next.
 func (w *Writer) WaitDurable(ctx context.Context, seq uint64) error {
 	for {
 		changed := w.log.changed()
@@ -184,6 +182,10 @@ func (w *Writer) WaitDurable(ctx context.Context, seq uint64) error {
 		}
 		if err := w.broken(); err != nil {
 			return err
+		}
+		select {
+		case w.wake <- struct{}{}:
+		default: // A sync is about to begin.
 		}
 		select {
 		case <-changed:

@@ -1,0 +1,34 @@
+package forwarder
+
+import (
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/assert"
+
+	"github.com/promgrpc/exporter/forwarder/remotewrite"
+)
+
+// TestGather sees that batches which are on their way are answered together,
+// that a slow one keeps nobody waiting for ever, and that none is left out.
+func TestGather(t *testing.T) {
+	in := newIngest(remotewrite.Limits{}, 1<<20, newMetrics(prometheus.NewRegistry()))
+	come := func(n int) {
+		for range n {
+			in.answers <- &job{}
+		}
+	}
+	in.ahead.Store(1)
+	come(1)
+	assert.Len(t, in.gather(nil), 1, "nothing else is on its way")
+
+	in.ahead.Store(4)
+	come(3)
+	assert.Len(t, in.gather(nil), 3, "all that came before the time was up")
+	come(1)
+	assert.Len(t, in.gather(nil), 1, "the late one")
+	assert.Zero(t, in.ahead.Load())
+
+	close(in.answers)
+	assert.Empty(t, in.gather(nil), "the end")
+}
