@@ -14,7 +14,7 @@ const (
 	// rawPace is the time from one small chunk to the next. What is appended
 	// within it goes together: under load, handing over small chunks costs more
 	// than all else that is done with them.
-	rawPace  = 5 * time.Millisecond
+	rawPace  = 10 * time.Millisecond
 	rawSmall = rawChunk / 4
 )
 
