@@ -7,7 +7,7 @@ import (
 // deliver puts the selected entries of a block into responses, in their order,
 // and sends those that get full.
 func (st *stream) deliver(src *source, b *segment.Block) error {
-	src.names.advance(b)
+	src.names.at = b.Sequence
 	src.sequence = b.Sequence - 1
 	d := delivery{st: st, src: src, skip: src.entries}
 	s := &b.Samples

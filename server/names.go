@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/promgrpc/exporter/internal/head"
@@ -9,14 +10,14 @@ import (
 )
 
 // names finds labels for one stream that reads one log: in the head or, for a
-// series that was dropped since, in the state as it was at the block that the
-// stream is at, which it has to rebuild for that.
+// series that was dropped since, in what the segment says that the stream is
+// in, which it has to read for that.
 type names struct {
 	ctx      context.Context
 	replica  *replica
 	rebuilds *rebuilds
 	at       uint64     // the block that the stream is at
-	past     *head.Head // the state as of some block up to at, with the series since
+	past     *head.Head // with every series of some segment
 	err      error      // why labels could not be found
 }
 
@@ -55,29 +56,17 @@ func (n *names) lookBack(ref uint64) bool {
 	if n.err = n.rebuilds.begin(n.ctx); n.err != nil {
 		return false
 	}
-	past := head.New()
-	if err := n.replica.log.Rebuild(n.at, past); err != nil {
-		n.err = fmt.Errorf("find the labels of series %d as of block %d: %w", ref, n.at, err)
-		return false
+	n.past = head.New()
+	err := n.replica.log.RebuildSegment(n.at, n.past)
+	// A segment may be damaged further on.
+	if _, ok := n.past.Latest(ref); ok {
+		return true
 	}
-	if _, ok := past.Latest(ref); !ok {
-		n.err = fmt.Errorf("series %d is not in the log as of block %d", ref, n.at)
-		return false
+	if err == nil {
+		err = errors.New("it is not in the log")
 	}
-	n.past = past
-	return true
-}
-
-// advance goes on to a block.
-func (n *names) advance(b *segment.Block) {
-	n.at = b.Sequence
-	if n.past == nil || len(b.Series) == 0 || b.Sequence <= n.past.Sequence() {
-		return
-	}
-	series := &segment.Block{Sequence: b.Sequence, Time: b.Time, Series: b.Series}
-	if n.past.ApplyBlock(series) != nil {
-		n.past = nil
-	}
+	n.past, n.err = nil, fmt.Errorf("find the labels of series %d as of block %d: %w", ref, n.at, err)
+	return false
 }
 
 // rebuilds bounds how many streams hold a state of the past, each of which

@@ -144,12 +144,23 @@ func (l *Log) find(s *segFile, seq uint64, from, limit int64) (segment.FrameHead
 
 // Rebuild calls a with the keyframe of the segment that holds a sequence and
 // then the segment's blocks up to it.
-func (l *Log) Rebuild(seq uint64, a Applier) error {
+func (l *Log) Rebuild(seq uint64, a Applier) error { return l.rebuild(seq, false, a) }
+
+// RebuildSegment calls a with the keyframe of the segment that holds a sequence
+// and then all of its blocks: so a knows every series of the segment.
+func (l *Log) RebuildSegment(seq uint64, a Applier) error { return l.rebuild(seq, true, a) }
+
+func (l *Log) rebuild(seq uint64, whole bool, a Applier) error {
 	l.mu.RLock()
 	oldest, last := l.first(), l.last
+	// The state after a segment's last block is also the next one's keyframe.
+	first := seq + 1
+	if whole {
+		first = seq
+	}
 	var s *segFile
 	for _, c := range l.segs {
-		if c.first-1 <= seq {
+		if c.first <= first {
 			s = c
 		}
 	}
@@ -160,7 +171,10 @@ func (l *Log) Rebuild(seq uint64, a Applier) error {
 		}
 		return &OutOfRangeError{Oldest: oldest}
 	}
-	limit := s.size
+	limit, until := s.size, seq
+	if whole {
+		until = max(seq, s.last)
+	}
 	l.mu.RUnlock()
 	f, err := l.store.fs.Open(s.path)
 	if err != nil {
@@ -173,7 +187,7 @@ func (l *Log) Rebuild(seq uint64, a Applier) error {
 	}
 	var frame segment.Frame
 	for {
-		if r.Decoder().Keyed() && r.Decoder().Sequence() >= seq {
+		if r.Decoder().Keyed() && r.Decoder().Sequence() >= until {
 			return nil
 		}
 		if err := r.Next(limit, &frame); err != nil {

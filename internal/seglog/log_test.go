@@ -257,6 +257,9 @@ func TestChecksumAndRebuild(t *testing.T) {
 			got := newMemory()
 			require.NoError(t, l.Rebuild(i, got))
 			require.Equal(t, states[i], got.latest, "at %d", i)
+			got = newMemory()
+			require.NoError(t, l.RebuildSegment(i, got))
+			require.Equal(t, states[(i+19)/20*20], got.latest, "at the end of the segment of %d", i)
 		}
 		for _, seq := range []uint64{0, 61} {
 			_, ok, err := l.Checksum(seq)

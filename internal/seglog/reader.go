@@ -56,8 +56,8 @@ func (l *Log) ReadSince(t int64) (*Reader, error) {
 	return &Reader{log: l, next: l.last + 1}, nil
 }
 
-// Next returns the next block, which is shared and read-only; at the tail it
-// waits. A *GapError says that blocks are missing and that the next call goes on
+// Next returns the next block, which is shared and read-only, without its new
+// series: what is known of series is in the state. At the tail it waits. A *GapError says that blocks are missing and that the next call goes on
 // behind them; a *DamageError that there is nothing behind the damage yet;
 // ErrClosed that the log was closed.
 func (r *Reader) Next(ctx context.Context) (*segment.Block, error) {
@@ -196,17 +196,11 @@ func (r *Reader) fromFile(ctx context.Context, seg *segFile, limit int64) (*segm
 	}
 	x := r.file
 	for ctx.Err() == nil {
-		// A block that is passed over is reused, one that is returned is not.
-		if x.r.Decoder().Sequence()+1 >= r.next {
-			x.frame.Block = nil
-		}
 		if err := x.r.Next(limit, &x.frame); err != nil {
 			return nil, r.log.damaged(seg, x.r.Offset(), err)
 		}
 		if x.frame.Header.Kind == segment.KindBlock && x.frame.Header.Sequence >= r.next {
-			b := x.frame.Block
-			x.frame.Block = nil
-			return b, nil
+			return x.frame.Block.Detach(), nil
 		}
 	}
 	return nil, ctx.Err()

@@ -27,6 +27,8 @@ type Replica struct {
 	closed  bool
 	act     *active // nil before the first segment
 	pending bool    // act has no whole keyframe yet, and is not in the log
+	// frames of the bytes that are being taken over, with room for the next.
+	frames []*segment.Frame
 }
 
 // OpenReplica opens or creates the replica of a log, and rebuilds the state
@@ -158,6 +160,7 @@ func (r *Replica) Append(offset uint64, data []byte) error {
 		return fmt.Errorf("segment %s at offset %d: %w: %w", r.act.seg.path, r.act.tail.size, ErrMismatch, err)
 	}
 	frames, err := r.decode(data)
+	defer r.tidy()
 	if err != nil {
 		return r.fail(fmt.Errorf("segment %s at offset %d: %w", r.act.seg.path, r.act.tail.size, err))
 	}
@@ -258,19 +261,22 @@ func (r *Replica) decode(data []byte) ([]*segment.Frame, error) {
 		}
 		data = data[segment.HeaderSize:]
 	}
-	var frames []*segment.Frame
-	for len(data) > 0 {
+	n := 0
+	for ; len(data) > 0; n++ {
 		h, err := segment.ParseFrameHeader(data)
 		if err != nil {
 			return nil, err
 		}
-		f := &segment.Frame{Header: h}
+		if n == len(r.frames) {
+			r.frames = append(r.frames, &segment.Frame{Block: new(segment.Block)})
+		}
+		f := r.frames[n]
+		f.Header = h
 		payload := data[segment.FrameHeaderSize:h.Len()]
 		switch h.Kind {
 		case segment.KindKeyframe:
 			err = d.Keyframe(&h, payload, &f.Keyframe)
 		case segment.KindBlock:
-			f.Block = new(segment.Block)
 			err = d.Block(&h, payload, f.Block)
 		case segment.KindFooter:
 			err = d.Footer(&h)
@@ -278,9 +284,26 @@ func (r *Replica) decode(data []byte) ([]*segment.Frame, error) {
 		if err != nil {
 			return nil, err
 		}
-		frames, data = append(frames, f), data[h.Len():]
+		data = data[h.Len():]
 	}
-	return frames, nil
+	return r.frames[:n], nil
+}
+
+// keepSeries is for how many series a frame keeps room, and keepFrames how many
+// frames do.
+const (
+	keepSeries = 4096
+	keepFrames = 64
+)
+
+// tidy gives up room that is seldom needed.
+func (r *Replica) tidy() {
+	r.frames = r.frames[:min(len(r.frames), keepFrames)]
+	for _, f := range r.frames {
+		if cap(f.Keyframe.Series) > keepSeries || cap(f.Block.Series) > keepSeries {
+			*f = segment.Frame{Block: new(segment.Block)}
+		}
+	}
 }
 
 // take applies a written frame and shows it to readers.
@@ -305,10 +328,12 @@ func (r *Replica) take(f *segment.Frame) error {
 		r.store.log.Info("segment begun", "file", act.seg.path, "first_sequence", act.seg.first, "keyframe_bytes", act.seg.keyEnd)
 		r.store.retain()
 	case !r.pending:
-		if f.Block != nil {
+		var b *segment.Block
+		if f.Header.Kind == segment.KindBlock {
 			r.store.metrics.appends.Inc()
+			b = f.Block.Detach()
 		}
-		r.log.publish(act.seg, &t, f.Block)
+		r.log.publish(act.seg, &t, b)
 	}
 	return nil
 }

@@ -107,9 +107,6 @@ func (s *Store) restoreNewest(l *Log, seg *segFile, a Applier, as side) (_ *acti
 	var frame segment.Frame
 	for {
 		keep := as == replicating && size-r.Offset() < int64(s.o.RingBytes)/8
-		if keep {
-			frame.Block = nil
-		}
 		err := r.Next(size, &frame)
 		if errors.Is(err, io.EOF) {
 			break
@@ -125,7 +122,7 @@ func (s *Store) restoreNewest(l *Log, seg *segFile, a Applier, as side) (_ *acti
 		}
 		act.take(&frame.Header)
 		if keep && frame.Header.Kind == segment.KindBlock {
-			l.ring.push(frame.Block)
+			l.ring.push(frame.Block.Detach())
 		}
 	}
 	t := act.tail

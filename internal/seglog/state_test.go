@@ -57,7 +57,7 @@ func (m *memory) ApplyKeyframe(k *segment.Keyframe) error {
 
 func (m *memory) ApplyBlock(b *segment.Block) error {
 	for _, s := range b.Series {
-		m.series[s.Ref], m.latest[s.Ref] = s.Labels, segment.Latest{None: true}
+		m.series[s.Ref], m.latest[s.Ref] = slices.Clone(s.Labels), segment.Latest{None: true}
 		m.next = s.Ref + 1
 	}
 	for i, ref := range b.Samples.Refs {
@@ -126,7 +126,7 @@ func feed(t testing.TB, w *Writer, m *memory, rnd *rand.Rand, n int) []*segment.
 		require.Equal(t, seq, b.Sequence)
 		require.NoError(t, m.ApplyBlock(b))
 		require.NoError(t, w.WaitDurable(context.Background(), seq))
-		out = append(out, b)
+		out = append(out, b.Detach())
 	}
 	return out
 }

@@ -105,6 +105,15 @@ type Latest struct {
 	Written int64
 }
 
+// Detach returns all of the block but its new series, to be kept. What b keeps is
+// room for the series of the next block that is decoded into it.
+func (b *Block) Detach() *Block {
+	rest := *b
+	rest.Series = nil
+	*b = Block{Series: b.Series}
+	return &rest
+}
+
 // EstimatedBytes is about what the block takes in memory.
 func (b *Block) EstimatedBytes() int {
 	n := 320 + 24*len(b.Samples.Refs) + 8*len(b.Samples.StartTimestamps)

@@ -14,7 +14,6 @@ type Decoder struct {
 	raw     []byte
 	symbols []string
 	latest  []float64 // values of a keyframe
-	pool    Labels    // of a keyframe's series
 }
 
 // NewDecoder returns a decoder that waits for Begin.
@@ -109,9 +108,8 @@ func errOr(err error) error {
 	return err
 }
 
-// readSeries reads new series into dst, which is reused, and their labels into
-// pool.
-func (d *Decoder) readSeries(h *FrameHeader, symbols, series []byte, dst *[]Series, pool *Labels) error {
+// readSeries reads new series into dst, which is reused.
+func (d *Decoder) readSeries(h *FrameHeader, symbols, series []byte, dst *[]Series) error {
 	if 2*uint64(h.Series) > uint64(len(series)) {
 		return fmt.Errorf("series: %w: count", ErrCorrupt)
 	}
@@ -120,15 +118,15 @@ func (d *Decoder) readSeries(h *FrameHeader, symbols, series []byte, dst *[]Seri
 		return err
 	}
 	*dst = resize(*dst, int(h.Series))
-	err = readSeries(series, d.symbols, d.next, *dst, pool)
+	err = readSeries(series, d.symbols, d.next, *dst)
 	clear(d.symbols) // keeps no string alive
 	return err
 }
 
 // Block decodes a block into b, whose slices are reused if they are large
-// enough; pass an empty block for one that may be kept. Label strings, and the
-// bytes of histograms and exemplars, are new in any case, share memory among
-// the block, and may be kept.
+// enough, as are those of its series' labels; pass an empty block for one that
+// may be kept. Label strings, and the bytes of histograms and exemplars, are new
+// in any case, share memory among the block, and may be kept.
 func (d *Decoder) Block(h *FrameHeader, payload []byte, b *Block) error {
 	if err := d.block(h, payload, b); err != nil {
 		return fmt.Errorf("block %d: %w", h.Sequence, err)
@@ -149,7 +147,7 @@ func (d *Decoder) block(h *FrameHeader, payload []byte, b *Block) error {
 	}
 	b.Verdict = h.Verdict
 	b.Verdict.Errors = verdictErrors
-	if err := d.readSeries(h, sections[blockSymbols], sections[blockSeries], &b.Series, new(Labels)); err != nil {
+	if err := d.readSeries(h, sections[blockSymbols], sections[blockSeries], &b.Series); err != nil {
 		return err
 	}
 	for i := range b.Series {

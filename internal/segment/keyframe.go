@@ -134,7 +134,7 @@ func (d *Decoder) keyframe(h *FrameHeader, payload []byte, k *Keyframe) error {
 	if err := head.end("head"); err != nil {
 		return err
 	}
-	if err := d.readSeries(h, sections[keySymbols], sections[keySeries], &k.Series, &d.pool); err != nil {
+	if err := d.readSeries(h, sections[keySymbols], sections[keySeries], &k.Series); err != nil {
 		return err
 	}
 	for i := range k.Series {

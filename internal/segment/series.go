@@ -106,8 +106,9 @@ func readSymbols(section []byte, buf []string) ([]string, error) {
 }
 
 // readSeries fills dst, whose length is the number of series. The first has a
-// reference of at least next. Their labels lie in pool, as far as that reaches.
-func readSeries(section []byte, symbols []string, next uint64, dst []Series, pool *Labels) error {
+// reference of at least next. Slices of labels in dst
+// are reused if they are large enough.
+func readSeries(section []byte, symbols []string, next uint64, dst []Series) error {
 	if len(dst) == 0 {
 		if len(section) != 0 {
 			return fmt.Errorf("series: %w: none expected", ErrCorrupt)
@@ -119,8 +120,8 @@ func readSeries(section []byte, symbols []string, next uint64, dst []Series, poo
 	if total > uint64(len(c.b)) || total > MaxLabels {
 		return fmt.Errorf("series: %w: number of labels", ErrCorrupt)
 	}
-	*pool = resize(*pool, int(total))
-	rest := *pool
+	rest := int(total)
+	var pool Labels // shared by those that have no room
 	lookup := func(n uint64) string {
 		if n >= uint64(len(symbols)) {
 			c.bad = true
@@ -133,11 +134,17 @@ func readSeries(section []byte, symbols []string, next uint64, dst []Series, poo
 		gap, head := c.uvarint(), c.uvarint()
 		ref := next + gap
 		n, same := head>>1, head&1 != 0
-		if ref < next || ref > maxSequence || n > uint64(len(rest)) || same && n != uint64(len(before)) {
+		if ref < next || ref > maxSequence || n > uint64(rest) || same && n != uint64(len(before)) {
 			return fmt.Errorf("series: %w", ErrCorrupt)
 		}
-		ls := rest[:n:n]
-		rest = rest[n:]
+		ls := dst[i].Labels
+		if cap(ls) < int(n) {
+			if len(pool) == 0 {
+				pool = make(Labels, rest)
+			}
+			ls, pool = pool[:0:n], pool[n:]
+		}
+		ls, rest = ls[:n], rest-int(n)
 		for j := range ls {
 			if same {
 				ls[j].Name = before[j].Name
@@ -161,7 +168,7 @@ func readSeries(section []byte, symbols []string, next uint64, dst []Series, poo
 		dst[i] = Series{Ref: ref, Labels: ls}
 		before, next = ls, ref+1
 	}
-	if len(rest) != 0 {
+	if rest != 0 {
 		return fmt.Errorf("series: %w: number of labels", ErrCorrupt)
 	}
 	return c.end("series")
