@@ -196,7 +196,9 @@ $(BUF) $(TOOLS)/protoc $(TOOLS)/golangci-lint:
 tools: ## Get the real components that the tests run
 	tools/require.sh curl curl ca-certificates
 	tools/require.sh python3:grpc python3 python3-grpcio python3-protobuf
-	@TOOLS=$(TOOLS) tools/fetch.sh buf grpcurl prometheus3 prometheus2
+	tools/require.sh ruby:grpc ruby ruby-grpc
+	tools/require.sh kcat kcat
+	@TOOLS=$(TOOLS) tools/fetch.sh buf grpcurl protoc prometheus3 prometheus2
 
 .PHONY: tools-discovery
 tools-discovery: ## Get Consul and HAProxy

@@ -31,6 +31,7 @@ var arrows = map[string][]string{
 	"forwarder": {"internal", "gen"},
 	"server":    {"internal", "gen"},
 	"clients":   {"internal", "gen"},
+	"docs":      {"clients", "gen"}, // the recipes' programs
 	"internal":  {"gen"},
 	"gen":       {},
 }

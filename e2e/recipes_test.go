@@ -1,0 +1,184 @@
+package e2e
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/prompb"
+
+	"github.com/promgrpc/exporter/e2e/harness"
+)
+
+const recipes = "docs/recipes"
+
+// TestRecipes runs the commands in docs/recipes, and compares what they print
+// with what is printed there.
+func TestRecipes(t *testing.T) {
+	t.Parallel()
+	cluster := harness.NewCluster(t, harness.Options{})
+	writeRooms(t, cluster)
+	addresses := []string{"localhost:8090,localhost:8091", cluster.RPCs(), "localhost:8090", cluster.RPC(0)}
+	root := harness.File(".")
+	var all []string
+	entries, err := filepath.Glob(filepath.Join(root, recipes, "*", "README.md"))
+	for _, entry := range entries {
+		all = append(all, filepath.Base(filepath.Dir(entry)))
+	}
+	if want := []string{"alert", "balancer", "ruby", "sinks", "statistics"}; err != nil || !slices.Equal(all, want) {
+		t.Errorf("there are recipes for %q, and tests for %q (%v)", all, want, err)
+	}
+
+	t.Run("alert", func(t *testing.T) { runRecipe(t, "alert", root, addresses...) })
+	t.Run("statistics", func(t *testing.T) {
+		harness.Python(t)
+		runRecipe(t, "statistics", root, addresses...)
+	})
+	t.Run("ruby", func(t *testing.T) {
+		if out, err := exec.Command("/usr/bin/ruby", "-e", `require "grpc"`).CombinedOutput(); err != nil {
+			t.Fatalf("ruby with gRPC is needed: run `make tools` (%v)\n%s", err, out)
+		}
+		harness.Tool(t, "protoc")
+		dir := copyRecipe(t, "ruby", "buf.gen.yaml", "latest.rb")
+		config := filepath.Join(dir, "buf.gen.yaml")
+		replaceIn(t, config, "git_repo: https://github.com/promgrpc/exporter.git", "directory: "+root)
+		runRecipe(t, "ruby", dir, addresses...)
+	})
+	t.Run("sinks", func(t *testing.T) {
+		broker := harness.StartKafka(t)
+		runRecipe(t, "sinks", copyRecipe(t, "sinks", "to-kafka"), append(addresses, "localhost:9092", broker)...)
+	})
+}
+
+// TestRecipeBalancer is TestRecipes for what needs a balancer.
+func TestRecipeBalancer(t *testing.T) {
+	t.Parallel()
+	target := harness.NewLocal(t, harness.Options{})
+	writeRooms(t, target.Cluster)
+	harness.Tool(t, "grpcurl")
+	runRecipe(t, "balancer", harness.File("."), "localhost:8090", target.HAProxy().RPC)
+}
+
+// writeRooms writes the series that the recipes are about.
+func writeRooms(t *testing.T, cluster *harness.Cluster) {
+	t.Helper()
+	gone := math.Float64frombits(value.StaleNaN)
+	rooms := []struct {
+		name   string
+		values []float64
+	}{
+		{"attic", []float64{29, 35, 36, 37, gone}},
+		{"cellar", []float64{12, 12.5, 13, 12, 11}},
+		{"kitchen", []float64{21, 31, 32, 33, 24}},
+	}
+	start := time.Now().Add(-time.Minute).Truncate(time.Second)
+	for i := range rooms[0].values {
+		var list []prompb.TimeSeries
+		for _, room := range rooms {
+			s := series(map[string]string{"__name__": "room_temperature_celsius", "room": room.name}, room.values[i])
+			s.Samples[0].Timestamp = start.Add(time.Duration(i) * 10 * time.Second).UnixMilli()
+			list = append(list, s)
+		}
+		write(t, cluster, list...)
+	}
+	awaitSeries(t, cluster, `room_temperature_celsius`, 2)
+}
+
+// copyRecipe returns a new folder with files of a recipe.
+func copyRecipe(t *testing.T, name string, files ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, file := range files {
+		content, err := os.ReadFile(harness.File(filepath.Join(recipes, name, file)))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, file), content, 0o755)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func replaceIn(t *testing.T, file, from, to string) {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(content), from) {
+		t.Fatalf("no %q in %s", from, file)
+	}
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(content), from, to)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// step of a recipe: a command, and what it prints.
+type step struct{ command, output string }
+
+var fence = regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$")
+
+// steps of a recipe: its blocks marked sh, each with the block marked text that
+// follows.
+func steps(t *testing.T, name string) []step {
+	t.Helper()
+	text, err := os.ReadFile(harness.File(filepath.Join(recipes, name, "README.md")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []step
+	for _, block := range fence.FindAllStringSubmatch(string(text), -1) {
+		switch block[1] {
+		case "sh":
+			list = append(list, step{command: block[2]})
+		case "text":
+			list[len(list)-1].output = block[2]
+		}
+	}
+	if len(list) == 0 {
+		t.Fatalf("the recipe %s has no command", name)
+	}
+	return list
+}
+
+// runRecipe runs the commands of a recipe in a folder, with some words replaced
+// by others, and fails the test where one prints other things than the recipe
+// says. A command may go on after that.
+func runRecipe(t *testing.T, name, dir string, replacements ...string) {
+	replace := strings.NewReplacer(replacements...).Replace
+	path := strings.Join([]string{
+		filepath.Dir(harness.Binary(t, "prometheus-grpc-client")), filepath.Dir(harness.Tool(t, "buf")), os.Getenv("PATH"),
+	}, ":")
+	for i, step := range steps(t, name) {
+		if step.output == "" {
+			t.Errorf("step %d does not say what it prints:\n%s", i+1, step.command)
+		}
+		p := harness.StartEnv(t, fmt.Sprintf("step%d", i+1), []string{"PATH=" + path},
+			"bash", "-euc", "cd '"+dir+"'\n"+replace(step.command))
+		want, printed := mask(step.output), func() string { return mask(p.Stdout().String()) }
+		harness.Eventually(t, step.command, func() bool { return !p.Running() || printed() == want })
+		if got := printed(); got != want {
+			t.Errorf("step %d:\n%s\nprinted:\n%s\nnot:\n%s", i+1, step.command, got, want)
+		}
+		if p.Running() {
+			continue
+		}
+		if code := p.Wait(time.Minute); code != 0 {
+			t.Errorf("step %d ended with the code %d:\n%s", i+1, code, step.command)
+		}
+	}
+}
+
+var masked = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|\b\d{13}\b|("cursor": )"[^"]+"`)
+
+// mask takes out what is another in each run: times and cursors.
+func mask(text string) string { return masked.ReplaceAllString(text, "$1…") }
