@@ -76,10 +76,12 @@ func testPythonFailover(t *testing.T, cluster *harness.Cluster) {
 	cluster.Servers[1].Restart()
 	cluster.Ready()
 
-	cluster.Servers[0].Signal(syscall.SIGSTOP)
-	await("server 1 is silent")
+	for _, server := range cluster.Servers {
+		server.Signal(syscall.SIGSTOP)
+		await(server.Name + " is silent")
+		server.Signal(syscall.SIGCONT)
+	}
 	contains(t, follower.Stderr().Bytes(), "no heartbeat")
-	cluster.Servers[0].Signal(syscall.SIGCONT)
 
 	if code := follower.Terminate(20 * time.Second); code != 0 {
 		t.Errorf("the example ended with the code %d", code)
