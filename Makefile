@@ -11,7 +11,7 @@ BUILD    = go build -ldflags '-X github.com/prometheus/common/version.Version=$(
 WEB      := clients/web
 # What npm writes last.
 MODULES  := $(WEB)/node_modules/.package-lock.json
-GENERATED = gen $(WEB)/gen clients/python/gen
+GENERATED = gen $(WEB)/gen clients/python/gen docs/cli.md docs/prometheus-grpc-client.1
 
 # How long `make fuzz` runs each target.
 FUZZTIME ?= 10s
@@ -39,10 +39,12 @@ install: ## Install the binaries with go install
 # The API
 
 .PHONY: generate
-generate: $(BUF) $(TOOLS)/protoc $(MODULES) ## Generate gen/ (stubs, API reference, OpenAPI) and the clients' stubs from api/
+generate: $(BUF) $(TOOLS)/protoc $(MODULES) ## Generate gen/ (stubs, API reference, OpenAPI) and the clients' stubs from api/, and the client's manual
 	$(BUF) generate
 	$(BUF) generate --template buf.gen.web.yaml
 	$(BUF) generate --template buf.gen.python.yaml
+	go run ./cmd/prometheus-grpc-client manual --format man >docs/prometheus-grpc-client.1
+	go run ./cmd/prometheus-grpc-client manual --format markdown >docs/cli.md
 
 .PHONY: check-generate
 check-generate: generate ## Fail if what is generated is not what api/ generates

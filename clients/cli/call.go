@@ -91,7 +91,7 @@ func registerLabels(app *kingpin.Application, c *connection) (string, func(conte
 	var args []string
 	var limit uint32
 	cmd := app.Command("labels", "Print the label names of the live series or, with NAME, the values of that label.")
-	cmd.Arg("name", "A label's NAME, then PromQL series selectors. Anything with a brace is a selector.").StringsVar(&args)
+	cmd.Arg("name", "A label's NAME, then PromQL series selectors. Anything with a brace is a selector.").HintAction(labelNames).StringsVar(&args)
 	q.register(cmd)
 	option(cmd, "limit", "Names or values to print.").Default("10000").Uint32Var(&limit)
 	return cmd.FullCommand(), func(ctx context.Context, env environment) error {

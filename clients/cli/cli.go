@@ -47,6 +47,10 @@ type environment struct {
 	stdout, stderr io.Writer
 	terminal       bool // stdout is one
 	colour         bool
+	// messagesTerminal says that stderr is a terminal.
+	messagesTerminal bool
+	// size of the terminal that stdout is, in characters.
+	size func() (width, height int, err error)
 }
 
 // errInterrupted is the cause of the context after the first signal.
@@ -70,8 +74,10 @@ func Main() int {
 	terminal := term.IsTerminal(int(os.Stdout.Fd()))
 	return run(ctx, os.Args[1:], environment{
 		stdout: os.Stdout, stderr: os.Stderr,
-		terminal: terminal,
-		colour:   terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+		terminal:         terminal,
+		messagesTerminal: term.IsTerminal(int(os.Stderr.Fd())),
+		size:             func() (int, int, error) { return term.GetSize(int(os.Stdout.Fd())) },
+		colour:           terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
 	})
 }
 
@@ -99,6 +105,7 @@ func run(ctx context.Context, args []string, env environment) (code int) {
 	commands := map[string]func(context.Context, environment) error{}
 	for _, register := range []func(*kingpin.Application, *connection) (string, func(context.Context, environment) error){
 		registerGet, registerLabels, registerMetadata, registerSegments, registerStatus, registerInspect,
+		registerCompletion, registerManual,
 	} {
 		name, command := register(app, &c)
 		commands[name] = command
@@ -131,7 +138,12 @@ type clause interface {
 
 // option registers a flag with its environment variable.
 func option(c clause, name, help string) *kingpin.FlagClause {
-	return c.Flag(name, help).Envar("PROMGRPC_CLIENT_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
+	return c.Flag(name, help).Envar(variable(name))
+}
+
+// variable is the environment variable of a flag.
+func variable(flag string) string {
+	return "PROMGRPC_CLIENT_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
 // usageError is the user's mistake in calling the program.

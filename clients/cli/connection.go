@@ -25,9 +25,11 @@ type connection struct {
 	}
 }
 
+const defaultAddress = "localhost:8090"
+
 func (c *connection) register(cmd clause) {
 	option(cmd, "address", "Servers, as HOST:PORT[,HOST:PORT…], of which the first that answers is taken; or consul://AGENT/SERVICE or dns+srv://NAME, which name them.").
-		Short('a').Default("localhost:8090").PlaceHolder("HOST:PORT[,…]").StringVar(&c.address)
+		Short('a').Default(defaultAddress).PlaceHolder("HOST:PORT[,…]").StringVar(&c.address)
 	option(cmd, "protocol", "Protocol of the calls: grpc, grpcweb or connect. The latter two use HTTP/1.1, unless TLS negotiates HTTP/2.").
 		Default("grpc").EnumVar(&c.protocol, "grpc", "grpcweb", "connect")
 	option(cmd, "timeout", "End after this time: well while following, otherwise as a failure. 0 is never.").

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"text/template"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -15,11 +16,14 @@ import (
 const getHelp = `Print the latest sample of each series, or what --since, --cursor and --follow ask for.
 
 Outputs:
-  text         name{labels} value timestamp (ms), as in the text exposition format. A stale marker is StaleNaN, a native histogram {count:…}. Exemplars are left out.
+  text         name{labels} value timestamp (ms), in the text exposition format. Stale markers (StaleNaN) and native histograms ({count:…}), for which it has no words, are lines behind a "# ". Exemplars are left out.
+  table        the latest sample of each series, sorted, at the end. With --watch it is updated in place.
   json         an object a line: metric, timestamp (ms), value (a string) or histogram, as in Prometheus' HTTP API; stale: true for a stale marker. Exemplars are objects too.
   openmetrics  OpenMetrics 1.0. Without --follow all is held back and sorted. Native histograms get classic buckets; stale markers are left out.
   csv          RFC 4180, columns timestamp (ms), value, name, labels.
-  proto        promgrpc.metrics.v1.TimeSeries messages, each after its length as a varint.`
+  proto        promgrpc.metrics.v1.TimeSeries messages, each after its length as a varint.
+
+A --template is Go's text/template, applied to each sample: {{.Series}} {{.Name}} {{.Labels.job}} {{.Value}} {{.Number}} {{.Timestamp}} (ms) {{.Time}} (UTC) {{.Stale}} {{.Histogram}}; functions {{json .Labels}} and {{date "15:04:05" .Time}}.`
 
 // get is the command that streams.
 type get struct {
@@ -33,6 +37,10 @@ type get struct {
 	heartbeat     time.Duration
 	maxReconnects int
 	output        string
+	template      string
+	parsed        *template.Template
+	watch         bool
+	progress      string
 	events        bool
 	limit         int
 }
@@ -40,7 +48,8 @@ type get struct {
 func registerGet(app *kingpin.Application, c *connection) (string, func(context.Context, environment) error) {
 	g := &get{connection: c}
 	cmd := app.Command("get", getHelp)
-	cmd.Arg("selector", `PromQL series selectors, such as 'up{job="node"}'. A series is printed if any matches; none means all.`).StringsVar(&g.selectors)
+	cmd.Arg("selector", `PromQL series selectors, such as 'up{job="node"}'. A series is printed if any matches; none means all.`).
+		HintAction(labelValues(nameLabel)).StringsVar(&g.selectors)
 	c.register(cmd)
 	option(cmd, "follow", "Go on with new samples as they arrive. Lost connections are made again.").Short('f').BoolVar(&g.follow)
 	option(cmd, "since", "Replay the stored samples from this time on: a duration (10m, 1d) or RFC 3339.").PlaceHolder("TIME").StringVar(&g.since)
@@ -50,19 +59,29 @@ func registerGet(app *kingpin.Application, c *connection) (string, func(context.
 	option(cmd, "heartbeat", "With --follow: a server that is silent for three times as long is left for the next one.").Default("10s").DurationVar(&g.heartbeat)
 	option(cmd, "max-reconnects", "Give up after so many lost connections in a row. -1 is never while following.").Default("-1").IntVar(&g.maxReconnects)
 	registerOutput(cmd, &g.output)
+	option(cmd, "template", "Print a line a sample by this template instead of --output.").PlaceHolder("TEMPLATE").StringVar(&g.template)
+	option(cmd, "watch", "Follow, and show a table of the latest samples in place. Needs a terminal.").Short('w').BoolVar(&g.watch)
+	option(cmd, "progress", "Tell on standard error how far a replay has come: always, never, or where that is a terminal and the output is not (auto).").
+		Default("auto").EnumVar(&g.progress, "auto", "always", "never")
 	option(cmd, "events", "With --output json: print synced, gap, heartbeat, rewound and end as objects too.").BoolVar(&g.events)
 	option(cmd, "limit", "End after so many samples. 0 is no limit.").Default("0").IntVar(&g.limit)
 	return cmd.FullCommand(), g.run
 }
 
 func registerOutput(cmd clause, target *string) {
-	option(cmd, "output", "Format: text, json, openmetrics, csv or proto.").Short('o').Default("text").EnumVar(target, outputNames...)
+	option(cmd, "output", "Format: text, table, json, openmetrics, csv or proto.").Short('o').Default("text").EnumVar(target, outputNames...)
 }
 
 func (g *get) run(ctx context.Context, env environment) error {
-	file, query, err := g.query()
+	file, query, err := g.query(env)
 	if err != nil {
 		return err
+	}
+	var live *liveTable
+	if g.watch {
+		live = newLiveTable(env.stdout, env.size, env.colour)
+		defer live.stop()
+		env.stderr = live // messages would be drawn over
 	}
 	client, err := g.connection.open(ctx, env, promgrpc.Options{
 		Logger: newLogger(env.stderr), FailFast: true, MaxReconnects: g.reconnects(),
@@ -76,12 +95,16 @@ func (g *get) run(ctx context.Context, env environment) error {
 
 	p := &printer{
 		env: env, file: file, limit: g.limit,
-		output: newOutput(g.output, env.stdout, outputOptions{
-			terminal: env.terminal, colour: env.colour, events: g.events,
-			ordered: !g.follow, families: g.families(ctx, client, env),
-		}),
 		eager:    g.follow || env.terminal,
-		heldBack: g.output == "openmetrics" && !g.follow,
+		heldBack: g.output == "openmetrics" && !g.follow || g.output == "table",
+	}
+	if live != nil {
+		p.output = live
+	} else {
+		p.output = g.newOutput(ctx, client, env)
+	}
+	if g.progress == "always" || g.progress == "auto" && !g.follow && env.messagesTerminal && !env.terminal {
+		p.progress = newProgress(env.stderr, query.Since)
 	}
 	err = p.print(client.Get(ctx, query))
 	if g.follow && (errors.Is(err, errInterrupted) || errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil) {
@@ -97,9 +120,21 @@ func (g *get) reconnects() int {
 	return max(g.maxReconnects, 0)
 }
 
-func (g *get) query() (*cursorFile, promgrpc.Query, error) {
+func (g *get) newOutput(ctx context.Context, client *promgrpc.Client, env environment) output {
+	return newOutput(g.output, env.stdout, outputOptions{
+		terminal: env.terminal, colour: env.colour, events: g.events,
+		ordered: !g.follow, families: g.families(ctx, client, env), template: g.parsed,
+	})
+}
+
+func (g *get) query(env environment) (*cursorFile, promgrpc.Query, error) {
+	g.follow = g.follow || g.watch
 	q := promgrpc.Query{Selectors: g.selectors, Follow: g.follow, Cursor: g.cursor}
 	switch {
+	case g.watch && !env.terminal:
+		return nil, q, usagef("--watch needs a terminal: for a pipe or a file use --follow")
+	case g.watch && g.cursorPath != "":
+		return nil, q, usagef("--watch and --cursor-file exclude each other: a table is not kept")
 	case g.cursor != "" && g.since != "":
 		return nil, q, usagef("--cursor and --since exclude each other")
 	case g.cursor != "" && g.cursorPath != "":
@@ -117,6 +152,12 @@ func (g *get) query() (*cursorFile, promgrpc.Query, error) {
 	}
 	if g.follow {
 		q.MinInterval, q.HeartbeatInterval = g.minInterval, g.heartbeat
+	}
+	if g.template != "" {
+		var err error
+		if g.parsed, err = parseTemplate(g.template); err != nil {
+			return nil, q, usagef("%w", err)
+		}
 	}
 	file, err := openCursorFile(g.cursorPath)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"io"
 	"strconv"
+	"text/template"
 
 	"google.golang.org/protobuf/encoding/protodelim"
 
@@ -28,13 +29,19 @@ type outputOptions struct {
 	events   bool
 	ordered  bool // openmetrics: hold everything back, and sort it
 	families families
+	template *template.Template
 }
 
-var outputNames = []string{"text", "json", "openmetrics", "csv", "proto"}
+var outputNames = []string{"text", "table", "json", "openmetrics", "csv", "proto"}
 
 func newOutput(name string, w io.Writer, o outputOptions) output {
 	b := bufio.NewWriterSize(w, 64<<10)
+	if o.template != nil {
+		return &templateOutput{lines: lines{b: b}, template: o.template}
+	}
 	switch name {
+	case "table":
+		return newTable(b)
 	case "json":
 		return &jsonOutput{lines: lines{b: b}, events: o.events}
 	case "openmetrics":

@@ -27,6 +27,8 @@ func TestOutputs(t *testing.T) {
 		"get.json":        {"--output=json", "--events"},
 		"get.openmetrics": {"--output=openmetrics"},
 		"get.csv":         {"--output=csv"},
+		"get.table":       {"--output=table"},
+		"get.template":    {"--template", `{{date "15:04:05.000" .Time}} {{.Name}} {{json .Labels}} {{.Labels.job}} {{.Value}}{{if .Stale}} gone{{end}}{{if .Histogram}} native{{end}}`},
 	} {
 		for _, protocol := range []string{"grpc", "grpcweb", "connect"} {
 			t.Run(name+"/"+protocol, func(t *testing.T) {
@@ -84,6 +86,47 @@ func TestProtoKeepsEveryBit(t *testing.T) {
 	}
 	_, err := in.ReadByte()
 	require.ErrorIs(t, err, io.EOF)
+}
+
+func TestTextIsWhatPrometheusParses(t *testing.T) {
+	r := runCLI(t, t.Context(), "get", "--address", snapshot().Start(t))
+	want := map[string]string{}
+	for _, s := range fixture() {
+		for _, sample := range s.GetSamples() {
+			if math.Float64bits(sample.GetValue()) != math.Float64bits(stale) {
+				want[key(s.GetLabels())] = strconvValue(sample.GetValue())
+			}
+		}
+	}
+	got := map[string]string{}
+	p := textparse.NewPromParser([]byte(r.stdout), promlabels.NewSymbolTable(), false)
+	for {
+		entry, err := p.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		require.NoError(t, err)
+		if entry != textparse.EntrySeries {
+			require.Equal(t, textparse.EntryComment, entry)
+			continue
+		}
+		var ls promlabels.Labels
+		p.Labels(&ls)
+		_, at, v := p.Series()
+		require.Equal(t, int64(t0), *at)
+		got[ls.String()] = strconvValue(v)
+	}
+	require.Equal(t, want, got)
+}
+
+func TestBrokenTemplates(t *testing.T) {
+	for text, want := range map[string]string{
+		"{{.Name": "unclosed action", "{{.Job}}": "can't evaluate field Job", "{{nosuch .Name}}": `function "nosuch" not defined`,
+	} {
+		r := runCLI(t, t.Context(), "get", "--template", text)
+		require.Equal(t, ExitUsage, r.code)
+		require.Contains(t, r.stderr, want)
+	}
 }
 
 func TestOpenMetricsIsWhatPrometheusParses(t *testing.T) {

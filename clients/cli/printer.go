@@ -16,6 +16,7 @@ type printer struct {
 	limit    int  // samples; 0: none
 	eager    bool // flush each response
 	heldBack bool // nothing is out before finish
+	progress *progress
 	printed  int
 }
 
@@ -40,6 +41,7 @@ func (p *printer) update(u promgrpc.Update) (done bool, err error) {
 		warn(p.env, "samples are missing: log %s, after block %d and before %d: %s",
 			gap.GetLogId(), gap.GetAfterSequence(), gap.GetNextSequence(), gap.GetReason())
 	}
+	p.progress.update(u)
 	series := u.GetTimeseries()
 	if p.limit > 0 {
 		series, done = p.limited(series)
@@ -85,6 +87,7 @@ func (p *printer) limited(all []*metricsv1.TimeSeries) ([]*metricsv1.TimeSeries,
 // finish completes the output, after a failure as far as it goes, and saves the
 // cursor. A document with an end does not get it after a failure.
 func (p *printer) finish(cause error) error {
+	p.progress.clear()
 	if cause != nil {
 		if p.output.flush() != nil || p.heldBack {
 			return cause

@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"github.com/prometheus/prometheus/model/value"
+
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
@@ -16,8 +18,10 @@ const (
 	plain = "\x1b[0m"
 )
 
-// textOutput has a sample a line, as the text exposition format does. On a
-// terminal the values of one response stand below each other.
+// textOutput has a sample a line, in the text exposition format. What that has
+// no words for, stale markers and native histograms, is in comments: a line like
+// the others behind a "# ", which parsers pass over. On a terminal the values of
+// one response stand below each other.
 type textOutput struct {
 	lines
 	terminal, colour bool
@@ -43,19 +47,29 @@ func (t *textOutput) series(all []*metricsv1.TimeSeries) error {
 		prefix := append(b, ' ')
 		for _, sample := range s.GetSamples() {
 			b = t.sample(prefix, sample.GetTimestamp(), func(b []byte) []byte { return appendValue(b, sample.GetValue()) })
-			if _, err := t.b.Write(b); err != nil {
+			if err := t.write(b, value.IsStaleNaN(sample.GetValue())); err != nil {
 				return err
 			}
 		}
 		for _, h := range s.GetHistograms() {
 			b = t.sample(prefix, h.GetTimestamp(), func(b []byte) []byte { return appendHistogram(b, h) })
-			if _, err := t.b.Write(b); err != nil {
+			if err := t.write(b, true); err != nil {
 				return err
 			}
 		}
 		t.line = b[:0]
 	}
 	return nil
+}
+
+func (t *textOutput) write(line []byte, comment bool) error {
+	if comment {
+		if _, err := t.b.WriteString("# "); err != nil {
+			return err
+		}
+	}
+	_, err := t.b.Write(line)
+	return err
 }
 
 func (t *textOutput) sample(b []byte, timestamp int64, value func([]byte) []byte) []byte {

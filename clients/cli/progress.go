@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	promgrpc "github.com/promgrpc/exporter/clients/go"
+)
+
+// progress tells on a terminal how far a stream has come, in one line that is
+// written over. It is silent in its first second.
+type progress struct {
+	w     io.Writer
+	since time.Time // where the stream begins; zero: not known
+	now   func() time.Time
+
+	began, told time.Time
+	samples     int
+	at          int64 // latest timestamp, ms
+}
+
+const (
+	progressAfter = time.Second
+	progressEvery = 200 * time.Millisecond
+)
+
+func newProgress(w io.Writer, since time.Time) *progress {
+	now := time.Now()
+	return &progress{w: w, since: since, now: time.Now, began: now, told: now.Add(progressAfter - progressEvery)}
+}
+
+func (p *progress) update(u promgrpc.Update) {
+	if p == nil {
+		return
+	}
+	for _, s := range u.GetTimeseries() {
+		p.samples += len(s.GetSamples()) + len(s.GetHistograms())
+		for _, sample := range s.GetSamples() {
+			p.at = max(p.at, sample.GetTimestamp())
+		}
+	}
+	now := p.now()
+	if now.Sub(p.told) < progressEvery {
+		return
+	}
+	p.told = now
+	_, _ = fmt.Fprintf(p.w, "\r%s\x1b[K", p.line(now))
+}
+
+func (p *progress) line(now time.Time) string {
+	elapsed := now.Sub(p.began)
+	text := fmt.Sprintf("%d samples, %.0f a second", p.samples, float64(p.samples)/elapsed.Seconds())
+	if p.at == 0 {
+		return text
+	}
+	at := time.UnixMilli(p.at)
+	text += ", up to " + at.UTC().Format("2006-01-02 15:04:05Z")
+	if all := now.Sub(p.since); !p.since.IsZero() && all > 0 {
+		text += fmt.Sprintf(", %.0f %%", 100*min(1, max(0, at.Sub(p.since).Seconds()/all.Seconds())))
+	}
+	return text
+}
+
+// clear removes the line.
+func (p *progress) clear() {
+	if p != nil && p.told.After(p.began.Add(progressAfter-progressEvery)) {
+		_, _ = fmt.Fprint(p.w, "\r\x1b[K")
+	}
+}

@@ -1,0 +1,147 @@
+package cli
+
+import (
+	"bufio"
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"github.com/prometheus/prometheus/model/value"
+
+	promgrpc "github.com/promgrpc/exporter/clients/go"
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+// table keeps the latest sample of each series, and what it takes to tell how
+// fast the value changes.
+type table struct {
+	rows    map[string]*tableRow
+	samples int
+	brief   bool // of native histograms, count and sum
+}
+
+type tableRow struct {
+	series string
+	value  string
+	stale  bool
+	time   int64 // of the sample, ms
+	// rate is the change a second since the sample before, NaN where there is
+	// none or where it is no number.
+	number, rate float64
+}
+
+func newRows(brief bool) table { return table{rows: map[string]*tableRow{}, brief: brief} }
+
+func (t *table) add(s *metricsv1.TimeSeries) {
+	if len(s.GetSamples())+len(s.GetHistograms()) == 0 {
+		return
+	}
+	name, labels := splitName(s.GetLabels())
+	series := string(appendSeries(nil, name, labels))
+	r, known := t.rows[series]
+	if !known {
+		r = &tableRow{series: series, time: math.MinInt64, number: math.NaN(), rate: math.NaN()}
+		t.rows[series] = r
+	}
+	for _, sample := range s.GetSamples() {
+		r.take(sample.GetTimestamp(), sample.GetValue(), appendValue(nil, sample.GetValue()), value.IsStaleNaN(sample.GetValue()))
+	}
+	for _, h := range s.GetHistograms() {
+		number, text := math.NaN(), appendHistogram(nil, h)
+		if f, err := floatHistogram(h); t.brief && err == nil && !isStale(h) {
+			number = f.Count
+			text = fmt.Appendf(nil, "count:%s sum:%s", appendValue(nil, f.Count), appendValue(nil, f.Sum))
+		}
+		r.take(h.GetTimestamp(), number, text, isStale(h))
+	}
+	t.samples += len(s.GetSamples()) + len(s.GetHistograms())
+}
+
+// take makes a sample the latest of the row, unless it is older.
+func (r *tableRow) take(at int64, number float64, text []byte, stale bool) {
+	if at < r.time {
+		return
+	}
+	if at > r.time {
+		r.rate = (number - r.number) / (float64(at-r.time) / 1000)
+	}
+	r.time, r.number, r.value, r.stale = at, number, string(text), stale
+}
+
+// sorted are the rows by series. Those that have gone stale come last.
+func (t *table) sorted() []*tableRow {
+	rows := make([]*tableRow, 0, len(t.rows))
+	for _, r := range t.rows {
+		rows = append(rows, r)
+	}
+	slices.SortFunc(rows, func(a, b *tableRow) int {
+		if a.stale != b.stale {
+			return map[bool]int{true: 1, false: -1}[a.stale]
+		}
+		return cmp.Compare(a.series, b.series)
+	})
+	return rows
+}
+
+func (r *tableRow) rateText() string {
+	switch {
+	case math.IsNaN(r.rate) || math.IsInf(r.rate, 0):
+		return "-"
+	case r.rate == 0:
+		return "0/s"
+	}
+	return strconv.FormatFloat(r.rate, 'g', 4, 64) + "/s"
+}
+
+// ageText is how long ago the sample was, as kubectl tells ages.
+func (r *tableRow) ageText(now time.Time) string {
+	age := now.Sub(time.UnixMilli(r.time))
+	switch {
+	case age < 0:
+		return "0s"
+	case age < 2*time.Minute:
+		return fmt.Sprintf("%ds", int(age.Seconds()))
+	case age < 2*time.Hour:
+		return fmt.Sprintf("%dm", int(age.Minutes()))
+	case age < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(age.Hours()))
+	}
+	return fmt.Sprintf("%dd", int(age.Hours()/24))
+}
+
+// tableOutput prints the table when the stream has ended.
+type tableOutput struct {
+	table
+	b *bufio.Writer
+}
+
+func newTable(b *bufio.Writer) *tableOutput { return &tableOutput{newRows(false), b} }
+
+func (t *tableOutput) series(all []*metricsv1.TimeSeries) error {
+	for _, s := range all {
+		t.add(s)
+	}
+	return nil
+}
+
+func (t *tableOutput) event(promgrpc.Update) error { return nil }
+
+func (t *tableOutput) flush() error { return nil }
+
+func (t *tableOutput) close() error {
+	w := tabwriter.NewWriter(t.b, 0, 8, 2, ' ', 0)
+	if len(t.rows) > 0 {
+		_, _ = fmt.Fprintln(w, "SERIES\tVALUE\tTIME") // errors show at Flush
+	}
+	for _, r := range t.sorted() {
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", r.series, r.value, time.UnixMilli(r.time).UTC().Format("2006-01-02T15:04:05.000Z"))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return t.b.Flush()
+}
