@@ -1,0 +1,42 @@
+// Exactlyonce appends all that is written from its first start on to a file,
+// each sample once, however often it is killed: a line has samples and the
+// cursor that covers them, so that there are both or neither.
+//
+//	exactlyonce HOST:PORT[,HOST:PORT…] FILE
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log"
+	"os"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protojson"
+
+	promgrpc "github.com/promgrpc/exporter/clients/go"
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+func main() {
+	file := must(os.OpenFile(os.Args[2], os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644))
+	data := must(io.ReadAll(file))
+	data = data[:bytes.LastIndexByte(data, '\n')+1] // what follows was cut short by the end of the last run
+	must(0, file.Truncate(int64(len(data))))
+	var last metricsv1.GetMetricsResponse
+	if lines := bytes.Split(data, []byte("\n")); len(lines) > 1 {
+		must(0, protojson.Unmarshal(lines[len(lines)-2], &last))
+	}
+	client := must(promgrpc.New(strings.Split(os.Args[1], ","), promgrpc.Options{}))
+	for update, err := range client.Get(context.Background(), promgrpc.Query{Follow: true, Cursor: last.GetCursor()}) {
+		must(file.Write(append(must(protojson.Marshal(must(update, err))), '\n')))
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		log.Fatal(err)
+	}
+	return v
+}
