@@ -38,3 +38,36 @@ func BenchmarkMatch(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkAddSeries applies blocks of 2000 series that are seen for the first
+// time, to the state and the index.
+func BenchmarkAddSeries(b *testing.B) {
+	_, h := newSeriesIndex()
+	blocks := make([]*segment.Block, 64)
+	for n := range blocks {
+		blocks[n] = &segment.Block{}
+		for i := range 2000 {
+			blocks[n].Series = append(blocks[n].Series, segment.Series{Labels: segment.Labels{
+				{Name: "__name__", Value: fmt.Sprintf("metric_%d", i%200)},
+				{Name: "instance", Value: fmt.Sprintf("10.0.%d.%d:9090", n, i/200)},
+				{Name: "job", Value: fmt.Sprintf("service-%d", n%20)},
+				{Name: "namespace", Value: "production"},
+				{Name: "pod", Value: fmt.Sprintf("service-7d9f8b6c5d-%05d", 10*n+i/200)},
+			}})
+		}
+	}
+	ref := uint64(0)
+	b.ReportAllocs()
+	for b.Loop() {
+		block := blocks[int(ref/2000)%len(blocks)]
+		block.Sequence++
+		for i := range block.Series {
+			ref++
+			block.Series[i].Ref = ref
+		}
+		if err := h.ApplyBlock(block); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(2000*float64(b.N)/b.Elapsed().Seconds()/1e6, "Mseries/s")
+}

@@ -100,3 +100,90 @@ func BenchmarkDecodeBlock(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)*size/b.Elapsed().Seconds()/1e6, "Msamples/s")
 }
+
+// newSeries returns a world and blocks that introduce all of its series.
+func newSeries(series, size int) []*Block {
+	w := newWorld(series)
+	var blocks []*Block
+	for first := 0; first < series; first += size {
+		b := w.block(first, size)
+		for i := first; i < first+size; i++ {
+			b.Series = append(b.Series, Series{Ref: uint64(i + 1), Labels: w.labels(i)})
+		}
+		blocks = append(blocks, b)
+	}
+	return blocks
+}
+
+// BenchmarkEncodeSeries encodes blocks of 2000 series that are seen for the
+// first time.
+func BenchmarkEncodeSeries(b *testing.B) {
+	blocks := newSeries(40000, 2000)
+	e := NewEncoder()
+	var buf []byte
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		if i%len(blocks) == 0 {
+			b.StopTimer()
+			e.Begin(nil, Header{FirstSequence: 1})
+			if _, err := e.AppendKeyframe(nil, &Keyframe{NextRef: 1, Last: true}, 0, 0); err != nil {
+				b.Fatal(err)
+			}
+			b.StartTimer()
+		}
+		var err error
+		if buf, err = e.AppendBlock(buf[:0], blocks[i%len(blocks)], 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(2000*float64(b.N)/b.Elapsed().Seconds()/1e6, "Mseries/s")
+}
+
+// BenchmarkDecodeSeries is the reverse.
+func BenchmarkDecodeSeries(b *testing.B) {
+	e := NewEncoder()
+	frames := [][]byte{e.Begin(nil, Header{FirstSequence: 1})}
+	key, err := e.AppendKeyframe(nil, &Keyframe{NextRef: 1, Last: true}, 0, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	frames = append(frames, key)
+	for _, x := range newSeries(40000, 2000) {
+		f, err := e.AppendBlock(nil, x, 0)
+		if err != nil {
+			b.Fatal(err)
+		}
+		frames = append(frames, f)
+	}
+	d := NewDecoder()
+	var out Block
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		n := i % (len(frames) - 2)
+		if n == 0 {
+			b.StopTimer()
+			if _, err := d.Begin(frames[0]); err != nil {
+				b.Fatal(err)
+			}
+			h, err := ParseFrameHeader(frames[1])
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := d.Keyframe(&h, frames[1][FrameHeaderSize:], &Keyframe{}); err != nil {
+				b.Fatal(err)
+			}
+			b.StartTimer()
+		}
+		f := frames[n+2]
+		h, err := ParseFrameHeader(f)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := d.Block(&h, f[FrameHeaderSize:], &out); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(2000*float64(b.N)/b.Elapsed().Seconds()/1e6, "Mseries/s")
+}
