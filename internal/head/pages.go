@@ -17,7 +17,6 @@ const pageSize = 1024
 type page struct {
 	epoch     uint64 // of the pages when it was made
 	live      int
-	present   [pageSize]bool
 	kind      [pageSize]kind
 	labels    [pageSize]labelsAt
 	timestamp [pageSize]int64
@@ -31,7 +30,8 @@ type page struct {
 type kind uint8
 
 const (
-	kindNone kind = iota
+	kindAbsent kind = iota // there is no such series
+	kindNone
 	kindFloat
 	kindHistogram
 )
@@ -89,7 +89,7 @@ func (p *pages) slot(ref uint64) (slot, bool) {
 	}
 	pg := p.list[number-p.first]
 	index := int(ref % pageSize)
-	if pg == nil || !pg.present[index] {
+	if pg == nil || pg.kind[index] == kindAbsent {
 		return slot{}, false
 	}
 	return slot{pg, index}, true
@@ -122,7 +122,7 @@ func (p *pages) insert(ref uint64) (slot, error) {
 	}
 	pg = p.own(number)
 	s := slot{pg, int(ref % pageSize)}
-	pg.present[s.index] = true
+	pg.kind[s.index] = kindNone
 	pg.live++
 	p.live++
 	return s, nil
@@ -133,8 +133,7 @@ func (p *pages) remove(ref uint64) {
 	if !ok {
 		return
 	}
-	s.page.present[s.index] = false
-	s.page.kind[s.index] = kindNone
+	s.page.kind[s.index] = kindAbsent
 	if s.page.start != nil {
 		s.page.start[s.index] = 0
 	}
@@ -165,7 +164,7 @@ func (p *pages) from(ref uint64) iter.Seq2[uint64, slot] {
 				continue
 			}
 			for index := range pageSize {
-				if r := base + uint64(index); r >= ref && pg.present[index] && !yield(r, slot{pg, index}) {
+				if r := base + uint64(index); r >= ref && pg.kind[index] != kindAbsent && !yield(r, slot{pg, index}) {
 					return
 				}
 			}
@@ -185,67 +184,65 @@ func (p *pages) setFloats(s *segment.Samples, written int64) (uint64, bool) {
 		}
 		// The page is looked up once for those that come next to each other.
 		pg, number := first.page, s.Refs[i]/pageSize
+		rare := s.StartTimestamps != nil || pg.start != nil || pg.histogram != nil
 		for ; i < len(s.Refs) && s.Refs[i]/pageSize == number; i++ {
-			index := s.Refs[i] % pageSize
-			if !pg.present[index] {
+			index, t := s.Refs[i]%pageSize, s.Timestamps[i]
+			switch pg.kind[index] {
+			case kindAbsent:
 				return s.Refs[i], false
+			case kindFloat, kindHistogram:
+				if t < pg.timestamp[index] {
+					continue
+				}
 			}
-			var start int64
-			if s.StartTimestamps != nil {
-				start = s.StartTimestamps[i]
+			pg.kind[index] = kindFloat
+			pg.timestamp[index] = t
+			pg.value[index] = math.Float64bits(s.Values[i])
+			pg.written[index] = written
+			if rare {
+				var start int64
+				if s.StartTimestamps != nil {
+					start = s.StartTimestamps[i]
+				}
+				slot{pg, int(index)}.setRare(start, nil)
 			}
-			slot{pg, int(index)}.setFloat(s.Timestamps[i], start, s.Values[i], written)
 		}
 	}
 	return 0, true
 }
 
-// setFloat takes over a float sample, unless the series has a newer one.
-func (s slot) setFloat(timestamp, start int64, value float64, written int64) {
-	if !s.advance(timestamp, written, kindFloat) {
-		return
-	}
-	s.page.value[s.index] = math.Float64bits(value)
-	if start != 0 || s.page.start != nil {
-		s.setStart(start)
-	}
-	if s.page.histogram != nil {
-		s.page.histogram[s.index] = nil
-	}
-}
-
 // setHistogram takes over a copy of a histogram, unless the series has a newer
 // sample. The histogram before is left as it was, since readers may hold it.
 func (s slot) setHistogram(timestamp int64, data []byte, written int64) {
-	if !s.advance(timestamp, written, kindHistogram) {
+	if s.page.kind[s.index] != kindNone && timestamp < s.page.timestamp[s.index] {
 		return
 	}
-	if s.page.histogram == nil {
-		s.page.histogram = new([pageSize][]byte)
-	}
-	s.page.histogram[s.index] = append(make([]byte, 0, len(data)), data...)
-	s.page.value[s.index] = 0
-	s.setStart(0) // a histogram's start is in its bytes
+	s.set(kindHistogram, timestamp, 0, written)
+	s.setRare(0, append(make([]byte, 0, len(data)), data...)) // its start is in its bytes
 }
 
-func (s slot) advance(timestamp, written int64, k kind) bool {
-	if s.page.kind[s.index] != kindNone && timestamp < s.page.timestamp[s.index] {
-		return false
-	}
+// set replaces the latest sample.
+func (s slot) set(k kind, timestamp int64, value float64, written int64) {
 	s.page.kind[s.index] = k
 	s.page.timestamp[s.index] = timestamp
+	s.page.value[s.index] = math.Float64bits(value)
 	s.page.written[s.index] = written
-	return true
 }
 
-func (s slot) setStart(start int64) {
-	if s.page.start == nil {
-		if start == 0 {
-			return
-		}
+// setRare replaces what few samples have.
+func (s slot) setRare(start int64, histogram []byte) {
+	if start != 0 && s.page.start == nil {
 		s.page.start = new([pageSize]int64)
 	}
-	s.page.start[s.index] = start
+	if s.page.start != nil {
+		s.page.start[s.index] = start
+	}
+	if histogram != nil && s.page.histogram == nil {
+		s.page.histogram = new([pageSize][]byte)
+	}
+	if s.page.histogram != nil {
+		s.page.histogram[s.index] = histogram
+	}
 }
 
 func (s slot) latest() segment.Latest {
@@ -266,19 +263,15 @@ func (s slot) latest() segment.Latest {
 
 // restore sets the place to what a keyframe says.
 func (s slot) restore(l *segment.Latest) {
-	s.page.kind[s.index] = kindNone
-	s.page.timestamp[s.index] = 0
-	s.page.value[s.index] = 0
 	switch {
 	case l.None:
-		s.setStart(0)
-		if s.page.histogram != nil {
-			s.page.histogram[s.index] = nil
-		}
+		s.set(kindNone, 0, 0, l.Written)
+		s.setRare(0, nil)
 	case l.Histogram != nil:
-		s.setHistogram(l.Timestamp, l.Histogram, l.Written)
+		s.set(kindHistogram, l.Timestamp, 0, l.Written)
+		s.setRare(0, append(make([]byte, 0, len(l.Histogram)), l.Histogram...))
 	default:
-		s.setFloat(l.Timestamp, l.StartTimestamp, l.Value, l.Written)
+		s.set(kindFloat, l.Timestamp, l.Value, l.Written)
+		s.setRare(l.StartTimestamp, nil)
 	}
-	s.page.written[s.index] = l.Written
 }

@@ -133,18 +133,25 @@ func (c *valueColumns) appendFraction(v, previous uint64) byte {
 // the tags are consumed from their beginning.
 func (c *valueColumns) next(i int, previous []uint64, values []float64) bool {
 	values = values[:len(previous)]
-	ints := c.ints
+	tags, ints, at := c.tags, c.ints, 0
 	for j, p := range previous {
-		switch c.tags[(i+j)/4] >> (2 * ((i + j) % 4)) & 3 {
+		k := uint(i + j)
+		switch tags[k/4] >> (2 * (k % 4)) & 3 {
 		case tagSame:
 			values[j] = math.Float64frombits(p)
 			continue
 		case tagInt:
-			d, n := varint(ints)
-			if n <= 0 {
-				return false
+			var d int64
+			if at < len(ints) && ints[at] < 0x80 {
+				d = int64(ints[at]>>1) ^ -int64(ints[at]&1)
+				at++
+			} else {
+				var n int
+				if d, n = varint(ints[at:]); n <= 0 {
+					return false
+				}
+				at += n
 			}
-			ints = ints[n:]
 			p = math.Float64bits(float64(base(p, 0) + d))
 		case tagDecimal:
 			d, n := varint(c.decimals)
@@ -163,7 +170,7 @@ func (c *valueColumns) next(i int, previous []uint64, values []float64) bool {
 		}
 		previous[j], values[j] = p, math.Float64frombits(p)
 	}
-	c.ints = ints
+	c.ints = ints[at:]
 	return true
 }
 
@@ -199,9 +206,12 @@ func appendVarint(dst []byte, d int64) []byte {
 }
 
 func varint(b []byte) (int64, int) {
-	if len(b) > 0 && b[0] < 0x80 {
-		u := b[0]
-		return int64(u>>1) ^ -int64(u&1), 1
+	if len(b) >= 2 && b[0]&b[1] < 0x80 {
+		u, n := uint64(b[0]), 1
+		if u >= 0x80 {
+			u, n = u&0x7f|uint64(b[1])<<7, 2
+		}
+		return int64(u>>1) ^ -int64(u&1), n
 	}
 	return binary.Varint(b)
 }
