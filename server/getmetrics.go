@@ -75,6 +75,7 @@ func (s *Server) getMetrics(ctx context.Context, req *connect.Request[metricsv1.
 		server:     s,
 		ctx:        ctx,
 		sender:     sender,
+		out:        newAssembler(),
 		selection:  selected,
 		follow:     req.Msg.GetFollow(),
 		references: req.Msg.GetLabelReferences(),

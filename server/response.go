@@ -11,8 +11,10 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// responseSize is about how large a response gets before it is sent.
-const responseSize = 64 << 10
+// responseSize is about how large a response gets before it is sent: with the
+// last series and the cursor it stays within four frames of HTTP/2, or one of
+// 64 KiB.
+const responseSize = 63 << 10
 
 // Field numbers of the messages that are assembled here.
 const (
@@ -37,13 +39,28 @@ type response struct{ wire []byte }
 // assembler puts a response together, field by field, without a message in
 // between. A series is opened, gets its parts, and is closed.
 type assembler struct {
-	wire    []byte
+	wire    []byte // behind room for the envelope's prefix
 	start   int // of the content of the series under way
 	series  int // in the response so far
 	samples int // floats and histograms in the response so far
 
 	reference uint64 // of the series under way; 0: none
 	forget    bool   // this response begins to give references anew
+}
+
+// prefixSize is what precedes a message of a stream in all protocols: a byte of
+// flags, none of which are set here, and the length.
+const prefixSize = 5
+
+func newAssembler() assembler { return assembler{wire: make([]byte, prefixSize)} }
+
+// message is the response.
+func (a *assembler) message() []byte { return a.wire[prefixSize:] }
+
+// envelope is the response with its prefix.
+func (a *assembler) envelope() []byte {
+	binary.BigEndian.PutUint32(a.wire[1:], uint32(len(a.message())))
+	return a.wire
 }
 
 // lengthRoom is kept for the length of a series, which is known at its end.
@@ -131,7 +148,7 @@ func (a *assembler) close() {
 // full says that the response is to be sent before another series is opened.
 func (a *assembler) full() bool { return len(a.wire) >= responseSize }
 
-func (a *assembler) empty() bool { return len(a.wire) == 0 }
+func (a *assembler) empty() bool { return len(a.wire) == prefixSize }
 
 // cursor and event come behind the series, event last.
 func (a *assembler) cursor(c string) {
@@ -171,5 +188,5 @@ func (a *assembler) event(e event) {
 }
 
 func (a *assembler) reset() {
-	a.wire, a.series, a.samples, a.forget = a.wire[:0], 0, 0, false
+	a.wire, a.series, a.samples, a.forget = a.wire[:prefixSize], 0, 0, false
 }

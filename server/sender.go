@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +16,10 @@ import (
 // would have to wait behind what it does not take.
 type sender struct {
 	out     *connect.ServerStream[response]
+	writer  http.ResponseWriter
+	control *http.ResponseController
+	whole   bool // envelopes are written as they were assembled
+	begun   bool // the headers are written
 	peer    string
 	timeout time.Duration
 	timer   *time.Timer
@@ -21,28 +27,57 @@ type sender struct {
 }
 
 func newSender(ctx context.Context, out *connect.ServerStream[response], timeout time.Duration) *sender {
-	s := &sender{out: out, peer: out.Conn().Peer().Addr, timeout: timeout}
-	controller, _ := ctx.Value(controllerKey{}).(*http.ResponseController)
+	writer, _ := ctx.Value(writerKey{}).(http.ResponseWriter)
+	s := &sender{
+		out: out, writer: writer, control: http.NewResponseController(writer),
+		whole: isPlain(writer.Header()), peer: out.Conn().Peer().Addr, timeout: timeout,
+	}
 	s.timer = time.AfterFunc(timeout, func() {
 		s.stalled.Store(true)
-		_ = controller.SetWriteDeadline(time.Unix(1, 0))
+		_ = s.control.SetWriteDeadline(time.Unix(1, 0))
 	})
 	s.timer.Stop()
 	return s
 }
 
-func (s *sender) send(r *response) error {
-	s.timer.Reset(s.timeout)
-	defer s.timer.Stop()
-	return s.out.Send(r)
+// isPlain says whether responses are protobuf that is not compressed, by the
+// headers that Connect has chosen for the request.
+func isPlain(h http.Header) bool {
+	for _, name := range []string{"Grpc-Encoding", "Connect-Content-Encoding"} {
+		if encoding := h.Get(name); encoding != "" && encoding != "identity" {
+			return false
+		}
+	}
+	kind := h.Get("Content-Type")
+	return strings.HasPrefix(kind, "application/") && !strings.Contains(kind, "json")
 }
 
-type controllerKey struct{}
+// send sends what is assembled. Connect writes the first response, with the
+// headers, and all that are to be JSON or compressed. It copies a response
+// twice, and writes its prefix by itself, which breaks the HTTP/2 frames apart.
+// The envelope being the same in all protocols, the others go out in one piece.
+func (s *sender) send(a *assembler) error {
+	s.timer.Reset(s.timeout)
+	defer s.timer.Stop()
+	if !s.whole || !s.begun {
+		s.begun = true
+		return s.out.Send(&response{wire: a.message()})
+	}
+	_, err := s.writer.Write(a.envelope())
+	if err == nil {
+		err = s.control.Flush()
+	}
+	if err != nil {
+		return connect.NewError(connect.CodeUnknown, fmt.Errorf("write response: %w", err))
+	}
+	return nil
+}
 
-// withController lets the handlers behind it set deadlines.
-func withController(next http.Handler) http.Handler {
+type writerKey struct{}
+
+// withWriter lets the handlers behind it write to the connection.
+func withWriter(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx := context.WithValue(r.Context(), controllerKey{}, http.NewResponseController(w))
-		next.ServeHTTP(w, r.WithContext(ctx))
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), writerKey{}, w)))
 	})
 }

@@ -165,12 +165,12 @@ func (st *stream) send(e event) error {
 	at := st.resumeAt()
 	st.out.cursor(at)
 	st.out.event(e)
-	if err := st.sender.send(&response{wire: st.out.wire}); err != nil {
+	if err := st.sender.send(&st.out); err != nil {
 		return err
 	}
 	m := st.server.metrics
 	m.samplesSent.Add(float64(st.out.samples))
-	m.bytesSent.Add(float64(len(st.out.wire)))
+	m.bytesSent.Add(float64(len(st.out.message())))
 	st.out.reset()
 	st.cursor, st.lastSent = at, time.Now()
 	return nil

@@ -31,7 +31,7 @@ func assembled(t *testing.T, label string, timestamp, start int64, bits, coalesc
 	require.Equal(t, timestamp, exemplarTime(exemplarData))
 	require.Equal(t, bits, math.Float64bits(histogramSum(data)))
 
-	var a assembler
+	a := newAssembler()
 	require.True(t, a.open(1, h))
 	a.float(timestamp, start, math.Float64frombits(bits))
 	a.exemplar(exemplarData)
@@ -66,7 +66,7 @@ func assembled(t *testing.T, label string, timestamp, start int64, bits, coalesc
 		sample := &metricsv1.Sample{Value: 1, Timestamp: timestamp, StartTimestamp: start}
 		message.Timeseries = append(message.Timeseries, &metricsv1.TimeSeries{Ref: coalesced, Samples: []*metricsv1.Sample{sample}})
 	}
-	return a.wire, message
+	return a.message(), message
 }
 
 // What is assembled are the very bytes that the protobuf library makes, and
