@@ -17,6 +17,8 @@ type Config struct {
 	daemon.OpsConfig
 	discovery.ConsulConfig
 	seglog.StorageConfig
+	// Upstream makes this server a relay, which takes no forwarders.
+	Upstream Upstream
 	// LinkAddress to take forwarders at.
 	LinkAddress string
 	// LinkTLS of that listener.
@@ -63,22 +65,35 @@ func DefaultConfig() Config {
 	}
 }
 
-// RegisterFlags adds the flags, which default to what c holds.
+// RegisterFlags adds the flags of a server that forwarders feed, which default
+// to what c holds.
 func (c *Config) RegisterFlags(app *kingpin.Application) {
-	c.OpsConfig.RegisterFlags(app)
 	c.ConsulConfig.RegisterFlags(app)
 	app.Flag("link.listen-address", "Address to take forwarders at.").
 		Default(c.LinkAddress).StringVar(&c.LinkAddress)
 	c.LinkTLS.RegisterFlags(app, "link.tls")
 	app.Flag("rpc.listen-address", "Address of the gRPC, gRPC-Web and Connect server.").
 		Default(c.RPCAddress).StringVar(&c.RPCAddress)
+	app.Flag("limit.link-connections", "Most connections of forwarders at a time.").
+		Default(strconv.Itoa(c.LinkConns)).IntVar(&c.LinkConns)
+	c.registerServing(app)
+}
+
+// RegisterRelayFlags adds the flags of a relay, which default to what c holds.
+func (c *Config) RegisterRelayFlags(app *kingpin.Application) {
+	app.Flag("listen", "Address of the gRPC, gRPC-Web and Connect server, and of the page.").
+		Default(c.RPCAddress).StringVar(&c.RPCAddress)
+	c.registerServing(app)
+}
+
+// registerServing adds what both have.
+func (c *Config) registerServing(app *kingpin.Application) {
+	c.OpsConfig.RegisterFlags(app)
 	app.Flag("rpc.cors-origin", "Origin that browsers may call from, such as https://grafana.example.org, or * for any. Repeatable.").
 		PlaceHolder("ORIGIN").StringsVar(&c.CORSOrigins)
 	c.StorageConfig.RegisterFlags(app, "Folder of the logs.")
 	app.Flag("staleness", "Leave series out of the latest set that were not written for this long.").
 		Default(c.Staleness.String()).DurationVar(&c.Staleness)
-	app.Flag("limit.link-connections", "Most connections of forwarders at a time.").
-		Default(strconv.Itoa(c.LinkConns)).IntVar(&c.LinkConns)
 	app.Flag("limit.streams", "Most streams that are open at a time.").
 		Default(strconv.Itoa(c.MaxStreams)).IntVar(&c.MaxStreams)
 	app.Flag("stream.stall-timeout", "Cut off a client that takes nothing for this long.").

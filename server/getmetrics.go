@@ -106,7 +106,7 @@ func (s *Server) verdict(st *stream, sender *sender, err error) (reason string, 
 	switch {
 	case err == nil:
 		return "complete", nil
-	case sender.stalled.Load():
+	case sender.stall.reached.Load():
 		s.log.Log(slog.LevelWarn, "stream cut", "peer", sender.peer, "err", errStalled, "timeout", s.config.StallTimeout)
 		return "stalled", connect.NewError(connect.CodeAborted, errStalled)
 	case errors.Is(context.Cause(st.ctx), errDraining):

@@ -144,6 +144,9 @@ func (s service) GetStatus(context.Context, *connect.Request[metricsv1.GetStatus
 		Ready:     s.Ready() == nil,
 		Streams:   uint32(s.streams.open.Load()),
 	}
+	if s.upstream != nil {
+		res.Upstream = s.upstream.address()
+	}
 	var present cursor.Cursor
 	for _, r := range s.replicas.all() {
 		status := &metricsv1.LogStatus{

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/promgrpc/exporter/internal/head"
-	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
 )
@@ -159,10 +158,16 @@ func (r *replica) liveRefs(ctx context.Context, sel selection, writtenSince int6
 	return refs, ctx.Err()
 }
 
+// feeder is a connection that feeds a replica.
+type feeder interface {
+	// Interrupt makes it let go.
+	Interrupt()
+}
+
 // feed sees to it that one connection at a time feeds a replica.
 type feed struct {
 	mu      sync.Mutex
-	current *link.Conn
+	current feeder
 	busy    chan struct{}
 }
 
@@ -170,7 +175,7 @@ func newFeed() feed { return feed{busy: make(chan struct{}, 1)} }
 
 // take makes c the connection that feeds, interrupts the one before, and waits
 // until that one has let go. It reports whether it did before ctx ended.
-func (f *feed) take(ctx context.Context, c *link.Conn) bool {
+func (f *feed) take(ctx context.Context, c feeder) bool {
 	f.mu.Lock()
 	if f.current != nil {
 		f.current.Interrupt()
@@ -185,7 +190,7 @@ func (f *feed) take(ctx context.Context, c *link.Conn) bool {
 	}
 }
 
-func (f *feed) release(c *link.Conn) {
+func (f *feed) release(c feeder) {
 	f.mu.Lock()
 	if f.current == c {
 		f.current = nil

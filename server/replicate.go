@@ -58,7 +58,7 @@ func (s *Server) replicate(ctx context.Context, c *link.Conn, hello *linkv1.Hell
 }
 
 // takeReplica returns the replica of a log with its feed taken.
-func (s *Server) takeReplica(ctx context.Context, id segment.LogID, c *link.Conn) (*replica, func(), error) {
+func (s *Server) takeReplica(ctx context.Context, id segment.LogID, c feeder) (*replica, func(), error) {
 	for {
 		r, err := s.replicas.open(id)
 		if err != nil {
@@ -100,12 +100,16 @@ func (s *Server) take(r *replica, f *linkv1.Frame, a *acks, logger *slog.Logger)
 		r.setTail(k.Tail.GetSequence())
 		s.replicas.news.wake()
 	case *linkv1.Frame_Gap:
-		// Followers are told by the reader of the log, at its place.
-		s.metrics.gaps.Inc()
-		logger.Warn("blocks are missing for ever",
-			"after_sequence", k.Gap.GetAfterSequence(), "next_sequence", k.Gap.GetNextSequence())
+		s.gap(logger, k.Gap.GetAfterSequence(), k.Gap.GetNextSequence())
 	default:
 		return fmt.Errorf("a forwarder has no reason to send a %T", k)
 	}
 	return nil
+}
+
+// gap notes that blocks will never come. Followers are told by the reader of the
+// log, at its place.
+func (s *Server) gap(logger *slog.Logger, after, next uint64) {
+	s.metrics.gaps.Inc()
+	logger.Warn("blocks are missing for ever", "after_sequence", after, "next_sequence", next)
 }

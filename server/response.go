@@ -40,9 +40,9 @@ type response struct{ wire []byte }
 // between. A series is opened, gets its parts, and is closed.
 type assembler struct {
 	wire    []byte // behind room for the envelope's prefix
-	start   int // of the content of the series under way
-	series  int // in the response so far
-	samples int // floats and histograms in the response so far
+	start   int    // of the content of the series under way
+	series  int    // in the response so far
+	samples int    // floats and histograms in the response so far
 
 	reference uint64 // of the series under way; 0: none
 	forget    bool   // this response begins to give references anew

@@ -5,15 +5,13 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
 )
 
 // sender takes responses to a client, and cuts off one that takes nothing for
-// the stall timeout. What the client sees then is a broken stream: a status
-// would have to wait behind what it does not take.
+// the stall timeout.
 type sender struct {
 	out     *connect.ServerStream[response]
 	writer  http.ResponseWriter
@@ -21,23 +19,15 @@ type sender struct {
 	whole   bool // envelopes are written as they were assembled
 	begun   bool // the headers are written
 	peer    string
-	timeout time.Duration
-	timer   *time.Timer
-	stalled atomic.Bool
+	stall   *stall
 }
 
 func newSender(ctx context.Context, out *connect.ServerStream[response], timeout time.Duration) *sender {
-	writer, _ := ctx.Value(writerKey{}).(http.ResponseWriter)
-	s := &sender{
-		out: out, writer: writer, control: http.NewResponseController(writer),
-		whole: isPlain(writer.Header()), peer: out.Conn().Peer().Addr, timeout: timeout,
+	writer, control := writerOf(ctx)
+	return &sender{
+		out: out, writer: writer, control: control,
+		whole: isPlain(writer.Header()), peer: out.Conn().Peer().Addr, stall: newStall(control, timeout),
 	}
-	s.timer = time.AfterFunc(timeout, func() {
-		s.stalled.Store(true)
-		_ = s.control.SetWriteDeadline(time.Unix(1, 0))
-	})
-	s.timer.Stop()
-	return s
 }
 
 // isPlain says whether responses are protobuf that is not compressed, by the
@@ -57,8 +47,7 @@ func isPlain(h http.Header) bool {
 // twice, and writes its prefix by itself, which breaks the HTTP/2 frames apart.
 // The envelope being the same in all protocols, the others go out in one piece.
 func (s *sender) send(a *assembler) error {
-	s.timer.Reset(s.timeout)
-	defer s.timer.Stop()
+	defer s.stall.watch()()
 	if !s.whole || !s.begun {
 		s.begun = true
 		return s.out.Send(&response{wire: a.message()})
@@ -74,6 +63,12 @@ func (s *sender) send(a *assembler) error {
 }
 
 type writerKey struct{}
+
+// writerOf returns what withWriter let the handlers behind it have.
+func writerOf(ctx context.Context) (http.ResponseWriter, *http.ResponseController) {
+	writer, _ := ctx.Value(writerKey{}).(http.ResponseWriter)
+	return writer, http.NewResponseController(writer)
+}
 
 // withWriter lets the handlers behind it write to the connection.
 func withWriter(next http.Handler) http.Handler {

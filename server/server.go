@@ -34,7 +34,8 @@ type Server struct {
 	store    *seglog.Store
 	replicas *replicas
 	streams  *streams
-	listener *link.Listener
+	listener *link.Listener // nil in a relay
+	upstream *upstream      // nil in all others
 	rpc      net.Listener
 	http     *http.Server
 	unused   unusedConns
@@ -80,17 +81,11 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 		logger.Info("log opened", "log_id", r.id.String(), "last_sequence", r.log.Last(), "series", r.head.Len())
 	}
 	logger.Info("storage opened", "path", c.StoragePath, "duration", time.Since(s.started))
-	tls, err := link.ServerTLS(c.LinkTLS)
-	if err != nil {
+	if len(c.Upstream.Addresses) > 0 {
+		s.upstream = &upstream{Upstream: c.Upstream, server: s, logger: logger}
+	} else if err := s.listen(reg); err != nil {
 		return nil, err
 	}
-	s.listener, err = link.Listen(c.LinkAddress, link.Options{
-		Logger: logger, Metrics: link.NewMetrics(reg), Instance: c.Instance, TLS: tls, MaxConns: c.LinkConns,
-	})
-	if err != nil {
-		return nil, err
-	}
-	daemon.LogListening(logger, "link", s.listener.Addr())
 	if s.rpc, err = net.Listen("tcp", c.RPCAddress); err != nil {
 		return nil, fmt.Errorf("rpc: %w", err)
 	}
@@ -112,8 +107,24 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	return s, nil
 }
 
+// listen takes forwarders.
+func (s *Server) listen(reg prometheus.Registerer) error {
+	tls, err := link.ServerTLS(s.config.LinkTLS)
+	if err != nil {
+		return err
+	}
+	s.listener, err = link.Listen(s.config.LinkAddress, link.Options{
+		Logger: s.logger, Metrics: link.NewMetrics(reg), Instance: s.config.Instance, TLS: tls, MaxConns: s.config.LinkConns,
+	})
+	if err != nil {
+		return err
+	}
+	daemon.LogListening(s.logger, "link", s.listener.Addr())
+	return nil
+}
+
 func openStore(c Config, logger *slog.Logger, reg prometheus.Registerer) (*seglog.Store, error) {
-	o, err := c.StorageConfig.Options()
+	o, err := c.Options()
 	if err != nil {
 		return nil, &daemon.UsageError{Err: err}
 	}
@@ -145,7 +156,11 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.registrar != nil {
 		g.Add("consul", s.registrar.Run)
 	}
-	g.Add("link", func(ctx context.Context) error { return s.listener.Run(ctx, s.replicate) })
+	if s.upstream != nil {
+		g.Add("upstream", s.upstream.run)
+	} else {
+		g.Add("link", func(ctx context.Context) error { return s.listener.Run(ctx, s.replicate) })
+	}
 	g.Add("web", s.ops.Run)
 	err := g.Run(ctx)
 	return errors.Join(err, s.Close())

@@ -110,6 +110,11 @@ func run(ctx context.Context, args []string, env environment) (code int) {
 		name, command := register(app, &c)
 		commands[name] = command
 	}
+	// The program runs it before it comes here, unless flags stand before it.
+	relay := app.Command("relay", "Follow a server, or another relay, and serve the same MetricsService to many local readers. See relay --help.")
+	commands[relay.FullCommand()] = func(context.Context, environment) error {
+		return usagef("relay has to be the first word, before its flags")
+	}
 	if len(args) == 0 {
 		app.UsageWriter(env.stderr).Usage(args)
 		return ExitUsage

@@ -939,10 +939,11 @@ type LogStatus struct {
 	FirstSequence uint64 `protobuf:"varint,2,opt,name=first_sequence,json=firstSequence,proto3" json:"first_sequence,omitempty"`
 	// last_sequence that this replica has.
 	LastSequence uint64 `protobuf:"varint,3,opt,name=last_sequence,json=lastSequence,proto3" json:"last_sequence,omitempty"`
-	// connected says that the log's forwarder is connected now.
+	// connected says that what feeds the log is connected now: its forwarder or,
+	// for a relay, its upstream.
 	Connected bool `protobuf:"varint,4,opt,name=connected,proto3" json:"connected,omitempty"`
-	// lag_blocks is how many blocks the replica is behind its forwarder, as
-	// the forwarder told last. Meaningful while connected.
+	// lag_blocks is how many blocks the replica is behind what feeds it, as that
+	// told last. Meaningful while connected.
 	LagBlocks uint64 `protobuf:"varint,5,opt,name=lag_blocks,json=lagBlocks,proto3" json:"lag_blocks,omitempty"`
 	// receive_time is when the replica received its last block.
 	ReceiveTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=receive_time,json=receiveTime,proto3" json:"receive_time,omitempty"`

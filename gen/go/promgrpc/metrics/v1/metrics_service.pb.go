@@ -606,6 +606,421 @@ func (x *StreamInterrupted) GetCursor() string {
 	return ""
 }
 
+// ReadLogsRequest says what the caller has, and how long to go on.
+type ReadLogsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// positions that the caller has reached, one a log at most. A log that is not
+	// among them is sent from its oldest segment on.
+	Positions []*LogPosition `protobuf:"bytes,1,rep,name=positions,proto3" json:"positions,omitempty"`
+	// follow goes on with new bytes as they arrive.
+	Follow bool `protobuf:"varint,2,opt,name=follow,proto3" json:"follow,omitempty"`
+	// heartbeat_interval is how long a following stream stays quiet before it
+	// sends a heartbeat. Unset means 10 seconds.
+	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,3,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *ReadLogsRequest) Reset() {
+	*x = ReadLogsRequest{}
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadLogsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadLogsRequest) ProtoMessage() {}
+
+func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadLogsRequest.ProtoReflect.Descriptor instead.
+func (*ReadLogsRequest) Descriptor() ([]byte, []int) {
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ReadLogsRequest) GetPositions() []*LogPosition {
+	if x != nil {
+		return x.Positions
+	}
+	return nil
+}
+
+func (x *ReadLogsRequest) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
+
+func (x *ReadLogsRequest) GetHeartbeatInterval() *durationpb.Duration {
+	if x != nil {
+		return x.HeartbeatInterval
+	}
+	return nil
+}
+
+// LogPosition is the last block of a log that a caller has.
+type LogPosition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// log_id names the log, as 32 hexadecimal digits.
+	LogId string `protobuf:"bytes,1,opt,name=log_id,json=logId,proto3" json:"log_id,omitempty"`
+	// sequence of the last whole block.
+	Sequence uint64 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// checksum of that block, as it stands in its frame: two logs of one id can
+	// have different pasts, after a disk was restored from a backup for one.
+	Checksum      uint32 `protobuf:"varint,3,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogPosition) Reset() {
+	*x = LogPosition{}
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogPosition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogPosition) ProtoMessage() {}
+
+func (x *LogPosition) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogPosition.ProtoReflect.Descriptor instead.
+func (*LogPosition) Descriptor() ([]byte, []int) {
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *LogPosition) GetLogId() string {
+	if x != nil {
+		return x.LogId
+	}
+	return ""
+}
+
+func (x *LogPosition) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *LogPosition) GetChecksum() uint32 {
+	if x != nil {
+		return x.Checksum
+	}
+	return 0
+}
+
+// ReadLogsResponse is a part of the stream: what there is of one log.
+type ReadLogsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// log_id of the log that this response is about, as 32 hexadecimal digits.
+	// Empty in a heartbeat and at the end.
+	LogId string `protobuf:"bytes,1,opt,name=log_id,json=logId,proto3" json:"log_id,omitempty"`
+	// last_sequence that the replica has of that log as of now, so that the
+	// caller knows how far it is behind.
+	LastSequence uint64 `protobuf:"varint,2,opt,name=last_sequence,json=lastSequence,proto3" json:"last_sequence,omitempty"`
+	// event in that log. None: the log is there, and has come to last_sequence.
+	//
+	// Types that are valid to be assigned to Event:
+	//
+	//	*ReadLogsResponse_Segment
+	//	*ReadLogsResponse_Data
+	//	*ReadLogsResponse_Gap
+	//	*ReadLogsResponse_Heartbeat
+	//	*ReadLogsResponse_End
+	Event         isReadLogsResponse_Event `protobuf_oneof:"event"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadLogsResponse) Reset() {
+	*x = ReadLogsResponse{}
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadLogsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadLogsResponse) ProtoMessage() {}
+
+func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadLogsResponse.ProtoReflect.Descriptor instead.
+func (*ReadLogsResponse) Descriptor() ([]byte, []int) {
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ReadLogsResponse) GetLogId() string {
+	if x != nil {
+		return x.LogId
+	}
+	return ""
+}
+
+func (x *ReadLogsResponse) GetLastSequence() uint64 {
+	if x != nil {
+		return x.LastSequence
+	}
+	return 0
+}
+
+func (x *ReadLogsResponse) GetEvent() isReadLogsResponse_Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *ReadLogsResponse) GetSegment() *SegmentStart {
+	if x != nil {
+		if x, ok := x.Event.(*ReadLogsResponse_Segment); ok {
+			return x.Segment
+		}
+	}
+	return nil
+}
+
+func (x *ReadLogsResponse) GetData() *SegmentData {
+	if x != nil {
+		if x, ok := x.Event.(*ReadLogsResponse_Data); ok {
+			return x.Data
+		}
+	}
+	return nil
+}
+
+func (x *ReadLogsResponse) GetGap() *Gap {
+	if x != nil {
+		if x, ok := x.Event.(*ReadLogsResponse_Gap); ok {
+			return x.Gap
+		}
+	}
+	return nil
+}
+
+func (x *ReadLogsResponse) GetHeartbeat() *Heartbeat {
+	if x != nil {
+		if x, ok := x.Event.(*ReadLogsResponse_Heartbeat); ok {
+			return x.Heartbeat
+		}
+	}
+	return nil
+}
+
+func (x *ReadLogsResponse) GetEnd() *End {
+	if x != nil {
+		if x, ok := x.Event.(*ReadLogsResponse_End); ok {
+			return x.End
+		}
+	}
+	return nil
+}
+
+type isReadLogsResponse_Event interface {
+	isReadLogsResponse_Event()
+}
+
+type ReadLogsResponse_Segment struct {
+	// segment: a new file begins.
+	Segment *SegmentStart `protobuf:"bytes,3,opt,name=segment,proto3,oneof"`
+}
+
+type ReadLogsResponse_Data struct {
+	// data of the file that began last.
+	Data *SegmentData `protobuf:"bytes,4,opt,name=data,proto3,oneof"`
+}
+
+type ReadLogsResponse_Gap struct {
+	// gap: blocks are missing here, and are not to be had from this replica. A
+	// segment follows.
+	Gap *Gap `protobuf:"bytes,5,opt,name=gap,proto3,oneof"`
+}
+
+type ReadLogsResponse_Heartbeat struct {
+	// heartbeat: there was nothing for heartbeat_interval.
+	Heartbeat *Heartbeat `protobuf:"bytes,6,opt,name=heartbeat,proto3,oneof"`
+}
+
+type ReadLogsResponse_End struct {
+	// end: the stream is complete. It is the last response.
+	End *End `protobuf:"bytes,7,opt,name=end,proto3,oneof"`
+}
+
+func (*ReadLogsResponse_Segment) isReadLogsResponse_Event() {}
+
+func (*ReadLogsResponse_Data) isReadLogsResponse_Event() {}
+
+func (*ReadLogsResponse_Gap) isReadLogsResponse_Event() {}
+
+func (*ReadLogsResponse_Heartbeat) isReadLogsResponse_Event() {}
+
+func (*ReadLogsResponse_End) isReadLogsResponse_Event() {}
+
+// SegmentStart says that a new segment begins: a file of this name is to be
+// created, or emptied if there is one.
+type SegmentStart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the file within the log's folder.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// first_sequence that the segment will hold.
+	FirstSequence uint64 `protobuf:"varint,2,opt,name=first_sequence,json=firstSequence,proto3" json:"first_sequence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SegmentStart) Reset() {
+	*x = SegmentStart{}
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SegmentStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SegmentStart) ProtoMessage() {}
+
+func (x *SegmentStart) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SegmentStart.ProtoReflect.Descriptor instead.
+func (*SegmentStart) Descriptor() ([]byte, []int) {
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *SegmentStart) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SegmentStart) GetFirstSequence() uint64 {
+	if x != nil {
+		return x.FirstSequence
+	}
+	return 0
+}
+
+// SegmentData is the next part of a segment. At a position in the midst of a
+// segment, the first is of the file that the caller has, without a
+// SegmentStart. At one that is the last of its segment, the first may be the
+// footer of that segment, which the caller can have already.
+type SegmentData struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// offset in the file at which data belongs.
+	Offset uint64 `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
+	// data of about 256 KiB at most: whole frames, at the beginning of the file
+	// with its header before them.
+	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	// partial says that a frame is larger than that, and goes on in the next
+	// response of this log.
+	Partial       bool `protobuf:"varint,3,opt,name=partial,proto3" json:"partial,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SegmentData) Reset() {
+	*x = SegmentData{}
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SegmentData) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SegmentData) ProtoMessage() {}
+
+func (x *SegmentData) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SegmentData.ProtoReflect.Descriptor instead.
+func (*SegmentData) Descriptor() ([]byte, []int) {
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SegmentData) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *SegmentData) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *SegmentData) GetPartial() bool {
+	if x != nil {
+		return x.Partial
+	}
+	return false
+}
+
 // GetLabelNamesRequest selects the series to look at.
 type GetLabelNamesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -619,7 +1034,7 @@ type GetLabelNamesRequest struct {
 
 func (x *GetLabelNamesRequest) Reset() {
 	*x = GetLabelNamesRequest{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[8]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -631,7 +1046,7 @@ func (x *GetLabelNamesRequest) String() string {
 func (*GetLabelNamesRequest) ProtoMessage() {}
 
 func (x *GetLabelNamesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[8]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -644,7 +1059,7 @@ func (x *GetLabelNamesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLabelNamesRequest.ProtoReflect.Descriptor instead.
 func (*GetLabelNamesRequest) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{8}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetLabelNamesRequest) GetSelectors() []string {
@@ -674,7 +1089,7 @@ type GetLabelNamesResponse struct {
 
 func (x *GetLabelNamesResponse) Reset() {
 	*x = GetLabelNamesResponse{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[9]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -686,7 +1101,7 @@ func (x *GetLabelNamesResponse) String() string {
 func (*GetLabelNamesResponse) ProtoMessage() {}
 
 func (x *GetLabelNamesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[9]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -699,7 +1114,7 @@ func (x *GetLabelNamesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLabelNamesResponse.ProtoReflect.Descriptor instead.
 func (*GetLabelNamesResponse) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{9}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetLabelNamesResponse) GetNames() []string {
@@ -731,7 +1146,7 @@ type GetLabelValuesRequest struct {
 
 func (x *GetLabelValuesRequest) Reset() {
 	*x = GetLabelValuesRequest{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[10]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -743,7 +1158,7 @@ func (x *GetLabelValuesRequest) String() string {
 func (*GetLabelValuesRequest) ProtoMessage() {}
 
 func (x *GetLabelValuesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[10]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -756,7 +1171,7 @@ func (x *GetLabelValuesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLabelValuesRequest.ProtoReflect.Descriptor instead.
 func (*GetLabelValuesRequest) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{10}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetLabelValuesRequest) GetName() string {
@@ -793,7 +1208,7 @@ type GetLabelValuesResponse struct {
 
 func (x *GetLabelValuesResponse) Reset() {
 	*x = GetLabelValuesResponse{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[11]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -805,7 +1220,7 @@ func (x *GetLabelValuesResponse) String() string {
 func (*GetLabelValuesResponse) ProtoMessage() {}
 
 func (x *GetLabelValuesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[11]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -818,7 +1233,7 @@ func (x *GetLabelValuesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLabelValuesResponse.ProtoReflect.Descriptor instead.
 func (*GetLabelValuesResponse) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{11}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetLabelValuesResponse) GetValues() []string {
@@ -848,7 +1263,7 @@ type GetMetadataRequest struct {
 
 func (x *GetMetadataRequest) Reset() {
 	*x = GetMetadataRequest{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[12]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -860,7 +1275,7 @@ func (x *GetMetadataRequest) String() string {
 func (*GetMetadataRequest) ProtoMessage() {}
 
 func (x *GetMetadataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[12]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -873,7 +1288,7 @@ func (x *GetMetadataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetadataRequest.ProtoReflect.Descriptor instead.
 func (*GetMetadataRequest) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{12}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetMetadataRequest) GetMetricFamilyName() string {
@@ -903,7 +1318,7 @@ type GetMetadataResponse struct {
 
 func (x *GetMetadataResponse) Reset() {
 	*x = GetMetadataResponse{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[13]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -915,7 +1330,7 @@ func (x *GetMetadataResponse) String() string {
 func (*GetMetadataResponse) ProtoMessage() {}
 
 func (x *GetMetadataResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[13]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -928,7 +1343,7 @@ func (x *GetMetadataResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetadataResponse.ProtoReflect.Descriptor instead.
 func (*GetMetadataResponse) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{13}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetMetadataResponse) GetMetadata() []*MetricMetadata {
@@ -954,7 +1369,7 @@ type ListSegmentsRequest struct {
 
 func (x *ListSegmentsRequest) Reset() {
 	*x = ListSegmentsRequest{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[14]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -966,7 +1381,7 @@ func (x *ListSegmentsRequest) String() string {
 func (*ListSegmentsRequest) ProtoMessage() {}
 
 func (x *ListSegmentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[14]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -979,7 +1394,7 @@ func (x *ListSegmentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSegmentsRequest.ProtoReflect.Descriptor instead.
 func (*ListSegmentsRequest) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{14}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{19}
 }
 
 // ListSegmentsResponse has the segments.
@@ -993,7 +1408,7 @@ type ListSegmentsResponse struct {
 
 func (x *ListSegmentsResponse) Reset() {
 	*x = ListSegmentsResponse{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[15]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1005,7 +1420,7 @@ func (x *ListSegmentsResponse) String() string {
 func (*ListSegmentsResponse) ProtoMessage() {}
 
 func (x *ListSegmentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[15]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1018,7 +1433,7 @@ func (x *ListSegmentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSegmentsResponse.ProtoReflect.Descriptor instead.
 func (*ListSegmentsResponse) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{15}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListSegmentsResponse) GetSegments() []*Segment {
@@ -1037,7 +1452,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[16]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1049,7 +1464,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[16]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1062,7 +1477,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{16}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{21}
 }
 
 // GetStatusResponse is the state of a replica.
@@ -1083,14 +1498,17 @@ type GetStatusResponse struct {
 	// live_series that a GetMetrics call for everything would return now.
 	LiveSeries uint64 `protobuf:"varint,7,opt,name=live_series,json=liveSeries,proto3" json:"live_series,omitempty"`
 	// streams that are open now.
-	Streams       uint32 `protobuf:"varint,8,opt,name=streams,proto3" json:"streams,omitempty"`
+	Streams uint32 `protobuf:"varint,8,opt,name=streams,proto3" json:"streams,omitempty"`
+	// upstream is the server, as host:port, that a relay reads the logs of now.
+	// Empty while it reads none, and for a server that forwarders feed.
+	Upstream      string `protobuf:"bytes,9,opt,name=upstream,proto3" json:"upstream,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[17]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1102,7 +1520,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[17]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1115,7 +1533,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{17}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetStatusResponse) GetInstance() string {
@@ -1174,6 +1592,13 @@ func (x *GetStatusResponse) GetStreams() uint32 {
 	return 0
 }
 
+func (x *GetStatusResponse) GetUpstream() string {
+	if x != nil {
+		return x.Upstream
+	}
+	return ""
+}
+
 var File_promgrpc_metrics_v1_metrics_service_proto protoreflect.FileDescriptor
 
 const file_promgrpc_metrics_v1_metrics_service_proto_rawDesc = "" +
@@ -1214,7 +1639,33 @@ const file_promgrpc_metrics_v1_metrics_service_proto_rawDesc = "" +
 	"\x10CursorOutOfRange\x12#\n" +
 	"\roldest_cursor\x18\x01 \x01(\tR\foldestCursor\"+\n" +
 	"\x11StreamInterrupted\x12\x16\n" +
-	"\x06cursor\x18\x01 \x01(\tR\x06cursor\"i\n" +
+	"\x06cursor\x18\x01 \x01(\tR\x06cursor\"\x94\x03\n" +
+	"\x0fReadLogsRequest\x12\x99\x01\n" +
+	"\tpositions\x18\x01 \x03(\v2 .promgrpc.metrics.v1.LogPositionBY\xbaHV\xba\x01N\n" +
+	"\x10positions.unique\x12\x1apositions name a log twice\x1a\x1ethis.map(p, p.log_id).unique()\x92\x01\x02\x100R\tpositions\x12\x16\n" +
+	"\x06follow\x18\x02 \x01(\bR\x06follow\x12\\\n" +
+	"\x12heartbeat_interval\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\f\"\x03\b\x90\x1c2\x05\x10\x80\xc2\xd7/R\x11heartbeatInterval:o\xbaHl\x1aj\n" +
+	"\x19heartbeat_interval.follow\x12\x1fheartbeat_interval needs follow\x1a,this.follow || !has(this.heartbeat_interval)\"|\n" +
+	"\vLogPosition\x12,\n" +
+	"\x06log_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{32}$R\x05logId\x12#\n" +
+	"\bsequence\x18\x02 \x01(\x04B\a\xbaH\x042\x02 \x00R\bsequence\x12\x1a\n" +
+	"\bchecksum\x18\x03 \x01(\rR\bchecksum\"\xea\x02\n" +
+	"\x10ReadLogsResponse\x12\x15\n" +
+	"\x06log_id\x18\x01 \x01(\tR\x05logId\x12#\n" +
+	"\rlast_sequence\x18\x02 \x01(\x04R\flastSequence\x12=\n" +
+	"\asegment\x18\x03 \x01(\v2!.promgrpc.metrics.v1.SegmentStartH\x00R\asegment\x126\n" +
+	"\x04data\x18\x04 \x01(\v2 .promgrpc.metrics.v1.SegmentDataH\x00R\x04data\x12,\n" +
+	"\x03gap\x18\x05 \x01(\v2\x18.promgrpc.metrics.v1.GapH\x00R\x03gap\x12>\n" +
+	"\theartbeat\x18\x06 \x01(\v2\x1e.promgrpc.metrics.v1.HeartbeatH\x00R\theartbeat\x12,\n" +
+	"\x03end\x18\a \x01(\v2\x18.promgrpc.metrics.v1.EndH\x00R\x03endB\a\n" +
+	"\x05event\"I\n" +
+	"\fSegmentStart\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12%\n" +
+	"\x0efirst_sequence\x18\x02 \x01(\x04R\rfirstSequence\"S\n" +
+	"\vSegmentData\x12\x16\n" +
+	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x18\n" +
+	"\apartial\x18\x03 \x01(\bR\apartial\"i\n" +
 	"\x14GetLabelNamesRequest\x120\n" +
 	"\tselectors\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10@\"\br\x06\x10\x01(\x80\x80\x01R\tselectors\x12\x1f\n" +
 	"\x05limit\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\xa0\x8d\x06R\x05limit\"K\n" +
@@ -1237,7 +1688,7 @@ const file_promgrpc_metrics_v1_metrics_service_proto_rawDesc = "" +
 	"\x13ListSegmentsRequest\"P\n" +
 	"\x14ListSegmentsResponse\x128\n" +
 	"\bsegments\x18\x01 \x03(\v2\x1c.promgrpc.metrics.v1.SegmentR\bsegments\"\x12\n" +
-	"\x10GetStatusRequest\"\xa1\x02\n" +
+	"\x10GetStatusRequest\"\xbd\x02\n" +
 	"\x11GetStatusResponse\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x129\n" +
@@ -1248,10 +1699,12 @@ const file_promgrpc_metrics_v1_metrics_service_proto_rawDesc = "" +
 	"\x04logs\x18\x06 \x03(\v2\x1e.promgrpc.metrics.v1.LogStatusR\x04logs\x12\x1f\n" +
 	"\vlive_series\x18\a \x01(\x04R\n" +
 	"liveSeries\x12\x18\n" +
-	"\astreams\x18\b \x01(\rR\astreams2\x85\x05\n" +
+	"\astreams\x18\b \x01(\rR\astreams\x12\x1a\n" +
+	"\bupstream\x18\t \x01(\tR\bupstream2\xe5\x05\n" +
 	"\x0eMetricsService\x12d\n" +
 	"\n" +
-	"GetMetrics\x12&.promgrpc.metrics.v1.GetMetricsRequest\x1a'.promgrpc.metrics.v1.GetMetricsResponse\"\x03\x90\x02\x010\x01\x12k\n" +
+	"GetMetrics\x12&.promgrpc.metrics.v1.GetMetricsRequest\x1a'.promgrpc.metrics.v1.GetMetricsResponse\"\x03\x90\x02\x010\x01\x12^\n" +
+	"\bReadLogs\x12$.promgrpc.metrics.v1.ReadLogsRequest\x1a%.promgrpc.metrics.v1.ReadLogsResponse\"\x03\x90\x02\x010\x01\x12k\n" +
 	"\rGetLabelNames\x12).promgrpc.metrics.v1.GetLabelNamesRequest\x1a*.promgrpc.metrics.v1.GetLabelNamesResponse\"\x03\x90\x02\x01\x12n\n" +
 	"\x0eGetLabelValues\x12*.promgrpc.metrics.v1.GetLabelValuesRequest\x1a+.promgrpc.metrics.v1.GetLabelValuesResponse\"\x03\x90\x02\x01\x12e\n" +
 	"\vGetMetadata\x12'.promgrpc.metrics.v1.GetMetadataRequest\x1a(.promgrpc.metrics.v1.GetMetadataResponse\"\x03\x90\x02\x01\x12h\n" +
@@ -1271,7 +1724,7 @@ func file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP() []byte {
 	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescData
 }
 
-var file_promgrpc_metrics_v1_metrics_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_promgrpc_metrics_v1_metrics_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_promgrpc_metrics_v1_metrics_service_proto_goTypes = []any{
 	(*GetMetricsRequest)(nil),      // 0: promgrpc.metrics.v1.GetMetricsRequest
 	(*GetMetricsResponse)(nil),     // 1: promgrpc.metrics.v1.GetMetricsResponse
@@ -1281,53 +1734,67 @@ var file_promgrpc_metrics_v1_metrics_service_proto_goTypes = []any{
 	(*End)(nil),                    // 5: promgrpc.metrics.v1.End
 	(*CursorOutOfRange)(nil),       // 6: promgrpc.metrics.v1.CursorOutOfRange
 	(*StreamInterrupted)(nil),      // 7: promgrpc.metrics.v1.StreamInterrupted
-	(*GetLabelNamesRequest)(nil),   // 8: promgrpc.metrics.v1.GetLabelNamesRequest
-	(*GetLabelNamesResponse)(nil),  // 9: promgrpc.metrics.v1.GetLabelNamesResponse
-	(*GetLabelValuesRequest)(nil),  // 10: promgrpc.metrics.v1.GetLabelValuesRequest
-	(*GetLabelValuesResponse)(nil), // 11: promgrpc.metrics.v1.GetLabelValuesResponse
-	(*GetMetadataRequest)(nil),     // 12: promgrpc.metrics.v1.GetMetadataRequest
-	(*GetMetadataResponse)(nil),    // 13: promgrpc.metrics.v1.GetMetadataResponse
-	(*ListSegmentsRequest)(nil),    // 14: promgrpc.metrics.v1.ListSegmentsRequest
-	(*ListSegmentsResponse)(nil),   // 15: promgrpc.metrics.v1.ListSegmentsResponse
-	(*GetStatusRequest)(nil),       // 16: promgrpc.metrics.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),      // 17: promgrpc.metrics.v1.GetStatusResponse
-	(*timestamppb.Timestamp)(nil),  // 18: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 19: google.protobuf.Duration
-	(*TimeSeries)(nil),             // 20: promgrpc.metrics.v1.TimeSeries
-	(*MetricMetadata)(nil),         // 21: promgrpc.metrics.v1.MetricMetadata
-	(*Segment)(nil),                // 22: promgrpc.metrics.v1.Segment
-	(*LogStatus)(nil),              // 23: promgrpc.metrics.v1.LogStatus
+	(*ReadLogsRequest)(nil),        // 8: promgrpc.metrics.v1.ReadLogsRequest
+	(*LogPosition)(nil),            // 9: promgrpc.metrics.v1.LogPosition
+	(*ReadLogsResponse)(nil),       // 10: promgrpc.metrics.v1.ReadLogsResponse
+	(*SegmentStart)(nil),           // 11: promgrpc.metrics.v1.SegmentStart
+	(*SegmentData)(nil),            // 12: promgrpc.metrics.v1.SegmentData
+	(*GetLabelNamesRequest)(nil),   // 13: promgrpc.metrics.v1.GetLabelNamesRequest
+	(*GetLabelNamesResponse)(nil),  // 14: promgrpc.metrics.v1.GetLabelNamesResponse
+	(*GetLabelValuesRequest)(nil),  // 15: promgrpc.metrics.v1.GetLabelValuesRequest
+	(*GetLabelValuesResponse)(nil), // 16: promgrpc.metrics.v1.GetLabelValuesResponse
+	(*GetMetadataRequest)(nil),     // 17: promgrpc.metrics.v1.GetMetadataRequest
+	(*GetMetadataResponse)(nil),    // 18: promgrpc.metrics.v1.GetMetadataResponse
+	(*ListSegmentsRequest)(nil),    // 19: promgrpc.metrics.v1.ListSegmentsRequest
+	(*ListSegmentsResponse)(nil),   // 20: promgrpc.metrics.v1.ListSegmentsResponse
+	(*GetStatusRequest)(nil),       // 21: promgrpc.metrics.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),      // 22: promgrpc.metrics.v1.GetStatusResponse
+	(*timestamppb.Timestamp)(nil),  // 23: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 24: google.protobuf.Duration
+	(*TimeSeries)(nil),             // 25: promgrpc.metrics.v1.TimeSeries
+	(*MetricMetadata)(nil),         // 26: promgrpc.metrics.v1.MetricMetadata
+	(*Segment)(nil),                // 27: promgrpc.metrics.v1.Segment
+	(*LogStatus)(nil),              // 28: promgrpc.metrics.v1.LogStatus
 }
 var file_promgrpc_metrics_v1_metrics_service_proto_depIdxs = []int32{
-	18, // 0: promgrpc.metrics.v1.GetMetricsRequest.since:type_name -> google.protobuf.Timestamp
-	19, // 1: promgrpc.metrics.v1.GetMetricsRequest.min_interval:type_name -> google.protobuf.Duration
-	19, // 2: promgrpc.metrics.v1.GetMetricsRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	20, // 3: promgrpc.metrics.v1.GetMetricsResponse.timeseries:type_name -> promgrpc.metrics.v1.TimeSeries
+	23, // 0: promgrpc.metrics.v1.GetMetricsRequest.since:type_name -> google.protobuf.Timestamp
+	24, // 1: promgrpc.metrics.v1.GetMetricsRequest.min_interval:type_name -> google.protobuf.Duration
+	24, // 2: promgrpc.metrics.v1.GetMetricsRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	25, // 3: promgrpc.metrics.v1.GetMetricsResponse.timeseries:type_name -> promgrpc.metrics.v1.TimeSeries
 	2,  // 4: promgrpc.metrics.v1.GetMetricsResponse.synced:type_name -> promgrpc.metrics.v1.Synced
 	3,  // 5: promgrpc.metrics.v1.GetMetricsResponse.heartbeat:type_name -> promgrpc.metrics.v1.Heartbeat
 	4,  // 6: promgrpc.metrics.v1.GetMetricsResponse.gap:type_name -> promgrpc.metrics.v1.Gap
 	5,  // 7: promgrpc.metrics.v1.GetMetricsResponse.end:type_name -> promgrpc.metrics.v1.End
-	21, // 8: promgrpc.metrics.v1.GetMetadataResponse.metadata:type_name -> promgrpc.metrics.v1.MetricMetadata
-	22, // 9: promgrpc.metrics.v1.ListSegmentsResponse.segments:type_name -> promgrpc.metrics.v1.Segment
-	18, // 10: promgrpc.metrics.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
-	23, // 11: promgrpc.metrics.v1.GetStatusResponse.logs:type_name -> promgrpc.metrics.v1.LogStatus
-	0,  // 12: promgrpc.metrics.v1.MetricsService.GetMetrics:input_type -> promgrpc.metrics.v1.GetMetricsRequest
-	8,  // 13: promgrpc.metrics.v1.MetricsService.GetLabelNames:input_type -> promgrpc.metrics.v1.GetLabelNamesRequest
-	10, // 14: promgrpc.metrics.v1.MetricsService.GetLabelValues:input_type -> promgrpc.metrics.v1.GetLabelValuesRequest
-	12, // 15: promgrpc.metrics.v1.MetricsService.GetMetadata:input_type -> promgrpc.metrics.v1.GetMetadataRequest
-	14, // 16: promgrpc.metrics.v1.MetricsService.ListSegments:input_type -> promgrpc.metrics.v1.ListSegmentsRequest
-	16, // 17: promgrpc.metrics.v1.MetricsService.GetStatus:input_type -> promgrpc.metrics.v1.GetStatusRequest
-	1,  // 18: promgrpc.metrics.v1.MetricsService.GetMetrics:output_type -> promgrpc.metrics.v1.GetMetricsResponse
-	9,  // 19: promgrpc.metrics.v1.MetricsService.GetLabelNames:output_type -> promgrpc.metrics.v1.GetLabelNamesResponse
-	11, // 20: promgrpc.metrics.v1.MetricsService.GetLabelValues:output_type -> promgrpc.metrics.v1.GetLabelValuesResponse
-	13, // 21: promgrpc.metrics.v1.MetricsService.GetMetadata:output_type -> promgrpc.metrics.v1.GetMetadataResponse
-	15, // 22: promgrpc.metrics.v1.MetricsService.ListSegments:output_type -> promgrpc.metrics.v1.ListSegmentsResponse
-	17, // 23: promgrpc.metrics.v1.MetricsService.GetStatus:output_type -> promgrpc.metrics.v1.GetStatusResponse
-	18, // [18:24] is the sub-list for method output_type
-	12, // [12:18] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	9,  // 8: promgrpc.metrics.v1.ReadLogsRequest.positions:type_name -> promgrpc.metrics.v1.LogPosition
+	24, // 9: promgrpc.metrics.v1.ReadLogsRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	11, // 10: promgrpc.metrics.v1.ReadLogsResponse.segment:type_name -> promgrpc.metrics.v1.SegmentStart
+	12, // 11: promgrpc.metrics.v1.ReadLogsResponse.data:type_name -> promgrpc.metrics.v1.SegmentData
+	4,  // 12: promgrpc.metrics.v1.ReadLogsResponse.gap:type_name -> promgrpc.metrics.v1.Gap
+	3,  // 13: promgrpc.metrics.v1.ReadLogsResponse.heartbeat:type_name -> promgrpc.metrics.v1.Heartbeat
+	5,  // 14: promgrpc.metrics.v1.ReadLogsResponse.end:type_name -> promgrpc.metrics.v1.End
+	26, // 15: promgrpc.metrics.v1.GetMetadataResponse.metadata:type_name -> promgrpc.metrics.v1.MetricMetadata
+	27, // 16: promgrpc.metrics.v1.ListSegmentsResponse.segments:type_name -> promgrpc.metrics.v1.Segment
+	23, // 17: promgrpc.metrics.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
+	28, // 18: promgrpc.metrics.v1.GetStatusResponse.logs:type_name -> promgrpc.metrics.v1.LogStatus
+	0,  // 19: promgrpc.metrics.v1.MetricsService.GetMetrics:input_type -> promgrpc.metrics.v1.GetMetricsRequest
+	8,  // 20: promgrpc.metrics.v1.MetricsService.ReadLogs:input_type -> promgrpc.metrics.v1.ReadLogsRequest
+	13, // 21: promgrpc.metrics.v1.MetricsService.GetLabelNames:input_type -> promgrpc.metrics.v1.GetLabelNamesRequest
+	15, // 22: promgrpc.metrics.v1.MetricsService.GetLabelValues:input_type -> promgrpc.metrics.v1.GetLabelValuesRequest
+	17, // 23: promgrpc.metrics.v1.MetricsService.GetMetadata:input_type -> promgrpc.metrics.v1.GetMetadataRequest
+	19, // 24: promgrpc.metrics.v1.MetricsService.ListSegments:input_type -> promgrpc.metrics.v1.ListSegmentsRequest
+	21, // 25: promgrpc.metrics.v1.MetricsService.GetStatus:input_type -> promgrpc.metrics.v1.GetStatusRequest
+	1,  // 26: promgrpc.metrics.v1.MetricsService.GetMetrics:output_type -> promgrpc.metrics.v1.GetMetricsResponse
+	10, // 27: promgrpc.metrics.v1.MetricsService.ReadLogs:output_type -> promgrpc.metrics.v1.ReadLogsResponse
+	14, // 28: promgrpc.metrics.v1.MetricsService.GetLabelNames:output_type -> promgrpc.metrics.v1.GetLabelNamesResponse
+	16, // 29: promgrpc.metrics.v1.MetricsService.GetLabelValues:output_type -> promgrpc.metrics.v1.GetLabelValuesResponse
+	18, // 30: promgrpc.metrics.v1.MetricsService.GetMetadata:output_type -> promgrpc.metrics.v1.GetMetadataResponse
+	20, // 31: promgrpc.metrics.v1.MetricsService.ListSegments:output_type -> promgrpc.metrics.v1.ListSegmentsResponse
+	22, // 32: promgrpc.metrics.v1.MetricsService.GetStatus:output_type -> promgrpc.metrics.v1.GetStatusResponse
+	26, // [26:33] is the sub-list for method output_type
+	19, // [19:26] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_promgrpc_metrics_v1_metrics_service_proto_init() }
@@ -1346,13 +1813,20 @@ func file_promgrpc_metrics_v1_metrics_service_proto_init() {
 		(*GetMetricsResponse_Gap)(nil),
 		(*GetMetricsResponse_End)(nil),
 	}
+	file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[10].OneofWrappers = []any{
+		(*ReadLogsResponse_Segment)(nil),
+		(*ReadLogsResponse_Data)(nil),
+		(*ReadLogsResponse_Gap)(nil),
+		(*ReadLogsResponse_Heartbeat)(nil),
+		(*ReadLogsResponse_End)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_promgrpc_metrics_v1_metrics_service_proto_rawDesc), len(file_promgrpc_metrics_v1_metrics_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -20,6 +20,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	MetricsService_GetMetrics_FullMethodName     = "/promgrpc.metrics.v1.MetricsService/GetMetrics"
+	MetricsService_ReadLogs_FullMethodName       = "/promgrpc.metrics.v1.MetricsService/ReadLogs"
 	MetricsService_GetLabelNames_FullMethodName  = "/promgrpc.metrics.v1.MetricsService/GetLabelNames"
 	MetricsService_GetLabelValues_FullMethodName = "/promgrpc.metrics.v1.MetricsService/GetLabelValues"
 	MetricsService_GetMetadata_FullMethodName    = "/promgrpc.metrics.v1.MetricsService/GetMetadata"
@@ -66,6 +67,29 @@ type MetricsServiceClient interface {
 	//     StreamInterrupted with the cursor to go on with at another replica.
 	//   - RESOURCE_EXHAUSTED: too many streams are open.
 	GetMetrics(ctx context.Context, in *GetMetricsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetMetricsResponse], error)
+	// ReadLogs streams the logs of this replica as they lie in its files, byte
+	// for byte: for a relay, which keeps the same files and serves them again
+	// under the same cursors, and for a backup. The bytes are those of the
+	// segment format, each frame with its checksum.
+	//
+	// Every log that the replica holds is sent, one that comes up later too, each
+	// from the position that the request has for it, or else from its oldest
+	// segment on. The stream begins with one response a log that has no event.
+	// Between the logs there is no order.
+	//
+	// A position that is ahead of the replica is waited for; the other logs go
+	// on. Nothing is ever sent that would rewind a position.
+	//
+	// Without `follow`, the stream ends when it has reached the positions that
+	// the logs had when the call came. Its last response carries `end`.
+	//
+	// Errors:
+	//   - FAILED_PRECONDITION: the replica has another block than the caller at a
+	//     position: the checksums differ. The two hold different pasts of a log.
+	//   - UNAVAILABLE: the replica is draining or not ready. Go on at another one
+	//     with the positions that were reached.
+	//   - RESOURCE_EXHAUSTED: too many streams are open.
+	ReadLogs(ctx context.Context, in *ReadLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadLogsResponse], error)
 	// GetLabelNames returns the label names of the live series that match.
 	GetLabelNames(ctx context.Context, in *GetLabelNamesRequest, opts ...grpc.CallOption) (*GetLabelNamesResponse, error)
 	// GetLabelValues returns the values that a label has in the live series
@@ -106,6 +130,25 @@ func (c *metricsServiceClient) GetMetrics(ctx context.Context, in *GetMetricsReq
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type MetricsService_GetMetricsClient = grpc.ServerStreamingClient[GetMetricsResponse]
+
+func (c *metricsServiceClient) ReadLogs(ctx context.Context, in *ReadLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadLogsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &MetricsService_ServiceDesc.Streams[1], MetricsService_ReadLogs_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReadLogsRequest, ReadLogsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type MetricsService_ReadLogsClient = grpc.ServerStreamingClient[ReadLogsResponse]
 
 func (c *metricsServiceClient) GetLabelNames(ctx context.Context, in *GetLabelNamesRequest, opts ...grpc.CallOption) (*GetLabelNamesResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -196,6 +239,29 @@ type MetricsServiceServer interface {
 	//     StreamInterrupted with the cursor to go on with at another replica.
 	//   - RESOURCE_EXHAUSTED: too many streams are open.
 	GetMetrics(*GetMetricsRequest, grpc.ServerStreamingServer[GetMetricsResponse]) error
+	// ReadLogs streams the logs of this replica as they lie in its files, byte
+	// for byte: for a relay, which keeps the same files and serves them again
+	// under the same cursors, and for a backup. The bytes are those of the
+	// segment format, each frame with its checksum.
+	//
+	// Every log that the replica holds is sent, one that comes up later too, each
+	// from the position that the request has for it, or else from its oldest
+	// segment on. The stream begins with one response a log that has no event.
+	// Between the logs there is no order.
+	//
+	// A position that is ahead of the replica is waited for; the other logs go
+	// on. Nothing is ever sent that would rewind a position.
+	//
+	// Without `follow`, the stream ends when it has reached the positions that
+	// the logs had when the call came. Its last response carries `end`.
+	//
+	// Errors:
+	//   - FAILED_PRECONDITION: the replica has another block than the caller at a
+	//     position: the checksums differ. The two hold different pasts of a log.
+	//   - UNAVAILABLE: the replica is draining or not ready. Go on at another one
+	//     with the positions that were reached.
+	//   - RESOURCE_EXHAUSTED: too many streams are open.
+	ReadLogs(*ReadLogsRequest, grpc.ServerStreamingServer[ReadLogsResponse]) error
 	// GetLabelNames returns the label names of the live series that match.
 	GetLabelNames(context.Context, *GetLabelNamesRequest) (*GetLabelNamesResponse, error)
 	// GetLabelValues returns the values that a label has in the live series
@@ -220,6 +286,9 @@ type UnimplementedMetricsServiceServer struct{}
 
 func (UnimplementedMetricsServiceServer) GetMetrics(*GetMetricsRequest, grpc.ServerStreamingServer[GetMetricsResponse]) error {
 	return status.Error(codes.Unimplemented, "method GetMetrics not implemented")
+}
+func (UnimplementedMetricsServiceServer) ReadLogs(*ReadLogsRequest, grpc.ServerStreamingServer[ReadLogsResponse]) error {
+	return status.Error(codes.Unimplemented, "method ReadLogs not implemented")
 }
 func (UnimplementedMetricsServiceServer) GetLabelNames(context.Context, *GetLabelNamesRequest) (*GetLabelNamesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetLabelNames not implemented")
@@ -267,6 +336,17 @@ func _MetricsService_GetMetrics_Handler(srv interface{}, stream grpc.ServerStrea
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type MetricsService_GetMetricsServer = grpc.ServerStreamingServer[GetMetricsResponse]
+
+func _MetricsService_ReadLogs_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ReadLogsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(MetricsServiceServer).ReadLogs(m, &grpc.GenericServerStream[ReadLogsRequest, ReadLogsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type MetricsService_ReadLogsServer = grpc.ServerStreamingServer[ReadLogsResponse]
 
 func _MetricsService_GetLabelNames_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetLabelNamesRequest)
@@ -390,6 +470,11 @@ var MetricsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "GetMetrics",
 			Handler:       _MetricsService_GetMetrics_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ReadLogs",
+			Handler:       _MetricsService_ReadLogs_Handler,
 			ServerStreams: true,
 		},
 	},

@@ -121,7 +121,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ["cursor", "instance", "live_series", "logs", "ready", "start_time", "streams", "version"]
+    __slots__ = ["cursor", "instance", "live_series", "logs", "ready", "start_time", "streams", "upstream", "version"]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     LIVE_SERIES_FIELD_NUMBER: _ClassVar[int]
@@ -129,6 +129,7 @@ class GetStatusResponse(_message.Message):
     READY_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     STREAMS_FIELD_NUMBER: _ClassVar[int]
+    UPSTREAM_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     cursor: str
     instance: str
@@ -137,8 +138,9 @@ class GetStatusResponse(_message.Message):
     ready: bool
     start_time: _timestamp_pb2.Timestamp
     streams: int
+    upstream: str
     version: str
-    def __init__(self, instance: _Optional[str] = ..., version: _Optional[str] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ready: bool = ..., cursor: _Optional[str] = ..., logs: _Optional[_Iterable[_Union[_metrics_pb2.LogStatus, _Mapping]]] = ..., live_series: _Optional[int] = ..., streams: _Optional[int] = ...) -> None: ...
+    def __init__(self, instance: _Optional[str] = ..., version: _Optional[str] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ready: bool = ..., cursor: _Optional[str] = ..., logs: _Optional[_Iterable[_Union[_metrics_pb2.LogStatus, _Mapping]]] = ..., live_series: _Optional[int] = ..., streams: _Optional[int] = ..., upstream: _Optional[str] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = []
@@ -153,6 +155,62 @@ class ListSegmentsResponse(_message.Message):
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
     segments: _containers.RepeatedCompositeFieldContainer[_metrics_pb2.Segment]
     def __init__(self, segments: _Optional[_Iterable[_Union[_metrics_pb2.Segment, _Mapping]]] = ...) -> None: ...
+
+class LogPosition(_message.Message):
+    __slots__ = ["checksum", "log_id", "sequence"]
+    CHECKSUM_FIELD_NUMBER: _ClassVar[int]
+    LOG_ID_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    checksum: int
+    log_id: str
+    sequence: int
+    def __init__(self, log_id: _Optional[str] = ..., sequence: _Optional[int] = ..., checksum: _Optional[int] = ...) -> None: ...
+
+class ReadLogsRequest(_message.Message):
+    __slots__ = ["follow", "heartbeat_interval", "positions"]
+    FOLLOW_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    follow: bool
+    heartbeat_interval: _duration_pb2.Duration
+    positions: _containers.RepeatedCompositeFieldContainer[LogPosition]
+    def __init__(self, positions: _Optional[_Iterable[_Union[LogPosition, _Mapping]]] = ..., follow: bool = ..., heartbeat_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class ReadLogsResponse(_message.Message):
+    __slots__ = ["data", "end", "gap", "heartbeat", "last_sequence", "log_id", "segment"]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    GAP_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    LOG_ID_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    data: SegmentData
+    end: End
+    gap: Gap
+    heartbeat: Heartbeat
+    last_sequence: int
+    log_id: str
+    segment: SegmentStart
+    def __init__(self, log_id: _Optional[str] = ..., last_sequence: _Optional[int] = ..., segment: _Optional[_Union[SegmentStart, _Mapping]] = ..., data: _Optional[_Union[SegmentData, _Mapping]] = ..., gap: _Optional[_Union[Gap, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., end: _Optional[_Union[End, _Mapping]] = ...) -> None: ...
+
+class SegmentData(_message.Message):
+    __slots__ = ["data", "offset", "partial"]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    offset: int
+    partial: bool
+    def __init__(self, offset: _Optional[int] = ..., data: _Optional[bytes] = ..., partial: bool = ...) -> None: ...
+
+class SegmentStart(_message.Message):
+    __slots__ = ["first_sequence", "name"]
+    FIRST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    first_sequence: int
+    name: str
+    def __init__(self, name: _Optional[str] = ..., first_sequence: _Optional[int] = ...) -> None: ...
 
 class StreamInterrupted(_message.Message):
     __slots__ = ["cursor"]

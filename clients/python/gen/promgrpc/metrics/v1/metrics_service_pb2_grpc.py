@@ -25,6 +25,11 @@ class MetricsServiceStub(object):
                 request_serializer=promgrpc_dot_metrics_dot_v1_dot_metrics__service__pb2.GetMetricsRequest.SerializeToString,
                 response_deserializer=promgrpc_dot_metrics_dot_v1_dot_metrics__service__pb2.GetMetricsResponse.FromString,
                 )
+        self.ReadLogs = channel.unary_stream(
+                '/promgrpc.metrics.v1.MetricsService/ReadLogs',
+                request_serializer=promgrpc_dot_metrics_dot_v1_dot_metrics__service__pb2.ReadLogsRequest.SerializeToString,
+                response_deserializer=promgrpc_dot_metrics_dot_v1_dot_metrics__service__pb2.ReadLogsResponse.FromString,
+                )
         self.GetLabelNames = channel.unary_unary(
                 '/promgrpc.metrics.v1.MetricsService/GetLabelNames',
                 request_serializer=promgrpc_dot_metrics_dot_v1_dot_metrics__service__pb2.GetLabelNamesRequest.SerializeToString,
@@ -94,6 +99,34 @@ class MetricsServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadLogs(self, request, context):
+        """ReadLogs streams the logs of this replica as they lie in its files, byte
+        for byte: for a relay, which keeps the same files and serves them again
+        under the same cursors, and for a backup. The bytes are those of the
+        segment format, each frame with its checksum.
+
+        Every log that the replica holds is sent, one that comes up later too, each
+        from the position that the request has for it, or else from its oldest
+        segment on. The stream begins with one response a log that has no event.
+        Between the logs there is no order.
+
+        A position that is ahead of the replica is waited for; the other logs go
+        on. Nothing is ever sent that would rewind a position.
+
+        Without `follow`, the stream ends when it has reached the positions that
+        the logs had when the call came. Its last response carries `end`.
+
+        Errors:
+        - FAILED_PRECONDITION: the replica has another block than the caller at a
+        position: the checksums differ. The two hold different pasts of a log.
+        - UNAVAILABLE: the replica is draining or not ready. Go on at another one
+        with the positions that were reached.
+        - RESOURCE_EXHAUSTED: too many streams are open.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetLabelNames(self, request, context):
         """GetLabelNames returns the label names of the live series that match.
         """
@@ -138,6 +171,11 @@ def add_MetricsServiceServicer_to_server(servicer, server):
                     servicer.GetMetrics,
                     request_deserializer=promgrpc_dot_metrics_dot_v1_dot_metrics__service__pb2.GetMetricsRequest.FromString,
                     response_serializer=promgrpc_dot_metrics_dot_v1_dot_metrics__service__pb2.GetMetricsResponse.SerializeToString,
+            ),
+            'ReadLogs': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadLogs,
+                    request_deserializer=promgrpc_dot_metrics_dot_v1_dot_metrics__service__pb2.ReadLogsRequest.FromString,
+                    response_serializer=promgrpc_dot_metrics_dot_v1_dot_metrics__service__pb2.ReadLogsResponse.SerializeToString,
             ),
             'GetLabelNames': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLabelNames,
@@ -194,6 +232,23 @@ class MetricsService(object):
         return grpc.experimental.unary_stream(request, target, '/promgrpc.metrics.v1.MetricsService/GetMetrics',
             promgrpc_dot_metrics_dot_v1_dot_metrics__service__pb2.GetMetricsRequest.SerializeToString,
             promgrpc_dot_metrics_dot_v1_dot_metrics__service__pb2.GetMetricsResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ReadLogs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(request, target, '/promgrpc.metrics.v1.MetricsService/ReadLogs',
+            promgrpc_dot_metrics_dot_v1_dot_metrics__service__pb2.ReadLogsRequest.SerializeToString,
+            promgrpc_dot_metrics_dot_v1_dot_metrics__service__pb2.ReadLogsResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

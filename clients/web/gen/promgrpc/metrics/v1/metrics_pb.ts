@@ -543,15 +543,16 @@ export type LogStatus = Message<"promgrpc.metrics.v1.LogStatus"> & {
   lastSequence: bigint;
 
   /**
-   * connected says that the log's forwarder is connected now.
+   * connected says that what feeds the log is connected now: its forwarder or,
+   * for a relay, its upstream.
    *
    * @generated from field: bool connected = 4;
    */
   connected: boolean;
 
   /**
-   * lag_blocks is how many blocks the replica is behind its forwarder, as
-   * the forwarder told last. Meaningful while connected.
+   * lag_blocks is how many blocks the replica is behind what feeds it, as that
+   * told last. Meaningful while connected.
    *
    * @generated from field: uint64 lag_blocks = 5;
    */

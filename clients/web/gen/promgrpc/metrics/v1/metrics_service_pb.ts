@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file promgrpc/metrics/v1/metrics_service.proto.
  */
 export const file_promgrpc_metrics_v1_metrics_service: GenFile = /*@__PURE__*/
-  fileDesc("Cilwcm9tZ3JwYy9tZXRyaWNzL3YxL21ldHJpY3Nfc2VydmljZS5wcm90bxITcHJvbWdycGMubWV0cmljcy52MSKAAgoRR2V0TWV0cmljc1JlcXVlc3QSEQoJc2VsZWN0b3JzGAEgAygJEisKBXNpbmNlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgAEhAKBmN1cnNvchgDIAEoCUgAEg4KBmZvbGxvdxgEIAEoCBIvCgxtaW5faW50ZXJ2YWwYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoSaGVhcnRiZWF0X2ludGVydmFsGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhgKEGxhYmVsX3JlZmVyZW5jZXMYByABKAhCBwoFc3RhcnQiswIKEkdldE1ldHJpY3NSZXNwb25zZRIzCgp0aW1lc2VyaWVzGAEgAygLMh8ucHJvbWdycGMubWV0cmljcy52MS5UaW1lU2VyaWVzEg4KBmN1cnNvchgCIAEoCRItCgZzeW5jZWQYAyABKAsyGy5wcm9tZ3JwYy5tZXRyaWNzLnYxLlN5bmNlZEgAEjMKCWhlYXJ0YmVhdBgEIAEoCzIeLnByb21ncnBjLm1ldHJpY3MudjEuSGVhcnRiZWF0SAASJwoDZ2FwGAUgASgLMhgucHJvbWdycGMubWV0cmljcy52MS5HYXBIABInCgNlbmQYBiABKAsyGC5wcm9tZ3JwYy5tZXRyaWNzLnYxLkVuZEgAEhkKEWZvcmdldF9yZWZlcmVuY2VzGAcgASgIQgcKBWV2ZW50IggKBlN5bmNlZCILCglIZWFydGJlYXQiVAoDR2FwEg4KBmxvZ19pZBgBIAEoCRIWCg5hZnRlcl9zZXF1ZW5jZRgCIAEoBBIVCg1uZXh0X3NlcXVlbmNlGAMgASgEEg4KBnJlYXNvbhgEIAEoCSIFCgNFbmQiKQoQQ3Vyc29yT3V0T2ZSYW5nZRIVCg1vbGRlc3RfY3Vyc29yGAEgASgJIiMKEVN0cmVhbUludGVycnVwdGVkEg4KBmN1cnNvchgBIAEoCSI4ChRHZXRMYWJlbE5hbWVzUmVxdWVzdBIRCglzZWxlY3RvcnMYASADKAkSDQoFbGltaXQYAiABKA0iOQoVR2V0TGFiZWxOYW1lc1Jlc3BvbnNlEg0KBW5hbWVzGAEgAygJEhEKCXRydW5jYXRlZBgCIAEoCCJHChVHZXRMYWJlbFZhbHVlc1JlcXVlc3QSDAoEbmFtZRgBIAEoCRIRCglzZWxlY3RvcnMYAiADKAkSDQoFbGltaXQYAyABKA0iOwoWR2V0TGFiZWxWYWx1ZXNSZXNwb25zZRIOCgZ2YWx1ZXMYASADKAkSEQoJdHJ1bmNhdGVkGAIgASgIIj8KEkdldE1ldGFkYXRhUmVxdWVzdBIaChJtZXRyaWNfZmFtaWx5X25hbWUYASABKAkSDQoFbGltaXQYAiABKA0iXwoTR2V0TWV0YWRhdGFSZXNwb25zZRI1CghtZXRhZGF0YRgBIAMoCzIjLnByb21ncnBjLm1ldHJpY3MudjEuTWV0cmljTWV0YWRhdGESEQoJdHJ1bmNhdGVkGAIgASgIIhUKE0xpc3RTZWdtZW50c1JlcXVlc3QiRgoUTGlzdFNlZ21lbnRzUmVzcG9uc2USLgoIc2VnbWVudHMYASADKAsyHC5wcm9tZ3JwYy5tZXRyaWNzLnYxLlNlZ21lbnQiEgoQR2V0U3RhdHVzUmVxdWVzdCLZAQoRR2V0U3RhdHVzUmVzcG9uc2USEAoIaW5zdGFuY2UYASABKAkSDwoHdmVyc2lvbhgCIAEoCRIuCgpzdGFydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVyZWFkeRgEIAEoCBIOCgZjdXJzb3IYBSABKAkSLAoEbG9ncxgGIAMoCzIeLnByb21ncnBjLm1ldHJpY3MudjEuTG9nU3RhdHVzEhMKC2xpdmVfc2VyaWVzGAcgASgEEg8KB3N0cmVhbXMYCCABKA0yhQUKDk1ldHJpY3NTZXJ2aWNlEmQKCkdldE1ldHJpY3MSJi5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdldE1ldHJpY3NSZXF1ZXN0GicucHJvbWdycGMubWV0cmljcy52MS5HZXRNZXRyaWNzUmVzcG9uc2UiA5ACATABEmsKDUdldExhYmVsTmFtZXMSKS5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdldExhYmVsTmFtZXNSZXF1ZXN0GioucHJvbWdycGMubWV0cmljcy52MS5HZXRMYWJlbE5hbWVzUmVzcG9uc2UiA5ACARJuCg5HZXRMYWJlbFZhbHVlcxIqLnByb21ncnBjLm1ldHJpY3MudjEuR2V0TGFiZWxWYWx1ZXNSZXF1ZXN0GisucHJvbWdycGMubWV0cmljcy52MS5HZXRMYWJlbFZhbHVlc1Jlc3BvbnNlIgOQAgESZQoLR2V0TWV0YWRhdGESJy5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdldE1ldGFkYXRhUmVxdWVzdBooLnByb21ncnBjLm1ldHJpY3MudjEuR2V0TWV0YWRhdGFSZXNwb25zZSIDkAIBEmgKDExpc3RTZWdtZW50cxIoLnByb21ncnBjLm1ldHJpY3MudjEuTGlzdFNlZ21lbnRzUmVxdWVzdBopLnByb21ncnBjLm1ldHJpY3MudjEuTGlzdFNlZ21lbnRzUmVzcG9uc2UiA5ACARJfCglHZXRTdGF0dXMSJS5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdldFN0YXR1c1JlcXVlc3QaJi5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdldFN0YXR1c1Jlc3BvbnNlIgOQAgFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_promgrpc_metrics_v1_metrics]);
+  fileDesc("Cilwcm9tZ3JwYy9tZXRyaWNzL3YxL21ldHJpY3Nfc2VydmljZS5wcm90bxITcHJvbWdycGMubWV0cmljcy52MSKAAgoRR2V0TWV0cmljc1JlcXVlc3QSEQoJc2VsZWN0b3JzGAEgAygJEisKBXNpbmNlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgAEhAKBmN1cnNvchgDIAEoCUgAEg4KBmZvbGxvdxgEIAEoCBIvCgxtaW5faW50ZXJ2YWwYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoSaGVhcnRiZWF0X2ludGVydmFsGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhgKEGxhYmVsX3JlZmVyZW5jZXMYByABKAhCBwoFc3RhcnQiswIKEkdldE1ldHJpY3NSZXNwb25zZRIzCgp0aW1lc2VyaWVzGAEgAygLMh8ucHJvbWdycGMubWV0cmljcy52MS5UaW1lU2VyaWVzEg4KBmN1cnNvchgCIAEoCRItCgZzeW5jZWQYAyABKAsyGy5wcm9tZ3JwYy5tZXRyaWNzLnYxLlN5bmNlZEgAEjMKCWhlYXJ0YmVhdBgEIAEoCzIeLnByb21ncnBjLm1ldHJpY3MudjEuSGVhcnRiZWF0SAASJwoDZ2FwGAUgASgLMhgucHJvbWdycGMubWV0cmljcy52MS5HYXBIABInCgNlbmQYBiABKAsyGC5wcm9tZ3JwYy5tZXRyaWNzLnYxLkVuZEgAEhkKEWZvcmdldF9yZWZlcmVuY2VzGAcgASgIQgcKBWV2ZW50IggKBlN5bmNlZCILCglIZWFydGJlYXQiVAoDR2FwEg4KBmxvZ19pZBgBIAEoCRIWCg5hZnRlcl9zZXF1ZW5jZRgCIAEoBBIVCg1uZXh0X3NlcXVlbmNlGAMgASgEEg4KBnJlYXNvbhgEIAEoCSIFCgNFbmQiKQoQQ3Vyc29yT3V0T2ZSYW5nZRIVCg1vbGRlc3RfY3Vyc29yGAEgASgJIiMKEVN0cmVhbUludGVycnVwdGVkEg4KBmN1cnNvchgBIAEoCSKNAQoPUmVhZExvZ3NSZXF1ZXN0EjMKCXBvc2l0aW9ucxgBIAMoCzIgLnByb21ncnBjLm1ldHJpY3MudjEuTG9nUG9zaXRpb24SDgoGZm9sbG93GAIgASgIEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJBCgtMb2dQb3NpdGlvbhIOCgZsb2dfaWQYASABKAkSEAoIc2VxdWVuY2UYAiABKAQSEAoIY2hlY2tzdW0YAyABKA0isQIKEFJlYWRMb2dzUmVzcG9uc2USDgoGbG9nX2lkGAEgASgJEhUKDWxhc3Rfc2VxdWVuY2UYAiABKAQSNAoHc2VnbWVudBgDIAEoCzIhLnByb21ncnBjLm1ldHJpY3MudjEuU2VnbWVudFN0YXJ0SAASMAoEZGF0YRgEIAEoCzIgLnByb21ncnBjLm1ldHJpY3MudjEuU2VnbWVudERhdGFIABInCgNnYXAYBSABKAsyGC5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdhcEgAEjMKCWhlYXJ0YmVhdBgGIAEoCzIeLnByb21ncnBjLm1ldHJpY3MudjEuSGVhcnRiZWF0SAASJwoDZW5kGAcgASgLMhgucHJvbWdycGMubWV0cmljcy52MS5FbmRIAEIHCgVldmVudCI0CgxTZWdtZW50U3RhcnQSDAoEbmFtZRgBIAEoCRIWCg5maXJzdF9zZXF1ZW5jZRgCIAEoBCI8CgtTZWdtZW50RGF0YRIOCgZvZmZzZXQYASABKAQSDAoEZGF0YRgCIAEoDBIPCgdwYXJ0aWFsGAMgASgIIjgKFEdldExhYmVsTmFtZXNSZXF1ZXN0EhEKCXNlbGVjdG9ycxgBIAMoCRINCgVsaW1pdBgCIAEoDSI5ChVHZXRMYWJlbE5hbWVzUmVzcG9uc2USDQoFbmFtZXMYASADKAkSEQoJdHJ1bmNhdGVkGAIgASgIIkcKFUdldExhYmVsVmFsdWVzUmVxdWVzdBIMCgRuYW1lGAEgASgJEhEKCXNlbGVjdG9ycxgCIAMoCRINCgVsaW1pdBgDIAEoDSI7ChZHZXRMYWJlbFZhbHVlc1Jlc3BvbnNlEg4KBnZhbHVlcxgBIAMoCRIRCgl0cnVuY2F0ZWQYAiABKAgiPwoSR2V0TWV0YWRhdGFSZXF1ZXN0EhoKEm1ldHJpY19mYW1pbHlfbmFtZRgBIAEoCRINCgVsaW1pdBgCIAEoDSJfChNHZXRNZXRhZGF0YVJlc3BvbnNlEjUKCG1ldGFkYXRhGAEgAygLMiMucHJvbWdycGMubWV0cmljcy52MS5NZXRyaWNNZXRhZGF0YRIRCgl0cnVuY2F0ZWQYAiABKAgiFQoTTGlzdFNlZ21lbnRzUmVxdWVzdCJGChRMaXN0U2VnbWVudHNSZXNwb25zZRIuCghzZWdtZW50cxgBIAMoCzIcLnByb21ncnBjLm1ldHJpY3MudjEuU2VnbWVudCISChBHZXRTdGF0dXNSZXF1ZXN0IusBChFHZXRTdGF0dXNSZXNwb25zZRIQCghpbnN0YW5jZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEi4KCnN0YXJ0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBXJlYWR5GAQgASgIEg4KBmN1cnNvchgFIAEoCRIsCgRsb2dzGAYgAygLMh4ucHJvbWdycGMubWV0cmljcy52MS5Mb2dTdGF0dXMSEwoLbGl2ZV9zZXJpZXMYByABKAQSDwoHc3RyZWFtcxgIIAEoDRIQCgh1cHN0cmVhbRgJIAEoCTLlBQoOTWV0cmljc1NlcnZpY2USZAoKR2V0TWV0cmljcxImLnByb21ncnBjLm1ldHJpY3MudjEuR2V0TWV0cmljc1JlcXVlc3QaJy5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdldE1ldHJpY3NSZXNwb25zZSIDkAIBMAESXgoIUmVhZExvZ3MSJC5wcm9tZ3JwYy5tZXRyaWNzLnYxLlJlYWRMb2dzUmVxdWVzdBolLnByb21ncnBjLm1ldHJpY3MudjEuUmVhZExvZ3NSZXNwb25zZSIDkAIBMAESawoNR2V0TGFiZWxOYW1lcxIpLnByb21ncnBjLm1ldHJpY3MudjEuR2V0TGFiZWxOYW1lc1JlcXVlc3QaKi5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdldExhYmVsTmFtZXNSZXNwb25zZSIDkAIBEm4KDkdldExhYmVsVmFsdWVzEioucHJvbWdycGMubWV0cmljcy52MS5HZXRMYWJlbFZhbHVlc1JlcXVlc3QaKy5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdldExhYmVsVmFsdWVzUmVzcG9uc2UiA5ACARJlCgtHZXRNZXRhZGF0YRInLnByb21ncnBjLm1ldHJpY3MudjEuR2V0TWV0YWRhdGFSZXF1ZXN0GigucHJvbWdycGMubWV0cmljcy52MS5HZXRNZXRhZGF0YVJlc3BvbnNlIgOQAgESaAoMTGlzdFNlZ21lbnRzEigucHJvbWdycGMubWV0cmljcy52MS5MaXN0U2VnbWVudHNSZXF1ZXN0GikucHJvbWdycGMubWV0cmljcy52MS5MaXN0U2VnbWVudHNSZXNwb25zZSIDkAIBEl8KCUdldFN0YXR1cxIlLnByb21ncnBjLm1ldHJpY3MudjEuR2V0U3RhdHVzUmVxdWVzdBomLnByb21ncnBjLm1ldHJpY3MudjEuR2V0U3RhdHVzUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_promgrpc_metrics_v1_metrics]);
 
 /**
  * GetMetricsRequest says which series, from where, and how long.
@@ -318,6 +318,226 @@ export const StreamInterruptedSchema: GenMessage<StreamInterrupted> = /*@__PURE_
   messageDesc(file_promgrpc_metrics_v1_metrics_service, 7);
 
 /**
+ * ReadLogsRequest says what the caller has, and how long to go on.
+ *
+ * @generated from message promgrpc.metrics.v1.ReadLogsRequest
+ */
+export type ReadLogsRequest = Message<"promgrpc.metrics.v1.ReadLogsRequest"> & {
+  /**
+   * positions that the caller has reached, one a log at most. A log that is not
+   * among them is sent from its oldest segment on.
+   *
+   * @generated from field: repeated promgrpc.metrics.v1.LogPosition positions = 1;
+   */
+  positions: LogPosition[];
+
+  /**
+   * follow goes on with new bytes as they arrive.
+   *
+   * @generated from field: bool follow = 2;
+   */
+  follow: boolean;
+
+  /**
+   * heartbeat_interval is how long a following stream stays quiet before it
+   * sends a heartbeat. Unset means 10 seconds.
+   *
+   * @generated from field: google.protobuf.Duration heartbeat_interval = 3;
+   */
+  heartbeatInterval?: Duration | undefined;
+};
+
+/**
+ * Describes the message promgrpc.metrics.v1.ReadLogsRequest.
+ * Use `create(ReadLogsRequestSchema)` to create a new message.
+ */
+export const ReadLogsRequestSchema: GenMessage<ReadLogsRequest> = /*@__PURE__*/
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 8);
+
+/**
+ * LogPosition is the last block of a log that a caller has.
+ *
+ * @generated from message promgrpc.metrics.v1.LogPosition
+ */
+export type LogPosition = Message<"promgrpc.metrics.v1.LogPosition"> & {
+  /**
+   * log_id names the log, as 32 hexadecimal digits.
+   *
+   * @generated from field: string log_id = 1;
+   */
+  logId: string;
+
+  /**
+   * sequence of the last whole block.
+   *
+   * @generated from field: uint64 sequence = 2;
+   */
+  sequence: bigint;
+
+  /**
+   * checksum of that block, as it stands in its frame: two logs of one id can
+   * have different pasts, after a disk was restored from a backup for one.
+   *
+   * @generated from field: uint32 checksum = 3;
+   */
+  checksum: number;
+};
+
+/**
+ * Describes the message promgrpc.metrics.v1.LogPosition.
+ * Use `create(LogPositionSchema)` to create a new message.
+ */
+export const LogPositionSchema: GenMessage<LogPosition> = /*@__PURE__*/
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 9);
+
+/**
+ * ReadLogsResponse is a part of the stream: what there is of one log.
+ *
+ * @generated from message promgrpc.metrics.v1.ReadLogsResponse
+ */
+export type ReadLogsResponse = Message<"promgrpc.metrics.v1.ReadLogsResponse"> & {
+  /**
+   * log_id of the log that this response is about, as 32 hexadecimal digits.
+   * Empty in a heartbeat and at the end.
+   *
+   * @generated from field: string log_id = 1;
+   */
+  logId: string;
+
+  /**
+   * last_sequence that the replica has of that log as of now, so that the
+   * caller knows how far it is behind.
+   *
+   * @generated from field: uint64 last_sequence = 2;
+   */
+  lastSequence: bigint;
+
+  /**
+   * event in that log. None: the log is there, and has come to last_sequence.
+   *
+   * @generated from oneof promgrpc.metrics.v1.ReadLogsResponse.event
+   */
+  event: {
+    /**
+     * segment: a new file begins.
+     *
+     * @generated from field: promgrpc.metrics.v1.SegmentStart segment = 3;
+     */
+    value: SegmentStart;
+    case: "segment";
+  } | {
+    /**
+     * data of the file that began last.
+     *
+     * @generated from field: promgrpc.metrics.v1.SegmentData data = 4;
+     */
+    value: SegmentData;
+    case: "data";
+  } | {
+    /**
+     * gap: blocks are missing here, and are not to be had from this replica. A
+     * segment follows.
+     *
+     * @generated from field: promgrpc.metrics.v1.Gap gap = 5;
+     */
+    value: Gap;
+    case: "gap";
+  } | {
+    /**
+     * heartbeat: there was nothing for heartbeat_interval.
+     *
+     * @generated from field: promgrpc.metrics.v1.Heartbeat heartbeat = 6;
+     */
+    value: Heartbeat;
+    case: "heartbeat";
+  } | {
+    /**
+     * end: the stream is complete. It is the last response.
+     *
+     * @generated from field: promgrpc.metrics.v1.End end = 7;
+     */
+    value: End;
+    case: "end";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message promgrpc.metrics.v1.ReadLogsResponse.
+ * Use `create(ReadLogsResponseSchema)` to create a new message.
+ */
+export const ReadLogsResponseSchema: GenMessage<ReadLogsResponse> = /*@__PURE__*/
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 10);
+
+/**
+ * SegmentStart says that a new segment begins: a file of this name is to be
+ * created, or emptied if there is one.
+ *
+ * @generated from message promgrpc.metrics.v1.SegmentStart
+ */
+export type SegmentStart = Message<"promgrpc.metrics.v1.SegmentStart"> & {
+  /**
+   * name of the file within the log's folder.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * first_sequence that the segment will hold.
+   *
+   * @generated from field: uint64 first_sequence = 2;
+   */
+  firstSequence: bigint;
+};
+
+/**
+ * Describes the message promgrpc.metrics.v1.SegmentStart.
+ * Use `create(SegmentStartSchema)` to create a new message.
+ */
+export const SegmentStartSchema: GenMessage<SegmentStart> = /*@__PURE__*/
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 11);
+
+/**
+ * SegmentData is the next part of a segment. At a position in the midst of a
+ * segment, the first is of the file that the caller has, without a
+ * SegmentStart. At one that is the last of its segment, the first may be the
+ * footer of that segment, which the caller can have already.
+ *
+ * @generated from message promgrpc.metrics.v1.SegmentData
+ */
+export type SegmentData = Message<"promgrpc.metrics.v1.SegmentData"> & {
+  /**
+   * offset in the file at which data belongs.
+   *
+   * @generated from field: uint64 offset = 1;
+   */
+  offset: bigint;
+
+  /**
+   * data of about 256 KiB at most: whole frames, at the beginning of the file
+   * with its header before them.
+   *
+   * @generated from field: bytes data = 2;
+   */
+  data: Uint8Array;
+
+  /**
+   * partial says that a frame is larger than that, and goes on in the next
+   * response of this log.
+   *
+   * @generated from field: bool partial = 3;
+   */
+  partial: boolean;
+};
+
+/**
+ * Describes the message promgrpc.metrics.v1.SegmentData.
+ * Use `create(SegmentDataSchema)` to create a new message.
+ */
+export const SegmentDataSchema: GenMessage<SegmentData> = /*@__PURE__*/
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 12);
+
+/**
  * GetLabelNamesRequest selects the series to look at.
  *
  * @generated from message promgrpc.metrics.v1.GetLabelNamesRequest
@@ -343,7 +563,7 @@ export type GetLabelNamesRequest = Message<"promgrpc.metrics.v1.GetLabelNamesReq
  * Use `create(GetLabelNamesRequestSchema)` to create a new message.
  */
 export const GetLabelNamesRequestSchema: GenMessage<GetLabelNamesRequest> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 8);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 13);
 
 /**
  * GetLabelNamesResponse has the names.
@@ -371,7 +591,7 @@ export type GetLabelNamesResponse = Message<"promgrpc.metrics.v1.GetLabelNamesRe
  * Use `create(GetLabelNamesResponseSchema)` to create a new message.
  */
 export const GetLabelNamesResponseSchema: GenMessage<GetLabelNamesResponse> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 9);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 14);
 
 /**
  * GetLabelValuesRequest names a label and selects the series to look at.
@@ -406,7 +626,7 @@ export type GetLabelValuesRequest = Message<"promgrpc.metrics.v1.GetLabelValuesR
  * Use `create(GetLabelValuesRequestSchema)` to create a new message.
  */
 export const GetLabelValuesRequestSchema: GenMessage<GetLabelValuesRequest> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 10);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 15);
 
 /**
  * GetLabelValuesResponse has the values.
@@ -434,7 +654,7 @@ export type GetLabelValuesResponse = Message<"promgrpc.metrics.v1.GetLabelValues
  * Use `create(GetLabelValuesResponseSchema)` to create a new message.
  */
 export const GetLabelValuesResponseSchema: GenMessage<GetLabelValuesResponse> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 11);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 16);
 
 /**
  * GetMetadataRequest says which metric families.
@@ -462,7 +682,7 @@ export type GetMetadataRequest = Message<"promgrpc.metrics.v1.GetMetadataRequest
  * Use `create(GetMetadataRequestSchema)` to create a new message.
  */
 export const GetMetadataRequestSchema: GenMessage<GetMetadataRequest> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 12);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 17);
 
 /**
  * GetMetadataResponse has the metadata.
@@ -490,7 +710,7 @@ export type GetMetadataResponse = Message<"promgrpc.metrics.v1.GetMetadataRespon
  * Use `create(GetMetadataResponseSchema)` to create a new message.
  */
 export const GetMetadataResponseSchema: GenMessage<GetMetadataResponse> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 13);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 18);
 
 /**
  * ListSegmentsRequest has no parameters.
@@ -505,7 +725,7 @@ export type ListSegmentsRequest = Message<"promgrpc.metrics.v1.ListSegmentsReque
  * Use `create(ListSegmentsRequestSchema)` to create a new message.
  */
 export const ListSegmentsRequestSchema: GenMessage<ListSegmentsRequest> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 14);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 19);
 
 /**
  * ListSegmentsResponse has the segments.
@@ -526,7 +746,7 @@ export type ListSegmentsResponse = Message<"promgrpc.metrics.v1.ListSegmentsResp
  * Use `create(ListSegmentsResponseSchema)` to create a new message.
  */
 export const ListSegmentsResponseSchema: GenMessage<ListSegmentsResponse> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 15);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 20);
 
 /**
  * GetStatusRequest has no parameters.
@@ -541,7 +761,7 @@ export type GetStatusRequest = Message<"promgrpc.metrics.v1.GetStatusRequest"> &
  * Use `create(GetStatusRequestSchema)` to create a new message.
  */
 export const GetStatusRequestSchema: GenMessage<GetStatusRequest> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 16);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 21);
 
 /**
  * GetStatusResponse is the state of a replica.
@@ -604,6 +824,14 @@ export type GetStatusResponse = Message<"promgrpc.metrics.v1.GetStatusResponse">
    * @generated from field: uint32 streams = 8;
    */
   streams: number;
+
+  /**
+   * upstream is the server, as host:port, that a relay reads the logs of now.
+   * Empty while it reads none, and for a server that forwarders feed.
+   *
+   * @generated from field: string upstream = 9;
+   */
+  upstream: string;
 };
 
 /**
@@ -611,7 +839,7 @@ export type GetStatusResponse = Message<"promgrpc.metrics.v1.GetStatusResponse">
  * Use `create(GetStatusResponseSchema)` to create a new message.
  */
 export const GetStatusResponseSchema: GenMessage<GetStatusResponse> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 17);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 22);
 
 /**
  * MetricsService serves Prometheus metrics as a typed stream, from any of
@@ -659,6 +887,37 @@ export const MetricsService: GenService<{
     methodKind: "server_streaming";
     input: typeof GetMetricsRequestSchema;
     output: typeof GetMetricsResponseSchema;
+  },
+  /**
+   * ReadLogs streams the logs of this replica as they lie in its files, byte
+   * for byte: for a relay, which keeps the same files and serves them again
+   * under the same cursors, and for a backup. The bytes are those of the
+   * segment format, each frame with its checksum.
+   *
+   * Every log that the replica holds is sent, one that comes up later too, each
+   * from the position that the request has for it, or else from its oldest
+   * segment on. The stream begins with one response a log that has no event.
+   * Between the logs there is no order.
+   *
+   * A position that is ahead of the replica is waited for; the other logs go
+   * on. Nothing is ever sent that would rewind a position.
+   *
+   * Without `follow`, the stream ends when it has reached the positions that
+   * the logs had when the call came. Its last response carries `end`.
+   *
+   * Errors:
+   * - FAILED_PRECONDITION: the replica has another block than the caller at a
+   *   position: the checksums differ. The two hold different pasts of a log.
+   * - UNAVAILABLE: the replica is draining or not ready. Go on at another one
+   *   with the positions that were reached.
+   * - RESOURCE_EXHAUSTED: too many streams are open.
+   *
+   * @generated from rpc promgrpc.metrics.v1.MetricsService.ReadLogs
+   */
+  readLogs: {
+    methodKind: "server_streaming";
+    input: typeof ReadLogsRequestSchema;
+    output: typeof ReadLogsResponseSchema;
   },
   /**
    * GetLabelNames returns the label names of the live series that match.

@@ -36,6 +36,8 @@ const (
 	// MetricsServiceGetMetricsProcedure is the fully-qualified name of the MetricsService's GetMetrics
 	// RPC.
 	MetricsServiceGetMetricsProcedure = "/promgrpc.metrics.v1.MetricsService/GetMetrics"
+	// MetricsServiceReadLogsProcedure is the fully-qualified name of the MetricsService's ReadLogs RPC.
+	MetricsServiceReadLogsProcedure = "/promgrpc.metrics.v1.MetricsService/ReadLogs"
 	// MetricsServiceGetLabelNamesProcedure is the fully-qualified name of the MetricsService's
 	// GetLabelNames RPC.
 	MetricsServiceGetLabelNamesProcedure = "/promgrpc.metrics.v1.MetricsService/GetLabelNames"
@@ -83,6 +85,29 @@ type MetricsServiceClient interface {
 	//     StreamInterrupted with the cursor to go on with at another replica.
 	//   - RESOURCE_EXHAUSTED: too many streams are open.
 	GetMetrics(context.Context, *connect.Request[v1.GetMetricsRequest]) (*connect.ServerStreamForClient[v1.GetMetricsResponse], error)
+	// ReadLogs streams the logs of this replica as they lie in its files, byte
+	// for byte: for a relay, which keeps the same files and serves them again
+	// under the same cursors, and for a backup. The bytes are those of the
+	// segment format, each frame with its checksum.
+	//
+	// Every log that the replica holds is sent, one that comes up later too, each
+	// from the position that the request has for it, or else from its oldest
+	// segment on. The stream begins with one response a log that has no event.
+	// Between the logs there is no order.
+	//
+	// A position that is ahead of the replica is waited for; the other logs go
+	// on. Nothing is ever sent that would rewind a position.
+	//
+	// Without `follow`, the stream ends when it has reached the positions that
+	// the logs had when the call came. Its last response carries `end`.
+	//
+	// Errors:
+	//   - FAILED_PRECONDITION: the replica has another block than the caller at a
+	//     position: the checksums differ. The two hold different pasts of a log.
+	//   - UNAVAILABLE: the replica is draining or not ready. Go on at another one
+	//     with the positions that were reached.
+	//   - RESOURCE_EXHAUSTED: too many streams are open.
+	ReadLogs(context.Context, *connect.Request[v1.ReadLogsRequest]) (*connect.ServerStreamForClient[v1.ReadLogsResponse], error)
 	// GetLabelNames returns the label names of the live series that match.
 	GetLabelNames(context.Context, *connect.Request[v1.GetLabelNamesRequest]) (*connect.Response[v1.GetLabelNamesResponse], error)
 	// GetLabelValues returns the values that a label has in the live series
@@ -112,6 +137,13 @@ func NewMetricsServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			httpClient,
 			baseURL+MetricsServiceGetMetricsProcedure,
 			connect.WithSchema(metricsServiceMethods.ByName("GetMetrics")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		readLogs: connect.NewClient[v1.ReadLogsRequest, v1.ReadLogsResponse](
+			httpClient,
+			baseURL+MetricsServiceReadLogsProcedure,
+			connect.WithSchema(metricsServiceMethods.ByName("ReadLogs")),
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
@@ -156,6 +188,7 @@ func NewMetricsServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 // metricsServiceClient implements MetricsServiceClient.
 type metricsServiceClient struct {
 	getMetrics     *connect.Client[v1.GetMetricsRequest, v1.GetMetricsResponse]
+	readLogs       *connect.Client[v1.ReadLogsRequest, v1.ReadLogsResponse]
 	getLabelNames  *connect.Client[v1.GetLabelNamesRequest, v1.GetLabelNamesResponse]
 	getLabelValues *connect.Client[v1.GetLabelValuesRequest, v1.GetLabelValuesResponse]
 	getMetadata    *connect.Client[v1.GetMetadataRequest, v1.GetMetadataResponse]
@@ -166,6 +199,11 @@ type metricsServiceClient struct {
 // GetMetrics calls promgrpc.metrics.v1.MetricsService.GetMetrics.
 func (c *metricsServiceClient) GetMetrics(ctx context.Context, req *connect.Request[v1.GetMetricsRequest]) (*connect.ServerStreamForClient[v1.GetMetricsResponse], error) {
 	return c.getMetrics.CallServerStream(ctx, req)
+}
+
+// ReadLogs calls promgrpc.metrics.v1.MetricsService.ReadLogs.
+func (c *metricsServiceClient) ReadLogs(ctx context.Context, req *connect.Request[v1.ReadLogsRequest]) (*connect.ServerStreamForClient[v1.ReadLogsResponse], error) {
+	return c.readLogs.CallServerStream(ctx, req)
 }
 
 // GetLabelNames calls promgrpc.metrics.v1.MetricsService.GetLabelNames.
@@ -223,6 +261,29 @@ type MetricsServiceHandler interface {
 	//     StreamInterrupted with the cursor to go on with at another replica.
 	//   - RESOURCE_EXHAUSTED: too many streams are open.
 	GetMetrics(context.Context, *connect.Request[v1.GetMetricsRequest], *connect.ServerStream[v1.GetMetricsResponse]) error
+	// ReadLogs streams the logs of this replica as they lie in its files, byte
+	// for byte: for a relay, which keeps the same files and serves them again
+	// under the same cursors, and for a backup. The bytes are those of the
+	// segment format, each frame with its checksum.
+	//
+	// Every log that the replica holds is sent, one that comes up later too, each
+	// from the position that the request has for it, or else from its oldest
+	// segment on. The stream begins with one response a log that has no event.
+	// Between the logs there is no order.
+	//
+	// A position that is ahead of the replica is waited for; the other logs go
+	// on. Nothing is ever sent that would rewind a position.
+	//
+	// Without `follow`, the stream ends when it has reached the positions that
+	// the logs had when the call came. Its last response carries `end`.
+	//
+	// Errors:
+	//   - FAILED_PRECONDITION: the replica has another block than the caller at a
+	//     position: the checksums differ. The two hold different pasts of a log.
+	//   - UNAVAILABLE: the replica is draining or not ready. Go on at another one
+	//     with the positions that were reached.
+	//   - RESOURCE_EXHAUSTED: too many streams are open.
+	ReadLogs(context.Context, *connect.Request[v1.ReadLogsRequest], *connect.ServerStream[v1.ReadLogsResponse]) error
 	// GetLabelNames returns the label names of the live series that match.
 	GetLabelNames(context.Context, *connect.Request[v1.GetLabelNamesRequest]) (*connect.Response[v1.GetLabelNamesResponse], error)
 	// GetLabelValues returns the values that a label has in the live series
@@ -248,6 +309,13 @@ func NewMetricsServiceHandler(svc MetricsServiceHandler, opts ...connect.Handler
 		MetricsServiceGetMetricsProcedure,
 		svc.GetMetrics,
 		connect.WithSchema(metricsServiceMethods.ByName("GetMetrics")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	metricsServiceReadLogsHandler := connect.NewServerStreamHandler(
+		MetricsServiceReadLogsProcedure,
+		svc.ReadLogs,
+		connect.WithSchema(metricsServiceMethods.ByName("ReadLogs")),
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
@@ -290,6 +358,8 @@ func NewMetricsServiceHandler(svc MetricsServiceHandler, opts ...connect.Handler
 		switch r.URL.Path {
 		case MetricsServiceGetMetricsProcedure:
 			metricsServiceGetMetricsHandler.ServeHTTP(w, r)
+		case MetricsServiceReadLogsProcedure:
+			metricsServiceReadLogsHandler.ServeHTTP(w, r)
 		case MetricsServiceGetLabelNamesProcedure:
 			metricsServiceGetLabelNamesHandler.ServeHTTP(w, r)
 		case MetricsServiceGetLabelValuesProcedure:
@@ -311,6 +381,10 @@ type UnimplementedMetricsServiceHandler struct{}
 
 func (UnimplementedMetricsServiceHandler) GetMetrics(context.Context, *connect.Request[v1.GetMetricsRequest], *connect.ServerStream[v1.GetMetricsResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("promgrpc.metrics.v1.MetricsService.GetMetrics is not implemented"))
+}
+
+func (UnimplementedMetricsServiceHandler) ReadLogs(context.Context, *connect.Request[v1.ReadLogsRequest], *connect.ServerStream[v1.ReadLogsResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("promgrpc.metrics.v1.MetricsService.ReadLogs is not implemented"))
 }
 
 func (UnimplementedMetricsServiceHandler) GetLabelNames(context.Context, *connect.Request[v1.GetLabelNamesRequest]) (*connect.Response[v1.GetLabelNamesResponse], error) {

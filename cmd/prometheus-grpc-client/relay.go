@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/server"
+)
+
+// relay runs a server that is fed by another one, through its public API.
+func relay(app *kingpin.Application) func(context.Context, *daemon.Env) error {
+	app.Help = `Follows a server, or another relay, and serves the same MetricsService to many local readers, with the page at /, from its own copy of the logs. The same cursors hold, so that readers can move between servers and relays.
+
+The copy is on disk: without --storage.path in a temporary folder, which is removed at the end.`
+	config := server.DefaultConfig()
+	config.RPCAddress, config.WebAddress, config.StoragePath = ":8095", "127.0.0.1:0", ""
+	var addresses string
+	var tls link.TLSFiles
+	app.Flag("upstream", "Servers to follow, as HOST:PORT[,HOST:PORT…], of which the first that answers is taken.").
+		Required().PlaceHolder("HOST:PORT[,…]").StringVar(&addresses)
+	tls.RegisterFlags(app, "tls")
+	config.RegisterRelayFlags(app)
+	return func(ctx context.Context, env *daemon.Env) error {
+		var err error
+		if config.Upstream.TLS, err = link.ClientTLS(tls); err != nil {
+			return err
+		}
+		for address := range strings.SplitSeq(addresses, ",") {
+			if address = strings.TrimSpace(address); address != "" {
+				config.Upstream.Addresses = append(config.Upstream.Addresses, address)
+			}
+		}
+		if config.StoragePath == "" {
+			if config.StoragePath, err = os.MkdirTemp("", "prometheus-grpc-relay-"); err != nil {
+				return err
+			}
+			defer func() { _ = os.RemoveAll(config.StoragePath) }()
+		}
+		s, err := server.New(config, env.Logger, env.Registry)
+		if err != nil {
+			return err
+		}
+		return s.Run(ctx)
+	}
+}

@@ -1,0 +1,241 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+	"golang.org/x/sync/errgroup"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+const (
+	// logDataSize bounds the data of one response.
+	logDataSize = 256 << 10
+	// logHeartbeat is how long a stream of logs is quiet unless told otherwise.
+	logHeartbeat = 10 * time.Second
+)
+
+// ReadLogs implements [metricsv1connect.MetricsServiceHandler].
+func (s service) ReadLogs(ctx context.Context, req *connect.Request[metricsv1.ReadLogsRequest], out *connect.ServerStream[metricsv1.ReadLogsResponse]) error {
+	ctx, leave, err := s.streams.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if err := s.serving(); err != nil {
+		return unavailable(err, "")
+	}
+	out.ResponseHeader().Set("Promgrpc-Instance", s.config.Instance)
+	r := newLogReading(ctx, s.Server, req.Msg, out)
+	if err = r.run(ctx, req.Msg); err == nil {
+		return r.send(&metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_End{End: &metricsv1.End{}}})
+	}
+	var connectErr *connect.Error
+	switch {
+	case r.stall.reached.Load():
+		s.log.Log(slog.LevelWarn, "client cut off", "peer", out.Conn().Peer().Addr, "err", errStalled)
+		return unavailable(errStalled, "")
+	case context.Cause(s.streams.base) != nil:
+		return unavailable(context.Cause(s.streams.base), "")
+	case errors.As(err, &connectErr):
+		return err
+	case errors.Is(err, seglog.ErrClosed):
+		// It was opened anew, after it broke.
+		return unavailable(err, "")
+	}
+	return err
+}
+
+// logReading is one call of ReadLogs. Each log is read by a goroutine of its
+// own.
+type logReading struct {
+	server    *Server
+	positions map[segment.LogID]*metricsv1.LogPosition
+	follow    bool
+	heartbeat time.Duration
+
+	mu    sync.Mutex // for sending
+	out   *connect.ServerStream[metricsv1.ReadLogsResponse]
+	sent  time.Time
+	stall *stall
+}
+
+func newLogReading(ctx context.Context, s *Server, req *metricsv1.ReadLogsRequest, out *connect.ServerStream[metricsv1.ReadLogsResponse]) *logReading {
+	r := &logReading{
+		server: s, out: out, follow: req.GetFollow(), heartbeat: logHeartbeat,
+		positions: make(map[segment.LogID]*metricsv1.LogPosition, len(req.GetPositions())),
+	}
+	if req.GetHeartbeatInterval() != nil {
+		r.heartbeat = req.GetHeartbeatInterval().AsDuration()
+	}
+	_, control := writerOf(ctx)
+	r.stall = newStall(control, s.config.StallTimeout)
+	return r
+}
+
+// run sends all logs: those that there are, and while following those that come
+// up, until ctx ends.
+func (r *logReading) run(ctx context.Context, req *metricsv1.ReadLogsRequest) error {
+	for _, p := range req.GetPositions() {
+		id, err := segment.ParseLogID(p.GetLogId())
+		if err != nil {
+			return connect.NewError(connect.CodeInvalidArgument, err)
+		}
+		r.positions[id] = p
+	}
+	var group *errgroup.Group
+	group, ctx = errgroup.WithContext(ctx)
+	begun := map[segment.LogID]bool{}
+	begin := func() {
+		for _, replica := range r.server.replicas.serving() {
+			if !begun[replica.id] {
+				begun[replica.id] = true
+				group.Go(func() error { return r.log(ctx, replica) })
+			}
+		}
+	}
+	group.Go(func() error {
+		beat := time.NewTicker(r.heartbeat / 4)
+		defer beat.Stop()
+		for {
+			news := r.server.replicas.news.next()
+			begin()
+			if !r.follow {
+				return nil
+			}
+			select {
+			case <-news:
+			case <-beat.C:
+				if err := r.beat(); err != nil {
+					return err
+				}
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+	})
+	return group.Wait()
+}
+
+// log sends one log, from the client's position on.
+func (r *logReading) log(ctx context.Context, replica *replica) error {
+	after, err := r.reach(ctx, replica)
+	if err != nil {
+		return err
+	}
+	until := replica.log.Last()
+	if err := r.sendOf(replica, &metricsv1.ReadLogsResponse{}); err != nil {
+		return err
+	}
+	raw, err := replica.log.ReadRaw(after)
+	if err != nil {
+		return fmt.Errorf("read log %s: %w", replica.id, err)
+	}
+	defer raw.Close()
+	for r.follow || after < until {
+		chunk, err := raw.Next(ctx)
+		var gap *seglog.GapError
+		switch {
+		case errors.As(err, &gap):
+			err, after = r.gap(replica, gap), gap.Next-1
+		case err == nil:
+			err, after = r.chunk(replica, &chunk), chunk.LastSequence
+		case ctx.Err() == nil:
+			err = fmt.Errorf("read log %s: %w", replica.id, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reach waits until the replica has come to the client's position, and returns
+// it. The client's past and the replica's must be the same there.
+func (r *logReading) reach(ctx context.Context, replica *replica) (uint64, error) {
+	position := r.positions[replica.id]
+	after := position.GetSequence()
+	for {
+		news := r.server.replicas.news.next()
+		if replica.log.Last() >= after {
+			break
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+	}
+	sum, ok, err := replica.log.Checksum(after)
+	if err != nil {
+		return 0, fmt.Errorf("checksum of block %d of log %s: %w", after, replica.id, err)
+	}
+	if ok && sum != position.GetChecksum() {
+		return 0, connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf(
+			"block %d of log %s has the checksum %08x here and %08x there: the two hold different pasts of the log",
+			after, replica.id, sum, position.GetChecksum()))
+	}
+	return after, nil
+}
+
+func (r *logReading) gap(replica *replica, gap *seglog.GapError) error {
+	return r.sendOf(replica, &metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Gap{Gap: &metricsv1.Gap{
+		LogId: replica.id.String(), AfterSequence: gap.After, NextSequence: gap.Next, Reason: gap.Error(),
+	}}})
+}
+
+// chunk sends a piece of a file, in parts where a frame is large.
+func (r *logReading) chunk(replica *replica, chunk *seglog.RawChunk) error {
+	if chunk.Start {
+		start := &metricsv1.SegmentStart{Name: chunk.SegmentName, FirstSequence: chunk.FirstSequence}
+		if err := r.sendOf(replica, &metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Segment{Segment: start}}); err != nil {
+			return err
+		}
+	}
+	data, offset := chunk.Data, chunk.Offset
+	for len(data) > 0 {
+		part := data[:min(len(data), logDataSize)]
+		data = data[len(part):]
+		err := r.sendOf(replica, &metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Data{Data: &metricsv1.SegmentData{
+			Offset: offset, Data: part, Partial: len(data) > 0,
+		}}})
+		if err != nil {
+			return err
+		}
+		offset += uint64(len(part))
+	}
+	return nil
+}
+
+// sendOf sends what is about one log.
+func (r *logReading) sendOf(replica *replica, response *metricsv1.ReadLogsResponse) error {
+	response.LogId, response.LastSequence = replica.id.String(), replica.log.Last()
+	return r.send(response)
+}
+
+func (r *logReading) send(response *metricsv1.ReadLogsResponse) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sent = time.Now()
+	defer r.stall.watch()()
+	return r.out.Send(response)
+}
+
+// beat sends a heartbeat if nothing else was sent for a while.
+func (r *logReading) beat() error {
+	r.mu.Lock()
+	quiet := time.Since(r.sent)
+	r.mu.Unlock()
+	if quiet < r.heartbeat*3/4 {
+		return nil
+	}
+	return r.send(&metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Heartbeat{Heartbeat: &metricsv1.Heartbeat{}}})
+}

@@ -1,0 +1,286 @@
+package server_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/server"
+)
+
+// startRelay starts a relay of servers.
+func startRelay(t testing.TB, c server.Config, upstream ...*instance) *instance {
+	t.Helper()
+	for _, u := range upstream {
+		c.Upstream.Addresses = append(c.Upstream.Addresses, u.RPCAddr().String())
+	}
+	return start(t, c)
+}
+
+// everything asks for all that a server has, in each way.
+var everything = map[string]*getRequest{
+	"snapshot": {},
+	"retained": {Start: &metricsv1.GetMetricsRequest_Since{Since: timestamppb.New(time.UnixMilli(1))}},
+	"selected": {Selectors: []string{`m{i=~".*[1-8]"}`, `h`}, Start: &metricsv1.GetMetricsRequest_Since{Since: timestamppb.New(time.UnixMilli(1))}},
+}
+
+// sameFiles compares the segments of two storage folders.
+func sameFiles(t testing.TB, src *source, one, two string) {
+	t.Helper()
+	id := src.writer.Log().ID().String()
+	files, err := filepath.Glob(filepath.Join(one, id, "*.seg"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		want, err := os.ReadFile(file)
+		require.NoError(t, err)
+		got, err := os.ReadFile(filepath.Join(two, id, filepath.Base(file)))
+		require.NoError(t, err)
+		require.Equal(t, want, got, filepath.Base(file))
+	}
+}
+
+// A relay of a relay has the files of the server, and gives what it gives.
+func TestRelayOfRelay(t *testing.T) {
+	one, two := newSource(t), newSource(t)
+	history(t, one, now())
+	two.write(point{series: "other", t: now(), v: staleNaN}, point{series: "another", t: now(), v: 2})
+	config := testConfig(t)
+	top := startFed(t, config, one, two)
+	first := startRelay(t, testConfig(t), top)
+	deepest := testConfig(t)
+	second := startRelay(t, deepest, first)
+	second.await(t, one, two)
+	for title, req := range everything {
+		want := lines(all(t, top.call(t, req))...)
+		require.NotEmpty(t, want)
+		for _, relay := range []*instance{first, second} {
+			require.ElementsMatch(t, want, lines(all(t, relay.call(t, req))...), title)
+		}
+	}
+	sameFiles(t, one, config.StoragePath, deepest.StoragePath)
+
+	status, err := connectClient(t, second.RPCAddr().String(), false).GetStatus(t.Context(), connect.NewRequest(&metricsv1.GetStatusRequest{}))
+	require.NoError(t, err)
+	require.Equal(t, first.RPCAddr().String(), status.Msg.GetUpstream())
+	require.Len(t, status.Msg.GetLogs(), 2)
+	for _, log := range status.Msg.GetLogs() {
+		require.True(t, log.GetConnected())
+		require.Zero(t, log.GetLagBlocks())
+	}
+
+	// A log that comes up later reaches the end of the line too.
+	third := newSource(t)
+	third.write(point{series: "late", t: now(), v: 1})
+	third.feed(top.Server)
+	second.await(t, third)
+}
+
+// A follower moves between a server, its relay and the relay's relay while
+// samples are written, and gets each once.
+func TestFollowerMovesToRelaysAndBack(t *testing.T) {
+	src := newSource(t)
+	src.write(point{series: name(0), t: now(), v: -1})
+	top := startFed(t, testConfig(t), src)
+	first := startRelay(t, testConfig(t), top)
+	second := startRelay(t, testConfig(t), first)
+	second.await(t, src)
+	places := []*instance{top, first, second, first}
+	const samples = 2000
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		for i := range samples {
+			src.write(point{series: name(i % 50), t: int64(1e12) + int64(i), v: float64(i)})
+			if i%400 == 0 {
+				src.rotate()
+			}
+		}
+	}()
+	var got []int
+	req := &getRequest{Follow: true}
+	for turn := 0; len(got) == 0 || got[len(got)-1] < samples-1; turn++ {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		p := protocols[turn%len(protocols)]
+		recv := p.open(t, ctx, places[turn%len(places)].RPCAddr().String(), req)
+		for range 1 + turn%5 {
+			r, err := recv()
+			require.NoError(t, err)
+			for _, ts := range r.GetTimeseries() {
+				for _, s := range ts.GetSamples() {
+					if s.GetValue() >= 0 {
+						got = append(got, int(s.GetValue()))
+					}
+				}
+			}
+			req = &getRequest{Follow: true, Start: after(r.GetCursor())}
+			if len(got) > 0 && got[len(got)-1] >= samples-1 {
+				break
+			}
+		}
+		cancel()
+	}
+	<-written
+	for i, v := range got {
+		require.Equal(t, got[0]+i, v)
+	}
+}
+
+// A relay goes on where it was after a restart, and at another upstream when
+// its own is gone; one that is behind it is waited for.
+func TestRelayRestartsAndMoves(t *testing.T) {
+	src := newSource(t)
+	history(t, src, now())
+	one, two := startFed(t, testConfig(t), src), start(t, testConfig(t))
+	config := testConfig(t)
+	relay := startRelay(t, config, one)
+	relay.await(t, src)
+	relay.stop()
+	src.write(point{series: "after", t: now(), v: 1})
+	one.await(t, src)
+	relay = startRelay(t, config, one, two)
+	relay.await(t, src)
+
+	// The other one begins without anything, and comes to where the relay is.
+	one.stop()
+	src.feed(two.Server)
+	two.await(t, src)
+	src.write(point{series: "after", t: now(), v: 2})
+	relay.await(t, src)
+	sample := &getRequest{Selectors: []string{"after"}}
+	require.Equal(t, lines(all(t, two.call(t, sample))...), lines(all(t, relay.call(t, sample))...))
+}
+
+// What the upstream does not have any more is said to the relay's followers.
+func TestRelayTellsGaps(t *testing.T) {
+	src := newSourceWith(t, seglog.Options{SegmentSize: 1 << 12, RetentionSize: 1 << 16})
+	top := startFed(t, testConfig(t), src)
+	config := testConfig(t)
+	src.write(point{series: "a", t: 1, v: 1})
+	top.await(t, src)
+	relay := startRelay(t, config, top)
+	relay.await(t, src)
+	from := lastCursor(all(t, relay.call(t, &getRequest{})))
+	relay.stop()
+	top.stop()
+	for i := range 10 {
+		history(t, src, int64(i))
+		src.rotate()
+	}
+	require.Greater(t, src.writer.Log().First(), uint64(3), "retention has deleted what the relay needs")
+	top = startFed(t, testConfig(t), src)
+	relay = startRelay(t, config, top)
+	relay.await(t, src)
+	gaps := 0
+	for _, r := range all(t, relay.call(t, &getRequest{Start: after(from)})) {
+		if r.GetGap() != nil {
+			gaps++
+		}
+	}
+	require.Equal(t, 1, gaps)
+	require.Equal(t, 1.0, relay.metric(t, "promgrpc_server_gaps_total"))
+}
+
+// readLogs calls ReadLogs over a protocol.
+func readLogs(t *testing.T, ctx context.Context, s *instance, h2 bool, req *metricsv1.ReadLogsRequest, o ...connect.ClientOption) ([]*metricsv1.ReadLogsResponse, error) {
+	stream, err := connectClient(t, s.RPCAddr().String(), h2, o...).ReadLogs(ctx, connect.NewRequest(req))
+	require.NoError(t, err)
+	defer stream.Close()
+	var got []*metricsv1.ReadLogsResponse
+	for stream.Receive() {
+		got = append(got, stream.Msg())
+		if stream.Msg().GetEnd() != nil && stream.Err() == nil {
+			return got, nil
+		}
+	}
+	return got, stream.Err()
+}
+
+func TestReadLogs(t *testing.T) {
+	src := newSource(t)
+	history(t, src, now())
+	config := testConfig(t)
+	s := startFed(t, config, src)
+	log := src.writer.Log()
+	id := log.ID().String()
+	for name, p := range map[string]struct {
+		h2 bool
+		o  []connect.ClientOption
+	}{
+		"grpc": {true, []connect.ClientOption{connect.WithGRPC()}}, "grpcweb": {false, []connect.ClientOption{connect.WithGRPCWeb()}},
+		"connect": {false, nil}, "connect json": {true, []connect.ClientOption{connect.WithProtoJSON()}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			// A backup: all files, as they are.
+			got, err := readLogs(t, t.Context(), s, p.h2, &metricsv1.ReadLogsRequest{}, p.o...)
+			require.NoError(t, err)
+			require.NotNil(t, got[len(got)-1].GetEnd())
+			files := map[string][]byte{}
+			var file string
+			for _, r := range got[:len(got)-1] {
+				require.Equal(t, id, r.GetLogId())
+				require.Equal(t, log.Last(), r.GetLastSequence())
+				if r.GetSegment() != nil {
+					file = r.GetSegment().GetName()
+				}
+				if data := r.GetData(); data != nil {
+					require.EqualValues(t, len(files[file]), data.GetOffset())
+					files[file] = append(files[file], data.GetData()...)
+				}
+			}
+			require.Len(t, files, 3)
+			for name, got := range files {
+				want, err := os.ReadFile(filepath.Join(config.StoragePath, id, name))
+				require.NoError(t, err)
+				require.Equal(t, want, got, name)
+			}
+
+			sum, _, err := log.Checksum(log.Last())
+			require.NoError(t, err)
+			position := &metricsv1.LogPosition{LogId: id, Sequence: log.Last(), Checksum: sum}
+			got, err = readLogs(t, t.Context(), s, p.h2, &metricsv1.ReadLogsRequest{Positions: []*metricsv1.LogPosition{position}}, p.o...)
+			require.NoError(t, err)
+			require.Len(t, got, 2, "there is nothing more")
+
+			position.Checksum++
+			_, err = readLogs(t, t.Context(), s, p.h2, &metricsv1.ReadLogsRequest{Positions: []*metricsv1.LogPosition{position}}, p.o...)
+			require.Equal(t, connect.CodeFailedPrecondition, connect.CodeOf(err))
+			require.ErrorContains(t, err, "different pasts")
+
+			for _, broken := range []*metricsv1.ReadLogsRequest{
+				{Positions: []*metricsv1.LogPosition{{LogId: "x", Sequence: 1}}},
+				{Positions: []*metricsv1.LogPosition{{LogId: id}}},
+				{Positions: []*metricsv1.LogPosition{position, position}},
+				{HeartbeatInterval: millis(200)},
+			} {
+				_, err = readLogs(t, t.Context(), s, p.h2, broken, p.o...)
+				require.Equal(t, connect.CodeInvalidArgument, connect.CodeOf(err))
+			}
+		})
+	}
+
+	t.Run("heartbeats, then a drain", func(t *testing.T) {
+		stream, err := connectClient(t, s.RPCAddr().String(), true, connect.WithGRPC()).ReadLogs(t.Context(),
+			connect.NewRequest(&metricsv1.ReadLogsRequest{Follow: true, HeartbeatInterval: millis(100)}))
+		require.NoError(t, err)
+		defer stream.Close()
+		for beats := 0; beats < 3; {
+			require.True(t, stream.Receive(), stream.Err())
+			if stream.Msg().GetHeartbeat() != nil {
+				beats++
+			}
+		}
+		go s.stop()
+		for stream.Receive() {
+		}
+		require.Equal(t, connect.CodeUnavailable, connect.CodeOf(stream.Err()))
+	})
+}

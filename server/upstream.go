@@ -1,0 +1,230 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// Upstream is where a relay gets the logs from: servers, or relays, that all
+// hold the same ones. One is read from at a time.
+type Upstream struct {
+	// Addresses of the servers, host:port. None: forwarders feed this server.
+	Addresses []string
+	// TLS of the connections, nil for none.
+	TLS *tls.Config
+}
+
+const (
+	upstreamHeartbeat = 5 * time.Second
+	// upstreamSilence is how long an upstream may say nothing.
+	upstreamSilence = 3 * upstreamHeartbeat
+	upstreamMinWait = 100 * time.Millisecond
+	upstreamMaxWait = 5 * time.Second
+	// maxUpstreamMessage leaves room for more than a server puts into one.
+	maxUpstreamMessage = 4 << 20
+)
+
+// upstream feeds a server from an Upstream.
+type upstream struct {
+	Upstream
+	server  *Server
+	logger  *slog.Logger
+	current atomic.Pointer[string]
+}
+
+// address of the upstream that is read from, "" while there is none.
+func (u *upstream) address() string {
+	if a := u.current.Load(); a != nil {
+		return *a
+	}
+	return ""
+}
+
+// run reads the logs until ctx ends, from the first upstream that answers, and
+// from the next one when it is lost.
+func (u *upstream) run(ctx context.Context) error {
+	wait := upstreamMinWait
+	for i := 0; ; i++ {
+		address := u.Addresses[i%len(u.Addresses)]
+		began := time.Now()
+		err := u.read(ctx, address)
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // the end that was asked for
+		}
+		if time.Since(began) > upstreamMaxWait {
+			wait = upstreamMinWait
+		}
+		u.logger.Warn("upstream lost", "upstream", address, "err", err, "retry_in", wait)
+		select {
+		case <-time.After(wait/2 + rand.N(wait)):
+		case <-ctx.Done():
+			return nil
+		}
+		if (i+1)%len(u.Addresses) == 0 {
+			wait = min(2*wait, upstreamMaxWait)
+		}
+	}
+}
+
+// errSilent ends the reading of an upstream from which nothing comes.
+var errSilent = fmt.Errorf("nothing came for %s", upstreamSilence)
+
+// read reads the logs of one upstream until that fails.
+func (u *upstream) read(ctx context.Context, address string) error {
+	credential := insecure.NewCredentials()
+	if u.TLS != nil {
+		credential = credentials.NewTLS(u.TLS)
+	}
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(credential),
+		grpc.WithInitialWindowSize(1<<20), grpc.WithInitialConnWindowSize(1<<20),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxUpstreamMessage)))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(upstreamSilence, func() { cancel(errSilent) })
+	defer silence.Stop()
+	in := &intake{upstream: u, logs: map[segment.LogID]*intakeLog{}, interrupt: func() { cancel(errReplaced) }}
+	defer in.release()
+	stream, err := metricsv1.NewMetricsServiceClient(conn).ReadLogs(ctx, &metricsv1.ReadLogsRequest{
+		Positions: u.positions(), Follow: true, HeartbeatInterval: durationpb.New(upstreamHeartbeat),
+	})
+	for err == nil {
+		var response *metricsv1.ReadLogsResponse
+		if response, err = stream.Recv(); err == nil {
+			silence.Reset(upstreamSilence)
+			if u.current.Swap(&address) == nil {
+				u.logger.Info("upstream connected", "upstream", address)
+			}
+			err = in.take(ctx, response)
+		}
+	}
+	u.current.Store(nil)
+	if cause := context.Cause(ctx); cause != nil && errors.Is(cause, errSilent) {
+		return cause
+	}
+	return err
+}
+
+// positions that this server has come to.
+func (u *upstream) positions() []*metricsv1.LogPosition {
+	var positions []*metricsv1.LogPosition
+	for _, r := range u.server.replicas.all() {
+		if sequence, checksum, ok := r.files.Position(); ok {
+			positions = append(positions, &metricsv1.LogPosition{LogId: r.id.String(), Sequence: sequence, Checksum: checksum})
+		}
+	}
+	return positions
+}
+
+// intake takes over what an upstream sends.
+type intake struct {
+	upstream  *upstream
+	logs      map[segment.LogID]*intakeLog
+	interrupt func()
+}
+
+// intakeLog is a log that the upstream has.
+type intakeLog struct {
+	replica *replica
+	release func()
+	// part of a piece of which more comes, and where it belongs.
+	part   []byte
+	offset uint64
+}
+
+// Interrupt implements feeder.
+func (in *intake) Interrupt() { in.interrupt() }
+
+func (in *intake) release() {
+	for _, l := range in.logs {
+		l.release()
+	}
+}
+
+func (in *intake) log(ctx context.Context, text string) (*intakeLog, error) {
+	id, err := segment.ParseLogID(text)
+	if err != nil {
+		return nil, err
+	}
+	if l, ok := in.logs[id]; ok {
+		return l, nil
+	}
+	r, release, err := in.upstream.server.takeReplica(ctx, id, in)
+	if err != nil {
+		return nil, err
+	}
+	l := &intakeLog{replica: r, release: release}
+	in.logs[id] = l
+	return l, nil
+}
+
+// take takes over one response.
+func (in *intake) take(ctx context.Context, response *metricsv1.ReadLogsResponse) error {
+	if response.GetLogId() == "" {
+		if response.GetEnd() != nil {
+			return errors.New("it ended the stream")
+		}
+		return nil
+	}
+	l, err := in.log(ctx, response.GetLogId())
+	if err != nil {
+		return err
+	}
+	defer in.upstream.server.replicas.news.wake()
+	switch event := response.GetEvent().(type) {
+	case *metricsv1.ReadLogsResponse_Segment:
+		err = l.replica.startSegment(event.Segment.GetName(), event.Segment.GetFirstSequence())
+	case *metricsv1.ReadLogsResponse_Data:
+		err = l.data(event.Data)
+	case *metricsv1.ReadLogsResponse_Gap:
+		in.upstream.server.gap(in.upstream.logger.With("log_id", response.GetLogId()), event.Gap.GetAfterSequence(), event.Gap.GetNextSequence())
+	}
+	if err != nil {
+		return err
+	}
+	l.replica.setTail(response.GetLastSequence())
+	return nil
+}
+
+// data takes over a piece of a file, once all of its last frame is there.
+func (l *intakeLog) data(d *metricsv1.SegmentData) error {
+	if len(l.part) == 0 {
+		l.offset = d.GetOffset()
+		if !d.GetPartial() {
+			return l.replica.append(l.offset, d.GetData())
+		}
+	}
+	if at := l.offset + uint64(len(l.part)); at != d.GetOffset() {
+		return fmt.Errorf("a part for offset %d came, %d was to come", d.GetOffset(), at)
+	}
+	if len(l.part)+len(d.GetData()) > maxPiece {
+		return fmt.Errorf("a piece of more than %d bytes", maxPiece)
+	}
+	l.part = append(l.part, d.GetData()...)
+	if d.GetPartial() {
+		return nil
+	}
+	part := l.part
+	l.part = nil
+	return l.replica.append(l.offset, part)
+}
+
+// maxPiece is the largest frame, with a header before it.
+const maxPiece = segment.HeaderSize + segment.FrameHeaderSize + segment.MaxPayload
