@@ -126,26 +126,36 @@ func (x *seriesIndex) all() index.Postings { return index.NewListPostings(x.refs
 
 // having returns the series with one of several values of a label.
 func (x *seriesIndex) having(ctx context.Context, name string, texts ...string) index.Postings {
-	var lists []index.Postings
+	var numbers []uint32
 	if of := x.values[name]; of != nil {
 		for _, text := range texts {
 			if n, ok := of.number[text]; ok {
-				lists = append(lists, &places{of: x.refs, rest: x.lists[n]})
+				numbers = append(numbers, n)
 			}
 		}
 	}
-	return index.Merge(ctx, lists...)
+	return x.merged(ctx, numbers)
 }
 
 // matching returns the series that have a label whose value matches.
 func (x *seriesIndex) matching(ctx context.Context, name string, matches func(string) bool) index.Postings {
-	var lists []index.Postings
+	var numbers []uint32
 	if of := x.values[name]; of != nil {
 		for _, v := range of.all {
 			if matches(v.text) {
-				lists = append(lists, &places{of: x.refs, rest: x.lists[v.number]})
+				numbers = append(numbers, v.number)
 			}
 		}
+	}
+	return x.merged(ctx, numbers)
+}
+
+// merged returns the series with any of the labels.
+func (x *seriesIndex) merged(ctx context.Context, numbers []uint32) index.Postings {
+	of, lists := make([]places, len(numbers)), make([]index.Postings, len(numbers))
+	for i, n := range numbers {
+		of[i] = places{of: x.refs, rest: x.lists[n]}
+		lists[i] = &of[i]
 	}
 	return index.Merge(ctx, lists...)
 }
