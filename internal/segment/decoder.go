@@ -151,7 +151,7 @@ func (d *Decoder) block(h *FrameHeader, payload []byte, b *Block) error {
 		return err
 	}
 	for i := range b.Series {
-		d.introduce(b.Series[i].Ref, 0)
+		d.introduce(b.Series[i].Ref)
 	}
 	if err := d.samples(h, &sections, &b.Samples); err != nil {
 		return err

@@ -138,7 +138,7 @@ func (e *Encoder) blockSeries(series []Series) error {
 		e.series.add(s.Ref-e.next, s.Labels, before)
 		before = s.Labels
 		e.index.set(s.Ref, len(e.refs))
-		e.introduce(s.Ref, 0)
+		e.introduce(s.Ref)
 	}
 	if e.series.labels > MaxLabels {
 		return fmt.Errorf("%d labels: %w", e.series.labels, ErrTooLarge)

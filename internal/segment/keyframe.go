@@ -60,7 +60,7 @@ func (e *Encoder) keyframe(dst []byte, k *Keyframe, h *FrameHeader) ([]byte, err
 		e.series.add(s.Ref-e.next, s.Labels, before)
 		before = s.Labels
 		e.index.set(s.Ref, len(e.refs))
-		e.introduce(s.Ref, 0)
+		e.introduce(s.Ref)
 	}
 	e.keyframeLatest(k.Latest, h)
 	if k.NextRef < e.next || k.NextRef > maxSequence {
@@ -138,7 +138,7 @@ func (d *Decoder) keyframe(h *FrameHeader, payload []byte, k *Keyframe) error {
 		return err
 	}
 	for i := range k.Series {
-		d.introduce(k.Series[i].Ref, 0)
+		d.introduce(k.Series[i].Ref)
 	}
 	if k.NextRef < d.next || k.NextRef > maxSequence {
 		return fmt.Errorf("%w: next reference %d", ErrCorrupt, k.NextRef)

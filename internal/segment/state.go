@@ -40,9 +40,9 @@ func (s *state) begin(h *Header) {
 }
 
 // introduce adds a series. Its reference has been checked.
-func (s *state) introduce(ref, bits uint64) {
+func (s *state) introduce(ref uint64) {
 	s.refs = append(s.refs, ref)
-	s.bits = append(s.bits, bits)
+	s.bits = append(s.bits, 0)
 	s.next = ref + 1
 }
 
