@@ -53,7 +53,8 @@ func (b *bench) restart(ctx context.Context, k subject.Kind, s *subject.System, 
 	}
 	stored := b.plan(series, k.Write).Samples(b.plan(series, k.Write).Rounds)
 	for metric, replay := range map[string]func() (read.Result, error){
-		report.Replay: func() (read.Result, error) { return read.Replay(ctx, s.RPC, time.Unix(0, 0)) },
+		report.Replay:    func() (read.Result, error) { return read.Replay(ctx, s.RPC, time.Unix(0, 0), true) },
+		report.ReplayAll: func() (read.Result, error) { return read.Replay(ctx, s.RPC, time.Unix(0, 0), false) },
 		// One target's series of one metric, so that what is sent costs nothing.
 		report.ReplaySkip: func() (read.Result, error) {
 			return read.ReplayOf(ctx, s.RPC, `{instance="10.0.0.7:9090",handler="/api/v1/items/3"}`, time.Unix(0, 0))
@@ -92,8 +93,10 @@ func (b *bench) extras(ctx context.Context, k subject.Kind) error {
 	if err := b.latency(ctx, k); err != nil {
 		return fmt.Errorf("follow: %w", err)
 	}
-	if err := b.followers(ctx, k); err != nil {
-		return fmt.Errorf("followers: %w", err)
+	for _, references := range []bool{true, false} {
+		if err := b.followers(ctx, k, references); err != nil {
+			return fmt.Errorf("followers: %w", err)
+		}
 	}
 	return nil
 }
@@ -129,7 +132,7 @@ func (b *bench) latency(ctx context.Context, k subject.Kind) error {
 	var mu sync.Mutex
 	sent := map[int64]time.Time{}
 	var delays []time.Duration
-	err := b.follow(ctx, k, follow{series: series, pace: pace, followers: 1,
+	err := b.follow(ctx, k, follow{series: series, pace: pace, followers: 1, references: true,
 		sending: func(at int64) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -158,17 +161,23 @@ func (b *bench) latency(ctx context.Context, k subject.Kind) error {
 	return nil
 }
 
-func (b *bench) followers(ctx context.Context, k subject.Kind) error {
+// followers measures a hundred of them, with references as the project's
+// clients ask for them, or with labels throughout.
+func (b *bench) followers(ctx context.Context, k subject.Kind, references bool) error {
 	const series, pace, readers = 20_000, 20_000, 100
+	metric, got := report.Followers, "samples that a hundred followers got"
+	if !references {
+		metric, got = report.FollowersAll, got+", labels throughout"
+	}
 	var samples atomic.Int64
-	f := follow{series: series, pace: pace, followers: readers,
+	f := follow{series: series, pace: pace, followers: readers, references: references,
 		received: func(response []byte) {
 			_, n, _ := read.Count(response)
 			samples.Add(int64(n))
 		}}
 	f.live = func(server time.Duration, elapsed time.Duration) {
-		b.result.Add(series, k.Name, report.Followers, "CPU-s/s", server.Seconds()/elapsed.Seconds())
-		b.result.Add(series, k.Name, "samples that a hundred followers got", "samples/s", float64(samples.Load())/elapsed.Seconds())
+		b.result.Add(series, k.Name, metric, "CPU-s/s", server.Seconds()/elapsed.Seconds())
+		b.result.Add(series, k.Name, got, "samples/s", float64(samples.Load())/elapsed.Seconds())
 	}
 	return b.follow(ctx, k, f)
 }
@@ -177,6 +186,7 @@ func (b *bench) followers(ctx context.Context, k subject.Kind) error {
 type follow struct {
 	series, pace int // samples a second
 	followers    int
+	references   bool                  // for labels that came before
 	sending      func(at int64)        // a request with the timestamp at is posted
 	received     func(response []byte) // after the mark that the stream is live
 	live         func(server, elapsed time.Duration)
@@ -202,7 +212,7 @@ func (b *bench) follow(ctx context.Context, k subject.Kind, f follow) error {
 	var synced sync.WaitGroup
 	var readers errgroup.Group
 	for range f.followers {
-		stream, err := read.Open(ctx, s.RPC, &metricsv1.GetMetricsRequest{Follow: true})
+		stream, err := read.Open(ctx, s.RPC, &metricsv1.GetMetricsRequest{Follow: true, LabelReferences: f.references})
 		if err != nil {
 			return err
 		}

@@ -78,10 +78,12 @@ func Snapshot(ctx context.Context, address string) (Result, error) {
 	return drain(ctx, address, &metricsv1.GetMetricsRequest{})
 }
 
-// Replay reads all retained samples from an instant on.
-func Replay(ctx context.Context, address string, since time.Time) (Result, error) {
+// Replay reads all retained samples from an instant on, with references for
+// labels that came before or with labels throughout.
+func Replay(ctx context.Context, address string, since time.Time, references bool) (Result, error) {
 	return drain(ctx, address, &metricsv1.GetMetricsRequest{
-		Start: &metricsv1.GetMetricsRequest_Since{Since: timestamppb.New(since)},
+		Start:           &metricsv1.GetMetricsRequest_Since{Since: timestamppb.New(since)},
+		LabelReferences: references,
 	})
 }
 
