@@ -40,6 +40,7 @@ type response struct{ wire []byte }
 // between. A series is opened, gets its parts, and is closed.
 type assembler struct {
 	wire    []byte // behind room for the envelope's prefix
+	room    int    // for the length of the series under way, which is known at its end
 	start   int    // of the content of the series under way
 	series  int    // in the response so far
 	samples int    // floats and histograms in the response so far
@@ -63,9 +64,6 @@ func (a *assembler) envelope() []byte {
 	return a.wire
 }
 
-// lengthRoom is kept for the length of a series, which is known at its end.
-const lengthRoom = 2
-
 // open begins a series. It reports whether its labels are known; if not,
 // nothing was begun.
 func (a *assembler) open(ref uint64, names labelSource) bool {
@@ -83,8 +81,12 @@ func (a *assembler) open(ref uint64, names labelSource) bool {
 // begin begins a series without labels, for which a reference stands, if it is
 // not zero.
 func (a *assembler) begin(reference uint64) {
-	a.wire = append(a.wire, fieldTimeSeries<<3|byte(protowire.BytesType))
-	a.wire = append(a.wire, make([]byte, lengthRoom)...)
+	a.room = 1
+	if reference == 0 {
+		a.room = 2 // Labels make a series longer than a byte can say.
+	}
+	a.wire = append(a.wire, fieldTimeSeries<<3|byte(protowire.BytesType), 0, 0)
+	a.wire = a.wire[:len(a.wire)-2+a.room]
 	a.start = len(a.wire)
 	a.reference = reference
 	a.series++
@@ -137,12 +139,12 @@ func (a *assembler) close() {
 	}
 	n := len(a.wire) - a.start
 	switch size := protowire.SizeVarint(uint64(n)); {
-	case size < lengthRoom:
-		a.wire = append(a.wire[:a.start-lengthRoom+size], a.wire[a.start:]...)
-	case size > lengthRoom:
-		a.wire = slices.Insert(a.wire, a.start, make([]byte, size-lengthRoom)...)
+	case size < a.room:
+		a.wire = append(a.wire[:a.start-a.room+size], a.wire[a.start:]...)
+	case size > a.room:
+		a.wire = slices.Insert(a.wire, a.start, make([]byte, size-a.room)...)
 	}
-	binary.PutUvarint(a.wire[a.start-lengthRoom:], uint64(n))
+	binary.PutUvarint(a.wire[a.start-a.room:], uint64(n))
 }
 
 // full says that the response is to be sent before another series is opened.

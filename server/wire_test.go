@@ -42,6 +42,7 @@ func assembled(t *testing.T, label string, timestamp, start int64, bits, coalesc
 	if coalesced != 0 {
 		a.begin(coalesced)
 		a.float(timestamp, start, 1)
+		a.exemplar(exemplarData)
 		a.close()
 	}
 	require.False(t, a.open(2, h))
@@ -64,7 +65,9 @@ func assembled(t *testing.T, label string, timestamp, start int64, bits, coalesc
 	}
 	if coalesced != 0 {
 		sample := &metricsv1.Sample{Value: 1, Timestamp: timestamp, StartTimestamp: start}
-		message.Timeseries = append(message.Timeseries, &metricsv1.TimeSeries{Ref: coalesced, Samples: []*metricsv1.Sample{sample}})
+		message.Timeseries = append(message.Timeseries, &metricsv1.TimeSeries{
+			Ref: coalesced, Samples: []*metricsv1.Sample{sample}, Exemplars: []*metricsv1.Exemplar{exemplar},
+		})
 	}
 	return a.message(), message
 }
