@@ -41,7 +41,14 @@ var protocols = []protocol{
 	{name: "connect h2", open: openConnect(true)},
 	{name: "connect json", lossy: true, open: openConnect(false, connect.WithProtoJSON())},
 	{name: "grpc by connect", open: openConnect(true, connect.WithGRPC())},
+	// As browsers and curl call; the others of Connect's clients have gzip.
+	{name: "grpcweb plain", open: openConnect(false, connect.WithGRPCWeb(), plain)},
+	{name: "connect plain", open: openConnect(false, plain)},
+	{name: "connect h2 plain", open: openConnect(true, plain)},
 }
+
+// plain is a client that does not take compressed responses.
+var plain = connect.WithAcceptCompression("gzip", nil, nil)
 
 // overAll runs a test over every protocol.
 func overAll(t *testing.T, test func(t *testing.T, p protocol)) {
