@@ -55,74 +55,48 @@ func (r *Request) scanV1(b []byte) error {
 //	}
 func (r *Request) seriesV1(b []byte) error {
 	begin := r.mark()
-	var labels gather
 	i := 0
-	for i < len(b) {
-		tag, at := b[i], i+2
-		if tag&^8 != 0x12 && tag != 0x0a && tag != 0x22 || i+1 >= len(b) || b[i+1] >= 0x80 {
-			// Not one of our fields with a length of one byte.
-			f, ok := readField(b, i)
-			if !ok {
-				return errDamaged
-			}
-			if f.number > 4 {
-				i = f.next
-				continue
-			}
-			if f.wire != typeBytes {
-				return errDamaged
-			}
-			tag, at = byte(f.number<<3|typeBytes), f.next-len(f.bytes)
-			if err := r.partV1(tag, b[at:f.next:f.next], &labels, b, i); err != nil {
-				return err
-			}
-			i = f.next
-			continue
-		}
-		end := at + int(b[i+1])
-		if end > len(b) {
+	// As a rule the labels come first, and the samples end the series. Neither
+	// is as long as 128 bytes.
+	for i+1 < len(b) && b[i] == 0x0a && b[i+1] < 0x80 {
+		i += 2 + int(b[i+1])
+	}
+	if i > len(b) {
+		return errDamaged
+	}
+	labels := gather{end: i}
+	for i+1 < len(b) && b[i] == 0x12 && b[i+1] < 0x80 {
+		at, end := i+2, i+2+int(b[i+1])
+		if end > len(b) || !r.sample(b[at:end], false) {
 			return errDamaged
 		}
-		if tag == 0x0a && labels.end == i {
-			labels.end = end
-			i = end
-			continue
-		}
-		if err := r.partV1(tag, b[at:end:end], &labels, b, i); err != nil {
-			return err
-		}
 		i = end
+	}
+	for i < len(b) {
+		f, ok := readField(b, i)
+		switch {
+		case !ok || f.number <= 4 && f.wire != typeBytes:
+			return errDamaged
+		case f.number == 1:
+			labels.add(b, i, f.next, &r.scratch)
+		case f.number == 2:
+			if !r.sample(f.bytes, false) {
+				return errDamaged
+			}
+		case f.number == 3:
+			r.Exemplars = append(r.Exemplars, f.bytes)
+		case f.number == 4:
+			r.Histograms = append(r.Histograms, Histogram{Data: f.bytes})
+		}
+		i = f.next
 	}
 	if r.since(begin) == 0 {
 		return nil // nothing to store, so nothing to say either
 	}
-	return r.finishV1(labels.bytes(b), begin)
-}
-
-// partV1 takes over one field of a series; from is where it begins.
-func (r *Request) partV1(tag byte, part []byte, labels *gather, b []byte, from int) error {
-	switch tag {
-	case 0x0a:
-		labels.add(b, from, from+fieldLen(b, from, part), &r.scratch)
-	case 0x12:
-		s, ok := scanSample(part, false)
-		if !ok {
-			return errDamaged
-		}
-		r.Samples = append(r.Samples, s)
-	case 0x1a:
-		r.Exemplars = append(r.Exemplars, part)
-	case 0x22:
-		r.Histograms = append(r.Histograms, Histogram{Data: part})
+	if err := r.checkCounts(); err != nil {
+		return err
 	}
-	return r.checkCounts()
-}
-
-// fieldLen is the length of the field that begins at from and ends with part.
-func fieldLen(b []byte, from int, part []byte) int {
-	_, n := varint(b, from)
-	_, n = varint(b, n)
-	return n - from + len(part)
+	return r.finishV1(labels.bytes(b), begin)
 }
 
 // finishV1 checks the histograms and exemplars of a series, once its labels
@@ -163,7 +137,6 @@ func (g *gather) add(b []byte, start, end int, scratch *[]byte) {
 		g.copied, g.scratch, g.from = true, scratch, len(*scratch)
 		*scratch = append(*scratch, b[g.start:g.end]...)
 		*scratch = append(*scratch, b[start:end]...)
-		g.end = 0 // so that the quick way is not taken any more
 	}
 }
 
@@ -175,6 +148,13 @@ func (g *gather) bytes(b []byte) []byte {
 	return b[g.start:g.end:g.end]
 }
 
+// sample takes over a sample, and says whether it could be read.
+func (r *Request) sample(b []byte, withStart bool) bool {
+	s, ok := scanSample(b, withStart)
+	r.Samples = append(r.Samples, s)
+	return ok
+}
+
 // scanSample reads
 //
 //	message Sample {
@@ -183,6 +163,12 @@ func (g *gather) bytes(b []byte) []byte {
 //	  int64 start_timestamp = 3; // since 2.0
 //	}
 func scanSample(b []byte, withStart bool) (s Sample, ok bool) {
+	if len(b) > 10 && b[0] == 0x09 && b[9] == 0x10 {
+		// As encoders write it.
+		if v, n := varint(b, 10); n == len(b) {
+			return Sample{Timestamp: int64(v), Value: binary.LittleEndian.Uint64(b[1:])}, true
+		}
+	}
 	for i := 0; i < len(b); {
 		switch {
 		case b[i] == 0x09 && len(b)-i >= 9:

@@ -111,9 +111,7 @@ func (r *Request) seriesV2(b []byte, number int) error {
 		case f.number == 1:
 			ok = refs.add(&f, &r.scratch)
 		case f.number == 2 && f.wire == typeBytes:
-			var s Sample
-			s, ok = scanSample(f.bytes, true)
-			r.Samples = append(r.Samples, s)
+			ok = r.sample(f.bytes, true)
 		case f.number == 3 && f.wire == typeBytes:
 			r.Histograms = append(r.Histograms, Histogram{Data: f.bytes})
 		case f.number == 4 && f.wire == typeBytes:
