@@ -2,6 +2,8 @@ package remotewrite
 
 import (
 	"bytes"
+	"encoding/binary"
+	"errors"
 	"math"
 	"slices"
 	"strings"
@@ -265,3 +267,18 @@ func benchmarkDecode(b *testing.B, schema Schema, raw []byte) {
 
 func BenchmarkDecodeV1(b *testing.B) { benchmarkDecode(b, V1, steadyV1(2000, 0)) }
 func BenchmarkDecodeV2(b *testing.B) { benchmarkDecode(b, V2, steadyV2(2000, 0)) }
+
+// TestManySamplesTakeLittle has far more samples in a series than there may be.
+func TestManySamplesTakeLittle(t *testing.T) {
+	for schema, tag := range map[Schema]byte{V1: 0x0a, V2: 0x2a} {
+		series := bytes.Repeat([]byte{0x12, 0}, 1<<20)
+		body := append(binary.AppendUvarint([]byte{tag}, uint64(len(series))), series...)
+		r := NewRequest(Limits{Samples: 1000})
+		if err := r.scan(schema, body); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("schema %d: %v", schema, err)
+		}
+		if cap(r.Samples) > 4000 {
+			t.Errorf("schema %d: room for %d samples", schema, cap(r.Samples))
+		}
+	}
+}

@@ -88,6 +88,9 @@ func (r *Request) seriesV1(b []byte) error {
 		case f.number == 4:
 			r.Histograms = append(r.Histograms, Histogram{Data: f.bytes})
 		}
+		if err := r.checkCounts(); err != nil {
+			return err
+		}
 		i = f.next
 	}
 	if r.since(begin) == 0 {
@@ -148,10 +151,13 @@ func (g *gather) bytes(b []byte) []byte {
 	return b[g.start:g.end:g.end]
 }
 
-// sample takes over a sample, and says whether it could be read.
+// sample takes over a sample, and says whether it could be read. Of too many it
+// keeps one more than there may be, for checkCounts to see.
 func (r *Request) sample(b []byte, withStart bool) bool {
 	s, ok := scanSample(b, withStart)
-	r.Samples = append(r.Samples, s)
+	if len(r.Samples) <= r.limits.Samples {
+		r.Samples = append(r.Samples, s)
+	}
 	return ok
 }
 

@@ -78,12 +78,12 @@ type metaRefs struct {
 	help, unit uint32
 }
 
-// metaMemo remembers the metadata of the series before, which in most cases is
-// of the same family.
-type metaMemo struct {
-	refs  metaRefs
-	index int32
-	ok    bool
+// metaMemo remembers where in Meta that of some families is, by what refers to
+// their help text: as a rule many series of a request share it.
+type metaMemo [64]struct {
+	refs metaRefs
+	// number is the index and one, 0 where there is nothing.
+	number int32
 }
 
 // seriesV2 takes over an io.prometheus.write.v2.TimeSeries:
@@ -101,7 +101,31 @@ func (r *Request) seriesV2(b []byte, number int) error {
 	var refs gatherRefs
 	var meta metaRefs
 	var created int64
-	for i := 0; i < len(b); {
+	i := 0
+	// As a rule there is little but this, and none of it of 128 bytes or more.
+short:
+	for i+1 < len(b) && b[i+1] < 0x80 {
+		at, end := i+2, i+2+int(b[i+1])
+		if end > len(b) {
+			return errDamaged
+		}
+		ok := true
+		switch {
+		case b[i] == 0x0a && refs.refs == nil:
+			refs.refs = b[at:end:end]
+		case b[i] == 0x12:
+			ok = r.sample(b[at:end], true)
+		case b[i] == 0x2a:
+			ok = meta.scan(b[at:end])
+		default:
+			break short
+		}
+		if !ok {
+			return errDamaged
+		}
+		i = end
+	}
+	for i < len(b) {
 		f, ok := readField(b, i)
 		if !ok {
 			return errDamaged
@@ -129,6 +153,9 @@ func (r *Request) seriesV2(b []byte, number int) error {
 		if err := r.checkCounts(); err != nil {
 			return err
 		}
+	}
+	if err := r.checkCounts(); err != nil {
+		return err
 	}
 	return r.finishV2(begin, number, refs.refs, meta, created)
 }
@@ -180,8 +207,14 @@ func (r *Request) finishV2(begin mark, number int, refs []byte, meta metaRefs, c
 
 func (m *metaRefs) scan(b []byte) bool {
 	for i := 0; i < len(b); {
-		f, ok := readField(b, i)
-		if !ok {
+		f := field{number: int32(b[i] >> 3)}
+		switch b[i] {
+		case 0x08, 0x18, 0x20:
+			f.value, f.next = varint(b, i+1)
+		default:
+			f, _ = readField(b, i)
+		}
+		if f.next == 0 {
 			return false
 		}
 		i = f.next
@@ -213,16 +246,15 @@ func (r *Request) checkMeta(m metaRefs) error {
 
 // metaIndex is the place of the metadata in Meta, -1 when it says nothing.
 func (r *Request) metaIndex(m metaRefs) int32 {
-	if r.memo.ok && r.memo.refs == m {
-		return r.memo.index
+	if m == (metaRefs{}) {
+		return -1
 	}
-	index := int32(-1)
-	if m != (metaRefs{}) {
+	memo := &r.memo[m.help%uint32(len(r.memo))]
+	if memo.number == 0 || memo.refs != m {
 		meta := Metadata{Type: m.kind, Help: r.symbols[m.help], Unit: r.symbols[m.unit]}
 		meta.Hash = meta.hash()
-		index = int32(len(r.Meta))
 		r.Meta = append(r.Meta, meta)
+		memo.refs, memo.number = m, int32(len(r.Meta))
 	}
-	r.memo = metaMemo{m, index, true}
-	return index
+	return memo.number - 1
 }
