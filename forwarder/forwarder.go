@@ -86,9 +86,9 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 }
 
 func openStore(c Config, logger *slog.Logger, reg prometheus.Registerer) (*seglog.Store, error) {
-	o, err := c.StorageConfig.Options()
+	o, err := c.Options()
 	if err == nil {
-		err = c.SegmentConfig.Apply(&o)
+		err = c.Apply(&o)
 	}
 	if err != nil {
 		return nil, &daemon.UsageError{Err: err}

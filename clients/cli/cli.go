@@ -67,9 +67,11 @@ func Main() int {
 		<-signals
 		signal.Stop(signals)
 		cancel(errInterrupted)
-		// Somebody may have stopped reading our output.
+		// Somebody may have stopped reading our output. What was printed is not
+		// whole then, and a cursor file is behind it.
 		time.Sleep(drainTime)
-		os.Exit(ExitOK)
+		_, _ = fmt.Fprintf(os.Stderr, "%s: error: interrupted, and the output was not taken within %s\n", program, drainTime)
+		os.Exit(ExitFailure)
 	}()
 	terminal := term.IsTerminal(int(os.Stdout.Fd()))
 	return run(ctx, os.Args[1:], environment{

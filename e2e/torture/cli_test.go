@@ -42,11 +42,14 @@ func (c *cli) end(r *rig, s syscall.Signal) (func(), bool) {
 	code := c.Wait(20 * time.Second)
 	// One that has hardly begun knows of no signals yet.
 	begun := len(c.Stdout().Bytes()) > c.from
-	if s == syscall.SIGTERM && code != 0 && (begun || code != -1) {
+	// On a machine that is busy beyond measure it may say that it had no time to
+	// end well, which is as good as being killed.
+	_, rushed := c.Stderr().Find("the output was not taken within")
+	if s == syscall.SIGTERM && code != 0 && (begun || code != -1) && !rushed {
 		c.t.Errorf("client: SIGTERM was answered with the exit code %d", code)
 	}
 	c.down = true
-	c.collect(s == syscall.SIGKILL)
+	c.collect(s == syscall.SIGKILL || rushed)
 	return func() {
 		c.Restart()
 		c.down = false

@@ -131,7 +131,7 @@ func (r *rig) lose(u *unit) (func(), bool) {
 }
 
 func (r *rig) terminate(u *unit) (func(), bool) {
-	if u.state != up || !u.Running() {
+	if u.state != up || !u.Running() || !u.begun() {
 		return nil, false
 	}
 	r.say("SIGTERM %s", u.Name)

@@ -155,6 +155,12 @@ func (r *rig) say(format string, args ...any) {
 	r.said = append(r.said, line)
 }
 
+// begun says that the process has come so far that it knows of signals.
+func (u *unit) begun() bool {
+	_, ok := u.Stderr().Find("msg=starting")
+	return ok
+}
+
 // start again what was killed or ended.
 func (u *unit) revive() {
 	u.Restart()
