@@ -2,6 +2,7 @@ package remotewrite
 
 import (
 	"bytes"
+	"encoding/binary"
 	"testing"
 
 	"github.com/golang/snappy"
@@ -9,11 +10,15 @@ import (
 )
 
 // FuzzDecompress sees that what is a snappy block to Prometheus is decompressed
-// to the same bytes here.
+// to the same bytes here. A length of more than five bytes is left out: no
+// encoder writes it, for the format ends at 32 bits, and it is refused here.
 func FuzzDecompress(f *testing.F) {
 	f.Add(snappy.Encode(nil, steadyV1(20, 0)))
 	f.Add([]byte("\x05\x00a\x0d\x01"))
 	f.Fuzz(func(t *testing.T, body []byte) {
+		if _, n := binary.Uvarint(body); n > 5 {
+			return
+		}
 		if n, err := snappy.DecodedLen(body); err != nil || n > 1<<20 {
 			return
 		}
