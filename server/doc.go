@@ -9,7 +9,10 @@
 // min_interval, a resumed stream may repeat samples of the window that was
 // under way.
 //
+// A request that a sender repeated, byte for byte, at another forwarder is
+// delivered once, by the log that the stream comes to first, and a snapshot has
+// each series once. That goes for the newest 131,072 blocks of each log.
+//
 // Not guaranteed: an order between samples of different logs, and that a
-// sample which a sender wrote through two forwarders is delivered once while
-// following; a snapshot has each series once.
+// sample which came to two forwarders in different requests is delivered once.
 package server

@@ -10,7 +10,7 @@ type metrics struct {
 	streamsBegun, streamsEnded        *prometheus.CounterVec
 	samplesSent, bytesSent, coalesced prometheus.Counter
 	gaps, gapEvents                   prometheus.Counter
-	refused                           prometheus.Counter
+	repeats, refused                  prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -28,13 +28,14 @@ func newMetrics() *metrics {
 		coalesced:    counter("samples_coalesced_total", "Samples that min_interval left out."),
 		gaps:         counter("gaps_total", "Gaps in what forwarders sent: blocks that this replica will never have."),
 		gapEvents:    counter("stream_gaps_total", "Gaps that streams were told of."),
+		repeats:      counter("stream_repeats_total", "Blocks that streams left out since another log had brought the same request."),
 		refused:      counter("streams_refused_total", "Streams refused because of --limit.streams."),
 	}
 }
 
 func (m *metrics) all() []prometheus.Collector {
 	return []prometheus.Collector{
-		m.streamsBegun, m.streamsEnded, m.samplesSent, m.bytesSent, m.coalesced, m.gaps, m.gapEvents, m.refused,
+		m.streamsBegun, m.streamsEnded, m.samplesSent, m.bytesSent, m.coalesced, m.gaps, m.gapEvents, m.repeats, m.refused,
 	}
 }
 

@@ -35,6 +35,8 @@ type replica struct {
 	head  *head.Head
 	index *seriesIndex
 
+	requests requests
+
 	keyframe atomic.Bool   // a whole keyframe has been applied
 	ready    atomic.Bool   // the state is worth being served, once and for all
 	broken   atomic.Bool   // an append failed: it has to be opened again
@@ -80,6 +82,7 @@ func (r *replica) ApplyBlock(b *segment.Block) error {
 		r.broken.Store(true)
 		return err
 	}
+	r.requests.note(b)
 	return nil
 }
 

@@ -86,8 +86,24 @@ func (rs *replicas) open(id segment.LogID) (*replica, error) {
 	} else {
 		list = slices.Insert(list, i, r)
 	}
+	if err := keepRequests(list); err != nil {
+		return nil, errors.Join(err, r.files.Close())
+	}
 	rs.list.Store(&list)
 	return r, nil
+}
+
+// keepRequests has each of several logs know its requests.
+func keepRequests(list []*replica) error {
+	if len(list) < 2 {
+		return nil
+	}
+	for _, r := range list {
+		if err := r.requests.keep(r.log); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // close closes the files of all logs.

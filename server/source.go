@@ -41,6 +41,14 @@ func (st *stream) newSource(r *replica) *source {
 
 func (src *source) caughtUp() bool { return src.sequence >= src.until }
 
+// reached is the last block of which anything was delivered.
+func (src *source) reached() uint64 {
+	if src.entries > 0 {
+		return src.sequence + 1
+	}
+	return src.sequence
+}
+
 func (src *source) close() {
 	if src.reader != nil {
 		_ = src.reader.Close()

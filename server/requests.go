@@ -1,0 +1,118 @@
+package server
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// requestWindow is how many blocks back from the newest of a log a request is
+// known, as many as a forwarder recognises a repeated one by.
+const requestWindow = 131072
+
+// requests knows which block of a log stored which request, so that a stream of
+// several logs can tell a request that a sender repeated at another forwarder.
+// While a server has one log it keeps nothing.
+type requests struct {
+	mu     sync.RWMutex
+	blocks map[digest]stored
+	// window has the digest of each block at its sequence modulo requestWindow;
+	// nil while nothing is kept.
+	window []digest
+	// newest may not be readable in the log yet.
+	newest struct {
+		digest
+		stored
+	}
+}
+
+type digest = [16]byte
+
+// stored says where a request is, and how many of its entries were refused.
+type stored struct {
+	sequence uint64
+	rejected uint32
+}
+
+// note takes in a block that is about to become readable.
+func (q *requests) note(b *segment.Block) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.newest.digest, q.newest.stored = b.Digest, stored{b.Sequence, b.Verdict.Rejected}
+	q.put(q.newest.digest, q.newest.stored)
+}
+
+// keep begins to keep what is noted, and reads what was before.
+func (q *requests) keep(l *seglog.Log) error {
+	q.mu.Lock()
+	kept := q.window != nil
+	if !kept {
+		q.blocks, q.window = map[digest]stored{}, make([]digest, requestWindow)
+		q.put(q.newest.digest, q.newest.stored)
+	}
+	q.mu.Unlock()
+	if kept {
+		return nil
+	}
+	err := l.EachDigest(requestWindow, func(d [16]byte, v segment.Verdict, sequence uint64) bool {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.put(d, stored{sequence, v.Rejected})
+		return true
+	})
+	if err != nil {
+		return fmt.Errorf("read the digests of log %s: %w", l.ID(), err)
+	}
+	return nil
+}
+
+// put takes in a block, in any order, unless a newer one has its place. Of two
+// blocks of one request the first counts.
+func (q *requests) put(d digest, at stored) {
+	if q.window == nil || d == (digest{}) {
+		return
+	}
+	place := &q.window[at.sequence%requestWindow]
+	if before, ok := q.blocks[*place]; ok && before.sequence%requestWindow == at.sequence%requestWindow {
+		if before.sequence >= at.sequence {
+			return
+		}
+		delete(q.blocks, *place)
+	}
+	*place = d
+	if known, ok := q.blocks[d]; !ok || at.sequence < known.sequence {
+		q.blocks[d] = at
+	}
+}
+
+func (q *requests) find(d digest) (stored, bool) {
+	q.mu.RLock()
+	defer q.mu.RUnlock()
+	at, ok := q.blocks[d]
+	return at, ok
+}
+
+// repeats says whether the stream has delivered the request of a block already,
+// as a block of another log. It goes by the positions of the stream alone, and
+// so another replica that takes the stream up says the same, in whatever order
+// the logs came there.
+//
+// A block of which a part was delivered is never one: its end is still due. A
+// request of which the other forwarder refused more is not one either.
+func (st *stream) repeats(src *source, b *segment.Block) bool {
+	if src.entries > 0 || b.Digest == (digest{}) {
+		return false
+	}
+	for _, other := range st.sources {
+		if other == src {
+			continue
+		}
+		at, ok := other.replica.requests.find(b.Digest)
+		if ok && at.sequence <= other.reached() && at.rejected <= b.Verdict.Rejected {
+			return true
+		}
+	}
+	return false
+}
