@@ -19,7 +19,8 @@ type appender struct {
 	in     *ingest
 	store  logStore
 	idle   time.Duration
-	series int // most at a time
+	series int           // most at a time
+	future time.Duration // that a sample may be ahead, 0 is without bound
 	now    func() time.Time
 	logger *slog.Logger
 
@@ -55,6 +56,7 @@ func newAppender(in *ingest, store logStore, o Config, logger *slog.Logger) (*ap
 		store:    store,
 		idle:     o.SeriesIdle,
 		series:   o.MaxSeries,
+		future:   o.Future,
 		now:      time.Now,
 		logger:   logger,
 		broken:   make(chan brokenState, 1),
@@ -154,34 +156,52 @@ func (a *appender) append(j *job) {
 	err := s.rotate(now, a.idle)
 	var t taken
 	if err == nil {
+		a.refuseFuture(j, now)
 		j.answer, t, err = s.apply(j.req, j.digest, now)
 	}
 	if err != nil {
 		a.fail(s, err)
 		if errors.Is(err, segment.ErrTooLarge) {
 			// It would be as large the next time.
-			j.verdict = refused(fmt.Errorf("%w: %w", remotewrite.ErrTooLarge, err))
+			j.verdict = a.in.refused(fmt.Errorf("%w: %w", remotewrite.ErrTooLarge, err))
 		} else {
 			j.verdict = unavailable(a.cause)
 		}
 		return
 	}
-	a.count(t, j.req.Problems.Rejected)
+	a.count(t, &j.req.Problems)
 }
 
 // count adds what became of a batch to the metrics.
-func (a *appender) count(t taken, rejected int) {
+func (a *appender) count(t taken, p *remotewrite.Problems) {
 	m := a.in.metrics
 	m.samples.Add(float64(t.samples))
 	m.histograms.Add(float64(t.histograms))
 	m.exemplars.Add(float64(t.exemplars))
-	m.rejected.Add(float64(rejected))
+	m.rejected.Add(float64(p.Rejected))
 	m.repeats.Add(float64(t.repeats))
-	m.overLimit.Add(float64(t.overLimit))
+	for limit, n := range p.OverLimit {
+		m.overLimit.WithLabelValues(limit).Add(float64(n))
+	}
 	if t.series > 0 {
 		m.created.Add(float64(t.series))
 		m.series.Set(float64(a.state.head.Len()))
 	}
+}
+
+// refuseFuture takes out of a request what is too far ahead of the clock: it
+// would be the latest of its series until then.
+func (a *appender) refuseFuture(j *job, now time.Time) {
+	if a.future == 0 || !j.dated {
+		return
+	}
+	instant := now.Add(a.future).UnixMilli()
+	if j.newest <= instant {
+		return
+	}
+	j.req.DropAfter(instant, func(timestamp int64) error {
+		return remotewrite.Over(flagFuture, "a sample at %d ms, and the forwarder's clock is at %d, the limit is %s ahead", timestamp, now.UnixMilli(), a.future)
+	})
 }
 
 // fail gives up a state and has another one opened.

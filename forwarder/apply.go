@@ -16,7 +16,6 @@ import (
 type taken struct {
 	samples, histograms, exemplars int
 	repeats, series                int
-	overLimit                      int // new series refused
 }
 
 // apply appends a request to the log, and returns what to answer once the
@@ -73,7 +72,7 @@ func (s *state) build(req *remotewrite.Request) taken {
 		series := &req.Series[i]
 		slot, ok := s.intern.guess(series.Hash)
 		if !ok {
-			slot, ok = s.find(req, series, &t)
+			slot, ok = s.find(req, series)
 		}
 		if !ok {
 			n := series.SamplesEnd - from.SamplesEnd + series.HistogramsEnd - from.HistogramsEnd + series.ExemplarsEnd - from.ExemplarsEnd
@@ -149,17 +148,17 @@ func (s *state) histograms(e *entry, histograms []remotewrite.Histogram, t *take
 }
 
 // find looks a series up by its key, and learns it if it is unknown.
-func (s *state) find(req *remotewrite.Request, series *remotewrite.Series, t *taken) (uint32, bool) {
+func (s *state) find(req *remotewrite.Request, series *remotewrite.Series) (uint32, bool) {
 	spelt := req.Key(series)
 	if slot, ok := s.intern.find(spelt); ok {
 		return slot, true
 	}
-	return s.learn(req, series, spelt, t)
+	return s.learn(req, series, spelt)
 }
 
 // learn finds out what an unknown key stands for: a new series, or another
 // spelling of one that is known.
-func (s *state) learn(req *remotewrite.Request, series *remotewrite.Series, spelt remotewrite.Key, t *taken) (uint32, bool) {
+func (s *state) learn(req *remotewrite.Request, series *remotewrite.Series, spelt remotewrite.Key) (uint32, bool) {
 	labels, err := req.Labels(series)
 	if err != nil {
 		req.Problems.Add(0, req.Wire(series), err)
@@ -169,9 +168,8 @@ func (s *state) learn(req *remotewrite.Request, series *remotewrite.Series, spel
 	key := remotewrite.KeyOf(s.scratch)
 	slot, ok := s.intern.slots[key]
 	if !ok && s.maxSeries > 0 && s.head.Len()+len(s.block.Series) >= s.maxSeries {
-		t.overLimit++
-		req.Problems.Add(0, req.Wire(series), fmt.Errorf("a new series, and there are %d, the limit is %d (%s)",
-			s.head.Len()+len(s.block.Series), s.maxSeries, flagMaxSeries))
+		req.Problems.Add(0, req.Wire(series), remotewrite.Over(flagMaxSeries, "a new series, and there are %d, the limit is %d",
+			s.head.Len()+len(s.block.Series), s.maxSeries))
 		return 0, false
 	}
 	if !ok {

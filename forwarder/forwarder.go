@@ -68,7 +68,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 	}
 	f.listener, err = link.Listen(c.LinkAddress, link.Options{
 		Logger: logger, Metrics: linkMetrics, Instance: c.Instance, TLS: tls,
-		MaxFrame: int(c.RequestBytes) + frameRoom, MaxConns: c.LinkConns,
+		MaxFrame: max(int(c.RequestBytes)+frameRoom, verdictRoom), MaxConns: c.LinkConns,
 	})
 	if err != nil {
 		return nil, err

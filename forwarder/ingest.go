@@ -22,6 +22,8 @@ type job struct {
 	digest digest
 	weight int64
 	req    *remotewrite.Request
+	newest int64 // timestamp of the request, if it is dated
+	dated  bool
 	// reply is called once, and must not block.
 	reply func(*linkv1.Verdict)
 
@@ -68,7 +70,7 @@ func (in *ingest) submit(ctx context.Context, b *linkv1.Batch, reply func(*linkv
 	j := &job{batch: b, reply: reply}
 	size, err := remotewrite.DecodedLen(b.GetBody(), in.limits)
 	if err != nil {
-		in.reply(j, refused(err))
+		in.reply(j, in.refused(err))
 		return nil
 	}
 	j.weight = min(int64(size+len(b.GetBody())), in.capacity)
@@ -93,11 +95,15 @@ func (in *ingest) release(j *job) {
 	j.weight = 0
 }
 
-// refused is the verdict on a batch of which nothing was stored.
-func refused(err error) *linkv1.Verdict {
+// refused is the verdict on a batch of which nothing was stored. It counts the
+// limit that the batch is over, if that is why.
+func (in *ingest) refused(err error) *linkv1.Verdict {
 	code := linkv1.Code_CODE_INVALID
 	if errors.Is(err, remotewrite.ErrTooLarge) {
 		code = linkv1.Code_CODE_TOO_LARGE
+	}
+	if over := (*remotewrite.OverLimit)(nil); errors.As(err, &over) {
+		in.metrics.overLimit.WithLabelValues(over.Limit).Inc()
 	}
 	return &linkv1.Verdict{Code: code, Errors: []string{err.Error()}}
 }
@@ -133,15 +139,17 @@ func (in *ingest) decodeOne(j *job) {
 	schema, ok := schemas[j.batch.GetSchema()]
 	if !ok {
 		in.release(j)
-		j.verdict = refused(errors.New("schema is neither remote write 1.0 nor 2.0"))
+		j.verdict = in.refused(errors.New("schema is neither remote write 1.0 nor 2.0"))
 		return
 	}
 	j.req = in.requests.Get().(*remotewrite.Request)
 	j.digest = digestOf(byte(schema), j.batch.GetBody())
 	if err := j.req.Decode(schema, j.batch.GetBody()); err != nil {
 		in.release(j)
-		j.verdict = refused(err)
+		j.verdict = in.refused(err)
+		return
 	}
+	j.newest, j.dated = j.req.Newest()
 }
 
 var schemas = map[linkv1.Schema]remotewrite.Schema{

@@ -1,6 +1,8 @@
 package forwarder
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -8,6 +10,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/prometheus/prompb"
+
+	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 )
 
 // TestLiveSeries refuses new series when there are as many as are allowed. The
@@ -31,7 +36,7 @@ func TestLiveSeries(t *testing.T) {
 		if len(v.GetErrors()) != 1 || !strings.Contains(v.GetErrors()[0], flagMaxSeries) || !strings.Contains(v.GetErrors()[0], `"d"`) {
 			t.Errorf("errors: %q", v.GetErrors())
 		}
-		if got := testutil.ToFloat64(r.in.metrics.overLimit); got != 1 {
+		if got := testutil.ToFloat64(r.in.metrics.overLimit.WithLabelValues("live-series")); got != 1 {
 			t.Errorf("%v series counted as refused", got)
 		}
 		r.stop()
@@ -43,4 +48,113 @@ func TestLiveSeries(t *testing.T) {
 		s.mustStore(v1, bodyOf(t, v1, one(3, int64(10+i), "__name__", "a")))
 	}
 	s.mustStore(v1, bodyOf(t, v1, one(1, 8, "__name__", "d")))
+}
+
+// TestEveryLimit has a request at each limit, which is stored, and one above,
+// of which the answer names the flag and the metric counts the limit.
+func TestEveryLimit(t *testing.T) {
+	name := func(n int) string { return strings.Repeat("n", n) }
+	labels := func(n int) []string {
+		list := []string{"__name__", "up"}
+		for i := 1; i < n; i++ {
+			list = append(list, fmt.Sprintf("l%03d", i), "v")
+		}
+		return list
+	}
+	several := func(n int) []ts {
+		var list []ts
+		for i := range n {
+			list = append(list, one(1, 5, "__name__", "up", "i", fmt.Sprint(i)))
+		}
+		return list
+	}
+	buckets := func(n int) []ts {
+		h := prompb.Histogram{
+			Count: &prompb.Histogram_CountInt{CountInt: uint64(n)}, Sum: 1, Timestamp: 5,
+			ZeroCount:     &prompb.Histogram_ZeroCountInt{},
+			PositiveSpans: []prompb.BucketSpan{{Length: uint32(n)}}, PositiveDeltas: make([]int64, n),
+		}
+		h.PositiveDeltas[0] = 1
+		return []ts{{labels: []string{"__name__", "up"}, histograms: []prompb.Histogram{h}}}
+	}
+	ahead := func(d time.Duration) []ts {
+		return []ts{one(1, time.Now().Add(d).UnixMilli(), "__name__", "up")}
+	}
+	for _, test := range []struct {
+		limit     string
+		change    func(*Config)
+		at, above []ts
+		code      linkv1.Code
+	}{
+		{"series", func(c *Config) { c.Limits.Series = 3 }, several(3), several(4), linkv1.Code_CODE_TOO_LARGE},
+		{"samples", func(c *Config) { c.Limits.Samples = 3 }, several(3), several(4), linkv1.Code_CODE_TOO_LARGE},
+		{"decoded-bytes", func(c *Config) { c.Limits.DecodedBytes = 1000 }, several(10), several(100), linkv1.Code_CODE_TOO_LARGE},
+		{"request-bytes", func(c *Config) { c.RequestBytes = 200 }, several(3), []ts{one(1, 5, append(labels(40), "a", random(1000))...)}, linkv1.Code_CODE_TOO_LARGE},
+		{"labels", func(c *Config) { c.Limits.Labels = 4 }, []ts{one(1, 5, labels(4)...)}, []ts{one(1, 5, labels(5)...)}, invalid},
+		{"label-name-length", func(c *Config) { c.Limits.NameBytes = 20 }, []ts{one(1, 5, "__name__", "up", name(20), "v")}, []ts{one(1, 5, "__name__", "up", name(21), "v")}, invalid},
+		{"label-value-length", func(c *Config) { c.Limits.ValueBytes = 20 }, []ts{one(1, 5, "__name__", "up", "a", name(20))}, []ts{one(1, 5, "__name__", "up", "a", name(21))}, invalid},
+		{"histogram-buckets", func(c *Config) { c.Limits.Buckets = 8 }, buckets(8), buckets(9), invalid},
+		{"live-series", func(c *Config) { c.MaxSeries = 3 }, several(3), several(4), invalid},
+		{"future", func(*Config) {}, ahead(9 * time.Minute), ahead(time.Hour), invalid},
+	} {
+		for _, schema := range []linkv1.Schema{v1, v2} {
+			t.Run(fmt.Sprintf("%s/%s", test.limit, schema), func(t *testing.T) {
+				c := testConfig(t.TempDir())
+				test.change(&c)
+				r := start(t, c)
+				s := r.sender()
+				if v := s.send(schema, bodyOf(t, schema, test.at...)); v.GetCode() != ok {
+					t.Errorf("at the limit: %v", v)
+				}
+				counted := r.in.metrics.overLimit.WithLabelValues(test.limit)
+				if n := testutil.ToFloat64(counted); n != 0 {
+					t.Errorf("%v counted before", n)
+				}
+				v := s.send(schema, bodyOf(t, schema, test.above...))
+				if v.GetCode() != test.code || !strings.Contains(strings.Join(v.GetErrors(), "\n"), "(--limit."+test.limit+")") {
+					t.Errorf("above the limit: %v", v)
+				}
+				if n := testutil.ToFloat64(counted); n != 1 {
+					t.Errorf("%v counted", n)
+				}
+			})
+		}
+	}
+}
+
+// random is text that does not compress.
+func random(n int) string {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte('a' + rand.N(26))
+	}
+	return string(b)
+}
+
+// TestFuture refuses of a request what is too far ahead, and stores the rest: a
+// series of which nothing is left is not begun.
+func TestFuture(t *testing.T) {
+	soon, late := time.Now().UnixMilli(), time.Now().Add(time.Hour).UnixMilli()
+	exemplar := prompb.Exemplar{Labels: []prompb.Label{{Name: "trace", Value: "1"}}, Value: 1, Timestamp: soon}
+	body := bodyOf(t, v1,
+		one(1, soon, "__name__", "before"),
+		ts{labels: []string{"__name__", "mixed"}, samples: []prompb.Sample{{Value: 1, Timestamp: soon}, {Value: 2, Timestamp: late}}, exemplars: []prompb.Exemplar{exemplar}},
+		ts{labels: []string{"__name__", "late"}, samples: []prompb.Sample{{Value: 1, Timestamp: late}}, exemplars: []prompb.Exemplar{exemplar}},
+		one(1, soon, "__name__", "after"),
+	)
+	r := start(t, testConfig(t.TempDir()))
+	s := r.sender()
+	for range 2 { // the second is a repeat
+		v := s.send(v1, body)
+		if diff := cmp.Diff(told{invalid, 3, 0, 1, 3}, toldBy(v)); diff != "" {
+			t.Errorf("verdict, want -, got +:\n%s", diff)
+		}
+		if len(v.GetErrors()) != 2 || !strings.Contains(v.GetErrors()[0], `"mixed"`) || !strings.Contains(v.GetErrors()[1], `"late"`) {
+			t.Errorf("errors: %q", v.GetErrors())
+		}
+	}
+	want := map[string]int{"__name__=before": 1, "__name__=mixed": 2, "__name__=after": 1}
+	if diff := cmp.Diff(want, stored(r.blocks())); diff != "" {
+		t.Errorf("stored, want -, got +:\n%s", diff)
+	}
 }

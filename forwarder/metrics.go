@@ -16,7 +16,7 @@ type metrics struct {
 	repeats    prometheus.Counter
 	repeated   prometheus.Counter
 	created    prometheus.Counter
-	overLimit  prometheus.Counter
+	overLimit  *prometheus.CounterVec // by limit
 	series     prometheus.Gauge
 	writable   prometheus.Gauge
 	reopened   prometheus.Counter
@@ -54,7 +54,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		repeats:    counter("repeats_total", "Samples and histograms dropped because they were the latest of their series once more."),
 		repeated:   counter("repeated_batches_total", "Batches that had been answered before, and got the same verdict."),
 		created:    counter("series_created_total", "Series seen for the first time, or again after they had been dropped."),
-		overLimit:  counter("series_refused_total", "New series refused because there are as many as "+flagMaxSeries+" allows."),
+		overLimit:  counters("over_limit_total", "Requests, series and samples refused because of a limit, by the name of its flag without --limit.", "limit"),
 		series:     gauge("series", "Series in the head."),
 		writable:   gauge("log_writable", "1 while the log can be written."),
 		reopened:   counter("log_reopened_total", "Times that the log was opened again after it could not be written."),

@@ -7,6 +7,7 @@ import (
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 
+	"github.com/promgrpc/exporter/forwarder/remotewrite"
 	"github.com/promgrpc/exporter/internal/link"
 )
 
@@ -60,11 +61,8 @@ func (r *receivers) read(ctx context.Context, c *link.Conn, slots chan struct{},
 		}
 		slots <- struct{}{}
 		if size := len(k.Batch.GetBody()); size > r.maxBatchBytes {
-			reply(&linkv1.Verdict{
-				Id:     k.Batch.GetId(),
-				Code:   linkv1.Code_CODE_TOO_LARGE,
-				Errors: []string{fmt.Sprintf("body of %d bytes, the limit is %d (--limit.request-bytes)", size, r.maxBatchBytes)},
-			})
+			err := remotewrite.Over(flagRequestBytes, "body of %d bytes, the limit is %d", size, r.maxBatchBytes)
+			r.in.reply(&job{batch: k.Batch, reply: reply}, r.in.refused(fmt.Errorf("%w: %w", remotewrite.ErrTooLarge, err)))
 			continue
 		}
 		if err := r.in.submit(ctx, k.Batch, reply); err != nil {

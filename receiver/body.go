@@ -21,8 +21,6 @@ const (
 	leastCharge = 16 << 10
 )
 
-var errBusy = errors.New("too many requests under way")
-
 // budget is the memory that all requests share.
 type budget struct {
 	mu   sync.Mutex
@@ -63,7 +61,8 @@ func (b *body) release() {
 func (b *body) grow(n int64) error {
 	more := max(n, leastCharge) - b.taken
 	if !b.h.budget.take(more) {
-		return refuse(http.StatusServiceUnavailable, errBusy)
+		return b.h.overLimit("inflight-bytes", http.StatusServiceUnavailable,
+			fmt.Errorf("too many requests under way: they hold %s, which --limit.inflight-bytes allows", b.h.config.InflightBytes))
 	}
 	b.taken += more
 	b.h.metrics.inflightBytes.Add(float64(more))
@@ -109,7 +108,14 @@ func (h *handler) readBody(w http.ResponseWriter, r *http.Request) (*body, error
 }
 
 func (h *handler) tooLarge() error {
-	return refuse(http.StatusRequestEntityTooLarge, fmt.Errorf("the body is over %s, which --limit.request-bytes allows", h.config.RequestBytes))
+	return h.overLimit("request-bytes", http.StatusRequestEntityTooLarge,
+		fmt.Errorf("the body is over %s, which --limit.request-bytes allows", h.config.RequestBytes))
+}
+
+// overLimit refuses a request because of a limit, and counts it.
+func (h *handler) overLimit(limit string, status int, err error) error {
+	h.metrics.overLimit.WithLabelValues(limit).Inc()
+	return refuse(status, err)
 }
 
 // framedMagic begins snappy's other format, the framed one. No block can begin
@@ -127,7 +133,8 @@ func (h *handler) checkSnappy(data []byte) error {
 	case n <= 0:
 		return refuse(http.StatusBadRequest, errors.New("the body is no snappy block"))
 	case decoded > uint64(h.config.DecodedBytes):
-		return refuse(http.StatusRequestEntityTooLarge, fmt.Errorf("the body says that it is %d bytes decompressed, --limit.decoded-bytes allows %d", decoded, int64(h.config.DecodedBytes)))
+		return h.overLimit("decoded-bytes", http.StatusRequestEntityTooLarge,
+			fmt.Errorf("the body says that it is %d bytes decompressed, --limit.decoded-bytes allows %d", decoded, int64(h.config.DecodedBytes)))
 	case decoded > maxSnappy(len(data)-n):
 		return refuse(http.StatusBadRequest, fmt.Errorf("the body is no snappy block: %d bytes cannot hold the %d that it claims", len(data), decoded))
 	}

@@ -17,7 +17,7 @@ func FuzzCheckSnappy(f *testing.F) {
 	f.Add([]byte{})
 	c := DefaultConfig()
 	c.DecodedBytes = 1 << 16
-	h := &handler{config: c}
+	h := &handler{config: c, metrics: newMetrics(nil)}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		refused := h.checkSnappy(body)
 		n, err := snappy.DecodedLen(body)

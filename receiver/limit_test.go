@@ -123,7 +123,9 @@ func TestBusyReceiverAsksToComeAgain(t *testing.T) {
 		go func() { answers <- r.tryPost(block("x")) }()
 	}
 	require.Eventually(t, func() bool { return r.inflight() == 2 }, 5*time.Second, time.Millisecond)
-	r.post(t, typeV2, block("x")).mustRetry(t, "too many requests under way")
+	r.post(t, typeV2, block("x")).mustRetry(t, "--limit.inflight-bytes")
+	require.Contains(t, r.do(t, "GET", "/metrics", "", nil, "Accept", "text/plain").body,
+		`promgrpc_receiver_over_limit_total{limit="inflight-bytes"} 1`)
 	close(release)
 	for range 2 {
 		require.Equal(t, http.StatusNoContent, (<-answers).code)

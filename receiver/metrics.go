@@ -9,6 +9,7 @@ type metrics struct {
 	requests      *prometheus.CounterVec
 	bytes         prometheus.Counter
 	duration      prometheus.Histogram
+	overLimit     *prometheus.CounterVec
 	inflight      prometheus.Gauge
 	inflightBytes prometheus.Gauge
 	forwarderUp   *prometheus.GaugeVec
@@ -34,6 +35,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			NativeHistogramMaxBucketNumber:  100,
 			NativeHistogramMinResetDuration: 0,
 		}),
+		overLimit: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "promgrpc_receiver_over_limit_total",
+			Help: "Requests refused because of a limit, by the name of its flag without --limit.",
+		}, []string{"limit"}),
 		inflight: f.NewGauge(prometheus.GaugeOpts{
 			Name: "promgrpc_receiver_inflight_requests",
 			Help: "Remote-write requests under way.",
@@ -50,6 +55,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "promgrpc_receiver_forwarder_batches_total",
 			Help: "Batches sent to a forwarder, by its address and the outcome: ok, invalid, too_large, unavailable, lost, or timeout.",
 		}, []string{"forwarder", "outcome"}),
+	}
+	for _, limit := range []string{"request-bytes", "decoded-bytes", "inflight-bytes"} {
+		m.overLimit.WithLabelValues(limit)
 	}
 	return m
 }

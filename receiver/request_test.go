@@ -162,6 +162,9 @@ func TestBodiesThatAreRefusedAtTheDoor(t *testing.T) {
 		})
 	}
 	require.Empty(t, f.got())
+	counted := r.do(t, "GET", "/metrics", "", nil, "Accept", "text/plain").body
+	require.Contains(t, counted, `promgrpc_receiver_over_limit_total{limit="decoded-bytes"} 6`)
+	require.Contains(t, counted, `promgrpc_receiver_over_limit_total{limit="request-bytes"} 2`)
 	require.Equal(t, http.StatusNoContent, r.post(t, typeV1, snappy.Encode(nil, make([]byte, 100_000))).code, "the best that snappy can do")
 	require.Equal(t, http.StatusNoContent, r.post(t, typeV1, claim(9_000, 9_998)).code)
 }

@@ -117,6 +117,7 @@ func TestStreamLimit(t *testing.T) {
 	_, err := s.call(t, &getRequest{})()
 	requireCode(t, connect.CodeResourceExhausted, err)
 	require.ErrorContains(t, err, "--limit.streams")
+	require.Equal(t, 1.0, s.metric(t, "promgrpc_server_over_limit_total"))
 	cancel()
 	require.Eventually(t, func() bool { return s.metric(t, "promgrpc_server_streams") == 0 }, patience, time.Millisecond)
 	all(t, s.call(t, &getRequest{}))

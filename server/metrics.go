@@ -10,7 +10,8 @@ type metrics struct {
 	streamsBegun, streamsEnded        *prometheus.CounterVec
 	samplesSent, bytesSent, coalesced prometheus.Counter
 	gaps, gapEvents                   prometheus.Counter
-	repeats, refused                  prometheus.Counter
+	repeats                           prometheus.Counter
+	overLimit                         *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -29,13 +30,13 @@ func newMetrics() *metrics {
 		gaps:         counter("gaps_total", "Gaps in what forwarders sent: blocks that this replica will never have."),
 		gapEvents:    counter("stream_gaps_total", "Gaps that streams were told of."),
 		repeats:      counter("stream_repeats_total", "Blocks that streams left out since another log had brought the same request."),
-		refused:      counter("streams_refused_total", "Streams refused because of --limit.streams."),
+		overLimit:    vec("over_limit_total", "Streams refused because of a limit, by the name of its flag without --limit.", "limit"),
 	}
 }
 
 func (m *metrics) all() []prometheus.Collector {
 	return []prometheus.Collector{
-		m.streamsBegun, m.streamsEnded, m.samplesSent, m.bytesSent, m.coalesced, m.gaps, m.gapEvents, m.repeats, m.refused,
+		m.streamsBegun, m.streamsEnded, m.samplesSent, m.bytesSent, m.coalesced, m.gaps, m.gapEvents, m.repeats, m.overLimit,
 	}
 }
 

@@ -65,7 +65,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 		metrics:      newMetrics(),
 		rebuildSlots: make(chan struct{}, maxRebuilds), started: time.Now(),
 	}
-	s.streams = newStreams(c.MaxStreams, s.metrics.refused)
+	s.streams = newStreams(c.MaxStreams, s.metrics.overLimit.WithLabelValues("streams"))
 	defer func() {
 		if err != nil {
 			_ = s.Close()

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/promgrpc/exporter/forwarder"
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/server"
 )
 
 // config of the whole, which is handed down to the parts.
@@ -14,6 +17,8 @@ type config struct {
 	// StoragePath is the folder over those of the parts.
 	seglog.StorageConfig
 	seglog.SegmentConfig
+	forwarder.LimitConfig
+	maxStreams      int // of each server
 	receiverAddress string
 	rpcAddresses    []string
 	selfInterval    time.Duration
@@ -23,6 +28,8 @@ func defaultConfig() config {
 	return config{
 		StorageConfig:   seglog.DefaultStorageConfig("data"),
 		SegmentConfig:   seglog.DefaultSegmentConfig(),
+		LimitConfig:     forwarder.DefaultLimitConfig(),
+		maxStreams:      server.DefaultConfig().MaxStreams,
 		receiverAddress: ":8080",
 		rpcAddresses:    []string{":8090", ":8091"},
 		selfInterval:    5 * time.Second,
@@ -38,6 +45,9 @@ func (c *config) registerFlags(app *kingpin.Application) {
 		Default(rpcAddresses...).StringsVar(&c.rpcAddresses)
 	c.StorageConfig.RegisterFlags(app, "Folder under which the forwarder and each server get one of their own.")
 	c.SegmentConfig.RegisterFlags(app)
+	c.LimitConfig.RegisterFlags(app)
+	app.Flag("limit.streams", "Most streams that are open at a time, at each server.").
+		Default(strconv.Itoa(c.maxStreams)).IntVar(&c.maxStreams)
 	app.Flag("self.interval", "How often the exporter writes its own metrics to itself. 0 switches it off.").
 		Default(c.selfInterval.String()).DurationVar(&c.selfInterval)
 }

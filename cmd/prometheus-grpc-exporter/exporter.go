@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/alecthomas/units"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/promgrpc/exporter/forwarder"
@@ -75,6 +76,7 @@ func (c *config) server(name, address string) server.Config {
 	s.RPCAddress = address
 	s.LinkAddress = anyLocal
 	s.WebAddress = anyLocal
+	s.MaxStreams = c.maxStreams
 	s.StorageConfig = c.StorageConfig
 	s.StoragePath = filepath.Join(c.StoragePath, name)
 	return s
@@ -86,7 +88,7 @@ func (c *config) forwarder(servers []string) forwarder.Config {
 	f.LinkAddress = anyLocal
 	f.WebAddress = anyLocal
 	f.Server = strings.Join(servers, ",")
-	f.StorageConfig, f.SegmentConfig = c.StorageConfig, c.SegmentConfig
+	f.StorageConfig, f.SegmentConfig, f.LimitConfig = c.StorageConfig, c.SegmentConfig, c.LimitConfig
 	f.StoragePath = filepath.Join(c.StoragePath, "forwarder")
 	return f
 }
@@ -95,6 +97,8 @@ func (c *config) receiver(forwarder net.Addr) receiver.Config {
 	r := receiver.DefaultConfig()
 	r.Instance = "receiver"
 	r.WebAddress = c.receiverAddress
+	r.RequestBytes, r.InflightBytes = c.RequestBytes, c.InflightBytes
+	r.DecodedBytes = units.Base2Bytes(c.Limits.DecodedBytes)
 	r.Forwarder = forwarder.String()
 	return r
 }

@@ -101,7 +101,7 @@ func (r *rig) start(disks map[string]*disk) {
 		links = append(links, link.address())
 		r.rpc = append(r.rpc, r.proxy("client-"+name, s.Listening("rpc")))
 	}
-	f := r.unit("forwarder", "metrics-forwarder", disks, append([]string{"link", "web", "--server=" + strings.Join(links, ",")}, small...)...)
+	f := r.unit("forwarder", "metrics-forwarder", disks, append([]string{"link", "web", "--server=" + strings.Join(links, ","), "--limit.future=0s"}, small...)...)
 	r.units[forwarderUnit] = f
 	link := r.proxy("receiver-forwarder", f.Listening("link"))
 	receiver := r.unit("receiver", "prometheus-remote-receiver", nil, "web", "--forwarder="+link.address(), "--forwarder.timeout=3s")

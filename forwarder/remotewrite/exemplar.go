@@ -74,7 +74,7 @@ func (r *Request) exemplarV1(b []byte) ([]byte, error) {
 		}
 	}
 	if labels > r.limits.Labels {
-		return nil, fmt.Errorf("it has more than %d labels (%s)", r.limits.Labels, flagLabels)
+		return nil, Over(flagLabels, "it has more than %d labels", r.limits.Labels)
 	}
 	if strict {
 		r.scratch = r.scratch[:from]
@@ -166,9 +166,9 @@ func (r *Request) checkExemplarLabel(name, value []byte) error {
 	case len(name) == 0:
 		return errors.New("empty label name")
 	case len(name) > r.limits.NameBytes:
-		return fmt.Errorf("label name of %d bytes, the limit is %d (%s)", len(name), r.limits.NameBytes, flagNameBytes)
+		return Over(flagNameBytes, "label name of %d bytes, the limit is %d", len(name), r.limits.NameBytes)
 	case len(value) > r.limits.ValueBytes:
-		return fmt.Errorf("value of label %q of %d bytes, the limit is %d (%s)", name, len(value), r.limits.ValueBytes, flagValueBytes)
+		return Over(flagValueBytes, "value of label %q of %d bytes, the limit is %d", name, len(value), r.limits.ValueBytes)
 	case !utf8.Valid(name):
 		return fmt.Errorf("label name %q is not valid UTF-8", name)
 	case !utf8.Valid(value):

@@ -107,7 +107,7 @@ func (h *histogramScan) scan(b []byte, maxBuckets int) error {
 		}
 	}
 	if over {
-		return fmt.Errorf("more than %d buckets (%s)", maxBuckets, flagBuckets)
+		return Over(flagBuckets, "more than %d buckets", maxBuckets)
 	}
 	return nil
 }

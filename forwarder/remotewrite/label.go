@@ -133,9 +133,9 @@ func (r *Request) checkLabel(l segment.Label) error {
 	case l.Name == "":
 		return errors.New("empty label name")
 	case len(l.Name) > r.limits.NameBytes:
-		return fmt.Errorf("label name %q… of %d bytes, the limit is %d (%s)", l.Name[:min(32, len(l.Name))], len(l.Name), r.limits.NameBytes, flagNameBytes)
+		return Over(flagNameBytes, "label name %q… of %d bytes, the limit is %d", l.Name[:min(32, len(l.Name))], len(l.Name), r.limits.NameBytes)
 	case len(l.Value) > r.limits.ValueBytes:
-		return fmt.Errorf("value of label %q of %d bytes, the limit is %d (%s)", l.Name, len(l.Value), r.limits.ValueBytes, flagValueBytes)
+		return Over(flagValueBytes, "value of label %q of %d bytes, the limit is %d", l.Name, len(l.Value), r.limits.ValueBytes)
 	case !utf8.ValidString(l.Name):
 		return fmt.Errorf("label name %q is not valid UTF-8", l.Name)
 	case !utf8.ValidString(l.Value):
@@ -149,7 +149,7 @@ func (r *Request) parseLabels(b []byte) (segment.Labels, error) {
 	var ls segment.Labels
 	err := eachLabel(b, func(name, value span) error {
 		if len(ls) == r.limits.Labels {
-			return fmt.Errorf("it has more than %d labels (%s)", r.limits.Labels, flagLabels)
+			return Over(flagLabels, "it has more than %d labels", r.limits.Labels)
 		}
 		ls = append(ls, segment.Label{Name: text[name.from:name.to], Value: text[value.from:value.to]})
 		return nil

@@ -1,7 +1,9 @@
 package remotewrite
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -75,6 +77,20 @@ func withDefaults(l Limits) Limits {
 	return l
 }
 
+// OverLimit is the error of what is over a limit.
+type OverLimit struct {
+	// Limit is the name of its flag, without the --limit.
+	Limit string
+	text  string
+}
+
+// Over returns an [OverLimit] that ends with the flag that raises the limit.
+func Over(flag, format string, args ...any) error {
+	return &OverLimit{Limit: strings.TrimPrefix(flag, "--limit."), text: fmt.Sprintf(format, args...) + " (" + flag + ")"}
+}
+
+func (o *OverLimit) Error() string { return o.text }
+
 // maxErrors is how many reasons are kept, maxErrorBytes how much of each.
 const (
 	maxErrors     = 10
@@ -87,6 +103,8 @@ type Problems struct {
 	Rejected int
 	// Count of problems.
 	Count int
+	// OverLimit counts those that came of a limit, by its name.
+	OverLimit map[string]int
 	// errors are the first of them.
 	errors []string
 }
@@ -94,13 +112,19 @@ type Problems struct {
 // Add notes a problem of a series that costs n samples. The series is named by
 // its labels.
 func (p *Problems) Add(n int, labels []byte, err error) {
-	p.note(n, func() string { return fmt.Sprintf("series %s: %v", describe(labels), err) })
+	p.note(n, err, func() string { return fmt.Sprintf("series %s: %v", describe(labels), err) })
 }
 
 // note takes the text as a function, since most of many are not kept.
-func (p *Problems) note(n int, text func() string) {
+func (p *Problems) note(n int, err error, text func() string) {
 	p.Rejected += n
 	p.Count++
+	if over := (*OverLimit)(nil); errors.As(err, &over) {
+		if p.OverLimit == nil {
+			p.OverLimit = map[string]int{}
+		}
+		p.OverLimit[over.Limit]++
+	}
 	if len(p.errors) < maxErrors {
 		p.errors = append(p.errors, shorten(text()))
 	}

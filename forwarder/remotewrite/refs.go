@@ -46,7 +46,7 @@ func (r *Request) hashRefs(refs []byte) (uint64, error) {
 	}
 	switch {
 	case count > 2*r.limits.Labels:
-		return 0, fmt.Errorf("it has more than %d labels (%s)", r.limits.Labels, flagLabels)
+		return 0, Over(flagLabels, "it has more than %d labels", r.limits.Labels)
 	case count%2 != 0:
 		return 0, fmt.Errorf("labels_refs are not pairs of name and value: there are %d", count)
 	}
@@ -125,7 +125,7 @@ func (r *Request) wireOfRefs(refs []byte) []byte {
 // little of much, so what they stand for is bounded as well.
 func (r *Request) checkWire(refs []byte) (err error) {
 	if r.wired > 2*r.limits.DecodedBytes {
-		return fmt.Errorf("all labels of the request written out are more than %d bytes, twice %s", 2*r.limits.DecodedBytes, flagDecodedBytes)
+		return Over(flagDecodedBytes, "all labels of the request written out are more than %d bytes, twice the limit", 2*r.limits.DecodedBytes)
 	}
 	r.eachPair(refs, func(name, value []byte) bool {
 		if len(name) > r.limits.NameBytes || len(value) > r.limits.ValueBytes {

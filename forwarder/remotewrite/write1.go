@@ -239,7 +239,7 @@ func (r *Request) familyV1(b []byte) error {
 		return nil
 	}
 	if len(r.Families) >= r.limits.Series {
-		return fmt.Errorf("%w: more than %d metadata entries (%s)", ErrTooLarge, r.limits.Series, flagSeries)
+		return fmt.Errorf("%w: %w", ErrTooLarge, Over(flagSeries, "more than %d metadata entries", r.limits.Series))
 	}
 	m.Hash = m.hash()
 	r.Families = append(r.Families, m)

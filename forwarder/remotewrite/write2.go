@@ -28,7 +28,7 @@ func (r *Request) scanV2(b []byte) error {
 		switch {
 		case f.number == 4 && f.wire == typeBytes:
 			if len(r.symbols) == maxSymbols {
-				return fmt.Errorf("%w: more than %d symbols", ErrTooLarge, maxSymbols)
+				return fmt.Errorf("%w: %w", ErrTooLarge, &OverLimit{Limit: "symbols", text: fmt.Sprintf("more than %d symbols, which no flag raises", maxSymbols)})
 			}
 			r.symbols = append(r.symbols, f.bytes)
 		case f.number == 5 && f.wire == typeBytes:
@@ -172,7 +172,7 @@ func (r *Request) finishV2(begin mark, number int, refs []byte, meta metaRefs, c
 	if err != nil {
 		n := r.since(begin)
 		r.drop(begin)
-		r.Problems.note(n, func() string { return fmt.Sprintf("series number %d of the request: %v", number, err) })
+		r.Problems.note(n, err, func() string { return fmt.Sprintf("series number %d of the request: %v", number, err) })
 		return nil //nolint:nilerr // noted, and the neighbours go on
 	}
 	s := Series{Hash: hash, refs: refs}

@@ -1,0 +1,82 @@
+package forwarder
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/alecthomas/units"
+
+	"github.com/promgrpc/exporter/forwarder/remotewrite"
+	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/internal/link"
+)
+
+// LimitConfig bounds what senders may bring about.
+type LimitConfig struct {
+	// MaxSeries that the log holds at a time. 0 is without bound.
+	MaxSeries int
+	// Future is how far ahead of the clock a sample may be. 0 is without bound.
+	Future time.Duration
+	// Limits of a request.
+	Limits remotewrite.Limits
+	// RequestBytes is the largest body, compressed.
+	RequestBytes units.Base2Bytes
+	// InflightBytes bounds the requests that are being decoded or appended,
+	// compressed and decompressed. Receivers wait when they reach it.
+	InflightBytes units.Base2Bytes
+}
+
+// DefaultLimitConfig returns limits far above what senders do by default. Ten
+// minutes ahead is what Prometheus' own receiver allows.
+func DefaultLimitConfig() LimitConfig {
+	return LimitConfig{
+		MaxSeries:     10_000_000,
+		Future:        10 * time.Minute,
+		Limits:        remotewrite.DefaultLimits(),
+		RequestBytes:  32 * units.MiB,
+		InflightBytes: 256 * units.MiB,
+	}
+}
+
+// The flags of the limits that are named where they are met.
+const (
+	flagMaxSeries    = "--limit.live-series"
+	flagFuture       = "--limit.future"
+	flagRequestBytes = "--limit.request-bytes"
+)
+
+// RegisterFlags adds the flags --limit.*, which default to what c holds.
+func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
+	app.Flag(flagRequestBytes[2:], "Largest body of a request, compressed.").
+		Default(c.RequestBytes.String()).BytesVar(&c.RequestBytes)
+	app.Flag("limit.inflight-bytes", "Largest sum of the requests that are being decoded or appended; receivers wait when it is reached.").
+		Default(c.InflightBytes.String()).BytesVar(&c.InflightBytes)
+	app.Flag(flagMaxSeries[2:], "Most series at a time; new ones are refused when it is reached, until others have been dropped. 0 is without bound.").
+		Default(strconv.Itoa(c.MaxSeries)).IntVar(&c.MaxSeries)
+	app.Flag(flagFuture[2:], "Farthest that a sample may be ahead of the forwarder's clock; what is later is refused. 0 is without bound.").
+		Default(c.Future.String()).DurationVar(&c.Future)
+	c.Limits.Flags(func(name, help string, value *int) {
+		app.Flag(name, help).Default(strconv.Itoa(*value)).IntVar(value)
+	})
+}
+
+const (
+	// frameRoom is what a link frame needs besides the body.
+	frameRoom = 64
+	// verdictRoom is what a verdict with all its reasons needs.
+	verdictRoom = 16 << 10
+)
+
+func (c *LimitConfig) check() error {
+	switch {
+	case c.RequestBytes <= 0, c.InflightBytes <= 0:
+		return daemon.Usagef("the limits have to be above zero")
+	case c.RequestBytes > link.DefaultMaxFrame-frameRoom:
+		return daemon.Usagef("%s is %s, more than a link carries: below %s",
+			flagRequestBytes, c.RequestBytes, units.Base2Bytes(link.DefaultMaxFrame))
+	case c.MaxSeries < 0, c.Future < 0:
+		return daemon.Usagef("%s and %s cannot be negative", flagMaxSeries, flagFuture)
+	}
+	return nil
+}

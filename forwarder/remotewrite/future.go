@@ -1,0 +1,56 @@
+package remotewrite
+
+import "math"
+
+// Newest is the latest timestamp of the samples and histograms, in ms, and ok is
+// false if there are none.
+func (r *Request) Newest() (newest int64, ok bool) {
+	if len(r.Samples)+len(r.Histograms) == 0 {
+		return 0, false
+	}
+	newest = math.MinInt64
+	for i := range r.Samples {
+		newest = max(newest, r.Samples[i].Timestamp)
+	}
+	for i := range r.Histograms {
+		newest = max(newest, r.Histograms[i].Timestamp)
+	}
+	return newest, true
+}
+
+// DropAfter takes out the samples and histograms that are later than an
+// instant, each with the problem that reason tells, and the series of which
+// nothing else is left, with their exemplars.
+func (r *Request) DropAfter(instant int64, reason func(timestamp int64) error) {
+	series, samples, histograms, exemplars := r.Series[:0], r.Samples[:0], r.Histograms[:0], r.Exemplars[:0]
+	var from Series
+	for _, s := range r.Series {
+		end := s // before the ends are moved
+		begin := mark{len(samples), len(histograms), len(exemplars)}
+		for _, sample := range r.Samples[from.SamplesEnd:end.SamplesEnd] {
+			if sample.Timestamp > instant {
+				r.Problems.Add(1, r.Wire(&s), reason(sample.Timestamp))
+				continue
+			}
+			samples = append(samples, sample)
+		}
+		for _, h := range r.Histograms[from.HistogramsEnd:end.HistogramsEnd] {
+			if h.Timestamp > instant {
+				r.Problems.Add(1, r.Wire(&s), reason(h.Timestamp))
+				continue
+			}
+			histograms = append(histograms, h)
+		}
+		had := end.SamplesEnd+end.HistogramsEnd > from.SamplesEnd+from.HistogramsEnd
+		if had && len(samples) == begin.samples && len(histograms) == begin.histograms {
+			r.Problems.Rejected += int(end.ExemplarsEnd - from.ExemplarsEnd)
+			from = end
+			continue
+		}
+		exemplars = append(exemplars, r.Exemplars[from.ExemplarsEnd:end.ExemplarsEnd]...)
+		s.SamplesEnd, s.HistogramsEnd, s.ExemplarsEnd = uint32(len(samples)), uint32(len(histograms)), uint32(len(exemplars))
+		series = append(series, s)
+		from = end
+	}
+	r.Series, r.Samples, r.Histograms, r.Exemplars = series, samples, histograms, exemplars
+}
