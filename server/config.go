@@ -1,6 +1,7 @@
 package server
 
 import (
+	"net"
 	"strconv"
 	"time"
 
@@ -123,6 +124,11 @@ func (c *Config) drainDelay() time.Duration {
 }
 
 func (c *Config) check() error {
+	for _, address := range c.Upstream.Addresses {
+		if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
+			return daemon.Usagef("upstream %q: want host:port", address)
+		}
+	}
 	switch {
 	case c.Staleness <= 0, c.StallTimeout <= 0, c.DrainTimeout <= 0:
 		return daemon.Usagef("--staleness, --stream.stall-timeout and --drain.timeout have to be above zero")

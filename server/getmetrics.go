@@ -68,8 +68,6 @@ func (s *Server) getMetrics(ctx context.Context, req *connect.Request[metricsv1.
 	if err := s.serving(); err != nil {
 		return unavailable(err, "")
 	}
-	// Behind a balancer nothing else tells who serves a stream.
-	out.ResponseHeader().Set("Promgrpc-Instance", s.config.Instance)
 	sender := newSender(ctx, out, s.config.StallTimeout)
 	st := &stream{
 		server:     s,
@@ -93,35 +91,39 @@ func (s *Server) getMetrics(ctx context.Context, req *connect.Request[metricsv1.
 	if err == nil {
 		err = st.run()
 	}
-	reason, err := s.verdict(st, sender, err)
-	s.metrics.streamsEnded.WithLabelValues(reason).Inc()
-	return err
+	return s.ended(ctx, sender.stall, sender.peer, st.cursor, err)
 }
 
-// verdict is the reason for the end of a stream, in a word for the metric, and
-// what the client is told.
-func (s *Server) verdict(st *stream, sender *sender, err error) (reason string, told error) {
+// ended counts the end of a stream by its reason, and returns what the client is
+// told: to go on after the cursor, where that can help.
+func (s *Server) ended(ctx context.Context, stall *stall, peer, cursor string, err error) error {
+	reason, told := s.verdict(ctx, stall, peer, cursor, err)
+	s.metrics.streamsEnded.WithLabelValues(reason).Inc()
+	return told
+}
+
+func (s *Server) verdict(ctx context.Context, stall *stall, peer, cursor string, err error) (reason string, told error) {
 	var known *connect.Error
 	var damage *seglog.DamageError
 	switch {
 	case err == nil:
 		return "complete", nil
-	case sender.stall.reached.Load():
-		s.log.Log(slog.LevelWarn, "stream cut", "peer", sender.peer, "err", errStalled, "timeout", s.config.StallTimeout)
+	case stall.reached.Load():
+		s.log.Log(slog.LevelWarn, "stream cut", "peer", peer, "err", errStalled, "timeout", s.config.StallTimeout)
 		return "stalled", connect.NewError(connect.CodeAborted, errStalled)
-	case errors.Is(context.Cause(st.ctx), errDraining):
-		return "draining", unavailable(errDraining, st.cursor)
-	case st.ctx.Err() != nil:
-		return "client", st.ctx.Err()
+	case errors.Is(context.Cause(ctx), errDraining):
+		return "draining", unavailable(errDraining, cursor)
+	case ctx.Err() != nil:
+		return "client", ctx.Err()
 	case errors.As(err, &known):
 		return known.Code().String(), err
 	case errors.Is(err, seglog.ErrClosed):
-		return "reopened", unavailable(errors.New("the log is being opened anew"), st.cursor)
+		return "reopened", unavailable(errors.New("the log is being opened anew"), cursor)
 	case errors.As(err, &damage):
-		s.log.Log(slog.LevelError, "stream failed", "peer", sender.peer, "err", err)
+		s.log.Log(slog.LevelError, "stream failed", "peer", peer, "err", err)
 		return "damage", connect.NewError(connect.CodeDataLoss, err)
 	}
-	s.log.Log(slog.LevelError, "stream failed", "peer", sender.peer, "err", err)
+	s.log.Log(slog.LevelError, "stream failed", "peer", peer, "err", err)
 	return "internal", connect.NewError(connect.CodeInternal, err)
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -33,25 +32,12 @@ func (s service) ReadLogs(ctx context.Context, req *connect.Request[metricsv1.Re
 	if err := s.serving(); err != nil {
 		return unavailable(err, "")
 	}
-	out.ResponseHeader().Set("Promgrpc-Instance", s.config.Instance)
 	r := newLogReading(ctx, s.Server, req.Msg, out)
+	s.metrics.streamsBegun.WithLabelValues("logs").Inc()
 	if err = r.run(ctx, req.Msg); err == nil {
-		return r.send(&metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_End{End: &metricsv1.End{}}})
+		err = r.send(&metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_End{End: &metricsv1.End{}}})
 	}
-	var connectErr *connect.Error
-	switch {
-	case r.stall.reached.Load():
-		s.log.Log(slog.LevelWarn, "client cut off", "peer", out.Conn().Peer().Addr, "err", errStalled)
-		return unavailable(errStalled, "")
-	case context.Cause(s.streams.base) != nil:
-		return unavailable(context.Cause(s.streams.base), "")
-	case errors.As(err, &connectErr):
-		return err
-	case errors.Is(err, seglog.ErrClosed):
-		// It was opened anew, after it broke.
-		return unavailable(err, "")
-	}
-	return err
+	return s.ended(ctx, r.stall, out.Conn().Peer().Addr, "", err)
 }
 
 // logReading is one call of ReadLogs. Each log is read by a goroutine of its
@@ -127,12 +113,15 @@ func (r *logReading) run(ctx context.Context, req *metricsv1.ReadLogsRequest) er
 
 // log sends one log, from the client's position on.
 func (r *logReading) log(ctx context.Context, replica *replica) error {
-	after, err := r.reach(ctx, replica)
-	if err != nil {
-		return err
-	}
 	until := replica.log.Last()
 	if err := r.sendOf(replica, &metricsv1.ReadLogsResponse{}); err != nil {
+		return err
+	}
+	if !r.follow && r.positions[replica.id].GetSequence() > until {
+		return nil
+	}
+	after, err := r.reach(ctx, replica)
+	if err != nil {
 		return err
 	}
 	raw, err := replica.log.ReadRaw(after)
@@ -165,6 +154,9 @@ func (r *logReading) reach(ctx context.Context, replica *replica) (uint64, error
 	after := position.GetSequence()
 	for {
 		news := r.server.replicas.news.next()
+		if replica.broken.Load() {
+			return 0, seglog.ErrClosed
+		}
 		if replica.log.Last() >= after {
 			break
 		}

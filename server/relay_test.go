@@ -2,8 +2,10 @@ package server_test
 
 import (
 	"context"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -159,6 +161,43 @@ func TestRelayRestartsAndMoves(t *testing.T) {
 	require.Equal(t, lines(all(t, two.call(t, sample))...), lines(all(t, relay.call(t, sample))...))
 }
 
+// An upstream that stays behind the relay is left for one that does not.
+func TestRelayLeavesWhoIsBehind(t *testing.T) {
+	src := newSource(t)
+	src.write(point{series: "a", t: now(), v: 1})
+	behind := start(t, testConfig(t))
+	stop := src.feed(behind.Server)
+	behind.await(t, src)
+	stop() // its forwarder does not reach it any more
+	src.write(point{series: "a", t: now(), v: 2})
+	whole := startFed(t, testConfig(t), src)
+	c := testConfig(t)
+	relay := startRelay(t, c, whole)
+	relay.await(t, src)
+	relay.stop()
+	src.write(point{series: "a", t: now(), v: 3})
+	whole.await(t, src)
+	relay = startRelay(t, c, behind, whole)
+	require.Eventually(t, func() bool { return relay.last(t, src) == 3 }, 3*patience, 10*time.Millisecond)
+}
+
+// A frame that is larger than a response comes in parts.
+func TestRelayTakesLargeFrames(t *testing.T) {
+	src := newSource(t)
+	var points []point
+	for i := range 40_000 {
+		points = append(points, point{series: name(i), t: int64(1e12) + int64(i*7919%100003), v: math.Sqrt(float64(i))})
+	}
+	src.write(points...)
+	top := startFed(t, testConfig(t), src)
+	got, err := readLogs(t, t.Context(), top, true, &metricsv1.ReadLogsRequest{}, connect.WithGRPC())
+	require.NoError(t, err)
+	require.True(t, slices.ContainsFunc(got, func(r *metricsv1.ReadLogsResponse) bool { return r.GetData().GetPartial() }))
+	relay := startRelay(t, testConfig(t), top)
+	relay.await(t, src)
+	require.Equal(t, lines(all(t, top.call(t, everything["retained"]))...), lines(all(t, relay.call(t, everything["retained"]))...))
+}
+
 // What the upstream does not have any more is said to the relay's followers.
 func TestRelayTellsGaps(t *testing.T) {
 	src := newSourceWith(t, seglog.Options{SegmentSize: 1 << 12, RetentionSize: 1 << 16})
@@ -249,6 +288,11 @@ func TestReadLogs(t *testing.T) {
 			got, err = readLogs(t, t.Context(), s, p.h2, &metricsv1.ReadLogsRequest{Positions: []*metricsv1.LogPosition{position}}, p.o...)
 			require.NoError(t, err)
 			require.Len(t, got, 2, "there is nothing more")
+
+			ahead := &metricsv1.LogPosition{LogId: id, Sequence: log.Last() + 5}
+			got, err = readLogs(t, t.Context(), s, p.h2, &metricsv1.ReadLogsRequest{Positions: []*metricsv1.LogPosition{ahead}}, p.o...)
+			require.NoError(t, err)
+			require.Len(t, got, 2, "nothing is waited for")
 
 			position.Checksum++
 			_, err = readLogs(t, t.Context(), s, p.h2, &metricsv1.ReadLogsRequest{Positions: []*metricsv1.LogPosition{position}}, p.o...)

@@ -32,7 +32,7 @@ func (s *Server) newHTTP() *http.Server {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:           s.cors(withWriter(s.mux())),
+		Handler:           s.cors(s.named(withWriter(s.mux()))),
 		Protocols:         protocols,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       3 * time.Minute,
@@ -76,6 +76,15 @@ func (s *Server) mux() *http.ServeMux {
 	return mux
 }
 
+// named has every answer tell which replica gave it: behind a balancer nothing
+// else does.
+func (s *Server) named(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Promgrpc-Instance", s.config.Instance)
+		next.ServeHTTP(w, r)
+	})
+}
+
 func newGzipReader() connect.Decompressor { return new(gzip.Reader) }
 
 func newGzipWriter() connect.Compressor {
@@ -104,7 +113,7 @@ var (
 		"Grpc-Timeout", "X-Grpc-Web", "X-User-Agent",
 	}, ", ")
 	corsResponse = strings.Join([]string{
-		"Connect-Content-Encoding", "Grpc-Status", "Grpc-Message", "Grpc-Status-Details-Bin",
+		"Connect-Content-Encoding", "Grpc-Status", "Grpc-Message", "Grpc-Status-Details-Bin", "Promgrpc-Instance",
 	}, ", ")
 )
 

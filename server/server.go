@@ -82,7 +82,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	}
 	logger.Info("storage opened", "path", c.StoragePath, "duration", time.Since(s.started))
 	if len(c.Upstream.Addresses) > 0 {
-		s.upstream = &upstream{Upstream: c.Upstream, server: s, logger: logger}
+		s.upstream = &upstream{Upstream: c.Upstream, server: s, logger: logger, short: map[string]time.Time{}}
 	} else if err := s.listen(reg); err != nil {
 		return nil, err
 	}

@@ -32,6 +32,9 @@ const (
 	upstreamHeartbeat = 5 * time.Second
 	// upstreamSilence is how long an upstream may say nothing.
 	upstreamSilence = 3 * upstreamHeartbeat
+	// upstreamBehind is how long an upstream may be behind this server where
+	// there is another one, and for how long it is not asked again.
+	upstreamBehind  = 10 * time.Second
 	upstreamMinWait = 100 * time.Millisecond
 	upstreamMaxWait = 5 * time.Second
 	// maxUpstreamMessage leaves room for more than a server puts into one.
@@ -44,6 +47,8 @@ type upstream struct {
 	server  *Server
 	logger  *slog.Logger
 	current atomic.Pointer[string]
+	// short has when an upstream was left for being behind.
+	short map[string]time.Time
 }
 
 // address of the upstream that is read from, "" while there is none.
@@ -83,6 +88,21 @@ func (u *upstream) run(ctx context.Context) error {
 // errSilent ends the reading of an upstream from which nothing comes.
 var errSilent = fmt.Errorf("nothing came for %s", upstreamSilence)
 
+// errBehind ends the reading of an upstream that does not come to where this
+// server is already.
+var errBehind = fmt.Errorf("it has been behind this server for %s", upstreamBehind)
+
+// mayLeave says whether there is an upstream that has not been found to be
+// behind just now, as all of them may be in a log that has ended.
+func (u *upstream) mayLeave(address string) bool {
+	for _, other := range u.Addresses {
+		if other != address && time.Since(u.short[other]) > 2*upstreamBehind*time.Duration(len(u.Addresses)) {
+			return true
+		}
+	}
+	return false
+}
+
 // read reads the logs of one upstream until that fails.
 func (u *upstream) read(ctx context.Context, address string) error {
 	credential := insecure.NewCredentials()
@@ -96,6 +116,7 @@ func (u *upstream) read(ctx context.Context, address string) error {
 		return err
 	}
 	defer conn.Close()
+	began := time.Now()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	silence := time.AfterFunc(upstreamSilence, func() { cancel(errSilent) })
@@ -113,6 +134,10 @@ func (u *upstream) read(ctx context.Context, address string) error {
 				u.logger.Info("upstream connected", "upstream", address)
 			}
 			err = in.take(ctx, response)
+		}
+		if err == nil && in.behind() && time.Since(began) > upstreamBehind && u.mayLeave(address) {
+			u.short[address] = time.Now()
+			err = errBehind
 		}
 	}
 	u.current.Store(nil)
@@ -144,6 +169,7 @@ type intake struct {
 type intakeLog struct {
 	replica *replica
 	release func()
+	last    uint64 // that the upstream has
 	// part of a piece of which more comes, and where it belongs.
 	part   []byte
 	offset uint64
@@ -199,8 +225,19 @@ func (in *intake) take(ctx context.Context, response *metricsv1.ReadLogsResponse
 	if err != nil {
 		return err
 	}
-	l.replica.setTail(response.GetLastSequence())
+	l.last = response.GetLastSequence()
+	l.replica.setTail(l.last)
 	return nil
+}
+
+// behind says whether this server has blocks that the upstream does not.
+func (in *intake) behind() bool {
+	for _, l := range in.logs {
+		if l.replica.log.Last() > l.last {
+			return true
+		}
+	}
+	return false
 }
 
 // data takes over a piece of a file, once all of its last frame is there.

@@ -35,6 +35,9 @@ The copy is on disk: without --storage.path in a temporary folder, which is remo
 				config.Upstream.Addresses = append(config.Upstream.Addresses, address)
 			}
 		}
+		if len(config.Upstream.Addresses) == 0 {
+			return daemon.Usagef("--upstream: want HOST:PORT[,HOST:PORT…]")
+		}
 		if config.StoragePath == "" {
 			if config.StoragePath, err = os.MkdirTemp("", "prometheus-grpc-relay-"); err != nil {
 				return err

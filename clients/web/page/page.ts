@@ -76,7 +76,7 @@ export class Page {
 
   async start(): Promise<void> {
     void this.tick();
-    await Promise.allSettled([this.metadata.load(), this.replica.refresh()]);
+    await Promise.allSettled([this.metadata.load(), this.replica.refresh(this.feed.instance)]);
     this.fromAddress();
   }
 
@@ -127,7 +127,7 @@ export class Page {
       if (document.hidden) continue;
       this.soon();
       // While the stream is down its own attempts are enough.
-      if (count % 3 === 0 && this.feed.phase !== "interrupted") await this.replica.refresh();
+      if (count % 3 === 0 && this.feed.phase !== "interrupted") await this.replica.refresh(this.feed.instance);
     }
   }
 

@@ -5,23 +5,35 @@ import type { GetStatusResponse, LogStatus, MetricsService, Segment } from "../s
 import { byId, h, setText } from "./dom";
 import { age, clock, grouped, short } from "./format";
 
-// Replica shows the state of the server: its logs and the segments on its disk.
+// Replica shows the state of a server: its logs and the segments on its disk.
+// Behind a balancer each answer may come from another one; what is shown is of
+// the one that serves the stream, as soon as that has answered.
 export class Replica {
   status?: GetStatusResponse;
   // failed: the last question was not answered.
   failed = false;
+  private segments: Segment[] = [];
+  private segmentsOf = "";
 
   constructor(private readonly client: Client<typeof MetricsService>) {}
 
-  async refresh(): Promise<void> {
+  // refresh asks, and takes what the instance says, or any as long as nothing is
+  // known of that one.
+  async refresh(instance: string): Promise<void> {
+    let segmentsOf = "";
+    const onHeader = (headers: Headers) => (segmentsOf = headers.get("promgrpc-instance") ?? "");
     try {
       const [status, { segments }] = await Promise.all([
         this.client.getStatus({}, { timeoutMs: 5000 }),
-        this.client.listSegments({}, { timeoutMs: 5000 }),
+        this.client.listSegments({}, { timeoutMs: 5000, onHeader }),
       ]);
-      this.status = status;
       this.failed = false;
-      this.draw(status, segments);
+      if (status.instance === instance || this.status?.instance !== instance) this.status = status;
+      if (segmentsOf === instance || this.segmentsOf !== instance) {
+        this.segments = segments;
+        this.segmentsOf = segmentsOf;
+      }
+      this.draw(this.status!, this.segments);
     } catch {
       this.failed = true;
     }

@@ -37,7 +37,9 @@ const (
 //
 // A cursor that one replica gave out works at every other one.
 //
-// All calls only read, and can be repeated at will.
+// All calls only read, and can be repeated at will. The response header
+// `Promgrpc-Instance` names the replica as GetStatus does, for clients behind a
+// load balancer.
 type MetricsServiceClient interface {
 	// GetMetrics streams series with their samples.
 	//
@@ -53,9 +55,6 @@ type MetricsServiceClient interface {
 	//
 	// A cursor that is ahead of the replica is waited for. Samples of several
 	// logs come in no particular order between the logs.
-	//
-	// The response header `Promgrpc-Instance` names the replica as GetStatus
-	// does, for clients behind a load balancer.
 	//
 	// Errors:
 	//   - INVALID_ARGUMENT: a selector does not parse (the message shows where),
@@ -209,7 +208,9 @@ func (c *metricsServiceClient) GetStatus(ctx context.Context, in *GetStatusReque
 //
 // A cursor that one replica gave out works at every other one.
 //
-// All calls only read, and can be repeated at will.
+// All calls only read, and can be repeated at will. The response header
+// `Promgrpc-Instance` names the replica as GetStatus does, for clients behind a
+// load balancer.
 type MetricsServiceServer interface {
 	// GetMetrics streams series with their samples.
 	//
@@ -225,9 +226,6 @@ type MetricsServiceServer interface {
 	//
 	// A cursor that is ahead of the replica is waited for. Samples of several
 	// logs come in no particular order between the logs.
-	//
-	// The response header `Promgrpc-Instance` names the replica as GetStatus
-	// does, for clients behind a load balancer.
 	//
 	// Errors:
 	//   - INVALID_ARGUMENT: a selector does not parse (the message shows where),

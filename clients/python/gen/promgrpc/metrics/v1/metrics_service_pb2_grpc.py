@@ -11,7 +11,9 @@ class MetricsServiceStub(object):
 
     A cursor that one replica gave out works at every other one.
 
-    All calls only read, and can be repeated at will.
+    All calls only read, and can be repeated at will. The response header
+    `Promgrpc-Instance` names the replica as GetStatus does, for clients behind a
+    load balancer.
     """
 
     def __init__(self, channel):
@@ -63,7 +65,9 @@ class MetricsServiceServicer(object):
 
     A cursor that one replica gave out works at every other one.
 
-    All calls only read, and can be repeated at will.
+    All calls only read, and can be repeated at will. The response header
+    `Promgrpc-Instance` names the replica as GetStatus does, for clients behind a
+    load balancer.
     """
 
     def GetMetrics(self, request, context):
@@ -81,9 +85,6 @@ class MetricsServiceServicer(object):
 
         A cursor that is ahead of the replica is waited for. Samples of several
         logs come in no particular order between the logs.
-
-        The response header `Promgrpc-Instance` names the replica as GetStatus
-        does, for clients behind a load balancer.
 
         Errors:
         - INVALID_ARGUMENT: a selector does not parse (the message shows where),
@@ -215,7 +216,9 @@ class MetricsService(object):
 
     A cursor that one replica gave out works at every other one.
 
-    All calls only read, and can be repeated at will.
+    All calls only read, and can be repeated at will. The response header
+    `Promgrpc-Instance` names the replica as GetStatus does, for clients behind a
+    load balancer.
     """
 
     @staticmethod

@@ -847,7 +847,9 @@ export const GetStatusResponseSchema: GenMessage<GetStatusResponse> = /*@__PURE_
  *
  * A cursor that one replica gave out works at every other one.
  *
- * All calls only read, and can be repeated at will.
+ * All calls only read, and can be repeated at will. The response header
+ * `Promgrpc-Instance` names the replica as GetStatus does, for clients behind a
+ * load balancer.
  *
  * @generated from service promgrpc.metrics.v1.MetricsService
  */
@@ -867,9 +869,6 @@ export const MetricsService: GenService<{
    *
    * A cursor that is ahead of the replica is waited for. Samples of several
    * logs come in no particular order between the logs.
-   *
-   * The response header `Promgrpc-Instance` names the replica as GetStatus
-   * does, for clients behind a load balancer.
    *
    * Errors:
    * - INVALID_ARGUMENT: a selector does not parse (the message shows where),

@@ -72,9 +72,6 @@ type MetricsServiceClient interface {
 	// A cursor that is ahead of the replica is waited for. Samples of several
 	// logs come in no particular order between the logs.
 	//
-	// The response header `Promgrpc-Instance` names the replica as GetStatus
-	// does, for clients behind a load balancer.
-	//
 	// Errors:
 	//   - INVALID_ARGUMENT: a selector does not parse (the message shows where),
 	//     or the cursor is not one.
@@ -247,9 +244,6 @@ type MetricsServiceHandler interface {
 	//
 	// A cursor that is ahead of the replica is waited for. Samples of several
 	// logs come in no particular order between the logs.
-	//
-	// The response header `Promgrpc-Instance` names the replica as GetStatus
-	// does, for clients behind a load balancer.
 	//
 	// Errors:
 	//   - INVALID_ARGUMENT: a selector does not parse (the message shows where),
