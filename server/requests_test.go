@@ -53,7 +53,7 @@ func requireOnce(t testing.TB, want []string, responses ...*getResponse) {
 	t.Helper()
 	got := lines(responses...)
 	slices.Sort(got)
-	require.Equal(t, len(want), len(got))
+	require.Len(t, got, len(want))
 	require.Equal(t, want, got)
 }
 
