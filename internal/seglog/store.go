@@ -87,7 +87,7 @@ func openStore(path string, o Options, fs filesystem) (*Store, error) {
 		o.Now = time.Now
 	}
 	if err := fs.Mkdir(path); err != nil {
-		return nil, fmt.Errorf("open storage: %w", err)
+		return nil, fmt.Errorf("open storage %s: %w", path, err)
 	}
 	lock, err := lockFile(filepath.Join(path, lockName))
 	if err != nil {
