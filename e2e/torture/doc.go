@@ -14,6 +14,10 @@
 // bit for bit, in order by series, no more and no less. The files of the
 // replicas must be those of the forwarder.
 //
+// Each process has a wall clock of its own, which is set back and forward while
+// it runs and while it does not. Some seeds have two forwarders, and senders that
+// change between them.
+//
 // Not covered: a power cut, which takes from the disk what was not forced to
-// it (package seglog has tests of that), and a clock that is set.
+// it: package seglog has tests of that.
 package torture

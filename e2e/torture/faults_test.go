@@ -57,7 +57,7 @@ func (r *rig) begin(f fault, c *clients) (end func(), ok bool) {
 	case kill:
 		return r.kill(r.units[f.target%len(r.units)])
 	case killServers:
-		return r.kill(r.servers()...)
+		return r.kill(r.servers...)
 	case killAll:
 		return r.kill(r.units...)
 	case terminate:
@@ -65,18 +65,20 @@ func (r *rig) begin(f fault, c *clients) (end func(), ok bool) {
 	case pause:
 		return r.pause(r.units[f.target%len(r.units)])
 	case pauseAll:
-		return r.pause(r.servers()...)
+		return r.pause(r.servers...)
 	case cut, cutWithin, slow, hold, partition:
 		return r.network(f, r.proxies[f.target%len(r.proxies)])
 	case diskFull, diskTight:
-		// The forwarder's as often as all others together.
-		u := r.units[forwarderUnit]
+		// Forwarders' as often as servers'.
+		side := r.forwarders
 		if f.target%2 == 1 {
-			u = r.servers()[f.target/2%r.o.servers]
+			side = r.servers
 		}
-		return r.fill(f, u)
+		return r.fill(f, side[f.target/2%len(side)])
 	case diskLost:
-		return r.lose(r.servers()[f.target%r.o.servers])
+		return r.lose(r.servers[f.target%len(r.servers)])
+	case clockBack, clockForward:
+		return nil, r.step(f, r.units[f.target%len(r.units)])
 	case clientKill:
 		return c.cli.end(r, syscall.SIGKILL)
 	case clientTerm:

@@ -35,7 +35,7 @@ func TestCompareNotices(t *testing.T) {
 // TestPlanIsOfTheSeed shows that a seed gives the same plan each time, and
 // another seed another one.
 func TestPlanIsOfTheSeed(t *testing.T) {
-	o := options{duration: 20e9, servers: 2, disk: memory}
+	o := options{duration: 20e9, disk: memory}
 	assert.True(t, slices.Equal(plan(1, o), plan(1, o)))
 	assert.False(t, slices.Equal(plan(1, o), plan(2, o)))
 }

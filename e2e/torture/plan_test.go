@@ -29,6 +29,9 @@ const (
 	clientKill  kind = "client kill"
 	clientTerm  kind = "client SIGTERM"
 	clientStart kind = "client resume"
+
+	clockBack    kind = "clock back"
+	clockForward kind = "clock forward"
 )
 
 // fault is an entry of the plan.
@@ -37,7 +40,7 @@ type fault struct {
 	lasts  time.Duration
 	kind   kind
 	target int // a number, of which the target is the remainder
-	amount int // bytes, where it takes some
+	amount int // bytes or seconds, where it takes some
 }
 
 func (f fault) String() string {
@@ -51,7 +54,7 @@ var weights = []struct {
 }{
 	{kill, 14}, {killServers, 3}, {killAll, 2}, {terminate, 7}, {pause, 9}, {pauseAll, 2},
 	{cut, 7}, {cutWithin, 9}, {slow, 5}, {hold, 8}, {partition, 5}, {diskFull, 4}, {diskTight, 4}, {diskLost, 3},
-	{clientKill, 4}, {clientTerm, 3}, {clientStart, 3},
+	{clientKill, 4}, {clientTerm, 3}, {clientStart, 3}, {clockBack, 4}, {clockForward, 4},
 }
 
 // plan makes the faults of a seed, in order of time.

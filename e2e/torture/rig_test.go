@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,25 +15,34 @@ import (
 
 // options of a run.
 type options struct {
-	duration time.Duration
-	servers  int
-	sync     string // policy of the forwarder: a killed process loses nothing under any
-	disk     string // what each store has for a filesystem of its own; "": none
+	duration   time.Duration
+	forwarders int // as many receivers, each of which prefers another one
+	servers    int
+	sync       string // policy of the forwarders: a killed process loses nothing under any
+	disk       string // what each store has for a filesystem of its own; "": none
 }
+
+// logs that the servers merge: where there are several, the samples of a series
+// come in order by log, and a request may be stored in more than one.
+func (r *rig) severalLogs() bool { return r.o.forwarders > 1 || r.renewed }
 
 // rig is the pipeline with a proxy in every connection.
 type rig struct {
 	t       testing.TB
 	o       options
 	dir     string
-	units   []*unit // receiver, forwarder, servers
+	units   []*unit // all of the following
 	proxies []*proxy
-	write   *proxy   // senders to receiver
+	write   []*proxy // senders to each receiver
 	rpc     []*proxy // clients to each server
 	client  *harness.Process
 	counts  map[kind]int
 	said    []string // what happened when
 	began   time.Time
+
+	receivers, forwarders, servers []*unit
+	// renewed says that a forwarder lost its log, which the servers still have.
+	renewed bool
 }
 
 // state of a unit.
@@ -50,24 +60,15 @@ type unit struct {
 	*harness.Process
 	store string // its folder; "": none
 	disk  *disk
+	clock *clock
 	state state
 	life  int
 }
 
-const (
-	receiverUnit = iota
-	forwarderUnit
-	firstServer
-)
-
 func newRig(t testing.TB, o options, evidence string) *rig {
 	r := &rig{t: t, o: o, dir: t.TempDir(), counts: map[kind]int{}, began: time.Now()}
 	disks := map[string]*disk{}
-	stores := []string{"forwarder"}
-	for i := range o.servers {
-		stores = append(stores, fmt.Sprintf("server%d", i+1))
-	}
-	for _, name := range stores {
+	for _, name := range append(numbered("forwarder", o.forwarders), numbered("server", o.servers)...) {
 		path := filepath.Join(r.dir, name)
 		switch {
 		case o.disk != "":
@@ -88,41 +89,60 @@ func newRig(t testing.TB, o options, evidence string) *rig {
 	return r
 }
 
+// numbered names n of a kind.
+func numbered(kind string, n int) (names []string) {
+	for i := range n {
+		names = append(names, fmt.Sprint(kind, i+1))
+	}
+	return names
+}
+
 // start starts the processes, the last of the data's way first.
 func (r *rig) start(disks map[string]*disk) {
-	small := []string{"--storage.segment.size=48KB", "--storage.segment.duration=7s", "--storage.series-idle=3s", "--storage.retention.time=24h", "--storage.sync=" + r.o.sync}
-	r.units = make([]*unit, firstServer, firstServer+r.o.servers)
-	var links []string
-	for i := range r.o.servers {
-		name := fmt.Sprintf("server%d", i+1)
+	// Clocks differ by more than a limit would bear.
+	small := []string{"--limit.future=0s", "--storage.segment.size=48KB", "--storage.segment.duration=7s", "--storage.series-idle=3s", "--storage.retention.time=24h", "--storage.sync=" + r.o.sync}
+	for _, name := range numbered("server", r.o.servers) {
 		s := r.unit(name, "prometheus-api-server", disks, "link", "web", "rpc")
-		r.units = append(r.units, s)
-		link := r.proxy("forwarder-"+name, s.Listening("link"))
-		links = append(links, link.address())
+		r.servers = append(r.servers, s)
 		r.rpc = append(r.rpc, r.proxy("client-"+name, s.Listening("rpc")))
 	}
-	f := r.unit("forwarder", "metrics-forwarder", disks, append([]string{"link", "web", "--server=" + strings.Join(links, ","), "--limit.future=0s"}, small...)...)
-	r.units[forwarderUnit] = f
-	link := r.proxy("receiver-forwarder", f.Listening("link"))
-	receiver := r.unit("receiver", "prometheus-remote-receiver", nil, "web", "--forwarder="+link.address(), "--forwarder.timeout=3s")
-	r.units[receiverUnit] = receiver
-	r.write = r.proxy("sender-receiver", receiver.Listening("web"))
+	for _, name := range numbered("forwarder", r.o.forwarders) {
+		links := r.proxiesTo(name, "link", r.servers)
+		r.forwarders = append(r.forwarders, r.unit(name, "metrics-forwarder", disks,
+			append([]string{"link", "web", "--server=" + strings.Join(links, ",")}, small...)...))
+	}
+	for i, name := range numbered("receiver", r.o.forwarders) {
+		links := r.proxiesTo(name, "link", r.forwarders)
+		links = append(links[i:], links[:i]...)
+		u := r.unit(name, "prometheus-remote-receiver", nil, "web", "--forwarder="+strings.Join(links, ","), "--forwarder.timeout=3s")
+		r.receivers = append(r.receivers, u)
+		r.write = append(r.write, r.proxy("sender-"+name, u.Listening("web")))
+	}
+	r.units = slices.Concat(r.receivers, r.forwarders, r.servers)
 	r.ready()
+}
+
+// proxiesTo puts a proxy between one process and each of others.
+func (r *rig) proxiesTo(from, listener string, others []*unit) (addresses []string) {
+	for _, u := range others {
+		addresses = append(addresses, r.proxy(from+"-"+u.Name, u.Listening(listener)).address())
+	}
+	return addresses
 }
 
 // unit starts a process. An argument without dashes is a listener's name.
 func (r *rig) unit(name, binary string, disks map[string]*disk, args ...string) *unit {
-	u := &unit{disk: disks[name]}
+	u := &unit{disk: disks[name], clock: newClock(r.t, filepath.Join(r.dir, name+".clock"))}
 	for i, arg := range args {
 		if !strings.HasPrefix(arg, "--") {
 			args[i] = "--" + arg + ".listen-address=" + harness.Host() + ":0"
 		}
 	}
-	if name != "receiver" {
+	if disks != nil {
 		u.store = filepath.Join(r.dir, name)
 		args = append(args, "--storage.path="+filepath.Join(u.store, "log"))
 	}
-	u.Process = harness.Start(r.t, name, harness.Binary(r.t, binary), args...)
+	u.Process = harness.StartEnv(r.t, name, u.clock.env(), filepath.Join(daemons, binary), args...)
 	return u
 }
 
@@ -139,11 +159,8 @@ func (r *rig) ready() {
 	}
 }
 
-func (r *rig) servers() []*unit { return r.units[firstServer:] }
-
-// addresses of the servers, by the proxies.
-func (r *rig) addresses() (list []string) {
-	for _, p := range r.rpc {
+func addresses(proxies []*proxy) (list []string) {
+	for _, p := range proxies {
 		list = append(list, p.address())
 	}
 	return list
@@ -192,6 +209,7 @@ func (r *rig) heal() {
 	}
 	for _, u := range r.units {
 		u.disk.free()
+		u.clock.set(0)
 		switch u.state {
 		case paused:
 			u.Signal(syscall.SIGCONT)

@@ -18,6 +18,7 @@ import (
 )
 
 const (
+	lanes = 9
 	// pace of a lane, from one request to the next.
 	pace = 60 * time.Millisecond
 	// answerTimeout after which a sender takes an answer for lost.
@@ -29,7 +30,7 @@ const (
 // lanes' requests are under way at the same time.
 type senders struct {
 	t    testing.TB
-	url  string
+	urls []string // of the receivers
 	stop chan struct{}
 	over chan struct{} // closed when all lanes have ended
 	done sync.WaitGroup
@@ -45,14 +46,19 @@ type lane struct {
 	gen    *generator
 	client *http.Client
 	rand   *rand.Rand
+	url    string // of the receiver that it writes to
 	ctx    context.Context
 
 	mu           sync.Mutex
 	acknowledged history
 }
 
-func startSenders(t testing.TB, seed uint64, url string, lanes int) *senders {
-	s := &senders{t: t, url: url, stop: make(chan struct{}), over: make(chan struct{})}
+func startSenders(r *rig, seed uint64) *senders {
+	t := r.t
+	s := &senders{t: t, stop: make(chan struct{}), over: make(chan struct{})}
+	for _, address := range addresses(r.write) {
+		s.urls = append(s.urls, "http://"+address+"/api/v1/write")
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(func() {
 		s.end()
@@ -61,7 +67,7 @@ func startSenders(t testing.TB, seed uint64, url string, lanes int) *senders {
 	})
 	for i := range lanes {
 		l := &lane{
-			of: s, name: fmt.Sprint("lane ", i), gen: newGenerator(seed, i, i%3 == 2),
+			of: s, name: fmt.Sprint("lane ", i), gen: newGenerator(seed, i, i%3 == 2, r.o.forwarders == 1), url: s.urls[i%len(s.urls)],
 			client: &http.Client{Timeout: answerTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: 2}},
 			rand:   rand.New(rand.NewPCG(seed, uint64(1000+i))), ctx: ctx, acknowledged: history{},
 		}
@@ -148,7 +154,8 @@ func (l *lane) send(body []byte, request []*metricsv1.TimeSeries) bool {
 		// A sender that is impatient sends twice at a time.
 		if l.rand.IntN(50) == 0 {
 			l.of.late.Add(1)
-			go func() { _, _, _ = l.post(body) }()
+			url := l.of.urls[l.rand.IntN(len(l.of.urls))]
+			go func() { _, _, _ = l.postTo(url, body) }()
 		}
 		status, header, err := l.post(body)
 		switch {
@@ -160,6 +167,7 @@ func (l *lane) send(body []byte, request []*metricsv1.TimeSeries) bool {
 			return false
 		}
 		l.of.retries.Add(1)
+		l.turn()
 		select {
 		case <-time.After(50*time.Millisecond + time.Duration(l.rand.Int64N(int64(200*time.Millisecond)))):
 		case <-l.ctx.Done():
@@ -172,6 +180,7 @@ func (l *lane) send(body []byte, request []*metricsv1.TimeSeries) bool {
 // hear of it.
 func (l *lane) late(body []byte, request []*metricsv1.TimeSeries) {
 	l.of.late.Add(1)
+	l.turn()
 	status, header, err := l.post(body)
 	switch {
 	case err == nil && status == http.StatusNoContent:
@@ -199,8 +208,15 @@ func (l *lane) check(header http.Header, request []*metricsv1.TimeSeries) {
 	}
 }
 
+// turn to any of the receivers.
+func (l *lane) turn() { l.url = l.of.urls[l.rand.IntN(len(l.of.urls))] }
+
 func (l *lane) post(body []byte) (int, http.Header, error) {
-	request, err := http.NewRequestWithContext(l.ctx, http.MethodPost, l.of.url, bytes.NewReader(body))
+	return l.postTo(l.url, body)
+}
+
+func (l *lane) postTo(url string, body []byte) (int, http.Header, error) {
+	request, err := http.NewRequestWithContext(l.ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, err
 	}

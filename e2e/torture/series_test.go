@@ -13,9 +13,12 @@ import (
 
 // generator makes the requests of a lane.
 type generator struct {
-	rand   *rand.Rand
-	lane   string
-	v2     bool
+	rand *rand.Rand
+	lane string
+	v2   bool
+	// equal has samples come at the time of the latest. A forwarder drops an
+	// exact repeat of its own latest, which in another log is an older one.
+	equal  bool
 	made   int
 	series []*generated
 }
@@ -35,8 +38,8 @@ const (
 	churn = 10
 )
 
-func newGenerator(seed uint64, lane int, v2 bool) *generator {
-	g := &generator{rand: rand.New(rand.NewPCG(seed, uint64(100+lane))), lane: fmt.Sprint("lane-", lane), v2: v2}
+func newGenerator(seed uint64, lane int, v2, equal bool) *generator {
+	g := &generator{rand: rand.New(rand.NewPCG(seed, uint64(100+lane))), lane: fmt.Sprint("lane-", lane), v2: v2, equal: equal}
 	for range seriesPerLane {
 		g.series = append(g.series, g.fresh())
 	}
@@ -116,7 +119,7 @@ func (g *generator) time(s *generated) int64 {
 	switch n := g.rand.IntN(40); {
 	case n == 0 && s.latest > 0:
 		return s.latest - 1 - g.rand.Int64N(5000)
-	case n == 1 && s.latest > 0 && !s.histogram:
+	case n == 1 && g.equal && s.latest > 0 && !s.histogram:
 		return s.latest
 	}
 	return max(now, s.latest+1)

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"text/tabwriter"
 	"time"
-
-	"github.com/promgrpc/exporter/e2e/harness"
 )
 
 var (
@@ -25,7 +23,7 @@ var (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	os.Exit(harness.Main(m))
+	os.Exit(buildAndRun(m))
 }
 
 // TestTorture runs each seed.
@@ -42,9 +40,12 @@ func TestTorture(t *testing.T) {
 	counts := map[kind]int{}
 	for _, seed := range numbers {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			o := options{duration: *duration, servers: 2, sync: "always"}
+			o := options{duration: *duration, forwarders: 1, servers: 2, sync: "always"}
 			if seed%3 == 0 {
 				o.servers = 3
+			}
+			if seed%4 == 2 {
+				o.forwarders = 2
 			}
 			if seed%5 == 0 {
 				o.sync = "interval"
@@ -73,9 +74,8 @@ func run(t *testing.T, seed uint64, o options) (result, map[kind]int) {
 		}
 	}
 	r := newRig(t, o, filepath.Join(*evidence, fmt.Sprintf("seed-%d-%d", seed, begin.Unix())))
-	c := newClients(t, r.dir, seed, r.addresses())
-	r.client = c.cli.Process
-	s := startSenders(t, seed, "http://"+r.write.address()+"/api/v1/write", 9)
+	c := newClients(r, seed)
+	s := startSenders(r, seed)
 	r.drive(faults, c)
 	want := r.drain(s, c)
 	res := result{
@@ -117,7 +117,7 @@ func parseSeeds(list string) (seeds []uint64, err error) {
 func table(results []result, counts map[kind]int) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintln(w, "seed\trequests\tretried\trepeated\tacknowledged\tlost\tduplicated\tforeign\tout of order\tprinted again\tfiles\ttime\t")
+	_, _ = fmt.Fprintln(w, "seed\trequests\tretried\trepeated\tacknowledged\tlost\tduplicated\tforeign\tout of order\tprinted again\tin two logs\tfiles\ttime\t")
 	var sum result
 	for _, r := range results {
 		r.row(w, fmt.Sprint(r.seed))
@@ -130,6 +130,7 @@ func table(results []result, counts map[kind]int) string {
 		sum.foreign += r.foreign
 		sum.disordered += r.disordered
 		sum.again += r.again
+		sum.twice += r.twice
 		sum.files += r.files
 		sum.lasted += r.lasted
 	}
@@ -148,6 +149,6 @@ func table(results []result, counts map[kind]int) string {
 }
 
 func (r *result) row(w *tabwriter.Writer, name string) {
-	_, _ = fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t\n", name, r.requests, r.retries, r.late,
-		r.acknowledged, r.lost, r.duplicated, r.foreign, r.disordered, r.again, r.files, r.lasted.Round(time.Second))
+	_, _ = fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t\n", name, r.requests, r.retries, r.late,
+		r.acknowledged, r.lost, r.duplicated, r.foreign, r.disordered, r.again, r.twice, r.files, r.lasted.Round(time.Second))
 }
