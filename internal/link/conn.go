@@ -30,7 +30,8 @@ type Conn struct {
 	mu       sync.Mutex
 	pending  []byte // Frames that have not been written yet.
 	writeErr error
-	lastSent atomic.Int64 // Unix nanoseconds.
+	began    time.Time
+	lastSent atomic.Int64 // Nanoseconds since began, which nobody's clock that is set changes.
 
 	welcomed bool // The handshake is done. Set before the second frame is received.
 	pongDue  chan uint64
@@ -51,6 +52,7 @@ func NewConn(conn net.Conn, o Options) *Conn {
 		conn:      conn,
 		o:         o,
 		readLimit: o.MaxFrame,
+		began:     time.Now(),
 		pongDue:   make(chan uint64, 1),
 		closed:    make(chan struct{}),
 	}

@@ -80,7 +80,7 @@ func (c *Conn) flush(payload []byte) error {
 		c.writeErr = fmt.Errorf("link: send: %w", err)
 		return c.writeErr
 	}
-	c.lastSent.Store(time.Now().UnixNano())
+	c.lastSent.Store(int64(time.Since(c.began)))
 	c.o.Metrics.bytes.WithLabelValues("out").Add(float64(total))
 	return nil
 }
@@ -99,7 +99,7 @@ func (c *Conn) keepAlive() {
 		case ping := <-c.pongDue:
 			f = &linkv1.Frame{Kind: &linkv1.Frame_Pong{Pong: &linkv1.Pong{Id: ping}}}
 		case <-tick.C:
-			if time.Since(time.Unix(0, c.lastSent.Load())) < c.o.PingInterval*3/4 {
+			if time.Since(c.began)-time.Duration(c.lastSent.Load()) < c.o.PingInterval*3/4 {
 				continue
 			}
 			id++
