@@ -21,8 +21,10 @@ type cli struct {
 	from   int // where its present life's output begins
 	killed bool
 	kept   history
-	merge  func(before, after []entry) (merged []entry, again int)
-	again  int // entries that were printed again after a kill
+	// severalLogs says that what is new in one may come before what is old in another.
+	severalLogs bool
+	merge       func(before, after []entry) (merged []entry, again int)
+	again       int // entries that were printed again after a kill
 }
 
 func newCLI(t testing.TB, dir, protocol string, addresses []string) *cli {
@@ -85,15 +87,17 @@ func (c *cli) collect(killed bool) {
 	if len(rest) > 0 && !killed {
 		c.t.Errorf("client: output ends within a message, with %d bytes of it", len(rest))
 	}
+	fresh := false
 	for name, after := range life {
 		merged, again := c.merge(c.kept[name], after)
+		fresh = fresh || len(merged) > len(c.kept[name])
 		c.kept[name] = merged
 		if c.again += again; again > 0 && !c.killed {
 			c.t.Errorf("client: %d entries of %s came again, though it had ended well", again, name)
 		}
 	}
-	// One that printed nothing has left the cursor as it was.
-	c.killed = killed || c.killed && len(data) == 0
+	// One that printed nothing new may have left more to be printed again.
+	c.killed = killed || c.killed && (!fresh || c.severalLogs)
 }
 
 // history with the life that is under way.
@@ -164,7 +168,7 @@ func newClients(r *rig, seed uint64) *clients {
 	c := &clients{cli: newCLI(t, at, protocols[seed%3], addresses)}
 	r.client = c.cli.Process
 	if r.severalLogs() {
-		c.cli.merge = mergeLogs
+		c.cli.severalLogs, c.cli.merge = true, mergeLogs
 	}
 	c.followers = append(c.followers,
 		newFollower(t, "follower-grpc", "grpc", addresses),
