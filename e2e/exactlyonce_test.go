@@ -20,7 +20,8 @@ import (
 const exactlyOnce = "clients/go/examples/exactlyonce"
 
 // TestExactlyOnce kills the example program ten times at random moments while
-// samples are written, and finds each of them once in its file.
+// samples are written, and finds each of them once in its file, and none of
+// before its first start.
 func TestExactlyOnce(t *testing.T) {
 	t.Parallel()
 	if n := statements(t, harness.File(exactlyOnce+"/main.go")); n > 20 {
@@ -34,6 +35,14 @@ func TestExactlyOnce(t *testing.T) {
 	}
 	cluster := harness.NewCluster(t, harness.Options{})
 	file := filepath.Join(t.TempDir(), "samples")
+	earlier := harness.NewSender(t, cluster.WriteURL(), "earlier", 5)
+	earlier.Start(time.Hour) // once
+	earlier.Stop()
+	for server := range cluster.Servers {
+		harness.Eventually(t, "the samples of before the example's first start", func() bool {
+			return harness.Get(t, cluster.RPC(server), "grpc").Points.Missing(earlier.Acknowledged()) == 0
+		})
+	}
 	sender := harness.NewSender(t, cluster.WriteURL(), "exactlyonce", 50)
 	run := harness.Start(t, "exactlyonce", program, cluster.RPCs(), file)
 	// Once it follows, nothing can escape it.

@@ -1,6 +1,8 @@
 // Exactlyonce appends all that is written from its first start on to a file,
 // each sample once, however often it is killed: a line has samples and the
-// cursor that covers them, so that there are both or neither.
+// cursor that covers them, so that there are both or neither. It begins at the
+// present rather than with the latest samples, which several logs send without
+// a cursor.
 //
 //	exactlyonce HOST:PORT[,HOST:PORT…] FILE
 package main
@@ -24,11 +26,11 @@ func main() {
 	data := must(io.ReadAll(file))
 	data = data[:bytes.LastIndexByte(data, '\n')+1] // what follows was cut short by the end of the last run
 	must(0, file.Truncate(int64(len(data))))
-	var last metricsv1.GetMetricsResponse
+	client := must(promgrpc.New(strings.Split(os.Args[1], ","), promgrpc.Options{}))
+	last := metricsv1.GetMetricsResponse{Cursor: must(client.GetStatus(context.Background())).GetCursor()}
 	if lines := bytes.Split(data, []byte("\n")); len(lines) > 1 {
 		must(0, protojson.Unmarshal(lines[len(lines)-2], &last))
 	}
-	client := must(promgrpc.New(strings.Split(os.Args[1], ","), promgrpc.Options{}))
 	for update, err := range client.Get(context.Background(), promgrpc.Query{Follow: true, Cursor: last.GetCursor()}) {
 		must(file.Write(append(must(protojson.Marshal(must(update, err))), '\n')))
 	}
