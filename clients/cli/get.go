@@ -131,6 +131,10 @@ func (g *get) query(env environment) (*cursorFile, promgrpc.Query, error) {
 	g.follow = g.follow || g.watch
 	q := promgrpc.Query{Selectors: g.selectors, Follow: g.follow, Cursor: g.cursor}
 	switch {
+	case g.template != "" && g.output != "text":
+		return nil, q, usagef("--template and --output exclude each other")
+	case g.template != "" && g.watch:
+		return nil, q, usagef("--template and --watch exclude each other")
 	case g.watch && !env.terminal:
 		return nil, q, usagef("--watch needs a terminal: for a pipe or a file use --follow")
 	case g.watch && g.cursorPath != "":

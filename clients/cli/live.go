@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	promgrpc "github.com/promgrpc/exporter/clients/go"
@@ -157,8 +158,15 @@ func (l *liveTable) draw() []byte {
 	return b.Bytes()
 }
 
-// cut shortens a text to a width.
+// cut shortens a text to a width. Control characters, which a label may have,
+// must not reach the terminal.
 func cut(s string, width int) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, s)
 	if utf8.RuneCountInString(s) <= width {
 		return s
 	}

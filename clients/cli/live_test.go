@@ -39,6 +39,7 @@ func TestLiveTable(t *testing.T) {
 		at(float(5, "__name__", "requests_total", "job", "a"), t0-1000),
 		at(float(25, "__name__", "requests_total", "job", "a"), t0+1000),
 		at(float(1, "__name__", "up", "instance", strings.Repeat("long", 20)), t0),
+		at(float(7, "__name__", "odd", "a", "\x1b[2J\r\u009b"), t0),
 		at(float(stale, "__name__", "gone"), t0-180_000),
 	}))
 	_, err := l.Write([]byte("stream lost\n"))
@@ -47,18 +48,19 @@ func TestLiveTable(t *testing.T) {
 		width, height int
 		want          []string
 	}{
-		{60, 6, []string{
+		{60, 7, []string{
 			"SERIES                                      VALUE  RATE  AGE",
+			`odd{a="�[2J��"}                                 7     -   3s`,
 			`requests_total{job="a"}                        25  10/s   2s`,
 			`up{instance="longlonglonglonglonglongl…         1     -   3s`,
 			"gone                                     StaleNaN     -   3m",
-			"connecting, 3 series, 4 samples; stream lost",
+			"connecting, 4 series, 5 samples; stream lost",
 		}},
 		{40, 4, []string{
 			"SERIES                  VALUE  RATE  AGE",
+			`odd{a="�[2J��"}             7     -   3s`,
 			`requests_total{job="a…     25  10/s   2s`,
-			`up{instance="longlong…      1     -   3s`,
-			"connecting, 3 series, 4 samples, 1 more…",
+			"connecting, 4 series, 5 samples, 2 more…",
 		}},
 	} {
 		l.mu.Lock()
@@ -121,6 +123,10 @@ func TestProgress(t *testing.T) {
 	p.update(u)
 	p.update(u)
 	require.Equal(t, "\r2 samples, 0 a second, up to 2023-11-14 22:13:20Z, 90 %\x1b[K", b.String())
+	p.update(promgrpc.Update{GetMetricsResponse: &metricsv1.GetMetricsResponse{Timeseries: []*metricsv1.TimeSeries{
+		{Histograms: []*metricsv1.Histogram{{Timestamp: t0 + 10_000}}},
+	}}})
+	require.Contains(t, p.line(now), "up to 2023-11-14 22:13:30Z, 100 %")
 	p.clear()
 	require.True(t, strings.HasSuffix(b.String(), "\r\x1b[K"))
 

@@ -127,6 +127,12 @@ func TestBrokenTemplates(t *testing.T) {
 		require.Equal(t, ExitUsage, r.code)
 		require.Contains(t, r.stderr, want)
 	}
+	for _, other := range []string{"--output=csv", "--watch"} {
+		r := runCLI(t, t.Context(), "get", "--template", "{{.Name}}", other)
+		require.Equal(t, ExitUsage, r.code)
+		name, _, _ := strings.Cut(other, "=")
+		require.Contains(t, r.stderr, "--template and "+name+" exclude each other")
+	}
 }
 
 func TestOpenMetricsIsWhatPrometheusParses(t *testing.T) {

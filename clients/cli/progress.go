@@ -39,6 +39,9 @@ func (p *progress) update(u promgrpc.Update) {
 		for _, sample := range s.GetSamples() {
 			p.at = max(p.at, sample.GetTimestamp())
 		}
+		for _, h := range s.GetHistograms() {
+			p.at = max(p.at, h.GetTimestamp())
+		}
 	}
 	now := p.now()
 	if now.Sub(p.told) < progressEvery {
