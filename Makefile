@@ -86,6 +86,10 @@ test-e2e: build tools tools-discovery ## Run the tests of the real binaries with
 test-failures: build tools tools-discovery ## Make each failure under load, Consul away for 60s among them, and print the table
 	$(E2E_ENV) go test -count=1 -v -run '^TestFailures$$' ./e2e -consul-away=60s
 
+.PHONY: test-overload
+test-overload: build ## Overload the real binaries at full size: a minute, a million series, a thousand clients
+	$(E2E_ENV) go test -count=1 -v -run '^TestOverload' ./e2e -overload-for=1m -overload-series=1000000 -overload-readers=900 -overload-stalled=100
+
 # For the images: where Go finds modules, and the certificate authorities that this machine trusts.
 BUILD_ENV = VERSION=$(VERSION) GOPROXY="$$(go env GOPROXY)" \
 	CA_BUNDLE="$(or $(CA_BUNDLE),$(SSL_CERT_FILE),$(wildcard /etc/ssl/certs/ca-certificates.crt))"
