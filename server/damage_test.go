@@ -50,4 +50,6 @@ func TestDamagedSegment(t *testing.T) {
 	}
 	require.Equal(t, float64(2), s.metric(t, "promgrpc_server_stream_gaps_total"))
 	require.Equal(t, float64(1), s.metric(t, "promgrpc_log_damaged_segments_total"))
+	require.Regexp(t, `msg="segment is damaged" file=\S*`+filepath.Base(files[1])+` offset=\d+`, s.log)
+	require.Regexp(t, `msg="stream has a gap".* after_sequence=3 next_sequence=5`, s.log)
 }

@@ -17,7 +17,10 @@ var (
 )
 
 // errNotReady says what the server is waiting for.
-var errNotReady = errors.New("no log has been received yet")
+var (
+	errNotReady   = errors.New("no log has been received yet")
+	errCatchingUp = errors.New("the disk has an old state, and a forwarder is to bring what is newer")
+)
 
 func withDetail(e *connect.Error, m proto.Message) {
 	if d, err := connect.NewErrorDetail(m); err == nil {

@@ -226,6 +226,7 @@ func (s *source) feedOnce(ctx context.Context, address string) error {
 type instance struct {
 	*server.Server
 	registry *prometheus.Registry
+	log      *logText
 	stop     func()
 }
 
@@ -241,7 +242,8 @@ func testConfig(t testing.TB) server.Config {
 func start(t testing.TB, c server.Config) *instance {
 	t.Helper()
 	registry := prometheus.NewRegistry()
-	s, err := server.New(c, slog.New(slog.DiscardHandler), registry)
+	log := new(logText)
+	s, err := server.New(c, slog.New(slog.NewTextHandler(log, nil)), registry)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -251,7 +253,25 @@ func start(t testing.TB, c server.Config) *instance {
 		require.NoError(t, <-ended)
 	})
 	t.Cleanup(stop)
-	return &instance{Server: s, registry: registry, stop: stop}
+	return &instance{Server: s, registry: registry, log: log, stop: stop}
+}
+
+// logText is what a server has logged.
+type logText struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logText) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // startFed starts a server that is fed from sources, and waits until it has all
@@ -302,6 +322,20 @@ func (s *instance) metric(t testing.TB, name string) (sum float64) {
 		}
 	}
 	return sum
+}
+
+// metricOf is a metric with a value of its only label.
+func (s *instance) metricOf(t testing.TB, name, label string) float64 {
+	families, err := s.registry.Gather()
+	require.NoError(t, err)
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name && m.GetLabel()[0].GetValue() == label {
+				return m.GetGauge().GetValue() + m.GetCounter().GetValue()
+			}
+		}
+	}
+	return 0
 }
 
 // now in ms, as samples have it.

@@ -49,3 +49,70 @@ func TestReadyOnceCaughtUp(t *testing.T) {
 	require.NoError(t, c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Tail{Tail: &linkv1.Position{LogId: id[:], Sequence: last}}}))
 	require.Eventually(t, func() bool { return s.Ready() == nil }, patience, time.Millisecond)
 }
+
+// A server that is restarted with an old state waits for the forwarder that
+// brings the rest, and does without if there is none. It serves all the same.
+func TestReadyAfterARestartWithAnOldState(t *testing.T) {
+	src := newSource(t)
+	long := func(v float64) {
+		b := src.block(point{series: "a", t: 1, v: v})
+		b.Time -= time.Hour.Milliseconds()
+		src.append(b)
+	}
+	long(1)
+	c := testConfig(t)
+	s := startFed(t, c, src)
+	s.stop()
+	long(2)
+	long(3)
+
+	s = start(t, c)
+	require.Error(t, s.Ready())
+	require.Equal(t, []string{"a 1 @1"}, lines(all(t, s.call(t, &getRequest{Start: sinceStart()}))...))
+	id := src.writer.Log().ID()
+	hello := &linkv1.Hello{Role: linkv1.Role_ROLE_FORWARDER, LogId: id[:]}
+	conn, _, err := link.Dial(t.Context(), s.LinkAddr().String(), hello, link.Options{})
+	require.NoError(t, err)
+	tail := &linkv1.Position{LogId: id[:], Sequence: 3}
+	require.NoError(t, conn.Send(&linkv1.Frame{Kind: &linkv1.Frame_Tail{Tail: tail}}))
+	for range 80 { // longer than it would wait for a forwarder
+		require.Error(t, s.Ready())
+		time.Sleep(100 * time.Millisecond)
+	}
+	require.NoError(t, conn.Close())
+	src.feed(s.Server)
+	s.await(t, src)
+	s.stop()
+
+	alone := start(t, c)
+	require.Error(t, alone.Ready())
+	require.Eventually(t, func() bool { return alone.Ready() == nil }, patience, 10*time.Millisecond)
+}
+
+// What is stored and followed does not depend on clocks. A snapshot has what a
+// server calls written lately.
+func TestForwardersClockDiffers(t *testing.T) {
+	for off, live := range map[time.Duration]bool{-time.Hour: false, -time.Minute: true, time.Minute: true, time.Hour: true} {
+		t.Run(off.String(), func(t *testing.T) {
+			src := newSource(t)
+			write := func(v float64) {
+				b := src.block(point{series: "a", t: 5, v: v})
+				b.Time += off.Milliseconds()
+				src.append(b)
+			}
+			write(1)
+			s := startFed(t, testConfig(t), src)
+			recv := s.call(t, &getRequest{Start: sinceStart(), Follow: true})
+			require.Equal(t, []string{"a 1 @5"}, lines(until(t, recv, isSynced)...))
+			write(2)
+			got := until(t, recv, func(r *getResponse) bool { return len(lines(r)) > 0 })
+			require.Equal(t, []string{"a 2 @5"}, lines(got...))
+			snapshot := lines(all(t, s.call(t, &getRequest{}))...)
+			if live {
+				require.Equal(t, []string{"a 2 @5"}, snapshot)
+			} else {
+				require.Empty(t, snapshot)
+			}
+		})
+	}
+}

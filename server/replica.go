@@ -44,6 +44,9 @@ type replica struct {
 	told     atomic.Bool   // tail has been told
 	received atomic.Int64  // when the last block came, in ns since the epoch; 0: not yet
 	feed     feed
+
+	old     atomic.Bool  // opened with a state that nobody would call the present
+	written atomic.Int64 // when the forwarder made the last block, in ms
 }
 
 // openReplica rebuilds the state of a log from its newest segment, or creates
@@ -83,6 +86,7 @@ func (r *replica) ApplyBlock(b *segment.Block) error {
 		return err
 	}
 	r.requests.note(b)
+	r.written.Store(b.Time)
 	return nil
 }
 
@@ -110,12 +114,22 @@ func (r *replica) setTail(sequence uint64) {
 	r.judge()
 }
 
-// judge makes a new replica of an old log ready once it has caught up. How far
-// that is it knows when it has been told.
+// judge makes a replica ready once it has caught up. How far that is it knows
+// when it has been told.
 func (r *replica) judge() {
-	if !r.ready.Load() && r.told.Load() && r.keyframe.Load() && r.log.Last() >= r.tail.Load() {
+	if r.told.Load() && r.keyframe.Load() && r.log.Last() >= r.tail.Load() {
 		r.ready.Store(true)
+		r.old.Store(false)
 	}
+}
+
+// forwarderTime is how long a restarted server expects a forwarder to come.
+const forwarderTime = 6 * time.Second
+
+// catchingUp says whether a server that was started with an old state of the
+// log is about to have a newer one.
+func (r *replica) catchingUp(started time.Time) bool {
+	return r.old.Load() && (r.feed.connected() || time.Since(started) < forwarderTime)
 }
 
 // failed notes whether an error is one after which the log has to be opened

@@ -230,6 +230,8 @@ func TestRetention(t *testing.T) {
 	_, err := s.call(t, &getRequest{Start: after(old)})()
 	requireCode(t, connect.CodeOutOfRange, err)
 	oldest := detail[*metricsv1.CursorOutOfRange](t, err).GetOldestCursor()
+	require.Regexp(t, `msg="cursor is too old".*oldest sequence is 4`, s.log)
+	require.Equal(t, float64(1), s.metricOf(t, "promgrpc_server_streams_ended_total", "out_of_range"))
 	got := all(t, s.call(t, &getRequest{Start: after(oldest)}))
 	require.Equal(t, []string{"a 4 @5"}, lines(got...))
 	require.Equal(t, uint64(4), seq)
@@ -263,4 +265,7 @@ func TestGapWhileFollowing(t *testing.T) {
 	require.Greater(t, gap.GetNextSequence(), uint64(2))
 	require.Equal(t, float64(1), s.metric(t, "promgrpc_server_gaps_total"))
 	require.Equal(t, float64(1), s.metric(t, "promgrpc_server_stream_gaps_total"))
+	said := fmt.Sprintf("after_sequence=1 next_sequence=%d", gap.GetNextSequence())
+	require.Regexp(t, `msg="blocks are missing for ever".*`+said, s.log)
+	require.Regexp(t, `msg="stream has a gap".*`+said, s.log)
 }

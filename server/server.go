@@ -78,6 +78,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 		return nil, err
 	}
 	for _, r := range s.replicas.all() {
+		r.old.Store(r.serving() && r.written.Load() < s.liveSince())
 		logger.Info("log opened", "log_id", r.id.String(), "last_sequence", r.log.Last(), "series", r.head.Len())
 	}
 	logger.Info("storage opened", "path", c.StoragePath, "duration", time.Since(s.started))
@@ -211,10 +212,16 @@ func (s *Server) WebAddr() net.Addr { return s.ops.Addr() }
 
 // Ready says why calls should not come here, nil when they should. A server is
 // ready once it holds a log: from its disk, or from a forwarder with which it
-// has caught up.
+// has caught up. If what is on the disk is older than the staleness, it waits
+// for the forwarder, if there is one, but serves who comes all the same.
 func (s *Server) Ready() error {
 	if s.draining.Load() {
 		return errDraining
+	}
+	for _, r := range s.replicas.all() {
+		if r.catchingUp(s.started) {
+			return errCatchingUp
+		}
 	}
 	return s.serving()
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"time"
 
@@ -206,5 +207,6 @@ func (st *stream) tooOld(c *cursor.Cursor, cause error) error {
 			oldest.Positions = append(oldest.Positions, cursor.Position{Log: r.id, Sequence: max(r.log.First(), 1) - 1})
 		}
 	}
+	st.server.log.Log(slog.LevelWarn, "cursor is too old", "peer", st.sender.peer, "err", cause)
 	return outOfRange(cause, oldest.String())
 }
