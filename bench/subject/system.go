@@ -59,8 +59,21 @@ type Options struct {
 	Dir   string // for data, which is removed when a system stops
 }
 
+// attempts to start a system: a port that was free may be taken when a process
+// comes to it.
+const attempts = 3
+
 // Start starts a system and waits until it is ready.
-func (k Kind) Start(ctx context.Context, o Options) (*System, error) {
+func (k Kind) Start(ctx context.Context, o Options) (s *System, err error) {
+	for range attempts {
+		if s, err = k.tryStart(ctx, o); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	return s, err
+}
+
+func (k Kind) tryStart(ctx context.Context, o Options) (*System, error) {
 	dir, err := os.MkdirTemp(o.Dir, "bench-")
 	if err != nil {
 		return nil, err
