@@ -107,29 +107,7 @@ func TestFollowerMovesToRelaysAndBack(t *testing.T) {
 			}
 		}
 	}()
-	var got []int
-	req := &getRequest{Follow: true}
-	for turn := 0; len(got) == 0 || got[len(got)-1] < samples-1; turn++ {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		p := protocols[turn%len(protocols)]
-		recv := p.open(t, ctx, places[turn%len(places)].RPCAddr().String(), req)
-		for range 1 + turn%5 {
-			r, err := recv()
-			require.NoError(t, err)
-			for _, ts := range r.GetTimeseries() {
-				for _, s := range ts.GetSamples() {
-					if s.GetValue() >= 0 {
-						got = append(got, int(s.GetValue()))
-					}
-				}
-			}
-			req = &getRequest{Follow: true, Start: after(r.GetCursor())}
-			if len(got) > 0 && got[len(got)-1] >= samples-1 {
-				break
-			}
-		}
-		cancel()
-	}
+	got := roam(t, places, samples-1)
 	<-written
 	for i, v := range got {
 		require.Equal(t, got[0]+i, v)

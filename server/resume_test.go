@@ -79,6 +79,36 @@ func TestResumeAnywhere(t *testing.T) {
 	}
 }
 
+// roam follows at one server after the other, over one protocol after the other,
+// until the last value has come. It returns the values that are not negative.
+func roam(t testing.TB, servers []*instance, last int) []int {
+	t.Helper()
+	var got []int
+	req := &getRequest{Follow: true}
+	for turn := 0; len(got) == 0 || got[len(got)-1] < last; turn++ {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		p := protocols[turn%len(protocols)]
+		recv := p.open(t, ctx, servers[turn%len(servers)].RPCAddr().String(), req)
+		for range 1 + turn%5 {
+			r, err := recv()
+			require.NoError(t, err)
+			for _, ts := range r.GetTimeseries() {
+				for _, s := range ts.GetSamples() {
+					if s.GetValue() >= 0 {
+						got = append(got, int(s.GetValue()))
+					}
+				}
+			}
+			req = &getRequest{Follow: true, Start: after(r.GetCursor())}
+			if len(got) > 0 && got[len(got)-1] >= last {
+				break
+			}
+		}
+		cancel()
+	}
+	return got
+}
+
 // A follower that goes from server to server sees each sample once while they
 // are written.
 func TestResumeWhileFollowing(t *testing.T) {
@@ -101,29 +131,7 @@ func TestResumeWhileFollowing(t *testing.T) {
 			}
 		}
 	}()
-	var got []int
-	req := &getRequest{Follow: true}
-	for turn := 0; len(got) == 0 || got[len(got)-1] < samples-1; turn++ {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		p := protocols[turn%len(protocols)]
-		recv := p.open(t, ctx, servers[turn%2].RPCAddr().String(), req)
-		for range 1 + turn%5 {
-			r, err := recv()
-			require.NoError(t, err)
-			for _, ts := range r.GetTimeseries() {
-				for _, s := range ts.GetSamples() {
-					if s.GetValue() >= 0 {
-						got = append(got, int(s.GetValue()))
-					}
-				}
-			}
-			req = &getRequest{Follow: true, Start: after(r.GetCursor())}
-			if len(got) > 0 && got[len(got)-1] >= samples-1 {
-				break
-			}
-		}
-		cancel()
-	}
+	got := roam(t, servers, samples-1)
 	<-written
 	first := got[0]
 	for i, v := range got {

@@ -12,7 +12,7 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// Record is what a template gets of each sample.
+// record is what a template gets of each sample.
 type record struct {
 	// Series is name{labels}, Name the metric's name, Labels the other labels.
 	Series string
