@@ -54,20 +54,31 @@ func (s *streams) enter(ctx context.Context) (stream context.Context, leave func
 	}, nil
 }
 
+// enter admits a stream, as those of streams does, if there is a log that can be
+// served.
+func (s *Server) enter(ctx context.Context) (stream context.Context, leave func(), err error) {
+	stream, leave, err = s.streams.enter(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := s.serving(); err != nil {
+		leave()
+		return nil, nil, unavailable(err, "")
+	}
+	return stream, leave, nil
+}
+
 // getMetrics implements GetMetrics of the MetricsService.
 func (s *Server) getMetrics(ctx context.Context, req *connect.Request[metricsv1.GetMetricsRequest], out *connect.ServerStream[response]) error {
 	selected, err := parseSelection(req.Msg.GetSelectors())
 	if err != nil {
 		return err
 	}
-	ctx, leave, err := s.streams.enter(ctx)
+	ctx, leave, err := s.enter(ctx)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	if err := s.serving(); err != nil {
-		return unavailable(err, "")
-	}
 	sender := newSender(ctx, out, s.config.StallTimeout)
 	st := &stream{
 		server:     s,

@@ -24,14 +24,11 @@ const (
 
 // ReadLogs implements [metricsv1connect.MetricsServiceHandler].
 func (s service) ReadLogs(ctx context.Context, req *connect.Request[metricsv1.ReadLogsRequest], out *connect.ServerStream[metricsv1.ReadLogsResponse]) error {
-	ctx, leave, err := s.streams.enter(ctx)
+	ctx, leave, err := s.enter(ctx)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	if err := s.serving(); err != nil {
-		return unavailable(err, "")
-	}
 	r := newLogReading(ctx, s.Server, req.Msg, out)
 	s.metrics.streamsBegun.WithLabelValues("logs").Inc()
 	if err = r.run(ctx, req.Msg); err == nil {
