@@ -31,7 +31,7 @@ type query struct {
 
 func (q *query) register(cmd clause) {
 	q.connection.register(cmd)
-	option(cmd, "output", "Format: text, or json with an object a line.").Short('o').Default("text").EnumVar(&q.output, "text", "json")
+	registerOutput(cmd, "Format: text, or json with an object a line.", &q.output, "text", "json")
 }
 
 // run prints the rows that call returns. The struct's fields are the JSON
@@ -93,10 +93,11 @@ func registerLabels(app *kingpin.Application, c *connection) (string, func(conte
 	cmd := app.Command("labels", "Print the label names of the live series or, with NAME, the values of that label.")
 	cmd.Arg("name", "A label's NAME, then PromQL series selectors. Anything with a brace is a selector.").HintAction(labelNames).StringsVar(&args)
 	q.register(cmd)
-	option(cmd, "limit", "Names or values to print.").Default("10000").Uint32Var(&limit)
+	option(cmd, "limit", "Names or values to print, 100000 at most. 0 is as many.").Default("10000").Uint32Var(&limit)
 	return cmd.FullCommand(), func(ctx context.Context, env environment) error {
+		// The environment's may be meant for get, whose samples are without number.
 		if limit == 0 || limit > maxLimit {
-			return usagef("--limit: want 1 to %d", maxLimit)
+			limit = maxLimit
 		}
 		if len(args) == 0 || strings.Contains(args[0], "{") {
 			return runQuery(ctx, env, q, "", func(ctx context.Context, client *promgrpc.Client) ([]labelRow, bool, error) {

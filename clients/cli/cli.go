@@ -153,6 +153,19 @@ func variable(flag string) string {
 	return "PROMGRPC_CLIENT_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
+// given holds the flags that stand on the command line, for a command to which
+// those of the environment may not apply.
+type given map[string]bool
+
+func (g given) note(parsed *kingpin.ParseContext) error {
+	for _, element := range parsed.Elements {
+		if flag, ok := element.Clause.(*kingpin.FlagClause); ok {
+			g[flag.Model().Name] = true
+		}
+	}
+	return nil
+}
+
 // usageError is the user's mistake in calling the program.
 type usageError struct{ err error }
 

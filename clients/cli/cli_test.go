@@ -233,6 +233,55 @@ func TestGetPassesItsFlagsOn(t *testing.T) {
 	require.Equal(t, now.Add(-24*time.Hour), got)
 }
 
+// TestEnvironmentOfOtherCalls has variables that are meant for some calls and
+// would be wrong on the command line of others.
+func TestEnvironmentOfOtherCalls(t *testing.T) {
+	server := counting(1)
+	server.LabelNames = &metricsv1.GetLabelNamesResponse{Names: []string{"job"}}
+	server.LabelValues = &metricsv1.GetLabelValuesResponse{Values: []string{"node"}}
+	server.Metadata, server.Segments, server.Status = metadata(), &metricsv1.ListSegmentsResponse{}, &metricsv1.GetStatusResponse{}
+	t.Setenv("PROMGRPC_CLIENT_ADDRESS", server.Start(t))
+	const csv, json, text = "timestamp,value,name,labels", "{\"", "n "
+	line := "--template={{.Name}}="
+	for _, tc := range []struct {
+		env  []string // name, value, …
+		args []string
+		code int
+		want string // of what is printed
+	}{
+		{[]string{"OUTPUT", "csv"}, []string{"get"}, 0, csv},
+		{[]string{"OUTPUT", "csv"}, []string{"labels"}, 0, "job\n"},
+		{[]string{"OUTPUT", "proto"}, []string{"metadata"}, 0, "FAMILY"},
+		{[]string{"OUTPUT", "table"}, []string{"segments"}, 0, ""},
+		{[]string{"OUTPUT", "openmetrics"}, []string{"status"}, 0, "not ready"},
+		{[]string{"OUTPUT", "json"}, []string{"labels"}, 0, json},
+		{[]string{"OUTPUT", "json"}, []string{"labels", "-o", "text"}, 0, "job\n"},
+		{[]string{"OUTPUT", "jsn"}, []string{"labels"}, 2, "got 'jsn'"},
+		{nil, []string{"labels", "-o", "csv"}, 2, "got 'csv'"},
+		{[]string{"OUTPUT", "csv"}, []string{"get", line}, 0, "n="},
+		{[]string{"OUTPUT", "csv", "TEMPLATE", "{{.Name}}="}, []string{"get"}, 0, "n="},
+		{[]string{"TEMPLATE", "{{.Name}}="}, []string{"get", "-o", "csv"}, 0, csv},
+		{nil, []string{"get", line, "-o", "text"}, 2, "exclude each other"},
+		{[]string{"EVENTS", "true"}, []string{"get"}, 0, text},
+		{[]string{"EVENTS", "true"}, []string{"get", "-o", "json"}, 0, `{"event":"end"`},
+		{[]string{"MIN_INTERVAL", "5s"}, []string{"get"}, 0, text},
+		{nil, []string{"get", "--min-interval=5s"}, 2, "--min-interval needs --follow"},
+		{[]string{"LIMIT", "0"}, []string{"labels"}, 0, "job\n"},
+		{[]string{"LIMIT", "1000000"}, []string{"labels", "job"}, 0, "node\n"},
+		{[]string{"OUTPUT", "csv", "KEYFRAME", "true"}, []string{"inspect", "testdata/none"}, 1, "no such file"},
+		{nil, []string{"inspect", "testdata/none", "-o", "csv"}, 2, "need --samples"},
+	} {
+		t.Run(strings.Join(append(tc.env, tc.args...), " "), func(t *testing.T) {
+			for i := 0; i < len(tc.env); i += 2 {
+				t.Setenv(variable(tc.env[i]), tc.env[i+1])
+			}
+			r := runCLI(t, t.Context(), tc.args...)
+			require.Equal(t, tc.code, r.code, r.stderr)
+			require.Contains(t, r.stdout+r.stderr, tc.want)
+		})
+	}
+}
+
 func TestCalls(t *testing.T) {
 	created := timestamppb.New(time.UnixMilli(t0))
 	server := &metricstest.Server{

@@ -43,11 +43,12 @@ type get struct {
 	progress      string
 	events        bool
 	limit         int
+	given         given
 }
 
 func registerGet(app *kingpin.Application, c *connection) (string, func(context.Context, environment) error) {
-	g := &get{connection: c}
-	cmd := app.Command("get", getHelp)
+	g := &get{connection: c, given: given{}}
+	cmd := app.Command("get", getHelp).PreAction(g.given.note)
 	cmd.Arg("selector", `PromQL series selectors, such as 'up{job="node"}'. A series is printed if any matches; none means all.`).
 		HintAction(labelValues(nameLabel)).StringsVar(&g.selectors)
 	c.register(cmd)
@@ -58,7 +59,7 @@ func registerGet(app *kingpin.Application, c *connection) (string, func(context.
 	option(cmd, "min-interval", "With --follow: print a series at most this often, its last sample each time.").Default("0s").DurationVar(&g.minInterval)
 	option(cmd, "heartbeat", "With --follow: a server that is silent for three times as long is left for the next one.").Default("10s").DurationVar(&g.heartbeat)
 	option(cmd, "max-reconnects", "Give up after so many lost connections in a row. -1 is never while following.").Default("-1").IntVar(&g.maxReconnects)
-	registerOutput(cmd, &g.output)
+	registerOutput(cmd, "Format: text, table, json, openmetrics, csv or proto.", &g.output, outputNames...)
 	option(cmd, "template", "Print a line a sample by this template instead of --output.").PlaceHolder("TEMPLATE").StringVar(&g.template)
 	option(cmd, "watch", "Follow, and show a table of the latest samples in place. Needs a terminal.").Short('w').BoolVar(&g.watch)
 	option(cmd, "progress", "Tell on standard error how far a replay has come: always, never, or where that is a terminal and the output is not (auto).").
@@ -68,8 +69,22 @@ func registerGet(app *kingpin.Application, c *connection) (string, func(context.
 	return cmd.FullCommand(), g.run
 }
 
-func registerOutput(cmd clause, target *string) {
-	option(cmd, "output", "Format: text, table, json, openmetrics, csv or proto.").Short('o').Default("text").EnumVar(target, outputNames...)
+// settle drops what the environment says and this call has no use for: it is
+// meant for other calls.
+func (g *get) settle() {
+	g.follow = g.follow || g.watch
+	if !g.given["template"] && (g.given["output"] || g.watch) {
+		g.template = ""
+	}
+	if !g.given["output"] && g.template != "" {
+		g.output = "text"
+	}
+	if !g.given["events"] && g.output != "json" {
+		g.events = false
+	}
+	if !g.given["min-interval"] && !g.follow {
+		g.minInterval = 0
+	}
 }
 
 func (g *get) run(ctx context.Context, env environment) error {
@@ -128,10 +143,10 @@ func (g *get) newOutput(ctx context.Context, client *promgrpc.Client, env enviro
 }
 
 func (g *get) query(env environment) (*cursorFile, promgrpc.Query, error) {
-	g.follow = g.follow || g.watch
+	g.settle()
 	q := promgrpc.Query{Selectors: g.selectors, Follow: g.follow, Cursor: g.cursor}
 	switch {
-	case g.template != "" && g.output != "text":
+	case g.template != "" && g.given["output"]:
 		return nil, q, usagef("--template and --output exclude each other")
 	case g.template != "" && g.watch:
 		return nil, q, usagef("--template and --watch exclude each other")

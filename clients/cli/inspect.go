@@ -20,19 +20,35 @@ type inspect struct {
 	samples  bool
 	keyframe bool
 	output   string
+	given    given
 }
 
 func registerInspect(app *kingpin.Application, _ *connection) (string, func(context.Context, environment) error) {
-	i := new(inspect)
-	cmd := app.Command("inspect", "Read a segment file, verify all of it, and list its frames or print its samples. Works on the files of forwarder and servers alike, also while they are written. Exits with 1 where a file is damaged, and tells the offset.")
+	i := &inspect{given: given{}}
+	cmd := app.Command("inspect", "Read a segment file, verify all of it, and list its frames or print its samples. Works on the files of forwarder and servers alike, also while they are written. Exits with 1 where a file is damaged, and tells the offset.").
+		PreAction(i.given.note)
 	cmd.Arg("file", "A segment FILE, or the link to the latest one.").Required().StringVar(&i.path)
 	option(cmd, "samples", "Print the samples instead of the frames.").BoolVar(&i.samples)
 	option(cmd, "keyframe", "With --samples: begin with the samples of the keyframe, which repeat the segments before.").BoolVar(&i.keyframe)
-	registerOutput(cmd, &i.output)
+	registerOutput(cmd, "Format: text, table, json, openmetrics, csv or proto.", &i.output, outputNames...)
 	return cmd.FullCommand(), i.run
 }
 
+// settle drops what the environment says and frames have no use for.
+func (i *inspect) settle() {
+	if i.samples {
+		return
+	}
+	if !i.given["output"] && i.output != "json" {
+		i.output = "text"
+	}
+	if !i.given["keyframe"] {
+		i.keyframe = false
+	}
+}
+
 func (i *inspect) run(ctx context.Context, env environment) (err error) {
+	i.settle()
 	if !i.samples && (i.output != "text" && i.output != "json" || i.keyframe) {
 		return usagef("--output %s and --keyframe need --samples", i.output)
 	}

@@ -108,7 +108,7 @@ const markdownManual = `# {{.App.Name}}
 
 {{.App.Help}}
 
-Each flag has an environment variable, in the last column.
+Each flag has an environment variable, in the last column. The command line goes before the environment, and what the environment says is ignored by a call that has no use for it: a format that the command does not have, the format where there is a template, events without JSON, an interval without --follow.
 {{range .App.FlattenedCommands}}{{if not .Hidden}}
 ## {{.FullCommand}}{{range .Args}} {{if not .Required}}[{{end}}{{.Name}}{{if not .Required}}]{{end}}{{end}}
 

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"encoding/csv"
 	"io"
+	"os"
+	"slices"
 	"strconv"
 	"text/template"
 
@@ -33,6 +35,17 @@ type outputOptions struct {
 }
 
 var outputNames = []string{"text", "table", "json", "openmetrics", "csv", "proto"}
+
+// registerOutput adds --output to a command that has these formats. The variable
+// is one for all commands: a format that only others have leaves this one with
+// its default.
+func registerOutput(cmd clause, help string, target *string, names ...string) {
+	flag := option(cmd, "output", help).Short('o').Default("text")
+	if wanted := os.Getenv(variable("output")); slices.Contains(outputNames, wanted) && !slices.Contains(names, wanted) {
+		flag.NoEnvar()
+	}
+	flag.EnumVar(target, names...)
+}
 
 func newOutput(name string, w io.Writer, o outputOptions) output {
 	b := bufio.NewWriterSize(w, 64<<10)
