@@ -8,11 +8,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alecthomas/units"
+	"github.com/golang/snappy"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/prometheus/prompb"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+	"github.com/promgrpc/exporter/internal/segment"
 )
 
 // TestLiveSeries refuses new series when there are as many as are allowed. The
@@ -120,6 +123,85 @@ func TestEveryLimit(t *testing.T) {
 			})
 		}
 	}
+}
+
+// waitingWriter appends when it is told to, and notes the most that was in
+// flight then.
+type waitingWriter struct {
+	logWriter
+	turns    chan struct{}
+	inFlight func() int64
+	most     atomic.Int64
+}
+
+func (w *waitingWriter) Append(b *segment.Block) (uint64, error) {
+	<-w.turns
+	w.most.Store(max(w.most.Load(), w.inFlight()))
+	return w.logWriter.Append(b)
+}
+
+// TestReceiversWaitForRoom has receivers send more than may be in flight. What
+// has no room waits in its connection, and is stored in its turn.
+func TestReceiversWaitForRoom(t *testing.T) {
+	const senders, batches = 4, 5
+	text := random(10_000)
+	body := func(at, size int) ([]byte, int64) { // one size, one weight
+		b := bodyOf(t, v1, one(1, int64(1000+at), "__name__", "up", "text", text[:size]))
+		n, err := snappy.DecodedLen(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b, int64(len(b) + n)
+	}
+	_, weight := body(0, 1000)
+	c := testConfig(t.TempDir())
+	c.InflightBytes = units.Base2Bytes(weight * 5 / 2) // two, and some bytes
+	w := &waitingWriter{turns: make(chan struct{})}
+	r := start(t, c, func(f *Forwarder) {
+		w.logWriter, f.appender.state.writer = f.appender.state.writer, w
+		w.inFlight = func() int64 { return int64(testutil.ToFloat64(f.in.metrics.inFlight)) }
+	})
+	var all []*sender
+	for i := range senders {
+		s := r.sender()
+		all = append(all, s)
+		for j := range batches {
+			b, n := body(i*batches+j, 1000)
+			if n != weight {
+				t.Fatalf("a batch of %d bytes, others have %d", n, weight)
+			}
+			s.post(v1, b)
+		}
+	}
+	eventually(t, "two batches are in flight", func() bool { return w.inFlight() == 2*weight })
+	eventually(t, "others wait, though not all is taken", func() bool {
+		free := r.in.room.TryAcquire(1) // which nobody gets ahead of those who wait
+		if free {
+			r.in.room.Release(1)
+		}
+		return !free
+	})
+	close(w.turns)
+	for _, s := range all {
+		for range batches {
+			if v := s.verdict(); v.GetCode() != ok {
+				t.Errorf("verdict: %v", v)
+			}
+		}
+	}
+	if got := w.most.Load(); got != 2*weight {
+		t.Errorf("%d bytes were in flight, want %d", got, 2*weight)
+	}
+	// One that is larger than all the room has it for itself.
+	b, _ := body(0, 10_000)
+	all[0].mustStore(v1, b)
+	if got := w.most.Load(); got != int64(c.InflightBytes) {
+		t.Errorf("%d bytes were in flight, want %d", got, c.InflightBytes)
+	}
+	if n := len(r.blocks()); n != senders*batches+1 {
+		t.Errorf("%d blocks", n)
+	}
+	eventually(t, "nothing is in flight", func() bool { return w.inFlight() == 0 })
 }
 
 // random is text that does not compress.
