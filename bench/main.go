@@ -67,7 +67,7 @@ func parse() (config, error) {
 	flag.Float64Var(&c.rate, "rate", 0, "requests a second, 0 for as fast as they are taken")
 	flag.Float64Var(&c.churn, "churn", 0, "share of the targets that are replaced from one round to the next")
 	flag.IntVar(&c.repeat, "repeat", 3, "how often to measure each system, by turns")
-	flag.IntVar(&c.reads, "reads", 3, "how often to read by each way in one repetition")
+	flag.IntVar(&c.reads, "reads", 3, "how often to measure each way of reading in one repetition")
 	flag.DurationVar(&c.live, "live", 10*time.Second, "how long to follow; 0 leaves it out")
 	flag.BoolVar(&c.hour, "hour", true, "measure the disk that an hour at 15 s takes up")
 	flag.StringVar(&c.out, "out", "bench/results", "folder for the results")
@@ -190,7 +190,7 @@ func (b *bench) parameters() map[string]string {
 		"churn":                      fmt.Sprintf("%g of the targets from one round to the next", b.churn),
 		"rounds":                     "1 of new series, then " + strings.Join(rounds, ", "),
 		"repetitions":                strconv.Itoa(b.repeat),
-		"reads":                      fmt.Sprintf("%d by each way and repetition", b.reads),
+		"reads":                      fmt.Sprintf("%d times each way and repetition, for %s of CPU time at least", b.reads, enough),
 		"time of a live measurement": b.live.String(),
 		"the project's log":          "durable before a request is answered; all flags have their defaults",
 		"the peers":                  "do not force to disk before they answer",

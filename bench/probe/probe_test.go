@@ -2,21 +2,36 @@ package probe
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
-func TestThisProcess(t *testing.T) {
-	before, err := CPU(os.Getpid())
-	require.NoError(t, err)
-	n := 0
-	for used := before; used == before; n++ { // until a tick was counted
-		used, err = CPU(os.Getpid())
-		require.NoError(t, err)
+// The clock says what the kernel's account of this process does.
+func TestCPU(t *testing.T) {
+	account := func() time.Duration {
+		var u unix.Rusage
+		require.NoError(t, unix.Getrusage(unix.RUSAGE_SELF, &u))
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 	}
-	require.Positive(t, n)
+	const rounding = 2 * time.Microsecond // user and system time are whole microseconds there
+	before := account()
+	used, err := CPU(os.Getpid())
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, used, before)
+	require.LessOrEqual(t, used, account()+rounding)
+
+	ended := exec.Command("true")
+	require.NoError(t, ended.Run())
+	_, err = CPU(ended.Process.Pid)
+	require.Error(t, err)
+}
+
+func TestThisProcess(t *testing.T) {
 	resident, peak, err := Memory(os.Getpid())
 	require.NoError(t, err)
 	require.Positive(t, resident)
