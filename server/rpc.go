@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"buf.build/go/protovalidate"
 	"connectrpc.com/connect"
 	"connectrpc.com/grpchealth"
 	"connectrpc.com/grpcreflect"
@@ -74,6 +76,15 @@ func (s *Server) mux() *http.ServeMux {
 	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector))
 	page.Handle(mux)
 	return mux
+}
+
+// prepareValidation has the rules of requests compiled, which the first call
+// would wait for.
+func prepareValidation() error {
+	if err := protovalidate.Validate(&metricsv1.GetMetricsRequest{}); err != nil {
+		return fmt.Errorf("rules of requests: %w", err)
+	}
+	return nil
 }
 
 // named has every answer tell which replica gave it: behind a balancer nothing

@@ -91,6 +91,9 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 		return nil, fmt.Errorf("rpc: %w", err)
 	}
 	daemon.LogListening(logger, "rpc", s.rpc.Addr())
+	if err := prepareValidation(); err != nil {
+		return nil, err
+	}
 	s.http = s.newHTTP()
 	if s.ops, err = daemon.NewOps(c.OpsConfig, logger, reg, s.Ready); err != nil {
 		return nil, err
