@@ -21,7 +21,15 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// asProgram is set where the tests' binary is to be the program.
+const asProgram = "PROMGRPC_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		os.Exit(Main())
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -51,16 +54,24 @@ func newLiveTable(w io.Writer, size func() (int, int, error), colour bool) *live
 	return l
 }
 
-// run draws, since ages change without samples too.
+// run draws, since ages change without samples too, and leaves the screen while
+// the program is stopped.
 func (l *liveTable) run() {
 	tick := time.NewTicker(redraw)
 	defer tick.Stop()
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTSTP)
+	defer signal.Stop(stop)
 	for {
 		l.mu.Lock()
 		l.write(l.draw())
 		l.mu.Unlock()
 		select {
 		case <-tick.C:
+		case <-stop:
+			l.mu.Lock()
+			suspend(func() { l.write([]byte(leaveScreen)) }, func() { l.write([]byte(enterScreen)) })
+			l.mu.Unlock()
 		case <-l.stopped:
 			return
 		}

@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/promgrpc/exporter/clients/internal/metricstest"
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+// TestSuspend presses Ctrl-Z while a table is shown, under a shell that goes on
+// with its next command then.
+func TestSuspend(t *testing.T) {
+	address := following().Start(t)
+	terminal := newTerminal(t, "/bin/sh", "-c", `set -m; "$0" get --watch --address "$1"; echo between; fg; echo "ended with $?"`, os.Args[0], address)
+	terminal.expect(enterScreen)
+	terminal.expect("live, ")
+	terminal.press('Z')
+	terminal.expect(leaveScreen)
+	terminal.expect("between")
+	terminal.expect(enterScreen)
+	terminal.expect("live, ")
+	terminal.press('C')
+	terminal.expect(leaveScreen)
+	terminal.expect("ended with 0")
+}
+
+// TestSuspendWithoutShell is the same where no shell could wake it again.
+func TestSuspendWithoutShell(t *testing.T) {
+	address := following().Start(t)
+	terminal := newTerminal(t, os.Args[0], "get", "--watch", "--address", address)
+	terminal.expect("live, ")
+	terminal.press('Z')
+	terminal.expect("live, ")
+	terminal.press('C')
+	require.NotContains(t, terminal.expect(leaveScreen), enterScreen)
+}
+
+// following sends one sample and is quiet then.
+func following() *metricstest.Server {
+	return &metricstest.Server{Script: func(ctx context.Context, call *metricstest.Call) error {
+		if err := call.Send(&metricsv1.GetMetricsResponse{
+			Timeseries: []*metricsv1.TimeSeries{float(1, "__name__", "up")}, Cursor: "c1",
+			Event: &metricsv1.GetMetricsResponse_Synced{Synced: &metricsv1.Synced{}},
+		}); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	}}
+}
+
+// terminal is a terminal with a program.
+type terminal struct {
+	t    *testing.T
+	keys *os.File
+	// shown is what came and was not expected yet.
+	shown string
+}
+
+func newTerminal(t *testing.T, program string, args ...string) *terminal {
+	t.Helper()
+	// Not blocking, so that reads can have deadlines.
+	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	keys := os.NewFile(uintptr(fd), "/dev/ptmx")
+	t.Cleanup(func() { _ = keys.Close() })
+	require.NoError(t, unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0))
+	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	require.NoError(t, err)
+	screen, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	require.NoError(t, err)
+	defer func() { _ = screen.Close() }()
+
+	cmd := exec.CommandContext(t.Context(), program, args...)
+	cmd.Env = append(os.Environ(), asProgram+"=yes")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = screen, screen, screen
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		// Those of a session that loses its terminal end too.
+		_ = keys.Close()
+		_ = cmd.Wait()
+	})
+	return &terminal{t: t, keys: keys}
+}
+
+// press is a key with Ctrl.
+func (x *terminal) press(key byte) {
+	x.t.Helper()
+	_, err := x.keys.Write([]byte{key - '@'})
+	require.NoError(x.t, err)
+}
+
+// expect waits for a text, and returns what came before it.
+func (x *terminal) expect(text string) string {
+	x.t.Helper()
+	end := time.Now().Add(20 * time.Second)
+	for buf := make([]byte, 4096); ; {
+		if before, after, found := strings.Cut(x.shown, text); found {
+			x.shown = after
+			return before
+		}
+		require.NoError(x.t, x.keys.SetReadDeadline(end))
+		n, err := x.keys.Read(buf)
+		x.shown += string(buf[:n])
+		require.NoError(x.t, err, "%q was to come, this did: %q", text, x.shown)
+	}
+}
