@@ -98,6 +98,11 @@ func (g *get) run(ctx context.Context, env environment) error {
 		defer live.stop()
 		env.stderr = live // messages would be drawn over
 	}
+	var told *progress
+	if g.tellsProgress(env) {
+		told = newProgress(env.stderr, query.Since)
+		env.stderr = told // messages would be on its line
+	}
 	client, err := g.connection.open(ctx, env, promgrpc.Options{
 		Logger: newLogger(env.stderr), FailFast: true, MaxReconnects: g.reconnects(),
 	})
@@ -109,7 +114,7 @@ func (g *get) run(ctx context.Context, env environment) error {
 	defer cancel()
 
 	p := &printer{
-		env: env, file: file, limit: g.limit,
+		env: env, file: file, limit: g.limit, progress: told,
 		eager:    g.follow || env.terminal,
 		heldBack: g.output == "openmetrics" && !g.follow || g.output == "table",
 	}
@@ -118,14 +123,21 @@ func (g *get) run(ctx context.Context, env environment) error {
 	} else {
 		p.output = g.newOutput(ctx, client, env)
 	}
-	if g.progress == "always" || g.progress == "auto" && !g.follow && env.messagesTerminal && !env.terminal {
-		p.progress = newProgress(env.stderr, query.Since)
-	}
 	err = p.print(client.Get(ctx, query))
 	if g.follow && (errors.Is(err, errInterrupted) || errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil) {
 		err = nil
 	}
 	return p.finish(err)
+}
+
+func (g *get) tellsProgress(env environment) bool {
+	switch {
+	case g.watch: // the table tells it
+		return false
+	case g.progress == "auto":
+		return !g.follow && env.messagesTerminal && !env.terminal
+	}
+	return g.progress == "always"
 }
 
 func (g *get) reconnects() int {

@@ -129,8 +129,40 @@ func TestProgress(t *testing.T) {
 	require.Contains(t, p.line(now), "up to 2023-11-14 22:13:30Z, 100 %")
 	p.clear()
 	require.True(t, strings.HasSuffix(b.String(), "\r\x1b[K"))
+	_, err := p.Write([]byte("after it\n"))
+	require.NoError(t, err)
+	require.True(t, strings.HasSuffix(b.String(), "\r\x1b[Kafter it\n"))
 
 	r := runCLI(t, t.Context(), "get", "--progress=always", "--address", snapshot().Start(t))
 	require.Equal(t, ExitOK, r.code)
 	require.Empty(t, r.stderr, "it took less than a second")
+}
+
+// TestWarningAboveProgress has a gap told while the line is shown.
+func TestWarningAboveProgress(t *testing.T) {
+	var stderr buffer
+	shown := func() bool { return strings.Contains(stderr.String(), " samples, ") }
+	server := &metricstest.Server{Script: func(ctx context.Context, call *metricstest.Call) error {
+		for !shown() {
+			if err := call.Send(&metricsv1.GetMetricsResponse{Timeseries: []*metricsv1.TimeSeries{float(1, "__name__", "up")}}); err != nil {
+				return err
+			}
+			select {
+			case <-time.After(20 * time.Millisecond):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		gap := &metricsv1.Gap{LogId: "ab", AfterSequence: 3, NextSequence: 9, Reason: "retention"}
+		if err := call.Send(&metricsv1.GetMetricsResponse{Event: &metricsv1.GetMetricsResponse_Gap{Gap: gap}}); err != nil {
+			return err
+		}
+		return call.Send(end("c1"))
+	}}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	code := run(ctx, []string{"get", "--progress=always", "--address", server.Start(t)}, environment{stdout: &buffer{}, stderr: &stderr})
+	require.Equal(t, ExitOK, code)
+	warning := program + ": warning: samples are missing: log ab, after block 3 and before 9: retention\n"
+	require.Regexp(t, `^(\r\d+ samples, [^\r\n]*\x1b\[K)+\r\x1b\[K`+regexp.QuoteMeta(warning)+`\r\d+ samples, [^\r\n]*\x1b\[K(\r\d+ samples, [^\r\n]*\x1b\[K)*\r\x1b\[K$`, stderr.String())
 }

@@ -3,21 +3,26 @@ package cli
 import (
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	promgrpc "github.com/promgrpc/exporter/clients/go"
 )
 
 // progress tells on a terminal how far a stream has come, in one line that is
-// written over. It is silent in its first second.
+// written over. It is silent in its first second. Messages for the same terminal
+// go through it, so that the line stays below them.
 type progress struct {
 	w     io.Writer
 	since time.Time // where the stream begins; zero: not known
 	now   func() time.Time
 
-	began, told time.Time
-	samples     int
-	at          int64 // latest timestamp, ms
+	mu      sync.Mutex
+	began   time.Time
+	told    time.Time
+	drawn   string // the line that is shown, "" for none
+	samples int
+	at      int64 // latest timestamp, ms
 }
 
 const (
@@ -34,6 +39,8 @@ func (p *progress) update(u promgrpc.Update) {
 	if p == nil {
 		return
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, s := range u.GetTimeseries() {
 		p.samples += len(s.GetSamples()) + len(s.GetHistograms())
 		for _, sample := range s.GetSamples() {
@@ -48,7 +55,8 @@ func (p *progress) update(u promgrpc.Update) {
 		return
 	}
 	p.told = now
-	_, _ = fmt.Fprintf(p.w, "\r%s\x1b[K", p.line(now))
+	p.drawn = "\r" + p.line(now) + clearLine
+	_, _ = io.WriteString(p.w, p.drawn)
 }
 
 func (p *progress) line(now time.Time) string {
@@ -65,9 +73,28 @@ func (p *progress) line(now time.Time) string {
 	return text
 }
 
+// Write puts a message, which ends its line, where the line is, and that below.
+func (p *progress) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.drawn == "" {
+		return p.w.Write(b)
+	}
+	if _, err := io.WriteString(p.w, "\r"+clearLine+string(b)+p.drawn); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
 // clear removes the line.
 func (p *progress) clear() {
-	if p != nil && p.told.After(p.began.Add(progressAfter-progressEvery)) {
-		_, _ = fmt.Fprint(p.w, "\r\x1b[K")
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.drawn != "" {
+		p.drawn = ""
+		_, _ = io.WriteString(p.w, "\r"+clearLine)
 	}
 }
