@@ -59,7 +59,7 @@ func (s *state) apply(req *remotewrite.Request, d digest, now time.Time) (answer
 
 func (s *state) blockIsEmpty() bool {
 	b := &s.block
-	return len(b.Series)+b.Samples.Len()+len(b.Histograms)+len(b.Exemplars)+len(b.Metadata) == 0
+	return b.Series.Len()+b.Samples.Len()+len(b.Histograms)+len(b.Exemplars)+len(b.Metadata) == 0
 }
 
 // build fills the block from a request.
@@ -70,9 +70,9 @@ func (s *state) build(req *remotewrite.Request) taken {
 	var from remotewrite.Series
 	for i := range req.Series {
 		series := &req.Series[i]
-		slot, ok := s.intern.guess(series.Hash)
+		e, ok := s.intern.guess(series.Hash)
 		if !ok {
-			slot, ok = s.find(req, series)
+			e, ok = s.find(req, series)
 		}
 		if !ok {
 			n := series.SamplesEnd - from.SamplesEnd + series.HistogramsEnd - from.HistogramsEnd + series.ExemplarsEnd - from.ExemplarsEnd
@@ -80,7 +80,6 @@ func (s *state) build(req *remotewrite.Request) taken {
 			from = *series
 			continue
 		}
-		e := s.intern.series(slot)
 		s.samples(e, req.Samples[from.SamplesEnd:series.SamplesEnd], &t)
 		if series.HistogramsEnd > from.HistogramsEnd {
 			s.histograms(e, req.Histograms[from.HistogramsEnd:series.HistogramsEnd], &t)
@@ -92,7 +91,7 @@ func (s *state) build(req *remotewrite.Request) taken {
 		if series.Meta >= 0 {
 			if m := &req.Meta[series.Meta]; m.Hash != e.meta {
 				e.meta = m.Hash
-				s.metadata(familyOf(remotewrite.MetricName(req.Wire(series)), m.Type), m)
+				s.metadata(familyOf(req.MetricName(series), m.Type), m)
 			}
 		}
 		from.SamplesEnd, from.HistogramsEnd, from.ExemplarsEnd = series.SamplesEnd, series.HistogramsEnd, series.ExemplarsEnd
@@ -100,16 +99,17 @@ func (s *state) build(req *remotewrite.Request) taken {
 	for i := range req.Families {
 		s.metadata(req.Families[i].Family, &req.Families[i])
 	}
-	t.series = len(s.block.Series)
+	t.series = s.block.Series.Len()
 	return t
 }
 
 func (s *state) resetBlock(withStart bool) {
 	b := &s.block
-	clear(b.Series) // they hold on to strings
+	b.Series.Reset()
+	s.places = s.places[:0]
 	clear(b.Histograms)
 	clear(b.Exemplars)
-	b.Series, b.Histograms, b.Exemplars, b.Metadata = b.Series[:0], b.Histograms[:0], b.Exemplars[:0], b.Metadata[:0]
+	b.Histograms, b.Exemplars, b.Metadata = b.Histograms[:0], b.Exemplars[:0], b.Metadata[:0]
 	b.Samples.Refs, b.Samples.Timestamps, b.Samples.Values = b.Samples.Refs[:0], b.Samples.Timestamps[:0], b.Samples.Values[:0]
 	b.Samples.StartTimestamps = nil
 	if withStart {
@@ -148,40 +148,57 @@ func (s *state) histograms(e *entry, histograms []remotewrite.Histogram, t *take
 }
 
 // find looks a series up by its key, and learns it if it is unknown.
-func (s *state) find(req *remotewrite.Request, series *remotewrite.Series) (uint32, bool) {
+func (s *state) find(req *remotewrite.Request, series *remotewrite.Series) (*entry, bool) {
 	spelt := req.Key(series)
-	if slot, ok := s.intern.find(spelt); ok {
-		return slot, true
+	if e, ok := s.intern.find(spelt); ok {
+		return e, true
 	}
 	return s.learn(req, series, spelt)
 }
 
 // learn finds out what an unknown key stands for: a new series, or another
 // spelling of one that is known.
-func (s *state) learn(req *remotewrite.Request, series *remotewrite.Series, spelt remotewrite.Key) (uint32, bool) {
-	labels, err := req.Labels(series)
+func (s *state) learn(req *remotewrite.Request, series *remotewrite.Series, spelt remotewrite.Key) (*entry, bool) {
+	labels, err := req.Labels(series, spelt)
 	if err != nil {
 		req.Problems.Add(0, req.Wire(series), err)
-		return 0, false
+		return nil, false
 	}
-	s.scratch = remotewrite.AppendLabels(s.scratch[:0], labels)
-	key := remotewrite.KeyOf(s.scratch)
-	slot, ok := s.intern.slots[key]
-	if !ok && s.maxSeries > 0 && s.head.Len()+len(s.block.Series) >= s.maxSeries {
-		req.Problems.Add(0, req.Wire(series), remotewrite.Over(flagMaxSeries, "a new series, and there are %d, the limit is %d",
-			s.head.Len()+len(s.block.Series), s.maxSeries))
-		return 0, false
+	slot, ok := uint32(0), false
+	if labels.Key != spelt {
+		slot, ok = s.intern.slots[labels.Key]
 	}
 	if !ok {
-		slot = s.intern.add(key, s.nextRef)
-		s.block.Series = append(s.block.Series, segment.Series{Ref: s.nextRef, Labels: labels})
-		s.nextRef++
+		if there := s.head.Len() + s.block.Series.Len(); s.maxSeries > 0 && there >= s.maxSeries {
+			req.Problems.Add(0, req.Wire(series), remotewrite.Over(flagMaxSeries, "a new series, and there are %d, the limit is %d", there, s.maxSeries))
+			return nil, false
+		}
+		slot = s.intern.add(entry{key: labels.Key, ref: s.nextRef})
+		s.introduce(req, labels.Places)
 	}
-	if key != spelt {
-		slot = s.intern.alias(spelt, slot)
+	if labels.Key != spelt {
+		s.intern.spell(spelt, slot)
 	}
-	s.intern.follow(slot)
-	return slot, true
+	return s.intern.follow(slot, spelt), true
+}
+
+// introduce puts a new series, of which the request knows the labels, into the
+// block.
+func (s *state) introduce(req *remotewrite.Request, labels []uint32) {
+	t := &s.block.Series
+	s.row = s.row[:0]
+	for _, label := range labels {
+		for int(label) >= len(s.places) {
+			s.places = append(s.places, 0)
+		}
+		if s.places[label] == 0 {
+			t.Labels = append(t.Labels, req.Label(label))
+			s.places[label] = uint32(len(t.Labels))
+		}
+		s.row = append(s.row, s.places[label]-1)
+	}
+	t.Add(s.nextRef, s.row...)
+	s.nextRef++
 }
 
 // metadata puts what is new about a family into the block.

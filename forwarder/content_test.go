@@ -40,13 +40,13 @@ func stored(blocks []*segment.Block) map[string]int {
 	names := map[uint64]string{}
 	out := map[string]int{}
 	for _, b := range blocks {
-		for _, s := range b.Series {
+		for i, ref := range b.Series.Refs {
 			var parts []string
-			for _, l := range s.Labels {
+			for _, l := range b.Series.AppendLabels(nil, i) {
 				parts = append(parts, l.Name+"="+l.Value)
 			}
-			names[s.Ref] = strings.Join(parts, ",")
-			out[names[s.Ref]] += 0
+			names[ref] = strings.Join(parts, ",")
+			out[names[ref]] += 0
 		}
 		for _, ref := range b.Samples.Refs {
 			out[names[ref]]++

@@ -102,18 +102,58 @@ func TestGuesses(t *testing.T) {
 	in := newIntern(0)
 	key := func(i int) remotewrite.Key { return remotewrite.Key{A: uint64(i)} }
 	for i := 1; i <= 10; i++ {
-		in.follow(in.add(key(i), uint64(i)))
+		in.follow(in.add(entry{key: key(i), ref: uint64(i)}), key(i))
 	}
 	in.slots = nil // only guesses can find anything now
 	in.begin()
 	in.prev = 1
 	for i := 2; i <= 10; i++ {
-		if slot, ok := in.guess(uint64(i)); !ok || in.entries[slot].ref != uint64(i) {
-			t.Errorf("%d: slot %d, %v", i, slot, ok)
+		if e, ok := in.guess(uint64(i)); !ok || e.ref != uint64(i) {
+			t.Errorf("%d: %v, %v", i, e, ok)
 		}
 	}
 	if _, ok := in.guess(3); ok {
 		t.Error("3 was guessed after 10")
+	}
+}
+
+// TestSpellings finds a series by each of its spellings, up to a number, until
+// it is dropped, and then by none.
+func TestSpellings(t *testing.T) {
+	in := newIntern(0)
+	key := func(i int) remotewrite.Key { return remotewrite.Key{A: uint64(i), B: 1} }
+	first, other := in.add(entry{key: key(1), ref: 7}), in.add(entry{key: key(100), ref: 8})
+	for i := 2; i < 20; i++ {
+		in.spell(key(i), first)
+	}
+	found := func() (n int) {
+		for i := 1; i < 20; i++ {
+			in.begin()
+			if e, ok := in.find(key(i)); ok && e.ref == 7 {
+				n++
+			}
+		}
+		return n
+	}
+	if n := found(); n != 1+maxSpellings {
+		t.Errorf("found by %d of its spellings", n)
+	}
+	in.begin()
+	in.follow(other, key(100))
+	if e, ok := in.find(key(3)); !ok || e.key != key(3) {
+		t.Errorf("%v, %v", e, ok)
+	}
+	in.begin()
+	in.follow(other, key(100))
+	if e, ok := in.guess(3); !ok || e.ref != 7 {
+		t.Error("the spelling that was used last was not guessed")
+	}
+	in.drop(map[uint64]struct{}{7: {}})
+	if slot := in.add(entry{key: key(50), ref: 9}); slot != first {
+		t.Errorf("slot %d, and %d is free", slot, first)
+	}
+	if n := found(); n != 0 || len(in.slots) != 2 {
+		t.Errorf("found by %d of its spellings after it was dropped, %d keys are left", n, len(in.slots))
 	}
 }
 
@@ -172,4 +212,30 @@ func BenchmarkIngest(b *testing.B) {
 	for _, series := range []int{100_000, 1_000_000} {
 		b.Run(fmt.Sprint(series), func(b *testing.B) { benchmarkIngest(b, series) })
 	}
+}
+
+// BenchmarkIngestNew is the same for series that are seen for the first time,
+// on disk and in the head.
+func BenchmarkIngestNew(b *testing.B) {
+	const series = 100_000
+	bodies := steady(b, series, 2000, 1700000000000)
+	req := remotewrite.NewRequest(remotewrite.Limits{})
+	b.ReportAllocs()
+	var used float64
+	for b.Loop() {
+		b.StopTimer()
+		s := openTestState(b)
+		b.StartTimer()
+		before := cpuSeconds(b)
+		for _, body := range bodies {
+			if err := req.Decode(remotewrite.V1, body); err != nil {
+				b.Fatal(err)
+			}
+			if _, _, err := s.apply(req, digestOf(1, body), time.Now()); err != nil {
+				b.Fatal(err)
+			}
+		}
+		used += cpuSeconds(b) - before
+	}
+	b.ReportMetric(series*float64(b.N)/used/1e6, "Mseries/cpu-s")
 }

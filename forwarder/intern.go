@@ -1,29 +1,32 @@
 package forwarder
 
-import "github.com/promgrpc/exporter/forwarder/remotewrite"
+import (
+	"maps"
 
-// maxAliases bounds how many spellings of one label set are remembered, since
-// a sender could make up any number of them. Others are parsed every time.
-const maxAliases = 8
+	"github.com/promgrpc/exporter/forwarder/remotewrite"
+)
 
-// entry is what the appender knows of a series, or of another spelling of its
-// labels. It fills one cache line.
+// maxSpellings bounds how many spellings of the labels of one series are
+// remembered beside the canonical one, since a sender could make up any number
+// of them. Others are parsed every time.
+const maxSpellings = 8
+
+// entry is what the appender knows of a series.
 type entry struct {
+	// key of the labels as they were spelt last.
 	key remotewrite.Key
 	ref uint64
-	// next is the slot of the series that came after this one last time.
-	next uint32
-	// own is the slot of the series itself; for an alias it is another slot.
-	own uint32
 
 	// The latest sample: a value's bits or a histogram's hash.
 	timestamp int64
 	value     uint64
 	// meta is the hash of what the series said last about its family.
-	meta      uint64
+	meta uint64
+	// next is the slot of the series that came after this one last time.
+	next      uint32
 	sampled   bool
 	histogram bool
-	aliases   uint8
+	spellings uint8
 }
 
 // intern finds series by the key of their labels.
@@ -32,17 +35,24 @@ type entry struct {
 // which one followed it. As long as that guess holds, the map is not asked:
 // its cache misses would cost more than everything else here.
 type intern struct {
-	entries []entry // the first one is nobody's
-	slots   map[remotewrite.Key]uint32
-	free    []uint32
-	prev    uint32
+	chunks []*[chunkEntries]entry // so that they need not move as their number grows
+	length uint32                 // of the chunks, in entries; the first is nobody's
+	slots  map[remotewrite.Key]uint32
+	free   []uint32
+	prev   uint32
 }
 
+const chunkEntries = 4096
+
 func newIntern(series int) *intern {
-	return &intern{
-		entries: make([]entry, 1, series+series/8+64),
-		slots:   make(map[remotewrite.Key]uint32, series),
-	}
+	in := &intern{slots: make(map[remotewrite.Key]uint32, series)}
+	in.slot()
+	return in
+}
+
+// entry returns the entry of a slot.
+func (in *intern) entry(slot uint32) *entry {
+	return &in.chunks[slot/chunkEntries][slot%chunkEntries]
 }
 
 // begin says that a new request begins.
@@ -51,60 +61,54 @@ func (in *intern) begin() { in.prev = 0 }
 // guess returns the series that followed the one before last time, if half of a
 // key says that it does so again: that another series has the same half is as
 // likely as any 64 bits are, however many series there are.
-func (in *intern) guess(hash uint64) (uint32, bool) {
-	guess := in.entries[in.prev].next
-	if guess == 0 || in.entries[guess].key.A != hash {
-		return 0, false
+func (in *intern) guess(hash uint64) (*entry, bool) {
+	guess := in.entry(in.prev).next
+	if guess == 0 {
+		return nil, false
+	}
+	e := in.entry(guess)
+	if e.key.A != hash {
+		return nil, false
 	}
 	in.prev = guess
-	return guess, true
+	return e, true
 }
 
-// find returns the slot of a key.
-func (in *intern) find(k remotewrite.Key) (uint32, bool) {
+// find returns the series of a key.
+func (in *intern) find(k remotewrite.Key) (*entry, bool) {
 	slot, ok := in.slots[k]
-	if ok {
-		in.follow(slot)
+	if !ok {
+		return nil, false
 	}
-	return slot, ok
+	return in.follow(slot, k), true
 }
 
-// follow notes that slot comes after the one before.
-func (in *intern) follow(slot uint32) {
+// follow notes that a series, spelt by a key, comes after the one before.
+func (in *intern) follow(slot uint32, k remotewrite.Key) *entry {
 	if in.prev != 0 {
-		in.entries[in.prev].next = slot
+		in.entry(in.prev).next = slot
 	}
 	in.prev = slot
-}
-
-// series returns the entry of the series itself.
-func (in *intern) series(slot uint32) *entry {
-	e := &in.entries[slot]
-	if e.own != slot {
-		e = &in.entries[e.own]
-	}
+	e := in.entry(slot)
+	e.key = k
 	return e
 }
 
-// add takes in a series.
-func (in *intern) add(k remotewrite.Key, ref uint64) uint32 {
+// add takes in a series, of which only that is not known yet what came before.
+func (in *intern) add(e entry) uint32 {
 	slot := in.slot()
-	in.entries[slot] = entry{key: k, ref: ref, own: slot}
-	in.slots[k] = slot
+	*in.entry(slot) = e
+	in.slots[e.key] = slot
 	return slot
 }
 
-// alias takes in another spelling of the labels of a series, and returns the
-// slot to be used for it.
-func (in *intern) alias(k remotewrite.Key, own uint32) uint32 {
-	if in.entries[own].aliases == maxAliases {
-		return own
+// spell takes in another spelling of the labels of a series.
+func (in *intern) spell(k remotewrite.Key, slot uint32) {
+	e := in.entry(slot)
+	if e.spellings < maxSpellings {
+		e.spellings++
+		in.slots[k] = slot
 	}
-	in.entries[own].aliases++
-	slot := in.slot()
-	in.entries[slot] = entry{key: k, ref: in.entries[own].ref, own: own}
-	in.slots[k] = slot
-	return slot
 }
 
 func (in *intern) slot() uint32 {
@@ -113,8 +117,11 @@ func (in *intern) slot() uint32 {
 		in.free = in.free[:n-1]
 		return slot
 	}
-	in.entries = append(in.entries, entry{})
-	return uint32(len(in.entries) - 1)
+	if in.length%chunkEntries == 0 {
+		in.chunks = append(in.chunks, new([chunkEntries]entry))
+	}
+	in.length++
+	return in.length - 1
 }
 
 // drop forgets the series of these references.
@@ -122,14 +129,19 @@ func (in *intern) drop(refs map[uint64]struct{}) {
 	if len(refs) == 0 {
 		return
 	}
-	for slot := 1; slot < len(in.entries); slot++ {
-		e := &in.entries[slot]
+	spelt := false
+	for slot := uint32(1); slot < in.length; slot++ {
+		e := in.entry(slot)
 		if _, ok := refs[e.ref]; !ok || e.ref == 0 {
 			continue
 		}
 		delete(in.slots, e.key)
+		spelt = spelt || e.spellings > 0
 		*e = entry{}
-		in.free = append(in.free, uint32(slot))
+		in.free = append(in.free, slot)
+	}
+	if spelt {
+		maps.DeleteFunc(in.slots, func(_ remotewrite.Key, slot uint32) bool { return in.entry(slot).ref == 0 })
 	}
 }
 

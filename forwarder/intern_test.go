@@ -18,7 +18,7 @@ func BenchmarkIntern(b *testing.B) {
 	}
 	in := newIntern(series)
 	for i, key := range keys {
-		in.follow(in.add(key, uint64(i+1)))
+		in.follow(in.add(entry{key: key, ref: uint64(i + 1)}), key)
 	}
 	for name, order := range map[string]func(){
 		"same order":  func() {},

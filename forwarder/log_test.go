@@ -98,8 +98,8 @@ func TestRestart(t *testing.T) {
 	// Series keep their references, new ones get new ones.
 	s.mustStore(v2, bodyOf(t, v2, one(1, 7, "__name__", "b"), one(1, 7, "__name__", "c")))
 	last := r.blocks()[3]
-	if diff := cmp.Diff([]uint64{2, 4}, last.Samples.Refs); diff != "" || len(last.Series) != 1 {
-		t.Errorf("references %s, %d new series", diff, len(last.Series))
+	if diff := cmp.Diff([]uint64{2, 4}, last.Samples.Refs); diff != "" || last.Series.Len() != 1 {
+		t.Errorf("references %s, %d new series", diff, last.Series.Len())
 	}
 }
 
@@ -156,11 +156,11 @@ func TestIdleSeries(t *testing.T) {
 	s.mustStore(v1, bodyOf(t, v1, one(1, 200, "__name__", "idle")))
 	blocks := r.blocks()
 	last := blocks[len(blocks)-1]
-	if len(last.Series) != 1 || last.Series[0].Ref != 3 {
+	if last.Series.Len() != 1 || last.Series.Refs[0] != 3 {
 		t.Errorf("the idle series came back as %v", last.Series)
 	}
 	for _, b := range blocks[1 : len(blocks)-1] {
-		if len(b.Series) > 0 {
+		if b.Series.Len() > 0 {
 			t.Errorf("block %d has new series %v", b.Sequence, b.Series)
 		}
 	}

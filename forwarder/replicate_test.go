@@ -268,7 +268,7 @@ func TestDiverged(t *testing.T) {
 			// A request from before is known, a series too.
 			s.fill(9, 10)
 			blocks := r.blocks()
-			if len(blocks) != 2 || len(blocks[0].Series) != 1 {
+			if len(blocks) != 2 || blocks[0].Series.Len() != 1 {
 				t.Errorf("%d blocks, new series in the first: %v", len(blocks), blocks[0].Series)
 			}
 			r.stop()

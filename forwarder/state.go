@@ -50,7 +50,9 @@ type state struct {
 	dropped  map[uint64]struct{}
 	block    segment.Block
 	start    []int64 // buffer for the block's start timestamps
-	scratch  []byte
+	// places in the block of the request's labels, and one; 0 is not there yet.
+	places []uint32
+	row    []uint32 // of introduce
 	// maxSeries at a time, 0 is without bound.
 	maxSeries int
 }
@@ -99,17 +101,14 @@ func (s *state) restoreSeries() {
 		latest = append(latest, e)
 		return true
 	})
-	prev := uint32(0)
+	var labels []byte
+	s.intern.begin()
 	for _, e := range latest {
-		s.scratch = s.head.AppendLabels(s.scratch[:0], e.ref)
-		e.key = remotewrite.KeyOf(s.scratch)
-		e.own = s.intern.add(e.key, e.ref)
-		s.intern.entries[e.own] = e
+		labels = s.head.AppendLabels(labels[:0], e.ref)
+		e.key = remotewrite.KeyOf(labels)
 		// Series that were new together came one after the other.
-		s.intern.entries[prev].next = e.own
-		prev = e.own
+		s.intern.follow(s.intern.add(e), e.key)
 	}
-	s.intern.entries[0].next = 0
 }
 
 func (s *state) restoreWindow() error {

@@ -31,9 +31,10 @@ func million(b *testing.B) *source {
 func tenLabels(first, n int) *segment.Block {
 	at := now()
 	block := &segment.Block{Time: at}
+	var series []segment.Series
 	for i := first; i < first+n; i++ {
 		ref := uint64(i + 1)
-		block.Series = append(block.Series, segment.Series{Ref: ref, Labels: segment.Labels{
+		series = append(series, segment.Series{Ref: ref, Labels: segment.Labels{
 			{Name: "__name__", Value: fmt.Sprintf("http_request_duration_seconds_metric_%d", i%500)},
 			{Name: "cluster", Value: fmt.Sprintf("production-%d", i%3)},
 			{Name: "code", Value: fmt.Sprintf("%d", 200+i%5)},
@@ -49,6 +50,7 @@ func tenLabels(first, n int) *segment.Block {
 		block.Samples.Timestamps = append(block.Samples.Timestamps, at)
 		block.Samples.Values = append(block.Samples.Values, float64(i)*1.5)
 	}
+	block.Series = segment.TableOf(series...)
 	return block
 }
 

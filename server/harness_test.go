@@ -94,12 +94,13 @@ func (s *source) block(points ...point) *segment.Block {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var starts []int64
+	var series []segment.Series
 	for _, p := range points {
 		ref, ok := s.refs[p.series]
 		if !ok {
-			ref = s.head.NextRef() + uint64(len(b.Series))
+			ref = s.head.NextRef() + uint64(len(series))
 			s.refs[p.series] = ref
-			b.Series = append(b.Series, segment.Series{Ref: ref, Labels: parseSeries(p.series)})
+			series = append(series, segment.Series{Ref: ref, Labels: parseSeries(p.series)})
 		}
 		switch {
 		case p.exemplar != nil:
@@ -113,6 +114,7 @@ func (s *source) block(points ...point) *segment.Block {
 			starts = append(starts, p.start)
 		}
 	}
+	b.Series = segment.TableOf(series...)
 	if slices.ContainsFunc(starts, func(t int64) bool { return t != 0 }) {
 		b.Samples.StartTimestamps = starts
 	}

@@ -42,7 +42,7 @@ func filled(t testing.TB, series int) (*seriesIndex, *head.Head, *index.MemPosti
 	x, h := newSeriesIndex()
 	theirs := index.NewMemPostings()
 	random := rand.New(rand.NewPCG(1, 2))
-	b := &segment.Block{Sequence: 1}
+	var added []segment.Series
 	for i := range series {
 		ls := segment.Labels{{Name: "__name__", Value: fmt.Sprintf("m%d", i%7)}}
 		for _, name := range []string{"a", "b", "c"} {
@@ -51,10 +51,10 @@ func filled(t testing.TB, series int) (*seriesIndex, *head.Head, *index.MemPosti
 			}
 		}
 		ref := uint64(3*i + 1)
-		b.Series = append(b.Series, segment.Series{Ref: ref, Labels: ls})
-		addTo(theirs, b.Series[i])
+		added = append(added, segment.Series{Ref: ref, Labels: ls})
+		addTo(theirs, added[i])
 	}
-	require.NoError(t, h.ApplyBlock(b))
+	require.NoError(t, h.ApplyBlock(&segment.Block{Sequence: 1, Series: segment.TableOf(added...)}))
 	return x, h, theirs
 }
 
@@ -122,22 +122,24 @@ func TestFindAgreesWithPrometheus(t *testing.T) {
 func TestFindAfterDrops(t *testing.T) {
 	x, h, _ := filled(t, 1000)
 	keep, theirs := &segment.Keyframe{Sequence: 1, NextRef: h.NextRef(), Last: true}, index.NewMemPostings()
+	var kept []segment.Series
 	h.Each(func(ref uint64, l *segment.Latest) bool {
 		if ref%2 == 0 && ref%5 == 0 {
-			keep.Series = append(keep.Series, segment.Series{Ref: ref})
+			kept = append(kept, segment.Series{Ref: ref})
 			keep.Latest = append(keep.Latest, *l)
 		}
 		return true
 	})
-	for i := range keep.Series {
-		s := &keep.Series[i]
+	for i := range kept {
+		s := &kept[i]
 		s.Labels, _ = h.Labels(s.Ref, nil)
 		addTo(theirs, *s)
 	}
+	keep.Series = segment.TableOf(kept...)
 	require.NoError(t, h.ApplyKeyframe(keep))
-	later := &segment.Block{Sequence: 2, Series: []segment.Series{{Ref: h.NextRef(), Labels: segment.Labels{{Name: "a", Value: "1"}, {Name: "d", Value: "4"}}}}}
-	require.NoError(t, h.ApplyBlock(later))
-	addTo(theirs, later.Series[0])
+	later := segment.Series{Ref: h.NextRef(), Labels: segment.Labels{{Name: "a", Value: "1"}, {Name: "d", Value: "4"}}}
+	require.NoError(t, h.ApplyBlock(&segment.Block{Sequence: 2, Series: segment.TableOf(later)}))
+	addTo(theirs, later)
 	for _, text := range append(someSelectors, `{d="4"}`) {
 		s, err := parseSelection([]string{text})
 		require.NoError(t, err)

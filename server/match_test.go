@@ -12,15 +12,15 @@ import (
 // BenchmarkMatch finds the series of selectors among 100,000.
 func BenchmarkMatch(b *testing.B) {
 	x, h := newSeriesIndex()
-	block := &segment.Block{Sequence: 1}
+	var series []segment.Series
 	for i := range 100_000 {
-		block.Series = append(block.Series, segment.Series{Ref: uint64(i + 1), Labels: segment.Labels{
+		series = append(series, segment.Series{Ref: uint64(i + 1), Labels: segment.Labels{
 			{Name: "__name__", Value: fmt.Sprintf("metric_%d", i%200)},
 			{Name: "instance", Value: fmt.Sprintf("10.0.%d.%d:9090", i/200/250, i/200%250)},
 			{Name: "job", Value: fmt.Sprintf("service-%d", i%20)},
 		}})
 	}
-	require.NoError(b, h.ApplyBlock(block))
+	require.NoError(b, h.ApplyBlock(&segment.Block{Sequence: 1, Series: segment.TableOf(series...)}))
 	for _, text := range []string{`metric_7`, `metric_7{instance="10.0.1.7:9090"}`, `{job=~"service-1.*",__name__!="metric_10"}`} {
 		s, err := parseSelection([]string{text})
 		require.NoError(b, err)
@@ -45,9 +45,9 @@ func BenchmarkAddSeries(b *testing.B) {
 	_, h := newSeriesIndex()
 	blocks := make([]*segment.Block, 64)
 	for n := range blocks {
-		blocks[n] = &segment.Block{}
+		var series []segment.Series
 		for i := range 2000 {
-			blocks[n].Series = append(blocks[n].Series, segment.Series{Labels: segment.Labels{
+			series = append(series, segment.Series{Labels: segment.Labels{
 				{Name: "__name__", Value: fmt.Sprintf("metric_%d", i%200)},
 				{Name: "instance", Value: fmt.Sprintf("10.0.%d.%d:9090", n, i/200)},
 				{Name: "job", Value: fmt.Sprintf("service-%d", n%20)},
@@ -55,15 +55,16 @@ func BenchmarkAddSeries(b *testing.B) {
 				{Name: "pod", Value: fmt.Sprintf("service-7d9f8b6c5d-%05d", 10*n+i/200)},
 			}})
 		}
+		blocks[n] = &segment.Block{Series: segment.TableOf(series...)}
 	}
 	ref := uint64(0)
 	b.ReportAllocs()
 	for b.Loop() {
 		block := blocks[int(ref/2000)%len(blocks)]
 		block.Sequence++
-		for i := range block.Series {
+		for i := range block.Series.Refs {
 			ref++
-			block.Series[i].Ref = ref
+			block.Series.Refs[i] = ref
 		}
 		if err := h.ApplyBlock(block); err != nil {
 			b.Fatal(err)

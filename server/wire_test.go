@@ -19,9 +19,9 @@ import (
 // the message that it should be.
 func assembled(t *testing.T, label string, timestamp, start int64, bits, coalesced uint64, blob []byte) ([]byte, *metricsv1.GetMetricsResponse) {
 	h := head.New()
-	require.NoError(t, h.ApplyBlock(&segment.Block{Sequence: 1, Series: []segment.Series{
-		{Ref: 1, Labels: segment.Labels{{Name: "__name__", Value: "x"}, {Name: "l", Value: label}}},
-	}}))
+	require.NoError(t, h.ApplyBlock(&segment.Block{Sequence: 1, Series: segment.TableOf(
+		segment.Series{Ref: 1, Labels: segment.Labels{{Name: "__name__", Value: "x"}, {Name: "l", Value: label}}},
+	)}))
 	histogram := &metricsv1.Histogram{Sum: math.Float64frombits(bits), CustomValues: []float64{1, 2}, Timestamp: timestamp}
 	data, err := proto.Marshal(histogram)
 	require.NoError(t, err)

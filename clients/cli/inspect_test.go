@@ -36,7 +36,7 @@ func segmentBytes(t *testing.T) []byte {
 	var err error
 	b, err = e.AppendKeyframe(b, &segment.Keyframe{
 		Sequence: 4, NextRef: 4, Last: true,
-		Series:   []segment.Series{series(1, "requests_total"), series(3, "native")},
+		Series:   segment.TableOf(series(1, "requests_total"), series(3, "native")),
 		Latest:   []segment.Latest{{Timestamp: t0 - 10, Value: 1, Written: t0 - 10}, {Timestamp: t0 - 10, Histogram: histogram(t0 - 10), Written: t0 - 10}},
 		Metadata: []segment.Metadata{{Family: "requests", Type: 1, Help: "Requests."}},
 	}, t0, 0)
@@ -44,7 +44,7 @@ func segmentBytes(t *testing.T) []byte {
 	b, err = e.AppendBlock(b, &segment.Block{
 		Sequence: 5, Time: t0 + 1, Digest: [16]byte{9},
 		Verdict: segment.Verdict{Samples: 2, Rejected: 1, Errors: []string{"one was bad"}},
-		Series:  []segment.Series{series(4, "up")},
+		Series:  segment.TableOf(series(4, "up")),
 		Samples: segment.Samples{Refs: []uint64{1, 4}, Timestamps: []int64{t0, t0}, Values: []float64{2, stale}},
 	}, 0)
 	require.NoError(t, err)

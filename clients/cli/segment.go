@@ -52,13 +52,17 @@ func (p *samplePrinter) close(whole bool) error {
 	return p.output.flush()
 }
 
-func (p *samplePrinter) introduce(series []segment.Series, metadata []segment.Metadata) {
-	for _, s := range series {
-		labels := make([]*metricsv1.Label, len(s.Labels))
-		for i, l := range s.Labels {
-			labels[i] = &metricsv1.Label{Name: l.Name, Value: l.Value}
+func (p *samplePrinter) introduce(series *segment.SeriesTable, metadata []segment.Metadata) {
+	labels := make([]*metricsv1.Label, len(series.Labels))
+	for i, l := range series.Labels {
+		labels[i] = &metricsv1.Label{Name: l.Name, Value: l.Value}
+	}
+	for i, ref := range series.Refs {
+		places := series.At(i)
+		p.labels[ref] = make([]*metricsv1.Label, len(places))
+		for j, place := range places {
+			p.labels[ref][j] = labels[place]
 		}
-		p.labels[s.Ref] = labels
 	}
 	for _, m := range metadata {
 		p.metadata[m.Family] = &metricsv1.MetricMetadata{
@@ -68,12 +72,12 @@ func (p *samplePrinter) introduce(series []segment.Series, metadata []segment.Me
 }
 
 func (p *samplePrinter) state(k *segment.Keyframe) error {
-	p.introduce(k.Series, k.Metadata)
+	p.introduce(&k.Series, k.Metadata)
 	if !p.keyframe {
 		return nil
 	}
 	for i, latest := range k.Latest {
-		ref := k.Series[i].Ref
+		ref := k.Series.Refs[i]
 		switch {
 		case latest.None:
 		case latest.Histogram != nil:
@@ -91,7 +95,7 @@ func (p *samplePrinter) state(k *segment.Keyframe) error {
 }
 
 func (p *samplePrinter) block(b *segment.Block) error {
-	p.introduce(b.Series, b.Metadata)
+	p.introduce(&b.Series, b.Metadata)
 	for i, ref := range b.Samples.Refs {
 		s := &metricsv1.Sample{Timestamp: b.Samples.Timestamps[i], Value: b.Samples.Values[i]}
 		if b.Samples.StartTimestamps != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -57,7 +58,7 @@ func TestSchemasAgree(t *testing.T) {
 		if wire := one.Wire(a); !bytes.Equal(wire, two.Wire(b)) {
 			t.Fatalf("series %d: %q and %q", i, wire, two.Wire(b))
 		}
-		ls, err := one.Labels(a)
+		ls, err := labelsOf(one, a)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,7 +121,7 @@ func TestReferencesThatAreNotPacked(t *testing.T) {
 	if err := r.scan(V2, body); err != nil {
 		t.Fatal(err)
 	}
-	ls, err := r.Labels(&r.Series[0])
+	ls, err := labelsOf(r, &r.Series[0])
 	if want := (segment.Labels{{Name: "__name__", Value: "b"}, {Name: "c", Value: "d"}}); err != nil || !slices.Equal(ls, want) {
 		t.Errorf("%v %v", ls, err)
 	}
@@ -202,9 +203,11 @@ func TestReferencesMakeMuchOfLittle(t *testing.T) {
 	long := uint32(len(req.Symbols) - 1)
 	series := req.Timeseries[0]
 	series.LabelsRefs = nil
-	for range 100 {
-		series.LabelsRefs = append(series.LabelsRefs, 1, long)
+	for i := range 100 {
+		req.Symbols = append(req.Symbols, fmt.Sprintf("_name_%d", i))
+		series.LabelsRefs = append(series.LabelsRefs, uint32(len(req.Symbols)-1), long)
 	}
+	req.Symbols[long+1] = "__name__"
 	for range 5000 {
 		req.Timeseries = append(req.Timeseries, series)
 	}
@@ -215,7 +218,7 @@ func TestReferencesMakeMuchOfLittle(t *testing.T) {
 	}
 	written, err := 0, error(nil)
 	for i := range r.Series {
-		if _, err = r.Labels(&r.Series[i]); err == nil || !strings.Contains(err.Error(), "written out") {
+		if _, err = labelsOf(r, &r.Series[i]); err == nil || !strings.Contains(err.Error(), "written out") {
 			written += len(r.wire)
 		}
 	}
@@ -245,7 +248,7 @@ func TestGatheredLabels(t *testing.T) {
 	if err := r.scan(V1, body); err != nil {
 		t.Fatal(err)
 	}
-	ls, err := r.Labels(&r.Series[0])
+	ls, err := labelsOf(r, &r.Series[0])
 	if err != nil || len(ls) != 3 || ls[2].Value != "e" || r.Samples[0].Value != math.Float64bits(1) {
 		t.Errorf("%v %v %v", ls, err, r.Samples)
 	}

@@ -4,7 +4,8 @@
 //
 // Decoding a request allocates nothing once its buffers have grown. Labels are
 // not parsed: a series is known by the bytes of its labels and their hash, and
-// only who has not seen the hash before calls Labels, which parses and checks.
+// only who has not seen the hash before calls Labels, which parses and checks
+// each label that the request's series have once.
 // Everything else is checked while it is scanned: structure, references into
 // the symbol table, native histograms, exemplars, and the limits.
 //

@@ -1,15 +1,11 @@
 package remotewrite
 
 import (
-	"cmp"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/maphash"
 	"math/bits"
-	"slices"
 	"strconv"
-	"unicode/utf8"
 
 	"github.com/promgrpc/exporter/internal/segment"
 )
@@ -60,7 +56,7 @@ func MetadataHash(kind int32, help, unit uint64) uint64 {
 
 // appendLabel appends a label as field 1 of a message, in the one spelling
 // that all encoders agree on as long as neither part is empty.
-func appendLabel(dst, name, value []byte) []byte {
+func appendLabel[T string | []byte](dst []byte, name, value T) []byte {
 	size := 2 + uvarintLen(uint64(len(name))) + len(name) + uvarintLen(uint64(len(value))) + len(value)
 	dst = append(dst, 0x0a)
 	dst = binary.AppendUvarint(dst, uint64(size))
@@ -76,86 +72,12 @@ func appendLabel(dst, name, value []byte) []byte {
 // such form, the canonical one.
 func AppendLabels(dst []byte, ls segment.Labels) []byte {
 	for _, l := range ls {
-		size := 2 + uvarintLen(uint64(len(l.Name))) + len(l.Name) + uvarintLen(uint64(len(l.Value))) + len(l.Value)
-		dst = append(dst, 0x0a)
-		dst = binary.AppendUvarint(dst, uint64(size))
-		dst = append(dst, 0x0a)
-		dst = binary.AppendUvarint(dst, uint64(len(l.Name)))
-		dst = append(dst, l.Name...)
-		dst = append(dst, 0x12)
-		dst = binary.AppendUvarint(dst, uint64(len(l.Value)))
-		dst = append(dst, l.Value...)
+		dst = appendLabel(dst, l.Name, l.Value)
 	}
 	return dst
 }
 
 const metricName = "__name__"
-
-// Labels parses the labels of a series, sorts them, leaves out those without a
-// value, as Prometheus does, and checks that they are what a series may have.
-// The labels are copies.
-func (r *Request) Labels(s *Series) (segment.Labels, error) {
-	if err := r.checkWire(s.refs); err != nil {
-		return nil, err
-	}
-	ls, err := r.parseLabels(r.Wire(s))
-	if err != nil {
-		return nil, err
-	}
-	byName := func(a, b segment.Label) int { return cmp.Compare(a.Name, b.Name) }
-	if !slices.IsSortedFunc(ls, byName) {
-		slices.SortStableFunc(ls, byName)
-	}
-	named := false
-	kept := ls[:0]
-	for i, l := range ls {
-		if i > 0 && l.Name == ls[i-1].Name {
-			return nil, fmt.Errorf("duplicate label name %q", l.Name)
-		}
-		if err := r.checkLabel(l); err != nil {
-			return nil, err
-		}
-		named = named || l.Name == metricName && l.Value != ""
-	}
-	if !named {
-		return nil, errors.New("no metric name (label __name__)")
-	}
-	for _, l := range ls {
-		if l.Value != "" {
-			kept = append(kept, l)
-		}
-	}
-	return kept, nil
-}
-
-func (r *Request) checkLabel(l segment.Label) error {
-	switch {
-	case l.Name == "":
-		return errors.New("empty label name")
-	case len(l.Name) > r.limits.NameBytes:
-		return Over(flagNameBytes, "label name %q… of %d bytes, the limit is %d", l.Name[:min(32, len(l.Name))], len(l.Name), r.limits.NameBytes)
-	case len(l.Value) > r.limits.ValueBytes:
-		return Over(flagValueBytes, "value of label %q of %d bytes, the limit is %d", l.Name, len(l.Value), r.limits.ValueBytes)
-	case !utf8.ValidString(l.Name):
-		return fmt.Errorf("label name %q is not valid UTF-8", l.Name)
-	case !utf8.ValidString(l.Value):
-		return fmt.Errorf("value of label %q is not valid UTF-8", l.Name)
-	}
-	return nil
-}
-
-func (r *Request) parseLabels(b []byte) (segment.Labels, error) {
-	text := string(b) // the labels' strings are parts of this one copy
-	var ls segment.Labels
-	err := eachLabel(b, func(name, value span) error {
-		if len(ls) == r.limits.Labels {
-			return Over(flagLabels, "it has more than %d labels", r.limits.Labels)
-		}
-		ls = append(ls, segment.Label{Name: text[name.from:name.to], Value: text[value.from:value.to]})
-		return nil
-	})
-	return ls, err
-}
 
 // span is a part of a slice.
 type span struct{ from, to int }
@@ -227,7 +149,6 @@ func describe(b []byte) string {
 const maxQuoted = 128
 
 func quote(dst, text []byte) []byte {
-
 	if len(text) > maxQuoted {
 		return append(strconv.AppendQuote(dst, string(text[:maxQuoted])), "…"...)
 	}
@@ -243,13 +164,21 @@ func plain(name []byte) bool {
 	return len(name) > 0
 }
 
-// MetricName returns the value of the label __name__, for labels in wire form
-// that Labels has found good.
-func MetricName(labels []byte) []byte {
-	var found []byte
-	_ = eachLabel(labels, func(name, value span) error {
-		if string(labels[name.from:name.to]) == metricName {
-			found = labels[value.from:value.to]
+// MetricName returns the value of the label __name__ of a series whose labels
+// were found good.
+func (r *Request) MetricName(s *Series) (found []byte) {
+	if len(s.refs) > 0 {
+		r.eachPair(s.refs, func(name, value []byte) bool {
+			if string(name) == metricName {
+				found = value
+			}
+			return found == nil
+		})
+		return found
+	}
+	_ = eachLabel(s.labels, func(name, value span) error {
+		if string(s.labels[name.from:name.to]) == metricName {
+			found = s.labels[value.from:value.to]
 		}
 		return nil
 	})

@@ -12,6 +12,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/prompb"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
+
+	"github.com/promgrpc/exporter/internal/segment"
 )
 
 // The tests compare this package with what Prometheus makes of the same bytes
@@ -29,7 +31,7 @@ func decodedContent(t testing.TB, r *Request, withStart bool) []content {
 	var from Series
 	for i := range r.Series {
 		s := &r.Series[i]
-		ls, err := r.Labels(s)
+		ls, err := labelsOf(r, s)
 		if err != nil {
 			from = *s
 			continue
@@ -64,6 +66,23 @@ func decodedContent(t testing.TB, r *Request, withStart bool) []content {
 		from = *s
 	}
 	return out
+}
+
+// labelsOf returns the labels of a series, whose key has to be that of their
+// canonical spelling.
+func labelsOf(r *Request, s *Series) (segment.Labels, error) {
+	labels, err := r.Labels(s, r.Key(s))
+	if err != nil {
+		return nil, err
+	}
+	var ls segment.Labels
+	for _, place := range labels.Places {
+		ls = append(ls, r.Label(place))
+	}
+	if labels.Key != KeyOf(AppendLabels(nil, ls)) {
+		panic(fmt.Sprintf("another key than that of %v", ls))
+	}
+	return ls, nil
 }
 
 // start leaves the start timestamps out, unless they are wanted.

@@ -121,11 +121,15 @@ func (r *Request) wireOfRefs(refs []byte) []byte {
 	return r.wire
 }
 
+func errWrittenOut(l Limits) error {
+	return Over(flagDecodedBytes, "all labels of the request written out are more than %d bytes, twice the limit", 2*l.DecodedBytes)
+}
+
 // checkWire says why a series' labels cannot be written out. References make
 // little of much, so what they stand for is bounded as well.
 func (r *Request) checkWire(refs []byte) (err error) {
 	if r.wired > 2*r.limits.DecodedBytes {
-		return Over(flagDecodedBytes, "all labels of the request written out are more than %d bytes, twice the limit", 2*r.limits.DecodedBytes)
+		return errWrittenOut(r.limits)
 	}
 	r.eachPair(refs, func(name, value []byte) bool {
 		if len(name) > r.limits.NameBytes || len(value) > r.limits.ValueBytes {

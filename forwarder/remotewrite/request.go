@@ -82,17 +82,18 @@ type Request struct {
 	HasStart bool
 	Problems Problems
 
-	limits  Limits
-	body    []byte // decoded
-	scratch []byte // what had to be written anew
-	symbols [][]byte
-	hashes  []uint64 // of the symbols
-	wire    []byte   // see Wire
-	wired   int      // bytes that were written there
-	memo    metaMemo
-	h       histogramScan
-	known   bool // a field of the schema has been seen
-	unknown bool // another field has been seen
+	limits     Limits
+	body       []byte // decoded
+	scratch    []byte // what had to be written anew
+	symbols    [][]byte
+	hashes     []uint64 // of the symbols
+	wire       []byte   // see Wire
+	wired      int      // bytes that were written there
+	memo       metaMemo
+	dictionary dictionary
+	h          histogramScan
+	known      bool // a field of the schema has been seen
+	unknown    bool // another field has been seen
 }
 
 // NewRequest returns an empty request.
@@ -165,6 +166,7 @@ func (r *Request) reset() {
 	r.Problems = Problems{}
 	r.scratch, r.symbols, r.hashes, r.wired = r.scratch[:0], r.symbols[:0], r.hashes[:0], 0
 	r.memo = metaMemo{}
+	r.dictionary.reset()
 	r.known, r.unknown = false, false
 }
 

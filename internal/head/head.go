@@ -93,9 +93,9 @@ func (h *Head) ApplyBlock(b *segment.Block) error {
 func (h *Head) applyBlock(b *segment.Block) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	defer h.labels.forget()
-	for i := range b.Series {
-		if err := h.add(b.Series[i], b.Time); err != nil {
+	h.labels.begin(len(b.Series.Labels))
+	for i, ref := range b.Series.Refs {
+		if err := h.add(ref, &b.Series, i, b.Time); err != nil {
 			return fmt.Errorf("apply block %d: %w", b.Sequence, err)
 		}
 	}
@@ -116,36 +116,37 @@ func (h *Head) applyBlock(b *segment.Block) error {
 	return nil
 }
 
-// add gives a new series its place. The caller holds the lock.
-func (h *Head) add(s segment.Series, written int64) error {
-	if s.Ref < h.nextRef {
-		return fmt.Errorf("series %d comes after reference %d was given", s.Ref, h.nextRef-1)
+// add gives a new series, the i-th of a table, its place. The caller holds the
+// lock.
+func (h *Head) add(ref uint64, t *segment.SeriesTable, i int, written int64) error {
+	if ref < h.nextRef {
+		return fmt.Errorf("series %d comes after reference %d was given", ref, h.nextRef-1)
 	}
-	slot, err := h.insert(s)
+	slot, err := h.insert(ref, t, i)
 	if err != nil {
 		return err
 	}
 	slot.page.written[slot.index] = written
-	h.nextRef = s.Ref + 1
+	h.nextRef = ref + 1
 	return nil
 }
 
-func (h *Head) insert(s segment.Series) (slot, error) {
-	if s.Ref <= h.highest {
-		return slot{}, fmt.Errorf("series %d comes after series %d", s.Ref, h.highest)
+func (h *Head) insert(ref uint64, t *segment.SeriesTable, i int) (slot, error) {
+	if ref <= h.highest {
+		return slot{}, fmt.Errorf("series %d comes after series %d", ref, h.highest)
 	}
-	slot, err := h.pages.insert(s.Ref)
+	slot, err := h.pages.insert(ref)
 	if err != nil {
 		return slot, err
 	}
-	h.highest = s.Ref
-	slot.page.labels[slot.index] = h.addLabels(s.Ref, s.Labels)
+	h.highest = ref
+	slot.page.labels[slot.index] = h.addLabels(ref, h.labels.numbersOf(t, i))
 	return slot, nil
 }
 
 // addLabels stores the labels of a series.
-func (h *Head) addLabels(ref uint64, ls segment.Labels) labelsAt {
-	at, numbers := h.labels.add(ls)
+func (h *Head) addLabels(ref uint64, numbers []uint32) labelsAt {
+	at := h.labels.add(numbers)
 	if h.observer != nil {
 		h.numbers = append(h.numbers, numbers...)
 		h.added = append(h.added, addedSeries{ref, len(h.numbers)})

@@ -118,7 +118,7 @@ func TestLatest(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h := head.New()
-			apply(t, h, &segment.Block{Sequence: 1, Time: 1, Series: []segment.Series{series(1, "__name__", "up")}})
+			apply(t, h, &segment.Block{Sequence: 1, Time: 1, Series: segment.TableOf(series(1, "__name__", "up"))})
 			for i, b := range test.blocks {
 				b.Sequence = uint64(i) + 2
 				apply(t, h, b)
@@ -141,7 +141,7 @@ var bits = cmp.Comparer(func(a, b float64) bool { return math.Float64bits(a) == 
 func TestLabelsAreTimeSeriesBytes(t *testing.T) {
 	h := head.New()
 	want := series(1, "__name__", "up", "instance", "a:1", "job", "node")
-	apply(t, h, &segment.Block{Sequence: 1, Series: []segment.Series{want}})
+	apply(t, h, &segment.Block{Sequence: 1, Series: segment.TableOf(want)})
 
 	var got metricsv1.TimeSeries
 	if err := proto.Unmarshal(h.AppendLabels(nil, 1), &got); err != nil {
@@ -160,7 +160,7 @@ func TestLabelsAreTimeSeriesBytes(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	known := &segment.Block{Sequence: 1, Series: []segment.Series{series(7, "__name__", "up")}}
+	known := &segment.Block{Sequence: 1, Series: segment.TableOf(series(7, "__name__", "up"))}
 	for _, test := range []struct {
 		name  string
 		apply func(*head.Head) error
@@ -172,24 +172,24 @@ func TestErrors(t *testing.T) {
 			return h.ApplyBlock(&segment.Block{Sequence: 2, Histograms: []segment.Histogram{{Ref: 8}}})
 		}},
 		{"reference given twice", func(h *head.Head) error {
-			return h.ApplyBlock(&segment.Block{Sequence: 2, Series: []segment.Series{series(7, "a", "b")}})
+			return h.ApplyBlock(&segment.Block{Sequence: 2, Series: segment.TableOf(series(7, "a", "b"))})
 		}},
 		{"reference beyond all bounds", func(h *head.Head) error {
-			return h.ApplyBlock(&segment.Block{Sequence: 2, Series: []segment.Series{series(1<<62, "a", "b")}})
+			return h.ApplyBlock(&segment.Block{Sequence: 2, Series: segment.TableOf(series(1<<62, "a", "b"))})
 		}},
 		{"keyframe of the past", func(h *head.Head) error {
 			return h.ApplyKeyframe(&segment.Keyframe{Sequence: 0, NextRef: 1, Last: true})
 		}},
 		{"keyframe whose references fall", func(h *head.Head) error {
 			return h.ApplyKeyframe(&segment.Keyframe{Sequence: 1, NextRef: 10, Last: true,
-				Series: []segment.Series{series(8, "a", "b"), series(8, "a", "c")}, Latest: make([]segment.Latest, 2)})
+				Series: segment.TableOf(series(8, "a", "b"), series(8, "a", "c")), Latest: make([]segment.Latest, 2)})
 		}},
 		{"keyframe with a reference that was not given", func(h *head.Head) error {
 			return h.ApplyKeyframe(&segment.Keyframe{Sequence: 1, NextRef: 8, Last: true,
-				Series: []segment.Series{series(8, "a", "b")}, Latest: make([]segment.Latest, 1)})
+				Series: segment.TableOf(series(8, "a", "b")), Latest: make([]segment.Latest, 1)})
 		}},
 		{"keyframe without samples", func(h *head.Head) error {
-			return h.ApplyKeyframe(&segment.Keyframe{Sequence: 1, NextRef: 9, Series: []segment.Series{series(8, "a", "b")}})
+			return h.ApplyKeyframe(&segment.Keyframe{Sequence: 1, NextRef: 9, Series: segment.TableOf(series(8, "a", "b"))})
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -220,7 +220,7 @@ func TestExpiry(t *testing.T) {
 	replica := head.New(head.WithObserver(&seen))
 	seen.head = replica
 	blocks := []*segment.Block{
-		{Sequence: 1, Time: 100, Series: []segment.Series{series(1, "__name__", "idle"), series(2, "__name__", "busy"), series(3, "__name__", "again")},
+		{Sequence: 1, Time: 100, Series: segment.TableOf(series(1, "__name__", "idle"), series(2, "__name__", "busy"), series(3, "__name__", "again")),
 			Samples: floats([]uint64{1, 2, 3}, 100, 1)},
 		{Sequence: 2, Time: 200, Samples: floats([]uint64{2}, 200, 1)},
 	}
@@ -258,11 +258,13 @@ func TestChurn(t *testing.T) {
 	next := uint64(1)
 	for seq := uint64(1); seq <= 400; seq++ {
 		b := &segment.Block{Sequence: seq, Time: int64(seq)}
+		var added []segment.Series
 		for range random.IntN(200) {
-			b.Series = append(b.Series, series(next, "__name__", "m", "pod", fmt.Sprint("pod-", next)))
+			added = append(added, series(next, "__name__", "m", "pod", fmt.Sprint("pod-", next)))
 			live = append(live, next)
 			next++
 		}
+		b.Series = segment.TableOf(added...)
 		if n := len(live) - 500; n > 0 {
 			live = live[n:]
 		}
@@ -299,9 +301,9 @@ func TestChurn(t *testing.T) {
 func TestViewIsConsistent(t *testing.T) {
 	h := head.New()
 	refs := []uint64{1, 2, 3, 2000}
-	apply(t, h, &segment.Block{Sequence: 1, Series: []segment.Series{
+	apply(t, h, &segment.Block{Sequence: 1, Series: segment.TableOf(
 		series(1, "a", "1"), series(2, "a", "2"), series(3, "a", "3"), series(2000, "a", "4"),
-	}, Samples: floats(refs, 1, 1)})
+	), Samples: floats(refs, 1, 1)})
 
 	var readers sync.WaitGroup
 	done := make(chan struct{})
@@ -363,18 +365,18 @@ func TestViewStays(t *testing.T) {
 		take()
 		apply(t, h, b)
 	}
-	block(&segment.Block{Series: []segment.Series{series(1, "a", "1"), series(2, "a", "2"), series(3, "a", "3"), series(5000, "a", "4")}})
+	block(&segment.Block{Series: segment.TableOf(series(1, "a", "1"), series(2, "a", "2"), series(3, "a", "3"), series(5000, "a", "4"))})
 	block(&segment.Block{Samples: floats([]uint64{1, 2}, 1, 1)})
 	block(&segment.Block{Samples: segment.Samples{Refs: []uint64{1}, Timestamps: []int64{2}, Values: []float64{2}, StartTimestamps: []int64{1}}})
 	block(&segment.Block{Histograms: []segment.Histogram{{Ref: 2, Timestamp: 2, Data: []byte("x")}}})
 	block(&segment.Block{Samples: segment.Samples{Refs: []uint64{1}, Timestamps: []int64{3}, Values: []float64{2}, StartTimestamps: []int64{2}}})
 	block(&segment.Block{Samples: floats([]uint64{2, 5000}, 3, 3)})
 	take()
-	keep := &segment.Keyframe{Sequence: seq, NextRef: 5001, Last: true, Series: []segment.Series{series(5000, "a", "4")}, Latest: []segment.Latest{{Value: 9, Timestamp: 9}}}
+	keep := &segment.Keyframe{Sequence: seq, NextRef: 5001, Last: true, Series: segment.TableOf(series(5000, "a", "4")), Latest: []segment.Latest{{Value: 9, Timestamp: 9}}}
 	if err := h.ApplyKeyframe(keep); err != nil { // drops three of four, and stores the labels anew
 		t.Fatal(err)
 	}
-	block(&segment.Block{Series: []segment.Series{series(5001, "b", "5")}, Samples: floats([]uint64{5001}, 4, 4)})
+	block(&segment.Block{Series: segment.TableOf(series(5001, "b", "5")), Samples: floats([]uint64{5001}, 4, 4)})
 	for i, v := range views {
 		got, wire := map[uint64]segment.Latest{}, map[uint64]string{}
 		v.view.Each(0, func(ref uint64, l *segment.Latest) bool {
@@ -399,12 +401,14 @@ func TestLargeKeyframe(t *testing.T) {
 	h := head.New()
 	const n = 40000
 	b := &segment.Block{Sequence: 1, Time: 5}
+	var added []segment.Series
 	for ref := uint64(1); ref <= n; ref++ {
-		b.Series = append(b.Series, series(ref, "__name__", "m", "i", fmt.Sprint(ref)))
+		added = append(added, series(ref, "__name__", "m", "i", fmt.Sprint(ref)))
 		b.Samples.Refs = append(b.Samples.Refs, ref)
 		b.Samples.Timestamps = append(b.Samples.Timestamps, 5)
 		b.Samples.Values = append(b.Samples.Values, float64(ref))
 	}
+	b.Series = segment.TableOf(added...)
 	apply(t, h, b)
 	chunks := 0
 	again := head.New()
@@ -425,12 +429,13 @@ func TestLargeKeyframe(t *testing.T) {
 // BenchmarkApply measures blocks of 2000 known series.
 func BenchmarkApply(b *testing.B) {
 	h := head.New()
-	first := &segment.Block{Sequence: 1}
+	var added []segment.Series
 	var refs []uint64
 	for ref := uint64(1); ref <= 100000; ref++ {
-		first.Series = append(first.Series, series(ref, "__name__", "m", "i", fmt.Sprint(ref)))
+		added = append(added, series(ref, "__name__", "m", "i", fmt.Sprint(ref)))
 		refs = append(refs, ref)
 	}
+	first := &segment.Block{Sequence: 1, Series: segment.TableOf(added...)}
 	if err := h.ApplyBlock(first); err != nil {
 		b.Fatal(err)
 	}

@@ -26,15 +26,14 @@ func (h *Head) ApplyKeyframe(k *segment.Keyframe) error {
 func (h *Head) applyKeyframe(k *segment.Keyframe) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	defer h.labels.forget()
-	if len(k.Series) != len(k.Latest) {
-		return fmt.Errorf("apply keyframe at %d: %d series with %d latest samples", k.Sequence, len(k.Series), len(k.Latest))
+	h.labels.begin(len(k.Series.Labels))
+	if k.Series.Len() != len(k.Latest) {
+		return fmt.Errorf("apply keyframe at %d: %d series with %d latest samples", k.Sequence, k.Series.Len(), len(k.Latest))
 	}
 	if k.Sequence < h.sequence {
 		return fmt.Errorf("apply keyframe at %d: the head is at %d already", k.Sequence, h.sequence)
 	}
-	for i := range k.Series {
-		ref := k.Series[i].Ref
+	for i, ref := range k.Series.Refs {
 		if ref < h.keyframeNext || ref >= k.NextRef {
 			return fmt.Errorf("apply keyframe at %d: reference %d is not between %d and %d", k.Sequence, ref, h.keyframeNext, k.NextRef)
 		}
@@ -42,7 +41,7 @@ func (h *Head) applyKeyframe(k *segment.Keyframe) error {
 		s, ok := h.pages.mutable(ref)
 		if !ok {
 			var err error
-			if s, err = h.insert(k.Series[i]); err != nil {
+			if s, err = h.insert(ref, &k.Series, i); err != nil {
 				return fmt.Errorf("apply keyframe at %d: %w", k.Sequence, err)
 			}
 		}
@@ -73,16 +72,11 @@ func (h *Head) RestartKeyframe() { h.keyframeNext = 1 }
 // It belongs to the applying goroutine.
 func (h *Head) Keyframe(yield func(*segment.Keyframe) error) error {
 	k := &segment.Keyframe{Sequence: h.sequence, NextRef: h.nextRef, Metadata: h.Metadata()}
-	var labels segment.Labels
+	places := newPlaceTable(&h.labels, &k.Series)
 	flush := func() error {
-		// Labels are cut out of one array only now, as it may have moved.
-		rest := labels
-		for i := range k.Series {
-			n := len(k.Series[i].Labels)
-			k.Series[i].Labels, rest = rest[:n:n], rest[n:]
-		}
 		err := yield(k)
-		k.Series, k.Latest, k.Metadata, labels = k.Series[:0], k.Latest[:0], nil, labels[:0]
+		places.reset()
+		k.Latest, k.Metadata = k.Latest[:0], nil
 		return err
 	}
 	var expired []uint64
@@ -92,14 +86,12 @@ func (h *Head) Keyframe(yield func(*segment.Keyframe) error) error {
 			expired = append(expired, ref)
 			continue
 		}
-		if len(k.Series) == keyframeChunk {
+		if k.Series.Len() == keyframeChunk {
 			if err := flush(); err != nil {
 				return err
 			}
 		}
-		before := len(labels)
-		labels = h.labels.appendLabels(labels, s.labels())
-		k.Series = append(k.Series, segment.Series{Ref: ref, Labels: labels[before:]})
+		places.add(ref, s.labels())
 		k.Latest = append(k.Latest, l)
 	}
 	k.Last = true
@@ -181,11 +173,14 @@ func (h *Head) compact() {
 	h.added, h.numbers = h.added[:0], h.numbers[:0]
 	old := h.labels
 	h.labels = newLabelStore()
-	var buf segment.Labels
+	h.labels.begin(len(old.wires))
+	var numbers []uint32
 	for ref, s := range h.pages.all() {
-		buf = old.appendLabels(buf[:0], s.labels())
+		numbers = old.appendNumbers(numbers[:0], s.labels())
+		for i, n := range numbers {
+			numbers[i] = h.labels.renumber(&old, n)
+		}
 		s, _ = h.pages.mutable(ref)
-		s.page.labels[s.index] = h.addLabels(ref, buf)
+		s.page.labels[s.index] = h.addLabels(ref, numbers)
 	}
-	h.labels.forget()
 }

@@ -16,10 +16,12 @@ type labelStore struct {
 	wires   []string
 	chunks  [][]byte
 	scratch []byte
-	// The series that was added last, as it was given, and its numbers. Series
-	// that come together differ in one or two labels.
-	before  segment.Labels
-	current []uint32
+	// given holds, for the labels of the table or store that is being taken in,
+	// by their places there, what number they have here; 0 is not known yet, and
+	// otherwise it is one more. So a label is looked up once, and not for each
+	// series that has it.
+	given []uint32
+	row   []uint32 // of numbersOf
 }
 
 // labelsAt is where the labels of a series lie: chunk number, then offset.
@@ -35,10 +37,56 @@ func (s *labelStore) frozen() labelStore {
 	return labelStore{wires: s.wires, chunks: slices.Clone(s.chunks)}
 }
 
-// add stores labels as a count, then their numbers, which are also returned
-// until the next call.
-func (s *labelStore) add(ls segment.Labels) (labelsAt, []uint32) {
-	most := binary.MaxVarintLen32 * (1 + len(ls))
+// begin says that series come whose labels have places below n.
+func (s *labelStore) begin(n int) {
+	if n > cap(s.given) || cap(s.given) > keepAdded {
+		s.given = make([]uint32, n)
+	}
+	s.given = s.given[:n]
+	clear(s.given)
+}
+
+// numbersOf returns the numbers of the labels of a series in a table, until the
+// next call.
+func (s *labelStore) numbersOf(t *segment.SeriesTable, i int) []uint32 {
+	s.row = s.row[:0]
+	for _, place := range t.At(i) {
+		n := s.given[place]
+		if n == 0 {
+			s.scratch = appendLabel(s.scratch[:0], t.Labels[place])
+			n = s.number(s.scratch) + 1
+			s.given[place] = n
+		}
+		s.row = append(s.row, n-1)
+	}
+	return s.row
+}
+
+// renumber returns the number of a label that has another one in an old store.
+func (s *labelStore) renumber(old *labelStore, number uint32) uint32 {
+	n := s.given[number]
+	if n == 0 {
+		n = s.number([]byte(old.wires[number])) + 1
+		s.given[number] = n
+	}
+	return n - 1
+}
+
+// number returns the number of a label in wire form.
+func (s *labelStore) number(label []byte) uint32 {
+	n, ok := s.numbers[string(label)]
+	if !ok {
+		n = uint32(len(s.wires))
+		wire := string(label)
+		s.wires = append(s.wires, wire)
+		s.numbers[wire] = n
+	}
+	return n
+}
+
+// add stores the numbers of the labels of a series, behind their count.
+func (s *labelStore) add(numbers []uint32) labelsAt {
+	most := binary.MaxVarintLen32 * (1 + len(numbers))
 	last := len(s.chunks) - 1
 	if last < 0 || cap(s.chunks[last])-len(s.chunks[last]) < most {
 		s.chunks = append(s.chunks, make([]byte, 0, max(chunkSize, most)))
@@ -46,37 +94,12 @@ func (s *labelStore) add(ls segment.Labels) (labelsAt, []uint32) {
 	}
 	chunk := s.chunks[last]
 	at := labelsAt(last)<<32 | labelsAt(len(chunk))
-	chunk = binary.AppendUvarint(chunk, uint64(len(ls)))
-	for i, l := range ls {
-		if i == len(s.current) {
-			s.current = append(s.current, 0)
-		}
-		if i >= len(s.before) || l != s.before[i] {
-			s.current[i] = s.number(l)
-		}
-		chunk = binary.AppendUvarint(chunk, uint64(s.current[i]))
+	chunk = binary.AppendUvarint(chunk, uint64(len(numbers)))
+	for _, n := range numbers {
+		chunk = binary.AppendUvarint(chunk, uint64(n))
 	}
-	s.before = append(s.before[:0], ls...)
 	s.chunks[last] = chunk
-	return at, s.current[:len(ls)]
-}
-
-// forget lets go of the strings of the series that was added last.
-func (s *labelStore) forget() {
-	clear(s.before)
-	s.before = s.before[:0]
-}
-
-func (s *labelStore) number(l segment.Label) uint32 {
-	s.scratch = appendLabel(s.scratch[:0], l)
-	n, ok := s.numbers[string(s.scratch)]
-	if !ok {
-		n = uint32(len(s.wires))
-		wire := string(s.scratch)
-		s.wires = append(s.wires, wire)
-		s.numbers[wire] = n
-	}
-	return n
+	return at
 }
 
 func appendLabel(dst []byte, l segment.Label) []byte {
@@ -110,6 +133,19 @@ func cutField(s string) (content, rest string) {
 	}
 }
 
+// appendNumbers appends the numbers of the labels of a series.
+func (s *labelStore) appendNumbers(dst []uint32, at labelsAt) []uint32 {
+	b := s.chunks[at>>32][uint32(at):]
+	count, n := binary.Uvarint(b)
+	b = b[n:]
+	for range count {
+		number, n := binary.Uvarint(b)
+		b = b[n:]
+		dst = append(dst, uint32(number))
+	}
+	return dst
+}
+
 func (s *labelStore) appendLabels(dst segment.Labels, at labelsAt) segment.Labels {
 	b := s.chunks[at>>32][uint32(at):]
 	count, n := binary.Uvarint(b)
@@ -133,4 +169,40 @@ func (s *labelStore) appendWire(dst []byte, at labelsAt) []byte {
 		dst = append(dst, s.wires[number]...)
 	}
 	return dst
+}
+
+// placeTable puts series of a store into a table.
+type placeTable struct {
+	store  *labelStore
+	table  *segment.SeriesTable
+	places []uint32 // by label number, of those in the table; 0 is none, otherwise it is one more
+	used   []uint32 // label numbers by place
+	row    []uint32
+}
+
+func newPlaceTable(s *labelStore, t *segment.SeriesTable) *placeTable {
+	return &placeTable{store: s, table: t, places: make([]uint32, len(s.wires))}
+}
+
+func (p *placeTable) add(ref uint64, at labelsAt) {
+	p.row = p.store.appendNumbers(p.row[:0], at)
+	for i, number := range p.row {
+		place := p.places[number]
+		if place == 0 {
+			p.table.Labels = append(p.table.Labels, parseLabel(p.store.wires[number]))
+			p.used = append(p.used, number)
+			place = uint32(len(p.used))
+			p.places[number] = place
+		}
+		p.row[i] = place - 1
+	}
+	p.table.Add(ref, p.row...)
+}
+
+func (p *placeTable) reset() {
+	for _, number := range p.used {
+		p.places[number] = 0
+	}
+	p.used = p.used[:0]
+	p.table.Reset()
 }

@@ -18,8 +18,9 @@ type wide struct{ n, applied int }
 
 func (s *wide) Keyframe(yield func(*segment.Keyframe) error) error {
 	k := &segment.Keyframe{NextRef: uint64(s.n + 1)}
+	var series []segment.Series
 	for i := range s.n {
-		k.Series = append(k.Series, segment.Series{Ref: uint64(i + 1), Labels: segment.Labels{
+		series = append(series, segment.Series{Ref: uint64(i + 1), Labels: segment.Labels{
 			{Name: "__name__", Value: fmt.Sprintf("metric_%d_total", i/2000)},
 			{Name: "container", Value: fmt.Sprintf("c%d", i%7)},
 			{Name: "instance", Value: fmt.Sprintf("10.1.%d.%d:9100", i/256%256, i%256)},
@@ -28,17 +29,18 @@ func (s *wide) Keyframe(yield func(*segment.Keyframe) error) error {
 			{Name: "pod", Value: fmt.Sprintf("app-%d-%x", i%500, i*7919)},
 		}})
 		k.Latest = append(k.Latest, segment.Latest{Timestamp: 1e12, Written: 1e12, Value: float64(i * 3)})
-		if k.Last = i == s.n-1; k.Last || len(k.Series) == keyframeSeries {
+		if k.Last = i == s.n-1; k.Last || len(series) == keyframeSeries {
+			k.Series = segment.TableOf(series...)
 			if err := yield(k); err != nil {
 				return err
 			}
-			k.Series, k.Latest = k.Series[:0], k.Latest[:0]
+			series, k.Latest = series[:0], k.Latest[:0]
 		}
 	}
 	return nil
 }
 
-func (s *wide) ApplyKeyframe(k *segment.Keyframe) error { s.applied += len(k.Series); return nil }
+func (s *wide) ApplyKeyframe(k *segment.Keyframe) error { s.applied += k.Series.Len(); return nil }
 func (s *wide) ApplyBlock(*segment.Block) error         { return nil }
 
 // BenchmarkOpenMillionSeries opens a log whose newest segment has a keyframe of

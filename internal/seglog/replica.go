@@ -300,10 +300,14 @@ const (
 func (r *Replica) tidy() {
 	r.frames = r.frames[:min(len(r.frames), keepFrames)]
 	for _, f := range r.frames {
-		if cap(f.Keyframe.Series) > keepSeries || cap(f.Block.Series) > keepSeries {
+		if roomy(&f.Keyframe.Series) || roomy(&f.Block.Series) {
 			*f = segment.Frame{Block: new(segment.Block)}
 		}
 	}
+}
+
+func roomy(t *segment.SeriesTable) bool {
+	return cap(t.Refs) > keepSeries || cap(t.Labels) > keepSeries
 }
 
 // take applies a written frame and shows it to readers.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/promgrpc/exporter/internal/segment"
@@ -140,19 +139,14 @@ func (w *Writer) writeKeyframe(next *active, e *segment.Encoder, header segment.
 // keyframeParts cuts a chunk into parts of at most keyframeSeries.
 func keyframeParts(k *segment.Keyframe) func(yield func(*segment.Keyframe) bool) {
 	return func(yield func(*segment.Keyframe) bool) {
-		if len(k.Series) <= keyframeSeries || len(k.Latest) != len(k.Series) {
+		n := k.Series.Len()
+		if n <= keyframeSeries || len(k.Latest) != n {
 			part := *k
 			yield(&part)
 			return
 		}
-		from := 0
-		for series := range slices.Chunk(k.Series, keyframeSeries) {
-			part := segment.Keyframe{NextRef: k.NextRef, Series: series, Latest: k.Latest[from : from+len(series)]}
-			if from == 0 {
-				part.Metadata = k.Metadata
-			}
-			from += len(series)
-			part.Last = k.Last && from == len(k.Series)
+		for from := 0; from < n; from += keyframeSeries {
+			part := keyframePart(k, from, min(from+keyframeSeries, n))
 			if !yield(&part) {
 				return
 			}
@@ -160,16 +154,26 @@ func keyframeParts(k *segment.Keyframe) func(yield func(*segment.Keyframe) bool)
 	}
 }
 
+// keyframePart is a chunk of some series of another.
+func keyframePart(k *segment.Keyframe, from, to int) segment.Keyframe {
+	part := segment.Keyframe{
+		Sequence: k.Sequence, NextRef: k.NextRef, Last: k.Last && to == k.Series.Len(),
+		Series: k.Series.Part(from, to), Latest: k.Latest[from:to],
+	}
+	if from == 0 {
+		part.Metadata = k.Metadata
+	}
+	return part
+}
+
 // appendKeyframe halves a chunk that is too large for a frame.
 func appendKeyframe(e *segment.Encoder, buf []byte, k *segment.Keyframe, timeMS int64) ([]byte, error) {
 	out, err := e.AppendKeyframe(buf, k, timeMS, 0)
-	n := len(k.Series)
+	n := k.Series.Len()
 	if !errors.Is(err, segment.ErrTooLarge) || n < 2 {
 		return out, err
 	}
-	a, b := *k, *k
-	a.Series, a.Latest, a.Last = k.Series[:n/2], k.Latest[:n/2], false
-	b.Series, b.Latest, b.Metadata = k.Series[n/2:], k.Latest[n/2:], nil
+	a, b := keyframePart(k, 0, n/2), keyframePart(k, n/2, n)
 	if buf, err = appendKeyframe(e, buf, &a, timeMS); err != nil {
 		return buf, err
 	}

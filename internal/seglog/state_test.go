@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -32,13 +33,12 @@ func newMemory() *memory {
 
 func (m *memory) Keyframe(yield func(*segment.Keyframe) error) error {
 	k := &segment.Keyframe{NextRef: m.next, Last: true}
-	for ref := range m.series {
-		k.Series = append(k.Series, segment.Series{Ref: ref, Labels: m.series[ref]})
+	var series []segment.Series
+	for _, ref := range slices.Sorted(maps.Keys(m.series)) {
+		series = append(series, segment.Series{Ref: ref, Labels: m.series[ref]})
+		k.Latest = append(k.Latest, m.latest[ref])
 	}
-	slices.SortFunc(k.Series, func(a, b segment.Series) int { return int(a.Ref) - int(b.Ref) })
-	for _, s := range k.Series {
-		k.Latest = append(k.Latest, m.latest[s.Ref])
-	}
+	k.Series = segment.TableOf(series...)
 	return yield(k)
 }
 
@@ -49,16 +49,16 @@ func (m *memory) ApplyKeyframe(k *segment.Keyframe) error {
 	}
 	m.open = !k.Last
 	m.next = k.NextRef
-	for i, s := range k.Series {
-		m.series[s.Ref], m.latest[s.Ref] = slices.Clone(s.Labels), k.Latest[i]
+	for i, ref := range k.Series.Refs {
+		m.series[ref], m.latest[ref] = k.Series.AppendLabels(nil, i), k.Latest[i]
 	}
 	return nil
 }
 
 func (m *memory) ApplyBlock(b *segment.Block) error {
-	for _, s := range b.Series {
-		m.series[s.Ref], m.latest[s.Ref] = slices.Clone(s.Labels), segment.Latest{None: true}
-		m.next = s.Ref + 1
+	for i, ref := range b.Series.Refs {
+		m.series[ref], m.latest[ref] = b.Series.AppendLabels(nil, i), segment.Latest{None: true}
+		m.next = ref + 1
 	}
 	for i, ref := range b.Samples.Refs {
 		if m.series[ref] == nil {
@@ -79,11 +79,13 @@ func (m *memory) block(rnd *rand.Rand, n int) *segment.Block {
 	if rnd.IntN(5) == 0 {
 		b.Verdict.Errors = []string{fmt.Sprintf("bad series %d", rnd.Uint32())}
 	}
+	var series []segment.Series
 	for i := range 1 + rnd.IntN(2) {
-		b.Series = append(b.Series, segment.Series{Ref: m.next + uint64(i), Labels: segment.Labels{
+		series = append(series, segment.Series{Ref: m.next + uint64(i), Labels: segment.Labels{
 			{Name: "__name__", Value: "m"}, {Name: "n", Value: fmt.Sprint(m.next + uint64(i))}}})
 	}
-	top := m.next + uint64(len(b.Series)) - 1
+	b.Series = segment.TableOf(series...)
+	top := m.next + uint64(b.Series.Len()) - 1
 	for range n {
 		b.Samples.Refs = append(b.Samples.Refs, 1+rnd.Uint64N(top))
 		b.Samples.Timestamps = append(b.Samples.Timestamps, 1000*int64(m.next)+int64(rnd.IntN(1000)))

@@ -107,9 +107,7 @@ func newSeries(series, size int) []*Block {
 	var blocks []*Block
 	for first := 0; first < series; first += size {
 		b := w.block(first, size)
-		for i := first; i < first+size; i++ {
-			b.Series = append(b.Series, Series{Ref: uint64(i + 1), Labels: w.labels(i)})
-		}
+		b.Series = w.series(first, size)
 		blocks = append(blocks, b)
 	}
 	return blocks

@@ -6,14 +6,6 @@ type Label struct{ Name, Value string }
 // Labels of a series, sorted by name.
 type Labels []Label
 
-// Series is a series as it is seen for the first time.
-type Series struct {
-	// Ref is the series' reference: from 1, ascending for the life of the log,
-	// never given twice.
-	Ref    uint64
-	Labels Labels
-}
-
 // Samples are float samples in order of arrival, as parallel columns.
 type Samples struct {
 	Refs       []uint64
@@ -70,7 +62,7 @@ type Block struct {
 	Verdict Verdict
 	// Series that are seen for the first time, refs ascending and above all
 	// that the segment knows.
-	Series     []Series
+	Series     SeriesTable
 	Samples    Samples
 	Histograms []Histogram
 	Exemplars  []Exemplar
@@ -86,7 +78,7 @@ type Keyframe struct {
 	NextRef uint64
 	// Last says that this is the last chunk.
 	Last   bool
-	Series []Series
+	Series SeriesTable
 	// Latest is parallel to Series.
 	Latest []Latest
 	// Metadata of all families, in the first chunk.
@@ -109,7 +101,7 @@ type Latest struct {
 // room for the series of the next block that is decoded into it.
 func (b *Block) Detach() *Block {
 	rest := *b
-	rest.Series = nil
+	rest.Series = SeriesTable{}
 	*b = Block{Series: b.Series}
 	return &rest
 }
@@ -117,8 +109,9 @@ func (b *Block) Detach() *Block {
 // EstimatedBytes is about what the block takes in memory.
 func (b *Block) EstimatedBytes() int {
 	n := 320 + 24*len(b.Samples.Refs) + 8*len(b.Samples.StartTimestamps)
-	for i := range b.Series {
-		n += 32 + 64*len(b.Series[i].Labels)
+	n += 12*len(b.Series.Refs) + 4*len(b.Series.Places)
+	for i := range b.Series.Labels {
+		n += 32 + len(b.Series.Labels[i].Name) + len(b.Series.Labels[i].Value)
 	}
 	for i := range b.Histograms {
 		n += 40 + len(b.Histograms[i].Data)

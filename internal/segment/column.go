@@ -9,7 +9,7 @@ import (
 // uvarint. What a section holds is told where it is written.
 const (
 	blockErrors = iota
-	blockSymbols
+	blockLabels
 	blockSeries
 	blockRefs
 	blockTimestamps
@@ -30,7 +30,7 @@ const (
 
 const (
 	keyHead = iota
-	keySymbols
+	keyLabels
 	keySeries
 	keyFlags
 	keyTimestamps

@@ -10,10 +10,9 @@ import (
 // beginning. After an error it must not be used before its next Begin.
 type Decoder struct {
 	state
-	zstd    *zstd.Decoder
-	raw     []byte
-	symbols []string
-	latest  []float64 // values of a keyframe
+	zstd   *zstd.Decoder
+	raw    []byte
+	latest []float64 // values of a keyframe
 }
 
 // NewDecoder returns a decoder that waits for Begin.
@@ -108,24 +107,35 @@ func errOr(err error) error {
 	return err
 }
 
-// readSeries reads new series into dst, which is reused.
-func (d *Decoder) readSeries(h *FrameHeader, symbols, series []byte, dst *[]Series) error {
+// readSeries reads new series from their two sections into t, which is reused,
+// and introduces them.
+func (d *Decoder) readSeries(h *FrameHeader, sections [][]byte, t *SeriesTable) error {
+	t.Reset()
+	labels, series := sections[0], sections[1]
+	if h.Series == 0 {
+		if len(labels)+len(series) > 0 {
+			return fmt.Errorf("series: %w: none expected", ErrCorrupt)
+		}
+		return nil
+	}
 	if 2*uint64(h.Series) > uint64(len(series)) {
 		return fmt.Errorf("series: %w: count", ErrCorrupt)
 	}
 	var err error
-	if d.symbols, err = readSymbols(symbols, d.symbols); err != nil {
+	if t.Labels, err = readLabels(labels, t.Labels); err != nil {
 		return err
 	}
-	*dst = resize(*dst, int(h.Series))
-	err = readSeries(series, d.symbols, d.next, *dst)
-	clear(d.symbols) // keeps no string alive
-	return err
+	if err := readSeries(series, int(h.Series), d.next, t); err != nil {
+		return err
+	}
+	for _, ref := range t.Refs {
+		d.introduce(ref)
+	}
+	return nil
 }
 
 // Block decodes a block into b, whose slices are reused if they are large
-// enough, as are those of its series' labels; pass an empty block for one that
-// may be kept. Label strings, and the bytes of histograms and exemplars, are new
+// enough; pass an empty block for one that may be kept. Label strings, and the bytes of histograms and exemplars, are new
 // in any case, share memory among the block, and may be kept.
 func (d *Decoder) Block(h *FrameHeader, payload []byte, b *Block) error {
 	if err := d.block(h, payload, b); err != nil {
@@ -147,11 +157,8 @@ func (d *Decoder) block(h *FrameHeader, payload []byte, b *Block) error {
 	}
 	b.Verdict = h.Verdict
 	b.Verdict.Errors = verdictErrors
-	if err := d.readSeries(h, sections[blockSymbols], sections[blockSeries], &b.Series); err != nil {
+	if err := d.readSeries(h, sections[blockLabels:], &b.Series); err != nil {
 		return err
-	}
-	for i := range b.Series {
-		d.introduce(b.Series[i].Ref)
 	}
 	if err := d.samples(h, &sections, &b.Samples); err != nil {
 		return err

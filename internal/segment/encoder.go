@@ -21,9 +21,8 @@ type Encoder struct {
 	columns [max(blockSections, keySections)][]byte
 	values  valueColumns
 	latest  []float64 // values of a keyframe
-	series  seriesWriter
-	runs    []run    // of the samples
-	undo    []uint64 // the values that the samples replaced
+	runs    []run     // of the samples
+	undo    []uint64  // the values that the samples replaced
 }
 
 // NewEncoder returns an encoder that waits for Begin.
@@ -59,7 +58,7 @@ func (e *Encoder) AppendBlock(dst []byte, b *Block, synced uint64) ([]byte, erro
 	h := FrameHeader{
 		Kind: KindBlock, Sequence: b.Sequence, Time: b.Time, Digest: b.Digest,
 		Samples: count(b.Samples.Refs), Histograms: count(b.Histograms),
-		Exemplars: count(b.Exemplars), Series: count(b.Series), Metadata: count(b.Metadata),
+		Exemplars: count(b.Exemplars), Series: count(b.Series.Refs), Metadata: count(b.Metadata),
 		Verdict: b.Verdict, Errors: count(b.Verdict.Errors),
 		MinTime: noMinTime, MaxTime: noMaxTime, Synced: synced, Prev: e.prev,
 	}
@@ -78,7 +77,7 @@ func (e *Encoder) AppendBlock(dst []byte, b *Block, synced uint64) ([]byte, erro
 		e.refs, e.bits, e.next = e.refs[:known], e.bits[:known], next
 	}
 	e.reset()
-	if err := e.blockSeries(b.Series); err != nil {
+	if err := e.newSeries(&b.Series, e.columns[blockLabels:]); err != nil {
 		takeBack()
 		return dst, err
 	}
@@ -121,30 +120,28 @@ func (e *Encoder) reset() {
 	for i := range e.columns {
 		e.columns[i] = e.columns[i][:0]
 	}
-	e.series.reset()
 }
 
-// blockSeries introduces the new series.
-func (e *Encoder) blockSeries(series []Series) error {
-	if len(series) == 0 {
+// newSeries introduces series, and fills the sections of labels and series.
+func (e *Encoder) newSeries(t *SeriesTable, sections [][]byte) error {
+	if t.Len() == 0 {
 		return nil
 	}
-	var before Labels
-	for i := range series {
-		s := &series[i]
-		if s.Ref < e.next || s.Ref > maxSequence {
-			return fmt.Errorf("new series %d: %w: want a reference of at least %d", s.Ref, ErrCorrupt, e.next)
+	if len(t.Labels) > MaxLabels || len(t.Places) > MaxLabels {
+		return fmt.Errorf("%d labels, and %d of all series together: %w", len(t.Labels), len(t.Places), ErrTooLarge)
+	}
+	next := e.next
+	for _, ref := range t.Refs {
+		if ref < e.next || ref > maxSequence {
+			return fmt.Errorf("new series %d: %w: want a reference of at least %d", ref, ErrCorrupt, e.next)
 		}
-		e.series.add(s.Ref-e.next, s.Labels, before)
-		before = s.Labels
-		e.index.set(s.Ref, len(e.refs))
-		e.introduce(s.Ref)
+		e.index.set(ref, len(e.refs))
+		e.introduce(ref)
 	}
-	if e.series.labels > MaxLabels {
-		return fmt.Errorf("%d labels: %w", e.series.labels, ErrTooLarge)
-	}
-	e.columns[blockSymbols], e.columns[blockSeries] = e.series.sections()
-	return nil
+	var err error
+	sections[0] = appendLabels(sections[0], t.Labels)
+	sections[1], err = appendSeries(sections[1], t, next)
+	return err
 }
 
 // copyTo hands the columns over as sections.

@@ -54,7 +54,7 @@ func FuzzKeyframe(f *testing.F) {
 		if _, err := e.AppendKeyframe(nil, k, 0, 0); err != nil {
 			f.Fatal(err)
 		}
-		f.Add(append([]byte(nil), e.raw...), uint32(len(k.Series)), uint32(len(k.Metadata)), k.Last)
+		f.Add(append([]byte(nil), e.raw...), uint32(k.Series.Len()), uint32(len(k.Metadata)), k.Last)
 	}
 	f.Fuzz(func(t *testing.T, raw []byte, series, metadata uint32, last bool) {
 		d := NewDecoder()
@@ -125,7 +125,7 @@ func FuzzBlock(f *testing.F) {
 		if _, err := e.AppendBlock(nil, b, 0); err != nil {
 			f.Fatal(err)
 		}
-		f.Add(append([]byte(nil), e.raw...), uint32(b.Samples.Len()), uint32(len(b.Series)),
+		f.Add(append([]byte(nil), e.raw...), uint32(b.Samples.Len()), uint32(b.Series.Len()),
 			uint32(len(b.Histograms)), uint32(len(b.Exemplars)), uint32(len(b.Metadata)), uint32(len(b.Verdict.Errors)))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte, samples, series, histograms, exemplars, metadata, errs uint32) {

@@ -17,7 +17,7 @@ const (
 func (e *Encoder) AppendKeyframe(dst []byte, k *Keyframe, timeMS int64, synced uint64) ([]byte, error) {
 	h := FrameHeader{
 		Kind: KindKeyframe, Sequence: k.Sequence, Time: timeMS,
-		Series: count(k.Series), Metadata: count(k.Metadata),
+		Series: count(k.Series.Refs), Metadata: count(k.Metadata),
 		MinTime: noMinTime, MaxTime: noMaxTime, Synced: synced, Prev: e.prev,
 	}
 	if k.Last {
@@ -29,8 +29,8 @@ func (e *Encoder) AppendKeyframe(dst []byte, k *Keyframe, timeMS int64, synced u
 	if err := e.expect(&h); err != nil {
 		return dst, err
 	}
-	if len(k.Latest) != len(k.Series) {
-		return dst, fmt.Errorf("keyframe: %w: %d series, %d latest", ErrCorrupt, len(k.Series), len(k.Latest))
+	if len(k.Latest) != k.Series.Len() {
+		return dst, fmt.Errorf("keyframe: %w: %d series, %d latest", ErrCorrupt, k.Series.Len(), len(k.Latest))
 	}
 	known, next := len(e.refs), e.next
 	e.reset()
@@ -50,27 +50,14 @@ func (e *Encoder) AppendKeyframe(dst []byte, k *Keyframe, timeMS int64, synced u
 }
 
 func (e *Encoder) keyframe(dst []byte, k *Keyframe, h *FrameHeader) ([]byte, error) {
-	var before Labels
-	for i := range k.Series {
-		s := &k.Series[i]
-		if s.Ref < e.next || s.Ref >= k.NextRef || k.NextRef > maxSequence {
-			return dst, fmt.Errorf("keyframe: %w: reference %d, want at least %d and below %d",
-				ErrCorrupt, s.Ref, e.next, k.NextRef)
-		}
-		e.series.add(s.Ref-e.next, s.Labels, before)
-		before = s.Labels
-		e.index.set(s.Ref, len(e.refs))
-		e.introduce(s.Ref)
+	if err := e.newSeries(&k.Series, e.columns[keyLabels:]); err != nil {
+		return dst, fmt.Errorf("keyframe: %w", err)
 	}
 	e.keyframeLatest(k.Latest, h)
 	if k.NextRef < e.next || k.NextRef > maxSequence {
 		return dst, fmt.Errorf("keyframe: %w: next reference %d", ErrCorrupt, k.NextRef)
 	}
-	if e.series.labels > MaxLabels {
-		return dst, fmt.Errorf("%d labels: %w", e.series.labels, ErrTooLarge)
-	}
 	e.columns[keyHead] = binary.AppendUvarint(e.columns[keyHead], k.NextRef)
-	e.columns[keySymbols], e.columns[keySeries] = e.series.sections()
 	e.columns[keyMetadata] = appendMetadata(e.columns[keyMetadata], k.Metadata)
 	return e.frame(dst, h, e.columns[:keySections])
 }
@@ -110,8 +97,7 @@ func (e *Encoder) keyframeLatest(latest []Latest, h *FrameHeader) {
 	e.values.copyTo(c[keyTags : keyXORs+1])
 }
 
-// Keyframe decodes a chunk of the keyframe into k, whose slices are reused, as
-// are those of its series' labels. Label strings and histogram bytes are new,
+// Keyframe decodes a chunk of the keyframe into k, whose slices are reused. Label strings and histogram bytes are new,
 // share memory among the chunk, and may be kept.
 func (d *Decoder) Keyframe(h *FrameHeader, payload []byte, k *Keyframe) error {
 	if err := d.keyframe(h, payload, k); err != nil {
@@ -134,11 +120,8 @@ func (d *Decoder) keyframe(h *FrameHeader, payload []byte, k *Keyframe) error {
 	if err := head.end("head"); err != nil {
 		return err
 	}
-	if err := d.readSeries(h, sections[keySymbols], sections[keySeries], &k.Series); err != nil {
+	if err := d.readSeries(h, sections[keyLabels:], &k.Series); err != nil {
 		return err
-	}
-	for i := range k.Series {
-		d.introduce(k.Series[i].Ref)
 	}
 	if k.NextRef < d.next || k.NextRef > maxSequence {
 		return fmt.Errorf("%w: next reference %d", ErrCorrupt, k.NextRef)
@@ -151,7 +134,7 @@ func (d *Decoder) keyframe(h *FrameHeader, payload []byte, k *Keyframe) error {
 }
 
 func (d *Decoder) keyframeLatest(sections *[keySections][]byte, k *Keyframe) error {
-	n := len(k.Series)
+	n := k.Series.Len()
 	flags := sections[keyFlags]
 	values := valuesOf(sections[keyTags : keyXORs+1])
 	if len(flags) != n || len(values.tags) != (n+3)/4 {

@@ -75,10 +75,19 @@ func (w *world) block(first, n int) *Block {
 	return b
 }
 
+// series returns n series from the first on.
+func (w *world) series(first, n int) SeriesTable {
+	var series []Series
+	for i := first; i < first+n; i++ {
+		series = append(series, Series{uint64(i + 1), w.labels(i)})
+	}
+	return TableOf(series...)
+}
+
 func (w *world) keyframe() *Keyframe {
 	k := &Keyframe{NextRef: uint64(len(w.values) + 1), Sequence: w.seq, Last: true}
-	for i, v := range w.values {
-		k.Series = append(k.Series, Series{Ref: uint64(i + 1), Labels: w.labels(i)})
+	k.Series = w.series(0, len(w.values))
+	for _, v := range w.values {
 		k.Latest = append(k.Latest, Latest{Timestamp: w.time, Value: v, Written: w.time})
 	}
 	return k

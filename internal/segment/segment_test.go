@@ -40,11 +40,11 @@ func testSegment() (Header, []*Keyframe, []*Block) {
 	keys := []*Keyframe{
 		{
 			Sequence: 41, NextRef: 1000,
-			Series: []Series{
-				{Ref: 1, Labels: Labels{{"__name__", "up"}, {"job", "a"}}},
-				{Ref: 2, Labels: Labels{{"__name__", "up"}, {"job", "b"}}},
-				{Ref: 7, Labels: Labels{{"__name__", "up"}, {"instance", "ü"}, {"job", ""}}},
-				{Ref: 8},
+			Series: SeriesTable{
+				Labels: []Label{{"__name__", "up"}, {"job", "a"}, {"job", "b"}, {"instance", "ü"}, {"job", ""}},
+				Refs:   []uint64{1, 2, 7, 8},
+				Places: []uint32{0, 1, 0, 2, 0, 3, 4},
+				Ends:   []uint32{2, 4, 7, 7},
 			},
 			Latest: []Latest{
 				{Timestamp: 1000, Value: 1, Written: 1001},
@@ -56,14 +56,14 @@ func testSegment() (Header, []*Keyframe, []*Block) {
 		},
 		{
 			Sequence: 41, NextRef: 1000, Last: true,
-			Series: []Series{{Ref: 999, Labels: Labels{{"__name__", "x"}}}},
+			Series: TableOf(Series{Ref: 999, Labels: Labels{{"__name__", "x"}}}),
 			Latest: []Latest{{Timestamp: 1, Value: 0.25}},
 		},
 	}
 	first := &Block{
 		Sequence: 42, Time: 2000, Digest: [16]byte{1, 2, 3, 15: 9},
 		Verdict: Verdict{Samples: 5, Histograms: 1, Exemplars: 2, Rejected: 3, Code: 2, Errors: []string{"out of bounds", ""}},
-		Series:  []Series{{Ref: 1000, Labels: Labels{{"__name__", "y"}}}, {Ref: 1010, Labels: Labels{{"__name__", "z"}}}},
+		Series:  TableOf(Series{1000, Labels{{"__name__", "y"}}}, Series{1010, Labels{{"__name__", "z"}}}),
 		Samples: Samples{
 			Refs:            []uint64{1, 1, 1010, 2, 999},
 			Timestamps:      []int64{2000, 1999, math.MinInt64, math.MaxInt64, 0},
@@ -133,7 +133,7 @@ func checkTest(t testing.TB, b []byte) {
 }
 
 var emptyIsNil = cmp.Options{
-	emptyIsNilFor[Label](), emptyIsNilFor[Series](), emptyIsNilFor[Latest](), emptyIsNilFor[Metadata](),
+	emptyIsNilFor[Label](), emptyIsNilFor[uint64](), emptyIsNilFor[uint32](), emptyIsNilFor[Latest](), emptyIsNilFor[Metadata](),
 	emptyIsNilFor[Histogram](), emptyIsNilFor[Exemplar](),
 }
 
@@ -254,7 +254,8 @@ func TestEncoderRefusesAndGoesOn(t *testing.T) {
 	var err error
 	for _, k := range keys {
 		bad := *k
-		bad.Series = append(bad.Series[:len(bad.Series):len(bad.Series)], Series{Ref: 5})
+		bad.Series = bad.Series.Part(0, bad.Series.Len())
+		bad.Series.Add(5)
 		bad.Latest = append(bad.Latest[:len(bad.Latest):len(bad.Latest)], Latest{})
 		_, err = e.AppendKeyframe(b, &bad, h.CreateTime, 0)
 		require.ErrorIs(t, err, ErrCorrupt)
@@ -263,16 +264,17 @@ func TestEncoderRefusesAndGoesOn(t *testing.T) {
 	}
 	synced := uint64(len(b))
 	for _, x := range blocks {
-		series := Series{Ref: 5000, Labels: Labels{{"a", "b"}}}
+		series := TableOf(Series{5000, Labels{{"a", "b"}}})
 		refuse(&Block{Sequence: x.Sequence + 1}, ErrCorrupt)
-		refuse(&Block{Sequence: x.Sequence, Series: []Series{series, {Ref: 3}}}, ErrCorrupt)
+		refuse(&Block{Sequence: x.Sequence, Series: TableOf(Series{5000, Labels{{"a", "b"}}}, Series{Ref: 3})}, ErrCorrupt)
+		refuse(&Block{Sequence: x.Sequence, Series: SeriesTable{Refs: []uint64{5000}, Places: []uint32{0}, Ends: []uint32{1}}}, ErrCorrupt)
 		refuse(&Block{Sequence: x.Sequence, Samples: Samples{Refs: []uint64{1}}}, ErrCorrupt)
-		unknown := &Block{Sequence: x.Sequence, Series: []Series{series}, Samples: Samples{
+		unknown := &Block{Sequence: x.Sequence, Series: series, Samples: Samples{
 			Refs: []uint64{1, 5001}, Timestamps: []int64{1, 2}, Values: []float64{9, 9}}}
 		var ref *UnknownRefError
 		_, err = e.AppendBlock(b, unknown, 0)
 		require.ErrorAs(t, err, &ref)
-		refuse(&Block{Sequence: x.Sequence, Series: []Series{series},
+		refuse(&Block{Sequence: x.Sequence, Series: series,
 			Samples:   Samples{Refs: []uint64{1, 5000, 1}, Timestamps: []int64{1, 2, 3}, Values: []float64{9, 9, 10}},
 			Exemplars: []Exemplar{{Ref: 1, Data: make([]byte, MaxPayload)}}}, ErrTooLarge)
 		b, err = e.AppendBlock(b, x, synced)

@@ -5,170 +5,186 @@ import (
 	"fmt"
 )
 
-// New series are stored as follows. The symbols section holds the number of
-// distinct strings, and each with its length, in order of their first use. The
-// series section holds the number of labels of all series together, then for
-// each series:
+// Series is a series with its labels.
+type Series struct {
+	Ref    uint64
+	Labels Labels
+}
+
+// SeriesTable holds series as they are seen for the first time. Each label is
+// there once, and a series is the places of its labels: series that come
+// together have most of them in common.
+type SeriesTable struct {
+	// Labels that the series have. That one is there twice does no harm.
+	Labels []Label
+	// Refs of the series: from 1, ascending for the life of the log, never given
+	// twice.
+	Refs []uint64
+	// Places in Labels, for one series after another, by name within each.
+	Places []uint32
+	// Ends says where in Places each series ends.
+	Ends []uint32
+}
+
+// TableOf returns a table of series whose labels are spelt out.
+func TableOf(series ...Series) SeriesTable {
+	var t SeriesTable
+	places := make(map[Label]uint32)
+	for _, s := range series {
+		row := make([]uint32, len(s.Labels))
+		for i, l := range s.Labels {
+			place, ok := places[l]
+			if !ok {
+				place = uint32(len(t.Labels))
+				places[l] = place
+				t.Labels = append(t.Labels, l)
+			}
+			row[i] = place
+		}
+		t.Add(s.Ref, row...)
+	}
+	return t
+}
+
+// Len is the number of series.
+func (t *SeriesTable) Len() int { return len(t.Refs) }
+
+// Reset empties the table, and keeps its room.
+func (t *SeriesTable) Reset() {
+	clear(t.Labels) // they hold on to strings
+	t.Labels, t.Refs, t.Places, t.Ends = t.Labels[:0], t.Refs[:0], t.Places[:0], t.Ends[:0]
+}
+
+// Add adds a series by the places of its labels.
+func (t *SeriesTable) Add(ref uint64, places ...uint32) {
+	t.Refs = append(t.Refs, ref)
+	t.Places = append(t.Places, places...)
+	t.Ends = append(t.Ends, uint32(len(t.Places)))
+}
+
+// At returns the places of the labels of a series. They are valid until the
+// table changes.
+func (t *SeriesTable) At(i int) []uint32 {
+	from := uint32(0)
+	if i > 0 {
+		from = t.Ends[i-1]
+	}
+	return t.Places[from:t.Ends[i]]
+}
+
+// AppendLabels appends the labels of a series to buf.
+func (t *SeriesTable) AppendLabels(buf Labels, i int) Labels {
+	for _, place := range t.At(i) {
+		buf = append(buf, t.Labels[place])
+	}
+	return buf
+}
+
+// Part returns a table of the series from one up to, not including, another,
+// with no other labels than they have.
+func (t *SeriesTable) Part(from, to int) SeriesTable {
+	part := make([]Series, 0, to-from)
+	for i := from; i < to; i++ {
+		part = append(part, Series{t.Refs[i], t.AppendLabels(nil, i)})
+	}
+	return TableOf(part...)
+}
+
+// New series are stored as follows. The labels section holds the number of
+// labels, and the name and the value of each. The series section holds the
+// number of places of all series together, then for each series:
 //
 //	uvarint  reference, above the lowest that it may have
-//	uvarint  number of labels << 1 | 1 if the names are those of the series before
-//	uvarint  … the symbol of each name, unless they are
-//	uvarint  … for each value: 0 if it is that of the series before at the same
-//	         place and the names are the same; else 1 + symbol
+//	uvarint  number of labels
+//	uvarint  … for each: 0 if it is that of the series before at the same place
+//	         in the row; else 1 + its place in the labels section
 
-// seriesWriter encodes new series with a symbol table of their own.
-type seriesWriter struct {
-	symbols map[string]uint32
-	table   []byte // lengths and strings
-	body    []byte
-	labels  uint64
-}
-
-func (w *seriesWriter) reset() {
-	if len(w.symbols) > 1<<12 || w.symbols == nil {
-		w.symbols = map[string]uint32{} // clearing a large one costs its largest size for ever
-	} else {
-		clear(w.symbols)
+// appendLabels fills the labels section.
+func appendLabels(b []byte, labels []Label) []byte {
+	b = binary.AppendUvarint(b, uint64(len(labels)))
+	for i := range labels {
+		b = appendString(b, labels[i].Name)
+		b = appendString(b, labels[i].Value)
 	}
-	w.table, w.body, w.labels = w.table[:0], w.body[:0], 0
+	return b
 }
 
-func (w *seriesWriter) symbol(s string) uint64 {
-	n, ok := w.symbols[s]
-	if !ok {
-		n = uint32(len(w.symbols))
-		w.symbols[s] = n
-		w.table = appendString(w.table, s)
-	}
-	return uint64(n)
-}
-
-func (w *seriesWriter) add(gap uint64, ls, before Labels) {
-	w.labels += uint64(len(ls))
-	w.body = binary.AppendUvarint(w.body, gap)
-	same := sameNames(ls, before)
-	if same {
-		w.body = binary.AppendUvarint(w.body, uint64(len(ls))<<1|1)
-	} else {
-		w.body = binary.AppendUvarint(w.body, uint64(len(ls))<<1)
-		for i := range ls {
-			w.body = binary.AppendUvarint(w.body, w.symbol(ls[i].Name))
+// appendSeries fills the series section, whose first reference may be next.
+func appendSeries(b []byte, t *SeriesTable, next uint64) ([]byte, error) {
+	b = binary.AppendUvarint(b, uint64(len(t.Places)))
+	var before []uint32
+	for i, ref := range t.Refs {
+		places := t.At(i)
+		b = binary.AppendUvarint(b, ref-next)
+		b = binary.AppendUvarint(b, uint64(len(places)))
+		for j, place := range places {
+			switch {
+			case j < len(before) && place == before[j]:
+				b = append(b, 0)
+			case int(place) >= len(t.Labels):
+				return b, fmt.Errorf("new series %d: %w: label %d of %d", ref, ErrCorrupt, place, len(t.Labels))
+			default:
+				b = binary.AppendUvarint(b, uint64(place)+1)
+			}
 		}
+		before, next = places, ref+1
 	}
-	for i := range ls {
-		if same && ls[i].Value == before[i].Value {
-			w.body = append(w.body, 0)
-		} else {
-			w.body = binary.AppendUvarint(w.body, 1+w.symbol(ls[i].Value))
-		}
-	}
+	return b, nil
 }
 
-// sections returns both sections.
-func (w *seriesWriter) sections() (symbols, series []byte) {
-	if len(w.body) == 0 {
-		return nil, nil
-	}
-	symbols = binary.AppendUvarint(nil, uint64(len(w.symbols)))
-	series = binary.AppendUvarint(nil, w.labels)
-	return append(symbols, w.table...), append(series, w.body...)
-}
-
-func sameNames(a, b Labels) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i].Name != b[i].Name {
-			return false
-		}
-	}
-	return true
-}
-
-// readSymbols returns the strings, which share memory.
-func readSymbols(section []byte, buf []string) ([]string, error) {
-	if len(section) == 0 {
-		return buf[:0], nil
-	}
+// readLabels reads the labels section. The strings share memory.
+func readLabels(section []byte, buf []Label) ([]Label, error) {
 	all := string(section)
 	c := cursor{b: section}
 	n := c.uvarint()
-	if n > uint64(len(c.b)) {
-		return nil, fmt.Errorf("symbols: %w: count", ErrCorrupt)
+	if n > uint64(len(c.b))/2 || n > MaxLabels {
+		return nil, fmt.Errorf("labels: %w: count", ErrCorrupt)
+	}
+	text := func() string {
+		b := c.bytes()
+		end := len(all) - len(c.b)
+		return all[end-len(b) : end]
 	}
 	buf = resize(buf, int(n))
 	for i := range buf {
-		b := c.bytes()
-		buf[i] = all[len(all)-len(c.b)-len(b) : len(all)-len(c.b)]
+		buf[i] = Label{Name: text(), Value: text()}
 	}
-	return buf, c.end("symbols")
+	return buf, c.end("labels")
 }
 
-// readSeries fills dst, whose length is the number of series. The first has a
-// reference of at least next. Slices of labels in dst
-// are reused if they are large enough.
-func readSeries(section []byte, symbols []string, next uint64, dst []Series) error {
-	if len(dst) == 0 {
-		if len(section) != 0 {
-			return fmt.Errorf("series: %w: none expected", ErrCorrupt)
-		}
-		return nil
-	}
+// readSeries reads so many series, of which the first has a reference of at
+// least next, into a table that has its labels.
+func readSeries(section []byte, series int, next uint64, t *SeriesTable) error {
 	c := cursor{b: section}
 	total := c.uvarint()
 	if total > uint64(len(c.b)) || total > MaxLabels {
 		return fmt.Errorf("series: %w: number of labels", ErrCorrupt)
 	}
-	rest := int(total)
-	var pool Labels // shared by those that have no room
-	lookup := func(n uint64) string {
-		if n >= uint64(len(symbols)) {
-			c.bad = true
-			return ""
-		}
-		return symbols[n]
-	}
-	var before Labels
-	for i := range dst {
-		gap, head := c.uvarint(), c.uvarint()
+	t.Refs, t.Ends, t.Places = resize(t.Refs, series), resize(t.Ends, series), resize(t.Places, int(total))
+	var before []uint32
+	end := uint64(0)
+	for i := range t.Refs {
+		gap, n := c.uvarint(), c.uvarint()
 		ref := next + gap
-		n, same := head>>1, head&1 != 0
-		if ref < next || ref > maxSequence || n > uint64(rest) || same && n != uint64(len(before)) {
+		if c.bad || ref < next || ref > maxSequence || n > total-end {
 			return fmt.Errorf("series: %w", ErrCorrupt)
 		}
-		ls := dst[i].Labels
-		if cap(ls) < int(n) {
-			if len(pool) == 0 {
-				pool = make(Labels, rest)
-			}
-			ls, pool = pool[:0:n], pool[n:]
-		}
-		ls, rest = ls[:n], rest-int(n)
-		for j := range ls {
-			if same {
-				ls[j].Name = before[j].Name
-			} else {
-				ls[j].Name = lookup(c.uvarint())
-			}
-		}
-		for j := range ls {
+		places := t.Places[end : end+n]
+		for j := range places {
 			switch v := c.uvarint(); {
-			case v != 0:
-				ls[j].Value = lookup(v - 1)
-			case same:
-				ls[j].Value = before[j].Value
+			case v == 0 && j < len(before):
+				places[j] = before[j]
+			case v == 0 || v > uint64(len(t.Labels)):
+				return fmt.Errorf("series: %w: label", ErrCorrupt)
 			default:
-				c.bad = true
+				places[j] = uint32(v - 1)
 			}
 		}
-		if c.bad {
-			return fmt.Errorf("series: %w", ErrCorrupt)
-		}
-		dst[i] = Series{Ref: ref, Labels: ls}
-		before, next = ls, ref+1
+		end += n
+		t.Refs[i], t.Ends[i] = ref, uint32(end)
+		before, next = places, ref+1
 	}
-	if rest != 0 {
+	if end != total {
 		return fmt.Errorf("series: %w: number of labels", ErrCorrupt)
 	}
 	return c.end("series")
