@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -55,14 +54,12 @@ func render(app *kingpin.Application, w io.Writer, template string) error {
 // hintTime is how long a shell waits for names.
 const hintTime = time.Second
 
-// labelValues returns the values of a label, for completion.
-func labelValues(name string) func() []string {
-	return func() []string {
-		return hints(func(ctx context.Context, client *promgrpc.Client) ([]string, error) {
-			res, err := client.GetLabelValues(ctx, &metricsv1.GetLabelValuesRequest{Name: name, Limit: maxLimit})
-			return res.GetValues(), err
-		})
-	}
+// metricNames returns the names of metrics, for completion.
+func metricNames() []string {
+	return hints(func(ctx context.Context, client *promgrpc.Client) ([]string, error) {
+		res, err := client.GetLabelValues(ctx, &metricsv1.GetLabelValuesRequest{Name: nameLabel, Limit: maxLimit})
+		return res.GetValues(), err
+	})
 }
 
 // labelNames returns the names of labels, for completion.
@@ -76,12 +73,11 @@ func labelNames() []string {
 // hints asks the servers that the environment names. Without an answer there is
 // nothing to complete, and nobody to tell.
 func hints(ask func(context.Context, *promgrpc.Client) ([]string, error)) []string {
-	c := connection{address: os.Getenv(variable("address")), protocol: os.Getenv(variable("protocol"))}
-	if c.address == "" {
-		c.address = defaultAddress
-	}
-	if c.protocol == "" {
-		c.protocol = string(promgrpc.ProtocolGRPC)
+	var c connection
+	flags := kingpin.New(program, "")
+	c.register(flags)
+	if _, err := flags.Parse(nil); err != nil {
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), hintTime)
 	defer cancel()

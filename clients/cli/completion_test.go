@@ -32,9 +32,9 @@ func TestHints(t *testing.T) {
 	server := snapshot()
 	server.LabelValues = &metricsv1.GetLabelValuesResponse{Values: []string{"http_requests_total", "up"}}
 	t.Setenv("PROMGRPC_CLIENT_ADDRESS", server.Start(t))
-	require.Equal(t, []string{"http_requests_total", "up"}, labelValues(nameLabel)())
+	require.Equal(t, []string{"http_requests_total", "up"}, metricNames())
 	t.Setenv("PROMGRPC_CLIENT_ADDRESS", "127.0.0.1:1")
-	require.Empty(t, labelValues(nameLabel)())
+	require.Empty(t, metricNames())
 }
 
 func TestManual(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -23,6 +24,8 @@ type connection struct {
 		on                    bool
 		ca, cert, key, server string
 	}
+	headers   []string
+	tokenFile string
 }
 
 const defaultAddress = "localhost:8090"
@@ -39,6 +42,10 @@ func (c *connection) register(cmd clause) {
 	option(cmd, "tls-cert-file", "Our own certificate, PEM.").PlaceHolder("FILE").StringVar(&c.tls.cert)
 	option(cmd, "tls-key-file", "The key of our own certificate, PEM.").PlaceHolder("FILE").StringVar(&c.tls.key)
 	option(cmd, "tls-server-name", "Name to expect in the server's certificate, if it is not the address'.").PlaceHolder("NAME").StringVar(&c.tls.server)
+	option(cmd, "header", "Header to send along, for a proxy that asks for it, say. Repeatable; in the environment one a line, where other users do not see it. Without TLS it goes in the clear.").
+		Short('H').PlaceHolder("'NAME: VALUE'").StringsVar(&c.headers)
+	option(cmd, "bearer-token-file", "File with the token to send along as Authorization. It is read again for each call and each stream that is opened. Without TLS the token goes in the clear.").
+		PlaceHolder("FILE").StringVar(&c.tokenFile)
 }
 
 // addresses that --address lists.
@@ -72,12 +79,34 @@ func (c *connection) dial(addresses []string, o promgrpc.Options) (*promgrpc.Cli
 	if o.TLS, err = c.tlsConfig(); err != nil {
 		return nil, usagef("%w", err)
 	}
+	if o.Header, err = c.header(); err != nil {
+		return nil, usagef("--header: %w", err)
+	}
+	if c.tokenFile != "" {
+		o.BearerToken = promgrpc.TokenFile(c.tokenFile)
+		if _, err := o.BearerToken(context.Background()); err != nil {
+			return nil, usagef("--bearer-token-file: %w", err)
+		}
+	}
 	o.Protocol = promgrpc.Protocol(c.protocol)
 	client, err := promgrpc.New(addresses, o)
 	if err != nil {
-		return nil, usagef("--address: %w", err)
+		return nil, usagef("%w", err)
 	}
 	return client, nil
+}
+
+// header is what --header lists. Errors do not tell values.
+func (c *connection) header() (http.Header, error) {
+	header := http.Header{}
+	for i, line := range c.headers {
+		name, value, found := strings.Cut(line, ":")
+		if !found {
+			return nil, fmt.Errorf("want 'NAME: VALUE', number %d has no colon", i+1)
+		}
+		header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+	}
+	return header, nil
 }
 
 // bounded applies --timeout.

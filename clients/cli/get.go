@@ -50,7 +50,7 @@ func registerGet(app *kingpin.Application, c *connection) (string, func(context.
 	g := &get{connection: c, given: given{}}
 	cmd := app.Command("get", getHelp).PreAction(g.given.note)
 	cmd.Arg("selector", `PromQL series selectors, such as 'up{job="node"}'. A series is printed if any matches; none means all.`).
-		HintAction(labelValues(nameLabel)).StringsVar(&g.selectors)
+		HintAction(metricNames).StringsVar(&g.selectors)
 	c.register(cmd)
 	option(cmd, "follow", "Go on with new samples as they arrive. Lost connections are made again.").Short('f').BoolVar(&g.follow)
 	option(cmd, "since", "Replay the stored samples from this time on: a duration (10m, 1d) or RFC 3339.").PlaceHolder("TIME").StringVar(&g.since)

@@ -80,12 +80,14 @@ func oldest(e *promgrpc.OutOfRangeError) string {
 }
 
 // answer is what the server said. Several lines are a selector and a pointer to
-// the place, which have to stay below each other.
+// the place, which have to stay below each other, or the page of a proxy.
 func answer(e *promgrpc.Error) string {
-	if strings.Contains(e.Message, "\n") {
+	switch {
+	case e.Code == codes.Unauthenticated, e.Code == codes.PermissionDenied:
+		return strings.Join(strings.Fields(e.Error()), " ") + "; try --bearer-token-file or --header"
+	case strings.Contains(e.Message, "\n"):
 		return fmt.Sprintf("%s: %s:\n%s", e.Address, codeWords(e.Code), strings.TrimRight(e.Message, "\n"))
-	}
-	if e.Code == codes.Unimplemented {
+	case e.Code == codes.Unimplemented:
 		return e.Error() + "; is this the RPC port of a MetricsService? try --address"
 	}
 	return e.Error()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -36,6 +37,16 @@ type Options struct {
 	Protocol Protocol
 	// TLS, if not nil, encrypts every connection.
 	TLS *tls.Config
+	// Header is sent along with every call, to a proxy that asks for it, say. It
+	// may have no name that the protocols set themselves, such as Content-Type.
+	// Metadata in the context of a call goes along too, over every protocol.
+	Header http.Header
+	// BearerToken, if not nil, returns the token that is sent along as
+	// Authorization. It is asked ahead of every call and of every stream that is
+	// opened, may be called by several goroutines at a time, and when it fails
+	// that counts as a server that cannot be reached. Without TLS it is sent in
+	// the clear. TokenFile returns one that reads a file.
+	BearerToken func(ctx context.Context) (string, error)
 	// Logger is told when a stream is lost and when it goes on. Nil discards.
 	Logger *slog.Logger
 	// Resolve, if not nil, returns the addresses (host:port) of the servers that
@@ -88,6 +99,9 @@ func New(addresses []string, o Options) (*Client, error) {
 		if err := checkAddress(address); err != nil {
 			return nil, err
 		}
+	}
+	if err := o.checkHeader(); err != nil {
+		return nil, err
 	}
 	switch o.Protocol {
 	case "":
@@ -202,6 +216,9 @@ func callOnce[Req, Res any](ctx context.Context, c *Client, address string, req 
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.options.CallTimeout)
 	defer cancel()
+	if ctx, err = c.withHeader(ctx, address); err != nil {
+		return none, err
+	}
 	res, err := method(t, ctx, req)
 	if err == nil {
 		return res, nil

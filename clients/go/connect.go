@@ -46,10 +46,15 @@ func newConnectTransport(d *dialer, o *Options) *connectTransport {
 	if o.Protocol == ProtocolGRPCWeb {
 		options = append(options, connect.WithGRPCWeb())
 	}
+	client := &http.Client{
+		Transport: t,
+		// As over gRPC: what is sent along is for this server and no other.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	return &connectTransport{
 		dialer: d,
 		http:   t,
-		stub:   metricsv1connect.NewMetricsServiceClient(&http.Client{Transport: t}, scheme+d.address, options...),
+		stub:   metricsv1connect.NewMetricsServiceClient(client, scheme+d.address, options...),
 	}
 }
 
@@ -60,7 +65,7 @@ func (t *connectTransport) close() error {
 }
 
 func (t *connectTransport) getMetrics(ctx context.Context, req *metricsv1.GetMetricsRequest) (stream, error) {
-	s, err := t.stub.GetMetrics(ctx, connect.NewRequest(req))
+	s, err := t.stub.GetMetrics(ctx, newRequest(ctx, req))
 	if err != nil {
 		return nil, err
 	}
@@ -68,23 +73,23 @@ func (t *connectTransport) getMetrics(ctx context.Context, req *metricsv1.GetMet
 }
 
 func (t *connectTransport) getLabelNames(ctx context.Context, req *metricsv1.GetLabelNamesRequest) (*metricsv1.GetLabelNamesResponse, error) {
-	return unwrap(t.stub.GetLabelNames(ctx, connect.NewRequest(req)))
+	return unwrap(t.stub.GetLabelNames(ctx, newRequest(ctx, req)))
 }
 
 func (t *connectTransport) getLabelValues(ctx context.Context, req *metricsv1.GetLabelValuesRequest) (*metricsv1.GetLabelValuesResponse, error) {
-	return unwrap(t.stub.GetLabelValues(ctx, connect.NewRequest(req)))
+	return unwrap(t.stub.GetLabelValues(ctx, newRequest(ctx, req)))
 }
 
 func (t *connectTransport) getMetadata(ctx context.Context, req *metricsv1.GetMetadataRequest) (*metricsv1.GetMetadataResponse, error) {
-	return unwrap(t.stub.GetMetadata(ctx, connect.NewRequest(req)))
+	return unwrap(t.stub.GetMetadata(ctx, newRequest(ctx, req)))
 }
 
 func (t *connectTransport) listSegments(ctx context.Context, req *metricsv1.ListSegmentsRequest) (*metricsv1.ListSegmentsResponse, error) {
-	return unwrap(t.stub.ListSegments(ctx, connect.NewRequest(req)))
+	return unwrap(t.stub.ListSegments(ctx, newRequest(ctx, req)))
 }
 
 func (t *connectTransport) getStatus(ctx context.Context, req *metricsv1.GetStatusRequest) (*metricsv1.GetStatusResponse, error) {
-	return unwrap(t.stub.GetStatus(ctx, connect.NewRequest(req)))
+	return unwrap(t.stub.GetStatus(ctx, newRequest(ctx, req)))
 }
 
 func unwrap[Res any](res *connect.Response[Res], err error) (*Res, error) {

@@ -33,4 +33,8 @@
 // nobody else; the other calls share one for each address. ProtocolGRPC uses
 // HTTP/2. ProtocolConnect and ProtocolGRPCWeb use HTTP/1.1 over cleartext,
 // which every proxy carries, and what TLS negotiates otherwise.
+//
+// Options.Header and Options.BearerToken go along with every call, for a proxy
+// that authenticates. Without TLS they go in the clear. Redirects are not
+// followed, and no error or log line tells them.
 package promgrpc

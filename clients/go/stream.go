@@ -224,6 +224,9 @@ func (r *run) stream(ctx context.Context) (bool, error) {
 	}
 	defer alarm.Stop()
 
+	if ctx, err = r.client.withHeader(ctx, r.tries.address()); err != nil {
+		return false, err
+	}
 	s, err := t.getMetrics(ctx, r.request())
 	if err != nil {
 		return false, wrap(err)

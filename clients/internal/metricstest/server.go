@@ -42,6 +42,8 @@ type Server struct {
 	Metadata    *metricsv1.GetMetadataResponse
 	Segments    *metricsv1.ListSegmentsResponse
 	Status      *metricsv1.GetStatusResponse
+	// Before, if not nil, puts a handler before the service, as a proxy would be.
+	Before func(http.Handler) http.Handler
 
 	mu       sync.Mutex
 	requests []*metricsv1.GetMetricsRequest
@@ -59,7 +61,11 @@ func (s *Server) Start(t testing.TB) string {
 func (s *Server) Listen() string {
 	mux := http.NewServeMux()
 	mux.Handle(metricsv1connect.NewMetricsServiceHandler(s))
-	s.http = httptest.NewUnstartedServer(mux)
+	var handler http.Handler = mux
+	if s.Before != nil {
+		handler = s.Before(mux)
+	}
+	s.http = httptest.NewUnstartedServer(handler)
 	s.http.Config.Protocols = new(http.Protocols)
 	s.http.Config.Protocols.SetHTTP1(true)
 	s.http.Config.Protocols.SetUnencryptedHTTP2(true)
