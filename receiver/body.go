@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"sync"
+
+	"github.com/promgrpc/exporter/internal/buffer"
 )
 
 const (
@@ -46,7 +48,7 @@ func (b *budget) give(n int64) {
 // body is a request's compressed body and its share of the budget.
 type body struct {
 	h     *handler
-	data  []byte
+	data  *buffer.Buffer // Nil as long as the budget has given nothing.
 	taken int64
 }
 
@@ -54,10 +56,12 @@ type body struct {
 func (b *body) release() {
 	b.h.budget.give(b.taken)
 	b.h.metrics.inflightBytes.Sub(float64(b.taken))
-	b.taken, b.data = 0, nil
+	if b.data != nil {
+		b.data.Release()
+	}
 }
 
-// grow makes the body's capacity n bytes if the budget has them.
+// grow makes room for n bytes of the body if the budget has them.
 func (b *body) grow(n int64) error {
 	more := max(n, leastCharge) - b.taken
 	if !b.h.budget.take(more) {
@@ -66,7 +70,11 @@ func (b *body) grow(n int64) error {
 	}
 	b.taken += more
 	b.h.metrics.inflightBytes.Add(float64(more))
-	b.data = append(make([]byte, 0, n), b.data...)
+	if b.data == nil {
+		b.data = buffer.Get(int(n))
+		return nil
+	}
+	b.data.Grow(int(n))
 	return nil
 }
 
@@ -86,8 +94,10 @@ func (h *handler) readBody(w http.ResponseWriter, r *http.Request) (*body, error
 	}
 	src := http.MaxBytesReader(w, r.Body, limit)
 	for {
-		n, err := src.Read(b.data[len(b.data):cap(b.data)])
-		b.data = b.data[:len(b.data)+n]
+		data := b.data.Bytes
+		n, err := src.Read(data[len(data):cap(data)])
+		data = data[:len(data)+n]
+		b.data.Bytes = data
 		var tooLarge *http.MaxBytesError
 		switch {
 		case errors.Is(err, io.EOF):
@@ -99,8 +109,8 @@ func (h *handler) readBody(w http.ResponseWriter, r *http.Request) (*body, error
 			// does it should come again.
 			return b, refuse(http.StatusServiceUnavailable, fmt.Errorf("read body: %w", err))
 		}
-		if len(b.data) == cap(b.data) {
-			if err := b.grow(min(2*int64(cap(b.data)), limit+1)); err != nil {
+		if len(data) == cap(data) {
+			if err := b.grow(min(2*int64(cap(data)), limit+1)); err != nil {
 				return b, err
 			}
 		}

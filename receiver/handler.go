@@ -77,13 +77,14 @@ func (h *handler) write(w http.ResponseWriter, r *http.Request, schema linkv1.Sc
 	if err != nil {
 		return nil, err
 	}
-	h.metrics.bytes.Add(float64(len(b.data)))
-	if err := h.checkSnappy(b.data); err != nil {
+	data := b.data.Bytes
+	h.metrics.bytes.Add(float64(len(data)))
+	if err := h.checkSnappy(data); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), h.config.ForwarderTimeout)
 	defer cancel()
-	return h.pool.write(ctx, schema, b.data)
+	return h.pool.write(ctx, schema, data)
 }
 
 // check looks at the method and the headers.
