@@ -13,12 +13,14 @@ import (
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
+	"github.com/promgrpc/exporter/internal/buffer"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
 // job is a batch on its way.
 type job struct {
 	batch  *linkv1.Batch
+	body   *buffer.Buffer // holds the batch's body, nil once it is decoded
 	digest digest
 	weight int64
 	req    *remotewrite.Request
@@ -64,17 +66,20 @@ func newIngest(limits remotewrite.Limits, inFlight int64, m *metrics) *ingest {
 	return in
 }
 
-// submit takes a batch, waiting until there is room for it. When it returns an
-// error, which only the context's end brings about, there will be no reply.
-func (in *ingest) submit(ctx context.Context, b *linkv1.Batch, reply func(*linkv1.Verdict)) error {
-	j := &job{batch: b, reply: reply}
+// submit takes a batch and the buffer that its body lies in, waiting until there
+// is room for it. When it returns an error, which only the context's end brings
+// about, there will be no reply.
+func (in *ingest) submit(ctx context.Context, b *linkv1.Batch, body *buffer.Buffer, reply func(*linkv1.Verdict)) error {
+	j := &job{batch: b, body: body, reply: reply}
 	size, err := remotewrite.DecodedLen(b.GetBody(), in.limits)
 	if err != nil {
+		j.decoded()
 		in.reply(j, in.refused(err))
 		return nil
 	}
 	j.weight = min(int64(size+len(b.GetBody())), in.capacity)
 	if err := in.room.Acquire(ctx, j.weight); err != nil {
+		j.decoded()
 		return err
 	}
 	in.metrics.inFlight.Add(float64(j.weight))
@@ -83,13 +88,19 @@ func (in *ingest) submit(ctx context.Context, b *linkv1.Batch, reply func(*linkv
 	return nil
 }
 
-// release gives back the memory of a job.
+// decoded gives back the memory of the body.
+func (j *job) decoded() {
+	j.batch.Body = nil
+	j.body.Release()
+	j.body = nil
+}
+
+// release gives back the memory of a job that is decoded.
 func (in *ingest) release(j *job) {
 	if j.req != nil {
 		in.requests.Put(j.req)
 		j.req = nil
 	}
-	j.batch.Body = nil
 	in.room.Release(j.weight)
 	in.metrics.inFlight.Sub(float64(j.weight))
 	j.weight = 0
@@ -136,6 +147,7 @@ func (in *ingest) decodeAll() {
 
 // decodeOne decodes a batch, or refuses it.
 func (in *ingest) decodeOne(j *job) {
+	defer j.decoded()
 	schema, ok := schemas[j.batch.GetSchema()]
 	if !ok {
 		in.release(j)

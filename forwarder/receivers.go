@@ -65,7 +65,7 @@ func (r *receivers) read(ctx context.Context, c *link.Conn, slots chan struct{},
 			r.in.reply(&job{batch: k.Batch, reply: reply}, r.in.refused(fmt.Errorf("%w: %w", remotewrite.ErrTooLarge, err)))
 			continue
 		}
-		if err := r.in.submit(ctx, k.Batch, reply); err != nil {
+		if err := r.in.submit(ctx, k.Batch, c.Keep(), reply); err != nil {
 			<-slots
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+	"github.com/promgrpc/exporter/internal/buffer"
 )
 
 // Conn is one link. Any number of goroutines may Send, one may Receive.
@@ -22,7 +23,7 @@ type Conn struct {
 	o    Options
 
 	read        *bufio.Reader
-	frame       []byte // Of the frame being received, reused.
+	frame       *buffer.Buffer // Of the frame received last. Nil: there is none, or it was kept.
 	readLimit   int
 	interrupted atomic.Bool
 
@@ -67,7 +68,8 @@ func (c *Conn) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
 // answered and goodbyes come as *[GoodbyeError]. Junk comes as *[FrameError],
 // silence as [ErrIdle], an end between two frames as io.EOF. After an error the
 // connection is of no use but for Send after [ErrInterrupted]. The frame is the
-// caller's.
+// caller's, but the body of a batch and the data of an append are valid until
+// the next Receive, unless [Conn.Keep] is called.
 func (c *Conn) Receive() (*linkv1.Frame, error) {
 	for {
 		if c.interrupted.Load() {
@@ -96,16 +98,25 @@ func (c *Conn) Receive() (*linkv1.Frame, error) {
 	}
 }
 
+// Keep makes the bytes of the frame that was received last the caller's, who
+// releases the buffer when they are of no use any more.
+func (c *Conn) Keep() *buffer.Buffer {
+	b := c.frame
+	c.frame = nil
+	return b
+}
+
 func (c *Conn) receive() (*linkv1.Frame, error) {
-	buf, err := readFrame(c.read, c.frame, c.readLimit)
-	c.frame = buf
+	if c.frame != nil {
+		c.frame.Release()
+		c.frame = nil
+	}
+	b, err := readFrame(c.read, c.readLimit)
 	if err != nil {
 		return nil, c.readError(err)
 	}
-	f, kind, err := parseFrame(buf)
-	if cap(c.frame) > keepBuffer {
-		c.frame = nil
-	}
+	c.frame = b
+	f, kind, err := parseFrame(b.Bytes)
 	if err != nil {
 		return nil, c.readError(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+	"github.com/promgrpc/exporter/internal/buffer"
 )
 
 // Field numbers of linkv1.Frame.kind.
@@ -37,7 +38,7 @@ var kindNames = [...]string{
 const (
 	// readStep is how much memory a frame gets before any of it has arrived.
 	readStep = 64 << 10
-	// keepBuffer is how much of a read or write buffer is kept between frames.
+	// keepBuffer is how much of a write buffer is kept between frames.
 	keepBuffer = 1 << 20
 	// maxSmall is the limit for frames that carry no payload of bytes. Their
 	// messages may take up several times the memory of their bytes.
@@ -121,33 +122,26 @@ type byteReader interface {
 	io.ByteReader
 }
 
-// readFrame reads the bytes of one frame, without its length, into buf as far
-// as that reaches. Memory grows with what has arrived, not with what was
-// announced.
-func readFrame(r byteReader, buf []byte, limit int) ([]byte, error) {
+// readFrame reads the bytes of one frame, without its length. They lie in a
+// buffer that is the caller's if there is no error. Memory grows with what has
+// arrived, not with what was announced.
+func readFrame(r byteReader, limit int) (*buffer.Buffer, error) {
 	size, err := readLength(r, limit)
 	if err != nil {
-		return buf, err
+		return nil, err
 	}
-	buf = buf[:0]
-	for len(buf) < size {
-		if cap(buf) == len(buf) {
-			buf = grow(buf, size)
+	b := buffer.Get(min(size, readStep))
+	for have := 0; have < size; have = len(b.Bytes) {
+		if have == cap(b.Bytes) {
+			b.Grow(min(size, 2*have))
 		}
-		n := min(cap(buf), size)
-		start := len(buf)
-		buf = buf[:n]
-		if _, err := io.ReadFull(r, buf[start:]); err != nil {
-			return buf, unexpected(err)
+		b.Bytes = b.Bytes[:min(cap(b.Bytes), size)]
+		if _, err := io.ReadFull(r, b.Bytes[have:]); err != nil {
+			b.Release()
+			return nil, unexpected(err)
 		}
 	}
-	return buf, nil
-}
-
-// grow returns buf with at least twice the room, but never for more than size.
-func grow(buf []byte, size int) []byte {
-	room := min(size, max(2*cap(buf), readStep))
-	return append(make([]byte, 0, room), buf...)
+	return b, nil
 }
 
 func readLength(r io.ByteReader, limit int) (int, error) {
@@ -184,7 +178,8 @@ func unexpected(err error) error {
 	return err
 }
 
-// parseFrame makes a frame of its bytes. It keeps no part of them.
+// parseFrame makes a frame of its bytes. The payload of a batch or an append is
+// a part of them, nothing else is.
 func parseFrame(b []byte) (*linkv1.Frame, int, error) {
 	tag, n := binary.Uvarint(b)
 	if n <= 0 || tag>>3 == 0 || tag>>3 > kindGoodbye || tag&7 != uint64(protowire.BytesType) {
@@ -195,14 +190,91 @@ func parseFrame(b []byte) (*linkv1.Frame, int, error) {
 	if m <= 0 || size != uint64(len(b)-n-m) {
 		return nil, 0, junk("%s does not fill its frame", kindNames[kind])
 	}
-	if len(b) > maxSmall && kind != kindBatch && kind != kindAppend {
+	var f *linkv1.Frame
+	var err error
+	switch message := b[n+m:]; {
+	case kind == kindBatch:
+		f, err = parseBatch(message)
+	case kind == kindAppend:
+		f, err = parseAppend(message)
+	case len(b) > maxSmall:
 		return nil, 0, &FrameError{Reason: reasonSize, Err: fmt.Errorf("%s of %d bytes, limit is %d", kindNames[kind], len(b), maxSmall)}
+	default:
+		f = &linkv1.Frame{}
+		err = proto.Unmarshal(b, f)
 	}
-	f := &linkv1.Frame{}
-	if err := proto.Unmarshal(b, f); err != nil {
+	if err != nil {
 		return nil, 0, junk("%s: %w", kindNames[kind], err)
 	}
 	return f, kind, nil
+}
+
+// parseBatch and parseAppend do what proto.Unmarshal does, but for unknown
+// fields, which are dropped, and the payload, which is not copied.
+
+func parseBatch(b []byte) (*linkv1.Frame, error) {
+	// All that a frame consists of, in one piece.
+	var parts struct {
+		frame linkv1.Frame
+		kind  linkv1.Frame_Batch
+		batch linkv1.Batch
+	}
+	parts.frame.Kind, parts.kind.Batch = &parts.kind, &parts.batch
+	err := scanFields(b, func(num protowire.Number, v uint64) {
+		switch num {
+		case 1:
+			parts.batch.Id = v
+		case 2:
+			parts.batch.Schema = linkv1.Schema(v)
+		}
+	}, 3, &parts.batch.Body)
+	return &parts.frame, err
+}
+
+func parseAppend(b []byte) (*linkv1.Frame, error) {
+	var parts struct {
+		frame  linkv1.Frame
+		kind   linkv1.Frame_Append
+		append linkv1.SegmentAppend
+	}
+	parts.frame.Kind, parts.kind.Append = &parts.kind, &parts.append
+	err := scanFields(b, func(num protowire.Number, v uint64) {
+		if num == 1 {
+			parts.append.Offset = v
+		}
+	}, 2, &parts.append.Data)
+	return &parts.frame, err
+}
+
+// scanFields calls varint for every field of that type, and sets payload to the
+// last field of its number that is of bytes.
+func scanFields(b []byte, varint func(protowire.Number, uint64), num protowire.Number, payload *[]byte) error {
+	for len(b) > 0 {
+		field, kind, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		if field > protowire.MaxValidNumber {
+			return fmt.Errorf("field number %d", field)
+		}
+		b = b[n:]
+		switch {
+		case kind == protowire.VarintType:
+			var v uint64
+			if v, n = protowire.ConsumeVarint(b); n >= 0 {
+				varint(field, v)
+			}
+		case kind == protowire.BytesType && field == num:
+			*payload, n = protowire.ConsumeBytes(b)
+		default:
+			n = protowire.ConsumeFieldValue(field, kind, b)
+		}
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		b = b[n:]
+	}
+	return nil
 }
 
 func kindOf(f *linkv1.Frame) int {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 )
@@ -70,12 +71,13 @@ func TestFrameIsWhatProtobufMakesOfIt(t *testing.T) {
 		got := encode(t, f)
 		require.True(t, bytes.Equal(want, got), "%T", f.GetKind())
 
-		b, err := readFrame(bufio.NewReader(bytes.NewReader(got)), nil, DefaultMaxFrame)
+		b, err := readFrame(bufio.NewReader(bytes.NewReader(got)), DefaultMaxFrame)
 		require.NoError(t, err)
-		back, kind, err := parseFrame(b)
+		back, kind, err := parseFrame(b.Bytes)
 		require.NoError(t, err)
 		require.Equal(t, kindOf(f), kind)
 		require.True(t, proto.Equal(f, back) || len(got) < 8, "%T", f.GetKind())
+		b.Release()
 	}
 }
 
@@ -135,9 +137,9 @@ func TestReadFrameRefuses(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			b, err := readFrame(bufio.NewReader(bytes.NewReader(c.in)), nil, DefaultMaxFrame)
+			b, err := readFrame(bufio.NewReader(bytes.NewReader(c.in)), DefaultMaxFrame)
 			if err == nil {
-				_, _, err = parseFrame(b)
+				_, _, err = parseFrame(b.Bytes)
 			}
 			if c.reason == "" {
 				require.ErrorIs(t, err, io.ErrUnexpectedEOF)
@@ -148,7 +150,7 @@ func TestReadFrameRefuses(t *testing.T) {
 			require.Equal(t, c.reason, frame.Reason)
 		})
 	}
-	_, err := readFrame(bufio.NewReader(bytes.NewReader(nil)), nil, 10)
+	_, err := readFrame(bufio.NewReader(bytes.NewReader(nil)), 10)
 	require.Equal(t, io.EOF, err)
 }
 
@@ -156,7 +158,7 @@ func TestAnnouncedLengthTakesNoMemory(t *testing.T) {
 	claim := append(protowire.AppendVarint(nil, DefaultMaxFrame), make([]byte, 100<<10)...)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	_, err := readFrame(bufio.NewReader(bytes.NewReader(claim)), nil, DefaultMaxFrame)
+	_, err := readFrame(bufio.NewReader(bytes.NewReader(claim)), DefaultMaxFrame)
 	runtime.ReadMemStats(&after)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<20))
@@ -171,13 +173,12 @@ func FuzzReadFrame(f *testing.F) {
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		r := bufio.NewReader(bytes.NewReader(in))
-		var buf []byte
 		for {
-			var err error
-			if buf, err = readFrame(r, buf, 1<<16); err != nil {
+			b, err := readFrame(r, 1<<16)
+			if err != nil {
 				return
 			}
-			frame, kind, err := parseFrame(buf)
+			frame, kind, err := parseFrame(b.Bytes)
 			if err != nil {
 				var fe *FrameError
 				if !errors.As(err, &fe) {
@@ -191,6 +192,59 @@ func FuzzReadFrame(f *testing.F) {
 			if _, _, _, err := appendFrame(nil, frame, DefaultMaxFrame); err != nil {
 				t.Fatal(err)
 			}
+			b.Release()
 		}
+	})
+}
+
+// FuzzParseFrame compares what is made of a frame's bytes with what protobuf
+// makes of them, but for unknown fields.
+func FuzzParseFrame(f *testing.F) {
+	for _, frame := range everyKind() {
+		b, err := proto.Marshal(frame)
+		require.NoError(f, err)
+		if len(b) < 1<<12 {
+			f.Add(b)
+		}
+	}
+	for _, message := range []string{
+		"\x1a\x01b\x08\x01\x1a\x01c",                   // body, id, body again
+		"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", // largest varint
+		"\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", // over the largest
+		"\x09\x00\x00\x00\x00\x00\x00\x00\x00",         // field 1 of another type
+		"\x18\x05\x12\x01x",                            // fields 3 and 2 of another type
+		"\x23\x08\x01\x24\x7a\x02ab",                   // unknown: a group, and bytes
+		"\x24", "\x00", "\xf8\xff\xff\xff\x7f\x00",     // end of no group, field number 0, one too high
+	} {
+		f.Add(append([]byte{kindBatch<<3 | 2, byte(len(message))}, message...))
+		f.Add(append([]byte{kindAppend<<3 | 2, byte(len(message))}, message...))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		got, _, err := parseFrame(in)
+		want := &linkv1.Frame{}
+		if wantErr := proto.Unmarshal(in, want); wantErr != nil {
+			require.Error(t, err, "protobuf says: %v", wantErr)
+			return
+		}
+		if err != nil {
+			// Only what is no frame of one kind, which protobuf takes.
+			_, _, n := protowire.ConsumeField(in)
+			require.True(t, n != len(in) || kindOf(want) == 0 || len(in) > maxSmall, "%v", err)
+			return
+		}
+		clearUnknown(want.ProtoReflect())
+		clearUnknown(got.ProtoReflect())
+		require.True(t, proto.Equal(want, got), "%v\n%v", want, got)
+	})
+}
+
+// clearUnknown drops unknown fields of a message and of those in it.
+func clearUnknown(m protoreflect.Message) {
+	m.SetUnknown(nil)
+	m.Range(func(field protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		if field.Message() != nil && !field.IsList() {
+			clearUnknown(v.Message())
+		}
+		return true
 	})
 }

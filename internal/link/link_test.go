@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+	"github.com/promgrpc/exporter/internal/buffer"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -174,6 +175,27 @@ func TestManySendersShareAConnection(t *testing.T) {
 		last[id/each] = id
 	}
 	wg.Wait()
+}
+
+// TestKeptBytesStay sees that a frame which was kept is not overwritten by what
+// comes after it.
+func TestKeptBytesStay(t *testing.T) {
+	s := serve(t, Options{}, echo)
+	c := dial(t, s.addr, Options{})
+	bodies, kept := map[uint64][]byte{}, map[uint64]*buffer.Buffer{}
+	for id := range uint64(20) {
+		require.NoError(t, c.Send(batch(id, bytes.Repeat([]byte{byte(id)}, 1000))))
+		f, err := c.Receive()
+		require.NoError(t, err)
+		bodies[id], kept[id] = f.GetBatch().GetBody(), c.Keep()
+		if id%3 == 0 {
+			kept[id].Release()
+			delete(kept, id)
+		}
+	}
+	for id := range kept {
+		require.Equal(t, 1000, bytes.Count(bodies[id], []byte{byte(id)}))
+	}
 }
 
 func TestTooLargeFrameLeavesTheConnection(t *testing.T) {
