@@ -164,11 +164,11 @@ func (s *state) learn(req *remotewrite.Request, series *remotewrite.Series, spel
 		req.Problems.Add(0, req.Wire(series), err)
 		return nil, false
 	}
-	slot, ok := uint32(0), false
+	slot := uint32(0)
 	if labels.Key != spelt {
-		slot, ok = s.intern.slots[labels.Key]
+		slot = s.intern.slots.get(labels.Key)
 	}
-	if !ok {
+	if slot == 0 {
 		if there := s.head.Len() + s.block.Series.Len(); s.maxSeries > 0 && there >= s.maxSeries {
 			req.Problems.Add(0, req.Wire(series), remotewrite.Over(flagMaxSeries, "a new series, and there are %d, the limit is %d", there, s.maxSeries))
 			return nil, false

@@ -97,14 +97,14 @@ func TestKnownSeriesAllocateNothing(t *testing.T) {
 }
 
 // TestGuesses sees that series in the order of the last time are found without
-// the map, and others all the same.
+// the table, and others all the same.
 func TestGuesses(t *testing.T) {
-	in := newIntern(0)
+	in := newIntern()
 	key := func(i int) remotewrite.Key { return remotewrite.Key{A: uint64(i)} }
 	for i := 1; i <= 10; i++ {
 		in.follow(in.add(entry{key: key(i), ref: uint64(i)}), key(i))
 	}
-	in.slots = nil // only guesses can find anything now
+	in.slots = keyTable{} // only guesses can find anything now
 	in.begin()
 	in.prev = 1
 	for i := 2; i <= 10; i++ {
@@ -120,7 +120,7 @@ func TestGuesses(t *testing.T) {
 // TestSpellings finds a series by each of its spellings, up to a number, until
 // it is dropped, and then by none.
 func TestSpellings(t *testing.T) {
-	in := newIntern(0)
+	in := newIntern()
 	key := func(i int) remotewrite.Key { return remotewrite.Key{A: uint64(i), B: 1} }
 	first, other := in.add(entry{key: key(1), ref: 7}), in.add(entry{key: key(100), ref: 8})
 	for i := 2; i < 20; i++ {
@@ -149,11 +149,11 @@ func TestSpellings(t *testing.T) {
 		t.Error("the spelling that was used last was not guessed")
 	}
 	in.drop(map[uint64]struct{}{7: {}})
+	if n := found(); n != 0 || in.slots.n != 1 {
+		t.Errorf("found by %d of its spellings after it was dropped, %d keys are left", n, in.slots.n)
+	}
 	if slot := in.add(entry{key: key(50), ref: 9}); slot != first {
 		t.Errorf("slot %d, and %d is free", slot, first)
-	}
-	if n := found(); n != 0 || len(in.slots) != 2 {
-		t.Errorf("found by %d of its spellings after it was dropped, %d keys are left", n, len(in.slots))
 	}
 }
 

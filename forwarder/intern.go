@@ -1,10 +1,6 @@
 package forwarder
 
-import (
-	"maps"
-
-	"github.com/promgrpc/exporter/forwarder/remotewrite"
-)
+import "github.com/promgrpc/exporter/forwarder/remotewrite"
 
 // maxSpellings bounds how many spellings of the labels of one series are
 // remembered beside the canonical one, since a sender could make up any number
@@ -32,20 +28,20 @@ type entry struct {
 // intern finds series by the key of their labels.
 //
 // Senders repeat the same series in the same order, so each entry remembers
-// which one followed it. As long as that guess holds, the map is not asked:
+// which one followed it. As long as that guess holds, the table is not asked:
 // its cache misses would cost more than everything else here.
 type intern struct {
 	chunks []*[chunkEntries]entry // so that they need not move as their number grows
 	length uint32                 // of the chunks, in entries; the first is nobody's
-	slots  map[remotewrite.Key]uint32
+	slots  keyTable
 	free   []uint32
 	prev   uint32
 }
 
 const chunkEntries = 4096
 
-func newIntern(series int) *intern {
-	in := &intern{slots: make(map[remotewrite.Key]uint32, series)}
+func newIntern() *intern {
+	in := new(intern)
 	in.slot()
 	return in
 }
@@ -76,8 +72,8 @@ func (in *intern) guess(hash uint64) (*entry, bool) {
 
 // find returns the series of a key.
 func (in *intern) find(k remotewrite.Key) (*entry, bool) {
-	slot, ok := in.slots[k]
-	if !ok {
+	slot := in.slots.get(k)
+	if slot == 0 {
 		return nil, false
 	}
 	return in.follow(slot, k), true
@@ -98,7 +94,7 @@ func (in *intern) follow(slot uint32, k remotewrite.Key) *entry {
 func (in *intern) add(e entry) uint32 {
 	slot := in.slot()
 	*in.entry(slot) = e
-	in.slots[e.key] = slot
+	in.slots.put(e.key, slot)
 	return slot
 }
 
@@ -107,7 +103,7 @@ func (in *intern) spell(k remotewrite.Key, slot uint32) {
 	e := in.entry(slot)
 	if e.spellings < maxSpellings {
 		e.spellings++
-		in.slots[k] = slot
+		in.slots.put(k, slot)
 	}
 }
 
@@ -129,20 +125,15 @@ func (in *intern) drop(refs map[uint64]struct{}) {
 	if len(refs) == 0 {
 		return
 	}
-	spelt := false
 	for slot := uint32(1); slot < in.length; slot++ {
 		e := in.entry(slot)
 		if _, ok := refs[e.ref]; !ok || e.ref == 0 {
 			continue
 		}
-		delete(in.slots, e.key)
-		spelt = spelt || e.spellings > 0
 		*e = entry{}
 		in.free = append(in.free, slot)
 	}
-	if spelt {
-		maps.DeleteFunc(in.slots, func(_ remotewrite.Key, slot uint32) bool { return in.entry(slot).ref == 0 })
-	}
+	in.slots.remove(func(slot uint32) bool { return in.entry(slot).ref == 0 })
 }
 
 // repeats says whether a sample is the latest one once more, and takes it over

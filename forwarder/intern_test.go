@@ -16,7 +16,7 @@ func BenchmarkIntern(b *testing.B) {
 	for i := range keys {
 		keys[i] = remotewrite.Key{A: random.Uint64(), B: random.Uint64()}
 	}
-	in := newIntern(series)
+	in := newIntern()
 	for i, key := range keys {
 		in.follow(in.add(entry{key: key, ref: uint64(i + 1)}), key)
 	}

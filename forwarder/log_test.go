@@ -164,7 +164,7 @@ func TestIdleSeries(t *testing.T) {
 			t.Errorf("block %d has new series %v", b.Sequence, b.Series)
 		}
 	}
-	if n := len(r.appender.state.intern.slots); n != 2 {
+	if n := r.appender.state.intern.slots.n; n != 2 {
 		t.Errorf("%d series are known", n)
 	}
 }

@@ -91,7 +91,7 @@ func openState(store logStore) (*state, error) {
 
 func (s *state) restoreSeries() {
 	n := s.head.Len()
-	s.intern = newIntern(n)
+	s.intern = newIntern()
 	latest := make([]entry, 0, n)
 	s.head.Each(func(ref uint64, l *segment.Latest) bool {
 		e := entry{ref: ref, sampled: !l.None, timestamp: l.Timestamp, value: math.Float64bits(l.Value)}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"sort"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
@@ -21,10 +22,25 @@ import (
 type seriesIndex struct {
 	label func(number uint32) segment.Label
 
-	refs   []storage.SeriesRef     // ascending; a series is known by its place here
-	lists  [][]uint32              // places by label number, ascending
+	refs   []uint64                // ascending; a series is known by its place here
+	lists  []placeList             // by label number
+	row    []uint32                // label numbers of the series that was added last
 	values map[string]*labelValues // by label name
 }
+
+// placeList holds the places of the series that have a label, as runs: series
+// that were created together have most of their labels in common.
+type placeList struct {
+	runs []placeRun
+	// A run begins at open-1, and goes on as far as there are series; 0 is none.
+	open uint32
+	// in is one more than the place of the last series that was seen to have the
+	// label where the one before it had another.
+	in uint32
+}
+
+// placeRun is from one place up to, not including, another.
+type placeRun struct{ from, to uint32 }
 
 // labelValues are those of one label name.
 type labelValues struct {
@@ -45,22 +61,36 @@ func newSeriesIndex() (*seriesIndex, *head.Head) {
 	return x, h
 }
 
-// SeriesAdded implements [head.Observer].
+// SeriesAdded implements [head.Observer]. Only the labels that the series does
+// not share with the one before cost anything.
 func (x *seriesIndex) SeriesAdded(ref uint64, numbers []uint32) {
 	place := uint32(len(x.refs))
-	x.refs = append(x.refs, storage.SeriesRef(ref))
-	for _, n := range numbers {
+	x.refs = append(x.refs, ref)
+	for i, n := range numbers {
+		if i < len(x.row) && x.row[i] == n {
+			continue
+		}
 		for n >= uint32(len(x.lists)) {
 			x.labelAdded()
 		}
-		x.lists[n] = append(x.lists[n], place)
+		l := &x.lists[n]
+		if l.in = place + 1; l.open == 0 {
+			l.open = place + 1
+		}
 	}
+	for i, n := range x.row {
+		if l := &x.lists[n]; (i >= len(numbers) || numbers[i] != n) && l.in != place+1 {
+			l.runs = append(l.runs, placeRun{l.open - 1, place})
+			l.open = 0
+		}
+	}
+	x.row = append(x.row[:0], numbers...)
 }
 
 // labelAdded takes up the label of the next number.
 func (x *seriesIndex) labelAdded() {
 	number := uint32(len(x.lists))
-	x.lists = append(x.lists, nil)
+	x.lists = append(x.lists, placeList{})
 	l := x.label(number)
 	of := x.values[l.Name]
 	if of == nil {
@@ -76,7 +106,7 @@ func (x *seriesIndex) SeriesDropped(uint64) {}
 
 // Renumbered implements [head.Observer].
 func (x *seriesIndex) Renumbered() {
-	x.refs, x.lists, x.values = nil, nil, make(map[string]*labelValues)
+	x.refs, x.lists, x.row, x.values = nil, nil, nil, make(map[string]*labelValues)
 }
 
 // find returns the references that a selection matches, ascending.
@@ -91,7 +121,7 @@ func (x *seriesIndex) find(ctx context.Context, s selection) ([]uint64, error) {
 	}
 	refs := make([]uint64, 0, 64)
 	for found.Next() {
-		refs = append(refs, uint64(found.At()))
+		refs = append(refs, x.refs[found.At()-1])
 	}
 	return refs, found.Err()
 }
@@ -122,7 +152,9 @@ func (x *seriesIndex) forSelector(ctx context.Context, s selector) index.Posting
 	return found
 }
 
-func (x *seriesIndex) all() index.Postings { return index.NewListPostings(x.refs) }
+func (x *seriesIndex) all() index.Postings {
+	return &places{last: placeRun{0, uint32(len(x.refs))}}
+}
 
 // having returns the series with one of several values of a label.
 func (x *seriesIndex) having(ctx context.Context, name string, texts ...string) index.Postings {
@@ -154,25 +186,44 @@ func (x *seriesIndex) matching(ctx context.Context, name string, matches func(st
 func (x *seriesIndex) merged(ctx context.Context, numbers []uint32) index.Postings {
 	of, lists := make([]places, len(numbers)), make([]index.Postings, len(numbers))
 	for i, n := range numbers {
-		of[i] = places{of: x.refs, rest: x.lists[n]}
+		l := &x.lists[n]
+		of[i].rest = l.runs
+		if l.open > 0 {
+			of[i].last = placeRun{l.open - 1, uint32(len(x.refs))}
+		}
 		lists[i] = &of[i]
 	}
 	return index.Merge(ctx, lists...)
 }
 
-// places is a list of the index as Prometheus' operations take it.
+// places is a list of the index as Prometheus' operations take it. What they
+// take for references are places, and one.
 type places struct {
-	of   []storage.SeriesRef
-	rest []uint32
+	rest []placeRun // behind the run at hand
+	last placeRun   // behind these
+	run  placeRun   // what is left of it
 	at   storage.SeriesRef
+}
+
+// next moves on to the next run, which is empty at the end.
+func (p *places) next() {
+	if len(p.rest) > 0 {
+		p.run, p.rest = p.rest[0], p.rest[1:]
+	} else {
+		p.run, p.last = p.last, placeRun{}
+	}
 }
 
 // Next implements [index.Postings].
 func (p *places) Next() bool {
-	if len(p.rest) == 0 {
+	if p.run.from == p.run.to {
+		p.next()
+	}
+	if p.run.from == p.run.to {
 		return false
 	}
-	p.at, p.rest = p.of[p.rest[0]], p.rest[1:]
+	p.run.from++
+	p.at = storage.SeriesRef(p.run.from)
 	return true
 }
 
@@ -181,20 +232,22 @@ func (p *places) Seek(to storage.SeriesRef) bool {
 	if p.at >= to {
 		return true
 	}
-	// Most often it is near: double the step until it is passed, then halve.
-	low, high := 0, 1
-	for high < len(p.rest) && p.of[p.rest[high-1]] < to {
-		low, high = high, 2*high
-	}
-	high = min(high, len(p.rest))
-	for low < high {
-		if middle := (low + high) / 2; p.of[p.rest[middle]] < to {
-			low = middle + 1
-		} else {
-			high = middle
+	place := uint32(to) - 1
+	if p.run.to <= place {
+		// Most often it is near: double the step until it is passed, then halve.
+		step := 1
+		for step < len(p.rest) && p.rest[step-1].to <= place {
+			step *= 2
+		}
+		from, end := step/2, min(step, len(p.rest))
+		skip := from + sort.Search(end-from, func(i int) bool { return p.rest[from+i].to > place })
+		p.rest = p.rest[skip:]
+		p.next()
+		if p.run.to <= place { // there was none in rest
+			p.next()
 		}
 	}
-	p.rest = p.rest[low:]
+	p.run.from = max(p.run.from, min(place, p.run.to))
 	return p.Next()
 }
 

@@ -151,33 +151,45 @@ func TestFindAfterDrops(t *testing.T) {
 func FuzzPlaces(f *testing.F) {
 	f.Add([]byte{1, 1, 2, 3, 50, 1}, []byte{0, 0, 5, 0, 200, 0, 0})
 	f.Add([]byte{}, []byte{7})
-	f.Fuzz(func(t *testing.T, gaps, steps []byte) {
-		var refs []storage.SeriesRef
-		var list []uint32
-		var listed []storage.SeriesRef
-		last := storage.SeriesRef(0)
-		for i, gap := range gaps {
-			last += 1 + storage.SeriesRef(gap)
-			refs = append(refs, last)
-			if gap%3 > 0 {
-				list, listed = append(list, uint32(i)), append(listed, last)
-			}
+	f.Add([]byte{7, 15, 7, 7, 6, 6, 3, 0, 0, 7}, []byte{0, 0, 0, 1, 2, 0, 0})
+	f.Fuzz(func(t *testing.T, series, steps []byte) {
+		x := &seriesIndex{values: make(map[string]*labelValues)}
+		x.label = func(number uint32) segment.Label { return segment.Label{Name: "l", Value: fmt.Sprint(number)} }
+		listed := make([][]storage.SeriesRef, 3)
+		x.SeriesAdded(1, []uint32{0, 1, 2})
+		for i := range listed {
+			listed[i] = append(listed[i], 1)
 		}
-		ours, theirs := index.Postings(&places{of: refs, rest: list}), index.NewListPostings(listed)
-		to := storage.SeriesRef(0)
-		for _, step := range steps {
-			var a, b bool
-			if step == 0 {
-				a, b = ours.Next(), theirs.Next()
-			} else {
-				to += storage.SeriesRef(step)
-				a, b = ours.Seek(to), theirs.Seek(to)
+		for i, bits := range series {
+			var numbers []uint32
+			for n := range listed {
+				if bits>>n&1 == 1 {
+					numbers = append(numbers, uint32(n))
+					listed[n] = append(listed[n], storage.SeriesRef(i+2))
+				}
 			}
-			require.Equal(t, b, a)
-			if !a {
-				return
+			if bits&8 != 0 {
+				slices.Reverse(numbers)
 			}
-			require.Equal(t, theirs.At(), ours.At())
+			x.SeriesAdded(uint64(i+2), numbers)
+		}
+		for n := range listed {
+			ours, theirs := x.merged(t.Context(), []uint32{uint32(n)}), index.NewListPostings(listed[n])
+			to := storage.SeriesRef(0)
+			for _, step := range steps {
+				var a, b bool
+				if step == 0 {
+					a, b = ours.Next(), theirs.Next()
+				} else {
+					to += storage.SeriesRef(step)
+					a, b = ours.Seek(to), theirs.Seek(to)
+				}
+				require.Equal(t, b, a)
+				if !a {
+					break
+				}
+				require.Equal(t, theirs.At(), ours.At())
+			}
 		}
 	})
 }

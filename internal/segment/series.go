@@ -170,15 +170,18 @@ func readSeries(section []byte, series int, next uint64, t *SeriesTable) error {
 			return fmt.Errorf("series: %w", ErrCorrupt)
 		}
 		places := t.Places[end : end+n]
+		same := places[:min(len(places), len(before))]
+		copy(same, before)
 		for j := range places {
-			switch v := c.uvarint(); {
-			case v == 0 && j < len(before):
-				places[j] = before[j]
-			case v == 0 || v > uint64(len(t.Labels)):
-				return fmt.Errorf("series: %w: label", ErrCorrupt)
-			default:
-				places[j] = uint32(v - 1)
+			if len(c.b) > 0 && c.b[0] == 0 && j < len(same) { // most of them
+				c.b = c.b[1:]
+				continue
 			}
+			v := c.uvarint()
+			if v == 0 || v > uint64(len(t.Labels)) {
+				return fmt.Errorf("series: %w: label", ErrCorrupt)
+			}
+			places[j] = uint32(v - 1)
 		}
 		end += n
 		t.Refs[i], t.Ends[i] = ref, uint32(end)

@@ -1,0 +1,44 @@
+package forwarder
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/promgrpc/exporter/forwarder/remotewrite"
+)
+
+// TestKeyTable does the same to a table and to a map.
+func TestKeyTable(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	key := func() remotewrite.Key {
+		// Few bits, so that keys meet one another, and their cells too.
+		return remotewrite.Key{A: random.Uint64N(64) * 8, B: random.Uint64N(4)<<56 | random.Uint64N(8)}
+	}
+	var table keyTable
+	want := map[remotewrite.Key]uint32{}
+	for round := range 200 {
+		for range 100 {
+			k, slot := key(), 1+random.Uint32N(1000)
+			table.put(k, slot)
+			want[k] = slot
+		}
+		if round%3 == 0 {
+			limit := random.Uint32N(1000)
+			gone := func(slot uint32) bool { return slot < limit }
+			table.remove(gone)
+			for k, slot := range want {
+				if gone(slot) {
+					delete(want, k)
+				}
+			}
+		}
+		for range 1000 {
+			if k := key(); table.get(k) != want[k] {
+				t.Fatalf("%v: slot %d, want %d", k, table.get(k), want[k])
+			}
+		}
+		if table.n != len(want) {
+			t.Fatalf("%d keys, want %d", table.n, len(want))
+		}
+	}
+}
