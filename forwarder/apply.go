@@ -66,13 +66,14 @@ func (s *state) blockIsEmpty() bool {
 func (s *state) build(req *remotewrite.Request) taken {
 	s.resetBlock(req.HasStart)
 	s.intern.begin()
+	s.ahead.begin()
 	var t taken
 	var from remotewrite.Series
 	for i := range req.Series {
 		series := &req.Series[i]
 		e, ok := s.intern.guess(series.Hash)
 		if !ok {
-			e, ok = s.find(req, series)
+			e, ok = s.find(req, i)
 		}
 		if !ok {
 			n := series.SamplesEnd - from.SamplesEnd + series.HistogramsEnd - from.HistogramsEnd + series.ExemplarsEnd - from.ExemplarsEnd
@@ -148,12 +149,12 @@ func (s *state) histograms(e *entry, histograms []remotewrite.Histogram, t *take
 }
 
 // find looks a series up by its key, and learns it if it is unknown.
-func (s *state) find(req *remotewrite.Request, series *remotewrite.Series) (*entry, bool) {
-	spelt := req.Key(series)
+func (s *state) find(req *remotewrite.Request, i int) (*entry, bool) {
+	spelt := s.ahead.key(req, i, &s.intern.slots)
 	if e, ok := s.intern.find(spelt); ok {
 		return e, true
 	}
-	return s.learn(req, series, spelt)
+	return s.learn(req, &req.Series[i], spelt)
 }
 
 // learn finds out what an unknown key stands for: a new series, or another

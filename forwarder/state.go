@@ -53,6 +53,7 @@ type state struct {
 	// places in the block of the request's labels, and one; 0 is not there yet.
 	places []uint32
 	row    []uint32 // of introduce
+	ahead  ahead
 	// maxSeries at a time, 0 is without bound.
 	maxSeries int
 }
