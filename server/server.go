@@ -173,7 +173,7 @@ func (s *Server) Run(ctx context.Context) error {
 // serveRPC serves until ctx ends, and drains.
 func (s *Server) serveRPC(ctx context.Context) error {
 	failed := make(chan error, 1)
-	go func() { failed <- s.http.Serve(s.rpc) }()
+	go func() { failed <- s.http.Serve(framesListener{s.rpc}) }()
 	select {
 	case err := <-failed:
 		return err
