@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 
@@ -119,6 +120,8 @@ func (p Program) Run(ctx context.Context) int {
 	ended := make(chan struct{})
 	defer close(ended)
 	go p.watchSignals(ended, cancel, env.Logger)
+	ballast := newBallast()
+	defer runtime.KeepAlive(ballast)
 	err = run(ctx, env)
 	if err == nil {
 		env.Logger.Info("stopped")
