@@ -17,7 +17,7 @@ import (
 // that the client does take, and they go to the kernel together.
 const (
 	smallFrame = 16 << 10
-	largeFrame = 64 << 10
+	largeFrame = 128 << 10
 
 	frameHeader = 9
 	settingSize = 6

@@ -11,10 +11,13 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// responseSize is about how large a response gets before it is sent: with the
-// last series and the cursor it stays within four frames of HTTP/2, or one of
-// 64 KiB.
-const responseSize = 63 << 10
+// How large a response gets before it is sent: with the last series and the
+// cursor it is about one large frame. A stream begins with less, so that
+// something comes at once, and doubles it.
+const (
+	responseSize = largeFrame - 1<<10
+	firstSize    = smallFrame - 1<<10
+)
 
 // Field numbers of the messages that are assembled here.
 const (
@@ -40,6 +43,7 @@ type response struct{ wire []byte }
 // between. A series is opened, gets its parts, and is closed.
 type assembler struct {
 	wire    []byte // behind room for the envelope's prefix
+	size    int    // at which it is to be sent
 	room    int    // for the length of the series under way, which is known at its end
 	start   int    // of the content of the series under way
 	series  int    // in the response so far
@@ -53,7 +57,7 @@ type assembler struct {
 // flags, none of which are set here, and the length.
 const prefixSize = 5
 
-func newAssembler() assembler { return assembler{wire: make([]byte, prefixSize)} }
+func newAssembler() assembler { return assembler{wire: make([]byte, prefixSize), size: firstSize} }
 
 // message is the response.
 func (a *assembler) message() []byte { return a.wire[prefixSize:] }
@@ -148,7 +152,7 @@ func (a *assembler) close() {
 }
 
 // full says that the response is to be sent before another series is opened.
-func (a *assembler) full() bool { return len(a.wire) >= responseSize }
+func (a *assembler) full() bool { return len(a.wire) >= a.size }
 
 func (a *assembler) empty() bool { return len(a.wire) == prefixSize }
 
@@ -190,5 +194,8 @@ func (a *assembler) event(e event) {
 }
 
 func (a *assembler) reset() {
+	if a.full() {
+		a.size = min(2*a.size, responseSize)
+	}
 	a.wire, a.series, a.samples, a.forget = a.wire[:prefixSize], 0, 0, false
 }

@@ -63,7 +63,7 @@ func TestResumeAnywhere(t *testing.T) {
 			mid := 0
 			for i, r := range whole {
 				require.NotEmpty(t, r.GetCursor())
-				require.Less(t, proto.Size(r), 80<<10)
+				require.Less(t, proto.Size(r), 144<<10)
 				c, err := cursor.Parse(r.GetCursor())
 				require.NoError(t, err)
 				if c.Positions[0].Entries > 0 || c.Positions[0].SnapshotRef > 0 {

@@ -78,6 +78,26 @@ func TestSnapshot(t *testing.T) {
 	})
 }
 
+// The first response is small, so that something comes at once, and each is up to
+// twice as large as the one before, up to the bound that the API names.
+func TestResponsesGrow(t *testing.T) {
+	const first, most, last = 16 << 10, 128 << 10, 1 << 10 // the last series and the cursor come on top
+	src := newSource(t)
+	src.append(tenLabels(0, 2500))
+	s := startFed(t, testConfig(t), src)
+	overAll(t, func(t *testing.T, p protocol) {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		largest, bound := 0, first
+		for _, r := range all(t, p.open(t, ctx, s.RPCAddr().String(), &getRequest{})) {
+			size := proto.Size(r)
+			require.LessOrEqual(t, size, bound+last)
+			largest, bound = max(largest, size), min(2*bound, most)
+		}
+		require.Greater(t, largest, most/2)
+	})
+}
+
 func TestSince(t *testing.T) {
 	src := newSource(t)
 	at := now()

@@ -175,7 +175,7 @@ func (*GetMetricsRequest_Cursor) isGetMetricsRequest_Start() {}
 type GetMetricsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// timeseries in order of arrival. One series may occur several times. The
-	// size of a response is bounded to about 64 KiB, and at any rate well below
+	// size of a response is bounded to about 128 KiB, and at any rate well below
 	// the 4 MiB that gRPC clients accept by default.
 	Timeseries []*TimeSeries `protobuf:"bytes,1,rep,name=timeseries,proto3" json:"timeseries,omitempty"`
 	// cursor covers all that was sent up to and including this response. Empty

@@ -111,7 +111,7 @@ export const GetMetricsRequestSchema: GenMessage<GetMetricsRequest> = /*@__PURE_
 export type GetMetricsResponse = Message<"promgrpc.metrics.v1.GetMetricsResponse"> & {
   /**
    * timeseries in order of arrival. One series may occur several times. The
-   * size of a response is bounded to about 64 KiB, and at any rate well below
+   * size of a response is bounded to about 128 KiB, and at any rate well below
    * the 4 MiB that gRPC clients accept by default.
    *
    * @generated from field: repeated promgrpc.metrics.v1.TimeSeries timeseries = 1;
