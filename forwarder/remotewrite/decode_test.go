@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -106,6 +107,60 @@ func TestKeysOfReferences(t *testing.T) {
 	}
 	if len(keys) != 7 {
 		t.Errorf("%d keys for 7 label sets", len(keys))
+	}
+}
+
+// TestLabelsOfManySeries has series that share labels with the one before in every
+// way, some in no order, with duplicates, without values or a name.
+func TestLabelsOfManySeries(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	names := []string{"__name__", "a", "b", "c", "d", "Z", "\xff"}
+	one, two := NewRequest(Limits{}), NewRequest(Limits{})
+	for range 300 {
+		var v1 prompb.WriteRequest
+		v2 := writev2.Request{}
+		symbols := writev2.NewSymbolTable()
+		var ls []prompb.Label
+		for range 30 {
+			switch random.IntN(4) {
+			case 0:
+				ls = nil
+				for range random.IntN(6) {
+					ls = append(ls, prompb.Label{Name: names[random.IntN(len(names))], Value: []string{"", "x", "y"}[random.IntN(3)]})
+				}
+			case 1:
+				ls = slices.Clone(ls)
+				slices.SortFunc(ls, func(a, b prompb.Label) int { return strings.Compare(a.Name, b.Name) })
+			case 2:
+				ls = append([]prompb.Label{{Name: "__name__", Value: "m"}}, ls...)
+			default:
+				if ls = slices.Clone(ls); len(ls) > 0 {
+					ls[random.IntN(len(ls))].Value = fmt.Sprint(random.IntN(3))
+				}
+			}
+			v1.Timeseries = append(v1.Timeseries, prompb.TimeSeries{Labels: ls, Samples: []prompb.Sample{{Value: 1, Timestamp: 2}}})
+			var refs []uint32
+			for _, l := range ls {
+				refs = append(refs, symbols.Symbolize(l.Name), symbols.Symbolize(l.Value))
+			}
+			v2.Timeseries = append(v2.Timeseries, writev2.TimeSeries{LabelsRefs: refs, Samples: []writev2.Sample{{Value: 1, Timestamp: 2}}})
+		}
+		v2.Symbols = symbols.Symbols()
+		raw, err := v1.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := decode(one, V1, raw); err != nil {
+			t.Fatal(err)
+		}
+		compare(t, "1.0", contentV1(&v1), decodedContent(t, one, true))
+		if raw, err = v2.Marshal(); err != nil {
+			t.Fatal(err)
+		}
+		if err := decode(two, V2, raw); err != nil {
+			t.Fatal(err)
+		}
+		compare(t, "2.0", contentV2(&v2), decodedContent(t, two, true))
 	}
 }
 
