@@ -26,8 +26,7 @@ type job struct {
 	req    *remotewrite.Request
 	newest int64 // timestamp of the request, if it is dated
 	dated  bool
-	// reply is called once, and must not block.
-	reply func(*linkv1.Verdict)
+	to     *outbox // takes the verdict
 
 	// verdict is set when the batch was refused; otherwise it is the answer's,
 	// once that is durable.
@@ -69,12 +68,13 @@ func newIngest(limits remotewrite.Limits, inFlight int64, m *metrics) *ingest {
 // submit takes a batch and the buffer that its body lies in, waiting until there
 // is room for it. When it returns an error, which only the context's end brings
 // about, there will be no reply.
-func (in *ingest) submit(ctx context.Context, b *linkv1.Batch, body *buffer.Buffer, reply func(*linkv1.Verdict)) error {
-	j := &job{batch: b, body: body, reply: reply}
+func (in *ingest) submit(ctx context.Context, b *linkv1.Batch, body *buffer.Buffer, to *outbox) error {
+	j := &job{batch: b, body: body, to: to}
 	size, err := remotewrite.DecodedLen(b.GetBody(), in.limits)
 	if err != nil {
 		j.decoded()
 		in.reply(j, in.refused(err))
+		to.flush()
 		return nil
 	}
 	j.weight = min(int64(size+len(b.GetBody())), in.capacity)
@@ -124,10 +124,11 @@ func unavailable(err error) *linkv1.Verdict {
 	return &linkv1.Verdict{Code: linkv1.Code_CODE_UNAVAILABLE, Errors: []string{err.Error()}}
 }
 
+// reply puts a verdict into the outbox, which has yet to be flushed.
 func (in *ingest) reply(j *job, v *linkv1.Verdict) {
 	v.Id = j.batch.GetId()
 	in.metrics.batches.WithLabelValues(v.GetCode().String()).Inc()
-	j.reply(v)
+	j.to.put(v)
 }
 
 // decodeAll decodes until there is nothing more to come.
@@ -179,6 +180,9 @@ func (in *ingest) answerAll(failed func(*state, error)) {
 		}
 		for _, j := range group {
 			in.answer(j, failed)
+		}
+		for _, j := range group {
+			j.to.flush()
 		}
 		clear(group)
 	}

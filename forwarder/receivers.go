@@ -28,28 +28,29 @@ func (r *receivers) serve(ctx context.Context, c *link.Conn, hello *linkv1.Hello
 	if err := c.Welcome(&linkv1.Welcome{MaxBatchBytes: uint32(r.maxBatchBytes)}); err != nil {
 		return err
 	}
-	// A verdict always finds room in the channel, so that a receiver which does
-	// not read keeps nobody else waiting.
-	verdicts := make(chan *linkv1.Verdict, maxPipelined)
+	o := &outbox{wake: make(chan struct{}, 1)}
 	slots := make(chan struct{}, maxPipelined)
 	var sending sync.WaitGroup
 	sending.Go(func() {
-		for v := range verdicts {
+		for range o.wake {
+			verdicts := o.take()
 			// An error is final and ends the reading side as well.
-			_ = c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Verdict{Verdict: v}})
-			<-slots
+			_ = c.Send(verdicts...)
+			for range verdicts {
+				<-slots
+			}
 		}
 	})
-	err := r.read(ctx, c, slots, func(v *linkv1.Verdict) { verdicts <- v })
+	err := r.read(ctx, c, slots, o)
 	for range maxPipelined { // all verdicts are sent when all slots are free
 		slots <- struct{}{}
 	}
-	close(verdicts)
+	close(o.wake)
 	sending.Wait()
 	return err
 }
 
-func (r *receivers) read(ctx context.Context, c *link.Conn, slots chan struct{}, reply func(*linkv1.Verdict)) error {
+func (r *receivers) read(ctx context.Context, c *link.Conn, slots chan struct{}, o *outbox) error {
 	for {
 		f, err := c.Receive()
 		if err != nil {
@@ -62,12 +63,48 @@ func (r *receivers) read(ctx context.Context, c *link.Conn, slots chan struct{},
 		slots <- struct{}{}
 		if size := len(k.Batch.GetBody()); size > r.maxBatchBytes {
 			err := remotewrite.Over(flagRequestBytes, "body of %d bytes, the limit is %d", size, r.maxBatchBytes)
-			r.in.reply(&job{batch: k.Batch, reply: reply}, r.in.refused(fmt.Errorf("%w: %w", remotewrite.ErrTooLarge, err)))
+			r.in.reply(&job{batch: k.Batch, to: o}, r.in.refused(fmt.Errorf("%w: %w", remotewrite.ErrTooLarge, err)))
+			o.flush()
 			continue
 		}
-		if err := r.in.submit(ctx, k.Batch, c.Keep(), reply); err != nil {
+		if err := r.in.submit(ctx, k.Batch, c.Keep(), o); err != nil {
 			<-slots
 			return err
 		}
 	}
+}
+
+// outbox gathers the verdicts for one connection, so that those of one group go
+// in one write. It holds [maxPipelined] at most, and who puts one in never waits.
+type outbox struct {
+	mu       sync.Mutex
+	verdicts []*linkv1.Frame
+	wake     chan struct{}
+}
+
+func (o *outbox) put(v *linkv1.Verdict) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.verdicts = append(o.verdicts, &linkv1.Frame{Kind: &linkv1.Frame_Verdict{Verdict: v}})
+}
+
+// flush has what was put in sent, if it is not under way already.
+func (o *outbox) flush() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.verdicts) == 0 {
+		return
+	}
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (o *outbox) take() []*linkv1.Frame {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	verdicts := o.verdicts
+	o.verdicts = nil
+	return verdicts
 }

@@ -120,7 +120,7 @@ func (c *Conn) receive() (*linkv1.Frame, error) {
 	if err != nil {
 		return nil, c.readError(err)
 	}
-	c.o.Metrics.frames.WithLabelValues("in", kindNames[kind]).Inc()
+	c.o.Metrics.received[kind].Inc()
 	return f, nil
 }
 
@@ -164,7 +164,7 @@ func (r deadlineReader) Read(p []byte) (int, error) {
 		_ = c.conn.SetReadDeadline(time.Unix(1, 0))
 	}
 	n, err := c.conn.Read(p)
-	c.o.Metrics.bytes.WithLabelValues("in").Add(float64(n))
+	c.o.Metrics.bytesReceived.Add(float64(n))
 	return n, err
 }
 

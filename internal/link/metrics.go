@@ -12,6 +12,10 @@ type Metrics struct {
 	frames      *prometheus.CounterVec
 	bytes       *prometheus.CounterVec
 	rejected    *prometheus.CounterVec
+
+	// Of frames, by kind, and of bytes: found once rather than for every frame.
+	received, sent           [len(kindNames)]prometheus.Counter
+	bytesReceived, bytesSent prometheus.Counter
 }
 
 // NewMetrics registers the metrics promgrpc_link_*. Where they are registered
@@ -36,13 +40,17 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "Connections of peers that were closed for what they did, by reason.",
 		}, []string{"reason"}),
 	}
-	if reg == nil {
-		return m
+	if reg != nil {
+		m.connections = register(reg, m.connections)
+		m.frames = register(reg, m.frames)
+		m.bytes = register(reg, m.bytes)
+		m.rejected = register(reg, m.rejected)
 	}
-	m.connections = register(reg, m.connections)
-	m.frames = register(reg, m.frames)
-	m.bytes = register(reg, m.bytes)
-	m.rejected = register(reg, m.rejected)
+	for kind := kindHello; kind < len(kindNames); kind++ {
+		m.received[kind] = m.frames.WithLabelValues("in", kindNames[kind])
+		m.sent[kind] = m.frames.WithLabelValues("out", kindNames[kind])
+	}
+	m.bytesReceived, m.bytesSent = m.bytes.WithLabelValues("in"), m.bytes.WithLabelValues("out")
 	for _, reason := range []string{
 		reasonConnections, reasonTimeout, reasonTLS, reasonJunk, reasonSize, reasonVersion, reasonRefused,
 	} {

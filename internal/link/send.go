@@ -13,20 +13,21 @@ const (
 	// copyPayload is the size up to which a payload is copied behind its head
 	// rather than handed to the kernel as it is.
 	copyPayload = 16 << 10
-	// flushAt is how much is gathered while senders queue.
+	// flushAt is how much is gathered before it is written.
 	flushAt = 64 << 10
 	// writeStep is how much a single write deadline is for.
 	writeStep = 1 << 20
 )
 
-// Send writes a frame. It returns when the frame is with the kernel, or when
-// another Send that is under way will take it there along with its own: frames
-// of many senders share their writes, and none waits for a timer. The frame and
-// its bytes are the caller's again.
+// Send writes frames, which share a write where they are small. It returns when
+// they are with the kernel, or when another Send that is under way will take
+// them there along with its own: frames of many senders share their writes, and
+// none waits for a timer. The frames and their bytes are the caller's again.
 //
-// ErrFrameTooLarge leaves the connection as it was. Any other error is final,
-// also for the frames of senders before whose Send returned nil.
-func (c *Conn) Send(f *linkv1.Frame) error {
+// ErrFrameTooLarge leaves the connection as it was, with the frames before the
+// large one sent. Any other error is final, also for the frames of senders
+// before whose Send returned nil.
+func (c *Conn) Send(frames ...*linkv1.Frame) error {
 	c.senders.Add(1)
 	c.mu.Lock()
 	c.senders.Add(-1)
@@ -34,25 +35,39 @@ func (c *Conn) Send(f *linkv1.Frame) error {
 	if c.writeErr != nil {
 		return c.writeErr
 	}
-	before := len(c.pending)
+	var err error
+	for _, f := range frames {
+		if err = c.add(f); err != nil {
+			break
+		}
+	}
+	// Others may have left it to this Send to flush theirs.
+	if c.writeErr != nil || len(c.pending) == 0 || c.senders.Load() > 0 {
+		return err
+	}
+	if flushErr := c.flush(nil); flushErr != nil {
+		return flushErr
+	}
+	return err
+}
+
+// add puts a frame behind what is pending, and flushes that when it is much. The
+// caller holds mu.
+func (c *Conn) add(f *linkv1.Frame) error {
 	head, payload, kind, err := appendFrame(c.pending, f, c.o.MaxFrame)
 	if err != nil {
-		// Others may have left it to this Send to flush theirs.
-		if c.senders.Load() == 0 && before > 0 {
-			_ = c.flush(nil)
-		}
 		return err
 	}
 	c.pending = head
-	c.o.Metrics.frames.WithLabelValues("out", kindNames[kind]).Inc()
+	c.o.Metrics.sent[kind].Inc()
 	if len(payload) > copyPayload {
 		return c.flush(payload)
 	}
 	c.pending = append(c.pending, payload...)
-	if c.senders.Load() > 0 && len(c.pending) < flushAt {
-		return nil
+	if len(c.pending) >= flushAt {
+		return c.flush(nil)
 	}
-	return c.flush(nil)
+	return nil
 }
 
 // flush writes what is pending, and the payload behind it. The caller holds mu.
@@ -81,7 +96,7 @@ func (c *Conn) flush(payload []byte) error {
 		return c.writeErr
 	}
 	c.lastSent.Store(int64(time.Since(c.began)))
-	c.o.Metrics.bytes.WithLabelValues("out").Add(float64(total))
+	c.o.Metrics.bytesSent.Add(float64(total))
 	return nil
 }
 
