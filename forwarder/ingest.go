@@ -191,7 +191,7 @@ func (in *ingest) answerAll(failed func(*state, error)) {
 func (in *ingest) answer(j *job, failed func(*state, error)) {
 	if j.verdict == nil {
 		// No deadline: the writer ends the wait when it breaks or is closed.
-		if err := j.from.writer.WaitDurable(context.Background(), j.answer.sequence); err != nil {
+		if err := j.from.writer.WaitDurable(j.answer.sequence); err != nil {
 			failed(j.from, err)
 			j.verdict = unavailable(err)
 		} else {

@@ -1,7 +1,6 @@
 package forwarder
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -197,11 +196,11 @@ func (w *failingWriter) Append(b *segment.Block) (uint64, error) {
 	return w.logWriter.Append(b)
 }
 
-func (w *failingWriter) WaitDurable(ctx context.Context, sequence uint64) error {
+func (w *failingWriter) WaitDurable(sequence uint64) error {
 	if w.f.syncs.Load() {
 		return errDisk
 	}
-	return w.logWriter.WaitDurable(ctx, sequence)
+	return w.logWriter.WaitDurable(sequence)
 }
 
 func TestBrokenLog(t *testing.T) {

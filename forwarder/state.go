@@ -1,7 +1,6 @@
 package forwarder
 
 import (
-	"context"
 	"fmt"
 	"math"
 	"time"
@@ -15,7 +14,7 @@ import (
 // logWriter is the writer's side of the log.
 type logWriter interface {
 	Append(b *segment.Block) (uint64, error)
-	WaitDurable(ctx context.Context, sequence uint64) error
+	WaitDurable(sequence uint64) error
 	RotationDue() bool
 	Rotate() error
 	Log() *seglog.Log
@@ -144,7 +143,7 @@ func (s *state) rotate(now time.Time, idle time.Duration) error {
 // renew closes the log and goes on in a new one, which begins with a keyframe
 // of everything that is known.
 func (s *state) renew(store logStore) (*state, error) {
-	if err := s.writer.WaitDurable(context.Background(), s.last); err != nil {
+	if err := s.writer.WaitDurable(s.last); err != nil {
 		return nil, err
 	}
 	if err := s.writer.Close(); err != nil {

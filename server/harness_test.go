@@ -129,7 +129,7 @@ func (s *source) append(b *segment.Block) uint64 {
 	require.NoError(s.t, err)
 	b.Sequence = seq
 	require.NoError(s.t, s.head.ApplyBlock(b))
-	require.NoError(s.t, s.writer.WaitDurable(context.Background(), seq))
+	require.NoError(s.t, s.writer.WaitDurable(seq))
 	s.seq = seq
 	return seq
 }

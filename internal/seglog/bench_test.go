@@ -1,7 +1,6 @@
 package seglog
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -66,7 +65,7 @@ func BenchmarkOpenMillionSeries(b *testing.B) {
 		_, err := w.Append(x)
 		require.NoError(b, err)
 	}
-	require.NoError(b, w.WaitDurable(context.Background(), n/2000))
+	require.NoError(b, w.WaitDurable(n/2000))
 	id := w.Log().ID()
 	require.NoError(b, w.Close())
 	info, err := os.Stat(filepath.Join(dir, latestName))
@@ -109,7 +108,7 @@ func BenchmarkAppend(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			require.NoError(b, w.WaitDurable(context.Background(), x.Sequence))
+			require.NoError(b, w.WaitDurable(x.Sequence))
 		})
 	}
 }

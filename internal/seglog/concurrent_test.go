@@ -57,7 +57,7 @@ func TestConcurrentAppendReadRotateRetain(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, wm.ApplyBlock(b))
 		all.Go(func() {
-			if err := w.WaitDurable(ctx, seq); err != nil {
+			if err := w.WaitDurable(seq); err != nil {
 				t.Error(err)
 			}
 		})
@@ -69,6 +69,30 @@ func TestConcurrentAppendReadRotateRetain(t *testing.T) {
 	require.Equal(t, wm.latest, rm.latest)
 	require.NoError(t, w.Close())
 	require.NoError(t, r.Close())
+}
+
+// A wait that meets the end of the writer tells the truth: the block is durable,
+// or the log was closed before.
+func TestWaitWhileClosing(t *testing.T) {
+	m, rnd := newMemory(), newRand()
+	for range 20 {
+		s := mustStore(t, t.TempDir(), testOptions(nil))
+		w, err := s.OpenWriter(m)
+		require.NoError(t, err)
+		seq, err := w.Append(m.block(rnd, 3))
+		require.NoError(t, err)
+		var waiting sync.WaitGroup
+		for range 4 {
+			waiting.Go(func() {
+				if err := w.WaitDurable(seq); err != nil && !errors.Is(err, ErrClosed) {
+					t.Error(err)
+				}
+			})
+		}
+		require.NoError(t, w.Close())
+		waiting.Wait()
+		m = newMemory()
+	}
 }
 
 func replicate(ctx context.Context, t *testing.T, from *Log, to *Replica, last uint64) {

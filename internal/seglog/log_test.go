@@ -64,8 +64,9 @@ func TestOneWaitMakesAllBeforeItVisible(t *testing.T) {
 		require.NoError(t, m.ApplyBlock(b))
 	}
 	require.Zero(t, w.Log().Last(), "nobody has asked for it yet")
-	require.NoError(t, w.WaitDurable(t.Context(), 1))
+	require.NoError(t, w.WaitDurable(1))
 	require.Equal(t, uint64(5), w.Log().Last())
+	require.ErrorContains(t, w.WaitDurable(6), "block 6 was not appended")
 }
 
 func TestLatestLinks(t *testing.T) {

@@ -2,7 +2,6 @@ package seglog
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -299,7 +298,7 @@ func script(w *Writer, m *memory, blocks int) (confirmed uint64, err error) {
 		if i%3 == 2 { // some share a sync
 			continue
 		}
-		if err := w.WaitDurable(context.Background(), seq); err != nil {
+		if err := w.WaitDurable(seq); err != nil {
 			return confirmed, err
 		}
 		confirmed = seq
@@ -381,7 +380,7 @@ func faultAt(t *testing.T, n int, sticky, short, power bool, kinds map[string]in
 	last := w.Log().Last()
 	_, err = script(w, m, 6)
 	require.NoError(t, err)
-	require.NoError(t, w.WaitDurable(context.Background(), last+6))
+	require.NoError(t, w.WaitDurable(last+6))
 	require.Equal(t, span(1, last+6), sequences(read(t, w.Log(), 0)))
 	require.NoError(t, w.Close())
 	require.NoError(t, s.Close())

@@ -39,7 +39,7 @@ func BenchmarkReplicate(b *testing.B) {
 		}
 		_, err := w.Append(x)
 		require.NoError(b, err)
-		require.NoError(b, w.WaitDurable(context.Background(), x.Sequence))
+		require.NoError(b, w.WaitDurable(x.Sequence))
 		b.StartTimer()
 		for r.Log().Last() < x.Sequence {
 			c, err := raw.Next(context.Background())

@@ -1,7 +1,6 @@
 package seglog
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -127,7 +126,7 @@ func feed(t testing.TB, w *Writer, m *memory, rnd *rand.Rand, n int) []*segment.
 		require.NoError(t, err)
 		require.Equal(t, seq, b.Sequence)
 		require.NoError(t, m.ApplyBlock(b))
-		require.NoError(t, w.WaitDurable(context.Background(), seq))
+		require.NoError(t, w.WaitDurable(seq))
 		out = append(out, b.Detach())
 	}
 	return out

@@ -1,7 +1,6 @@
 package seglog
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,8 +22,8 @@ type Writer struct {
 	encoder *segment.Encoder
 	buf     []byte
 
-	// syncing is held while a sync or the change of segments is under way. It is
-	// taken before mu.
+	// syncing is held while a sync, the change of segments or the end is under
+	// way. It is taken before mu.
 	syncing sync.Mutex
 	mu      sync.Mutex
 	act     *active
@@ -32,7 +31,6 @@ type Writer struct {
 	err     error
 	closed  bool
 
-	wake    chan struct{}
 	stop    chan struct{}
 	stopped sync.WaitGroup
 }
@@ -86,7 +84,7 @@ func (s *Store) openWriter(id segment.LogID, state State, a Applier) (_ *Writer,
 	if err != nil {
 		return nil, fmt.Errorf("open log %s: %w", id, err)
 	}
-	w := &Writer{store: s, log: l, state: state, wake: make(chan struct{}, 1), stop: make(chan struct{})}
+	w := &Writer{store: s, log: l, state: state, stop: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			if w.act != nil {
@@ -115,7 +113,9 @@ func (s *Store) openWriter(id segment.LogID, state State, a Applier) (_ *Writer,
 			return nil, fmt.Errorf("open log %s: %w", id, err)
 		}
 	}
-	w.stopped.Go(w.syncLoop)
+	if s.o.Sync == SyncInterval {
+		w.stopped.Go(w.syncLoop)
+	}
 	s.retain()
 	return w, nil
 }
@@ -170,29 +170,24 @@ func (w *Writer) Append(b *segment.Block) (uint64, error) {
 	return h.Sequence, nil
 }
 
-// WaitDurable waits until a block is durable by the sync policy, and visible.
-// It has everything synced that was appended before: who has several blocks to
-// wait for appends them all first. Waits that begin while a sync is under way
-// share the next.
-func (w *Writer) WaitDurable(ctx context.Context, seq uint64) error {
-	for {
-		changed := w.log.changed()
-		if w.log.Last() >= seq {
-			return nil
-		}
-		if err := w.broken(); err != nil {
-			return err
-		}
-		select {
-		case w.wake <- struct{}{}:
-		default: // A sync is about to begin.
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+// WaitDurable waits until a block that was appended is durable by the sync
+// policy, and visible. It forces to the disk everything that was appended
+// before: who has several blocks to wait for appends them all first. Waits that
+// begin while a sync is under way share the next.
+func (w *Writer) WaitDurable(seq uint64) error {
+	if w.log.Last() >= seq {
+		return nil
 	}
+	if err := w.broken(); err != nil {
+		return err
+	}
+	if err := w.sync(); err != nil {
+		return err
+	}
+	if last := w.log.Last(); last < seq {
+		return fmt.Errorf("block %d was not appended, the last is %d", seq, last)
+	}
+	return nil
 }
 
 func (w *Writer) broken() error {
@@ -226,19 +221,15 @@ func (w *Writer) fail(err error) error {
 	return fmt.Errorf("%w: %w", ErrBroken, err)
 }
 
+// syncLoop syncs at every interval.
 func (w *Writer) syncLoop() {
-	var tick <-chan time.Time
-	if w.store.o.Sync == SyncInterval {
-		t := time.NewTicker(w.store.o.SyncInterval)
-		defer t.Stop()
-		tick = t.C
-	}
+	tick := time.NewTicker(w.store.o.SyncInterval)
+	defer tick.Stop()
 	for {
 		select {
 		case <-w.stop:
 			return
-		case <-w.wake:
-		case <-tick:
+		case <-tick.C:
 		}
 		if w.sync() != nil {
 			return
@@ -250,12 +241,20 @@ func (w *Writer) syncLoop() {
 func (w *Writer) sync() error {
 	w.syncing.Lock()
 	defer w.syncing.Unlock()
+	return w.force()
+}
+
+// force is sync for who holds syncing.
+func (w *Writer) force() error {
 	w.mu.Lock()
 	act, t, err := w.act, w.act.tail, w.err
 	done := w.synced == t.size
 	w.mu.Unlock()
-	if err != nil || done {
-		return err
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrBroken, err)
+	case done:
+		return nil
 	}
 	if err := w.syncFile(act.f); err != nil {
 		return w.fail(err)
@@ -264,10 +263,13 @@ func (w *Writer) sync() error {
 	w.synced = t.size
 	err = w.err
 	w.mu.Unlock()
-	if err == nil && w.store.o.Sync == SyncAlways {
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBroken, err)
+	}
+	if w.store.o.Sync == SyncAlways {
 		w.log.publish(act.seg, &t, nil)
 	}
-	return err
+	return nil
 }
 
 func (w *Writer) syncFile(f file) error {
@@ -292,9 +294,11 @@ func (w *Writer) Close() error {
 	w.mu.Unlock()
 	close(w.stop)
 	w.stopped.Wait()
+	w.syncing.Lock()
+	defer w.syncing.Unlock()
 	var err error
 	if !broken {
-		err = w.sync()
+		err = w.force()
 		broken = err != nil
 	}
 	if broken {
