@@ -64,7 +64,7 @@ func (s *state) blockIsEmpty() bool {
 
 // build fills the block from a request.
 func (s *state) build(req *remotewrite.Request) taken {
-	s.resetBlock(req.HasStart)
+	s.resetBlock()
 	s.intern.begin()
 	s.ahead.begin()
 	var t taken
@@ -104,22 +104,17 @@ func (s *state) build(req *remotewrite.Request) taken {
 	return t
 }
 
-func (s *state) resetBlock(withStart bool) {
+func (s *state) resetBlock() {
 	b := &s.block
 	b.Series.Reset()
 	s.places = s.places[:0]
 	clear(b.Histograms)
 	clear(b.Exemplars)
 	b.Histograms, b.Exemplars, b.Metadata = b.Histograms[:0], b.Exemplars[:0], b.Metadata[:0]
-	b.Samples.Refs, b.Samples.Timestamps, b.Samples.Values = b.Samples.Refs[:0], b.Samples.Timestamps[:0], b.Samples.Values[:0]
-	b.Samples.StartTimestamps = nil
-	if withStart {
-		b.Samples.StartTimestamps = s.start[:0]
-	}
+	b.Samples.Reset()
 }
 
 func (s *state) samples(e *entry, samples []remotewrite.Sample, t *taken) {
-	columns := &s.block.Samples
 	for i := range samples {
 		sample := &samples[i]
 		t.samples++
@@ -127,13 +122,9 @@ func (s *state) samples(e *entry, samples []remotewrite.Sample, t *taken) {
 			t.repeats++
 			continue
 		}
-		columns.Refs = append(columns.Refs, e.ref)
-		columns.Timestamps = append(columns.Timestamps, sample.Timestamp)
-		columns.Values = append(columns.Values, math.Float64frombits(sample.Value))
-		if columns.StartTimestamps != nil {
-			columns.StartTimestamps = append(columns.StartTimestamps, sample.StartTimestamp)
-			s.start = columns.StartTimestamps
-		}
+		s.block.Samples.Add(segment.Sample{
+			Ref: e.ref, Timestamp: sample.Timestamp, StartTimestamp: sample.StartTimestamp, Value: math.Float64frombits(sample.Value),
+		})
 	}
 }
 

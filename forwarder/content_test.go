@@ -48,8 +48,8 @@ func stored(blocks []*segment.Block) map[string]int {
 			names[ref] = strings.Join(parts, ",")
 			out[names[ref]] += 0
 		}
-		for _, ref := range b.Samples.Refs {
-			out[names[ref]]++
+		for s := range b.Samples.All() {
+			out[names[s.Ref]]++
 		}
 		for _, h := range b.Histograms {
 			out[names[h.Ref]]++
@@ -242,10 +242,10 @@ func TestStartTimestamps(t *testing.T) {
 	s.mustStore(v2, snappy.Encode(nil, b))
 
 	blocks := r.blocks()
-	if got := blocks[0].Samples.StartTimestamps; len(got) != 1 || got[0] != 7 {
+	if got := blocks[0].Samples.Starts; len(got) != 1 || got[0] != (segment.TimeRun{Time: 7, Length: 1}) {
 		t.Errorf("rc.4: %v", got)
 	}
-	if got := blocks[1].Samples.StartTimestamps; len(got) != 1 || got[0] != 9 {
+	if got := blocks[1].Samples.Starts; len(got) != 1 || got[0] != (segment.TimeRun{Time: 9, Length: 1}) {
 		t.Errorf("rc.3: %v", got)
 	}
 	data := blocks[1].Histograms[0].Data

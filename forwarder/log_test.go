@@ -97,7 +97,7 @@ func TestRestart(t *testing.T) {
 	// Series keep their references, new ones get new ones.
 	s.mustStore(v2, bodyOf(t, v2, one(1, 7, "__name__", "b"), one(1, 7, "__name__", "c")))
 	last := r.blocks()[3]
-	if diff := cmp.Diff([]uint64{2, 4}, last.Samples.Refs); diff != "" || last.Series.Len() != 1 {
+	if diff := cmp.Diff([]segment.RefRun{{First: 2, Length: 1}, {First: 4, Length: 1}}, last.Samples.Refs); diff != "" || last.Series.Len() != 1 {
 		t.Errorf("references %s, %d new series", diff, last.Series.Len())
 	}
 }

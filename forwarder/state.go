@@ -48,7 +48,6 @@ type state struct {
 	last     uint64 // sequence of the last block
 	dropped  map[uint64]struct{}
 	block    segment.Block
-	start    []int64 // buffer for the block's start timestamps
 	// places in the block of the request's labels, and one; 0 is not there yet.
 	places []uint32
 	row    []uint32 // of introduce
@@ -68,7 +67,7 @@ func (s *state) Renumbered() {}
 
 // openState opens the log and rebuilds the state from it.
 func openState(store logStore) (*state, error) {
-	s := &state{window: newWindow(windowSize), families: map[string]uint64{}, dropped: map[uint64]struct{}{}, start: make([]int64, 0, 1024)}
+	s := &state{window: newWindow(windowSize), families: map[string]uint64{}, dropped: map[uint64]struct{}{}}
 	s.head = head.New(head.WithObserver(s))
 	w, err := store.open(s.head)
 	if err != nil {

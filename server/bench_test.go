@@ -46,9 +46,7 @@ func tenLabels(first, n int) *segment.Block {
 			{Name: "namespace", Value: fmt.Sprintf("namespace-%d", i%20)},
 			{Name: "pod", Value: fmt.Sprintf("service-7d9f8b6c5d-%05d", i/500)},
 		}})
-		block.Samples.Refs = append(block.Samples.Refs, ref)
-		block.Samples.Timestamps = append(block.Samples.Timestamps, at)
-		block.Samples.Values = append(block.Samples.Values, float64(i)*1.5)
+		block.Samples.Add(segment.Sample{Ref: ref, Timestamp: at, Value: float64(i) * 1.5})
 	}
 	block.Series = segment.TableOf(series...)
 	return block

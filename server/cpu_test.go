@@ -251,9 +251,7 @@ func BenchmarkReplay(b *testing.B) {
 func floats(refs []uint64, at int64, v float64) *segment.Block {
 	b := &segment.Block{Time: now()}
 	for i, ref := range refs {
-		b.Samples.Refs = append(b.Samples.Refs, ref)
-		b.Samples.Timestamps = append(b.Samples.Timestamps, at)
-		b.Samples.Values = append(b.Samples.Values, v+math.Sqrt(float64(i)))
+		b.Samples.Add(segment.Sample{Ref: ref, Timestamp: at, Value: v + math.Sqrt(float64(i))})
 	}
 	return b
 }

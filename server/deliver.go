@@ -15,22 +15,17 @@ func (st *stream) deliver(src *source, b *segment.Block) error {
 	}
 	src.sequence = b.Sequence - 1
 	d := delivery{st: st, src: src, skip: src.entries}
-	s := &b.Samples
-	for i, ref := range s.Refs {
-		if !d.wants(ref) || s.Timestamps[i] < st.oldest {
+	for s := range b.Samples.All() {
+		if !d.wants(s.Ref) || s.Timestamp < st.oldest {
 			continue
 		}
-		var start int64
-		if s.StartTimestamps != nil {
-			start = s.StartTimestamps[i]
-		}
-		if st.conflate.float(src, ref, s.Timestamps[i], start, s.Values[i]) {
+		if st.conflate.float(src, s.Ref, s.Timestamp, s.StartTimestamp, s.Value) {
 			continue
 		}
-		if err := d.open(ref); err != nil {
+		if err := d.open(s.Ref); err != nil {
 			return err
 		}
-		st.out.float(s.Timestamps[i], start, s.Values[i])
+		st.out.float(s.Timestamp, s.StartTimestamp, s.Value)
 	}
 	for i := range b.Histograms {
 		h := &b.Histograms[i]

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"math"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -93,7 +92,6 @@ func (s *source) block(points ...point) *segment.Block {
 	b := &segment.Block{Time: time.Now().UnixMilli()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var starts []int64
 	var series []segment.Series
 	for _, p := range points {
 		ref, ok := s.refs[p.series]
@@ -108,16 +106,10 @@ func (s *source) block(points ...point) *segment.Block {
 		case p.histogram != nil:
 			b.Histograms = append(b.Histograms, segment.Histogram{Ref: ref, Timestamp: p.t, Data: p.histogram})
 		default:
-			b.Samples.Refs = append(b.Samples.Refs, ref)
-			b.Samples.Timestamps = append(b.Samples.Timestamps, p.t)
-			b.Samples.Values = append(b.Samples.Values, p.v)
-			starts = append(starts, p.start)
+			b.Samples.Add(segment.Sample{Ref: ref, Timestamp: p.t, StartTimestamp: p.start, Value: p.v})
 		}
 	}
 	b.Series = segment.TableOf(series...)
-	if slices.ContainsFunc(starts, func(t int64) bool { return t != 0 }) {
-		b.Samples.StartTimestamps = starts
-	}
 	return b
 }
 

@@ -96,12 +96,8 @@ func (p *samplePrinter) state(k *segment.Keyframe) error {
 
 func (p *samplePrinter) block(b *segment.Block) error {
 	p.introduce(&b.Series, b.Metadata)
-	for i, ref := range b.Samples.Refs {
-		s := &metricsv1.Sample{Timestamp: b.Samples.Timestamps[i], Value: b.Samples.Values[i]}
-		if b.Samples.StartTimestamps != nil {
-			s.StartTimestamp = b.Samples.StartTimestamps[i]
-		}
-		p.float(ref, s)
+	for s := range b.Samples.All() {
+		p.float(s.Ref, &metricsv1.Sample{Timestamp: s.Timestamp, Value: s.Value, StartTimestamp: s.StartTimestamp})
 		if err := p.emit(chunk); err != nil {
 			return err
 		}

@@ -78,8 +78,6 @@ type Request struct {
 	Meta []Metadata
 	// Families is metadata that came apart from any series.
 	Families []Metadata
-	// HasStart says that there are start timestamps among the samples.
-	HasStart bool
 	Problems Problems
 
 	limits     Limits
@@ -162,7 +160,7 @@ func (r *Request) reset() {
 		return
 	}
 	r.Series, r.Samples, r.Histograms, r.Exemplars = r.Series[:0], r.Samples[:0], r.Histograms[:0], r.Exemplars[:0]
-	r.Meta, r.Families, r.HasStart = r.Meta[:0], r.Families[:0], false
+	r.Meta, r.Families = r.Meta[:0], r.Families[:0]
 	r.Problems = Problems{}
 	r.scratch, r.symbols, r.hashes, r.wired = r.scratch[:0], r.symbols[:0], r.hashes[:0], 0
 	r.memo = metaMemo{}

@@ -187,7 +187,6 @@ func (r *Request) finishV2(begin mark, number int, refs []byte, meta metaRefs, c
 		if s.StartTimestamp == 0 {
 			s.StartTimestamp = created
 		}
-		r.HasStart = r.HasStart || s.StartTimestamp != 0
 	}
 	if len(r.Histograms)+len(r.Exemplars) > begin.histograms+begin.exemplars {
 		labels := r.Wire(&s) // to name it by

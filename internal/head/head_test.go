@@ -49,9 +49,7 @@ func series(ref uint64, pairs ...string) segment.Series {
 func floats(refs []uint64, timestamp int64, value float64) segment.Samples {
 	var s segment.Samples
 	for _, ref := range refs {
-		s.Refs = append(s.Refs, ref)
-		s.Timestamps = append(s.Timestamps, timestamp)
-		s.Values = append(s.Values, value)
+		s.Add(segment.Sample{Ref: ref, Timestamp: timestamp, Value: value})
 	}
 	return s
 }
@@ -102,10 +100,10 @@ func TestLatest(t *testing.T) {
 			{Time: 9, Samples: floats([]uint64{1}, 5, stale)},
 		}, segment.Latest{Timestamp: 5, Value: stale, Written: 9}},
 		{"a start timestamp", []*segment.Block{
-			{Time: 9, Samples: segment.Samples{Refs: []uint64{1}, Timestamps: []int64{5}, Values: []float64{1}, StartTimestamps: []int64{3}}},
+			{Time: 9, Samples: segment.SamplesOf(segment.Sample{Ref: 1, Timestamp: 5, Value: 1, StartTimestamp: 3})},
 		}, segment.Latest{Timestamp: 5, StartTimestamp: 3, Value: 1, Written: 9}},
 		{"a start timestamp does not stick", []*segment.Block{
-			{Time: 9, Samples: segment.Samples{Refs: []uint64{1}, Timestamps: []int64{5}, Values: []float64{1}, StartTimestamps: []int64{3}}},
+			{Time: 9, Samples: segment.SamplesOf(segment.Sample{Ref: 1, Timestamp: 5, Value: 1, StartTimestamp: 3})},
 			{Time: 10, Samples: floats([]uint64{1}, 6, 2)},
 		}, segment.Latest{Timestamp: 6, Value: 2, Written: 10}},
 		{"a histogram", []*segment.Block{
@@ -367,9 +365,9 @@ func TestViewStays(t *testing.T) {
 	}
 	block(&segment.Block{Series: segment.TableOf(series(1, "a", "1"), series(2, "a", "2"), series(3, "a", "3"), series(5000, "a", "4"))})
 	block(&segment.Block{Samples: floats([]uint64{1, 2}, 1, 1)})
-	block(&segment.Block{Samples: segment.Samples{Refs: []uint64{1}, Timestamps: []int64{2}, Values: []float64{2}, StartTimestamps: []int64{1}}})
+	block(&segment.Block{Samples: segment.SamplesOf(segment.Sample{Ref: 1, Timestamp: 2, Value: 2, StartTimestamp: 1})})
 	block(&segment.Block{Histograms: []segment.Histogram{{Ref: 2, Timestamp: 2, Data: []byte("x")}}})
-	block(&segment.Block{Samples: segment.Samples{Refs: []uint64{1}, Timestamps: []int64{3}, Values: []float64{2}, StartTimestamps: []int64{2}}})
+	block(&segment.Block{Samples: segment.SamplesOf(segment.Sample{Ref: 1, Timestamp: 3, Value: 2, StartTimestamp: 2})})
 	block(&segment.Block{Samples: floats([]uint64{2, 5000}, 3, 3)})
 	take()
 	keep := &segment.Keyframe{Sequence: seq, NextRef: 5001, Last: true, Series: segment.TableOf(series(5000, "a", "4")), Latest: []segment.Latest{{Value: 9, Timestamp: 9}}}
@@ -404,9 +402,7 @@ func TestLargeKeyframe(t *testing.T) {
 	var added []segment.Series
 	for ref := uint64(1); ref <= n; ref++ {
 		added = append(added, series(ref, "__name__", "m", "i", fmt.Sprint(ref)))
-		b.Samples.Refs = append(b.Samples.Refs, ref)
-		b.Samples.Timestamps = append(b.Samples.Timestamps, 5)
-		b.Samples.Values = append(b.Samples.Values, float64(ref))
+		b.Samples.Add(segment.Sample{Ref: ref, Timestamp: 5, Value: float64(ref)})
 	}
 	b.Series = segment.TableOf(added...)
 	apply(t, h, b)
@@ -443,9 +439,8 @@ func BenchmarkApply(b *testing.B) {
 	next := &segment.Block{Sequence: 1, Samples: floats(refs[:2000], 1, 1)}
 	for b.Loop() {
 		next.Sequence++
-		from := int(next.Sequence) % 50 * 2000
-		next.Samples.Refs = refs[from : from+2000]
-		next.Samples.Timestamps[0]++
+		next.Samples.Refs[0].First = refs[int(next.Sequence)%50*2000]
+		next.Samples.Times[0].Time++
 		if err := h.ApplyBlock(next); err != nil {
 			b.Fatal(err)
 		}

@@ -177,38 +177,45 @@ func (s slot) labels() labelsAt { return s.page.labels[s.index] }
 // setFloats takes over float samples. If a series is not there, it returns that
 // one's reference and false.
 func (p *pages) setFloats(s *segment.Samples, written int64) (uint64, bool) {
-	for i := 0; i < len(s.Refs); {
-		first, ok := p.mutable(s.Refs[i])
-		if !ok {
-			return s.Refs[i], false
-		}
-		// The page is looked up once for those that come next to each other.
-		pg, number := first.page, s.Refs[i]/pageSize
-		rare := s.StartTimestamps != nil || pg.start != nil || pg.histogram != nil
-		for ; i < len(s.Refs) && s.Refs[i]/pageSize == number; i++ {
-			index, t := s.Refs[i]%pageSize, s.Timestamps[i]
-			switch pg.kind[index] {
-			case kindAbsent:
-				return s.Refs[i], false
-			case kindFloat, kindHistogram:
-				if t < pg.timestamp[index] {
-					continue
-				}
+	for part := range s.Parts() {
+		for len(part.Values) > 0 {
+			first, ok := p.mutable(part.First)
+			if !ok {
+				return part.First, false
 			}
-			pg.kind[index] = kindFloat
-			pg.timestamp[index] = t
-			pg.value[index] = math.Float64bits(s.Values[i])
-			pg.written[index] = written
-			if rare {
-				var start int64
-				if s.StartTimestamps != nil {
-					start = s.StartTimestamps[i]
-				}
-				slot{pg, int(index)}.setRare(start, nil)
+			n := min(len(part.Values), pageSize-first.index)
+			if i := first.page.setFloats(first.index, part.Values[:n], part.Timestamp, part.StartTimestamp, written); i < n {
+				return part.First + uint64(i), false
 			}
+			part.First += uint64(n)
+			part.Values = part.Values[n:]
 		}
 	}
 	return 0, true
+}
+
+// setFloats sets series from an index on, up to one that is not there, and
+// returns how many.
+func (pg *page) setFloats(index int, values []float64, timestamp, start, written int64) int {
+	n := len(values)
+	kinds, timestamps := pg.kind[index:index+n], pg.timestamp[index:index+n]
+	bits, writtens := pg.value[index:index+n], pg.written[index:index+n]
+	rare := start != 0 || pg.start != nil || pg.histogram != nil
+	for i, v := range values {
+		switch kinds[i] {
+		case kindAbsent:
+			return i
+		case kindFloat, kindHistogram:
+			if timestamp < timestamps[i] {
+				continue
+			}
+		}
+		kinds[i], timestamps[i], bits[i], writtens[i] = kindFloat, timestamp, math.Float64bits(v), written
+		if rare {
+			slot{pg, index + i}.setRare(start, nil)
+		}
+	}
+	return n
 }
 
 // setHistogram takes over a copy of a histogram, unless the series has a newer

@@ -58,9 +58,7 @@ func BenchmarkOpenMillionSeries(b *testing.B) {
 	for first := 1; first <= n; first += 2000 {
 		x := &segment.Block{}
 		for i := range 2000 {
-			x.Samples.Refs = append(x.Samples.Refs, uint64(first+i))
-			x.Samples.Timestamps = append(x.Samples.Timestamps, 1e12+15000)
-			x.Samples.Values = append(x.Samples.Values, float64((first+i)*3+i%9))
+			x.Samples.Add(segment.Sample{Ref: uint64(first + i), Timestamp: 1e12 + 15000, Value: float64((first+i)*3 + i%9)})
 		}
 		_, err := w.Append(x)
 		require.NoError(b, err)
@@ -98,9 +96,7 @@ func BenchmarkAppend(b *testing.B) {
 			feed(b, w, m, newRand(), 100)
 			x := &segment.Block{}
 			for i := range 2000 {
-				x.Samples.Refs = append(x.Samples.Refs, uint64(1+i%100))
-				x.Samples.Timestamps = append(x.Samples.Timestamps, int64(i))
-				x.Samples.Values = append(x.Samples.Values, float64(i))
+				x.Samples.Add(segment.Sample{Ref: uint64(1 + i%100), Timestamp: int64(i), Value: float64(i)})
 			}
 			b.ReportAllocs()
 			for b.Loop() {

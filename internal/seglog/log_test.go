@@ -350,7 +350,7 @@ func TestUnknownReferenceIsRefusedAndHarmless(t *testing.T) {
 	defer w.Close()
 	want := feed(t, w, m, rnd, 3)
 	bad := m.block(rnd, 4)
-	bad.Samples.Refs[2] = 1 << 40
+	bad.Samples.Add(segment.Sample{Ref: 1 << 40})
 	var unknown *segment.UnknownRefError
 	_, err = w.Append(bad)
 	require.ErrorAs(t, err, &unknown)

@@ -30,12 +30,10 @@ func BenchmarkReplicate(b *testing.B) {
 	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
 		b.StopTimer()
-		x.Samples.Refs, x.Samples.Timestamps, x.Samples.Values = x.Samples.Refs[:0], x.Samples.Timestamps[:0], x.Samples.Values[:0]
+		x.Samples.Reset()
 		for i := range size {
 			ref := (n*size+i)%known + 1
-			x.Samples.Refs = append(x.Samples.Refs, uint64(ref))
-			x.Samples.Timestamps = append(x.Samples.Timestamps, 1e12+int64(n/(known/size)+1)*15000)
-			x.Samples.Values = append(x.Samples.Values, float64(ref*3+n%9))
+			x.Samples.Add(segment.Sample{Ref: uint64(ref), Timestamp: 1e12 + int64(n/(known/size)+1)*15000, Value: float64(ref*3 + n%9)})
 		}
 		_, err := w.Append(x)
 		require.NoError(b, err)

@@ -59,11 +59,11 @@ func (m *memory) ApplyBlock(b *segment.Block) error {
 		m.series[ref], m.latest[ref] = b.Series.AppendLabels(nil, i), segment.Latest{None: true}
 		m.next = ref + 1
 	}
-	for i, ref := range b.Samples.Refs {
-		if m.series[ref] == nil {
-			return fmt.Errorf("series %d is not known", ref)
+	for s := range b.Samples.All() {
+		if m.series[s.Ref] == nil {
+			return fmt.Errorf("series %d is not known", s.Ref)
 		}
-		m.latest[ref] = segment.Latest{Timestamp: b.Samples.Timestamps[i], Value: b.Samples.Values[i], Written: b.Time}
+		m.latest[s.Ref] = segment.Latest{Timestamp: s.Timestamp, Value: s.Value, Written: b.Time}
 	}
 	m.blocks = append(m.blocks, b.Sequence)
 	return nil
@@ -86,9 +86,9 @@ func (m *memory) block(rnd *rand.Rand, n int) *segment.Block {
 	b.Series = segment.TableOf(series...)
 	top := m.next + uint64(b.Series.Len()) - 1
 	for range n {
-		b.Samples.Refs = append(b.Samples.Refs, 1+rnd.Uint64N(top))
-		b.Samples.Timestamps = append(b.Samples.Timestamps, 1000*int64(m.next)+int64(rnd.IntN(1000)))
-		b.Samples.Values = append(b.Samples.Values, math.Round(rnd.Float64()*1000)/8)
+		b.Samples.Add(segment.Sample{
+			Ref: 1 + rnd.Uint64N(top), Timestamp: 1000*int64(m.next) + int64(rnd.IntN(1000)), Value: math.Round(rnd.Float64()*1000) / 8,
+		})
 	}
 	return b
 }

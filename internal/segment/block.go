@@ -6,19 +6,6 @@ type Label struct{ Name, Value string }
 // Labels of a series, sorted by name.
 type Labels []Label
 
-// Samples are float samples in order of arrival, as parallel columns.
-type Samples struct {
-	Refs       []uint64
-	Timestamps []int64 // ms
-	// Values count by their bit pattern: stale markers and -0 are kept.
-	Values []float64
-	// StartTimestamps in ms, 0 where there is none; nil when all are 0.
-	StartTimestamps []int64
-}
-
-// Len is the number of samples.
-func (s *Samples) Len() int { return len(s.Refs) }
-
 // Histogram is one native histogram sample.
 type Histogram struct {
 	Ref       uint64
@@ -108,7 +95,7 @@ func (b *Block) Detach() *Block {
 
 // EstimatedBytes is about what the block takes in memory.
 func (b *Block) EstimatedBytes() int {
-	n := 320 + 24*len(b.Samples.Refs) + 8*len(b.Samples.StartTimestamps)
+	n := 320 + 8*len(b.Samples.Values) + 16*(len(b.Samples.Refs)+len(b.Samples.Times)+len(b.Samples.Starts))
 	n += 12*len(b.Series.Refs) + 4*len(b.Series.Places)
 	for i := range b.Series.Labels {
 		n += 32 + len(b.Series.Labels[i].Name) + len(b.Series.Labels[i].Value)

@@ -57,7 +57,7 @@ func (e *Encoder) Sequence() uint64 { return e.seq }
 func (e *Encoder) AppendBlock(dst []byte, b *Block, synced uint64) ([]byte, error) {
 	h := FrameHeader{
 		Kind: KindBlock, Sequence: b.Sequence, Time: b.Time, Digest: b.Digest,
-		Samples: count(b.Samples.Refs), Histograms: count(b.Histograms),
+		Samples: count(b.Samples.Values), Histograms: count(b.Histograms),
 		Exemplars: count(b.Exemplars), Series: count(b.Series.Refs), Metadata: count(b.Metadata),
 		Verdict: b.Verdict, Errors: count(b.Verdict.Errors),
 		MinTime: noMinTime, MaxTime: noMaxTime, Synced: synced, Prev: e.prev,

@@ -68,9 +68,7 @@ func (w *world) block(first, n int) *Block {
 		b.Digest[i] = byte(w.rnd.Uint32())
 	}
 	for i := first; i < first+n; i++ {
-		b.Samples.Refs = append(b.Samples.Refs, uint64(i+1))
-		b.Samples.Timestamps = append(b.Samples.Timestamps, w.time+int64(i/500)*137)
-		b.Samples.Values = append(b.Samples.Values, w.step(i))
+		b.Samples.Add(Sample{Ref: uint64(i + 1), Timestamp: w.time + int64(i/500)*137, Value: w.step(i)})
 	}
 	return b
 }

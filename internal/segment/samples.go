@@ -1,161 +1,183 @@
 package segment
 
 import (
-	"encoding/binary"
-	"fmt"
+	"iter"
 	"slices"
 )
 
-// A request brings the series of a target in the order in which they were first
-// seen, and one timestamp for many of them. So both are stored as runs:
-//
-//	refs        varint   first ordinal − the one behind the run before
-//	            uvarint  length − 1
-//	timestamps  varint   − that of the run before
-//	            uvarint  length − 1
-//
-// Within a run of ordinals the previous values lie one after another, too.
-
-// run is a number of samples whose series have consecutive ordinals.
-type run struct{ ordinal, length int }
-
-// blockRuns looks up the series of the samples.
-func (e *Encoder) blockRuns(s *Samples) error {
-	if len(s.Timestamps) != len(s.Refs) || len(s.Values) != len(s.Refs) ||
-		s.StartTimestamps != nil && len(s.StartTimestamps) != len(s.Refs) {
-		return fmt.Errorf("%w: sample columns of unequal length", ErrCorrupt)
-	}
-	e.runs = e.runs[:0]
-	for rest := s.Refs; len(rest) > 0; {
-		first, ok := e.index.get(rest[0])
-		if !ok {
-			return &UnknownRefError{Ref: rest[0]}
-		}
-		n := matching(rest, e.refs[first:])
-		e.runs = append(e.runs, run{first, n})
-		rest = rest[n:]
-	}
-	return nil
+// Sample is a float sample.
+type Sample struct {
+	Ref uint64
+	// Timestamp in ms, and that of the start, 0 where there is none.
+	Timestamp, StartTimestamp int64
+	// Value counts by its bit pattern: stale markers and -0 are kept.
+	Value float64
 }
 
-// matching returns how many elements at the beginning of both are the same.
-func matching(a, b []uint64) int {
-	n := min(len(a), len(b))
-	a, b = a[:n], b[:n]
-	for i := range a {
-		if a[i] != b[i] {
-			return i
+// Samples are float samples in order of arrival. A request brings the series of
+// a target in the order in which they were first seen, and one timestamp for
+// many of them: so there are runs of both, each as long as it can be, which
+// together are as long as the values.
+type Samples struct {
+	Refs   []RefRun
+	Times  []TimeRun
+	Starts []TimeRun // none when all are 0
+	Values []float64
+}
+
+// RefRun is a number of samples whose series have consecutive references.
+type RefRun struct {
+	First  uint64
+	Length int
+}
+
+// TimeRun is a number of samples with the same timestamp, in ms.
+type TimeRun struct {
+	Time   int64
+	Length int
+}
+
+// SamplesOf returns samples in this order.
+func SamplesOf(samples ...Sample) Samples {
+	var s Samples
+	for _, x := range samples {
+		s.Add(x)
+	}
+	return s
+}
+
+// Len is the number of samples.
+func (s *Samples) Len() int { return len(s.Values) }
+
+// Reset takes all samples out, and keeps the room.
+func (s *Samples) Reset() {
+	s.Refs, s.Times, s.Starts, s.Values = s.Refs[:0], s.Times[:0], s.Starts[:0], s.Values[:0]
+}
+
+// Add adds a sample.
+func (s *Samples) Add(x Sample) {
+	if x.StartTimestamp != 0 && len(s.Starts) == 0 {
+		s.Starts = addTimes(s.Starts, 0, len(s.Values))
+	}
+	if len(s.Starts) > 0 || x.StartTimestamp != 0 {
+		s.Starts = addTimes(s.Starts, x.StartTimestamp, 1)
+	}
+	s.Refs = addRefs(s.Refs, x.Ref, 1)
+	s.Times = addTimes(s.Times, x.Timestamp, 1)
+	s.Values = append(s.Values, x.Value)
+}
+
+// addRefs adds a run, which may be the continuation of the last.
+func addRefs(runs []RefRun, first uint64, n int) []RefRun {
+	if i := len(runs) - 1; i >= 0 && runs[i].First+uint64(runs[i].Length) == first {
+		runs[i].Length += n
+		return runs
+	}
+	return append(runs, RefRun{first, n})
+}
+
+func addTimes(runs []TimeRun, t int64, n int) []TimeRun {
+	if n == 0 {
+		return runs
+	}
+	if i := len(runs) - 1; i >= 0 && runs[i].Time == t {
+		runs[i].Length += n
+		return runs
+	}
+	return append(runs, TimeRun{t, n})
+}
+
+// All yields the samples in order.
+func (s *Samples) All() iter.Seq[Sample] {
+	return func(yield func(Sample) bool) {
+		times, starts := timesReader{rest: s.Times}, timesReader{rest: s.Starts}
+		i := 0
+		for _, run := range s.Refs {
+			for ref := run.First; ref < run.First+uint64(run.Length); ref++ {
+				if !yield(Sample{Ref: ref, Timestamp: times.next(), StartTimestamp: starts.next(), Value: s.Values[i]}) {
+					return
+				}
+				i++
+			}
 		}
+	}
+}
+
+// timesReader reads runs one by one, and 0 at their end.
+type timesReader struct {
+	rest []TimeRun
+	run  TimeRun
+}
+
+func (r *timesReader) next() int64 {
+	if r.run.Length == 0 {
+		if len(r.rest) == 0 {
+			return 0
+		}
+		r.run, r.rest = r.rest[0], r.rest[1:]
+	}
+	r.run.Length--
+	return r.run.Time
+}
+
+// Part is samples of a block that share both timestamps, and whose series have
+// consecutive references.
+type Part struct {
+	First                     uint64
+	Timestamp, StartTimestamp int64
+	Values                    []float64
+}
+
+// Parts yields the samples in order, as few parts as can be. The values are
+// parts of those of s.
+func (s *Samples) Parts() iter.Seq[Part] {
+	return func(yield func(Part) bool) {
+		refs, times, starts, values := s.Refs, s.Times, s.Starts, s.Values
+		var ref RefRun
+		var at, start TimeRun
+		if len(starts) == 0 {
+			start.Length = len(values)
+		}
+		for len(values) > 0 {
+			if ref.Length == 0 {
+				ref, refs = refs[0], refs[1:]
+			}
+			if at.Length == 0 {
+				at, times = times[0], times[1:]
+			}
+			if start.Length == 0 {
+				start, starts = starts[0], starts[1:]
+			}
+			n := min(ref.Length, at.Length, start.Length)
+			if !yield(Part{ref.First, at.Time, start.Time, values[:n]}) {
+				return
+			}
+			values = values[n:]
+			ref.First += uint64(n)
+			ref.Length -= n
+			at.Length -= n
+			start.Length -= n
+		}
+	}
+}
+
+// whole says whether the runs are as long as the values.
+func (s *Samples) whole() bool {
+	refs := 0
+	for _, r := range s.Refs {
+		refs += r.Length
+	}
+	return refs == len(s.Values) && lengthOf(s.Times) == len(s.Values) && (len(s.Starts) == 0 || lengthOf(s.Starts) == len(s.Values))
+}
+
+func lengthOf(runs []TimeRun) (n int) {
+	for _, r := range runs {
+		n += r.Length
 	}
 	return n
 }
 
-// blockSamples fills the columns of the samples.
-func (e *Encoder) blockSamples(s *Samples, h *FrameHeader) {
-	e.undo = resize(e.undo, len(s.Refs))
-	e.values.begin(len(s.Refs))
-	refs := e.columns[blockRefs]
-	i, behind := 0, 0
-	for _, r := range e.runs {
-		refs = binary.AppendVarint(refs, int64(r.ordinal-behind))
-		refs = binary.AppendUvarint(refs, uint64(r.length-1))
-		behind = r.ordinal + r.length
-		previous := e.bits[r.ordinal:behind]
-		copy(e.undo[i:], previous)
-		e.values.append(i, s.Values[i:i+r.length], previous)
-		i += r.length
-	}
-	e.columns[blockRefs] = refs
-	e.columns[blockTimestamps] = appendTimes(e.columns[blockTimestamps], s.Timestamps)
-	if len(s.Timestamps) > 0 {
-		h.MinTime = min(h.MinTime, slices.Min(s.Timestamps))
-		h.MaxTime = max(h.MaxTime, slices.Max(s.Timestamps))
-	}
-	if slices.ContainsFunc(s.StartTimestamps, func(t int64) bool { return t != 0 }) {
-		e.columns[blockStarts] = appendTimes(e.columns[blockStarts], s.StartTimestamps)
-	}
-	e.values.copyTo(e.columns[blockTags : blockXORs+1])
-}
-
-// takeBackSamples puts the values back that the samples replaced.
-func (e *Encoder) takeBackSamples() {
-	end := len(e.undo)
-	for _, r := range slices.Backward(e.runs) {
-		copy(e.bits[r.ordinal:], e.undo[end-r.length:end])
-		end -= r.length
-	}
-}
-
-// samples reads the columns of the samples.
-func (d *Decoder) samples(h *FrameHeader, sections *[blockSections][]byte, s *Samples) error {
-	n := int(h.Samples)
-	values := valuesOf(sections[blockTags : blockXORs+1])
-	if len(values.tags) != (n+3)/4 {
-		return fmt.Errorf("samples: %w: count", ErrCorrupt)
-	}
-	s.Refs, s.Timestamps, s.Values = resize(s.Refs, n), resize(s.Timestamps, n), resize(s.Values, n)
-	c := cursor{b: sections[blockRefs]}
-	var behind int64
-	for i := 0; i < n; {
-		behind += c.varint()
-		length := c.uvarint()
-		if c.bad || length >= uint64(n-i) || uint64(behind) > uint64(len(d.refs)) ||
-			length >= uint64(len(d.refs))-uint64(behind) {
-			return fmt.Errorf("samples: %w: reference", ErrCorrupt)
-		}
-		first, end := int(behind), int(behind)+int(length)+1
-		copy(s.Refs[i:], d.refs[first:end])
-		if !values.next(i, d.bits[first:end], s.Values[i:]) {
-			return fmt.Errorf("samples: %w: value", ErrCorrupt)
-		}
-		i += end - first
-		behind = int64(end)
-	}
-	if !values.done() {
-		return fmt.Errorf("samples: %w: bytes left", ErrCorrupt)
-	}
-	if err := c.end("samples"); err != nil {
-		return err
-	}
-	if err := readTimes(sections[blockTimestamps], "timestamps", s.Timestamps); err != nil {
-		return err
-	}
-	if len(sections[blockStarts]) == 0 {
-		s.StartTimestamps = nil
-		return nil
-	}
-	s.StartTimestamps = resize(s.StartTimestamps, n)
-	return readTimes(sections[blockStarts], "start timestamps", s.StartTimestamps)
-}
-
-func appendTimes(dst []byte, times []int64) []byte {
-	var before int64
-	for len(times) > 0 {
-		t := times[0]
-		n := slices.IndexFunc(times, func(other int64) bool { return other != t })
-		if n < 0 {
-			n = len(times)
-		}
-		dst = binary.AppendVarint(dst, t-before)
-		dst = binary.AppendUvarint(dst, uint64(n-1))
-		before, times = t, times[n:]
-	}
-	return dst
-}
-
-func readTimes(section []byte, name string, times []int64) error {
-	c := cursor{b: section}
-	var t int64
-	for len(times) > 0 {
-		t += c.varint()
-		n := c.uvarint()
-		if c.bad || n >= uint64(len(times)) {
-			return fmt.Errorf("%s: %w", name, ErrCorrupt)
-		}
-		for i := range n + 1 {
-			times[i] = t
-		}
-		times = times[n+1:]
-	}
-	return c.end(name)
+// zero says that there is no timestamp but 0.
+func zero(runs []TimeRun) bool {
+	return !slices.ContainsFunc(runs, func(r TimeRun) bool { return r.Time != 0 })
 }

@@ -64,21 +64,20 @@ func testSegment() (Header, []*Keyframe, []*Block) {
 		Sequence: 42, Time: 2000, Digest: [16]byte{1, 2, 3, 15: 9},
 		Verdict: Verdict{Samples: 5, Histograms: 1, Exemplars: 2, Rejected: 3, Code: 2, Errors: []string{"out of bounds", ""}},
 		Series:  TableOf(Series{1000, Labels{{"__name__", "y"}}}, Series{1010, Labels{{"__name__", "z"}}}),
-		Samples: Samples{
-			Refs:            []uint64{1, 1, 1010, 2, 999},
-			Timestamps:      []int64{2000, 1999, math.MinInt64, math.MaxInt64, 0},
-			Values:          []float64{1, 2, 12.5, math.Float64frombits(staleNaN), math.Copysign(0, -1)},
-			StartTimestamps: []int64{0, 5, 0, math.MaxInt64, math.MinInt64},
-		},
+		Samples: SamplesOf(
+			Sample{Ref: 1, Timestamp: 2000, Value: 1},
+			Sample{Ref: 1, Timestamp: 1999, StartTimestamp: 5, Value: 2},
+			Sample{Ref: 1010, Timestamp: math.MinInt64, Value: 12.5},
+			Sample{Ref: 2, Timestamp: math.MaxInt64, StartTimestamp: math.MaxInt64, Value: math.Float64frombits(staleNaN)},
+			Sample{Ref: 999, StartTimestamp: math.MinInt64, Value: math.Copysign(0, -1)},
+		),
 		Histograms: []Histogram{{Ref: 8, Timestamp: 2000, Data: []byte("histogram")}, {Ref: 1, Timestamp: -1}},
 		Exemplars:  []Exemplar{{Ref: 2, Data: []byte("exemplar")}, {Ref: 1}},
 		Metadata:   []Metadata{{Family: "y", Type: -1, Help: "h", Unit: "seconds"}},
 	}
 	second := &Block{Sequence: 43, Time: 2001}
 	for i, v := range odd {
-		second.Samples.Refs = append(second.Samples.Refs, []uint64{1, 2, 7}[i%3])
-		second.Samples.Timestamps = append(second.Samples.Timestamps, int64(i))
-		second.Samples.Values = append(second.Samples.Values, v)
+		second.Samples.Add(Sample{Ref: []uint64{1, 2, 7}[i%3], Timestamp: int64(i), Value: v})
 	}
 	return h, keys, []*Block{first, second, {Sequence: 44, Time: 2002}}
 }
@@ -133,7 +132,7 @@ func checkTest(t testing.TB, b []byte) {
 }
 
 var emptyIsNil = cmp.Options{
-	emptyIsNilFor[Label](), emptyIsNilFor[uint64](), emptyIsNilFor[uint32](), emptyIsNilFor[Latest](), emptyIsNilFor[Metadata](),
+	emptyIsNilFor[Label](), emptyIsNilFor[uint64](), emptyIsNilFor[RefRun](), emptyIsNilFor[TimeRun](), emptyIsNilFor[float64](), emptyIsNilFor[uint32](), emptyIsNilFor[Latest](), emptyIsNilFor[Metadata](),
 	emptyIsNilFor[Histogram](), emptyIsNilFor[Exemplar](),
 }
 
@@ -268,14 +267,14 @@ func TestEncoderRefusesAndGoesOn(t *testing.T) {
 		refuse(&Block{Sequence: x.Sequence + 1}, ErrCorrupt)
 		refuse(&Block{Sequence: x.Sequence, Series: TableOf(Series{5000, Labels{{"a", "b"}}}, Series{Ref: 3})}, ErrCorrupt)
 		refuse(&Block{Sequence: x.Sequence, Series: SeriesTable{Refs: []uint64{5000}, Places: []uint32{0}, Ends: []uint32{1}}}, ErrCorrupt)
-		refuse(&Block{Sequence: x.Sequence, Samples: Samples{Refs: []uint64{1}}}, ErrCorrupt)
-		unknown := &Block{Sequence: x.Sequence, Series: series, Samples: Samples{
-			Refs: []uint64{1, 5001}, Timestamps: []int64{1, 2}, Values: []float64{9, 9}}}
+		refuse(&Block{Sequence: x.Sequence, Samples: Samples{Refs: []RefRun{{1, 1}}}}, ErrCorrupt)
+		unknown := &Block{Sequence: x.Sequence, Series: series, Samples: SamplesOf(
+			Sample{Ref: 1, Timestamp: 1, Value: 9}, Sample{Ref: 5000, Timestamp: 2, Value: 9}, Sample{Ref: 5001, Timestamp: 2, Value: 9})}
 		var ref *UnknownRefError
 		_, err = e.AppendBlock(b, unknown, 0)
 		require.ErrorAs(t, err, &ref)
 		refuse(&Block{Sequence: x.Sequence, Series: series,
-			Samples:   Samples{Refs: []uint64{1, 5000, 1}, Timestamps: []int64{1, 2, 3}, Values: []float64{9, 9, 10}},
+			Samples:   SamplesOf(Sample{Ref: 1, Timestamp: 1, Value: 9}, Sample{Ref: 5000, Timestamp: 2, Value: 9}, Sample{Ref: 1, Timestamp: 3, Value: 10}),
 			Exemplars: []Exemplar{{Ref: 1, Data: make([]byte, MaxPayload)}}}, ErrTooLarge)
 		b, err = e.AppendBlock(b, x, synced)
 		require.NoError(t, err)
