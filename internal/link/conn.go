@@ -23,6 +23,7 @@ type Conn struct {
 	o    Options
 
 	read        *bufio.Reader
+	readUntil   deadline
 	frame       *buffer.Buffer // Of the frame received last. Nil: there is none, or it was kept.
 	readLimit   int
 	interrupted atomic.Bool
@@ -31,6 +32,7 @@ type Conn struct {
 	mu       sync.Mutex
 	pending  []byte // Frames that have not been written yet.
 	writeErr error
+	writeBy  deadline
 	began    time.Time
 	lastSent atomic.Int64 // Nanoseconds since began, which nobody's clock that is set changes.
 
@@ -158,7 +160,7 @@ type deadlineReader struct{ c *Conn }
 func (r deadlineReader) Read(p []byte) (int, error) {
 	c := r.c
 	if c.welcomed {
-		_ = c.conn.SetReadDeadline(time.Now().Add(c.o.IdleTimeout))
+		c.readUntil.push(c.o.IdleTimeout, c.conn.SetReadDeadline)
 	}
 	if c.interrupted.Load() { // After the deadline: Interrupt does it the other way round.
 		_ = c.conn.SetReadDeadline(time.Unix(1, 0))
@@ -166,6 +168,20 @@ func (r deadlineReader) Read(p []byte) (int, error) {
 	n, err := c.conn.Read(p)
 	c.o.Metrics.bytesReceived.Add(float64(n))
 	return n, err
+}
+
+// deadline of a connection in one direction, which is pushed on all the time.
+type deadline struct{ at time.Time }
+
+// push has set called with a deadline that is timeout away, unless the one that
+// holds is nearly as far: setting it costs more than a frame otherwise does.
+func (d *deadline) push(timeout time.Duration, set func(time.Time) error) {
+	now := time.Now()
+	if d.at.Sub(now) > timeout-timeout/16 {
+		return
+	}
+	d.at = now.Add(timeout)
+	_ = set(d.at)
 }
 
 // Close ends the connection without a word. It may be called twice and from any

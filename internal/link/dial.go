@@ -76,7 +76,10 @@ func (c *Conn) dialHandshake(hello *linkv1.Hello) (*linkv1.Welcome, error) {
 // begin is the end of the handshake, on either side.
 func (c *Conn) begin(direction string) {
 	c.welcomed = true
+	c.mu.Lock()
 	_ = c.conn.SetDeadline(time.Time{})
+	c.writeBy = deadline{}
+	c.mu.Unlock()
 	c.life.Lock()
 	defer c.life.Unlock()
 	if c.isClosed {

@@ -74,7 +74,7 @@ func (c *Conn) add(f *linkv1.Frame) error {
 func (c *Conn) flush(payload []byte) error {
 	total := len(c.pending) + len(payload)
 	first := min(len(payload), writeStep)
-	_ = c.conn.SetWriteDeadline(time.Now().Add(c.o.WriteTimeout))
+	c.writeBy.push(c.o.WriteTimeout, c.conn.SetWriteDeadline)
 	var err error
 	if first == 0 {
 		_, err = c.conn.Write(c.pending)
@@ -83,7 +83,7 @@ func (c *Conn) flush(payload []byte) error {
 	}
 	for payload = payload[first:]; err == nil && len(payload) > 0; {
 		n := min(len(payload), writeStep)
-		_ = c.conn.SetWriteDeadline(time.Now().Add(c.o.WriteTimeout))
+		c.writeBy.push(c.o.WriteTimeout, c.conn.SetWriteDeadline)
 		_, err = c.conn.Write(payload[:n])
 		payload = payload[n:]
 	}
