@@ -205,6 +205,7 @@ func disk(s *subject.System, samples float64, add func(metric, unit string, valu
 
 // enough is the CPU time that a system uses while a way is measured, at least:
 // what else it does on the side, and when it collects garbage, then evens out.
+// Where elapsed time is measured, as much of that is enough.
 const enough = 500 * time.Millisecond
 
 // read reads the latest samples of everything by every way.
