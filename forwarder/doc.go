@@ -4,8 +4,9 @@
 // A request passes through three stages. Decoding runs in parallel and knows
 // nothing of other requests. One goroutine, the appender, turns label sets into
 // references, drops what is an exact repeat, and appends a block to the log.
-// Another answers in order once the block is durable, so that requests which
-// come while one fsync is under way share the next.
+// Another answers in order once the block is durable: requests which come while
+// one fsync is under way share the next, and where senders keep several under
+// way, the first of a few waits up to two milliseconds for the others.
 //
 // Guaranteed: what was answered with CODE_OK or CODE_INVALID is durable by the
 // log's sync policy, repeats included: they are answered when what they repeat

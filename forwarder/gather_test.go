@@ -32,3 +32,33 @@ func TestGather(t *testing.T) {
 	close(in.answers)
 	assert.Empty(t, in.gather(nil), "the end")
 }
+
+// TestGatherSiblings sees that a group waits for as many as there were, but not
+// for ever, and that the end of ingestion ends the wait.
+func TestGatherSiblings(t *testing.T) {
+	in := newIngest(remotewrite.Limits{}, 1<<20, newMetrics(prometheus.NewRegistry()))
+	come := func() {
+		in.ahead.Add(1)
+		in.answers <- &job{}
+	}
+	in.siblings = 3
+	come()
+	assert.Len(t, in.gather(nil), 1, "the others do not come")
+
+	groups := make(chan int)
+	in.siblings = 2
+	come()
+	go func() { groups <- len(in.gather(nil)) }()
+	come()
+	n := <-groups
+	for n < 2 { // this test was slow, and the wait was over
+		n += len(in.gather(nil))
+	}
+	assert.Equal(t, 2, n)
+
+	in.siblings = 5
+	come()
+	close(in.answers)
+	assert.Len(t, in.gather(nil), 1, "nothing more can come")
+	assert.Empty(t, in.gather(nil), "the end")
+}

@@ -46,6 +46,7 @@ type ingest struct {
 	append   chan *job
 	answers  chan *job
 	ahead    atomic.Int64 // batches between submit and answers
+	siblings int          // batches under way when the last group was durable
 }
 
 // queued is how many batches may wait between two stages.
@@ -181,6 +182,7 @@ func (in *ingest) answerAll(failed func(*state, error)) {
 		for _, j := range group {
 			in.answer(j, failed)
 		}
+		in.siblings = len(group) + int(in.ahead.Load())
 		for _, j := range group {
 			j.to.flush()
 		}
@@ -201,27 +203,38 @@ func (in *ingest) answer(j *job, failed func(*state, error)) {
 	in.reply(j, j.verdict)
 }
 
-// gatherFor bounds how long an appended batch waits for others.
-const gatherFor = 2 * time.Millisecond
+const (
+	// gatherFor bounds how long an appended batch waits for others.
+	gatherFor = 2 * time.Millisecond
+	// enough is how many batches make a sync cheap. A group of them waits only
+	// for those that are on their way.
+	enough = 4
+)
 
-// gather waits for a batch and then for those that are on their way already, so
-// that they share a sync, and what wakes up after it. None are left when there
-// is nothing more to come.
+// gather waits for a batch, then for those that are on their way already and for
+// as many as were under way when the last group was durable, since their senders
+// come again at once if they have more: so they share a sync, and what wakes up
+// after it. One sender alone waits for nobody. None are left when there is
+// nothing more to come.
 func (in *ingest) gather(group []*job) []*job {
 	group = group[:0]
 	j, ok := <-in.answers
 	if !ok {
 		return group
 	}
+	in.ahead.Add(-1)
 	group = append(group, j)
-	if in.ahead.Add(-1) == 0 {
+	if in.complete(group) {
 		return group
 	}
 	timeout := time.NewTimer(gatherFor)
 	defer timeout.Stop()
-	for in.ahead.Load() > 0 {
+	for !in.complete(group) {
 		select {
-		case j := <-in.answers:
+		case j, ok := <-in.answers:
+			if !ok {
+				return group
+			}
 			in.ahead.Add(-1)
 			group = append(group, j)
 		case <-timeout.C:
@@ -229,6 +242,10 @@ func (in *ingest) gather(group []*job) []*job {
 		}
 	}
 	return group
+}
+
+func (in *ingest) complete(group []*job) bool {
+	return len(group) >= min(in.siblings, enough) && in.ahead.Load() == 0
 }
 
 func verdictOf(v segment.Verdict) *linkv1.Verdict {
