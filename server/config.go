@@ -1,7 +1,6 @@
 package server
 
 import (
-	"net"
 	"strconv"
 	"time"
 
@@ -18,8 +17,11 @@ type Config struct {
 	daemon.OpsConfig
 	discovery.ConsulConfig
 	seglog.StorageConfig
-	// Upstream makes this server a relay, which takes no forwarders.
-	Upstream Upstream
+	// Upstream makes this server a relay, which takes no forwarders: the servers
+	// or relays that it gets the logs from, as [discovery.Syntax] has it.
+	Upstream string
+	// UpstreamTLS of the connection to them.
+	UpstreamTLS link.TLSFiles
 	// LinkAddress to take forwarders at.
 	LinkAddress string
 	// LinkTLS of that listener.
@@ -82,6 +84,9 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 
 // RegisterRelayFlags adds the flags of a relay, which default to what c holds.
 func (c *Config) RegisterRelayFlags(app *kingpin.Application) {
+	app.Flag("upstream", "Servers or relays to follow, of which the first that answers is taken: "+discovery.Syntax+".").
+		Required().PlaceHolder("PEERS").StringVar(&c.Upstream)
+	c.UpstreamTLS.RegisterFlags(app, "tls")
 	app.Flag("listen", "Address of the gRPC, gRPC-Web and Connect server, and of the page.").
 		Default(c.RPCAddress).StringVar(&c.RPCAddress)
 	c.registerServing(app)
@@ -124,11 +129,6 @@ func (c *Config) drainDelay() time.Duration {
 }
 
 func (c *Config) check() error {
-	for _, address := range c.Upstream.Addresses {
-		if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
-			return daemon.Usagef("upstream %q: want host:port", address)
-		}
-	}
 	switch {
 	case c.Staleness <= 0, c.StallTimeout <= 0, c.DrainTimeout <= 0:
 		return daemon.Usagef("--staleness, --stream.stall-timeout and --drain.timeout have to be above zero")

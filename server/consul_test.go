@@ -65,6 +65,64 @@ func (c *consul) start(t *testing.T) string {
 	return strings.TrimPrefix(s.URL, "http://")
 }
 
+// directory is a Consul that knows servers.
+type directory struct {
+	mu        sync.Mutex
+	servers   []*instance
+	index     int
+	questions int
+}
+
+func (d *directory) set(servers ...*instance) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.servers = servers
+	d.index++
+}
+
+func (d *directory) asked() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.questions
+}
+
+// start returns what it is called where peers are named.
+func (d *directory) start(t *testing.T) string {
+	d.index = 1
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		assert.Equal(t, "/v1/health/service/prometheus-api-server", r.URL.Path)
+		wait, _ := time.ParseDuration(r.URL.Query().Get("wait"))
+		for began := time.Now(); ; {
+			d.mu.Lock()
+			index, servers := strconv.Itoa(d.index), d.servers
+			answer := r.URL.Query().Get("index") != index || time.Since(began) > wait
+			if answer {
+				d.questions++
+			}
+			d.mu.Unlock()
+			if answer {
+				entries := []api.ServiceEntry{}
+				for _, server := range servers {
+					address := server.RPCAddr().(*net.TCPAddr)
+					entries = append(entries, api.ServiceEntry{Node: &api.Node{}, Service: &api.AgentService{
+						ID: address.String(), Address: address.IP.String(), Port: address.Port,
+					}})
+				}
+				w.Header().Set("X-Consul-Index", index)
+				_ = json.NewEncoder(w).Encode(entries)
+				return
+			}
+			select {
+			case <-r.Context().Done():
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}))
+	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
+	return "consul://" + strings.TrimPrefix(s.URL, "http://") + "/prometheus-api-server"
+}
+
 // A server registers what others need to find it. When it ends it is taken out
 // before its streams end, and deregistered after that.
 func TestConsul(t *testing.T) {

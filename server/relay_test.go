@@ -2,10 +2,12 @@ package server_test
 
 import (
 	"context"
+	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/server"
 )
@@ -21,9 +24,11 @@ import (
 // startRelay starts a relay of servers.
 func startRelay(t testing.TB, c server.Config, upstream ...*instance) *instance {
 	t.Helper()
+	var addresses []string
 	for _, u := range upstream {
-		c.Upstream.Addresses = append(c.Upstream.Addresses, u.RPCAddr().String())
+		addresses = append(addresses, u.RPCAddr().String())
 	}
+	c.Upstream = strings.Join(addresses, ",")
 	return start(t, c)
 }
 
@@ -157,6 +162,45 @@ func TestRelayLeavesWhoIsBehind(t *testing.T) {
 	whole.await(t, src)
 	relay = startRelay(t, c, behind, whole)
 	require.Eventually(t, func() bool { return relay.last(t, src) == 3 }, 3*patience, 10*time.Millisecond)
+}
+
+// A relay finds its upstreams in Consul: one that comes up later, and another one
+// when that is gone.
+func TestRelayFindsUpstreams(t *testing.T) {
+	src := newSource(t)
+	src.write(point{series: "a", t: now(), v: 1})
+	one, two := startFed(t, testConfig(t), src), startFed(t, testConfig(t), src)
+	var known directory
+	c := testConfig(t)
+	c.Upstream = known.start(t)
+	relay := start(t, c)
+	require.Eventually(t, func() bool { return known.asked() > 0 }, patience, time.Millisecond)
+	known.set(one)
+	relay.await(t, src)
+	known.set(two)
+	one.stop()
+	src.write(point{series: "a", t: now(), v: 2})
+	relay.await(t, src)
+	status, err := connectClient(t, relay.RPCAddr().String(), false).GetStatus(t.Context(), connect.NewRequest(&metricsv1.GetStatusRequest{}))
+	require.NoError(t, err)
+	require.Equal(t, two.RPCAddr().String(), status.Msg.GetUpstream())
+}
+
+func TestRelayOfNoServer(t *testing.T) {
+	for spec, want := range map[string]string{
+		"localhost":          "want host:port",
+		"localhost:1,":       "an address is empty",
+		"http://localhost:1": `unknown scheme "http"`,
+		"dns+srv://":         "not a domain name",
+	} {
+		c := testConfig(t)
+		c.Upstream = spec
+		_, err := server.New(c, slog.New(slog.DiscardHandler), nil)
+		var usage *daemon.UsageError
+		require.ErrorAs(t, err, &usage)
+		require.ErrorContains(t, err, "--upstream: peers")
+		require.ErrorContains(t, err, want)
+	}
 }
 
 // A frame that is larger than a response comes in parts.

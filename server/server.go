@@ -82,9 +82,12 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 		logger.Info("log opened", "log_id", r.id.String(), "last_sequence", r.log.Last(), "series", r.head.Len())
 	}
 	logger.Info("storage opened", "path", c.StoragePath, "duration", time.Since(s.started))
-	if len(c.Upstream.Addresses) > 0 {
-		s.upstream = &upstream{Upstream: c.Upstream, server: s, logger: logger, short: map[string]time.Time{}}
-	} else if err := s.listen(reg); err != nil {
+	if c.Upstream != "" {
+		s.upstream, err = s.newUpstream()
+	} else {
+		err = s.listen(reg)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if s.rpc, err = net.Listen("tcp", c.RPCAddress); err != nil {

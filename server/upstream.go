@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -16,17 +17,11 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/internal/discovery"
+	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/segment"
 )
-
-// Upstream is where a relay gets the logs from: servers, or relays, that all
-// hold the same ones. One is read from at a time.
-type Upstream struct {
-	// Addresses of the servers, host:port. None: forwarders feed this server.
-	Addresses []string
-	// TLS of the connections, nil for none.
-	TLS *tls.Config
-}
 
 const (
 	upstreamHeartbeat = 5 * time.Second
@@ -41,14 +36,30 @@ const (
 	maxUpstreamMessage = 4 << 20
 )
 
-// upstream feeds a server from an Upstream.
+// upstream feeds a server with the logs of others, servers or relays, which all
+// hold the same ones. One is read from at a time.
 type upstream struct {
-	Upstream
-	server  *Server
-	logger  *slog.Logger
-	current atomic.Pointer[string]
+	server *Server
+	source discovery.Source
+	tls    *tls.Config // nil for none
+	logger *slog.Logger
+
+	addresses []string // of the others, as far as is known
+	current   atomic.Pointer[string]
 	// short has when an upstream was left for being behind.
 	short map[string]time.Time
+}
+
+func (s *Server) newUpstream() (*upstream, error) {
+	source, err := discovery.Parse(s.config.Upstream, discovery.Options{Logger: s.logger})
+	if err != nil {
+		return nil, daemon.Usagef("--upstream: %w", err)
+	}
+	tls, err := link.ClientTLS(s.config.UpstreamTLS)
+	if err != nil {
+		return nil, err
+	}
+	return &upstream{server: s, source: source, tls: tls, logger: s.logger, short: map[string]time.Time{}}, nil
 }
 
 // address of the upstream that is read from, "" while there is none.
@@ -62,16 +73,20 @@ func (u *upstream) address() string {
 // run reads the logs until ctx ends, from the first upstream that answers, and
 // from the next one when it is lost.
 func (u *upstream) run(ctx context.Context) error {
-	wait := upstreamMinWait
-	for i := 0; ; i++ {
-		address := u.Addresses[i%len(u.Addresses)]
+	sets := u.source.Watch(ctx)
+	wait, address := upstreamMinWait, ""
+	for tried := 1; ; tried++ {
+		var ok bool
+		if address, ok = u.next(sets, address); !ok {
+			return nil
+		}
 		began := time.Now()
-		err := u.read(ctx, address)
+		err := u.read(ctx, sets, address)
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // the end that was asked for
 		}
 		if time.Since(began) > upstreamMaxWait {
-			wait = upstreamMinWait
+			wait, tried = upstreamMinWait, 1
 		}
 		u.logger.Warn("upstream lost", "upstream", address, "err", err, "retry_in", wait)
 		select {
@@ -79,9 +94,41 @@ func (u *upstream) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		if (i+1)%len(u.Addresses) == 0 {
+		if tried%len(u.addresses) == 0 {
 			wait = min(2*wait, upstreamMaxWait)
 		}
+	}
+}
+
+// next returns the upstream after the one that was tried last. It waits until
+// there is any, and returns false when sets has ended.
+func (u *upstream) next(sets <-chan []discovery.Instance, last string) (string, bool) {
+	u.look(sets)
+	for len(u.addresses) == 0 {
+		set, ok := <-sets
+		if !ok {
+			return "", false
+		}
+		u.adopt(set)
+	}
+	return u.addresses[(slices.Index(u.addresses, last)+1)%len(u.addresses)], true
+}
+
+// look adopts the newest set, if there is one.
+func (u *upstream) look(sets <-chan []discovery.Instance) {
+	select {
+	case set, ok := <-sets:
+		if ok {
+			u.adopt(set)
+		}
+	default:
+	}
+}
+
+func (u *upstream) adopt(set []discovery.Instance) {
+	u.addresses = u.addresses[:0]
+	for _, instance := range set {
+		u.addresses = append(u.addresses, instance.Address)
 	}
 }
 
@@ -94,9 +141,10 @@ var errBehind = fmt.Errorf("it has been behind this server for %s", upstreamBehi
 
 // mayLeave says whether there is an upstream that has not been found to be
 // behind just now, as all of them may be in a log that has ended.
-func (u *upstream) mayLeave(address string) bool {
-	for _, other := range u.Addresses {
-		if other != address && time.Since(u.short[other]) > 2*upstreamBehind*time.Duration(len(u.Addresses)) {
+func (u *upstream) mayLeave(sets <-chan []discovery.Instance, address string) bool {
+	u.look(sets)
+	for _, other := range u.addresses {
+		if other != address && time.Since(u.short[other]) > 2*upstreamBehind*time.Duration(len(u.addresses)) {
 			return true
 		}
 	}
@@ -104,10 +152,10 @@ func (u *upstream) mayLeave(address string) bool {
 }
 
 // read reads the logs of one upstream until that fails.
-func (u *upstream) read(ctx context.Context, address string) error {
+func (u *upstream) read(ctx context.Context, sets <-chan []discovery.Instance, address string) error {
 	credential := insecure.NewCredentials()
-	if u.TLS != nil {
-		credential = credentials.NewTLS(u.TLS)
+	if u.tls != nil {
+		credential = credentials.NewTLS(u.tls)
 	}
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(credential),
 		grpc.WithInitialWindowSize(1<<20), grpc.WithInitialConnWindowSize(1<<20),
@@ -135,7 +183,7 @@ func (u *upstream) read(ctx context.Context, address string) error {
 			}
 			err = in.take(ctx, response)
 		}
-		if err == nil && in.behind() && time.Since(began) > upstreamBehind && u.mayLeave(address) {
+		if err == nil && in.behind() && time.Since(began) > upstreamBehind && u.mayLeave(sets, address) {
 			u.short[address] = time.Now()
 			err = errBehind
 		}

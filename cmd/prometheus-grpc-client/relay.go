@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"os"
-	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/promgrpc/exporter/internal/daemon"
-	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/server"
 )
 
@@ -19,26 +17,10 @@ func relay(app *kingpin.Application) func(context.Context, *daemon.Env) error {
 The copy is on disk: without --storage.path in a temporary folder, which is removed at the end.`
 	config := server.DefaultConfig()
 	config.RPCAddress, config.WebAddress, config.StoragePath = ":8095", "127.0.0.1:0", ""
-	var addresses string
-	var tls link.TLSFiles
-	app.Flag("upstream", "Servers to follow, as HOST:PORT[,HOST:PORT…], of which the first that answers is taken.").
-		Required().PlaceHolder("HOST:PORT[,…]").StringVar(&addresses)
-	tls.RegisterFlags(app, "tls")
 	config.RegisterRelayFlags(app)
 	return func(ctx context.Context, env *daemon.Env) error {
-		var err error
-		if config.Upstream.TLS, err = link.ClientTLS(tls); err != nil {
-			return err
-		}
-		for address := range strings.SplitSeq(addresses, ",") {
-			if address = strings.TrimSpace(address); address != "" {
-				config.Upstream.Addresses = append(config.Upstream.Addresses, address)
-			}
-		}
-		if len(config.Upstream.Addresses) == 0 {
-			return daemon.Usagef("--upstream: want HOST:PORT[,HOST:PORT…]")
-		}
 		if config.StoragePath == "" {
+			var err error
 			if config.StoragePath, err = os.MkdirTemp("", "prometheus-grpc-relay-"); err != nil {
 				return err
 			}
