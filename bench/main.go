@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/promgrpc/exporter/bench/bound"
 	"github.com/promgrpc/exporter/bench/load"
 	"github.com/promgrpc/exporter/bench/probe"
 	"github.com/promgrpc/exporter/bench/report"
@@ -42,6 +43,10 @@ type config struct {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == bound.Command {
+		fmt.Fprintln(os.Stderr, bound.Main(os.Args[2:])) // until it is stopped
+		os.Exit(1)
+	}
 	c, err := parse()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -113,6 +118,9 @@ func (b *bench) run(ctx context.Context) error {
 		for repetition := range b.repeat {
 			for _, k := range kinds {
 				b.logger.Info("measure", "system", k.Name, "series", series, "repetition", repetition+1)
+				if k.Bound {
+					b.options.Logged = b.result.Find(series, report.Project, report.Written).Median()
+				}
 				if err := b.measure(ctx, k, series); err != nil {
 					return fmt.Errorf("%s with %d series: %w", k.Name, series, err)
 				}
@@ -153,7 +161,11 @@ func (b *bench) kinds() []subject.Kind {
 		subject.Project(report.ProjectThree, 3, 1, version),
 	}
 	all = append(all, subject.Peers(b.options.Tools)...)
-	return slices.DeleteFunc(all, func(k subject.Kind) bool { return !b.systems.MatchString(k.Name) })
+	all = slices.DeleteFunc(all, func(k subject.Kind) bool { return !b.systems.MatchString(k.Name) })
+	if _, ok := b.main(all); ok { // what is to be held against the bounds
+		all = append(all, subject.Bound(report.Bound, 1, version), subject.Bound(report.BoundTwo, 2, version))
+	}
+	return all
 }
 
 // main returns the project with two servers, if it is to be measured.

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/promgrpc/exporter/bench/bound"
 	"github.com/promgrpc/exporter/bench/load"
 	"github.com/promgrpc/exporter/bench/probe"
 	"github.com/promgrpc/exporter/bench/report"
@@ -44,7 +45,7 @@ func (b *bench) measure(ctx context.Context, k subject.Kind, series int) error {
 		add(report.SteadyFront, "samples/CPU-s", samples/s.Of(steady.usage, s.Front).Seconds())
 	}
 	for i, p := range s.Processes {
-		add("share of the CPU of ingest, "+p.Name, "%", 100*steady.usage[i].Seconds()/total)
+		add(report.Share+p.Name, "%", 100*steady.usage[i].Seconds()/total)
 		add("read of a sample, "+p.Name, "B", float64(steady.moved[i].Read)/samples)
 		add("written of a sample, "+p.Name, "B", float64(steady.moved[i].Written)/samples)
 	}
@@ -61,13 +62,21 @@ func (b *bench) measure(ctx context.Context, k subject.Kind, series int) error {
 	if err := disk(s, float64(l.Plan.Samples(rounds)), add); err != nil {
 		return err
 	}
-	if k.Project && k.Name != report.Project {
+	if k.Bound {
+		if err := stages(l, add); err != nil {
+			return err
+		}
+	}
+	if (k.Project || k.Bound) && k.Name != report.Project && k.Name != report.Bound {
 		return nil // its servers are read as those of two are
 	}
 	l.Bodies = nil
 	debug.FreeOSMemory()
 	if err := b.read(ctx, k, s, series); err != nil {
 		return err
+	}
+	if k.Bound {
+		return nil
 	}
 	peak, err := s.Servers[0].Peak()
 	if err != nil {
@@ -78,6 +87,18 @@ func (b *bench) measure(ctx context.Context, k subject.Kind, series int) error {
 		return nil
 	}
 	return b.restart(ctx, k, s, series)
+}
+
+// stages adds what parts of the forwarder's work cost alone.
+func stages(l *load.Load, add func(metric, unit string, value float64)) error {
+	all, err := bound.Stages(l.Plan.Version, l.Rounds(1, l.Plan.Rounds))
+	if err != nil {
+		return err
+	}
+	for _, s := range all {
+		add(report.Stage+s.Name, "ns", float64(s.CPU)/float64(l.Plan.Samples(l.Plan.Rounds-1)))
+	}
+	return nil
 }
 
 // work is what a number of requests cost.

@@ -33,7 +33,7 @@ const (
 func (r *Result) plot(p plot) []byte {
 	var bars []*Figure
 	for _, f := range r.Figures {
-		if f.Metric == p.metric {
+		if f.Metric == p.metric && !isBound(f.System) {
 			bars = append(bars, f)
 		}
 	}

@@ -22,6 +22,11 @@ func TestWrite(t *testing.T) {
 	r.Add(small, ProjectOne, Steady, "samples/CPU-s", 9e6) // not a peer
 	r.Add(large, Project, LatestFirst, "s", 0.020)
 	r.Add(large, "peer", LatestFirst, "s", 0.010)
+	r.Add(small, Bound, Steady, "samples/CPU-s", 4.4e6) // neither a peer
+	r.Add(large, BoundHTTP, LatestFirst, "s", 0.005)
+	r.Add(small, Project, Share+"receiver", "%", 20)
+	r.Add(small, Bound, Share+"receiver", "%", 44)
+	r.Add(small, Bound, Stage+"digest", "ns", 17)
 	dir := t.TempDir()
 	require.NoError(t, r.Write(dir))
 
@@ -30,6 +35,11 @@ func TestWrite(t *testing.T) {
 	require.Contains(t, string(text),
 		"| 100 000 | ≥ 2 M samples/CPU-s | 2.20 (1.50–2.50) | met | 0.200 peer | 11 × better |")
 	require.Contains(t, string(text), "| 1 000 000 | ≤ 10 ms | 20 | missed | 10 peer | 2 × worse |")
+
+	require.Contains(t, string(text), "| steady ingest, RW 1.0, all processes | 100 000 | 4.40 M samples/CPU-s | 2.20 (1.50–2.50) | 50 % |")
+	require.Contains(t, string(text), "| RW 1.0, receiver | 100 000 | 100 ns | 90.9 ns |")
+	require.Contains(t, string(text), "| RW 1.0, of the forwarder: digest | 100 000 | 17 ns | – |")
+	require.Contains(t, string(text), "| 1 000 000 | 5 ms | 20 | 25 % |")
 
 	svg, err := os.ReadFile(filepath.Join(dir, "ingest.svg"))
 	require.NoError(t, err)
@@ -40,6 +50,13 @@ func TestWrite(t *testing.T) {
 			require.NoError(t, err)
 		}
 	}
+}
+
+func TestNoTableOfBoundsThatWereNotMeasured(t *testing.T) {
+	var r Result
+	r.Add(small, Project, Steady, "samples/CPU-s", 1)
+	r.Add(small, BoundTwo, Steady, "samples/CPU-s", 1)
+	require.NotContains(t, string(r.Markdown()), "Lower bounds")
 }
 
 func TestMedian(t *testing.T) {

@@ -21,6 +21,7 @@ func (r *Result) Markdown() []byte {
 	fmt.Fprint(&b, "\nThe figures are medians, with lowest and highest in parentheses. A CPU-second is one of all processes of the\n"+
 		"system together, until they are idle again, in user mode and in the kernel.\n\n## Targets\n\n")
 	r.targets(&b)
+	r.bounds(&b)
 	for _, p := range plots {
 		if r.plot(p) != nil {
 			fmt.Fprintf(&b, "\n![%s](%s)\n", p.title, p.file)

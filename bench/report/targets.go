@@ -24,6 +24,9 @@ const (
 	ReplaySkip   = "replay, skipped"
 	Restart      = "restart to serving"
 	Others       = "CPU used by others meanwhile"
+	Written      = "written of a sample, server 1"
+	Share        = "share of the CPU of ingest, " // then the process
+	Stage        = "CPU of a sample, "            // then the stage
 )
 
 // Names of the project's variants.
@@ -95,7 +98,7 @@ func (t *target) met(value float64) bool {
 func (r *Result) best(t *target) *Figure {
 	var best *Figure
 	for _, f := range r.Figures {
-		if f.Series != t.series || f.Metric != t.metric || isProject(f.System) || !t.peer {
+		if f.Series != t.series || f.Metric != t.metric || isProject(f.System) || isBound(f.System) || !t.peer {
 			continue
 		}
 		if best == nil || (f.Median() < best.Median()) == t.atMost {

@@ -15,8 +15,9 @@ import (
 // Kind is a system that can be run, and that is installed.
 type Kind struct {
 	Name string
-	// Project says that it is not a peer.
-	Project bool
+	// Project says that it is not a peer, and Bound that it is what nothing can
+	// do better than.
+	Project, Bound bool
 	// Write is the version of remote write that it is fed by.
 	Write   int
 	Version string
@@ -46,10 +47,11 @@ type System struct {
 	Servers       []*Process
 	balancer      *Process
 
-	dir   string
-	tools string
-	bin   string
-	quiet time.Duration
+	dir    string
+	tools  string
+	bin    string
+	logged float64
+	quiet  time.Duration
 }
 
 // Options say where things are.
@@ -57,6 +59,8 @@ type Options struct {
 	Bin   string // the project's binaries
 	Tools string // the peers'
 	Dir   string // for data, which is removed when a system stops
+	// Logged is how many bytes of a sample the project's log holds, for Bound.
+	Logged float64
 }
 
 // attempts to start a system: a port that was free may be taken when a process
@@ -78,7 +82,7 @@ func (k Kind) tryStart(ctx context.Context, o Options) (*System, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &System{dir: dir, tools: o.Tools, bin: o.Bin, quiet: max(k.Quiet, time.Second)}
+	s := &System{dir: dir, tools: o.Tools, bin: o.Bin, logged: o.Logged, quiet: max(k.Quiet, time.Second)}
 	if err := k.start(s); err != nil {
 		s.Stop()
 		return nil, err
