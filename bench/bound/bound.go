@@ -6,7 +6,7 @@
 //
 //	receiver    net/http reads a body, and TCP carries it to the forwarder
 //	forwarder   digest, decompression, a hash of each series' labels, its samples;
-//	            one fdatasync for all requests under way; TCP to each server
+//	            one fdatasync for a request of each connection; TCP to each server
 //	server      writes what comes to a file, and answers a snapshot with bytes that
 //	            are ready, over net/http, grpc-go and TCP
 //
@@ -21,6 +21,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 )
 
 // Command is the argument by which the benchmark's program becomes one of these.
@@ -63,6 +64,9 @@ func Main(args []string) error {
 	if err := json.Unmarshal([]byte(args[0]), &p.Config); err != nil {
 		return fmt.Errorf("%s: %w", Command, err)
 	}
+	// Garbage is collected where memory is about to run out, not before.
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(2 << 30)
 	web := http.NewServeMux()
 	web.HandleFunc("/ready", func(http.ResponseWriter, *http.Request) {})
 	var err error

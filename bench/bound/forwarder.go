@@ -17,21 +17,21 @@ type forwarder struct {
 	log     *os.File
 	servers []*shipping
 
-	mu       sync.Mutex
-	index    *index
-	underway int    // requests that have come and are not being written yet
-	waiting  int    // of these, those whose blocks are in the group
-	group    *group // to be written next
-	spare    []byte
+	mu          sync.Mutex
+	index       *index
+	connections int
+	group       *group // to be written next
+	spare       []byte
 
 	writing sync.Mutex
 }
 
 // group is blocks that are written and made durable together.
 type group struct {
-	blocks []byte
-	done   chan struct{}
-	err    error
+	requests int
+	blocks   []byte
+	done     chan struct{}
+	err      error
 }
 
 func (p *part) forwarder() error {
@@ -56,14 +56,13 @@ func (p *part) forwarder() error {
 func (f *forwarder) receive(conn net.Conn) error {
 	r := request{version: f.Version}
 	var frame []byte
+	f.count(1)
+	defer f.count(-1)
 	for {
 		var err error
 		if frame, err = receive(conn, frame); err != nil {
 			return closed(err)
 		}
-		f.mu.Lock()
-		f.underway++
-		f.mu.Unlock()
 		body := frame[lengthSize:]
 		digest := sha256.Sum256(body)
 		if err := r.decompress(body); err != nil {
@@ -81,22 +80,45 @@ func (f *forwarder) receive(conn net.Conn) error {
 	}
 }
 
-// append returns when a request is durable. The last of those that are under
-// way writes for all of them.
+func (f *forwarder) count(connections int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.connections += connections
+}
+
+// gatherFor is how long a request waits for one of every other connection, as it
+// does in the project.
+const gatherFor = 2 * time.Millisecond
+
+// append returns when a request is durable.
 func (f *forwarder) append(r *request, digest [16]byte) error {
 	f.mu.Lock()
 	g := f.group
 	g.blocks = f.index.block(g.blocks, r, digest, int(f.Sample*float64(len(r.samples))))
-	f.waiting++
-	if f.waiting < f.underway {
+	g.requests++
+	first, all := g.requests == 1, g.requests >= f.connections
+	f.mu.Unlock()
+	switch {
+	case all:
+		f.write(g)
+	case first:
+		timer := time.AfterFunc(gatherFor, func() { f.write(g) })
+		defer timer.Stop()
+	}
+	<-g.done
+	return g.err
+}
+
+// write makes a group durable, unless that is being done already.
+func (f *forwarder) write(g *group) {
+	f.mu.Lock()
+	if f.group != g {
 		f.mu.Unlock()
-		<-g.done
-		return g.err
+		return
 	}
 	f.group = &group{blocks: f.spare[:0], done: make(chan struct{})}
 	f.spare = nil
-	f.underway, f.waiting = 0, 0
-	f.writing.Lock()
+	f.writing.Lock() // before the next group can
 	f.mu.Unlock()
 	_, g.err = f.log.Write(g.blocks)
 	if g.err == nil {
@@ -110,7 +132,6 @@ func (f *forwarder) append(r *request, digest [16]byte) error {
 	f.mu.Lock()
 	f.spare = g.blocks
 	f.mu.Unlock()
-	return g.err
 }
 
 // shipping is the log's way to a server.

@@ -60,16 +60,18 @@ func (s *server) receive(conn net.Conn) error {
 	}
 }
 
-// snapshot yields responses that hold all series.
+// snapshot yields responses that hold all series, and some more to be whole.
 func (s *server) snapshot(yield func(response []byte) error) error {
 	s.mu.Lock()
 	series := int(s.postings.series)
 	s.mu.Unlock()
-	for i := 0; series > 0; i = (i + 1) % len(s.responses) {
-		if err := yield(s.responses[i]); err != nil {
-			return err
-		}
-		series -= perResponse
+	if series == 0 {
+		return nil
 	}
-	return nil
+	err := yield(s.responses[0])
+	rest := s.responses[1:]
+	for i, sent := 0, perFirst; err == nil && sent < series; i, sent = (i+1)%len(rest), sent+perResponse {
+		err = yield(rest[i])
+	}
+	return err
 }

@@ -19,21 +19,30 @@ import (
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
 )
 
-// The series of a response make it about as large as the project's, which is
-// bound by 63 KiB. There are enough of them to be unlike each other, and few
-// enough to stay in the processor's caches.
+// The series of a response make it about as large as the project's, whose first
+// one is small. There are enough of them to be unlike each other, and few enough
+// to stay in the processor's caches.
 const (
-	perResponse  = 180
-	responseKind = 16
-	prefixSize   = 5 // of gRPC: a zero, and the length
+	perFirst    = 45
+	perResponse = 360
+	prefixSize  = 5 // of gRPC: a zero, and the length
 )
 
-// responses are ready to be sent. A request of remote write 1.0 reads as one:
-// both have series with the same fields under the same number.
+// responses are ready to be sent, the first for the beginning.
 func responses() ([][]byte, error) {
+	first, err := responsesOf(1, perFirst)
+	if err != nil {
+		return nil, err
+	}
+	rest, err := responsesOf(8, perResponse)
+	return append(first, rest...), err
+}
+
+// responsesOf makes them of requests of remote write 1.0: series have the same
+// fields there, under the same number.
+func responsesOf(n, series int) ([][]byte, error) {
 	l, err := load.Make(load.Plan{
-		Series: responseKind * perResponse, Rounds: 1, PerRequest: perResponse, Version: 1,
-		Interval: time.Second, Last: time.Now(),
+		Series: n * series, Rounds: 1, PerRequest: series, Version: 1, Interval: time.Second, Last: time.Now(),
 	})
 	if err != nil {
 		return nil, err

@@ -35,10 +35,10 @@ var bounds = []bound{
 	{"receiver + forwarder, RW 2.0", SteadyFront, ProjectTwo, BoundTwo, false, "M samples/CPU-s", 1e6},
 	{"series seen for the first time, RW 1.0", New, Project, Bound, false, "k series/CPU-s", 1e3},
 	{"series seen for the first time, RW 2.0", New, ProjectTwo, BoundTwo, false, "k series/CPU-s", 1e3},
-	{"snapshot, bytes that are ready over net/http", Latest, Project, BoundHTTP, false, "M series/CPU-s", 1e6},
+	{"snapshot, bytes that are ready over net/http as it comes", Latest, Project, BoundHTTP, false, "M series/CPU-s", 1e6},
 	{"snapshot, bytes that are ready over grpc-go", Latest, Project, BoundGRPC, false, "M series/CPU-s", 1e6},
 	{"snapshot, bytes that are ready over TCP, without HTTP", Latest, Project, BoundTCP, false, "M series/CPU-s", 1e6},
-	{"snapshot, first byte of what is ready, over net/http", LatestFirst, Project, BoundHTTP, true, "ms", 1e-3},
+	{"snapshot, first byte of what is ready, over net/http as it comes", LatestFirst, Project, BoundHTTP, true, "ms", 1e-3},
 }
 
 // near is how near the project comes to the bound: 1 is there.
