@@ -23,13 +23,8 @@ import (
 // has nothing in memory, so that it reads the files.
 func (b *bench) restart(ctx context.Context, k subject.Kind, s *subject.System, series int) error {
 	add := func(metric, unit string, value float64) { b.result.Add(series, k.Name, metric, unit, value) }
-	for elapsed := time.Duration(0); s.Balancer != "" && elapsed < enough; {
-		r, err := read.Snapshot(ctx, s.Balancer)
-		if err != nil {
-			return fmt.Errorf("through HAProxy: %w", err)
-		}
-		elapsed += r.Elapsed
-		add(report.ThroughProxy, "series/s", float64(r.Series)/r.Elapsed.Seconds())
+	if err := throughProxy(ctx, s, add); err != nil {
+		return err
 	}
 	server := s.Servers[0]
 	server.Stop()
@@ -75,6 +70,19 @@ func (b *bench) restart(ctx context.Context, k subject.Kind, s *subject.System, 
 		}
 		add(metric, "samples/CPU-s", float64(stored)/(after-before).Seconds())
 		b.logger.Info("replay", "metric", metric, "samples", r.Samples, "elapsed", r.Elapsed)
+	}
+	return nil
+}
+
+// throughProxy reads through HAProxy, if there is one.
+func throughProxy(ctx context.Context, s *subject.System, add func(metric, unit string, value float64)) error {
+	for elapsed := time.Duration(0); s.Balancer != "" && elapsed < enough; {
+		r, err := read.Snapshot(ctx, s.Balancer)
+		if err != nil {
+			return fmt.Errorf("through HAProxy: %w", err)
+		}
+		elapsed += r.Elapsed
+		add(report.ThroughProxy, "series/s", float64(r.Series)/r.Elapsed.Seconds())
 	}
 	return nil
 }

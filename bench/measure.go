@@ -7,7 +7,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/promgrpc/exporter/bench/bound"
 	"github.com/promgrpc/exporter/bench/load"
 	"github.com/promgrpc/exporter/bench/probe"
 	"github.com/promgrpc/exporter/bench/report"
@@ -56,27 +55,22 @@ func (b *bench) measure(ctx context.Context, k subject.Kind, series int) error {
 	add(report.Others, "% of the machine", 100*steady.others)
 	b.others = append(b.others, steady.others)
 
+	if k.Bound {
+		return b.bound(ctx, k, s, l)
+	}
 	if err := b.front(s, add); err != nil {
 		return err
 	}
 	if err := disk(s, float64(l.Plan.Samples(rounds)), add); err != nil {
 		return err
 	}
-	if k.Bound {
-		if err := stages(l, add); err != nil {
-			return err
-		}
-	}
-	if (k.Project || k.Bound) && k.Name != report.Project && k.Name != report.Bound {
+	if k.Project && k.Name != report.Project {
 		return nil // its servers are read as those of two are
 	}
 	l.Bodies = nil
 	debug.FreeOSMemory()
 	if err := b.read(ctx, k, s, series); err != nil {
 		return err
-	}
-	if k.Bound {
-		return nil
 	}
 	peak, err := s.Servers[0].Peak()
 	if err != nil {
@@ -87,18 +81,6 @@ func (b *bench) measure(ctx context.Context, k subject.Kind, series int) error {
 		return nil
 	}
 	return b.restart(ctx, k, s, series)
-}
-
-// stages adds what parts of the forwarder's work cost alone.
-func stages(l *load.Load, add func(metric, unit string, value float64)) error {
-	all, err := bound.Stages(l.Plan.Version, l.Rounds(1, l.Plan.Rounds))
-	if err != nil {
-		return err
-	}
-	for _, s := range all {
-		add(report.Stage+s.Name, "ns", float64(s.CPU)/float64(l.Plan.Samples(l.Plan.Rounds-1)))
-	}
-	return nil
 }
 
 // work is what a number of requests cost.

@@ -38,6 +38,7 @@ var bounds = []bound{
 	{"snapshot, bytes that are ready over net/http as it comes", Latest, Project, BoundHTTP, false, "M series/CPU-s", 1e6},
 	{"snapshot, bytes that are ready over grpc-go", Latest, Project, BoundGRPC, false, "M series/CPU-s", 1e6},
 	{"snapshot, bytes that are ready over TCP, without HTTP", Latest, Project, BoundTCP, false, "M series/CPU-s", 1e6},
+	{"snapshot through HAProxy, bytes that are ready over net/http as it comes", ThroughProxy, Project, Bound, false, "M series/s", 1e6},
 	{"snapshot, first byte of what is ready, over net/http as it comes", LatestFirst, Project, BoundHTTP, true, "ms", 1e-3},
 }
 

@@ -34,7 +34,7 @@ func (s *System) bound(write int) error {
 		args, err := c.Args()
 		return s.add(name, binary, "http://"+c.Web+"/ready", args...), err
 	}
-	var links []string
+	var links, rpcs []string
 	for i := range servers {
 		c := bound.Config{Part: bound.Server, Web: a[3+5*i], Link: a[4+5*i], RPC: a[5+5*i], GRPC: a[6+5*i], TCP: a[7+5*i]}
 		server, err := add(fmt.Sprintf("server %d", i+1), c)
@@ -42,7 +42,7 @@ func (s *System) bound(write int) error {
 			return err
 		}
 		s.Servers = append(s.Servers, server)
-		links = append(links, c.Link)
+		links, rpcs = append(links, c.Link), append(rpcs, c.RPC)
 		if i == 0 {
 			s.Ways = []Way{
 				{"net/http", func(ctx context.Context) (read.Result, error) { return read.Snapshot(ctx, c.RPC) }},
@@ -61,5 +61,5 @@ func (s *System) bound(write int) error {
 	}
 	s.Front = []*Process{receiver, forwarder}
 	s.WriteURL = "http://" + a[2] + "/api/v1/write"
-	return nil
+	return s.balance(rpcs)
 }
