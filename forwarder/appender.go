@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
+	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
 )
@@ -180,8 +181,8 @@ func (a *appender) count(t taken, p *remotewrite.Problems) {
 	m.exemplars.Add(float64(t.exemplars))
 	m.rejected.Add(float64(p.Rejected))
 	m.repeats.Add(float64(t.repeats))
-	for limit, n := range p.OverLimit {
-		m.overLimit.WithLabelValues(limit).Add(float64(n))
+	for name, n := range p.OverLimit {
+		m.overLimit.WithLabelValues(name).Add(float64(n))
 	}
 	if t.series > 0 {
 		m.created.Add(float64(t.series))
@@ -200,7 +201,7 @@ func (a *appender) refuseFuture(j *job, now time.Time) {
 		return
 	}
 	j.req.DropAfter(instant, func(timestamp int64) error {
-		return remotewrite.Over(flagFuture, "a sample at %d ms, and the forwarder's clock is at %d, the limit is %s ahead", timestamp, now.UnixMilli(), a.future)
+		return limit.Over(flagFuture, "a sample at %d ms, and the forwarder's clock is at %d, the limit is %s ahead", timestamp, now.UnixMilli(), a.future)
 	})
 }
 

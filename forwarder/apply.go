@@ -9,6 +9,7 @@ import (
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
+	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -162,7 +163,7 @@ func (s *state) learn(req *remotewrite.Request, series *remotewrite.Series, spel
 	}
 	if slot == 0 {
 		if there := s.head.Len() + s.block.Series.Len(); s.maxSeries > 0 && there >= s.maxSeries {
-			req.Problems.Add(0, req.Wire(series), remotewrite.Over(flagMaxSeries, "a new series, and there are %d, the limit is %d", there, s.maxSeries))
+			req.Problems.Add(0, req.Wire(series), limit.Over(flagMaxSeries, "a new series, and there are %d, the limit is %d", there, s.maxSeries))
 			return nil, false
 		}
 		slot = s.intern.add(entry{key: labels.Key, ref: s.nextRef})

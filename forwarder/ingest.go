@@ -14,6 +14,7 @@ import (
 
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
 	"github.com/promgrpc/exporter/internal/buffer"
+	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -114,8 +115,8 @@ func (in *ingest) refused(err error) *linkv1.Verdict {
 	if errors.Is(err, remotewrite.ErrTooLarge) {
 		code = linkv1.Code_CODE_TOO_LARGE
 	}
-	if over := (*remotewrite.OverLimit)(nil); errors.As(err, &over) {
-		in.metrics.overLimit.WithLabelValues(over.Limit).Inc()
+	if over := (*limit.Error)(nil); errors.As(err, &over) {
+		in.metrics.overLimit.WithLabelValues(over.Name).Inc()
 	}
 	return &linkv1.Verdict{Code: code, Errors: []string{err.Error()}}
 }

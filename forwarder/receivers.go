@@ -8,6 +8,7 @@ import (
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
+	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/link"
 )
 
@@ -62,7 +63,7 @@ func (r *receivers) read(ctx context.Context, c *link.Conn, slots chan struct{},
 		}
 		slots <- struct{}{}
 		if size := len(k.Batch.GetBody()); size > r.maxBatchBytes {
-			err := remotewrite.Over(flagRequestBytes, "body of %d bytes, the limit is %d", size, r.maxBatchBytes)
+			err := limit.Over(flagRequestBytes, "body of %d bytes, the limit is %d", size, r.maxBatchBytes)
 			r.in.reply(&job{batch: k.Batch, to: o}, r.in.refused(fmt.Errorf("%w: %w", remotewrite.ErrTooLarge, err)))
 			o.flush()
 			continue

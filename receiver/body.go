@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"sync"
 
 	"github.com/promgrpc/exporter/internal/buffer"
+	"github.com/promgrpc/exporter/internal/limit"
 )
 
 const (
@@ -23,39 +23,17 @@ const (
 	leastCharge = 16 << 10
 )
 
-// budget is the memory that all requests share.
-type budget struct {
-	mu   sync.Mutex
-	free int64
-}
-
-func (b *budget) take(n int64) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if n > b.free {
-		return false
-	}
-	b.free -= n
-	return true
-}
-
-func (b *budget) give(n int64) {
-	b.mu.Lock()
-	b.free += n
-	b.mu.Unlock()
-}
-
 // body is a request's compressed body and its share of the budget.
 type body struct {
 	h     *handler
 	data  *buffer.Buffer // Nil as long as the budget has given nothing.
-	taken int64
+	taken *limit.Hold
 }
 
 // release gives back what the body holds.
 func (b *body) release() {
-	b.h.budget.give(b.taken)
-	b.h.metrics.inflightBytes.Sub(float64(b.taken))
+	b.h.metrics.inflightBytes.Sub(float64(b.taken.Held()))
+	b.taken.Release()
 	if b.data != nil {
 		b.data.Release()
 	}
@@ -63,13 +41,11 @@ func (b *body) release() {
 
 // grow makes room for n bytes of the body if the budget has them.
 func (b *body) grow(n int64) error {
-	more := max(n, leastCharge) - b.taken
-	if !b.h.budget.take(more) {
-		return b.h.overLimit("inflight-bytes", http.StatusServiceUnavailable,
-			fmt.Errorf("too many requests under way: they hold %s, which --limit.inflight-bytes allows", b.h.config.InflightBytes))
+	before := b.taken.Held()
+	if err := b.taken.Resize(max(n, leastCharge)); err != nil {
+		return b.h.overLimit(http.StatusServiceUnavailable, fmt.Errorf("too many requests under way: %w", err))
 	}
-	b.taken += more
-	b.h.metrics.inflightBytes.Add(float64(more))
+	b.h.metrics.inflightBytes.Add(float64(b.taken.Held() - before))
 	if b.data == nil {
 		b.data = buffer.Get(int(n))
 		return nil
@@ -80,9 +56,9 @@ func (b *body) grow(n int64) error {
 
 // readBody reads the body up to the limit. Whatever it returns is to be released.
 func (h *handler) readBody(w http.ResponseWriter, r *http.Request) (*body, error) {
-	b := &body{h: h}
-	limit := int64(h.config.RequestBytes)
-	if r.ContentLength > limit {
+	b := &body{h: h, taken: h.budget.Hold("")}
+	most := int64(h.config.RequestBytes)
+	if r.ContentLength > most {
 		return b, h.tooLarge()
 	}
 	room := int64(firstStep)
@@ -92,7 +68,7 @@ func (h *handler) readBody(w http.ResponseWriter, r *http.Request) (*body, error
 	if err := b.grow(room + 1); err != nil { // One more, to meet the end without growing.
 		return b, err
 	}
-	src := http.MaxBytesReader(w, r.Body, limit)
+	src := http.MaxBytesReader(w, r.Body, most)
 	for {
 		data := b.data.Bytes
 		n, err := src.Read(data[len(data):cap(data)])
@@ -110,7 +86,7 @@ func (h *handler) readBody(w http.ResponseWriter, r *http.Request) (*body, error
 			return b, refuse(http.StatusServiceUnavailable, fmt.Errorf("read body: %w", err))
 		}
 		if len(data) == cap(data) {
-			if err := b.grow(min(2*int64(cap(data)), limit+1)); err != nil {
+			if err := b.grow(min(2*int64(cap(data)), most+1)); err != nil {
 				return b, err
 			}
 		}
@@ -118,13 +94,15 @@ func (h *handler) readBody(w http.ResponseWriter, r *http.Request) (*body, error
 }
 
 func (h *handler) tooLarge() error {
-	return h.overLimit("request-bytes", http.StatusRequestEntityTooLarge,
-		fmt.Errorf("the body is over %s, which --limit.request-bytes allows", h.config.RequestBytes))
+	return h.overLimit(http.StatusRequestEntityTooLarge,
+		limit.Over(flagRequestBytes, "the body is over the limit of %s", h.config.RequestBytes))
 }
 
 // overLimit refuses a request because of a limit, and counts it.
-func (h *handler) overLimit(limit string, status int, err error) error {
-	h.metrics.overLimit.WithLabelValues(limit).Inc()
+func (h *handler) overLimit(status int, err error) error {
+	if over := (*limit.Error)(nil); errors.As(err, &over) {
+		h.metrics.overLimit.WithLabelValues(over.Name).Inc()
+	}
 	return refuse(status, err)
 }
 
@@ -143,8 +121,8 @@ func (h *handler) checkSnappy(data []byte) error {
 	case n <= 0:
 		return refuse(http.StatusBadRequest, errors.New("the body is no snappy block"))
 	case decoded > uint64(h.config.DecodedBytes):
-		return h.overLimit("decoded-bytes", http.StatusRequestEntityTooLarge,
-			fmt.Errorf("the body says that it is %d bytes decompressed, --limit.decoded-bytes allows %d", decoded, int64(h.config.DecodedBytes)))
+		return h.overLimit(http.StatusRequestEntityTooLarge,
+			limit.Over(flagDecodedBytes, "the body says that it is %d bytes decompressed, the limit is %d", decoded, int64(h.config.DecodedBytes)))
 	case decoded > maxSnappy(len(data)-n):
 		return refuse(http.StatusBadRequest, fmt.Errorf("the body is no snappy block: %d bytes cannot hold the %d that it claims", len(data), decoded))
 	}

@@ -44,6 +44,13 @@ func DefaultConfig() Config {
 	}
 }
 
+// The flags of the limits that are named where they are met.
+const (
+	flagRequestBytes  = "--limit.request-bytes"
+	flagDecodedBytes  = "--limit.decoded-bytes"
+	flagInflightBytes = "--limit.inflight-bytes"
+)
+
 // RegisterFlags adds the flags, which default to what c holds.
 func (c *Config) RegisterFlags(app *kingpin.Application) {
 	c.OpsConfig.RegisterFlags(app)
@@ -52,11 +59,11 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 	app.Flag("forwarder.timeout", "Time for a forwarder to answer, after which the sender is told to come again; keep it below the sender's own timeout.").
 		Default(c.ForwarderTimeout.String()).DurationVar(&c.ForwarderTimeout)
 	c.ForwarderTLS.RegisterFlags(app, "forwarder.tls")
-	app.Flag("limit.request-bytes", "Largest body of a request, compressed.").
+	app.Flag(flagRequestBytes[2:], "Largest body of a request, compressed.").
 		Default(c.RequestBytes.String()).BytesVar(&c.RequestBytes)
-	app.Flag("limit.decoded-bytes", "Largest body of a request, decompressed.").
+	app.Flag(flagDecodedBytes[2:], "Largest body of a request, decompressed.").
 		Default(c.DecodedBytes.String()).BytesVar(&c.DecodedBytes)
-	app.Flag("limit.inflight-bytes", "Largest sum of the compressed bodies of all requests under way; senders over it are told to come again.").
+	app.Flag(flagInflightBytes[2:], "Largest sum of the compressed bodies of all requests under way; senders over it are told to come again.").
 		Default(c.InflightBytes.String()).BytesVar(&c.InflightBytes)
 	app.Flag("instance", "Name of this receiver in the logs of forwarders, by default the host name.").
 		PlaceHolder("NAME").StringVar(&c.Instance)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/throttle"
 )
 
@@ -26,7 +27,7 @@ type handler struct {
 	pool    *pool
 	metrics *metrics
 	log     *throttle.Logger
-	budget  budget
+	budget  *limit.Budget
 }
 
 func newHandler(c Config, p *pool, logger *slog.Logger, m *metrics) *handler {
@@ -35,7 +36,7 @@ func newHandler(c Config, p *pool, logger *slog.Logger, m *metrics) *handler {
 		pool:    p,
 		metrics: m,
 		log:     throttle.New(logger, 10*time.Second),
-		budget:  budget{free: int64(c.InflightBytes)},
+		budget:  limit.NewBudget(flagInflightBytes, "bytes", int64(c.InflightBytes), 0),
 	}
 }
 

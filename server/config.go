@@ -17,6 +17,7 @@ type Config struct {
 	daemon.OpsConfig
 	discovery.ConsulConfig
 	seglog.StorageConfig
+	LimitConfig
 	// Upstream makes this server a relay, which takes no forwarders: the servers
 	// or relays that it gets the logs from, as [discovery.Syntax] has it.
 	Upstream string
@@ -34,8 +35,6 @@ type Config struct {
 	Staleness time.Duration
 	// LinkConns that forwarders may have open.
 	LinkConns int
-	// MaxStreams that may be open at a time.
-	MaxStreams int
 	// StallTimeout after which a client that takes nothing is cut off.
 	StallTimeout time.Duration
 	// CursorWait is how long a stream waits for this replica to reach its
@@ -56,11 +55,11 @@ func DefaultConfig() Config {
 	return Config{
 		OpsConfig:     daemon.OpsConfig{WebAddress: ":8080"},
 		StorageConfig: seglog.DefaultStorageConfig("data/server"),
+		LimitConfig:   DefaultLimitConfig(),
 		LinkAddress:   ":8070",
 		RPCAddress:    ":8090",
 		Staleness:     5 * time.Minute,
 		LinkConns:     link.DefaultMaxConns,
-		MaxStreams:    10000,
 		StallTimeout:  2 * time.Minute,
 		CursorWait:    10 * time.Second,
 		DrainDelay:    -1,
@@ -100,8 +99,7 @@ func (c *Config) registerServing(app *kingpin.Application) {
 	c.StorageConfig.RegisterFlags(app, "Folder of the logs.")
 	app.Flag("staleness", "Leave series out of the latest set that were not written for this long.").
 		Default(c.Staleness.String()).DurationVar(&c.Staleness)
-	app.Flag("limit.streams", "Most streams that are open at a time.").
-		Default(strconv.Itoa(c.MaxStreams)).IntVar(&c.MaxStreams)
+	c.LimitConfig.RegisterFlags(app)
 	app.Flag("stream.stall-timeout", "Cut off a client that takes nothing for this long.").
 		Default(c.StallTimeout.String()).DurationVar(&c.StallTimeout)
 	app.Flag("stream.cursor-wait", "Wait this long for the replica to reach the cursor of a stream.").
@@ -134,8 +132,8 @@ func (c *Config) check() error {
 		return daemon.Usagef("--staleness, --stream.stall-timeout and --drain.timeout have to be above zero")
 	case c.CursorWait < 0:
 		return daemon.Usagef("--stream.cursor-wait cannot be negative")
-	case c.MaxStreams < 1, c.LinkConns < 1:
-		return daemon.Usagef("--limit.streams and --limit.link-connections have to be above zero")
+	case c.LinkConns < 1:
+		return daemon.Usagef("--limit.link-connections has to be above zero")
 	}
-	return nil
+	return c.LimitConfig.check()
 }

@@ -3,15 +3,13 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
-	"github.com/prometheus/client_golang/prometheus"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/seglog"
 )
 
@@ -20,18 +18,19 @@ const defaultHeartbeat = 10 * time.Second
 
 // streams counts the open streams, and ends them.
 type streams struct {
-	limit   int64
-	refused prometheus.Counter
-	open    atomic.Int64
-	base    context.Context // ends with its cause when the server drains
-	end     context.CancelCauseFunc
+	budget *limit.Budget
+	base   context.Context // ends with its cause when the server drains
+	end    context.CancelCauseFunc
 }
 
-func newStreams(limit int, refused prometheus.Counter) *streams {
-	s := &streams{limit: int64(limit), refused: refused}
+func newStreams(b *limit.Budget) *streams {
+	s := &streams{budget: b}
 	s.base, s.end = context.WithCancelCause(context.Background())
 	return s
 }
+
+// open returns how many there are.
+func (s *streams) open() int64 { return s.budget.Used() }
 
 // enter admits a stream. Its context ends when the client's or the server's
 // does; leave has to be called.
@@ -39,18 +38,16 @@ func (s *streams) enter(ctx context.Context) (stream context.Context, leave func
 	if s.base.Err() != nil {
 		return nil, nil, unavailable(context.Cause(s.base), "")
 	}
-	if s.open.Add(1) > s.limit {
-		s.open.Add(-1)
-		s.refused.Inc()
-		return nil, nil, connect.NewError(connect.CodeResourceExhausted,
-			fmt.Errorf("%d streams are open, which is the limit: close some, or raise --limit.streams", s.limit))
+	place := s.budget.Hold(callerOf(ctx).peer)
+	if err := place.Resize(1); err != nil {
+		return nil, nil, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(s.base, func() { cancel(context.Cause(s.base)) })
 	return ctx, func() {
 		stop()
 		cancel(nil)
-		s.open.Add(-1)
+		place.Release()
 	}, nil
 }
 
@@ -59,7 +56,7 @@ func (s *streams) enter(ctx context.Context) (stream context.Context, leave func
 func (s *Server) enter(ctx context.Context) (stream context.Context, leave func(), err error) {
 	stream, leave, err = s.streams.enter(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, s.refused(err)
 	}
 	if err := s.serving(); err != nil {
 		leave()
@@ -126,8 +123,8 @@ func (s *Server) verdict(ctx context.Context, stall *stall, peer, cursor string,
 		return "draining", unavailable(errDraining, cursor)
 	case ctx.Err() != nil:
 		return "client", ctx.Err()
-	case errors.As(err, &known):
-		return known.Code().String(), err
+	case errors.As(s.refused(err), &known):
+		return known.Code().String(), known
 	case errors.Is(err, seglog.ErrClosed):
 		return "reopened", unavailable(errors.New("the log is being opened anew"), cursor)
 	case errors.As(err, &damage):

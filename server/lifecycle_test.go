@@ -110,7 +110,7 @@ func TestStreamLimit(t *testing.T) {
 	src := newSource(t)
 	src.write(point{series: "a", t: now(), v: 1})
 	c := testConfig(t)
-	c.MaxStreams = 1
+	c.Streams = 1
 	s := startFed(t, c, src)
 	ctx, cancel := context.WithCancel(context.Background())
 	until(t, openGRPC(t, ctx, s.RPCAddr().String(), &getRequest{Follow: true}), isSynced)

@@ -142,7 +142,7 @@ func (s service) GetStatus(context.Context, *connect.Request[metricsv1.GetStatus
 		Version:   version.Version,
 		StartTime: timestamppb.New(s.started),
 		Ready:     s.Ready() == nil,
-		Streams:   uint32(s.streams.open.Load()),
+		Streams:   uint32(s.streams.open()),
 	}
 	if s.upstream != nil {
 		res.Upstream = s.upstream.address()

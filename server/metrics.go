@@ -30,7 +30,7 @@ func newMetrics() *metrics {
 		gaps:         counter("gaps_total", "Gaps in what forwarders sent: blocks that this replica will never have."),
 		gapEvents:    counter("stream_gaps_total", "Gaps that streams were told of."),
 		repeats:      counter("stream_repeats_total", "Blocks that streams left out since another log had brought the same request."),
-		overLimit:    vec("over_limit_total", "Streams refused because of a limit, by the name of its flag without --limit.", "limit"),
+		overLimit:    vec("over_limit_total", "Calls and streams refused because of a limit, by the name of its flag without --limit.", "limit"),
 	}
 }
 
@@ -67,7 +67,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	gauge(streamsDesc, float64(c.s.streams.open.Load()))
+	gauge(streamsDesc, float64(c.s.streams.open()))
 	gauge(readyDesc, one(c.s.Ready() == nil))
 	for _, r := range c.s.replicas.all() {
 		id := r.id.String()

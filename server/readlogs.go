@@ -34,7 +34,7 @@ func (s service) ReadLogs(ctx context.Context, req *connect.Request[metricsv1.Re
 	if err = r.run(ctx, req.Msg); err == nil {
 		err = r.send(&metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_End{End: &metricsv1.End{}}})
 	}
-	return s.ended(ctx, r.stall, out.Conn().Peer().Addr, "", err)
+	return s.ended(ctx, r.stall, callerOf(ctx).peer, "", err)
 }
 
 // logReading is one call of ReadLogs. Each log is read by a goroutine of its
@@ -59,8 +59,7 @@ func newLogReading(ctx context.Context, s *Server, req *metricsv1.ReadLogsReques
 	if req.GetHeartbeatInterval() != nil {
 		r.heartbeat = req.GetHeartbeatInterval().AsDuration()
 	}
-	_, control := writerOf(ctx)
-	r.stall = newStall(control, s.config.StallTimeout)
+	r.stall = newStall(callerOf(ctx).control, s.config.StallTimeout)
 	return r
 }
 

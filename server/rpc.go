@@ -34,14 +34,14 @@ func (s *Server) newHTTP() *http.Server {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:           s.cors(s.named(withWriter(s.mux()))),
+		Handler:           s.cors(s.named(s.withCaller(s.mux()))),
 		Protocols:         protocols,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       3 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		HTTP2: &http.HTTP2Config{
 			// A balancer carries many clients on one connection.
-			MaxConcurrentStreams: s.config.MaxStreams,
+			MaxConcurrentStreams: s.config.Streams,
 			SendPingTimeout:      30 * time.Second,
 			PingTimeout:          15 * time.Second,
 		},

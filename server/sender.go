@@ -23,10 +23,10 @@ type sender struct {
 }
 
 func newSender(ctx context.Context, out *connect.ServerStream[response], timeout time.Duration) *sender {
-	writer, control := writerOf(ctx)
+	from := callerOf(ctx)
 	return &sender{
-		out: out, writer: writer, control: control,
-		whole: isPlain(writer.Header()), peer: out.Conn().Peer().Addr, stall: newStall(control, timeout),
+		out: out, writer: from.writer, control: from.control,
+		whole: isPlain(from.writer.Header()), peer: from.peer, stall: newStall(from.control, timeout),
 	}
 }
 
@@ -60,19 +60,4 @@ func (s *sender) send(a *assembler) error {
 		return connect.NewError(connect.CodeUnknown, fmt.Errorf("write response: %w", err))
 	}
 	return nil
-}
-
-type writerKey struct{}
-
-// writerOf returns what withWriter let the handlers behind it have.
-func writerOf(ctx context.Context) (http.ResponseWriter, *http.ResponseController) {
-	writer, _ := ctx.Value(writerKey{}).(http.ResponseWriter)
-	return writer, http.NewResponseController(writer)
-}
-
-// withWriter lets the handlers behind it write to the connection.
-func withWriter(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), writerKey{}, w)))
-	})
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/peer"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/throttle"
 )
@@ -34,6 +35,7 @@ type Server struct {
 	store    *seglog.Store
 	replicas *replicas
 	streams  *streams
+	proxies  peer.Proxies
 	listener *link.Listener // nil in a relay
 	upstream *upstream      // nil in all others
 	rpc      net.Listener
@@ -65,7 +67,8 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 		metrics:      newMetrics(),
 		rebuildSlots: make(chan struct{}, maxRebuilds), started: time.Now(),
 	}
-	s.streams = newStreams(c.MaxStreams, s.metrics.overLimit.WithLabelValues("streams"))
+	s.proxies, _ = peer.ParseProxies(c.TrustedProxies) // They were checked.
+	s.streams = newStreams(c.budget(flagStreams, "streams", int64(c.Streams)))
 	defer func() {
 		if err != nil {
 			_ = s.Close()
@@ -183,7 +186,7 @@ func (s *Server) serveRPC(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	delay := s.config.drainDelay()
-	s.logger.Info("draining", "streams", s.streams.open.Load(), "delay", delay)
+	s.logger.Info("draining", "streams", s.streams.open(), "delay", delay)
 	s.draining.Store(true)
 	if s.registrar != nil {
 		s.registrar.Withdraw()

@@ -29,7 +29,7 @@ func defaultConfig() config {
 		StorageConfig:   seglog.DefaultStorageConfig("data"),
 		SegmentConfig:   seglog.DefaultSegmentConfig(),
 		LimitConfig:     forwarder.DefaultLimitConfig(),
-		maxStreams:      server.DefaultConfig().MaxStreams,
+		maxStreams:      server.DefaultConfig().Streams,
 		receiverAddress: ":8080",
 		rpcAddresses:    []string{":8090", ":8091"},
 		selfInterval:    5 * time.Second,

@@ -76,7 +76,7 @@ func (c *config) server(name, address string) server.Config {
 	s.RPCAddress = address
 	s.LinkAddress = anyLocal
 	s.WebAddress = anyLocal
-	s.MaxStreams = c.maxStreams
+	s.Streams = c.maxStreams
 	s.StorageConfig = c.StorageConfig
 	s.StoragePath = filepath.Join(c.StoragePath, name)
 	return s

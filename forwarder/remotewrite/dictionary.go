@@ -7,6 +7,7 @@ import (
 	"slices"
 	"unicode/utf8"
 
+	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -143,7 +144,7 @@ func (r *Request) takeWire(b []byte) error {
 			}
 		}
 		if d.n == r.limits.Labels {
-			return Over(flagLabels, "it has more than %d labels", r.limits.Labels)
+			return limit.Over(flagLabels, "it has more than %d labels", r.limits.Labels)
 		}
 		d.take(place, false)
 	}
@@ -262,9 +263,9 @@ func (r *Request) checkLabel(l segment.Label) error {
 	case l.Name == "":
 		return errors.New("empty label name")
 	case len(l.Name) > r.limits.NameBytes:
-		return Over(flagNameBytes, "label name %q… of %d bytes, the limit is %d", l.Name[:min(32, len(l.Name))], len(l.Name), r.limits.NameBytes)
+		return limit.Over(flagNameBytes, "label name %q… of %d bytes, the limit is %d", l.Name[:min(32, len(l.Name))], len(l.Name), r.limits.NameBytes)
 	case len(l.Value) > r.limits.ValueBytes:
-		return Over(flagValueBytes, "value of label %q of %d bytes, the limit is %d", l.Name, len(l.Value), r.limits.ValueBytes)
+		return limit.Over(flagValueBytes, "value of label %q of %d bytes, the limit is %d", l.Name, len(l.Value), r.limits.ValueBytes)
 	case !utf8.ValidString(l.Name):
 		return fmt.Errorf("label name %q is not valid UTF-8", l.Name)
 	case !utf8.ValidString(l.Value):

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"unicode/utf8"
+
+	"github.com/promgrpc/exporter/internal/limit"
 )
 
 // checkExemplars checks the exemplars of a series and puts them into the form
@@ -74,7 +76,7 @@ func (r *Request) exemplarV1(b []byte) ([]byte, error) {
 		}
 	}
 	if labels > r.limits.Labels {
-		return nil, Over(flagLabels, "it has more than %d labels", r.limits.Labels)
+		return nil, limit.Over(flagLabels, "it has more than %d labels", r.limits.Labels)
 	}
 	if strict {
 		r.scratch = r.scratch[:from]
@@ -166,9 +168,9 @@ func (r *Request) checkExemplarLabel(name, value []byte) error {
 	case len(name) == 0:
 		return errors.New("empty label name")
 	case len(name) > r.limits.NameBytes:
-		return Over(flagNameBytes, "label name of %d bytes, the limit is %d", len(name), r.limits.NameBytes)
+		return limit.Over(flagNameBytes, "label name of %d bytes, the limit is %d", len(name), r.limits.NameBytes)
 	case len(value) > r.limits.ValueBytes:
-		return Over(flagValueBytes, "value of label %q of %d bytes, the limit is %d", name, len(value), r.limits.ValueBytes)
+		return limit.Over(flagValueBytes, "value of label %q of %d bytes, the limit is %d", name, len(value), r.limits.ValueBytes)
 	case !utf8.Valid(name):
 		return fmt.Errorf("label name %q is not valid UTF-8", name)
 	case !utf8.Valid(value):

@@ -7,6 +7,8 @@ import (
 	"math"
 
 	"github.com/prometheus/prometheus/model/histogram"
+
+	"github.com/promgrpc/exporter/internal/limit"
 )
 
 // histogramScan is a native histogram as it is scanned; its slices are used
@@ -107,7 +109,7 @@ func (h *histogramScan) scan(b []byte, maxBuckets int) error {
 		}
 	}
 	if over {
-		return Over(flagBuckets, "more than %d buckets", maxBuckets)
+		return limit.Over(flagBuckets, "more than %d buckets", maxBuckets)
 	}
 	return nil
 }

@@ -3,8 +3,9 @@ package remotewrite
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"unicode/utf8"
+
+	"github.com/promgrpc/exporter/internal/limit"
 )
 
 // Limits of a request. Zero means the default.
@@ -15,6 +16,9 @@ type Limits struct {
 	Series int
 	// Samples, histograms and exemplars a request, together.
 	Samples int
+	// Symbols a request of 2.0. A symbol can be of one byte, but its place in the
+	// table is of 24.
+	Symbols int
 	// Labels a series.
 	Labels int
 	// NameBytes and ValueBytes of a label.
@@ -30,6 +34,7 @@ func DefaultLimits() Limits {
 		DecodedBytes: 32 << 20,
 		Series:       100_000,
 		Samples:      500_000,
+		Symbols:      500_000,
 		Labels:       128,
 		NameBytes:    1024,
 		ValueBytes:   16 << 10,
@@ -42,15 +47,12 @@ const (
 	flagDecodedBytes = "--limit.decoded-bytes"
 	flagSeries       = "--limit.series"
 	flagSamples      = "--limit.samples"
+	flagSymbols      = "--limit.symbols"
 	flagLabels       = "--limit.labels"
 	flagNameBytes    = "--limit.label-name-length"
 	flagValueBytes   = "--limit.label-value-length"
 	flagBuckets      = "--limit.histogram-buckets"
 )
-
-// maxSymbols of a 2.0 request. It bounds memory: a symbol can be of one byte,
-// but its place in the table is of 24.
-const maxSymbols = 500_000
 
 // Flags calls add for each limit with the name of its flag, a line of help, and
 // where its value is kept.
@@ -58,6 +60,7 @@ func (l *Limits) Flags(add func(name, help string, value *int)) {
 	add(flagDecodedBytes[2:], "Largest body of a request, decompressed, in bytes.", &l.DecodedBytes)
 	add(flagSeries[2:], "Most series that a request may hold.", &l.Series)
 	add(flagSamples[2:], "Most samples, histograms and exemplars that a request may hold.", &l.Samples)
+	add(flagSymbols[2:], "Most symbols that a request of remote write 2.0 may hold.", &l.Symbols)
 	add(flagLabels[2:], "Most labels that a series may have.", &l.Labels)
 	add(flagNameBytes[2:], "Longest label name, in bytes.", &l.NameBytes)
 	add(flagValueBytes[2:], "Longest label value, in bytes.", &l.ValueBytes)
@@ -67,7 +70,8 @@ func (l *Limits) Flags(add func(name, help string, value *int)) {
 func withDefaults(l Limits) Limits {
 	d := DefaultLimits()
 	for _, f := range []struct{ value, byDefault *int }{
-		{&l.DecodedBytes, &d.DecodedBytes}, {&l.Series, &d.Series}, {&l.Samples, &d.Samples}, {&l.Labels, &d.Labels},
+		{&l.DecodedBytes, &d.DecodedBytes}, {&l.Series, &d.Series}, {&l.Samples, &d.Samples},
+		{&l.Symbols, &d.Symbols}, {&l.Labels, &d.Labels},
 		{&l.NameBytes, &d.NameBytes}, {&l.ValueBytes, &d.ValueBytes}, {&l.Buckets, &d.Buckets},
 	} {
 		if *f.value <= 0 {
@@ -76,20 +80,6 @@ func withDefaults(l Limits) Limits {
 	}
 	return l
 }
-
-// OverLimit is the error of what is over a limit.
-type OverLimit struct {
-	// Limit is the name of its flag, without the --limit.
-	Limit string
-	text  string
-}
-
-// Over returns an [OverLimit] that ends with the flag that raises the limit.
-func Over(flag, format string, args ...any) error {
-	return &OverLimit{Limit: strings.TrimPrefix(flag, "--limit."), text: fmt.Sprintf(format, args...) + " (" + flag + ")"}
-}
-
-func (o *OverLimit) Error() string { return o.text }
 
 // maxErrors is how many reasons are kept, maxErrorBytes how much of each.
 const (
@@ -119,11 +109,11 @@ func (p *Problems) Add(n int, labels []byte, err error) {
 func (p *Problems) note(n int, err error, text func() string) {
 	p.Rejected += n
 	p.Count++
-	if over := (*OverLimit)(nil); errors.As(err, &over) {
+	if over := (*limit.Error)(nil); errors.As(err, &over) {
 		if p.OverLimit == nil {
 			p.OverLimit = map[string]int{}
 		}
-		p.OverLimit[over.Limit]++
+		p.OverLimit[over.Name]++
 	}
 	if len(p.errors) < maxErrors {
 		p.errors = append(p.errors, shorten(text()))

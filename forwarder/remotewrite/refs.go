@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 
+	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -46,7 +47,7 @@ func (r *Request) hashRefs(refs []byte) (uint64, error) {
 	}
 	switch {
 	case count > 2*r.limits.Labels:
-		return 0, Over(flagLabels, "it has more than %d labels", r.limits.Labels)
+		return 0, limit.Over(flagLabels, "it has more than %d labels", r.limits.Labels)
 	case count%2 != 0:
 		return 0, fmt.Errorf("labels_refs are not pairs of name and value: there are %d", count)
 	}
@@ -122,7 +123,7 @@ func (r *Request) wireOfRefs(refs []byte) []byte {
 }
 
 func errWrittenOut(l Limits) error {
-	return Over(flagDecodedBytes, "all labels of the request written out are more than %d bytes, twice the limit", 2*l.DecodedBytes)
+	return limit.Over(flagDecodedBytes, "all labels of the request written out are more than %d bytes, twice the limit", 2*l.DecodedBytes)
 }
 
 // checkWire says why a series' labels cannot be written out. References make

@@ -6,6 +6,8 @@ import (
 
 	"github.com/golang/snappy"
 	"github.com/klauspost/compress/s2"
+
+	"github.com/promgrpc/exporter/internal/limit"
 )
 
 // Schema of a body.
@@ -107,7 +109,7 @@ func DecodedLen(body []byte, l Limits) (int, error) {
 		return 0, fmt.Errorf("body is not in snappy's block format: %w", err)
 	}
 	if n > l.DecodedBytes {
-		return 0, fmt.Errorf("%w: %w", ErrTooLarge, Over(flagDecodedBytes, "%d bytes when decoded, the limit is %d", n, l.DecodedBytes))
+		return 0, fmt.Errorf("%w: %w", ErrTooLarge, limit.Over(flagDecodedBytes, "%d bytes when decoded, the limit is %d", n, l.DecodedBytes))
 	}
 	// A copy of 64 bytes takes 3: no stream says more with less.
 	if n > len(body)*22 {
@@ -193,13 +195,13 @@ func (r *Request) checkCounts() error {
 }
 
 func (r *Request) tooMany() error {
-	return fmt.Errorf("%w: %w", ErrTooLarge, Over(flagSamples, "more than %d samples, histograms and exemplars", r.limits.Samples))
+	return fmt.Errorf("%w: %w", ErrTooLarge, limit.Over(flagSamples, "more than %d samples, histograms and exemplars", r.limits.Samples))
 }
 
 // add adds a series, of which all but the ends is given.
 func (r *Request) add(s Series) error {
 	if len(r.Series) >= r.limits.Series {
-		return fmt.Errorf("%w: %w", ErrTooLarge, Over(flagSeries, "more than %d series", r.limits.Series))
+		return fmt.Errorf("%w: %w", ErrTooLarge, limit.Over(flagSeries, "more than %d series", r.limits.Series))
 	}
 	s.SamplesEnd, s.HistogramsEnd, s.ExemplarsEnd = uint32(len(r.Samples)), uint32(len(r.Histograms)), uint32(len(r.Exemplars))
 	r.Series = append(r.Series, s)

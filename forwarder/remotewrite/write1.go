@@ -3,6 +3,8 @@ package remotewrite
 import (
 	"encoding/binary"
 	"fmt"
+
+	"github.com/promgrpc/exporter/internal/limit"
 )
 
 // scanV1 takes over a prometheus.WriteRequest:
@@ -239,7 +241,7 @@ func (r *Request) familyV1(b []byte) error {
 		return nil
 	}
 	if len(r.Families) >= r.limits.Series {
-		return fmt.Errorf("%w: %w", ErrTooLarge, Over(flagSeries, "more than %d metadata entries", r.limits.Series))
+		return fmt.Errorf("%w: %w", ErrTooLarge, limit.Over(flagSeries, "more than %d metadata entries", r.limits.Series))
 	}
 	m.Hash = m.hash()
 	r.Families = append(r.Families, m)

@@ -3,6 +3,8 @@ package remotewrite
 import (
 	"errors"
 	"fmt"
+
+	"github.com/promgrpc/exporter/internal/limit"
 )
 
 // scanV2 takes over an io.prometheus.write.v2.Request:
@@ -27,8 +29,8 @@ func (r *Request) scanV2(b []byte) error {
 		i = f.next
 		switch {
 		case f.number == 4 && f.wire == typeBytes:
-			if len(r.symbols) == maxSymbols {
-				return fmt.Errorf("%w: %w", ErrTooLarge, &OverLimit{Limit: "symbols", text: fmt.Sprintf("more than %d symbols, which no flag raises", maxSymbols)})
+			if len(r.symbols) == r.limits.Symbols {
+				return fmt.Errorf("%w: %w", ErrTooLarge, limit.Over(flagSymbols, "more than %d symbols", r.limits.Symbols))
 			}
 			r.symbols = append(r.symbols, f.bytes)
 		case f.number == 5 && f.wire == typeBytes:

@@ -1,0 +1,44 @@
+// Package limit says what is over a limit, and shares out what there is only so
+// much of.
+//
+// Guaranteed: the holds on a budget are never more than its total together, and
+// those of one peer never more than its share.
+//
+// Not guaranteed: that who is refused would be served in its turn. Nothing here
+// waits; who can wait, comes again.
+package limit
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Error is what is over a limit, in words that name the limit's flag.
+type Error struct {
+	// Name of the flag, without the --limit.
+	Name string
+	// Passing says that the same may be let in later, when others have given
+	// back what they hold. Otherwise it is refused every time.
+	Passing bool
+	text    string
+}
+
+func (e *Error) Error() string { return e.text }
+
+// Over returns the error of what is over the limit of a flag and will be the
+// next time, too. Its text ends with the flag.
+func Over(flag, format string, args ...any) error { return newError(flag, false, format, args) }
+
+// Busy returns the error of what is over the limit of a flag because of others.
+// Its text ends with the flag.
+func Busy(flag, format string, args ...any) error { return newError(flag, true, format, args) }
+
+func newError(flag string, passing bool, format string, args []any) error {
+	return &Error{
+		Name:    strings.TrimPrefix(flag, prefix),
+		Passing: passing,
+		text:    fmt.Sprintf(format, args...) + " (" + flag + ")",
+	}
+}
+
+const prefix = "--limit."

@@ -1,0 +1,29 @@
+package server
+
+import (
+	"context"
+	"net/http"
+)
+
+// caller is who a call comes from, and the way back.
+type caller struct {
+	peer    string // whom limits are shared out to
+	writer  http.ResponseWriter
+	control *http.ResponseController
+}
+
+type callerKey struct{}
+
+// callerOf returns the caller of the call that a context belongs to.
+func callerOf(ctx context.Context) caller {
+	c, _ := ctx.Value(callerKey{}).(caller)
+	return c
+}
+
+// withCaller lets the handlers behind it know the caller.
+func (s *Server) withCaller(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := caller{peer: s.proxies.Of(r), writer: w, control: http.NewResponseController(w)}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
+	})
+}

@@ -1,0 +1,93 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/alecthomas/kingpin/v2"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/peer"
+)
+
+// LimitConfig bounds what callers may bring about.
+type LimitConfig struct {
+	// Streams that may be open at a time.
+	Streams int
+	// PeerShare is how many percent of each limit one peer may hold.
+	PeerShare int
+	// TrustedProxies are addresses and networks of balancers, whose
+	// X-Forwarded-For says who the peer is.
+	TrustedProxies []string
+}
+
+// DefaultLimitConfig returns limits far above what clients do.
+func DefaultLimitConfig() LimitConfig {
+	return LimitConfig{
+		Streams:   10000,
+		PeerShare: 50,
+	}
+}
+
+// The flags of the limits that are named where they are met.
+const (
+	flagStreams   = "--limit.streams"
+	flagPeerShare = "--limit.peer-share"
+	flagProxy     = "--rpc.trusted-proxy"
+)
+
+// RegisterFlags adds the flags, which default to what c holds.
+func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
+	app.Flag(flagStreams[2:], "Most streams that are open at a time.").
+		Default(strconv.Itoa(c.Streams)).IntVar(&c.Streams)
+	app.Flag(flagPeerShare[2:], "Most of each limit that one peer may hold, in percent.").
+		Default(strconv.Itoa(c.PeerShare)).IntVar(&c.PeerShare)
+	app.Flag(flagProxy[2:], "Address or network of a balancer, whose X-Forwarded-For says who a peer is; without it, all clients of a balancer are one peer. Repeatable.").
+		PlaceHolder("NETWORK").StringsVar(&c.TrustedProxies)
+}
+
+func (c *LimitConfig) check() error {
+	switch {
+	case c.Streams < 1:
+		return daemon.Usagef("%s has to be above zero", flagStreams)
+	case c.PeerShare < 1, c.PeerShare > 100:
+		return daemon.Usagef("%s is %d, it has to be from 1 to 100", flagPeerShare, c.PeerShare)
+	}
+	if _, err := peer.ParseProxies(c.TrustedProxies); err != nil {
+		return daemon.Usagef("%s: %w", flagProxy, err)
+	}
+	return nil
+}
+
+// budget shares out what a flag limits.
+func (c *LimitConfig) budget(flag, unit string, total int64) *limit.Budget {
+	return limit.NewBudget(flag, unit, total, max(1, total*int64(c.PeerShare)/100))
+}
+
+// retryAfter is when a client may come again that was refused because of others.
+const retryAfter = time.Second
+
+// refused tells a client which limit its call is over, and counts it. The details
+// say when to come again, if that can help. Other errors stay as they are.
+func (s *Server) refused(err error) error {
+	var known *connect.Error
+	var over *limit.Error
+	if errors.As(err, &known) || !errors.As(err, &over) {
+		return err
+	}
+	s.metrics.overLimit.WithLabelValues(over.Name).Inc()
+	e := connect.NewError(connect.CodeResourceExhausted, fmt.Errorf("over a limit of this server: %w", err))
+	withDetail(e, &errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{{
+		Subject: over.Name, Description: over.Error(),
+	}}})
+	if over.Passing {
+		withDetail(e, &errdetails.RetryInfo{RetryDelay: durationpb.New(retryAfter)})
+	}
+	return e
+}
