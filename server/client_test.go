@@ -30,17 +30,19 @@ type protocol struct {
 	name string
 	// lossy protocols know one NaN only.
 	lossy bool
-	open  func(t testing.TB, ctx context.Context, address string, req *getRequest) receiver
+	// zipped responses are compressed.
+	zipped bool
+	open   func(t testing.TB, ctx context.Context, address string, req *getRequest) receiver
 }
 
 var protocols = []protocol{
 	{name: "grpc", open: openGRPC},
-	{name: "grpcweb", open: openConnect(false, connect.WithGRPCWeb())},
-	{name: "grpcweb h2", open: openConnect(true, connect.WithGRPCWeb())},
-	{name: "connect", open: openConnect(false)},
-	{name: "connect h2", open: openConnect(true)},
-	{name: "connect json", lossy: true, open: openConnect(false, connect.WithProtoJSON())},
-	{name: "grpc by connect", open: openConnect(true, connect.WithGRPC())},
+	{name: "grpcweb", zipped: true, open: openConnect(false, connect.WithGRPCWeb())},
+	{name: "grpcweb h2", zipped: true, open: openConnect(true, connect.WithGRPCWeb())},
+	{name: "connect", zipped: true, open: openConnect(false)},
+	{name: "connect h2", zipped: true, open: openConnect(true)},
+	{name: "connect json", lossy: true, zipped: true, open: openConnect(false, connect.WithProtoJSON())},
+	{name: "grpc by connect", zipped: true, open: openConnect(true, connect.WithGRPC())},
 	// As browsers and curl call; the others of Connect's clients have gzip.
 	{name: "grpcweb plain", open: openConnect(false, connect.WithGRPCWeb(), plain)},
 	{name: "connect plain", open: openConnect(false, plain)},

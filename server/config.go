@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/alecthomas/units"
 
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
@@ -35,8 +36,10 @@ type Config struct {
 	Staleness time.Duration
 	// LinkConns that forwarders may have open.
 	LinkConns int
-	// StallTimeout after which a client that takes nothing is cut off.
+	// StallTimeout after which a client that takes nothing is cut off. One that
+	// takes MinRate bytes a second is not.
 	StallTimeout time.Duration
+	MinRate      units.Base2Bytes
 	// CursorWait is how long a stream waits for this replica to reach its
 	// cursor.
 	CursorWait time.Duration
@@ -61,6 +64,7 @@ func DefaultConfig() Config {
 		Staleness:     5 * time.Minute,
 		LinkConns:     link.DefaultMaxConns,
 		StallTimeout:  2 * time.Minute,
+		MinRate:       16 * units.KiB,
 		CursorWait:    10 * time.Second,
 		DrainDelay:    -1,
 		DrainTimeout:  10 * time.Second,
@@ -102,6 +106,8 @@ func (c *Config) registerServing(app *kingpin.Application) {
 	c.LimitConfig.RegisterFlags(app)
 	app.Flag("stream.stall-timeout", "Cut off a client that takes nothing for this long.").
 		Default(c.StallTimeout.String()).DurationVar(&c.StallTimeout)
+	app.Flag("stream.min-rate", "Bytes a second that a client has to take while there is something to send: time for which writes to it are blocked counts towards --stream.stall-timeout, and each so many bytes that it takes take back a second.").
+		Default(c.MinRate.String()).BytesVar(&c.MinRate)
 	app.Flag("stream.cursor-wait", "Wait this long for the replica to reach the cursor of a stream.").
 		Default(c.CursorWait.String()).DurationVar(&c.CursorWait)
 	app.Flag("drain.delay", "Report NOT_SERVING for this long, and serve, before streams are ended. By default "+registeredDrainDelay.String()+" with --consul, and none without.").
@@ -130,6 +136,8 @@ func (c *Config) check() error {
 	switch {
 	case c.Staleness <= 0, c.StallTimeout <= 0, c.DrainTimeout <= 0:
 		return daemon.Usagef("--staleness, --stream.stall-timeout and --drain.timeout have to be above zero")
+	case c.MinRate <= 0:
+		return daemon.Usagef("--stream.min-rate has to be above zero")
 	case c.CursorWait < 0:
 		return daemon.Usagef("--stream.cursor-wait cannot be negative")
 	case c.LinkConns < 1:

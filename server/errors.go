@@ -13,7 +13,7 @@ import (
 // Reasons for which a stream ends though its client did not want it to.
 var (
 	errDraining = errors.New("the server is shutting down")
-	errStalled  = errors.New("the client took nothing for the stall timeout")
+	errStalled  = errors.New("the client did not take what was sent to it (--stream.stall-timeout, --stream.min-rate)")
 )
 
 // errNotReady says what the server is waiting for.

@@ -76,7 +76,7 @@ func (s *Server) getMetrics(ctx context.Context, req *connect.Request[metricsv1.
 		return err
 	}
 	defer leave()
-	sender := newSender(ctx, out, s.config.StallTimeout)
+	sender := s.newSender(ctx, out)
 	st := &stream{
 		server:     s,
 		ctx:        ctx,
@@ -107,6 +107,7 @@ func (s *Server) getMetrics(ctx context.Context, req *connect.Request[metricsv1.
 func (s *Server) ended(ctx context.Context, stall *stall, peer, cursor string, err error) error {
 	reason, told := s.verdict(ctx, stall, peer, cursor, err)
 	s.metrics.streamsEnded.WithLabelValues(reason).Inc()
+	stall.last()
 	return told
 }
 
@@ -116,9 +117,8 @@ func (s *Server) verdict(ctx context.Context, stall *stall, peer, cursor string,
 	switch {
 	case err == nil:
 		return "complete", nil
-	case stall.reached.Load():
-		s.log.Log(slog.LevelWarn, "stream cut", "peer", peer, "err", errStalled, "timeout", s.config.StallTimeout)
-		return "stalled", connect.NewError(connect.CodeAborted, errStalled)
+	case stall.reason() != nil:
+		return s.cutOff(peer, stall.reason())
 	case errors.Is(context.Cause(ctx), errDraining):
 		return "draining", unavailable(errDraining, cursor)
 	case ctx.Err() != nil:
@@ -133,6 +133,16 @@ func (s *Server) verdict(ctx context.Context, stall *stall, peer, cursor string,
 	}
 	s.log.Log(slog.LevelError, "stream failed", "peer", peer, "err", err)
 	return "internal", connect.NewError(connect.CodeInternal, err)
+}
+
+// cutOff says why a client was cut off. It is told in case it can still hear.
+func (s *Server) cutOff(peer string, err error) (reason string, told error) {
+	s.log.Log(slog.LevelWarn, "stream cut", "peer", peer, "err", err)
+	if errors.Is(err, errStalled) {
+		return "stalled", connect.NewError(connect.CodeAborted, err)
+	}
+	told = s.refused(err)
+	return connect.CodeOf(told).String(), told
 }
 
 func startOf(req *metricsv1.GetMetricsRequest) string {

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"connectrpc.com/connect"
-	"github.com/stretchr/testify/assert"
+	"github.com/alecthomas/units"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -123,30 +124,52 @@ func TestStreamLimit(t *testing.T) {
 	all(t, s.call(t, &getRequest{}))
 }
 
-// A client that takes nothing is cut off, and keeps nobody else waiting.
+// A client that takes nothing is cut off, and so is one that takes a message now
+// and then; both keep nobody else waiting.
 func TestStalledClient(t *testing.T) {
 	src := newSource(t)
 	history(t, src, now())
 	c := testConfig(t)
 	c.StallTimeout = 300 * time.Millisecond
+	c.MinRate = 16 * units.MiB // a response pays for some milliseconds
 	s := startFed(t, c, src)
-	plain := connect.WithAcceptCompression("gzip", nil, nil)
-	for _, open := range []func(testing.TB, context.Context, string, *getRequest) receiver{
-		openGRPC, openConnect(false, plain), openConnect(true, plain),
-	} {
-		ctx, cancel := context.WithCancel(context.Background())
-		defer cancel()
-		recv := open(t, ctx, s.RPCAddr().String(), &getRequest{Follow: true})
-		_, err := recv()
-		require.NoError(t, err)
+	defer writeOn(t, src)()
+	for _, p := range protocols {
+		if p.zipped {
+			continue // It is the same, and takes a lot to fill the buffers.
+		}
+		for _, pause := range []time.Duration{0, c.StallTimeout * 2 / 3} {
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			recv := p.open(t, ctx, s.RPCAddr().String(), &getRequest{Follow: true})
+			_, err := recv()
+			require.NoError(t, err)
+			if pause > 0 {
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					for err == nil {
+						time.Sleep(pause)
+						_, err = recv()
+					}
+				}()
+				defer func() { cancel(); <-ended }()
+			}
+		}
 	}
-	stop := make(chan struct{})
-	writing := make(chan struct{})
+	require.Eventually(t, func() bool { return s.metric(t, "promgrpc_server_streams") == 0 }, 3*patience, 10*time.Millisecond)
+	require.Equal(t, s.metricOf(t, "promgrpc_server_streams_ended_total", "stalled"), s.metric(t, "promgrpc_server_streams_ended_total"))
+	all(t, s.call(t, &getRequest{}))
+}
+
+// writeOn writes block after block until stop is called.
+func writeOn(t testing.TB, src *source) (stop func()) {
+	stopped, done := make(chan struct{}), make(chan struct{})
 	go func() {
-		defer close(writing)
+		defer close(done)
 		for i := 0; ; i++ {
 			select {
-			case <-stop:
+			case <-stopped:
 				return
 			default:
 			}
@@ -158,12 +181,7 @@ func TestStalledClient(t *testing.T) {
 			time.Sleep(5 * time.Millisecond)
 		}
 	}()
-	ended := assert.Eventually(t, func() bool { return s.metric(t, "promgrpc_server_streams") == 0 }, patience, 10*time.Millisecond)
-	close(stop)
-	<-writing
-	require.True(t, ended, "%v streams left", s.metric(t, "promgrpc_server_streams"))
-	s.await(t, src)
-	all(t, s.call(t, &getRequest{}))
+	return sync.OnceFunc(func() { close(stopped); <-done })
 }
 
 // A second connection for a log takes over from the first.

@@ -59,7 +59,7 @@ func newLogReading(ctx context.Context, s *Server, req *metricsv1.ReadLogsReques
 	if req.GetHeartbeatInterval() != nil {
 		r.heartbeat = req.GetHeartbeatInterval().AsDuration()
 	}
-	r.stall = newStall(callerOf(ctx).control, s.config.StallTimeout)
+	r.stall = s.newStall(callerOf(ctx).control)
 	return r
 }
 
@@ -213,7 +213,8 @@ func (r *logReading) send(response *metricsv1.ReadLogsResponse) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sent = time.Now()
-	defer r.stall.watch()()
+	r.stall.begin()
+	defer r.stall.end(len(response.GetData().GetData()))
 	return r.out.Send(response)
 }
 

@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"connectrpc.com/connect"
 )
 
-// sender takes responses to a client, and cuts off one that takes nothing for
-// the stall timeout.
+// sender takes responses to a client, and cuts off one that does not take them.
 type sender struct {
 	out     *connect.ServerStream[response]
 	writer  http.ResponseWriter
@@ -22,11 +20,11 @@ type sender struct {
 	stall   *stall
 }
 
-func newSender(ctx context.Context, out *connect.ServerStream[response], timeout time.Duration) *sender {
+func (s *Server) newSender(ctx context.Context, out *connect.ServerStream[response]) *sender {
 	from := callerOf(ctx)
 	return &sender{
 		out: out, writer: from.writer, control: from.control,
-		whole: isPlain(from.writer.Header()), peer: from.peer, stall: newStall(from.control, timeout),
+		whole: isPlain(from.writer.Header()), peer: from.peer, stall: s.newStall(from.control),
 	}
 }
 
@@ -47,7 +45,8 @@ func isPlain(h http.Header) bool {
 // twice, and writes its prefix by itself, which breaks the HTTP/2 frames apart.
 // The envelope being the same in all protocols, the others go out in one piece.
 func (s *sender) send(a *assembler) error {
-	defer s.stall.watch()()
+	s.stall.begin()
+	defer s.stall.end(len(a.message()))
 	if !s.whole || !s.begun {
 		s.begun = true
 		return s.out.Send(&response{wire: a.message()})
