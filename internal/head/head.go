@@ -74,7 +74,7 @@ type addedSeries struct {
 
 // New returns an empty head: no series, at sequence 0.
 func New(options ...Option) *Head {
-	h := &Head{nextRef: 1, keyframeNext: 1, labels: newLabelStore(), metadata: map[string]segment.Metadata{}}
+	h := &Head{nextRef: 1, keyframeNext: 1, labels: newLabelStore(0), metadata: map[string]segment.Metadata{}}
 	for _, o := range options {
 		o(h)
 	}
@@ -199,6 +199,19 @@ func (h *Head) Len() int {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return h.pages.live
+}
+
+// Bytes returns about what the series of the head take in memory.
+func (h *Head) Bytes() int64 {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	n := h.labels.bytes + int64(numberSize*len(h.labels.wires)+pointerSize*len(h.pages.list))
+	for _, pg := range h.pages.list {
+		if pg != nil {
+			n += pg.bytes()
+		}
+	}
+	return n
 }
 
 // Latest returns the latest sample of a series, and whether the head has the

@@ -172,7 +172,7 @@ func (h *Head) compact() {
 	h.gone, h.renumbered = 0, true
 	h.added, h.numbers = h.added[:0], h.numbers[:0]
 	old := h.labels
-	h.labels = newLabelStore()
+	h.labels = newLabelStore(old.generation + 1)
 	h.labels.begin(len(old.wires))
 	var numbers []uint32
 	for ref, s := range h.pages.all() {

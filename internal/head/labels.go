@@ -22,6 +22,9 @@ type labelStore struct {
 	// series that has it.
 	given []uint32
 	row   []uint32 // of numbersOf
+
+	generation int   // counts how often labels were stored anew
+	bytes      int64 // about what wires and chunks take
 }
 
 // labelsAt is where the labels of a series lie: chunk number, then offset.
@@ -30,11 +33,17 @@ type labelsAt uint64
 // chunkSize of label numbers. A series that needs more gets a chunk of its own.
 const chunkSize = 1 << 20
 
-func newLabelStore() labelStore { return labelStore{numbers: map[string]uint32{}} }
+// stringSize is what a string takes besides its bytes, and numberSize what finding
+// its number takes.
+const stringSize, numberSize = 16, 40
+
+func newLabelStore(generation int) labelStore {
+	return labelStore{numbers: map[string]uint32{}, generation: generation}
+}
 
 // frozen returns what can be read without the lock while labels are added.
 func (s *labelStore) frozen() labelStore {
-	return labelStore{wires: s.wires, chunks: slices.Clone(s.chunks)}
+	return labelStore{wires: s.wires, chunks: slices.Clone(s.chunks), generation: s.generation, bytes: s.bytes}
 }
 
 // begin says that series come whose labels have places below n.
@@ -80,6 +89,7 @@ func (s *labelStore) number(label []byte) uint32 {
 		wire := string(label)
 		s.wires = append(s.wires, wire)
 		s.numbers[wire] = n
+		s.bytes += int64(len(wire)) + stringSize
 	}
 	return n
 }
@@ -90,6 +100,7 @@ func (s *labelStore) add(numbers []uint32) labelsAt {
 	last := len(s.chunks) - 1
 	if last < 0 || cap(s.chunks[last])-len(s.chunks[last]) < most {
 		s.chunks = append(s.chunks, make([]byte, 0, max(chunkSize, most)))
+		s.bytes += int64(max(chunkSize, most))
 		last++
 	}
 	chunk := s.chunks[last]

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"unsafe"
 
 	"github.com/promgrpc/exporter/internal/segment"
 )
@@ -24,6 +25,22 @@ type page struct {
 	written   [pageSize]int64
 	start     *[pageSize]int64
 	histogram *[pageSize][]byte
+	data      int64 // bytes of the histograms
+}
+
+// pointerSize is what a page takes in the list.
+const pointerSize = 8
+
+// bytes is about what a page takes.
+func (pg *page) bytes() int64 {
+	n := int64(unsafe.Sizeof(*pg)) + pg.data
+	if pg.start != nil {
+		n += int64(unsafe.Sizeof(*pg.start))
+	}
+	if pg.histogram != nil {
+		n += int64(unsafe.Sizeof(*pg.histogram))
+	}
+	return n
 }
 
 // kind is what the latest sample of a series is.
@@ -45,6 +62,14 @@ type pages struct {
 
 	views int    // that are held
 	epoch uint64 // counts the views that were taken
+}
+
+// at returns a page by its number, nil if there is none.
+func (p *pages) at(number uint64) *page {
+	if number < p.first || number-p.first >= uint64(len(p.list)) {
+		return nil
+	}
+	return p.list[number-p.first]
 }
 
 // mutable is slot for one who is going to change the series: a page that a
@@ -83,11 +108,7 @@ type slot struct {
 }
 
 func (p *pages) slot(ref uint64) (slot, bool) {
-	number := ref / pageSize
-	if number < p.first || number-p.first >= uint64(len(p.list)) {
-		return slot{}, false
-	}
-	pg := p.list[number-p.first]
+	pg := p.at(ref / pageSize)
 	index := int(ref % pageSize)
 	if pg == nil || pg.kind[index] == kindAbsent {
 		return slot{}, false
@@ -138,7 +159,7 @@ func (p *pages) remove(ref uint64) {
 		s.page.start[s.index] = 0
 	}
 	if s.page.histogram != nil {
-		s.page.histogram[s.index] = nil
+		s.page.setHistogram(s.index, nil)
 	}
 	s.page.live--
 	p.live--
@@ -248,8 +269,13 @@ func (s slot) setRare(start int64, histogram []byte) {
 		s.page.histogram = new([pageSize][]byte)
 	}
 	if s.page.histogram != nil {
-		s.page.histogram[s.index] = histogram
+		s.page.setHistogram(s.index, histogram)
 	}
+}
+
+func (pg *page) setHistogram(index int, data []byte) {
+	pg.data += int64(len(data) - len(pg.histogram[index]))
+	pg.histogram[index] = data
 }
 
 func (s slot) latest() segment.Latest {

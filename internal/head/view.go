@@ -17,6 +17,7 @@ type View struct {
 	sequence uint64
 	pages    pages
 	labels   labelStore
+	passed   int // pages at the low end that Pass gave up
 }
 
 // View returns the state as of the last block. It is to be released.
@@ -38,11 +39,40 @@ func (v *View) Release() {
 	v.head.mu.Lock()
 	defer v.head.mu.Unlock()
 	v.head.pages.views--
-	v.head = nil
+	v.head, v.pages, v.labels = nil, pages{}, labelStore{}
 }
 
 // Sequence returns the block that the view is as of.
 func (v *View) Sequence() uint64 { return v.sequence }
+
+// Pass gives up the series below a reference, so that their pages need not be
+// kept for the view. It must not be called while the view is read elsewhere.
+func (v *View) Pass(ref uint64) {
+	for v.passed < len(v.pages.list) && (v.pages.first+uint64(v.passed)+1)*pageSize <= ref {
+		v.pages.list[v.passed] = nil
+		v.passed++
+	}
+}
+
+// Pinned returns about how many bytes are in memory for the sake of the view
+// alone, or of views like it: what the head has replaced since.
+func (v *View) Pinned() int64 {
+	if v.head == nil {
+		return 0
+	}
+	n := int64(pointerSize * len(v.pages.list))
+	v.head.mu.RLock()
+	defer v.head.mu.RUnlock()
+	if v.head.labels.generation != v.labels.generation {
+		n += v.labels.bytes
+	}
+	for i := v.passed; i < len(v.pages.list); i++ {
+		if pg := v.pages.list[i]; pg != nil && pg != v.head.pages.at(v.pages.first+uint64(i)) {
+			n += pg.bytes()
+		}
+	}
+	return n
+}
 
 // Latest returns the latest sample of a series, and whether the view has the
 // series at all.
