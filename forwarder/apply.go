@@ -93,13 +93,13 @@ func (s *state) build(req *remotewrite.Request) taken {
 		if series.Meta >= 0 {
 			if m := &req.Meta[series.Meta]; m.Hash != e.meta {
 				e.meta = m.Hash
-				s.metadata(familyOf(req.MetricName(series), m.Type), m)
+				s.metadata(req, familyOf(req.MetricName(series), m.Type), m)
 			}
 		}
 		from.SamplesEnd, from.HistogramsEnd, from.ExemplarsEnd = series.SamplesEnd, series.HistogramsEnd, series.ExemplarsEnd
 	}
 	for i := range req.Families {
-		s.metadata(req.Families[i].Family, &req.Families[i])
+		s.metadata(req, req.Families[i].Family, &req.Families[i])
 	}
 	t.series = s.block.Series.Len()
 	return t
@@ -154,7 +154,7 @@ func (s *state) find(req *remotewrite.Request, i int) (*entry, bool) {
 func (s *state) learn(req *remotewrite.Request, series *remotewrite.Series, spelt remotewrite.Key) (*entry, bool) {
 	labels, err := req.Labels(series, spelt)
 	if err != nil {
-		req.Problems.Add(0, req.Wire(series), err)
+		req.Refuse(0, series, err)
 		return nil, false
 	}
 	slot := uint32(0)
@@ -163,7 +163,7 @@ func (s *state) learn(req *remotewrite.Request, series *remotewrite.Series, spel
 	}
 	if slot == 0 {
 		if there := s.head.Len() + s.block.Series.Len(); s.maxSeries > 0 && there >= s.maxSeries {
-			req.Problems.Add(0, req.Wire(series), limit.Over(flagMaxSeries, "a new series, and there are %d, the limit is %d", there, s.maxSeries))
+			req.Refuse(0, series, limit.Over(flagMaxSeries, "a new series, and there are %d, the limit is %d", there, s.maxSeries))
 			return nil, false
 		}
 		slot = s.intern.add(entry{key: labels.Key, ref: s.nextRef})
@@ -195,8 +195,12 @@ func (s *state) introduce(req *remotewrite.Request, labels []uint32) {
 }
 
 // metadata puts what is new about a family into the block.
-func (s *state) metadata(family []byte, m *remotewrite.Metadata) {
+func (s *state) metadata(req *remotewrite.Request, family []byte, m *remotewrite.Metadata) {
 	if hash, ok := s.families[string(family)]; ok && hash == m.Hash {
+		return
+	}
+	if err := req.Spend(len(family) + len(m.Help) + len(m.Unit)); err != nil {
+		req.RefuseMetadata(family, err)
 		return
 	}
 	name := strings.ToValidUTF8(string(family), "\uFFFD")

@@ -80,27 +80,54 @@ func TestEveryLimit(t *testing.T) {
 		h.PositiveDeltas[0] = 1
 		return []ts{{labels: []string{"__name__", "up"}, histograms: []prompb.Histogram{h}}}
 	}
+	exemplars := func(n int) []ts { // characters, most of them of two bytes
+		list := []prompb.Label{{Name: "é", Value: strings.Repeat("é", n/2)}, {Name: "a", Value: strings.Repeat("é", n-n/2-2)}}
+		return []ts{{labels: []string{"__name__", "up"}, samples: []prompb.Sample{{Value: float64(n), Timestamp: 5}}, exemplars: []prompb.Exemplar{{Labels: list, Value: 1}}}}
+	}
+	custom := func(n int) []ts { // a histogram of some more than n × 8 bytes
+		h := prompb.Histogram{Count: &prompb.Histogram_CountInt{}, ZeroCount: &prompb.Histogram_ZeroCountInt{}, Schema: -53, Timestamp: 5}
+		for i := range n {
+			h.CustomValues = append(h.CustomValues, float64(i))
+		}
+		return []ts{{labels: []string{"__name__", "up"}, histograms: []prompb.Histogram{h}}}
+	}
+	// Metadata of 2.0 that refers many times to two texts.
+	twoTexts := func(n int) []ts {
+		var list []ts
+		for i := range n {
+			s := one(1, int64(i), "__name__", "up")
+			s.metadata = &prompb.MetricMetadata{Type: 1, Help: strings.Repeat("ab"[i%2:i%2+1], 1000)}
+			list = append(list, s)
+		}
+		return list
+	}
 	ahead := func(d time.Duration) []ts {
 		return []ts{one(1, time.Now().Add(d).UnixMilli(), "__name__", "up")}
 	}
+	both := []linkv1.Schema{v1, v2}
 	for _, test := range []struct {
 		limit     string
 		change    func(*Config)
 		at, above []ts
 		code      linkv1.Code
+		schemas   []linkv1.Schema
 	}{
-		{"series", func(c *Config) { c.Limits.Series = 3 }, several(3), several(4), linkv1.Code_CODE_TOO_LARGE},
-		{"samples", func(c *Config) { c.Limits.Samples = 3 }, several(3), several(4), linkv1.Code_CODE_TOO_LARGE},
-		{"decoded-bytes", func(c *Config) { c.Limits.DecodedBytes = 1000 }, several(10), several(100), linkv1.Code_CODE_TOO_LARGE},
-		{"request-bytes", func(c *Config) { c.RequestBytes = 200 }, several(3), []ts{one(1, 5, append(labels(40), "a", random(1000))...)}, linkv1.Code_CODE_TOO_LARGE},
-		{"labels", func(c *Config) { c.Limits.Labels = 4 }, []ts{one(1, 5, labels(4)...)}, []ts{one(1, 5, labels(5)...)}, invalid},
-		{"label-name-length", func(c *Config) { c.Limits.NameBytes = 20 }, []ts{one(1, 5, "__name__", "up", name(20), "v")}, []ts{one(1, 5, "__name__", "up", name(21), "v")}, invalid},
-		{"label-value-length", func(c *Config) { c.Limits.ValueBytes = 20 }, []ts{one(1, 5, "__name__", "up", "a", name(20))}, []ts{one(1, 5, "__name__", "up", "a", name(21))}, invalid},
-		{"histogram-buckets", func(c *Config) { c.Limits.Buckets = 8 }, buckets(8), buckets(9), invalid},
-		{"live-series", func(c *Config) { c.MaxSeries = 3 }, several(3), several(4), invalid},
-		{"future", func(*Config) {}, ahead(9 * time.Minute), ahead(time.Hour), invalid},
+		{"series", func(c *Config) { c.Limits.Series = 3 }, several(3), several(4), linkv1.Code_CODE_TOO_LARGE, both},
+		{"samples", func(c *Config) { c.Limits.Samples = 3 }, several(3), several(4), linkv1.Code_CODE_TOO_LARGE, both},
+		{"decoded-bytes", func(c *Config) { c.Limits.DecodedBytes = 1000 }, several(10), several(100), linkv1.Code_CODE_TOO_LARGE, both},
+		{"request-bytes", func(c *Config) { c.RequestBytes = 200 }, several(3), []ts{one(1, 5, append(labels(40), "a", random(1000))...)}, linkv1.Code_CODE_TOO_LARGE, both},
+		{"labels", func(c *Config) { c.Limits.Labels = 4 }, []ts{one(1, 5, labels(4)...)}, []ts{one(1, 5, labels(5)...)}, invalid, both},
+		{"label-name-length", func(c *Config) { c.Limits.NameBytes = 20 }, []ts{one(1, 5, "__name__", "up", name(20), "v")}, []ts{one(1, 5, "__name__", "up", name(21), "v")}, invalid, both},
+		{"label-value-length", func(c *Config) { c.Limits.ValueBytes = 20 }, []ts{one(1, 5, "__name__", "up", "a", name(20))}, []ts{one(1, 5, "__name__", "up", "a", name(21))}, invalid, both},
+		{"histogram-buckets", func(c *Config) { c.Limits.Buckets = 8 }, buckets(8), buckets(9), invalid, both},
+		{"labels-length", func(c *Config) { c.Limits.LabelsBytes = 20 }, []ts{one(1, 5, "__name__", "up", "a", name(9))}, []ts{one(1, 5, "__name__", "up", "a", name(10))}, invalid, both},
+		{"exemplar-length", func(c *Config) { c.Limits.ExemplarRunes = 40 }, exemplars(40), exemplars(41), invalid, both},
+		{"histogram-bytes", func(c *Config) { c.Limits.HistogramBytes = 1000 }, custom(110), custom(125), invalid, both},
+		{"decoded-bytes", func(c *Config) { c.Limits.DecodedBytes = 5000 }, twoTexts(4), twoTexts(6), invalid, []linkv1.Schema{v2}},
+		{"live-series", func(c *Config) { c.MaxSeries = 3 }, several(3), several(4), invalid, both},
+		{"future", func(*Config) {}, ahead(9 * time.Minute), ahead(time.Hour), invalid, both},
 	} {
-		for _, schema := range []linkv1.Schema{v1, v2} {
+		for _, schema := range test.schemas {
 			t.Run(fmt.Sprintf("%s/%s", test.limit, schema), func(t *testing.T) {
 				c := testConfig(t.TempDir())
 				test.change(&c)

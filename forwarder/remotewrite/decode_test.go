@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/prometheus/prometheus/prompb"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
 
+	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -56,8 +58,8 @@ func TestSchemasAgree(t *testing.T) {
 	}
 	for i := range one.Series {
 		a, b := &one.Series[i], &two.Series[i]
-		if wire := one.Wire(a); !bytes.Equal(wire, two.Wire(b)) {
-			t.Fatalf("series %d: %q and %q", i, wire, two.Wire(b))
+		if wire := wireOf(one, a); wire != wireOf(two, b) {
+			t.Fatalf("series %d: %q and %q", i, wire, wireOf(two, b))
 		}
 		ls, err := labelsOf(one, a)
 		if err != nil {
@@ -96,12 +98,12 @@ func TestKeysOfReferences(t *testing.T) {
 		}
 		for i := range r.Series {
 			s := &r.Series[i]
-			if known, ok := keys[r.Key(s)]; ok && known != string(r.Wire(s)) {
-				t.Errorf("%q has the key of %q", r.Wire(s), known)
+			if known, ok := keys[r.Key(s)]; ok && known != wireOf(r, s) {
+				t.Errorf("%q has the key of %q", wireOf(r, s), known)
 			}
-			keys[r.Key(s)] = string(r.Wire(s))
+			keys[r.Key(s)] = wireOf(r, s)
 			if r.Key(s).A != s.Hash {
-				t.Errorf("the hash of %q is not half of its key", r.Wire(s))
+				t.Errorf("the hash of %q is not half of its key", wireOf(r, s))
 			}
 		}
 	}
@@ -238,15 +240,49 @@ func TestCutAndFlipped(t *testing.T) {
 }
 
 func TestProblems(t *testing.T) {
-	var p Problems
+	r := NewRequest(Limits{})
+	s := &Series{labels: []byte("\x0a\x0d\x0a\x08__name__\x12\x01\xff")}
 	for range 25 {
-		p.Add(2, []byte("\x0a\x0b\x0a\x08__name__\x12\xff"), errForeign)
+		r.Refuse(2, s, errors.New("no"))
 	}
-	if got := p.Errors(); p.Rejected != 50 || len(got) != maxErrors+1 || got[maxErrors] != "and 15 more" {
-		t.Errorf("%d rejected, %q", p.Rejected, got)
+	want := `series {__name__="\xff"}: no`
+	if got := r.Problems.Errors(); r.Problems.Rejected != 50 || len(got) != maxReasons+1 || got[0] != want || got[maxReasons] != "and 15 more" {
+		t.Errorf("%d rejected, %q", r.Problems.Rejected, got)
 	}
-	if s := shorten(strings.Repeat("é", maxErrorBytes)); len(s) > maxErrorBytes+3 || !strings.HasSuffix(s, "é…") {
-		t.Errorf("cut to %d bytes, …%q", len(s), s[len(s)-6:])
+	if s := shorten(strings.Repeat("é", 20), 20); s != strings.Repeat("é", 8)+"…" {
+		t.Errorf("cut to %q", s)
+	}
+}
+
+// TestReasonsAreFew has problems of series with long labels, and of limits with
+// long names in them: all that is kept of the reasons is bounded, in sum, and each
+// ends with the flag.
+func TestReasonsAreFew(t *testing.T) {
+	long := strings.Repeat("\x00", 1000)
+	req := prompb.WriteRequest{}
+	for i := range 2 * maxReasons {
+		req.Timeseries = append(req.Timeseries, prompb.TimeSeries{
+			Labels: pairs("__name__", long, long+long, fmt.Sprint(i)), Samples: []prompb.Sample{{Value: 1}},
+		})
+	}
+	r := NewRequest(Limits{})
+	b, _ := req.Marshal()
+	if err := decode(r, V1, b); err != nil {
+		t.Fatal(err)
+	}
+	for i := range r.Series {
+		_, err := r.Labels(&r.Series[i], r.Key(&r.Series[i]))
+		r.Refuse(0, &r.Series[i], err)
+	}
+	errs, size := r.Problems.Errors(), 0
+	for _, e := range errs {
+		size += len(e)
+		if !strings.HasSuffix(e, "(--limit.label-name-length)") && !strings.HasPrefix(e, "and ") {
+			t.Errorf("%q", e)
+		}
+	}
+	if len(errs) < 2 || size > MaxErrorBytes {
+		t.Errorf("%d reasons of %d bytes", len(errs), size)
 	}
 }
 
@@ -258,7 +294,7 @@ func TestReferencesMakeMuchOfLittle(t *testing.T) {
 	long := uint32(len(req.Symbols) - 1)
 	series := req.Timeseries[0]
 	series.LabelsRefs = nil
-	for i := range 100 {
+	for i := range 6 { // as many as a series may have of such labels
 		req.Symbols = append(req.Symbols, fmt.Sprintf("_name_%d", i))
 		series.LabelsRefs = append(series.LabelsRefs, uint32(len(req.Symbols)-1), long)
 	}
@@ -277,11 +313,113 @@ func TestReferencesMakeMuchOfLittle(t *testing.T) {
 			written += len(r.wire)
 		}
 	}
-	if err == nil || !strings.Contains(err.Error(), "written out") || written > 3*r.limits.DecodedBytes {
+	if err == nil || !strings.Contains(err.Error(), "written out") || written > r.limits.DecodedBytes*11/10 {
 		t.Errorf("error %v, %d bytes were written out", err, written)
 	}
 	if size := cap(r.scratch) + cap(r.wire); size > 4<<20 {
 		t.Errorf("%d bytes are kept", size)
+	}
+}
+
+// manyExemplars is a 2.0 request of exemplars that refer, so many times each, to a
+// symbol of so many characters.
+func manyExemplars(exemplars, refs, runes int) []byte {
+	req := writev2.Request{Symbols: []string{"", "__name__", "m", strings.Repeat("x", runes)}}
+	series := writev2.TimeSeries{LabelsRefs: []uint32{1, 2}}
+	e := writev2.Exemplar{Value: 1}
+	for range refs {
+		e.LabelsRefs = append(e.LabelsRefs, 3)
+	}
+	for range exemplars {
+		series.Exemplars = append(series.Exemplars, e)
+	}
+	req.Timeseries = append(req.Timeseries, series)
+	b, _ := req.Marshal()
+	return b
+}
+
+// TestExemplarsMakeMuchOfLittle has exemplars that are far larger written out than
+// as they are sent: each too large by itself, or all of them together.
+func TestExemplarsMakeMuchOfLittle(t *testing.T) {
+	limits := DefaultLimits()
+	limits.DecodedBytes = 1 << 20
+	r := NewRequest(limits)
+	if err := decode(r, V2, manyExemplars(150, 128, limits.ValueBytes)); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.Problems.OverLimit["exemplar-length"]; got != 150 || len(r.Exemplars) > 0 {
+		t.Errorf("%d exemplars refused, %d left", got, len(r.Exemplars))
+	}
+	if size := cap(r.scratch) + cap(r.wire); size > 1<<16 {
+		t.Errorf("%d bytes were written out", size)
+	}
+	each := limits.ExemplarRunes
+	if err := decode(r, V2, manyExemplars(limits.DecodedBytes/each/2, 2, each/2)); err != nil {
+		t.Errorf("half of what is allowed: %v", err)
+	}
+	err := decode(r, V2, manyExemplars(limits.DecodedBytes/each+1, 2, each/2))
+	if over := (*limit.Error)(nil); !errors.Is(err, ErrTooLarge) || !errors.As(err, &over) || over.Name != "decoded-bytes" {
+		t.Errorf("more than is allowed: %v", err)
+	}
+	if size := cap(r.scratch); size > 3*limits.DecodedBytes {
+		t.Errorf("%d bytes were written out", size)
+	}
+}
+
+// TestWhatIsSaidTwice has histograms and exemplars whose fields come many times
+// over: the last one counts, and the others are not kept.
+func TestWhatIsSaidTwice(t *testing.T) {
+	limits := DefaultLimits()
+	field := func(tag byte, content []byte) []byte {
+		return append(binary.AppendUvarint([]byte{tag}, uint64(len(content))), content...)
+	}
+	value := []byte{0x11, 0, 0, 0, 0, 0, 0, 0, 1}
+	for name, raw := range map[string][]byte{
+		"value": bytes.Repeat(value, 10_000),
+		"label": field(0x0a, append(bytes.Repeat(field(0x12, []byte("x")), 10_000), field(0x0a, []byte("a"))...)),
+	} {
+		r := NewRequest(limits)
+		if data, err := r.exemplarV1(raw); err != nil || len(data) == 0 || len(data) > 20 {
+			t.Errorf("%s: kept %d bytes of %d: %v", name, len(data), len(raw), err)
+		}
+	}
+	h := append([]byte{0x08, 0}, bytes.Repeat([]byte{0x78, 5}, limits.HistogramBytes/2)...)
+	r := NewRequest(limits)
+	if _, _, err := r.histogram(h, 0); err == nil || !strings.Contains(err.Error(), flagHistogramBytes) {
+		t.Errorf("histogram of %d bytes: %v", len(h), err)
+	}
+}
+
+// TestLongSymbols has series that refer to a symbol of many MiB, which nothing may
+// read or copy once a series.
+func TestLongSymbols(t *testing.T) {
+	const series = 50_000
+	req := writev2.Request{Symbols: []string{"", "__name__", strings.Repeat("x", 16<<20), strings.Repeat("y", 1<<20)}}
+	for i := range series {
+		req.Timeseries = append(req.Timeseries, writev2.TimeSeries{
+			LabelsRefs: []uint32{1, 2, 2, 2}, Samples: []writev2.Sample{{Timestamp: int64(i)}},
+			// By turns, so that no memory of the last one helps.
+			Metadata: writev2.Metadata{HelpRef: 2 + uint32(i%2), UnitRef: uint32(i % 128 / 64)},
+		})
+	}
+	b, _ := req.Marshal()
+	r := NewRequest(Limits{})
+	if err := decode(r, V2, b); err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for i := range r.Series {
+		s := &r.Series[i]
+		_, err := r.Labels(s, r.Key(s))
+		if err == nil {
+			t.Fatal("a label of 16 MiB is good")
+		}
+		r.Refuse(1, s, err)
+	}
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; got > series*2000 {
+		t.Errorf("%d bytes were allocated for %d bad series", got, series)
 	}
 }
 

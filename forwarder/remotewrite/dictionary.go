@@ -33,6 +33,7 @@ type dictionary struct {
 	// has them; those from n on are of the series before.
 	row     []uint32
 	n       int
+	bytes   int  // of all names and values
 	known   bool // the label before is the one that the series before had there
 	ordered bool // by name, without duplicates
 	checked bool // so was the series before
@@ -67,7 +68,7 @@ func (d *dictionary) reset() {
 // begin begins a series.
 func (d *dictionary) begin() {
 	d.checked = d.ordered && len(d.row) > 0
-	d.n, d.known, d.ordered, d.exact, d.named = 0, false, true, true, false
+	d.n, d.bytes, d.known, d.ordered, d.exact, d.named = 0, 0, false, true, true, false
 }
 
 // guess returns the label that the series before has where the next one comes.
@@ -89,6 +90,7 @@ func (d *dictionary) take(place uint32, guessed bool) {
 		d.ordered = d.ordered && d.labels[d.row[d.n-1]].Name < l.Name
 	}
 	d.exact = d.exact && l.exact
+	d.bytes += len(l.Name) + len(l.Value)
 	d.named = d.named || l.Name == metricName && l.Value != ""
 	d.known = guessed
 	d.n++
@@ -109,8 +111,15 @@ func (r *Request) Labels(s *Series, spelt Key) (Labels, error) {
 		err = r.takeWire(s.labels)
 	}
 	d.row = d.row[:d.n]
+	// Also of a series that is refused, for it took as much to find out.
+	if tooMuch := r.Spend(d.bytes); tooMuch != nil {
+		return Labels{}, tooMuch
+	}
 	if err != nil {
 		return Labels{}, err
+	}
+	if d.bytes > r.limits.LabelsBytes {
+		return Labels{}, limit.Over(flagLabelsBytes, "its labels take %d bytes, the limit is %d", d.bytes, r.limits.LabelsBytes)
 	}
 	if d.ordered && d.exact && d.named && len(s.refs) == 0 {
 		return Labels{spelt, d.row}, nil
@@ -144,7 +153,7 @@ func (r *Request) takeWire(b []byte) error {
 			}
 		}
 		if d.n == r.limits.Labels {
-			return limit.Over(flagLabels, "it has more than %d labels", r.limits.Labels)
+			return r.manyLabels
 		}
 		d.take(place, false)
 	}
@@ -180,7 +189,7 @@ func (r *Request) learnWire(wire []byte) (uint32, error) {
 	l := label{wire: string(wire)}
 	err := eachLabel(wire, func(name, value span) error {
 		l.Label = segment.Label{Name: l.wire[name.from:name.to], Value: l.wire[value.from:value.to]}
-		return r.checkLabel(l.Label)
+		return checkLabel(r.limits, l.Name, l.Value)
 	})
 	if err != nil {
 		return 0, err
@@ -199,10 +208,12 @@ func (r *Request) learnWire(wire []byte) (uint32, error) {
 
 // learnRefs takes a label of 2.0 into the dictionary.
 func (r *Request) learnRefs(pair uint64) (uint32, error) {
+	d := &r.dictionary
 	name, value := r.symbols[pair>>32], r.symbols[uint32(pair)]
 	// The check comes before the copy, for there may be many of a long symbol.
-	if len(name) > r.limits.NameBytes || len(value) > r.limits.ValueBytes {
-		return 0, r.checkLabel(segment.Label{Name: string(name), Value: string(value)})
+	if err := checkLabel(r.limits, name, value); err != nil {
+		d.bytes += min(len(name), r.limits.NameBytes) + min(len(value), r.limits.ValueBytes)
+		return 0, err
 	}
 	r.wire = appendLabel(r.wire[:0], name, value)
 	l := label{wire: string(r.wire), refs: pair}
@@ -211,10 +222,6 @@ func (r *Request) learnRefs(pair uint64) (uint32, error) {
 	end -= 1 + uvarintLen(uint64(len(value)))
 	l.Name = l.wire[end-len(name) : end]
 	l.exact = l.Value != ""
-	if err := r.checkLabel(l.Label); err != nil {
-		return 0, err
-	}
-	d := &r.dictionary
 	place := uint32(len(d.labels))
 	d.labels = append(d.labels, l)
 	if d.byRefs == nil {
@@ -228,16 +235,13 @@ func (r *Request) learnRefs(pair uint64) (uint32, error) {
 // checks what concerns all of them.
 func (r *Request) canonical() (Labels, error) {
 	d := &r.dictionary
-	if r.wired > 2*r.limits.DecodedBytes {
-		return Labels{}, errWrittenOut(r.limits)
-	}
 	places := d.row
 	if !d.ordered || !d.exact {
 		d.sorted = append(d.sorted[:0], d.row...)
 		slices.SortStableFunc(d.sorted, func(a, b uint32) int { return cmp.Compare(d.labels[a].Name, d.labels[b].Name) })
 		for i := 1; i < len(d.sorted); i++ {
 			if name := d.labels[d.sorted[i]].Name; name == d.labels[d.sorted[i-1]].Name {
-				return Labels{}, fmt.Errorf("duplicate label name %q", name)
+				return Labels{}, fmt.Errorf("duplicate label name %q", cut(name))
 			}
 		}
 		places = slices.DeleteFunc(d.sorted, func(place uint32) bool { return d.labels[place].Value == "" })
@@ -254,22 +258,30 @@ func (r *Request) canonical() (Labels, error) {
 			r.wire = appendLabel(r.wire, l.Name, l.Value)
 		}
 	}
-	r.wired += len(r.wire)
 	return Labels{KeyOf(r.wire), places}, nil
 }
 
-func (r *Request) checkLabel(l segment.Label) error {
+func checkLabel[T string | []byte](limits Limits, name, value T) error {
 	switch {
-	case l.Name == "":
-		return errors.New("empty label name")
-	case len(l.Name) > r.limits.NameBytes:
-		return limit.Over(flagNameBytes, "label name %q… of %d bytes, the limit is %d", l.Name[:min(32, len(l.Name))], len(l.Name), r.limits.NameBytes)
-	case len(l.Value) > r.limits.ValueBytes:
-		return limit.Over(flagValueBytes, "value of label %q of %d bytes, the limit is %d", l.Name, len(l.Value), r.limits.ValueBytes)
-	case !utf8.ValidString(l.Name):
-		return fmt.Errorf("label name %q is not valid UTF-8", l.Name)
-	case !utf8.ValidString(l.Value):
-		return fmt.Errorf("value of label %q is not valid UTF-8", l.Name)
+	case len(name) == 0:
+		return errEmptyName
+	case len(name) > limits.NameBytes:
+		return limit.Over(flagNameBytes, "label name %q of %d bytes, the limit is %d", cut(name), len(name), limits.NameBytes)
+	case len(value) > limits.ValueBytes:
+		return limit.Over(flagValueBytes, "value of label %q of %d bytes, the limit is %d", cut(name), len(value), limits.ValueBytes)
+	case !valid(name):
+		return fmt.Errorf("label name %q is not valid UTF-8", cut(name))
+	case !valid(value):
+		return fmt.Errorf("value of label %q is not valid UTF-8", cut(name))
 	}
 	return nil
+}
+
+var errEmptyName = errors.New("empty label name")
+
+func valid[T string | []byte](text T) bool {
+	if b, ok := any(text).([]byte); ok {
+		return utf8.Valid(b)
+	}
+	return utf8.ValidString(string(text))
 }

@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"math"
 	"unicode/utf8"
-
-	"github.com/promgrpc/exporter/internal/limit"
 )
 
 // checkExemplars checks the exemplars of a series and puts them into the form
 // in which they are kept. What is wrong with one costs that one.
-func (r *Request) checkExemplars(labels []byte, begin mark, schema Schema) error {
+func (r *Request) checkExemplars(s *Series, begin mark, schema Schema) error {
 	kept := r.Exemplars[:begin.exemplars]
 	for _, raw := range r.Exemplars[begin.exemplars:] {
 		var data []byte
@@ -22,11 +20,11 @@ func (r *Request) checkExemplars(labels []byte, begin mark, schema Schema) error
 		} else {
 			data, err = r.exemplarV2(raw)
 		}
-		if errors.Is(err, errDamaged) {
+		if errors.Is(err, errDamaged) || errors.Is(err, ErrTooLarge) {
 			return err
 		}
 		if err != nil {
-			r.Problems.Add(1, labels, fmt.Errorf("exemplar: %w", err))
+			r.refusePart(1, s, "exemplar: ", err)
 			continue
 		}
 		kept = append(kept, data)
@@ -45,7 +43,7 @@ func (r *Request) checkExemplars(labels []byte, begin mark, schema Schema) error
 //	}
 func (r *Request) exemplarV1(b []byte) ([]byte, error) {
 	var value, timestamp uint64
-	strict, labels := true, 0
+	strict, runes := true, 0
 	from := len(r.scratch)
 	for i := 0; i < len(b); {
 		f, ok := readField(b, i)
@@ -56,14 +54,11 @@ func (r *Request) exemplarV1(b []byte) ([]byte, error) {
 		strict = strict && f.strict && f.number <= 3
 		switch {
 		case f.number == 1 && f.wire == typeBytes:
-			if labels++; labels > r.limits.Labels {
-				continue
-			}
 			name, val, ok := labelParts(f.bytes, &strict)
 			if !ok {
 				return nil, errDamaged
 			}
-			if err := r.checkExemplarLabel(name, val); err != nil {
+			if err := r.checkExemplarLabel(name, val, &runes); err != nil {
 				return nil, err
 			}
 			r.scratch = appendLabel(r.scratch, name, val)
@@ -75,15 +70,18 @@ func (r *Request) exemplarV1(b []byte) ([]byte, error) {
 			return nil, errDamaged
 		}
 	}
-	if labels > r.limits.Labels {
-		return nil, limit.Over(flagLabels, "it has more than %d labels", r.limits.Labels)
-	}
-	if strict {
+	written := r.finishExemplar(from, value, timestamp)
+	// What says something twice may be far longer than what it says.
+	if strict && len(b) <= len(written)+zerosOfExemplar {
 		r.scratch = r.scratch[:from]
 		return b, nil
 	}
-	return r.finishExemplar(from, value, timestamp), nil
+	return written, nil
 }
+
+// zerosOfExemplar is what a value and a timestamp of zero take, which need not be
+// written.
+const zerosOfExemplar = 9 + 2
 
 // exemplarV2 writes an io.prometheus.write.v2.Exemplar as one of 1.0:
 //
@@ -117,15 +115,20 @@ func (r *Request) exemplarV2(b []byte) ([]byte, error) {
 	if _, err := r.hashRefs(refs.refs); err != nil {
 		return nil, err
 	}
-	from := len(r.scratch)
+	from, runes := len(r.scratch), 0
 	var err error
 	r.eachPair(refs.refs, func(name, val []byte) bool {
-		if err = r.checkExemplarLabel(name, val); err == nil {
+		if err = r.checkExemplarLabel(name, val, &runes); err == nil {
 			r.scratch = appendLabel(r.scratch, name, val)
 		}
 		return err == nil
 	})
+	// Also of one that is refused, for it took as much to find out.
+	if tooMuch := r.Spend(len(r.scratch) - from); tooMuch != nil {
+		return nil, fmt.Errorf("%w: %w", ErrTooLarge, tooMuch)
+	}
 	if err != nil {
+		r.scratch = r.scratch[:from]
 		return nil, err
 	}
 	return r.finishExemplar(from, value, timestamp), nil
@@ -163,18 +166,23 @@ func labelParts(b []byte, strict *bool) (name, value []byte, ok bool) {
 	return name, value, true
 }
 
-func (r *Request) checkExemplarLabel(name, value []byte) error {
+// checkExemplarLabel checks a label, and that those of the exemplar have no more
+// than so many characters, which it counts.
+func (r *Request) checkExemplarLabel(name, value []byte, runes *int) error {
+	if size := len(name) + len(value); size <= utf8.UTFMax*r.limits.ExemplarRunes {
+		*runes += utf8.RuneCount(name) + utf8.RuneCount(value)
+	} else {
+		*runes = size // far too many, by a look at the length
+	}
 	switch {
 	case len(name) == 0:
-		return errors.New("empty label name")
-	case len(name) > r.limits.NameBytes:
-		return limit.Over(flagNameBytes, "label name of %d bytes, the limit is %d", len(name), r.limits.NameBytes)
-	case len(value) > r.limits.ValueBytes:
-		return limit.Over(flagValueBytes, "value of label %q of %d bytes, the limit is %d", name, len(value), r.limits.ValueBytes)
+		return errEmptyName
+	case *runes > r.limits.ExemplarRunes:
+		return r.longExemplar
 	case !utf8.Valid(name):
-		return fmt.Errorf("label name %q is not valid UTF-8", name)
+		return fmt.Errorf("label name %q is not valid UTF-8", cut(name))
 	case !utf8.Valid(value):
-		return fmt.Errorf("value of label %q is not valid UTF-8", name)
+		return fmt.Errorf("value of label %q is not valid UTF-8", cut(name))
 	}
 	return nil
 }

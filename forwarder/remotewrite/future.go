@@ -29,14 +29,14 @@ func (r *Request) DropAfter(instant int64, reason func(timestamp int64) error) {
 		begin := mark{len(samples), len(histograms), len(exemplars)}
 		for _, sample := range r.Samples[from.SamplesEnd:end.SamplesEnd] {
 			if sample.Timestamp > instant {
-				r.Problems.Add(1, r.Wire(&s), reason(sample.Timestamp))
+				r.Refuse(1, &s, reason(sample.Timestamp))
 				continue
 			}
 			samples = append(samples, sample)
 		}
 		for _, h := range r.Histograms[from.HistogramsEnd:end.HistogramsEnd] {
 			if h.Timestamp > instant {
-				r.Problems.Add(1, r.Wire(&s), reason(h.Timestamp))
+				r.Refuse(1, &s, reason(h.Timestamp))
 				continue
 			}
 			histograms = append(histograms, h)

@@ -15,7 +15,7 @@ func sampleOf(t int64, v float64, start int64) Sample { return Sample{t, math.Fl
 // wide are limits that do not get in the way.
 var wide = Limits{
 	DecodedBytes: 1 << 30, Series: 1 << 30, Samples: 1 << 30, Labels: 1 << 20,
-	NameBytes: 1 << 30, ValueBytes: 1 << 30, Buckets: 1 << 20,
+	NameBytes: 1 << 30, ValueBytes: 1 << 30, LabelsBytes: 1 << 30, Buckets: 1 << 20, HistogramBytes: 1 << 30,
 }
 
 func FuzzV1(f *testing.F) {

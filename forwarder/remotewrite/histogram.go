@@ -33,7 +33,7 @@ type histogramScan struct {
 
 // checkHistograms checks the histograms of a series. What is wrong with one
 // costs that one. Those without a start timestamp get the one given, if any.
-func (r *Request) checkHistograms(labels []byte, begin mark, created int64) error {
+func (r *Request) checkHistograms(s *Series, begin mark, created int64) error {
 	kept := r.Histograms[:begin.histograms]
 	for _, h := range r.Histograms[begin.histograms:] {
 		timestamp, data, err := r.histogram(h.Data, created)
@@ -41,7 +41,9 @@ func (r *Request) checkHistograms(labels []byte, begin mark, created int64) erro
 			return err
 		}
 		if err != nil {
-			r.Problems.Add(1, labels, fmt.Errorf("histogram at %d: %w", timestamp, err))
+			r.Problems.note(1, err, func() string {
+				return fmt.Sprintf("series %s: histogram at %d: %v", r.describe(s), timestamp, err)
+			})
 			continue
 		}
 		kept = append(kept, Histogram{Timestamp: timestamp, Data: data})
@@ -53,7 +55,11 @@ func (r *Request) checkHistograms(labels []byte, begin mark, created int64) erro
 func (r *Request) histogram(b []byte, created int64) (int64, []byte, error) {
 	h := &r.h
 	h.reset()
-	if err := h.scan(b, r.limits.Buckets); err != nil {
+	err := h.scan(b, r.limits.Buckets)
+	if err == nil && len(b) > r.limits.HistogramBytes {
+		err = limit.Over(flagHistogramBytes, "%d bytes, the limit is %d", len(b), r.limits.HistogramBytes)
+	}
+	if err != nil {
 		return h.timestamp, nil, err
 	}
 	if h.isFloat != h.zeroIsFloat && h.zero != 0 {

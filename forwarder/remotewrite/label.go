@@ -5,7 +5,6 @@ import (
 	"errors"
 	"hash/maphash"
 	"math/bits"
-	"strconv"
 
 	"github.com/promgrpc/exporter/internal/segment"
 )
@@ -33,19 +32,6 @@ func (r *Request) Key(s *Series) Key {
 		return r.keyOfRefs(s)
 	}
 	return Key{s.Hash, hashB(s.labels)}
-}
-
-// Wire returns a series' labels in wire form. They are valid until the next
-// call.
-func (r *Request) Wire(s *Series) []byte {
-	if len(s.refs) > 0 {
-		return r.wireOfRefs(s.refs)
-	}
-	return s.labels
-}
-
-func (m *Metadata) hash() uint64 {
-	return MetadataHash(m.Type, HashBytes(m.Help), HashBytes(m.Unit))
 }
 
 // MetadataHash puts together a Metadata.Hash from the type and the hashes of
@@ -114,54 +100,6 @@ func eachLabel(b []byte, yield func(name, value span) error) error {
 		i = f.next
 	}
 	return nil
-}
-
-// describe writes labels in wire form for a person to read.
-func describe(b []byte) string {
-	out := []byte{'{'}
-	errLong := errors.New("long enough")
-	err := eachLabel(b, func(name, value span) error {
-		if len(out) > 1 {
-			out = append(out, ", "...)
-		}
-		if n := b[name.from:name.to]; plain(n) && len(n) <= maxQuoted {
-			out = append(out, n...)
-		} else {
-			out = quote(out, n)
-		}
-		out = append(out, '=')
-		out = quote(out, b[value.from:value.to])
-		if len(out) > maxErrorBytes/2 {
-			return errLong
-		}
-		return nil
-	})
-	switch {
-	case errors.Is(err, errLong):
-		out = append(out, "…"...)
-	case err != nil:
-		out = append(out, "(damaged)"...)
-	}
-	return string(append(out, '}'))
-}
-
-// maxQuoted is how much of a name or value is shown.
-const maxQuoted = 128
-
-func quote(dst, text []byte) []byte {
-	if len(text) > maxQuoted {
-		return append(strconv.AppendQuote(dst, string(text[:maxQuoted])), "…"...)
-	}
-	return strconv.AppendQuote(dst, string(text))
-}
-
-func plain(name []byte) bool {
-	for i, c := range name {
-		if c != '_' && (c|0x20 < 'a' || c|0x20 > 'z') && (i == 0 || c < '0' || c > '9') {
-			return false
-		}
-	}
-	return len(name) > 0
 }
 
 // MetricName returns the value of the label __name__ of a series whose labels

@@ -5,9 +5,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/prompb"
@@ -83,6 +85,19 @@ func labelsOf(r *Request, s *Series) (segment.Labels, error) {
 		panic(fmt.Sprintf("another key than that of %v", ls))
 	}
 	return ls, nil
+}
+
+// wireOf returns the labels of a series as a 1.0 sender would spell them.
+func wireOf(r *Request, s *Series) string {
+	if len(s.refs) == 0 {
+		return string(s.labels)
+	}
+	var wire []byte
+	r.eachPair(s.refs, func(name, value []byte) bool {
+		wire = appendLabel(wire, name, value)
+		return true
+	})
+	return string(wire)
 }
 
 // start leaves the start timestamps out, unless they are wanted.
@@ -173,7 +188,11 @@ func (c *content) finish(ls labels.Labels, out []content) []content {
 }
 
 func exemplarGood(ls []prompb.Label) bool {
+	runes := 0
 	for _, l := range ls {
+		if runes += utf8.RuneCountInString(l.Name + l.Value); runes > exemplar.ExemplarMaxLabelSetLength {
+			return false
+		}
 		if l.Name == "" || !model.UTF8Validation.IsValidLabelName(l.Name) || !model.LabelValue(l.Value).IsValid() {
 			return false
 		}

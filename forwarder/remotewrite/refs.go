@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"math/bits"
 	"math/rand/v2"
-
-	"github.com/promgrpc/exporter/internal/limit"
-	"github.com/promgrpc/exporter/internal/segment"
 )
 
 // The labels of a 2.0 series are references to symbols, as packed varints. As
@@ -47,7 +44,7 @@ func (r *Request) hashRefs(refs []byte) (uint64, error) {
 	}
 	switch {
 	case count > 2*r.limits.Labels:
-		return 0, limit.Over(flagLabels, "it has more than %d labels", r.limits.Labels)
+		return 0, r.manyLabels
 	case count%2 != 0:
 		return 0, fmt.Errorf("labels_refs are not pairs of name and value: there are %d", count)
 	}
@@ -56,11 +53,18 @@ func (r *Request) hashRefs(refs []byte) (uint64, error) {
 
 // keyOfRefs is Key for a series with references.
 func (r *Request) keyOfRefs(s *Series) Key {
+	if len(r.hashesB) == 0 {
+		r.hashesB = append(r.hashesB, make([]uint64, len(r.symbols))...)
+	}
 	key := secretA
 	for i := 0; i < len(s.refs); {
 		var ref uint64
 		ref, i = varint(s.refs, i)
-		key = mix(key, hashB(r.symbols[uint32(ref)]), secretB)
+		hash := &r.hashesB[uint32(ref)]
+		if *hash == 0 {
+			*hash = hashB(r.symbols[uint32(ref)])
+		}
+		key = mix(key, *hash, secretB)
 	}
 	return Key{s.Hash, key}
 }
@@ -105,38 +109,4 @@ func (r *Request) eachPair(refs []byte, yield func(name, value []byte) bool) {
 			return
 		}
 	}
-}
-
-// wireOfRefs writes labels as a 1.0 sender would, or nothing where checkWire has
-// an objection.
-func (r *Request) wireOfRefs(refs []byte) []byte {
-	r.wire = r.wire[:0]
-	if r.checkWire(refs) != nil {
-		return nil
-	}
-	r.eachPair(refs, func(name, value []byte) bool {
-		r.wire = appendLabel(r.wire, name, value)
-		return true
-	})
-	r.wired += len(r.wire)
-	return r.wire
-}
-
-func errWrittenOut(l Limits) error {
-	return limit.Over(flagDecodedBytes, "all labels of the request written out are more than %d bytes, twice the limit", 2*l.DecodedBytes)
-}
-
-// checkWire says why a series' labels cannot be written out. References make
-// little of much, so what they stand for is bounded as well.
-func (r *Request) checkWire(refs []byte) (err error) {
-	if r.wired > 2*r.limits.DecodedBytes {
-		return errWrittenOut(r.limits)
-	}
-	r.eachPair(refs, func(name, value []byte) bool {
-		if len(name) > r.limits.NameBytes || len(value) > r.limits.ValueBytes {
-			err = r.checkLabel(segment.Label{Name: string(name), Value: string(value)})
-		}
-		return err == nil
-	})
-	return err
 }

@@ -87,17 +87,27 @@ type Request struct {
 	scratch    []byte // what had to be written anew
 	symbols    [][]byte
 	hashes     []uint64 // of the symbols
-	wire       []byte   // see Wire
-	wired      int      // bytes that were written there
+	hashesB    []uint64 // of those that were asked for, 0 of the others
+	wire       []byte   // labels, written out
+	spent      int      // see Spend
 	memo       metaMemo
 	dictionary dictionary
 	h          histogramScan
-	known      bool // a field of the schema has been seen
-	unknown    bool // another field has been seen
+	// What may be wrong with each of very many parts is put into words once.
+	manyLabels, longExemplar error
+	known                    bool // a field of the schema has been seen
+	unknown                  bool // another field has been seen
 }
 
 // NewRequest returns an empty request.
-func NewRequest(l Limits) *Request { return &Request{limits: withDefaults(l)} }
+func NewRequest(l Limits) *Request {
+	l = withDefaults(l)
+	return &Request{
+		limits:       l,
+		manyLabels:   limit.Over(flagLabels, "it has more than %d labels", l.Labels),
+		longExemplar: limit.Over(flagExemplarRunes, "its labels have more than %d characters", l.ExemplarRunes),
+	}
+}
 
 // DecodedLen reads how large the body claims to be when decoded. An error says
 // that it is not snappy's block format, that the claim cannot be true, or, by
@@ -158,16 +168,26 @@ const keepBytes = 8 << 20
 
 func (r *Request) reset() {
 	if cap(r.body)+cap(r.scratch)+cap(r.wire) > keepBytes || cap(r.Samples)*24 > keepBytes || cap(r.symbols)*24 > keepBytes || cap(r.Series)*80 > keepBytes {
-		*r = Request{limits: r.limits}
+		*r = Request{limits: r.limits, manyLabels: r.manyLabels, longExemplar: r.longExemplar}
 		return
 	}
 	r.Series, r.Samples, r.Histograms, r.Exemplars = r.Series[:0], r.Samples[:0], r.Histograms[:0], r.Exemplars[:0]
 	r.Meta, r.Families = r.Meta[:0], r.Families[:0]
 	r.Problems = Problems{}
-	r.scratch, r.symbols, r.hashes, r.wired = r.scratch[:0], r.symbols[:0], r.hashes[:0], 0
+	r.scratch, r.symbols, r.hashes, r.hashesB, r.spent = r.scratch[:0], r.symbols[:0], r.hashes[:0], r.hashesB[:0], 0
 	r.memo = metaMemo{}
 	r.dictionary.reset()
 	r.known, r.unknown = false, false
+}
+
+// Spend notes that n bytes of the request are written out, and says whether all
+// that were are more than the limit: references make little of much, so what they
+// refer to counts as what it becomes.
+func (r *Request) Spend(n int) error {
+	if r.spent += n; r.spent > r.limits.DecodedBytes {
+		return limit.Over(flagDecodedBytes, "its references, written out, take more than %d bytes", r.limits.DecodedBytes)
+	}
+	return nil
 }
 
 // mark is a place in the columns of a request.

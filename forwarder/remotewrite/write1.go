@@ -107,18 +107,20 @@ func (r *Request) seriesV1(b []byte) error {
 // finishV1 checks the histograms and exemplars of a series, once its labels
 // are known to name it by, and adds it.
 func (r *Request) finishV1(labels []byte, begin mark) error {
+	s := Series{labels: labels, Meta: -1}
 	if len(r.Histograms)+len(r.Exemplars) > begin.histograms+begin.exemplars {
-		if err := r.checkHistograms(labels, begin, 0); err != nil {
+		if err := r.checkHistograms(&s, begin, 0); err != nil {
 			return err
 		}
-		if err := r.checkExemplars(labels, begin, V1); err != nil {
+		if err := r.checkExemplars(&s, begin, V1); err != nil {
 			return err
 		}
 		if r.since(begin) == 0 {
 			return nil
 		}
 	}
-	return r.add(Series{Hash: hashA(labels), labels: labels, Meta: -1})
+	s.Hash = hashA(labels)
+	return r.add(s)
 }
 
 // gather finds the label fields of a series, which as a rule lie together and
@@ -243,7 +245,7 @@ func (r *Request) familyV1(b []byte) error {
 	if len(r.Families) >= r.limits.Series {
 		return fmt.Errorf("%w: %w", ErrTooLarge, limit.Over(flagSeries, "more than %d metadata entries", r.limits.Series))
 	}
-	m.Hash = m.hash()
+	m.Hash = MetadataHash(m.Type, hashA(m.Help), hashA(m.Unit))
 	r.Families = append(r.Families, m)
 	return nil
 }

@@ -43,7 +43,7 @@ func (r *Request) scanV2(b []byte) error {
 		r.known = true
 	}
 	if len(r.symbols) > 0 && len(r.symbols[0]) > 0 {
-		return fmt.Errorf("symbols[0] is %q, it has to be empty", shorten(string(r.symbols[0])))
+		return fmt.Errorf("symbols[0] is %q, it has to be empty", cut(r.symbols[0]))
 	}
 	for _, symbol := range r.symbols {
 		r.hashes = append(r.hashes, hashA(symbol))
@@ -181,7 +181,7 @@ func (r *Request) finishV2(begin mark, number int, refs []byte, meta metaRefs, c
 	// Exemplars alone are against the specification, but it is how Prometheus
 	// sends them: each in a series of its own.
 	if r.since(begin) == 0 {
-		r.Problems.Add(0, r.Wire(&s), errors.New("it has neither samples nor histograms"))
+		r.Refuse(0, &s, errors.New("it has neither samples nor histograms"))
 		return nil
 	}
 	for i := begin.samples; i < len(r.Samples); i++ {
@@ -191,11 +191,10 @@ func (r *Request) finishV2(begin mark, number int, refs []byte, meta metaRefs, c
 		}
 	}
 	if len(r.Histograms)+len(r.Exemplars) > begin.histograms+begin.exemplars {
-		labels := r.Wire(&s) // to name it by
-		if err := r.checkHistograms(labels, begin, created); err != nil {
+		if err := r.checkHistograms(&s, begin, created); err != nil {
 			return err
 		}
-		if err := r.checkExemplars(labels, begin, V2); err != nil {
+		if err := r.checkExemplars(&s, begin, V2); err != nil {
 			return err
 		}
 		if r.since(begin) == 0 {
@@ -252,9 +251,10 @@ func (r *Request) metaIndex(m metaRefs) int32 {
 	}
 	memo := &r.memo[m.help%uint32(len(r.memo))]
 	if memo.number == 0 || memo.refs != m {
-		meta := Metadata{Type: m.kind, Help: r.symbols[m.help], Unit: r.symbols[m.unit]}
-		meta.Hash = meta.hash()
-		r.Meta = append(r.Meta, meta)
+		r.Meta = append(r.Meta, Metadata{
+			Hash: MetadataHash(m.kind, r.hashes[m.help], r.hashes[m.unit]),
+			Type: m.kind, Help: r.symbols[m.help], Unit: r.symbols[m.unit],
+		})
 		memo.refs, memo.number = m, int32(len(r.Meta))
 	}
 	return memo.number - 1
