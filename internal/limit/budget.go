@@ -1,6 +1,10 @@
 package limit
 
-import "sync"
+import (
+	"context"
+	"slices"
+	"sync"
+)
 
 // Budget is an amount of something, most often bytes, that all share. It may be
 // used concurrently.
@@ -10,9 +14,17 @@ type Budget struct {
 	total int64
 	share int64
 
-	mu    sync.Mutex
-	used  int64
-	peers map[string]int64 // what each holds, if it is anything
+	mu      sync.Mutex
+	used    int64
+	peers   map[string]int64 // what each holds, if it is anything
+	waiting []*waiter        // in the order in which they came
+}
+
+// waiter is a hold that waits for n more.
+type waiter struct {
+	hold    *Hold
+	n       int64
+	granted chan struct{}
 }
 
 // NewBudget returns a budget of total units, in a word that follows a number,
@@ -31,6 +43,16 @@ func (b *Budget) Used() int64 {
 	return b.used
 }
 
+// Waiting returns how many holds wait.
+func (b *Budget) Waiting() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.waiting)
+}
+
+// Share returns how much one peer may hold.
+func (b *Budget) Share() int64 { return b.share }
+
 // Hold returns a hold of a peer on nothing yet. It is to be released.
 func (b *Budget) Hold(peer string) *Hold { return &Hold{budget: b, peer: peer} }
 
@@ -47,11 +69,69 @@ func (b *Budget) take(peer string, before, n int64) error {
 	case held+n > b.share:
 		return Busy(b.flag, "the calls of %s hold %d %s of %d that one peer may, and %d more were asked for", peer, held, b.unit, b.share, n)
 	}
+	b.give(peer, n)
+	if n < 0 {
+		b.grant()
+	}
+	return nil
+}
+
+// give changes what a peer holds by n. The caller holds mu.
+func (b *Budget) give(peer string, n int64) {
 	b.used += n
 	if b.peers[peer] += n; b.peers[peer] == 0 {
 		delete(b.peers, peer)
 	}
-	return nil
+}
+
+// grant gives those who wait what there is by now. Who waits for others of its
+// own peer is passed over; who waits for the total keeps back those behind it,
+// since whoever asks for much would never get it otherwise. The caller holds mu.
+func (b *Budget) grant() {
+	full := false
+	b.waiting = slices.DeleteFunc(b.waiting, func(w *waiter) bool {
+		if full || b.peers[w.hold.peer]+w.n > b.share {
+			return false
+		}
+		if b.used+w.n > b.total {
+			full = true
+			return false
+		}
+		b.give(w.hold.peer, w.n)
+		close(w.granted)
+		return true
+	})
+}
+
+// join lines up a hold for n more. It returns nil if the hold has it at once.
+func (b *Budget) join(h *Hold, n int64) (*waiter, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case h.held+n > b.share:
+		return nil, Over(b.flag, "it needs %d %s, %d are allowed", h.held+n, b.unit, b.share)
+	case len(b.waiting) == 0 && b.used+n <= b.total && b.peers[h.peer]+n <= b.share:
+		b.give(h.peer, n)
+		return nil, nil
+	}
+	w := &waiter{hold: h, n: n, granted: make(chan struct{})}
+	b.waiting = append(b.waiting, w)
+	b.grant()
+	return w, nil
+}
+
+// leave takes a waiter out of the line. It returns false if there was no need to:
+// it had been granted.
+func (b *Budget) leave(w *waiter) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i := slices.Index(b.waiting, w)
+	if i < 0 {
+		return false
+	}
+	b.waiting = slices.Delete(b.waiting, i, i+1)
+	b.grant() // It may have kept others back.
+	return true
 }
 
 // Hold is what one call holds of a budget. It belongs to one goroutine.
@@ -76,6 +156,28 @@ func (h *Hold) Resize(n int64) error {
 
 // Grow makes it n more, as Resize does.
 func (h *Hold) Grow(n int64) error { return h.Resize(h.held + n) }
+
+// Wait makes it n more, and waits until there is as much. The error is that of
+// ctx, or an *[Error] for what there will never be. Who waits while he holds
+// something may wait for one who waits for him: one hold takes from one budget
+// once.
+func (h *Hold) Wait(ctx context.Context, n int64) error {
+	w, err := h.budget.join(h, n)
+	if err != nil {
+		return err
+	}
+	if w != nil {
+		select {
+		case <-w.granted:
+		case <-ctx.Done():
+			if h.budget.leave(w) {
+				return ctx.Err()
+			}
+		}
+	}
+	h.held += n
+	return nil
+}
 
 // Release gives all of it back. It may be called twice.
 func (h *Hold) Release() { _ = h.Resize(0) }

@@ -2,10 +2,11 @@
 // much of.
 //
 // Guaranteed: the holds on a budget are never more than its total together, and
-// those of one peer never more than its share.
+// those of one peer never more than its share. Those who wait are served in the
+// order in which they came, but for a peer that has its share.
 //
-// Not guaranteed: that who is refused would be served in its turn. Nothing here
-// waits; who can wait, comes again.
+// Not guaranteed: that who is refused would be served in its turn. Who cannot
+// wait, comes again, and may be ahead of those who do wait.
 package limit
 
 import (

@@ -1,9 +1,14 @@
 package limit_test
 
 import (
+	"context"
+	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/promgrpc/exporter/internal/limit"
@@ -51,6 +56,71 @@ func TestBudget(t *testing.T) {
 func TestBudgetWithoutShares(t *testing.T) {
 	b := limit.NewBudget("--limit.bytes-of-tests", "bytes", 10, 0)
 	require.NoError(t, b.Hold("one").Resize(10))
+}
+
+// TestWait sees that who waits is served in its turn, that a peer with its share
+// keeps nobody back, and that who leaves does not either.
+func TestWait(t *testing.T) {
+	b := limit.NewBudget("--limit.bytes-of-tests", "bytes", 100, 60)
+	ctx := t.Context()
+	first := b.Hold("one")
+	require.NoError(t, first.Wait(ctx, 60))
+	require.False(t, refused(t, first.Wait(ctx, 1)).Passing, "more than a share")
+
+	// wait lines up and returns a channel that tells how it ended.
+	wait := func(ctx context.Context, peer string, n int64) (*limit.Hold, <-chan error) {
+		h, before := b.Hold(peer), b.Waiting()
+		ended := make(chan error, 1)
+		go func() { ended <- h.Wait(ctx, n) }()
+		require.Eventually(t, func() bool { return b.Waiting() > before || len(ended) > 0 }, 10*time.Second, time.Millisecond)
+		return h, ended
+	}
+	_, ofSame := wait(ctx, "one", 10)
+	other, done := wait(ctx, "other", 30)
+	require.NoError(t, <-done, "whose peer has none of it is not kept back by one whose peer has its share")
+	leaving, cancel := context.WithCancel(ctx)
+	_, left := wait(leaving, "other", 20)
+	late, ofLate := wait(ctx, "third", 10)
+	require.Empty(t, ofLate, "it would fit, but one came before")
+	cancel()
+	require.ErrorIs(t, <-left, context.Canceled)
+	require.NoError(t, <-ofLate, "which does not keep it back any more")
+	require.Empty(t, ofSame)
+	first.Release()
+	require.NoError(t, <-ofSame)
+	require.EqualValues(t, 30, other.Held())
+	require.EqualValues(t, 10, late.Held())
+	require.EqualValues(t, 50, b.Used())
+	require.Zero(t, b.Waiting())
+}
+
+// TestWaitOfMany sees that all that wait are served and nothing is lost.
+func TestWaitOfMany(t *testing.T) {
+	const total = 100
+	b := limit.NewBudget("--limit.bytes-of-tests", "bytes", total, total/2)
+	var held atomic.Int64
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			for j := range 300 {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.N(2000))*time.Microsecond)
+				if j%3 > 0 {
+					cancel()
+					ctx, cancel = context.WithCancel(t.Context())
+				}
+				h, n := b.Hold(string(rune('a'+i%4))), 1+rand.N(int64(total/2))
+				if err := h.Wait(ctx, n); err == nil {
+					assert.LessOrEqual(t, held.Add(n), int64(total))
+					held.Add(-n)
+				}
+				h.Release()
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	require.Zero(t, b.Used())
+	require.Zero(t, b.Waiting())
 }
 
 func TestBudgetOfMany(t *testing.T) {
