@@ -23,16 +23,24 @@ var pools [largest/step + 1]sync.Pool
 // Buffer is memory on loan. Its bytes may be appended to within their capacity.
 type Buffer struct{ Bytes []byte }
 
+// Size returns how much memory a buffer takes up that has room for n bytes.
+func Size(n int) int {
+	if n > largest {
+		return n
+	}
+	return max(1, (n+step-1)/step) * step
+}
+
 // Get lends a buffer that is empty and has room for n bytes.
 func Get(n int) *Buffer {
-	if n > largest {
-		return &Buffer{Bytes: make([]byte, 0, n)}
+	size := Size(n)
+	if size > largest {
+		return &Buffer{Bytes: make([]byte, 0, size)}
 	}
-	steps := max(1, (n+step-1)/step)
-	if b, ok := pools[steps].Get().(*Buffer); ok {
+	if b, ok := pools[size/step].Get().(*Buffer); ok {
 		return b
 	}
-	return &Buffer{Bytes: make([]byte, 0, steps*step)}
+	return &Buffer{Bytes: make([]byte, 0, size)}
 }
 
 // Grow sees to it that there is room for n bytes in all.

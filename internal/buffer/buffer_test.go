@@ -14,6 +14,7 @@ func TestRoom(t *testing.T) {
 			assert.Empty(t, b.Bytes)
 			assert.GreaterOrEqual(t, cap(b.Bytes), n)
 			assert.LessOrEqual(t, cap(b.Bytes), n+step)
+			assert.Equal(t, Size(n), cap(b.Bytes))
 			b.Bytes = append(b.Bytes, bytes.Repeat([]byte{'x'}, n)...)
 			b.Release()
 		}

@@ -63,6 +63,19 @@ func (p Proxies) Of(r *http.Request) string {
 		}
 		at = hop
 	}
+	return name(at)
+}
+
+// At returns the peer at a remote address, with or without a port.
+func At(remote string) string {
+	at, ok := parse(remote)
+	if !ok {
+		return remote
+	}
+	return name(at)
+}
+
+func name(at netip.Addr) string {
 	if at.Is6() {
 		network, _ := at.Prefix(64) // The length is valid.
 		return network.String()

@@ -48,3 +48,16 @@ func TestParseProxies(t *testing.T) {
 	_, err := peer.ParseProxies([]string{"10.0.0.0/8", "haproxy"})
 	require.ErrorContains(t, err, `"haproxy"`)
 }
+
+func TestAt(t *testing.T) {
+	for remote, want := range map[string]string{
+		"192.0.2.1:1234":              "192.0.2.1",
+		"192.0.2.1":                   "192.0.2.1",
+		"[2001:db8:1:2:3:4:5:6]:1234": "2001:db8:1:2::/64",
+		"[::ffff:192.0.2.1]:1234":     "192.0.2.1",
+		"@":                           "@",
+		"[fe80::1:2:3:4%eth0]:1234":   "fe80::/64",
+	} {
+		require.Equal(t, want, peer.At(remote))
+	}
+}
