@@ -22,6 +22,7 @@ import (
 type Forwarder struct {
 	logger      *slog.Logger
 	store       *seglog.Store
+	room        room
 	in          *ingest
 	appender    *appender
 	receivers   receivers
@@ -49,15 +50,16 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 			_ = f.Close()
 		}
 	}()
-	m := newMetrics(reg)
+	f.room = newRoom(&c.LimitConfig)
+	m := newMetrics(reg, f.room.used)
 	if f.store, err = openStore(c, logger, reg); err != nil {
 		return nil, err
 	}
-	f.in = newIngest(c.Limits, int64(c.InflightBytes), m)
+	f.in = newIngest(&c.LimitConfig, f.room.working, m)
 	if f.appender, err = newAppender(f.in, folder{f.store}, c, logger); err != nil {
 		return nil, err
 	}
-	f.receivers = receivers{in: f.in, maxBatchBytes: int(c.RequestBytes)}
+	f.receivers = receivers{in: f.in}
 	linkMetrics := link.NewMetrics(reg)
 	if err := f.setupReplication(c, linkMetrics, m); err != nil {
 		return nil, err
@@ -68,7 +70,8 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 	}
 	f.listener, err = link.Listen(c.LinkAddress, link.Options{
 		Logger: logger, Metrics: linkMetrics, Instance: c.Instance, TLS: tls,
-		MaxFrame: max(int(c.RequestBytes)+frameRoom, verdictRoom), MaxConns: c.LinkConns,
+		MaxFrame: c.maxFrame(), Room: f.room.reading,
+		MaxConns: c.LinkConns, PeerConns: max(1, c.LinkConns*c.PeerShare/100),
 	})
 	if err != nil {
 		return nil, err
@@ -116,7 +119,10 @@ func (f *Forwarder) setupReplication(c Config, linkMetrics *link.Metrics, m *met
 		return err
 	}
 	f.replication.source = source
-	f.replication.options = link.Options{Logger: f.logger, Metrics: linkMetrics, Instance: c.Instance, TLS: tls}
+	f.replication.options = link.Options{
+		Logger: f.logger, Metrics: linkMetrics, Instance: c.Instance, TLS: tls,
+		MaxFrame: link.MaxSmall, // positions
+	}
 	return nil
 }
 

@@ -5,14 +5,18 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/assert"
-
-	"github.com/promgrpc/exporter/forwarder/remotewrite"
 )
+
+func newTestIngest() *ingest {
+	c := DefaultLimitConfig()
+	room := newRoom(&c)
+	return newIngest(&c, room.working, newMetrics(prometheus.NewRegistry(), room.used))
+}
 
 // TestGather sees that batches which are on their way are answered together,
 // that a slow one keeps nobody waiting for ever, and that none is left out.
 func TestGather(t *testing.T) {
-	in := newIngest(remotewrite.Limits{}, 1<<20, newMetrics(prometheus.NewRegistry()))
+	in := newTestIngest()
 	come := func(n int) {
 		for range n {
 			in.answers <- &job{}
@@ -36,7 +40,7 @@ func TestGather(t *testing.T) {
 // TestGatherSiblings sees that a group waits for as many as there were, but not
 // for ever, and that the end of ingestion ends the wait.
 func TestGatherSiblings(t *testing.T) {
-	in := newIngest(remotewrite.Limits{}, 1<<20, newMetrics(prometheus.NewRegistry()))
+	in := newTestIngest()
 	come := func() {
 		in.ahead.Add(1)
 		in.answers <- &job{}

@@ -3,27 +3,28 @@ package forwarder
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/semaphore"
+	"google.golang.org/protobuf/proto"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
-	"github.com/promgrpc/exporter/internal/buffer"
 	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
 // job is a batch on its way.
 type job struct {
 	batch  *linkv1.Batch
-	body   *buffer.Buffer // holds the batch's body, nil once it is decoded
+	body   link.Lease  // of the batch's body, until it is decoded
+	room   *limit.Hold // for all else, until the verdict is sent
 	digest digest
-	weight int64
 	req    *remotewrite.Request
 	newest int64 // timestamp of the request, if it is dated
 	dated  bool
@@ -39,9 +40,9 @@ type job struct {
 // ingest takes batches through decoding, the appender and the answers.
 type ingest struct {
 	limits   remotewrite.Limits
+	maxBatch int // bytes of a body
 	metrics  *metrics
-	room     *semaphore.Weighted
-	capacity int64
+	room     *limit.Budget
 	requests sync.Pool
 	decode   chan *job
 	append   chan *job
@@ -53,59 +54,66 @@ type ingest struct {
 // queued is how many batches may wait between two stages.
 const queued = 64
 
-func newIngest(limits remotewrite.Limits, inFlight int64, m *metrics) *ingest {
+func newIngest(c *LimitConfig, room *limit.Budget, m *metrics) *ingest {
 	in := &ingest{
-		limits:   limits,
+		limits:   c.Limits,
+		maxBatch: int(c.RequestBytes),
 		metrics:  m,
-		room:     semaphore.NewWeighted(inFlight),
-		capacity: inFlight,
+		room:     room,
 		decode:   make(chan *job, queued),
 		append:   make(chan *job, queued),
 		answers:  make(chan *job, queued),
 	}
-	in.requests.New = func() any { return remotewrite.NewRequest(limits) }
+	in.requests.New = func() any { return remotewrite.NewRequest(in.limits) }
 	return in
 }
 
-// submit takes a batch and the buffer that its body lies in, waiting until there
-// is room for it. When it returns an error, which only the context's end brings
+// submit takes a batch and the lease of its body, waiting until there is room for
+// what becomes of it. When it returns an error, which only the context's end brings
 // about, there will be no reply.
-func (in *ingest) submit(ctx context.Context, b *linkv1.Batch, body *buffer.Buffer, to *outbox) error {
-	j := &job{batch: b, body: body, to: to}
-	size, err := remotewrite.DecodedLen(b.GetBody(), in.limits)
-	if err != nil {
+func (in *ingest) submit(ctx context.Context, b *linkv1.Batch, body link.Lease, to *outbox) error {
+	j := &job{batch: b, body: body, room: in.room.Hold(to.peer), to: to}
+	size, refusal := in.sizeOf(b.GetBody())
+	if err := j.room.Wait(ctx, max(int64(size), leastWork)); err != nil {
+		if over := (*limit.Error)(nil); !errors.As(err, &over) {
+			j.decoded()
+			return err
+		}
+		refusal = fmt.Errorf("%w: %w", remotewrite.ErrTooLarge, err)
+	}
+	if refusal != nil {
 		j.decoded()
-		in.reply(j, in.refused(err))
+		in.reply(j, in.refused(refusal))
 		to.flush()
 		return nil
 	}
-	j.weight = min(int64(size+len(b.GetBody())), in.capacity)
-	if err := in.room.Acquire(ctx, j.weight); err != nil {
-		j.decoded()
-		return err
-	}
-	in.metrics.inFlight.Add(float64(j.weight))
 	in.ahead.Add(1)
 	in.decode <- j
 	return nil
+}
+
+// sizeOf returns how large a body is when it is decoded, or why it is refused.
+func (in *ingest) sizeOf(body []byte) (int, error) {
+	if len(body) > in.maxBatch {
+		return 0, fmt.Errorf("%w: %w", remotewrite.ErrTooLarge,
+			limit.Over(flagRequestBytes, "body of %d bytes, the limit is %d", len(body), in.maxBatch))
+	}
+	return remotewrite.DecodedLen(body, in.limits)
 }
 
 // decoded gives back the memory of the body.
 func (j *job) decoded() {
 	j.batch.Body = nil
 	j.body.Release()
-	j.body = nil
 }
 
-// release gives back the memory of a job that is decoded.
+// release gives back the memory of a job that is decoded, but for its verdict's.
 func (in *ingest) release(j *job) {
 	if j.req != nil {
 		in.requests.Put(j.req)
 		j.req = nil
 	}
-	in.room.Release(j.weight)
-	in.metrics.inFlight.Sub(float64(j.weight))
-	j.weight = 0
+	_ = j.room.Resize(min(j.room.Held(), leastWork)) // Less is never refused.
 }
 
 // refused is the verdict on a batch of which nothing was stored. It counts the
@@ -126,11 +134,15 @@ func unavailable(err error) *linkv1.Verdict {
 	return &linkv1.Verdict{Code: linkv1.Code_CODE_UNAVAILABLE, Errors: []string{err.Error()}}
 }
 
-// reply puts a verdict into the outbox, which has yet to be flushed.
+// reply puts a verdict into the outbox, which has yet to be flushed. Reasons that
+// make it too large for a frame are left out.
 func (in *ingest) reply(j *job, v *linkv1.Verdict) {
 	v.Id = j.batch.GetId()
+	for len(v.Errors) > 0 && proto.Size(v) > link.MaxSmall-link.FrameRoom {
+		v.Errors = v.Errors[:len(v.Errors)-1]
+	}
 	in.metrics.batches.WithLabelValues(v.GetCode().String()).Inc()
-	j.to.put(v)
+	j.to.put(v, j.room)
 }
 
 // decodeAll decodes until there is nothing more to come.

@@ -22,9 +22,13 @@ type LimitConfig struct {
 	Limits remotewrite.Limits
 	// RequestBytes is the largest body, compressed.
 	RequestBytes units.Base2Bytes
-	// InflightBytes bounds the requests that are being decoded or appended,
-	// compressed and decompressed. Receivers wait when they reach it.
+	// InflightBytes bounds the requests that are under way: one half is for those
+	// that are being read, one for those that are being decoded, appended and
+	// answered. Receivers wait when they reach it.
 	InflightBytes units.Base2Bytes
+	// PeerShare is how many percent of that, and of the connections, one receiver
+	// may have.
+	PeerShare int
 }
 
 // DefaultLimitConfig returns limits far above what senders do by default. Ten
@@ -36,22 +40,27 @@ func DefaultLimitConfig() LimitConfig {
 		Limits:        remotewrite.DefaultLimits(),
 		RequestBytes:  32 * units.MiB,
 		InflightBytes: 256 * units.MiB,
+		PeerShare:     50,
 	}
 }
 
 // The flags of the limits that are named where they are met.
 const (
-	flagMaxSeries    = "--limit.live-series"
-	flagFuture       = "--limit.future"
-	flagRequestBytes = "--limit.request-bytes"
+	flagMaxSeries     = "--limit.live-series"
+	flagFuture        = "--limit.future"
+	flagRequestBytes  = "--limit.request-bytes"
+	flagInflightBytes = "--limit.inflight-bytes"
+	flagPeerShare     = "--limit.peer-share"
 )
 
 // RegisterFlags adds the flags --limit.*, which default to what c holds.
 func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 	app.Flag(flagRequestBytes[2:], "Largest body of a request, compressed.").
 		Default(c.RequestBytes.String()).BytesVar(&c.RequestBytes)
-	app.Flag("limit.inflight-bytes", "Largest sum of the requests that are being decoded or appended; receivers wait when it is reached.").
+	app.Flag(flagInflightBytes[2:], "Largest sum of the requests under way, one half for those that are being read and one for those that are being decoded, appended and answered; receivers wait when it is reached.").
 		Default(c.InflightBytes.String()).BytesVar(&c.InflightBytes)
+	app.Flag(flagPeerShare[2:], "Most of each limit that one peer may hold, in percent.").
+		Default(strconv.Itoa(c.PeerShare)).IntVar(&c.PeerShare)
 	app.Flag(flagMaxSeries[2:], "Most series at a time; new ones are refused when it is reached, until others have been dropped. 0 is without bound.").
 		Default(strconv.Itoa(c.MaxSeries)).IntVar(&c.MaxSeries)
 	app.Flag(flagFuture[2:], "Farthest that a sample may be ahead of the forwarder's clock; what is later is refused. 0 is without bound.").
@@ -61,20 +70,17 @@ func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 	})
 }
 
-const (
-	// frameRoom is what a link frame needs besides the body.
-	frameRoom = 64
-	// verdictRoom is what a verdict with all its reasons needs.
-	verdictRoom = 16 << 10
-)
-
 func (c *LimitConfig) check() error {
 	switch {
 	case c.RequestBytes <= 0, c.InflightBytes <= 0:
 		return daemon.Usagef("the limits have to be above zero")
-	case c.RequestBytes > link.DefaultMaxFrame-frameRoom:
+	case c.RequestBytes > link.DefaultMaxFrame-link.FrameRoom:
 		return daemon.Usagef("%s is %s, more than a link carries: below %s",
 			flagRequestBytes, c.RequestBytes, units.Base2Bytes(link.DefaultMaxFrame))
+	case int64(c.InflightBytes) < 2*max(c.largestFrame(), c.largestWork()):
+		return daemon.Usagef("%s is %s, less than twice a single request of %s or --limit.decoded-bytes", flagInflightBytes, c.InflightBytes, flagRequestBytes)
+	case c.PeerShare < 1, c.PeerShare > 100:
+		return daemon.Usagef("%s is %d, it has to be from 1 to 100", flagPeerShare, c.PeerShare)
 	case c.MaxSeries < 0, c.Future < 0:
 		return daemon.Usagef("%s and %s cannot be negative", flagMaxSeries, flagFuture)
 	}

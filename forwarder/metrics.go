@@ -21,7 +21,6 @@ type metrics struct {
 	writable   prometheus.Gauge
 	reopened   prometheus.Counter
 	renewed    prometheus.Counter
-	inFlight   prometheus.Gauge
 
 	connected *prometheus.GaugeVec // by instance
 	position  *prometheus.GaugeVec
@@ -31,8 +30,14 @@ type metrics struct {
 	diverged  *prometheus.CounterVec
 }
 
-func newMetrics(reg prometheus.Registerer) *metrics {
+// newMetrics registers the metrics. inFlight tells how much the requests under way
+// take.
+func newMetrics(reg prometheus.Registerer, inFlight func() int64) *metrics {
 	f := promauto.With(reg)
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "promgrpc_forwarder_in_flight_bytes",
+		Help: "Bytes that requests under way take of --limit.inflight-bytes.",
+	}, func() float64 { return float64(inFlight()) })
 	counter := func(name, help string) prometheus.Counter {
 		return f.NewCounter(prometheus.CounterOpts{Name: "promgrpc_forwarder_" + name, Help: help})
 	}
@@ -59,7 +64,6 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		writable:   gauge("log_writable", "1 while the log can be written."),
 		reopened:   counter("log_reopened_total", "Times that the log was opened again after it could not be written."),
 		renewed:    counter("log_renewed_total", "Times that a new log was begun because a server held another past of the one before."),
-		inFlight:   gauge("in_flight_bytes", "Bytes of the batches that are being decoded or appended, decompressed."),
 		connected:  gauges("connected", "1 while the server is connected."),
 		position:   gauges("position", "Sequence of the last block that the server has confirmed."),
 		lag:        gauges("lag_blocks", "Blocks that the server has not confirmed."),

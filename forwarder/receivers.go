@@ -7,15 +7,13 @@ import (
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 
-	"github.com/promgrpc/exporter/forwarder/remotewrite"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/link"
 )
 
 // receivers serves the connections of receivers.
 type receivers struct {
-	in            *ingest
-	maxBatchBytes int
+	in *ingest
 }
 
 // maxPipelined is how many batches of one connection may wait for a verdict.
@@ -26,18 +24,19 @@ func (r *receivers) serve(ctx context.Context, c *link.Conn, hello *linkv1.Hello
 	if hello.GetRole() != linkv1.Role_ROLE_RECEIVER {
 		return fmt.Errorf("a forwarder takes links of receivers, not of %s", hello.GetRole())
 	}
-	if err := c.Welcome(&linkv1.Welcome{MaxBatchBytes: uint32(r.maxBatchBytes)}); err != nil {
+	if err := c.Welcome(&linkv1.Welcome{MaxBatchBytes: uint32(r.in.maxBatch)}); err != nil {
 		return err
 	}
-	o := &outbox{wake: make(chan struct{}, 1)}
+	o := &outbox{peer: c.Peer(), wake: make(chan struct{}, 1)}
 	slots := make(chan struct{}, maxPipelined)
 	var sending sync.WaitGroup
 	sending.Go(func() {
 		for range o.wake {
-			verdicts := o.take()
+			verdicts, rooms := o.take()
 			// An error is final and ends the reading side as well.
 			_ = c.Send(verdicts...)
-			for range verdicts {
+			for _, room := range rooms {
+				room.Release()
 				<-slots
 			}
 		}
@@ -62,12 +61,6 @@ func (r *receivers) read(ctx context.Context, c *link.Conn, slots chan struct{},
 			return fmt.Errorf("a receiver does not send frames of the kind %T", f.GetKind())
 		}
 		slots <- struct{}{}
-		if size := len(k.Batch.GetBody()); size > r.maxBatchBytes {
-			err := limit.Over(flagRequestBytes, "body of %d bytes, the limit is %d", size, r.maxBatchBytes)
-			r.in.reply(&job{batch: k.Batch, to: o}, r.in.refused(fmt.Errorf("%w: %w", remotewrite.ErrTooLarge, err)))
-			o.flush()
-			continue
-		}
 		if err := r.in.submit(ctx, k.Batch, c.Keep(), o); err != nil {
 			<-slots
 			return err
@@ -78,15 +71,19 @@ func (r *receivers) read(ctx context.Context, c *link.Conn, slots chan struct{},
 // outbox gathers the verdicts for one connection, so that those of one group go
 // in one write. It holds [maxPipelined] at most, and who puts one in never waits.
 type outbox struct {
+	peer string // that they are for
+
 	mu       sync.Mutex
 	verdicts []*linkv1.Frame
+	rooms    []*limit.Hold // that they take until they are sent
 	wake     chan struct{}
 }
 
-func (o *outbox) put(v *linkv1.Verdict) {
+func (o *outbox) put(v *linkv1.Verdict, room *limit.Hold) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.verdicts = append(o.verdicts, &linkv1.Frame{Kind: &linkv1.Frame_Verdict{Verdict: v}})
+	o.rooms = append(o.rooms, room)
 }
 
 // flush has what was put in sent, if it is not under way already.
@@ -102,10 +99,10 @@ func (o *outbox) flush() {
 	}
 }
 
-func (o *outbox) take() []*linkv1.Frame {
+func (o *outbox) take() ([]*linkv1.Frame, []*limit.Hold) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	verdicts := o.verdicts
-	o.verdicts = nil
-	return verdicts
+	verdicts, rooms := o.verdicts, o.rooms
+	o.verdicts, o.rooms = nil, nil
+	return verdicts, rooms
 }

@@ -69,14 +69,11 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 		PlaceHolder("NAME").StringVar(&c.Instance)
 }
 
-// frameRoom is what a link frame needs besides the body.
-const frameRoom = 64
-
 func (c *Config) check() error {
 	switch {
 	case c.RequestBytes <= 0, c.DecodedBytes <= 0, c.InflightBytes <= 0:
 		return daemon.Usagef("the limits have to be above zero")
-	case c.RequestBytes > link.DefaultMaxFrame-frameRoom:
+	case c.RequestBytes > link.DefaultMaxFrame-link.FrameRoom:
 		return daemon.Usagef("--limit.request-bytes is %s, more than the link to the forwarder carries: below %s",
 			c.RequestBytes, units.Base2Bytes(link.DefaultMaxFrame))
 	case c.InflightBytes < c.RequestBytes:

@@ -57,6 +57,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (*Receiver, e
 		Metrics:  link.NewMetrics(reg),
 		Instance: c.Instance,
 		TLS:      tlsConfig,
+		MaxFrame: link.MaxSmall, // verdicts
 	})
 	h := newHandler(c, p, logger, m)
 	mux := http.NewServeMux()

@@ -2,6 +2,7 @@ package link
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,8 @@ import (
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 	"github.com/promgrpc/exporter/internal/buffer"
+	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/peer"
 )
 
 // Conn is one link. Any number of goroutines may Send, one may Receive.
@@ -23,10 +26,15 @@ type Conn struct {
 	o    Options
 
 	read        *bufio.Reader
+	unread      []byte // What a smaller reader had left, which comes first.
 	readUntil   deadline
-	frame       *buffer.Buffer // Of the frame received last. Nil: there is none, or it was kept.
+	frame       Lease // Of the frame received last, unless it was kept.
+	frameSize   int   // Of the frame that is being received, 0 between two.
 	readLimit   int
+	peer        string
 	interrupted atomic.Bool
+	alive       context.Context // Ends when Receive has to return.
+	end         context.CancelFunc
 
 	senders  atomic.Int32 // Waiting for mu, to know who flushes.
 	mu       sync.Mutex
@@ -58,13 +66,24 @@ func NewConn(conn net.Conn, o Options) *Conn {
 		began:     time.Now(),
 		pongDue:   make(chan uint64, 1),
 		closed:    make(chan struct{}),
+		peer:      peer.At(conn.RemoteAddr().String()),
 	}
-	c.read = bufio.NewReaderSize(deadlineReader{c}, readStep)
+	c.alive, c.end = context.WithCancel(context.Background())
+	c.read = bufio.NewReaderSize(deadlineReader{c}, maxHandshake)
 	return c
+}
+
+// widen gives a peer that is no stranger any more a reader for many frames.
+func (c *Conn) widen() {
+	c.unread, _ = c.read.Peek(c.read.Buffered()) // They are there.
+	c.read = bufio.NewReaderSize(deadlineReader{c}, readStep)
 }
 
 // RemoteAddr returns the address of the peer.
 func (c *Conn) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
+
+// Peer returns who is at the other end, as far as limits are shared out.
+func (c *Conn) Peer() string { return c.peer }
 
 // Receive returns the next frame that is not about the link itself: pings are
 // answered and goodbyes come as *[GoodbyeError]. Junk comes as *[FrameError],
@@ -91,7 +110,7 @@ func (c *Conn) Receive() (*linkv1.Frame, error) {
 			}
 		case *linkv1.Frame_Pong:
 		case *linkv1.Frame_Goodbye:
-			return nil, &GoodbyeError{Reason: k.Goodbye.GetReason()}
+			return nil, &GoodbyeError{Reason: shorten(k.Goodbye.GetReason(), maxReason)}
 		case *linkv1.Frame_Hello, *linkv1.Frame_Welcome:
 			return nil, c.reject(junk("handshake in the middle of a connection"))
 		default:
@@ -101,29 +120,68 @@ func (c *Conn) Receive() (*linkv1.Frame, error) {
 }
 
 // Keep makes the bytes of the frame that was received last the caller's, who
-// releases the buffer when they are of no use any more.
-func (c *Conn) Keep() *buffer.Buffer {
-	b := c.frame
-	c.frame = nil
-	return b
+// releases them when they are of no use any more.
+func (c *Conn) Keep() Lease {
+	l := c.frame
+	c.frame = Lease{}
+	return l
+}
+
+// Lease is the bytes of a frame, and the room that they take.
+type Lease struct {
+	buffer *buffer.Buffer
+	room   *limit.Hold // Nil: they take none.
+}
+
+// Release gives both back. It may be called twice.
+func (l *Lease) Release() {
+	if l.buffer != nil {
+		l.buffer.Release()
+	}
+	if l.room != nil {
+		l.room.Release()
+	}
+	*l = Lease{}
 }
 
 func (c *Conn) receive() (*linkv1.Frame, error) {
-	if c.frame != nil {
-		c.frame.Release()
-		c.frame = nil
-	}
-	b, err := readFrame(c.read, c.readLimit)
+	c.frame.Release()
+	b, err := readFrame(c.read, c.readLimit, c)
 	if err != nil {
-		return nil, c.readError(err)
+		err = c.readError(err)
+		c.frame.Release()
+		return nil, err
 	}
-	c.frame = b
+	c.frame.buffer, c.frameSize = b, 0
 	f, kind, err := parseFrame(b.Bytes)
 	if err != nil {
 		return nil, c.readError(err)
 	}
 	c.o.Metrics.received[kind].Inc()
 	return f, nil
+}
+
+// announced implements [progress].
+func (c *Conn) announced(size int) error {
+	if c.o.Room != nil && size > maxHandshake {
+		room := c.o.Room.Hold(c.peer)
+		if err := room.Wait(c.alive, int64(buffer.Size(size))); err != nil {
+			if over := (*limit.Error)(nil); errors.As(err, &over) {
+				return &FrameError{Reason: reasonSize, Err: err}
+			}
+			return err
+		}
+		c.frame.room = room
+	}
+	c.frameSize = size
+	return nil
+}
+
+// step implements [progress].
+func (c *Conn) step() {
+	if c.welcomed {
+		c.readUntil.push(c.o.IdleTimeout, c.conn.SetReadDeadline)
+	}
 }
 
 func (c *Conn) readError(err error) error {
@@ -133,6 +191,9 @@ func (c *Conn) readError(err error) error {
 		return c.reject(frame)
 	case c.interrupted.Load():
 		return ErrInterrupted
+	case c.welcomed && c.frameSize > 0 && errors.Is(err, os.ErrDeadlineExceeded):
+		return c.reject(&FrameError{Reason: reasonSlow, Err: fmt.Errorf(
+			"a frame of %d bytes does not get on: less than %d bytes came in %s", c.frameSize, progressStep, c.o.IdleTimeout)})
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("%w for %s", ErrIdle, c.o.IdleTimeout)
 	case errors.Is(err, io.EOF):
@@ -151,15 +212,21 @@ func (c *Conn) reject(err *FrameError) error {
 func (c *Conn) Interrupt() {
 	c.interrupted.Store(true)
 	_ = c.conn.SetReadDeadline(time.Unix(1, 0))
+	c.end()
 }
 
-// deadlineReader gives every read its own deadline, so that a long frame may
-// take its time as long as it gets on.
+// deadlineReader gives every read between two frames its own deadline. Within a
+// frame there is one a step.
 type deadlineReader struct{ c *Conn }
 
 func (r deadlineReader) Read(p []byte) (int, error) {
 	c := r.c
-	if c.welcomed {
+	if len(c.unread) > 0 {
+		n := copy(p, c.unread)
+		c.unread = c.unread[n:]
+		return n, nil
+	}
+	if c.welcomed && c.frameSize == 0 {
 		c.readUntil.push(c.o.IdleTimeout, c.conn.SetReadDeadline)
 	}
 	if c.interrupted.Load() { // After the deadline: Interrupt does it the other way round.
@@ -191,6 +258,7 @@ func (c *Conn) Close() error {
 	if !c.isClosed {
 		c.isClosed = true
 		close(c.closed)
+		c.end()
 		c.closeErr = c.conn.Close()
 		if c.counted != nil {
 			c.counted.Dec()
@@ -210,9 +278,6 @@ func (c *Conn) CloseWith(reason string) error {
 	case <-c.closed:
 		return c.Close()
 	default:
-	}
-	if len(reason) > maxHandshake/2 {
-		reason = reason[:maxHandshake/2]
 	}
 	if err := c.Send(goodbye(reason)); err == nil {
 		c.linger()

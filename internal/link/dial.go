@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -48,9 +49,7 @@ func Dial(ctx context.Context, address string, hello *linkv1.Hello, o Options) (
 func (c *Conn) dialHandshake(hello *linkv1.Hello) (*linkv1.Welcome, error) {
 	hello = proto.CloneOf(hello)
 	hello.Version = Version
-	if hello.Instance == "" {
-		hello.Instance = c.o.Instance
-	}
+	hello.Instance = shorten(cmp.Or(hello.Instance, c.o.Instance), maxInstance)
 	if err := c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Hello{Hello: hello}}); err != nil {
 		return nil, err
 	}
@@ -61,7 +60,7 @@ func (c *Conn) dialHandshake(hello *linkv1.Hello) (*linkv1.Welcome, error) {
 	}
 	c.readLimit = c.o.MaxFrame
 	if g := f.GetGoodbye(); g != nil {
-		return nil, &GoodbyeError{Reason: g.GetReason()}
+		return nil, &GoodbyeError{Reason: shorten(g.GetReason(), maxReason)}
 	}
 	welcome := f.GetWelcome()
 	if welcome == nil {
@@ -70,12 +69,21 @@ func (c *Conn) dialHandshake(hello *linkv1.Hello) (*linkv1.Welcome, error) {
 	if v := welcome.GetVersion(); v != Version {
 		return nil, fmt.Errorf("link: the peer speaks version %d of the protocol, this is %d", v, Version)
 	}
-	return welcome, nil
+	return welcome, c.checkInstance(welcome.GetInstance())
+}
+
+// checkInstance refuses a name that is no name: it goes to the logs.
+func (c *Conn) checkInstance(name string) error {
+	if len(name) > maxInstance {
+		return c.reject(junk("an instance name of %d bytes, %d are allowed", len(name), maxInstance))
+	}
+	return nil
 }
 
 // begin is the end of the handshake, on either side.
 func (c *Conn) begin(direction string) {
 	c.welcomed = true
+	c.widen()
 	c.mu.Lock()
 	_ = c.conn.SetDeadline(time.Time{})
 	c.writeBy = deadline{}

@@ -42,6 +42,7 @@ const (
 	reasonTLS         = "tls"         // TLS handshake broken
 	reasonJunk        = "junk"        // not frames
 	reasonSize        = "size"        // frame over the limit
+	reasonSlow        = "slow"        // frame that does not get on
 	reasonVersion     = "version"     // another version of the protocol
 	reasonRefused     = "refused"     // by the handler
 )

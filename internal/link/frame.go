@@ -1,6 +1,7 @@
 package link
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -36,13 +37,14 @@ var kindNames = [...]string{
 }
 
 const (
-	// readStep is how much memory a frame gets before any of it has arrived.
+	// readStep is how much of a frame has to arrive before it gets memory for
+	// the rest.
 	readStep = 64 << 10
+	// progressStep is how much of a frame has to arrive within IdleTimeout. It is
+	// what a writer gives WriteTimeout for.
+	progressStep = writeStep
 	// keepBuffer is how much of a write buffer is kept between frames.
 	keepBuffer = 1 << 20
-	// maxSmall is the limit for frames that carry no payload of bytes. Their
-	// messages may take up several times the memory of their bytes.
-	maxSmall = 1 << 20
 )
 
 // A frame on the wire:
@@ -76,7 +78,7 @@ func appendFrame(dst []byte, f *linkv1.Frame, limit int) (head, payload []byte, 
 		return dst, nil, 0, errors.New("link: frame without a kind")
 	}
 	size := proto.Size(f)
-	if size > min(limit, maxSmall) {
+	if size > min(limit, MaxSmall) {
 		return dst, nil, kind, fmt.Errorf("%w: %s of %d bytes", ErrFrameTooLarge, kindNames[kind], size)
 	}
 	head = protowire.AppendVarint(dst, uint64(size))
@@ -116,30 +118,45 @@ func appendVarintField(dst []byte, num protowire.Number, v uint64) []byte {
 	return protowire.AppendVarint(protowire.AppendTag(dst, num, protowire.VarintType), v)
 }
 
-// byteReader is what a frame is read from.
-type byteReader interface {
-	io.Reader
-	io.ByteReader
+// progress is told by who reads a frame how he gets on.
+type progress interface {
+	// announced waits for the room that a frame of that size needs.
+	announced(size int) error
+	// step comes before each [progressStep] of a frame.
+	step()
 }
 
 // readFrame reads the bytes of one frame, without its length. They lie in a
-// buffer that is the caller's if there is no error. Memory grows with what has
-// arrived, not with what was announced.
-func readFrame(r byteReader, limit int) (*buffer.Buffer, error) {
+// buffer that is the caller's if there is no error. A large frame gets its memory
+// when the first [readStep] has arrived.
+func readFrame(r *bufio.Reader, limit int, p progress) (*buffer.Buffer, error) {
 	size, err := readLength(r, limit)
 	if err != nil {
 		return nil, err
 	}
-	b := buffer.Get(min(size, readStep))
-	for have := 0; have < size; have = len(b.Bytes) {
-		if have == cap(b.Bytes) {
-			b.Grow(min(size, 2*have))
+	if err := p.announced(size); err != nil {
+		return nil, err
+	}
+	if size > r.Buffered() {
+		p.step()
+	}
+	if size > readStep {
+		if _, err := r.Peek(min(readStep, r.Size())); err != nil {
+			return nil, unexpected(err)
 		}
-		b.Bytes = b.Bytes[:min(cap(b.Bytes), size)]
-		if _, err := io.ReadFull(r, b.Bytes[have:]); err != nil {
+	}
+	b := buffer.Get(size)
+	b.Bytes = b.Bytes[:size]
+	for have := 0; have < size; {
+		if have > 0 {
+			p.step()
+		}
+		n, err := io.ReadFull(r, b.Bytes[have:min(size, have+progressStep)])
+		if err != nil {
 			b.Release()
 			return nil, unexpected(err)
 		}
+		have += n
 	}
 	return b, nil
 }
@@ -197,8 +214,8 @@ func parseFrame(b []byte) (*linkv1.Frame, int, error) {
 		f, err = parseBatch(message)
 	case kind == kindAppend:
 		f, err = parseAppend(message)
-	case len(b) > maxSmall:
-		return nil, 0, &FrameError{Reason: reasonSize, Err: fmt.Errorf("%s of %d bytes, limit is %d", kindNames[kind], len(b), maxSmall)}
+	case len(b) > MaxSmall:
+		return nil, 0, &FrameError{Reason: reasonSize, Err: fmt.Errorf("%s of %d bytes, limit is %d", kindNames[kind], len(b), MaxSmall)}
 	default:
 		f = &linkv1.Frame{}
 		err = proto.Unmarshal(b, f)

@@ -56,6 +56,12 @@ func everyKind() []*linkv1.Frame {
 		&linkv1.Frame{Kind: &linkv1.Frame_Append{Append: &linkv1.SegmentAppend{}}})
 }
 
+// free is the progress of a reader that nothing holds back.
+type free struct{}
+
+func (free) announced(int) error { return nil }
+func (free) step()               {}
+
 func encode(t testing.TB, f *linkv1.Frame) []byte {
 	t.Helper()
 	head, payload, _, err := appendFrame(nil, f, DefaultMaxFrame)
@@ -71,7 +77,7 @@ func TestFrameIsWhatProtobufMakesOfIt(t *testing.T) {
 		got := encode(t, f)
 		require.True(t, bytes.Equal(want, got), "%T", f.GetKind())
 
-		b, err := readFrame(bufio.NewReader(bytes.NewReader(got)), DefaultMaxFrame)
+		b, err := readFrame(bufio.NewReader(bytes.NewReader(got)), DefaultMaxFrame, free{})
 		require.NoError(t, err)
 		back, kind, err := parseFrame(b.Bytes)
 		require.NoError(t, err)
@@ -108,13 +114,15 @@ func TestFrameOverLimitIsNotSent(t *testing.T) {
 	require.Error(t, err)
 }
 
+// verdictOf is a frame of that kind with a message of size bytes.
+func verdictOf(size int) []byte {
+	b := protowire.AppendTag(nil, kindVerdict, protowire.BytesType)
+	b = protowire.AppendBytes(b, make([]byte, size))
+	return append(protowire.AppendVarint(nil, uint64(len(b))), b...)
+}
+
 func TestReadFrameRefuses(t *testing.T) {
 	good := encode(t, batch(5, []byte("0123456789")))
-	verdictOf := func(size int) []byte {
-		b := protowire.AppendTag(nil, kindVerdict, protowire.BytesType)
-		b = protowire.AppendBytes(b, make([]byte, size))
-		return append(protowire.AppendVarint(nil, uint64(len(b))), b...)
-	}
 	cases := map[string]struct {
 		in     []byte
 		reason string
@@ -130,14 +138,14 @@ func TestReadFrameRefuses(t *testing.T) {
 		"message too short":    {[]byte{3, 10<<3 | 2, 2, 0}, reasonJunk},
 		"message broken":       {[]byte{3, 10<<3 | 2, 1, 8}, reasonJunk},
 		"strings not utf-8":    {[]byte{5, 12<<3 | 2, 3, 1<<3 | 2, 1, 0xff}, reasonJunk},
-		"verdict as a bomb":    {verdictOf(maxSmall + 1), reasonSize},
+		"verdict as a bomb":    {verdictOf(MaxSmall + 1), reasonSize},
 		"length without frame": {good[:1], ""},
 		"half a frame":         {good[:7], ""},
 		"half a length":        {[]byte{0x80}, ""},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			b, err := readFrame(bufio.NewReader(bytes.NewReader(c.in)), DefaultMaxFrame)
+			b, err := readFrame(bufio.NewReader(bytes.NewReader(c.in)), DefaultMaxFrame, free{})
 			if err == nil {
 				_, _, err = parseFrame(b.Bytes)
 			}
@@ -150,18 +158,21 @@ func TestReadFrameRefuses(t *testing.T) {
 			require.Equal(t, c.reason, frame.Reason)
 		})
 	}
-	_, err := readFrame(bufio.NewReader(bytes.NewReader(nil)), 10)
+	_, err := readFrame(bufio.NewReader(bytes.NewReader(nil)), 10, free{})
 	require.Equal(t, io.EOF, err)
 }
 
+// TestAnnouncedLengthTakesNoMemory sees that a frame gets no memory for what is
+// not there before its first step is.
 func TestAnnouncedLengthTakesNoMemory(t *testing.T) {
-	claim := append(protowire.AppendVarint(nil, DefaultMaxFrame), make([]byte, 100<<10)...)
+	claim := append(protowire.AppendVarint(nil, DefaultMaxFrame), make([]byte, readStep-1)...)
+	r := bufio.NewReaderSize(bytes.NewReader(claim), readStep)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	_, err := readFrame(bufio.NewReader(bytes.NewReader(claim)), DefaultMaxFrame)
+	_, err := readFrame(r, DefaultMaxFrame, free{})
 	runtime.ReadMemStats(&after)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
-	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<20))
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(readStep))
 }
 
 func FuzzReadFrame(f *testing.F) {
@@ -174,7 +185,7 @@ func FuzzReadFrame(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		r := bufio.NewReader(bytes.NewReader(in))
 		for {
-			b, err := readFrame(r, 1<<16)
+			b, err := readFrame(r, 1<<16, free{})
 			if err != nil {
 				return
 			}
@@ -229,7 +240,7 @@ func FuzzParseFrame(f *testing.F) {
 		if err != nil {
 			// Only what is no frame of one kind, which protobuf takes.
 			_, _, n := protowire.ConsumeField(in)
-			require.True(t, n != len(in) || kindOf(want) == 0 || len(in) > maxSmall, "%v", err)
+			require.True(t, n != len(in) || kindOf(want) == 0 || len(in) > MaxSmall, "%v", err)
 			return
 		}
 		clearUnknown(want.ProtoReflect())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,12 +42,16 @@ func TestJunkHurtsNobodyElse(t *testing.T) {
 		{"http", reasonJunk, []byte("GET / HTTP/1.1\r\nHost: example\r\n\r\n" + string(make([]byte, 100)))},
 		{"tls", reasonJunk, []byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + string(make([]byte, 100)))},
 		{"long hello", reasonSize, append(protowire.AppendVarint(nil, maxHandshake+1), make([]byte, maxHandshake+1)...)},
+		{"long name", reasonJunk, encode(t, &linkv1.Frame{Kind: &linkv1.Frame_Hello{Hello: &linkv1.Hello{
+			Version: Version, Instance: strings.Repeat("x", maxInstance+1),
+		}}})},
 		{"batch before hello", reasonJunk, encode(t, batch(1, nil))},
 		{"other version", reasonVersion, helloFrame(2)},
 		{"silence", reasonTimeout, nil},
 		{"half a hello", reasonTimeout, helloFrame(1)[:2]},
 		{"second hello", reasonJunk, append(helloFrame(1), helloFrame(1)...)},
 		{"junk after hello", reasonJunk, append(helloFrame(1), 0)},
+		{"verdict as a bomb", reasonSize, append(helloFrame(1), verdictOf(MaxSmall+1)...)},
 		{"huge frame after hello", reasonSize, append(helloFrame(1), 0xff, 0xff, 0xff, 0xff, 0x0f)},
 	}
 	for _, c := range cases {
@@ -91,12 +96,28 @@ func TestTooManyConnections(t *testing.T) {
 	}, 5*time.Second, 20*time.Millisecond)
 }
 
+// TestPeerHasItsShareOfConnections sees that one machine cannot have all of them.
+func TestPeerHasItsShareOfConnections(t *testing.T) {
+	s := serve(t, Options{MaxConns: 4, PeerConns: 2}, echo)
+	for range 2 {
+		dial(t, s.addr, Options{})
+	}
+	_, _, err := Dial(context.Background(), s.addr, hello(), Options{})
+	require.Error(t, err)
+	require.Equal(t, 1, s.rejected(reasonConnections))
+	require.Contains(t, s.log.String(), flagConns)
+	roundTrip(t, dialFrom(t, s.addr, "127.0.0.2"), 10)
+}
+
 func TestDialRefusesStrangeAnswers(t *testing.T) {
 	for name, answer := range map[string][]byte{
-		"http":           []byte("HTTP/1.1 400 Bad Request\r\n\r\n" + string(make([]byte, 100))),
-		"no welcome":     encode(t, verdict(1)),
-		"other version":  encode(t, &linkv1.Frame{Kind: &linkv1.Frame_Welcome{Welcome: &linkv1.Welcome{Version: 2}}}),
-		"long welcome":   append(protowire.AppendVarint(nil, maxHandshake+1), make([]byte, 100)...),
+		"http":          []byte("HTTP/1.1 400 Bad Request\r\n\r\n" + string(make([]byte, 100))),
+		"no welcome":    encode(t, verdict(1)),
+		"other version": encode(t, &linkv1.Frame{Kind: &linkv1.Frame_Welcome{Welcome: &linkv1.Welcome{Version: 2}}}),
+		"long welcome":  append(protowire.AppendVarint(nil, maxHandshake+1), make([]byte, 100)...),
+		"long name": encode(t, &linkv1.Frame{Kind: &linkv1.Frame_Welcome{Welcome: &linkv1.Welcome{
+			Version: Version, Instance: strings.Repeat("x", maxInstance+1),
+		}}}),
 		"nothing at all": nil,
 	} {
 		t.Run(name, func(t *testing.T) {

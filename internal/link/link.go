@@ -5,33 +5,54 @@
 // either side sends whenever it likes.
 //
 // Guaranteed: frames arrive whole, in order, or the connection ends. No length
-// is believed before it is checked against the limit, and no memory is taken
-// before its bytes arrive. A peer that is gone, hung or cut off is noticed
-// within IdleTimeout by who reads and within WriteTimeout by who writes.
-// Whatever a peer sends ends its own connection at worst.
+// is believed before it is checked against the limit. The frames of all
+// connections, from their length to when they are of no use any more, take no
+// more memory than there is room for: one that has no room waits in its
+// connection, and one that has begun can end. A peer that is gone, hung or cut off
+// is noticed within IdleTimeout by who reads and within WriteTimeout by who
+// writes, and so is one that keeps a frame unfinished. Whatever a peer sends ends
+// its own connection at worst.
 //
 // Not guaranteed: that a frame which was sent has been received. Who needs to
-// know asks for an answer.
+// know asks for an answer. Room is not kept for those who behave: peers that are
+// many enough can have all of it for as long as a slow frame may take.
 package link
 
 import (
 	"cmp"
 	"crypto/tls"
 	"log/slog"
+	"strings"
 	"time"
+
+	"github.com/promgrpc/exporter/internal/limit"
 )
 
 // Version of the protocol.
 const Version = 1
 
 const (
-	// DefaultMaxFrame is the largest frame that is sent or received.
+	// DefaultMaxFrame is the largest frame that is sent, and received by default.
 	DefaultMaxFrame = 64 << 20
+	// MaxSmall is the largest frame that carries no payload of bytes, as is every
+	// one that a listener sends. Its message may take up several times the memory
+	// of its bytes.
+	MaxSmall = 16 << 10
+	// FrameRoom is what a frame needs besides its payload.
+	FrameRoom = 64
 	// DefaultMaxConns is how many connections a listener takes at a time.
 	DefaultMaxConns = 1024
-	// maxHandshake is the largest hello, welcome or goodbye of a handshake.
+	// maxHandshake is the largest hello, welcome or goodbye of a handshake. A
+	// frame of that size needs no room at any time.
 	maxHandshake = 4 << 10
+	// maxInstance is the longest name that a peer may have.
+	maxInstance = 255
+	// maxReason is how much of a goodbye's reason is sent and believed.
+	maxReason = maxHandshake / 2
 )
+
+// flagConns of the programs that listen is what sets MaxConns.
+const flagConns = "--limit.link-connections"
 
 // Options of a connection or a listener. The zero value is usable.
 type Options struct {
@@ -45,15 +66,21 @@ type Options struct {
 	Instance string
 	// TLS configuration of the side that these options are for. Nil: no TLS.
 	TLS *tls.Config
-	// MaxFrame in bytes, of frames in both directions. 0: [DefaultMaxFrame].
+	// MaxFrame in bytes that is received. 0: [DefaultMaxFrame].
 	MaxFrame int
+	// Room in bytes for frames that are received, until they are released. A
+	// frame that has none waits; each peer has its share. Nil: without bound.
+	Room *limit.Budget
 	// MaxConns at a time that a listener takes. 0: [DefaultMaxConns].
 	MaxConns int
+	// PeerConns is how many of them one peer may have. 0: all.
+	PeerConns int
 	// HandshakeTimeout from the connection's begin to its welcome. 0: 5 s.
 	HandshakeTimeout time.Duration
 	// PingInterval after which a side that has sent nothing sends a ping. 0: 5 s.
 	PingInterval time.Duration
-	// IdleTimeout after which a side that has heard nothing gives up. 0: 15 s.
+	// IdleTimeout after which a side that has heard nothing gives up, and within
+	// which each MiB of a frame has to come. 0: 15 s.
 	IdleTimeout time.Duration
 	// WriteTimeout for each MiB that is sent. 0: 15 s.
 	WriteTimeout time.Duration
@@ -68,6 +95,7 @@ func (o Options) withDefaults() Options {
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
 	}
+	o.Instance = shorten(o.Instance, maxInstance)
 	o.MaxFrame = cmp.Or(o.MaxFrame, DefaultMaxFrame)
 	o.MaxConns = cmp.Or(o.MaxConns, DefaultMaxConns)
 	o.HandshakeTimeout = cmp.Or(o.HandshakeTimeout, 5*time.Second)
@@ -76,4 +104,12 @@ func (o Options) withDefaults() Options {
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, 15*time.Second)
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 10*time.Second)
 	return o
+}
+
+// shorten cuts a text to n bytes at most, and makes it valid UTF-8.
+func shorten(s string, n int) string {
+	if len(s) > n {
+		s = s[:n]
+	}
+	return strings.ToValidUTF8(s, "")
 }

@@ -17,7 +17,6 @@ import (
 	"go.uber.org/goleak"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
-	"github.com/promgrpc/exporter/internal/buffer"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -182,16 +181,17 @@ func TestManySendersShareAConnection(t *testing.T) {
 func TestKeptBytesStay(t *testing.T) {
 	s := serve(t, Options{}, echo)
 	c := dial(t, s.addr, Options{})
-	bodies, kept := map[uint64][]byte{}, map[uint64]*buffer.Buffer{}
+	bodies, kept := map[uint64][]byte{}, map[uint64]Lease{}
 	for id := range uint64(20) {
 		require.NoError(t, c.Send(batch(id, bytes.Repeat([]byte{byte(id)}, 1000))))
 		f, err := c.Receive()
 		require.NoError(t, err)
-		bodies[id], kept[id] = f.GetBatch().GetBody(), c.Keep()
+		lease := c.Keep()
 		if id%3 == 0 {
-			kept[id].Release()
-			delete(kept, id)
+			lease.Release()
+			continue
 		}
+		bodies[id], kept[id] = f.GetBatch().GetBody(), lease
 	}
 	for id := range kept {
 		require.Equal(t, 1000, bytes.Count(bodies[id], []byte{byte(id)}))
@@ -200,8 +200,8 @@ func TestKeptBytesStay(t *testing.T) {
 
 func TestTooLargeFrameLeavesTheConnection(t *testing.T) {
 	s := serve(t, Options{}, echo)
-	c := dial(t, s.addr, Options{MaxFrame: 1000})
-	require.ErrorIs(t, c.Send(batch(1, make([]byte, 1000))), ErrFrameTooLarge)
+	c := dial(t, s.addr, Options{})
+	require.ErrorIs(t, c.Send(batch(1, make([]byte, DefaultMaxFrame))), ErrFrameTooLarge)
 	roundTrip(t, c, 10)
 }
 

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -15,6 +16,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/peer"
 	"github.com/promgrpc/exporter/internal/throttle"
 )
 
@@ -29,7 +32,7 @@ type Listener struct {
 	o        Options
 	listener net.Listener
 	log      *throttle.Logger
-	slots    chan struct{}
+	slots    *limit.Budget // of connections
 
 	mu    sync.Mutex
 	conns map[*Conn]struct{}
@@ -47,7 +50,7 @@ func Listen(address string, o Options) (*Listener, error) {
 		o:        o,
 		listener: l,
 		log:      throttle.New(o.Logger, 10*time.Second),
-		slots:    make(chan struct{}, o.MaxConns),
+		slots:    limit.NewBudget(flagConns, "connections", int64(o.MaxConns), int64(o.PeerConns)),
 		conns:    make(map[*Conn]struct{}),
 	}, nil
 }
@@ -94,17 +97,17 @@ func (l *Listener) accept(ctx context.Context, h Handler) error {
 			time.Sleep(50 * time.Millisecond)
 			continue
 		}
-		select {
-		case l.slots <- struct{}{}:
-			l.wg.Go(func() {
-				defer func() { <-l.slots }()
-				l.serve(ctx, conn, h)
-			})
-		default:
-			l.rejected(conn.RemoteAddr(), reasonConnections, fmt.Errorf("there are %d connections, which is the limit: close some, or raise --limit.link-connections", cap(l.slots)))
+		slot := l.slots.Hold(peer.At(conn.RemoteAddr().String()))
+		if err := slot.Grow(1); err != nil {
+			l.rejected(conn.RemoteAddr(), reasonConnections, err)
 			l.o.Metrics.rejected.WithLabelValues(reasonConnections).Inc()
 			_ = conn.Close()
+			continue
 		}
+		l.wg.Go(func() {
+			defer slot.Release()
+			l.serve(ctx, conn, h)
+		})
 	}
 }
 
@@ -207,8 +210,8 @@ func (l *Listener) handshakeFailed(c *Conn, err error) {
 	l.rejected(c.RemoteAddr(), reason, err)
 }
 
-func (l *Listener) rejected(peer net.Addr, reason string, err error) {
-	l.log.Log(slog.LevelWarn, "link rejected", "peer", peer.String(), "reason", reason, "err", err)
+func (l *Listener) rejected(from net.Addr, reason string, err error) {
+	l.log.Log(slog.LevelWarn, "link rejected", "peer", from.String(), "reason", reason, "err", err)
 }
 
 // readHello reads the hello, within the time and size that a stranger gets.
@@ -233,7 +236,7 @@ func (c *Conn) readHello(ctx context.Context) (*linkv1.Hello, error) {
 	if v := hello.GetVersion(); v != Version {
 		return nil, c.reject(&FrameError{Reason: reasonVersion, Err: fmt.Errorf("version %d of the protocol is not spoken here, version %d is", v, Version)})
 	}
-	return hello, nil
+	return hello, c.checkInstance(hello.GetInstance())
 }
 
 // Welcome answers the hello of a connection that a [Handler] got. The version is
@@ -244,9 +247,7 @@ func (c *Conn) Welcome(w *linkv1.Welcome) error {
 	}
 	w = proto.CloneOf(w)
 	w.Version = Version
-	if w.Instance == "" {
-		w.Instance = c.o.Instance
-	}
+	w.Instance = shorten(cmp.Or(w.Instance, c.o.Instance), maxInstance)
 	if err := c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Welcome{Welcome: w}}); err != nil {
 		return err
 	}

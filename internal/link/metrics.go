@@ -52,7 +52,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 	m.bytesReceived, m.bytesSent = m.bytes.WithLabelValues("in"), m.bytes.WithLabelValues("out")
 	for _, reason := range []string{
-		reasonConnections, reasonTimeout, reasonTLS, reasonJunk, reasonSize, reasonVersion, reasonRefused,
+		reasonConnections, reasonTimeout, reasonTLS, reasonJunk, reasonSize, reasonSlow, reasonVersion, reasonRefused,
 	} {
 		m.rejected.WithLabelValues(reason)
 	}

@@ -3,7 +3,6 @@ package link
 import (
 	"fmt"
 	"net"
-	"strings"
 	"time"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
@@ -54,7 +53,7 @@ func (c *Conn) Send(frames ...*linkv1.Frame) error {
 // add puts a frame behind what is pending, and flushes that when it is much. The
 // caller holds mu.
 func (c *Conn) add(f *linkv1.Frame) error {
-	head, payload, kind, err := appendFrame(c.pending, f, c.o.MaxFrame)
+	head, payload, kind, err := appendFrame(c.pending, f, DefaultMaxFrame)
 	if err != nil {
 		return err
 	}
@@ -127,5 +126,5 @@ func (c *Conn) keepAlive() {
 }
 
 func goodbye(reason string) *linkv1.Frame {
-	return &linkv1.Frame{Kind: &linkv1.Frame_Goodbye{Goodbye: &linkv1.Goodbye{Reason: strings.ToValidUTF8(reason, "�")}}}
+	return &linkv1.Frame{Kind: &linkv1.Frame_Goodbye{Goodbye: &linkv1.Goodbye{Reason: shorten(reason, maxReason)}}}
 }
