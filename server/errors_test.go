@@ -33,22 +33,31 @@ func requireCode(t testing.TB, want connect.Code, err error) {
 // detail returns the error detail of a type.
 func detail[M proto.Message](t testing.TB, err error) M {
 	t.Helper()
+	m, ok := findDetail[M](err)
+	require.True(t, ok, "no such detail: %v", err)
+	return m
+}
+
+func hasDetail[M proto.Message](err error) bool {
+	_, ok := findDetail[M](err)
+	return ok
+}
+
+func findDetail[M proto.Message](err error) (found M, ok bool) {
 	var c *connect.Error
 	if errors.As(err, &c) {
 		for _, d := range c.Details() {
 			v, err := d.Value()
-			require.NoError(t, err)
-			if m, ok := v.(M); ok {
-				return m
+			if m, is := v.(M); err == nil && is {
+				return m, true
 			}
 		}
-	} else {
-		for _, d := range status.Convert(err).Details() {
-			if m, ok := d.(M); ok {
-				return m
-			}
+		return found, false
+	}
+	for _, d := range status.Convert(err).Details() {
+		if m, is := d.(M); is {
+			return m, true
 		}
 	}
-	require.Fail(t, "no such detail", "%v", err)
-	panic("unreachable")
+	return found, false
 }

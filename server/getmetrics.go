@@ -67,15 +67,15 @@ func (s *Server) enter(ctx context.Context) (stream context.Context, leave func(
 
 // getMetrics implements GetMetrics of the MetricsService.
 func (s *Server) getMetrics(ctx context.Context, req *connect.Request[metricsv1.GetMetricsRequest], out *connect.ServerStream[response]) error {
-	selected, err := parseSelection(req.Msg.GetSelectors())
-	if err != nil {
-		return err
-	}
 	ctx, leave, err := s.enter(ctx)
 	if err != nil {
 		return err
 	}
 	defer leave()
+	selected, err := parseSelection(req.Msg.GetSelectors(), s.config.SelectorSize)
+	if err != nil {
+		return s.refused(err)
+	}
 	sender := s.newSender(ctx, out)
 	st := &stream{
 		server:     s,

@@ -107,12 +107,12 @@ var someSelectors = []string{
 func TestFindAgreesWithPrometheus(t *testing.T) {
 	x, h, theirs := filled(t, 2000)
 	for _, text := range someSelectors {
-		s, err := parseSelection([]string{text})
+		s, err := parseSelection([]string{text}, DefaultLimitConfig().SelectorSize)
 		require.NoError(t, err)
 		t.Run(text, func(t *testing.T) { requireSame(t, x, h, theirs, s) })
 	}
 	for _, several := range [][]string{{`m1`, `m2`, `m1{a="1"}`}, nil, {`{}`}, {`m1`, `{}`}} {
-		s, err := parseSelection(several)
+		s, err := parseSelection(several, DefaultLimitConfig().SelectorSize)
 		require.NoError(t, err)
 		requireSame(t, x, h, theirs, s)
 	}
@@ -141,7 +141,7 @@ func TestFindAfterDrops(t *testing.T) {
 	require.NoError(t, h.ApplyBlock(&segment.Block{Sequence: 2, Series: segment.TableOf(later)}))
 	addTo(theirs, later)
 	for _, text := range append(someSelectors, `{d="4"}`) {
-		s, err := parseSelection([]string{text})
+		s, err := parseSelection([]string{text}, DefaultLimitConfig().SelectorSize)
 		require.NoError(t, err)
 		requireSame(t, x, h, theirs, s)
 	}
@@ -221,7 +221,7 @@ func FuzzSelection(f *testing.F) {
 	f.Add("\n\xff{")
 	x, h, theirs := filled(f, 50)
 	f.Fuzz(func(t *testing.T, text string) {
-		s, err := parseSelection([]string{text})
+		s, err := parseSelection([]string{text}, DefaultLimitConfig().SelectorSize)
 		if err != nil {
 			require.Equal(t, connect.CodeInvalidArgument, connect.CodeOf(err))
 			return

@@ -20,6 +20,8 @@ import (
 type LimitConfig struct {
 	// Streams that may be open at a time.
 	Streams int
+	// SelectorSize of a request.
+	SelectorSize int64
 	// PeerShare is how many percent of each limit one peer may hold.
 	PeerShare int
 	// TrustedProxies are addresses and networks of balancers, whose
@@ -30,22 +32,26 @@ type LimitConfig struct {
 // DefaultLimitConfig returns limits far above what clients do.
 func DefaultLimitConfig() LimitConfig {
 	return LimitConfig{
-		Streams:   10000,
-		PeerShare: 50,
+		Streams:      10000,
+		SelectorSize: 20000,
+		PeerShare:    50,
 	}
 }
 
 // The flags of the limits that are named where they are met.
 const (
-	flagStreams   = "--limit.streams"
-	flagPeerShare = "--limit.peer-share"
-	flagProxy     = "--rpc.trusted-proxy"
+	flagStreams      = "--limit.streams"
+	flagSelectorSize = "--limit.selector-size"
+	flagPeerShare    = "--limit.peer-share"
+	flagProxy        = "--rpc.trusted-proxy"
 )
 
 // RegisterFlags adds the flags, which default to what c holds.
 func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 	app.Flag(flagStreams[2:], "Most streams that are open at a time.").
 		Default(strconv.Itoa(c.Streams)).IntVar(&c.Streams)
+	app.Flag(flagSelectorSize[2:], "Most that the selectors of a request may compile to, in instructions of regular expressions. Character classes count for several.").
+		Default(strconv.FormatInt(c.SelectorSize, 10)).Int64Var(&c.SelectorSize)
 	app.Flag(flagPeerShare[2:], "Most of each limit that one peer may hold, in percent.").
 		Default(strconv.Itoa(c.PeerShare)).IntVar(&c.PeerShare)
 	app.Flag(flagProxy[2:], "Address or network of a balancer, whose X-Forwarded-For says who a peer is; without it, all clients of a balancer are one peer. Repeatable.").
@@ -56,6 +62,8 @@ func (c *LimitConfig) check() error {
 	switch {
 	case c.Streams < 1:
 		return daemon.Usagef("%s has to be above zero", flagStreams)
+	case c.SelectorSize < 1:
+		return daemon.Usagef("%s has to be above zero", flagSelectorSize)
 	case c.PeerShare < 1, c.PeerShare > 100:
 		return daemon.Usagef("%s is %d, it has to be from 1 to 100", flagPeerShare, c.PeerShare)
 	}

@@ -58,9 +58,9 @@ func (s service) GetLabelValues(ctx context.Context, req *connect.Request[metric
 
 // eachLive calls yield with the labels of each live series that is selected.
 func (s service) eachLive(ctx context.Context, selectors []string, yield func(segment.Labels)) error {
-	selected, err := parseSelection(selectors)
+	selected, err := parseSelection(selectors, s.config.SelectorSize)
 	if err != nil {
-		return err
+		return s.refused(err)
 	}
 	if err := s.serving(); err != nil {
 		return unavailable(err, "")

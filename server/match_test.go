@@ -22,7 +22,7 @@ func BenchmarkMatch(b *testing.B) {
 	}
 	require.NoError(b, h.ApplyBlock(&segment.Block{Sequence: 1, Series: segment.TableOf(series...)}))
 	for _, text := range []string{`metric_7`, `metric_7{instance="10.0.1.7:9090"}`, `{job=~"service-1.*",__name__!="metric_10"}`} {
-		s, err := parseSelection([]string{text})
+		s, err := parseSelection([]string{text}, DefaultLimitConfig().SelectorSize)
 		require.NoError(b, err)
 		b.Run(text, func(b *testing.B) {
 			b.ReportAllocs()

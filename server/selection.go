@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 
+	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -24,9 +25,16 @@ type selection []selector
 
 var selectorParser = parser.NewParser(parser.Options{})
 
-// parseSelection parses the selectors of a request. Its error is for the
-// client: it shows the selector and points at the place.
-func parseSelection(texts []string) (selection, error) {
+// parseSelection parses the selectors of a request, if they are no larger than
+// the limit together. Its error is for the client: of one that does not parse, it
+// shows the selector and points at the place.
+func parseSelection(texts []string, most int64) (selection, error) {
+	var size int64
+	for _, text := range texts {
+		if size += selectorSize(text, most-size); size > most {
+			return nil, limit.Over(flagSelectorSize, "the selectors together compile to more than %d instructions", most)
+		}
+	}
 	var s selection
 	for i, text := range texts {
 		matchers, err := selectorParser.ParseMetricSelector(text)
