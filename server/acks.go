@@ -3,9 +3,6 @@ package server
 import (
 	"sync"
 	"time"
-
-	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
-	"github.com/promgrpc/exporter/internal/link"
 )
 
 // ackEvery is how long what was taken over waits to be acknowledged together
@@ -16,16 +13,17 @@ const ackEvery = 10 * time.Millisecond
 // acks tells the forwarder at the other end of a connection how far a replica
 // has come.
 type acks struct {
-	replica *replica
-	conn    *link.Conn
+	tell func()
 
-	mu    sync.Mutex
-	timer *time.Timer
-	due   bool
+	mu      sync.Mutex
+	timer   *time.Timer
+	due     bool
+	sending bool // By one at a time: it may have to wait for the forwarder.
 }
 
-func newAcks(r *replica, c *link.Conn) *acks {
-	a := &acks{replica: r, conn: c}
+// newAcks has tell called when the position is due.
+func newAcks(tell func()) *acks {
+	a := &acks{tell: tell}
 	a.timer = time.AfterFunc(time.Hour, a.send)
 	a.timer.Stop()
 	return a
@@ -35,19 +33,22 @@ func newAcks(r *replica, c *link.Conn) *acks {
 func (a *acks) next() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.due {
-		a.due = true
+	if !a.due && !a.sending {
 		a.timer.Reset(ackEvery)
 	}
+	a.due = true
 }
 
 func (a *acks) send() {
 	a.mu.Lock()
-	a.due = false
+	a.due, a.sending = false, true
 	a.mu.Unlock()
-	if p := a.replica.position(); p != nil {
-		// Where it fails, the next Receive does, too.
-		_ = a.conn.Send(&linkv1.Frame{Kind: &linkv1.Frame_Position{Position: p}})
+	a.tell()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.sending = false
+	if a.due {
+		a.timer.Reset(ackEvery)
 	}
 }
 

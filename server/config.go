@@ -36,6 +36,9 @@ type Config struct {
 	Staleness time.Duration
 	// LinkConns that forwarders may have open.
 	LinkConns int
+	// LinkBytes of logs that may be on their way from forwarders, from being read
+	// to being taken over.
+	LinkBytes units.Base2Bytes
 	// StallTimeout after which a client that takes nothing is cut off. One that
 	// takes MinRate bytes a second is not.
 	StallTimeout time.Duration
@@ -63,6 +66,7 @@ func DefaultConfig() Config {
 		RPCAddress:    ":8090",
 		Staleness:     5 * time.Minute,
 		LinkConns:     link.DefaultMaxConns,
+		LinkBytes:     128 * units.MiB,
 		StallTimeout:  2 * time.Minute,
 		MinRate:       16 * units.KiB,
 		CursorWait:    10 * time.Second,
@@ -82,6 +86,8 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 		Default(c.RPCAddress).StringVar(&c.RPCAddress)
 	app.Flag("limit.link-connections", "Most connections of forwarders at a time.").
 		Default(strconv.Itoa(c.LinkConns)).IntVar(&c.LinkConns)
+	app.Flag(flagLinkBytes[2:], "Largest sum of the pieces of logs that are being read and taken over; forwarders wait when it is reached.").
+		Default(c.LinkBytes.String()).BytesVar(&c.LinkBytes)
 	c.registerServing(app)
 }
 
@@ -142,6 +148,8 @@ func (c *Config) check() error {
 		return daemon.Usagef("--stream.cursor-wait cannot be negative")
 	case c.LinkConns < 1:
 		return daemon.Usagef("--limit.link-connections has to be above zero")
+	case c.LinkBytes < maxLinkFrame:
+		return daemon.Usagef("%s is %s, less than a single piece of a log: %s", flagLinkBytes, c.LinkBytes, units.Base2Bytes(maxLinkFrame))
 	}
 	return c.LimitConfig.check()
 }

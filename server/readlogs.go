@@ -180,11 +180,14 @@ func (r *logReading) gap(replica *replica, gap *seglog.GapError) error {
 	}}})
 }
 
-// chunk sends a piece of a file, in parts where a frame is large.
+// chunk sends a piece of a file, in parts where a frame is large. Nothing comes
+// between them, so that who puts them together has one piece under way at a time.
 func (r *logReading) chunk(replica *replica, chunk *seglog.RawChunk) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if chunk.Start {
 		start := &metricsv1.SegmentStart{Name: chunk.SegmentName, FirstSequence: chunk.FirstSequence}
-		if err := r.sendOf(replica, &metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Segment{Segment: start}}); err != nil {
+		if err := r.sendNext(replica, &metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Segment{Segment: start}}); err != nil {
 			return err
 		}
 	}
@@ -192,7 +195,7 @@ func (r *logReading) chunk(replica *replica, chunk *seglog.RawChunk) error {
 	for len(data) > 0 {
 		part := data[:min(len(data), logDataSize)]
 		data = data[len(part):]
-		err := r.sendOf(replica, &metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Data{Data: &metricsv1.SegmentData{
+		err := r.sendNext(replica, &metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Data{Data: &metricsv1.SegmentData{
 			Offset: offset, Data: part, Partial: len(data) > 0,
 		}}})
 		if err != nil {
@@ -205,13 +208,19 @@ func (r *logReading) chunk(replica *replica, chunk *seglog.RawChunk) error {
 
 // sendOf sends what is about one log.
 func (r *logReading) sendOf(replica *replica, response *metricsv1.ReadLogsResponse) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sendNext(replica, response)
+}
+
+// sendNext is sendOf for who holds mu.
+func (r *logReading) sendNext(replica *replica, response *metricsv1.ReadLogsResponse) error {
 	response.LogId, response.LastSequence = replica.id.String(), replica.log.Last()
 	return r.send(response)
 }
 
+// send sends. The caller holds mu.
 func (r *logReading) send(response *metricsv1.ReadLogsResponse) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.sent = time.Now()
 	r.stall.begin()
 	defer r.stall.end(len(response.GetData().GetData()))
@@ -221,9 +230,8 @@ func (r *logReading) send(response *metricsv1.ReadLogsResponse) error {
 // beat sends a heartbeat if nothing else was sent for a while.
 func (r *logReading) beat() error {
 	r.mu.Lock()
-	quiet := time.Since(r.sent)
-	r.mu.Unlock()
-	if quiet < r.heartbeat*3/4 {
+	defer r.mu.Unlock()
+	if time.Since(r.sent) < r.heartbeat*3/4 {
 		return nil
 	}
 	return r.send(&metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Heartbeat{Heartbeat: &metricsv1.Heartbeat{}}})

@@ -41,7 +41,12 @@ func (s *Server) replicate(ctx context.Context, c *link.Conn, hello *linkv1.Hell
 	}
 	logger.Info("forwarder connected", "last_sequence", position.GetSequence())
 	defer logger.Info("forwarder disconnected")
-	a := newAcks(r, c)
+	a := newAcks(func() {
+		if p := r.position(); p != nil {
+			// Where it fails, the next Receive does, too.
+			_ = c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Position{Position: p}})
+		}
+	})
 	defer a.stop()
 	for {
 		f, err := c.Receive()

@@ -17,6 +17,7 @@ import (
 
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
+	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/peer"
 	"github.com/promgrpc/exporter/internal/seglog"
@@ -37,7 +38,8 @@ type Server struct {
 	streams  *streams
 	proxies  peer.Proxies
 	listener *link.Listener // nil in a relay
-	upstream *upstream      // nil in all others
+	linkRoom *limit.Budget
+	upstream *upstream // nil in all others
 	rpc      net.Listener
 	http     *http.Server
 	unused   unusedConns
@@ -65,6 +67,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	s := &Server{
 		config: c, logger: logger, log: throttle.New(logger, 10*time.Second),
 		metrics:      newMetrics(),
+		linkRoom:     c.linkRoom(),
 		rebuildSlots: make(chan struct{}, maxRebuilds), started: time.Now(),
 	}
 	s.proxies, _ = peer.ParseProxies(c.TrustedProxies) // They were checked.
@@ -124,7 +127,9 @@ func (s *Server) listen(reg prometheus.Registerer) error {
 		return err
 	}
 	s.listener, err = link.Listen(s.config.LinkAddress, link.Options{
-		Logger: s.logger, Metrics: link.NewMetrics(reg), Instance: s.config.Instance, TLS: tls, MaxConns: s.config.LinkConns,
+		Logger: s.logger, Metrics: link.NewMetrics(reg), Instance: s.config.Instance, TLS: tls,
+		MaxFrame: maxLinkFrame, Room: s.linkRoom,
+		MaxConns: s.config.LinkConns, PeerConns: max(1, s.config.LinkConns*s.config.PeerShare/100),
 	})
 	if err != nil {
 		return err

@@ -211,6 +211,9 @@ type intake struct {
 	upstream  *upstream
 	logs      map[segment.LogID]*intakeLog
 	interrupt func()
+	// partial is the log of which a piece is under way: there is one at a time,
+	// however many logs there are.
+	partial *intakeLog
 }
 
 // intakeLog is a log that the upstream has.
@@ -266,7 +269,7 @@ func (in *intake) take(ctx context.Context, response *metricsv1.ReadLogsResponse
 	case *metricsv1.ReadLogsResponse_Segment:
 		err = l.replica.startSegment(event.Segment.GetName(), event.Segment.GetFirstSequence())
 	case *metricsv1.ReadLogsResponse_Data:
-		err = l.data(event.Data)
+		err = in.data(l, event.Data)
 	case *metricsv1.ReadLogsResponse_Gap:
 		in.upstream.server.gap(in.upstream.logger.With("log_id", response.GetLogId()), event.Gap.GetAfterSequence(), event.Gap.GetNextSequence())
 	}
@@ -289,7 +292,10 @@ func (in *intake) behind() bool {
 }
 
 // data takes over a piece of a file, once all of its last frame is there.
-func (l *intakeLog) data(d *metricsv1.SegmentData) error {
+func (in *intake) data(l *intakeLog, d *metricsv1.SegmentData) error {
+	if in.partial != nil && in.partial != l {
+		return errors.New("a piece of one log came within that of another")
+	}
 	if len(l.part) == 0 {
 		l.offset = d.GetOffset()
 		if !d.GetPartial() {
@@ -302,12 +308,12 @@ func (l *intakeLog) data(d *metricsv1.SegmentData) error {
 	if len(l.part)+len(d.GetData()) > maxPiece {
 		return fmt.Errorf("a piece of more than %d bytes", maxPiece)
 	}
-	l.part = append(l.part, d.GetData()...)
+	in.partial, l.part = l, append(l.part, d.GetData()...)
 	if d.GetPartial() {
 		return nil
 	}
 	part := l.part
-	l.part = nil
+	in.partial, l.part = nil, nil
 	return l.replica.append(l.offset, part)
 }
 

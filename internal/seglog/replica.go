@@ -156,16 +156,63 @@ func (r *Replica) Append(offset uint64, data []byte) error {
 	if err != nil || len(data) == 0 {
 		return err
 	}
-	if err := r.verify(data); err != nil {
+	raw, err := r.verify(data)
+	if err != nil {
 		return fmt.Errorf("segment %s at offset %d: %w: %w", r.act.seg.path, r.act.tail.size, ErrMismatch, err)
 	}
+	if raw > largePiece {
+		r.store.large <- struct{}{}
+		defer func() { <-r.store.large }()
+	}
+	for len(data) > 0 {
+		piece := data
+		if raw > decodeAtOnce {
+			piece = r.piece(data)
+		}
+		if err := r.takeOver(piece); err != nil {
+			return r.fail(err)
+		}
+		data = data[len(piece):]
+	}
+	return nil
+}
+
+// A few bytes that are compressed well become very many. So frames are decoded
+// together only up to decodeAtOnce bytes, decompressed, or singly; and what has more
+// than largePiece waits its turn, since there may be many logs.
+const (
+	decodeAtOnce = 4 << 20
+	largePiece   = 1 << 20
+)
+
+// piece returns the beginning of verified bytes, as much as is decoded at once.
+func (r *Replica) piece(data []byte) []byte {
+	n, raw := 0, int64(0)
+	if r.act.tail.size == 0 {
+		n = segment.HeaderSize
+	}
+	for first := true; n < len(data); first = false {
+		h, err := segment.ParseFrameHeader(data[n:])
+		if err != nil {
+			return data // It was verified: decoding says what this is.
+		}
+		if raw += int64(h.RawLen); raw > decodeAtOnce && !first {
+			break
+		}
+		n += int(h.Len())
+	}
+	return data[:n]
+}
+
+// takeOver decodes, writes, applies and shows verified bytes.
+func (r *Replica) takeOver(data []byte) error {
 	frames, err := r.decode(data)
 	defer r.tidy()
 	if err != nil {
-		return r.fail(fmt.Errorf("segment %s at offset %d: %w", r.act.seg.path, r.act.tail.size, err))
+		return fmt.Errorf("segment %s at offset %d: %w", r.act.seg.path, r.act.tail.size, err)
 	}
 	if _, err := r.act.f.WriteAt(data, r.act.tail.size); err != nil {
-		return r.fail(err)
+		return err
 	}
 	r.store.metrics.bytes.Add(float64(len(data)))
 	if r.act.tail.size == 0 {
@@ -174,7 +221,7 @@ func (r *Replica) Append(offset uint64, data []byte) error {
 	}
 	for _, f := range frames {
 		if err := r.take(f); err != nil {
-			return r.fail(err)
+			return err
 		}
 	}
 	return nil
@@ -211,17 +258,18 @@ func (r *Replica) unknown(offset uint64, data []byte) ([]byte, error) {
 	return data[len(have):], nil
 }
 
-// verify checks everything that can be checked without decoding.
-func (r *Replica) verify(data []byte) error {
+// verify checks everything that can be checked without decoding, and returns how
+// much there is to be decoded.
+func (r *Replica) verify(data []byte) (raw int64, err error) {
 	prev, next := r.act.decoder.Checksum(), r.act.decoder.Sequence()+1
 	if r.act.tail.size == 0 {
 		h, err := segment.ParseHeader(data)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		seg := newSegFile(filepath.Dir(r.act.seg.path), r.act.seg.name, r.act.seg.first)
 		if err := seg.setHeader(h, r.log.id); err != nil {
-			return err
+			return 0, err
 		}
 		data = data[segment.HeaderSize:]
 		prev, next = h.Checksum, h.FirstSequence
@@ -229,23 +277,24 @@ func (r *Replica) verify(data []byte) error {
 	for len(data) > 0 {
 		h, err := segment.ParseFrameHeader(data)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if h.Len() > int64(len(data)) {
-			return fmt.Errorf("%s: %w", h.Kind, segment.ErrShort)
+			return 0, fmt.Errorf("%s: %w", h.Kind, segment.ErrShort)
 		}
 		if err := h.VerifyPayload(data[segment.FrameHeaderSize:h.Len()]); err != nil {
-			return err
+			return 0, err
 		}
 		if h.Prev != prev || h.Kind == segment.KindBlock && h.Sequence != next {
-			return fmt.Errorf("%s %d does not follow what is there", h.Kind, h.Sequence)
+			return 0, fmt.Errorf("%s %d does not follow what is there", h.Kind, h.Sequence)
 		}
 		if h.Kind == segment.KindBlock {
 			next++
 		}
+		raw += int64(h.RawLen)
 		prev, data = h.Checksum, data[h.Len():]
 	}
-	return nil
+	return raw, nil
 }
 
 // decode decodes verified bytes.

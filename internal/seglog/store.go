@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -53,6 +54,9 @@ type Store struct {
 	lock    *os.File
 	stop    chan struct{}
 	stopped sync.WaitGroup
+	// large holds back replicas that take over much at once, but for as many as
+	// there are processors.
+	large chan struct{}
 
 	mu     sync.Mutex
 	closed bool
@@ -95,7 +99,7 @@ func openStore(path string, o Options, fs filesystem) (*Store, error) {
 	}
 	s := &Store{
 		path: path, o: o, fs: fs, log: o.Logger, metrics: newMetrics(o.Registerer), lock: lock,
-		stop: make(chan struct{}), open: map[segment.LogID]*Log{}, cut: map[string]int64{},
+		stop: make(chan struct{}), large: make(chan struct{}, runtime.GOMAXPROCS(0)), open: map[segment.LogID]*Log{}, cut: map[string]int64{},
 	}
 	if _, err := s.logs(); err != nil {
 		_ = lock.Close()
