@@ -39,7 +39,7 @@ type Config struct {
 // DefaultConfig returns the defaults of all flags.
 func DefaultConfig() Config {
 	return Config{
-		OpsConfig:     daemon.OpsConfig{WebAddress: ":8080"},
+		OpsConfig:     daemon.DefaultOpsConfig(),
 		StorageConfig: seglog.DefaultStorageConfig("data/forwarder"),
 		SegmentConfig: seglog.DefaultSegmentConfig(),
 		LimitConfig:   DefaultLimitConfig(),

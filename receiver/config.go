@@ -35,7 +35,7 @@ type Config struct {
 // DefaultConfig returns the defaults of all flags.
 func DefaultConfig() Config {
 	return Config{
-		OpsConfig:        daemon.OpsConfig{WebAddress: ":8080"},
+		OpsConfig:        daemon.DefaultOpsConfig(),
 		Forwarder:        "127.0.0.1:8070",
 		ForwarderTimeout: 25 * time.Second,
 		RequestBytes:     32 * units.MiB,

@@ -65,7 +65,8 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (*Receiver, e
 	mux.Handle("/api/v1/write", h)
 	daemon.HandleOps(mux, daemon.GathererOf(reg), p.ready)
 	web, err := daemon.NewWeb(daemon.WebOptions{
-		Address: c.WebAddress, ConfigFile: c.WebConfigFile, Handler: mux, Logger: logger,
+		Address: c.WebAddress, ConfigFile: c.WebConfigFile, Handler: mux,
+		Connections: c.WebConns, Logger: logger, Registerer: reg,
 		ReadTimeout: readTimeout, WriteTimeout: readTimeout + c.ForwarderTimeout + 10*time.Second,
 	})
 	if err != nil {

@@ -20,9 +20,13 @@ func callerOf(ctx context.Context) caller {
 	return c
 }
 
-// withCaller lets the handlers behind it know the caller.
+// withCaller lets the handlers behind it know the caller. A call that was given up
+// before its turn came costs nothing more.
 func (s *Server) withCaller(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Context().Err() != nil {
+			return
+		}
 		c := caller{peer: s.proxies.Of(r), writer: w, control: http.NewResponseController(w)}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
 	})

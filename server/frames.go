@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"net"
 	"slices"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/net/http2"
 )
@@ -23,8 +25,11 @@ const (
 	settingSize = 6
 )
 
-// framesListener accepts connections that cut frames.
-type framesListener struct{ net.Listener }
+// framesListener accepts connections that cut frames, and pace what begins calls.
+type framesListener struct {
+	net.Listener
+	rate int // of calls per second, on one connection
+}
 
 // Accept implements [net.Listener].
 func (l framesListener) Accept() (net.Conn, error) {
@@ -32,7 +37,10 @@ func (l framesListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &framesConn{Conn: c, in: bufio.NewReaderSize(c, openingSize)}
+	f := &framesConn{
+		Conn: c, in: bufio.NewReaderSize(c, openingSize),
+		openings: openings{rate: l.rate}, closed: make(chan struct{}),
+	}
 	f.opening = f.readPreface
 	return f, nil
 }
@@ -46,6 +54,10 @@ type framesConn struct {
 	in      *bufio.Reader
 	opening func() // reads what is next of what a connection opens with
 	ready   []byte // for Read
+
+	openings openings
+	closing  sync.Once
+	closed   chan struct{}
 
 	header [frameHeader]byte // of the frame that is being written
 	got    int               // bytes of the header
@@ -65,11 +77,35 @@ func (c *framesConn) Read(p []byte) (int, error) {
 		c.opening()
 	}
 	if len(c.ready) == 0 {
-		return c.in.Read(p)
+		n, err := c.in.Read(p)
+		if n > 0 && c.limit.Load() != 0 {
+			c.pace(p[:n])
+		}
+		return n, err
 	}
 	n := copy(p, c.ready)
 	c.ready = c.ready[n:]
 	return n, nil
+}
+
+// pace waits for as long as what was read has come too early.
+func (c *framesConn) pace(read []byte) {
+	wait := c.openings.wait(read, time.Now())
+	if wait <= 0 {
+		return
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.closed:
+	}
+}
+
+// Close implements [net.Conn].
+func (c *framesConn) Close() error {
+	c.closing.Do(func() { close(c.closed) })
+	return c.Conn.Close()
 }
 
 // readPreface finds out whether this is HTTP/2. An error is left for Read, which

@@ -41,7 +41,7 @@ func (l pipeListener) Close() error              { return nil }
 
 // framesOver is a connection that cuts frames over a pipe.
 func framesOver(t *testing.T, p *pipe) net.Conn {
-	c, err := framesListener{pipeListener{p}}.Accept()
+	c, err := framesListener{pipeListener{p}, 1000}.Accept()
 	require.NoError(t, err)
 	return c
 }
@@ -104,7 +104,7 @@ func TestFramesOpening(t *testing.T) {
 func TestFramesPrefaceIsHandedOver(t *testing.T) {
 	client, server := net.Pipe()
 	defer client.Close()
-	c, err := framesListener{pipeListener{server}}.Accept()
+	c, err := framesListener{pipeListener{server}, 1000}.Accept()
 	require.NoError(t, err)
 	defer c.Close()
 	go func() { _, _ = client.Write([]byte(http2.ClientPreface)) }()

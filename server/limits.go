@@ -22,6 +22,14 @@ type LimitConfig struct {
 	Streams int
 	// SelectorSize of a request.
 	SelectorSize int64
+	// RPCConns that may be open at a time to the RPC port.
+	RPCConns int
+	// ConnStreams that one connection may have open, HTTP/2's
+	// MaxConcurrentStreams.
+	ConnStreams int
+	// CallRate is how many calls and streams one connection may begin in a
+	// second.
+	CallRate int
 	// PeerShare is how many percent of each limit one peer may hold.
 	PeerShare int
 	// TrustedProxies are addresses and networks of balancers, whose
@@ -35,6 +43,9 @@ func DefaultLimitConfig() LimitConfig {
 		Streams:      10000,
 		SelectorSize: 20000,
 		PeerShare:    50,
+		RPCConns:     4096,
+		ConnStreams:  500,
+		CallRate:     1000,
 	}
 }
 
@@ -44,6 +55,9 @@ const (
 	flagSelectorSize = "--limit.selector-size"
 	flagPeerShare    = "--limit.peer-share"
 	flagProxy        = "--rpc.trusted-proxy"
+	flagRPCConns     = "--limit.rpc-connections"
+	flagConnStreams  = "--limit.connection-streams"
+	flagCallRate     = "--limit.call-rate"
 )
 
 // RegisterFlags adds the flags, which default to what c holds.
@@ -52,6 +66,12 @@ func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 		Default(strconv.Itoa(c.Streams)).IntVar(&c.Streams)
 	app.Flag(flagSelectorSize[2:], "Most that the selectors of a request may compile to, in instructions of regular expressions. Character classes count for several.").
 		Default(strconv.FormatInt(c.SelectorSize, 10)).Int64Var(&c.SelectorSize)
+	app.Flag(flagRPCConns[2:], "Most connections to the RPC port that are open at a time; at most a quarter of the files that the process may open.").
+		Default(strconv.Itoa(c.RPCConns)).IntVar(&c.RPCConns)
+	app.Flag(flagConnStreams[2:], "Most calls and streams that are under way on one connection of HTTP/2; clients and balancers open another, or wait.").
+		Default(strconv.Itoa(c.ConnStreams)).IntVar(&c.ConnStreams)
+	app.Flag(flagCallRate[2:], "Most calls and streams that one connection of HTTP/2 begins in a second; those that come faster wait.").
+		Default(strconv.Itoa(c.CallRate)).IntVar(&c.CallRate)
 	app.Flag(flagPeerShare[2:], "Most of each limit that one peer may hold, in percent.").
 		Default(strconv.Itoa(c.PeerShare)).IntVar(&c.PeerShare)
 	app.Flag(flagProxy[2:], "Address or network of a balancer, whose X-Forwarded-For says who a peer is; without it, all clients of a balancer are one peer. Repeatable.").
@@ -64,6 +84,12 @@ func (c *LimitConfig) check() error {
 		return daemon.Usagef("%s has to be above zero", flagStreams)
 	case c.SelectorSize < 1:
 		return daemon.Usagef("%s has to be above zero", flagSelectorSize)
+	case c.RPCConns < 1:
+		return daemon.Usagef("%s has to be above zero", flagRPCConns)
+	case c.ConnStreams < 1:
+		return daemon.Usagef("%s has to be above zero", flagConnStreams)
+	case c.CallRate < 1:
+		return daemon.Usagef("%s has to be above zero", flagCallRate)
 	case c.PeerShare < 1, c.PeerShare > 100:
 		return daemon.Usagef("%s is %d, it has to be from 1 to 100", flagPeerShare, c.PeerShare)
 	}

@@ -30,7 +30,7 @@ func newMetrics() *metrics {
 		gaps:         counter("gaps_total", "Gaps in what forwarders sent: blocks that this replica will never have."),
 		gapEvents:    counter("stream_gaps_total", "Gaps that streams were told of."),
 		repeats:      counter("stream_repeats_total", "Blocks that streams left out since another log had brought the same request."),
-		overLimit:    vec("over_limit_total", "Calls and streams refused because of a limit, by the name of its flag without --limit.", "limit"),
+		overLimit:    vec("over_limit_total", "Calls and streams refused, and connections closed, because of a limit, by the name of its flag without --limit.", "limit"),
 	}
 }
 
@@ -42,6 +42,7 @@ func (m *metrics) all() []prometheus.Collector {
 
 var (
 	streamsDesc   = prometheus.NewDesc("promgrpc_server_streams", "Streams that are open.", nil, nil)
+	connsDesc     = prometheus.NewDesc("promgrpc_server_connections", "Connections to the RPC port that are open.", nil, nil)
 	readyDesc     = prometheus.NewDesc("promgrpc_server_ready", "1 if calls are served.", nil, nil)
 	seriesDesc    = prometheus.NewDesc("promgrpc_server_series", "Series in the head, stale ones included.", []string{"log_id"}, nil)
 	lagDesc       = prometheus.NewDesc("promgrpc_server_lag_blocks", "Blocks that the replica is behind its forwarder.", []string{"log_id"}, nil)
@@ -54,7 +55,7 @@ type collector struct{ s *Server }
 
 // Describe implements [prometheus.Collector].
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{streamsDesc, readyDesc, seriesDesc, lagDesc, lastDesc, connectedDesc} {
+	for _, d := range []*prometheus.Desc{streamsDesc, connsDesc, readyDesc, seriesDesc, lagDesc, lastDesc, connectedDesc} {
 		ch <- d
 	}
 	for _, m := range c.s.metrics.all() {
@@ -68,6 +69,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	gauge(streamsDesc, float64(c.s.streams.open()))
+	gauge(connsDesc, float64(c.s.conns.Used()))
 	gauge(readyDesc, one(c.s.Ready() == nil))
 	for _, r := range c.s.replicas.all() {
 		id := r.id.String()

@@ -40,10 +40,14 @@ func (s *Server) newHTTP() *http.Server {
 		IdleTimeout:       3 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		HTTP2: &http.HTTP2Config{
-			// A balancer carries many clients on one connection.
-			MaxConcurrentStreams: s.config.Streams,
-			SendPingTimeout:      30 * time.Second,
-			PingTimeout:          15 * time.Second,
+			// A balancer carries many clients on one connection. Streams that
+			// are reset as soon as they are opened count until their handlers
+			// have returned; four times as many may wait for those.
+			MaxConcurrentStreams: s.config.ConnStreams,
+			// This ends a connection that says nothing, also in the middle of a
+			// frame or of headers.
+			SendPingTimeout: 30 * time.Second,
+			PingTimeout:     15 * time.Second,
 		},
 		ConnState: s.unused.track,
 		ErrorLog:  log.New(s.log.Writer(slog.LevelWarn, "rpc server"), "", 0),

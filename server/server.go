@@ -42,6 +42,7 @@ type Server struct {
 	upstream *upstream // nil in all others
 	rpc      net.Listener
 	http     *http.Server
+	conns    *limit.Budget // open to the RPC port
 	unused   unusedConns
 	ops      *daemon.Web
 	// registrar is nil when the server is not to be registered.
@@ -71,6 +72,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 		rebuildSlots: make(chan struct{}, maxRebuilds), started: time.Now(),
 	}
 	s.proxies, _ = peer.ParseProxies(c.TrustedProxies) // They were checked.
+	s.conns = c.budget(flagRPCConns, "connections", int64(limit.Connections(c.RPCConns)))
 	s.streams = newStreams(c.budget(flagStreams, "streams", int64(c.Streams)))
 	defer func() {
 		if err != nil {
@@ -184,7 +186,7 @@ func (s *Server) Run(ctx context.Context) error {
 // serveRPC serves until ctx ends, and drains.
 func (s *Server) serveRPC(ctx context.Context) error {
 	failed := make(chan error, 1)
-	go func() { failed <- s.http.Serve(framesListener{s.rpc}) }()
+	go func() { failed <- s.http.Serve(s.bounded(s.rpc)) }()
 	select {
 	case err := <-failed:
 		return err

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -18,7 +17,7 @@ type config struct {
 	seglog.StorageConfig
 	seglog.SegmentConfig
 	forwarder.LimitConfig
-	maxStreams      int // of each server
+	serving         server.LimitConfig // of each server
 	receiverAddress string
 	rpcAddresses    []string
 	selfInterval    time.Duration
@@ -29,7 +28,7 @@ func defaultConfig() config {
 		StorageConfig:   seglog.DefaultStorageConfig("data"),
 		SegmentConfig:   seglog.DefaultSegmentConfig(),
 		LimitConfig:     forwarder.DefaultLimitConfig(),
-		maxStreams:      server.DefaultConfig().Streams,
+		serving:         server.DefaultLimitConfig(),
 		receiverAddress: ":8080",
 		rpcAddresses:    []string{":8090", ":8091"},
 		selfInterval:    5 * time.Second,
@@ -46,8 +45,7 @@ func (c *config) registerFlags(app *kingpin.Application) {
 	c.StorageConfig.RegisterFlags(app, "Folder under which the forwarder and each server get one of their own.")
 	c.SegmentConfig.RegisterFlags(app)
 	c.LimitConfig.RegisterFlags(app)
-	app.Flag("limit.streams", "Most streams that are open at a time, at each server.").
-		Default(strconv.Itoa(c.maxStreams)).IntVar(&c.maxStreams)
+	c.serving.RegisterFlags(app)
 	app.Flag("self.interval", "How often the exporter writes its own metrics to itself. 0 switches it off.").
 		Default(c.selfInterval.String()).DurationVar(&c.selfInterval)
 }

@@ -76,7 +76,7 @@ func (c *config) server(name, address string) server.Config {
 	s.RPCAddress = address
 	s.LinkAddress = anyLocal
 	s.WebAddress = anyLocal
-	s.Streams = c.maxStreams
+	s.LimitConfig = c.serving
 	s.StorageConfig = c.StorageConfig
 	s.StoragePath = filepath.Join(c.StoragePath, name)
 	return s

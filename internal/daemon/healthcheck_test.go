@@ -26,7 +26,7 @@ import (
 func check(t *testing.T, args ...string) (int, string) {
 	t.Helper()
 	var stdout, stderr syncBuffer
-	c := OpsConfig{WebAddress: ":8080"}
+	c := DefaultOpsConfig()
 	p := Program{
 		Name: "program", Args: append([]string{"healthcheck"}, args...), Stdout: &stdout, Stderr: &stderr,
 		Setup: func(app *kingpin.Application) func(context.Context, *Env) error {
@@ -41,7 +41,7 @@ func check(t *testing.T, args ...string) (int, string) {
 
 func startOps(t *testing.T, config string, ready func() error) string {
 	t.Helper()
-	c := OpsConfig{WebAddress: "127.0.0.1:0", WebConfigFile: config}
+	c := OpsConfig{WebConns: 10, WebAddress: "127.0.0.1:0", WebConfigFile: config}
 	w, err := NewOps(c, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), ready)
 	require.NoError(t, err)
 	t.Cleanup(runWeb(t, w))

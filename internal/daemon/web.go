@@ -9,11 +9,15 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/exporter-toolkit/web"
 
+	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/throttle"
 )
 
@@ -25,8 +29,12 @@ type WebOptions struct {
 	ConfigFile string
 	// Handler of all requests.
 	Handler http.Handler
+	// Connections that may be open at a time.
+	Connections int
 	// Logger is not nil.
 	Logger *slog.Logger
+	// Registerer of the server's metrics. Nil: none.
+	Registerer prometheus.Registerer
 	// ReadTimeout for a whole request. 0: 30 s.
 	ReadTimeout time.Duration
 	// WriteTimeout from a request's header to the end of its answer. 0: 1 min.
@@ -54,12 +62,17 @@ func NewWeb(o WebOptions) (*Web, error) {
 	if err := web.Validate(o.ConfigFile); err != nil {
 		return nil, &UsageError{Err: fmt.Errorf("web config file %s: %w", o.ConfigFile, err)}
 	}
+	if o.Connections < 1 {
+		return nil, Usagef("%s has to be above zero", flagWebConnections)
+	}
 	l, err := net.Listen("tcp", o.Address)
 	if err != nil {
 		return nil, fmt.Errorf("web: %w", err)
 	}
 	LogListening(o.Logger, "web", l.Addr())
-	w := &Web{o: o, listener: l, unused: make(map[net.Conn]struct{})}
+	quiet := throttle.New(o.Logger, 10*time.Second) // for what clients can cause
+	w := &Web{o: o, unused: make(map[net.Conn]struct{})}
+	w.listener = boundConnections(l, o, quiet)
 	w.server = &http.Server{
 		Handler:           o.Handler,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -67,10 +80,28 @@ func NewWeb(o WebOptions) (*Web, error) {
 		WriteTimeout:      o.WriteTimeout,
 		IdleTimeout:       3 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          log.New(throttle.New(o.Logger, 10*time.Second).Writer(slog.LevelWarn, "http server"), "", 0),
+		ErrorLog:          log.New(quiet.Writer(slog.LevelWarn, "http server"), "", 0),
 		ConnState:         w.connState,
 	}
 	return w, nil
+}
+
+// boundConnections closes connections beyond those that may be open, half of them
+// from one address.
+func boundConnections(l net.Listener, o WebOptions, logger *throttle.Logger) net.Listener {
+	refused := promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
+		Name: "promgrpc_web_over_limit_total",
+		Help: "Connections to the HTTP server closed because of a limit, by the name of its flag without --limit.",
+	}, []string{"limit"}).WithLabelValues(strings.TrimPrefix(flagWebConnections, "--limit."))
+	most := int64(limit.Connections(o.Connections))
+	return &limit.Listener{
+		Listener: l,
+		Budget:   limit.NewBudget(flagWebConnections, "connections", most, max(1, most/2)),
+		Refused: func(remote net.Addr, err error) {
+			refused.Inc()
+			logger.Log(slog.LevelWarn, "http connection closed", "peer", remote.String(), "err", err)
+		},
+	}
 }
 
 // connState keeps the connections that have not carried a request. Clients open
