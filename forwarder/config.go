@@ -66,6 +66,8 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 	c.LimitConfig.RegisterFlags(app)
 	app.Flag("limit.link-connections", "Most connections of receivers at a time.").
 		Default(strconv.Itoa(c.LinkConns)).IntVar(&c.LinkConns)
+	app.Flag(flagPeerShare[2:], "Most of each limit that one receiver may hold, in percent.").
+		Default(strconv.Itoa(c.PeerShare)).IntVar(&c.PeerShare)
 	app.Flag("instance", "Name of this forwarder in the logs of others, by default the host name.").
 		Default(c.Instance).StringVar(&c.Instance)
 }

@@ -59,8 +59,6 @@ func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 		Default(c.RequestBytes.String()).BytesVar(&c.RequestBytes)
 	app.Flag(flagInflightBytes[2:], "Largest sum of the requests under way, one half for those that are being read and one for those that are being decoded, appended and answered; receivers wait when it is reached.").
 		Default(c.InflightBytes.String()).BytesVar(&c.InflightBytes)
-	app.Flag(flagPeerShare[2:], "Most of each limit that one peer may hold, in percent.").
-		Default(strconv.Itoa(c.PeerShare)).IntVar(&c.PeerShare)
 	app.Flag(flagMaxSeries[2:], "Most series at a time; new ones are refused when it is reached, until others have been dropped. 0 is without bound.").
 		Default(strconv.Itoa(c.MaxSeries)).IntVar(&c.MaxSeries)
 	app.Flag(flagFuture[2:], "Farthest that a sample may be ahead of the forwarder's clock; what is later is refused. 0 is without bound.").

@@ -7,20 +7,25 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"time"
 
 	"github.com/promgrpc/exporter/internal/buffer"
 	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/peer"
 )
 
 const (
-	// trustLength is how much memory a body gets for its Content-Length alone.
-	// What is longer grows as it arrives.
-	trustLength = 1 << 20
-	// firstStep is how much a body of unknown length gets.
-	firstStep = 16 << 10
+	// firstStep is how much memory a body gets that is not there yet, whatever
+	// its Content-Length says. It then grows as it arrives.
+	firstStep = 64 << 10
+	// growth is by how much more than what has arrived.
+	growth = 4
 	// leastCharge is what a request counts for at least, since it costs more
 	// than its body.
 	leastCharge = 16 << 10
+	// grace is how long a body may take at any rate.
+	grace = 5 * time.Second
 )
 
 // body is a request's compressed body and its share of the budget.
@@ -42,7 +47,7 @@ func (b *body) release() {
 // grow makes room for n bytes of the body if the budget has them.
 func (b *body) grow(n int64) error {
 	before := b.taken.Held()
-	if err := b.taken.Resize(max(n, leastCharge)); err != nil {
+	if err := b.taken.Resize(min(max(int64(buffer.Size(int(n))), leastCharge), b.h.budget.Share())); err != nil {
 		return b.h.overLimit(http.StatusServiceUnavailable, fmt.Errorf("too many requests under way: %w", err))
 	}
 	b.h.metrics.inflightBytes.Add(float64(b.taken.Held() - before))
@@ -56,37 +61,41 @@ func (b *body) grow(n int64) error {
 
 // readBody reads the body up to the limit. Whatever it returns is to be released.
 func (h *handler) readBody(w http.ResponseWriter, r *http.Request) (*body, error) {
-	b := &body{h: h, taken: h.budget.Hold("")}
+	b := &body{h: h, taken: h.budget.Hold(peer.At(r.RemoteAddr))}
 	most := int64(h.config.RequestBytes)
 	if r.ContentLength > most {
 		return b, h.tooLarge()
 	}
-	room := int64(firstStep)
 	if r.ContentLength >= 0 {
-		room = min(r.ContentLength, trustLength)
+		most = r.ContentLength
 	}
-	if err := b.grow(room + 1); err != nil { // One more, to meet the end without growing.
+	if err := b.grow(min(most, firstStep) + 1); err != nil { // One more, to meet the end without growing.
 		return b, err
 	}
-	src := http.MaxBytesReader(w, r.Body, most)
+	src, pace := http.MaxBytesReader(w, r.Body, int64(h.config.RequestBytes)), newPace(w, h.config.BodyRate)
 	for {
 		data := b.data.Bytes
+		pace.await(len(data))
 		n, err := src.Read(data[len(data):cap(data)])
 		data = data[:len(data)+n]
 		b.data.Bytes = data
 		var tooLarge *http.MaxBytesError
 		switch {
 		case errors.Is(err, io.EOF):
+			pace.done()
 			return b, nil
 		case errors.As(err, &tooLarge):
 			return b, h.tooLarge()
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return b, h.overLimit(http.StatusServiceUnavailable, limit.Busy(flagBodyRate,
+				"%d bytes of the body came in %s, that is slower than %s a second", len(data), time.Since(pace.began).Round(time.Millisecond), h.config.BodyRate))
 		case err != nil:
-			// The sender is gone or slow: it will hardly read this, and if it
-			// does it should come again.
+			// The sender is gone: it will hardly read this, and if it does it
+			// should come again.
 			return b, refuse(http.StatusServiceUnavailable, fmt.Errorf("read body: %w", err))
 		}
 		if len(data) == cap(data) {
-			if err := b.grow(min(2*int64(cap(data)), most+1)); err != nil {
+			if err := b.grow(min(growth*int64(cap(data)), most+1)); err != nil {
 				return b, err
 			}
 		}

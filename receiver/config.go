@@ -1,6 +1,7 @@
 package receiver
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -28,6 +29,11 @@ type Config struct {
 	DecodedBytes units.Base2Bytes
 	// InflightBytes bounds the compressed bodies of all requests under way.
 	InflightBytes units.Base2Bytes
+	// PeerShare is how many percent of that the requests of one address may hold.
+	PeerShare int
+	// BodyRate is how many bytes a second of a body have to come, after some
+	// seconds.
+	BodyRate units.Base2Bytes
 	// Instance is the name that forwarders log. "": the host name.
 	Instance string
 }
@@ -41,6 +47,8 @@ func DefaultConfig() Config {
 		RequestBytes:     32 * units.MiB,
 		DecodedBytes:     32 * units.MiB, // the forwarder's default too
 		InflightBytes:    256 * units.MiB,
+		PeerShare:        50,
+		BodyRate:         16 * units.KiB,
 	}
 }
 
@@ -49,6 +57,8 @@ const (
 	flagRequestBytes  = "--limit.request-bytes"
 	flagDecodedBytes  = "--limit.decoded-bytes"
 	flagInflightBytes = "--limit.inflight-bytes"
+	flagPeerShare     = "--limit.peer-share"
+	flagBodyRate      = "--limit.body-rate"
 )
 
 // RegisterFlags adds the flags, which default to what c holds.
@@ -65,6 +75,10 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 		Default(c.DecodedBytes.String()).BytesVar(&c.DecodedBytes)
 	app.Flag(flagInflightBytes[2:], "Largest sum of the compressed bodies of all requests under way; senders over it are told to come again.").
 		Default(c.InflightBytes.String()).BytesVar(&c.InflightBytes)
+	app.Flag(flagPeerShare[2:], "Most of "+flagInflightBytes+" that the requests of one address may hold, in percent.").
+		Default(strconv.Itoa(c.PeerShare)).IntVar(&c.PeerShare)
+	app.Flag(flagBodyRate[2:], "Least bytes a second of a body that have to come, after the first "+grace.String()+"; who is slower is told to come again.").
+		Default(c.BodyRate.String()).BytesVar(&c.BodyRate)
 	app.Flag("instance", "Name of this receiver in the logs of forwarders, by default the host name.").
 		PlaceHolder("NAME").StringVar(&c.Instance)
 }
@@ -79,6 +93,10 @@ func (c *Config) check() error {
 	case c.InflightBytes < c.RequestBytes:
 		return daemon.Usagef("--limit.inflight-bytes is %s, less than a single request of --limit.request-bytes %s",
 			c.InflightBytes, c.RequestBytes)
+	case c.PeerShare < 1, c.PeerShare > 100:
+		return daemon.Usagef("%s is %d, it has to be from 1 to 100", flagPeerShare, c.PeerShare)
+	case c.BodyRate < 1:
+		return daemon.Usagef("%s has to be above zero", flagBodyRate)
 	case c.ForwarderTimeout <= 0:
 		return daemon.Usagef("--forwarder.timeout has to be above zero")
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+	"github.com/promgrpc/exporter/internal/buffer"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/throttle"
 )
@@ -36,8 +37,15 @@ func newHandler(c Config, p *pool, logger *slog.Logger, m *metrics) *handler {
 		pool:    p,
 		metrics: m,
 		log:     throttle.New(logger, 10*time.Second),
-		budget:  limit.NewBudget(flagInflightBytes, "bytes", int64(c.InflightBytes), 0),
+		budget:  newBudget(c),
 	}
+}
+
+// newBudget shares out what bodies take. An address has room for one at least.
+func newBudget(c Config) *limit.Budget {
+	total := int64(c.InflightBytes)
+	share := max(total*int64(c.PeerShare)/100, int64(buffer.Size(int(c.RequestBytes)+1)))
+	return limit.NewBudget(flagInflightBytes, "bytes", total, share)
 }
 
 // refusal is an error with the status that says it to the sender.
@@ -67,7 +75,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.metrics.duration.Observe(time.Since(start).Seconds())
 	if status >= 400 {
 		h.log.Log(slog.LevelWarn, "request refused", "status", status, "peer", r.RemoteAddr,
-			"user_agent", r.UserAgent(), "err", reason(verdict, err))
+			"user_agent", short(r.UserAgent()), "err", reason(verdict, err))
 	}
 }
 
@@ -91,7 +99,7 @@ func (h *handler) write(w http.ResponseWriter, r *http.Request, schema linkv1.Sc
 // check looks at the method and the headers.
 func check(r *http.Request) (linkv1.Schema, error) {
 	if r.Method != http.MethodPost {
-		return 0, refuse(http.StatusMethodNotAllowed, fmt.Errorf("method %s is not for remote write, POST is", r.Method))
+		return 0, refuse(http.StatusMethodNotAllowed, fmt.Errorf("method %q is not for remote write, POST is", short(r.Method)))
 	}
 	schema, err := schemaOf(r.Header.Values("Content-Type"))
 	if err != nil {
@@ -101,7 +109,7 @@ func check(r *http.Request) (linkv1.Schema, error) {
 	// else that the body could be.
 	encodings := r.Header.Values("Content-Encoding")
 	if len(encodings) > 1 || len(encodings) == 1 && !strings.EqualFold(strings.TrimSpace(encodings[0]), "snappy") {
-		return schema, refuse(http.StatusUnsupportedMediaType, fmt.Errorf("content encoding %q is not remote write's, snappy (block format) is", strings.Join(encodings, ", ")))
+		return schema, refuse(http.StatusUnsupportedMediaType, fmt.Errorf("content encoding %q is not remote write's, snappy (block format) is", short(strings.Join(encodings, ", "))))
 	}
 	return schema, nil
 }
@@ -114,7 +122,7 @@ func schemaOf(contentTypes []string) (linkv1.Schema, error) {
 	}
 	media, params, err := mime.ParseMediaType(contentTypes[0])
 	if err != nil || len(contentTypes) > 1 || media != "application/x-protobuf" {
-		return 0, fmt.Errorf("content type %q is not remote write's, application/x-protobuf is", strings.Join(contentTypes, ", "))
+		return 0, fmt.Errorf("content type %q is not remote write's, application/x-protobuf is", short(strings.Join(contentTypes, ", ")))
 	}
 	name, named := params["proto"]
 	switch {
@@ -123,7 +131,7 @@ func schemaOf(contentTypes []string) (linkv1.Schema, error) {
 	case name == protoV2:
 		return linkv1.Schema_SCHEMA_WRITE_V2, nil
 	}
-	return 0, fmt.Errorf("protobuf message %q is not known here, %s and %s are", name, protoV1, protoV2)
+	return 0, fmt.Errorf("protobuf message %q is not known here, %s and %s are", short(name), protoV1, protoV2)
 }
 
 func schemaName(s linkv1.Schema) string {
@@ -145,4 +153,13 @@ func reason(v *linkv1.Verdict, err error) string {
 		return r.err.Error()
 	}
 	return err.Error()
+}
+
+// short cuts what a sender wrote to what is worth being told.
+func short(s string) string {
+	const most = 200
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
 }

@@ -1,9 +1,12 @@
 package receiver
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -11,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -117,7 +121,7 @@ func TestBusyReceiverAsksToComeAgain(t *testing.T) {
 	f := newForwarder(t, "127.0.0.1:0")
 	release := make(chan struct{})
 	f.set(func(b *linkv1.Batch) *linkv1.Verdict { <-release; return ok(b) })
-	r := startWith(t, func(c *Config) { c.RequestBytes, c.InflightBytes = 1000, 2*leastCharge }, f)
+	r := startWith(t, func(c *Config) { c.RequestBytes, c.InflightBytes, c.PeerShare = 1000, 2*leastCharge, 100 }, f)
 	answers := make(chan answer)
 	for range 2 {
 		go func() { answers <- r.tryPost(block("x")) }()
@@ -134,24 +138,116 @@ func TestBusyReceiverAsksToComeAgain(t *testing.T) {
 	r.allGivenBack(t)
 }
 
-func TestContentLengthIsNotTrusted(t *testing.T) {
-	r := startWith(t, nil, newForwarder(t, "127.0.0.1:0"))
-	var conns []net.Conn
-	grown := peakHeap(func() {
-		for range 100 { // Each claims the most that is allowed, and sends nothing of it.
-			c, err := net.Dial("tcp", r.WebAddr().String())
+// gauge is what a metric of the receiver says.
+func (r *running) gauge(t *testing.T, name string) (value int64) {
+	t.Helper()
+	body := r.do(t, "GET", "/metrics", "", nil, "Accept", "text/plain").body
+	for line := range strings.Lines(body) {
+		if text, ok := strings.CutPrefix(line, name+" "); ok {
+			f, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 			require.NoError(t, err)
-			conns = append(conns, c)
-			_, err = io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Length: 33554432\r\n\r\n")
-			require.NoError(t, err)
+			return int64(f)
 		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
+}
+
+// stalled opens connections that each claim a body and send some of it.
+func (r *running) stalled(t *testing.T, n int, claim int64, some int) (conns []net.Conn) {
+	t.Helper()
+	for range n {
+		c, err := net.Dial("tcp", r.WebAddr().String())
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = c.Close() })
+		conns = append(conns, c)
+		_, err = fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Length: %d\r\n\r\n", claim)
+		require.NoError(t, err)
+		_, err = c.Write(make([]byte, some))
+		require.NoError(t, err)
+	}
+	return conns
+}
+
+// TestContentLengthIsNotTrusted has many senders claim the largest body, and send
+// nothing of it. They take little, so that others have room.
+func TestContentLengthIsNotTrusted(t *testing.T) {
+	const conns = 200
+	r := startWith(t, nil, newForwarder(t, "127.0.0.1:0"))
+	var all []net.Conn
+	grown := peakHeap(func() {
+		all = r.stalled(t, conns, int64(DefaultConfig().RequestBytes), 0)
+		require.Eventually(t, func() bool { return r.gauge(t, "promgrpc_receiver_inflight_requests") == conns }, 10*time.Second, time.Millisecond)
 		require.Equal(t, http.StatusNoContent, r.post(t, typeV1, block("x")).code)
 	})
-	require.Less(t, grown, uint64(128<<20))
-	for _, c := range conns {
+	require.Less(t, grown, uint64(conns*2*firstStep+8<<20))
+	require.LessOrEqual(t, r.gauge(t, "promgrpc_receiver_inflight_bytes"), int64(conns*2*firstStep))
+	for _, c := range all {
 		require.NoError(t, c.Close())
 	}
 	r.allGivenBack(t)
+}
+
+// TestSlowBodiesAreEnded sees that a body which does not get on is not waited for,
+// and that the sender is told to come again.
+func TestSlowBodiesAreEnded(t *testing.T) {
+	r := startWith(t, nil, newForwarder(t, "127.0.0.1:0"))
+	began := time.Now()
+	c := r.stalled(t, 1, firstStep, 1)[0]
+	ended := make(chan answer, 1)
+	go func() {
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			ended <- answer{body: err.Error()}
+			return
+		}
+		defer resp.Body.Close()
+		b, _ := io.ReadAll(resp.Body)
+		ended <- answer{resp.StatusCode, string(b), resp.Header}
+	}()
+	for {
+		select {
+		case a := <-ended:
+			a.mustRetry(t, flagBodyRate)
+			require.GreaterOrEqual(t, time.Since(began), grace)
+			r.allGivenBack(t)
+			require.Contains(t, r.do(t, "GET", "/metrics", "", nil, "Accept", "text/plain").body,
+				`promgrpc_receiver_over_limit_total{limit="body-rate"} 1`)
+			return
+		case <-time.After(100 * time.Millisecond):
+			_, _ = c.Write([]byte{0})
+		}
+	}
+}
+
+// TestSilenceAfterTheBody sees that a sender may wait for its answer for longer than
+// a body may take.
+func TestSilenceAfterTheBody(t *testing.T) {
+	f := newForwarder(t, "127.0.0.1:0")
+	f.set(func(b *linkv1.Batch) *linkv1.Verdict {
+		time.Sleep(grace + time.Second)
+		return ok(b)
+	})
+	r := startWith(t, nil, f)
+	require.Equal(t, http.StatusNoContent, r.post(t, typeV1, block("x")).code)
+}
+
+// TestAddressHasItsShare sees that one sender cannot have all the room.
+func TestAddressHasItsShare(t *testing.T) {
+	const size = firstStep / 2
+	f := newForwarder(t, "127.0.0.1:0")
+	r := startWith(t, func(c *Config) { c.RequestBytes, c.InflightBytes = size, 7*size }, f)
+	r.stalled(t, 8, size, size/2)
+	text := make([]byte, size/2+leastCharge/2) // more than is left of the share
+	_, _ = rand.Read(text)
+	require.Eventually(t, func() bool {
+		a := r.post(t, typeV2, block(string(text)))
+		return a.code == http.StatusServiceUnavailable && strings.Contains(a.body, flagInflightBytes)
+	}, 5*time.Second, time.Millisecond)
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	r.client = &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext}}
+	defer r.client.CloseIdleConnections()
+	require.Equal(t, http.StatusNoContent, r.post(t, typeV2, block(string(text))).code)
 }
 
 func TestJunkOnTheHTTPPort(t *testing.T) {
@@ -192,6 +288,8 @@ func TestMistakesInTheConfiguration(t *testing.T) {
 		"limits have to be above":   func(c *Config) { c.DecodedBytes = 0 },
 		"the link to the forwarder": func(c *Config) { c.RequestBytes = 64 << 20 },
 		"less than a single":        func(c *Config) { c.InflightBytes = 1 << 20 },
+		"--limit.peer-share":        func(c *Config) { c.PeerShare = 101 },
+		"--limit.body-rate":         func(c *Config) { c.BodyRate = 0 },
 		"--forwarder.timeout":       func(c *Config) { c.ForwarderTimeout = 0 },
 		"web config file gone.yml":  func(c *Config) { c.WebConfigFile = "gone.yml" },
 	} {

@@ -56,7 +56,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Batches sent to a forwarder, by its address and the outcome: ok, invalid, too_large, unavailable, lost, or timeout.",
 		}, []string{"forwarder", "outcome"}),
 	}
-	for _, limit := range []string{"request-bytes", "decoded-bytes", "inflight-bytes"} {
+	for _, limit := range []string{"request-bytes", "decoded-bytes", "inflight-bytes", "body-rate"} {
 		m.overLimit.WithLabelValues(limit)
 	}
 	return m

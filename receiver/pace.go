@@ -1,0 +1,30 @@
+package receiver
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/alecthomas/units"
+)
+
+// pace sees to it that a body gets on, so that what it holds is not held for
+// nothing.
+type pace struct {
+	control *http.ResponseController
+	rate    float64 // bytes a second
+	began   time.Time
+}
+
+func newPace(w http.ResponseWriter, rate units.Base2Bytes) *pace {
+	return &pace{control: http.NewResponseController(w), rate: float64(rate), began: time.Now()}
+}
+
+// await sets the time by which the next byte has to be there after n have come.
+func (p *pace) await(n int) {
+	earned := time.Duration(float64(n) / p.rate * float64(time.Second))
+	// Where it cannot be set, the server's timeout for a request holds.
+	_ = p.control.SetReadDeadline(p.began.Add(min(grace+earned, readTimeout)))
+}
+
+// done lets the sender be silent until the answer, which has a time of its own.
+func (p *pace) done() { _ = p.control.SetReadDeadline(time.Time{}) }
