@@ -90,6 +90,7 @@ func (c *config) forwarder(servers []string) forwarder.Config {
 	f.Server = strings.Join(servers, ",")
 	f.StorageConfig, f.SegmentConfig, f.LimitConfig = c.StorageConfig, c.SegmentConfig, c.LimitConfig
 	f.StoragePath = filepath.Join(c.StoragePath, "forwarder")
+	f.PeerShare = 100 // There is one receiver.
 	return f
 }
 
@@ -98,6 +99,7 @@ func (c *config) receiver(forwarder net.Addr) receiver.Config {
 	r.Instance = "receiver"
 	r.WebAddress = c.receiverAddress
 	r.RequestBytes, r.InflightBytes = c.RequestBytes, c.InflightBytes
+	r.PeerShare = c.serving.PeerShare
 	r.DecodedBytes = units.Base2Bytes(c.Limits.DecodedBytes)
 	r.Forwarder = forwarder.String()
 	return r
