@@ -19,32 +19,14 @@ type conflation struct {
 	interval time.Duration
 	active   bool
 	flushed  time.Time // when the window before ended
-
-	held  []held // in order of the first sample of each series
-	index map[heldKey]int
-}
-
-type heldKey struct {
-	src *source
-	ref uint64
-}
-
-// held is the last sample of a series in this window.
-type held struct {
-	heldKey
-	isFloat          bool
-	timestamp, start int64
-	value            float64
-	histogram        []byte
-	exemplar         []byte // the last one
-	samples          uint64 // that there were
+	series   int       // that are held back, of all logs
 }
 
 func newConflation(interval time.Duration) *conflation {
 	if interval <= 0 {
 		return nil
 	}
-	return &conflation{interval: interval, index: make(map[heldKey]int)}
+	return &conflation{interval: interval}
 }
 
 // begin starts the first window.
@@ -54,52 +36,46 @@ func (c *conflation) begin() {
 	}
 }
 
-// hold returns the place of a series in the window, nil if samples are not to
-// be held back.
-func (c *conflation) hold(src *source, ref uint64) *held {
+// hold returns the place of a series in the window of its log, nil if samples are
+// not to be held back.
+func (c *conflation) hold(src *source, ref uint64) *entry {
 	if c == nil || !c.active {
 		return nil
 	}
-	key := heldKey{src, ref}
-	i, ok := c.index[key]
-	if !ok {
-		i = len(c.held)
-		c.index[key] = i
-		c.held = append(c.held, held{heldKey: key})
-	}
-	return &c.held[i]
+	before := src.window.len
+	e := src.window.find(ref)
+	c.series += src.window.len - before
+	return e
 }
 
 func (c *conflation) float(src *source, ref uint64, timestamp, start int64, value float64) bool {
-	h := c.hold(src, ref)
-	if h == nil {
+	e := c.hold(src, ref)
+	if e == nil {
 		return false
 	}
-	h.isFloat, h.timestamp, h.start, h.value, h.histogram = true, timestamp, start, value, nil
-	h.samples++
+	src.window.float(e, timestamp, start, value)
 	return true
 }
 
 func (c *conflation) histogram(src *source, sample *segment.Histogram) bool {
-	h := c.hold(src, sample.Ref)
-	if h == nil {
+	e := c.hold(src, sample.Ref)
+	if e == nil {
 		return false
 	}
-	h.isFloat, h.histogram = false, sample.Data
-	h.samples++
+	src.window.histogram(e, sample.Data)
 	return true
 }
 
-func (c *conflation) exemplar(src *source, e *segment.Exemplar) bool {
-	h := c.hold(src, e.Ref)
-	if h == nil {
+func (c *conflation) exemplar(src *source, sample *segment.Exemplar) bool {
+	e := c.hold(src, sample.Ref)
+	if e == nil {
 		return false
 	}
-	h.exemplar = e.Data
+	src.window.exemplar(e, sample.Data)
 	return true
 }
 
-func (c *conflation) holds() bool { return c != nil && len(c.held) > 0 }
+func (c *conflation) holds() bool { return c != nil && c.series > 0 }
 
 // patience is how long at most the stream may wait.
 func (c *conflation) patience(wait time.Duration) time.Duration {
@@ -114,35 +90,53 @@ func (c *conflation) flushDue(st *stream) error {
 	if !c.holds() || time.Since(c.flushed) < c.interval {
 		return nil
 	}
+	for _, src := range st.sources {
+		if err := st.flush(src); err != nil {
+			return err
+		}
+	}
+	for _, src := range st.sources {
+		src.window.clear()
+	}
+	c.series, c.flushed = 0, time.Now()
+	return st.send(noEvent)
+}
+
+// flush puts what is held back of one log into responses, and sends those that get
+// full.
+func (st *stream) flush(src *source) error {
 	var coalesced uint64
-	for i := range c.held {
-		h := &c.held[i]
+	for place := range uint32(src.window.len) {
+		e := src.window.at(place)
 		if st.out.full() {
 			if err := st.send(noEvent); err != nil {
 				return err
 			}
 		}
-		if !st.open(h.src, h.ref, h.src.names) {
-			return h.src.names.err
+		if !st.open(src, e.ref, src.names) {
+			return src.names.err
 		}
-		switch {
-		case h.isFloat:
-			st.out.float(h.timestamp, h.start, h.value)
-		case h.histogram != nil:
-			st.out.histogram(h.histogram)
-		}
-		if h.exemplar != nil {
-			st.out.exemplar(h.exemplar)
-		}
-		if h.samples > 1 {
-			st.out.coalesced(h.samples - 1)
-			coalesced += h.samples - 1
+		st.put(&src.window, e)
+		if e.samples > 1 {
+			st.out.coalesced(uint64(e.samples - 1))
+			coalesced += uint64(e.samples - 1)
 		}
 		st.out.close()
 	}
 	st.server.metrics.coalesced.Add(float64(coalesced))
-	clear(c.index)
-	clear(c.held)
-	c.held, c.flushed = c.held[:0], time.Now()
-	return st.send(noEvent)
+	return nil
+}
+
+// put puts the last sample of a series into the response.
+func (st *stream) put(w *window, e *entry) {
+	r := w.rareOf(e)
+	switch {
+	case r != nil && r.isHistogram:
+		st.out.histogram(r.histogram)
+	case e.samples > 0:
+		st.out.float(e.timestamp, e.start, e.value)
+	}
+	if r != nil && r.hasExemplars {
+		st.out.exemplar(r.exemplar)
+	}
 }

@@ -13,7 +13,8 @@ func (st *stream) deliver(src *source, b *segment.Block) error {
 		src.sequence = b.Sequence
 		return nil
 	}
-	src.sequence = b.Sequence - 1
+	src.sequence, src.block = b.Sequence-1, b
+	defer func() { src.block = nil }()
 	d := delivery{st: st, src: src, skip: src.entries}
 	for s := range b.Samples.All() {
 		if !d.wants(s.Ref) || s.Timestamp < st.oldest {

@@ -89,7 +89,9 @@ func (s *Server) getMetrics(ctx context.Context, req *connect.Request[metricsv1.
 		rebuilds:   rebuilds{slots: s.rebuildSlots},
 		conflate:   newConflation(req.Msg.GetMinInterval().AsDuration()),
 		lastSent:   time.Now(),
+		hold:       s.streamBytes.Hold(sender.peer),
 	}
+	sender.stall.held = st.account
 	if h := req.Msg.GetHeartbeatInterval(); h != nil {
 		st.heartbeat = h.AsDuration()
 	}

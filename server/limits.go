@@ -8,6 +8,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/alecthomas/units"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -30,6 +31,8 @@ type LimitConfig struct {
 	// CallRate is how many calls and streams one connection may begin in a
 	// second.
 	CallRate int
+	// StreamBytes that the state of all streams together takes.
+	StreamBytes units.Base2Bytes
 	// PeerShare is how many percent of each limit one peer may hold.
 	PeerShare int
 	// TrustedProxies are addresses and networks of balancers, whose
@@ -46,6 +49,7 @@ func DefaultLimitConfig() LimitConfig {
 		RPCConns:     4096,
 		ConnStreams:  500,
 		CallRate:     1000,
+		StreamBytes:  256 * units.MiB,
 	}
 }
 
@@ -58,6 +62,7 @@ const (
 	flagRPCConns     = "--limit.rpc-connections"
 	flagConnStreams  = "--limit.connection-streams"
 	flagCallRate     = "--limit.call-rate"
+	flagStreamBytes  = "--limit.stream-bytes"
 )
 
 // RegisterFlags adds the flags, which default to what c holds.
@@ -72,6 +77,8 @@ func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 		Default(strconv.Itoa(c.ConnStreams)).IntVar(&c.ConnStreams)
 	app.Flag(flagCallRate[2:], "Most calls and streams that one connection of HTTP/2 begins in a second; those that come faster wait.").
 		Default(strconv.Itoa(c.CallRate)).IntVar(&c.CallRate)
+	app.Flag(flagStreamBytes[2:], "Most bytes that the state of all streams takes, beyond "+units.Base2Bytes(includedBytes).String()+" that each has for nothing: what min_interval holds back, which series were selected or have references, what a snapshot that is being sent keeps of the past, and what a stream that is behind decodes.").
+		Default(c.StreamBytes.String()).BytesVar(&c.StreamBytes)
 	app.Flag(flagPeerShare[2:], "Most of each limit that one peer may hold, in percent.").
 		Default(strconv.Itoa(c.PeerShare)).IntVar(&c.PeerShare)
 	app.Flag(flagProxy[2:], "Address or network of a balancer, whose X-Forwarded-For says who a peer is; without it, all clients of a balancer are one peer. Repeatable.").
@@ -90,6 +97,8 @@ func (c *LimitConfig) check() error {
 		return daemon.Usagef("%s has to be above zero", flagConnStreams)
 	case c.CallRate < 1:
 		return daemon.Usagef("%s has to be above zero", flagCallRate)
+	case c.StreamBytes <= 0:
+		return daemon.Usagef("%s has to be above zero", flagStreamBytes)
 	case c.PeerShare < 1, c.PeerShare > 100:
 		return daemon.Usagef("%s is %d, it has to be from 1 to 100", flagPeerShare, c.PeerShare)
 	}

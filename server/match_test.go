@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/promgrpc/exporter/internal/head"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -71,4 +72,28 @@ func BenchmarkAddSeries(b *testing.B) {
 		}
 	}
 	b.ReportMetric(2000*float64(b.N)/b.Elapsed().Seconds()/1e6, "Mseries/s")
+}
+
+// What is known of series that were dropped does not stay for as long as a stream.
+func TestMatchedForgets(t *testing.T) {
+	h := head.New()
+	selected, err := parseSelection([]string{`{i!="1"}`}, DefaultLimitConfig().SelectorSize)
+	require.NoError(t, err)
+	m := newMatched(selected)
+	most := int64(0)
+	for sequence := uint64(1); sequence <= 40*prunePages; sequence++ {
+		b := &segment.Block{Sequence: sequence, Time: int64(sequence)}
+		ref := sequence * refPageSize
+		b.Series = segment.TableOf(segment.Series{Ref: ref, Labels: segment.Labels{{Name: "i", Value: fmt.Sprint(sequence % 2)}}})
+		require.NoError(t, h.ApplyBlock(b))
+		require.Equal(t, sequence%2 == 0, m.has(ref, h))
+		if sequence%10 == 0 {
+			h.Expire(int64(sequence - 10))
+			require.NoError(t, h.Keyframe(func(*segment.Keyframe) error { return nil }))
+		}
+		m.forget(h)
+		most = max(most, m.bytes())
+	}
+	require.Less(t, most, int64(2*prunePages*2*refPageSize/8))
+	require.True(t, m.has(40*prunePages*refPageSize, h))
 }

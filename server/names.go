@@ -42,6 +42,14 @@ func (n *names) AppendLabels(dst []byte, ref uint64) []byte {
 	return dst
 }
 
+// bytes is about what the past takes in memory.
+func (n *names) bytes() int64 {
+	if n.past == nil {
+		return 0
+	}
+	return n.past.Bytes()
+}
+
 // lookBack makes sure that past knows a series.
 func (n *names) lookBack(ref uint64) bool {
 	if n.past != nil {

@@ -154,6 +154,8 @@ func (a *assembler) close() {
 // full says that the response is to be sent before another series is opened.
 func (a *assembler) full() bool { return len(a.wire) >= a.size }
 
+func (a *assembler) bytes() int64 { return int64(cap(a.wire)) }
+
 func (a *assembler) empty() bool { return len(a.wire) == prefixSize }
 
 // cursor and event come behind the series, event last.

@@ -49,6 +49,7 @@ type Server struct {
 	registrar *discovery.Registrar
 
 	rebuildSlots chan struct{}
+	streamBytes  *limit.Budget // that the state of streams takes
 	started      time.Time
 	draining     atomic.Bool
 
@@ -73,6 +74,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	}
 	s.proxies, _ = peer.ParseProxies(c.TrustedProxies) // They were checked.
 	s.conns = c.budget(flagRPCConns, "connections", int64(limit.Connections(c.RPCConns)))
+	s.streamBytes = c.budget(flagStreamBytes, "bytes", int64(c.StreamBytes))
 	s.streams = newStreams(c.budget(flagStreams, "streams", int64(c.Streams)))
 	defer func() {
 		if err != nil {

@@ -1,12 +1,9 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"iter"
-
-	"github.com/cespare/xxhash/v2"
 
 	"github.com/promgrpc/exporter/internal/head"
 	"github.com/promgrpc/exporter/internal/segment"
@@ -20,7 +17,12 @@ type snapshot struct {
 	refs         []uint64  // ascending; the others are left out, unless it is nil
 	selection    selection // of those
 	writtenSince int64
-	omitted      map[uint64]struct{}
+	omitted      refSet
+}
+
+// bytes is about what it takes in memory besides the head's.
+func (s *snapshot) bytes() int64 {
+	return s.view.Pinned() + int64(8*cap(s.refs)) + s.omitted.bytes()
 }
 
 // series yields the series by ascending reference. The pointers are valid
@@ -32,7 +34,7 @@ func (s *snapshot) series() iter.Seq2[uint64, *segment.Latest] {
 			if !live(l, s.writtenSince) {
 				return true
 			}
-			if _, omitted := s.omitted[ref]; omitted {
+			if s.omitted.has(ref) {
 				return true
 			}
 			if len(s.selection) > 0 {
@@ -79,46 +81,4 @@ func (r *replica) snapshotAt(sequence, from uint64, sel selection, writtenSince 
 		return nil, fmt.Errorf("take up the snapshot at block %d: %w", sequence, err)
 	}
 	return &snapshot{view: past.View(), from: from, selection: sel, writtenSince: writtenSince}, nil
-}
-
-func (s *snapshot) omit(ref uint64) {
-	if s.omitted == nil {
-		s.omitted = make(map[uint64]struct{})
-	}
-	s.omitted[ref] = struct{}{}
-}
-
-// keepNewest leaves out of each snapshot the series that another log has a
-// newer sample of, or as new a one and comes first.
-func keepNewest(snapshots []*snapshot) {
-	if len(snapshots) < 2 {
-		return
-	}
-	type place struct {
-		of        *snapshot
-		ref       uint64
-		timestamp int64
-	}
-	seen := make(map[uint64]place)
-	var mine, theirs []byte
-	for _, s := range snapshots {
-		for ref, l := range s.series() {
-			mine = s.view.AppendLabels(mine[:0], ref)
-			hash := xxhash.Sum64(mine)
-			before, ok := seen[hash]
-			if !ok {
-				seen[hash] = place{s, ref, l.Timestamp}
-				continue
-			}
-			theirs = before.of.view.AppendLabels(theirs[:0], before.ref)
-			switch {
-			case !bytes.Equal(mine, theirs): // Two label sets with one hash: both stay.
-			case l.Timestamp > before.timestamp:
-				before.of.omit(before.ref)
-				seen[hash] = place{s, ref, l.Timestamp}
-			default:
-				s.omit(ref)
-			}
-		}
-	}
 }

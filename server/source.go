@@ -7,6 +7,7 @@ import (
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/segment"
 )
 
 // source is one log that a stream reads, and how far it has come.
@@ -21,7 +22,10 @@ type source struct {
 	snapshotRef  uint64 // as in cursor.Position
 	snapshotTime int64
 
-	given *given // nil: labels throughout
+	given    *given         // nil: labels throughout
+	window   window         // what min_interval holds back
+	snapshot *snapshot      // that is being sent, nil: none
+	block    *segment.Block // that is being delivered, nil: none
 
 	until uint64 // the present, as of when the stream began
 }
@@ -37,6 +41,24 @@ func (st *stream) newSource(r *replica) *source {
 		src.given = newGiven(len(st.sources))
 	}
 	return src
+}
+
+// bytes is about what the state of the stream takes that is about this log.
+func (src *source) bytes() int64 {
+	n := src.matched.bytes() + src.window.bytes() + src.names.bytes()
+	if src.given != nil {
+		n += src.given.bytes()
+	}
+	if src.snapshot != nil {
+		n += src.snapshot.bytes()
+	}
+	if src.block != nil {
+		n += int64(src.block.EstimatedBytes())
+	}
+	if src.reader != nil {
+		n += src.reader.Bytes()
+	}
+	return n
 }
 
 func (src *source) caughtUp() bool { return src.sequence >= src.until }

@@ -51,7 +51,6 @@ func (st *stream) setSince(since int64) {
 // beginSnapshot sends the latest samples of the live series of all logs.
 func (st *stream) beginSnapshot() error {
 	now := time.Now()
-	var snapshots []*snapshot
 	for _, r := range st.server.replicas.serving() {
 		s, err := r.snapshot(st.ctx, st.selection, now.Add(-st.server.config.Staleness).UnixMilli())
 		if err != nil {
@@ -68,12 +67,15 @@ func (st *stream) beginSnapshot() error {
 		if err := src.readFrom(sequence); err != nil {
 			return err
 		}
+		src.snapshot = s
 		st.add(src)
-		snapshots = append(snapshots, s)
+		st.newest.snapshots = append(st.newest.snapshots, s)
 	}
-	keepNewest(snapshots)
-	for i, s := range snapshots {
-		if err := st.sendSnapshot(st.sources[i], s); err != nil {
+	if err := st.newest.keepNewest(st.check); err != nil {
+		return err
+	}
+	for _, src := range st.sources {
+		if err := st.sendSnapshot(src); err != nil {
 			return err
 		}
 	}
@@ -84,15 +86,12 @@ func (st *stream) beginSnapshot() error {
 }
 
 // sendSnapshot puts a snapshot into responses, and sends those that get full.
-func (st *stream) sendSnapshot(src *source, s *snapshot) error {
+func (st *stream) sendSnapshot(src *source) error {
+	s := src.snapshot
 	for ref, l := range s.series() {
 		if st.out.full() {
-			src.snapshotRef = ref
-			if err := st.send(noEvent); err != nil {
+			if err := st.sendUpTo(src, ref); err != nil {
 				return err
-			}
-			if st.ctx.Err() != nil {
-				return context.Cause(st.ctx)
 			}
 		}
 		if !st.open(src, ref, s.view) {
@@ -106,7 +105,18 @@ func (st *stream) sendSnapshot(src *source, s *snapshot) error {
 		st.out.close()
 	}
 	s.view.Release()
+	src.snapshot = nil
 	return nil
+}
+
+// sendUpTo sends the series of a snapshot below a reference.
+func (st *stream) sendUpTo(src *source, ref uint64) error {
+	src.snapshotRef = ref
+	src.snapshot.view.Pass(ref)
+	if err := st.check(); err != nil {
+		return err
+	}
+	return st.send(noEvent)
 }
 
 // beginAt takes a stream up at a cursor.
@@ -152,7 +162,8 @@ func (st *stream) resumeSnapshot(src *source, c *cursor.Cursor, p cursor.Positio
 	if err := st.rebuilds.begin(st.ctx); err != nil {
 		return err
 	}
-	s, err := src.replica.snapshotAt(p.Sequence, p.SnapshotRef, st.selection, writtenSince)
+	var err error
+	src.snapshot, err = src.replica.snapshotAt(p.Sequence, p.SnapshotRef, st.selection, writtenSince)
 	var old *seglog.OutOfRangeError
 	if errors.As(err, &old) {
 		return st.tooOld(c, err)
@@ -160,7 +171,7 @@ func (st *stream) resumeSnapshot(src *source, c *cursor.Cursor, p cursor.Positio
 	if err != nil {
 		return err
 	}
-	if err := st.sendSnapshot(src, s); err != nil {
+	if err := st.sendSnapshot(src); err != nil {
 		return err
 	}
 	src.snapshotRef, src.snapshotTime = 0, 0

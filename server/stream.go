@@ -8,6 +8,7 @@ import (
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/cursor"
+	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/seglog"
 )
 
@@ -25,6 +26,8 @@ type stream struct {
 	oldest    int64 // ms; samples with older timestamps are left out
 
 	sources  []*source // sorted by log
+	newest   newest
+	hold     *limit.Hold // of the bytes that the state of all streams takes
 	rebuilds rebuilds
 	out      assembler
 	conflate *conflation // nil: every sample is sent
@@ -52,6 +55,9 @@ func (st *stream) run() error {
 			return err
 		}
 		if err := st.conflate.flushDue(st); err != nil {
+			return err
+		}
+		if err := st.account(); err != nil {
 			return err
 		}
 		if idle {
@@ -107,6 +113,7 @@ func (st *stream) round() (idle bool, err error) {
 			if err := st.deliver(src, b); err != nil {
 				return false, err
 			}
+			src.matched.forget(src.replica.head)
 		}
 		idle = false
 	}
@@ -209,4 +216,5 @@ func (st *stream) close() {
 		src.close()
 	}
 	st.rebuilds.end()
+	st.hold.Release()
 }

@@ -214,6 +214,19 @@ func (h *Head) Bytes() int64 {
 	return n
 }
 
+// HasAny says whether the head may have a series from one reference up to, not
+// including, another. It goes by pages.
+func (h *Head) HasAny(from, to uint64) bool {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for number := from / pageSize; number*pageSize < to; number++ {
+		if h.pages.at(number) != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // Latest returns the latest sample of a series, and whether the head has the
 // series at all.
 func (h *Head) Latest(ref uint64) (segment.Latest, bool) {

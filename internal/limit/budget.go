@@ -147,6 +147,9 @@ func (h *Hold) Held() int64 { return h.held }
 // Resize makes it n. If there is not as much, it stays as it was, and the error is
 // an *[Error].
 func (h *Hold) Resize(n int64) error {
+	if n == h.held {
+		return nil
+	}
 	if err := h.budget.take(h.peer, h.held, n-h.held); err != nil {
 		return err
 	}

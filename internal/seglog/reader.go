@@ -87,6 +87,14 @@ func (r *Reader) Close() error {
 	return nil
 }
 
+// Bytes returns about what the reader holds in memory.
+func (r *Reader) Bytes() int64 {
+	if r.file == nil {
+		return 0
+	}
+	return r.file.r.Bytes()
+}
+
 func (r *Reader) drop() {
 	if r.file != nil {
 		_ = r.file.f.Close() // was only read
@@ -199,8 +207,11 @@ func (r *Reader) fromFile(ctx context.Context, seg *segFile, limit int64) (*segm
 		if err := x.r.Next(limit, &x.frame); err != nil {
 			return nil, r.log.damaged(seg, x.r.Offset(), err)
 		}
-		if x.frame.Header.Kind == segment.KindBlock && x.frame.Header.Sequence >= r.next {
+		switch h := &x.frame.Header; {
+		case h.Kind == segment.KindBlock && h.Sequence >= r.next:
 			return x.frame.Block.Detach(), nil
+		case h.Kind == segment.KindKeyframe && h.Flags&segment.FlagLast != 0:
+			x.frame.Keyframe = segment.Keyframe{} // It is large, and there is no other.
 		}
 	}
 	return nil, ctx.Err()

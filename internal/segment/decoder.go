@@ -38,6 +38,14 @@ func (d *Decoder) Sequence() uint64 { return d.seq }
 // Checksum of the last frame, or of the file header.
 func (d *Decoder) Checksum() uint32 { return d.prev }
 
+// zstdBytes is about what decompression takes besides its result.
+const zstdBytes = 256 << 10
+
+// bytes is about what the decoder holds in memory.
+func (d *Decoder) bytes() int64 {
+	return zstdBytes + int64(cap(d.raw)) + 8*int64(cap(d.refs)+cap(d.bits)+cap(d.latest))
+}
+
 // Keyed reports whether the keyframe has been read to its end.
 func (d *Decoder) Keyed() bool { return d.keyed }
 
@@ -88,7 +96,7 @@ func (d *Decoder) unpack(h *FrameHeader, payload []byte, sections [][]byte) erro
 		return err
 	}
 	if h.Flags&FlagZstd != 0 {
-		if cap(d.raw) < int(h.RawLen) {
+		if cap(d.raw) < int(h.RawLen) || cap(d.raw) > 4*readAhead && h.RawLen <= readAhead {
 			d.raw = make([]byte, h.RawLen, int(h.RawLen)+int(h.RawLen)/4)
 		}
 		raw, err := d.zstd.DecodeAll(payload, d.raw[:0:h.RawLen])

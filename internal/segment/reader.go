@@ -132,6 +132,9 @@ func (s *Reader) Offset() int64 { return s.frames.offset }
 // Decoder returns the decoder behind the reader.
 func (s *Reader) Decoder() *Decoder { return s.decoder }
 
+// Bytes returns about what the reader and its decoder hold in memory.
+func (s *Reader) Bytes() int64 { return int64(cap(s.frames.buf)) + s.decoder.bytes() }
+
 // Next decodes the next frame into f. At limit, which may grow from call to
 // call, the error is io.EOF, and the call can be repeated; so it can after
 // ErrShort. No other error can be passed over.

@@ -68,8 +68,10 @@ export type GetMetricsRequest = Message<"promgrpc.metrics.v1.GetMetricsRequest">
    * ends; TimeSeries.coalesced counts the others, and of exemplars the last is
    * kept. It begins with `synced`; what comes before is sent whole. A cursor
    * covers whole intervals, so that a stream that is taken up again loses
-   * nothing, but may repeat samples of the interval that was under way. Zero or
-   * unset sends every sample.
+   * nothing, but may repeat samples of the interval that was under way. What is
+   * kept until an interval ends takes memory of the server, which is limited: a
+   * stream for which there is no room ends with RESOURCE_EXHAUSTED. Zero or unset
+   * sends every sample.
    *
    * @generated from field: google.protobuf.Duration min_interval = 5;
    */

@@ -1,0 +1,78 @@
+package server
+
+import (
+	"bytes"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// newest finds the series that several snapshots have.
+type newest struct {
+	snapshots    []*snapshot
+	seen         map[uint64]place // by the hash of the labels
+	mine, theirs []byte
+}
+
+// place is where a series is: its reference, and behind it the number of the
+// snapshot, as ordinalBits has it.
+type place uint64
+
+func placeOf(number int, ref uint64) place { return place(ref<<ordinalBits | uint64(number)) }
+
+func (p place) ref() uint64 { return uint64(p) >> ordinalBits }
+
+func (n *newest) of(p place) *snapshot { return n.snapshots[p&(1<<ordinalBits-1)] }
+
+// bytes is about what it takes in memory.
+func (n *newest) bytes() int64 { return seenBytes * int64(len(n.seen)) }
+
+// seenBytes is what a map takes for an entry, while it grows.
+const seenBytes = 40
+
+// checkedSeries is how many series may pass from one check to the next.
+const checkedSeries = 1024
+
+// keepNewest leaves out of each snapshot the series that another log has a newer
+// sample of, or as new a one and comes first. It stops when check, which is called
+// now and then, returns an error.
+func (n *newest) keepNewest(check func() error) error {
+	if len(n.snapshots) < 2 {
+		return nil
+	}
+	n.seen = make(map[uint64]place)
+	left := 0
+	for i, s := range n.snapshots {
+		for ref, l := range s.series() {
+			if left--; left < 0 {
+				left = checkedSeries
+				if err := check(); err != nil {
+					return err
+				}
+			}
+			n.look(placeOf(i, ref), l.Timestamp)
+		}
+	}
+	*n = newest{}
+	return nil
+}
+
+// look compares a series with the one before that has the same labels.
+func (n *newest) look(p place, timestamp int64) {
+	n.mine = n.of(p).view.AppendLabels(n.mine[:0], p.ref())
+	hash := xxhash.Sum64(n.mine)
+	before, ok := n.seen[hash]
+	if !ok {
+		n.seen[hash] = p
+		return
+	}
+	n.theirs = n.of(before).view.AppendLabels(n.theirs[:0], before.ref())
+	if !bytes.Equal(n.mine, n.theirs) {
+		return // Two label sets with one hash: both stay.
+	}
+	if l, _ := n.of(before).view.Latest(before.ref()); timestamp <= l.Timestamp {
+		n.of(p).omitted.add(p.ref())
+		return
+	}
+	n.of(before).omitted.add(before.ref())
+	n.seen[hash] = p
+}
