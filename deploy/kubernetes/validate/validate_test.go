@@ -135,6 +135,17 @@ func TestPods(t *testing.T) {
 	}
 }
 
+// Servers heed who HAProxy says that its clients are.
+func TestServersTrustHAProxy(t *testing.T) {
+	for _, w := range build(t).workloads {
+		if w.name == "prometheus-api-server" && !slices.ContainsFunc(w.pod.Spec.Containers[0].Args, func(arg string) bool {
+			return strings.HasPrefix(arg, "--rpc.trusted-proxy=")
+		}) {
+			t.Errorf("%s: no --rpc.trusted-proxy, so all clients of HAProxy are one peer", w.name)
+		}
+	}
+}
+
 // Every SRV name that a pod is given, _PORT._tcp.SERVICE, is a named port of a
 // headless service.
 func TestDiscovery(t *testing.T) {
