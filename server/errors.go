@@ -16,9 +16,11 @@ var (
 	errStalled  = errors.New("the client did not take what was sent to it (--stream.stall-timeout, --stream.min-rate)")
 )
 
-// errNotReady says what the server is waiting for.
+// Reasons for which a server is not ready.
 var (
 	errNotReady   = errors.New("no log has been received yet")
+	errStuck      = errors.New("the log does not get on: what came is neither written nor applied")
+	errFailing    = errors.New("the log cannot be written or applied")
 	errCatchingUp = errors.New("the disk has an old state, and a forwarder is to bring what is newer")
 )
 

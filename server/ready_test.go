@@ -1,10 +1,15 @@
 package server_test
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 	"github.com/promgrpc/exporter/internal/link"
@@ -115,4 +120,73 @@ func TestForwardersClockDiffers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// healthy asks over each protocol whether a server serves.
+func healthy(t *testing.T, s *instance) (serving bool) {
+	t.Helper()
+	client, stop := http2Client()
+	defer stop()
+	answers := map[bool]int{}
+	for _, o := range [][]connect.ClientOption{nil, {connect.WithGRPC()}, {connect.WithGRPCWeb()}} {
+		c := connect.NewClient[healthv1.HealthCheckRequest, healthv1.HealthCheckResponse](
+			client, "http://"+s.RPCAddr().String()+"/grpc.health.v1.Health/Check", o...)
+		r, err := c.CallUnary(t.Context(), connect.NewRequest(&healthv1.HealthCheckRequest{}))
+		require.NoError(t, err)
+		serving = r.Msg.GetStatus() == healthv1.HealthCheckResponse_SERVING
+		answers[serving]++
+	}
+	require.Len(t, answers, 1, "the same over all protocols")
+	return serving
+}
+
+// A server that does not get on with what comes, since something holds it up, is
+// not ready until it does again.
+func TestNotReadyWhileStuck(t *testing.T) {
+	src := newSource(t)
+	src.write(point{series: "a", t: 1, v: 1})
+	s := startFed(t, testConfig(t), src)
+	require.True(t, healthy(t, s))
+	release := s.HoldUp()
+	src.write(point{series: "a", t: 2, v: 2})
+	stuck := assert.Eventually(t, func() bool { return s.Ready() != nil }, patience, 10*time.Millisecond)
+	serving := healthy(t, s)
+	release()
+	require.True(t, stuck)
+	require.False(t, serving)
+	require.Eventually(t, func() bool { return s.Ready() == nil }, patience, time.Millisecond)
+	require.True(t, healthy(t, s))
+	s.await(t, src)
+}
+
+// A server of two logs that cannot write one of them is not ready, though the
+// other goes on, until it can.
+func TestNotReadyWhileWritingFails(t *testing.T) {
+	one, other := newSource(t), newSource(t)
+	one.write(point{series: "a", t: 1, v: 1})
+	other.write(point{series: "b", t: 1, v: 1})
+	c := testConfig(t)
+	s := startFed(t, c, one, other)
+	require.True(t, healthy(t, s))
+	folder := filepath.Join(c.StoragePath, one.writer.Log().ID().String())
+	require.DirExists(t, folder)
+	require.NoError(t, os.Rename(folder, folder+".away"))
+	require.NoError(t, os.WriteFile(folder, nil, 0o600))
+	one.rotate()
+	one.write(point{series: "a", t: 2, v: 2})
+	require.Eventually(t, func() bool { return s.Ready() != nil }, patience, time.Millisecond)
+	for i := range int64(50) {
+		other.write(point{series: "b", t: 2 + i, v: 2})
+		require.Error(t, s.Ready())
+		time.Sleep(10 * time.Millisecond)
+	}
+	require.False(t, healthy(t, s))
+
+	require.NoError(t, os.Remove(folder))
+	require.NoError(t, os.Rename(folder+".away", folder))
+	s.await(t, one, other)
+	require.True(t, healthy(t, s))
+	require.ElementsMatch(t, []string{"a 1 @1", "a 2 @2"}, lines(all(t, s.call(t, &getRequest{
+		Start: sinceStart(), Selectors: []string{"a"},
+	}))...))
 }

@@ -40,10 +40,12 @@ type replica struct {
 	keyframe atomic.Bool   // a whole keyframe has been applied
 	ready    atomic.Bool   // the state is worth being served, once and for all
 	broken   atomic.Bool   // an append failed: it has to be opened again
+	useless  atomic.Bool   // it cannot be read any more, or its state is wrong
 	tail     atomic.Uint64 // how far the forwarder's log has come
 	told     atomic.Bool   // tail has been told
 	received atomic.Int64  // when the last block came, in ns since the epoch; 0: not yet
 	feed     feed
+	health   *health // goes over to the replica that takes this one's place
 
 	old     atomic.Bool  // opened with a state that nobody would call the present
 	written atomic.Int64 // when the forwarder made the last block, in ms
@@ -51,8 +53,8 @@ type replica struct {
 
 // openReplica rebuilds the state of a log from its newest segment, or creates
 // an empty log.
-func openReplica(store *seglog.Store, id segment.LogID) (*replica, error) {
-	r := &replica{id: id, feed: newFeed()}
+func openReplica(store *seglog.Store, id segment.LogID, h *health) (*replica, error) {
+	r := &replica{id: id, feed: newFeed(), health: h}
 	r.index, r.head = newSeriesIndex()
 	files, err := store.OpenReplica(id, r)
 	if err != nil {
@@ -68,7 +70,7 @@ func (r *replica) ApplyKeyframe(k *segment.Keyframe) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.head.ApplyKeyframe(k); err != nil {
-		r.broken.Store(true)
+		r.useless.Store(true)
 		return err
 	}
 	if k.Last {
@@ -82,7 +84,7 @@ func (r *replica) ApplyBlock(b *segment.Block) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.head.ApplyBlock(b); err != nil {
-		r.broken.Store(true)
+		r.useless.Store(true)
 		return err
 	}
 	r.requests.note(b)
@@ -94,13 +96,17 @@ func (r *replica) ApplyBlock(b *segment.Block) error {
 func (r *replica) startSegment(name string, firstSequence uint64) error {
 	// The connection before may have broken within the keyframe.
 	r.head.RestartKeyframe()
-	return r.failed(r.files.StartSegment(name, firstSequence))
+	return r.failed(r.health.watch(func() error { return r.files.StartSegment(name, firstSequence) }))
 }
 
 // append takes over a part of a segment.
 func (r *replica) append(offset uint64, data []byte) error {
-	if err := r.failed(r.files.Append(offset, data)); err != nil {
+	before := r.log.Last()
+	if err := r.failed(r.health.watch(func() error { return r.files.Append(offset, data) })); err != nil {
 		return err
+	}
+	if r.log.Last() > before {
+		r.health.recover()
 	}
 	r.received.Store(time.Now().UnixNano())
 	r.judge()
@@ -120,6 +126,7 @@ func (r *replica) judge() {
 	if r.told.Load() && r.keyframe.Load() && r.log.Last() >= r.tail.Load() {
 		r.ready.Store(true)
 		r.old.Store(false)
+		r.health.recover()
 	}
 }
 
@@ -142,7 +149,11 @@ func (r *replica) failed(err error) error {
 }
 
 // serving says whether the log can be read and its state is of use.
-func (r *replica) serving() bool { return r.ready.Load() && !r.broken.Load() }
+// One that broke is, as it was before that, until it is opened again.
+func (r *replica) serving() bool { return r.ready.Load() && !r.useless.Load() }
+
+// getsOn says why blocks that come are not taken over.
+func (r *replica) getsOn() error { return r.health.check(sinceEpoch(), r.feed.connected()) }
 
 // lag is how many blocks the forwarder is ahead.
 func (r *replica) lag() uint64 {

@@ -16,6 +16,8 @@ import (
 // replicas are the logs of this server.
 type replicas struct {
 	store *seglog.Store
+	// opening fails where a log cannot be opened or created.
+	opening health
 	// news wakes who waits for blocks or for logs.
 	news broadcast
 
@@ -67,19 +69,25 @@ func (rs *replicas) open(id segment.LogID) (*replica, error) {
 	i, found := slices.BinarySearchFunc(list, id, func(r *replica, id segment.LogID) int {
 		return bytes.Compare(r.id[:], id[:])
 	})
+	h := new(health)
 	switch {
 	case found && !list[i].broken.Load():
 		return list[i], nil
 	case found:
 		// Its streams end, and go on with the new one.
+		h = list[i].health
+		list[i].useless.Store(true)
 		_ = list[i].files.Close()
 	case len(list) >= cursor.MaxPositions:
 		return nil, fmt.Errorf("open log %s: this server holds %d logs, the most that a cursor can carry", id, len(list))
 	}
-	r, err := openReplica(rs.store, id)
+	r, err := openReplica(rs.store, id, h)
 	if err != nil {
+		h.fail()
+		rs.opening.fail()
 		return nil, err
 	}
+	rs.opening.recover()
 	list = slices.Clone(list)
 	if found {
 		list[i] = r

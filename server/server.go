@@ -231,12 +231,19 @@ func (s *Server) WebAddr() net.Addr { return s.ops.Addr() }
 // Ready says why calls should not come here, nil when they should. A server is
 // ready once it holds a log: from its disk, or from a forwarder with which it
 // has caught up. If what is on the disk is older than the staleness, it waits
-// for the forwarder, if there is one, but serves who comes all the same.
+// for the forwarder, if there is one, but serves who comes all the same. So it does
+// while it cannot write or apply what comes of any log.
 func (s *Server) Ready() error {
 	if s.draining.Load() {
 		return errDraining
 	}
+	if err := s.replicas.opening.check(sinceEpoch(), false); err != nil {
+		return err
+	}
 	for _, r := range s.replicas.all() {
+		if err := r.getsOn(); err != nil {
+			return fmt.Errorf("log %s: %w", r.id, err)
+		}
 		if r.catchingUp(s.started) {
 			return errCatchingUp
 		}
