@@ -9,6 +9,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/prometheus/common/version"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
@@ -141,6 +142,7 @@ func (s service) GetStatus(context.Context, *connect.Request[metricsv1.GetStatus
 		Instance:  s.config.Instance,
 		Version:   version.Version,
 		StartTime: timestamppb.New(s.started),
+		Uptime:    durationpb.New(time.Since(s.started)),
 		Ready:     s.Ready() == nil,
 		Streams:   uint32(s.streams.open()),
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 	"connectrpc.com/grpcreflect"
@@ -22,6 +23,7 @@ func sinceStart() *metricsv1.GetMetricsRequest_Since {
 }
 
 func TestLookups(t *testing.T) {
+	begin := time.Now()
 	src := newSource(t)
 	at := now()
 	block := src.block(
@@ -63,6 +65,9 @@ func TestLookups(t *testing.T) {
 		status, err := c.GetStatus(ctx, connect.NewRequest(&metricsv1.GetStatusRequest{}))
 		require.NoError(t, err)
 		require.True(t, status.Msg.GetReady())
+		up := status.Msg.GetUptime().AsDuration()
+		require.Positive(t, up)
+		require.LessOrEqual(t, up, time.Since(begin))
 		require.Equal(t, uint64(2), status.Msg.GetLiveSeries())
 		require.Equal(t, uint64(3), status.Msg.GetLogs()[0].GetSeries())
 		require.True(t, status.Msg.GetLogs()[0].GetConnected())

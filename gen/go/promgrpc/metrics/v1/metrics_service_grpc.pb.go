@@ -64,7 +64,9 @@ type MetricsServiceClient interface {
 	//     CursorOutOfRange with the oldest cursor that works.
 	//   - UNAVAILABLE: the replica is draining or not ready. The details hold a
 	//     StreamInterrupted with the cursor to go on with at another replica.
-	//   - RESOURCE_EXHAUSTED: too many streams are open.
+	//   - RESOURCE_EXHAUSTED: the call is over a limit, which the QuotaFailure in
+	//     the details names. With a RetryInfo there it may be let in after that
+	//     delay; without, it is refused every time, by every replica.
 	GetMetrics(ctx context.Context, in *GetMetricsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetMetricsResponse], error)
 	// ReadLogs streams the logs of this replica as they lie in its files, byte
 	// for byte: for a relay, which keeps the same files and serves them again
@@ -87,7 +89,9 @@ type MetricsServiceClient interface {
 	//     position: the checksums differ. The two hold different pasts of a log.
 	//   - UNAVAILABLE: the replica is draining or not ready. Go on at another one
 	//     with the positions that were reached.
-	//   - RESOURCE_EXHAUSTED: too many streams are open.
+	//   - RESOURCE_EXHAUSTED: the call is over a limit, which the QuotaFailure in
+	//     the details names. With a RetryInfo there it may be let in after that
+	//     delay; without, it is refused every time, by every replica.
 	ReadLogs(ctx context.Context, in *ReadLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadLogsResponse], error)
 	// GetLabelNames returns the label names of the live series that match.
 	GetLabelNames(ctx context.Context, in *GetLabelNamesRequest, opts ...grpc.CallOption) (*GetLabelNamesResponse, error)
@@ -235,7 +239,9 @@ type MetricsServiceServer interface {
 	//     CursorOutOfRange with the oldest cursor that works.
 	//   - UNAVAILABLE: the replica is draining or not ready. The details hold a
 	//     StreamInterrupted with the cursor to go on with at another replica.
-	//   - RESOURCE_EXHAUSTED: too many streams are open.
+	//   - RESOURCE_EXHAUSTED: the call is over a limit, which the QuotaFailure in
+	//     the details names. With a RetryInfo there it may be let in after that
+	//     delay; without, it is refused every time, by every replica.
 	GetMetrics(*GetMetricsRequest, grpc.ServerStreamingServer[GetMetricsResponse]) error
 	// ReadLogs streams the logs of this replica as they lie in its files, byte
 	// for byte: for a relay, which keeps the same files and serves them again
@@ -258,7 +264,9 @@ type MetricsServiceServer interface {
 	//     position: the checksums differ. The two hold different pasts of a log.
 	//   - UNAVAILABLE: the replica is draining or not ready. Go on at another one
 	//     with the positions that were reached.
-	//   - RESOURCE_EXHAUSTED: too many streams are open.
+	//   - RESOURCE_EXHAUSTED: the call is over a limit, which the QuotaFailure in
+	//     the details names. With a RetryInfo there it may be let in after that
+	//     delay; without, it is refused every time, by every replica.
 	ReadLogs(*ReadLogsRequest, grpc.ServerStreamingServer[ReadLogsResponse]) error
 	// GetLabelNames returns the label names of the live series that match.
 	GetLabelNames(context.Context, *GetLabelNamesRequest) (*GetLabelNamesResponse, error)

@@ -94,7 +94,9 @@ class MetricsServiceServicer(object):
         CursorOutOfRange with the oldest cursor that works.
         - UNAVAILABLE: the replica is draining or not ready. The details hold a
         StreamInterrupted with the cursor to go on with at another replica.
-        - RESOURCE_EXHAUSTED: too many streams are open.
+        - RESOURCE_EXHAUSTED: the call is over a limit, which the QuotaFailure in
+        the details names. With a RetryInfo there it may be let in after that
+        delay; without, it is refused every time, by every replica.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -122,7 +124,9 @@ class MetricsServiceServicer(object):
         position: the checksums differ. The two hold different pasts of a log.
         - UNAVAILABLE: the replica is draining or not ready. Go on at another one
         with the positions that were reached.
-        - RESOURCE_EXHAUSTED: too many streams are open.
+        - RESOURCE_EXHAUSTED: the call is over a limit, which the QuotaFailure in
+        the details names. With a RetryInfo there it may be let in after that
+        delay; without, it is refused every time, by every replica.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -80,7 +80,9 @@ type MetricsServiceClient interface {
 	//     CursorOutOfRange with the oldest cursor that works.
 	//   - UNAVAILABLE: the replica is draining or not ready. The details hold a
 	//     StreamInterrupted with the cursor to go on with at another replica.
-	//   - RESOURCE_EXHAUSTED: too many streams are open.
+	//   - RESOURCE_EXHAUSTED: the call is over a limit, which the QuotaFailure in
+	//     the details names. With a RetryInfo there it may be let in after that
+	//     delay; without, it is refused every time, by every replica.
 	GetMetrics(context.Context, *connect.Request[v1.GetMetricsRequest]) (*connect.ServerStreamForClient[v1.GetMetricsResponse], error)
 	// ReadLogs streams the logs of this replica as they lie in its files, byte
 	// for byte: for a relay, which keeps the same files and serves them again
@@ -103,7 +105,9 @@ type MetricsServiceClient interface {
 	//     position: the checksums differ. The two hold different pasts of a log.
 	//   - UNAVAILABLE: the replica is draining or not ready. Go on at another one
 	//     with the positions that were reached.
-	//   - RESOURCE_EXHAUSTED: too many streams are open.
+	//   - RESOURCE_EXHAUSTED: the call is over a limit, which the QuotaFailure in
+	//     the details names. With a RetryInfo there it may be let in after that
+	//     delay; without, it is refused every time, by every replica.
 	ReadLogs(context.Context, *connect.Request[v1.ReadLogsRequest]) (*connect.ServerStreamForClient[v1.ReadLogsResponse], error)
 	// GetLabelNames returns the label names of the live series that match.
 	GetLabelNames(context.Context, *connect.Request[v1.GetLabelNamesRequest]) (*connect.Response[v1.GetLabelNamesResponse], error)
@@ -253,7 +257,9 @@ type MetricsServiceHandler interface {
 	//     CursorOutOfRange with the oldest cursor that works.
 	//   - UNAVAILABLE: the replica is draining or not ready. The details hold a
 	//     StreamInterrupted with the cursor to go on with at another replica.
-	//   - RESOURCE_EXHAUSTED: too many streams are open.
+	//   - RESOURCE_EXHAUSTED: the call is over a limit, which the QuotaFailure in
+	//     the details names. With a RetryInfo there it may be let in after that
+	//     delay; without, it is refused every time, by every replica.
 	GetMetrics(context.Context, *connect.Request[v1.GetMetricsRequest], *connect.ServerStream[v1.GetMetricsResponse]) error
 	// ReadLogs streams the logs of this replica as they lie in its files, byte
 	// for byte: for a relay, which keeps the same files and serves them again
@@ -276,7 +282,9 @@ type MetricsServiceHandler interface {
 	//     position: the checksums differ. The two hold different pasts of a log.
 	//   - UNAVAILABLE: the replica is draining or not ready. Go on at another one
 	//     with the positions that were reached.
-	//   - RESOURCE_EXHAUSTED: too many streams are open.
+	//   - RESOURCE_EXHAUSTED: the call is over a limit, which the QuotaFailure in
+	//     the details names. With a RetryInfo there it may be let in after that
+	//     delay; without, it is refused every time, by every replica.
 	ReadLogs(context.Context, *connect.Request[v1.ReadLogsRequest], *connect.ServerStream[v1.ReadLogsResponse]) error
 	// GetLabelNames returns the label names of the live series that match.
 	GetLabelNames(context.Context, *connect.Request[v1.GetLabelNamesRequest]) (*connect.Response[v1.GetLabelNamesResponse], error)
