@@ -2,7 +2,6 @@ package promgrpc
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -10,9 +9,8 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// exhaustedFactor stretches the pause after a server said that it has too much
-// to do already.
-const exhaustedFactor = 10
+// maxRetryDelay bounds the pause that a server may ask for.
+const maxRetryDelay = time.Minute
 
 // attempts walks the addresses: it stays where it succeeds and moves on upon
 // failure.
@@ -107,11 +105,13 @@ func (a *attempts) delay(err error) time.Duration {
 			d = a.options.MinBackoff << shift
 		}
 	}
-	var e *Error
-	if errors.As(err, &e) && e.Code == codes.ResourceExhausted {
-		d = max(d, exhaustedFactor*a.options.MinBackoff)
+	d = d/2 + rand.N(d/2+1)
+	if asked, ok := retryDelay(err); ok {
+		// Not before, and not all at the same time.
+		asked = min(asked, maxRetryDelay)
+		d = max(d, asked+rand.N(asked/2+1))
 	}
-	return d/2 + rand.N(d/2+1)
+	return d
 }
 
 func (a *attempts) unreachable() *UnreachableError {

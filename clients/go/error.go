@@ -7,8 +7,10 @@ import (
 	"net"
 	"strings"
 	"syscall"
+	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -126,7 +128,9 @@ func newError(address string, err error) *Error {
 
 // resumable tells whether a call may succeed if it is made again, given that
 // the caller did not cancel it. Proxies turn the death of a server behind them
-// into Internal, Canceled or Unknown as often as into Unavailable.
+// into Internal, Canceled or Unknown as often as into Unavailable. What is over
+// a limit is so at every replica and every time, unless the server says when to
+// come again.
 func resumable(err error) bool {
 	var e *Error
 	if !errors.As(err, &e) {
@@ -134,10 +138,26 @@ func resumable(err error) bool {
 	}
 	switch e.Code {
 	case codes.Unavailable, codes.Internal, codes.Canceled, codes.Unknown,
-		codes.Aborted, codes.ResourceExhausted, codes.DeadlineExceeded:
+		codes.Aborted, codes.DeadlineExceeded:
 		return true
+	case codes.ResourceExhausted:
+		_, ok := retryDelay(err)
+		return ok
 	}
 	return false
+}
+
+// retryDelay is when the server that refused a call would have it again.
+func retryDelay(err error) (time.Duration, bool) {
+	var e *Error
+	if errors.As(err, &e) {
+		for _, detail := range e.Details {
+			if d, ok := detail.(*errdetails.RetryInfo); ok {
+				return max(0, d.GetRetryDelay().AsDuration()), true
+			}
+		}
+	}
+	return 0, false
 }
 
 func outOfRange(err error) (*OutOfRangeError, bool) {

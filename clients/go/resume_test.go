@@ -80,7 +80,7 @@ func TestGetResumesWhereverTheStreamIsCut(t *testing.T) {
 		"internal":    func() error { return metricstest.Error(connect.CodeInternal, "x") },
 		"canceled":    func() error { return metricstest.Error(connect.CodeCanceled, "x") },
 		"unknown":     func() error { return metricstest.Error(connect.CodeUnknown, "x") },
-		"exhausted":   func() error { return metricstest.Error(connect.CodeResourceExhausted, "x") },
+		"exhausted":   func() error { return metricstest.Error(connect.CodeResourceExhausted, "x", retryIn(0)) },
 		"deadline":    func() error { return metricstest.Error(connect.CodeDeadlineExceeded, "x") },
 	}
 	for _, protocol := range protocols {

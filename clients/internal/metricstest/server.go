@@ -41,12 +41,15 @@ type Server struct {
 	LabelValues *metricsv1.GetLabelValuesResponse
 	Metadata    *metricsv1.GetMetadataResponse
 	Segments    *metricsv1.ListSegmentsResponse
-	Status      *metricsv1.GetStatusResponse
+	// Lookup, if not nil, answers GetLabelNames with its error.
+	Lookup func() error
+	Status *metricsv1.GetStatusResponse
 	// Before, if not nil, puts a handler before the service, as a proxy would be.
 	Before func(http.Handler) http.Handler
 
 	mu       sync.Mutex
 	requests []*metricsv1.GetMetricsRequest
+	lookups  int
 	http     *httptest.Server
 }
 
@@ -95,8 +98,21 @@ func (s *Server) GetMetrics(ctx context.Context, req *connect.Request[metricsv1.
 	return s.Script(ctx, call)
 }
 
-// GetLabelNames answers with LabelNames.
+// Lookups is how many calls GetLabelNames got so far.
+func (s *Server) Lookups() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lookups
+}
+
+// GetLabelNames answers with LabelNames, or as Lookup has it.
 func (s *Server) GetLabelNames(context.Context, *connect.Request[metricsv1.GetLabelNamesRequest]) (*connect.Response[metricsv1.GetLabelNamesResponse], error) {
+	s.mu.Lock()
+	s.lookups++
+	s.mu.Unlock()
+	if s.Lookup != nil {
+		return nil, s.Lookup()
+	}
 	return answer(s.LabelNames)
 }
 
