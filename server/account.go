@@ -10,6 +10,9 @@ const includedBytes = 512 << 10
 // with how slow its client is.
 func (st *stream) bytes() int64 {
 	n := st.newest.bytes() + st.out.bytes()
+	if st.rebuilding != nil {
+		n += st.rebuilding.bytes()
+	}
 	for _, src := range st.sources {
 		n += src.bytes()
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 
+	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/server"
 )
 
@@ -142,4 +143,59 @@ func TestPinnedBytes(t *testing.T) {
 	require.Eventually(t, func() bool { return s.metric(t, "promgrpc_server_streams") == 0 }, 3*patience, 10*time.Millisecond)
 	require.Equal(t, float64(open), s.metricOf(t, "promgrpc_server_over_limit_total", "stream-bytes"))
 	require.Len(t, lines(all(t, s.call(t, &getRequest{}))...), 10*heldSeries)
+}
+
+// withinSnapshot returns the cursor of a place near the beginning of a snapshot.
+func withinSnapshot(t testing.TB, s *instance) string {
+	r, err := s.call(t, &getRequest{})()
+	require.NoError(t, err)
+	c, err := cursor.Parse(r.GetCursor())
+	require.NoError(t, err)
+	require.NotZero(t, c.Positions[0].SnapshotRef)
+	return r.GetCursor()
+}
+
+// Streams that were taken up within a snapshot and take nothing of it keep nobody
+// else from doing the same.
+func TestTakenUpWithinSnapshots(t *testing.T) {
+	src := newSource(t)
+	src.append(tenLabels(0, 10*heldSeries))
+	s := startFed(t, testConfig(t), src)
+	c := withinSnapshot(t, s)
+	for range 2 * server.DefaultLimitConfig().Decodes {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		_, err := openGRPC(t, ctx, s.RPCAddr().String(), &getRequest{Start: after(c)})()
+		require.NoError(t, err)
+	}
+	overAll(t, func(t *testing.T, p protocol) {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		recv := p.open(t, ctx, s.RPCAddr().String(), &getRequest{Start: after(c)})
+		r, err := recv()
+		require.NoError(t, err)
+		require.NotEmpty(t, r.GetTimeseries())
+	})
+}
+
+// A state of the past takes its room before it is made, and gives it back.
+func TestBytesOfThePast(t *testing.T) {
+	src := newSource(t)
+	src.append(tenLabels(0, 2*heldSeries))
+	s := startFed(t, limited(t, 64*units.KiB), src)
+	c := withinSnapshot(t, s)
+	overAll(t, func(t *testing.T, p protocol) {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		_, err := p.open(t, ctx, s.RPCAddr().String(), &getRequest{Start: after(c)})()
+		requireOver(t, err, false)
+	})
+	require.Eventually(t, func() bool { return s.metric(t, "promgrpc_server_stream_state_bytes") == 0 }, patience, time.Millisecond)
+
+	with := startFed(t, testConfig(t), src)
+	recv := with.call(t, &getRequest{Start: after(c), Follow: true})
+	require.Greater(t, len(lines(until(t, recv, isSynced)...)), heldSeries)
+	src.write(point{series: "more", t: 1, v: 1})
+	until(t, recv, func(r *getResponse) bool { return len(r.GetTimeseries()) > 0 })
+	require.Eventually(t, func() bool { return with.metric(t, "promgrpc_server_stream_state_bytes") == 0 }, patience, time.Millisecond)
 }

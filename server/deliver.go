@@ -7,7 +7,7 @@ import (
 // deliver puts the selected entries of a block into responses, in their order,
 // and sends those that get full. What another log brought already is left out.
 func (st *stream) deliver(src *source, b *segment.Block) error {
-	src.names.at = b.Sequence
+	src.names.goOn(b.Sequence)
 	if st.repeats(src, b) {
 		st.server.metrics.repeats.Inc()
 		src.sequence = b.Sequence

@@ -86,12 +86,13 @@ func (s *Server) getMetrics(ctx context.Context, req *connect.Request[metricsv1.
 		follow:     req.Msg.GetFollow(),
 		references: req.Msg.GetLabelReferences(),
 		heartbeat:  defaultHeartbeat,
-		rebuilds:   rebuilds{slots: s.rebuildSlots},
 		conflate:   newConflation(req.Msg.GetMinInterval().AsDuration()),
 		lastSent:   time.Now(),
 		hold:       s.streamBytes.Hold(sender.peer),
 	}
 	sender.stall.held = st.account
+	st.decoding = decoding{st: st, turn: s.decodes.Hold(sender.peer)}
+	st.step = st.decoding.step
 	if h := req.Msg.GetHeartbeatInterval(); h != nil {
 		st.heartbeat = h.AsDuration()
 	}

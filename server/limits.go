@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -33,6 +34,8 @@ type LimitConfig struct {
 	CallRate int
 	// StreamBytes that the state of all streams together takes.
 	StreamBytes units.Base2Bytes
+	// Decodes that streams do at a time of what is not in memory.
+	Decodes int
 	// PeerShare is how many percent of each limit one peer may hold.
 	PeerShare int
 	// TrustedProxies are addresses and networks of balancers, whose
@@ -50,6 +53,7 @@ func DefaultLimitConfig() LimitConfig {
 		ConnStreams:  500,
 		CallRate:     1000,
 		StreamBytes:  256 * units.MiB,
+		Decodes:      max(4, 2*runtime.GOMAXPROCS(0)),
 	}
 }
 
@@ -63,6 +67,7 @@ const (
 	flagConnStreams  = "--limit.connection-streams"
 	flagCallRate     = "--limit.call-rate"
 	flagStreamBytes  = "--limit.stream-bytes"
+	flagDecodes      = "--limit.decodes"
 )
 
 // RegisterFlags adds the flags, which default to what c holds.
@@ -79,6 +84,8 @@ func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 		Default(strconv.Itoa(c.CallRate)).IntVar(&c.CallRate)
 	app.Flag(flagStreamBytes[2:], "Most bytes that the state of all streams takes, beyond "+units.Base2Bytes(includedBytes).String()+" that each has for nothing: what min_interval holds back, which series were selected or have references, what a snapshot that is being sent keeps of the past, and what a stream that is behind decodes.").
 		Default(c.StreamBytes.String()).BytesVar(&c.StreamBytes)
+	app.Flag(flagDecodes[2:], "Most streams that decode at a time what is not in memory any more; the others wait for their turn. By default twice the number of processors, and 4 at least.").
+		PlaceHolder("N").IntVar(&c.Decodes)
 	app.Flag(flagPeerShare[2:], "Most of each limit that one peer may hold, in percent.").
 		Default(strconv.Itoa(c.PeerShare)).IntVar(&c.PeerShare)
 	app.Flag(flagProxy[2:], "Address or network of a balancer, whose X-Forwarded-For says who a peer is; without it, all clients of a balancer are one peer. Repeatable.").
@@ -99,6 +106,8 @@ func (c *LimitConfig) check() error {
 		return daemon.Usagef("%s has to be above zero", flagCallRate)
 	case c.StreamBytes <= 0:
 		return daemon.Usagef("%s has to be above zero", flagStreamBytes)
+	case c.Decodes < 1:
+		return daemon.Usagef("%s has to be above zero", flagDecodes)
 	case c.PeerShare < 1, c.PeerShare > 100:
 		return daemon.Usagef("%s is %d, it has to be from 1 to 100", flagPeerShare, c.PeerShare)
 	}

@@ -1,11 +1,11 @@
 package server
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
 	"github.com/promgrpc/exporter/internal/head"
+	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -13,12 +13,11 @@ import (
 // series that was dropped since, in what the segment says that the stream is
 // in, which it has to read for that.
 type names struct {
-	ctx      context.Context
-	replica  *replica
-	rebuilds *rebuilds
-	at       uint64     // the block that the stream is at
-	past     *head.Head // with every series of some segment
-	err      error      // why labels could not be found
+	stream  *stream
+	replica *replica
+	at      uint64     // the block that the stream is at
+	past    *head.Head // with every series of some segment
+	err     error      // why labels could not be found
 }
 
 // Labels implements [labelSource].
@@ -50,6 +49,14 @@ func (n *names) bytes() int64 {
 	return n.past.Bytes()
 }
 
+// goOn says which block the stream is at. The past goes with the end of its segment.
+func (n *names) goOn(sequence uint64) {
+	n.at = sequence
+	if n.past != nil && sequence > n.past.Sequence() {
+		n.past = nil
+	}
+}
+
 // lookBack makes sure that past knows a series.
 func (n *names) lookBack(ref uint64) bool {
 	if n.past != nil {
@@ -61,45 +68,19 @@ func (n *names) lookBack(ref uint64) bool {
 	if n.err != nil {
 		return false
 	}
-	if n.err = n.rebuilds.begin(n.ctx); n.err != nil {
-		return false
-	}
-	n.past = head.New()
-	err := n.replica.log.RebuildSegment(n.at, n.past)
-	// A segment may be damaged further on.
-	if _, ok := n.past.Latest(ref); ok {
-		return true
+	n.stream.decoding.silent = true
+	defer func() { n.stream.decoding.silent = false }()
+	var err error
+	n.past, err = n.stream.rebuild(n.replica, func(a seglog.Applier) error { return n.replica.log.RebuildSegment(n.at, a) })
+	if n.past != nil {
+		// A segment may be damaged further on.
+		if _, ok := n.past.Latest(ref); ok {
+			return true
+		}
 	}
 	if err == nil {
 		err = errors.New("it is not in the log")
 	}
 	n.past, n.err = nil, fmt.Errorf("find the labels of series %d as of block %d: %w", ref, n.at, err)
 	return false
-}
-
-// rebuilds bounds how many streams hold a state of the past, each of which
-// takes about the memory of the head. A stream keeps its slot until its end.
-type rebuilds struct {
-	slots chan struct{}
-	held  bool
-}
-
-func (r *rebuilds) begin(ctx context.Context) error {
-	if r.held {
-		return nil
-	}
-	select {
-	case r.slots <- struct{}{}:
-		r.held = true
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (r *rebuilds) end() {
-	if r.held {
-		r.held = false
-		<-r.slots
-	}
 }

@@ -24,9 +24,6 @@ import (
 	"github.com/promgrpc/exporter/internal/throttle"
 )
 
-// maxRebuilds is how many streams may hold a state of the past at a time.
-const maxRebuilds = 4
-
 // Server is a running server.
 type Server struct {
 	config   Config
@@ -48,10 +45,10 @@ type Server struct {
 	// registrar is nil when the server is not to be registered.
 	registrar *discovery.Registrar
 
-	rebuildSlots chan struct{}
-	streamBytes  *limit.Budget // that the state of streams takes
-	started      time.Time
-	draining     atomic.Bool
+	decodes     *limit.Budget // turns at the files
+	streamBytes *limit.Budget // that the state of streams takes
+	started     time.Time
+	draining    atomic.Bool
 
 	closeOnce sync.Once
 	closeErr  error
@@ -68,13 +65,14 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	}
 	s := &Server{
 		config: c, logger: logger, log: throttle.New(logger, 10*time.Second),
-		metrics:      newMetrics(),
-		linkRoom:     c.linkRoom(),
-		rebuildSlots: make(chan struct{}, maxRebuilds), started: time.Now(),
+		metrics:  newMetrics(),
+		linkRoom: c.linkRoom(),
+		started:  time.Now(),
 	}
 	s.proxies, _ = peer.ParseProxies(c.TrustedProxies) // They were checked.
 	s.conns = c.budget(flagRPCConns, "connections", int64(limit.Connections(c.RPCConns)))
 	s.streamBytes = c.budget(flagStreamBytes, "bytes", int64(c.StreamBytes))
+	s.decodes = c.budget(flagDecodes, "turns", int64(c.Decodes))
 	s.streams = newStreams(c.budget(flagStreams, "streams", int64(c.Streams)))
 	defer func() {
 		if err != nil {

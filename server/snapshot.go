@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"iter"
 
 	"github.com/promgrpc/exporter/internal/head"
@@ -12,6 +11,7 @@ import (
 // snapshot is the latest samples of the live series of one log that are
 // selected, as of one block.
 type snapshot struct {
+	past         *head.Head // that the view is of, nil: the present one
 	view         *head.View
 	from         uint64    // the lowest reference
 	refs         []uint64  // ascending; the others are left out, unless it is nil
@@ -22,7 +22,11 @@ type snapshot struct {
 
 // bytes is about what it takes in memory besides the head's.
 func (s *snapshot) bytes() int64 {
-	return s.view.Pinned() + int64(8*cap(s.refs)) + s.omitted.bytes()
+	n := s.view.Pinned() + int64(8*cap(s.refs)) + s.omitted.bytes()
+	if s.past != nil {
+		n += s.past.Bytes()
+	}
+	return n
 }
 
 // series yields the series by ascending reference. The pointers are valid
@@ -73,12 +77,7 @@ func (r *replica) snapshot(ctx context.Context, sel selection, writtenSince int6
 	return s, nil
 }
 
-// snapshotAt takes the same as of an earlier block, from a reference on. It
-// rebuilds the state as of that block from the files.
-func (r *replica) snapshotAt(sequence, from uint64, sel selection, writtenSince int64) (*snapshot, error) {
-	past := head.New()
-	if err := r.log.Rebuild(sequence, past); err != nil {
-		return nil, fmt.Errorf("take up the snapshot at block %d: %w", sequence, err)
-	}
-	return &snapshot{view: past.View(), from: from, selection: sel, writtenSince: writtenSince}, nil
+// snapshotOf takes the same of a state of the past, from a reference on.
+func snapshotOf(past *head.Head, from uint64, sel selection, writtenSince int64) *snapshot {
+	return &snapshot{past: past, view: past.View(), from: from, selection: sel, writtenSince: writtenSince}
 }

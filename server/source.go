@@ -33,7 +33,7 @@ type source struct {
 func (st *stream) newSource(r *replica) *source {
 	src := &source{
 		replica: r,
-		names:   &names{ctx: st.ctx, replica: r, rebuilds: &st.rebuilds},
+		names:   &names{stream: st, replica: r},
 		matched: newMatched(st.selection),
 		until:   r.log.Last(),
 	}

@@ -159,18 +159,15 @@ func (st *stream) beginAt(c *cursor.Cursor) error {
 func (st *stream) resumeSnapshot(src *source, c *cursor.Cursor, p cursor.Position) error {
 	src.snapshotRef, src.snapshotTime, src.until = p.SnapshotRef, p.SnapshotTime, p.Sequence
 	writtenSince := p.SnapshotTime - st.server.config.Staleness.Milliseconds()
-	if err := st.rebuilds.begin(st.ctx); err != nil {
-		return err
-	}
-	var err error
-	src.snapshot, err = src.replica.snapshotAt(p.Sequence, p.SnapshotRef, st.selection, writtenSince)
+	past, err := st.rebuild(src.replica, func(a seglog.Applier) error { return src.replica.log.Rebuild(p.Sequence, a) })
 	var old *seglog.OutOfRangeError
 	if errors.As(err, &old) {
 		return st.tooOld(c, err)
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("take up the snapshot at block %d: %w", p.Sequence, err)
 	}
+	src.snapshot = snapshotOf(past, p.SnapshotRef, st.selection, writtenSince)
 	if err := st.sendSnapshot(src); err != nil {
 		return err
 	}

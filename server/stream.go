@@ -28,10 +28,13 @@ type stream struct {
 	sources  []*source // sorted by log
 	newest   newest
 	hold     *limit.Hold // of the bytes that the state of all streams takes
-	rebuilds rebuilds
-	out      assembler
-	conflate *conflation // nil: every sample is sent
-	synced   bool
+	decoding decoding
+	step     func() error // of decoding
+	// rebuilding is the state of the past that is being made, nil: none.
+	rebuilding *past
+	out        assembler
+	conflate   *conflation // nil: every sample is sent
+	synced     bool
 	// references: labels once, then references
 	references bool
 	lastSent   time.Time
@@ -67,10 +70,8 @@ func (st *stream) run() error {
 			}
 		}
 		// A replay in which nothing is selected must not look dead either.
-		if time.Since(st.lastSent) >= st.heartbeat {
-			if err := st.send(heartbeat); err != nil {
-				return err
-			}
+		if err := st.beat(); err != nil {
+			return err
 		}
 		if !idle {
 			if st.ctx.Err() != nil {
@@ -88,6 +89,14 @@ func (st *stream) run() error {
 	}
 }
 
+// beat sends a heartbeat if nothing was sent for as long.
+func (st *stream) beat() error {
+	if time.Since(st.lastSent) < st.heartbeat {
+		return nil
+	}
+	return st.send(heartbeat)
+}
+
 // round delivers one block of each log. It is idle when there was none.
 func (st *stream) round() (idle bool, err error) {
 	idle = true
@@ -96,7 +105,8 @@ func (st *stream) round() (idle bool, err error) {
 			continue
 		}
 		last := src.replica.log.Last()
-		b, err := src.reader.TryNext()
+		b, err := src.reader.TryNext(st.step)
+		st.decoding.end()
 		var gap *seglog.GapError
 		switch {
 		case errors.As(err, &gap):
@@ -146,7 +156,6 @@ func (st *stream) atTail() (done bool, err error) {
 		caughtUp = caughtUp && src.caughtUp()
 		src.names.past = nil
 	}
-	st.rebuilds.end()
 	switch {
 	case caughtUp && !st.follow:
 		return true, st.send(end)
@@ -215,6 +224,5 @@ func (st *stream) close() {
 	for _, src := range st.sources {
 		src.close()
 	}
-	st.rebuilds.end()
 	st.hold.Release()
 }

@@ -2,6 +2,7 @@ package seglog
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -143,7 +144,7 @@ func TestRetention(t *testing.T) {
 	slow, err := w.Log().ReadAfter(0)
 	require.NoError(t, err)
 	defer slow.Close()
-	b, err := slow.TryNext()
+	b, err := slow.TryNext(noSteps)
 	require.NoError(t, err)
 	require.Equal(t, uint64(1), b.Sequence)
 	raw, err := w.Log().ReadRaw(0)
@@ -167,15 +168,15 @@ func TestRetention(t *testing.T) {
 
 	// The file that a reader has open is read to its end.
 	for want := uint64(2); want <= 10; want++ {
-		b, err := slow.TryNext()
+		b, err := slow.TryNext(noSteps)
 		require.NoError(t, err)
 		require.Equal(t, want, b.Sequence)
 	}
 	var gap *GapError
-	_, err = slow.TryNext()
+	_, err = slow.TryNext(noSteps)
 	require.ErrorAs(t, err, &gap)
 	require.Equal(t, GapError{After: 10, Next: 21}, *gap)
-	b, err = slow.TryNext()
+	b, err = slow.TryNext(noSteps)
 	require.NoError(t, err)
 	require.Equal(t, uint64(21), b.Sequence)
 
@@ -213,7 +214,7 @@ func TestReadSince(t *testing.T) {
 		r, err := w.Log().ReadSince(at)
 		require.NoError(t, err)
 		defer r.Close()
-		b, err := r.TryNext()
+		b, err := r.TryNext(noSteps)
 		require.NoError(t, err)
 		if b == nil {
 			return 0
@@ -379,4 +380,47 @@ func TestSeveralLogs(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, id, w.Log().ID(), "the one that was begun last")
 	require.NoError(t, w.Close())
+}
+
+func noSteps() error { return nil }
+
+// A reader says before each frame that it is about to decode one, and nothing of
+// what is in memory.
+func TestReaderSteps(t *testing.T) {
+	o := testOptions(newClock())
+	o.RingBytes = 1
+	s := mustStore(t, t.TempDir(), o)
+	m, rnd := newMemory(), newRand()
+	w, err := s.OpenWriter(m)
+	require.NoError(t, err)
+	defer w.Close()
+	const blocks = 20
+	feed(t, w, m, rnd, blocks)
+	enough := errors.New("enough")
+	for most := 1; ; most++ {
+		r, err := w.Log().ReadAfter(blocks - 1)
+		require.NoError(t, err)
+		steps := 0
+		b, err := r.TryNext(func() error {
+			if steps++; steps > most {
+				return enough
+			}
+			return nil
+		})
+		require.NoError(t, r.Close())
+		if most <= blocks { // There is a keyframe, too.
+			require.ErrorIs(t, err, enough)
+			require.Nil(t, b)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, uint64(blocks), b.Sequence)
+		require.Equal(t, blocks+1, steps)
+		break
+	}
+	r, err := w.Log().ReadAfter(blocks)
+	require.NoError(t, err)
+	defer r.Close()
+	_, err = r.TryNext(func() error { return enough })
+	require.NoError(t, err, "there is nothing to decode")
 }

@@ -62,12 +62,12 @@ func (l *Log) ReadSince(t int64) (*Reader, error) {
 // ErrClosed that the log was closed.
 func (r *Reader) Next(ctx context.Context) (*segment.Block, error) {
 	for {
-		b, err := r.try(ctx)
+		b, err := r.try(ctx.Err)
 		if b != nil || err != nil {
 			return b, err
 		}
 		changed := r.log.changed()
-		if b, err := r.try(ctx); b != nil || err != nil {
+		if b, err := r.try(ctx.Err); b != nil || err != nil {
 			return b, err
 		}
 		select {
@@ -78,8 +78,10 @@ func (r *Reader) Next(ctx context.Context) (*segment.Block, error) {
 	}
 }
 
-// TryNext is Next without waiting: at the tail it returns nil and no error.
-func (r *Reader) TryNext() (*segment.Block, error) { return r.try(context.Background()) }
+// TryNext is Next without waiting: at the tail it returns nil and no error. Before
+// each frame that it decodes, since that is not in memory, it calls step, and gives
+// up with its error: the frames before the block in its segment may be many.
+func (r *Reader) TryNext(step func() error) (*segment.Block, error) { return r.try(step) }
 
 // Close frees what the reader holds.
 func (r *Reader) Close() error {
@@ -105,7 +107,7 @@ func (r *Reader) drop() {
 // errDeleted says that retention took a segment before it was opened.
 var errDeleted = errors.New("segment was deleted")
 
-func (r *Reader) try(ctx context.Context) (*segment.Block, error) {
+func (r *Reader) try(step func() error) (*segment.Block, error) {
 	l := r.log
 	l.mu.RLock()
 	if l.err != nil {
@@ -136,7 +138,7 @@ func (r *Reader) try(ctx context.Context) (*segment.Block, error) {
 	}
 	limit := seg.size
 	l.mu.RUnlock()
-	b, err := r.fromFile(ctx, seg, limit)
+	b, err := r.fromFile(step, seg, limit)
 	if err != nil {
 		r.drop()
 		var damage *DamageError
@@ -183,7 +185,10 @@ func (r *Reader) gap(cause *DamageError) error {
 
 // fromFile returns the block r.next from a segment, of which limit bytes may be
 // read.
-func (r *Reader) fromFile(ctx context.Context, seg *segFile, limit int64) (*segment.Block, error) {
+func (r *Reader) fromFile(step func() error, seg *segFile, limit int64) (*segment.Block, error) {
+	if err := step(); err != nil {
+		return nil, err
+	}
 	if r.file == nil {
 		f, err := r.log.store.fs.Open(seg.path)
 		if err != nil {
@@ -203,7 +208,7 @@ func (r *Reader) fromFile(ctx context.Context, seg *segFile, limit int64) (*segm
 		r.file = &fileReader{seg: seg, f: f, r: s}
 	}
 	x := r.file
-	for ctx.Err() == nil {
+	for {
 		if err := x.r.Next(limit, &x.frame); err != nil {
 			return nil, r.log.damaged(seg, x.r.Offset(), err)
 		}
@@ -213,6 +218,8 @@ func (r *Reader) fromFile(ctx context.Context, seg *segFile, limit int64) (*segm
 		case h.Kind == segment.KindKeyframe && h.Flags&segment.FlagLast != 0:
 			x.frame.Keyframe = segment.Keyframe{} // It is large, and there is no other.
 		}
+		if err := step(); err != nil {
+			return nil, err
+		}
 	}
-	return nil, ctx.Err()
 }

@@ -102,7 +102,7 @@ func readAround(t testing.TB, l *Log) (got []*segment.Block, gaps []error) {
 	require.NoError(t, err)
 	defer r.Close()
 	for {
-		b, err := r.TryNext()
+		b, err := r.TryNext(noSteps)
 		var gap *GapError
 		switch {
 		case errors.As(err, &gap):

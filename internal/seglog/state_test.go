@@ -140,7 +140,7 @@ func read(t testing.TB, l *Log, after uint64) []*segment.Block {
 	defer r.Close()
 	var out []*segment.Block
 	for {
-		b, err := r.TryNext()
+		b, err := r.TryNext(noSteps)
 		require.NoError(t, err)
 		if b == nil {
 			return out
