@@ -188,6 +188,27 @@ func TestContentLengthIsNotTrusted(t *testing.T) {
 	r.allGivenBack(t)
 }
 
+// TestConnectionsAreCheap has many senders that never come to the end of a header.
+// Each takes what docs/guarantees.md says; a header that is too long is refused.
+func TestConnectionsAreCheap(t *testing.T) {
+	const conns = 200
+	r := startWith(t, nil, newForwarder(t, "127.0.0.1:0"))
+	head := "POST / HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("X-Some: "+strings.Repeat("x", 1000)+"\r\n", 15)
+	grown := peakHeap(func() {
+		for range conns {
+			c, err := net.Dial("tcp", r.WebAddr().String())
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = c.Close() })
+			_, err = io.WriteString(c, head)
+			require.NoError(t, err)
+		}
+		require.Equal(t, http.StatusNoContent, r.post(t, typeV1, block("x")).code)
+	})
+	require.Less(t, grown, uint64(conns*64<<10))
+	long := r.post(t, typeV1, block("x"), "X-Some", strings.Repeat("x", 32<<10))
+	require.Equal(t, http.StatusRequestHeaderFieldsTooLarge, long.code)
+}
+
 // TestSlowBodiesAreEnded sees that a body which does not get on is not waited for,
 // and that the sender is told to come again.
 func TestSlowBodiesAreEnded(t *testing.T) {

@@ -79,7 +79,7 @@ func NewWeb(o WebOptions) (*Web, error) {
 		ReadTimeout:       o.ReadTimeout,
 		WriteTimeout:      o.WriteTimeout,
 		IdleTimeout:       3 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
+		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          log.New(quiet.Writer(slog.LevelWarn, "http server"), "", 0),
 		ConnState:         w.connState,
 	}

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -216,6 +217,27 @@ func TestStrangersAreCheap(t *testing.T) {
 	require.Eventually(t, func() bool { return heap() > before+conns*maxHandshake }, 20*time.Second, 10*time.Millisecond)
 	time.Sleep(50 * time.Millisecond)
 	require.Less(t, heap(), before+conns*(readStep/2))
+}
+
+// TestPingsThatNobodyReads has a peer ask for pongs as fast as it can and read none.
+// They are not kept for it.
+func TestPingsThatNobodyReads(t *testing.T) {
+	const pings = 1 << 20
+	s := serve(t, Options{}, echo)
+	before := heap()
+	in := encode(t, &linkv1.Frame{Kind: &linkv1.Frame_Hello{Hello: &linkv1.Hello{Version: Version}}})
+	conn, err := net.Dial("tcp", s.addr)
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = conn.Write(in)
+	require.NoError(t, err)
+	some := bytes.Repeat(encode(t, &linkv1.Frame{Kind: &linkv1.Frame_Ping{Ping: &linkv1.Ping{Id: 1}}}), 1<<10)
+	for range pings >> 10 {
+		_, err := conn.Write(some)
+		require.NoError(t, err)
+	}
+	require.Eventually(t, func() bool { return count(s.metrics.frames.WithLabelValues("in", "ping")) == pings }, 20*time.Second, 10*time.Millisecond)
+	require.Less(t, heap(), before+1<<20)
 }
 
 // TestMemoryOfRandomFrames makes up frames, and looks for those that become much
