@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"net/http"
+
+	"github.com/promgrpc/exporter/internal/limit"
 )
 
 // caller is who a call comes from, and the way back.
@@ -10,6 +12,9 @@ type caller struct {
 	peer    string // whom limits are shared out to
 	writer  http.ResponseWriter
 	control *http.ResponseController
+	// room that the call holds of --limit.call-bytes. A stream gives it back when
+	// it begins.
+	room *limit.Hold
 }
 
 type callerKey struct{}
@@ -28,6 +33,7 @@ func (s *Server) withCaller(next http.Handler) http.Handler {
 			return
 		}
 		c := caller{peer: s.proxies.Of(r), writer: w, control: http.NewResponseController(w)}
+		c.room = s.calls.Hold(c.peer)
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
 	})
 }

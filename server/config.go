@@ -39,6 +39,8 @@ type Config struct {
 	// LinkBytes of logs that may be on their way from forwarders, from being read
 	// to being taken over.
 	LinkBytes units.Base2Bytes
+	// RequestTimeout for a request to arrive, whatever it is for.
+	RequestTimeout time.Duration
 	// StallTimeout after which a client that takes nothing is cut off. One that
 	// takes MinRate bytes a second is not.
 	StallTimeout time.Duration
@@ -59,19 +61,20 @@ type Config struct {
 // DefaultConfig returns the defaults of all flags.
 func DefaultConfig() Config {
 	return Config{
-		OpsConfig:     daemon.DefaultOpsConfig(),
-		StorageConfig: seglog.DefaultStorageConfig("data/server"),
-		LimitConfig:   DefaultLimitConfig(),
-		LinkAddress:   ":8070",
-		RPCAddress:    ":8090",
-		Staleness:     5 * time.Minute,
-		LinkConns:     link.DefaultMaxConns,
-		LinkBytes:     128 * units.MiB,
-		StallTimeout:  2 * time.Minute,
-		MinRate:       16 * units.KiB,
-		CursorWait:    10 * time.Second,
-		DrainDelay:    -1,
-		DrainTimeout:  10 * time.Second,
+		OpsConfig:      daemon.DefaultOpsConfig(),
+		StorageConfig:  seglog.DefaultStorageConfig("data/server"),
+		LimitConfig:    DefaultLimitConfig(),
+		LinkAddress:    ":8070",
+		RPCAddress:     ":8090",
+		Staleness:      5 * time.Minute,
+		LinkConns:      link.DefaultMaxConns,
+		LinkBytes:      128 * units.MiB,
+		RequestTimeout: 10 * time.Second,
+		StallTimeout:   2 * time.Minute,
+		MinRate:        16 * units.KiB,
+		CursorWait:     10 * time.Second,
+		DrainDelay:     -1,
+		DrainTimeout:   10 * time.Second,
 	}
 }
 
@@ -110,6 +113,8 @@ func (c *Config) registerServing(app *kingpin.Application) {
 	app.Flag("staleness", "Leave series out of the latest set that were not written for this long.").
 		Default(c.Staleness.String()).DurationVar(&c.Staleness)
 	c.LimitConfig.RegisterFlags(app)
+	app.Flag("rpc.request-timeout", "Time for a request to arrive whole.").
+		Default(c.RequestTimeout.String()).DurationVar(&c.RequestTimeout)
 	app.Flag("stream.stall-timeout", "Cut off a client that takes nothing for this long.").
 		Default(c.StallTimeout.String()).DurationVar(&c.StallTimeout)
 	app.Flag("stream.min-rate", "Bytes a second that a client has to take while there is something to send: time for which writes to it are blocked counts towards --stream.stall-timeout, and each so many bytes that it takes take back a second.").
@@ -144,6 +149,8 @@ func (c *Config) check() error {
 		return daemon.Usagef("--staleness, --stream.stall-timeout and --drain.timeout have to be above zero")
 	case c.MinRate <= 0:
 		return daemon.Usagef("--stream.min-rate has to be above zero")
+	case c.RequestTimeout <= 0:
+		return daemon.Usagef("--rpc.request-timeout has to be above zero")
 	case c.CursorWait < 0:
 		return daemon.Usagef("--stream.cursor-wait cannot be negative")
 	case c.LinkConns < 1:

@@ -52,8 +52,9 @@ func (s *streams) enter(ctx context.Context) (stream context.Context, leave func
 }
 
 // enter admits a stream, as those of streams does, if there is a log that can be
-// served.
+// served. Its request is not needed any more.
 func (s *Server) enter(ctx context.Context) (stream context.Context, leave func(), err error) {
+	callerOf(ctx).room.Release()
 	stream, leave, err = s.streams.enter(ctx)
 	if err != nil {
 		return nil, nil, s.refused(err)

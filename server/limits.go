@@ -36,6 +36,11 @@ type LimitConfig struct {
 	StreamBytes units.Base2Bytes
 	// Decodes that streams do at a time of what is not in memory.
 	Decodes int
+	// RequestBytes that a request may have, also when it is decompressed.
+	RequestBytes units.Base2Bytes
+	// CallBytes that all calls together may hold: streams until they begin, the
+	// others until their answers are sent.
+	CallBytes units.Base2Bytes
 	// PeerShare is how many percent of each limit one peer may hold.
 	PeerShare int
 	// TrustedProxies are addresses and networks of balancers, whose
@@ -54,6 +59,8 @@ func DefaultLimitConfig() LimitConfig {
 		CallRate:     1000,
 		StreamBytes:  256 * units.MiB,
 		Decodes:      max(4, 2*runtime.GOMAXPROCS(0)),
+		RequestBytes: 1 * units.MiB,
+		CallBytes:    64 * units.MiB,
 	}
 }
 
@@ -66,6 +73,8 @@ const (
 	flagRPCConns     = "--limit.rpc-connections"
 	flagConnStreams  = "--limit.connection-streams"
 	flagCallRate     = "--limit.call-rate"
+	flagRequestBytes = "--limit.call-request-bytes"
+	flagCallBytes    = "--limit.call-bytes"
 	flagStreamBytes  = "--limit.stream-bytes"
 	flagDecodes      = "--limit.decodes"
 )
@@ -82,6 +91,10 @@ func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 		Default(strconv.Itoa(c.ConnStreams)).IntVar(&c.ConnStreams)
 	app.Flag(flagCallRate[2:], "Most calls and streams that one connection of HTTP/2 begins in a second; those that come faster wait.").
 		Default(strconv.Itoa(c.CallRate)).IntVar(&c.CallRate)
+	app.Flag(flagRequestBytes[2:], "Largest request of a call or stream, also when it is decompressed.").
+		Default(c.RequestBytes.String()).BytesVar(&c.RequestBytes)
+	app.Flag(flagCallBytes[2:], "Most bytes that requests and the answers of all calls under way take, by estimate; streams count until they begin.").
+		Default(c.CallBytes.String()).BytesVar(&c.CallBytes)
 	app.Flag(flagStreamBytes[2:], "Most bytes that the state of all streams takes, beyond "+units.Base2Bytes(includedBytes).String()+" that each has for nothing: what min_interval holds back, which series were selected or have references, what a snapshot that is being sent keeps of the past, and what a stream that is behind decodes.").
 		Default(c.StreamBytes.String()).BytesVar(&c.StreamBytes)
 	app.Flag(flagDecodes[2:], "Most streams that decode at a time what is not in memory any more; the others wait for their turn. By default twice the number of processors, and 4 at least.").
@@ -108,8 +121,13 @@ func (c *LimitConfig) check() error {
 		return daemon.Usagef("%s has to be above zero", flagStreamBytes)
 	case c.Decodes < 1:
 		return daemon.Usagef("%s has to be above zero", flagDecodes)
+	case c.RequestBytes < 1:
+		return daemon.Usagef("%s has to be above zero", flagRequestBytes)
 	case c.PeerShare < 1, c.PeerShare > 100:
 		return daemon.Usagef("%s is %d, it has to be from 1 to 100", flagPeerShare, c.PeerShare)
+	}
+	if least := c.leastCall(); int64(c.CallBytes) < least {
+		return daemon.Usagef("%s is %s, less than the %s that one call may take", flagCallBytes, c.CallBytes, units.Base2Bytes(least))
 	}
 	if _, err := peer.ParseProxies(c.TrustedProxies); err != nil {
 		return daemon.Usagef("%s: %w", flagProxy, err)
@@ -119,8 +137,14 @@ func (c *LimitConfig) check() error {
 
 // budget shares out what a flag limits.
 func (c *LimitConfig) budget(flag, unit string, total int64) *limit.Budget {
-	return limit.NewBudget(flag, unit, total, max(1, total*int64(c.PeerShare)/100))
+	return limit.NewBudget(flag, unit, total, c.share(total))
 }
+
+// leastCall is what one call may take, which any peer may.
+func (c *LimitConfig) leastCall() int64 { return callCost + requestCost*int64(c.RequestBytes) }
+
+// share is how much of a limit one peer may hold.
+func (c *LimitConfig) share(total int64) int64 { return max(1, total*int64(c.PeerShare)/100) }
 
 // retryAfter is when a client may come again that was refused because of others.
 const retryAfter = time.Second

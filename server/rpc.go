@@ -23,9 +23,6 @@ import (
 	"github.com/promgrpc/exporter/internal/page"
 )
 
-// requestSize bounds a request: the selectors that validation allows.
-const requestSize = 2 << 20
-
 // newHTTP builds the server of all protocols on one port. It has no write
 // timeout, since streams last: a client that takes nothing is found by its
 // stream, and one that is gone by the pings.
@@ -34,9 +31,9 @@ func (s *Server) newHTTP() *http.Server {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:           s.cors(s.named(s.withCaller(s.mux()))),
+		Handler:           s.cors(s.named(s.withCaller(s.admitted(s.mux())))),
 		Protocols:         protocols,
-		ReadHeaderTimeout: 10 * time.Second,
+		ReadHeaderTimeout: s.config.RequestTimeout,
 		IdleTimeout:       3 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		HTTP2: &http.HTTP2Config{
@@ -55,15 +52,18 @@ func (s *Server) newHTTP() *http.Server {
 }
 
 func (s *Server) mux() *http.ServeMux {
+	bounds := connect.WithHandlerOptions(
+		connect.WithReadMaxBytes(int(s.config.RequestBytes)+requestSlack),
+		// Clients of Connect ask for gzip unless told not to.
+		connect.WithCompression("gzip", s.newGzipReader, newGzipWriter),
+		connect.WithCompressMinBytes(1024),
+	)
 	options := connect.WithHandlerOptions(
 		connect.WithCodec(protoCodec{}),
 		connect.WithCodec(jsonCodec{"json"}),
 		connect.WithCodec(jsonCodec{"json; charset=utf-8"}),
 		connect.WithInterceptors(validate.NewInterceptor()),
-		connect.WithReadMaxBytes(requestSize),
-		// Clients of Connect ask for gzip unless told not to.
-		connect.WithCompression("gzip", newGzipReader, newGzipWriter),
-		connect.WithCompressMinBytes(1024),
+		bounds,
 	)
 	mux := http.NewServeMux()
 	mux.Handle(metricsv1connect.NewMetricsServiceHandler(service{Server: s}, options))
@@ -74,10 +74,10 @@ func (s *Server) mux() *http.ServeMux {
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		options,
 	))
-	mux.Handle(grpchealth.NewHandler(s))
+	mux.Handle(grpchealth.NewHandler(s, bounds))
 	reflector := grpcreflect.NewStaticReflector(metricsv1connect.MetricsServiceName, grpchealth.HealthV1ServiceName)
-	mux.Handle(grpcreflect.NewHandlerV1(reflector))
-	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector))
+	mux.Handle(grpcreflect.NewHandlerV1(reflector, bounds))
+	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector, bounds))
 	page.Handle(mux)
 	return mux
 }
@@ -99,8 +99,6 @@ func (s *Server) named(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
-
-func newGzipReader() connect.Decompressor { return new(gzip.Reader) }
 
 func newGzipWriter() connect.Compressor {
 	w, _ := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed) // The level is valid.

@@ -40,6 +40,7 @@ type Server struct {
 	rpc      net.Listener
 	http     *http.Server
 	conns    *limit.Budget // open to the RPC port
+	calls    *limit.Budget // bytes that requests and answers take
 	unused   unusedConns
 	ops      *daemon.Web
 	// registrar is nil when the server is not to be registered.
@@ -73,6 +74,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	s.conns = c.budget(flagRPCConns, "connections", int64(limit.Connections(c.RPCConns)))
 	s.streamBytes = c.budget(flagStreamBytes, "bytes", int64(c.StreamBytes))
 	s.decodes = c.budget(flagDecodes, "turns", int64(c.Decodes))
+	s.calls = limit.NewBudget(flagCallBytes, "bytes", int64(c.CallBytes), max(c.share(int64(c.CallBytes)), c.leastCall()))
 	s.streams = newStreams(c.budget(flagStreams, "streams", int64(c.Streams)))
 	defer func() {
 		if err != nil {

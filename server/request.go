@@ -1,0 +1,157 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+	"github.com/promgrpc/exporter/internal/limit"
+)
+
+const (
+	// callCost is what a call takes at least: its goroutine, headers and buffers.
+	callCost = 32 << 10
+	// requestCost is how many bytes a byte of a request takes: the body, whose
+	// buffer grows by doubling, and the message.
+	requestCost = 4
+	// requestSlack is by how much Connect's own limit is above the one here, which
+	// it is not to meet: it reads on, to tell how large the request is.
+	requestSlack = 4 << 10
+)
+
+// admitted has the requests that it passes on count, until they are answered or a
+// stream begins. They have to arrive in time, and their answers have to be taken.
+func (s *Server) admitted(next http.Handler) http.Handler {
+	refusals := connect.NewErrorWriter()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := callerOf(r.Context())
+		defer c.room.Release()
+		cost := callCost + requestCost*int64(len(r.URL.RawQuery)) // which is the request of a GET
+		counted := compressed(r)
+		if counted {
+			cost += requestCost * int64(s.config.RequestBytes)
+		}
+		if err := c.room.Resize(cost); err != nil {
+			if err = s.refused(err); refusals.IsSupported(r) {
+				_ = refusals.Write(w, r, err)
+				return
+			}
+			w.Header().Set("Retry-After", fmt.Sprint(int(retryAfter.Seconds())))
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		s.setDeadlines(c.control, r)
+		if r.Body != nil && r.Body != http.NoBody {
+			r.Body = &requestBody{ReadCloser: r.Body, server: s, caller: c, counted: counted, left: int64(s.config.RequestBytes)}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// setDeadlines for the request to arrive and for its answer to be taken, but for
+// streams, whose writes have deadlines of their own.
+func (s *Server) setDeadlines(control *http.ResponseController, r *http.Request) {
+	if r.Body != nil && r.Body != http.NoBody {
+		_ = control.SetReadDeadline(time.Now().Add(s.config.RequestTimeout))
+	}
+	switch {
+	case !streaming(r.URL.Path):
+		_ = control.SetWriteDeadline(time.Now().Add(s.config.StallTimeout))
+	case r.ProtoMajor == 1:
+		// There may be one of the call before, on the same connection.
+		_ = control.SetWriteDeadline(time.Time{})
+	}
+}
+
+func streaming(path string) bool {
+	return path == metricsv1connect.MetricsServiceGetMetricsProcedure || path == metricsv1connect.MetricsServiceReadLogsProcedure
+}
+
+// compressed says that a request may take all that a request may.
+func compressed(r *http.Request) bool {
+	for _, name := range []string{"Content-Encoding", "Connect-Content-Encoding", "Grpc-Encoding"} {
+		if encoding := r.Header.Get(name); encoding != "" && encoding != "identity" {
+			return true
+		}
+	}
+	return r.Method == http.MethodGet && strings.Contains(r.URL.RawQuery, "compression=")
+}
+
+// requestBody is the body of a request, which may be so large and take so long.
+type requestBody struct {
+	io.ReadCloser
+	server *Server
+	caller caller
+	// counted says that room was taken for as much as it may have.
+	counted bool
+	left    int64
+	err     error
+}
+
+// Read implements [io.Reader].
+func (b *requestBody) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	n, err := b.ReadCloser.Read(p)
+	b.left -= int64(n)
+	switch {
+	case b.left < 0:
+		err = b.server.requestTooLarge()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		err = connect.NewError(connect.CodeDeadlineExceeded, fmt.Errorf("the request did not arrive within %s", b.server.config.RequestTimeout))
+	case errors.Is(err, io.EOF):
+		// The client may be silent from here on.
+		_ = b.caller.control.SetReadDeadline(time.Time{})
+	case err == nil && !b.counted:
+		if err = b.caller.room.Grow(requestCost * int64(n)); err != nil {
+			err = b.server.refused(err)
+		}
+	}
+	b.err = err
+	return n, err
+}
+
+func (s *Server) requestTooLarge() error {
+	return s.refused(limit.Over(flagRequestBytes, "a request may have %d bytes", int64(s.config.RequestBytes)))
+}
+
+// gzipReader ends behind as many bytes as a request may have, without inflating
+// the rest.
+type gzipReader struct {
+	in     gzip.Reader
+	server *Server
+	left   int64
+}
+
+func (s *Server) newGzipReader() connect.Decompressor { return &gzipReader{server: s} }
+
+// Reset implements [connect.Decompressor].
+func (g *gzipReader) Reset(r io.Reader) error {
+	g.left = int64(g.server.config.RequestBytes)
+	return g.in.Reset(r)
+}
+
+// Read implements [io.Reader].
+func (g *gzipReader) Read(p []byte) (int, error) {
+	if g.left < 0 {
+		return 0, g.server.requestTooLarge()
+	}
+	// One byte more than there may be tells that there are more.
+	n, err := g.in.Read(p[:min(int64(len(p)), g.left+1)])
+	if g.left -= int64(n); g.left < 0 {
+		return n, g.server.requestTooLarge()
+	}
+	return n, err
+}
+
+// Close implements [connect.Decompressor].
+func (g *gzipReader) Close() error { return g.in.Close() }
