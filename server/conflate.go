@@ -97,6 +97,7 @@ func (c *conflation) flushDue(st *stream) error {
 	}
 	for _, src := range st.sources {
 		src.window.clear()
+		src.window.after = src.sequence
 	}
 	c.series, c.flushed = 0, time.Now()
 	return st.send(noEvent)
@@ -106,6 +107,7 @@ func (c *conflation) flushDue(st *stream) error {
 // full.
 func (st *stream) flush(src *source) error {
 	var coalesced uint64
+	var left leftOut
 	for place := range uint32(src.window.len) {
 		e := src.window.at(place)
 		if st.out.full() {
@@ -113,8 +115,12 @@ func (st *stream) flush(src *source) error {
 				return err
 			}
 		}
-		if !st.open(src, e.ref, src.names) {
+		ok, err := left.opened(st.open(src, e.ref, src.names))
+		if err != nil {
 			return src.names.err
+		}
+		if !ok {
+			continue
 		}
 		st.put(&src.window, e)
 		if e.samples > 1 {
@@ -124,7 +130,7 @@ func (st *stream) flush(src *source) error {
 		st.out.close()
 	}
 	st.server.metrics.coalesced.Add(float64(coalesced))
-	return nil
+	return st.tell(left, src, src.window.after, src.sequence)
 }
 
 // put puts the last sample of a series into the response.

@@ -23,35 +23,47 @@ func (st *stream) deliver(src *source, b *segment.Block) error {
 		if st.conflate.float(src, s.Ref, s.Timestamp, s.StartTimestamp, s.Value) {
 			continue
 		}
-		if err := d.open(s.Ref); err != nil {
+		ok, err := d.open(s.Ref)
+		if err != nil {
 			return err
 		}
-		st.out.float(s.Timestamp, s.StartTimestamp, s.Value)
+		if ok {
+			st.out.float(s.Timestamp, s.StartTimestamp, s.Value)
+		}
 	}
 	for i := range b.Histograms {
 		h := &b.Histograms[i]
-		if !d.wants(h.Ref) || h.Timestamp < st.oldest || st.conflate.histogram(src, h) {
+		if !d.wants(h.Ref) || h.Timestamp < st.oldest || !d.fits(h.Data) || st.conflate.histogram(src, h) {
 			continue
 		}
-		if err := d.open(h.Ref); err != nil {
+		ok, err := d.open(h.Ref)
+		if err != nil {
 			return err
 		}
-		st.out.histogram(h.Data)
+		if ok {
+			st.out.histogram(h.Data)
+		}
 	}
 	for i := range b.Exemplars {
 		e := &b.Exemplars[i]
-		if !d.wants(e.Ref) || d.isOld(e) || st.conflate.exemplar(src, e) {
+		if !d.wants(e.Ref) || d.isOld(e) || !d.fits(e.Data) || st.conflate.exemplar(src, e) {
 			continue
 		}
-		if err := d.open(e.Ref); err != nil {
+		ok, err := d.open(e.Ref)
+		if err != nil {
 			return err
 		}
-		st.out.exemplar(e.Data)
+		if ok {
+			st.out.exemplar(e.Data)
+		}
 	}
 	d.close()
 	src.sequence, src.entries = b.Sequence, 0
 	if src.names.err != nil {
 		return src.names.err
+	}
+	if err := st.tell(d.leftOut, src, b.Sequence-1, b.Sequence); err != nil {
+		return err
 	}
 	if st.out.full() {
 		return st.send(noEvent)
@@ -61,6 +73,7 @@ func (st *stream) deliver(src *source, b *segment.Block) error {
 
 // delivery is a block under way.
 type delivery struct {
+	leftOut
 	st    *stream
 	src   *source
 	skip  uint32 // entries that were delivered before
@@ -83,24 +96,27 @@ func (d *delivery) isOld(e *segment.Exemplar) bool {
 }
 
 // open makes sure that the series of the current entry is the open one, and
-// that there is room for it.
-func (d *delivery) open(ref uint64) error {
+// that there is room for it. It is false for one that is left out.
+func (d *delivery) open(ref uint64) (bool, error) {
 	if d.st.out.full() {
 		d.close()
 		d.src.entries = d.entry - 1
 		if err := d.st.send(noEvent); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if d.ref == ref {
-		return nil
+		return true, nil
 	}
 	d.close()
-	if !d.st.open(d.src, ref, d.src.names) {
-		return d.src.names.err
+	ok, err := d.opened(d.st.open(d.src, ref, d.src.names))
+	switch {
+	case err != nil:
+		return false, d.src.names.err
+	case ok:
+		d.ref = ref
 	}
-	d.ref = ref
-	return nil
+	return ok, nil
 }
 
 func (d *delivery) close() {

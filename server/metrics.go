@@ -10,7 +10,7 @@ type metrics struct {
 	streamsBegun, streamsEnded        *prometheus.CounterVec
 	samplesSent, bytesSent, coalesced prometheus.Counter
 	gaps, gapEvents                   prometheus.Counter
-	repeats                           prometheus.Counter
+	repeats, leftOut                  prometheus.Counter
 	overLimit                         *prometheus.CounterVec
 }
 
@@ -30,13 +30,14 @@ func newMetrics() *metrics {
 		gaps:         counter("gaps_total", "Gaps in what forwarders sent: blocks that this replica will never have."),
 		gapEvents:    counter("stream_gaps_total", "Gaps that streams were told of."),
 		repeats:      counter("stream_repeats_total", "Blocks that streams left out since another log had brought the same request."),
+		leftOut:      counter("stream_left_out_total", "Label sets, histograms and exemplars that streams left out since they are larger than a response may be."),
 		overLimit:    vec("over_limit_total", "Calls and streams refused, and connections closed, because of a limit, by the name of its flag without --limit.", "limit"),
 	}
 }
 
 func (m *metrics) all() []prometheus.Collector {
 	return []prometheus.Collector{
-		m.streamsBegun, m.streamsEnded, m.samplesSent, m.bytesSent, m.coalesced, m.gaps, m.gapEvents, m.repeats, m.overLimit,
+		m.streamsBegun, m.streamsEnded, m.samplesSent, m.bytesSent, m.coalesced, m.gaps, m.gapEvents, m.repeats, m.leftOut, m.overLimit,
 	}
 }
 

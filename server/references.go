@@ -26,8 +26,8 @@ func (g *given) reference(ref uint64) uint64 { return ref<<ordinalBits | g.ordin
 const forgetSlack = 10000
 
 // open begins a series of a log in the response, by its reference if it has
-// one. It reports whether the labels are known; if not, nothing was begun.
-func (st *stream) open(src *source, ref uint64, labels labelSource) bool {
+// one. If it cannot, nothing was begun.
+func (st *stream) open(src *source, ref uint64, labels labelSource) error {
 	if src.given == nil {
 		return st.out.open(ref, labels)
 	}
@@ -39,13 +39,14 @@ func (st *stream) open(src *source, ref uint64, labels labelSource) bool {
 	}
 	if src.given.add(ref) {
 		st.out.begin(src.given.reference(ref))
-		return true
+		return nil
 	}
-	if !st.out.open(ref, labels) {
-		return false
+	if err := st.out.open(ref, labels); err != nil {
+		src.given.remove(ref)
+		return err
 	}
 	st.out.reference = src.given.reference(ref)
-	return true
+	return nil
 }
 
 // tooManyGiven says that most references belong to series that are gone.

@@ -39,6 +39,13 @@ func (s *refSet) add(ref uint64) (had bool) {
 	return false
 }
 
+func (s *refSet) remove(ref uint64) {
+	if s.has(ref) {
+		s.pages[ref/refPageSize][ref%refPageSize/64] &^= 1 << (ref % 64)
+		s.series--
+	}
+}
+
 func (s *refSet) has(ref uint64) bool {
 	if s.series == 0 {
 		return false

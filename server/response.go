@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/binary"
+	"errors"
 	"math"
 	"slices"
 
@@ -17,6 +18,18 @@ import (
 const (
 	responseSize = largeFrame - 1<<10
 	firstSize    = smallFrame - 1<<10
+)
+
+// mostPart is the most that one part of a series takes in a response: its labels,
+// a histogram, an exemplar. So no response is above the 4 MiB that clients of gRPC
+// take unless they are told otherwise. The limits of a forwarder are far below; who
+// raises them beyond it has what is larger stored, and left out of streams.
+const mostPart = 1 << 20
+
+// Why a series could not be opened in a response.
+var (
+	errNoLabels = errors.New("its labels are not known")
+	errTooLarge = errors.New("its labels are larger than a response may be")
 )
 
 // Field numbers of the messages that are assembled here.
@@ -68,18 +81,23 @@ func (a *assembler) envelope() []byte {
 	return a.wire
 }
 
-// open begins a series. It reports whether its labels are known; if not,
-// nothing was begun.
-func (a *assembler) open(ref uint64, names labelSource) bool {
+// open begins a series. If it cannot, nothing was begun.
+func (a *assembler) open(ref uint64, names labelSource) error {
 	before := len(a.wire)
 	a.begin(0)
 	a.wire = names.AppendLabels(a.wire, ref)
-	if len(a.wire) == a.start {
-		a.wire = a.wire[:before]
-		a.series--
-		return false
+	var err error
+	switch n := len(a.wire) - a.start; {
+	case n == 0:
+		err = errNoLabels
+	case n > mostPart:
+		err = errTooLarge
+	default:
+		return nil
 	}
-	return true
+	a.wire = a.wire[:before]
+	a.series--
+	return err
 }
 
 // begin begins a series without labels, for which a reference stands, if it is
@@ -198,6 +216,9 @@ func (a *assembler) event(e event) {
 func (a *assembler) reset() {
 	if a.full() {
 		a.size = min(2*a.size, responseSize)
+	}
+	if cap(a.wire) > mostPart {
+		a.wire = make([]byte, prefixSize)
 	}
 	a.wire, a.series, a.samples, a.forget = a.wire[:prefixSize], 0, 0, false
 }

@@ -79,23 +79,28 @@ func (st *stream) beginSnapshot() error {
 			return err
 		}
 	}
-	for _, src := range st.sources {
-		src.snapshotRef, src.snapshotTime = 0, 0
-	}
 	return nil
 }
 
 // sendSnapshot puts a snapshot into responses, and sends those that get full.
 func (st *stream) sendSnapshot(src *source) error {
 	s := src.snapshot
+	var left leftOut
 	for ref, l := range s.series() {
 		if st.out.full() {
 			if err := st.sendUpTo(src, ref); err != nil {
 				return err
 			}
 		}
-		if !st.open(src, ref, s.view) {
-			return fmt.Errorf("series %d of the snapshot at block %d has no labels", ref, s.view.Sequence())
+		if !left.fits(l.Histogram) {
+			continue
+		}
+		ok, err := left.opened(st.open(src, ref, s.view))
+		if err != nil {
+			return fmt.Errorf("series %d of the snapshot at block %d: %w", ref, s.view.Sequence(), err)
+		}
+		if !ok {
+			continue
 		}
 		if l.Histogram != nil {
 			st.out.histogram(l.Histogram)
@@ -105,8 +110,8 @@ func (st *stream) sendSnapshot(src *source) error {
 		st.out.close()
 	}
 	s.view.Release()
-	src.snapshot = nil
-	return nil
+	src.snapshot, src.snapshotRef, src.snapshotTime = nil, 0, 0
+	return st.tell(left, src, src.sequence, src.sequence)
 }
 
 // sendUpTo sends the series of a snapshot below a reference.
@@ -168,11 +173,7 @@ func (st *stream) resumeSnapshot(src *source, c *cursor.Cursor, p cursor.Positio
 		return fmt.Errorf("take up the snapshot at block %d: %w", p.Sequence, err)
 	}
 	src.snapshot = snapshotOf(past, p.SnapshotRef, st.selection, writtenSince)
-	if err := st.sendSnapshot(src); err != nil {
-		return err
-	}
-	src.snapshotRef, src.snapshotTime = 0, 0
-	return nil
+	return st.sendSnapshot(src)
 }
 
 // reach waits until a replica has a block, for as long as a replica may lag.

@@ -9,7 +9,8 @@ type window struct {
 	len    int
 	table  []uint32 // places of entries by the hash of their reference; 0: none, otherwise it is one more
 	rare   []rare
-	data   int // bytes of what rare holds
+	data   int    // bytes of what rare holds
+	after  uint64 // the last block before it
 }
 
 // entry is the last sample of a series in a window.

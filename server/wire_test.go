@@ -32,7 +32,7 @@ func assembled(t *testing.T, label string, timestamp, start int64, bits, coalesc
 	require.Equal(t, bits, math.Float64bits(histogramSum(data)))
 
 	a := newAssembler()
-	require.True(t, a.open(1, h))
+	require.NoError(t, a.open(1, h))
 	a.float(timestamp, start, math.Float64frombits(bits))
 	a.exemplar(exemplarData)
 	a.histogram(data)
@@ -45,7 +45,7 @@ func assembled(t *testing.T, label string, timestamp, start int64, bits, coalesc
 		a.exemplar(exemplarData)
 		a.close()
 	}
-	require.False(t, a.open(2, h))
+	require.ErrorIs(t, a.open(2, h), errNoLabels)
 	a.cursor("c")
 	gap := &metricsv1.Gap{LogId: "l", AfterSequence: coalesced, NextSequence: bits, Reason: "r"}
 	a.forget = coalesced%2 == 1

@@ -404,7 +404,9 @@ func (*Heartbeat) Descriptor() ([]byte, []int) {
 	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{3}
 }
 
-// Gap says which part of a log the stream could not deliver.
+// Gap says which part of a log the stream could not deliver: the blocks between
+// two sequences, or parts of series among them that are larger than a response may
+// be, as `reason` says then.
 type Gap struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// log_id names the log, as 32 hexadecimal digits.

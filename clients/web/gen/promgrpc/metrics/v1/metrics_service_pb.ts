@@ -219,7 +219,9 @@ export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
   messageDesc(file_promgrpc_metrics_v1_metrics_service, 3);
 
 /**
- * Gap says which part of a log the stream could not deliver.
+ * Gap says which part of a log the stream could not deliver: the blocks between
+ * two sequences, or parts of series among them that are larger than a response may
+ * be, as `reason` says then.
  *
  * @generated from message promgrpc.metrics.v1.Gap
  */
