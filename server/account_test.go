@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/server"
 )
@@ -198,4 +199,20 @@ func TestBytesOfThePast(t *testing.T) {
 	src.write(point{series: "more", t: 1, v: 1})
 	until(t, recv, func(r *getResponse) bool { return len(r.GetTimeseries()) > 0 })
 	require.Eventually(t, func() bool { return with.metric(t, "promgrpc_server_stream_state_bytes") == 0 }, patience, time.Millisecond)
+}
+
+// The pieces of logs that are being read take room, too.
+func TestBytesOfLogs(t *testing.T) {
+	src := newSource(t)
+	src.write(heldPoints(1)...)
+	s := startFed(t, limited(t, 64*units.KiB), src)
+	for name, o := range map[string]connect.ClientOption{
+		"grpc": connect.WithGRPC(), "grpcweb": connect.WithGRPCWeb(), "connect": connect.WithAcceptCompression("gzip", nil, nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := readLogs(t, t.Context(), s, true, &metricsv1.ReadLogsRequest{}, o)
+			requireOver(t, err, false)
+		})
+	}
+	require.Zero(t, s.metric(t, "promgrpc_server_stream_state_bytes"))
 }

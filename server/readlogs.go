@@ -34,13 +34,14 @@ func (s service) ReadLogs(ctx context.Context, req *connect.Request[metricsv1.Re
 	if err = r.run(ctx, req.Msg); err == nil {
 		err = r.send(&metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_End{End: &metricsv1.End{}}})
 	}
-	return s.ended(ctx, r.stall, callerOf(ctx).peer, "", err)
+	return s.ended(ctx, r.stall, r.peer, "", err)
 }
 
 // logReading is one call of ReadLogs. Each log is read by a goroutine of its
 // own.
 type logReading struct {
 	server    *Server
+	peer      string
 	positions map[segment.LogID]*metricsv1.LogPosition
 	follow    bool
 	heartbeat time.Duration
@@ -53,7 +54,7 @@ type logReading struct {
 
 func newLogReading(ctx context.Context, s *Server, req *metricsv1.ReadLogsRequest, out *connect.ServerStream[metricsv1.ReadLogsResponse]) *logReading {
 	r := &logReading{
-		server: s, out: out, follow: req.GetFollow(), heartbeat: logHeartbeat,
+		server: s, peer: callerOf(ctx).peer, out: out, follow: req.GetFollow(), heartbeat: logHeartbeat,
 		positions: make(map[segment.LogID]*metricsv1.LogPosition, len(req.GetPositions())),
 	}
 	if req.GetHeartbeatInterval() != nil {
@@ -125,6 +126,9 @@ func (r *logReading) log(ctx context.Context, replica *replica) error {
 		return fmt.Errorf("read log %s: %w", replica.id, err)
 	}
 	defer raw.Close()
+	hold := r.server.streamBytes.Hold(r.peer)
+	defer hold.Release()
+	raw.Reserve = hold.Resize
 	for r.follow || after < until {
 		chunk, err := raw.Next(ctx)
 		var gap *seglog.GapError

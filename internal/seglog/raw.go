@@ -39,6 +39,10 @@ type RawChunk struct {
 // RawReader returns the files of a log as they are, in order. It is for one
 // goroutine.
 type RawReader struct {
+	// Reserve, if it is not nil, is told how large a buffer is before it is made,
+	// in place of the one before. The reader gives up with its error.
+	Reserve func(bytes int64) error
+
 	log    *Log
 	seg    *segFile // nil: at the beginning of the segment of after+1
 	f      file
@@ -224,7 +228,9 @@ func (r *RawReader) read(limit int64) (RawChunk, error) {
 	size := min(rawChunk, limit-r.offset)
 	for {
 		if int64(cap(r.buf)) < size || cap(r.buf) > 4*rawChunk && size <= rawChunk {
-			r.buf = make([]byte, size)
+			if err := r.makeBuffer(size); err != nil {
+				return c, err
+			}
 		}
 		r.buf = r.buf[:size]
 		if _, err := r.f.ReadAt(r.buf, r.offset); err != nil {
@@ -246,6 +252,16 @@ func (r *RawReader) read(limit int64) (RawChunk, error) {
 	r.offset += int64(len(c.Data))
 	c.LastSequence = r.after
 	return c, nil
+}
+
+func (r *RawReader) makeBuffer(size int64) error {
+	if r.Reserve != nil {
+		if err := r.Reserve(size); err != nil {
+			return err
+		}
+	}
+	r.buf = make([]byte, size)
+	return nil
 }
 
 // frames returns the length of the whole frames at the beginning of b, or how
