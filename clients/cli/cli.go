@@ -31,13 +31,14 @@ const (
 	ExitUsage       = 2
 	ExitUnreachable = 3
 	ExitOutOfRange  = 4
+	ExitSuspect     = 5
 )
 
 const help = `Prints Prometheus metrics from a MetricsService, and follows them.
 
 With several addresses, a stream that breaks goes on at the next one, right after the last sample.
 
-Exit codes: 0 ok, also when interrupted while following; 1 failure; 2 wrong usage; 3 no server could be reached; 4 the cursor is older than what the server retains.`
+Exit codes: 0 ok, also when interrupted while following; 1 failure; 2 wrong usage; 3 no server could be reached; 4 the cursor is older than what the server retains; 5 servers died while they answered this call, so that it is not made again.`
 
 // drainTime is how long an interrupted program may take to end by itself.
 const drainTime = 1500 * time.Millisecond

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/promgrpc/exporter/clients/internal/metricstest"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
@@ -147,6 +148,19 @@ func snapshot() *metricstest.Server {
 			return call.Send(end("c2"))
 		},
 	}
+}
+
+// mortal is a server that dies of every stream, and is back at once.
+type mortal struct{ metricstest.Server }
+
+func (m *mortal) start(t *testing.T) string {
+	m.Status = &metricsv1.GetStatusResponse{Uptime: durationpb.New(0)}
+	m.Script = func(ctx context.Context, _ *metricstest.Call) error {
+		go m.Cut()
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return m.Start(t)
 }
 
 // result of a run of the program.

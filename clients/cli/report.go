@@ -29,10 +29,13 @@ func explain(err error) (string, int) {
 	var usage *usageError
 	var unreachable *promgrpc.UnreachableError
 	var outOfRange *promgrpc.OutOfRangeError
+	var suspect *promgrpc.SuspectError
 	var server *promgrpc.Error
 	switch {
 	case errors.As(err, &usage):
 		return err.Error() + "; try --help", ExitUsage
+	case errors.As(err, &suspect):
+		return err.Error() + "; it is not made again", ExitSuspect
 	case errors.As(err, &unreachable):
 		return err.Error() + hint(unreachable), ExitUnreachable
 	case errors.As(err, &outOfRange):

@@ -179,16 +179,16 @@ func (c *Client) GetStatus(ctx context.Context) (*metricsv1.GetStatusResponse, e
 }
 
 // call makes a call that only reads at one address after the other, twice at
-// each, until one answers.
+// each, until one answers, or until it seems that servers die of it.
 func call[Req, Res any](ctx context.Context, c *Client, req Req, method func(transport, context.Context, Req) (Res, error)) (Res, error) {
 	var none Res
-	tries := c.newAttempts()
+	tries, suspect := c.newAttempts(), suspicion{client: c}
 	for {
 		var res Res
 		err := tries.begin(ctx)
 		if err == nil {
 			c.keep(tries.addresses)
-			res, err = callOnce(ctx, c, tries.address(), req, method)
+			res, err = callOnce(ctx, c, &suspect, tries.address(), req, method)
 		}
 		if err == nil {
 			return res, nil
@@ -199,19 +199,26 @@ func call[Req, Res any](ctx context.Context, c *Client, req Req, method func(tra
 		if !resumable(err) {
 			return none, err
 		}
+		if given := suspect.broke(ctx, tries.address(), err); given != nil {
+			return none, given
+		}
 		if tries.failed(err) >= 2*len(tries.addresses) {
 			return none, tries.unreachable()
 		}
-		if err := sleep(ctx, tries.delay(err)); err != nil {
+		if err := sleep(ctx, max(tries.delay(err), suspect.pause())); err != nil {
 			return none, err
 		}
 	}
 }
 
-func callOnce[Req, Res any](ctx context.Context, c *Client, address string, req Req, method func(transport, context.Context, Req) (Res, error)) (Res, error) {
+func callOnce[Req, Res any](ctx context.Context, c *Client, suspect *suspicion, address string, req Req, method func(transport, context.Context, Req) (Res, error)) (Res, error) {
 	var none Res
 	t, err := c.sharedTransport(address)
 	if err != nil {
+		return none, err
+	}
+	if err := suspect.begin(ctx, address, t); err != nil {
+		c.drop(address, t)
 		return none, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.options.CallTimeout)
@@ -219,11 +226,12 @@ func callOnce[Req, Res any](ctx context.Context, c *Client, address string, req 
 	if ctx, err = c.withHeader(ctx, address); err != nil {
 		return none, err
 	}
+	ctx, x := withExchange(ctx)
 	res, err := method(t, ctx, req)
 	if err == nil {
 		return res, nil
 	}
-	e := t.wrap(err)
+	e := t.wrap(x, err)
 	if resumable(e) {
 		c.drop(address, t)
 	}

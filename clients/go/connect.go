@@ -47,7 +47,7 @@ func newConnectTransport(d *dialer, o *Options) *connectTransport {
 		options = append(options, connect.WithGRPCWeb())
 	}
 	client := &http.Client{
-		Transport: t,
+		Transport: watchHTTP{t},
 		// As over gRPC: what is sent along is for this server and no other.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -62,6 +62,18 @@ func (t *connectTransport) close() error {
 	t.http.CloseIdleConnections()
 	t.closeAll()
 	return nil
+}
+
+func (t *connectTransport) wrap(x *exchange, err error) *Error {
+	e := t.wrapped(err)
+	switch {
+	case !mayBreakOff(x, e), connect.IsWireError(err):
+	case x.gateway.Load():
+		e.broke = proxied
+	case t.lost.Load():
+		e.broke = lost
+	}
+	return e
 }
 
 func (t *connectTransport) getMetrics(ctx context.Context, req *metricsv1.GetMetricsRequest) (stream, error) {

@@ -20,6 +20,21 @@
 // the first of them has Rewound set. Samples that no replica retains any more
 // are announced by a Gap event, or end Get with an OutOfRangeError.
 //
+// # Calls that servers die of
+//
+// A call is not carried from replica to replica until all have died of it. It
+// broke off if the connection was lost, or a proxy lost its server, after the
+// request was sent and before the first message. The Client then asks the server
+// for its status, whether it lives and for how long, and asks any server before it
+// gives it the call again. After two servers that certainly died, or three breaks
+// in a row where a proxy leaves it open, the call ends with a SuspectError. Refused
+// connections, refusals, silence, and streams that were served do not count.
+//
+// # Limits
+//
+// A call that is over a limit (ResourceExhausted) is made again when the server
+// says when, and ends with its error otherwise.
+//
 // # Labels
 //
 // Following and replaying, a series' labels cross the network once a stream;

@@ -31,6 +31,26 @@ type Error struct {
 	Details []proto.Message
 	// Dial is why no connection could be made, if that was it.
 	Dial error
+
+	broke breakage
+}
+
+// breakage is how a call ended that was sent and got no status.
+type breakage int
+
+const (
+	whole   breakage = iota // it was not sent, or was answered, or we gave it up
+	lost                    // the connection to who answers at the address broke
+	proxied                 // the connection stands: a proxy lost the server behind it
+)
+
+// brokenOff returns the error of a call that broke off, and how.
+func brokenOff(err error) (*Error, breakage) {
+	var e *Error
+	if !errors.As(err, &e) {
+		return nil, whole
+	}
+	return e, e.broke
 }
 
 func (e *Error) Error() string {

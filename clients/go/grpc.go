@@ -38,6 +38,7 @@ func newGRPCTransport(d *dialer, o *Options) (*grpcTransport, error) {
 		// Going on after a failure is the Client's own business.
 		grpc.WithDisableRetry(),
 		grpc.WithDisableServiceConfig(),
+		grpc.WithStatsHandler(watchGRPC{}),
 	}, o.GRPC...)
 	// passthrough leaves host names to the dialer, at each connection.
 	conn, err := grpc.NewClient("passthrough:///"+d.address, options...)
@@ -48,6 +49,18 @@ func newGRPCTransport(d *dialer, o *Options) (*grpcTransport, error) {
 }
 
 func (t *grpcTransport) close() error { return t.conn.Close() }
+
+func (t *grpcTransport) wrap(x *exchange, err error) *Error {
+	e := t.wrapped(err)
+	switch {
+	case !mayBreakOff(x, e):
+	case t.lost.Load():
+		e.broke = lost
+	case t.stands():
+		e.broke = proxied
+	}
+	return e
+}
 
 func (t *grpcTransport) getMetrics(ctx context.Context, req *metricsv1.GetMetricsRequest) (stream, error) {
 	s, err := t.stub.GetMetrics(ctx, req)

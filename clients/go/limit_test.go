@@ -44,7 +44,9 @@ func TestCallsThatAreOverALimitAreNotRepeated(t *testing.T) {
 		}
 		t.Run(string(protocol)+"/lookup", func(t *testing.T) {
 			a, b := &metricstest.Server{}, &metricstest.Server{}
-			refuse := func() error { return metricstest.Error(connect.CodeResourceExhausted, "too large", violation()) }
+			refuse := func(context.Context) error {
+				return metricstest.Error(connect.CodeResourceExhausted, "too large", violation())
+			}
 			a.Lookup, b.Lookup = refuse, refuse
 			c := newClient(t, protocol, promgrpc.Options{}, a.Start(t), b.Start(t))
 			_, err := c.GetLabelNames(t.Context(), &metricsv1.GetLabelNamesRequest{})

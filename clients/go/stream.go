@@ -64,7 +64,9 @@ type Update struct {
 // error comes last, with an Update that has no response: an *Error of the
 // server that another attempt would not cure (a broken selector, say), an
 // *OutOfRangeError, an *UnreachableError when the attempts allowed are used
-// up, or the cause of ctx.
+// up, a *SuspectError when servers seem to die of this very call, or the cause of
+// ctx. A stream that follows and was served before does not give up for that, but
+// makes pauses of up to a minute.
 //
 // The sequence may be ranged over again, which begins from the start.
 func (c *Client) Get(ctx context.Context, q Query) iter.Seq2[Update, error] {
@@ -75,7 +77,7 @@ func (c *Client) Get(ctx context.Context, q Query) iter.Seq2[Update, error] {
 		}
 		r := &run{
 			client: c, query: q, yield: yield, cursor: q.Cursor,
-			tries: c.newAttempts(),
+			tries: c.newAttempts(), suspect: suspicion{client: c},
 		}
 		if err := r.run(ctx); err != nil && !errors.Is(err, errStopped) {
 			yield(Update{}, err)
@@ -95,10 +97,11 @@ var errSilent = errors.New("no heartbeat")
 
 // run is one pass over a Get.
 type run struct {
-	client *Client
-	query  Query
-	yield  func(Update, error) bool
-	tries  attempts
+	client  *Client
+	query   Query
+	yield   func(Update, error) bool
+	tries   attempts
+	suspect suspicion
 
 	cursor     string // covers what was yielded, but for the uncovered
 	uncovered  bool   // something was yielded since cursor
@@ -130,11 +133,14 @@ func (r *run) run(ctx context.Context) error {
 		r.rewind(interruptedAt(err))
 
 		address := r.tries.address()
+		if given := r.suspect.broke(ctx, address, err); given != nil && !(r.query.Follow && r.entered) {
+			return given
+		}
 		failures := r.tries.failed(err)
 		if failures > r.reconnects() {
 			return r.tries.unreachable()
 		}
-		delay := r.tries.delay(err)
+		delay := max(r.tries.delay(err), r.suspect.pause())
 		level := slog.LevelDebug
 		if failures == 1 {
 			level = slog.LevelWarn
@@ -212,11 +218,15 @@ func (r *run) stream(ctx context.Context) (bool, error) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(caller))
 	defer cancel(nil)
 	defer context.AfterFunc(caller, func() { cancel(context.Cause(caller)) })()
+	ctx, x := withExchange(ctx)
 	wrap := func(err error) error {
 		if errors.Is(context.Cause(ctx), errSilent) {
 			return fmt.Errorf("%s: %w for %s", r.tries.address(), errSilent, r.patience())
 		}
-		return t.wrap(err)
+		return t.wrap(x, err)
+	}
+	if err := r.suspect.begin(ctx, r.tries.address(), t); err != nil {
+		return false, err
 	}
 	alarm := time.AfterFunc(r.patience(), func() { cancel(errSilent) })
 	if !r.query.Follow {
@@ -246,6 +256,7 @@ func (r *run) stream(ctx context.Context) (bool, error) {
 		if err != nil {
 			return false, wrap(err)
 		}
+		x.answered.Store(true)
 		if err := known.restore(msg); err != nil {
 			return false, fmt.Errorf("%s: %w", r.tries.address(), err)
 		}
@@ -264,6 +275,7 @@ func (r *run) deliver(msg *metricsv1.GetMetricsResponse) bool {
 			slog.String("address", r.tries.address()), slog.Int("attempts", r.tries.failures))
 	}
 	r.tries.succeeded()
+	r.suspect.clear()
 	r.entered, r.outOfRange = true, 0
 	update := Update{GetMetricsResponse: msg, Address: r.tries.address(), Rewound: r.rewound}
 	r.rewound = false

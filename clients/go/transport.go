@@ -2,10 +2,14 @@ package promgrpc
 
 import (
 	"context"
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"google.golang.org/grpc/codes"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
@@ -18,8 +22,9 @@ type transport interface {
 	getMetadata(ctx context.Context, req *metricsv1.GetMetadataRequest) (*metricsv1.GetMetadataResponse, error)
 	listSegments(ctx context.Context, req *metricsv1.ListSegmentsRequest) (*metricsv1.ListSegmentsResponse, error)
 	getStatus(ctx context.Context, req *metricsv1.GetStatusRequest) (*metricsv1.GetStatusResponse, error)
-	// wrap turns an error of the methods above into an *Error.
-	wrap(err error) *Error
+	// wrap turns an error of the methods above into an *Error, given what became
+	// of the call.
+	wrap(x *exchange, err error) *Error
 	close() error
 }
 
@@ -47,6 +52,7 @@ type dialer struct {
 	address string
 	dialer  net.Dialer
 	err     atomic.Pointer[error]
+	lost    atomic.Bool // a connection broke, which it was not we who closed
 
 	mu     sync.Mutex
 	open   map[*trackedConn]struct{}
@@ -60,6 +66,7 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 		return nil, err
 	}
 	d.err.Store(nil)
+	d.lost.Store(false)
 	tracked := &trackedConn{Conn: conn, dialer: d}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -97,10 +104,43 @@ func (c *trackedConn) Close() error {
 	return c.Conn.Close()
 }
 
-func (d *dialer) wrap(err error) *Error {
+// stands says whether there is a connection.
+func (d *dialer) stands() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.open) > 0
+}
+
+func (c *trackedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.note(err)
+	return n, err
+}
+
+func (c *trackedConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.note(err)
+	return n, err
+}
+
+// note keeps whether the other side ended the connection, or the network did.
+func (c *trackedConn) note(err error) {
+	if err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) {
+		c.dialer.lost.Store(true)
+	}
+}
+
+// wrapped is the part of wrap that the protocols have in common.
+func (d *dialer) wrapped(err error) *Error {
 	e := newError(d.address, err)
 	if p := d.err.Load(); p != nil && resumable(e) {
 		e.Dial = *p
 	}
 	return e
+}
+
+// mayBreakOff says whether an error can be that of a call which broke off. One that
+// took too long did not: its server may be slow.
+func mayBreakOff(x *exchange, e *Error) bool {
+	return x.open() && resumable(e) && e.Code != codes.DeadlineExceeded
 }

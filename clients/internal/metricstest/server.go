@@ -42,7 +42,7 @@ type Server struct {
 	Metadata    *metricsv1.GetMetadataResponse
 	Segments    *metricsv1.ListSegmentsResponse
 	// Lookup, if not nil, answers GetLabelNames with its error.
-	Lookup func() error
+	Lookup func(context.Context) error
 	Status *metricsv1.GetStatusResponse
 	// Before, if not nil, puts a handler before the service, as a proxy would be.
 	Before func(http.Handler) http.Handler
@@ -82,6 +82,16 @@ func (s *Server) Stop() {
 	s.http.Close()
 }
 
+// Cut closes every connection, as a network would that fails.
+func (s *Server) Cut() { s.http.CloseClientConnections() }
+
+// Die closes the listener and every connection, as a process that dies does. A
+// script that calls it has to do so in the background, and wait for its context.
+func (s *Server) Die() {
+	_ = s.http.Listener.Close()
+	s.Cut()
+}
+
 // Requests that GetMetrics got so far.
 func (s *Server) Requests() []*metricsv1.GetMetricsRequest {
 	s.mu.Lock()
@@ -106,12 +116,12 @@ func (s *Server) Lookups() int {
 }
 
 // GetLabelNames answers with LabelNames, or as Lookup has it.
-func (s *Server) GetLabelNames(context.Context, *connect.Request[metricsv1.GetLabelNamesRequest]) (*connect.Response[metricsv1.GetLabelNamesResponse], error) {
+func (s *Server) GetLabelNames(ctx context.Context, _ *connect.Request[metricsv1.GetLabelNamesRequest]) (*connect.Response[metricsv1.GetLabelNamesResponse], error) {
 	s.mu.Lock()
 	s.lookups++
 	s.mu.Unlock()
 	if s.Lookup != nil {
-		return nil, s.Lookup()
+		return nil, s.Lookup(ctx)
 	}
 	return answer(s.LabelNames)
 }
