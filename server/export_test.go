@@ -1,5 +1,12 @@
 package server
 
+import (
+	"context"
+	"strconv"
+
+	"github.com/promgrpc/exporter/internal/limit"
+)
+
 // HoldUp keeps blocks from being applied until release is called.
 func (s *Server) HoldUp() (release func()) {
 	all := s.replicas.all()
@@ -11,4 +18,21 @@ func (s *Server) HoldUp() (release func()) {
 			r.mu.RUnlock()
 		}
 	}
+}
+
+// TakeTurns keeps all turns of lookups for itself until release is called.
+func (s *Server) TakeTurns(ctx context.Context) (release func(), err error) {
+	var held []*limit.Hold
+	for i := range s.config.Lookups {
+		turn := s.lookups.Hold(strconv.Itoa(i))
+		if err := turn.Wait(ctx, 1); err != nil {
+			return nil, err
+		}
+		held = append(held, turn)
+	}
+	return func() {
+		for _, turn := range held {
+			turn.Release()
+		}
+	}, nil
 }

@@ -41,6 +41,8 @@ type LimitConfig struct {
 	// CallBytes that all calls together may hold: streams until they begin, the
 	// others until their answers are sent.
 	CallBytes units.Base2Bytes
+	// Lookups of labels, metadata and segments that are under way at a time.
+	Lookups int
 	// PeerShare is how many percent of each limit one peer may hold.
 	PeerShare int
 	// TrustedProxies are addresses and networks of balancers, whose
@@ -61,6 +63,7 @@ func DefaultLimitConfig() LimitConfig {
 		Decodes:      max(4, 2*runtime.GOMAXPROCS(0)),
 		RequestBytes: 1 * units.MiB,
 		CallBytes:    64 * units.MiB,
+		Lookups:      max(2, runtime.GOMAXPROCS(0)),
 	}
 }
 
@@ -74,6 +77,7 @@ const (
 	flagConnStreams  = "--limit.connection-streams"
 	flagCallRate     = "--limit.call-rate"
 	flagRequestBytes = "--limit.call-request-bytes"
+	flagLookups      = "--limit.lookups"
 	flagCallBytes    = "--limit.call-bytes"
 	flagStreamBytes  = "--limit.stream-bytes"
 	flagDecodes      = "--limit.decodes"
@@ -95,6 +99,8 @@ func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 		Default(c.RequestBytes.String()).BytesVar(&c.RequestBytes)
 	app.Flag(flagCallBytes[2:], "Most bytes that requests and the answers of all calls under way take, by estimate; streams count until they begin.").
 		Default(c.CallBytes.String()).BytesVar(&c.CallBytes)
+	app.Flag(flagLookups[2:], "Most calls for labels, metadata and segments that are worked on at a time; the others wait for their turn. By default the number of processors, and 2 at least.").
+		Default(strconv.Itoa(c.Lookups)).IntVar(&c.Lookups)
 	app.Flag(flagStreamBytes[2:], "Most bytes that the state of all streams takes, beyond "+units.Base2Bytes(includedBytes).String()+" that each has for nothing: what min_interval holds back, which series were selected or have references, what a snapshot that is being sent keeps of the past, and what a stream that is behind decodes.").
 		Default(c.StreamBytes.String()).BytesVar(&c.StreamBytes)
 	app.Flag(flagDecodes[2:], "Most streams that decode at a time what is not in memory any more; the others wait for their turn. By default twice the number of processors, and 4 at least.").
@@ -121,6 +127,8 @@ func (c *LimitConfig) check() error {
 		return daemon.Usagef("%s has to be above zero", flagStreamBytes)
 	case c.Decodes < 1:
 		return daemon.Usagef("%s has to be above zero", flagDecodes)
+	case c.Lookups < 1:
+		return daemon.Usagef("%s has to be above zero", flagLookups)
 	case c.RequestBytes < 1:
 		return daemon.Usagef("%s has to be above zero", flagRequestBytes)
 	case c.PeerShare < 1, c.PeerShare > 100:
@@ -141,7 +149,9 @@ func (c *LimitConfig) budget(flag, unit string, total int64) *limit.Budget {
 }
 
 // leastCall is what one call may take, which any peer may.
-func (c *LimitConfig) leastCall() int64 { return callCost + requestCost*int64(c.RequestBytes) }
+func (c *LimitConfig) leastCall() int64 {
+	return callCost + max(requestCost*int64(c.RequestBytes), answerCost*answerSize+maxEntries*entryCost)
+}
 
 // share is how much of a limit one peer may hold.
 func (c *LimitConfig) share(total int64) int64 { return max(1, total*int64(c.PeerShare)/100) }

@@ -1,14 +1,13 @@
 package server
 
 import (
-	"cmp"
 	"context"
-	"maps"
-	"slices"
 	"time"
 
 	"connectrpc.com/connect"
 	"github.com/prometheus/common/version"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -18,9 +17,6 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// defaultLimit is what a limit of zero means.
-const defaultLimit = 10000
-
 // service implements the calls of the MetricsService that answer once.
 type service struct {
 	metricsv1connect.UnimplementedMetricsServiceHandler
@@ -29,99 +25,164 @@ type service struct {
 
 // GetLabelNames implements [metricsv1connect.MetricsServiceHandler].
 func (s service) GetLabelNames(ctx context.Context, req *connect.Request[metricsv1.GetLabelNamesRequest]) (*connect.Response[metricsv1.GetLabelNamesResponse], error) {
-	names := make(map[string]struct{})
-	err := s.eachLive(ctx, req.Msg.GetSelectors(), func(ls segment.Labels) {
+	names := newSmallest[struct{}](req.Msg.GetLimit(), answerRoom(ctx))
+	err := s.eachLive(ctx, req.Msg.GetSelectors(), func(ls segment.Labels) error {
 		for _, l := range ls {
-			names[l.Name] = struct{}{}
+			if err := names.add(l.Name, struct{}{}, stringSize(l.Name)); err != nil {
+				return err
+			}
 		}
+		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, s.refused(err)
 	}
-	sorted, truncated := limited(slices.Sorted(maps.Keys(names)), req.Msg.GetLimit())
+	sorted, _, truncated := names.sorted()
 	return connect.NewResponse(&metricsv1.GetLabelNamesResponse{Names: sorted, Truncated: truncated}), nil
 }
 
 // GetLabelValues implements [metricsv1connect.MetricsServiceHandler].
 func (s service) GetLabelValues(ctx context.Context, req *connect.Request[metricsv1.GetLabelValuesRequest]) (*connect.Response[metricsv1.GetLabelValuesResponse], error) {
-	values := make(map[string]struct{})
-	err := s.eachLive(ctx, req.Msg.GetSelectors(), func(ls segment.Labels) {
-		if v := valueOf(ls, req.Msg.GetName()); v != "" {
-			values[v] = struct{}{}
+	values := newSmallest[struct{}](req.Msg.GetLimit(), answerRoom(ctx))
+	err := s.eachLive(ctx, req.Msg.GetSelectors(), func(ls segment.Labels) error {
+		v := valueOf(ls, req.Msg.GetName())
+		if v == "" {
+			return nil
 		}
+		return values.add(v, struct{}{}, stringSize(v))
 	})
 	if err != nil {
-		return nil, err
+		return nil, s.refused(err)
 	}
-	sorted, truncated := limited(slices.Sorted(maps.Keys(values)), req.Msg.GetLimit())
+	sorted, _, truncated := values.sorted()
 	return connect.NewResponse(&metricsv1.GetLabelValuesResponse{Values: sorted, Truncated: truncated}), nil
 }
 
-// eachLive calls yield with the labels of each live series that is selected.
-func (s service) eachLive(ctx context.Context, selectors []string, yield func(segment.Labels)) error {
+// eachLive calls yield with the labels of each live series that is selected, when
+// it is the call's turn.
+func (s service) eachLive(ctx context.Context, selectors []string, yield func(segment.Labels) error) error {
 	selected, err := parseSelection(selectors, s.config.SelectorSize)
 	if err != nil {
-		return s.refused(err)
+		return err
 	}
 	if err := s.serving(); err != nil {
 		return unavailable(err, "")
 	}
-	var ls segment.Labels
+	end, err := s.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
 	for _, r := range s.replicas.serving() {
-		refs, err := r.liveRefs(ctx, selected, s.liveSince())
+		found, err := r.snapshot(ctx, selected, s.liveSince())
 		if err != nil {
 			return err
 		}
-		for _, ref := range refs {
-			ls, _ = r.head.Labels(ref, ls[:0])
-			yield(ls)
+		if err := eachOf(ctx, found, yield); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+// lookEvery is after how many series it is seen whether the caller is still there.
+const lookEvery = 1024
+
+func eachOf(ctx context.Context, found *snapshot, yield func(segment.Labels) error) error {
+	defer found.view.Release()
+	var ls segment.Labels
+	n := 0
+	for ref := range found.series() {
+		if n++; n%lookEvery == 0 && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		ls, _ = found.view.Labels(ref, ls[:0])
+		if err := yield(ls); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// turn waits until a call may look through what this server has. The end of the
+// turn has to be told.
+func (s *Server) turn(ctx context.Context) (end func(), err error) {
+	turn := s.lookups.Hold(callerOf(ctx).peer)
+	if err := turn.Wait(ctx, 1); err != nil {
+		return nil, err
+	}
+	return turn.Release, nil
+}
+
+// answerRoom takes room for the answer to a call, in place of its request, which has
+// been read.
+func answerRoom(ctx context.Context) func(int64) error {
+	room := callerOf(ctx).room
+	return func(bytes int64) error { return room.Resize(callCost + bytes) }
+}
+
+// stringSize is what a string takes as a field of a message.
+func stringSize(s string) int { return protowire.SizeTag(1) + protowire.SizeBytes(len(s)) }
+
 func (s *Server) liveSince() int64 { return time.Now().Add(-s.config.Staleness).UnixMilli() }
 
 // GetMetadata implements [metricsv1connect.MetricsServiceHandler].
-func (s service) GetMetadata(_ context.Context, req *connect.Request[metricsv1.GetMetadataRequest]) (*connect.Response[metricsv1.GetMetadataResponse], error) {
+func (s service) GetMetadata(ctx context.Context, req *connect.Request[metricsv1.GetMetadataRequest]) (*connect.Response[metricsv1.GetMetadataResponse], error) {
 	if err := s.serving(); err != nil {
 		return nil, unavailable(err, "")
 	}
-	families := make(map[string]segment.Metadata)
+	end, err := s.turn(ctx)
+	if err != nil {
+		return nil, s.refused(err)
+	}
+	defer end()
+	families := newSmallest[segment.Metadata](req.Msg.GetLimit(), answerRoom(ctx))
 	for _, r := range s.replicas.serving() {
 		for _, m := range r.head.Metadata() {
-			if want := req.Msg.GetMetricFamilyName(); want == "" || want == m.Family {
-				families[m.Family] = m
+			if want := req.Msg.GetMetricFamilyName(); want != "" && want != m.Family {
+				continue
+			}
+			if err := families.add(m.Family, m, metadataSize(m)); err != nil {
+				return nil, s.refused(err)
 			}
 		}
 	}
-	sorted := slices.SortedFunc(maps.Values(families), func(a, b segment.Metadata) int { return cmp.Compare(a.Family, b.Family) })
-	sorted, truncated := limited(sorted, req.Msg.GetLimit())
+	_, sorted, truncated := families.sorted()
 	res := &metricsv1.GetMetadataResponse{Truncated: truncated}
 	for _, m := range sorted {
-		res.Metadata = append(res.Metadata, &metricsv1.MetricMetadata{
-			Type: metricsv1.MetricType(m.Type), MetricFamilyName: m.Family, Help: m.Help, Unit: m.Unit,
-		})
+		res.Metadata = append(res.Metadata, metadataOf(m))
 	}
 	return connect.NewResponse(res), nil
 }
 
-func limited[T any](all []T, limit uint32) (some []T, truncated bool) {
-	if limit == 0 {
-		limit = defaultLimit
+func metadataOf(m segment.Metadata) *metricsv1.MetricMetadata {
+	return &metricsv1.MetricMetadata{
+		Type: metricsv1.MetricType(m.Type), MetricFamilyName: m.Family, Help: m.Help, Unit: m.Unit,
 	}
-	if len(all) > int(limit) {
-		return all[:limit], true
-	}
-	return all, false
+}
+
+// metadataSize is what a family takes as a field of a message, at most.
+func metadataSize(m segment.Metadata) int {
+	const framing = 16 // tags, lengths and the type
+	return framing + stringSize(m.Family) + stringSize(m.Help) + stringSize(m.Unit)
 }
 
 // ListSegments implements [metricsv1connect.MetricsServiceHandler].
-func (s service) ListSegments(context.Context, *connect.Request[metricsv1.ListSegmentsRequest]) (*connect.Response[metricsv1.ListSegmentsResponse], error) {
+func (s service) ListSegments(ctx context.Context, _ *connect.Request[metricsv1.ListSegmentsRequest]) (*connect.Response[metricsv1.ListSegmentsResponse], error) {
+	end, err := s.turn(ctx)
+	if err != nil {
+		return nil, s.refused(err)
+	}
+	defer end()
 	res := &metricsv1.ListSegmentsResponse{}
+	room, size := answerRoom(ctx), 0
 	for _, r := range s.replicas.all() {
-		for _, f := range r.log.Segments() {
-			res.Segments = append(res.Segments, &metricsv1.Segment{
+		files := r.log.Segments()
+		if err := room(int64(len(res.Segments)+len(files))*entryCost + int64(size)*answerCost); err != nil {
+			return nil, s.refused(err)
+		}
+		for _, f := range files {
+			segment := &metricsv1.Segment{
 				LogId:         r.id.String(),
 				Name:          f.Name,
 				FirstSequence: f.FirstSequence,
@@ -129,7 +190,12 @@ func (s service) ListSegments(context.Context, *connect.Request[metricsv1.ListSe
 				CreateTime:    timestamppb.New(f.CreateTime),
 				SizeBytes:     f.Size,
 				Sealed:        f.Sealed,
-			})
+			}
+			if size += protowire.SizeTag(1) + protowire.SizeBytes(proto.Size(segment)); size > answerSize {
+				res.Truncated = true
+				return connect.NewResponse(res), nil
+			}
+			res.Segments = append(res.Segments, segment)
 		}
 	}
 	return connect.NewResponse(res), nil

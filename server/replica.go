@@ -172,20 +172,6 @@ func (r *replica) countLive(writtenSince int64) (n uint64) {
 	return n
 }
 
-// liveRefs returns the live series that a selection matches, ascending.
-func (r *replica) liveRefs(ctx context.Context, sel selection, writtenSince int64) ([]uint64, error) {
-	s, err := r.snapshot(ctx, sel, writtenSince)
-	if err != nil {
-		return nil, err
-	}
-	defer s.view.Release()
-	var refs []uint64
-	for ref := range s.series() {
-		refs = append(refs, ref)
-	}
-	return refs, ctx.Err()
-}
-
 // feeder is a connection that feeds a replica.
 type feeder interface {
 	// Interrupt makes it let go.

@@ -41,6 +41,7 @@ type Server struct {
 	http     *http.Server
 	conns    *limit.Budget // open to the RPC port
 	calls    *limit.Budget // bytes that requests and answers take
+	lookups  *limit.Budget // turns
 	unused   unusedConns
 	ops      *daemon.Web
 	// registrar is nil when the server is not to be registered.
@@ -75,6 +76,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	s.streamBytes = c.budget(flagStreamBytes, "bytes", int64(c.StreamBytes))
 	s.decodes = c.budget(flagDecodes, "turns", int64(c.Decodes))
 	s.calls = limit.NewBudget(flagCallBytes, "bytes", int64(c.CallBytes), max(c.share(int64(c.CallBytes)), c.leastCall()))
+	s.lookups = c.budget(flagLookups, "turns", int64(c.Lookups))
 	s.streams = newStreams(c.budget(flagStreams, "streams", int64(c.Streams)))
 	defer func() {
 		if err != nil {

@@ -177,7 +177,7 @@ func registerSegments(app *kingpin.Application, c *connection) (string, func(con
 					instant(s.GetCreateTime()), s.GetSizeBytes(), s.GetSealed(),
 				}
 			}
-			return rows, false, err
+			return rows, res.GetTruncated(), err
 		}, func(r row) string {
 			return fmt.Sprintf("%s\t%s\t%d\t%d\t%s\t%t", short(r.LogID), r.Name, r.FirstSequence, r.LastSequence, size(r.SizeBytes), r.Sealed)
 		})

@@ -1085,7 +1085,7 @@ type GetLabelNamesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// names, sorted.
 	Names []string `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
-	// truncated says that there are more than limit.
+	// truncated says that there are more, than limit or than a response can carry.
 	Truncated     bool `protobuf:"varint,2,opt,name=truncated,proto3" json:"truncated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1204,7 +1204,7 @@ type GetLabelValuesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// values, sorted.
 	Values []string `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty"`
-	// truncated says that there are more than limit.
+	// truncated says that there are more, than limit or than a response can carry.
 	Truncated     bool `protobuf:"varint,2,opt,name=truncated,proto3" json:"truncated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1314,7 +1314,7 @@ type GetMetadataResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// metadata, sorted by metric_family_name.
 	Metadata []*MetricMetadata `protobuf:"bytes,1,rep,name=metadata,proto3" json:"metadata,omitempty"`
-	// truncated says that there are more than limit.
+	// truncated says that there are more, than limit or than a response can carry.
 	Truncated     bool `protobuf:"varint,2,opt,name=truncated,proto3" json:"truncated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1405,7 +1405,9 @@ func (*ListSegmentsRequest) Descriptor() ([]byte, []int) {
 type ListSegmentsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// segments, oldest first, log by log.
-	Segments      []*Segment `protobuf:"bytes,1,rep,name=segments,proto3" json:"segments,omitempty"`
+	Segments []*Segment `protobuf:"bytes,1,rep,name=segments,proto3" json:"segments,omitempty"`
+	// truncated says that there are more than a response can carry.
+	Truncated     bool `protobuf:"varint,2,opt,name=truncated,proto3" json:"truncated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1445,6 +1447,13 @@ func (x *ListSegmentsResponse) GetSegments() []*Segment {
 		return x.Segments
 	}
 	return nil
+}
+
+func (x *ListSegmentsResponse) GetTruncated() bool {
+	if x != nil {
+		return x.Truncated
+	}
+	return false
 }
 
 // GetStatusRequest has no parameters.
@@ -1700,9 +1709,10 @@ const file_promgrpc_metrics_v1_metrics_service_proto_rawDesc = "" +
 	"\x13GetMetadataResponse\x12?\n" +
 	"\bmetadata\x18\x01 \x03(\v2#.promgrpc.metrics.v1.MetricMetadataR\bmetadata\x12\x1c\n" +
 	"\ttruncated\x18\x02 \x01(\bR\ttruncated\"\x15\n" +
-	"\x13ListSegmentsRequest\"P\n" +
+	"\x13ListSegmentsRequest\"n\n" +
 	"\x14ListSegmentsResponse\x128\n" +
-	"\bsegments\x18\x01 \x03(\v2\x1c.promgrpc.metrics.v1.SegmentR\bsegments\"\x12\n" +
+	"\bsegments\x18\x01 \x03(\v2\x1c.promgrpc.metrics.v1.SegmentR\bsegments\x12\x1c\n" +
+	"\ttruncated\x18\x02 \x01(\bR\ttruncated\"\x12\n" +
 	"\x10GetStatusRequest\"\xf0\x02\n" +
 	"\x11GetStatusResponse\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x18\n" +

@@ -153,10 +153,12 @@ class ListSegmentsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ListSegmentsResponse(_message.Message):
-    __slots__ = ["segments"]
+    __slots__ = ["segments", "truncated"]
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
     segments: _containers.RepeatedCompositeFieldContainer[_metrics_pb2.Segment]
-    def __init__(self, segments: _Optional[_Iterable[_Union[_metrics_pb2.Segment, _Mapping]]] = ...) -> None: ...
+    truncated: bool
+    def __init__(self, segments: _Optional[_Iterable[_Union[_metrics_pb2.Segment, _Mapping]]] = ..., truncated: bool = ...) -> None: ...
 
 class LogPosition(_message.Message):
     __slots__ = ["checksum", "log_id", "sequence"]

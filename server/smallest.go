@@ -1,0 +1,103 @@
+package server
+
+import (
+	"container/heap"
+	"maps"
+	"slices"
+)
+
+const (
+	// answerSize bounds the answer of a call: clients of gRPC take 4 MiB by default.
+	answerSize = 3 << 20
+	// answerCost is how many bytes a byte of an answer takes: the message, and the
+	// buffers that it is encoded and compressed in.
+	answerCost = 4
+	// entryCost is what an entry of an answer takes besides its bytes, in smallest
+	// and in the message.
+	entryCost = 160
+	// maxEntries is the highest limit that a call may ask for, and defaultLimit
+	// what a limit of zero means.
+	maxEntries   = 100000
+	defaultLimit = 10000
+)
+
+// smallest collects the entries of an answer: those with the smallest keys, as many
+// as may be, and as fit into it. It holds no more than that at any time, however
+// many there are.
+type smallest[T any] struct {
+	room    func(bytes int64) error // has to give the room that the entries take
+	most    int
+	entries map[string]smallEntry[T]
+	keys    keyHeap
+	bytes   int
+	taken   int64
+	// Keys from bar on are left out, once there is one.
+	bar     string
+	omitted bool
+}
+
+type smallEntry[T any] struct {
+	value T
+	bytes int
+}
+
+func newSmallest[T any](limit uint32, room func(bytes int64) error) *smallest[T] {
+	if limit == 0 {
+		limit = defaultLimit
+	}
+	return &smallest[T]{room: room, most: int(limit), entries: make(map[string]smallEntry[T])}
+}
+
+// add takes up an entry that takes so many bytes of the answer. If there was one
+// with its key, it takes its place.
+func (s *smallest[T]) add(key string, value T, bytes int) error {
+	if s.omitted && key >= s.bar {
+		return nil
+	}
+	before, known := s.entries[key]
+	s.entries[key] = smallEntry[T]{value, bytes}
+	s.bytes += bytes - before.bytes
+	if !known {
+		heap.Push(&s.keys, key)
+	}
+	for len(s.keys) > s.most || s.bytes > answerSize {
+		s.bar, s.omitted = heap.Pop(&s.keys).(string), true
+		s.bytes -= s.entries[s.bar].bytes
+		delete(s.entries, s.bar)
+	}
+	return s.takeRoom()
+}
+
+// takeRoom does so step by step, since it is asked for with each entry.
+func (s *smallest[T]) takeRoom() error {
+	need := int64(len(s.keys))*entryCost + int64(s.bytes)*answerCost
+	if need <= s.taken {
+		return nil
+	}
+	const step = 64 << 10
+	s.taken = (need + step - 1) / step * step
+	return s.room(s.taken)
+}
+
+// sorted returns the entries by their keys, and whether there were more.
+func (s *smallest[T]) sorted() (keys []string, values []T, truncated bool) {
+	keys = slices.Sorted(maps.Keys(s.entries))
+	for _, key := range keys {
+		values = append(values, s.entries[key].value)
+	}
+	return keys, values, s.omitted
+}
+
+// keyHeap has the largest key first.
+type keyHeap []string
+
+func (k keyHeap) Len() int           { return len(k) }
+func (k keyHeap) Less(i, j int) bool { return k[i] > k[j] }
+func (k keyHeap) Swap(i, j int)      { k[i], k[j] = k[j], k[i] }
+func (k *keyHeap) Push(key any)      { *k = append(*k, key.(string)) }
+func (k *keyHeap) Pop() any {
+	last := len(*k) - 1
+	key := (*k)[last]
+	*k = (*k)[:last]
+	return key
+}
