@@ -64,7 +64,7 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 	app.Flag("storage.series-idle", "Drop series that have not been written for this long when a new segment begins. 0 keeps them.").
 		Default(c.SeriesIdle.String()).DurationVar(&c.SeriesIdle)
 	c.LimitConfig.RegisterFlags(app)
-	app.Flag("limit.link-connections", "Most connections of receivers at a time.").
+	app.Flag("limit.link-connections", "Most connections of receivers at a time; at most a quarter of the files that the process may open.").
 		Default(strconv.Itoa(c.LinkConns)).IntVar(&c.LinkConns)
 	app.Flag(flagPeerShare[2:], "Most of each limit that one receiver may hold, in percent.").
 		Default(strconv.Itoa(c.PeerShare)).IntVar(&c.PeerShare)

@@ -71,7 +71,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 	f.listener, err = link.Listen(c.LinkAddress, link.Options{
 		Logger: logger, Metrics: linkMetrics, Instance: c.Instance, TLS: tls,
 		MaxFrame: c.maxFrame(), Room: f.room.reading,
-		MaxConns: c.LinkConns, PeerConns: max(1, c.LinkConns*c.PeerShare/100),
+		MaxConns: c.LinkConns, PeerShare: c.PeerShare,
 	})
 	if err != nil {
 		return nil, err

@@ -87,7 +87,7 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 	c.LinkTLS.RegisterFlags(app, "link.tls")
 	app.Flag("rpc.listen-address", "Address of the gRPC, gRPC-Web and Connect server.").
 		Default(c.RPCAddress).StringVar(&c.RPCAddress)
-	app.Flag("limit.link-connections", "Most connections of forwarders at a time.").
+	app.Flag("limit.link-connections", "Most connections of forwarders at a time; at most a quarter of the files that the process may open.").
 		Default(strconv.Itoa(c.LinkConns)).IntVar(&c.LinkConns)
 	app.Flag(flagLinkBytes[2:], "Largest sum of the pieces of logs that are being read and taken over; forwarders wait when it is reached.").
 		Default(c.LinkBytes.String()).BytesVar(&c.LinkBytes)

@@ -135,7 +135,7 @@ func (s *Server) listen(reg prometheus.Registerer) error {
 	s.listener, err = link.Listen(s.config.LinkAddress, link.Options{
 		Logger: s.logger, Metrics: link.NewMetrics(reg), Instance: s.config.Instance, TLS: tls,
 		MaxFrame: maxLinkFrame, Room: s.linkRoom,
-		MaxConns: s.config.LinkConns, PeerConns: max(1, s.config.LinkConns*s.config.PeerShare/100),
+		MaxConns: s.config.LinkConns, PeerShare: s.config.PeerShare,
 	})
 	if err != nil {
 		return err

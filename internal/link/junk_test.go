@@ -98,7 +98,7 @@ func TestTooManyConnections(t *testing.T) {
 
 // TestPeerHasItsShareOfConnections sees that one machine cannot have all of them.
 func TestPeerHasItsShareOfConnections(t *testing.T) {
-	s := serve(t, Options{MaxConns: 4, PeerConns: 2}, echo)
+	s := serve(t, Options{MaxConns: 4, PeerShare: 50}, echo)
 	for range 2 {
 		dial(t, s.addr, Options{})
 	}

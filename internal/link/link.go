@@ -71,10 +71,11 @@ type Options struct {
 	// Room in bytes for frames that are received, until they are released. A
 	// frame that has none waits; each peer has its share. Nil: without bound.
 	Room *limit.Budget
-	// MaxConns at a time that a listener takes. 0: [DefaultMaxConns].
+	// MaxConns at a time that a listener takes, if the process may open four times
+	// as many files. 0: [DefaultMaxConns].
 	MaxConns int
-	// PeerConns is how many of them one peer may have. 0: all.
-	PeerConns int
+	// PeerShare is how many percent of them one peer may have. 0: all.
+	PeerShare int
 	// HandshakeTimeout from the connection's begin to its welcome. 0: 5 s.
 	HandshakeTimeout time.Duration
 	// PingInterval after which a side that has sent nothing sends a ping. 0: 5 s.

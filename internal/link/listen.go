@@ -46,11 +46,16 @@ func Listen(address string, o Options) (*Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("link: %w", err)
 	}
+	most := int64(limit.Connections(o.MaxConns))
+	share := most
+	if o.PeerShare > 0 {
+		share = max(1, most*int64(o.PeerShare)/100)
+	}
 	return &Listener{
 		o:        o,
 		listener: l,
 		log:      throttle.New(o.Logger, 10*time.Second),
-		slots:    limit.NewBudget(flagConns, "connections", int64(o.MaxConns), int64(o.PeerConns)),
+		slots:    limit.NewBudget(flagConns, "connections", most, share),
 		conns:    make(map[*Conn]struct{}),
 	}, nil
 }
