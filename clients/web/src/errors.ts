@@ -1,3 +1,6 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import { BinaryReader } from "@bufbuild/protobuf/wire";
+import { DurationSchema, durationMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { CursorOutOfRangeSchema, StreamInterruptedSchema } from "../gen/promgrpc/metrics/v1/metrics_service_pb";
 
@@ -23,15 +26,41 @@ const passing = new Set([
   Code.Canceled,
   Code.Unknown,
   Code.Aborted,
-  Code.ResourceExhausted,
   Code.DeadlineExceeded,
 ]);
 
 // resumable says whether the stream that ended in err may be opened again. A
 // stream that was cut within a message looks like an invalid argument to the
-// transport, which is told apart by the words.
+// transport, which is told apart by the words. What is over a limit is so every
+// time, unless the server says when to come again.
 export function resumable(err: ConnectError): boolean {
+  if (err.code === Code.ResourceExhausted) return retryDelay(err) !== undefined;
   return passing.has(err.code) || err.rawMessage.startsWith("protocol error");
+}
+
+// brokeOff says whether a call ended without a status: fetch failed, the answer
+// was cut, or a balancer lost the server. A timeout is none of these.
+export function brokeOff(err: ConnectError): boolean {
+  return err.cause !== undefined || err.rawMessage.startsWith("protocol error") || err.rawMessage === "HTTP 502";
+}
+
+// retryDelay is when, in milliseconds, the server that refused a call would have
+// it again. It reads a google.rpc.RetryInfo, whose field 1 is a Duration.
+export function retryDelay(err: ConnectError): number | undefined {
+  const info = err.details.find((d) => "type" in d && d.type === "google.rpc.RetryInfo");
+  if (info === undefined || !("type" in info)) return undefined;
+  let delay = 0;
+  try {
+    const reader = new BinaryReader(info.value);
+    while (reader.pos < reader.len) {
+      const [field, type] = reader.tag();
+      if (field === 1) delay = Math.max(0, durationMs(fromBinary(DurationSchema, reader.bytes())));
+      else reader.skip(type);
+    }
+  } catch {
+    // The server wants the call again, and does not say when.
+  }
+  return delay;
 }
 
 // outOfRange returns the error for a cursor that is too old, if err is that.

@@ -7,16 +7,17 @@ import {
   type GetMetricsRequest,
   type GetMetricsResponse,
 } from "../gen/promgrpc/metrics/v1/metrics_service_pb";
-import { handedOver, outOfRange, resumable } from "./errors";
+import { handedOver, outOfRange, resumable, retryDelay } from "./errors";
 import { Labels } from "./labels";
+import { Suspicion } from "./suspicion";
 
 // A following stream that was silent for this many heartbeat intervals is
 // taken for dead.
 const missedHeartbeats = 3;
 const defaultHeartbeat = 10_000;
 
-// A server that has too much to do already is left alone for so much longer.
-const exhaustedFactor = 10;
+// No server is left alone for longer than this because it asks for that.
+const maxRetryDelay = 60_000;
 
 // Query says which series to get, from where, and how long. Times and
 // durations are in milliseconds.
@@ -64,8 +65,10 @@ export interface FollowOptions {
 // Everything that is yielded is covered by the cursor of the next Update that
 // has one: between two cursors nothing is lost, repeated or reordered. It ends
 // after the Update that says so. It throws an OutOfRangeError when what comes
-// after its cursor is not retained any more, and a ConnectError that another
-// attempt would not cure.
+// after its cursor is not retained any more, a SuspectError when servers seem to
+// die of this very call, and a ConnectError that another attempt would not cure.
+// A query that follows and was served before does not give up for a suspicion, but
+// makes pauses of up to a minute.
 export async function* follow(transport: Transport, query: Query, options: FollowOptions = {}): AsyncGenerator<Update> {
   const client = createClient(MetricsService, transport);
   const { signal, minBackoff = 100, maxBackoff = 10_000, sleep = pause } = options;
@@ -73,11 +76,19 @@ export async function* follow(transport: Transport, query: Query, options: Follo
   let uncovered = false; // something was yielded since cursor
   let rewound = false; // the next update is the first to come again
   let failures = 0; // in a row
+  let entered = false; // a message ever came
+  const suspicion = new Suspicion(client);
   while (!signal?.aborted) {
     let err: ConnectError;
+    let called = false; // and no message came
     try {
+      await suspicion.begin(signal);
+      called = true;
       for await (const response of messages(client, request(query, cursor), query, options)) {
         failures = 0;
+        entered = true;
+        called = false;
+        suspicion.clear();
         const update = { response, rewound };
         rewound = false;
         if (response.cursor !== "") {
@@ -97,6 +108,9 @@ export async function* follow(transport: Transport, query: Query, options: Follo
     const old = outOfRange(err);
     if (old) throw old;
     if (!resumable(err)) throw err;
+    const suspect = called ? await suspicion.broke(err, signal) : undefined;
+    if (suspect && !(entered && query.follow)) throw suspect;
+    if (signal?.aborted) return;
     const handed = handedOver(err);
     if (handed !== "") {
       cursor = handed;
@@ -106,8 +120,9 @@ export async function* follow(transport: Transport, query: Query, options: Follo
     uncovered = false;
     failures++;
     let delay = Math.min(maxBackoff, minBackoff * 2 ** (failures - 1));
-    if (err.code === Code.ResourceExhausted) delay = Math.max(delay, exhaustedFactor * minBackoff);
     delay = delay / 2 + (Math.random() * delay) / 2;
+    const asked = Math.min(retryDelay(err) ?? 0, maxRetryDelay);
+    delay = Math.max(delay, asked * (1 + Math.random() / 2), suspicion.pause(minBackoff, maxBackoff));
     options.onInterrupt?.(err, failures, delay);
     await sleep(delay, signal);
   }

@@ -2,6 +2,7 @@
 // client and messages are exported along with it.
 export { follow, type FollowOptions, type Query, type Update } from "./follow";
 export { OutOfRangeError } from "./errors";
+export { SuspectError } from "./suspicion";
 export { isStale } from "./stale";
 export * from "../gen/promgrpc/metrics/v1/metrics_pb";
 export * from "../gen/promgrpc/metrics/v1/metrics_service_pb";
