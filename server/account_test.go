@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -215,4 +216,18 @@ func TestBytesOfLogs(t *testing.T) {
 		})
 	}
 	require.Zero(t, s.metric(t, "promgrpc_server_stream_state_bytes"))
+}
+
+// Selectors are kept for as long as their stream.
+func TestBytesOfSelectors(t *testing.T) {
+	src := newSource(t)
+	src.write(point{series: "a", t: now(), v: 1})
+	c := limited(t, 64*units.KiB)
+	s := startFed(t, c, src)
+	overAll(t, func(t *testing.T, p protocol) {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		_, err := p.open(t, ctx, s.RPCAddr().String(), &getRequest{Follow: true, Selectors: []string{"{" + strings.Repeat(`a=~"b.c",`, int(c.SelectorSize/20)) + "}"}})()
+		requireOver(t, err, false)
+	})
 }

@@ -80,17 +80,18 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+func heapBytes() float64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc)
+}
+
 // A series that is held back takes about fifty bytes, and what is said to be held
 // is what is.
 func TestWindowBytes(t *testing.T) {
 	const series = 200_000
-	heap := func() float64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return float64(m.HeapAlloc)
-	}
-	before := heap()
+	before := heapBytes()
 	w := new(window)
 	for range 3 {
 		for ref := range uint64(series) {
@@ -98,15 +99,15 @@ func TestWindowBytes(t *testing.T) {
 		}
 	}
 	require.Less(t, w.bytes(), int64(55*series))
-	require.InEpsilon(t, heap()-before, w.bytes(), 0.1)
+	require.InEpsilon(t, heapBytes()-before, w.bytes(), 0.1)
 	for ref := range uint64(series / 8) {
 		w.histogram(w.find(ref+1), make([]byte, 200))
 	}
-	require.InEpsilon(t, heap()-before, w.bytes(), 0.1)
+	require.InEpsilon(t, heapBytes()-before, w.bytes(), 0.1)
 	w.clear()
 	w.find(1)
 	w.clear()
 	require.Less(t, w.bytes(), int64(2*includedBytes))
-	require.Less(t, heap()-before, float64(2*includedBytes))
+	require.Less(t, heapBytes()-before, float64(2*includedBytes))
 	runtime.KeepAlive(w)
 }

@@ -91,6 +91,7 @@ func (s *Server) getMetrics(ctx context.Context, req *connect.Request[metricsv1.
 		lastSent:   time.Now(),
 		hold:       s.streamBytes.Hold(sender.peer),
 	}
+	st.selectionBytes = selectionBytes(req.Msg.GetSelectors(), s.config.SelectorSize)
 	sender.stall.held = st.account
 	st.decoding = decoding{st: st, turn: s.decodes.Hold(sender.peer)}
 	st.step = st.decoding.step

@@ -1,0 +1,29 @@
+package server
+
+import (
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Selectors take no more than what is counted for them.
+func TestSelectionBytes(t *testing.T) {
+	most := DefaultLimitConfig().SelectorSize
+	for _, text := range []string{
+		`{a=~"` + strings.Repeat("abcdefg|", 2000) + `x"}`,
+		`{a=~"` + strings.Repeat("[a-z]{20}", 400) + `x"}`,
+		`{a=~"(?i)` + strings.Repeat("abcdefg.*", 1000) + `x"}`,
+		`{a=~"x.{1000}.{1000}.{1000}.{1000}"}`,
+		`{a=~"` + strings.Repeat(`\\pL`, 30) + `"}`,
+		`{` + strings.TrimSuffix(strings.Repeat(`a=~"b.c",`, 1500), ",") + `}`,
+		`{` + strings.TrimSuffix(strings.Repeat(`a!="b",`, 1500), ",") + `}`,
+	} {
+		before := heapBytes()
+		s, err := parseSelection([]string{text}, most)
+		require.NoError(t, err)
+		require.Less(t, heapBytes()-before, float64(selectionBytes([]string{text}, most)), "%.40s", text)
+		runtime.KeepAlive(s)
+	}
+}
