@@ -2,7 +2,6 @@ package forwarder
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -160,17 +159,16 @@ func (a *appender) append(j *job) {
 		a.refuseFuture(j, now)
 		j.answer, t, err = s.apply(j.req, j.digest, now)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, remotewrite.ErrTooLarge):
+		a.logger.Error("a request that was let in has no room in a block", "err", err)
+		j.verdict = a.in.refused(err)
+	case err != nil:
 		a.fail(s, err)
-		if errors.Is(err, segment.ErrTooLarge) {
-			// It would be as large the next time.
-			j.verdict = a.in.refused(fmt.Errorf("%w: %w", remotewrite.ErrTooLarge, err))
-		} else {
-			j.verdict = unavailable(a.cause)
-		}
-		return
+		j.verdict = unavailable(a.cause)
+	default:
+		a.count(t, &j.req.Problems)
 	}
-	a.count(t, &j.req.Problems)
 }
 
 // count adds what became of a batch to the metrics.

@@ -1,6 +1,7 @@
 package forwarder
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
 	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -21,7 +23,8 @@ type taken struct {
 
 // apply appends a request to the log, and returns what to answer once the
 // block of the answer's sequence is durable. After an error the state is of no
-// use any more.
+// use any more, unless it is ErrTooLarge of package remotewrite: then it is as it
+// was before.
 func (s *state) apply(req *remotewrite.Request, d digest, now time.Time) (answer, taken, error) {
 	t := s.build(req)
 	b := &s.block
@@ -45,7 +48,13 @@ func (s *state) apply(req *remotewrite.Request, d digest, now time.Time) (answer
 		return a, t, nil
 	}
 	sequence, err := s.writer.Append(b)
-	if err != nil {
+	switch {
+	case errors.Is(err, segment.ErrTooLarge) && !errors.Is(err, seglog.ErrBroken):
+		// What was let in has room, so this is an error here. The block was not
+		// written, and the sender may not be what keeps others from going on.
+		s.recall()
+		return answer{}, t, fmt.Errorf("%w: %w: %w", remotewrite.ErrTooLarge, req.NoRoom(), err)
+	case err != nil:
 		return answer{}, t, fmt.Errorf("append: %w", err)
 	}
 	b.Sequence = sequence
@@ -166,6 +175,10 @@ func (s *state) learn(req *remotewrite.Request, series *remotewrite.Series, spel
 			req.Refuse(0, series, limit.Over(flagMaxSeries, "a new series, and there are %d, the limit is %d", there, s.maxSeries))
 			return nil, false
 		}
+		if err := req.Store(s.bytesOf(req, labels.Places)); err != nil {
+			req.Refuse(0, series, err)
+			return nil, false
+		}
 		slot = s.intern.add(entry{key: labels.Key, ref: s.nextRef})
 		s.introduce(req, labels.Places)
 	}
@@ -173,6 +186,19 @@ func (s *state) learn(req *remotewrite.Request, series *remotewrite.Series, spel
 		s.intern.spell(spelt, slot)
 	}
 	return s.intern.follow(slot, spelt), true
+}
+
+// bytesOf is what a new series would take in the block, with those of its labels
+// that are not there yet.
+func (s *state) bytesOf(req *remotewrite.Request, labels []uint32) int {
+	n := segment.SeriesBound + segment.PlaceBound*len(labels)
+	for _, label := range labels {
+		if int(label) >= len(s.places) || s.places[label] == 0 {
+			l := req.Label(label)
+			n += segment.LabelBound + len(l.Name) + len(l.Value)
+		}
+	}
+	return n
 }
 
 // introduce puts a new series, of which the request knows the labels, into the
@@ -203,16 +229,20 @@ func (s *state) metadata(req *remotewrite.Request, family []byte, m *remotewrite
 		req.RefuseMetadata(family, err)
 		return
 	}
-	name := strings.ToValidUTF8(string(family), "\uFFFD")
-	s.families[name] = m.Hash
 	kind := m.Type
 	if _, ok := metricTypes[kind]; !ok {
 		kind = 0
 	}
-	s.block.Metadata = append(s.block.Metadata, segment.Metadata{
-		Family: name,
+	stored := segment.Metadata{
+		Family: strings.ToValidUTF8(string(family), "\uFFFD"),
 		Type:   kind,
 		Help:   strings.ToValidUTF8(string(m.Help), "\uFFFD"),
 		Unit:   strings.ToValidUTF8(string(m.Unit), "\uFFFD"),
-	})
+	}
+	if err := req.Store(segment.EntryBound + len(stored.Family) + len(stored.Help) + len(stored.Unit)); err != nil {
+		req.RefuseMetadata(family, err)
+		return
+	}
+	s.families[stored.Family] = m.Hash
+	s.block.Metadata = append(s.block.Metadata, stored)
 }

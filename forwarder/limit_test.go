@@ -124,6 +124,7 @@ func TestEveryLimit(t *testing.T) {
 		{"exemplar-length", func(c *Config) { c.Limits.ExemplarRunes = 40 }, exemplars(40), exemplars(41), invalid, both},
 		{"histogram-bytes", func(c *Config) { c.Limits.HistogramBytes = 1000 }, custom(110), custom(125), invalid, both},
 		{"decoded-bytes", func(c *Config) { c.Limits.DecodedBytes = 5000 }, twoTexts(4), twoTexts(6), invalid, []linkv1.Schema{v2}},
+		{"block-bytes", func(c *Config) { c.Limits.BlockBytes = 3000 }, several(3), several(40), linkv1.Code_CODE_TOO_LARGE, both},
 		{"live-series", func(c *Config) { c.MaxSeries = 3 }, several(3), several(4), invalid, both},
 		{"future", func(*Config) {}, ahead(9 * time.Minute), ahead(time.Hour), invalid, both},
 	} {

@@ -82,5 +82,8 @@ func (c *LimitConfig) check() error {
 	case c.MaxSeries < 0, c.Future < 0:
 		return daemon.Usagef("%s and %s cannot be negative", flagMaxSeries, flagFuture)
 	}
+	if err := c.Limits.Check(); err != nil {
+		return daemon.Usagef("%w", err)
+	}
 	return nil
 }

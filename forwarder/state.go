@@ -75,11 +75,7 @@ func openState(store logStore) (*state, error) {
 	}
 	s.writer = w
 	s.last = s.head.Sequence()
-	s.nextRef = s.head.NextRef()
-	s.restoreSeries()
-	for _, m := range s.head.Metadata() {
-		s.families[m.Family] = remotewrite.MetadataHash(m.Type, remotewrite.HashBytes([]byte(m.Help)), remotewrite.HashBytes([]byte(m.Unit)))
-	}
+	s.recall()
 	if err := s.restoreWindow(); err != nil {
 		_ = w.Close()
 		return nil, fmt.Errorf("read digests: %w", err)
@@ -88,7 +84,18 @@ func openState(store logStore) (*state, error) {
 	return s, nil
 }
 
-func (s *state) restoreSeries() {
+// recall makes what is known of series and families what the head says, which is
+// what the log does.
+func (s *state) recall() {
+	s.nextRef = s.head.NextRef()
+	s.recallSeries()
+	clear(s.families)
+	for _, m := range s.head.Metadata() {
+		s.families[m.Family] = remotewrite.MetadataHash(m.Type, remotewrite.HashBytes([]byte(m.Help)), remotewrite.HashBytes([]byte(m.Unit)))
+	}
+}
+
+func (s *state) recallSeries() {
 	n := s.head.Len()
 	s.intern = newIntern()
 	latest := make([]entry, 0, n)

@@ -1,5 +1,11 @@
 package remotewrite
 
+import (
+	"fmt"
+
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
 // Limits of a request. Zero means the default.
 type Limits struct {
 	// DecodedBytes of a body, and of all that is written out of the references of
@@ -25,6 +31,9 @@ type Limits struct {
 	Buckets int
 	// HistogramBytes of a native histogram.
 	HistogramBytes int
+	// BlockBytes that the request may take in the log. Beyond [segment.MaxPayload]
+	// no block has room.
+	BlockBytes int
 }
 
 // DefaultLimits are far above what senders do by default (2000 samples a
@@ -44,6 +53,7 @@ func DefaultLimits() Limits {
 		ExemplarRunes:  128,
 		Buckets:        8192,
 		HistogramBytes: 128 << 10,
+		BlockBytes:     segment.MaxPayload,
 	}
 }
 
@@ -60,6 +70,7 @@ const (
 	flagExemplarRunes  = "--limit.exemplar-length"
 	flagBuckets        = "--limit.histogram-buckets"
 	flagHistogramBytes = "--limit.histogram-bytes"
+	flagBlockBytes     = "--limit.block-bytes"
 )
 
 // Flags calls add for each limit with the name of its flag, a line of help, and
@@ -76,6 +87,7 @@ func (l *Limits) Flags(add func(name, help string, value *int)) {
 	add(flagExemplarRunes[2:], "Longest label names and values of an exemplar together, in characters.", &l.ExemplarRunes)
 	add(flagBuckets[2:], "Most buckets that a native histogram may have.", &l.Buckets)
 	add(flagHistogramBytes[2:], "Largest native histogram, in bytes.", &l.HistogramBytes)
+	add(flagBlockBytes[2:], "Largest block that a request may become in the log, before compression, in bytes.", &l.BlockBytes)
 }
 
 func withDefaults(l Limits) Limits {
@@ -85,10 +97,25 @@ func withDefaults(l Limits) Limits {
 		{&l.Symbols, &d.Symbols}, {&l.Labels, &d.Labels},
 		{&l.NameBytes, &d.NameBytes}, {&l.ValueBytes, &d.ValueBytes}, {&l.LabelsBytes, &d.LabelsBytes},
 		{&l.ExemplarRunes, &d.ExemplarRunes}, {&l.Buckets, &d.Buckets}, {&l.HistogramBytes, &d.HistogramBytes},
+		{&l.BlockBytes, &d.BlockBytes},
 	} {
 		if *f.value <= 0 {
 			*f.value = *f.byDefault
 		}
 	}
 	return l
+}
+
+// Check says which limit is none.
+func (l *Limits) Check() error {
+	var err error
+	l.Flags(func(name, _ string, value *int) {
+		if *value <= 0 && err == nil {
+			err = fmt.Errorf("--%s has to be above zero", name)
+		}
+	})
+	if err == nil && l.BlockBytes > segment.MaxPayload {
+		err = fmt.Errorf("%s is %d, more than a block holds: at most %d", flagBlockBytes, l.BlockBytes, segment.MaxPayload)
+	}
+	return err
 }

@@ -90,6 +90,7 @@ type Request struct {
 	hashesB    []uint64 // of those that were asked for, 0 of the others
 	wire       []byte   // labels, written out
 	spent      int      // see Spend
+	room       int      // in the block, see Store
 	memo       metaMemo
 	dictionary dictionary
 	h          histogramScan
@@ -160,7 +161,7 @@ func (r *Request) scan(schema Schema, b []byte) error {
 	if r.unknown && !r.known {
 		return errForeign
 	}
-	return nil
+	return r.reserve()
 }
 
 // keepBytes is how large the buffers may be that wait for the next request.
@@ -178,16 +179,6 @@ func (r *Request) reset() {
 	r.memo = metaMemo{}
 	r.dictionary.reset()
 	r.known, r.unknown = false, false
-}
-
-// Spend notes that n bytes of the request are written out, and says whether all
-// that were are more than the limit: references make little of much, so what they
-// refer to counts as what it becomes.
-func (r *Request) Spend(n int) error {
-	if r.spent += n; r.spent > r.limits.DecodedBytes {
-		return limit.Over(flagDecodedBytes, "its references, written out, take more than %d bytes", r.limits.DecodedBytes)
-	}
-	return nil
 }
 
 // mark is a place in the columns of a request.
