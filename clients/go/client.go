@@ -226,7 +226,8 @@ func callOnce[Req, Res any](ctx context.Context, c *Client, suspect *suspicion, 
 	if ctx, err = c.withHeader(ctx, address); err != nil {
 		return none, err
 	}
-	ctx, x := withExchange(ctx)
+	ctx, x, end := withExchange(ctx)
+	defer end()
 	res, err := method(t, ctx, req)
 	if err == nil {
 		return res, nil

@@ -15,14 +15,17 @@ type exchange struct {
 	sent     atomic.Bool // the request went out
 	answered atomic.Bool // there was a status, of the server or of a proxy for itself
 	gateway  atomic.Bool // a proxy told that the server behind it failed to answer
+	cancel   context.CancelFunc
 }
 
 type exchangeKey struct{}
 
-// withExchange returns a context whose call is watched.
-func withExchange(ctx context.Context) (context.Context, *exchange) {
-	x := new(exchange)
-	return context.WithValue(ctx, exchangeKey{}, x), x
+// withExchange returns a context whose call is watched, until the function is
+// called.
+func withExchange(ctx context.Context) (context.Context, *exchange, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	x := &exchange{cancel: cancel}
+	return context.WithValue(ctx, exchangeKey{}, x), x, cancel
 }
 
 func exchangeOf(ctx context.Context) *exchange {
@@ -42,7 +45,13 @@ type watchGRPC struct{}
 func (watchGRPC) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
 
 func (watchGRPC) HandleRPC(ctx context.Context, s stats.RPCStats) {
-	switch s.(type) {
+	switch s := s.(type) {
+	case *stats.Begin:
+		// HAProxy calls a stream refused whose server died. grpc-go would make the
+		// call again by itself, with a server that may die as well.
+		if x := exchangeOf(ctx); s.IsTransparentRetryAttempt && x.sent.Load() && x.cancel != nil {
+			x.cancel()
+		}
 	case *stats.OutHeader:
 		exchangeOf(ctx).sent.Store(true)
 	case *stats.InTrailer:

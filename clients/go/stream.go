@@ -218,7 +218,8 @@ func (r *run) stream(ctx context.Context) (bool, error) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(caller))
 	defer cancel(nil)
 	defer context.AfterFunc(caller, func() { cancel(context.Cause(caller)) })()
-	ctx, x := withExchange(ctx)
+	ctx, x, end := withExchange(ctx)
+	defer end()
 	wrap := func(err error) error {
 		if errors.Is(context.Cause(ctx), errSilent) {
 			return fmt.Errorf("%s: %w for %s", r.tries.address(), errSilent, r.patience())

@@ -136,7 +136,8 @@ func (c *Client) alive(ctx context.Context, address string, t transport) (*metri
 	if err != nil {
 		return nil, t.wrap(new(exchange), err)
 	}
-	ctx, x := withExchange(ctx)
+	ctx, x, end := withExchange(ctx)
+	defer end()
 	res, err := t.getStatus(ctx, &metricsv1.GetStatusRequest{})
 	if err == nil {
 		return res, nil

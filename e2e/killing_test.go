@@ -1,0 +1,184 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"connectrpc.com/grpchealth"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	promgrpc "github.com/promgrpc/exporter/clients/go"
+	"github.com/promgrpc/exporter/e2e/harness"
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+)
+
+// TestKillingCall makes a call that every server dies of, with the addresses of
+// all, and through a real HAProxy. Not all of them die.
+func TestKillingCall(t *testing.T) {
+	t.Parallel()
+	consul := harness.StartConsul(t)
+	haproxy := harness.StartHAProxy(t, consul)
+	for _, protocol := range protocols {
+		t.Run("direct "+protocol, func(t *testing.T) {
+			m := startMortals(t)
+			code, _, stderr := harness.Client(t, "get", "--protocol="+protocol, "--address="+strings.Join(m.addresses(), ","))
+			if code != 5 {
+				t.Errorf("exit code %d, want 5", code)
+			}
+			contains(t, stderr, "2 servers died while they answered this call")
+			m.check(t, 2)
+		})
+		t.Run("haproxy "+protocol, func(t *testing.T) {
+			m := startMortals(t)
+			for i, s := range m {
+				register(t, consul, fmt.Sprint(protocol, i), s.address())
+			}
+			haproxy.Await(t, len(m))
+			client, err := promgrpc.New([]string{haproxy.RPC}, promgrpc.Options{Protocol: promgrpc.Protocol(protocol), MaxReconnects: 20})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = client.Close() }()
+			var suspect *promgrpc.SuspectError
+			for _, err := range client.Get(t.Context(), promgrpc.Query{Follow: true}) {
+				if !errors.As(err, &suspect) {
+					t.Errorf("the call ended with %v", err)
+				}
+			}
+			m.check(t, 3)
+			for _, s := range m {
+				s.die()
+			}
+			haproxy.Await(t, 0)
+		})
+	}
+}
+
+// mortal is a server that dies of any stream: it ends its listener and all
+// connections, as a process does whose memory has run out.
+type mortal struct {
+	metricsv1connect.UnimplementedMetricsServiceHandler
+	name  string
+	begun time.Time
+	http  *httptest.Server
+	once  sync.Once
+	dead  atomic.Bool
+}
+
+type mortals []*mortal
+
+func startMortals(t *testing.T) (m mortals) {
+	t.Helper()
+	for i := range 5 {
+		s := &mortal{name: fmt.Sprint("mortal", i), begun: time.Now()}
+		mux := http.NewServeMux()
+		mux.Handle(metricsv1connect.NewMetricsServiceHandler(s))
+		mux.Handle(grpchealth.NewHandler(grpchealth.NewStaticChecker()))
+		s.http = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Promgrpc-Instance", s.name)
+			mux.ServeHTTP(w, r)
+		}))
+		_ = s.http.Listener.Close()
+		l, err := net.Listen("tcp", harness.Host()+":0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.http.Listener = l
+		s.http.Config.Protocols = new(http.Protocols)
+		s.http.Config.Protocols.SetHTTP1(true)
+		s.http.Config.Protocols.SetUnencryptedHTTP2(true)
+		s.http.Start()
+		t.Cleanup(func() {
+			s.die()
+			s.http.Close()
+		})
+		m = append(m, s)
+	}
+	return m
+}
+
+func (m mortals) addresses() (list []string) {
+	for _, s := range m {
+		list = append(list, s.address())
+	}
+	return list
+}
+
+func (m mortals) check(t *testing.T, most int) {
+	t.Helper()
+	deaths := 0
+	for _, s := range m {
+		if s.dead.Load() {
+			deaths++
+		}
+	}
+	t.Logf("%d of %d servers died", deaths, len(m))
+	if deaths == 0 || deaths > most {
+		t.Errorf("%d servers died of the call, want 1 to %d", deaths, most)
+	}
+}
+
+func (m *mortal) address() string { return m.http.Listener.Addr().String() }
+
+func (m *mortal) die() {
+	m.once.Do(func() {
+		_ = m.http.Listener.Close()
+		m.http.CloseClientConnections()
+	})
+}
+
+// GetMetrics kills the server.
+func (m *mortal) GetMetrics(ctx context.Context, _ *connect.Request[metricsv1.GetMetricsRequest], _ *connect.ServerStream[metricsv1.GetMetricsResponse]) error {
+	m.dead.Store(true)
+	go m.die()
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// GetStatus tells that the server lives, and since when.
+func (m *mortal) GetStatus(context.Context, *connect.Request[metricsv1.GetStatusRequest]) (*connect.Response[metricsv1.GetStatusResponse], error) {
+	return connect.NewResponse(&metricsv1.GetStatusResponse{
+		Instance: m.name, Ready: true, Uptime: durationpb.New(time.Since(m.begun)),
+	}), nil
+}
+
+func register(t *testing.T, consul *harness.Consul, id, address string) {
+	t.Helper()
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := json.Marshal(map[string]any{"ID": id, "Name": serverService, "Address": host, "Port": json.Number(port)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, consul, string(body))
+}
+
+func put(t *testing.T, consul *harness.Consul, body string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+consul.HTTP+"/v1/agent/service/register", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("consul: %s", res.Status)
+	}
+}
