@@ -16,13 +16,14 @@ import (
 // appender owns the state of the log. All of it runs in one goroutine, but for
 // log and failed.
 type appender struct {
-	in     *ingest
-	store  logStore
-	idle   time.Duration
-	series int           // most at a time
-	future time.Duration // that a sample may be ahead, 0 is without bound
-	now    func() time.Time
-	logger *slog.Logger
+	in                 *ingest
+	store              logStore
+	idle               time.Duration
+	series             int           // most at a time
+	families, metadata int           // the limits of metadata, in number and bytes
+	future             time.Duration // that a sample may be ahead, 0 is without bound
+	now                func() time.Time
+	logger             *slog.Logger
 
 	state   *state // nil while the log cannot be written
 	cause   error  // why it cannot
@@ -56,6 +57,8 @@ func newAppender(in *ingest, store logStore, o Config, logger *slog.Logger) (*ap
 		store:    store,
 		idle:     o.SeriesIdle,
 		series:   o.MaxSeries,
+		families: o.MaxFamilies,
+		metadata: int(o.MetadataBytes),
 		future:   o.Future,
 		now:      time.Now,
 		logger:   logger,
@@ -77,6 +80,7 @@ func newAppender(in *ingest, store logStore, o Config, logger *slog.Logger) (*ap
 func (a *appender) use(s *state) {
 	a.state, a.cause = s, nil
 	s.maxSeries = a.series
+	s.families.max, s.families.maxBytes = a.families, a.metadata
 	a.in.metrics.writable.Set(1)
 	a.in.metrics.series.Set(float64(s.head.Len()))
 	a.publish(s.writer.Log())

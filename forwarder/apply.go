@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 	"time"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
@@ -26,9 +25,9 @@ type taken struct {
 // use any more, unless it is ErrTooLarge of package remotewrite: then it is as it
 // was before.
 func (s *state) apply(req *remotewrite.Request, d digest, now time.Time) (answer, taken, error) {
-	t := s.build(req)
 	b := &s.block
 	b.Time = now.UnixMilli()
+	t := s.build(req)
 	b.Digest = d
 	b.Verdict = segment.Verdict{
 		Samples:    uint32(t.samples),
@@ -75,6 +74,7 @@ func (s *state) blockIsEmpty() bool {
 // build fills the block from a request.
 func (s *state) build(req *remotewrite.Request) taken {
 	s.resetBlock()
+	s.families.request++
 	s.intern.begin()
 	s.ahead.begin()
 	var t taken
@@ -100,10 +100,7 @@ func (s *state) build(req *remotewrite.Request) taken {
 			t.exemplars++
 		}
 		if series.Meta >= 0 {
-			if m := &req.Meta[series.Meta]; m.Hash != e.meta {
-				e.meta = m.Hash
-				s.metadata(req, familyOf(req.MetricName(series), m.Type), m)
-			}
+			s.seriesMetadata(req, series, e)
 		}
 		from.SamplesEnd, from.HistogramsEnd, from.ExemplarsEnd = series.SamplesEnd, series.HistogramsEnd, series.ExemplarsEnd
 	}
@@ -220,29 +217,26 @@ func (s *state) introduce(req *remotewrite.Request, labels []uint32) {
 	s.nextRef++
 }
 
-// metadata puts what is new about a family into the block.
-func (s *state) metadata(req *remotewrite.Request, family []byte, m *remotewrite.Metadata) {
-	if hash, ok := s.families[string(family)]; ok && hash == m.Hash {
-		return
+// seriesMetadata takes over what a series says of its family, unless it said the
+// same before.
+func (s *state) seriesMetadata(req *remotewrite.Request, series *remotewrite.Series, e *entry) {
+	m := &req.Meta[series.Meta]
+	if m.Hash != e.meta && s.metadata(req, familyOf(req.MetricName(series), m.Type), m) {
+		e.meta = m.Hash
 	}
-	if err := req.Spend(len(family) + len(m.Help) + len(m.Unit)); err != nil {
+}
+
+// metadata takes over what is said of a family, and reports whether it was not
+// refused.
+func (s *state) metadata(req *remotewrite.Request, family []byte, m *remotewrite.Metadata) bool {
+	err := s.families.take(family, m, &s.block, func(bytes int) error {
+		if err := req.Spend(bytes); err != nil {
+			return err
+		}
+		return req.Store(segment.EntryBound + bytes)
+	})
+	if err != nil {
 		req.RefuseMetadata(family, err)
-		return
 	}
-	kind := m.Type
-	if _, ok := metricTypes[kind]; !ok {
-		kind = 0
-	}
-	stored := segment.Metadata{
-		Family: strings.ToValidUTF8(string(family), "\uFFFD"),
-		Type:   kind,
-		Help:   strings.ToValidUTF8(string(m.Help), "\uFFFD"),
-		Unit:   strings.ToValidUTF8(string(m.Unit), "\uFFFD"),
-	}
-	if err := req.Store(segment.EntryBound + len(stored.Family) + len(stored.Help) + len(stored.Unit)); err != nil {
-		req.RefuseMetadata(family, err)
-		return
-	}
-	s.families[stored.Family] = m.Hash
-	s.block.Metadata = append(s.block.Metadata, stored)
+	return err == nil
 }

@@ -16,6 +16,10 @@ import (
 type LimitConfig struct {
 	// MaxSeries that the log holds at a time. 0 is without bound.
 	MaxSeries int
+	// MaxFamilies is of how many metric families the log holds the metadata, and
+	// MetadataBytes how much that may be.
+	MaxFamilies   int
+	MetadataBytes units.Base2Bytes
 	// Future is how far ahead of the clock a sample may be. 0 is without bound.
 	Future time.Duration
 	// Limits of a request.
@@ -36,6 +40,8 @@ type LimitConfig struct {
 func DefaultLimitConfig() LimitConfig {
 	return LimitConfig{
 		MaxSeries:     10_000_000,
+		MaxFamilies:   100_000,
+		MetadataBytes: 32 * units.MiB,
 		Future:        10 * time.Minute,
 		Limits:        remotewrite.DefaultLimits(),
 		RequestBytes:  32 * units.MiB,
@@ -47,6 +53,8 @@ func DefaultLimitConfig() LimitConfig {
 // The flags of the limits that are named where they are met.
 const (
 	flagMaxSeries     = "--limit.live-series"
+	flagFamilies      = "--limit.metadata-families"
+	flagMetadataBytes = "--limit.metadata-bytes"
 	flagFuture        = "--limit.future"
 	flagRequestBytes  = "--limit.request-bytes"
 	flagInflightBytes = "--limit.inflight-bytes"
@@ -61,6 +69,10 @@ func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 		Default(c.InflightBytes.String()).BytesVar(&c.InflightBytes)
 	app.Flag(flagMaxSeries[2:], "Most series at a time; new ones are refused when it is reached, until others have been dropped. 0 is without bound.").
 		Default(strconv.Itoa(c.MaxSeries)).IntVar(&c.MaxSeries)
+	app.Flag(flagFamilies[2:], "Of how many metric families there may be metadata; that of new ones is refused when it is reached, until that of others has been dropped.").
+		Default(strconv.Itoa(c.MaxFamilies)).IntVar(&c.MaxFamilies)
+	app.Flag(flagMetadataBytes[2:], "Largest sum of the metadata of all metric families: names, help texts and units.").
+		Default(c.MetadataBytes.String()).BytesVar(&c.MetadataBytes)
 	app.Flag(flagFuture[2:], "Farthest that a sample may be ahead of the forwarder's clock; what is later is refused. 0 is without bound.").
 		Default(c.Future.String()).DurationVar(&c.Future)
 	c.Limits.Flags(func(name, help string, value *int) {
@@ -70,7 +82,7 @@ func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 
 func (c *LimitConfig) check() error {
 	switch {
-	case c.RequestBytes <= 0, c.InflightBytes <= 0:
+	case c.RequestBytes <= 0, c.InflightBytes <= 0, c.MaxFamilies <= 0, c.MetadataBytes <= 0:
 		return daemon.Usagef("the limits have to be above zero")
 	case c.RequestBytes > link.DefaultMaxFrame-link.FrameRoom:
 		return daemon.Usagef("%s is %s, more than a link carries: below %s",

@@ -43,7 +43,7 @@ type state struct {
 	head     *head.Head
 	intern   *intern
 	window   *window
-	families map[string]uint64 // hash of the metadata by family
+	families *families
 	nextRef  uint64
 	last     uint64 // sequence of the last block
 	dropped  map[uint64]struct{}
@@ -67,7 +67,7 @@ func (s *state) Renumbered() {}
 
 // openState opens the log and rebuilds the state from it.
 func openState(store logStore) (*state, error) {
-	s := &state{window: newWindow(windowSize), families: map[string]uint64{}, dropped: map[uint64]struct{}{}}
+	s := &state{window: newWindow(windowSize), families: newFamilies(), dropped: map[uint64]struct{}{}}
 	s.head = head.New(head.WithObserver(s))
 	w, err := store.open(s.head)
 	if err != nil {
@@ -89,10 +89,9 @@ func openState(store logStore) (*state, error) {
 func (s *state) recall() {
 	s.nextRef = s.head.NextRef()
 	s.recallSeries()
-	clear(s.families)
-	for _, m := range s.head.Metadata() {
-		s.families[m.Family] = remotewrite.MetadataHash(m.Type, remotewrite.HashBytes([]byte(m.Help)), remotewrite.HashBytes([]byte(m.Unit)))
-	}
+	segments := s.writer.Log().Segments()
+	// What the newest segment holds was said when it was begun, or later.
+	s.families.recall(s.head, segments[len(segments)-1].CreateTime.UnixMilli())
 }
 
 func (s *state) recallSeries() {
@@ -129,21 +128,28 @@ func (s *state) restoreWindow() error {
 	return err
 }
 
-// rotate begins a new segment when it is time for one, without the series that
-// have been idle.
+// rotate begins a new segment when it is time for one, without the series and
+// the metadata that have been idle.
 func (s *state) rotate(now time.Time, idle time.Duration) error {
 	if !s.writer.RotationDue() {
 		return nil
 	}
 	if idle > 0 {
-		s.head.Expire(now.Add(-idle).UnixMilli())
+		before := now.Add(-idle).UnixMilli()
+		s.head.Expire(before, s.families.keep(before))
 	}
 	if err := s.writer.Rotate(); err != nil {
 		return fmt.Errorf("rotate: %w", err)
 	}
-	s.intern.drop(s.dropped)
-	clear(s.dropped)
+	s.forget()
 	return nil
+}
+
+// forget forgets what the head has dropped.
+func (s *state) forget() {
+	s.intern.drop(s.dropped)
+	s.dropped = map[uint64]struct{}{} // anew, for a map does not get smaller
+	s.families.forget(s.head)
 }
 
 // renew closes the log and goes on in a new one, which begins with a keyframe
@@ -159,6 +165,7 @@ func (s *state) renew(store logStore) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.forget()
 	next := *s
 	next.writer, next.last = w, 0
 	next.window.settle()

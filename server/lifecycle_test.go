@@ -255,7 +255,7 @@ func TestReplayOfDroppedSeries(t *testing.T) {
 	old.Time = at - time.Hour.Milliseconds()
 	src.append(old)
 	src.write(point{series: "a", t: at, v: 2}, point{series: "b", t: at, v: 2})
-	src.head.Expire(at - time.Minute.Milliseconds())
+	src.head.Expire(at-time.Minute.Milliseconds(), nil)
 	src.rotate()
 	delete(src.refs, `old{x="y"}`)
 	src.write(point{series: "a", t: at, v: 3})

@@ -151,3 +151,23 @@ func TestReflection(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
 }
+
+// What a keyframe says of no family is forgotten here, too.
+func TestMetadataIsForgotten(t *testing.T) {
+	src := newSource(t)
+	block := src.block(point{series: `up{job="a"}`, t: now(), v: 1})
+	block.Metadata = []segment.Metadata{{Family: "up"}, {Family: "down"}}
+	src.append(block)
+	s := startFed(t, testConfig(t), src)
+	src.head.Expire(0, func(m segment.Metadata, live func(string) bool) bool { return live(m.Family) })
+	src.rotate()
+	src.write(point{series: `up{job="a"}`, t: now(), v: 2})
+	s.await(t, src)
+	for _, o := range [][]connect.ClientOption{nil, {connect.WithGRPCWeb()}, {connect.WithProtoJSON()}} {
+		c := connectClient(t, s.RPCAddr().String(), false, o...)
+		res, err := c.GetMetadata(context.Background(), connect.NewRequest(&metricsv1.GetMetadataRequest{}))
+		require.NoError(t, err)
+		require.Len(t, res.Msg.GetMetadata(), 1)
+		require.Equal(t, "up", res.Msg.GetMetadata()[0].GetMetricFamilyName())
+	}
+}

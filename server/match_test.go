@@ -88,7 +88,7 @@ func TestMatchedForgets(t *testing.T) {
 		require.NoError(t, h.ApplyBlock(b))
 		require.Equal(t, sequence%2 == 0, m.has(ref, h))
 		if sequence%10 == 0 {
-			h.Expire(int64(sequence - 10))
+			h.Expire(int64(sequence-10), nil)
 			require.NoError(t, h.Keyframe(func(*segment.Keyframe) error { return nil }))
 		}
 		m.forget(h)

@@ -130,7 +130,7 @@ func TestReferencesAreForgotten(t *testing.T) {
 	})
 	until(t, recv, isSynced)
 	require.False(t, forgot)
-	src.head.Expire(now() + 1000)
+	src.head.Expire(now()+1000, nil)
 	src.rotate()
 	src.write(point{series: "a", t: 1, v: 1})
 	require.Equal(t, []string{"a 1 @1"}, lines(until(t, recv, func(r *getResponse) bool { return len(lines(r)) > 0 })...))

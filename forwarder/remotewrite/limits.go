@@ -34,6 +34,8 @@ type Limits struct {
 	// BlockBytes that the request may take in the log. Beyond [segment.MaxPayload]
 	// no block has room.
 	BlockBytes int
+	// MetadataBytes of the help text of a family, which is cut, and of its unit.
+	MetadataBytes int
 }
 
 // DefaultLimits are far above what senders do by default (2000 samples a
@@ -54,6 +56,7 @@ func DefaultLimits() Limits {
 		Buckets:        8192,
 		HistogramBytes: 128 << 10,
 		BlockBytes:     segment.MaxPayload,
+		MetadataBytes:  4 << 10,
 	}
 }
 
@@ -71,6 +74,7 @@ const (
 	flagBuckets        = "--limit.histogram-buckets"
 	flagHistogramBytes = "--limit.histogram-bytes"
 	flagBlockBytes     = "--limit.block-bytes"
+	flagMetadataBytes  = "--limit.metadata-length"
 )
 
 // Flags calls add for each limit with the name of its flag, a line of help, and
@@ -88,6 +92,7 @@ func (l *Limits) Flags(add func(name, help string, value *int)) {
 	add(flagBuckets[2:], "Most buckets that a native histogram may have.", &l.Buckets)
 	add(flagHistogramBytes[2:], "Largest native histogram, in bytes.", &l.HistogramBytes)
 	add(flagBlockBytes[2:], "Largest block that a request may become in the log, before compression, in bytes.", &l.BlockBytes)
+	add(flagMetadataBytes[2:], "Longest help text and unit of a metric family, in bytes; a longer help text is cut, a longer unit refused.", &l.MetadataBytes)
 }
 
 func withDefaults(l Limits) Limits {
@@ -98,6 +103,7 @@ func withDefaults(l Limits) Limits {
 		{&l.NameBytes, &d.NameBytes}, {&l.ValueBytes, &d.ValueBytes}, {&l.LabelsBytes, &d.LabelsBytes},
 		{&l.ExemplarRunes, &d.ExemplarRunes}, {&l.Buckets, &d.Buckets}, {&l.HistogramBytes, &d.HistogramBytes},
 		{&l.BlockBytes, &d.BlockBytes},
+		{&l.MetadataBytes, &d.MetadataBytes},
 	} {
 		if *f.value <= 0 {
 			*f.value = *f.byDefault

@@ -29,7 +29,8 @@ type Problems struct {
 	Rejected int
 	// Count of problems.
 	Count int
-	// OverLimit counts those that came of a limit, by its name.
+	// OverLimit counts those that came of a limit, and help texts that were cut,
+	// by the limit's name.
 	OverLimit map[string]int
 	// errors are the first of them, which take so many bytes.
 	errors []string
@@ -40,17 +41,24 @@ type Problems struct {
 func (p *Problems) note(n int, err error, text func() string) {
 	p.Rejected += n
 	p.Count++
-	if over := (*limit.Error)(nil); errors.As(err, &over) {
-		if p.OverLimit == nil {
-			p.OverLimit = map[string]int{}
-		}
-		p.OverLimit[over.Name]++
-	}
+	p.countLimit(err)
 	room := min(MaxErrorBytes-restBytes-p.bytes, maxReasonBytes)
 	if len(p.errors) < maxReasons && room >= minReasonBytes {
 		s := shorten(text(), room)
 		p.errors, p.bytes = append(p.errors, s), p.bytes+len(s)
 	}
+}
+
+// countLimit counts an error that came of a limit.
+func (p *Problems) countLimit(err error) {
+	over := (*limit.Error)(nil)
+	if !errors.As(err, &over) {
+		return
+	}
+	if p.OverLimit == nil {
+		p.OverLimit = map[string]int{}
+	}
+	p.OverLimit[over.Name]++
 }
 
 // Errors are the first problems in words, and how many there are besides.

@@ -245,6 +245,10 @@ func (r *Request) familyV1(b []byte) error {
 	if len(r.Families) >= r.limits.Series {
 		return fmt.Errorf("%w: %w", ErrTooLarge, limit.Over(flagSeries, "more than %d metadata entries", r.limits.Series))
 	}
+	if err := r.fit(&m); err != nil {
+		r.RefuseMetadata(m.Family, err)
+		return nil
+	}
 	m.Hash = MetadataHash(m.Type, hashA(m.Help), hashA(m.Unit))
 	r.Families = append(r.Families, m)
 	return nil

@@ -201,7 +201,7 @@ func (r *Request) finishV2(begin mark, number int, refs []byte, meta metaRefs, c
 			return nil
 		}
 	}
-	s.Meta = r.metaIndex(meta)
+	s.Meta = r.metaIndex(&s, meta)
 	return r.add(s)
 }
 
@@ -244,17 +244,25 @@ func (r *Request) checkMeta(m metaRefs) error {
 	return nil
 }
 
-// metaIndex is the place of the metadata in Meta, -1 when it says nothing.
-func (r *Request) metaIndex(m metaRefs) int32 {
+// metaIndex is the place of the metadata in Meta, -1 when it says nothing that
+// may be stored.
+func (r *Request) metaIndex(s *Series, m metaRefs) int32 {
 	if m == (metaRefs{}) {
 		return -1
 	}
 	memo := &r.memo[m.help%uint32(len(r.memo))]
 	if memo.number == 0 || memo.refs != m {
-		r.Meta = append(r.Meta, Metadata{
-			Hash: MetadataHash(m.kind, r.hashes[m.help], r.hashes[m.unit]),
-			Type: m.kind, Help: r.symbols[m.help], Unit: r.symbols[m.unit],
-		})
+		meta := Metadata{Type: m.kind, Help: r.symbols[m.help], Unit: r.symbols[m.unit]}
+		if err := r.fit(&meta); err != nil {
+			r.RefuseMetadata(r.MetricName(s), err)
+			return -1
+		}
+		help := r.hashes[m.help]
+		if len(meta.Help) < len(r.symbols[m.help]) {
+			help = hashA(meta.Help)
+		}
+		meta.Hash = MetadataHash(meta.Type, help, r.hashes[m.unit])
+		r.Meta = append(r.Meta, meta)
 		memo.refs, memo.number = m, int32(len(r.Meta))
 	}
 	return memo.number - 1

@@ -5,8 +5,8 @@
 //
 // One goroutine applies keyframes and blocks; any number may read meanwhile.
 // A reader sees a block whole or not at all. Two heads that were given the
-// same log hold the same state, except for series that one of them dropped
-// earlier: a head drops a series only when a keyframe leaves it out.
+// same log hold the same state, except for series and metadata that one of them
+// dropped earlier: a head drops either only when a keyframe leaves it out.
 //
 // The head is in memory alone; what is durable is the log.
 package head
@@ -51,11 +51,13 @@ type Head struct {
 	metadata map[string]segment.Metadata
 
 	// keyframeNext is the first reference that the chunks of the keyframe
-	// under way have not covered.
-	keyframeNext uint64
+	// under way have not covered, and keyframeMetadata what they have given.
+	keyframeNext     uint64
+	keyframeMetadata map[string]segment.Metadata
 	// expireBefore is the oldest Latest.Written, in milliseconds, that the
 	// next keyframe keeps. Zero keeps all.
 	expireBefore int64
+	keepFamily   KeepFamily // nil keeps all
 
 	gone       int  // series dropped since the labels were stored anew
 	renumbered bool // and the observer has not been told
@@ -74,7 +76,8 @@ type addedSeries struct {
 
 // New returns an empty head: no series, at sequence 0.
 func New(options ...Option) *Head {
-	h := &Head{nextRef: 1, keyframeNext: 1, labels: newLabelStore(0), metadata: map[string]segment.Metadata{}}
+	h := &Head{nextRef: 1, labels: newLabelStore(0), metadata: map[string]segment.Metadata{}}
+	h.RestartKeyframe()
 	for _, o := range options {
 		o(h)
 	}

@@ -225,7 +225,7 @@ func TestExpiry(t *testing.T) {
 	apply(t, h, blocks...)
 	apply(t, replica, blocks...)
 
-	if n := h.Expire(150); n != 2 {
+	if n := h.Expire(150, nil); n != 2 {
 		t.Errorf("%d series are idle, want 2", n)
 	}
 	late := &segment.Block{Sequence: 3, Time: 300, Samples: floats([]uint64{3}, 300, 1)}
@@ -271,7 +271,7 @@ func TestChurn(t *testing.T) {
 		apply(t, h, b)
 		apply(t, replica, b)
 		if seq%20 == 0 {
-			h.Expire(int64(seq) - 5)
+			h.Expire(int64(seq)-5, nil)
 			fresh := head.New()
 			if err := h.Keyframe(func(k *segment.Keyframe) error {
 				if err := fresh.ApplyKeyframe(k); err != nil {

@@ -1,22 +1,16 @@
 package head
 
 import (
-	"cmp"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// keyframeChunk is how many series go into one chunk of a keyframe.
-const keyframeChunk = 16384
-
 // ApplyKeyframe takes over one chunk of a keyframe. Chunks come in order of
 // their references; the one marked Last completes the keyframe, and then the
-// head holds exactly the keyframe's series. A head at the same sequence keeps
-// its samples as they are throughout, so its readers notice nothing but the
-// series that the keyframe leaves out.
+// head holds exactly the keyframe's series and metadata. A head at the same
+// sequence keeps its samples as they are throughout, so its readers notice
+// nothing but what the keyframe leaves out.
 func (h *Head) ApplyKeyframe(k *segment.Keyframe) error {
 	err := h.applyKeyframe(k)
 	h.notify()
@@ -49,12 +43,13 @@ func (h *Head) applyKeyframe(k *segment.Keyframe) error {
 		h.keyframeNext = ref + 1
 	}
 	for _, m := range k.Metadata {
-		h.metadata[m.Family] = m
+		h.keyframeMetadata[m.Family] = m
 	}
 	if k.Last {
 		h.dropRange(h.keyframeNext, h.nextRef)
 		h.compact()
-		h.keyframeNext = 1
+		h.metadata = h.keyframeMetadata
+		h.RestartKeyframe()
 		h.sequence = k.Sequence
 		h.nextRef = max(h.nextRef, k.NextRef)
 	}
@@ -63,54 +58,52 @@ func (h *Head) applyKeyframe(k *segment.Keyframe) error {
 
 // RestartKeyframe forgets how far a keyframe that was cut off had come: the
 // next chunk is the first of one. It belongs to the applying goroutine.
-func (h *Head) RestartKeyframe() { h.keyframeNext = 1 }
+func (h *Head) RestartKeyframe() {
+	h.keyframeNext, h.keyframeMetadata = 1, map[string]segment.Metadata{}
+}
 
 // Keyframe yields the state as a keyframe, in chunks of bounded size, without
-// the series that Expire marked. When yield has taken the last chunk, those
-// are dropped from the head too. Chunks are valid during the call of yield.
+// the series and the metadata that Expire marked, and without what no frame can
+// hold. When yield has taken the last chunk, those are dropped from the head too.
+// Chunks are valid during the call of yield.
 //
 // It belongs to the applying goroutine.
 func (h *Head) Keyframe(yield func(*segment.Keyframe) error) error {
-	k := &segment.Keyframe{Sequence: h.sequence, NextRef: h.nextRef, Metadata: h.Metadata()}
-	places := newPlaceTable(&h.labels, &k.Series)
-	flush := func() error {
-		err := yield(k)
-		places.reset()
-		k.Latest, k.Metadata = k.Latest[:0], nil
-		return err
-	}
+	c := newChunks(h, yield)
 	var expired []uint64
 	for ref, s := range h.pages.all() {
 		l := s.latest()
-		if l.Written < h.expireBefore {
+		if l.Written < h.expireBefore || h.tooLarge(s.labels(), &l) {
 			expired = append(expired, ref)
 			continue
 		}
-		if k.Series.Len() == keyframeChunk {
-			if err := flush(); err != nil {
-				return err
-			}
+		if err := c.addSeries(ref, s.labels(), &l); err != nil {
+			return err
 		}
-		places.add(ref, s.labels())
-		k.Latest = append(k.Latest, l)
 	}
-	k.Last = true
-	if err := flush(); err != nil {
+	kept, forgotten := h.keptMetadata(c.places.named)
+	for _, m := range kept {
+		if err := c.addMetadata(m); err != nil {
+			return err
+		}
+	}
+	if err := c.last(); err != nil {
 		return err
 	}
-	h.expireBefore = 0
-	h.drop(expired)
+	h.expireBefore, h.keepFamily = 0, nil
+	h.drop(expired, forgotten)
 	h.notify()
 	return nil
 }
 
-// Expire marks the series not written since the given time (milliseconds
-// since the Unix epoch) for being left out of the next keyframe, and returns
-// how many these are now. A series that is written before the keyframe stays.
-func (h *Head) Expire(idleBefore int64) int {
+// Expire marks what is to be left out of the next keyframe: the series not
+// written since the given time (milliseconds since the Unix epoch), unless they
+// are written before the keyframe, and the metadata that keep, which is called
+// then, does not want. It returns how many series these are now.
+func (h *Head) Expire(idleBefore int64, keep KeepFamily) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.expireBefore = idleBefore
+	h.expireBefore, h.keepFamily = idleBefore, keep
 	n := 0
 	for _, s := range h.pages.all() {
 		if s.page.written[s.index] < idleBefore {
@@ -120,18 +113,12 @@ func (h *Head) Expire(idleBefore int64) int {
 	return n
 }
 
-// Metadata returns what is known of metric families, sorted by name.
-func (h *Head) Metadata() []segment.Metadata {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	return slices.SortedFunc(maps.Values(h.metadata), func(a, b segment.Metadata) int {
-		return cmp.Compare(a.Family, b.Family)
-	})
-}
-
-func (h *Head) drop(refs []uint64) {
+func (h *Head) drop(refs []uint64, families []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	for _, family := range families {
+		delete(h.metadata, family)
+	}
 	for _, ref := range refs {
 		h.remove(ref)
 	}

@@ -14,6 +14,7 @@ import (
 type labelStore struct {
 	numbers map[string]uint32
 	wires   []string
+	longest int // of the wires
 	chunks  [][]byte
 	scratch []byte
 	// given holds, for the labels of the table or store that is being taken in,
@@ -88,6 +89,7 @@ func (s *labelStore) number(label []byte) uint32 {
 		n = uint32(len(s.wires))
 		wire := string(label)
 		s.wires = append(s.wires, wire)
+		s.longest = max(s.longest, len(wire))
 		s.numbers[wire] = n
 		s.bytes += int64(len(wire)) + stringSize
 	}
@@ -200,18 +202,35 @@ type placeTable struct {
 	places []uint32 // by label number, of those in the table; 0 is none, otherwise it is one more
 	used   []uint32 // label numbers by place
 	row    []uint32
+	names  map[string]struct{} // of the metrics of all series that were added
 }
 
 func newPlaceTable(s *labelStore, t *segment.SeriesTable) *placeTable {
-	return &placeTable{store: s, table: t, places: make([]uint32, len(s.wires))}
+	return &placeTable{store: s, table: t, places: make([]uint32, len(s.wires)), names: map[string]struct{}{}}
 }
 
-func (p *placeTable) add(ref uint64, at labelsAt) {
+const metricName = "__name__"
+
+// named reports whether a series of that metric was added.
+func (p *placeTable) named(metric string) bool {
+	_, ok := p.names[metric]
+	return ok
+}
+
+// add adds a series, and returns how many bytes the labels take that the table
+// did not have yet.
+func (p *placeTable) add(ref uint64, at labelsAt) (bytes int) {
 	p.row = p.store.appendNumbers(p.row[:0], at)
 	for i, number := range p.row {
 		place := p.places[number]
 		if place == 0 {
-			p.table.Labels = append(p.table.Labels, parseLabel(p.store.wires[number]))
+			wire := p.store.wires[number]
+			label := parseLabel(wire)
+			if label.Name == metricName {
+				p.names[label.Value] = struct{}{}
+			}
+			bytes += len(wire)
+			p.table.Labels = append(p.table.Labels, label)
 			p.used = append(p.used, number)
 			place = uint32(len(p.used))
 			p.places[number] = place
@@ -219,6 +238,7 @@ func (p *placeTable) add(ref uint64, at labelsAt) {
 		p.row[i] = place - 1
 	}
 	p.table.Add(ref, p.row...)
+	return bytes
 }
 
 func (p *placeTable) reset() {

@@ -77,7 +77,7 @@ func TestPinned(t *testing.T) {
 
 	// The head drops nearly all of its series, and stores its labels anew.
 	write(t, h, 1000)
-	h.Expire(int64(h.Sequence()))
+	h.Expire(int64(h.Sequence()), nil)
 	if err := h.Keyframe(func(*segment.Keyframe) error { return nil }); err != nil {
 		t.Fatal(err)
 	}

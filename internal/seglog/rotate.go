@@ -154,7 +154,8 @@ func keyframeParts(k *segment.Keyframe) func(yield func(*segment.Keyframe) bool)
 	}
 }
 
-// keyframePart is a chunk of some series of another.
+// keyframePart is a chunk of some series of another, the first of them with its
+// metadata.
 func keyframePart(k *segment.Keyframe, from, to int) segment.Keyframe {
 	part := segment.Keyframe{
 		Sequence: k.Sequence, NextRef: k.NextRef, Last: k.Last && to == k.Series.Len(),
@@ -169,15 +170,34 @@ func keyframePart(k *segment.Keyframe, from, to int) segment.Keyframe {
 // appendKeyframe halves a chunk that is too large for a frame.
 func appendKeyframe(e *segment.Encoder, buf []byte, k *segment.Keyframe, timeMS int64) ([]byte, error) {
 	out, err := e.AppendKeyframe(buf, k, timeMS, 0)
-	n := k.Series.Len()
-	if !errors.Is(err, segment.ErrTooLarge) || n < 2 {
+	if !errors.Is(err, segment.ErrTooLarge) || k.Series.Len()+len(k.Metadata) < 2 {
 		return out, err
 	}
-	a, b := keyframePart(k, 0, n/2), keyframePart(k, n/2, n)
+	a, b := halves(k)
 	if buf, err = appendKeyframe(e, buf, &a, timeMS); err != nil {
 		return buf, err
 	}
 	return appendKeyframe(e, buf, &b, timeMS)
+}
+
+// halves cuts a chunk of at least two entries into series and metadata, and one
+// of either in the middle.
+func halves(k *segment.Keyframe) (a, b segment.Keyframe) {
+	n, m := k.Series.Len(), len(k.Metadata)
+	switch {
+	case n > 0 && m > 0:
+		a, b = *k, segment.Keyframe{Metadata: k.Metadata}
+		a.Metadata = nil
+	case n > 0:
+		a, b = keyframePart(k, 0, n/2), keyframePart(k, n/2, n)
+	default:
+		a, b = segment.Keyframe{Metadata: k.Metadata[:m/2]}, segment.Keyframe{Metadata: k.Metadata[m/2:]}
+	}
+	for _, half := range []*segment.Keyframe{&a, &b} {
+		half.Sequence, half.NextRef, half.Last = k.Sequence, k.NextRef, false
+	}
+	b.Last = k.Last
+	return a, b
 }
 
 // switchTo completes the present segment and makes the next the one that is

@@ -68,7 +68,8 @@ type Keyframe struct {
 	Series SeriesTable
 	// Latest is parallel to Series.
 	Latest []Latest
-	// Metadata of all families, in the first chunk.
+	// Metadata of some families. Those of all chunks together are all that there
+	// are.
 	Metadata []Metadata
 }
 

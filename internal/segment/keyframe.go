@@ -13,7 +13,7 @@ const (
 
 // AppendKeyframe appends a chunk of the keyframe. Its sequence is that before
 // the segment's first. A chunk over the limits of a frame is ErrTooLarge: try
-// again with fewer series.
+// again with fewer series, or less metadata.
 func (e *Encoder) AppendKeyframe(dst []byte, k *Keyframe, timeMS int64, synced uint64) ([]byte, error) {
 	h := FrameHeader{
 		Kind: KindKeyframe, Sequence: k.Sequence, Time: timeMS,

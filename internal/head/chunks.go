@@ -1,0 +1,78 @@
+package head
+
+import "github.com/promgrpc/exporter/internal/segment"
+
+// A chunk of a keyframe is complete when it has so many series, or what it
+// spells out takes about so many bytes, the last entry apart.
+const (
+	chunkSeries = 16384
+	chunkBytes  = 4 << 20
+)
+
+// maxEntry is how large a series with its latest sample, or the metadata of a
+// family, may be in a keyframe: beside what a chunk holds already, it fits into
+// a frame. Limits of requests are far below, so that what is larger, and thus
+// left out, can only have come while they were raised.
+const maxEntry = segment.MaxPayload - 2*chunkBytes
+
+// chunks cuts a keyframe into chunks of bounded size.
+type chunks struct {
+	k      segment.Keyframe
+	places *placeTable
+	bytes  int // about what the chunk takes
+	yield  func(*segment.Keyframe) error
+}
+
+func newChunks(h *Head, yield func(*segment.Keyframe) error) *chunks {
+	c := &chunks{k: segment.Keyframe{Sequence: h.sequence, NextRef: h.nextRef}, yield: yield}
+	c.places = newPlaceTable(&h.labels, &c.k.Series)
+	return c
+}
+
+func (c *chunks) addSeries(ref uint64, at labelsAt, l *segment.Latest) error {
+	if c.k.Series.Len() == chunkSeries || c.bytes >= chunkBytes {
+		if err := c.flush(); err != nil {
+			return err
+		}
+	}
+	c.bytes += c.places.add(ref, at) + len(l.Histogram)
+	c.k.Latest = append(c.k.Latest, *l)
+	return nil
+}
+
+func (c *chunks) addMetadata(m segment.Metadata) error {
+	if c.bytes >= chunkBytes {
+		if err := c.flush(); err != nil {
+			return err
+		}
+	}
+	c.bytes += metadataSize(&m)
+	c.k.Metadata = append(c.k.Metadata, m)
+	return nil
+}
+
+func (c *chunks) last() error {
+	c.k.Last = true
+	return c.flush()
+}
+
+func (c *chunks) flush() error {
+	err := c.yield(&c.k)
+	c.places.reset()
+	clear(c.k.Metadata)
+	c.k.Latest, c.k.Metadata, c.bytes = c.k.Latest[:0], c.k.Metadata[:0], 0
+	return err
+}
+
+// tooLarge reports whether a series is over what a keyframe can hold.
+func (h *Head) tooLarge(at labelsAt, l *segment.Latest) bool {
+	row := h.labels.rowAt(at)
+	if len(l.Histogram)+int(row.left)*h.labels.longest <= maxEntry {
+		return false
+	}
+	size := len(l.Histogram)
+	for row.left > 0 {
+		size += len(h.labels.wires[row.next()])
+	}
+	return size > maxEntry
+}
