@@ -316,7 +316,7 @@ func TestStorageInUse(t *testing.T) {
 }
 
 func TestWindow(t *testing.T) {
-	w := newWindow(3)
+	w := newWindow(3, 0)
 	for i := range 5 {
 		w.add(digest{byte(i)}, answer{sequence: uint64(i)})
 		w.add(digest{byte(i)}, answer{sequence: 99})

@@ -67,7 +67,7 @@ func (s *state) Renumbered() {}
 
 // openState opens the log and rebuilds the state from it.
 func openState(store logStore) (*state, error) {
-	s := &state{window: newWindow(windowSize), families: newFamilies(), dropped: map[uint64]struct{}{}}
+	s := &state{window: newWindow(windowSize, windowReasons), families: newFamilies(), dropped: map[uint64]struct{}{}}
 	s.head = head.New(head.WithObserver(s))
 	w, err := store.open(s.head)
 	if err != nil {
@@ -118,7 +118,7 @@ func (s *state) recallSeries() {
 
 func (s *state) restoreWindow() error {
 	var found []windowEntry
-	err := s.writer.Log().EachDigest(windowSize, func(d [16]byte, v segment.Verdict, sequence uint64) bool {
+	err := s.writer.Log().EachDigest(windowSize, windowReasons, func(d [16]byte, v segment.Verdict, sequence uint64) bool {
 		found = append(found, windowEntry{d, answer{sequence, v}})
 		return true
 	})

@@ -3,11 +3,17 @@ package forwarder
 import (
 	"crypto/sha256"
 
+	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// windowSize is how many requests back a repeat is recognised.
-const windowSize = 131072
+const (
+	// windowSize is how many requests back a repeat is recognised.
+	windowSize = 131072
+	// windowReasons bounds what the reasons in their verdicts take, in bytes.
+	windowReasons = 8 << 20
+)
 
 // digest names a request.
 type digest [16]byte
@@ -26,21 +32,29 @@ type answer struct {
 	verdict  segment.Verdict
 }
 
-// window remembers the answers to the last requests.
+// window remembers the answers to the last requests, and of the latest of them the
+// reasons in words.
 type window struct {
 	size    int
 	ring    []windowEntry
 	next    int
 	numbers map[digest]int
+
+	mostReasons, reasons int // in bytes
+	// bare is the place of the oldest whose reasons may be kept.
+	bare int
 }
+
+// reasonsForgotten stands for the reasons of an older request.
+const reasonsForgotten = "the reasons are not kept any more: others were refused since"
 
 type windowEntry struct {
 	digest digest
 	answer answer
 }
 
-func newWindow(size int) *window {
-	return &window{size: size, numbers: map[digest]int{}}
+func newWindow(size, mostReasons int) *window {
+	return &window{size: size, mostReasons: mostReasons, numbers: map[digest]int{}}
 }
 
 func (w *window) find(d digest) (answer, bool) {
@@ -48,7 +62,11 @@ func (w *window) find(d digest) (answer, bool) {
 	if !ok {
 		return answer{}, false
 	}
-	return w.ring[i].answer, true
+	a := w.ring[i].answer
+	if len(a.verdict.Errors) == 0 && a.verdict.Code != uint8(linkv1.Code_CODE_OK) {
+		a.verdict.Errors = []string{reasonsForgotten}
+	}
+	return a, true
 }
 
 // add remembers an answer, and forgets the oldest when there are too many.
@@ -57,14 +75,28 @@ func (w *window) add(d digest, a answer) {
 		return
 	}
 	if len(w.ring) < w.size {
-		w.numbers[d] = len(w.ring)
-		w.ring = append(w.ring, windowEntry{d, a})
-		return
+		w.ring = append(w.ring, windowEntry{})
+	} else {
+		if w.bare == w.next {
+			w.forgetNextReasons()
+		}
+		delete(w.numbers, w.ring[w.next].digest)
 	}
-	delete(w.numbers, w.ring[w.next].digest)
 	w.ring[w.next] = windowEntry{d, a}
 	w.numbers[d] = w.next
 	w.next = (w.next + 1) % w.size
+	w.reasons += segment.ErrorBytes(a.verdict.Errors)
+	for w.reasons > w.mostReasons {
+		w.forgetNextReasons()
+	}
+}
+
+// forgetNextReasons forgets those of the oldest answer that may have any.
+func (w *window) forgetNextReasons() {
+	v := &w.ring[w.bare].answer.verdict
+	w.reasons -= segment.ErrorBytes(v.Errors)
+	v.Errors = nil
+	w.bare = (w.bare + 1) % w.size
 }
 
 // settle says that everything that was answered is durable.

@@ -56,7 +56,7 @@ func (q *requests) keep(l *seglog.Log) error {
 	if kept {
 		return nil
 	}
-	err := l.EachDigest(requestWindow, func(d [16]byte, v segment.Verdict, sequence uint64) bool {
+	err := l.EachDigest(requestWindow, 0, func(d [16]byte, v segment.Verdict, sequence uint64) bool {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		q.put(d, stored{sequence, v.Rejected})

@@ -3,6 +3,7 @@ package seglog
 import (
 	"context"
 	"errors"
+	"math"
 	"runtime"
 	"sync"
 	"testing"
@@ -43,7 +44,7 @@ func TestConcurrentAppendReadRotateRetain(t *testing.T) {
 			ws.retain()
 			w.Log().Segments()
 			_, _, _ = w.Log().Checksum(w.Log().First())
-			err := w.Log().EachDigest(50, func([16]byte, segment.Verdict, uint64) bool { return true })
+			err := w.Log().EachDigest(50, math.MaxInt, func([16]byte, segment.Verdict, uint64) bool { return true })
 			if err != nil {
 				t.Error(err)
 			}

@@ -16,9 +16,10 @@ type digestEntry struct {
 
 // EachDigest calls yield for the newest blocks that carry the digest of a
 // request, newest first, at most limit of them, until it returns false. It reads
-// frame headers only, but for the blocks whose verdict has errors. Segments that
-// cannot be read are passed over: their digests are forgotten.
-func (l *Log) EachDigest(limit int, yield func(digest [16]byte, v segment.Verdict, seq uint64) bool) error {
+// frame headers only, but for the newest blocks whose verdicts have errors: of those
+// it reads so many bytes of errors, and the verdicts before come without. Segments
+// that cannot be read are passed over: their digests are forgotten.
+func (l *Log) EachDigest(limit, errorBytes int, yield func(digest [16]byte, v segment.Verdict, seq uint64) bool) error {
 	l.mu.RLock()
 	segs := append([]*segFile(nil), l.segs...)
 	limits := make([]int64, len(segs))
@@ -27,7 +28,7 @@ func (l *Log) EachDigest(limit int, yield func(digest [16]byte, v segment.Verdic
 	}
 	l.mu.RUnlock()
 	for i := len(segs) - 1; i >= 0 && limit > 0; i-- {
-		n, more, err := l.digests(segs[i], limits[i], limit, yield)
+		n, more, err := l.digests(segs[i], limits[i], limit, &errorBytes, yield)
 		var damage *DamageError
 		if err != nil && !errors.As(err, &damage) && !errors.Is(err, os.ErrNotExist) {
 			return err
@@ -40,7 +41,7 @@ func (l *Log) EachDigest(limit int, yield func(digest [16]byte, v segment.Verdic
 	return nil
 }
 
-func (l *Log) digests(s *segFile, size int64, limit int, yield func([16]byte, segment.Verdict, uint64) bool) (n int, more bool, err error) {
+func (l *Log) digests(s *segFile, size int64, limit int, errorBytes *int, yield func([16]byte, segment.Verdict, uint64) bool) (n int, more bool, err error) {
 	f, err := l.store.fs.Open(s.path)
 	if err != nil {
 		return 0, true, err
@@ -72,7 +73,7 @@ func (l *Log) digests(s *segFile, size int64, limit int, yield func([16]byte, se
 	for i := range found {
 		e := &found[(total-1-i)%len(found)]
 		v := e.header.Verdict
-		if e.header.Errors > 0 {
+		if e.header.Errors > 0 && *errorBytes > 0 {
 			h, payload, err := segment.NewFrameReader(f, e.offset).Next(size)
 			if err == nil {
 				v.Errors, err = decoder.Errors(&h, payload)
@@ -80,6 +81,7 @@ func (l *Log) digests(s *segFile, size int64, limit int, yield func([16]byte, se
 			if err != nil {
 				return i, true, l.damaged(s, e.offset, err)
 			}
+			*errorBytes -= segment.ErrorBytes(v.Errors)
 		}
 		if !yield(e.header.Digest, v, e.header.Sequence) {
 			return i, false, err

@@ -3,6 +3,7 @@ package seglog
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -292,7 +293,7 @@ func TestEachDigest(t *testing.T) {
 	for _, limit := range []int{0, 1, 10, 15, 40, 100} {
 		next := len(want) - 1
 		n := 0
-		err = w.Log().EachDigest(limit, func(d [16]byte, v segment.Verdict, seq uint64) bool {
+		err = w.Log().EachDigest(limit, math.MaxInt, func(d [16]byte, v segment.Verdict, seq uint64) bool {
 			require.Equal(t, want[next].Digest, d)
 			require.Equal(t, want[next].Verdict, v)
 			require.Equal(t, want[next].Sequence, seq)
@@ -303,6 +304,37 @@ func TestEachDigest(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, min(limit, 35), n)
 	}
+}
+
+// TestEachDigestReadsSoManyErrors, the newest, and all else of the verdicts.
+func TestEachDigestReadsSoManyErrors(t *testing.T) {
+	s := mustStore(t, t.TempDir(), testOptions(newClock()))
+	w, err := s.OpenWriter(newMemory())
+	require.NoError(t, err)
+	defer w.Close()
+	verdict := segment.Verdict{Code: 1, Rejected: 3, Errors: []string{"one", "another"}}
+	const blocks, enough = 10, 4
+	var last uint64
+	for i := range blocks {
+		last, err = w.Append(&segment.Block{Digest: [16]byte{byte(i + 1)}, Verdict: verdict})
+		require.NoError(t, err)
+	}
+	require.NoError(t, w.WaitDurable(last))
+	with, without := 0, 0
+	err = w.Log().EachDigest(blocks, enough*segment.ErrorBytes(verdict.Errors), func(_ [16]byte, v segment.Verdict, _ uint64) bool {
+		if len(v.Errors) > 0 {
+			with++
+			require.Zero(t, without, "the newest have theirs")
+			require.Equal(t, verdict, v)
+			return true
+		}
+		without++
+		require.Equal(t, verdict.Rejected, v.Rejected)
+		return true
+	})
+	require.NoError(t, err)
+	require.Equal(t, enough, with)
+	require.Equal(t, blocks-enough, without)
 }
 
 func TestReaderWaits(t *testing.T) {

@@ -111,7 +111,12 @@ func (b *Block) EstimatedBytes() int {
 		m := &b.Metadata[i]
 		n += 56 + len(m.Family) + len(m.Help) + len(m.Unit)
 	}
-	for _, e := range b.Verdict.Errors {
+	return n + ErrorBytes(b.Verdict.Errors)
+}
+
+// ErrorBytes is about what the errors of a verdict take in memory.
+func ErrorBytes(errs []string) (n int) {
+	for _, e := range errs {
 		n += 16 + len(e)
 	}
 	return n
