@@ -17,13 +17,16 @@ type Budget struct {
 	mu      sync.Mutex
 	used    int64
 	peers   map[string]int64 // what each holds, if it is anything
-	waiting []*waiter        // in the order in which they came
+	waiting []*waiter        // by round, and in the order in which they came
+	round   uint64           // of the one that was served last
 }
 
-// waiter is a hold that waits for n more.
+// waiter is a hold that waits for n more. Each that a peer has waiting belongs to
+// a round of its own, so that the peers take turns.
 type waiter struct {
 	hold    *Hold
 	n       int64
+	round   uint64
 	granted chan struct{}
 }
 
@@ -98,6 +101,7 @@ func (b *Budget) grant() {
 			return false
 		}
 		b.give(w.hold.peer, w.n)
+		b.round = max(b.round, w.round)
 		close(w.granted)
 		return true
 	})
@@ -114,10 +118,24 @@ func (b *Budget) join(h *Hold, n int64) (*waiter, error) {
 		b.give(h.peer, n)
 		return nil, nil
 	}
-	w := &waiter{hold: h, n: n, granted: make(chan struct{})}
-	b.waiting = append(b.waiting, w)
+	w := &waiter{hold: h, n: n, round: b.round + 1, granted: make(chan struct{})}
+	b.queue(w)
 	b.grant()
 	return w, nil
+}
+
+// queue puts a waiter in its place, behind those of its peer. The caller holds mu.
+func (b *Budget) queue(w *waiter) {
+	place := 0
+	for i, other := range b.waiting {
+		if other.hold.peer == w.hold.peer {
+			w.round = other.round + 1
+		}
+		if other.round <= w.round {
+			place = i + 1
+		}
+	}
+	b.waiting = slices.Insert(b.waiting, place, w)
 }
 
 // leave takes a waiter out of the line. It returns false if there was no need to:

@@ -2,8 +2,8 @@
 // much of.
 //
 // Guaranteed: the holds on a budget are never more than its total together, and
-// those of one peer never more than its share. Those who wait are served in the
-// order in which they came, but for a peer that has its share.
+// those of one peer never more than its share. Of those who wait, the peers are
+// served in turn, and those of one peer in the order in which they came.
 //
 // Not guaranteed: that who is refused would be served in its turn. Who cannot
 // wait, comes again, and may be ahead of those who do wait.

@@ -94,6 +94,43 @@ func TestWait(t *testing.T) {
 	require.Zero(t, b.Waiting())
 }
 
+// A peer that comes while another has many waiting is next but one, also if it
+// comes again and again; and none of those many is passed over for ever.
+func TestPeersTakeTurns(t *testing.T) {
+	b := limit.NewBudget("--limit.bytes-of-tests", "bytes", 1, 0)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	served := make(chan *limit.Hold, 8)
+	peers := map[*limit.Hold]string{}
+	wait := func(peer string) {
+		h := b.Hold(peer)
+		peers[h] = peer
+		before := b.Waiting()
+		go func() {
+			if assert.NoError(t, h.Wait(ctx, 1)) {
+				served <- h
+			}
+		}()
+		require.Eventually(t, func() bool { return b.Waiting() > before }, 10*time.Second, time.Millisecond)
+	}
+	first := b.Hold("first")
+	require.NoError(t, first.Wait(ctx, 1))
+	for range 3 {
+		wait("many")
+	}
+	wait("one")
+	first.Release()
+	for _, want := range []string{"many", "one", "many", "one", "many", "one"} {
+		h := <-served
+		require.Equal(t, want, peers[h])
+		if want == "one" && b.Waiting() > 0 {
+			wait("one")
+		}
+		h.Release()
+	}
+	require.Zero(t, b.Used())
+}
+
 // TestWaitOfMany sees that all that wait are served and nothing is lost.
 func TestWaitOfMany(t *testing.T) {
 	const total = 100
