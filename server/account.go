@@ -9,28 +9,12 @@ const includedBytes = 512 << 10
 // bytes is about what the stream has in memory that grows with what it reads, and
 // with how slow its client is.
 func (st *stream) bytes() int64 {
-	n := st.selectionBytes + st.newest.bytes() + st.out.bytes()
+	n := st.selection.bytes() + st.newest.bytes() + st.out.bytes()
 	if st.rebuilding != nil {
 		n += st.rebuilding.bytes()
 	}
 	for _, src := range st.sources {
 		n += src.bytes()
-	}
-	return n
-}
-
-// What selectors take in memory once they are compiled, at most: for each
-// instruction, a small regular expression having few, and for each byte of text.
-const (
-	instructionBytes = 200
-	selectorByte     = 8
-)
-
-// selectionBytes is about what the selectors of a request take, of which most
-// instructions are allowed.
-func selectionBytes(texts []string, most int64) (n int64) {
-	for _, text := range texts {
-		n += instructionBytes*selectorSize(text, most) + selectorByte*int64(len(text))
 	}
 	return n
 }

@@ -15,6 +15,9 @@ func (st *stream) deliver(src *source, b *segment.Block) error {
 	}
 	src.sequence, src.block = b.Sequence-1, b
 	defer func() { src.block = nil }()
+	if err := src.matched.learn(b, src.names); err != nil {
+		return err
+	}
 	d := delivery{st: st, src: src, skip: src.entries}
 	for s := range b.Samples.All() {
 		if !d.wants(s.Ref) || s.Timestamp < st.oldest {
@@ -84,7 +87,7 @@ type delivery struct {
 // wants goes on to the next entry, and says whether it is to be delivered.
 func (d *delivery) wants(ref uint64) bool {
 	d.entry++
-	return d.entry > d.skip && d.src.matched.has(ref, d.src.names)
+	return d.entry > d.skip && d.src.matched.has(ref)
 }
 
 func (d *delivery) isOld(e *segment.Exemplar) bool {

@@ -11,11 +11,11 @@ import (
 func (s *Server) HoldUp() (release func()) {
 	all := s.replicas.all()
 	for _, r := range all {
-		r.mu.RLock()
+		r.index.mu.RLock()
 	}
 	return func() {
 		for _, r := range all {
-			r.mu.RUnlock()
+			r.index.mu.RUnlock()
 		}
 	}
 }

@@ -73,7 +73,9 @@ func (s *Server) getMetrics(ctx context.Context, req *connect.Request[metricsv1.
 		return err
 	}
 	defer leave()
-	selected, err := parseSelection(req.Msg.GetSelectors(), s.config.SelectorSize)
+	start := s.evaluations.begin(ctx)
+	defer start.end()
+	selected, err := s.selection(start, req.Msg.GetSelectors())
 	if err != nil {
 		return s.refused(err)
 	}
@@ -84,6 +86,7 @@ func (s *Server) getMetrics(ctx context.Context, req *connect.Request[metricsv1.
 		sender:     sender,
 		out:        newAssembler(),
 		selection:  selected,
+		evaluation: s.evaluations.following(ctx),
 		follow:     req.Msg.GetFollow(),
 		references: req.Msg.GetLabelReferences(),
 		heartbeat:  defaultHeartbeat,
@@ -91,7 +94,6 @@ func (s *Server) getMetrics(ctx context.Context, req *connect.Request[metricsv1.
 		lastSent:   time.Now(),
 		hold:       s.streamBytes.Hold(sender.peer),
 	}
-	st.selectionBytes = selectionBytes(req.Msg.GetSelectors(), s.config.SelectorSize)
 	sender.stall.held = st.account
 	st.decoding = decoding{st: st, turn: s.decodes.Hold(sender.peer)}
 	st.step = st.decoding.step
@@ -100,8 +102,9 @@ func (s *Server) getMetrics(ctx context.Context, req *connect.Request[metricsv1.
 	}
 	defer st.close()
 	s.metrics.streamsBegun.WithLabelValues(startOf(req.Msg)).Inc()
-	err = st.begin(req.Msg)
+	err = st.begin(req.Msg, start)
 	if err == nil {
+		start.end()
 		err = st.run()
 	}
 	return s.ended(ctx, sender.stall, sender.peer, st.cursor, err)

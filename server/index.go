@@ -1,12 +1,7 @@
 package server
 
 import (
-	"context"
-	"sort"
-
-	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/storage"
-	"github.com/prometheus/prometheus/tsdb/index"
+	"sync"
 
 	"github.com/promgrpc/exporter/internal/head"
 	"github.com/promgrpc/exporter/internal/segment"
@@ -20,6 +15,9 @@ import (
 // Series that the head dropped stay in the lists until the head gives labels
 // other numbers, so a caller must expect references that it does not have.
 type seriesIndex struct {
+	// mu is held while a block is applied, so that head and index are read as of
+	// one block. Nobody evaluates anything under it: who matches takes a view.
+	mu    sync.RWMutex
 	label func(number uint32) segment.Label
 
 	refs   []uint64                // ascending; a series is known by its place here
@@ -108,151 +106,3 @@ func (x *seriesIndex) SeriesDropped(uint64) {}
 func (x *seriesIndex) Renumbered() {
 	x.refs, x.lists, x.row, x.values = nil, nil, nil, make(map[string]*labelValues)
 }
-
-// find returns the references that a selection matches, ascending.
-func (x *seriesIndex) find(ctx context.Context, s selection) ([]uint64, error) {
-	var matched []index.Postings
-	for _, sel := range s {
-		matched = append(matched, x.forSelector(ctx, sel))
-	}
-	found := x.all()
-	if len(s) > 0 {
-		found = index.Merge(ctx, matched...)
-	}
-	refs := make([]uint64, 0, 64)
-	for found.Next() {
-		refs = append(refs, x.refs[found.At()-1])
-	}
-	return refs, found.Err()
-}
-
-// forSelector intersects the lists of the matchers that want a label, and takes
-// away those of the matchers that also match its absence.
-func (x *seriesIndex) forSelector(ctx context.Context, s selector) index.Postings {
-	var with, without []index.Postings
-	for _, m := range s {
-		switch {
-		case m.Matches(""):
-			without = append(without, x.matching(ctx, m.Name, func(v string) bool { return !m.Matches(v) }))
-		case m.Type == labels.MatchEqual:
-			with = append(with, x.having(ctx, m.Name, m.Value))
-		case m.Type == labels.MatchRegexp && len(m.SetMatches()) > 0:
-			with = append(with, x.having(ctx, m.Name, m.SetMatches()...))
-		default:
-			with = append(with, x.matching(ctx, m.Name, m.Matches))
-		}
-	}
-	if len(with) == 0 {
-		with = append(with, x.all())
-	}
-	found := index.Intersect(with...)
-	for _, w := range without {
-		found = index.Without(found, w)
-	}
-	return found
-}
-
-func (x *seriesIndex) all() index.Postings {
-	return &places{last: placeRun{0, uint32(len(x.refs))}}
-}
-
-// having returns the series with one of several values of a label.
-func (x *seriesIndex) having(ctx context.Context, name string, texts ...string) index.Postings {
-	var numbers []uint32
-	if of := x.values[name]; of != nil {
-		for _, text := range texts {
-			if n, ok := of.number[text]; ok {
-				numbers = append(numbers, n)
-			}
-		}
-	}
-	return x.merged(ctx, numbers)
-}
-
-// matching returns the series that have a label whose value matches.
-func (x *seriesIndex) matching(ctx context.Context, name string, matches func(string) bool) index.Postings {
-	var numbers []uint32
-	if of := x.values[name]; of != nil {
-		for _, v := range of.all {
-			if matches(v.text) {
-				numbers = append(numbers, v.number)
-			}
-		}
-	}
-	return x.merged(ctx, numbers)
-}
-
-// merged returns the series with any of the labels.
-func (x *seriesIndex) merged(ctx context.Context, numbers []uint32) index.Postings {
-	of, lists := make([]places, len(numbers)), make([]index.Postings, len(numbers))
-	for i, n := range numbers {
-		l := &x.lists[n]
-		of[i].rest = l.runs
-		if l.open > 0 {
-			of[i].last = placeRun{l.open - 1, uint32(len(x.refs))}
-		}
-		lists[i] = &of[i]
-	}
-	return index.Merge(ctx, lists...)
-}
-
-// places is a list of the index as Prometheus' operations take it. What they
-// take for references are places, and one.
-type places struct {
-	rest []placeRun // behind the run at hand
-	last placeRun   // behind these
-	run  placeRun   // what is left of it
-	at   storage.SeriesRef
-}
-
-// next moves on to the next run, which is empty at the end.
-func (p *places) next() {
-	if len(p.rest) > 0 {
-		p.run, p.rest = p.rest[0], p.rest[1:]
-	} else {
-		p.run, p.last = p.last, placeRun{}
-	}
-}
-
-// Next implements [index.Postings].
-func (p *places) Next() bool {
-	if p.run.from == p.run.to {
-		p.next()
-	}
-	if p.run.from == p.run.to {
-		return false
-	}
-	p.run.from++
-	p.at = storage.SeriesRef(p.run.from)
-	return true
-}
-
-// Seek implements [index.Postings].
-func (p *places) Seek(to storage.SeriesRef) bool {
-	if p.at >= to {
-		return true
-	}
-	place := uint32(to) - 1
-	if p.run.to <= place {
-		// Most often it is near: double the step until it is passed, then halve.
-		step := 1
-		for step < len(p.rest) && p.rest[step-1].to <= place {
-			step *= 2
-		}
-		from, end := step/2, min(step, len(p.rest))
-		skip := from + sort.Search(end-from, func(i int) bool { return p.rest[from+i].to > place })
-		p.rest = p.rest[skip:]
-		p.next()
-		if p.run.to <= place { // there was none in rest
-			p.next()
-		}
-	}
-	p.run.from = max(p.run.from, min(place, p.run.to))
-	return p.Next()
-}
-
-// At implements [index.Postings].
-func (p *places) At() storage.SeriesRef { return p.at }
-
-// Err implements [index.Postings].
-func (p *places) Err() error { return nil }

@@ -68,14 +68,13 @@ func addTo(p *index.MemPostings, s segment.Series) {
 
 // requireSame compares what is found with what Prometheus finds, and with the
 // series whose labels match one by one.
-func requireSame(t *testing.T, x *seriesIndex, h *head.Head, theirs *index.MemPostings, s selection) {
+func requireSame(t *testing.T, x *seriesIndex, h *head.Head, theirs *index.MemPostings, s *selection) {
 	t.Helper()
 	ctx := context.Background()
-	got, err := x.find(ctx, s)
-	require.NoError(t, err)
+	got := findAll(t, x, s)
 	require.True(t, slices.IsSorted(got))
-	if len(s) == 1 {
-		found, err := tsdb.PostingsForMatchers(ctx, lists{of: theirs}, slices.Clone(s[0])...)
+	if len(s.selectors) == 1 {
+		found, err := tsdb.PostingsForMatchers(ctx, lists{of: theirs}, slices.Clone(s.selectors[0])...)
 		require.NoError(t, err)
 		var want []uint64
 		for found.Next() {
@@ -84,16 +83,53 @@ func requireSame(t *testing.T, x *seriesIndex, h *head.Head, theirs *index.MemPo
 		require.NoError(t, found.Err())
 		require.ElementsMatch(t, want, got)
 	}
-	m := newMatched(s)
-	var want []uint64
+	m := newMatched(s, newEvaluation(ctx))
+	b := &segment.Block{}
 	for ref := uint64(1); ref < h.NextRef(); ref++ {
-		first := m.has(ref, h)
-		require.Equal(t, first, m.has(ref, h), "once more")
-		if _, ok := h.Latest(ref); ok && first {
-			want = append(want, ref)
+		b.Samples.Add(segment.Sample{Ref: ref})
+	}
+	var want []uint64
+	for range 2 {
+		require.NoError(t, m.learn(b, h))
+		want = want[:0]
+		for ref := uint64(1); ref < h.NextRef(); ref++ {
+			if _, ok := h.Latest(ref); ok && m.has(ref) {
+				want = append(want, ref)
+			}
 		}
 	}
 	require.ElementsMatch(t, want, got)
+}
+
+// newEvaluation returns one that nobody else is in the way of.
+func newEvaluation(ctx context.Context) *evaluation {
+	c := DefaultLimitConfig()
+	return newEvaluations(&c).begin(ctx)
+}
+
+// parseSelection parses selectors within the default limits.
+func parseSelection(texts ...string) (*selection, error) {
+	c := DefaultLimitConfig()
+	s := &Server{config: Config{LimitConfig: c}, evaluations: newEvaluations(&c)}
+	e := s.evaluations.begin(context.Background())
+	defer e.end()
+	parsed, err := s.selection(e, texts)
+	return &parsed, err
+}
+
+// findAll returns the references that a selection matches.
+func findAll(t testing.TB, x *seriesIndex, s *selection) (refs []uint64) {
+	e, v := newEvaluation(context.Background()), x.view()
+	defer e.end()
+	if s.all() {
+		return v.refs
+	}
+	found, err := v.find(e, s)
+	require.NoError(t, err)
+	for ref := range found.each {
+		refs = append(refs, ref)
+	}
+	return refs
 }
 
 var someSelectors = []string{
@@ -107,12 +143,12 @@ var someSelectors = []string{
 func TestFindAgreesWithPrometheus(t *testing.T) {
 	x, h, theirs := filled(t, 2000)
 	for _, text := range someSelectors {
-		s, err := parseSelection([]string{text}, DefaultLimitConfig().SelectorSize)
+		s, err := parseSelection(text)
 		require.NoError(t, err)
 		t.Run(text, func(t *testing.T) { requireSame(t, x, h, theirs, s) })
 	}
 	for _, several := range [][]string{{`m1`, `m2`, `m1{a="1"}`}, nil, {`{}`}, {`m1`, `{}`}} {
-		s, err := parseSelection(several, DefaultLimitConfig().SelectorSize)
+		s, err := parseSelection(several...)
 		require.NoError(t, err)
 		requireSame(t, x, h, theirs, s)
 	}
@@ -141,7 +177,7 @@ func TestFindAfterDrops(t *testing.T) {
 	require.NoError(t, h.ApplyBlock(&segment.Block{Sequence: 2, Series: segment.TableOf(later)}))
 	addTo(theirs, later)
 	for _, text := range append(someSelectors, `{d="4"}`) {
-		s, err := parseSelection([]string{text}, DefaultLimitConfig().SelectorSize)
+		s, err := parseSelection(text)
 		require.NoError(t, err)
 		requireSame(t, x, h, theirs, s)
 	}
@@ -174,7 +210,10 @@ func FuzzPlaces(f *testing.F) {
 			x.SeriesAdded(uint64(i+2), numbers)
 		}
 		for n := range listed {
-			ours, theirs := x.merged(t.Context(), []uint32{uint32(n)}), index.NewListPostings(listed[n])
+			var found [1]places
+			v := x.view()
+			v.ofNumbers([]uint32{uint32(n)}, found[:])
+			ours, theirs := &found[0], index.NewListPostings(listed[n])
 			to := storage.SeriesRef(0)
 			for _, step := range steps {
 				var a, b bool
@@ -221,7 +260,7 @@ func FuzzSelection(f *testing.F) {
 	f.Add("\n\xff{")
 	x, h, theirs := filled(f, 50)
 	f.Fuzz(func(t *testing.T, text string) {
-		s, err := parseSelection([]string{text}, DefaultLimitConfig().SelectorSize)
+		s, err := parseSelection(text)
 		if err != nil {
 			require.Equal(t, connect.CodeInvalidArgument, connect.CodeOf(err))
 			return

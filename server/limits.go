@@ -43,6 +43,12 @@ type LimitConfig struct {
 	CallBytes units.Base2Bytes
 	// Lookups of labels, metadata and segments that are under way at a time.
 	Lookups int
+	// Evaluations of selectors that run at a time. Zero: one for two processors.
+	Evaluations int
+	// EvaluationTime that one of them may run in all.
+	EvaluationTime time.Duration
+	// EvaluationBytes that those of all calls may take.
+	EvaluationBytes units.Base2Bytes
 	// PeerShare is how many percent of each limit one peer may hold.
 	PeerShare int
 	// TrustedProxies are addresses and networks of balancers, whose
@@ -53,34 +59,39 @@ type LimitConfig struct {
 // DefaultLimitConfig returns limits far above what clients do.
 func DefaultLimitConfig() LimitConfig {
 	return LimitConfig{
-		Streams:      10000,
-		SelectorSize: 20000,
-		PeerShare:    50,
-		RPCConns:     4096,
-		ConnStreams:  500,
-		CallRate:     1000,
-		StreamBytes:  256 * units.MiB,
-		Decodes:      max(4, 2*runtime.GOMAXPROCS(0)),
-		RequestBytes: 1 * units.MiB,
-		CallBytes:    64 * units.MiB,
-		Lookups:      max(2, runtime.GOMAXPROCS(0)),
+		Streams:         10000,
+		SelectorSize:    20000,
+		EvaluationTime:  10 * time.Second,
+		EvaluationBytes: 128 * units.MiB,
+		PeerShare:       50,
+		RPCConns:        4096,
+		ConnStreams:     500,
+		CallRate:        1000,
+		StreamBytes:     256 * units.MiB,
+		Decodes:         max(4, 2*runtime.GOMAXPROCS(0)),
+		RequestBytes:    1 * units.MiB,
+		CallBytes:       64 * units.MiB,
+		Lookups:         max(2, runtime.GOMAXPROCS(0)),
 	}
 }
 
 // The flags of the limits that are named where they are met.
 const (
-	flagStreams      = "--limit.streams"
-	flagSelectorSize = "--limit.selector-size"
-	flagPeerShare    = "--limit.peer-share"
-	flagProxy        = "--rpc.trusted-proxy"
-	flagRPCConns     = "--limit.rpc-connections"
-	flagConnStreams  = "--limit.connection-streams"
-	flagCallRate     = "--limit.call-rate"
-	flagRequestBytes = "--limit.call-request-bytes"
-	flagLookups      = "--limit.lookups"
-	flagCallBytes    = "--limit.call-bytes"
-	flagStreamBytes  = "--limit.stream-bytes"
-	flagDecodes      = "--limit.decodes"
+	flagStreams         = "--limit.streams"
+	flagSelectorSize    = "--limit.selector-size"
+	flagPeerShare       = "--limit.peer-share"
+	flagProxy           = "--rpc.trusted-proxy"
+	flagRPCConns        = "--limit.rpc-connections"
+	flagConnStreams     = "--limit.connection-streams"
+	flagCallRate        = "--limit.call-rate"
+	flagRequestBytes    = "--limit.call-request-bytes"
+	flagLookups         = "--limit.lookups"
+	flagCallBytes       = "--limit.call-bytes"
+	flagStreamBytes     = "--limit.stream-bytes"
+	flagDecodes         = "--limit.decodes"
+	flagEvaluations     = "--limit.evaluations"
+	flagEvaluationTime  = "--limit.evaluation-time"
+	flagEvaluationBytes = "--limit.evaluation-bytes"
 )
 
 // RegisterFlags adds the flags, which default to what c holds.
@@ -105,6 +116,12 @@ func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 		Default(c.StreamBytes.String()).BytesVar(&c.StreamBytes)
 	app.Flag(flagDecodes[2:], "Most streams that decode at a time what is not in memory any more; the others wait for their turn. By default twice the number of processors, and 4 at least.").
 		PlaceHolder("N").IntVar(&c.Decodes)
+	app.Flag(flagEvaluations[2:], "Most evaluations of selectors that run at a time; others wait for their turns. 0 is one for two processors.").
+		Default(strconv.Itoa(c.Evaluations)).IntVar(&c.Evaluations)
+	app.Flag(flagEvaluationTime[2:], "Longest that one of them may run in all.").
+		Default(c.EvaluationTime.String()).DurationVar(&c.EvaluationTime)
+	app.Flag(flagEvaluationBytes[2:], "Most memory of all of them, and of their selectors, by estimate.").
+		Default(c.EvaluationBytes.String()).BytesVar(&c.EvaluationBytes)
 	app.Flag(flagPeerShare[2:], "Most of each limit that one peer may hold, in percent.").
 		Default(strconv.Itoa(c.PeerShare)).IntVar(&c.PeerShare)
 	app.Flag(flagProxy[2:], "Address or network of a balancer, whose X-Forwarded-For says who a peer is; without it, all clients of a balancer are one peer. Repeatable.").
@@ -131,6 +148,12 @@ func (c *LimitConfig) check() error {
 		return daemon.Usagef("%s has to be above zero", flagLookups)
 	case c.RequestBytes < 1:
 		return daemon.Usagef("%s has to be above zero", flagRequestBytes)
+	case c.Evaluations < 0:
+		return daemon.Usagef("%s cannot be negative", flagEvaluations)
+	case c.EvaluationTime <= 0:
+		return daemon.Usagef("%s has to be above zero", flagEvaluationTime)
+	case c.EvaluationBytes < 1:
+		return daemon.Usagef("%s has to be above zero", flagEvaluationBytes)
 	case c.PeerShare < 1, c.PeerShare > 100:
 		return daemon.Usagef("%s is %d, it has to be from 1 to 100", flagPeerShare, c.PeerShare)
 	}

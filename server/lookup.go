@@ -59,26 +59,31 @@ func (s service) GetLabelValues(ctx context.Context, req *connect.Request[metric
 }
 
 // eachLive calls yield with the labels of each live series that is selected, when
-// it is the call's turn.
+// it is the call's turn. Who has values to be matched does not keep the turn from
+// others meanwhile.
 func (s service) eachLive(ctx context.Context, selectors []string, yield func(segment.Labels) error) error {
-	selected, err := parseSelection(selectors, s.config.SelectorSize)
+	e := s.evaluations.begin(ctx)
+	defer e.end()
+	selected, err := s.selection(e, selectors)
 	if err != nil {
 		return err
 	}
 	if err := s.serving(); err != nil {
 		return unavailable(err, "")
 	}
-	end, err := s.turn(ctx)
-	if err != nil {
-		return err
-	}
-	defer end()
-	for _, r := range s.replicas.serving() {
-		found, err := r.snapshot(ctx, selected, s.liveSince())
+	if !selected.scans {
+		end, err := s.turn(ctx)
 		if err != nil {
 			return err
 		}
-		if err := eachOf(ctx, found, yield); err != nil {
+		defer end()
+	}
+	for _, r := range s.replicas.serving() {
+		found, err := r.snapshot(e, &selected, s.liveSince())
+		if err != nil {
+			return err
+		}
+		if err := s.eachOf(ctx, found, selected.scans, yield); err != nil {
 			return err
 		}
 	}
@@ -88,8 +93,17 @@ func (s service) eachLive(ctx context.Context, selectors []string, yield func(se
 // lookEvery is after how many series it is seen whether the caller is still there.
 const lookEvery = 1024
 
-func eachOf(ctx context.Context, found *snapshot, yield func(segment.Labels) error) error {
+// eachOf calls yield for the series of a snapshot, and waits for the turn if that is
+// still to be done.
+func (s service) eachOf(ctx context.Context, found *snapshot, wait bool, yield func(segment.Labels) error) error {
 	defer found.view.Release()
+	if wait {
+		end, err := s.turn(ctx)
+		if err != nil {
+			return err
+		}
+		defer end()
+	}
 	var ls segment.Labels
 	n := 0
 	for ref := range found.series() {

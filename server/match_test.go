@@ -23,17 +23,22 @@ func BenchmarkMatch(b *testing.B) {
 	}
 	require.NoError(b, h.ApplyBlock(&segment.Block{Sequence: 1, Series: segment.TableOf(series...)}))
 	for _, text := range []string{`metric_7`, `metric_7{instance="10.0.1.7:9090"}`, `{job=~"service-1.*",__name__!="metric_10"}`} {
-		s, err := parseSelection([]string{text}, DefaultLimitConfig().SelectorSize)
+		s, err := parseSelection(text)
 		require.NoError(b, err)
 		b.Run(text, func(b *testing.B) {
 			b.ReportAllocs()
-			found := 0
+			found, e := 0, newEvaluation(b.Context())
 			for b.Loop() {
-				refs, err := x.find(b.Context(), s)
+				v := x.view()
+				series, err := v.find(e, s)
 				if err != nil {
 					b.Fatal(err)
 				}
-				found = len(refs)
+				found = 0
+				for range series.each {
+					found++
+				}
+				e.end()
 			}
 			b.ReportMetric(float64(found), "found")
 		})
@@ -77,16 +82,18 @@ func BenchmarkAddSeries(b *testing.B) {
 // What is known of series that were dropped does not stay for as long as a stream.
 func TestMatchedForgets(t *testing.T) {
 	h := head.New()
-	selected, err := parseSelection([]string{`{i!="1"}`}, DefaultLimitConfig().SelectorSize)
+	selected, err := parseSelection(`{i!="1"}`)
 	require.NoError(t, err)
-	m := newMatched(selected)
+	m := newMatched(selected, newEvaluation(t.Context()))
 	most := int64(0)
 	for sequence := uint64(1); sequence <= 40*prunePages; sequence++ {
 		b := &segment.Block{Sequence: sequence, Time: int64(sequence)}
 		ref := sequence * refPageSize
 		b.Series = segment.TableOf(segment.Series{Ref: ref, Labels: segment.Labels{{Name: "i", Value: fmt.Sprint(sequence % 2)}}})
+		b.Samples.Add(segment.Sample{Ref: ref})
 		require.NoError(t, h.ApplyBlock(b))
-		require.Equal(t, sequence%2 == 0, m.has(ref, h))
+		require.NoError(t, m.learn(b, h))
+		require.Equal(t, sequence%2 == 0, m.has(ref))
 		if sequence%10 == 0 {
 			h.Expire(int64(sequence-10), nil)
 			require.NoError(t, h.Keyframe(func(*segment.Keyframe) error { return nil }))
@@ -95,5 +102,5 @@ func TestMatchedForgets(t *testing.T) {
 		most = max(most, m.bytes())
 	}
 	require.Less(t, most, int64(2*prunePages*2*refPageSize/8))
-	require.True(t, m.has(40*prunePages*refPageSize, h))
+	require.True(t, m.has(40*prunePages*refPageSize))
 }

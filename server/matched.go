@@ -8,10 +8,12 @@ import (
 // matched remembers, for one stream and one log, which series are selected, so
 // that the labels of each are looked at once.
 type matched struct {
-	selection selection
-	pages     map[uint64]*matchedPage
-	labels    segment.Labels
-	prune     int // the number of pages at which those of dropped series go
+	selection *selection
+	// evaluation is nil if it is not worth the while to wait for a turn.
+	evaluation *evaluation
+	pages      map[uint64]*matchedPage
+	labels     segment.Labels
+	prune      int // the number of pages at which those of dropped series go
 }
 
 // matchedPage covers as many references as each bitmap has bits.
@@ -22,8 +24,12 @@ type matchedPage struct {
 // prunePages is the least number of pages of which some are given up.
 const prunePages = 64
 
-func newMatched(s selection) *matched {
-	return &matched{selection: s, pages: make(map[uint64]*matchedPage), prune: prunePages}
+func newMatched(s *selection, e *evaluation) *matched {
+	m := &matched{selection: s, pages: make(map[uint64]*matchedPage), prune: prunePages}
+	if s.scans {
+		m.evaluation = e
+	}
+	return m
 }
 
 func (m *matched) bytes() int64 { return int64(len(m.pages)) * (2*refPageSize/8 + mapEntry) }
@@ -42,27 +48,84 @@ func (m *matched) forget(h *head.Head) {
 	m.prune = max(prunePages, 2*len(m.pages))
 }
 
-// has says whether a series is selected. The labels are asked for the first
-// time only; without them, the series is not selected this time.
-func (m *matched) has(ref uint64, from labelSource) bool {
-	if len(m.selection) == 0 {
+// has says whether a series is selected that was learnt.
+func (m *matched) has(ref uint64) bool {
+	if m.selection.all() {
 		return true
 	}
 	page := m.pages[ref/refPageSize]
-	if page == nil {
-		page = &matchedPage{}
-		m.pages[ref/refPageSize] = page
+	return page != nil && page.selected[ref%refPageSize/64]&(1<<(ref%64)) != 0
+}
+
+// learn looks at the labels of the series of a block that are seen for the first
+// time. Without labels, a series is not selected this time.
+func (m *matched) learn(b *segment.Block, from labelSource) error {
+	if m.selection.all() {
+		return nil
 	}
-	word, bit := ref%refPageSize/64, uint64(1)<<(ref%64)
-	if page.seen[word]&bit == 0 {
-		var ok bool
-		if m.labels, ok = from.Labels(ref, m.labels[:0]); !ok {
-			return false
-		}
-		page.seen[word] |= bit
-		if m.selection.matches(m.labels) {
-			page.selected[word] |= bit
+	if m.evaluation != nil {
+		defer m.evaluation.pause()
+	}
+	for part := range b.Samples.Parts() {
+		if err := m.learnFrom(part.First, len(part.Values), from); err != nil {
+			return err
 		}
 	}
-	return page.selected[word]&bit != 0
+	for i := range b.Histograms {
+		if err := m.learnFrom(b.Histograms[i].Ref, 1, from); err != nil {
+			return err
+		}
+	}
+	for i := range b.Exemplars {
+		if err := m.learnFrom(b.Exemplars[i].Ref, 1, from); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// learnFrom learns n series with references one after another.
+func (m *matched) learnFrom(ref uint64, n int, from labelSource) error {
+	for end := ref + uint64(n); ref < end; {
+		page := m.pages[ref/refPageSize]
+		if page == nil {
+			page = &matchedPage{}
+			m.pages[ref/refPageSize] = page
+		}
+		last := min(end, (ref/refPageSize+1)*refPageSize)
+		for ; ref < last; ref++ {
+			word, bit := ref%refPageSize/64, uint64(1)<<(ref%64)
+			if page.seen[word] == ^uint64(0) {
+				ref |= 63 // none of these is new
+				continue
+			}
+			if page.seen[word]&bit != 0 {
+				continue
+			}
+			known, selected, err := m.match(ref, from)
+			if err != nil {
+				return err
+			}
+			if known {
+				page.seen[word] |= bit
+			}
+			if selected {
+				page.selected[word] |= bit
+			}
+		}
+	}
+	return nil
+}
+
+// match looks at the labels of a series, if there are any.
+func (m *matched) match(ref uint64, from labelSource) (known, selected bool, err error) {
+	if m.labels, known = from.Labels(ref, m.labels[:0]); !known {
+		return false, false, nil
+	}
+	if m.evaluation != nil {
+		if err := m.evaluation.stepSeries(m.selection, m.labels); err != nil {
+			return false, false, err
+		}
+	}
+	return true, m.selection.matches(m.labels), nil
 }

@@ -42,15 +42,17 @@ func (m *metrics) all() []prometheus.Collector {
 }
 
 var (
-	streamsDesc   = prometheus.NewDesc("promgrpc_server_streams", "Streams that are open.", nil, nil)
-	connsDesc     = prometheus.NewDesc("promgrpc_server_connections", "Connections to the RPC port that are open.", nil, nil)
-	stateDesc     = prometheus.NewDesc("promgrpc_server_stream_state_bytes", "Bytes of --limit.stream-bytes that are held.", nil, nil)
-	callsDesc     = prometheus.NewDesc("promgrpc_server_call_bytes", "Bytes of --limit.call-bytes that calls under way hold.", nil, nil)
-	readyDesc     = prometheus.NewDesc("promgrpc_server_ready", "1 if calls are served.", nil, nil)
-	seriesDesc    = prometheus.NewDesc("promgrpc_server_series", "Series in the head, stale ones included.", []string{"log_id"}, nil)
-	lagDesc       = prometheus.NewDesc("promgrpc_server_lag_blocks", "Blocks that the replica is behind its forwarder.", []string{"log_id"}, nil)
-	lastDesc      = prometheus.NewDesc("promgrpc_server_last_sequence", "Last block that the replica has.", []string{"log_id"}, nil)
-	connectedDesc = prometheus.NewDesc("promgrpc_server_forwarder_connected", "1 while the log's forwarder is connected.", []string{"log_id"}, nil)
+	streamsDesc            = prometheus.NewDesc("promgrpc_server_streams", "Streams that are open.", nil, nil)
+	connsDesc              = prometheus.NewDesc("promgrpc_server_connections", "Connections to the RPC port that are open.", nil, nil)
+	stateDesc              = prometheus.NewDesc("promgrpc_server_stream_state_bytes", "Bytes of --limit.stream-bytes that are held.", nil, nil)
+	callsDesc              = prometheus.NewDesc("promgrpc_server_call_bytes", "Bytes of --limit.call-bytes that calls under way hold.", nil, nil)
+	readyDesc              = prometheus.NewDesc("promgrpc_server_ready", "1 if calls are served.", nil, nil)
+	seriesDesc             = prometheus.NewDesc("promgrpc_server_series", "Series in the head, stale ones included.", []string{"log_id"}, nil)
+	lagDesc                = prometheus.NewDesc("promgrpc_server_lag_blocks", "Blocks that the replica is behind its forwarder.", []string{"log_id"}, nil)
+	lastDesc               = prometheus.NewDesc("promgrpc_server_last_sequence", "Last block that the replica has.", []string{"log_id"}, nil)
+	connectedDesc          = prometheus.NewDesc("promgrpc_server_forwarder_connected", "1 while the log's forwarder is connected.", []string{"log_id"}, nil)
+	evaluationsDesc        = prometheus.NewDesc("promgrpc_server_evaluations", "Evaluations of selectors that run.", nil, nil)
+	evaluationsWaitingDesc = prometheus.NewDesc("promgrpc_server_evaluations_waiting", "Evaluations of selectors that wait for their turns.", nil, nil)
 )
 
 // collector shows the metrics of a server.
@@ -58,7 +60,7 @@ type collector struct{ s *Server }
 
 // Describe implements [prometheus.Collector].
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{streamsDesc, stateDesc, connsDesc, callsDesc, readyDesc, seriesDesc, lagDesc, lastDesc, connectedDesc} {
+	for _, d := range []*prometheus.Desc{streamsDesc, stateDesc, connsDesc, callsDesc, evaluationsDesc, evaluationsWaitingDesc, readyDesc, seriesDesc, lagDesc, lastDesc, connectedDesc} {
 		ch <- d
 	}
 	for _, m := range c.s.metrics.all() {
@@ -75,6 +77,8 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(connsDesc, float64(c.s.conns.Used()))
 	gauge(stateDesc, float64(c.s.streamBytes.Used()))
 	gauge(callsDesc, float64(c.s.calls.Used()))
+	gauge(evaluationsDesc, float64(c.s.evaluations.turns.Used()))
+	gauge(evaluationsWaitingDesc, float64(c.s.evaluations.turns.Waiting()))
 	gauge(readyDesc, one(c.s.Ready() == nil))
 	for _, r := range c.s.replicas.all() {
 		id := r.id.String()

@@ -68,6 +68,7 @@ func (n *names) lookBack(ref uint64) bool {
 	if n.err != nil {
 		return false
 	}
+	n.stream.evaluation.pause()
 	n.stream.decoding.silent = true
 	defer func() { n.stream.decoding.silent = false }()
 	var err error

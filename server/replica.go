@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/promgrpc/exporter/internal/head"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
 )
@@ -29,13 +28,10 @@ type replica struct {
 	files *seglog.Replica
 	log   *seglog.Log
 
-	// mu is held while a block is applied, so that head and index are read as
-	// of one block.
-	mu    sync.RWMutex
-	head  *head.Head
-	index *seriesIndex
+	state
 
 	requests requests
+	count    liveCount
 
 	keyframe atomic.Bool   // a whole keyframe has been applied
 	ready    atomic.Bool   // the state is worth being served, once and for all
@@ -54,8 +50,7 @@ type replica struct {
 // openReplica rebuilds the state of a log from its newest segment, or creates
 // an empty log.
 func openReplica(store *seglog.Store, id segment.LogID, h *health) (*replica, error) {
-	r := &replica{id: id, feed: newFeed(), health: h}
-	r.index, r.head = newSeriesIndex()
+	r := &replica{id: id, feed: newFeed(), health: h, state: newState()}
 	files, err := store.OpenReplica(id, r)
 	if err != nil {
 		return nil, fmt.Errorf("open log %s: %w", id, err)
@@ -67,8 +62,8 @@ func openReplica(store *seglog.Store, id segment.LogID, h *health) (*replica, er
 
 // ApplyKeyframe implements [seglog.Applier].
 func (r *replica) ApplyKeyframe(k *segment.Keyframe) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.index.mu.Lock()
+	defer r.index.mu.Unlock()
 	if err := r.head.ApplyKeyframe(k); err != nil {
 		r.useless.Store(true)
 		return err
@@ -81,8 +76,8 @@ func (r *replica) ApplyKeyframe(k *segment.Keyframe) error {
 
 // ApplyBlock implements [seglog.Applier].
 func (r *replica) ApplyBlock(b *segment.Block) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.index.mu.Lock()
+	defer r.index.mu.Unlock()
 	if err := r.head.ApplyBlock(b); err != nil {
 		r.useless.Store(true)
 		return err
@@ -159,17 +154,6 @@ func (r *replica) getsOn() error { return r.health.check(sinceEpoch(), r.feed.co
 func (r *replica) lag() uint64 {
 	last, tail := r.log.Last(), r.tail.Load()
 	return max(tail, last) - last
-}
-
-// countLive counts the series that a snapshot of everything would have.
-func (r *replica) countLive(writtenSince int64) (n uint64) {
-	r.head.Each(func(_ uint64, l *segment.Latest) bool {
-		if live(l, writtenSince) {
-			n++
-		}
-		return true
-	})
-	return n
 }
 
 // feeder is a connection that feeds a replica.

@@ -10,7 +10,6 @@ import (
 
 // Selectors take no more than what is counted for them.
 func TestSelectionBytes(t *testing.T) {
-	most := DefaultLimitConfig().SelectorSize
 	for _, text := range []string{
 		`{a=~"` + strings.Repeat("abcdefg|", 2000) + `x"}`,
 		`{a=~"` + strings.Repeat("[a-z]{20}", 400) + `x"}`,
@@ -21,9 +20,9 @@ func TestSelectionBytes(t *testing.T) {
 		`{` + strings.TrimSuffix(strings.Repeat(`a!="b",`, 1500), ",") + `}`,
 	} {
 		before := heapBytes()
-		s, err := parseSelection([]string{text}, most)
+		s, err := parseSelection(text)
 		require.NoError(t, err)
-		require.Less(t, heapBytes()-before, float64(selectionBytes([]string{text}, most)), "%.40s", text)
+		require.Less(t, heapBytes()-before, float64(s.bytes()), "%.40s", text)
 		runtime.KeepAlive(s)
 	}
 }

@@ -23,15 +23,15 @@ func requireLimit(t *testing.T, name string, passing bool, err error) {
 }
 
 // unaryCalls are the calls that take selectors and answer once.
-var unaryCalls = map[string]func(t *testing.T, s *instance, selector string, o ...connect.ClientOption) error{
-	"GetLabelNames": func(t *testing.T, s *instance, selector string, o ...connect.ClientOption) error {
+var unaryCalls = map[string]func(ctx context.Context, t *testing.T, s *instance, selector string, o ...connect.ClientOption) error{
+	"GetLabelNames": func(ctx context.Context, t *testing.T, s *instance, selector string, o ...connect.ClientOption) error {
 		_, err := connectClient(t, s.RPCAddr().String(), false, o...).
-			GetLabelNames(context.Background(), connect.NewRequest(&metricsv1.GetLabelNamesRequest{Selectors: []string{selector}}))
+			GetLabelNames(ctx, connect.NewRequest(&metricsv1.GetLabelNamesRequest{Selectors: []string{selector}}))
 		return err
 	},
-	"GetLabelValues": func(t *testing.T, s *instance, selector string, o ...connect.ClientOption) error {
+	"GetLabelValues": func(ctx context.Context, t *testing.T, s *instance, selector string, o ...connect.ClientOption) error {
 		_, err := connectClient(t, s.RPCAddr().String(), false, o...).
-			GetLabelValues(context.Background(), connect.NewRequest(&metricsv1.GetLabelValuesRequest{Name: "a", Selectors: []string{selector}}))
+			GetLabelValues(ctx, connect.NewRequest(&metricsv1.GetLabelValuesRequest{Name: "a", Selectors: []string{selector}}))
 		return err
 	},
 }
@@ -52,20 +52,9 @@ func TestSelectorSize(t *testing.T) {
 	repeats := server.DefaultLimitConfig().SelectorSize/1000 + 1
 	selector := `{path=~"` + strings.Repeat("x0.{1000}", int(repeats)) + `"}`
 	refused := 0
-	overAll(t, func(t *testing.T, p protocol) {
-		for _, follow := range []bool{false, true} {
-			_, err := p.open(t, context.Background(), s.RPCAddr().String(), &getRequest{Selectors: []string{selector}, Follow: follow})()
-			requireLimit(t, "selector-size", false, err)
-			refused++
-		}
+	eachWay(t, s, selector, func(t *testing.T, call func(context.Context) error) {
+		requireLimit(t, "selector-size", false, call(context.Background()))
+		refused++
 	})
-	for call, run := range unaryCalls {
-		for way, o := range unaryOptions {
-			t.Run(call+" "+way, func(t *testing.T) {
-				requireLimit(t, "selector-size", false, run(t, s, selector, o...))
-				refused++
-			})
-		}
-	}
 	require.InDelta(t, refused, s.metricOf(t, "promgrpc_server_over_limit_total", "selector-size"), 0)
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,7 +35,6 @@ func instances() string {
 
 // What people write is within the limit.
 func TestSelectorsWithinTheSize(t *testing.T) {
-	most := DefaultLimitConfig().SelectorSize
 	for name, text := range map[string]string{
 		"instances": instances(),
 		"literals":  filledSelector("", "service-a|", "x"),
@@ -47,7 +47,7 @@ func TestSelectorsWithinTheSize(t *testing.T) {
 		"equal":     `{a="` + strings.Repeat("x", longestSelector-10) + `"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := parseSelection([]string{text}, most)
+			_, err := parseSelection(text)
 			require.NoError(t, err)
 		})
 	}
@@ -55,7 +55,6 @@ func TestSelectorsWithinTheSize(t *testing.T) {
 
 // What costs more than its size tells is found before it is compiled.
 func TestSelectorsBeyondTheSize(t *testing.T) {
-	most := DefaultLimitConfig().SelectorSize
 	for name, text := range map[string]string{
 		"repeats":            filledSelector("", "x0.{1000}", ""),
 		"nested":             filledSelector("", "((x{10}){10}){9}", ""),
@@ -72,17 +71,17 @@ func TestSelectorsBeyondTheSize(t *testing.T) {
 		"in a broken one":    strings.TrimSuffix(filledSelector("", "x{1000}", ""), "}"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := parseSelection([]string{text}, most)
+			_, err := parseSelection(text)
 			requireOver(t, "selector-size", err)
 		})
 	}
 	t.Run("together", func(t *testing.T) {
-		_, err := parseSelection([]string{filledSelector("", "a.", ""), filledSelector("", "a.", "")}, most)
+		_, err := parseSelection(filledSelector("", "a.", ""), filledSelector("", "a.", ""))
 		requireOver(t, "selector-size", err)
 	})
 	t.Run("many matchers", func(t *testing.T) {
 		matchers := "{" + strings.Repeat(`a!="",`, (longestSelector-2)/6) + "}"
-		_, err := parseSelection([]string{matchers, matchers, matchers, matchers, matchers, matchers, matchers, matchers}, most)
+		_, err := parseSelection(slices.Repeat([]string{matchers}, 8)...)
 		requireOver(t, "selector-size", err)
 	})
 }
@@ -149,7 +148,7 @@ func BenchmarkSelector(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := parseSelection([]string{text()}, most); err != nil {
+				if _, err := parseSelection(text()); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -159,7 +158,7 @@ func BenchmarkSelector(b *testing.B) {
 		text := instances()
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := parseSelection([]string{text}, most); err != nil {
+			if _, err := parseSelection(text); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -26,24 +26,25 @@ import (
 
 // Server is a running server.
 type Server struct {
-	config   Config
-	logger   *slog.Logger
-	log      *throttle.Logger // for what clients can cause
-	metrics  *metrics
-	store    *seglog.Store
-	replicas *replicas
-	streams  *streams
-	proxies  peer.Proxies
-	listener *link.Listener // nil in a relay
-	linkRoom *limit.Budget
-	upstream *upstream // nil in all others
-	rpc      net.Listener
-	http     *http.Server
-	conns    *limit.Budget // open to the RPC port
-	calls    *limit.Budget // bytes that requests and answers take
-	lookups  *limit.Budget // turns
-	unused   unusedConns
-	ops      *daemon.Web
+	config      Config
+	logger      *slog.Logger
+	log         *throttle.Logger // for what clients can cause
+	metrics     *metrics
+	store       *seglog.Store
+	replicas    *replicas
+	streams     *streams
+	evaluations evaluations
+	proxies     peer.Proxies
+	listener    *link.Listener // nil in a relay
+	linkRoom    *limit.Budget
+	upstream    *upstream // nil in all others
+	rpc         net.Listener
+	http        *http.Server
+	conns       *limit.Budget // open to the RPC port
+	calls       *limit.Budget // bytes that requests and answers take
+	lookups     *limit.Budget // turns
+	unused      unusedConns
+	ops         *daemon.Web
 	// registrar is nil when the server is not to be registered.
 	registrar *discovery.Registrar
 
@@ -77,6 +78,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	s.decodes = c.budget(flagDecodes, "turns", int64(c.Decodes))
 	s.calls = limit.NewBudget(flagCallBytes, "bytes", int64(c.CallBytes), max(c.share(int64(c.CallBytes)), c.leastCall()))
 	s.lookups = c.budget(flagLookups, "turns", int64(c.Lookups))
+	s.evaluations = newEvaluations(&c.LimitConfig)
 	s.streams = newStreams(c.budget(flagStreams, "streams", int64(c.Streams)))
 	defer func() {
 		if err != nil {

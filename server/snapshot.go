@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"iter"
 
 	"github.com/promgrpc/exporter/internal/head"
@@ -13,16 +12,15 @@ import (
 type snapshot struct {
 	past         *head.Head // that the view is of, nil: the present one
 	view         *head.View
-	from         uint64    // the lowest reference
-	refs         []uint64  // ascending; the others are left out, unless it is nil
-	selection    selection // of those
+	from         uint64 // the lowest reference
+	found        *found // the others are left out, unless it is nil
 	writtenSince int64
 	omitted      refSet
 }
 
 // bytes is about what it takes in memory besides the head's.
 func (s *snapshot) bytes() int64 {
-	n := s.view.Pinned() + int64(8*cap(s.refs)) + s.omitted.bytes()
+	n := s.view.Pinned() + s.found.bytes() + s.omitted.bytes()
 	if s.past != nil {
 		n += s.past.Bytes()
 	}
@@ -33,7 +31,6 @@ func (s *snapshot) bytes() int64 {
 // until the next.
 func (s *snapshot) series() iter.Seq2[uint64, *segment.Latest] {
 	return func(yield func(uint64, *segment.Latest) bool) {
-		var labels segment.Labels
 		pass := func(ref uint64, l *segment.Latest) bool {
 			if !live(l, s.writtenSince) {
 				return true
@@ -41,18 +38,16 @@ func (s *snapshot) series() iter.Seq2[uint64, *segment.Latest] {
 			if s.omitted.has(ref) {
 				return true
 			}
-			if len(s.selection) > 0 {
-				if labels, _ = s.view.Labels(ref, labels[:0]); !s.selection.matches(labels) {
-					return true
-				}
-			}
 			return yield(ref, l)
 		}
-		if s.refs == nil {
+		if s.found == nil {
 			s.view.Each(s.from, pass)
 			return
 		}
-		for _, ref := range s.refs {
+		for ref := range s.found.each {
+			if ref < s.from {
+				continue
+			}
 			// The lists may have series that the head has dropped.
 			if l, ok := s.view.Latest(ref); ok && !pass(ref, &l) {
 				return
@@ -61,23 +56,58 @@ func (s *snapshot) series() iter.Seq2[uint64, *segment.Latest] {
 	}
 }
 
+// state is what a log has come to, as of some block.
+type state struct {
+	head  *head.Head
+	index *seriesIndex
+}
+
+// newState returns the state of a log before its first block.
+func newState() state {
+	x, h := newSeriesIndex()
+	return state{h, x}
+}
+
 // snapshot takes the live series that are selected, as of the last block. Its
 // view is to be released.
-func (r *replica) snapshot(ctx context.Context, sel selection, writtenSince int64) (*snapshot, error) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	s := &snapshot{writtenSince: writtenSince}
-	if len(sel) > 0 {
-		var err error
-		if s.refs, err = r.index.find(ctx, sel); err != nil {
+func (st state) snapshot(e *evaluation, sel *selection, writtenSince int64) (*snapshot, error) {
+	if sel.scans {
+		// Who waits for the turn need not hold a view meanwhile.
+		if err := e.step(0); err != nil {
 			return nil, err
 		}
 	}
-	s.view = r.head.View()
+	st.index.mu.RLock()
+	s, index := &snapshot{view: st.head.View(), writtenSince: writtenSince}, st.index.view()
+	st.index.mu.RUnlock()
+	if sel.all() {
+		return s, nil
+	}
+	e.read(s.view)
+	defer e.read(nil)
+	var err error
+	if s.found, err = index.find(e, sel); err != nil {
+		s.view.Release()
+		return nil, err
+	}
 	return s, nil
 }
 
 // snapshotOf takes the same of a state of the past, from a reference on.
-func snapshotOf(past *head.Head, from uint64, sel selection, writtenSince int64) *snapshot {
-	return &snapshot{past: past, view: past.View(), from: from, selection: sel, writtenSince: writtenSince}
+func snapshotOf(e *evaluation, past *head.Head, from uint64, sel *selection, writtenSince int64) (*snapshot, error) {
+	s := &snapshot{past: past, view: past.View(), from: from, writtenSince: writtenSince}
+	if sel.all() {
+		return s, nil
+	}
+	defer e.pause()
+	var labels segment.Labels
+	var err error
+	s.view.Each(from, func(ref uint64, _ *segment.Latest) bool {
+		labels, _ = s.view.Labels(ref, labels[:0])
+		if err = e.stepSeries(sel, labels); err == nil && !sel.matches(labels) {
+			s.omitted.add(ref)
+		}
+		return err == nil
+	})
+	return s, err
 }

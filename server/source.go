@@ -34,7 +34,7 @@ func (st *stream) newSource(r *replica) *source {
 	src := &source{
 		replica: r,
 		names:   &names{stream: st, replica: r},
-		matched: newMatched(st.selection),
+		matched: newMatched(&st.selection, st.evaluation),
 		until:   r.log.Last(),
 	}
 	if st.references {

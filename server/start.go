@@ -18,7 +18,7 @@ import (
 
 // begin opens the logs at the place that the request names. A snapshot is sent
 // before it returns.
-func (st *stream) begin(req *metricsv1.GetMetricsRequest) error {
+func (st *stream) begin(req *metricsv1.GetMetricsRequest, e *evaluation) error {
 	st.setSince(0)
 	switch start := req.GetStart().(type) {
 	case *metricsv1.GetMetricsRequest_Cursor:
@@ -27,7 +27,7 @@ func (st *stream) begin(req *metricsv1.GetMetricsRequest) error {
 			return connect.NewError(connect.CodeInvalidArgument, err)
 		}
 		st.cursor = start.Cursor
-		return st.beginAt(c)
+		return st.beginAt(e, c)
 	case *metricsv1.GetMetricsRequest_Since:
 		if err := start.Since.CheckValid(); err != nil {
 			return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("since: %w", err))
@@ -38,7 +38,7 @@ func (st *stream) begin(req *metricsv1.GetMetricsRequest) error {
 		st.setSince(cmp.Or(since, 1))
 		return st.adopt()
 	}
-	return st.beginSnapshot()
+	return st.beginSnapshot(e)
 }
 
 func (st *stream) setSince(since int64) {
@@ -49,10 +49,10 @@ func (st *stream) setSince(since int64) {
 }
 
 // beginSnapshot sends the latest samples of the live series of all logs.
-func (st *stream) beginSnapshot() error {
+func (st *stream) beginSnapshot(e *evaluation) error {
 	now := time.Now()
 	for _, r := range st.server.replicas.serving() {
-		s, err := r.snapshot(st.ctx, st.selection, now.Add(-st.server.config.Staleness).UnixMilli())
+		s, err := r.snapshot(e, &st.selection, now.Add(-st.server.config.Staleness).UnixMilli())
 		if err != nil {
 			return err
 		}
@@ -125,7 +125,7 @@ func (st *stream) sendUpTo(src *source, ref uint64) error {
 }
 
 // beginAt takes a stream up at a cursor.
-func (st *stream) beginAt(c *cursor.Cursor) error {
+func (st *stream) beginAt(e *evaluation, c *cursor.Cursor) error {
 	st.setSince(c.Since)
 	for _, p := range c.Positions {
 		r := st.server.replicas.get(p.Log)
@@ -152,7 +152,7 @@ func (st *stream) beginAt(c *cursor.Cursor) error {
 		src.entries = p.Entries
 		st.add(src)
 		if p.SnapshotRef != 0 {
-			if err := st.resumeSnapshot(src, c, p); err != nil {
+			if err := st.resumeSnapshot(e, src, c, p); err != nil {
 				return err
 			}
 		}
@@ -161,7 +161,7 @@ func (st *stream) beginAt(c *cursor.Cursor) error {
 }
 
 // resumeSnapshot sends the rest of a snapshot that was begun elsewhere.
-func (st *stream) resumeSnapshot(src *source, c *cursor.Cursor, p cursor.Position) error {
+func (st *stream) resumeSnapshot(e *evaluation, src *source, c *cursor.Cursor, p cursor.Position) error {
 	src.snapshotRef, src.snapshotTime, src.until = p.SnapshotRef, p.SnapshotTime, p.Sequence
 	writtenSince := p.SnapshotTime - st.server.config.Staleness.Milliseconds()
 	past, err := st.rebuild(src.replica, func(a seglog.Applier) error { return src.replica.log.Rebuild(p.Sequence, a) })
@@ -172,7 +172,9 @@ func (st *stream) resumeSnapshot(src *source, c *cursor.Cursor, p cursor.Positio
 	if err != nil {
 		return fmt.Errorf("take up the snapshot at block %d: %w", p.Sequence, err)
 	}
-	src.snapshot = snapshotOf(past, p.SnapshotRef, st.selection, writtenSince)
+	if src.snapshot, err = snapshotOf(e, past, p.SnapshotRef, &st.selection, writtenSince); err != nil {
+		return err
+	}
 	return st.sendSnapshot(src)
 }
 

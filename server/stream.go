@@ -20,18 +20,18 @@ type stream struct {
 	ctx       context.Context
 	sender    *sender
 	selection selection
-	follow    bool
-	heartbeat time.Duration
-	since     int64 // of the request, in ms; 0: none
-	oldest    int64 // ms; samples with older timestamps are left out
+	// evaluation of the series that come as it goes on
+	evaluation *evaluation
+	follow     bool
+	heartbeat  time.Duration
+	since      int64 // of the request, in ms; 0: none
+	oldest     int64 // ms; samples with older timestamps are left out
 
-	sources []*source // sorted by log
-	newest  newest
-	// selectionBytes is about what selection takes.
-	selectionBytes int64
-	hold           *limit.Hold // of the bytes that the state of all streams takes
-	decoding       decoding
-	step           func() error // of decoding
+	sources  []*source // sorted by log
+	newest   newest
+	hold     *limit.Hold // of the bytes that the state of all streams takes
+	decoding decoding
+	step     func() error // of decoding
 	// rebuilding is the state of the past that is being made, nil: none.
 	rebuilding *past
 	out        assembler
