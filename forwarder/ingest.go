@@ -176,7 +176,30 @@ func (in *ingest) decodeOne(j *job) {
 		j.verdict = in.refused(err)
 		return
 	}
+	if err := in.charge(j); err != nil {
+		in.release(j)
+		j.verdict = unavailable(err)
+		return
+	}
 	j.newest, j.dated = j.req.Newest()
+}
+
+// usual is how many times its decoded body a request may become without having to
+// take more room for it.
+const usual = 4
+
+// charge takes room for what a request has become, where that is much more than it
+// looked like. It cannot wait, since all that is decoded may be such.
+func (in *ingest) charge(j *job) error {
+	became := min(j.req.Size(), in.room.Share()) // One may have all of its peer's.
+	if became <= usual*j.room.Held() {
+		return nil
+	}
+	err := j.room.Resize(became)
+	if over := (*limit.Error)(nil); errors.As(err, &over) {
+		in.metrics.overLimit.WithLabelValues(over.Name).Inc()
+	}
+	return err
 }
 
 var schemas = map[linkv1.Schema]remotewrite.Schema{

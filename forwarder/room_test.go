@@ -1,6 +1,7 @@
 package forwarder
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"runtime"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
@@ -177,6 +179,39 @@ func TestUnreadVerdicts(t *testing.T) {
 		_ = conn.Close()
 	}
 	eventually(t, "all is given back", func() bool { return r.in.room.Used() == 0 })
+}
+
+// TestRequestThatBecomesMuch sees that a request takes room for what it becomes, and
+// is to come again where there is none: many empty symbols are two bytes each, and
+// have a place in a table.
+func TestRequestThatBecomesMuch(t *testing.T) {
+	const symbols = 200_000
+	decoded := bytes.Repeat([]byte{4<<3 | 2, 0}, symbols)
+	body := compress(append(decoded, 5<<3|2, 0))
+	for name, busy := range map[string]bool{"room": false, "none": true} {
+		t.Run(name, func(t *testing.T) {
+			in := newTestIngest()
+			j := &job{batch: &linkv1.Batch{Schema: v2, Body: body}, room: in.room.Hold("one")}
+			if err := j.room.Resize(int64(len(decoded))); err != nil {
+				t.Fatal(err)
+			}
+			if busy {
+				if err := in.room.Hold("one").Resize(in.room.Share() - 2*int64(len(decoded))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			in.decodeOne(j)
+			counted := testutil.ToFloat64(in.metrics.overLimit.WithLabelValues("inflight-bytes"))
+			switch {
+			case busy && (j.verdict.GetCode() != linkv1.Code_CODE_UNAVAILABLE || counted != 1 || !strings.Contains(j.verdict.GetErrors()[0], flagInflightBytes)):
+				t.Errorf("verdict %v, %v counted", j.verdict, counted)
+			case !busy && (j.verdict != nil || counted != 0):
+				t.Errorf("verdict %v, %v counted", j.verdict, counted)
+			case !busy && j.room.Held() < symbols*24:
+				t.Errorf("%d bytes held", j.room.Held())
+			}
+		})
+	}
 }
 
 // TestVerdictFitsIntoAFrame sees that reasons which are too many are left out,
