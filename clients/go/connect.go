@@ -66,12 +66,9 @@ func (t *connectTransport) close() error {
 
 func (t *connectTransport) wrap(x *exchange, err error) *Error {
 	e := t.wrapped(err)
-	switch {
-	case !mayBreakOff(x, e), connect.IsWireError(err):
-	case x.gateway.Load():
+	// Over HTTP/1.1 a proxy, too, closes the connection when its server dies.
+	if mayBreakOff(x, e) && !connect.IsWireError(err) && (x.gateway.Load() || t.lost.Load()) {
 		e.broke = proxied
-	case t.lost.Load():
-		e.broke = lost
 	}
 	return e
 }

@@ -41,7 +41,7 @@ type breakage int
 const (
 	whole   breakage = iota // it was not sent, or was answered, or we gave it up
 	lost                    // the connection to who answers at the address broke
-	proxied                 // the connection stands: a proxy lost the server behind it
+	proxied                 // it may have been a proxy that lost the server behind it
 )
 
 // brokenOff returns the error of a call that broke off, and how.
