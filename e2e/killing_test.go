@@ -30,6 +30,24 @@ func TestKillingCall(t *testing.T) {
 	t.Parallel()
 	consul := harness.StartConsul(t)
 	haproxy := harness.StartHAProxy(t, consul)
+	t.Run("direct python", func(t *testing.T) {
+		m := startMortals(t)
+		killPython(t, "--address="+strings.Join(m.addresses(), ","))
+		m.check(t, 2)
+	})
+	t.Run("haproxy python", func(t *testing.T) {
+		m := startMortals(t)
+		for i, s := range m {
+			register(t, consul, fmt.Sprint("python", i), s.address())
+		}
+		haproxy.Await(t, len(m))
+		killPython(t, "--address="+haproxy.RPC, "--follow")
+		m.check(t, 3)
+		for _, s := range m {
+			s.die()
+		}
+		haproxy.Await(t, 0)
+	})
 	for _, protocol := range protocols {
 		t.Run("direct "+protocol, func(t *testing.T) {
 			m := startMortals(t)
@@ -64,6 +82,16 @@ func TestKillingCall(t *testing.T) {
 			haproxy.Await(t, 0)
 		})
 	}
+}
+
+// killPython has the example of clients/python make the call.
+func killPython(t *testing.T, args ...string) {
+	t.Helper()
+	code, _, stderr := followPython(t, args...)
+	if code != 5 {
+		t.Errorf("exit code %d, want 5", code)
+	}
+	contains(t, stderr, "died")
 }
 
 // mortal is a server that dies of any stream: it ends its listener and all

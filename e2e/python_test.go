@@ -1,7 +1,11 @@
 package e2e
 
 import (
+	"context"
+	"errors"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -10,10 +14,15 @@ import (
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/prompb"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/promgrpc/exporter/e2e/harness"
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
 )
 
 // TestPython runs the example of clients/python: what it prints is what the
@@ -43,6 +52,50 @@ func TestPython(t *testing.T) {
 	}
 	t.Run("failover", func(t *testing.T) { testPythonFailover(t, cluster) })
 	t.Run("errors", func(t *testing.T) { testPythonErrors(t, cluster) })
+	t.Run("retry", testPythonComesAgain)
+}
+
+// full is a server that has room when it is called again.
+type full struct {
+	metricsv1connect.UnimplementedMetricsServiceHandler
+	calls chan time.Time
+}
+
+const fullFor = 2 * time.Second
+
+func (f full) GetMetrics(_ context.Context, _ *connect.Request[metricsv1.GetMetricsRequest], stream *connect.ServerStream[metricsv1.GetMetricsResponse]) error {
+	f.calls <- time.Now()
+	if len(f.calls) > 1 {
+		return stream.Send(&metricsv1.GetMetricsResponse{Event: &metricsv1.GetMetricsResponse_End{End: &metricsv1.End{}}})
+	}
+	detail, err := connect.NewErrorDetail(&errdetails.RetryInfo{RetryDelay: durationpb.New(fullFor)})
+	if err != nil {
+		return err
+	}
+	refusal := connect.NewError(connect.CodeResourceExhausted, errors.New("full"))
+	refusal.AddDetail(detail)
+	return refusal
+}
+
+// testPythonComesAgain has the example wait for as long as a server asks it to.
+func testPythonComesAgain(t *testing.T) {
+	f := full{calls: make(chan time.Time, 10)}
+	mux := http.NewServeMux()
+	mux.Handle(metricsv1connect.NewMetricsServiceHandler(f))
+	server := httptest.NewUnstartedServer(mux)
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
+	defer server.Close()
+	if code, _, stderr := followPython(t, "--address="+server.Listener.Addr().String()); code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	if n := len(f.calls); n != 2 {
+		t.Fatalf("%d calls, want 2", n)
+	}
+	if first, second := <-f.calls, <-f.calls; second.Sub(first) < fullFor {
+		t.Errorf("the second call came after %s, and was asked for after %s", second.Sub(first), fullFor)
+	}
 }
 
 // testPythonFailover takes each server away in another manner, and the example
@@ -116,6 +169,7 @@ func testPythonErrors(t *testing.T, cluster *harness.Cluster) {
 	}{
 		"selector":    {[]string{alive, `up{`}, 1, []string{"INVALID_ARGUMENT", `up{`}},
 		"cursor":      {[]string{alive, "--cursor-file=" + cursor}, 4, []string{"OUT_OF_RANGE", "oldest cursor that works is "}},
+		"limit":       {[]string{alive, "--follow", `{x=~"` + strings.Repeat(".{900}", 100) + `"}`}, 1, []string{"RESOURCE_EXHAUSTED", "--limit.selector-size"}},
 		"unreachable": {[]string{"--address=" + cluster.RPC(0)}, 3, []string{"cannot reach", cluster.RPC(0)}},
 	} {
 		t.Run(name, func(t *testing.T) {

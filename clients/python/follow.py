@@ -18,6 +18,7 @@ import time
 import grpc
 from promgrpc.metrics.v1.metrics_pb2 import TimeSeries
 from promgrpc.stream import Client, OutOfRangeError, Query, UnreachableError
+from promgrpc.suspicion import SuspectError
 from promgrpc.values import format_float, histogram_buckets, histogram_count, is_stale
 
 
@@ -52,6 +53,9 @@ def main() -> int:
     except UnreachableError as e:
         log(f"cannot reach {e}")
         return 3
+    except SuspectError as e:
+        log(str(e))
+        return 5
     except grpc.RpcError as e:
         log(f"{e.code().name}: {e.details()}")
         return 1

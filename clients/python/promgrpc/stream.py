@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from typing import Callable, Dict, Iterator, Optional, Sequence
 
 import grpc
-from google.protobuf import any_pb2, empty_pb2
+from google.protobuf import any_pb2, duration_pb2, empty_pb2
 
 from promgrpc.metrics.v1 import metrics_service_pb2 as api
 from promgrpc.metrics.v1.metrics_pb2 import TimeSeries
 from promgrpc.metrics.v1.metrics_service_pb2_grpc import MetricsServiceStub
+from promgrpc.suspicion import SuspectError, Suspicion
 
 # Servers keep responses well below.
 MAX_MESSAGE_BYTES = 16 << 20
@@ -31,15 +32,17 @@ MISSED_HEARTBEATS = 3
 
 MIN_BACKOFF, MAX_BACKOFF = 0.1, 10.0  # seconds
 
+MAX_RETRY_DELAY = 60.0  # seconds; no server is left alone for longer because it asks for that
+
 # What another attempt, here or at another replica, may cure. Proxies turn the death of a server behind them into
-# INTERNAL, CANCELLED or UNKNOWN as often as into UNAVAILABLE.
+# INTERNAL, CANCELLED or UNKNOWN as often as into UNAVAILABLE. RESOURCE_EXHAUSTED is among them only if the server says
+# when to come again: what is over a limit otherwise is so every time.
 RESUMABLE = {
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.INTERNAL,
     grpc.StatusCode.CANCELLED,
     grpc.StatusCode.UNKNOWN,
     grpc.StatusCode.ABORTED,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
     grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 
@@ -83,10 +86,10 @@ class UnreachableError(Exception):
 class _Interrupted(Exception):
     """A stream broke in a way that another attempt may cure."""
 
-    def __init__(self, message: str, cursor: str = "", exhausted: bool = False):
+    def __init__(self, message: str, cursor: str = "", retry_delay: float = 0):
         super().__init__(message)
         self.cursor = cursor  # Where a draining server says that it can be taken up.
-        self.exhausted = exhausted
+        self.retry_delay = retry_delay  # Seconds, where a server says when to come again.
 
 
 class Client:
@@ -112,19 +115,23 @@ class Client:
     def get(self, query: Query) -> Iterator[Update]:
         """Yields what the query asks for, and takes the stream up again, at the next address, whenever it breaks.
 
-        It ends after the Update with `end`, or after stop. It raises OutOfRangeError, UnreachableError, and grpc.RpcError
-        for what another attempt would not cure, such as a selector that does not parse.
+        It ends after the Update with `end`, or after stop. It raises OutOfRangeError, UnreachableError, SuspectError when
+        servers seem to die of this very call, and grpc.RpcError for what another attempt would not cure, such as a selector
+        that does not parse. A query that follows and was served before does not give up for a suspicion, but makes pauses of
+        up to a minute.
         """
         if query.since is not None and query.cursor:
             raise ValueError("query has both a time and a cursor to start from")
         position, failures, out_of_range = 0, 0, 0
         last: Dict[str, str] = {}  # Errors by address, since the last message.
         cursor, uncovered, rewound = query.cursor, False, False
+        entered, suspicion = False, Suspicion(self._channel)
         while not self._stopped:
             address = self._addresses[position % len(self._addresses)]
             try:
-                for response in self._stream(address, query, cursor):
-                    failures, out_of_range = 0, 0
+                for response in self._stream(address, query, cursor, suspicion):
+                    failures, out_of_range, entered = 0, 0, True
+                    suspicion.clear()
                     last.clear()
                     update = Update(response, address, rewound)
                     rewound = False
@@ -144,6 +151,10 @@ class Client:
                 interrupted = _Interrupted(str(e))
             except _Interrupted as e:
                 interrupted = e
+            except SuspectError as e:
+                if not (query.follow and entered):
+                    raise
+                interrupted = _Interrupted(str(e))
             if self._stopped:
                 return
             if interrupted.cursor:
@@ -154,12 +165,17 @@ class Client:
             if not query.follow and failures > 2 * len(self._addresses):
                 raise UnreachableError("; ".join(f"{a}: {reason}" for a, reason in last.items()))
             self._on_interrupt(address, str(interrupted))
-            self._pause(failures, interrupted.exhausted)
+            self._pause(failures, interrupted.retry_delay, suspicion)
 
-    def _stream(self, address: str, query: Query, cursor: str) -> Iterator[api.GetMetricsResponse]:
+    def _stream(self, address: str, query: Query, cursor: str, suspicion: Suspicion) -> Iterator[api.GetMetricsResponse]:
         """Yields the messages of one stream."""
         labels: Labels = {}  # A server forgets with the stream what it gave.
         with self._channel(address) as channel:
+            try:
+                suspicion.begin(channel)
+            except grpc.RpcError as e:
+                raise _translate(e) from e
+            served = False
             call = MetricsServiceStub(channel).GetMetrics(_request(query, cursor))
             watchdog = _Watchdog(call, query, lambda: self._stopped)
             try:
@@ -168,12 +184,18 @@ class Client:
                         response = next(call, None)
                     if response is None:
                         return
+                    served = True
                     _restore_labels(labels, response)
                     yield response
             except grpc.RpcError as e:
                 if watchdog.silent:
                     raise _Interrupted("no heartbeat") from e
-                raise _translate(e) from e
+                translated = _translate(e)
+                if not served and not self._stopped and isinstance(translated, _Interrupted):
+                    suspect = suspicion.broke(address, e)
+                    if suspect is not None:
+                        raise suspect from e
+                raise translated from e
             finally:
                 watchdog.end()
                 call.cancel()
@@ -183,18 +205,21 @@ class Client:
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             # A connection of its own, so that a slow consumer holds up nobody else.
             ("grpc.use_local_subchannel_pool", 1),
+            # HAProxy calls a stream refused whose server died. gRPC would make the call again by itself.
+            ("grpc.enable_retries", 0),
         ]
         if self._credentials is not None:
             return grpc.secure_channel(address, self._credentials, options)
         return grpc.insecure_channel(address, options)
 
-    def _pause(self, failures: int, exhausted: bool) -> None:
+    def _pause(self, failures: int, retry_delay: float, suspicion: Suspicion) -> None:
         """Waits before the next attempt; an address that was not tried yet is tried almost at once."""
         turns = failures // len(self._addresses)
         delay = MIN_BACKOFF / 2 if turns == 0 else min(MAX_BACKOFF, MIN_BACKOFF * 2 ** min(turns - 1, 30))
-        if exhausted:
-            delay = max(delay, 10 * MIN_BACKOFF)
-        end = time.monotonic() + delay * random.uniform(0.5, 1)
+        delay *= random.uniform(0.5, 1)
+        # Not before a server wants it, and not all clients at the same time.
+        delay = max(delay, min(retry_delay, MAX_RETRY_DELAY) * random.uniform(1, 1.5), suspicion.pause(MIN_BACKOFF, MAX_BACKOFF))
+        end = time.monotonic() + delay
         while not self._stopped and (left := end - time.monotonic()) > 0:
             time.sleep(min(left, _Watchdog.TICK))
 
@@ -268,22 +293,40 @@ def _translate(error: grpc.RpcError) -> Exception:
     if code == grpc.StatusCode.OUT_OF_RANGE:
         out_of_range = _detail(error, api.CursorOutOfRange())
         return OutOfRangeError(message, out_of_range.oldest_cursor)
-    if code in RESUMABLE:
+    retry_delay = _retry_delay(error)
+    if code in RESUMABLE or code == grpc.StatusCode.RESOURCE_EXHAUSTED and retry_delay is not None:
         interrupted = _detail(error, api.StreamInterrupted())
-        return _Interrupted(message, interrupted.cursor, code == grpc.StatusCode.RESOURCE_EXHAUSTED)
+        return _Interrupted(message, interrupted.cursor, retry_delay or 0)
     return error
 
 
-def _detail(error: grpc.RpcError, detail):
-    """Fills in the detail of an error, if it has one of this type.
+def _retry_delay(error: grpc.RpcError) -> Optional[float]:
+    """Returns when, in seconds, the server that refused a call would have it again: field 1 of a google.rpc.RetryInfo."""
+    for detail in _details(error):
+        if detail.type_url.endswith("/google.rpc.RetryInfo"):
+            delay = duration_pb2.Duration()
+            for data in _fields(detail.value, 1):
+                delay.MergeFromString(data)
+            return max(0.0, delay.seconds + delay.nanos / 1e9)
+    return None
 
-    Details are field 3 of a google.rpc.Status, of which Debian has no stubs. So it is read as a message that knows no
-    field.
-    """
-    for key, value in error.trailing_metadata() or ():
-        if key != "grpc-status-details-bin":
-            continue
-        for field in empty_pb2.Empty.FromString(value).UnknownFields():
-            if field.field_number == 3:
-                any_pb2.Any.FromString(field.data).Unpack(detail)
+
+def _detail(error: grpc.RpcError, detail):
+    """Fills in the detail of an error, if it has one of this type."""
+    for packed in _details(error):
+        packed.Unpack(detail)
     return detail
+
+
+def _details(error: grpc.RpcError) -> Iterator[any_pb2.Any]:
+    """Yields the details of an error, which are field 3 of a google.rpc.Status."""
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            yield from map(any_pb2.Any.FromString, _fields(value, 3))
+
+
+def _fields(message: bytes, number: int) -> Iterator[bytes]:
+    """Yields a field of a message of google.rpc, of which Debian has no stubs, as one that knows no field."""
+    for field in empty_pb2.Empty.FromString(message).UnknownFields():
+        if field.field_number == number:
+            yield field.data

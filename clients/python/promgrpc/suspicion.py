@@ -1,0 +1,116 @@
+"""Tells whether servers die of a call, so that it is not carried from one to the next until none is left.
+
+A call broke off if it ended with no status of a server and before the first message, and the connection was there. Since
+connections break for other reasons too, the server is asked afterwards whether it lives, and for how long; and from then
+on beforehand, so that the call is given only to servers that answer. At an address that leads to several servers another
+one may answer. Then nothing is certain, and the breaks are counted.
+"""
+
+import random
+import time
+from typing import Callable, Optional
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+
+from promgrpc.metrics.v1 import metrics_service_pb2 as api
+from promgrpc.metrics.v1.metrics_service_pb2_grpc import MetricsServiceStub
+
+# A call is not made any more after so many servers died of it, or after it broke so often before the first message.
+MAX_DEATHS, MAX_BREAKS = 2, 3
+
+STATUS_TIMEOUT = 10.0  # seconds
+MAX_PAUSE = 60.0  # seconds
+
+# How a call ends that nobody answered, or that a server answered so itself.
+BREAKS = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN}
+
+# How grpcio tells that it lost the connection itself, and did not hear so from a proxy.
+LOST = ("socket closed", "recvmsg", "connection reset", "broken pipe")
+
+
+class SuspectError(Exception):
+    """Servers died, as far as one can tell, of the very call that they were answering."""
+
+    def __init__(self, breaks: int, deaths: int, message: str):
+        what = f"{deaths} servers died while they answered this call"
+        if deaths < MAX_DEATHS:
+            what = f"this call broke off {breaks} times before its answer began, and servers may have died of it"
+        super().__init__(f"{what}: {message}")
+        self.breaks, self.deaths = breaks, deaths
+
+
+class Suspicion:
+    """Is what is known of one call."""
+
+    def __init__(self, open_channel: Callable[[str], grpc.Channel]):
+        self._open_channel = open_channel
+        self._breaks, self._deaths = 0, 0
+        self._before: Optional[api.GetStatusResponse] = None
+        self._sent = 0.0
+
+    def begin(self, channel: grpc.Channel) -> None:
+        """Comes ahead of an attempt. It raises the error of a server that does not answer anything now."""
+        self._before = _status(channel) if self._breaks else None
+        self._sent = time.monotonic()
+
+    def broke(self, address: str, error: grpc.RpcError) -> Optional[SuspectError]:
+        """Takes in the error of an attempt that had no message, and returns one if the call should not be made again."""
+        if _answered(error) or _refused(error):
+            return None
+        asked = time.monotonic()
+        try:
+            with self._open_channel(address) as channel:
+                after = _status(channel)
+            uptime = _seconds(after.uptime) if after.HasField("uptime") else float("inf")
+            died = uptime < asked - self._sent
+        except grpc.RpcError as e:
+            after, uptime, died = None, 0.0, self._before is not None or _refused(e)
+        if not died and after is not None and self._before is not None and _lost(error):
+            if after.instance and after.instance == self._before.instance and uptime >= time.monotonic() - self._sent:
+                return None  # The connection led to this server, which lives.
+        self._breaks += 1
+        self._deaths += died
+        if self._deaths < MAX_DEATHS and self._breaks < MAX_BREAKS:
+            return None
+        return SuspectError(self._breaks, self._deaths, f"{address}: {error.code().name}: {error.details()}")
+
+    def clear(self) -> None:
+        """Comes with each message."""
+        self._breaks, self._deaths = 0, 0
+
+    def pause(self, least: float, most: float) -> float:
+        """Returns how long to wait at least before the next attempt, given the bounds of ordinary pauses."""
+        if not self._breaks:
+            return 0
+        over = max(self._breaks - MAX_BREAKS, self._deaths - MAX_DEATHS)
+        delay = min(10 * least * 2 ** (self._breaks - 1), most) if over < 0 else min(most * 2 ** min(over, 10), MAX_PAUSE)
+        return delay * random.uniform(0.5, 1)
+
+
+def _status(channel: grpc.Channel) -> api.GetStatusResponse:
+    """Returns what a server says of itself, nothing of it if it refuses to, and raises the error of one that is away."""
+    try:
+        return MetricsServiceStub(channel).GetStatus(api.GetStatusRequest(), timeout=STATUS_TIMEOUT)
+    except grpc.RpcError as e:
+        if e.code() not in BREAKS and e.code() != grpc.StatusCode.DEADLINE_EXCEEDED:
+            return api.GetStatusResponse()
+        raise
+
+
+def _answered(error: grpc.RpcError) -> bool:
+    """Says whether a server gave the status, in which case it names itself, or is merely slow."""
+    metadata = [*(error.initial_metadata() or ()), *(error.trailing_metadata() or ())]
+    return error.code() not in BREAKS or any(key == "promgrpc-instance" for key, _ in metadata)
+
+
+def _refused(error: grpc.RpcError) -> bool:
+    return "failed to connect" in (error.details() or "").lower()
+
+
+def _lost(error: grpc.RpcError) -> bool:
+    return any(text in (error.details() or "").lower() for text in LOST)
+
+
+def _seconds(duration: Duration) -> float:
+    return duration.seconds + duration.nanos / 1e9
