@@ -40,7 +40,7 @@ func (c *StorageConfig) RegisterFlags(app *kingpin.Application, pathHelp string)
 		Default(c.Sync).EnumVar(&c.Sync, syncPolicies...)
 	app.Flag("storage.retention.time", "Keep segments for this long. 0 keeps them for ever.").
 		Default(c.RetentionTime.String()).DurationVar(&c.RetentionTime)
-	app.Flag("storage.retention.size", "Keep at most this much. 0 is without bound.").
+	app.Flag("storage.retention.size", "Keep at most this much, but for the newest segment of each log, which always stays. 0 is without bound.").
 		Default(c.RetentionSize.String()).BytesVar(&c.RetentionSize)
 }
 
@@ -78,17 +78,28 @@ func DefaultSegmentConfig() SegmentConfig {
 // RegisterFlags adds the flags --storage.segment.*, which default to what c
 // holds.
 func (c *SegmentConfig) RegisterFlags(app *kingpin.Application) {
-	app.Flag("storage.segment.duration", "Begin a new segment after this long.").
+	app.Flag("storage.segment.duration", "Begin a new segment after this long, and after a quarter of --storage.retention.time at the latest.").
 		Default(c.SegmentDuration.String()).DurationVar(&c.SegmentDuration)
-	app.Flag("storage.segment.size", "Begin a new segment when one has reached this size.").
+	app.Flag("storage.segment.size", "Begin a new segment when one has reached this size, or a quarter of --storage.retention.size.").
 		Default(c.SegmentSize.String()).BytesVar(&c.SegmentSize)
 }
 
-// Apply sets the options, or says what is wrong with the flags.
+// segmentsKept is how many segments the retention has room for at least. Whole
+// segments are deleted, so with larger ones it could not be kept.
+const segmentsKept = 4
+
+// Apply sets the options, which have the retention already, or says what is wrong
+// with the flags.
 func (c SegmentConfig) Apply(o *Options) error {
 	if c.SegmentDuration <= 0 || c.SegmentSize <= 0 {
 		return errors.New("--storage.segment.duration and --storage.segment.size have to be above zero")
 	}
 	o.SegmentDuration, o.SegmentSize = c.SegmentDuration, int64(c.SegmentSize)
+	if o.RetentionTime > 0 {
+		o.SegmentDuration = min(o.SegmentDuration, max(o.RetentionTime/segmentsKept, 1))
+	}
+	if o.RetentionSize > 0 {
+		o.SegmentSize = min(o.SegmentSize, max(o.RetentionSize/segmentsKept, 1))
+	}
 	return nil
 }

@@ -37,6 +37,14 @@ func TestStorageFlags(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, want, o)
 
+	// Segments are so small that retention can be kept.
+	want = DefaultOptions()
+	want.RetentionTime, want.RetentionSize = time.Hour, 4<<20
+	want.SegmentDuration, want.SegmentSize = 15*time.Minute, 1<<20
+	o, err = parse("--storage.retention.time=1h", "--storage.retention.size=4MiB")
+	require.NoError(t, err)
+	require.Equal(t, want, o)
+
 	for _, wrong := range []string{
 		"--storage.path=",
 		"--storage.sync=sometimes",

@@ -224,6 +224,7 @@ func (r *Replica) takeOver(data []byte) error {
 			return err
 		}
 	}
+	r.store.grew(len(data))
 	return nil
 }
 

@@ -34,7 +34,8 @@ func (s *Store) retain() {
 			}
 		}
 	}
-	for s.o.RetentionSize > 0 && s.countLocked() > s.o.RetentionSize {
+	s.grown = 0
+	for s.o.RetentionSize > 0 && s.countLocked() > s.o.RetentionSize-s.growth() {
 		var from *Log
 		var oldest *segFile
 		var until time.Time
@@ -47,7 +48,36 @@ func (s *Store) retain() {
 			break
 		}
 	}
-	s.countLocked()
+	s.sayOver(s.countLocked())
+}
+
+// growth is how much may be written before retention is looked at again.
+func (s *Store) growth() int64 { return s.o.RetentionSize / 16 }
+
+// grew notes that so many bytes were written, and looks at retention when they are
+// many: the bound on the size is to hold between rotations, too.
+func (s *Store) grew(n int) {
+	if s.o.RetentionSize == 0 {
+		return
+	}
+	s.mu.Lock()
+	s.grown += int64(n)
+	due := s.grown > s.growth()
+	s.mu.Unlock()
+	if due {
+		s.retain()
+	}
+}
+
+// sayOver warns, once until it is kept again, that the bound on the size cannot be
+// kept, since nothing more may be deleted. The caller holds the lock.
+func (s *Store) sayOver(size int64) {
+	over := s.o.RetentionSize > 0 && size > s.o.RetentionSize
+	if over && !s.over {
+		s.log.Warn("--storage.retention.size cannot be kept: the newest segment of each log always stays",
+			"retention_size", s.o.RetentionSize, "size", size, "logs", len(s.open))
+	}
+	s.over = over
 }
 
 // oldest returns a segment that may be deleted, and when the next began: by

@@ -61,6 +61,8 @@ type Store struct {
 	mu     sync.Mutex
 	closed bool
 	open   map[segment.LogID]*Log
+	grown  int64 // bytes written since retention was looked at
+	over   bool  // the size is more than may be kept, and was said to be
 	// cut is the size that a broken writer's newest file has to be cut to
 	// before it is read again, where the writer could not do it itself.
 	cut map[string]int64

@@ -167,6 +167,7 @@ func (w *Writer) Append(b *segment.Block) (uint64, error) {
 	if w.store.o.Sync != SyncAlways {
 		w.log.publish(act.seg, &t, nil)
 	}
+	w.store.grew(len(w.buf))
 	return h.Sequence, nil
 }
 

@@ -1,0 +1,83 @@
+package seglog
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// filesSize is what the segments under a path take.
+func filesSize(t *testing.T, path string) (size int64) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(path, "*", "*.seg"))
+	require.NoError(t, err)
+	for _, f := range files {
+		info, err := os.Stat(f)
+		require.NoError(t, err)
+		size += info.Size()
+	}
+	return size
+}
+
+// TestRetentionSizeIsKept writes far more than may be kept, with the flags for
+// segments at their defaults: at no time are there more bytes.
+func TestRetentionSizeIsKept(t *testing.T) {
+	storage := DefaultStorageConfig(t.TempDir())
+	storage.RetentionSize = 1 << 20
+	o, err := storage.Options()
+	require.NoError(t, err)
+	require.NoError(t, DefaultSegmentConfig().Apply(&o))
+	var log bytes.Buffer
+	o.Sync, o.Logger = SyncNever, slog.New(slog.NewTextHandler(&log, nil))
+	s := mustStore(t, storage.StoragePath, o)
+	m, rnd := newMemory(), newRand()
+	w, err := s.OpenWriter(m)
+	require.NoError(t, err)
+	defer w.Close()
+	for written := 0; written < 4*int(o.RetentionSize); {
+		b := m.block(rnd, 2000)
+		_, err := w.Append(b)
+		require.NoError(t, err)
+		require.NoError(t, m.ApplyBlock(b))
+		written += len(w.buf)
+		if size := filesSize(t, storage.StoragePath); size > o.RetentionSize {
+			t.Fatalf("%d bytes are there, %d may be kept", size, o.RetentionSize)
+		}
+	}
+	require.Greater(t, len(w.Log().Segments()), 1)
+	require.NotContains(t, log.String(), "cannot be kept")
+}
+
+// TestReplicaSaysThatTheSizeIsNotKept takes over segments that are larger than a
+// replica may keep.
+func TestReplicaSaysThatTheSizeIsNotKept(t *testing.T) {
+	w, err := mustStore(t, t.TempDir(), testOptions(nil)).OpenWriter(newMemory())
+	require.NoError(t, err)
+	defer w.Close()
+	m, rnd := newMemory(), newRand()
+	feed(t, w, m, rnd, 50)
+	var log bytes.Buffer
+	o := testOptions(nil)
+	o.RetentionSize, o.Logger = 1<<10, slog.New(slog.NewTextHandler(&log, nil))
+	r, err := mustStore(t, t.TempDir(), o).OpenReplica(w.Log().ID(), newMemory())
+	require.NoError(t, err)
+	defer r.Close()
+	raw, err := w.Log().ReadRaw(0)
+	require.NoError(t, err)
+	defer raw.Close()
+	for r.Log().Last() < w.Log().Last() {
+		c, err := raw.Next(context.Background())
+		require.NoError(t, err)
+		if c.Start {
+			require.NoError(t, r.StartSegment(c.SegmentName, c.FirstSequence))
+		}
+		require.NoError(t, r.Append(c.Offset, c.Data))
+	}
+	require.Equal(t, 1, strings.Count(log.String(), "cannot be kept"), log.String())
+}
