@@ -159,7 +159,7 @@ func (e *Encoder) blockOpaque(b *Block, h *FrameHeader) error {
 	var lastOrdinal, lastTime int64
 	for i := range b.Histograms {
 		x := &b.Histograms[i]
-		o, ok := e.index.get(x.Ref)
+		o, ok := e.index.get(e.refs, x.Ref)
 		if !ok {
 			return &UnknownRefError{Ref: x.Ref}
 		}
@@ -174,7 +174,7 @@ func (e *Encoder) blockOpaque(b *Block, h *FrameHeader) error {
 	heads, data, lastOrdinal = e.columns[blockExemplars], e.columns[blockExemplarData], 0
 	for i := range b.Exemplars {
 		x := &b.Exemplars[i]
-		o, ok := e.index.get(x.Ref)
+		o, ok := e.index.get(e.refs, x.Ref)
 		if !ok {
 			return &UnknownRefError{Ref: x.Ref}
 		}

@@ -24,7 +24,7 @@ func (e *Encoder) blockRuns(s *Samples) error {
 	e.runs = e.runs[:0]
 	for _, r := range s.Refs {
 		for r.Length > 0 {
-			first, ok := e.index.get(r.First)
+			first, ok := e.index.get(e.refs, r.First)
 			if !ok {
 				return &UnknownRefError{Ref: r.First}
 			}

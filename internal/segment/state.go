@@ -3,6 +3,7 @@ package segment
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // UnknownRefError says that a block has a sample for a series that neither the
@@ -95,7 +96,9 @@ func (s *state) expect(h *FrameHeader) error {
 	return nil
 }
 
-// refIndex finds the ordinal of a reference. It is the encoder's alone.
+// refIndex finds the ordinal of a reference among those of a segment, which are
+// ascending. It is the encoder's alone. A page, of consecutive references, takes no
+// more when few of its series are left.
 type refIndex struct {
 	pages map[uint64]*refPage
 	// cache of pages by the low bits of their number: blocks come back to the
@@ -108,7 +111,9 @@ type refIndex struct {
 
 const refPageBits = 10
 
-type refPage [1 << refPageBits]uint32 // ordinal+1; 0: none
+// refPage is the ordinals of a page, which follow one another: from the first up to,
+// not including, end.
+type refPage struct{ first, end uint32 }
 
 func (x *refIndex) reset() { *x = refIndex{pages: map[uint64]*refPage{}} }
 
@@ -124,6 +129,7 @@ func (x *refIndex) page(number uint64) *refPage {
 	return p
 }
 
+// set takes in a reference, whose ordinal is one more than that of the one before.
 func (x *refIndex) set(ref uint64, ordinal int) {
 	number := ref >> refPageBits
 	p := x.page(number)
@@ -131,21 +137,34 @@ func (x *refIndex) set(ref uint64, ordinal int) {
 		p = new(refPage)
 		x.pages[number] = p
 	}
-	p[ref%(1<<refPageBits)] = uint32(ordinal + 1)
+	if p.first == p.end {
+		p.first = uint32(ordinal)
+	}
+	p.end = uint32(ordinal) + 1
 }
 
-// remove takes back a set.
+// remove takes back a set, the last first or all from some on.
 func (x *refIndex) remove(ref uint64) {
 	if p := x.page(ref >> refPageBits); p != nil {
-		p[ref%(1<<refPageBits)] = 0
+		p.end--
 	}
 }
 
-func (x *refIndex) get(ref uint64) (int, bool) {
+// get looks a reference up in refs, which are those of all ordinals.
+func (x *refIndex) get(refs []uint64, ref uint64) (int, bool) {
 	p := x.page(ref >> refPageBits)
-	if p == nil {
+	if p == nil || p.first == p.end {
 		return 0, false
 	}
-	o := p[ref%(1<<refPageBits)]
-	return int(o) - 1, o != 0
+	page := refs[p.first:p.end]
+	if ref < page[0] {
+		return 0, false
+	}
+	// Without holes it is there.
+	at := min(ref-page[0], uint64(len(page)-1))
+	if page[at] != ref {
+		i, ok := slices.BinarySearch(page[:at+1], ref)
+		return int(p.first) + i, ok
+	}
+	return int(p.first) + int(at), true
 }
