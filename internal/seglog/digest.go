@@ -42,11 +42,11 @@ func (l *Log) EachDigest(limit, errorBytes int, yield func(digest [16]byte, v se
 }
 
 func (l *Log) digests(s *segFile, size int64, limit int, errorBytes *int, yield func([16]byte, segment.Verdict, uint64) bool) (n int, more bool, err error) {
-	f, err := l.store.fs.Open(s.path)
+	f, err := s.open(l.store.fs)
 	if err != nil {
 		return 0, true, err
 	}
-	defer f.Close()
+	defer f.close()
 	var found []digestEntry // the last ones, as a ring
 	frames := segment.NewFrameReader(f, segment.HeaderSize)
 	total := 0

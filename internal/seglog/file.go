@@ -51,6 +51,8 @@ type segFile struct {
 	min, max int64 // of the samples in the blocks
 	damage   *DamageError
 	index    sparseIndex
+
+	shared sharedFile // with a lock of its own
 }
 
 func newSegFile(dir, name string, first uint64) *segFile {

@@ -122,11 +122,11 @@ func (l *Log) holding(seq uint64) *segFile {
 // find passes over frame headers from an offset to a block's, and returns it
 // with the offset behind its frame.
 func (l *Log) find(s *segFile, seq uint64, from, limit int64) (segment.FrameHeader, int64, error) {
-	f, err := l.store.fs.Open(s.path)
+	f, err := s.open(l.store.fs)
 	if err != nil {
 		return segment.FrameHeader{}, 0, err
 	}
-	defer f.Close()
+	defer f.close()
 	frames := segment.NewFrameReader(f, from)
 	for {
 		h, err := frames.Skip(limit)
@@ -176,11 +176,11 @@ func (l *Log) rebuild(seq uint64, whole bool, a Applier) error {
 		until = max(seq, s.last)
 	}
 	l.mu.RUnlock()
-	f, err := l.store.fs.Open(s.path)
+	f, err := s.open(l.store.fs)
 	if err != nil {
 		return fmt.Errorf("rebuild log %s at %d: %w", l.id, seq, err)
 	}
-	defer f.Close()
+	defer f.close()
 	r, err := segment.NewReader(f, limit)
 	if err != nil {
 		return l.damaged(s, 0, err)

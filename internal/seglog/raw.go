@@ -45,7 +45,7 @@ type RawReader struct {
 
 	log    *Log
 	seg    *segFile // nil: at the beginning of the segment of after+1
-	f      file
+	f      *segReader
 	offset int64
 	after  uint64
 	buf    []byte
@@ -78,7 +78,7 @@ func (l *Log) ReadRaw(after uint64) (*RawReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.f, err = l.store.fs.Open(s.path); err != nil {
+	if r.f, err = s.open(l.store.fs); err != nil {
 		return nil, err
 	}
 	r.seg, r.offset = s, end
@@ -128,7 +128,7 @@ func sleepUntil(ctx context.Context, t time.Time) error {
 // Close frees what the reader holds.
 func (r *RawReader) Close() error {
 	if r.f != nil {
-		_ = r.f.Close() // was only read
+		r.f.close()
 		r.f = nil
 	}
 	r.seg = nil
@@ -163,7 +163,7 @@ func (r *RawReader) try() (RawChunk, error) {
 			return RawChunk{}, r.gap(next, nil)
 		}
 		_ = r.Close()
-		f, err := l.store.fs.Open(next.path)
+		f, err := next.open(l.store.fs)
 		if err != nil {
 			l.mu.RLock()
 			deleted := l.behind(r.after) != next

@@ -9,7 +9,7 @@ import (
 
 // Reader returns the blocks of a log in order. It is for one goroutine. While
 // it keeps up it costs next to nothing; when it is behind the blocks in memory
-// it holds a file open and the decoder's state, about 16 bytes a series.
+// it holds a file open, which others share, and the decoder's state, about 16 bytes a series.
 type Reader struct {
 	log  *Log
 	next uint64
@@ -19,7 +19,7 @@ type Reader struct {
 // fileReader reads the blocks of one segment.
 type fileReader struct {
 	seg   *segFile
-	f     file
+	f     *segReader
 	r     *segment.Reader
 	frame segment.Frame
 }
@@ -99,7 +99,7 @@ func (r *Reader) Bytes() int64 {
 
 func (r *Reader) drop() {
 	if r.file != nil {
-		_ = r.file.f.Close() // was only read
+		r.file.f.close()
 		r.file = nil
 	}
 }
@@ -190,7 +190,7 @@ func (r *Reader) fromFile(step func() error, seg *segFile, limit int64) (*segmen
 		return nil, err
 	}
 	if r.file == nil {
-		f, err := r.log.store.fs.Open(seg.path)
+		f, err := seg.open(r.log.store.fs)
 		if err != nil {
 			r.log.mu.RLock()
 			deleted := r.log.holding(r.next) != seg
@@ -202,7 +202,7 @@ func (r *Reader) fromFile(step func() error, seg *segFile, limit int64) (*segmen
 		}
 		s, err := segment.NewReader(f, limit)
 		if err != nil {
-			_ = f.Close()
+			f.close()
 			return nil, r.log.damaged(seg, 0, err)
 		}
 		r.file = &fileReader{seg: seg, f: f, r: s}
