@@ -106,11 +106,13 @@ func TestEvaluationKeepsNobodyWaiting(t *testing.T) {
 	})
 }
 
-// One that runs for too long is given up.
+// One that runs for too long is given up. Until then the client is waiting for the
+// answer, and not the server for the client to take it.
 func TestEvaluationIsGivenUp(t *testing.T) {
 	src := heavySource(t)
 	c := testConfig(t)
-	c.EvaluationTime = 50 * time.Millisecond
+	c.EvaluationTime = 200 * time.Millisecond
+	c.StallTimeout = c.EvaluationTime / 4
 	s := startFed(t, c, src)
 	eachWay(t, s, heavySelector(c), func(t *testing.T, call func(context.Context) error) {
 		requireLimit(t, "evaluation-time", false, call(context.Background()))

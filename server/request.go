@@ -49,6 +49,9 @@ func (s *Server) admitted(next http.Handler) http.Handler {
 			return
 		}
 		s.setDeadlines(c.control, r)
+		if !streaming(r.URL.Path) {
+			w = &answerWriter{ResponseWriter: w, control: c.control, stall: s.config.StallTimeout}
+		}
 		if r.Body != nil && r.Body != http.NoBody {
 			r.Body = &requestBody{ReadCloser: r.Body, server: s, caller: c, counted: counted, left: int64(s.config.RequestBytes)}
 		}
@@ -56,18 +59,49 @@ func (s *Server) admitted(next http.Handler) http.Handler {
 	})
 }
 
-// setDeadlines for the request to arrive and for its answer to be taken, but for
-// streams, whose writes have deadlines of their own.
+// setDeadlines for the request to arrive. Until its answer is written, which may
+// have to wait for its turn, there is none.
 func (s *Server) setDeadlines(control *http.ResponseController, r *http.Request) {
 	if r.Body != nil && r.Body != http.NoBody {
 		_ = control.SetReadDeadline(time.Now().Add(s.config.RequestTimeout))
 	}
-	switch {
-	case !streaming(r.URL.Path):
-		_ = control.SetWriteDeadline(time.Now().Add(s.config.StallTimeout))
-	case r.ProtoMajor == 1:
+	if r.ProtoMajor == 1 {
 		// There may be one of the call before, on the same connection.
 		_ = control.SetWriteDeadline(time.Time{})
+	}
+}
+
+// answerWriter writes an answer that has to be taken in time. Streams' writes have
+// deadlines of their own.
+type answerWriter struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	stall   time.Duration
+	begun   bool
+}
+
+// Write implements [http.ResponseWriter].
+func (w *answerWriter) Write(p []byte) (int, error) {
+	w.begin()
+	return w.ResponseWriter.Write(p)
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (w *answerWriter) WriteHeader(status int) {
+	w.begin()
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Flush implements [http.Flusher].
+func (w *answerWriter) Flush() { _ = w.control.Flush() }
+
+// Unwrap is for [http.ResponseController].
+func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *answerWriter) begin() {
+	if !w.begun {
+		w.begun = true
+		_ = w.control.SetWriteDeadline(time.Now().Add(w.stall))
 	}
 }
 
