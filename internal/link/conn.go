@@ -44,6 +44,9 @@ type Conn struct {
 	began    time.Time
 	lastSent atomic.Int64 // Nanoseconds since began, which nobody's clock that is set changes.
 
+	paced     int           // Pings and pongs that came since paceSince.
+	paceSince time.Duration // Since began.
+
 	welcomed bool // The handshake is done. Set before the second frame is received.
 	pongDue  chan uint64
 
@@ -108,7 +111,9 @@ func (c *Conn) Receive() (*linkv1.Frame, error) {
 			case c.pongDue <- k.Ping.GetId():
 			default:
 			}
+			c.pace()
 		case *linkv1.Frame_Pong:
+			c.pace()
 		case *linkv1.Frame_Goodbye:
 			return nil, &GoodbyeError{Reason: shorten(k.Goodbye.GetReason(), maxReason)}
 		case *linkv1.Frame_Hello, *linkv1.Frame_Welcome:
@@ -116,6 +121,22 @@ func (c *Conn) Receive() (*linkv1.Frame, error) {
 		default:
 			return f, nil
 		}
+	}
+}
+
+// keepaliveRate is how many pings and pongs a peer may send in a second. One that
+// is well sends one in some seconds.
+const keepaliveRate = 1000
+
+// pace has a peer wait that sends nothing but pings and pongs: they cost time, and
+// take no room that would bound them.
+func (c *Conn) pace() {
+	now := time.Since(c.began)
+	if now-c.paceSince > time.Second {
+		c.paceSince, c.paced = now, 0
+	}
+	if c.paced++; c.paced > keepaliveRate {
+		time.Sleep(c.paceSince + time.Second - now)
 	}
 }
 
