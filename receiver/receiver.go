@@ -63,7 +63,9 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (*Receiver, e
 	mux := http.NewServeMux()
 	mux.Handle("/{$}", h)
 	mux.Handle("/api/v1/write", h)
-	daemon.HandleOps(mux, daemon.GathererOf(reg), p.ready)
+	if err := daemon.HandleOps(mux, c.OpsConfig, reg, p.ready); err != nil {
+		return nil, err
+	}
 	web, err := daemon.NewWeb(daemon.WebOptions{
 		Address: c.WebAddress, ConfigFile: c.WebConfigFile, Handler: mux,
 		Connections: c.WebConns, Logger: logger, Registerer: reg,

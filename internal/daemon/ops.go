@@ -8,7 +8,6 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // OpsConfig is the configuration of a part's HTTP server for operators.
@@ -19,15 +18,22 @@ type OpsConfig struct {
 	WebConfigFile string
 	// WebConns that may be open at a time.
 	WebConns int
+	// Scrapes of /metrics that may be under way at a time.
+	Scrapes int
 }
 
 // DefaultOpsConfig returns the defaults of all flags.
-func DefaultOpsConfig() OpsConfig { return OpsConfig{WebAddress: ":8080", WebConns: 4096} }
+func DefaultOpsConfig() OpsConfig {
+	return OpsConfig{WebAddress: ":8080", WebConns: 4096, Scrapes: 8}
+}
 
-const flagWebConnections = "--limit.web-connections"
+const (
+	flagWebConnections = "--limit.web-connections"
+	flagScrapes        = "--limit.scrapes"
+)
 
-// RegisterFlags adds --web.listen-address, --web.config.file and
-// --limit.web-connections, which default to what c holds.
+// RegisterFlags adds --web.listen-address, --web.config.file,
+// --limit.web-connections and --limit.scrapes, which default to what c holds.
 func (c *OpsConfig) RegisterFlags(app *kingpin.Application) {
 	app.Flag("web.listen-address", "Address of the HTTP server.").
 		Default(c.WebAddress).StringVar(&c.WebAddress)
@@ -35,31 +41,39 @@ func (c *OpsConfig) RegisterFlags(app *kingpin.Application) {
 		PlaceHolder("FILE").StringVar(&c.WebConfigFile)
 	app.Flag(flagWebConnections[2:], "Most connections to the HTTP server that are open at a time, half of them from one address; at most a quarter of the files that the process may open.").
 		Default(strconv.Itoa(c.WebConns)).IntVar(&c.WebConns)
+	app.Flag(flagScrapes[2:], "Most scrapes of /metrics that are under way at a time, half of them of one address.").
+		Default(strconv.Itoa(c.Scrapes)).IntVar(&c.Scrapes)
 }
 
 // NewOps binds a server for /metrics, /-/healthy and /-/ready. Run it with
 // [Web.Run]. Ready says why the program is not ready, with nil when it is.
 func NewOps(c OpsConfig, logger *slog.Logger, reg prometheus.Registerer, ready func() error) (*Web, error) {
 	mux := http.NewServeMux()
-	HandleOps(mux, GathererOf(reg), ready)
+	if err := HandleOps(mux, c, reg, ready); err != nil {
+		return nil, err
+	}
 	return NewWeb(WebOptions{
 		Address: c.WebAddress, ConfigFile: c.WebConfigFile, Handler: mux,
 		Connections: c.WebConns, Logger: logger, Registerer: reg,
 	})
 }
 
-// GathererOf returns what shows the metrics registered with reg: reg itself
+// gathererOf returns what shows the metrics registered with reg: reg itself
 // where it can, as a *prometheus.Registry does, and otherwise nothing.
-func GathererOf(reg prometheus.Registerer) prometheus.Gatherer {
+func gathererOf(reg prometheus.Registerer) prometheus.Gatherer {
 	if g, ok := reg.(prometheus.Gatherer); ok {
 		return g
 	}
 	return prometheus.Gatherers{}
 }
 
-// HandleOps adds /metrics, /-/healthy and /-/ready to mux.
-func HandleOps(mux *http.ServeMux, g prometheus.Gatherer, ready func() error) {
-	mux.Handle("GET /metrics", promhttp.HandlerFor(g, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+// HandleOps adds /metrics, with what is registered with reg, /-/healthy and
+// /-/ready to mux.
+func HandleOps(mux *http.ServeMux, c OpsConfig, reg prometheus.Registerer, ready func() error) error {
+	if c.Scrapes < 1 {
+		return Usagef("%s has to be above zero", flagScrapes)
+	}
+	mux.Handle("GET /metrics", newScrapes(c.Scrapes, gathererOf(reg), newOverLimit(reg)))
 	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "healthy\n")
 	})
@@ -70,4 +84,5 @@ func HandleOps(mux *http.ServeMux, g prometheus.Gatherer, ready func() error) {
 		}
 		_, _ = io.WriteString(w, "ready\n")
 	})
+	return nil
 }

@@ -9,12 +9,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/promgrpc/exporter/internal/limit"
@@ -89,10 +87,7 @@ func NewWeb(o WebOptions) (*Web, error) {
 // boundConnections closes connections beyond those that may be open, half of them
 // from one address.
 func boundConnections(l net.Listener, o WebOptions, logger *throttle.Logger) net.Listener {
-	refused := promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
-		Name: "promgrpc_web_over_limit_total",
-		Help: "Connections to the HTTP server closed because of a limit, by the name of its flag without --limit.",
-	}, []string{"limit"}).WithLabelValues(strings.TrimPrefix(flagWebConnections, "--limit."))
+	refused := newOverLimit(o.Registerer).WithLabelValues(nameOf(flagWebConnections))
 	most := int64(limit.Connections(o.Connections))
 	return &limit.Listener{
 		Listener: l,

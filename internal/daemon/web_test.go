@@ -44,7 +44,7 @@ func TestOps(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "some_total"}))
 	var ready error
-	w, err := NewOps(OpsConfig{WebConns: 10, WebAddress: "127.0.0.1:0"}, slog.New(slog.NewTextHandler(&log, nil)), reg, func() error { return ready })
+	w, err := NewOps(OpsConfig{WebConns: 10, Scrapes: 2, WebAddress: "127.0.0.1:0"}, slog.New(slog.NewTextHandler(&log, nil)), reg, func() error { return ready })
 	require.NoError(t, err)
 	require.Contains(t, log.String(), "msg=listening listener=web address="+w.Addr().String())
 	defer runWeb(t, w)()
@@ -67,8 +67,8 @@ func TestOps(t *testing.T) {
 
 func TestGathererOf(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	require.Same(t, reg, GathererOf(reg))
-	families, err := GathererOf(prometheus.WrapRegistererWithPrefix("x", reg)).Gather()
+	require.Same(t, reg, gathererOf(reg))
+	families, err := gathererOf(prometheus.WrapRegistererWithPrefix("x", reg)).Gather()
 	require.NoError(t, err)
 	require.Empty(t, families)
 }

@@ -1,0 +1,63 @@
+package daemon
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/peer"
+)
+
+// scrapeTimeout is longer than anyone waits for metrics.
+const scrapeTimeout = 30 * time.Second
+
+// newScrapes returns the handler of /metrics. So many scrapes are under way at a
+// time, half of them of one address. An answer is written to memory first, so that
+// a scrape is over when its metrics have been gathered, however slowly it is taken.
+func newScrapes(most int, g prometheus.Gatherer, refused *prometheus.CounterVec) http.Handler {
+	metrics := promhttp.HandlerFor(g, promhttp.HandlerOpts{EnableOpenMetrics: true})
+	scrapes := limit.NewBudget(flagScrapes, "scrapes", int64(most), max(1, int64(most)/2))
+	bounded := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		place := scrapes.Hold(peer.At(r.RemoteAddr))
+		if err := place.Resize(1); err != nil {
+			refuseScrape(w, refused, err)
+			return
+		}
+		defer place.Release()
+		metrics.ServeHTTP(w, r)
+	})
+	return http.TimeoutHandler(bounded, scrapeTimeout, "gathering the metrics takes too long\n")
+}
+
+func refuseScrape(w http.ResponseWriter, refused *prometheus.CounterVec, err error) {
+	refused.WithLabelValues(nameOf(flagScrapes)).Inc()
+	w.Header().Set("Retry-After", "1")
+	http.Error(w, err.Error(), http.StatusServiceUnavailable)
+}
+
+// newOverLimit returns the counter of what HTTP servers refuse, one for all that
+// register with reg.
+func newOverLimit(reg prometheus.Registerer) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "promgrpc_web_over_limit_total",
+		Help: "Connections to the HTTP server closed, and scrapes refused, because of a limit, by the name of its flag without --limit.",
+	}, []string{"limit"})
+	if reg == nil {
+		return c
+	}
+	var have prometheus.AlreadyRegisteredError
+	if err := reg.Register(c); errors.As(err, &have) {
+		if registered, ok := have.ExistingCollector.(*prometheus.CounterVec); ok {
+			return registered
+		}
+	}
+	return c
+}
+
+// nameOf returns the name of a limit's flag without --limit.
+func nameOf(flag string) string { return strings.TrimPrefix(flag, "--limit.") }
