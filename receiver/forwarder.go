@@ -11,6 +11,7 @@ import (
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/throttle"
 )
 
 const (
@@ -26,7 +27,7 @@ const (
 type forwarder struct {
 	instance discovery.Instance
 	options  link.Options
-	logger   *slog.Logger
+	log      *throttle.Logger
 	metrics  *metrics
 
 	mu      sync.Mutex
@@ -67,7 +68,7 @@ func (f *forwarder) run(ctx context.Context) {
 		}
 		f.set(nil, err)
 		if !silent {
-			f.logger.Warn("forwarder not connected", "forwarder", f.instance.Address, "err", err)
+			f.log.Log(slog.LevelWarn, "forwarder not connected", "forwarder", f.instance.Address, "err", err)
 			silent = true
 		}
 		select {
@@ -89,7 +90,7 @@ func (f *forwarder) connect(ctx context.Context, connected func()) error {
 	connected()
 	s := newSession(conn, welcome)
 	f.set(s, nil)
-	f.logger.Info("forwarder connected", "forwarder", f.instance.Address, "instance", welcome.GetInstance())
+	f.log.Log(slog.LevelInfo, "forwarder connected", "forwarder", f.instance.Address, "instance", welcome.GetInstance())
 
 	ended := make(chan struct{})
 	var wg sync.WaitGroup

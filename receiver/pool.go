@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/throttle"
 )
 
 // pool keeps a connection to every forwarder and writes to one of them, steadily:
@@ -18,7 +20,7 @@ import (
 // it. Only when that one fails, another is used, and that steadily.
 type pool struct {
 	source  discovery.Source
-	logger  *slog.Logger
+	log     *throttle.Logger // for what forwarders and senders can cause
 	metrics *metrics
 	options link.Options
 
@@ -33,7 +35,7 @@ type member struct {
 }
 
 func newPool(source discovery.Source, logger *slog.Logger, m *metrics, o link.Options) *pool {
-	return &pool{source: source, logger: logger, metrics: m, options: o}
+	return &pool{source: source, log: throttle.New(logger, 10*time.Second), metrics: m, options: o}
 }
 
 // run follows the source until ctx ends, and returns when all connections are
@@ -59,7 +61,7 @@ func (p *pool) update(ctx context.Context, set []discovery.Instance, wg *sync.Wa
 			continue
 		}
 		m := &member{forwarder: &forwarder{
-			instance: instance, options: p.options, logger: p.logger, metrics: p.metrics,
+			instance: instance, options: p.options, log: p.log, metrics: p.metrics,
 			err: errors.New("not dialled yet"),
 		}}
 		var memberCtx context.Context
@@ -104,7 +106,7 @@ func (p *pool) pick() (*member, *session, error) {
 	defer p.mu.Unlock()
 	m, s, err := p.connected(max(0, slices.Index(p.forwarders, p.used)))
 	if err == nil && p.used != m {
-		p.logger.Info("forwarder in use", "forwarder", m.instance.Address)
+		p.log.Log(slog.LevelInfo, "forwarder in use", "forwarder", m.instance.Address)
 		p.used = m
 	}
 	return m, s, err
@@ -139,7 +141,7 @@ func (p *pool) avoid(failed *member) {
 	for i := 1; i < len(p.forwarders); i++ {
 		m := p.forwarders[(start+i)%len(p.forwarders)]
 		if s, _ := m.current(); s != nil {
-			p.logger.Info("forwarder in use", "forwarder", m.instance.Address, "instead_of", failed.instance.Address)
+			p.log.Log(slog.LevelInfo, "forwarder in use", "forwarder", m.instance.Address, "instead_of", failed.instance.Address)
 			p.used = m
 			return
 		}

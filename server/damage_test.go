@@ -9,11 +9,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A segment that is damaged on this server's disk costs a stream what is behind
-// the damage in it. The client is told from where to where, and goes on with
-// the next segment.
-func TestDamagedSegment(t *testing.T) {
-	src := newSource(t)
+// startDamaged starts a server with a segment that is damaged, of which it returns
+// the name, between others.
+func startDamaged(t *testing.T, src *source) (s *instance, segment string) {
+	t.Helper()
 	for i := range int64(3) {
 		src.write(point{series: "a", t: 10*i + 1, v: 1})
 		src.write(point{series: "a", t: 10*i + 2, v: 2})
@@ -21,8 +20,7 @@ func TestDamagedSegment(t *testing.T) {
 	}
 	src.write(point{series: "a", t: 31, v: 1})
 	c := testConfig(t)
-	s := startFed(t, c, src)
-	s.stop()
+	startFed(t, c, src).stop()
 	files, err := filepath.Glob(filepath.Join(c.StoragePath, "*", "*.seg"))
 	require.NoError(t, err)
 	require.Len(t, files, 4)
@@ -31,10 +29,15 @@ func TestDamagedSegment(t *testing.T) {
 	require.NoError(t, err)
 	data[len(data)-200] ^= 0x40 // within its last block
 	require.NoError(t, os.WriteFile(files[1], data, 0o644))
+	return startFed(t, c, src), filepath.Base(files[1])
+}
 
-	s = start(t, c)
-	src.feed(s.Server)
-	s.await(t, src)
+// A segment that is damaged on this server's disk costs a stream what is behind
+// the damage in it. The client is told from where to where, and goes on with
+// the next segment.
+func TestDamagedSegment(t *testing.T) {
+	src := newSource(t)
+	s, segment := startDamaged(t, src)
 	for _, follow := range []bool{false, true} {
 		recv := s.call(t, &getRequest{Start: sinceStart(), Follow: follow})
 		got := until(t, recv, func(r *getResponse) bool { return isSynced(r) || r.GetEnd() != nil })
@@ -50,6 +53,6 @@ func TestDamagedSegment(t *testing.T) {
 	}
 	require.Equal(t, float64(2), s.metric(t, "promgrpc_server_stream_gaps_total"))
 	require.Equal(t, float64(1), s.metric(t, "promgrpc_log_damaged_segments_total"))
-	require.Regexp(t, `msg="segment is damaged" file=\S*`+filepath.Base(files[1])+` offset=\d+`, s.log)
+	require.Regexp(t, `msg="segment is damaged" file=\S*`+segment+` offset=\d+`, s.log)
 	require.Regexp(t, `msg="stream has a gap".* after_sequence=3 next_sequence=5`, s.log)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 	"github.com/promgrpc/exporter/internal/link"
@@ -34,13 +35,13 @@ func (s *Server) replicate(ctx context.Context, c *link.Conn, hello *linkv1.Hell
 	}
 	defer release()
 
-	logger := s.logger.With("log_id", id.String(), "forwarder", hello.GetInstance(), "peer", c.RemoteAddr().String())
+	who := []any{"log_id", id.String(), "forwarder", hello.GetInstance(), "peer", c.RemoteAddr().String()}
 	position := r.position()
 	if err := c.Welcome(&linkv1.Welcome{Position: position}); err != nil {
 		return err
 	}
-	logger.Info("forwarder connected", "last_sequence", position.GetSequence())
-	defer logger.Info("forwarder disconnected")
+	s.log.Log(slog.LevelInfo, "forwarder connected", append(slices.Clip(who), "last_sequence", position.GetSequence())...)
+	defer s.log.Log(slog.LevelInfo, "forwarder disconnected", who...)
 	a := newAcks(func() {
 		if p := r.position(); p != nil {
 			// Where it fails, the next Receive does, too.
@@ -56,7 +57,7 @@ func (s *Server) replicate(ctx context.Context, c *link.Conn, hello *linkv1.Hell
 		case err != nil:
 			return err
 		}
-		if err := s.take(r, f, a, logger); err != nil {
+		if err := s.take(r, f, a, who); err != nil {
 			return err
 		}
 	}
@@ -89,8 +90,8 @@ func (r *replica) position() *linkv1.Position {
 	return &linkv1.Position{LogId: r.id[:], Sequence: sequence, Checksum: checksum}
 }
 
-// take takes over one frame.
-func (s *Server) take(r *replica, f *linkv1.Frame, a *acks, logger *slog.Logger) error {
+// take takes over one frame. Who sent it is for the log.
+func (s *Server) take(r *replica, f *linkv1.Frame, a *acks, who []any) error {
 	switch k := f.GetKind().(type) {
 	case *linkv1.Frame_Segment:
 		return r.startSegment(k.Segment.GetName(), k.Segment.GetFirstSequence())
@@ -105,7 +106,7 @@ func (s *Server) take(r *replica, f *linkv1.Frame, a *acks, logger *slog.Logger)
 		r.setTail(k.Tail.GetSequence())
 		s.replicas.news.wake()
 	case *linkv1.Frame_Gap:
-		s.gap(logger, k.Gap.GetAfterSequence(), k.Gap.GetNextSequence())
+		s.gap(who, k.Gap.GetAfterSequence(), k.Gap.GetNextSequence())
 	default:
 		return fmt.Errorf("a forwarder has no reason to send a %T", k)
 	}
@@ -114,7 +115,7 @@ func (s *Server) take(r *replica, f *linkv1.Frame, a *acks, logger *slog.Logger)
 
 // gap notes that blocks will never come. Followers are told by the reader of the
 // log, at its place.
-func (s *Server) gap(logger *slog.Logger, after, next uint64) {
+func (s *Server) gap(who []any, after, next uint64) {
 	s.metrics.gaps.Inc()
-	logger.Warn("blocks are missing for ever", "after_sequence", after, "next_sequence", next)
+	s.log.Log(slog.LevelWarn, "blocks are missing for ever", append(slices.Clip(who), "after_sequence", after, "next_sequence", next)...)
 }

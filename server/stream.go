@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
@@ -140,7 +141,7 @@ func (st *stream) gap(src *source, gap *seglog.GapError) error {
 		reason = "a segment is damaged"
 	}
 	st.server.metrics.gapEvents.Inc()
-	st.server.logger.Warn("stream has a gap", "log_id", src.replica.id.String(),
+	st.server.log.Log(slog.LevelWarn, "stream has a gap", "log_id", src.replica.id.String(),
 		"after_sequence", gap.After, "next_sequence", gap.Next, "err", gap)
 	return st.send(gapEvent(&metricsv1.Gap{
 		LogId:         src.replica.id.String(),

@@ -271,7 +271,7 @@ func (in *intake) take(ctx context.Context, response *metricsv1.ReadLogsResponse
 	case *metricsv1.ReadLogsResponse_Data:
 		err = in.data(l, event.Data)
 	case *metricsv1.ReadLogsResponse_Gap:
-		in.upstream.server.gap(in.upstream.logger.With("log_id", response.GetLogId()), event.Gap.GetAfterSequence(), event.Gap.GetNextSequence())
+		in.upstream.server.gap([]any{"log_id", response.GetLogId()}, event.Gap.GetAfterSequence(), event.Gap.GetNextSequence())
 	}
 	if err != nil {
 		return err

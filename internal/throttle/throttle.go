@@ -1,7 +1,7 @@
 // Package throttle keeps a log readable when an outside party decides how often
 // a line is written: a peer that sends junk, a client that is refused.
 //
-// It guarantees one line a message and interval at most, with a count of those
+// It guarantees [Burst] lines a message and interval at most, with a count of those
 // that were left out since. It does not guarantee that the last of a burst is
 // ever written.
 package throttle
@@ -15,7 +15,11 @@ import (
 	"time"
 )
 
-// Logger writes each message at most once an interval. Messages have to be
+// Burst is how many lines of a message are written in an interval: what happens to
+// a few peers at a time, as at a start, is told of each.
+const Burst = 5
+
+// Logger writes each message at most [Burst] times an interval. Messages have to be
 // constants, since it remembers every one. It is safe for concurrent use.
 type Logger struct {
 	logger *slog.Logger
@@ -26,7 +30,8 @@ type Logger struct {
 }
 
 type message struct {
-	next       time.Time
+	end        time.Time // of the interval
+	written    int       // in it
 	suppressed int
 }
 
@@ -76,10 +81,14 @@ func (l *Logger) due(msg string) (suppressed int, ok bool) {
 		m = &message{}
 		l.messages[msg] = m
 	}
-	if now.Before(m.next) {
+	if !now.Before(m.end) {
+		m.end, m.written = now.Add(l.every), 0
+	}
+	if m.written == Burst {
 		m.suppressed++
 		return 0, false
 	}
-	suppressed, m.suppressed, m.next = m.suppressed, 0, now.Add(l.every)
+	m.written++
+	suppressed, m.suppressed = m.suppressed, 0
 	return suppressed, true
 }
