@@ -3,7 +3,6 @@ package remotewrite
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"slices"
 	"unicode/utf8"
 
@@ -241,7 +240,7 @@ func (r *Request) canonical() (Labels, error) {
 		slices.SortStableFunc(d.sorted, func(a, b uint32) int { return cmp.Compare(d.labels[a].Name, d.labels[b].Name) })
 		for i := 1; i < len(d.sorted); i++ {
 			if name := d.labels[d.sorted[i]].Name; name == d.labels[d.sorted[i-1]].Name {
-				return Labels{}, fmt.Errorf("duplicate label name %q", cut(name))
+				return Labels{}, reasonf("duplicate label name %q", cut(name))
 			}
 		}
 		places = slices.DeleteFunc(d.sorted, func(place uint32) bool { return d.labels[place].Value == "" })
@@ -270,9 +269,9 @@ func checkLabel[T string | []byte](limits Limits, name, value T) error {
 	case len(value) > limits.ValueBytes:
 		return limit.Over(flagValueBytes, "value of label %q of %d bytes, the limit is %d", cut(name), len(value), limits.ValueBytes)
 	case !valid(name):
-		return fmt.Errorf("label name %q is not valid UTF-8", cut(name))
+		return reasonf("label name %q is not valid UTF-8", cut(name))
 	case !valid(value):
-		return fmt.Errorf("value of label %q is not valid UTF-8", cut(name))
+		return reasonf("value of label %q is not valid UTF-8", cut(name))
 	}
 	return nil
 }

@@ -180,9 +180,9 @@ func (r *Request) checkExemplarLabel(name, value []byte, runes *int) error {
 	case *runes > r.limits.ExemplarRunes:
 		return r.longExemplar
 	case !utf8.Valid(name):
-		return fmt.Errorf("label name %q is not valid UTF-8", cut(name))
+		return reasonf("label name %q is not valid UTF-8", cut(name))
 	case !utf8.Valid(value):
-		return fmt.Errorf("value of label %q is not valid UTF-8", cut(name))
+		return reasonf("value of label %q is not valid UTF-8", cut(name))
 	}
 	return nil
 }

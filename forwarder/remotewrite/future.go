@@ -19,24 +19,32 @@ func (r *Request) Newest() (newest int64, ok bool) {
 }
 
 // DropAfter takes out the samples and histograms that are later than an
-// instant, each with the problem that reason tells, and the series of which
-// nothing else is left, with their exemplars.
+// instant, each with the problem that reason tells, which is asked as long as
+// reasons are kept; and the series of which nothing else is left, with their
+// exemplars.
 func (r *Request) DropAfter(instant int64, reason func(timestamp int64) error) {
 	series, samples, histograms, exemplars := r.Series[:0], r.Samples[:0], r.Histograms[:0], r.Exemplars[:0]
 	var from Series
+	var why error
+	late := func(s *Series, timestamp int64) {
+		if why == nil || !r.Problems.full() {
+			why = reason(timestamp)
+		}
+		r.Refuse(1, s, why)
+	}
 	for _, s := range r.Series {
 		end := s // before the ends are moved
 		begin := mark{len(samples), len(histograms), len(exemplars)}
 		for _, sample := range r.Samples[from.SamplesEnd:end.SamplesEnd] {
 			if sample.Timestamp > instant {
-				r.Refuse(1, &s, reason(sample.Timestamp))
+				late(&s, sample.Timestamp)
 				continue
 			}
 			samples = append(samples, sample)
 		}
 		for _, h := range r.Histograms[from.HistogramsEnd:end.HistogramsEnd] {
 			if h.Timestamp > instant {
-				r.Refuse(1, &s, reason(h.Timestamp))
+				late(&s, h.Timestamp)
 				continue
 			}
 			histograms = append(histograms, h)

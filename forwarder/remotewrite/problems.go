@@ -42,12 +42,28 @@ func (p *Problems) note(n int, err error, text func() string) {
 	p.Rejected += n
 	p.Count++
 	p.countLimit(err)
-	room := min(MaxErrorBytes-restBytes-p.bytes, maxReasonBytes)
-	if len(p.errors) < maxReasons && room >= minReasonBytes {
-		s := shorten(text(), room)
+	if !p.full() {
+		s := shorten(text(), p.room())
 		p.errors, p.bytes = append(p.errors, s), p.bytes+len(s)
 	}
 }
+
+// reason is an error that is put into words when it is asked for: that of one part of
+// very many is not, once enough have been.
+type reason struct {
+	format string
+	args   []any
+}
+
+func reasonf(format string, args ...any) error { return &reason{format, args} }
+
+func (e *reason) Error() string { return fmt.Sprintf(e.format, e.args...) }
+
+// room is how long the next text may be.
+func (p *Problems) room() int { return min(MaxErrorBytes-restBytes-p.bytes, maxReasonBytes) }
+
+// full says that no more texts are kept.
+func (p *Problems) full() bool { return len(p.errors) >= maxReasons || p.room() < minReasonBytes }
 
 // countLimit counts an error that came of a limit.
 func (p *Problems) countLimit(err error) {

@@ -2,7 +2,6 @@ package remotewrite
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math/bits"
 	"math/rand/v2"
 )
@@ -27,8 +26,8 @@ func (r *Request) hashRefs(refs []byte) (uint64, error) {
 	if len(refs) == 0 {
 		return hashA(nil), nil
 	}
-	var outside error
 	key, count := secretB, 0
+	outside := -1 // a reference that points nowhere
 	for i := 0; i < len(refs); count++ {
 		ref := uint64(refs[i])
 		if i++; ref >= 0x80 {
@@ -37,7 +36,7 @@ func (r *Request) hashRefs(refs []byte) (uint64, error) {
 			}
 		}
 		if ref = uint64(uint32(ref)); ref >= uint64(len(r.hashes)) {
-			outside = fmt.Errorf("labels_refs point at symbol %d, there are %d", ref, len(r.symbols))
+			outside = int(ref)
 			continue
 		}
 		key = mix(key, r.hashes[ref], secretA)
@@ -46,9 +45,11 @@ func (r *Request) hashRefs(refs []byte) (uint64, error) {
 	case count > 2*r.limits.Labels:
 		return 0, r.manyLabels
 	case count%2 != 0:
-		return 0, fmt.Errorf("labels_refs are not pairs of name and value: there are %d", count)
+		return 0, reasonf("labels_refs are not pairs of name and value: there are %d", count)
+	case outside >= 0:
+		return 0, reasonf("labels_refs point at symbol %d, there are %d", outside, len(r.symbols))
 	}
-	return key, outside
+	return key, nil
 }
 
 // keyOfRefs is Key for a series with references.

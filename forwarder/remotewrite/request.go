@@ -96,6 +96,7 @@ type Request struct {
 	h          histogramScan
 	// What may be wrong with each of very many parts is put into words once.
 	manyLabels, longExemplar error
+	families                 int  // metadata entries, those that are wrong, too
 	known                    bool // a field of the schema has been seen
 	unknown                  bool // another field has been seen
 }
@@ -178,7 +179,7 @@ func (r *Request) reset() {
 	r.scratch, r.symbols, r.hashes, r.hashesB, r.spent = r.scratch[:0], r.symbols[:0], r.hashes[:0], r.hashesB[:0], 0
 	r.memo = metaMemo{}
 	r.dictionary.reset()
-	r.known, r.unknown = false, false
+	r.families, r.known, r.unknown = 0, false, false
 }
 
 // mark is a place in the columns of a request.
@@ -199,7 +200,8 @@ func (r *Request) drop(m mark) {
 }
 
 func (r *Request) checkCounts() error {
-	if len(r.Samples)+len(r.Histograms)+len(r.Exemplars) > r.limits.Samples {
+	// Those that are wrong cost work, too.
+	if len(r.Samples)+len(r.Histograms)+len(r.Exemplars)+r.Problems.Rejected > r.limits.Samples {
 		return r.tooMany()
 	}
 	return nil
@@ -209,10 +211,14 @@ func (r *Request) tooMany() error {
 	return fmt.Errorf("%w: %w", ErrTooLarge, limit.Over(flagSamples, "more than %d samples, histograms and exemplars", r.limits.Samples))
 }
 
+func (r *Request) tooManySeries() error {
+	return fmt.Errorf("%w: %w", ErrTooLarge, limit.Over(flagSeries, "more than %d series", r.limits.Series))
+}
+
 // add adds a series, of which all but the ends is given.
 func (r *Request) add(s Series) error {
 	if len(r.Series) >= r.limits.Series {
-		return fmt.Errorf("%w: %w", ErrTooLarge, limit.Over(flagSeries, "more than %d series", r.limits.Series))
+		return r.tooManySeries()
 	}
 	s.SamplesEnd, s.HistogramsEnd, s.ExemplarsEnd = uint32(len(r.Samples)), uint32(len(r.Histograms)), uint32(len(r.Exemplars))
 	r.Series = append(r.Series, s)

@@ -242,7 +242,7 @@ func (r *Request) familyV1(b []byte) error {
 	if len(m.Family) == 0 {
 		return nil
 	}
-	if len(r.Families) >= r.limits.Series {
+	if r.families++; r.families > r.limits.Series {
 		return fmt.Errorf("%w: %w", ErrTooLarge, limit.Over(flagSeries, "more than %d metadata entries", r.limits.Series))
 	}
 	if err := r.fit(&m); err != nil {

@@ -59,6 +59,9 @@ func (r *Request) scanV2(b []byte) error {
 			}
 			at, end = f.next-len(f.bytes), f.next
 		}
+		if number == r.limits.Series {
+			return r.tooManySeries()
+		}
 		if err := r.seriesV2(b[at:end:end], number); err != nil {
 			return err
 		}
@@ -238,7 +241,7 @@ func (m *metaRefs) scan(b []byte) bool {
 func (r *Request) checkMeta(m metaRefs) error {
 	for _, ref := range [...]uint32{m.help, m.unit} {
 		if ref != 0 && int(ref) >= len(r.symbols) {
-			return fmt.Errorf("metadata points at symbol %d, there are %d", ref, len(r.symbols))
+			return reasonf("metadata points at symbol %d, there are %d", ref, len(r.symbols))
 		}
 	}
 	return nil

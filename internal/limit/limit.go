@@ -21,13 +21,17 @@ type Error struct {
 	// Passing says that the same may be let in later, when others have given
 	// back what they hold. Otherwise it is refused every time.
 	Passing bool
-	text    string
+	flag    string
+	format  string
+	args    []any
 }
 
-func (e *Error) Error() string { return e.text }
+// Error puts it into words, which most of many are never asked for.
+func (e *Error) Error() string { return fmt.Sprintf(e.format, e.args...) + " (" + e.flag + ")" }
 
 // Over returns the error of what is over the limit of a flag and will be the
-// next time, too. Its text ends with the flag.
+// next time, too. Its text ends with the flag, and is made of the arguments as they
+// are when it is asked for.
 func Over(flag, format string, args ...any) error { return newError(flag, false, format, args) }
 
 // Busy returns the error of what is over the limit of a flag because of others.
@@ -38,7 +42,9 @@ func newError(flag string, passing bool, format string, args []any) error {
 	return &Error{
 		Name:    strings.TrimPrefix(flag, prefix),
 		Passing: passing,
-		text:    fmt.Sprintf(format, args...) + " (" + flag + ")",
+		flag:    flag,
+		format:  format,
+		args:    args,
 	}
 }
 
