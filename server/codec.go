@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -71,7 +72,8 @@ func (jsonCodec) Marshal(message any) ([]byte, error) {
 func (c jsonCodec) MarshalStable(message any) ([]byte, error) { return c.Marshal(message) }
 
 // Unmarshal passes over fields that it does not know, so that clients of a
-// newer version are served.
+// newer version are served. Its error may quote a value, which may be all of the
+// request.
 func (jsonCodec) Unmarshal(data []byte, message any) error {
 	m, ok := message.(proto.Message)
 	if !ok {
@@ -80,5 +82,8 @@ func (jsonCodec) Unmarshal(data []byte, message any) error {
 	if len(data) == 0 {
 		return fmt.Errorf("no bytes are not a JSON object")
 	}
-	return protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(data, m)
+	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(data, m); err != nil {
+		return errors.New(shortened(err.Error(), mostReason))
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
@@ -23,6 +24,22 @@ var (
 	errFailing    = errors.New("the log cannot be written or applied")
 	errCatchingUp = errors.New("the disk has an old state, and a forwarder is to bring what is newer")
 )
+
+// How much of what a client sent its errors quote: they travel in trailers, for
+// which balancers have room of some KiB, and there a character may take nine bytes.
+const (
+	maxAround  = 80  // characters on either side of the place that is meant
+	mostReason = 200 // bytes
+	more       = '…' // stands for what is left out
+)
+
+// shortened returns so many bytes of a text.
+func shortened(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + string(more)
+}
 
 func withDetail(e *connect.Error, m proto.Message) {
 	if d, err := connect.NewErrorDetail(m); err == nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"connectrpc.com/connect"
@@ -244,6 +245,9 @@ func TestPointAt(t *testing.T) {
 		{"ü?", 2, "ü?", " ^"},
 		{"", 99, "", "^"},
 		{"\xff?", -1, "�?", "^"},
+		{strings.Repeat("ü", 1000) + "?" + strings.Repeat("a", maxAround-1), 2000, "…" + strings.Repeat("ü", maxAround) + "?" + strings.Repeat("a", maxAround-1), strings.Repeat(" ", maxAround+1) + "^"},
+		{"?" + strings.Repeat("ü", 1000), 0, "?" + strings.Repeat("ü", maxAround-1) + "…", "^"},
+		{"up\n" + strings.Repeat("x", maxAround), 3 + maxAround, strings.Repeat("x", maxAround), strings.Repeat(" ", maxAround) + "^"},
 	} {
 		line, caret := pointAt(tt.text, tt.position)
 		require.Equal(t, tt.line, line)

@@ -34,6 +34,7 @@ func (s *Server) admitted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := callerOf(r.Context())
 		defer c.room.Release()
+		shortenQuoted(r.Header)
 		cost := callCost + requestCost*int64(len(r.URL.RawQuery)) // which is the request of a GET
 		counted := compressed(r)
 		if counted {
@@ -102,6 +103,18 @@ func (w *answerWriter) begin() {
 	if !w.begun {
 		w.begun = true
 		_ = w.control.SetWriteDeadline(time.Now().Add(w.stall))
+	}
+}
+
+// shortenQuoted cuts the headers that Connect quotes where they are wrong. None that
+// is right is as long.
+func shortenQuoted(h http.Header) {
+	for _, name := range []string{
+		"Content-Encoding", "Connect-Content-Encoding", "Grpc-Encoding", "Grpc-Timeout", "Connect-Timeout-Ms", "Connect-Protocol-Version",
+	} {
+		if value := h.Get(name); len(value) > mostReason {
+			h.Set(name, value[:mostReason])
+		}
 	}
 }
 

@@ -139,6 +139,7 @@ func selectorError(i int, text string, err error) error {
 	case errors.As(err, &one):
 		position, reason = int(one.PositionRange.Start), one.Err.Error()
 	}
+	reason = shortened(reason, mostReason)
 	line, caret := pointAt(text, position)
 	e := connect.NewError(connect.CodeInvalidArgument,
 		fmt.Errorf("selector %d does not parse: %s\n  %s\n  %s", i+1, reason, line, caret))
@@ -149,13 +150,21 @@ func selectorError(i int, text string, err error) error {
 	return e
 }
 
-// pointAt returns the line of text that holds the byte at position, and a line
-// with a caret below that byte's character.
+// pointAt returns the line of text that holds the byte at position, of which
+// maxAround characters on either side, and a line with a caret below that byte's
+// character.
 func pointAt(text string, position int) (line, caret string) {
 	position = min(max(position, 0), len(text))
 	start := strings.LastIndexByte(text[:position], '\n') + 1
 	line, _, _ = strings.Cut(text[start:], "\n")
-	line = strings.ReplaceAll(strings.ToValidUTF8(line, "�"), "\t", " ")
-	column := utf8.RuneCountInString(strings.ToValidUTF8(text[start:position], "�"))
-	return line, strings.Repeat(" ", column) + "^"
+	shown := []rune(strings.ReplaceAll(strings.ToValidUTF8(line, "�"), "\t", " "))
+	column := min(utf8.RuneCountInString(strings.ToValidUTF8(text[start:position], "�")), len(shown))
+	if len(shown) > column+maxAround {
+		shown = append(shown[:column+maxAround], more)
+	}
+	if column > maxAround {
+		shown = append([]rune{more}, shown[column-maxAround:]...)
+		column = maxAround + 1
+	}
+	return string(shown), strings.Repeat(" ", column) + "^"
 }

@@ -96,7 +96,7 @@ func (r *Replica) StartSegment(name string, firstSequence uint64) error {
 		return err
 	}
 	if first, ok := parseName(name); !ok || first != firstSequence {
-		return fmt.Errorf("segment %q with first sequence %d: %w", name, firstSequence, ErrMismatch)
+		return fmt.Errorf("segment %.80q with first sequence %d: %w", name, firstSequence, ErrMismatch)
 	}
 	last := r.log.Last()
 	if firstSequence <= last {

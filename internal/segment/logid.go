@@ -21,7 +21,7 @@ func ParseLogID(s string) (LogID, error) {
 	var id LogID
 	b, err := hex.DecodeString(s)
 	if err != nil || len(b) != len(id) || hex.EncodeToString(b) != s {
-		return id, fmt.Errorf("log id %q: want 32 lower-case hexadecimal digits", s)
+		return id, fmt.Errorf("log id %.40q: want 32 lower-case hexadecimal digits", s)
 	}
 	copy(id[:], b)
 	return id, nil
