@@ -90,6 +90,17 @@ test-failures: build tools tools-discovery ## Make each failure under load, Cons
 test-overload: build ## Overload the real binaries at full size: a minute, a million series, a thousand clients
 	$(E2E_ENV) go test -count=1 -v -run '^TestOverload' ./e2e -overload-for=1m -overload-series=1000000 -overload-readers=900 -overload-stalled=100
 
+.PHONY: test-bounds
+test-bounds: build ## Send the real binaries what is small, legal and dear, at full size: each for 20s, with 100,000 series
+	$(E2E_ENV) go test -count=1 -timeout 1h -v ./e2e/bounds -bounds-for=20s -bounds-series=100000 -bounds-late=1s
+
+# How long `make test-ratio` looks.
+RATIO_FOR ?= 10m
+
+.PHONY: test-ratio
+test-ratio: build ## Look for requests that take much more memory or time than they are, for RATIO_FOR
+	$(E2E_ENV) go test -count=1 -timeout 0 -v -run '^TestRatio$$' ./e2e/bounds -ratio-for=$(RATIO_FOR)
+
 # For the images: where Go finds modules, and the certificate authorities that this machine trusts.
 BUILD_ENV = VERSION=$(VERSION) GOPROXY="$$(go env GOPROXY)" \
 	CA_BUNDLE="$(or $(CA_BUNDLE),$(SSL_CERT_FILE),$(wildcard /etc/ssl/certs/ca-certificates.crt))"

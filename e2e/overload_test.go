@@ -75,30 +75,17 @@ func flood(t *testing.T, url string, senders int, next func() (id int, body []by
 }
 
 // within fails the test for a process that took more memory than
-// docs/guarantees.md says, for what the flags allow to be under way at the
-// receiver, and for the series and streams that there are.
-func within(t *testing.T, c *harness.Cluster, inflight int64, series, streams int) {
+// docs/guarantees.md says.
+func within(t *testing.T, c *harness.Cluster, l harness.Load) {
 	t.Helper()
 	for _, p := range c.Processes() {
-		var bound int64
-		switch p {
-		case c.Receiver:
-			bound = 64<<20 + 2*inflight
-		case c.Forwarder:
-			bound = 256<<20 + 2*defaultInflight + int64(series)<<10
-		default:
-			bound = 512<<20 + int64(series)<<10 + int64(streams)<<20
-		}
-		m := p.Memory()
+		m, bound := p.Memory(), c.Bound(p, l)
 		t.Logf("%s: at most %d MiB, %d MiB now, the bound is %d MiB", p.Name, m.Peak>>20, m.RSS>>20, bound>>20)
 		if m.Peak > bound {
 			t.Errorf("%s used %d MiB, the bound is %d MiB", p.Name, m.Peak>>20, bound>>20)
 		}
 	}
 }
-
-// defaultInflight is the default of --limit.inflight-bytes.
-const defaultInflight = 256 << 20
 
 // TestOverloadRate sends more than the pipeline can take, from 128 senders that
 // do not wait while the forwarder stands still for a second in the midst. What
@@ -137,7 +124,7 @@ func TestOverloadRate(t *testing.T) {
 	for i := range c.Servers {
 		awaitIDs(t, c.RPC(i), &ids)
 	}
-	within(t, c, 1<<20, 16*2000+int(stored), 0)
+	within(t, c, harness.Load{Series: 16*2000 + int(stored), Connections: 128})
 }
 
 // awaitIDs waits until a server serves all series of the requests.
@@ -208,7 +195,7 @@ func TestOverloadSeries(t *testing.T) {
 		})
 		client.Close()
 	}
-	within(t, c, defaultInflight, *overloadSeries, 0)
+	within(t, c, harness.Load{Series: *overloadSeries})
 }
 
 // TestOverloadReaders has many following clients, some of which read nothing.
@@ -309,7 +296,7 @@ func TestOverloadReaders(t *testing.T) {
 		succeed(t, err)
 		return open == float64(*overloadReaders+*overloadStalled)
 	})
-	within(t, c, defaultInflight, 21, *overloadReaders+*overloadStalled)
+	within(t, c, harness.Load{Series: 21, Streams: *overloadReaders + *overloadStalled})
 	cancel()
 	readers.Wait()
 }

@@ -18,6 +18,8 @@ type Options struct {
 	Receiver  []string
 	Forwarder []string
 	Server    []string // more flags for the parts
+	// OpenFiles that each part may have, as many as this process if zero.
+	OpenFiles int
 }
 
 // Cluster is the whole pipeline, a process a part.
@@ -53,7 +55,7 @@ func NewCluster(t testing.TB, o Options) *Cluster {
 		servers = strings.Join(links, ",")
 	}
 	host := Host()
-	c.Forwarder = Start(t, "forwarder", Binary(t, "metrics-forwarder"), append([]string{
+	c.Forwarder = c.start("forwarder", "metrics-forwarder", append([]string{
 		"--link.listen-address=" + host + ":0",
 		"--web.listen-address=" + host + ":0",
 		"--server=" + servers,
@@ -62,7 +64,7 @@ func NewCluster(t testing.TB, o Options) *Cluster {
 	if forwarders == "" {
 		forwarders = c.Forwarder.Listening("link")
 	}
-	c.Receiver = Start(t, "receiver", Binary(t, "prometheus-remote-receiver"), append([]string{
+	c.Receiver = c.start("receiver", "prometheus-remote-receiver", append([]string{
 		"--web.listen-address=" + Host() + ":0",
 		"--forwarder=" + forwarders,
 	}, o.Receiver...)...)
@@ -70,12 +72,22 @@ func NewCluster(t testing.TB, o Options) *Cluster {
 	return c
 }
 
+// start starts a part.
+func (c *Cluster) start(name, binary string, args ...string) *Process {
+	c.t.Helper()
+	path := Binary(c.t, binary)
+	if c.options.OpenFiles > 0 {
+		return Start(c.t, name, "prlimit", append([]string{fmt.Sprint("--nofile=", c.options.OpenFiles), path}, args...)...)
+	}
+	return Start(c.t, name, path, args...)
+}
+
 // StartServer starts one more server. Without a Consul nobody finds it.
 func (c *Cluster) StartServer() *Process {
 	c.t.Helper()
 	host := Host()
 	name := fmt.Sprintf("server%d", len(c.Servers)+1)
-	s := Start(c.t, name, Binary(c.t, "prometheus-api-server"), append([]string{
+	s := c.start(name, "prometheus-api-server", append([]string{
 		"--link.listen-address=" + host + ":0",
 		"--web.listen-address=" + host + ":0",
 		"--rpc.listen-address=" + host + ":0",

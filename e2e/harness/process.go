@@ -29,6 +29,7 @@ type Process struct {
 	binary string
 	args   []string
 	env    []string
+	group  string // its control group; "": none of its own
 	stdout *Log
 	stderr *Log
 
@@ -77,6 +78,9 @@ func (p *Process) start() {
 	p.mu.Lock()
 	p.cmd, p.exited = cmd, exited
 	p.mu.Unlock()
+	if err := p.join(); err != nil {
+		p.t.Fatalf("start %s: %v", p.Name, err)
+	}
 	go func() {
 		err := cmd.Wait()
 		p.mu.Lock()
