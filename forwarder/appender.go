@@ -1,6 +1,7 @@
 package forwarder
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
@@ -22,6 +23,7 @@ type appender struct {
 	series             int           // most at a time
 	families, metadata int           // the limits of metadata, in number and bytes
 	future             time.Duration // that a sample may be ahead, 0 is without bound
+	limits             uint32        // fingerprint of all of them
 	now                func() time.Time
 	logger             *slog.Logger
 
@@ -34,6 +36,11 @@ type appender struct {
 	reopened chan *state
 	stop     chan struct{} // ends the reopening
 	opening  sync.WaitGroup
+
+	looking    bool // back, for the sake of a batch that comes by looked
+	looked     chan *job
+	lookingCtx context.Context
+	endLooking context.CancelFunc
 
 	mu      sync.Mutex
 	current *seglog.Log
@@ -60,6 +67,7 @@ func newAppender(in *ingest, store logStore, o Config, logger *slog.Logger) (*ap
 		families: o.MaxFamilies,
 		metadata: int(o.MetadataBytes),
 		future:   o.Future,
+		limits:   o.fingerprint(),
 		now:      time.Now,
 		logger:   logger,
 		broken:   make(chan brokenState, 1),
@@ -67,7 +75,9 @@ func newAppender(in *ingest, store logStore, o Config, logger *slog.Logger) (*ap
 		reopened: make(chan *state),
 		stop:     make(chan struct{}),
 		changed:  make(chan struct{}),
+		looked:   make(chan *job, 1),
 	}
+	a.lookingCtx, a.endLooking = context.WithCancel(context.Background())
 	s, err := openState(store)
 	if err != nil {
 		return nil, err
@@ -79,7 +89,7 @@ func newAppender(in *ingest, store logStore, o Config, logger *slog.Logger) (*ap
 // use makes a state the current one.
 func (a *appender) use(s *state) {
 	a.state, a.cause = s, nil
-	s.maxSeries = a.series
+	s.maxSeries, s.limits = a.series, a.limits
 	s.families.max, s.families.maxBytes = a.families, a.metadata
 	a.in.metrics.writable.Set(1)
 	a.in.metrics.series.Set(float64(s.head.Len()))
@@ -116,13 +126,18 @@ func (a *appender) failed(s *state, err error) {
 // run appends until there is nothing more to come.
 func (a *appender) run() {
 	defer close(a.in.answers)
-	for {
+	batches := a.in.append
+	for batches != nil || a.looking {
 		select {
-		case j, ok := <-a.in.append:
+		case j, ok := <-batches:
 			if !ok {
-				return
+				batches = nil
+				a.endLooking()
+				continue
 			}
 			a.take(j)
+		case j := <-a.looked:
+			a.resume(j)
 		case b := <-a.broken:
 			a.fail(b.state, b.err)
 		case d := <-a.diverged:
@@ -134,34 +149,67 @@ func (a *appender) run() {
 	}
 }
 
-// take appends one batch, unless it was refused, and passes it on.
+// take appends one batch, unless it was refused, and passes it on. One that has to
+// be looked up in the log comes again.
 func (a *appender) take(j *job) {
 	if j.verdict == nil {
-		a.append(j)
+		if a.recognise(j) {
+			return
+		}
+		a.in.release(j)
 	}
 	a.in.answers <- j
 }
 
-// append appends a batch, if it is not a repeat, and notes what to answer.
-func (a *appender) append(j *job) {
-	defer a.in.release(j)
+// recognise appends a batch if it is not a repeat, and notes what to answer. It
+// returns true if what it would repeat is read from the log first.
+func (a *appender) recognise(j *job) bool {
 	s := a.state
 	if s == nil {
 		j.verdict = unavailable(a.cause)
-		return
+		return false
 	}
 	j.from = s
-	if known, ok := s.window.find(j.digest); ok {
+	p := s.window.past(j.digest, a.limits)
+	switch e := j.earlier; {
+	case p.final:
 		a.in.metrics.repeated.Inc()
-		j.answer = known
-		return
+		j.answer = p.last()
+	case len(p.steps) == 0:
+		a.append(j, p)
+	case e == nil:
+		if a.lookBack(j, p) {
+			return true
+		}
+		j.verdict = unavailable(errLookingBack)
+	case e.gone && e.from == s:
+		a.logger.Debug("a request cannot be looked at anew", "err", e.err)
+		a.stand(j, p)
+	case e.err != nil:
+		j.verdict = unavailable(e.err)
+	case e.from != s:
+		j.verdict = unavailable(errBroken)
+	default:
+		a.append(j, p)
 	}
+	return false
+}
+
+// append appends what is not known yet of a batch.
+func (a *appender) append(j *job, p past) {
+	s := a.state
 	now := a.now()
 	err := s.rotate(now, a.idle)
+	if err == nil && j.earlier != nil && j.earlier.stale(s) {
+		a.stand(j, p)
+		return
+	}
 	var t taken
 	if err == nil {
 		a.refuseFuture(j, now)
-		j.answer, t, err = s.apply(j.req, j.digest, now)
+		s.earlier = j.earlier
+		j.answer, t, err = s.apply(j.req, p.next, now)
+		s.earlier = nil
 	}
 	switch {
 	case errors.Is(err, remotewrite.ErrTooLarge):
@@ -287,6 +335,7 @@ func jitter(d time.Duration) time.Duration {
 // close ends the reopening and closes the log. After run.
 func (a *appender) close() error {
 	close(a.stop)
+	a.endLooking()
 	a.opening.Wait()
 	if a.state == nil {
 		return nil

@@ -28,18 +28,7 @@ func (s *state) apply(req *remotewrite.Request, d digest, now time.Time) (answer
 	b := &s.block
 	b.Time = now.UnixMilli()
 	t := s.build(req)
-	b.Digest = d
-	b.Verdict = segment.Verdict{
-		Samples:    uint32(t.samples),
-		Histograms: uint32(t.histograms),
-		Exemplars:  uint32(t.exemplars),
-		Rejected:   uint32(req.Problems.Rejected),
-		Code:       uint8(linkv1.Code_CODE_OK),
-		Errors:     req.Problems.Errors(),
-	}
-	if req.Problems.Count > 0 {
-		b.Verdict.Code = uint8(linkv1.Code_CODE_INVALID)
-	}
+	b.Digest, b.Verdict = d, s.verdict(req, &t)
 	if s.blockIsEmpty() {
 		// What it repeats may not be durable yet.
 		a := answer{s.last, b.Verdict}
@@ -64,6 +53,29 @@ func (s *state) apply(req *remotewrite.Request, d digest, now time.Time) (answer
 	a := answer{sequence, b.Verdict}
 	s.window.add(d, a)
 	return a, t, nil
+}
+
+// verdict says what is stored of a request. It stands under all limits if a part was
+// dropped as a repeat of another request's: which part that was, the log does not say.
+func (s *state) verdict(req *remotewrite.Request, t *taken) segment.Verdict {
+	v := segment.Verdict{
+		Samples:    uint32(t.samples),
+		Histograms: uint32(t.histograms),
+		Exemplars:  uint32(t.exemplars),
+		Rejected:   uint32(req.Problems.Rejected),
+		Code:       uint8(linkv1.Code_CODE_OK),
+		Errors:     req.Problems.Errors(),
+	}
+	if req.Problems.Count > 0 {
+		v.Code = uint8(linkv1.Code_CODE_INVALID)
+	}
+	if req.Problems.Limited && t.repeats == 0 {
+		v.Limits = s.limits
+	}
+	if s.earlier != nil {
+		s.earlier.addTo(&v)
+	}
+	return v
 }
 
 func (s *state) blockIsEmpty() bool {
@@ -95,10 +107,7 @@ func (s *state) build(req *remotewrite.Request) taken {
 		if series.HistogramsEnd > from.HistogramsEnd {
 			s.histograms(e, req.Histograms[from.HistogramsEnd:series.HistogramsEnd], &t)
 		}
-		for _, data := range req.Exemplars[from.ExemplarsEnd:series.ExemplarsEnd] {
-			s.block.Exemplars = append(s.block.Exemplars, segment.Exemplar{Ref: e.ref, Data: data})
-			t.exemplars++
-		}
+		s.exemplars(e, req.Exemplars[from.ExemplarsEnd:series.ExemplarsEnd], &t)
 		if series.Meta >= 0 {
 			s.seriesMetadata(req, series, e)
 		}
@@ -124,6 +133,9 @@ func (s *state) resetBlock() {
 func (s *state) samples(e *entry, samples []remotewrite.Sample, t *taken) {
 	for i := range samples {
 		sample := &samples[i]
+		if s.earlier != nil && s.earlier.has(part{e.ref, sample.Timestamp, sample.Value, floatPart}) {
+			continue
+		}
 		t.samples++
 		if e.repeats(sample.Timestamp, sample.Value, false) {
 			t.repeats++
@@ -137,12 +149,26 @@ func (s *state) samples(e *entry, samples []remotewrite.Sample, t *taken) {
 
 func (s *state) histograms(e *entry, histograms []remotewrite.Histogram, t *taken) {
 	for _, h := range histograms {
+		hash := remotewrite.HashBytes(h.Data)
+		if s.earlier != nil && s.earlier.has(part{e.ref, h.Timestamp, hash, histogramPart}) {
+			continue
+		}
 		t.histograms++
-		if e.repeats(h.Timestamp, remotewrite.HashBytes(h.Data), true) {
+		if e.repeats(h.Timestamp, hash, true) {
 			t.repeats++
 			continue
 		}
 		s.block.Histograms = append(s.block.Histograms, segment.Histogram{Ref: e.ref, Timestamp: h.Timestamp, Data: h.Data})
+	}
+}
+
+func (s *state) exemplars(e *entry, exemplars [][]byte, t *taken) {
+	for _, data := range exemplars {
+		if s.earlier != nil && s.earlier.has(part{e.ref, 0, remotewrite.HashBytes(data), exemplarPart}) {
+			continue
+		}
+		t.exemplars++
+		s.block.Exemplars = append(s.block.Exemplars, segment.Exemplar{Ref: e.ref, Data: data})
 	}
 }
 

@@ -11,10 +11,11 @@
 // Guaranteed: what was answered with CODE_OK or CODE_INVALID is durable by the
 // log's sync policy, repeats included: they are answered when what they repeat
 // is durable. A request that comes again within the window of digests gets the
-// verdict that it had and stores nothing, after a restart too. A bad series
-// costs its neighbours nothing. A dead or slow server slows neither receivers
-// nor other servers. When the log cannot be written, batches are answered with
-// CODE_UNAVAILABLE until it has been opened again.
+// verdict that it had and stores nothing, after a restart too. If limits had a part
+// in that and are others now, it brings what was refused and fits by now, and what
+// was stored is not stored again. A bad series costs its neighbours nothing. A dead
+// or slow server slows neither receivers nor other servers. When the log cannot be
+// written, batches are answered with CODE_UNAVAILABLE until it has been opened again.
 //
 // Not guaranteed: that a request is recognised after a restart when all of it
 // had been stored before under another digest, or none of it could be stored.

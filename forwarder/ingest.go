@@ -35,6 +35,8 @@ type job struct {
 	verdict *linkv1.Verdict
 	answer  answer
 	from    *state
+	// earlier is what the log holds of a request that is looked at anew.
+	earlier *earlier
 }
 
 // ingest takes batches through decoding, the appender and the answers.

@@ -54,6 +54,10 @@ type state struct {
 	ahead  ahead
 	// maxSeries at a time, 0 is without bound.
 	maxSeries int
+	limits    uint32 // their fingerprint
+	// earlier is what the log holds of the request that is being appended, nil if it
+	// is new.
+	earlier *earlier
 }
 
 // SeriesAdded makes state a head.Observer.

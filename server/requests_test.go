@@ -169,3 +169,34 @@ func TestRepeatedWithAnotherVerdict(t *testing.T) {
 	got = until(t, recv, func(r *getResponse) bool { return len(lines(r)) > 0 })
 	requireOnce(t, once(write{number: 3, samples: 1}), got...)
 }
+
+// A request that was stored in two parts, the second when the limits of the
+// forwarder had been raised, is delivered once, though two forwarders have it, and
+// wherever a stream goes on elsewhere.
+func TestStoredInTwoParts(t *testing.T) {
+	whole := write{number: 1, samples: 5}
+	left, right := newSource(t), newSource(t)
+	for i, s := range []*source{left, right} {
+		s.storeAll(write{number: 2 + i, samples: 1}, write{number: 1, samples: 5, rejected: 2})
+		var rest []point
+		for n := 3; n < whole.samples; n++ {
+			rest = append(rest, point{series: name(n), t: testTime.UnixMilli() + 1, v: float64(10000 + n)})
+		}
+		b := s.block(rest...)
+		b.Digest = [16]byte{2, 1}
+		b.Verdict.Samples = uint32(whole.samples)
+		s.append(b)
+	}
+	want := once(whole, write{number: 2, samples: 1}, write{number: 3, samples: 1})
+	one, other := startFed(t, testConfig(t), left), startFed(t, testConfig(t), right, left)
+	recv := one.call(t, &getRequest{Start: fromTheBeginning, Follow: true})
+	got := until(t, recv, isSynced)
+	right.feed(one.Server)
+	entries := len(lines(got...))
+	got = append(got, until(t, recv, func(r *getResponse) bool { entries += len(lines(r)); return entries >= len(want) })...)
+	requireOnce(t, want, got...)
+	for i := range got {
+		rest := all(t, other.call(t, &getRequest{Start: after(got[i].GetCursor())}))
+		requireOnce(t, want, append(slices.Clone(got[:i+1]), rest...)...)
+	}
+}

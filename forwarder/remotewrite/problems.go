@@ -32,6 +32,8 @@ type Problems struct {
 	// OverLimit counts those that came of a limit, and help texts that were cut,
 	// by the limit's name.
 	OverLimit map[string]int
+	// Limited says that a part was refused because of a limit.
+	Limited bool
 	// errors are the first of them, which take so many bytes.
 	errors []string
 	bytes  int
@@ -41,7 +43,7 @@ type Problems struct {
 func (p *Problems) note(n int, err error, text func() string) {
 	p.Rejected += n
 	p.Count++
-	p.countLimit(err)
+	p.Limited = p.countLimit(err) || p.Limited
 	if !p.full() {
 		s := shorten(text(), p.room())
 		p.errors, p.bytes = append(p.errors, s), p.bytes+len(s)
@@ -65,16 +67,17 @@ func (p *Problems) room() int { return min(MaxErrorBytes-restBytes-p.bytes, maxR
 // full says that no more texts are kept.
 func (p *Problems) full() bool { return len(p.errors) >= maxReasons || p.room() < minReasonBytes }
 
-// countLimit counts an error that came of a limit.
-func (p *Problems) countLimit(err error) {
+// countLimit counts an error that came of a limit, and says whether it did.
+func (p *Problems) countLimit(err error) bool {
 	over := (*limit.Error)(nil)
 	if !errors.As(err, &over) {
-		return
+		return false
 	}
 	if p.OverLimit == nil {
 		p.OverLimit = map[string]int{}
 	}
 	p.OverLimit[over.Name]++
+	return true
 }
 
 // Errors are the first problems in words, and how many there are besides.

@@ -34,7 +34,10 @@ type Metadata struct {
 type Verdict struct {
 	Samples, Histograms, Exemplars, Rejected uint32
 	// Code is a linkv1.Code.
-	Code   uint8
+	Code uint8
+	// Limits is a fingerprint of the limits because of which a part was refused
+	// that others may let in. 0: the verdict is the same under all.
+	Limits uint32
 	Errors []string
 }
 

@@ -41,7 +41,7 @@ import (
 //	112 ├───────────────────────────────┬───────────────────────────────┤
 //	    │ checksum of the frame before  │ CRC32C of the payload         │
 //	120 ├───────────────────────────────┼───────────────────────────────┤
-//	    │ 0                             │ CRC32C of bytes 0..123        │
+//	    │ verdict: limits               │ CRC32C of bytes 0..123        │
 //	128 └───────────────────────────────┴───────────────────────────────┘
 const FrameHeaderSize = 128
 
@@ -144,6 +144,7 @@ func (h *FrameHeader) append(dst []byte) []byte {
 	le.PutUint64(b[104:], h.Synced)
 	le.PutUint32(b[112:], h.Prev)
 	le.PutUint32(b[116:], h.PayloadCRC)
+	le.PutUint32(b[120:], h.Verdict.Limits)
 	h.Checksum = crc32.Checksum(b[:124], castagnoli)
 	le.PutUint32(b[124:], h.Checksum)
 	return append(dst, b[:]...)
@@ -181,6 +182,7 @@ func ParseFrameHeader(b []byte) (FrameHeader, error) {
 	h.Synced = le.Uint64(b[104:])
 	h.Prev = le.Uint32(b[112:])
 	h.PayloadCRC = le.Uint32(b[116:])
+	h.Verdict.Limits = le.Uint32(b[120:])
 	return h, h.check()
 }
 

@@ -62,7 +62,7 @@ func testSegment() (Header, []*Keyframe, []*Block) {
 	}
 	first := &Block{
 		Sequence: 42, Time: 2000, Digest: [16]byte{1, 2, 3, 15: 9},
-		Verdict: Verdict{Samples: 5, Histograms: 1, Exemplars: 2, Rejected: 3, Code: 2, Errors: []string{"out of bounds", ""}},
+		Verdict: Verdict{Samples: 5, Histograms: 1, Exemplars: 2, Rejected: 3, Code: 2, Limits: 7, Errors: []string{"out of bounds", ""}},
 		Series:  TableOf(Series{1000, Labels{{"__name__", "y"}}}, Series{1010, Labels{{"__name__", "z"}}}),
 		Samples: SamplesOf(
 			Sample{Ref: 1, Timestamp: 2000, Value: 1},

@@ -1,0 +1,204 @@
+package forwarder
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math"
+	"slices"
+
+	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+
+	"github.com/promgrpc/exporter/forwarder/remotewrite"
+	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// A request of which a part was refused because of limits is looked at anew when it
+// comes again under others. What fits by then goes into a block of its own, under a
+// digest that follows from the one before: so a repeat is recognised after a restart,
+// and at a server, whatever the limits were in between. What the blocks before hold
+// is left out, and is read from the log for that.
+
+// fingerprint stands for the limits under which parts of a request may be refused.
+// It is not 0.
+func (c *LimitConfig) fingerprint() uint32 {
+	h := fnv.New32a()
+	_, _ = fmt.Fprintf(h, "%d %d %d %d %+v", c.MaxSeries, c.MaxFamilies, c.MetadataBytes, c.Future, c.Limits) // is never refused
+	return max(h.Sum32(), 1)
+}
+
+// again is the digest of what a request brings when it is looked at anew.
+func (d digest) again() digest {
+	sum := sha256.Sum256(append([]byte("again"), d[:]...))
+	return digest(sum[:len(d)])
+}
+
+// past is what is known of a request that comes again.
+type past struct {
+	steps []windowEntry // under one limits after another, none if it is new
+	next  digest        // of what it brings now
+	final bool          // the last answer stands
+}
+
+// last is the answer with everything that was stored of the request.
+func (p *past) last() answer { return p.steps[len(p.steps)-1].answer }
+
+// past returns what is known of a request. An answer stands unless limits had a
+// part in it and the present ones have not been tried.
+func (w *window) past(d digest, limits uint32) (p past) {
+	for p.next = d; ; p.next = p.next.again() {
+		known, ok := w.find(p.next)
+		if !ok {
+			return p
+		}
+		p.steps = append(p.steps, windowEntry{p.next, known})
+		p.final = p.final || known.verdict.Limits == 0 || known.verdict.Limits == limits
+	}
+}
+
+// earlier is what blocks of the log hold of a request.
+type earlier struct {
+	from  *state // to which the references belong
+	told  segment.Verdict
+	parts map[part]struct{}
+	refs  []uint64
+	// err says why it cannot be told what they hold: for good if they are not kept any
+	// more, or for the time being.
+	err  error
+	gone bool
+}
+
+// part is a sample, histogram or exemplar.
+type part struct {
+	ref       uint64
+	timestamp int64  // none of an exemplar
+	value     uint64 // bits, or a hash
+	kind      partKind
+}
+
+type partKind uint8
+
+const (
+	floatPart partKind = iota
+	histogramPart
+	exemplarPart
+)
+
+// readEarlier reads the blocks of a request from the log.
+func readEarlier(ctx context.Context, s *state, p *past) *earlier {
+	e := &earlier{from: s, told: p.last().verdict, parts: map[part]struct{}{}}
+	for _, step := range p.steps {
+		if e.err = e.read(ctx, s.writer.Log(), step); e.err != nil {
+			var outside *seglog.OutOfRangeError
+			var gap *seglog.GapError
+			var damage *seglog.DamageError
+			e.gone = errors.Is(e.err, errNoBlock) || errors.As(e.err, &outside) || errors.As(e.err, &gap) || errors.As(e.err, &damage)
+			return e
+		}
+	}
+	slices.Sort(e.refs)
+	e.refs = slices.Compact(e.refs)
+	return e
+}
+
+// errNoBlock says that an answer has no block in the present log.
+var errNoBlock = errors.New("the request's block is not in the log")
+
+func (e *earlier) read(ctx context.Context, l *seglog.Log, step windowEntry) error {
+	if step.answer.sequence == 0 {
+		return errNoBlock
+	}
+	r, err := l.ReadAfter(step.answer.sequence - 1)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.Close() }() // is never refused
+	b, err := r.TryNext(ctx.Err)
+	switch {
+	case err != nil:
+		return err
+	case b == nil || b.Digest != step.digest:
+		return errNoBlock
+	}
+	e.take(b)
+	return nil
+}
+
+func (e *earlier) take(b *segment.Block) {
+	add := func(p part) {
+		e.parts[p] = struct{}{}
+		e.refs = append(e.refs, p.ref)
+	}
+	for x := range b.Samples.All() {
+		add(part{x.Ref, x.Timestamp, math.Float64bits(x.Value), floatPart})
+	}
+	for _, h := range b.Histograms {
+		add(part{h.Ref, h.Timestamp, remotewrite.HashBytes(h.Data), histogramPart})
+	}
+	for _, x := range b.Exemplars {
+		add(part{x.Ref, 0, remotewrite.HashBytes(x.Data), exemplarPart})
+	}
+}
+
+// has says whether a part was stored.
+func (e *earlier) has(p part) bool {
+	_, ok := e.parts[p]
+	return ok
+}
+
+// stale says that a series was dropped since. If it came back it has another
+// reference, and what was stored of it cannot be told by the old one.
+func (e *earlier) stale(s *state) bool {
+	return slices.ContainsFunc(e.refs, func(ref uint64) bool {
+		_, ok := s.head.Latest(ref)
+		return !ok
+	})
+}
+
+// addTo makes the verdict on what was stored now one on all that is.
+func (e *earlier) addTo(v *segment.Verdict) {
+	rejected := max(0, int64(e.told.Rejected)-int64(v.Samples)-int64(v.Histograms)-int64(v.Exemplars))
+	v.Samples += e.told.Samples
+	v.Histograms += e.told.Histograms
+	v.Exemplars += e.told.Exemplars
+	if v.Rejected = uint32(rejected); v.Code == uint8(linkv1.Code_CODE_OK) {
+		v.Rejected = 0
+	}
+}
+
+// errLookingBack is an answer while the blocks of another request are being read.
+var errLookingBack = errors.New("limits were changed since, and what the log holds of another such request is being read")
+
+// lookBack has the blocks of a request read, which takes as long as it takes to
+// decode what their segments hold before them. Meanwhile others are appended. One
+// request at a time is read of: it returns false if another is.
+func (a *appender) lookBack(j *job, p past) bool {
+	if a.looking {
+		return false
+	}
+	a.looking = true
+	a.in.ahead.Add(-1) // Nobody is to wait for it.
+	go func() {
+		j.earlier = readEarlier(a.lookingCtx, j.from, &p)
+		a.looked <- j
+	}()
+	return true
+}
+
+// resume takes a batch whose earlier blocks have been read.
+func (a *appender) resume(j *job) {
+	a.looking = false
+	a.in.ahead.Add(1)
+	a.take(j)
+}
+
+// stand gives the last answer once more, and has it stand under the present limits.
+func (a *appender) stand(j *job, p past) {
+	a.in.metrics.repeated.Inc()
+	j.answer = p.last()
+	j.answer.verdict.Limits = a.limits
+	j.from.window.add(p.next, j.answer)
+}
