@@ -14,6 +14,7 @@ package head
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/promgrpc/exporter/internal/segment"
 )
@@ -49,6 +50,10 @@ type Head struct {
 	pages    pages
 	labels   labelStore
 	metadata map[string]segment.Metadata
+	// metadataChange counts the changes of metadata, and listed is what Metadata
+	// returned last, if it was since.
+	metadataChange uint64
+	listed         atomic.Pointer[listedMetadata]
 
 	// keyframeNext is the first reference that the chunks of the keyframe
 	// under way have not covered, and keyframeMetadata what they have given.
@@ -114,6 +119,9 @@ func (h *Head) applyBlock(b *segment.Block) error {
 	}
 	for _, m := range b.Metadata {
 		h.metadata[m.Family] = m
+	}
+	if len(b.Metadata) > 0 {
+		h.metadataChanged()
 	}
 	h.sequence = b.Sequence
 	return nil

@@ -49,6 +49,7 @@ func (h *Head) applyKeyframe(k *segment.Keyframe) error {
 		h.dropRange(h.keyframeNext, h.nextRef)
 		h.compact()
 		h.metadata = h.keyframeMetadata
+		h.metadataChanged()
 		h.RestartKeyframe()
 		h.sequence = k.Sequence
 		h.nextRef = max(h.nextRef, k.NextRef)
@@ -119,6 +120,7 @@ func (h *Head) drop(refs []uint64, families []string) {
 	for _, family := range families {
 		delete(h.metadata, family)
 	}
+	h.metadataChanged()
 	for _, ref := range refs {
 		h.remove(ref)
 	}

@@ -12,13 +12,33 @@ import (
 // there is a series of a metric's name.
 type KeepFamily func(m segment.Metadata, live func(name string) bool) bool
 
-// Metadata returns what is known of metric families, sorted by name.
+// listedMetadata is the metadata as a list, as of some change of it.
+type listedMetadata struct {
+	change uint64
+	sorted []segment.Metadata
+}
+
+// Metadata returns what is known of metric families, sorted by name. It is shared
+// and read-only: however many ask for it, it is copied once a change, since who
+// changes it waits meanwhile.
 func (h *Head) Metadata() []segment.Metadata {
 	h.mu.RLock()
+	change := h.metadataChange
+	if l := h.listed.Load(); l != nil && l.change == change {
+		h.mu.RUnlock()
+		return l.sorted
+	}
 	all := slices.Collect(maps.Values(h.metadata))
 	h.mu.RUnlock()
 	slices.SortFunc(all, func(a, b segment.Metadata) int { return cmp.Compare(a.Family, b.Family) })
+	h.listed.Store(&listedMetadata{change, all})
 	return all
+}
+
+// metadataChanged forgets the list. The caller holds the lock.
+func (h *Head) metadataChanged() {
+	h.metadataChange++
+	h.listed.Store(nil)
 }
 
 // HasMetadata reports whether there is metadata of a family.
@@ -32,7 +52,7 @@ func (h *Head) HasMetadata(family string) bool {
 // keptMetadata returns the metadata that the next keyframe holds, sorted by
 // name, and the families that it leaves out.
 func (h *Head) keptMetadata(live func(name string) bool) (kept []segment.Metadata, forgotten []string) {
-	kept = h.Metadata()
+	kept = slices.Clone(h.Metadata())
 	kept = slices.DeleteFunc(kept, func(m segment.Metadata) bool {
 		if metadataSize(&m) <= maxEntry && (h.keepFamily == nil || h.keepFamily(m, live)) {
 			return false
