@@ -152,9 +152,10 @@ func (h *Head) remove(ref uint64) {
 	}
 }
 
-// compact stores the labels anew once most of them belong to dropped series.
-// The caller holds the lock.
+// compact gives up the room that dropped series had, and stores the labels anew
+// once most of them belong to such series. The caller holds the lock.
 func (h *Head) compact() {
+	h.pages.shrink()
 	if h.gone <= h.pages.live {
 		return
 	}

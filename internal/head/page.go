@@ -1,0 +1,310 @@
+package head
+
+import (
+	"math"
+	"slices"
+	"unsafe"
+
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// pageSize is how many references share a page.
+const pageSize = 1024
+
+// page holds the series of pageSize consecutive references as columns, which
+// the garbage collector need not walk. The columns that few series need are
+// made with the first value.
+//
+// A page is dense, with the series of each reference at the reference's place in
+// the page, or sparse, for the few series that others have left behind: it says
+// which places they have. A dense page becomes a sparse one by [page.shrunk], and
+// one that is not made from its first reference on begins as one. References
+// grow, so what is new in a page comes behind what is there.
+type page struct {
+	epoch     uint64 // of the pages when it was made
+	live      int
+	places    []uint16 // ascending, by index; nil if the page is dense
+	kind      []kind
+	labels    []labelsAt
+	timestamp []int64
+	value     []uint64 // the bits of the float
+	written   []int64
+	start     []int64
+	histogram [][]byte
+	data      int64 // bytes of the histograms
+}
+
+// columns of a dense page, made at once.
+type columns struct {
+	kind      [pageSize]kind
+	labels    [pageSize]labelsAt
+	timestamp [pageSize]int64
+	value     [pageSize]uint64
+	written   [pageSize]int64
+}
+
+const (
+	// mostSparse is how many series a sparse page has at most: a dense one takes
+	// about half a KiB for each of as many.
+	mostSparse = 64
+	// sparseStep is by how much the room of a sparse page grows.
+	sparseStep = 4
+)
+
+// kind is what the latest sample of a series is.
+type kind uint8
+
+const (
+	kindAbsent kind = iota // there is no such series
+	kindNone
+	kindFloat
+	kindHistogram
+)
+
+func newDensePage() *page {
+	c := new(columns)
+	return &page{
+		kind: c.kind[:], labels: c.labels[:], timestamp: c.timestamp[:], value: c.value[:], written: c.written[:],
+	}
+}
+
+// newSparsePage makes a page without series that has room for some.
+func newSparsePage(room int) *page {
+	return &page{
+		places: make([]uint16, 0, room), kind: make([]kind, room), labels: make([]labelsAt, room),
+		timestamp: make([]int64, room), value: make([]uint64, room), written: make([]int64, room),
+	}
+}
+
+// bytes is about what a page takes.
+func (pg *page) bytes() int64 {
+	const dense = int64(unsafe.Sizeof(columns{})) / pageSize
+	const place, start, histogram = 2, 8, 24
+	n := int64(unsafe.Sizeof(*pg)) + pg.data + place*int64(cap(pg.places))
+	return n + dense*int64(len(pg.kind)) + start*int64(len(pg.start)) + histogram*int64(len(pg.histogram))
+}
+
+// index returns where a place of the page is in the columns.
+func (pg *page) index(place int) (int, bool) {
+	if pg.places == nil {
+		return place, pg.kind[place] != kindAbsent
+	}
+	i, ok := slices.BinarySearch(pg.places, uint16(place))
+	return i, ok && pg.kind[i] != kindAbsent
+}
+
+// place returns which place of the page an index has.
+func (pg *page) place(index int) int {
+	if pg.places == nil {
+		return index
+	}
+	return int(pg.places[index])
+}
+
+// length is how many indexes are in use.
+func (pg *page) length() int {
+	if pg.places == nil {
+		return pageSize
+	}
+	return len(pg.places)
+}
+
+// run returns how many of n places from that of an index on, and behind it, have
+// indexes that follow each other as well.
+func (pg *page) run(index, n int) int {
+	if pg.places == nil {
+		return min(n, pageSize-index)
+	}
+	most := min(n, len(pg.places)-index)
+	for i := 1; i < most; i++ {
+		if pg.places[index+i] != pg.places[index]+uint16(i) {
+			return i
+		}
+	}
+	return most
+}
+
+// full says that a place behind all others has no room in the page.
+func (pg *page) full() bool { return pg.places != nil && len(pg.places) == cap(pg.places) }
+
+// add makes a place, behind all others in a sparse page, and returns its index.
+func (pg *page) add(place int) int {
+	index := place
+	if pg.places != nil {
+		index = len(pg.places)
+		pg.places = append(pg.places, uint16(place))
+	}
+	pg.kind[index] = kindNone
+	pg.live++
+	return index
+}
+
+// clone returns a copy of the page.
+func (pg *page) clone() *page {
+	if pg.places == nil {
+		mine := newDensePage()
+		mine.live, mine.data = pg.live, pg.data
+		copy(mine.kind, pg.kind)
+		copy(mine.labels, pg.labels)
+		copy(mine.timestamp, pg.timestamp)
+		copy(mine.value, pg.value)
+		copy(mine.written, pg.written)
+		mine.start, mine.histogram = slices.Clone(pg.start), slices.Clone(pg.histogram)
+		return mine
+	}
+	return pg.moved(newSparsePage(cap(pg.places)))
+}
+
+// grown returns the page with more room.
+func (pg *page) grown() *page {
+	if room := sparseStep * len(pg.places); room <= mostSparse {
+		return pg.moved(newSparsePage(max(sparseStep, room)))
+	}
+	return pg.moved(newDensePage())
+}
+
+// shrunk returns the page without room for series that are gone, if that makes a
+// difference.
+func (pg *page) shrunk() *page {
+	if pg.live > mostSparse || pg.live == len(pg.kind) {
+		return pg
+	}
+	return pg.moved(newSparsePage(pg.live))
+}
+
+// moved puts the series of the page into an empty one with as much room, and
+// returns that.
+func (pg *page) moved(to *page) *page {
+	for i := range pg.length() {
+		if pg.kind[i] == kindAbsent {
+			continue
+		}
+		at := slot{to, to.add(pg.place(i))}
+		to.labels[at.index] = pg.labels[i]
+		at.set(pg.kind[i], pg.timestamp[i], math.Float64frombits(pg.value[i]), pg.written[i])
+		var start int64
+		if pg.start != nil {
+			start = pg.start[i]
+		}
+		var histogram []byte
+		if pg.histogram != nil {
+			histogram = pg.histogram[i]
+		}
+		at.setRare(start, histogram)
+	}
+	return to
+}
+
+// remove empties the place of a series.
+func (pg *page) remove(index int) {
+	pg.kind[index] = kindAbsent
+	if pg.start != nil {
+		pg.start[index] = 0
+	}
+	if pg.histogram != nil {
+		pg.setHistogram(index, nil)
+	}
+	pg.live--
+}
+
+// slot is the place of one series.
+type slot struct {
+	page  *page
+	index int
+}
+
+func (s slot) labels() labelsAt { return s.page.labels[s.index] }
+
+// setFloats sets series from an index on, up to one that is not there, and
+// returns how many.
+func (pg *page) setFloats(index int, values []float64, timestamp, start, written int64) int {
+	n := len(values)
+	kinds, timestamps := pg.kind[index:index+n], pg.timestamp[index:index+n]
+	bits, writtens := pg.value[index:index+n], pg.written[index:index+n]
+	rare := start != 0 || pg.start != nil || pg.histogram != nil
+	for i, v := range values {
+		switch kinds[i] {
+		case kindAbsent:
+			return i
+		case kindFloat, kindHistogram:
+			if timestamp < timestamps[i] {
+				continue
+			}
+		}
+		kinds[i], timestamps[i], bits[i], writtens[i] = kindFloat, timestamp, math.Float64bits(v), written
+		if rare {
+			slot{pg, index + i}.setRare(start, nil)
+		}
+	}
+	return n
+}
+
+// setHistogram takes over a copy of a histogram, unless the series has a newer
+// sample. The histogram before is left as it was, since readers may hold it.
+func (s slot) setHistogram(timestamp int64, data []byte, written int64) {
+	if s.page.kind[s.index] != kindNone && timestamp < s.page.timestamp[s.index] {
+		return
+	}
+	s.set(kindHistogram, timestamp, 0, written)
+	s.setRare(0, append(make([]byte, 0, len(data)), data...)) // its start is in its bytes
+}
+
+// set replaces the latest sample.
+func (s slot) set(k kind, timestamp int64, value float64, written int64) {
+	s.page.kind[s.index] = k
+	s.page.timestamp[s.index] = timestamp
+	s.page.value[s.index] = math.Float64bits(value)
+	s.page.written[s.index] = written
+}
+
+// setRare replaces what few samples have.
+func (s slot) setRare(start int64, histogram []byte) {
+	if start != 0 && s.page.start == nil {
+		s.page.start = make([]int64, len(s.page.kind))
+	}
+	if s.page.start != nil {
+		s.page.start[s.index] = start
+	}
+	if histogram != nil && s.page.histogram == nil {
+		s.page.histogram = make([][]byte, len(s.page.kind))
+	}
+	if s.page.histogram != nil {
+		s.page.setHistogram(s.index, histogram)
+	}
+}
+
+func (pg *page) setHistogram(index int, data []byte) {
+	pg.data += int64(len(data) - len(pg.histogram[index]))
+	pg.histogram[index] = data
+}
+
+func (s slot) latest() segment.Latest {
+	l := segment.Latest{
+		Timestamp: s.page.timestamp[s.index],
+		Value:     math.Float64frombits(s.page.value[s.index]),
+		Written:   s.page.written[s.index],
+		None:      s.page.kind[s.index] == kindNone,
+	}
+	if s.page.start != nil {
+		l.StartTimestamp = s.page.start[s.index]
+	}
+	if s.page.kind[s.index] == kindHistogram {
+		l.Histogram = s.page.histogram[s.index]
+	}
+	return l
+}
+
+// restore sets the place to what a keyframe says.
+func (s slot) restore(l *segment.Latest) {
+	switch {
+	case l.None:
+		s.set(kindNone, 0, 0, l.Written)
+		s.setRare(0, nil)
+	case l.Histogram != nil:
+		s.set(kindHistogram, l.Timestamp, 0, l.Written)
+		s.setRare(0, append(make([]byte, 0, len(l.Histogram)), l.Histogram...))
+	default:
+		s.set(kindFloat, l.Timestamp, l.Value, l.Written)
+		s.setRare(l.StartTimestamp, nil)
+	}
+}
