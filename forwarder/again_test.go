@@ -2,6 +2,7 @@ package forwarder
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/prometheus/prompb"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
@@ -79,13 +81,14 @@ func TestRaisedLimit(t *testing.T) {
 		limits func(*Config)
 		want   told
 		blocks int // that the request is in
+		reread float64
 	}{
-		{"short", short, told{invalid, 2, 1, 1, 4}, 1},
-		{"short again", short, told{invalid, 2, 1, 1, 4}, 1},
-		{"longer", longer, told{invalid, 3, 1, 1, 3}, 2},
-		{"short once more", short, told{invalid, 3, 1, 1, 3}, 2},
-		{"long", long, told{invalid, 4, 1, 2, 1}, 3},
-		{"long again", long, told{invalid, 4, 1, 2, 1}, 3},
+		{"short", short, told{invalid, 2, 1, 1, 4}, 1, 0},
+		{"short again", short, told{invalid, 2, 1, 1, 4}, 1, 0},
+		{"longer", longer, told{invalid, 3, 1, 1, 3}, 2, 1},
+		{"short once more", short, told{invalid, 3, 1, 1, 3}, 2, 0},
+		{"long", long, told{invalid, 4, 1, 2, 1}, 3, 1},
+		{"long again", long, told{invalid, 4, 1, 2, 1}, 3, 0},
 	}
 	for _, schema := range []linkv1.Schema{v1, v2} {
 		t.Run(schema.String(), func(t *testing.T) {
@@ -105,9 +108,13 @@ func TestRaisedLimit(t *testing.T) {
 					others++
 					s.mustStore(schema, bodyOf(t, schema, one(1, int64(1000+others), "__name__", "known")))
 				}
+				if n := testutil.ToFloat64(r.in.metrics.reread); n != step.reread {
+					t.Errorf("%s: read back %v times", step.name, n)
+				}
 				if n := len(r.blocks()); n != step.blocks+others {
 					t.Errorf("%s: %d blocks besides the others'", step.name, n-others)
 				}
+				_ = s.conn.Close() // so that nobody is waited for
 				r.stop()
 			}
 			r := start(t, testConfig(dir))
@@ -131,14 +138,16 @@ func TestRaisedLimitOfLiveSeries(t *testing.T) {
 	for i, want := range []told{{invalid, 1, 0, 0, 2}, {invalid, 2, 0, 0, 1}, {ok, 3, 0, 0, 0}} {
 		c.MaxSeries = i + 1
 		r := start(t, c)
+		s := r.sender()
 		for range 2 {
-			if diff := cmp.Diff(want, toldBy(r.sender().settled(v1, body))); diff != "" {
+			if diff := cmp.Diff(want, toldBy(s.settled(v1, body))); diff != "" {
 				t.Errorf("%d series, want -, got +:\n%s", c.MaxSeries, diff)
 			}
 		}
 		if got := entries(r.blocks()); len(got) != i+1 || len(slices.Compact(got)) != i+1 {
 			t.Errorf("%d series: %q", c.MaxSeries, got)
 		}
+		_ = s.conn.Close()
 		r.stop()
 	}
 }
@@ -202,19 +211,22 @@ func TestRaisedLimitTooLate(t *testing.T) {
 				t.Fatalf("verdict, want -, got +:\n%s", diff)
 			}
 			test.after(s)
-			before := r.appender.state.last
+			_ = s.conn.Close()
 			r.stop()
+			before := r.appender.state.last
 			c.Limits.ValueBytes = 30
 			r = start(t, c, clock)
 			blocks := uint64(0)
 			if test.stored {
 				want, blocks = told{ok, 3, 0, 0, 0}, 1
 			}
+			s = r.sender()
 			for range 2 {
-				if diff := cmp.Diff(want, toldBy(r.sender().settled(v1, body))); diff != "" {
+				if diff := cmp.Diff(want, toldBy(s.settled(v1, body))); diff != "" {
 					t.Errorf("again, want -, got +:\n%s", diff)
 				}
 			}
+			_ = s.conn.Close()
 			r.stop()
 			if n := r.appender.state.last; n != before+blocks {
 				t.Errorf("%d blocks, before %d", n, before)
@@ -284,4 +296,80 @@ func TestRaisedLimitAtOnce(t *testing.T) {
 		s.post(v1, body) // and is stopped meanwhile
 	}
 	r.stop()
+}
+
+// TestRaisedLimitsAtRandom repeats requests of any content under one set of limits
+// after another, and at last under such that let all of it in. At no time is more
+// stored than the answer says, nor anything twice.
+func TestRaisedLimitsAtRandom(t *testing.T) {
+	const seeds, changes = 30, 4
+	for seed := range uint64(seeds) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 1))
+			schema := []linkv1.Schema{v1, v2}[random.IntN(2)]
+			var series []ts
+			for i := range 1 + random.IntN(12) {
+				s := ts{labels: []string{"__name__", fmt.Sprint("m", i), "a", strings.Repeat("x", 1+random.IntN(40))}}
+				for j := range 1 + random.IntN(3) {
+					s.samples = append(s.samples, prompb.Sample{Value: random.Float64(), Timestamp: int64(j)})
+					if random.IntN(3) == 0 {
+						s.histograms = append(s.histograms, prompb.FromIntHistogram(int64(50+j), good()))
+					}
+					if random.IntN(3) == 0 {
+						labels := []prompb.Label{{Name: "i", Value: fmt.Sprint(j, strings.Repeat("x", random.IntN(40)))}}
+						s.exemplars = append(s.exemplars, prompb.Exemplar{Labels: labels, Value: 1, Timestamp: 5})
+					}
+				}
+				series = append(series, s)
+			}
+			body := bodyOf(t, schema, series...)
+			fresh := start(t, testConfig(t.TempDir()))
+			fresh.sender().mustStore(schema, body)
+			want := entries(fresh.blocks())
+
+			c := testConfig(t.TempDir())
+			later := int64(1000)
+			for i := range changes + 1 {
+				c.LimitConfig = DefaultLimitConfig()
+				if i < changes {
+					c.MaxSeries = 1 + random.IntN(14)
+					c.Limits.ValueBytes, c.Limits.ExemplarRunes = 1+random.IntN(40), 1+random.IntN(40)
+					c.Limits.Buckets = 1 + random.IntN(8)
+				}
+				r := start(t, c)
+				s := r.sender()
+				var v told
+				for range 2 {
+					v = toldBy(s.settled(schema, body))
+					later++ // What was stored is not the latest any more.
+					var others []ts
+					for _, x := range series {
+						others = append(others, one(1, later, x.labels...))
+					}
+					s.send(schema, bodyOf(t, schema, others...))
+				}
+				got := slices.DeleteFunc(entries(r.blocks()), func(line string) bool { return strings.Contains(line, "@10") })
+				if n := v.Samples + v.Histograms + v.Exemplars; n != uint64(len(got)) {
+					t.Errorf("step %d: %v, stored are %d", i, v, len(got))
+				}
+				if n := v.Samples + v.Histograms + v.Exemplars + v.Rejected; n != uint64(len(want)) {
+					t.Errorf("step %d: %v, sent were %d", i, v, len(want))
+				}
+				rest := slices.Clone(want)
+				for _, line := range got {
+					at := slices.Index(rest, line)
+					if at < 0 {
+						t.Errorf("step %d: %s was not sent, or is there twice", i, line)
+						continue
+					}
+					rest = slices.Delete(rest, at, at+1)
+				}
+				if i == changes && len(rest) > 0 {
+					t.Errorf("not stored: %q", rest)
+				}
+				_ = s.conn.Close()
+				r.stop()
+			}
+		})
+	}
 }

@@ -180,6 +180,7 @@ func (a *appender) lookBack(j *job, p past) bool {
 		return false
 	}
 	a.looking = true
+	a.in.metrics.reread.Inc()
 	a.in.ahead.Add(-1) // Nobody is to wait for it.
 	go func() {
 		j.earlier = readEarlier(a.lookingCtx, j.from, &p)

@@ -15,6 +15,7 @@ type metrics struct {
 	rejected   prometheus.Counter
 	repeats    prometheus.Counter
 	repeated   prometheus.Counter
+	reread     prometheus.Counter
 	created    prometheus.Counter
 	overLimit  *prometheus.CounterVec // by limit
 	series     prometheus.Gauge
@@ -58,6 +59,7 @@ func newMetrics(reg prometheus.Registerer, inFlight func() int64) *metrics {
 		rejected:   counter("rejected_total", "Samples, histograms and exemplars refused because something about them is invalid."),
 		repeats:    counter("repeats_total", "Samples and histograms dropped because they were the latest of their series once more."),
 		repeated:   counter("repeated_batches_total", "Batches that had been answered before, and got the same verdict."),
+		reread:     counter("reread_batches_total", "Batches of which it was read from the log what is stored: limits had refused the rest, and have changed since."),
 		created:    counter("series_created_total", "Series seen for the first time, or again after they had been dropped."),
 		overLimit:  counters("over_limit_total", "Requests, series and samples refused because of a limit, by the name of its flag without --limit.", "limit"),
 		series:     gauge("series", "Series in the head."),
