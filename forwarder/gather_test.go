@@ -7,8 +7,11 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func newTestIngest() *ingest {
+func newTestIngest(changes ...func(*LimitConfig)) *ingest {
 	c := DefaultLimitConfig()
+	for _, change := range changes {
+		change(&c)
+	}
 	room := newRoom(&c)
 	return newIngest(&c, room.working, newMetrics(prometheus.NewRegistry(), room.used))
 }

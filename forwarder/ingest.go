@@ -45,7 +45,7 @@ type ingest struct {
 	maxBatch int // bytes of a body
 	metrics  *metrics
 	room     *limit.Budget
-	requests sync.Pool
+	idle     idle
 	decode   chan *job
 	append   chan *job
 	answers  chan *job
@@ -57,7 +57,7 @@ type ingest struct {
 const queued = 64
 
 func newIngest(c *LimitConfig, room *limit.Budget, m *metrics) *ingest {
-	in := &ingest{
+	return &ingest{
 		limits:   c.Limits,
 		maxBatch: int(c.RequestBytes),
 		metrics:  m,
@@ -66,8 +66,6 @@ func newIngest(c *LimitConfig, room *limit.Budget, m *metrics) *ingest {
 		append:   make(chan *job, queued),
 		answers:  make(chan *job, queued),
 	}
-	in.requests.New = func() any { return remotewrite.NewRequest(in.limits) }
-	return in
 }
 
 // submit takes a batch and the lease of its body, waiting until there is room for
@@ -76,12 +74,9 @@ func newIngest(c *LimitConfig, room *limit.Budget, m *metrics) *ingest {
 func (in *ingest) submit(ctx context.Context, b *linkv1.Batch, body link.Lease, to *outbox) error {
 	j := &job{batch: b, body: body, room: in.room.Hold(to.peer), to: to}
 	size, refusal := in.sizeOf(b.GetBody())
-	if err := j.room.Wait(ctx, max(int64(size), leastWork)); err != nil {
-		if over := (*limit.Error)(nil); !errors.As(err, &over) {
-			j.decoded()
-			return err
-		}
-		refusal = fmt.Errorf("%w: %w", remotewrite.ErrTooLarge, err)
+	if err := j.room.Wait(ctx, in.usual(b.GetSchema(), size)); err != nil {
+		j.decoded()
+		return err
 	}
 	if refusal != nil {
 		j.decoded()
@@ -112,7 +107,7 @@ func (j *job) decoded() {
 // release gives back the memory of a job that is decoded, but for its verdict's.
 func (in *ingest) release(j *job) {
 	if j.req != nil {
-		in.requests.Put(j.req)
+		in.idle.put(j.req)
 		j.req = nil
 	}
 	_ = j.room.Resize(min(j.room.Held(), leastWork)) // Less is never refused.
@@ -127,6 +122,9 @@ func (in *ingest) refused(err error) *linkv1.Verdict {
 	}
 	if over := (*limit.Error)(nil); errors.As(err, &over) {
 		in.metrics.overLimit.WithLabelValues(over.Name).Inc()
+		if over.Passing {
+			code = linkv1.Code_CODE_UNAVAILABLE
+		}
 	}
 	return &linkv1.Verdict{Code: code, Errors: []string{err.Error()}}
 }
@@ -171,37 +169,18 @@ func (in *ingest) decodeOne(j *job) {
 		j.verdict = in.refused(errors.New("schema is neither remote write 1.0 nor 2.0"))
 		return
 	}
-	j.req = in.requests.Get().(*remotewrite.Request)
+	if j.req = in.idle.get(j.room.Held()); j.req == nil {
+		j.req = remotewrite.NewRequest(in.limits)
+	}
 	j.digest = digestOf(byte(schema), j.batch.GetBody())
+	j.req.Within(j.room.Held(), j.room.Resize)
 	if err := j.req.Decode(schema, j.batch.GetBody()); err != nil {
 		in.release(j)
 		j.verdict = in.refused(err)
 		return
 	}
-	if err := in.charge(j); err != nil {
-		in.release(j)
-		j.verdict = unavailable(err)
-		return
-	}
+	_ = j.room.Resize(min(j.room.Held(), max(j.req.Used(), leastWork))) // Less is never refused.
 	j.newest, j.dated = j.req.Newest()
-}
-
-// usual is how many times its decoded body a request may become without having to
-// take more room for it.
-const usual = 4
-
-// charge takes room for what a request has become, where that is much more than it
-// looked like. It cannot wait, since all that is decoded may be such.
-func (in *ingest) charge(j *job) error {
-	became := min(j.req.Size(), in.room.Share()) // One may have all of its peer's.
-	if became <= usual*j.room.Held() {
-		return nil
-	}
-	err := j.room.Resize(became)
-	if over := (*limit.Error)(nil); errors.As(err, &over) {
-		in.metrics.overLimit.WithLabelValues(over.Name).Inc()
-	}
-	return err
 }
 
 var schemas = map[linkv1.Schema]remotewrite.Schema{

@@ -88,7 +88,7 @@ func (c *LimitConfig) check() error {
 		return daemon.Usagef("%s is %s, more than a link carries: below %s",
 			flagRequestBytes, c.RequestBytes, units.Base2Bytes(link.DefaultMaxFrame))
 	case int64(c.InflightBytes) < 2*max(c.largestFrame(), c.largestWork()):
-		return daemon.Usagef("%s is %s, less than twice a single request of %s or --limit.decoded-bytes", flagInflightBytes, c.InflightBytes, flagRequestBytes)
+		return daemon.Usagef("%s is %s, less than twice a single request of %s, or of twice --limit.decoded-bytes", flagInflightBytes, c.InflightBytes, flagRequestBytes)
 	case c.PeerShare < 1, c.PeerShare > 100:
 		return daemon.Usagef("%s is %d, it has to be from 1 to 100", flagPeerShare, c.PeerShare)
 	case c.MaxSeries < 0, c.Future < 0:

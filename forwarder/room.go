@@ -1,6 +1,7 @@
 package forwarder
 
 import (
+	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 	"github.com/promgrpc/exporter/internal/buffer"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/link"
@@ -36,4 +37,22 @@ func (c *LimitConfig) largestFrame() int64 { return int64(buffer.Size(c.maxFrame
 func (c *LimitConfig) maxFrame() int { return max(int(c.RequestBytes)+link.FrameRoom, link.MaxSmall) }
 
 // largestWork is what one takes afterwards.
-func (c *LimitConfig) largestWork() int64 { return max(int64(c.Limits.DecodedBytes), leastWork) }
+func (c *LimitConfig) largestWork() int64 { return max(2*int64(c.Limits.DecodedBytes), leastWork) }
+
+// How many times its decoded body an ordinary request takes. One of 2.0 says in some
+// bytes what one of 1.0 spells out, and both have the same place in memory.
+const (
+	usualV1 = 4
+	usualV2 = 8
+)
+
+// usual is what a request takes room for before it is decoded, which it may wait
+// for. One that takes more has to ask, and cannot wait: all that is decoded may be
+// such. What has not been taken is given back.
+func (in *ingest) usual(schema linkv1.Schema, decoded int) int64 {
+	times := int64(usualV1)
+	if schema == linkv1.Schema_SCHEMA_WRITE_V2 {
+		times = usualV2
+	}
+	return min(max(times*int64(decoded), leastWork), in.room.Share())
+}

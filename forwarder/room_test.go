@@ -2,6 +2,7 @@ package forwarder
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"runtime"
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/promgrpc/exporter/forwarder/remotewrite"
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 	"github.com/promgrpc/exporter/internal/link"
 )
@@ -211,6 +213,94 @@ func TestRequestThatBecomesMuch(t *testing.T) {
 				t.Errorf("%d bytes held", j.room.Held())
 			}
 		})
+	}
+}
+
+// TestRequestThatBecomesTooMuch refuses for good what takes more than one peer may
+// have.
+func TestRequestThatBecomesTooMuch(t *testing.T) {
+	in := newTestIngest(func(c *LimitConfig) {
+		c.Limits.DecodedBytes, c.RequestBytes, c.InflightBytes = 1<<20, 1<<20, 8<<20
+	})
+	decoded := bytes.Repeat([]byte{4<<3 | 2, 0}, in.limits.DecodedBytes/2-1)
+	j := &job{batch: &linkv1.Batch{Schema: v2, Body: compress(append(decoded, 5<<3|2, 0))}, room: in.room.Hold("one")}
+	if err := j.room.Resize(in.usual(v2, len(decoded))); err != nil {
+		t.Fatal(err)
+	}
+	in.decodeOne(j)
+	if j.verdict.GetCode() != linkv1.Code_CODE_TOO_LARGE || !strings.Contains(j.verdict.GetErrors()[0], flagInflightBytes) {
+		t.Errorf("verdict %v", j.verdict)
+	}
+	if held := in.room.Used(); held > leastWork {
+		t.Errorf("%d bytes are still held", held)
+	}
+}
+
+// TestOrdinaryRequestsNeedNotAsk sees that requests as Prometheus sends them take no
+// more than they have waited for: those are never refused because of others.
+func TestOrdinaryRequestsNeedNotAsk(t *testing.T) {
+	in := newTestIngest()
+	for schema, known := range schemas {
+		for _, series := range []int{1, 500, 700, 2000, 10_000} {
+			for _, labels := range []int{4, 10} {
+				var list []ts
+				for i := range series {
+					s := one(float64(i), 1700000000000+int64(i), "__name__", "requests_total", "instance", fmt.Sprint("10.0.0.", i), "job", "api", "zone", "eu-west-1")
+					for l := 4; l < labels; l++ {
+						s.labels = append(s.labels, fmt.Sprint("label_", l), fmt.Sprint("value", i%(l*l)))
+					}
+					list = append(list, s)
+				}
+				body := bodyOf(t, schema, list...)
+				size, err := in.sizeOf(body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r := remotewrite.NewRequest(in.limits)
+				r.Within(in.usual(schema, size), func(total int64) error {
+					return fmt.Errorf("%d bytes for %d, which is %.1f times as much", total, size, float64(total)/float64(size))
+				})
+				if err := r.Decode(known, body); err != nil {
+					t.Errorf("%s, %d series of %d labels: %v", schema, series, labels, err)
+				}
+			}
+		}
+	}
+}
+
+// TestIdleRequestsTakeLittle keeps the memory of some requests, of which each that
+// comes gets one that is no larger than the room it has.
+func TestIdleRequestsTakeLittle(t *testing.T) {
+	var i idle
+	body := bodyOf(t, v1, one(1, 5, "__name__", "up", "text", strings.Repeat("x", 10_000)))
+	decoded := func(body []byte) *remotewrite.Request {
+		r := remotewrite.NewRequest(remotewrite.Limits{})
+		if err := r.Decode(remotewrite.V1, body); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	for range 2 * idleBytes / 10_000 {
+		i.put(decoded(body))
+		if i.bytes > idleBytes {
+			t.Fatalf("%d bytes", i.bytes)
+		}
+	}
+	large := decoded(bodyOf(t, v1, one(1, 5, "__name__", "up", "text", strings.Repeat("x", idleRequestBytes/2))))
+	i.put(large)
+	i.put(decoded(bodyOf(t, v1, one(1, 5, "__name__", "up", "text", strings.Repeat("x", idleRequestBytes)))))
+	if i.get(large.Size()) != large {
+		t.Error("the largest that fits was not got")
+	}
+	if r := i.get(9_000); r != nil {
+		t.Errorf("%d bytes for one that has less room", r.Size())
+	}
+	n := int64(0)
+	for r := i.get(idleBytes); r != nil; r = i.get(idleBytes) {
+		n += r.Size()
+	}
+	if n < idleBytes/2 || n > idleBytes || i.bytes != 0 {
+		t.Errorf("%d bytes were kept, %d are left", n, i.bytes)
 	}
 }
 

@@ -40,6 +40,7 @@ type dictionary struct {
 	named   bool
 
 	sorted []uint32
+	size   int // in memory
 }
 
 type label struct {
@@ -58,6 +59,7 @@ func (d *dictionary) reset() {
 		*d = dictionary{}
 		return
 	}
+	d.size = 0
 	clear(d.labels)
 	clear(d.byWire)
 	clear(d.byRefs)
@@ -183,8 +185,29 @@ func (r *Request) takeRefs(refs []byte) error {
 	return nil
 }
 
+// labelSize is what a label takes at most besides its text: its place in the
+// dictionary while that grows, and in a map.
+const labelSize = 224
+
+// mostDictionary is what all labels of a request take at most.
+func mostDictionary(l Limits) int { return max(2*l.DecodedBytes, 1<<20) }
+
+// takeLabel takes memory for a label whose wire form is so long. Of few symbols there
+// are many pairs.
+func (r *Request) takeLabel(wire int) error {
+	d := &r.dictionary
+	if d.size+labelSize+wire > mostDictionary(r.limits) {
+		return r.manyDistinct
+	}
+	d.size += labelSize + wire
+	return nil
+}
+
 // learnWire takes a label of 1.0 into the dictionary.
 func (r *Request) learnWire(wire []byte) (uint32, error) {
+	if err := r.takeLabel(len(wire)); err != nil {
+		return 0, err
+	}
 	l := label{wire: string(wire)}
 	err := eachLabel(wire, func(name, value span) error {
 		l.Label = segment.Label{Name: l.wire[name.from:name.to], Value: l.wire[value.from:value.to]}
@@ -215,6 +238,9 @@ func (r *Request) learnRefs(pair uint64) (uint32, error) {
 		return 0, err
 	}
 	r.wire = appendLabel(r.wire[:0], name, value)
+	if err := r.takeLabel(len(r.wire)); err != nil {
+		return 0, err
+	}
 	l := label{wire: string(r.wire), refs: pair}
 	end := len(l.wire) - len(value)
 	l.Value = l.wire[end:]

@@ -14,6 +14,6 @@
 // may be used.
 //
 // The package guarantees that no input makes it panic, or take memory beyond
-// what the limits allow. It does not judge timestamps, nor the order of
+// what the limits allow, nor more than Within let it have. It does not judge timestamps, nor the order of
 // samples.
 package remotewrite

@@ -20,10 +20,12 @@ func (r *Request) checkExemplars(s *Series, begin mark, schema Schema) error {
 		} else {
 			data, err = r.exemplarV2(raw)
 		}
-		if errors.Is(err, errDamaged) || errors.Is(err, ErrTooLarge) {
+		switch {
+		case r.memory.err != nil:
+			return r.memory.err
+		case errors.Is(err, errDamaged), errors.Is(err, ErrTooLarge):
 			return err
-		}
-		if err != nil {
+		case err != nil:
 			r.refusePart(1, s, "exemplar: ", err)
 			continue
 		}
@@ -44,6 +46,10 @@ func (r *Request) checkExemplars(s *Series, begin mark, schema Schema) error {
 func (r *Request) exemplarV1(b []byte) ([]byte, error) {
 	var value, timestamp uint64
 	strict, runes := true, 0
+	// A label may lack what is written of one that is empty.
+	if !r.space(2*len(b) + mostOfExemplar) {
+		return nil, r.memory.err
+	}
 	from := len(r.scratch)
 	for i := 0; i < len(b); {
 		f, ok := readField(b, i)
@@ -83,6 +89,9 @@ func (r *Request) exemplarV1(b []byte) ([]byte, error) {
 // written.
 const zerosOfExemplar = 9 + 2
 
+// mostOfExemplar is what they take at most.
+const mostOfExemplar = 9 + 11
+
 // exemplarV2 writes an io.prometheus.write.v2.Exemplar as one of 1.0:
 //
 //	message Exemplar {
@@ -101,8 +110,8 @@ func (r *Request) exemplarV2(b []byte) ([]byte, error) {
 		i = f.next
 		switch {
 		case f.number == 1:
-			if !refs.add(&f, &r.scratch) {
-				return nil, errDamaged
+			if !refs.add(r, &f, len(b)) {
+				return nil, r.damaged()
 			}
 		case f.number == 2 && f.wire == typeFixed64:
 			value = f.value
@@ -114,6 +123,11 @@ func (r *Request) exemplarV2(b []byte) ([]byte, error) {
 	}
 	if _, err := r.hashRefs(refs.refs); err != nil {
 		return nil, err
+	}
+	// Characters are of four bytes at most, and what stands around a label of one
+	// character takes sixteen.
+	if !r.space(min((utf8.UTFMax+16)*r.limits.ExemplarRunes, r.limits.DecodedBytes) + mostOfExemplar) {
+		return nil, r.memory.err
 	}
 	from, runes := len(r.scratch), 0
 	var err error

@@ -37,10 +37,12 @@ func (r *Request) checkHistograms(s *Series, begin mark, created int64) error {
 	kept := r.Histograms[:begin.histograms]
 	for _, h := range r.Histograms[begin.histograms:] {
 		timestamp, data, err := r.histogram(h.Data, created)
-		if errors.Is(err, errDamaged) {
+		switch {
+		case r.memory.err != nil:
+			return r.memory.err
+		case errors.Is(err, errDamaged):
 			return err
-		}
-		if err != nil {
+		case err != nil:
 			r.Problems.note(1, err, func() string {
 				return fmt.Sprintf("series %s: histogram at %d: %v", r.describe(s), timestamp, err)
 			})
@@ -51,6 +53,9 @@ func (r *Request) checkHistograms(s *Series, begin mark, created int64) error {
 	r.Histograms = kept
 	return nil
 }
+
+// fixedOfHistogram is what a histogram takes at most besides its buckets.
+const fixedOfHistogram = 256
 
 func (r *Request) histogram(b []byte, created int64) (int64, []byte, error) {
 	h := &r.h
@@ -75,6 +80,9 @@ func (r *Request) histogram(b []byte, created int64) (int64, []byte, error) {
 	if h.start == 0 && created != 0 {
 		h.start = created
 		if h.strict {
+			if !r.space(len(b) + fixedOfHistogram) {
+				return h.timestamp, nil, r.memory.err
+			}
 			from := len(r.scratch)
 			r.scratch = append(r.scratch, b...)
 			r.scratch = appendStart(r.scratch, created)
@@ -83,6 +91,9 @@ func (r *Request) histogram(b []byte, created int64) (int64, []byte, error) {
 	}
 	if h.strict {
 		return h.timestamp, b, nil
+	}
+	if !r.space(3*len(b) + fixedOfHistogram) { // A span of nothing becomes three times as long.
+		return h.timestamp, nil, r.memory.err
 	}
 	from := len(r.scratch)
 	r.scratch = h.append(r.scratch)

@@ -9,7 +9,7 @@ import (
 // Limits of a request. Zero means the default.
 type Limits struct {
 	// DecodedBytes of a body, and of all that is written out of the references of
-	// one of 2.0.
+	// one of 2.0. The labels of its new series take twice as much in memory at most.
 	DecodedBytes int
 	// Series a request, and metadata entries apart from series.
 	Series int

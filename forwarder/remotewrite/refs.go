@@ -55,7 +55,11 @@ func (r *Request) hashRefs(refs []byte) (uint64, error) {
 // keyOfRefs is Key for a series with references.
 func (r *Request) keyOfRefs(s *Series) Key {
 	if len(r.hashesB) == 0 {
-		r.hashesB = append(r.hashesB, make([]uint64, len(r.symbols))...)
+		if cap(r.hashesB) < len(r.symbols) {
+			r.hashesB = make([]uint64, len(r.symbols))
+		}
+		r.hashesB = r.hashesB[:len(r.symbols)]
+		clear(r.hashesB)
 	}
 	key := secretA
 	for i := 0; i < len(s.refs); {
@@ -79,24 +83,28 @@ type gatherRefs struct {
 	copied bool
 }
 
-func (g *gatherRefs) add(f *field, scratch *[]byte) bool {
+// add adds a field of a message that has size bytes.
+func (g *gatherRefs) add(r *Request, f *field, size int) bool {
 	if f.wire == typeBytes && g.refs == nil {
 		g.refs = f.bytes
 		return true
 	}
 	if !g.copied {
-		g.from, g.copied = len(*scratch), true
-		*scratch = append(*scratch, g.refs...)
+		if !r.space(size) {
+			return false
+		}
+		g.from, g.copied = len(r.scratch), true
+		r.scratch = append(r.scratch, g.refs...)
 	}
 	switch f.wire {
 	case typeBytes:
-		*scratch = append(*scratch, f.bytes...)
+		r.scratch = append(r.scratch, f.bytes...)
 	case typeVarint:
-		*scratch = binary.AppendUvarint(*scratch, f.value)
+		r.scratch = binary.AppendUvarint(r.scratch, f.value)
 	default:
 		return false
 	}
-	g.refs = (*scratch)[g.from:len(*scratch):len(*scratch)]
+	g.refs = r.scratch[g.from:len(r.scratch):len(r.scratch)]
 	return true
 }
 

@@ -84,7 +84,7 @@ type Request struct {
 
 	limits     Limits
 	body       []byte // decoded
-	scratch    []byte // what had to be written anew
+	scratch    []byte // what had to be written anew: the last piece of it
 	symbols    [][]byte
 	hashes     []uint64 // of the symbols
 	hashesB    []uint64 // of those that were asked for, 0 of the others
@@ -95,20 +95,24 @@ type Request struct {
 	dictionary dictionary
 	h          histogramScan
 	// What may be wrong with each of very many parts is put into words once.
-	manyLabels, longExemplar error
-	families                 int  // metadata entries, those that are wrong, too
-	known                    bool // a field of the schema has been seen
-	unknown                  bool // another field has been seen
+	manyLabels, longExemplar, manyDistinct error
+	families                               int  // metadata entries, those that are wrong, too
+	known                                  bool // a field of the schema has been seen
+	unknown                                bool // another field has been seen
+	memory                                 memory
 }
 
 // NewRequest returns an empty request.
 func NewRequest(l Limits) *Request {
 	l = withDefaults(l)
-	return &Request{
+	r := &Request{
 		limits:       l,
 		manyLabels:   limit.Over(flagLabels, "it has more than %d labels", l.Labels),
 		longExemplar: limit.Over(flagExemplarRunes, "its labels have more than %d characters", l.ExemplarRunes),
+		manyDistinct: limit.Over(flagDecodedBytes, "the labels of the request's series take more than %d bytes in memory", mostDictionary(l)),
 	}
+	r.memory.unbounded()
+	return r
 }
 
 // DecodedLen reads how large the body claims to be when decoded. An error says
@@ -134,8 +138,12 @@ func DecodedLen(body []byte, l Limits) (int, error) {
 // nothing of it afterwards.
 func (r *Request) Decode(schema Schema, body []byte) error {
 	r.reset()
-	if _, err := DecodedLen(body, r.limits); err != nil {
+	n, err := DecodedLen(body, r.limits)
+	if err != nil {
 		return err
+	}
+	if !r.spaceForBody(n) {
+		return r.memory.err
 	}
 	// S2 reads snappy's blocks, in less time than the package of that name.
 	decoded, err := s2.Decode(r.body[:cap(r.body)], body)
@@ -143,7 +151,12 @@ func (r *Request) Decode(schema Schema, body []byte) error {
 		return fmt.Errorf("body is not in snappy's block format: %w", err)
 	}
 	r.body = decoded
-	return r.scan(schema, decoded)
+	histograms := r.h.size()
+	if err := r.scan(schema, decoded); err != nil {
+		return err
+	}
+	r.memory.take(r.h.size() - histograms)
+	return r.memory.err
 }
 
 func (r *Request) scan(schema Schema, b []byte) error {
@@ -165,12 +178,10 @@ func (r *Request) scan(schema Schema, b []byte) error {
 	return r.reserve()
 }
 
-// keepBytes is how large the buffers may be that wait for the next request.
-const keepBytes = 8 << 20
-
 func (r *Request) reset() {
-	if cap(r.body)+cap(r.scratch)+cap(r.wire) > keepBytes || cap(r.Samples)*24 > keepBytes || cap(r.symbols)*24 > keepBytes || cap(r.Series)*80 > keepBytes {
-		*r = Request{limits: r.limits, manyLabels: r.manyLabels, longExemplar: r.longExemplar}
+	if r.memory.used, r.memory.err = r.Size(), nil; r.memory.used > r.memory.allowed {
+		*r = Request{limits: r.limits, manyLabels: r.manyLabels, longExemplar: r.longExemplar, manyDistinct: r.manyDistinct, memory: r.memory}
+		r.memory.used = 0
 		return
 	}
 	r.Series, r.Samples, r.Histograms, r.Exemplars = r.Series[:0], r.Samples[:0], r.Histograms[:0], r.Exemplars[:0]
@@ -221,6 +232,10 @@ func (r *Request) add(s Series) error {
 		return r.tooManySeries()
 	}
 	s.SamplesEnd, s.HistogramsEnd, s.ExemplarsEnd = uint32(len(r.Samples)), uint32(len(r.Histograms)), uint32(len(r.Exemplars))
-	r.Series = append(r.Series, s)
+	if full(r.Series) && !grow(&r.memory, &r.Series) {
+		return r.memory.err
+	}
+	r.Series = r.Series[:len(r.Series)+1]
+	r.Series[len(r.Series)-1] = s
 	return nil
 }

@@ -70,7 +70,7 @@ func (r *Request) seriesV1(b []byte) error {
 	for i+1 < len(b) && b[i] == 0x12 && b[i+1] < 0x80 {
 		at, end := i+2, i+2+int(b[i+1])
 		if end > len(b) || !r.sample(b[at:end], false) {
-			return errDamaged
+			return r.damaged()
 		}
 		i = end
 	}
@@ -80,14 +80,20 @@ func (r *Request) seriesV1(b []byte) error {
 		case !ok || f.number <= 4 && f.wire != typeBytes:
 			return errDamaged
 		case f.number == 1:
-			labels.add(b, i, f.next, &r.scratch)
+			labels.add(r, b, i, f.next)
 		case f.number == 2:
 			if !r.sample(f.bytes, false) {
-				return errDamaged
+				return r.damaged()
 			}
 		case f.number == 3:
+			if full(r.Exemplars) && !grow(&r.memory, &r.Exemplars) {
+				return r.memory.err
+			}
 			r.Exemplars = append(r.Exemplars, f.bytes)
 		case f.number == 4:
+			if full(r.Histograms) && !grow(&r.memory, &r.Histograms) {
+				return r.memory.err
+			}
 			r.Histograms = append(r.Histograms, Histogram{Data: f.bytes})
 		}
 		if err := r.checkCounts(); err != nil {
@@ -101,7 +107,7 @@ func (r *Request) seriesV1(b []byte) error {
 	if err := r.checkCounts(); err != nil {
 		return err
 	}
-	return r.finishV1(labels.bytes(b), begin)
+	return r.finishV1(labels.bytes(r, b), begin)
 }
 
 // finishV1 checks the histograms and exemplars of a series, once its labels
@@ -127,40 +133,45 @@ func (r *Request) finishV1(labels []byte, begin mark) error {
 // are used where they are.
 type gather struct {
 	start, end int
-	scratch    *[]byte
 	from       int
 	copied     bool
 }
 
-func (g *gather) add(b []byte, start, end int, scratch *[]byte) {
+func (g *gather) add(r *Request, b []byte, start, end int) {
 	switch {
 	case g.copied:
-		*scratch = append(*scratch, b[start:end]...)
+		r.scratch = append(r.scratch, b[start:end]...)
 	case g.end == 0:
 		g.start, g.end = start, end
 	case g.end == start:
 		g.end = end
 	default:
-		g.copied, g.scratch, g.from = true, scratch, len(*scratch)
-		*scratch = append(*scratch, b[g.start:g.end]...)
-		*scratch = append(*scratch, b[start:end]...)
+		// If there is no space, the request is given up.
+		if g.copied = r.space(len(b)); g.copied {
+			g.from = len(r.scratch)
+			r.scratch = append(r.scratch, b[g.start:g.end]...)
+			r.scratch = append(r.scratch, b[start:end]...)
+		}
 	}
 }
 
-func (g *gather) bytes(b []byte) []byte {
+func (g *gather) bytes(r *Request, b []byte) []byte {
 	if g.copied {
-		s := *g.scratch
-		return s[g.from:len(s):len(s)]
+		return r.scratch[g.from:len(r.scratch):len(r.scratch)]
 	}
 	return b[g.start:g.end:g.end]
 }
 
-// sample takes over a sample, and says whether it could be read. Of too many it
+// sample takes over a sample, and says whether it could be read, and had room. Of too many it
 // keeps one more than there may be, for checkCounts to see.
 func (r *Request) sample(b []byte, withStart bool) bool {
 	s, ok := scanSample(b, withStart)
 	if len(r.Samples) <= r.limits.Samples {
-		r.Samples = append(r.Samples, s)
+		if full(r.Samples) && !grow(&r.memory, &r.Samples) {
+			return false
+		}
+		r.Samples = r.Samples[:len(r.Samples)+1]
+		r.Samples[len(r.Samples)-1] = s
 	}
 	return ok
 }
@@ -250,6 +261,9 @@ func (r *Request) familyV1(b []byte) error {
 		return nil
 	}
 	m.Hash = MetadataHash(m.Type, hashA(m.Help), hashA(m.Unit))
+	if full(r.Families) && !grow(&r.memory, &r.Families) {
+		return r.memory.err
+	}
 	r.Families = append(r.Families, m)
 	return nil
 }

@@ -32,6 +32,9 @@ func (r *Request) scanV2(b []byte) error {
 			if len(r.symbols) == r.limits.Symbols {
 				return fmt.Errorf("%w: %w", ErrTooLarge, limit.Over(flagSymbols, "more than %d symbols", r.limits.Symbols))
 			}
+			if full(r.symbols) && !grow(&r.memory, &r.symbols) {
+				return r.memory.err
+			}
 			r.symbols = append(r.symbols, f.bytes)
 		case f.number == 5 && f.wire == typeBytes:
 		case f.number == 4 || f.number == 5:
@@ -44,6 +47,9 @@ func (r *Request) scanV2(b []byte) error {
 	}
 	if len(r.symbols) > 0 && len(r.symbols[0]) > 0 {
 		return fmt.Errorf("symbols[0] is %q, it has to be empty", cut(r.symbols[0]))
+	}
+	if !r.spaceForHashes() {
+		return r.memory.err
 	}
 	for _, symbol := range r.symbols {
 		r.hashes = append(r.hashes, hashA(symbol))
@@ -126,7 +132,7 @@ short:
 			break short
 		}
 		if !ok {
-			return errDamaged
+			return r.damaged()
 		}
 		i = end
 	}
@@ -138,12 +144,18 @@ short:
 		i = f.next
 		switch {
 		case f.number == 1:
-			ok = refs.add(&f, &r.scratch)
+			ok = refs.add(r, &f, len(b))
 		case f.number == 2 && f.wire == typeBytes:
 			ok = r.sample(f.bytes, true)
 		case f.number == 3 && f.wire == typeBytes:
+			if full(r.Histograms) && !grow(&r.memory, &r.Histograms) {
+				return r.memory.err
+			}
 			r.Histograms = append(r.Histograms, Histogram{Data: f.bytes})
 		case f.number == 4 && f.wire == typeBytes:
+			if full(r.Exemplars) && !grow(&r.memory, &r.Exemplars) {
+				return r.memory.err
+			}
 			r.Exemplars = append(r.Exemplars, f.bytes)
 		case f.number == 5 && f.wire == typeBytes:
 			ok = meta.scan(f.bytes)
@@ -153,7 +165,7 @@ short:
 			return errDamaged
 		}
 		if !ok {
-			return errDamaged
+			return r.damaged()
 		}
 		if err := r.checkCounts(); err != nil {
 			return err
@@ -265,6 +277,9 @@ func (r *Request) metaIndex(s *Series, m metaRefs) int32 {
 			help = hashA(meta.Help)
 		}
 		meta.Hash = MetadataHash(meta.Type, help, r.hashes[m.unit])
+		if full(r.Meta) && !grow(&r.memory, &r.Meta) {
+			return -1 // Decode fails.
+		}
 		r.Meta = append(r.Meta, meta)
 		memo.refs, memo.number = m, int32(len(r.Meta))
 	}

@@ -1,0 +1,66 @@
+package forwarder
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/promgrpc/exporter/forwarder/remotewrite"
+)
+
+// idle are requests whose memory waits for the next ones, so that a steady stream of
+// them takes no new memory. All of it is bounded, and counts for none of the requests
+// under way; what is taken from here counts for the one that takes it.
+type idle struct {
+	mu       sync.Mutex
+	requests []idleRequest // that was used last comes last
+	bytes    int64
+}
+
+type idleRequest struct {
+	request *remotewrite.Request
+	size    int64
+}
+
+const (
+	// idleBytes is enough for some tens of requests of the usual size.
+	idleBytes = 16 << 20
+	// idleRequestBytes leaves room for others.
+	idleRequestBytes = idleBytes / 4
+)
+
+// get returns the largest that takes no more than so much, nil if there is none.
+func (i *idle) get(most int64) *remotewrite.Request {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	best := -1
+	for at := len(i.requests) - 1; at >= 0; at-- {
+		if size := i.requests[at].size; size <= most && (best < 0 || size > i.requests[best].size) {
+			best = at
+		}
+	}
+	if best < 0 {
+		return nil
+	}
+	found := i.requests[best]
+	i.requests = slices.Delete(i.requests, best, best+1)
+	i.bytes -= found.size
+	return found.request
+}
+
+// put takes a request that is not needed any more, if it is not large. Those that have
+// not been used for longest make room for it.
+func (i *idle) put(r *remotewrite.Request) {
+	r.Forget()
+	size := r.Size()
+	if size > idleRequestBytes {
+		return
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	out := 0
+	for ; i.bytes+size > idleBytes; out++ {
+		i.bytes -= i.requests[out].size
+	}
+	i.requests = append(slices.Delete(i.requests, 0, out), idleRequest{r, size})
+	i.bytes += size
+}
