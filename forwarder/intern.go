@@ -120,7 +120,7 @@ func (in *intern) slot() uint32 {
 	return in.length - 1
 }
 
-// drop forgets the series of these references.
+// drop forgets the series of these references. It is called between requests.
 func (in *intern) drop(refs map[uint64]struct{}) {
 	if len(refs) == 0 {
 		return
@@ -133,7 +133,35 @@ func (in *intern) drop(refs map[uint64]struct{}) {
 		*e = entry{}
 		in.free = append(in.free, slot)
 	}
-	in.slots.remove(func(slot uint32) bool { return in.entry(slot).ref == 0 })
+	if len(in.free) > int(in.length)/2 {
+		in.compact()
+		return
+	}
+	in.slots.move(func(slot uint32) uint32 {
+		if in.entry(slot).ref == 0 {
+			return 0
+		}
+		return slot
+	})
+}
+
+// compact gives up the room of series that are gone: the others move together.
+func (in *intern) compact() {
+	old, length := in.chunks, in.length
+	in.chunks, in.length, in.free, in.prev = nil, 0, nil, 0
+	in.slot()
+	moved := make([]uint32, length) // by the slot before
+	for slot := range length {
+		if e := &old[slot/chunkEntries][slot%chunkEntries]; e.ref != 0 {
+			moved[slot] = in.slot()
+			*in.entry(moved[slot]) = *e
+		}
+	}
+	for slot := range in.length {
+		e := in.entry(slot)
+		e.next = moved[e.next]
+	}
+	in.slots.move(func(slot uint32) uint32 { return moved[slot] })
 }
 
 // repeats says whether a sample is the latest one once more, and takes it over

@@ -2,6 +2,7 @@ package forwarder
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"testing"
 
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
@@ -44,4 +45,73 @@ func BenchmarkIntern(b *testing.B) {
 			b.ReportMetric(series*float64(b.N)/b.Elapsed().Seconds()/1e6, "Mseries/s")
 		})
 	}
+}
+
+// TestInternAfterChurn forgets most of many series again and again. Those that are
+// left are found, also by the guess, and take no more than their share of the KiB
+// that a live series may take.
+func TestInternAfterChurn(t *testing.T) {
+	const rounds, each, oneIn = 10, 100_000, 1000
+	const most = 256 // bytes a series that is left, of an entry and its keys
+	random := rand.New(rand.NewPCG(1, 2))
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	in := newIntern()
+	type known struct {
+		key, spelt remotewrite.Key
+		ref        uint64
+	}
+	var kept []known
+	ref := uint64(0)
+	for range rounds {
+		dropped := map[uint64]struct{}{}
+		in.begin()
+		for i := range each {
+			ref++
+			k := known{remotewrite.Key{A: random.Uint64(), B: random.Uint64()}, remotewrite.Key{A: random.Uint64(), B: random.Uint64()}, ref}
+			slot := in.add(entry{key: k.key, ref: ref})
+			in.spell(k.spelt, slot)
+			in.follow(slot, k.key)
+			if i%oneIn == 0 {
+				kept = append(kept, k)
+			} else {
+				dropped[ref] = struct{}{}
+			}
+		}
+		in.drop(dropped)
+	}
+	for range 2 { // the second time by the guess
+		in.begin()
+		for i, k := range kept {
+			e, ok := in.guess(k.key.A)
+			if !ok {
+				e, ok = in.find(k.key)
+			}
+			if !ok || e.ref != k.ref {
+				t.Fatalf("series %d of %d is not found", i, len(kept))
+			}
+		}
+	}
+	in.begin()
+	for i, k := range kept {
+		if e, ok := in.find(k.spelt); !ok || e.ref != k.ref {
+			t.Fatalf("series %d of %d is not found by its other spelling", i, len(kept))
+		}
+	}
+	if _, ok := in.guess(kept[0].key.A); ok {
+		t.Error("nothing comes behind the last")
+	}
+	held := heap() - before
+	t.Logf("%d bytes for each of %d series", held/int64(len(kept)), len(kept))
+	// A chunk and a part of the table are never less than they are.
+	if constant := int64(chunkEntries*64 + 256*leastCells*16); held > most*int64(len(kept))+constant {
+		t.Errorf("%d series take %d bytes", len(kept), held)
+	}
+	runtime.KeepAlive(in)
+	runtime.KeepAlive(kept)
 }

@@ -14,6 +14,9 @@ type keyTable struct {
 	fetched uint32 // keeps the compiler from leaving fetch out
 }
 
+// leastCells is how many a part has once it has any.
+const leastCells = 8
+
 type keyPart struct {
 	cells []keyCell // a power of two of them, or none; linear probing
 	n     int
@@ -50,7 +53,7 @@ func (t *keyTable) fetch(keys []remotewrite.Key) {
 func (t *keyTable) put(k remotewrite.Key, slot uint32) {
 	p := t.part(k)
 	if p.n >= len(p.cells)*3/4 {
-		p.resize(max(8, 2*len(p.cells)), nil)
+		p.resize(max(leastCells, 2*len(p.cells)))
 	}
 	c := p.cell(k.A, uint32(k.B))
 	if c.slot == 0 {
@@ -60,12 +63,25 @@ func (t *keyTable) put(k remotewrite.Key, slot uint32) {
 	*c = keyCell{k.A, uint32(k.B), slot}
 }
 
-// remove forgets all keys of the slots that gone names.
-func (t *keyTable) remove(gone func(slot uint32) bool) {
+// move changes the slots of all keys to what to makes of them. It forgets the keys
+// for which that is 0, and gives up room where few are left.
+func (t *keyTable) move(to func(slot uint32) uint32) {
 	t.n = 0
 	for i := range t.parts {
 		p := &t.parts[i]
-		p.resize(len(p.cells), gone)
+		left := 0
+		for j := range p.cells {
+			if c := &p.cells[j]; c.slot != 0 {
+				if c.slot = to(c.slot); c.slot != 0 {
+					left++
+				}
+			}
+		}
+		cells := len(p.cells)
+		for cells > leastCells && left <= cells/4 {
+			cells /= 2
+		}
+		p.resize(cells)
 		t.n += p.n
 	}
 }
@@ -81,13 +97,12 @@ func (p *keyPart) cell(a uint64, b uint32) *keyCell {
 	}
 }
 
-// resize puts the keys of slots that are not gone into so many new cells.
-func (p *keyPart) resize(cells int, gone func(slot uint32) bool) {
+// resize puts the keys into so many new cells.
+func (p *keyPart) resize(cells int) {
 	old := p.cells
 	p.cells, p.n = make([]keyCell, cells), 0
 	for i := range old {
-		c := &old[i]
-		if c.slot != 0 && (gone == nil || !gone(c.slot)) {
+		if c := &old[i]; c.slot != 0 {
 			*p.cell(c.a, c.b) = *c
 			p.n++
 		}

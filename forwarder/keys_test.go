@@ -25,9 +25,14 @@ func TestKeyTable(t *testing.T) {
 		if round%3 == 0 {
 			limit := random.Uint32N(1000)
 			gone := func(slot uint32) bool { return slot < limit }
-			table.remove(gone)
-			for k, slot := range want {
+			table.move(func(slot uint32) uint32 {
 				if gone(slot) {
+					return 0
+				}
+				return slot + 1
+			})
+			for k, slot := range want {
+				if want[k] = slot + 1; gone(slot) {
 					delete(want, k)
 				}
 			}
