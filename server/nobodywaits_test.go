@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -122,8 +121,7 @@ func TestResumedSnapshotKeepsNobodyWaiting(t *testing.T) {
 		require.Empty(t, ended, "all of this was while they matched")
 		stop()
 		for range callers {
-			err := <-ended
-			require.False(t, errors.Is(err, io.EOF), "it was given up")
+			require.NotErrorIs(t, <-ended, io.EOF, "it was given up")
 		}
 		require.Eventually(t, func() bool { return busy() == 0 }, patience, time.Millisecond)
 	})

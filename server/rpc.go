@@ -46,7 +46,7 @@ func (s *Server) newHTTP() *http.Server {
 			SendPingTimeout: 30 * time.Second,
 			PingTimeout:     15 * time.Second,
 		},
-		ConnState: s.unused.track,
+		ConnState: s.unused.Track,
 		ErrorLog:  log.New(s.log.Writer(slog.LevelWarn, "rpc server"), "", 0),
 	}
 }

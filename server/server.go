@@ -43,7 +43,7 @@ type Server struct {
 	conns       *limit.Budget // open to the RPC port
 	calls       *limit.Budget // bytes that requests and answers take
 	lookups     *limit.Budget // turns
-	unused      unusedConns
+	unused      daemon.UnusedConns
 	ops         *daemon.Web
 	// registrar is nil when the server is not to be registered.
 	registrar *discovery.Registrar
@@ -210,7 +210,7 @@ func (s *Server) serveRPC(ctx context.Context) error {
 		return err
 	}
 	s.streams.end(errDraining)
-	s.unused.close()
+	s.unused.Close()
 	timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.DrainTimeout)
 	defer cancel()
 	if err := s.http.Shutdown(timeout); err != nil {

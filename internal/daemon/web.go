@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -46,10 +45,7 @@ type Web struct {
 	o        WebOptions
 	listener net.Listener
 	server   *http.Server
-
-	mu       sync.Mutex
-	unused   map[net.Conn]struct{}
-	draining bool
+	unused   UnusedConns
 }
 
 // NewWeb binds the address, logs it, and checks the configuration file.
@@ -69,7 +65,7 @@ func NewWeb(o WebOptions) (*Web, error) {
 	}
 	LogListening(o.Logger, "web", l.Addr())
 	quiet := throttle.New(o.Logger, 10*time.Second) // for what clients can cause
-	w := &Web{o: o, unused: make(map[net.Conn]struct{})}
+	w := &Web{o: o}
 	w.listener = boundConnections(l, o, quiet)
 	w.server = &http.Server{
 		Handler:           o.Handler,
@@ -79,7 +75,7 @@ func NewWeb(o WebOptions) (*Web, error) {
 		IdleTimeout:       3 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          log.New(quiet.Writer(slog.LevelWarn, "http server"), "", 0),
-		ConnState:         w.connState,
+		ConnState:         w.unused.Track,
 	}
 	return w, nil
 }
@@ -96,30 +92,6 @@ func boundConnections(l net.Listener, o WebOptions, logger *throttle.Logger) net
 			refused.Inc()
 			logger.Log(slog.LevelWarn, "http connection closed", "peer", remote.String(), "err", err)
 		},
-	}
-}
-
-// connState keeps the connections that have not carried a request. Clients open
-// some ahead, and Shutdown would wait five seconds for what they might send.
-func (w *Web) connState(c net.Conn, s http.ConnState) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if s != http.StateNew {
-		delete(w.unused, c)
-		return
-	}
-	w.unused[c] = struct{}{}
-	if w.draining {
-		_ = c.Close()
-	}
-}
-
-func (w *Web) closeUnused() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.draining = true
-	for c := range w.unused {
-		_ = c.Close()
 	}
 }
 
@@ -158,7 +130,7 @@ func (w *Web) Run(ctx context.Context) error {
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.o.DrainTimeout)
 	defer cancel()
-	w.closeUnused()
+	w.unused.Close()
 	if err := w.server.Shutdown(drain); err != nil {
 		w.o.Logger.Warn("requests broken off", "after", w.o.DrainTimeout)
 	}
