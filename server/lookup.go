@@ -83,7 +83,7 @@ func (s service) eachLive(ctx context.Context, selectors []string, yield func(se
 		if err != nil {
 			return err
 		}
-		if err := s.eachOf(ctx, found, selected.scans, yield); err != nil {
+		if err := s.eachOf(ctx, e, found, selected.scans, yield); err != nil {
 			return err
 		}
 	}
@@ -94,10 +94,13 @@ func (s service) eachLive(ctx context.Context, selectors []string, yield func(se
 const lookEvery = 1024
 
 // eachOf calls yield for the series of a snapshot, and waits for the turn if that is
-// still to be done.
-func (s service) eachOf(ctx context.Context, found *snapshot, wait bool, yield func(segment.Labels) error) error {
+// still to be done. What the snapshot pins meanwhile counts as its evaluation's.
+func (s service) eachOf(ctx context.Context, e *evaluation, found *snapshot, wait bool, yield func(segment.Labels) error) error {
 	defer found.view.Release()
 	if wait {
+		if err := e.grow(found.view.Pinned()); err != nil {
+			return err
+		}
 		end, err := s.turn(ctx)
 		if err != nil {
 			return err
