@@ -139,20 +139,22 @@ func (pg *page) add(place int) int {
 	return index
 }
 
-// clone returns a copy of the page.
+// clone returns a copy of the page, with every series at its index.
 func (pg *page) clone() *page {
+	var to *page
 	if pg.places == nil {
-		mine := newDensePage()
-		mine.live, mine.data = pg.live, pg.data
-		copy(mine.kind, pg.kind)
-		copy(mine.labels, pg.labels)
-		copy(mine.timestamp, pg.timestamp)
-		copy(mine.value, pg.value)
-		copy(mine.written, pg.written)
-		mine.start, mine.histogram = slices.Clone(pg.start), slices.Clone(pg.histogram)
-		return mine
+		to = newDensePage()
+	} else {
+		to = newSparsePage(cap(pg.places))
 	}
-	return pg.moved(newSparsePage(cap(pg.places)))
+	to.live, to.data, to.places = pg.live, pg.data, append(to.places, pg.places...)
+	copy(to.kind, pg.kind)
+	copy(to.labels, pg.labels)
+	copy(to.timestamp, pg.timestamp)
+	copy(to.value, pg.value)
+	copy(to.written, pg.written)
+	to.start, to.histogram = slices.Clone(pg.start), slices.Clone(pg.histogram)
+	return to
 }
 
 // grown returns the page with more room.
