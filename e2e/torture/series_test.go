@@ -30,6 +30,9 @@ type generated struct {
 	start     int64
 	latest    int64
 	value     float64 // at latest
+	// times that were given. With several logs, a client's entries that come again
+	// are told by what they are, so no two may be equal.
+	times map[int64]bool
 }
 
 const (
@@ -48,7 +51,7 @@ func newGenerator(seed uint64, lane int, v2, equal bool) *generator {
 
 func (g *generator) fresh() *generated {
 	g.made++
-	s := &generated{histogram: g.made%5 == 0}
+	s := &generated{histogram: g.made%5 == 0, times: map[int64]bool{}}
 	s.labels = []*metricsv1.Label{
 		{Name: "__name__", Value: fmt.Sprintf("torture_%d", g.made%7)},
 		{Name: "job", Value: "torture"},
@@ -115,14 +118,17 @@ func (g *generator) next(s *generated) *metricsv1.TimeSeries {
 // time of the next sample: now as a rule, at times before the latest, and for
 // floats at times that of the latest.
 func (g *generator) time(s *generated) int64 {
-	now := time.Now().UnixMilli()
+	t := max(time.Now().UnixMilli(), s.latest+1)
 	switch n := g.rand.IntN(40); {
 	case n == 0 && s.latest > 0:
-		return s.latest - 1 - g.rand.Int64N(5000)
+		for t = s.latest - 1 - g.rand.Int64N(5000); s.times[t]; {
+			t--
+		}
 	case n == 1 && g.equal && s.latest > 0 && !s.histogram:
-		return s.latest
+		t = s.latest
 	}
-	return max(now, s.latest+1)
+	s.times[t] = true
+	return t
 }
 
 var hard = []float64{
