@@ -52,7 +52,9 @@ func TestTooManyConnections(t *testing.T) {
 	}
 	require.Contains(t, s.log.String(), "--limit.rpc-connections")
 	require.NoError(t, ask())
-	require.NoError(t, open[0].Close())
+	for _, conn := range open {
+		require.NoError(t, conn.Close())
+	}
 	overAll(t, func(t *testing.T, p protocol) {
 		require.Eventually(t, func() bool { return s.metric(t, "promgrpc_server_connections") < float64(share) }, patience, time.Millisecond)
 		ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -36,3 +36,6 @@ func (s *Server) TakeTurns(ctx context.Context) (release func(), err error) {
 		}
 	}, nil
 }
+
+// LookupsWaiting is how many lookups wait for their turn.
+func (s *Server) LookupsWaiting() int { return s.lookups.Waiting() }

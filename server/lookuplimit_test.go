@@ -87,12 +87,16 @@ func TestLookupsTakeTurns(t *testing.T) {
 				return ended
 			}
 			held := func() float64 { return s.metric(t, "promgrpc_server_call_bytes") }
+			waiting := func(n int) {
+				require.Eventually(t, func() bool { return s.LookupsWaiting() == n }, patience, time.Millisecond)
+			}
 			one := call(t.Context())
-			require.Eventually(t, func() bool { return held() > 0 }, patience, time.Millisecond)
+			waiting(1)
 			least := held()
 			ctx, cancel := context.WithCancel(t.Context())
 			given := call(ctx)
-			require.Eventually(t, func() bool { return held() > least }, patience, time.Millisecond)
+			waiting(2)
+			require.Greater(t, held(), least)
 			cancel()
 			require.Error(t, <-given)
 			require.Eventually(t, func() bool { return held() == least }, patience, time.Millisecond)
