@@ -129,31 +129,29 @@ func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 }
 
 func (c *LimitConfig) check() error {
+	for _, positive := range []struct {
+		flag  string
+		value int64
+	}{
+		{flagStreams, int64(c.Streams)},
+		{flagSelectorSize, c.SelectorSize},
+		{flagRPCConns, int64(c.RPCConns)},
+		{flagConnStreams, int64(c.ConnStreams)},
+		{flagCallRate, int64(c.CallRate)},
+		{flagStreamBytes, int64(c.StreamBytes)},
+		{flagDecodes, int64(c.Decodes)},
+		{flagLookups, int64(c.Lookups)},
+		{flagRequestBytes, int64(c.RequestBytes)},
+		{flagEvaluationTime, int64(c.EvaluationTime)},
+		{flagEvaluationBytes, int64(c.EvaluationBytes)},
+	} {
+		if positive.value <= 0 {
+			return daemon.Usagef("%s has to be above zero", positive.flag)
+		}
+	}
 	switch {
-	case c.Streams < 1:
-		return daemon.Usagef("%s has to be above zero", flagStreams)
-	case c.SelectorSize < 1:
-		return daemon.Usagef("%s has to be above zero", flagSelectorSize)
-	case c.RPCConns < 1:
-		return daemon.Usagef("%s has to be above zero", flagRPCConns)
-	case c.ConnStreams < 1:
-		return daemon.Usagef("%s has to be above zero", flagConnStreams)
-	case c.CallRate < 1:
-		return daemon.Usagef("%s has to be above zero", flagCallRate)
-	case c.StreamBytes <= 0:
-		return daemon.Usagef("%s has to be above zero", flagStreamBytes)
-	case c.Decodes < 1:
-		return daemon.Usagef("%s has to be above zero", flagDecodes)
-	case c.Lookups < 1:
-		return daemon.Usagef("%s has to be above zero", flagLookups)
-	case c.RequestBytes < 1:
-		return daemon.Usagef("%s has to be above zero", flagRequestBytes)
 	case c.Evaluations < 0:
 		return daemon.Usagef("%s cannot be negative", flagEvaluations)
-	case c.EvaluationTime <= 0:
-		return daemon.Usagef("%s has to be above zero", flagEvaluationTime)
-	case c.EvaluationBytes < 1:
-		return daemon.Usagef("%s has to be above zero", flagEvaluationBytes)
 	case c.PeerShare < 1, c.PeerShare > 100:
 		return daemon.Usagef("%s is %d, it has to be from 1 to 100", flagPeerShare, c.PeerShare)
 	}
