@@ -3,7 +3,6 @@ package daemon
 import (
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,7 +34,7 @@ func newScrapes(most int, g prometheus.Gatherer, refused *prometheus.CounterVec)
 }
 
 func refuseScrape(w http.ResponseWriter, refused *prometheus.CounterVec, err error) {
-	refused.WithLabelValues(nameOf(flagScrapes)).Inc()
+	refused.WithLabelValues(limit.Name(flagScrapes)).Inc()
 	w.Header().Set("Retry-After", "1")
 	http.Error(w, err.Error(), http.StatusServiceUnavailable)
 }
@@ -58,6 +57,3 @@ func newOverLimit(reg prometheus.Registerer) *prometheus.CounterVec {
 	}
 	return c
 }
-
-// nameOf returns the name of a limit's flag without --limit.
-func nameOf(flag string) string { return strings.TrimPrefix(flag, "--limit.") }

@@ -83,7 +83,7 @@ func NewWeb(o WebOptions) (*Web, error) {
 // boundConnections closes connections beyond those that may be open, half of them
 // from one address.
 func boundConnections(l net.Listener, o WebOptions, logger *throttle.Logger) net.Listener {
-	refused := newOverLimit(o.Registerer).WithLabelValues(nameOf(flagWebConnections))
+	refused := newOverLimit(o.Registerer).WithLabelValues(limit.Name(flagWebConnections))
 	most := int64(limit.Connections(o.Connections))
 	return &limit.Listener{
 		Listener: l,

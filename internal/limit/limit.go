@@ -40,7 +40,7 @@ func Busy(flag, format string, args ...any) error { return newError(flag, true, 
 
 func newError(flag string, passing bool, format string, args []any) error {
 	return &Error{
-		Name:    strings.TrimPrefix(flag, prefix),
+		Name:    Name(flag),
 		Passing: passing,
 		flag:    flag,
 		format:  format,
@@ -48,4 +48,5 @@ func newError(flag string, passing bool, format string, args []any) error {
 	}
 }
 
-const prefix = "--limit."
+// Name returns the name of a limit, by which it is counted, from that of its flag.
+func Name(flag string) string { return strings.TrimPrefix(flag, "--limit.") }
