@@ -45,7 +45,10 @@ func (w *selfWriter) run(ctx context.Context) error {
 	failing := false
 	for {
 		err := w.send(ctx, time.Now())
-		if failed := err != nil && ctx.Err() == nil; failed != failing {
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // the end that was asked for, which says nothing
+		}
+		if failed := err != nil; failed != failing {
 			failing = failed
 			if failed {
 				w.logger.Warn("own metrics are not written", "err", err)

@@ -60,7 +60,8 @@ func (r *Registrar) Run(ctx context.Context) error {
 			break
 		}
 		registered = now
-		if failed := err != nil; failed != failing { // One line a change of state.
+		// One line a change of state. To have nothing to report is none.
+		if failed := err != nil; failed != failing && !errors.Is(err, errWithdrawn) {
 			failing = failed
 			if failed {
 				r.logger.Warn("not registered in consul, or not for long", "err", err)
@@ -82,6 +83,9 @@ func (r *Registrar) Run(ctx context.Context) error {
 	return nil
 }
 
+// errWithdrawn says that an instance that was withdrawn is not registered any more.
+var errWithdrawn = errors.New("withdrawn")
+
 // report tells the state, and registers the instance if the agent does not know
 // it. It returns whether it does now, as far as can be told.
 func (r *Registrar) report(ctx context.Context, registered bool) (bool, error) {
@@ -99,7 +103,7 @@ func (r *Registrar) report(ctx context.Context, registered bool) (bool, error) {
 	}
 	select {
 	case <-r.withdrawn:
-		return false, nil
+		return false, errWithdrawn
 	default:
 	}
 	service, err := r.registration.service()

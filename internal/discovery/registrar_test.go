@@ -138,6 +138,17 @@ func TestRegistrarWithoutAgent(t *testing.T) {
 	}
 }
 
+// A shutdown is no recovery: that nothing is reported any more says nothing of Consul.
+func TestRegistrarNeverReached(t *testing.T) {
+	l := live(t, "127.0.0.1:1")
+	eventually(t, "said", func() bool { return l.log.has("not registered in consul, or not for long") })
+	l.fail("draining")
+	l.Withdraw()
+	time.Sleep(2 * reportEvery)
+	l.stop()
+	require.False(t, l.log.has("consul takes reports"), l.log.String())
+}
+
 func (s *syncBuffer) has(text string) bool { return strings.Contains(s.String(), text) }
 
 func TestRegistrationNames(t *testing.T) {
