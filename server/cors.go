@@ -1,0 +1,48 @@
+package server
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// The headers that Connect and gRPC-Web send from browsers, with what a proxy that
+// asks for a token or a password needs, and those that they want to see.
+var (
+	corsRequest = strings.Join([]string{
+		"Content-Type", "Connect-Protocol-Version", "Connect-Timeout-Ms", "Connect-Accept-Encoding", "Connect-Content-Encoding",
+		"Grpc-Timeout", "Grpc-Accept-Encoding", "Grpc-Encoding", "X-Grpc-Web", "X-User-Agent",
+		// A list that says * does not mean this one.
+		"Authorization",
+	}, ", ")
+	corsResponse = strings.Join([]string{
+		"Connect-Content-Encoding", "Grpc-Encoding", "Grpc-Status", "Grpc-Message", "Grpc-Status-Details-Bin",
+		"Retry-After", "Promgrpc-Instance",
+	}, ", ")
+)
+
+// cors lets browsers in from the configured origins.
+func (s *Server) cors(next http.Handler) http.Handler {
+	if len(s.config.CORSOrigins) == 0 {
+		return next
+	}
+	anyone := slices.Contains(s.config.CORSOrigins, "*")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		origin := r.Header.Get("Origin")
+		w.Header().Add("Vary", "Origin")
+		if origin == "" || !anyone && !slices.Contains(s.config.CORSOrigins, origin) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Access-Control-Allow-Origin", origin)
+		w.Header().Set("Access-Control-Expose-Headers", corsResponse)
+		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
+			w.Header().Set("Access-Control-Allow-Methods", "GET, POST")
+			w.Header().Set("Access-Control-Allow-Headers", corsRequest)
+			w.Header().Set("Access-Control-Max-Age", "7200")
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
