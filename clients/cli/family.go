@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
@@ -36,46 +37,54 @@ var kinds = map[metricsv1.MetricType]string{
 var suffixes = map[string][]string{
 	"counter":        {"_total", "_created"},
 	"histogram":      {"_bucket", "_count", "_sum", "_created"},
-	"gaugehistogram": {"_bucket", "_gcount", "_gsum", "_created"},
+	"gaugehistogram": {"_bucket", "_gcount", "_gsum"},
 	"summary":        {"_count", "_sum", "_created", ""},
 	"info":           {"_info"},
 	"gauge":          {""},
 	"stateset":       {""},
 }
 
-// of finds the family of a metric. What the family's kind would not allow in
-// OpenMetrics (a counter that does not end in _total, say) is of a family of
-// its own, of unknown kind.
+// of finds the family of a metric. The exact name of a known family comes before
+// any suffix: a summary may be called foo_sum. What the family's kind would not
+// allow in OpenMetrics (a counter that does not end in _total, say) is of a
+// family of its own, of unknown kind.
 func (f families) of(metric string, native bool) family {
-	if m, ok := f[metric]; ok {
-		if native {
-			return describe(m, metric)
-		}
-		// Some senders name the family as the sample.
-		for _, suffix := range suffixes[kinds[m.GetType()]] {
-			if name, ok := strings.CutSuffix(metric, suffix); ok && name != "" {
-				return describe(m, name)
-			}
-		}
-		return family{name: metric, kind: "unknown", help: m.GetHelp()}
-	}
-	for i := len(metric) - 1; i > 0; i-- {
-		if metric[i] != '_' {
-			continue
-		}
-		if m, ok := f[metric[:i]]; ok {
-			for _, suffix := range suffixes[kinds[m.GetType()]] {
-				if suffix == metric[i:] {
-					return describe(m, metric[:i])
-				}
-			}
-		}
-		break
-	}
-	if native {
+	m, exact := f[metric]
+	switch {
+	case native && exact:
+		return describe(m, metric)
+	case native:
 		return family{name: metric, kind: "histogram"}
+	case exact && slices.Contains(suffixes[kinds[m.GetType()]], ""):
+		return describe(m, metric)
 	}
-	return family{name: metric, kind: "unknown"}
+	if base, of := f.based(metric); of != nil && !exact {
+		return describe(of, base)
+	}
+	if !exact {
+		return family{name: metric, kind: "unknown"}
+	}
+	// Some senders name the family as the sample. The name without the suffix may
+	// be that of another family.
+	for _, suffix := range suffixes[kinds[m.GetType()]] {
+		if base, ok := strings.CutSuffix(metric, suffix); ok && base != "" && f[base] == nil {
+			return describe(m, base)
+		}
+	}
+	return family{name: metric, kind: "unknown", help: m.GetHelp()}
+}
+
+// based finds the family that a metric is a part of by its suffix.
+func (f families) based(metric string) (string, *metricsv1.MetricMetadata) {
+	i := strings.LastIndexByte(metric, '_')
+	if i <= 0 {
+		return "", nil
+	}
+	m := f[metric[:i]]
+	if m == nil || !slices.Contains(suffixes[kinds[m.GetType()]], metric[i:]) {
+		return "", nil
+	}
+	return metric[:i], m
 }
 
 func describe(m *metricsv1.MetricMetadata, name string) family {
