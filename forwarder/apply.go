@@ -109,7 +109,7 @@ func (s *state) build(req *remotewrite.Request) taken {
 		}
 		s.exemplars(e, req.Exemplars[from.ExemplarsEnd:series.ExemplarsEnd], &t)
 		if series.Meta >= 0 {
-			s.seriesMetadata(req, series, e)
+			s.seriesMetadata(req, series, series.HistogramsEnd > from.HistogramsEnd, e)
 		}
 		from.SamplesEnd, from.HistogramsEnd, from.ExemplarsEnd = series.SamplesEnd, series.HistogramsEnd, series.ExemplarsEnd
 	}
@@ -245,9 +245,9 @@ func (s *state) introduce(req *remotewrite.Request, labels []uint32) {
 
 // seriesMetadata takes over what a series says of its family, unless it said the
 // same before.
-func (s *state) seriesMetadata(req *remotewrite.Request, series *remotewrite.Series, e *entry) {
+func (s *state) seriesMetadata(req *remotewrite.Request, series *remotewrite.Series, native bool, e *entry) {
 	m := &req.Meta[series.Meta]
-	if m.Hash != e.meta && s.metadata(req, familyOf(req.MetricName(series), m.Type), m) {
+	if m.Hash != e.meta && s.metadata(req, familyOf(req, series, m.Type, native), m) {
 		e.meta = m.Hash
 	}
 }

@@ -3,6 +3,9 @@ package forwarder
 import (
 	"bytes"
 
+	"github.com/prometheus/common/model"
+
+	"github.com/promgrpc/exporter/forwarder/remotewrite"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
@@ -23,8 +26,14 @@ var allSuffixes = []string{
 
 var metricTypes = metricsv1.MetricType_name
 
-// familyOf returns the family of a series that has sent its metadata along.
-func familyOf(name []byte, kind int32) []byte {
+// familyOf returns the family of a series that has sent its metadata along. Native
+// histograms, and the quantiles of a summary, have their family's own name, which
+// may end like a suffix.
+func familyOf(req *remotewrite.Request, series *remotewrite.Series, kind int32, native bool) []byte {
+	name := req.MetricName(series)
+	if native || kind == int32(metricsv1.MetricType_METRIC_TYPE_SUMMARY) && req.LabelValue(series, model.QuantileLabel) != nil {
+		return name
+	}
 	for _, suffix := range suffixes[metricsv1.MetricType(kind)] {
 		if family, ok := bytes.CutSuffix(name, suffix); ok && len(family) > 0 {
 			return family

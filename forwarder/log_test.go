@@ -134,6 +134,42 @@ func TestMetadata(t *testing.T) {
 	}
 }
 
+// TestFamilyNames has families whose own names end like the suffixes of their kind:
+// what says which is which is the kind of the series.
+func TestFamilyNames(t *testing.T) {
+	at := time.Now().UnixMilli()
+	summary := &prompb.MetricMetadata{Type: prompb.MetricMetadata_SUMMARY, Help: "A summary."}
+	histogram := &prompb.MetricMetadata{Type: prompb.MetricMetadata_HISTOGRAM, Help: "A histogram."}
+	said := func(m *prompb.MetricMetadata, s ts) ts {
+		s.metadata = m
+		return s
+	}
+	native := ts{labels: []string{"__name__", "d_count"}, histograms: []prompb.Histogram{{Timestamp: at}}}
+	for name, test := range map[string]struct {
+		series []ts
+		family string
+	}{
+		"quantiles":         {[]ts{said(summary, one(1, at, "__name__", "a_sum", "quantile", "0.5"))}, "a_sum"},
+		"sum of quantiles":  {[]ts{said(summary, one(1, at, "__name__", "a_sum_sum"))}, "a_sum"},
+		"sum":               {[]ts{said(summary, one(1, at, "__name__", "b_sum"))}, "b"},
+		"buckets":           {[]ts{said(histogram, one(1, at, "__name__", "c_bucket_bucket", "le", "1"))}, "c_bucket"},
+		"native histogram":  {[]ts{said(histogram, native)}, "d_count"},
+		"count of classics": {[]ts{said(histogram, one(1, at, "__name__", "d_count"))}, "d"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, testConfig(t.TempDir()))
+			r.sender().mustStore(v2, bodyOf(t, v2, test.series...))
+			var families []string
+			for family := range r.metadata() {
+				families = append(families, family)
+			}
+			if diff := cmp.Diff([]string{test.family}, families); diff != "" {
+				t.Errorf("want -, got +:\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestIdleSeries drops series at a rotation and has one of them come back.
 func TestIdleSeries(t *testing.T) {
 	c := testConfig(t.TempDir())

@@ -104,10 +104,14 @@ func eachLabel(b []byte, yield func(name, value span) error) error {
 
 // MetricName returns the value of the label __name__ of a series whose labels
 // were found good.
-func (r *Request) MetricName(s *Series) (found []byte) {
+func (r *Request) MetricName(s *Series) []byte { return r.LabelValue(s, metricName) }
+
+// LabelValue returns the value of a label of a series whose labels were found
+// good, nil where it has none of that name.
+func (r *Request) LabelValue(s *Series, label string) (found []byte) {
 	if len(s.refs) > 0 {
 		r.eachPair(s.refs, func(name, value []byte) bool {
-			if string(name) == metricName {
+			if string(name) == label {
 				found = value
 			}
 			return found == nil
@@ -115,7 +119,7 @@ func (r *Request) MetricName(s *Series) (found []byte) {
 		return found
 	}
 	_ = eachLabel(s.labels, func(name, value span) error {
-		if string(s.labels[name.from:name.to]) == metricName {
+		if string(s.labels[name.from:name.to]) == label {
 			found = s.labels[value.from:value.to]
 		}
 		return nil
