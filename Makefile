@@ -109,7 +109,8 @@ BUILD_ENV = VERSION=$(VERSION) GOPROXY="$$(go env GOPROXY)" \
 .PHONY: test-compose
 test-compose: build tools docker ## Run docker-compose.yml on a Docker engine, and make the calls and failures there
 	$(BUILD_ENV) docker compose build
-	trap 'docker compose --progress=quiet -p prometheus-grpc-exporter-test down -v -t 1' EXIT; \
+	export COMPOSE_TEST_PROJECT=prometheus-grpc-exporter-test-$$$$; \
+		trap 'docker compose --progress=quiet -p '$$COMPOSE_TEST_PROJECT' down -v -t 1' EXIT; \
 		$(E2E_ENV) go test -count=1 -v -tags compose -run '^TestCompose$$' ./e2e -consul-away=$(CONSUL_AWAY)
 
 .PHONY: torture

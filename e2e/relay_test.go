@@ -16,7 +16,7 @@ func TestRelay(t *testing.T) {
 	sender.Start(20 * time.Millisecond)
 	relay := func(name, upstream string) (*harness.Process, string) {
 		// A port that it has again after a restart.
-		address := harness.Host() + ":8095"
+		address := harness.Address(t, harness.Host())
 		return harness.Start(t, name, harness.Binary(t, "prometheus-grpc-client"), "relay",
 			"--upstream="+upstream, "--listen="+address, "--storage.path="+t.TempDir()), address
 	}

@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 )
 
@@ -77,17 +76,4 @@ func Tool(t testing.TB, name string) string {
 		t.Fatalf("%s is needed: run `make tools tools-discovery`, or set %s to its path (%v)", name, variable, err)
 	}
 	return path
-}
-
-var hosts atomic.Uint32
-
-// Host returns a loopback address that no other process of this test binary
-// has, nor, most probably, any other test binary on the machine.
-//
-// A port of it cannot be taken by an outgoing connection either, since those
-// leave from 127.0.0.1.
-func Host() string {
-	n := hosts.Add(1)
-	pid := os.Getpid()
-	return fmt.Sprintf("127.%d.%d.%d", 1+(pid>>6)%254, (pid<<2)&0xfc|int(n/250)&3, 1+n%250)
 }

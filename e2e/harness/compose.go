@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -16,9 +17,9 @@ import (
 	"time"
 )
 
-// composeProject is a name of its own, beside that of a deployment that people
-// use on the same machine.
-const composeProject = "prometheus-grpc-exporter-test"
+// composeProject is a name of its own, beside those of a deployment that people
+// use on the same machine, and of other tests. `make test-compose` gives it.
+var composeProject = cmp.Or(os.Getenv("COMPOSE_TEST_PROJECT"), fmt.Sprint("prometheus-grpc-exporter-test-", os.Getpid()))
 
 // PrometheusPart is one more part that a Compose has.
 const PrometheusPart = "prometheus"
@@ -43,18 +44,19 @@ const composeOverride = `services:
     environment: {PROMGRPC_STORAGE_SEGMENT_DURATION: 10s}
 `
 
-// Compose is docker-compose.yml as a target, on a real engine. Its ports are
-// those of the file, on a loopback address of its own.
+// Compose is docker-compose.yml as a target, on a real engine. Its ports are free
+// ones, on a loopback address of its own.
 //
 // A container that ends, and that no method of Compose has ended, fails the
 // test.
 type Compose struct {
-	t       testing.TB
-	env     []string
-	files   []string
-	host    string
-	haproxy *HAProxy
-	consul  *Consul
+	t          testing.TB
+	env        []string
+	files      []string
+	haproxy    *HAProxy
+	consul     *Consul
+	prometheus string // its address
+	receiver   string
 
 	settled bool // nothing is written any more
 
@@ -63,8 +65,7 @@ type Compose struct {
 }
 
 // NewCompose starts everything, and waits until every container is healthy.
-// The images have to be there. What an earlier test that was killed has left
-// is removed, and so is everything when the test ends.
+// The images have to be there. Everything is removed when the test ends.
 func NewCompose(t testing.TB) *Compose {
 	t.Helper()
 	override := filepath.Join(t.TempDir(), "override.yml")
@@ -72,14 +73,19 @@ func NewCompose(t testing.TB) *Compose {
 		t.Fatal(err)
 	}
 	c := &Compose{
-		t: t, host: Host(), ending: map[string]int{},
+		t: t, ending: map[string]int{},
 		files: []string{filepath.Join(root(), "docker-compose.yml"), override},
 	}
-	c.compose("down", "--volumes", "--remove-orphans", "--timeout=1")
-	subnet := freeSubnet(t)
-	c.env = []string{"BIND=" + c.host, "SUBNET=" + subnet}
-	c.haproxy = &HAProxy{RPC: c.host + ":8090", Web: c.host + ":8404"}
-	c.consul = &Consul{HTTP: c.host + ":8500", DNS: subnet + ".2:8600", t: t}
+	host, subnet := Host(), freeSubnet(t)
+	c.env = []string{"BIND=" + host, "SUBNET=" + subnet}
+	publish := func(variable string) string {
+		port := Port(t, host)
+		c.env = append(c.env, variable+"="+port)
+		return net.JoinHostPort(host, port)
+	}
+	c.haproxy = &HAProxy{RPC: publish("RPC_PORT"), Web: publish("STATS_PORT")}
+	c.consul = &Consul{HTTP: publish("CONSUL_PORT"), DNS: subnet + ".2:8600", t: t}
+	c.prometheus, c.receiver = publish("PROMETHEUS_PORT"), publish("WRITE_PORT")
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("--- docker compose ps\n%s", c.compose("ps", "--all"))
@@ -108,8 +114,9 @@ func freeSubnet(t testing.TB) string {
 		t.Fatal(err)
 	}
 next:
-	for n := 100; n < 200; n++ {
-		subnet := fmt.Sprintf("172.30.%d", n)
+	for i := range 100 {
+		// Others that look at the same time begin elsewhere.
+		subnet := fmt.Sprintf("172.30.%d", 100+(os.Getpid()+i)%100)
 		for _, a := range addresses {
 			if network, ok := a.(*net.IPNet); ok && network.Contains(net.ParseIP(subnet+".2")) {
 				continue next
@@ -129,11 +136,11 @@ func (c *Compose) Consul() *Consul { return c.consul }
 
 // Prometheus is the one that scrapes the parts.
 func (c *Compose) Prometheus() *Prometheus {
-	return &Prometheus{Process: &Process{Name: "prometheus", t: c.t}, address: c.host + ":9090"}
+	return &Prometheus{Process: &Process{Name: "prometheus", t: c.t}, address: c.prometheus}
 }
 
 // WriteURL implements [Target].
-func (c *Compose) WriteURL() string { return "http://" + c.host + ":8080/api/v1/write" }
+func (c *Compose) WriteURL() string { return "http://" + c.receiver + "/api/v1/write" }
 
 // Kill implements [Target].
 func (c *Compose) Kill(part string) {

@@ -26,9 +26,11 @@ type Consul struct {
 func StartConsul(t testing.TB) *Consul {
 	t.Helper()
 	host := Host()
-	c := &Consul{HTTP: host + ":8500", DNS: host + ":8600", t: t}
+	http, dns := Port(t, host), Port(t, host)
+	c := &Consul{HTTP: net.JoinHostPort(host, http), DNS: net.JoinHostPort(host, dns), t: t}
 	c.Process = Start(t, "consul", Tool(t, "consul"), "agent", "-config-file="+filepath.Join(root(), "deploy/consul/consul.hcl"),
-		"-node=e2e", "-bind="+host, "-client="+host, "-data-dir="+t.TempDir(), "-disable-host-node-id")
+		"-node=e2e", "-bind="+host, "-client="+host, "-data-dir="+t.TempDir(), "-disable-host-node-id",
+		"-http-port="+http, "-dns-port="+dns, "-server-port="+Port(t, host), "-serf-lan-port="+Port(t, host), "-serf-wan-port=-1")
 	c.Ready()
 	return c
 }

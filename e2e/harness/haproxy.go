@@ -22,7 +22,7 @@ type HAProxy struct {
 func StartHAProxy(t testing.TB, consul *Consul) *HAProxy {
 	t.Helper()
 	binary, config, host := Tool(t, "haproxy"), filepath.Join(root(), "deploy/haproxy/haproxy.cfg"), Host()
-	h := &HAProxy{RPC: host + ":8090", Web: host + ":8404"}
+	h := &HAProxy{RPC: Address(t, host), Web: Address(t, host)}
 	env := []string{"RPC_BIND=" + h.RPC, "STATS_BIND=" + h.Web, "NAMESERVER=" + consul.DNS}
 	check := StartEnv(t, "haproxy -c", env, binary, "-c", "-f", config)
 	code := check.Wait(patience)

@@ -46,7 +46,7 @@ func StartPrometheus(t testing.TB, o PrometheusOptions) *Prometheus {
 	dir := t.TempDir()
 	p := &Prometheus{
 		options: o,
-		address: Host() + ":9090",
+		address: Address(t, Host()),
 		config:  filepath.Join(dir, "prometheus.yml"),
 	}
 	p.configure(t)

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { freePort } from "./ports";
 import { Process } from "./process";
 
 const bin = process.env.BIN ?? "../../bin";
@@ -11,22 +12,27 @@ const deploy = resolve("../../deploy");
 // HAProxy before the servers, which finds them by Consul.
 export class Pipeline {
   private readonly folder = mkdtempSync(join(tmpdir(), "page-"));
-  // A loopback address of its own, so that the usual ports are free.
+  // A loopback address of its own, so that ports that are free stay so.
   private readonly host = `127.${1 + (process.pid % 250)}.${1 + ((process.pid >> 8) % 250)}.7`;
-  private readonly consul = `${this.host}:8500`;
-  private readonly stats = `${this.host}:8404`;
+  private consul = "";
+  private stats = "";
   private haproxy!: Process;
   private readonly servers = new Map<string, Process>();
   private parts: Process[] = [];
   // page is where HAProxy serves the page and the API.
-  readonly page = `http://${this.host}:8090`;
+  page = "";
   // write is where the receiver takes remote write.
   write = "";
 
   async start(): Promise<void> {
+    const [http, dns, server, serf, rpc, stats] = await Promise.all(Array.from({ length: 6 }, () => freePort(this.host)));
+    this.consul = `${this.host}:${http}`;
+    this.stats = `${this.host}:${stats}`;
+    this.page = `http://${this.host}:${rpc}`;
     const consul = this.run(join(tools, "consul"), [
       "agent", `-config-file=${deploy}/consul/consul.hcl`, "-node=page", `-bind=${this.host}`, `-client=${this.host}`,
       `-data-dir=${this.folder}/consul`, "-disable-host-node-id",
+      `-http-port=${http}`, `-dns-port=${dns}`, `-server-port=${server}`, `-serf-lan-port=${serf}`, "-serf-wan-port=-1",
     ]);
     await consul.eventually("a leader", async () => (await get(`http://${this.consul}/v1/status/leader`)).length > 2);
 
@@ -46,7 +52,7 @@ export class Pipeline {
     await receiver.eventually("a forwarder", async () => (await fetch(ready)).ok);
 
     this.haproxy = this.run(join(tools, "haproxy"), ["-W", "-db", "-f", `${deploy}/haproxy/haproxy.cfg`], {
-      RPC_BIND: `${this.host}:8090`, STATS_BIND: this.stats, NAMESERVER: `${this.host}:8600`,
+      RPC_BIND: `${this.host}:${rpc}`, STATS_BIND: this.stats, NAMESERVER: `${this.host}:${dns}`,
     });
   }
 
