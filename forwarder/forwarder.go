@@ -64,7 +64,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 	if err := f.setupReplication(c, linkMetrics, m); err != nil {
 		return nil, err
 	}
-	tls, err := link.ServerTLS(c.LinkTLS)
+	tls, err := link.ServerTLS(c.LinkTLS, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func (f *Forwarder) setupReplication(c Config, linkMetrics *link.Metrics, m *met
 	if err != nil {
 		return daemon.Usagef("--server: %w", err)
 	}
-	tls, err := link.ClientTLS(c.ServerTLS)
+	tls, err := link.ClientTLS(c.ServerTLS, f.logger)
 	if err != nil {
 		return err
 	}

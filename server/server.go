@@ -130,7 +130,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 
 // listen takes forwarders.
 func (s *Server) listen(reg prometheus.Registerer) error {
-	tls, err := link.ServerTLS(s.config.LinkTLS)
+	tls, err := link.ServerTLS(s.config.LinkTLS, s.logger)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -41,7 +40,7 @@ const (
 type upstream struct {
 	server *Server
 	source discovery.Source
-	tls    *tls.Config // nil for none
+	tls    *link.TLS // nil for none
 	logger *slog.Logger
 
 	addresses []string // of the others, as far as is known
@@ -55,7 +54,7 @@ func (s *Server) newUpstream() (*upstream, error) {
 	if err != nil {
 		return nil, daemon.Usagef("--upstream: %w", err)
 	}
-	tls, err := link.ClientTLS(s.config.UpstreamTLS)
+	tls, err := link.ClientTLS(s.config.UpstreamTLS, s.logger)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +154,7 @@ func (u *upstream) mayLeave(sets <-chan []discovery.Instance, address string) bo
 func (u *upstream) read(ctx context.Context, sets <-chan []discovery.Instance, address string) error {
 	credential := insecure.NewCredentials()
 	if u.tls != nil {
-		credential = credentials.NewTLS(u.tls)
+		credential = credentials.NewTLS(u.tls.Get())
 	}
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(credential),
 		grpc.WithInitialWindowSize(1<<20), grpc.WithInitialConnWindowSize(1<<20),

@@ -27,7 +27,7 @@ func Dial(ctx context.Context, address string, hello *linkv1.Hello, o Options) (
 		return nil, nil, fmt.Errorf("link: %w", err)
 	}
 	if o.TLS != nil {
-		raw = tls.Client(raw, clientConfig(o.TLS, address))
+		raw = tls.Client(raw, clientConfig(o.TLS.Get(), address))
 	}
 	c := NewConn(raw, o)
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })

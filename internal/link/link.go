@@ -20,7 +20,6 @@ package link
 
 import (
 	"cmp"
-	"crypto/tls"
 	"log/slog"
 	"strings"
 	"time"
@@ -65,7 +64,7 @@ type Options struct {
 	// that has none.
 	Instance string
 	// TLS configuration of the side that these options are for. Nil: no TLS.
-	TLS *tls.Config
+	TLS *TLS
 	// MaxFrame in bytes that is received. 0: [DefaultMaxFrame].
 	MaxFrame int
 	// Room in bytes for frames that are received, until they are released. A

@@ -136,7 +136,7 @@ func (l *Listener) drain() {
 
 func (l *Listener) serve(ctx context.Context, conn net.Conn, h Handler) {
 	if l.o.TLS != nil {
-		conn = tls.Server(conn, l.o.TLS)
+		conn = tls.Server(conn, l.o.TLS.Get())
 	}
 	c := NewConn(conn, l.o)
 	defer c.Close()

@@ -2,22 +2,23 @@ package link
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
-	"os"
 
 	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/promgrpc/exporter/internal/renew"
 )
 
-// TLSFiles name PEM files. The zero value means no TLS.
+// TLSFiles name PEM files, which can be renewed in place: they are read again for
+// every handshake. The zero value means no TLS.
 type TLSFiles struct {
-	// Cert and Key of this side. They are read again for every handshake, so
-	// that they can be renewed in place.
+	// Cert and Key of this side.
 	Cert, Key string
 	// CA that the other side's certificate has to come from. A listener with
-	// one asks for client certificates. It is read once.
+	// one asks for client certificates.
 	CA string
 	// ServerName that a listener's certificate has to be for, in place of the
 	// host that was dialled.
@@ -34,72 +35,71 @@ func (f *TLSFiles) RegisterFlags(app *kingpin.Application, prefix string) {
 		PlaceHolder("NAME").StringVar(&f.ServerName)
 }
 
-// ServerTLS returns the configuration of a listener, nil for the zero value.
-func ServerTLS(f TLSFiles) (*tls.Config, error) {
+// TLS is a configuration that is made anew for each handshake.
+type TLS = renew.Value[*tls.Config]
+
+// ServerTLS returns the configuration of a listener, nil for the zero value. What
+// goes wrong with the files later goes to the log.
+func ServerTLS(f TLSFiles, logger *slog.Logger) (*TLS, error) {
 	if f == (TLSFiles{}) {
 		return nil, nil
 	}
 	if f.Cert == "" || f.Key == "" {
 		return nil, errors.New("link tls: a listener needs a certificate and a key")
 	}
-	if _, err := f.load(); err != nil {
-		return nil, err
-	}
-	c := &tls.Config{
-		MinVersion:     tls.VersionTLS13,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return f.load() },
-	}
-	if f.CA != "" {
-		pool, err := f.pool()
-		if err != nil {
-			return nil, err
-		}
-		c.ClientCAs, c.ClientAuth = pool, tls.RequireAndVerifyClientCert
-	}
-	return c, nil
+	return renew.New("TLS files of the listener of links", f.server, logger)
 }
 
 // ClientTLS returns the configuration of a side that dials, nil for the zero
 // value. Without a CA the machine's own authorities count.
-func ClientTLS(f TLSFiles) (*tls.Config, error) {
+func ClientTLS(f TLSFiles, logger *slog.Logger) (*TLS, error) {
 	if f == (TLSFiles{}) {
 		return nil, nil
 	}
-	c := &tls.Config{MinVersion: tls.VersionTLS13, ServerName: f.ServerName}
-	if f.CA != "" {
-		pool, err := f.pool()
-		if err != nil {
-			return nil, err
-		}
-		c.RootCAs = pool
+	return renew.New("TLS files of the side that dials", f.client, logger)
+}
+
+func (f TLSFiles) server() (*tls.Config, error) {
+	c, err := f.config()
+	if err != nil {
+		return nil, err
 	}
-	if f.Cert != "" || f.Key != "" {
-		if _, err := f.load(); err != nil {
-			return nil, err
-		}
-		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return f.load() }
+	if f.CA != "" {
+		c.ClientCAs, c.RootCAs, c.ClientAuth = c.RootCAs, nil, tls.RequireAndVerifyClientCert
 	}
 	return c, nil
 }
 
-func (f *TLSFiles) load() (*tls.Certificate, error) {
-	cert, err := tls.LoadX509KeyPair(f.Cert, f.Key)
+func (f TLSFiles) client() (*tls.Config, error) {
+	c, err := f.config()
 	if err != nil {
-		return nil, fmt.Errorf("link tls: certificate %q with key %q: %w", f.Cert, f.Key, err)
+		return nil, err
 	}
-	return &cert, nil
+	c.ServerName = f.ServerName
+	if len(c.Certificates) > 0 { // It is given to whoever asks for one, whose authorities may change, too.
+		pair := &c.Certificates[0]
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair, nil }
+	}
+	return c, nil
 }
 
-func (f *TLSFiles) pool() (*x509.CertPool, error) {
-	pem, err := os.ReadFile(f.CA)
-	if err != nil {
-		return nil, fmt.Errorf("link tls: %w", err)
+func (f TLSFiles) config() (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS13}
+	if f.Cert != "" || f.Key != "" {
+		pair, err := renew.Certificate(f.Cert, f.Key)
+		if err != nil {
+			return nil, fmt.Errorf("link tls: %w", err)
+		}
+		c.Certificates = []tls.Certificate{*pair}
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("link tls: no certificate in %s", f.CA)
+	if f.CA != "" {
+		pool, err := renew.Authorities(f.CA)
+		if err != nil {
+			return nil, fmt.Errorf("link tls: %w", err)
+		}
+		c.RootCAs = pool
 	}
-	return pool, nil
+	return c, nil
 }
 
 // clientConfig fills in the name that the certificate has to be for.

@@ -70,14 +70,14 @@ func writePEM(t *testing.T, file, kind string, der []byte) {
 
 func serveTLS(t *testing.T, f TLSFiles) *server {
 	t.Helper()
-	config, err := ServerTLS(f)
+	config, err := ServerTLS(f, nil)
 	require.NoError(t, err)
 	return serve(t, Options{TLS: config, HandshakeTimeout: time.Second}, echo)
 }
 
 func dialTLS(t *testing.T, addr string, f TLSFiles) (*Conn, error) {
 	t.Helper()
-	config, err := ClientTLS(f)
+	config, err := ClientTLS(f, nil)
 	require.NoError(t, err)
 	c, _, err := Dial(context.Background(), addr, hello(), Options{TLS: config})
 	if err == nil {
@@ -133,12 +133,59 @@ func TestServerTLSOnly(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// copyFiles renews files in place.
+func copyFiles(t *testing.T, from, to TLSFiles) {
+	t.Helper()
+	for from, to := range map[string]string{from.Cert: to.Cert, from.Key: to.Key, from.CA: to.CA} {
+		data, err := os.ReadFile(from)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(to, data, 0o600))
+	}
+}
+
+// All files of both sides are renewed in place, one side after the other, by those
+// of another authority. Files that cannot be read change nothing.
+func TestRenewedAuthority(t *testing.T) {
+	old, renewed := newAuthority(t), newAuthority(t)
+	listener, client := old.issue(t, "listener"), old.issue(t, "client")
+	newListener, newClient, stranger := renewed.issue(t, "listener"), renewed.issue(t, "client"), old.issue(t, "stranger")
+	clientCA := old.file("ca of the client.pem")
+	copyFiles(t, TLSFiles{client.Cert, client.Key, client.CA, ""}, TLSFiles{client.Cert, client.Key, clientCA, ""})
+	client.CA = clientCA
+	stranger.CA = newListener.CA
+	s := serveTLS(t, listener)
+	config, err := ClientTLS(client, nil)
+	require.NoError(t, err)
+	dial := func() error {
+		c, _, err := Dial(t.Context(), s.addr, hello(), Options{TLS: config})
+		if err == nil {
+			require.NoError(t, c.Close())
+		}
+		return err
+	}
+	require.NoError(t, dial())
+
+	copyFiles(t, newListener, listener)
+	require.Error(t, dial(), "the listener has both another certificate and another authority")
+	copyFiles(t, newClient, client)
+	require.NoError(t, dial())
+	_, err = dialTLS(t, s.addr, stranger)
+	require.Error(t, err, "of the authority that counted before")
+
+	for _, file := range []string{listener.CA, client.CA, listener.Key, client.Cert} {
+		require.NoError(t, os.WriteFile(file, nil, 0o600))
+		require.NoError(t, dial(), "what was before stays")
+		require.NoError(t, os.Remove(file))
+		require.NoError(t, dial(), "what was before stays")
+	}
+}
+
 func TestTLSFiles(t *testing.T) {
 	a := newAuthority(t)
 	f := a.issue(t, "listener")
 	for name, config := range map[string]func(TLSFiles) error{
-		"server": func(f TLSFiles) error { _, err := ServerTLS(f); return err },
-		"client": func(f TLSFiles) error { _, err := ClientTLS(f); return err },
+		"server": func(f TLSFiles) error { _, err := ServerTLS(f, nil); return err },
+		"client": func(f TLSFiles) error { _, err := ClientTLS(f, nil); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.NoError(t, config(TLSFiles{}))
@@ -148,6 +195,6 @@ func TestTLSFiles(t *testing.T) {
 			require.ErrorContains(t, config(TLSFiles{Cert: f.Cert, Key: f.Key, CA: f.Key}), "no certificate")
 		})
 	}
-	_, err := ServerTLS(TLSFiles{CA: f.CA})
+	_, err := ServerTLS(TLSFiles{CA: f.CA}, nil)
 	require.ErrorContains(t, err, "needs a certificate and a key")
 }

@@ -1,0 +1,109 @@
+// Package renew reads what is renewed in files while a program runs: certificates,
+// authorities, tokens.
+//
+// It guarantees that what is used next is what the files say by then, without a
+// restart or a signal, and that what could be read last is used for as long as they
+// cannot be read, or are being written. Connections that stand are not touched.
+package renew
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+)
+
+// Value is what files say. It is safe for concurrent use.
+type Value[T any] struct {
+	what   string
+	read   func() (T, error)
+	logger *slog.Logger
+
+	mu      sync.Mutex
+	last    T
+	failing bool
+}
+
+// New reads a value for the first time, which has to succeed. What it is goes to
+// the log.
+func New[T any](what string, read func() (T, error), logger *slog.Logger) (*Value[T], error) {
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	v := &Value[T]{what: what, read: read, logger: logger}
+	var err error
+	if v.last, err = read(); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// Get reads the files anew.
+func (v *Value[T]) Get() T {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	_ = v.renew() // It was told.
+	return v.last
+}
+
+// Reload reads the files anew and says if that fails. What was before stays then.
+func (v *Value[T]) Reload() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.renew()
+}
+
+// renew tells of failures, one line a change of state. The caller holds the lock.
+func (v *Value[T]) renew() error {
+	now, err := v.read()
+	if failed := err != nil; failed != v.failing {
+		v.failing = failed
+		if failed {
+			v.logger.Warn("cannot be read anew, what was before stays", "what", v.what, "err", err)
+		} else {
+			v.logger.Info("is read anew again", "what", v.what)
+		}
+	}
+	if err == nil {
+		v.last = now
+	}
+	return err
+}
+
+// Certificate reads a certificate with its key from PEM files.
+func Certificate(cert, key string) (*tls.Certificate, error) {
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("certificate %q with key %q: %w", cert, key, err)
+	}
+	return &pair, nil
+}
+
+// Authorities reads the certificates of authorities from a PEM file.
+func Authorities(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("no certificate in %s", file)
+	}
+	return pool, nil
+}
+
+// Token reads a token from a file, without the space around it.
+func Token(file string) (string, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	token := strings.TrimSpace(string(b))
+	if token == "" {
+		return "", fmt.Errorf("no token in %s", file)
+	}
+	return token, nil
+}
