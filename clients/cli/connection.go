@@ -3,27 +3,23 @@ package cli
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
 	promgrpc "github.com/promgrpc/exporter/clients/go"
+	"github.com/promgrpc/exporter/internal/renew"
 )
 
 // connection is how to reach the servers: the flags of every command that
 // does.
 type connection struct {
-	address  string
-	protocol string
-	timeout  time.Duration
-	tls      struct {
-		on                    bool
-		ca, cert, key, server string
-	}
+	address   string
+	protocol  string
+	timeout   time.Duration
+	tls       tlsFlags
 	headers   []string
 	tokenFile string
 }
@@ -37,7 +33,7 @@ func (c *connection) register(cmd clause) {
 		Default("grpc").EnumVar(&c.protocol, "grpc", "grpcweb", "connect")
 	option(cmd, "timeout", "End after this time: well while following, otherwise as a failure. 0 is never.").
 		Default("0s").DurationVar(&c.timeout)
-	option(cmd, "tls", "Use TLS. The other --tls flags imply it.").BoolVar(&c.tls.on)
+	option(cmd, "tls", "Use TLS. The other --tls flags imply it. Their files are read again for each stream that is opened and each connection that broke.").BoolVar(&c.tls.on)
 	option(cmd, "tls-ca-file", "Certificates to trust instead of the system's, PEM.").PlaceHolder("FILE").StringVar(&c.tls.ca)
 	option(cmd, "tls-cert-file", "Our own certificate, PEM.").PlaceHolder("FILE").StringVar(&c.tls.cert)
 	option(cmd, "tls-key-file", "The key of our own certificate, PEM.").PlaceHolder("FILE").StringVar(&c.tls.key)
@@ -76,8 +72,12 @@ func (c *connection) open(ctx context.Context, env environment, o promgrpc.Optio
 // dial makes a client for addresses, completing o.
 func (c *connection) dial(addresses []string, o promgrpc.Options) (*promgrpc.Client, error) {
 	var err error
-	if o.TLS, err = c.tlsConfig(); err != nil {
-		return nil, usagef("%w", err)
+	if c.tls.wanted() {
+		files, err := renew.New("the files of --tls-ca-file, --tls-cert-file and --tls-key-file", c.tls.config, o.Logger)
+		if err != nil {
+			return nil, usagef("%w", err)
+		}
+		o.RenewTLS = func() (*tls.Config, error) { return files.Get(), nil }
 	}
 	if o.Header, err = c.header(); err != nil {
 		return nil, usagef("--header: %w", err)
@@ -117,31 +117,33 @@ func (c *connection) bounded(ctx context.Context) (context.Context, context.Canc
 	return context.WithTimeout(ctx, c.timeout)
 }
 
-func (c *connection) tlsConfig() (*tls.Config, error) {
-	t := &c.tls
-	if !t.on && t.ca == "" && t.cert == "" && t.key == "" && t.server == "" {
-		return nil, nil
-	}
+// tlsFlags say whether to use TLS, and with which files.
+type tlsFlags struct {
+	on                    bool
+	ca, cert, key, server string
+}
+
+func (t *tlsFlags) wanted() bool { return *t != tlsFlags{} }
+
+// config reads the files.
+func (t *tlsFlags) config() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.server}
 	if t.ca != "" {
-		pem, err := os.ReadFile(t.ca)
+		pool, err := renew.Authorities(t.ca)
 		if err != nil {
 			return nil, fmt.Errorf("--tls-ca-file: %w", err)
 		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("--tls-ca-file: no certificate in %s", t.ca)
-		}
+		config.RootCAs = pool
 	}
 	if (t.cert == "") != (t.key == "") {
 		return nil, errors.New("--tls-cert-file and --tls-key-file belong together")
 	}
 	if t.cert != "" {
-		pair, err := tls.LoadX509KeyPair(t.cert, t.key)
+		pair, err := renew.Certificate(t.cert, t.key)
 		if err != nil {
 			return nil, fmt.Errorf("--tls-cert-file: %w", err)
 		}
-		config.Certificates = []tls.Certificate{pair}
+		config.Certificates = []tls.Certificate{*pair}
 	}
 	return config, nil
 }

@@ -37,6 +37,12 @@ type Options struct {
 	Protocol Protocol
 	// TLS, if not nil, encrypts every connection.
 	TLS *tls.Config
+	// RenewTLS, if not nil, returns the configuration in place of TLS, for files
+	// that are renewed in place, say. It is asked ahead of every stream that is
+	// opened and whenever a connection has broken, may be called by several
+	// goroutines at a time, and when it fails that counts as a server that cannot
+	// be reached.
+	RenewTLS func() (*tls.Config, error)
 	// Header is sent along with every call, to a proxy that asks for it, say. It
 	// may have no name that the protocols set themselves, such as Content-Type.
 	// Metadata in the context of a call goes along too, over every protocol.
@@ -94,6 +100,9 @@ func New(addresses []string, o Options) (*Client, error) {
 		return nil, errNoAddress
 	case o.Resolve != nil && len(addresses) != 0:
 		return nil, errors.New("there are both addresses and a function that resolves them")
+	}
+	if o.TLS != nil && o.RenewTLS != nil {
+		return nil, errors.New("there are both a configuration of TLS and a function that renews it")
 	}
 	for _, address := range addresses {
 		if err := checkAddress(address); err != nil {

@@ -40,10 +40,17 @@ func (c *Client) newTransport(address string) (transport, error) {
 		Timeout:   c.options.DialTimeout,
 		KeepAlive: 15 * time.Second,
 	}}
-	if c.options.Protocol == ProtocolGRPC {
-		return newGRPCTransport(d, &c.options)
+	o := c.options
+	if o.RenewTLS != nil {
+		var err error
+		if o.TLS, err = o.RenewTLS(); err != nil {
+			return nil, &Error{Address: address, Code: codes.Unavailable, Message: "TLS: " + err.Error()}
+		}
 	}
-	return newConnectTransport(d, &c.options), nil
+	if o.Protocol == ProtocolGRPC {
+		return newGRPCTransport(d, &o)
+	}
+	return newConnectTransport(d, &o), nil
 }
 
 // dialer makes TCP connections, remembers why it could not (the libraries above

@@ -1,0 +1,94 @@
+package cli
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	promgrpc "github.com/promgrpc/exporter/clients/go"
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+)
+
+// selfSigned makes a certificate that is its own authority.
+func selfSigned(t *testing.T) (*tls.Certificate, []byte) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "test"},
+		NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	require.NoError(t, err)
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+// deaf implements nothing.
+type deaf struct {
+	metricsv1connect.UnimplementedMetricsServiceHandler
+}
+
+// A server gets a certificate of another authority, and the client's file of
+// authorities is renewed: no new client is needed, over any protocol.
+func TestRenewedAuthorities(t *testing.T) {
+	for _, protocol := range []string{"grpc", "grpcweb", "connect"} {
+		t.Run(protocol, func(t *testing.T) {
+			var current atomic.Pointer[tls.Certificate]
+			mux := http.NewServeMux()
+			mux.Handle(metricsv1connect.NewMetricsServiceHandler(deaf{}))
+			server := httptest.NewUnstartedServer(mux)
+			server.EnableHTTP2 = true
+			server.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+				return &tls.Config{Certificates: []tls.Certificate{*current.Load()}, NextProtos: []string{"h2", "http/1.1"}}, nil
+			}}
+			certificate, authority := selfSigned(t)
+			current.Store(certificate)
+			server.StartTLS()
+			defer server.Close()
+			file := filepath.Join(t.TempDir(), "ca.pem")
+			require.NoError(t, os.WriteFile(file, authority, 0o600))
+			c := connection{protocol: protocol, tls: tlsFlags{ca: file}}
+			client, err := c.dial([]string{server.Listener.Addr().String()}, promgrpc.Options{MinBackoff: time.Millisecond})
+			require.NoError(t, err)
+			defer client.Close()
+			// Who answers at all has been understood.
+			reached := func() bool {
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				defer cancel()
+				_, err := client.GetMetadata(ctx, &metricsv1.GetMetadataRequest{})
+				require.Error(t, err)
+				var e *promgrpc.Error
+				require.ErrorAs(t, err, &e)
+				return e.Code.String() == "Unimplemented"
+			}
+			require.True(t, reached())
+
+			certificate, authority = selfSigned(t)
+			current.Store(certificate)
+			server.CloseClientConnections()
+			require.False(t, reached(), "the new authority is not known yet")
+			require.NoError(t, os.WriteFile(file, nil, 0o600))
+			require.False(t, reached())
+			require.NoError(t, os.WriteFile(file, authority, 0o600))
+			require.True(t, reached())
+		})
+	}
+}
