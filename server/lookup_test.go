@@ -92,11 +92,32 @@ func TestBadRequests(t *testing.T) {
 		violation := detail[*errdetails.BadRequest](t, err).GetFieldViolations()[0]
 		require.Equal(t, "selectors[1]", violation.GetField())
 		require.NotEmpty(t, violation.GetDescription())
+		invalid := detail[*metricsv1.InvalidSelector](t, err)
+		require.Equal(t, uint32(1), invalid.GetIndex())
+		require.Equal(t, uint32(len(`up{job="größe", zone`)), invalid.GetStart())
+		require.Equal(t, uint32(len(`up{job="größe", zone?"y"}`)), invalid.GetEnd())
 		for _, selector := range []string{"rate(up[5m])", "up offset 5m", "up{", "{a=~\"(\"}", "", "sum(up)", strings.Repeat("x", 16385)} {
 			_ = fail(&getRequest{Selectors: []string{selector}})
 		}
 		_ = fail(&getRequest{MinInterval: secs(1)})
 		_ = fail(&getRequest{Follow: true, HeartbeatInterval: millis(1)})
+	})
+}
+
+// Who sends an expression is told what is taken instead.
+func TestExpressionsAreNoSelectors(t *testing.T) {
+	src := newSource(t)
+	src.write(point{series: "a", t: now(), v: 1})
+	s := startFed(t, testConfig(t), src)
+	overAll(t, func(t *testing.T, p protocol) {
+		for selector, hint := range map[string]bool{
+			"rate(up[5m])": true, "up[5m]": true, "up offset 5m": true, "sum by (job) (up)": true, "up > 1": true, "1": true,
+			"up{job=\"a\"} or up": true, "up{": false, "up{job}": false, "{a=~\"(\"}": false, "up{a=\"b\" or}": false,
+		} {
+			_, err := p.open(t, t.Context(), s.RPCAddr().String(), &getRequest{Selectors: []string{selector}})()
+			requireCode(t, connect.CodeInvalidArgument, err)
+			require.Equal(t, hint, strings.Contains(err.Error(), `such as up{job="node"}`), "%s: %v", selector, err)
+		}
 	})
 }
 

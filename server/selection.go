@@ -10,8 +10,10 @@ import (
 	"connectrpc.com/connect"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/promql/parser/posrange"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/segment"
 )
@@ -129,25 +131,59 @@ func valueOf(ls segment.Labels, name string) string {
 	return ""
 }
 
+// selectorError shows the selector, points at the place, and says what would be
+// one where the text is another kind of expression.
 func selectorError(i int, text string, err error) error {
-	position, reason := 0, err.Error()
+	place, reason := posrange.PositionRange{}, err.Error()
 	var list parser.ParseErrors
 	var one *parser.ParseErr
 	switch {
 	case errors.As(err, &list) && len(list) > 0:
-		position, reason = int(list[0].PositionRange.Start), list[0].Err.Error()
+		place, reason = list[0].PositionRange, list[0].Err.Error()
 	case errors.As(err, &one):
-		position, reason = int(one.PositionRange.Start), one.Err.Error()
+		place, reason = one.PositionRange, one.Err.Error()
 	}
 	reason = shortened(reason, mostReason)
-	line, caret := pointAt(text, position)
-	e := connect.NewError(connect.CodeInvalidArgument,
-		fmt.Errorf("selector %d does not parse: %s\n  %s\n  %s", i+1, reason, line, caret))
+	start := min(max(int(place.Start), 0), len(text))
+	line, caret := pointAt(text, start)
+	message := fmt.Sprintf("selector %d does not parse: %s\n  %s\n  %s", i+1, reason, line, caret)
+	if outsideBraces(text, start) {
+		message += "\n" + whatSelects
+		reason += "; " + whatSelects
+	}
+	e := connect.NewError(connect.CodeInvalidArgument, errors.New(message))
 	withDetail(e, &errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{
 		Field:       fmt.Sprintf("selectors[%d]", i),
 		Description: reason,
 	}}})
+	withDetail(e, &metricsv1.InvalidSelector{
+		Index: uint32(i),
+		Start: uint32(start),
+		End:   uint32(min(max(int(place.End), start), len(text))),
+	})
 	return e
+}
+
+const whatSelects = `a selector is a metric name, matchers in braces, or both, such as up{job="node"}; ` +
+	"functions, operators, ranges and offsets are not evaluated"
+
+// outsideBraces says whether the byte at position is in no braces, where a
+// selector has nothing but a name.
+func outsideBraces(text string, position int) bool {
+	depth := 0
+	lexer := parser.Lex(text)
+	for item := (parser.Item{}); ; {
+		lexer.NextItem(&item)
+		if item.Typ == parser.EOF || item.Typ == parser.ERROR || int(item.Pos) >= position {
+			return depth == 0
+		}
+		switch item.Typ {
+		case parser.LEFT_BRACE:
+			depth++
+		case parser.RIGHT_BRACE:
+			depth--
+		}
+	}
 }
 
 // pointAt returns the line of text that holds the byte at position, of which

@@ -563,6 +563,71 @@ func (x *CursorOutOfRange) GetOldestCursor() string {
 	return ""
 }
 
+// InvalidSelector is an error detail: a selector of the request does not parse.
+type InvalidSelector struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// index of the selector in the request, from 0.
+	Index uint32 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	// start of what is wrong: so many bytes of the selector come before it.
+	Start uint32 `protobuf:"varint,2,opt,name=start,proto3" json:"start,omitempty"`
+	// end of what is wrong, in bytes too: the byte there belongs to it no more. It
+	// is `start` where something is missing.
+	End           uint32 `protobuf:"varint,3,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InvalidSelector) Reset() {
+	*x = InvalidSelector{}
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InvalidSelector) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InvalidSelector) ProtoMessage() {}
+
+func (x *InvalidSelector) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InvalidSelector.ProtoReflect.Descriptor instead.
+func (*InvalidSelector) Descriptor() ([]byte, []int) {
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *InvalidSelector) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *InvalidSelector) GetStart() uint32 {
+	if x != nil {
+		return x.Start
+	}
+	return 0
+}
+
+func (x *InvalidSelector) GetEnd() uint32 {
+	if x != nil {
+		return x.End
+	}
+	return 0
+}
+
 // StreamInterrupted is an error detail: the stream was ended by the server
 // and can be taken up at another replica.
 type StreamInterrupted struct {
@@ -575,7 +640,7 @@ type StreamInterrupted struct {
 
 func (x *StreamInterrupted) Reset() {
 	*x = StreamInterrupted{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[7]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -587,7 +652,7 @@ func (x *StreamInterrupted) String() string {
 func (*StreamInterrupted) ProtoMessage() {}
 
 func (x *StreamInterrupted) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[7]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -600,7 +665,7 @@ func (x *StreamInterrupted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamInterrupted.ProtoReflect.Descriptor instead.
 func (*StreamInterrupted) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{7}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *StreamInterrupted) GetCursor() string {
@@ -627,7 +692,7 @@ type ReadLogsRequest struct {
 
 func (x *ReadLogsRequest) Reset() {
 	*x = ReadLogsRequest{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[8]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -639,7 +704,7 @@ func (x *ReadLogsRequest) String() string {
 func (*ReadLogsRequest) ProtoMessage() {}
 
 func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[8]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -652,7 +717,7 @@ func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogsRequest) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{8}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReadLogsRequest) GetPositions() []*LogPosition {
@@ -692,7 +757,7 @@ type LogPosition struct {
 
 func (x *LogPosition) Reset() {
 	*x = LogPosition{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[9]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -704,7 +769,7 @@ func (x *LogPosition) String() string {
 func (*LogPosition) ProtoMessage() {}
 
 func (x *LogPosition) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[9]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -717,7 +782,7 @@ func (x *LogPosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogPosition.ProtoReflect.Descriptor instead.
 func (*LogPosition) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{9}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *LogPosition) GetLogId() string {
@@ -766,7 +831,7 @@ type ReadLogsResponse struct {
 
 func (x *ReadLogsResponse) Reset() {
 	*x = ReadLogsResponse{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[10]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -778,7 +843,7 @@ func (x *ReadLogsResponse) String() string {
 func (*ReadLogsResponse) ProtoMessage() {}
 
 func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[10]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -791,7 +856,7 @@ func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogsResponse) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{10}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReadLogsResponse) GetLogId() string {
@@ -914,7 +979,7 @@ type SegmentStart struct {
 
 func (x *SegmentStart) Reset() {
 	*x = SegmentStart{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[11]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -926,7 +991,7 @@ func (x *SegmentStart) String() string {
 func (*SegmentStart) ProtoMessage() {}
 
 func (x *SegmentStart) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[11]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -939,7 +1004,7 @@ func (x *SegmentStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SegmentStart.ProtoReflect.Descriptor instead.
 func (*SegmentStart) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{11}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SegmentStart) GetName() string {
@@ -976,7 +1041,7 @@ type SegmentData struct {
 
 func (x *SegmentData) Reset() {
 	*x = SegmentData{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[12]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -988,7 +1053,7 @@ func (x *SegmentData) String() string {
 func (*SegmentData) ProtoMessage() {}
 
 func (x *SegmentData) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[12]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1001,7 +1066,7 @@ func (x *SegmentData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SegmentData.ProtoReflect.Descriptor instead.
 func (*SegmentData) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{12}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SegmentData) GetOffset() uint64 {
@@ -1038,7 +1103,7 @@ type GetLabelNamesRequest struct {
 
 func (x *GetLabelNamesRequest) Reset() {
 	*x = GetLabelNamesRequest{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[13]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1050,7 +1115,7 @@ func (x *GetLabelNamesRequest) String() string {
 func (*GetLabelNamesRequest) ProtoMessage() {}
 
 func (x *GetLabelNamesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[13]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1063,7 +1128,7 @@ func (x *GetLabelNamesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLabelNamesRequest.ProtoReflect.Descriptor instead.
 func (*GetLabelNamesRequest) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{13}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetLabelNamesRequest) GetSelectors() []string {
@@ -1093,7 +1158,7 @@ type GetLabelNamesResponse struct {
 
 func (x *GetLabelNamesResponse) Reset() {
 	*x = GetLabelNamesResponse{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[14]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1105,7 +1170,7 @@ func (x *GetLabelNamesResponse) String() string {
 func (*GetLabelNamesResponse) ProtoMessage() {}
 
 func (x *GetLabelNamesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[14]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1118,7 +1183,7 @@ func (x *GetLabelNamesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLabelNamesResponse.ProtoReflect.Descriptor instead.
 func (*GetLabelNamesResponse) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{14}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetLabelNamesResponse) GetNames() []string {
@@ -1150,7 +1215,7 @@ type GetLabelValuesRequest struct {
 
 func (x *GetLabelValuesRequest) Reset() {
 	*x = GetLabelValuesRequest{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[15]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1162,7 +1227,7 @@ func (x *GetLabelValuesRequest) String() string {
 func (*GetLabelValuesRequest) ProtoMessage() {}
 
 func (x *GetLabelValuesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[15]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1175,7 +1240,7 @@ func (x *GetLabelValuesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLabelValuesRequest.ProtoReflect.Descriptor instead.
 func (*GetLabelValuesRequest) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{15}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetLabelValuesRequest) GetName() string {
@@ -1212,7 +1277,7 @@ type GetLabelValuesResponse struct {
 
 func (x *GetLabelValuesResponse) Reset() {
 	*x = GetLabelValuesResponse{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[16]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1224,7 +1289,7 @@ func (x *GetLabelValuesResponse) String() string {
 func (*GetLabelValuesResponse) ProtoMessage() {}
 
 func (x *GetLabelValuesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[16]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1237,7 +1302,7 @@ func (x *GetLabelValuesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLabelValuesResponse.ProtoReflect.Descriptor instead.
 func (*GetLabelValuesResponse) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{16}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetLabelValuesResponse) GetValues() []string {
@@ -1267,7 +1332,7 @@ type GetMetadataRequest struct {
 
 func (x *GetMetadataRequest) Reset() {
 	*x = GetMetadataRequest{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[17]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1279,7 +1344,7 @@ func (x *GetMetadataRequest) String() string {
 func (*GetMetadataRequest) ProtoMessage() {}
 
 func (x *GetMetadataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[17]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1292,7 +1357,7 @@ func (x *GetMetadataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetadataRequest.ProtoReflect.Descriptor instead.
 func (*GetMetadataRequest) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{17}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetMetadataRequest) GetMetricFamilyName() string {
@@ -1322,7 +1387,7 @@ type GetMetadataResponse struct {
 
 func (x *GetMetadataResponse) Reset() {
 	*x = GetMetadataResponse{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[18]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1334,7 +1399,7 @@ func (x *GetMetadataResponse) String() string {
 func (*GetMetadataResponse) ProtoMessage() {}
 
 func (x *GetMetadataResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[18]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1347,7 +1412,7 @@ func (x *GetMetadataResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetadataResponse.ProtoReflect.Descriptor instead.
 func (*GetMetadataResponse) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{18}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetMetadataResponse) GetMetadata() []*MetricMetadata {
@@ -1373,7 +1438,7 @@ type ListSegmentsRequest struct {
 
 func (x *ListSegmentsRequest) Reset() {
 	*x = ListSegmentsRequest{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[19]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1385,7 +1450,7 @@ func (x *ListSegmentsRequest) String() string {
 func (*ListSegmentsRequest) ProtoMessage() {}
 
 func (x *ListSegmentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[19]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1398,7 +1463,7 @@ func (x *ListSegmentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSegmentsRequest.ProtoReflect.Descriptor instead.
 func (*ListSegmentsRequest) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{19}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{20}
 }
 
 // ListSegmentsResponse has the segments.
@@ -1414,7 +1479,7 @@ type ListSegmentsResponse struct {
 
 func (x *ListSegmentsResponse) Reset() {
 	*x = ListSegmentsResponse{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[20]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1426,7 +1491,7 @@ func (x *ListSegmentsResponse) String() string {
 func (*ListSegmentsResponse) ProtoMessage() {}
 
 func (x *ListSegmentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[20]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1439,7 +1504,7 @@ func (x *ListSegmentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSegmentsResponse.ProtoReflect.Descriptor instead.
 func (*ListSegmentsResponse) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{20}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListSegmentsResponse) GetSegments() []*Segment {
@@ -1465,7 +1530,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[21]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1477,7 +1542,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[21]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1490,7 +1555,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{21}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{22}
 }
 
 // GetStatusResponse is the state of a replica.
@@ -1525,7 +1590,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[22]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1537,7 +1602,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[22]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1550,7 +1615,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{22}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetStatusResponse) GetInstance() string {
@@ -1661,7 +1726,11 @@ const file_promgrpc_metrics_v1_metrics_service_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x05\n" +
 	"\x03End\"7\n" +
 	"\x10CursorOutOfRange\x12#\n" +
-	"\roldest_cursor\x18\x01 \x01(\tR\foldestCursor\"+\n" +
+	"\roldest_cursor\x18\x01 \x01(\tR\foldestCursor\"O\n" +
+	"\x0fInvalidSelector\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12\x14\n" +
+	"\x05start\x18\x02 \x01(\rR\x05start\x12\x10\n" +
+	"\x03end\x18\x03 \x01(\rR\x03end\"+\n" +
 	"\x11StreamInterrupted\x12\x16\n" +
 	"\x06cursor\x18\x01 \x01(\tR\x06cursor\"\x94\x03\n" +
 	"\x0fReadLogsRequest\x12\x99\x01\n" +
@@ -1751,7 +1820,7 @@ func file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP() []byte {
 	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescData
 }
 
-var file_promgrpc_metrics_v1_metrics_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_promgrpc_metrics_v1_metrics_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_promgrpc_metrics_v1_metrics_service_proto_goTypes = []any{
 	(*GetMetricsRequest)(nil),      // 0: promgrpc.metrics.v1.GetMetricsRequest
 	(*GetMetricsResponse)(nil),     // 1: promgrpc.metrics.v1.GetMetricsResponse
@@ -1760,64 +1829,65 @@ var file_promgrpc_metrics_v1_metrics_service_proto_goTypes = []any{
 	(*Gap)(nil),                    // 4: promgrpc.metrics.v1.Gap
 	(*End)(nil),                    // 5: promgrpc.metrics.v1.End
 	(*CursorOutOfRange)(nil),       // 6: promgrpc.metrics.v1.CursorOutOfRange
-	(*StreamInterrupted)(nil),      // 7: promgrpc.metrics.v1.StreamInterrupted
-	(*ReadLogsRequest)(nil),        // 8: promgrpc.metrics.v1.ReadLogsRequest
-	(*LogPosition)(nil),            // 9: promgrpc.metrics.v1.LogPosition
-	(*ReadLogsResponse)(nil),       // 10: promgrpc.metrics.v1.ReadLogsResponse
-	(*SegmentStart)(nil),           // 11: promgrpc.metrics.v1.SegmentStart
-	(*SegmentData)(nil),            // 12: promgrpc.metrics.v1.SegmentData
-	(*GetLabelNamesRequest)(nil),   // 13: promgrpc.metrics.v1.GetLabelNamesRequest
-	(*GetLabelNamesResponse)(nil),  // 14: promgrpc.metrics.v1.GetLabelNamesResponse
-	(*GetLabelValuesRequest)(nil),  // 15: promgrpc.metrics.v1.GetLabelValuesRequest
-	(*GetLabelValuesResponse)(nil), // 16: promgrpc.metrics.v1.GetLabelValuesResponse
-	(*GetMetadataRequest)(nil),     // 17: promgrpc.metrics.v1.GetMetadataRequest
-	(*GetMetadataResponse)(nil),    // 18: promgrpc.metrics.v1.GetMetadataResponse
-	(*ListSegmentsRequest)(nil),    // 19: promgrpc.metrics.v1.ListSegmentsRequest
-	(*ListSegmentsResponse)(nil),   // 20: promgrpc.metrics.v1.ListSegmentsResponse
-	(*GetStatusRequest)(nil),       // 21: promgrpc.metrics.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),      // 22: promgrpc.metrics.v1.GetStatusResponse
-	(*timestamppb.Timestamp)(nil),  // 23: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 24: google.protobuf.Duration
-	(*TimeSeries)(nil),             // 25: promgrpc.metrics.v1.TimeSeries
-	(*MetricMetadata)(nil),         // 26: promgrpc.metrics.v1.MetricMetadata
-	(*Segment)(nil),                // 27: promgrpc.metrics.v1.Segment
-	(*LogStatus)(nil),              // 28: promgrpc.metrics.v1.LogStatus
+	(*InvalidSelector)(nil),        // 7: promgrpc.metrics.v1.InvalidSelector
+	(*StreamInterrupted)(nil),      // 8: promgrpc.metrics.v1.StreamInterrupted
+	(*ReadLogsRequest)(nil),        // 9: promgrpc.metrics.v1.ReadLogsRequest
+	(*LogPosition)(nil),            // 10: promgrpc.metrics.v1.LogPosition
+	(*ReadLogsResponse)(nil),       // 11: promgrpc.metrics.v1.ReadLogsResponse
+	(*SegmentStart)(nil),           // 12: promgrpc.metrics.v1.SegmentStart
+	(*SegmentData)(nil),            // 13: promgrpc.metrics.v1.SegmentData
+	(*GetLabelNamesRequest)(nil),   // 14: promgrpc.metrics.v1.GetLabelNamesRequest
+	(*GetLabelNamesResponse)(nil),  // 15: promgrpc.metrics.v1.GetLabelNamesResponse
+	(*GetLabelValuesRequest)(nil),  // 16: promgrpc.metrics.v1.GetLabelValuesRequest
+	(*GetLabelValuesResponse)(nil), // 17: promgrpc.metrics.v1.GetLabelValuesResponse
+	(*GetMetadataRequest)(nil),     // 18: promgrpc.metrics.v1.GetMetadataRequest
+	(*GetMetadataResponse)(nil),    // 19: promgrpc.metrics.v1.GetMetadataResponse
+	(*ListSegmentsRequest)(nil),    // 20: promgrpc.metrics.v1.ListSegmentsRequest
+	(*ListSegmentsResponse)(nil),   // 21: promgrpc.metrics.v1.ListSegmentsResponse
+	(*GetStatusRequest)(nil),       // 22: promgrpc.metrics.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),      // 23: promgrpc.metrics.v1.GetStatusResponse
+	(*timestamppb.Timestamp)(nil),  // 24: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 25: google.protobuf.Duration
+	(*TimeSeries)(nil),             // 26: promgrpc.metrics.v1.TimeSeries
+	(*MetricMetadata)(nil),         // 27: promgrpc.metrics.v1.MetricMetadata
+	(*Segment)(nil),                // 28: promgrpc.metrics.v1.Segment
+	(*LogStatus)(nil),              // 29: promgrpc.metrics.v1.LogStatus
 }
 var file_promgrpc_metrics_v1_metrics_service_proto_depIdxs = []int32{
-	23, // 0: promgrpc.metrics.v1.GetMetricsRequest.since:type_name -> google.protobuf.Timestamp
-	24, // 1: promgrpc.metrics.v1.GetMetricsRequest.min_interval:type_name -> google.protobuf.Duration
-	24, // 2: promgrpc.metrics.v1.GetMetricsRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	25, // 3: promgrpc.metrics.v1.GetMetricsResponse.timeseries:type_name -> promgrpc.metrics.v1.TimeSeries
+	24, // 0: promgrpc.metrics.v1.GetMetricsRequest.since:type_name -> google.protobuf.Timestamp
+	25, // 1: promgrpc.metrics.v1.GetMetricsRequest.min_interval:type_name -> google.protobuf.Duration
+	25, // 2: promgrpc.metrics.v1.GetMetricsRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	26, // 3: promgrpc.metrics.v1.GetMetricsResponse.timeseries:type_name -> promgrpc.metrics.v1.TimeSeries
 	2,  // 4: promgrpc.metrics.v1.GetMetricsResponse.synced:type_name -> promgrpc.metrics.v1.Synced
 	3,  // 5: promgrpc.metrics.v1.GetMetricsResponse.heartbeat:type_name -> promgrpc.metrics.v1.Heartbeat
 	4,  // 6: promgrpc.metrics.v1.GetMetricsResponse.gap:type_name -> promgrpc.metrics.v1.Gap
 	5,  // 7: promgrpc.metrics.v1.GetMetricsResponse.end:type_name -> promgrpc.metrics.v1.End
-	9,  // 8: promgrpc.metrics.v1.ReadLogsRequest.positions:type_name -> promgrpc.metrics.v1.LogPosition
-	24, // 9: promgrpc.metrics.v1.ReadLogsRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	11, // 10: promgrpc.metrics.v1.ReadLogsResponse.segment:type_name -> promgrpc.metrics.v1.SegmentStart
-	12, // 11: promgrpc.metrics.v1.ReadLogsResponse.data:type_name -> promgrpc.metrics.v1.SegmentData
+	10, // 8: promgrpc.metrics.v1.ReadLogsRequest.positions:type_name -> promgrpc.metrics.v1.LogPosition
+	25, // 9: promgrpc.metrics.v1.ReadLogsRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	12, // 10: promgrpc.metrics.v1.ReadLogsResponse.segment:type_name -> promgrpc.metrics.v1.SegmentStart
+	13, // 11: promgrpc.metrics.v1.ReadLogsResponse.data:type_name -> promgrpc.metrics.v1.SegmentData
 	4,  // 12: promgrpc.metrics.v1.ReadLogsResponse.gap:type_name -> promgrpc.metrics.v1.Gap
 	3,  // 13: promgrpc.metrics.v1.ReadLogsResponse.heartbeat:type_name -> promgrpc.metrics.v1.Heartbeat
 	5,  // 14: promgrpc.metrics.v1.ReadLogsResponse.end:type_name -> promgrpc.metrics.v1.End
-	26, // 15: promgrpc.metrics.v1.GetMetadataResponse.metadata:type_name -> promgrpc.metrics.v1.MetricMetadata
-	27, // 16: promgrpc.metrics.v1.ListSegmentsResponse.segments:type_name -> promgrpc.metrics.v1.Segment
-	23, // 17: promgrpc.metrics.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
-	28, // 18: promgrpc.metrics.v1.GetStatusResponse.logs:type_name -> promgrpc.metrics.v1.LogStatus
-	24, // 19: promgrpc.metrics.v1.GetStatusResponse.uptime:type_name -> google.protobuf.Duration
+	27, // 15: promgrpc.metrics.v1.GetMetadataResponse.metadata:type_name -> promgrpc.metrics.v1.MetricMetadata
+	28, // 16: promgrpc.metrics.v1.ListSegmentsResponse.segments:type_name -> promgrpc.metrics.v1.Segment
+	24, // 17: promgrpc.metrics.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
+	29, // 18: promgrpc.metrics.v1.GetStatusResponse.logs:type_name -> promgrpc.metrics.v1.LogStatus
+	25, // 19: promgrpc.metrics.v1.GetStatusResponse.uptime:type_name -> google.protobuf.Duration
 	0,  // 20: promgrpc.metrics.v1.MetricsService.GetMetrics:input_type -> promgrpc.metrics.v1.GetMetricsRequest
-	8,  // 21: promgrpc.metrics.v1.MetricsService.ReadLogs:input_type -> promgrpc.metrics.v1.ReadLogsRequest
-	13, // 22: promgrpc.metrics.v1.MetricsService.GetLabelNames:input_type -> promgrpc.metrics.v1.GetLabelNamesRequest
-	15, // 23: promgrpc.metrics.v1.MetricsService.GetLabelValues:input_type -> promgrpc.metrics.v1.GetLabelValuesRequest
-	17, // 24: promgrpc.metrics.v1.MetricsService.GetMetadata:input_type -> promgrpc.metrics.v1.GetMetadataRequest
-	19, // 25: promgrpc.metrics.v1.MetricsService.ListSegments:input_type -> promgrpc.metrics.v1.ListSegmentsRequest
-	21, // 26: promgrpc.metrics.v1.MetricsService.GetStatus:input_type -> promgrpc.metrics.v1.GetStatusRequest
+	9,  // 21: promgrpc.metrics.v1.MetricsService.ReadLogs:input_type -> promgrpc.metrics.v1.ReadLogsRequest
+	14, // 22: promgrpc.metrics.v1.MetricsService.GetLabelNames:input_type -> promgrpc.metrics.v1.GetLabelNamesRequest
+	16, // 23: promgrpc.metrics.v1.MetricsService.GetLabelValues:input_type -> promgrpc.metrics.v1.GetLabelValuesRequest
+	18, // 24: promgrpc.metrics.v1.MetricsService.GetMetadata:input_type -> promgrpc.metrics.v1.GetMetadataRequest
+	20, // 25: promgrpc.metrics.v1.MetricsService.ListSegments:input_type -> promgrpc.metrics.v1.ListSegmentsRequest
+	22, // 26: promgrpc.metrics.v1.MetricsService.GetStatus:input_type -> promgrpc.metrics.v1.GetStatusRequest
 	1,  // 27: promgrpc.metrics.v1.MetricsService.GetMetrics:output_type -> promgrpc.metrics.v1.GetMetricsResponse
-	10, // 28: promgrpc.metrics.v1.MetricsService.ReadLogs:output_type -> promgrpc.metrics.v1.ReadLogsResponse
-	14, // 29: promgrpc.metrics.v1.MetricsService.GetLabelNames:output_type -> promgrpc.metrics.v1.GetLabelNamesResponse
-	16, // 30: promgrpc.metrics.v1.MetricsService.GetLabelValues:output_type -> promgrpc.metrics.v1.GetLabelValuesResponse
-	18, // 31: promgrpc.metrics.v1.MetricsService.GetMetadata:output_type -> promgrpc.metrics.v1.GetMetadataResponse
-	20, // 32: promgrpc.metrics.v1.MetricsService.ListSegments:output_type -> promgrpc.metrics.v1.ListSegmentsResponse
-	22, // 33: promgrpc.metrics.v1.MetricsService.GetStatus:output_type -> promgrpc.metrics.v1.GetStatusResponse
+	11, // 28: promgrpc.metrics.v1.MetricsService.ReadLogs:output_type -> promgrpc.metrics.v1.ReadLogsResponse
+	15, // 29: promgrpc.metrics.v1.MetricsService.GetLabelNames:output_type -> promgrpc.metrics.v1.GetLabelNamesResponse
+	17, // 30: promgrpc.metrics.v1.MetricsService.GetLabelValues:output_type -> promgrpc.metrics.v1.GetLabelValuesResponse
+	19, // 31: promgrpc.metrics.v1.MetricsService.GetMetadata:output_type -> promgrpc.metrics.v1.GetMetadataResponse
+	21, // 32: promgrpc.metrics.v1.MetricsService.ListSegments:output_type -> promgrpc.metrics.v1.ListSegmentsResponse
+	23, // 33: promgrpc.metrics.v1.MetricsService.GetStatus:output_type -> promgrpc.metrics.v1.GetStatusResponse
 	27, // [27:34] is the sub-list for method output_type
 	20, // [20:27] is the sub-list for method input_type
 	20, // [20:20] is the sub-list for extension type_name
@@ -1841,7 +1911,7 @@ func file_promgrpc_metrics_v1_metrics_service_proto_init() {
 		(*GetMetricsResponse_Gap)(nil),
 		(*GetMetricsResponse_End)(nil),
 	}
-	file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[10].OneofWrappers = []any{
+	file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[11].OneofWrappers = []any{
 		(*ReadLogsResponse_Segment)(nil),
 		(*ReadLogsResponse_Data)(nil),
 		(*ReadLogsResponse_Gap)(nil),
@@ -1854,7 +1924,7 @@ func file_promgrpc_metrics_v1_metrics_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_promgrpc_metrics_v1_metrics_service_proto_rawDesc), len(file_promgrpc_metrics_v1_metrics_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

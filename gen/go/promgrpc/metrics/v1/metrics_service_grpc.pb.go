@@ -57,8 +57,8 @@ type MetricsServiceClient interface {
 	// logs come in no particular order between the logs.
 	//
 	// Errors:
-	//   - INVALID_ARGUMENT: a selector does not parse (the message shows where),
-	//     or the cursor is not one.
+	//   - INVALID_ARGUMENT: a selector does not parse (the message shows where, and
+	//     the details hold an InvalidSelector), or the cursor is not one.
 	//   - OUT_OF_RANGE: the cursor is older than what is retained, or belongs to
 	//     a log that the replica does not hold. The details hold a
 	//     CursorOutOfRange with the oldest cursor that works.
@@ -232,8 +232,8 @@ type MetricsServiceServer interface {
 	// logs come in no particular order between the logs.
 	//
 	// Errors:
-	//   - INVALID_ARGUMENT: a selector does not parse (the message shows where),
-	//     or the cursor is not one.
+	//   - INVALID_ARGUMENT: a selector does not parse (the message shows where, and
+	//     the details hold an InvalidSelector), or the cursor is not one.
 	//   - OUT_OF_RANGE: the cursor is older than what is retained, or belongs to
 	//     a log that the replica does not hold. The details hold a
 	//     CursorOutOfRange with the oldest cursor that works.

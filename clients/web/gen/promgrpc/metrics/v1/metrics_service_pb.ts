@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file promgrpc/metrics/v1/metrics_service.proto.
  */
 export const file_promgrpc_metrics_v1_metrics_service: GenFile = /*@__PURE__*/
-  fileDesc("Cilwcm9tZ3JwYy9tZXRyaWNzL3YxL21ldHJpY3Nfc2VydmljZS5wcm90bxITcHJvbWdycGMubWV0cmljcy52MSKAAgoRR2V0TWV0cmljc1JlcXVlc3QSEQoJc2VsZWN0b3JzGAEgAygJEisKBXNpbmNlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgAEhAKBmN1cnNvchgDIAEoCUgAEg4KBmZvbGxvdxgEIAEoCBIvCgxtaW5faW50ZXJ2YWwYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoSaGVhcnRiZWF0X2ludGVydmFsGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhgKEGxhYmVsX3JlZmVyZW5jZXMYByABKAhCBwoFc3RhcnQiswIKEkdldE1ldHJpY3NSZXNwb25zZRIzCgp0aW1lc2VyaWVzGAEgAygLMh8ucHJvbWdycGMubWV0cmljcy52MS5UaW1lU2VyaWVzEg4KBmN1cnNvchgCIAEoCRItCgZzeW5jZWQYAyABKAsyGy5wcm9tZ3JwYy5tZXRyaWNzLnYxLlN5bmNlZEgAEjMKCWhlYXJ0YmVhdBgEIAEoCzIeLnByb21ncnBjLm1ldHJpY3MudjEuSGVhcnRiZWF0SAASJwoDZ2FwGAUgASgLMhgucHJvbWdycGMubWV0cmljcy52MS5HYXBIABInCgNlbmQYBiABKAsyGC5wcm9tZ3JwYy5tZXRyaWNzLnYxLkVuZEgAEhkKEWZvcmdldF9yZWZlcmVuY2VzGAcgASgIQgcKBWV2ZW50IggKBlN5bmNlZCILCglIZWFydGJlYXQiVAoDR2FwEg4KBmxvZ19pZBgBIAEoCRIWCg5hZnRlcl9zZXF1ZW5jZRgCIAEoBBIVCg1uZXh0X3NlcXVlbmNlGAMgASgEEg4KBnJlYXNvbhgEIAEoCSIFCgNFbmQiKQoQQ3Vyc29yT3V0T2ZSYW5nZRIVCg1vbGRlc3RfY3Vyc29yGAEgASgJIiMKEVN0cmVhbUludGVycnVwdGVkEg4KBmN1cnNvchgBIAEoCSKNAQoPUmVhZExvZ3NSZXF1ZXN0EjMKCXBvc2l0aW9ucxgBIAMoCzIgLnByb21ncnBjLm1ldHJpY3MudjEuTG9nUG9zaXRpb24SDgoGZm9sbG93GAIgASgIEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJBCgtMb2dQb3NpdGlvbhIOCgZsb2dfaWQYASABKAkSEAoIc2VxdWVuY2UYAiABKAQSEAoIY2hlY2tzdW0YAyABKA0isQIKEFJlYWRMb2dzUmVzcG9uc2USDgoGbG9nX2lkGAEgASgJEhUKDWxhc3Rfc2VxdWVuY2UYAiABKAQSNAoHc2VnbWVudBgDIAEoCzIhLnByb21ncnBjLm1ldHJpY3MudjEuU2VnbWVudFN0YXJ0SAASMAoEZGF0YRgEIAEoCzIgLnByb21ncnBjLm1ldHJpY3MudjEuU2VnbWVudERhdGFIABInCgNnYXAYBSABKAsyGC5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdhcEgAEjMKCWhlYXJ0YmVhdBgGIAEoCzIeLnByb21ncnBjLm1ldHJpY3MudjEuSGVhcnRiZWF0SAASJwoDZW5kGAcgASgLMhgucHJvbWdycGMubWV0cmljcy52MS5FbmRIAEIHCgVldmVudCI0CgxTZWdtZW50U3RhcnQSDAoEbmFtZRgBIAEoCRIWCg5maXJzdF9zZXF1ZW5jZRgCIAEoBCI8CgtTZWdtZW50RGF0YRIOCgZvZmZzZXQYASABKAQSDAoEZGF0YRgCIAEoDBIPCgdwYXJ0aWFsGAMgASgIIjgKFEdldExhYmVsTmFtZXNSZXF1ZXN0EhEKCXNlbGVjdG9ycxgBIAMoCRINCgVsaW1pdBgCIAEoDSI5ChVHZXRMYWJlbE5hbWVzUmVzcG9uc2USDQoFbmFtZXMYASADKAkSEQoJdHJ1bmNhdGVkGAIgASgIIkcKFUdldExhYmVsVmFsdWVzUmVxdWVzdBIMCgRuYW1lGAEgASgJEhEKCXNlbGVjdG9ycxgCIAMoCRINCgVsaW1pdBgDIAEoDSI7ChZHZXRMYWJlbFZhbHVlc1Jlc3BvbnNlEg4KBnZhbHVlcxgBIAMoCRIRCgl0cnVuY2F0ZWQYAiABKAgiPwoSR2V0TWV0YWRhdGFSZXF1ZXN0EhoKEm1ldHJpY19mYW1pbHlfbmFtZRgBIAEoCRINCgVsaW1pdBgCIAEoDSJfChNHZXRNZXRhZGF0YVJlc3BvbnNlEjUKCG1ldGFkYXRhGAEgAygLMiMucHJvbWdycGMubWV0cmljcy52MS5NZXRyaWNNZXRhZGF0YRIRCgl0cnVuY2F0ZWQYAiABKAgiFQoTTGlzdFNlZ21lbnRzUmVxdWVzdCJZChRMaXN0U2VnbWVudHNSZXNwb25zZRIuCghzZWdtZW50cxgBIAMoCzIcLnByb21ncnBjLm1ldHJpY3MudjEuU2VnbWVudBIRCgl0cnVuY2F0ZWQYAiABKAgiEgoQR2V0U3RhdHVzUmVxdWVzdCKWAgoRR2V0U3RhdHVzUmVzcG9uc2USEAoIaW5zdGFuY2UYASABKAkSDwoHdmVyc2lvbhgCIAEoCRIuCgpzdGFydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVyZWFkeRgEIAEoCBIOCgZjdXJzb3IYBSABKAkSLAoEbG9ncxgGIAMoCzIeLnByb21ncnBjLm1ldHJpY3MudjEuTG9nU3RhdHVzEhMKC2xpdmVfc2VyaWVzGAcgASgEEg8KB3N0cmVhbXMYCCABKA0SEAoIdXBzdHJlYW0YCSABKAkSKQoGdXB0aW1lGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uMuUFCg5NZXRyaWNzU2VydmljZRJkCgpHZXRNZXRyaWNzEiYucHJvbWdycGMubWV0cmljcy52MS5HZXRNZXRyaWNzUmVxdWVzdBonLnByb21ncnBjLm1ldHJpY3MudjEuR2V0TWV0cmljc1Jlc3BvbnNlIgOQAgEwARJeCghSZWFkTG9ncxIkLnByb21ncnBjLm1ldHJpY3MudjEuUmVhZExvZ3NSZXF1ZXN0GiUucHJvbWdycGMubWV0cmljcy52MS5SZWFkTG9nc1Jlc3BvbnNlIgOQAgEwARJrCg1HZXRMYWJlbE5hbWVzEikucHJvbWdycGMubWV0cmljcy52MS5HZXRMYWJlbE5hbWVzUmVxdWVzdBoqLnByb21ncnBjLm1ldHJpY3MudjEuR2V0TGFiZWxOYW1lc1Jlc3BvbnNlIgOQAgESbgoOR2V0TGFiZWxWYWx1ZXMSKi5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdldExhYmVsVmFsdWVzUmVxdWVzdBorLnByb21ncnBjLm1ldHJpY3MudjEuR2V0TGFiZWxWYWx1ZXNSZXNwb25zZSIDkAIBEmUKC0dldE1ldGFkYXRhEicucHJvbWdycGMubWV0cmljcy52MS5HZXRNZXRhZGF0YVJlcXVlc3QaKC5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdldE1ldGFkYXRhUmVzcG9uc2UiA5ACARJoCgxMaXN0U2VnbWVudHMSKC5wcm9tZ3JwYy5tZXRyaWNzLnYxLkxpc3RTZWdtZW50c1JlcXVlc3QaKS5wcm9tZ3JwYy5tZXRyaWNzLnYxLkxpc3RTZWdtZW50c1Jlc3BvbnNlIgOQAgESXwoJR2V0U3RhdHVzEiUucHJvbWdycGMubWV0cmljcy52MS5HZXRTdGF0dXNSZXF1ZXN0GiYucHJvbWdycGMubWV0cmljcy52MS5HZXRTdGF0dXNSZXNwb25zZSIDkAIBYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_promgrpc_metrics_v1_metrics]);
+  fileDesc("Cilwcm9tZ3JwYy9tZXRyaWNzL3YxL21ldHJpY3Nfc2VydmljZS5wcm90bxITcHJvbWdycGMubWV0cmljcy52MSKAAgoRR2V0TWV0cmljc1JlcXVlc3QSEQoJc2VsZWN0b3JzGAEgAygJEisKBXNpbmNlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgAEhAKBmN1cnNvchgDIAEoCUgAEg4KBmZvbGxvdxgEIAEoCBIvCgxtaW5faW50ZXJ2YWwYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoSaGVhcnRiZWF0X2ludGVydmFsGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhgKEGxhYmVsX3JlZmVyZW5jZXMYByABKAhCBwoFc3RhcnQiswIKEkdldE1ldHJpY3NSZXNwb25zZRIzCgp0aW1lc2VyaWVzGAEgAygLMh8ucHJvbWdycGMubWV0cmljcy52MS5UaW1lU2VyaWVzEg4KBmN1cnNvchgCIAEoCRItCgZzeW5jZWQYAyABKAsyGy5wcm9tZ3JwYy5tZXRyaWNzLnYxLlN5bmNlZEgAEjMKCWhlYXJ0YmVhdBgEIAEoCzIeLnByb21ncnBjLm1ldHJpY3MudjEuSGVhcnRiZWF0SAASJwoDZ2FwGAUgASgLMhgucHJvbWdycGMubWV0cmljcy52MS5HYXBIABInCgNlbmQYBiABKAsyGC5wcm9tZ3JwYy5tZXRyaWNzLnYxLkVuZEgAEhkKEWZvcmdldF9yZWZlcmVuY2VzGAcgASgIQgcKBWV2ZW50IggKBlN5bmNlZCILCglIZWFydGJlYXQiVAoDR2FwEg4KBmxvZ19pZBgBIAEoCRIWCg5hZnRlcl9zZXF1ZW5jZRgCIAEoBBIVCg1uZXh0X3NlcXVlbmNlGAMgASgEEg4KBnJlYXNvbhgEIAEoCSIFCgNFbmQiKQoQQ3Vyc29yT3V0T2ZSYW5nZRIVCg1vbGRlc3RfY3Vyc29yGAEgASgJIjwKD0ludmFsaWRTZWxlY3RvchINCgVpbmRleBgBIAEoDRINCgVzdGFydBgCIAEoDRILCgNlbmQYAyABKA0iIwoRU3RyZWFtSW50ZXJydXB0ZWQSDgoGY3Vyc29yGAEgASgJIo0BCg9SZWFkTG9nc1JlcXVlc3QSMwoJcG9zaXRpb25zGAEgAygLMiAucHJvbWdycGMubWV0cmljcy52MS5Mb2dQb3NpdGlvbhIOCgZmb2xsb3cYAiABKAgSNQoSaGVhcnRiZWF0X2ludGVydmFsGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkEKC0xvZ1Bvc2l0aW9uEg4KBmxvZ19pZBgBIAEoCRIQCghzZXF1ZW5jZRgCIAEoBBIQCghjaGVja3N1bRgDIAEoDSKxAgoQUmVhZExvZ3NSZXNwb25zZRIOCgZsb2dfaWQYASABKAkSFQoNbGFzdF9zZXF1ZW5jZRgCIAEoBBI0CgdzZWdtZW50GAMgASgLMiEucHJvbWdycGMubWV0cmljcy52MS5TZWdtZW50U3RhcnRIABIwCgRkYXRhGAQgASgLMiAucHJvbWdycGMubWV0cmljcy52MS5TZWdtZW50RGF0YUgAEicKA2dhcBgFIAEoCzIYLnByb21ncnBjLm1ldHJpY3MudjEuR2FwSAASMwoJaGVhcnRiZWF0GAYgASgLMh4ucHJvbWdycGMubWV0cmljcy52MS5IZWFydGJlYXRIABInCgNlbmQYByABKAsyGC5wcm9tZ3JwYy5tZXRyaWNzLnYxLkVuZEgAQgcKBWV2ZW50IjQKDFNlZ21lbnRTdGFydBIMCgRuYW1lGAEgASgJEhYKDmZpcnN0X3NlcXVlbmNlGAIgASgEIjwKC1NlZ21lbnREYXRhEg4KBm9mZnNldBgBIAEoBBIMCgRkYXRhGAIgASgMEg8KB3BhcnRpYWwYAyABKAgiOAoUR2V0TGFiZWxOYW1lc1JlcXVlc3QSEQoJc2VsZWN0b3JzGAEgAygJEg0KBWxpbWl0GAIgASgNIjkKFUdldExhYmVsTmFtZXNSZXNwb25zZRINCgVuYW1lcxgBIAMoCRIRCgl0cnVuY2F0ZWQYAiABKAgiRwoVR2V0TGFiZWxWYWx1ZXNSZXF1ZXN0EgwKBG5hbWUYASABKAkSEQoJc2VsZWN0b3JzGAIgAygJEg0KBWxpbWl0GAMgASgNIjsKFkdldExhYmVsVmFsdWVzUmVzcG9uc2USDgoGdmFsdWVzGAEgAygJEhEKCXRydW5jYXRlZBgCIAEoCCI/ChJHZXRNZXRhZGF0YVJlcXVlc3QSGgoSbWV0cmljX2ZhbWlseV9uYW1lGAEgASgJEg0KBWxpbWl0GAIgASgNIl8KE0dldE1ldGFkYXRhUmVzcG9uc2USNQoIbWV0YWRhdGEYASADKAsyIy5wcm9tZ3JwYy5tZXRyaWNzLnYxLk1ldHJpY01ldGFkYXRhEhEKCXRydW5jYXRlZBgCIAEoCCIVChNMaXN0U2VnbWVudHNSZXF1ZXN0IlkKFExpc3RTZWdtZW50c1Jlc3BvbnNlEi4KCHNlZ21lbnRzGAEgAygLMhwucHJvbWdycGMubWV0cmljcy52MS5TZWdtZW50EhEKCXRydW5jYXRlZBgCIAEoCCISChBHZXRTdGF0dXNSZXF1ZXN0IpYCChFHZXRTdGF0dXNSZXNwb25zZRIQCghpbnN0YW5jZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEi4KCnN0YXJ0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBXJlYWR5GAQgASgIEg4KBmN1cnNvchgFIAEoCRIsCgRsb2dzGAYgAygLMh4ucHJvbWdycGMubWV0cmljcy52MS5Mb2dTdGF0dXMSEwoLbGl2ZV9zZXJpZXMYByABKAQSDwoHc3RyZWFtcxgIIAEoDRIQCgh1cHN0cmVhbRgJIAEoCRIpCgZ1cHRpbWUYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24y5QUKDk1ldHJpY3NTZXJ2aWNlEmQKCkdldE1ldHJpY3MSJi5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdldE1ldHJpY3NSZXF1ZXN0GicucHJvbWdycGMubWV0cmljcy52MS5HZXRNZXRyaWNzUmVzcG9uc2UiA5ACATABEl4KCFJlYWRMb2dzEiQucHJvbWdycGMubWV0cmljcy52MS5SZWFkTG9nc1JlcXVlc3QaJS5wcm9tZ3JwYy5tZXRyaWNzLnYxLlJlYWRMb2dzUmVzcG9uc2UiA5ACATABEmsKDUdldExhYmVsTmFtZXMSKS5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdldExhYmVsTmFtZXNSZXF1ZXN0GioucHJvbWdycGMubWV0cmljcy52MS5HZXRMYWJlbE5hbWVzUmVzcG9uc2UiA5ACARJuCg5HZXRMYWJlbFZhbHVlcxIqLnByb21ncnBjLm1ldHJpY3MudjEuR2V0TGFiZWxWYWx1ZXNSZXF1ZXN0GisucHJvbWdycGMubWV0cmljcy52MS5HZXRMYWJlbFZhbHVlc1Jlc3BvbnNlIgOQAgESZQoLR2V0TWV0YWRhdGESJy5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdldE1ldGFkYXRhUmVxdWVzdBooLnByb21ncnBjLm1ldHJpY3MudjEuR2V0TWV0YWRhdGFSZXNwb25zZSIDkAIBEmgKDExpc3RTZWdtZW50cxIoLnByb21ncnBjLm1ldHJpY3MudjEuTGlzdFNlZ21lbnRzUmVxdWVzdBopLnByb21ncnBjLm1ldHJpY3MudjEuTGlzdFNlZ21lbnRzUmVzcG9uc2UiA5ACARJfCglHZXRTdGF0dXMSJS5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdldFN0YXR1c1JlcXVlc3QaJi5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdldFN0YXR1c1Jlc3BvbnNlIgOQAgFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_promgrpc_metrics_v1_metrics]);
 
 /**
  * GetMetricsRequest says which series, from where, and how long.
@@ -300,6 +300,42 @@ export const CursorOutOfRangeSchema: GenMessage<CursorOutOfRange> = /*@__PURE__*
   messageDesc(file_promgrpc_metrics_v1_metrics_service, 6);
 
 /**
+ * InvalidSelector is an error detail: a selector of the request does not parse.
+ *
+ * @generated from message promgrpc.metrics.v1.InvalidSelector
+ */
+export type InvalidSelector = Message<"promgrpc.metrics.v1.InvalidSelector"> & {
+  /**
+   * index of the selector in the request, from 0.
+   *
+   * @generated from field: uint32 index = 1;
+   */
+  index: number;
+
+  /**
+   * start of what is wrong: so many bytes of the selector come before it.
+   *
+   * @generated from field: uint32 start = 2;
+   */
+  start: number;
+
+  /**
+   * end of what is wrong, in bytes too: the byte there belongs to it no more. It
+   * is `start` where something is missing.
+   *
+   * @generated from field: uint32 end = 3;
+   */
+  end: number;
+};
+
+/**
+ * Describes the message promgrpc.metrics.v1.InvalidSelector.
+ * Use `create(InvalidSelectorSchema)` to create a new message.
+ */
+export const InvalidSelectorSchema: GenMessage<InvalidSelector> = /*@__PURE__*/
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 7);
+
+/**
  * StreamInterrupted is an error detail: the stream was ended by the server
  * and can be taken up at another replica.
  *
@@ -319,7 +355,7 @@ export type StreamInterrupted = Message<"promgrpc.metrics.v1.StreamInterrupted">
  * Use `create(StreamInterruptedSchema)` to create a new message.
  */
 export const StreamInterruptedSchema: GenMessage<StreamInterrupted> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 7);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 8);
 
 /**
  * ReadLogsRequest says what the caller has, and how long to go on.
@@ -356,7 +392,7 @@ export type ReadLogsRequest = Message<"promgrpc.metrics.v1.ReadLogsRequest"> & {
  * Use `create(ReadLogsRequestSchema)` to create a new message.
  */
 export const ReadLogsRequestSchema: GenMessage<ReadLogsRequest> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 8);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 9);
 
 /**
  * LogPosition is the last block of a log that a caller has.
@@ -392,7 +428,7 @@ export type LogPosition = Message<"promgrpc.metrics.v1.LogPosition"> & {
  * Use `create(LogPositionSchema)` to create a new message.
  */
 export const LogPositionSchema: GenMessage<LogPosition> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 9);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 10);
 
 /**
  * ReadLogsResponse is a part of the stream: what there is of one log.
@@ -470,7 +506,7 @@ export type ReadLogsResponse = Message<"promgrpc.metrics.v1.ReadLogsResponse"> &
  * Use `create(ReadLogsResponseSchema)` to create a new message.
  */
 export const ReadLogsResponseSchema: GenMessage<ReadLogsResponse> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 10);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 11);
 
 /**
  * SegmentStart says that a new segment begins: a file of this name is to be
@@ -499,7 +535,7 @@ export type SegmentStart = Message<"promgrpc.metrics.v1.SegmentStart"> & {
  * Use `create(SegmentStartSchema)` to create a new message.
  */
 export const SegmentStartSchema: GenMessage<SegmentStart> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 11);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 12);
 
 /**
  * SegmentData is the next part of a segment. At a position in the midst of a
@@ -539,7 +575,7 @@ export type SegmentData = Message<"promgrpc.metrics.v1.SegmentData"> & {
  * Use `create(SegmentDataSchema)` to create a new message.
  */
 export const SegmentDataSchema: GenMessage<SegmentData> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 12);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 13);
 
 /**
  * GetLabelNamesRequest selects the series to look at.
@@ -567,7 +603,7 @@ export type GetLabelNamesRequest = Message<"promgrpc.metrics.v1.GetLabelNamesReq
  * Use `create(GetLabelNamesRequestSchema)` to create a new message.
  */
 export const GetLabelNamesRequestSchema: GenMessage<GetLabelNamesRequest> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 13);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 14);
 
 /**
  * GetLabelNamesResponse has the names.
@@ -595,7 +631,7 @@ export type GetLabelNamesResponse = Message<"promgrpc.metrics.v1.GetLabelNamesRe
  * Use `create(GetLabelNamesResponseSchema)` to create a new message.
  */
 export const GetLabelNamesResponseSchema: GenMessage<GetLabelNamesResponse> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 14);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 15);
 
 /**
  * GetLabelValuesRequest names a label and selects the series to look at.
@@ -630,7 +666,7 @@ export type GetLabelValuesRequest = Message<"promgrpc.metrics.v1.GetLabelValuesR
  * Use `create(GetLabelValuesRequestSchema)` to create a new message.
  */
 export const GetLabelValuesRequestSchema: GenMessage<GetLabelValuesRequest> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 15);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 16);
 
 /**
  * GetLabelValuesResponse has the values.
@@ -658,7 +694,7 @@ export type GetLabelValuesResponse = Message<"promgrpc.metrics.v1.GetLabelValues
  * Use `create(GetLabelValuesResponseSchema)` to create a new message.
  */
 export const GetLabelValuesResponseSchema: GenMessage<GetLabelValuesResponse> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 16);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 17);
 
 /**
  * GetMetadataRequest says which metric families.
@@ -686,7 +722,7 @@ export type GetMetadataRequest = Message<"promgrpc.metrics.v1.GetMetadataRequest
  * Use `create(GetMetadataRequestSchema)` to create a new message.
  */
 export const GetMetadataRequestSchema: GenMessage<GetMetadataRequest> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 17);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 18);
 
 /**
  * GetMetadataResponse has the metadata.
@@ -714,7 +750,7 @@ export type GetMetadataResponse = Message<"promgrpc.metrics.v1.GetMetadataRespon
  * Use `create(GetMetadataResponseSchema)` to create a new message.
  */
 export const GetMetadataResponseSchema: GenMessage<GetMetadataResponse> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 18);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 19);
 
 /**
  * ListSegmentsRequest has no parameters.
@@ -729,7 +765,7 @@ export type ListSegmentsRequest = Message<"promgrpc.metrics.v1.ListSegmentsReque
  * Use `create(ListSegmentsRequestSchema)` to create a new message.
  */
 export const ListSegmentsRequestSchema: GenMessage<ListSegmentsRequest> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 19);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 20);
 
 /**
  * ListSegmentsResponse has the segments.
@@ -757,7 +793,7 @@ export type ListSegmentsResponse = Message<"promgrpc.metrics.v1.ListSegmentsResp
  * Use `create(ListSegmentsResponseSchema)` to create a new message.
  */
 export const ListSegmentsResponseSchema: GenMessage<ListSegmentsResponse> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 20);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 21);
 
 /**
  * GetStatusRequest has no parameters.
@@ -772,7 +808,7 @@ export type GetStatusRequest = Message<"promgrpc.metrics.v1.GetStatusRequest"> &
  * Use `create(GetStatusRequestSchema)` to create a new message.
  */
 export const GetStatusRequestSchema: GenMessage<GetStatusRequest> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 21);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 22);
 
 /**
  * GetStatusResponse is the state of a replica.
@@ -859,7 +895,7 @@ export type GetStatusResponse = Message<"promgrpc.metrics.v1.GetStatusResponse">
  * Use `create(GetStatusResponseSchema)` to create a new message.
  */
 export const GetStatusResponseSchema: GenMessage<GetStatusResponse> = /*@__PURE__*/
-  messageDesc(file_promgrpc_metrics_v1_metrics_service, 22);
+  messageDesc(file_promgrpc_metrics_v1_metrics_service, 23);
 
 /**
  * MetricsService serves Prometheus metrics as a typed stream, from any of
@@ -891,8 +927,8 @@ export const MetricsService: GenService<{
    * logs come in no particular order between the logs.
    *
    * Errors:
-   * - INVALID_ARGUMENT: a selector does not parse (the message shows where),
-   *   or the cursor is not one.
+   * - INVALID_ARGUMENT: a selector does not parse (the message shows where, and
+   *   the details hold an InvalidSelector), or the cursor is not one.
    * - OUT_OF_RANGE: the cursor is older than what is retained, or belongs to
    *   a log that the replica does not hold. The details hold a
    *   CursorOutOfRange with the oldest cursor that works.
