@@ -94,8 +94,16 @@ export class Load {
         list.push({ name: "http_requests_total", labels: { job: "shop", instance, code }, value: Math.round(load % 1e7) });
       }
       list.push({ name: "process_resident_memory_bytes", labels: { job: "shop", instance }, value: 2 ** 27 + 2 ** 24 * Math.sin(s / 200 + i) + i * 2 ** 25 });
+      list.push({ name: "node_network_receive_bytes_total", labels: { job: "shop", instance }, value: Math.round((s % 1e6) * 1024 * 1024 * 0.18 * (i + 1)) });
       list.push({ name: "up", labels: { job: "shop", instance }, value: 1 });
     });
+    const calls = Math.round(s % 1e6) * 3;
+    for (const [le, share] of [["0.1", 0.5], ["0.5", 0.9], ["+Inf", 1]] as const) {
+      list.push({ name: "rpc_duration_seconds_bucket", labels: { job: "shop", le }, value: Math.round(calls * share) });
+    }
+    list.push({ name: "rpc_duration_seconds_count", labels: { job: "shop" }, value: calls });
+    list.push({ name: "rpc_duration_seconds_sum", labels: { job: "shop" }, value: calls * 0.2 });
+    list.push({ name: "odd_labels", labels: { job: "shop", text: "one\ntwo \u202egnp.exe\u001b[31m" }, value: 1 });
     return list;
   }
 
@@ -134,6 +142,8 @@ const metadata = [
   { metricFamilyName: "http_requests_total", type: MetricType.COUNTER, help: "Requests that were answered." },
   { metricFamilyName: "process_resident_memory_bytes", type: MetricType.GAUGE, help: "Memory in use." },
   { metricFamilyName: "http_request_duration_seconds", type: MetricType.HISTOGRAM, help: "Time that requests took." },
+  { metricFamilyName: "rpc_duration_seconds", type: MetricType.HISTOGRAM, help: "Time that calls took." },
+  { metricFamilyName: "node_network_receive_bytes_total", type: MetricType.COUNTER, help: "Bytes that came in." },
   { metricFamilyName: "up", type: MetricType.GAUGE, help: "Whether the target answers." },
 ];
 

@@ -144,6 +144,64 @@ test("says what is wrong with a selector, and helps where none matches", async (
   await done();
 });
 
+test("says of an expression what is taken instead, and marks the place in the field", async () => {
+  const query = 'room_temperature_celsius or rate(http_requests_total{code="200"}[5m])';
+  const { page, done } = await open(address(query), { viewport: { width: 375, height: 812 } });
+  await page.locator("body[data-phase=refused]").waitFor();
+  assert.match((await page.locator("#notes").textContent())!, /^selector 2 does not parse.*such as up\{job="node"\}; functions/);
+  const [line, caret] = (await page.locator("#pointer").textContent())!.split("\n");
+  assert.equal(line, 'rate(http_requests_total{code="200"}[5m])');
+  assert.equal(caret!.trimEnd().length, "rate".length + 1);
+  const box = (selector: string) => page.locator(selector).boundingBox();
+  assert.ok((await box("#pointer"))!.height < 45, "no line of it is broken");
+  assert.ok((await page.locator(".mark mark").textContent())!.startsWith("("));
+  assert.equal(await page.locator(".mark").textContent(), query);
+  const [field, mark] = [await box(".mark"), await box(".mark mark")];
+  assert.ok(mark!.x > field!.x && mark!.x < field!.x + field!.width - 8, "the place is in sight");
+  assert.equal(await page.locator("#query").getAttribute("aria-invalid"), "true");
+  await shot(page, "refused-phone");
+  await page.setViewportSize({ width: 1280, height: 1000 });
+  await shot(page, "refused");
+  await page.locator("#query").fill("up");
+  await page.locator(".mark").waitFor({ state: "hidden" });
+  await page.locator("#query").press("Enter");
+  await live(page);
+  assert.equal(await page.locator("#pointer").isVisible(), false);
+  await done();
+});
+
+test("counts have no unit, and what has one its own", async () => {
+  const { page, done } = await open(address('{__name__=~"rpc_duration_seconds_.+"}'));
+  await live(page);
+  await page.waitForFunction(() => document.querySelectorAll("#rows tr").length === 5);
+  const value = async (name: string) => (await page.locator("#rows tr", { hasText: name }).first().locator(".value").textContent())!;
+  assert.match(await value("rpc_duration_seconds_bucket"), /^[\d.]+[kM]?$/);
+  assert.match(await value("rpc_duration_seconds_count"), /^[\d.]+[kM]?$/);
+  assert.match(await value("rpc_duration_seconds_sum"), /^[\d.]+ (min|h|d)$/);
+  await done();
+});
+
+test("labels of the axes are whole", async () => {
+  for (const [name, width] of [["bytes", 1280], ["bytes-phone", 375]] as const) {
+    const { page, done } = await open(address("node_network_receive_bytes_total"), { viewport: { width, height: 812 } });
+    await live(page);
+    await page.waitForFunction(() => document.querySelectorAll("#legend li").length === 3);
+    await page.waitForTimeout(500);
+    await shot(page, name);
+    assert.equal(await inkAtTheLeft(page, "#plot canvas"), 0);
+    await done();
+  }
+});
+
+test("shows what labels have that cannot be seen", async () => {
+  const { page, done } = await open(address("odd_labels"));
+  await live(page);
+  await rows(page).first().waitFor();
+  assert.match((await rows(page).first().textContent())!, /text=one\\ntwo \\u\{202e\}gnp\.exe\\u\{1b\}\[31m/);
+  await shot(page, "odd");
+  await done();
+});
+
 test("survives kill -9 of its server without a gap in the chart", async () => {
   const { page, allowed, done } = await open(address("room_temperature_celsius"));
   await live(page);
@@ -266,6 +324,15 @@ test("offers metrics to choose from where there are very many series", async () 
   await page.waitForFunction(() => document.querySelector("#rows tr .value")!.textContent === "1.999k");
   await done();
 });
+
+// inkAtTheLeft counts the pixels at the very edge that anything is drawn on.
+function inkAtTheLeft(page: Page, canvas: string): Promise<number> {
+  return page.evaluate((selector) => {
+    const element = document.querySelector<HTMLCanvasElement>(selector)!;
+    const { data } = element.getContext("2d")!.getImageData(0, 0, 2, element.height);
+    return data.filter((v, i) => i % 4 === 3 && v > 0).length;
+  }, canvas);
+}
 
 // painted counts the pixels of a canvas that have a colour.
 function painted(page: Page, canvas: string): Promise<number> {

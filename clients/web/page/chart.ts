@@ -1,8 +1,12 @@
 import uPlot from "uplot";
 import { color, h, setText } from "./dom";
-import { clock, short, type Unit } from "./format";
+import { clock, short, visible, type Unit } from "./format";
 import { points, type Mode } from "./points";
 import type { Series } from "./store";
+import { linearTicks } from "./ticks";
+
+// An axis is this wide at least, so that the plot does not move with each label.
+const minAxis = 56;
 
 export interface Line {
   series: Series;
@@ -74,15 +78,27 @@ export class Chart {
   }
 
   private options(unit: Unit, mode: Mode): uPlot.Options {
-    const per = mode === "rate" ? "/s" : "";
-    const text = (v: number) => (mode === "rate" && unit === "seconds" ? short(v) : short(v, unit) + per);
+    // Seconds a second are a number; anything else has them behind.
+    const shown = mode === "rate" && (unit === "seconds" || unit === "time") ? "" : unit;
+    const per = mode === "rate" && unit === shown ? "/s" : "";
+    const text = (v: number) => short(v, shown) + per;
+    const ticks = (u: uPlot) => {
+      const { min, max } = u.scales.y!;
+      return linearTicks(min ?? 0, max ?? 1, shown, Math.max(2, Math.floor(u.height / 45)));
+    };
     return {
       ...this.size(),
       ms: 1,
       legend: { show: false },
       cursor: { drag: { x: true, y: false }, points: { size: 7 } },
       scales: { x: { time: true }, y: { range: (_u, min, max) => span(min, max) } },
-      axes: [timeAxis(), valueAxis(text)],
+      axes: [
+        timeAxis(),
+        valueAxis((u) => ticks(u).values, (u, splits) => {
+          const write = ticks(u).text;
+          return splits.map((v) => write(v) + per);
+        }),
+      ],
       series: [
         {},
         ...this.lines.map((line) => ({
@@ -107,9 +123,9 @@ export class Chart {
     this.legend.replaceChildren(
       ...this.lines.map((line) => {
         const name = shortName(line.series, shared);
-        const button = h("button", { type: "button", class: "drop", "aria-label": `Remove ${line.series.text} from the chart` }, "×");
+        const button = h("button", { type: "button", class: "drop", "aria-label": `Remove ${visible(line.series.text)} from the chart` }, "×");
         button.addEventListener("click", () => this.remove(line.series));
-        return h("li", { "data-color": line.slot, title: line.series.text }, h("i"), h("span", { class: "key" }, name), h("output", {}), button);
+        return h("li", { "data-color": line.slot, title: visible(line.series.text) }, h("i"), h("span", { class: "key" }, visible(name)), h("output", {}), button);
       }),
     );
   }
@@ -173,13 +189,21 @@ export function timeAxis(): uPlot.Axis {
   };
 }
 
-export function valueAxis(text: (v: number) => string): uPlot.Axis {
+// valueAxis is as wide as its labels.
+export function valueAxis(splits: (u: uPlot) => number[], texts: (u: uPlot, splits: number[]) => string[]): uPlot.Axis {
   return {
     stroke: color("muted"),
     grid: { stroke: color("grid"), width: 1 },
     ticks: { show: false },
-    size: 68,
-    values: (_u, splits) => splits.map((v) => (v === null ? "" : text(v))),
+    splits,
+    values: texts,
+    size: (u, labels, index) => {
+      u.ctx.save();
+      u.ctx.font = (u.axes[index]!.font as unknown as string[])[0]!;
+      const widest = Math.max(0, ...(labels ?? []).map((l) => u.ctx.measureText(l).width / devicePixelRatio));
+      u.ctx.restore();
+      return Math.max(minAxis, Math.ceil(widest) + 16);
+    },
   };
 }
 

@@ -1,6 +1,7 @@
 import type { Client } from "@connectrpc/connect";
 import type { MetricsService } from "../src/index";
 import { h } from "./dom";
+import { visible } from "./format";
 import type { Metadata } from "./metadata";
 import { accept, placeAt, type Place } from "./selector";
 
@@ -99,9 +100,9 @@ export class Completion {
     this.active = -1;
     this.list.replaceChildren(
       ...options.map((option, i) => {
-        const help = this.place?.kind === "metric" ? this.metadata.of(option)?.help : undefined;
-        const item = h("li", { role: "option", id: `option-${i}`, "data-index": i }, h("span", {}, option));
-        if (help) item.append(h("small", {}, help));
+        const help = this.place?.kind === "metric" ? this.metadata.of(option).family?.help : undefined;
+        const item = h("li", { role: "option", id: `option-${i}`, "data-index": i }, h("span", {}, visible(option)));
+        if (help) item.append(h("small", {}, visible(help)));
         return item;
       }),
     );

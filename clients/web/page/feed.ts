@@ -1,5 +1,5 @@
 import { ConnectError, type Transport } from "@connectrpc/connect";
-import { follow, OutOfRangeError, type Update } from "../src/index";
+import { follow, invalidPlace, OutOfRangeError, type Place, type Update } from "../src/index";
 import type { Store } from "./store";
 
 export type Phase = "idle" | "connecting" | "replaying" | "live" | "interrupted" | "refused";
@@ -10,6 +10,8 @@ export class Feed {
   phase: Phase = "idle";
   // detail says why the stream is interrupted or was refused.
   detail = "";
+  // place in one of the selectors for which it was refused.
+  place?: Place;
   reconnects = 0;
   // instance that serves the stream, if it told.
   instance = "";
@@ -30,6 +32,7 @@ export class Feed {
   stop(): void {
     this.abort?.abort();
     this.store.clear();
+    this.place = undefined;
     this.marks = [];
     this.notes = [];
     this.cursor = "";
@@ -63,7 +66,9 @@ export class Feed {
       } catch (err) {
         if (signal.aborted) return;
         if (!(err instanceof OutOfRangeError)) {
-          this.become("refused", ConnectError.from(err).rawMessage);
+          const refusal = ConnectError.from(err);
+          this.place = invalidPlace(refusal, selectors);
+          this.become("refused", refusal.rawMessage);
           return;
         }
         // The page was away for longer than samples are kept.

@@ -1,44 +1,47 @@
-// Unit of a metric, as its name ends by convention.
-export type Unit = "" | "seconds" | "bytes" | "ratio";
+// Unit of a value. A time is an instant, in seconds since 1970.
+export type Unit = "" | "seconds" | "bytes" | "ratio" | "time";
 
-export function unitOf(name: string): Unit {
-  const base = name.replace(/_(total|sum|bucket|count|created)$/, "");
-  if (/_count$/.test(name)) return "";
-  if (/_seconds$/.test(base)) return "seconds";
-  if (/_bytes$/.test(base)) return "bytes";
-  if (/_ratio$/.test(base)) return "ratio";
-  return "";
+// Scale is how values of one size are written: divided, and with what behind.
+export interface Scale {
+  factor: number;
+  suffix: string;
 }
 
-const prefixes = ["", "k", "M", "G", "T", "P", "E"];
-const binary = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+const minute = 60;
+const hour = 3600;
+const day = 86400;
 
-// short writes a value in a few characters, for axes and legends.
+// In each list the largest comes last, from which size on one is used.
+const scales: Record<Exclude<Unit, "time">, [from: number, scale: Scale][]> = {
+  "": ["", "k", "M", "G", "T", "P", "E"].map((suffix, i) => [1000 ** i, { factor: 1000 ** i, suffix }]),
+  bytes: ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].map((name, i) => [1024 ** i, { factor: 1024 ** i, suffix: ` ${name}` }]),
+  ratio: [[0, { factor: 0.01, suffix: " %" }]],
+  seconds: [
+    [0, { factor: 1e-9, suffix: " ns" }],
+    [1e-6, { factor: 1e-6, suffix: " µs" }],
+    [1e-3, { factor: 1e-3, suffix: " ms" }],
+    [1, { factor: 1, suffix: " s" }],
+    [3 * minute, { factor: minute, suffix: " min" }],
+    [3 * hour, { factor: hour, suffix: " h" }],
+    [2 * day, { factor: day, suffix: " d" }],
+  ],
+};
+
+// scaleOf a size. There is none where only an exponent keeps the value short.
+export function scaleOf(size: number, unit: Unit): Scale | undefined {
+  if (unit === "time") return undefined;
+  if (size === 0) return { factor: 1, suffix: { "": "", bytes: " B", ratio: " %", seconds: " s" }[unit] };
+  if (size >= 1e21 || (size < 1e-4 && unit !== "seconds") || size < 1e-13) return undefined;
+  const list = scales[unit];
+  return (list.findLast(([from]) => size >= from) ?? list[0]!)[1];
+}
+
+// short writes a value in a few characters, for legends and tables.
 export function short(value: number, unit: Unit = ""): string {
   if (!Number.isFinite(value)) return exact(value);
-  const size = Math.abs(value);
-  if (unit === "bytes") return scaled(value, 1024, binary, " ");
-  if (unit === "ratio") return `${digits(value * 100)} %`;
-  if (unit === "seconds" && size > 0 && size < 1e9) {
-    if (size < 1e-6) return `${digits(value * 1e9)} ns`;
-    if (size < 1e-3) return `${digits(value * 1e6)} µs`;
-    if (size < 1) return `${digits(value * 1e3)} ms`;
-    if (size < 180) return `${digits(value)} s`;
-    if (size < 10800) return `${digits(value / 60)} min`;
-    if (size < 172800) return `${digits(value / 3600)} h`;
-    return `${digits(value / 86400)} d`;
-  }
-  if (size !== 0 && (size < 1e-4 || size >= 1e21)) return value.toExponential(2);
-  return scaled(value, 1000, prefixes, "");
-}
-
-function scaled(value: number, step: number, names: string[], space: string): string {
-  let i = 0;
-  while (Math.abs(value) >= step && i < names.length - 1) {
-    value /= step;
-    i++;
-  }
-  return digits(value) + (names[i] ? space + names[i] : "");
+  if (unit === "time") return instant(value);
+  const scale = scaleOf(Math.abs(value), unit);
+  return scale ? digits(value / scale.factor) + scale.suffix : value.toExponential(2);
 }
 
 // digits keeps four of them and no trailing zeros.
@@ -70,6 +73,25 @@ export function age(ms: number): string {
 // clock writes a local time of day.
 export function clock(ms: number, withSeconds = true): string {
   const d = new Date(ms);
-  const two = (n: number) => String(n).padStart(2, "0");
   return `${two(d.getHours())}:${two(d.getMinutes())}` + (withSeconds ? `:${two(d.getSeconds())}` : "");
+}
+
+// instant writes a local date and time, of seconds since 1970.
+function instant(seconds: number): string {
+  const d = new Date(seconds * 1000);
+  if (Number.isNaN(d.getTime())) return exact(seconds);
+  return `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())} ${clock(d.getTime())}`;
+}
+
+function two(n: number): string {
+  return String(n).padStart(2, "0");
+}
+
+// visible shows a text on one line and in its order: what would break the line,
+// reorder what is around it, or not be seen at all is written as an escape.
+export function visible(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (char) => {
+    const known = { "\n": "\\n", "\r": "\\r", "\t": "\\t" }[char];
+    return known ?? `\\u{${char.codePointAt(0)!.toString(16)}}`;
+  });
 }

@@ -4,6 +4,7 @@ import { color } from "./dom";
 import { short, type Unit } from "./format";
 import { increase, quantile, type Bucket } from "./histogram";
 import type { Series } from "./store";
+import { logTicks } from "./ticks";
 
 const mostColumns = 240;
 
@@ -69,10 +70,12 @@ export class Heatmap {
       axes: [
         timeAxis(),
         {
-          ...valueAxis((v) => short(v, unit)),
+          ...valueAxis(
+            () => (negative ? symmetric(this.range) : logTicks(...this.range, unit, 8)),
+            (_u, splits) => splits.map((v) => short(v, unit)),
+          ),
           grid: { show: false },
           filter: (_u, splits) => splits,
-          splits: () => (negative ? symmetric(this.range) : powers(this.range)),
         },
       ],
       series: [
@@ -135,18 +138,7 @@ function bounds(cells: Bucket[], negative: boolean): [number, number] {
   return zero || low === high ? [low / 2, high] : [low, high];
 }
 
-// powers of two or ten to label, at most some of them.
-function powers([min, max]: [number, number]): number[] {
-  const base = max / min > 500 ? 10 : 2;
-  const first = Math.ceil(Math.log(min) / Math.log(base) - 1e-9);
-  const last = Math.floor(Math.log(max) / Math.log(base) + 1e-9);
-  const step = Math.max(1, Math.ceil((last - first + 1) / 8));
-  const splits: number[] = [];
-  for (let e = first; e <= last; e += step) splits.push(base ** e);
-  return splits;
-}
-
 function symmetric([min, max]: [number, number]): number[] {
-  const most = Math.max(-min, max);
+  const most = 10 ** Math.floor(Math.log10(Math.max(-min, max)));
   return [-1, -0.1, 0, 0.1, 1].map((part) => part * most).filter((v) => v >= min && v <= max);
 }

@@ -1,32 +1,71 @@
 import type { Client } from "@connectrpc/connect";
 import { MetricType, type MetricMetadata, type MetricsService } from "../src/index";
+import type { Unit } from "./format";
 
-const suffixes = /_(total|bucket|sum|count|created|info)$/;
+// A metric of a family has the family's name, or that with one of these behind.
+const suffixes = /_(total|bucket|sum|count|gsum|gcount|created|info)$/;
 
-// Metadata knows type and help of the metrics.
+type Family = Pick<MetricMetadata, "metricFamilyName" | "type" | "help" | "unit">;
+
+// Metric is what is known of a metric by its name.
+export interface Metric {
+  // family is missing where the server knows none.
+  family?: Family;
+  // part is what the name has behind the family's: "" if it is the same. Of a
+  // metric without family it is what it would be by convention.
+  part: string;
+}
+
+// Metadata knows type, help and unit of the metrics.
 export class Metadata {
-  private families = new Map<string, MetricMetadata>();
+  private families = new Map<string, Family>();
   private readonly limit = 50_000;
 
-  constructor(private readonly client: Client<typeof MetricsService>) {}
+  constructor(private readonly client: Pick<Client<typeof MetricsService>, "getMetadata">) {}
 
   async load(): Promise<void> {
     const { metadata } = await this.client.getMetadata({ limit: this.limit });
     this.families = new Map(metadata.map((m) => [m.metricFamilyName, m]));
   }
 
-  // of a metric, by its own name or that of its family.
-  of(name: string): MetricMetadata | undefined {
-    return this.families.get(name) ?? this.families.get(name.replace(suffixes, ""));
+  // of a metric. A family that has just this name comes before any suffix.
+  of(name: string): Metric {
+    const own = this.families.get(name);
+    if (own) return { family: own, part: "" };
+    const part = suffixes.exec(name)?.[1] ?? "";
+    return { family: part === "" ? undefined : this.families.get(name.slice(0, -part.length - 1)), part };
   }
 
   // counts says whether values of the metric only rise, so that their rate is
   // what tells something.
   counts(name: string): boolean {
-    const type = this.families.get(name)?.type;
-    if (type === MetricType.COUNTER) return true;
-    if (type === MetricType.GAUGE) return false;
-    return /_(total|bucket|sum|count)$/.test(name);
+    const { family, part } = this.of(name);
+    switch (family?.type) {
+      case MetricType.COUNTER:
+        return part !== "created";
+      case MetricType.GAUGE:
+      case MetricType.GAUGEHISTOGRAM:
+      case MetricType.INFO:
+      case MetricType.STATESET:
+        return false;
+      case MetricType.SUMMARY:
+      case MetricType.HISTOGRAM:
+        return part === "bucket" || part === "sum" || part === "count";
+    }
+    return /^(total|bucket|sum|count)$/.test(part);
+  }
+
+  // unit of the metric's values: of a histogram or a summary the buckets and the
+  // count are numbers, whatever was observed.
+  unit(name: string): Unit {
+    const { family, part } = this.of(name);
+    if (part === "created") return "time";
+    if (/^(bucket|count|gcount|info)$/.test(part)) return "";
+    if (family?.type === MetricType.INFO || family?.type === MetricType.STATESET) return "";
+    const base = family?.metricFamilyName.replace(/_total$/, "") ?? (part === "" ? name : name.slice(0, -part.length - 1));
+    if (/_(timestamp|start_time|time_of_day|expiry|not_after|not_before)_seconds$/.test(base)) return "time";
+    const unit = family?.unit || /_(seconds|bytes|ratio)$/.exec(base)?.[1];
+    return unit === "seconds" || unit === "bytes" || unit === "ratio" ? unit : "";
   }
 }
 

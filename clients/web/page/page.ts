@@ -4,13 +4,14 @@ import { Chart, type Line } from "./chart";
 import type { Completion } from "./complete";
 import { byId, h, setText } from "./dom";
 import { Feed } from "./feed";
-import { age, grouped, unitOf } from "./format";
+import { age, grouped, visible } from "./format";
 import { Heatmap } from "./heatmap";
+import { Mark } from "./mark";
 import { typeName, type Metadata } from "./metadata";
 import type { Mode } from "./points";
 import type { Replica } from "./replica";
 import { most, Selection } from "./selection";
-import { closed, quote, splitSelectors } from "./selector";
+import { closed, quote, splitSelectors, type Part } from "./selector";
 import { Store, type Series } from "./store";
 import { Table } from "./table";
 
@@ -29,6 +30,9 @@ export class Page {
   private readonly chart: Chart;
   private readonly heatmap = new Heatmap(byId("heat"));
   private readonly input = byId<HTMLInputElement>("query");
+  private readonly mark = new Mark(this.input);
+  private marked?: Feed["place"];
+  private parts: Part[] = [];
   private mode?: Mode; // the user's choice
   private due?: ReturnType<typeof setTimeout>;
   private query = "";
@@ -40,7 +44,7 @@ export class Page {
     private readonly replica: Replica,
   ) {
     this.feed = new Feed(transport, this.store, () => this.soon());
-    this.table = new Table(this.store, (s, on) => this.pick(s, on), () => this.soon());
+    this.table = new Table(this.store, (name) => metadata.unit(name), (s, on) => this.pick(s, on), () => this.soon());
     this.chart = new Chart(byId("plot"), byId("legend"), () => this.feed.marks, (s) => this.pick(s, false));
     byId("search").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -101,10 +105,11 @@ export class Page {
     this.mode = undefined;
     this.table.clear();
     writeView({ query, window });
-    const selectors = splitSelectors(query);
+    this.parts = splitSelectors(query);
+    this.mark.clear();
     // Everything there is may be far too much: let the user choose a metric.
-    if (selectors.length === 0 && Number(this.replica.status?.liveSeries ?? 0n) > seriesLimit) this.feed.stop();
-    else this.feed.start(selectors);
+    if (this.parts.length === 0 && Number(this.replica.status?.liveSeries ?? 0n) > seriesLimit) this.feed.stop();
+    else this.feed.start(this.parts.map((part) => part.text));
     this.soon();
   }
 
@@ -166,20 +171,20 @@ export class Page {
       for (const button of document.querySelectorAll<HTMLButtonElement>("[data-mode]")) {
         button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
       }
-      const units = new Set(lines.map((l) => unitOf(l.series.name)));
+      const units = new Set(lines.map((l) => this.metadata.unit(l.series.name)));
       this.chart.draw(lines, mode, units.size === 1 ? [...units][0]! : "", from, now);
       title(byId("chart"), lines.map((l) => l.series.name), this.metadata);
       byId("unzoom").hidden = !this.chart.zoomed;
     }
     if (histogram) {
-      this.heatmap.draw(histogram, unitOf(histogram.name), from, now);
+      this.heatmap.draw(histogram, this.metadata.unit(histogram.name), from, now);
       title(byId("heatmap"), [histogram.name], this.metadata);
-      setText(byId("heat-of"), histogram.text);
+      setText(byId("heat-of"), visible(histogram.text));
     }
   }
 
   private drawState(now: number): void {
-    const { phase, detail } = this.feed;
+    const { phase } = this.feed;
     const names = { idle: "Idle", connecting: "Connecting", replaying: "Replaying", live: "Live", interrupted: "Reconnecting", refused: "Refused" };
     document.body.dataset.phase = phase;
     setText(byId("phase"), names[phase]);
@@ -196,8 +201,23 @@ export class Page {
       reconnects: grouped(this.feed.reconnects),
     };
     for (const [id, text] of Object.entries(facts)) setText(byId(`fact-${id}`), text);
-    const problem = phase === "interrupted" ? `The stream broke (${detail}). It goes on where it was as soon as a server answers.` : phase === "refused" ? detail : "";
-    setText(byId("notes"), [problem, ...this.feed.notes].filter((t) => t !== "").join(" "));
+    this.drawNotes();
+  }
+
+  // drawNotes says what went wrong. The lines below the first of a refusal show
+  // the place that is meant, as does the field.
+  private drawNotes(): void {
+    const { phase, detail, place } = this.feed;
+    const [first = "", ...rest] = phase === "refused" ? detail.split("\n") : [];
+    const pointer = rest.filter((line) => line.startsWith("  "));
+    const said = [first, ...rest.filter((line) => !line.startsWith("  "))].filter((t) => t !== "").join(": ");
+    const broke = phase === "interrupted" ? `The stream broke (${detail}). It goes on where it was as soon as a server answers.` : said;
+    setText(byId("notes"), [broke, ...this.feed.notes].filter((t) => t !== "").map(visible).join(" "));
+    setText(byId("pointer"), pointer.map((line) => visible(line.slice(2))).join("\n"));
+    if (place === this.marked) return;
+    this.marked = place;
+    const from = place && this.parts[place.index]?.from;
+    if (place && from !== undefined && this.input.value === this.query) this.mark.show(from + place.start, from + place.end);
   }
 
   // drawEmpty helps on when there is nothing to see.
@@ -218,7 +238,7 @@ export class Page {
       box.append(h("p", {}, h("button", { type: "button", click: () => this.ask(wider) }, `Metrics whose name contains ${word}`)));
     }
     void this.completion.names().then((names) => {
-      const buttons = names.slice(0, 100).map((name) => h("li", {}, h("button", { type: "button", click: () => this.ask(name) }, name)));
+      const buttons = names.slice(0, 100).map((name) => h("li", {}, h("button", { type: "button", click: () => this.ask(name) }, visible(name))));
       if (box.querySelector("ul") === null) box.append(h("ul", {}, ...buttons));
     }, () => undefined);
   }
@@ -244,10 +264,10 @@ export class Page {
 // title names the metric of a card, with its help.
 function title(card: HTMLElement, names: string[], metadata: Metadata): void {
   const distinct = [...new Set(names)];
-  const known = distinct.length === 1 ? metadata.of(distinct[0]!) : undefined;
-  setText(card.querySelector("h2")!, distinct.length === 0 ? "Chart" : distinct.join(", "));
+  const known = distinct.length === 1 ? metadata.of(distinct[0]!).family : undefined;
+  setText(card.querySelector("h2")!, distinct.length === 0 ? "Chart" : visible(distinct.join(", ")));
   const text = known ? [typeName(known.type), known.help].filter((t) => t !== "").join(" · ") : "";
-  setText(card.querySelector(".help")!, distinct.length === 0 ? "Choose series below." : text);
+  setText(card.querySelector(".help")!, distinct.length === 0 ? "Choose series below." : visible(text));
 }
 
 function save(name: string, text: string): void {

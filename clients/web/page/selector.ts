@@ -20,18 +20,28 @@ export interface Place {
   scope: string;
 }
 
+// Part is one of the selectors of a query, and where in it it begins.
+export interface Part {
+  text: string;
+  from: number;
+}
+
 // splitSelectors separates selectors at each `or` outside of braces and quotes.
-export function splitSelectors(text: string): string[] {
-  const parts: string[] = [];
+export function splitSelectors(query: string): Part[] {
+  const parts: Part[] = [];
+  const cut = (from: number, to: number) => {
+    const text = query.slice(from, to);
+    if (text.trim() !== "") parts.push({ text: text.trim(), from: from + text.length - text.trimStart().length });
+  };
   let from = 0;
-  walk(text, text.length, (i, depth, quote) => {
-    if (depth === 0 && quote === "" && isOr(text, i)) {
-      parts.push(text.slice(from, i));
+  walk(query, query.length, (i, depth, quote) => {
+    if (depth === 0 && quote === "" && isOr(query, i)) {
+      cut(from, i);
       from = i + 2;
     }
   });
-  parts.push(text.slice(from));
-  return parts.map((part) => part.trim()).filter((part) => part !== "");
+  cut(from, query.length);
+  return parts;
 }
 
 // closed adds the quote and the brace that are still open at the end.

@@ -1,5 +1,5 @@
 import { byId, h, setText } from "./dom";
-import { age, exact, grouped, short, unitOf } from "./format";
+import { age, exact, grouped, short, visible, type Unit } from "./format";
 import { buckets, quantile } from "./histogram";
 import { latest, type Series, type Store } from "./store";
 
@@ -31,6 +31,7 @@ export class Table {
 
   constructor(
     private readonly store: Store,
+    private readonly unit: (name: string) => Unit,
     private readonly toggle: (series: Series, on: boolean) => boolean,
     // redraw asks for a draw.
     private readonly redraw: () => void,
@@ -80,7 +81,7 @@ export class Table {
       row.check.checked = color !== undefined;
       row.element.dataset.color = color === undefined ? "" : String(color);
       row.element.classList.toggle("stale", s.stale);
-      setText(row.value, valueText(s));
+      setText(row.value, valueText(s, this.unit(s.name)));
       row.value.title = s.histograms.length > 0 ? "" : exact(s.values.at(-1) ?? NaN);
       setText(row.time, s.stale ? "stale" : age(now - latest(s)));
     }
@@ -119,13 +120,13 @@ export class Table {
   private row(s: Series): Row {
     let row = this.rows.get(s);
     if (!row) {
-      const check = h("input", { type: "checkbox", tabindex: -1, "aria-label": `Chart ${s.text}` });
+      const check = h("input", { type: "checkbox", tabindex: -1, "aria-label": `Chart ${visible(s.text)}` });
       const value = h("td", { class: "value" });
       const time = h("td", { class: "time" });
       const labels = s.labels
         .filter((l) => l.name !== "__name__")
-        .map((l) => h("span", { class: "label" }, h("b", {}, l.name), "=", l.value));
-      const name = h("td", { class: "series" }, h("span", { class: "name" }, s.name || "{}"), " ", ...labels.flatMap((l) => [l, " "]));
+        .map((l) => h("span", { class: "label" }, h("b", {}, visible(l.name)), "=", visible(l.value)));
+      const name = h("td", { class: "series" }, h("span", { class: "name" }, visible(s.name) || "{}"), " ", ...labels.flatMap((l) => [l, " "]));
       row = { series: s, check, value, time, element: h("tr", {}, h("td", { class: "pick" }, check), name, value, time) };
       this.rows.set(s, row);
     }
@@ -160,14 +161,14 @@ function number(s: Series): number {
   return Number.isNaN(value) ? -Infinity : value;
 }
 
-function valueText(s: Series): string {
+function valueText(s: Series, unit: Unit): string {
   const histogram = s.histograms.at(-1);
   if (histogram && (s.times.at(-1) ?? 0) <= histogram.timestamp) {
     const median = quantile(buckets(histogram), 0.5);
-    const half = Number.isNaN(median) ? "" : `, half ≤ ${short(median, unitOf(s.name))}`;
+    const half = Number.isNaN(median) ? "" : `, half ≤ ${short(median, unit)}`;
     return `${grouped(Math.round(histogram.count))} observed${half}`;
   }
   const value = s.values.at(-1);
   if (value === undefined) return "";
-  return s.stale ? "–" : short(value, unitOf(s.name));
+  return s.stale ? "–" : short(value, unit);
 }

@@ -2,7 +2,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { DurationSchema, durationMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { CursorOutOfRangeSchema, StreamInterruptedSchema } from "../gen/promgrpc/metrics/v1/metrics_service_pb";
+import { CursorOutOfRangeSchema, InvalidSelectorSchema, StreamInterruptedSchema } from "../gen/promgrpc/metrics/v1/metrics_service_pb";
 
 // OutOfRangeError says that samples after the cursor are not retained any more.
 export class OutOfRangeError extends Error {
@@ -68,6 +68,25 @@ export function outOfRange(err: ConnectError): OutOfRangeError | undefined {
   if (err.code !== Code.OutOfRange) return undefined;
   const [detail] = err.findDetails(CursorOutOfRangeSchema);
   return new OutOfRangeError(err.rawMessage, detail?.oldestCursor ?? "", { cause: err });
+}
+
+// Place is a part of a selector, in UTF-16 units as strings have them.
+export interface Place {
+  // index of the selector in the request.
+  index: number;
+  start: number;
+  end: number;
+}
+
+// invalidPlace returns what is wrong in one of the selectors of the request that
+// err refuses, if that is the reason.
+export function invalidPlace(err: ConnectError, selectors: string[]): Place | undefined {
+  const [detail] = err.findDetails(InvalidSelectorSchema);
+  const text = detail && selectors[detail.index];
+  if (text === undefined) return undefined;
+  const bytes = new TextEncoder().encode(text);
+  const units = (end: number) => new TextDecoder().decode(bytes.subarray(0, end)).length;
+  return { index: detail!.index, start: units(detail!.start), end: units(detail!.end) };
 }
 
 // handedOver is the cursor that a draining server ended its stream with.

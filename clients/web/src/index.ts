@@ -1,7 +1,7 @@
 // Follows a MetricsService: see follow for what is guaranteed. The generated
 // client and messages are exported along with it.
 export { follow, type FollowOptions, type Query, type Update } from "./follow";
-export { OutOfRangeError } from "./errors";
+export { invalidPlace, OutOfRangeError, type Place } from "./errors";
 export { SuspectError } from "./suspicion";
 export { isStale } from "./stale";
 export * from "../gen/promgrpc/metrics/v1/metrics_pb";

@@ -12,7 +12,9 @@ test("selectors are separated by or", () => {
     ['{a="b"}or{c="d"}', ['{a="b"}', '{c="d"}']],
     ["order", ["order"]],
   ] as const) {
-    assert.deepEqual(splitSelectors(text), want, text);
+    const parts = splitSelectors(text);
+    assert.deepEqual(parts.map((p) => p.text), want, text);
+    for (const p of parts) assert.equal(text.slice(p.from, p.from + p.text.length), p.text, text);
   }
 });
 
