@@ -78,6 +78,20 @@ func DefaultConfig() Config {
 	}
 }
 
+// Flags of the RPC address, in a server and in a relay.
+const (
+	flagRPCAddress   = "--rpc.listen-address"
+	flagRelayAddress = "--listen"
+)
+
+// rpcFlag is the flag that gave the RPC address.
+func (c *Config) rpcFlag() string {
+	if c.Upstream != "" {
+		return flagRelayAddress
+	}
+	return flagRPCAddress
+}
+
 // RegisterFlags adds the flags of a server that forwarders feed, which default
 // to what c holds.
 func (c *Config) RegisterFlags(app *kingpin.Application) {
@@ -85,7 +99,7 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 	app.Flag("link.listen-address", "Address to take forwarders at.").
 		Default(c.LinkAddress).StringVar(&c.LinkAddress)
 	c.LinkTLS.RegisterFlags(app, "link.tls")
-	app.Flag("rpc.listen-address", "Address of the gRPC, gRPC-Web and Connect server.").
+	app.Flag(flagRPCAddress[2:], "Address of the gRPC, gRPC-Web and Connect server.").
 		Default(c.RPCAddress).StringVar(&c.RPCAddress)
 	app.Flag("limit.link-connections", "Most connections of forwarders at a time; at most a quarter of the files that the process may open.").
 		Default(strconv.Itoa(c.LinkConns)).IntVar(&c.LinkConns)
@@ -99,7 +113,7 @@ func (c *Config) RegisterRelayFlags(app *kingpin.Application) {
 	app.Flag("upstream", "Servers or relays to follow, of which the first that answers is taken: "+discovery.Syntax+".").
 		Required().PlaceHolder("PEERS").StringVar(&c.Upstream)
 	c.UpstreamTLS.RegisterFlags(app, "tls")
-	app.Flag("listen", "Address of the gRPC, gRPC-Web and Connect server, and of the page.").
+	app.Flag(flagRelayAddress[2:], "Address of the gRPC, gRPC-Web and Connect server, and of the page.").
 		Default(c.RPCAddress).StringVar(&c.RPCAddress)
 	c.registerServing(app)
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/listen"
 	"github.com/promgrpc/exporter/internal/peer"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/throttle"
@@ -104,8 +105,8 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	if err != nil {
 		return nil, err
 	}
-	if s.rpc, err = net.Listen("tcp", c.RPCAddress); err != nil {
-		return nil, fmt.Errorf("rpc: %w", err)
+	if s.rpc, err = listen.TCP(c.rpcFlag(), c.RPCAddress); err != nil {
+		return nil, err
 	}
 	daemon.LogListening(logger, "rpc", s.rpc.Addr())
 	if err := prepareValidation(); err != nil {

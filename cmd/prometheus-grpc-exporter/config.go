@@ -1,14 +1,22 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/promgrpc/exporter/forwarder"
 	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/internal/listen"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/server"
+)
+
+// Flags of the addresses.
+const (
+	flagReceiverAddress = "--receiver.listen-address"
+	flagRPCAddress      = "--rpc.listen-address"
 )
 
 // config of the whole, which is handed down to the parts.
@@ -36,11 +44,11 @@ func defaultConfig() config {
 }
 
 func (c *config) registerFlags(app *kingpin.Application) {
-	app.Flag("receiver.listen-address", "Address to take remote write at; /metrics, /-/healthy and /-/ready are there too.").
+	app.Flag(flagReceiverAddress[2:], "Address to take remote write at; /metrics, /-/healthy and /-/ready are there too.").
 		Default(c.receiverAddress).StringVar(&c.receiverAddress)
 	rpcAddresses := c.rpcAddresses
 	c.rpcAddresses = nil // a repeated flag appends
-	app.Flag("rpc.listen-address", "Address to serve the API at. Repeat it for each replica.").
+	app.Flag(flagRPCAddress[2:], "Address to serve the API at. Repeat it for each replica.").
 		Default(rpcAddresses...).StringsVar(&c.rpcAddresses)
 	c.StorageConfig.RegisterFlags(app, "Folder under which the forwarder and each server get one of their own.")
 	c.SegmentConfig.RegisterFlags(app)
@@ -48,6 +56,20 @@ func (c *config) registerFlags(app *kingpin.Application) {
 	c.serving.RegisterFlags(app)
 	app.Flag("self.interval", "How often the exporter writes its own metrics to itself. 0 switches it off.").
 		Default(c.selfInterval.String()).DurationVar(&c.selfInterval)
+}
+
+// free says which addresses cannot be bound, all of them at once, and why.
+func (c *config) free() error {
+	err := listen.Check(flagReceiverAddress, c.receiverAddress)
+	for _, address := range c.rpcAddresses {
+		switch next := listen.Check(flagRPCAddress, address); {
+		case err == nil:
+			err = next
+		case next != nil:
+			err = fmt.Errorf("%w; %w", err, next)
+		}
+	}
+	return err
 }
 
 func (c *config) check() error {

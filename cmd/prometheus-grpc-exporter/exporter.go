@@ -35,6 +35,9 @@ func newExporter(c config, env *daemon.Env) (_ *exporter, err error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
+	if err := c.free(); err != nil {
+		return nil, err
+	}
 	e := &exporter{logger: env.Logger}
 	defer func() {
 		if err != nil {

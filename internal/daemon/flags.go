@@ -3,14 +3,14 @@ package daemon
 import (
 	"io"
 	"log/slog"
-	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/promgrpc/exporter/internal/envar"
 )
 
-// NameEnvars gives every flag that has none an environment variable: PROMGRPC_
-// and the name in capitals, so that --web.listen-address is
-// PROMGRPC_WEB_LISTEN_ADDRESS. A flag on the command line wins.
+// NameEnvars gives every flag that has none an environment variable, by the rule
+// of [envar.Name]. A flag on the command line wins.
 func NameEnvars(app *kingpin.Application) {
 	model := app.Model()
 	for _, f := range model.Flags {
@@ -35,7 +35,7 @@ func nameEnvar(f *kingpin.FlagModel, clause *kingpin.FlagClause) {
 	case clause == nil, f.Hidden, f.Envar != "", f.Name == "help", f.Name == "version":
 		return
 	}
-	clause.Envar("PROMGRPC_" + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(f.Name)))
+	clause.Envar(envar.Name(f.Name))
 }
 
 type logFlags struct{ level, format string }

@@ -28,6 +28,7 @@ func DefaultOpsConfig() OpsConfig {
 }
 
 const (
+	flagWebAddress     = "--web.listen-address"
 	flagWebConnections = "--limit.web-connections"
 	flagScrapes        = "--limit.scrapes"
 )
@@ -35,7 +36,7 @@ const (
 // RegisterFlags adds --web.listen-address, --web.config.file,
 // --limit.web-connections and --limit.scrapes, which default to what c holds.
 func (c *OpsConfig) RegisterFlags(app *kingpin.Application) {
-	app.Flag("web.listen-address", "Address of the HTTP server.").
+	app.Flag(flagWebAddress[2:], "Address of the HTTP server.").
 		Default(c.WebAddress).StringVar(&c.WebAddress)
 	app.Flag("web.config.file", "File with TLS and basic auth for the HTTP server, see https://github.com/prometheus/exporter-toolkit.").
 		PlaceHolder("FILE").StringVar(&c.WebConfigFile)

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/listen"
 	"github.com/promgrpc/exporter/internal/throttle"
 )
 
@@ -59,9 +60,9 @@ func NewWeb(o WebOptions) (*Web, error) {
 	if o.Connections < 1 {
 		return nil, Usagef("%s has to be above zero", flagWebConnections)
 	}
-	l, err := net.Listen("tcp", o.Address)
+	l, err := listen.TCP(flagWebAddress, o.Address)
 	if err != nil {
-		return nil, fmt.Errorf("web: %w", err)
+		return nil, err
 	}
 	LogListening(o.Logger, "web", l.Addr())
 	quiet := throttle.New(o.Logger, 10*time.Second) // for what clients can cause

@@ -50,6 +50,9 @@ const (
 	maxReason = maxHandshake / 2
 )
 
+// flagAddress of the programs that listen gives the address.
+const flagAddress = "--link.listen-address"
+
 // flagConns of the programs that listen is what sets MaxConns.
 const flagConns = "--limit.link-connections"
 

@@ -17,6 +17,7 @@ import (
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/listen"
 	"github.com/promgrpc/exporter/internal/peer"
 	"github.com/promgrpc/exporter/internal/throttle"
 )
@@ -42,9 +43,9 @@ type Listener struct {
 // Listen binds address, with port 0 to a free port.
 func Listen(address string, o Options) (*Listener, error) {
 	o = o.withDefaults()
-	l, err := net.Listen("tcp", address)
+	l, err := listen.TCP(flagAddress, address)
 	if err != nil {
-		return nil, fmt.Errorf("link: %w", err)
+		return nil, err
 	}
 	most := int64(limit.Connections(o.MaxConns))
 	share := most
