@@ -140,7 +140,7 @@ func TestFollowEndsWellWhenInterrupted(t *testing.T) {
 			require.Empty(t, stderr.String())
 			cursor, err := os.ReadFile(file)
 			require.NoError(t, err)
-			require.Equal(t, "c3\n", string(cursor))
+			require.Equal(t, cursorRecord("c3"), string(cursor))
 		})
 	}
 }
@@ -166,7 +166,7 @@ func TestCursorFileResumes(t *testing.T) {
 
 func TestCursorFileIsNeverAheadOfTheOutput(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "cursor")
-	require.NoError(t, os.WriteFile(file, []byte("c7\n"), 0o600))
+	require.NoError(t, os.WriteFile(file, []byte(cursorRecord("c7")), 0o600))
 	var stderr buffer
 	code := run(t.Context(), []string{"get", "-a", counting(2).Start(t), "--cursor-file", file},
 		environment{stdout: brokenPipe{}, stderr: &stderr})
@@ -174,7 +174,7 @@ func TestCursorFileIsNeverAheadOfTheOutput(t *testing.T) {
 	require.Empty(t, stderr.String())
 	cursor, err := os.ReadFile(file)
 	require.NoError(t, err)
-	require.Equal(t, "c7\n", string(cursor))
+	require.Equal(t, cursorRecord("c7"), string(cursor))
 }
 
 type brokenPipe struct{}

@@ -3,39 +3,180 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // cursorInterval is how often a cursor is written at most, but for the last.
 const cursorInterval = time.Second
 
-// cursorFile keeps the cursor of what was printed. It is replaced as a whole,
-// and never ahead of the output: after a crash it is behind by at most
-// cursorInterval, and what was printed since then is printed again.
+var (
+	errCursorInUse  = errors.New("another run has it: two would print the same samples")
+	errCursorOutput = errors.New("it is what the output goes to")
+	errCursorMoved  = errors.New("it was removed or replaced by another program during the run")
+)
+
+// cursorFile keeps the cursor of what was printed. It is never ahead of the
+// output: after a crash it is behind by at most cursorInterval, and what was
+// printed since then is printed again.
+//
+// It is replaced as a whole, with its mode and owner, and a link stays one. Where
+// it cannot be replaced, since it is mounted, the folder is read-only, or it has
+// other names, it is written in place: a crash of the machine may tear it then,
+// which its checksum tells.
+//
+// It is locked from open to close, by a lock that ends with the process.
 type cursorFile struct {
-	path    string
+	path    string // "" keeps nothing
+	file    *os.File
+	target  string // the path, links resolved
+	created bool
+	inPlace bool
+
 	cursor  string // of what was printed last
 	written string
 	last    time.Time
 }
 
-// openCursorFile reads the cursor, if there is one. A path of "" keeps nothing.
-func openCursorFile(path string) (*cursorFile, error) {
+// openCursorFile locks the file, reads its cursor, and sees that the next one can
+// be written. Where there is no file it makes one, empty. The output may not be
+// the same file.
+func openCursorFile(path string, output io.Writer) (*cursorFile, error) {
 	c := &cursorFile{path: path, last: time.Now()}
 	if path == "" {
 		return c, nil
 	}
-	b, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read the cursor: %w", err)
+	if err := c.open(output); err != nil {
+		c.close()
+		return nil, fmt.Errorf("--cursor-file %s: %w", path, err)
 	}
-	c.cursor = strings.TrimSpace(string(b))
-	c.written = c.cursor
 	return c, nil
+}
+
+func (c *cursorFile) open(output io.Writer) error {
+	if err := c.lock(); err != nil {
+		return err
+	}
+	if c.is(output) {
+		return errCursorOutput
+	}
+	b, err := io.ReadAll(io.LimitReader(c.file, 2*int64(maxCursorRecord)))
+	if err != nil {
+		return err
+	}
+	if c.cursor, err = parseCursorRecord(b); err != nil {
+		return err
+	}
+	c.written = c.cursor
+	return c.put(c.cursor)
+}
+
+// lock opens the file and takes its lock. Another run may put a new one in its
+// place before the lock is there, which is then that of nothing.
+func (c *cursorFile) lock() error {
+	for {
+		c.target = ""
+		if err := c.openRegular(); err != nil {
+			return err
+		}
+		if err := flock(c.file); err != nil {
+			return err
+		}
+		target, err := filepath.EvalSymlinks(c.path)
+		if err == nil {
+			c.target = target
+			err = c.ours()
+		}
+		if err == nil || !errors.Is(err, errCursorMoved) && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		_ = c.file.Close()
+	}
+}
+
+func flock(f *os.File) error {
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return errCursorInUse
+	}
+	return os.NewSyscallError("flock", err)
+}
+
+// openRegular opens the file, which it makes if there is none. It does not open
+// what is no regular file, since that alone may wait or have an effect.
+func (c *cursorFile) openRegular() error {
+	info, err := os.Stat(c.path)
+	flags := os.O_RDWR | unix.O_NONBLOCK
+	c.created = errors.Is(err, fs.ErrNotExist)
+	switch {
+	case c.created:
+		flags |= os.O_CREATE
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("it is no regular file, but %s", kindOf(info.Mode()))
+	}
+	if c.file, err = os.OpenFile(c.path, flags, 0o644); err != nil {
+		c.file = nil
+		if c.created && errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("its folder does not exist: %w", err)
+		}
+		return err
+	}
+	if info, err = c.file.Stat(); err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("it is no regular file, but %s", kindOf(info.Mode()))
+	}
+	return nil
+}
+
+func kindOf(mode fs.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "a folder"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a named pipe"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	case mode&fs.ModeDevice != 0:
+		return "a device"
+	}
+	return mode.String()
+}
+
+// is tells whether the file is the one that w writes to.
+func (c *cursorFile) is(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	written, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	info, err := c.file.Stat()
+	return err == nil && os.SameFile(info, written)
+}
+
+// ours tells whether the file that is open and locked is the one at the path.
+func (c *cursorFile) ours() error {
+	open, err := c.file.Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Stat(c.target)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(open, there) {
+		return errCursorMoved
+	}
+	return err
 }
 
 // due tells whether it is time to flush and save.
@@ -48,45 +189,95 @@ func (c *cursorFile) save() error {
 	if c.path == "" || c.cursor == c.written {
 		return nil
 	}
-	if err := replaceFile(c.path, c.cursor+"\n"); err != nil {
-		return fmt.Errorf("save the cursor: %w", err)
+	if err := c.put(c.cursor); err != nil {
+		return fmt.Errorf("save the cursor in %s: %w", c.path, err)
 	}
 	c.written, c.last = c.cursor, time.Now()
 	return nil
 }
 
-// replaceFile puts a new file in the place of the old one, durably.
-func replaceFile(path, content string) (err error) {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".tmp*")
-	if err != nil {
+// close gives the lock back. A file that was made and got no cursor goes.
+func (c *cursorFile) close() {
+	if c.file == nil {
+		return
+	}
+	if c.created && c.written == "" && c.ours() == nil {
+		_ = os.Remove(c.target)
+	}
+	_ = c.file.Close()
+}
+
+// put writes a cursor, durably.
+func (c *cursorFile) put(cursor string) error {
+	if err := c.ours(); err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()
-			_ = os.Remove(f.Name())
-		}
-	}()
-	if _, err = f.WriteString(content); err != nil {
+	if !c.inPlace && c.replace(cursorRecord(cursor)) == nil {
+		return nil
+	}
+	c.inPlace = true
+	return c.overwrite(cursorRecord(cursor))
+}
+
+func (c *cursorFile) overwrite(record string) error {
+	if _, err := c.file.WriteAt([]byte(record), 0); err != nil {
 		return err
 	}
-	if err = f.Chmod(0o644); err != nil {
+	if err := c.file.Truncate(int64(len(record))); err != nil {
 		return err
 	}
-	if err = f.Sync(); err != nil {
-		return err
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
+	return c.file.Sync()
+}
+
+// replace puts a new file, which has the lock already, in the place of the old
+// one.
+func (c *cursorFile) replace(record string) error {
+	folder, name := filepath.Split(c.target)
+	d, err := os.Open(filepath.Clean(folder))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = d.Close() }()
+	old, err := c.file.Stat()
+	if err != nil {
+		return err
+	}
+	next := filepath.Join(folder, "."+name+".next")
+	_ = os.Remove(next) // of a run that was killed: the lock is ours
+	f, err := os.OpenFile(next, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if err = fill(f, old, record); err == nil {
+		err = os.Rename(next, c.target)
+	}
+	if err != nil {
+		_ = f.Close()
+		_ = os.Remove(next)
+		return err
+	}
+	_ = c.file.Close()
+	c.file = f
 	return d.Sync()
+}
+
+// fill makes f a locked file with the record and what else the old file has.
+func fill(f *os.File, old fs.FileInfo, record string) error {
+	if err := flock(f); err != nil {
+		return err
+	}
+	was, _ := old.Sys().(*syscall.Stat_t)
+	if was == nil || was.Nlink > 1 {
+		return errors.New("it has other names, too")
+	}
+	if err := f.Chown(int(was.Uid), int(was.Gid)); err != nil {
+		return err
+	}
+	if err := f.Chmod(old.Mode()); err != nil {
+		return err
+	}
+	if _, err := f.WriteString(record); err != nil {
+		return err
+	}
+	return f.Sync()
 }

@@ -150,6 +150,20 @@ func snapshot() *metricstest.Server {
 	}
 }
 
+// following sends one sample and is quiet then.
+func following() *metricstest.Server {
+	return &metricstest.Server{Script: func(ctx context.Context, call *metricstest.Call) error {
+		if err := call.Send(&metricsv1.GetMetricsResponse{
+			Timeseries: []*metricsv1.TimeSeries{float(1, "__name__", "up")}, Cursor: "c1",
+			Event: &metricsv1.GetMetricsResponse_Synced{Synced: &metricsv1.Synced{}},
+		}); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	}}
+}
+
 // mortal is a server that dies of every stream, and is back at once.
 type mortal struct{ metricstest.Server }
 

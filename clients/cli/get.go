@@ -55,7 +55,7 @@ func registerGet(app *kingpin.Application, c *connection) (string, func(context.
 	option(cmd, "follow", "Go on with new samples as they arrive. Lost connections are made again.").Short('f').BoolVar(&g.follow)
 	option(cmd, "since", "Replay the stored samples from this time on: a duration (10m, 1d) or RFC 3339.").PlaceHolder("TIME").StringVar(&g.since)
 	option(cmd, "cursor", "Go on right after this cursor.").StringVar(&g.cursor)
-	option(cmd, "cursor-file", "Go on after the cursor in this file, if it exists, and keep the cursor of what was printed in it.").PlaceHolder("FILE").StringVar(&g.cursorPath)
+	option(cmd, "cursor-file", "Go on after the cursor in this file, if it has one, and keep the cursor of what was printed in it: a line with the cursor, a space and its CRC-32C. One run at a time has it.").PlaceHolder("FILE").StringVar(&g.cursorPath)
 	option(cmd, "min-interval", "With --follow: print a series at most this often, its last sample each time.").Default("0s").DurationVar(&g.minInterval)
 	option(cmd, "heartbeat", "With --follow: a server that is silent for three times as long is left for the next one.").Default("10s").DurationVar(&g.heartbeat)
 	option(cmd, "max-reconnects", "Give up after so many lost connections in a row. -1 is never while following.").Default("-1").IntVar(&g.maxReconnects)
@@ -92,6 +92,7 @@ func (g *get) run(ctx context.Context, env environment) error {
 	if err != nil {
 		return err
 	}
+	defer file.close()
 	var live *liveTable
 	if g.watch {
 		live = newLiveTable(env.stdout, env.size, env.colour)
@@ -166,6 +167,8 @@ func (g *get) query(env environment) (*cursorFile, promgrpc.Query, error) {
 		return nil, q, usagef("--watch needs a terminal: for a pipe or a file use --follow")
 	case g.watch && g.cursorPath != "":
 		return nil, q, usagef("--watch and --cursor-file exclude each other: a table is not kept")
+	case g.cursor != "" && !isCursor(g.cursor):
+		return nil, q, usagef("--cursor: want what a server gave, without spaces")
 	case g.cursor != "" && g.since != "":
 		return nil, q, usagef("--cursor and --since exclude each other")
 	case g.cursor != "" && g.cursorPath != "":
@@ -190,16 +193,18 @@ func (g *get) query(env environment) (*cursorFile, promgrpc.Query, error) {
 			return nil, q, usagef("%w", err)
 		}
 	}
-	file, err := openCursorFile(g.cursorPath)
+	if g.since != "" {
+		var err error
+		if q.Since, err = parseSince(g.since, time.Now()); err != nil {
+			return nil, q, usagef("--since: %w", err)
+		}
+	}
+	file, err := openCursorFile(g.cursorPath, env.stdout)
 	if err != nil {
 		return nil, q, err
 	}
 	if file.cursor != "" {
-		q.Cursor = file.cursor
-	} else if g.since != "" {
-		if q.Since, err = parseSince(g.since, time.Now()); err != nil {
-			return nil, q, usagef("--since: %w", err)
-		}
+		q.Cursor, q.Since = file.cursor, time.Time{}
 	}
 	return file, q, nil
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,9 +11,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
-
-	"github.com/promgrpc/exporter/clients/internal/metricstest"
-	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
 // TestSuspend presses Ctrl-Z while a table is shown, under a shell that goes on
@@ -43,20 +39,6 @@ func TestSuspendWithoutShell(t *testing.T) {
 	terminal.expect("live, ")
 	terminal.press('C')
 	require.NotContains(t, terminal.expect(leaveScreen), enterScreen)
-}
-
-// following sends one sample and is quiet then.
-func following() *metricstest.Server {
-	return &metricstest.Server{Script: func(ctx context.Context, call *metricstest.Call) error {
-		if err := call.Send(&metricsv1.GetMetricsResponse{
-			Timeseries: []*metricsv1.TimeSeries{float(1, "__name__", "up")}, Cursor: "c1",
-			Event: &metricsv1.GetMetricsResponse_Synced{Synced: &metricsv1.Synced{}},
-		}); err != nil {
-			return err
-		}
-		<-ctx.Done()
-		return ctx.Err()
-	}}
 }
 
 // terminal is a terminal with a program.
