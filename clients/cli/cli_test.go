@@ -24,9 +24,7 @@ func failing(code connect.Code, message string) metricstest.Script {
 }
 
 func TestExitCodes(t *testing.T) {
-	dead := snapshot()
-	closed := dead.Start(t)
-	dead.Stop()
+	closed := refusing(t)
 	alive := snapshot().Start(t)
 	selector := (&metricstest.Server{Script: failing(connect.CodeInvalidArgument,
 		"selector 1 does not parse: unexpected end of input\n  up{job=\n         ^")}).Start(t)

@@ -309,10 +309,7 @@ func TestCursorFileThatIsTakenAway(t *testing.T) {
 
 func TestRunWithoutCursorLeavesNoFile(t *testing.T) {
 	folder := t.TempDir()
-	closed := snapshot()
-	address := closed.Start(t)
-	closed.Stop()
-	r := runCLI(t, t.Context(), "get", "-a", address, "--cursor-file", filepath.Join(folder, "cursor"))
+	r := runCLI(t, t.Context(), "get", "-a", refusing(t), "--cursor-file", filepath.Join(folder, "cursor"))
 	require.Equal(t, ExitUnreachable, r.code)
 	require.Empty(t, entries(t, folder))
 }
