@@ -3,7 +3,8 @@
 //
 // What is printed goes to standard output, everything else to standard error.
 // The exit code says what kind of failure ended the program, see the Exit
-// constants. A reader that closes the pipe ends it quietly.
+// constants. A reader that closes the pipe ends it quietly, also while there is
+// nothing to write.
 package cli
 
 import (
@@ -46,7 +47,8 @@ const drainTime = 1500 * time.Millisecond
 // environment is what a run touches of the process.
 type environment struct {
 	stdout, stderr io.Writer
-	terminal       bool // stdout is one
+	output         *os.File // stdout, if it is a file
+	terminal       bool     // stdout is one
 	colour         bool
 	// messagesTerminal says that stderr is a terminal.
 	messagesTerminal bool
@@ -64,6 +66,9 @@ func Main() int {
 	defer cancel(nil)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	go func() {
 		<-signals
 		signal.Stop(signals)
@@ -76,7 +81,7 @@ func Main() int {
 	}()
 	terminal := term.IsTerminal(int(os.Stdout.Fd()))
 	return run(ctx, os.Args[1:], environment{
-		stdout: os.Stdout, stderr: os.Stderr,
+		stdout: os.Stdout, stderr: os.Stderr, output: os.Stdout,
 		terminal:         terminal,
 		messagesTerminal: term.IsTerminal(int(os.Stderr.Fd())),
 		size:             func() (int, int, error) { return term.GetSize(int(os.Stdout.Fd())) },

@@ -47,7 +47,7 @@ type cursorFile struct {
 // openCursorFile locks the file, reads its cursor, and sees that the next one can
 // be written. Where there is no file it makes one, empty. The output may not be
 // the same file.
-func openCursorFile(path string, output io.Writer) (*cursorFile, error) {
+func openCursorFile(path string, output *os.File) (*cursorFile, error) {
 	c := &cursorFile{path: path, last: time.Now()}
 	if path == "" {
 		return c, nil
@@ -59,7 +59,7 @@ func openCursorFile(path string, output io.Writer) (*cursorFile, error) {
 	return c, nil
 }
 
-func (c *cursorFile) open(output io.Writer) error {
+func (c *cursorFile) open(output *os.File) error {
 	if err := c.lock(); err != nil {
 		return err
 	}
@@ -152,18 +152,11 @@ func kindOf(mode fs.FileMode) string {
 	return mode.String()
 }
 
-// is tells whether the file is the one that w writes to.
-func (c *cursorFile) is(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	written, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	info, err := c.file.Stat()
-	return err == nil && os.SameFile(info, written)
+// is tells whether the file is f. A nil file is none.
+func (c *cursorFile) is(f *os.File) bool {
+	a, errA := c.file.Stat()
+	b, errB := f.Stat()
+	return errA == nil && errB == nil && os.SameFile(a, b)
 }
 
 // ours tells whether the file that is open and locked is the one at the path.

@@ -175,7 +175,7 @@ func TestCursorFileIsNotTheOutput(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { _ = f.Close() }()
 	var stderr buffer
-	code := run(t.Context(), []string{"get", "-a", snapshot().Start(t), "--cursor-file", path}, environment{stdout: f, stderr: &stderr})
+	code := run(t.Context(), []string{"get", "-a", snapshot().Start(t), "--cursor-file", path}, environment{stdout: f, output: f, stderr: &stderr})
 	require.Equal(t, ExitFailure, code)
 	require.Contains(t, stderr.String(), errCursorOutput.Error())
 	require.Empty(t, content(t, path))

@@ -93,6 +93,8 @@ func (g *get) run(ctx context.Context, env environment) error {
 		return err
 	}
 	defer file.close()
+	ctx, stop := whileRead(ctx, env.output)
+	defer stop()
 	var live *liveTable
 	if g.watch {
 		live = newLiveTable(env.stdout, env.size, env.colour)
@@ -199,7 +201,7 @@ func (g *get) query(env environment) (*cursorFile, promgrpc.Query, error) {
 			return nil, q, usagef("--since: %w", err)
 		}
 	}
-	file, err := openCursorFile(g.cursorPath, env.stdout)
+	file, err := openCursorFile(g.cursorPath, env.output)
 	if err != nil {
 		return nil, q, err
 	}

@@ -89,7 +89,8 @@ func (p *printer) limited(all []*metricsv1.TimeSeries) ([]*metricsv1.TimeSeries,
 func (p *printer) finish(cause error) error {
 	p.progress.clear()
 	if cause != nil {
-		if p.output.flush() != nil || p.heldBack {
+		// What nobody read does not count as printed.
+		if p.output.flush() != nil || p.heldBack || errors.Is(cause, errReaderGone) {
 			return cause
 		}
 		return errors.Join(cause, p.file.save())

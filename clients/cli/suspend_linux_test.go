@@ -45,6 +45,7 @@ func TestSuspendWithoutShell(t *testing.T) {
 type terminal struct {
 	t    *testing.T
 	keys *os.File
+	cmd  *exec.Cmd
 	// shown is what came and was not expected yet.
 	shown string
 }
@@ -73,7 +74,17 @@ func newTerminal(t *testing.T, program string, args ...string) *terminal {
 		_ = keys.Close()
 		_ = cmd.Wait()
 	})
-	return &terminal{t: t, keys: keys}
+	return &terminal{t: t, keys: keys, cmd: cmd}
+}
+
+// hangUp closes the terminal, and returns the exit code of the program.
+func (x *terminal) hangUp() int {
+	x.t.Helper()
+	require.NoError(x.t, x.keys.Close())
+	timer := time.AfterFunc(20*time.Second, func() { _ = x.cmd.Process.Kill() })
+	defer timer.Stop()
+	_ = x.cmd.Wait() // tells codes but 0
+	return x.cmd.ProcessState.ExitCode()
 }
 
 // press is a key with Ctrl.
