@@ -137,7 +137,7 @@ func (s *state) samples(e *entry, samples []remotewrite.Sample, t *taken) {
 			continue
 		}
 		t.samples++
-		if e.repeats(sample.Timestamp, sample.Value, false) {
+		if e.repeats(sample.Timestamp, sample.Value, false, s.block.Time) {
 			t.repeats++
 			continue
 		}
@@ -154,7 +154,7 @@ func (s *state) histograms(e *entry, histograms []remotewrite.Histogram, t *take
 			continue
 		}
 		t.histograms++
-		if e.repeats(h.Timestamp, hash, true) {
+		if e.repeats(h.Timestamp, hash, true, s.block.Time) {
 			t.repeats++
 			continue
 		}

@@ -1,6 +1,9 @@
 package forwarder
 
-import "github.com/promgrpc/exporter/forwarder/remotewrite"
+import (
+	"github.com/promgrpc/exporter/forwarder/remotewrite"
+	"github.com/promgrpc/exporter/internal/head"
+)
 
 // maxSpellings bounds how many spellings of the labels of one series are
 // remembered beside the canonical one, since a sender could make up any number
@@ -164,15 +167,15 @@ func (in *intern) compact() {
 	in.slots.move(func(slot uint32) uint32 { return moved[slot] })
 }
 
-// repeats says whether a sample is the latest one once more, and takes it over
-// as the latest unless it is older.
-func (e *entry) repeats(timestamp int64, value uint64, isHistogram bool) bool {
-	if e.sampled && timestamp <= e.timestamp {
-		if timestamp < e.timestamp {
-			return false
-		}
-		if value == e.value && isHistogram == e.histogram {
+// repeats says whether a sample is the latest one once more, and takes it over as the
+// latest if it is that at a time of the forwarder's clock, as the head does.
+func (e *entry) repeats(timestamp int64, value uint64, isHistogram bool, clock int64) bool {
+	if e.sampled {
+		if timestamp == e.timestamp && value == e.value && isHistogram == e.histogram {
 			return true
+		}
+		if !head.Supersedes(timestamp, e.timestamp, clock) {
+			return false
 		}
 	}
 	e.sampled, e.timestamp, e.value, e.histogram = true, timestamp, value, isHistogram

@@ -32,7 +32,7 @@ type Config struct {
 	RPCAddress string
 	// CORSOrigins that browsers may call from; "*" is any. None: none.
 	CORSOrigins []string
-	// Staleness after which a series that was not written is not live.
+	// Staleness after which a series that got no sample is not live.
 	Staleness time.Duration
 	// LinkConns that forwarders may have open.
 	LinkConns int
@@ -124,7 +124,7 @@ func (c *Config) registerServing(app *kingpin.Application) {
 	app.Flag("rpc.cors-origin", "Origin that browsers may call from, such as https://grafana.example.org, or * for any. Repeatable.").
 		PlaceHolder("ORIGIN").StringsVar(&c.CORSOrigins)
 	c.StorageConfig.RegisterFlags(app, "Folder of the logs.")
-	app.Flag("staleness", "Leave series out of the latest set that were not written for this long.").
+	app.Flag("staleness", "Leave series out of the latest set that got no sample, of whatever timestamp, for this long.").
 		Default(c.Staleness.String()).DurationVar(&c.Staleness)
 	c.LimitConfig.RegisterFlags(app)
 	app.Flag("rpc.request-timeout", "Time for a request to arrive whole.").

@@ -9,16 +9,20 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// live says whether a series belongs to what a snapshot shows: it has a sample
-// that is no stale marker and was written at or after a time (ms).
-func live(l *segment.Latest, writtenSince int64) bool {
-	switch {
-	case l.None || l.Written < writtenSince:
-		return false
-	case l.Histogram != nil:
-		return !value.IsStaleNaN(histogramSum(l.Histogram))
+// live says whether a series belongs to what a snapshot shows: it was written at or
+// after a time (ms), and has not ended. What timestamps its samples have is of no
+// interest: they may be of the past or ahead of the clock.
+func live(l *segment.Latest, writtenSince int64) bool { return written(l, writtenSince) && !ended(l) }
+
+// written says whether a series has a sample, and got one at or after a time (ms).
+func written(l *segment.Latest, since int64) bool { return !l.None && l.Written >= since }
+
+// ended says whether the latest sample of a series is a stale marker.
+func ended(l *segment.Latest) bool {
+	if l.Histogram != nil {
+		return value.IsStaleNaN(histogramSum(l.Histogram))
 	}
-	return !value.IsStaleNaN(l.Value)
+	return value.IsStaleNaN(l.Value)
 }
 
 // histogramSum finds the sum, field 3, in a histogram's wire bytes. A

@@ -4,6 +4,9 @@ import (
 	"bytes"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/promgrpc/exporter/internal/head"
+	"github.com/promgrpc/exporter/internal/segment"
 )
 
 // newest finds the series that several snapshots have.
@@ -33,8 +36,8 @@ const seenBytes = 40
 const checkedSeries = 1024
 
 // keepNewest leaves out of each snapshot the series that another log has a newer
-// sample of, or as new a one and comes first. It stops when check, which is called
-// now and then, returns an error.
+// sample of, which may say that the series has ended, or as new a one and comes first.
+// It stops when check, which is called now and then, returns an error.
 func (n *newest) keepNewest(check func() error) error {
 	if len(n.snapshots) < 2 {
 		return nil
@@ -42,14 +45,14 @@ func (n *newest) keepNewest(check func() error) error {
 	n.seen = make(map[uint64]place)
 	left := 0
 	for i, s := range n.snapshots {
-		for ref, l := range s.series() {
+		for ref, l := range s.written() {
 			if left--; left < 0 {
 				left = checkedSeries
 				if err := check(); err != nil {
 					return err
 				}
 			}
-			n.look(placeOf(i, ref), l.Timestamp)
+			n.look(placeOf(i, ref), l)
 		}
 	}
 	*n = newest{}
@@ -57,7 +60,7 @@ func (n *newest) keepNewest(check func() error) error {
 }
 
 // look compares a series with the one before that has the same labels.
-func (n *newest) look(p place, timestamp int64) {
+func (n *newest) look(p place, l *segment.Latest) {
 	n.mine = n.of(p).view.AppendLabels(n.mine[:0], p.ref())
 	hash := xxhash.Sum64(n.mine)
 	before, ok := n.seen[hash]
@@ -69,10 +72,20 @@ func (n *newest) look(p place, timestamp int64) {
 	if !bytes.Equal(n.mine, n.theirs) {
 		return // Two label sets with one hash: both stay.
 	}
-	if l, _ := n.of(before).view.Latest(before.ref()); timestamp <= l.Timestamp {
+	if theirs, _ := n.of(before).view.Latest(before.ref()); !newer(l, &theirs) {
 		n.of(p).omitted.add(p.ref())
 		return
 	}
 	n.of(before).omitted.add(before.ref())
 	n.seen[hash] = p
+}
+
+// newer says whether a sample is to be shown instead of another log's, of the same
+// series: the later one, but for one that is ahead of both forwarders' clocks.
+func newer(l, other *segment.Latest) bool {
+	if l.Timestamp == other.Timestamp {
+		return false
+	}
+	later := max(l.Timestamp, other.Timestamp)
+	return (l.Timestamp == later) != head.Ahead(later, max(l.Written, other.Written))
 }

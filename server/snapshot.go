@@ -27,15 +27,23 @@ func (s *snapshot) bytes() int64 {
 	return n
 }
 
-// series yields the series by ascending reference. The pointers are valid
+// series yields the live series by ascending reference. The pointers are valid
 // until the next.
 func (s *snapshot) series() iter.Seq2[uint64, *segment.Latest] {
 	return func(yield func(uint64, *segment.Latest) bool) {
-		pass := func(ref uint64, l *segment.Latest) bool {
-			if !live(l, s.writtenSince) {
-				return true
+		for ref, l := range s.written() {
+			if !ended(l) && !yield(ref, l) {
+				return
 			}
-			if s.omitted.has(ref) {
+		}
+	}
+}
+
+// written yields those that have ended, too.
+func (s *snapshot) written() iter.Seq2[uint64, *segment.Latest] {
+	return func(yield func(uint64, *segment.Latest) bool) {
+		pass := func(ref uint64, l *segment.Latest) bool {
+			if !written(l, s.writtenSince) || s.omitted.has(ref) {
 				return true
 			}
 			return yield(ref, l)

@@ -85,10 +85,51 @@ func TestLatest(t *testing.T) {
 			{Time: 9, Samples: floats([]uint64{1}, 5, 2)},
 			{Time: 10, Samples: floats([]uint64{1}, 6, 3)},
 		}, segment.Latest{Timestamp: 6, Value: 3, Written: 10}},
-		{"an older one moves nothing", []*segment.Block{
+		{"an older one is written, and not the latest", []*segment.Block{
 			{Time: 9, Samples: floats([]uint64{1}, 5, 2)},
 			{Time: 10, Samples: floats([]uint64{1}, 4, 3)},
-		}, segment.Latest{Timestamp: 5, Value: 2, Written: 9}},
+		}, segment.Latest{Timestamp: 5, Value: 2, Written: 10}},
+		{"an older histogram is written, and not the latest", []*segment.Block{
+			{Time: 9, Samples: floats([]uint64{1}, 5, 2)},
+			{Time: 10, Histograms: []segment.Histogram{{Ref: 1, Timestamp: 4, Data: []byte("h")}}},
+		}, segment.Latest{Timestamp: 5, Value: 2, Written: 10}},
+		{"an older float is written, and a histogram the latest", []*segment.Block{
+			{Time: 9, Histograms: []segment.Histogram{{Ref: 1, Timestamp: 5, Data: []byte("h")}}},
+			{Time: 10, Samples: floats([]uint64{1}, 4, 3)},
+		}, segment.Latest{Timestamp: 5, Histogram: []byte("h"), Written: 10}},
+		{"one from the future", []*segment.Block{
+			{Time: 9, Samples: floats([]uint64{1}, 5, 2)},
+			{Time: 10, Samples: floats([]uint64{1}, 10+head.ClockSkew+1, 3)},
+		}, segment.Latest{Timestamp: 10 + head.ClockSkew + 1, Value: 3, Written: 10}},
+		{"what comes after one from the future", []*segment.Block{
+			{Time: 9, Samples: floats([]uint64{1}, 10+head.ClockSkew+1, 2)},
+			{Time: 10, Samples: floats([]uint64{1}, 4, 3)},
+		}, segment.Latest{Timestamp: 4, Value: 3, Written: 10}},
+		{"a histogram that comes after one from the future", []*segment.Block{
+			{Time: 9, Samples: floats([]uint64{1}, 10+head.ClockSkew+1, 2)},
+			{Time: 10, Histograms: []segment.Histogram{{Ref: 1, Timestamp: 4, Data: []byte("h")}}},
+		}, segment.Latest{Timestamp: 4, Histogram: []byte("h"), Written: 10}},
+		{"in one block with one from the future", []*segment.Block{
+			{Time: 9, Samples: segment.SamplesOf(
+				segment.Sample{Ref: 1, Timestamp: 9 + head.ClockSkew + 2, Value: 1}, segment.Sample{Ref: 1, Timestamp: 9, Value: 2},
+				segment.Sample{Ref: 1, Timestamp: 8, Value: 3})},
+		}, segment.Latest{Timestamp: 9, Value: 2, Written: 9}},
+		{"no further ahead than clocks may differ", []*segment.Block{
+			{Time: 9, Samples: floats([]uint64{1}, 10+head.ClockSkew, 2)},
+			{Time: 10, Samples: floats([]uint64{1}, 4, 3)},
+		}, segment.Latest{Timestamp: 10 + head.ClockSkew, Value: 2, Written: 10}},
+		{"the future has come", []*segment.Block{
+			{Time: 9, Samples: floats([]uint64{1}, 10+head.ClockSkew+1, 2)},
+			{Time: 11, Samples: floats([]uint64{1}, 4, 3)},
+		}, segment.Latest{Timestamp: 10 + head.ClockSkew + 1, Value: 2, Written: 11}},
+		{"the end of time", []*segment.Block{
+			{Time: 9, Samples: floats([]uint64{1}, math.MaxInt64, 2)},
+			{Time: 10, Samples: floats([]uint64{1}, math.MinInt64, 3)},
+		}, segment.Latest{Timestamp: math.MinInt64, Value: 3, Written: 10}},
+		{"a stale marker from the future", []*segment.Block{
+			{Time: 9, Samples: floats([]uint64{1}, 10+head.ClockSkew+1, stale)},
+			{Time: 10, Samples: floats([]uint64{1}, 10, 3)},
+		}, segment.Latest{Timestamp: 10, Value: 3, Written: 10}},
 		{"another value at the same time counts", []*segment.Block{
 			{Time: 9, Samples: floats([]uint64{1}, 5, 2)},
 			{Time: 10, Samples: floats([]uint64{1}, 5, 3)},

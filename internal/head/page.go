@@ -229,7 +229,8 @@ func (pg *page) setFloats(index int, values []float64, timestamp, start, written
 		case kindAbsent:
 			return i
 		case kindFloat, kindHistogram:
-			if timestamp < timestamps[i] {
+			if !Supersedes(timestamp, timestamps[i], written) {
+				writtens[i] = written
 				continue
 			}
 		}
@@ -241,10 +242,11 @@ func (pg *page) setFloats(index int, values []float64, timestamp, start, written
 	return n
 }
 
-// setHistogram takes over a copy of a histogram, unless the series has a newer
-// sample. The histogram before is left as it was, since readers may hold it.
+// setHistogram takes over a copy of a histogram, unless the latest sample stays. The
+// histogram before is left as it was, since readers may hold it.
 func (s slot) setHistogram(timestamp int64, data []byte, written int64) {
-	if s.page.kind[s.index] != kindNone && timestamp < s.page.timestamp[s.index] {
+	if s.page.kind[s.index] != kindNone && !Supersedes(timestamp, s.page.timestamp[s.index], written) {
+		s.page.written[s.index] = written
 		return
 	}
 	s.set(kindHistogram, timestamp, 0, written)

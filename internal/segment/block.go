@@ -84,7 +84,8 @@ type Latest struct {
 	Histogram []byte
 	// None says that the series is known but has no sample yet.
 	None bool
-	// Written is the Time of the block that carried the sample, in ms.
+	// Written is the Time, in ms, of the last block with a sample of the series,
+	// which need not have become the latest.
 	Written int64
 }
 

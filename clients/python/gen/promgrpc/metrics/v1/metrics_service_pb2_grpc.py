@@ -75,8 +75,11 @@ class MetricsServiceServicer(object):
 
         With neither `since` nor `cursor` the stream begins with the latest
         sample of every live series, all as of one position of the log. A series
-        is live unless it has gone stale or was not written for the server's
-        staleness period (5 minutes unless configured).
+        is live unless it has gone stale or got no sample, of whatever timestamp,
+        for the server's staleness period (5 minutes unless configured). The latest
+        sample is that with the highest timestamp, but one that is ahead of the
+        forwarder's clock by more than a minute is so only until the series gets
+        another.
 
         Without `follow`, the stream ends when it has reached the position that
         the log had when the call came. Its last response carries `end`; a stream
