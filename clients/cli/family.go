@@ -81,6 +81,9 @@ func (f families) based(metric string) (string, *metricsv1.MetricMetadata) {
 		return "", nil
 	}
 	m := f[metric[:i]]
+	if m == nil && metric[i:] == "_created" {
+		m = f[metric[:i]+"_total"] // Some senders name the family as the sample.
+	}
 	if m == nil || !slices.Contains(suffixes[kinds[m.GetType()]], metric[i:]) {
 		return "", nil
 	}

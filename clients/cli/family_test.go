@@ -40,6 +40,8 @@ func TestFamilyOfMetric(t *testing.T) {
 		{known: familiesOf("x_total", "COUNTER"), metric: "x_total", family: "x", kind: "counter"},
 		{known: familiesOf("x_total", "COUNTER", "x", "GAUGE"), metric: "x_total", family: "x_total", kind: "unknown"},
 		{known: familiesOf("x_total", "COUNTER", "x", "GAUGE"), metric: "x", family: "x", kind: "gauge"},
+		{known: familiesOf("x_total", "COUNTER"), metric: "x_created", family: "x", kind: "counter"},
+		{known: familiesOf("x_total", "GAUGE"), metric: "x_created", family: "x_created", kind: "unknown"},
 		{known: familiesOf("x", "COUNTER"), metric: "x_total", family: "x", kind: "counter"},
 		{known: familiesOf("x", "COUNTER"), metric: "x", family: "x", kind: "unknown"},
 		{known: familiesOf("x", "GAUGEHISTOGRAM"), metric: "x_created", family: "x_created", kind: "unknown"},
@@ -49,6 +51,39 @@ func TestFamilyOfMetric(t *testing.T) {
 	}
 	for _, c := range cases {
 		got := c.known.of(c.metric, c.native)
+		require.Equal(t, family{name: c.family, kind: c.kind}, got, "%s of %v", c.metric, c.known)
+	}
+}
+
+// In the text exposition format each metric is a family of its own name, but for the
+// parts of histograms and summaries.
+func TestFamilyInText(t *testing.T) {
+	cases := []struct {
+		known        families
+		metric       string
+		family, kind string // "": none
+	}{
+		{familiesOf("x", "SUMMARY"), "x_sum", "x", "summary"},
+		{familiesOf("x", "SUMMARY"), "x", "x", "summary"},
+		{familiesOf("x_sum", "SUMMARY"), "x_sum", "x_sum", "summary"},
+		{familiesOf("x_sum", "SUMMARY"), "x_sum_count", "x_sum", "summary"},
+		{familiesOf("x", "HISTOGRAM"), "x_bucket", "x", "histogram"},
+		{familiesOf("x_bucket", "HISTOGRAM"), "x_bucket", "x", "histogram"},
+		{familiesOf("x_bucket", "GAUGE"), "x_bucket", "x_bucket", "gauge"},
+		{familiesOf("x", "GAUGEHISTOGRAM"), "x_gcount", "x_gcount", "untyped"},
+		{familiesOf("x_total", "COUNTER"), "x_total", "x_total", "counter"},
+		{familiesOf("x", "COUNTER"), "x_total", "x_total", "counter"},
+		{familiesOf("x", "COUNTER"), "x", "x", "counter"},
+		{familiesOf("x", "COUNTER"), "x_created", "", ""},
+		{familiesOf("x_total", "COUNTER"), "x_created", "", ""},
+		{familiesOf("x", "INFO"), "x_info", "x_info", "gauge"},
+		{familiesOf("x", "STATESET"), "x", "x", "gauge"},
+		{familiesOf("x", "UNSPECIFIED"), "x", "x", "untyped"},
+		{familiesOf("x", "GAUGE"), "y", "", ""},
+	}
+	for _, c := range cases {
+		got, ok := c.known.inText(c.metric)
+		require.Equal(t, c.family != "", ok, c.metric)
 		require.Equal(t, family{name: c.family, kind: c.kind}, got, "%s of %v", c.metric, c.known)
 	}
 }

@@ -16,14 +16,16 @@ import (
 const getHelp = `Print the latest sample of each series, or what --since, --cursor and --follow ask for.
 
 Outputs:
-  text         name{labels} value timestamp (ms), in the text exposition format. Stale markers (StaleNaN) and native histograms ({count:…}), for which it has no words, are lines behind a "# ". Exemplars are left out.
-  table        the latest sample of each series, sorted, at the end. With --watch it is updated in place.
-  json         an object a line: metric, timestamp (ms), value (a string) or histogram, as in Prometheus' HTTP API; stale: true for a stale marker. Exemplars are objects too.
-  openmetrics  OpenMetrics 1.0. Without --follow all is held back and sorted. Native histograms get classic buckets; stale markers are left out.
-  csv          RFC 4180, columns timestamp (ms), value, name, labels.
-  proto        promgrpc.metrics.v1.TimeSeries messages, each after its length as a varint.
+  text         name{labels} value timestamp (ms), in the text exposition format, with HELP and TYPE before the first sample of a family. Stale markers (StaleNaN), native histograms ({count:…}) and exemplars (# {labels} value timestamp), for which it has no words, are lines behind a "# ". Start timestamps are left out.
+  table        the latest sample of each series, sorted, at the end. With --watch it is updated in place. Nothing else is shown.
+  json         an object a line: metric, timestamp (ms), value (a string) or histogram with its buckets, as in Prometheus' HTTP API; stale: true for a stale marker. Exemplars are objects too.
+  openmetrics  OpenMetrics 1.0. Without --follow all is held back and sorted. Native histograms get classic buckets, start timestamps are _created of counters, histograms and summaries, and an exemplar is at the first sample that is not older. Left out are stale markers, series without a name, start timestamps of other kinds, exemplars of other samples than counters and buckets, beyond one a sample, or longer than 128 characters, and sums of native histograms with negative observations.
+  csv          RFC 4180, columns timestamp (ms), value, name, labels. Exemplars and start timestamps are left out.
+  proto        promgrpc.metrics.v1.TimeSeries messages, each after its length as a varint. It alone has every bit: the others write any NaN as NaN, and of a native histogram its buckets.
 
-A --template is Go's text/template, applied to each sample: {{.Series}} {{.Name}} {{.Labels.job}} {{.Value}} {{.Number}} {{.Timestamp}} (ms) {{.Time}} (UTC) {{.Stale}} {{.Histogram}}; functions {{json .Labels}} and {{date "15:04:05" .Time}}.`
+What text, openmetrics and csv left out is counted on standard error at the end. HELP and TYPE are those that the server knew at the beginning.
+
+A --template is Go's text/template, applied to each sample: {{.Series}} {{.Name}} {{.Labels.job}} {{.Value}} {{.Number}} {{.Timestamp}} (ms) {{.Time}} (UTC) {{.Stale}} {{.Histogram}}; functions {{json .Labels}} and {{date "15:04:05" .Time}}. There is nothing for exemplars and start timestamps.`
 
 // get is the command that streams.
 type get struct {
@@ -221,9 +223,9 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 	return time.Time{}, errors.New("want a duration such as 10m or 1d, or a time such as 2026-01-02T15:04:05Z")
 }
 
-// families fetches what OpenMetrics says about them. It can do without.
+// families fetches what text and OpenMetrics say about them. They can do without.
 func (g *get) families(ctx context.Context, client *promgrpc.Client, env environment) families {
-	if g.output != "openmetrics" {
+	if g.parsed != nil || g.output != "text" && g.output != "openmetrics" {
 		return nil
 	}
 	res, err := client.GetMetadata(ctx, &metricsv1.GetMetadataRequest{Limit: maxLimit})

@@ -68,9 +68,10 @@ func (i *inspect) run(ctx context.Context, env environment) (err error) {
 	var v visitor
 	switch {
 	case i.samples:
-		v = newSamplePrinter(newOutput(i.output, env.stdout, outputOptions{
-			terminal: env.terminal, colour: env.colour, ordered: true, families: families{},
-		}), i.keyframe)
+		known := families{}
+		o := newOutput(i.output, env.stdout, outputOptions{terminal: env.terminal, colour: env.colour, ordered: true, families: known})
+		defer tellOmitted(env, o)
+		v = newSamplePrinter(o, known, i.keyframe)
 	case i.output == "json":
 		v = &frameObjects{w: bufio.NewWriter(env.stdout)}
 	default:

@@ -33,6 +33,7 @@ const redraw = 250 * time.Millisecond
 // liveTable shows the latest sample of each series in place on a terminal. It is
 // an output, and takes messages, of which the last is shown.
 type liveTable struct {
+	omissions
 	w      io.Writer
 	size   func() (width, height int, err error)
 	colour bool

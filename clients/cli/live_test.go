@@ -133,7 +133,7 @@ func TestProgress(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, strings.HasSuffix(b.String(), "\r\x1b[Kafter it\n"))
 
-	r := runCLI(t, t.Context(), "get", "--progress=always", "--address", snapshot().Start(t))
+	r := runCLI(t, t.Context(), "get", "-o", "json", "--progress=always", "--address", snapshot().Start(t))
 	require.Equal(t, ExitOK, r.code)
 	require.Empty(t, r.stderr, "it took less than a second")
 }

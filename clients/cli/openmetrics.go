@@ -22,10 +22,12 @@ import (
 // together and their points in order of time; a point that came twice is
 // written once. Otherwise it writes what comes as it comes.
 //
-// The format has no word for stale markers, which are left out, nor for native
-// histograms, which are written with classic buckets at their bounds. Series
-// without a metric name cannot be written either.
+// Native histograms are written with classic buckets at their bounds. What the
+// format has no word for is left out and counted: stale markers, series without a
+// name, exemplars beyond one a sample, and start timestamps of other kinds than
+// count.
 type openMetrics struct {
+	omissions
 	b        *bufio.Writer
 	families families
 	ordered  bool
@@ -33,6 +35,7 @@ type openMetrics struct {
 	rows     []row
 	known    map[string]family // by metric name
 	natives  map[string]family
+	starts   starts          // of what is being added
 	headed   map[string]bool // by family name: TYPE and HELP were written
 }
 
@@ -89,31 +92,25 @@ func (o *openMetrics) series(all []*metricsv1.TimeSeries) error {
 }
 
 func (o *openMetrics) add(all []*metricsv1.TimeSeries) {
-	latest := map[string]int{} // by series: its row that an exemplar goes to
-	exemplars := map[string]*metricsv1.Exemplar{}
+	exemplars := exemplarsOf(all)
+	o.starts = starts{}
 	for _, s := range all {
 		name, labels := splitName(s.GetLabels())
 		if name == "" {
+			o.omit(namelessSeries, len(s.GetSamples())+len(s.GetHistograms()))
 			continue
 		}
 		prefix := appendSeries(nil, name, labels)
-		if last := len(s.GetExemplars()) - 1; last >= 0 {
-			exemplars[string(prefix)] = s.GetExemplars()[last]
-		}
-		if row := o.floats(prefix, name, labels, s.GetSamples()); row >= 0 {
-			if i, ok := latest[string(prefix)]; !ok || o.rows[i].timestamp < o.rows[row].timestamp {
-				latest[string(prefix)] = row
-			}
-		}
+		c := exemplars[string(prefix)]
+		o.floats(prefix, name, labels, s.GetSamples(), c)
 		for _, h := range s.GetHistograms() {
-			o.histogram(name, labels, h)
+			o.histogram(name, labels, h, c)
 		}
 	}
-	for series, e := range exemplars {
-		if i, ok := latest[series]; ok {
-			o.rows[i].exemplar = appendExemplar(nil, e)
-		}
+	for _, c := range exemplars {
+		o.attach(c)
 	}
+	o.rows = o.starts.appendTo(o.rows)
 }
 
 func (o *openMetrics) write() error {
@@ -170,30 +167,35 @@ func (o *openMetrics) family(name string, native bool) family {
 	return f
 }
 
-// floats adds rows, and returns the index of the last one, or -1 if there is
-// none or the format allows no exemplar there.
-func (o *openMetrics) floats(prefix []byte, name string, labels []*metricsv1.Label, samples []*metricsv1.Sample) int {
+// floats adds rows of samples.
+func (o *openMetrics) floats(prefix []byte, name string, labels []*metricsv1.Label, samples []*metricsv1.Sample, c *carried) {
 	f := o.family(name, false)
 	r := row{family: f, rank: rank(name[min(len(f.name), len(name)):])}
-	r.group, r.bound = groupOf(f.kind, labels)
-	last := -1
+	metric, bound := metricOf(f.kind, labels)
+	r.group, r.bound = string(appendLabels(nil, metric, false)), bound
+	created := r.rank == rank("_created")
+	takes := f.kind == "counter" && !created || strings.HasSuffix(f.kind, "histogram") && strings.HasSuffix(name, "_bucket")
 	for _, sample := range samples {
 		if value.IsStaleNaN(sample.GetValue()) {
+			o.omit(staleMarkers, 1)
 			continue
 		}
 		r.timestamp = sample.GetTimestamp()
 		r.line = appendPoint(append(slices.Clip(prefix), ' '), sample.GetValue(), r.timestamp)
-		last = len(o.rows)
 		o.rows = append(o.rows, r)
+		if takes {
+			c.at(r.timestamp, len(o.rows)-1, len(o.rows))
+		}
+		if created {
+			o.starts.mark(keyOf(&r))
+		} else if start := sample.GetStartTimestamp(); start != 0 && !o.starts.add(r, metric, start) {
+			o.omit(startTimestamps, 1)
+		}
 	}
-	if f.kind == "counter" && r.rank == 0 || strings.HasSuffix(f.kind, "histogram") && strings.HasSuffix(name, "_bucket") {
-		return last
-	}
-	return -1
 }
 
-// groupOf returns the labels that name the metric, and the bound.
-func groupOf(kind string, labels []*metricsv1.Label) (string, float64) {
+// metricOf returns the labels that name the metric, and the bound.
+func metricOf(kind string, labels []*metricsv1.Label) ([]*metricsv1.Label, float64) {
 	boundary := map[string]string{"histogram": "le", "gaugehistogram": "le", "summary": "quantile"}[kind]
 	bound := math.Inf(-1)
 	if boundary != "" {
@@ -204,11 +206,10 @@ func groupOf(kind string, labels []*metricsv1.Label) (string, float64) {
 			if v, err := strconv.ParseFloat(l.GetValue(), 64); err == nil {
 				bound = v
 			}
-			labels = slices.Concat(labels[:i], labels[i+1:])
-			break
+			return slices.Concat(labels[:i], labels[i+1:]), bound
 		}
 	}
-	return string(appendLabels(nil, labels, false)), bound
+	return labels, bound
 }
 
 // rank of a suffix within a point: values, count, sum, created.

@@ -6,9 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
-	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/model/histogram"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
@@ -31,33 +30,15 @@ func appendSeconds(b []byte, ms int64) []byte {
 	return b
 }
 
-// maxExemplar is the length of an exemplar's labels that the format allows.
-const maxExemplar = 128
-
-// appendExemplar appends an exemplar, if the format has room for it.
-func appendExemplar(b []byte, e *metricsv1.Exemplar) []byte {
-	size := 0
-	for _, l := range e.GetLabels() {
-		size += utf8.RuneCountInString(l.GetName()) + utf8.RuneCountInString(l.GetValue())
-	}
-	if size > maxExemplar || value.IsStaleNaN(e.GetValue()) {
-		return b
-	}
-	b = append(b, " # {"...)
-	b = appendLabels(b, e.GetLabels(), false)
-	b = append(b, "} "...)
-	b = appendValue(b, e.GetValue())
-	if e.GetTimestamp() != 0 {
-		b = appendSeconds(append(b, ' '), e.GetTimestamp())
-	}
-	return b
-}
-
-// histogram writes a native histogram as a classic one: cumulative counts up to
-// each bound of its buckets.
-func (o *openMetrics) histogram(name string, labels []*metricsv1.Label, h *metricsv1.Histogram) {
+// histogram writes a native histogram as a classic one.
+func (o *openMetrics) histogram(name string, labels []*metricsv1.Label, h *metricsv1.Histogram, c *carried) {
 	native, err := floatHistogram(h)
-	if isStale(h) || err != nil {
+	switch {
+	case isStale(h):
+		o.omit(staleMarkers, 1)
+		return
+	case err != nil:
+		o.omit(invalidHistograms, 1)
 		return
 	}
 	f := o.family(name, true)
@@ -68,33 +49,49 @@ func (o *openMetrics) histogram(name string, labels []*metricsv1.Label, h *metri
 		f = family{name: name, kind: "histogram"}
 	}
 	r := row{family: f, timestamp: h.GetTimestamp(), group: string(appendLabels(nil, labels, false))}
-	add := func(suffix string, labels []*metricsv1.Label, v float64) {
-		r.rank = rank(suffix)
-		r.line = append(appendSeries(nil, name+suffix, labels), ' ')
-		r.line = appendPoint(r.line, v, r.timestamp)
-		o.rows = append(o.rows, r)
+	from := len(o.rows)
+	negative := o.buckets(r, labels, native)
+	c.at(r.timestamp, from, len(o.rows))
+	o.part(r, count, labels, native.Count)
+	// A sum that negative observations can lower is not a counter.
+	if !negative || f.kind == "gaugehistogram" {
+		o.part(r, sum, labels, native.Sum)
+	} else {
+		o.omit(negativeSums, 1)
 	}
-	bucket := func(le string, v float64) {
+	if start := h.GetStartTimestamp(); start != 0 && !o.starts.add(r, labels, start) {
+		o.omit(startTimestamps, 1)
+	}
+}
+
+// buckets adds cumulative counts up to each bound, and tells whether there are
+// negative observations.
+func (o *openMetrics) buckets(r row, labels []*metricsv1.Label, h *histogram.FloatHistogram) (negative bool) {
+	bucket := func(upper float64, le string, v float64) {
 		// le has its place among the sorted labels.
 		i, _ := slices.BinarySearchFunc(labels, "le", func(l *metricsv1.Label, n string) int { return cmp.Compare(l.GetName(), n) })
-		add("_bucket", slices.Insert(slices.Clone(labels), i, &metricsv1.Label{Name: "le", Value: le}), v)
+		r.bound = upper
+		o.part(r, "_bucket", slices.Insert(slices.Clone(labels), i, &metricsv1.Label{Name: "le", Value: le}), v)
 	}
-	cumulative, negative := 0.0, false
-	for it := native.AllBucketIterator(); it.Next(); {
+	cumulative := 0.0
+	for it := h.AllBucketIterator(); it.Next(); {
 		at := it.At()
 		cumulative += at.Count
 		negative = negative || at.Upper < 0 && at.Count != 0
-		if r.bound = at.Upper; at.Count != 0 && !math.IsInf(at.Upper, 1) {
-			bucket(bound(at.Upper), cumulative)
+		if at.Count != 0 && !math.IsInf(at.Upper, 1) {
+			bucket(at.Upper, bound(at.Upper), cumulative)
 		}
 	}
-	r.bound = math.Inf(1)
-	bucket("+Inf", native.Count)
-	add(count, labels, native.Count)
-	// A sum that negative observations can lower is not a counter.
-	if !negative || f.kind == "gaugehistogram" {
-		add(sum, labels, native.Sum)
-	}
+	bucket(math.Inf(1), "+Inf", h.Count)
+	return negative
+}
+
+// part adds a row of a point.
+func (o *openMetrics) part(r row, suffix string, labels []*metricsv1.Label, v float64) {
+	r.rank = rank(suffix)
+	r.line = append(appendSeries(nil, r.family.name+suffix, labels), ' ')
+	r.line = appendPoint(r.line, v, r.timestamp)
+	o.rows = append(o.rows, r)
 }
 
 // bound is a number in the canonical form for le, a float always.

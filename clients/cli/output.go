@@ -22,6 +22,8 @@ type output interface {
 	event(promgrpc.Update) error
 	flush() error
 	close() error
+	// omitted says what came and the format has no words for, "" if nothing.
+	omitted() string
 }
 
 // outputOptions is what the formats need to know.
@@ -62,13 +64,14 @@ func newOutput(name string, w io.Writer, o outputOptions) output {
 	case "csv":
 		return newCSV(b)
 	case "proto":
-		return &protoOutput{lines{b: b}}
+		return &protoOutput{lines: lines{b: b}}
 	}
-	return &textOutput{lines: lines{b: b}, terminal: o.terminal, colour: o.colour}
+	return &textOutput{lines: lines{b: b}, heads: textHeads{families: o.families}, terminal: o.terminal, colour: o.colour}
 }
 
 // lines is what the outputs that go line by line have in common.
 type lines struct {
+	omissions
 	b    *bufio.Writer
 	line []byte
 }
@@ -92,9 +95,11 @@ func newCSV(b *bufio.Writer) *csvOutput {
 
 func (c *csvOutput) series(all []*metricsv1.TimeSeries) error {
 	for _, s := range all {
+		c.omit(exemplarsOfAll, len(s.GetExemplars()))
 		name, labels := splitName(s.GetLabels())
 		record := []string{"", "", name, string(appendSeries(nil, "", labels))}
 		for _, sample := range s.GetSamples() {
+			c.omitStart(sample.GetStartTimestamp())
 			record[0] = strconv.FormatInt(sample.GetTimestamp(), 10)
 			record[1] = string(appendValue(c.line[:0], sample.GetValue()))
 			if err := c.w.Write(record); err != nil {
@@ -102,6 +107,7 @@ func (c *csvOutput) series(all []*metricsv1.TimeSeries) error {
 			}
 		}
 		for _, h := range s.GetHistograms() {
+			c.omitStart(h.GetStartTimestamp())
 			record[0] = strconv.FormatInt(h.GetTimestamp(), 10)
 			record[1] = string(appendHistogram(c.line[:0], h))
 			if err := c.w.Write(record); err != nil {

@@ -88,6 +88,7 @@ func (p *printer) limited(all []*metricsv1.TimeSeries) ([]*metricsv1.TimeSeries,
 // cursor. A document with an end does not get it after a failure.
 func (p *printer) finish(cause error) error {
 	p.progress.clear()
+	defer tellOmitted(p.env, p.output) // what is held back is looked at by close
 	if cause != nil {
 		// What nobody read does not count as printed.
 		if p.output.flush() != nil || p.heldBack || errors.Is(cause, errReaderGone) {

@@ -21,12 +21,9 @@ type samplePrinter struct {
 	pending  []*metricsv1.TimeSeries
 }
 
-func newSamplePrinter(o output, keyframe bool) *samplePrinter {
-	p := &samplePrinter{output: o, keyframe: keyframe, labels: map[uint64][]*metricsv1.Label{}, metadata: families{}}
-	if om, ok := o.(*openMetrics); ok {
-		p.metadata = om.families // filled on the way, and needed at the end
-	}
-	return p
+// newSamplePrinter fills the families that the output knows on the way.
+func newSamplePrinter(o output, known families, keyframe bool) *samplePrinter {
+	return &samplePrinter{output: o, keyframe: keyframe, labels: map[uint64][]*metricsv1.Label{}, metadata: known}
 }
 
 func (p *samplePrinter) header(segment.Header, int64) error { return nil }

@@ -51,9 +51,9 @@ func TestServersOfADirectory(t *testing.T) {
 	ready.Status, unready.Status = &metricsv1.GetStatusResponse{Instance: "one", Ready: true}, &metricsv1.GetStatusResponse{Instance: "two"}
 	spec := consul(t, ready.Start(t), unready.Start(t))
 
-	direct := runCLI(t, t.Context(), "get", "-a", snapshot().Start(t))
+	direct := runCLI(t, t.Context(), "get", "-o", "json", "-a", snapshot().Start(t))
 	for range 3 {
-		r := runCLI(t, t.Context(), "get", "-a", spec)
+		r := runCLI(t, t.Context(), "get", "-o", "json", "-a", spec)
 		require.Equal(t, 0, r.code, r.stderr)
 		require.Equal(t, direct.stdout, r.stdout)
 		require.Empty(t, r.stderr)

@@ -116,10 +116,11 @@ func (r *tableRow) ageText(now time.Time) string {
 // tableOutput prints the table when the stream has ended.
 type tableOutput struct {
 	table
+	omissions
 	b *bufio.Writer
 }
 
-func newTable(b *bufio.Writer) *tableOutput { return &tableOutput{newRows(false), b} }
+func newTable(b *bufio.Writer) *tableOutput { return &tableOutput{table: newRows(false), b: b} }
 
 func (t *tableOutput) series(all []*metricsv1.TimeSeries) error {
 	for _, s := range all {

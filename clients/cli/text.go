@@ -18,46 +18,79 @@ const (
 	plain = "\x1b[0m"
 )
 
-// textOutput has a sample a line, in the text exposition format. What that has
-// no words for, stale markers and native histograms, is in comments: a line like
-// the others behind a "# ", which parsers pass over. On a terminal the values of
-// one response stand below each other.
+// textOutput has a sample a line, in the text exposition format, and before the
+// first one of a family its HELP and TYPE. What the format has no words for, stale
+// markers, native histograms and exemplars, is in comments: a line like the others
+// behind a "# ", which parsers pass over. On a terminal the values of one response
+// stand below each other.
 type textOutput struct {
 	lines
+	heads            textHeads
 	terminal, colour bool
 }
 
 func (t *textOutput) series(all []*metricsv1.TimeSeries) error {
-	width := 0
-	if t.terminal {
-		for _, s := range all {
-			name, labels := splitName(s.GetLabels())
-			t.line = appendSeries(t.line[:0], name, labels)
-			if n := utf8.RuneCount(t.line); n <= maxAlign {
-				width = max(width, n)
-			}
-		}
-	}
+	all = t.heads.grouped(all)
+	width := t.width(all)
 	for _, s := range all {
 		name, labels := splitName(s.GetLabels())
+		t.line = t.heads.appendNew(t.line[:0], name)
+		if err := t.write(t.line, false); err != nil {
+			return err
+		}
 		b := appendSeries(t.line[:0], name, labels)
 		for n := utf8.RuneCount(b); n < width; n++ {
 			b = append(b, ' ')
 		}
-		prefix := append(b, ' ')
-		for _, sample := range s.GetSamples() {
-			b = t.sample(prefix, sample.GetTimestamp(), func(b []byte) []byte { return appendValue(b, sample.GetValue()) })
-			if err := t.write(b, value.IsStaleNaN(sample.GetValue())); err != nil {
-				return err
-			}
-		}
-		for _, h := range s.GetHistograms() {
-			b = t.sample(prefix, h.GetTimestamp(), func(b []byte) []byte { return appendHistogram(b, h) })
-			if err := t.write(b, true); err != nil {
-				return err
-			}
+		if err := t.entries(append(b, ' '), s); err != nil {
+			return err
 		}
 		t.line = b[:0]
+	}
+	return nil
+}
+
+// width is how far the values of one response are from the left.
+func (t *textOutput) width(all []*metricsv1.TimeSeries) (width int) {
+	if !t.terminal {
+		return 0
+	}
+	for _, s := range all {
+		name, labels := splitName(s.GetLabels())
+		t.line = appendSeries(t.line[:0], name, labels)
+		if n := utf8.RuneCount(t.line); n <= maxAlign {
+			width = max(width, n)
+		}
+	}
+	return width
+}
+
+// entries writes what there is of a series, each behind the prefix.
+func (t *textOutput) entries(prefix []byte, s *metricsv1.TimeSeries) error {
+	for _, sample := range s.GetSamples() {
+		t.omitStart(sample.GetStartTimestamp())
+		b := t.sample(prefix, sample.GetTimestamp(), func(b []byte) []byte { return appendValue(b, sample.GetValue()) })
+		if err := t.write(b, value.IsStaleNaN(sample.GetValue())); err != nil {
+			return err
+		}
+	}
+	for _, h := range s.GetHistograms() {
+		t.omitStart(h.GetStartTimestamp())
+		b := t.sample(prefix, h.GetTimestamp(), func(b []byte) []byte { return appendHistogram(b, h) })
+		if err := t.write(b, true); err != nil {
+			return err
+		}
+	}
+	for _, e := range s.GetExemplars() {
+		b := append(appendLabels(append(prefix, "# {"...), e.GetLabels(), false), "} "...)
+		if at := e.GetTimestamp(); at != 0 {
+			b = t.sample(b, at, func(b []byte) []byte { return appendValue(b, e.GetValue()) })
+		} else {
+			b = append(appendValue(b, e.GetValue()), '\n')
+		}
+		if err := t.write(b, true); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -33,7 +33,8 @@ type Script func(ctx context.Context, call *Call) error
 func Abort() { panic(http.ErrAbortHandler) }
 
 // Server is a scripted MetricsService. Answers to the calls that are not
-// streams stand in its fields; a nil one is answered with UNIMPLEMENTED.
+// streams stand in its fields; a nil one is answered with UNIMPLEMENTED, but for
+// Metadata, which clients can do without.
 type Server struct {
 	metricsv1connect.UnimplementedMetricsServiceHandler
 	Script      Script
@@ -131,8 +132,11 @@ func (s *Server) GetLabelValues(context.Context, *connect.Request[metricsv1.GetL
 	return answer(s.LabelValues)
 }
 
-// GetMetadata answers with Metadata.
+// GetMetadata answers with Metadata, of no family if it is nil.
 func (s *Server) GetMetadata(context.Context, *connect.Request[metricsv1.GetMetadataRequest]) (*connect.Response[metricsv1.GetMetadataResponse], error) {
+	if s.Metadata == nil {
+		return answer(&metricsv1.GetMetadataResponse{})
+	}
 	return answer(s.Metadata)
 }
 

@@ -1,0 +1,55 @@
+package cli
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// What outputs have no words for.
+const (
+	staleMarkers       = "stale markers"
+	startTimestamps    = "start timestamps"
+	exemplarsOfAll     = "exemplars"
+	exemplarsPlaceless = "exemplars of what may have none"
+	exemplarsCrowded   = "exemplars beyond one a sample"
+	exemplarsLong      = "exemplars that are too long"
+	negativeSums       = "sums of histograms with negative buckets"
+	invalidHistograms  = "histograms that are not valid"
+	namelessSeries     = "samples of series without a name"
+)
+
+// omissions counts what came and was not written, by what it is, for one run.
+type omissions map[string]int
+
+func (o *omissions) omit(what string, n int) {
+	if n == 0 {
+		return
+	}
+	if *o == nil {
+		*o = omissions{}
+	}
+	(*o)[what] += n
+}
+
+// tellOmitted says at the end of a run what the output has left out.
+func tellOmitted(env environment, o output) {
+	if omitted := o.omitted(); omitted != "" {
+		warn(env, "left out, since the format has no words for them: %s; --output proto has everything", omitted)
+	}
+}
+
+func (o *omissions) omitStart(timestamp int64) {
+	if timestamp != 0 {
+		o.omit(startTimestamps, 1)
+	}
+}
+
+func (o *omissions) omitted() string {
+	var all []string
+	for _, what := range slices.Sorted(maps.Keys(*o)) {
+		all = append(all, fmt.Sprintf("%d %s", (*o)[what], what))
+	}
+	return strings.Join(all, ", ")
+}
