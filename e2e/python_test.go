@@ -53,6 +53,7 @@ func TestPython(t *testing.T) {
 	t.Run("failover", func(t *testing.T) { testPythonFailover(t, cluster) })
 	t.Run("errors", func(t *testing.T) { testPythonErrors(t, cluster) })
 	t.Run("retry", testPythonComesAgain)
+	t.Run("moves", testPythonMoves)
 }
 
 // full is a server that has room when it is called again.
@@ -80,14 +81,7 @@ func (f full) GetMetrics(_ context.Context, _ *connect.Request[metricsv1.GetMetr
 // testPythonComesAgain has the example wait for as long as a server asks it to.
 func testPythonComesAgain(t *testing.T) {
 	f := full{calls: make(chan time.Time, 10)}
-	mux := http.NewServeMux()
-	mux.Handle(metricsv1connect.NewMetricsServiceHandler(f))
-	server := httptest.NewUnstartedServer(mux)
-	server.Config.Protocols = new(http.Protocols)
-	server.Config.Protocols.SetUnencryptedHTTP2(true)
-	server.Start()
-	defer server.Close()
-	if code, _, stderr := followPython(t, "--address="+server.Listener.Addr().String()); code != 0 {
+	if code, _, stderr := followPython(t, "--address="+serveScript(t, f)); code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	if n := len(f.calls); n != 2 {
@@ -95,6 +89,68 @@ func testPythonComesAgain(t *testing.T) {
 	}
 	if first, second := <-f.calls, <-f.calls; second.Sub(first) < fullFor {
 		t.Errorf("the second call came after %s, and was asked for after %s", second.Sub(first), fullFor)
+	}
+}
+
+// serveScript serves what is no real server, until the test ends.
+func serveScript(t *testing.T, script metricsv1connect.MetricsServiceHandler) (address string) {
+	t.Helper()
+	mux := http.NewServeMux()
+	mux.Handle(metricsv1connect.NewMetricsServiceHandler(script))
+	server := httptest.NewUnstartedServer(mux)
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
+}
+
+// aging is a server that ends its first streams for their age.
+type aging struct {
+	metricsv1connect.UnimplementedMetricsServiceHandler
+	cursors chan string
+}
+
+const agingStreams = 5
+
+func (a aging) GetMetrics(_ context.Context, req *connect.Request[metricsv1.GetMetricsRequest], stream *connect.ServerStream[metricsv1.GetMetricsResponse]) error {
+	a.cursors <- req.Msg.GetCursor()
+	number := len(a.cursors)
+	response := &metricsv1.GetMetricsResponse{Event: &metricsv1.GetMetricsResponse_Heartbeat{Heartbeat: &metricsv1.Heartbeat{}}}
+	if number > agingStreams {
+		response.Event = &metricsv1.GetMetricsResponse_End{End: &metricsv1.End{}}
+	}
+	if err := stream.Send(response); err != nil || number > agingStreams {
+		return err
+	}
+	detail, err := connect.NewErrorDetail(&metricsv1.StreamInterrupted{
+		Cursor: strconv.Itoa(number), Reason: metricsv1.StreamInterrupted_REASON_MAX_AGE,
+	})
+	if err != nil {
+		return err
+	}
+	end := connect.NewError(connect.CodeUnavailable, errors.New("of age"))
+	end.AddDetail(detail)
+	return end
+}
+
+// testPythonMoves has the example go on where streams get old, without a word.
+func testPythonMoves(t *testing.T) {
+	a := aging{cursors: make(chan string, agingStreams+2)}
+	code, _, stderr := followPython(t, "--follow", "--address="+serveScript(t, a))
+	if code != 0 || len(stderr) != 0 {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	close(a.cursors)
+	number := 0
+	for cursor := range a.cursors {
+		if want := strconv.Itoa(number); number > 0 && cursor != want {
+			t.Errorf("stream %d began at the cursor %q, want %q", number+1, cursor, want)
+		}
+		number++
+	}
+	if number != agingStreams+1 {
+		t.Errorf("%d streams, want %d", number, agingStreams+1)
 	}
 }
 

@@ -48,6 +48,10 @@ type Config struct {
 	// CursorWait is how long a stream waits for this replica to reach its
 	// cursor.
 	CursorWait time.Duration
+	// MaxAge after which a stream that follows is ended, to be taken up at any
+	// replica. Zero: never. Below zero: every half hour if this server is
+	// registered in Consul, where it has others beside it, and never otherwise.
+	MaxAge time.Duration
 	// DrainDelay between reporting NOT_SERVING and ending the streams. Below
 	// zero: long enough for a balancer to see it if this server is registered
 	// in Consul, and none otherwise.
@@ -73,6 +77,7 @@ func DefaultConfig() Config {
 		StallTimeout:   2 * time.Minute,
 		MinRate:        16 * units.KiB,
 		CursorWait:     10 * time.Second,
+		MaxAge:         -1,
 		DrainDelay:     -1,
 		DrainTimeout:   10 * time.Second,
 	}
@@ -135,6 +140,8 @@ func (c *Config) registerServing(app *kingpin.Application) {
 		Default(c.MinRate.String()).BytesVar(&c.MinRate)
 	app.Flag("stream.cursor-wait", "Wait this long for the replica to reach the cursor of a stream.").
 		Default(c.CursorWait.String()).DurationVar(&c.CursorWait)
+	app.Flag("stream.max-age", "End a stream that has followed for this long, or up to a fifth less, with the cursor to go on at, so that followers spread over replicas anew. 0 is never. By default "+registeredMaxAge.String()+" with --consul, and never without.").
+		PlaceHolder("DURATION").DurationVar(&c.MaxAge)
 	app.Flag("drain.delay", "Report NOT_SERVING for this long, and serve, before streams are ended. By default "+registeredDrainDelay.String()+" with --consul, and none without.").
 		PlaceHolder("DURATION").DurationVar(&c.DrainDelay)
 	app.Flag("drain.timeout", "Time that calls under way are given to end.").
@@ -165,6 +172,8 @@ func (c *Config) check() error {
 		return daemon.Usagef("--stream.min-rate has to be above zero")
 	case c.RequestTimeout <= 0:
 		return daemon.Usagef("--rpc.request-timeout has to be above zero")
+	case c.MaxAge > 0 && c.MaxAge < leastMaxAge:
+		return daemon.Usagef("--stream.max-age has to be %s or more, or 0 for never", leastMaxAge)
 	case c.CursorWait < 0:
 		return daemon.Usagef("--stream.cursor-wait cannot be negative")
 	case c.LinkConns < 1:

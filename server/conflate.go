@@ -77,11 +77,8 @@ func (c *conflation) exemplar(src *source, sample *segment.Exemplar) bool {
 
 func (c *conflation) holds() bool { return c != nil && c.series > 0 }
 
-// patience is how long at most the stream may wait.
+// patience is how long at most the stream may wait while samples are held back.
 func (c *conflation) patience(wait time.Duration) time.Duration {
-	if !c.holds() {
-		return wait
-	}
 	return min(wait, c.interval-time.Since(c.flushed))
 }
 

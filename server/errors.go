@@ -14,6 +14,7 @@ import (
 // Reasons for which a stream ends though its client did not want it to.
 var (
 	errDraining = errors.New("the server is shutting down")
+	errAged     = errors.New("the stream has followed for --stream.max-age")
 	errStalled  = errors.New("the client did not take what was sent to it (--stream.stall-timeout, --stream.min-rate)")
 )
 
@@ -51,8 +52,18 @@ func withDetail(e *connect.Error, m proto.Message) {
 // that it got last.
 func unavailable(cause error, cursor string) error {
 	e := connect.NewError(connect.CodeUnavailable, fmt.Errorf("%w: go on at another replica", cause))
-	withDetail(e, &metricsv1.StreamInterrupted{Cursor: cursor})
+	withDetail(e, &metricsv1.StreamInterrupted{Cursor: cursor, Reason: reasonOf(cause)})
 	return e
+}
+
+func reasonOf(cause error) metricsv1.StreamInterrupted_Reason {
+	switch {
+	case errors.Is(cause, errDraining):
+		return metricsv1.StreamInterrupted_REASON_DRAINING
+	case errors.Is(cause, errAged):
+		return metricsv1.StreamInterrupted_REASON_MAX_AGE
+	}
+	return metricsv1.StreamInterrupted_REASON_UNSPECIFIED
 }
 
 func outOfRange(cause error, oldest string) error {

@@ -131,6 +131,8 @@ func (s *Server) verdict(ctx context.Context, stall *stall, peer, cursor string,
 		return "draining", unavailable(errDraining, cursor)
 	case ctx.Err() != nil:
 		return "client", ctx.Err()
+	case errors.Is(err, errAged):
+		return "max_age", unavailable(errAged, cursor)
 	case errors.As(s.refused(err), &known):
 		return known.Code().String(), known
 	case errors.Is(err, seglog.ErrClosed):

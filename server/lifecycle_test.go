@@ -98,7 +98,9 @@ func TestDrain(t *testing.T) {
 		requireCode(t, connect.CodeUnavailable, err)
 		<-stopped
 		require.Less(t, time.Since(began), 2*time.Second)
-		cursor := detail[*metricsv1.StreamInterrupted](t, err).GetCursor()
+		ended := detail[*metricsv1.StreamInterrupted](t, err)
+		require.Equal(t, metricsv1.StreamInterrupted_REASON_DRAINING, ended.GetReason())
+		cursor := ended.GetCursor()
 		require.Equal(t, lastCursor(got), cursor)
 		at := now()
 		src.write(point{series: "a", t: at, v: 2})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
@@ -46,6 +47,10 @@ type logReading struct {
 	follow    bool
 	heartbeat time.Duration
 
+	// behind is how many logs are not yet where they were when they were begun.
+	behind atomic.Int32
+	age    age // from when none was behind
+
 	mu    sync.Mutex // for sending
 	out   *connect.ServerStream[metricsv1.ReadLogsResponse]
 	sent  time.Time
@@ -81,31 +86,45 @@ func (r *logReading) run(ctx context.Context, req *metricsv1.ReadLogsRequest) er
 		for _, replica := range r.server.replicas.serving() {
 			if !begun[replica.id] {
 				begun[replica.id] = true
+				r.behind.Add(1)
 				group.Go(func() error { return r.log(ctx, replica) })
 			}
 		}
 	}
 	group.Go(func() error {
-		beat := time.NewTicker(r.heartbeat / 4)
-		defer beat.Stop()
 		for {
 			news := r.server.replicas.news.next()
 			begin()
 			if !r.follow {
 				return nil
 			}
-			select {
-			case <-news:
-			case <-beat.C:
-				if err := r.beat(); err != nil {
-					return err
-				}
-			case <-ctx.Done():
-				return context.Cause(ctx)
+			if err := r.wait(ctx, news); err != nil {
+				return err
 			}
 		}
 	})
 	return group.Wait()
+}
+
+// wait waits for news, for a while, and keeps up what goes by time. A stream that
+// has reached its age ends: those that send logs stop after the piece that they are
+// at, and the client goes on at another replica from where its files end.
+func (r *logReading) wait(ctx context.Context, news <-chan struct{}) error {
+	if r.age == (age{}) && r.behind.Load() == 0 {
+		r.age = r.server.config.age()
+	}
+	timer := time.NewTimer(r.age.patience(r.heartbeat / 4))
+	defer timer.Stop()
+	select {
+	case <-news:
+	case <-timer.C:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if r.age.reached() {
+		return errAged
+	}
+	return r.beat()
 }
 
 // log sends one log, from the client's position on.
@@ -129,7 +148,11 @@ func (r *logReading) log(ctx context.Context, replica *replica) error {
 	hold := r.server.streamBytes.Hold(r.peer)
 	defer hold.Release()
 	raw.Reserve = hold.Resize
+	arrived := sync.OnceFunc(func() { r.behind.Add(-1) })
 	for r.follow || after < until {
+		if after >= until {
+			arrived()
+		}
 		chunk, err := raw.Next(ctx)
 		var gap *seglog.GapError
 		switch {

@@ -38,6 +38,7 @@ type stream struct {
 	out        assembler
 	conflate   *conflation // nil: every sample is sent
 	synced     bool
+	age        age
 	// references: labels once, then references
 	references bool
 	lastSent   time.Time
@@ -71,6 +72,9 @@ func (st *stream) run() error {
 			if err != nil || done {
 				return err
 			}
+		}
+		if err := st.endAged(); err != nil {
+			return err
 		}
 		// A replay in which nothing is selected must not look dead either.
 		if err := st.beat(); err != nil {
@@ -164,6 +168,7 @@ func (st *stream) atTail() (done bool, err error) {
 		return true, st.send(end)
 	case caughtUp && !st.synced:
 		st.synced = true
+		st.age = st.server.config.age()
 		err := st.send(synced)
 		st.conflate.begin()
 		return false, err
@@ -176,7 +181,10 @@ func (st *stream) atTail() (done bool, err error) {
 // patience is how long the stream may wait for news.
 func (st *stream) patience() time.Duration {
 	wait := st.heartbeat - time.Since(st.lastSent)
-	return max(st.conflate.patience(wait), 0)
+	if st.conflate.holds() {
+		return max(st.conflate.patience(wait), 0)
+	}
+	return max(st.age.patience(wait), 0)
 }
 
 // send finishes the response and sends it.

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
@@ -84,6 +85,11 @@ func (u *upstream) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // the end that was asked for
 		}
+		if isAged(err) && time.Since(began) > upstreamMinWait {
+			address = u.addresses[rand.N(len(u.addresses))]
+			u.logger.Info("upstream is chosen anew", "err", err)
+			continue
+		}
 		if time.Since(began) > upstreamMaxWait {
 			wait, tried = upstreamMinWait, 1
 		}
@@ -97,6 +103,16 @@ func (u *upstream) run(ctx context.Context) error {
 			wait = min(2*wait, upstreamMaxWait)
 		}
 	}
+}
+
+// isAged says whether an upstream ended the stream for its age alone.
+func isAged(err error) bool {
+	for _, detail := range status.Convert(err).Details() {
+		if d, ok := detail.(*metricsv1.StreamInterrupted); ok {
+			return d.GetReason() == metricsv1.StreamInterrupted_REASON_MAX_AGE
+		}
+	}
+	return false
 }
 
 // next returns the upstream after the one that was tried last. It waits until

@@ -81,6 +81,9 @@ func (a *attempts) succeeded() {
 	clear(a.last)
 }
 
+// move goes on at any address, so that the clients of one server spread.
+func (a *attempts) move() { a.position = rand.IntN(len(a.addresses)) }
+
 // failed moves on to the next address and returns the failures in a row.
 func (a *attempts) failed(err error) int {
 	if a.last == nil {

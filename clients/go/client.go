@@ -65,7 +65,8 @@ type Options struct {
 	GRPC []grpc.DialOption
 	// MaxReconnects bounds how often in a row, without a message in between,
 	// Get opens a stream again. Zero means for ever while following and twice
-	// per address otherwise; negative means not at all.
+	// per address otherwise; negative means not at all. A stream that a server
+	// ended for its age alone is opened again at once, and does not count.
 	MaxReconnects int
 	// FailFast makes Get give up if no address lets it in when it starts,
 	// rather than wait for one to come up.

@@ -194,15 +194,15 @@ func outOfRange(err error) (*OutOfRangeError, bool) {
 	return o, true
 }
 
-// interruptedAt is the cursor that a draining server gave for going on.
-func interruptedAt(err error) string {
+// interrupted is what a server gave that ended a stream which is to go on.
+func interrupted(err error) *metricsv1.StreamInterrupted {
 	var e *Error
 	if errors.As(err, &e) {
 		for _, detail := range e.Details {
 			if d, ok := detail.(*metricsv1.StreamInterrupted); ok {
-				return d.GetCursor()
+				return d
 			}
 		}
 	}
-	return ""
+	return nil
 }

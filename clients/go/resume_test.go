@@ -3,6 +3,7 @@ package promgrpc_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"testing"
@@ -116,6 +117,61 @@ func TestGetGoesOnAtTheCursorThatADrainingServerHandsOver(t *testing.T) {
 			})}
 			c := newClient(t, protocol, promgrpc.Options{}, server.Start(t))
 			require.Equal(t, []int{1, 2, 5}, values(t, c, promgrpc.Query{Follow: true}))
+		})
+	}
+}
+
+// A stream that is ended for its age goes on at once, at any address, and nobody is
+// told of it. Servers that keep doing so before they have served anything are
+// treated as others that fail.
+func TestGetMovesWhenItsStreamIsOfAge(t *testing.T) {
+	aged := func(cursor string) error {
+		return metricstest.Error(connect.CodeUnavailable, "of age", &metricsv1.StreamInterrupted{
+			Cursor: cursor, Reason: metricsv1.StreamInterrupted_REASON_MAX_AGE,
+		})
+	}
+	const last = 40
+	oneEach := func(_ context.Context, call *metricstest.Call) error {
+		i := after(call.Request)
+		if err := call.Send(response(i)); err != nil {
+			return err
+		}
+		if i < last {
+			return aged(fmt.Sprintf("c%d", i))
+		}
+		return call.Send(end())
+	}
+	var want []int
+	for i := range last {
+		want = append(want, i+1)
+	}
+	for _, protocol := range protocols {
+		t.Run(string(protocol), func(t *testing.T) {
+			one, two := &metricstest.Server{Script: oneEach}, &metricstest.Server{Script: oneEach}
+			first := one.Start(t)
+			var log strings.Builder
+			c := newClient(t, protocol, promgrpc.Options{
+				Logger: slog.New(slog.NewTextHandler(&log, nil)), MaxReconnects: 1, MinBackoff: time.Hour, MaxBackoff: time.Hour,
+			}, first, two.Start(t))
+			require.Equal(t, want, values(t, c, promgrpc.Query{Follow: true}))
+			require.Empty(t, log.String())
+			require.NotEmpty(t, one.Requests())
+			require.NotEmpty(t, two.Requests())
+
+			c = newClient(t, protocol, promgrpc.Options{MaxReconnects: -1}, first)
+			for u, err := range c.Get(t.Context(), promgrpc.Query{Follow: true}) {
+				if u.GetMetricsResponse == nil {
+					require.Error(t, err, "it is not to open another")
+				}
+			}
+
+			useless := &metricstest.Server{Script: func(context.Context, *metricstest.Call) error { return aged("") }}
+			c = newClient(t, protocol, promgrpc.Options{MaxReconnects: 3}, useless.Start(t))
+			for _, err := range c.Get(t.Context(), promgrpc.Query{Follow: true}) {
+				var unreachable *promgrpc.UnreachableError
+				require.ErrorAs(t, err, &unreachable)
+			}
+			require.Len(t, useless.Requests(), 4)
 		})
 	}
 }

@@ -60,7 +60,8 @@ type Update struct {
 }
 
 // Get streams what q asks for. It goes on at the next address, after the last
-// cursor, when a stream breaks, and ends after the Update that says so. An
+// cursor, when a stream breaks, at any of them when the server has it move for
+// its age, and ends after the Update that says so. An
 // error comes last, with an Update that has no response: an *Error of the
 // server that another attempt would not cure (a broken selector, say), an
 // *OutOfRangeError, an *UnreachableError when the attempts allowed are used
@@ -107,6 +108,7 @@ type run struct {
 	uncovered  bool   // something was yielded since cursor
 	rewound    bool   // the next update is the first to come again
 	entered    bool   // any server ever sent a message
+	served     bool   // this stream had a message
 	outOfRange int    // answers of that kind since the last message
 }
 
@@ -130,7 +132,13 @@ func (r *run) run(ctx context.Context) error {
 		} else if !resumable(err) && !errors.Is(err, errNoEnd) && !errors.Is(err, errSilent) && !errors.Is(err, errReference) {
 			return err
 		}
-		r.rewind(interruptedAt(err))
+		ended := interrupted(err)
+		r.rewind(ended.GetCursor())
+		if r.mayMove(ended) {
+			r.tries.move()
+			r.client.options.Logger.Debug("stream moves", slog.Any("error", err), slog.String("next_address", r.tries.address()))
+			continue
+		}
 
 		address := r.tries.address()
 		if given := r.suspect.broke(ctx, address, err); given != nil && !(r.query.Follow && r.entered) {
@@ -152,6 +160,11 @@ func (r *run) run(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// mayMove says whether nothing is wrong, and another stream may be opened at once.
+func (r *run) mayMove(ended *metricsv1.StreamInterrupted) bool {
+	return ended.GetReason() == metricsv1.StreamInterrupted_REASON_MAX_AGE && r.served && r.client.options.MaxReconnects >= 0
 }
 
 // reconnects that are allowed now, in a row.
@@ -204,6 +217,7 @@ func (r *run) request() *metricsv1.GetMetricsRequest {
 // stream opens one stream and yields what comes until it breaks. It returns
 // true after the end.
 func (r *run) stream(ctx context.Context) (bool, error) {
+	r.served = false
 	if err := r.tries.begin(ctx); err != nil {
 		return false, err
 	}
@@ -277,7 +291,7 @@ func (r *run) deliver(msg *metricsv1.GetMetricsResponse) bool {
 	}
 	r.tries.succeeded()
 	r.suspect.clear()
-	r.entered, r.outOfRange = true, 0
+	r.entered, r.served, r.outOfRange = true, true, 0
 	update := Update{GetMetricsResponse: msg, Address: r.tries.address(), Rewound: r.rewound}
 	r.rewound = false
 	if msg.GetCursor() != "" {

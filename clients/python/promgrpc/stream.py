@@ -86,9 +86,10 @@ class UnreachableError(Exception):
 class _Interrupted(Exception):
     """A stream broke in a way that another attempt may cure."""
 
-    def __init__(self, message: str, cursor: str = "", retry_delay: float = 0):
+    def __init__(self, message: str, cursor: str = "", retry_delay: float = 0, aged: bool = False):
         super().__init__(message)
-        self.cursor = cursor  # Where a draining server says that it can be taken up.
+        self.cursor = cursor  # Where the server that ended it says that it can be taken up.
+        self.aged = aged  # Nothing is wrong: a server ends its streams at some age, so that they spread.
         self.retry_delay = retry_delay  # Seconds, where a server says when to come again.
 
 
@@ -113,7 +114,8 @@ class Client:
         self._stopped = True
 
     def get(self, query: Query) -> Iterator[Update]:
-        """Yields what the query asks for, and takes the stream up again, at the next address, whenever it breaks.
+        """Yields what the query asks for, and takes the stream up again, at the next address, whenever it breaks. One that
+        a server ends for its age alone goes on at once, at any address, and on_interrupt is not told.
 
         It ends after the Update with `end`, or after stop. It raises OutOfRangeError, UnreachableError, SuspectError when
         servers seem to die of this very call, and grpc.RpcError for what another attempt would not cure, such as a selector
@@ -127,10 +129,11 @@ class Client:
         cursor, uncovered, rewound = query.cursor, False, False
         entered, suspicion = False, Suspicion(self._channel)
         while not self._stopped:
+            served = False
             address = self._addresses[position % len(self._addresses)]
             try:
                 for response in self._stream(address, query, cursor, suspicion):
-                    failures, out_of_range, entered = 0, 0, True
+                    failures, out_of_range, entered, served = 0, 0, True, True
                     suspicion.clear()
                     last.clear()
                     update = Update(response, address, rewound)
@@ -160,6 +163,9 @@ class Client:
             if interrupted.cursor:
                 cursor, uncovered = interrupted.cursor, False
             rewound, uncovered = rewound or uncovered, False
+            if interrupted.aged and served:
+                position = random.randrange(len(self._addresses))
+                continue
             last[address] = str(interrupted)
             position, failures = position + 1, failures + 1
             if not query.follow and failures > 2 * len(self._addresses):
@@ -296,7 +302,8 @@ def _translate(error: grpc.RpcError) -> Exception:
     retry_delay = _retry_delay(error)
     if code in RESUMABLE or code == grpc.StatusCode.RESOURCE_EXHAUSTED and retry_delay is not None:
         interrupted = _detail(error, api.StreamInterrupted())
-        return _Interrupted(message, interrupted.cursor, retry_delay or 0)
+        aged = interrupted.reason == api.StreamInterrupted.REASON_MAX_AGE
+        return _Interrupted(message, interrupted.cursor, retry_delay or 0, aged)
     return error
 
 

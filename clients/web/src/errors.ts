@@ -2,7 +2,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { DurationSchema, durationMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { CursorOutOfRangeSchema, InvalidSelectorSchema, StreamInterruptedSchema } from "../gen/promgrpc/metrics/v1/metrics_service_pb";
+import { CursorOutOfRangeSchema, InvalidSelectorSchema, StreamInterrupted_Reason, StreamInterruptedSchema } from "../gen/promgrpc/metrics/v1/metrics_service_pb";
 
 // OutOfRangeError says that samples after the cursor are not retained any more.
 export class OutOfRangeError extends Error {
@@ -89,7 +89,13 @@ export function invalidPlace(err: ConnectError, selectors: string[]): Place | un
   return { index: detail!.index, start: units(detail!.start), end: units(detail!.end) };
 }
 
-// handedOver is the cursor that a draining server ended its stream with.
+// isAged says whether the server ended the stream for its age alone, so that it
+// goes on wherever there is room.
+export function isAged(err: ConnectError): boolean {
+  return err.findDetails(StreamInterruptedSchema)[0]?.reason === StreamInterrupted_Reason.MAX_AGE;
+}
+
+// handedOver is the cursor that a server gave which ended the stream.
 export function handedOver(err: ConnectError): string {
   return err.findDetails(StreamInterruptedSchema)[0]?.cursor ?? "";
 }

@@ -7,7 +7,7 @@ import {
   type GetMetricsRequest,
   type GetMetricsResponse,
 } from "../gen/promgrpc/metrics/v1/metrics_service_pb";
-import { handedOver, outOfRange, resumable, retryDelay } from "./errors";
+import { handedOver, isAged, outOfRange, resumable, retryDelay } from "./errors";
 import { Labels } from "./labels";
 import { Suspicion } from "./suspicion";
 
@@ -52,7 +52,8 @@ export interface FollowOptions {
   maxBackoff?: number;
   // onConnect is told of each stream that begins, with its response headers.
   onConnect?: (headers: Headers) => void;
-  // onInterrupt is told of each stream that broke, and of the pause.
+  // onInterrupt is told of each stream that broke, and of the pause. One that the
+  // server ended for its age alone goes on at once, and does not count.
   onInterrupt?: (err: ConnectError, failures: number, delay: number) => void;
   // sleep waits for a time, or until the signal says so.
   sleep?: (ms: number, signal?: AbortSignal) => Promise<void>;
@@ -81,12 +82,14 @@ export async function* follow(transport: Transport, query: Query, options: Follo
   while (!signal?.aborted) {
     let err: ConnectError;
     let called = false; // and no message came
+    let served = false; // a message came of this stream
     try {
       await suspicion.begin(signal);
       called = true;
       for await (const response of messages(client, request(query, cursor), query, options)) {
         failures = 0;
         entered = true;
+        served = true;
         called = false;
         suspicion.clear();
         const update = { response, rewound };
@@ -118,6 +121,7 @@ export async function* follow(transport: Transport, query: Query, options: Follo
     }
     rewound ||= uncovered;
     uncovered = false;
+    if (served && isAged(err)) continue;
     failures++;
     let delay = Math.min(maxBackoff, minBackoff * 2 ** (failures - 1));
     delay = delay / 2 + (Math.random() * delay) / 2;

@@ -8,6 +8,7 @@ import {
   GetMetricsResponseSchema,
   MetricsService,
   OutOfRangeError,
+  StreamInterrupted_Reason,
   StreamInterruptedSchema,
   type FollowOptions,
   type GetMetricsRequest,
@@ -100,6 +101,39 @@ test("takes the cursor that a draining server hands over", async () => {
   ]);
   assert.deepEqual(got, ["1", "end"]);
   assert.deepEqual(begun, ["latest", "handed"]);
+});
+
+test("goes on at once when its stream is of age, and tells nobody", async () => {
+  const aged = (cursor: string) =>
+    new ConnectError("of age", Code.Unavailable, undefined, [
+      { desc: StreamInterruptedSchema, value: { cursor, reason: StreamInterrupted_Reason.MAX_AGE } },
+    ]);
+  const interrupts: number[] = [];
+  const onInterrupt = (_: ConnectError, failures: number) => interrupts.push(failures);
+  const { got, begun } = await run(
+    { follow: true },
+    [
+      async function* () {
+        yield sample(1, "a");
+        throw aged("a");
+      },
+      async function* () {
+        yield sample(2, "b");
+        throw aged("b2");
+      },
+      // One that has served nothing is like any other that fails.
+      async function* () {
+        throw aged("b2");
+      },
+      async function* () {
+        yield event("end", "c");
+      },
+    ],
+    { onInterrupt },
+  );
+  assert.deepEqual(got, ["1", "2", "end"]);
+  assert.deepEqual(begun, ["latest", "a", "b2", "b2"]);
+  assert.deepEqual(interrupts, [1]);
 });
 
 test("reports a cursor that is too old with the oldest that works", async () => {

@@ -24,6 +24,61 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Reason says why it was ended, where that matters to the client.
+type StreamInterrupted_Reason int32
+
+const (
+	// REASON_UNSPECIFIED: what another replica may do, this one cannot for now.
+	StreamInterrupted_REASON_UNSPECIFIED StreamInterrupted_Reason = 0
+	// REASON_DRAINING: the replica is shutting down.
+	StreamInterrupted_REASON_DRAINING StreamInterrupted_Reason = 1
+	// REASON_MAX_AGE: nothing is wrong. The stream was open for as long as the
+	// server has it, and is to be taken up at once, at whichever replica a
+	// balancer or chance picks: so that followers spread over the replicas.
+	StreamInterrupted_REASON_MAX_AGE StreamInterrupted_Reason = 2
+)
+
+// Enum value maps for StreamInterrupted_Reason.
+var (
+	StreamInterrupted_Reason_name = map[int32]string{
+		0: "REASON_UNSPECIFIED",
+		1: "REASON_DRAINING",
+		2: "REASON_MAX_AGE",
+	}
+	StreamInterrupted_Reason_value = map[string]int32{
+		"REASON_UNSPECIFIED": 0,
+		"REASON_DRAINING":    1,
+		"REASON_MAX_AGE":     2,
+	}
+)
+
+func (x StreamInterrupted_Reason) Enum() *StreamInterrupted_Reason {
+	p := new(StreamInterrupted_Reason)
+	*p = x
+	return p
+}
+
+func (x StreamInterrupted_Reason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (StreamInterrupted_Reason) Descriptor() protoreflect.EnumDescriptor {
+	return file_promgrpc_metrics_v1_metrics_service_proto_enumTypes[0].Descriptor()
+}
+
+func (StreamInterrupted_Reason) Type() protoreflect.EnumType {
+	return &file_promgrpc_metrics_v1_metrics_service_proto_enumTypes[0]
+}
+
+func (x StreamInterrupted_Reason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use StreamInterrupted_Reason.Descriptor instead.
+func (StreamInterrupted_Reason) EnumDescriptor() ([]byte, []int) {
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{8, 0}
+}
+
 // GetMetricsRequest says which series, from where, and how long.
 type GetMetricsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -633,7 +688,9 @@ func (x *InvalidSelector) GetEnd() uint32 {
 type StreamInterrupted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// cursor to go on with. Empty if nothing was sent yet: repeat the request.
-	Cursor        string `protobuf:"bytes,1,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	Cursor string `protobuf:"bytes,1,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// reason for which the stream was ended.
+	Reason        StreamInterrupted_Reason `protobuf:"varint,2,opt,name=reason,proto3,enum=promgrpc.metrics.v1.StreamInterrupted_Reason" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -673,6 +730,13 @@ func (x *StreamInterrupted) GetCursor() string {
 		return x.Cursor
 	}
 	return ""
+}
+
+func (x *StreamInterrupted) GetReason() StreamInterrupted_Reason {
+	if x != nil {
+		return x.Reason
+	}
+	return StreamInterrupted_REASON_UNSPECIFIED
 }
 
 // ReadLogsRequest says what the caller has, and how long to go on.
@@ -1730,9 +1794,14 @@ const file_promgrpc_metrics_v1_metrics_service_proto_rawDesc = "" +
 	"\x0fInvalidSelector\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x14\n" +
 	"\x05start\x18\x02 \x01(\rR\x05start\x12\x10\n" +
-	"\x03end\x18\x03 \x01(\rR\x03end\"+\n" +
+	"\x03end\x18\x03 \x01(\rR\x03end\"\xbd\x01\n" +
 	"\x11StreamInterrupted\x12\x16\n" +
-	"\x06cursor\x18\x01 \x01(\tR\x06cursor\"\x94\x03\n" +
+	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x12E\n" +
+	"\x06reason\x18\x02 \x01(\x0e2-.promgrpc.metrics.v1.StreamInterrupted.ReasonR\x06reason\"I\n" +
+	"\x06Reason\x12\x16\n" +
+	"\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fREASON_DRAINING\x10\x01\x12\x12\n" +
+	"\x0eREASON_MAX_AGE\x10\x02\"\x94\x03\n" +
 	"\x0fReadLogsRequest\x12\x99\x01\n" +
 	"\tpositions\x18\x01 \x03(\v2 .promgrpc.metrics.v1.LogPositionBY\xbaHV\xba\x01N\n" +
 	"\x10positions.unique\x12\x1apositions name a log twice\x1a\x1ethis.map(p, p.log_id).unique()\x92\x01\x02\x100R\tpositions\x12\x16\n" +
@@ -1820,79 +1889,82 @@ func file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP() []byte {
 	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescData
 }
 
+var file_promgrpc_metrics_v1_metrics_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_promgrpc_metrics_v1_metrics_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_promgrpc_metrics_v1_metrics_service_proto_goTypes = []any{
-	(*GetMetricsRequest)(nil),      // 0: promgrpc.metrics.v1.GetMetricsRequest
-	(*GetMetricsResponse)(nil),     // 1: promgrpc.metrics.v1.GetMetricsResponse
-	(*Synced)(nil),                 // 2: promgrpc.metrics.v1.Synced
-	(*Heartbeat)(nil),              // 3: promgrpc.metrics.v1.Heartbeat
-	(*Gap)(nil),                    // 4: promgrpc.metrics.v1.Gap
-	(*End)(nil),                    // 5: promgrpc.metrics.v1.End
-	(*CursorOutOfRange)(nil),       // 6: promgrpc.metrics.v1.CursorOutOfRange
-	(*InvalidSelector)(nil),        // 7: promgrpc.metrics.v1.InvalidSelector
-	(*StreamInterrupted)(nil),      // 8: promgrpc.metrics.v1.StreamInterrupted
-	(*ReadLogsRequest)(nil),        // 9: promgrpc.metrics.v1.ReadLogsRequest
-	(*LogPosition)(nil),            // 10: promgrpc.metrics.v1.LogPosition
-	(*ReadLogsResponse)(nil),       // 11: promgrpc.metrics.v1.ReadLogsResponse
-	(*SegmentStart)(nil),           // 12: promgrpc.metrics.v1.SegmentStart
-	(*SegmentData)(nil),            // 13: promgrpc.metrics.v1.SegmentData
-	(*GetLabelNamesRequest)(nil),   // 14: promgrpc.metrics.v1.GetLabelNamesRequest
-	(*GetLabelNamesResponse)(nil),  // 15: promgrpc.metrics.v1.GetLabelNamesResponse
-	(*GetLabelValuesRequest)(nil),  // 16: promgrpc.metrics.v1.GetLabelValuesRequest
-	(*GetLabelValuesResponse)(nil), // 17: promgrpc.metrics.v1.GetLabelValuesResponse
-	(*GetMetadataRequest)(nil),     // 18: promgrpc.metrics.v1.GetMetadataRequest
-	(*GetMetadataResponse)(nil),    // 19: promgrpc.metrics.v1.GetMetadataResponse
-	(*ListSegmentsRequest)(nil),    // 20: promgrpc.metrics.v1.ListSegmentsRequest
-	(*ListSegmentsResponse)(nil),   // 21: promgrpc.metrics.v1.ListSegmentsResponse
-	(*GetStatusRequest)(nil),       // 22: promgrpc.metrics.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),      // 23: promgrpc.metrics.v1.GetStatusResponse
-	(*timestamppb.Timestamp)(nil),  // 24: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 25: google.protobuf.Duration
-	(*TimeSeries)(nil),             // 26: promgrpc.metrics.v1.TimeSeries
-	(*MetricMetadata)(nil),         // 27: promgrpc.metrics.v1.MetricMetadata
-	(*Segment)(nil),                // 28: promgrpc.metrics.v1.Segment
-	(*LogStatus)(nil),              // 29: promgrpc.metrics.v1.LogStatus
+	(StreamInterrupted_Reason)(0),  // 0: promgrpc.metrics.v1.StreamInterrupted.Reason
+	(*GetMetricsRequest)(nil),      // 1: promgrpc.metrics.v1.GetMetricsRequest
+	(*GetMetricsResponse)(nil),     // 2: promgrpc.metrics.v1.GetMetricsResponse
+	(*Synced)(nil),                 // 3: promgrpc.metrics.v1.Synced
+	(*Heartbeat)(nil),              // 4: promgrpc.metrics.v1.Heartbeat
+	(*Gap)(nil),                    // 5: promgrpc.metrics.v1.Gap
+	(*End)(nil),                    // 6: promgrpc.metrics.v1.End
+	(*CursorOutOfRange)(nil),       // 7: promgrpc.metrics.v1.CursorOutOfRange
+	(*InvalidSelector)(nil),        // 8: promgrpc.metrics.v1.InvalidSelector
+	(*StreamInterrupted)(nil),      // 9: promgrpc.metrics.v1.StreamInterrupted
+	(*ReadLogsRequest)(nil),        // 10: promgrpc.metrics.v1.ReadLogsRequest
+	(*LogPosition)(nil),            // 11: promgrpc.metrics.v1.LogPosition
+	(*ReadLogsResponse)(nil),       // 12: promgrpc.metrics.v1.ReadLogsResponse
+	(*SegmentStart)(nil),           // 13: promgrpc.metrics.v1.SegmentStart
+	(*SegmentData)(nil),            // 14: promgrpc.metrics.v1.SegmentData
+	(*GetLabelNamesRequest)(nil),   // 15: promgrpc.metrics.v1.GetLabelNamesRequest
+	(*GetLabelNamesResponse)(nil),  // 16: promgrpc.metrics.v1.GetLabelNamesResponse
+	(*GetLabelValuesRequest)(nil),  // 17: promgrpc.metrics.v1.GetLabelValuesRequest
+	(*GetLabelValuesResponse)(nil), // 18: promgrpc.metrics.v1.GetLabelValuesResponse
+	(*GetMetadataRequest)(nil),     // 19: promgrpc.metrics.v1.GetMetadataRequest
+	(*GetMetadataResponse)(nil),    // 20: promgrpc.metrics.v1.GetMetadataResponse
+	(*ListSegmentsRequest)(nil),    // 21: promgrpc.metrics.v1.ListSegmentsRequest
+	(*ListSegmentsResponse)(nil),   // 22: promgrpc.metrics.v1.ListSegmentsResponse
+	(*GetStatusRequest)(nil),       // 23: promgrpc.metrics.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),      // 24: promgrpc.metrics.v1.GetStatusResponse
+	(*timestamppb.Timestamp)(nil),  // 25: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 26: google.protobuf.Duration
+	(*TimeSeries)(nil),             // 27: promgrpc.metrics.v1.TimeSeries
+	(*MetricMetadata)(nil),         // 28: promgrpc.metrics.v1.MetricMetadata
+	(*Segment)(nil),                // 29: promgrpc.metrics.v1.Segment
+	(*LogStatus)(nil),              // 30: promgrpc.metrics.v1.LogStatus
 }
 var file_promgrpc_metrics_v1_metrics_service_proto_depIdxs = []int32{
-	24, // 0: promgrpc.metrics.v1.GetMetricsRequest.since:type_name -> google.protobuf.Timestamp
-	25, // 1: promgrpc.metrics.v1.GetMetricsRequest.min_interval:type_name -> google.protobuf.Duration
-	25, // 2: promgrpc.metrics.v1.GetMetricsRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	26, // 3: promgrpc.metrics.v1.GetMetricsResponse.timeseries:type_name -> promgrpc.metrics.v1.TimeSeries
-	2,  // 4: promgrpc.metrics.v1.GetMetricsResponse.synced:type_name -> promgrpc.metrics.v1.Synced
-	3,  // 5: promgrpc.metrics.v1.GetMetricsResponse.heartbeat:type_name -> promgrpc.metrics.v1.Heartbeat
-	4,  // 6: promgrpc.metrics.v1.GetMetricsResponse.gap:type_name -> promgrpc.metrics.v1.Gap
-	5,  // 7: promgrpc.metrics.v1.GetMetricsResponse.end:type_name -> promgrpc.metrics.v1.End
-	10, // 8: promgrpc.metrics.v1.ReadLogsRequest.positions:type_name -> promgrpc.metrics.v1.LogPosition
-	25, // 9: promgrpc.metrics.v1.ReadLogsRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	12, // 10: promgrpc.metrics.v1.ReadLogsResponse.segment:type_name -> promgrpc.metrics.v1.SegmentStart
-	13, // 11: promgrpc.metrics.v1.ReadLogsResponse.data:type_name -> promgrpc.metrics.v1.SegmentData
-	4,  // 12: promgrpc.metrics.v1.ReadLogsResponse.gap:type_name -> promgrpc.metrics.v1.Gap
-	3,  // 13: promgrpc.metrics.v1.ReadLogsResponse.heartbeat:type_name -> promgrpc.metrics.v1.Heartbeat
-	5,  // 14: promgrpc.metrics.v1.ReadLogsResponse.end:type_name -> promgrpc.metrics.v1.End
-	27, // 15: promgrpc.metrics.v1.GetMetadataResponse.metadata:type_name -> promgrpc.metrics.v1.MetricMetadata
-	28, // 16: promgrpc.metrics.v1.ListSegmentsResponse.segments:type_name -> promgrpc.metrics.v1.Segment
-	24, // 17: promgrpc.metrics.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
-	29, // 18: promgrpc.metrics.v1.GetStatusResponse.logs:type_name -> promgrpc.metrics.v1.LogStatus
-	25, // 19: promgrpc.metrics.v1.GetStatusResponse.uptime:type_name -> google.protobuf.Duration
-	0,  // 20: promgrpc.metrics.v1.MetricsService.GetMetrics:input_type -> promgrpc.metrics.v1.GetMetricsRequest
-	9,  // 21: promgrpc.metrics.v1.MetricsService.ReadLogs:input_type -> promgrpc.metrics.v1.ReadLogsRequest
-	14, // 22: promgrpc.metrics.v1.MetricsService.GetLabelNames:input_type -> promgrpc.metrics.v1.GetLabelNamesRequest
-	16, // 23: promgrpc.metrics.v1.MetricsService.GetLabelValues:input_type -> promgrpc.metrics.v1.GetLabelValuesRequest
-	18, // 24: promgrpc.metrics.v1.MetricsService.GetMetadata:input_type -> promgrpc.metrics.v1.GetMetadataRequest
-	20, // 25: promgrpc.metrics.v1.MetricsService.ListSegments:input_type -> promgrpc.metrics.v1.ListSegmentsRequest
-	22, // 26: promgrpc.metrics.v1.MetricsService.GetStatus:input_type -> promgrpc.metrics.v1.GetStatusRequest
-	1,  // 27: promgrpc.metrics.v1.MetricsService.GetMetrics:output_type -> promgrpc.metrics.v1.GetMetricsResponse
-	11, // 28: promgrpc.metrics.v1.MetricsService.ReadLogs:output_type -> promgrpc.metrics.v1.ReadLogsResponse
-	15, // 29: promgrpc.metrics.v1.MetricsService.GetLabelNames:output_type -> promgrpc.metrics.v1.GetLabelNamesResponse
-	17, // 30: promgrpc.metrics.v1.MetricsService.GetLabelValues:output_type -> promgrpc.metrics.v1.GetLabelValuesResponse
-	19, // 31: promgrpc.metrics.v1.MetricsService.GetMetadata:output_type -> promgrpc.metrics.v1.GetMetadataResponse
-	21, // 32: promgrpc.metrics.v1.MetricsService.ListSegments:output_type -> promgrpc.metrics.v1.ListSegmentsResponse
-	23, // 33: promgrpc.metrics.v1.MetricsService.GetStatus:output_type -> promgrpc.metrics.v1.GetStatusResponse
-	27, // [27:34] is the sub-list for method output_type
-	20, // [20:27] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	25, // 0: promgrpc.metrics.v1.GetMetricsRequest.since:type_name -> google.protobuf.Timestamp
+	26, // 1: promgrpc.metrics.v1.GetMetricsRequest.min_interval:type_name -> google.protobuf.Duration
+	26, // 2: promgrpc.metrics.v1.GetMetricsRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	27, // 3: promgrpc.metrics.v1.GetMetricsResponse.timeseries:type_name -> promgrpc.metrics.v1.TimeSeries
+	3,  // 4: promgrpc.metrics.v1.GetMetricsResponse.synced:type_name -> promgrpc.metrics.v1.Synced
+	4,  // 5: promgrpc.metrics.v1.GetMetricsResponse.heartbeat:type_name -> promgrpc.metrics.v1.Heartbeat
+	5,  // 6: promgrpc.metrics.v1.GetMetricsResponse.gap:type_name -> promgrpc.metrics.v1.Gap
+	6,  // 7: promgrpc.metrics.v1.GetMetricsResponse.end:type_name -> promgrpc.metrics.v1.End
+	0,  // 8: promgrpc.metrics.v1.StreamInterrupted.reason:type_name -> promgrpc.metrics.v1.StreamInterrupted.Reason
+	11, // 9: promgrpc.metrics.v1.ReadLogsRequest.positions:type_name -> promgrpc.metrics.v1.LogPosition
+	26, // 10: promgrpc.metrics.v1.ReadLogsRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	13, // 11: promgrpc.metrics.v1.ReadLogsResponse.segment:type_name -> promgrpc.metrics.v1.SegmentStart
+	14, // 12: promgrpc.metrics.v1.ReadLogsResponse.data:type_name -> promgrpc.metrics.v1.SegmentData
+	5,  // 13: promgrpc.metrics.v1.ReadLogsResponse.gap:type_name -> promgrpc.metrics.v1.Gap
+	4,  // 14: promgrpc.metrics.v1.ReadLogsResponse.heartbeat:type_name -> promgrpc.metrics.v1.Heartbeat
+	6,  // 15: promgrpc.metrics.v1.ReadLogsResponse.end:type_name -> promgrpc.metrics.v1.End
+	28, // 16: promgrpc.metrics.v1.GetMetadataResponse.metadata:type_name -> promgrpc.metrics.v1.MetricMetadata
+	29, // 17: promgrpc.metrics.v1.ListSegmentsResponse.segments:type_name -> promgrpc.metrics.v1.Segment
+	25, // 18: promgrpc.metrics.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
+	30, // 19: promgrpc.metrics.v1.GetStatusResponse.logs:type_name -> promgrpc.metrics.v1.LogStatus
+	26, // 20: promgrpc.metrics.v1.GetStatusResponse.uptime:type_name -> google.protobuf.Duration
+	1,  // 21: promgrpc.metrics.v1.MetricsService.GetMetrics:input_type -> promgrpc.metrics.v1.GetMetricsRequest
+	10, // 22: promgrpc.metrics.v1.MetricsService.ReadLogs:input_type -> promgrpc.metrics.v1.ReadLogsRequest
+	15, // 23: promgrpc.metrics.v1.MetricsService.GetLabelNames:input_type -> promgrpc.metrics.v1.GetLabelNamesRequest
+	17, // 24: promgrpc.metrics.v1.MetricsService.GetLabelValues:input_type -> promgrpc.metrics.v1.GetLabelValuesRequest
+	19, // 25: promgrpc.metrics.v1.MetricsService.GetMetadata:input_type -> promgrpc.metrics.v1.GetMetadataRequest
+	21, // 26: promgrpc.metrics.v1.MetricsService.ListSegments:input_type -> promgrpc.metrics.v1.ListSegmentsRequest
+	23, // 27: promgrpc.metrics.v1.MetricsService.GetStatus:input_type -> promgrpc.metrics.v1.GetStatusRequest
+	2,  // 28: promgrpc.metrics.v1.MetricsService.GetMetrics:output_type -> promgrpc.metrics.v1.GetMetricsResponse
+	12, // 29: promgrpc.metrics.v1.MetricsService.ReadLogs:output_type -> promgrpc.metrics.v1.ReadLogsResponse
+	16, // 30: promgrpc.metrics.v1.MetricsService.GetLabelNames:output_type -> promgrpc.metrics.v1.GetLabelNamesResponse
+	18, // 31: promgrpc.metrics.v1.MetricsService.GetLabelValues:output_type -> promgrpc.metrics.v1.GetLabelValuesResponse
+	20, // 32: promgrpc.metrics.v1.MetricsService.GetMetadata:output_type -> promgrpc.metrics.v1.GetMetadataResponse
+	22, // 33: promgrpc.metrics.v1.MetricsService.ListSegments:output_type -> promgrpc.metrics.v1.ListSegmentsResponse
+	24, // 34: promgrpc.metrics.v1.MetricsService.GetStatus:output_type -> promgrpc.metrics.v1.GetStatusResponse
+	28, // [28:35] is the sub-list for method output_type
+	21, // [21:28] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_promgrpc_metrics_v1_metrics_service_proto_init() }
@@ -1923,13 +1995,14 @@ func file_promgrpc_metrics_v1_metrics_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_promgrpc_metrics_v1_metrics_service_proto_rawDesc), len(file_promgrpc_metrics_v1_metrics_service_proto_rawDesc)),
-			NumEnums:      0,
+			NumEnums:      1,
 			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_promgrpc_metrics_v1_metrics_service_proto_goTypes,
 		DependencyIndexes: file_promgrpc_metrics_v1_metrics_service_proto_depIdxs,
+		EnumInfos:         file_promgrpc_metrics_v1_metrics_service_proto_enumTypes,
 		MessageInfos:      file_promgrpc_metrics_v1_metrics_service_proto_msgTypes,
 	}.Build()
 	File_promgrpc_metrics_v1_metrics_service_proto = out.File

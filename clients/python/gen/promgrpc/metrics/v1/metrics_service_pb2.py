@@ -16,7 +16,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from promgrpc.metrics.v1 import metrics_pb2 as promgrpc_dot_metrics_dot_v1_dot_metrics__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)promgrpc/metrics/v1/metrics_service.proto\x12\x13promgrpc.metrics.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!promgrpc/metrics/v1/metrics.proto\"\xd3\x02\n\x11GetMetricsRequest\x12\x1c\n\tselectors\x18\x01 \x03(\tR\tselectors\x12\x32\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00R\x05since\x12\x18\n\x06\x63ursor\x18\x03 \x01(\tH\x00R\x06\x63ursor\x12\x16\n\x06\x66ollow\x18\x04 \x01(\x08R\x06\x66ollow\x12<\n\x0cmin_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0bminInterval\x12H\n\x12heartbeat_interval\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationR\x11heartbeatInterval\x12)\n\x10label_references\x18\x07 \x01(\x08R\x0flabelReferencesB\x07\n\x05start\"\xf6\x02\n\x12GetMetricsResponse\x12?\n\ntimeseries\x18\x01 \x03(\x0b\x32\x1f.promgrpc.metrics.v1.TimeSeriesR\ntimeseries\x12\x16\n\x06\x63ursor\x18\x02 \x01(\tR\x06\x63ursor\x12\x35\n\x06synced\x18\x03 \x01(\x0b\x32\x1b.promgrpc.metrics.v1.SyncedH\x00R\x06synced\x12>\n\theartbeat\x18\x04 \x01(\x0b\x32\x1e.promgrpc.metrics.v1.HeartbeatH\x00R\theartbeat\x12,\n\x03gap\x18\x05 \x01(\x0b\x32\x18.promgrpc.metrics.v1.GapH\x00R\x03gap\x12,\n\x03\x65nd\x18\x06 \x01(\x0b\x32\x18.promgrpc.metrics.v1.EndH\x00R\x03\x65nd\x12+\n\x11\x66orget_references\x18\x07 \x01(\x08R\x10\x66orgetReferencesB\x07\n\x05\x65vent\"\x08\n\x06Synced\"\x0b\n\tHeartbeat\"\x80\x01\n\x03Gap\x12\x15\n\x06log_id\x18\x01 \x01(\tR\x05logId\x12%\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x04R\rafterSequence\x12#\n\rnext_sequence\x18\x03 \x01(\x04R\x0cnextSequence\x12\x16\n\x06reason\x18\x04 \x01(\tR\x06reason\"\x05\n\x03\x45nd\"7\n\x10\x43ursorOutOfRange\x12#\n\roldest_cursor\x18\x01 \x01(\tR\x0coldestCursor\"+\n\x11StreamInterrupted\x12\x16\n\x06\x63ursor\x18\x01 \x01(\tR\x06\x63ursor\"\xb3\x01\n\x0fReadLogsRequest\x12>\n\tpositions\x18\x01 \x03(\x0b\x32 .promgrpc.metrics.v1.LogPositionR\tpositions\x12\x16\n\x06\x66ollow\x18\x02 \x01(\x08R\x06\x66ollow\x12H\n\x12heartbeat_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\x11heartbeatInterval\"\\\n\x0bLogPosition\x12\x15\n\x06log_id\x18\x01 \x01(\tR\x05logId\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x1a\n\x08\x63hecksum\x18\x03 \x01(\rR\x08\x63hecksum\"\xea\x02\n\x10ReadLogsResponse\x12\x15\n\x06log_id\x18\x01 \x01(\tR\x05logId\x12#\n\rlast_sequence\x18\x02 \x01(\x04R\x0clastSequence\x12=\n\x07segment\x18\x03 \x01(\x0b\x32!.promgrpc.metrics.v1.SegmentStartH\x00R\x07segment\x12\x36\n\x04\x64\x61ta\x18\x04 \x01(\x0b\x32 .promgrpc.metrics.v1.SegmentDataH\x00R\x04\x64\x61ta\x12,\n\x03gap\x18\x05 \x01(\x0b\x32\x18.promgrpc.metrics.v1.GapH\x00R\x03gap\x12>\n\theartbeat\x18\x06 \x01(\x0b\x32\x1e.promgrpc.metrics.v1.HeartbeatH\x00R\theartbeat\x12,\n\x03\x65nd\x18\x07 \x01(\x0b\x32\x18.promgrpc.metrics.v1.EndH\x00R\x03\x65ndB\x07\n\x05\x65vent\"I\n\x0cSegmentStart\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12%\n\x0e\x66irst_sequence\x18\x02 \x01(\x04R\rfirstSequence\"S\n\x0bSegmentData\x12\x16\n\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x12\n\x04\x64\x61ta\x18\x02 \x01(\x0cR\x04\x64\x61ta\x12\x18\n\x07partial\x18\x03 \x01(\x08R\x07partial\"J\n\x14GetLabelNamesRequest\x12\x1c\n\tselectors\x18\x01 \x03(\tR\tselectors\x12\x14\n\x05limit\x18\x02 \x01(\rR\x05limit\"K\n\x15GetLabelNamesResponse\x12\x14\n\x05names\x18\x01 \x03(\tR\x05names\x12\x1c\n\ttruncated\x18\x02 \x01(\x08R\ttruncated\"_\n\x15GetLabelValuesRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n\tselectors\x18\x02 \x03(\tR\tselectors\x12\x14\n\x05limit\x18\x03 \x01(\rR\x05limit\"N\n\x16GetLabelValuesResponse\x12\x16\n\x06values\x18\x01 \x03(\tR\x06values\x12\x1c\n\ttruncated\x18\x02 \x01(\x08R\ttruncated\"X\n\x12GetMetadataRequest\x12,\n\x12metric_family_name\x18\x01 \x01(\tR\x10metricFamilyName\x12\x14\n\x05limit\x18\x02 \x01(\rR\x05limit\"t\n\x13GetMetadataResponse\x12?\n\x08metadata\x18\x01 \x03(\x0b\x32#.promgrpc.metrics.v1.MetricMetadataR\x08metadata\x12\x1c\n\ttruncated\x18\x02 \x01(\x08R\ttruncated\"\x15\n\x13ListSegmentsRequest\"n\n\x14ListSegmentsResponse\x12\x38\n\x08segments\x18\x01 \x03(\x0b\x32\x1c.promgrpc.metrics.v1.SegmentR\x08segments\x12\x1c\n\ttruncated\x18\x02 \x01(\x08R\ttruncated\"\x12\n\x10GetStatusRequest\"\xf0\x02\n\x11GetStatusResponse\x12\x1a\n\x08instance\x18\x01 \x01(\tR\x08instance\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12\x39\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x14\n\x05ready\x18\x04 \x01(\x08R\x05ready\x12\x16\n\x06\x63ursor\x18\x05 \x01(\tR\x06\x63ursor\x12\x32\n\x04logs\x18\x06 \x03(\x0b\x32\x1e.promgrpc.metrics.v1.LogStatusR\x04logs\x12\x1f\n\x0blive_series\x18\x07 \x01(\x04R\nliveSeries\x12\x18\n\x07streams\x18\x08 \x01(\rR\x07streams\x12\x1a\n\x08upstream\x18\t \x01(\tR\x08upstream\x12\x31\n\x06uptime\x18\n \x01(\x0b\x32\x19.google.protobuf.DurationR\x06uptime2\xe5\x05\n\x0eMetricsService\x12\x64\n\nGetMetrics\x12&.promgrpc.metrics.v1.GetMetricsRequest\x1a\'.promgrpc.metrics.v1.GetMetricsResponse\"\x03\x90\x02\x01\x30\x01\x12^\n\x08ReadLogs\x12$.promgrpc.metrics.v1.ReadLogsRequest\x1a%.promgrpc.metrics.v1.ReadLogsResponse\"\x03\x90\x02\x01\x30\x01\x12k\n\rGetLabelNames\x12).promgrpc.metrics.v1.GetLabelNamesRequest\x1a*.promgrpc.metrics.v1.GetLabelNamesResponse\"\x03\x90\x02\x01\x12n\n\x0eGetLabelValues\x12*.promgrpc.metrics.v1.GetLabelValuesRequest\x1a+.promgrpc.metrics.v1.GetLabelValuesResponse\"\x03\x90\x02\x01\x12\x65\n\x0bGetMetadata\x12\'.promgrpc.metrics.v1.GetMetadataRequest\x1a(.promgrpc.metrics.v1.GetMetadataResponse\"\x03\x90\x02\x01\x12h\n\x0cListSegments\x12(.promgrpc.metrics.v1.ListSegmentsRequest\x1a).promgrpc.metrics.v1.ListSegmentsResponse\"\x03\x90\x02\x01\x12_\n\tGetStatus\x12%.promgrpc.metrics.v1.GetStatusRequest\x1a&.promgrpc.metrics.v1.GetStatusResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)promgrpc/metrics/v1/metrics_service.proto\x12\x13promgrpc.metrics.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!promgrpc/metrics/v1/metrics.proto\"\xd3\x02\n\x11GetMetricsRequest\x12\x1c\n\tselectors\x18\x01 \x03(\tR\tselectors\x12\x32\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00R\x05since\x12\x18\n\x06\x63ursor\x18\x03 \x01(\tH\x00R\x06\x63ursor\x12\x16\n\x06\x66ollow\x18\x04 \x01(\x08R\x06\x66ollow\x12<\n\x0cmin_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0bminInterval\x12H\n\x12heartbeat_interval\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationR\x11heartbeatInterval\x12)\n\x10label_references\x18\x07 \x01(\x08R\x0flabelReferencesB\x07\n\x05start\"\xf6\x02\n\x12GetMetricsResponse\x12?\n\ntimeseries\x18\x01 \x03(\x0b\x32\x1f.promgrpc.metrics.v1.TimeSeriesR\ntimeseries\x12\x16\n\x06\x63ursor\x18\x02 \x01(\tR\x06\x63ursor\x12\x35\n\x06synced\x18\x03 \x01(\x0b\x32\x1b.promgrpc.metrics.v1.SyncedH\x00R\x06synced\x12>\n\theartbeat\x18\x04 \x01(\x0b\x32\x1e.promgrpc.metrics.v1.HeartbeatH\x00R\theartbeat\x12,\n\x03gap\x18\x05 \x01(\x0b\x32\x18.promgrpc.metrics.v1.GapH\x00R\x03gap\x12,\n\x03\x65nd\x18\x06 \x01(\x0b\x32\x18.promgrpc.metrics.v1.EndH\x00R\x03\x65nd\x12+\n\x11\x66orget_references\x18\x07 \x01(\x08R\x10\x66orgetReferencesB\x07\n\x05\x65vent\"\x08\n\x06Synced\"\x0b\n\tHeartbeat\"\x80\x01\n\x03Gap\x12\x15\n\x06log_id\x18\x01 \x01(\tR\x05logId\x12%\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x04R\rafterSequence\x12#\n\rnext_sequence\x18\x03 \x01(\x04R\x0cnextSequence\x12\x16\n\x06reason\x18\x04 \x01(\tR\x06reason\"\x05\n\x03\x45nd\"7\n\x10\x43ursorOutOfRange\x12#\n\roldest_cursor\x18\x01 \x01(\tR\x0coldestCursor\"\xbd\x01\n\x11StreamInterrupted\x12\x16\n\x06\x63ursor\x18\x01 \x01(\tR\x06\x63ursor\x12\x45\n\x06reason\x18\x02 \x01(\x0e\x32-.promgrpc.metrics.v1.StreamInterrupted.ReasonR\x06reason\"I\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n\x0fREASON_DRAINING\x10\x01\x12\x12\n\x0eREASON_MAX_AGE\x10\x02\"\xb3\x01\n\x0fReadLogsRequest\x12>\n\tpositions\x18\x01 \x03(\x0b\x32 .promgrpc.metrics.v1.LogPositionR\tpositions\x12\x16\n\x06\x66ollow\x18\x02 \x01(\x08R\x06\x66ollow\x12H\n\x12heartbeat_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\x11heartbeatInterval\"\\\n\x0bLogPosition\x12\x15\n\x06log_id\x18\x01 \x01(\tR\x05logId\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x1a\n\x08\x63hecksum\x18\x03 \x01(\rR\x08\x63hecksum\"\xea\x02\n\x10ReadLogsResponse\x12\x15\n\x06log_id\x18\x01 \x01(\tR\x05logId\x12#\n\rlast_sequence\x18\x02 \x01(\x04R\x0clastSequence\x12=\n\x07segment\x18\x03 \x01(\x0b\x32!.promgrpc.metrics.v1.SegmentStartH\x00R\x07segment\x12\x36\n\x04\x64\x61ta\x18\x04 \x01(\x0b\x32 .promgrpc.metrics.v1.SegmentDataH\x00R\x04\x64\x61ta\x12,\n\x03gap\x18\x05 \x01(\x0b\x32\x18.promgrpc.metrics.v1.GapH\x00R\x03gap\x12>\n\theartbeat\x18\x06 \x01(\x0b\x32\x1e.promgrpc.metrics.v1.HeartbeatH\x00R\theartbeat\x12,\n\x03\x65nd\x18\x07 \x01(\x0b\x32\x18.promgrpc.metrics.v1.EndH\x00R\x03\x65ndB\x07\n\x05\x65vent\"I\n\x0cSegmentStart\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12%\n\x0e\x66irst_sequence\x18\x02 \x01(\x04R\rfirstSequence\"S\n\x0bSegmentData\x12\x16\n\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x12\n\x04\x64\x61ta\x18\x02 \x01(\x0cR\x04\x64\x61ta\x12\x18\n\x07partial\x18\x03 \x01(\x08R\x07partial\"J\n\x14GetLabelNamesRequest\x12\x1c\n\tselectors\x18\x01 \x03(\tR\tselectors\x12\x14\n\x05limit\x18\x02 \x01(\rR\x05limit\"K\n\x15GetLabelNamesResponse\x12\x14\n\x05names\x18\x01 \x03(\tR\x05names\x12\x1c\n\ttruncated\x18\x02 \x01(\x08R\ttruncated\"_\n\x15GetLabelValuesRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n\tselectors\x18\x02 \x03(\tR\tselectors\x12\x14\n\x05limit\x18\x03 \x01(\rR\x05limit\"N\n\x16GetLabelValuesResponse\x12\x16\n\x06values\x18\x01 \x03(\tR\x06values\x12\x1c\n\ttruncated\x18\x02 \x01(\x08R\ttruncated\"X\n\x12GetMetadataRequest\x12,\n\x12metric_family_name\x18\x01 \x01(\tR\x10metricFamilyName\x12\x14\n\x05limit\x18\x02 \x01(\rR\x05limit\"t\n\x13GetMetadataResponse\x12?\n\x08metadata\x18\x01 \x03(\x0b\x32#.promgrpc.metrics.v1.MetricMetadataR\x08metadata\x12\x1c\n\ttruncated\x18\x02 \x01(\x08R\ttruncated\"\x15\n\x13ListSegmentsRequest\"n\n\x14ListSegmentsResponse\x12\x38\n\x08segments\x18\x01 \x03(\x0b\x32\x1c.promgrpc.metrics.v1.SegmentR\x08segments\x12\x1c\n\ttruncated\x18\x02 \x01(\x08R\ttruncated\"\x12\n\x10GetStatusRequest\"\xf0\x02\n\x11GetStatusResponse\x12\x1a\n\x08instance\x18\x01 \x01(\tR\x08instance\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12\x39\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x14\n\x05ready\x18\x04 \x01(\x08R\x05ready\x12\x16\n\x06\x63ursor\x18\x05 \x01(\tR\x06\x63ursor\x12\x32\n\x04logs\x18\x06 \x03(\x0b\x32\x1e.promgrpc.metrics.v1.LogStatusR\x04logs\x12\x1f\n\x0blive_series\x18\x07 \x01(\x04R\nliveSeries\x12\x18\n\x07streams\x18\x08 \x01(\rR\x07streams\x12\x1a\n\x08upstream\x18\t \x01(\tR\x08upstream\x12\x31\n\x06uptime\x18\n \x01(\x0b\x32\x19.google.protobuf.DurationR\x06uptime2\xe5\x05\n\x0eMetricsService\x12\x64\n\nGetMetrics\x12&.promgrpc.metrics.v1.GetMetricsRequest\x1a\'.promgrpc.metrics.v1.GetMetricsResponse\"\x03\x90\x02\x01\x30\x01\x12^\n\x08ReadLogs\x12$.promgrpc.metrics.v1.ReadLogsRequest\x1a%.promgrpc.metrics.v1.ReadLogsResponse\"\x03\x90\x02\x01\x30\x01\x12k\n\rGetLabelNames\x12).promgrpc.metrics.v1.GetLabelNamesRequest\x1a*.promgrpc.metrics.v1.GetLabelNamesResponse\"\x03\x90\x02\x01\x12n\n\x0eGetLabelValues\x12*.promgrpc.metrics.v1.GetLabelValuesRequest\x1a+.promgrpc.metrics.v1.GetLabelValuesResponse\"\x03\x90\x02\x01\x12\x65\n\x0bGetMetadata\x12\'.promgrpc.metrics.v1.GetMetadataRequest\x1a(.promgrpc.metrics.v1.GetMetadataResponse\"\x03\x90\x02\x01\x12h\n\x0cListSegments\x12(.promgrpc.metrics.v1.ListSegmentsRequest\x1a).promgrpc.metrics.v1.ListSegmentsResponse\"\x03\x90\x02\x01\x12_\n\tGetStatus\x12%.promgrpc.metrics.v1.GetStatusRequest\x1a&.promgrpc.metrics.v1.GetStatusResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'promgrpc.metrics.v1.metrics_service_pb2', globals())
@@ -51,38 +51,40 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _END._serialized_end=1044
   _CURSOROUTOFRANGE._serialized_start=1046
   _CURSOROUTOFRANGE._serialized_end=1101
-  _STREAMINTERRUPTED._serialized_start=1103
-  _STREAMINTERRUPTED._serialized_end=1146
-  _READLOGSREQUEST._serialized_start=1149
-  _READLOGSREQUEST._serialized_end=1328
-  _LOGPOSITION._serialized_start=1330
-  _LOGPOSITION._serialized_end=1422
-  _READLOGSRESPONSE._serialized_start=1425
-  _READLOGSRESPONSE._serialized_end=1787
-  _SEGMENTSTART._serialized_start=1789
-  _SEGMENTSTART._serialized_end=1862
-  _SEGMENTDATA._serialized_start=1864
-  _SEGMENTDATA._serialized_end=1947
-  _GETLABELNAMESREQUEST._serialized_start=1949
-  _GETLABELNAMESREQUEST._serialized_end=2023
-  _GETLABELNAMESRESPONSE._serialized_start=2025
-  _GETLABELNAMESRESPONSE._serialized_end=2100
-  _GETLABELVALUESREQUEST._serialized_start=2102
-  _GETLABELVALUESREQUEST._serialized_end=2197
-  _GETLABELVALUESRESPONSE._serialized_start=2199
-  _GETLABELVALUESRESPONSE._serialized_end=2277
-  _GETMETADATAREQUEST._serialized_start=2279
-  _GETMETADATAREQUEST._serialized_end=2367
-  _GETMETADATARESPONSE._serialized_start=2369
-  _GETMETADATARESPONSE._serialized_end=2485
-  _LISTSEGMENTSREQUEST._serialized_start=2487
-  _LISTSEGMENTSREQUEST._serialized_end=2508
-  _LISTSEGMENTSRESPONSE._serialized_start=2510
-  _LISTSEGMENTSRESPONSE._serialized_end=2620
-  _GETSTATUSREQUEST._serialized_start=2622
-  _GETSTATUSREQUEST._serialized_end=2640
-  _GETSTATUSRESPONSE._serialized_start=2643
-  _GETSTATUSRESPONSE._serialized_end=3011
-  _METRICSSERVICE._serialized_start=3014
-  _METRICSSERVICE._serialized_end=3755
+  _STREAMINTERRUPTED._serialized_start=1104
+  _STREAMINTERRUPTED._serialized_end=1293
+  _STREAMINTERRUPTED_REASON._serialized_start=1220
+  _STREAMINTERRUPTED_REASON._serialized_end=1293
+  _READLOGSREQUEST._serialized_start=1296
+  _READLOGSREQUEST._serialized_end=1475
+  _LOGPOSITION._serialized_start=1477
+  _LOGPOSITION._serialized_end=1569
+  _READLOGSRESPONSE._serialized_start=1572
+  _READLOGSRESPONSE._serialized_end=1934
+  _SEGMENTSTART._serialized_start=1936
+  _SEGMENTSTART._serialized_end=2009
+  _SEGMENTDATA._serialized_start=2011
+  _SEGMENTDATA._serialized_end=2094
+  _GETLABELNAMESREQUEST._serialized_start=2096
+  _GETLABELNAMESREQUEST._serialized_end=2170
+  _GETLABELNAMESRESPONSE._serialized_start=2172
+  _GETLABELNAMESRESPONSE._serialized_end=2247
+  _GETLABELVALUESREQUEST._serialized_start=2249
+  _GETLABELVALUESREQUEST._serialized_end=2344
+  _GETLABELVALUESRESPONSE._serialized_start=2346
+  _GETLABELVALUESRESPONSE._serialized_end=2424
+  _GETMETADATAREQUEST._serialized_start=2426
+  _GETMETADATAREQUEST._serialized_end=2514
+  _GETMETADATARESPONSE._serialized_start=2516
+  _GETMETADATARESPONSE._serialized_end=2632
+  _LISTSEGMENTSREQUEST._serialized_start=2634
+  _LISTSEGMENTSREQUEST._serialized_end=2655
+  _LISTSEGMENTSRESPONSE._serialized_start=2657
+  _LISTSEGMENTSRESPONSE._serialized_end=2767
+  _GETSTATUSREQUEST._serialized_start=2769
+  _GETSTATUSREQUEST._serialized_end=2787
+  _GETSTATUSRESPONSE._serialized_start=2790
+  _GETSTATUSRESPONSE._serialized_end=3158
+  _METRICSSERVICE._serialized_start=3161
+  _METRICSSERVICE._serialized_end=3902
 # @@protoc_insertion_point(module_scope)

@@ -2,6 +2,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from promgrpc.metrics.v1 import metrics_pb2 as _metrics_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
@@ -217,10 +218,17 @@ class SegmentStart(_message.Message):
     def __init__(self, name: _Optional[str] = ..., first_sequence: _Optional[int] = ...) -> None: ...
 
 class StreamInterrupted(_message.Message):
-    __slots__ = ["cursor"]
+    __slots__ = ["cursor", "reason"]
+    class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = []
     CURSOR_FIELD_NUMBER: _ClassVar[int]
+    REASON_DRAINING: StreamInterrupted.Reason
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REASON_MAX_AGE: StreamInterrupted.Reason
+    REASON_UNSPECIFIED: StreamInterrupted.Reason
     cursor: str
-    def __init__(self, cursor: _Optional[str] = ...) -> None: ...
+    reason: StreamInterrupted.Reason
+    def __init__(self, cursor: _Optional[str] = ..., reason: _Optional[_Union[StreamInterrupted.Reason, str]] = ...) -> None: ...
 
 class Synced(_message.Message):
     __slots__ = []

@@ -95,7 +95,8 @@ class MetricsServiceServicer(object):
         - OUT_OF_RANGE: the cursor is older than what is retained, or belongs to
         a log that the replica does not hold. The details hold a
         CursorOutOfRange with the oldest cursor that works.
-        - UNAVAILABLE: the replica is draining or not ready. The details hold a
+        - UNAVAILABLE: the replica is draining or not ready, or the stream has
+        followed for as long as the replica lets one. The details hold a
         StreamInterrupted with the cursor to go on with at another replica.
         - RESOURCE_EXHAUSTED: the call is over a limit, which the QuotaFailure in
         the details names. With a RetryInfo there it may be let in after that
