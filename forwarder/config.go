@@ -6,6 +6,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/promgrpc/exporter/internal/address"
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
@@ -53,8 +54,8 @@ func DefaultConfig() Config {
 func (c *Config) RegisterFlags(app *kingpin.Application) {
 	c.OpsConfig.RegisterFlags(app)
 	c.ConsulConfig.RegisterFlags(app)
-	app.Flag("link.listen-address", "Address to take receivers at.").
-		Default(c.LinkAddress).StringVar(&c.LinkAddress)
+	address.ListenVar(app.Flag("link.listen-address", "Address to take receivers at.").
+		Default(c.LinkAddress), &c.LinkAddress)
 	c.LinkTLS.RegisterFlags(app, "link.tls")
 	app.Flag("server", "Servers to send the log to: "+discovery.Syntax+".").
 		Default(c.Server).StringVar(&c.Server)

@@ -7,6 +7,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/alecthomas/units"
 
+	"github.com/promgrpc/exporter/internal/address"
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
@@ -101,11 +102,11 @@ func (c *Config) rpcFlag() string {
 // to what c holds.
 func (c *Config) RegisterFlags(app *kingpin.Application) {
 	c.ConsulConfig.RegisterFlags(app)
-	app.Flag("link.listen-address", "Address to take forwarders at.").
-		Default(c.LinkAddress).StringVar(&c.LinkAddress)
+	address.ListenVar(app.Flag("link.listen-address", "Address to take forwarders at.").
+		Default(c.LinkAddress), &c.LinkAddress)
 	c.LinkTLS.RegisterFlags(app, "link.tls")
-	app.Flag(flagRPCAddress[2:], "Address of the gRPC, gRPC-Web and Connect server.").
-		Default(c.RPCAddress).StringVar(&c.RPCAddress)
+	address.ListenVar(app.Flag(flagRPCAddress[2:], "Address of the gRPC, gRPC-Web and Connect server.").
+		Default(c.RPCAddress), &c.RPCAddress)
 	app.Flag("limit.link-connections", "Most connections of forwarders at a time; at most a quarter of the files that the process may open.").
 		Default(strconv.Itoa(c.LinkConns)).IntVar(&c.LinkConns)
 	app.Flag(flagLinkBytes[2:], "Largest sum of the pieces of logs that are being read and taken over; forwarders wait when it is reached.").
@@ -118,8 +119,8 @@ func (c *Config) RegisterRelayFlags(app *kingpin.Application) {
 	app.Flag("upstream", "Servers or relays to follow, of which the first that answers is taken: "+discovery.Syntax+".").
 		Required().PlaceHolder("PEERS").StringVar(&c.Upstream)
 	c.UpstreamTLS.RegisterFlags(app, "tls")
-	app.Flag(flagRelayAddress[2:], "Address of the gRPC, gRPC-Web and Connect server, and of the page.").
-		Default(c.RPCAddress).StringVar(&c.RPCAddress)
+	address.ListenVar(app.Flag(flagRelayAddress[2:], "Address of the gRPC, gRPC-Web and Connect server, and of the page.").
+		Default(c.RPCAddress), &c.RPCAddress)
 	c.registerServing(app)
 }
 
@@ -180,6 +181,11 @@ func (c *Config) check() error {
 		return daemon.Usagef("--limit.link-connections has to be above zero")
 	case c.LinkBytes < maxLinkFrame:
 		return daemon.Usagef("%s is %s, less than a single piece of a log: %s", flagLinkBytes, c.LinkBytes, units.Base2Bytes(maxLinkFrame))
+	}
+	for _, origin := range c.CORSOrigins {
+		if err := checkOrigin(origin); err != nil {
+			return daemon.Usagef("--rpc.cors-origin: %w", err)
+		}
 	}
 	return c.LimitConfig.check()
 }

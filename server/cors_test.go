@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+	"github.com/promgrpc/exporter/server"
 )
 
 // What browsers ask for before a call of Connect or gRPC-Web, compressed or not,
@@ -68,5 +70,14 @@ func TestCORS(t *testing.T) {
 	for _, method := range []string{http.MethodOptions, http.MethodPost} {
 		_, answer := ask(method, "https://evil.example", "authorization")
 		require.Empty(t, answer.Get("Access-Control-Allow-Origin"))
+	}
+}
+
+func TestOriginsAreChecked(t *testing.T) {
+	for _, origin := range []string{"https://example.org/", "example.org", "https://", "https://a/b", "https://me@a", "two words"} {
+		c := testConfig(t)
+		c.CORSOrigins = []string{"https://example.org:8443", "*", origin}
+		_, err := server.New(c, slog.New(slog.DiscardHandler), nil)
+		require.ErrorContains(t, err, `--rpc.cors-origin: "`+origin)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	promgrpc "github.com/promgrpc/exporter/clients/go"
+	"github.com/promgrpc/exporter/internal/address"
 	"github.com/promgrpc/exporter/internal/renew"
 )
 
@@ -27,7 +28,7 @@ type connection struct {
 const defaultAddress = "localhost:8090"
 
 func (c *connection) register(cmd clause) {
-	option(cmd, "address", "Servers, as HOST:PORT[,HOST:PORT…], of which the first that answers is taken; or consul://AGENT/SERVICE or dns+srv://NAME, which name them.").
+	option(cmd, "address", "Servers, as HOST:PORT[,HOST:PORT…], of which the first that answers is taken; or consul://[AGENT]/SERVICE or dns+srv://NAME, which name them.").
 		Short('a').Default(defaultAddress).PlaceHolder("HOST:PORT[,…]").StringVar(&c.address)
 	option(cmd, "protocol", "Protocol of the calls: grpc, grpcweb or connect. The latter two use HTTP/1.1, unless TLS negotiates HTTP/2.").
 		Default("grpc").EnumVar(&c.protocol, "grpc", "grpcweb", "connect")
@@ -47,9 +48,9 @@ func (c *connection) register(cmd clause) {
 // addresses that --address lists.
 func (c *connection) addresses() []string {
 	var all []string
-	for _, address := range strings.Split(c.address, ",") {
-		if address = strings.TrimSpace(address); address != "" {
-			all = append(all, address)
+	for _, one := range strings.Split(c.address, ",") {
+		if one = strings.TrimSpace(one); one != "" {
+			all = append(all, one)
 		}
 	}
 	return all
@@ -59,6 +60,11 @@ func (c *connection) addresses() []string {
 // ctx.
 func (c *connection) open(ctx context.Context, env environment, o promgrpc.Options) (*promgrpc.Client, error) {
 	if !isDirectory(c.address) {
+		for _, a := range c.addresses() {
+			if err := address.HostPort(a); err != nil {
+				return nil, usagef("--address: %w", err)
+			}
+		}
 		return c.dial(c.addresses(), o)
 	}
 	servers, err := follow(ctx, c.address, false, newLogger(env.stderr))

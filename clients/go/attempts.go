@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+
+	"github.com/promgrpc/exporter/internal/address"
 )
 
 // maxRetryDelay bounds the pause that a server may ask for.
@@ -48,9 +50,9 @@ func (a *attempts) resolve(ctx context.Context) ([]string, error) {
 	if err == nil && len(found) == 0 {
 		err = errNoAddress
 	}
-	for _, address := range found {
+	for _, server := range found {
 		if err == nil {
-			err = checkAddress(address)
+			err = address.HostPort(server)
 		}
 	}
 	return found, err

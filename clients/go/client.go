@@ -6,16 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/address"
 )
 
 // maxMessageSize bounds a received message. Servers keep responses well below.
@@ -105,9 +104,9 @@ func New(addresses []string, o Options) (*Client, error) {
 	if o.TLS != nil && o.RenewTLS != nil {
 		return nil, errors.New("there are both a configuration of TLS and a function that renews it")
 	}
-	for _, address := range addresses {
-		if err := checkAddress(address); err != nil {
-			return nil, err
+	for _, a := range addresses {
+		if err := address.HostPort(a); err != nil {
+			return nil, fmt.Errorf("address of a server: %w", err)
 		}
 	}
 	if err := o.checkHeader(); err != nil {
@@ -132,16 +131,6 @@ func New(addresses []string, o Options) (*Client, error) {
 
 // errNoAddress says that there is nobody to call.
 var errNoAddress = errors.New("no address of a server")
-
-func checkAddress(address string) error {
-	if strings.Contains(address, "://") {
-		return fmt.Errorf("address %q: want host:port, without a scheme", address)
-	}
-	if _, _, err := net.SplitHostPort(address); err != nil {
-		return fmt.Errorf("address %q: want host:port: %w", address, err)
-	}
-	return nil
-}
 
 func setDefault(d *time.Duration, value time.Duration) {
 	if *d <= 0 {

@@ -7,6 +7,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/promgrpc/exporter/forwarder"
+	"github.com/promgrpc/exporter/internal/address"
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/listen"
 	"github.com/promgrpc/exporter/internal/seglog"
@@ -44,12 +45,12 @@ func defaultConfig() config {
 }
 
 func (c *config) registerFlags(app *kingpin.Application) {
-	app.Flag(flagReceiverAddress[2:], "Address to take remote write at; /metrics, /-/healthy and /-/ready are there too.").
-		Default(c.receiverAddress).StringVar(&c.receiverAddress)
+	address.ListenVar(app.Flag(flagReceiverAddress[2:], "Address to take remote write at; /metrics, /-/healthy and /-/ready are there too.").
+		Default(c.receiverAddress), &c.receiverAddress)
 	rpcAddresses := c.rpcAddresses
 	c.rpcAddresses = nil // a repeated flag appends
-	app.Flag(flagRPCAddress[2:], "Address to serve the API at. Repeat it for each replica.").
-		Default(rpcAddresses...).StringsVar(&c.rpcAddresses)
+	address.ListensVar(app.Flag(flagRPCAddress[2:], "Address to serve the API at. Repeat it for each replica.").
+		Default(rpcAddresses...), &c.rpcAddresses)
 	c.StorageConfig.RegisterFlags(app, "Folder under which the forwarder and each server get one of their own.")
 	c.SegmentConfig.RegisterFlags(app)
 	c.LimitConfig.RegisterFlags(app)

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/promgrpc/exporter/internal/address"
 )
 
 // healthcheckName is the subcommand that asks a running program of the same
@@ -43,19 +45,18 @@ func (h *healthcheck) register(app *kingpin.Application) {
 // run asks, after app has parsed the command line. It returns why the program
 // is not ready.
 func (h *healthcheck) run(ctx context.Context, app *kingpin.Application) error {
-	address := cmp.Or(h.address, listenAddress(app))
-	_, port, err := net.SplitHostPort(address)
-	switch {
-	case err != nil:
-		return Usagef("--address: want host:port: %w", err)
-	case port == "0":
+	where := cmp.Or(h.address, listenAddress(app))
+	if err := address.Listen(where); err != nil {
+		return Usagef("--address: %w", err)
+	}
+	if _, port, _ := net.SplitHostPort(where); port == "0" {
 		return Usagef("the program listens on any port: give --address")
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.timeout)
 	defer cancel()
-	err = askReady(ctx, "http", address)
+	err := askReady(ctx, "http", where)
 	if errors.Is(err, errWantsTLS) {
-		err = askReady(ctx, "https", address)
+		err = askReady(ctx, "https", where)
 	}
 	return err
 }

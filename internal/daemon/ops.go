@@ -8,6 +8,8 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/promgrpc/exporter/internal/address"
 )
 
 // OpsConfig is the configuration of a part's HTTP server for operators.
@@ -36,8 +38,8 @@ const (
 // RegisterFlags adds --web.listen-address, --web.config.file,
 // --limit.web-connections and --limit.scrapes, which default to what c holds.
 func (c *OpsConfig) RegisterFlags(app *kingpin.Application) {
-	app.Flag(flagWebAddress[2:], "Address of the HTTP server.").
-		Default(c.WebAddress).StringVar(&c.WebAddress)
+	address.ListenVar(app.Flag(flagWebAddress[2:], "Address of the HTTP server.").
+		Default(c.WebAddress), &c.WebAddress)
 	app.Flag("web.config.file", "File with TLS and basic auth for the HTTP server, see https://github.com/prometheus/exporter-toolkit.").
 		PlaceHolder("FILE").StringVar(&c.WebConfigFile)
 	app.Flag(flagWebConnections[2:], "Most connections to the HTTP server that are open at a time, half of them from one address; at most a quarter of the files that the process may open.").

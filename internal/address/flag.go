@@ -1,0 +1,58 @@
+package address
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/alecthomas/kingpin/v2"
+)
+
+// flag is a value on the command line that is checked as it is read.
+type flag struct {
+	name  string
+	check func(string) (string, error)
+	to    *[]string // for a flag that may be repeated
+	one   *string   // for any other
+}
+
+// Set implements [kingpin.Value].
+func (f *flag) Set(s string) error {
+	checked, err := f.check(s)
+	if err != nil {
+		return fmt.Errorf("--%s: %w", f.name, err)
+	}
+	if f.one != nil {
+		*f.one = checked
+	} else {
+		*f.to = append(*f.to, checked)
+	}
+	return nil
+}
+
+// String implements [kingpin.Value].
+func (f *flag) String() string {
+	if f.one != nil {
+		return *f.one
+	}
+	return strings.Join(*f.to, ",")
+}
+
+// IsCumulative is what kingpin asks a flag that may be repeated.
+func (f *flag) IsCumulative() bool { return f.to != nil }
+
+// ListenVar has a flag take an address to listen at.
+func ListenVar(f *kingpin.FlagClause, to *string) {
+	f.SetValue(&flag{name: f.Model().Name, one: to, check: listen})
+}
+
+// ListensVar has a flag take such addresses.
+func ListensVar(f *kingpin.FlagClause, to *[]string) {
+	f.SetValue(&flag{name: f.Model().Name, to: to, check: listen})
+}
+
+func listen(s string) (string, error) { return s, Listen(s) }
+
+// HostVar has a flag take a host.
+func HostVar(f *kingpin.FlagClause, to *string) {
+	f.SetValue(&flag{name: f.Model().Name, one: to, check: Host})
+}
