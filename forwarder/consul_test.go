@@ -48,6 +48,9 @@ func TestConsul(t *testing.T) {
 				t.Error(err)
 			}
 			registered.Store(s)
+		case r.Method == http.MethodGet && strings.HasPrefix(path, "agent/service/"):
+			s := registered.Load()
+			_ = json.NewEncoder(w).Encode(api.AgentService{ID: s.ID, Meta: s.Meta})
 		case strings.HasPrefix(path, "agent/check/update/"):
 		case strings.HasPrefix(path, "agent/service/deregister/"):
 			registered.Store(nil)
@@ -68,7 +71,7 @@ func TestConsul(t *testing.T) {
 	s := registered.Load()
 	port := r.LinkAddr().(*net.TCPAddr).Port
 	if s.Name != "metrics-forwarder" || s.Address != "127.0.0.1" || s.Port != port ||
-		s.ID != "metrics-forwarder-forwarder-under-test-"+strconv.Itoa(port) || len(s.Checks) != 1 || s.Checks[0].Status != api.HealthPassing {
+		s.ID != "metrics-forwarder-127.0.0.1-"+strconv.Itoa(port) || len(s.Checks) != 1 || s.Checks[0].Status != api.HealthPassing {
 		t.Errorf("registered as %+v", s)
 	}
 	r.stop()

@@ -82,7 +82,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 	}
 	if c.Consul != "" {
 		if f.registrar, err = discovery.NewRegistrar(f.registration(c), logger); err != nil {
-			return nil, daemon.Usagef("--consul: %w", err)
+			return nil, &daemon.UsageError{Err: err}
 		}
 	}
 	return f, nil

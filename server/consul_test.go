@@ -40,7 +40,7 @@ func (c *consul) tell(event string) {
 
 // start returns the agent's address.
 func (c *consul) start(t *testing.T) string {
-	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		checkID := ""
@@ -51,6 +51,8 @@ func (c *consul) start(t *testing.T) string {
 		case "service/register":
 			assert.NoError(t, json.NewDecoder(r.Body).Decode(&c.service))
 			c.tell("register " + c.service.Checks[0].Status)
+		case "service/" + c.service.ID:
+			assert.NoError(t, json.NewEncoder(w).Encode(api.AgentService{ID: c.service.ID, Meta: c.service.Meta}))
 		case "service/deregister/" + c.service.ID:
 			c.tell("deregister")
 		case "check/update/" + checkID:

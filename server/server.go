@@ -118,7 +118,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	}
 	if c.Consul != "" {
 		if s.registrar, err = discovery.NewRegistrar(s.registration(), logger); err != nil {
-			return nil, daemon.Usagef("--consul: %w", err)
+			return nil, &daemon.UsageError{Err: err}
 		}
 	}
 	if reg != nil {

@@ -30,6 +30,7 @@ type agent struct {
 	checks   map[string]string            // Status of the checks that are reported to.
 	requests map[string]int               // By the first words of the path.
 	token    string
+	wanted   string // token; "": any
 }
 
 // startAgent starts one at an address, "127.0.0.1:0" for any.
@@ -41,10 +42,11 @@ func startAgent(t testing.TB, address string) *agent {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/health/service/{name}", a.health)
+	mux.HandleFunc("GET /v1/agent/service/{id}", a.service)
 	mux.HandleFunc("PUT /v1/agent/service/register", a.register)
 	mux.HandleFunc("PUT /v1/agent/service/deregister/{id}", a.deregister)
 	mux.HandleFunc("PUT /v1/agent/check/update/{id}", a.report)
-	a.server = &http.Server{Handler: mux}
+	a.server = &http.Server{Handler: a.guard(mux)}
 	var l net.Listener
 	require.EventuallyWithT(t, func(t *assert.CollectT) {
 		var err error
@@ -56,6 +58,26 @@ func startAgent(t testing.TB, address string) *agent {
 	go func() { defer close(done); _ = a.server.Serve(l) }()
 	t.Cleanup(func() { a.stop(); <-done })
 	return a
+}
+
+// guard lets in who has the token, if one is wanted.
+func (a *agent) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.mu.Lock()
+		wanted := a.wanted
+		a.mu.Unlock()
+		if wanted != "" && r.Header.Get("X-Consul-Token") != wanted {
+			http.Error(w, "ACL not found", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (a *agent) want(token string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.wanted = token
 }
 
 func (a *agent) stop() { _ = a.server.Close() }
@@ -142,6 +164,15 @@ func (a *agent) register(w http.ResponseWriter, r *http.Request) {
 		}
 		a.entries[s.ID] = e
 	})
+}
+
+func (a *agent) service(w http.ResponseWriter, r *http.Request) {
+	e := a.get(r.PathValue("id"))
+	if e == nil {
+		http.Error(w, "unknown service ID", http.StatusNotFound)
+		return
+	}
+	assert.NoError(a.t, json.NewEncoder(w).Encode(e.Service))
 }
 
 func (a *agent) deregister(w http.ResponseWriter, r *http.Request) {

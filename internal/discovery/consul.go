@@ -6,92 +6,50 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/promgrpc/exporter/internal/address"
 )
 
 const (
-	// consulPort is where an agent listens unless told otherwise.
-	consulPort = "8500"
 	// consulWait is how long an agent may hold a question while nothing changes.
 	consulWait = 30 * time.Second
 	// consulPause between two questions, so that many changes are one.
 	consulPause = 50 * time.Millisecond
-	// answerTime is what an agent gets for anything else.
-	answerTime = 5 * time.Second
 )
-
-// consulAgent is an agent that can be asked, with the token and the TLS
-// settings that Consul's own environment variables name.
-type consulAgent struct {
-	*api.Client
-	transport *http.Transport
-}
-
-func newConsulAgent(address string) (*consulAgent, error) {
-	address, err := withPort(address, consulPort)
-	if err != nil {
-		return nil, err
-	}
-	c := api.DefaultConfig()
-	c.Address = address
-	client, err := api.NewClient(c)
-	if err != nil {
-		return nil, fmt.Errorf("consul: %w", err)
-	}
-	return &consulAgent{client, c.Transport}, nil
-}
-
-func withPort(address, port string) (string, error) {
-	if _, _, err := net.SplitHostPort(address); err != nil {
-		address = net.JoinHostPort(strings.Trim(address, "[]"), port)
-	}
-	return address, checkAddress(address)
-}
 
 // consul asks an agent for a service.
 type consul struct {
-	address, service string
-	o                Options
+	agent   *consulAgent
+	service string
+	o       Options
 }
 
 func parseConsul(rest string, o Options) (*consul, error) {
-	agent, service, _ := strings.Cut(rest, "/")
-	switch {
-	case agent == "":
-		return nil, errors.New("the agent is missing, want consul://AGENT[:8500]/SERVICE")
-	case service == "", strings.ContainsAny(service, "/?#"):
-		return nil, fmt.Errorf("%q is not the name of a service, want consul://AGENT[:8500]/SERVICE", service)
+	at, service, _ := strings.Cut(rest, "/")
+	if service == "" || strings.ContainsAny(service, "/?#") {
+		return nil, fmt.Errorf("%q is not the name of a service, want consul://[AGENT[:8500]]/SERVICE", service)
 	}
-	address, err := withPort(agent, consulPort)
+	agent, err := newConsulAgent(at, o.Logger)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := newConsulAgent(address); err != nil { // Its environment variables may be wrong.
-		return nil, err
-	}
-	o.Logger = o.Logger.With("consul", address, "service", service)
-	return &consul{address: address, service: service, o: o}, nil
+	o.Logger = o.Logger.With("consul", cmp.Or(agent.place.path, agent.place.host), "service", service)
+	return &consul{agent: agent, service: service, o: o}, nil
 }
 
 // Watch implements [Source].
 func (c *consul) Watch(ctx context.Context) <-chan []Instance {
 	f := newFeed()
-	agent, err := newConsulAgent(c.address)
-	if err != nil { // It did not fail when the specification was read.
-		c.o.Logger.Error("discovery is impossible", "err", err)
-		context.AfterFunc(ctx, f.close)
-		return f.ch
-	}
-	q := &consulQuery{consul: c, agent: agent}
+	q := &consulQuery{consul: c}
 	d := directory{lookup: q.ask, wait: consulWait, pause: consulPause, hurry: consulPause, logger: c.o.Logger}
 	go func() {
-		defer agent.transport.CloseIdleConnections()
+		defer c.agent.transport.CloseIdleConnections()
 		d.watch(ctx, f)
 	}()
 	return f.ch
@@ -100,7 +58,6 @@ func (c *consul) Watch(ctx context.Context) <-chan []Instance {
 // consulQuery is a question that is asked again and again.
 type consulQuery struct {
 	*consul
-	agent *consulAgent
 	index uint64
 }
 
@@ -132,19 +89,19 @@ func (c *consul) instances(entries []*api.ServiceEntry) []Instance {
 	slices.SortStableFunc(entries, func(a, b *api.ServiceEntry) int { return cmp.Compare(b.Service.CreateIndex, a.Service.CreateIndex) })
 	var set []Instance
 	for _, e := range entries {
-		address, err := c.dialAddress(e)
+		at, err := c.dialAddress(e)
 		if err != nil {
 			c.o.Logger.Warn("instance cannot be used", "id", e.Service.ID, "err", err)
 			continue
 		}
-		if slices.ContainsFunc(set, func(i Instance) bool { return i.Address == address }) {
+		if slices.ContainsFunc(set, func(i Instance) bool { return i.Address == at }) {
 			continue
 		}
 		id := e.Service.ID
 		if slices.ContainsFunc(set, func(i Instance) bool { return i.ID == id }) {
 			id += "@" + e.Node.Node // An ID is unique on its node only.
 		}
-		set = append(set, Instance{ID: id, Address: address})
+		set = append(set, Instance{ID: id, Address: at})
 	}
 	return set
 }
@@ -161,6 +118,6 @@ func (c *consul) dialAddress(e *api.ServiceEntry) (string, error) {
 			return "", fmt.Errorf("its meta has no %s", key)
 		}
 	}
-	address := net.JoinHostPort(host, port)
-	return address, checkAddress(address)
+	at := net.JoinHostPort(host, port)
+	return at, address.HostPort(at)
 }

@@ -156,7 +156,7 @@ func TestConsulForgets(t *testing.T) {
 
 func TestParseConsulAndDNS(t *testing.T) {
 	for spec, want := range map[string]string{
-		"consul:///s":          "the agent is missing",
+		"consul://a b/s":       "neither a host name nor an IP address",
 		"consul://a":           "is not the name of a service",
 		"consul://a/":          "is not the name of a service",
 		"consul://a/s/t":       "is not the name of a service",
@@ -164,7 +164,7 @@ func TestParseConsulAndDNS(t *testing.T) {
 		"dns+srv://":           "is not a domain name",
 		"dns+srv://a/b":        "is not a domain name",
 		"dns+srv://a:53":       "is not a domain name",
-		"consul+srv://a":       "want host:port[,host:port…], consul://AGENT[:8500]/SERVICE or dns+srv://NAME",
+		"consul+srv://a":       "want host:port[,host:port…], consul://[AGENT[:8500]]/SERVICE or dns+srv://NAME",
 		"consul://a:99999/s":   "not a number from 1 to 65535",
 		"consul://[::1]:x/abc": "not a number from 1 to 65535",
 	} {
@@ -177,7 +177,7 @@ func TestParseConsulAndDNS(t *testing.T) {
 	} {
 		s, err := Parse(spec, Options{})
 		require.NoError(t, err)
-		require.Equal(t, address, s.(*consul).address)
+		require.Equal(t, address, s.(*consul).agent.place.host)
 	}
 	t.Setenv("CONSUL_CACERT", "/nowhere")
 	_, err := Parse("consul://a/s", Options{})

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/promgrpc/exporter/internal/address"
 )
 
 const (
@@ -26,7 +28,7 @@ type srv struct {
 }
 
 func parseDNS(name string, o Options) (*srv, error) {
-	if name == "" || strings.ContainsAny(name, "/?#:@ ") {
+	if _, err := address.Host(name); err != nil || strings.Contains(name, ":") {
 		return nil, fmt.Errorf("%q is not a domain name, want dns+srv://NAME", name)
 	}
 	if o.Resolver == nil {
@@ -56,12 +58,12 @@ func (s *srv) ask(ctx context.Context, _ time.Duration) ([]Instance, error) {
 	}
 	set := make([]Instance, 0, len(records))
 	for _, r := range records {
-		address := net.JoinHostPort(strings.TrimSuffix(r.Target, "."), strconv.Itoa(int(r.Port)))
-		if err := checkAddress(address); err != nil {
+		at := net.JoinHostPort(strings.TrimSuffix(r.Target, "."), strconv.Itoa(int(r.Port)))
+		if err := address.HostPort(at); err != nil {
 			s.o.Logger.Warn("instance cannot be used", "err", err)
 			continue
 		}
-		set = append(set, Instance{ID: address, Address: address})
+		set = append(set, Instance{ID: at, Address: at})
 	}
 	return set, nil
 }

@@ -2,7 +2,9 @@ package discovery
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -24,22 +26,38 @@ type Registrar struct {
 	registration Registration
 	agent        *consulAgent
 	logger       *slog.Logger
+	// process tells this process from others at the same place.
+	process string
+
+	// id that is registered, "" for none, and the token that it was with: Consul
+	// tells its servers of it with that one.
+	id, token string
+	// tried is the ID that was to be registered last, which may have worked.
+	tried string
 
 	withdrawOnce sync.Once
 	withdrawn    chan struct{}
 }
 
-// NewRegistrar checks the address of the agent. It asks nobody yet.
+// NewRegistrar checks the address of the agent, and what to register. It asks nobody
+// yet.
 func NewRegistrar(r Registration, logger *slog.Logger) (*Registrar, error) {
-	agent, err := newConsulAgent(r.Consul)
+	logger = logger.With("consul", r.Consul, "service", r.Service)
+	agent, err := newConsulAgent(r.Consul, logger)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--consul: %w", err)
 	}
-	return &Registrar{
-		registration: r, agent: agent, withdrawn: make(chan struct{}),
-		logger: logger.With("consul", r.Consul, "service", r.Service, "id", r.id()),
-	}, nil
+	if r.AdvertiseAddress != "" {
+		if _, err := r.advertised(r.Listener, agent.place); err != nil {
+			return nil, fmt.Errorf("--advertise-address: %w", err)
+		}
+	}
+	return &Registrar{registration: r, agent: agent, process: rand.Text(), withdrawn: make(chan struct{}), logger: logger}, nil
 }
+
+// Reload reads anew what Consul's environment variables name, which is done for each
+// request, too, and says if that fails.
+func (r *Registrar) Reload() error { return r.agent.reload() }
 
 // Withdraw has Consul told at once that the instance is not ready, by what
 // Ready says from now on, and not registered anew if Consul forgets it. It
@@ -53,13 +71,12 @@ func (r *Registrar) Run(ctx context.Context) error {
 	ticker := time.NewTicker(reportEvery)
 	defer ticker.Stop()
 	withdrawn := r.withdrawn
-	registered, failing := false, false
+	failing := false
 	for {
-		now, err := r.report(ctx, registered)
+		err := r.keep(ctx)
 		if ctx.Err() != nil {
 			break
 		}
-		registered = now
 		// One line a change of state. To have nothing to report is none.
 		if failed := err != nil; failed != failing && !errors.Is(err, errWithdrawn) {
 			failing = failed
@@ -86,49 +103,94 @@ func (r *Registrar) Run(ctx context.Context) error {
 // errWithdrawn says that an instance that was withdrawn is not registered any more.
 var errWithdrawn = errors.New("withdrawn")
 
-// report tells the state, and registers the instance if the agent does not know
-// it. It returns whether it does now, as far as can be told.
-func (r *Registrar) report(ctx context.Context, registered bool) (bool, error) {
+// keep reports the state. Before that it registers the instance, if the agent does
+// not know it, or if the token is another one.
+func (r *Registrar) keep(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	if registered {
-		status, output := r.registration.status()
-		q := (&api.QueryOptions{}).WithContext(ctx)
-		err := r.agent.Agent().UpdateTTLOpts(r.registration.checkID(), output, status, q)
-		var answer api.StatusError
-		if !errors.As(err, &answer) || answer.Code != http.StatusNotFound {
-			return true, err
-		}
-		r.logger.Warn("consul has forgotten this instance")
+	if r.id == "" {
+		return r.registerUnlessWithdrawn(ctx)
 	}
+	ours, err := r.owns(ctx, r.id)
+	switch {
+	case isNotFound(err):
+		r.logger.Warn("consul has forgotten this instance", "id", r.id)
+		r.id = ""
+		return r.registerUnlessWithdrawn(ctx)
+	case err != nil:
+		return err
+	case !ours:
+		return fmt.Errorf("another process is registered as %s: two have the same address and port, one needs another --advertise-address or port", r.id)
+	case r.token != r.agent.token.Get():
+		return r.register(ctx)
+	}
+	return r.report(ctx)
+}
+
+func (r *Registrar) registerUnlessWithdrawn(ctx context.Context) error {
 	select {
 	case <-r.withdrawn:
-		return false, errWithdrawn
+		return errWithdrawn
 	default:
+		return r.register(ctx)
 	}
-	service, err := r.registration.service()
+}
+
+// owns says whether what is registered was registered by this process.
+func (r *Registrar) owns(ctx context.Context, id string) (bool, error) {
+	service, _, err := r.agent.Agent().Service(id, (&api.QueryOptions{}).WithContext(ctx))
 	if err != nil {
 		return false, err
 	}
+	return service.Meta[MetaProcess] == r.process, nil
+}
+
+func (r *Registrar) report(ctx context.Context) error {
+	status, output := r.registration.status()
+	return r.agent.Agent().UpdateTTLOpts(checkID(r.id), output, status, (&api.QueryOptions{}).WithContext(ctx))
+}
+
+func (r *Registrar) register(ctx context.Context) error {
+	host, err := r.registration.advertised(r.registration.Listener, r.agent.place)
+	if err != nil {
+		return err
+	}
+	service := r.registration.service(host, r.process)
+	token := r.agent.token.Get()
+	r.tried = service.ID
 	// Checks of an earlier life, by another version, would fail for ever.
 	o := api.ServiceRegisterOpts{ReplaceExistingChecks: true}.WithContext(ctx)
 	if err := r.agent.Agent().ServiceRegisterOpts(service, o); err != nil {
-		return false, err
+		return err
 	}
-	r.logger.Info("registered in consul", "address", service.Address, "port", service.Port)
-	return true, nil
+	r.id, r.token = service.ID, token
+	r.logger.Info("registered in consul", "id", r.id, "address", service.Address, "port", service.Port)
+	return nil
 }
 
+// deregister does not take away what another process has registered meanwhile.
 func (r *Registrar) deregister(ctx context.Context) {
+	if r.tried == "" {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, farewellTime)
 	defer cancel()
-	err := r.agent.Agent().ServiceDeregisterOpts(r.registration.id(), (&api.QueryOptions{}).WithContext(ctx))
-	var answer api.StatusError
+	ours, err := r.owns(ctx, r.tried)
+	if err == nil && ours {
+		err = r.agent.Agent().ServiceDeregisterOpts(r.tried, (&api.QueryOptions{}).WithContext(ctx))
+	}
 	switch {
-	case errors.As(err, &answer) && answer.Code == http.StatusNotFound: // It is gone already.
+	case isNotFound(err): // It is gone already.
 	case err != nil:
 		r.logger.Warn("not deregistered, consul drops the instance by itself", "err", err, "after", forgetAfter)
+	case !ours:
+		r.logger.Info("not deregistered, another process is registered", "id", r.tried)
 	default:
-		r.logger.Info("deregistered from consul")
+		r.logger.Info("deregistered from consul", "id", r.tried)
 	}
+}
+
+func isNotFound(err error) bool {
+	var answer api.StatusError
+	return errors.As(err, &answer) && answer.Code == http.StatusNotFound
 }

@@ -23,14 +23,19 @@ type life struct {
 	stop  func()
 }
 
-const lifeID = "prometheus-api-server-a-8090"
+const lifeID = "prometheus-api-server-127.0.0.1-8090"
 
 func live(t *testing.T, address string) *life {
+	t.Helper()
+	return liveAt(t, ConsulConfig{Consul: address})
+}
+
+func liveAt(t *testing.T, c ConsulConfig) *life {
 	t.Helper()
 	l := &life{}
 	var err error
 	l.Registrar, err = NewRegistrar(Registration{
-		ConsulConfig: ConsulConfig{Consul: address},
+		ConsulConfig: c,
 		Service:      ServiceServer, Instance: "a",
 		Listener: &net.TCPAddr{IP: net.IPv6unspecified, Port: 8090},
 		Tags:     []string{"grpc"}, Meta: map[string]string{MetaLinkPort: "8070"}, GRPC: true,
@@ -152,12 +157,15 @@ func TestRegistrarNeverReached(t *testing.T) {
 func (s *syncBuffer) has(text string) bool { return strings.Contains(s.String(), text) }
 
 func TestRegistrationNames(t *testing.T) {
-	r := Registration{Service: ServiceForwarder, Instance: "a b/c?ü", Listener: &net.TCPAddr{Port: 8070}}
-	require.Equal(t, "metrics-forwarder-a-b-c--8070", r.id())
+	r := Registration{Service: ServiceForwarder, Instance: "a", Listener: &net.TCPAddr{Port: 8070}}
+	require.Equal(t, "metrics-forwarder-a.example-8070", r.id("a.example"))
+	require.Equal(t, "metrics-forwarder-fe80::1-eth0-8070", r.id("fe80::1%eth0"))
+	require.NotEqual(t, r.id("1::2:3:4:5:6:7"), r.id("1:2::3:4:5:6:7"))
 
 	host := func(c ConsulConfig, ip net.IP) string {
-		r := Registration{ConsulConfig: c, Listener: &net.TCPAddr{IP: ip, Port: 1}}
-		host, err := r.advertised()
+		place, err := placeOf(c.Consul)
+		require.NoError(t, err)
+		host, err := c.advertised(&net.TCPAddr{IP: ip, Port: 1}, place)
 		require.NoError(t, err)
 		return host
 	}
@@ -167,9 +175,16 @@ func TestRegistrationNames(t *testing.T) {
 	require.Equal(t, "192.0.2.7", host(agent, net.IPv4(192, 0, 2, 7)))
 	agent.AdvertiseAddress = "me.example"
 	require.Equal(t, "me.example", host(agent, net.IPv4(192, 0, 2, 7)))
+	agent.AdvertiseAddress = "[2001:db8::1]"
+	require.Equal(t, "2001:db8::1", host(agent, nil))
+	require.Empty(t, host(ConsulConfig{Consul: "unix:///run/consul"}, nil), "that of the agent")
 
 	_, err := NewRegistrar(Registration{ConsulConfig: ConsulConfig{Consul: "a:b"}}, slog.New(slog.DiscardHandler))
-	require.ErrorContains(t, err, "not a number from 1 to 65535")
+	require.ErrorContains(t, err, "--consul: a:b: the port is not a number from 1 to 65535")
+	for _, wrong := range []string{"host:80", "http://x", "two words", "0.0.0.0"} {
+		_, err = NewRegistrar(Registration{ConsulConfig: ConsulConfig{Consul: "a", AdvertiseAddress: wrong}}, slog.New(slog.DiscardHandler))
+		require.ErrorContains(t, err, `--advertise-address: "`+wrong)
+	}
 }
 
 func TestConsulFlags(t *testing.T) {

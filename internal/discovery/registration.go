@@ -12,6 +12,8 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/hashicorp/consul/api"
 	"github.com/prometheus/common/version"
+
+	"github.com/promgrpc/exporter/internal/address"
 )
 
 // What the parts are called in Consul, and what the meta of their services
@@ -22,13 +24,15 @@ const (
 
 	MetaInstance = "instance"
 	MetaLinkPort = "link_port"
+	MetaProcess  = "process"
 	MetaVersion  = "version"
 	MetaWebPort  = "web_port"
 )
 
 // ConsulConfig says whether, where and as what to register.
 type ConsulConfig struct {
-	// Consul is the address of the agent, host[:port]. "": do not register.
+	// Consul is the address of the agent, as CONSUL_HTTP_ADDR may have it. "": do
+	// not register.
 	Consul string
 	// AdvertiseAddress is the host that others reach this one by. "": the
 	// address that the listener is bound to or, if that is any, the one that
@@ -38,10 +42,31 @@ type ConsulConfig struct {
 
 // RegisterFlags adds --consul and --advertise-address.
 func (c *ConsulConfig) RegisterFlags(app *kingpin.Application) {
-	app.Flag("consul", "Consul agent to register at, HOST[:PORT]. Its token and TLS files are taken from Consul's own environment variables, such as CONSUL_HTTP_TOKEN.").
+	app.Flag("consul", "Consul agent to register at: HOST[:PORT], http://…, https://… or unix://…. Its token and TLS files are taken from Consul's own environment variables, such as CONSUL_HTTP_TOKEN_FILE; the files may be renewed in place.").
 		PlaceHolder("HOST[:8500]").StringVar(&c.Consul)
-	app.Flag("advertise-address", "Host to register as, by default the address that this machine has towards Consul's agent.").
-		PlaceHolder("HOST").StringVar(&c.AdvertiseAddress)
+	address.HostVar(app.Flag("advertise-address", "Host name or IP address to register as, by default the address that this machine has towards Consul's agent.").
+		PlaceHolder("HOST"), &c.AdvertiseAddress)
+}
+
+// advertised is the host to register, "" for that of the agent, which is on the same
+// machine.
+func (c *ConsulConfig) advertised(listener net.Addr, agent agentPlace) (string, error) {
+	if c.AdvertiseAddress != "" {
+		return address.Host(c.AdvertiseAddress)
+	}
+	if a, ok := listener.(*net.TCPAddr); ok && !a.IP.IsUnspecified() && len(a.IP) > 0 {
+		return a.IP.String(), nil
+	}
+	if agent.network == "unix" {
+		return "", nil
+	}
+	conn, err := net.Dial("udp", agent.host) // Sends nothing.
+	if err != nil {
+		return "", fmt.Errorf("address towards the agent: %w", err)
+	}
+	defer conn.Close()
+	host, _, err := net.SplitHostPort(conn.LocalAddr().String())
+	return host, err
 }
 
 // Registration is what Consul is told about an instance.
@@ -71,43 +96,41 @@ const (
 	forgetAfter = time.Minute
 )
 
-var notInID = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
+var notInID = regexp.MustCompile(`[^A-Za-z0-9._:-]`)
 
-// id is the same after a restart.
-func (r *Registration) id() string {
-	return notInID.ReplaceAllString(fmt.Sprintf("%s-%s-%d", r.Service, r.Instance, Port(r.Listener)), "-")
+// id belongs to the place that the instance is reached at, and is the same after a
+// restart there. Whoever is registered at the place next takes it over.
+func (r *Registration) id(host string) string {
+	return notInID.ReplaceAllString(fmt.Sprintf("%s-%s-%d", r.Service, cmp.Or(host, "node"), Port(r.Listener)), "-")
 }
 
 // checkID is the ID of the check that the instance itself reports to.
-func (r *Registration) checkID() string { return r.id() + ":self" }
+func checkID(id string) string { return id + ":self" }
 
-// service is the registration in Consul's terms.
-func (r *Registration) service() (*api.AgentServiceRegistration, error) {
-	host, err := r.advertised()
-	if err != nil {
-		return nil, err
-	}
-	port := Port(r.Listener)
-	meta := map[string]string{MetaInstance: r.Instance, MetaVersion: cmp.Or(version.Version, "unknown")}
+// service is the registration of a process at a host in Consul's terms.
+func (r *Registration) service(host, process string) *api.AgentServiceRegistration {
+	id, port := r.id(host), Port(r.Listener)
+	meta := map[string]string{MetaInstance: r.Instance, MetaVersion: cmp.Or(version.Version, "unknown"), MetaProcess: process}
 	maps.Copy(meta, r.Meta)
 	status, _ := r.status()
 	checks := api.AgentServiceChecks{{
-		CheckID: r.checkID(), Name: "reported by the instance",
+		CheckID: checkID(id), Name: "reported by the instance",
 		TTL: checkTTL.String(), Status: status,
 		DeregisterCriticalServiceAfter: forgetAfter.String(),
 	}}
 	if r.GRPC {
+		at := net.JoinHostPort(cmp.Or(host, "localhost"), strconv.Itoa(port))
 		checks = append(checks, &api.AgentServiceCheck{
-			CheckID: r.id() + ":grpc", Name: "gRPC health service",
-			GRPC: net.JoinHostPort(host, strconv.Itoa(port)), Interval: checkInterval.String(), Timeout: checkInterval.String(),
+			CheckID: id + ":grpc", Name: "gRPC health service",
+			GRPC: at, Interval: checkInterval.String(), Timeout: checkInterval.String(),
 			Status:                         status, // Or it would be away until the first call.
 			DeregisterCriticalServiceAfter: forgetAfter.String(),
 		})
 	}
 	return &api.AgentServiceRegistration{
-		ID: r.id(), Name: r.Service, Address: host, Port: port,
+		ID: id, Name: r.Service, Address: host, Port: port,
 		Tags: r.Tags, Meta: meta, Checks: checks,
-	}, nil
+	}
 }
 
 // status is what to report.
@@ -116,27 +139,6 @@ func (r *Registration) status() (status, output string) {
 		return api.HealthCritical, err.Error()
 	}
 	return api.HealthPassing, "ready"
-}
-
-// advertised is the host to register.
-func (r *Registration) advertised() (string, error) {
-	if r.AdvertiseAddress != "" {
-		return r.AdvertiseAddress, nil
-	}
-	if a, ok := r.Listener.(*net.TCPAddr); ok && !a.IP.IsUnspecified() && len(a.IP) > 0 {
-		return a.IP.String(), nil
-	}
-	agent, err := withPort(r.Consul, consulPort)
-	if err != nil {
-		return "", err
-	}
-	conn, err := net.Dial("udp", agent) // Sends nothing.
-	if err != nil {
-		return "", fmt.Errorf("address towards the agent: %w", err)
-	}
-	defer conn.Close()
-	host, _, err := net.SplitHostPort(conn.LocalAddr().String())
-	return host, err
 }
 
 // Port is that of a TCP address, and 0 for any other.
