@@ -6,7 +6,7 @@ export CGO_ENABLED := 0
 TOOLS   := $(CURDIR)/.tools
 BUF     := $(TOOLS)/buf
 VERSION  = $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-BUILD    = go build -ldflags '-X github.com/prometheus/common/version.Version=$(VERSION)' -o bin/
+BUILD    = tools/told 'build into bin/' go build -v -ldflags '-X github.com/prometheus/common/version.Version=$(VERSION)' -o bin/
 
 WEB      := clients/web
 # What npm writes last.
@@ -18,6 +18,8 @@ FUZZTIME ?= 10s
 # What `make torture` runs: a list of numbers and ranges (1,2,10-20), and how long each has faults.
 SEEDS    ?= 1,2,3
 DURATION ?= 60s
+# Whether stores have small file systems there, which get full: only root can make them. DISKS= has none.
+DISKS    ?= $(if $(filter 0,$(shell id -u)),-disks)
 # How long `make test-compose` has Consul away.
 CONSUL_AWAY ?= 10s
 
@@ -25,12 +27,38 @@ CONSUL_AWAY ?= 10s
 # Generation has to end before lint and build begin.
 .NOTPARALLEL:
 
+# What a goal needs that is neither built nor fetched here: `tools/require.sh` knows each, and says all that is missing
+# before anything else is done. Whoever makes several goals at once is told once.
+NEEDS_generate        := node apt-get
+NEEDS_check-generate  := git $(NEEDS_generate)
+NEEDS_web             := node
+NEEDS_check-web       := node
+NEEDS_lint            := node
+NEEDS_all             := $(NEEDS_generate) $(NEEDS_lint)
+NEEDS_test-unit       := cc
+NEEDS_test            := $(NEEDS_test-unit)
+NEEDS_tools-debian    := apt-get
+NEEDS_test-debian     := apt-get curl python-grpc ruby-grpc kcat
+NEEDS_test-failures   := $(NEEDS_tools-debian)
+NEEDS_test-root       := root mount
+NEEDS_torture         := $(if $(DISKS),mount mkfs.ext4 $(NEEDS_test-root))
+NEEDS_test-web        := node apt-get chromium fonts
+NEEDS_test-compose    := docker curl
+NEEDS_docker          := docker
+NEEDS_test-all        := $(NEEDS_test) $(NEEDS_test-debian) $(NEEDS_test-root) $(NEEDS_test-web) $(NEEDS_test-compose) $(NEEDS_torture)
+NEEDS_run             := perl
+NEEDS_tools-peers     := cc apt-get
+
+.PHONY: needs
+needs:
+	@tools/require.sh go $(sort $(foreach goal,$(or $(MAKECMDGOALS),$(.DEFAULT_GOAL)),$(NEEDS_$(goal))))
+
 .PHONY: help
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-24s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: all
-all: generate web lint build ## Generate, lint and build
+all: needs generate web lint build ## Generate, lint and build
 
 .PHONY: install
 install: ## Install the binaries with go install
@@ -39,7 +67,7 @@ install: ## Install the binaries with go install
 # The API
 
 .PHONY: generate
-generate: $(BUF) $(TOOLS)/protoc $(MODULES) ## Generate gen/ (stubs, API reference, OpenAPI) and the clients' stubs from api/, and the client's manual
+generate: needs $(BUF) $(TOOLS)/protoc $(MODULES) ## Generate gen/ (stubs, API reference, OpenAPI) and the clients' stubs from api/, and the client's manual
 	$(BUF) generate
 	$(BUF) generate --template buf.gen.web.yaml
 	$(BUF) generate --template buf.gen.python.yaml
@@ -47,7 +75,7 @@ generate: $(BUF) $(TOOLS)/protoc $(MODULES) ## Generate gen/ (stubs, API referen
 	go run ./cmd/prometheus-grpc-client manual --format markdown >docs/cli.md
 
 .PHONY: check-generate
-check-generate: generate ## Fail if what is generated is not what api/ generates
+check-generate: needs generate ## Fail if what is generated is not what api/ generates
 	@changed=$$(git status --porcelain $(GENERATED)) && test -z "$$changed" || { echo "$$changed"; git --no-pager diff $(GENERATED); \
 		echo 'generated code is out of date: run make generate and commit it' >&2; exit 1; }
 
@@ -58,8 +86,8 @@ api-release: $(BUF) ## Make the API as it is now the one that must not break
 # Quality
 
 .PHONY: lint
-lint: lint-api check-web $(TOOLS)/golangci-lint ## Lint the API and the code
-	$(TOOLS)/golangci-lint run
+lint: needs lint-api check-web $(TOOLS)/golangci-lint ## Lint the API and the code
+	tools/told 'golangci-lint' $(TOOLS)/golangci-lint run
 
 .PHONY: lint-api
 lint-api: $(BUF) ## Lint the API and compare it with the released one
@@ -67,24 +95,40 @@ lint-api: $(BUF) ## Lint the API and compare it with the released one
 	$(BUF) format --diff --exit-code api
 	$(BUF) breaking api --against api/released.binpb
 
+# Runs go test, and shows what goes on.
+GOTEST = go run ./e2e/gotest
+
 .PHONY: test
-test: test-unit test-e2e ## Run all tests
+test: needs build tools test-unit test-e2e ## Run the tests that need Go, make and a C compiler alone
+
+.PHONY: test-all
+test-all: needs build tools tools-debian test test-debian test-root test-kubernetes test-web test-compose torture ## Run all tests, as root
 
 .PHONY: test-unit
-test-unit: $(BUF) ## Run the unit tests with the race detector
-	tools/require.sh cc gcc libc6-dev
-	BUF=$(BUF) CGO_ENABLED=1 go test -race $$(go list ./... | grep -Ev '/e2e(/|$$)')
+test-unit: needs $(BUF) ## Run the unit tests with the race detector
+	BUF=$(BUF) CGO_ENABLED=1 $(GOTEST) -race $$(go list ./... | grep -Ev '/e2e(/|$$)')
 
 E2E_ENV = EXPORTER_BIN=$(CURDIR)/bin BUF=$(BUF) GRPCURL=$(TOOLS)/grpcurl PROMETHEUS2=$(TOOLS)/prometheus2 \
 	PROMETHEUS3=$(TOOLS)/prometheus3 CONSUL=$(TOOLS)/consul HAPROXY=$(TOOLS)/haproxy
 
 .PHONY: test-e2e
-test-e2e: build tools tools-discovery ## Run the tests of the real binaries with real Prometheus, Consul and HAProxy
-	$(E2E_ENV) go test -count=1 ./e2e/...
+test-e2e: needs build tools ## Run the tests of the real binaries with real Prometheus and Consul
+	$(E2E_ENV) $(GOTEST) -count=1 ./e2e/...
+
+# The tests that only a build tag has, as go test's -run takes them.
+tagged = ^($$(grep -lE '^//go:build .*\b$(1)\b' e2e/*_test.go | xargs sed -n 's/^func \(Test[A-Za-z0-9]*\)(.*/\1/p' | paste -sd '|'))$$
+
+.PHONY: test-debian
+test-debian: needs build tools tools-debian ## Run the tests with what comes from Debian: HAProxy, Prometheus 2, curl, Python, Ruby, Kafka
+	$(E2E_ENV) $(GOTEST) -count=1 -tags debian -run "$(call tagged,debian)" ./e2e
+
+.PHONY: test-root
+test-root: needs build ## Run the tests that only root can run
+	$(E2E_ENV) $(GOTEST) -count=1 -tags root -run "$(call tagged,root)" ./e2e
 
 .PHONY: test-failures
-test-failures: build tools tools-discovery ## Make each failure under load, Consul away for 60s among them, and print the table
-	$(E2E_ENV) go test -count=1 -v -run '^TestFailures$$' ./e2e -consul-away=60s
+test-failures: needs build tools tools-debian ## Make each failure under load, Consul away for 60s among them, and print the table
+	$(E2E_ENV) go test -count=1 -v -tags debian -run '^TestFailures$$' ./e2e -consul-away=60s
 
 .PHONY: test-overload
 test-overload: build ## Overload the real binaries at full size: a minute, a million series, a thousand clients
@@ -107,19 +151,18 @@ BUILD_ENV = VERSION=$(VERSION) GOPROXY="$$(go env GOPROXY)" \
 
 # The tag keeps it out of test-e2e: it needs a Docker engine. The test removes what it made, unless it is itself killed.
 .PHONY: test-compose
-test-compose: build tools docker ## Run docker-compose.yml on a Docker engine, and make the calls and failures there
+test-compose: needs build tools docker ## Run docker-compose.yml on a Docker engine, and make the calls and failures there
 	$(BUILD_ENV) docker compose build
 	export COMPOSE_TEST_PROJECT=prometheus-grpc-exporter-test-$$$$; \
 		trap 'docker compose --progress=quiet -p '$$COMPOSE_TEST_PROJECT' down -v -t 1' EXIT; \
 		$(E2E_ENV) go test -count=1 -v -tags compose -run '^TestCompose$$' ./e2e -consul-away=$(CONSUL_AWAY)
 
 .PHONY: torture
-torture: ## Break what can break, by SEEDS for DURATION each, and compare what came through
-	go test -count=1 -timeout 0 -v -run '^TestTorture$$' ./e2e/torture -seeds $(SEEDS) -duration $(DURATION)
+torture: needs ## Break what can break, by SEEDS for DURATION each, and compare what came through
+	go test -count=1 -timeout 0 -v -run '^TestTorture$$' ./e2e/torture -seeds $(SEEDS) -duration $(DURATION) $(DISKS)
 
 .PHONY: test-web
-test-web: build tools-discovery $(MODULES) ## Run the tests of the page in Chromium, against the real binaries behind HAProxy
-	tools/require.sh chromium chromium fonts-dejavu-core
+test-web: needs build tools tools-debian $(MODULES) ## Run the tests of the page in Chromium, against the real binaries behind HAProxy
 	cd $(WEB) && BIN=$(CURDIR)/bin TOOLS=$(TOOLS) CHROMIUM=$$(command -v chromium) npm run --silent e2e
 
 .PHONY: fuzz
@@ -155,21 +198,22 @@ update-allocs: ## Write what the stages allocate to bench/allocs.txt
 	$(STAGES) | go run ./bench/allocs -update bench/allocs.txt
 
 .PHONY: tools-peers
-tools-peers: ## Get the peers that the comparison runs
+tools-peers: needs ## Get the peers that the comparison runs
 	@TOOLS=$(TOOLS) tools/fetch.sh prometheus3 vmagent victoria-metrics thanos haproxy
 
 # The page, which Go embeds: it is committed as built, so that building a server needs no Node
 
 .PHONY: web
-web: $(MODULES) ## Build the page of clients/web into internal/page
+web: needs $(MODULES) ## Build the page of clients/web into internal/page
 	cd $(WEB) && npm run --silent build
 
 .PHONY: check-web
-check-web: $(MODULES) ## Check clients/web and fail if internal/page is not what it builds
+check-web: needs $(MODULES) ## Check clients/web and fail if internal/page is not what it builds
 	cd $(WEB) && npm run --silent check && npm run --silent test && npm run --silent build -- --check
 
 # Scripts of packages are not run: none is needed.
 $(MODULES): $(WEB)/package.json $(WEB)/package-lock.json
+	@echo 'get the modules of $(WEB)'
 	cd $(WEB) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
@@ -199,9 +243,13 @@ build-forwarder: ## Build metrics-forwarder
 build-exporter: ## Build prometheus-grpc-exporter, all parts in one
 	$(BUILD) ./cmd/prometheus-grpc-exporter
 
+# More flags for `make run`, such as other addresses.
+RUNFLAGS ?=
+
 .PHONY: run
-run: build ## Build all and run all parts in one process, with its data in data/
-	@exec tools/foreground bin/prometheus-grpc-exporter --storage.path=data
+run: needs build ## Build all and run all parts in one process, with its data in data/ and RUNFLAGS
+	@echo "bin/prometheus-grpc-exporter --storage.path=data $(RUNFLAGS)    # for other flags: make run RUNFLAGS='--help'"
+	@exec tools/foreground bin/prometheus-grpc-exporter --storage.path=data $(RUNFLAGS)
 
 # Tools
 
@@ -211,28 +259,24 @@ $(BUF) $(TOOLS)/protoc $(TOOLS)/golangci-lint:
 	@TOOLS=$(TOOLS) tools/fetch.sh $(@F)
 
 .PHONY: tools
-tools: ## Get the real components that the tests run
-	tools/require.sh curl curl ca-certificates
-	tools/require.sh python3:grpc python3 python3-grpcio python3-protobuf
-	tools/require.sh ruby:grpc ruby ruby-grpc
-	tools/require.sh kcat kcat
-	@TOOLS=$(TOOLS) tools/fetch.sh buf grpcurl protoc prometheus3 prometheus2
+tools: ## Build the real components that the tests run
+	@TOOLS=$(TOOLS) tools/fetch.sh buf grpcurl prometheus3 consul
 
-.PHONY: tools-discovery
-tools-discovery: ## Get Consul and HAProxy
-	@TOOLS=$(TOOLS) tools/fetch.sh consul haproxy
+.PHONY: tools-debian
+tools-debian: needs ## Get those that come from Debian: HAProxy, Prometheus 2 and protoc
+	@TOOLS=$(TOOLS) tools/fetch.sh haproxy prometheus2 protoc
 
 # Every image that is not built here, as the files name them.
 IMAGES = $(shell grep -hoP '^FROM \K\S+[:/]\S+' deploy/Dockerfile; grep -hoP '^ *image: \K(?!promgrpc/)\S+' docker-compose.yml)
 
 .PHONY: docker
-docker: ## Get a Docker engine where there is none, and the images that docker-compose.yml needs
+docker: needs ## Get a Docker engine where there is none, and the images that docker-compose.yml needs
 	tools/docker/engine
 	TOOLS=$(TOOLS) tools/docker/stand-ins $(sort $(IMAGES))
 
 .PHONY: test-kubernetes
 test-kubernetes: ## Check deploy/kubernetes against the Kubernetes API's own types
-	cd deploy/kubernetes/validate && go test ./...
+	$(GOTEST) -C=deploy/kubernetes/validate ./...
 
 .PHONY: clean
 clean: ## Remove what was built, but neither tools nor data

@@ -1,18 +1,13 @@
+//go:build debian
+
 package e2e
 
 import (
-	"maps"
-	"slices"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/promgrpc/exporter/e2e/harness"
-)
-
-const (
-	forwarderService = "metrics-forwarder"
-	serverService    = "prometheus-api-server"
 )
 
 // TestBalancer has a real Prometheus write, all parts find each other at a real
@@ -68,48 +63,7 @@ func TestBalancer(t *testing.T) {
 			}
 		})
 	}
-	t.Run("consul", func(t *testing.T) { testConsul(t, target) })
-}
-
-// testConsul looks at what Consul has, when all is well and after a server was
-// killed and another one ended.
-func testConsul(t *testing.T, target *harness.Local) {
-	consul := target.Consul()
-	catalog := run(t, nil, harness.Tool(t, "consul"), "catalog", "services", "-http-addr="+consul.HTTP)
-	contains(t, catalog, forwarderService, serverService)
-	want := map[string]bool{target.RPC(0): true, target.RPC(1): true}
-	if got := consul.Instances(serverService); !maps.Equal(got, want) {
-		t.Errorf("servers in Consul: %v, want %v", got, want)
-	}
-	if got, want := slices.Sorted(slices.Values(consul.SRV(serverService))), slices.Sorted(maps.Keys(want)); !slices.Equal(got, want) {
-		t.Errorf("SRV records of servers: %v, want %v", got, want)
-	}
-	if got, want := consul.Instances(forwarderService), map[string]bool{target.Forwarder.Listening("link"): true}; !maps.Equal(got, want) {
-		t.Errorf("forwarders in Consul: %v, want %v", got, want)
-	}
-	await := func(what string, ok func() bool) {
-		t.Helper()
-		start := time.Now()
-		harness.Eventually(t, what, ok)
-		t.Logf("%s after %s", what, time.Since(start).Round(10*time.Millisecond))
-	}
-
-	killed := target.RPC(0)
-	target.Kill(harness.ServerPart(1))
-	await("the killed server is critical", func() bool { return !consul.Instances(serverService)[killed] })
-	await("the killed server has no SRV record", func() bool { return slices.Equal(consul.SRV(serverService), []string{target.RPC(1)}) })
-	await("HAProxy has one server", func() bool { return len(target.HAProxy().Up()) == 1 })
-	target.Start(harness.ServerPart(1))
-	await("the server is healthy again", func() bool { return consul.Instances(serverService)[killed] })
-	target.HAProxy().Await(t, 2)
-
-	ended := target.RPC(1)
-	target.Terminate(harness.ServerPart(2))
-	if _, ok := consul.Instances(serverService)[ended]; ok {
-		t.Error("a server has ended and is still registered")
-	}
-	target.Terminate(harness.Forwarder)
-	if got := consul.Instances(forwarderService); len(got) != 0 {
-		t.Errorf("the forwarder has ended and is still registered: %v", got)
-	}
+	t.Run("consul", func(t *testing.T) {
+		testConsul(t, target.Cluster, target.Consul(), func(servers int) { target.HAProxy().Await(t, servers) })
+	})
 }

@@ -1,3 +1,5 @@
+//go:build debian || compose
+
 package e2e
 
 import (

@@ -2,8 +2,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -18,38 +16,17 @@ import (
 	"connectrpc.com/grpchealth"
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	promgrpc "github.com/promgrpc/exporter/clients/go"
 	"github.com/promgrpc/exporter/e2e/harness"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
 )
 
 // TestKillingCall makes a call that every server dies of, with the addresses of
-// all, and through a real HAProxy. Not all of them die.
+// all. Not all of them die.
 func TestKillingCall(t *testing.T) {
 	t.Parallel()
-	consul := harness.StartConsul(t)
-	haproxy := harness.StartHAProxy(t, consul)
-	t.Run("direct python", func(t *testing.T) {
-		m := startMortals(t)
-		killPython(t, "--address="+strings.Join(m.addresses(), ","))
-		m.check(t, 2)
-	})
-	t.Run("haproxy python", func(t *testing.T) {
-		m := startMortals(t)
-		for i, s := range m {
-			register(t, consul, fmt.Sprint("python", i), s.address())
-		}
-		haproxy.Await(t, len(m))
-		killPython(t, "--address="+haproxy.RPC, "--follow")
-		m.check(t, 3)
-		for _, s := range m {
-			s.die()
-		}
-		haproxy.Await(t, 0)
-	})
 	for _, protocol := range protocols {
-		t.Run("direct "+protocol, func(t *testing.T) {
+		t.Run(protocol, func(t *testing.T) {
 			m := startMortals(t)
 			code, _, stderr := harness.Client(t, "get", "--protocol="+protocol, "--address="+strings.Join(m.addresses(), ","))
 			if code != 5 {
@@ -58,40 +35,7 @@ func TestKillingCall(t *testing.T) {
 			contains(t, stderr, "2 servers died while they answered this call")
 			m.check(t, 2)
 		})
-		t.Run("haproxy "+protocol, func(t *testing.T) {
-			m := startMortals(t)
-			for i, s := range m {
-				register(t, consul, fmt.Sprint(protocol, i), s.address())
-			}
-			haproxy.Await(t, len(m))
-			client, err := promgrpc.New([]string{haproxy.RPC}, promgrpc.Options{Protocol: promgrpc.Protocol(protocol), MaxReconnects: 20})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = client.Close() }()
-			var suspect *promgrpc.SuspectError
-			for _, err := range client.Get(t.Context(), promgrpc.Query{Follow: true}) {
-				if !errors.As(err, &suspect) {
-					t.Errorf("the call ended with %v", err)
-				}
-			}
-			m.check(t, 3)
-			for _, s := range m {
-				s.die()
-			}
-			haproxy.Await(t, 0)
-		})
 	}
-}
-
-// killPython has the example of clients/python make the call.
-func killPython(t *testing.T, args ...string) {
-	t.Helper()
-	code, _, stderr := followPython(t, args...)
-	if code != 5 {
-		t.Errorf("exit code %d, want 5", code)
-	}
-	contains(t, stderr, "died")
 }
 
 // mortal is a server that dies of any stream: it ends its listener and all
@@ -180,33 +124,4 @@ func (m *mortal) GetStatus(context.Context, *connect.Request[metricsv1.GetStatus
 	return connect.NewResponse(&metricsv1.GetStatusResponse{
 		Instance: m.name, Ready: true, Uptime: durationpb.New(time.Since(m.begun)),
 	}), nil
-}
-
-func register(t *testing.T, consul *harness.Consul, id, address string) {
-	t.Helper()
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err := json.Marshal(map[string]any{"ID": id, "Name": serverService, "Address": host, "Port": json.Number(port)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	put(t, consul, string(body))
-}
-
-func put(t *testing.T, consul *harness.Consul, body string) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+consul.HTTP+"/v1/agent/service/register", strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		t.Fatalf("consul: %s", res.Status)
-	}
 }

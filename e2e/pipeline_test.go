@@ -16,14 +16,17 @@ import (
 // under way. For that it ends the receiver, so that the servers hold still.
 func TestPipeline(t *testing.T) {
 	t.Parallel()
+	testPipeline(t,
+		harness.PrometheusOptions{Name: "prometheus3", Tool: "prometheus3"},
+		harness.PrometheusOptions{Name: "prometheus3-v2", Tool: "prometheus3", Message: "io.prometheus.write.v2.Request"},
+	)
+}
+
+func testPipeline(t *testing.T, options ...harness.PrometheusOptions) {
 	cluster := harness.NewCluster(t, harness.Options{Forwarder: []string{"--storage.segment.duration=5s"}})
 	start := time.Now()
 	var senders []*harness.Prometheus
-	for _, o := range []harness.PrometheusOptions{
-		{Name: "prometheus2", Tool: "prometheus2"},
-		{Name: "prometheus3", Tool: "prometheus3"},
-		{Name: "prometheus3-v2", Tool: "prometheus3", Message: "io.prometheus.write.v2.Request"},
-	} {
+	for _, o := range options {
 		o.URL, o.Target = cluster.WriteURL(), harness.StartApp(t)
 		senders = append(senders, harness.StartPrometheus(t, o))
 	}

@@ -1,3 +1,5 @@
+//go:build debian
+
 package e2e
 
 import (

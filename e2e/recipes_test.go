@@ -4,10 +4,8 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,47 +22,24 @@ const recipes = "docs/recipes"
 // with what is printed there.
 func TestRecipes(t *testing.T) {
 	t.Parallel()
-	cluster := harness.NewCluster(t, harness.Options{})
-	writeRooms(t, cluster)
-	addresses := []string{"localhost:8090,localhost:8091", cluster.RPCs(), "localhost:8090", cluster.RPC(0)}
-	root := harness.File(".")
-	var all []string
-	entries, err := filepath.Glob(filepath.Join(root, recipes, "*", "README.md"))
-	for _, entry := range entries {
-		all = append(all, filepath.Base(filepath.Dir(entry)))
-	}
-	if want := []string{"alert", "balancer", "ruby", "sinks", "statistics"}; err != nil || !slices.Equal(all, want) {
-		t.Errorf("there are recipes for %q, and tests for %q (%v)", all, want, err)
-	}
-
-	t.Run("alert", func(t *testing.T) { runRecipe(t, "alert", root, addresses...) })
-	t.Run("statistics", func(t *testing.T) {
-		harness.Python(t)
-		runRecipe(t, "statistics", root, addresses...)
-	})
-	t.Run("ruby", func(t *testing.T) {
-		if out, err := exec.Command("/usr/bin/ruby", "-e", `require "grpc"`).CombinedOutput(); err != nil {
-			t.Fatalf("ruby with gRPC is needed: run `make tools` (%v)\n%s", err, out)
-		}
-		harness.Tool(t, "protoc")
-		dir := copyRecipe(t, "ruby", "buf.gen.yaml", "latest.rb")
-		config := filepath.Join(dir, "buf.gen.yaml")
-		replaceIn(t, config, "git_repo: https://github.com/promgrpc/exporter.git", "directory: "+root)
-		runRecipe(t, "ruby", dir, addresses...)
-	})
-	t.Run("sinks", func(t *testing.T) {
-		broker := harness.StartKafka(t)
-		runRecipe(t, "sinks", copyRecipe(t, "sinks", "to-kafka"), append(addresses, "localhost:9092", broker)...)
-	})
+	r := newRecipes(t)
+	t.Run("alert", func(t *testing.T) { r.run(t, "alert", harness.File(".")) })
 }
 
-// TestRecipeBalancer is TestRecipes for what needs a balancer.
-func TestRecipeBalancer(t *testing.T) {
-	t.Parallel()
-	target := harness.NewLocal(t, harness.Options{})
-	writeRooms(t, target.Cluster)
-	harness.Tool(t, "grpcurl")
-	runRecipe(t, "balancer", harness.File("."), "localhost:8090", target.HAProxy().RPC)
+// recipeRig is what recipes are about.
+type recipeRig struct{ addresses []string }
+
+func newRecipes(t *testing.T) *recipeRig {
+	t.Helper()
+	cluster := harness.NewCluster(t, harness.Options{})
+	writeRooms(t, cluster)
+	return &recipeRig{[]string{"localhost:8090,localhost:8091", cluster.RPCs(), "localhost:8090", cluster.RPC(0)}}
+}
+
+// run is runRecipe with the addresses of the rig, and more replacements.
+func (r *recipeRig) run(t *testing.T, name, dir string, replacements ...string) {
+	t.Helper()
+	runRecipe(t, name, dir, append(replacements, r.addresses...)...)
 }
 
 // writeRooms writes the series that the recipes are about.
@@ -90,36 +65,6 @@ func writeRooms(t *testing.T, cluster *harness.Cluster) {
 		write(t, cluster, list...)
 	}
 	awaitSeries(t, cluster, `room_temperature_celsius`, 2)
-}
-
-// copyRecipe returns a new folder with files of a recipe.
-func copyRecipe(t *testing.T, name string, files ...string) string {
-	t.Helper()
-	dir := t.TempDir()
-	for _, file := range files {
-		content, err := os.ReadFile(harness.File(filepath.Join(recipes, name, file)))
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, file), content, 0o755)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
-
-func replaceIn(t *testing.T, file, from, to string) {
-	t.Helper()
-	content, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(content), from) {
-		t.Fatalf("no %q in %s", from, file)
-	}
-	if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(content), from, to)), 0o644); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // step of a recipe: a command, and what it prints.

@@ -2,9 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"encoding/binary"
-	"encoding/json"
-	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
@@ -38,14 +35,21 @@ func contains(t *testing.T, text []byte, parts ...string) {
 	}
 }
 
+// startAnswer starts a pipeline with one server and one series, and returns the
+// address of the API.
+func startAnswer(t *testing.T) string {
+	t.Helper()
+	cluster := harness.NewCluster(t, harness.Options{Servers: 1})
+	write(t, cluster, series(map[string]string{"__name__": "answer", "job": "tools"}, 42))
+	awaitSeries(t, cluster, `answer`, 1)
+	return cluster.RPC(0)
+}
+
 // TestTools calls the API with what people have at hand.
 func TestTools(t *testing.T) {
 	t.Parallel()
-	cluster := harness.NewCluster(t, harness.Options{Servers: 1})
+	address := startAnswer(t)
 	sent := harness.Series(map[string]string{"__name__": "answer", "job": "tools"})
-	write(t, cluster, series(map[string]string{"__name__": "answer", "job": "tools"}, 42))
-	awaitSeries(t, cluster, `answer`, 1)
-	address := cluster.RPC(0)
 
 	t.Run("grpcurl", func(t *testing.T) {
 		grpcurl := harness.Tool(t, "grpcurl")
@@ -54,35 +58,6 @@ func TestTools(t *testing.T) {
 		contains(t, run(t, nil, grpcurl, "-plaintext", address, "grpc.health.v1.Health/Check"), "SERVING")
 		out := run(t, nil, grpcurl, "-plaintext", "-d", `{"selectors":["answer"]}`, address, service+"/GetMetrics")
 		contains(t, out, `"value": 42`, `"tools"`, `"end": {}`)
-	})
-
-	t.Run("curl unary", func(t *testing.T) {
-		out := run(t, nil, "curl", "-sS", "--fail-with-body", "--http1.1",
-			"-H", "Content-Type: application/json", "-d", "{}", "http://"+address+"/"+service+"/GetStatus")
-		contains(t, out, `"ready":true`, `"cursor":"`)
-	})
-
-	// A Connect stream is a sequence of messages, each after a byte of flags and
-	// four of length; so is its request. The same in a shell:
-	//	printf '\0\0\0\0\2{}' | curl -H 'Content-Type: application/connect+json' --data-binary @- …
-	t.Run("curl stream", func(t *testing.T) {
-		out := run(t, envelope(`{"selectors":["answer"]}`), "curl", "-sS", "--fail-with-body", "--http1.1",
-			"-H", "Content-Type: application/connect+json", "--data-binary", "@-", "http://"+address+"/"+service+"/GetMetrics")
-		var text []byte
-		for len(out) >= 5 {
-			size := binary.BigEndian.Uint32(out[1:5])
-			if int(size) > len(out)-5 {
-				t.Fatalf("an envelope of %d bytes, of which %d came", size, len(out)-5)
-			}
-			message := out[5 : 5+size]
-			if !json.Valid(message) {
-				t.Errorf("not JSON: %s", message)
-			}
-			text = fmt.Appendf(text, "%d %s\n", out[0], message)
-			out = out[5+size:]
-		}
-		// A flag of 2 marks the end of the stream; an error would be in it.
-		contains(t, text, `"value":42`, `"end":{}`, "\n2 {}\n")
 	})
 
 	for _, protocol := range []string{"grpc", "grpcweb", "connect"} {
@@ -112,8 +87,4 @@ func TestTools(t *testing.T) {
 			}
 		})
 	}
-}
-
-func envelope(message string) []byte {
-	return append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))), message...)
 }

@@ -16,8 +16,8 @@ go_tool() {
   version=$(awk -v module="$module" '$1 == module { print $2; exit }' "$modfile")
   target=$name-$version
   if [[ ! -x $tools/$target ]]; then
-    echo "build $name $version" >&2
-    CGO_ENABLED=${CGO:-0} go build -modfile="$modfile" -tags="$tags" -o "$tools/$target.$$" "$package"
+    CGO_ENABLED=${CGO:-0} tools/told "build $name $version, once, for some minutes" \
+      go build -v -modfile="$modfile" -tags="$tags" -o "$tools/$target.$$" "$package"
     mv "$tools/$target.$$" "$tools/$target"
   fi
   ln -sfn "$target" "$tools/$name"
@@ -29,19 +29,30 @@ debian() {
   shift
   [[ -d $target ]] && return
   command -v apt-get >/dev/null || fail "$name comes from Debian's package $1, and this is not Debian"
-  echo "fetch $name" >&2
+  echo "fetch $name from Debian's packages $*" >&2
   debs=$(mktemp -d)
   # The package lists may be missing or old.
   download "$debs" "$@" 2>/dev/null || {
-    [[ $(id -u) == 0 ]] || fail "cannot download Debian's $*: run 'apt-get update' as root"
-    apt-get update -qq >&2
-    download "$debs" "$@"
+    lists
+    download "$debs" "$@" || fail "cannot download Debian's $*"
   }
   for package in "$debs"/*.deb; do
     dpkg -x "$package" "$debs/root"
   done
   mv "$debs/root" "$target"
   rm -r "$debs"
+}
+
+# lists gets the package lists: for this machine as root, otherwise for this script alone.
+lists() {
+  if [[ $(id -u) != 0 ]]; then
+    local state=$PWD/$tools/apt
+    [[ $tools != /* ]] || state=$tools/apt
+    mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
+    printf '%s\n' "Dir::State::Lists \"$state/lists\";" "Dir::Cache \"$state/cache\";" "Debug::NoLocking \"1\";" >"$state/apt.conf"
+    export APT_CONFIG=$state/apt.conf
+  fi
+  apt-get update -qq >&2
 }
 
 # download DIR PACKAGE…

@@ -73,7 +73,10 @@ func Tool(t testing.TB, name string) string {
 		path = filepath.Join(root(), path)
 	}
 	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("%s is needed: run `make tools tools-discovery`, or set %s to its path (%v)", name, variable, err)
+		t.Fatalf("%s is needed: run `make tools tools-debian`, or set %s to its path (%v)", name, variable, err)
 	}
 	return path
 }
+
+// File is a path of the repository.
+func File(name string) string { return filepath.Join(root(), filepath.FromSlash(name)) }

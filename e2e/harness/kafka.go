@@ -1,3 +1,5 @@
+//go:build debian
+
 package harness
 
 import (
@@ -14,7 +16,7 @@ func StartKafka(t testing.TB) string {
 	t.Helper()
 	kcat, err := exec.LookPath("kcat")
 	if err != nil {
-		t.Fatalf("kcat is needed: run `make tools` (%v)", err)
+		t.Fatalf("kcat is needed: run `make tools-debian` (%v)", err)
 	}
 	p := Start(t, "kafka", kcat, "-C", "-q", "-d", "mock", "-b", "mock", "-t", "unused",
 		"-X", "test.mock.num.brokers=1", "-X", "allow.auto.create.topics=true")

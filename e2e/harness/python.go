@@ -1,3 +1,5 @@
+//go:build debian
+
 package harness
 
 import (
@@ -14,11 +16,8 @@ const python = "/usr/bin/python3"
 func Python(t testing.TB) (program string, env []string) {
 	t.Helper()
 	if out, err := exec.Command(python, "-c", "import grpc").CombinedOutput(); err != nil {
-		t.Fatalf("%s with gRPC is needed: run `make tools` (%v)\n%s", python, err, out)
+		t.Fatalf("%s with gRPC is needed: run `make tools-debian` (%v)\n%s", python, err, out)
 	}
 	folder := File("clients/python")
 	return python, []string{"PYTHONDONTWRITEBYTECODE=1", "PYTHONPATH=" + folder + ":" + filepath.Join(folder, "gen")}
 }
-
-// File is a path of the repository.
-func File(name string) string { return filepath.Join(root(), filepath.FromSlash(name)) }

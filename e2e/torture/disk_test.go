@@ -14,20 +14,6 @@ import (
 // diskSize is what a store may take.
 const diskSize = 128 << 20
 
-// canMount says whether small filesystems are to be had.
-func canMount() bool {
-	dir, err := os.MkdirTemp("", "torture-mount-")
-	if err != nil {
-		return false
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	at := filepath.Join(dir, "at")
-	if mount(at, memory) != nil {
-		return false
-	}
-	return unmount(at) == nil
-}
-
 // What a small filesystem is made of.
 const (
 	memory = "tmpfs"
@@ -81,17 +67,11 @@ type disk struct {
 	until   time.Time // when it was freed last
 }
 
-// mountDisk makes an ext4 where it can be had and is asked for.
+// mountDisk makes a small filesystem for a test.
 func mountDisk(t testing.TB, path, made string) *disk {
 	t.Helper()
-	err := mount(path, made)
-	if err != nil && made == image {
-		t.Logf("in memory instead: %v", err)
-		_ = os.Remove(path)
-		err = mount(path, memory)
-	}
-	if err != nil {
-		t.Fatal(err)
+	if err := mount(path, made); err != nil {
+		t.Fatalf("-disks takes root, and loop devices: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := unmount(path); err != nil {
