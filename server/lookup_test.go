@@ -138,7 +138,7 @@ func TestCurl(t *testing.T) {
 		require.NoError(t, err)
 		return string(b)
 	}
-	require.Contains(t, post("grpc.health.v1.Health/Check", "application/json", "{}"), "SERVING_STATUS_SERVING")
+	require.Contains(t, post("grpc.health.v1.Health/Check", "application/json", "{}"), `"SERVING"`)
 	require.Contains(t, post("promgrpc.metrics.v1.MetricsService/GetLabelNames", "application/json", "{}"), "__name__")
 	stream := post("promgrpc.metrics.v1.MetricsService/GetMetrics", "application/connect+json", "\x00\x00\x00\x00\x02{}")
 	require.Contains(t, stream, fmt.Sprintf(`"timestamp":"%d"`, at))

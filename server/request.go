@@ -119,7 +119,11 @@ func shortenQuoted(h http.Header) {
 }
 
 func streaming(path string) bool {
-	return path == metricsv1connect.MetricsServiceGetMetricsProcedure || path == metricsv1connect.MetricsServiceReadLogsProcedure
+	switch path {
+	case metricsv1connect.MetricsServiceGetMetricsProcedure, metricsv1connect.MetricsServiceReadLogsProcedure, healthWatch:
+		return true
+	}
+	return false
 }
 
 // compressed says that a request may take all that a request may.

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"log"
@@ -11,7 +10,6 @@ import (
 
 	"buf.build/go/protovalidate"
 	"connectrpc.com/connect"
-	"connectrpc.com/grpchealth"
 	"connectrpc.com/grpcreflect"
 	"connectrpc.com/validate"
 	"github.com/klauspost/compress/gzip"
@@ -72,8 +70,8 @@ func (s *Server) mux() *http.ServeMux {
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		options,
 	))
-	mux.Handle(grpchealth.NewHandler(s, bounds))
-	reflector := grpcreflect.NewStaticReflector(metricsv1connect.MetricsServiceName, grpchealth.HealthV1ServiceName)
+	s.handleHealth(mux, bounds)
+	reflector := grpcreflect.NewStaticReflector(metricsv1connect.MetricsServiceName, healthName)
 	mux.Handle(grpcreflect.NewHandlerV1(reflector, bounds))
 	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector, bounds))
 	page.Handle(mux)
@@ -101,18 +99,4 @@ func (s *Server) named(next http.Handler) http.Handler {
 func newGzipWriter() connect.Compressor {
 	w, _ := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed) // The level is valid.
 	return w
-}
-
-// Check implements [grpchealth.Checker].
-func (s *Server) Check(_ context.Context, req *grpchealth.CheckRequest) (*grpchealth.CheckResponse, error) {
-	switch req.Service {
-	case "", metricsv1connect.MetricsServiceName, grpchealth.HealthV1ServiceName:
-	default:
-		return nil, connect.NewError(connect.CodeNotFound, nil)
-	}
-	status := grpchealth.StatusServing
-	if s.Ready() != nil {
-		status = grpchealth.StatusNotServing
-	}
-	return &grpchealth.CheckResponse{Status: status}, nil
 }

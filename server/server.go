@@ -53,6 +53,8 @@ type Server struct {
 	streamBytes *limit.Budget // that the state of streams takes
 	started     time.Time
 	draining    atomic.Bool
+	// readiness wakes who watches it.
+	readiness broadcast
 
 	closeOnce sync.Once
 	closeErr  error
@@ -185,6 +187,7 @@ func (s *Server) Run(ctx context.Context) error {
 	} else {
 		g.Add("link", func(ctx context.Context) error { return s.listener.Run(ctx, s.replicate) })
 	}
+	g.Add("readiness", s.watchReadiness)
 	g.Add("web", s.ops.Run)
 	err := g.Run(ctx)
 	return errors.Join(err, s.Close())
@@ -202,6 +205,7 @@ func (s *Server) serveRPC(ctx context.Context) error {
 	delay := s.config.drainDelay()
 	s.logger.Info("draining", "streams", s.streams.open(), "delay", delay)
 	s.draining.Store(true)
+	s.readiness.wake()
 	if s.registrar != nil {
 		s.registrar.Withdraw()
 	}

@@ -1,0 +1,111 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"connectrpc.com/connect"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+)
+
+const (
+	healthName  = "grpc.health.v1.Health"
+	healthCheck = "/" + healthName + "/Check"
+	healthWatch = "/" + healthName + "/Watch"
+	// readyChecked is how often those who watch are looked after: readiness is a
+	// matter of time, too.
+	readyChecked = 100 * time.Millisecond
+)
+
+// handleHealth serves gRPC's health service, which tells of the whole server, as
+// "", of its MetricsService, and of itself, all of them the same.
+func (s *Server) handleHealth(mux *http.ServeMux, options ...connect.HandlerOption) {
+	mux.Handle(healthCheck, connect.NewUnaryHandler(healthCheck, s.checkHealth, options...))
+	mux.Handle(healthWatch, connect.NewServerStreamHandler(healthWatch, s.watchHealth, options...))
+}
+
+func (s *Server) checkHealth(_ context.Context, req *connect.Request[healthv1.HealthCheckRequest]) (*connect.Response[healthv1.HealthCheckResponse], error) {
+	status := s.healthOf(req.Msg.GetService())
+	if status == healthv1.HealthCheckResponse_SERVICE_UNKNOWN {
+		return nil, connect.NewError(connect.CodeNotFound, errors.New("there is no such service here"))
+	}
+	return connect.NewResponse(&healthv1.HealthCheckResponse{Status: status}), nil
+}
+
+func (s *Server) healthOf(service string) healthv1.HealthCheckResponse_ServingStatus {
+	switch service {
+	case "", metricsv1connect.MetricsServiceName, healthName:
+	default:
+		return healthv1.HealthCheckResponse_SERVICE_UNKNOWN
+	}
+	if s.Ready() != nil {
+		return healthv1.HealthCheckResponse_NOT_SERVING
+	}
+	return healthv1.HealthCheckResponse_SERVING
+}
+
+// watchHealth tells the status at once and whenever it is another one, until the
+// client leaves or the server ends. It counts as any stream does.
+func (s *Server) watchHealth(ctx context.Context, req *connect.Request[healthv1.HealthCheckRequest], out *connect.ServerStream[healthv1.HealthCheckResponse]) error {
+	from := callerOf(ctx)
+	from.room.Release()
+	ctx, leave, err := s.streams.enter(ctx)
+	if err != nil {
+		return s.refused(err)
+	}
+	defer leave()
+	s.metrics.streamsBegun.WithLabelValues("health").Inc()
+	stall := s.newStall(from.control)
+	err = s.tellHealth(ctx, req.Msg.GetService(), func(m *healthv1.HealthCheckResponse) error {
+		stall.begin()
+		defer stall.end(proto.Size(m))
+		return out.Send(m)
+	})
+	return s.ended(ctx, stall, from.peer, "", err)
+}
+
+// tellHealth does not return before ctx ends, unless send fails. By then it has told
+// that the server drains.
+func (s *Server) tellHealth(ctx context.Context, service string, send func(*healthv1.HealthCheckResponse) error) error {
+	told := healthv1.HealthCheckResponse_UNKNOWN
+	for {
+		changed, ended := s.readiness.next(), ctx.Err() != nil
+		if now := s.healthOf(service); now != told {
+			if err := send(&healthv1.HealthCheckResponse{Status: now}); err != nil {
+				return fmt.Errorf("tell the status: %w", err)
+			}
+			told = now
+		}
+		if ended {
+			return context.Cause(ctx)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// watchReadiness wakes those who watch whenever the server gets ready, or is not any
+// more.
+func (s *Server) watchReadiness(ctx context.Context) error {
+	ticker := time.NewTicker(readyChecked)
+	defer ticker.Stop()
+	for was := s.Ready() == nil; ; {
+		if is := s.Ready() == nil; is != was {
+			was = is
+			s.readiness.wake()
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
