@@ -70,7 +70,8 @@ if ((${#debian[@]})); then
     DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "${debian[@]}" >&2
     exit
   fi
-  printf 'missing: Debian packages. Run\n\n  %s\n\n' "sudo sh -c '$install'" >&2
-  command -v sudo >/dev/null || printf 'or, as there is no sudo,\n\n  %s\n\n' "su -c '$install'" >&2
+  become="sudo sh -c"
+  command -v sudo >/dev/null || become="su -c"
+  printf "missing: Debian packages. Run\n\n  %s '%s'\n\n" "$become" "$install" >&2
 fi
 ((${#others[@]} + ${#debian[@]} == 0))
