@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"io"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -90,7 +92,11 @@ func hints(ask func(context.Context, *promgrpc.Client) ([]string, error)) []stri
 	if err != nil {
 		return nil
 	}
-	return names
+	return slices.DeleteFunc(names, func(name string) bool { return !harmless.MatchString(name) })
 }
+
+// harmless are the names that mean nothing to a shell. Those of bash expand what
+// they are given: a server must not put commands there.
+var harmless = regexp.MustCompile(`^[a-zA-Z_:][a-zA-Z0-9_:.]*$`)
 
 func fishName(s string) string { return strings.ReplaceAll(s, "-", "_") }

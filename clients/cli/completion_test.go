@@ -30,9 +30,11 @@ func TestCompletion(t *testing.T) {
 
 func TestHints(t *testing.T) {
 	server := snapshot()
-	server.LabelValues = &metricsv1.GetLabelValuesResponse{Values: []string{"http_requests_total", "up"}}
+	server.LabelValues = &metricsv1.GetLabelValuesResponse{Values: []string{
+		"http_requests_total", "up", "dotted.name", "$(touch file)", "`touch file`", "a;b", "a b", "-x", "a\nb", "\x1b[2J", "",
+	}}
 	t.Setenv("PROMGRPC_CLIENT_ADDRESS", server.Start(t))
-	require.Equal(t, []string{"http_requests_total", "up"}, metricNames())
+	require.Equal(t, []string{"http_requests_total", "up", "dotted.name"}, metricNames())
 	t.Setenv("PROMGRPC_CLIENT_ADDRESS", "127.0.0.1:1")
 	require.Empty(t, metricNames())
 }
