@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -35,9 +36,9 @@ func (q *query) register(cmd clause) {
 }
 
 // run prints the rows that call returns. The struct's fields are the JSON
-// fields; text prints one in the terminal's columns.
+// fields; cells are what is in the columns of the text.
 func runQuery[Row any](ctx context.Context, env environment, q *query, head string,
-	call func(context.Context, *promgrpc.Client) ([]Row, bool, error), text func(Row) string,
+	call func(context.Context, *promgrpc.Client) ([]Row, bool, error), cells func(Row) []string,
 ) error {
 	client, err := q.connection.open(ctx, env, promgrpc.Options{})
 	if err != nil {
@@ -56,7 +57,7 @@ func runQuery[Row any](ctx context.Context, env environment, q *query, head stri
 	if q.output == "json" {
 		return printJSON(env.stdout, rows)
 	}
-	return printTable(env.stdout, head, rows, text)
+	return printTable(env, head, rows, cells)
 }
 
 func printJSON[Row any](w io.Writer, rows []Row) error {
@@ -71,14 +72,26 @@ func printJSON[Row any](w io.Writer, rows []Row) error {
 	return b.Flush()
 }
 
-func printTable[Row any](w io.Writer, head string, rows []Row, text func(Row) string) error {
-	b := bufio.NewWriter(w)
+// printTable prints a line a row, in columns if they have a head.
+func printTable[Row any](env environment, head string, rows []Row, cells func(Row) []string) error {
+	b := bufio.NewWriter(env.stdout)
 	t := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
 	if head != "" && len(rows) > 0 {
 		_, _ = fmt.Fprintln(t, head) // errors show at Flush
 	}
 	for _, r := range rows {
-		_, _ = fmt.Fprintln(t, text(r))
+		line := cells(r)
+		for i, text := range line {
+			line[i] = string(appendEscaped(nil, text, false))
+		}
+		if head == "" {
+			_, _ = fmt.Fprintln(b, line[0])
+			continue
+		}
+		for i, text := range line {
+			line[i] = cell(text, env.terminal)
+		}
+		_, _ = fmt.Fprintln(t, strings.Join(line, "\t"))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -86,11 +99,23 @@ func printTable[Row any](w io.Writer, head string, rows []Row, text func(Row) st
 	return b.Flush()
 }
 
+// separators are what ends a cell or a line of a tabwriter.
+var separators = strings.NewReplacer("\t", `\t`, "\n", `\n`, "\v", `\v`, "\f", `\f`)
+
+// cell is a text that stays in its column. On a terminal it is aligned as it is
+// shown.
+func cell(text string, terminal bool) string {
+	if terminal {
+		text = visible(text)
+	}
+	return separators.Replace(text)
+}
+
 func registerLabels(app *kingpin.Application, c *connection) (string, func(context.Context, environment) error) {
 	q := &query{connection: c}
 	var args []string
 	var limit uint32
-	cmd := app.Command("labels", "Print the label names of the live series or, with NAME, the values of that label.")
+	cmd := app.Command("labels", "Print the label names of the live series or, with NAME, the values of that label, one a line: a line break in it is \\n and a backslash two, as in the text format. --output json has it as it is.")
 	cmd.Arg("name", "A label's NAME, then PromQL series selectors. Anything with a brace is a selector.").HintAction(labelNames).StringsVar(&args)
 	q.register(cmd)
 	option(cmd, "limit", "Names or values to print, 100000 at most. 0 is as many.").Default("10000").Uint32Var(&limit)
@@ -107,7 +132,7 @@ func registerLabels(app *kingpin.Application, c *connection) (string, func(conte
 					rows[i].Name = name
 				}
 				return rows, res.GetTruncated(), err
-			}, labelRow.text)
+			}, labelRow.cells)
 		}
 		return runQuery(ctx, env, q, "", func(ctx context.Context, client *promgrpc.Client) ([]labelRow, bool, error) {
 			res, err := client.GetLabelValues(ctx, &metricsv1.GetLabelValuesRequest{Name: args[0], Selectors: args[1:], Limit: limit})
@@ -116,7 +141,7 @@ func registerLabels(app *kingpin.Application, c *connection) (string, func(conte
 				rows[i] = labelRow{Name: args[0], Value: v}
 			}
 			return rows, res.GetTruncated(), err
-		}, labelRow.text)
+		}, labelRow.cells)
 	}
 }
 
@@ -126,7 +151,7 @@ type labelRow struct {
 	Value string `json:"value,omitempty"`
 }
 
-func (r labelRow) text() string { return cmp.Or(r.Value, r.Name) }
+func (r labelRow) cells() []string { return []string{cmp.Or(r.Value, r.Name)} }
 
 func registerMetadata(app *kingpin.Application, c *connection) (string, func(context.Context, environment) error) {
 	q := &query{connection: c}
@@ -148,8 +173,8 @@ func registerMetadata(app *kingpin.Application, c *connection) (string, func(con
 				rows[i] = row{m.GetMetricFamilyName(), cmp.Or(kinds[m.GetType()], "unknown"), m.GetUnit(), m.GetHelp()}
 			}
 			return rows, res.GetTruncated(), err
-		}, func(r row) string {
-			return strings.Join([]string{r.Family, r.Type, cmp.Or(r.Unit, "-"), string(appendEscaped(nil, r.Help, false))}, "\t")
+		}, func(r row) []string {
+			return []string{r.Family, r.Type, cmp.Or(r.Unit, "-"), r.Help}
 		})
 	}
 }
@@ -178,8 +203,11 @@ func registerSegments(app *kingpin.Application, c *connection) (string, func(con
 				}
 			}
 			return rows, res.GetTruncated(), err
-		}, func(r row) string {
-			return fmt.Sprintf("%s\t%s\t%d\t%d\t%s\t%t", short(r.LogID), r.Name, r.FirstSequence, r.LastSequence, size(r.SizeBytes), r.Sealed)
+		}, func(r row) []string {
+			return []string{
+				short(r.LogID), r.Name, strconv.FormatUint(r.FirstSequence, 10), strconv.FormatUint(r.LastSequence, 10),
+				size(r.SizeBytes), strconv.FormatBool(r.Sealed),
+			}
 		})
 	}
 }

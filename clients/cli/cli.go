@@ -54,6 +54,30 @@ type environment struct {
 	messagesTerminal bool
 	// size of the terminal that stdout is, in characters.
 	size func() (width, height int, err error)
+	// screen and messages are stdout and stderr for what draws on a terminal, and
+	// sees itself to what others have a part in.
+	screen, messages io.Writer
+}
+
+// guarded returns the environment with writers that keep a terminal from doing
+// what it is told by others, and what is to be called at the end.
+func (e environment) guarded() (environment, func()) {
+	e.screen, e.messages = e.stdout, e.stderr
+	finish := func() {}
+	if e.terminal {
+		v := newVisibleWriter(e.screen, e.colour)
+		e.stdout, finish = v, func() { _ = v.finish() }
+	}
+	return e.withMessages(e.messages), finish
+}
+
+// withMessages returns the environment with another way to stderr.
+func (e environment) withMessages(w io.Writer) environment {
+	e.stderr = w
+	if e.messagesTerminal {
+		e.stderr = newVisibleWriter(w, false)
+	}
+	return e
 }
 
 // errInterrupted is the cause of the context after the first signal.
@@ -102,6 +126,8 @@ func run(ctx context.Context, args []string, env environment) (code int) {
 			code = int(t)
 		}
 	}()
+	env, finish := env.guarded()
+	defer finish()
 	app := kingpin.New(program, help)
 	app.HelpFlag.Short('h')
 	app.Version(version.Print(program))

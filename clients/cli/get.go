@@ -99,14 +99,14 @@ func (g *get) run(ctx context.Context, env environment) error {
 	defer stop()
 	var live *liveTable
 	if g.watch {
-		live = newLiveTable(env.stdout, env.size, env.colour)
+		live = newLiveTable(env.screen, env.size, env.colour)
 		defer live.stop()
 		env.stderr = live // messages would be drawn over
 	}
 	var told *progress
 	if g.tellsProgress(env) {
-		told = newProgress(env.stderr, query.Since)
-		env.stderr = told // messages would be on its line
+		told = newProgress(env.messages, query.Since)
+		env = env.withMessages(told) // they would be on its line
 	}
 	client, err := g.connection.open(ctx, env, promgrpc.Options{
 		Logger: newLogger(env.stderr), FailFast: true, MaxReconnects: g.reconnects(),

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	promgrpc "github.com/promgrpc/exporter/clients/go"
@@ -145,7 +144,7 @@ func (l *liveTable) draw() []byte {
 	line := func(style, name, value, rate, age string) {
 		text := fmt.Sprintf("%s  %*s  %*s  %*s", pad(name, names), values, cut(value, values), rates, rate, ages, age)
 		if l.colour && style != "" {
-			text = style + text + plain
+			text = styles[style] + text + styles[plain]
 		}
 		b.WriteString(text + clearLine + "\r\n")
 	}
@@ -170,15 +169,9 @@ func (l *liveTable) draw() []byte {
 	return b.Bytes()
 }
 
-// cut shortens a text to a width. Control characters, which a label may have,
-// must not reach the terminal.
+// cut shortens a text to a width, once it does nothing to the terminal.
 func cut(s string, width int) string {
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return utf8.RuneError
-		}
-		return r
-	}, s)
+	s = visible(s)
 	if utf8.RuneCountInString(s) <= width {
 		return s
 	}

@@ -50,7 +50,7 @@ func TestLiveTable(t *testing.T) {
 	}{
 		{60, 7, []string{
 			"SERIES                                      VALUE  RATE  AGE",
-			`odd{a="�[2J��"}                                 7     -   3s`,
+			`odd{a="\u001b[2J\r\u009b"}                      7     -   3s`,
 			`requests_total{job="a"}                        25  10/s   2s`,
 			`up{instance="longlonglonglonglonglongl…         1     -   3s`,
 			"gone                                     StaleNaN     -   3m",
@@ -58,7 +58,7 @@ func TestLiveTable(t *testing.T) {
 		}},
 		{40, 4, []string{
 			"SERIES                  VALUE  RATE  AGE",
-			`odd{a="�[2J��"}             7     -   3s`,
+			`odd{a="\u001b[2J\r\u0…      7     -   3s`,
 			`requests_total{job="a…     25  10/s   2s`,
 			"connecting, 4 series, 5 samples, 2 more…",
 		}},

@@ -56,7 +56,7 @@ func newOutput(name string, w io.Writer, o outputOptions) output {
 	}
 	switch name {
 	case "table":
-		return newTable(b)
+		return newTable(b, o.terminal)
 	case "json":
 		return &jsonOutput{lines: lines{b: b}, events: o.events}
 	case "openmetrics":

@@ -56,7 +56,7 @@ func TestOutputs(t *testing.T) {
 
 func TestTextOnATerminal(t *testing.T) {
 	var b bytes.Buffer
-	o := newOutput("text", &b, outputOptions{terminal: true, colour: true, families: newFamilies(metadata().GetMetadata())})
+	o := newOutput("text", newVisibleWriter(&b, true), outputOptions{terminal: true, colour: true, families: newFamilies(metadata().GetMetadata())})
 	require.NoError(t, o.series(fixture()[:10]))
 	require.NoError(t, o.close())
 	golden(t, "terminal.text", b.Bytes())

@@ -139,9 +139,9 @@ func printStates(w io.Writer, states []state, now time.Time) error {
 		if s.StartTime != "" {
 			up = ", up " + now.Sub(s.started).Round(time.Second).String()
 		}
-		_, _ = fmt.Fprintf(b, "%s: %s %s, %s%s\n", s.Address, s.Instance, s.Version, ready, up)
+		_, _ = fmt.Fprintf(b, "%s: %s %s, %s%s\n", cell(s.Address, false), cell(s.Instance, false), cell(s.Version, false), ready, up)
 		_, _ = fmt.Fprintf(b, "  live series %d, streams %d\n", s.LiveSeries, s.Streams)
-		_, _ = fmt.Fprintf(b, "  cursor %s\n", s.Cursor)
+		_, _ = fmt.Fprintf(b, "  cursor %s\n", cell(s.Cursor, false))
 		t := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
 		if len(s.Logs) > 0 {
 			_, _ = fmt.Fprintln(t, "  LOG\tFIRST\tLAST\tFORWARDER\tLAG\tSERIES\tSIZE\tRECEIVED")
@@ -154,7 +154,7 @@ func printStates(w io.Writer, states []state, now time.Time) error {
 			if l.ReceiveTime != "" {
 				received = now.Sub(l.received).Round(100*time.Millisecond).String() + " ago"
 			}
-			_, _ = fmt.Fprintf(t, "  %s\t%d\t%d\t%s\t%s\t%d\t%s\t%s\n", short(l.LogID), l.FirstSequence, l.LastSequence,
+			_, _ = fmt.Fprintf(t, "  %s\t%d\t%d\t%s\t%s\t%d\t%s\t%s\n", cell(short(l.LogID), false), l.FirstSequence, l.LastSequence,
 				connected, lag, l.Series, size(l.SizeBytes), received)
 		}
 		_ = t.Flush() // into b

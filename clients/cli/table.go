@@ -117,10 +117,13 @@ func (r *tableRow) ageText(now time.Time) string {
 type tableOutput struct {
 	table
 	omissions
-	b *bufio.Writer
+	b        *bufio.Writer
+	terminal bool
 }
 
-func newTable(b *bufio.Writer) *tableOutput { return &tableOutput{table: newRows(false), b: b} }
+func newTable(b *bufio.Writer, terminal bool) *tableOutput {
+	return &tableOutput{table: newRows(false), b: b, terminal: terminal}
+}
 
 func (t *tableOutput) series(all []*metricsv1.TimeSeries) error {
 	for _, s := range all {
@@ -139,7 +142,7 @@ func (t *tableOutput) close() error {
 		_, _ = fmt.Fprintln(w, "SERIES\tVALUE\tTIME") // errors show at Flush
 	}
 	for _, r := range t.sorted() {
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", r.series, r.value, time.UnixMilli(r.time).UTC().Format("2006-01-02T15:04:05.000Z"))
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", cell(r.series, t.terminal), cell(r.value, t.terminal), time.UnixMilli(r.time).UTC().Format("2006-01-02T15:04:05.000Z"))
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -12,12 +12,6 @@ import (
 // maxAlign is the widest column that the others are aligned to on a terminal.
 const maxAlign = 80
 
-const (
-	bold  = "\x1b[1m"
-	faint = "\x1b[2m"
-	plain = "\x1b[0m"
-)
-
 // textOutput has a sample a line, in the text exposition format, and before the
 // first one of a family its HELP and TYPE. What the format has no words for, stale
 // markers, native histograms and exemplars, is in comments: a line like the others
