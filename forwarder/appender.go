@@ -27,6 +27,7 @@ type appender struct {
 	now                func() time.Time
 	logger             *slog.Logger
 
+	ended   *endedLogs
 	state   *state // nil while the log cannot be written
 	cause   error  // why it cannot
 	renewed time.Time
@@ -70,6 +71,7 @@ func newAppender(in *ingest, store logStore, o Config, logger *slog.Logger) (*ap
 		limits:   o.fingerprint(),
 		now:      time.Now,
 		logger:   logger,
+		ended:    newEndedLogs(logger),
 		broken:   make(chan brokenState, 1),
 		diverged: make(chan divergence, 1),
 		reopened: make(chan *state),
@@ -78,9 +80,9 @@ func newAppender(in *ingest, store logStore, o Config, logger *slog.Logger) (*ap
 		looked:   make(chan *job, 1),
 	}
 	a.lookingCtx, a.endLooking = context.WithCancel(context.Background())
-	s, err := openState(store)
+	s, err := openState(store, a.ended)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, a.ended.close())
 	}
 	a.use(s)
 	return a, nil
@@ -91,6 +93,9 @@ func (a *appender) use(s *state) {
 	a.state, a.cause = s, nil
 	s.maxSeries, s.limits = a.series, a.limits
 	s.families.max, s.families.maxBytes = a.families, a.metadata
+	if s.writer.Renewed() != nil {
+		a.in.metrics.renewed.Inc()
+	}
 	a.in.metrics.writable.Set(1)
 	a.in.metrics.series.Set(float64(s.head.Len()))
 	a.publish(s.writer.Log())
@@ -294,6 +299,7 @@ func (a *appender) renew(d divergence) {
 		return
 	}
 	a.in.metrics.renewed.Inc()
+	a.ended.adopt(a.store, next.writer.Log().ID())
 	a.use(next)
 }
 
@@ -309,7 +315,7 @@ func (a *appender) reopen(old *state) {
 		a.logger.Warn("close log", "err", err)
 	}
 	for wait := reopenMin; ; wait = min(2*wait, reopenMax) {
-		s, err := openState(a.store)
+		s, err := openState(a.store, a.ended)
 		if err == nil {
 			select {
 			case a.reopened <- s:
@@ -337,10 +343,11 @@ func (a *appender) close() error {
 	close(a.stop)
 	a.endLooking()
 	a.opening.Wait()
-	if a.state == nil {
-		return nil
+	err := a.ended.close()
+	if a.state != nil {
+		err = errors.Join(err, a.state.writer.Close())
 	}
-	return a.state.writer.Close()
+	return err
 }
 
 // ready says whether the log can be written.

@@ -101,7 +101,9 @@ func openStore(c Config, logger *slog.Logger, reg prometheus.Registerer) (*seglo
 }
 
 func (f *Forwarder) setupReplication(c Config, linkMetrics *link.Metrics, m *metrics) error {
-	f.replication = replication{log: f.appender.log, diverged: f.appender.report, metrics: m, logger: f.logger}
+	f.replication = replication{
+		log: f.appender.log, ended: f.appender.ended, diverged: f.appender.report, metrics: m, logger: f.logger,
+	}
 	if c.Server == "" {
 		f.logger.Warn("no servers to send the log to, it is only stored (--server)")
 		return nil

@@ -51,7 +51,7 @@ func openTestState(t testing.TB) *state {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := openState(folder{store})
+	s, err := openState(folder{store}, newEndedLogs(discard))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ type metrics struct {
 	writable   prometheus.Gauge
 	reopened   prometheus.Counter
 	renewed    prometheus.Counter
+	takenOver  prometheus.Counter
 
 	connected *prometheus.GaugeVec // by instance
 	position  *prometheus.GaugeVec
@@ -65,7 +66,8 @@ func newMetrics(reg prometheus.Registerer, inFlight func() int64) *metrics {
 		series:     gauge("series", "Series in the head."),
 		writable:   gauge("log_writable", "1 while the log can be written."),
 		reopened:   counter("log_reopened_total", "Times that the log was opened again after it could not be written."),
-		renewed:    counter("log_renewed_total", "Times that a new log was begun because a server held another past of the one before."),
+		renewed:    counter("log_renewed_total", "Times that a new log was begun because blocks might be missing at the end of the one before, or a server held another past of it."),
+		takenOver:  counter("log_taken_over_blocks_total", "Blocks of logs that have ended which this forwarder had lost and a server had."),
 		connected:  gauges("connected", "1 while the server is connected."),
 		position:   gauges("position", "Sequence of the last block that the server has confirmed."),
 		lag:        gauges("lag_blocks", "Blocks that the server has not confirmed."),

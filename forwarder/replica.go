@@ -21,6 +21,7 @@ import (
 type replica struct {
 	instance discovery.Instance
 	log      func() (*seglog.Log, <-chan struct{})
+	ended    *endedLogs
 	diverged func(divergence)
 	options  link.Options
 	metrics  *metrics
@@ -46,14 +47,15 @@ type divergedError struct{ divergence }
 
 func (e *divergedError) Error() string { return e.reason }
 
-// run keeps the server supplied until ctx ends.
-func (p *replica) run(ctx context.Context) {
+// run keeps the server supplied with a log, by one connection after another, until
+// ctx ends or the log has been deleted.
+func (p *replica) run(ctx context.Context, connect func(context.Context) error) {
 	wait := redialMin
 	var told string // the error that was logged last
 	for ctx.Err() == nil {
 		began := time.Now()
-		err := p.connect(ctx)
-		if ctx.Err() != nil {
+		err := connect(ctx)
+		if ctx.Err() != nil || errors.Is(err, errExpired) {
 			return
 		}
 		if time.Since(began) > redialMax {
@@ -92,20 +94,14 @@ func (p *replica) connect(ctx context.Context) error {
 		}
 		return errLogChanged
 	}
-	id := l.ID()
-	hello := &linkv1.Hello{Role: linkv1.Role_ROLE_FORWARDER, LogId: id[:]}
-	c, welcome, err := link.Dial(ctx, p.instance.Address, hello, p.options)
+	c, position, err := p.dial(ctx, l, p.options)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	after, err := startOf(l, welcome.GetPosition())
+	after, err := startOf(l, position)
 	if err != nil {
-		var diverged *divergedError
-		if errors.As(err, &diverged) {
-			_ = c.CloseWith(err.Error())
-		}
-		return err
+		return refuse(c, err)
 	}
 	p.confirmed.Store(after)
 	p.connected.Store(true)
@@ -114,8 +110,34 @@ func (p *replica) connect(ctx context.Context) error {
 		p.connected.Store(false)
 		p.metrics.connected.WithLabelValues(p.instance.ID).Set(0)
 	}()
-	p.logger.Info("server connected", "server", welcome.GetInstance(), "log", id.String(), "after", after)
+	p.logger.Info("server connected", "log", l.ID().String(), "after", after)
+	p.measure(l)
+	return p.supply(ctx, c, l, after, changed, func(sequence uint64) {
+		p.confirmed.Store(sequence)
+		p.measure(l)
+	})
+}
 
+// dial opens a connection for a log, and returns the server's position in it.
+func (p *replica) dial(ctx context.Context, l *seglog.Log, o link.Options) (*link.Conn, *linkv1.Position, error) {
+	id := l.ID()
+	hello := &linkv1.Hello{Role: linkv1.Role_ROLE_FORWARDER, LogId: id[:]}
+	c, welcome, err := link.Dial(ctx, p.instance.Address, hello, o)
+	return c, welcome.GetPosition(), err
+}
+
+// refuse tells the server if it holds another past.
+func refuse(c *link.Conn, err error) error {
+	var diverged *divergedError
+	if errors.As(err, &diverged) {
+		_ = c.CloseWith(err.Error())
+	}
+	return err
+}
+
+// supply sends what is behind a sequence, and passes on what the server confirms,
+// until the connection ends, or the log is another one.
+func (p *replica) supply(ctx context.Context, c *link.Conn, l *seglog.Log, after uint64, changed <-chan struct{}, confirm func(uint64)) error {
 	inner, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var helpers sync.WaitGroup
@@ -123,9 +145,9 @@ func (p *replica) connect(ctx context.Context) error {
 	// A Send or Receive under way ends with the connection.
 	stop := context.AfterFunc(inner, func() { _ = c.Close() })
 	defer stop()
-	helpers.Go(func() { cancel(p.receive(c, l)) })
-	helpers.Go(func() { p.tell(inner, c, l, changed, cancel) })
-	err = p.send(inner, c, l, after)
+	helpers.Go(func() { cancel(p.receive(c, confirm)) })
+	helpers.Go(func() { cancel(p.tell(inner, c, l, changed)) })
+	err := p.send(inner, c, l, after)
 	cancel(err)
 	return context.Cause(inner)
 }
@@ -196,9 +218,9 @@ func (p *replica) gap(c *link.Conn, gap *seglog.GapError) error {
 	return c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Gap{Gap: &linkv1.Gap{AfterSequence: gap.After, NextSequence: gap.Next}}})
 }
 
-// tell says how far the log has come whenever it has, and ends the connection
-// when another log is being written.
-func (p *replica) tell(ctx context.Context, c *link.Conn, l *seglog.Log, changed <-chan struct{}, cancel context.CancelCauseFunc) {
+// tell says how far the log has come whenever it has, until another log is being
+// written, or there is nothing left of this one.
+func (p *replica) tell(ctx context.Context, c *link.Conn, l *seglog.Log, changed <-chan struct{}) error {
 	id := l.ID()
 	tick := time.NewTicker(tailEvery)
 	defer tick.Stop()
@@ -207,25 +229,25 @@ func (p *replica) tell(ctx context.Context, c *link.Conn, l *seglog.Log, changed
 		if last != told || first {
 			tail := &linkv1.Position{LogId: id[:], Sequence: last}
 			if err := c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Tail{Tail: tail}}); err != nil {
-				cancel(err)
-				return
+				return err
 			}
 			told = last
 		}
-		p.measure(l)
 		select {
 		case <-ctx.Done():
-			return
+			return ctx.Err()
 		case <-changed:
-			cancel(errLogChanged)
-			return
+			return errLogChanged
 		case <-tick.C:
+		}
+		if len(l.Segments()) == 0 {
+			return errExpired
 		}
 	}
 }
 
 // receive takes the server's confirmations.
-func (p *replica) receive(c *link.Conn, l *seglog.Log) error {
+func (p *replica) receive(c *link.Conn, confirm func(uint64)) error {
 	for {
 		f, err := c.Receive()
 		if err != nil {
@@ -235,8 +257,7 @@ func (p *replica) receive(c *link.Conn, l *seglog.Log) error {
 		if !ok {
 			return fmt.Errorf("a server does not send frames of the kind %T", f.GetKind())
 		}
-		p.confirmed.Store(k.Position.GetSequence())
-		p.measure(l)
+		confirm(k.Position.GetSequence())
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 type replication struct {
 	source discovery.Source
 	log    func() (*seglog.Log, <-chan struct{})
+	ended  *endedLogs
 	// diverged is told when a server holds another past of the log.
 	diverged func(divergence)
 	options  link.Options
@@ -78,6 +79,7 @@ func (r *replication) adopt(ctx context.Context, set []discovery.Instance, runni
 		p := &replica{
 			instance: instance,
 			log:      r.log,
+			ended:    r.ended,
 			diverged: r.diverged,
 			options:  r.options,
 			metrics:  r.metrics,
@@ -86,7 +88,10 @@ func (r *replication) adopt(ctx context.Context, set []discovery.Instance, runni
 		}
 		r.replicas[instance.ID] = p
 		running.Go(func() {
-			p.run(inner)
+			var ended sync.WaitGroup
+			ended.Go(func() { p.completeAll(inner) })
+			p.run(inner, p.connect)
+			ended.Wait()
 			r.forget(p)
 		})
 	}

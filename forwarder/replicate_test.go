@@ -115,6 +115,8 @@ func (r *replicaServer) serve(store *seglog.Store, c *link.Conn, hello *linkv1.H
 			r.mu.Lock()
 			r.tail = k.Tail.GetSequence()
 			r.mu.Unlock()
+		case *linkv1.Frame_Fetch:
+			err = giveBack(c, replica.Log(), k.Fetch.GetAfterSequence())
 		case *linkv1.Frame_Gap:
 			r.mu.Lock()
 			r.gaps = append(r.gaps, k.Gap)
@@ -127,6 +129,33 @@ func (r *replicaServer) serve(store *seglog.Store, c *link.Conn, hello *linkv1.H
 			return err
 		}
 	}
+}
+
+// giveBack sends what a log has behind a block.
+func giveBack(c *link.Conn, l *seglog.Log, after uint64) error {
+	raw, err := l.ReadRaw(after)
+	if err != nil {
+		return err
+	}
+	defer raw.Close()
+	for after < l.Last() {
+		chunk, err := raw.Next(context.Background())
+		if err != nil {
+			return err
+		}
+		if chunk.Start {
+			start := &linkv1.SegmentStart{Name: chunk.SegmentName, FirstSequence: chunk.FirstSequence}
+			if err := c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Segment{Segment: start}}); err != nil {
+				return err
+			}
+		}
+		data := &linkv1.SegmentAppend{Offset: chunk.Offset, Data: chunk.Data}
+		if err := c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Append{Append: data}}); err != nil {
+			return err
+		}
+		after = chunk.LastSequence
+	}
+	return nil
 }
 
 func (r *replicaServer) at(id segment.LogID) uint64 {

@@ -3,6 +3,7 @@ package forwarder
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
@@ -18,6 +19,8 @@ type logWriter interface {
 	RotationDue() bool
 	Rotate() error
 	Log() *seglog.Log
+	// Renewed says why the log is another one than was to be opened, nil if it is not.
+	Renewed() error
 	Close() error
 }
 
@@ -27,6 +30,10 @@ type logStore interface {
 	open(seglog.Restorer) (logWriter, error)
 	// create begins a new log.
 	create(seglog.State) (logWriter, error)
+	// ids are the logs that there are.
+	ids() []segment.LogID
+	// openEnded opens one that is not written any more.
+	openEnded(segment.LogID) (*seglog.Replica, error)
 }
 
 // folder is a logStore on disk.
@@ -34,6 +41,10 @@ type folder struct{ *seglog.Store }
 
 func (f folder) open(r seglog.Restorer) (logWriter, error) { return f.OpenWriter(r) }
 func (f folder) create(s seglog.State) (logWriter, error)  { return f.CreateWriter(s) }
+func (f folder) ids() []segment.LogID                      { return f.Logs() }
+func (f folder) openEnded(id segment.LogID) (*seglog.Replica, error) {
+	return f.OpenEnded(id)
+}
 
 // state is an open log with everything that is known of it. It is rebuilt from
 // disk as a whole: at start, and when writing failed. Apart from the writer's
@@ -69,8 +80,9 @@ func (s *state) SeriesDropped(ref uint64) { s.dropped[ref] = struct{}{} }
 // Renumbered is of no interest: series are found by the key of their labels.
 func (s *state) Renumbered() {}
 
-// openState opens the log and rebuilds the state from it.
-func openState(store logStore) (*state, error) {
+// openState opens the log and rebuilds the state from it. Requests that are in logs
+// which have ended are known, too.
+func openState(store logStore, old *endedLogs) (*state, error) {
 	s := &state{window: newWindow(windowSize, windowReasons), families: newFamilies(), dropped: map[uint64]struct{}{}}
 	s.head = head.New(head.WithObserver(s))
 	w, err := store.open(s.head)
@@ -78,9 +90,10 @@ func openState(store logStore) (*state, error) {
 		return nil, err
 	}
 	s.writer = w
-	s.last = s.head.Sequence()
+	s.last = w.Log().Last()
 	s.recall()
-	if err := s.restoreWindow(); err != nil {
+	old.adopt(store, w.Log().ID())
+	if err := s.restoreWindow(old.all()); err != nil {
 		_ = w.Close()
 		return nil, fmt.Errorf("read digests: %w", err)
 	}
@@ -120,12 +133,23 @@ func (s *state) recallSeries() {
 	}
 }
 
-func (s *state) restoreWindow() error {
+// restoreWindow reads the requests of the log and of those before, the newest of
+// which comes last. Those are all durable.
+func (s *state) restoreWindow(before []*endedLog) error {
 	var found []windowEntry
 	err := s.writer.Log().EachDigest(windowSize, windowReasons, func(d [16]byte, v segment.Verdict, sequence uint64) bool {
 		found = append(found, windowEntry{d, answer{sequence, v}})
 		return true
 	})
+	for _, l := range slices.Backward(before) {
+		if err != nil || len(found) == windowSize {
+			break
+		}
+		err = l.log().EachDigest(windowSize-len(found), 0, func(d [16]byte, v segment.Verdict, _ uint64) bool {
+			found = append(found, windowEntry{d, answer{0, v}})
+			return true
+		})
+	}
 	for i := len(found) - 1; i >= 0; i-- {
 		s.window.add(found[i].digest, found[i].answer)
 	}

@@ -19,6 +19,7 @@ import (
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/server"
 )
 
@@ -204,6 +205,52 @@ func TestOneFeedPerLog(t *testing.T) {
 	var bye *link.GoodbyeError
 	require.ErrorAs(t, err, &bye)
 	require.Contains(t, bye.Reason, "newer connection")
+}
+
+// TestLogIsGivenBack has a forwarder ask for what it has lost: it gets the very
+// bytes.
+func TestLogIsGivenBack(t *testing.T) {
+	const blocks = 30
+	src := newSourceWith(t, seglog.Options{SegmentSize: 1 << 10})
+	for i := range blocks {
+		src.write(point{series: name(i), t: now(), v: 1})
+	}
+	s := startFed(t, testConfig(t), src)
+	id := src.writer.Log().ID()
+	hello := &linkv1.Hello{Role: linkv1.Role_ROLE_FORWARDER, LogId: id[:]}
+	for _, after := range []uint64{0, 1, blocks / 2, blocks - 1} {
+		c, _, err := link.Dial(context.Background(), s.LinkAddr().String(), hello, link.Options{})
+		require.NoError(t, err)
+		require.NoError(t, c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Fetch{Fetch: &linkv1.Fetch{AfterSequence: after}}}))
+		want, err := src.writer.Log().ReadRaw(after)
+		require.NoError(t, err)
+		for at := after; at < blocks; {
+			chunk, err := want.Next(context.Background())
+			require.NoError(t, err)
+			if chunk.Start {
+				f, err := c.Receive()
+				require.NoError(t, err)
+				require.Equal(t, chunk.SegmentName, f.GetSegment().GetName())
+				require.Equal(t, chunk.FirstSequence, f.GetSegment().GetFirstSequence())
+			}
+			f, err := c.Receive()
+			require.NoError(t, err)
+			require.Equal(t, chunk.Offset, f.GetAppend().GetOffset())
+			require.Equal(t, chunk.Data, f.GetAppend().GetData())
+			at = chunk.LastSequence
+		}
+		require.NoError(t, want.Close())
+		require.NoError(t, c.Close())
+	}
+	// What is ahead of the log is refused.
+	c, _, err := link.Dial(context.Background(), s.LinkAddr().String(), hello, link.Options{})
+	require.NoError(t, err)
+	defer c.Close()
+	require.NoError(t, c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Fetch{Fetch: &linkv1.Fetch{AfterSequence: blocks + 1}}}))
+	_, err = c.Receive()
+	var bye *link.GoodbyeError
+	require.ErrorAs(t, err, &bye)
+	require.Contains(t, bye.Reason, "ahead")
 }
 
 func TestLinkRefusals(t *testing.T) {

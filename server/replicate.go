@@ -57,7 +57,12 @@ func (s *Server) replicate(ctx context.Context, c *link.Conn, hello *linkv1.Hell
 		case err != nil:
 			return err
 		}
-		if err := s.take(r, f, a, who); err != nil {
+		if fetch, ok := f.GetKind().(*linkv1.Frame_Fetch); ok {
+			err = s.giveBack(ctx, c, r, fetch.Fetch.GetAfterSequence())
+		} else {
+			err = s.take(r, f, a, who)
+		}
+		if err != nil {
 			return err
 		}
 	}

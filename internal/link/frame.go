@@ -28,12 +28,14 @@ const (
 	kindPing     = 10
 	kindPong     = 11
 	kindGoodbye  = 12
+	kindFetch    = 13
 )
 
 var kindNames = [...]string{
 	kindHello: "hello", kindWelcome: "welcome", kindBatch: "batch", kindVerdict: "verdict",
 	kindSegment: "segment", kindAppend: "append", kindPosition: "position", kindTail: "tail",
 	kindGap: "gap", kindPing: "ping", kindPong: "pong", kindGoodbye: "goodbye",
+	kindFetch: "fetch",
 }
 
 const (
@@ -199,7 +201,7 @@ func unexpected(err error) error {
 // a part of them, nothing else is.
 func parseFrame(b []byte) (*linkv1.Frame, int, error) {
 	tag, n := binary.Uvarint(b)
-	if n <= 0 || tag>>3 == 0 || tag>>3 > kindGoodbye || tag&7 != uint64(protowire.BytesType) {
+	if n <= 0 || tag>>3 == 0 || tag>>3 > kindFetch || tag&7 != uint64(protowire.BytesType) {
 		return nil, 0, junk("frame of an unknown kind")
 	}
 	kind := int(tag >> 3)
@@ -314,6 +316,8 @@ func kindOf(f *linkv1.Frame) int {
 		return kindTail
 	case *linkv1.Frame_Gap:
 		return kindGap
+	case *linkv1.Frame_Fetch:
+		return kindFetch
 	case *linkv1.Frame_Ping:
 		return kindPing
 	case *linkv1.Frame_Pong:

@@ -25,6 +25,7 @@ type faultFS struct {
 	synced  map[string][]byte // what is on the disk, by name
 	moved   []move            // not forced to the disk yet
 	renamed map[string]string
+	boots   int // how often the power was cut
 }
 
 // quickFS forces nothing to the disk, for tests that open a log thousands of
@@ -46,6 +47,8 @@ func (x quickFS) Create(name string) (file, error) {
 }
 
 func (quickFS) SyncDir(string) error { return nil }
+
+func (x *faultFS) Boot() bootID { return bootID{1, byte(x.boots), byte(x.boots >> 8)} }
 
 type move struct{ from, to string }
 
@@ -225,5 +228,6 @@ func (x *faultFS) cutPower() error {
 		}
 	}
 	x.moved = nil
+	x.boots++
 	return nil
 }

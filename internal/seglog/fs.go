@@ -31,6 +31,9 @@ type filesystem interface {
 	ReadDir(name string) ([]os.DirEntry, error)
 	// SyncDir forces the entries of a folder to the disk.
 	SyncDir(name string) error
+	// Boot names the time for which what was written and not forced to the disk is
+	// there, however processes end.
+	Boot() bootID
 }
 
 type osFS struct{}

@@ -17,6 +17,8 @@ type Log struct {
 	id    segment.LogID
 	dir   string
 	store *Store
+	// ended says that the log is not written any more: nothing of it has to stay.
+	ended bool
 
 	mu     sync.RWMutex
 	segs   []*segFile // by first sequence; readable ones, keyframe and all
@@ -90,14 +92,15 @@ func (l *Log) Checksum(seq uint64) (uint32, bool, error) {
 		defer l.mu.RUnlock()
 		return l.sum, true, nil
 	}
+	for _, s := range l.segs {
+		if s.first == seq+1 && s.header.Checksum != 0 {
+			defer l.mu.RUnlock()
+			return s.header.PrevChecksum, true, nil
+		}
+	}
 	s := l.holding(seq)
 	if s == nil {
 		defer l.mu.RUnlock()
-		for _, s := range l.segs {
-			if s.first == seq+1 && s.header.Checksum != 0 {
-				return s.header.PrevChecksum, true, nil
-			}
-		}
 		return 0, false, nil
 	}
 	from, limit := s.index.before(seq), s.size

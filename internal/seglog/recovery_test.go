@@ -24,6 +24,7 @@ type fixture struct {
 	files    []string
 	content  [][]byte
 	frames   [][]int64 // offsets
+	end      []byte    // says that the log has come to block 4
 }
 
 func newFixture(t testing.TB) *fixture {
@@ -34,6 +35,7 @@ func newFixture(t testing.TB) *fixture {
 	require.NoError(t, err)
 	x.want = feed(t, w, m, rnd, 4)
 	require.NoError(t, w.Rotate())
+	x.end = w.end.end.append(nil)
 	x.want = append(x.want, feed(t, w, m, rnd, 4)...)
 	x.id = w.Log().ID()
 	x.log = filepath.Join(x.dir, x.id.String())
@@ -62,7 +64,8 @@ func offsets(t testing.TB, b []byte) []int64 {
 	}
 }
 
-// reset puts the files back, with one of them changed.
+// reset puts the files back, with one of them changed, as if the writer had been
+// killed before block 5 was visible.
 func (x *fixture) reset(t testing.TB, i int, content []byte) {
 	entries, err := os.ReadDir(x.log)
 	require.NoError(t, err)
@@ -78,6 +81,7 @@ func (x *fixture) reset(t testing.TB, i int, content []byte) {
 			require.NoError(t, os.WriteFile(f, b, 0o644))
 		}
 	}
+	require.NoError(t, os.WriteFile(filepath.Join(x.log, endName), x.end, 0o644))
 }
 
 // open opens the log for writing and returns what readers get, in which gaps
@@ -351,6 +355,7 @@ func faultAt(t *testing.T, n int, sticky, short, power bool, kinds map[string]in
 	faulted := x.failed
 	if faulted == "" {
 		require.NoError(t, err)
+		x.fail(-1, false)
 		require.NoError(t, w.Close())
 		require.NoError(t, s.Close())
 		return false
@@ -399,6 +404,7 @@ func TestPowerCut(t *testing.T) {
 			m := newMemory()
 			w, err := s.OpenWriter(m)
 			require.NoError(t, err)
+			id := w.Log().ID()
 			confirmed, err := script(w, m, blocks)
 			require.NoError(t, err)
 			// A killed process syncs nothing on its way.
@@ -414,6 +420,11 @@ func TestPowerCut(t *testing.T) {
 			require.NoError(t, err, "%d blocks, %s", blocks, policy)
 			if policy == SyncAlways {
 				require.GreaterOrEqual(t, w.Log().Last(), confirmed)
+				require.Equal(t, id, w.Log().ID())
+				require.NoError(t, w.Renewed())
+			} else {
+				require.NotEqual(t, id, w.Log().ID(), "others may have what is lost")
+				require.Error(t, w.Renewed())
 			}
 			last := w.Log().Last()
 			require.Equal(t, span(1, last), sequences(read(t, w.Log(), 0)))

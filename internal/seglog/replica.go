@@ -34,9 +34,29 @@ type Replica struct {
 // OpenReplica opens or creates the replica of a log, and rebuilds the state
 // from its newest segment. What is torn there is cut: the writer has it.
 func (s *Store) OpenReplica(id segment.LogID, a Applier) (*Replica, error) {
+	return s.openReplica(id, a, false)
+}
+
+// OpenEnded opens a log that was written here and is not any more, to be read, and
+// to take over from others what is missing at its end. All of it goes when it is
+// older than retention keeps it, or more.
+func (s *Store) OpenEnded(id segment.LogID) (*Replica, error) {
+	return s.openReplica(id, nothing{}, true)
+}
+
+// nothing is the state of a log of which only the files are needed.
+type nothing struct{}
+
+func (nothing) ApplyKeyframe(*segment.Keyframe) error { return nil }
+func (nothing) ApplyBlock(*segment.Block) error       { return nil }
+
+func (s *Store) openReplica(id segment.LogID, a Applier, ended bool) (*Replica, error) {
 	l, files, err := s.openLog(id)
 	if err != nil {
 		return nil, fmt.Errorf("open replica %s: %w", id, err)
+	}
+	if l.ended = ended; ended {
+		l.ring.limit = 0 // Nobody follows it.
 	}
 	r := &Replica{store: s, log: l, applier: a}
 	if r.act, err = s.restore(l, files, a, replicating); err == nil && r.act != nil {

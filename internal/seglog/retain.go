@@ -20,7 +20,7 @@ func (s *Store) retainLoop() {
 }
 
 // retain deletes the segments of the open logs that are over the retention, the
-// oldest first, never the newest of a log. Readers that have one open read it
+// oldest first, never the newest of a log that has not ended. Readers that have one open read it
 // to its end.
 func (s *Store) retain() {
 	s.mu.Lock()
@@ -85,7 +85,10 @@ func (s *Store) sayOver(size int64) {
 func (l *Log) oldest() (*segFile, time.Time) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	if len(l.segs) < 2 {
+	switch {
+	case len(l.segs) == 1 && l.ended:
+		return l.segs[0], time.UnixMilli(l.segs[0].header.CreateTime).Add(l.store.o.SegmentDuration)
+	case len(l.segs) < 2:
 		return nil, time.Time{}
 	}
 	return l.segs[0], time.UnixMilli(l.segs[1].header.CreateTime)
@@ -97,6 +100,9 @@ func (s *Store) delete(l *Log, f *segFile, why string) bool {
 		s.log.Error("delete segment", "file", f.path, "err", err)
 		l.putBack(f)
 		return false
+	}
+	if l.ended && len(l.Segments()) == 0 {
+		s.removeLog(l.id)
 	}
 	s.metrics.deletes.Inc()
 	s.log.Info("segment deleted by retention", "file", f.path, "retention", why)

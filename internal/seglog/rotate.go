@@ -259,6 +259,5 @@ func (w *Writer) seal() error {
 	t := act.tail
 	w.synced = t.size
 	w.mu.Unlock()
-	w.log.publish(act.seg, &t, nil)
-	return nil
+	return w.show(act, &t)
 }

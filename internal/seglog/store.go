@@ -218,10 +218,35 @@ func (s *Store) closeLog(l *Log) {
 	s.countLocked()
 }
 
+// removeLog removes a log that nobody is to read any more, as far as it can, but
+// for the one that was begun last.
+func (s *Store) removeLog(id segment.LogID) {
+	if latest, _, err := s.latestLog(); err == nil && latest == id {
+		return
+	}
+	dir := s.dir(id)
+	entries, err := s.fs.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		base, _ := strings.CutSuffix(e.Name(), tempExt)
+		if _, ours := parseName(base); !ours && base != latestName && base != endName {
+			continue
+		}
+		if err := s.fs.Remove(filepath.Join(dir, e.Name())); err != nil {
+			s.log.Warn("remove log", "log", id.String(), "err", err)
+		}
+	}
+	if err := s.fs.Remove(dir); err != nil {
+		s.log.Warn("remove log", "log", id.String(), "err", err)
+	}
+}
+
 // link makes the links to the newest segment point at it: each is made anew and
 // renamed into place, so that there is one at every instant.
 func (s *Store) link(l *Log, name string) error {
-	if err := s.replaceLink(l.dir, name); err != nil {
+	if err := s.replaceLink(l.dir, name); err != nil || l.ended {
 		return err
 	}
 	return s.replaceLink(s.path, filepath.Join(l.id.String(), latestName))

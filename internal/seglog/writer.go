@@ -1,6 +1,7 @@
 package seglog
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,6 +18,10 @@ type Writer struct {
 	store *Store
 	log   *Log
 	state State
+	// renewed says why the log is not the one that there was; nil: it is.
+	renewed error
+	// end is written by who makes blocks visible.
+	end *endMark
 
 	// The appender's alone.
 	encoder *segment.Encoder
@@ -36,7 +41,9 @@ type Writer struct {
 }
 
 // OpenWriter opens the log of the store that was begun last, or creates the
-// first, and rebuilds the state from its newest segment. Damage there is a
+// first, and rebuilds the state from its newest segment. If blocks may be missing
+// at its end, others may have them: so nothing more goes into it, and a new log is
+// begun with what is there of the state. Damage in the newest segment is a
 // *DamageError, and nothing is changed; damage in older segments is logged, and
 // readers are told when they come to it.
 func (s *Store) OpenWriter(state Restorer) (*Writer, error) {
@@ -47,13 +54,27 @@ func (s *Store) OpenWriter(state Restorer) (*Writer, error) {
 	if !ok {
 		return s.CreateWriter(state)
 	}
-	return s.openWriter(id, state, state)
+	w, err := s.openWriter(id, state, state)
+	if !errors.Is(err, errIncomplete) {
+		return w, err
+	}
+	s.log.Error("log is not gone on with, beginning a new log", "log", id.String(), "err", err)
+	cause := err
+	if w, err = s.CreateWriter(state); err == nil {
+		w.renewed = cause
+	}
+	return w, err
 }
 
 // CreateWriter begins a new log with a keyframe of the state. Other logs of the
 // store stay as they are.
 func (s *Store) CreateWriter(state State) (*Writer, error) {
-	return s.openWriter(segment.NewLogID(), state, nil)
+	id := segment.NewLogID()
+	w, err := s.openWriter(id, state, nil)
+	if err != nil {
+		s.removeLog(id)
+	}
+	return w, err
 }
 
 // latestLog is the log that the store's link points at or, where there is no
@@ -87,30 +108,36 @@ func (s *Store) openWriter(id segment.LogID, state State, a Applier) (_ *Writer,
 	w := &Writer{store: s, log: l, state: state, stop: make(chan struct{})}
 	defer func() {
 		if err != nil {
-			if w.act != nil {
-				_ = w.act.f.Close()
-			}
-			s.closeLog(l)
+			w.abandon()
+			err = fmt.Errorf("open log %s: %w", id, err)
 		}
 	}()
 	if w.act, err = s.restore(l, files, a, writing); err != nil {
-		return nil, fmt.Errorf("open log %s: %w", id, err)
+		return nil, err
+	}
+	if err := s.checkEnd(l); err != nil {
+		return nil, err
 	}
 	if w.act != nil {
 		// What a killed process left in the page cache is not on the disk yet.
 		if err := w.act.f.Sync(); err != nil {
-			return nil, fmt.Errorf("open log %s: %w", id, err)
+			return nil, err
 		}
+	}
+	if w.end, err = s.openEnd(l); err != nil {
+		return nil, err
+	}
+	if w.act != nil {
 		w.synced = w.act.tail.size
 		w.encoder = w.act.decoder.Encoder()
 		w.act.decoder = nil
 		if err := s.link(l, w.act.seg.name); err != nil {
-			return nil, fmt.Errorf("open log %s: %w", id, err)
+			return nil, err
 		}
 	}
 	if w.act == nil || w.act.tail.sealed {
 		if err := w.rotate(); err != nil {
-			return nil, fmt.Errorf("open log %s: %w", id, err)
+			return nil, err
 		}
 	}
 	if s.o.Sync == SyncInterval {
@@ -120,8 +147,23 @@ func (s *Store) openWriter(id segment.LogID, state State, a Applier) (_ *Writer,
 	return w, nil
 }
 
+// abandon gives up a writer that could not be opened, with what it holds.
+func (w *Writer) abandon() {
+	if w.act != nil {
+		_ = w.act.f.Close()
+	}
+	if w.end != nil {
+		_ = w.end.close(false)
+	}
+	w.store.closeLog(w.log)
+}
+
 // Log is the readable side.
 func (w *Writer) Log() *Log { return w.log }
+
+// Renewed says why a new log was begun in place of the one that there was, nil if
+// none was.
+func (w *Writer) Renewed() error { return w.renewed }
 
 // Append writes a block and gives it its sequence. Under [SyncAlways] it is
 // neither durable nor visible until WaitDurable was called and says so. It must
@@ -165,7 +207,9 @@ func (w *Writer) Append(b *segment.Block) (uint64, error) {
 	w.store.metrics.appends.Inc()
 	w.store.metrics.bytes.Add(float64(len(w.buf)))
 	if w.store.o.Sync != SyncAlways {
-		w.log.publish(act.seg, &t, nil)
+		if err := w.show(act, &t); err != nil {
+			return 0, w.fail(err)
+		}
 	}
 	w.store.grew(len(w.buf))
 	return h.Sequence, nil
@@ -268,8 +312,19 @@ func (w *Writer) force() error {
 		return fmt.Errorf("%w: %w", ErrBroken, err)
 	}
 	if w.store.o.Sync == SyncAlways {
-		w.log.publish(act.seg, &t, nil)
+		if err := w.show(act, &t); err != nil {
+			return w.fail(err)
+		}
 	}
+	return nil
+}
+
+// show makes a segment visible as far as it has come.
+func (w *Writer) show(act *active, t *tail) error {
+	if err := w.end.set(t.last, t.sum); err != nil {
+		return err
+	}
+	w.log.publish(act.seg, t, nil)
 	return nil
 }
 
@@ -306,6 +361,9 @@ func (w *Writer) Close() error {
 		w.cutBack()
 	}
 	if e := w.act.f.Close(); err == nil && !broken {
+		err = e
+	}
+	if e := w.end.close(!broken && err == nil); err == nil && !broken {
 		err = e
 	}
 	w.store.closeLog(w.log)

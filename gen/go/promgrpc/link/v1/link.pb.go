@@ -213,6 +213,7 @@ type Frame struct {
 	//	*Frame_Ping
 	//	*Frame_Pong
 	//	*Frame_Goodbye
+	//	*Frame_Fetch
 	Kind          isFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -363,6 +364,15 @@ func (x *Frame) GetGoodbye() *Goodbye {
 	return nil
 }
 
+func (x *Frame) GetFetch() *Fetch {
+	if x != nil {
+		if x, ok := x.Kind.(*Frame_Fetch); ok {
+			return x.Fetch
+		}
+	}
+	return nil
+}
+
 type isFrame_Kind interface {
 	isFrame_Kind()
 }
@@ -388,12 +398,13 @@ type Frame_Verdict struct {
 }
 
 type Frame_Segment struct {
-	// segment goes from forwarder to server: a new file begins.
+	// segment goes from forwarder to server, or back after a fetch: a new file
+	// begins.
 	Segment *SegmentStart `protobuf:"bytes,5,opt,name=segment,proto3,oneof"`
 }
 
 type Frame_Append struct {
-	// append goes from forwarder to server: the next bytes of the file.
+	// append goes the same way: the next bytes of the file.
 	Append *SegmentAppend `protobuf:"bytes,6,opt,name=append,proto3,oneof"`
 }
 
@@ -408,7 +419,7 @@ type Frame_Tail struct {
 }
 
 type Frame_Gap struct {
-	// gap goes from forwarder to server: blocks that are gone for ever.
+	// gap goes the same way as segment: blocks that are gone for ever.
 	Gap *Gap `protobuf:"bytes,9,opt,name=gap,proto3,oneof"`
 }
 
@@ -425,6 +436,11 @@ type Frame_Pong struct {
 type Frame_Goodbye struct {
 	// goodbye is the last frame before an orderly close.
 	Goodbye *Goodbye `protobuf:"bytes,12,opt,name=goodbye,proto3,oneof"`
+}
+
+type Frame_Fetch struct {
+	// fetch goes from forwarder to server: what the forwarder has lost.
+	Fetch *Fetch `protobuf:"bytes,13,opt,name=fetch,proto3,oneof"`
 }
 
 func (*Frame_Hello) isFrame_Kind() {}
@@ -450,6 +466,8 @@ func (*Frame_Ping) isFrame_Kind() {}
 func (*Frame_Pong) isFrame_Kind() {}
 
 func (*Frame_Goodbye) isFrame_Kind() {}
+
+func (*Frame_Fetch) isFrame_Kind() {}
 
 // Hello opens a connection.
 type Hello struct {
@@ -938,10 +956,10 @@ func (x *SegmentAppend) GetData() []byte {
 	return nil
 }
 
-// Gap says that blocks are missing in what the forwarder sends.
+// Gap says that blocks are missing in what is sent.
 type Gap struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// after_sequence is the last block that the server has.
+	// after_sequence is the last block that the other side has.
 	AfterSequence uint64 `protobuf:"varint,1,opt,name=after_sequence,json=afterSequence,proto3" json:"after_sequence,omitempty"`
 	// next_sequence is the next that it will get.
 	NextSequence  uint64 `protobuf:"varint,2,opt,name=next_sequence,json=nextSequence,proto3" json:"next_sequence,omitempty"`
@@ -993,6 +1011,53 @@ func (x *Gap) GetNextSequence() uint64 {
 	return 0
 }
 
+// Fetch asks a server for what it has of a log behind a block. The log is one that
+// the forwarder does not write any more.
+type Fetch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// after_sequence is the last block that the forwarder has.
+	AfterSequence uint64 `protobuf:"varint,1,opt,name=after_sequence,json=afterSequence,proto3" json:"after_sequence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fetch) Reset() {
+	*x = Fetch{}
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fetch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fetch) ProtoMessage() {}
+
+func (x *Fetch) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fetch.ProtoReflect.Descriptor instead.
+func (*Fetch) Descriptor() ([]byte, []int) {
+	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Fetch) GetAfterSequence() uint64 {
+	if x != nil {
+		return x.AfterSequence
+	}
+	return 0
+}
+
 // Ping asks for a pong.
 type Ping struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1004,7 +1069,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[9]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1016,7 +1081,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[9]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1029,7 +1094,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{9}
+	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Ping) GetId() uint64 {
@@ -1050,7 +1115,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[10]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1062,7 +1127,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[10]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1075,7 +1140,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{10}
+	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Pong) GetId() uint64 {
@@ -1096,7 +1161,7 @@ type Goodbye struct {
 
 func (x *Goodbye) Reset() {
 	*x = Goodbye{}
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[11]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1108,7 +1173,7 @@ func (x *Goodbye) String() string {
 func (*Goodbye) ProtoMessage() {}
 
 func (x *Goodbye) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[11]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1121,7 +1186,7 @@ func (x *Goodbye) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Goodbye.ProtoReflect.Descriptor instead.
 func (*Goodbye) Descriptor() ([]byte, []int) {
-	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{11}
+	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Goodbye) GetReason() string {
@@ -1135,7 +1200,7 @@ var File_promgrpc_link_v1_link_proto protoreflect.FileDescriptor
 
 const file_promgrpc_link_v1_link_proto_rawDesc = "" +
 	"\n" +
-	"\x1bpromgrpc/link/v1/link.proto\x12\x10promgrpc.link.v1\"\x80\x05\n" +
+	"\x1bpromgrpc/link/v1/link.proto\x12\x10promgrpc.link.v1\"\xb1\x05\n" +
 	"\x05Frame\x12/\n" +
 	"\x05hello\x18\x01 \x01(\v2\x17.promgrpc.link.v1.HelloH\x00R\x05hello\x125\n" +
 	"\awelcome\x18\x02 \x01(\v2\x19.promgrpc.link.v1.WelcomeH\x00R\awelcome\x12/\n" +
@@ -1149,7 +1214,8 @@ const file_promgrpc_link_v1_link_proto_rawDesc = "" +
 	"\x04ping\x18\n" +
 	" \x01(\v2\x16.promgrpc.link.v1.PingH\x00R\x04ping\x12,\n" +
 	"\x04pong\x18\v \x01(\v2\x16.promgrpc.link.v1.PongH\x00R\x04pong\x125\n" +
-	"\agoodbye\x18\f \x01(\v2\x19.promgrpc.link.v1.GoodbyeH\x00R\agoodbyeB\x06\n" +
+	"\agoodbye\x18\f \x01(\v2\x19.promgrpc.link.v1.GoodbyeH\x00R\agoodbye\x12/\n" +
+	"\x05fetch\x18\r \x01(\v2\x17.promgrpc.link.v1.FetchH\x00R\x05fetchB\x06\n" +
 	"\x04kind\"\x80\x01\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12*\n" +
@@ -1185,7 +1251,9 @@ const file_promgrpc_link_v1_link_proto_rawDesc = "" +
 	"\x04data\x18\x02 \x01(\fR\x04data\"Q\n" +
 	"\x03Gap\x12%\n" +
 	"\x0eafter_sequence\x18\x01 \x01(\x04R\rafterSequence\x12#\n" +
-	"\rnext_sequence\x18\x02 \x01(\x04R\fnextSequence\"\x16\n" +
+	"\rnext_sequence\x18\x02 \x01(\x04R\fnextSequence\".\n" +
+	"\x05Fetch\x12%\n" +
+	"\x0eafter_sequence\x18\x01 \x01(\x04R\rafterSequence\"\x16\n" +
 	"\x04Ping\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\x16\n" +
 	"\x04Pong\x12\x0e\n" +
@@ -1221,7 +1289,7 @@ func file_promgrpc_link_v1_link_proto_rawDescGZIP() []byte {
 }
 
 var file_promgrpc_link_v1_link_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_promgrpc_link_v1_link_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_promgrpc_link_v1_link_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_promgrpc_link_v1_link_proto_goTypes = []any{
 	(Role)(0),             // 0: promgrpc.link.v1.Role
 	(Schema)(0),           // 1: promgrpc.link.v1.Schema
@@ -1235,9 +1303,10 @@ var file_promgrpc_link_v1_link_proto_goTypes = []any{
 	(*SegmentStart)(nil),  // 9: promgrpc.link.v1.SegmentStart
 	(*SegmentAppend)(nil), // 10: promgrpc.link.v1.SegmentAppend
 	(*Gap)(nil),           // 11: promgrpc.link.v1.Gap
-	(*Ping)(nil),          // 12: promgrpc.link.v1.Ping
-	(*Pong)(nil),          // 13: promgrpc.link.v1.Pong
-	(*Goodbye)(nil),       // 14: promgrpc.link.v1.Goodbye
+	(*Fetch)(nil),         // 12: promgrpc.link.v1.Fetch
+	(*Ping)(nil),          // 13: promgrpc.link.v1.Ping
+	(*Pong)(nil),          // 14: promgrpc.link.v1.Pong
+	(*Goodbye)(nil),       // 15: promgrpc.link.v1.Goodbye
 }
 var file_promgrpc_link_v1_link_proto_depIdxs = []int32{
 	4,  // 0: promgrpc.link.v1.Frame.hello:type_name -> promgrpc.link.v1.Hello
@@ -1249,18 +1318,19 @@ var file_promgrpc_link_v1_link_proto_depIdxs = []int32{
 	6,  // 6: promgrpc.link.v1.Frame.position:type_name -> promgrpc.link.v1.Position
 	6,  // 7: promgrpc.link.v1.Frame.tail:type_name -> promgrpc.link.v1.Position
 	11, // 8: promgrpc.link.v1.Frame.gap:type_name -> promgrpc.link.v1.Gap
-	12, // 9: promgrpc.link.v1.Frame.ping:type_name -> promgrpc.link.v1.Ping
-	13, // 10: promgrpc.link.v1.Frame.pong:type_name -> promgrpc.link.v1.Pong
-	14, // 11: promgrpc.link.v1.Frame.goodbye:type_name -> promgrpc.link.v1.Goodbye
-	0,  // 12: promgrpc.link.v1.Hello.role:type_name -> promgrpc.link.v1.Role
-	6,  // 13: promgrpc.link.v1.Welcome.position:type_name -> promgrpc.link.v1.Position
-	1,  // 14: promgrpc.link.v1.Batch.schema:type_name -> promgrpc.link.v1.Schema
-	2,  // 15: promgrpc.link.v1.Verdict.code:type_name -> promgrpc.link.v1.Code
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	13, // 9: promgrpc.link.v1.Frame.ping:type_name -> promgrpc.link.v1.Ping
+	14, // 10: promgrpc.link.v1.Frame.pong:type_name -> promgrpc.link.v1.Pong
+	15, // 11: promgrpc.link.v1.Frame.goodbye:type_name -> promgrpc.link.v1.Goodbye
+	12, // 12: promgrpc.link.v1.Frame.fetch:type_name -> promgrpc.link.v1.Fetch
+	0,  // 13: promgrpc.link.v1.Hello.role:type_name -> promgrpc.link.v1.Role
+	6,  // 14: promgrpc.link.v1.Welcome.position:type_name -> promgrpc.link.v1.Position
+	1,  // 15: promgrpc.link.v1.Batch.schema:type_name -> promgrpc.link.v1.Schema
+	2,  // 16: promgrpc.link.v1.Verdict.code:type_name -> promgrpc.link.v1.Code
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_promgrpc_link_v1_link_proto_init() }
@@ -1281,6 +1351,7 @@ func file_promgrpc_link_v1_link_proto_init() {
 		(*Frame_Ping)(nil),
 		(*Frame_Pong)(nil),
 		(*Frame_Goodbye)(nil),
+		(*Frame_Fetch)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1288,7 +1359,7 @@ func file_promgrpc_link_v1_link_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_promgrpc_link_v1_link_proto_rawDesc), len(file_promgrpc_link_v1_link_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

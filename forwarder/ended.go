@@ -1,0 +1,128 @@
+package forwarder
+
+import (
+	"cmp"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// A log is left as it is when blocks may be missing at its end, since a server may
+// have them: what would be written in their place would be another past under the
+// same name. It has ended then, but what was answered in it is still owed to every
+// server, and what was lost of it may be had from one.
+
+// endedLogs are the logs that are not written any more, as long as they are kept.
+type endedLogs struct {
+	logger *slog.Logger
+	// room for what is taken over from servers.
+	room *limit.Budget
+
+	mu      sync.Mutex
+	logs    []*endedLog // the oldest first
+	changed chan struct{}
+}
+
+func newEndedLogs(logger *slog.Logger) *endedLogs {
+	return &endedLogs{logger: logger, room: newTakeOverRoom(), changed: make(chan struct{})}
+}
+
+// endedLog is one of them.
+type endedLog struct {
+	id    segment.LogID
+	store logStore
+	// taking is held by who takes over what a server has of it.
+	taking sync.Mutex
+
+	mu      sync.Mutex
+	replica *seglog.Replica
+	closed  bool
+}
+
+// adopt opens all logs but the present one. Those that cannot be opened are tried
+// again the next time.
+func (e *endedLogs) adopt(store logStore, present segment.LogID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	before := len(e.logs)
+	for _, id := range store.ids() {
+		if id == present || slices.ContainsFunc(e.logs, func(l *endedLog) bool { return l.id == id }) {
+			continue
+		}
+		r, err := store.openEnded(id)
+		if err != nil {
+			e.logger.Error("a log that has ended cannot be opened: servers do not get what they lack of it", "log", id.String(), "err", err)
+			continue
+		}
+		e.logs = append(e.logs, &endedLog{id: id, store: store, replica: r})
+	}
+	if len(e.logs) == before {
+		return
+	}
+	slices.SortStableFunc(e.logs, func(a, b *endedLog) int { return cmp.Compare(a.begun(), b.begun()) })
+	close(e.changed)
+	e.changed = make(chan struct{})
+}
+
+// all returns the logs, and watch also a channel that is closed when there are
+// more.
+func (e *endedLogs) all() []*endedLog {
+	logs, _ := e.watch()
+	return logs
+}
+
+func (e *endedLogs) watch() ([]*endedLog, <-chan struct{}) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.logs), e.changed
+}
+
+func (e *endedLogs) close() error {
+	var errs []error
+	for _, l := range e.all() {
+		l.mu.Lock()
+		l.closed = true
+		errs = append(errs, l.replica.Close())
+		l.mu.Unlock()
+	}
+	return errors.Join(errs...)
+}
+
+// log is what can be read of it.
+func (l *endedLog) log() *seglog.Log { return l.files().Log() }
+
+func (l *endedLog) files() *seglog.Replica {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.replica
+}
+
+// begun is when the newest of its segments was, 0 if there is none.
+func (l *endedLog) begun() int64 {
+	segments := l.log().Segments()
+	if len(segments) == 0 {
+		return 0
+	}
+	return segments[len(segments)-1].CreateTime.UnixMilli()
+}
+
+// reopen opens it again after what was taken over could not be written.
+func (l *endedLog) reopen() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return seglog.ErrClosed
+	}
+	_ = l.replica.Close() // It is broken.
+	r, err := l.store.openEnded(l.id)
+	if err != nil {
+		return err
+	}
+	l.replica = r
+	return nil
+}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package seglog
+
+func (osFS) Boot() bootID { return bootID{} }
