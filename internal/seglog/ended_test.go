@@ -73,7 +73,7 @@ func TestEndedLogIsDeleted(t *testing.T) {
 	c.t = c.t.Add(o.RetentionTime + 5*time.Millisecond)
 	s.retain()
 	require.Len(t, ended.Log().Segments(), 1)
-	c.t = c.t.Add(o.SegmentDuration + time.Millisecond)
+	c.t = c.t.Add(s.o.SegmentDuration)
 	s.retain()
 	require.Empty(t, ended.Log().Segments())
 	entries, err := os.ReadDir(filepath.Dir(notes))

@@ -45,9 +45,10 @@ func (s *Store) restore(l *Log, files []*segFile, a Applier, as side) (*active, 
 		newest := files[n-1]
 		act, err := s.restoreNewest(l, newest, a, as)
 		if err == nil {
-			l.segs = files[:n]
+			l.mu.Lock() // Retention looks at it already.
+			l.segs, l.last, l.sum = files[:n], newest.last, newest.sum
+			l.mu.Unlock()
 			s.sayMissing(l)
-			l.last, l.sum = newest.last, newest.sum
 			return act, nil
 		}
 		if !errors.Is(err, errTorn) {
