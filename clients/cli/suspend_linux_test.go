@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -68,6 +69,10 @@ func newTerminal(t *testing.T, program string, args ...string) *terminal {
 	cmd.Env = append(os.Environ(), asProgram+"=yes")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = screen, screen, screen
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	// Under nohup the program would start with its SIGHUP ignored, but not if this one takes it.
+	taken := make(chan os.Signal, 1)
+	signal.Notify(taken, syscall.SIGHUP)
+	defer signal.Stop(taken)
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() {
 		// Those of a session that loses its terminal end too.
