@@ -22,8 +22,9 @@ const (
 	// growth is by how much more than what has arrived.
 	growth = 4
 	// leastCharge is what a request counts for at least, since it costs more
-	// than its body.
-	leastCharge = 16 << 10
+	// than its body: the longest header, and what serves it. A connection of
+	// HTTP/2 has many.
+	leastCharge = 48 << 10
 	// grace is how long a body may take at any rate.
 	grace = 5 * time.Second
 )

@@ -29,6 +29,9 @@ import (
 // readTimeout for a whole request, which is when Prometheus gives up as well.
 const readTimeout = 30 * time.Second
 
+// writePath is where Prometheus itself takes remote write.
+const writePath = "/api/v1/write"
+
 // Receiver is an HTTP server with a link to its forwarders.
 type Receiver struct {
 	web  *daemon.Web
@@ -62,13 +65,13 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (*Receiver, e
 	h := newHandler(c, p, logger, m)
 	mux := http.NewServeMux()
 	mux.Handle("/{$}", h)
-	mux.Handle("/api/v1/write", h)
-	if err := daemon.HandleOps(mux, c.OpsConfig, reg, p.ready); err != nil {
+	mux.Handle(writePath, h)
+	if err := daemon.HandleOps(mux, c.OpsConfig, logger, reg, p.ready, "remote write is POST "+writePath+", and "); err != nil {
 		return nil, err
 	}
 	web, err := daemon.NewWeb(daemon.WebOptions{
 		Address: c.WebAddress, ConfigFile: c.WebConfigFile, Handler: mux,
-		Connections: c.WebConns, Logger: logger, Registerer: reg,
+		Connections: c.WebConns, ConnStreams: c.WebConnStreams, Logger: logger, Registerer: reg,
 		ReadTimeout: readTimeout, WriteTimeout: readTimeout + c.ForwarderTimeout + 10*time.Second,
 	})
 	if err != nil {

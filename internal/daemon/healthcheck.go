@@ -30,6 +30,9 @@ var listenFlags = []string{"web.listen-address", "receiver.listen-address"}
 type healthcheck struct {
 	address string
 	timeout time.Duration
+	// cert and key are files to show to a program that wants a certificate of its
+	// clients. A password it does not want for this.
+	cert, key string
 }
 
 // register adds the subcommand, and the one that runs when none is given.
@@ -40,6 +43,10 @@ func (h *healthcheck) register(app *kingpin.Application) {
 		Envar("PROMGRPC_HEALTHCHECK_ADDRESS").PlaceHolder("HOST:PORT").StringVar(&h.address)
 	cmd.Flag("timeout", "Time for the answer.").
 		Envar("PROMGRPC_HEALTHCHECK_TIMEOUT").Default("3s").DurationVar(&h.timeout)
+	cmd.Flag("cert-file", "Certificate to show, where the web config file of the program wants one of its clients.").
+		Envar("PROMGRPC_HEALTHCHECK_CERT_FILE").PlaceHolder("FILE").StringVar(&h.cert)
+	cmd.Flag("key-file", "Key of --cert-file.").
+		Envar("PROMGRPC_HEALTHCHECK_KEY_FILE").PlaceHolder("FILE").StringVar(&h.key)
 }
 
 // run asks, after app has parsed the command line. It returns why the program
@@ -52,11 +59,20 @@ func (h *healthcheck) run(ctx context.Context, app *kingpin.Application) error {
 	if _, port, _ := net.SplitHostPort(where); port == "0" {
 		return Usagef("the program listens on any port: give --address")
 	}
+	// The question is no secret, and the certificate is hardly for localhost.
+	config := &tls.Config{InsecureSkipVerify: true}
+	if h.cert != "" || h.key != "" {
+		pair, err := tls.LoadX509KeyPair(h.cert, h.key)
+		if err != nil {
+			return Usagef("--cert-file and --key-file: %w", err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
 	ctx, cancel := context.WithTimeout(ctx, h.timeout)
 	defer cancel()
-	err := askReady(ctx, "http", where)
+	err := askReady(ctx, config, "http", where)
 	if errors.Is(err, errWantsTLS) {
-		err = askReady(ctx, "https", where)
+		err = askReady(ctx, config, "https", where)
 	}
 	return err
 }
@@ -74,17 +90,16 @@ func listenAddress(app *kingpin.Application) string {
 var errWantsTLS = errors.New("it speaks TLS only")
 
 // askReady gets /-/ready.
-func askReady(ctx context.Context, scheme, address string) error {
+func askReady(ctx context.Context, config *tls.Config, scheme, address string) error {
 	transport := &http.Transport{
 		DisableKeepAlives: true,
 		// An address without a host, or with 0.0.0.0, is dialled as this machine.
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, address)
 		},
-		// The question is no secret, and the certificate is hardly for localhost.
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+		TLSClientConfig: config,
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://localhost/-/ready", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://localhost"+pathReady, nil)
 	if err != nil {
 		return err
 	}
@@ -106,8 +121,6 @@ func askReady(ctx context.Context, scheme, address string) error {
 		return nil
 	case response.StatusCode == http.StatusBadRequest && strings.Contains(text, "HTTPS server"):
 		return errWantsTLS
-	case response.StatusCode == http.StatusUnauthorized:
-		return fmt.Errorf("%s wants a password, which is not known here", address)
 	}
 	return fmt.Errorf("%s: %s: %s", address, response.Status, text)
 }

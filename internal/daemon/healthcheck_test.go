@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -41,7 +42,7 @@ func check(t *testing.T, args ...string) (int, string) {
 
 func startOps(t *testing.T, config string, ready func() error) string {
 	t.Helper()
-	c := OpsConfig{WebConns: 10, Scrapes: 2, WebAddress: "127.0.0.1:0", WebConfigFile: config}
+	c := OpsConfig{WebConns: 10, WebConnStreams: 16, Scrapes: 2, WebAddress: "127.0.0.1:0", WebConfigFile: config}
 	w, err := NewOps(c, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), ready)
 	require.NoError(t, err)
 	t.Cleanup(runWeb(t, w))
@@ -105,11 +106,14 @@ func TestHealthcheckFails(t *testing.T) {
 	}
 }
 
-func TestHealthcheckOfTLS(t *testing.T) {
+// A program is asked whatever its web config file wants of others.
+func TestHealthcheckWithWebConfig(t *testing.T) {
 	dir := t.TempDir()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+	}
 	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	require.NoError(t, err)
 	private, err := x509.MarshalECPrivateKey(key)
@@ -122,14 +126,24 @@ func TestHealthcheckOfTLS(t *testing.T) {
 	tls := "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\n"
 	// The password is "secret".
 	auth := "basic_auth_users:\n  me: $2a$04$JqqOmQikhASfJjGM8aoK/uLdzSIdWKcE4O9KeTYKoIeKnEkOmtKWC\n"
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "tls.yml"), []byte(tls), 0o600))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "both.yml"), []byte(tls+auth), 0o600))
-
-	code, stderr := check(t, "--address="+startOps(t, filepath.Join(dir, "tls.yml"), func() error { return nil }))
-	require.Equal(t, ExitOK, code, stderr)
-	code, stderr = check(t, "--address="+startOps(t, filepath.Join(dir, "both.yml"), func() error { return nil }))
-	require.Equal(t, ExitFailure, code)
-	require.Contains(t, stderr, "wants a password")
+	mutual := "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: cert.pem\n"
+	for name, text := range map[string]string{"auth": auth, "tls": tls, "tls and auth": tls + auth, "mutual tls": tls + mutual} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(dir, name+".yml")
+			require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+			address := "--address=" + startOps(t, file, func() error { return nil })
+			code, stderr := check(t, address)
+			if strings.Contains(text, mutual) {
+				require.Equal(t, ExitFailure, code)
+				require.Contains(t, stderr, "certificate required")
+				code, stderr = check(t, address, "--cert-file="+filepath.Join(dir, "cert.pem"), "--key-file="+filepath.Join(dir, "key.pem"))
+			}
+			require.Equal(t, ExitOK, code, stderr)
+		})
+	}
+	code, stderr := check(t, "--address=127.0.0.1:1", "--cert-file="+filepath.Join(dir, "cert.pem"))
+	require.Equal(t, ExitUsage, code)
+	require.Contains(t, stderr, "--key-file")
 }
 
 func TestRunsWithoutCommand(t *testing.T) {

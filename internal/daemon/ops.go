@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/promgrpc/exporter/internal/address"
+	"github.com/promgrpc/exporter/internal/throttle"
 )
 
 // OpsConfig is the configuration of a part's HTTP server for operators.
@@ -20,30 +21,37 @@ type OpsConfig struct {
 	WebConfigFile string
 	// WebConns that may be open at a time.
 	WebConns int
+	// WebConnStreams are the requests that may be under way on a connection of
+	// HTTP/2.
+	WebConnStreams int
 	// Scrapes of /metrics that may be under way at a time.
 	Scrapes int
 }
 
 // DefaultOpsConfig returns the defaults of all flags.
 func DefaultOpsConfig() OpsConfig {
-	return OpsConfig{WebAddress: ":8080", WebConns: 4096, Scrapes: 8}
+	return OpsConfig{WebAddress: ":8080", WebConns: 4096, WebConnStreams: 16, Scrapes: 8}
 }
 
 const (
 	flagWebAddress     = "--web.listen-address"
 	flagWebConnections = "--limit.web-connections"
+	flagWebConnStreams = "--limit.web-connection-streams"
 	flagScrapes        = "--limit.scrapes"
 )
 
 // RegisterFlags adds --web.listen-address, --web.config.file,
-// --limit.web-connections and --limit.scrapes, which default to what c holds.
+// --limit.web-connections, --limit.web-connection-streams and --limit.scrapes, which
+// default to what c holds.
 func (c *OpsConfig) RegisterFlags(app *kingpin.Application) {
 	address.ListenVar(app.Flag(flagWebAddress[2:], "Address of the HTTP server.").
 		Default(c.WebAddress), &c.WebAddress)
-	app.Flag("web.config.file", "File with TLS and basic auth for the HTTP server, see https://github.com/prometheus/exporter-toolkit.").
+	app.Flag("web.config.file", "File with TLS and basic auth for the HTTP server, see https://github.com/prometheus/exporter-toolkit. /-/healthy and /-/ready need no password.").
 		PlaceHolder("FILE").StringVar(&c.WebConfigFile)
 	app.Flag(flagWebConnections[2:], "Most connections to the HTTP server that are open at a time, half of them from one address; at most a quarter of the files that the process may open.").
 		Default(strconv.Itoa(c.WebConns)).IntVar(&c.WebConns)
+	app.Flag(flagWebConnStreams[2:], "Most requests that are under way on one connection of HTTP/2 to the HTTP server; who has more opens another, or waits.").
+		Default(strconv.Itoa(c.WebConnStreams)).IntVar(&c.WebConnStreams)
 	app.Flag(flagScrapes[2:], "Most scrapes of /metrics that are under way at a time, half of them of one address.").
 		Default(strconv.Itoa(c.Scrapes)).IntVar(&c.Scrapes)
 }
@@ -52,12 +60,12 @@ func (c *OpsConfig) RegisterFlags(app *kingpin.Application) {
 // [Web.Run]. Ready says why the program is not ready, with nil when it is.
 func NewOps(c OpsConfig, logger *slog.Logger, reg prometheus.Registerer, ready func() error) (*Web, error) {
 	mux := http.NewServeMux()
-	if err := HandleOps(mux, c, reg, ready); err != nil {
+	if err := HandleOps(mux, c, logger, reg, ready, ""); err != nil {
 		return nil, err
 	}
 	return NewWeb(WebOptions{
 		Address: c.WebAddress, ConfigFile: c.WebConfigFile, Handler: mux,
-		Connections: c.WebConns, Logger: logger, Registerer: reg,
+		Connections: c.WebConns, ConnStreams: c.WebConnStreams, Logger: logger, Registerer: reg,
 	})
 }
 
@@ -71,16 +79,19 @@ func gathererOf(reg prometheus.Registerer) prometheus.Gatherer {
 }
 
 // HandleOps adds /metrics, with what is registered with reg, /-/healthy and
-// /-/ready to mux.
-func HandleOps(mux *http.ServeMux, c OpsConfig, reg prometheus.Registerer, ready func() error) error {
+// /-/ready to mux. For all other paths the answer says what there is, and with that
+// what the caller has added.
+func HandleOps(mux *http.ServeMux, c OpsConfig, logger *slog.Logger, reg prometheus.Registerer, ready func() error, added string) error {
 	if c.Scrapes < 1 {
 		return Usagef("%s has to be above zero", flagScrapes)
 	}
-	mux.Handle("GET /metrics", newScrapes(c.Scrapes, gathererOf(reg), newOverLimit(reg)))
-	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) {
+	there := added + "GET " + pathMetrics + ", " + pathHealthy + " and " + pathReady + " are there"
+	mux.Handle("/", newStrangers(reg, throttle.New(logger, quietly)).nothingThere(there))
+	mux.Handle("GET "+pathMetrics, newScrapes(c.Scrapes, gathererOf(reg), newOverLimit(reg)))
+	mux.HandleFunc("GET "+pathHealthy, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "healthy\n")
 	})
-	mux.HandleFunc("GET /-/ready", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET "+pathReady, func(w http.ResponseWriter, _ *http.Request) {
 		if err := ready(); err != nil {
 			http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
 			return

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"errors"
 	"net/http"
 	"time"
 
@@ -42,18 +41,8 @@ func refuseScrape(w http.ResponseWriter, refused *prometheus.CounterVec, err err
 // newOverLimit returns the counter of what HTTP servers refuse, one for all that
 // register with reg.
 func newOverLimit(reg prometheus.Registerer) *prometheus.CounterVec {
-	c := prometheus.NewCounterVec(prometheus.CounterOpts{
+	return registered(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "promgrpc_web_over_limit_total",
 		Help: "Connections to the HTTP server closed, and scrapes refused, because of a limit, by the name of its flag without --limit.",
-	}, []string{"limit"})
-	if reg == nil {
-		return c
-	}
-	var have prometheus.AlreadyRegisteredError
-	if err := reg.Register(c); errors.As(err, &have) {
-		if registered, ok := have.ExistingCollector.(*prometheus.CounterVec); ok {
-			return registered
-		}
-	}
-	return c
+	}, []string{"limit"}))
 }

@@ -19,6 +19,9 @@ import (
 	"github.com/promgrpc/exporter/internal/throttle"
 )
 
+// quietly is how often a line is told again that clients can cause.
+const quietly = 10 * time.Second
+
 // WebOptions of a web server.
 type WebOptions struct {
 	// Address to listen on, port 0 for any.
@@ -29,6 +32,8 @@ type WebOptions struct {
 	Handler http.Handler
 	// Connections that may be open at a time.
 	Connections int
+	// ConnStreams are the requests that may be under way on a connection of HTTP/2.
+	ConnStreams int
 	// Logger is not nil.
 	Logger *slog.Logger
 	// Registerer of the server's metrics. Nil: none.
@@ -57,19 +62,25 @@ func NewWeb(o WebOptions) (*Web, error) {
 	if err := web.Validate(o.ConfigFile); err != nil {
 		return nil, &UsageError{Err: fmt.Errorf("web config file %s: %w", o.ConfigFile, err)}
 	}
-	if o.Connections < 1 {
+	switch {
+	case o.Connections < 1:
 		return nil, Usagef("%s has to be above zero", flagWebConnections)
+	case o.ConnStreams < 1:
+		return nil, Usagef("%s has to be above zero", flagWebConnStreams)
 	}
 	l, err := listen.TCP(flagWebAddress, o.Address)
 	if err != nil {
 		return nil, err
 	}
 	LogListening(o.Logger, "web", l.Addr())
-	quiet := throttle.New(o.Logger, 10*time.Second) // for what clients can cause
+	quiet := throttle.New(o.Logger, quietly)
 	w := &Web{o: o}
 	w.listener = boundConnections(l, o, quiet)
+	strangers := newStrangers(o.Registerer, quiet)
 	w.server = &http.Server{
-		Handler:           o.Handler,
+		Handler:           admitted(o.Handler),
+		Protocols:         webProtocols(),
+		HTTP2:             webHTTP2(o),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       o.ReadTimeout,
 		WriteTimeout:      o.WriteTimeout,
@@ -77,8 +88,38 @@ func NewWeb(o WebOptions) (*Web, error) {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          log.New(quiet.Writer(slog.LevelWarn, "http server"), "", 0),
 		ConnState:         w.unused.Track,
+		// exporter-toolkit has put its own handler before ours when this is called,
+		// and there is no connection yet.
+		BaseContext: func(net.Listener) context.Context {
+			if o.ConfigFile != "" {
+				w.server.Handler = &guard{toolkit: w.server.Handler, handler: o.Handler, strangers: strangers}
+			}
+			return context.Background()
+		},
 	}
 	return w, nil
+}
+
+// webProtocols are those that senders and operators' tools speak: HTTP/2 without TLS
+// as well, for those who know that it is there.
+func webProtocols() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	p.SetHTTP2(true)
+	p.SetUnencryptedHTTP2(true)
+	return p
+}
+
+// webHTTP2 keeps a connection of HTTP/2 cheap: net/http would take in a megabyte
+// that nobody reads.
+func webHTTP2(o WebOptions) *http.HTTP2Config {
+	return &http.HTTP2Config{
+		MaxConcurrentStreams:          o.ConnStreams,
+		MaxReceiveBufferPerConnection: 64 << 10,
+		MaxReceiveBufferPerStream:     64 << 10,
+		SendPingTimeout:               30 * time.Second,
+		PingTimeout:                   15 * time.Second,
+	}
 }
 
 // boundConnections closes connections beyond those that may be open, half of them

@@ -44,7 +44,7 @@ func TestOps(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "some_total"}))
 	var ready error
-	w, err := NewOps(OpsConfig{WebConns: 10, Scrapes: 2, WebAddress: "127.0.0.1:0"}, slog.New(slog.NewTextHandler(&log, nil)), reg, func() error { return ready })
+	w, err := NewOps(OpsConfig{WebConns: 10, WebConnStreams: 16, Scrapes: 2, WebAddress: "127.0.0.1:0"}, slog.New(slog.NewTextHandler(&log, nil)), reg, func() error { return ready })
 	require.NoError(t, err)
 	require.Contains(t, log.String(), "msg=listening listener=web address="+w.Addr().String())
 	defer runWeb(t, w)()
@@ -76,7 +76,7 @@ func TestGathererOf(t *testing.T) {
 func TestWebDrains(t *testing.T) {
 	arrived, release := make(chan struct{}), make(chan struct{})
 	w, err := NewWeb(WebOptions{
-		Connections: 10, Address: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler),
+		Connections: 10, ConnStreams: 16, Address: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			close(arrived)
 			<-release
@@ -113,7 +113,7 @@ func TestWebDrains(t *testing.T) {
 func TestWebBreaksOffWhatTakesTooLong(t *testing.T) {
 	arrived := make(chan struct{})
 	w, err := NewWeb(WebOptions{
-		Connections: 10, Address: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler), DrainTimeout: 50 * time.Millisecond,
+		Connections: 10, ConnStreams: 16, Address: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler), DrainTimeout: 50 * time.Millisecond,
 		Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			close(arrived)
 			<-r.Context().Done()
@@ -138,7 +138,7 @@ func TestWebConfigFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "web.yml")
 	// The password is "secret".
 	require.NoError(t, os.WriteFile(file, []byte("basic_auth_users:\n  me: $2a$04$JqqOmQikhASfJjGM8aoK/uLdzSIdWKcE4O9KeTYKoIeKnEkOmtKWC\n"), 0o600))
-	o := WebOptions{Connections: 10, Address: "127.0.0.1:0", ConfigFile: file, Logger: slog.New(slog.DiscardHandler), Handler: http.NotFoundHandler()}
+	o := WebOptions{Connections: 10, ConnStreams: 16, Address: "127.0.0.1:0", ConfigFile: file, Logger: slog.New(slog.DiscardHandler), Handler: http.NotFoundHandler()}
 	w, err := NewWeb(o)
 	require.NoError(t, err)
 	defer runWeb(t, w)()
@@ -156,7 +156,7 @@ func TestWebConfigFile(t *testing.T) {
 }
 
 func TestWebCloseBeforeRun(t *testing.T) {
-	w, err := NewWeb(WebOptions{Connections: 10, Address: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler), Handler: http.NotFoundHandler()})
+	w, err := NewWeb(WebOptions{Connections: 10, ConnStreams: 16, Address: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler), Handler: http.NotFoundHandler()})
 	require.NoError(t, err)
 	require.NoError(t, w.Close())
 	require.NoError(t, w.Close())
@@ -170,7 +170,7 @@ func TestWebConnections(t *testing.T) {
 	const most = 4
 	w, err := NewWeb(WebOptions{
 		Address: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler), Registerer: reg,
-		Handler: http.NotFoundHandler(), Connections: most,
+		Handler: http.NotFoundHandler(), Connections: most, ConnStreams: 16,
 	})
 	require.NoError(t, err)
 	defer runWeb(t, w)()

@@ -1,0 +1,133 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/promgrpc/exporter/internal/throttle"
+)
+
+const (
+	pathMetrics = "/metrics"
+	pathHealthy = "/-/healthy"
+	pathReady   = "/-/ready"
+)
+
+// strangers are requests that no handler of ours has seen. Who sends them may drop
+// what is in them for good, so they are counted and told.
+type strangers struct {
+	refused *prometheus.CounterVec
+	log     *throttle.Logger
+}
+
+func newStrangers(reg prometheus.Registerer, log *throttle.Logger) *strangers {
+	refused := registered(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "promgrpc_web_refused_requests_total",
+		Help: "Requests to the HTTP server that came to nothing that is there, by status code: 401 without the name and password of --web.config.file, 429 over its rate limit, 404 for an unknown path.",
+	}, []string{"code"}))
+	for _, code := range []string{"401", "404"} {
+		refused.WithLabelValues(code)
+	}
+	return &strangers{refused, log}
+}
+
+// registered returns a counter, the one for all that register with reg.
+func registered(reg prometheus.Registerer, c *prometheus.CounterVec) *prometheus.CounterVec {
+	if reg == nil {
+		return c
+	}
+	var have prometheus.AlreadyRegisteredError
+	if err := reg.Register(c); errors.As(err, &have) {
+		if before, ok := have.ExistingCollector.(*prometheus.CounterVec); ok {
+			return before
+		}
+	}
+	return c
+}
+
+// nothingThere answers requests for paths that do not exist by telling which do.
+func (s *strangers) nothingThere(there string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.count(http.StatusNotFound)
+		level := slog.LevelWarn
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			level = slog.LevelDebug // A browser that looks for an icon loses nothing.
+		}
+		s.log.Log(level, "request for what is not there", attributes(r)...)
+		http.Error(w, fmt.Sprintf("nothing takes %s %q here: %s", r.Method, shortened(r.URL.Path), there), http.StatusNotFound)
+	})
+}
+
+func (s *strangers) count(status int) { s.refused.WithLabelValues(fmt.Sprint(status)).Inc() }
+
+func attributes(r *http.Request) []any {
+	return []any{
+		"peer", r.RemoteAddr, "method", shortened(r.Method), "path", shortened(r.URL.Path), "user_agent", shortened(r.UserAgent()),
+	}
+}
+
+// shortened cuts what a stranger wrote to what is worth being told.
+func shortened(s string) string {
+	const most = 200
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
+
+// guard lets exporter-toolkit see to names and passwords, and counts whom it turns
+// away. Whether a program is alive and ready is told to everybody: what asks that,
+// a container engine or a balancer, has no password.
+type guard struct {
+	toolkit   http.Handler
+	handler   http.Handler // behind it
+	strangers *strangers
+}
+
+// ServeHTTP implements [http.Handler].
+func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if open(r) {
+		g.handler.ServeHTTP(w, r)
+		return
+	}
+	verdict := &verdict{ResponseWriter: w}
+	g.toolkit.ServeHTTP(verdict, r)
+	if verdict.status == 0 {
+		return
+	}
+	g.strangers.count(verdict.status)
+	g.strangers.log.Log(slog.LevelWarn, "request refused by the web config file",
+		append([]any{"status", verdict.status}, attributes(r)...)...)
+}
+
+func open(r *http.Request) bool {
+	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && (r.URL.Path == pathHealthy || r.URL.Path == pathReady)
+}
+
+// verdict is what exporter-toolkit answers itself, if it does.
+type verdict struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (v *verdict) WriteHeader(status int) {
+	v.status = status
+	v.ResponseWriter.WriteHeader(status)
+}
+
+// admitted is what exporter-toolkit lets through. It gets the connection's own
+// writer, which can do more than a verdict.
+func admitted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if v, ok := w.(*verdict); ok {
+			w = v.ResponseWriter
+		}
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,120 @@
+package daemon
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+
+	"github.com/promgrpc/exporter/internal/throttle"
+)
+
+// webConfig writes a web config file. The password of the user me is "secret".
+func webConfig(t *testing.T, more string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "web.yml")
+	text := more + "basic_auth_users:\n  me: $2a$04$JqqOmQikhASfJjGM8aoK/uLdzSIdWKcE4O9KeTYKoIeKnEkOmtKWC\n"
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	return file
+}
+
+// Who is turned away before any handler of ours is counted and told, since a sender
+// may drop for good what it cannot deliver. Whether the program is ready is told to
+// everybody.
+func TestStrangersAreCounted(t *testing.T) {
+	var log syncBuffer
+	reg := prometheus.NewRegistry()
+	c := DefaultOpsConfig()
+	c.WebAddress, c.WebConfigFile = "127.0.0.1:0", webConfig(t, "")
+	w, err := NewOps(c, slog.New(slog.NewTextHandler(&log, nil)), reg, func() error { return nil })
+	require.NoError(t, err)
+	defer runWeb(t, w)()
+	do := func(method, path, password string) (int, string) {
+		r, err := http.NewRequestWithContext(t.Context(), method, "http://"+w.Addr().String()+path, nil)
+		require.NoError(t, err)
+		if password != "" {
+			r.SetBasicAuth("me", password)
+		}
+		return answered(t, r)
+	}
+	for _, path := range []string{"/metrics", "/elsewhere", "/-/healthy/", "/-/ready/../../metrics"} {
+		code, _ := do("GET", path, "")
+		require.Equal(t, http.StatusUnauthorized, code, path)
+		code, _ = do("GET", path, "wrong")
+		require.Equal(t, http.StatusUnauthorized, code, path)
+	}
+	code, _ := do("POST", "/-/ready", "")
+	require.Equal(t, http.StatusUnauthorized, code)
+	for _, path := range []string{"/-/healthy", "/-/ready"} {
+		code, _ = do("GET", path, "")
+		require.Equal(t, http.StatusOK, code, path)
+	}
+	code, _ = do("GET", "/metrics", "secret")
+	require.Equal(t, http.StatusOK, code)
+	code, body := do("POST", "/elsewhere", "secret")
+	require.Equal(t, http.StatusNotFound, code)
+	require.Equal(t, "nothing takes POST \"/elsewhere\" here: GET /metrics, /-/healthy and /-/ready are there\n", body)
+	code, _ = do("GET", "/favicon.ico", "secret")
+	require.Equal(t, http.StatusNotFound, code)
+
+	require.NoError(t, testutil.GatherAndCompare(reg, strings.NewReader(`
+# HELP promgrpc_web_refused_requests_total Requests to the HTTP server that came to nothing that is there, by status code: 401 without the name and password of --web.config.file, 429 over its rate limit, 404 for an unknown path.
+# TYPE promgrpc_web_refused_requests_total counter
+promgrpc_web_refused_requests_total{code="401"} 9
+promgrpc_web_refused_requests_total{code="404"} 2
+`), "promgrpc_web_refused_requests_total"))
+	text := log.String()
+	require.Equal(t, throttle.Burst, strings.Count(text, `msg="request refused by the web config file" status=401`), text)
+	require.Contains(t, text, "path=/metrics")
+	require.Equal(t, 1, strings.Count(text, `msg="request for what is not there"`), "a browser that looks for an icon loses nothing")
+}
+
+func answered(t *testing.T, r *http.Request) (int, string) {
+	t.Helper()
+	transport := &http.Transport{DisableKeepAlives: true}
+	if r.ProtoMajor == 2 {
+		transport.Protocols = new(http.Protocols)
+		transport.Protocols.SetUnencryptedHTTP2(true)
+		defer transport.CloseIdleConnections()
+	}
+	response, err := (&http.Client{Transport: transport}).Do(r)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	require.Equal(t, r.ProtoMajor, response.ProtoMajor)
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return response.StatusCode, string(body)
+}
+
+// HTTP/2 without TLS is served to who knows that it is there, also behind a
+// password, and ends with a drain.
+func TestWebServesHTTP2WithoutTLS(t *testing.T) {
+	for _, config := range []string{"", webConfig(t, "")} {
+		c := DefaultOpsConfig()
+		c.WebAddress, c.WebConfigFile = "127.0.0.1:0", config
+		w, err := NewOps(c, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), func() error { return nil })
+		require.NoError(t, err)
+		stop := runWeb(t, w)
+		for _, path := range []string{"/-/ready", "/metrics"} {
+			r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+w.Addr().String()+path, nil)
+			require.NoError(t, err)
+			r.SetBasicAuth("me", "secret")
+			r.ProtoMajor = 2
+			code, _ := answered(t, r)
+			require.Equal(t, http.StatusOK, code)
+		}
+		stop()
+	}
+	c := DefaultOpsConfig()
+	c.WebAddress, c.WebConnStreams = "127.0.0.1:0", 0
+	_, err := NewOps(c, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), func() error { return nil })
+	require.ErrorContains(t, err, flagWebConnStreams)
+}
