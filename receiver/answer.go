@@ -68,6 +68,10 @@ func describe(v *linkv1.Verdict) string {
 	var s strings.Builder
 	switch v.GetCode() {
 	case linkv1.Code_CODE_INVALID:
+		if v.GetRejected()+v.GetSamplesWritten()+v.GetHistogramsWritten()+v.GetExemplarsWritten() == 0 {
+			s.WriteString("nothing written") // It could not be read, or has none of these.
+			break
+		}
 		fmt.Fprintf(&s, "%d rejected; %d samples, %d histograms, %d exemplars written",
 			v.GetRejected(), v.GetSamplesWritten(), v.GetHistogramsWritten(), v.GetExemplarsWritten())
 	case linkv1.Code_CODE_TOO_LARGE:

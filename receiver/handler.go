@@ -74,9 +74,20 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.metrics.requests.WithLabelValues(strconv.Itoa(status), schemaName(schema)).Inc()
 	h.metrics.duration.Observe(time.Since(start).Seconds())
 	if status >= 400 {
-		h.log.Log(slog.LevelWarn, "request refused", "status", status, "peer", r.RemoteAddr,
+		h.log.Log(level(r, status), "request refused", "status", status, "peer", r.RemoteAddr,
 			"user_agent", short(r.UserAgent()), "err", reason(verdict, err))
 	}
+}
+
+// level is how loud a refusal is told. vmagent begins with its own protocol, and goes
+// on with Prometheus' own when that is refused: nothing is wrong then.
+func level(r *http.Request, status int) slog.Level {
+	switch {
+	case status == http.StatusUnsupportedMediaType && r.Header.Get("X-Victoriametrics-Remote-Write-Version") != "",
+		status == http.StatusMethodNotAllowed && r.URL.Query().Has("get_vm_proto_version"):
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
 }
 
 // write reads the body and gets a forwarder's verdict on it.

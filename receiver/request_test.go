@@ -3,6 +3,7 @@ package receiver
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -26,7 +27,56 @@ func TestOnlyPost(t *testing.T) {
 		a := r.do(t, "POST", path, typeV1, bytes.NewReader(block("x")))
 		require.Equal(t, http.StatusNoContent, a.code, a.body)
 	}
-	require.Equal(t, http.StatusNotFound, r.do(t, "POST", "/elsewhere", typeV1, bytes.NewReader(block("x"))).code)
+	require.Len(t, f.got(), 2)
+}
+
+// Who has mistyped the path reads in the log of his Prometheus which one is right, and
+// the receiver counts and tells what is lost.
+func TestOtherPathsTellTheRightOne(t *testing.T) {
+	f := newForwarder(t, "127.0.0.1:0")
+	r := startWith(t, nil, f)
+	paths := []string{"/write", "/api/v1/push", "/api/v1/write/", "/api/v1/receive", "/api/v1"}
+	for _, path := range paths {
+		a := r.do(t, "POST", path, typeV1, bytes.NewReader(block("x")))
+		require.Equal(t, http.StatusNotFound, a.code, path)
+		require.Equal(t, "nothing takes POST \""+path+"\" here: remote write is POST /api/v1/write, and GET /metrics, /-/healthy and /-/ready are there\n", a.body)
+	}
+	require.Empty(t, f.got())
+	require.Contains(t, r.do(t, "GET", "/metrics", "", nil, "Accept", "text/plain").body,
+		fmt.Sprintf(`promgrpc_web_refused_requests_total{code="404"} %d`, len(paths)))
+	require.Contains(t, r.log.String(), `msg="request for what is not there"`)
+	require.Contains(t, r.log.String(), `path=/api/v1/push`)
+	// net/http has this one come again at the right path.
+	require.Equal(t, http.StatusNoContent, r.do(t, "POST", "//api/v1/write", typeV1, bytes.NewReader(block("x"))).code)
+}
+
+// vmagent tries its own protocols first. It is told that they are not known here, and
+// nobody else is.
+func TestOtherProtocolsAreRefusedQuietly(t *testing.T) {
+	r := startWith(t, nil, newForwarder(t, "127.0.0.1:0"))
+	a := r.post(t, typeV1, []byte{0x28, 0xb5, 0x2f, 0xfd}, "Content-Encoding", "zstd", "X-VictoriaMetrics-Remote-Write-Version", "1")
+	require.Equal(t, http.StatusUnsupportedMediaType, a.code)
+	require.Equal(t, http.StatusMethodNotAllowed, r.do(t, "GET", "/api/v1/write?get_vm_proto_version=1", "", nil).code)
+	require.NotContains(t, r.log.String(), "request refused")
+	counted := r.do(t, "GET", "/metrics", "", nil, "Accept", "text/plain").body
+	require.Contains(t, counted, `promgrpc_receiver_requests_total{code="415",schema="1.0"} 1`)
+	require.Contains(t, counted, `promgrpc_receiver_requests_total{code="405",schema="none"} 1`)
+	require.Equal(t, http.StatusUnsupportedMediaType, r.post(t, typeV1, block("x"), "Content-Encoding", "zstd").code)
+	require.Contains(t, r.log.String(), "request refused")
+}
+
+// A sender that knows that there is HTTP/2 without TLS is answered as any other.
+func TestHTTP2WithoutTLS(t *testing.T) {
+	f := newForwarder(t, "127.0.0.1:0")
+	r := startWith(t, nil, f)
+	transport := &http.Transport{Protocols: new(http.Protocols)}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	r.client = &http.Client{Transport: transport}
+	for _, size := range []int{10, 300_000} { // more than a connection takes in by itself
+		body := append(binary.AppendUvarint(nil, uint64(size)), make([]byte, size)...)
+		require.Equal(t, http.StatusNoContent, r.post(t, typeV2, body).code)
+	}
+	require.Equal(t, http.StatusNotFound, r.do(t, "POST", "/write", typeV1, nil).code)
 	require.Len(t, f.got(), 2)
 }
 

@@ -46,6 +46,10 @@ func TestVerdictBecomesTheAnswer(t *testing.T) {
 			[]string{"99", "0", "0"},
 		},
 		{
+			"not readable", &linkv1.Verdict{Code: linkv1.Code_CODE_INVALID, Errors: []string{"snappy: corrupt"}},
+			http.StatusBadRequest, "nothing written: snappy: corrupt\n", []string{"0", "0", "0"},
+		},
+		{
 			"too large", &linkv1.Verdict{Code: linkv1.Code_CODE_TOO_LARGE, Errors: []string{"2 GiB"}},
 			http.StatusRequestEntityTooLarge, "too large for the forwarder, nothing written: 2 GiB\n", []string{"0", "0", "0"},
 		},
@@ -91,6 +95,6 @@ func TestBatchThatTheForwarderDoesNotTake(t *testing.T) {
 
 func TestLongReasonsStayOneLine(t *testing.T) {
 	v := &linkv1.Verdict{Code: linkv1.Code_CODE_INVALID, Errors: []string{"a\r\nb", "c\x00\u0085d"}}
-	require.Equal(t, "0 rejected; 0 samples, 0 histograms, 0 exemplars written: a  b; c  d", oneLine(describe(v)))
+	require.Equal(t, "nothing written: a  b; c  d", oneLine(describe(v)))
 	require.False(t, strings.ContainsAny(oneLine("\n\r"), "\n\r"))
 }
