@@ -39,6 +39,7 @@ type get struct {
 	heartbeat     time.Duration
 	maxReconnects int
 	output        string
+	csvHeader     bool
 	template      string
 	parsed        *template.Template
 	watch         bool
@@ -62,6 +63,7 @@ func registerGet(app *kingpin.Application, c *connection) (string, func(context.
 	option(cmd, "heartbeat", "With --follow: a server that is silent for three times as long is left for the next one.").Default("10s").DurationVar(&g.heartbeat)
 	option(cmd, "max-reconnects", "Give up after so many lost connections in a row. -1 is never while following.").Default("-1").IntVar(&g.maxReconnects)
 	registerOutput(cmd, "Format: text, table, json, openmetrics, csv or proto.", &g.output, outputNames...)
+	registerCSV(cmd, &g.csvHeader)
 	option(cmd, "template", "Print a line a sample by this template instead of --output.").PlaceHolder("TEMPLATE").StringVar(&g.template)
 	option(cmd, "watch", "Follow, and show a table of the latest samples in place. Needs a terminal.").Short('w').BoolVar(&g.watch)
 	option(cmd, "progress", "Tell on standard error how far a replay has come: always, never, or where that is a terminal and the output is not (auto).").
@@ -154,7 +156,7 @@ func (g *get) reconnects() int {
 
 func (g *get) newOutput(ctx context.Context, client *promgrpc.Client, env environment) output {
 	return newOutput(g.output, env.stdout, outputOptions{
-		terminal: env.terminal, colour: env.colour, events: g.events,
+		terminal: env.terminal, colour: env.colour, events: g.events, headless: !g.csvHeader,
 		ordered: !g.follow, families: g.families(ctx, client, env), template: g.parsed,
 	})
 }
@@ -183,6 +185,8 @@ func (g *get) query(env environment) (*cursorFile, promgrpc.Query, error) {
 		return nil, q, usagef("--limit must not be negative")
 	case g.events && g.output != "json":
 		return nil, q, usagef("--events needs --output json")
+	case g.given["csv-header"] && g.output != "csv":
+		return nil, q, usagef("--csv-header needs --output csv")
 	case g.minInterval > 0 && !g.follow:
 		return nil, q, usagef("--min-interval needs --follow")
 	case g.minInterval < 0 || g.heartbeat < 0:

@@ -16,11 +16,12 @@ import (
 
 // inspect reads a segment file without a server.
 type inspect struct {
-	path     string
-	samples  bool
-	keyframe bool
-	output   string
-	given    given
+	path      string
+	samples   bool
+	keyframe  bool
+	output    string
+	csvHeader bool
+	given     given
 }
 
 func registerInspect(app *kingpin.Application, _ *connection) (string, func(context.Context, environment) error) {
@@ -31,6 +32,7 @@ func registerInspect(app *kingpin.Application, _ *connection) (string, func(cont
 	option(cmd, "samples", "Print the samples instead of the frames.").BoolVar(&i.samples)
 	option(cmd, "keyframe", "With --samples: begin with the samples of the keyframe, which repeat the segments before.").BoolVar(&i.keyframe)
 	registerOutput(cmd, "Format: text, table, json, openmetrics, csv or proto.", &i.output, outputNames...)
+	registerCSV(cmd, &i.csvHeader)
 	return cmd.FullCommand(), i.run
 }
 
@@ -52,6 +54,9 @@ func (i *inspect) run(ctx context.Context, env environment) (err error) {
 	if !i.samples && (i.output != "text" && i.output != "json" || i.keyframe) {
 		return usagef("--output %s and --keyframe need --samples", i.output)
 	}
+	if i.given["csv-header"] && i.output != "csv" {
+		return usagef("--csv-header needs --output csv")
+	}
 	f, err := os.Open(i.path)
 	if err != nil {
 		return err
@@ -69,7 +74,9 @@ func (i *inspect) run(ctx context.Context, env environment) (err error) {
 	switch {
 	case i.samples:
 		known := families{}
-		o := newOutput(i.output, env.stdout, outputOptions{terminal: env.terminal, colour: env.colour, ordered: true, families: known})
+		o := newOutput(i.output, env.stdout, outputOptions{
+			terminal: env.terminal, colour: env.colour, ordered: true, headless: !i.csvHeader, families: known,
+		})
 		defer tellOmitted(env, o)
 		v = newSamplePrinter(o, known, i.keyframe)
 	case i.output == "json":

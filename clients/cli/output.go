@@ -2,11 +2,9 @@ package cli
 
 import (
 	"bufio"
-	"encoding/csv"
 	"io"
 	"os"
 	"slices"
-	"strconv"
 	"text/template"
 
 	"google.golang.org/protobuf/encoding/protodelim"
@@ -32,6 +30,7 @@ type outputOptions struct {
 	colour   bool
 	events   bool
 	ordered  bool // openmetrics: hold everything back, and sort it
+	headless bool // csv: without the names of the columns
 	families families
 	template *template.Template
 }
@@ -49,6 +48,12 @@ func registerOutput(cmd clause, help string, target *string, names ...string) {
 	flag.EnumVar(target, names...)
 }
 
+// registerCSV adds what concerns csv to a command that has it.
+func registerCSV(cmd clause, header *bool) {
+	option(cmd, "csv-header", "With --output csv: begin with the names of the columns. --no-csv-header is for output that is appended to a file.").
+		Default("true").BoolVar(header)
+}
+
 func newOutput(name string, w io.Writer, o outputOptions) output {
 	b := bufio.NewWriterSize(w, 64<<10)
 	if o.template != nil {
@@ -62,7 +67,7 @@ func newOutput(name string, w io.Writer, o outputOptions) output {
 	case "openmetrics":
 		return newOpenMetrics(b, o.families, o.ordered)
 	case "csv":
-		return newCSV(b)
+		return newCSV(b, !o.headless, o.terminal)
 	case "proto":
 		return &protoOutput{lines: lines{b: b}}
 	}
@@ -79,51 +84,6 @@ type lines struct {
 func (l *lines) event(promgrpc.Update) error { return nil }
 func (l *lines) flush() error                { return l.b.Flush() }
 func (l *lines) close() error                { return l.b.Flush() }
-
-// csvOutput has the columns timestamp (ms), value, name and labels.
-type csvOutput struct {
-	lines
-	w *csv.Writer
-}
-
-func newCSV(b *bufio.Writer) *csvOutput {
-	c := &csvOutput{lines: lines{b: b}, w: csv.NewWriter(b)}
-	c.w.UseCRLF = true
-	_ = c.w.Write([]string{"timestamp", "value", "name", "labels"}) // an error shows at flush
-	return c
-}
-
-func (c *csvOutput) series(all []*metricsv1.TimeSeries) error {
-	for _, s := range all {
-		c.omit(exemplarsOfAll, len(s.GetExemplars()))
-		name, labels := splitName(s.GetLabels())
-		record := []string{"", "", name, string(appendSeries(nil, "", labels))}
-		for _, sample := range s.GetSamples() {
-			c.omitStart(sample.GetStartTimestamp())
-			record[0] = strconv.FormatInt(sample.GetTimestamp(), 10)
-			record[1] = string(appendValue(c.line[:0], sample.GetValue()))
-			if err := c.w.Write(record); err != nil {
-				return err
-			}
-		}
-		for _, h := range s.GetHistograms() {
-			c.omitStart(h.GetStartTimestamp())
-			record[0] = strconv.FormatInt(h.GetTimestamp(), 10)
-			record[1] = string(appendHistogram(c.line[:0], h))
-			if err := c.w.Write(record); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (c *csvOutput) flush() error {
-	c.w.Flush()
-	return c.w.Error()
-}
-
-func (c *csvOutput) close() error { return c.flush() }
 
 // protoOutput writes promgrpc.metrics.v1.TimeSeries messages as they came, each
 // after its length as a varint.

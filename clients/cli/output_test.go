@@ -9,6 +9,9 @@ import (
 	"errors"
 	"io"
 	"math"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -84,6 +87,63 @@ func TestCSVIsCSV(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, records, len(fixture())+1)
 	require.Equal(t, []string{"1700000000123", "1", "up", `{instance="localhost:9090",job="a \"quoted\" \\ name\nof two lines"}`}, records[1])
+}
+
+// TestCSVKeepsEveryByte reads fields as RFC 4180 says, since Go's reader changes
+// line breaks.
+func TestCSVKeepsEveryByte(t *testing.T) {
+	odd := []string{"a\rb", "a\r\nb\n", "\r", `"`, `a,"b"`, " a ", "\u2028\x00"}
+	var b bytes.Buffer
+	o := newOutput("csv", &b, outputOptions{headless: true})
+	for _, name := range odd {
+		require.NoError(t, o.series([]*metricsv1.TimeSeries{float(1, "__name__", name, "label", name)}))
+	}
+	require.NoError(t, o.close())
+	var want [][]string
+	for _, name := range odd {
+		_, labels := splitName(labels("__name__", name, "label", name))
+		want = append(want, []string{"1700000000123", "1", name, string(appendSeries(nil, "", labels))})
+	}
+	require.Equal(t, want, parseCSV(t, b.String()))
+}
+
+func parseCSV(t *testing.T, s string) (records [][]string) {
+	t.Helper()
+	for s != "" {
+		var record []string
+		for end := ""; end != "\r\n"; {
+			field := regexp.MustCompile(`(?s)^(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r\n)`).FindStringSubmatch(s)
+			require.NotNil(t, field, "%q", s)
+			record = append(record, strings.ReplaceAll(field[1], `""`, `"`)+field[2])
+			s, end = s[len(field[0]):], field[3]
+		}
+		records = append(records, record)
+	}
+	return records
+}
+
+// TestCSVOfSeveralRuns is in one file, with one header.
+func TestCSVOfSeveralRuns(t *testing.T) {
+	address := snapshot().Start(t)
+	first := runCLI(t, t.Context(), "get", "-o", "csv", "-a", address)
+	next := runCLI(t, t.Context(), "get", "-o", "csv", "--no-csv-header", "-a", address)
+	require.Equal(t, ExitOK, next.code, next.stderr)
+	_, rows, _ := strings.Cut(first.stdout, "\r\n")
+	require.Equal(t, rows, next.stdout)
+	file := filepath.Join(t.TempDir(), "a.seg")
+	require.NoError(t, os.WriteFile(file, segmentBytes(t), 0o600))
+	inspected := runCLI(t, t.Context(), "inspect", file, "--samples", "-o", "csv", "--no-csv-header")
+	require.Equal(t, ExitOK, inspected.code, inspected.stderr)
+	require.NotContains(t, inspected.stdout, "timestamp,value")
+
+	for _, args := range [][]string{{"get", "-a", address}, {"inspect", file, "--samples"}} {
+		r := runCLI(t, t.Context(), append(args, "--no-csv-header")...)
+		require.Equal(t, ExitUsage, r.code)
+		require.Contains(t, r.stderr, "--csv-header needs --output csv")
+	}
+	t.Setenv("PROMGRPC_CLIENT_CSV_HEADER", "false") // is for other calls
+	require.Equal(t, ExitOK, runCLI(t, t.Context(), "get", "-a", address).code)
+	require.Equal(t, next.stdout, runCLI(t, t.Context(), "get", "-o", "csv", "-a", address).stdout)
 }
 
 func TestProtoKeepsEveryBit(t *testing.T) {
