@@ -3,7 +3,9 @@ package e2e
 import (
 	"fmt"
 	"net"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/promgrpc/exporter/e2e/harness"
 )
@@ -34,4 +36,25 @@ func TestUsualPortsAreTaken(t *testing.T) {
 	harness.StartPrometheus(t, harness.PrometheusOptions{
 		Name: "ports", Tool: "prometheus3", URL: cluster.WriteURL(), Target: harness.StartApp(t),
 	})
+}
+
+// TestLocalSaysWhichPortsAreTaken runs deploy/local/up where one of its ports is
+// taken: it begins nothing, and says which, and how to choose others.
+func TestLocalSaysWhichPortsAreTaken(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	const rpc = 8090
+	port := l.Addr().(*net.TCPAddr).Port
+	p := harness.StartEnv(t, "up", []string{
+		"CONSUL=false", "HAPROXY=false", "PROMETHEUS=false", fmt.Sprint("OFFSET=", port-rpc),
+		"BIN=" + filepath.Dir(harness.Binary(t, "prometheus-api-server")),
+	}, harness.File("deploy/local/up"), t.TempDir())
+	if code := p.Wait(time.Minute); code != 1 {
+		t.Errorf("exit code %d", code)
+	}
+	contains(t, p.Stderr().Bytes(), "already in use", fmt.Sprint(" ", port), "OFFSET=")
 }
