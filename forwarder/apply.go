@@ -103,10 +103,11 @@ func (s *state) build(req *remotewrite.Request) taken {
 			from = *series
 			continue
 		}
-		s.samples(e, req.Samples[from.SamplesEnd:series.SamplesEnd], &t)
+		samples := req.Samples[from.SamplesEnd:series.SamplesEnd]
 		if series.HistogramsEnd > from.HistogramsEnd {
-			s.histograms(e, req.Histograms[from.HistogramsEnd:series.HistogramsEnd], &t)
+			samples = s.histograms(e, req.Histograms[from.HistogramsEnd:series.HistogramsEnd], samples, &t)
 		}
+		s.samples(e, samples, &t)
 		s.exemplars(e, req.Exemplars[from.ExemplarsEnd:series.ExemplarsEnd], &t)
 		if series.Meta >= 0 {
 			s.seriesMetadata(req, series, series.HistogramsEnd > from.HistogramsEnd, e)
@@ -147,8 +148,18 @@ func (s *state) samples(e *entry, samples []remotewrite.Sample, t *taken) {
 	}
 }
 
-func (s *state) histograms(e *entry, histograms []remotewrite.Histogram, t *taken) {
+// histograms takes over those of a series of a request, and the samples before the
+// last of them; it returns the samples that come after. A request has the two apart,
+// so that only timestamps say how they came about: each list keeps its order, and a
+// sample comes before a histogram that is not older.
+func (s *state) histograms(e *entry, histograms []remotewrite.Histogram, samples []remotewrite.Sample, t *taken) []remotewrite.Sample {
 	for _, h := range histograms {
+		before := 0
+		for before < len(samples) && samples[before].Timestamp <= h.Timestamp {
+			before++
+		}
+		s.samples(e, samples[:before], t)
+		samples = samples[before:]
 		hash := remotewrite.HashBytes(h.Data)
 		if s.earlier != nil && s.earlier.has(part{e.ref, h.Timestamp, hash, histogramPart}) {
 			continue
@@ -158,8 +169,9 @@ func (s *state) histograms(e *entry, histograms []remotewrite.Histogram, t *take
 			t.repeats++
 			continue
 		}
-		s.block.Histograms = append(s.block.Histograms, segment.Histogram{Ref: e.ref, Timestamp: h.Timestamp, Data: h.Data})
+		s.block.AddHistogram(e.ref, h.Timestamp, h.Data)
 	}
+	return samples
 }
 
 func (s *state) exemplars(e *entry, exemplars [][]byte, t *taken) {

@@ -1,11 +1,13 @@
 package server
 
 import (
+	"math"
+
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// deliver puts the selected entries of a block into responses, in their order,
-// and sends those that get full. What another log brought already is left out.
+// deliver puts the selected entries of a block into responses, in order of
+// arrival, and sends those that get full. What another log brought already is left out.
 func (st *stream) deliver(src *source, b *segment.Block) error {
 	src.names.goOn(b.Sequence)
 	if st.repeats(src, b) {
@@ -19,46 +21,8 @@ func (st *stream) deliver(src *source, b *segment.Block) error {
 		return err
 	}
 	d := delivery{st: st, src: src, skip: src.entries}
-	for s := range b.Samples.All() {
-		if !d.wants(s.Ref) || s.Timestamp < st.oldest {
-			continue
-		}
-		if st.conflate.float(src, s.Ref, s.Timestamp, s.StartTimestamp, s.Value) {
-			continue
-		}
-		ok, err := d.open(s.Ref)
-		if err != nil {
-			return err
-		}
-		if ok {
-			st.out.float(s.Timestamp, s.StartTimestamp, s.Value)
-		}
-	}
-	for i := range b.Histograms {
-		h := &b.Histograms[i]
-		if !d.wants(h.Ref) || h.Timestamp < st.oldest || !d.fits(h.Data) || st.conflate.histogram(src, h) {
-			continue
-		}
-		ok, err := d.open(h.Ref)
-		if err != nil {
-			return err
-		}
-		if ok {
-			st.out.histogram(h.Data)
-		}
-	}
-	for i := range b.Exemplars {
-		e := &b.Exemplars[i]
-		if !d.wants(e.Ref) || d.isOld(e) || !d.fits(e.Data) || st.conflate.exemplar(src, e) {
-			continue
-		}
-		ok, err := d.open(e.Ref)
-		if err != nil {
-			return err
-		}
-		if ok {
-			st.out.exemplar(e.Data)
-		}
+	if err := d.parts(b); err != nil {
+		return err
 	}
 	d.close()
 	src.sequence, src.entries = b.Sequence, 0
@@ -82,6 +46,77 @@ type delivery struct {
 	skip  uint32 // entries that were delivered before
 	entry uint32 // entries that were looked at, the current one included
 	ref   uint64 // the series that is open, 0: none
+	// Of the series that is open: the newest of its floats, and whether it has
+	// histograms.
+	newest     int64
+	histograms bool
+}
+
+// parts delivers the samples in order of arrival, then the exemplars.
+func (d *delivery) parts(b *segment.Block) error {
+	for part, histogram := range b.Parts() {
+		var err error
+		if histogram != nil {
+			err = d.histogram(histogram)
+		} else {
+			err = d.floats(&part)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for i := range b.Exemplars {
+		if err := d.exemplar(&b.Exemplars[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *delivery) floats(part *segment.Part) error {
+	st := d.st
+	if part.Timestamp < st.oldest {
+		d.entry += uint32(len(part.Values))
+		return nil
+	}
+	for i, value := range part.Values {
+		ref := part.First + uint64(i)
+		if !d.wants(ref) || st.conflate.float(d.src, ref, part.Timestamp, part.StartTimestamp, value) {
+			continue
+		}
+		ok, err := d.open(ref, d.histograms)
+		if err != nil {
+			return err
+		}
+		if ok {
+			st.out.float(part.Timestamp, part.StartTimestamp, value)
+			d.newest = max(d.newest, part.Timestamp)
+		}
+	}
+	return nil
+}
+
+func (d *delivery) histogram(h *segment.Histogram) error {
+	if !d.wants(h.Ref) || h.Timestamp < d.st.oldest || !d.fits(h.Data) || d.st.conflate.histogram(d.src, h) {
+		return nil
+	}
+	ok, err := d.open(h.Ref, h.Timestamp < d.newest)
+	if ok {
+		d.st.out.histogram(h.Data)
+		d.histograms = true
+	}
+	return err
+}
+
+func (d *delivery) exemplar(e *segment.Exemplar) error {
+	if !d.wants(e.Ref) || d.isOld(e) || !d.fits(e.Data) || d.st.conflate.exemplar(d.src, e) {
+		return nil
+	}
+	ok, err := d.open(e.Ref, false)
+	if ok {
+		d.st.out.exemplar(e.Data)
+	}
+	return err
 }
 
 // wants goes on to the next entry, and says whether it is to be delivered.
@@ -99,8 +134,10 @@ func (d *delivery) isOld(e *segment.Exemplar) bool {
 }
 
 // open makes sure that the series of the current entry is the open one, and
-// that there is room for it. It is false for one that is left out.
-func (d *delivery) open(ref uint64) (bool, error) {
+// that there is room for it. A message has its floats before its histograms: where
+// that is not the order of arrival, anew begins another. It is false for a series
+// that is left out.
+func (d *delivery) open(ref uint64, anew bool) (bool, error) {
 	if d.st.out.full() {
 		d.close()
 		d.src.entries = d.entry - 1
@@ -108,7 +145,7 @@ func (d *delivery) open(ref uint64) (bool, error) {
 			return false, err
 		}
 	}
-	if d.ref == ref {
+	if d.ref == ref && !anew {
 		return true, nil
 	}
 	d.close()
@@ -117,7 +154,7 @@ func (d *delivery) open(ref uint64) (bool, error) {
 	case err != nil:
 		return false, d.src.names.err
 	case ok:
-		d.ref = ref
+		d.ref, d.newest, d.histograms = ref, math.MinInt64, false
 	}
 	return ok, nil
 }

@@ -104,7 +104,7 @@ func (s *source) block(points ...point) *segment.Block {
 		case p.exemplar != nil:
 			b.Exemplars = append(b.Exemplars, segment.Exemplar{Ref: ref, Data: p.exemplar})
 		case p.histogram != nil:
-			b.Histograms = append(b.Histograms, segment.Histogram{Ref: ref, Timestamp: p.t, Data: p.histogram})
+			b.AddHistogram(ref, p.t, p.histogram)
 		default:
 			b.Samples.Add(segment.Sample{Ref: ref, Timestamp: p.t, StartTimestamp: p.start, Value: p.v})
 		}

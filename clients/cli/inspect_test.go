@@ -50,7 +50,7 @@ func segmentBytes(t *testing.T) []byte {
 	b, err = e.AppendBlock(b, &segment.Block{
 		Sequence: 6, Time: t0 + 2,
 		Samples:    segment.SamplesOf(segment.Sample{Ref: 4, Timestamp: t0 + 5, Value: 1, StartTimestamp: t0 - 99}),
-		Histograms: []segment.Histogram{{Ref: 3, Timestamp: t0, Data: histogram(t0)}},
+		Histograms: []segment.Histogram{{Ref: 3, Timestamp: t0, After: 1, Data: histogram(t0)}},
 		Exemplars:  []segment.Exemplar{{Ref: 1, Data: wire(&metricsv1.Exemplar{Labels: labels("trace_id", "x"), Value: 0.5})}},
 		Metadata:   []segment.Metadata{{Family: "up", Type: 2, Help: "Late."}},
 	}, 0)

@@ -93,15 +93,17 @@ func (p *samplePrinter) state(k *segment.Keyframe) error {
 
 func (p *samplePrinter) block(b *segment.Block) error {
 	p.introduce(&b.Series, b.Metadata)
-	for s := range b.Samples.All() {
-		p.float(s.Ref, &metricsv1.Sample{Timestamp: s.Timestamp, Value: s.Value, StartTimestamp: s.StartTimestamp})
-		if err := p.emit(chunk); err != nil {
-			return err
+	for part, h := range b.Parts() {
+		if h != nil {
+			if err := p.histogram(h.Ref, h.Data); err != nil {
+				return err
+			}
 		}
-	}
-	for _, h := range b.Histograms {
-		if err := p.histogram(h.Ref, h.Data); err != nil {
-			return err
+		for i, v := range part.Values {
+			p.float(part.First+uint64(i), &metricsv1.Sample{Timestamp: part.Timestamp, Value: v, StartTimestamp: part.StartTimestamp})
+			if err := p.emit(chunk); err != nil {
+				return err
+			}
 		}
 	}
 	for _, e := range b.Exemplars {

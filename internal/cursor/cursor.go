@@ -38,7 +38,7 @@ type Position struct {
 	// Sequence of the last block that was delivered whole.
 	Sequence uint64
 	// Entries of block Sequence+1 that were delivered as well, counted over its
-	// samples, histograms and exemplars, in this order.
+	// samples and histograms in order of arrival, then its exemplars.
 	Entries uint32
 	// SnapshotRef, if not zero, says that a snapshot of the log at Sequence is
 	// under way: series with references below it were delivered.

@@ -75,7 +75,7 @@ func TestFewOfAPageAreLeft(t *testing.T) {
 			for i, ref := range kept {
 				switch i % 5 {
 				case 0:
-					b.Histograms = append(b.Histograms, segment.Histogram{Ref: ref, Timestamp: 101, Data: []byte("h")})
+					b.AddHistogram(ref, 101, []byte("h"))
 				case 1:
 					b.Samples.Add(segment.Sample{Ref: ref, Timestamp: 102, StartTimestamp: 50, Value: 3})
 				}

@@ -107,15 +107,17 @@ func (h *Head) applyBlock(b *segment.Block) error {
 			return fmt.Errorf("apply block %d: %w", b.Sequence, err)
 		}
 	}
-	if ref, ok := h.pages.setFloats(&b.Samples, b.Time); !ok {
-		return fmt.Errorf("apply block %d: sample of series %d, which is not in the head", b.Sequence, ref)
-	}
-	for i := range b.Histograms {
-		slot, ok := h.pages.mutable(b.Histograms[i].Ref)
-		if !ok {
-			return fmt.Errorf("apply block %d: histogram of series %d, which is not in the head", b.Sequence, b.Histograms[i].Ref)
+	for part, histogram := range b.Parts() {
+		var ref uint64
+		var ok bool
+		if histogram != nil {
+			ref, ok = histogram.Ref, h.pages.setHistogram(histogram, b.Time)
+		} else {
+			ref, ok = h.pages.setFloats(part, b.Time)
 		}
-		slot.setHistogram(b.Histograms[i].Timestamp, b.Histograms[i].Data, b.Time)
+		if !ok {
+			return fmt.Errorf("apply block %d: sample of series %d, which is not in the head", b.Sequence, ref)
+		}
 	}
 	for _, m := range b.Metadata {
 		h.metadata[m.Family] = m

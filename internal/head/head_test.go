@@ -148,12 +148,18 @@ func TestLatest(t *testing.T) {
 			{Time: 10, Samples: floats([]uint64{1}, 6, 2)},
 		}, segment.Latest{Timestamp: 6, Value: 2, Written: 10}},
 		{"a histogram", []*segment.Block{
-			{Time: 9, Samples: floats([]uint64{1}, 5, 2), Histograms: []segment.Histogram{{Ref: 1, Timestamp: 6, Data: []byte("h")}}},
+			{Time: 9, Samples: floats([]uint64{1}, 5, 2), Histograms: []segment.Histogram{{Ref: 1, Timestamp: 6, After: 1, Data: []byte("h")}}},
 		}, segment.Latest{Timestamp: 6, Histogram: []byte("h"), Written: 9}},
 		{"a float after a histogram", []*segment.Block{
 			{Time: 9, Histograms: []segment.Histogram{{Ref: 1, Timestamp: 6, Data: []byte("h")}}},
 			{Time: 10, Samples: floats([]uint64{1}, 7, 2)},
 		}, segment.Latest{Timestamp: 7, Value: 2, Written: 10}},
+		{"a float after a histogram of the same time, in a block", []*segment.Block{
+			{Time: 9, Histograms: []segment.Histogram{{Ref: 1, Timestamp: 6, Data: []byte("h")}}, Samples: floats([]uint64{1}, 6, 2)},
+		}, segment.Latest{Timestamp: 6, Value: 2, Written: 9}},
+		{"a histogram after a float of the same time, in a block", []*segment.Block{
+			{Time: 9, Histograms: []segment.Histogram{{Ref: 1, Timestamp: 6, After: 1, Data: []byte("h")}}, Samples: floats([]uint64{1}, 6, 2)},
+		}, segment.Latest{Timestamp: 6, Histogram: []byte("h"), Written: 9}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h := head.New()

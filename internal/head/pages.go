@@ -155,20 +155,27 @@ func (p *pages) from(ref uint64) iter.Seq2[uint64, slot] {
 
 // setFloats takes over float samples. If a series is not there, it returns that
 // one's reference and false.
-func (p *pages) setFloats(s *segment.Samples, written int64) (uint64, bool) {
-	for part := range s.Parts() {
-		for len(part.Values) > 0 {
-			first, ok := p.mutable(part.First)
-			if !ok {
-				return part.First, false
-			}
-			n := first.page.run(first.index, len(part.Values))
-			if i := first.page.setFloats(first.index, part.Values[:n], part.Timestamp, part.StartTimestamp, written); i < n {
-				return part.First + uint64(i), false
-			}
-			part.First += uint64(n)
-			part.Values = part.Values[n:]
+func (p *pages) setFloats(part segment.Part, written int64) (uint64, bool) {
+	for len(part.Values) > 0 {
+		first, ok := p.mutable(part.First)
+		if !ok {
+			return part.First, false
 		}
+		n := first.page.run(first.index, len(part.Values))
+		if i := first.page.setFloats(first.index, part.Values[:n], part.Timestamp, part.StartTimestamp, written); i < n {
+			return part.First + uint64(i), false
+		}
+		part.First += uint64(n)
+		part.Values = part.Values[n:]
 	}
 	return 0, true
+}
+
+// setHistogram takes over a histogram, and says whether its series is there.
+func (p *pages) setHistogram(h *segment.Histogram, written int64) bool {
+	s, ok := p.mutable(h.Ref)
+	if ok {
+		s.setHistogram(h.Timestamp, h.Data, written)
+	}
+	return ok
 }

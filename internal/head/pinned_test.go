@@ -35,7 +35,7 @@ func write(t *testing.T, h *head.Head, upTo uint64) {
 	b := &segment.Block{Sequence: h.Sequence() + 1, Time: int64(h.Sequence() + 1)}
 	for ref := uint64(1); ref <= upTo; ref++ {
 		if ref%8 == 0 {
-			b.Histograms = append(b.Histograms, segment.Histogram{Ref: ref, Timestamp: b.Time, Data: make([]byte, 200)})
+			b.AddHistogram(ref, b.Time, make([]byte, 200))
 			continue
 		}
 		b.Samples.Add(segment.Sample{Ref: ref, Timestamp: b.Time, StartTimestamp: 1, Value: 1})

@@ -1,5 +1,7 @@
 package segment
 
+import "iter"
+
 // Label is one label of a series.
 type Label struct{ Name, Value string }
 
@@ -10,6 +12,9 @@ type Labels []Label
 type Histogram struct {
 	Ref       uint64
 	Timestamp int64 // ms
+	// After is how many of the block's float samples came before it. It never is
+	// less than that of the histogram before.
+	After int
 	// Data is the wire form of prometheus.Histogram, not looked into.
 	Data []byte
 }
@@ -41,7 +46,9 @@ type Verdict struct {
 	Errors []string
 }
 
-// Block is what one request added to the log.
+// Block is what one request added to the log. Float samples and histograms are in
+// order of arrival, also among each other: [Block.Parts] has them so. Exemplars are
+// in order among themselves, and come behind both.
 type Block struct {
 	// Sequence from 1, without holes.
 	Sequence uint64
@@ -89,6 +96,39 @@ type Latest struct {
 	Written int64
 }
 
+// AddHistogram adds a histogram behind the samples that are there.
+func (b *Block) AddHistogram(ref uint64, timestamp int64, data []byte) {
+	b.Histograms = append(b.Histograms, Histogram{Ref: ref, Timestamp: timestamp, After: b.Samples.Len(), Data: data})
+}
+
+// Parts yields float samples and histograms in order of arrival: each time a part
+// of the samples, whose values are parts of those of b, or a histogram.
+func (b *Block) Parts() iter.Seq2[Part, *Histogram] {
+	return func(yield func(Part, *Histogram) bool) {
+		samples, histograms := partsReader{s: b.Samples}, b.Histograms
+		for at := 0; ; {
+			for len(histograms) > 0 && histograms[0].After <= at {
+				if !yield(Part{}, &histograms[0]) {
+					return
+				}
+				histograms = histograms[1:]
+			}
+			most := b.Samples.Len() - at
+			if most == 0 {
+				return
+			}
+			if len(histograms) > 0 {
+				most = min(most, histograms[0].After-at)
+			}
+			part := samples.next(most)
+			if !yield(part, nil) {
+				return
+			}
+			at += len(part.Values)
+		}
+	}
+}
+
 // Detach returns all of the block but its new series, to be kept. What b keeps is
 // room for the series of the next block that is decoded into it.
 func (b *Block) Detach() *Block {
@@ -106,7 +146,7 @@ func (b *Block) EstimatedBytes() int {
 		n += 32 + len(b.Series.Labels[i].Name) + len(b.Series.Labels[i].Value)
 	}
 	for i := range b.Histograms {
-		n += 40 + len(b.Histograms[i].Data)
+		n += 48 + len(b.Histograms[i].Data)
 	}
 	for i := range b.Exemplars {
 		n += 32 + len(b.Exemplars[i].Data)

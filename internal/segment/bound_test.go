@@ -50,7 +50,7 @@ func wildBlock(rnd *rand.Rand, series int, next uint64) *Block {
 	}
 	text := func() string { return strings.Repeat("x", rnd.IntN(200)) }
 	for range rnd.IntN(20) {
-		b.Histograms = append(b.Histograms, Histogram{ref(), wild(), []byte(text())})
+		b.Histograms = append(b.Histograms, Histogram{ref(), wild(), b.Samples.Len(), []byte(text())})
 		b.Exemplars = append(b.Exemplars, Exemplar{ref(), []byte(text())})
 		b.Metadata = append(b.Metadata, Metadata{text(), int32(wild()), text(), text()})
 		b.Verdict.Errors = append(b.Verdict.Errors, text())

@@ -209,20 +209,23 @@ func (d *Decoder) ref(c *cursor, ordinal *int64) uint64 {
 
 func (d *Decoder) histograms(h *FrameHeader, sections *[blockSections][]byte, b *Block) error {
 	c := cursor{b: sections[blockHistograms]}
-	if 3*uint64(h.Histograms) > uint64(len(c.b)) {
+	if 4*uint64(h.Histograms) > uint64(len(c.b)) {
 		return fmt.Errorf("histograms: %w: count", ErrCorrupt)
 	}
 	b.Histograms = resize(b.Histograms, int(h.Histograms))
 	data := append([]byte(nil), sections[blockHistogramData]...)
 	var ordinal, timestamp int64
+	after, left := 0, uint64(h.Samples)
 	for i := range b.Histograms {
+		between := c.uvarint()
 		ref := d.ref(&c, &ordinal)
 		timestamp += c.varint()
 		size := c.uvarint()
-		if c.bad || size > uint64(len(data)) {
+		if c.bad || between > left || size > uint64(len(data)) {
 			return fmt.Errorf("histograms: %w", ErrCorrupt)
 		}
-		b.Histograms[i] = Histogram{Ref: ref, Timestamp: timestamp, Data: data[:size:size]}
+		after, left = after+int(between), left-between
+		b.Histograms[i] = Histogram{Ref: ref, Timestamp: timestamp, After: after, Data: data[:size:size]}
 		data = data[size:]
 	}
 	c.bad = c.bad || len(data) != 0

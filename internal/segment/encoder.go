@@ -151,23 +151,28 @@ func (c *valueColumns) copyTo(sections [][]byte) {
 	}
 }
 
-// blockOpaque fills the sections of histograms (ordinal and timestamp as
-// differences to the one before, length) and exemplars (ordinal, length), whose
+// blockOpaque fills the sections of histograms (the number of samples between it and
+// the one before; ordinal and timestamp as differences to the one before; length) and exemplars (ordinal, length), whose
 // bytes follow in sections of their own.
 func (e *Encoder) blockOpaque(b *Block, h *FrameHeader) error {
 	heads, data := e.columns[blockHistograms], e.columns[blockHistogramData]
 	var lastOrdinal, lastTime int64
+	after := 0
 	for i := range b.Histograms {
 		x := &b.Histograms[i]
+		if x.After < after || x.After > len(b.Samples.Values) {
+			return fmt.Errorf("histogram after %d of %d samples, behind one after %d: %w", x.After, len(b.Samples.Values), after, ErrCorrupt)
+		}
 		o, ok := e.index.get(e.refs, x.Ref)
 		if !ok {
 			return &UnknownRefError{Ref: x.Ref}
 		}
+		heads = binary.AppendUvarint(heads, uint64(x.After-after))
 		heads = binary.AppendVarint(heads, int64(o)-lastOrdinal)
 		heads = binary.AppendVarint(heads, x.Timestamp-lastTime)
 		heads = binary.AppendUvarint(heads, uint64(len(x.Data)))
 		data = append(data, x.Data...)
-		lastOrdinal, lastTime = int64(o), x.Timestamp
+		after, lastOrdinal, lastTime = x.After, int64(o), x.Timestamp
 		h.MinTime, h.MaxTime = min(h.MinTime, x.Timestamp), max(h.MaxTime, x.Timestamp)
 	}
 	e.columns[blockHistograms], e.columns[blockHistogramData] = heads, data

@@ -132,33 +132,43 @@ type Part struct {
 // parts of those of s.
 func (s *Samples) Parts() iter.Seq[Part] {
 	return func(yield func(Part) bool) {
-		refs, times, starts, values := s.Refs, s.Times, s.Starts, s.Values
-		var ref RefRun
-		var at, start TimeRun
-		if len(starts) == 0 {
-			start.Length = len(values)
-		}
-		for len(values) > 0 {
-			if ref.Length == 0 {
-				ref, refs = refs[0], refs[1:]
-			}
-			if at.Length == 0 {
-				at, times = times[0], times[1:]
-			}
-			if start.Length == 0 {
-				start, starts = starts[0], starts[1:]
-			}
-			n := min(ref.Length, at.Length, start.Length)
-			if !yield(Part{ref.First, at.Time, start.Time, values[:n]}) {
+		for r := (partsReader{s: *s}); len(r.s.Values) > 0; {
+			if !yield(r.next(len(r.s.Values))) {
 				return
 			}
-			values = values[n:]
-			ref.First += uint64(n)
-			ref.Length -= n
-			at.Length -= n
-			start.Length -= n
 		}
 	}
+}
+
+// partsReader reads samples part by part.
+type partsReader struct {
+	s         Samples // what is left of the columns, but for the runs under way
+	ref       RefRun
+	at, start TimeRun
+}
+
+// next returns the next part, of so many samples at most. There must be some left.
+func (r *partsReader) next(most int) Part {
+	if r.ref.Length == 0 {
+		r.ref, r.s.Refs = r.s.Refs[0], r.s.Refs[1:]
+	}
+	if r.at.Length == 0 {
+		r.at, r.s.Times = r.s.Times[0], r.s.Times[1:]
+	}
+	n := min(most, r.ref.Length, r.at.Length)
+	if len(r.s.Starts)+r.start.Length > 0 {
+		if r.start.Length == 0 {
+			r.start, r.s.Starts = r.s.Starts[0], r.s.Starts[1:]
+		}
+		n = min(n, r.start.Length)
+		r.start.Length -= n
+	}
+	part := Part{r.ref.First, r.at.Time, r.start.Time, r.s.Values[:n]}
+	r.s.Values = r.s.Values[n:]
+	r.ref.First += uint64(n)
+	r.ref.Length -= n
+	r.at.Length -= n
+	return part
 }
 
 // whole says whether the runs are as long as the values.

@@ -71,7 +71,7 @@ func testSegment() (Header, []*Keyframe, []*Block) {
 			Sample{Ref: 2, Timestamp: math.MaxInt64, StartTimestamp: math.MaxInt64, Value: math.Float64frombits(staleNaN)},
 			Sample{Ref: 999, StartTimestamp: math.MinInt64, Value: math.Copysign(0, -1)},
 		),
-		Histograms: []Histogram{{Ref: 8, Timestamp: 2000, Data: []byte("histogram")}, {Ref: 1, Timestamp: -1}},
+		Histograms: []Histogram{{Ref: 8, Timestamp: 2000, After: 1, Data: []byte("histogram")}, {Ref: 1, Timestamp: -1, After: 5}},
 		Exemplars:  []Exemplar{{Ref: 2, Data: []byte("exemplar")}, {Ref: 1}},
 		Metadata:   []Metadata{{Family: "y", Type: -1, Help: "h", Unit: "seconds"}},
 	}

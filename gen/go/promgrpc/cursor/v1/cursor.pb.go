@@ -89,7 +89,7 @@ type Position struct {
 	// sequence of the last block that was delivered whole.
 	Sequence uint64 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// entries of block sequence + 1 that were delivered as well, counted over
-	// its samples, histograms and exemplars, in this order.
+	// its samples and histograms in order of arrival, then its exemplars.
 	Entries uint32 `protobuf:"varint,3,opt,name=entries,proto3" json:"entries,omitempty"`
 	// snapshot_ref, if not zero, says that a snapshot of the log at sequence is
 	// under way: series with references below this were delivered.

@@ -156,7 +156,12 @@ func (Histogram_ResetHint) EnumDescriptor() ([]byte, []int) {
 	return file_promgrpc_metrics_v1_metrics_proto_rawDescGZIP(), []int{4, 0}
 }
 
-// TimeSeries is one series with samples of it, in order of arrival.
+// TimeSeries is one series with samples of it, in order of arrival: the float
+// samples come before the histograms, and no histogram is older than any of them,
+// so that who appends the two lists one after the other, and who merges them by
+// timestamp, has the same order. A list by itself may go back in time. Where
+// samples arrived in another order, such as a float after a histogram, the series
+// goes on in another message.
 //
 // Fields 1 to 15 are those of `prometheus.TimeSeries`, with the same numbers
 // and meanings, so that the bytes of this message can be read by any library
@@ -171,7 +176,8 @@ type TimeSeries struct {
 	// 0x7ff0000000000002, which JSON cannot carry: use a binary encoding where
 	// it matters.
 	Samples []*Sample `protobuf:"bytes,2,rep,name=samples,proto3" json:"samples,omitempty"`
-	// exemplars of this series.
+	// exemplars of this series, in order of arrival. Those of a request come behind
+	// all of its samples.
 	Exemplars []*Exemplar `protobuf:"bytes,3,rep,name=exemplars,proto3" json:"exemplars,omitempty"`
 	// histograms are native histogram samples.
 	Histograms []*Histogram `protobuf:"bytes,4,rep,name=histograms,proto3" json:"histograms,omitempty"`
