@@ -28,6 +28,7 @@ type Forwarder struct {
 	receivers   receivers
 	replication replication
 	listener    *link.Listener
+	linkTLS     *link.TLS // of it; nil: none
 	ops         *daemon.Web
 	registrar   *discovery.Registrar // Nil: not to be registered.
 
@@ -64,12 +65,12 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 	if err := f.setupReplication(c, linkMetrics, m); err != nil {
 		return nil, err
 	}
-	tls, err := link.ServerTLS(c.LinkTLS, logger)
+	f.linkTLS, err = link.ServerTLS(c.LinkTLS, logger)
 	if err != nil {
 		return nil, err
 	}
 	f.listener, err = link.Listen(c.LinkAddress, link.Options{
-		Logger: logger, Metrics: linkMetrics, Instance: c.Instance, TLS: tls,
+		Logger: logger, Metrics: linkMetrics, Instance: c.Instance, TLS: f.linkTLS,
 		MaxFrame: c.maxFrame(), Room: f.room.reading,
 		MaxConns: c.LinkConns, PeerShare: c.PeerShare,
 	})

@@ -37,6 +37,7 @@ type Server struct {
 	evaluations evaluations
 	proxies     peer.Proxies
 	listener    *link.Listener // nil in a relay
+	linkTLS     *link.TLS      // of it; nil: none
 	linkRoom    *limit.Budget
 	upstream    *upstream // nil in all others
 	rpc         net.Listener
@@ -133,12 +134,13 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 
 // listen takes forwarders.
 func (s *Server) listen(reg prometheus.Registerer) error {
-	tls, err := link.ServerTLS(s.config.LinkTLS, s.logger)
+	var err error
+	s.linkTLS, err = link.ServerTLS(s.config.LinkTLS, s.logger)
 	if err != nil {
 		return err
 	}
 	s.listener, err = link.Listen(s.config.LinkAddress, link.Options{
-		Logger: s.logger, Metrics: link.NewMetrics(reg), Instance: s.config.Instance, TLS: tls,
+		Logger: s.logger, Metrics: link.NewMetrics(reg), Instance: s.config.Instance, TLS: s.linkTLS,
 		MaxFrame: maxLinkFrame, Room: s.linkRoom,
 		MaxConns: s.config.LinkConns, PeerShare: s.config.PeerShare,
 	})

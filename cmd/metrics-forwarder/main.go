@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"os"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -12,7 +13,7 @@ import (
 )
 
 func main() {
-	daemon.Main("metrics-forwarder", func(app *kingpin.Application) func(context.Context, *daemon.Env) error {
+	daemon.Main("metrics-forwarder", os.Args[1:], func(app *kingpin.Application) func(context.Context, *daemon.Env) error {
 		app.Help = "Takes remote-write requests from receivers, decodes each once, keeps them in a log, and sends the log to the servers."
 		config := forwarder.DefaultConfig()
 		config.RegisterFlags(app)
@@ -21,6 +22,7 @@ func main() {
 			if err != nil {
 				return err
 			}
+			env.OnReload(f.Reloads()...)
 			return f.Run(ctx)
 		}
 	})

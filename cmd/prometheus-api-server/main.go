@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"os"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -12,7 +13,7 @@ import (
 )
 
 func main() {
-	daemon.Main("prometheus-api-server", func(app *kingpin.Application) func(context.Context, *daemon.Env) error {
+	daemon.Main("prometheus-api-server", os.Args[1:], func(app *kingpin.Application) func(context.Context, *daemon.Env) error {
 		app.Help = "Keeps a copy of forwarders' logs and serves it over gRPC, gRPC-Web and Connect."
 		config := server.DefaultConfig()
 		config.RegisterFlags(app)
@@ -21,6 +22,7 @@ func main() {
 			if err != nil {
 				return err
 			}
+			env.OnReload(s.Reloads()...)
 			return s.Run(ctx)
 		}
 	})

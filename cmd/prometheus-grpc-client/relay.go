@@ -30,6 +30,7 @@ The copy is on disk: without --storage.path in a temporary folder, which is remo
 		if err != nil {
 			return err
 		}
+		env.OnReload(s.Reloads()...)
 		return s.Run(ctx)
 	}
 }

@@ -134,6 +134,15 @@ func (e *exporter) run(ctx context.Context) error {
 	return errors.Join(g.Run(ctx), e.close())
 }
 
+// reloads is what the parts read from files.
+func (e *exporter) reloads() []daemon.Reload {
+	all := append(e.receiver.Reloads(), e.forwarder.Reloads()...)
+	for _, s := range e.servers {
+		all = append(all, s.Reloads()...)
+	}
+	return all
+}
+
 // announce says how to get metrics in and out.
 func (e *exporter) announce() {
 	var rpc []string

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"os"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -12,7 +13,7 @@ import (
 )
 
 func main() {
-	daemon.Main("prometheus-grpc-exporter", func(app *kingpin.Application) func(context.Context, *daemon.Env) error {
+	daemon.Main("prometheus-grpc-exporter", os.Args[1:], func(app *kingpin.Application) func(context.Context, *daemon.Env) error {
 		app.Help = "Takes in Prometheus remote write, and serves it as a typed stream over gRPC, gRPC-Web and Connect, from two replicas in one process."
 		config := defaultConfig()
 		config.registerFlags(app)
@@ -21,6 +22,7 @@ func main() {
 			if err != nil {
 				return err
 			}
+			env.OnReload(e.reloads()...)
 			return e.run(ctx)
 		}
 	})

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"os"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -12,7 +13,7 @@ import (
 )
 
 func main() {
-	daemon.Main("prometheus-remote-receiver", func(app *kingpin.Application) func(context.Context, *daemon.Env) error {
+	daemon.Main("prometheus-remote-receiver", os.Args[1:], func(app *kingpin.Application) func(context.Context, *daemon.Env) error {
 		app.Help = "Takes in Prometheus remote write 1.0 and 2.0 by HTTP and hands it to a metrics-forwarder."
 		config := receiver.DefaultConfig()
 		config.RegisterFlags(app)
@@ -22,6 +23,7 @@ func main() {
 				return err
 			}
 			defer r.Close()
+			env.OnReload(r.Reloads()...)
 			return r.Run(ctx)
 		}
 	})

@@ -4,7 +4,8 @@
 // healthcheck, which asks that whether the program is ready.
 //
 // The first SIGINT or SIGTERM ends the context of the program, which then
-// drains; the second ends the process at once. Exit codes: 0 after a clean end,
+// drains; the second ends the process at once. SIGHUP has the files read anew that
+// flags name, see [Reload]. Exit codes: 0 after a clean end,
 // 1 after a failure or a second signal, 2 for a command line that is wrong.
 package daemon
 
@@ -44,6 +45,8 @@ type Env struct {
 	Logger *slog.Logger
 	// Registry holds metrics of the Go runtime, the process and the build.
 	Registry *prometheus.Registry
+
+	reloader *reloader
 }
 
 // UsageError is a mistake on the command line that shows only when the program
@@ -59,15 +62,19 @@ func Usagef(format string, args ...any) error {
 	return &UsageError{Err: fmt.Errorf(format, args...)}
 }
 
-// Main runs the program and exits.
-func Main(name string, setup Setup) {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+// Main runs the program with its arguments and exits.
+func Main(name string, args []string, setup Setup) {
 	p := Program{
-		Name: name, Setup: setup, Args: os.Args[1:],
-		Stdout: os.Stdout, Stderr: os.Stderr,
-		Signals: signals, Exit: os.Exit,
+		Name: name, Setup: setup, Args: args,
+		Stdout: os.Stdout, Stderr: os.Stderr, Exit: os.Exit,
 	}
+	if !signal.Ignored(syscall.SIGHUP) { // By nohup: a terminal that is closed is not for the end.
+		p.Terminal = hasTerminal
+	}
+	signals, hangups := make(chan os.Signal, 2), make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(hangups, syscall.SIGHUP)
+	p.Signals, p.Hangups = signals, hangups
 	os.Exit(p.Run(context.Background()))
 }
 
@@ -79,6 +86,10 @@ type Program struct {
 	Stdout, Stderr io.Writer
 	// Signals that ask for the end. Nil: none.
 	Signals <-chan os.Signal
+	// Hangups ask for a reload. Nil: none.
+	Hangups <-chan os.Signal
+	// Terminal says whether the process belongs to a terminal. Nil: it does not.
+	Terminal func() bool
 	// Exit ends the process at the second signal.
 	Exit func(code int)
 }
@@ -119,7 +130,9 @@ func (p Program) Run(ctx context.Context) int {
 	defer cancel()
 	ended := make(chan struct{})
 	defer close(ended)
+	env.reloader = newReloader(env.Logger, env.Registry)
 	go p.watchSignals(ended, cancel, env.Logger)
+	go p.watchHangups(ended, cancel, env.reloader)
 	ballast := newBallast()
 	defer runtime.KeepAlive(ballast)
 	err = run(ctx, env)

@@ -52,6 +52,7 @@ type Web struct {
 	listener net.Listener
 	server   *http.Server
 	unused   UnusedConns
+	quiet    *throttle.Logger
 }
 
 // NewWeb binds the address, logs it, and checks the configuration file.
@@ -74,7 +75,7 @@ func NewWeb(o WebOptions) (*Web, error) {
 	}
 	LogListening(o.Logger, "web", l.Addr())
 	quiet := throttle.New(o.Logger, quietly)
-	w := &Web{o: o}
+	w := &Web{o: o, quiet: quiet}
 	w.listener = boundConnections(l, o, quiet)
 	strangers := newStrangers(o.Registerer, quiet)
 	w.server = &http.Server{
@@ -143,6 +144,16 @@ func LogListening(logger *slog.Logger, listener string, addr net.Addr) {
 	logger.Info("listening", "listener", listener, "address", addr.String())
 }
 
+// Reloads is the configuration file, if there is one. It is read for each request and
+// each handshake, as it is: while it is broken, requests are refused. Whether there is
+// TLS at all was decided at the start.
+func (w *Web) Reloads() []Reload {
+	if w.o.ConfigFile == "" {
+		return nil
+	}
+	return []Reload{{What: "--web.config.file " + w.o.ConfigFile, Again: func() error { return web.Validate(w.o.ConfigFile) }}}
+}
+
 // Addr returns the address that was bound.
 func (w *Web) Addr() net.Addr { return w.listener.Addr() }
 
@@ -161,8 +172,7 @@ func (w *Web) Close() error {
 func (w *Web) Run(ctx context.Context) error {
 	ended := make(chan error, 1)
 	go func() {
-		// exporter-toolkit logs each listener in its own words: LogListening did.
-		ended <- web.Serve(w.listener, w.server, &web.FlagConfig{WebConfigFile: &w.o.ConfigFile}, slog.New(slog.DiscardHandler))
+		ended <- web.Serve(w.listener, w.server, &web.FlagConfig{WebConfigFile: &w.o.ConfigFile}, slog.New(toolkitLog{w.quiet}))
 	}()
 	select {
 	case err := <-ended:

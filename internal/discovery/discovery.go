@@ -58,6 +58,15 @@ type Options struct {
 	Resolver *net.Resolver
 }
 
+// Reload returns what reads the files anew by which a source reaches its directory,
+// which is done for each question, too, and says if that fails. Nil: there are none.
+func Reload(s Source) func() error {
+	if c, ok := s.(*consul); ok {
+		return c.agent.reload
+	}
+	return nil
+}
+
 // Parse returns the source that spec names, which is one of [Syntax].
 func Parse(spec string, o Options) (Source, error) {
 	if o.Logger == nil {

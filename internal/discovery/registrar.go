@@ -55,9 +55,15 @@ func NewRegistrar(r Registration, logger *slog.Logger) (*Registrar, error) {
 	return &Registrar{registration: r, agent: agent, process: rand.Text(), withdrawn: make(chan struct{}), logger: logger}, nil
 }
 
-// Reload reads anew what Consul's environment variables name, which is done for each
-// request, too, and says if that fails.
-func (r *Registrar) Reload() error { return r.agent.reload() }
+// Reload returns what reads the files anew that Consul's environment variables name,
+// which is done for each request, too, and says if that fails. It is nil of no
+// registrar.
+func (r *Registrar) Reload() func() error {
+	if r == nil {
+		return nil
+	}
+	return r.agent.reload
+}
 
 // Withdraw has Consul told at once that the instance is not ready, by what
 // Ready says from now on, and not registered anew if Consul forgets it. It

@@ -56,6 +56,14 @@ func (v *Value[T]) Reload() error {
 	return v.renew()
 }
 
+// Again returns Reload, and nil of no value.
+func (v *Value[T]) Again() func() error {
+	if v == nil {
+		return nil
+	}
+	return v.Reload
+}
+
 // renew tells of failures, one line a change of state. The caller holds the lock.
 func (v *Value[T]) renew() error {
 	now, err := v.read()
