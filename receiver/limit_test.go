@@ -308,6 +308,29 @@ func TestSlowBodiesAreEnded(t *testing.T) {
 	}
 }
 
+// TestSlowBodiesAreEndedOverHTTP2 does the same with a request among others of one
+// connection, which go on.
+func TestSlowBodiesAreEndedOverHTTP2(t *testing.T) {
+	r := startWith(t, nil, newForwarder(t, "127.0.0.1:0"))
+	transport := &http.Transport{Protocols: new(http.Protocols)}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	r.client = &http.Client{Transport: transport}
+	body, slow := io.Pipe()
+	defer slow.Close()
+	ended := make(chan answer, 1)
+	go func() { ended <- r.try("POST", "/", typeV1, body) }()
+	for {
+		select {
+		case a := <-ended:
+			a.mustRetry(t, flagBodyRate)
+			r.allGivenBack(t)
+			return
+		case <-time.After(100 * time.Millisecond):
+			require.Equal(t, http.StatusNoContent, r.post(t, typeV1, block("x")).code)
+		}
+	}
+}
+
 // TestSilenceAfterTheBody sees that a sender may wait for its answer for longer than
 // a body may take.
 func TestSilenceAfterTheBody(t *testing.T) {
