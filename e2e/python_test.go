@@ -56,6 +56,7 @@ func TestPython(t *testing.T) {
 	t.Run("errors", func(t *testing.T) { testPythonErrors(t, cluster) })
 	t.Run("retry", testPythonComesAgain)
 	t.Run("moves", testPythonMoves)
+	t.Run("starts", testPythonStarts)
 }
 
 // full is a server that has room when it is called again.
@@ -153,6 +154,32 @@ func testPythonMoves(t *testing.T) {
 	}
 	if number != agingStreams+1 {
 		t.Errorf("%d streams, want %d", number, agingStreams+1)
+	}
+}
+
+// started is a server that knows since when its samples count.
+type started struct {
+	metricsv1connect.UnimplementedMetricsServiceHandler
+}
+
+func (started) GetMetrics(_ context.Context, _ *connect.Request[metricsv1.GetMetricsRequest], stream *connect.ServerStream[metricsv1.GetMetricsResponse]) error {
+	return stream.Send(&metricsv1.GetMetricsResponse{
+		Timeseries: []*metricsv1.TimeSeries{{
+			Samples:    []*metricsv1.Sample{{Timestamp: 2, Value: 1, StartTimestamp: 1}, {Timestamp: 3, Value: 1}},
+			Histograms: []*metricsv1.Histogram{{Timestamp: 2, StartTimestamp: 1}},
+		}},
+		Event: &metricsv1.GetMetricsResponse_End{End: &metricsv1.End{}},
+	})
+}
+
+// testPythonStarts has the example print start timestamps as the client does.
+func testPythonStarts(t *testing.T) {
+	code, stdout, stderr := followPython(t, "--address="+serveScript(t, started{}))
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	if n := strings.Count(string(stdout), `"start_timestamp": 1`); n != 2 {
+		t.Errorf("%d start timestamps, want 2:\n%s", n, stdout)
 	}
 }
 

@@ -77,13 +77,18 @@ def lines(series: TimeSeries):
     """Yields an object for each sample, histogram and exemplar."""
     metric = {label.name: label.value for label in series.labels}
     for sample in series.samples:
-        yield {"metric": metric, "timestamp": sample.timestamp, **value(sample.value)}
+        yield {"metric": metric, "timestamp": sample.timestamp, **started(sample), **value(sample.value)}
     for h in series.histograms:
-        line = {"metric": metric, "timestamp": h.timestamp}
+        line = {"metric": metric, "timestamp": h.timestamp, **started(h)}
         yield {**line, **value(h.sum)} if is_stale(h.sum) else {**line, "histogram": histogram(h)}
     for e in series.exemplars:
         labels = {label.name: label.value for label in e.labels}
         yield {"metric": metric, "exemplar": {"labels": labels, "value": format_float(e.value), "timestamp": e.timestamp}}
+
+
+def started(sample) -> dict:
+    """Returns since when a sample counts, if that is known."""
+    return {"start_timestamp": sample.start_timestamp} if sample.start_timestamp else {}
 
 
 def value(v: float) -> dict:
