@@ -138,7 +138,7 @@ func (s *state) samples(e *entry, samples []remotewrite.Sample, t *taken) {
 			continue
 		}
 		t.samples++
-		if e.repeats(sample.Timestamp, sample.Value, false, s.block.Time) {
+		if e.repeats(said{sample.Timestamp, sample.StartTimestamp, sample.Value, formFloat}, s.block.Time) {
 			t.repeats++
 			continue
 		}
@@ -153,19 +153,19 @@ func (s *state) samples(e *entry, samples []remotewrite.Sample, t *taken) {
 // so that only timestamps say how they came about: each list keeps its order, and a
 // sample comes before a histogram that is not older.
 func (s *state) histograms(e *entry, histograms []remotewrite.Histogram, samples []remotewrite.Sample, t *taken) []remotewrite.Sample {
-	for _, h := range histograms {
+	for i := range histograms {
+		h := &histograms[i]
 		before := 0
 		for before < len(samples) && samples[before].Timestamp <= h.Timestamp {
 			before++
 		}
 		s.samples(e, samples[:before], t)
 		samples = samples[before:]
-		hash := remotewrite.HashBytes(h.Data)
-		if s.earlier != nil && s.earlier.has(part{e.ref, h.Timestamp, hash, histogramPart}) {
+		if s.earlier != nil && s.earlier.has(part{e.ref, h.Timestamp, remotewrite.HashBytes(h.Data), histogramPart}) {
 			continue
 		}
 		t.histograms++
-		if e.repeats(h.Timestamp, hash, true, s.block.Time) {
+		if e.repeats(saidBy(h.Timestamp, h.Identity), s.block.Time) {
 			t.repeats++
 			continue
 		}

@@ -16,15 +16,14 @@ type entry struct {
 	key remotewrite.Key
 	ref uint64
 
-	// The latest sample: a value's bits or a histogram's hash.
-	timestamp int64
-	value     uint64
+	// The latest sample, as said has it.
+	timestamp, start int64
+	value            uint64
 	// meta is the hash of what the series said last about its family.
 	meta uint64
 	// next is the slot of the series that came after this one last time.
 	next      uint32
-	sampled   bool
-	histogram bool
+	form      form
 	spellings uint8
 }
 
@@ -167,17 +166,51 @@ func (in *intern) compact() {
 	in.slots.move(func(slot uint32) uint32 { return moved[slot] })
 }
 
-// repeats says whether a sample is the latest one once more, and takes it over as the
-// latest if it is that at a time of the forwarder's clock, as the head does.
-func (e *entry) repeats(timestamp int64, value uint64, isHistogram bool, clock int64) bool {
-	if e.sampled {
-		if timestamp == e.timestamp && value == e.value && isHistogram == e.histogram {
-			return true
-		}
-		if !head.Supersedes(timestamp, e.timestamp, clock) {
-			return false
-		}
+// said is what a sample says.
+type said struct {
+	timestamp, start int64
+	value            uint64 // bits, or the hash of a histogram's identity
+	form             form
+}
+
+// form is that of a sample: the ResetHint of a histogram comes on top of it.
+type form uint8
+
+const (
+	formNone form = iota // there is no sample
+	formFloat
+	formHistogram
+)
+
+// saidBy is what a histogram says.
+func saidBy(timestamp int64, id remotewrite.Identity) said {
+	return said{timestamp: timestamp, start: id.Start, value: id.Hash, form: formHistogram + form(id.Hint)}
+}
+
+// repeats says whether a sample is the latest one once more, with nothing about it that
+// was not said; and takes it over as the latest if it is that at a time of the
+// forwarder's clock, as the head does.
+func (e *entry) repeats(s said, clock int64) bool {
+	if e.form != formNone && s.timestamp <= e.timestamp {
+		return e.comesAgain(s, clock)
 	}
-	e.sampled, e.timestamp, e.value, e.histogram = true, timestamp, value, isHistogram
+	e.take(s)
 	return false
+}
+
+// comesAgain is repeats for a sample that is not later than the latest.
+func (e *entry) comesAgain(s said, clock int64) bool {
+	same := s.timestamp == e.timestamp && s.value == e.value && (s.form == formFloat) == (e.form == formFloat)
+	switch {
+	case same && (s.start == 0 || s.start == e.start) && (s.form <= formHistogram || s.form == e.form):
+		return true
+	case same, head.Supersedes(s.timestamp, e.timestamp, clock):
+		e.take(s)
+	}
+	return false
+}
+
+// take takes a sample over as the latest.
+func (e *entry) take(s said) {
+	e.timestamp, e.start, e.value, e.form = s.timestamp, s.start, s.value, s.form
 }

@@ -116,9 +116,13 @@ func (s *state) recallSeries() {
 	s.intern = newIntern()
 	latest := make([]entry, 0, n)
 	s.head.Each(func(ref uint64, l *segment.Latest) bool {
-		e := entry{ref: ref, sampled: !l.None, timestamp: l.Timestamp, value: math.Float64bits(l.Value)}
-		if l.Histogram != nil {
-			e.histogram, e.value = true, remotewrite.HashBytes(l.Histogram)
+		e := entry{ref: ref}
+		switch {
+		case l.None:
+		case l.Histogram != nil:
+			e.take(saidBy(l.Timestamp, remotewrite.IdentityOf(l.Histogram)))
+		default:
+			e.take(said{l.Timestamp, l.StartTimestamp, math.Float64bits(l.Value), formFloat})
 		}
 		latest = append(latest, e)
 		return true

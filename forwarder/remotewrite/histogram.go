@@ -48,7 +48,7 @@ func (r *Request) checkHistograms(s *Series, begin mark, created int64) error {
 			})
 			continue
 		}
-		kept = append(kept, Histogram{Timestamp: timestamp, Data: data})
+		kept = append(kept, Histogram{Timestamp: timestamp, Data: data, Identity: IdentityOf(data)})
 	}
 	r.Histograms = kept
 	return nil

@@ -57,6 +57,8 @@ type Histogram struct {
 	Timestamp int64
 	// Data is the wire form of prometheus.Histogram.
 	Data []byte
+	// Identity of the histogram.
+	Identity Identity
 }
 
 // Metadata of a metric family.

@@ -328,7 +328,8 @@ type Sample struct {
 	// timestamp in milliseconds since the Unix epoch.
 	Timestamp int64 `protobuf:"varint,2,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
 	// start_timestamp is when the counter was created or last reset, in
-	// milliseconds since the Unix epoch. Zero when the sender did not say.
+	// milliseconds since the Unix epoch. Zero when the sender did not say: if it
+	// does later, the sample comes once more.
 	StartTimestamp int64 `protobuf:"varint,3,opt,name=start_timestamp,json=startTimestamp,proto3" json:"start_timestamp,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -493,7 +494,8 @@ type Histogram struct {
 	// custom_values are the upper bounds of custom buckets, without +Inf.
 	CustomValues []float64 `protobuf:"fixed64,16,rep,packed,name=custom_values,json=customValues,proto3" json:"custom_values,omitempty"`
 	// start_timestamp is when the histogram was created or last reset, in
-	// milliseconds since the Unix epoch. Zero when the sender did not say.
+	// milliseconds since the Unix epoch. Zero when the sender did not say: if it
+	// does later, the histogram comes once more.
 	StartTimestamp int64 `protobuf:"varint,17,opt,name=start_timestamp,json=startTimestamp,proto3" json:"start_timestamp,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache

@@ -141,7 +141,8 @@ export type Sample = Message<"promgrpc.metrics.v1.Sample"> & {
 
   /**
    * start_timestamp is when the counter was created or last reset, in
-   * milliseconds since the Unix epoch. Zero when the sender did not say.
+   * milliseconds since the Unix epoch. Zero when the sender did not say: if it
+   * does later, the sample comes once more.
    *
    * @generated from field: int64 start_timestamp = 3;
    */
@@ -330,7 +331,8 @@ export type Histogram = Message<"promgrpc.metrics.v1.Histogram"> & {
 
   /**
    * start_timestamp is when the histogram was created or last reset, in
-   * milliseconds since the Unix epoch. Zero when the sender did not say.
+   * milliseconds since the Unix epoch. Zero when the sender did not say: if it
+   * does later, the histogram comes once more.
    *
    * @generated from field: int64 start_timestamp = 17;
    */

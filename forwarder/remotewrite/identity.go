@@ -1,0 +1,54 @@
+package remotewrite
+
+// Identity is what tells a histogram from another of its series at the same time, and
+// what it says besides.
+type Identity struct {
+	// Hash of what was counted, under a seed of the process. What is said about it is
+	// apart: a sender that knows more of a histogram sends the same one.
+	Hash uint64
+	// Start timestamp in ms, 0 where there is none.
+	Start int64
+	// Hint is the ResetHint, 0 where it is not known, and one more than maxHint where
+	// it has no name.
+	Hint uint8
+}
+
+// The fields of a prometheus.Histogram behind those of its buckets.
+const (
+	fieldResetHint      = 14
+	fieldStartTimestamp = 17
+)
+
+// maxHint is the highest ResetHint.
+const maxHint = 3
+
+// IdentityOf returns the identity of a valid prometheus.Histogram.
+func IdentityOf(data []byte) Identity {
+	var id Identity
+	i := 0
+	for i < len(data) {
+		f, ok := readField(data, i)
+		if !ok || f.number >= fieldResetHint {
+			break
+		}
+		i = f.next
+	}
+	// As a rule the rest is few bytes, and only the timestamp is left of it.
+	id.Hash = hashA(data[:i])
+	for i < len(data) {
+		f, ok := readField(data, i)
+		if !ok {
+			return id
+		}
+		switch f.number {
+		case fieldResetHint:
+			id.Hint = uint8(min(f.value, maxHint+1))
+		case fieldStartTimestamp:
+			id.Start = int64(f.value)
+		default:
+			id.Hash = mix(id.Hash, hashA(data[i:f.next]), secretA)
+		}
+		i = f.next
+	}
+	return id
+}
