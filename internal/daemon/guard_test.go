@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -66,7 +67,7 @@ func TestStrangersAreCounted(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, code)
 
 	require.NoError(t, testutil.GatherAndCompare(reg, strings.NewReader(`
-# HELP promgrpc_web_refused_requests_total Requests to the HTTP server that came to nothing that is there, by status code: 401 without the name and password of --web.config.file, 429 over its rate limit, 404 for an unknown path.
+# HELP promgrpc_web_refused_requests_total Requests to the HTTP server that came to nothing that is there, by status code: 401 without the name and password of --web.config.file, 429 over its rate limit, 500 while it cannot be read, 404 for an unknown path.
 # TYPE promgrpc_web_refused_requests_total counter
 promgrpc_web_refused_requests_total{code="401"} 9
 promgrpc_web_refused_requests_total{code="404"} 2
@@ -117,4 +118,29 @@ func TestWebServesHTTP2WithoutTLS(t *testing.T) {
 	c.WebAddress, c.WebConnStreams = "127.0.0.1:0", 0
 	_, err := NewOps(c, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), func() error { return nil })
 	require.ErrorContains(t, err, flagWebConnStreams)
+}
+
+// The other answers of exporter-toolkit's own are counted and told as well.
+func TestWebConfigRefusals(t *testing.T) {
+	var log syncBuffer
+	reg := prometheus.NewRegistry()
+	c := DefaultOpsConfig()
+	c.WebAddress, c.WebConfigFile = "127.0.0.1:0", webConfig(t, "rate_limit:\n  interval: 1h\n  burst: 1\n")
+	w, err := NewOps(c, slog.New(slog.NewTextHandler(&log, nil)), reg, func() error { return nil })
+	require.NoError(t, err)
+	defer runWeb(t, w)()
+	url := "http://" + w.Addr().String()
+	for _, want := range []int{http.StatusUnauthorized, http.StatusTooManyRequests, http.StatusInternalServerError} {
+		if want == http.StatusInternalServerError {
+			require.NoError(t, os.Remove(c.WebConfigFile))
+		}
+		code, _ := get(t, url+"/metrics")
+		require.Equal(t, want, code)
+		require.Contains(t, log.String(), fmt.Sprintf(`msg="request refused by the web config file" status=%d`, want))
+		code, _ = get(t, url+"/-/ready")
+		require.Equal(t, http.StatusOK, code)
+	}
+	n, err := testutil.GatherAndCount(reg, "promgrpc_web_refused_requests_total")
+	require.NoError(t, err)
+	require.Equal(t, 4, n, "401, 404, 429 and 500")
 }
