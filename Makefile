@@ -95,8 +95,9 @@ lint-api: $(BUF) ## Lint the API and compare it with the released one
 	$(BUF) format --diff --exit-code api
 	$(BUF) breaking api --against api/released.binpb
 
-# Runs go test, and shows what goes on.
-GOTEST = go run ./e2e/gotest
+# Runs go test, and shows what goes on. On a machine that is busy a package takes longer than go test's ten minutes.
+GOTEST  = go run ./e2e/gotest
+TIMEOUT = -timeout 1h
 
 .PHONY: test
 test: needs build tools test-unit test-e2e ## Run the tests that need Go, make and a C compiler alone
@@ -106,25 +107,25 @@ test-all: needs build tools tools-debian test test-debian test-root test-kuberne
 
 .PHONY: test-unit
 test-unit: needs $(BUF) ## Run the unit tests with the race detector
-	BUF=$(BUF) CGO_ENABLED=1 $(GOTEST) -race $$(go list ./... | grep -Ev '/e2e(/|$$)')
+	BUF=$(BUF) CGO_ENABLED=1 $(GOTEST) $(TIMEOUT) -race $$(go list ./... | grep -Ev '/e2e(/|$$)')
 
 E2E_ENV = EXPORTER_BIN=$(CURDIR)/bin BUF=$(BUF) GRPCURL=$(TOOLS)/grpcurl PROMETHEUS2=$(TOOLS)/prometheus2 \
 	PROMETHEUS3=$(TOOLS)/prometheus3 CONSUL=$(TOOLS)/consul HAPROXY=$(TOOLS)/haproxy
 
 .PHONY: test-e2e
 test-e2e: needs build tools ## Run the tests of the real binaries with real Prometheus and Consul
-	$(E2E_ENV) $(GOTEST) -count=1 ./e2e/...
+	$(E2E_ENV) $(GOTEST) $(TIMEOUT) -count=1 ./e2e/...
 
 # The tests that only a build tag has, as go test's -run takes them.
 tagged = ^($$(grep -lE '^//go:build .*\b$(1)\b' e2e/*_test.go | xargs sed -n 's/^func \(Test[A-Za-z0-9]*\)(.*/\1/p' | paste -sd '|'))$$
 
 .PHONY: test-debian
 test-debian: needs build tools tools-debian ## Run the tests with what comes from Debian: HAProxy, Prometheus 2, curl, Python, Ruby, Kafka
-	$(E2E_ENV) $(GOTEST) -count=1 -tags debian -run "$(call tagged,debian)" ./e2e
+	$(E2E_ENV) $(GOTEST) $(TIMEOUT) -count=1 -tags debian -run "$(call tagged,debian)" ./e2e
 
 .PHONY: test-root
 test-root: needs build ## Run the tests that only root can run
-	$(E2E_ENV) $(GOTEST) -count=1 -tags root -run "$(call tagged,root)" ./e2e
+	$(E2E_ENV) $(GOTEST) $(TIMEOUT) -count=1 -tags root -run "$(call tagged,root)" ./e2e
 
 .PHONY: test-failures
 test-failures: needs build tools tools-debian ## Make each failure under load, Consul away for 60s among them, and print the table
