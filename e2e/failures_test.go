@@ -98,8 +98,16 @@ var failures = []failure{
 // protocols and a steady load of short calls, all through HAProxy. Each sample
 // comes to each follower once. It prints a table of what was seen.
 func TestFailures(t *testing.T) {
-	target := harness.NewLocal(t, harness.Options{Forwarder: []string{"--storage.segment.duration=10s"}})
-	testFailures(t, target)
+	consul, token := harness.StartGuardedConsul(t, "allow")
+	t.Setenv("CONSUL_HTTP_TOKEN_FILE", token.File)
+	target := harness.NewLocal(t, harness.Options{Consul: consul, Forwarder: []string{"--storage.segment.duration=10s"}})
+	testFailures(t, target, failure{name: "Consul token rotated", run: func(t *testing.T, r *rig) {
+		token.Rotate()
+		time.Sleep(8 * time.Second) // Longer than Consul takes a part for well that does not report.
+		harness.Eventually(t, "all parts well in Consul", func() bool {
+			return len(consul.SRV(serverService)) == r.servers && consul.Heard(serverService) && consul.Heard(forwarderService)
+		})
+	}})
 }
 
 // testFailures makes all failures, and those on top that only this target has.

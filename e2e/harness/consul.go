@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"net"
@@ -18,19 +19,22 @@ type Consul struct {
 	// HTTP and DNS are its addresses.
 	HTTP, DNS string
 
-	t testing.TB
+	token string // that may everything; "": there are no tokens
+	t     testing.TB
 }
 
 // StartConsul starts one with the configuration in deploy/ and waits until it
 // leads. It keeps its state over restarts.
-func StartConsul(t testing.TB) *Consul {
+func StartConsul(t testing.TB) *Consul { return startConsul(t, "") }
+
+func startConsul(t testing.TB, token string, more ...string) *Consul {
 	t.Helper()
 	host := Host()
 	http, dns := Port(t, host), Port(t, host)
-	c := &Consul{HTTP: net.JoinHostPort(host, http), DNS: net.JoinHostPort(host, dns), t: t}
-	c.Process = Start(t, "consul", Tool(t, "consul"), "agent", "-config-file="+filepath.Join(root(), "deploy/consul/consul.hcl"),
-		"-node=e2e", "-bind="+host, "-client="+host, "-data-dir="+t.TempDir(), "-disable-host-node-id",
-		"-http-port="+http, "-dns-port="+dns, "-server-port="+Port(t, host), "-serf-lan-port="+Port(t, host), "-serf-wan-port=-1")
+	c := &Consul{HTTP: net.JoinHostPort(host, http), DNS: net.JoinHostPort(host, dns), token: token, t: t}
+	c.Process = Start(t, "consul", Tool(t, "consul"), append([]string{"agent", "-config-file=" + filepath.Join(root(), "deploy/consul/consul.hcl"),
+		"-node=e2e", "-bind=" + host, "-client=" + host, "-data-dir=" + t.TempDir(), "-disable-host-node-id",
+		"-http-port=" + http, "-dns-port=" + dns, "-server-port=" + Port(t, host), "-serf-lan-port=" + Port(t, host), "-serf-wan-port=-1"}, more...)...)
 	c.Ready()
 	return c
 }
@@ -67,6 +71,14 @@ func (c *Consul) Instances(service string) map[string]bool {
 	return instances
 }
 
+// Heard says whether the agent hears from all instances of a service that they are
+// well. It knows before its catalog does.
+func (c *Consul) Heard(service string) bool {
+	c.t.Helper()
+	var instances []any
+	return c.get("/v1/agent/health/service/name/"+service, &instances) && len(instances) > 0
+}
+
 // SRV returns the addresses (host:port) that Consul's DNS has for a service.
 func (c *Consul) SRV(service string) []string {
 	c.t.Helper()
@@ -91,7 +103,22 @@ func (c *Consul) SRV(service string) []string {
 }
 
 func (c *Consul) get(path string, answer any) bool {
-	res, err := http.Get("http://" + c.HTTP + path)
+	return c.do(http.MethodGet, path, nil, answer)
+}
+
+// do makes a request with the token that may everything, and says whether it was
+// answered.
+func (c *Consul) do(method, path string, question, answer any) bool {
+	body, err := json.Marshal(question)
+	if err != nil {
+		return false
+	}
+	req, err := http.NewRequest(method, "http://"+c.HTTP+path, bytes.NewReader(body))
+	if err != nil {
+		return false
+	}
+	req.Header.Set("X-Consul-Token", c.token)
+	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return false
 	}

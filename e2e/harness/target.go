@@ -55,12 +55,14 @@ type Local struct {
 	haproxy *HAProxy
 }
 
-// NewLocal starts Consul, HAProxy and a cluster that registers and finds itself
-// there, and waits until HAProxy has all servers.
+// NewLocal starts Consul, unless the options have one, HAProxy and a cluster that
+// registers and finds itself there, and waits until HAProxy has all servers.
 func NewLocal(t testing.TB, o Options) *Local {
 	t.Helper()
-	l := &Local{t: t, consul: StartConsul(t)}
-	o.Consul = l.consul
+	if o.Consul == nil {
+		o.Consul = StartConsul(t)
+	}
+	l := &Local{t: t, consul: o.Consul}
 	l.haproxy = StartHAProxy(t, l.consul)
 	l.Cluster = NewCluster(t, o)
 	l.haproxy.Await(t, len(l.Servers))
