@@ -1,6 +1,7 @@
 package remotewrite
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -36,7 +37,7 @@ func (r *Request) checkExemplars(s *Series, begin mark, schema Schema) error {
 }
 
 // exemplarV1 checks a prometheus.Exemplar, which in most cases is kept as it
-// is:
+// is. Otherwise it is written anew: those that say the same have the same bytes.
 //
 //	message Exemplar {
 //	  repeated Label labels = 1;
@@ -45,9 +46,8 @@ func (r *Request) checkExemplars(s *Series, begin mark, schema Schema) error {
 //	}
 func (r *Request) exemplarV1(b []byte) ([]byte, error) {
 	var value, timestamp uint64
-	strict, runes := true, 0
-	// A label may lack what is written of one that is empty.
-	if !r.space(2*len(b) + mostOfExemplar) {
+	runes := 0
+	if !r.space(len(b) + mostOfExemplar) {
 		return nil, r.memory.err
 	}
 	from := len(r.scratch)
@@ -57,17 +57,15 @@ func (r *Request) exemplarV1(b []byte) ([]byte, error) {
 			return nil, errDamaged
 		}
 		i = f.next
-		strict = strict && f.strict && f.number <= 3
 		switch {
 		case f.number == 1 && f.wire == typeBytes:
-			name, val, ok := labelParts(f.bytes, &strict)
+			name, val, ok := labelParts(f.bytes)
 			if !ok {
 				return nil, errDamaged
 			}
-			if err := r.checkExemplarLabel(name, val, &runes); err != nil {
+			if err := r.exemplarLabel(name, val, &runes); err != nil {
 				return nil, err
 			}
-			r.scratch = appendLabel(r.scratch, name, val)
 		case f.number == 2 && f.wire == typeFixed64:
 			value = f.value
 		case f.number == 3 && f.wire == typeVarint:
@@ -77,19 +75,14 @@ func (r *Request) exemplarV1(b []byte) ([]byte, error) {
 		}
 	}
 	written := r.finishExemplar(from, value, timestamp)
-	// What says something twice may be far longer than what it says.
-	if strict && len(b) <= len(written)+zerosOfExemplar {
+	if bytes.Equal(b, written) {
 		r.scratch = r.scratch[:from]
 		return b, nil
 	}
 	return written, nil
 }
 
-// zerosOfExemplar is what a value and a timestamp of zero take, which need not be
-// written.
-const zerosOfExemplar = 9 + 2
-
-// mostOfExemplar is what they take at most.
+// mostOfExemplar is what a value and a timestamp take at most.
 const mostOfExemplar = 9 + 11
 
 // exemplarV2 writes an io.prometheus.write.v2.Exemplar as one of 1.0:
@@ -132,9 +125,7 @@ func (r *Request) exemplarV2(b []byte) ([]byte, error) {
 	from, runes := len(r.scratch), 0
 	var err error
 	r.eachPair(refs.refs, func(name, val []byte) bool {
-		if err = r.checkExemplarLabel(name, val, &runes); err == nil {
-			r.scratch = appendLabel(r.scratch, name, val)
-		}
+		err = r.exemplarLabel(name, val, &runes)
 		return err == nil
 	})
 	// Also of one that is refused, for it took as much to find out.
@@ -160,16 +151,14 @@ func (r *Request) finishExemplar(from int, value, timestamp uint64) []byte {
 	return r.scratch[from:len(r.scratch):len(r.scratch)]
 }
 
-// labelParts reads a prometheus.Label, and clears strict when not every
-// decoder would read it alike.
-func labelParts(b []byte, strict *bool) (name, value []byte, ok bool) {
+// labelParts reads a prometheus.Label.
+func labelParts(b []byte) (name, value []byte, ok bool) {
 	for i := 0; i < len(b); {
 		f, ok := readField(b, i)
 		if !ok || f.number <= 2 && f.wire != typeBytes {
 			return nil, nil, false
 		}
 		i = f.next
-		*strict = *strict && f.strict && f.number <= 2
 		switch f.number {
 		case 1:
 			name = f.bytes
@@ -180,9 +169,10 @@ func labelParts(b []byte, strict *bool) (name, value []byte, ok bool) {
 	return name, value, true
 }
 
-// checkExemplarLabel checks a label, and that those of the exemplar have no more
-// than so many characters, which it counts.
-func (r *Request) checkExemplarLabel(name, value []byte, runes *int) error {
+// exemplarLabel writes a label that it has checked, unless it has no value, as with
+// the labels of series. Those of the exemplar have no more than so many characters, which
+// it counts.
+func (r *Request) exemplarLabel(name, value []byte, runes *int) error {
 	if size := len(name) + len(value); size <= utf8.UTFMax*r.limits.ExemplarRunes {
 		*runes += utf8.RuneCount(name) + utf8.RuneCount(value)
 	} else {
@@ -197,6 +187,9 @@ func (r *Request) checkExemplarLabel(name, value []byte, runes *int) error {
 		return reasonf("label name %q is not valid UTF-8", cut(name))
 	case !utf8.Valid(value):
 		return reasonf("value of label %q is not valid UTF-8", cut(name))
+	}
+	if len(value) > 0 {
+		r.scratch = appendLabel(r.scratch, name, value)
 	}
 	return nil
 }

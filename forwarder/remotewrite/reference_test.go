@@ -168,6 +168,12 @@ func exemplarText(e *prompb.Exemplar) string {
 	return fmt.Sprintf("%x", b)
 }
 
+// withoutEmpty leaves labels without a value out.
+func withoutEmpty(e *prompb.Exemplar) *prompb.Exemplar {
+	e.Labels = slices.DeleteFunc(e.Labels, func(l prompb.Label) bool { return l.Value == "" })
+	return e
+}
+
 // finish adds a series to the content if Prometheus would store something of it.
 func (c *content) finish(ls labels.Labels, out []content) []content {
 	if len(c.Samples)+len(c.Histograms)+len(c.Exemplars) == 0 {
@@ -217,7 +223,7 @@ func contentV1(req *prompb.WriteRequest) []content {
 		}
 		for i := range ts.Exemplars {
 			if exemplarGood(ts.Exemplars[i].Labels) {
-				c.Exemplars = append(c.Exemplars, exemplarText(&ts.Exemplars[i]))
+				c.Exemplars = append(c.Exemplars, exemplarText(withoutEmpty(&ts.Exemplars[i])))
 			}
 		}
 		b := labels.NewScratchBuilder(0)
@@ -254,7 +260,7 @@ func contentV2(req *writev2.Request) []content {
 		}
 		for _, e := range ts.Exemplars {
 			if x, ok := exemplarV1Of(e, req.Symbols); ok && exemplarGood(x.Labels) {
-				c.Exemplars = append(c.Exemplars, exemplarText(&x))
+				c.Exemplars = append(c.Exemplars, exemplarText(withoutEmpty(&x)))
 			}
 		}
 		out = c.finish(ls, out)
