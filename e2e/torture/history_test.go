@@ -42,7 +42,22 @@ func seriesName(labels []*metricsv1.Label) string {
 	return b.String()
 }
 
-// add takes in a message.
+// addSent takes in a message of a request: what it has of one kind before the other
+// is told by time.
+func (h history) addSent(s *metricsv1.TimeSeries) {
+	samples := s.GetSamples()
+	for _, x := range s.GetHistograms() {
+		n := 0
+		for n < len(samples) && samples[n].GetTimestamp() <= x.GetTimestamp() {
+			n++
+		}
+		h.add(&metricsv1.TimeSeries{Labels: s.GetLabels(), Samples: samples[:n], Histograms: []*metricsv1.Histogram{x}})
+		samples = samples[n:]
+	}
+	h.add(&metricsv1.TimeSeries{Labels: s.GetLabels(), Samples: samples, Exemplars: s.GetExemplars()})
+}
+
+// add takes in a message of a stream.
 func (h history) add(s *metricsv1.TimeSeries) {
 	name := seriesName(s.GetLabels())
 	list := h[name]

@@ -138,7 +138,7 @@ func (l *lane) run() {
 		}
 		l.mu.Lock()
 		for _, s := range request {
-			l.acknowledged.add(s)
+			l.acknowledged.addSent(s)
 		}
 		l.mu.Unlock()
 		if l.rand.IntN(25) == 0 {

@@ -25,15 +25,24 @@ type generator struct {
 
 // generated is a series that is being written.
 type generated struct {
-	labels    []*metricsv1.Label
-	histogram bool
-	start     int64
-	latest    int64
-	value     float64 // at latest
+	labels []*metricsv1.Label
+	kind   sampleKind
+	start  int64
+	latest int64
+	value  float64 // of the last float at latest
 	// times that were given. With several logs, a client's entries that come again
 	// are told by what they are, so no two may be equal.
 	times map[int64]bool
 }
+
+// sampleKind is what samples a series has.
+type sampleKind int
+
+const (
+	floats sampleKind = iota
+	histograms
+	both
+)
 
 const (
 	seriesPerLane = 20
@@ -51,7 +60,7 @@ func newGenerator(seed uint64, lane int, v2, equal bool) *generator {
 
 func (g *generator) fresh() *generated {
 	g.made++
-	s := &generated{histogram: g.made%5 == 0, times: map[int64]bool{}}
+	s := &generated{kind: []sampleKind{histograms, both, floats, floats, floats}[g.made%5], times: map[int64]bool{}}
 	s.labels = []*metricsv1.Label{
 		{Name: "__name__", Value: fmt.Sprintf("torture_%d", g.made%7)},
 		{Name: "job", Value: "torture"},
@@ -62,7 +71,7 @@ func (g *generator) fresh() *generated {
 	return s
 }
 
-// request makes the next one. A series occurs in it once.
+// request makes the next one.
 func (g *generator) request() []*metricsv1.TimeSeries {
 	var request []*metricsv1.TimeSeries
 	for i, s := range g.series {
@@ -73,38 +82,43 @@ func (g *generator) request() []*metricsv1.TimeSeries {
 		if g.rand.IntN(4) == 0 {
 			continue
 		}
-		request = append(request, g.next(s))
+		request = append(request, g.next(s)...)
 	}
 	if len(request) == 0 {
-		request = append(request, g.next(g.series[0]))
+		request = append(request, g.next(g.series[0])...)
 	}
 	return request
 }
 
-func (g *generator) next(s *generated) *metricsv1.TimeSeries {
-	ts := &metricsv1.TimeSeries{Labels: s.labels}
+// next makes what a request has of a series: of one that has both kinds several
+// messages as a rule, each with one sample, or one with both lists.
+func (g *generator) next(s *generated) []*metricsv1.TimeSeries {
 	if g.v2 && s.start == 0 {
 		s.start = time.Now().UnixMilli() - 1000
 	}
-	if s.histogram {
-		h := g.histogram()
-		h.Timestamp = g.time(s)
-		h.StartTimestamp = s.start
-		ts.Histograms = append(ts.Histograms, h)
-		// What came before may be equal but for the time.
-		s.latest = max(s.latest, h.GetTimestamp())
-		return ts
-	}
-	for range 1 + g.rand.IntN(2)*g.rand.IntN(3) {
-		x := &metricsv1.Sample{Timestamp: g.time(s), Value: g.float(), StartTimestamp: s.start}
-		// An exact repeat of the latest sample would be dropped, by design.
-		if x.GetTimestamp() == s.latest && math.Float64bits(x.GetValue()) == math.Float64bits(s.value) {
-			x.Timestamp++
+	ts := &metricsv1.TimeSeries{Labels: s.labels}
+	messages := []*metricsv1.TimeSeries{ts}
+	switch s.kind {
+	case histograms:
+		ts.Histograms = append(ts.Histograms, g.histogramOf(s))
+		return messages
+	case both:
+		apart := g.rand.IntN(2) == 0
+		for i := range 1 + g.rand.IntN(4) {
+			if apart && i > 0 {
+				ts = &metricsv1.TimeSeries{Labels: s.labels}
+				messages = append(messages, ts)
+			}
+			if g.rand.IntN(2) == 0 {
+				ts.Histograms = append(ts.Histograms, g.histogramOf(s))
+			} else {
+				ts.Samples = append(ts.Samples, g.sampleOf(s))
+			}
 		}
-		if x.GetTimestamp() >= s.latest {
-			s.latest, s.value = x.GetTimestamp(), x.GetValue()
+	default:
+		for range 1 + g.rand.IntN(2)*g.rand.IntN(3) {
+			ts.Samples = append(ts.Samples, g.sampleOf(s))
 		}
-		ts.Samples = append(ts.Samples, x)
 	}
 	if g.rand.IntN(10) == 0 {
 		ts.Exemplars = append(ts.Exemplars, &metricsv1.Exemplar{
@@ -112,19 +126,39 @@ func (g *generator) next(s *generated) *metricsv1.TimeSeries {
 			Value:  g.rand.NormFloat64(), Timestamp: s.latest,
 		})
 	}
-	return ts
+	return messages
 }
 
-// time of the next sample: now as a rule, at times before the latest, and for
-// floats at times that of the latest.
-func (g *generator) time(s *generated) int64 {
+func (g *generator) sampleOf(s *generated) *metricsv1.Sample {
+	x := &metricsv1.Sample{Timestamp: g.time(s, g.equal), Value: g.float(), StartTimestamp: s.start}
+	// An exact repeat of the latest sample would be dropped, by design.
+	if x.GetTimestamp() == s.latest && math.Float64bits(x.GetValue()) == math.Float64bits(s.value) {
+		x.Timestamp++
+	}
+	if x.GetTimestamp() >= s.latest {
+		s.latest, s.value = x.GetTimestamp(), x.GetValue()
+	}
+	return x
+}
+
+func (g *generator) histogramOf(s *generated) *metricsv1.Histogram {
+	h := g.histogram()
+	h.Timestamp = g.time(s, false) // What came before may be equal but for the time.
+	h.StartTimestamp = s.start
+	s.latest = max(s.latest, h.GetTimestamp())
+	return h
+}
+
+// time of the next sample: now as a rule, at times before the latest, and if it may
+// be equal at times that of the latest.
+func (g *generator) time(s *generated, equal bool) int64 {
 	t := max(time.Now().UnixMilli(), s.latest+1)
 	switch n := g.rand.IntN(40); {
 	case n == 0 && s.latest > 0:
 		for t = s.latest - 1 - g.rand.Int64N(5000); s.times[t]; {
 			t--
 		}
-	case n == 1 && g.equal && s.latest > 0 && !s.histogram:
+	case n == 1 && equal && s.latest > 0:
 		t = s.latest
 	}
 	s.times[t] = true
