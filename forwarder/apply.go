@@ -176,10 +176,16 @@ func (s *state) histograms(e *entry, histograms []remotewrite.Histogram, samples
 
 func (s *state) exemplars(e *entry, exemplars [][]byte, t *taken) {
 	for _, data := range exemplars {
-		if s.earlier != nil && s.earlier.has(part{e.ref, 0, remotewrite.HashBytes(data), exemplarPart}) {
+		hash := remotewrite.HashBytes(data)
+		if s.earlier != nil && s.earlier.has(part{e.ref, 0, hash, exemplarPart}) {
 			continue
 		}
 		t.exemplars++
+		if latest, known := s.lastExemplars[e.ref]; known && latest == hash {
+			t.repeats++
+			continue
+		}
+		s.lastExemplars[e.ref] = hash
 		s.block.Exemplars = append(s.block.Exemplars, segment.Exemplar{Ref: e.ref, Data: data})
 	}
 }

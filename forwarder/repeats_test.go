@@ -2,6 +2,7 @@ package forwarder
 
 import (
 	"fmt"
+	"math"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -130,5 +131,42 @@ func TestWhatARepeatAddsInOneRequest(t *testing.T) {
 	r.stop()
 	if l := r.latest(1); l.StartTimestamp != 3 {
 		t.Errorf("it starts at %d", l.StartTimestamp)
+	}
+}
+
+// TestRepeatedExemplars has the latest exemplar of a series come again, in a request and
+// in others, with a value of any bits, and others between.
+func TestRepeatedExemplars(t *testing.T) {
+	exemplar := func(value float64, id string) prompb.Exemplar {
+		return prompb.Exemplar{Labels: []prompb.Label{{Name: "trace_id", Value: id}}, Value: value, Timestamp: 5}
+	}
+	for _, schema := range []linkv1.Schema{v1, v2} {
+		t.Run(schema.String(), func(t *testing.T) {
+			r := start(t, testConfig(t.TempDir()))
+			s := r.sender()
+			repeats := 0.0
+			for i, step := range []struct {
+				exemplars []prompb.Exemplar
+				stored    int
+			}{
+				{[]prompb.Exemplar{exemplar(1, "a"), exemplar(1, "a")}, 1},
+				{[]prompb.Exemplar{exemplar(1, "a")}, 0},
+				{[]prompb.Exemplar{exemplar(2, "a"), exemplar(2, "b"), exemplar(math.NaN(), "b"), exemplar(math.NaN(), "b")}, 3},
+				{[]prompb.Exemplar{exemplar(math.NaN(), "b"), exemplar(math.Float64frombits(0x7ff8000000000002), "b")}, 1},
+				{[]prompb.Exemplar{exemplar(1, "a")}, 1},
+			} {
+				series := one(1, int64(i), "__name__", "a")
+				series.exemplars = step.exemplars
+				v := s.mustStore(schema, bodyOf(t, schema, series))
+				repeats += float64(len(step.exemplars) - step.stored)
+				blocks := r.blocks()
+				if n := len(blocks[len(blocks)-1].Exemplars); n != step.stored || v.GetExemplarsWritten() != uint64(len(step.exemplars)) {
+					t.Errorf("step %d: %d stored, %v", i, n, v)
+				}
+				if got := testutil.ToFloat64(r.in.metrics.repeats); got != repeats {
+					t.Errorf("step %d: %v repeats, want %v", i, got, repeats)
+				}
+			}
+		})
 	}
 }

@@ -58,7 +58,9 @@ type state struct {
 	nextRef  uint64
 	last     uint64 // sequence of the last block
 	dropped  map[uint64]struct{}
-	block    segment.Block
+	// lastExemplars are hashes of the latest exemplars, by series, since the log was opened.
+	lastExemplars map[uint64]uint64
+	block         segment.Block
 	// places in the block of the request's labels, and one; 0 is not there yet.
 	places []uint32
 	row    []uint32 // of introduce
@@ -83,7 +85,7 @@ func (s *state) Renumbered() {}
 // openState opens the log and rebuilds the state from it. Requests that are in logs
 // which have ended are known, too.
 func openState(store logStore, old *endedLogs) (*state, error) {
-	s := &state{window: newWindow(windowSize, windowReasons), families: newFamilies(), dropped: map[uint64]struct{}{}}
+	s := &state{window: newWindow(windowSize, windowReasons), families: newFamilies(), dropped: map[uint64]struct{}{}, lastExemplars: map[uint64]uint64{}}
 	s.head = head.New(head.WithObserver(s))
 	w, err := store.open(s.head)
 	if err != nil {
@@ -104,6 +106,7 @@ func openState(store logStore, old *endedLogs) (*state, error) {
 // recall makes what is known of series and families what the head says, which is
 // what the log does.
 func (s *state) recall() {
+	clear(s.lastExemplars) // The head has none.
 	s.nextRef = s.head.NextRef()
 	s.recallSeries()
 	segments := s.writer.Log().Segments()
@@ -180,6 +183,9 @@ func (s *state) rotate(now time.Time, idle time.Duration) error {
 // forget forgets what the head has dropped.
 func (s *state) forget() {
 	s.intern.drop(s.dropped)
+	for ref := range s.dropped {
+		delete(s.lastExemplars, ref)
+	}
 	s.dropped = map[uint64]struct{}{} // anew, for a map does not get smaller
 	s.families.forget(s.head)
 }
