@@ -215,7 +215,10 @@ func TestLogIsGivenBack(t *testing.T) {
 	for i := range blocks {
 		src.write(point{series: name(i), t: now(), v: 1})
 	}
-	s := startFed(t, testConfig(t), src)
+	s := start(t, testConfig(t))
+	stop := src.feed(s.Server)
+	s.await(t, src)
+	stop() // Its connection would come again, and take over from those of this test.
 	id := src.writer.Log().ID()
 	hello := &linkv1.Hello{Role: linkv1.Role_ROLE_FORWARDER, LogId: id[:]}
 	for _, after := range []uint64{0, 1, blocks / 2, blocks - 1} {
