@@ -126,7 +126,7 @@ func (d *delivery) wants(ref uint64) bool {
 }
 
 func (d *delivery) isOld(e *segment.Exemplar) bool {
-	if d.st.since == 0 {
+	if d.st.since == nil {
 		return false
 	}
 	t := exemplarTime(e.Data)

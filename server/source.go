@@ -123,8 +123,8 @@ func (st *stream) adopt() error {
 // before that.
 func (st *stream) addWhole(r *replica) error {
 	src := st.newSource(r)
-	if st.since != 0 {
-		if err := src.readSince(st.since); err != nil {
+	if st.since != nil {
+		if err := src.readSince(*st.since); err != nil {
 			return err
 		}
 		st.add(src)

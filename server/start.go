@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +18,7 @@ import (
 // begin opens the logs at the place that the request names. A snapshot is sent
 // before it returns.
 func (st *stream) begin(req *metricsv1.GetMetricsRequest, e *evaluation) error {
-	st.setSince(0)
+	st.setSince(nil)
 	switch start := req.GetStart().(type) {
 	case *metricsv1.GetMetricsRequest_Cursor:
 		c, err := cursor.Parse(start.Cursor)
@@ -32,19 +31,18 @@ func (st *stream) begin(req *metricsv1.GetMetricsRequest, e *evaluation) error {
 		if err := start.Since.CheckValid(); err != nil {
 			return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("since: %w", err))
 		}
-		// A sample has whole milliseconds, so the next one counts. Zero has a
-		// meaning of its own, and no samples.
-		since := start.Since.AsTime().Add(time.Millisecond - 1).UnixMilli()
-		st.setSince(cmp.Or(since, 1))
+		// A sample has whole milliseconds, so the next one counts.
+		st.setSince(new(start.Since.AsTime().Add(time.Millisecond - 1).UnixMilli()))
 		return st.adopt()
 	}
 	return st.beginSnapshot(e)
 }
 
-func (st *stream) setSince(since int64) {
-	st.since, st.oldest = since, since
-	if since == 0 {
-		st.oldest = math.MinInt64
+// setSince has older samples left out, in ms. Nil: none.
+func (st *stream) setSince(since *int64) {
+	st.since, st.oldest = since, math.MinInt64
+	if since != nil {
+		st.oldest = *since
 	}
 }
 

@@ -25,8 +25,8 @@ type stream struct {
 	evaluation *evaluation
 	follow     bool
 	heartbeat  time.Duration
-	since      int64 // of the request, in ms; 0: none
-	oldest     int64 // ms; samples with older timestamps are left out
+	since      *int64 // of the request, in ms; nil: none
+	oldest     int64  // ms; samples with older timestamps are left out
 
 	sources  []*source // sorted by log
 	newest   newest

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/cursor"
 )
 
 func wire(t testing.TB, m proto.Message) []byte {
@@ -131,6 +132,37 @@ func TestSince(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestSinceTheEpoch begins at times that are none in a number, or before any.
+func TestSinceTheEpoch(t *testing.T) {
+	src := newSource(t)
+	src.write(point{series: `a`, t: -1, v: 1}, point{series: `a`, t: 0, v: 2}, point{series: `a`, t: 1, v: 3})
+	src.write(point{series: `b`, t: -1, v: 4}, point{series: `b`, t: 0, v: 5})
+	s := startFed(t, testConfig(t), src)
+	overAll(t, func(t *testing.T, p protocol) {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		for since, want := range map[time.Time][]string{
+			{}:                  {`a 1 @-1`, `a 2 @0`, `a 3 @1`, `b 4 @-1`, `b 5 @0`},
+			time.UnixMilli(-1):  {`a 1 @-1`, `a 2 @0`, `a 3 @1`, `b 4 @-1`, `b 5 @0`},
+			time.UnixMicro(-5):  {`a 2 @0`, `a 3 @1`, `b 5 @0`},
+			time.UnixMilli(0):   {`a 2 @0`, `a 3 @1`, `b 5 @0`},
+			time.UnixMilli(1):   {`a 3 @1`},
+			time.UnixMicro(500): {`a 3 @1`},
+		} {
+			start := &metricsv1.GetMetricsRequest_Since{Since: timestamppb.New(since)}
+			got := all(t, p.open(t, ctx, s.RPCAddr().String(), &getRequest{Start: start}))
+			require.Equal(t, want, lines(got...), since)
+		}
+	})
+	// The cursor says it, too: of the second block, which comes after it.
+	parsed, err := cursor.Parse(all(t, s.call(t, &getRequest{
+		Start: &metricsv1.GetMetricsRequest_Since{Since: timestamppb.New(time.UnixMilli(0))},
+	}))[0].GetCursor())
+	require.NoError(t, err)
+	parsed.Positions[0].Sequence, parsed.Positions[0].Entries = 1, 0
+	require.Equal(t, []string{`b 5 @0`}, lines(all(t, s.call(t, &getRequest{Start: after(parsed.String())}))...))
 }
 
 func TestFollow(t *testing.T) {

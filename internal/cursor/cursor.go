@@ -28,8 +28,8 @@ const MaxPositions = 48
 type Cursor struct {
 	// Positions, one a log, sorted by Log.
 	Positions []Position
-	// Since in ms: samples with older timestamps are left out. Zero: none are.
-	Since int64
+	// Since in ms: samples with older timestamps are left out. Nil: none are.
+	Since *int64
 }
 
 // Position is a place in one log.
@@ -70,7 +70,9 @@ func (c *Cursor) String() string {
 		wire = protowire.AppendTag(wire, 1, protowire.BytesType)
 		wire = protowire.AppendBytes(wire, position)
 	}
-	wire = appendVarint(wire, 2, uint64(c.Since))
+	if c.Since != nil {
+		wire = protowire.AppendVarint(protowire.AppendTag(wire, 2, protowire.VarintType), uint64(*c.Since))
+	}
 	return base64.RawURLEncoding.EncodeToString(wire)
 }
 
@@ -94,7 +96,7 @@ func Parse(s string) (*Cursor, error) {
 	if n := len(message.GetPositions()); n == 0 || n > MaxPositions {
 		return nil, fmt.Errorf("cursor has %d positions, want 1 to %d", n, MaxPositions)
 	}
-	c := &Cursor{Positions: make([]Position, 0, len(message.GetPositions())), Since: message.GetSince()}
+	c := &Cursor{Positions: make([]Position, 0, len(message.GetPositions())), Since: message.Since}
 	for i, m := range message.GetPositions() {
 		p, err := parsePosition(m)
 		if err != nil {

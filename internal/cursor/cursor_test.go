@@ -26,8 +26,9 @@ func TestRoundTrip(t *testing.T) {
 		"block":          {Positions: []cursor.Position{{Log: logID(1), Sequence: 7}}},
 		"within a block": {Positions: []cursor.Position{{Log: logID(1), Sequence: 7, Entries: 3}}},
 		"snapshot":       {Positions: []cursor.Position{{Log: logID(1), Sequence: 7, SnapshotRef: 12, SnapshotTime: 1700000000000}}},
-		"since":          {Positions: []cursor.Position{{Log: logID(1), Sequence: 7}}, Since: -5},
-		"many logs":      {Positions: many, Since: math.MinInt64},
+		"since":          {Positions: []cursor.Position{{Log: logID(1), Sequence: 7}}, Since: new(int64(-5))},
+		"since 1970":     {Positions: []cursor.Position{{Log: logID(1), Sequence: 7}}, Since: new(int64(0))},
+		"many logs":      {Positions: many, Since: new(int64(math.MinInt64))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := c.String()
@@ -42,10 +43,10 @@ func TestRoundTrip(t *testing.T) {
 // The bytes are those of the protobuf message, which other versions read.
 func TestIsTheMessage(t *testing.T) {
 	log := logID(9)
-	c := cursor.Cursor{Positions: []cursor.Position{{Log: log, Sequence: 300, Entries: 2}}, Since: 5}
+	c := cursor.Cursor{Positions: []cursor.Position{{Log: log, Sequence: 300, Entries: 2}}, Since: new(int64(5))}
 	wire, err := proto.Marshal(&cursorv1.Cursor{
 		Positions: []*cursorv1.Position{{LogId: log[:], Sequence: 300, Entries: 2}},
-		Since:     5,
+		Since:     new(int64(5)),
 	})
 	require.NoError(t, err)
 	require.Equal(t, base64.RawURLEncoding.EncodeToString(wire), c.String())

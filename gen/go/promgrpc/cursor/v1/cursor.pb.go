@@ -31,8 +31,8 @@ type Cursor struct {
 	// positions, one a log, sorted by log_id.
 	Positions []*Position `protobuf:"bytes,1,rep,name=positions,proto3" json:"positions,omitempty"`
 	// since of the request that began the stream, in milliseconds since the Unix
-	// epoch: samples with older timestamps are left out. Zero: none are.
-	Since         int64 `protobuf:"varint,2,opt,name=since,proto3" json:"since,omitempty"`
+	// epoch: samples with older timestamps are left out. Unset: none are.
+	Since         *int64 `protobuf:"varint,2,opt,name=since,proto3,oneof" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -75,8 +75,8 @@ func (x *Cursor) GetPositions() []*Position {
 }
 
 func (x *Cursor) GetSince() int64 {
-	if x != nil {
-		return x.Since
+	if x != nil && x.Since != nil {
+		return *x.Since
 	}
 	return 0
 }
@@ -170,10 +170,11 @@ var File_promgrpc_cursor_v1_cursor_proto protoreflect.FileDescriptor
 
 const file_promgrpc_cursor_v1_cursor_proto_rawDesc = "" +
 	"\n" +
-	"\x1fpromgrpc/cursor/v1/cursor.proto\x12\x12promgrpc.cursor.v1\"Z\n" +
+	"\x1fpromgrpc/cursor/v1/cursor.proto\x12\x12promgrpc.cursor.v1\"i\n" +
 	"\x06Cursor\x12:\n" +
-	"\tpositions\x18\x01 \x03(\v2\x1c.promgrpc.cursor.v1.PositionR\tpositions\x12\x14\n" +
-	"\x05since\x18\x02 \x01(\x03R\x05since\"\x9f\x01\n" +
+	"\tpositions\x18\x01 \x03(\v2\x1c.promgrpc.cursor.v1.PositionR\tpositions\x12\x19\n" +
+	"\x05since\x18\x02 \x01(\x03H\x00R\x05since\x88\x01\x01B\b\n" +
+	"\x06_since\"\x9f\x01\n" +
 	"\bPosition\x12\x15\n" +
 	"\x06log_id\x18\x01 \x01(\fR\x05logId\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12\x18\n" +
@@ -213,6 +214,7 @@ func file_promgrpc_cursor_v1_cursor_proto_init() {
 	if File_promgrpc_cursor_v1_cursor_proto != nil {
 		return
 	}
+	file_promgrpc_cursor_v1_cursor_proto_msgTypes[0].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
