@@ -77,7 +77,7 @@ func startFollower(t *testing.T, address string, protocol promgrpc.Protocol, sel
 	inBackground(t, func(ctx context.Context) {
 		defer client.Close()
 		q := promgrpc.Query{
-			Selectors: []string{selector}, Since: time.Now().Add(-time.Hour),
+			Selectors: []string{selector}, Since: new(time.Now().Add(-time.Hour)),
 			Follow: true, HeartbeatInterval: heartbeat,
 		}
 		for update, err := range client.Get(ctx, q) {

@@ -136,7 +136,7 @@ func awaitIDs(t *testing.T, address string, ids *sync.Map) {
 	missing := 0
 	harness.Eventually(t, "what was stored", func() bool {
 		got := map[string]bool{}
-		for u, err := range client.Get(t.Context(), promgrpc.Query{Selectors: []string{"request"}, Since: time.Now().Add(-time.Hour)}) {
+		for u, err := range client.Get(t.Context(), promgrpc.Query{Selectors: []string{"request"}, Since: new(time.Now().Add(-time.Hour))}) {
 			succeed(t, err)
 			for _, s := range u.GetTimeseries() {
 				for _, l := range s.GetLabels() {

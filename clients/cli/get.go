@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
-	"github.com/prometheus/common/model"
 
 	promgrpc "github.com/promgrpc/exporter/clients/go"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
@@ -56,7 +55,7 @@ func registerGet(app *kingpin.Application, c *connection) (string, func(context.
 		HintAction(metricNames).StringsVar(&g.selectors)
 	c.register(cmd)
 	option(cmd, "follow", "Go on with new samples as they arrive. Lost connections are made again.").Short('f').BoolVar(&g.follow)
-	option(cmd, "since", "Replay the stored samples from this time on: a duration (10m, 1d) or RFC 3339.").PlaceHolder("TIME").StringVar(&g.since)
+	option(cmd, "since", "Replay the stored samples from this time on: a duration before now (10m, 1d), RFC 3339, milliseconds since 1970 (a whole number), or seconds (with a decimal point).").PlaceHolder("TIME").StringVar(&g.since)
 	option(cmd, "cursor", "Go on right after this cursor.").StringVar(&g.cursor)
 	option(cmd, "cursor-file", "Go on after the cursor in this file, if it has one, and keep the cursor of what was printed in it: a line with the cursor, a space and its CRC-32C. One run at a time has it.").PlaceHolder("FILE").StringVar(&g.cursorPath)
 	option(cmd, "min-interval", "With --follow: print a series at most this often, its last sample each time.").Default("0s").DurationVar(&g.minInterval)
@@ -202,29 +201,23 @@ func (g *get) query(env environment) (*cursorFile, promgrpc.Query, error) {
 		}
 	}
 	if g.since != "" {
-		var err error
-		if q.Since, err = parseSince(g.since, time.Now()); err != nil {
+		since, err := parseSince(g.since, time.Now())
+		if err != nil {
 			return nil, q, usagef("--since: %w", err)
 		}
+		if likeSeconds(g.since) {
+			warn(env, "--since %s is %s: seconds have a decimal point", g.since, since.UTC().Format(time.RFC3339))
+		}
+		q.Since = &since
 	}
 	file, err := openCursorFile(g.cursorPath, env.output)
 	if err != nil {
 		return nil, q, err
 	}
 	if file.cursor != "" {
-		q.Cursor, q.Since = file.cursor, time.Time{}
+		q.Cursor, q.Since = file.cursor, nil
 	}
 	return file, q, nil
-}
-
-func parseSince(s string, now time.Time) (time.Time, error) {
-	if d, err := model.ParseDuration(s); err == nil {
-		return now.Add(-time.Duration(d)), nil
-	}
-	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
-		return t, nil
-	}
-	return time.Time{}, errors.New("want a duration such as 10m or 1d, or a time such as 2026-01-02T15:04:05Z")
 }
 
 // families fetches what text and OpenMetrics say about them. They can do without.

@@ -111,7 +111,7 @@ func TestWatch(t *testing.T) {
 
 func TestProgress(t *testing.T) {
 	var b buffer
-	p := newProgress(&b, time.UnixMilli(t0-90_000))
+	p := newProgress(&b, new(time.UnixMilli(t0-90_000)))
 	begin := time.UnixMilli(t0)
 	now := begin
 	p.now = func() time.Time { return now }
@@ -122,11 +122,11 @@ func TestProgress(t *testing.T) {
 	now = begin.Add(10 * time.Second)
 	p.update(u)
 	p.update(u)
-	require.Equal(t, "\r2 samples, 0 a second, up to 2023-11-14 22:13:20Z, 90 %\x1b[K", b.String())
+	require.Equal(t, "\r2 samples, 0 a second, up to 2023-11-14T22:13:20Z, 90 %\x1b[K", b.String())
 	p.update(promgrpc.Update{GetMetricsResponse: &metricsv1.GetMetricsResponse{Timeseries: []*metricsv1.TimeSeries{
 		{Histograms: []*metricsv1.Histogram{{Timestamp: t0 + 10_000}}},
 	}}})
-	require.Contains(t, p.line(now), "up to 2023-11-14 22:13:30Z, 100 %")
+	require.Contains(t, p.line(now), "up to 2023-11-14T22:13:30Z, 100 %")
 	p.clear()
 	require.True(t, strings.HasSuffix(b.String(), "\r\x1b[K"))
 	_, err := p.Write([]byte("after it\n"))

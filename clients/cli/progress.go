@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"math"
 	"sync"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 // go through it, so that the line stays below them.
 type progress struct {
 	w     io.Writer
-	since time.Time // where the stream begins; zero: not known
+	since *time.Time // where the stream begins; nil: not known
 	now   func() time.Time
 
 	mu      sync.Mutex
@@ -22,7 +23,7 @@ type progress struct {
 	told    time.Time
 	drawn   string // the line that is shown, "" for none
 	samples int
-	at      int64 // latest timestamp, ms
+	at      int64 // latest timestamp, ms; the least that there is before any
 }
 
 const (
@@ -30,9 +31,9 @@ const (
 	progressEvery = 200 * time.Millisecond
 )
 
-func newProgress(w io.Writer, since time.Time) *progress {
+func newProgress(w io.Writer, since *time.Time) *progress {
 	now := time.Now()
-	return &progress{w: w, since: since, now: time.Now, began: now, told: now.Add(progressAfter - progressEvery)}
+	return &progress{w: w, since: since, now: time.Now, at: math.MinInt64, began: now, told: now.Add(progressAfter - progressEvery)}
 }
 
 func (p *progress) update(u promgrpc.Update) {
@@ -62,13 +63,16 @@ func (p *progress) update(u promgrpc.Update) {
 func (p *progress) line(now time.Time) string {
 	elapsed := now.Sub(p.began)
 	text := fmt.Sprintf("%d samples, %.0f a second", p.samples, float64(p.samples)/elapsed.Seconds())
-	if p.at == 0 {
+	if p.at == math.MinInt64 {
 		return text
 	}
 	at := time.UnixMilli(p.at)
-	text += ", up to " + at.UTC().Format("2006-01-02 15:04:05Z")
-	if all := now.Sub(p.since); !p.since.IsZero() && all > 0 {
-		text += fmt.Sprintf(", %.0f %%", 100*min(1, max(0, at.Sub(p.since).Seconds()/all.Seconds())))
+	text += ", up to " + at.UTC().Format("2006-01-02T15:04:05Z")
+	if p.since == nil {
+		return text
+	}
+	if all := now.Sub(*p.since); all > 0 {
+		text += fmt.Sprintf(", %.0f %%", 100*min(1, max(0, at.Sub(*p.since).Seconds()/all.Seconds())))
 	}
 	return text
 }

@@ -126,5 +126,5 @@ func TestNewRefuses(t *testing.T) {
 	_, err := promgrpc.New([]string{"localhost:1"}, promgrpc.Options{TLS: &tls.Config{MinVersion: tls.VersionTLS13}, RenewTLS: func() (*tls.Config, error) { return nil, nil }})
 	require.ErrorContains(t, err, "both")
 	c := newClient(t, "", promgrpc.Options{}, "localhost:1")
-	require.ErrorContains(t, lastError(t, c, promgrpc.Query{Cursor: "c", Since: time.Now()}), "both")
+	require.ErrorContains(t, lastError(t, c, promgrpc.Query{Cursor: "c", Since: new(time.Now())}), "both")
 }

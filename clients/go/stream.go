@@ -28,10 +28,11 @@ type Query struct {
 	// Selectors are PromQL series selectors. A series is sent if any of them
 	// matches. None means every series.
 	Selectors []string
-	// Since, if not zero, replays the retained samples from this instant on.
-	Since time.Time
+	// Since, if not nil, replays the retained samples from this instant on, at
+	// or after the year 1.
+	Since *time.Time
 	// Cursor, if not empty, goes on right after the Update that had it. Since
-	// must be zero then.
+	// must be nil then.
 	Cursor string
 	// Follow goes on with new samples after the present was reached.
 	Follow bool
@@ -72,7 +73,7 @@ type Update struct {
 // The sequence may be ranged over again, which begins from the start.
 func (c *Client) Get(ctx context.Context, q Query) iter.Seq2[Update, error] {
 	return func(yield func(Update, error) bool) {
-		if !q.Since.IsZero() && q.Cursor != "" {
+		if q.Since != nil && q.Cursor != "" {
 			yield(Update{}, errors.New("query has both a time and a cursor to start from"))
 			return
 		}
@@ -198,12 +199,12 @@ func (r *run) request() *metricsv1.GetMetricsRequest {
 		Selectors: r.query.Selectors,
 		Follow:    r.query.Follow,
 		// A mere snapshot has each series once.
-		LabelReferences: r.query.Follow || r.cursor != "" || !r.query.Since.IsZero(),
+		LabelReferences: r.query.Follow || r.cursor != "" || r.query.Since != nil,
 	}
 	if r.cursor != "" {
 		req.Start = &metricsv1.GetMetricsRequest_Cursor{Cursor: r.cursor}
-	} else if !r.query.Since.IsZero() {
-		req.Start = &metricsv1.GetMetricsRequest_Since{Since: timestamppb.New(r.query.Since)}
+	} else if r.query.Since != nil {
+		req.Start = &metricsv1.GetMetricsRequest_Since{Since: timestamppb.New(*r.query.Since)}
 	}
 	if r.query.MinInterval > 0 {
 		req.MinInterval = durationpb.New(r.query.MinInterval)

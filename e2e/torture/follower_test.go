@@ -74,7 +74,7 @@ func (f *follower) follow(ctx context.Context) error {
 	defer func() { _ = client.Close() }()
 	q := promgrpc.Query{Follow: true, HeartbeatInterval: heartbeat, Cursor: f.cursor}
 	if q.Cursor == "" {
-		q.Since = time.Now().Add(-time.Hour)
+		q.Since = new(time.Now().Add(-time.Hour))
 	}
 	for u, err := range client.Get(ctx, q) {
 		if err != nil {

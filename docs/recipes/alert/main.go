@@ -33,7 +33,7 @@ func main() {
 		log.Fatal(err)
 	}
 	r := newRule(*above, *hold)
-	query := promgrpc.Query{Selectors: flag.Args(), Since: time.Now().Add(-*since), Follow: true}
+	query := promgrpc.Query{Selectors: flag.Args(), Since: new(time.Now().Add(-*since)), Follow: true}
 	for update, err := range client.Get(ctx, query) {
 		if ctx.Err() != nil {
 			return
