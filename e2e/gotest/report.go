@@ -26,14 +26,13 @@ type name struct{ pkg, test string }
 
 func (n name) String() string { return strings.TrimSpace(short(n.pkg) + " " + n.test) }
 
-// parent of a subtest.
-func (n name) parent() (name, bool) {
-	i := strings.LastIndexByte(n.test, '/')
-	if i < 0 {
-		return name{}, false
-	}
-	return name{n.pkg, n.test[:i]}, true
+// parent of a subtest is a test, and of a test its package.
+func (n name) parent() name {
+	return name{n.pkg, n.test[:max(0, strings.LastIndexByte(n.test, '/'))]}
 }
+
+// sub says whether it is a subtest.
+func (n name) sub() bool { return strings.Contains(n.test, "/") }
 
 // report prints what happens.
 type report struct {
@@ -109,7 +108,6 @@ func (r *report) of(n name, now time.Time) *test {
 
 func (r *report) pass(n name, e event, now time.Time) {
 	took := time.Duration(e.Elapsed * float64(time.Second))
-	_, sub := n.parent()
 	switch {
 	case n.test == "":
 		r.packages++
@@ -118,7 +116,7 @@ func (r *report) pass(n name, e event, now time.Time) {
 			cached = ", cached"
 		}
 		r.say(now, "ok    %s (%s%s)\n", short(n.pkg), took.Round(time.Millisecond), cached)
-	case sub:
+	case n.sub():
 	default:
 		r.passed++
 		if took >= slow {
@@ -167,13 +165,13 @@ func (r *report) remind(now time.Time) {
 		return
 	}
 	parents := map[name]bool{}
-	for n := range r.tests {
-		if p, ok := n.parent(); ok {
-			parents[p] = true
+	for n, t := range r.tests {
+		if n.test != "" && !t.waits {
+			parents[n.parent()] = true
 		}
 	}
 	var texts []string
-	for _, n := range r.running(func(n name) bool { return n.test != "" && !parents[n] && !r.tests[n].waits }) {
+	for _, n := range r.running(func(n name) bool { return !parents[n] && !r.tests[n].waits }) {
 		texts = append(texts, fmt.Sprintf("%s (%s)", n, now.Sub(r.tests[n].began).Round(time.Second)))
 	}
 	if more := len(texts) - mostRunning; more > 0 {

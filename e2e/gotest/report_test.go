@@ -39,14 +39,16 @@ func TestReport(t *testing.T) {
 		}, 0},
 		"silent": {[]step{
 			{quiet, event{}, "  30s still compiling\n"},
+			{0, event{Action: "start", Package: pkg}, ""},
+			{quiet, event{}, " 1m0s server (30s)\n"},
 			{0, event{Action: "run", Package: pkg, Test: "TestA"}, ""},
 			{0, event{Action: "run", Package: pkg, Test: "TestA/sub"}, ""},
 			{0, event{Action: "run", Package: pkg, Test: "TestB"}, ""},
 			{0, event{Action: "pause", Package: pkg, Test: "TestB"}, ""},
 			{quiet - 1, event{}, ""},
-			{1, event{}, " 1m0s server TestA/sub (30s)\n"},
+			{1, event{}, "1m30s server TestA/sub (30s)\n"},
 			{0, event{Action: "cont", Package: pkg, Test: "TestB"}, ""},
-			{quiet, event{}, "1m30s server TestA/sub (1m0s), server TestB (30s)\n"},
+			{quiet, event{}, " 2m0s server TestA/sub (1m0s), server TestB (30s)\n"},
 		}, 0},
 		"failed": {[]step{
 			{0, event{Action: "run", Package: pkg, Test: "TestA"}, ""},
