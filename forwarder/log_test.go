@@ -55,6 +55,33 @@ func TestRepeats(t *testing.T) {
 	}
 }
 
+// TestRepeatsInOtherRequests has a sender put together anew what it repeats: of a
+// series only the latest sample is known.
+func TestRepeatsInOtherRequests(t *testing.T) {
+	for _, schema := range []linkv1.Schema{v1, v2} {
+		t.Run(schema.String(), func(t *testing.T) {
+			r := start(t, testConfig(t.TempDir()))
+			s := r.sender()
+			for _, batch := range [][]int64{{1, 2, 3}, {3, 4}, {2, 3, 4, 5}} {
+				x := ts{labels: []string{"__name__", "a"}}
+				for _, at := range batch {
+					x.samples = append(x.samples, prompb.Sample{Timestamp: at, Value: float64(at)})
+				}
+				s.mustStore(schema, bodyOf(t, schema, x))
+			}
+			var got []int64
+			for _, b := range r.blocks() {
+				for x := range b.Samples.All() {
+					got = append(got, x.Timestamp)
+				}
+			}
+			if diff := cmp.Diff([]int64{1, 2, 3, 4, 2, 3, 5}, got); diff != "" {
+				t.Errorf("stored, want -, got +:\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestRestart(t *testing.T) {
 	dir := t.TempDir()
 	r := start(t, testConfig(dir))
