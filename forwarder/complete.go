@@ -49,7 +49,7 @@ func (p *replica) complete(ctx context.Context, ended *endedLog) error {
 	}
 	o := p.options
 	o.MaxFrame, o.Room = link.DefaultMaxFrame, p.ended.room
-	c, position, err := p.dial(ctx, l, o)
+	c, position, err := p.dial(ctx, l, true, o)
 	if err != nil {
 		return err
 	}

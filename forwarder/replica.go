@@ -94,7 +94,7 @@ func (p *replica) connect(ctx context.Context) error {
 		}
 		return errLogChanged
 	}
-	c, position, err := p.dial(ctx, l, p.options)
+	c, position, err := p.dial(ctx, l, false, p.options)
 	if err != nil {
 		return err
 	}
@@ -119,9 +119,9 @@ func (p *replica) connect(ctx context.Context) error {
 }
 
 // dial opens a connection for a log, and returns the server's position in it.
-func (p *replica) dial(ctx context.Context, l *seglog.Log, o link.Options) (*link.Conn, *linkv1.Position, error) {
+func (p *replica) dial(ctx context.Context, l *seglog.Log, ended bool, o link.Options) (*link.Conn, *linkv1.Position, error) {
 	id := l.ID()
-	hello := &linkv1.Hello{Role: linkv1.Role_ROLE_FORWARDER, LogId: id[:]}
+	hello := &linkv1.Hello{Role: linkv1.Role_ROLE_FORWARDER, LogId: id[:], Ended: ended}
 	c, welcome, err := link.Dial(ctx, p.instance.Address, hello, o)
 	return c, welcome.GetPosition(), err
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"strconv"
+	"time"
 
 	"github.com/promgrpc/exporter/internal/limit"
 )
@@ -39,3 +40,12 @@ func (s *Server) TakeTurns(ctx context.Context) (release func(), err error) {
 
 // LookupsWaiting is how many lookups wait for their turn.
 func (s *Server) LookupsWaiting() int { return s.lookups.Waiting() }
+
+// AgeEndings has logs that have ended be known for it for longer.
+func (s *Server) AgeEndings(by time.Duration) {
+	for _, r := range s.replicas.all() {
+		if r.ending.since.Load() != 0 {
+			r.ending.since.Add(-int64(by))
+		}
+	}
+}

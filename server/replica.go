@@ -33,10 +33,11 @@ type replica struct {
 	requests requests
 	count    liveCount
 
-	keyframe atomic.Bool   // a whole keyframe has been applied
-	ready    atomic.Bool   // the state is worth being served, once and for all
-	broken   atomic.Bool   // an append failed: it has to be opened again
-	useless  atomic.Bool   // it cannot be read any more, or its state is wrong
+	keyframe atomic.Bool // a whole keyframe has been applied
+	ready    atomic.Bool // the state is worth being served, once and for all
+	broken   atomic.Bool // an append failed: it has to be opened again
+	useless  atomic.Bool // it cannot be read any more, or its state is wrong
+	ending   ending
 	tail     atomic.Uint64 // how far the forwarder's log has come
 	told     atomic.Bool   // tail has been told
 	received atomic.Int64  // when the last block came, in ns since the epoch; 0: not yet

@@ -51,6 +51,11 @@ func (rs *replicas) serving() []*replica {
 	return serving
 }
 
+// fed says whether any log is being fed.
+func (rs *replicas) fed() bool {
+	return slices.ContainsFunc(rs.all(), func(r *replica) bool { return r.feed.connected() })
+}
+
 func (rs *replicas) get(id segment.LogID) *replica {
 	for _, r := range rs.all() {
 		if r.id == id {

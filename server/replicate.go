@@ -34,6 +34,7 @@ func (s *Server) replicate(ctx context.Context, c *link.Conn, hello *linkv1.Hell
 		return err
 	}
 	defer release()
+	r.ending.note(hello.GetEnded())
 
 	who := []any{"log_id", id.String(), "forwarder", hello.GetInstance(), "peer", c.RemoteAddr().String()}
 	position := r.position()

@@ -12,8 +12,10 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/cursor"
+	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
 )
@@ -188,6 +190,83 @@ func TestCursorErrors(t *testing.T) {
 			requireCode(t, connect.CodeUnavailable, err)
 			require.Equal(t, ahead.String(), detail[*metricsv1.StreamInterrupted](t, err).GetCursor())
 		})
+	})
+}
+
+// A log that was just begun may have come to another replica first.
+func TestCursorOfALogThatIsOnItsWay(t *testing.T) {
+	old, begun := newSource(t), newSource(t)
+	old.write(point{series: "a", t: 1, v: 1})
+	begun.write(point{series: "b", t: 1, v: 1})
+	ahead := startFed(t, testConfig(t), old, begun)
+	overAll(t, func(t *testing.T, p protocol) {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		c := lastCursor(all(t, p.open(t, ctx, ahead.RPCAddr().String(), &getRequest{})))
+		config := testConfig(t)
+		config.CursorWait = patience
+		behind := startFed(t, config, old)
+		feeding := make(chan func())
+		go func() {
+			time.Sleep(50 * time.Millisecond)
+			feeding <- begun.feed(behind.Server)
+		}()
+		recv := p.open(t, ctx, behind.RPCAddr().String(), &getRequest{Start: after(c)})
+		defer (<-feeding)()
+		require.Empty(t, lines(all(t, recv)...))
+		behind.stop()
+		// Without a forwarder nobody knows whether it comes.
+		config.CursorWait, config.StoragePath = time.Millisecond, t.TempDir()
+		startFed(t, config, old).stop()
+		behind = start(t, config)
+		_, err := p.open(t, ctx, behind.RPCAddr().String(), &getRequest{Start: after(c)})()
+		requireCode(t, connect.CodeUnavailable, err)
+		behind.stop()
+	})
+}
+
+// A cursor may be ahead of all that is left of a log that has ended. Who has the
+// rest is waited for, and then the stream goes on with the other logs.
+func TestCursorAheadOfAllThatIsLeft(t *testing.T) {
+	old, present := newSource(t), newSource(t)
+	if old.writer.Log().ID().String() > present.writer.Log().ID().String() {
+		old, present = present, old // A cursor has them in order.
+	}
+	old.write(point{series: "a", t: 1, v: 1})
+	present.write(point{series: "b", t: 1, v: 1})
+	c := testConfig(t)
+	c.CursorWait = 200 * time.Millisecond
+	s := start(t, c)
+	stop := old.feed(s.Server)
+	present.feed(s.Server)
+	s.await(t, old, present)
+	stop()
+	oldID, presentID := old.writer.Log().ID(), present.writer.Log().ID()
+	hello := &linkv1.Hello{Role: linkv1.Role_ROLE_FORWARDER, LogId: oldID[:], Ended: true}
+	conn, _, err := link.Dial(context.Background(), s.LinkAddr().String(), hello, link.Options{})
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.Send(&linkv1.Frame{Kind: &linkv1.Frame_Tail{Tail: &linkv1.Position{LogId: oldID[:], Sequence: 1}}}))
+	ahead := cursor.Cursor{Positions: []cursor.Position{{Log: oldID, Sequence: 9}, {Log: presentID, Sequence: 0}}}
+	within := cursor.Cursor{Positions: []cursor.Position{{Log: oldID, Sequence: 9, SnapshotRef: 2, SnapshotTime: now()}}}
+	overAll(t, func(t *testing.T, p protocol) {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		_, err := p.open(t, ctx, s.RPCAddr().String(), &getRequest{Start: after(ahead.String())})()
+		requireCode(t, connect.CodeUnavailable, err)
+	})
+	s.AgeEndings(time.Minute)
+	overAll(t, func(t *testing.T, p protocol) {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		got := all(t, p.open(t, ctx, s.RPCAddr().String(), &getRequest{Start: after(ahead.String())}))
+		require.Equal(t, []string{"b 1 @1"}, lines(got...))
+		c, err := cursor.Parse(lastCursor(got))
+		require.NoError(t, err)
+		position, _ := c.Of(oldID)
+		require.Equal(t, uint64(9), position.Sequence, "it may still come")
+		_, err = p.open(t, ctx, s.RPCAddr().String(), &getRequest{Start: after(within.String())})()
+		requireCode(t, connect.CodeOutOfRange, err)
 	})
 }
 

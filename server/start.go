@@ -13,6 +13,7 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/segment"
 )
 
 // begin opens the logs at the place that the request names. A snapshot is sent
@@ -126,9 +127,9 @@ func (st *stream) sendUpTo(src *source, ref uint64) error {
 func (st *stream) beginAt(e *evaluation, c *cursor.Cursor) error {
 	st.setSince(c.Since)
 	for _, p := range c.Positions {
-		r := st.server.replicas.get(p.Log)
-		if r == nil {
-			return st.tooOld(c, fmt.Errorf("log %s is not known here", p.Log))
+		r, err := st.learn(c, p.Log)
+		if err != nil {
+			return err
 		}
 		whole := p.Sequence
 		if p.Entries > 0 {
@@ -139,7 +140,7 @@ func (st *stream) beginAt(e *evaluation, c *cursor.Cursor) error {
 		}
 		src := st.newSource(r)
 		src.until = max(src.until, whole)
-		err := src.readFrom(p.Sequence)
+		err = src.readFrom(p.Sequence)
 		var old *seglog.OutOfRangeError
 		if errors.As(err, &old) {
 			return st.tooOld(c, err)
@@ -160,6 +161,9 @@ func (st *stream) beginAt(e *evaluation, c *cursor.Cursor) error {
 
 // resumeSnapshot sends the rest of a snapshot that was begun elsewhere.
 func (st *stream) resumeSnapshot(e *evaluation, src *source, c *cursor.Cursor, p cursor.Position) error {
+	if last := src.replica.log.Last(); p.Sequence > last {
+		return st.tooOld(c, fmt.Errorf("the snapshot was of block %d of log %s, of which nobody has more than %d", p.Sequence, src.replica.id, last))
+	}
 	src.snapshotRef, src.snapshotTime, src.until = p.SnapshotRef, p.SnapshotTime, p.Sequence
 	writtenSince := p.SnapshotTime - st.server.config.Staleness.Milliseconds()
 	past, err := st.rebuild(src.replica, func(a seglog.Applier) error { return src.replica.log.Rebuild(p.Sequence, a) })
@@ -176,14 +180,40 @@ func (st *stream) resumeSnapshot(e *evaluation, src *source, c *cursor.Cursor, p
 	return st.sendSnapshot(src)
 }
 
-// reach waits until a replica has a block, for as long as a replica may lag.
+// learn waits until there is a log, for as long as a replica may lag: one that was
+// just begun may have come to another replica first. Who has no forwarder cannot
+// know that it will not come.
+func (st *stream) learn(c *cursor.Cursor, id segment.LogID) (*replica, error) {
+	patience := time.NewTimer(st.server.config.CursorWait)
+	defer patience.Stop()
+	for {
+		news := st.server.replicas.news.next()
+		if r := st.server.replicas.get(id); r != nil {
+			return r, nil
+		}
+		select {
+		case <-news:
+		case <-st.ctx.Done():
+			return nil, context.Cause(st.ctx)
+		case <-patience.C:
+			err := fmt.Errorf("log %s is not known here", id)
+			if !st.server.replicas.fed() {
+				return nil, unavailable(err, st.cursor)
+			}
+			return nil, st.tooOld(c, err)
+		}
+	}
+}
+
+// reach waits until a replica has a block, for as long as a replica may lag. One
+// that nobody has any more is not waited for: the stream begins behind it all the same.
 func (st *stream) reach(r *replica, sequence uint64) error {
 	patience := time.NewTimer(st.server.config.CursorWait)
 	defer patience.Stop()
 	for {
 		news := st.server.replicas.news.next()
 		last := r.log.Last()
-		if last >= sequence && r.serving() {
+		if r.serving() && (last >= sequence || r.ending.forGood(r)) {
 			return nil
 		}
 		select {

@@ -479,7 +479,10 @@ type Hello struct {
 	// instance name of the dialler, for logs and metrics.
 	Instance string `protobuf:"bytes,3,opt,name=instance,proto3" json:"instance,omitempty"`
 	// log_id of the log that a forwarder will send, 16 bytes.
-	LogId         []byte `protobuf:"bytes,4,opt,name=log_id,json=logId,proto3" json:"log_id,omitempty"`
+	LogId []byte `protobuf:"bytes,4,opt,name=log_id,json=logId,proto3" json:"log_id,omitempty"`
+	// ended says that nothing more is written to the log. The forwarder has as much
+	// of it as any server that it has met.
+	Ended         bool `protobuf:"varint,5,opt,name=ended,proto3" json:"ended,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -540,6 +543,13 @@ func (x *Hello) GetLogId() []byte {
 		return x.LogId
 	}
 	return nil
+}
+
+func (x *Hello) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
 }
 
 // Welcome accepts a connection.
@@ -1216,12 +1226,13 @@ const file_promgrpc_link_v1_link_proto_rawDesc = "" +
 	"\x04pong\x18\v \x01(\v2\x16.promgrpc.link.v1.PongH\x00R\x04pong\x125\n" +
 	"\agoodbye\x18\f \x01(\v2\x19.promgrpc.link.v1.GoodbyeH\x00R\agoodbye\x12/\n" +
 	"\x05fetch\x18\r \x01(\v2\x17.promgrpc.link.v1.FetchH\x00R\x05fetchB\x06\n" +
-	"\x04kind\"\x80\x01\n" +
+	"\x04kind\"\x96\x01\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12*\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x16.promgrpc.link.v1.RoleR\x04role\x12\x1a\n" +
 	"\binstance\x18\x03 \x01(\tR\binstance\x12\x15\n" +
-	"\x06log_id\x18\x04 \x01(\fR\x05logId\"\x9f\x01\n" +
+	"\x06log_id\x18\x04 \x01(\fR\x05logId\x12\x14\n" +
+	"\x05ended\x18\x05 \x01(\bR\x05ended\"\x9f\x01\n" +
 	"\aWelcome\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x126\n" +
