@@ -14,10 +14,14 @@
 // bit for bit, in order by series, no more and no less. The files of the
 // replicas must be those of the forwarder.
 //
+// In some seeds forwarders lose the end of their logs while nothing runs, and some
+// servers, too, and all start again in any order. What is nowhere then is excused,
+// and nothing else.
+//
 // Each process has a wall clock of its own, which is set back and forward while
 // it runs and while it does not. Some seeds have two forwarders, and senders that
 // change between them.
 //
-// Not covered: a power cut, which takes from the disk what was not forced to
-// it: package seglog has tests of that.
+// Not covered: what else a power cut takes from the disk that was not forced to it:
+// package seglog has tests of that.
 package torture

@@ -18,13 +18,12 @@ type pending struct {
 // everything healed.
 func (r *rig) drive(faults []fault, clients *clients) {
 	begin := time.Now()
-	var ends []pending
-	for len(faults) > 0 || len(ends) > 0 {
+	for len(faults) > 0 || len(r.ends) > 0 {
 		next := time.Now().Add(50 * time.Millisecond)
 		now := time.Now()
 		r.watch()
 		clients.watch()
-		ends = slices.DeleteFunc(ends, func(p pending) bool {
+		r.ends = slices.DeleteFunc(r.ends, func(p pending) bool {
 			if now.Before(p.at) {
 				return false
 			}
@@ -40,7 +39,7 @@ func (r *rig) drive(faults []fault, clients *clients) {
 			}
 			r.counts[f.kind]++
 			if end != nil {
-				ends = append(ends, pending{now.Add(f.lasts), end})
+				r.ends = append(r.ends, pending{now.Add(f.lasts), end})
 			}
 		}
 		time.Sleep(time.Until(next))
@@ -77,6 +76,8 @@ func (r *rig) begin(f fault, c *clients) (end func(), ok bool) {
 		return r.fill(f, side[f.target/2%len(side)])
 	case diskLost:
 		return r.lose(r.servers[f.target%len(r.servers)])
+	case logCut:
+		return r.cutLogs(f)
 	case clockBack, clockForward:
 		return nil, r.step(f, r.units[f.target%len(r.units)])
 	case clientKill:

@@ -26,6 +26,7 @@ const (
 	diskFull    kind = "disk full"
 	diskTight   kind = "disk tight"
 	diskLost    kind = "disk lost"
+	logCut      kind = "log cut"
 	clientKill  kind = "client kill"
 	clientTerm  kind = "client SIGTERM"
 	clientStart kind = "client resume"
@@ -53,7 +54,7 @@ var weights = []struct {
 	weight int
 }{
 	{kill, 14}, {killServers, 3}, {killAll, 2}, {terminate, 7}, {pause, 9}, {pauseAll, 2},
-	{cut, 7}, {cutWithin, 9}, {slow, 5}, {hold, 8}, {partition, 5}, {diskFull, 4}, {diskTight, 4}, {diskLost, 3},
+	{cut, 7}, {cutWithin, 9}, {slow, 5}, {hold, 8}, {partition, 5}, {diskFull, 4}, {diskTight, 4}, {diskLost, 3}, {logCut, 3},
 	{clientKill, 4}, {clientTerm, 3}, {clientStart, 3}, {clockBack, 4}, {clockForward, 4},
 }
 
@@ -89,6 +90,10 @@ func plan(seed uint64, o options) []fault {
 			f.lasts = rand2(r, f.lasts)
 		case diskFull, diskTight:
 			if o.disk == "" {
+				continue
+			}
+		case logCut:
+			if !o.cuts {
 				continue
 			}
 		}

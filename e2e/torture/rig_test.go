@@ -20,11 +20,12 @@ type options struct {
 	servers    int
 	sync       string // policy of the forwarders: a killed process loses nothing under any
 	disk       string // what each store has for a filesystem of its own; "": none
+	cuts       bool   // the ends of logs get lost, so that there are several
 }
 
 // logs that the servers merge: where there are several, the samples of a series
 // come in order by log, and a request may be stored in more than one.
-func (r *rig) severalLogs() bool { return r.o.forwarders > 1 || r.renewed }
+func (r *rig) severalLogs() bool { return r.o.forwarders > 1 || r.o.cuts || r.renewed }
 
 // rig is the pipeline with a proxy in every connection.
 type rig struct {
@@ -43,6 +44,12 @@ type rig struct {
 	receivers, forwarders, servers []*unit
 	// renewed says that a forwarder lost its log, which the servers still have.
 	renewed bool
+	// cuts is how often forwarders lost the end of a log, and gone what no process
+	// had after that.
+	cuts    int
+	gone    lost
+	senders *senders
+	ends    []pending // of the faults that are under way
 }
 
 // state of a unit.
@@ -66,7 +73,7 @@ type unit struct {
 }
 
 func newRig(t testing.TB, o options, evidence string) *rig {
-	r := &rig{t: t, o: o, dir: t.TempDir(), counts: map[kind]int{}, began: time.Now()}
+	r := &rig{t: t, o: o, dir: t.TempDir(), counts: map[kind]int{}, gone: lost{}, began: time.Now()}
 	disks := map[string]*disk{}
 	for _, name := range append(numbered("forwarder", o.forwarders), numbered("server", o.servers)...) {
 		path := filepath.Join(r.dir, name)

@@ -51,6 +51,7 @@ type lane struct {
 
 	mu           sync.Mutex
 	acknowledged history
+	under        []*metricsv1.TimeSeries // the request that is under way
 }
 
 func startSenders(r *rig, seed uint64) *senders {
@@ -67,7 +68,7 @@ func startSenders(r *rig, seed uint64) *senders {
 	})
 	for i := range lanes {
 		l := &lane{
-			of: s, name: fmt.Sprint("lane ", i), gen: newGenerator(seed, i, i%3 == 2, r.o.forwarders == 1), url: s.urls[i%len(s.urls)],
+			of: s, name: fmt.Sprint("lane ", i), gen: newGenerator(seed, i, i%3 == 2, !r.severalLogs()), url: s.urls[i%len(s.urls)],
 			client: &http.Client{Timeout: answerTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: 2}},
 			rand:   rand.New(rand.NewPCG(seed, uint64(1000+i))), ctx: ctx, acknowledged: history{},
 		}
@@ -119,6 +120,19 @@ func (s *senders) history() history {
 	return all
 }
 
+// underWay are the requests that may be answered at any moment.
+func (s *senders) underWay() history {
+	all := history{}
+	for _, l := range s.lanes {
+		l.mu.Lock()
+		for _, series := range l.under {
+			all.add(series)
+		}
+		l.mu.Unlock()
+	}
+	return all
+}
+
 func (l *lane) run() {
 	defer l.client.CloseIdleConnections()
 	for {
@@ -133,10 +147,14 @@ func (l *lane) run() {
 		}
 		request := l.gen.request()
 		body := encode(l.of.t, request, l.gen.v2)
+		l.mu.Lock()
+		l.under = request
+		l.mu.Unlock()
 		if !l.send(body, request) {
 			return
 		}
 		l.mu.Lock()
+		l.under = nil
 		for _, s := range request {
 			l.acknowledged.addSent(s)
 		}

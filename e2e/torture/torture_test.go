@@ -47,6 +47,10 @@ func TestTorture(t *testing.T) {
 			if seed%5 == 0 {
 				o.sync = "interval"
 			}
+			if seed%4 == 1 || seed%8 == 2 {
+				o.cuts = true
+				o.sync = []string{"always", "interval"}[seed/8%2]
+			}
 			if *disks {
 				o.disk = []string{memory, image}[seed%2]
 			}
@@ -73,6 +77,7 @@ func run(t *testing.T, seed uint64, o options) (result, map[kind]int) {
 	r := newRig(t, o, filepath.Join(*evidence, fmt.Sprintf("seed-%d-%d", seed, begin.Unix())))
 	c := newClients(r, seed)
 	s := startSenders(r, seed)
+	r.senders = s
 	r.drive(faults, c)
 	want := r.drain(s, c)
 	res := result{

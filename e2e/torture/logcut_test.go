@@ -1,0 +1,130 @@
+package torture
+
+import (
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/promgrpc/exporter/e2e/harness"
+)
+
+// lost are entries of which no process has anything any more. A client may have had
+// them before, and a sender may send them again.
+type lost map[string]map[entry]bool
+
+func (l lost) add(series string, e entry) {
+	if l[series] == nil {
+		l[series] = map[entry]bool{}
+	}
+	l[series][e] = true
+}
+
+func (l lost) has(series string, e entry) bool { return l[series][e] }
+
+// len counts them.
+func (l lost) len() (n int) {
+	for _, entries := range l {
+		n += len(entries)
+	}
+	return n
+}
+
+// without returns a history without what is lost.
+func (l lost) without(h history) history {
+	kept := make(history, len(h))
+	for name, list := range h {
+		list = slices.DeleteFunc(slices.Clone(list), func(e entry) bool { return l.has(name, e) })
+		if len(list) > 0 {
+			kept[name] = list
+		}
+	}
+	return kept
+}
+
+// cutLogs takes from each forwarder, and from some of the servers, the end of the
+// newest segment of its log while nothing runs, and starts everything again in any
+// order.
+func (r *rig) cutLogs(f fault) (func(), bool) {
+	r.kill(r.units...)
+	rnd := rand.New(rand.NewPCG(uint64(f.target), uint64(f.amount)))
+	for _, u := range r.forwarders {
+		r.cutLog(u, rnd)
+		r.cuts++
+	}
+	for _, u := range r.servers {
+		if rnd.IntN(2) == 0 {
+			r.cutLog(u, rnd)
+		}
+	}
+	r.note()
+	late := r.units
+	at := time.Now()
+	for _, i := range rnd.Perm(len(late)) {
+		u := late[i]
+		at = at.Add(rand2(rnd, f.lasts))
+		r.ends = append(r.ends, pending{at, func() {
+			if u.state == down {
+				r.say("start %s", u.Name)
+				u.revive()
+			}
+		}})
+	}
+	return nil, true
+}
+
+// cutLog takes up to some kilobytes from the log that was written last.
+func (r *rig) cutLog(u *unit, rnd *rand.Rand) {
+	newest, err := filepath.EvalSymlinks(filepath.Join(u.store, "log", "latest"))
+	if err != nil {
+		r.say("nothing to cut at %s: %v", u.Name, err)
+		return
+	}
+	info, err := os.Stat(newest)
+	if err != nil {
+		r.t.Error(err)
+		return
+	}
+	size := max(info.Size()-1-rnd.Int64N(1<<(6+rnd.IntN(11))), 0)
+	r.say("%s is cut from %d to %d bytes at %s", filepath.Base(newest), info.Size(), size, u.Name)
+	if err := os.Truncate(newest, size); err != nil {
+		r.t.Error(err)
+	}
+}
+
+// note notes what was acknowledged, or may be, and is nowhere any more.
+func (r *rig) note() {
+	left := lost{}
+	for _, u := range slices.Concat(r.forwarders, r.servers) {
+		for name, list := range r.salvage(u.store) {
+			for _, e := range list {
+				left.add(name, e)
+			}
+		}
+	}
+	// An answer may be held in a proxy.
+	for _, h := range []history{r.senders.underWay(), r.senders.history()} {
+		for name, list := range h {
+			for _, e := range list {
+				if !left.has(name, e) {
+					r.gone.add(name, e)
+				}
+			}
+		}
+	}
+	r.say("%d entries are nowhere any more", r.gone.len())
+}
+
+// salvage is what can be read of the files of a store, of which the newest may
+// be cut.
+func (r *rig) salvage(store string) history {
+	all := history{}
+	for _, name := range files(store) {
+		_, stdout, _ := harness.Client(r.t, "inspect", "--samples", "--output=proto", filepath.Join(store, name))
+		if _, err := all.parse(stdout); err != nil {
+			r.t.Errorf("inspect %s: %v", name, err)
+		}
+	}
+	return all
+}
