@@ -117,22 +117,25 @@ func Main() int {
 type terminated int
 
 func run(ctx context.Context, args []string, env environment) (code int) {
+	env, finish := env.guarded()
+	defer finish()
+	usage := &usageWriter{w: env.stdout}
 	defer func() {
 		if r := recover(); r != nil {
 			t, ok := r.(terminated)
 			if !ok {
 				panic(r)
 			}
-			code = int(t)
+			if code = int(t); code == ExitOK {
+				code = report(env, usage.err)
+			}
 		}
 	}()
-	env, finish := env.guarded()
-	defer finish()
 	app := kingpin.New(program, help)
 	app.HelpFlag.Short('h')
 	app.Version(version.Print(program))
 	app.Terminate(func(code int) { panic(terminated(code)) })
-	app.UsageWriter(usageWriter{env.stdout})
+	app.UsageWriter(usage)
 	app.ErrorWriter(env.stderr)
 
 	var c connection
@@ -162,11 +165,17 @@ func run(ctx context.Context, args []string, env environment) (code int) {
 	return report(env, commands[name](ctx, env))
 }
 
-// usageWriter drops what nobody reads any more: kingpin panics on an error.
-type usageWriter struct{ io.Writer }
+// usageWriter keeps the first error for the end: kingpin panics on one, or does
+// not look.
+type usageWriter struct {
+	w   io.Writer
+	err error
+}
 
-func (w usageWriter) Write(b []byte) (int, error) {
-	_, _ = w.Writer.Write(b)
+func (u *usageWriter) Write(b []byte) (int, error) {
+	if u.err == nil {
+		_, u.err = u.w.Write(b)
+	}
 	return len(b), nil
 }
 
