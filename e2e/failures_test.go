@@ -69,6 +69,7 @@ var failures = []failure{
 		}
 		// HAProxy's way to restart without refusing anybody is to be reloaded, see below.
 	}},
+	followersSpread,
 	{name: "third server added", run: func(t *testing.T, r *rig) { r.addServer(t) }},
 	{name: "forwarder killed and back", run: func(_ *testing.T, r *rig) {
 		r.target.Kill(harness.Forwarder)
@@ -100,7 +101,11 @@ var failures = []failure{
 func TestFailures(t *testing.T) {
 	consul, token := harness.StartGuardedConsul(t, "allow")
 	t.Setenv("CONSUL_HTTP_TOKEN_FILE", token.File)
-	target := harness.NewLocal(t, harness.Options{Consul: consul, Forwarder: []string{"--storage.segment.duration=10s"}})
+	target := harness.NewLocal(t, harness.Options{
+		Consul:    consul,
+		Forwarder: []string{"--storage.segment.duration=10s"},
+		Server:    []string{"--stream.max-age=" + maxAge.String()},
+	})
 	testFailures(t, target, failure{name: "Consul token rotated", run: func(t *testing.T, r *rig) {
 		token.Rotate()
 		time.Sleep(8 * time.Second) // Longer than Consul takes a part for well that does not report.

@@ -40,10 +40,14 @@ var composeServices = map[string]string{
 }
 
 // composeOverride is what the tests change: short segments, so that there are
-// many of them.
+// many of them, and streams that move soon.
 const composeOverride = `services:
   metrics-forwarder:
     environment: {PROMGRPC_STORAGE_SEGMENT_DURATION: 10s}
+  prometheus-api-server-1: &server
+    environment: {PROMGRPC_STREAM_MAX_AGE: 10s}
+  prometheus-api-server-2: *server
+  prometheus-api-server: *server
 `
 
 // Compose is docker-compose.yml as a target, on a real engine. Its ports are free

@@ -102,6 +102,38 @@ func (c *Consul) SRV(service string) []string {
 	return addresses
 }
 
+// Register registers an instance of a service that nobody checks.
+func (c *Consul) Register(service, id, host string, port int) {
+	c.t.Helper()
+	c.put("/v1/agent/service/register", map[string]any{"Name": service, "ID": id, "Address": host, "Port": port})
+}
+
+// Deregister takes it out.
+func (c *Consul) Deregister(id string) {
+	c.t.Helper()
+	c.put("/v1/agent/service/deregister/"+id, nil)
+}
+
+func (c *Consul) put(path string, message any) {
+	c.t.Helper()
+	body, err := json.Marshal(message)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	request, err := http.NewRequest(http.MethodPut, "http://"+c.HTTP+path, bytes.NewReader(body))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if answer.StatusCode != http.StatusOK {
+		c.t.Fatalf("PUT %s: %s", path, answer.Status)
+	}
+}
+
 func (c *Consul) get(path string, answer any) bool {
 	return c.do(http.MethodGet, path, nil, answer)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -67,11 +68,45 @@ func (h *HAProxy) Stats() []map[string]string {
 	return rows
 }
 
+// rows of the API servers in a backend, one a place.
+func (h *HAProxy) rows(backend string) (places []map[string]string) {
+	for _, row := range h.Stats() {
+		if row["pxname"] == backend && row["svname"] != "BACKEND" {
+			places = append(places, row)
+		}
+	}
+	return places
+}
+
+// Servers returns the rows of the API servers that are known.
+func (h *HAProxy) Servers() (known []map[string]string) {
+	for _, row := range h.rows("api") {
+		if !strings.HasPrefix(row["status"], "MAINT") {
+			known = append(known, row)
+		}
+	}
+	return known
+}
+
+// Places returns how many API servers there is room for.
+func (h *HAProxy) Places() int { return len(h.rows("api")) }
+
+// Unchecked returns how many calls are under way since no server passes its check.
+func (h *HAProxy) Unchecked() int {
+	for _, row := range h.Stats() {
+		if row["pxname"] == "unchecked" && row["svname"] == "BACKEND" {
+			n, _ := strconv.Atoi(row["scur"])
+			return n
+		}
+	}
+	return 0
+}
+
 // Up returns the names of the API servers that take requests.
 func (h *HAProxy) Up() []string {
 	var servers []string
-	for _, row := range h.Stats() {
-		if row["pxname"] == "api" && row["svname"] != "BACKEND" && strings.HasPrefix(row["status"], "UP") {
+	for _, row := range h.rows("api") {
+		if strings.HasPrefix(row["status"], "UP") {
 			servers = append(servers, row["svname"])
 		}
 	}
