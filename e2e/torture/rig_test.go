@@ -109,7 +109,7 @@ func (r *rig) start(disks map[string]*disk) {
 	// Clocks differ by more than a limit would bear.
 	small := []string{"--limit.future=0s", "--storage.segment.size=48KB", "--storage.segment.duration=7s", "--storage.series-idle=3s", "--storage.retention.time=24h", "--storage.sync=" + r.o.sync}
 	for _, name := range numbered("server", r.o.servers) {
-		s := r.unit(name, "prometheus-api-server", disks, "link", "web", "rpc")
+		s := r.unit(name, "prometheus-api-server", disks, "link", "web", "rpc", "--stream.max-age=5s")
 		r.servers = append(r.servers, s)
 		r.rpc = append(r.rpc, r.proxy("client-"+name, s.Listening("rpc")))
 	}
