@@ -43,9 +43,11 @@ type end struct {
 }
 
 func (e *end) append(dst []byte) []byte {
-	var b [endSize]byte
+	at := len(dst)
+	dst = append(dst, make([]byte, endSize)...)
+	b := dst[at:]
 	le := binary.LittleEndian
-	copy(b[:], endMagic)
+	copy(b, endMagic)
 	le.PutUint16(b[8:], endVersion)
 	var flags uint16
 	if e.closed {
@@ -59,7 +61,7 @@ func (e *end) append(dst []byte) []byte {
 	le.PutUint64(b[16:], e.sequence)
 	copy(b[24:], e.boot[:])
 	le.PutUint32(b[60:], crc32.Checksum(b[:60], castagnoli))
-	return append(dst, b[:]...)
+	return dst
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
