@@ -21,6 +21,8 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/common/version"
 	"golang.org/x/term"
+
+	"github.com/promgrpc/exporter/internal/usage"
 )
 
 const program = "prometheus-grpc-client"
@@ -119,7 +121,7 @@ type terminated int
 func run(ctx context.Context, args []string, env environment) (code int) {
 	env, finish := env.guarded()
 	defer finish()
-	usage := &usageWriter{w: env.stdout}
+	helpOut := &usage.Writer{W: env.stdout}
 	defer func() {
 		if r := recover(); r != nil {
 			t, ok := r.(terminated)
@@ -127,7 +129,7 @@ func run(ctx context.Context, args []string, env environment) (code int) {
 				panic(r)
 			}
 			if code = int(t); code == ExitOK {
-				code = report(env, usage.err)
+				code = report(env, helpOut.Err)
 			}
 		}
 	}()
@@ -135,7 +137,7 @@ func run(ctx context.Context, args []string, env environment) (code int) {
 	app.HelpFlag.Short('h')
 	app.Version(version.Print(program))
 	app.Terminate(func(code int) { panic(terminated(code)) })
-	app.UsageWriter(usage)
+	app.UsageWriter(helpOut)
 	app.ErrorWriter(env.stderr)
 
 	var c connection
@@ -163,20 +165,6 @@ func run(ctx context.Context, args []string, env environment) (code int) {
 		return report(env, usagef("%w", err))
 	}
 	return report(env, commands[name](ctx, env))
-}
-
-// usageWriter keeps the first error for the end: kingpin panics on one, or does
-// not look.
-type usageWriter struct {
-	w   io.Writer
-	err error
-}
-
-func (u *usageWriter) Write(b []byte) (int, error) {
-	if u.err == nil {
-		_, u.err = u.w.Write(b)
-	}
-	return len(b), nil
 }
 
 // clause is what flags are registered on: a command.

@@ -26,6 +26,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
 	"github.com/prometheus/common/version"
+
+	"github.com/promgrpc/exporter/internal/usage"
 )
 
 // Exit codes.
@@ -99,7 +101,8 @@ type Program struct {
 func (p Program) Run(ctx context.Context) int {
 	setVersion()
 	app := kingpin.New(p.Name, "")
-	app.UsageWriter(p.Stdout)
+	help := &usage.Writer{W: p.Stdout}
+	app.UsageWriter(help)
 	app.ErrorWriter(p.Stderr)
 	done, code := false, ExitOK
 	app.Terminate(func(c int) { done, code = true, c })
@@ -114,6 +117,10 @@ func (p Program) Run(ctx context.Context) int {
 
 	command, err := app.Parse(p.Args)
 	if done {
+		if help.Err != nil {
+			fmt.Fprintf(p.Stderr, "%s: %v\n", p.Name, help.Err)
+			return ExitFailure
+		}
 		return code
 	}
 	if err != nil {

@@ -78,6 +78,19 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+func TestHelpThatCannotBeWritten(t *testing.T) {
+	for _, arg := range []string{"--help", "--version"} {
+		p, _, stderr := program(func(context.Context, *Env, string) error { return nil }, arg)
+		p.Stdout = failingWriter{}
+		require.Equal(t, ExitFailure, p.Run(context.Background()))
+		require.Equal(t, "program: disk full\n", stderr.String())
+	}
+}
+
+type failingWriter struct{}
+
+func (failingWriter) Write([]byte) (int, error) { return 0, errors.New("disk full") }
+
 func TestLogLevel(t *testing.T) {
 	p, _, stderr := program(func(_ context.Context, env *Env, _ string) error {
 		env.Logger.Debug("details")

@@ -1,0 +1,20 @@
+// Package usage lets a program tell that its help could not be written, which
+// kingpin panics on, or does not look at.
+package usage
+
+import "io"
+
+// Writer writes until the first error, which it keeps. It is not safe for
+// concurrent use.
+type Writer struct {
+	W   io.Writer
+	Err error
+}
+
+// Write never fails.
+func (u *Writer) Write(b []byte) (int, error) {
+	if u.Err == nil {
+		_, u.Err = u.W.Write(b)
+	}
+	return len(b), nil
+}
