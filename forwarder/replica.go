@@ -111,7 +111,11 @@ func (p *replica) connect(ctx context.Context) error {
 		p.metrics.connected.WithLabelValues(p.instance.ID).Set(0)
 	}()
 	p.logger.Info("server connected", "log", l.ID().String(), "after", after)
-	p.measure(l)
+	measuring, stop := context.WithCancel(ctx)
+	var measured sync.WaitGroup
+	defer measured.Wait()
+	defer stop()
+	measured.Go(func() { p.measureUntil(measuring, l) })
 	return p.supply(ctx, c, l, after, changed, func(sequence uint64) {
 		p.confirmed.Store(sequence)
 		p.measure(l)
@@ -258,6 +262,21 @@ func (p *replica) receive(c *link.Conn, confirm func(uint64)) error {
 			return fmt.Errorf("a server does not send frames of the kind %T", f.GetKind())
 		}
 		confirm(k.Position.GetSequence())
+	}
+}
+
+// measureUntil measures again and again: a server that confirms nothing falls
+// behind, too.
+func (p *replica) measureUntil(ctx context.Context, l *seglog.Log) {
+	tick := time.NewTicker(tailEvery)
+	defer tick.Stop()
+	for {
+		p.measure(l)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

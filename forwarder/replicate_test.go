@@ -230,6 +230,36 @@ func TestReplication(t *testing.T) {
 	sameFiles(t, filepath.Join(c.StoragePath, id.String()), filepath.Join(two.dir, id.String()))
 }
 
+// TestLagOfAServerThatConfirmsNothing grows all the same.
+func TestLagOfAServerThatConfirmsNothing(t *testing.T) {
+	l, err := link.Listen("127.0.0.1:0", link.Options{Logger: discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- l.Run(ctx, func(ctx context.Context, c *link.Conn, _ *linkv1.Hello) error {
+			err := c.Welcome(&linkv1.Welcome{})
+			<-ctx.Done()
+			return err
+		})
+	}()
+	defer func() { cancel(); <-ended }()
+	c := testConfig(t.TempDir())
+	c.Server = l.Addr().String()
+	r := start(t, c)
+	defer r.stop()
+	s := r.sender()
+	lag := func(blocks float64) func() bool {
+		return func() bool { return testutil.ToFloat64(r.in.metrics.lag.WithLabelValues(c.Server)) == blocks }
+	}
+	s.fill(0, 1)
+	eventually(t, "it lags by one", lag(1))
+	s.fill(1, 5)
+	eventually(t, "it lags by five", lag(5))
+}
+
 // TestLastBlocksArrive has the forwarder end right after its last answer.
 func TestLastBlocksArrive(t *testing.T) {
 	p := serveReplica(t, t.TempDir(), "127.0.0.1:0")
