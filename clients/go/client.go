@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/address"
@@ -179,8 +180,11 @@ func (c *Client) GetStatus(ctx context.Context) (*metricsv1.GetStatusResponse, e
 
 // call makes a call that only reads at one address after the other, twice at
 // each, until one answers, or until it seems that servers die of it.
-func call[Req, Res any](ctx context.Context, c *Client, req Req, method func(transport, context.Context, Req) (Res, error)) (Res, error) {
+func call[Req proto.Message, Res any](ctx context.Context, c *Client, req Req, method func(transport, context.Context, Req) (Res, error)) (Res, error) {
 	var none Res
+	if err := sendable(req); err != nil {
+		return none, err
+	}
 	tries, suspect := c.newAttempts(), suspicion{client: c}
 	for {
 		var res Res
@@ -208,6 +212,15 @@ func call[Req, Res any](ctx context.Context, c *Client, req Req, method func(tra
 			return none, err
 		}
 	}
+}
+
+// sendable says why no server can be sent a request: it has text that is no UTF-8.
+// The libraries would say so of each attempt, as of a connection that fails.
+func sendable(req proto.Message) error {
+	if _, err := proto.Marshal(req); err != nil {
+		return fmt.Errorf("request: %w", err)
+	}
+	return nil
 }
 
 func callOnce[Req, Res any](ctx context.Context, c *Client, suspect *suspicion, address string, req Req, method func(transport, context.Context, Req) (Res, error)) (Res, error) {

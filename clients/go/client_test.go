@@ -128,3 +128,20 @@ func TestNewRefuses(t *testing.T) {
 	c := newClient(t, "", promgrpc.Options{}, "localhost:1")
 	require.ErrorContains(t, lastError(t, c, promgrpc.Query{Cursor: "c", Since: new(time.Now())}), "both")
 }
+
+func TestTextThatCannotBeSent(t *testing.T) {
+	for _, protocol := range protocols {
+		t.Run(string(protocol), func(t *testing.T) {
+			server := &metricstest.Server{}
+			c := newClient(t, protocol, promgrpc.Options{}, server.Start(t))
+			for _, q := range []promgrpc.Query{{Selectors: []string{"\xff"}}, {Cursor: "\xff"}, {Selectors: []string{"\xff"}, Follow: true}} {
+				for _, err := range c.Get(t.Context(), q) {
+					require.ErrorContains(t, err, "UTF-8")
+				}
+			}
+			_, err := c.GetLabelValues(t.Context(), &metricsv1.GetLabelValuesRequest{Name: "\xff"})
+			require.ErrorContains(t, err, "invalid UTF-8")
+			require.Empty(t, server.Requests())
+		})
+	}
+}

@@ -81,6 +81,10 @@ func (c *Client) Get(ctx context.Context, q Query) iter.Seq2[Update, error] {
 			client: c, query: q, yield: yield, cursor: q.Cursor,
 			tries: c.newAttempts(), suspect: suspicion{client: c},
 		}
+		if err := sendable(r.request()); err != nil {
+			yield(Update{}, err)
+			return
+		}
 		if err := r.run(ctx); err != nil && !errors.Is(err, errStopped) {
 			yield(Update{}, err)
 		}
