@@ -40,6 +40,7 @@ func (s *state) apply(req *remotewrite.Request, d digest, now time.Time) (answer
 	case errors.Is(err, segment.ErrTooLarge) && !errors.Is(err, seglog.ErrBroken):
 		// What was let in has room, so this is an error here. The block was not
 		// written, and the sender may not be what keeps others from going on.
+		clear(s.lastExemplars) // The latest may be those of what was not written.
 		s.recall()
 		return answer{}, t, fmt.Errorf("%w: %w: %w", remotewrite.ErrTooLarge, req.NoRoom(), err)
 	case err != nil:

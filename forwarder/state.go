@@ -58,7 +58,8 @@ type state struct {
 	nextRef  uint64
 	last     uint64 // sequence of the last block
 	dropped  map[uint64]struct{}
-	// lastExemplars are hashes of the latest exemplars, by series, since the log was opened.
+	// lastExemplars are hashes of the latest exemplars, by series, as far as the newest
+	// segment has told since the log was opened.
 	lastExemplars map[uint64]uint64
 	block         segment.Block
 	// places in the block of the request's labels, and one; 0 is not there yet.
@@ -87,7 +88,7 @@ func (s *state) Renumbered() {}
 func openState(store logStore, old *endedLogs) (*state, error) {
 	s := &state{window: newWindow(windowSize, windowReasons), families: newFamilies(), dropped: map[uint64]struct{}{}, lastExemplars: map[uint64]uint64{}}
 	s.head = head.New(head.WithObserver(s))
-	w, err := store.open(s.head)
+	w, err := store.open(restored{s.head, s})
 	if err != nil {
 		return nil, err
 	}
@@ -103,10 +104,24 @@ func openState(store logStore, old *endedLogs) (*state, error) {
 	return s, nil
 }
 
+// restored is a state that is rebuilt from the log.
+type restored struct {
+	*head.Head
+	state *state
+}
+
+// ApplyBlock remembers the exemplars too, which the head does not keep. Those from
+// before the newest segment are forgotten.
+func (r restored) ApplyBlock(b *segment.Block) error {
+	for i := range b.Exemplars {
+		r.state.lastExemplars[b.Exemplars[i].Ref] = remotewrite.HashBytes(b.Exemplars[i].Data)
+	}
+	return r.Head.ApplyBlock(b)
+}
+
 // recall makes what is known of series and families what the head says, which is
 // what the log does.
 func (s *state) recall() {
-	clear(s.lastExemplars) // The head has none.
 	s.nextRef = s.head.NextRef()
 	s.recallSeries()
 	segments := s.writer.Log().Segments()
