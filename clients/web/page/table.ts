@@ -1,6 +1,6 @@
 import { byId, h, setText } from "./dom";
 import { age, exact, grouped, short, visible, type Unit } from "./format";
-import { buckets, quantile } from "./histogram";
+import { buckets, quantile, type Native } from "./histogram";
 import { latest, type Series, type Store } from "./store";
 
 // Rows beyond this are shown on demand: a browser lays out all of them.
@@ -82,7 +82,7 @@ export class Table {
       row.element.dataset.color = color === undefined ? "" : String(color);
       row.element.classList.toggle("stale", s.stale);
       setText(row.value, valueText(s, this.unit(s.name)));
-      row.value.title = s.histograms.length > 0 ? "" : exact(s.values.at(-1) ?? NaN);
+      row.value.title = shown(s) ? "" : exact(s.values.at(-1) ?? NaN);
       setText(row.time, s.stale ? "stale" : age(now - latest(s)));
     }
     if (!this.current || !visible.includes(this.current.series)) this.move(visible[0] && this.row(visible[0]));
@@ -156,14 +156,20 @@ export class Table {
   }
 }
 
+// shown is the histogram that a series has last, if no float is newer.
+function shown(s: Series): Native | undefined {
+  const histogram = s.histograms.at(-1);
+  return histogram && (s.times.at(-1) ?? 0) <= histogram.timestamp ? histogram : undefined;
+}
+
 function number(s: Series): number {
-  const value = s.values.at(-1) ?? s.histograms.at(-1)?.count ?? NaN;
+  const value = shown(s)?.count ?? s.values.at(-1) ?? NaN;
   return Number.isNaN(value) ? -Infinity : value;
 }
 
 function valueText(s: Series, unit: Unit): string {
-  const histogram = s.histograms.at(-1);
-  if (histogram && (s.times.at(-1) ?? 0) <= histogram.timestamp) {
+  const histogram = shown(s);
+  if (histogram) {
     const median = quantile(buckets(histogram), 0.5);
     const half = Number.isNaN(median) ? "" : `, half ≤ ${short(median, unit)}`;
     return `${grouped(Math.round(histogram.count))} observed${half}`;
