@@ -59,6 +59,7 @@ func (p *replica) complete(ctx context.Context, ended *endedLog) error {
 		if err := p.takeOver(ctx, c, ended, sequence); err != nil {
 			return refuse(c, err)
 		}
+		l = ended.log() // It may have been opened again for another server.
 	}
 	after, err := startOf(l, position)
 	if err != nil {

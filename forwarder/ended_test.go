@@ -5,7 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -161,5 +163,40 @@ func TestServerOfAnotherPastOfAnEndedLog(t *testing.T) {
 	})
 	if now, _ := r.appender.log(); now.ID() != l.ID() {
 		t.Error("a new log was begun for the sake of one that has ended")
+	}
+}
+
+// TestEndedLogIsOpenedAgain while a server is about to give back what was lost: that
+// is not taken for another past.
+func TestEndedLogIsOpenedAgain(t *testing.T) {
+	dir := t.TempDir()
+	p := serveReplica(t, filepath.Join(dir, "a"), "127.0.0.1:0")
+	c := testConfig(filepath.Join(dir, "forwarder"))
+	c.Server = p.addr
+	r := start(t, c)
+	const before = 20
+	r.sender().fill(0, before)
+	l, _ := r.appender.log()
+	old := l.ID()
+	eventually(t, "server has all", func() bool { return p.at(old) == before })
+	r.stop()
+	p.stop()
+	cutBack(t, c.StoragePath, old, 100)
+	r = start(t, c)
+	once := sync.OnceFunc(func() {
+		if err := r.appender.ended.all()[0].reopen(); err != nil {
+			t.Error(err)
+		}
+	})
+	q := serveReplica(t, p.dir, p.addr, func(p *linkv1.Position) {
+		if segment.LogID(p.GetLogId()) == old {
+			once()
+		}
+	})
+	eventually(t, "server has all of the old log", func() bool { return q.at(old) == before })
+	eventually(t, "what was lost is taken over", func() bool { return testutil.ToFloat64(r.in.metrics.takenOver) > 0 })
+	time.Sleep(500 * time.Millisecond) // in which another past would be told
+	if n := testutil.ToFloat64(r.in.metrics.diverged.WithLabelValues(p.addr)); n != 0 {
+		t.Errorf("%v servers of another past", n)
 	}
 }
