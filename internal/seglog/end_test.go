@@ -157,6 +157,45 @@ func TestLogThatCannotBeBegunLeavesNothing(t *testing.T) {
 	}
 }
 
+// What a process that was killed left of a log that it was about to begin goes, and
+// a log that has lost its segments does not: others may have it.
+func TestLogThatWasNotBegunIsRemoved(t *testing.T) {
+	path := t.TempDir()
+	s, err := OpenStore(path, testOptions(newClock()))
+	require.NoError(t, err)
+	m := newMemory()
+	w, err := s.OpenWriter(m)
+	require.NoError(t, err)
+	feed(t, w, m, newRand(), 2)
+	require.NoError(t, w.Close())
+	folder := func(files map[string][]byte) segment.LogID {
+		id := segment.NewLogID()
+		require.NoError(t, os.Mkdir(s.dir(id), 0o755))
+		for name, content := range files {
+			require.NoError(t, os.WriteFile(filepath.Join(s.dir(id), name), content, 0o644))
+		}
+		return id
+	}
+	none, shown := end{}, end{sequence: 5}
+	segmentName := "20261123T004213.123Z-00000000000000000001.seg"
+	folder(nil)
+	folder(map[string][]byte{endName: none.append(nil)})
+	folder(map[string][]byte{endName: none.append(none.append(nil)), segmentName + tempExt: {1}})
+	kept := []segment.LogID{
+		w.Log().ID(),
+		folder(map[string][]byte{endName: shown.append(nil)}),
+		folder(map[string][]byte{endName: {1, 2, 3}}),
+		folder(map[string][]byte{segmentName: {1}}),
+		folder(map[string][]byte{"notes": {1}}),
+	}
+	w, err = s.OpenWriter(newMemory())
+	require.NoError(t, err)
+	require.NoError(t, w.Renewed())
+	require.ElementsMatch(t, kept, s.Logs())
+	require.NoError(t, w.Close())
+	require.NoError(t, s.Close())
+}
+
 // FuzzEnd reads any bytes as the mark of a log.
 func FuzzEnd(f *testing.F) {
 	e := end{boot: bootID{1, 2}, closed: true, synced: true, sequence: 1 << 40, checksum: 7}

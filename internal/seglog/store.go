@@ -243,6 +243,23 @@ func (s *Store) removeLog(id segment.LogID) {
 	}
 }
 
+// removeUnbegun removes what is left of logs that were about to be begun when the
+// process was killed: they have no segment, nor had any, so that nobody knows of them.
+func (s *Store) removeUnbegun(present segment.LogID) {
+	for _, id := range s.Logs() {
+		if id == present {
+			continue
+		}
+		entries, err := s.fs.ReadDir(s.dir(id))
+		if err != nil || slices.ContainsFunc(entries, func(e os.DirEntry) bool { _, ok := parseName(e.Name()); return ok }) {
+			continue
+		}
+		if e, err := s.readEnd(s.dir(id)); errors.Is(err, errNotMarked) || err == nil && e.sequence == 0 {
+			s.removeLog(id)
+		}
+	}
+}
+
 // link makes the links to the newest segment point at it: each is made anew and
 // renamed into place, so that there is one at every instant.
 func (s *Store) link(l *Log, name string) error {

@@ -47,6 +47,14 @@ type Writer struct {
 // *DamageError, and nothing is changed; damage in older segments is logged, and
 // readers are told when they come to it.
 func (s *Store) OpenWriter(state Restorer) (*Writer, error) {
+	w, err := s.openLatest(state)
+	if err == nil {
+		s.removeUnbegun(w.log.id)
+	}
+	return w, err
+}
+
+func (s *Store) openLatest(state Restorer) (*Writer, error) {
 	id, ok, err := s.latestLog()
 	if err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
