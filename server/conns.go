@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net"
 
+	"github.com/promgrpc/exporter/internal/h2frames"
 	"github.com/promgrpc/exporter/internal/limit"
 )
 
@@ -11,7 +12,7 @@ import (
 // over the limit, which say nothing yet that could be answered.
 func (s *Server) bounded(l net.Listener) net.Listener {
 	return &limit.Listener{
-		Listener: framesListener{l, s.config.CallRate},
+		Listener: h2frames.Listener{Listener: l, CallRate: s.config.CallRate},
 		Budget:   s.conns,
 		Proxies:  s.proxies,
 		Refused: func(remote net.Addr, err error) {

@@ -10,14 +10,15 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/h2frames"
 )
 
 // How large a response gets before it is sent: with the last series and the
 // cursor it is about one large frame. A stream begins with less, so that
 // something comes at once, and doubles it.
 const (
-	responseSize = largeFrame - 1<<10
-	firstSize    = smallFrame - 1<<10
+	responseSize = h2frames.Large - 1<<10
+	firstSize    = h2frames.Small - 1<<10
 )
 
 // mostPart is the most that one part of a series takes in a response: its labels,

@@ -1,4 +1,4 @@
-package server
+package h2frames
 
 import (
 	"bytes"
@@ -41,7 +41,7 @@ func (l pipeListener) Close() error              { return nil }
 
 // framesOver is a connection that cuts frames over a pipe.
 func framesOver(t *testing.T, p *pipe) net.Conn {
-	c, err := framesListener{pipeListener{p}, 1000}.Accept()
+	c, err := Listener{pipeListener{p}, 1000}.Accept()
 	require.NoError(t, err)
 	return c
 }
@@ -79,11 +79,11 @@ func TestFramesOpening(t *testing.T) {
 		{"HTTP/1", []byte("POST / HTTP/1.1\r\nHost: a\r\n\r\n"), []byte("POST / HTTP/1.1\r\nHost: a\r\n\r\n")},
 		{"less than a preface", []byte("PRI * HTTP/2.0\r\n"), []byte("PRI * HTTP/2.0\r\n")},
 		{"nothing", nil, nil},
-		{"no settings", opening(), opening(size(largeFrame))},
-		{"other settings", opening(window), opening(window, size(largeFrame))},
-		{"the same size", opening(size(smallFrame), window), opening(size(largeFrame), window)},
-		{"larger frames", opening(window, size(20000)), opening(window, size(largeFrame))},
-		{"frames that are larger still", opening(size(largeFrame + 1)), opening(size(largeFrame + 1))},
+		{"no settings", opening(), opening(size(Large))},
+		{"other settings", opening(window), opening(window, size(Large))},
+		{"the same size", opening(size(Small), window), opening(size(Large), window)},
+		{"larger frames", opening(window, size(20000)), opening(window, size(Large))},
+		{"frames that are larger still", opening(size(Large + 1)), opening(size(Large + 1))},
 		{"frames that are too small", opening(size(1000)), opening(size(1000))},
 		{"too many settings", opening(many...), opening(many...)},
 		{"half a header", opening()[:len(http2.ClientPreface)+4], opening()[:len(http2.ClientPreface)+4]},
@@ -104,7 +104,7 @@ func TestFramesOpening(t *testing.T) {
 func TestFramesPrefaceIsHandedOver(t *testing.T) {
 	client, server := net.Pipe()
 	defer client.Close()
-	c, err := framesListener{pipeListener{server}, 1000}.Accept()
+	c, err := Listener{pipeListener{server}, 1000}.Accept()
 	require.NoError(t, err)
 	defer c.Close()
 	go func() { _, _ = client.Write([]byte(http2.ClientPreface)) }()
@@ -123,7 +123,7 @@ func FuzzFramesAreCut(f *testing.F) {
 	f.Add(uint16(20000), []byte{3, 2, 1, 0, 9}, uint16(65535), []byte("x"))
 	f.Add(uint16(65535), []byte{5, 0xff}, uint16(1), []byte("xyz"))
 	f.Fuzz(func(t *testing.T, more uint16, frames []byte, pieces uint16, content []byte) {
-		limit := smallFrame + int(more)
+		limit := Small + int(more)
 		p := &pipe{sent: [][]byte{opening(http2.Setting{ID: http2.SettingMaxFrameSize, Val: uint32(limit)})}}
 		c := framesOver(t, p)
 		_, err := io.ReadAll(c)
@@ -134,10 +134,10 @@ func FuzzFramesAreCut(f *testing.F) {
 		for i, b := range frames[:min(len(frames), 20)] {
 			stream := uint32(b&1)*2 + 1
 			payload := bytes.Repeat(append(content, byte(i)), 1+int(b)*4096/(1+len(content)))
-			payload = payload[:min(len(payload), largeFrame)]
+			payload = payload[:min(len(payload), Large)]
 			switch b % 4 {
 			case 0:
-				require.NoError(t, to.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: content[:min(len(content), smallFrame)], EndHeaders: true, EndStream: true}))
+				require.NoError(t, to.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: content[:min(len(content), Small)], EndHeaders: true, EndStream: true}))
 			case 1:
 				require.NoError(t, to.WriteData(stream, i%2 == 1, nil))
 			default:
@@ -151,7 +151,7 @@ func FuzzFramesAreCut(f *testing.F) {
 		}
 
 		want, got := http2.NewFramer(nil, &all), http2.NewFramer(nil, &p.written)
-		want.SetMaxReadFrameSize(largeFrame)
+		want.SetMaxReadFrameSize(Large)
 		got.SetMaxReadFrameSize(uint32(limit))
 		for {
 			w, err := want.ReadFrame()

@@ -1,4 +1,4 @@
-package server
+package h2frames
 
 import (
 	"time"
@@ -56,4 +56,18 @@ func (o *openings) count(b []byte) (n int) {
 		}
 	}
 	return n
+}
+
+// pace waits for as long as what was read has come too early.
+func (c *conn) pace(read []byte) {
+	wait := c.openings.wait(read, time.Now())
+	if wait <= 0 {
+		return
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.closed:
+	}
 }

@@ -1,4 +1,4 @@
-package server
+package h2frames
 
 import (
 	"bytes"
