@@ -36,6 +36,18 @@ var arrows = map[string][]string{
 	"gen":       {},
 }
 
+// rooms says which folders of its own part a folder may import, where a part has
+// several: down, and never back up. Tests may import testers too.
+var rooms = map[string][]string{
+	"clients/cli":                     {"clients/cli/output", "clients/go"},
+	"clients/cli/output":              {"clients/go"},
+	"clients/go":                      {},
+	"clients/go/examples/exactlyonce": {"clients/go"},
+}
+
+// testers are the packages of tests' helpers, which nothing else may import.
+var testers = []string{"clients/internal/metricstest"}
+
 // outside holds the folders that see the system from outside and may import all of it.
 var outside = []string{".", "api", "e2e", "bench"}
 
@@ -66,6 +78,32 @@ func TestArrows(t *testing.T) {
 		}
 	}
 	for folder := range arrows {
+		assert.True(t, seen[folder], "a rule is about %s/, which has no Go files", folder)
+	}
+}
+
+func TestRooms(t *testing.T) {
+	with := map[string]bool{} // the parts that have rooms
+	for folder := range rooms {
+		with[top(folder)] = true
+	}
+	seen := map[string]bool{}
+	for _, file := range goFiles(t) {
+		from := path.Dir(file.name)
+		if !with[top(file.name)] || slices.Contains(testers, from) {
+			continue
+		}
+		seen[from] = true
+		allowed, known := rooms[from]
+		require.True(t, known, "%s: no rule says what %s/ may import of its part", file.name, from)
+		for _, imported := range file.ours() {
+			if top(imported) != top(file.name) || file.test() && slices.Contains(testers, imported) {
+				continue
+			}
+			assert.True(t, imported == from || slices.Contains(allowed, imported), "%s imports %s", file.name, imported)
+		}
+	}
+	for folder := range rooms {
 		assert.True(t, seen[folder], "a rule is about %s/, which has no Go files", folder)
 	}
 }

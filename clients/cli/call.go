@@ -1,21 +1,18 @@
 package cli
 
 import (
-	"bufio"
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/promgrpc/exporter/clients/cli/output"
 	promgrpc "github.com/promgrpc/exporter/clients/go"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
@@ -27,12 +24,12 @@ const maxLimit = 100000
 // JSON, an object a line.
 type query struct {
 	connection *connection
-	output     string
+	format     string
 }
 
 func (q *query) register(cmd clause) {
 	q.connection.register(cmd)
-	registerOutput(cmd, "Format: text, or json with an object a line.", &q.output, "text", "json")
+	registerFormat(cmd, "Format: text, or json with an object a line.", &q.format, "text", "json")
 }
 
 // run prints the rows that call returns. The struct's fields are the JSON
@@ -54,61 +51,10 @@ func runQuery[Row any](ctx context.Context, env environment, q *query, head stri
 	if truncated {
 		warn(env, "there is more than these %d; narrow the selectors, or raise --limit", len(rows))
 	}
-	if q.output == "json" {
-		return printJSON(env.stdout, rows)
+	if q.format == "json" {
+		return output.PrintJSON(env.stdout, rows)
 	}
-	return printTable(env, head, rows, cells)
-}
-
-func printJSON[Row any](w io.Writer, rows []Row) error {
-	b := bufio.NewWriter(w)
-	e := json.NewEncoder(b)
-	e.SetEscapeHTML(false)
-	for _, r := range rows {
-		if err := e.Encode(r); err != nil {
-			return err
-		}
-	}
-	return b.Flush()
-}
-
-// printTable prints a line a row, in columns if they have a head.
-func printTable[Row any](env environment, head string, rows []Row, cells func(Row) []string) error {
-	b := bufio.NewWriter(env.stdout)
-	t := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
-	if head != "" && len(rows) > 0 {
-		_, _ = fmt.Fprintln(t, head) // errors show at Flush
-	}
-	for _, r := range rows {
-		line := cells(r)
-		for i, text := range line {
-			line[i] = string(appendEscaped(nil, text, false))
-		}
-		if head == "" {
-			_, _ = fmt.Fprintln(b, line[0])
-			continue
-		}
-		for i, text := range line {
-			line[i] = cell(text, env.terminal)
-		}
-		_, _ = fmt.Fprintln(t, strings.Join(line, "\t"))
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	return b.Flush()
-}
-
-// separators are what ends a cell or a line of a tabwriter.
-var separators = strings.NewReplacer("\t", `\t`, "\n", `\n`, "\v", `\v`, "\f", `\f`)
-
-// cell is a text that stays in its column. On a terminal it is aligned as it is
-// shown.
-func cell(text string, terminal bool) string {
-	if terminal {
-		text = visible(text)
-	}
-	return separators.Replace(text)
+	return output.PrintRows(env.stdout, env.terminal, head, rows, cells)
 }
 
 func registerLabels(app *kingpin.Application, c *connection) (string, func(context.Context, environment) error) {
@@ -170,7 +116,7 @@ func registerMetadata(app *kingpin.Application, c *connection) (string, func(con
 			res, err := client.GetMetadata(ctx, &metricsv1.GetMetadataRequest{MetricFamilyName: family, Limit: maxLimit})
 			rows := make([]row, len(res.GetMetadata()))
 			for i, m := range res.GetMetadata() {
-				rows[i] = row{m.GetMetricFamilyName(), cmp.Or(kinds[m.GetType()], "unknown"), m.GetUnit(), m.GetHelp()}
+				rows[i] = row{m.GetMetricFamilyName(), output.Kind(m.GetType()), m.GetUnit(), m.GetHelp()}
 			}
 			return rows, res.GetTruncated(), err
 		}, func(r row) []string {

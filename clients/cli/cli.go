@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/common/version"
 	"golang.org/x/term"
 
+	"github.com/promgrpc/exporter/clients/cli/output"
 	"github.com/promgrpc/exporter/internal/usage"
 )
 
@@ -67,8 +68,8 @@ func (e environment) guarded() (environment, func()) {
 	e.screen, e.messages = e.stdout, e.stderr
 	finish := func() {}
 	if e.terminal {
-		v := newVisibleWriter(e.screen, e.colour)
-		e.stdout, finish = v, func() { _ = v.finish() }
+		v := output.NewVisibleWriter(e.screen, e.colour)
+		e.stdout, finish = v, func() { _ = v.Finish() }
 	}
 	return e.withMessages(e.messages), finish
 }
@@ -77,7 +78,7 @@ func (e environment) guarded() (environment, func()) {
 func (e environment) withMessages(w io.Writer) environment {
 	e.stderr = w
 	if e.messagesTerminal {
-		e.stderr = newVisibleWriter(w, false)
+		e.stderr = output.NewVisibleWriter(w, false)
 	}
 	return e
 }

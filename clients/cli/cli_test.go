@@ -188,7 +188,7 @@ func TestLimit(t *testing.T) {
 		r := runCLI(t, t.Context(), "get", "-a", address, "-o", "json", "--limit", strconv.Itoa(n))
 		require.Equal(t, 0, r.code)
 		r.stdout = regexp.MustCompile(`(?m)^.*"exemplar".*\n`).ReplaceAllString(r.stdout, "")
-		require.Equal(t, min(n, len(fixture())), strings.Count(r.stdout, "\n"))
+		require.Equal(t, min(n, len(metricstest.Series())), strings.Count(r.stdout, "\n"))
 	}
 	r := runCLI(t, t.Context(), "get", "-f", "-a", counting(3).Start(t), "--limit=2")
 	require.Equal(t, "n 1 1700000000123\nn 2 1700000000123\n", r.stdout)
@@ -238,7 +238,7 @@ func TestEnvironmentOfOtherCalls(t *testing.T) {
 	server := counting(1)
 	server.LabelNames = &metricsv1.GetLabelNamesResponse{Names: []string{"job"}}
 	server.LabelValues = &metricsv1.GetLabelValuesResponse{Values: []string{"node"}}
-	server.Metadata, server.Segments, server.Status = metadata(), &metricsv1.ListSegmentsResponse{}, &metricsv1.GetStatusResponse{}
+	server.Metadata, server.Segments, server.Status = metricstest.Metadata(), &metricsv1.ListSegmentsResponse{}, &metricsv1.GetStatusResponse{}
 	t.Setenv("PROMGRPC_CLIENT_ADDRESS", server.Start(t))
 	const csv, json, text = "timestamp,value,name,labels", "{\"", "n "
 	line := "--template={{.Name}}="
@@ -286,7 +286,7 @@ func TestCalls(t *testing.T) {
 	server := &metricstest.Server{
 		LabelNames:  &metricsv1.GetLabelNamesResponse{Names: []string{"__name__", "job"}, Truncated: true},
 		LabelValues: &metricsv1.GetLabelValuesResponse{Values: []string{"node", "a\"b"}},
-		Metadata:    metadata(),
+		Metadata:    metricstest.Metadata(),
 		Segments: &metricsv1.ListSegmentsResponse{Segments: []*metricsv1.Segment{
 			{LogId: "0123456789abcdef0123456789abcdef", Name: "a.seg", FirstSequence: 1, LastSequence: 99, CreateTime: created, SizeBytes: 1 << 21, Sealed: true},
 			{LogId: "0123456789abcdef0123456789abcdef", Name: "b.seg", FirstSequence: 100, LastSequence: 99, CreateTime: created, SizeBytes: 64},

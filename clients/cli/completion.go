@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/model"
 
 	promgrpc "github.com/promgrpc/exporter/clients/go"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
@@ -59,7 +60,7 @@ const hintTime = time.Second
 // metricNames returns the names of metrics, for completion.
 func metricNames() []string {
 	return hints(func(ctx context.Context, client *promgrpc.Client) ([]string, error) {
-		res, err := client.GetLabelValues(ctx, &metricsv1.GetLabelValuesRequest{Name: nameLabel, Limit: maxLimit})
+		res, err := client.GetLabelValues(ctx, &metricsv1.GetLabelValuesRequest{Name: model.MetricNameLabel, Limit: maxLimit})
 		return res.GetValues(), err
 	})
 }

@@ -5,14 +5,12 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/prometheus/prometheus/model/value"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
@@ -45,95 +43,19 @@ func golden(t *testing.T, name string, got []byte) {
 	require.Equal(t, string(want), string(got))
 }
 
-const t0 = 1_700_000_000_123
+const t0 = metricstest.T0
 
-func labels(pairs ...string) (out []*metricsv1.Label) {
-	for i := 0; i < len(pairs); i += 2 {
-		out = append(out, &metricsv1.Label{Name: pairs[i], Value: pairs[i+1]})
-	}
-	return out
-}
+var (
+	labels = metricstest.Labels
+	float  = metricstest.Float
+	stale  = metricstest.Stale
+)
 
-func float(v float64, pairs ...string) *metricsv1.TimeSeries {
-	return &metricsv1.TimeSeries{
-		Labels:  labels(pairs...),
-		Samples: []*metricsv1.Sample{{Value: v, Timestamp: t0}},
-	}
-}
-
-func native(h *metricsv1.Histogram, pairs ...string) *metricsv1.TimeSeries {
-	h.Timestamp = t0
-	return &metricsv1.TimeSeries{Labels: labels(pairs...), Histograms: []*metricsv1.Histogram{h}}
-}
-
-var stale = math.Float64frombits(value.StaleNaN)
-
-// fixture has a series of each kind that the outputs treat in their own way.
-func fixture() []*metricsv1.TimeSeries {
-	counter := float(42, "__name__", "http_requests_total", "code", "200")
-	counter.Samples[0].StartTimestamp = t0 - 60_000
-	counter.Coalesced = 3
-	counter.Exemplars = []*metricsv1.Exemplar{{Labels: labels("trace_id", "abc\"\\"), Value: 0.5, Timestamp: t0 - 1}}
-	span := func(offset int32, length uint32) []*metricsv1.BucketSpan {
-		return []*metricsv1.BucketSpan{{Offset: offset, Length: length}}
-	}
-	return []*metricsv1.TimeSeries{
-		float(1, "__name__", "up", "instance", "localhost:9090", "job", "a \"quoted\" \\ name\nof two lines"),
-		float(math.NaN(), "__name__", "up", "instance", "nan", "job", "ä"),
-		float(math.Inf(1), "__name__", "up", "instance", "inf", "job", "x"),
-		float(math.Inf(-1), "__name__", "up", "instance", "ninf", "job", "x"),
-		float(stale, "__name__", "up", "instance", "gone", "job", "x"),
-		float(math.Copysign(0, -1), "__name__", "zero"),
-		float(1.5e-9, "__name__", "small"),
-		float(123456789012, "__name__", "large"),
-		float(7, "__name__", "dotted.name", "label.name", "v", "plain", "p"),
-		counter,
-		float(9, "__name__", "legacy_counter"),
-		float(1, "__name__", "rpc_seconds", "quantile", "0.9"),
-		float(3, "__name__", "rpc_seconds_sum"),
-		float(2, "__name__", "rpc_seconds_count"),
-		float(5, "__name__", "latency_seconds_count", "job", "b"),
-		float(5, "__name__", "latency_seconds_bucket", "job", "b", "le", "+Inf"),
-		float(4, "__name__", "latency_seconds_bucket", "job", "b", "le", "10.0"),
-		float(1, "__name__", "latency_seconds_bucket", "job", "b", "le", "2.0"),
-		float(12.5, "__name__", "latency_seconds_sum", "job", "b"),
-		native(&metricsv1.Histogram{
-			Count: &metricsv1.Histogram_CountInt{CountInt: 10}, Sum: 18.4, Schema: 1, ZeroThreshold: 0.001,
-			ZeroCount:     &metricsv1.Histogram_ZeroCountInt{ZeroCountInt: 2},
-			PositiveSpans: span(0, 3), PositiveDeltas: []int64{1, 2, -1},
-			NegativeSpans: span(-1, 1), NegativeDeltas: []int64{2},
-		}, "__name__", "native_int", "job", "n"),
-		native(&metricsv1.Histogram{
-			Count: &metricsv1.Histogram_CountFloat{CountFloat: 3.5}, Sum: 4, Schema: 0,
-			ZeroCount:     &metricsv1.Histogram_ZeroCountFloat{ZeroCountFloat: 0},
-			PositiveSpans: span(0, 2), PositiveCounts: []float64{1.5, 2},
-			ResetHint: metricsv1.Histogram_RESET_HINT_GAUGE,
-		}, "__name__", "native_float_gauge"),
-		native(&metricsv1.Histogram{
-			Count: &metricsv1.Histogram_CountInt{CountInt: 6}, Sum: 8, Schema: -53,
-			PositiveSpans: span(0, 3), PositiveDeltas: []int64{1, 1, 1},
-			CustomValues: []float64{0.5, 2}, StartTimestamp: t0 - 1000,
-		}, "__name__", "native_custom"),
-		native(&metricsv1.Histogram{Count: &metricsv1.Histogram_CountInt{}, Sum: stale}, "__name__", "native_stale"),
-		native(&metricsv1.Histogram{
-			Count: &metricsv1.Histogram_CountInt{CountInt: 6}, PositiveSpans: span(0, 4), PositiveDeltas: []int64{1},
-		}, "__name__", "native_broken"),
-	}
-}
-
-func metadata() *metricsv1.GetMetadataResponse {
-	m := func(name string, kind metricsv1.MetricType, unit, help string) *metricsv1.MetricMetadata {
-		return &metricsv1.MetricMetadata{MetricFamilyName: name, Type: kind, Unit: unit, Help: help}
-	}
-	return &metricsv1.GetMetadataResponse{Metadata: []*metricsv1.MetricMetadata{
-		m("http_requests_total", metricsv1.MetricType_METRIC_TYPE_COUNTER, "", "Requests."),
-		m("latency_seconds", metricsv1.MetricType_METRIC_TYPE_HISTOGRAM, "seconds", "Line one\nand \"two\" \\"),
-		m("legacy_counter", metricsv1.MetricType_METRIC_TYPE_COUNTER, "", "A counter without suffix."),
-		m("native_int", metricsv1.MetricType_METRIC_TYPE_HISTOGRAM, "", ""),
-		m("rpc_seconds", metricsv1.MetricType_METRIC_TYPE_SUMMARY, "bytes", "Unit and name differ."),
-		m("up", metricsv1.MetricType_METRIC_TYPE_GAUGE, "", "Whether it is."),
-	}}
-}
+// What the terminal is told when the table comes and goes.
+const (
+	enterScreen = "\x1b[?1049h\x1b[?25l"
+	leaveScreen = "\x1b[?25h\x1b[?1049l"
+)
 
 func end(cursor string) *metricsv1.GetMetricsResponse {
 	return &metricsv1.GetMetricsResponse{Cursor: cursor, Event: &metricsv1.GetMetricsResponse_End{End: &metricsv1.End{}}}
@@ -142,9 +64,9 @@ func end(cursor string) *metricsv1.GetMetricsResponse {
 // snapshot serves the fixture.
 func snapshot() *metricstest.Server {
 	return &metricstest.Server{
-		Metadata: metadata(),
+		Metadata: metricstest.Metadata(),
 		Script: func(_ context.Context, call *metricstest.Call) error {
-			if err := call.Send(&metricsv1.GetMetricsResponse{Timeseries: fixture(), Cursor: "c1"}); err != nil {
+			if err := call.Send(&metricsv1.GetMetricsResponse{Timeseries: metricstest.Series(), Cursor: "c1"}); err != nil {
 				return err
 			}
 			return call.Send(end("c2"))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/promgrpc/exporter/clients/cli/output"
 	promgrpc "github.com/promgrpc/exporter/clients/go"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
@@ -37,7 +38,7 @@ type get struct {
 	minInterval   time.Duration
 	heartbeat     time.Duration
 	maxReconnects int
-	output        string
+	format        string
 	csvHeader     bool
 	template      string
 	parsed        *template.Template
@@ -61,7 +62,7 @@ func registerGet(app *kingpin.Application, c *connection) (string, func(context.
 	option(cmd, "min-interval", "With --follow: print a series at most this often, its last sample each time.").Default("0s").DurationVar(&g.minInterval)
 	option(cmd, "heartbeat", "With --follow: a server that is silent for three times as long is left for the next one.").Default("10s").DurationVar(&g.heartbeat)
 	option(cmd, "max-reconnects", "Give up after so many lost connections in a row. -1 is never while following.").Default("-1").IntVar(&g.maxReconnects)
-	registerOutput(cmd, "Format: text, table, json, openmetrics, csv or proto.", &g.output, outputNames...)
+	registerFormat(cmd, "Format: text, table, json, openmetrics, csv or proto.", &g.format, output.Formats...)
 	registerCSV(cmd, &g.csvHeader)
 	option(cmd, "template", "Print a line a sample by this template instead of --output.").PlaceHolder("TEMPLATE").StringVar(&g.template)
 	option(cmd, "watch", "Follow, and show a table of the latest samples in place. Needs a terminal.").Short('w').BoolVar(&g.watch)
@@ -80,9 +81,9 @@ func (g *get) settle() {
 		g.template = ""
 	}
 	if !g.given["output"] && g.template != "" {
-		g.output = "text"
+		g.format = "text"
 	}
-	if !g.given["events"] && g.output != "json" {
+	if !g.given["events"] && g.format != "json" {
 		g.events = false
 	}
 	if !g.given["min-interval"] && !g.follow {
@@ -96,17 +97,17 @@ func (g *get) run(ctx context.Context, env environment) error {
 		return err
 	}
 	defer file.close()
-	ctx, stop := whileRead(ctx, env.output)
+	ctx, stop := output.WhileRead(ctx, env.output)
 	defer stop()
-	var live *liveTable
+	var live *output.LiveTable
 	if g.watch {
-		live = newLiveTable(env.screen, env.size, env.colour)
-		defer live.stop()
+		live = output.NewLiveTable(env.screen, env.size, env.colour)
+		defer live.Stop()
 		env.stderr = live // messages would be drawn over
 	}
-	var told *progress
+	var told *output.Progress
 	if g.tellsProgress(env) {
-		told = newProgress(env.messages, query.Since)
+		told = output.NewProgress(env.messages, query.Since)
 		env = env.withMessages(told) // they would be on its line
 	}
 	client, err := g.connection.open(ctx, env, promgrpc.Options{
@@ -122,7 +123,7 @@ func (g *get) run(ctx context.Context, env environment) error {
 	p := &printer{
 		env: env, file: file, limit: g.limit, progress: told,
 		eager:    g.follow || env.terminal,
-		heldBack: g.output == "openmetrics" && !g.follow || g.output == "table",
+		heldBack: g.format == "openmetrics" && !g.follow || g.format == "table",
 	}
 	if live != nil {
 		p.output = live
@@ -153,10 +154,10 @@ func (g *get) reconnects() int {
 	return max(g.maxReconnects, 0)
 }
 
-func (g *get) newOutput(ctx context.Context, client *promgrpc.Client, env environment) output {
-	return newOutput(g.output, env.stdout, outputOptions{
-		terminal: env.terminal, colour: env.colour, events: g.events, headless: !g.csvHeader,
-		ordered: !g.follow, families: g.families(ctx, client, env), template: g.parsed,
+func (g *get) newOutput(ctx context.Context, client *promgrpc.Client, env environment) output.Output {
+	return output.New(g.format, env.stdout, output.Options{
+		Terminal: env.terminal, Colour: env.colour, Events: g.events, Headless: !g.csvHeader,
+		Ordered: !g.follow, Families: g.families(ctx, client, env), Template: g.parsed,
 	})
 }
 
@@ -182,9 +183,9 @@ func (g *get) query(env environment) (*cursorFile, promgrpc.Query, error) {
 		return nil, q, usagef("--limit and --cursor-file exclude each other: a limit may end between two cursors")
 	case g.limit < 0:
 		return nil, q, usagef("--limit must not be negative")
-	case g.events && g.output != "json":
+	case g.events && g.format != "json":
 		return nil, q, usagef("--events needs --output json")
-	case g.given["csv-header"] && g.output != "csv":
+	case g.given["csv-header"] && g.format != "csv":
 		return nil, q, usagef("--csv-header needs --output csv")
 	case g.minInterval > 0 && !g.follow:
 		return nil, q, usagef("--min-interval needs --follow")
@@ -196,7 +197,7 @@ func (g *get) query(env environment) (*cursorFile, promgrpc.Query, error) {
 	}
 	if g.template != "" {
 		var err error
-		if g.parsed, err = parseTemplate(g.template); err != nil {
+		if g.parsed, err = output.ParseTemplate(g.template); err != nil {
 			return nil, q, usagef("%w", err)
 		}
 	}
@@ -221,8 +222,8 @@ func (g *get) query(env environment) (*cursorFile, promgrpc.Query, error) {
 }
 
 // families fetches what text and OpenMetrics say about them. They can do without.
-func (g *get) families(ctx context.Context, client *promgrpc.Client, env environment) families {
-	if g.parsed != nil || g.output != "text" && g.output != "openmetrics" {
+func (g *get) families(ctx context.Context, client *promgrpc.Client, env environment) output.Families {
+	if g.parsed != nil || g.format != "text" && g.format != "openmetrics" {
 		return nil
 	}
 	res, err := client.GetMetadata(ctx, &metricsv1.GetMetadataRequest{Limit: maxLimit})
@@ -236,7 +237,7 @@ func (g *get) families(ctx context.Context, client *promgrpc.Client, env environ
 	if res.GetTruncated() {
 		warn(env, "metadata of the first %d families only", len(res.GetMetadata()))
 	}
-	return newFamilies(res.GetMetadata())
+	return output.NewFamilies(res.GetMetadata())
 }
 
 func isUnreachable(err error) bool {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/promgrpc/exporter/clients/cli/output"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -19,7 +20,7 @@ type inspect struct {
 	path      string
 	samples   bool
 	keyframe  bool
-	output    string
+	format    string
 	csvHeader bool
 	given     given
 }
@@ -31,7 +32,7 @@ func registerInspect(app *kingpin.Application, _ *connection) (string, func(cont
 	cmd.Arg("file", "A segment FILE, or the link to the latest one.").Required().StringVar(&i.path)
 	option(cmd, "samples", "Print the samples instead of the frames.").BoolVar(&i.samples)
 	option(cmd, "keyframe", "With --samples: begin with the samples of the keyframe, which repeat the segments before.").BoolVar(&i.keyframe)
-	registerOutput(cmd, "Format: text, table, json, openmetrics, csv or proto.", &i.output, outputNames...)
+	registerFormat(cmd, "Format: text, table, json, openmetrics, csv or proto.", &i.format, output.Formats...)
 	registerCSV(cmd, &i.csvHeader)
 	return cmd.FullCommand(), i.run
 }
@@ -41,8 +42,8 @@ func (i *inspect) settle() {
 	if i.samples {
 		return
 	}
-	if !i.given["output"] && i.output != "json" {
-		i.output = "text"
+	if !i.given["output"] && i.format != "json" {
+		i.format = "text"
 	}
 	if !i.given["keyframe"] {
 		i.keyframe = false
@@ -51,10 +52,10 @@ func (i *inspect) settle() {
 
 func (i *inspect) run(ctx context.Context, env environment) (err error) {
 	i.settle()
-	if !i.samples && (i.output != "text" && i.output != "json" || i.keyframe) {
-		return usagef("--output %s and --keyframe need --samples", i.output)
+	if !i.samples && (i.format != "text" && i.format != "json" || i.keyframe) {
+		return usagef("--output %s and --keyframe need --samples", i.format)
 	}
-	if i.given["csv-header"] && i.output != "csv" {
+	if i.given["csv-header"] && i.format != "csv" {
 		return usagef("--csv-header needs --output csv")
 	}
 	f, err := os.Open(i.path)
@@ -73,13 +74,13 @@ func (i *inspect) run(ctx context.Context, env environment) (err error) {
 	var v visitor
 	switch {
 	case i.samples:
-		known := families{}
-		o := newOutput(i.output, env.stdout, outputOptions{
-			terminal: env.terminal, colour: env.colour, ordered: true, headless: !i.csvHeader, families: known,
+		known := output.Families{}
+		o := output.New(i.format, env.stdout, output.Options{
+			Terminal: env.terminal, Colour: env.colour, Ordered: true, Headless: !i.csvHeader, Families: known,
 		})
 		defer tellOmitted(env, o)
 		v = newSamplePrinter(o, known, i.keyframe)
-	case i.output == "json":
+	case i.format == "json":
 		v = &frameObjects{w: bufio.NewWriter(env.stdout)}
 	default:
 		v = &frameTable{w: bufio.NewWriter(env.stdout)}

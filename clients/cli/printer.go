@@ -4,6 +4,7 @@ import (
 	"errors"
 	"iter"
 
+	"github.com/promgrpc/exporter/clients/cli/output"
 	promgrpc "github.com/promgrpc/exporter/clients/go"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
@@ -11,12 +12,12 @@ import (
 // printer prints a stream and keeps its cursor.
 type printer struct {
 	env      environment
-	output   output
+	output   output.Output
 	file     *cursorFile
 	limit    int  // samples; 0: none
 	eager    bool // flush each response
 	heldBack bool // nothing is out before finish
-	progress *progress
+	progress *output.Progress
 	printed  int
 }
 
@@ -41,16 +42,16 @@ func (p *printer) update(u promgrpc.Update) (done bool, err error) {
 		warn(p.env, "samples are missing: log %s, after block %d and before %d: %s",
 			gap.GetLogId(), gap.GetAfterSequence(), gap.GetNextSequence(), gap.GetReason())
 	}
-	p.progress.update(u)
+	p.progress.Update(u)
 	series := u.GetTimeseries()
 	if p.limit > 0 {
 		series, done = p.limited(series)
 	}
-	if err := p.output.series(series); err != nil {
+	if err := p.output.Series(series); err != nil {
 		return false, err
 	}
 	if !done {
-		if err := p.output.event(u); err != nil {
+		if err := p.output.Event(u); err != nil {
 			return false, err
 		}
 	}
@@ -59,7 +60,7 @@ func (p *printer) update(u promgrpc.Update) (done bool, err error) {
 	}
 	due := p.file.due() && !p.heldBack
 	if p.eager || due {
-		if err := p.output.flush(); err != nil {
+		if err := p.output.Flush(); err != nil {
 			return false, err
 		}
 	}
@@ -87,17 +88,24 @@ func (p *printer) limited(all []*metricsv1.TimeSeries) ([]*metricsv1.TimeSeries,
 // finish completes the output, after a failure as far as it goes, and saves the
 // cursor. A document with an end does not get it after a failure.
 func (p *printer) finish(cause error) error {
-	p.progress.clear()
-	defer tellOmitted(p.env, p.output) // what is held back is looked at by close
+	p.progress.Clear()
+	defer tellOmitted(p.env, p.output) // what is held back is looked at by Close
 	if cause != nil {
 		// What nobody read does not count as printed.
-		if p.output.flush() != nil || p.heldBack || errors.Is(cause, errReaderGone) {
+		if p.output.Flush() != nil || p.heldBack || errors.Is(cause, output.ErrReaderGone) {
 			return cause
 		}
 		return errors.Join(cause, p.file.save())
 	}
-	if err := p.output.close(); err != nil {
+	if err := p.output.Close(); err != nil {
 		return err
 	}
 	return p.file.save()
+}
+
+// tellOmitted says at the end of a run what the output has left out.
+func tellOmitted(env environment, o output.Output) {
+	if omitted := o.Omitted(); omitted != "" {
+		warn(env, "left out, since the format has no words for them: %s; --output proto has everything", omitted)
+	}
 }

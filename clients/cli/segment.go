@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/promgrpc/exporter/clients/cli/output"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/segment"
 )
@@ -14,15 +15,15 @@ const chunk = 1000
 
 // samplePrinter prints the samples of a segment in an output's format.
 type samplePrinter struct {
-	output   output
+	output   output.Output
 	keyframe bool // its samples too
 	labels   map[uint64][]*metricsv1.Label
-	metadata families
+	metadata output.Families
 	pending  []*metricsv1.TimeSeries
 }
 
 // newSamplePrinter fills the families that the output knows on the way.
-func newSamplePrinter(o output, known families, keyframe bool) *samplePrinter {
+func newSamplePrinter(o output.Output, known output.Families, keyframe bool) *samplePrinter {
 	return &samplePrinter{output: o, keyframe: keyframe, labels: map[uint64][]*metricsv1.Label{}, metadata: known}
 }
 
@@ -44,9 +45,9 @@ func (p *samplePrinter) frame(f *segment.Frame) error {
 
 func (p *samplePrinter) close(whole bool) error {
 	if whole {
-		return p.output.close()
+		return p.output.Close()
 	}
-	return p.output.flush()
+	return p.output.Flush()
 }
 
 func (p *samplePrinter) introduce(series *segment.SeriesTable, metadata []segment.Metadata) {
@@ -134,7 +135,7 @@ func (p *samplePrinter) emit(n int) error {
 	if len(p.pending) <= n {
 		return nil
 	}
-	err := p.output.series(p.pending)
+	err := p.output.Series(p.pending)
 	p.pending = p.pending[:0]
 	return err
 }

@@ -6,9 +6,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	promgrpc "github.com/promgrpc/exporter/clients/go"
-	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
 func TestParseSince(t *testing.T) {
@@ -66,16 +63,4 @@ func TestSinceTakesWhatIsPrinted(t *testing.T) {
 	r := runCLI(t, t.Context(), "get", "-a", address, "--since=1700000000")
 	require.Equal(t, ExitOK, r.code)
 	require.Contains(t, r.stderr, "--since 1700000000 is 1970-01-20T16:13:20Z: seconds have a decimal point")
-}
-
-// TestProgressAtTheEpoch is of a sample at 0, which is a time like others.
-func TestProgressAtTheEpoch(t *testing.T) {
-	now := time.UnixMilli(1000)
-	p := newProgress(&buffer{}, new(time.Time{}))
-	p.began, p.now = time.UnixMilli(0), func() time.Time { return now }
-	require.NotContains(t, p.line(now), "up to")
-	s := float(1, "__name__", "up")
-	s.Samples[0].Timestamp = 0
-	p.update(promgrpc.Update{GetMetricsResponse: &metricsv1.GetMetricsResponse{Timeseries: []*metricsv1.TimeSeries{s}}})
-	require.Contains(t, p.line(now), "up to 1970-01-01T00:00:00Z, 100 %")
 }

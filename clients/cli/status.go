@@ -12,6 +12,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/promgrpc/exporter/clients/cli/output"
 	promgrpc "github.com/promgrpc/exporter/clients/go"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
@@ -24,8 +25,8 @@ func registerStatus(app *kingpin.Application, c *connection) (string, func(conte
 		ctx, cancel := c.bounded(ctx)
 		defer cancel()
 		states, err := states(ctx, env, c)
-		if q.output == "json" {
-			return errors.Join(printJSON(env.stdout, states), err)
+		if q.format == "json" {
+			return errors.Join(output.PrintJSON(env.stdout, states), err)
 		}
 		return errors.Join(printStates(env.stdout, states, time.Now()), err)
 	}
@@ -139,9 +140,9 @@ func printStates(w io.Writer, states []state, now time.Time) error {
 		if s.StartTime != "" {
 			up = ", up " + now.Sub(s.started).Round(time.Second).String()
 		}
-		_, _ = fmt.Fprintf(b, "%s: %s %s, %s%s\n", cell(s.Address, false), cell(s.Instance, false), cell(s.Version, false), ready, up)
+		_, _ = fmt.Fprintf(b, "%s: %s %s, %s%s\n", output.Cell(s.Address, false), output.Cell(s.Instance, false), output.Cell(s.Version, false), ready, up)
 		_, _ = fmt.Fprintf(b, "  live series %d, streams %d\n", s.LiveSeries, s.Streams)
-		_, _ = fmt.Fprintf(b, "  cursor %s\n", cell(s.Cursor, false))
+		_, _ = fmt.Fprintf(b, "  cursor %s\n", output.Cell(s.Cursor, false))
 		t := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
 		if len(s.Logs) > 0 {
 			_, _ = fmt.Fprintln(t, "  LOG\tFIRST\tLAST\tFORWARDER\tLAG\tSERIES\tSIZE\tRECEIVED")
@@ -154,7 +155,7 @@ func printStates(w io.Writer, states []state, now time.Time) error {
 			if l.ReceiveTime != "" {
 				received = now.Sub(l.received).Round(100*time.Millisecond).String() + " ago"
 			}
-			_, _ = fmt.Fprintf(t, "  %s\t%d\t%d\t%s\t%s\t%d\t%s\t%s\n", cell(short(l.LogID), false), l.FirstSequence, l.LastSequence,
+			_, _ = fmt.Fprintf(t, "  %s\t%d\t%d\t%s\t%s\t%d\t%s\t%s\n", output.Cell(short(l.LogID), false), l.FirstSequence, l.LastSequence,
 				connected, lag, l.Series, size(l.SizeBytes), received)
 		}
 		_ = t.Flush() // into b

@@ -1,5 +1,5 @@
 // Package metricstest is a MetricsService for tests of clients: a real server
-// on a real port, whose streams follow a script.
+// on a real port, whose streams follow a script, and series for it to send.
 package metricstest
 
 import (

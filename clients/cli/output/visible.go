@@ -1,4 +1,4 @@
-package cli
+package output
 
 import (
 	"errors"
@@ -22,11 +22,11 @@ const (
 
 var styles = map[string]string{bold: "\x1b[1m", faint: "\x1b[2m", plain: "\x1b[0m"}
 
-// visibleWriter writes to a terminal what others have a part in: label values,
+// VisibleWriter writes to a terminal what others have a part in: label values,
 // help texts, the words of servers. Characters that would steer the terminal, or
 // the order in which text is read, are escaped. Line breaks and tabs are let
 // through.
-type visibleWriter struct {
+type VisibleWriter struct {
 	colour bool
 
 	mu   sync.Mutex
@@ -35,11 +35,13 @@ type visibleWriter struct {
 	out  []byte
 }
 
-func newVisibleWriter(w io.Writer, colour bool) *visibleWriter {
-	return &visibleWriter{w: w, colour: colour}
+// NewVisibleWriter writes to the terminal w, with styles if there is to be colour.
+func NewVisibleWriter(w io.Writer, colour bool) *VisibleWriter {
+	return &VisibleWriter{w: w, colour: colour}
 }
 
-func (v *visibleWriter) Write(b []byte) (int, error) {
+// Write holds the beginning of a character back until its end has come.
+func (v *VisibleWriter) Write(b []byte) (int, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.held = append(v.held, b...)
@@ -49,8 +51,8 @@ func (v *visibleWriter) Write(b []byte) (int, error) {
 	return len(b), err
 }
 
-// finish writes what is held back, whose end did not come.
-func (v *visibleWriter) finish() error {
+// Finish writes what is held back, whose end did not come.
+func (v *VisibleWriter) Finish() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.held) == 0 {
@@ -61,7 +63,7 @@ func (v *visibleWriter) finish() error {
 	return err
 }
 
-func (v *visibleWriter) write(b []byte) error {
+func (v *VisibleWriter) write(b []byte) error {
 	v.out = v.out[:0]
 	for len(b) > 0 {
 		style := styles[string(b[:1])]
@@ -78,7 +80,7 @@ func (v *visibleWriter) write(b []byte) error {
 	}
 	_, err := v.w.Write(v.out)
 	if errors.Is(err, syscall.EIO) {
-		return errReaderGone // a terminal that hung up
+		return ErrReaderGone // a terminal that hung up
 	}
 	return err
 }

@@ -1,4 +1,4 @@
-package cli
+package output
 
 import (
 	"bufio"
@@ -125,24 +125,24 @@ func newTable(b *bufio.Writer, terminal bool) *tableOutput {
 	return &tableOutput{table: newRows(false), b: b, terminal: terminal}
 }
 
-func (t *tableOutput) series(all []*metricsv1.TimeSeries) error {
+func (t *tableOutput) Series(all []*metricsv1.TimeSeries) error {
 	for _, s := range all {
 		t.add(s)
 	}
 	return nil
 }
 
-func (t *tableOutput) event(promgrpc.Update) error { return nil }
+func (t *tableOutput) Event(promgrpc.Update) error { return nil }
 
-func (t *tableOutput) flush() error { return nil }
+func (t *tableOutput) Flush() error { return nil }
 
-func (t *tableOutput) close() error {
+func (t *tableOutput) Close() error {
 	w := tabwriter.NewWriter(t.b, 0, 8, 2, ' ', 0)
 	if len(t.rows) > 0 {
 		_, _ = fmt.Fprintln(w, "SERIES\tVALUE\tTIME") // errors show at Flush
 	}
 	for _, r := range t.sorted() {
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", cell(r.series, t.terminal), cell(r.value, t.terminal), time.UnixMilli(r.time).UTC().Format("2006-01-02T15:04:05.000Z"))
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", Cell(r.series, t.terminal), Cell(r.value, t.terminal), time.UnixMilli(r.time).UTC().Format("2006-01-02T15:04:05.000Z"))
 	}
 	if err := w.Flush(); err != nil {
 		return err

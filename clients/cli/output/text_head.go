@@ -1,4 +1,4 @@
-package cli
+package output
 
 import (
 	"cmp"
@@ -24,7 +24,7 @@ var textSuffixes = map[string][]string{
 // inText finds the family of a metric as the text exposition format has it: but for
 // histograms and summaries, each metric is a family of its own name. There is none
 // where nothing is known.
-func (f families) inText(metric string) (family, bool) {
+func (f Families) inText(metric string) (family, bool) {
 	m, exact := f[metric]
 	name := metric
 	if !exact {
@@ -51,7 +51,7 @@ func (f families) inText(metric string) (family, bool) {
 
 // textHeads are the lines HELP and TYPE of the families, which come once.
 type textHeads struct {
-	families families
+	families Families
 	byMetric map[string]*textHead
 	byFamily map[string]*textHead
 }

@@ -1,4 +1,4 @@
-package cli
+package output
 
 import (
 	"bytes"
@@ -43,9 +43,9 @@ var templateFunctions = template.FuncMap{
 	"date": func(layout string, t time.Time) string { return t.Format(layout) },
 }
 
-// parseTemplate parses what --template says, and tries it, so that a field that
+// ParseTemplate parses what --template says, and tries it, so that a field that
 // does not exist is told before anything is printed.
-func parseTemplate(text string) (*template.Template, error) {
+func ParseTemplate(text string) (*template.Template, error) {
 	t, err := template.New("--template").Option("missingkey=zero").Funcs(templateFunctions).Parse(text)
 	if err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ type templateOutput struct {
 	template *template.Template
 }
 
-func (t *templateOutput) series(all []*metricsv1.TimeSeries) error {
+func (t *templateOutput) Series(all []*metricsv1.TimeSeries) error {
 	for _, s := range all {
 		name, labels := splitName(s.GetLabels())
 		r := record{Series: string(appendSeries(nil, name, labels)), Name: name, Labels: make(map[string]string, len(labels))}

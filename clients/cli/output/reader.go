@@ -1,4 +1,4 @@
-package cli
+package output
 
 import (
 	"context"
@@ -10,15 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errReaderGone is the cause of a context when nobody reads the output any more.
+// ErrReaderGone is the cause of a context when nobody reads the output any more.
 // It ends the program as writing to nobody does.
-var errReaderGone = fmt.Errorf("nobody reads the output: %w", syscall.EPIPE)
+var ErrReaderGone = fmt.Errorf("nobody reads the output: %w", syscall.EPIPE)
 
-// whileRead returns a context that ends when the other end of f is closed: that of
+// WhileRead returns a context that ends when the other end of f is closed: that of
 // a pipe or a socket, or a terminal that hung up. So a stream ends that has
 // nothing to write. What stop is called after holds nothing any more. Where the
 // system cannot tell, it is writing that shows it.
-func whileRead(ctx context.Context, f *os.File) (_ context.Context, stop func()) {
+func WhileRead(ctx context.Context, f *os.File) (_ context.Context, stop func()) {
 	if f == nil {
 		return ctx, func() {}
 	}
@@ -31,7 +31,7 @@ func whileRead(ctx context.Context, f *os.File) (_ context.Context, stop func())
 	go func() {
 		defer close(done)
 		if readerGone(int32(f.Fd()), int32(stopped.Fd())) {
-			cancel(errReaderGone)
+			cancel(ErrReaderGone)
 		}
 	}()
 	return ctx, func() {

@@ -1,8 +1,7 @@
-package cli
+package output
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -52,21 +51,14 @@ func TestReplayHasEachExemplarAtItsSample(t *testing.T) {
 		}
 		samples = append([]*metricsv1.TimeSeries{sample}, samples...)
 	}
-	server := &metricstest.Server{Metadata: metadata(), Script: func(_ context.Context, call *metricstest.Call) error {
-		for _, all := range [][]*metricsv1.TimeSeries{apart, samples} {
-			if err := call.Send(&metricsv1.GetMetricsResponse{Timeseries: all, Cursor: "c"}); err != nil {
-				return err
-			}
-		}
-		return call.Send(end("e"))
-	}}
-	address := server.Start(t)
-	for _, protocol := range []string{"grpc", "grpcweb", "connect"} {
-		r := runCLI(t, t.Context(), "get", "-o", "openmetrics", "--since=1h", "-a", address, "--protocol", protocol)
-		require.Equal(t, 0, r.code, r.stderr)
-		require.Empty(t, r.stderr)
-		require.Equal(t, want, exemplarsByTime(t, r.stdout))
+	var b bytes.Buffer
+	o := New("openmetrics", &b, Options{Ordered: true, Families: NewFamilies(metricstest.Metadata().GetMetadata())})
+	for _, all := range [][]*metricsv1.TimeSeries{apart, samples} {
+		require.NoError(t, o.Series(all))
 	}
+	require.NoError(t, o.Close())
+	require.Empty(t, o.Omitted())
+	require.Equal(t, want, exemplarsByTime(t, b.String()))
 }
 
 // exemplarsByTime are the trace IDs in a document, by their samples' timestamps.
@@ -176,9 +168,9 @@ rpc_seconds_created 1699999999.123 1700000000.123
 		for _, ordered := range []bool{true, false} {
 			t.Run(fmt.Sprint(c.name, " ordered ", ordered), func(t *testing.T) {
 				var b bytes.Buffer
-				o := newOutput("openmetrics", &b, outputOptions{ordered: ordered, families: newFamilies(metadata().GetMetadata())})
-				require.NoError(t, o.series(c.series))
-				require.NoError(t, o.close())
+				o := New("openmetrics", &b, Options{Ordered: ordered, Families: NewFamilies(metricstest.Metadata().GetMetadata())})
+				require.NoError(t, o.Series(c.series))
+				require.NoError(t, o.Close())
 				exemplarsByTime(t, b.String()) // parses
 				var lines []string
 				for line := range strings.Lines(b.String()) {
@@ -191,7 +183,7 @@ rpc_seconds_created 1699999999.123 1700000000.123
 				} else {
 					require.ElementsMatch(t, slices.Collect(strings.Lines(c.want)), lines)
 				}
-				require.Equal(t, c.omitted, o.omitted())
+				require.Equal(t, c.omitted, o.Omitted())
 			})
 		}
 	}

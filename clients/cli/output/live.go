@@ -1,4 +1,4 @@
-package cli
+package output
 
 import (
 	"bytes"
@@ -29,9 +29,9 @@ const (
 // redraw is how often the live table is drawn.
 const redraw = 250 * time.Millisecond
 
-// liveTable shows the latest sample of each series in place on a terminal. It is
-// an output, and takes messages, of which the last is shown.
-type liveTable struct {
+// LiveTable shows the latest sample of each series in place on a terminal. It is
+// an Output, and takes messages, of which the last is shown.
+type LiveTable struct {
 	omissions
 	w      io.Writer
 	size   func() (width, height int, err error)
@@ -47,8 +47,9 @@ type liveTable struct {
 	drawing sync.WaitGroup
 }
 
-func newLiveTable(w io.Writer, size func() (int, int, error), colour bool) *liveTable {
-	l := &liveTable{w: w, size: size, colour: colour, now: time.Now, table: newRows(true), state: "connecting", stopped: make(chan struct{})}
+// NewLiveTable takes the screen of the terminal w, of that size, until Stop.
+func NewLiveTable(w io.Writer, size func() (int, int, error), colour bool) *LiveTable {
+	l := &LiveTable{w: w, size: size, colour: colour, now: time.Now, table: newRows(true), state: "connecting", stopped: make(chan struct{})}
 	l.write([]byte(enterScreen))
 	l.drawing.Go(l.run)
 	return l
@@ -56,7 +57,7 @@ func newLiveTable(w io.Writer, size func() (int, int, error), colour bool) *live
 
 // run draws, since ages change without samples too, and leaves the screen while
 // the program is stopped.
-func (l *liveTable) run() {
+func (l *LiveTable) run() {
 	tick := time.NewTicker(redraw)
 	defer tick.Stop()
 	stop := make(chan os.Signal, 1)
@@ -78,28 +79,28 @@ func (l *liveTable) run() {
 	}
 }
 
-// stop gives the terminal back as it was.
-func (l *liveTable) stop() {
+// Stop gives the terminal back as it was.
+func (l *LiveTable) Stop() {
 	close(l.stopped)
 	l.drawing.Wait()
 	l.write([]byte(leaveScreen))
 }
 
-func (l *liveTable) write(b []byte) {
+func (l *LiveTable) write(b []byte) {
 	if _, err := l.w.Write(b); err != nil && l.err == nil {
 		l.err = err
 	}
 }
 
 // Write takes over messages for people.
-func (l *liveTable) Write(b []byte) (int, error) {
+func (l *LiveTable) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.message = string(bytes.TrimSpace(b))
 	return len(b), nil
 }
 
-func (l *liveTable) series(all []*metricsv1.TimeSeries) error {
+func (l *LiveTable) Series(all []*metricsv1.TimeSeries) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, s := range all {
@@ -108,7 +109,7 @@ func (l *liveTable) series(all []*metricsv1.TimeSeries) error {
 	return l.err
 }
 
-func (l *liveTable) event(u promgrpc.Update) error {
+func (l *LiveTable) Event(u promgrpc.Update) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if u.GetSynced() != nil {
@@ -117,12 +118,12 @@ func (l *liveTable) event(u promgrpc.Update) error {
 	return l.err
 }
 
-func (l *liveTable) flush() error { return nil }
+func (l *LiveTable) Flush() error { return nil }
 
-func (l *liveTable) close() error { return nil }
+func (l *LiveTable) Close() error { return nil }
 
 // draw returns what makes the screen show the table. The caller holds mu.
-func (l *liveTable) draw() []byte {
+func (l *LiveTable) draw() []byte {
 	width, height, err := l.size()
 	if err != nil || width < 20 || height < 4 {
 		width, height = 80, 24

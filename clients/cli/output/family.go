@@ -1,6 +1,7 @@
-package cli
+package output
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -12,11 +13,13 @@ type family struct {
 	name, kind, help, unit string
 }
 
-// families is the metadata that the server has, by the names the senders used.
-type families map[string]*metricsv1.MetricMetadata
+// Families is the metadata that the server has, by the names the senders used. It
+// may grow while an output has it.
+type Families map[string]*metricsv1.MetricMetadata
 
-func newFamilies(all []*metricsv1.MetricMetadata) families {
-	f := make(families, len(all))
+// NewFamilies returns what is known of them all.
+func NewFamilies(all []*metricsv1.MetricMetadata) Families {
+	f := make(Families, len(all))
 	for _, m := range all {
 		f[m.GetMetricFamilyName()] = m
 	}
@@ -33,6 +36,9 @@ var kinds = map[metricsv1.MetricType]string{
 	metricsv1.MetricType_METRIC_TYPE_STATESET:       "stateset",
 }
 
+// Kind is a type's name in OpenMetrics.
+func Kind(t metricsv1.MetricType) string { return cmp.Or(kinds[t], "unknown") }
+
 // suffixes that the samples of a kind have after the family's name.
 var suffixes = map[string][]string{
 	"counter":        {"_total", "_created"},
@@ -48,7 +54,7 @@ var suffixes = map[string][]string{
 // any suffix: a summary may be called foo_sum. What the family's kind would not
 // allow in OpenMetrics (a counter that does not end in _total, say) is of a
 // family of its own, of unknown kind.
-func (f families) of(metric string, native bool) family {
+func (f Families) of(metric string, native bool) family {
 	m, exact := f[metric]
 	switch {
 	case native && exact:
@@ -75,7 +81,7 @@ func (f families) of(metric string, native bool) family {
 }
 
 // based finds the family that a metric is a part of by its suffix.
-func (f families) based(metric string) (string, *metricsv1.MetricMetadata) {
+func (f Families) based(metric string) (string, *metricsv1.MetricMetadata) {
 	i := strings.LastIndexByte(metric, '_')
 	if i <= 0 {
 		return "", nil
@@ -91,10 +97,7 @@ func (f families) based(metric string) (string, *metricsv1.MetricMetadata) {
 }
 
 func describe(m *metricsv1.MetricMetadata, name string) family {
-	f := family{name: name, kind: kinds[m.GetType()], help: m.GetHelp(), unit: m.GetUnit()}
-	if f.kind == "" {
-		f.kind = "unknown"
-	}
+	f := family{name: name, kind: Kind(m.GetType()), help: m.GetHelp(), unit: m.GetUnit()}
 	// The unit has to be a part of the name, as the parsers demand.
 	if !strings.HasSuffix(name, "_"+f.unit) {
 		f.unit = ""

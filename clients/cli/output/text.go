@@ -1,4 +1,4 @@
-package cli
+package output
 
 import (
 	"strconv"
@@ -23,7 +23,7 @@ type textOutput struct {
 	terminal, colour bool
 }
 
-func (t *textOutput) series(all []*metricsv1.TimeSeries) error {
+func (t *textOutput) Series(all []*metricsv1.TimeSeries) error {
 	all = t.heads.grouped(all)
 	width := t.width(all)
 	for _, s := range all {

@@ -1,4 +1,4 @@
-package cli
+package output
 
 import (
 	"testing"
@@ -9,19 +9,19 @@ import (
 )
 
 // familiesOf has pairs of a name and a type of METRIC_TYPE.
-func familiesOf(pairs ...string) families {
+func familiesOf(pairs ...string) Families {
 	var all []*metricsv1.MetricMetadata
 	for i := 0; i < len(pairs); i += 2 {
 		kind := metricsv1.MetricType(metricsv1.MetricType_value["METRIC_TYPE_"+pairs[i+1]])
 		all = append(all, &metricsv1.MetricMetadata{MetricFamilyName: pairs[i], Type: kind})
 	}
-	return newFamilies(all)
+	return NewFamilies(all)
 }
 
 // The exact name of a known family comes before any suffix.
 func TestFamilyOfMetric(t *testing.T) {
 	cases := []struct {
-		known        families
+		known        Families
 		metric       string
 		native       bool
 		family, kind string
@@ -59,7 +59,7 @@ func TestFamilyOfMetric(t *testing.T) {
 // parts of histograms and summaries.
 func TestFamilyInText(t *testing.T) {
 	cases := []struct {
-		known        families
+		known        Families
 		metric       string
 		family, kind string // "": none
 	}{

@@ -1,4 +1,4 @@
-package cli
+package output
 
 import (
 	"fmt"
@@ -10,10 +10,10 @@ import (
 	promgrpc "github.com/promgrpc/exporter/clients/go"
 )
 
-// progress tells on a terminal how far a stream has come, in one line that is
+// Progress tells on a terminal how far a stream has come, in one line that is
 // written over. It is silent in its first second. Messages for the same terminal
 // go through it, so that the line stays below them.
-type progress struct {
+type Progress struct {
 	w     io.Writer
 	since *time.Time // where the stream begins; nil: not known
 	now   func() time.Time
@@ -31,12 +31,14 @@ const (
 	progressEvery = 200 * time.Millisecond
 )
 
-func newProgress(w io.Writer, since *time.Time) *progress {
+// NewProgress begins now. A stream whose beginning is known is told in per cent.
+func NewProgress(w io.Writer, since *time.Time) *Progress {
 	now := time.Now()
-	return &progress{w: w, since: since, now: time.Now, at: math.MinInt64, began: now, told: now.Add(progressAfter - progressEvery)}
+	return &Progress{w: w, since: since, now: time.Now, at: math.MinInt64, began: now, told: now.Add(progressAfter - progressEvery)}
 }
 
-func (p *progress) update(u promgrpc.Update) {
+// Update counts what came. A nil Progress does nothing, here and in Clear.
+func (p *Progress) Update(u promgrpc.Update) {
 	if p == nil {
 		return
 	}
@@ -60,7 +62,7 @@ func (p *progress) update(u promgrpc.Update) {
 	_, _ = io.WriteString(p.w, p.drawn)
 }
 
-func (p *progress) line(now time.Time) string {
+func (p *Progress) line(now time.Time) string {
 	elapsed := now.Sub(p.began)
 	text := fmt.Sprintf("%d samples, %.0f a second", p.samples, float64(p.samples)/elapsed.Seconds())
 	if p.at == math.MinInt64 {
@@ -78,7 +80,7 @@ func (p *progress) line(now time.Time) string {
 }
 
 // Write puts a message, which ends its line, where the line is, and that below.
-func (p *progress) Write(b []byte) (int, error) {
+func (p *Progress) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.drawn == "" {
@@ -90,8 +92,8 @@ func (p *progress) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// clear removes the line.
-func (p *progress) clear() {
+// Clear removes the line.
+func (p *Progress) Clear() {
 	if p == nil {
 		return
 	}

@@ -1,4 +1,4 @@
-package cli
+package output
 
 import (
 	"bufio"
@@ -29,7 +29,7 @@ import (
 type openMetrics struct {
 	omissions
 	b        *bufio.Writer
-	families families
+	families Families
 	ordered  bool
 	held     []*metricsv1.TimeSeries
 	rows     []row
@@ -50,18 +50,18 @@ type row struct {
 	exemplar  []byte
 }
 
-func newOpenMetrics(b *bufio.Writer, f families, ordered bool) *openMetrics {
+func newOpenMetrics(b *bufio.Writer, f Families, ordered bool) *openMetrics {
 	return &openMetrics{
 		b: b, families: f, ordered: ordered,
 		known: map[string]family{}, natives: map[string]family{}, headed: map[string]bool{},
 	}
 }
 
-func (o *openMetrics) event(promgrpc.Update) error { return nil }
+func (o *openMetrics) Event(promgrpc.Update) error { return nil }
 
-func (o *openMetrics) flush() error { return o.b.Flush() }
+func (o *openMetrics) Flush() error { return o.b.Flush() }
 
-func (o *openMetrics) close() error {
+func (o *openMetrics) Close() error {
 	o.add(o.held)
 	slices.SortStableFunc(o.rows, func(a, b row) int {
 		return cmp.Or(
@@ -82,7 +82,7 @@ func (o *openMetrics) close() error {
 	return o.b.Flush()
 }
 
-func (o *openMetrics) series(all []*metricsv1.TimeSeries) error {
+func (o *openMetrics) Series(all []*metricsv1.TimeSeries) error {
 	if o.ordered {
 		o.held = append(o.held, all...)
 		return nil

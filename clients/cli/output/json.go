@@ -1,4 +1,4 @@
-package cli
+package output
 
 import (
 	"strconv"
@@ -18,7 +18,7 @@ type jsonOutput struct {
 	events bool
 }
 
-func (j *jsonOutput) series(all []*metricsv1.TimeSeries) error {
+func (j *jsonOutput) Series(all []*metricsv1.TimeSeries) error {
 	for _, s := range all {
 		b := append(j.line[:0], `{"metric":`...)
 		prefix := appendJSONLabels(b, s.GetLabels())
@@ -74,7 +74,7 @@ func (j *jsonOutput) series(all []*metricsv1.TimeSeries) error {
 	return nil
 }
 
-func (j *jsonOutput) event(u promgrpc.Update) error {
+func (j *jsonOutput) Event(u promgrpc.Update) error {
 	if !j.events {
 		return nil
 	}

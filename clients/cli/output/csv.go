@@ -1,4 +1,4 @@
-package cli
+package output
 
 import (
 	"bufio"
@@ -29,7 +29,7 @@ func newCSV(b *bufio.Writer, header, terminal bool) *csvOutput {
 	return c
 }
 
-func (c *csvOutput) series(all []*metricsv1.TimeSeries) error {
+func (c *csvOutput) Series(all []*metricsv1.TimeSeries) error {
 	for _, s := range all {
 		c.omit(exemplarsOfAll, len(s.GetExemplars()))
 		name, labels := splitName(s.GetLabels())

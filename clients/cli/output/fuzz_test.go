@@ -1,4 +1,4 @@
-package cli
+package output
 
 import (
 	"io"
@@ -7,12 +7,13 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/promgrpc/exporter/clients/internal/metricstest"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
 // Servers pass histograms on as they got them, so no output may trust one.
 func FuzzOutputs(f *testing.F) {
-	for _, s := range fixture() {
+	for _, s := range metricstest.Series() {
 		b, err := proto.Marshal(s)
 		require.NoError(f, err)
 		f.Add(b)
@@ -22,10 +23,10 @@ func FuzzOutputs(f *testing.F) {
 		if proto.Unmarshal(b, s) != nil {
 			return
 		}
-		for _, name := range outputNames {
-			o := newOutput(name, io.Discard, outputOptions{ordered: true, terminal: true})
-			require.NoError(t, o.series([]*metricsv1.TimeSeries{s, s}))
-			require.NoError(t, o.close())
+		for _, name := range Formats {
+			o := New(name, io.Discard, Options{Ordered: true, Terminal: true})
+			require.NoError(t, o.Series([]*metricsv1.TimeSeries{s, s}))
+			require.NoError(t, o.Close())
 		}
 	})
 }

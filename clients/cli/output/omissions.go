@@ -1,4 +1,4 @@
-package cli
+package output
 
 import (
 	"fmt"
@@ -33,20 +33,13 @@ func (o *omissions) omit(what string, n int) {
 	(*o)[what] += n
 }
 
-// tellOmitted says at the end of a run what the output has left out.
-func tellOmitted(env environment, o output) {
-	if omitted := o.omitted(); omitted != "" {
-		warn(env, "left out, since the format has no words for them: %s; --output proto has everything", omitted)
-	}
-}
-
 func (o *omissions) omitStart(timestamp int64) {
 	if timestamp != 0 {
 		o.omit(startTimestamps, 1)
 	}
 }
 
-func (o *omissions) omitted() string {
+func (o *omissions) Omitted() string {
 	var all []string
 	for _, what := range slices.Sorted(maps.Keys(*o)) {
 		all = append(all, fmt.Sprintf("%d %s", (*o)[what], what))

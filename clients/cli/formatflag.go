@@ -1,0 +1,25 @@
+package cli
+
+import (
+	"os"
+	"slices"
+
+	"github.com/promgrpc/exporter/clients/cli/output"
+)
+
+// registerFormat adds --output to a command that has these formats. The variable
+// is one for all commands: a format that only others have leaves this one with
+// its default.
+func registerFormat(cmd clause, help string, target *string, formats ...string) {
+	flag := option(cmd, "output", help).Short('o').Default("text")
+	if wanted := os.Getenv(variable("output")); slices.Contains(output.Formats, wanted) && !slices.Contains(formats, wanted) {
+		flag.NoEnvar()
+	}
+	flag.EnumVar(target, formats...)
+}
+
+// registerCSV adds what concerns csv to a command that has it.
+func registerCSV(cmd clause, header *bool) {
+	option(cmd, "csv-header", "With --output csv: begin with the names of the columns. --no-csv-header is for output that is appended to a file.").
+		Default("true").BoolVar(header)
+}
