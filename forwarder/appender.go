@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
+	"github.com/promgrpc/exporter/internal/broadcast"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
@@ -45,7 +46,7 @@ type appender struct {
 
 	mu      sync.Mutex
 	current *seglog.Log
-	changed chan struct{} // closed when current changes
+	changed broadcast.Signal // wakes who waits for another current one
 }
 
 type brokenState struct {
@@ -76,7 +77,6 @@ func newAppender(in *ingest, store logStore, o Config, logger *slog.Logger) (*ap
 		diverged: make(chan divergence, 1),
 		reopened: make(chan *state),
 		stop:     make(chan struct{}),
-		changed:  make(chan struct{}),
 		looked:   make(chan *job, 1),
 	}
 	a.lookingCtx, a.endLooking = context.WithCancel(context.Background())
@@ -106,8 +106,7 @@ func (a *appender) publish(l *seglog.Log) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.current = l
-	close(a.changed)
-	a.changed = make(chan struct{})
+	a.changed.Wake()
 }
 
 // log returns the log that is being written, nil while there is none, and a
@@ -115,7 +114,7 @@ func (a *appender) publish(l *seglog.Log) {
 func (a *appender) log() (*seglog.Log, <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.current, a.changed
+	return a.current, a.changed.Next()
 }
 
 var errBroken = errors.New("the log cannot be written")

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/promgrpc/exporter/internal/broadcast"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
@@ -23,13 +24,13 @@ type endedLogs struct {
 	// room for what is taken over from servers.
 	room *limit.Budget
 
-	mu      sync.Mutex
-	logs    []*endedLog // the oldest first
-	changed chan struct{}
+	mu   sync.Mutex
+	logs []*endedLog // the oldest first
+	more broadcast.Signal
 }
 
 func newEndedLogs(logger *slog.Logger) *endedLogs {
-	return &endedLogs{logger: logger, room: newTakeOverRoom(), changed: make(chan struct{})}
+	return &endedLogs{logger: logger, room: newTakeOverRoom()}
 }
 
 // endedLog is one of them.
@@ -65,8 +66,7 @@ func (e *endedLogs) adopt(store logStore, present segment.LogID) {
 		return
 	}
 	slices.SortStableFunc(e.logs, func(a, b *endedLog) int { return cmp.Compare(a.begun(), b.begun()) })
-	close(e.changed)
-	e.changed = make(chan struct{})
+	e.more.Wake()
 }
 
 // all returns the logs, and watch also a channel that is closed when there are
@@ -79,7 +79,7 @@ func (e *endedLogs) all() []*endedLog {
 func (e *endedLogs) watch() ([]*endedLog, <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return slices.Clone(e.logs), e.changed
+	return slices.Clone(e.logs), e.more.Next()
 }
 
 func (e *endedLogs) close() error {

@@ -75,7 +75,7 @@ func (s *Server) watchHealth(ctx context.Context, req *connect.Request[healthv1.
 func (s *Server) tellHealth(ctx context.Context, service string, send func(*healthv1.HealthCheckResponse) error) error {
 	told := healthv1.HealthCheckResponse_UNKNOWN
 	for {
-		changed, ended := s.readiness.next(), ctx.Err() != nil
+		changed, ended := s.readiness.Next(), ctx.Err() != nil
 		if now := s.healthOf(service); now != told {
 			if err := send(&healthv1.HealthCheckResponse{Status: now}); err != nil {
 				return fmt.Errorf("tell the status: %w", err)
@@ -100,7 +100,7 @@ func (s *Server) watchReadiness(ctx context.Context) error {
 	for was := s.Ready() == nil; ; {
 		if is := s.Ready() == nil; is != was {
 			was = is
-			s.readiness.wake()
+			s.readiness.Wake()
 		}
 		select {
 		case <-ticker.C:

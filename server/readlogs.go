@@ -93,7 +93,7 @@ func (r *logReading) run(ctx context.Context, req *metricsv1.ReadLogsRequest) er
 	}
 	group.Go(func() error {
 		for {
-			news := r.server.replicas.news.next()
+			news := r.server.replicas.news.Next()
 			begin()
 			if !r.follow {
 				return nil
@@ -176,7 +176,7 @@ func (r *logReading) reach(ctx context.Context, replica *replica) (uint64, error
 	position := r.positions[replica.id]
 	after := position.GetSequence()
 	for {
-		news := r.server.replicas.news.next()
+		news := r.server.replicas.news.Next()
 		if replica.broken.Load() {
 			return 0, seglog.ErrClosed
 		}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/promgrpc/exporter/internal/broadcast"
 	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
@@ -19,7 +20,7 @@ type replicas struct {
 	// opening fails where a log cannot be opened or created.
 	opening health
 	// news wakes who waits for blocks or for logs.
-	news broadcast
+	news broadcast.Signal
 
 	mu   sync.Mutex                 // for changing the list
 	list atomic.Pointer[[]*replica] // sorted by id; replaced, never changed
@@ -126,30 +127,4 @@ func (rs *replicas) close() error {
 		errs = append(errs, r.files.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// broadcast wakes any number of waiters at once.
-type broadcast struct {
-	mu sync.Mutex
-	ch chan struct{}
-}
-
-// next returns a channel that is closed by the next call of wake. Who looks for
-// news after that call and before waiting misses none.
-func (b *broadcast) next() <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.ch == nil {
-		b.ch = make(chan struct{})
-	}
-	return b.ch
-}
-
-func (b *broadcast) wake() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.ch != nil {
-		close(b.ch)
-		b.ch = nil
-	}
 }

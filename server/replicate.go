@@ -103,14 +103,14 @@ func (s *Server) take(r *replica, f *linkv1.Frame, a *acks, who []any) error {
 		return r.startSegment(k.Segment.GetName(), k.Segment.GetFirstSequence())
 	case *linkv1.Frame_Append:
 		err := r.append(k.Append.GetOffset(), k.Append.GetData())
-		s.replicas.news.wake()
+		s.replicas.news.Wake()
 		if err != nil {
 			return err
 		}
 		a.next()
 	case *linkv1.Frame_Tail:
 		r.setTail(k.Tail.GetSequence())
-		s.replicas.news.wake()
+		s.replicas.news.Wake()
 	case *linkv1.Frame_Gap:
 		s.gap(who, k.Gap.GetAfterSequence(), k.Gap.GetNextSequence())
 	default:

@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/promgrpc/exporter/internal/broadcast"
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/limit"
@@ -55,7 +56,7 @@ type Server struct {
 	started     time.Time
 	draining    atomic.Bool
 	// readiness wakes who watches it.
-	readiness broadcast
+	readiness broadcast.Signal
 
 	closeOnce sync.Once
 	closeErr  error
@@ -207,7 +208,7 @@ func (s *Server) serveRPC(ctx context.Context) error {
 	delay := s.config.drainDelay()
 	s.logger.Info("draining", "streams", s.streams.open(), "delay", delay)
 	s.draining.Store(true)
-	s.readiness.wake()
+	s.readiness.Wake()
 	if s.registrar != nil {
 		s.registrar.Withdraw()
 	}

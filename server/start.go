@@ -187,7 +187,7 @@ func (st *stream) learn(c *cursor.Cursor, id segment.LogID) (*replica, error) {
 	patience := time.NewTimer(st.server.config.CursorWait)
 	defer patience.Stop()
 	for {
-		news := st.server.replicas.news.next()
+		news := st.server.replicas.news.Next()
 		if r := st.server.replicas.get(id); r != nil {
 			return r, nil
 		}
@@ -211,7 +211,7 @@ func (st *stream) reach(r *replica, sequence uint64) error {
 	patience := time.NewTimer(st.server.config.CursorWait)
 	defer patience.Stop()
 	for {
-		news := st.server.replicas.news.next()
+		news := st.server.replicas.news.Next()
 		last := r.log.Last()
 		if r.serving() && (last >= sequence || r.ending.forGood(r)) {
 			return nil

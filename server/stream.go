@@ -51,7 +51,7 @@ func (st *stream) run() error {
 	timer := time.NewTimer(st.heartbeat)
 	defer timer.Stop()
 	for {
-		news := st.server.replicas.news.next()
+		news := st.server.replicas.news.Next()
 		if st.follow {
 			if err := st.adopt(); err != nil {
 				return err

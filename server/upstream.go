@@ -279,7 +279,7 @@ func (in *intake) take(ctx context.Context, response *metricsv1.ReadLogsResponse
 	if err != nil {
 		return err
 	}
-	defer in.upstream.server.replicas.news.wake()
+	defer in.upstream.server.replicas.news.Wake()
 	switch event := response.GetEvent().(type) {
 	case *metricsv1.ReadLogsResponse_Segment:
 		err = l.replica.startSegment(event.Segment.GetName(), event.Segment.GetFirstSequence())

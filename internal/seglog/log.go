@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/promgrpc/exporter/internal/broadcast"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -25,8 +26,8 @@ type Log struct {
 	last   uint64     // visible
 	sum    uint32     // of last
 	ring   ring
-	notify chan struct{} // closed at the next change; nil while nobody waits
-	err    error         // ErrClosed once closed
+	change broadcast.Signal
+	err    error // ErrClosed once closed
 }
 
 // SegmentInfo describes a file of a log.
@@ -241,7 +242,7 @@ func (l *Log) add(s *segFile) {
 	if s.first == l.last+1 {
 		l.sum = s.sum
 	}
-	l.wake()
+	l.change.Wake()
 }
 
 // publish makes everything of a segment up to an offset readable. The ring gets
@@ -257,7 +258,7 @@ func (l *Log) publish(s *segFile, t *tail, b *segment.Block) {
 	if b != nil {
 		l.ring.push(b)
 	}
-	l.wake()
+	l.change.Wake()
 }
 
 // tail is how far a segment has come.
@@ -284,14 +285,8 @@ func (t *tail) take(h *segment.FrameHeader) {
 	}
 }
 
-func (l *Log) wake() {
-	if l.notify != nil {
-		close(l.notify)
-		l.notify = nil
-	}
-}
-
-// changed returns a channel that is closed at the next change.
+// changed returns a channel that is closed at the next change, at once where none
+// comes any more.
 func (l *Log) changed() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -300,10 +295,7 @@ func (l *Log) changed() <-chan struct{} {
 		close(c)
 		return c
 	}
-	if l.notify == nil {
-		l.notify = make(chan struct{})
-	}
-	return l.notify
+	return l.change.Next()
 }
 
 func (l *Log) close() {
@@ -311,7 +303,7 @@ func (l *Log) close() {
 	defer l.mu.Unlock()
 	l.err = ErrClosed
 	l.ring.clear()
-	l.wake()
+	l.change.Wake()
 }
 
 // remove takes a segment out of the readers' sight.
@@ -319,7 +311,7 @@ func (l *Log) remove(s *segFile) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.segs = slices.DeleteFunc(l.segs, func(c *segFile) bool { return c == s })
-	l.wake()
+	l.change.Wake()
 }
 
 // putBack is the reverse of remove, for the oldest segment.

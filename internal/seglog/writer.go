@@ -268,7 +268,7 @@ func (w *Writer) fail(err error) error {
 		w.store.metrics.writeErrors.Inc()
 		w.store.log.Error("log is broken", "log", w.log.id.String(), "err", err)
 		w.log.mu.Lock()
-		w.log.wake()
+		w.log.change.Wake()
 		w.log.mu.Unlock()
 	}
 	return fmt.Errorf("%w: %w", ErrBroken, err)
