@@ -86,7 +86,7 @@ func (s *state) Renumbered() {}
 // openState opens the log and rebuilds the state from it. Requests that are in logs
 // which have ended are known, too.
 func openState(store logStore, old *endedLogs) (*state, error) {
-	s := &state{window: newWindow(windowSize, windowReasons), families: newFamilies(), dropped: map[uint64]struct{}{}, lastExemplars: map[uint64]uint64{}}
+	s := &state{window: newWindow(seglog.RepeatWindow, windowReasons), families: newFamilies(), dropped: map[uint64]struct{}{}, lastExemplars: map[uint64]uint64{}}
 	s.head = head.New(head.WithObserver(s))
 	w, err := store.open(restored{s.head, s})
 	if err != nil {
@@ -159,15 +159,15 @@ func (s *state) recallSeries() {
 // which comes last. Those are all durable.
 func (s *state) restoreWindow(before []*endedLog) error {
 	var found []windowEntry
-	err := s.writer.Log().EachDigest(windowSize, windowReasons, func(d [16]byte, v segment.Verdict, sequence uint64) bool {
+	err := s.writer.Log().EachDigest(seglog.RepeatWindow, windowReasons, func(d [16]byte, v segment.Verdict, sequence uint64) bool {
 		found = append(found, windowEntry{d, answer{sequence, v}})
 		return true
 	})
 	for _, l := range slices.Backward(before) {
-		if err != nil || len(found) == windowSize {
+		if err != nil || len(found) == seglog.RepeatWindow {
 			break
 		}
-		err = l.log().EachDigest(windowSize-len(found), 0, func(d [16]byte, v segment.Verdict, _ uint64) bool {
+		err = l.log().EachDigest(seglog.RepeatWindow-len(found), 0, func(d [16]byte, v segment.Verdict, _ uint64) bool {
 			found = append(found, windowEntry{d, answer{0, v}})
 			return true
 		})

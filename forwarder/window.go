@@ -8,12 +8,8 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-const (
-	// windowSize is how many requests back a repeat is recognised.
-	windowSize = 131072
-	// windowReasons bounds what the reasons in their verdicts take, in bytes.
-	windowReasons = 8 << 20
-)
+// windowReasons bounds what the reasons in the verdicts of a window take, in bytes.
+const windowReasons = 8 << 20
 
 // digest names a request.
 type digest [16]byte

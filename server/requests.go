@@ -8,17 +8,14 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// requestWindow is how many blocks back from the newest of a log a request is
-// known, as many as a forwarder recognises a repeated one by.
-const requestWindow = 131072
-
-// requests knows which block of a log stored which request, so that a stream of
-// several logs can tell a request that a sender repeated at another forwarder.
+// requests knows which of the newest [seglog.RepeatWindow] blocks of a log stored which
+// request, so that a stream of several logs can tell a request that a sender repeated
+// at another forwarder.
 // While a server has one log it keeps nothing.
 type requests struct {
 	mu     sync.RWMutex
 	blocks map[digest]stored
-	// window has the digest of each block at its sequence modulo requestWindow;
+	// window has the digest of each block at its sequence modulo seglog.RepeatWindow;
 	// nil while nothing is kept.
 	window []digest
 	// newest may not be readable in the log yet.
@@ -49,14 +46,14 @@ func (q *requests) keep(l *seglog.Log) error {
 	q.mu.Lock()
 	kept := q.window != nil
 	if !kept {
-		q.blocks, q.window = map[digest]stored{}, make([]digest, requestWindow)
+		q.blocks, q.window = map[digest]stored{}, make([]digest, seglog.RepeatWindow)
 		q.put(q.newest.digest, q.newest.stored)
 	}
 	q.mu.Unlock()
 	if kept {
 		return nil
 	}
-	err := l.EachDigest(requestWindow, 0, func(d [16]byte, v segment.Verdict, sequence uint64) bool {
+	err := l.EachDigest(seglog.RepeatWindow, 0, func(d [16]byte, v segment.Verdict, sequence uint64) bool {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		q.put(d, stored{sequence, v.Rejected})
@@ -74,8 +71,8 @@ func (q *requests) put(d digest, at stored) {
 	if q.window == nil || d == (digest{}) {
 		return
 	}
-	place := &q.window[at.sequence%requestWindow]
-	if before, ok := q.blocks[*place]; ok && before.sequence%requestWindow == at.sequence%requestWindow {
+	place := &q.window[at.sequence%seglog.RepeatWindow]
+	if before, ok := q.blocks[*place]; ok && before.sequence%seglog.RepeatWindow == at.sequence%seglog.RepeatWindow {
 		if before.sequence >= at.sequence {
 			return
 		}

@@ -26,17 +26,17 @@ func TestRequestWindow(t *testing.T) {
 	}
 	require.Nil(t, q.window)
 	require.NoError(t, q.keep(files.Log()))
-	const last = 10 + 2*requestWindow
+	const last = 10 + 2*seglog.RepeatWindow
 	for n := uint64(11); n <= last; n++ {
 		note(n)
 	}
-	require.Len(t, q.blocks, requestWindow)
-	for _, n := range []uint64{last, last - requestWindow + 1} {
+	require.Len(t, q.blocks, seglog.RepeatWindow)
+	for _, n := range []uint64{last, last - seglog.RepeatWindow + 1} {
 		at, ok := q.find(number(n))
 		require.True(t, ok)
 		require.Equal(t, n, at.sequence)
 	}
-	_, ok := q.find(number(last - requestWindow))
+	_, ok := q.find(number(last - seglog.RepeatWindow))
 	require.False(t, ok)
 	_, ok = q.find(digest{})
 	require.False(t, ok, "no digest is not one")

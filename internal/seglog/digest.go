@@ -8,6 +8,12 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
+// RepeatWindow is how many requests back from the newest a repeated one is recognised:
+// by a forwarder, so that it is stored once, and by a server of several logs, so that
+// it is streamed once. If the server's were smaller, it would stream what the
+// forwarder knows for a repeat.
+const RepeatWindow = 131072
+
 // digestEntry is what a block header says about its request.
 type digestEntry struct {
 	header segment.FrameHeader
