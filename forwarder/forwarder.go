@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"strconv"
 	"sync"
 
@@ -42,9 +41,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	if c.Instance == "" {
-		c.Instance, _ = os.Hostname()
-	}
+	c.Instance = daemon.Instance(c.Instance)
 	f := &Forwarder{logger: logger}
 	defer func() {
 		if err != nil {

@@ -16,7 +16,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,9 +42,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (*Receiver, e
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	if c.Instance == "" {
-		c.Instance, _ = os.Hostname()
-	}
+	c.Instance = daemon.Instance(c.Instance)
 	source, err := discovery.Parse(c.Forwarder, discovery.Options{Logger: logger})
 	if err != nil {
 		return nil, &daemon.UsageError{Err: fmt.Errorf("--forwarder: %w", err)}

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -68,9 +67,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	if c.Instance == "" {
-		c.Instance, _ = os.Hostname()
-	}
+	c.Instance = daemon.Instance(c.Instance)
 	s := &Server{
 		config: c, logger: logger, log: throttle.New(logger, 10*time.Second),
 		metrics:  newMetrics(),
