@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/promgrpc/exporter/internal/register"
 	"github.com/promgrpc/exporter/internal/throttle"
 )
 
@@ -26,7 +26,7 @@ type strangers struct {
 }
 
 func newStrangers(reg prometheus.Registerer, log *throttle.Logger) *strangers {
-	refused := registered(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
+	refused := register.Shared(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "promgrpc_web_refused_requests_total",
 		Help: "Requests to the HTTP server that came to nothing that is there, by status code: 401 without the name and password of --web.config.file, 429 over its rate limit, 500 while it cannot be read, 404 for an unknown path.",
 	}, []string{"code"}))
@@ -34,20 +34,6 @@ func newStrangers(reg prometheus.Registerer, log *throttle.Logger) *strangers {
 		refused.WithLabelValues(code)
 	}
 	return &strangers{refused, log}
-}
-
-// registered returns a counter, the one for all that register with reg.
-func registered(reg prometheus.Registerer, c *prometheus.CounterVec) *prometheus.CounterVec {
-	if reg == nil {
-		return c
-	}
-	var have prometheus.AlreadyRegisteredError
-	if err := reg.Register(c); errors.As(err, &have) {
-		if before, ok := have.ExistingCollector.(*prometheus.CounterVec); ok {
-			return before
-		}
-	}
-	return c
 }
 
 // nothingThere answers requests for paths that do not exist by telling which do.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/peer"
+	"github.com/promgrpc/exporter/internal/register"
 )
 
 // scrapeTimeout is longer than anyone waits for metrics.
@@ -41,7 +42,7 @@ func refuseScrape(w http.ResponseWriter, refused *prometheus.CounterVec, err err
 // newOverLimit returns the counter of what HTTP servers refuse, one for all that
 // register with reg.
 func newOverLimit(reg prometheus.Registerer) *prometheus.CounterVec {
-	return registered(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
+	return register.Shared(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "promgrpc_web_over_limit_total",
 		Help: "Connections to the HTTP server closed, and scrapes refused, because of a limit, by the name of its flag without --limit.",
 	}, []string{"limit"}))

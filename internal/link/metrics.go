@@ -1,9 +1,9 @@
 package link
 
 import (
-	"errors"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/promgrpc/exporter/internal/register"
 )
 
 // Metrics of all links of a process.
@@ -23,28 +23,22 @@ type Metrics struct {
 // Registerer they are counted and not shown.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
-		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		connections: register.Shared(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "promgrpc_link_connections",
 			Help: "Open links, by who dialled: in (the peer) or out.",
-		}, []string{"direction"}),
-		frames: prometheus.NewCounterVec(prometheus.CounterOpts{
+		}, []string{"direction"})),
+		frames: register.Shared(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "promgrpc_link_frames_total",
 			Help: "Frames received (in) and sent (out), by kind.",
-		}, []string{"direction", "kind"}),
-		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+		}, []string{"direction", "kind"})),
+		bytes: register.Shared(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "promgrpc_link_bytes_total",
 			Help: "Bytes of frames received (in) and sent (out), lengths included.",
-		}, []string{"direction"}),
-		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
+		}, []string{"direction"})),
+		rejected: register.Shared(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "promgrpc_link_rejected_total",
 			Help: "Connections of peers that were closed for what they did, by reason.",
-		}, []string{"reason"}),
-	}
-	if reg != nil {
-		m.connections = register(reg, m.connections)
-		m.frames = register(reg, m.frames)
-		m.bytes = register(reg, m.bytes)
-		m.rejected = register(reg, m.rejected)
+		}, []string{"reason"})),
 	}
 	for kind := kindHello; kind < len(kindNames); kind++ {
 		m.received[kind] = m.frames.WithLabelValues("in", kindNames[kind])
@@ -57,18 +51,4 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		m.rejected.WithLabelValues(reason)
 	}
 	return m
-}
-
-func register[C prometheus.Collector](reg prometheus.Registerer, c C) C {
-	err := reg.Register(c)
-	var already prometheus.AlreadyRegisteredError
-	if errors.As(err, &already) {
-		if existing, ok := already.ExistingCollector.(C); ok {
-			return existing
-		}
-	}
-	if err != nil {
-		panic(err) // Two metrics of one name: a mistake in the program.
-	}
-	return c
 }

@@ -1,9 +1,9 @@
 package seglog
 
 import (
-	"errors"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/promgrpc/exporter/internal/register"
 )
 
 type metrics struct {
@@ -13,12 +13,14 @@ type metrics struct {
 	segments, size                    prometheus.Gauge
 }
 
+// newMetrics registers the metrics promgrpc_log_*, which the stores of one process share
+// unless the registerer tells them apart.
 func newMetrics(r prometheus.Registerer) *metrics {
 	counter := func(name, help string) prometheus.Counter {
-		return register(r, prometheus.NewCounter(prometheus.CounterOpts{Name: "promgrpc_log_" + name, Help: help}))
+		return register.Shared(r, prometheus.NewCounter(prometheus.CounterOpts{Name: "promgrpc_log_" + name, Help: help}))
 	}
 	gauge := func(name, help string) prometheus.Gauge {
-		return register(r, prometheus.NewGauge(prometheus.GaugeOpts{Name: "promgrpc_log_" + name, Help: help}))
+		return register.Shared(r, prometheus.NewGauge(prometheus.GaugeOpts{Name: "promgrpc_log_" + name, Help: help}))
 	}
 	return &metrics{
 		appends:     counter("appends_total", "Blocks appended to logs."),
@@ -30,26 +32,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		damaged:     counter("damaged_segments_total", "Segments found to be damaged."),
 		segments:    gauge("segments", "Segments on disk."),
 		size:        gauge("size_bytes", "Bytes of the segments on disk."),
-		syncSeconds: register(r, prometheus.NewHistogram(prometheus.HistogramOpts{
+		syncSeconds: register.Shared(r, prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "promgrpc_log_sync_duration_seconds",
 			Help:    "Time to force appended blocks to the disk.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
 		})),
 	}
-}
-
-// register registers c, or returns what is registered under its name: the
-// stores of one process share their metrics unless the registerer tells them
-// apart.
-func register[C prometheus.Collector](r prometheus.Registerer, c C) C {
-	if r == nil {
-		return c
-	}
-	var have prometheus.AlreadyRegisteredError
-	if err := r.Register(c); errors.As(err, &have) {
-		if old, ok := have.ExistingCollector.(C); ok {
-			return old
-		}
-	}
-	return c
 }
