@@ -120,11 +120,16 @@ func (r *rig) kill(units ...*unit) (func(), bool) {
 	}, len(units) > 0
 }
 
-// lose a server with all that it has stored.
+// lose a server with all that it has stored, unless it is the only one to have some
+// of it, after a forwarder lost the end of its log.
 func (r *rig) lose(u *unit) (func(), bool) {
 	start, ok := r.kill(u)
 	if !ok {
 		return nil, false
+	}
+	if r.cuts > 0 && r.alone(u) {
+		r.say("%s has what nobody else has, and keeps it", u.Name)
+		return start, true
 	}
 	r.say("%s loses its store", u.Name)
 	if err := os.RemoveAll(filepath.Join(u.store, "log")); err != nil {

@@ -48,7 +48,12 @@ func (f *follower) start() {
 	f.cancel, f.down = cancel, false
 	f.done.Go(func() {
 		for ctx.Err() == nil {
-			if err := f.follow(ctx); err != nil && ctx.Err() == nil {
+			err := f.follow(ctx)
+			// It was not served before, and servers die here of other reasons than its call.
+			if _, suspect := errors.AsType[*promgrpc.SuspectError](err); suspect {
+				continue
+			}
+			if err != nil && ctx.Err() == nil {
 				f.t.Errorf("%s: %v", f.name, err)
 				time.Sleep(time.Second)
 			}

@@ -10,29 +10,28 @@ import (
 	"github.com/promgrpc/exporter/e2e/harness"
 )
 
-// lost are entries of which no process has anything any more. A client may have had
-// them before, and a sender may send them again.
-type lost map[string]map[entry]bool
+// entries is a set of them by series.
+type entries map[string]map[entry]bool
 
-func (l lost) add(series string, e entry) {
+func (l entries) add(series string, e entry) {
 	if l[series] == nil {
 		l[series] = map[entry]bool{}
 	}
 	l[series][e] = true
 }
 
-func (l lost) has(series string, e entry) bool { return l[series][e] }
+func (l entries) has(series string, e entry) bool { return l[series][e] }
 
 // len counts them.
-func (l lost) len() (n int) {
+func (l entries) len() (n int) {
 	for _, entries := range l {
 		n += len(entries)
 	}
 	return n
 }
 
-// without returns a history without what is lost.
-func (l lost) without(h history) history {
+// without returns a history without those in the set.
+func (l entries) without(h history) history {
 	kept := make(history, len(h))
 	for name, list := range h {
 		list = slices.DeleteFunc(slices.Clone(list), func(e entry) bool { return l.has(name, e) })
@@ -95,14 +94,7 @@ func (r *rig) cutLog(u *unit, rnd *rand.Rand) {
 
 // note notes what was acknowledged, or may be, and is nowhere any more.
 func (r *rig) note() {
-	left := lost{}
-	for _, u := range slices.Concat(r.forwarders, r.servers) {
-		for name, list := range r.salvage(u.store) {
-			for _, e := range list {
-				left.add(name, e)
-			}
-		}
-	}
+	left := r.stored(slices.Concat(r.forwarders, r.servers))
 	// An answer may be held in a proxy.
 	for _, h := range []history{r.senders.underWay(), r.senders.history()} {
 		for name, list := range h {
@@ -114,6 +106,26 @@ func (r *rig) note() {
 		}
 	}
 	r.say("%d entries are nowhere any more", r.gone.len())
+}
+
+// alone says whether a server has what no other process has.
+func (r *rig) alone(u *unit) bool {
+	others := slices.Concat(r.forwarders, r.servers)
+	others = slices.DeleteFunc(others, func(other *unit) bool { return other == u })
+	return len(r.stored(others).without(r.salvage(u.store))) > 0
+}
+
+// stored is all that some processes have, as a set.
+func (r *rig) stored(units []*unit) entries {
+	all := entries{}
+	for _, u := range units {
+		for name, list := range r.salvage(u.store) {
+			for _, e := range list {
+				all.add(name, e)
+			}
+		}
+	}
+	return all
 }
 
 // salvage is what can be read of the files of a store, of which the newest may

@@ -47,7 +47,7 @@ type rig struct {
 	// cuts is how often forwarders lost the end of a log, and gone what no process
 	// had after that.
 	cuts    int
-	gone    lost
+	gone    entries
 	senders *senders
 	ends    []pending // of the faults that are under way
 }
@@ -73,7 +73,7 @@ type unit struct {
 }
 
 func newRig(t testing.TB, o options, evidence string) *rig {
-	r := &rig{t: t, o: o, dir: t.TempDir(), counts: map[kind]int{}, gone: lost{}, began: time.Now()}
+	r := &rig{t: t, o: o, dir: t.TempDir(), counts: map[kind]int{}, gone: entries{}, began: time.Now()}
 	disks := map[string]*disk{}
 	for _, name := range append(numbered("forwarder", o.forwarders), numbered("server", o.servers)...) {
 		path := filepath.Join(r.dir, name)
