@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
+	"github.com/promgrpc/exporter/internal/backoff"
 	"github.com/promgrpc/exporter/internal/broadcast"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/seglog"
@@ -313,7 +313,7 @@ func (a *appender) reopen(old *state) {
 	if err := old.writer.Close(); err != nil && !errors.Is(err, seglog.ErrBroken) {
 		a.logger.Warn("close log", "err", err)
 	}
-	for wait := reopenMin; ; wait = min(2*wait, reopenMax) {
+	for failures := 0; ; failures++ {
 		s, err := openState(a.store, a.ended)
 		if err == nil {
 			select {
@@ -323,18 +323,14 @@ func (a *appender) reopen(old *state) {
 			}
 			return
 		}
-		a.logger.Error("log cannot be opened", "err", err, "retry_in", wait)
+		pause := backoff.Pause(reopenMin, reopenMax, failures)
+		a.logger.Error("log cannot be opened", "err", err, "retry_in", pause)
 		select {
-		case <-time.After(jitter(wait)):
+		case <-time.After(pause):
 		case <-a.stop:
 			return
 		}
 	}
-}
-
-// jitter spreads retries, so that many do not come at the same instant.
-func jitter(d time.Duration) time.Duration {
-	return d/2 + rand.N(d/2+1)
 }
 
 // close ends the reopening and closes the log. After run.

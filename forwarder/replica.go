@@ -11,6 +11,7 @@ import (
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 
+	"github.com/promgrpc/exporter/internal/backoff"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/seglog"
@@ -50,7 +51,7 @@ func (e *divergedError) Error() string { return e.reason }
 // run keeps the server supplied with a log, by one connection after another, until
 // ctx ends or the log has been deleted.
 func (p *replica) run(ctx context.Context, connect func(context.Context) error) {
-	wait := redialMin
+	failures := 0
 	var told string // the error that was logged last
 	for ctx.Err() == nil {
 		began := time.Now()
@@ -59,12 +60,13 @@ func (p *replica) run(ctx context.Context, connect func(context.Context) error) 
 			return
 		}
 		if time.Since(began) > redialMax {
-			wait, told = redialMin, ""
+			failures, told = 0, ""
 		}
+		pause := backoff.Pause(redialMin, redialMax, failures)
 		var diverged *divergedError
 		switch {
 		case errors.Is(err, errLogChanged):
-			wait = redialMin
+			failures = 0
 			continue
 		case errors.As(err, &diverged):
 			p.metrics.diverged.WithLabelValues(p.instance.ID).Inc()
@@ -73,14 +75,14 @@ func (p *replica) run(ctx context.Context, connect func(context.Context) error) 
 			}
 			p.diverged(diverged.divergence)
 		case told != err.Error():
-			p.logger.Warn("server lost", "err", err, "retry_in", wait)
+			p.logger.Warn("server lost", "err", err, "retry_in", pause)
 		}
 		told = err.Error()
 		select {
-		case <-time.After(jitter(wait)):
+		case <-time.After(pause):
 		case <-ctx.Done():
 		}
-		wait = min(2*wait, redialMax)
+		failures++
 	}
 }
 

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+	"github.com/promgrpc/exporter/internal/backoff"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/throttle"
@@ -59,10 +59,10 @@ func (f *forwarder) set(s *session, err error) {
 // run dials and dials again until ctx ends.
 func (f *forwarder) run(ctx context.Context) {
 	defer f.metrics.forwarderUp.DeleteLabelValues(f.instance.Address)
-	backoff := leastBackoff
+	failures := 0
 	silent := false // One line a change of state, not one a dial.
 	for {
-		err := f.connect(ctx, func() { backoff, silent = leastBackoff, false })
+		err := f.connect(ctx, func() { failures, silent = 0, false })
 		if ctx.Err() != nil {
 			return
 		}
@@ -74,9 +74,9 @@ func (f *forwarder) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(backoff/2 + rand.N(backoff)):
+		case <-time.After(backoff.Pause(leastBackoff, mostBackoff, failures)):
 		}
-		backoff = min(2*backoff, mostBackoff)
+		failures++
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/backoff"
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
@@ -74,8 +75,8 @@ func (u *upstream) address() string {
 // from the next one when it is lost.
 func (u *upstream) run(ctx context.Context) error {
 	sets := u.source.Watch(ctx)
-	wait, address := upstreamMinWait, ""
-	for tried := 1; ; tried++ {
+	failures, address := 0, ""
+	for {
 		var ok bool
 		if address, ok = u.next(sets, address); !ok {
 			return nil
@@ -91,17 +92,17 @@ func (u *upstream) run(ctx context.Context) error {
 			continue
 		}
 		if time.Since(began) > upstreamMaxWait {
-			wait, tried = upstreamMinWait, 1
+			failures = 0
 		}
-		u.logger.Warn("upstream lost", "upstream", address, "err", err, "retry_in", wait)
+		// Every address is tried before the pauses grow.
+		pause := backoff.Pause(upstreamMinWait, upstreamMaxWait, failures/len(u.addresses))
+		u.logger.Warn("upstream lost", "upstream", address, "err", err, "retry_in", pause)
 		select {
-		case <-time.After(wait/2 + rand.N(wait)):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return nil
 		}
-		if tried%len(u.addresses) == 0 {
-			wait = min(2*wait, upstreamMaxWait)
-		}
+		failures++
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/promgrpc/exporter/internal/address"
+	"github.com/promgrpc/exporter/internal/backoff"
 )
 
 // maxRetryDelay bounds the pause that a server may ask for.
@@ -103,18 +104,13 @@ func (a *attempts) failed(err error) int {
 func (a *attempts) delay(err error) time.Duration {
 	var d time.Duration
 	if round := a.failures / max(1, len(a.addresses)); round == 0 {
-		d = a.options.MinBackoff / 2
+		d = backoff.Jitter(a.options.MinBackoff / 2)
 	} else {
-		d = a.options.MaxBackoff
-		if shift := round - 1; shift < 30 && a.options.MinBackoff<<shift < d {
-			d = a.options.MinBackoff << shift
-		}
+		d = backoff.Pause(a.options.MinBackoff, a.options.MaxBackoff, round-1)
 	}
-	d = d/2 + rand.N(d/2+1)
 	if asked, ok := retryDelay(err); ok {
 		// Not before, and not all at the same time.
-		asked = min(asked, maxRetryDelay)
-		d = max(d, asked+rand.N(asked/2+1))
+		d = max(d, backoff.Later(min(asked, maxRetryDelay)))
 	}
 	return d
 }

@@ -3,11 +3,12 @@ package promgrpc
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"time"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+
+	"github.com/promgrpc/exporter/internal/backoff"
 )
 
 // A call is not made any more after so many servers died of it, or after it broke
@@ -120,11 +121,10 @@ func (s *suspicion) pause() time.Duration {
 		return 0
 	}
 	o := &s.client.options
-	d := min(10*o.MinBackoff<<min(s.breaks-1, 10), o.MaxBackoff)
 	if over := max(s.breaks-maxBreaks, s.deaths-maxDeaths); over >= 0 {
-		d = min(o.MaxBackoff<<min(over, 10), maxSuspectPause)
+		return backoff.Pause(o.MaxBackoff, maxSuspectPause, over)
 	}
-	return d/2 + rand.N(d/2+1)
+	return backoff.Pause(10*o.MinBackoff, o.MaxBackoff, s.breaks-1)
 }
 
 // alive returns what a server says of itself, or nothing of it if it gives any

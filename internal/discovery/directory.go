@@ -4,9 +4,10 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/promgrpc/exporter/internal/backoff"
 )
 
 const (
@@ -30,9 +31,8 @@ type directory struct {
 func (d directory) watch(ctx context.Context, f *feed) {
 	defer f.close()
 	k := keeper{}
-	backoff := leastBackoff
 	var sent []Instance
-	first, failing := true, false
+	first, failures := true, 0
 	for ctx.Err() == nil {
 		answer, err := d.lookup(ctx, k.patience(d.wait, time.Now()))
 		if ctx.Err() != nil {
@@ -40,18 +40,17 @@ func (d directory) watch(ctx context.Context, f *feed) {
 		}
 		if err != nil {
 			k.failed(time.Now())
-			if !failing { // One line a change of state, not one a question.
-				failing = true
+			if failures == 0 { // One line a change of state, not one a question.
 				d.logger.Warn("discovery fails, known instances stay", "err", err, "instances", len(sent))
 			}
-			sleep(ctx, backoff/2+rand.N(backoff))
-			backoff = min(2*backoff, mostBackoff)
+			sleep(ctx, backoff.Pause(leastBackoff, mostBackoff, failures))
+			failures++
 			continue
 		}
-		if failing {
+		if failures > 0 {
 			d.logger.Info("discovery works again", "instances", len(answer))
 		}
-		failing, backoff = false, leastBackoff
+		failures = 0
 		set := k.answered(answer, time.Now())
 		if first || !slices.Equal(set, sent) {
 			d.logger.Info("instances found", "instances", addresses(set))

@@ -1,0 +1,45 @@
+// Package backoff says how long to wait before what failed is tried again.
+//
+// Pauses double from a least one up to a most, and each is drawn at random from the
+// upper half of that: so none is longer than the most, none is near zero, and many
+// who lost the same peer at one instant do not come back at one instant. It keeps no
+// state: the caller counts the failures, and so says what ends a row of them.
+package backoff
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// Pause after so many failures before this one: about least after the first, twice as
+// long after each further one, and most at most.
+func Pause(least, most time.Duration, failures int) time.Duration {
+	return Jitter(doubled(least, most, failures))
+}
+
+// doubled is least doubled so many times, without overflow, and most at most.
+func doubled(least, most time.Duration, times int) time.Duration {
+	for ; times > 0 && 0 < least && least < most; times-- {
+		if least > most/2 {
+			return most
+		}
+		least *= 2
+	}
+	return min(least, most)
+}
+
+// Jitter draws from d/2 to d.
+func Jitter(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
+	return d - rand.N(d/2+1)
+}
+
+// Later draws from d to d and a half, for who was asked not to come before d.
+func Later(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
+	return d + rand.N(d/2+1)
+}
