@@ -87,15 +87,14 @@ func (u *upstream) run(ctx context.Context) error {
 			return nil //nolint:nilerr // the end that was asked for
 		}
 		if isAged(err) && time.Since(began) > upstreamMinWait {
-			address = u.addresses[rand.N(len(u.addresses))]
+			address = u.any()
 			u.logger.Info("upstream is chosen anew", "err", err)
 			continue
 		}
 		if time.Since(began) > upstreamMaxWait {
 			failures = 0
 		}
-		// Every address is tried before the pauses grow.
-		pause := backoff.Pause(upstreamMinWait, upstreamMaxWait, failures/len(u.addresses))
+		pause := u.pause(failures)
 		u.logger.Warn("upstream lost", "upstream", address, "err", err, "retry_in", pause)
 		select {
 		case <-time.After(pause):
@@ -104,6 +103,19 @@ func (u *upstream) run(ctx context.Context) error {
 		}
 		failures++
 	}
+}
+
+// any returns one of the upstreams, "" if none is known any more.
+func (u *upstream) any() string {
+	if len(u.addresses) == 0 {
+		return ""
+	}
+	return u.addresses[rand.N(len(u.addresses))]
+}
+
+// pause after so many failures before this one: it grows when every address was tried.
+func (u *upstream) pause(failures int) time.Duration {
+	return backoff.Pause(upstreamMinWait, upstreamMaxWait, failures/max(1, len(u.addresses)))
 }
 
 // isAged says whether an upstream ended the stream for its age alone.

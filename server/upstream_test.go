@@ -7,6 +7,7 @@ import (
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -23,6 +24,22 @@ func TestOnePieceAtATime(t *testing.T) {
 	require.ErrorContains(t, in.data(other, part(0, 10)), "within that of another")
 	require.ErrorContains(t, in.data(one, part(5, 10)), "offset 5")
 	require.ErrorContains(t, in.data(one, part(20, segment.MaxPayload+4096)), "more than")
+}
+
+// TestUpstreamsThatAreGone has all of them leave the directory while one is read: when
+// that one is lost, there is none to go on with yet.
+func TestUpstreamsThatAreGone(t *testing.T) {
+	sets := make(chan []discovery.Instance, 1)
+	u := &upstream{}
+	u.adopt([]discovery.Instance{{Address: "a"}})
+	sets <- nil
+	require.False(t, u.mayLeave(sets, "a"))
+	require.LessOrEqual(t, u.pause(7), upstreamMaxWait)
+	require.Empty(t, u.any())
+	sets <- []discovery.Instance{{Address: "b"}}
+	address, ok := u.next(sets, u.any())
+	require.True(t, ok)
+	require.Equal(t, "b", address)
 }
 
 func TestLinkBytesHoldAPiece(t *testing.T) {
