@@ -179,7 +179,7 @@ func TestShutdownWaitsForVerdicts(t *testing.T) {
 	start := time.Now()
 	r.stop()
 	require.Equal(t, http.StatusNoContent, (<-answers).code)
-	require.Less(t, time.Since(start), 2*time.Second)
+	require.Less(t, time.Since(start), 8*time.Second) // of the 10 that there are for it
 }
 
 func (r *running) inflight() int {

@@ -135,7 +135,7 @@ func TestFollowEndsWellWhenInterrupted(t *testing.T) {
 			start := time.Now()
 			cancel(errInterrupted)
 			require.Equal(t, 0, <-done)
-			require.Less(t, time.Since(start), 2*time.Second)
+			require.Less(t, time.Since(start), 10*time.Second)
 			require.Empty(t, stderr.String())
 			cursor, err := os.ReadFile(file)
 			require.NoError(t, err)

@@ -105,7 +105,7 @@ func TestWebDrains(t *testing.T) {
 	time.AfterFunc(100*time.Millisecond, func() { close(release) })
 	stop()
 	require.Equal(t, "answered", <-answer)
-	require.Less(t, time.Since(start), 2*time.Second)
+	require.Less(t, time.Since(start), 8*time.Second) // of the 10 that there are for it
 	_, err = net.Dial("tcp", w.Addr().String())
 	require.Error(t, err)
 }
