@@ -86,6 +86,7 @@ func TestFramesOpening(t *testing.T) {
 		{"frames that are larger still", opening(size(Large + 1)), opening(size(Large + 1))},
 		{"frames that are too small", opening(size(1000)), opening(size(1000))},
 		{"too many settings", opening(many...), opening(many...)},
+		{"acknowledgment", append([]byte(http2.ClientPreface), 0, 0, 0, 4, 1, 0, 0, 0, 0), append([]byte(http2.ClientPreface), 0, 0, 0, 4, 1, 0, 0, 0, 0)},
 		{"half a header", opening()[:len(http2.ClientPreface)+4], opening()[:len(http2.ClientPreface)+4]},
 		{"half of the settings", opening(window)[:len(http2.ClientPreface)+12], opening(window)[:len(http2.ClientPreface)+12]},
 		{"another frame", append([]byte(http2.ClientPreface), "\x00\x00\x00\x06\x00\x00\x00\x00\x00"...), append([]byte(http2.ClientPreface), "\x00\x00\x00\x06\x00\x00\x00\x00\x00"...)},

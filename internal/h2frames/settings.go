@@ -33,6 +33,9 @@ func (c *conn) readSettings() {
 	if err != nil {
 		return
 	}
+	if http2.Flags(header[4]).Has(http2.FlagSettingsAck) {
+		return // It says nothing of the client's own.
+	}
 	size := frameSize(header)
 	if http2.FrameType(header[3]) != http2.FrameSettings || size%settingSize != 0 || frameHeader+size > openingSize {
 		return
