@@ -302,7 +302,7 @@ func TestCalls(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := runCLI(t, t.Context(), append(args, "--address", address)...)
 			require.Equal(t, 0, r.code, r.stderr)
-			golden(t, name, []byte(r.stdout))
+			metricstest.Golden(t, name, []byte(r.stdout))
 			require.Equal(t, strings.HasPrefix(name, "labels"), strings.Contains(r.stderr, "there is more than these 2"))
 		})
 	}
@@ -320,11 +320,11 @@ func TestStatus(t *testing.T) {
 	address := server.Start(t)
 	r := runCLI(t, t.Context(), "status", "-a", address, "-o", "json")
 	require.Equal(t, 0, r.code, r.stderr)
-	golden(t, "status.json", []byte(strings.ReplaceAll(r.stdout, address, "ADDRESS")))
+	metricstest.Golden(t, "status.json", []byte(strings.ReplaceAll(r.stdout, address, "ADDRESS")))
 
 	var text buffer
 	require.NoError(t, printStates(&text, []state{newState("a:1", server.Status), newState("b:2", &metricsv1.GetStatusResponse{})}, at.Add(62*time.Second)))
-	golden(t, "status.text", []byte(text.String()))
+	metricstest.Golden(t, "status.text", []byte(text.String()))
 
 	r = runCLI(t, t.Context(), "status", "-a", "127.0.0.1:1,"+address)
 	require.Equal(t, 3, r.code)

@@ -3,10 +3,8 @@ package cli
 import (
 	"bytes"
 	"context"
-	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -20,8 +18,6 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-var update = flag.Bool("update", false, "write the golden files")
-
 // asProgram is set where the tests' binary is to be the program.
 const asProgram = "PROMGRPC_TEST_AS_PROGRAM"
 
@@ -30,17 +26,6 @@ func TestMain(m *testing.M) {
 		os.Exit(Main())
 	}
 	goleak.VerifyTestMain(m)
-}
-
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		require.NoError(t, os.WriteFile(path, got, 0o644))
-	}
-	want, err := os.ReadFile(path)
-	require.NoError(t, err)
-	require.Equal(t, string(want), string(got))
 }
 
 const t0 = metricstest.T0

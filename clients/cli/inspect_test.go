@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/promgrpc/exporter/clients/internal/metricstest"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/segment"
 )
@@ -75,7 +76,7 @@ func TestInspect(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := runCLI(t, t.Context(), append([]string{"inspect", path}, args...)...)
 			require.Equal(t, 0, r.code, r.stderr)
-			golden(t, name, encoding.ReplaceAll([]byte(r.stdout), []byte("$1*")))
+			metricstest.Golden(t, name, encoding.ReplaceAll([]byte(r.stdout), []byte("$1*")))
 		})
 	}
 	r := runCLI(t, t.Context(), "inspect", path)
@@ -113,5 +114,5 @@ func TestInspectTellsWhereTheDamageIs(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, append(whole, "junk"...), 0o600))
 	r := runCLI(t, t.Context(), "inspect", path, "--samples")
 	require.Equal(t, 1, r.code)
-	golden(t, "inspect.samples.text", []byte(r.stdout)) // what was read before the damage is printed
+	metricstest.Golden(t, "inspect.samples.text", []byte(r.stdout)) // what was read before the damage is printed
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/prometheus/common/model"
@@ -74,6 +75,20 @@ func appendQuoted(b []byte, s string) []byte {
 	b = append(b, '"')
 	b = appendEscaped(b, s, true)
 	return append(b, '"')
+}
+
+// appendHeadLine adds a line about a family, such as its HELP. Quotes are escaped
+// in OpenMetrics, and not in the text format.
+func appendHeadLine(b []byte, key, family, text string, quotes bool) []byte {
+	b = append(b, "# "+key+" "...)
+	if model.LegacyValidation.IsValidMetricName(family) {
+		b = append(b, family...)
+	} else {
+		b = appendQuoted(b, family)
+	}
+	b = append(b, ' ')
+	b = appendEscaped(b, strings.ToValidUTF8(text, string(utf8.RuneError)), quotes)
+	return append(b, '\n')
 }
 
 func appendEscaped(b []byte, s string, quotes bool) []byte {

@@ -8,9 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
-	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/value"
 
 	promgrpc "github.com/promgrpc/exporter/clients/go"
@@ -133,23 +131,12 @@ func (o *openMetrics) write() error {
 }
 
 func appendHead(b []byte, f family) []byte {
-	line := func(key, text string) {
-		b = append(b, "# "+key+" "...)
-		if model.LegacyValidation.IsValidMetricName(f.name) {
-			b = append(b, f.name...)
-		} else {
-			b = appendQuoted(b, f.name)
-		}
-		b = append(b, ' ')
-		b = appendEscaped(b, strings.ToValidUTF8(text, string(utf8.RuneError)), true)
-		b = append(b, '\n')
-	}
-	line("TYPE", f.kind)
+	b = appendHeadLine(b, "TYPE", f.name, f.kind, true)
 	if f.unit != "" {
-		line("UNIT", f.unit)
+		b = appendHeadLine(b, "UNIT", f.name, f.unit, true)
 	}
 	if f.help != "" {
-		line("HELP", f.help)
+		b = appendHeadLine(b, "HELP", f.name, f.help, true)
 	}
 	return b
 }

@@ -38,7 +38,7 @@ func TestFormats(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			text, omitted := printed(t, c.name, c.options)
-			golden(t, c.name, []byte(text))
+			metricstest.Golden(t, c.name, []byte(text))
 			require.Equal(t, c.omitted, omitted)
 		})
 	}
@@ -49,7 +49,7 @@ func TestTextOnATerminal(t *testing.T) {
 	o := New("text", NewVisibleWriter(&b, true), Options{Terminal: true, Colour: true, Families: NewFamilies(metricstest.Metadata().GetMetadata())})
 	require.NoError(t, o.Series(metricstest.Series()[:10]))
 	require.NoError(t, o.Close())
-	golden(t, "text.terminal", b.Bytes())
+	metricstest.Golden(t, "text.terminal", b.Bytes())
 }
 
 func TestJSONIsJSON(t *testing.T) {

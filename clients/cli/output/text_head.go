@@ -4,9 +4,6 @@ import (
 	"cmp"
 	"slices"
 	"strings"
-	"unicode/utf8"
-
-	"github.com/prometheus/common/model"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
@@ -120,20 +117,9 @@ func (h *textHeads) appendNew(b []byte, metric string) []byte {
 		return b
 	}
 	head.written = true
-	line := func(key, text string) {
-		b = append(b, "# "+key+" "...)
-		if model.LegacyValidation.IsValidMetricName(head.name) {
-			b = append(b, head.name...)
-		} else {
-			b = appendQuoted(b, head.name)
-		}
-		b = append(b, ' ')
-		b = appendEscaped(b, strings.ToValidUTF8(text, string(utf8.RuneError)), false)
-		b = append(b, '\n')
-	}
 	if head.help != "" {
-		line("HELP", head.help)
+		b = appendHeadLine(b, "HELP", head.name, head.help, false)
 	}
-	line("TYPE", head.kind)
+	b = appendHeadLine(b, "TYPE", head.name, head.kind, false)
 	return b
 }
