@@ -88,6 +88,7 @@ api-release: $(BUF) ## Make the API as it is now the one that must not break
 .PHONY: lint
 lint: needs lint-api check-web $(TOOLS)/golangci-lint ## Lint the API and the code
 	tools/told 'golangci-lint' $(TOOLS)/golangci-lint run
+	tools/told 'golangci-lint, with the checks of internal/invariant' $(TOOLS)/golangci-lint run --build-tags invariants
 
 .PHONY: lint-api
 lint-api: $(BUF) ## Lint the API and compare it with the released one
@@ -106,8 +107,8 @@ test: needs build tools test-unit test-e2e ## Run the tests that need Go, make a
 test-all: needs build tools tools-debian test test-debian test-root test-kubernetes test-web test-compose torture ## Run all tests, as root
 
 .PHONY: test-unit
-test-unit: needs $(BUF) ## Run the unit tests with the race detector
-	BUF=$(BUF) CGO_ENABLED=1 $(GOTEST) $(TIMEOUT) -race $$(go list ./... | grep -Ev '/e2e(/|$$)')
+test-unit: needs $(BUF) ## Run the unit tests with the race detector, and with the checks of internal/invariant
+	BUF=$(BUF) CGO_ENABLED=1 $(GOTEST) $(TIMEOUT) -race -tags invariants $$(go list ./... | grep -Ev '/e2e(/|$$)')
 
 E2E_ENV = EXPORTER_BIN=$(CURDIR)/bin BUF=$(BUF) GRPCURL=$(TOOLS)/grpcurl PROMETHEUS2=$(TOOLS)/prometheus2 \
 	PROMETHEUS3=$(TOOLS)/prometheus3 CONSUL=$(TOOLS)/consul HAPROXY=$(TOOLS)/haproxy
@@ -171,7 +172,7 @@ fuzz: ## Run each fuzz target for FUZZTIME
 	@grep -rEo --include='*_test.go' --exclude-dir='.?*' --exclude-dir=node_modules '^func Fuzz\w+' . | sed -E 's|/[^/]*:func | |' | \
 	while read -r package target; do \
 		echo "$$package $$target"; \
-		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$package" || exit 1; \
+		go test -tags invariants -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$package" || exit 1; \
 	done
 
 # Flags of the comparison, such as BENCHFLAGS='--series 10000 --repeat 1'.

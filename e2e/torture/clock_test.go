@@ -78,7 +78,7 @@ func buildDaemons(dir string) error {
 		return err
 	}
 	const cmd = "github.com/promgrpc/exporter/cmd/"
-	return command("go", "build", "-overlay", file, "-o", dir+"/",
+	return command("go", "build", "-tags", "invariants", "-overlay", file, "-o", dir+"/",
 		cmd+"prometheus-remote-receiver", cmd+"metrics-forwarder", cmd+"prometheus-api-server")
 }
 
