@@ -6,7 +6,6 @@ import (
 	"go/token"
 	"io/fs"
 	"maps"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -175,36 +174,43 @@ func (f goFile) ours() []string {
 func goFiles(t *testing.T) []goFile {
 	t.Helper()
 	var files []goFile
+	for _, name := range repositoryFiles(t) {
+		if path.Ext(name) != ".go" {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		require.NoError(t, err)
+		file := goFile{name: name}
+		for _, spec := range parsed.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			require.NoError(t, err)
+			file.imports = append(file.imports, imported)
+		}
+		files = append(files, file)
+	}
+	return files
+}
+
+// repositoryFiles returns the paths of the files of this module, but for hidden
+// ones, tests' data, and what is not in git.
+func repositoryFiles(t *testing.T) []string {
+	t.Helper()
+	var files []string
 	err := filepath.WalkDir(".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		if entry.IsDir() {
-			hidden := strings.HasPrefix(entry.Name(), ".") && name != "."
-			if hidden || entry.Name() == "node_modules" || entry.Name() == "testdata" {
-				return fs.SkipDir
-			}
-			if _, err := os.Stat(filepath.Join(name, "go.mod")); err == nil && name != "." {
-				return fs.SkipDir // another module
-			}
+		if !entry.IsDir() {
+			files = append(files, filepath.ToSlash(name))
 			return nil
 		}
-		if filepath.Ext(name) != ".go" {
-			return nil
+		hidden := strings.HasPrefix(entry.Name(), ".") && name != "."
+		if hidden || slices.Contains([]string{"bin", "data", "node_modules", "testdata"}, entry.Name()) {
+			return fs.SkipDir
 		}
-		parsed, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
-		if err != nil {
-			return err
+		if exists(filepath.Join(name, "go.mod")) && name != "." {
+			return fs.SkipDir // another module
 		}
-		file := goFile{name: filepath.ToSlash(name)}
-		for _, spec := range parsed.Imports {
-			imported, err := strconv.Unquote(spec.Path.Value)
-			if err != nil {
-				return err
-			}
-			file.imports = append(file.imports, imported)
-		}
-		files = append(files, file)
 		return nil
 	})
 	require.NoError(t, err)
