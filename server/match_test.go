@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/promgrpc/exporter/internal/head"
+	"github.com/promgrpc/exporter/internal/refset"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -88,7 +89,7 @@ func TestMatchedForgets(t *testing.T) {
 	most := int64(0)
 	for sequence := uint64(1); sequence <= 40*prunePages; sequence++ {
 		b := &segment.Block{Sequence: sequence, Time: int64(sequence)}
-		ref := sequence * refPageSize
+		ref := sequence * refset.PageSize
 		b.Series = segment.TableOf(segment.Series{Ref: ref, Labels: segment.Labels{{Name: "i", Value: fmt.Sprint(sequence % 2)}}})
 		b.Samples.Add(segment.Sample{Ref: ref})
 		require.NoError(t, h.ApplyBlock(b))
@@ -101,6 +102,6 @@ func TestMatchedForgets(t *testing.T) {
 		m.forget(h)
 		most = max(most, m.bytes())
 	}
-	require.Less(t, most, int64(2*prunePages*2*refPageSize/8))
-	require.True(t, m.has(40*prunePages*refPageSize))
+	require.Less(t, most, int64(2*prunePages*2*refset.PageBytes))
+	require.True(t, m.has(40*prunePages*refset.PageSize))
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"github.com/promgrpc/exporter/internal/head"
+	"github.com/promgrpc/exporter/internal/refset"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -16,9 +17,9 @@ type matched struct {
 	prune      int // the number of pages at which those of dropped series go
 }
 
-// matchedPage covers as many references as each bitmap has bits.
+// matchedPage is about the references of one page.
 type matchedPage struct {
-	seen, selected refPage
+	seen, selected refset.Page
 }
 
 // prunePages is the least number of pages of which some are given up.
@@ -32,7 +33,9 @@ func newMatched(s *selection, e *evaluation) *matched {
 	return m
 }
 
-func (m *matched) bytes() int64 { return int64(len(m.pages)) * (2*refPageSize/8 + mapEntry) }
+func (m *matched) bytes() int64 {
+	return int64(len(m.pages)) * (2*refset.PageBytes + refset.EntryBytes)
+}
 
 // forget gives up the pages whose series were all dropped, when there are many
 // pages: references only grow, and a stream may last for months.
@@ -41,7 +44,7 @@ func (m *matched) forget(h *head.Head) {
 		return
 	}
 	for number := range m.pages {
-		if !h.HasAny(number*refPageSize, (number+1)*refPageSize) {
+		if !h.HasAny(number*refset.PageSize, (number+1)*refset.PageSize) {
 			delete(m.pages, number)
 		}
 	}
@@ -53,8 +56,8 @@ func (m *matched) has(ref uint64) bool {
 	if m.selection.all() {
 		return true
 	}
-	page := m.pages[ref/refPageSize]
-	return page != nil && page.selected[ref%refPageSize/64]&(1<<(ref%64)) != 0
+	page := m.pages[ref/refset.PageSize]
+	return page != nil && page.selected.Has(ref)
 }
 
 // learn looks at the labels of the series of a block that are seen for the first
@@ -87,30 +90,22 @@ func (m *matched) learn(b *segment.Block, from labelSource) error {
 // learnFrom learns n series with references one after another.
 func (m *matched) learnFrom(ref uint64, n int, from labelSource) error {
 	for end := ref + uint64(n); ref < end; {
-		page := m.pages[ref/refPageSize]
+		page := m.pages[ref/refset.PageSize]
 		if page == nil {
 			page = &matchedPage{}
-			m.pages[ref/refPageSize] = page
+			m.pages[ref/refset.PageSize] = page
 		}
-		last := min(end, (ref/refPageSize+1)*refPageSize)
-		for ; ref < last; ref++ {
-			word, bit := ref%refPageSize/64, uint64(1)<<(ref%64)
-			if page.seen[word] == ^uint64(0) {
-				ref |= 63 // none of these is new
-				continue
-			}
-			if page.seen[word]&bit != 0 {
-				continue
-			}
+		last := min(end, (ref/refset.PageSize+1)*refset.PageSize)
+		for ref = page.seen.NextMissing(ref, last); ref < last; ref = page.seen.NextMissing(ref+1, last) {
 			known, selected, err := m.match(ref, from)
 			if err != nil {
 				return err
 			}
 			if known {
-				page.seen[word] |= bit
+				page.seen.Add(ref)
 			}
 			if selected {
-				page.selected[word] |= bit
+				page.selected.Add(ref)
 			}
 		}
 	}

@@ -73,10 +73,10 @@ func (n *newest) look(p place, l *segment.Latest) {
 		return // Two label sets with one hash: both stay.
 	}
 	if theirs, _ := n.of(before).view.Latest(before.ref()); !newer(l, &theirs) {
-		n.of(p).omitted.add(p.ref())
+		n.of(p).omitted.Add(p.ref())
 		return
 	}
-	n.of(before).omitted.add(before.ref())
+	n.of(before).omitted.Add(before.ref())
 	n.seen[hash] = p
 }
 

@@ -1,9 +1,11 @@
 package server
 
+import "github.com/promgrpc/exporter/internal/refset"
+
 // given remembers which series of one log have a reference on one stream. A nil
 // given is that of a stream without references.
 type given struct {
-	refSet
+	refset.Set
 	ordinal uint64 // of the log within the stream
 }
 
@@ -33,16 +35,16 @@ func (st *stream) open(src *source, ref uint64, labels labelSource) error {
 	}
 	if st.out.empty() && st.tooManyGiven() {
 		for _, s := range st.sources {
-			s.given.clear()
+			s.given.Clear()
 		}
 		st.out.forget = true
 	}
-	if src.given.add(ref) {
+	if src.given.Add(ref) {
 		st.out.begin(src.given.reference(ref))
 		return nil
 	}
 	if err := st.out.open(ref, labels); err != nil {
-		src.given.remove(ref)
+		src.given.Remove(ref)
 		return err
 	}
 	st.out.reference = src.given.reference(ref)
@@ -56,7 +58,7 @@ func (st *stream) tooManyGiven() bool {
 		if src.given == nil {
 			return false // Logs beyond the ordinals go without.
 		}
-		series += src.given.series
+		series += src.given.Len()
 		most += 2 * src.replica.head.Len()
 	}
 	return series > most

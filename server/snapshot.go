@@ -4,6 +4,7 @@ import (
 	"iter"
 
 	"github.com/promgrpc/exporter/internal/head"
+	"github.com/promgrpc/exporter/internal/refset"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -15,12 +16,12 @@ type snapshot struct {
 	from         uint64 // the lowest reference
 	found        *found // the others are left out, unless it is nil
 	writtenSince int64
-	omitted      refSet
+	omitted      refset.Set
 }
 
 // bytes is about what it takes in memory besides the head's.
 func (s *snapshot) bytes() int64 {
-	n := s.view.Pinned() + s.found.bytes() + s.omitted.bytes()
+	n := s.view.Pinned() + s.found.bytes() + s.omitted.Bytes()
 	if s.past != nil {
 		n += s.past.Bytes()
 	}
@@ -43,7 +44,7 @@ func (s *snapshot) series() iter.Seq2[uint64, *segment.Latest] {
 func (s *snapshot) written() iter.Seq2[uint64, *segment.Latest] {
 	return func(yield func(uint64, *segment.Latest) bool) {
 		pass := func(ref uint64, l *segment.Latest) bool {
-			if !written(l, s.writtenSince) || s.omitted.has(ref) {
+			if !written(l, s.writtenSince) || s.omitted.Has(ref) {
 				return true
 			}
 			return yield(ref, l)
@@ -113,7 +114,7 @@ func snapshotOf(e *evaluation, past *head.Head, from uint64, sel *selection, wri
 	s.view.Each(from, func(ref uint64, _ *segment.Latest) bool {
 		labels, _ = s.view.Labels(ref, labels[:0])
 		if err = e.stepSeries(sel, labels); err == nil && !sel.matches(labels) {
-			s.omitted.add(ref)
+			s.omitted.Add(ref)
 		}
 		return err == nil
 	})

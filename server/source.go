@@ -47,7 +47,7 @@ func (st *stream) newSource(r *replica) *source {
 func (src *source) bytes() int64 {
 	n := src.matched.bytes() + src.window.bytes() + src.names.bytes()
 	if src.given != nil {
-		n += src.given.bytes()
+		n += src.given.Bytes()
 	}
 	if src.snapshot != nil {
 		n += src.snapshot.bytes()
