@@ -103,7 +103,7 @@ func (p *replica) takeOver(ctx context.Context, c *link.Conn, ended *endedLog, u
 	return nil
 }
 
-func (p *replica) takeFrame(files *seglog.Replica, f *linkv1.Frame) error {
+func (p *replica) takeFrame(files *seglog.Mirror, f *linkv1.Frame) error {
 	switch k := f.GetKind().(type) {
 	case *linkv1.Frame_Segment:
 		return files.StartSegment(k.Segment.GetName(), k.Segment.GetFirstSequence())

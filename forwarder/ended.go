@@ -41,7 +41,7 @@ type endedLog struct {
 	taking sync.Mutex
 
 	mu      sync.Mutex
-	replica *seglog.Replica
+	replica *seglog.Mirror
 	closed  bool
 }
 
@@ -96,7 +96,7 @@ func (e *endedLogs) close() error {
 // log is what can be read of it.
 func (l *endedLog) log() *seglog.Log { return l.files().Log() }
 
-func (l *endedLog) files() *seglog.Replica {
+func (l *endedLog) files() *seglog.Mirror {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.replica

@@ -71,7 +71,7 @@ func serveReplica(t *testing.T, dir, addr string, lie ...func(*linkv1.Position))
 
 func (r *replicaServer) serve(store *seglog.Store, c *link.Conn, hello *linkv1.Hello) error {
 	id := segment.LogID(hello.GetLogId())
-	replica, err := store.OpenReplica(id, head.New())
+	replica, err := store.OpenMirror(id, head.New())
 	if err != nil {
 		return err
 	}

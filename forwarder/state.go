@@ -33,7 +33,7 @@ type logStore interface {
 	// ids are the logs that there are.
 	ids() []segment.LogID
 	// openEnded opens one that is not written any more.
-	openEnded(segment.LogID) (*seglog.Replica, error)
+	openEnded(segment.LogID) (*seglog.Mirror, error)
 }
 
 // folder is a logStore on disk.
@@ -42,7 +42,7 @@ type folder struct{ *seglog.Store }
 func (f folder) open(r seglog.Restorer) (logWriter, error) { return f.OpenWriter(r) }
 func (f folder) create(s seglog.State) (logWriter, error)  { return f.CreateWriter(s) }
 func (f folder) ids() []segment.LogID                      { return f.Logs() }
-func (f folder) openEnded(id segment.LogID) (*seglog.Replica, error) {
+func (f folder) openEnded(id segment.LogID) (*seglog.Mirror, error) {
 	return f.OpenEnded(id)
 }
 

@@ -25,7 +25,7 @@ type labelSource interface {
 // last block.
 type replica struct {
 	id    segment.LogID
-	files *seglog.Replica
+	files *seglog.Mirror
 	log   *seglog.Log
 
 	state
@@ -52,7 +52,7 @@ type replica struct {
 // an empty log.
 func openReplica(store *seglog.Store, id segment.LogID, h *health) (*replica, error) {
 	r := &replica{id: id, feed: newFeed(), health: h, state: newState()}
-	files, err := store.OpenReplica(id, r)
+	files, err := store.OpenMirror(id, r)
 	if err != nil {
 		return nil, fmt.Errorf("open log %s: %w", id, err)
 	}

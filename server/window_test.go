@@ -15,7 +15,7 @@ func TestRequestWindow(t *testing.T) {
 	store, err := seglog.OpenStore(t.TempDir(), seglog.Options{})
 	require.NoError(t, err)
 	defer store.Close()
-	files, err := store.OpenReplica(segment.NewLogID(), head.New())
+	files, err := store.OpenMirror(segment.NewLogID(), head.New())
 	require.NoError(t, err)
 	defer files.Close()
 	number := func(n uint64) digest { return digest{1, byte(n), byte(n >> 8), byte(n >> 16)} }

@@ -70,7 +70,7 @@ func BenchmarkOpenMillionSeries(b *testing.B) {
 	require.NoError(b, err)
 	b.Logf("file of %d bytes", info.Size())
 	for b.Loop() {
-		r, err := s.OpenReplica(id, &wide{})
+		r, err := s.OpenMirror(id, &wide{})
 		require.NoError(b, err)
 		require.NoError(b, r.Close())
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// One appender, many waiters, followers of writer and replica, rotation and
+// One appender, many waiters, followers of writer and mirror, rotation and
 // retention, all at the same time.
 func TestConcurrentAppendReadRotateRetain(t *testing.T) {
 	const blocks = 600
@@ -25,7 +25,7 @@ func TestConcurrentAppendReadRotateRetain(t *testing.T) {
 	wm, rm := newMemory(), newMemory()
 	w, err := ws.OpenWriter(wm)
 	require.NoError(t, err)
-	r, err := rs.OpenReplica(w.Log().ID(), rm)
+	r, err := rs.OpenMirror(w.Log().ID(), rm)
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -96,7 +96,7 @@ func TestWaitWhileClosing(t *testing.T) {
 	}
 }
 
-func replicate(ctx context.Context, t *testing.T, from *Log, to *Replica, last uint64) {
+func replicate(ctx context.Context, t *testing.T, from *Log, to *Mirror, last uint64) {
 	raw, err := from.ReadRaw(0)
 	if err != nil {
 		t.Error(err)

@@ -12,7 +12,7 @@ import (
 type StorageConfig struct {
 	// StoragePath is the folder of the store.
 	StoragePath string
-	// Sync is always, interval or never. A replica asks again for what a power
+	// Sync is always, interval or never. A mirror gets again what a power
 	// cut took from it, so its setting is about the disk cache alone.
 	Sync string
 	// RetentionTime and RetentionSize, 0 is without bound.
@@ -61,7 +61,7 @@ func (c StorageConfig) Options() (Options, error) {
 	return o, nil
 }
 
-// SegmentConfig says when a writer ends a segment. A replica's segments are the
+// SegmentConfig says when a writer ends a segment. A mirror's segments are the
 // writer's.
 type SegmentConfig struct {
 	// SegmentDuration and SegmentSize end a segment, whichever comes first.

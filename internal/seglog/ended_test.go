@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestEndedLogIsCompleted has a log that has ended take over what a replica has of
+// TestEndedLogIsCompleted has a log that has ended take over what a mirror has of
 // it, from each of its frames on: the files are the same then, and the store still
 // goes on with the log that was begun last.
 func TestEndedLogIsCompleted(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 var (
 	// ErrClosed is returned by everything that belongs to a closed log.
 	ErrClosed = errors.New("log is closed")
-	// ErrBroken is wrapped by every error of a Writer or Replica after a failed
+	// ErrBroken is wrapped by every error of a Writer or Mirror after a failed
 	// write or sync. Close it and open it again.
 	ErrBroken = errors.New("log is broken by an earlier error")
 	// ErrLocked says that another process holds the store.

@@ -37,10 +37,10 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// FuzzReplica gives a replica any bytes after those of a writer, as a peer may.
-// They are refused, or break the replica with an error; the file keeps what was
+// FuzzMirror gives a mirror any bytes after those of a writer, as a peer may.
+// They are refused, or break the mirror with an error; the file keeps what was
 // taken, and opens again.
-func FuzzReplica(f *testing.F) {
+func FuzzMirror(f *testing.F) {
 	x := newFixture(f)
 	first, split := x.content[0], x.frames[0][2]
 	f.Add(uint64(split), first[split:])
@@ -53,7 +53,7 @@ func FuzzReplica(f *testing.F) {
 		s, err := openStore(dir, testOptions(newClock()), quickFS{})
 		require.NoError(t, err)
 		defer func() { require.NoError(t, s.Close()) }()
-		r, err := s.OpenReplica(x.id, newMemory())
+		r, err := s.OpenMirror(x.id, newMemory())
 		require.NoError(t, err)
 		require.NoError(t, r.StartSegment(filepath.Base(x.files[0]), 1))
 		require.NoError(t, r.Append(0, first[:split]))
@@ -70,7 +70,7 @@ func FuzzReplica(f *testing.F) {
 		require.NoError(t, err)
 		require.Equal(t, first[:split], kept[:split])
 		m := newMemory()
-		r, err = s.OpenReplica(x.id, m)
+		r, err = s.OpenMirror(x.id, m)
 		require.NoError(t, err)
 		again, _, _ := r.Position()
 		require.Equal(t, after, again)

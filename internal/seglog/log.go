@@ -12,7 +12,7 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// Log is the readable side of a log that a Writer or Replica keeps. Its methods
+// Log is the readable side of a log that a Writer or Mirror keeps. Its methods
 // may be called by any number of goroutines.
 type Log struct {
 	id    segment.LogID
@@ -82,7 +82,7 @@ func (l *Log) Segments() []SegmentInfo {
 	return infos
 }
 
-// Checksum of a block, to compare two replicas of the log by; false if it is
+// Checksum of a block, to compare two copies of the log by; false if it is
 // not kept any more or not there yet.
 func (l *Log) Checksum(seq uint64) (uint32, bool, error) {
 	if seq == 0 {

@@ -55,7 +55,7 @@ type Options struct {
 	// RetentionSize bounds all segments of the store together, but for the
 	// newest of each log, which always stays.
 	RetentionSize int64
-	// RingBytes bounds, by estimate, the recent decoded blocks that a replica
+	// RingBytes bounds, by estimate, the recent decoded blocks that a mirror
 	// keeps in memory for its readers.
 	RingBytes int
 	Logger    *slog.Logger

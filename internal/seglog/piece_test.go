@@ -19,7 +19,7 @@ func (c *counting) ApplyBlock(*segment.Block) error {
 	return nil
 }
 
-// TestPieceThatBecomesVeryMuch has a replica take over a piece of a log of which
+// TestPieceThatBecomesVeryMuch has a mirror take over a piece of a log of which
 // little is to be read and much to be decoded: large blocks that are all alike. They
 // are not decoded all at once, and all are applied.
 func TestPieceThatBecomesVeryMuch(t *testing.T) {
@@ -31,7 +31,7 @@ func TestPieceThatBecomesVeryMuch(t *testing.T) {
 	require.NoError(t, err)
 	defer w.Close()
 	applied := &counting{}
-	r, err := to.OpenReplica(w.Log().ID(), applied)
+	r, err := to.OpenMirror(w.Log().ID(), applied)
 	require.NoError(t, err)
 	defer r.Close()
 	x := &segment.Block{Exemplars: []segment.Exemplar{{Ref: 1, Data: make([]byte, size)}}}

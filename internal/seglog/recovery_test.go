@@ -265,8 +265,8 @@ func TestEveryByte(t *testing.T) {
 	}
 }
 
-// The same for a replica, which cuts where the writer would refuse.
-func TestEveryByteOfReplica(t *testing.T) {
+// The same for a mirror, which cuts where the writer would refuse.
+func TestEveryByteOfMirror(t *testing.T) {
 	x := newFixture(t)
 	for file := range x.content {
 		for at := 0; at < len(x.content[file]); at += 7 {
@@ -274,7 +274,7 @@ func TestEveryByteOfReplica(t *testing.T) {
 				x.reset(t, file, content)
 				s, err := openStore(x.dir, testOptions(newClock()), quickFS{})
 				require.NoError(t, err)
-				r, err := s.OpenReplica(x.id, newMemory())
+				r, err := s.OpenMirror(x.id, newMemory())
 				require.NoError(t, err, "file %d at %d", file, at)
 				got, _ := readAround(t, r.Log())
 				for _, b := range got {

@@ -10,7 +10,7 @@ import (
 )
 
 // BenchmarkReplicate reads the bytes of blocks of 2000 samples from a log's
-// files, and writes them to a replica's, which checks and decodes them.
+// files, and writes them to a mirror's, which checks and decodes them.
 func BenchmarkReplicate(b *testing.B) {
 	const size, known = 2000, 20_000
 	o := testOptions(nil)
@@ -19,7 +19,7 @@ func BenchmarkReplicate(b *testing.B) {
 	w, err := from.OpenWriter(&wide{n: known})
 	require.NoError(b, err)
 	defer w.Close()
-	r, err := to.OpenReplica(w.Log().ID(), &wide{})
+	r, err := to.OpenMirror(w.Log().ID(), &wide{})
 	require.NoError(b, err)
 	defer r.Close()
 	raw, err := w.Log().ReadRaw(0)

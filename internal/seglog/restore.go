@@ -24,9 +24,9 @@ const (
 	// writing: what is behind a bad frame may have been committed. It is damage
 	// if a later frame says that the bad one had reached the disk.
 	writing side = iota
-	// replicating: everything is to be had again from the writer, and nothing
+	// mirroring: everything is to be had again from the writer, and nothing
 	// was forced to the disk. The file is cut at the first bad frame.
-	replicating
+	mirroring
 )
 
 // errTorn says that a segment has no whole keyframe, and so no committed data.
@@ -72,7 +72,7 @@ func (s *Store) restore(l *Log, files []*segFile, a Applier, as side) (*active, 
 func (s *Store) sayMissing(l *Log) {
 	for i := 1; i < len(l.segs); i++ {
 		if a, b := l.segs[i-1], l.segs[i]; a.damage == nil && a.last+1 != b.first {
-			s.log.Warn("blocks are missing between segments", "log", l.id.String(),
+			s.log.Warn("blocks are missing between segments", "log_id", l.id.String(),
 				"after", a.last, "next", b.first)
 		}
 	}
@@ -107,7 +107,7 @@ func (s *Store) restoreNewest(l *Log, seg *segFile, a Applier, as side) (_ *acti
 	act.tail.size = segment.HeaderSize
 	var frame segment.Frame
 	for {
-		keep := as == replicating && size-r.Offset() < int64(s.o.RingBytes)/8
+		keep := as == mirroring && size-r.Offset() < int64(s.o.RingBytes)/8
 		err := r.Next(size, &frame)
 		if errors.Is(err, io.EOF) {
 			break

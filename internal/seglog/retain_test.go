@@ -54,9 +54,9 @@ func TestRetentionSizeIsKept(t *testing.T) {
 	require.NotContains(t, log.String(), "cannot be kept")
 }
 
-// TestReplicaSaysThatTheSizeIsNotKept takes over segments that are larger than a
-// replica may keep.
-func TestReplicaSaysThatTheSizeIsNotKept(t *testing.T) {
+// TestMirrorSaysThatTheSizeIsNotKept takes over segments that are larger than a
+// mirror may keep.
+func TestMirrorSaysThatTheSizeIsNotKept(t *testing.T) {
 	w, err := mustStore(t, t.TempDir(), testOptions(nil)).OpenWriter(newMemory())
 	require.NoError(t, err)
 	defer w.Close()
@@ -65,7 +65,7 @@ func TestReplicaSaysThatTheSizeIsNotKept(t *testing.T) {
 	var log bytes.Buffer
 	o := testOptions(nil)
 	o.RetentionSize, o.Logger = 1<<10, slog.New(slog.NewTextHandler(&log, nil))
-	r, err := mustStore(t, t.TempDir(), o).OpenReplica(w.Log().ID(), newMemory())
+	r, err := mustStore(t, t.TempDir(), o).OpenMirror(w.Log().ID(), newMemory())
 	require.NoError(t, err)
 	defer r.Close()
 	raw, err := w.Log().ReadRaw(0)

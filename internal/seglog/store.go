@@ -54,7 +54,7 @@ type Store struct {
 	lock    *os.File
 	stop    chan struct{}
 	stopped sync.WaitGroup
-	// large holds back replicas that take over much at once, but for as many as
+	// large holds back mirrors that take over much at once, but for as many as
 	// there are processors.
 	large chan struct{}
 
@@ -235,11 +235,11 @@ func (s *Store) removeLog(id segment.LogID) {
 			continue
 		}
 		if err := s.fs.Remove(filepath.Join(dir, e.Name())); err != nil {
-			s.log.Warn("remove log", "log", id.String(), "err", err)
+			s.log.Warn("remove log", "log_id", id.String(), "err", err)
 		}
 	}
 	if err := s.fs.Remove(dir); err != nil {
-		s.log.Warn("remove log", "log", id.String(), "err", err)
+		s.log.Warn("remove log", "log_id", id.String(), "err", err)
 	}
 }
 

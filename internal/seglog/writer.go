@@ -66,7 +66,7 @@ func (s *Store) openLatest(state Restorer) (*Writer, error) {
 	if !errors.Is(err, errIncomplete) {
 		return w, err
 	}
-	s.log.Error("log is not gone on with, beginning a new log", "log", id.String(), "err", err)
+	s.log.Error("log is not gone on with, beginning a new log", "log_id", id.String(), "err", err)
 	cause := err
 	if w, err = s.CreateWriter(state); err == nil {
 		w.renewed = cause
@@ -266,7 +266,7 @@ func (w *Writer) fail(err error) error {
 	w.mu.Unlock()
 	if first {
 		w.store.metrics.writeErrors.Inc()
-		w.store.log.Error("log is broken", "log", w.log.id.String(), "err", err)
+		w.store.log.Error("log is broken", "log_id", w.log.id.String(), "err", err)
 		w.log.mu.Lock()
 		w.log.change.Wake()
 		w.log.mu.Unlock()

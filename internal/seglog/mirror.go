@@ -10,14 +10,14 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// ErrMismatch says that bytes do not fit behind those that a replica has.
-var ErrMismatch = errors.New("does not continue the replica")
+// ErrMismatch says that bytes do not fit behind those that a mirror has.
+var ErrMismatch = errors.New("does not continue what is there")
 
-// Replica takes a log over from its writer, byte for byte. StartSegment and
+// Mirror takes a log over from its writer, byte for byte. StartSegment and
 // Append must not be called concurrently. Bytes that are not whole frames in
 // their place are refused with ErrMismatch and leave no trace; after any other
-// error the replica is broken for good, as a Writer is.
-type Replica struct {
+// error the mirror is broken for good, as a Writer is.
+type Mirror struct {
 	store   *Store
 	log     *Log
 	applier Applier
@@ -31,17 +31,17 @@ type Replica struct {
 	frames []*segment.Frame
 }
 
-// OpenReplica opens or creates the replica of a log, and rebuilds the state
+// OpenMirror opens or creates the mirror of a log, and rebuilds the state
 // from its newest segment. What is torn there is cut: the writer has it.
-func (s *Store) OpenReplica(id segment.LogID, a Applier) (*Replica, error) {
-	return s.openReplica(id, a, false)
+func (s *Store) OpenMirror(id segment.LogID, a Applier) (*Mirror, error) {
+	return s.openMirror(id, a, false)
 }
 
 // OpenEnded opens a log that was written here and is not any more, to be read, and
 // to take over from others what is missing at its end. All of it goes when it is
 // older than retention keeps it, or more.
-func (s *Store) OpenEnded(id segment.LogID) (*Replica, error) {
-	return s.openReplica(id, nothing{}, true)
+func (s *Store) OpenEnded(id segment.LogID) (*Mirror, error) {
+	return s.openMirror(id, nothing{}, true)
 }
 
 // nothing is the state of a log of which only the files are needed.
@@ -50,60 +50,60 @@ type nothing struct{}
 func (nothing) ApplyKeyframe(*segment.Keyframe) error { return nil }
 func (nothing) ApplyBlock(*segment.Block) error       { return nil }
 
-func (s *Store) openReplica(id segment.LogID, a Applier, ended bool) (*Replica, error) {
+func (s *Store) openMirror(id segment.LogID, a Applier, ended bool) (*Mirror, error) {
 	l, files, err := s.openLog(id)
 	if err != nil {
-		return nil, fmt.Errorf("open replica %s: %w", id, err)
+		return nil, fmt.Errorf("open mirror %s: %w", id, err)
 	}
 	if l.ended = ended; ended {
 		l.ring.limit = 0 // Nobody follows it.
 	}
-	r := &Replica{store: s, log: l, applier: a}
-	if r.act, err = s.restore(l, files, a, replicating); err == nil && r.act != nil {
-		err = s.link(l, r.act.seg.name)
+	m := &Mirror{store: s, log: l, applier: a}
+	if m.act, err = s.restore(l, files, a, mirroring); err == nil && m.act != nil {
+		err = s.link(l, m.act.seg.name)
 	}
 	if err != nil {
-		if r.act != nil {
-			_ = r.act.f.Close()
+		if m.act != nil {
+			_ = m.act.f.Close()
 		}
 		s.closeLog(l)
-		return nil, fmt.Errorf("open replica %s: %w", id, err)
+		return nil, fmt.Errorf("open mirror %s: %w", id, err)
 	}
 	s.retain()
-	return r, nil
+	return m, nil
 }
 
 // Log is the readable side.
-func (r *Replica) Log() *Log { return r.log }
+func (m *Mirror) Log() *Log { return m.log }
 
-// Position is the last block that the replica has, and its checksum; ok is
+// Position is the last block that the mirror has, and its checksum; ok is
 // false while it has none.
-func (r *Replica) Position() (seq uint64, checksum uint32, ok bool) {
-	l := r.log
+func (m *Mirror) Position() (seq uint64, checksum uint32, ok bool) {
+	l := m.log
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.last, l.sum, l.last > 0 && len(l.segs) > 0
 }
 
-func (r *Replica) broken() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.err != nil {
-		return fmt.Errorf("%w: %w", ErrBroken, r.err)
+func (m *Mirror) broken() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err != nil {
+		return fmt.Errorf("%w: %w", ErrBroken, m.err)
 	}
-	if r.closed {
+	if m.closed {
 		return ErrClosed
 	}
 	return nil
 }
 
-func (r *Replica) fail(err error) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.err == nil {
-		r.err = err
-		r.store.metrics.writeErrors.Inc()
-		r.store.log.Error("replica is broken", "log", r.log.id.String(), "err", err)
+func (m *Mirror) fail(err error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err == nil {
+		m.err = err
+		m.store.metrics.writeErrors.Inc()
+		m.store.log.Error("mirror is broken", "log_id", m.log.id.String(), "err", err)
 	}
 	return fmt.Errorf("%w: %w", ErrBroken, err)
 }
@@ -111,86 +111,86 @@ func (r *Replica) fail(err error) error {
 // StartSegment creates the file of a new segment, or empties the present one if
 // it has no blocks. A first sequence above the next is a gap; one below it, or
 // a name that does not tell the same sequence, is refused.
-func (r *Replica) StartSegment(name string, firstSequence uint64) error {
-	if err := r.broken(); err != nil {
+func (m *Mirror) StartSegment(name string, firstSequence uint64) error {
+	if err := m.broken(); err != nil {
 		return err
 	}
 	if first, ok := parseName(name); !ok || first != firstSequence {
 		return fmt.Errorf("segment %.80q with first sequence %d: %w", name, firstSequence, ErrMismatch)
 	}
-	last := r.log.Last()
+	last := m.log.Last()
 	if firstSequence <= last {
 		return fmt.Errorf("segment %s: %w: last sequence is %d", name, ErrMismatch, last)
 	}
-	if err := r.endSegment(); err != nil {
-		return r.fail(err)
+	if err := m.endSegment(); err != nil {
+		return m.fail(err)
 	}
-	seg := newSegFile(r.log.dir, name, firstSequence)
-	f, err := r.store.fs.Create(seg.path)
+	seg := newSegFile(m.log.dir, name, firstSequence)
+	f, err := m.store.fs.Create(seg.path)
 	if err != nil {
-		return r.fail(fmt.Errorf("create segment: %w", err))
+		return m.fail(fmt.Errorf("create segment: %w", err))
 	}
-	r.act = &active{seg: seg, f: f, decoder: segment.NewDecoder(), tail: seg.tail()}
-	r.pending = true
+	m.act = &active{seg: seg, f: f, decoder: segment.NewDecoder(), tail: seg.tail()}
+	m.pending = true
 	return nil
 }
 
 // endSegment forces the present segment to the disk, so that only the newest
 // can be torn; one without blocks is removed.
-func (r *Replica) endSegment() error {
-	if r.act == nil {
+func (m *Mirror) endSegment() error {
+	if m.act == nil {
 		return nil
 	}
-	seg := r.act.seg
-	empty := r.act.tail.last < seg.first
+	seg := m.act.seg
+	empty := m.act.tail.last < seg.first
 	if !empty {
-		if err := r.act.f.Sync(); err != nil {
+		if err := m.act.f.Sync(); err != nil {
 			return err
 		}
 	}
-	err := r.act.f.Close()
-	r.act = nil
+	err := m.act.f.Close()
+	m.act = nil
 	if err != nil || !empty {
 		return err
 	}
-	r.log.remove(seg)
-	return r.store.fs.Remove(seg.path)
+	m.log.remove(seg)
+	return m.store.fs.Remove(seg.path)
 }
 
 // Append takes bytes of the present segment over: at its beginning the file
 // header, then whole frames. They are verified, written, applied to the state,
-// and shown to readers. Bytes that the replica has already are compared and
-// passed over. It is not forced to the disk: what a power cut takes, the replica
+// and shown to readers. Bytes that the mirror has already are compared and
+// passed over. It is not forced to the disk: what a power cut takes, the mirror
 // asks for again.
-func (r *Replica) Append(offset uint64, data []byte) error {
-	if err := r.broken(); err != nil {
+func (m *Mirror) Append(offset uint64, data []byte) error {
+	if err := m.broken(); err != nil {
 		return err
 	}
-	if r.act == nil {
+	if m.act == nil {
 		return fmt.Errorf("no segment is under way: %w", ErrMismatch)
 	}
-	if r.oldFooter(data) {
+	if m.oldFooter(data) {
 		return nil
 	}
-	data, err := r.unknown(offset, data)
+	data, err := m.unknown(offset, data)
 	if err != nil || len(data) == 0 {
 		return err
 	}
-	raw, err := r.verify(data)
+	raw, err := m.verify(data)
 	if err != nil {
-		return fmt.Errorf("segment %s at offset %d: %w: %w", r.act.seg.path, r.act.tail.size, ErrMismatch, err)
+		return fmt.Errorf("segment %s at offset %d: %w: %w", m.act.seg.path, m.act.tail.size, ErrMismatch, err)
 	}
 	if raw > largePiece {
-		r.store.large <- struct{}{}
-		defer func() { <-r.store.large }()
+		m.store.large <- struct{}{}
+		defer func() { <-m.store.large }()
 	}
 	for len(data) > 0 {
 		piece := data
 		if raw > decodeAtOnce {
-			piece = r.piece(data)
+			piece = m.piece(data)
 		}
-		if err := r.takeOver(piece); err != nil {
-			return r.fail(err)
+		if err := m.takeOver(piece); err != nil {
+			return m.fail(err)
 		}
 		data = data[len(piece):]
 	}
@@ -206,9 +206,9 @@ const (
 )
 
 // piece returns the beginning of verified bytes, as much as is decoded at once.
-func (r *Replica) piece(data []byte) []byte {
+func (m *Mirror) piece(data []byte) []byte {
 	n, raw := 0, int64(0)
-	if r.act.tail.size == 0 {
+	if m.act.tail.size == 0 {
 		n = segment.HeaderSize
 	}
 	for first := true; n < len(data); first = false {
@@ -225,34 +225,34 @@ func (r *Replica) piece(data []byte) []byte {
 }
 
 // takeOver decodes, writes, applies and shows verified bytes.
-func (r *Replica) takeOver(data []byte) error {
-	frames, err := r.decode(data)
-	defer r.tidy()
+func (m *Mirror) takeOver(data []byte) error {
+	frames, err := m.decode(data)
+	defer m.tidy()
 	if err != nil {
-		return fmt.Errorf("segment %s at offset %d: %w", r.act.seg.path, r.act.tail.size, err)
+		return fmt.Errorf("segment %s at offset %d: %w", m.act.seg.path, m.act.tail.size, err)
 	}
-	if _, err := r.act.f.WriteAt(data, r.act.tail.size); err != nil {
+	if _, err := m.act.f.WriteAt(data, m.act.tail.size); err != nil {
 		return err
 	}
-	r.store.metrics.bytes.Add(float64(len(data)))
-	if r.act.tail.size == 0 {
-		r.act.tail.size = segment.HeaderSize
-		r.act.tail.sum = r.act.seg.header.PrevChecksum
+	m.store.metrics.bytes.Add(float64(len(data)))
+	if m.act.tail.size == 0 {
+		m.act.tail.size = segment.HeaderSize
+		m.act.tail.sum = m.act.seg.header.PrevChecksum
 	}
 	for _, f := range frames {
-		if err := r.take(f); err != nil {
+		if err := m.take(f); err != nil {
 			return err
 		}
 	}
-	r.store.grew(len(data))
+	m.store.grew(len(data))
 	return nil
 }
 
 // oldFooter recognises the footer of the segment before the present one. The
-// writer begins with it when it cannot know that the replica has it.
-func (r *Replica) oldFooter(data []byte) bool {
-	seg := r.act.seg
-	if r.act.tail.last >= seg.first {
+// writer begins with it when it cannot know that the mirror has it.
+func (m *Mirror) oldFooter(data []byte) bool {
+	seg := m.act.seg
+	if m.act.tail.last >= seg.first {
 		return false
 	}
 	h, err := segment.ParseFrameHeader(data)
@@ -260,36 +260,36 @@ func (r *Replica) oldFooter(data []byte) bool {
 		int(h.Len()) == len(data)
 }
 
-// unknown returns the part of data that the replica does not have yet.
-func (r *Replica) unknown(offset uint64, data []byte) ([]byte, error) {
-	size := uint64(r.act.tail.size)
+// unknown returns the part of data that the mirror does not have yet.
+func (m *Mirror) unknown(offset uint64, data []byte) ([]byte, error) {
+	size := uint64(m.act.tail.size)
 	if offset == size {
 		return data, nil
 	}
 	if offset > size {
-		return nil, fmt.Errorf("segment %s: %w: offset %d, have %d bytes", r.act.seg.path, ErrMismatch, offset, size)
+		return nil, fmt.Errorf("segment %s: %w: offset %d, have %d bytes", m.act.seg.path, ErrMismatch, offset, size)
 	}
 	have := make([]byte, min(uint64(len(data)), size-offset))
-	if _, err := r.act.f.ReadAt(have, int64(offset)); err != nil {
-		return nil, r.fail(err)
+	if _, err := m.act.f.ReadAt(have, int64(offset)); err != nil {
+		return nil, m.fail(err)
 	}
 	if !bytes.Equal(have, data[:len(have)]) {
-		return nil, fmt.Errorf("segment %s: %w: other bytes at offset %d", r.act.seg.path, ErrMismatch, offset)
+		return nil, fmt.Errorf("segment %s: %w: other bytes at offset %d", m.act.seg.path, ErrMismatch, offset)
 	}
 	return data[len(have):], nil
 }
 
 // verify checks everything that can be checked without decoding, and returns how
 // much there is to be decoded.
-func (r *Replica) verify(data []byte) (raw int64, err error) {
-	prev, next := r.act.decoder.Checksum(), r.act.decoder.Sequence()+1
-	if r.act.tail.size == 0 {
+func (m *Mirror) verify(data []byte) (raw int64, err error) {
+	prev, next := m.act.decoder.Checksum(), m.act.decoder.Sequence()+1
+	if m.act.tail.size == 0 {
 		h, err := segment.ParseHeader(data)
 		if err != nil {
 			return 0, err
 		}
-		seg := newSegFile(filepath.Dir(r.act.seg.path), r.act.seg.name, r.act.seg.first)
-		if err := seg.setHeader(h, r.log.id); err != nil {
+		seg := newSegFile(filepath.Dir(m.act.seg.path), m.act.seg.name, m.act.seg.first)
+		if err := seg.setHeader(h, m.log.id); err != nil {
 			return 0, err
 		}
 		data = data[segment.HeaderSize:]
@@ -319,14 +319,14 @@ func (r *Replica) verify(data []byte) (raw int64, err error) {
 }
 
 // decode decodes verified bytes.
-func (r *Replica) decode(data []byte) ([]*segment.Frame, error) {
-	d := r.act.decoder
-	if r.act.tail.size == 0 {
+func (m *Mirror) decode(data []byte) ([]*segment.Frame, error) {
+	d := m.act.decoder
+	if m.act.tail.size == 0 {
 		h, err := d.Begin(data)
 		if err != nil {
 			return nil, err
 		}
-		if err := r.act.seg.setHeader(h, r.log.id); err != nil {
+		if err := m.act.seg.setHeader(h, m.log.id); err != nil {
 			return nil, err
 		}
 		data = data[segment.HeaderSize:]
@@ -337,10 +337,10 @@ func (r *Replica) decode(data []byte) ([]*segment.Frame, error) {
 		if err != nil {
 			return nil, err
 		}
-		if n == len(r.frames) {
-			r.frames = append(r.frames, &segment.Frame{Block: new(segment.Block)})
+		if n == len(m.frames) {
+			m.frames = append(m.frames, &segment.Frame{Block: new(segment.Block)})
 		}
-		f := r.frames[n]
+		f := m.frames[n]
 		f.Header = h
 		payload := data[segment.FrameHeaderSize:h.Len()]
 		switch h.Kind {
@@ -356,7 +356,7 @@ func (r *Replica) decode(data []byte) ([]*segment.Frame, error) {
 		}
 		data = data[h.Len():]
 	}
-	return r.frames[:n], nil
+	return m.frames[:n], nil
 }
 
 // keepSeries is for how many series a frame keeps room, and keepFrames how many
@@ -367,9 +367,9 @@ const (
 )
 
 // tidy gives up room that is seldom needed.
-func (r *Replica) tidy() {
-	r.frames = r.frames[:min(len(r.frames), keepFrames)]
-	for _, f := range r.frames {
+func (m *Mirror) tidy() {
+	m.frames = m.frames[:min(len(m.frames), keepFrames)]
+	for _, f := range m.frames {
 		if roomy(&f.Keyframe.Series) || roomy(&f.Block.Series) {
 			*f = segment.Frame{Block: new(segment.Block)}
 		}
@@ -381,52 +381,52 @@ func roomy(t *segment.SeriesTable) bool {
 }
 
 // take applies a written frame and shows it to readers.
-func (r *Replica) take(f *segment.Frame) error {
-	act := r.act
-	if err := apply(r.applier, f); err != nil {
+func (m *Mirror) take(f *segment.Frame) error {
+	act := m.act
+	if err := apply(m.applier, f); err != nil {
 		return err
 	}
-	r.log.mu.Lock()
+	m.log.mu.Lock()
 	act.take(&f.Header)
-	r.log.mu.Unlock()
+	m.log.mu.Unlock()
 	t := act.tail
 	switch {
 	case f.Header.Kind == segment.KindKeyframe && f.Header.Flags&segment.FlagLast != 0:
 		act.seg.size, act.seg.sum = t.size, t.sum
-		r.pending = false
-		if err := r.store.link(r.log, act.seg.name); err != nil {
+		m.pending = false
+		if err := m.store.link(m.log, act.seg.name); err != nil {
 			return err
 		}
-		r.log.add(act.seg)
-		r.store.metrics.rotations.Inc()
-		r.store.log.Info("segment begun", "file", act.seg.path, "first_sequence", act.seg.first, "keyframe_bytes", act.seg.keyEnd)
-		r.store.retain()
-	case !r.pending:
+		m.log.add(act.seg)
+		m.store.metrics.rotations.Inc()
+		m.store.log.Info("segment begun", "file", act.seg.path, "first_sequence", act.seg.first, "keyframe_bytes", act.seg.keyEnd)
+		m.store.retain()
+	case !m.pending:
 		var b *segment.Block
 		if f.Header.Kind == segment.KindBlock {
-			r.store.metrics.appends.Inc()
+			m.store.metrics.appends.Inc()
 			b = f.Block.Detach()
 		}
-		r.log.publish(act.seg, &t, b)
+		m.log.publish(act.seg, &t, b)
 	}
 	return nil
 }
 
 // Close ends the log's readers. It may be called twice.
-func (r *Replica) Close() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
+func (m *Mirror) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
 		return nil
 	}
-	r.closed = true
+	m.closed = true
 	var err error
-	if r.act != nil {
-		err = r.act.f.Sync()
-		if e := r.act.f.Close(); err == nil {
+	if m.act != nil {
+		err = m.act.f.Sync()
+		if e := m.act.f.Close(); err == nil {
 			err = e
 		}
 	}
-	r.store.closeLog(r.log)
+	m.store.closeLog(m.log)
 	return err
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// ship copies what a replica lacks, as the link would, until the tail.
-func ship(t testing.TB, from *Log, to *Replica) (gaps []GapError) {
+// ship copies what a mirror lacks, as the link would, until the tail.
+func ship(t testing.TB, from *Log, to *Mirror) (gaps []GapError) {
 	t.Helper()
 	seq, _, _ := to.Position()
 	raw, err := from.ReadRaw(seq)
@@ -39,14 +39,14 @@ func ship(t testing.TB, from *Log, to *Replica) (gaps []GapError) {
 	}
 }
 
-// pair is a writer and a replica of its log.
+// pair is a writer and a mirror of its log.
 type pair struct {
 	t          *testing.T
 	c          *clock
 	ws, rs     *Store
 	wdir, rdir string
 	w          *Writer
-	r          *Replica
+	r          *Mirror
 	wm, rm     *memory
 	rnd        *rand.Rand
 	want       []*segment.Block
@@ -61,7 +61,7 @@ func newPair(t *testing.T) *pair {
 	var err error
 	p.w, err = p.ws.OpenWriter(p.wm)
 	require.NoError(t, err)
-	p.r, err = p.rs.OpenReplica(p.w.Log().ID(), p.rm)
+	p.r, err = p.rs.OpenMirror(p.w.Log().ID(), p.rm)
 	require.NoError(t, err)
 	p.wdir, p.rdir = filepath.Join(a, p.w.Log().ID().String()), filepath.Join(b, p.w.Log().ID().String())
 	t.Cleanup(func() {
@@ -73,12 +73,12 @@ func newPair(t *testing.T) *pair {
 
 func (p *pair) feed(n int) { p.want = append(p.want, feed(p.t, p.w, p.wm, p.rnd, n)...) }
 
-func (p *pair) reopenReplica() {
+func (p *pair) reopenMirror() {
 	p.t.Helper()
 	require.NoError(p.t, p.r.Close())
 	p.rm = newMemory()
 	var err error
-	p.r, err = p.rs.OpenReplica(p.w.Log().ID(), p.rm)
+	p.r, err = p.rs.OpenMirror(p.w.Log().ID(), p.rm)
 	require.NoError(p.t, err)
 }
 
@@ -102,7 +102,7 @@ func (p *pair) equal() {
 	require.Equal(p.t, a, b)
 }
 
-func TestReplicaFollows(t *testing.T) {
+func TestMirrorFollows(t *testing.T) {
 	p := newPair(t)
 	_, _, ok := p.r.Position()
 	require.False(t, ok)
@@ -121,7 +121,7 @@ func TestReplicaFollows(t *testing.T) {
 	p.equal()
 }
 
-func TestReplicaRestartsAnywhere(t *testing.T) {
+func TestMirrorRestartsAnywhere(t *testing.T) {
 	p := newPair(t)
 	for i := range 40 {
 		p.feed(1 + i%3)
@@ -132,17 +132,17 @@ func TestReplicaRestartsAnywhere(t *testing.T) {
 			ship(t, p.w.Log(), p.r)
 		}
 		if i%3 == 0 {
-			p.reopenReplica()
+			p.reopenMirror()
 		}
 	}
 	ship(t, p.w.Log(), p.r)
 	p.equal()
-	p.reopenReplica()
+	p.reopenMirror()
 	p.equal()
 }
 
-// A connection that ends in any place, with the replica left running or not.
-func TestReplicaCutAtEveryFrame(t *testing.T) {
+// A connection that ends in any place, with the mirror left running or not.
+func TestMirrorCutAtEveryFrame(t *testing.T) {
 	p := newPair(t)
 	p.feed(4)
 	require.NoError(t, p.w.Rotate())
@@ -155,13 +155,13 @@ func TestReplicaCutAtEveryFrame(t *testing.T) {
 			require.NoError(t, os.RemoveAll(p.rdir))
 			p.rm = newMemory()
 			var err error
-			p.r, err = p.rs.OpenReplica(p.w.Log().ID(), p.rm)
+			p.r, err = p.rs.OpenMirror(p.w.Log().ID(), p.rm)
 			require.NoError(t, err)
 			if sent := shipFrames(t, p.w.Log(), p.r, stop); sent < stop {
 				break
 			}
 			if restart {
-				p.reopenReplica()
+				p.reopenMirror()
 			}
 			ship(t, p.w.Log(), p.r)
 			p.equal()
@@ -170,7 +170,7 @@ func TestReplicaCutAtEveryFrame(t *testing.T) {
 }
 
 // shipFrames ships frame by frame until it has sent n.
-func shipFrames(t *testing.T, from *Log, to *Replica, n int) (sent int) {
+func shipFrames(t *testing.T, from *Log, to *Mirror, n int) (sent int) {
 	raw, err := from.ReadRaw(0)
 	require.NoError(t, err)
 	defer raw.Close()
@@ -200,7 +200,7 @@ func shipFrames(t *testing.T, from *Log, to *Replica, n int) (sent int) {
 	}
 }
 
-func TestReplicaAfterRetention(t *testing.T) {
+func TestMirrorAfterRetention(t *testing.T) {
 	p := newPair(t)
 	p.feed(5)
 	ship(t, p.w.Log(), p.r)
@@ -233,7 +233,7 @@ func TestReplicaAfterRetention(t *testing.T) {
 	require.Equal(t, p.wm.latest, p.rm.latest)
 }
 
-func TestReplicaRefuses(t *testing.T) {
+func TestMirrorRefuses(t *testing.T) {
 	p := newPair(t)
 	p.feed(5)
 	raw, err := p.w.Log().ReadRaw(0)
