@@ -16,6 +16,7 @@ import (
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/address"
+	"github.com/promgrpc/exporter/internal/backoff"
 )
 
 // maxMessageSize bounds a received message. Servers keep responses well below.
@@ -208,7 +209,7 @@ func call[Req proto.Message, Res any](ctx context.Context, c *Client, req Req, m
 		if tries.failed(err) >= 2*len(tries.addresses) {
 			return none, tries.unreachable()
 		}
-		if err := sleep(ctx, max(tries.delay(err), suspect.pause())); err != nil {
+		if err := backoff.Sleep(ctx, max(tries.delay(err), suspect.pause())); err != nil {
 			return none, err
 		}
 	}

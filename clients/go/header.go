@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -12,6 +11,8 @@ import (
 	"golang.org/x/net/http/httpguts"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+
+	"github.com/promgrpc/exporter/internal/renew"
 )
 
 // reserved are the headers that the protocols set themselves, besides those that
@@ -86,15 +87,5 @@ func newRequest[Msg any](ctx context.Context, msg *Msg) *connect.Request[Msg] {
 // TokenFile returns a function for [Options.BearerToken] that reads a file each
 // time, whose token may so be renewed in place.
 func TokenFile(path string) func(context.Context) (string, error) {
-	return func(context.Context) (string, error) {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return "", err
-		}
-		token := strings.TrimSpace(string(b))
-		if !printable(token) {
-			return "", fmt.Errorf("%s: want a token of printable ASCII", path)
-		}
-		return token, nil
-	}
+	return func(context.Context) (string, error) { return renew.Token(path) }
 }

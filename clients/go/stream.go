@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/backoff"
 )
 
 // A following stream that was silent for this many heartbeat intervals is
@@ -161,7 +162,7 @@ func (r *run) run(ctx context.Context) error {
 		r.client.options.Logger.Log(ctx, level, "stream interrupted",
 			slog.String("address", address), slog.Any("error", err),
 			slog.String("next_address", r.tries.address()), slog.Duration("delay", delay))
-		if err := sleep(ctx, delay); err != nil {
+		if err := backoff.Sleep(ctx, delay); err != nil {
 			return err
 		}
 	}

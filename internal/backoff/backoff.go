@@ -7,6 +7,7 @@
 package backoff
 
 import (
+	"context"
 	"math/rand/v2"
 	"time"
 )
@@ -42,4 +43,16 @@ func Later(d time.Duration) time.Duration {
 		return 0
 	}
 	return d + rand.N(d/2+1)
+}
+
+// Sleep waits for d. It returns the cause if ctx ends first.
+func Sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }

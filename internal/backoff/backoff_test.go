@@ -1,6 +1,8 @@
 package backoff
 
 import (
+	"context"
+	"errors"
 	"math"
 	"testing"
 	"time"
@@ -64,4 +66,15 @@ func TestDrawn(t *testing.T) {
 			require.Len(t, seen, int(test.to-test.from)+1, "all of them come")
 		})
 	}
+}
+
+func TestSleep(t *testing.T) {
+	before := time.Now()
+	require.NoError(t, Sleep(t.Context(), time.Millisecond))
+	require.GreaterOrEqual(t, time.Since(before), time.Millisecond)
+
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("why")
+	cancel(why)
+	require.ErrorIs(t, Sleep(ctx, longest), why)
 }

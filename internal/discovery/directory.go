@@ -43,7 +43,7 @@ func (d directory) watch(ctx context.Context, f *feed) {
 			if failures == 0 { // One line a change of state, not one a question.
 				d.logger.Warn("discovery fails, known instances stay", "err", err, "instances", len(sent))
 			}
-			sleep(ctx, backoff.Pause(leastBackoff, mostBackoff, failures))
+			_ = backoff.Sleep(ctx, backoff.Pause(leastBackoff, mostBackoff, failures))
 			failures++
 			continue
 		}
@@ -58,19 +58,10 @@ func (d directory) watch(ctx context.Context, f *feed) {
 			first, sent = false, set
 		}
 		if len(set) == 0 {
-			sleep(ctx, d.hurry)
+			_ = backoff.Sleep(ctx, d.hurry)
 		} else {
-			sleep(ctx, d.pause)
+			_ = backoff.Sleep(ctx, d.pause)
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/promgrpc/exporter/internal/backoff"
 )
 
 func instances(ids ...string) []Instance {
@@ -111,8 +113,7 @@ func TestDirectoryEndsTheGraceInTime(t *testing.T) {
 				if wait == time.Hour {
 					return nil, nil
 				}
-				sleep(ctx, wait)
-				return nil, ctx.Err()
+				return nil, backoff.Sleep(ctx, wait)
 			},
 		}
 		ctx, cancel := context.WithCancel(t.Context())

@@ -103,15 +103,16 @@ func Authorities(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// Token reads a token from a file, without the space around it.
+// Token reads a token from a file, without the space around it. It is one that a
+// header can carry.
 func Token(file string) (string, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return "", err
 	}
 	token := strings.TrimSpace(string(b))
-	if token == "" {
-		return "", fmt.Errorf("no token in %s", file)
+	if token == "" || strings.ContainsFunc(token, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return "", fmt.Errorf("%s: want a token of printable ASCII", file)
 	}
 	return token, nil
 }

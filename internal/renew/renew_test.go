@@ -30,6 +30,7 @@ func TestValue(t *testing.T) {
 
 	for _, broken := range []func(){
 		func() { write("\n") },
+		func() { write("two\nthree") },
 		func() { require.NoError(t, os.Remove(file)) },
 		func() { require.NoError(t, os.Mkdir(file, 0o700)) },
 	} {
