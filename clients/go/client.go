@@ -7,16 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
 
-	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/address"
-	"github.com/promgrpc/exporter/internal/backoff"
 )
 
 // maxMessageSize bounds a received message. Servers keep responses well below.
@@ -152,140 +148,4 @@ func (c *Client) Close() error {
 	}
 	clear(c.shared)
 	return errors.Join(errs...)
-}
-
-// GetLabelNames returns the label names of the live series that match.
-func (c *Client) GetLabelNames(ctx context.Context, req *metricsv1.GetLabelNamesRequest) (*metricsv1.GetLabelNamesResponse, error) {
-	return call(ctx, c, req, transport.getLabelNames)
-}
-
-// GetLabelValues returns the values of a label in the live series that match.
-func (c *Client) GetLabelValues(ctx context.Context, req *metricsv1.GetLabelValuesRequest) (*metricsv1.GetLabelValuesResponse, error) {
-	return call(ctx, c, req, transport.getLabelValues)
-}
-
-// GetMetadata returns type, help and unit of metric families.
-func (c *Client) GetMetadata(ctx context.Context, req *metricsv1.GetMetadataRequest) (*metricsv1.GetMetadataResponse, error) {
-	return call(ctx, c, req, transport.getMetadata)
-}
-
-// ListSegments returns the files of the first replica that answers.
-func (c *Client) ListSegments(ctx context.Context) (*metricsv1.ListSegmentsResponse, error) {
-	return call(ctx, c, &metricsv1.ListSegmentsRequest{}, transport.listSegments)
-}
-
-// GetStatus returns the state of the first replica that answers.
-func (c *Client) GetStatus(ctx context.Context) (*metricsv1.GetStatusResponse, error) {
-	return call(ctx, c, &metricsv1.GetStatusRequest{}, transport.getStatus)
-}
-
-// call makes a call that only reads at one address after the other, twice at
-// each, until one answers, or until it seems that servers die of it.
-func call[Req proto.Message, Res any](ctx context.Context, c *Client, req Req, method func(transport, context.Context, Req) (Res, error)) (Res, error) {
-	var none Res
-	if err := sendable(req); err != nil {
-		return none, err
-	}
-	tries, suspect := c.newAttempts(), suspicion{client: c}
-	for {
-		var res Res
-		err := tries.begin(ctx)
-		if err == nil {
-			c.keep(tries.addresses)
-			res, err = callOnce(ctx, c, &suspect, tries.address(), req, method)
-		}
-		if err == nil {
-			return res, nil
-		}
-		if ctx.Err() != nil {
-			return none, context.Cause(ctx)
-		}
-		if !resumable(err) {
-			return none, err
-		}
-		if given := suspect.broke(ctx, tries.address(), err); given != nil {
-			return none, given
-		}
-		if tries.failed(err) >= 2*len(tries.addresses) {
-			return none, tries.unreachable()
-		}
-		if err := backoff.Sleep(ctx, max(tries.delay(err), suspect.pause())); err != nil {
-			return none, err
-		}
-	}
-}
-
-// sendable says why no server can be sent a request: it has text that is no UTF-8.
-// The libraries would say so of each attempt, as of a connection that fails.
-func sendable(req proto.Message) error {
-	if _, err := proto.Marshal(req); err != nil {
-		return fmt.Errorf("request: %w", err)
-	}
-	return nil
-}
-
-func callOnce[Req, Res any](ctx context.Context, c *Client, suspect *suspicion, address string, req Req, method func(transport, context.Context, Req) (Res, error)) (Res, error) {
-	var none Res
-	t, err := c.sharedTransport(address)
-	if err != nil {
-		return none, err
-	}
-	if err := suspect.begin(ctx, address, t); err != nil {
-		c.drop(address, t)
-		return none, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, c.options.CallTimeout)
-	defer cancel()
-	if ctx, err = c.withHeader(ctx, address); err != nil {
-		return none, err
-	}
-	ctx, x, end := withExchange(ctx)
-	defer end()
-	res, err := method(t, ctx, req)
-	if err == nil {
-		return res, nil
-	}
-	e := t.wrap(x, err)
-	if resumable(e) {
-		c.drop(address, t)
-	}
-	return none, e
-}
-
-func (c *Client) sharedTransport(address string) (transport, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return nil, errors.New("client is closed")
-	}
-	if c.shared[address] == nil {
-		t, err := c.newTransport(address)
-		if err != nil {
-			return nil, err
-		}
-		c.shared[address] = t
-	}
-	return c.shared[address], nil
-}
-
-// keep closes the connections to servers that are not there any more.
-func (c *Client) keep(addresses []string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for address, t := range c.shared {
-		if !slices.Contains(addresses, address) {
-			delete(c.shared, address)
-			_ = t.close()
-		}
-	}
-}
-
-// drop forgets a connection that failed, so that the next call makes a new one.
-func (c *Client) drop(address string, t transport) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.shared[address] == t {
-		delete(c.shared, address)
-		_ = t.close()
-	}
 }

@@ -4,19 +4,23 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
 )
 
-// connectTransport uses Connect's generated client, for Connect and gRPC-Web.
+// connectTransport uses Connect's library, for Connect and gRPC-Web.
 type connectTransport struct {
 	*dialer
-	http *http.Transport
-	stub metricsv1connect.MetricsServiceClient
+	http    *http.Transport
+	client  *http.Client // over http
+	url     string
+	options []connect.ClientOption
 }
 
 func newConnectTransport(d *dialer, o *Options) *connectTransport {
@@ -46,15 +50,13 @@ func newConnectTransport(d *dialer, o *Options) *connectTransport {
 	if o.Protocol == ProtocolGRPCWeb {
 		options = append(options, connect.WithGRPCWeb())
 	}
-	client := &http.Client{
-		Transport: watchHTTP{t},
-		// As over gRPC: what is sent along is for this server and no other.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
 	return &connectTransport{
-		dialer: d,
-		http:   t,
-		stub:   metricsv1connect.NewMetricsServiceClient(client, scheme+d.address, options...),
+		dialer: d, http: t, url: scheme + d.address, options: options,
+		client: &http.Client{
+			Transport: watchHTTP{t},
+			// As over gRPC: what is sent along is for this server and no other.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
 	}
 }
 
@@ -74,39 +76,26 @@ func (t *connectTransport) wrap(x *exchange, err error) *Error {
 }
 
 func (t *connectTransport) getMetrics(ctx context.Context, req *metricsv1.GetMetricsRequest) (stream, error) {
-	s, err := t.stub.GetMetrics(ctx, newRequest(ctx, req))
+	stub := metricsv1connect.NewMetricsServiceClient(t.client, t.url, t.options...)
+	s, err := stub.GetMetrics(ctx, newRequest(ctx, req))
 	if err != nil {
 		return nil, err
 	}
 	return connectStream{s}, nil
 }
 
-func (t *connectTransport) getLabelNames(ctx context.Context, req *metricsv1.GetLabelNamesRequest) (*metricsv1.GetLabelNamesResponse, error) {
-	return unwrap(t.stub.GetLabelNames(ctx, newRequest(ctx, req)))
+func (t *connectTransport) invoke(ctx context.Context, method string, req, res proto.Message) error {
+	into := connect.WithResponseInitializer(func(_ connect.Spec, m any) error {
+		m.(*message).Message = res
+		return nil
+	})
+	client := connect.NewClient[message, message](t.client, t.url+method, append(slices.Clip(t.options), into)...)
+	_, err := client.CallUnary(ctx, newRequest(ctx, &message{req}))
+	return err
 }
 
-func (t *connectTransport) getLabelValues(ctx context.Context, req *metricsv1.GetLabelValuesRequest) (*metricsv1.GetLabelValuesResponse, error) {
-	return unwrap(t.stub.GetLabelValues(ctx, newRequest(ctx, req)))
-}
-
-func (t *connectTransport) getMetadata(ctx context.Context, req *metricsv1.GetMetadataRequest) (*metricsv1.GetMetadataResponse, error) {
-	return unwrap(t.stub.GetMetadata(ctx, newRequest(ctx, req)))
-}
-
-func (t *connectTransport) listSegments(ctx context.Context, req *metricsv1.ListSegmentsRequest) (*metricsv1.ListSegmentsResponse, error) {
-	return unwrap(t.stub.ListSegments(ctx, newRequest(ctx, req)))
-}
-
-func (t *connectTransport) getStatus(ctx context.Context, req *metricsv1.GetStatusRequest) (*metricsv1.GetStatusResponse, error) {
-	return unwrap(t.stub.GetStatus(ctx, newRequest(ctx, req)))
-}
-
-func unwrap[Res any](res *connect.Response[Res], err error) (*Res, error) {
-	if err != nil {
-		return nil, err
-	}
-	return res.Msg, nil
-}
+// message is any one: Connect's clients are for one type of request and response each.
+type message struct{ proto.Message }
 
 type connectStream struct {
 	*connect.ServerStreamForClient[metricsv1.GetMetricsResponse]

@@ -10,15 +10,15 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/protobuf/proto"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// grpcTransport uses grpc-go and its generated stub.
+// grpcTransport uses grpc-go.
 type grpcTransport struct {
 	*dialer
 	conn *grpc.ClientConn
-	stub metricsv1.MetricsServiceClient
 }
 
 func newGRPCTransport(d *dialer, o *Options) (*grpcTransport, error) {
@@ -45,7 +45,7 @@ func newGRPCTransport(d *dialer, o *Options) (*grpcTransport, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &grpcTransport{dialer: d, conn: conn, stub: metricsv1.NewMetricsServiceClient(conn)}, nil
+	return &grpcTransport{dialer: d, conn: conn}, nil
 }
 
 func (t *grpcTransport) close() error { return t.conn.Close() }
@@ -63,31 +63,15 @@ func (t *grpcTransport) wrap(x *exchange, err error) *Error {
 }
 
 func (t *grpcTransport) getMetrics(ctx context.Context, req *metricsv1.GetMetricsRequest) (stream, error) {
-	s, err := t.stub.GetMetrics(ctx, req)
+	s, err := metricsv1.NewMetricsServiceClient(t.conn).GetMetrics(ctx, req)
 	if err != nil {
 		return nil, err
 	}
 	return grpcStream{s}, nil
 }
 
-func (t *grpcTransport) getLabelNames(ctx context.Context, req *metricsv1.GetLabelNamesRequest) (*metricsv1.GetLabelNamesResponse, error) {
-	return t.stub.GetLabelNames(ctx, req)
-}
-
-func (t *grpcTransport) getLabelValues(ctx context.Context, req *metricsv1.GetLabelValuesRequest) (*metricsv1.GetLabelValuesResponse, error) {
-	return t.stub.GetLabelValues(ctx, req)
-}
-
-func (t *grpcTransport) getMetadata(ctx context.Context, req *metricsv1.GetMetadataRequest) (*metricsv1.GetMetadataResponse, error) {
-	return t.stub.GetMetadata(ctx, req)
-}
-
-func (t *grpcTransport) listSegments(ctx context.Context, req *metricsv1.ListSegmentsRequest) (*metricsv1.ListSegmentsResponse, error) {
-	return t.stub.ListSegments(ctx, req)
-}
-
-func (t *grpcTransport) getStatus(ctx context.Context, req *metricsv1.GetStatusRequest) (*metricsv1.GetStatusResponse, error) {
-	return t.stub.GetStatus(ctx, req)
+func (t *grpcTransport) invoke(ctx context.Context, method string, req, res proto.Message) error {
+	return t.conn.Invoke(ctx, method, req, res)
 }
 
 type grpcStream struct {

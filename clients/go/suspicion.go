@@ -130,19 +130,12 @@ func (s *suspicion) pause() time.Duration {
 // alive returns what a server says of itself, or nothing of it if it gives any
 // other status than UNAVAILABLE. The error is that of one that does not answer.
 func (c *Client) alive(ctx context.Context, address string, t transport) (*metricsv1.GetStatusResponse, *Error) {
-	ctx, cancel := context.WithTimeout(ctx, c.options.CallTimeout)
-	defer cancel()
-	ctx, err := c.withHeader(ctx, address)
-	if err != nil {
-		return nil, t.wrap(new(exchange), err)
-	}
-	ctx, x, end := withExchange(ctx)
-	defer end()
-	res, err := t.getStatus(ctx, &metricsv1.GetStatusRequest{})
-	if err == nil {
+	res := new(metricsv1.GetStatusResponse)
+	e := c.invoke(ctx, address, t, metricsv1.MetricsService_GetStatus_FullMethodName, &metricsv1.GetStatusRequest{}, res)
+	switch {
+	case e == nil:
 		return res, nil
-	}
-	if e := t.wrap(x, err); resumable(e) {
+	case resumable(e):
 		e.broke = whole // It is not the call that is suspected.
 		return nil, e
 	}

@@ -10,18 +10,18 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// transport is a connection to one server by one protocol.
+// transport is a connection to one server: grpc-go's for gRPC, and Connect's for
+// Connect and gRPC-Web.
 type transport interface {
+	// getMetrics opens the stream.
 	getMetrics(ctx context.Context, req *metricsv1.GetMetricsRequest) (stream, error)
-	getLabelNames(ctx context.Context, req *metricsv1.GetLabelNamesRequest) (*metricsv1.GetLabelNamesResponse, error)
-	getLabelValues(ctx context.Context, req *metricsv1.GetLabelValuesRequest) (*metricsv1.GetLabelValuesResponse, error)
-	getMetadata(ctx context.Context, req *metricsv1.GetMetadataRequest) (*metricsv1.GetMetadataResponse, error)
-	listSegments(ctx context.Context, req *metricsv1.ListSegmentsRequest) (*metricsv1.ListSegmentsResponse, error)
-	getStatus(ctx context.Context, req *metricsv1.GetStatusRequest) (*metricsv1.GetStatusResponse, error)
+	// invoke makes a call that is no stream, and fills in res.
+	invoke(ctx context.Context, method string, req, res proto.Message) error
 	// wrap turns an error of the methods above into an *Error, given what became
 	// of the call.
 	wrap(x *exchange, err error) *Error

@@ -1,0 +1,164 @@
+package promgrpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/backoff"
+)
+
+// GetLabelNames returns the label names of the live series that match.
+func (c *Client) GetLabelNames(ctx context.Context, req *metricsv1.GetLabelNamesRequest) (*metricsv1.GetLabelNamesResponse, error) {
+	return ask(ctx, c, metricsv1.MetricsService_GetLabelNames_FullMethodName, req, &metricsv1.GetLabelNamesResponse{})
+}
+
+// GetLabelValues returns the values of a label in the live series that match.
+func (c *Client) GetLabelValues(ctx context.Context, req *metricsv1.GetLabelValuesRequest) (*metricsv1.GetLabelValuesResponse, error) {
+	return ask(ctx, c, metricsv1.MetricsService_GetLabelValues_FullMethodName, req, &metricsv1.GetLabelValuesResponse{})
+}
+
+// GetMetadata returns type, help and unit of metric families.
+func (c *Client) GetMetadata(ctx context.Context, req *metricsv1.GetMetadataRequest) (*metricsv1.GetMetadataResponse, error) {
+	return ask(ctx, c, metricsv1.MetricsService_GetMetadata_FullMethodName, req, &metricsv1.GetMetadataResponse{})
+}
+
+// ListSegments returns the files of the first replica that answers.
+func (c *Client) ListSegments(ctx context.Context) (*metricsv1.ListSegmentsResponse, error) {
+	return ask(ctx, c, metricsv1.MetricsService_ListSegments_FullMethodName, &metricsv1.ListSegmentsRequest{}, &metricsv1.ListSegmentsResponse{})
+}
+
+// GetStatus returns the state of the first replica that answers.
+func (c *Client) GetStatus(ctx context.Context) (*metricsv1.GetStatusResponse, error) {
+	return ask(ctx, c, metricsv1.MetricsService_GetStatus_FullMethodName, &metricsv1.GetStatusRequest{}, &metricsv1.GetStatusResponse{})
+}
+
+// ask makes a call that is no stream, and returns its response.
+func ask[Res proto.Message](ctx context.Context, c *Client, method string, req proto.Message, res Res) (Res, error) {
+	if err := c.call(ctx, method, req, res); err != nil {
+		var none Res
+		return none, err
+	}
+	return res, nil
+}
+
+// call makes a call that only reads at one address after the other, twice at
+// each, until one answers, or until it seems that servers die of it.
+func (c *Client) call(ctx context.Context, method string, req, res proto.Message) error {
+	if err := sendable(req); err != nil {
+		return err
+	}
+	tries, suspect := c.newAttempts(), suspicion{client: c}
+	for {
+		err := tries.begin(ctx)
+		if err == nil {
+			c.keep(tries.addresses)
+			err = c.callOnce(ctx, &suspect, tries.address(), method, req, res)
+		}
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if !resumable(err) {
+			return err
+		}
+		if given := suspect.broke(ctx, tries.address(), err); given != nil {
+			return given
+		}
+		if tries.failed(err) >= 2*len(tries.addresses) {
+			return tries.unreachable()
+		}
+		if err := backoff.Sleep(ctx, max(tries.delay(err), suspect.pause())); err != nil {
+			return err
+		}
+	}
+}
+
+// sendable says why no server can be sent a request: it has text that is no UTF-8.
+// The libraries would say so of each attempt, as of a connection that fails.
+func sendable(req proto.Message) error {
+	if _, err := proto.Marshal(req); err != nil {
+		return fmt.Errorf("request: %w", err)
+	}
+	return nil
+}
+
+func (c *Client) callOnce(ctx context.Context, suspect *suspicion, address, method string, req, res proto.Message) error {
+	t, err := c.sharedTransport(address)
+	if err != nil {
+		return err
+	}
+	if err := suspect.begin(ctx, address, t); err != nil {
+		c.drop(address, t)
+		return err
+	}
+	e := c.invoke(ctx, address, t, method, req, res)
+	if e == nil {
+		return nil
+	}
+	if resumable(e) {
+		c.drop(address, t)
+	}
+	return e
+}
+
+// invoke makes one attempt of a call that is no stream, in the time for it.
+func (c *Client) invoke(ctx context.Context, address string, t transport, method string, req, res proto.Message) *Error {
+	ctx, cancel := context.WithTimeout(ctx, c.options.CallTimeout)
+	defer cancel()
+	ctx, err := c.withHeader(ctx, address)
+	if err != nil {
+		return t.wrap(new(exchange), err)
+	}
+	ctx, x, end := withExchange(ctx)
+	defer end()
+	proto.Reset(res)
+	if err := t.invoke(ctx, method, req, res); err != nil {
+		return t.wrap(x, err)
+	}
+	return nil
+}
+
+func (c *Client) sharedTransport(address string) (transport, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, errors.New("client is closed")
+	}
+	if c.shared[address] == nil {
+		t, err := c.newTransport(address)
+		if err != nil {
+			return nil, err
+		}
+		c.shared[address] = t
+	}
+	return c.shared[address], nil
+}
+
+// keep closes the connections to servers that are not there any more.
+func (c *Client) keep(addresses []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for address, t := range c.shared {
+		if !slices.Contains(addresses, address) {
+			delete(c.shared, address)
+			_ = t.close()
+		}
+	}
+}
+
+// drop forgets a connection that failed, so that the next call makes a new one.
+func (c *Client) drop(address string, t transport) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.shared[address] == t {
+		delete(c.shared, address)
+		_ = t.close()
+	}
+}
