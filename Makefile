@@ -43,6 +43,7 @@ NEEDS_test-failures   := $(NEEDS_tools-debian)
 NEEDS_test-root       := root mount
 NEEDS_torture         := $(if $(DISKS),mount mkfs.ext4 $(NEEDS_test-root))
 NEEDS_test-web        := node apt-get chromium fonts
+NEEDS_pictures        := $(NEEDS_test-web)
 NEEDS_test-compose    := docker curl
 NEEDS_docker          := docker
 NEEDS_test-all        := $(NEEDS_test) $(NEEDS_test-debian) $(NEEDS_test-root) $(NEEDS_test-web) $(NEEDS_test-compose) $(NEEDS_torture)
@@ -166,6 +167,10 @@ torture: needs ## Break what can break, by SEEDS for DURATION each, and compare 
 .PHONY: test-web
 test-web: needs build tools tools-debian $(MODULES) ## Run the tests of the page in Chromium, against the real binaries behind HAProxy
 	cd $(WEB) && BIN=$(CURDIR)/bin TOOLS=$(TOOLS) CHROMIUM=$$(command -v chromium) npm run --silent e2e
+
+.PHONY: pictures
+pictures: needs build tools tools-debian $(MODULES) ## Draw docs/pictures, of a pipeline that runs
+	cd $(WEB) && BIN=$(CURDIR)/bin TOOLS=$(TOOLS) CHROMIUM=$$(command -v chromium) npm run --silent pictures
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME

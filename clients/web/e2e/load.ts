@@ -86,7 +86,7 @@ export class Load {
     const s = t / 1000;
     const list: Sample[] = [];
     ["kitchen", "lab", "office", "workshop"].forEach((room, i) => {
-      list.push({ name: "room_temperature_celsius", labels: { job: "house", room }, value: 19 + i * 1.4 + Math.sin(s / (70 + 31 * i)) * (1 + i / 3) + this.noise() * 0.15 });
+      list.push({ name: "room_temperature_celsius", labels: { job: "house", room }, value: hundredths(19 + i * 1.4 + Math.sin(s / (70 + 31 * i)) * (1 + i / 3) + this.noise() * 0.15) });
     });
     ["web-1", "web-2", "web-3"].forEach((instance, i) => {
       for (const [code, share] of [["200", 40], ["404", 3], ["500", 0.6]] as const) {
@@ -135,6 +135,10 @@ export class Load {
     this.random = (this.random * 16807) % 2147483647;
     return (this.random / 2147483647) * 2 - 1;
   }
+}
+
+function hundredths(value: number): number {
+  return Math.round(value * 100) / 100;
 }
 
 const metadata = [

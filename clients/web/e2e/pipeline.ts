@@ -14,7 +14,8 @@ export class Pipeline {
   private readonly folder = mkdtempSync(join(tmpdir(), "page-"));
   // A loopback address of its own, so that ports that are free stay so.
   private readonly host = `127.${1 + (process.pid % 250)}.${1 + ((process.pid >> 8) % 250)}.7`;
-  private consul = "";
+  // consul is where Consul serves its API and UI.
+  consul = "";
   private stats = "";
   private haproxy!: Process;
   private readonly servers = new Map<string, Process>();
@@ -30,7 +31,7 @@ export class Pipeline {
     this.stats = `${this.host}:${stats}`;
     this.page = `http://${this.host}:${rpc}`;
     const consul = this.run(join(tools, "consul"), [
-      "agent", `-config-file=${deploy}/consul/consul.hcl`, "-node=page", `-bind=${this.host}`, `-client=${this.host}`,
+      "agent", `-config-file=${deploy}/consul/consul.hcl`, "-node=local", `-bind=${this.host}`, `-client=${this.host}`,
       `-data-dir=${this.folder}/consul`, "-disable-host-node-id",
       `-http-port=${http}`, `-dns-port=${dns}`, `-server-port=${server}`, `-serf-lan-port=${serf}`, "-serf-wan-port=-1",
     ]);
