@@ -54,6 +54,7 @@ func TestMentionsOfWhatDoesNotExist(t *testing.T) {
 		{"following.test.ts", "following.test.ts"},
 		{"[a](docs/design.md), [b](https://example.com/x), [c](#the-code)\n## The code", ""},
 		{"[a](docs/designs.md)", "docs/designs.md"},
+		{`<img src="docs/pictures/none.png">`, "docs/pictures/none.png"},
 		{"[a](#the-core)\n## The code", "#the-core"},
 		{"```\n`GetMetricses`\n```", ""},
 	} {
@@ -143,7 +144,7 @@ func exists(name string) bool {
 var (
 	fence    = regexp.MustCompile("(?ms)^ *```.*?^ *```")
 	span     = regexp.MustCompile("`([^`]+)`")
-	link     = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	link     = regexp.MustCompile(`(?:\]\(|src(?:set)?=")([^)"\s]+)[)"]`)
 	heading  = regexp.MustCompile(`(?m)^#+ (.*)$`)
 	noAnchor = regexp.MustCompile(`[^\w -]`)
 	tests    = regexp.MustCompile("(?:`([\\w/]+)`\\s+)?`?((?:Test|Benchmark|Fuzz)[A-Z]\\w*(?:`?,\\s+`?(?:Test|Benchmark|Fuzz)[A-Z]\\w*)*)")
