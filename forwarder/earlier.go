@@ -116,7 +116,7 @@ func (e *earlier) read(ctx context.Context, l *seglog.Log, step windowEntry) err
 		return err
 	}
 	defer func() { _ = r.Close() }() // is never refused
-	b, err := r.TryNext(ctx.Err)
+	b, err := r.Next(ctx.Err)
 	switch {
 	case err != nil:
 		return err

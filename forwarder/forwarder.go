@@ -50,7 +50,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 	}()
 	f.room = newRoom(&c.LimitConfig)
 	m := newMetrics(reg, f.room.used)
-	if f.store, err = openStore(c, logger, reg); err != nil {
+	if f.store, err = c.StorageConfig.Open(&c.SegmentConfig, logger, reg); err != nil {
 		return nil, err
 	}
 	f.in = newIngest(&c.LimitConfig, f.room.working, m)
@@ -84,18 +84,6 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 		}
 	}
 	return f, nil
-}
-
-func openStore(c Config, logger *slog.Logger, reg prometheus.Registerer) (*seglog.Store, error) {
-	o, err := c.Options()
-	if err == nil {
-		err = c.Apply(&o)
-	}
-	if err != nil {
-		return nil, &daemon.UsageError{Err: err}
-	}
-	o.Logger, o.Registerer = logger, reg
-	return seglog.OpenStore(c.StoragePath, o)
 }
 
 func (f *Forwarder) setupReplication(c Config, linkMetrics *link.Metrics, m *metrics) error {

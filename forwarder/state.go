@@ -87,7 +87,7 @@ func (s *state) Renumbered() {}
 // which have ended are known, too.
 func openState(store logStore, old *endedLogs) (*state, error) {
 	s := &state{window: newWindow(seglog.RepeatWindow, windowReasons), families: newFamilies(), dropped: map[uint64]struct{}{}, lastExemplars: map[uint64]uint64{}}
-	s.head = head.New(head.WithObserver(s))
+	s.head = head.NewObserved(s)
 	w, err := store.open(restored{s.head, s})
 	if err != nil {
 		return nil, err

@@ -54,7 +54,7 @@ type labelValue struct {
 // newSeriesIndex returns an index and the head that it observes.
 func newSeriesIndex() (*seriesIndex, *head.Head) {
 	x := &seriesIndex{values: make(map[string]*labelValues)}
-	h := head.New(head.WithObserver(x))
+	h := head.NewObserved(x)
 	x.label = h.Label
 	return x, h
 }

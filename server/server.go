@@ -87,7 +87,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 			_ = s.Close()
 		}
 	}()
-	if s.store, err = openStore(c, logger, reg); err != nil {
+	if s.store, err = c.StorageConfig.Open(nil, logger, reg); err != nil {
 		return nil, err
 	}
 	if s.replicas, err = openReplicas(s.store); err != nil {
@@ -147,15 +147,6 @@ func (s *Server) listen(reg prometheus.Registerer) error {
 	}
 	daemon.LogListening(s.logger, "link", s.listener.Addr())
 	return nil
-}
-
-func openStore(c Config, logger *slog.Logger, reg prometheus.Registerer) (*seglog.Store, error) {
-	o, err := c.Options()
-	if err != nil {
-		return nil, &daemon.UsageError{Err: err}
-	}
-	o.Logger, o.Registerer = logger, reg
-	return seglog.OpenStore(c.StoragePath, o)
 }
 
 // registration is what forwarders, balancers and clients find in Consul.

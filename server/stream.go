@@ -112,7 +112,7 @@ func (st *stream) round() (idle bool, err error) {
 			continue
 		}
 		last := src.replica.log.Last()
-		b, err := src.reader.TryNext(st.step)
+		b, err := src.reader.Next(st.step)
 		st.decoding.end()
 		var gap *seglog.GapError
 		switch {

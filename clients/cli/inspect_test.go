@@ -45,12 +45,12 @@ func segmentBytes(t *testing.T) []byte {
 		Sequence: 5, Time: t0 + 1, Digest: [16]byte{9},
 		Verdict: segment.Verdict{Samples: 2, Rejected: 1, Errors: []string{"one was bad"}},
 		Series:  segment.TableOf(series(4, "up")),
-		Samples: segment.SamplesOf(segment.Sample{Ref: 1, Timestamp: t0, Value: 2}, segment.Sample{Ref: 4, Timestamp: t0, Value: stale}),
+		Samples: samplesOf(segment.Sample{Ref: 1, Timestamp: t0, Value: 2}, segment.Sample{Ref: 4, Timestamp: t0, Value: stale}),
 	}, 0)
 	require.NoError(t, err)
 	b, err = e.AppendBlock(b, &segment.Block{
 		Sequence: 6, Time: t0 + 2,
-		Samples:    segment.SamplesOf(segment.Sample{Ref: 4, Timestamp: t0 + 5, Value: 1, StartTimestamp: t0 - 99}),
+		Samples:    samplesOf(segment.Sample{Ref: 4, Timestamp: t0 + 5, Value: 1, StartTimestamp: t0 - 99}),
 		Histograms: []segment.Histogram{{Ref: 3, Timestamp: t0, After: 1, Data: histogram(t0)}},
 		Exemplars:  []segment.Exemplar{{Ref: 1, Data: wire(&metricsv1.Exemplar{Labels: labels("trace_id", "x"), Value: 0.5})}},
 		Metadata:   []segment.Metadata{{Family: "up", Type: 2, Help: "Late."}},
@@ -115,4 +115,12 @@ func TestInspectTellsWhereTheDamageIs(t *testing.T) {
 	r := runCLI(t, t.Context(), "inspect", path, "--samples")
 	require.Equal(t, 1, r.code)
 	metricstest.Golden(t, "inspect.samples.text", []byte(r.stdout)) // what was read before the damage is printed
+}
+
+// samplesOf returns samples in this order.
+func samplesOf(samples ...segment.Sample) (s segment.Samples) {
+	for _, x := range samples {
+		s.Add(x)
+	}
+	return s
 }

@@ -33,15 +33,9 @@ type Observer interface {
 	Renumbered()
 }
 
-// Option changes how New makes a head.
-type Option func(*Head)
-
-// WithObserver has o told of series that come and go.
-func WithObserver(o Observer) Option { return func(h *Head) { h.observer = o } }
-
 // Head is the state of a log at one position.
 type Head struct {
-	observer Observer
+	observer Observer // may be nil
 
 	mu       sync.RWMutex
 	sequence uint64 // the state is as of this block
@@ -80,12 +74,12 @@ type addedSeries struct {
 }
 
 // New returns an empty head: no series, at sequence 0.
-func New(options ...Option) *Head {
-	h := &Head{nextRef: 1, labels: newLabelStore(0), metadata: map[string]segment.Metadata{}}
+func New() *Head { return NewObserved(nil) }
+
+// NewObserved returns an empty head that tells o of series that come and go.
+func NewObserved(o Observer) *Head {
+	h := &Head{observer: o, nextRef: 1, labels: newLabelStore(0), metadata: map[string]segment.Metadata{}}
 	h.RestartKeyframe()
-	for _, o := range options {
-		o(h)
-	}
 	return h
 }
 

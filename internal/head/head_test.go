@@ -110,7 +110,7 @@ func TestLatest(t *testing.T) {
 			{Time: 10, Histograms: []segment.Histogram{{Ref: 1, Timestamp: 4, Data: []byte("h")}}},
 		}, segment.Latest{Timestamp: 4, Histogram: []byte("h"), Written: 10}},
 		{"in one block with one from the future", []*segment.Block{
-			{Time: 9, Samples: segment.SamplesOf(
+			{Time: 9, Samples: samplesOf(
 				segment.Sample{Ref: 1, Timestamp: 9 + head.ClockSkew + 2, Value: 1}, segment.Sample{Ref: 1, Timestamp: 9, Value: 2},
 				segment.Sample{Ref: 1, Timestamp: 8, Value: 3})},
 		}, segment.Latest{Timestamp: 9, Value: 2, Written: 9}},
@@ -141,10 +141,10 @@ func TestLatest(t *testing.T) {
 			{Time: 9, Samples: floats([]uint64{1}, 5, stale)},
 		}, segment.Latest{Timestamp: 5, Value: stale, Written: 9}},
 		{"a start timestamp", []*segment.Block{
-			{Time: 9, Samples: segment.SamplesOf(segment.Sample{Ref: 1, Timestamp: 5, Value: 1, StartTimestamp: 3})},
+			{Time: 9, Samples: samplesOf(segment.Sample{Ref: 1, Timestamp: 5, Value: 1, StartTimestamp: 3})},
 		}, segment.Latest{Timestamp: 5, StartTimestamp: 3, Value: 1, Written: 9}},
 		{"a start timestamp does not stick", []*segment.Block{
-			{Time: 9, Samples: segment.SamplesOf(segment.Sample{Ref: 1, Timestamp: 5, Value: 1, StartTimestamp: 3})},
+			{Time: 9, Samples: samplesOf(segment.Sample{Ref: 1, Timestamp: 5, Value: 1, StartTimestamp: 3})},
 			{Time: 10, Samples: floats([]uint64{1}, 6, 2)},
 		}, segment.Latest{Timestamp: 6, Value: 2, Written: 10}},
 		{"a histogram", []*segment.Block{
@@ -262,7 +262,7 @@ func (r *recorder) SeriesDropped(ref uint64) { r.events = append(r.events, fmt.S
 func TestExpiry(t *testing.T) {
 	h := head.New()
 	var seen recorder
-	replica := head.New(head.WithObserver(&seen))
+	replica := head.NewObserved(&seen)
 	seen.head = replica
 	blocks := []*segment.Block{
 		{Sequence: 1, Time: 100, Series: segment.TableOf(series(1, "__name__", "idle"), series(2, "__name__", "busy"), series(3, "__name__", "again")),
@@ -412,9 +412,9 @@ func TestViewStays(t *testing.T) {
 	}
 	block(&segment.Block{Series: segment.TableOf(series(1, "a", "1"), series(2, "a", "2"), series(3, "a", "3"), series(5000, "a", "4"))})
 	block(&segment.Block{Samples: floats([]uint64{1, 2}, 1, 1)})
-	block(&segment.Block{Samples: segment.SamplesOf(segment.Sample{Ref: 1, Timestamp: 2, Value: 2, StartTimestamp: 1})})
+	block(&segment.Block{Samples: samplesOf(segment.Sample{Ref: 1, Timestamp: 2, Value: 2, StartTimestamp: 1})})
 	block(&segment.Block{Histograms: []segment.Histogram{{Ref: 2, Timestamp: 2, Data: []byte("x")}}})
-	block(&segment.Block{Samples: segment.SamplesOf(segment.Sample{Ref: 1, Timestamp: 3, Value: 2, StartTimestamp: 2})})
+	block(&segment.Block{Samples: samplesOf(segment.Sample{Ref: 1, Timestamp: 3, Value: 2, StartTimestamp: 2})})
 	block(&segment.Block{Samples: floats([]uint64{2, 5000}, 3, 3)})
 	take()
 	keep := &segment.Keyframe{Sequence: seq, NextRef: 5001, Last: true, Series: segment.TableOf(series(5000, "a", "4")), Latest: []segment.Latest{{Value: 9, Timestamp: 9}}}
@@ -493,4 +493,12 @@ func BenchmarkApply(b *testing.B) {
 		}
 	}
 	b.ReportMetric(2000*float64(b.N)/b.Elapsed().Seconds(), "samples/s")
+}
+
+// samplesOf returns samples in this order.
+func samplesOf(samples ...segment.Sample) (s segment.Samples) {
+	for _, x := range samples {
+		s.Add(x)
+	}
+	return s
 }

@@ -132,7 +132,7 @@ func follow(ctx context.Context, t *testing.T, l *Log, last uint64, pace int) {
 	}
 	defer r.Close()
 	for next := uint64(1); next <= last; {
-		b, err := r.Next(ctx)
+		b, err := await(ctx, r)
 		var gap *GapError
 		switch {
 		case errors.As(err, &gap) && gap.After+1 == next && gap.Next > next && gap.Cause == nil:

@@ -2,10 +2,14 @@ package seglog
 
 import (
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/alecthomas/units"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/promgrpc/exporter/internal/daemon"
 )
 
 // StorageConfig is what every program with a store is told about it.
@@ -44,8 +48,18 @@ func (c *StorageConfig) RegisterFlags(app *kingpin.Application, pathHelp string)
 		Default(c.RetentionSize.String()).BytesVar(&c.RetentionSize)
 }
 
-// Options returns what to open the store with, or what is wrong with the flags.
-func (c StorageConfig) Options() (Options, error) {
+// Open opens the store of the flags. Whoever writes logs in it gives segments, who only
+// mirrors them nil. What is wrong with the flags is a [daemon.UsageError].
+func (c StorageConfig) Open(segments *SegmentConfig, logger *slog.Logger, reg prometheus.Registerer) (*Store, error) {
+	o, err := c.options(segments)
+	if err != nil {
+		return nil, &daemon.UsageError{Err: err}
+	}
+	o.Logger, o.Registerer = logger, reg
+	return OpenStore(c.StoragePath, o)
+}
+
+func (c StorageConfig) options(segments *SegmentConfig) (Options, error) {
 	o := DefaultOptions()
 	if c.StoragePath == "" {
 		return o, errors.New("--storage.path is empty")
@@ -58,7 +72,10 @@ func (c StorageConfig) Options() (Options, error) {
 		return o, err
 	}
 	o.RetentionTime, o.RetentionSize = c.RetentionTime, int64(c.RetentionSize)
-	return o, nil
+	if segments != nil {
+		err = segments.apply(&o)
+	}
+	return o, err
 }
 
 // SegmentConfig says when a writer ends a segment. A mirror's segments are the
@@ -88,9 +105,8 @@ func (c *SegmentConfig) RegisterFlags(app *kingpin.Application) {
 // segments are deleted, so with larger ones it could not be kept.
 const segmentsKept = 4
 
-// Apply sets the options, which have the retention already, or says what is wrong
-// with the flags.
-func (c SegmentConfig) Apply(o *Options) error {
+// apply sets the options, which have the retention already.
+func (c SegmentConfig) apply(o *Options) error {
 	if c.SegmentDuration <= 0 || c.SegmentSize <= 0 {
 		return errors.New("--storage.segment.duration and --storage.segment.size have to be above zero")
 	}

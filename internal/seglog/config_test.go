@@ -17,11 +17,7 @@ func TestStorageFlags(t *testing.T) {
 		if _, err := app.Parse(args); err != nil {
 			return Options{}, err
 		}
-		o, err := storage.Options()
-		if err == nil {
-			err = segments.Apply(&o)
-		}
-		return o, err
+		return storage.options(&segments)
 	}
 
 	o, err := parse()

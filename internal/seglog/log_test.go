@@ -145,7 +145,7 @@ func TestRetention(t *testing.T) {
 	slow, err := w.Log().ReadAfter(0)
 	require.NoError(t, err)
 	defer slow.Close()
-	b, err := slow.TryNext(noSteps)
+	b, err := slow.Next(noSteps)
 	require.NoError(t, err)
 	require.Equal(t, uint64(1), b.Sequence)
 	raw, err := w.Log().ReadRaw(0)
@@ -169,15 +169,15 @@ func TestRetention(t *testing.T) {
 
 	// The file that a reader has open is read to its end.
 	for want := uint64(2); want <= 10; want++ {
-		b, err := slow.TryNext(noSteps)
+		b, err := slow.Next(noSteps)
 		require.NoError(t, err)
 		require.Equal(t, want, b.Sequence)
 	}
 	var gap *GapError
-	_, err = slow.TryNext(noSteps)
+	_, err = slow.Next(noSteps)
 	require.ErrorAs(t, err, &gap)
 	require.Equal(t, GapError{After: 10, Next: 21}, *gap)
-	b, err = slow.TryNext(noSteps)
+	b, err = slow.Next(noSteps)
 	require.NoError(t, err)
 	require.Equal(t, uint64(21), b.Sequence)
 
@@ -215,7 +215,7 @@ func TestReadSince(t *testing.T) {
 		r, err := w.Log().ReadSince(at)
 		require.NoError(t, err)
 		defer r.Close()
-		b, err := r.TryNext(noSteps)
+		b, err := r.Next(noSteps)
 		require.NoError(t, err)
 		if b == nil {
 			return 0
@@ -349,7 +349,7 @@ func TestReaderWaits(t *testing.T) {
 	failed := make(chan error, 1)
 	go func() {
 		for {
-			b, err := r.Next(context.Background())
+			b, err := await(context.Background(), r)
 			if err != nil {
 				failed <- err
 				return
@@ -363,16 +363,6 @@ func TestReaderWaits(t *testing.T) {
 	}
 	require.NoError(t, w.Close())
 	require.ErrorIs(t, <-failed, ErrClosed)
-
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	w, err = s.OpenWriter(newMemory())
-	require.NoError(t, err)
-	defer w.Close()
-	r2, err := w.Log().ReadAfter(5)
-	require.NoError(t, err)
-	_, err = r2.Next(ctx)
-	require.ErrorIs(t, err, context.Canceled)
 }
 
 func TestUnknownReferenceIsRefusedAndHarmless(t *testing.T) {
@@ -433,7 +423,7 @@ func TestReaderSteps(t *testing.T) {
 		r, err := w.Log().ReadAfter(blocks - 1)
 		require.NoError(t, err)
 		steps := 0
-		b, err := r.TryNext(func() error {
+		b, err := r.Next(func() error {
 			if steps++; steps > most {
 				return enough
 			}
@@ -453,6 +443,6 @@ func TestReaderSteps(t *testing.T) {
 	r, err := w.Log().ReadAfter(blocks)
 	require.NoError(t, err)
 	defer r.Close()
-	_, err = r.TryNext(func() error { return enough })
+	_, err = r.Next(func() error { return enough })
 	require.NoError(t, err, "there is nothing to decode")
 }

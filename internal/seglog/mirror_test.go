@@ -218,15 +218,15 @@ func TestMirrorAfterRetention(t *testing.T) {
 	require.NoError(t, err)
 	defer r.Close()
 	for range 5 {
-		_, err := r.TryNext(noSteps)
+		_, err := r.Next(noSteps)
 		require.NoError(t, err)
 	}
-	_, err = r.TryNext(noSteps)
+	_, err = r.Next(noSteps)
 	var gap *GapError
 	require.ErrorAs(t, err, &gap)
 	require.Equal(t, GapError{After: 5, Next: 11}, *gap)
 	for seq := uint64(11); seq <= 20; seq++ {
-		b, err := r.TryNext(noSteps)
+		b, err := r.Next(noSteps)
 		require.NoError(t, err)
 		require.Equal(t, p.want[seq-1], b)
 	}
@@ -281,7 +281,7 @@ func TestReaderBetweenMemoryAndFiles(t *testing.T) {
 		}
 		ship(t, p.w.Log(), p.r)
 		for range 5 {
-			b, err := quick.TryNext(noSteps)
+			b, err := quick.Next(noSteps)
 			require.NoError(t, err)
 			require.Equal(t, p.want[b.Sequence-1], b)
 			require.Nil(t, quick.file, "one that keeps up reads no file")
@@ -290,7 +290,7 @@ func TestReaderBetweenMemoryAndFiles(t *testing.T) {
 			continue
 		}
 		for range 10 {
-			b, err := slow.TryNext(noSteps)
+			b, err := slow.Next(noSteps)
 			require.NoError(t, err)
 			if b == nil {
 				break

@@ -1,7 +1,6 @@
 package seglog
 
 import (
-	"context"
 	"errors"
 
 	"github.com/promgrpc/exporter/internal/segment"
@@ -57,57 +56,14 @@ func (l *Log) ReadSince(t int64) (*Reader, error) {
 }
 
 // Next returns the next block, which is shared and read-only, without its new
-// series: what is known of series is in the state. At the tail it waits. A *GapError says that blocks are missing and that the next call goes on
-// behind them; a *DamageError that there is nothing behind the damage yet;
-// ErrClosed that the log was closed.
-func (r *Reader) Next(ctx context.Context) (*segment.Block, error) {
-	for {
-		b, err := r.try(ctx.Err)
-		if b != nil || err != nil {
-			return b, err
-		}
-		changed := r.log.changed()
-		if b, err := r.try(ctx.Err); b != nil || err != nil {
-			return b, err
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
-
-// TryNext is Next without waiting: at the tail it returns nil and no error. Before
+// series: those are in the state. At the tail it returns nil and no error. Before
 // each frame that it decodes, since that is not in memory, it calls step, and gives
 // up with its error: the frames before the block in its segment may be many.
-func (r *Reader) TryNext(step func() error) (*segment.Block, error) { return r.try(step) }
-
-// Close frees what the reader holds.
-func (r *Reader) Close() error {
-	r.drop()
-	return nil
-}
-
-// Bytes returns about what the reader holds in memory.
-func (r *Reader) Bytes() int64 {
-	if r.file == nil {
-		return 0
-	}
-	return r.file.r.Bytes()
-}
-
-func (r *Reader) drop() {
-	if r.file != nil {
-		r.file.f.close()
-		r.file = nil
-	}
-}
-
-// errDeleted says that retention took a segment before it was opened.
-var errDeleted = errors.New("segment was deleted")
-
-func (r *Reader) try(step func() error) (*segment.Block, error) {
+//
+// A *GapError says that blocks are missing, and that the next call goes on after
+// them; a *DamageError that there is nothing after the damage yet; ErrClosed that the
+// log was closed.
+func (r *Reader) Next(step func() error) (*segment.Block, error) {
 	l := r.log
 	l.mu.RLock()
 	if l.err != nil {
@@ -157,6 +113,30 @@ func (r *Reader) try(step func() error) (*segment.Block, error) {
 	r.next = b.Sequence + 1
 	return b, nil
 }
+
+// Close frees what the reader holds.
+func (r *Reader) Close() error {
+	r.drop()
+	return nil
+}
+
+// Bytes returns about what the reader holds in memory.
+func (r *Reader) Bytes() int64 {
+	if r.file == nil {
+		return 0
+	}
+	return r.file.r.Bytes()
+}
+
+func (r *Reader) drop() {
+	if r.file != nil {
+		r.file.f.close()
+		r.file = nil
+	}
+}
+
+// errDeleted says that retention took a segment before it was opened.
+var errDeleted = errors.New("segment was deleted")
 
 // gap moves the reader to the next segment and returns the error that says so.
 // The log's lock is held.

@@ -106,7 +106,7 @@ func readAround(t testing.TB, l *Log) (got []*segment.Block, gaps []error) {
 	require.NoError(t, err)
 	defer r.Close()
 	for {
-		b, err := r.TryNext(noSteps)
+		b, err := r.Next(noSteps)
 		var gap *GapError
 		switch {
 		case errors.As(err, &gap):

@@ -30,9 +30,9 @@ func filesSize(t *testing.T, path string) (size int64) {
 func TestRetentionSizeIsKept(t *testing.T) {
 	storage := DefaultStorageConfig(t.TempDir())
 	storage.RetentionSize = 1 << 20
-	o, err := storage.Options()
+	segments := DefaultSegmentConfig()
+	o, err := storage.options(&segments)
 	require.NoError(t, err)
-	require.NoError(t, DefaultSegmentConfig().Apply(&o))
 	var log bytes.Buffer
 	o.Sync, o.Logger = SyncNever, slog.New(slog.NewTextHandler(&log, nil))
 	s := mustStore(t, storage.StoragePath, o)

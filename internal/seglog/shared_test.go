@@ -56,7 +56,7 @@ func TestReadersShareFiles(t *testing.T) {
 		for _, after := range []uint64{0, 10} {
 			r, err := w.Log().ReadAfter(after)
 			require.NoError(t, err)
-			b, err := r.TryNext(noSteps)
+			b, err := r.Next(noSteps)
 			require.NoError(t, err)
 			require.Equal(t, after+1, b.Sequence)
 			raw, err := w.Log().ReadRaw(after)
@@ -77,7 +77,7 @@ func TestReadersShareFiles(t *testing.T) {
 			require.NoError(t, c.Close(), "a second time takes it from nobody")
 		}
 	}
-	b, err := last.TryNext(noSteps)
+	b, err := last.Next(noSteps)
 	require.NoError(t, err)
 	require.Equal(t, uint64(12), b.Sequence, "those who left took the file from nobody")
 	require.NoError(t, last.Close())

@@ -1,6 +1,7 @@
 package seglog
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -140,12 +141,27 @@ func read(t testing.TB, l *Log, after uint64) []*segment.Block {
 	defer r.Close()
 	var out []*segment.Block
 	for {
-		b, err := r.TryNext(noSteps)
+		b, err := r.Next(noSteps)
 		require.NoError(t, err)
 		if b == nil {
 			return out
 		}
 		out = append(out, b)
+	}
+}
+
+// await returns the next block of a reader, and waits for it at the tail.
+func await(ctx context.Context, r *Reader) (*segment.Block, error) {
+	for {
+		changed := r.log.changed()
+		if b, err := r.Next(ctx.Err); b != nil || err != nil {
+			return b, err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 }
 

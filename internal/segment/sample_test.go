@@ -8,6 +8,14 @@ import (
 
 const staleNaN = 0x7ff0000000000002
 
+// samplesOf returns samples in this order.
+func samplesOf(samples ...Sample) (s Samples) {
+	for _, x := range samples {
+		s.Add(x)
+	}
+	return s
+}
+
 // world makes blocks as a Prometheus that scrapes a few programs would send
 // them: constants, counters of events, bytes and seconds, gauges, quantiles.
 type world struct {

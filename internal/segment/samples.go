@@ -37,15 +37,6 @@ type TimeRun struct {
 	Length int
 }
 
-// SamplesOf returns samples in this order.
-func SamplesOf(samples ...Sample) Samples {
-	var s Samples
-	for _, x := range samples {
-		s.Add(x)
-	}
-	return s
-}
-
 // Len is the number of samples.
 func (s *Samples) Len() int { return len(s.Values) }
 

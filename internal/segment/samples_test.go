@@ -27,7 +27,7 @@ func TestSamples(t *testing.T) {
 			}
 			want = append(want, Sample{Ref: ref, Timestamp: at, StartTimestamp: start, Value: random.Float64()})
 		}
-		s := SamplesOf(want...)
+		s := samplesOf(want...)
 		require.True(t, s.whole())
 		require.Equal(t, len(want), s.Len())
 		require.Equal(t, want, slices.Collect(s.All()))
@@ -135,7 +135,7 @@ func TestHistogramsOutOfPlace(t *testing.T) {
 			_, err := e.AppendKeyframe(nil, k, 0, 0)
 			require.NoError(t, err)
 		}
-		b := &Block{Sequence: h.FirstSequence, Samples: SamplesOf(Sample{Ref: 1})}
+		b := &Block{Sequence: h.FirstSequence, Samples: samplesOf(Sample{Ref: 1})}
 		for _, n := range after {
 			b.Histograms = append(b.Histograms, Histogram{Ref: 1, After: n})
 		}

@@ -64,7 +64,7 @@ func testSegment() (Header, []*Keyframe, []*Block) {
 		Sequence: 42, Time: 2000, Digest: [16]byte{1, 2, 3, 15: 9},
 		Verdict: Verdict{Samples: 5, Histograms: 1, Exemplars: 2, Rejected: 3, Code: 2, Limits: 7, Errors: []string{"out of bounds", ""}},
 		Series:  TableOf(Series{1000, Labels{{"__name__", "y"}}}, Series{1010, Labels{{"__name__", "z"}}}),
-		Samples: SamplesOf(
+		Samples: samplesOf(
 			Sample{Ref: 1, Timestamp: 2000, Value: 1},
 			Sample{Ref: 1, Timestamp: 1999, StartTimestamp: 5, Value: 2},
 			Sample{Ref: 1010, Timestamp: math.MinInt64, Value: 12.5},
@@ -268,13 +268,13 @@ func TestEncoderRefusesAndGoesOn(t *testing.T) {
 		refuse(&Block{Sequence: x.Sequence, Series: TableOf(Series{5000, Labels{{"a", "b"}}}, Series{Ref: 3})}, ErrCorrupt)
 		refuse(&Block{Sequence: x.Sequence, Series: SeriesTable{Refs: []uint64{5000}, Places: []uint32{0}, Ends: []uint32{1}}}, ErrCorrupt)
 		refuse(&Block{Sequence: x.Sequence, Samples: Samples{Refs: []RefRun{{1, 1}}}}, ErrCorrupt)
-		unknown := &Block{Sequence: x.Sequence, Series: series, Samples: SamplesOf(
+		unknown := &Block{Sequence: x.Sequence, Series: series, Samples: samplesOf(
 			Sample{Ref: 1, Timestamp: 1, Value: 9}, Sample{Ref: 5000, Timestamp: 2, Value: 9}, Sample{Ref: 5001, Timestamp: 2, Value: 9})}
 		var ref *UnknownRefError
 		_, err = e.AppendBlock(b, unknown, 0)
 		require.ErrorAs(t, err, &ref)
 		refuse(&Block{Sequence: x.Sequence, Series: series,
-			Samples:   SamplesOf(Sample{Ref: 1, Timestamp: 1, Value: 9}, Sample{Ref: 5000, Timestamp: 2, Value: 9}, Sample{Ref: 1, Timestamp: 3, Value: 10}),
+			Samples:   samplesOf(Sample{Ref: 1, Timestamp: 1, Value: 9}, Sample{Ref: 5000, Timestamp: 2, Value: 9}, Sample{Ref: 1, Timestamp: 3, Value: 10}),
 			Exemplars: []Exemplar{{Ref: 1, Data: make([]byte, MaxPayload)}}}, ErrTooLarge)
 		b, err = e.AppendBlock(b, x, synced)
 		require.NoError(t, err)
