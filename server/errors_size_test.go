@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	"connectrpc.com/connect"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/status"
@@ -56,6 +57,45 @@ func TestErrorsQuoteLittle(t *testing.T) {
 				require.ErrorContains(t, err, "^")
 				require.Less(t, errorSize(t, err), mostErrorSize)
 			})
+		})
+	}
+}
+
+// Nor do all the rules that a request breaks.
+func TestErrorsTellFewBreaches(t *testing.T) {
+	src := newSource(t)
+	src.write(point{series: "a", t: now(), v: 1})
+	s := startFed(t, testConfig(t), src)
+	wrong := make([]*metricsv1.LogPosition, 48)
+	for i := range wrong {
+		wrong[i] = &metricsv1.LogPosition{}
+	}
+	for name, call := range map[string]func(ctx context.Context, c metricsv1connect.MetricsServiceClient) error{
+		"each selector": func(ctx context.Context, c metricsv1connect.MetricsServiceClient) error {
+			_, err := c.GetLabelNames(ctx, connect.NewRequest(&metricsv1.GetLabelNamesRequest{Selectors: make([]string, 64)}))
+			return err
+		},
+		"too many selectors": func(ctx context.Context, c metricsv1connect.MetricsServiceClient) error {
+			_, err := c.GetLabelValues(ctx, connect.NewRequest(&metricsv1.GetLabelValuesRequest{Selectors: make([]string, 100_000)}))
+			return err
+		},
+		"each position": func(ctx context.Context, c metricsv1connect.MetricsServiceClient) error {
+			stream, err := c.ReadLogs(ctx, connect.NewRequest(&metricsv1.ReadLogsRequest{Positions: wrong}))
+			if err != nil {
+				return err
+			}
+			defer stream.Close()
+			stream.Receive()
+			return stream.Err()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, o := range [][]connect.ClientOption{{connect.WithGRPC()}, {connect.WithGRPCWeb()}, {}, {connect.WithProtoJSON()}} {
+				err := call(t.Context(), connectClient(t, s.RPCAddr().String(), true, o...))
+				requireCode(t, connect.CodeInvalidArgument, err)
+				require.NotEmpty(t, detail[*validate.Violations](t, err).GetViolations())
+				require.Less(t, errorSize(t, err), mostErrorSize)
+			}
 		})
 	}
 }

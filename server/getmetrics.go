@@ -68,6 +68,9 @@ func (s *Server) enter(ctx context.Context) (stream context.Context, leave func(
 
 // getMetrics implements GetMetrics of the MetricsService.
 func (s *Server) getMetrics(ctx context.Context, req *connect.Request[metricsv1.GetMetricsRequest], out *connect.ServerStream[response]) error {
+	if err := checkGetMetrics(req.Msg); err != nil {
+		return err
+	}
 	ctx, leave, err := s.enter(ctx)
 	if err != nil {
 		return err

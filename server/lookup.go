@@ -25,6 +25,9 @@ type service struct {
 
 // GetLabelNames implements [metricsv1connect.MetricsServiceHandler].
 func (s service) GetLabelNames(ctx context.Context, req *connect.Request[metricsv1.GetLabelNamesRequest]) (*connect.Response[metricsv1.GetLabelNamesResponse], error) {
+	if err := checkGetLabelNames(req.Msg); err != nil {
+		return nil, err
+	}
 	names := newSmallest[struct{}](req.Msg.GetLimit(), answerRoom(ctx))
 	err := s.eachLive(ctx, req.Msg.GetSelectors(), func(ls segment.Labels) error {
 		for _, l := range ls {
@@ -43,6 +46,9 @@ func (s service) GetLabelNames(ctx context.Context, req *connect.Request[metrics
 
 // GetLabelValues implements [metricsv1connect.MetricsServiceHandler].
 func (s service) GetLabelValues(ctx context.Context, req *connect.Request[metricsv1.GetLabelValuesRequest]) (*connect.Response[metricsv1.GetLabelValuesResponse], error) {
+	if err := checkGetLabelValues(req.Msg); err != nil {
+		return nil, err
+	}
 	values := newSmallest[struct{}](req.Msg.GetLimit(), answerRoom(ctx))
 	err := s.eachLive(ctx, req.Msg.GetSelectors(), func(ls segment.Labels) error {
 		v := valueOf(ls, req.Msg.GetName())
@@ -145,6 +151,9 @@ func (s *Server) liveSince() int64 { return time.Now().Add(-s.config.Staleness).
 
 // GetMetadata implements [metricsv1connect.MetricsServiceHandler].
 func (s service) GetMetadata(ctx context.Context, req *connect.Request[metricsv1.GetMetadataRequest]) (*connect.Response[metricsv1.GetMetadataResponse], error) {
+	if err := checkGetMetadata(req.Msg); err != nil {
+		return nil, err
+	}
 	if err := s.serving(); err != nil {
 		return nil, unavailable(err, "")
 	}

@@ -25,6 +25,9 @@ const (
 
 // ReadLogs implements [metricsv1connect.MetricsServiceHandler].
 func (s service) ReadLogs(ctx context.Context, req *connect.Request[metricsv1.ReadLogsRequest], out *connect.ServerStream[metricsv1.ReadLogsResponse]) error {
+	if err := checkReadLogs(req.Msg); err != nil {
+		return err
+	}
 	ctx, leave, err := s.enter(ctx)
 	if err != nil {
 		return err

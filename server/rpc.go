@@ -1,17 +1,14 @@
 package server
 
 import (
-	"fmt"
 	"io"
 	"log"
 	"log/slog"
 	"net/http"
 	"time"
 
-	"buf.build/go/protovalidate"
 	"connectrpc.com/connect"
 	"connectrpc.com/grpcreflect"
-	"connectrpc.com/validate"
 	"github.com/klauspost/compress/gzip"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
@@ -58,7 +55,6 @@ func (s *Server) mux() *http.ServeMux {
 		connect.WithCodec(protoCodec{}),
 		connect.WithCodec(jsonCodec{"json"}),
 		connect.WithCodec(jsonCodec{"json; charset=utf-8"}),
-		connect.WithInterceptors(validate.NewInterceptor()),
 		bounds,
 	)
 	mux := http.NewServeMux()
@@ -76,15 +72,6 @@ func (s *Server) mux() *http.ServeMux {
 	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector, bounds))
 	page.Handle(mux)
 	return mux
-}
-
-// prepareValidation has the rules of requests compiled, which the first call
-// would wait for.
-func prepareValidation() error {
-	if err := protovalidate.Validate(&metricsv1.GetMetricsRequest{}); err != nil {
-		return fmt.Errorf("rules of requests: %w", err)
-	}
-	return nil
 }
 
 // named has every answer tell which replica gave it: behind a balancer nothing

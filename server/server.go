@@ -110,9 +110,6 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 		return nil, err
 	}
 	daemon.LogListening(logger, "rpc", s.rpc.Addr())
-	if err := prepareValidation(); err != nil {
-		return nil, err
-	}
 	s.http = s.newHTTP()
 	if s.ops, err = daemon.NewOps(c.OpsConfig, logger, reg, s.Ready); err != nil {
 		return nil, err

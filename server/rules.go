@@ -1,0 +1,216 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+)
+
+// The rules of requests are stated in api/, as annotations that a protovalidate
+// library of any language can check. The one for Go brings an interpreter of
+// expressions, for a dozen rules; so they are checked by hand here, and a client is
+// told what that library would tell it. TestRules and FuzzRules compare the two.
+
+const (
+	maxSelectors     = 64
+	maxSelectorBytes = 16384
+	maxCursorBytes   = 4096
+	maxPositions     = 48
+	maxLookupLimit   = 100000
+	leastHeartbeat   = 100 * time.Millisecond
+	longestInterval  = time.Hour
+	logIDPattern     = "^[0-9a-f]{32}$"
+	logIDDigits      = 32
+	// mostViolations are named to a client, so that the error stays small.
+	mostViolations = 8
+)
+
+func checkGetMetrics(q *metricsv1.GetMetricsRequest) error {
+	v := violations{request: q}
+	v.needsFollow("min_interval", q.GetMinInterval(), q.GetFollow())
+	v.needsFollow("heartbeat_interval", q.GetHeartbeatInterval(), q.GetFollow())
+	v.selectors(q.GetSelectors())
+	if start, ok := q.GetStart().(*metricsv1.GetMetricsRequest_Cursor); ok {
+		v.notEmpty("cursor", "string", start.Cursor)
+		v.maxBytes("cursor", "string", start.Cursor, maxCursorBytes)
+	}
+	v.interval("min_interval", q.GetMinInterval(), 0)
+	v.interval("heartbeat_interval", q.GetHeartbeatInterval(), leastHeartbeat)
+	return v.err()
+}
+
+func checkReadLogs(q *metricsv1.ReadLogsRequest) error {
+	v := violations{request: q}
+	v.needsFollow("heartbeat_interval", q.GetHeartbeatInterval(), q.GetFollow())
+	v.positions(q.GetPositions())
+	v.interval("heartbeat_interval", q.GetHeartbeatInterval(), leastHeartbeat)
+	return v.err()
+}
+
+func checkGetLabelNames(q *metricsv1.GetLabelNamesRequest) error {
+	v := violations{request: q}
+	v.selectors(q.GetSelectors())
+	v.limit(q.GetLimit())
+	return v.err()
+}
+
+func checkGetLabelValues(q *metricsv1.GetLabelValuesRequest) error {
+	v := violations{request: q}
+	v.notEmpty("name", "string", q.GetName())
+	v.selectors(q.GetSelectors())
+	v.limit(q.GetLimit())
+	return v.err()
+}
+
+func checkGetMetadata(q *metricsv1.GetMetadataRequest) error {
+	v := violations{request: q}
+	v.limit(q.GetLimit())
+	return v.err()
+}
+
+// violations are the rules that a request breaks.
+type violations struct {
+	request proto.Message
+	list    []*validate.Violation
+	lines   []string // what each says
+}
+
+func (v *violations) needsFollow(field string, interval *durationpb.Duration, follow bool) {
+	if interval != nil && !follow {
+		v.add("", "", field+".follow", field+" needs follow")
+	}
+}
+
+// selectors looks at each unless there are too many of them.
+func (v *violations) selectors(selectors []string) {
+	if !v.maxItems("selectors", len(selectors), maxSelectors) {
+		return
+	}
+	for i, s := range selectors {
+		field := fmt.Sprintf("selectors[%d]", i)
+		v.notEmpty(field, "repeated.items.string", s)
+		v.maxBytes(field, "repeated.items.string", s, maxSelectorBytes)
+	}
+}
+
+// positions looks at each unless there are too many of them.
+func (v *violations) positions(positions []*metricsv1.LogPosition) {
+	if !v.maxItems("positions", len(positions), maxPositions) {
+		return
+	}
+	ids := map[string]bool{}
+	for _, p := range positions {
+		ids[p.GetLogId()] = true
+	}
+	if len(ids) < len(positions) {
+		v.add("positions", "cel[0]", "positions.unique", "positions name a log twice")
+	}
+	for i, p := range positions {
+		if !isLogID(p.GetLogId()) {
+			v.add(fmt.Sprintf("positions[%d].log_id", i), "string.pattern", "string.pattern", "does not match regex pattern `"+logIDPattern+"`")
+		}
+		if p.GetSequence() == 0 {
+			v.add(fmt.Sprintf("positions[%d].sequence", i), "uint64.gt", "uint64.gt", "must be greater than 0")
+		}
+	}
+}
+
+func isLogID(s string) bool {
+	return len(s) == logIDDigits && strings.Trim(s, "0123456789abcdef") == ""
+}
+
+func (v *violations) maxItems(field string, n, most int) bool {
+	if n > most {
+		v.add(field, "repeated.max_items", "repeated.max_items", fmt.Sprintf("must contain no more than %d item(s)", most))
+	}
+	return n <= most
+}
+
+func (v *violations) notEmpty(field, kind, s string) {
+	if s == "" {
+		v.add(field, kind+".min_len", "string.min_len", "must be at least 1 characters")
+	}
+}
+
+func (v *violations) maxBytes(field, kind, s string, most int) {
+	if len(s) > most {
+		v.add(field, kind+".max_bytes", "string.max_bytes", fmt.Sprintf("must be at most %d bytes", most))
+	}
+}
+
+func (v *violations) limit(n uint32) {
+	if n > maxLookupLimit {
+		v.add("limit", "uint32.lte", "uint32.lte", fmt.Sprintf("must be less than or equal to %d", maxLookupLimit))
+	}
+}
+
+func (v *violations) interval(field string, d *durationpb.Duration, least time.Duration) {
+	if d == nil || least <= d.AsDuration() && d.AsDuration() <= longestInterval {
+		return
+	}
+	seconds := func(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) }
+	v.add(field, "duration.gte", "duration.gte_lte",
+		fmt.Sprintf("must be greater than or equal to %ss and less than or equal to %ss", seconds(least), seconds(longestInterval)))
+}
+
+// add notes that a field, or the request itself for "", breaks a rule. Both are
+// paths: the field's in the request, the rule's in the rules of a field.
+func (v *violations) add(field, rule, id, message string) {
+	if len(v.list) == mostViolations {
+		return
+	}
+	b, line := validate.Violation_builder{RuleId: &id, Message: &message}, message
+	if field != "" {
+		b.Field, b.Rule = path(v.request, field), path(&validate.FieldRules{}, rule)
+		line = field + ": " + message
+	}
+	v.list = append(v.list, b.Build())
+	v.lines = append(v.lines, line)
+}
+
+// err is what a client is told, nil if there is nothing.
+func (v *violations) err() error {
+	if len(v.list) == 0 {
+		return nil
+	}
+	text := "validation error: " + v.lines[0]
+	if len(v.lines) > 1 {
+		text = "validation errors:\n - " + strings.Join(v.lines, "\n - ")
+	}
+	e := connect.NewError(connect.CodeInvalidArgument, errors.New(text))
+	withDetail(e, validate.Violations_builder{Violations: v.list}.Build())
+	return e
+}
+
+// path is what a text such as positions[3].log_id means in a message.
+func path(m proto.Message, text string) *validate.FieldPath {
+	var elements []*validate.FieldPathElement
+	in := m.ProtoReflect().Descriptor()
+	for name := range strings.SplitSeq(text, ".") {
+		name, index, indexed := strings.Cut(name, "[")
+		field := in.Fields().ByName(protoreflect.Name(name))
+		b := validate.FieldPathElement_builder{
+			FieldNumber: new(int32(field.Number())),
+			FieldName:   &name,
+			FieldType:   descriptorpb.FieldDescriptorProto_Type(field.Kind()).Enum(),
+		}
+		if indexed {
+			i, _ := strconv.ParseUint(strings.TrimSuffix(index, "]"), 10, 64) // The text is of this file.
+			b.Index = &i
+		}
+		elements = append(elements, b.Build())
+		in = field.Message()
+	}
+	return validate.FieldPath_builder{Elements: elements}.Build()
+}
