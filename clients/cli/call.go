@@ -20,58 +20,58 @@ import (
 // maxLimit is the most that a call returns.
 const maxLimit = 100000
 
-// query is a command that makes one call and prints the answer as a text or as
-// JSON, an object a line.
-type query struct {
+// call is a command that makes one call and prints the answer as text or as JSON,
+// an object a line.
+type call struct {
 	connection *connection
 	format     string
 }
 
-func (q *query) register(cmd clause) {
-	q.connection.register(cmd)
-	registerFormat(cmd, "Format: text, or json with an object a line.", &q.format, "text", "json")
+func (c *call) register(cmd clause) {
+	c.connection.register(cmd)
+	registerFormat(cmd, "Format: text, or json with an object a line.", &c.format, "text", "json")
 }
 
-// run prints the rows that call returns. The struct's fields are the JSON
-// fields; cells are what is in the columns of the text.
-func runQuery[Row any](ctx context.Context, env environment, q *query, head string,
-	call func(context.Context, *promgrpc.Client) ([]Row, bool, error), cells func(Row) []string,
+// runCall prints the rows that ask returns. The fields of Row are those of the JSON
+// objects; cells returns the columns of the text.
+func runCall[Row any](ctx context.Context, env environment, c *call, head string,
+	ask func(context.Context, *promgrpc.Client) ([]Row, bool, error), cells func(Row) []string,
 ) error {
-	client, err := q.connection.open(ctx, env, promgrpc.Options{})
+	client, err := c.connection.open(ctx, env, promgrpc.Options{})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = client.Close() }()
-	ctx, cancel := q.connection.bounded(ctx)
+	ctx, cancel := c.connection.bounded(ctx)
 	defer cancel()
-	rows, truncated, err := call(ctx, client)
+	rows, truncated, err := ask(ctx, client)
 	if err != nil {
 		return err
 	}
 	if truncated {
 		warn(env, "there is more than these %d; narrow the selectors, or raise --limit", len(rows))
 	}
-	if q.format == "json" {
+	if c.format == "json" {
 		return output.PrintJSON(env.stdout, rows)
 	}
 	return output.PrintRows(env.stdout, env.terminal, head, rows, cells)
 }
 
 func registerLabels(app *kingpin.Application, c *connection) (string, func(context.Context, environment) error) {
-	q := &query{connection: c}
+	q := &call{connection: c}
 	var args []string
 	var limit uint32
-	cmd := app.Command("labels", "Print the label names of the live series or, with NAME, the values of that label, one a line: a line break in it is \\n and a backslash two, as in the text format. --output json has it as it is.")
-	cmd.Arg("name", "A label's NAME, then PromQL series selectors. Anything with a brace is a selector.").HintAction(labelNames).StringsVar(&args)
+	cmd := app.Command("labels", "Print the label names of the live series or, with NAME, the values of that label, one a line: a line break is written \\n and a backslash as two, as in the text format. --output json has them as they are.")
+	cmd.Arg("name", "A label's NAME, then PromQL series selectors. An argument with a brace is a selector.").HintAction(labelNames).StringsVar(&args)
 	q.register(cmd)
-	option(cmd, "limit", "Names or values to print, 100000 at most. 0 is as many.").Default("10000").Uint32Var(&limit)
+	option(cmd, "limit", "How many names or values to print, 100000 at most. 0 means 100000.").Default("10000").Uint32Var(&limit)
 	return cmd.FullCommand(), func(ctx context.Context, env environment) error {
-		// The environment's may be meant for get, whose samples are without number.
+		// The environment's limit may be meant for get, which has no maximum.
 		if limit == 0 || limit > maxLimit {
 			limit = maxLimit
 		}
 		if len(args) == 0 || strings.Contains(args[0], "{") {
-			return runQuery(ctx, env, q, "", func(ctx context.Context, client *promgrpc.Client) ([]labelRow, bool, error) {
+			return runCall(ctx, env, q, "", func(ctx context.Context, client *promgrpc.Client) ([]labelRow, bool, error) {
 				res, err := client.GetLabelNames(ctx, &metricsv1.GetLabelNamesRequest{Selectors: args, Limit: limit})
 				rows := make([]labelRow, len(res.GetNames()))
 				for i, name := range res.GetNames() {
@@ -80,7 +80,7 @@ func registerLabels(app *kingpin.Application, c *connection) (string, func(conte
 				return rows, res.GetTruncated(), err
 			}, labelRow.cells)
 		}
-		return runQuery(ctx, env, q, "", func(ctx context.Context, client *promgrpc.Client) ([]labelRow, bool, error) {
+		return runCall(ctx, env, q, "", func(ctx context.Context, client *promgrpc.Client) ([]labelRow, bool, error) {
 			res, err := client.GetLabelValues(ctx, &metricsv1.GetLabelValuesRequest{Name: args[0], Selectors: args[1:], Limit: limit})
 			rows := make([]labelRow, len(res.GetValues()))
 			for i, v := range res.GetValues() {
@@ -91,7 +91,7 @@ func registerLabels(app *kingpin.Application, c *connection) (string, func(conte
 	}
 }
 
-// labelRow has no value when names alone were asked for.
+// labelRow has no value if only names were asked for.
 type labelRow struct {
 	Name  string `json:"name"`
 	Value string `json:"value,omitempty"`
@@ -100,7 +100,7 @@ type labelRow struct {
 func (r labelRow) cells() []string { return []string{cmp.Or(r.Value, r.Name)} }
 
 func registerMetadata(app *kingpin.Application, c *connection) (string, func(context.Context, environment) error) {
-	q := &query{connection: c}
+	q := &call{connection: c}
 	var family string
 	cmd := app.Command("metadata", "Print type, unit and help of the metric families.")
 	cmd.Arg("family", "Only this FAMILY.").StringVar(&family)
@@ -112,7 +112,7 @@ func registerMetadata(app *kingpin.Application, c *connection) (string, func(con
 			Unit   string `json:"unit,omitempty"`
 			Help   string `json:"help,omitempty"`
 		}
-		return runQuery(ctx, env, q, "FAMILY\tTYPE\tUNIT\tHELP", func(ctx context.Context, client *promgrpc.Client) ([]row, bool, error) {
+		return runCall(ctx, env, q, "FAMILY\tTYPE\tUNIT\tHELP", func(ctx context.Context, client *promgrpc.Client) ([]row, bool, error) {
 			res, err := client.GetMetadata(ctx, &metricsv1.GetMetadataRequest{MetricFamilyName: family, Limit: maxLimit})
 			rows := make([]row, len(res.GetMetadata()))
 			for i, m := range res.GetMetadata() {
@@ -126,7 +126,7 @@ func registerMetadata(app *kingpin.Application, c *connection) (string, func(con
 }
 
 func registerSegments(app *kingpin.Application, c *connection) (string, func(context.Context, environment) error) {
-	q := &query{connection: c}
+	q := &call{connection: c}
 	cmd := app.Command("segments", "Print the files of the first server that answers, oldest first, log by log.")
 	q.register(cmd)
 	return cmd.FullCommand(), func(ctx context.Context, env environment) error {
@@ -139,7 +139,7 @@ func registerSegments(app *kingpin.Application, c *connection) (string, func(con
 			SizeBytes     int64  `json:"size_bytes"`
 			Sealed        bool   `json:"sealed"`
 		}
-		return runQuery(ctx, env, q, "LOG\tNAME\tFIRST\tLAST\tSIZE\tSEALED", func(ctx context.Context, client *promgrpc.Client) ([]row, bool, error) {
+		return runCall(ctx, env, q, "LOG\tNAME\tFIRST\tLAST\tSIZE\tSEALED", func(ctx context.Context, client *promgrpc.Client) ([]row, bool, error) {
 			res, err := client.ListSegments(ctx)
 			rows := make([]row, len(res.GetSegments()))
 			for i, s := range res.GetSegments() {
@@ -165,7 +165,7 @@ func instant(t *timestamppb.Timestamp) string {
 	return t.AsTime().Format(time.RFC3339Nano)
 }
 
-// short is enough of a log id to tell logs apart.
+// short returns enough of a log id to tell logs apart.
 func short(id string) string { return id[:min(len(id), 8)] }
 
 func size(n int64) string {

@@ -1,10 +1,11 @@
-// Package cli is prometheus-grpc-client: it prints what a MetricsService has,
-// and follows it.
+// Package cli is prometheus-grpc-client: it prints the metrics of a MetricsService,
+// and follows them.
 //
-// What is printed goes to standard output, everything else to standard error.
-// The exit code says what kind of failure ended the program, see the Exit
-// constants. A reader that closes the pipe ends it quietly, also while there is
-// nothing to write.
+// Guaranteed: samples and answers go to standard output, everything else to
+// standard error, and the exit code says what kind of failure ended the program, see
+// the Exit constants. A reader that closes the pipe ends it quietly, even while
+// there is nothing to write. Not guaranteed: each sample exactly once with a cursor
+// file; after a crash the last second may come again.
 package cli
 
 import (
@@ -42,28 +43,28 @@ const help = `Prints Prometheus metrics from a MetricsService, and follows them.
 
 With several addresses, a stream that breaks goes on at the next one, right after the last sample.
 
-Exit codes: 0 ok, also when interrupted while following; 1 failure; 2 wrong usage; 3 no server could be reached; 4 the cursor is older than what the server retains; 5 servers died while they answered this call, so that it is not made again.`
+Exit codes: 0 ok, also when interrupted while following; 1 failure; 2 wrong usage; 3 no server could be reached; 4 the cursor is older than what the server retains; 5 servers died while they answered this call, so it is not repeated.`
 
-// drainTime is how long an interrupted program may take to end by itself.
+// drainTime is how long an interrupted program may take to end.
 const drainTime = 1500 * time.Millisecond
 
-// environment is what a run touches of the process.
+// environment is what a run uses of the process.
 type environment struct {
 	stdout, stderr io.Writer
 	output         *os.File // stdout, if it is a file
-	terminal       bool     // stdout is one
+	terminal       bool     // stdout is a terminal
 	colour         bool
 	// messagesTerminal says that stderr is a terminal.
 	messagesTerminal bool
 	// size of the terminal that stdout is, in characters.
 	size func() (width, height int, err error)
-	// screen and messages are stdout and stderr for what draws on a terminal, and
-	// sees itself to what others have a part in.
+	// screen and messages are stdout and stderr unescaped, for what draws on a
+	// terminal and escapes the text of others itself.
 	screen, messages io.Writer
 }
 
-// guarded returns the environment with writers that keep a terminal from doing
-// what it is told by others, and what is to be called at the end.
+// guarded returns the environment with writers that escape what would control a
+// terminal, and a function to call at the end.
 func (e environment) guarded() (environment, func()) {
 	e.screen, e.messages = e.stdout, e.stderr
 	finish := func() {}
@@ -74,7 +75,7 @@ func (e environment) guarded() (environment, func()) {
 	return e.withMessages(e.messages), finish
 }
 
-// withMessages returns the environment with another way to stderr.
+// withMessages returns the environment with w as stderr.
 func (e environment) withMessages(w io.Writer) environment {
 	e.stderr = w
 	if e.messagesTerminal {
@@ -100,8 +101,8 @@ func Main() int {
 		<-signals
 		signal.Stop(signals)
 		cancel(errInterrupted)
-		// Somebody may have stopped reading our output. What was printed is not
-		// whole then, and a cursor file is behind it.
+		// The reader of our output may have stopped reading. The output is incomplete
+		// then, and a cursor file does not cover all of it.
 		time.Sleep(drainTime)
 		_, _ = fmt.Fprintf(os.Stderr, "%s: error: interrupted, and the output was not taken within %s\n", program, drainTime)
 		os.Exit(ExitFailure)
@@ -116,7 +117,7 @@ func Main() int {
 	})
 }
 
-// terminated is what kingpin's way out is turned into.
+// terminated is what kingpin panics with instead of exiting.
 type terminated int
 
 func run(ctx context.Context, args []string, env environment) (code int) {
@@ -150,7 +151,7 @@ func run(ctx context.Context, args []string, env environment) (code int) {
 		name, command := register(app, &c)
 		commands[name] = command
 	}
-	// The program runs it before it comes here, unless flags stand before it.
+	// main runs the relay itself, unless flags come before the word.
 	relay := app.Command("relay", "Follow a server, or another relay, and serve the same MetricsService to many local readers. See relay --help.")
 	commands[relay.FullCommand()] = func(context.Context, environment) error {
 		return usagef("relay has to be the first word, before its flags")
@@ -168,7 +169,7 @@ func run(ctx context.Context, args []string, env environment) (code int) {
 	return report(env, commands[name](ctx, env))
 }
 
-// clause is what flags are registered on: a command.
+// clause is a command, or whatever else flags are registered on.
 type clause interface {
 	Flag(name, help string) *kingpin.FlagClause
 }
@@ -183,8 +184,8 @@ func variable(flag string) string {
 	return "PROMGRPC_CLIENT_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// given holds the flags that stand on the command line, for a command to which
-// those of the environment may not apply.
+// given holds the flags on the command line, as opposed to the environment's, which
+// may not be meant for this command.
 type given map[string]bool
 
 func (g given) note(parsed *kingpin.ParseContext) error {
@@ -196,7 +197,7 @@ func (g given) note(parsed *kingpin.ParseContext) error {
 	return nil
 }
 
-// usageError is the user's mistake in calling the program.
+// usageError is a mistake in how the program was called.
 type usageError struct{ err error }
 
 func (e *usageError) Error() string { return e.err.Error() }

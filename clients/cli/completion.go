@@ -15,13 +15,13 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-const completionHelp = `Print what makes a shell complete this program's commands and flags, and the names of metrics and labels, for which it asks the servers of PROMGRPC_CLIENT_ADDRESS.
+const completionHelp = `Print a script that makes a shell complete this program's commands and flags, and the names of metrics and labels, for which it asks the servers of PROMGRPC_CLIENT_ADDRESS.
 
   source <(prometheus-grpc-client completion bash)
   prometheus-grpc-client completion zsh >"${fpath[1]}/_prometheus-grpc-client"
   prometheus-grpc-client completion fish >~/.config/fish/completions/prometheus-grpc-client.fish`
 
-// completions by shell, as templates of kingpin's. The program itself answers
+// completions are kingpin templates, by shell. The scripts ask the program itself
 // what could come next.
 var completions = map[string]string{
 	"bash": kingpin.BashCompletionTemplate,
@@ -43,7 +43,7 @@ func registerCompletion(app *kingpin.Application, _ *connection) (string, func(c
 	}
 }
 
-// render writes a template of the program's commands and flags.
+// render executes a template on the program's commands and flags.
 func render(app *kingpin.Application, w io.Writer, template string) error {
 	c, err := app.ParseContext(nil)
 	if err != nil {
@@ -73,8 +73,8 @@ func labelNames() []string {
 	})
 }
 
-// hints asks the servers that the environment names. Without an answer there is
-// nothing to complete, and nobody to tell.
+// hints asks the servers that the environment names. Errors are dropped: there is
+// then nothing to complete, and nobody to tell.
 func hints(ask func(context.Context, *promgrpc.Client) ([]string, error)) []string {
 	var c connection
 	flags := kingpin.New(program, "")
@@ -96,8 +96,8 @@ func hints(ask func(context.Context, *promgrpc.Client) ([]string, error)) []stri
 	return slices.DeleteFunc(names, func(name string) bool { return !harmless.MatchString(name) })
 }
 
-// harmless are the names that mean nothing to a shell. Those of bash expand what
-// they are given: a server must not put commands there.
+// harmless matches names that no shell expands. bash expands completions: a server
+// must not put commands there.
 var harmless = regexp.MustCompile(`^[a-zA-Z_:][a-zA-Z0-9_:.]*$`)
 
 func fishName(s string) string { return strings.ReplaceAll(s, "-", "_") }

@@ -14,8 +14,8 @@ import (
 	"github.com/promgrpc/exporter/internal/renew"
 )
 
-// connection is how to reach the servers: the flags of every command that
-// does.
+// connection is how to reach the servers: the flags of every command that calls
+// them.
 type connection struct {
 	address   string
 	protocol  string
@@ -28,24 +28,24 @@ type connection struct {
 const defaultAddress = "localhost:8090"
 
 func (c *connection) register(cmd clause) {
-	option(cmd, "address", "Servers, as HOST:PORT[,HOST:PORT…], of which the first that answers is taken; or consul://[AGENT]/SERVICE or dns+srv://NAME, which name them.").
+	option(cmd, "address", "Servers, as HOST:PORT[,HOST:PORT…], of which the first that answers is used; or consul://[AGENT]/SERVICE or dns+srv://NAME, where they are looked up.").
 		Short('a').Default(defaultAddress).PlaceHolder("HOST:PORT[,…]").StringVar(&c.address)
 	option(cmd, "protocol", "Protocol of the calls: grpc, grpcweb or connect. The latter two use HTTP/1.1, unless TLS negotiates HTTP/2.").
 		Default("grpc").EnumVar(&c.protocol, "grpc", "grpcweb", "connect")
-	option(cmd, "timeout", "End after this time: well while following, otherwise as a failure. 0 is never.").
+	option(cmd, "timeout", "End after this time: with exit code 0 while following, as a failure otherwise. 0 means no timeout.").
 		Default("0s").DurationVar(&c.timeout)
-	option(cmd, "tls", "Use TLS. The other --tls flags imply it. Their files are read again for each stream that is opened and each connection that broke.").BoolVar(&c.tls.on)
-	option(cmd, "tls-ca-file", "Certificates to trust instead of the system's, PEM.").PlaceHolder("FILE").StringVar(&c.tls.ca)
-	option(cmd, "tls-cert-file", "Our own certificate, PEM.").PlaceHolder("FILE").StringVar(&c.tls.cert)
-	option(cmd, "tls-key-file", "The key of our own certificate, PEM.").PlaceHolder("FILE").StringVar(&c.tls.key)
-	option(cmd, "tls-server-name", "Name to expect in the server's certificate, if it is not the address'.").PlaceHolder("NAME").StringVar(&c.tls.server)
-	option(cmd, "header", "Header to send along, for a proxy that asks for it, say. Repeatable; in the environment one a line, where other users do not see it. Without TLS it goes in the clear.").
+	option(cmd, "tls", "Use TLS. The other --tls flags imply it. Their files are read again for each stream and after each lost connection.").BoolVar(&c.tls.on)
+	option(cmd, "tls-ca-file", "CA certificates to trust instead of the system's, PEM.").PlaceHolder("FILE").StringVar(&c.tls.ca)
+	option(cmd, "tls-cert-file", "Client certificate, PEM.").PlaceHolder("FILE").StringVar(&c.tls.cert)
+	option(cmd, "tls-key-file", "Key of the client certificate, PEM.").PlaceHolder("FILE").StringVar(&c.tls.key)
+	option(cmd, "tls-server-name", "Name to expect in the server's certificate, if not the host of the address.").PlaceHolder("NAME").StringVar(&c.tls.server)
+	option(cmd, "header", "Header to send with each call, for a proxy, say. Repeatable; one a line in the environment, where other users do not see it. Without TLS it is sent in the clear.").
 		Short('H').PlaceHolder("'NAME: VALUE'").StringsVar(&c.headers)
-	option(cmd, "bearer-token-file", "File with the token to send along as Authorization. It is read again for each call and each stream that is opened. Without TLS the token goes in the clear.").
+	option(cmd, "bearer-token-file", "File with the token to send as Authorization. It is read again for each call and each stream. Without TLS the token is sent in the clear.").
 		PlaceHolder("FILE").StringVar(&c.tokenFile)
 }
 
-// addresses that --address lists.
+// addresses returns what --address lists.
 func (c *connection) addresses() []string {
 	var all []string
 	for _, one := range strings.Split(c.address, ",") {
@@ -56,8 +56,8 @@ func (c *connection) addresses() []string {
 	return all
 }
 
-// open makes a client for --address, completing o. What it follows ends with
-// ctx.
+// open makes a client for --address, completing o. A directory is watched until ctx
+// ends.
 func (c *connection) open(ctx context.Context, env environment, o promgrpc.Options) (*promgrpc.Client, error) {
 	if !isDirectory(c.address) {
 		for _, a := range c.addresses() {
@@ -67,7 +67,7 @@ func (c *connection) open(ctx context.Context, env environment, o promgrpc.Optio
 		}
 		return c.dial(c.addresses(), o)
 	}
-	servers, err := follow(ctx, c.address, false, newLogger(env.stderr))
+	servers, err := watchServers(ctx, c.address, false, newLogger(env.stderr))
 	if err != nil {
 		return nil, usagef("--address: %w", err)
 	}
@@ -102,7 +102,7 @@ func (c *connection) dial(addresses []string, o promgrpc.Options) (*promgrpc.Cli
 	return client, nil
 }
 
-// header is what --header lists. Errors do not tell values.
+// header returns what --header lists. Errors do not contain values.
 func (c *connection) header() (http.Header, error) {
 	header := http.Header{}
 	for i, line := range c.headers {

@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cursorInterval is how often a cursor is written at most, but for the last.
+// cursorInterval is the least time between two writes of a cursor, but for the
+// last.
 const cursorInterval = time.Second
 
 var (
@@ -23,13 +24,13 @@ var (
 )
 
 // cursorFile keeps the cursor of what was printed. It is never ahead of the
-// output: after a crash it is behind by at most cursorInterval, and what was
-// printed since then is printed again.
+// output: after a crash it lags by at most cursorInterval, and what was printed
+// since is printed again.
 //
-// It is replaced as a whole, with its mode and owner, and a link stays one. Where
-// it cannot be replaced, since it is mounted, the folder is read-only, or it has
-// other names, it is written in place: a crash of the machine may tear it then,
-// which its checksum tells.
+// It is replaced as a whole, keeping mode and owner, and a link stays one. Where it
+// cannot be replaced, since it is mounted, the folder is read-only, or it has other
+// names, it is written in place: a crash of the machine may tear it then, which its
+// checksum reveals.
 //
 // It is locked from open to close, by a lock that ends with the process.
 type cursorFile struct {
@@ -39,14 +40,14 @@ type cursorFile struct {
 	created bool
 	inPlace bool
 
-	cursor  string // of what was printed last
+	cursor  string // covers what was printed
 	written string
 	last    time.Time
 }
 
-// openCursorFile locks the file, reads its cursor, and sees that the next one can
-// be written. Where there is no file it makes one, empty. The output may not be
-// the same file.
+// openCursorFile locks the file, reads its cursor, and checks that the next one can
+// be written. If there is no file it makes an empty one. The output must not be the
+// same file.
 func openCursorFile(path string, output *os.File) (*cursorFile, error) {
 	c := &cursorFile{path: path, last: time.Now()}
 	if path == "" {
@@ -77,8 +78,8 @@ func (c *cursorFile) open(output *os.File) error {
 	return c.put(c.cursor)
 }
 
-// lock opens the file and takes its lock. Another run may put a new one in its
-// place before the lock is there, which is then that of nothing.
+// lock opens the file and locks it. Another run may replace the file before the lock
+// is taken; then it starts over with the new one.
 func (c *cursorFile) lock() error {
 	for {
 		c.target = ""
@@ -108,8 +109,8 @@ func flock(f *os.File) error {
 	return os.NewSyscallError("flock", err)
 }
 
-// openRegular opens the file, which it makes if there is none. It does not open
-// what is no regular file, since that alone may wait or have an effect.
+// openRegular opens the file, or makes it if there is none. It does not open what is
+// not a regular file, since opening alone may block or have an effect.
 func (c *cursorFile) openRegular() error {
 	info, err := os.Stat(c.path)
 	flags := os.O_RDWR | unix.O_NONBLOCK
@@ -152,14 +153,15 @@ func kindOf(mode fs.FileMode) string {
 	return mode.String()
 }
 
-// is tells whether the file is f. A nil file is none.
+// is reports whether the file is f, which may be nil.
 func (c *cursorFile) is(f *os.File) bool {
 	a, errA := c.file.Stat()
 	b, errB := f.Stat()
 	return errA == nil && errB == nil && os.SameFile(a, b)
 }
 
-// ours tells whether the file that is open and locked is the one at the path.
+// ours returns an error unless the file that is open and locked is the one at the
+// path.
 func (c *cursorFile) ours() error {
 	open, err := c.file.Stat()
 	if err != nil {
@@ -172,7 +174,7 @@ func (c *cursorFile) ours() error {
 	return err
 }
 
-// due tells whether it is time to flush and save.
+// due reports whether it is time to flush and save.
 func (c *cursorFile) due() bool {
 	return c.path != "" && c.cursor != c.written && time.Since(c.last) >= cursorInterval
 }
@@ -189,7 +191,7 @@ func (c *cursorFile) save() error {
 	return nil
 }
 
-// close gives the lock back. A file that was made and got no cursor goes.
+// close unlocks the file, and removes it if it was made and got no cursor.
 func (c *cursorFile) close() {
 	if c.file == nil {
 		return
@@ -222,8 +224,7 @@ func (c *cursorFile) overwrite(record string) error {
 	return c.file.Sync()
 }
 
-// replace puts a new file, which has the lock already, in the place of the old
-// one.
+// replace renames a new file, already locked, over the old one.
 func (c *cursorFile) replace(record string) error {
 	folder, name := filepath.Split(c.target)
 	d, err := os.Open(filepath.Clean(folder))
@@ -236,7 +237,7 @@ func (c *cursorFile) replace(record string) error {
 		return err
 	}
 	next := filepath.Join(folder, "."+name+".next")
-	_ = os.Remove(next) // of a run that was killed: the lock is ours
+	_ = os.Remove(next) // left by a run that was killed: the lock is ours
 	f, err := os.OpenFile(next, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
@@ -254,7 +255,7 @@ func (c *cursorFile) replace(record string) error {
 	return d.Sync()
 }
 
-// fill makes f a locked file with the record and what else the old file has.
+// fill locks f and gives it the record, and owner and mode of the old file.
 func fill(f *os.File, old fs.FileInfo, record string) error {
 	if err := flock(f); err != nil {
 		return err

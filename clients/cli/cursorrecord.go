@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// maxCursor is the most that a request may carry.
+// maxCursor is the length of the longest cursor that a request may carry.
 const maxCursor = 4096
 
 // maxCursorRecord is the length of the longest record.
@@ -17,13 +17,13 @@ const maxCursorRecord = maxCursor + len(" 01234567\n")
 
 var (
 	errNotCursor  = errors.New("it is not a cursor file")
-	errTornCursor = errors.New("it is torn, as a crash may leave it: remove it, and begin with --since or without")
+	errTornCursor = errors.New("it is torn, as a crash may leave it: remove it, and start with --since or without")
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// cursorRecord is what a cursor file has: a line with the cursor, a space, and
-// the CRC-32C of the cursor in hexadecimal. Without a cursor it is empty.
+// cursorRecord returns the content of a cursor file: a line with the cursor, a space,
+// and the CRC-32C of the cursor in hexadecimal. Without a cursor it is empty.
 func cursorRecord(cursor string) string {
 	if cursor == "" {
 		return ""
@@ -31,8 +31,8 @@ func cursorRecord(cursor string) string {
 	return fmt.Sprintf("%s %08x\n", cursor, crc32.Checksum([]byte(cursor), castagnoli))
 }
 
-// parseCursorRecord returns the cursor of a record. What follows the line is
-// what a record in place of a longer one left when it was cut off in between.
+// parseCursorRecord returns the cursor of a record. The line may be followed by the
+// rest of a longer record, whose overwriting was interrupted before the truncation.
 func parseCursorRecord(b []byte) (string, error) {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return "", nil
@@ -41,8 +41,8 @@ func parseCursorRecord(b []byte) (string, error) {
 	if cursor, _, _ := strings.Cut(line, " "); ended && isCursor(cursor) && line+"\n" == cursorRecord(cursor) {
 		return cursor, nil
 	}
-	// Torn is what is of two records, or the beginning of one, or has places that
-	// never reached the disk.
+	// A torn record is a mix of two, or the start of one, or has bytes that never
+	// reached the disk.
 	fields := strings.Split(strings.ReplaceAll(line, "\x00", "0"), " ")
 	if len(fields) > 3 || slices.ContainsFunc(fields, func(f string) bool { return f != "" && !isCursor(f) }) {
 		return "", errNotCursor
@@ -53,7 +53,7 @@ func parseCursorRecord(b []byte) (string, error) {
 	return "", errNotCursor
 }
 
-// isCursor tells whether a text could be a server's cursor.
+// isCursor reports whether a text could be a server's cursor.
 func isCursor(s string) bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] > '~' {

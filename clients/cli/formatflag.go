@@ -7,9 +7,9 @@ import (
 	"github.com/promgrpc/exporter/clients/cli/output"
 )
 
-// registerFormat adds --output to a command that has these formats. The variable
-// is one for all commands: a format that only others have leaves this one with
-// its default.
+// registerFormat adds --output to a command that has these formats. All commands
+// share the environment variable: a format that only others have leaves this one
+// with its default.
 func registerFormat(cmd clause, help string, target *string, formats ...string) {
 	flag := option(cmd, "output", help).Short('o').Default("text")
 	if wanted := os.Getenv(variable("output")); slices.Contains(output.Formats, wanted) && !slices.Contains(formats, wanted) {
@@ -18,8 +18,8 @@ func registerFormat(cmd clause, help string, target *string, formats ...string) 
 	flag.EnumVar(target, formats...)
 }
 
-// registerCSV adds what concerns csv to a command that has it.
+// registerCSV adds the flag for csv to a command that has the format.
 func registerCSV(cmd clause, header *bool) {
-	option(cmd, "csv-header", "With --output csv: begin with the names of the columns. --no-csv-header is for output that is appended to a file.").
+	option(cmd, "csv-header", "With --output csv: start with the names of the columns. --no-csv-header is for output that is appended to a file.").
 		Default("true").BoolVar(header)
 }

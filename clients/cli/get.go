@@ -16,16 +16,16 @@ import (
 const getHelp = `Print the latest sample of each series, or what --since, --cursor and --follow ask for.
 
 Outputs:
-  text         name{labels} value timestamp (ms), in the text exposition format, with HELP and TYPE before the first sample of a family. Stale markers (StaleNaN), native histograms ({count:…}) and exemplars (# {labels} value timestamp), for which it has no words, are lines behind a "# ". Start timestamps are left out.
+  text         name{labels} value timestamp (ms), in the text exposition format, with HELP and TYPE before the first sample of a family. Stale markers (StaleNaN), native histograms ({count:…}) and exemplars (# {labels} value timestamp), which the format does not have, are lines that start with "# ". Start timestamps are left out.
   table        the latest sample of each series, sorted, at the end. With --watch it is updated in place. Nothing else is shown.
   json         an object a line: metric, timestamp (ms), value (a string) or histogram with its buckets, as in Prometheus' HTTP API; stale: true for a stale marker. Exemplars are objects too.
-  openmetrics  OpenMetrics 1.0. Without --follow all is held back and sorted. Native histograms get classic buckets, start timestamps are _created of counters, histograms and summaries, and an exemplar is at the first sample that is not older. Left out are stale markers, series without a name, start timestamps of other kinds, exemplars of other samples than counters and buckets, beyond one a sample, or longer than 128 characters, and sums of native histograms with negative observations.
+  openmetrics  OpenMetrics 1.0. Without --follow everything is held back and sorted. Native histograms get classic buckets, start timestamps become _created of counters, histograms and summaries, and an exemplar is attached to the first sample that is not older. Left out are stale markers, series without a name, start timestamps of other kinds, exemplars of other samples than counters and buckets, beyond one a sample, or longer than 128 characters, and sums of native histograms with negative observations.
   csv          RFC 4180, columns timestamp (ms), value, name, labels. Exemplars and start timestamps are left out.
-  proto        promgrpc.metrics.v1.TimeSeries messages, each after its length as a varint. It alone has every bit: the others write any NaN as NaN, and of a native histogram its buckets.
+  proto        promgrpc.metrics.v1.TimeSeries messages, each preceded by its length as a varint. It alone keeps every bit: the others write any NaN as NaN, and only the buckets of a native histogram.
 
-What text, openmetrics and csv left out is counted on standard error at the end. HELP and TYPE are those that the server knew at the beginning.
+What text, openmetrics and csv left out is counted on standard error at the end. HELP and TYPE are those that the server knew at the start.
 
-A --template is Go's text/template, applied to each sample: {{.Series}} {{.Name}} {{.Labels.job}} {{.Value}} {{.Number}} {{.Timestamp}} (ms) {{.Time}} (UTC) {{.Stale}} {{.Histogram}}; functions {{json .Labels}} and {{date "15:04:05" .Time}}. There is nothing for exemplars and start timestamps.`
+A --template is Go's text/template, applied to each sample: {{.Series}} {{.Name}} {{.Labels.job}} {{.Value}} {{.Number}} {{.Timestamp}} (ms) {{.Time}} (UTC) {{.Stale}} {{.Histogram}}; functions {{json .Labels}} and {{date "15:04:05" .Time}}. Exemplars and start timestamps are not available.`
 
 // get is the command that streams.
 type get struct {
@@ -55,27 +55,27 @@ func registerGet(app *kingpin.Application, c *connection) (string, func(context.
 	cmd.Arg("selector", `PromQL series selectors, such as 'up{job="node"}'. A series is printed if any matches; none means all.`).
 		HintAction(metricNames).StringsVar(&g.selectors)
 	c.register(cmd)
-	option(cmd, "follow", "Go on with new samples as they arrive. Lost connections are made again.").Short('f').BoolVar(&g.follow)
+	option(cmd, "follow", "Go on with new samples as they arrive, and reconnect when a connection is lost.").Short('f').BoolVar(&g.follow)
 	option(cmd, "since", "Replay the stored samples from this time on: a duration before now (10m, 1d), RFC 3339, milliseconds since 1970 (a whole number), or seconds (with a decimal point).").PlaceHolder("TIME").StringVar(&g.since)
-	option(cmd, "cursor", "Go on right after this cursor.").StringVar(&g.cursor)
-	option(cmd, "cursor-file", "Go on after the cursor in this file, if it has one, and keep the cursor of what was printed in it: a line with the cursor, a space and its CRC-32C. One run at a time has it.").PlaceHolder("FILE").StringVar(&g.cursorPath)
-	option(cmd, "min-interval", "With --follow: print a series at most this often, its last sample each time.").Default("0s").DurationVar(&g.minInterval)
-	option(cmd, "heartbeat", "With --follow: a server that is silent for three times as long is left for the next one.").Default("10s").DurationVar(&g.heartbeat)
-	option(cmd, "max-reconnects", "Give up after so many lost connections in a row. -1 is never while following.").Default("-1").IntVar(&g.maxReconnects)
+	option(cmd, "cursor", "Resume right after this cursor.").StringVar(&g.cursor)
+	option(cmd, "cursor-file", "Resume after the cursor in this file, if it has one, and keep the cursor of what was printed there: a line with the cursor, a space and its CRC-32C. Only one run at a time may use it.").PlaceHolder("FILE").StringVar(&g.cursorPath)
+	option(cmd, "min-interval", "With --follow: print each series at most this often, its last sample each time.").Default("0s").DurationVar(&g.minInterval)
+	option(cmd, "heartbeat", "With --follow: heartbeat interval. A server that is silent for three times as long is given up for the next one.").Default("10s").DurationVar(&g.heartbeat)
+	option(cmd, "max-reconnects", "Give up after this many lost connections in a row. -1 means never while following.").Default("-1").IntVar(&g.maxReconnects)
 	registerFormat(cmd, "Format: text, table, json, openmetrics, csv or proto.", &g.format, output.Formats...)
 	registerCSV(cmd, &g.csvHeader)
-	option(cmd, "template", "Print a line a sample by this template instead of --output.").PlaceHolder("TEMPLATE").StringVar(&g.template)
+	option(cmd, "template", "Print one line a sample by this template instead of --output.").PlaceHolder("TEMPLATE").StringVar(&g.template)
 	option(cmd, "watch", "Follow, and show a table of the latest samples in place. Needs a terminal.").Short('w').BoolVar(&g.watch)
-	option(cmd, "progress", "Tell on standard error how far a replay has come: always, never, or where that is a terminal and the output is not (auto).").
+	option(cmd, "progress", "Show on standard error how far a replay has come: always, never, or if standard error is a terminal and the output is not (auto).").
 		Default("auto").EnumVar(&g.progress, "auto", "always", "never")
 	option(cmd, "events", "With --output json: print synced, gap, heartbeat, rewound and end as objects too.").BoolVar(&g.events)
-	option(cmd, "limit", "End after so many samples. 0 is no limit.").Default("0").IntVar(&g.limit)
+	option(cmd, "limit", "End after this many samples. 0 means no limit.").Default("0").IntVar(&g.limit)
 	return cmd.FullCommand(), g.run
 }
 
-// settle drops what the environment says and this call has no use for: it is
-// meant for other calls.
-func (g *get) settle() {
+// ignoreUnused drops flags of the environment that this call has no use for: they
+// are meant for other calls.
+func (g *get) ignoreUnused() {
 	g.follow = g.follow || g.watch
 	if !g.given["template"] && (g.given["output"] || g.watch) {
 		g.template = ""
@@ -103,12 +103,12 @@ func (g *get) run(ctx context.Context, env environment) error {
 	if g.watch {
 		live = output.NewLiveTable(env.screen, env.size, env.colour)
 		defer live.Stop()
-		env.stderr = live // messages would be drawn over
+		env.stderr = live // the table would overwrite messages
 	}
-	var told *output.Progress
-	if g.tellsProgress(env) {
-		told = output.NewProgress(env.messages, query.Since)
-		env = env.withMessages(told) // they would be on its line
+	var progress *output.Progress
+	if g.showsProgress(env) {
+		progress = output.NewProgress(env.messages, query.Since)
+		env = env.withMessages(progress) // they would overwrite its line
 	}
 	client, err := g.connection.open(ctx, env, promgrpc.Options{
 		Logger: newLogger(env.stderr), FailFast: true, MaxReconnects: g.reconnects(),
@@ -121,7 +121,7 @@ func (g *get) run(ctx context.Context, env environment) error {
 	defer cancel()
 
 	p := &printer{
-		env: env, file: file, limit: g.limit, progress: told,
+		env: env, file: file, limit: g.limit, progress: progress,
 		eager:    g.follow || env.terminal,
 		heldBack: g.format == "openmetrics" && !g.follow || g.format == "table",
 	}
@@ -137,9 +137,9 @@ func (g *get) run(ctx context.Context, env environment) error {
 	return p.finish(err)
 }
 
-func (g *get) tellsProgress(env environment) bool {
+func (g *get) showsProgress(env environment) bool {
 	switch {
-	case g.watch: // the table tells it
+	case g.watch: // the table shows it
 		return false
 	case g.progress == "auto":
 		return !g.follow && env.messagesTerminal && !env.terminal
@@ -157,12 +157,12 @@ func (g *get) reconnects() int {
 func (g *get) newOutput(ctx context.Context, client *promgrpc.Client, env environment) output.Output {
 	return output.New(g.format, env.stdout, output.Options{
 		Terminal: env.terminal, Colour: env.colour, Events: g.events, Headless: !g.csvHeader,
-		Ordered: !g.follow, Families: g.families(ctx, client, env), Template: g.parsed,
+		Ordered: !g.follow, Metadata: g.metadata(ctx, client, env), Template: g.parsed,
 	})
 }
 
 func (g *get) query(env environment) (*cursorFile, promgrpc.Query, error) {
-	g.settle()
+	g.ignoreUnused()
 	q := promgrpc.Query{Selectors: g.selectors, Follow: g.follow, Cursor: g.cursor}
 	switch {
 	case g.template != "" && g.given["output"]:
@@ -221,14 +221,15 @@ func (g *get) query(env environment) (*cursorFile, promgrpc.Query, error) {
 	return file, q, nil
 }
 
-// families fetches what text and OpenMetrics say about them. They can do without.
-func (g *get) families(ctx context.Context, client *promgrpc.Client, env environment) output.Families {
+// metadata fetches what text and openmetrics print about families. They work
+// without.
+func (g *get) metadata(ctx context.Context, client *promgrpc.Client, env environment) output.Metadata {
 	if g.parsed != nil || g.format != "text" && g.format != "openmetrics" {
 		return nil
 	}
 	res, err := client.GetMetadata(ctx, &metricsv1.GetMetadataRequest{Limit: maxLimit})
 	if err != nil {
-		// The stream, which comes next, tells it better if nothing goes at all.
+		// If no server can be reached, the stream's own error says so.
 		if ctx.Err() == nil && !isUnreachable(err) {
 			warn(env, "no metadata: %v", err)
 		}
@@ -237,7 +238,7 @@ func (g *get) families(ctx context.Context, client *promgrpc.Client, env environ
 	if res.GetTruncated() {
 		warn(env, "metadata of the first %d families only", len(res.GetMetadata()))
 	}
-	return output.NewFamilies(res.GetMetadata())
+	return output.NewMetadata(res.GetMetadata())
 }
 
 func isUnreachable(err error) bool {

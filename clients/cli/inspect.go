@@ -27,18 +27,18 @@ type inspect struct {
 
 func registerInspect(app *kingpin.Application, _ *connection) (string, func(context.Context, environment) error) {
 	i := &inspect{given: given{}}
-	cmd := app.Command("inspect", "Read a segment file, verify all of it, and list its frames or print its samples. Works on the files of forwarder and servers alike, also while they are written. Exits with 1 where a file is damaged, and tells the offset.").
+	cmd := app.Command("inspect", "Read a segment file, verify all of it, and list its frames or print its samples. Works on the files of forwarders and servers alike, even while they are written. Exits with 1 if a file is damaged, and prints the offset.").
 		PreAction(i.given.note)
 	cmd.Arg("file", "A segment FILE, or the link to the latest one.").Required().StringVar(&i.path)
 	option(cmd, "samples", "Print the samples instead of the frames.").BoolVar(&i.samples)
-	option(cmd, "keyframe", "With --samples: begin with the samples of the keyframe, which repeat the segments before.").BoolVar(&i.keyframe)
+	option(cmd, "keyframe", "With --samples: start with the samples of the keyframe, which repeat those of earlier segments.").BoolVar(&i.keyframe)
 	registerFormat(cmd, "Format: text, table, json, openmetrics, csv or proto.", &i.format, output.Formats...)
 	registerCSV(cmd, &i.csvHeader)
 	return cmd.FullCommand(), i.run
 }
 
-// settle drops what the environment says and frames have no use for.
-func (i *inspect) settle() {
+// ignoreUnused drops flags of the environment that frames have no use for.
+func (i *inspect) ignoreUnused() {
 	if i.samples {
 		return
 	}
@@ -51,7 +51,7 @@ func (i *inspect) settle() {
 }
 
 func (i *inspect) run(ctx context.Context, env environment) (err error) {
-	i.settle()
+	i.ignoreUnused()
 	if !i.samples && (i.format != "text" && i.format != "json" || i.keyframe) {
 		return usagef("--output %s and --keyframe need --samples", i.format)
 	}
@@ -74,30 +74,30 @@ func (i *inspect) run(ctx context.Context, env environment) (err error) {
 	var v visitor
 	switch {
 	case i.samples:
-		known := output.Families{}
+		metadata := output.Metadata{}
 		o := output.New(i.format, env.stdout, output.Options{
-			Terminal: env.terminal, Colour: env.colour, Ordered: true, Headless: !i.csvHeader, Families: known,
+			Terminal: env.terminal, Colour: env.colour, Ordered: true, Headless: !i.csvHeader, Metadata: metadata,
 		})
-		defer tellOmitted(env, o)
-		v = newSamplePrinter(o, known, i.keyframe)
+		defer warnOmitted(env, o)
+		v = newSamplePrinter(o, metadata, i.keyframe)
 	case i.format == "json":
 		v = &frameObjects{w: bufio.NewWriter(env.stdout)}
 	default:
 		v = &frameTable{w: bufio.NewWriter(env.stdout)}
 	}
 	err = walk(ctx, r, info.Size(), i.path, v)
-	// What was read before the damage is worth printing.
+	// What was read up to the damage is worth printing.
 	if closeErr := v.close(err == nil); closeErr != nil {
 		return closeErr
 	}
 	return err
 }
 
-// visitor sees a segment from its beginning.
+// visitor is shown the frames of a segment in order.
 type visitor interface {
 	header(h segment.Header, size int64) error
 	frame(f *segment.Frame) error
-	// close tells whether all of the segment was seen.
+	// close comes last. Whole is set if all of the segment was read.
 	close(whole bool) error
 }
 
@@ -115,7 +115,7 @@ func walk(ctx context.Context, r *segment.Reader, size int64, path string, v vis
 			}
 			return nil
 		case errors.Is(err, segment.ErrShort):
-			return fmt.Errorf("%s: offset %d: %w; the writer is at it, or was cut off", path, r.Offset(), err)
+			return fmt.Errorf("%s: offset %d: %w; it is being written, or was cut off", path, r.Offset(), err)
 		case err != nil:
 			return fmt.Errorf("%s: offset %d: %w", path, r.Offset(), err)
 		}

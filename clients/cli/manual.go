@@ -36,7 +36,7 @@ var manualFunctions = template.FuncMap{
 	"value":    placeholder,
 }
 
-// shown are the flags that are for people.
+// shown returns the flags that help lists.
 func shown(flags []*kingpin.FlagModel) (all []*kingpin.FlagModel) {
 	for _, f := range flags {
 		if !f.Hidden {
@@ -46,7 +46,7 @@ func shown(flags []*kingpin.FlagModel) (all []*kingpin.FlagModel) {
 	return all
 }
 
-// placeholder is what stands for a flag's value.
+// placeholder returns what stands for a flag's value.
 func placeholder(f *kingpin.FlagModel) string {
 	if f.IsBoolFlag() {
 		return ""
@@ -54,7 +54,7 @@ func placeholder(f *kingpin.FlagModel) string {
 	return "=" + f.FormatPlaceHolder()
 }
 
-// escapeMan makes a text that roff prints as it is.
+// escapeMan escapes a text so that roff prints it as it is.
 func escapeMan(s string) string {
 	s = strings.ReplaceAll(s, `\`, `\e`)
 	s = strings.ReplaceAll(s, "-", `\-`)
@@ -69,7 +69,7 @@ func escapeCell(s string) string {
 	return strings.NewReplacer("|", `\|`, "<", "&lt;", "\n", " ").Replace(s)
 }
 
-// lead is the first paragraph of a text, rest what follows it.
+// lead returns the first paragraph of a text, rest what follows it.
 func lead(s string) string {
 	first, _, _ := strings.Cut(s, "\n\n")
 	return first
@@ -108,7 +108,7 @@ const markdownManual = `# {{.App.Name}}
 
 {{.App.Help}}
 
-Each flag has an environment variable, in the last column. The command line goes before the environment, and what the environment says is ignored by a call that has no use for it: a format that the command does not have, the format where there is a template, events without JSON, an interval without --follow.
+Each flag has an environment variable, in the last column. The command line overrides the environment, and a call ignores what it has no use for in the environment: a format that the command does not have, the format if there is a template, events without JSON, an interval without --follow.
 {{range .App.FlattenedCommands}}{{if not .Hidden}}
 ## {{.FullCommand}}{{range .Args}} {{if not .Required}}[{{end}}{{.Name}}{{if not .Required}}]{{end}}{{end}}
 

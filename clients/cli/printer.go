@@ -9,14 +9,14 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// printer prints a stream and keeps its cursor.
+// printer prints a stream and saves its cursor.
 type printer struct {
 	env      environment
 	output   output.Output
 	file     *cursorFile
-	limit    int  // samples; 0: none
+	limit    int  // samples; 0 means none
 	eager    bool // flush each response
-	heldBack bool // nothing is out before finish
+	heldBack bool // the output holds everything back until finish
 	progress *output.Progress
 	printed  int
 }
@@ -42,7 +42,7 @@ func (p *printer) update(u promgrpc.Update) (done bool, err error) {
 		warn(p.env, "samples are missing: log %s, after block %d and before %d: %s",
 			gap.GetLogId(), gap.GetAfterSequence(), gap.GetNextSequence(), gap.GetReason())
 	}
-	p.progress.Update(u)
+	p.progress.Update(u.GetMetricsResponse)
 	series := u.GetTimeseries()
 	if p.limit > 0 {
 		series, done = p.limited(series)
@@ -51,7 +51,7 @@ func (p *printer) update(u promgrpc.Update) (done bool, err error) {
 		return false, err
 	}
 	if !done {
-		if err := p.output.Event(u); err != nil {
+		if err := p.output.Event(u.GetMetricsResponse, u.Rewound); err != nil {
 			return false, err
 		}
 	}
@@ -70,7 +70,7 @@ func (p *printer) update(u promgrpc.Update) (done bool, err error) {
 	return done, nil
 }
 
-// limited cuts off what is beyond the limit, and tells whether it is reached.
+// limited cuts off what is beyond the limit, and reports whether it is reached.
 func (p *printer) limited(all []*metricsv1.TimeSeries) ([]*metricsv1.TimeSeries, bool) {
 	for i, s := range all {
 		floats := min(len(s.GetSamples()), p.limit-p.printed)
@@ -85,13 +85,13 @@ func (p *printer) limited(all []*metricsv1.TimeSeries) ([]*metricsv1.TimeSeries,
 	return all, false
 }
 
-// finish completes the output, after a failure as far as it goes, and saves the
-// cursor. A document with an end does not get it after a failure.
+// finish completes the output and saves the cursor. After a failure it only flushes:
+// a document with an end must not get it.
 func (p *printer) finish(cause error) error {
 	p.progress.Clear()
-	defer tellOmitted(p.env, p.output) // what is held back is looked at by Close
+	defer warnOmitted(p.env, p.output) // Close may add to it
 	if cause != nil {
-		// What nobody read does not count as printed.
+		// What nobody read was not printed.
 		if p.output.Flush() != nil || p.heldBack || errors.Is(cause, output.ErrReaderGone) {
 			return cause
 		}
@@ -103,8 +103,8 @@ func (p *printer) finish(cause error) error {
 	return p.file.save()
 }
 
-// tellOmitted says at the end of a run what the output has left out.
-func tellOmitted(env environment, o output.Output) {
+// warnOmitted says at the end of a run what the output has left out.
+func warnOmitted(env environment, o output.Output) {
 	if omitted := o.Omitted(); omitted != "" {
 		warn(env, "left out, since the format has no words for them: %s; --output proto has everything", omitted)
 	}

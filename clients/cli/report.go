@@ -14,8 +14,7 @@ import (
 	promgrpc "github.com/promgrpc/exporter/clients/go"
 )
 
-// report tells the user what went wrong and what to do about it, and returns
-// the exit code.
+// report prints what went wrong and what to do about it, and returns the exit code.
 func report(env environment, err error) int {
 	if err == nil || errors.Is(err, syscall.EPIPE) {
 		return ExitOK
@@ -82,8 +81,8 @@ func oldest(e *promgrpc.OutOfRangeError) string {
 		" (remove the --cursor-file, if it has the cursor)"
 }
 
-// answer is what the server said. Several lines are a selector and a pointer to
-// the place, which have to stay below each other, or the page of a proxy.
+// answer returns what the server said. A message of several lines is a selector with
+// a pointer below it, which have to stay aligned, or the page of a proxy.
 func answer(e *promgrpc.Error) string {
 	switch {
 	case e.Code == codes.Unauthenticated, e.Code == codes.PermissionDenied:
@@ -103,7 +102,7 @@ func codeWords(c codes.Code) string {
 	return c.String()
 }
 
-// newLogger tells about reconnects on stderr, for people.
+// newLogger logs reconnects to stderr, for people.
 func newLogger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{
 		Level: slog.LevelWarn,
@@ -116,7 +115,7 @@ func newLogger(w io.Writer) *slog.Logger {
 	}))
 }
 
-// warn tells what does not end the program.
+// warn prints what does not end the program.
 func warn(env environment, format string, args ...any) {
 	_, _ = fmt.Fprintf(env.stderr, "%s: warning: %s\n", program, fmt.Sprintf(format, args...))
 }

@@ -10,21 +10,21 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// chunk is how many series go to an output at once.
+// chunk is how many series go to the output at once.
 const chunk = 1000
 
 // samplePrinter prints the samples of a segment in an output's format.
 type samplePrinter struct {
 	output   output.Output
-	keyframe bool // its samples too
+	keyframe bool // print its samples too
 	labels   map[uint64][]*metricsv1.Label
-	metadata output.Families
+	metadata output.Metadata
 	pending  []*metricsv1.TimeSeries
 }
 
-// newSamplePrinter fills the families that the output knows on the way.
-func newSamplePrinter(o output.Output, known output.Families, keyframe bool) *samplePrinter {
-	return &samplePrinter{output: o, keyframe: keyframe, labels: map[uint64][]*metricsv1.Label{}, metadata: known}
+// newSamplePrinter returns a printer that adds to the output's metadata what it reads.
+func newSamplePrinter(o output.Output, metadata output.Metadata, keyframe bool) *samplePrinter {
+	return &samplePrinter{output: o, keyframe: keyframe, labels: map[uint64][]*metricsv1.Label{}, metadata: metadata}
 }
 
 func (p *samplePrinter) header(segment.Header, int64) error { return nil }
@@ -56,10 +56,10 @@ func (p *samplePrinter) introduce(series *segment.SeriesTable, metadata []segmen
 		labels[i] = &metricsv1.Label{Name: l.Name, Value: l.Value}
 	}
 	for i, ref := range series.Refs {
-		places := series.At(i)
-		p.labels[ref] = make([]*metricsv1.Label, len(places))
-		for j, place := range places {
-			p.labels[ref][j] = labels[place]
+		row := series.At(i)
+		p.labels[ref] = make([]*metricsv1.Label, len(row))
+		for j, n := range row {
+			p.labels[ref][j] = labels[n]
 		}
 	}
 	for _, m := range metadata {
@@ -130,7 +130,7 @@ func (p *samplePrinter) histogram(ref uint64, data []byte) error {
 	return nil
 }
 
-// emit prints what is pending, if it is more than n.
+// emit prints what is pending, if more than n series.
 func (p *samplePrinter) emit(n int) error {
 	if len(p.pending) <= n {
 		return nil

@@ -11,7 +11,7 @@ import (
 	"github.com/promgrpc/exporter/internal/discovery"
 )
 
-// servers are those that a directory names, such as Consul.
+// servers are those that a directory such as Consul lists.
 type servers struct {
 	spec  string
 	known chan struct{} // closed when the directory has answered
@@ -20,12 +20,12 @@ type servers struct {
 	addresses []string
 }
 
-// isDirectory tells an address of a directory from one of servers.
+// isDirectory reports whether an address is that of a directory, not of servers.
 func isDirectory(address string) bool { return strings.Contains(address, "://") }
 
-// follow asks the directory until ctx ends. Unready takes the servers, too, that
-// are not ready.
-func follow(ctx context.Context, spec string, unready bool, logger *slog.Logger) (*servers, error) {
+// watchServers asks the directory until ctx ends, with unready for the servers that
+// are not ready, too.
+func watchServers(ctx context.Context, spec string, unready bool, logger *slog.Logger) (*servers, error) {
 	source, err := discovery.Parse(spec, discovery.Options{Logger: logger, Unready: unready})
 	if err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func (s *servers) set(set []discovery.Instance) {
 	s.addresses = addresses
 }
 
-// resolve returns the servers that there are now, once that is known.
+// resolve returns the servers that there are now, once the directory has answered.
 func (s *servers) resolve(ctx context.Context) ([]string, error) {
 	select {
 	case <-s.known:

@@ -12,16 +12,16 @@ import (
 
 var errSince = errors.New("want a duration such as 10m or 1d, a time such as 2026-01-02T15:04:05Z, milliseconds since 1970 such as 1767366245000, or seconds with a decimal point such as 1767366245.0")
 
-// The times that a request can have.
+// The bounds of the times that a request can carry.
 var (
 	firstInstant = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
 	lastInstant  = time.Date(9999, 12, 31, 23, 59, 59, 999_000_000, time.UTC)
 )
 
-// parseSince takes a duration before now, and times in all forms that the outputs
-// have them in: RFC 3339 in tables, Go's in templates, seconds with a decimal point
-// in OpenMetrics, and milliseconds elsewhere. What is before all that a request can
-// have is the first of them.
+// parseSince parses a duration before now, or a time in any form that the outputs
+// print: RFC 3339 in tables, Go's in templates, seconds with a decimal point in
+// OpenMetrics, and milliseconds elsewhere. A time before all that a request can
+// carry becomes the first of them.
 func parseSince(s string, now time.Time) (time.Time, error) {
 	t, err := parseInstant(s, now)
 	switch {
@@ -53,8 +53,8 @@ func parseInstant(s string, now time.Time) (time.Time, error) {
 	return time.Time{}, errSince
 }
 
-// likeSeconds tells whether milliseconds are those of the first years after 1970,
-// and would be of ours if they were seconds.
+// likeSeconds reports whether milliseconds are so small that they were probably
+// meant as seconds.
 func likeSeconds(s string) bool {
 	ms, err := strconv.ParseInt(s, 10, 64)
 	return err == nil && ms >= 1e9 && ms < 1e11

@@ -18,8 +18,8 @@ import (
 )
 
 func registerStatus(app *kingpin.Application, c *connection) (string, func(context.Context, environment) error) {
-	q := &query{connection: c}
-	cmd := app.Command("status", "Print the state of every server in --address. It fails if any of them does not answer.")
+	q := &call{connection: c}
+	cmd := app.Command("status", "Print the state of every server in --address. Fails if any of them does not answer.")
 	q.register(cmd)
 	return cmd.FullCommand(), func(ctx context.Context, env environment) error {
 		ctx, cancel := c.bounded(ctx)
@@ -32,7 +32,7 @@ func registerStatus(app *kingpin.Application, c *connection) (string, func(conte
 	}
 }
 
-// state of one server, as JSON has it.
+// state is that of one server, with the fields of the JSON output.
 type state struct {
 	Address    string     `json:"address"`
 	Instance   string     `json:"instance"`
@@ -58,7 +58,7 @@ type logState struct {
 	received      time.Time
 }
 
-// states asks all servers at the same time.
+// states asks all servers at once.
 func states(ctx context.Context, env environment, c *connection) ([]state, error) {
 	addresses, err := everyServer(ctx, env, c)
 	if err != nil {
@@ -89,13 +89,13 @@ func states(ctx context.Context, env environment, c *connection) ([]state, error
 	return out, errors.Join(errs...)
 }
 
-// directoryTime is how long a directory may take to name the servers.
+// directoryTime is how long a directory may take to list the servers.
 const directoryTime = 5 * time.Second
 
-// everyServer is what --address lists, or what the directory there knows.
+// everyServer returns what --address lists, or the directory that it names.
 func everyServer(ctx context.Context, env environment, c *connection) ([]string, error) {
 	if isDirectory(c.address) {
-		servers, err := follow(ctx, c.address, true, newLogger(env.stderr))
+		servers, err := watchServers(ctx, c.address, true, newLogger(env.stderr))
 		if err != nil {
 			return nil, usagef("--address: %w", err)
 		}

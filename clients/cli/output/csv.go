@@ -8,23 +8,22 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// csvOutput has the columns timestamp (ms), value, name and labels, as RFC 4180
-// says. encoding/csv would take the carriage returns out of values, and put some
-// in.
+// csvOutput has the columns timestamp (ms), value, name and labels, as in RFC 4180.
+// encoding/csv is not used since it rewrites carriage returns within values.
 type csvOutput struct {
 	lines
 	end string // of a line
 }
 
-// newCSV writes the names of the columns first, if there is to be a header. For
-// eyes lines end without a carriage return.
+// newCSV writes the names of the columns first if header is set. On a terminal
+// lines end without a carriage return.
 func newCSV(b *bufio.Writer, header, terminal bool) *csvOutput {
 	c := &csvOutput{lines: lines{b: b}, end: "\r\n"}
 	if terminal {
 		c.end = "\n"
 	}
 	if header {
-		_, _ = b.WriteString("timestamp,value,name,labels" + c.end) // an error shows at flush
+		_, _ = b.WriteString("timestamp,value,name,labels" + c.end) // Flush returns the error
 	}
 	return c
 }
@@ -60,7 +59,7 @@ func (c *csvOutput) write(line []byte) error {
 	return err
 }
 
-// appendField quotes a field where that is needed, and leaves its bytes alone.
+// appendField quotes a field if needed, and leaves its bytes alone.
 func appendField(b []byte, s string) []byte {
 	if !strings.ContainsAny(s, ",\"\r\n") {
 		return append(b, s...)

@@ -8,22 +8,22 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// family is a metric family of OpenMetrics.
+// family is a metric family as a document declares it.
 type family struct {
 	name, kind, help, unit string
 }
 
-// Families is the metadata that the server has, by the names the senders used. It
-// may grow while an output has it.
-type Families map[string]*metricsv1.MetricMetadata
+// Metadata is what the server knows about metric families, by the names that the
+// senders gave them. It may grow while an output uses it.
+type Metadata map[string]*metricsv1.MetricMetadata
 
-// NewFamilies returns what is known of them all.
-func NewFamilies(all []*metricsv1.MetricMetadata) Families {
-	f := make(Families, len(all))
+// NewMetadata returns the metadata of all these families.
+func NewMetadata(all []*metricsv1.MetricMetadata) Metadata {
+	d := make(Metadata, len(all))
 	for _, m := range all {
-		f[m.GetMetricFamilyName()] = m
+		d[m.GetMetricFamilyName()] = m
 	}
-	return f
+	return d
 }
 
 var kinds = map[metricsv1.MetricType]string{
@@ -39,7 +39,7 @@ var kinds = map[metricsv1.MetricType]string{
 // Kind is a type's name in OpenMetrics.
 func Kind(t metricsv1.MetricType) string { return cmp.Or(kinds[t], "unknown") }
 
-// suffixes that the samples of a kind have after the family's name.
+// suffixes are what sample names of a kind may have after the family's name.
 var suffixes = map[string][]string{
 	"counter":        {"_total", "_created"},
 	"histogram":      {"_bucket", "_count", "_sum", "_created"},
@@ -50,12 +50,12 @@ var suffixes = map[string][]string{
 	"stateset":       {""},
 }
 
-// of finds the family of a metric. The exact name of a known family comes before
-// any suffix: a summary may be called foo_sum. What the family's kind would not
-// allow in OpenMetrics (a counter that does not end in _total, say) is of a
+// family returns the OpenMetrics family of a metric. The exact name of a known
+// family wins over any suffix: a summary may be called foo_sum. A metric that its
+// family's kind does not allow (a counter that does not end in _total, say) gets a
 // family of its own, of unknown kind.
-func (f Families) of(metric string, native bool) family {
-	m, exact := f[metric]
+func (d Metadata) family(metric string, native bool) family {
+	m, exact := d[metric]
 	switch {
 	case native && exact:
 		return describe(m, metric)
@@ -64,31 +64,31 @@ func (f Families) of(metric string, native bool) family {
 	case exact && slices.Contains(suffixes[kinds[m.GetType()]], ""):
 		return describe(m, metric)
 	}
-	if base, of := f.based(metric); of != nil && !exact {
+	if base, of := d.bySuffix(metric); of != nil && !exact {
 		return describe(of, base)
 	}
 	if !exact {
 		return family{name: metric, kind: "unknown"}
 	}
-	// Some senders name the family as the sample. The name without the suffix may
-	// be that of another family.
+	// Some senders name the family like the sample. Without the suffix the name may
+	// be another family's.
 	for _, suffix := range suffixes[kinds[m.GetType()]] {
-		if base, ok := strings.CutSuffix(metric, suffix); ok && base != "" && f[base] == nil {
+		if base, ok := strings.CutSuffix(metric, suffix); ok && base != "" && d[base] == nil {
 			return describe(m, base)
 		}
 	}
 	return family{name: metric, kind: "unknown", help: m.GetHelp()}
 }
 
-// based finds the family that a metric is a part of by its suffix.
-func (f Families) based(metric string) (string, *metricsv1.MetricMetadata) {
+// bySuffix returns the family whose name and suffix make up the metric's name.
+func (d Metadata) bySuffix(metric string) (string, *metricsv1.MetricMetadata) {
 	i := strings.LastIndexByte(metric, '_')
 	if i <= 0 {
 		return "", nil
 	}
-	m := f[metric[:i]]
+	m := d[metric[:i]]
 	if m == nil && metric[i:] == "_created" {
-		m = f[metric[:i]+"_total"] // Some senders name the family as the sample.
+		m = d[metric[:i]+"_total"] // Some senders name the family like the sample.
 	}
 	if m == nil || !slices.Contains(suffixes[kinds[m.GetType()]], metric[i:]) {
 		return "", nil
@@ -98,7 +98,7 @@ func (f Families) based(metric string) (string, *metricsv1.MetricMetadata) {
 
 func describe(m *metricsv1.MetricMetadata, name string) family {
 	f := family{name: name, kind: Kind(m.GetType()), help: m.GetHelp(), unit: m.GetUnit()}
-	// The unit has to be a part of the name, as the parsers demand.
+	// Parsers demand that the name ends with the unit.
 	if !strings.HasSuffix(name, "_"+f.unit) {
 		f.unit = ""
 	}

@@ -8,20 +8,20 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// familiesOf has pairs of a name and a type of METRIC_TYPE.
-func familiesOf(pairs ...string) Families {
+// familiesOf returns metadata from pairs of a name and a METRIC_TYPE.
+func familiesOf(pairs ...string) Metadata {
 	var all []*metricsv1.MetricMetadata
 	for i := 0; i < len(pairs); i += 2 {
 		kind := metricsv1.MetricType(metricsv1.MetricType_value["METRIC_TYPE_"+pairs[i+1]])
 		all = append(all, &metricsv1.MetricMetadata{MetricFamilyName: pairs[i], Type: kind})
 	}
-	return NewFamilies(all)
+	return NewMetadata(all)
 }
 
 // The exact name of a known family comes before any suffix.
 func TestFamilyOfMetric(t *testing.T) {
 	cases := []struct {
-		known        Families
+		known        Metadata
 		metric       string
 		native       bool
 		family, kind string
@@ -50,7 +50,7 @@ func TestFamilyOfMetric(t *testing.T) {
 		{known: familiesOf(), metric: "_total", family: "_total", kind: "unknown"},
 	}
 	for _, c := range cases {
-		got := c.known.of(c.metric, c.native)
+		got := c.known.family(c.metric, c.native)
 		require.Equal(t, family{name: c.family, kind: c.kind}, got, "%s of %v", c.metric, c.known)
 	}
 }
@@ -59,7 +59,7 @@ func TestFamilyOfMetric(t *testing.T) {
 // parts of histograms and summaries.
 func TestFamilyInText(t *testing.T) {
 	cases := []struct {
-		known        Families
+		known        Metadata
 		metric       string
 		family, kind string // "": none
 	}{
@@ -82,7 +82,7 @@ func TestFamilyInText(t *testing.T) {
 		{familiesOf("x", "GAUGE"), "y", "", ""},
 	}
 	for _, c := range cases {
-		got, ok := c.known.inText(c.metric)
+		got, ok := c.known.textFamily(c.metric)
 		require.Equal(t, c.family != "", ok, c.metric)
 		require.Equal(t, family{name: c.family, kind: c.kind}, got, "%s of %v", c.metric, c.known)
 	}

@@ -14,7 +14,7 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// staleToken stands for a stale marker where the format has no word for one.
+// staleToken stands for a stale marker in formats that have none.
 const staleToken = "StaleNaN"
 
 const nameLabel = model.MetricNameLabel
@@ -36,7 +36,7 @@ func splitName(labels []*metricsv1.Label) (string, []*metricsv1.Label) {
 }
 
 // appendSeries appends name{labels} in the text exposition format; names
-// beyond the classic character set are quoted, inside the braces.
+// outside the classic character set are quoted, inside the braces.
 func appendSeries(b []byte, name string, labels []*metricsv1.Label) []byte {
 	quoted := name != "" && !model.LegacyValidation.IsValidMetricName(name)
 	if !quoted {
@@ -77,8 +77,8 @@ func appendQuoted(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// appendHeadLine adds a line about a family, such as its HELP. Quotes are escaped
-// in OpenMetrics, and not in the text format.
+// appendHeadLine appends a line about a family, such as its HELP. OpenMetrics
+// escapes quotes, the text format does not.
 func appendHeadLine(b []byte, key, family, text string, quotes bool) []byte {
 	b = append(b, "# "+key+" "...)
 	if model.LegacyValidation.IsValidMetricName(family) {
@@ -107,7 +107,7 @@ func appendEscaped(b []byte, s string, quotes bool) []byte {
 	return b
 }
 
-// appendValue appends a value as the text exposition format has it.
+// appendValue appends a value as the text exposition format writes it.
 func appendValue(b []byte, v float64) []byte {
 	switch {
 	case value.IsStaleNaN(v):
@@ -118,7 +118,7 @@ func appendValue(b []byte, v float64) []byte {
 	return strconv.AppendFloat(b, v, 'g', -1, 64)
 }
 
-// appendAPIValue appends a value as Prometheus' HTTP API has it.
+// appendAPIValue appends a value as Prometheus' HTTP API writes it.
 func appendAPIValue(b []byte, v float64) []byte {
 	switch abs := math.Abs(v); {
 	case value.IsStaleNaN(v):
@@ -131,8 +131,8 @@ func appendAPIValue(b []byte, v float64) []byte {
 	return strconv.AppendFloat(b, v, 'f', -1, 64)
 }
 
-// appendJSONString appends s as a JSON string. What is not UTF-8 becomes the
-// replacement character.
+// appendJSONString appends s as a JSON string. Bytes that are not UTF-8 become
+// the replacement character.
 func appendJSONString(b []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	b = append(b, '"')
@@ -162,8 +162,8 @@ func appendJSONString(b []byte, s string) []byte {
 // isStale tells whether a histogram is a stale marker.
 func isStale(h *metricsv1.Histogram) bool { return value.IsStaleNaN(h.GetSum()) }
 
-// floatHistogram converts a histogram for reading. It returns an error where
-// Prometheus' own code could not walk its buckets.
+// floatHistogram converts a histogram for reading. It returns an error if
+// Prometheus' code could not walk its buckets.
 func floatHistogram(h *metricsv1.Histogram) (*histogram.FloatHistogram, error) {
 	var f *histogram.FloatHistogram
 	var err error

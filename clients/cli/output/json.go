@@ -6,13 +6,12 @@ import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/value"
 
-	promgrpc "github.com/promgrpc/exporter/clients/go"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// jsonOutput has an object a line and a sample an object. Values are strings
+// jsonOutput prints one object a line, one for each sample. Values are strings
 // and histograms objects, as in Prometheus' HTTP API; timestamps are
-// milliseconds. With events, those are objects too.
+// milliseconds. Events are objects too, if asked for.
 type jsonOutput struct {
 	lines
 	events bool
@@ -74,17 +73,17 @@ func (j *jsonOutput) Series(all []*metricsv1.TimeSeries) error {
 	return nil
 }
 
-func (j *jsonOutput) Event(u promgrpc.Update) error {
+func (j *jsonOutput) Event(r *metricsv1.GetMetricsResponse, rewound bool) error {
 	if !j.events {
 		return nil
 	}
-	if u.Rewound {
+	if rewound {
 		if _, err := j.b.WriteString(`{"event":"rewound"}` + "\n"); err != nil {
 			return err
 		}
 	}
 	b := j.line[:0]
-	switch event := u.GetEvent().(type) {
+	switch event := r.GetEvent().(type) {
 	case *metricsv1.GetMetricsResponse_Synced:
 		b = append(b, `{"event":"synced"`...)
 	case *metricsv1.GetMetricsResponse_Heartbeat:
@@ -103,9 +102,9 @@ func (j *jsonOutput) Event(u promgrpc.Update) error {
 	default:
 		return nil
 	}
-	if u.GetCursor() != "" {
+	if r.GetCursor() != "" {
 		b = append(b, `,"cursor":`...)
-		b = appendJSONString(b, u.GetCursor())
+		b = appendJSONString(b, r.GetCursor())
 	}
 	b = append(b, "}\n"...)
 	j.line = b[:0]
@@ -133,9 +132,9 @@ func appendJSONTime(b []byte, key string, t int64) []byte {
 	return strconv.AppendInt(b, t, 10)
 }
 
-// appendJSONHistogram appends a histogram as the HTTP API has it: buckets are
-// [rule, lower, upper, count], where the rule says which bounds are part of
-// the bucket (0 upper, 1 lower, 2 none, 3 both).
+// appendJSONHistogram appends a histogram as the HTTP API writes it: buckets are
+// [rule, lower, upper, count], where the rule says which bounds belong to the
+// bucket (0 upper, 1 lower, 2 none, 3 both).
 func appendJSONHistogram(b []byte, h *metricsv1.Histogram) []byte {
 	if isStale(h) {
 		return append(b, `,"value":"`+staleToken+`","stale":true`...)

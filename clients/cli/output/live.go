@@ -12,12 +12,11 @@ import (
 	"time"
 	"unicode/utf8"
 
-	promgrpc "github.com/promgrpc/exporter/clients/go"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// What the terminal is told. The table has a screen of its own, so that what was
-// there before is there again afterwards.
+// Control sequences. The table uses the alternate screen, so that the terminal
+// looks afterwards as it did before.
 const (
 	enterScreen = "\x1b[?1049h\x1b[?25l"
 	leaveScreen = "\x1b[?25h\x1b[?1049l"
@@ -29,8 +28,8 @@ const (
 // redraw is how often the live table is drawn.
 const redraw = 250 * time.Millisecond
 
-// LiveTable shows the latest sample of each series in place on a terminal. It is
-// an Output, and takes messages, of which the last is shown.
+// LiveTable shows the latest sample of each series on a terminal, updated in place.
+// It is an Output, and an io.Writer for messages, of which it shows the last.
 type LiveTable struct {
 	omissions
 	w      io.Writer
@@ -47,16 +46,16 @@ type LiveTable struct {
 	drawing sync.WaitGroup
 }
 
-// NewLiveTable takes the screen of the terminal w, of that size, until Stop.
+// NewLiveTable occupies the screen of the terminal w until Stop.
 func NewLiveTable(w io.Writer, size func() (int, int, error), colour bool) *LiveTable {
-	l := &LiveTable{w: w, size: size, colour: colour, now: time.Now, table: newRows(true), state: "connecting", stopped: make(chan struct{})}
+	l := &LiveTable{w: w, size: size, colour: colour, now: time.Now, table: newTable(true), state: "connecting", stopped: make(chan struct{})}
 	l.write([]byte(enterScreen))
 	l.drawing.Go(l.run)
 	return l
 }
 
-// run draws, since ages change without samples too, and leaves the screen while
-// the program is stopped.
+// run draws on a tick, since ages change without samples too, and leaves the
+// screen while the program is suspended.
 func (l *LiveTable) run() {
 	tick := time.NewTicker(redraw)
 	defer tick.Stop()
@@ -79,7 +78,7 @@ func (l *LiveTable) run() {
 	}
 }
 
-// Stop gives the terminal back as it was.
+// Stop leaves the screen as it was before.
 func (l *LiveTable) Stop() {
 	close(l.stopped)
 	l.drawing.Wait()
@@ -92,7 +91,7 @@ func (l *LiveTable) write(b []byte) {
 	}
 }
 
-// Write takes over messages for people.
+// Write keeps a message to be shown on the last line.
 func (l *LiveTable) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -109,10 +108,10 @@ func (l *LiveTable) Series(all []*metricsv1.TimeSeries) error {
 	return l.err
 }
 
-func (l *LiveTable) Event(u promgrpc.Update) error {
+func (l *LiveTable) Event(r *metricsv1.GetMetricsResponse, _ bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if u.GetSynced() != nil {
+	if r.GetSynced() != nil {
 		l.state, l.message = "live", ""
 	}
 	return l.err
@@ -122,14 +121,14 @@ func (l *LiveTable) Flush() error { return nil }
 
 func (l *LiveTable) Close() error { return nil }
 
-// draw returns what makes the screen show the table. The caller holds mu.
+// draw returns the bytes that show the table on the screen. The caller holds mu.
 func (l *LiveTable) draw() []byte {
 	width, height, err := l.size()
 	if err != nil || width < 20 || height < 4 {
 		width, height = 80, 24
 	}
 	rows := l.table.sorted()
-	room := height - 2 // below the head, above the last line
+	room := height - 2 // between the head and the last line
 	shown := rows[:min(len(rows), room)]
 
 	now := l.now()
@@ -165,12 +164,12 @@ func (l *LiveTable) draw() []byte {
 	if l.message != "" {
 		status += "; " + strings.ReplaceAll(l.message, "\n", " ")
 	}
-	// On the last line, without a line break, which would scroll.
+	// The last line has no line break, which would scroll.
 	fmt.Fprintf(&b, "\x1b[%d;1H%s%s", height, cut(status, width), clearLine)
 	return b.Bytes()
 }
 
-// cut shortens a text to a width, once it does nothing to the terminal.
+// cut escapes a text for the terminal and shortens it to a width.
 func cut(s string, width int) string {
 	s = visible(s)
 	if utf8.RuneCountInString(s) <= width {
@@ -179,7 +178,7 @@ func cut(s string, width int) string {
 	return string([]rune(s)[:width-1]) + "…"
 }
 
-// pad makes a text exactly so wide.
+// pad cuts or fills a text to exactly this width.
 func pad(s string, width int) string {
 	s = cut(s, width)
 	return s + strings.Repeat(" ", width-utf8.RuneCountInString(s))

@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-// What outputs have no words for.
+// What formats cannot express.
 const (
-	staleMarkers       = "stale markers"
-	startTimestamps    = "start timestamps"
-	exemplarsOfAll     = "exemplars"
-	exemplarsPlaceless = "exemplars of what may have none"
-	exemplarsCrowded   = "exemplars beyond one a sample"
-	exemplarsLong      = "exemplars that are too long"
-	negativeSums       = "sums of histograms with negative buckets"
-	invalidHistograms  = "histograms that are not valid"
-	namelessSeries     = "samples of series without a name"
+	staleMarkers      = "stale markers"
+	startTimestamps   = "start timestamps"
+	exemplarsOfAll    = "exemplars"
+	exemplarsOfOthers = "exemplars of what may have none"
+	exemplarsCrowded  = "exemplars beyond one a sample"
+	exemplarsLong     = "exemplars that are too long"
+	negativeSums      = "sums of histograms with negative buckets"
+	invalidHistograms = "histograms that are not valid"
+	namelessSeries    = "samples of series without a name"
 )
 
-// omissions counts what came and was not written, by what it is, for one run.
+// omissions counts what an output received and could not write, by kind.
 type omissions map[string]int
 
 func (o *omissions) omit(what string, n int) {

@@ -11,51 +11,50 @@ import (
 
 	"github.com/prometheus/prometheus/model/value"
 
-	promgrpc "github.com/promgrpc/exporter/clients/go"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
 // openMetrics writes the OpenMetrics text format 1.0. Ordered, it holds
-// everything back until close and writes each family once, with its metrics
+// everything back until Close and writes each family once, with its metrics
 // together and their points in order of time; a point that came twice is
-// written once. Otherwise it writes what comes as it comes.
+// written once. Otherwise it writes series as they come.
 //
 // Native histograms are written with classic buckets at their bounds. What the
-// format has no word for is left out and counted: stale markers, series without a
-// name, exemplars beyond one a sample, and start timestamps of other kinds than
+// format cannot express is left out and counted: stale markers, series without a
+// name, exemplars beyond one a sample, and start timestamps of kinds that do not
 // count.
 type openMetrics struct {
 	omissions
 	b        *bufio.Writer
-	families Families
+	metadata Metadata
 	ordered  bool
 	held     []*metricsv1.TimeSeries
 	rows     []row
-	known    map[string]family // by metric name
-	natives  map[string]family
-	starts   starts          // of what is being added
-	headed   map[string]bool // by family name: TYPE and HELP were written
+	classic  map[string]family // by metric name, of floats
+	native   map[string]family // and of native histograms
+	starts   starts            // of the series that are being added
+	headed   map[string]bool   // by family name: TYPE and HELP were written
 }
 
-// row is a line of the document and its place.
+// row is a line of the document and what it is sorted by.
 type row struct {
 	family    family
 	group     string // labels but for le and quantile: the metric
 	timestamp int64
-	rank      int     // place of the suffix within a point
+	rank      int     // order of the suffix within a point
 	bound     float64 // le or quantile
 	line      []byte  // up to an exemplar
 	exemplar  []byte
 }
 
-func newOpenMetrics(b *bufio.Writer, f Families, ordered bool) *openMetrics {
+func newOpenMetrics(b *bufio.Writer, m Metadata, ordered bool) *openMetrics {
 	return &openMetrics{
-		b: b, families: f, ordered: ordered,
-		known: map[string]family{}, natives: map[string]family{}, headed: map[string]bool{},
+		b: b, metadata: m, ordered: ordered,
+		classic: map[string]family{}, native: map[string]family{}, headed: map[string]bool{},
 	}
 }
 
-func (o *openMetrics) Event(promgrpc.Update) error { return nil }
+func (o *openMetrics) Event(*metricsv1.GetMetricsResponse, bool) error { return nil }
 
 func (o *openMetrics) Flush() error { return o.b.Flush() }
 
@@ -130,6 +129,7 @@ func (o *openMetrics) write() error {
 	return nil
 }
 
+// appendHead appends the lines that declare a family.
 func appendHead(b []byte, f family) []byte {
 	b = appendHeadLine(b, "TYPE", f.name, f.kind, true)
 	if f.unit != "" {
@@ -142,26 +142,26 @@ func appendHead(b []byte, f family) []byte {
 }
 
 func (o *openMetrics) family(name string, native bool) family {
-	known := o.known
+	known := o.classic
 	if native {
-		known = o.natives
+		known = o.native
 	}
 	f, ok := known[name]
 	if !ok {
-		f = o.families.of(name, native)
+		f = o.metadata.family(name, native)
 		known[name] = f
 	}
 	return f
 }
 
-// floats adds rows of samples.
+// floats adds a row for each sample.
 func (o *openMetrics) floats(prefix []byte, name string, labels []*metricsv1.Label, samples []*metricsv1.Sample, c *carried) {
 	f := o.family(name, false)
 	r := row{family: f, rank: rank(name[min(len(f.name), len(name)):])}
 	metric, bound := metricOf(f.kind, labels)
 	r.group, r.bound = string(appendLabels(nil, metric, false)), bound
 	created := r.rank == rank("_created")
-	takes := f.kind == "counter" && !created || strings.HasSuffix(f.kind, "histogram") && strings.HasSuffix(name, "_bucket")
+	exemplars := f.kind == "counter" && !created || strings.HasSuffix(f.kind, "histogram") && strings.HasSuffix(name, "_bucket")
 	for _, sample := range samples {
 		if value.IsStaleNaN(sample.GetValue()) {
 			o.omit(staleMarkers, 1)
@@ -170,7 +170,7 @@ func (o *openMetrics) floats(prefix []byte, name string, labels []*metricsv1.Lab
 		r.timestamp = sample.GetTimestamp()
 		r.line = appendPoint(append(slices.Clip(prefix), ' '), sample.GetValue(), r.timestamp)
 		o.rows = append(o.rows, r)
-		if takes {
+		if exemplars {
 			c.at(r.timestamp, len(o.rows)-1, len(o.rows))
 		}
 		if created {
@@ -181,7 +181,7 @@ func (o *openMetrics) floats(prefix []byte, name string, labels []*metricsv1.Lab
 	}
 }
 
-// metricOf returns the labels that name the metric, and the bound.
+// metricOf returns the labels that identify the metric, and the bound.
 func metricOf(kind string, labels []*metricsv1.Label) ([]*metricsv1.Label, float64) {
 	boundary := map[string]string{"histogram": "le", "gaugehistogram": "le", "summary": "quantile"}[kind]
 	bound := math.Inf(-1)

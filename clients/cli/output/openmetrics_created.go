@@ -6,10 +6,10 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// hasCreated are the kinds of family that say since when they count.
+// hasCreated are the kinds of family whose start can be written.
 var hasCreated = []string{"counter", "histogram", "summary"}
 
-// pointKey names a point of a metric. The series that it is made of share it.
+// pointKey identifies a point of a metric, which several series make up.
 type pointKey struct {
 	family, kind, group string
 	timestamp           int64
@@ -17,16 +17,15 @@ type pointKey struct {
 
 func keyOf(r *row) pointKey { return pointKey{r.family.name, r.family.kind, r.group, r.timestamp} }
 
-// starts are the start timestamps of the points of which rows are being added,
-// once a point, as lines called _created. Where a sender has written such a
-// series itself, that one stands.
+// starts are the start timestamps of the points that are being added: one _created
+// line a point. A _created series of the sender's own wins.
 type starts struct {
-	rows []row
-	said map[pointKey]bool
+	rows    []row
+	written map[pointKey]bool
 }
 
-// add takes the start timestamp of the point that a row is of. It returns false
-// where the format has no word for it.
+// add notes the start timestamp of a row's point. It returns false if the format
+// cannot express it.
 func (s *starts) add(r row, labels []*metricsv1.Label, start int64) bool {
 	if !slices.Contains(hasCreated, r.family.kind) {
 		return false
@@ -39,18 +38,18 @@ func (s *starts) add(r row, labels []*metricsv1.Label, start int64) bool {
 	return true
 }
 
-// mark notes that a point has its line called _created, and says whether it had
-// none before.
+// mark notes that a point has its _created line, and reports whether it had none
+// before.
 func (s *starts) mark(k pointKey) (first bool) {
-	if s.said == nil {
-		s.said = map[pointKey]bool{}
+	if s.written == nil {
+		s.written = map[pointKey]bool{}
 	}
-	first = !s.said[k]
-	s.said[k] = true
+	first = !s.written[k]
+	s.written[k] = true
 	return first
 }
 
-// appendTo appends the lines of the points that have none yet.
+// appendTo appends the _created lines of the points that have none yet.
 func (s *starts) appendTo(rows []row) []row {
 	for i := range s.rows {
 		if s.mark(keyOf(&s.rows[i])) {

@@ -12,20 +12,20 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// carried is what a series has of exemplars, and the points that may have them.
+// carried is the exemplars of a series, and the points that may have them.
 type carried struct {
 	exemplars []*metricsv1.Exemplar
 	points    []point
 }
 
-// point is the rows of a series at one time that an exemplar may be at: one, or
-// the buckets of a native histogram by their bounds.
+// point is the rows of a series at one time that may have an exemplar: one, or the
+// buckets of a native histogram in order of their bounds.
 type point struct {
 	timestamp int64
 	from, to  int
 }
 
-// exemplarsOf collects the exemplars of all by series.
+// exemplarsOf collects the exemplars by series.
 func exemplarsOf(all []*metricsv1.TimeSeries) map[string]*carried {
 	found := map[string]*carried{}
 	for _, s := range all {
@@ -42,8 +42,8 @@ func exemplarsOf(all []*metricsv1.TimeSeries) map[string]*carried {
 	return found
 }
 
-// at says where a point of the series is. A series that carries nothing does
-// not need to know.
+// at notes where a point of the series is. It does nothing for a series without
+// exemplars.
 func (c *carried) at(timestamp int64, from, to int) {
 	if c != nil {
 		c.points = append(c.points, point{timestamp, from, to})
@@ -51,7 +51,7 @@ func (c *carried) at(timestamp int64, from, to int) {
 }
 
 // attach puts each exemplar at its sample: the first that is not older. A sample
-// has room for one, which is the latest.
+// has one, the latest.
 func (o *openMetrics) attach(c *carried) {
 	slices.SortStableFunc(c.points, func(a, b point) int { return cmp.Compare(a.timestamp, b.timestamp) })
 	slices.SortStableFunc(c.exemplars, func(a, b *metricsv1.Exemplar) int { return cmp.Compare(a.GetTimestamp(), b.GetTimestamp()) })
@@ -61,10 +61,10 @@ func (o *openMetrics) attach(c *carried) {
 			o.omit(exemplarsLong, 1)
 			continue
 		}
-		r := o.place(c.points, e)
+		r := o.rowFor(c.points, e)
 		switch {
 		case r == nil:
-			o.omit(exemplarsPlaceless, 1)
+			o.omit(exemplarsOfOthers, 1)
 			continue
 		case r.exemplar != nil && !bytes.Equal(r.exemplar, line):
 			o.omit(exemplarsCrowded, 1)
@@ -73,8 +73,8 @@ func (o *openMetrics) attach(c *carried) {
 	}
 }
 
-// place returns the row that an exemplar belongs at, nil if there is none.
-func (o *openMetrics) place(points []point, e *metricsv1.Exemplar) *row {
+// rowFor returns the row that an exemplar belongs to, nil if there is none.
+func (o *openMetrics) rowFor(points []point, e *metricsv1.Exemplar) *row {
 	if len(points) == 0 {
 		return nil
 	}
@@ -90,10 +90,10 @@ func (o *openMetrics) place(points []point, e *metricsv1.Exemplar) *row {
 	return &rows[min(len(rows)-1, sort.Search(len(rows), func(i int) bool { return rows[i].bound >= e.GetValue() }))]
 }
 
-// maxExemplar is the length of an exemplar's labels that the format allows.
+// maxExemplar is how many characters the format allows an exemplar's labels.
 const maxExemplar = 128
 
-// appendExemplar appends an exemplar, if the format has room for it.
+// appendExemplar appends an exemplar, if the format allows it.
 func appendExemplar(b []byte, e *metricsv1.Exemplar) []byte {
 	size := 0
 	for _, l := range e.GetLabels() {

@@ -64,11 +64,11 @@ func (o *openMetrics) histogram(name string, labels []*metricsv1.Label, h *metri
 	}
 }
 
-// buckets adds cumulative counts up to each bound, and tells whether there are
-// negative observations.
+// buckets adds the cumulative count up to each bound, and reports whether there
+// are negative observations.
 func (o *openMetrics) buckets(r row, labels []*metricsv1.Label, h *histogram.FloatHistogram) (negative bool) {
 	bucket := func(upper float64, le string, v float64) {
-		// le has its place among the sorted labels.
+		// Labels stay sorted.
 		i, _ := slices.BinarySearchFunc(labels, "le", func(l *metricsv1.Label, n string) int { return cmp.Compare(l.GetName(), n) })
 		r.bound = upper
 		o.part(r, "_bucket", slices.Insert(slices.Clone(labels), i, &metricsv1.Label{Name: "le", Value: le}), v)
@@ -94,7 +94,7 @@ func (o *openMetrics) part(r row, suffix string, labels []*metricsv1.Label, v fl
 	o.rows = append(o.rows, r)
 }
 
-// bound is a number in the canonical form for le, a float always.
+// bound returns a number in the canonical form of le, which is always a float.
 func bound(v float64) string {
 	s := strconv.FormatFloat(v, 'g', -1, 64)
 	if !strings.ContainsAny(s, ".eIN") {

@@ -52,7 +52,7 @@ func TestReplayHasEachExemplarAtItsSample(t *testing.T) {
 		samples = append([]*metricsv1.TimeSeries{sample}, samples...)
 	}
 	var b bytes.Buffer
-	o := New("openmetrics", &b, Options{Ordered: true, Families: NewFamilies(metricstest.Metadata().GetMetadata())})
+	o := New("openmetrics", &b, Options{Ordered: true, Metadata: NewMetadata(metricstest.Metadata().GetMetadata())})
 	for _, all := range [][]*metricsv1.TimeSeries{apart, samples} {
 		require.NoError(t, o.Series(all))
 	}
@@ -168,7 +168,7 @@ rpc_seconds_created 1699999999.123 1700000000.123
 		for _, ordered := range []bool{true, false} {
 			t.Run(fmt.Sprint(c.name, " ordered ", ordered), func(t *testing.T) {
 				var b bytes.Buffer
-				o := New("openmetrics", &b, Options{Ordered: ordered, Families: NewFamilies(metricstest.Metadata().GetMetadata())})
+				o := New("openmetrics", &b, Options{Ordered: ordered, Metadata: NewMetadata(metricstest.Metadata().GetMetadata())})
 				require.NoError(t, o.Series(c.series))
 				require.NoError(t, o.Close())
 				exemplarsByTime(t, b.String()) // parses

@@ -1,13 +1,12 @@
 // Package output prints series for people and for programs: in one of the formats
-// of --output, by a template, or as a table that is drawn in place. It prints the
-// answers of calls too, in columns or as JSON, and knows what a terminal must not
-// be told. It knows no command and no connection.
+// of --output, by a template, or as a table that is updated in place. It prints the
+// answers of calls too, in columns or as JSON, and escapes what would control a
+// terminal. It knows no command and no connection.
 //
-// What is written to a format is what came, in the order that it came, unless the
-// format's own comment says otherwise. What the format has no words for is left
-// out and counted. A histogram that is not valid is no error. What was written may
-// be in memory alone until Flush returns, and what a format holds back until Close
-// does.
+// Guaranteed: series are written as they came and in that order, unless the
+// format's own comment says otherwise. What a format cannot express is left out and
+// counted; an invalid histogram is no error. Not guaranteed: that anything reaches
+// the writer before Flush returns, or before Close where a format holds data back.
 package output
 
 import (
@@ -17,29 +16,30 @@ import (
 
 	"google.golang.org/protobuf/encoding/protodelim"
 
-	promgrpc "github.com/promgrpc/exporter/clients/go"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// Output prints series in one of the formats. What it wrote reaches the file
-// with Flush; Close ends the document, if the format has an end.
+// Output prints series in one of the formats. Flush passes on what was written;
+// Close ends the document, if the format has an end, and flushes.
 type Output interface {
 	Series([]*metricsv1.TimeSeries) error
-	Event(promgrpc.Update) error
+	// Event prints the event of a response, if it has one, and before it that the
+	// stream was rewound, where the format shows events.
+	Event(r *metricsv1.GetMetricsResponse, rewound bool) error
 	Flush() error
 	Close() error
-	// Omitted says what came and the format has no words for, "" if nothing.
+	// Omitted says what was left out, "" if nothing.
 	Omitted() string
 }
 
-// Options is what the formats need to know.
+// Options of the formats.
 type Options struct {
-	Terminal bool // for eyes: aligned
+	Terminal bool // align columns
 	Colour   bool
 	Events   bool
-	Ordered  bool // openmetrics: hold everything back, and sort it
+	Ordered  bool // openmetrics: hold everything back until Close, and sort it
 	Headless bool // csv: without the names of the columns
-	Families Families
+	Metadata Metadata
 	Template *template.Template // instead of a format
 }
 
@@ -54,32 +54,32 @@ func New(format string, w io.Writer, o Options) Output {
 	}
 	switch format {
 	case "table":
-		return newTable(b, o.Terminal)
+		return newTableOutput(b, o.Terminal)
 	case "json":
 		return &jsonOutput{lines: lines{b: b}, events: o.Events}
 	case "openmetrics":
-		return newOpenMetrics(b, o.Families, o.Ordered)
+		return newOpenMetrics(b, o.Metadata, o.Ordered)
 	case "csv":
 		return newCSV(b, !o.Headless, o.Terminal)
 	case "proto":
 		return &protoOutput{lines: lines{b: b}}
 	}
-	return &textOutput{lines: lines{b: b}, heads: textHeads{families: o.Families}, terminal: o.Terminal, colour: o.Colour}
+	return &textOutput{lines: lines{b: b}, heads: textHeads{metadata: o.Metadata}, terminal: o.Terminal, colour: o.Colour}
 }
 
-// lines is what the outputs that go line by line have in common.
+// lines is what the line-by-line outputs share.
 type lines struct {
 	omissions
 	b    *bufio.Writer
 	line []byte
 }
 
-func (l *lines) Event(promgrpc.Update) error { return nil }
-func (l *lines) Flush() error                { return l.b.Flush() }
-func (l *lines) Close() error                { return l.b.Flush() }
+func (l *lines) Event(*metricsv1.GetMetricsResponse, bool) error { return nil }
+func (l *lines) Flush() error                                    { return l.b.Flush() }
+func (l *lines) Close() error                                    { return l.b.Flush() }
 
 // protoOutput writes promgrpc.metrics.v1.TimeSeries messages as they came, each
-// after its length as a varint.
+// preceded by its length as a varint.
 type protoOutput struct{ lines }
 
 func (p *protoOutput) Series(all []*metricsv1.TimeSeries) error {

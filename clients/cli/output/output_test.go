@@ -46,7 +46,7 @@ func TestFormats(t *testing.T) {
 
 func TestTextOnATerminal(t *testing.T) {
 	var b bytes.Buffer
-	o := New("text", NewVisibleWriter(&b, true), Options{Terminal: true, Colour: true, Families: NewFamilies(metricstest.Metadata().GetMetadata())})
+	o := New("text", NewVisibleWriter(&b, true), Options{Terminal: true, Colour: true, Metadata: NewMetadata(metricstest.Metadata().GetMetadata())})
 	require.NoError(t, o.Series(metricstest.Series()[:10]))
 	require.NoError(t, o.Close())
 	metricstest.Golden(t, "text.terminal", b.Bytes())
@@ -227,7 +227,7 @@ func parseOpenMetrics(t *testing.T, text string) (map[string]float64, map[string
 
 func TestOpenMetricsTakesEachPointOnce(t *testing.T) {
 	var b bytes.Buffer
-	o := New("openmetrics", &b, Options{Ordered: true, Families: NewFamilies(metricstest.Metadata().GetMetadata())})
+	o := New("openmetrics", &b, Options{Ordered: true, Metadata: NewMetadata(metricstest.Metadata().GetMetadata())})
 	later := float(2, "__name__", "up", "instance", "localhost:9090", "job", "x")
 	later.Samples[0].Timestamp = t0 + 5000
 	require.NoError(t, o.Series([]*metricsv1.TimeSeries{later}))

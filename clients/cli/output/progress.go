@@ -7,23 +7,23 @@ import (
 	"sync"
 	"time"
 
-	promgrpc "github.com/promgrpc/exporter/clients/go"
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// Progress tells on a terminal how far a stream has come, in one line that is
-// written over. It is silent in its first second. Messages for the same terminal
+// Progress shows on a terminal how far a stream has come, in one line that is
+// overwritten. It is silent for the first second. Messages for the same terminal
 // go through it, so that the line stays below them.
 type Progress struct {
 	w     io.Writer
-	since *time.Time // where the stream begins; nil: not known
+	since *time.Time // start of the stream; nil if not known
 	now   func() time.Time
 
 	mu      sync.Mutex
-	began   time.Time
-	told    time.Time
+	start   time.Time
+	updated time.Time
 	drawn   string // the line that is shown, "" for none
 	samples int
-	at      int64 // latest timestamp, ms; the least that there is before any
+	newest  int64 // latest timestamp, ms; math.MinInt64 before any
 }
 
 const (
@@ -31,44 +31,45 @@ const (
 	progressEvery = 200 * time.Millisecond
 )
 
-// NewProgress begins now. A stream whose beginning is known is told in per cent.
+// NewProgress starts the clock now. Where since is known, it shows a percentage.
 func NewProgress(w io.Writer, since *time.Time) *Progress {
 	now := time.Now()
-	return &Progress{w: w, since: since, now: time.Now, at: math.MinInt64, began: now, told: now.Add(progressAfter - progressEvery)}
+	return &Progress{w: w, since: since, now: time.Now, newest: math.MinInt64, start: now, updated: now.Add(progressAfter - progressEvery)}
 }
 
-// Update counts what came. A nil Progress does nothing, here and in Clear.
-func (p *Progress) Update(u promgrpc.Update) {
+// Update counts the samples of a response. A nil Progress does nothing, here and in
+// Clear.
+func (p *Progress) Update(r *metricsv1.GetMetricsResponse) {
 	if p == nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, s := range u.GetTimeseries() {
+	for _, s := range r.GetTimeseries() {
 		p.samples += len(s.GetSamples()) + len(s.GetHistograms())
 		for _, sample := range s.GetSamples() {
-			p.at = max(p.at, sample.GetTimestamp())
+			p.newest = max(p.newest, sample.GetTimestamp())
 		}
 		for _, h := range s.GetHistograms() {
-			p.at = max(p.at, h.GetTimestamp())
+			p.newest = max(p.newest, h.GetTimestamp())
 		}
 	}
 	now := p.now()
-	if now.Sub(p.told) < progressEvery {
+	if now.Sub(p.updated) < progressEvery {
 		return
 	}
-	p.told = now
+	p.updated = now
 	p.drawn = "\r" + p.line(now) + clearLine
 	_, _ = io.WriteString(p.w, p.drawn)
 }
 
 func (p *Progress) line(now time.Time) string {
-	elapsed := now.Sub(p.began)
+	elapsed := now.Sub(p.start)
 	text := fmt.Sprintf("%d samples, %.0f a second", p.samples, float64(p.samples)/elapsed.Seconds())
-	if p.at == math.MinInt64 {
+	if p.newest == math.MinInt64 {
 		return text
 	}
-	at := time.UnixMilli(p.at)
+	at := time.UnixMilli(p.newest)
 	text += ", up to " + at.UTC().Format("2006-01-02T15:04:05Z")
 	if p.since == nil {
 		return text
@@ -79,7 +80,8 @@ func (p *Progress) line(now time.Time) string {
 	return text
 }
 
-// Write puts a message, which ends its line, where the line is, and that below.
+// Write writes a message, which ends its line, in place of the line, and the line
+// again below it.
 func (p *Progress) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

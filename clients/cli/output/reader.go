@@ -11,13 +11,13 @@ import (
 )
 
 // ErrReaderGone is the cause of a context when nobody reads the output any more.
-// It ends the program as writing to nobody does.
+// It ends the program just as EPIPE does.
 var ErrReaderGone = fmt.Errorf("nobody reads the output: %w", syscall.EPIPE)
 
-// WhileRead returns a context that ends when the other end of f is closed: that of
-// a pipe or a socket, or a terminal that hung up. So a stream ends that has
-// nothing to write. What stop is called after holds nothing any more. Where the
-// system cannot tell, it is writing that shows it.
+// WhileRead returns a context that ends when the other end of f is closed (a pipe, a
+// socket, or a terminal that hung up), so that a stream ends even while it has
+// nothing to write. stop releases what this takes. Where the system cannot tell,
+// only a write shows it.
 func WhileRead(ctx context.Context, f *os.File) (_ context.Context, stop func()) {
 	if f == nil {
 		return ctx, func() {}
@@ -42,8 +42,8 @@ func WhileRead(ctx context.Context, f *os.File) (_ context.Context, stop func())
 	}
 }
 
-// readerGone waits until one of two descriptors has lost its other end, and tells
-// whether it is the output.
+// readerGone waits until one of two descriptors has lost its other end, and
+// reports whether it was the output.
 func readerGone(output, stop int32) bool {
 	ends := []unix.PollFd{{Fd: output}, {Fd: stop}}
 	for {

@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 )
 
-// PrintJSON prints an object a row.
+// PrintJSON prints one object a row.
 func PrintJSON[Row any](w io.Writer, rows []Row) error {
 	b := bufio.NewWriter(w)
 	e := json.NewEncoder(b)
@@ -22,13 +22,13 @@ func PrintJSON[Row any](w io.Writer, rows []Row) error {
 	return b.Flush()
 }
 
-// PrintRows prints a line a row, in columns if they have a head. For a terminal
-// the columns are aligned as they are shown.
+// PrintRows prints one line a row, in columns if there is a head. On a terminal
+// columns are aligned by what is visible.
 func PrintRows[Row any](w io.Writer, terminal bool, head string, rows []Row, cells func(Row) []string) error {
 	b := bufio.NewWriter(w)
 	t := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
 	if head != "" && len(rows) > 0 {
-		_, _ = fmt.Fprintln(t, head) // errors show at Flush
+		_, _ = fmt.Fprintln(t, head) // Flush returns the error
 	}
 	for _, r := range rows {
 		line := cells(r)
@@ -50,11 +50,11 @@ func PrintRows[Row any](w io.Writer, terminal bool, head string, rows []Row, cel
 	return b.Flush()
 }
 
-// separators are what ends a cell or a line of a tabwriter.
+// separators escapes what would end a cell or a line of a tabwriter.
 var separators = strings.NewReplacer("\t", `\t`, "\n", `\n`, "\v", `\v`, "\f", `\f`)
 
-// Cell is a text that stays in its column. On a terminal it is aligned as it is
-// shown.
+// Cell returns a text that stays in its column. On a terminal it is escaped first,
+// so that alignment counts what is visible.
 func Cell(text string, terminal bool) string {
 	if terminal {
 		text = visible(text)

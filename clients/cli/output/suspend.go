@@ -8,11 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// suspend stops the program, which was asked to by the terminal (Ctrl-Z), until
-// it is told to go on. It calls leave before, and back after that. Where nobody
-// could tell it to go on it does nothing: a shell that can gives each job a
-// process group, and what was started without one is in that of the session's
-// first process.
+// suspend stops the program, as the terminal asked (Ctrl-Z), until it is continued.
+// It calls leave before and back after. It does nothing where nobody could continue
+// it: a shell with job control gives each job its own process group, and a program
+// started without one is in the group of the session leader.
 func suspend(leave, back func()) {
 	session, err := unix.Getsid(0)
 	if err != nil || session == unix.Getpgrp() {
@@ -22,7 +21,7 @@ func suspend(leave, back func()) {
 	signal.Notify(goOn, syscall.SIGCONT)
 	defer signal.Stop(goOn)
 	leave()
-	// Not SIGTSTP again: Go keeps its handler of a signal that was asked for once.
+	// Not SIGTSTP: Go keeps its handler of a signal that was ever asked for.
 	if syscall.Kill(os.Getpid(), syscall.SIGSTOP) == nil {
 		<-goOn
 	}

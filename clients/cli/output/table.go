@@ -12,16 +12,15 @@ import (
 
 	"github.com/prometheus/prometheus/model/value"
 
-	promgrpc "github.com/promgrpc/exporter/clients/go"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// table keeps the latest sample of each series, and what it takes to tell how
-// fast the value changes.
+// table keeps the latest sample of each series, and the rate at which its value
+// changes.
 type table struct {
 	rows    map[string]*tableRow
 	samples int
-	brief   bool // of native histograms, count and sum
+	brief   bool // native histograms as count and sum
 }
 
 type tableRow struct {
@@ -29,12 +28,11 @@ type tableRow struct {
 	value  string
 	stale  bool
 	time   int64 // of the sample, ms
-	// rate is the change a second since the sample before, NaN where there is
-	// none or where it is no number.
+	// rate is the change a second since the sample before, NaN if there is none.
 	number, rate float64
 }
 
-func newRows(brief bool) table { return table{rows: map[string]*tableRow{}, brief: brief} }
+func newTable(brief bool) table { return table{rows: map[string]*tableRow{}, brief: brief} }
 
 func (t *table) add(s *metricsv1.TimeSeries) {
 	if len(s.GetSamples())+len(s.GetHistograms()) == 0 {
@@ -48,7 +46,7 @@ func (t *table) add(s *metricsv1.TimeSeries) {
 		t.rows[series] = r
 	}
 	for _, sample := range s.GetSamples() {
-		r.take(sample.GetTimestamp(), sample.GetValue(), appendValue(nil, sample.GetValue()), value.IsStaleNaN(sample.GetValue()))
+		r.update(sample.GetTimestamp(), sample.GetValue(), appendValue(nil, sample.GetValue()), value.IsStaleNaN(sample.GetValue()))
 	}
 	for _, h := range s.GetHistograms() {
 		number, text := math.NaN(), appendHistogram(nil, h)
@@ -56,13 +54,13 @@ func (t *table) add(s *metricsv1.TimeSeries) {
 			number = f.Count
 			text = fmt.Appendf(nil, "count:%s sum:%s", appendValue(nil, f.Count), appendValue(nil, f.Sum))
 		}
-		r.take(h.GetTimestamp(), number, text, isStale(h))
+		r.update(h.GetTimestamp(), number, text, isStale(h))
 	}
 	t.samples += len(s.GetSamples()) + len(s.GetHistograms())
 }
 
-// take makes a sample the latest of the row, unless it is older.
-func (r *tableRow) take(at int64, number float64, text []byte, stale bool) {
+// update makes a sample the latest of the row, unless it is older.
+func (r *tableRow) update(at int64, number float64, text []byte, stale bool) {
 	if at < r.time {
 		return
 	}
@@ -72,7 +70,7 @@ func (r *tableRow) take(at int64, number float64, text []byte, stale bool) {
 	r.time, r.number, r.value, r.stale = at, number, string(text), stale
 }
 
-// sorted are the rows by series. Those that have gone stale come last.
+// sorted returns the rows by series, stale ones last.
 func (t *table) sorted() []*tableRow {
 	rows := make([]*tableRow, 0, len(t.rows))
 	for _, r := range t.rows {
@@ -97,7 +95,7 @@ func (r *tableRow) rateText() string {
 	return strconv.FormatFloat(r.rate, 'g', 4, 64) + "/s"
 }
 
-// ageText is how long ago the sample was, as kubectl tells ages.
+// ageText returns the age of the sample, as kubectl writes ages.
 func (r *tableRow) ageText(now time.Time) string {
 	age := now.Sub(time.UnixMilli(r.time))
 	switch {
@@ -121,8 +119,8 @@ type tableOutput struct {
 	terminal bool
 }
 
-func newTable(b *bufio.Writer, terminal bool) *tableOutput {
-	return &tableOutput{table: newRows(false), b: b, terminal: terminal}
+func newTableOutput(b *bufio.Writer, terminal bool) *tableOutput {
+	return &tableOutput{table: newTable(false), b: b, terminal: terminal}
 }
 
 func (t *tableOutput) Series(all []*metricsv1.TimeSeries) error {
@@ -132,14 +130,14 @@ func (t *tableOutput) Series(all []*metricsv1.TimeSeries) error {
 	return nil
 }
 
-func (t *tableOutput) Event(promgrpc.Update) error { return nil }
+func (t *tableOutput) Event(*metricsv1.GetMetricsResponse, bool) error { return nil }
 
 func (t *tableOutput) Flush() error { return nil }
 
 func (t *tableOutput) Close() error {
 	w := tabwriter.NewWriter(t.b, 0, 8, 2, ' ', 0)
 	if len(t.rows) > 0 {
-		_, _ = fmt.Fprintln(w, "SERIES\tVALUE\tTIME") // errors show at Flush
+		_, _ = fmt.Fprintln(w, "SERIES\tVALUE\tTIME") // Flush returns the error
 	}
 	for _, r := range t.sorted() {
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", Cell(r.series, t.terminal), Cell(r.value, t.terminal), time.UnixMilli(r.time).UTC().Format("2006-01-02T15:04:05.000Z"))

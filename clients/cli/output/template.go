@@ -12,21 +12,19 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// record is what a template gets of each sample.
+// record is what a template is applied to, one for each sample.
 type record struct {
 	// Series is name{labels}, Name the metric's name, Labels the other labels.
 	Series string
 	Name   string
 	Labels map[string]string
-	// Value as the text output has it, and Number as a number: NaN where it is a
-	// native histogram.
+	// Value as the text output writes it, and Number: NaN for a native histogram.
 	Value  string
 	Number float64
 	// Timestamp in milliseconds, and Time the same in UTC.
 	Timestamp int64
 	Time      time.Time
-	// Stale says that it is a stale marker, Histogram that it is a native
-	// histogram.
+	// Stale is set for a stale marker, Histogram for a native histogram.
 	Stale, Histogram bool
 }
 
@@ -43,8 +41,8 @@ var templateFunctions = template.FuncMap{
 	"date": func(layout string, t time.Time) string { return t.Format(layout) },
 }
 
-// ParseTemplate parses what --template says, and tries it, so that a field that
-// does not exist is told before anything is printed.
+// ParseTemplate parses a --template and tries it, so that a field that does not
+// exist is an error before anything is printed.
 func ParseTemplate(text string) (*template.Template, error) {
 	t, err := template.New("--template").Option("missingkey=zero").Funcs(templateFunctions).Parse(text)
 	if err != nil {
@@ -53,7 +51,7 @@ func ParseTemplate(text string) (*template.Template, error) {
 	return t, t.Execute(&bytes.Buffer{}, record{Labels: map[string]string{}})
 }
 
-// templateOutput has a line a sample, as a template makes it.
+// templateOutput prints one line a sample by a template.
 type templateOutput struct {
 	lines
 	template *template.Template

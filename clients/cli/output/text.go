@@ -9,14 +9,14 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// maxAlign is the widest column that the others are aligned to on a terminal.
+// maxAlign is the widest series that others are aligned with on a terminal.
 const maxAlign = 80
 
-// textOutput has a sample a line, in the text exposition format, and before the
-// first one of a family its HELP and TYPE. What the format has no words for, stale
-// markers, native histograms and exemplars, is in comments: a line like the others
-// behind a "# ", which parsers pass over. On a terminal the values of one response
-// stand below each other.
+// textOutput prints one sample a line, in the text exposition format, and before
+// the first one of a family its HELP and TYPE. What the format cannot express
+// (stale markers, native histograms, exemplars) is a comment: a line like the
+// others after a "# ", which parsers skip. On a terminal the values of one response
+// are aligned.
 type textOutput struct {
 	lines
 	heads            textHeads
@@ -44,7 +44,7 @@ func (t *textOutput) Series(all []*metricsv1.TimeSeries) error {
 	return nil
 }
 
-// width is how far the values of one response are from the left.
+// width returns the column of the values of one response.
 func (t *textOutput) width(all []*metricsv1.TimeSeries) (width int) {
 	if !t.terminal {
 		return 0
@@ -59,7 +59,7 @@ func (t *textOutput) width(all []*metricsv1.TimeSeries) (width int) {
 	return width
 }
 
-// entries writes what there is of a series, each behind the prefix.
+// entries writes each sample and exemplar of a series after the prefix.
 func (t *textOutput) entries(prefix []byte, s *metricsv1.TimeSeries) error {
 	for _, sample := range s.GetSamples() {
 		t.omitStart(sample.GetStartTimestamp())

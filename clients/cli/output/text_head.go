@@ -8,33 +8,33 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// textKinds are the kinds of OpenMetrics that the text exposition format has not,
-// by what they are there.
+// textKinds maps kinds of OpenMetrics that the text exposition format lacks to
+// its own.
 var textKinds = map[string]string{"info": "gauge", "stateset": "gauge", "gaugehistogram": "untyped", "": "untyped"}
 
-// textSuffixes that the samples of a kind have there after the family's name.
+// textSuffixes are what sample names of a kind have there after the family's name.
 var textSuffixes = map[string][]string{
 	"histogram": {"_bucket", "_count", "_sum"},
 	"summary":   {"_count", "_sum"},
 }
 
-// inText finds the family of a metric as the text exposition format has it: but for
-// histograms and summaries, each metric is a family of its own name. There is none
-// where nothing is known.
-func (f Families) inText(metric string) (family, bool) {
-	m, exact := f[metric]
+// textFamily returns the family of a metric in the text exposition format: but for
+// histograms and summaries, each metric is a family of its own name. It returns
+// false if nothing is known.
+func (d Metadata) textFamily(metric string) (family, bool) {
+	m, exact := d[metric]
 	name := metric
 	if !exact {
-		if name, m = f.based(metric); m == nil {
+		if name, m = d.bySuffix(metric); m == nil {
 			return family{}, false
 		}
 	}
 	kind := kinds[m.GetType()]
 	switch {
 	case exact && kind == "histogram":
-		// Some senders name the family as the sample.
+		// Some senders name the family like the sample.
 		for _, suffix := range textSuffixes[kind] {
-			if base, ok := strings.CutSuffix(metric, suffix); ok && base != "" && f[base] == nil {
+			if base, ok := strings.CutSuffix(metric, suffix); ok && base != "" && d[base] == nil {
 				name = base
 			}
 		}
@@ -46,17 +46,17 @@ func (f Families) inText(metric string) (family, bool) {
 	return family{name: name, kind: cmp.Or(textKinds[kind], kind), help: m.GetHelp()}, true
 }
 
-// textHeads are the lines HELP and TYPE of the families, which come once.
+// textHeads writes HELP and TYPE of each family once.
 type textHeads struct {
-	families Families
+	metadata Metadata
 	byMetric map[string]*textHead
 	byFamily map[string]*textHead
 }
 
-// textHead is that of a family, of no kind as long as nothing is known.
+// textHead is the head of one family, without a kind as long as nothing is known.
 type textHead struct {
 	family
-	place   int // among the families, in the order that they came
+	order   int // in which the families came
 	written bool
 }
 
@@ -68,13 +68,13 @@ func (h *textHeads) of(metric string) *textHead {
 	if h.byMetric == nil {
 		h.byMetric, h.byFamily = map[string]*textHead{}, map[string]*textHead{}
 	}
-	f, known := h.families.inText(metric)
+	f, known := h.metadata.textFamily(metric)
 	if !known {
 		f.name = metric
 	}
 	head := h.byFamily[f.name]
 	if head == nil {
-		head = &textHead{place: len(h.byFamily)}
+		head = &textHead{order: len(h.byFamily)}
 		h.byFamily[f.name] = head
 	}
 	if known {
@@ -84,32 +84,32 @@ func (h *textHeads) of(metric string) *textHead {
 	return head
 }
 
-// grouped returns series with those of a family together, in the order that they
-// came in otherwise.
+// grouped returns the series with those of a family together, otherwise in the
+// order in which they came.
 func (h *textHeads) grouped(all []*metricsv1.TimeSeries) []*metricsv1.TimeSeries {
-	if h.families == nil {
+	if h.metadata == nil {
 		return all
 	}
-	type placed struct {
-		place  int
+	type ordered struct {
+		order  int
 		series *metricsv1.TimeSeries
 	}
-	order := make([]placed, len(all))
+	sorted := make([]ordered, len(all))
 	for i, s := range all {
 		name, _ := splitName(s.GetLabels())
-		order[i] = placed{h.of(name).place, s}
+		sorted[i] = ordered{h.of(name).order, s}
 	}
-	slices.SortStableFunc(order, func(a, b placed) int { return cmp.Compare(a.place, b.place) })
+	slices.SortStableFunc(sorted, func(a, b ordered) int { return cmp.Compare(a.order, b.order) })
 	out := make([]*metricsv1.TimeSeries, len(all))
-	for i, o := range order {
-		out[i] = o.series
+	for i, s := range sorted {
+		out[i] = s.series
 	}
 	return out
 }
 
-// appendNew appends the head of a metric's family, unless it was appended before.
+// appendNew appends the head of a metric's family the first time it comes.
 func (h *textHeads) appendNew(b []byte, metric string) []byte {
-	if h.families == nil {
+	if h.metadata == nil {
 		return b
 	}
 	head := h.of(metric)

@@ -12,8 +12,8 @@ import (
 	"unicode/utf8"
 )
 
-// Styles of a terminal, as marks in what goes to its writer: bytes that no text
-// has. What forges one is bold, and nothing worse.
+// Styles of a terminal, as marks in what is written to a VisibleWriter: bytes that
+// UTF-8 never has. Text that forges one gets bold, and nothing worse.
 const (
 	bold  = "\xf8"
 	faint = "\xf9"
@@ -22,25 +22,24 @@ const (
 
 var styles = map[string]string{bold: "\x1b[1m", faint: "\x1b[2m", plain: "\x1b[0m"}
 
-// VisibleWriter writes to a terminal what others have a part in: label values,
-// help texts, the words of servers. Characters that would steer the terminal, or
-// the order in which text is read, are escaped. Line breaks and tabs are let
-// through.
+// VisibleWriter writes to a terminal text that others supply: label values, help
+// texts, messages of servers. It escapes characters that would control the terminal
+// or the direction of reading. Line breaks and tabs pass.
 type VisibleWriter struct {
 	colour bool
 
 	mu   sync.Mutex
 	w    io.Writer
-	held []byte // the beginning of a character whose end is yet to come
+	held []byte // the start of a character whose rest is yet to come
 	out  []byte
 }
 
-// NewVisibleWriter writes to the terminal w, with styles if there is to be colour.
+// NewVisibleWriter writes to the terminal w, with styles if colour is set.
 func NewVisibleWriter(w io.Writer, colour bool) *VisibleWriter {
 	return &VisibleWriter{w: w, colour: colour}
 }
 
-// Write holds the beginning of a character back until its end has come.
+// Write holds back an incomplete character until its rest has come.
 func (v *VisibleWriter) Write(b []byte) (int, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -51,7 +50,7 @@ func (v *VisibleWriter) Write(b []byte) (int, error) {
 	return len(b), err
 }
 
-// Finish writes what is held back, whose end did not come.
+// Finish writes what is still held back.
 func (v *VisibleWriter) Finish() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -85,7 +84,7 @@ func (v *VisibleWriter) write(b []byte) error {
 	return err
 }
 
-// unfinished is the length of the character at the end of b that is cut off.
+// unfinished returns the length of an incomplete character at the end of b.
 func unfinished(b []byte) int {
 	for n := 1; n < utf8.UTFMax && n <= len(b); n++ {
 		if last := b[len(b)-n:]; utf8.RuneStart(last[0]) {
@@ -98,9 +97,9 @@ func unfinished(b []byte) int {
 	return 0
 }
 
-// visible is a text that does nothing to a terminal and has one line.
+// visible escapes a text so that it controls no terminal and has one line.
 func visible(s string) string {
-	if !strings.ContainsFunc(s, func(r rune) bool { return r == utf8.RuneError || steers(r) }) {
+	if !strings.ContainsFunc(s, func(r rune) bool { return r == utf8.RuneError || controls(r) }) {
 		return s
 	}
 	var b []byte
@@ -112,14 +111,14 @@ func visible(s string) string {
 	return string(b)
 }
 
-// appendVisible appends a character. What steers is written as JSON and most
-// languages do, so that JSON stays what it is.
+// appendVisible appends a character. Control characters are escaped as in JSON, so
+// that JSON stays what it is.
 func appendVisible(b []byte, r rune, encoded []byte) []byte {
 	const short = "\b\f\n\r\t"
 	switch {
 	case r == utf8.RuneError && len(encoded) == 1:
 		return fmt.Appendf(b, `\x%02x`, encoded[0])
-	case !steers(r):
+	case !controls(r):
 		return append(b, encoded...)
 	case strings.ContainsRune(short, r):
 		return append(b, '\\', "bfnrt"[strings.IndexRune(short, r)])
@@ -130,8 +129,8 @@ func appendVisible(b []byte, r rune, encoded []byte) []byte {
 	return fmt.Appendf(b, `\u%04x`, r)
 }
 
-// steers tells whether a character has no look of its own: a control, a mark of
-// the direction, what joins or takes no width, or a separator of lines.
-func steers(r rune) bool {
+// controls reports whether a character has no look of its own: a control, a mark of
+// direction, a joiner, one without width, or a line separator.
+func controls(r rune) bool {
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
 }
