@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"runtime/debug"
 
 	"github.com/promgrpc/exporter/bench/bound"
 	"github.com/promgrpc/exporter/bench/load"
@@ -10,25 +9,71 @@ import (
 	"github.com/promgrpc/exporter/bench/subject"
 )
 
-// bound measures what else there is to the bound than ingest. Its memory and its
-// disk bound nothing.
-func (b *bench) bound(ctx context.Context, k subject.Kind, s *subject.System, l *load.Load) error {
-	series, samples := l.Plan.Series, l.Plan.Samples(l.Plan.Rounds-1)
-	add := func(metric, unit string, value float64) { b.result.Add(series, k.Name, metric, unit, value) }
-	stages, err := bound.Stages(l.Plan.Version, l.Rounds(1, l.Plan.Rounds))
+// bound measures the floors of ingest by a version of remote write, and with the
+// first one those of a snapshot.
+func (b *bench) bound(ctx context.Context, system string, write, series int) error {
+	l, err := load.Make(b.plan(series, write))
 	if err != nil {
 		return err
 	}
-	for _, stage := range stages {
-		add(report.Stage+stage.Name, "ns", float64(stage.CPU)/float64(samples))
+	k := subject.Bound(system, write, series)
+	s, err := k.Start(ctx, b.options)
+	if err != nil {
+		return err
 	}
-	if k.Name != report.Bound {
-		return nil // it is read as the other one is
+	defer s.Stop()
+	p, err := bound.NewPipeline(write, b.connections, s.Dir)
+	if err != nil {
+		return err
 	}
-	l.Bodies = nil
-	debug.FreeOSMemory()
+	defer p.Close()
+	if err := b.floors(ctx, k, s, p, l, 0, 1); err != nil {
+		return err
+	}
+	if err := b.floors(ctx, k, s, p, l, 1, l.Plan.Rounds); err != nil || write != 1 {
+		return err
+	}
+	cpu, err := p.Snapshot(series)
+	if err != nil {
+		return err
+	}
+	add := func(metric, unit string, value float64) { b.result.Add(series, system, metric, unit, value) }
+	b.result.Add(series, report.BoundSocket, report.Latest, "series/CPU-s", float64(series)/cpu.Seconds())
 	if err := b.read(ctx, k, s, series); err != nil {
 		return err
 	}
 	return throughProxy(ctx, s, add)
+}
+
+// floors measures those of some rounds: the first is of new series.
+func (b *bench) floors(ctx context.Context, k subject.Kind, s *subject.System, p *bound.Pipeline, l *load.Load, from, to int) error {
+	add := func(metric, unit string, value float64) { b.result.Add(l.Plan.Series, k.Name, metric, unit, value) }
+	w, err := b.ingest(ctx, k, s, l.Rounds(from, to))
+	if err != nil {
+		return err
+	}
+	floors, err := p.Run(l.Rounds(from, to))
+	if err != nil {
+		return err
+	}
+	floors = append([]bound.Floor{{Process: bound.Receiver, Step: "read and answer HTTP", CPU: w.usage.Total()}}, floors...)
+	var front, all float64
+	for _, f := range floors {
+		cost := float64(f.CPU) / float64(l.Plan.Samples(to-from))
+		if all += cost; f.Process != bound.Server {
+			front += cost
+		} else {
+			all += cost * (bound.Servers - 1)
+		}
+		if from > 0 {
+			add(report.Floor+f.Process+": "+f.Step, "ns", cost)
+		}
+	}
+	if from == 0 {
+		add(report.New, "series/CPU-s", 1e9/all)
+		return nil
+	}
+	add(report.Steady, "samples/CPU-s", 1e9/all)
+	add(report.SteadyFront, "samples/CPU-s", 1e9/front)
+	return nil
 }

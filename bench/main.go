@@ -43,8 +43,8 @@ type config struct {
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == bound.Command {
-		fmt.Fprintln(os.Stderr, bound.Main(os.Args[2:])) // until it is stopped
+	if len(os.Args) == 5 && os.Args[1] == bound.Command {
+		fmt.Fprintln(os.Stderr, bound.Main(os.Args[2], os.Args[3], os.Args[4])) // until it is stopped
 		os.Exit(1)
 	}
 	c, err := parse()
@@ -114,24 +114,27 @@ func (b *bench) run(ctx context.Context) error {
 	for _, k := range kinds {
 		b.result.Versions[k.Name] = k.Version
 	}
+	main := slices.IndexFunc(kinds, func(k subject.Kind) bool { return k.Name == report.Project })
 	for _, series := range b.series {
 		for repetition := range b.repeat {
+			b.logger.Info("measure", "series", series, "repetition", repetition+1)
 			for _, k := range kinds {
-				b.logger.Info("measure", "system", k.Name, "series", series, "repetition", repetition+1)
-				if k.Bound {
-					b.options.Logged = b.result.Find(series, report.Project, report.Written).Median()
-				}
 				if err := b.measure(ctx, k, series); err != nil {
 					return fmt.Errorf("%s with %d series: %w", k.Name, series, err)
 				}
-				if err := b.write(); err != nil { // what there is so far, should the rest fail
-					return err
+			}
+			if main < 0 { // nothing to hold against the floors
+				continue
+			}
+			for i, system := range []string{report.Bound, report.BoundTwo} {
+				if err := b.bound(ctx, system, i+1, series); err != nil {
+					return fmt.Errorf("%s with %d series: %w", system, series, err)
 				}
 			}
 		}
 	}
-	if project, ok := b.main(kinds); ok {
-		if err := b.extras(ctx, project); err != nil {
+	if main >= 0 {
+		if err := b.extras(ctx, kinds[main]); err != nil {
 			return err
 		}
 	}
@@ -142,7 +145,7 @@ func (b *bench) run(ctx context.Context) error {
 	return err
 }
 
-// write writes what was measured so far.
+// write writes what was measured so far, should the rest fail.
 func (b *bench) write() error {
 	for _, series := range b.series {
 		b.marginal(series)
@@ -161,20 +164,7 @@ func (b *bench) kinds() []subject.Kind {
 		subject.Project(report.ProjectThree, 3, 1, version),
 	}
 	all = append(all, subject.Peers(b.options.Tools)...)
-	all = slices.DeleteFunc(all, func(k subject.Kind) bool { return !b.systems.MatchString(k.Name) })
-	if _, ok := b.main(all); ok { // what is to be held against the bounds
-		all = append(all, subject.Bound(report.Bound, 1, version), subject.Bound(report.BoundTwo, 2, version))
-	}
-	return all
-}
-
-// main returns the project with two servers, if it is to be measured.
-func (b *bench) main(kinds []subject.Kind) (subject.Kind, bool) {
-	i := slices.IndexFunc(kinds, func(k subject.Kind) bool { return k.Name == report.Project })
-	if i < 0 {
-		return subject.Kind{}, false
-	}
-	return kinds[i], true
+	return slices.DeleteFunc(all, func(k subject.Kind) bool { return !b.systems.MatchString(k.Name) })
 }
 
 // plan of the rounds that a size is measured with: one of new series, and the

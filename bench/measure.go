@@ -15,6 +15,7 @@ import (
 
 // measure takes one system through all that is measured of every system.
 func (b *bench) measure(ctx context.Context, k subject.Kind, series int) error {
+	b.logger.Info("measure", "system", k.Name)
 	l, err := load.Make(b.plan(series, k.Write))
 	if err != nil {
 		return err
@@ -55,9 +56,6 @@ func (b *bench) measure(ctx context.Context, k subject.Kind, series int) error {
 	add(report.Others, "% of the machine", 100*steady.others)
 	b.others = append(b.others, steady.others)
 
-	if k.Bound {
-		return b.bound(ctx, k, s, l)
-	}
 	if err := b.front(s, add); err != nil {
 		return err
 	}

@@ -1,10 +1,13 @@
 package bound
 
 import (
-	"encoding/binary"
-	"math"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,135 +17,110 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/promgrpc/exporter/bench/load"
+	"github.com/promgrpc/exporter/bench/read"
 )
 
-const (
-	testSeries = 700
-	testRounds = 3
-)
+const testSeries, testRounds = 700, 3
 
-func testLoad(t *testing.T, version int) *load.Load {
-	t.Helper()
-	l, err := load.Make(load.Plan{
-		Series: testSeries, Rounds: testRounds, PerRequest: 100, Version: version, Interval: 15 * time.Second,
-		Last: time.UnixMilli(1.7e12),
-	})
-	require.NoError(t, err)
-	return l
-}
-
-// versions runs a test with each version of remote write.
-func versions(t *testing.T, test func(t *testing.T, version int)) {
-	for _, version := range []int{1, 2} {
-		t.Run("remote write "+strconv.Itoa(version), func(t *testing.T) { test(t, version) })
-	}
-}
-
-// plain reads a body by the plain library: its samples, and its labels, of
-// which it counts the series.
-func plain(t *testing.T, version int, body []byte, labels map[string]int) (samples []sample) {
+// plain reads a body by the plain library: the values, and how many series have each label.
+func plain(t *testing.T, version int, body []byte, labels map[string]int) (values []int64) {
 	t.Helper()
 	raw, err := snappy.Decode(nil, body)
 	require.NoError(t, err)
+	var one prompb.WriteRequest
+	var two writev2.Request
 	if version == 1 {
-		var request prompb.WriteRequest
-		require.NoError(t, request.Unmarshal(raw))
-		for _, s := range request.Timeseries {
-			for _, l := range s.Labels {
-				labels[l.Name+"="+l.Value]++
-			}
-			samples = append(samples, sample{s.Samples[0].Timestamp, math.Float64bits(s.Samples[0].Value)})
-		}
-		return samples
+		require.NoError(t, one.Unmarshal(raw))
+	} else {
+		require.NoError(t, two.Unmarshal(raw))
 	}
-	var request writev2.Request
-	require.NoError(t, request.Unmarshal(raw))
-	for _, s := range request.Timeseries {
+	for _, s := range one.Timeseries {
+		for _, l := range s.Labels {
+			labels[l.Name+"="+l.Value]++
+		}
+		values = append(values, int64(s.Samples[0].Value))
+	}
+	for _, s := range two.Timeseries {
 		for pair := range slices.Chunk(s.LabelsRefs, 2) {
-			labels[request.Symbols[pair[0]]+"="+request.Symbols[pair[1]]]++
+			labels[two.Symbols[pair[0]]+"="+two.Symbols[pair[1]]]++
 		}
-		samples = append(samples, sample{s.Samples[0].Timestamp, math.Float64bits(s.Samples[0].Value)})
+		values = append(values, int64(s.Samples[0].Value))
 	}
-	return samples
+	return values
 }
 
-func TestScanReadsTheSamplesOfThePlainLibrary(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
-		r := request{version: version}
-		for _, body := range testLoad(t, version).Bodies {
-			require.NoError(t, r.decompress(body))
-			require.NoError(t, r.scan())
-			require.Equal(t, plain(t, version, body, map[string]int{}), r.samples)
-			require.Len(t, r.series, len(r.samples))
-			other := request{version: 3 - version, raw: r.raw}
-			require.ErrorIs(t, other.scan(), errShape)
-		}
-	})
-}
-
-func TestEverySeriesIsNewOnceWithAllItsLabels(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
-		l := testLoad(t, version)
-		x := newIndex()
-		r := request{version: version}
-		var p postings
-		labels := map[string]int{}
-		const perRequest = 5000
-		for i, body := range l.Bodies {
-			require.NoError(t, r.decompress(body))
-			require.NoError(t, r.scan())
-			block := x.block(nil, &r, [16]byte{1}, perRequest)
-			require.Len(t, block, int(binary.LittleEndian.Uint32(block)))
-			p.add(block)
-			if i < l.Plan.Requests() {
-				plain(t, version, body, labels)
-				require.Greater(t, len(block), perRequest)
-			} else {
-				require.Len(t, block, perRequest, "known series")
+func TestFloorsDoTheWork(t *testing.T) {
+	for _, version := range []int{1, 2} {
+		t.Run(fmt.Sprintf("remote write %d", version), func(t *testing.T) {
+			l, err := load.Make(load.Plan{
+				Series: testSeries, Rounds: testRounds, PerRequest: 100, Version: version, Interval: 15 * time.Second, Last: time.Now(),
+			})
+			require.NoError(t, err)
+			p, err := NewPipeline(version, 3, t.TempDir())
+			require.NoError(t, err)
+			defer p.Close()
+			labels := map[string]int{}
+			for round := range testRounds {
+				floors, err := p.Run(l.Rounds(round, round+1))
+				require.NoError(t, err)
+				for _, f := range floors {
+					require.Positive(t, f.CPU, f.Step)
+				}
+				clear(labels)
+				var values, have []int64
+				for _, body := range l.Rounds(round, round+1) {
+					values = append(values, plain(t, version, body, labels)...)
+				}
+				for _, s := range p.known {
+					have = append(have, s.value)
+				}
+				require.Equal(t, values, have)
 			}
-		}
-		require.EqualValues(t, testSeries, p.series)
-		require.Equal(t, x.labels, p.labels)
-		var have, want []int
-		for _, list := range p.postings {
-			require.True(t, slices.IsSorted(list))
-			have = append(have, len(list))
-		}
-		for _, series := range labels {
-			want = append(want, series)
-		}
-		slices.Sort(have)
-		slices.Sort(want)
-		require.Equal(t, want, have)
-	})
-}
+			var have []int
+			for _, series := range p.postings {
+				require.True(t, slices.IsSorted(series))
+				have = append(have, len(series))
+			}
+			var want []int
+			for _, series := range labels {
+				want = append(want, series)
+			}
+			require.ElementsMatch(t, want, have)
+			log, err := os.ReadFile(p.logs[0].Name())
+			require.NoError(t, err)
+			require.Greater(t, len(log), testSeries*testRounds)
+			replica, err := os.ReadFile(p.logs[1].Name())
+			require.NoError(t, err)
+			require.Equal(t, log, replica)
 
-func TestResponsesAreAsLargeAsTheProjects(t *testing.T) {
-	all, err := responses()
-	require.NoError(t, err)
-	require.InDelta(t, 16<<10, len(all[0]), 2<<10)
-	for _, response := range all[1:] {
-		require.InDelta(t, 122<<10, len(response), 6<<10)
+			other := request{version: 3 - version, raw: p.request.raw}
+			require.ErrorIs(t, other.scan(), errShape)
+			_, err = p.Run([][]byte{{0xff}})
+			require.Error(t, err)
+		})
 	}
 }
 
-func TestStages(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
-		stages, err := Stages(version, testLoad(t, version).Bodies)
+func TestMainServesWhatIsReady(t *testing.T) {
+	var addresses [2]string
+	for i := range addresses {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
-		for _, s := range stages {
-			require.Positive(t, s.CPU, s.Name)
-		}
-		_, err = Stages(version, [][]byte{{0xff}})
-		require.Error(t, err)
-	})
-}
-
-func TestArguments(t *testing.T) {
-	args, err := Config{Part: "nothing"}.Args()
-	require.NoError(t, err)
-	require.Equal(t, Command, args[0])
-	require.ErrorContains(t, Main(args[1:]), `no part is named "nothing"`)
-	require.Error(t, Main([]string{"{"}))
-	require.Error(t, Main(nil))
+		addresses[i] = l.Addr().String()
+		require.NoError(t, l.Close())
+	}
+	go func() { _ = Main(addresses[0], addresses[1], strconv.Itoa(testSeries)) }()
+	require.Eventually(t, func() bool {
+		response, err := http.Post("http://"+addresses[0], "", strings.NewReader(strings.Repeat("a", 1<<20)))
+		return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusNoContent
+	}, time.Minute, 10*time.Millisecond)
+	for _, address := range addresses {
+		r, err := read.Snapshot(t.Context(), address)
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, r.Series, testSeries)
+		require.Less(t, r.Series, testSeries+perMessage)
+		require.Equal(t, r.Series, r.Samples)
+		require.Positive(t, r.FirstByte)
+	}
+	require.Error(t, Main("", "", "many"))
 }

@@ -39,7 +39,7 @@ func open(ctx context.Context, address, method string, request []byte) (*Stream,
 	conn, err := grpc.NewClient(address,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithInitialWindowSize(1<<20), grpc.WithInitialConnWindowSize(1<<20),
-		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawCodec{}), grpc.MaxCallRecvMsgSize(16<<20)))
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(Codec{}), grpc.MaxCallRecvMsgSize(16<<20)))
 	if err != nil {
 		return nil, err
 	}
@@ -60,13 +60,13 @@ func open(ctx context.Context, address, method string, request []byte) (*Stream,
 
 // Next returns a response, which is valid until the next call, or io.EOF.
 func (s *Stream) Next() ([]byte, error) {
-	var m raw
+	var m Raw
 	if err := s.stream.RecvMsg(&m); err != nil {
 		return nil, err
 	}
-	defer m.data.Free()
-	s.buf = append(s.buf[:0], make([]byte, m.data.Len())...)
-	m.data.CopyTo(s.buf)
+	defer m.Data.Free()
+	s.buf = append(s.buf[:0], make([]byte, m.Data.Len())...)
+	m.Data.CopyTo(s.buf)
 	return s.buf, nil
 }
 
@@ -190,20 +190,20 @@ func each(message []byte, want protowire.Number, yield func([]byte)) {
 	}
 }
 
-// raw is a message that is not decoded.
-type raw struct{ data mem.BufferSlice }
+// Raw is a message that is not decoded.
+type Raw struct{ Data mem.BufferSlice }
 
-// rawCodec sends requests as they are and leaves responses as they come.
-type rawCodec struct{}
+// Codec sends bytes as they are, and leaves messages as they come.
+type Codec struct{}
 
-func (rawCodec) Name() string { return "proto" }
+func (Codec) Name() string { return "proto" }
 
-func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
+func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 	return mem.BufferSlice{mem.SliceBuffer(v.([]byte))}, nil
 }
 
-func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
+func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
 	data.Ref()
-	v.(*raw).data = data
+	v.(*Raw).Data = data
 	return nil
 }

@@ -15,14 +15,14 @@ func TestThanosSeries(t *testing.T) {
 	require.NoError(t, err)
 	var method string
 	var request []byte
-	s := grpc.NewServer(grpc.ForceServerCodecV2(rawCodec{}), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
+	s := grpc.NewServer(grpc.ForceServerCodecV2(Codec{}), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
 		method, _ = grpc.MethodFromServerStream(stream)
-		var m raw
+		var m Raw
 		if err := stream.RecvMsg(&m); err != nil {
 			return err
 		}
-		request = m.data.Materialize()
-		m.data.Free()
+		request = m.Data.Materialize()
+		m.Data.Free()
 		warning := protowire.AppendString(protowire.AppendTag(nil, 2, protowire.BytesType), "not a series")
 		series := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), make([]byte, 1000))
 		for _, response := range [][]byte{series, warning, series, series} {

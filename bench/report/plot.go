@@ -22,62 +22,70 @@ var plots = []plot{
 }
 
 const (
-	barHeight = 18
-	barGap    = 8
-	labelSide = 300
-	barSide   = 380
-	margin    = 16
+	line      = 24 // from one bar to the next
+	barHeight = 16
+	nameSide  = 290
+	barSide   = 340
+	width     = 760
 )
+
+// style follows what the reader prefers.
+const style = `<style>
+text{fill:#1f2328}.title{font-weight:bold}.quiet{fill:#59636e}.bar{fill:#8c959f}.project{fill:#0969da}path{stroke:#1f2328}
+@media(prefers-color-scheme:dark){text{fill:#f0f6fc}.quiet{fill:#9198a1}.bar{fill:#656c76}.project{fill:#4493f8}path{stroke:#f0f6fc}}
+</style>
+`
 
 // plot draws a chart, or returns nil if there is nothing to draw.
 func (r *Result) plot(p plot) []byte {
 	var bars []*Figure
+	longest := 0.0
 	for _, f := range r.Figures {
 		if f.Metric == p.metric && !isBound(f.System) {
 			bars = append(bars, f)
+			_, highest := f.Range()
+			longest = max(longest, highest)
 		}
-	}
-	if len(bars) == 0 {
-		return nil
-	}
-	slices.SortStableFunc(bars, func(a, b *Figure) int { return a.Series - b.Series })
-	longest := 0.0
-	for _, f := range bars {
-		_, highest := f.Range()
-		longest = max(longest, highest)
 	}
 	if longest == 0 {
 		return nil
 	}
-	width := labelSide + barSide + 130
-	height := 2*margin + 24 + len(bars)*(barHeight+barGap)
-	var b bytes.Buffer
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`+"\n", width, height, width, height)
-	fmt.Fprint(&b, `<rect width="100%" height="100%" fill="#fff"/>`+"\n")
-	text(&b, margin, margin+8, "start", `font-weight="bold"`, p.title)
-	y := margin + 24
+	slices.SortStableFunc(bars, func(a, b *Figure) int { return a.Series - b.Series })
+	var body bytes.Buffer
+	y, size := line, 0
 	for _, f := range bars {
-		colour := "#8a97a6"
+		if f.Series != size {
+			y += line
+			size = f.Series
+			text(&body, nameSide, y, "start", "quiet", thousands(size)+" series")
+			y += line / 2
+		}
+		class := "bar"
 		if isProject(f.System) {
-			colour = "#1f6feb"
+			class = "project"
 		}
-		side := func(v float64) float64 { return v / longest * barSide }
-		middle := y + barHeight/2
-		text(&b, labelSide-8, middle+4, "end", "", fmt.Sprintf("%s, %s", f.System, thousands(f.Series)))
-		fmt.Fprintf(&b, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n", labelSide, y, max(side(f.Median()), 1), barHeight, colour)
+		side := func(v float64) float64 { return nameSide + v/longest*barSide }
 		lowest, highest := f.Range()
-		if len(f.Values) > 1 {
-			fmt.Fprintf(&b, `<path d="M%.1f %dH%.1f" stroke="#111" fill="none"/>`+"\n", labelSide+side(lowest), middle, labelSide+side(highest))
+		text(&body, nameSide-8, y+12, "end", "", f.System)
+		fmt.Fprintf(&body, `<rect class="%s" x="%d" y="%d" width="%.1f" height="%d" rx="2"/>`+"\n",
+			class, nameSide, y, max(side(f.Median())-nameSide, 1), barHeight)
+		if lowest < highest {
+			fmt.Fprintf(&body, `<path d="M%.1f %dH%.1f"/>`+"\n", side(lowest), y+barHeight/2, side(highest))
 		}
-		text(&b, labelSide+int(side(highest))+6, middle+4, "start", "", number(f.Median()/p.divisor)+" "+p.unit)
-		y += barHeight + barGap
+		text(&body, int(side(highest))+6, y+12, "start", "", number(f.Median()/p.divisor)+" "+p.unit)
+		y += line
 	}
-	fmt.Fprint(&b, "</svg>\n")
+	var b bytes.Buffer
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%[1]d" font-family="sans-serif" font-size="13">`+"\n", width, y)
+	b.WriteString(style)
+	text(&b, 0, 16, "start", "title", p.title)
+	b.Write(body.Bytes())
+	b.WriteString("</svg>\n")
 	return b.Bytes()
 }
 
-func text(b *bytes.Buffer, x, y int, anchor, style, content string) {
-	fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="%s" %s>`, x, y, anchor, style)
+func text(b *bytes.Buffer, x, y int, anchor, class, content string) {
+	fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="%s" class="%s">`, x, y, anchor, class)
 	_ = xml.EscapeText(b, []byte(content)) // a buffer takes everything
 	fmt.Fprint(b, "</text>\n")
 }

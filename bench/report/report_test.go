@@ -25,8 +25,7 @@ func TestWrite(t *testing.T) {
 	r.Add(small, Bound, Steady, "samples/CPU-s", 4.4e6) // neither a peer
 	r.Add(large, BoundHTTP, LatestFirst, "s", 0.005)
 	r.Add(small, Project, Share+"receiver", "%", 20)
-	r.Add(small, Bound, Share+"receiver", "%", 44)
-	r.Add(small, Bound, Stage+"digest", "ns", 17)
+	r.Add(small, Bound, Floor+"receiver: read", "ns", 44)
 	dir := t.TempDir()
 	require.NoError(t, r.Write(dir))
 
@@ -37,8 +36,7 @@ func TestWrite(t *testing.T) {
 	require.Contains(t, string(text), "| 1 000 000 | ≤ 10 ms | 20 | missed | 10 peer | 2 × worse |")
 
 	require.Contains(t, string(text), "| steady ingest, RW 1.0, all processes | 100 000 | 4.40 M samples/CPU-s | 2.20 (1.50–2.50) | 50 % |")
-	require.Contains(t, string(text), "| RW 1.0, receiver | 100 000 | 100 ns | 90.9 ns |")
-	require.Contains(t, string(text), "| RW 1.0, of the forwarder: digest | 100 000 | 17 ns | – |")
+	require.Contains(t, string(text), "| | RW 1.0, 100 000 |\n|---|---:|\n| receiver of the project | 90.9 |\n| receiver, floor: read | 44 |\n")
 	require.Contains(t, string(text), "| 1 000 000 | 5 ms | 20 | 25 % |")
 
 	svg, err := os.ReadFile(filepath.Join(dir, "ingest.svg"))

@@ -28,7 +28,7 @@ func (r *Result) Markdown() []byte {
 		}
 	}
 	for _, series := range r.sizes() {
-		fmt.Fprintf(&b, "\n## All figures, %s series\n\n", thousands(series))
+		fmt.Fprintf(&b, "\n## All figures, %s series\n", thousands(series))
 		r.figures(&b, series)
 	}
 	fmt.Fprint(&b, "\n## Parameters\n\n| | |\n|---|---|\n")
@@ -72,30 +72,62 @@ func (r *Result) targets(b *bytes.Buffer) {
 	}
 }
 
+// figures writes the medians of one size: a row for each metric, and a column for
+// each system. What is read by several ways has a row for each way.
 func (r *Result) figures(b *bytes.Buffer, series int) {
-	var metrics []string
+	var all, read table
 	for _, f := range r.Figures {
-		if f.Series != series {
+		if f.Series != series || strings.HasPrefix(f.Metric, Floor) {
 			continue
 		}
-		if !slices.Contains(metrics, f.Metric) {
-			metrics = append(metrics, f.Metric)
+		value, unit := number(f.Median()), f.Unit
+		switch unit {
+		case "bytes":
+			value, unit = number(f.Median()/mib), "MiB"
+		case "s":
+			value, unit = number(f.Median()*1e3), "ms"
+		}
+		if metric := strings.TrimRight(f.Metric+", "+unit, ", "); strings.HasPrefix(metric, Latest) {
+			read.set(f.System, metric, value)
+		} else {
+			all.set(metric, f.System, value)
 		}
 	}
-	fmt.Fprint(b, "| metric | system | median (range) |\n|---|---|---|\n")
-	for _, metric := range metrics {
-		for _, f := range r.Figures {
-			if f.Series == series && f.Metric == metric {
-				value, unit := f.spread(1), f.Unit
-				switch unit {
-				case "bytes":
-					value, unit = f.spread(mib), "MiB"
-				case "s":
-					value, unit = f.spread(1e-3), "ms"
-				}
-				fmt.Fprintf(b, "| %s | %s | %s %s |\n", metric, f.System, value, unit)
-			}
+	all.write(b)
+	read.write(b)
+}
+
+// table has a cell for some of its rows and columns, which are in the order in
+// which they came.
+type table struct {
+	rows, columns []string
+	cells         map[[2]string]string
+}
+
+func (t *table) set(row, column, text string) {
+	if t.cells == nil {
+		t.cells = map[[2]string]string{}
+	}
+	if !slices.Contains(t.rows, row) {
+		t.rows = append(t.rows, row)
+	}
+	if !slices.Contains(t.columns, column) {
+		t.columns = append(t.columns, column)
+	}
+	t.cells[[2]string{row, column}] = text
+}
+
+func (t *table) write(b *bytes.Buffer) {
+	if len(t.rows) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n| | %s |\n|---|%s\n", strings.Join(t.columns, " | "), strings.Repeat("---:|", len(t.columns)))
+	for _, row := range t.rows {
+		fmt.Fprintf(b, "| %s |", row)
+		for _, column := range t.columns {
+			fmt.Fprintf(b, " %s |", t.cells[[2]string{row, column}])
 		}
+		fmt.Fprintln(b)
 	}
 }
 

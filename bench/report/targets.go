@@ -24,9 +24,8 @@ const (
 	ReplaySkip   = "replay, skipped"
 	Restart      = "restart to serving"
 	Others       = "CPU used by others meanwhile"
-	Written      = "written of a sample, server 1"
 	Share        = "share of the CPU of ingest, " // then the process
-	Stage        = "CPU of a sample, "            // then the stage
+	Floor        = "floor of a sample, "          // then the process and the step
 )
 
 // Names of the project's variants.

@@ -114,7 +114,7 @@ func (s *System) prometheusAlone() error {
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(s.dir, "prometheus.yml")
+	file := filepath.Join(s.Dir, "prometheus.yml")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		return err
 	}

@@ -77,13 +77,13 @@ backend servers
 	for i, server := range servers {
 		config += fmt.Sprintf("  server server%d %s proto h2\n", i+1, server)
 	}
-	file := filepath.Join(s.dir, "haproxy.cfg")
+	file := filepath.Join(s.Dir, "haproxy.cfg")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return err
 	}
 	s.balancer = &Process{
 		Name: "haproxy", binary: binary, args: []string{"-f", file, "-db"},
-		ready: "http://" + a[1] + "/ready", log: filepath.Join(s.dir, "haproxy.log"),
+		ready: "http://" + a[1] + "/ready", log: filepath.Join(s.Dir, "haproxy.log"),
 	}
 	s.Balancer = a[0]
 	return nil

@@ -15,9 +15,8 @@ import (
 // Kind is a system that can be run, and that is installed.
 type Kind struct {
 	Name string
-	// Project says that it is not a peer, and Bound that it is what nothing can
-	// do better than.
-	Project, Bound bool
+	// Project says that it is not a peer.
+	Project bool
 	// Write is the version of remote write that it is fed by.
 	Write   int
 	Version string
@@ -47,11 +46,10 @@ type System struct {
 	Servers       []*Process
 	balancer      *Process
 
-	dir    string
-	tools  string
-	bin    string
-	logged float64
-	quiet  time.Duration
+	Dir   string // of everything, removed by Stop
+	tools string
+	bin   string
+	quiet time.Duration
 }
 
 // Options say where things are.
@@ -59,8 +57,6 @@ type Options struct {
 	Bin   string // the project's binaries
 	Tools string // the peers'
 	Dir   string // for data, which is removed when a system stops
-	// Logged is how many bytes of a sample the project's log holds, for Bound.
-	Logged float64
 }
 
 // attempts to start a system: a port that was free may be taken when a process
@@ -82,7 +78,7 @@ func (k Kind) tryStart(ctx context.Context, o Options) (*System, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &System{dir: dir, tools: o.Tools, bin: o.Bin, logged: o.Logged, quiet: max(k.Quiet, time.Second)}
+	s := &System{Dir: dir, tools: o.Tools, bin: o.Bin, quiet: max(k.Quiet, time.Second)}
 	if err := k.start(s); err != nil {
 		s.Stop()
 		return nil, err
@@ -108,7 +104,7 @@ func (s *System) Stop() {
 	for _, p := range s.all() {
 		p.Stop()
 	}
-	_ = os.RemoveAll(s.dir)
+	_ = os.RemoveAll(s.Dir)
 }
 
 // add makes a process, which is started later. In args, {dir} stands for its
@@ -116,14 +112,14 @@ func (s *System) Stop() {
 func (s *System) add(name, binary, ready string, args ...string) *Process {
 	p := &Process{
 		Name: name, binary: binary, args: args, ready: ready,
-		Dir: filepath.Join(s.dir, name), log: filepath.Join(s.dir, name+".log"),
+		Dir: filepath.Join(s.Dir, name), log: filepath.Join(s.Dir, name+".log"),
 	}
 	s.Processes = append(s.Processes, p)
 	return p
 }
 
 // data returns the folder that a process of a name will have.
-func (s *System) data(name string) string { return filepath.Join(s.dir, name) }
+func (s *System) data(name string) string { return filepath.Join(s.Dir, name) }
 
 // Usage is the CPU time of each process, in their order.
 type Usage []time.Duration
