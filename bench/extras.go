@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/promgrpc/exporter/bench/load"
 	"github.com/promgrpc/exporter/bench/read"
@@ -48,19 +49,18 @@ func (b *bench) restart(ctx context.Context, k subject.Kind, s *subject.System, 
 		return fmt.Errorf("after a restart %d series came, of %d", r.Series, series)
 	}
 	stored := b.plan(series, k.Write).Samples(b.plan(series, k.Write).Rounds)
-	for metric, replay := range map[string]func() (read.Result, error){
-		report.Replay:    func() (read.Result, error) { return read.Replay(ctx, s.RPC, time.Unix(0, 0), true) },
-		report.ReplayAll: func() (read.Result, error) { return read.Replay(ctx, s.RPC, time.Unix(0, 0), false) },
+	all := &metricsv1.GetMetricsRequest_Since{Since: timestamppb.New(time.Unix(0, 0))}
+	for metric, request := range map[string]*metricsv1.GetMetricsRequest{
+		report.Replay:    {Start: all, LabelReferences: true},
+		report.ReplayAll: {Start: all},
 		// One target's series of one metric, so that what is sent costs nothing.
-		report.ReplaySkip: func() (read.Result, error) {
-			return read.ReplayOf(ctx, s.RPC, `{instance="10.0.0.7:9090",handler="/api/v1/items/3"}`, time.Unix(0, 0))
-		},
+		report.ReplaySkip: {Start: all, Selectors: []string{`{instance="10.0.0.7:9090",handler="/api/v1/items/3"}`}},
 	} {
 		before, err := s.Servers[0].CPU()
 		if err != nil {
 			return err
 		}
-		r, err := replay()
+		r, err := read.Metrics(ctx, s.RPC, request)
 		if err != nil {
 			return fmt.Errorf("replay: %w", err)
 		}

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io"
 	"log/slog"
 	"testing"
 	"time"
@@ -91,31 +89,9 @@ func (p *pipeline) round(b *testing.B, n int) {
 func (p *pipeline) await(b *testing.B, request *metricsv1.GetMetricsRequest, want int) {
 	b.Helper()
 	require.Eventually(b, func() bool {
-		samples, err := p.read(b.Context(), request)
-		return err == nil && samples == want
+		r, err := read.Metrics(b.Context(), p.rpc, request)
+		return err == nil && r.Samples == want
 	}, 20*time.Second, 10*time.Millisecond)
-}
-
-func (p *pipeline) read(ctx context.Context, request *metricsv1.GetMetricsRequest) (samples int, err error) {
-	s, err := read.Open(ctx, p.rpc, request)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = s.Close() }()
-	for {
-		message, err := s.Next()
-		if errors.Is(err, io.EOF) {
-			return samples, nil
-		}
-		if err != nil {
-			return samples, err
-		}
-		_, n, err := read.Count(message)
-		if err != nil {
-			return samples, err
-		}
-		samples += n
-	}
 }
 
 func (p *pipeline) bench(b *testing.B, request *metricsv1.GetMetricsRequest, want int) {
@@ -123,9 +99,9 @@ func (p *pipeline) bench(b *testing.B, request *metricsv1.GetMetricsRequest, wan
 	p.await(b, request, want)
 	b.ReportAllocs()
 	for b.Loop() {
-		samples, err := p.read(b.Context(), request)
-		if err != nil || samples != want {
-			b.Fatalf("%d samples, %v", samples, err)
+		r, err := read.Metrics(b.Context(), p.rpc, request)
+		if err != nil || r.Samples != want {
+			b.Fatalf("%d samples, %v", r.Samples, err)
 		}
 	}
 	b.ReportMetric(float64(want)*float64(b.N)/b.Elapsed().Seconds()/1e6, "Msamples/s")

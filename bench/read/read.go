@@ -4,6 +4,7 @@
 package read
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
@@ -29,28 +30,33 @@ type Result struct {
 	Bytes     int64
 }
 
-// Federate reads the latest sample of all series as text.
+// Federate reads the latest sample of all series as text: every series is a line,
+// and each metric's type is one more.
 func Federate(ctx context.Context, base string) (Result, error) {
-	return get(ctx, base+"/federate?"+url.Values{"match[]": {`{__name__!=""}`}}.Encode(), func(r *Result, body io.Reader) error {
-		return chunks(body, func(chunk []byte) error {
-			r.Bytes += int64(len(chunk))
-			// Every series is a line, and each family has one line more, of its type.
-			r.Series += bytes.Count(chunk, newline)
-			r.Series -= bytes.Count(chunk, comment)
+	return get(ctx, base+"/federate?"+url.Values{"match[]": {`{__name__!=""}`}}.Encode(), func(r *Result, body *bufio.Reader) error {
+		piece := make([]byte, 1+256<<10)
+		for piece[0] = '\n'; ; { // the last byte of the piece before
+			n, err := body.Read(piece[1:])
+			r.Bytes += int64(n)
+			r.Series += bytes.Count(piece[1:1+n], []byte("\n")) - bytes.Count(piece[:1+n], []byte("\n#"))
 			r.Samples = r.Series
-			return nil
-		})
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			piece[0] = piece[n]
+		}
 	})
 }
-
-var newline, comment = []byte("\n"), []byte("# TYPE")
 
 // ExportNative reads the samples of the last minutes from VictoriaMetrics, in
 // its own format: a header of 16 bytes, then name and block by turns, each
 // behind its length.
 func ExportNative(ctx context.Context, base string, since time.Time) (Result, error) {
 	query := url.Values{"match[]": {`{__name__!=""}`}, "start": {strconv.FormatInt(since.Unix(), 10)}}
-	return get(ctx, base+"/api/v1/export/native?"+query.Encode(), func(r *Result, body io.Reader) error {
+	return get(ctx, base+"/api/v1/export/native?"+query.Encode(), func(r *Result, body *bufio.Reader) error {
 		const header = 16
 		n, err := io.CopyN(io.Discard, body, header)
 		r.Bytes += n
@@ -92,10 +98,10 @@ func RemoteRead(ctx context.Context, base string, since time.Time) (Result, erro
 	if err != nil {
 		return Result{}, err
 	}
-	return answer(request, func(r *Result, body io.Reader) error {
+	return answer(request, func(r *Result, body *bufio.Reader) error {
 		var frame []byte
 		for {
-			length, err := binary.ReadUvarint(body.(io.ByteReader))
+			length, err := binary.ReadUvarint(body)
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
@@ -120,7 +126,7 @@ func RemoteRead(ctx context.Context, base string, since time.Time) (Result, erro
 	})
 }
 
-func get(ctx context.Context, address string, take func(*Result, io.Reader) error) (Result, error) {
+func get(ctx context.Context, address string, take func(*Result, *bufio.Reader) error) (Result, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return Result{}, err
@@ -128,7 +134,7 @@ func get(ctx context.Context, address string, take func(*Result, io.Reader) erro
 	return answer(request, take)
 }
 
-func answer(request *http.Request, take func(*Result, io.Reader) error) (Result, error) {
+func answer(request *http.Request, take func(*Result, *bufio.Reader) error) (Result, error) {
 	transport := &http.Transport{DisableCompression: true, ReadBufferSize: 64 << 10}
 	defer transport.CloseIdleConnections()
 	began := time.Now()
@@ -142,8 +148,8 @@ func answer(request *http.Request, take func(*Result, io.Reader) error) (Result,
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
 		return r, fmt.Errorf("%s: %s: %s", request.URL.Path, response.Status, bytes.TrimSpace(text))
 	}
-	body := newBuffered(response.Body)
-	if err := body.fill(); err != nil && !errors.Is(err, io.EOF) {
+	body := bufio.NewReaderSize(response.Body, 256<<10)
+	if _, err := body.Peek(1); err != nil && !errors.Is(err, io.EOF) {
 		return r, err
 	}
 	r.FirstByte = time.Since(began)
@@ -152,31 +158,53 @@ func answer(request *http.Request, take func(*Result, io.Reader) error) (Result,
 	return r, err
 }
 
-// count returns how many fields of a number a message has, and how many of
-// another number those have in all.
-func count(message []byte, outer, inner protowire.Number) (outers, inners int, err error) {
+// fields yields the number and the value of each field of a message: what bytes hold
+// without their length.
+func fields(message []byte, yield func(number protowire.Number, value []byte) error) error {
 	for len(message) > 0 {
 		number, kind, n := protowire.ConsumeTag(message)
 		if n < 0 {
-			return 0, 0, protowire.ParseError(n)
+			return protowire.ParseError(n)
 		}
 		message = message[n:]
 		length := protowire.ConsumeFieldValue(number, kind, message)
 		if length < 0 {
-			return 0, 0, protowire.ParseError(length)
+			return protowire.ParseError(length)
 		}
-		if number == outer && kind == protowire.BytesType {
-			outers++
-			if inner != 0 {
-				field, _ := protowire.ConsumeBytes(message)
-				n, _, err := count(field, inner, 0)
-				if err != nil {
-					return 0, 0, err
-				}
-				inners += n
-			}
+		value := message[:length]
+		if kind == protowire.BytesType {
+			value, _ = protowire.ConsumeBytes(value)
+		}
+		if err := yield(number, value); err != nil {
+			return err
 		}
 		message = message[length:]
 	}
-	return outers, inners, nil
+	return nil
+}
+
+// each yields the fields of a number.
+func each(message []byte, want protowire.Number, yield func(value []byte) error) error {
+	return fields(message, func(number protowire.Number, value []byte) error {
+		if number != want {
+			return nil
+		}
+		return yield(value)
+	})
+}
+
+// count returns how many fields of a number a message has, and how many of another
+// number those have in all.
+func count(message []byte, outer, inner protowire.Number) (outers, inners int, err error) {
+	err = each(message, outer, func(value []byte) error {
+		outers++
+		if inner == 0 {
+			return nil
+		}
+		return each(value, inner, func([]byte) error {
+			inners++
+			return nil
+		})
+	})
+	return outers, inners, err
 }

@@ -2,7 +2,6 @@ package read
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"io"
 	"time"
@@ -12,7 +11,6 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
@@ -75,27 +73,11 @@ func (s *Stream) Close() error { return s.conn.Close() }
 
 // Snapshot reads the latest sample of every live series.
 func Snapshot(ctx context.Context, address string) (Result, error) {
-	return drain(ctx, address, &metricsv1.GetMetricsRequest{})
+	return Metrics(ctx, address, &metricsv1.GetMetricsRequest{})
 }
 
-// Replay reads all retained samples from an instant on, with references for
-// labels that came before or with labels throughout.
-func Replay(ctx context.Context, address string, since time.Time, references bool) (Result, error) {
-	return drain(ctx, address, &metricsv1.GetMetricsRequest{
-		Start:           &metricsv1.GetMetricsRequest_Since{Since: timestamppb.New(since)},
-		LabelReferences: references,
-	})
-}
-
-// ReplayOf reads the retained samples of the series that a selector matches.
-func ReplayOf(ctx context.Context, address, selector string, since time.Time) (Result, error) {
-	return drain(ctx, address, &metricsv1.GetMetricsRequest{
-		Selectors: []string{selector},
-		Start:     &metricsv1.GetMetricsRequest_Since{Since: timestamppb.New(since)},
-	})
-}
-
-func drain(ctx context.Context, address string, request *metricsv1.GetMetricsRequest) (Result, error) {
+// Metrics reads a call of GetMetrics to its end.
+func Metrics(ctx context.Context, address string, request *metricsv1.GetMetricsRequest) (Result, error) {
 	s, err := Open(ctx, address, request)
 	if err != nil {
 		return Result{}, err
@@ -129,11 +111,12 @@ func (s *Stream) drain(count func(message []byte) (series, samples int, err erro
 	}
 }
 
-// Fields of GetMetricsResponse and TimeSeries.
+// Fields of GetMetricsResponse, TimeSeries and Sample.
 const (
-	fieldSeries  = 1
-	fieldSynced  = 3
-	fieldSamples = 2
+	fieldSeries    = 1
+	fieldSynced    = 3
+	fieldSamples   = 2
+	fieldTimestamp = 2
 )
 
 // Count returns how many series and samples a response has.
@@ -147,47 +130,19 @@ func Synced(response []byte) bool {
 	return err == nil && n > 0
 }
 
-// EachTimestamp yields the timestamps of the samples of a response.
+// EachTimestamp yields the timestamps of the samples of a response, as far as it can
+// be read.
 func EachTimestamp(response []byte, yield func(int64)) {
-	each(response, fieldSeries, func(series []byte) {
-		each(series, fieldSamples, func(sample []byte) {
-			for len(sample) > 0 {
-				number, kind, n := protowire.ConsumeTag(sample)
-				if n < 0 {
-					return
+	_ = each(response, fieldSeries, func(series []byte) error {
+		return each(series, fieldSamples, func(sample []byte) error {
+			return fields(sample, func(number protowire.Number, value []byte) error {
+				if at, n := protowire.ConsumeVarint(value); number == fieldTimestamp && n > 0 {
+					yield(int64(at))
 				}
-				sample = sample[n:]
-				if number == 2 && kind == protowire.VarintType {
-					t, _ := binary.Uvarint(sample)
-					yield(int64(t))
-				}
-				if n = protowire.ConsumeFieldValue(number, kind, sample); n < 0 {
-					return
-				}
-				sample = sample[n:]
-			}
+				return nil
+			})
 		})
 	})
-}
-
-// each yields the fields of a number that hold bytes.
-func each(message []byte, want protowire.Number, yield func([]byte)) {
-	for len(message) > 0 {
-		number, kind, n := protowire.ConsumeTag(message)
-		if n < 0 {
-			return
-		}
-		message = message[n:]
-		length := protowire.ConsumeFieldValue(number, kind, message)
-		if length < 0 {
-			return
-		}
-		if number == want && kind == protowire.BytesType {
-			field, _ := protowire.ConsumeBytes(message)
-			yield(field)
-		}
-		message = message[length:]
-	}
 }
 
 // Raw is a message that is not decoded.

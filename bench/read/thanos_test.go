@@ -41,7 +41,8 @@ func TestThanosSeries(t *testing.T) {
 	require.Greater(t, r.Bytes, int64(3000))
 	require.Equal(t, storeSeries, method)
 	require.Equal(t, []byte{1<<3 | byte(protowire.VarintType), 5}, request[:2])
-	each(request, 3, func(matcher []byte) {
+	require.NoError(t, each(request, 3, func(matcher []byte) error {
 		require.Equal(t, append([]byte{0x08, 1, 0x12, 8}, "__name__"...), matcher)
-	})
+		return nil
+	}))
 }
