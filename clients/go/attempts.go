@@ -15,12 +15,12 @@ import (
 // maxRetryDelay bounds the pause that a server may ask for.
 const maxRetryDelay = time.Minute
 
-// attempts walks the addresses: it stays where it succeeds and moves on upon
+// attempts walks the addresses: it stays where it succeeds and moves on after a
 // failure.
 type attempts struct {
 	addresses []string
 	options   *Options
-	position  int              // counts on; modulo the addresses it is the index
+	turn      int              // modulo the number of addresses, the index of the current one
 	failures  int              // in a row
 	last      map[string]error // by address, since the last success
 }
@@ -29,8 +29,8 @@ func (c *Client) newAttempts() attempts {
 	return attempts{addresses: c.addresses, options: &c.options}
 }
 
-// begin has to come before each attempt. It asks which addresses there are.
-func (a *attempts) begin(ctx context.Context) error {
+// refresh comes before each attempt and asks which addresses there are.
+func (a *attempts) refresh(ctx context.Context) error {
 	if a.options.Resolve == nil {
 		return nil
 	}
@@ -59,24 +59,24 @@ func (a *attempts) resolve(ctx context.Context) ([]string, error) {
 	return found, err
 }
 
-// adopt goes on with other addresses, at the one that was next.
+// adopt replaces the addresses and stays at the one that was next.
 func (a *attempts) adopt(found []string) {
-	next := rand.IntN(len(found)) // Or all clients would call the first.
+	next := rand.IntN(len(found)) // Otherwise all clients would call the first.
 	if len(a.addresses) > 0 {
-		next = a.position
+		next = a.turn
 		if i := slices.Index(found, a.address()); i >= 0 {
 			next = i
 		}
 	}
-	a.addresses, a.position = slices.Clone(found), next
+	a.addresses, a.turn = slices.Clone(found), next
 }
 
-// address of this attempt, "" when none is known.
+// address returns the one of this attempt, "" if none is known.
 func (a *attempts) address() string {
 	if len(a.addresses) == 0 {
 		return ""
 	}
-	return a.addresses[a.position%len(a.addresses)]
+	return a.addresses[a.turn%len(a.addresses)]
 }
 
 func (a *attempts) succeeded() {
@@ -84,23 +84,23 @@ func (a *attempts) succeeded() {
 	clear(a.last)
 }
 
-// move goes on at any address, so that the clients of one server spread.
-func (a *attempts) move() { a.position = rand.IntN(len(a.addresses)) }
+// move picks an address at random, so that the clients of one server spread.
+func (a *attempts) move() { a.turn = rand.IntN(len(a.addresses)) }
 
-// failed moves on to the next address and returns the failures in a row.
+// failed moves on to the next address and returns the number of failures in a row.
 func (a *attempts) failed(err error) int {
 	if a.last == nil {
 		a.last = make(map[string]error)
 	}
 	a.last[a.address()] = err
-	a.position++
+	a.turn++
 	a.failures++
 	return a.failures
 }
 
-// delay before the next attempt. An address that was not tried yet is tried at
-// once, but for a little jitter that keeps the clients of a dead server from
-// falling upon the next one all together.
+// delay returns the pause before the next attempt. An address that was not tried yet
+// is tried at once, but for a little jitter that keeps the clients of a dead server
+// from calling the next one all at once.
 func (a *attempts) delay(err error) time.Duration {
 	var d time.Duration
 	if round := a.failures / max(1, len(a.addresses)); round == 0 {
@@ -109,7 +109,7 @@ func (a *attempts) delay(err error) time.Duration {
 		d = backoff.Pause(a.options.MinBackoff, a.options.MaxBackoff, round-1)
 	}
 	if asked, ok := retryDelay(err); ok {
-		// Not before, and not all at the same time.
+		// Not earlier, and not all clients at once.
 		d = max(d, backoff.Later(min(asked, maxRetryDelay)))
 	}
 	return d

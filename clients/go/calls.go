@@ -37,7 +37,7 @@ func (c *Client) GetStatus(ctx context.Context) (*metricsv1.GetStatusResponse, e
 	return ask(ctx, c, metricsv1.MetricsService_GetStatus_FullMethodName, &metricsv1.GetStatusRequest{}, &metricsv1.GetStatusResponse{})
 }
 
-// ask makes a call that is no stream, and returns its response.
+// ask makes a unary call and returns its response.
 func ask[Res proto.Message](ctx context.Context, c *Client, method string, req proto.Message, res Res) (Res, error) {
 	if err := c.call(ctx, method, req, res); err != nil {
 		var none Res
@@ -46,15 +46,15 @@ func ask[Res proto.Message](ctx context.Context, c *Client, method string, req p
 	return res, nil
 }
 
-// call makes a call that only reads at one address after the other, twice at
-// each, until one answers, or until it seems that servers die of it.
+// call makes a unary call, which only reads, at one address after the other, twice
+// at each, until one answers or the call seems to kill servers.
 func (c *Client) call(ctx context.Context, method string, req, res proto.Message) error {
 	if err := sendable(req); err != nil {
 		return err
 	}
 	tries, suspect := c.newAttempts(), suspicion{client: c}
 	for {
-		err := tries.begin(ctx)
+		err := tries.refresh(ctx)
 		if err == nil {
 			c.keep(tries.addresses)
 			err = c.callOnce(ctx, &suspect, tries.address(), method, req, res)
@@ -68,8 +68,8 @@ func (c *Client) call(ctx context.Context, method string, req, res proto.Message
 		if !resumable(err) {
 			return err
 		}
-		if given := suspect.broke(ctx, tries.address(), err); given != nil {
-			return given
+		if killer := suspect.after(ctx, tries.address(), err); killer != nil {
+			return killer
 		}
 		if tries.failed(err) >= 2*len(tries.addresses) {
 			return tries.unreachable()
@@ -80,8 +80,8 @@ func (c *Client) call(ctx context.Context, method string, req, res proto.Message
 	}
 }
 
-// sendable says why no server can be sent a request: it has text that is no UTF-8.
-// The libraries would say so of each attempt, as of a connection that fails.
+// sendable returns an error for a request that cannot be encoded, since its text is
+// not UTF-8. The libraries would report that as a failed connection, at each attempt.
 func sendable(req proto.Message) error {
 	if _, err := proto.Marshal(req); err != nil {
 		return fmt.Errorf("request: %w", err)
@@ -94,7 +94,7 @@ func (c *Client) callOnce(ctx context.Context, suspect *suspicion, address, meth
 	if err != nil {
 		return err
 	}
-	if err := suspect.begin(ctx, address, t); err != nil {
+	if err := suspect.before(ctx, address, t); err != nil {
 		c.drop(address, t)
 		return err
 	}
@@ -108,7 +108,7 @@ func (c *Client) callOnce(ctx context.Context, suspect *suspicion, address, meth
 	return e
 }
 
-// invoke makes one attempt of a call that is no stream, in the time for it.
+// invoke makes one attempt of a unary call, within CallTimeout.
 func (c *Client) invoke(ctx context.Context, address string, t transport, method string, req, res proto.Message) *Error {
 	ctx, cancel := context.WithTimeout(ctx, c.options.CallTimeout)
 	defer cancel()
@@ -141,7 +141,7 @@ func (c *Client) sharedTransport(address string) (transport, error) {
 	return c.shared[address], nil
 }
 
-// keep closes the connections to servers that are not there any more.
+// keep closes the connections to servers that are not among addresses.
 func (c *Client) keep(addresses []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -153,7 +153,7 @@ func (c *Client) keep(addresses []string) {
 	}
 }
 
-// drop forgets a connection that failed, so that the next call makes a new one.
+// drop closes a connection that failed, so that the next call makes a new one.
 func (c *Client) drop(address string, t transport) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -35,38 +35,36 @@ type Options struct {
 	// TLS, if not nil, encrypts every connection.
 	TLS *tls.Config
 	// RenewTLS, if not nil, returns the configuration in place of TLS, for files
-	// that are renewed in place, say. It is asked ahead of every stream that is
-	// opened and whenever a connection has broken, may be called by several
-	// goroutines at a time, and when it fails that counts as a server that cannot
-	// be reached.
+	// that are renewed in place, say. It is called before every stream and after
+	// every lost connection, possibly by several goroutines at once. An error of it
+	// counts as a server that cannot be reached.
 	RenewTLS func() (*tls.Config, error)
-	// Header is sent along with every call, to a proxy that asks for it, say. It
-	// may have no name that the protocols set themselves, such as Content-Type.
-	// Metadata in the context of a call goes along too, over every protocol.
+	// Header is sent with every call, for a proxy, say. It must not have a name that
+	// the protocols set themselves, such as Content-Type. Metadata in the context of
+	// a call is sent too, over every protocol.
 	Header http.Header
-	// BearerToken, if not nil, returns the token that is sent along as
-	// Authorization. It is asked ahead of every call and of every stream that is
-	// opened, may be called by several goroutines at a time, and when it fails
-	// that counts as a server that cannot be reached. Without TLS it is sent in
-	// the clear. TokenFile returns one that reads a file.
+	// BearerToken, if not nil, returns the token that is sent as Authorization. It is
+	// called before every call and every stream, possibly by several goroutines at
+	// once. An error of it counts as a server that cannot be reached. Without TLS the
+	// token is sent in the clear. TokenFile returns a function that reads a file.
 	BearerToken func(ctx context.Context) (string, error)
-	// Logger is told when a stream is lost and when it goes on. Nil discards.
+	// Logger logs when a stream is lost and when it is resumed. Nil discards.
 	Logger *slog.Logger
 	// Resolve, if not nil, returns the addresses (host:port) of the servers that
-	// there are now, as a directory of services knows them, in an order that
-	// stays. It is asked ahead of every attempt, may be called by several
-	// goroutines at a time, and has DialTimeout to answer. When it fails, what
-	// it returned before is used. New takes no addresses then.
+	// there are now, from a service directory, say, in a stable order. It is called
+	// before every attempt, possibly by several goroutines at once, and has
+	// DialTimeout to answer. If it fails, its previous answer is used. New must be
+	// given no addresses then.
 	Resolve func(ctx context.Context) ([]string, error)
 	// GRPC are dial options for ProtocolGRPC, applied after the Client's own.
 	GRPC []grpc.DialOption
 	// MaxReconnects bounds how often in a row, without a message in between,
-	// Get opens a stream again. Zero means for ever while following and twice
-	// per address otherwise; negative means not at all. A stream that a server
-	// ended for its age alone is opened again at once, and does not count.
+	// Get reopens a stream. Zero means no bound while following and twice per
+	// address otherwise; negative means never. A stream that a server ended only
+	// for its age is reopened at once, and does not count.
 	MaxReconnects int
-	// FailFast makes Get give up if no address lets it in when it starts,
-	// rather than wait for one to come up.
+	// FailFast makes Get give up if no address serves it at the start, rather than
+	// wait for one to come up.
 	FailFast bool
 	// DialTimeout of one connection attempt, 5 seconds by default.
 	DialTimeout time.Duration
@@ -91,16 +89,16 @@ type Client struct {
 }
 
 // New makes a client for replicas at addresses (host:port), which are tried in
-// this order. It connects to nothing yet.
+// this order. It does not connect yet.
 func New(addresses []string, o Options) (*Client, error) {
 	switch {
 	case o.Resolve == nil && len(addresses) == 0:
 		return nil, errNoAddress
 	case o.Resolve != nil && len(addresses) != 0:
-		return nil, errors.New("there are both addresses and a function that resolves them")
+		return nil, errors.New("both addresses and a function that resolves them are given")
 	}
 	if o.TLS != nil && o.RenewTLS != nil {
-		return nil, errors.New("there are both a configuration of TLS and a function that renews it")
+		return nil, errors.New("both a TLS configuration and a function that renews it are given")
 	}
 	for _, a := range addresses {
 		if err := address.HostPort(a); err != nil {
@@ -127,7 +125,6 @@ func New(addresses []string, o Options) (*Client, error) {
 	return &Client{addresses: addresses, options: o, shared: make(map[string]transport)}, nil
 }
 
-// errNoAddress says that there is nobody to call.
 var errNoAddress = errors.New("no address of a server")
 
 func setDefault(d *time.Duration, value time.Duration) {

@@ -26,7 +26,7 @@ type connectTransport struct {
 func newConnectTransport(d *dialer, o *Options) *connectTransport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(true) // only ever negotiated by TLS
+	protocols.SetHTTP2(true) // only if TLS negotiates it
 	t := &http.Transport{
 		DialContext:         d.dial,
 		TLSClientConfig:     o.TLS,
@@ -43,8 +43,8 @@ func newConnectTransport(d *dialer, o *Options) *connectTransport {
 	}
 	options := []connect.ClientOption{
 		connect.WithReadMaxBytes(maxMessageSize),
-		// As over gRPC: no compression, which would cost the server far more
-		// than the stream itself.
+		// As over gRPC: no compression, which would cost the server far more than the
+		// stream itself.
 		connect.WithAcceptCompression("gzip", nil, nil),
 	}
 	if o.Protocol == ProtocolGRPCWeb {
@@ -54,7 +54,7 @@ func newConnectTransport(d *dialer, o *Options) *connectTransport {
 		dialer: d, http: t, url: scheme + d.address, options: options,
 		client: &http.Client{
 			Transport: watchHTTP{t},
-			// As over gRPC: what is sent along is for this server and no other.
+			// As over gRPC: headers and token are for this server and no other.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
@@ -68,8 +68,8 @@ func (t *connectTransport) close() error {
 
 func (t *connectTransport) wrap(x *exchange, err error) *Error {
 	e := t.wrapped(err)
-	// Over HTTP/1.1 a proxy, too, closes the connection when its server dies.
-	if mayBreakOff(x, e) && !connect.IsWireError(err) && (x.gateway.Load() || t.lost.Load()) {
+	// Over HTTP/1.1 a proxy closes the connection too when its server dies.
+	if mayHaveBrokenOff(x, e) && !connect.IsWireError(err) && (x.gateway.Load() || t.lost.Load()) {
 		e.broke = proxied
 	}
 	return e
@@ -94,7 +94,8 @@ func (t *connectTransport) invoke(ctx context.Context, method string, req, res p
 	return err
 }
 
-// message is any one: Connect's clients are for one type of request and response each.
+// message holds any message, since a Connect client is bound to the types of one
+// method.
 type message struct{ proto.Message }
 
 type connectStream struct {

@@ -27,9 +27,9 @@ type Error struct {
 	Code codes.Code
 	// Message of the gRPC status.
 	Message string
-	// Details of the gRPC status, as far as their types are known.
+	// Details of the gRPC status whose types are known.
 	Details []proto.Message
-	// Dial is why no connection could be made, if that was it.
+	// Dial is why no connection could be made, if that was the failure.
 	Dial error
 
 	broke breakage
@@ -39,9 +39,9 @@ type Error struct {
 type breakage int
 
 const (
-	whole   breakage = iota // it was not sent, or was answered, or we gave it up
-	lost                    // the connection to who answers at the address broke
-	proxied                 // it may have been a proxy that lost the server behind it
+	whole   breakage = iota // it did not break off: it was not sent, was answered, or we gave up
+	lost                    // the connection to the address was lost
+	proxied                 // a proxy may have lost its server
 )
 
 // brokenOff returns the error of a call that broke off, and how.
@@ -60,16 +60,16 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s: %s: %s", e.Address, codeName(e.Code), e.Message)
 }
 
-// Unwrap returns the reason why there was no connection, if that was it.
+// Unwrap returns why no connection could be made, if that was the failure.
 func (e *Error) Unwrap() error { return e.Dial }
 
 // GRPCStatus is what the status package looks for.
 func (e *Error) GRPCStatus() *status.Status { return status.New(e.Code, e.Message) }
 
-// OutOfRangeError says that the stream cannot go on from its cursor, because
-// what follows is not retained any more.
+// OutOfRangeError says that the stream cannot resume from its cursor, because what
+// follows is not retained any more.
 type OutOfRangeError struct {
-	// OldestCursor that works. Empty if the server did not tell.
+	// OldestCursor that works. Empty if the server did not say.
 	OldestCursor string
 	err          *Error
 }
@@ -79,12 +79,12 @@ func (e *OutOfRangeError) Error() string { return e.err.Error() }
 // Unwrap returns the *Error of the server.
 func (e *OutOfRangeError) Unwrap() error { return e.err }
 
-// UnreachableError says that no server could be reached, or that none would go
-// on with a stream, and that the attempts allowed are used up.
+// UnreachableError says that no server could be reached, or that none would resume
+// a stream, and that the attempts allowed are used up.
 type UnreachableError struct {
 	// Attempts that failed in a row.
 	Attempts int
-	// Errors that the addresses gave last, in the order of the addresses.
+	// Errors are the last of each address, in the order of the addresses.
 	Errors []error
 }
 
@@ -115,10 +115,10 @@ func Reason(err error) string {
 	return err.Error()
 }
 
-// codeName is a code as the documentation of gRPC spells it in words.
+// codeName returns a code in lower case words.
 func codeName(c codes.Code) string { return strings.ReplaceAll(connect.Code(c).String(), "_", " ") }
 
-// newError brings the errors of both client libraries into one form.
+// newError converts the errors of both client libraries.
 func newError(address string, err error) *Error {
 	e := &Error{Address: address, Code: codes.Unknown, Message: err.Error()}
 	var ce *connect.Error
@@ -146,11 +146,10 @@ func newError(address string, err error) *Error {
 	return e
 }
 
-// resumable tells whether a call may succeed if it is made again, given that
-// the caller did not cancel it. Proxies turn the death of a server behind them
-// into Internal, Canceled or Unknown as often as into Unavailable. What is over
-// a limit is so at every replica and every time, unless the server says when to
-// come again.
+// resumable reports whether a call may succeed if it is repeated, given that the
+// caller did not cancel it. Proxies turn the death of their server into Internal,
+// Canceled or Unknown as often as into Unavailable. A call over a limit is refused
+// everywhere and every time, unless the server says when to come again.
 func resumable(err error) bool {
 	var e *Error
 	if !errors.As(err, &e) {
@@ -167,7 +166,7 @@ func resumable(err error) bool {
 	return false
 }
 
-// retryDelay is when the server that refused a call would have it again.
+// retryDelay returns how long a server that refused a call wants us to wait.
 func retryDelay(err error) (time.Duration, bool) {
 	var e *Error
 	if errors.As(err, &e) {
@@ -194,7 +193,8 @@ func outOfRange(err error) (*OutOfRangeError, bool) {
 	return o, true
 }
 
-// interrupted is what a server gave that ended a stream which is to go on.
+// interrupted returns what a server said when it ended a stream that should be
+// resumed elsewhere.
 func interrupted(err error) *metricsv1.StreamInterrupted {
 	var e *Error
 	if errors.As(err, &e) {

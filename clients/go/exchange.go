@@ -9,19 +9,19 @@ import (
 	"google.golang.org/grpc/stats"
 )
 
-// exchange is how far one attempt of a call got, seen from below the libraries:
-// their errors tell a server that died and one that refused by words alone.
+// exchange is how far one attempt of a call got, seen from below the libraries,
+// whose errors distinguish a server that died from one that refused by their text
+// only.
 type exchange struct {
-	sent     atomic.Bool // the request went out
-	answered atomic.Bool // there was a status, of the server or of a proxy for itself
-	gateway  atomic.Bool // a proxy told that the server behind it failed to answer
+	sent     atomic.Bool // the request was sent
+	answered atomic.Bool // there was a status, of the server or of a proxy itself
+	gateway  atomic.Bool // a proxy said that its server failed to answer
 	cancel   context.CancelFunc
 }
 
 type exchangeKey struct{}
 
-// withExchange returns a context whose call is watched, until the function is
-// called.
+// withExchange returns a context whose call is watched until the function is called.
 func withExchange(ctx context.Context) (context.Context, *exchange, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	x := &exchange{cancel: cancel}
@@ -35,11 +35,11 @@ func exchangeOf(ctx context.Context) *exchange {
 	return new(exchange)
 }
 
-// open says that the request was sent and nobody answered it.
-func (x *exchange) open() bool { return x.sent.Load() && !x.answered.Load() }
+// unanswered reports whether the request was sent and got no answer.
+func (x *exchange) unanswered() bool { return x.sent.Load() && !x.answered.Load() }
 
-// watchGRPC notes what becomes of calls over gRPC. An answer that is not gRPC, as
-// a proxy gives it for a server that died, does not come by here.
+// watchGRPC follows calls over gRPC. It does not see answers that are not gRPC, such
+// as those of a proxy for a server that died.
 type watchGRPC struct{}
 
 func (watchGRPC) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
@@ -47,8 +47,8 @@ func (watchGRPC) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Contex
 func (watchGRPC) HandleRPC(ctx context.Context, s stats.RPCStats) {
 	switch s := s.(type) {
 	case *stats.Begin:
-		// HAProxy calls a stream refused whose server died. grpc-go would make the
-		// call again by itself, with a server that may die as well.
+		// When a server dies, HAProxy refuses its streams. grpc-go would repeat the
+		// call by itself, at a server that may die as well.
 		if x := exchangeOf(ctx); s.IsTransparentRetryAttempt && x.sent.Load() && x.cancel != nil {
 			x.cancel()
 		}
@@ -63,8 +63,8 @@ func (watchGRPC) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Cont
 
 func (watchGRPC) HandleConn(context.Context, stats.ConnStats) {}
 
-// watchHTTP notes what becomes of calls over Connect and gRPC-Web, whose status
-// may still fail to come after the headers.
+// watchHTTP follows calls over Connect and gRPC-Web, whose status comes after the
+// headers.
 type watchHTTP struct{ http.RoundTripper }
 
 func (w watchHTTP) RoundTrip(req *http.Request) (*http.Response, error) {

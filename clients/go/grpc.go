@@ -35,12 +35,12 @@ func newGRPCTransport(d *dialer, o *Options) (*grpcTransport, error) {
 		// Finds a dead peer under a stream that has no heartbeats.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageSize)),
-		// Going on after a failure is the Client's own business.
+		// The Client itself repeats what failed.
 		grpc.WithDisableRetry(),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithStatsHandler(watchGRPC{}),
 	}, o.GRPC...)
-	// passthrough leaves host names to the dialer, at each connection.
+	// passthrough leaves it to the dialer to resolve host names, at each connection.
 	conn, err := grpc.NewClient("passthrough:///"+d.address, options...)
 	if err != nil {
 		return nil, err
@@ -53,10 +53,10 @@ func (t *grpcTransport) close() error { return t.conn.Close() }
 func (t *grpcTransport) wrap(x *exchange, err error) *Error {
 	e := t.wrapped(err)
 	switch {
-	case !mayBreakOff(x, e):
+	case !mayHaveBrokenOff(x, e):
 	case t.lost.Load():
 		e.broke = lost
-	case t.stands():
+	case t.connected():
 		e.broke = proxied
 	}
 	return e

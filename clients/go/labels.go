@@ -6,14 +6,13 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// errReference is a reference that the server has not given on this stream.
+// errReference is the error of a reference that this stream did not introduce.
 var errReference = errors.New("series with an unknown reference")
 
-// labels are those that the references of one stream stand for.
+// labels are what the references of one stream stand for.
 type labels map[uint64][]*metricsv1.Label
 
-// restore puts the labels back into the series that have a reference in their
-// place, and takes the references out.
+// restore replaces references by the labels that they stand for.
 func (l labels) restore(msg *metricsv1.GetMetricsResponse) error {
 	if msg.GetForgetReferences() {
 		clear(l)

@@ -21,7 +21,7 @@ func referred(i int, ref uint64, name string) *metricsv1.GetMetricsResponse {
 	return r
 }
 
-// Each stream gives its references anew, also with other meanings; a stream
+// Each stream gives its own references, also with other meanings; a stream
 // that uses one which it did not give is left, and nothing of it is yielded.
 func TestGetRestoresLabels(t *testing.T) {
 	for _, protocol := range protocols {

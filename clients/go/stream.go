@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"math"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -16,8 +17,8 @@ import (
 	"github.com/promgrpc/exporter/internal/backoff"
 )
 
-// A following stream that was silent for this many heartbeat intervals is
-// taken for dead.
+// missedHeartbeats is after how many heartbeat intervals of silence a following
+// stream is considered dead.
 const missedHeartbeats = 3
 
 // defaultHeartbeat is the server's interval where the request has none.
@@ -29,49 +30,48 @@ type Query struct {
 	// Selectors are PromQL series selectors. A series is sent if any of them
 	// matches. None means every series.
 	Selectors []string
-	// Since, if not nil, replays the retained samples from this instant on, at
-	// or after the year 1.
+	// Since, if not nil, replays the retained samples from this time on, at or after
+	// the year 1.
 	Since *time.Time
-	// Cursor, if not empty, goes on right after the Update that had it. Since
-	// must be nil then.
+	// Cursor, if not empty, resumes right after the Update that had it. Since must be
+	// nil then.
 	Cursor string
-	// Follow goes on with new samples after the present was reached.
+	// Follow goes on with new samples once the present is reached.
 	Follow bool
-	// MinInterval between two samples of a series while following. Those
-	// between are left out, but for the last. Zero means every sample.
+	// MinInterval is the least time between two samples of a series while following.
+	// Of those in between only the last is sent. Zero means every sample.
 	MinInterval time.Duration
-	// HeartbeatInterval is how long a following stream may be quiet, 10
-	// seconds by default. A server that stays silent for three times as long
-	// is left for the next one.
+	// HeartbeatInterval is how long a following stream may be quiet, 10 seconds by
+	// default. A server that is silent for three times as long is given up for the
+	// next one.
 	HeartbeatInterval time.Duration
 }
 
 // Update is a part of a stream: series, an event, or both, and the cursor that
-// covers everything up to and including it. It belongs to the receiver, but for
+// covers everything up to and including it. It belongs to the caller, except for
 // the labels of series, which updates of one Get share: they must not be
-// changed.
+// modified.
 //
-// After a reconnect a following stream tells once more when it is synced.
+// After a reconnect a following stream reports once more when it is synced.
 type Update struct {
 	*metricsv1.GetMetricsResponse
 	// Address of the server that sent it.
 	Address string
-	// Rewound says that the stream broke where it could not be taken up: what
-	// came since the last Update with a cursor comes again, beginning here.
+	// Rewound says that the stream broke where it could not be resumed: what came
+	// since the last Update with a cursor comes again, starting here.
 	Rewound bool
 }
 
-// Get streams what q asks for. It goes on at the next address, after the last
-// cursor, when a stream breaks, at any of them when the server has it move for
-// its age, and ends after the Update that says so. An
-// error comes last, with an Update that has no response: an *Error of the
-// server that another attempt would not cure (a broken selector, say), an
-// *OutOfRangeError, an *UnreachableError when the attempts allowed are used
-// up, a *SuspectError when servers seem to die of this very call, or the cause of
-// ctx. A stream that follows and was served before does not give up for that, but
-// makes pauses of up to a minute.
+// Get streams what q asks for. When a stream breaks, it resumes after the last
+// cursor at the next address, or at any address if the server ended the stream for
+// its age. It ends after the Update with the End event, or with an error and an
+// Update that has no response: an *Error that another attempt would not cure (an
+// invalid selector, say), an *OutOfRangeError, an *UnreachableError when the
+// attempts are used up, a *SuspectError when this very call seems to kill servers,
+// or the cause of ctx. A following stream that was served before does not give up
+// on a suspicion, but pauses for up to a minute.
 //
-// The sequence may be ranged over again, which begins from the start.
+// Ranging over the sequence again starts over.
 func (c *Client) Get(ctx context.Context, q Query) iter.Seq2[Update, error] {
 	return func(yield func(Update, error) bool) {
 		if q.Since != nil && q.Cursor != "" {
@@ -95,11 +95,11 @@ func (c *Client) Get(ctx context.Context, q Query) iter.Seq2[Update, error] {
 // errStopped says that the caller left the range loop.
 var errStopped = errors.New("stopped by the caller")
 
-// errNoEnd is a stream that closed properly without telling that it is
-// complete, as it looks through some proxies when a server dies.
+// errNoEnd is the error of a stream that closed properly without an End event. Some
+// proxies make the death of a server look like that.
 var errNoEnd = errors.New("stream closed before its end")
 
-// errSilent is what a stream is canceled with when its heartbeats fail to come.
+// errSilent is the cause that a stream without heartbeats is canceled with.
 var errSilent = errors.New("no heartbeat")
 
 // run is one pass over a Get.
@@ -110,12 +110,12 @@ type run struct {
 	tries   attempts
 	suspect suspicion
 
-	cursor     string // covers what was yielded, but for the uncovered
-	uncovered  bool   // something was yielded since cursor
-	rewound    bool   // the next update is the first to come again
-	entered    bool   // any server ever sent a message
+	cursor     string // of the last update that had one
+	uncovered  bool   // samples were yielded since
+	rewound    bool   // the next update is the first that comes again
+	entered    bool   // any stream had a message
 	served     bool   // this stream had a message
-	outOfRange int    // answers of that kind since the last message
+	outOfRange int    // servers that answered so since the last message
 }
 
 func (r *run) run(ctx context.Context) error {
@@ -130,8 +130,8 @@ func (r *run) run(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		if o, ok := outOfRange(err); ok {
-			// Another replica may have retained more, or have been there
-			// while this one was set up.
+			// Another replica may retain more, or may have run while this one was set
+			// up.
 			if r.outOfRange++; r.outOfRange >= len(r.tries.addresses) {
 				return o
 			}
@@ -147,8 +147,8 @@ func (r *run) run(ctx context.Context) error {
 		}
 
 		address := r.tries.address()
-		if given := r.suspect.broke(ctx, address, err); given != nil && !(r.query.Follow && r.entered) {
-			return given
+		if killer := r.suspect.after(ctx, address, err); killer != nil && !(r.query.Follow && r.entered) {
+			return killer
 		}
 		failures := r.tries.failed(err)
 		if failures > r.reconnects() {
@@ -168,12 +168,13 @@ func (r *run) run(ctx context.Context) error {
 	}
 }
 
-// mayMove says whether nothing is wrong, and another stream may be opened at once.
+// mayMove reports whether the stream ended only for its age, so that another may be
+// opened at once.
 func (r *run) mayMove(ended *metricsv1.StreamInterrupted) bool {
 	return ended.GetReason() == metricsv1.StreamInterrupted_REASON_MAX_AGE && r.served && r.client.options.MaxReconnects >= 0
 }
 
-// reconnects that are allowed now, in a row.
+// reconnects returns how many are allowed now, in a row.
 func (r *run) reconnects() int {
 	o := &r.client.options
 	switch {
@@ -184,15 +185,15 @@ func (r *run) reconnects() int {
 	case o.MaxReconnects > 0:
 		return o.MaxReconnects
 	case r.query.Follow:
-		return int(^uint(0) >> 1)
+		return math.MaxInt
 	}
 	return 2 * len(r.tries.addresses)
 }
 
-// rewind prepares to go on after the last cursor.
-func (r *run) rewind(handedOver string) {
-	if handedOver != "" {
-		r.cursor, r.uncovered = handedOver, false
+// rewind prepares to resume after the last cursor, or that of the server's farewell.
+func (r *run) rewind(farewell string) {
+	if farewell != "" {
+		r.cursor, r.uncovered = farewell, false
 	}
 	if r.uncovered {
 		r.uncovered, r.rewound = false, true
@@ -203,7 +204,7 @@ func (r *run) request() *metricsv1.GetMetricsRequest {
 	req := &metricsv1.GetMetricsRequest{
 		Selectors: r.query.Selectors,
 		Follow:    r.query.Follow,
-		// A mere snapshot has each series once.
+		// A snapshot has each series only once.
 		LabelReferences: r.query.Follow || r.cursor != "" || r.query.Since != nil,
 	}
 	if r.cursor != "" {
@@ -220,11 +221,11 @@ func (r *run) request() *metricsv1.GetMetricsRequest {
 	return req
 }
 
-// stream opens one stream and yields what comes until it breaks. It returns
-// true after the end.
+// stream opens one stream and yields its messages until it breaks. It returns true
+// after the End event.
 func (r *run) stream(ctx context.Context) (bool, error) {
 	r.served = false
-	if err := r.tries.begin(ctx); err != nil {
+	if err := r.tries.refresh(ctx); err != nil {
 		return false, err
 	}
 	t, err := r.client.newTransport(r.tries.address())
@@ -232,8 +233,8 @@ func (r *run) stream(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	defer func() { _ = t.close() }()
-	// Without the deadline of ctx, which the server would be told: it may be the
-	// first to notice that it has passed, and would look as if it had failed.
+	// Without the deadline of ctx, which would be sent to the server: if it noticed
+	// first that the deadline has passed, it would look as if it had failed.
 	caller := ctx
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(caller))
 	defer cancel(nil)
@@ -246,7 +247,7 @@ func (r *run) stream(ctx context.Context) (bool, error) {
 		}
 		return t.wrap(x, err)
 	}
-	if err := r.suspect.begin(ctx, r.tries.address(), t); err != nil {
+	if err := r.suspect.before(ctx, r.tries.address(), t); err != nil {
 		return false, err
 	}
 	alarm := time.AfterFunc(r.patience(), func() { cancel(errSilent) })
@@ -264,13 +265,13 @@ func (r *run) stream(ctx context.Context) (bool, error) {
 	}
 	defer s.close()
 	defer cancel(nil)     // before close, which would wait for the rest otherwise
-	known := make(labels) // a server forgets with the stream what it gave
+	known := make(labels) // references are valid for one stream
 	for {
 		if r.query.Follow {
 			alarm.Reset(r.patience())
 		}
 		msg, err := s.receive()
-		alarm.Stop() // the consumer may take its time
+		alarm.Stop() // the consumer may be slow
 		if errors.Is(err, io.EOF) {
 			return false, fmt.Errorf("%s: %w", r.tries.address(), errNoEnd)
 		}
@@ -308,7 +309,7 @@ func (r *run) deliver(msg *metricsv1.GetMetricsResponse) bool {
 	return r.yield(update, nil)
 }
 
-// patience with a silent server while following.
+// patience returns how long a server may be silent while following.
 func (r *run) patience() time.Duration {
 	if r.query.HeartbeatInterval > 0 {
 		return missedHeartbeats * r.query.HeartbeatInterval

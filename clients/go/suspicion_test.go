@@ -188,7 +188,7 @@ func cutting(cuts int, status *metricsv1.GetStatusResponse) *metricstest.Server 
 	return server
 }
 
-func TestServersThatStartedAnewHadDied(t *testing.T) {
+func TestServersThatRestartedHadDied(t *testing.T) {
 	for _, protocol := range protocols {
 		t.Run(string(protocol), func(t *testing.T) {
 			server := cutting(9, &metricsv1.GetStatusResponse{Instance: "a", Uptime: durationpb.New(0)})

@@ -20,15 +20,15 @@ import (
 type transport interface {
 	// getMetrics opens the stream.
 	getMetrics(ctx context.Context, req *metricsv1.GetMetricsRequest) (stream, error)
-	// invoke makes a call that is no stream, and fills in res.
+	// invoke makes a unary call, and fills in res.
 	invoke(ctx context.Context, method string, req, res proto.Message) error
-	// wrap turns an error of the methods above into an *Error, given what became
-	// of the call.
+	// wrap turns an error of the methods above into an *Error, which says how the
+	// call broke off, if it did.
 	wrap(x *exchange, err error) *Error
 	close() error
 }
 
-// stream is one call of GetMetrics. Canceling its context ends it.
+// stream is a call of GetMetrics. Canceling its context ends it.
 type stream interface {
 	// receive returns io.EOF after a stream that ended with status OK.
 	receive() (*metricsv1.GetMetricsResponse, error)
@@ -54,12 +54,12 @@ func (c *Client) newTransport(address string) (transport, error) {
 }
 
 // dialer makes TCP connections, remembers why it could not (the libraries above
-// it bury that in text), and closes them all in the end, idle or not.
+// reduce that to text), and closes them all in the end, idle or not.
 type dialer struct {
 	address string
 	dialer  net.Dialer
 	err     atomic.Pointer[error]
-	lost    atomic.Bool // a connection broke, which it was not we who closed
+	lost    atomic.Bool // a connection was lost that we did not close
 
 	mu     sync.Mutex
 	open   map[*trackedConn]struct{}
@@ -111,8 +111,8 @@ func (c *trackedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// stands says whether there is a connection.
-func (d *dialer) stands() bool {
+// connected reports whether there is a connection.
+func (d *dialer) connected() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.open) > 0
@@ -130,14 +130,14 @@ func (c *trackedConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// note keeps whether the other side ended the connection, or the network did.
+// note remembers if the peer or the network ended the connection.
 func (c *trackedConn) note(err error) {
 	if err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) {
 		c.dialer.lost.Store(true)
 	}
 }
 
-// wrapped is the part of wrap that the protocols have in common.
+// wrapped is the part of wrap that the protocols share.
 func (d *dialer) wrapped(err error) *Error {
 	e := newError(d.address, err)
 	if p := d.err.Load(); p != nil && resumable(e) {
@@ -146,8 +146,8 @@ func (d *dialer) wrapped(err error) *Error {
 	return e
 }
 
-// mayBreakOff says whether an error can be that of a call which broke off. One that
+// mayHaveBrokenOff reports whether the call of an error may have broken off. One that
 // took too long did not: its server may be slow.
-func mayBreakOff(x *exchange, e *Error) bool {
-	return x.open() && resumable(e) && e.Code != codes.DeadlineExceeded
+func mayHaveBrokenOff(x *exchange, e *Error) bool {
+	return x.unanswered() && resumable(e) && e.Code != codes.DeadlineExceeded
 }

@@ -1,8 +1,7 @@
-// Exactlyonce appends all that is written from its first start on to a file,
-// each sample once, however often it is killed: a line has samples and the
-// cursor that covers them, so that there are both or neither. It begins at the
-// present rather than with the latest samples, which several logs send without
-// a cursor.
+// Exactlyonce appends every sample since its first start to a file, exactly once,
+// however often it is killed: a line has samples and the cursor that covers them, so
+// that the file has both or neither. It starts at the present rather than with the
+// latest samples, which servers with several logs send without a cursor.
 //
 //	exactlyonce HOST:PORT[,HOST:PORT…] FILE
 package main
@@ -24,7 +23,7 @@ import (
 func main() {
 	file := must(os.OpenFile(os.Args[2], os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644))
 	data := must(io.ReadAll(file))
-	data = data[:bytes.LastIndexByte(data, '\n')+1] // what follows was cut short by the end of the last run
+	data = data[:bytes.LastIndexByte(data, '\n')+1] // the rest is a line that the last run did not finish
 	must(0, file.Truncate(int64(len(data))))
 	client := must(promgrpc.New(strings.Split(os.Args[1], ","), promgrpc.Options{}))
 	last := metricsv1.GetMetricsResponse{Cursor: must(client.GetStatus(context.Background())).GetCursor()}
