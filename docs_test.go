@@ -109,7 +109,8 @@ func (c *code) hasPath(folder string, m mention) bool {
 	case !nested:
 		return c.files[m.text]
 	}
-	return exists(m.text) || exists(path.Join(folder, m.text)) || c.imports[m.text]
+	name := strings.TrimSuffix(m.text, "/...")
+	return exists(name) || exists(path.Join(folder, name)) || c.imports[name]
 }
 
 func (c *code) hasName(name string) bool {
