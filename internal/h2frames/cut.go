@@ -4,70 +4,74 @@ import (
 	"net"
 
 	"golang.org/x/net/http2"
+
+	"github.com/promgrpc/exporter/internal/invariant"
 )
 
-// cutter cuts the frames of what is written to a connection, wherever the writes
-// begin and end.
+// cutter cuts the frames in what is written to a connection. See the package's
+// drawing.
 type cutter struct {
-	header [frameHeader]byte // of the frame that is being written
-	got    int               // bytes of the header
-	left   int               // bytes of the frame that are still to come
-	piece  int               // and of them, those that belong to the header written last
-	pieces net.Buffers       // to write
-	heads  []byte            // those in pieces
-	rest   net.Buffers       // of pieces, while they are written
+	frame
+	piece  int         // bytes of the payload that are still to come under the header written last
+	pieces net.Buffers // to write: headers, and slices of what was passed in
+	heads  []byte      // what the headers in pieces are slices of
+	rest   net.Buffers // of pieces, while they are written
 }
 
-// fits says that p is whole frames, none of which is to be cut.
+// fits says whether p is complete frames that need no cutting.
 func (c *cutter) fits(p []byte, limit int) bool {
-	if c.got > 0 || c.left > 0 {
+	if !c.between() {
 		return false
 	}
-	for len(p) >= frameHeader && frameSize(p) <= limit && frameHeader+frameSize(p) <= len(p) {
-		p = p[frameHeader+frameSize(p):]
+	for len(p) >= headerSize && payloadSize(p) <= limit && headerSize+payloadSize(p) <= len(p) {
+		p = p[headerSize+payloadSize(p):]
 	}
 	return len(p) == 0
 }
 
-// cut returns what to write for p. It is used up by writing it, and holds until the
-// next call.
+// cut returns what to write for p. It is valid until the next call, and consumed by
+// writing it.
 func (c *cutter) cut(p []byte, limit int) *net.Buffers {
 	c.pieces, c.heads = c.pieces[:0], c.heads[:0]
 	for len(p) > 0 {
-		if c.left > 0 {
+		if c.payload > 0 {
 			n := min(len(p), c.piece)
 			c.pieces = append(c.pieces, p[:n])
 			p = p[n:]
-			c.left -= n
-			if c.piece -= n; c.piece == 0 && c.left > 0 {
-				c.begin(limit)
+			c.payload -= n
+			if c.piece -= n; c.piece == 0 && c.payload > 0 {
+				c.writeHeader(limit)
 			}
 			continue
 		}
-		n := copy(c.header[c.got:], p)
+		n, complete := c.readHeader(p)
 		p = p[n:]
-		if c.got += n; c.got == frameHeader {
-			c.got, c.left = 0, frameSize(c.header[:])
-			c.begin(limit)
+		if complete {
+			c.writeHeader(limit)
 		}
 	}
 	c.rest = c.pieces
 	return &c.rest
 }
 
-// begin writes the header of what is left of a frame, or of as much as the
-// client takes. Only data comes in large frames; net/http does not pad it.
-func (c *cutter) begin(limit int) {
-	c.piece = c.left
+// writeHeader writes the header of the rest of a frame, or of as much of it as the
+// client accepts. Only DATA frames exceed that: net/http splits headers at Small.
+func (c *cutter) writeHeader(limit int) {
+	c.piece = c.payload
 	if http2.FrameType(c.header[3]) == http2.FrameData {
-		c.piece = min(c.left, limit)
+		c.piece = min(c.payload, limit)
 	}
 	at := len(c.heads)
 	c.heads = append(c.heads, c.header[:]...)
 	head := c.heads[at:len(c.heads):len(c.heads)]
-	setFrameSize(head, c.piece)
-	if c.piece < c.left {
+	setPayloadSize(head, c.piece)
+	if c.piece < c.payload {
 		head[4] &^= byte(http2.FlagDataEndStream)
+	}
+	if invariant.On {
+		padded := http2.Flags(head[4]).Has(http2.FlagDataPadded)
+		invariant.Check(c.piece == c.payload || !padded, "a padded frame is cut at %d of %d bytes", c.piece, c.payload)
+		invariant.Check(c.piece <= limit, "a frame of type %d and %d bytes where %d are accepted", head[3], c.piece, limit)
 	}
 	c.pieces = append(c.pieces, head)
 }

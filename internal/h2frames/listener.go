@@ -7,11 +7,10 @@ import (
 	"sync/atomic"
 )
 
-// Listener accepts connections that cut frames, and pace what begins calls. They
-// are for a server that speaks HTTP/2 without TLS, beside whatever else.
+// Listener accepts connections that cut frames and pace streams.
 type Listener struct {
 	net.Listener
-	// CallRate is how many calls and streams a connection may begin in a second.
+	// CallRate is how many streams a connection may open in a second.
 	CallRate int
 }
 
@@ -22,25 +21,26 @@ func (l Listener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	f := &conn{
-		Conn: c, in: bufio.NewReaderSize(c, openingSize),
-		openings: openings{rate: l.CallRate}, closed: make(chan struct{}),
+		Conn: c, in: bufio.NewReaderSize(c, settingsRoom),
+		pacer: pacer{rate: l.CallRate}, closed: make(chan struct{}),
 	}
 	f.opening = f.readPreface
 	return f, nil
 }
 
-// conn is a connection that cuts frames. One goroutine may read, and another write.
+// conn is a connection that cuts frames and paces streams. One goroutine may read
+// while another writes.
 type conn struct {
 	net.Conn
-	limit atomic.Uint32 // how large a frame the client takes; 0: this is not HTTP/2
+	limit atomic.Uint32 // the largest frame that the client accepts; 0 for other protocols
 
 	in      *bufio.Reader
-	opening func() // reads what is next of what a connection opens with
-	ready   []byte // for Read
+	opening func() // reads the next part of what a connection starts with, nil after that
+	ready   []byte // what Read returns next
 
-	openings openings
-	closing  sync.Once
-	closed   chan struct{}
+	pacer   pacer
+	closing sync.Once
+	closed  chan struct{}
 
 	cutter cutter
 }
@@ -81,7 +81,7 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// CloseWrite lets net/http end an answer of HTTP/1 before it closes the connection.
+// CloseWrite lets net/http end an HTTP/1 response before it closes the connection.
 func (c *conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()

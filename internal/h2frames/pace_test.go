@@ -10,7 +10,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-func TestOpenings(t *testing.T) {
+func TestPacer(t *testing.T) {
 	var wire bytes.Buffer
 	f := http2.NewFramer(&wire, nil)
 	const begun = 50
@@ -21,21 +21,21 @@ func TestOpenings(t *testing.T) {
 		require.NoError(t, f.WriteWindowUpdate(0, 1))
 	}
 	for _, most := range []int{1, 2, 8, 9, 10, 1000, wire.Len()} {
-		o := openings{rate: begun}
+		p := pacer{rate: begun}
 		n := 0
 		for b := wire.Bytes(); len(b) > 0; {
 			some := 1 + rand.IntN(min(most, len(b)))
-			n += o.count(b[:some])
+			n += p.count(b[:some])
 			b = b[some:]
 		}
 		require.Equal(t, begun, n, "in pieces of up to %d bytes", most)
 	}
 
-	o := openings{rate: begun}
+	p := pacer{rate: begun}
 	at := time.Now()
-	require.Zero(t, o.wait(wire.Bytes(), at), "as many as come in a second may come at once")
-	require.Equal(t, time.Second, o.wait(wire.Bytes(), at))
-	require.Equal(t, 2*time.Second, o.wait(wire.Bytes(), at))
-	require.Zero(t, o.wait(nil, at))
-	require.Zero(t, o.wait(wire.Bytes(), at.Add(time.Hour)))
+	require.Zero(t, p.delay(wire.Bytes(), at), "as many as come in a second may come at once")
+	require.Equal(t, time.Second, p.delay(wire.Bytes(), at))
+	require.Equal(t, 2*time.Second, p.delay(wire.Bytes(), at))
+	require.Zero(t, p.delay(nil, at))
+	require.Zero(t, p.delay(wire.Bytes(), at.Add(time.Hour)))
 }

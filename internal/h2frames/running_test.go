@@ -385,8 +385,8 @@ func (c *client) set(settings ...http2.Setting) {
 	_ = c.out.WriteSettings(settings...)
 }
 
-// begin sends the headers of a call.
-func (c *client) begin(s *script) {
+// call sends the headers of a call.
+func (c *client) call(s *script) {
 	if c.next > 2*mostStreams {
 		return
 	}
@@ -494,7 +494,7 @@ func (c *client) play(s *script) bool {
 		id := uint32(step>>4)%mostStreams*2 + 1
 		switch step % 16 {
 		case 0, 1, 2:
-			c.begin(s)
+			c.call(s)
 		case 3:
 			c.set(http2.Setting{ID: http2.SettingMaxFrameSize, Val: s.size()})
 		case 4:

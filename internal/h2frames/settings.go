@@ -5,13 +5,15 @@ import (
 	"slices"
 
 	"golang.org/x/net/http2"
+
+	"github.com/promgrpc/exporter/internal/invariant"
 )
 
-// openingSize is room for a client's settings, of which there are a few.
-const openingSize = 512
+// settingsRoom is the size up to which a client's first SETTINGS are changed. Clients
+// send a handful.
+const settingsRoom = 512
 
-// readPreface finds out whether this is HTTP/2. An error is left for Read, which
-// meets it again.
+// readPreface finds out whether this is HTTP/2. Read meets an error again.
 func (c *conn) readPreface() {
 	c.opening = nil
 	for n := range len(http2.ClientPreface) {
@@ -25,46 +27,50 @@ func (c *conn) readPreface() {
 	c.opening = c.readSettings
 }
 
-// readSettings changes the client's settings, the frame behind the preface. What
-// is wrong with them is left for net/http to say.
+// readSettings changes the client's first SETTINGS, which follow the preface. What
+// is invalid stays as it is.
 func (c *conn) readSettings() {
 	c.opening = nil
-	header, err := c.in.Peek(frameHeader)
+	header, err := c.in.Peek(headerSize)
 	if err != nil {
 		return
 	}
 	if http2.Flags(header[4]).Has(http2.FlagSettingsAck) {
-		return // It says nothing of the client's own.
+		return // It has no settings of the client.
 	}
-	size := frameSize(header)
-	if http2.FrameType(header[3]) != http2.FrameSettings || size%settingSize != 0 || frameHeader+size > openingSize {
+	size := payloadSize(header)
+	if http2.FrameType(header[3]) != http2.FrameSettings || size%settingSize != 0 || headerSize+size > settingsRoom {
 		return
 	}
-	frame, err := c.in.Peek(frameHeader + size)
+	settings, err := c.in.Peek(headerSize + size)
 	if err != nil {
 		return
 	}
-	if changed, limit := allowLarge(frame); limit >= Small {
+	if changed, limit := allowLarge(settings); limit >= Small {
 		c.limit.Store(limit)
 		c.ready = changed
-		_, _ = c.in.Discard(len(frame))
+		_, _ = c.in.Discard(len(settings))
 	}
 }
 
-// allowLarge returns a client's settings with Large as the least size that
-// it takes, and which size that was. An unset one means Small.
+// allowLarge returns a SETTINGS frame with MAX_FRAME_SIZE raised to at least Large,
+// and what it was before: Small if it was not set.
 func allowLarge(settings []byte) (changed []byte, limit uint32) {
 	changed = slices.Clone(settings)
-	given := changed[frameHeader:]
+	given := changed[headerSize:]
 	for len(given) > 0 && http2.SettingID(binary.BigEndian.Uint16(given)) != http2.SettingMaxFrameSize {
 		given = given[settingSize:]
 	}
 	if len(given) == 0 {
 		changed = append(changed, 0, byte(http2.SettingMaxFrameSize), 0, 0, Small>>8, 0)
-		setFrameSize(changed, len(changed)-frameHeader)
+		setPayloadSize(changed, len(changed)-headerSize)
 		given = changed[len(changed)-settingSize:]
 	}
 	limit = binary.BigEndian.Uint32(given[2:])
 	binary.BigEndian.PutUint32(given[2:], max(limit, Large))
+	if invariant.On {
+		size := payloadSize(changed)
+		invariant.Check(headerSize+size == len(changed) && size%settingSize == 0, "a SETTINGS frame of %d bytes says %d", len(changed), size)
+	}
 	return changed, limit
 }
