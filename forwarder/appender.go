@@ -54,7 +54,7 @@ type brokenState struct {
 	err   error
 }
 
-// divergence says that a server holds another past of a log.
+// divergence says that the blocks of a server's log differ from those of ours.
 type divergence struct {
 	log    segment.LogID
 	reason string
@@ -99,7 +99,7 @@ func (a *appender) use(s *state) {
 	a.in.metrics.writable.Set(1)
 	a.in.metrics.series.Set(float64(s.head.Len()))
 	a.publish(s.writer.Log())
-	a.logger.Info("log opened", "log", s.writer.Log().ID().String(), "sequence", s.last, "series", s.head.Len())
+	a.logger.Info("log opened", "log_id", s.writer.Log().ID().String(), "sequence", s.last, "series", s.head.Len())
 }
 
 func (a *appender) publish(l *seglog.Log) {
@@ -283,15 +283,15 @@ func (a *appender) report(d divergence) {
 	}
 }
 
-// renew begins a new log when a server holds another past of the present one:
-// history is not written anew, neither here nor there.
+// renew begins a new log when a server has diverged from the present one: neither
+// copy is rewritten.
 func (a *appender) renew(d divergence) {
 	s := a.state
 	if s == nil || s.writer.Log().ID() != d.log || a.now().Sub(a.renewed) < renewEvery {
 		return
 	}
 	a.renewed = a.now()
-	a.logger.Error("a server holds another past of the log, beginning a new log", "log", d.log.String(), "reason", d.reason)
+	a.logger.Error("a server has diverged from the log, beginning a new log", "log_id", d.log.String(), "reason", d.reason)
 	next, err := s.renew(a.store)
 	if err != nil {
 		a.fail(s, err)

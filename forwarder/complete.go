@@ -55,7 +55,7 @@ func (p *replica) complete(ctx context.Context, ended *endedLog) error {
 	}
 	defer c.Close()
 	if sequence := position.GetSequence(); sequence > l.Last() {
-		p.logger.Warn("server has what this forwarder has lost, taking it over", "log", l.ID().String(), "last", l.Last(), "server", sequence)
+		p.logger.Warn("server has what this forwarder has lost, taking it over", "log_id", l.ID().String(), "last", l.Last(), "server", sequence)
 		if err := p.takeOver(ctx, c, ended, sequence); err != nil {
 			return refuse(c, err)
 		}
@@ -65,7 +65,7 @@ func (p *replica) complete(ctx context.Context, ended *endedLog) error {
 	if err != nil {
 		return refuse(c, err)
 	}
-	p.logger.Debug("server connected for a log that has ended", "log", l.ID().String(), "after", after)
+	p.logger.Debug("server connected for a log that has ended", "log_id", l.ID().String(), "after", after)
 	return p.supply(ctx, c, l, after, nil, func(uint64) {})
 }
 
@@ -99,7 +99,7 @@ func (p *replica) takeOver(ctx context.Context, c *link.Conn, ended *endedLog, u
 		}
 	}
 	p.metrics.takenOver.Add(float64(files.Log().Last() - after))
-	p.logger.Info("took over what this forwarder had lost", "log", files.Log().ID().String(), "after", after, "last", files.Log().Last())
+	p.logger.Info("took over what this forwarder had lost", "log_id", files.Log().ID().String(), "after", after, "last", files.Log().Last())
 	return nil
 }
 

@@ -13,10 +13,10 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// A log is left as it is when blocks may be missing at its end, since a server may
-// have them: what would be written in their place would be another past under the
-// same name. It has ended then, but what was answered in it is still owed to every
-// server, and what was lost of it may be had from one.
+// A log that may have lost blocks at its end is not written again: a server may have
+// them, and other blocks under the same sequences would make the two diverge. The log
+// has ended. Servers still get what was answered in it, and what was lost of it is
+// fetched from a server that has it.
 
 // endedLogs are the logs that are not written any more, as long as they are kept.
 type endedLogs struct {
@@ -57,7 +57,7 @@ func (e *endedLogs) adopt(store logStore, present segment.LogID) {
 		}
 		r, err := store.openEnded(id)
 		if err != nil {
-			e.logger.Error("a log that has ended cannot be opened: servers do not get what they lack of it", "log", id.String(), "err", err)
+			e.logger.Error("a log that has ended cannot be opened: servers do not get what they lack of it", "log_id", id.String(), "err", err)
 			continue
 		}
 		e.logs = append(e.logs, &endedLog{id: id, store: store, replica: r})

@@ -158,7 +158,7 @@ func TestServerOfAnotherPastOfAnEndedLog(t *testing.T) {
 	l, _ = r.appender.log()
 	q := serveReplica(t, p.dir, p.addr, func(p *linkv1.Position) { p.Checksum++ })
 	eventually(t, "server has the new log", func() bool { return q.at(l.ID()) == 5 })
-	eventually(t, "another past is counted", func() bool {
+	eventually(t, "the divergence is counted", func() bool {
 		return testutil.ToFloat64(r.in.metrics.diverged.WithLabelValues(p.addr)) > 0
 	})
 	if now, _ := r.appender.log(); now.ID() != l.ID() {
@@ -167,7 +167,7 @@ func TestServerOfAnotherPastOfAnEndedLog(t *testing.T) {
 }
 
 // TestEndedLogIsOpenedAgain while a server is about to give back what was lost: that
-// is not taken for another past.
+// does not count as diverged.
 func TestEndedLogIsOpenedAgain(t *testing.T) {
 	dir := t.TempDir()
 	p := serveReplica(t, filepath.Join(dir, "a"), "127.0.0.1:0")
@@ -195,8 +195,8 @@ func TestEndedLogIsOpenedAgain(t *testing.T) {
 	})
 	eventually(t, "server has all of the old log", func() bool { return q.at(old) == before })
 	eventually(t, "what was lost is taken over", func() bool { return testutil.ToFloat64(r.in.metrics.takenOver) > 0 })
-	time.Sleep(500 * time.Millisecond) // in which another past would be told
+	time.Sleep(500 * time.Millisecond) // in which a divergence would be told
 	if n := testutil.ToFloat64(r.in.metrics.diverged.WithLabelValues(p.addr)); n != 0 {
-		t.Errorf("%v servers of another past", n)
+		t.Errorf("%v servers have diverged", n)
 	}
 }

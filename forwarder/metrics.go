@@ -32,14 +32,14 @@ type metrics struct {
 	diverged  *prometheus.CounterVec
 }
 
-// newMetrics registers the metrics. inFlight tells how much the requests under way
+// newMetrics registers the metrics. inflight tells how much the requests under way
 // take.
-func newMetrics(reg prometheus.Registerer, inFlight func() int64) *metrics {
+func newMetrics(reg prometheus.Registerer, inflight func() int64) *metrics {
 	f := promauto.With(reg)
 	f.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "promgrpc_forwarder_in_flight_bytes",
+		Name: "promgrpc_forwarder_inflight_bytes",
 		Help: "Bytes that requests under way take of --limit.inflight-bytes.",
-	}, func() float64 { return float64(inFlight()) })
+	}, func() float64 { return float64(inflight()) })
 	counter := func(name, help string) prometheus.Counter {
 		return f.NewCounter(prometheus.CounterOpts{Name: "promgrpc_forwarder_" + name, Help: help})
 	}
@@ -66,14 +66,14 @@ func newMetrics(reg prometheus.Registerer, inFlight func() int64) *metrics {
 		series:     gauge("series", "Series in the head."),
 		writable:   gauge("log_writable", "1 while the log can be written."),
 		reopened:   counter("log_reopened_total", "Times that the log was opened again after it could not be written."),
-		renewed:    counter("log_renewed_total", "Times that a new log was begun because blocks might be missing at the end of the one before, or a server held another past of it."),
+		renewed:    counter("log_renewed_total", "Times that a new log was begun because blocks might be missing at the end of the one before, or a server had diverged from it."),
 		takenOver:  counter("log_taken_over_blocks_total", "Blocks of logs that have ended which this forwarder had lost and a server had."),
 		connected:  gauges("connected", "1 while the server is connected."),
 		position:   gauges("position", "Sequence of the last block that the server has confirmed."),
 		lag:        gauges("lag_blocks", "Blocks that the server has not confirmed."),
 		sent:       counters("replica_sent_bytes_total", "Bytes of the log that were sent to the server.", "instance"),
 		gaps:       counters("replica_gaps_total", "Times that the server was away for longer than the log goes back.", "instance"),
-		diverged:   counters("replica_diverged_total", "Times that the server was found to hold another past of the log.", "instance"),
+		diverged:   counters("replica_diverged_total", "Times that the server was found to have diverged from the log.", "instance"),
 	}
 	for code, name := range linkv1.Code_name {
 		if code != int32(linkv1.Code_CODE_UNSPECIFIED) {

@@ -43,7 +43,7 @@ const (
 // errLogChanged ends a connection when another log is being written.
 var errLogChanged = errors.New("the log was opened again")
 
-// divergedError says that a server holds what this log never had.
+// divergedError says that a server has blocks of a log that this one never had.
 type divergedError struct{ divergence }
 
 func (e *divergedError) Error() string { return e.reason }
@@ -71,7 +71,7 @@ func (p *replica) run(ctx context.Context, connect func(context.Context) error) 
 		case errors.As(err, &diverged):
 			p.metrics.diverged.WithLabelValues(p.instance.ID).Inc()
 			if told != err.Error() {
-				p.logger.Error("server holds another past of the log", "err", err)
+				p.logger.Error("server has diverged from the log", "err", err)
 			}
 			p.diverged(diverged.divergence)
 		case told != err.Error():
@@ -112,7 +112,7 @@ func (p *replica) connect(ctx context.Context) error {
 		p.connected.Store(false)
 		p.metrics.connected.WithLabelValues(p.instance.ID).Set(0)
 	}()
-	p.logger.Info("server connected", "log", l.ID().String(), "after", after)
+	p.logger.Info("server connected", "log_id", l.ID().String(), "after", after)
 	measuring, stop := context.WithCancel(ctx)
 	var measured sync.WaitGroup
 	defer measured.Wait()
@@ -132,7 +132,7 @@ func (p *replica) dial(ctx context.Context, l *seglog.Log, ended bool, o link.Op
 	return c, welcome.GetPosition(), err
 }
 
-// refuse tells the server if it holds another past.
+// refuse tells the server if it has diverged.
 func refuse(c *link.Conn, err error) error {
 	var diverged *divergedError
 	if errors.As(err, &diverged) {

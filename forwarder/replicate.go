@@ -17,7 +17,7 @@ type replication struct {
 	source discovery.Source
 	log    func() (*seglog.Log, <-chan struct{})
 	ended  *endedLogs
-	// diverged is told when a server holds another past of the log.
+	// diverged is told of each server that has diverged.
 	diverged func(divergence)
 	options  link.Options
 	metrics  *metrics

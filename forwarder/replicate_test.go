@@ -297,7 +297,7 @@ func TestReplicaBehindRetention(t *testing.T) {
 	}
 }
 
-// TestDiverged has a server that holds another past of the log: a new log is
+// TestDiverged has a server that has diverged from the log: a new log is
 // begun, with all series in it, and replicated.
 func TestDiverged(t *testing.T) {
 	for _, test := range []struct {

@@ -53,7 +53,7 @@ func TestOpeningGoesOnOrBeginsAnew(t *testing.T) {
 		{name: "an empty mark", policy: SyncAlways, mark: []byte{}, renew: true, last: 8},
 		{name: "a mark of zeros", policy: SyncAlways, mark: make([]byte, endSlots*endSize), renew: true, last: 8},
 		{name: "a mark that is half written", policy: SyncAlways, half: true, last: 8},
-		{name: "a mark of another past", policy: SyncAlways, mark: (&end{closed: true, sequence: 8, checksum: 1}).append(nil), renew: true, last: 8},
+		{name: "a mark of a log that diverged", policy: SyncAlways, mark: (&end{closed: true, sequence: 8, checksum: 1}).append(nil), renew: true, last: 8},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			x := &bootFS{boot: bootID{1}}

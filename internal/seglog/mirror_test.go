@@ -258,7 +258,7 @@ func TestMirrorRefuses(t *testing.T) {
 	require.NoError(t, p.r.Append(0, c.Data), "again")
 	bad := append([]byte(nil), c.Data...)
 	bad[len(bad)-1] ^= 1
-	require.ErrorIs(t, p.r.Append(0, bad), ErrMismatch, "another past")
+	require.ErrorIs(t, p.r.Append(0, bad), ErrMismatch, "diverged")
 	require.ErrorIs(t, p.r.StartSegment(c.SegmentName, 1), ErrMismatch, "blocks are not thrown away")
 	require.Error(t, func() error { _, err := p.r.Log().ReadRaw(6); return err }())
 	p.equal()
