@@ -16,19 +16,18 @@ import (
 // errExpired says that all of a log has been deleted by retention.
 var errExpired = errors.New("nothing is kept of the log any more")
 
-// completeAll keeps the server supplied with every log that has ended, until ctx
-// ends.
-func (p *replica) completeAll(ctx context.Context) {
-	var running sync.WaitGroup
-	defer running.Wait()
-	begun := map[*endedLog]bool{}
+// shipEnded ships every log that has ended, until ctx ends.
+func (s *shipper) shipEnded(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	running := map[*endedLog]bool{}
 	for {
-		logs, changed := p.ended.watch()
+		logs, changed := s.ended.watch()
 		for _, l := range logs {
-			if !begun[l] {
-				begun[l] = true
-				running.Go(func() {
-					p.run(ctx, func(ctx context.Context) error { return p.complete(ctx, l) })
+			if !running[l] {
+				running[l] = true
+				wg.Go(func() {
+					s.run(ctx, func(ctx context.Context) error { return s.complete(ctx, l) })
 				})
 			}
 		}
@@ -40,41 +39,41 @@ func (p *replica) completeAll(ctx context.Context) {
 	}
 }
 
-// complete gives the server what it lacks of a log that has ended, after it has
-// taken over what the server has and this forwarder lacks: others may lack it, too.
-func (p *replica) complete(ctx context.Context, ended *endedLog) error {
+// complete ships what the server lacks of a log that has ended. Before that it fetches
+// what the server has and this forwarder lacks: other servers may lack it, too.
+func (s *shipper) complete(ctx context.Context, ended *endedLog) error {
 	l := ended.log()
 	if len(l.Segments()) == 0 && l.Last() > 0 {
 		return errExpired
 	}
-	o := p.options
-	o.MaxFrame, o.Room = link.DefaultMaxFrame, p.ended.room
-	c, position, err := p.dial(ctx, l, true, o)
+	o := s.options
+	o.MaxFrame, o.Room = link.DefaultMaxFrame, s.ended.room
+	c, position, err := s.dial(ctx, l, true, o)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	if sequence := position.GetSequence(); sequence > l.Last() {
-		p.logger.Warn("server has what this forwarder has lost, taking it over", "log_id", l.ID().String(), "last", l.Last(), "server", sequence)
-		if err := p.takeOver(ctx, c, ended, sequence); err != nil {
+		s.logger.Warn("server has what this forwarder has lost, fetching it", "log_id", l.ID().String(), "last", l.Last(), "server", sequence)
+		if err := s.fetch(ctx, c, ended, sequence); err != nil {
 			return refuse(c, err)
 		}
 		l = ended.log() // It may have been opened again for another server.
 	}
-	after, err := startOf(l, position)
+	after, err := startAfter(l, position)
 	if err != nil {
 		return refuse(c, err)
 	}
-	p.logger.Debug("server connected for a log that has ended", "log_id", l.ID().String(), "after", after)
-	return p.supply(ctx, c, l, after, nil, func(uint64) {})
+	s.logger.Debug("server connected for a log that has ended", "log_id", l.ID().String(), "after", after)
+	return s.ship(ctx, c, l, after, nil, func(uint64) {})
 }
 
-// takeOver takes over what the server has, up to a sequence. Nothing comes of
-// what does not continue what is there.
-func (p *replica) takeOver(ctx context.Context, c *link.Conn, ended *endedLog, until uint64) error {
+// fetch gets from the server the blocks that are lost here, up to a sequence. What
+// does not continue the log is refused.
+func (s *shipper) fetch(ctx context.Context, c *link.Conn, ended *endedLog, until uint64) error {
 	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
-	ended.taking.Lock()
-	defer ended.taking.Unlock()
+	ended.fetching.Lock()
+	defer ended.fetching.Unlock()
 	files := ended.files()
 	after := files.Log().Last()
 	if after >= until {
@@ -88,29 +87,30 @@ func (p *replica) takeOver(ctx context.Context, c *link.Conn, ended *endedLog, u
 		if err != nil {
 			return err
 		}
-		switch err := p.takeFrame(files, f); {
+		switch err := s.writeFrame(files, f); {
 		case errors.Is(err, seglog.ErrMismatch):
 			id := files.Log().ID()
-			return &divergedError{divergence{id, fmt.Sprintf("what the server has of log %s behind block %d: %v", id, after, err)}}
+			return &divergedError{divergence{id, fmt.Sprintf("what the server has of log %s after block %d: %v", id, after, err)}}
 		case errors.Is(err, seglog.ErrBroken):
 			return errors.Join(err, ended.reopen())
 		case err != nil:
 			return err
 		}
 	}
-	p.metrics.takenOver.Add(float64(files.Log().Last() - after))
-	p.logger.Info("took over what this forwarder had lost", "log_id", files.Log().ID().String(), "after", after, "last", files.Log().Last())
+	s.metrics.fetched.Add(float64(files.Log().Last() - after))
+	s.logger.Info("fetched what this forwarder had lost", "log_id", files.Log().ID().String(), "after", after, "last", files.Log().Last())
 	return nil
 }
 
-func (p *replica) takeFrame(files *seglog.Mirror, f *linkv1.Frame) error {
+// writeFrame writes what a frame brings to the files.
+func (s *shipper) writeFrame(files *seglog.Mirror, f *linkv1.Frame) error {
 	switch k := f.GetKind().(type) {
 	case *linkv1.Frame_Segment:
 		return files.StartSegment(k.Segment.GetName(), k.Segment.GetFirstSequence())
 	case *linkv1.Frame_Append:
 		return files.Append(k.Append.GetOffset(), k.Append.GetData())
 	case *linkv1.Frame_Gap:
-		p.logger.Warn("the server does not keep all that this forwarder has lost", "after", k.Gap.GetAfterSequence(), "next", k.Gap.GetNextSequence())
+		s.logger.Warn("the server does not keep all that this forwarder has lost", "after", k.Gap.GetAfterSequence(), "next", k.Gap.GetNextSequence())
 		return nil
 	case *linkv1.Frame_Position:
 		return nil
@@ -118,7 +118,7 @@ func (p *replica) takeFrame(files *seglog.Mirror, f *linkv1.Frame) error {
 	return fmt.Errorf("a server does not send frames of the kind %T", f.GetKind())
 }
 
-// newTakeOverRoom is room for one piece of a log at a time.
-func newTakeOverRoom() *limit.Budget {
+// newFetchRoom is room for one piece of a log at a time.
+func newFetchRoom() *limit.Budget {
 	return limit.NewBudget("", "bytes", link.DefaultMaxFrame, link.DefaultMaxFrame)
 }

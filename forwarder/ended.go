@@ -21,7 +21,7 @@ import (
 // endedLogs are the logs that are not written any more, as long as they are kept.
 type endedLogs struct {
 	logger *slog.Logger
-	// room for what is taken over from servers.
+	// room for what is fetched from servers.
 	room *limit.Budget
 
 	mu   sync.Mutex
@@ -30,19 +30,19 @@ type endedLogs struct {
 }
 
 func newEndedLogs(logger *slog.Logger) *endedLogs {
-	return &endedLogs{logger: logger, room: newTakeOverRoom()}
+	return &endedLogs{logger: logger, room: newFetchRoom()}
 }
 
 // endedLog is one of them.
 type endedLog struct {
 	id    segment.LogID
 	store logStore
-	// taking is held by who takes over what a server has of it.
-	taking sync.Mutex
+	// fetching is held by who fetches what a server has of it.
+	fetching sync.Mutex
 
-	mu      sync.Mutex
-	replica *seglog.Mirror
-	closed  bool
+	mu     sync.Mutex
+	mirror *seglog.Mirror
+	closed bool
 }
 
 // adopt opens all logs but the present one. Those that cannot be opened are tried
@@ -60,7 +60,7 @@ func (e *endedLogs) adopt(store logStore, present segment.LogID) {
 			e.logger.Error("a log that has ended cannot be opened: servers do not get what they lack of it", "log_id", id.String(), "err", err)
 			continue
 		}
-		e.logs = append(e.logs, &endedLog{id: id, store: store, replica: r})
+		e.logs = append(e.logs, &endedLog{id: id, store: store, mirror: r})
 	}
 	if len(e.logs) == before {
 		return
@@ -87,7 +87,7 @@ func (e *endedLogs) close() error {
 	for _, l := range e.all() {
 		l.mu.Lock()
 		l.closed = true
-		errs = append(errs, l.replica.Close())
+		errs = append(errs, l.mirror.Close())
 		l.mu.Unlock()
 	}
 	return errors.Join(errs...)
@@ -99,7 +99,7 @@ func (l *endedLog) log() *seglog.Log { return l.files().Log() }
 func (l *endedLog) files() *seglog.Mirror {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.replica
+	return l.mirror
 }
 
 // begun is when the newest of its segments was, 0 if there is none.
@@ -111,18 +111,18 @@ func (l *endedLog) begun() int64 {
 	return segments[len(segments)-1].CreateTime.UnixMilli()
 }
 
-// reopen opens it again after what was taken over could not be written.
+// reopen opens it again after what was fetched could not be written.
 func (l *endedLog) reopen() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return seglog.ErrClosed
 	}
-	_ = l.replica.Close() // It is broken.
+	_ = l.mirror.Close() // It is broken.
 	r, err := l.store.openEnded(l.id)
 	if err != nil {
 		return err
 	}
-	l.replica = r
+	l.mirror = r
 	return nil
 }

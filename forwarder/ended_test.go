@@ -113,7 +113,7 @@ func comesBackWithLess(t *testing.T, policy, second string) {
 		eventually(t, "server has all of the old log", func() bool { return p.at(old) == before })
 		eventually(t, "server has all of the new log", func() bool { return p.at(l.ID()) == after })
 	}
-	if got := testutil.ToFloat64(r.in.metrics.takenOver); got == 0 {
+	if got := testutil.ToFloat64(r.in.metrics.fetched); got == 0 {
 		t.Error("nothing was taken over")
 	}
 	r.stop()
@@ -194,7 +194,7 @@ func TestEndedLogIsOpenedAgain(t *testing.T) {
 		}
 	})
 	eventually(t, "server has all of the old log", func() bool { return q.at(old) == before })
-	eventually(t, "what was lost is taken over", func() bool { return testutil.ToFloat64(r.in.metrics.takenOver) > 0 })
+	eventually(t, "what was lost is fetched", func() bool { return testutil.ToFloat64(r.in.metrics.fetched) > 0 })
 	time.Sleep(500 * time.Millisecond) // in which a divergence would be told
 	if n := testutil.ToFloat64(r.in.metrics.diverged.WithLabelValues(p.addr)); n != 0 {
 		t.Errorf("%v servers have diverged", n)

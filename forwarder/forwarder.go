@@ -19,17 +19,17 @@ import (
 
 // Forwarder is a running forwarder.
 type Forwarder struct {
-	logger      *slog.Logger
-	store       *seglog.Store
-	room        room
-	in          *ingest
-	appender    *appender
-	receivers   receivers
-	replication replication
-	listener    *link.Listener
-	linkTLS     *link.TLS // of it; nil: none
-	ops         *daemon.Web
-	registrar   *discovery.Registrar // Nil: not to be registered.
+	logger    *slog.Logger
+	store     *seglog.Store
+	room      room
+	in        *ingest
+	appender  *appender
+	receivers receivers
+	shipping  shipping
+	listener  *link.Listener
+	linkTLS   *link.TLS // of it; nil: none
+	ops       *daemon.Web
+	registrar *discovery.Registrar // Nil: not to be registered.
 
 	closeOnce sync.Once
 	closeErr  error
@@ -50,7 +50,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 	}()
 	f.room = newRoom(&c.LimitConfig)
 	m := newMetrics(reg, f.room.used)
-	if f.store, err = c.StorageConfig.Open(&c.SegmentConfig, logger, reg); err != nil {
+	if f.store, err = c.Open(&c.SegmentConfig, logger, reg); err != nil {
 		return nil, err
 	}
 	f.in = newIngest(&c.LimitConfig, f.room.working, m)
@@ -59,7 +59,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 	}
 	f.receivers = receivers{in: f.in}
 	linkMetrics := link.NewMetrics(reg)
-	if err := f.setupReplication(c, linkMetrics, m); err != nil {
+	if err := f.setupShipping(c, linkMetrics, m); err != nil {
 		return nil, err
 	}
 	f.linkTLS, err = link.ServerTLS(c.LinkTLS, logger)
@@ -86,8 +86,8 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 	return f, nil
 }
 
-func (f *Forwarder) setupReplication(c Config, linkMetrics *link.Metrics, m *metrics) error {
-	f.replication = replication{
+func (f *Forwarder) setupShipping(c Config, linkMetrics *link.Metrics, m *metrics) error {
+	f.shipping = shipping{
 		log: f.appender.log, ended: f.appender.ended, diverged: f.appender.report, metrics: m, logger: f.logger,
 	}
 	if c.Server == "" {
@@ -106,8 +106,8 @@ func (f *Forwarder) setupReplication(c Config, linkMetrics *link.Metrics, m *met
 	if err != nil {
 		return err
 	}
-	f.replication.source = source
-	f.replication.options = link.Options{
+	f.shipping.source = source
+	f.shipping.options = link.Options{
 		Logger: f.logger, Metrics: linkMetrics, Instance: c.Instance, TLS: tls,
 		MaxFrame: link.MaxSmall, // positions
 	}
@@ -143,8 +143,8 @@ func (f *Forwarder) Run(ctx context.Context) error {
 		stages.Wait()
 		return err
 	})
-	if f.replication.source != nil {
-		g.Add("replication", f.replication.run)
+	if f.shipping.source != nil {
+		g.Add("shipping", f.shipping.run)
 	}
 	g.Add("web", f.ops.Run)
 	err := g.Run(ctx)

@@ -22,7 +22,7 @@ type metrics struct {
 	writable   prometheus.Gauge
 	reopened   prometheus.Counter
 	renewed    prometheus.Counter
-	takenOver  prometheus.Counter
+	fetched    prometheus.Counter
 
 	connected *prometheus.GaugeVec // by instance
 	position  *prometheus.GaugeVec
@@ -67,7 +67,7 @@ func newMetrics(reg prometheus.Registerer, inflight func() int64) *metrics {
 		writable:   gauge("log_writable", "1 while the log can be written."),
 		reopened:   counter("log_reopened_total", "Times that the log was opened again after it could not be written."),
 		renewed:    counter("log_renewed_total", "Times that a new log was begun because blocks might be missing at the end of the one before, or a server had diverged from it."),
-		takenOver:  counter("log_taken_over_blocks_total", "Blocks of logs that have ended which this forwarder had lost and a server had."),
+		fetched:    counter("log_fetched_blocks_total", "Blocks of logs that have ended which this forwarder had lost and a server had."),
 		connected:  gauges("connected", "1 while the server is connected."),
 		position:   gauges("position", "Sequence of the last block that the server has confirmed."),
 		lag:        gauges("lag_blocks", "Blocks that the server has not confirmed."),

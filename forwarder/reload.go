@@ -10,7 +10,7 @@ func (f *Forwarder) Reloads() []daemon.Reload {
 	return append(f.ops.Reloads(), daemon.Reloads(
 		daemon.Reload{What: "files of --link.tls", Again: f.linkTLS.Again()},
 		daemon.Reload{What: "files for --consul", Again: f.registrar.Reload()},
-		daemon.Reload{What: "files for --server", Again: discovery.Reload(f.replication.source)},
-		daemon.Reload{What: "files of --server.tls", Again: f.replication.options.TLS.Again()},
+		daemon.Reload{What: "files for --server", Again: discovery.Reload(f.shipping.source)},
+		daemon.Reload{What: "files of --server.tls", Again: f.shipping.options.TLS.Again()},
 	)...)
 }

@@ -186,9 +186,7 @@ func startWith(t *testing.T, configure func(*Config), forwarders ...*fakeForward
 func (r *running) waitFor(t *testing.T, addr string) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		r.pool.mu.Lock()
-		defer r.pool.mu.Unlock()
-		for _, m := range r.pool.forwarders {
+		for _, m := range r.pool.forwarders.All() {
 			if s, _ := m.current(); s != nil && m.instance.Address == addr {
 				return true
 			}

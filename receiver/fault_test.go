@@ -183,10 +183,8 @@ func TestShutdownWaitsForVerdicts(t *testing.T) {
 }
 
 func (r *running) inflight() int {
-	r.pool.mu.Lock()
-	defer r.pool.mu.Unlock()
 	n := 0
-	for _, m := range r.pool.forwarders {
+	for _, m := range r.pool.forwarders.All() {
 		if s, _ := m.current(); s != nil {
 			s.mu.Lock()
 			n += len(s.waiting)

@@ -45,20 +45,23 @@ func (f *forwarder) current() (*session, error) {
 	return f.session, f.err
 }
 
+// set notes the session, or why there is none. What is shown is counted, since another
+// one may go by the same address while this one drains.
 func (f *forwarder) set(s *session, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.session, f.err = s, err
-	up := 0.0
-	if s != nil {
-		up = 1
+	up := f.metrics.forwarderUp.WithLabelValues(f.instance.Address)
+	switch was, is := f.session != nil, s != nil; {
+	case is && !was:
+		up.Inc()
+	case was && !is:
+		up.Dec()
 	}
-	f.metrics.forwarderUp.WithLabelValues(f.instance.Address).Set(up)
+	f.session, f.err = s, err
 }
 
 // run dials and dials again until ctx ends.
 func (f *forwarder) run(ctx context.Context) {
-	defer f.metrics.forwarderUp.DeleteLabelValues(f.instance.Address)
 	failures := 0
 	silent := false // One line a change of state, not one a dial.
 	for {

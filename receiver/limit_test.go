@@ -23,6 +23,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/http2"
@@ -486,4 +487,47 @@ func TestForwardersComeAndGo(t *testing.T) {
 	cancel()
 	close(source)
 	require.NoError(t, <-done)
+}
+
+// TestForwarderUnderAnotherID has a forwarder come back at its address under another
+// ID while the link to the old one is still draining: it counts as connected.
+func TestForwarderUnderAnotherID(t *testing.T) {
+	f := newForwarder(t, "127.0.0.1:0")
+	r := start(t, []string{f.addr}, nil)
+	r.stop()
+	source := make(sets)
+	m := newMetrics(nil)
+	p := newPool(source, slog.New(slog.DiscardHandler), m, r.pool.options)
+	r.pool = p
+	done := make(chan error, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() { done <- p.run(ctx) }()
+	conns := func(want int) func() bool {
+		return func() bool { f.mu.Lock(); defer f.mu.Unlock(); return len(f.conns) == want }
+	}
+
+	source <- []discovery.Instance{{ID: "old", Address: f.addr}}
+	r.waitFor(t, f.addr)
+	f.set(silence)
+	batch, giveUp := context.WithCancel(ctx)
+	gaveUp := make(chan error, 1)
+	go func() {
+		_, err := p.write(batch, linkv1.Schema_SCHEMA_WRITE_V1, block("x"))
+		gaveUp <- err
+	}()
+	require.Eventually(t, func() bool { return r.inflight() == 1 }, 30*time.Second, time.Millisecond)
+	source <- []discovery.Instance{{ID: "new", Address: f.addr}}
+	r.waitFor(t, f.addr)
+	require.Eventually(t, conns(2), 30*time.Second, time.Millisecond)
+	giveUp()
+	require.ErrorIs(t, <-gaveUp, context.Canceled)
+	require.Eventually(t, conns(1), 30*time.Second, time.Millisecond)
+	require.Never(t, func() bool {
+		return testutil.CollectAndCount(m.forwarderUp) != 1 || testutil.ToFloat64(m.forwarderUp.WithLabelValues(f.addr)) != 1
+	}, time.Second, 10*time.Millisecond, "the link to the new one is there")
+	cancel()
+	close(source)
+	require.NoError(t, <-done)
+	require.Zero(t, testutil.CollectAndCount(m.forwarderUp))
 }

@@ -19,130 +19,99 @@ import (
 // a request that a sender repeats should come to the forwarder that may have
 // it. Only when that one fails, another is used, and that steadily.
 type pool struct {
-	source  discovery.Source
-	log     *throttle.Logger // for what forwarders and senders can cause
-	metrics *metrics
-	options link.Options
+	source     discovery.Source
+	log        *throttle.Logger // for what forwarders and senders can cause
+	options    link.Options
+	forwarders discovery.Members[*forwarder]
 
-	mu         sync.Mutex
-	forwarders []*member // In the order of the list.
-	used       *member
-}
-
-type member struct {
-	*forwarder
-	stop context.CancelFunc
+	mu   sync.Mutex
+	used *forwarder
 }
 
 func newPool(source discovery.Source, logger *slog.Logger, m *metrics, o link.Options) *pool {
-	return &pool{source: source, log: throttle.New(logger, 10*time.Second), metrics: m, options: o}
+	p := &pool{source: source, log: throttle.New(logger, 10*time.Second), options: o}
+	p.forwarders.Name = func(i discovery.Instance) string { return i.Address }
+	p.forwarders.Gone = func(address string) { m.forwarderUp.DeleteLabelValues(address) }
+	p.forwarders.Start = func(i discovery.Instance) (*forwarder, func(context.Context)) {
+		f := &forwarder{instance: i, options: o, log: p.log, metrics: m, err: errors.New("not dialled yet")}
+		return f, f.run
+	}
+	return p
 }
 
 // run follows the source until ctx ends, and returns when all connections are
 // closed.
 func (p *pool) run(ctx context.Context) error {
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	for set := range p.source.Watch(ctx) {
-		p.update(ctx, set, &wg)
-	}
+	p.forwarders.Run(ctx, p.source)
 	return nil
-}
-
-// update makes the members those of the set.
-func (p *pool) update(ctx context.Context, set []discovery.Instance, wg *sync.WaitGroup) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	old := p.forwarders
-	p.forwarders = make([]*member, 0, len(set))
-	for _, instance := range set {
-		if i := slices.IndexFunc(old, func(m *member) bool { return m.instance == instance }); i >= 0 {
-			p.forwarders = append(p.forwarders, old[i])
-			continue
-		}
-		m := &member{forwarder: &forwarder{
-			instance: instance, options: p.options, log: p.log, metrics: p.metrics,
-			err: errors.New("not dialled yet"),
-		}}
-		var memberCtx context.Context
-		memberCtx, m.stop = context.WithCancel(ctx)
-		wg.Go(func() { m.run(memberCtx) })
-		p.forwarders = append(p.forwarders, m)
-	}
-	for _, m := range old {
-		if !slices.Contains(p.forwarders, m) {
-			m.stop()
-			if p.used == m {
-				p.used = nil
-			}
-		}
-	}
 }
 
 // write gets a verdict on the batch. An error is a passing one.
 func (p *pool) write(ctx context.Context, schema linkv1.Schema, body []byte) (*linkv1.Verdict, error) {
-	m, s, err := p.pick()
+	f, s, err := p.pick()
 	if err != nil {
 		return nil, err
 	}
-	v, healthy, err := m.write(ctx, s, schema, body)
+	v, healthy, err := f.write(ctx, s, schema, body)
 	if !healthy {
-		p.avoid(m)
+		p.avoid(f)
 	}
 	switch {
 	case errors.Is(err, link.ErrFrameTooLarge):
 		return &linkv1.Verdict{Code: linkv1.Code_CODE_TOO_LARGE, Errors: []string{err.Error()}}, nil
 	case errors.Is(err, context.DeadlineExceeded):
-		return nil, fmt.Errorf("forwarder %s did not answer in time", m.instance.Address)
+		return nil, fmt.Errorf("forwarder %s did not answer in time", f.instance.Address)
 	case err != nil:
-		return nil, fmt.Errorf("forwarder %s: %w", m.instance.Address, err)
+		return nil, fmt.Errorf("forwarder %s: %w", f.instance.Address, err)
 	}
 	return v, nil
 }
 
 // pick returns the forwarder in use if it is connected, or the next that is.
-func (p *pool) pick() (*member, *session, error) {
+func (p *pool) pick() (*forwarder, *session, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	m, s, err := p.connected(max(0, slices.Index(p.forwarders, p.used)))
-	if err == nil && p.used != m {
-		p.log.Log(slog.LevelInfo, "forwarder in use", "forwarder", m.instance.Address)
-		p.used = m
+	f, s, err := connected(p.forwarders.All(), p.used)
+	if err == nil && p.used != f {
+		p.log.Log(slog.LevelInfo, "forwarder in use", "forwarder", f.instance.Address)
+		p.used = f
 	}
-	return m, s, err
+	return f, s, err
 }
 
-// connected returns the first forwarder from start on that is connected. The
-// caller holds mu.
-func (p *pool) connected(start int) (*member, *session, error) {
-	if len(p.forwarders) == 0 {
+// connected returns the first forwarder that is connected, from used on if that is
+// one of them.
+func connected(all []*forwarder, used *forwarder) (*forwarder, *session, error) {
+	if len(all) == 0 {
 		return nil, nil, errors.New("no forwarder is known")
 	}
+	start := max(0, slices.Index(all, used))
 	var errs []error
-	for i := range p.forwarders {
-		m := p.forwarders[(start+i)%len(p.forwarders)]
-		s, err := m.current()
+	for i := range all {
+		f := all[(start+i)%len(all)]
+		s, err := f.current()
 		if s != nil {
-			return m, s, nil
+			return f, s, nil
 		}
-		errs = append(errs, fmt.Errorf("forwarder %s: %w", m.instance.Address, err))
+		errs = append(errs, fmt.Errorf("forwarder %s: %w", f.instance.Address, err))
 	}
 	return nil, nil, errors.Join(errs...)
 }
 
 // avoid makes another connected forwarder the one in use, if there is one.
-func (p *pool) avoid(failed *member) {
+func (p *pool) avoid(failed *forwarder) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.used != failed {
+	all := p.forwarders.All()
+	start := slices.Index(all, failed)
+	if p.used != failed || start < 0 {
 		return
 	}
-	start := slices.Index(p.forwarders, failed)
-	for i := 1; i < len(p.forwarders); i++ {
-		m := p.forwarders[(start+i)%len(p.forwarders)]
-		if s, _ := m.current(); s != nil {
-			p.log.Log(slog.LevelInfo, "forwarder in use", "forwarder", m.instance.Address, "instead_of", failed.instance.Address)
-			p.used = m
+	for i := 1; i < len(all); i++ {
+		f := all[(start+i)%len(all)]
+		if s, _ := f.current(); s != nil {
+			p.log.Log(slog.LevelInfo, "forwarder in use", "forwarder", f.instance.Address, "instead_of", failed.instance.Address)
+			p.used = f
 			return
 		}
 	}
@@ -150,8 +119,6 @@ func (p *pool) avoid(failed *member) {
 
 // ready returns nil when a forwarder is connected.
 func (p *pool) ready() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_, _, err := p.connected(0)
+	_, _, err := connected(p.forwarders.All(), nil)
 	return err
 }

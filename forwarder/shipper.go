@@ -18,8 +18,10 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// replica is one server as the forwarder sees it.
-type replica struct {
+// shipper sends logs to one server: the present one, and of those that have ended what
+// the server lacks. Each takes a connection of its own, on which the server says after
+// which block to go on, and then confirms what it has.
+type shipper struct {
 	instance discovery.Instance
 	log      func() (*seglog.Log, <-chan struct{})
 	ended    *endedLogs
@@ -27,7 +29,6 @@ type replica struct {
 	options  link.Options
 	metrics  *metrics
 	logger   *slog.Logger
-	cancel   context.CancelFunc
 
 	connected atomic.Bool
 	confirmed atomic.Uint64
@@ -48,9 +49,9 @@ type divergedError struct{ divergence }
 
 func (e *divergedError) Error() string { return e.reason }
 
-// run keeps the server supplied with a log, by one connection after another, until
-// ctx ends or the log has been deleted.
-func (p *replica) run(ctx context.Context, connect func(context.Context) error) {
+// run ships a log by one connection after another, until ctx ends or the log has
+// been deleted.
+func (s *shipper) run(ctx context.Context, connect func(context.Context) error) {
 	failures := 0
 	var told string // the error that was logged last
 	for ctx.Err() == nil {
@@ -69,13 +70,13 @@ func (p *replica) run(ctx context.Context, connect func(context.Context) error) 
 			failures = 0
 			continue
 		case errors.As(err, &diverged):
-			p.metrics.diverged.WithLabelValues(p.instance.ID).Inc()
+			s.metrics.diverged.WithLabelValues(s.instance.ID).Inc()
 			if told != err.Error() {
-				p.logger.Error("server has diverged from the log", "err", err)
+				s.logger.Error("server has diverged from the log", "err", err)
 			}
-			p.diverged(diverged.divergence)
+			s.diverged(diverged.divergence)
 		case told != err.Error():
-			p.logger.Warn("server lost", "err", err, "retry_in", pause)
+			s.logger.Warn("server lost", "err", err, "retry_in", pause)
 		}
 		told = err.Error()
 		select {
@@ -86,9 +87,9 @@ func (p *replica) run(ctx context.Context, connect func(context.Context) error) 
 	}
 }
 
-// connect dials the server and supplies it until that ends.
-func (p *replica) connect(ctx context.Context) error {
-	l, changed := p.log()
+// shipPresent ships the log that is being written, for as long as one connection lasts.
+func (s *shipper) shipPresent(ctx context.Context) error {
+	l, changed := s.log()
 	if l == nil {
 		select {
 		case <-changed:
@@ -96,39 +97,39 @@ func (p *replica) connect(ctx context.Context) error {
 		}
 		return errLogChanged
 	}
-	c, position, err := p.dial(ctx, l, false, p.options)
+	c, position, err := s.dial(ctx, l, false, s.options)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	after, err := startOf(l, position)
+	after, err := startAfter(l, position)
 	if err != nil {
 		return refuse(c, err)
 	}
-	p.confirmed.Store(after)
-	p.connected.Store(true)
-	p.metrics.connected.WithLabelValues(p.instance.ID).Set(1)
+	s.confirmed.Store(after)
+	s.connected.Store(true)
+	s.metrics.connected.WithLabelValues(s.instance.ID).Inc()
 	defer func() {
-		p.connected.Store(false)
-		p.metrics.connected.WithLabelValues(p.instance.ID).Set(0)
+		s.connected.Store(false)
+		s.metrics.connected.WithLabelValues(s.instance.ID).Dec()
 	}()
-	p.logger.Info("server connected", "log_id", l.ID().String(), "after", after)
+	s.logger.Info("server connected", "log_id", l.ID().String(), "after", after)
 	measuring, stop := context.WithCancel(ctx)
 	var measured sync.WaitGroup
 	defer measured.Wait()
 	defer stop()
-	measured.Go(func() { p.measureUntil(measuring, l) })
-	return p.supply(ctx, c, l, after, changed, func(sequence uint64) {
-		p.confirmed.Store(sequence)
-		p.measure(l)
+	measured.Go(func() { s.measureUntil(measuring, l) })
+	return s.ship(ctx, c, l, after, changed, func(sequence uint64) {
+		s.confirmed.Store(sequence)
+		s.measure(l)
 	})
 }
 
 // dial opens a connection for a log, and returns the server's position in it.
-func (p *replica) dial(ctx context.Context, l *seglog.Log, ended bool, o link.Options) (*link.Conn, *linkv1.Position, error) {
+func (s *shipper) dial(ctx context.Context, l *seglog.Log, ended bool, o link.Options) (*link.Conn, *linkv1.Position, error) {
 	id := l.ID()
 	hello := &linkv1.Hello{Role: linkv1.Role_ROLE_FORWARDER, LogId: id[:], Ended: ended}
-	c, welcome, err := link.Dial(ctx, p.instance.Address, hello, o)
+	c, welcome, err := link.Dial(ctx, s.instance.Address, hello, o)
 	return c, welcome.GetPosition(), err
 }
 
@@ -141,9 +142,9 @@ func refuse(c *link.Conn, err error) error {
 	return err
 }
 
-// supply sends what is behind a sequence, and passes on what the server confirms,
+// ship sends the blocks after a sequence, and passes on what the server confirms,
 // until the connection ends, or the log is another one.
-func (p *replica) supply(ctx context.Context, c *link.Conn, l *seglog.Log, after uint64, changed <-chan struct{}, confirm func(uint64)) error {
+func (s *shipper) ship(ctx context.Context, c *link.Conn, l *seglog.Log, after uint64, changed <-chan struct{}, confirm func(uint64)) error {
 	inner, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var helpers sync.WaitGroup
@@ -151,16 +152,16 @@ func (p *replica) supply(ctx context.Context, c *link.Conn, l *seglog.Log, after
 	// A Send or Receive under way ends with the connection.
 	stop := context.AfterFunc(inner, func() { _ = c.Close() })
 	defer stop()
-	helpers.Go(func() { cancel(p.receive(c, confirm)) })
-	helpers.Go(func() { cancel(p.tell(inner, c, l, changed)) })
-	err := p.send(inner, c, l, after)
+	helpers.Go(func() { cancel(receiveConfirmed(c, confirm)) })
+	helpers.Go(func() { cancel(s.sendTail(inner, c, l, changed)) })
+	err := s.sendLog(inner, c, l, after)
 	cancel(err)
 	return context.Cause(inner)
 }
 
-// startOf returns the sequence after which the server is to be supplied. The
-// server's past and the log's must be the same as far as both go.
-func startOf(l *seglog.Log, position *linkv1.Position) (uint64, error) {
+// startAfter returns the sequence after which to ship. The server's blocks and the
+// log's have to be the same as far as both go.
+func startAfter(l *seglog.Log, position *linkv1.Position) (uint64, error) {
 	id := l.ID()
 	after := position.GetSequence()
 	if position == nil || after == 0 {
@@ -182,20 +183,20 @@ func startOf(l *seglog.Log, position *linkv1.Position) (uint64, error) {
 	return after, nil
 }
 
-// send supplies the server with everything after a sequence. It does not
-// return without an error.
-func (p *replica) send(ctx context.Context, c *link.Conn, l *seglog.Log, after uint64) error {
+// sendLog sends everything after a sequence, as it lies in the segments. It returns
+// with an error only.
+func (s *shipper) sendLog(ctx context.Context, c *link.Conn, l *seglog.Log, after uint64) error {
 	raw, err := l.ReadRaw(after)
 	if err != nil {
 		return fmt.Errorf("read log: %w", err)
 	}
 	defer raw.Close()
-	sent := p.metrics.sent.WithLabelValues(p.instance.ID)
+	sent := s.metrics.sent.WithLabelValues(s.instance.ID)
 	for {
 		chunk, err := raw.Next(ctx)
 		var gap *seglog.GapError
 		if errors.As(err, &gap) {
-			if err := p.gap(c, gap); err != nil {
+			if err := s.sendGap(c, gap); err != nil {
 				return err
 			}
 			continue
@@ -217,27 +218,27 @@ func (p *replica) send(ctx context.Context, c *link.Conn, l *seglog.Log, after u
 	}
 }
 
-// gap says that blocks are missing.
-func (p *replica) gap(c *link.Conn, gap *seglog.GapError) error {
-	p.metrics.gaps.WithLabelValues(p.instance.ID).Inc()
-	p.logger.Warn("blocks are missing in what the server gets", "after", gap.After, "next", gap.Next, "err", gap)
+// sendGap says that blocks are missing.
+func (s *shipper) sendGap(c *link.Conn, gap *seglog.GapError) error {
+	s.metrics.gaps.WithLabelValues(s.instance.ID).Inc()
+	s.logger.Warn("blocks are missing in what the server gets", "after", gap.After, "next", gap.Next, "err", gap)
 	return c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Gap{Gap: &linkv1.Gap{AfterSequence: gap.After, NextSequence: gap.Next}}})
 }
 
-// tell says how far the log has come whenever it has, until another log is being
-// written, or there is nothing left of this one.
-func (p *replica) tell(ctx context.Context, c *link.Conn, l *seglog.Log, changed <-chan struct{}) error {
+// sendTail says where the log ends, each time that it has grown, until another log is
+// being written, or there is nothing left of this one.
+func (s *shipper) sendTail(ctx context.Context, c *link.Conn, l *seglog.Log, changed <-chan struct{}) error {
 	id := l.ID()
 	tick := time.NewTicker(tailEvery)
 	defer tick.Stop()
-	for told, first := uint64(0), true; ; first = false {
+	for sent, first := uint64(0), true; ; first = false {
 		last := l.Last()
-		if last != told || first {
+		if last != sent || first {
 			tail := &linkv1.Position{LogId: id[:], Sequence: last}
 			if err := c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Tail{Tail: tail}}); err != nil {
 				return err
 			}
-			told = last
+			sent = last
 		}
 		select {
 		case <-ctx.Done():
@@ -252,8 +253,8 @@ func (p *replica) tell(ctx context.Context, c *link.Conn, l *seglog.Log, changed
 	}
 }
 
-// receive takes the server's confirmations.
-func (p *replica) receive(c *link.Conn, confirm func(uint64)) error {
+// receiveConfirmed passes on up to which block the server has the log.
+func receiveConfirmed(c *link.Conn, confirm func(uint64)) error {
 	for {
 		f, err := c.Receive()
 		if err != nil {
@@ -267,13 +268,13 @@ func (p *replica) receive(c *link.Conn, confirm func(uint64)) error {
 	}
 }
 
-// measureUntil measures again and again: a server that confirms nothing falls
-// behind, too.
-func (p *replica) measureUntil(ctx context.Context, l *seglog.Log) {
+// measureUntil measures every second: the lag of a server that confirms nothing grows,
+// too.
+func (s *shipper) measureUntil(ctx context.Context, l *seglog.Log) {
 	tick := time.NewTicker(tailEvery)
 	defer tick.Stop()
 	for {
-		p.measure(l)
+		s.measure(l)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -282,8 +283,8 @@ func (p *replica) measureUntil(ctx context.Context, l *seglog.Log) {
 	}
 }
 
-func (p *replica) measure(l *seglog.Log) {
-	confirmed, last := p.confirmed.Load(), l.Last()
-	p.metrics.position.WithLabelValues(p.instance.ID).Set(float64(confirmed))
-	p.metrics.lag.WithLabelValues(p.instance.ID).Set(float64(last - min(confirmed, last)))
+func (s *shipper) measure(l *seglog.Log) {
+	confirmed, last := s.confirmed.Load(), l.Last()
+	s.metrics.position.WithLabelValues(s.instance.ID).Set(float64(confirmed))
+	s.metrics.lag.WithLabelValues(s.instance.ID).Set(float64(last - min(confirmed, last)))
 }
