@@ -37,7 +37,7 @@ func entries(blocks []*segment.Block) []string {
 	var list []string
 	for _, b := range blocks {
 		for i, ref := range b.Series.Refs {
-			for _, l := range b.Series.At(i) {
+			for _, l := range b.Series.Row(i) {
 				names[ref] += b.Series.Labels[l].Name + "=" + b.Series.Labels[l].Value + ","
 			}
 		}

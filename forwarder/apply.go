@@ -233,7 +233,7 @@ func (s *state) learn(req *remotewrite.Request, series *remotewrite.Series, spel
 // bytesOf is what a new series would take in the block, with those of its labels
 // that are not there yet.
 func (s *state) bytesOf(req *remotewrite.Request, labels []uint32) int {
-	n := segment.SeriesBound + segment.PlaceBound*len(labels)
+	n := segment.SeriesBound + segment.IndexBound*len(labels)
 	for _, label := range labels {
 		if int(label) >= len(s.places) || s.places[label] == 0 {
 			l := req.Label(label)

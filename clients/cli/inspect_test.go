@@ -32,7 +32,7 @@ func segmentBytes(t *testing.T) []byte {
 		})
 	}
 	e := segment.NewEncoder()
-	b := e.Begin(nil, segment.Header{LogID: segment.LogID{1, 2, 3}, FirstSequence: 5, CreateTime: t0})
+	b := e.StartSegment(nil, segment.Header{LogID: segment.LogID{1, 2, 3}, FirstSequence: 5, CreateTime: t0})
 	var err error
 	b, err = e.AppendKeyframe(b, &segment.Keyframe{
 		Sequence: 4, NextRef: 4, Last: true,

@@ -56,10 +56,10 @@ func (p *samplePrinter) introduce(series *segment.SeriesTable, metadata []segmen
 		labels[i] = &metricsv1.Label{Name: l.Name, Value: l.Value}
 	}
 	for i, ref := range series.Refs {
-		row := series.At(i)
+		row := series.Row(i)
 		p.labels[ref] = make([]*metricsv1.Label, len(row))
-		for j, n := range row {
-			p.labels[ref][j] = labels[n]
+		for j, index := range row {
+			p.labels[ref][j] = labels[index]
 		}
 	}
 	for _, m := range metadata {

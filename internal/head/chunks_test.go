@@ -16,8 +16,8 @@ import (
 func written(t *testing.T, from *head.Head, to ...*head.Head) int {
 	t.Helper()
 	e, d := segment.NewEncoder(), segment.NewDecoder()
-	file := e.Begin(nil, segment.Header{LogID: segment.NewLogID(), FirstSequence: from.Sequence() + 1})
-	if _, err := d.Begin(file); err != nil {
+	file := e.StartSegment(nil, segment.Header{LogID: segment.NewLogID(), FirstSequence: from.Sequence() + 1})
+	if _, err := d.StartSegment(file); err != nil {
 		t.Fatal(err)
 	}
 	largest := 0

@@ -60,7 +60,7 @@ func (s *labelStore) begin(n int) {
 // next call.
 func (s *labelStore) numbersOf(t *segment.SeriesTable, i int) []uint32 {
 	s.row = s.row[:0]
-	for _, place := range t.At(i) {
+	for _, place := range t.Row(i) {
 		n := s.given[place]
 		if n == 0 {
 			s.scratch = appendLabel(s.scratch[:0], t.Labels[place])

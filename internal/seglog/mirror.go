@@ -322,7 +322,7 @@ func (m *Mirror) verify(data []byte) (raw int64, err error) {
 func (m *Mirror) decode(data []byte) ([]*segment.Frame, error) {
 	d := m.act.decoder
 	if m.act.tail.size == 0 {
-		h, err := d.Begin(data)
+		h, err := d.StartSegment(data)
 		if err != nil {
 			return nil, err
 		}

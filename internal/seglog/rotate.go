@@ -92,7 +92,7 @@ func (w *Writer) nextSegment() (*segFile, segment.Header) {
 // writeKeyframe writes header and keyframe.
 func (w *Writer) writeKeyframe(next *active, e *segment.Encoder, header segment.Header) error {
 	const flushAt = 1 << 20
-	buf := e.Begin(nil, header)
+	buf := e.StartSegment(nil, header)
 	header.Checksum = e.Checksum()
 	if err := next.seg.setHeader(header, w.log.id); err != nil {
 		return err

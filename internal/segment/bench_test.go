@@ -23,7 +23,7 @@ func BenchmarkEncodeBlock(b *testing.B) {
 	var bytes, samples int
 	begin := func() {
 		var err error
-		buf = e.Begin(buf[:0], Header{FirstSequence: 1})
+		buf = e.StartSegment(buf[:0], Header{FirstSequence: 1})
 		if buf, err = e.AppendKeyframe(buf[:0], start, 0, 0); err != nil {
 			b.Fatal(err)
 		}
@@ -53,7 +53,7 @@ func BenchmarkDecodeBlock(b *testing.B) {
 	const size = 2000
 	_, blocks := benchBlocks(20*size, size, 20)
 	e := NewEncoder()
-	head := e.Begin(nil, Header{FirstSequence: 1})
+	head := e.StartSegment(nil, Header{FirstSequence: 1})
 	key, err := e.AppendKeyframe(nil, newWorld(20*size).keyframe(), 0, 0)
 	if err != nil {
 		b.Fatal(err)
@@ -69,7 +69,7 @@ func BenchmarkDecodeBlock(b *testing.B) {
 	d := NewDecoder()
 	var out Block
 	begin := func() {
-		if _, err := d.Begin(head); err != nil {
+		if _, err := d.StartSegment(head); err != nil {
 			b.Fatal(err)
 		}
 		h, err := ParseFrameHeader(key)
@@ -124,7 +124,7 @@ func BenchmarkEncodeSeries(b *testing.B) {
 	for i := range b.N {
 		if i%len(blocks) == 0 {
 			b.StopTimer()
-			e.Begin(nil, Header{FirstSequence: 1})
+			e.StartSegment(nil, Header{FirstSequence: 1})
 			if _, err := e.AppendKeyframe(nil, &Keyframe{NextRef: 1, Last: true}, 0, 0); err != nil {
 				b.Fatal(err)
 			}
@@ -141,7 +141,7 @@ func BenchmarkEncodeSeries(b *testing.B) {
 // BenchmarkDecodeSeries is the reverse.
 func BenchmarkDecodeSeries(b *testing.B) {
 	e := NewEncoder()
-	frames := [][]byte{e.Begin(nil, Header{FirstSequence: 1})}
+	frames := [][]byte{e.StartSegment(nil, Header{FirstSequence: 1})}
 	key, err := e.AppendKeyframe(nil, &Keyframe{NextRef: 1, Last: true}, 0, 0)
 	if err != nil {
 		b.Fatal(err)
@@ -162,7 +162,7 @@ func BenchmarkDecodeSeries(b *testing.B) {
 		n := i % (len(frames) - 2)
 		if n == 0 {
 			b.StopTimer()
-			if _, err := d.Begin(frames[0]); err != nil {
+			if _, err := d.StartSegment(frames[0]); err != nil {
 				b.Fatal(err)
 			}
 			h, err := ParseFrameHeader(frames[1])

@@ -12,8 +12,8 @@ type Labels []Label
 type Histogram struct {
 	Ref       uint64
 	Timestamp int64 // ms
-	// After is how many of the block's float samples came before it. It never is
-	// less than that of the histogram before.
+	// After is how many of the block's float samples came before it, never fewer
+	// than before the previous histogram.
 	After int
 	// Data is the wire form of prometheus.Histogram, not looked into.
 	Data []byte
@@ -47,8 +47,8 @@ type Verdict struct {
 }
 
 // Block is what one request added to the log. Float samples and histograms are in
-// order of arrival, also among each other: [Block.Parts] has them so. Exemplars are
-// in order among themselves, and come behind both.
+// order of arrival, also among each other: [Block.Parts] yields them in that order.
+// Exemplars are in order among themselves, and come after both.
 type Block struct {
 	// Sequence from 1, without holes.
 	Sequence uint64
@@ -57,8 +57,7 @@ type Block struct {
 	// Digest of the request that the block came from. Zero: none.
 	Digest  [16]byte
 	Verdict Verdict
-	// Series that are seen for the first time, refs ascending and above all
-	// that the segment knows.
+	// Series that are new, refs ascending and above all that the segment knows.
 	Series     SeriesTable
 	Samples    Samples
 	Histograms []Histogram
@@ -66,8 +65,8 @@ type Block struct {
 	Metadata   []Metadata
 }
 
-// Keyframe is a part of the state at the beginning of a segment. A keyframe
-// comes in chunks, refs ascending throughout.
+// Keyframe is a chunk of the state at the beginning of a segment. Refs ascend
+// throughout the chunks.
 type Keyframe struct {
 	// Sequence of the last block that the state includes.
 	Sequence uint64
@@ -78,8 +77,7 @@ type Keyframe struct {
 	Series SeriesTable
 	// Latest is parallel to Series.
 	Latest []Latest
-	// Metadata of some families. Those of all chunks together are all that there
-	// are.
+	// Metadata of some families. All chunks together have all of them.
 	Metadata []Metadata
 }
 
@@ -92,17 +90,17 @@ type Latest struct {
 	// None says that the series is known but has no sample yet.
 	None bool
 	// Written is the Time, in ms, of the last block with a sample of the series,
-	// which need not have become the latest.
+	// whether or not that became the latest.
 	Written int64
 }
 
-// AddHistogram adds a histogram behind the samples that are there.
+// AddHistogram adds a histogram after the samples that the block has so far.
 func (b *Block) AddHistogram(ref uint64, timestamp int64, data []byte) {
 	b.Histograms = append(b.Histograms, Histogram{Ref: ref, Timestamp: timestamp, After: b.Samples.Len(), Data: data})
 }
 
 // Parts yields float samples and histograms in order of arrival: each time a part
-// of the samples, whose values are parts of those of b, or a histogram.
+// of the samples, whose values alias those of b, or a histogram.
 func (b *Block) Parts() iter.Seq2[Part, *Histogram] {
 	return func(yield func(Part, *Histogram) bool) {
 		samples, histograms := partsReader{s: b.Samples}, b.Histograms
@@ -129,8 +127,8 @@ func (b *Block) Parts() iter.Seq2[Part, *Histogram] {
 	}
 }
 
-// Detach returns all of the block but its new series, to be kept. What b keeps is
-// room for the series of the next block that is decoded into it.
+// Detach returns the block without its new series, to be kept. b keeps the memory
+// of its series table alone, for the next block that is decoded into it.
 func (b *Block) Detach() *Block {
 	rest := *b
 	rest.Series = SeriesTable{}
@@ -141,7 +139,7 @@ func (b *Block) Detach() *Block {
 // EstimatedBytes is about what the block takes in memory.
 func (b *Block) EstimatedBytes() int {
 	n := 320 + 8*len(b.Samples.Values) + 16*(len(b.Samples.Refs)+len(b.Samples.Times)+len(b.Samples.Starts))
-	n += 12*len(b.Series.Refs) + 4*len(b.Series.Places)
+	n += 12*len(b.Series.Refs) + 4*len(b.Series.Indexes)
 	for i := range b.Series.Labels {
 		n += 32 + len(b.Series.Labels[i].Name) + len(b.Series.Labels[i].Value)
 	}

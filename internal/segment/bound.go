@@ -1,16 +1,16 @@
 package segment
 
-// What a part of a block takes in its frame at most, besides its own bytes: names,
-// values, histograms, exemplars, texts. Each is also at least its share of a
-// payload by the limits of the counts, so that a block of which all parts together
-// are within [MaxPayload] is within every limit of a frame.
+// Upper bounds of what each part of a block adds to its frame, besides its own bytes
+// (names, values, histograms, exemplars, texts). Each is also at least MaxPayload
+// divided by the limit of its count, so a block whose parts sum up to at most
+// [MaxPayload] is within every limit of a frame.
 const (
 	// FrameBound is for the lengths of the sections, and their counts.
 	FrameBound = 256
-	// SeriesBound is for a new series, and PlaceBound for each of its labels.
+	// SeriesBound is for a new series, IndexBound for each of its labels in its row.
 	SeriesBound = MaxPayload / MaxSeries
-	PlaceBound  = MaxPayload / MaxLabels
-	// LabelBound is for a label that new series have.
+	IndexBound  = MaxPayload / MaxLabels
+	// LabelBound is for a label in the table of new series.
 	LabelBound = MaxPayload / MaxLabels
 	// SampleBound is for a float sample: its ordinal and two timestamps as runs of
 	// one, and a value that has nothing in common with the one before.

@@ -9,7 +9,7 @@ import (
 
 // bound of a block, from those of its parts.
 func bound(b *Block) int {
-	n := FrameBound + SeriesBound*b.Series.Len() + PlaceBound*len(b.Series.Places) + SampleBound*b.Samples.Len()
+	n := FrameBound + SeriesBound*b.Series.Len() + IndexBound*len(b.Series.Indexes) + SampleBound*b.Samples.Len()
 	for _, l := range b.Series.Labels {
 		n += LabelBound + len(l.Name) + len(l.Value)
 	}
@@ -63,7 +63,7 @@ func TestBound(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	const series = 1 << 17 // so that an ordinal takes three bytes
 	e := NewEncoder()
-	buf := e.Begin(nil, Header{LogID: NewLogID(), FirstSequence: 1})
+	buf := e.StartSegment(nil, Header{LogID: NewLogID(), FirstSequence: 1})
 	k := &Keyframe{NextRef: series + 1, Last: true, Latest: make([]Latest, series)}
 	for i := range series {
 		k.Series.Add(uint64(i + 1))
@@ -96,7 +96,7 @@ func TestBound(t *testing.T) {
 // limits of a frame.
 func TestBoundIsWithinTheCounts(t *testing.T) {
 	for _, c := range []struct{ bound, most int }{
-		{SeriesBound, MaxSeries}, {PlaceBound, MaxLabels}, {LabelBound, MaxLabels}, {SampleBound, MaxSamples}, {EntryBound, MaxEntries},
+		{SeriesBound, MaxSeries}, {IndexBound, MaxLabels}, {LabelBound, MaxLabels}, {SampleBound, MaxSamples}, {EntryBound, MaxEntries},
 	} {
 		if MaxPayload/c.bound > c.most {
 			t.Errorf("a payload has room for %d of %d bytes, and there may be %d", MaxPayload/c.bound, c.bound, c.most)

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// A payload is a fixed row of sections, each preceded by its length as a
-// uvarint. What a section holds is told where it is written.
+// A payload is a fixed list of sections, each preceded by its length as a
+// uvarint. The code that writes a section says what it holds.
 const (
 	blockErrors = iota
 	blockLabels
@@ -59,54 +59,54 @@ func splitSections(raw []byte, dst [][]byte) error {
 		dst[i], raw = raw[:n:n], raw[n:]
 	}
 	if len(raw) != 0 {
-		return fmt.Errorf("%w: %d bytes behind the last section", ErrCorrupt, len(raw))
+		return fmt.Errorf("%w: %d bytes after the last section", ErrCorrupt, len(raw))
 	}
 	return nil
 }
 
-// cursor reads the small, seldom sections; the error stays until it is asked
-// for.
-type cursor struct {
+// sectionReader reads the parts of one section of a payload. After an error it
+// returns zeros, and end reports it.
+type sectionReader struct {
 	b   []byte
 	bad bool
 }
 
-func (c *cursor) uvarint() uint64 {
-	n, w := binary.Uvarint(c.b)
+func (r *sectionReader) uvarint() uint64 {
+	n, w := binary.Uvarint(r.b)
 	if w <= 0 {
-		c.bad, c.b = true, nil
+		r.bad, r.b = true, nil
 		return 0
 	}
-	c.b = c.b[w:]
+	r.b = r.b[w:]
 	return n
 }
 
-func (c *cursor) varint() int64 {
-	n, w := binary.Varint(c.b)
+func (r *sectionReader) varint() int64 {
+	n, w := binary.Varint(r.b)
 	if w <= 0 {
-		c.bad, c.b = true, nil
+		r.bad, r.b = true, nil
 		return 0
 	}
-	c.b = c.b[w:]
+	r.b = r.b[w:]
 	return n
 }
 
-func (c *cursor) bytes() []byte {
-	n := c.uvarint()
-	if n > uint64(len(c.b)) {
-		c.bad, c.b = true, nil
+func (r *sectionReader) bytes() []byte {
+	n := r.uvarint()
+	if n > uint64(len(r.b)) {
+		r.bad, r.b = true, nil
 		return nil
 	}
-	b := c.b[:n:n]
-	c.b = c.b[n:]
+	b := r.b[:n:n]
+	r.b = r.b[n:]
 	return b
 }
 
-func (c *cursor) string() string { return string(c.bytes()) }
+func (r *sectionReader) string() string { return string(r.bytes()) }
 
-// end returns an error unless the section was read well and to its end.
-func (c *cursor) end(section string) error {
-	if c.bad || len(c.b) != 0 {
+// end returns an error unless the whole section was read, and without one.
+func (r *sectionReader) end(section string) error {
+	if r.bad || len(r.b) != 0 {
 		return fmt.Errorf("%s: %w", section, ErrCorrupt)
 	}
 	return nil
@@ -116,7 +116,8 @@ func appendString(dst []byte, s string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
 }
 
-// appendMetadata and readMetadata: family, type, help and unit of each entry.
+// appendMetadata fills the section of metadata: family, type, help and unit of each
+// entry.
 func appendMetadata(dst []byte, ms []Metadata) []byte {
 	for i := range ms {
 		dst = appendString(dst, ms[i].Family)
@@ -132,20 +133,20 @@ func readMetadata(b []byte, count uint32, dst []Metadata) ([]Metadata, error) {
 		return nil, fmt.Errorf("metadata: %w: count", ErrCorrupt)
 	}
 	dst = resize(dst, int(count))
-	c := cursor{b: b}
+	r := sectionReader{b: b}
 	for i := range dst {
 		m := &dst[i]
-		m.Family = c.string()
-		t := c.varint()
-		m.Type, c.bad = int32(t), c.bad || int64(int32(t)) != t
-		m.Help = c.string()
-		m.Unit = c.string()
+		m.Family = r.string()
+		t := r.varint()
+		m.Type, r.bad = int32(t), r.bad || int64(int32(t)) != t
+		m.Help = r.string()
+		m.Unit = r.string()
 	}
-	return dst, c.end("metadata")
+	return dst, r.end("metadata")
 }
 
-// resize returns s with n elements, of any content. None is nil where s is, so
-// that what was not there comes back as it was.
+// resize returns s with n elements of any content. It returns nil for 0 of nil, so
+// that nil slices stay nil.
 func resize[T any](s []T, n int) []T {
 	if cap(s) < n {
 		return make([]T, n)

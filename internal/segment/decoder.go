@@ -6,8 +6,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Decoder reads the frames of one segment after another, in order from its
-// beginning. After an error it must not be used before its next Begin.
+// Decoder decodes the frames of a segment, in order from the first. After an error
+// it must not be used before its next StartSegment.
 type Decoder struct {
 	state
 	zstd   *zstd.Decoder
@@ -15,7 +15,7 @@ type Decoder struct {
 	latest []float64 // values of a keyframe
 }
 
-// NewDecoder returns a decoder that waits for Begin.
+// NewDecoder returns a decoder that waits for StartSegment.
 func NewDecoder() *Decoder {
 	// The options are constant and valid, so there is no error.
 	z, _ := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
@@ -23,11 +23,11 @@ func NewDecoder() *Decoder {
 	return &Decoder{zstd: z}
 }
 
-// Begin reads the file header of a new segment and forgets the one before.
-func (d *Decoder) Begin(b []byte) (Header, error) {
+// StartSegment reads the file header of a segment, and forgets the one before.
+func (d *Decoder) StartSegment(b []byte) (Header, error) {
 	h, err := ParseHeader(b)
 	if err == nil {
-		d.begin(&h)
+		d.startSegment(&h)
 	}
 	return h, err
 }
@@ -38,7 +38,7 @@ func (d *Decoder) Sequence() uint64 { return d.seq }
 // Checksum of the last frame, or of the file header.
 func (d *Decoder) Checksum() uint32 { return d.prev }
 
-// zstdBytes is about what decompression takes besides its result.
+// zstdBytes is about what decompression needs in memory besides its result.
 const zstdBytes = 256 << 10
 
 // bytes is about what the decoder holds in memory.
@@ -46,14 +46,14 @@ func (d *Decoder) bytes() int64 {
 	return zstdBytes + int64(cap(d.raw)) + 8*int64(cap(d.refs)+cap(d.bits)+cap(d.latest))
 }
 
-// Keyed reports whether the keyframe has been read to its end.
+// Keyed reports whether the last chunk of the keyframe has been read.
 func (d *Decoder) Keyed() bool { return d.keyed }
 
 // Sealed reports whether the footer has been read.
 func (d *Decoder) Sealed() bool { return d.sealed }
 
-// Encoder returns an encoder that goes on where the decoder stands. The decoder
-// must not be used any more before its next Begin.
+// Encoder returns an encoder that goes on where the decoder is. It has the decoder's
+// state, so the decoder must not be used before its next StartSegment.
 func (d *Decoder) Encoder() *Encoder {
 	e := NewEncoder()
 	e.state = d.state
@@ -65,27 +65,28 @@ func (d *Decoder) Encoder() *Encoder {
 	return e
 }
 
-// Footer takes the footer in.
+// Footer reads the footer, which has no payload.
 func (d *Decoder) Footer(h *FrameHeader) error {
 	if h.Kind != KindFooter {
 		return fmt.Errorf("%w: %s, want a footer", ErrCorrupt, h.Kind)
 	}
-	if err := d.expect(h); err != nil {
+	if err := d.checkNext(h); err != nil {
 		return err
 	}
-	d.note(h)
+	d.advance(h)
 	return nil
 }
 
-// open verifies a payload and returns its sections, valid until the next call.
-func (d *Decoder) open(kind Kind, h *FrameHeader, payload []byte, sections [][]byte) error {
+// sections verifies that a frame comes next, and cuts its payload into sections,
+// which are valid until the next call.
+func (d *Decoder) sections(kind Kind, h *FrameHeader, payload []byte, sections [][]byte) error {
 	if h.Kind != kind {
 		return fmt.Errorf("%w: frame is a %s", ErrCorrupt, h.Kind)
 	}
 	if err := h.check(); err != nil {
 		return err
 	}
-	if err := d.expect(h); err != nil {
+	if err := d.checkNext(h); err != nil {
 		return err
 	}
 	return d.unpack(h, payload, sections)
@@ -115,8 +116,8 @@ func errOr(err error) error {
 	return err
 }
 
-// readSeries reads new series from their two sections into t, which is reused,
-// and introduces them.
+// readSeries reads new series from their two sections into t, whose memory is
+// reused, and introduces them.
 func (d *Decoder) readSeries(h *FrameHeader, sections [][]byte, t *SeriesTable) error {
 	t.Reset()
 	labels, series := sections[0], sections[1]
@@ -142,20 +143,21 @@ func (d *Decoder) readSeries(h *FrameHeader, sections [][]byte, t *SeriesTable) 
 	return nil
 }
 
-// Block decodes a block into b, whose slices are reused if they are large
-// enough; pass an empty block for one that may be kept. Label strings, and the bytes of histograms and exemplars, are new
-// in any case, share memory among the block, and may be kept.
+// Block decodes a block into b, whose slices are reused if they are large enough;
+// pass an empty block for one that may be kept. Label strings, and the bytes of
+// histograms and exemplars, are new in any case, share memory among the block, and may
+// be kept.
 func (d *Decoder) Block(h *FrameHeader, payload []byte, b *Block) error {
 	if err := d.block(h, payload, b); err != nil {
 		return fmt.Errorf("block %d: %w", h.Sequence, err)
 	}
-	d.note(h)
+	d.advance(h)
 	return nil
 }
 
 func (d *Decoder) block(h *FrameHeader, payload []byte, b *Block) error {
 	var sections [blockSections][]byte
-	if err := d.open(KindBlock, h, payload, sections[:]); err != nil {
+	if err := d.sections(KindBlock, h, payload, sections[:]); err != nil {
 		return err
 	}
 	b.Sequence, b.Time, b.Digest = h.Sequence, h.Time, h.Digest
@@ -185,31 +187,32 @@ func readErrors(section []byte, n uint32) ([]string, error) {
 	if uint64(n) > uint64(len(section)) {
 		return nil, fmt.Errorf("errors: %w: count", ErrCorrupt)
 	}
-	c := cursor{b: section}
+	r := sectionReader{b: section}
 	var out []string
 	for range n {
-		out = append(out, c.string())
+		out = append(out, r.string())
 	}
-	return out, c.end("errors")
+	return out, r.end("errors")
 }
 
 func valuesOf(s [][]byte) valueColumns {
 	return valueColumns{tags: s[0], ints: s[1], exponents: s[2], decimals: s[3], shapes: s[4], xors: s[5]}
 }
 
-// ref reads an ordinal as the difference to the one before.
-func (d *Decoder) ref(c *cursor, ordinal *int64) uint64 {
-	*ordinal += c.varint()
+// ref reads an ordinal, stored as the difference to the previous one, and returns
+// the reference of its series.
+func (d *Decoder) ref(r *sectionReader, ordinal *int64) uint64 {
+	*ordinal += r.varint()
 	if uint64(*ordinal) >= uint64(len(d.refs)) {
-		c.bad = true
+		r.bad = true
 		return 0
 	}
 	return d.refs[*ordinal]
 }
 
 func (d *Decoder) histograms(h *FrameHeader, sections *[blockSections][]byte, b *Block) error {
-	c := cursor{b: sections[blockHistograms]}
-	if 4*uint64(h.Histograms) > uint64(len(c.b)) {
+	r := sectionReader{b: sections[blockHistograms]}
+	if 4*uint64(h.Histograms) > uint64(len(r.b)) {
 		return fmt.Errorf("histograms: %w: count", ErrCorrupt)
 	}
 	b.Histograms = resize(b.Histograms, int(h.Histograms))
@@ -217,44 +220,44 @@ func (d *Decoder) histograms(h *FrameHeader, sections *[blockSections][]byte, b 
 	var ordinal, timestamp int64
 	after, left := 0, uint64(h.Samples)
 	for i := range b.Histograms {
-		between := c.uvarint()
-		ref := d.ref(&c, &ordinal)
-		timestamp += c.varint()
-		size := c.uvarint()
-		if c.bad || between > left || size > uint64(len(data)) {
+		between := r.uvarint()
+		ref := d.ref(&r, &ordinal)
+		timestamp += r.varint()
+		size := r.uvarint()
+		if r.bad || between > left || size > uint64(len(data)) {
 			return fmt.Errorf("histograms: %w", ErrCorrupt)
 		}
 		after, left = after+int(between), left-between
 		b.Histograms[i] = Histogram{Ref: ref, Timestamp: timestamp, After: after, Data: data[:size:size]}
 		data = data[size:]
 	}
-	c.bad = c.bad || len(data) != 0
-	return c.end("histograms")
+	r.bad = r.bad || len(data) != 0
+	return r.end("histograms")
 }
 
 func (d *Decoder) exemplars(h *FrameHeader, sections *[blockSections][]byte, b *Block) error {
-	c := cursor{b: sections[blockExemplars]}
-	if 2*uint64(h.Exemplars) > uint64(len(c.b)) {
+	r := sectionReader{b: sections[blockExemplars]}
+	if 2*uint64(h.Exemplars) > uint64(len(r.b)) {
 		return fmt.Errorf("exemplars: %w: count", ErrCorrupt)
 	}
 	b.Exemplars = resize(b.Exemplars, int(h.Exemplars))
 	data := append([]byte(nil), sections[blockExemplarData]...)
 	var ordinal int64
 	for i := range b.Exemplars {
-		ref := d.ref(&c, &ordinal)
-		size := c.uvarint()
-		if c.bad || size > uint64(len(data)) {
+		ref := d.ref(&r, &ordinal)
+		size := r.uvarint()
+		if r.bad || size > uint64(len(data)) {
 			return fmt.Errorf("exemplars: %w", ErrCorrupt)
 		}
 		b.Exemplars[i] = Exemplar{Ref: ref, Data: data[:size:size]}
 		data = data[size:]
 	}
-	c.bad = c.bad || len(data) != 0
-	return c.end("exemplars")
+	r.bad = r.bad || len(data) != 0
+	return r.end("exemplars")
 }
 
-// Errors returns the errors of a block's verdict. It needs no other frame to
-// have been read and changes nothing.
+// Errors returns the errors of a block's verdict. It works without the frames before,
+// and leaves the decoder's state as it is.
 func (d *Decoder) Errors(h *FrameHeader, payload []byte) ([]string, error) {
 	var sections [blockSections][]byte
 	if h.Kind != KindBlock {

@@ -7,10 +7,17 @@
 // a footer. Each frame carries its own checksum, and a header that can be read
 // without its payload.
 //
-// The package guarantees that what the encoder took comes back bit for bit
-// (values by their bit pattern, order of arrival, opaque bytes), that equal
-// input in equal state gives equal bytes, and that no input makes a decoder
-// panic or allocate more than the limits in this package allow. It does not
-// touch files, starts no goroutines, and nothing in it may be called
-// concurrently on one value.
+//	┌────────┬──────────┬──────────┬─────────┬─────────┬───┬────────┐
+//	│ header │ keyframe │ keyframe │ block   │ block   │ … │ footer │
+//	│        │ chunk    │ chunk    │ n       │ n+1     │   │        │
+//	└────────┴──────────┴──────────┴─────────┴─────────┴───┴────────┘
+//
+// Encoder and decoder keep the same state of a segment, series by series, so a frame
+// only holds what that state does not tell.
+//
+// Guaranteed: what was encoded is decoded bit for bit (values by their bit pattern,
+// order of arrival, opaque bytes), equal input in equal state gives equal bytes, and no
+// input makes a decoder panic or allocate more than the limits in this package allow.
+// Not guaranteed: anything about files, which the package does not touch, or about
+// concurrent calls on one value.
 package segment

@@ -9,10 +9,9 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Encoder makes the frames of one segment after another. Begin comes first,
-// then the keyframe, blocks, and perhaps the footer; each call appends one
-// frame to dst. After an error nothing was appended and the encoder is as it
-// was before the call.
+// Encoder makes the frames of a segment. StartSegment comes first, then the keyframe,
+// blocks, and perhaps the footer; each call appends one frame to dst. After an error
+// nothing was appended and the encoder is as it was before the call.
 type Encoder struct {
 	state
 	index   refIndex
@@ -25,7 +24,7 @@ type Encoder struct {
 	undo    []uint64  // the values that the samples replaced
 }
 
-// NewEncoder returns an encoder that waits for Begin.
+// NewEncoder returns an encoder that waits for StartSegment.
 func NewEncoder() *Encoder { return &Encoder{zstd: newZstdEncoder()} }
 
 func newZstdEncoder() *zstd.Encoder {
@@ -36,10 +35,10 @@ func newZstdEncoder() *zstd.Encoder {
 	return z
 }
 
-// Begin appends the header of a new segment and forgets the one before.
-func (e *Encoder) Begin(dst []byte, h Header) []byte {
+// StartSegment appends the header of a new segment, and forgets the one before.
+func (e *Encoder) StartSegment(dst []byte, h Header) []byte {
 	dst = h.Append(dst)
-	e.begin(&h)
+	e.startSegment(&h)
 	e.index.reset()
 	return dst
 }
@@ -65,12 +64,12 @@ func (e *Encoder) AppendBlock(dst []byte, b *Block, synced uint64) ([]byte, erro
 	if err := h.check(); err != nil {
 		return dst, err
 	}
-	if err := e.expect(&h); err != nil {
+	if err := e.checkNext(&h); err != nil {
 		return dst, err
 	}
 	known := len(e.refs)
 	next := e.next
-	takeBack := func() {
+	rollBack := func() {
 		for _, ref := range e.refs[known:] {
 			e.index.remove(ref)
 		}
@@ -78,15 +77,15 @@ func (e *Encoder) AppendBlock(dst []byte, b *Block, synced uint64) ([]byte, erro
 	}
 	e.reset()
 	if err := e.newSeries(&b.Series, e.columns[blockLabels:]); err != nil {
-		takeBack()
+		rollBack()
 		return dst, err
 	}
 	if err := e.blockRuns(&b.Samples); err != nil {
-		takeBack()
+		rollBack()
 		return dst, err
 	}
 	if err := e.blockOpaque(b, &h); err != nil {
-		takeBack()
+		rollBack()
 		return dst, err
 	}
 	e.blockSamples(&b.Samples, &h)
@@ -96,23 +95,23 @@ func (e *Encoder) AppendBlock(dst []byte, b *Block, synced uint64) ([]byte, erro
 	e.columns[blockMetadata] = appendMetadata(e.columns[blockMetadata], b.Metadata)
 	out, err := e.frame(dst, &h, e.columns[:blockSections])
 	if err != nil {
-		e.takeBackSamples()
-		takeBack()
+		e.restoreValues()
+		rollBack()
 		return dst, err
 	}
-	e.note(&h)
+	e.advance(&h)
 	return out, nil
 }
 
-// AppendFooter appends the footer; nothing can follow it but Begin.
+// AppendFooter appends the footer; nothing can follow it but StartSegment.
 func (e *Encoder) AppendFooter(dst []byte, timeMS int64, synced uint64) ([]byte, error) {
 	h := e.footer()
 	h.Time, h.Synced = timeMS, synced
-	if err := e.expect(&h); err != nil {
+	if err := e.checkNext(&h); err != nil {
 		return dst, err
 	}
 	dst = h.append(dst)
-	e.note(&h)
+	e.advance(&h)
 	return dst, nil
 }
 
@@ -122,13 +121,13 @@ func (e *Encoder) reset() {
 	}
 }
 
-// newSeries introduces series, and fills the sections of labels and series.
+// newSeries introduces new series, and fills their sections: labels, then series.
 func (e *Encoder) newSeries(t *SeriesTable, sections [][]byte) error {
 	if t.Len() == 0 {
 		return nil
 	}
-	if len(t.Labels) > MaxLabels || len(t.Places) > MaxLabels {
-		return fmt.Errorf("%d labels, and %d of all series together: %w", len(t.Labels), len(t.Places), ErrTooLarge)
+	if len(t.Labels) > MaxLabels || len(t.Indexes) > MaxLabels {
+		return fmt.Errorf("%d labels, and %d of all series together: %w", len(t.Labels), len(t.Indexes), ErrTooLarge)
 	}
 	next := e.next
 	for _, ref := range t.Refs {
@@ -144,16 +143,17 @@ func (e *Encoder) newSeries(t *SeriesTable, sections [][]byte) error {
 	return err
 }
 
-// copyTo hands the columns over as sections.
+// copyTo appends the columns to their sections.
 func (c *valueColumns) copyTo(sections [][]byte) {
 	for i, b := range [...][]byte{c.tags, c.ints, c.exponents, c.decimals, c.shapes, c.xors} {
 		sections[i] = append(sections[i], b...)
 	}
 }
 
-// blockOpaque fills the sections of histograms (the number of samples between it and
-// the one before; ordinal and timestamp as differences to the one before; length) and exemplars (ordinal, length), whose
-// bytes follow in sections of their own.
+// blockOpaque fills the sections of histograms and exemplars. Of a histogram: how many
+// samples came between it and the previous one, ordinal and timestamp as differences to
+// the previous one, length. Of an exemplar: ordinal and length. Their bytes are in
+// sections of their own.
 func (e *Encoder) blockOpaque(b *Block, h *FrameHeader) error {
 	heads, data := e.columns[blockHistograms], e.columns[blockHistogramData]
 	var lastOrdinal, lastTime int64
@@ -161,7 +161,7 @@ func (e *Encoder) blockOpaque(b *Block, h *FrameHeader) error {
 	for i := range b.Histograms {
 		x := &b.Histograms[i]
 		if x.After < after || x.After > len(b.Samples.Values) {
-			return fmt.Errorf("histogram after %d of %d samples, behind one after %d: %w", x.After, len(b.Samples.Values), after, ErrCorrupt)
+			return fmt.Errorf("histogram after %d of %d samples, and the previous one after %d: %w", x.After, len(b.Samples.Values), after, ErrCorrupt)
 		}
 		o, ok := e.index.get(e.refs, x.Ref)
 		if !ok {
@@ -192,14 +192,15 @@ func (e *Encoder) blockOpaque(b *Block, h *FrameHeader) error {
 	return nil
 }
 
-// A payload of at most so many bytes, and so many more for each sample, is not
-// compressed: that would take longer than everything else, and save a sixth.
+// A payload of up to dense bytes, plus denseSample for each sample, is not compressed:
+// that would take longer than everything else, and save a sixth.
 const (
 	dense       = 256
 	denseSample = 3
 )
 
-// frame puts the sections together, compresses them if need be, and appends the frame.
+// frame joins the sections to a payload, compresses it where that pays, and appends
+// the frame.
 func (e *Encoder) frame(dst []byte, h *FrameHeader, sections [][]byte) ([]byte, error) {
 	e.raw = e.raw[:0]
 	for _, s := range sections {
@@ -225,5 +226,5 @@ func (e *Encoder) frame(dst []byte, h *FrameHeader, sections [][]byte) ([]byte, 
 	return dst, nil
 }
 
-// count as a header holds it; what does not fit is over every limit.
+// count is a length as a header holds it; what does not fit there is over every limit.
 func count[T any](s []T) uint32 { return uint32(min(len(s), math.MaxUint32)) }

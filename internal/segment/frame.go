@@ -7,8 +7,8 @@ import (
 	"math"
 )
 
-// FrameHeaderSize is the length of the header of every frame. It can be read,
-// and trusted by its own checksum, without the payload behind it.
+// FrameHeaderSize is the length of the header of every frame. The header has its own
+// checksum, so it can be read and trusted without the payload after it.
 //
 //	      0       1       2       3       4       5       6       7
 //	  0 ┌───────────────────────────────┬───────┬───────┬───────┬───────┐
@@ -55,7 +55,7 @@ const (
 	maxSequence = 1 << 62
 )
 
-// FrameMagic opens every frame header, so that frames can be looked for.
+// FrameMagic opens every frame header, so that a search through bytes finds frames.
 const FrameMagic = "PGf1"
 
 // Kind of a frame.
@@ -88,7 +88,7 @@ const (
 	FlagLast = 1 << 1
 )
 
-// FrameHeader is what stands before every payload.
+// FrameHeader precedes every payload.
 type FrameHeader struct {
 	Kind       Kind
 	Flags      uint8
@@ -159,7 +159,7 @@ func ParseFrameHeader(b []byte) (FrameHeader, error) {
 	b = b[:FrameHeaderSize]
 	le := binary.LittleEndian
 	if string(b[:4]) != FrameMagic {
-		return h, fmt.Errorf("frame header: %w: no frame begins here", ErrCorrupt)
+		return h, fmt.Errorf("frame header: %w: not a frame", ErrCorrupt)
 	}
 	h.Checksum = le.Uint32(b[124:])
 	if crc32.Checksum(b[:124], castagnoli) != h.Checksum {
@@ -217,7 +217,7 @@ func (h *FrameHeader) VerifyPayload(payload []byte) error {
 	return nil
 }
 
-// noTime is the time range of nothing.
+// The time range of no samples: any sample's time is below the one and above the other.
 const (
 	noMinTime = math.MaxInt64
 	noMaxTime = math.MinInt64

@@ -47,7 +47,7 @@ func FuzzKeyframe(f *testing.F) {
 	h, keys, _ := testSegment()
 	for _, k := range keys {
 		e := NewEncoder()
-		e.Begin(nil, h)
+		e.StartSegment(nil, h)
 		if k != keys[0] {
 			k.Sequence = 41
 		}
@@ -58,7 +58,7 @@ func FuzzKeyframe(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw []byte, series, metadata uint32, last bool) {
 		d := NewDecoder()
-		if _, err := d.Begin(h.Append(nil)); err != nil {
+		if _, err := d.StartSegment(h.Append(nil)); err != nil {
 			t.Fatal(err)
 		}
 		fh := FrameHeader{Kind: KindKeyframe, Sequence: 41, Series: series, Metadata: metadata, Prev: d.Checksum()}
@@ -71,13 +71,13 @@ func FuzzKeyframe(f *testing.F) {
 			return
 		}
 		e := NewEncoder()
-		e.Begin(nil, h)
+		e.StartSegment(nil, h)
 		out, err := e.AppendKeyframe(nil, &k, 0, 0)
 		if err != nil {
 			t.Fatalf("decoded but not encoded: %v", err)
 		}
 		d2 := NewDecoder()
-		_, _ = d2.Begin(h.Append(nil))
+		_, _ = d2.StartSegment(h.Append(nil))
 		fh2, err := ParseFrameHeader(out)
 		if err != nil {
 			t.Fatal(err)
@@ -96,7 +96,7 @@ func FuzzBlock(f *testing.F) {
 	h, keys, blocks := testSegment()
 	prepare := func(t testing.TB) (*Encoder, *Decoder) {
 		e, d := NewEncoder(), NewDecoder()
-		if _, err := d.Begin(e.Begin(nil, h)); err != nil {
+		if _, err := d.StartSegment(e.StartSegment(nil, h)); err != nil {
 			t.Fatal(err)
 		}
 		for _, k := range keys {
@@ -163,7 +163,7 @@ func FuzzValues(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b, x uint64) {
 		want := []float64{math.Float64frombits(a), math.Float64frombits(b), math.Float64frombits(x)}
 		var c valueColumns
-		c.begin(5)
+		c.reset(5)
 		c.append(0, want[:1], []uint64{0})
 		c.append(1, want[1:], []uint64{a, b})
 		c.append(3, want[1:], []uint64{b, x})

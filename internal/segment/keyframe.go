@@ -11,7 +11,7 @@ const (
 	latestHistogram = 1 << 1
 )
 
-// AppendKeyframe appends a chunk of the keyframe. Its sequence is that before
+// AppendKeyframe appends a chunk of the keyframe. Its sequence is the one before
 // the segment's first. A chunk over the limits of a frame is ErrTooLarge: try
 // again with fewer series, or less metadata.
 func (e *Encoder) AppendKeyframe(dst []byte, k *Keyframe, timeMS int64, synced uint64) ([]byte, error) {
@@ -26,7 +26,7 @@ func (e *Encoder) AppendKeyframe(dst []byte, k *Keyframe, timeMS int64, synced u
 	if err := h.check(); err != nil {
 		return dst, err
 	}
-	if err := e.expect(&h); err != nil {
+	if err := e.checkNext(&h); err != nil {
 		return dst, err
 	}
 	if len(k.Latest) != k.Series.Len() {
@@ -45,7 +45,7 @@ func (e *Encoder) AppendKeyframe(dst []byte, k *Keyframe, timeMS int64, synced u
 	if k.Last {
 		e.next = k.NextRef
 	}
-	e.note(&h)
+	e.advance(&h)
 	return out, nil
 }
 
@@ -63,8 +63,8 @@ func (e *Encoder) keyframe(dst []byte, k *Keyframe, h *FrameHeader) ([]byte, err
 }
 
 // keyframeLatest fills the columns of the latest samples: times as differences
-// to the series before, values against 0. The first sample in a block is stored
-// against that value.
+// to the series before, values as differences to 0. They become the previous values of
+// the segment's first samples.
 func (e *Encoder) keyframeLatest(latest []Latest, h *FrameHeader) {
 	c := &e.columns
 	var before Latest
@@ -92,13 +92,13 @@ func (e *Encoder) keyframeLatest(latest []Latest, h *FrameHeader) {
 		}
 		c[keyFlags] = append(c[keyFlags], flags)
 	}
-	e.values.begin(len(latest))
+	e.values.reset(len(latest))
 	e.values.append(0, e.latest, e.bits[len(e.bits)-len(latest):])
 	e.values.copyTo(c[keyTags : keyXORs+1])
 }
 
-// Keyframe decodes a chunk of the keyframe into k, whose slices are reused. Label strings and histogram bytes are new,
-// share memory among the chunk, and may be kept.
+// Keyframe decodes a chunk of the keyframe into k, whose slices are reused. Label
+// strings and histogram bytes are new, share memory among the chunk, and may be kept.
 func (d *Decoder) Keyframe(h *FrameHeader, payload []byte, k *Keyframe) error {
 	if err := d.keyframe(h, payload, k); err != nil {
 		return fmt.Errorf("keyframe %d: %w", h.Sequence, err)
@@ -106,16 +106,16 @@ func (d *Decoder) Keyframe(h *FrameHeader, payload []byte, k *Keyframe) error {
 	if k.Last {
 		d.next = k.NextRef
 	}
-	d.note(h)
+	d.advance(h)
 	return nil
 }
 
 func (d *Decoder) keyframe(h *FrameHeader, payload []byte, k *Keyframe) error {
 	var sections [keySections][]byte
-	if err := d.open(KindKeyframe, h, payload, sections[:]); err != nil {
+	if err := d.sections(KindKeyframe, h, payload, sections[:]); err != nil {
 		return err
 	}
-	head := cursor{b: sections[keyHead]}
+	head := sectionReader{b: sections[keyHead]}
 	k.Sequence, k.NextRef, k.Last = h.Sequence, head.uvarint(), h.Flags&FlagLast != 0
 	if err := head.end("head"); err != nil {
 		return err
@@ -145,8 +145,8 @@ func (d *Decoder) keyframeLatest(sections *[keySections][]byte, k *Keyframe) err
 	if !values.next(0, d.bits[len(d.bits)-n:], d.latest) {
 		return fmt.Errorf("latest: %w: value", ErrCorrupt)
 	}
-	times, starts := cursor{b: sections[keyTimestamps]}, cursor{b: sections[keyStarts]}
-	written, lengths := cursor{b: sections[keyWritten]}, cursor{b: sections[keyHistograms]}
+	times, starts := sectionReader{b: sections[keyTimestamps]}, sectionReader{b: sections[keyStarts]}
+	written, lengths := sectionReader{b: sections[keyWritten]}, sectionReader{b: sections[keyHistograms]}
 	data := append([]byte(nil), sections[keyHistogramData]...)
 	var before Latest
 	for i := range k.Latest {
@@ -178,8 +178,8 @@ func (d *Decoder) keyframeLatest(sections *[keySections][]byte, k *Keyframe) err
 	if len(data) != 0 || !values.done() {
 		return fmt.Errorf("latest: %w: bytes left", ErrCorrupt)
 	}
-	for _, c := range []*cursor{&times, &starts, &written, &lengths} {
-		if err := c.end("latest"); err != nil {
+	for _, r := range []*sectionReader{&times, &starts, &written, &lengths} {
+		if err := r.end("latest"); err != nil {
 			return err
 		}
 	}

@@ -8,8 +8,8 @@ import (
 
 const readAhead = 256 << 10
 
-// FrameReader reads frames from a file that may be growing. It checks their
-// checksums and does not decode them.
+// FrameReader reads the frames of a file that may be growing. It verifies their
+// checksums, and does not decode them.
 type FrameReader struct {
 	r      io.ReaderAt
 	offset int64 // of the next frame
@@ -17,7 +17,7 @@ type FrameReader struct {
 	start  int64 // offset of buf
 }
 
-// NewFrameReader reads the frame at an offset first.
+// NewFrameReader returns a reader of the frames from an offset on.
 func NewFrameReader(r io.ReaderAt, offset int64) *FrameReader {
 	return &FrameReader{r: r, offset: offset}
 }
@@ -47,9 +47,8 @@ func (f *FrameReader) at(offset, n, limit int64) ([]byte, error) {
 	return f.buf[offset-f.start:][:n:n], nil
 }
 
-// Skip reads the next frame's header and passes over its payload, of which it
-// only checks that it lies before limit. At limit the error is io.EOF; a frame
-// that goes beyond it is ErrShort.
+// Skip reads the next frame's header and skips its payload, which has to end at limit
+// at the latest: a frame that goes beyond is ErrShort. At limit the error is io.EOF.
 func (f *FrameReader) Skip(limit int64) (FrameHeader, error) {
 	h, err := f.header(limit)
 	if err == nil {
@@ -102,21 +101,21 @@ type Frame struct {
 	Block *Block
 }
 
-// Reader decodes a segment from its beginning.
+// Reader decodes the frames of a segment, from the first on.
 type Reader struct {
 	header  Header
 	frames  *FrameReader
 	decoder *Decoder
 }
 
-// NewReader reads the file header. limit is the number of bytes that are there.
+// NewReader reads the file header. limit is how many bytes may be read.
 func NewReader(r io.ReaderAt, limit int64) (*Reader, error) {
 	s := &Reader{frames: NewFrameReader(r, 0), decoder: NewDecoder()}
 	b, err := s.frames.at(0, HeaderSize, limit)
 	if err != nil {
 		return nil, fmt.Errorf("file header: %w", err)
 	}
-	if s.header, err = s.decoder.Begin(b); err != nil {
+	if s.header, err = s.decoder.StartSegment(b); err != nil {
 		return nil, err
 	}
 	s.frames.offset = HeaderSize
@@ -129,15 +128,15 @@ func (s *Reader) Header() Header { return s.header }
 // Offset of the next frame, and after an error of the one that it is about.
 func (s *Reader) Offset() int64 { return s.frames.offset }
 
-// Decoder returns the decoder behind the reader.
+// Decoder returns the reader's decoder.
 func (s *Reader) Decoder() *Decoder { return s.decoder }
 
 // Bytes returns about what the reader and its decoder hold in memory.
 func (s *Reader) Bytes() int64 { return int64(cap(s.frames.buf)) + s.decoder.bytes() }
 
 // Next decodes the next frame into f. At limit, which may grow from call to
-// call, the error is io.EOF, and the call can be repeated; so it can after
-// ErrShort. No other error can be passed over.
+// call, the error is io.EOF. After that and after ErrShort the call can be repeated,
+// after any other error it cannot.
 func (s *Reader) Next(limit int64, f *Frame) error {
 	at := s.frames.offset
 	h, payload, err := s.frames.Next(limit)

@@ -5,12 +5,20 @@ import (
 	"fmt"
 )
 
-// The runs of samples are stored as follows; those of series are of consecutive
-// ordinals, within which the previous values lie one after another, too.
+// A scrape brings the series of a target in the order in which they were introduced,
+// with one timestamp. So a block's samples are stored as runs: of series with
+// consecutive ordinals, and of equal timestamps. Ordinals have no holes where references
+// do, so most blocks are a few runs, and the previous values of a run lie side by side.
 //
-//	refs        varint   first ordinal − the one behind the run before
+//	refs of the segment   7  8  9  12  13  40      in order of introduction
+//	ordinals              0  1  2   3   4   5
+//	samples of a block       8  9  12  13          one run: ordinal 1, length 4
+//
+// Sections:
+//
+//	refs        varint   first ordinal − end of the previous run
 //	            uvarint  length − 1
-//	timestamps  varint   − that of the run before
+//	timestamps  varint   timestamp − that of the previous run
 //	            uvarint  length − 1
 
 // run is a number of samples whose series have consecutive ordinals.
@@ -41,8 +49,8 @@ func (e *Encoder) blockRuns(s *Samples) error {
 	return nil
 }
 
-// consecutive returns how many of ascending references, and n at most, follow one
-// another without a hole.
+// consecutive returns how many references at the start of refs, which ascend, have no
+// hole between them; n at most.
 func consecutive(refs []uint64, n int) int {
 	n = min(n, len(refs))
 	if refs[n-1]-refs[0] == uint64(n-1) {
@@ -58,14 +66,14 @@ func consecutive(refs []uint64, n int) int {
 // blockSamples fills the columns of the samples.
 func (e *Encoder) blockSamples(s *Samples, h *FrameHeader) {
 	e.undo = resize(e.undo, len(s.Values))
-	e.values.begin(len(s.Values))
+	e.values.reset(len(s.Values))
 	refs := e.columns[blockRefs]
-	i, behind := 0, 0
+	i, end := 0, 0
 	for _, r := range e.runs {
-		refs = binary.AppendVarint(refs, int64(r.ordinal-behind))
+		refs = binary.AppendVarint(refs, int64(r.ordinal-end))
 		refs = binary.AppendUvarint(refs, uint64(r.length-1))
-		behind = r.ordinal + r.length
-		previous := e.bits[r.ordinal:behind]
+		end = r.ordinal + r.length
+		previous := e.bits[r.ordinal:end]
 		copy(e.undo[i:], previous)
 		e.values.append(i, s.Values[i:i+r.length], previous)
 		i += r.length
@@ -81,8 +89,9 @@ func (e *Encoder) blockSamples(s *Samples, h *FrameHeader) {
 	e.values.copyTo(e.columns[blockTags : blockXORs+1])
 }
 
-// takeBackSamples puts the values back that the samples replaced.
-func (e *Encoder) takeBackSamples() {
+// restoreValues undoes what blockSamples did to the previous values, last run first,
+// since a series may be in several runs.
+func (e *Encoder) restoreValues() {
 	rest := e.undo
 	for i := len(e.runs) - 1; i >= 0; i-- {
 		r := e.runs[i]
@@ -101,16 +110,16 @@ func (d *Decoder) samples(h *FrameHeader, sections *[blockSections][]byte, s *Sa
 	}
 	s.Reset()
 	s.Values = resize(s.Values, n)
-	c := cursor{b: sections[blockRefs]}
-	var behind int64
+	r := sectionReader{b: sections[blockRefs]}
+	var next int64 // end of the previous run
 	for i := 0; i < n; {
-		behind += c.varint()
-		length := c.uvarint()
-		if c.bad || length >= uint64(n-i) || uint64(behind) > uint64(len(d.refs)) ||
-			length >= uint64(len(d.refs))-uint64(behind) {
+		next += r.varint()
+		length := r.uvarint()
+		if r.bad || length >= uint64(n-i) || uint64(next) > uint64(len(d.refs)) ||
+			length >= uint64(len(d.refs))-uint64(next) {
 			return fmt.Errorf("samples: %w: reference", ErrCorrupt)
 		}
-		first, end := int(behind), int(behind)+int(length)+1
+		first, end := int(next), int(next)+int(length)+1
 		for refs := d.refs[first:end]; len(refs) > 0; {
 			n := consecutive(refs, len(refs))
 			s.Refs = addRefs(s.Refs, refs[0], n)
@@ -120,12 +129,12 @@ func (d *Decoder) samples(h *FrameHeader, sections *[blockSections][]byte, s *Sa
 			return fmt.Errorf("samples: %w: value", ErrCorrupt)
 		}
 		i += end - first
-		behind = int64(end)
+		next = int64(end)
 	}
 	if !values.done() {
 		return fmt.Errorf("samples: %w: bytes left", ErrCorrupt)
 	}
-	if err := c.end("samples"); err != nil {
+	if err := r.end("samples"); err != nil {
 		return err
 	}
 	var err error
@@ -152,16 +161,16 @@ func appendTimes(dst []byte, runs []TimeRun) []byte {
 }
 
 func readTimes(section []byte, name string, samples int, runs []TimeRun) ([]TimeRun, error) {
-	c := cursor{b: section}
+	r := sectionReader{b: section}
 	var t int64
 	for samples > 0 {
-		t += c.varint()
-		n := c.uvarint()
-		if c.bad || n >= uint64(samples) {
+		t += r.varint()
+		n := r.uvarint()
+		if r.bad || n >= uint64(samples) {
 			return runs, fmt.Errorf("%s: %w", name, ErrCorrupt)
 		}
 		runs = addTimes(runs, t, int(n)+1)
 		samples -= int(n) + 1
 	}
-	return runs, c.end(name)
+	return runs, r.end(name)
 }

@@ -14,10 +14,10 @@ type Sample struct {
 	Value float64
 }
 
-// Samples are float samples in order of arrival. A request brings the series of
-// a target in the order in which they were first seen, and one timestamp for
-// many of them: so there are runs of both, each as long as it can be, which
-// together are as long as the values.
+// Samples are float samples in order of arrival, as columns. A request brings the
+// series of a target in the order in which they were first seen, and one timestamp for
+// many of them: so references and timestamps are runs, each as long as possible. The
+// lengths of a column's runs sum up to the number of values.
 type Samples struct {
 	Refs   []RefRun
 	Times  []TimeRun
@@ -40,7 +40,7 @@ type TimeRun struct {
 // Len is the number of samples.
 func (s *Samples) Len() int { return len(s.Values) }
 
-// Reset takes all samples out, and keeps the room.
+// Reset removes all samples and keeps the memory.
 func (s *Samples) Reset() {
 	s.Refs, s.Times, s.Starts, s.Values = s.Refs[:0], s.Times[:0], s.Starts[:0], s.Values[:0]
 }
@@ -58,7 +58,7 @@ func (s *Samples) Add(x Sample) {
 	s.Values = append(s.Values, x.Value)
 }
 
-// addRefs adds a run, which may be the continuation of the last.
+// addRefs adds a run, or makes the last one longer.
 func addRefs(runs []RefRun, first uint64, n int) []RefRun {
 	if i := len(runs) - 1; i >= 0 && runs[i].First+uint64(runs[i].Length) == first {
 		runs[i].Length += n
@@ -94,7 +94,7 @@ func (s *Samples) All() iter.Seq[Sample] {
 	}
 }
 
-// timesReader reads runs one by one, and 0 at their end.
+// timesReader reads the timestamps of runs one by one, and 0 after the last.
 type timesReader struct {
 	rest []TimeRun
 	run  TimeRun
@@ -111,16 +111,16 @@ func (r *timesReader) next() int64 {
 	return r.run.Time
 }
 
-// Part is samples of a block that share both timestamps, and whose series have
-// consecutive references.
+// Part is consecutive samples of a block with equal timestamps and consecutive
+// references.
 type Part struct {
 	First                     uint64
 	Timestamp, StartTimestamp int64
 	Values                    []float64
 }
 
-// Parts yields the samples in order, as few parts as can be. The values are
-// parts of those of s.
+// Parts yields the samples in order, in as few parts as possible. The values alias
+// those of s.
 func (s *Samples) Parts() iter.Seq[Part] {
 	return func(yield func(Part) bool) {
 		for r := (partsReader{s: *s}); len(r.s.Values) > 0; {
@@ -133,12 +133,12 @@ func (s *Samples) Parts() iter.Seq[Part] {
 
 // partsReader reads samples part by part.
 type partsReader struct {
-	s         Samples // what is left of the columns, but for the runs under way
+	s         Samples // what is left of the columns after the runs at hand
 	ref       RefRun
 	at, start TimeRun
 }
 
-// next returns the next part, of so many samples at most. There must be some left.
+// next returns the next part, of at most so many samples. There must be samples left.
 func (r *partsReader) next(most int) Part {
 	if r.ref.Length == 0 {
 		r.ref, r.s.Refs = r.s.Refs[0], r.s.Refs[1:]
@@ -162,7 +162,7 @@ func (r *partsReader) next(most int) Part {
 	return part
 }
 
-// whole says whether the runs are as long as the values.
+// whole reports whether the runs of each column sum up to the number of values.
 func (s *Samples) whole() bool {
 	refs := 0
 	for _, r := range s.Refs {
@@ -178,7 +178,7 @@ func lengthOf(runs []TimeRun) (n int) {
 	return n
 }
 
-// zero says that there is no timestamp but 0.
+// zero reports whether all timestamps are 0.
 func zero(runs []TimeRun) bool {
 	return !slices.ContainsFunc(runs, func(r TimeRun) bool { return r.Time != 0 })
 }

@@ -100,7 +100,7 @@ func TestOrderOfParts(t *testing.T) {
 			break
 		}
 		e := NewEncoder()
-		out := e.Begin(nil, h)
+		out := e.StartSegment(nil, h)
 		for _, k := range keys {
 			var err error
 			out, err = e.AppendKeyframe(out, k, 0, 0)
@@ -130,7 +130,7 @@ func TestHistogramsOutOfPlace(t *testing.T) {
 	h, keys, _ := testSegment()
 	for _, after := range [][]int{{-1}, {2}, {1, 0}, {0, 1, 2}} {
 		e := NewEncoder()
-		e.Begin(nil, h)
+		e.StartSegment(nil, h)
 		for _, k := range keys {
 			_, err := e.AppendKeyframe(nil, k, 0, 0)
 			require.NoError(t, err)

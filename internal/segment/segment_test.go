@@ -41,10 +41,10 @@ func testSegment() (Header, []*Keyframe, []*Block) {
 		{
 			Sequence: 41, NextRef: 1000,
 			Series: SeriesTable{
-				Labels: []Label{{"__name__", "up"}, {"job", "a"}, {"job", "b"}, {"instance", "ü"}, {"job", ""}},
-				Refs:   []uint64{1, 2, 7, 8},
-				Places: []uint32{0, 1, 0, 2, 0, 3, 4},
-				Ends:   []uint32{2, 4, 7, 7},
+				Labels:  []Label{{"__name__", "up"}, {"job", "a"}, {"job", "b"}, {"instance", "ü"}, {"job", ""}},
+				Refs:    []uint64{1, 2, 7, 8},
+				Indexes: []uint32{0, 1, 0, 2, 0, 3, 4},
+				Ends:    []uint32{2, 4, 7, 7},
 			},
 			Latest: []Latest{
 				{Timestamp: 1000, Value: 1, Written: 1001},
@@ -85,7 +85,7 @@ func testSegment() (Header, []*Keyframe, []*Block) {
 func encodeTest(t testing.TB) []byte {
 	h, keys, blocks := testSegment()
 	e := NewEncoder()
-	b := e.Begin(nil, h)
+	b := e.StartSegment(nil, h)
 	var err error
 	for _, k := range keys {
 		b, err = e.AppendKeyframe(b, k, h.CreateTime, 0)
@@ -162,11 +162,11 @@ func TestDeterministic(t *testing.T) {
 	var first []byte
 	for range 3 {
 		e := NewEncoder()
-		e.Begin(nil, Header{FirstSequence: 9})
+		e.StartSegment(nil, Header{FirstSequence: 9})
 		var b []byte
 		for range 2 { // an encoder that has been used before, too
 			var err error
-			b = e.Begin(nil, Header{FirstSequence: 1})
+			b = e.StartSegment(nil, Header{FirstSequence: 1})
 			b, err = e.AppendKeyframe(b, key, 0, 0)
 			require.NoError(t, err)
 			for _, x := range blocks {
@@ -222,7 +222,7 @@ func TestValuesBitForBit(t *testing.T) {
 		}
 	}
 	var c valueColumns
-	c.begin(len(values))
+	c.reset(len(values))
 	previous := []uint64{0}
 	for i, v := range values {
 		c.append(i, []float64{math.Float64frombits(v)}, previous)
@@ -242,7 +242,7 @@ func TestEncoderRefusesAndGoesOn(t *testing.T) {
 	h, keys, blocks := testSegment()
 	whole := encodeTest(t)
 	e := NewEncoder()
-	b := e.Begin(nil, h)
+	b := e.StartSegment(nil, h)
 	refuse := func(x *Block, target error) {
 		t.Helper()
 		out, err := e.AppendBlock(b, x, uint64(len(b)))
@@ -266,7 +266,7 @@ func TestEncoderRefusesAndGoesOn(t *testing.T) {
 		series := TableOf(Series{5000, Labels{{"a", "b"}}})
 		refuse(&Block{Sequence: x.Sequence + 1}, ErrCorrupt)
 		refuse(&Block{Sequence: x.Sequence, Series: TableOf(Series{5000, Labels{{"a", "b"}}}, Series{Ref: 3})}, ErrCorrupt)
-		refuse(&Block{Sequence: x.Sequence, Series: SeriesTable{Refs: []uint64{5000}, Places: []uint32{0}, Ends: []uint32{1}}}, ErrCorrupt)
+		refuse(&Block{Sequence: x.Sequence, Series: SeriesTable{Refs: []uint64{5000}, Indexes: []uint32{0}, Ends: []uint32{1}}}, ErrCorrupt)
 		refuse(&Block{Sequence: x.Sequence, Samples: Samples{Refs: []RefRun{{1, 1}}}}, ErrCorrupt)
 		unknown := &Block{Sequence: x.Sequence, Series: series, Samples: samplesOf(
 			Sample{Ref: 1, Timestamp: 1, Value: 9}, Sample{Ref: 5000, Timestamp: 2, Value: 9}, Sample{Ref: 5001, Timestamp: 2, Value: 9})}

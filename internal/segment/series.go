@@ -11,35 +11,40 @@ type Series struct {
 	Labels Labels
 }
 
-// SeriesTable holds series as they are seen for the first time. Each label is
-// there once, and a series is the places of its labels: series that come
-// together have most of them in common.
+// SeriesTable holds the new series of a block or keyframe chunk. Series that come
+// together have most labels in common, so each label is there once, and a series is a
+// row of label indexes.
+//
+//	Labels   0 __name__="up"   1 job="a"   2 job="b"   3 pod="x"
+//	Refs     17         18
+//	Indexes  0 1 3      0 2 3
+//	Ends          3          6
 type SeriesTable struct {
-	// Labels that the series have. That one is there twice does no harm.
+	// Labels of the series. One may be there twice.
 	Labels []Label
-	// Refs of the series: from 1, ascending for the life of the log, never given
-	// twice.
+	// Refs of the series, ascending. A log gives each once, from 1.
 	Refs []uint64
-	// Places in Labels, for one series after another, by name within each.
-	Places []uint32
-	// Ends says where in Places each series ends.
+	// Indexes in Labels, the rows of all series one after another, by label name within
+	// each.
+	Indexes []uint32
+	// Ends in Indexes of the rows.
 	Ends []uint32
 }
 
 // TableOf returns a table of series whose labels are spelt out.
 func TableOf(series ...Series) SeriesTable {
 	var t SeriesTable
-	places := make(map[Label]uint32)
+	indexes := make(map[Label]uint32)
 	for _, s := range series {
 		row := make([]uint32, len(s.Labels))
 		for i, l := range s.Labels {
-			place, ok := places[l]
+			index, ok := indexes[l]
 			if !ok {
-				place = uint32(len(t.Labels))
-				places[l] = place
+				index = uint32(len(t.Labels))
+				indexes[l] = index
 				t.Labels = append(t.Labels, l)
 			}
-			row[i] = place
+			row[i] = index
 		}
 		t.Add(s.Ref, row...)
 	}
@@ -49,39 +54,39 @@ func TableOf(series ...Series) SeriesTable {
 // Len is the number of series.
 func (t *SeriesTable) Len() int { return len(t.Refs) }
 
-// Reset empties the table, and keeps its room.
+// Reset empties the table and keeps its memory.
 func (t *SeriesTable) Reset() {
-	clear(t.Labels) // they hold on to strings
-	t.Labels, t.Refs, t.Places, t.Ends = t.Labels[:0], t.Refs[:0], t.Places[:0], t.Ends[:0]
+	clear(t.Labels) // so that their strings can be freed
+	t.Labels, t.Refs, t.Indexes, t.Ends = t.Labels[:0], t.Refs[:0], t.Indexes[:0], t.Ends[:0]
 }
 
-// Add adds a series by the places of its labels.
-func (t *SeriesTable) Add(ref uint64, places ...uint32) {
+// Add adds a series by the indexes of its labels.
+func (t *SeriesTable) Add(ref uint64, row ...uint32) {
 	t.Refs = append(t.Refs, ref)
-	t.Places = append(t.Places, places...)
-	t.Ends = append(t.Ends, uint32(len(t.Places)))
+	t.Indexes = append(t.Indexes, row...)
+	t.Ends = append(t.Ends, uint32(len(t.Indexes)))
 }
 
-// At returns the places of the labels of a series. They are valid until the
-// table changes.
-func (t *SeriesTable) At(i int) []uint32 {
+// Row returns the label indexes of the i-th series. It is valid until the table
+// changes.
+func (t *SeriesTable) Row(i int) []uint32 {
 	from := uint32(0)
 	if i > 0 {
 		from = t.Ends[i-1]
 	}
-	return t.Places[from:t.Ends[i]]
+	return t.Indexes[from:t.Ends[i]]
 }
 
-// AppendLabels appends the labels of a series to buf.
+// AppendLabels appends the labels of the i-th series to buf.
 func (t *SeriesTable) AppendLabels(buf Labels, i int) Labels {
-	for _, place := range t.At(i) {
-		buf = append(buf, t.Labels[place])
+	for _, index := range t.Row(i) {
+		buf = append(buf, t.Labels[index])
 	}
 	return buf
 }
 
-// Part returns a table of the series from one up to, not including, another,
-// with no other labels than they have.
+// Part returns a table of the series from one up to, not including, another, with
+// only their labels.
 func (t *SeriesTable) Part(from, to int) SeriesTable {
 	part := make([]Series, 0, to-from)
 	for i := from; i < to; i++ {
@@ -92,12 +97,12 @@ func (t *SeriesTable) Part(from, to int) SeriesTable {
 
 // New series are stored as follows. The labels section holds the number of
 // labels, and the name and the value of each. The series section holds the
-// number of places of all series together, then for each series:
+// length of all rows together, then for each series:
 //
-//	uvarint  reference, above the lowest that it may have
-//	uvarint  number of labels
-//	uvarint  … for each: 0 if it is that of the series before at the same place
-//	         in the row; else 1 + its place in the labels section
+//	uvarint  reference − the lowest that it may have
+//	uvarint  length of its row
+//	uvarint  … for each label: 0 if the row before has the same label there, else
+//	         1 + its index in the labels section
 
 // appendLabels fills the labels section.
 func appendLabels(b []byte, labels []Label) []byte {
@@ -109,25 +114,25 @@ func appendLabels(b []byte, labels []Label) []byte {
 	return b
 }
 
-// appendSeries fills the series section, whose first reference may be next.
+// appendSeries fills the series section, whose first reference is at least next.
 func appendSeries(b []byte, t *SeriesTable, next uint64) ([]byte, error) {
-	b = binary.AppendUvarint(b, uint64(len(t.Places)))
+	b = binary.AppendUvarint(b, uint64(len(t.Indexes)))
 	var before []uint32
 	for i, ref := range t.Refs {
-		places := t.At(i)
+		row := t.Row(i)
 		b = binary.AppendUvarint(b, ref-next)
-		b = binary.AppendUvarint(b, uint64(len(places)))
-		for j, place := range places {
+		b = binary.AppendUvarint(b, uint64(len(row)))
+		for j, index := range row {
 			switch {
-			case j < len(before) && place == before[j]:
+			case j < len(before) && index == before[j]:
 				b = append(b, 0)
-			case int(place) >= len(t.Labels):
-				return b, fmt.Errorf("new series %d: %w: label %d of %d", ref, ErrCorrupt, place, len(t.Labels))
+			case int(index) >= len(t.Labels):
+				return b, fmt.Errorf("new series %d: %w: label %d of %d", ref, ErrCorrupt, index, len(t.Labels))
 			default:
-				b = binary.AppendUvarint(b, uint64(place)+1)
+				b = binary.AppendUvarint(b, uint64(index)+1)
 			}
 		}
-		before, next = places, ref+1
+		before, next = row, ref+1
 	}
 	return b, nil
 }
@@ -135,60 +140,60 @@ func appendSeries(b []byte, t *SeriesTable, next uint64) ([]byte, error) {
 // readLabels reads the labels section. The strings share memory.
 func readLabels(section []byte, buf []Label) ([]Label, error) {
 	all := string(section)
-	c := cursor{b: section}
-	n := c.uvarint()
-	if n > uint64(len(c.b))/2 || n > MaxLabels {
+	r := sectionReader{b: section}
+	n := r.uvarint()
+	if n > uint64(len(r.b))/2 || n > MaxLabels {
 		return nil, fmt.Errorf("labels: %w: count", ErrCorrupt)
 	}
 	text := func() string {
-		b := c.bytes()
-		end := len(all) - len(c.b)
+		b := r.bytes()
+		end := len(all) - len(r.b)
 		return all[end-len(b) : end]
 	}
 	buf = resize(buf, int(n))
 	for i := range buf {
 		buf[i] = Label{Name: text(), Value: text()}
 	}
-	return buf, c.end("labels")
+	return buf, r.end("labels")
 }
 
-// readSeries reads so many series, of which the first has a reference of at
-// least next, into a table that has its labels.
+// readSeries reads a number of series, of which the first has a reference of at
+// least next, into a table that has its labels already.
 func readSeries(section []byte, series int, next uint64, t *SeriesTable) error {
-	c := cursor{b: section}
-	total := c.uvarint()
-	if total > uint64(len(c.b)) || total > MaxLabels {
+	r := sectionReader{b: section}
+	total := r.uvarint()
+	if total > uint64(len(r.b)) || total > MaxLabels {
 		return fmt.Errorf("series: %w: number of labels", ErrCorrupt)
 	}
-	t.Refs, t.Ends, t.Places = resize(t.Refs, series), resize(t.Ends, series), resize(t.Places, int(total))
+	t.Refs, t.Ends, t.Indexes = resize(t.Refs, series), resize(t.Ends, series), resize(t.Indexes, int(total))
 	var before []uint32
 	end := uint64(0)
 	for i := range t.Refs {
-		gap, n := c.uvarint(), c.uvarint()
+		gap, n := r.uvarint(), r.uvarint()
 		ref := next + gap
-		if c.bad || ref < next || ref > maxSequence || n > total-end {
+		if r.bad || ref < next || ref > maxSequence || n > total-end {
 			return fmt.Errorf("series: %w", ErrCorrupt)
 		}
-		places := t.Places[end : end+n]
-		same := places[:min(len(places), len(before))]
+		row := t.Indexes[end : end+n]
+		same := row[:min(len(row), len(before))]
 		copy(same, before)
-		for j := range places {
-			if len(c.b) > 0 && c.b[0] == 0 && j < len(same) { // most of them
-				c.b = c.b[1:]
+		for j := range row {
+			if len(r.b) > 0 && r.b[0] == 0 && j < len(same) { // most labels
+				r.b = r.b[1:]
 				continue
 			}
-			v := c.uvarint()
+			v := r.uvarint()
 			if v == 0 || v > uint64(len(t.Labels)) {
 				return fmt.Errorf("series: %w: label", ErrCorrupt)
 			}
-			places[j] = uint32(v - 1)
+			row[j] = uint32(v - 1)
 		}
 		end += n
 		t.Refs[i], t.Ends[i] = ref, uint32(end)
-		before, next = places, ref+1
+		before, next = row, ref+1
 	}
 	if end != total {
 		return fmt.Errorf("series: %w: number of labels", ErrCorrupt)
 	}
-	return c.end("series")
+	return r.end("series")
 }

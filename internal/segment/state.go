@@ -14,25 +14,25 @@ func (e *UnknownRefError) Error() string {
 	return fmt.Sprintf("series reference %d is not known in this segment", e.Ref)
 }
 
-// state is what encoder and decoder know after the same frames of a segment.
-// A series is known by its ordinal, its place in the order in which the segment
-// introduced series: so the columns are dense however sparse the references,
-// and what a hostile segment can make the decoder allocate is bound by what it
-// spells out.
+// state is what encoder and decoder both know after the same frames of a segment.
+// Series are known by their ordinals, which count the series of the segment in the
+// order in which it introduced them: so the columns are dense however sparse the
+// references are, and a hostile segment can only make the decoder allocate for series
+// that it spells out.
 type state struct {
-	refs []uint64 // by ordinal, ascending
-	bits []uint64 // by ordinal: the previous value, 0 before the first
-	next uint64   // lowest reference that a new series may have
-	seq  uint64   // last sequence
-	prev uint32   // checksum of the last frame
-	// The keyframe is whole, the footer has come.
-	keyed, sealed bool
+	refs   []uint64 // by ordinal, ascending
+	bits   []uint64 // by ordinal: the previous value, 0 before the first
+	next   uint64   // lowest reference that a new series may have
+	seq    uint64   // last sequence
+	prev   uint32   // checksum of the last frame
+	keyed  bool     // the last chunk of the keyframe was there
+	sealed bool     // the footer was there
 	// Of all blocks, for the footer.
 	minTime, maxTime                                     int64
 	samples, histograms, exemplars, introduced, metadata uint64
 }
 
-func (s *state) begin(h *Header) {
+func (s *state) startSegment(h *Header) {
 	*s = state{
 		refs: s.refs[:0], bits: s.bits[:0], next: 1,
 		seq: h.FirstSequence - 1, prev: h.Checksum,
@@ -40,15 +40,15 @@ func (s *state) begin(h *Header) {
 	}
 }
 
-// introduce adds a series. Its reference has been checked.
+// introduce gives a series the next ordinal. Its reference has been checked.
 func (s *state) introduce(ref uint64) {
 	s.refs = append(s.refs, ref)
 	s.bits = append(s.bits, 0)
 	s.next = ref + 1
 }
 
-// note takes over what a frame header says.
-func (s *state) note(h *FrameHeader) {
+// advance moves the state to after a frame.
+func (s *state) advance(h *FrameHeader) {
 	s.prev = h.Checksum
 	switch h.Kind {
 	case KindKeyframe:
@@ -77,8 +77,8 @@ func (s *state) footer() FrameHeader {
 	}
 }
 
-// expect checks that a frame may come next.
-func (s *state) expect(h *FrameHeader) error {
+// checkNext returns an error unless the frame may come next.
+func (s *state) checkNext(h *FrameHeader) error {
 	want := s.seq
 	if h.Kind == KindBlock {
 		want++
@@ -96,9 +96,13 @@ func (s *state) expect(h *FrameHeader) error {
 	return nil
 }
 
-// refIndex finds the ordinal of a reference among those of a segment, which are
-// ascending. It is the encoder's alone. A page, of consecutive references, takes no
-// more when few of its series are left.
+// refIndex finds the ordinal of a reference, for the encoder. References ascend with
+// their ordinals, so a page of 1024 references has consecutive ordinals, and it is
+// enough to know the first and the last of them. Within, a reference without holes
+// before it is where it should be; any other is searched for.
+//
+//	page 3   refs      3075 3076 3077      3090
+//	         ordinals   500  501  502       503      first 500, end 504
 type refIndex struct {
 	pages map[uint64]*refPage
 	// cache of pages by the low bits of their number: blocks come back to the
@@ -111,8 +115,7 @@ type refIndex struct {
 
 const refPageBits = 10
 
-// refPage is the ordinals of a page, which follow one another: from the first up to,
-// not including, end.
+// refPage has the ordinals from first up to, not including, end.
 type refPage struct{ first, end uint32 }
 
 func (x *refIndex) reset() { *x = refIndex{pages: map[uint64]*refPage{}} }
@@ -129,7 +132,7 @@ func (x *refIndex) page(number uint64) *refPage {
 	return p
 }
 
-// set takes in a reference, whose ordinal is one more than that of the one before.
+// set adds a reference, whose ordinal is one above that of the reference before.
 func (x *refIndex) set(ref uint64, ordinal int) {
 	number := ref >> refPageBits
 	p := x.page(number)
@@ -143,7 +146,7 @@ func (x *refIndex) set(ref uint64, ordinal int) {
 	p.end = uint32(ordinal) + 1
 }
 
-// remove takes back a set, the last first or all from some on.
+// remove undoes a set. Only the latest can be removed, in any order among themselves.
 func (x *refIndex) remove(ref uint64) {
 	if p := x.page(ref >> refPageBits); p != nil {
 		p.end--
@@ -160,7 +163,7 @@ func (x *refIndex) get(refs []uint64, ref uint64) (int, bool) {
 	if ref < page[0] {
 		return 0, false
 	}
-	// Without holes it is there.
+	// Here it is if there are no holes before it, and no later otherwise.
 	at := min(ref-page[0], uint64(len(page)-1))
 	if page[at] != ref {
 		i, ok := slices.BinarySearch(page[:at+1], ref)

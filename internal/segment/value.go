@@ -6,8 +6,25 @@ import (
 	"math/bits"
 )
 
-// A value is stored against the previous value of its series, in one of four
-// ways that a tag of two bits names.
+// A value is stored as the difference to the previous value of its series, wherever in
+// the segment that was: most counters and gauges change little from scrape to scrape.
+// Encoder and decoder both keep the previous value of each series, by its ordinal. A
+// tag of two bits says how the difference is stored:
+//
+//	tag          previous   value   stored
+//	tagSame      7          7       nothing
+//	tagInt       1000       1012    12
+//	tagDecimal   0.5        0.75    exponent 2; 75 − 50 = 25
+//	tagXOR       0x3fd3…33  0x3fd3…e1  7 zero bytes at the top, 0 at the bottom; 0xd2
+//
+// An integer or a decimal is used only where it restores the value bit for bit, and an
+// XOR always does. Each kind of part has a column of its own, which the decoder reads
+// in step with the tags, so that equal bytes come together for the compression:
+//
+//	tags      same int decimal int xor
+//	ints           12          −3
+//	decimals           25
+//	…
 const (
 	tagSame    = 0 // the same bits
 	tagInt     = 1 // an integer: difference to the rounded previous value
@@ -22,7 +39,7 @@ const (
 
 var pow10 = [maxExponent + 1]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
 
-// valueColumns are the values of a frame.
+// valueColumns hold the values of a frame.
 type valueColumns struct {
 	tags      []byte // four a byte, the first in the lowest bits
 	ints      []byte // zigzag varints
@@ -32,9 +49,9 @@ type valueColumns struct {
 	xors      []byte // the bytes between, low byte first
 }
 
-// base is the integer against which an integer or decimal is stored: previous ×
-// 10^exponent, rounded, or 0 where that is no integer that a float64 holds.
-// Multiplication and rounding are exact by IEEE 754 and so alike everywhere.
+// base is what an integer or decimal is stored as the difference to: previous ×
+// 10^exponent, rounded, or 0 where that is not within maxInt. IEEE 754 defines the
+// result of multiplication and rounding, so it is the same on every machine.
 func base(previous uint64, exponent byte) int64 {
 	p := math.Float64frombits(previous)
 	if exponent == 0 {
@@ -49,7 +66,7 @@ func base(previous uint64, exponent byte) int64 {
 	return int64(math.RoundToEven(p))
 }
 
-// integer returns a value as an integer if that restores it bit for bit.
+// integer returns a value as an integer, and whether that restores it bit for bit.
 func integer(v uint64) (int64, bool) {
 	f := math.Float64frombits(v)
 	if !(math.Abs(f) < maxInt) {
@@ -59,8 +76,8 @@ func integer(v uint64) (int64, bool) {
 	return i, math.Float64bits(float64(i)) == v
 }
 
-// decimal returns a value as mantissa and exponent if that restores it bit for
-// bit: as mantissa / 10^exponent, of which IEEE 754 makes the nearest float64.
+// decimal returns a value as mantissa and exponent, and whether mantissa /
+// 10^exponent, which IEEE 754 rounds to the nearest float64, restores it bit for bit.
 func decimal(v uint64) (int64, byte, bool) {
 	f := math.Float64frombits(v)
 	exponent := byte(maxExponent)
@@ -81,16 +98,16 @@ func decimal(v uint64) (int64, byte, bool) {
 	return m, exponent, math.Float64bits(float64(m)/pow10[exponent]) == v
 }
 
-// begin makes room for the tags of n values, and forgets those before.
-func (c *valueColumns) begin(n int) {
+// reset empties the columns and makes room for the tags of n values.
+func (c *valueColumns) reset(n int) {
 	c.tags = resize(c.tags, (n+3)/4)
 	clear(c.tags)
 	c.ints, c.exponents = c.ints[:0], c.exponents[:0]
 	c.decimals, c.shapes, c.xors = c.decimals[:0], c.shapes[:0], c.xors[:0]
 }
 
-// append adds values, of which the first is the i-th of the frame, and puts
-// them in the place of the previous ones.
+// append adds values, of which the first is the i-th of the frame, and replaces the
+// previous ones by them.
 func (c *valueColumns) append(i int, values []float64, previous []uint64) {
 	previous = previous[:len(values)]
 	for j, f := range values {
@@ -128,9 +145,9 @@ func (c *valueColumns) appendFraction(v, previous uint64) byte {
 	return tagXOR
 }
 
-// next reads as many values as there are previous ones, the reverse of append.
-// It is false where the columns are not what append writes. Columns other than
-// the tags are consumed from their beginning.
+// next is the reverse of append: it reads as many values as there are previous ones, and
+// replaces those. It returns false if the columns are not what append writes. It consumes
+// the columns other than the tags.
 func (c *valueColumns) next(i int, previous []uint64, values []float64) bool {
 	values = values[:len(previous)]
 	tags, ints, at := c.tags, c.ints, 0
@@ -196,8 +213,7 @@ func (c *valueColumns) nextXOR() (uint64, bool) {
 	return x << (8 * trail), true
 }
 
-// appendVarint and varint are those of encoding/binary with the short case in
-// line.
+// appendVarint and varint are those of encoding/binary with the short case inlined.
 func appendVarint(dst []byte, d int64) []byte {
 	if u := uint64(d)<<1 ^ uint64(d>>63); u < 0x80 {
 		return append(dst, byte(u))
@@ -216,7 +232,7 @@ func varint(b []byte) (int64, int) {
 	return binary.Varint(b)
 }
 
-// done reports whether all columns are used up.
+// done reports whether next has consumed all columns.
 func (c *valueColumns) done() bool {
 	return len(c.ints)+len(c.exponents)+len(c.decimals)+len(c.shapes)+len(c.xors) == 0
 }
