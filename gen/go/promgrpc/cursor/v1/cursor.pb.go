@@ -4,8 +4,8 @@
 // 	protoc        (unknown)
 // source: promgrpc/cursor/v1/cursor.proto
 
-// What is inside the cursor strings of the public API. Clients treat a cursor
-// as opaque; replicas of different versions must understand each other's.
+// The contents of the public API's cursor strings. Clients treat a cursor as
+// opaque; replicas of different versions must understand each other's.
 
 package cursorv1
 
@@ -24,13 +24,13 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Cursor is a place in the stream, the same at every replica. Its string form
-// is base64url without padding.
+// Cursor is where a stream goes on, the same at every replica. Its string form is
+// base64url without padding.
 type Cursor struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// positions, one a log, sorted by log_id.
+	// positions, one per log, sorted by log_id.
 	Positions []*Position `protobuf:"bytes,1,rep,name=positions,proto3" json:"positions,omitempty"`
-	// since of the request that began the stream, in milliseconds since the Unix
+	// since of the request that started the stream, in milliseconds since the Unix
 	// epoch: samples with older timestamps are left out. Unset: none are.
 	Since         *int64 `protobuf:"varint,2,opt,name=since,proto3,oneof" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -81,7 +81,7 @@ func (x *Cursor) GetSince() int64 {
 	return 0
 }
 
-// Position is a place in one log.
+// Position in one log.
 type Position struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// log_id, 16 bytes.
@@ -91,11 +91,11 @@ type Position struct {
 	// entries of block sequence + 1 that were delivered as well, counted over
 	// its samples and histograms in order of arrival, then its exemplars.
 	Entries uint32 `protobuf:"varint,3,opt,name=entries,proto3" json:"entries,omitempty"`
-	// snapshot_ref, if not zero, says that a snapshot of the log at sequence is
-	// under way: series with references below this were delivered.
+	// snapshot_ref, if not zero, is how far a snapshot of the log at sequence has
+	// come: series with references below this were delivered.
 	SnapshotRef uint64 `protobuf:"varint,4,opt,name=snapshot_ref,json=snapshotRef,proto3" json:"snapshot_ref,omitempty"`
 	// snapshot_time, in milliseconds since the Unix epoch, is when that snapshot
-	// was asked for, which decides what is live in it. Zero without one.
+	// was requested, which decides what is live in it. Zero without one.
 	SnapshotTime  int64 `protobuf:"varint,5,opt,name=snapshot_time,json=snapshotTime,proto3" json:"snapshot_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -5,8 +5,8 @@
 // source: promgrpc/link/v1/link.proto
 
 // The frames between the parts, over TCP. Each frame is preceded by its length
-// as a varint. The side that dialled speaks first, with a hello; the other
-// answers with a welcome or a goodbye.
+// as a varint. The side that dialled sends a hello first; the other answers with
+// a welcome or a goodbye.
 
 package linkv1
 
@@ -25,7 +25,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Role is what the side that dialled wants to be.
+// Role of the side that dialled.
 type Role int32
 
 const (
@@ -139,8 +139,8 @@ const (
 	Code_CODE_UNSPECIFIED Code = 0
 	// CODE_OK: all of it is durable.
 	Code_CODE_OK Code = 1
-	// CODE_INVALID: some or all of it is invalid and will be for ever; the
-	// valid rest is durable.
+	// CODE_INVALID: some or all of it is invalid and always will be; the valid
+	// rest is durable.
 	Code_CODE_INVALID Code = 2
 	// CODE_TOO_LARGE: it is over a limit, nothing was stored.
 	Code_CODE_TOO_LARGE Code = 3
@@ -393,13 +393,13 @@ type Frame_Batch struct {
 }
 
 type Frame_Verdict struct {
-	// verdict goes from forwarder to receiver, one a batch, in any order.
+	// verdict goes from forwarder to receiver, one per batch, in any order.
 	Verdict *Verdict `protobuf:"bytes,4,opt,name=verdict,proto3,oneof"`
 }
 
 type Frame_Segment struct {
 	// segment goes from forwarder to server, or back after a fetch: a new file
-	// begins.
+	// starts.
 	Segment *SegmentStart `protobuf:"bytes,5,opt,name=segment,proto3,oneof"`
 }
 
@@ -409,17 +409,17 @@ type Frame_Append struct {
 }
 
 type Frame_Position struct {
-	// position goes from server to forwarder: what has been taken over.
+	// position goes from server to forwarder: how far the server's copy goes.
 	Position *Position `protobuf:"bytes,7,opt,name=position,proto3,oneof"`
 }
 
 type Frame_Tail struct {
-	// tail goes from forwarder to server: how far the log has come.
+	// tail goes from forwarder to server: how far the log goes.
 	Tail *Position `protobuf:"bytes,8,opt,name=tail,proto3,oneof"`
 }
 
 type Frame_Gap struct {
-	// gap goes the same way as segment: blocks that are gone for ever.
+	// gap goes the same way as segment: blocks that will never come.
 	Gap *Gap `protobuf:"bytes,9,opt,name=gap,proto3,oneof"`
 }
 
@@ -480,8 +480,8 @@ type Hello struct {
 	Instance string `protobuf:"bytes,3,opt,name=instance,proto3" json:"instance,omitempty"`
 	// log_id of the log that a forwarder will send, 16 bytes.
 	LogId []byte `protobuf:"bytes,4,opt,name=log_id,json=logId,proto3" json:"log_id,omitempty"`
-	// ended says that nothing more is written to the log. The forwarder has as much
-	// of it as any server that it has met.
+	// ended is set when nothing more is written to the log. The forwarder has as
+	// much of it as any server that it has met.
 	Ended         bool `protobuf:"varint,5,opt,name=ended,proto3" json:"ended,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -562,7 +562,7 @@ type Welcome struct {
 	// position that a server has in the log of the hello. Unset when it holds
 	// nothing of it.
 	Position *Position `protobuf:"bytes,3,opt,name=position,proto3" json:"position,omitempty"`
-	// max_batch_bytes that a forwarder takes in one batch.
+	// max_batch_bytes that a forwarder accepts in one batch.
 	MaxBatchBytes uint32 `protobuf:"varint,4,opt,name=max_batch_bytes,json=maxBatchBytes,proto3" json:"max_batch_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -626,15 +626,15 @@ func (x *Welcome) GetMaxBatchBytes() uint32 {
 	return 0
 }
 
-// Position is a place in a log.
+// Position is a block of a log.
 type Position struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// log_id, 16 bytes.
 	LogId []byte `protobuf:"bytes,1,opt,name=log_id,json=logId,proto3" json:"log_id,omitempty"`
 	// sequence of the last whole block.
 	Sequence uint64 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	// checksum of that block as it stands in its frame, to find out whether two
-	// logs with the same id have the same past.
+	// checksum of that block, as in its frame, which shows whether two copies of a
+	// log have diverged.
 	Checksum      uint32 `protobuf:"varint,3,opt,name=checksum,proto3" json:"checksum,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -694,7 +694,7 @@ func (x *Position) GetChecksum() uint32 {
 // Batch is one remote-write request.
 type Batch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// id by which the verdict refers to the batch, unique in the connection.
+	// id by which the verdict refers to the batch, unique on the connection.
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// schema of the body.
 	Schema Schema `protobuf:"varint,2,opt,name=schema,proto3,enum=promgrpc.link.v1.Schema" json:"schema,omitempty"`
@@ -855,8 +855,8 @@ func (x *Verdict) GetErrors() []string {
 	return nil
 }
 
-// SegmentStart says that a new segment begins: a file of this name is created,
-// or emptied if there is one.
+// SegmentStart starts a new segment: a file of this name is created, or truncated
+// if it exists.
 type SegmentStart struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// name of the file.
@@ -911,7 +911,7 @@ func (x *SegmentStart) GetFirstSequence() uint64 {
 	return 0
 }
 
-// SegmentAppend is the next part of the segment under way.
+// SegmentAppend is the next part of the current segment.
 type SegmentAppend struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// offset in the file at which data belongs.
@@ -966,7 +966,7 @@ func (x *SegmentAppend) GetData() []byte {
 	return nil
 }
 
-// Gap says that blocks are missing in what is sent.
+// Gap is a range of blocks missing from what is sent.
 type Gap struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// after_sequence is the last block that the other side has.
@@ -1021,8 +1021,8 @@ func (x *Gap) GetNextSequence() uint64 {
 	return 0
 }
 
-// Fetch asks a server for what it has of a log behind a block. The log is one that
-// the forwarder does not write any more.
+// Fetch asks a server for what it has of a log after a block. The log is one that
+// the forwarder no longer writes.
 type Fetch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// after_sequence is the last block that the forwarder has.

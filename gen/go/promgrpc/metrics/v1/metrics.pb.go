@@ -31,7 +31,7 @@ type MetricType int32
 const (
 	// METRIC_TYPE_UNSPECIFIED: the sender did not say.
 	MetricType_METRIC_TYPE_UNSPECIFIED MetricType = 0
-	// METRIC_TYPE_COUNTER only rises, or starts again.
+	// METRIC_TYPE_COUNTER only rises, or restarts.
 	MetricType_METRIC_TYPE_COUNTER MetricType = 1
 	// METRIC_TYPE_GAUGE rises and falls.
 	MetricType_METRIC_TYPE_GAUGE MetricType = 2
@@ -43,7 +43,7 @@ const (
 	MetricType_METRIC_TYPE_SUMMARY MetricType = 5
 	// METRIC_TYPE_INFO carries its facts in its labels.
 	MetricType_METRIC_TYPE_INFO MetricType = 6
-	// METRIC_TYPE_STATESET has one series a state.
+	// METRIC_TYPE_STATESET has one series per state.
 	MetricType_METRIC_TYPE_STATESET MetricType = 7
 )
 
@@ -107,7 +107,7 @@ const (
 	Histogram_RESET_HINT_UNSPECIFIED Histogram_ResetHint = 0
 	// RESET_HINT_YES: this is the first sample after a reset.
 	Histogram_RESET_HINT_YES Histogram_ResetHint = 1
-	// RESET_HINT_NO: there was no reset since the sample before.
+	// RESET_HINT_NO: there was no reset since the previous sample.
 	Histogram_RESET_HINT_NO Histogram_ResetHint = 2
 	// RESET_HINT_GAUGE: a gauge histogram, for which resets mean nothing.
 	Histogram_RESET_HINT_GAUGE Histogram_ResetHint = 3
@@ -158,14 +158,14 @@ func (Histogram_ResetHint) EnumDescriptor() ([]byte, []int) {
 
 // TimeSeries is one series with samples of it, in order of arrival: the float
 // samples come before the histograms, and no histogram is older than any of them,
-// so that who appends the two lists one after the other, and who merges them by
-// timestamp, has the same order. A list by itself may go back in time. Where
-// samples arrived in another order, such as a float after a histogram, the series
-// goes on in another message.
+// so appending one list to the other and merging them by timestamp give the same
+// order. Within a list, timestamps may go back. Where samples arrived in another
+// order, such as a float after a histogram, the series continues in another
+// message.
 //
 // Fields 1 to 15 are those of `prometheus.TimeSeries`, with the same numbers
-// and meanings, so that the bytes of this message can be read by any library
-// that knows the Prometheus remote protocols. Fields from 16 on are ours.
+// and meanings, so any library for the Prometheus remote protocols can read the
+// bytes of this message. Fields from 16 on are ours.
 type TimeSeries struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// labels are sorted by name; names are unique, names and values are not
@@ -176,7 +176,7 @@ type TimeSeries struct {
 	// 0x7ff0000000000002, which JSON cannot carry: use a binary encoding where
 	// it matters.
 	Samples []*Sample `protobuf:"bytes,2,rep,name=samples,proto3" json:"samples,omitempty"`
-	// exemplars of this series, in order of arrival. Those of a request come behind
+	// exemplars of this series, in order of arrival. Those of a request come after
 	// all of its samples.
 	Exemplars []*Exemplar `protobuf:"bytes,3,rep,name=exemplars,proto3" json:"exemplars,omitempty"`
 	// histograms are native histogram samples.
@@ -184,10 +184,10 @@ type TimeSeries struct {
 	// coalesced counts the samples of this series that `min_interval` left out
 	// since the previous message that carried the series.
 	Coalesced uint64 `protobuf:"varint,16,opt,name=coalesced,proto3" json:"coalesced,omitempty"`
-	// ref stands for the labels, on a stream that was asked for with
-	// `label_references`. A message with labels and a ref gives the ref its
-	// meaning; a message with a ref alone is of the series with these labels.
-	// It holds within the stream, until `forget_references`. Zero: none.
+	// ref stands for the labels, on a stream that was requested with
+	// `label_references`. A message with labels and a ref defines the ref; a
+	// message with a ref alone belongs to the series with these labels. It is
+	// valid within the stream, until `forget_references`. Zero: none.
 	Ref           uint64 `protobuf:"varint,17,opt,name=ref,proto3" json:"ref,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -320,7 +320,7 @@ func (x *Label) GetValue() string {
 	return ""
 }
 
-// Sample is a float value at an instant.
+// Sample is a float value at a point in time.
 type Sample struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// value of the sample, any float including NaN and the infinities.
@@ -329,7 +329,7 @@ type Sample struct {
 	Timestamp int64 `protobuf:"varint,2,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
 	// start_timestamp is when the counter was created or last reset, in
 	// milliseconds since the Unix epoch. Zero when the sender did not say: if it
-	// does later, the sample comes once more.
+	// does later, the sample is sent once more.
 	StartTimestamp int64 `protobuf:"varint,3,opt,name=start_timestamp,json=startTimestamp,proto3" json:"start_timestamp,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -386,7 +386,7 @@ func (x *Sample) GetStartTimestamp() int64 {
 	return 0
 }
 
-// Exemplar is an example, such as a trace, that a value was made from.
+// Exemplar is an example, such as a trace, of what contributed to a value.
 type Exemplar struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// labels of the exemplar, such as a trace id. They are not series labels.
@@ -450,7 +450,7 @@ func (x *Exemplar) GetTimestamp() int64 {
 	return 0
 }
 
-// Histogram is a native histogram at an instant. It is field for field
+// Histogram is a native histogram at a point in time. It is field for field
 // `prometheus.Histogram`.
 type Histogram struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -463,8 +463,8 @@ type Histogram struct {
 	Count isHistogram_Count `protobuf_oneof:"count"`
 	// sum of observations.
 	Sum float64 `protobuf:"fixed64,3,opt,name=sum,proto3" json:"sum,omitempty"`
-	// schema from -4 to 8: each bucket is 2^(2^-schema) wider than the one
-	// before. -53 means custom buckets, whose bounds are in custom_values.
+	// schema from -4 to 8: each bucket's bound is 2^(2^-schema) times the previous
+	// one. -53 means custom buckets, whose bounds are in custom_values.
 	Schema int32 `protobuf:"zigzag32,4,opt,name=schema,proto3" json:"schema,omitempty"`
 	// zero_threshold is the width of the bucket around zero.
 	ZeroThreshold float64 `protobuf:"fixed64,5,opt,name=zero_threshold,json=zeroThreshold,proto3" json:"zero_threshold,omitempty"`
@@ -477,13 +477,13 @@ type Histogram struct {
 	ZeroCount isHistogram_ZeroCount `protobuf_oneof:"zero_count"`
 	// negative_spans of buckets, from the one nearest to zero.
 	NegativeSpans []*BucketSpan `protobuf:"bytes,8,rep,name=negative_spans,json=negativeSpans,proto3" json:"negative_spans,omitempty"`
-	// negative_deltas: each bucket's count less the one before, for integers.
+	// negative_deltas: each bucket's count minus the previous one's, for integers.
 	NegativeDeltas []int64 `protobuf:"zigzag64,9,rep,packed,name=negative_deltas,json=negativeDeltas,proto3" json:"negative_deltas,omitempty"`
 	// negative_counts: each bucket's count, for floats.
 	NegativeCounts []float64 `protobuf:"fixed64,10,rep,packed,name=negative_counts,json=negativeCounts,proto3" json:"negative_counts,omitempty"`
 	// positive_spans of buckets, from the one nearest to zero.
 	PositiveSpans []*BucketSpan `protobuf:"bytes,11,rep,name=positive_spans,json=positiveSpans,proto3" json:"positive_spans,omitempty"`
-	// positive_deltas: each bucket's count less the one before, for integers.
+	// positive_deltas: each bucket's count minus the previous one's, for integers.
 	PositiveDeltas []int64 `protobuf:"zigzag64,12,rep,packed,name=positive_deltas,json=positiveDeltas,proto3" json:"positive_deltas,omitempty"`
 	// positive_counts: each bucket's count, for floats.
 	PositiveCounts []float64 `protobuf:"fixed64,13,rep,packed,name=positive_counts,json=positiveCounts,proto3" json:"positive_counts,omitempty"`
@@ -495,7 +495,7 @@ type Histogram struct {
 	CustomValues []float64 `protobuf:"fixed64,16,rep,packed,name=custom_values,json=customValues,proto3" json:"custom_values,omitempty"`
 	// start_timestamp is when the histogram was created or last reset, in
 	// milliseconds since the Unix epoch. Zero when the sender did not say: if it
-	// does later, the histogram comes once more.
+	// does later, the histogram is sent once more.
 	StartTimestamp int64 `protobuf:"varint,17,opt,name=start_timestamp,json=startTimestamp,proto3" json:"start_timestamp,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -711,7 +711,7 @@ func (*Histogram_ZeroCountFloat) isHistogram_ZeroCount() {}
 // BucketSpan is a run of consecutive buckets.
 type BucketSpan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// offset is the gap to the span before; for the first span the index of
+	// offset is the gap to the previous span; for the first span the index of
 	// its first bucket.
 	Offset int32 `protobuf:"zigzag32,1,opt,name=offset,proto3" json:"offset,omitempty"`
 	// length of the run in buckets.
@@ -764,7 +764,7 @@ func (x *BucketSpan) GetLength() uint32 {
 	return 0
 }
 
-// MetricMetadata is what a sender said of a metric family, last word wins.
+// MetricMetadata is what a sender last said about a metric family.
 // Its numbers are those of `prometheus.MetricMetadata`.
 type MetricMetadata struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -838,7 +838,7 @@ func (x *MetricMetadata) GetUnit() string {
 	return ""
 }
 
-// Segment is one file of a log, as it lies on a replica's disk.
+// Segment is one file of a log, as it is on a replica's disk.
 type Segment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// log_id names the log, as 32 hexadecimal digits.
@@ -853,7 +853,7 @@ type Segment struct {
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// size_bytes of the file.
 	SizeBytes int64 `protobuf:"varint,6,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
-	// sealed says that the segment is complete and will not change.
+	// sealed is set when the segment is complete and will not change.
 	Sealed        bool `protobuf:"varint,7,opt,name=sealed,proto3" json:"sealed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -947,11 +947,11 @@ type LogStatus struct {
 	FirstSequence uint64 `protobuf:"varint,2,opt,name=first_sequence,json=firstSequence,proto3" json:"first_sequence,omitempty"`
 	// last_sequence that this replica has.
 	LastSequence uint64 `protobuf:"varint,3,opt,name=last_sequence,json=lastSequence,proto3" json:"last_sequence,omitempty"`
-	// connected says that what feeds the log is connected now: its forwarder or,
+	// connected is set while what feeds the log is connected: its forwarder or,
 	// for a relay, its upstream.
 	Connected bool `protobuf:"varint,4,opt,name=connected,proto3" json:"connected,omitempty"`
-	// lag_blocks is how many blocks the replica is behind what feeds it, as that
-	// told last. Meaningful while connected.
+	// lag_blocks is how many blocks the replica lags what feeds it, by its latest
+	// report. Meaningful while connected.
 	LagBlocks uint64 `protobuf:"varint,5,opt,name=lag_blocks,json=lagBlocks,proto3" json:"lag_blocks,omitempty"`
 	// receive_time is when the replica received its last block.
 	ReceiveTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=receive_time,json=receiveTime,proto3" json:"receive_time,omitempty"`

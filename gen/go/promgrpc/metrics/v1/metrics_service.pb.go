@@ -24,17 +24,17 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Reason says why it was ended, where that matters to the client.
+// Reason is why it was ended, where that matters to the client.
 type StreamInterrupted_Reason int32
 
 const (
-	// REASON_UNSPECIFIED: what another replica may do, this one cannot for now.
+	// REASON_UNSPECIFIED: this replica cannot continue for now; another may.
 	StreamInterrupted_REASON_UNSPECIFIED StreamInterrupted_Reason = 0
 	// REASON_DRAINING: the replica is shutting down.
 	StreamInterrupted_REASON_DRAINING StreamInterrupted_Reason = 1
 	// REASON_MAX_AGE: nothing is wrong. The stream was open for as long as the
-	// server has it, and is to be taken up at once, at whichever replica a
-	// balancer or chance picks: so that followers spread over the replicas.
+	// server allows. Resume at once, at whichever replica a balancer or chance
+	// picks, so that followers spread over the replicas.
 	StreamInterrupted_REASON_MAX_AGE StreamInterrupted_Reason = 2
 )
 
@@ -79,40 +79,40 @@ func (StreamInterrupted_Reason) EnumDescriptor() ([]byte, []int) {
 	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{8, 0}
 }
 
-// GetMetricsRequest says which series, from where, and how long.
+// GetMetricsRequest says which series to send, from where, and for how long.
 type GetMetricsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// selectors are PromQL series selectors such as `up{job="node"}`. A series
-	// is sent if any of them matches. None means every series.
+	// is sent if any of them matches. Without selectors, every series is sent.
 	Selectors []string `protobuf:"bytes,1,rep,name=selectors,proto3" json:"selectors,omitempty"`
-	// start says from where. Unset means the latest sample of every series.
+	// start is where the stream starts. Unset: at the latest sample of every series.
 	//
 	// Types that are valid to be assigned to Start:
 	//
 	//	*GetMetricsRequest_Since
 	//	*GetMetricsRequest_Cursor
 	Start isGetMetricsRequest_Start `protobuf_oneof:"start"`
-	// follow goes on after the present has been reached: a response with
-	// `synced`, then samples as they arrive.
+	// follow continues after the present has been reached: with a response that
+	// has `synced`, then samples as they arrive.
 	Follow bool `protobuf:"varint,4,opt,name=follow,proto3" json:"follow,omitempty"`
-	// min_interval between two messages of one series while following. Samples
-	// between are left out but for the last, which is sent when the interval
-	// ends; TimeSeries.coalesced counts the others, and of exemplars the last is
-	// kept. It begins with `synced`; what comes before is sent whole. A cursor
-	// covers whole intervals, so that a stream that is taken up again loses
-	// nothing, but may repeat samples of the interval that was under way. What is
-	// kept until an interval ends takes memory of the server, which is limited: a
-	// stream for which there is no room ends with RESOURCE_EXHAUSTED. Zero or unset
-	// sends every sample.
+	// min_interval between two messages of one series while following. Of the
+	// samples in between only the last is sent, when the interval ends;
+	// TimeSeries.coalesced counts the others, and only the last exemplar is kept.
+	// It applies from `synced` on; everything before is sent in full. A cursor
+	// covers whole intervals, so a stream that resumes loses nothing, but may
+	// repeat samples of the interval that was in progress. What is held back until
+	// an interval ends takes memory of the server, which is limited: a stream for
+	// which there is none ends with RESOURCE_EXHAUSTED. Zero or unset sends every
+	// sample.
 	MinInterval *durationpb.Duration `protobuf:"bytes,5,opt,name=min_interval,json=minInterval,proto3" json:"min_interval,omitempty"`
 	// heartbeat_interval is how long a following stream stays quiet before it
 	// sends a heartbeat. Unset means 10 seconds.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,6,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
 	// label_references lets the stream carry the labels of a series once, with a
 	// `TimeSeries.ref`, and after that the ref alone: about 26 bytes a sample
-	// rather than 350. The client keeps the labels by ref, and forgets them with
-	// the stream: one that is taken up again begins with labels anew. A server
-	// that does not know this field sends labels throughout.
+	// rather than 350. The client keeps the labels by ref, and forgets them when
+	// the stream ends: a resumed stream sends labels afresh. A server that does not
+	// know this field sends labels with every message.
 	LabelReferences bool `protobuf:"varint,7,opt,name=label_references,json=labelReferences,proto3" json:"label_references,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -214,7 +214,7 @@ type isGetMetricsRequest_Start interface {
 
 type GetMetricsRequest_Since struct {
 	// since replays the retained samples whose timestamps are at or after
-	// this instant, in order of arrival.
+	// this time, in order of arrival.
 	Since *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3,oneof"`
 }
 
@@ -231,13 +231,12 @@ func (*GetMetricsRequest_Cursor) isGetMetricsRequest_Start() {}
 // both, in which case the series come first.
 type GetMetricsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// timeseries in order of arrival. One series may occur several times. The
-	// size of a response is bounded to about 128 KiB, and at any rate well below
-	// the 4 MiB that gRPC clients accept by default.
+	// timeseries in order of arrival. One series may occur several times. A
+	// response has about 128 KiB at most, and always stays well below the 4 MiB
+	// that gRPC clients accept by default.
 	Timeseries []*TimeSeries `protobuf:"bytes,1,rep,name=timeseries,proto3" json:"timeseries,omitempty"`
-	// cursor covers all that was sent up to and including this response. Empty
-	// where the stream cannot be taken up again, in the midst of a replica's
-	// view of several logs.
+	// cursor covers everything up to and including this response. Empty where the
+	// stream cannot be resumed, in the middle of a snapshot of several logs.
 	Cursor string `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	// event that is not a series.
 	//
@@ -248,9 +247,9 @@ type GetMetricsResponse struct {
 	//	*GetMetricsResponse_Gap
 	//	*GetMetricsResponse_End
 	Event isGetMetricsResponse_Event `protobuf_oneof:"event"`
-	// forget_references says that every `TimeSeries.ref` of the responses before
-	// is void: this response begins to give them anew. It comes when most of them
-	// belong to series that are gone, so that neither side keeps these for ever.
+	// forget_references invalidates every `TimeSeries.ref` of earlier responses:
+	// from this response on they are defined again. It is sent when most of them
+	// belong to series that are gone, so that neither side keeps those forever.
 	ForgetReferences bool `protobuf:"varint,7,opt,name=forget_references,json=forgetReferences,proto3" json:"forget_references,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
@@ -355,20 +354,19 @@ type isGetMetricsResponse_Event interface {
 }
 
 type GetMetricsResponse_Synced struct {
-	// synced: the stream has reached the present, what follows is live. Sent
+	// synced: the stream has reached the present; what follows is live. Sent
 	// once, only while following.
 	Synced *Synced `protobuf:"bytes,3,opt,name=synced,proto3,oneof"`
 }
 
 type GetMetricsResponse_Heartbeat struct {
 	// heartbeat: nothing matched for heartbeat_interval, or for 10 seconds of a
-	// long replay. The cursor may have
-	// moved all the same.
+	// long replay. The cursor may have moved nevertheless.
 	Heartbeat *Heartbeat `protobuf:"bytes,4,opt,name=heartbeat,proto3,oneof"`
 }
 
 type GetMetricsResponse_Gap struct {
-	// gap: samples are missing here, and are not to be had from this replica.
+	// gap: samples are missing here, and this replica does not have them.
 	Gap *Gap `protobuf:"bytes,5,opt,name=gap,proto3,oneof"`
 }
 
@@ -385,7 +383,7 @@ func (*GetMetricsResponse_Gap) isGetMetricsResponse_Event() {}
 
 func (*GetMetricsResponse_End) isGetMetricsResponse_Event() {}
 
-// Synced says that a following stream has reached the present.
+// Synced: a following stream has reached the present.
 type Synced struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -422,7 +420,7 @@ func (*Synced) Descriptor() ([]byte, []int) {
 	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{2}
 }
 
-// Heartbeat says that a quiet stream is alive.
+// Heartbeat: a quiet stream is alive.
 type Heartbeat struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -459,9 +457,9 @@ func (*Heartbeat) Descriptor() ([]byte, []int) {
 	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{3}
 }
 
-// Gap says which part of a log the stream could not deliver: the blocks between
-// two sequences, or parts of series among them that are larger than a response may
-// be, as `reason` says then.
+// Gap is the part of a log that the stream could not deliver: the blocks between
+// two sequences, or, as `reason` then says, parts of series among them that are
+// larger than a response may be.
 type Gap struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// log_id names the log, as 32 hexadecimal digits.
@@ -534,7 +532,7 @@ func (x *Gap) GetReason() string {
 	return ""
 }
 
-// End says that the stream is complete.
+// End: the stream is complete.
 type End struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -623,10 +621,10 @@ type InvalidSelector struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// index of the selector in the request, from 0.
 	Index uint32 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
-	// start of what is wrong: so many bytes of the selector come before it.
+	// start of what is wrong, as an offset in bytes.
 	Start uint32 `protobuf:"varint,2,opt,name=start,proto3" json:"start,omitempty"`
-	// end of what is wrong, in bytes too: the byte there belongs to it no more. It
-	// is `start` where something is missing.
+	// end of what is wrong, as an offset in bytes, exclusive. It equals `start`
+	// where something is missing.
 	End           uint32 `protobuf:"varint,3,opt,name=end,proto3" json:"end,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -683,13 +681,13 @@ func (x *InvalidSelector) GetEnd() uint32 {
 	return 0
 }
 
-// StreamInterrupted is an error detail: the stream was ended by the server
-// and can be taken up at another replica.
+// StreamInterrupted is an error detail: the server ended the stream, which can be
+// resumed at another replica.
 type StreamInterrupted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// cursor to go on with. Empty if nothing was sent yet: repeat the request.
+	// cursor to resume at. Empty if nothing was sent yet: repeat the request.
 	Cursor string `protobuf:"bytes,1,opt,name=cursor,proto3" json:"cursor,omitempty"`
-	// reason for which the stream was ended.
+	// reason why the stream was ended.
 	Reason        StreamInterrupted_Reason `protobuf:"varint,2,opt,name=reason,proto3,enum=promgrpc.metrics.v1.StreamInterrupted_Reason" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -739,13 +737,13 @@ func (x *StreamInterrupted) GetReason() StreamInterrupted_Reason {
 	return StreamInterrupted_REASON_UNSPECIFIED
 }
 
-// ReadLogsRequest says what the caller has, and how long to go on.
+// ReadLogsRequest says what the caller has, and whether to follow.
 type ReadLogsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// positions that the caller has reached, one a log at most. A log that is not
-	// among them is sent from its oldest segment on.
+	// positions that the caller has reached, at most one per log. Other logs are
+	// sent from their oldest segment.
 	Positions []*LogPosition `protobuf:"bytes,1,rep,name=positions,proto3" json:"positions,omitempty"`
-	// follow goes on with new bytes as they arrive.
+	// follow continues with new bytes as they arrive.
 	Follow bool `protobuf:"varint,2,opt,name=follow,proto3" json:"follow,omitempty"`
 	// heartbeat_interval is how long a following stream stays quiet before it
 	// sends a heartbeat. Unset means 10 seconds.
@@ -812,8 +810,8 @@ type LogPosition struct {
 	LogId string `protobuf:"bytes,1,opt,name=log_id,json=logId,proto3" json:"log_id,omitempty"`
 	// sequence of the last whole block.
 	Sequence uint64 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	// checksum of that block, as it stands in its frame: two logs of one id can
-	// have different pasts, after a disk was restored from a backup for one.
+	// checksum of that block, as in its frame: two copies of a log can diverge, for
+	// example after a disk was restored from a backup.
 	Checksum      uint32 `protobuf:"varint,3,opt,name=checksum,proto3" json:"checksum,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -870,16 +868,16 @@ func (x *LogPosition) GetChecksum() uint32 {
 	return 0
 }
 
-// ReadLogsResponse is a part of the stream: what there is of one log.
+// ReadLogsResponse is a part of the stream, about one log.
 type ReadLogsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// log_id of the log that this response is about, as 32 hexadecimal digits.
 	// Empty in a heartbeat and at the end.
 	LogId string `protobuf:"bytes,1,opt,name=log_id,json=logId,proto3" json:"log_id,omitempty"`
-	// last_sequence that the replica has of that log as of now, so that the
-	// caller knows how far it is behind.
+	// last_sequence that the replica has of that log now, so that the caller knows
+	// how far it lags.
 	LastSequence uint64 `protobuf:"varint,2,opt,name=last_sequence,json=lastSequence,proto3" json:"last_sequence,omitempty"`
-	// event in that log. None: the log is there, and has come to last_sequence.
+	// event in that log. None: the log exists, and has reached last_sequence.
 	//
 	// Types that are valid to be assigned to Event:
 	//
@@ -994,18 +992,18 @@ type isReadLogsResponse_Event interface {
 }
 
 type ReadLogsResponse_Segment struct {
-	// segment: a new file begins.
+	// segment: a new file starts.
 	Segment *SegmentStart `protobuf:"bytes,3,opt,name=segment,proto3,oneof"`
 }
 
 type ReadLogsResponse_Data struct {
-	// data of the file that began last.
+	// data of the file that started last.
 	Data *SegmentData `protobuf:"bytes,4,opt,name=data,proto3,oneof"`
 }
 
 type ReadLogsResponse_Gap struct {
-	// gap: blocks are missing here, and are not to be had from this replica. A
-	// segment follows.
+	// gap: blocks are missing here, and this replica does not have them. A segment
+	// follows.
 	Gap *Gap `protobuf:"bytes,5,opt,name=gap,proto3,oneof"`
 }
 
@@ -1029,8 +1027,8 @@ func (*ReadLogsResponse_Heartbeat) isReadLogsResponse_Event() {}
 
 func (*ReadLogsResponse_End) isReadLogsResponse_Event() {}
 
-// SegmentStart says that a new segment begins: a file of this name is to be
-// created, or emptied if there is one.
+// SegmentStart starts a new segment: a file of this name is to be created, or
+// truncated if it exists.
 type SegmentStart struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// name of the file within the log's folder.
@@ -1085,18 +1083,18 @@ func (x *SegmentStart) GetFirstSequence() uint64 {
 	return 0
 }
 
-// SegmentData is the next part of a segment. At a position in the midst of a
-// segment, the first is of the file that the caller has, without a
-// SegmentStart. At one that is the last of its segment, the first may be the
-// footer of that segment, which the caller can have already.
+// SegmentData is the next part of a segment. For a position in the middle of a
+// segment, the first one continues the caller's file, without a SegmentStart. For
+// a position at the end of a segment, the first one may be the footer of that
+// segment, which the caller may already have.
 type SegmentData struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// offset in the file at which data belongs.
 	Offset uint64 `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
-	// data of about 256 KiB at most: whole frames, at the beginning of the file
-	// with its header before them.
+	// data of about 256 KiB at most: whole frames, preceded at the start of the
+	// file by its header.
 	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
-	// partial says that a frame is larger than that, and goes on in the next
+	// partial is set when a frame is larger than that, and continues in the next
 	// response of this log.
 	Partial       bool `protobuf:"varint,3,opt,name=partial,proto3" json:"partial,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1214,7 +1212,7 @@ type GetLabelNamesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// names, sorted.
 	Names []string `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
-	// truncated says that there are more, than limit or than a response can carry.
+	// truncated is set when there are more than limit, or than a response can hold.
 	Truncated     bool `protobuf:"varint,2,opt,name=truncated,proto3" json:"truncated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1333,7 +1331,7 @@ type GetLabelValuesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// values, sorted.
 	Values []string `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty"`
-	// truncated says that there are more, than limit or than a response can carry.
+	// truncated is set when there are more than limit, or than a response can hold.
 	Truncated     bool `protobuf:"varint,2,opt,name=truncated,proto3" json:"truncated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1383,7 +1381,7 @@ func (x *GetLabelValuesResponse) GetTruncated() bool {
 	return false
 }
 
-// GetMetadataRequest says which metric families.
+// GetMetadataRequest selects metric families.
 type GetMetadataRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// metric_family_name to return. Empty means all.
@@ -1443,7 +1441,7 @@ type GetMetadataResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// metadata, sorted by metric_family_name.
 	Metadata []*MetricMetadata `protobuf:"bytes,1,rep,name=metadata,proto3" json:"metadata,omitempty"`
-	// truncated says that there are more, than limit or than a response can carry.
+	// truncated is set when there are more than limit, or than a response can hold.
 	Truncated     bool `protobuf:"varint,2,opt,name=truncated,proto3" json:"truncated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1535,7 +1533,7 @@ type ListSegmentsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// segments, oldest first, log by log.
 	Segments []*Segment `protobuf:"bytes,1,rep,name=segments,proto3" json:"segments,omitempty"`
-	// truncated says that there are more than a response can carry.
+	// truncated is set when there are more than a response can hold.
 	Truncated     bool `protobuf:"varint,2,opt,name=truncated,proto3" json:"truncated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1627,13 +1625,13 @@ type GetStatusResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// instance name of the replica.
 	Instance string `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
-	// version of the server's program.
+	// version of the server binary.
 	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	// start_time of the process.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	// ready says that the head is built and calls are served.
+	// ready is set when the head is built and calls are served.
 	Ready bool `protobuf:"varint,4,opt,name=ready,proto3" json:"ready,omitempty"`
-	// cursor at the present position: what arrives from now on.
+	// cursor at the current position: resuming at it gets what arrives from now on.
 	Cursor string `protobuf:"bytes,5,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	// logs that this replica holds.
 	Logs []*LogStatus `protobuf:"bytes,6,rep,name=logs,proto3" json:"logs,omitempty"`
@@ -1641,12 +1639,12 @@ type GetStatusResponse struct {
 	LiveSeries uint64 `protobuf:"varint,7,opt,name=live_series,json=liveSeries,proto3" json:"live_series,omitempty"`
 	// streams that are open now.
 	Streams uint32 `protobuf:"varint,8,opt,name=streams,proto3" json:"streams,omitempty"`
-	// upstream is the server, as host:port, that a relay reads the logs of now.
-	// Empty while it reads none, and for a server that forwarders feed.
+	// upstream is the server, as host:port, whose logs a relay is reading. Empty
+	// while it reads none, and for a server that forwarders feed.
 	Upstream string `protobuf:"bytes,9,opt,name=upstream,proto3" json:"upstream,omitempty"`
-	// uptime of the process by its own monotonic clock. By this a client whose
-	// call broke off knows, without a clock in common, whether the server has
-	// died since it made the call.
+	// uptime of the process by its own monotonic clock. It tells a client whose
+	// call broke off, without a common clock, whether the server has died since the
+	// call was made.
 	Uptime        *durationpb.Duration `protobuf:"bytes,10,opt,name=uptime,proto3" json:"uptime,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -9,9 +9,9 @@ class MetricsServiceStub(object):
     """MetricsService serves Prometheus metrics as a typed stream, from any of
     several replicas that hold the same log.
 
-    A cursor that one replica gave out works at every other one.
+    A cursor from one replica works at all others.
 
-    All calls only read, and can be repeated at will. The response header
+    All calls are read-only and can be repeated at will. The response header
     `Promgrpc-Instance` names the replica as GetStatus does, for clients behind a
     load balancer.
     """
@@ -63,9 +63,9 @@ class MetricsServiceServicer(object):
     """MetricsService serves Prometheus metrics as a typed stream, from any of
     several replicas that hold the same log.
 
-    A cursor that one replica gave out works at every other one.
+    A cursor from one replica works at all others.
 
-    All calls only read, and can be repeated at will. The response header
+    All calls are read-only and can be repeated at will. The response header
     `Promgrpc-Instance` names the replica as GetStatus does, for clients behind a
     load balancer.
     """
@@ -73,64 +73,65 @@ class MetricsServiceServicer(object):
     def GetMetrics(self, request, context):
         """GetMetrics streams series with their samples.
 
-        With neither `since` nor `cursor` the stream begins with the latest
+        With neither `since` nor `cursor` the stream starts with the latest
         sample of every live series, all as of one position of the log. A series
         is live unless it has gone stale or got no sample, of whatever timestamp,
         for the server's staleness period (5 minutes unless configured). The latest
-        sample is that with the highest timestamp, but one that is ahead of the
-        forwarder's clock by more than a minute is so only until the series gets
-        another.
+        sample is the one with the highest timestamp; one that is more than a minute
+        ahead of the forwarder's clock counts as the latest only until the series
+        gets another.
 
         Without `follow`, the stream ends when it has reached the position that
         the log had when the call came. Its last response carries `end`; a stream
-        that closes without one was cut off, and can be taken up again at the
-        last cursor received.
+        that closes without one was cut off, and can be resumed at the last cursor
+        received.
 
-        A cursor that is ahead of the replica is waited for. Samples of several
-        logs come in no particular order between the logs.
+        If a cursor is ahead of the replica, the stream waits until the replica has
+        caught up. There is no order between samples of different logs.
 
         Errors:
         - INVALID_ARGUMENT: a selector does not parse (the message shows where, and
-        the details hold an InvalidSelector), or the cursor is not one.
+        the details hold an InvalidSelector), or the cursor is malformed.
         - OUT_OF_RANGE: the cursor is older than what is retained, or belongs to
         a log that the replica does not hold. The details hold a
         CursorOutOfRange with the oldest cursor that works.
         - UNAVAILABLE: the replica is draining or not ready, or the stream has
-        followed for as long as the replica lets one. The details hold a
-        StreamInterrupted with the cursor to go on with at another replica.
+        followed for as long as the replica allows. The details hold a
+        StreamInterrupted with the cursor to resume at, at another replica.
         - RESOURCE_EXHAUSTED: the call is over a limit, which the QuotaFailure in
-        the details names. With a RetryInfo there it may be let in after that
-        delay; without, it is refused every time, by every replica.
+        the details names. With a RetryInfo it may succeed after that delay;
+        without one, every replica refuses it every time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReadLogs(self, request, context):
-        """ReadLogs streams the logs of this replica as they lie in its files, byte
-        for byte: for a relay, which keeps the same files and serves them again
-        under the same cursors, and for a backup. The bytes are those of the
-        segment format, each frame with its checksum.
+        """ReadLogs streams the logs of this replica, byte for byte as they are in its
+        files: for a relay, which keeps the same files and serves them under the
+        same cursors, and for a backup. The bytes are those of the segment format,
+        each frame with its checksum.
 
-        Every log that the replica holds is sent, one that comes up later too, each
-        from the position that the request has for it, or else from its oldest
-        segment on. The stream begins with one response a log that has no event.
-        Between the logs there is no order.
+        Every log that the replica holds is sent, including any that appears later,
+        each from the position that the request has for it, or else from its oldest
+        segment. The stream starts with one response per log that has no event.
+        There is no order between the logs.
 
-        A position that is ahead of the replica is waited for; the other logs go
-        on. Nothing is ever sent that would rewind a position.
+        If a position is ahead of the replica, that log waits until the replica has
+        caught up; the others continue. Nothing is ever sent that would rewind a
+        position.
 
         Without `follow`, the stream ends when it has reached the positions that
         the logs had when the call came. Its last response carries `end`.
 
         Errors:
-        - FAILED_PRECONDITION: the replica has another block than the caller at a
-        position: the checksums differ. The two hold different pasts of a log.
-        - UNAVAILABLE: the replica is draining or not ready. Go on at another one
-        with the positions that were reached.
+        - FAILED_PRECONDITION: the replica and the caller have different blocks at a
+        position: the checksums differ. Their copies of a log have diverged.
+        - UNAVAILABLE: the replica is draining or not ready. Resume at another one
+        from the positions that were reached.
         - RESOURCE_EXHAUSTED: the call is over a limit, which the QuotaFailure in
-        the details names. With a RetryInfo there it may be let in after that
-        delay; without, it is refused every time, by every replica.
+        the details names. With a RetryInfo it may succeed after that delay;
+        without one, every replica refuses it every time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -222,9 +223,9 @@ class MetricsService(object):
     """MetricsService serves Prometheus metrics as a typed stream, from any of
     several replicas that hold the same log.
 
-    A cursor that one replica gave out works at every other one.
+    A cursor from one replica works at all others.
 
-    All calls only read, and can be repeated at will. The response header
+    All calls are read-only and can be repeated at will. The response header
     `Promgrpc-Instance` names the replica as GetStatus does, for clients behind a
     load balancer.
     """

@@ -20,14 +20,14 @@ export const file_promgrpc_metrics_v1_metrics: GenFile = /*@__PURE__*/
 /**
  * TimeSeries is one series with samples of it, in order of arrival: the float
  * samples come before the histograms, and no histogram is older than any of them,
- * so that who appends the two lists one after the other, and who merges them by
- * timestamp, has the same order. A list by itself may go back in time. Where
- * samples arrived in another order, such as a float after a histogram, the series
- * goes on in another message.
+ * so appending one list to the other and merging them by timestamp give the same
+ * order. Within a list, timestamps may go back. Where samples arrived in another
+ * order, such as a float after a histogram, the series continues in another
+ * message.
  *
  * Fields 1 to 15 are those of `prometheus.TimeSeries`, with the same numbers
- * and meanings, so that the bytes of this message can be read by any library
- * that knows the Prometheus remote protocols. Fields from 16 on are ours.
+ * and meanings, so any library for the Prometheus remote protocols can read the
+ * bytes of this message. Fields from 16 on are ours.
  *
  * @generated from message promgrpc.metrics.v1.TimeSeries
  */
@@ -51,7 +51,7 @@ export type TimeSeries = Message<"promgrpc.metrics.v1.TimeSeries"> & {
   samples: Sample[];
 
   /**
-   * exemplars of this series, in order of arrival. Those of a request come behind
+   * exemplars of this series, in order of arrival. Those of a request come after
    * all of its samples.
    *
    * @generated from field: repeated promgrpc.metrics.v1.Exemplar exemplars = 3;
@@ -74,10 +74,10 @@ export type TimeSeries = Message<"promgrpc.metrics.v1.TimeSeries"> & {
   coalesced: bigint;
 
   /**
-   * ref stands for the labels, on a stream that was asked for with
-   * `label_references`. A message with labels and a ref gives the ref its
-   * meaning; a message with a ref alone is of the series with these labels.
-   * It holds within the stream, until `forget_references`. Zero: none.
+   * ref stands for the labels, on a stream that was requested with
+   * `label_references`. A message with labels and a ref defines the ref; a
+   * message with a ref alone belongs to the series with these labels. It is
+   * valid within the stream, until `forget_references`. Zero: none.
    *
    * @generated from field: uint64 ref = 17;
    */
@@ -120,7 +120,7 @@ export const LabelSchema: GenMessage<Label> = /*@__PURE__*/
   messageDesc(file_promgrpc_metrics_v1_metrics, 1);
 
 /**
- * Sample is a float value at an instant.
+ * Sample is a float value at a point in time.
  *
  * @generated from message promgrpc.metrics.v1.Sample
  */
@@ -142,7 +142,7 @@ export type Sample = Message<"promgrpc.metrics.v1.Sample"> & {
   /**
    * start_timestamp is when the counter was created or last reset, in
    * milliseconds since the Unix epoch. Zero when the sender did not say: if it
-   * does later, the sample comes once more.
+   * does later, the sample is sent once more.
    *
    * @generated from field: int64 start_timestamp = 3;
    */
@@ -157,7 +157,7 @@ export const SampleSchema: GenMessage<Sample> = /*@__PURE__*/
   messageDesc(file_promgrpc_metrics_v1_metrics, 2);
 
 /**
- * Exemplar is an example, such as a trace, that a value was made from.
+ * Exemplar is an example, such as a trace, of what contributed to a value.
  *
  * @generated from message promgrpc.metrics.v1.Exemplar
  */
@@ -192,7 +192,7 @@ export const ExemplarSchema: GenMessage<Exemplar> = /*@__PURE__*/
   messageDesc(file_promgrpc_metrics_v1_metrics, 3);
 
 /**
- * Histogram is a native histogram at an instant. It is field for field
+ * Histogram is a native histogram at a point in time. It is field for field
  * `prometheus.Histogram`.
  *
  * @generated from message promgrpc.metrics.v1.Histogram
@@ -229,8 +229,8 @@ export type Histogram = Message<"promgrpc.metrics.v1.Histogram"> & {
   sum: number;
 
   /**
-   * schema from -4 to 8: each bucket is 2^(2^-schema) wider than the one
-   * before. -53 means custom buckets, whose bounds are in custom_values.
+   * schema from -4 to 8: each bucket's bound is 2^(2^-schema) times the previous
+   * one. -53 means custom buckets, whose bounds are in custom_values.
    *
    * @generated from field: sint32 schema = 4;
    */
@@ -274,7 +274,7 @@ export type Histogram = Message<"promgrpc.metrics.v1.Histogram"> & {
   negativeSpans: BucketSpan[];
 
   /**
-   * negative_deltas: each bucket's count less the one before, for integers.
+   * negative_deltas: each bucket's count minus the previous one's, for integers.
    *
    * @generated from field: repeated sint64 negative_deltas = 9;
    */
@@ -295,7 +295,7 @@ export type Histogram = Message<"promgrpc.metrics.v1.Histogram"> & {
   positiveSpans: BucketSpan[];
 
   /**
-   * positive_deltas: each bucket's count less the one before, for integers.
+   * positive_deltas: each bucket's count minus the previous one's, for integers.
    *
    * @generated from field: repeated sint64 positive_deltas = 12;
    */
@@ -332,7 +332,7 @@ export type Histogram = Message<"promgrpc.metrics.v1.Histogram"> & {
   /**
    * start_timestamp is when the histogram was created or last reset, in
    * milliseconds since the Unix epoch. Zero when the sender did not say: if it
-   * does later, the histogram comes once more.
+   * does later, the histogram is sent once more.
    *
    * @generated from field: int64 start_timestamp = 17;
    */
@@ -368,7 +368,7 @@ export enum Histogram_ResetHint {
   YES = 1,
 
   /**
-   * RESET_HINT_NO: there was no reset since the sample before.
+   * RESET_HINT_NO: there was no reset since the previous sample.
    *
    * @generated from enum value: RESET_HINT_NO = 2;
    */
@@ -395,7 +395,7 @@ export const Histogram_ResetHintSchema: GenEnum<Histogram_ResetHint> = /*@__PURE
  */
 export type BucketSpan = Message<"promgrpc.metrics.v1.BucketSpan"> & {
   /**
-   * offset is the gap to the span before; for the first span the index of
+   * offset is the gap to the previous span; for the first span the index of
    * its first bucket.
    *
    * @generated from field: sint32 offset = 1;
@@ -418,7 +418,7 @@ export const BucketSpanSchema: GenMessage<BucketSpan> = /*@__PURE__*/
   messageDesc(file_promgrpc_metrics_v1_metrics, 5);
 
 /**
- * MetricMetadata is what a sender said of a metric family, last word wins.
+ * MetricMetadata is what a sender last said about a metric family.
  * Its numbers are those of `prometheus.MetricMetadata`.
  *
  * @generated from message promgrpc.metrics.v1.MetricMetadata
@@ -461,7 +461,7 @@ export const MetricMetadataSchema: GenMessage<MetricMetadata> = /*@__PURE__*/
   messageDesc(file_promgrpc_metrics_v1_metrics, 6);
 
 /**
- * Segment is one file of a log, as it lies on a replica's disk.
+ * Segment is one file of a log, as it is on a replica's disk.
  *
  * @generated from message promgrpc.metrics.v1.Segment
  */
@@ -509,7 +509,7 @@ export type Segment = Message<"promgrpc.metrics.v1.Segment"> & {
   sizeBytes: bigint;
 
   /**
-   * sealed says that the segment is complete and will not change.
+   * sealed is set when the segment is complete and will not change.
    *
    * @generated from field: bool sealed = 7;
    */
@@ -551,7 +551,7 @@ export type LogStatus = Message<"promgrpc.metrics.v1.LogStatus"> & {
   lastSequence: bigint;
 
   /**
-   * connected says that what feeds the log is connected now: its forwarder or,
+   * connected is set while what feeds the log is connected: its forwarder or,
    * for a relay, its upstream.
    *
    * @generated from field: bool connected = 4;
@@ -559,8 +559,8 @@ export type LogStatus = Message<"promgrpc.metrics.v1.LogStatus"> & {
   connected: boolean;
 
   /**
-   * lag_blocks is how many blocks the replica is behind what feeds it, as that
-   * told last. Meaningful while connected.
+   * lag_blocks is how many blocks the replica lags what feeds it, by its latest
+   * report. Meaningful while connected.
    *
    * @generated from field: uint64 lag_blocks = 5;
    */
@@ -609,7 +609,7 @@ export enum MetricType {
   UNSPECIFIED = 0,
 
   /**
-   * METRIC_TYPE_COUNTER only rises, or starts again.
+   * METRIC_TYPE_COUNTER only rises, or restarts.
    *
    * @generated from enum value: METRIC_TYPE_COUNTER = 1;
    */
@@ -651,7 +651,7 @@ export enum MetricType {
   INFO = 6,
 
   /**
-   * METRIC_TYPE_STATESET has one series a state.
+   * METRIC_TYPE_STATESET has one series per state.
    *
    * @generated from enum value: METRIC_TYPE_STATESET = 7;
    */

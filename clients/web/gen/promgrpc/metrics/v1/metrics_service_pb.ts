@@ -17,28 +17,28 @@ export const file_promgrpc_metrics_v1_metrics_service: GenFile = /*@__PURE__*/
   fileDesc("Cilwcm9tZ3JwYy9tZXRyaWNzL3YxL21ldHJpY3Nfc2VydmljZS5wcm90bxITcHJvbWdycGMubWV0cmljcy52MSKAAgoRR2V0TWV0cmljc1JlcXVlc3QSEQoJc2VsZWN0b3JzGAEgAygJEisKBXNpbmNlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgAEhAKBmN1cnNvchgDIAEoCUgAEg4KBmZvbGxvdxgEIAEoCBIvCgxtaW5faW50ZXJ2YWwYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoSaGVhcnRiZWF0X2ludGVydmFsGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhgKEGxhYmVsX3JlZmVyZW5jZXMYByABKAhCBwoFc3RhcnQiswIKEkdldE1ldHJpY3NSZXNwb25zZRIzCgp0aW1lc2VyaWVzGAEgAygLMh8ucHJvbWdycGMubWV0cmljcy52MS5UaW1lU2VyaWVzEg4KBmN1cnNvchgCIAEoCRItCgZzeW5jZWQYAyABKAsyGy5wcm9tZ3JwYy5tZXRyaWNzLnYxLlN5bmNlZEgAEjMKCWhlYXJ0YmVhdBgEIAEoCzIeLnByb21ncnBjLm1ldHJpY3MudjEuSGVhcnRiZWF0SAASJwoDZ2FwGAUgASgLMhgucHJvbWdycGMubWV0cmljcy52MS5HYXBIABInCgNlbmQYBiABKAsyGC5wcm9tZ3JwYy5tZXRyaWNzLnYxLkVuZEgAEhkKEWZvcmdldF9yZWZlcmVuY2VzGAcgASgIQgcKBWV2ZW50IggKBlN5bmNlZCILCglIZWFydGJlYXQiVAoDR2FwEg4KBmxvZ19pZBgBIAEoCRIWCg5hZnRlcl9zZXF1ZW5jZRgCIAEoBBIVCg1uZXh0X3NlcXVlbmNlGAMgASgEEg4KBnJlYXNvbhgEIAEoCSIFCgNFbmQiKQoQQ3Vyc29yT3V0T2ZSYW5nZRIVCg1vbGRlc3RfY3Vyc29yGAEgASgJIjwKD0ludmFsaWRTZWxlY3RvchINCgVpbmRleBgBIAEoDRINCgVzdGFydBgCIAEoDRILCgNlbmQYAyABKA0irQEKEVN0cmVhbUludGVycnVwdGVkEg4KBmN1cnNvchgBIAEoCRI9CgZyZWFzb24YAiABKA4yLS5wcm9tZ3JwYy5tZXRyaWNzLnYxLlN0cmVhbUludGVycnVwdGVkLlJlYXNvbiJJCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAASEwoPUkVBU09OX0RSQUlOSU5HEAESEgoOUkVBU09OX01BWF9BR0UQAiKNAQoPUmVhZExvZ3NSZXF1ZXN0EjMKCXBvc2l0aW9ucxgBIAMoCzIgLnByb21ncnBjLm1ldHJpY3MudjEuTG9nUG9zaXRpb24SDgoGZm9sbG93GAIgASgIEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJBCgtMb2dQb3NpdGlvbhIOCgZsb2dfaWQYASABKAkSEAoIc2VxdWVuY2UYAiABKAQSEAoIY2hlY2tzdW0YAyABKA0isQIKEFJlYWRMb2dzUmVzcG9uc2USDgoGbG9nX2lkGAEgASgJEhUKDWxhc3Rfc2VxdWVuY2UYAiABKAQSNAoHc2VnbWVudBgDIAEoCzIhLnByb21ncnBjLm1ldHJpY3MudjEuU2VnbWVudFN0YXJ0SAASMAoEZGF0YRgEIAEoCzIgLnByb21ncnBjLm1ldHJpY3MudjEuU2VnbWVudERhdGFIABInCgNnYXAYBSABKAsyGC5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdhcEgAEjMKCWhlYXJ0YmVhdBgGIAEoCzIeLnByb21ncnBjLm1ldHJpY3MudjEuSGVhcnRiZWF0SAASJwoDZW5kGAcgASgLMhgucHJvbWdycGMubWV0cmljcy52MS5FbmRIAEIHCgVldmVudCI0CgxTZWdtZW50U3RhcnQSDAoEbmFtZRgBIAEoCRIWCg5maXJzdF9zZXF1ZW5jZRgCIAEoBCI8CgtTZWdtZW50RGF0YRIOCgZvZmZzZXQYASABKAQSDAoEZGF0YRgCIAEoDBIPCgdwYXJ0aWFsGAMgASgIIjgKFEdldExhYmVsTmFtZXNSZXF1ZXN0EhEKCXNlbGVjdG9ycxgBIAMoCRINCgVsaW1pdBgCIAEoDSI5ChVHZXRMYWJlbE5hbWVzUmVzcG9uc2USDQoFbmFtZXMYASADKAkSEQoJdHJ1bmNhdGVkGAIgASgIIkcKFUdldExhYmVsVmFsdWVzUmVxdWVzdBIMCgRuYW1lGAEgASgJEhEKCXNlbGVjdG9ycxgCIAMoCRINCgVsaW1pdBgDIAEoDSI7ChZHZXRMYWJlbFZhbHVlc1Jlc3BvbnNlEg4KBnZhbHVlcxgBIAMoCRIRCgl0cnVuY2F0ZWQYAiABKAgiPwoSR2V0TWV0YWRhdGFSZXF1ZXN0EhoKEm1ldHJpY19mYW1pbHlfbmFtZRgBIAEoCRINCgVsaW1pdBgCIAEoDSJfChNHZXRNZXRhZGF0YVJlc3BvbnNlEjUKCG1ldGFkYXRhGAEgAygLMiMucHJvbWdycGMubWV0cmljcy52MS5NZXRyaWNNZXRhZGF0YRIRCgl0cnVuY2F0ZWQYAiABKAgiFQoTTGlzdFNlZ21lbnRzUmVxdWVzdCJZChRMaXN0U2VnbWVudHNSZXNwb25zZRIuCghzZWdtZW50cxgBIAMoCzIcLnByb21ncnBjLm1ldHJpY3MudjEuU2VnbWVudBIRCgl0cnVuY2F0ZWQYAiABKAgiEgoQR2V0U3RhdHVzUmVxdWVzdCKWAgoRR2V0U3RhdHVzUmVzcG9uc2USEAoIaW5zdGFuY2UYASABKAkSDwoHdmVyc2lvbhgCIAEoCRIuCgpzdGFydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVyZWFkeRgEIAEoCBIOCgZjdXJzb3IYBSABKAkSLAoEbG9ncxgGIAMoCzIeLnByb21ncnBjLm1ldHJpY3MudjEuTG9nU3RhdHVzEhMKC2xpdmVfc2VyaWVzGAcgASgEEg8KB3N0cmVhbXMYCCABKA0SEAoIdXBzdHJlYW0YCSABKAkSKQoGdXB0aW1lGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uMuUFCg5NZXRyaWNzU2VydmljZRJkCgpHZXRNZXRyaWNzEiYucHJvbWdycGMubWV0cmljcy52MS5HZXRNZXRyaWNzUmVxdWVzdBonLnByb21ncnBjLm1ldHJpY3MudjEuR2V0TWV0cmljc1Jlc3BvbnNlIgOQAgEwARJeCghSZWFkTG9ncxIkLnByb21ncnBjLm1ldHJpY3MudjEuUmVhZExvZ3NSZXF1ZXN0GiUucHJvbWdycGMubWV0cmljcy52MS5SZWFkTG9nc1Jlc3BvbnNlIgOQAgEwARJrCg1HZXRMYWJlbE5hbWVzEikucHJvbWdycGMubWV0cmljcy52MS5HZXRMYWJlbE5hbWVzUmVxdWVzdBoqLnByb21ncnBjLm1ldHJpY3MudjEuR2V0TGFiZWxOYW1lc1Jlc3BvbnNlIgOQAgESbgoOR2V0TGFiZWxWYWx1ZXMSKi5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdldExhYmVsVmFsdWVzUmVxdWVzdBorLnByb21ncnBjLm1ldHJpY3MudjEuR2V0TGFiZWxWYWx1ZXNSZXNwb25zZSIDkAIBEmUKC0dldE1ldGFkYXRhEicucHJvbWdycGMubWV0cmljcy52MS5HZXRNZXRhZGF0YVJlcXVlc3QaKC5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdldE1ldGFkYXRhUmVzcG9uc2UiA5ACARJoCgxMaXN0U2VnbWVudHMSKC5wcm9tZ3JwYy5tZXRyaWNzLnYxLkxpc3RTZWdtZW50c1JlcXVlc3QaKS5wcm9tZ3JwYy5tZXRyaWNzLnYxLkxpc3RTZWdtZW50c1Jlc3BvbnNlIgOQAgESXwoJR2V0U3RhdHVzEiUucHJvbWdycGMubWV0cmljcy52MS5HZXRTdGF0dXNSZXF1ZXN0GiYucHJvbWdycGMubWV0cmljcy52MS5HZXRTdGF0dXNSZXNwb25zZSIDkAIBYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_promgrpc_metrics_v1_metrics]);
 
 /**
- * GetMetricsRequest says which series, from where, and how long.
+ * GetMetricsRequest says which series to send, from where, and for how long.
  *
  * @generated from message promgrpc.metrics.v1.GetMetricsRequest
  */
 export type GetMetricsRequest = Message<"promgrpc.metrics.v1.GetMetricsRequest"> & {
   /**
    * selectors are PromQL series selectors such as `up{job="node"}`. A series
-   * is sent if any of them matches. None means every series.
+   * is sent if any of them matches. Without selectors, every series is sent.
    *
    * @generated from field: repeated string selectors = 1;
    */
   selectors: string[];
 
   /**
-   * start says from where. Unset means the latest sample of every series.
+   * start is where the stream starts. Unset: at the latest sample of every series.
    *
    * @generated from oneof promgrpc.metrics.v1.GetMetricsRequest.start
    */
   start: {
     /**
      * since replays the retained samples whose timestamps are at or after
-     * this instant, in order of arrival.
+     * this time, in order of arrival.
      *
      * @generated from field: google.protobuf.Timestamp since = 2;
      */
@@ -55,23 +55,23 @@ export type GetMetricsRequest = Message<"promgrpc.metrics.v1.GetMetricsRequest">
   } | { case: undefined; value?: undefined };
 
   /**
-   * follow goes on after the present has been reached: a response with
-   * `synced`, then samples as they arrive.
+   * follow continues after the present has been reached: with a response that
+   * has `synced`, then samples as they arrive.
    *
    * @generated from field: bool follow = 4;
    */
   follow: boolean;
 
   /**
-   * min_interval between two messages of one series while following. Samples
-   * between are left out but for the last, which is sent when the interval
-   * ends; TimeSeries.coalesced counts the others, and of exemplars the last is
-   * kept. It begins with `synced`; what comes before is sent whole. A cursor
-   * covers whole intervals, so that a stream that is taken up again loses
-   * nothing, but may repeat samples of the interval that was under way. What is
-   * kept until an interval ends takes memory of the server, which is limited: a
-   * stream for which there is no room ends with RESOURCE_EXHAUSTED. Zero or unset
-   * sends every sample.
+   * min_interval between two messages of one series while following. Of the
+   * samples in between only the last is sent, when the interval ends;
+   * TimeSeries.coalesced counts the others, and only the last exemplar is kept.
+   * It applies from `synced` on; everything before is sent in full. A cursor
+   * covers whole intervals, so a stream that resumes loses nothing, but may
+   * repeat samples of the interval that was in progress. What is held back until
+   * an interval ends takes memory of the server, which is limited: a stream for
+   * which there is none ends with RESOURCE_EXHAUSTED. Zero or unset sends every
+   * sample.
    *
    * @generated from field: google.protobuf.Duration min_interval = 5;
    */
@@ -88,9 +88,9 @@ export type GetMetricsRequest = Message<"promgrpc.metrics.v1.GetMetricsRequest">
   /**
    * label_references lets the stream carry the labels of a series once, with a
    * `TimeSeries.ref`, and after that the ref alone: about 26 bytes a sample
-   * rather than 350. The client keeps the labels by ref, and forgets them with
-   * the stream: one that is taken up again begins with labels anew. A server
-   * that does not know this field sends labels throughout.
+   * rather than 350. The client keeps the labels by ref, and forgets them when
+   * the stream ends: a resumed stream sends labels afresh. A server that does not
+   * know this field sends labels with every message.
    *
    * @generated from field: bool label_references = 7;
    */
@@ -112,18 +112,17 @@ export const GetMetricsRequestSchema: GenMessage<GetMetricsRequest> = /*@__PURE_
  */
 export type GetMetricsResponse = Message<"promgrpc.metrics.v1.GetMetricsResponse"> & {
   /**
-   * timeseries in order of arrival. One series may occur several times. The
-   * size of a response is bounded to about 128 KiB, and at any rate well below
-   * the 4 MiB that gRPC clients accept by default.
+   * timeseries in order of arrival. One series may occur several times. A
+   * response has about 128 KiB at most, and always stays well below the 4 MiB
+   * that gRPC clients accept by default.
    *
    * @generated from field: repeated promgrpc.metrics.v1.TimeSeries timeseries = 1;
    */
   timeseries: TimeSeries[];
 
   /**
-   * cursor covers all that was sent up to and including this response. Empty
-   * where the stream cannot be taken up again, in the midst of a replica's
-   * view of several logs.
+   * cursor covers everything up to and including this response. Empty where the
+   * stream cannot be resumed, in the middle of a snapshot of several logs.
    *
    * @generated from field: string cursor = 2;
    */
@@ -136,7 +135,7 @@ export type GetMetricsResponse = Message<"promgrpc.metrics.v1.GetMetricsResponse
    */
   event: {
     /**
-     * synced: the stream has reached the present, what follows is live. Sent
+     * synced: the stream has reached the present; what follows is live. Sent
      * once, only while following.
      *
      * @generated from field: promgrpc.metrics.v1.Synced synced = 3;
@@ -146,8 +145,7 @@ export type GetMetricsResponse = Message<"promgrpc.metrics.v1.GetMetricsResponse
   } | {
     /**
      * heartbeat: nothing matched for heartbeat_interval, or for 10 seconds of a
-     * long replay. The cursor may have
-     * moved all the same.
+     * long replay. The cursor may have moved nevertheless.
      *
      * @generated from field: promgrpc.metrics.v1.Heartbeat heartbeat = 4;
      */
@@ -155,7 +153,7 @@ export type GetMetricsResponse = Message<"promgrpc.metrics.v1.GetMetricsResponse
     case: "heartbeat";
   } | {
     /**
-     * gap: samples are missing here, and are not to be had from this replica.
+     * gap: samples are missing here, and this replica does not have them.
      *
      * @generated from field: promgrpc.metrics.v1.Gap gap = 5;
      */
@@ -172,9 +170,9 @@ export type GetMetricsResponse = Message<"promgrpc.metrics.v1.GetMetricsResponse
   } | { case: undefined; value?: undefined };
 
   /**
-   * forget_references says that every `TimeSeries.ref` of the responses before
-   * is void: this response begins to give them anew. It comes when most of them
-   * belong to series that are gone, so that neither side keeps these for ever.
+   * forget_references invalidates every `TimeSeries.ref` of earlier responses:
+   * from this response on they are defined again. It is sent when most of them
+   * belong to series that are gone, so that neither side keeps those forever.
    *
    * @generated from field: bool forget_references = 7;
    */
@@ -189,7 +187,7 @@ export const GetMetricsResponseSchema: GenMessage<GetMetricsResponse> = /*@__PUR
   messageDesc(file_promgrpc_metrics_v1_metrics_service, 1);
 
 /**
- * Synced says that a following stream has reached the present.
+ * Synced: a following stream has reached the present.
  *
  * @generated from message promgrpc.metrics.v1.Synced
  */
@@ -204,7 +202,7 @@ export const SyncedSchema: GenMessage<Synced> = /*@__PURE__*/
   messageDesc(file_promgrpc_metrics_v1_metrics_service, 2);
 
 /**
- * Heartbeat says that a quiet stream is alive.
+ * Heartbeat: a quiet stream is alive.
  *
  * @generated from message promgrpc.metrics.v1.Heartbeat
  */
@@ -219,9 +217,9 @@ export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
   messageDesc(file_promgrpc_metrics_v1_metrics_service, 3);
 
 /**
- * Gap says which part of a log the stream could not deliver: the blocks between
- * two sequences, or parts of series among them that are larger than a response may
- * be, as `reason` says then.
+ * Gap is the part of a log that the stream could not deliver: the blocks between
+ * two sequences, or, as `reason` then says, parts of series among them that are
+ * larger than a response may be.
  *
  * @generated from message promgrpc.metrics.v1.Gap
  */
@@ -263,7 +261,7 @@ export const GapSchema: GenMessage<Gap> = /*@__PURE__*/
   messageDesc(file_promgrpc_metrics_v1_metrics_service, 4);
 
 /**
- * End says that the stream is complete.
+ * End: the stream is complete.
  *
  * @generated from message promgrpc.metrics.v1.End
  */
@@ -313,15 +311,15 @@ export type InvalidSelector = Message<"promgrpc.metrics.v1.InvalidSelector"> & {
   index: number;
 
   /**
-   * start of what is wrong: so many bytes of the selector come before it.
+   * start of what is wrong, as an offset in bytes.
    *
    * @generated from field: uint32 start = 2;
    */
   start: number;
 
   /**
-   * end of what is wrong, in bytes too: the byte there belongs to it no more. It
-   * is `start` where something is missing.
+   * end of what is wrong, as an offset in bytes, exclusive. It equals `start`
+   * where something is missing.
    *
    * @generated from field: uint32 end = 3;
    */
@@ -336,21 +334,21 @@ export const InvalidSelectorSchema: GenMessage<InvalidSelector> = /*@__PURE__*/
   messageDesc(file_promgrpc_metrics_v1_metrics_service, 7);
 
 /**
- * StreamInterrupted is an error detail: the stream was ended by the server
- * and can be taken up at another replica.
+ * StreamInterrupted is an error detail: the server ended the stream, which can be
+ * resumed at another replica.
  *
  * @generated from message promgrpc.metrics.v1.StreamInterrupted
  */
 export type StreamInterrupted = Message<"promgrpc.metrics.v1.StreamInterrupted"> & {
   /**
-   * cursor to go on with. Empty if nothing was sent yet: repeat the request.
+   * cursor to resume at. Empty if nothing was sent yet: repeat the request.
    *
    * @generated from field: string cursor = 1;
    */
   cursor: string;
 
   /**
-   * reason for which the stream was ended.
+   * reason why the stream was ended.
    *
    * @generated from field: promgrpc.metrics.v1.StreamInterrupted.Reason reason = 2;
    */
@@ -365,13 +363,13 @@ export const StreamInterruptedSchema: GenMessage<StreamInterrupted> = /*@__PURE_
   messageDesc(file_promgrpc_metrics_v1_metrics_service, 8);
 
 /**
- * Reason says why it was ended, where that matters to the client.
+ * Reason is why it was ended, where that matters to the client.
  *
  * @generated from enum promgrpc.metrics.v1.StreamInterrupted.Reason
  */
 export enum StreamInterrupted_Reason {
   /**
-   * REASON_UNSPECIFIED: what another replica may do, this one cannot for now.
+   * REASON_UNSPECIFIED: this replica cannot continue for now; another may.
    *
    * @generated from enum value: REASON_UNSPECIFIED = 0;
    */
@@ -386,8 +384,8 @@ export enum StreamInterrupted_Reason {
 
   /**
    * REASON_MAX_AGE: nothing is wrong. The stream was open for as long as the
-   * server has it, and is to be taken up at once, at whichever replica a
-   * balancer or chance picks: so that followers spread over the replicas.
+   * server allows. Resume at once, at whichever replica a balancer or chance
+   * picks, so that followers spread over the replicas.
    *
    * @generated from enum value: REASON_MAX_AGE = 2;
    */
@@ -401,21 +399,21 @@ export const StreamInterrupted_ReasonSchema: GenEnum<StreamInterrupted_Reason> =
   enumDesc(file_promgrpc_metrics_v1_metrics_service, 8, 0);
 
 /**
- * ReadLogsRequest says what the caller has, and how long to go on.
+ * ReadLogsRequest says what the caller has, and whether to follow.
  *
  * @generated from message promgrpc.metrics.v1.ReadLogsRequest
  */
 export type ReadLogsRequest = Message<"promgrpc.metrics.v1.ReadLogsRequest"> & {
   /**
-   * positions that the caller has reached, one a log at most. A log that is not
-   * among them is sent from its oldest segment on.
+   * positions that the caller has reached, at most one per log. Other logs are
+   * sent from their oldest segment.
    *
    * @generated from field: repeated promgrpc.metrics.v1.LogPosition positions = 1;
    */
   positions: LogPosition[];
 
   /**
-   * follow goes on with new bytes as they arrive.
+   * follow continues with new bytes as they arrive.
    *
    * @generated from field: bool follow = 2;
    */
@@ -458,8 +456,8 @@ export type LogPosition = Message<"promgrpc.metrics.v1.LogPosition"> & {
   sequence: bigint;
 
   /**
-   * checksum of that block, as it stands in its frame: two logs of one id can
-   * have different pasts, after a disk was restored from a backup for one.
+   * checksum of that block, as in its frame: two copies of a log can diverge, for
+   * example after a disk was restored from a backup.
    *
    * @generated from field: uint32 checksum = 3;
    */
@@ -474,7 +472,7 @@ export const LogPositionSchema: GenMessage<LogPosition> = /*@__PURE__*/
   messageDesc(file_promgrpc_metrics_v1_metrics_service, 10);
 
 /**
- * ReadLogsResponse is a part of the stream: what there is of one log.
+ * ReadLogsResponse is a part of the stream, about one log.
  *
  * @generated from message promgrpc.metrics.v1.ReadLogsResponse
  */
@@ -488,21 +486,21 @@ export type ReadLogsResponse = Message<"promgrpc.metrics.v1.ReadLogsResponse"> &
   logId: string;
 
   /**
-   * last_sequence that the replica has of that log as of now, so that the
-   * caller knows how far it is behind.
+   * last_sequence that the replica has of that log now, so that the caller knows
+   * how far it lags.
    *
    * @generated from field: uint64 last_sequence = 2;
    */
   lastSequence: bigint;
 
   /**
-   * event in that log. None: the log is there, and has come to last_sequence.
+   * event in that log. None: the log exists, and has reached last_sequence.
    *
    * @generated from oneof promgrpc.metrics.v1.ReadLogsResponse.event
    */
   event: {
     /**
-     * segment: a new file begins.
+     * segment: a new file starts.
      *
      * @generated from field: promgrpc.metrics.v1.SegmentStart segment = 3;
      */
@@ -510,7 +508,7 @@ export type ReadLogsResponse = Message<"promgrpc.metrics.v1.ReadLogsResponse"> &
     case: "segment";
   } | {
     /**
-     * data of the file that began last.
+     * data of the file that started last.
      *
      * @generated from field: promgrpc.metrics.v1.SegmentData data = 4;
      */
@@ -518,8 +516,8 @@ export type ReadLogsResponse = Message<"promgrpc.metrics.v1.ReadLogsResponse"> &
     case: "data";
   } | {
     /**
-     * gap: blocks are missing here, and are not to be had from this replica. A
-     * segment follows.
+     * gap: blocks are missing here, and this replica does not have them. A segment
+     * follows.
      *
      * @generated from field: promgrpc.metrics.v1.Gap gap = 5;
      */
@@ -552,8 +550,8 @@ export const ReadLogsResponseSchema: GenMessage<ReadLogsResponse> = /*@__PURE__*
   messageDesc(file_promgrpc_metrics_v1_metrics_service, 11);
 
 /**
- * SegmentStart says that a new segment begins: a file of this name is to be
- * created, or emptied if there is one.
+ * SegmentStart starts a new segment: a file of this name is to be created, or
+ * truncated if it exists.
  *
  * @generated from message promgrpc.metrics.v1.SegmentStart
  */
@@ -581,10 +579,10 @@ export const SegmentStartSchema: GenMessage<SegmentStart> = /*@__PURE__*/
   messageDesc(file_promgrpc_metrics_v1_metrics_service, 12);
 
 /**
- * SegmentData is the next part of a segment. At a position in the midst of a
- * segment, the first is of the file that the caller has, without a
- * SegmentStart. At one that is the last of its segment, the first may be the
- * footer of that segment, which the caller can have already.
+ * SegmentData is the next part of a segment. For a position in the middle of a
+ * segment, the first one continues the caller's file, without a SegmentStart. For
+ * a position at the end of a segment, the first one may be the footer of that
+ * segment, which the caller may already have.
  *
  * @generated from message promgrpc.metrics.v1.SegmentData
  */
@@ -597,15 +595,15 @@ export type SegmentData = Message<"promgrpc.metrics.v1.SegmentData"> & {
   offset: bigint;
 
   /**
-   * data of about 256 KiB at most: whole frames, at the beginning of the file
-   * with its header before them.
+   * data of about 256 KiB at most: whole frames, preceded at the start of the
+   * file by its header.
    *
    * @generated from field: bytes data = 2;
    */
   data: Uint8Array;
 
   /**
-   * partial says that a frame is larger than that, and goes on in the next
+   * partial is set when a frame is larger than that, and continues in the next
    * response of this log.
    *
    * @generated from field: bool partial = 3;
@@ -662,7 +660,7 @@ export type GetLabelNamesResponse = Message<"promgrpc.metrics.v1.GetLabelNamesRe
   names: string[];
 
   /**
-   * truncated says that there are more, than limit or than a response can carry.
+   * truncated is set when there are more than limit, or than a response can hold.
    *
    * @generated from field: bool truncated = 2;
    */
@@ -725,7 +723,7 @@ export type GetLabelValuesResponse = Message<"promgrpc.metrics.v1.GetLabelValues
   values: string[];
 
   /**
-   * truncated says that there are more, than limit or than a response can carry.
+   * truncated is set when there are more than limit, or than a response can hold.
    *
    * @generated from field: bool truncated = 2;
    */
@@ -740,7 +738,7 @@ export const GetLabelValuesResponseSchema: GenMessage<GetLabelValuesResponse> = 
   messageDesc(file_promgrpc_metrics_v1_metrics_service, 17);
 
 /**
- * GetMetadataRequest says which metric families.
+ * GetMetadataRequest selects metric families.
  *
  * @generated from message promgrpc.metrics.v1.GetMetadataRequest
  */
@@ -781,7 +779,7 @@ export type GetMetadataResponse = Message<"promgrpc.metrics.v1.GetMetadataRespon
   metadata: MetricMetadata[];
 
   /**
-   * truncated says that there are more, than limit or than a response can carry.
+   * truncated is set when there are more than limit, or than a response can hold.
    *
    * @generated from field: bool truncated = 2;
    */
@@ -824,7 +822,7 @@ export type ListSegmentsResponse = Message<"promgrpc.metrics.v1.ListSegmentsResp
   segments: Segment[];
 
   /**
-   * truncated says that there are more than a response can carry.
+   * truncated is set when there are more than a response can hold.
    *
    * @generated from field: bool truncated = 2;
    */
@@ -867,7 +865,7 @@ export type GetStatusResponse = Message<"promgrpc.metrics.v1.GetStatusResponse">
   instance: string;
 
   /**
-   * version of the server's program.
+   * version of the server binary.
    *
    * @generated from field: string version = 2;
    */
@@ -881,14 +879,14 @@ export type GetStatusResponse = Message<"promgrpc.metrics.v1.GetStatusResponse">
   startTime?: Timestamp | undefined;
 
   /**
-   * ready says that the head is built and calls are served.
+   * ready is set when the head is built and calls are served.
    *
    * @generated from field: bool ready = 4;
    */
   ready: boolean;
 
   /**
-   * cursor at the present position: what arrives from now on.
+   * cursor at the current position: resuming at it gets what arrives from now on.
    *
    * @generated from field: string cursor = 5;
    */
@@ -916,17 +914,17 @@ export type GetStatusResponse = Message<"promgrpc.metrics.v1.GetStatusResponse">
   streams: number;
 
   /**
-   * upstream is the server, as host:port, that a relay reads the logs of now.
-   * Empty while it reads none, and for a server that forwarders feed.
+   * upstream is the server, as host:port, whose logs a relay is reading. Empty
+   * while it reads none, and for a server that forwarders feed.
    *
    * @generated from field: string upstream = 9;
    */
   upstream: string;
 
   /**
-   * uptime of the process by its own monotonic clock. By this a client whose
-   * call broke off knows, without a clock in common, whether the server has
-   * died since it made the call.
+   * uptime of the process by its own monotonic clock. It tells a client whose
+   * call broke off, without a common clock, whether the server has died since the
+   * call was made.
    *
    * @generated from field: google.protobuf.Duration uptime = 10;
    */
@@ -944,9 +942,9 @@ export const GetStatusResponseSchema: GenMessage<GetStatusResponse> = /*@__PURE_
  * MetricsService serves Prometheus metrics as a typed stream, from any of
  * several replicas that hold the same log.
  *
- * A cursor that one replica gave out works at every other one.
+ * A cursor from one replica works at all others.
  *
- * All calls only read, and can be repeated at will. The response header
+ * All calls are read-only and can be repeated at will. The response header
  * `Promgrpc-Instance` names the replica as GetStatus does, for clients behind a
  * load balancer.
  *
@@ -956,34 +954,34 @@ export const MetricsService: GenService<{
   /**
    * GetMetrics streams series with their samples.
    *
-   * With neither `since` nor `cursor` the stream begins with the latest
+   * With neither `since` nor `cursor` the stream starts with the latest
    * sample of every live series, all as of one position of the log. A series
    * is live unless it has gone stale or got no sample, of whatever timestamp,
    * for the server's staleness period (5 minutes unless configured). The latest
-   * sample is that with the highest timestamp, but one that is ahead of the
-   * forwarder's clock by more than a minute is so only until the series gets
-   * another.
+   * sample is the one with the highest timestamp; one that is more than a minute
+   * ahead of the forwarder's clock counts as the latest only until the series
+   * gets another.
    *
    * Without `follow`, the stream ends when it has reached the position that
    * the log had when the call came. Its last response carries `end`; a stream
-   * that closes without one was cut off, and can be taken up again at the
-   * last cursor received.
+   * that closes without one was cut off, and can be resumed at the last cursor
+   * received.
    *
-   * A cursor that is ahead of the replica is waited for. Samples of several
-   * logs come in no particular order between the logs.
+   * If a cursor is ahead of the replica, the stream waits until the replica has
+   * caught up. There is no order between samples of different logs.
    *
    * Errors:
    * - INVALID_ARGUMENT: a selector does not parse (the message shows where, and
-   *   the details hold an InvalidSelector), or the cursor is not one.
+   *   the details hold an InvalidSelector), or the cursor is malformed.
    * - OUT_OF_RANGE: the cursor is older than what is retained, or belongs to
    *   a log that the replica does not hold. The details hold a
    *   CursorOutOfRange with the oldest cursor that works.
    * - UNAVAILABLE: the replica is draining or not ready, or the stream has
-   *   followed for as long as the replica lets one. The details hold a
-   *   StreamInterrupted with the cursor to go on with at another replica.
+   *   followed for as long as the replica allows. The details hold a
+   *   StreamInterrupted with the cursor to resume at, at another replica.
    * - RESOURCE_EXHAUSTED: the call is over a limit, which the QuotaFailure in
-   *   the details names. With a RetryInfo there it may be let in after that
-   *   delay; without, it is refused every time, by every replica.
+   *   the details names. With a RetryInfo it may succeed after that delay;
+   *   without one, every replica refuses it every time.
    *
    * @generated from rpc promgrpc.metrics.v1.MetricsService.GetMetrics
    */
@@ -993,30 +991,31 @@ export const MetricsService: GenService<{
     output: typeof GetMetricsResponseSchema;
   },
   /**
-   * ReadLogs streams the logs of this replica as they lie in its files, byte
-   * for byte: for a relay, which keeps the same files and serves them again
-   * under the same cursors, and for a backup. The bytes are those of the
-   * segment format, each frame with its checksum.
+   * ReadLogs streams the logs of this replica, byte for byte as they are in its
+   * files: for a relay, which keeps the same files and serves them under the
+   * same cursors, and for a backup. The bytes are those of the segment format,
+   * each frame with its checksum.
    *
-   * Every log that the replica holds is sent, one that comes up later too, each
-   * from the position that the request has for it, or else from its oldest
-   * segment on. The stream begins with one response a log that has no event.
-   * Between the logs there is no order.
+   * Every log that the replica holds is sent, including any that appears later,
+   * each from the position that the request has for it, or else from its oldest
+   * segment. The stream starts with one response per log that has no event.
+   * There is no order between the logs.
    *
-   * A position that is ahead of the replica is waited for; the other logs go
-   * on. Nothing is ever sent that would rewind a position.
+   * If a position is ahead of the replica, that log waits until the replica has
+   * caught up; the others continue. Nothing is ever sent that would rewind a
+   * position.
    *
    * Without `follow`, the stream ends when it has reached the positions that
    * the logs had when the call came. Its last response carries `end`.
    *
    * Errors:
-   * - FAILED_PRECONDITION: the replica has another block than the caller at a
-   *   position: the checksums differ. The two hold different pasts of a log.
-   * - UNAVAILABLE: the replica is draining or not ready. Go on at another one
-   *   with the positions that were reached.
+   * - FAILED_PRECONDITION: the replica and the caller have different blocks at a
+   *   position: the checksums differ. Their copies of a log have diverged.
+   * - UNAVAILABLE: the replica is draining or not ready. Resume at another one
+   *   from the positions that were reached.
    * - RESOURCE_EXHAUSTED: the call is over a limit, which the QuotaFailure in
-   *   the details names. With a RetryInfo there it may be let in after that
-   *   delay; without, it is refused every time, by every replica.
+   *   the details names. With a RetryInfo it may succeed after that delay;
+   *   without one, every replica refuses it every time.
    *
    * @generated from rpc promgrpc.metrics.v1.MetricsService.ReadLogs
    */
