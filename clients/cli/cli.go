@@ -51,8 +51,9 @@ const drainTime = 1500 * time.Millisecond
 // environment is what a run uses of the process.
 type environment struct {
 	stdout, stderr io.Writer
-	output         *os.File // stdout, if it is a file
-	terminal       bool     // stdout is a terminal
+	close          func() error // of stdout, nil if there is nothing to close
+	output         *os.File     // stdout, if it is a file
+	terminal       bool         // stdout is a terminal
 	colour         bool
 	// messagesTerminal says that stderr is a terminal.
 	messagesTerminal bool
@@ -64,15 +65,21 @@ type environment struct {
 }
 
 // guarded returns the environment with writers that escape what would control a
-// terminal, and a function to call at the end.
-func (e environment) guarded() (environment, func()) {
+// terminal, and a function that ends standard output.
+func (e environment) guarded() (environment, func() error) {
 	e.screen, e.messages = e.stdout, e.stderr
-	finish := func() {}
+	finish := func() error { return nil }
 	if e.terminal {
 		v := output.NewVisibleWriter(e.screen, e.colour)
-		e.stdout, finish = v, func() { _ = v.Finish() }
+		e.stdout, finish = v, v.Finish
 	}
-	return e.withMessages(e.messages), finish
+	return e.withMessages(e.messages), func() error {
+		err := finish()
+		if e.close != nil {
+			err = errors.Join(err, e.close()) // Some file systems report only now what they could not store.
+		}
+		return err
+	}
 }
 
 // withMessages returns the environment with w as stderr.
@@ -109,7 +116,7 @@ func Main() int {
 	}()
 	terminal := term.IsTerminal(int(os.Stdout.Fd()))
 	return run(ctx, os.Args[1:], environment{
-		stdout: os.Stdout, stderr: os.Stderr, output: os.Stdout,
+		stdout: os.Stdout, stderr: os.Stderr, output: os.Stdout, close: os.Stdout.Close,
 		terminal:         terminal,
 		messagesTerminal: term.IsTerminal(int(os.Stderr.Fd())),
 		size:             func() (int, int, error) { return term.GetSize(int(os.Stdout.Fd())) },
@@ -122,7 +129,11 @@ type terminated int
 
 func run(ctx context.Context, args []string, env environment) (code int) {
 	env, finish := env.guarded()
-	defer finish()
+	defer func() {
+		if err := finish(); err != nil && code == ExitOK {
+			code = report(env, fmt.Errorf("standard output: %w", err))
+		}
+	}()
 	helpOut := &usage.Writer{W: env.stdout}
 	defer func() {
 		if r := recover(); r != nil {

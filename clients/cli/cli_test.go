@@ -334,3 +334,18 @@ func TestStatus(t *testing.T) {
 func TestHelpIntoClosedPipe(t *testing.T) {
 	require.Equal(t, ExitOK, run(t.Context(), []string{"get", "--help"}, environment{stdout: brokenPipe{}, stderr: brokenPipe{}}))
 }
+
+// TestOutputThatFailsWhenClosed is on a file system that reports late, as NFS does,
+// that it could not store what was written.
+func TestOutputThatFailsWhenClosed(t *testing.T) {
+	t.Setenv("PROMGRPC_CLIENT_ADDRESS", snapshot().Start(t))
+	for _, args := range [][]string{{"get"}, {"metadata"}, {"manual"}, {"--version"}} {
+		var stdout, stderr buffer
+		code := run(t.Context(), args, environment{
+			stdout: &stdout, stderr: &stderr, close: func() error { return syscall.ENOSPC },
+		})
+		require.NotEmpty(t, stdout.String(), args)
+		require.Equal(t, ExitFailure, code, args)
+		require.Contains(t, stderr.String(), "error: standard output: no space left on device", args)
+	}
+}
