@@ -37,18 +37,17 @@ func (b *bench) bound(ctx context.Context, system string, write, series int) err
 	if err != nil {
 		return err
 	}
-	add := func(metric, unit string, value float64) { b.result.Add(series, system, metric, unit, value) }
 	b.result.Add(series, report.BoundSocket, report.Latest, "series/CPU-s", float64(series)/cpu.Seconds())
 	if err := b.read(ctx, k, s, series); err != nil {
 		return err
 	}
-	return throughProxy(ctx, s, add)
+	return throughProxy(ctx, s, b.adder(series, system))
 }
 
 // floors measures those of some rounds: the first is of new series.
 func (b *bench) floors(ctx context.Context, k subject.Kind, s *subject.System, p *bound.Pipeline, l *load.Load, from, to int) error {
-	add := func(metric, unit string, value float64) { b.result.Add(l.Plan.Series, k.Name, metric, unit, value) }
-	w, err := b.ingest(ctx, k, s, l.Rounds(from, to))
+	add := b.adder(l.Plan.Series, k.Name)
+	w, err := b.ingest(ctx, k, s, l, from, to)
 	if err != nil {
 		return err
 	}

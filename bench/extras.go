@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/promgrpc/exporter/bench/load"
@@ -23,7 +25,7 @@ import (
 // HAProxy before its servers, a server that starts again, and replay by it: it
 // has nothing in memory, so that it reads the files.
 func (b *bench) restart(ctx context.Context, k subject.Kind, s *subject.System, series int) error {
-	add := func(metric, unit string, value float64) { b.result.Add(series, k.Name, metric, unit, value) }
+	add := b.adder(series, k.Name)
 	if err := throughProxy(ctx, s, add); err != nil {
 		return err
 	}
@@ -76,7 +78,7 @@ func (b *bench) restart(ctx context.Context, k subject.Kind, s *subject.System, 
 
 // throughProxy reads through HAProxy, if there is one. Elapsed time differs from
 // read to read, so that there are some.
-func throughProxy(ctx context.Context, s *subject.System, add func(metric, unit string, value float64)) error {
+func throughProxy(ctx context.Context, s *subject.System, add adder) error {
 	if s.Balancer == "" {
 		return nil
 	}
@@ -128,14 +130,14 @@ func (b *bench) diskHour(ctx context.Context, k subject.Kind) error {
 		return err
 	}
 	defer s.Stop()
-	if _, err := b.ingest(ctx, k, s, l.Bodies); err != nil {
+	if _, err := b.ingest(ctx, k, s, l, 0, rounds); err != nil {
 		return err
 	}
 	size, err := s.Front[1].Disk()
 	if err != nil {
 		return err
 	}
-	b.result.Add(series, k.Name, report.DiskHour, "B/sample", float64(size)/float64(p.Samples(rounds)))
+	b.adder(series, k.Name)(report.DiskHour, "B/sample", float64(size)/float64(p.Samples(rounds)))
 	return nil
 }
 
@@ -146,7 +148,7 @@ func (b *bench) latency(ctx context.Context, k subject.Kind) error {
 	var mu sync.Mutex
 	sent := map[int64]time.Time{}
 	var delays []time.Duration
-	err := b.follow(ctx, k, follow{series: series, pace: pace, followers: 1, references: true,
+	_, _, err := b.follow(ctx, k, follow{series: series, pace: pace, followers: 1, references: true,
 		sending: func(at int64) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -170,8 +172,9 @@ func (b *bench) latency(ctx context.Context, k subject.Kind) error {
 		return errors.New("nothing came")
 	}
 	slices.Sort(delays)
-	b.result.Add(series, k.Name, report.FollowHalf, "s", delays[len(delays)/2].Seconds())
-	b.result.Add(series, k.Name, report.FollowMost, "s", delays[len(delays)*99/100].Seconds())
+	add := b.adder(series, k.Name)
+	add(report.FollowHalf, "s", delays[len(delays)/2].Seconds())
+	add(report.FollowMost, "s", delays[len(delays)*99/100].Seconds())
 	return nil
 }
 
@@ -184,16 +187,19 @@ func (b *bench) followers(ctx context.Context, k subject.Kind, references bool) 
 		metric, got = report.FollowersAll, got+", labels throughout"
 	}
 	var samples atomic.Int64
-	f := follow{series: series, pace: pace, followers: readers, references: references,
+	server, elapsed, err := b.follow(ctx, k, follow{series: series, pace: pace, followers: readers, references: references,
+		sending: func(int64) {},
 		received: func(response []byte) {
 			_, n, _ := read.Count(response)
 			samples.Add(int64(n))
-		}}
-	f.live = func(server time.Duration, elapsed time.Duration) {
-		b.result.Add(series, k.Name, metric, "CPU-s/s", server.Seconds()/elapsed.Seconds())
-		b.result.Add(series, k.Name, got, "samples/s", float64(samples.Load())/elapsed.Seconds())
+		}})
+	if err != nil {
+		return err
 	}
-	return b.follow(ctx, k, f)
+	add := b.adder(series, k.Name)
+	add(metric, "CPU-s/s", server.Seconds()/elapsed.Seconds())
+	add(got, "samples/s", float64(samples.Load())/elapsed.Seconds())
+	return nil
 }
 
 // follow is a number of followers of everything at a steady pace.
@@ -203,95 +209,76 @@ type follow struct {
 	references   bool                  // for labels that came before
 	sending      func(at int64)        // a request with the timestamp at is posted
 	received     func(response []byte) // after the mark that the stream is live
-	live         func(server, elapsed time.Duration)
 }
 
-func (b *bench) follow(ctx context.Context, k subject.Kind, f follow) error {
+// follow returns what the first server used meanwhile.
+func (b *bench) follow(ctx context.Context, k subject.Kind, f follow) (server, elapsed time.Duration, err error) {
 	p := b.plan(f.series, k.Write)
 	p.Rounds = 1 + max(1, int(b.live.Seconds()*float64(f.pace))/f.series)
 	l, err := load.Make(p)
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
 	s, err := k.Start(ctx, b.options)
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
 	defer s.Stop()
-	if _, err := b.ingest(ctx, k, s, l.Rounds(0, 1)); err != nil {
-		return err
+	if _, err := b.ingest(ctx, k, s, l, 0, 1); err != nil {
+		return 0, 0, err
 	}
-	ctx, stop := context.WithCancel(ctx)
+	live, stop := context.WithCancel(ctx)
 	defer stop()
-	var synced sync.WaitGroup
 	var readers errgroup.Group
 	for range f.followers {
-		stream, err := read.Open(ctx, s.RPC, &metricsv1.GetMetricsRequest{Follow: true, LabelReferences: f.references})
+		stream, err := f.open(live, s.RPC)
 		if err != nil {
-			return err
+			return 0, 0, err
 		}
-		synced.Add(1)
 		readers.Go(func() error {
-			defer func() { _ = stream.Close() }()
-			err := f.take(stream, &synced)
-			if ctx.Err() != nil {
-				return nil
+			for {
+				response, err := stream.Next()
+				if err != nil {
+					return err
+				}
+				f.received(response)
 			}
-			return err
 		})
 	}
-	synced.Wait()
-	if _, err := s.Idle(ctx); err != nil {
-		return err
-	}
-	before, err := s.Servers[0].CPU()
+	before, err := s.Idle(ctx)
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
 	began := time.Now()
-	sender := load.Sender{URL: s.WriteURL, Version: k.Write, Connections: b.connections, Rate: float64(f.pace) / float64(b.perRequest)}
-	if f.sending != nil {
-		sender.Sending = func(i int) { f.sending(p.Timestamp(1+i/p.Requests(), i%p.Requests())) }
-	}
+	sender := b.sender(k, s, l)
+	sender.Rate = float64(f.pace) / float64(b.perRequest)
+	sender.Sending = func(i int) { f.sending(p.Timestamp(1+i/p.Requests(), i%p.Requests())) }
 	if _, err := sender.Send(ctx, l.Rounds(1, p.Rounds)); err != nil {
-		return err
+		return 0, 0, err
 	}
-	elapsed := time.Since(began)
-	if _, err := s.Idle(ctx); err != nil {
-		return err
-	}
-	after, err := s.Servers[0].CPU()
+	elapsed = time.Since(began)
+	after, err := s.Idle(ctx)
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
 	stop()
-	if err := readers.Wait(); err != nil {
-		return err
+	if err := readers.Wait(); status.Code(err) != codes.Canceled {
+		return 0, 0, err
 	}
-	if f.live != nil {
-		f.live(after-before, elapsed)
-	}
-	return nil
+	return after.Minus(before)[0], elapsed, nil // servers are the first processes
 }
 
-// take reads a stream until its end.
-func (f *follow) take(stream *read.Stream, synced *sync.WaitGroup) error {
-	live := false
-	defer func() {
-		if !live {
-			synced.Done()
-		}
-	}()
+// open opens a stream and reads it until it is live. It ends with the context.
+func (f *follow) open(ctx context.Context, address string) (*read.Stream, error) {
+	stream, err := read.Open(ctx, address, &metricsv1.GetMetricsRequest{Follow: true, LabelReferences: f.references})
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { _ = stream.Close() })
 	for {
 		response, err := stream.Next()
-		if err != nil {
-			return err
-		}
-		if live {
-			f.received(response)
-		} else if read.Synced(response) {
-			live = true
-			synced.Done()
+		if err != nil || read.Synced(response) {
+			return stream, err
 		}
 	}
 }

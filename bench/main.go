@@ -138,15 +138,15 @@ func (b *bench) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := b.write(); err != nil {
+	if err := b.save(); err != nil {
 		return err
 	}
 	_, err := os.Stdout.Write(b.result.Markdown())
 	return err
 }
 
-// write writes what was measured so far, should the rest fail.
-func (b *bench) write() error {
+// save writes what was measured so far, should the rest fail.
+func (b *bench) save() error {
 	for _, series := range b.series {
 		b.marginal(series)
 	}

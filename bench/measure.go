@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/promgrpc/exporter/bench/load"
@@ -12,6 +13,13 @@ import (
 	"github.com/promgrpc/exporter/bench/report"
 	"github.com/promgrpc/exporter/bench/subject"
 )
+
+// adder adds a figure of one system at one size.
+type adder func(metric, unit string, value float64)
+
+func (b *bench) adder(series int, system string) adder {
+	return func(metric, unit string, value float64) { b.result.Add(series, system, metric, unit, value) }
+}
 
 // measure takes one system through all that is measured of every system.
 func (b *bench) measure(ctx context.Context, k subject.Kind, series int) error {
@@ -26,40 +34,8 @@ func (b *bench) measure(ctx context.Context, k subject.Kind, series int) error {
 		return err
 	}
 	defer s.Stop()
-	add := func(metric, unit string, value float64) { b.result.Add(series, k.Name, metric, unit, value) }
-
-	fresh, err := b.ingest(ctx, k, s, l.Rounds(0, 1))
-	if err != nil {
-		return err
-	}
-	add(report.New, "series/CPU-s", float64(series)/fresh.usage.Total().Seconds())
-	rounds := l.Plan.Rounds
-	steady, err := b.ingest(ctx, k, s, l.Rounds(1, rounds))
-	if err != nil {
-		return err
-	}
-	samples := float64(l.Plan.Samples(rounds - 1))
-	total := steady.usage.Total().Seconds()
-	add(report.Steady, "samples/CPU-s", samples/total)
-	if len(s.Front) > 0 {
-		add(report.SteadyFront, "samples/CPU-s", samples/s.Of(steady.usage, s.Front).Seconds())
-	}
-	for i, p := range s.Processes {
-		add(report.Share+p.Name, "%", 100*steady.usage[i].Seconds()/total)
-		add("read of a sample, "+p.Name, "B", float64(steady.moved[i].Read)/samples)
-		add("written of a sample, "+p.Name, "B", float64(steady.moved[i].Written)/samples)
-	}
-	add("ingest, elapsed until acknowledged", "samples/s", samples/steady.sent.Elapsed.Seconds())
-	add("requests repeated", "", float64(fresh.sent.Retries+steady.sent.Retries))
-	add("bytes of a request's sample, compressed", "B", float64(l.Bytes(1, rounds))/samples)
-	add("bytes of a request's sample, raw", "B", float64(l.RawBytes)/float64(l.Plan.Samples(rounds)))
-	add(report.Others, "% of the machine", 100*steady.others)
-	b.others = append(b.others, steady.others)
-
-	if err := b.front(s, add); err != nil {
-		return err
-	}
-	if err := disk(s, float64(l.Plan.Samples(rounds)), add); err != nil {
+	add := b.adder(series, k.Name)
+	if err := b.write(ctx, k, s, l, add); err != nil {
 		return err
 	}
 	if k.Project && k.Name != report.Project {
@@ -81,127 +57,103 @@ func (b *bench) measure(ctx context.Context, k subject.Kind, series int) error {
 	return b.restart(ctx, k, s, series)
 }
 
-// work is what a number of requests cost.
-type work struct {
-	usage  subject.Usage
-	moved  []probe.Traffic // by each process
-	sent   load.Sent
-	others float64 // share of the machine that others used meanwhile
-}
+// write sends a load: the first round is of new series.
+func (b *bench) write(ctx context.Context, k subject.Kind, s *subject.System, l *load.Load, add adder) error {
+	rounds := l.Plan.Rounds
+	fresh, err := b.ingest(ctx, k, s, l, 0, 1)
+	if err != nil {
+		return err
+	}
+	steady, err := b.ingest(ctx, k, s, l, 1, rounds)
+	if err != nil {
+		return err
+	}
+	samples, all := float64(l.Plan.Samples(rounds-1)), float64(l.Plan.Samples(rounds))
+	total := steady.usage.Total().Seconds()
+	add(report.New, "series/CPU-s", float64(l.Plan.Series)/fresh.usage.Total().Seconds())
+	add(report.Steady, "samples/CPU-s", samples/total)
+	add("ingest, elapsed until acknowledged", "samples/s", samples/steady.sent.Elapsed.Seconds())
+	add("requests repeated", "", float64(fresh.sent.Retries+steady.sent.Retries))
+	add("bytes of a request's sample, compressed", "B", float64(l.Bytes(1, rounds))/samples)
+	add("bytes of a request's sample, raw", "B", float64(l.RawBytes)/all)
+	add(report.Others, "% of the machine", 100*steady.others)
+	b.others = append(b.others, steady.others)
 
-func (b *bench) ingest(ctx context.Context, k subject.Kind, s *subject.System, bodies [][]byte) (work, error) {
-	before, err := s.Usage()
-	if err != nil {
-		return work{}, err
-	}
-	movedBefore, err := moved(s)
-	if err != nil {
-		return work{}, err
-	}
-	watch, err := startWatch()
-	if err != nil {
-		return work{}, err
-	}
-	sender := load.Sender{URL: s.WriteURL, Version: k.Write, Connections: b.connections, Rate: b.rate}
-	sent, err := sender.Send(ctx, bodies)
-	if err != nil {
-		return work{}, err
-	}
-	after, err := s.Idle(ctx)
-	if err != nil {
-		return work{}, err
-	}
-	w := work{usage: after.Minus(before), sent: sent}
-	if w.others, err = watch.others(w.usage.Total()); err != nil {
-		return work{}, err
-	}
-	if w.moved, err = moved(s); err != nil {
-		return work{}, err
-	}
-	for i := range w.moved {
-		w.moved[i] = w.moved[i].Minus(movedBefore[i])
-	}
-	return w, nil
-}
-
-// moved is what each process has read and written.
-func moved(s *subject.System) ([]probe.Traffic, error) {
-	all := make([]probe.Traffic, len(s.Processes))
+	var cpu time.Duration // of what is before the stores
+	var memory int64
 	for i, p := range s.Processes {
-		var err error
-		if all[i], err = p.Moved(); err != nil {
-			return nil, err
-		}
-	}
-	return all, nil
-}
-
-// watch tells what the rest of the machine does.
-type watch struct {
-	began      time.Time
-	busy, self time.Duration
-}
-
-func startWatch() (watch, error) {
-	busy, err := probe.Busy()
-	if err != nil {
-		return watch{}, err
-	}
-	self, err := probe.CPU(os.Getpid())
-	return watch{began: time.Now(), busy: busy, self: self}, err
-}
-
-// others is the share of the machine's time that neither the system nor this
-// process used since.
-func (w watch) others(system time.Duration) (float64, error) {
-	now, err := startWatch()
-	if err != nil {
-		return 0, err
-	}
-	all := now.began.Sub(w.began).Seconds() * float64(probe.ThisMachine().Cores)
-	used := (now.busy - w.busy) - (now.self - w.self) - system
-	return max(0, used.Seconds()/all), nil
-}
-
-// front adds the memory of each process, and that of those before the stores.
-func (b *bench) front(s *subject.System, add func(metric, unit string, value float64)) error {
-	sum := int64(0)
-	for _, p := range s.Processes {
 		peak, err := p.Peak()
 		if err != nil {
 			return err
 		}
+		disk, err := p.Disk()
+		if err != nil {
+			return err
+		}
+		add(report.Share+p.Name, "%", 100*steady.usage[i].Seconds()/total)
 		add("peak memory while writing, "+p.Name, "bytes", float64(peak))
-		for _, q := range s.Front {
-			if p == q {
-				sum += peak
-			}
+		if disk > 0 {
+			add("disk, "+p.Name, "B/sample", float64(disk)/all)
+		}
+		if slices.Contains(s.Front, p) {
+			cpu, memory = cpu+steady.usage[i], memory+peak
+		}
+		if p == s.Servers[0] {
+			add(report.Disk, "B/sample", float64(disk)/all)
 		}
 	}
-	if sum > 0 {
-		add(report.FrontMemory, "bytes", float64(sum))
+	if len(s.Front) > 0 {
+		add(report.SteadyFront, "samples/CPU-s", samples/cpu.Seconds())
+		add(report.FrontMemory, "bytes", float64(memory))
 	}
 	return nil
 }
 
-// disk adds what the data of each process takes up.
-func disk(s *subject.System, samples float64, add func(metric, unit string, value float64)) error {
-	stored := false
-	for _, p := range s.Processes {
-		size, err := p.Disk()
-		if err != nil {
-			return err
-		}
-		if size == 0 {
-			continue
-		}
-		add("disk, "+p.Name, "B/sample", float64(size)/samples)
-		if !stored { // the first process is a store, in every system
-			add(report.Disk, "B/sample", float64(size)/samples)
-			stored = true
-		}
+// work is what a number of requests cost.
+type work struct {
+	usage  subject.Usage
+	sent   load.Sent
+	others float64 // share of the machine that others used meanwhile
+}
+
+// ingest sends some rounds of a load.
+func (b *bench) ingest(ctx context.Context, k subject.Kind, s *subject.System, l *load.Load, from, to int) (w work, err error) {
+	began := time.Now()
+	before, err := s.Usage()
+	if err != nil {
+		return w, err
 	}
-	return nil
+	busy, err := busyBeside()
+	if err != nil {
+		return w, err
+	}
+	sender := b.sender(k, s, l)
+	if w.sent, err = sender.Send(ctx, l.Rounds(from, to)); err != nil {
+		return w, err
+	}
+	after, err := s.Idle(ctx)
+	if err != nil {
+		return w, err
+	}
+	w.usage = after.Minus(before)
+	now, err := busyBeside()
+	used := now - busy - w.usage.Total()
+	w.others = max(0, used.Seconds()/time.Since(began).Seconds()/float64(probe.ThisMachine().Cores))
+	return w, err
+}
+
+func (b *bench) sender(k subject.Kind, s *subject.System, l *load.Load) load.Sender {
+	return load.Sender{URL: s.WriteURL, Version: k.Write, Connections: b.connections, Round: l.Plan.Requests(), Rate: b.rate}
+}
+
+// busyBeside is the time that the machine has used so far, but for this process.
+func busyBeside() (time.Duration, error) {
+	busy, err := probe.Busy()
+	if err != nil {
+		return 0, err
+	}
+	self, err := probe.CPU(os.Getpid())
+	return busy - self, err
 }
 
 // enough is the CPU time that a system uses while a way is measured, at least:
@@ -227,7 +179,7 @@ func (b *bench) readBy(ctx context.Context, k subject.Kind, s *subject.System, w
 	if !k.Project {
 		system += ", " + way.Name
 	}
-	add := func(metric, unit string, value float64) { b.result.Add(series, system, metric, unit, value) }
+	add := b.adder(series, system)
 	before, err := s.Usage()
 	if err != nil {
 		return err
@@ -248,7 +200,7 @@ func (b *bench) readBy(ctx context.Context, k subject.Kind, s *subject.System, w
 		used = after.Minus(before).Total()
 		add(report.LatestFirst, "s", r.FirstByte.Seconds())
 		add("latest of all series, elapsed", "series/s", float64(series)/r.Elapsed.Seconds())
-		add(report.LatestBytes, "B/series", float64(r.Bytes)/float64(series))
+		add("latest of all series, bytes", "B/series", float64(r.Bytes)/float64(series))
 	}
 	add(report.Latest, "series/CPU-s", float64(series*reads)/used.Seconds())
 	b.logger.Info("read", "way", way.Name, "reads", reads, "cpu_seconds", used.Seconds())

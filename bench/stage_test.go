@@ -65,7 +65,7 @@ func startPipeline(b *testing.B) *pipeline {
 
 func (p *pipeline) send(b *testing.B, from, to int) {
 	b.Helper()
-	sender := load.Sender{URL: p.url, Version: 1, Connections: 1}
+	sender := load.Sender{URL: p.url, Version: 1, Connections: 1, Round: 1}
 	_, err := sender.Send(b.Context(), p.load.Rounds(from, to))
 	require.NoError(b, err)
 }

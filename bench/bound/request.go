@@ -41,11 +41,10 @@ func (r *request) decompress(body []byte) (err error) {
 }
 
 // sampleSize is that of the field that ends a series of 1.0: three bytes, the value,
-// and the timestamp in seven.
+// and the timestamp in seven. A value of zero takes none.
 const sampleSize = 18
 
-// scan hashes the labels of each series, and reads its value. The symbols of 2.0
-// stand after the series.
+// scan hashes the labels of each series, and reads its value.
 func (r *request) scan() error {
 	r.series, r.hashes = r.series[:0], r.hashes[:0]
 	for i := 0; i < len(r.raw); {
@@ -56,6 +55,9 @@ func (r *request) scan() error {
 		switch {
 		case r.raw[i] == 0x0a && r.version == 1 && at.to-at.from > sampleSize:
 			labels := span{at.from, at.to - sampleSize}
+			if !r.valued(labels.to) {
+				labels.to += 9
+			}
 			r.add(labels, r.hash(labels))
 		case r.raw[i] == 0x2a && r.version == 2:
 			r.add(r.field(at.from), 0)
@@ -76,9 +78,15 @@ func (r *request) scan() error {
 
 // add adds a series, whose sample stands after the labels.
 func (r *request) add(labels span, hash uint64) {
-	value := math.Float64frombits(binary.LittleEndian.Uint64(r.raw[labels.to+3:]))
-	r.series = append(r.series, scanned{hash, labels, value})
+	s := scanned{hash: hash, labels: labels}
+	if r.valued(labels.to) {
+		s.value = math.Float64frombits(binary.LittleEndian.Uint64(r.raw[labels.to+3:]))
+	}
+	r.series = append(r.series, s)
 }
+
+// valued says whether a sample with a value begins at i.
+func (r *request) valued(i int) bool { return r.raw[i] == 0x12 && r.raw[i+1] == sampleSize-2 }
 
 // hashRefs puts the hashes of symbols together. It turns each by its place, so that
 // no step waits for the one before.

@@ -9,21 +9,22 @@ import (
 	"fmt"
 	"math"
 	"runtime"
-	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/golang/snappy"
+	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
+	"golang.org/x/sync/errgroup"
 )
 
 // Plan says what to make. A round is one sample of every series.
 type Plan struct {
-	Series     int           `json:"series"`
-	Rounds     int           `json:"rounds"`
-	PerRequest int           `json:"per_request"` // series a request
-	Version    int           `json:"version"`     // of remote write, 1 or 2
-	Interval   time.Duration `json:"interval"`    // between two rounds' timestamps
-	Churn      float64       `json:"churn"`       // share of the targets that are replaced from one round to the next
-	Last       time.Time     `json:"-"`           // timestamp of the last round
+	Series     int
+	Rounds     int
+	PerRequest int           // series a request
+	Version    int           // of remote write, 1 or 2
+	Interval   time.Duration // between two rounds' timestamps
+	Churn      float64       // share of the targets that are replaced from one round to the next
+	Last       time.Time     // timestamp of the last round
 }
 
 // Load is the requests of a plan.
@@ -31,7 +32,6 @@ type Load struct {
 	Plan     Plan
 	Bodies   [][]byte // compressed, round by round
 	RawBytes int64    // before compression
-	Labels   float64  // a series
 }
 
 // Samples in a number of rounds.
@@ -71,33 +71,23 @@ func Make(p Plan) (*Load, error) {
 		return nil, fmt.Errorf("an interval of %s is too short for the %d requests of a round", p.Interval, p.Requests())
 	}
 	l := &Load{Plan: p, Bodies: make([][]byte, p.Rounds*p.Requests())}
-	requests := make(chan int)
-	var workers sync.WaitGroup
-	var mu sync.Mutex
-	labels := 0
-	for range runtime.GOMAXPROCS(0) {
-		workers.Go(func() {
-			var e encoder
-			for request := range requests {
-				e.column(l, request)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			l.RawBytes += e.raw
-			labels += e.labels
+	var raw atomic.Int64
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for request := range p.Requests() {
+		group.Go(func() error {
+			e := encoder{symbols: writev2.NewSymbolTable()}
+			defer func() { raw.Add(e.raw) }()
+			return e.column(l, request)
 		})
 	}
-	for request := range p.Requests() {
-		requests <- request
-	}
-	close(requests)
-	workers.Wait()
-	l.Labels = float64(labels) / float64(p.Samples(p.Rounds))
-	return l, nil
+	err := group.Wait()
+	l.RawBytes = raw.Load()
+	return l, err
 }
 
 // column encodes one request of each round: the same series, at other times.
-func (e *encoder) column(l *Load, request int) {
+func (e *encoder) column(l *Load, request int) (err error) {
 	p := l.Plan
 	first := request * p.PerRequest
 	end := min(first+p.PerRequest, p.Series)
@@ -105,10 +95,8 @@ func (e *encoder) column(l *Load, request int) {
 	for i := range targets {
 		targets[i].restart(first/targetSeries+i, 0)
 	}
-	var compressed []byte
 	for round := range p.Rounds {
 		at := p.Timestamp(round, request)
-		e.begin(p.Version)
 		for i := range targets {
 			t := &targets[i]
 			phase := source(t.number)
@@ -118,12 +106,12 @@ func (e *encoder) column(l *Load, request int) {
 			t.advance(round)
 			base := t.number * targetSeries
 			for s := max(first, base); s < min(end, base+targetSeries); s++ {
-				e.series(t, s-base, at)
+				e.add(p.Version, t, s-base, at)
 			}
 		}
-		body := e.end()
-		e.raw += int64(len(body))
-		compressed = snappy.Encode(compressed[:cap(compressed)], body)
-		l.Bodies[round*p.Requests()+request] = append([]byte(nil), compressed...)
+		if l.Bodies[round*p.Requests()+request], err = e.body(p.Version); err != nil {
+			return err
+		}
 	}
+	return nil
 }

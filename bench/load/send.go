@@ -6,18 +6,19 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 )
 
-// Sender posts bodies to a URL.
+// Sender posts bodies to a URL. As a Prometheus does, it has a share of the series
+// for each connection, so that the samples of a series come in their order.
 type Sender struct {
 	URL         string
 	Version     int     // of remote write
 	Connections int     // requests under way at a time
+	Round       int     // requests of a round
 	Rate        float64 // requests a second, 0 for as fast as they are taken
 	// Sending, if set, is called with a body's index right before it is posted.
 	// It may be called by several goroutines at a time.
@@ -36,37 +37,31 @@ func (s *Sender) Send(ctx context.Context, bodies [][]byte) (Sent, error) {
 	transport := &http.Transport{MaxIdleConnsPerHost: s.Connections, DisableCompression: true}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport, Timeout: time.Minute}
-	var next, retries atomic.Int64
-	var pace sync.Mutex
+	var retries atomic.Int64
 	began := time.Now()
 	group, ctx := errgroup.WithContext(ctx)
-	for range s.Connections {
+	for connection := range s.Connections {
 		group.Go(func() error {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(bodies) || ctx.Err() != nil {
-					return ctx.Err()
+			for i, body := range bodies {
+				if i%s.Round%s.Connections != connection {
+					continue
 				}
 				if s.Rate > 0 {
-					pace.Lock() // so that they leave in order
 					time.Sleep(time.Until(began.Add(time.Duration(float64(i) / s.Rate * float64(time.Second)))))
-					pace.Unlock()
 				}
 				if s.Sending != nil {
 					s.Sending(i)
 				}
-				for {
-					again, err := s.post(ctx, client, bodies[i])
-					if err != nil {
-						return fmt.Errorf("request %d: %w", i, err)
-					}
-					if !again {
-						break
-					}
+				again, err := s.post(ctx, client, body)
+				for ; again && err == nil; again, err = s.post(ctx, client, body) {
 					retries.Add(1)
 					time.Sleep(20 * time.Millisecond)
 				}
+				if err != nil {
+					return fmt.Errorf("request %d: %w", i, err)
+				}
 			}
+			return nil
 		})
 	}
 	err := group.Wait()

@@ -3,6 +3,8 @@ package load
 import (
 	"math"
 	"strconv"
+
+	"github.com/prometheus/prometheus/prompb"
 )
 
 // A target is what one scrape brings: series of one pod, in the order in which
@@ -23,16 +25,13 @@ var (
 	services   = []string{"frontend-gateway", "order-service", "invoice-worker", "catalogue-index", "session-store", "mail-relay", "audit-log"}
 )
 
-// label is a name and a value, of which the names are sorted within a series.
-type label struct{ name, value string }
-
 // target holds one pod's series: their labels and the values that they have now.
 type target struct {
 	number     int
 	generation int
-	labels     [targetSeries][]label
+	labels     [targetSeries][]prompb.Label
 	values     [targetSeries]float64
-	help       [targetSeries]int // kind, for the metadata of remote write 2.0
+	kinds      [targetSeries]int // for the metadata of remote write 2.0
 }
 
 const (
@@ -47,28 +46,25 @@ func (t *target) restart(number, generation int) {
 	random := source(uint64(number)<<20 | uint64(generation))
 	service := services[number%len(services)]
 	pod := service + "-" + strconv.FormatUint(random.next()>>32, 36) + "-" + strconv.Itoa(number)
-	shared := []label{
-		{"cluster", "eu-west-1-production"},
-		{"container", service},
-		{"instance", "10." + strconv.Itoa(number>>16&255) + "." + strconv.Itoa(number>>8&255) + "." + strconv.Itoa(number&255) + ":9090"},
-		{"job", "kubernetes-pods/" + service},
-		{"namespace", namespaces[number%len(namespaces)]},
-		{"node", "worker-" + strconv.Itoa(number/20) + ".eu-west-1"},
-		{"pod", pod},
+	label := func(name, value string) prompb.Label { return prompb.Label{Name: name, Value: value} }
+	shared := []prompb.Label{
+		label("cluster", "eu-west-1-production"),
+		label("container", service),
+		label("instance", "10."+strconv.Itoa(number>>16&255)+"."+strconv.Itoa(number>>8&255)+"."+strconv.Itoa(number&255)+":9090"),
+		label("job", "kubernetes-pods/"+service),
+		label("namespace", namespaces[number%len(namespaces)]),
+		label("node", "worker-"+strconv.Itoa(number/20)+".eu-west-1"),
+		label("pod", pod),
 	}
 	for i := range t.labels {
 		name, le, extra, kind := describe(i)
-		ls := make([]label, 0, 11)
-		ls = append(ls, label{"__name__", name})
-		ls = append(ls, shared[:2]...)
-		ls = append(ls, label{"handler", "/api/v1/items/" + strconv.Itoa(extra)})
-		ls = append(ls, shared[2:4]...)
+		ls := append(make([]prompb.Label, 0, 11), label("__name__", name), shared[0], shared[1],
+			label("handler", "/api/v1/items/"+strconv.Itoa(extra)), shared[2], shared[3])
 		if le != "" {
-			ls = append(ls, label{"le", le})
+			ls = append(ls, label("le", le))
 		}
-		ls = append(ls, label{"method", methods[extra%len(methods)]})
-		ls = append(ls, shared[4:]...)
-		t.labels[i], t.help[i] = ls, kind
+		ls = append(ls, label("method", methods[extra%len(methods)]))
+		t.labels[i], t.kinds[i] = append(ls, shared[4:]...), kind
 		t.values[i] = 0
 		if kind != kindHistogram {
 			t.values[i] = math.Floor(random.float() * 1e6)

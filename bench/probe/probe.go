@@ -4,8 +4,6 @@
 package probe
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -31,49 +29,10 @@ func CPU(pid int) (time.Duration, error) {
 	return time.Duration(used.Nano()), nil
 }
 
-// Memory returns the resident memory of a process, and the most that it had
-// since it began or ResetPeak was called, in bytes.
-func Memory(pid int) (resident, peak int64, err error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, 0, err
-	}
-	for line := range bytes.Lines(status) {
-		var kib int64
-		if n, _ := fmt.Sscanf(string(line), "VmRSS: %d kB", &kib); n == 1 {
-			resident = kib << 10
-		}
-		if n, _ := fmt.Sscanf(string(line), "VmHWM: %d kB", &kib); n == 1 {
-			peak = kib << 10
-		}
-	}
-	return resident, peak, nil
-}
-
-// ResetPeak starts the peak of a process' memory anew.
-func ResetPeak(pid int) error {
-	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
-}
-
-// Traffic is what a process has moved by system calls, to and from files and
-// connections alike.
-type Traffic struct{ Read, Written int64 }
-
-// Moved returns the traffic of a process since it began.
-func Moved(pid int) (t Traffic, err error) {
-	counters, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
-	if err != nil {
-		return Traffic{}, err
-	}
-	if _, err := fmt.Sscanf(string(counters), "rchar: %d\nwchar: %d\n", &t.Read, &t.Written); err != nil {
-		return Traffic{}, fmt.Errorf("/proc/%d/io: %w", pid, err)
-	}
-	return t, nil
-}
-
-// Minus returns what was moved since.
-func (t Traffic) Minus(before Traffic) Traffic {
-	return Traffic{t.Read - before.Read, t.Written - before.Written}
+// Peak returns the most memory that a process had since it began, in bytes.
+func Peak(pid int) (int64, error) {
+	kib, err := strconv.ParseInt(value(fmt.Sprintf("/proc/%d/status", pid), "VmHWM"), 10, 64)
+	return kib << 10, err
 }
 
 // Disk returns the bytes that the files in a folder take up.
@@ -108,7 +67,7 @@ type Machine struct {
 // ThisMachine describes the one that it runs on.
 func ThisMachine() Machine {
 	m := Machine{Cores: runtime.NumCPU(), Go: runtime.Version(), CPU: value("/proc/cpuinfo", "model name")}
-	if kib, err := strconv.ParseFloat(strings.TrimSuffix(value("/proc/meminfo", "MemTotal"), " kB"), 64); err == nil {
+	if kib, err := strconv.ParseFloat(value("/proc/meminfo", "MemTotal"), 64); err == nil {
 		m.MemoryGiB = float64(int(kib/(1<<20)*10)) / 10
 	}
 	if kernel, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
@@ -127,33 +86,19 @@ func Busy() (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	line, _, _ := strings.Cut(string(data), "\n")
-	var busy time.Duration
-	for i, field := range strings.Fields(line)[1:] {
-		n, err := strconv.ParseInt(field, 10, 64)
-		if err != nil {
-			return 0, err
-		}
-		const idle, iowait, steal = 3, 4, 7
-		if i >= steal { // guests, behind it, are counted as user already
-			break
-		}
-		if i != idle && i != iowait {
-			busy += time.Duration(n) * time.Second / ticks
-		}
+	var user, nice, system, idle, iowait, irq, softirq int64 // guests are counted as users
+	if _, err := fmt.Sscanf(string(data), "cpu %d %d %d %d %d %d %d", &user, &nice, &system, &idle, &iowait, &irq, &softirq); err != nil {
+		return 0, fmt.Errorf("/proc/stat: %w", err)
 	}
-	return busy, nil
+	return time.Duration(user+nice+system+irq+softirq) * time.Second / ticks, nil
 }
 
+// value returns what a file of /proc has for a key, without a unit.
 func value(file, key string) string {
-	f, err := os.Open(file)
-	if err != nil {
-		return ""
-	}
-	defer func() { _ = f.Close() }()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if name, v, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(name) == key {
-			return strings.TrimSpace(v)
+	text, _ := os.ReadFile(file)
+	for line := range strings.Lines(string(text)) {
+		if name, v, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == key {
+			return strings.TrimSuffix(strings.TrimSpace(v), " kB")
 		}
 	}
 	return ""

@@ -32,27 +32,12 @@ func TestCPU(t *testing.T) {
 }
 
 func TestThisProcess(t *testing.T) {
-	resident, peak, err := Memory(os.Getpid())
+	peak, err := Peak(os.Getpid())
 	require.NoError(t, err)
-	require.Positive(t, resident)
-	require.GreaterOrEqual(t, peak, resident)
+	require.Greater(t, peak, int64(1<<20))
 	busy, err := Busy()
 	require.NoError(t, err)
 	require.Positive(t, busy)
-}
-
-func TestMoved(t *testing.T) {
-	before, err := Moved(os.Getpid())
-	require.NoError(t, err)
-	file := filepath.Join(t.TempDir(), "file")
-	require.NoError(t, os.WriteFile(file, make([]byte, 10_000), 0o644))
-	_, err = os.ReadFile(file)
-	require.NoError(t, err)
-	after, err := Moved(os.Getpid())
-	require.NoError(t, err)
-	moved := after.Minus(before)
-	require.GreaterOrEqual(t, moved.Read, int64(10_000))
-	require.GreaterOrEqual(t, moved.Written, int64(10_000))
 }
 
 func TestDisk(t *testing.T) {

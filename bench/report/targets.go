@@ -13,7 +13,6 @@ const (
 	FrontMemory  = "peak memory of what is before the stores"
 	Latest       = "latest of all series" // then the way
 	LatestFirst  = "latest of all series, first byte"
-	LatestBytes  = "latest of all series, bytes"
 	ThroughProxy = "latest of all series through HAProxy, elapsed"
 	FollowHalf   = "follow at 100 k samples/s, p50"
 	FollowMost   = "follow at 100 k samples/s, p99"

@@ -88,17 +88,11 @@ func (p *Process) Stop() {
 // CPU that it has used.
 func (p *Process) CPU() (time.Duration, error) { return probe.CPU(p.cmd.Process.Pid) }
 
-// Moved is what it has read and written, files and connections alike.
-func (p *Process) Moved() (probe.Traffic, error) { return probe.Moved(p.cmd.Process.Pid) }
+// Peak of its memory in bytes.
+func (p *Process) Peak() (int64, error) { return probe.Peak(p.cmd.Process.Pid) }
 
-// Peak of its memory in bytes since ResetPeak.
-func (p *Process) Peak() (int64, error) {
-	_, peak, err := probe.Memory(p.cmd.Process.Pid)
-	return peak, err
-}
-
-// ResetPeak starts the peak anew.
-func (p *Process) ResetPeak() error { return probe.ResetPeak(p.cmd.Process.Pid) }
+// Disk that its data takes up, in bytes.
+func (p *Process) Disk() (int64, error) { return probe.Disk(p.Dir) }
 
 func (p *Process) tail() string {
 	log, err := os.ReadFile(p.log)

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/promgrpc/exporter/bench/probe"
 	"github.com/promgrpc/exporter/bench/read"
 )
 
@@ -153,18 +152,6 @@ func (u Usage) Minus(before Usage) Usage {
 	return d
 }
 
-// Of some of the processes.
-func (s *System) Of(u Usage, some []*Process) (sum time.Duration) {
-	for i, p := range s.Processes {
-		for _, q := range some {
-			if p == q {
-				sum += u[i]
-			}
-		}
-	}
-	return sum
-}
-
 // Idle waits until the processes have next to nothing left to do, and returns
 // their usage then.
 func (s *System) Idle(ctx context.Context) (Usage, error) {
@@ -195,12 +182,4 @@ func (s *System) Idle(ctx context.Context) (Usage, error) {
 		return nil, fmt.Errorf("not idle after %s", patience)
 	}
 	return last, nil
-}
-
-// Disk that a process' data takes up, in bytes.
-func (p *Process) Disk() (int64, error) {
-	if _, err := os.Stat(p.Dir); errors.Is(err, os.ErrNotExist) {
-		return 0, nil
-	}
-	return probe.Disk(p.Dir)
 }
