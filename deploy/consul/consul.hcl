@@ -1,10 +1,10 @@
-# A Consul of one agent, which is its own server. What parts register they register again whenever it is missing, so
+# A single Consul agent, which is its own server. Parts register again whenever their registration is missing, so
 # nothing in here has to outlive the agent.
 
 server           = true
 bootstrap_expect = 1
 data_dir         = "/consul/data"
-# HTTP (:8500) and DNS (:8600) for others than this machine. There is no ACL: keep these ports off other networks.
+# HTTP (:8500) and DNS (:8600) for other machines. There is no ACL: keep these ports off other networks.
 client_addr = "0.0.0.0"
 
 ui_config {
@@ -20,7 +20,7 @@ ports {
 }
 
 dns_config {
-  # Leave out instances whose check is a warning too, which the default lets through.
+  # Leave out instances whose check is a warning, too; the default includes them.
   only_passing = true
 }
 
