@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
-	"connectrpc.com/grpchealth"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/promgrpc/exporter/e2e/harness"
@@ -57,7 +57,7 @@ func startMortals(t *testing.T) (m mortals) {
 		s := &mortal{name: fmt.Sprint("mortal", i), begun: time.Now()}
 		mux := http.NewServeMux()
 		mux.Handle(metricsv1connect.NewMetricsServiceHandler(s))
-		mux.Handle(grpchealth.NewHandler(grpchealth.NewStaticChecker()))
+		mux.Handle(healthv1.Health_Check_FullMethodName, connect.NewUnaryHandler(healthv1.Health_Check_FullMethodName, serving))
 		s.http = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Promgrpc-Instance", s.name)
 			mux.ServeHTTP(w, r)
@@ -79,6 +79,10 @@ func startMortals(t *testing.T) (m mortals) {
 		m = append(m, s)
 	}
 	return m
+}
+
+func serving(context.Context, *connect.Request[healthv1.HealthCheckRequest]) (*connect.Response[healthv1.HealthCheckResponse], error) {
+	return connect.NewResponse(&healthv1.HealthCheckResponse{Status: healthv1.HealthCheckResponse_SERVING}), nil
 }
 
 func (m mortals) addresses() (list []string) {
