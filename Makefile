@@ -15,20 +15,20 @@ GENERATED = gen $(WEB)/gen clients/python/gen docs/cli.md docs/prometheus-grpc-c
 
 # How long `make fuzz` runs each target.
 FUZZTIME ?= 10s
-# What `make torture` runs: a list of numbers and ranges (1,2,10-20), and how long each has faults.
+# What `make torture` runs: seeds as numbers and ranges (1,2,10-20), and how long each causes faults.
 SEEDS    ?= 1,2,3
 DURATION ?= 60s
-# Whether stores have small file systems there, which get full: only root can make them. DISKS= has none.
+# Whether stores get small file systems there, which fill up: only root can make them. DISKS= means no.
 DISKS    ?= $(if $(filter 0,$(shell id -u)),-disks)
-# How long `make test-compose` has Consul away.
+# How long Consul is away in `make test-compose`.
 CONSUL_AWAY ?= 10s
 
 .DEFAULT_GOAL := all
-# Generation has to end before lint and build begin.
+# Generation has to finish before lint and build start.
 .NOTPARALLEL:
 
-# What a goal needs that is neither built nor fetched here: `tools/require.sh` knows each, and says all that is missing
-# before anything else is done. Whoever makes several goals at once is told once.
+# What a goal needs that is neither built nor fetched here: `tools/require.sh` knows each, and reports everything that is
+# missing before anything else is done, once for all goals of a run.
 NEEDS_generate        := node apt-get
 NEEDS_check-generate  := git $(NEEDS_generate)
 NEEDS_web             := node
@@ -76,12 +76,12 @@ generate: needs $(BUF) $(TOOLS)/protoc $(MODULES) ## Generate gen/ (stubs, API r
 	go run ./cmd/prometheus-grpc-client manual --format markdown >docs/cli.md
 
 .PHONY: check-generate
-check-generate: needs generate ## Fail if what is generated is not what api/ generates
+check-generate: needs generate ## Fail if generated code is out of date
 	@changed=$$(git status --porcelain $(GENERATED)) && test -z "$$changed" || { echo "$$changed"; git --no-pager diff $(GENERATED); \
 		echo 'generated code is out of date: run make generate and commit it' >&2; exit 1; }
 
 .PHONY: api-release
-api-release: $(BUF) ## Make the API as it is now the one that must not break
+api-release: $(BUF) ## Make the current API the one that must not break
 	$(BUF) build api --exclude-source-info -o api/released.binpb
 
 # Quality
@@ -97,7 +97,7 @@ lint-api: $(BUF) ## Lint the API and compare it with the released one
 	$(BUF) format --diff --exit-code api
 	$(BUF) breaking api --against api/released.binpb
 
-# Runs go test, and shows what goes on. On a machine that is busy a package takes longer than go test's ten minutes.
+# Runs go test, and shows progress. On a busy machine a package takes longer than go test's ten minutes.
 GOTEST  = go run ./e2e/gotest
 TIMEOUT = -timeout 1h
 
@@ -118,11 +118,11 @@ E2E_ENV = EXPORTER_BIN=$(CURDIR)/bin BUF=$(BUF) GRPCURL=$(TOOLS)/grpcurl PROMETH
 test-e2e: needs build tools ## Run the tests of the real binaries with real Prometheus and Consul
 	$(E2E_ENV) $(GOTEST) $(TIMEOUT) -count=1 ./e2e/...
 
-# The tests that only a build tag has, as go test's -run takes them.
+# The tests that exist under a build tag only, as a pattern for go test's -run.
 tagged = ^($$(grep -lE '^//go:build .*\b$(1)\b' e2e/*_test.go | xargs sed -n 's/^func \(Test[A-Za-z0-9]*\)(.*/\1/p' | paste -sd '|'))$$
 
 .PHONY: test-debian
-test-debian: needs build tools tools-debian ## Run the tests with what comes from Debian: HAProxy, Prometheus 2, curl, Python, Ruby, Kafka
+test-debian: needs build tools tools-debian ## Run the tests that use Debian packages: HAProxy, Prometheus 2, curl, Python, Ruby, Kafka
 	$(E2E_ENV) $(GOTEST) $(TIMEOUT) -count=1 -tags debian -run "$(call tagged,debian)" ./e2e
 
 .PHONY: test-root
@@ -130,7 +130,7 @@ test-root: needs build ## Run the tests that only root can run
 	$(E2E_ENV) $(GOTEST) $(TIMEOUT) -count=1 -tags root -run "$(call tagged,root)" ./e2e
 
 .PHONY: test-failures
-test-failures: needs build tools tools-debian ## Make each failure under load, Consul away for 60s among them, and print the table
+test-failures: needs build tools tools-debian ## Cause each failure under load, including 60s without Consul, and print the table
 	$(E2E_ENV) go test -count=1 -v -tags debian -run '^TestFailures$$' ./e2e -consul-away=60s
 
 .PHONY: test-overload
@@ -138,30 +138,30 @@ test-overload: build ## Overload the real binaries at full size: a minute, a mil
 	$(E2E_ENV) go test -count=1 -v -run '^TestOverload' ./e2e -overload-for=1m -overload-series=1000000 -overload-readers=900 -overload-stalled=100
 
 .PHONY: test-bounds
-test-bounds: build ## Send the real binaries what is small, legal and dear, at full size: each for 20s, with 100,000 series
+test-bounds: build ## Send the real binaries small, legal and expensive requests at full size: each kind for 20s, with 100,000 series
 	$(E2E_ENV) go test -count=1 -timeout 1h -v ./e2e/bounds -bounds-for=20s -bounds-series=100000 -bounds-late=1s
 
 # How long `make test-ratio` looks.
 RATIO_FOR ?= 10m
 
 .PHONY: test-ratio
-test-ratio: build ## Look for requests that take much more memory or time than they are, for RATIO_FOR
+test-ratio: build ## Look for RATIO_FOR for requests that take much more memory or time than their size
 	$(E2E_ENV) go test -count=1 -timeout 0 -v -run '^TestRatio$$' ./e2e/bounds -ratio-for=$(RATIO_FOR)
 
-# For the images: where Go finds modules, and the certificate authorities that this machine trusts.
+# For building images: where Go finds modules, and the certificate authorities that this machine trusts.
 BUILD_ENV = VERSION=$(VERSION) GOPROXY="$$(go env GOPROXY)" \
 	CA_BUNDLE="$(or $(CA_BUNDLE),$(SSL_CERT_FILE),$(wildcard /etc/ssl/certs/ca-certificates.crt))"
 
-# The tag keeps it out of test-e2e: it needs a Docker engine. The test removes what it made, unless it is itself killed.
+# The tag keeps it out of test-e2e: it needs a Docker engine. The test cleans up, unless it is itself killed.
 .PHONY: test-compose
-test-compose: needs build tools docker ## Run docker-compose.yml on a Docker engine, and make the calls and failures there
+test-compose: needs build tools docker ## Run docker-compose.yml on a Docker engine, with calls and failures
 	$(BUILD_ENV) docker compose build
 	export COMPOSE_TEST_PROJECT=prometheus-grpc-exporter-test-$$$$; \
 		trap 'docker compose --progress=quiet -p '$$COMPOSE_TEST_PROJECT' down -v -t 1' EXIT; \
 		$(E2E_ENV) go test -count=1 -v -tags compose -run '^TestCompose$$' ./e2e -consul-away=$(CONSUL_AWAY)
 
 .PHONY: torture
-torture: needs ## Break what can break, by SEEDS for DURATION each, and compare what came through
+torture: needs ## Break everything at random, by SEEDS for DURATION each, and compare what came through
 	go test -count=1 -timeout 0 -v -run '^TestTorture$$' ./e2e/torture -seeds $(SEEDS) -duration $(DURATION) $(DISKS)
 
 .PHONY: test-web
@@ -169,7 +169,7 @@ test-web: needs build tools tools-debian $(MODULES) ## Run the tests of the page
 	cd $(WEB) && BIN=$(CURDIR)/bin TOOLS=$(TOOLS) CHROMIUM=$$(command -v chromium) npm run --silent e2e
 
 .PHONY: pictures
-pictures: needs build tools tools-debian $(MODULES) ## Draw docs/pictures, of a pipeline that runs
+pictures: needs build tools tools-debian $(MODULES) ## Draw docs/pictures from a running pipeline
 	cd $(WEB) && BIN=$(CURDIR)/bin TOOLS=$(TOOLS) CHROMIUM=$$(command -v chromium) npm run --silent pictures
 
 .PHONY: fuzz
@@ -184,20 +184,20 @@ fuzz: ## Run each fuzz target for FUZZTIME
 BENCHFLAGS ?=
 
 .PHONY: bench
-bench: build ## Compare the project with the peers that are installed, see bench/README.md
+bench: build ## Compare the project with the peers that are installed; see bench/README.md
 	go run ./bench $(BENCHFLAGS)
 
 .PHONY: bench-micro
 bench-micro: ## Run the Go benchmarks of all stages
 	go test -run '^$$' -bench . -benchmem ./...
 
-# The stages that a sample passes, each with a number of runs that does not depend on the machine.
+# The stages that a sample passes through, each with a number of runs that does not depend on the machine.
 STAGES = go test -run '^$$' -benchtime 50x -benchmem \
 	-bench '^Benchmark(Decompress|DecodeV[12]|Intern|EncodeBlock|DecodeBlock|EncodeSeries|DecodeSeries|Append|Replicate|Apply|AddSeries|Match|Stream.*)$$' \
 	./forwarder/... ./internal/segment ./internal/seglog ./internal/head ./server ./bench
 
 .PHONY: check-allocs
-check-allocs: ## Fail if a stage allocates more than it did
+check-allocs: ## Fail if a stage allocates more than bench/allocs.txt says
 	$(STAGES) | go run ./bench/allocs bench/allocs.txt
 
 .PHONY: update-allocs
@@ -205,20 +205,20 @@ update-allocs: ## Write what the stages allocate to bench/allocs.txt
 	$(STAGES) | go run ./bench/allocs -update bench/allocs.txt
 
 .PHONY: tools-peers
-tools-peers: needs ## Get the peers that the comparison runs
+tools-peers: needs ## Fetch the peers that the comparison runs
 	@TOOLS=$(TOOLS) tools/fetch.sh prometheus3 vmagent victoria-metrics thanos haproxy
 
-# The page, which Go embeds: it is committed as built, so that building a server needs no Node
+# The page, which Go embeds: the built page is committed, so that building a server needs no Node
 
 .PHONY: web
 web: needs $(MODULES) ## Build the page of clients/web into internal/page
 	cd $(WEB) && npm run --silent build
 
 .PHONY: check-web
-check-web: needs $(MODULES) ## Check clients/web and fail if internal/page is not what it builds
+check-web: needs $(MODULES) ## Check clients/web, and fail if internal/page is out of date
 	cd $(WEB) && npm run --silent check && npm run --silent test && npm run --silent build -- --check
 
-# Scripts of packages are not run: none is needed.
+# No package needs its install scripts, so they are not run.
 $(MODULES): $(WEB)/package.json $(WEB)/package-lock.json
 	@echo 'get the modules of $(WEB)'
 	cd $(WEB) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
@@ -254,13 +254,13 @@ build-exporter: ## Build prometheus-grpc-exporter, all parts in one
 RUNFLAGS ?=
 
 .PHONY: run
-run: needs build ## Build all and run all parts in one process, with its data in data/ and RUNFLAGS
+run: needs build ## Build, and run all parts in one process with RUNFLAGS, its data in data/
 	@echo "bin/prometheus-grpc-exporter --storage.path=data $(RUNFLAGS)    # for other flags: make run RUNFLAGS='--help'"
 	@exec tools/foreground bin/prometheus-grpc-exporter --storage.path=data $(RUNFLAGS)
 
 # Tools
 
-# Each rule runs every time, since only fetch.sh knows whether the version is the wanted one.
+# Each rule always runs, since only fetch.sh knows whether the version is right.
 .PHONY: $(BUF) $(TOOLS)/protoc $(TOOLS)/golangci-lint
 $(BUF) $(TOOLS)/protoc $(TOOLS)/golangci-lint:
 	@TOOLS=$(TOOLS) tools/fetch.sh $(@F)
@@ -270,21 +270,21 @@ tools: ## Build the real components that the tests run
 	@TOOLS=$(TOOLS) tools/fetch.sh buf grpcurl prometheus3 consul
 
 .PHONY: tools-debian
-tools-debian: needs ## Get those that come from Debian: HAProxy, Prometheus 2 and protoc
+tools-debian: needs ## Fetch those from Debian: HAProxy, Prometheus 2 and protoc
 	@TOOLS=$(TOOLS) tools/fetch.sh haproxy prometheus2 protoc
 
-# Every image that is not built here, as the files name them.
+# Every image that is not built here, as named in the files.
 IMAGES = $(shell grep -hoP '^FROM \K\S+[:/]\S+' deploy/Dockerfile; grep -hoP '^ *image: \K(?!promgrpc/)\S+' docker-compose.yml)
 
 .PHONY: docker
-docker: needs ## Get a Docker engine where there is none, and the images that docker-compose.yml needs
+docker: needs ## Install a Docker engine if there is none, and fetch the images that docker-compose.yml needs
 	tools/docker/engine
 	TOOLS=$(TOOLS) tools/docker/stand-ins $(sort $(IMAGES))
 
 .PHONY: test-kubernetes
-test-kubernetes: ## Check deploy/kubernetes against the Kubernetes API's own types
+test-kubernetes: ## Check deploy/kubernetes against the Kubernetes API types
 	$(GOTEST) -C=deploy/kubernetes/validate ./...
 
 .PHONY: clean
-clean: ## Remove what was built, but neither tools nor data
+clean: ## Remove what was built, except tools and data
 	rm -rf bin

@@ -1,7 +1,7 @@
-// Bundles pictures/, so that Node runs it as it is, and draws the pictures of the documents.
+// Bundles pictures/, so that Node can run it, and draws the pictures for the documents.
 import { build } from "esbuild";
 
-// Within node_modules, from where the imports that are not bundled are found.
+// Within node_modules, where Node finds the imports that are not bundled.
 const out = "node_modules/.cache/pictures/draw.mjs";
 await build({
   entryPoints: ["pictures/draw.ts"],

@@ -1,4 +1,4 @@
-// Draws the pictures of the documents: from a pipeline that runs, but for the one of the architecture.
+// Draws the pictures for the documents, all but that of the architecture from a running pipeline.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { chromium, type Browser } from "playwright-core";
