@@ -2,27 +2,43 @@ package promgrpc_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	promgrpc "github.com/promgrpc/exporter/clients/go"
 	"github.com/promgrpc/exporter/clients/internal/metricstest"
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// Follow two replicas, whichever is alive, and keep the cursor with the data:
-// started again with that cursor, the program goes on with the next sample.
+// The latest sample of each series that matches: the zero Query with a selector.
 func ExampleClient_Get() {
-	one, other := exampleServer(), exampleServer()
-	addresses := []string{one.Listen(), other.Listen()}
-	defer one.Stop()
-	defer other.Stop()
-
-	client, err := promgrpc.New(addresses, promgrpc.Options{})
-	if err != nil {
-		log.Fatal(err)
+	client, stop := dial(latest())
+	defer stop()
+	for update, err := range client.Get(context.Background(), promgrpc.Query{Selectors: []string{`up{job="node"}`}}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		for _, series := range update.GetTimeseries() {
+			sample := series.GetSamples()[0]
+			fmt.Println(text(series.GetLabels()), sample.GetValue(), time.UnixMilli(sample.GetTimestamp()).UTC().Format(time.TimeOnly))
+		}
 	}
-	defer func() { _ = client.Close() }()
+	// Output:
+	// __name__=up instance=a job=node 1 22:13:20
+	// __name__=up instance=b job=node 0 22:13:20
+}
 
+// Follow two replicas, whichever is alive, and keep the cursor with the data:
+// started again with that cursor, the program continues with the next sample. Here
+// the first stream breaks after two responses.
+func ExampleClient_Get_follow() {
+	client, stop := dial(breaking(), breaking())
+	defer stop()
 	cursor := "" // as stored by the last run
 	query := promgrpc.Query{Selectors: []string{`n`}, Cursor: cursor, Follow: true}
 	for update, err := range client.Get(context.Background(), query) {
@@ -30,21 +46,176 @@ func ExampleClient_Get() {
 			log.Fatal(err)
 		}
 		for _, series := range update.GetTimeseries() {
-			fmt.Println(series.GetLabels()[0].GetValue(), series.GetSamples()[0].GetValue())
+			fmt.Println(text(series.GetLabels()), series.GetSamples()[0].GetValue())
 		}
 		if update.GetCursor() != "" {
-			cursor = update.GetCursor()
+			cursor = update.GetCursor() // store it here, together with the samples
 		}
 	}
 	fmt.Println("next time from", cursor)
 	// Output:
-	// n 1
-	// n 2
-	// n 3
+	// __name__=n 1
+	// __name__=n 2
+	// __name__=n 3
 	// next time from c3
 }
 
-// exampleServer breaks its first stream off after two responses.
-func exampleServer() *metricstest.Server {
+// Replay the samples of the last ten minutes, and stop at the present.
+func ExampleClient_Get_since() {
+	client, stop := dial(breaking())
+	defer stop()
+	since := time.Now().Add(-10 * time.Minute)
+	samples := 0
+	for update, err := range client.Get(context.Background(), promgrpc.Query{Since: &since}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		if gap := update.GetGap(); gap != nil {
+			fmt.Println("samples are missing:", gap.GetReason())
+		}
+		for _, series := range update.GetTimeseries() {
+			samples += len(series.GetSamples()) + len(series.GetHistograms())
+		}
+	}
+	fmt.Println(samples, "samples")
+	// Output: 3 samples
+}
+
+// A cursor that is older than what the servers retain: start over at the oldest one
+// that works, or without a cursor.
+func ExampleOutOfRangeError() {
+	client, stop := dial(outOfRange())
+	defer stop()
+	for _, err := range client.Get(context.Background(), promgrpc.Query{Cursor: "c1", Follow: true}) {
+		var gone *promgrpc.OutOfRangeError
+		if errors.As(err, &gone) {
+			fmt.Println("some samples are gone; resume at", gone.OldestCursor)
+		} else if err != nil {
+			log.Fatal(err)
+		}
+	}
+	// Output: some samples are gone; resume at c7
+}
+
+// The values of a label in the live series that match.
+func ExampleClient_GetLabelValues() {
+	client, stop := dial(latest())
+	defer stop()
+	res, err := client.GetLabelValues(context.Background(), &metricsv1.GetLabelValuesRequest{Name: "job", Selectors: []string{`up`}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(res.GetValues())
+	// Output: [node prometheus]
+}
+
+// Type, unit and help of metric families.
+func ExampleClient_GetMetadata() {
+	client, stop := dial(latest())
+	defer stop()
+	res, err := client.GetMetadata(context.Background(), &metricsv1.GetMetadataRequest{MetricFamilyName: "up"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, family := range res.GetMetadata() {
+		fmt.Println(family.GetMetricFamilyName(), family.GetType(), family.GetHelp())
+	}
+	// Output: up METRIC_TYPE_GAUGE Whether the target is up.
+}
+
+// The health of a server: whether it is ready, and how far it lags in each log. The
+// cursor is that of the present: a stream that starts there gets new samples only.
+func ExampleClient_GetStatus() {
+	client, stop := dial(latest())
+	defer stop()
+	status, err := client.GetStatus(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(status.GetInstance(), status.GetReady(), status.GetUptime().AsDuration(), status.GetCursor())
+	for _, l := range status.GetLogs() {
+		fmt.Println(l.GetLogId(), l.GetConnected(), l.GetLagBlocks())
+	}
+	// Output:
+	// server-1 true 1h0m0s c9
+	// 01HF true 2
+}
+
+// A client of two replicas over gRPC-Web, with a token that is read again for each
+// call. It gives up if no replica is up at the start.
+func ExampleNew() {
+	client, err := promgrpc.New([]string{"server-1:8090", "server-2:8090"}, promgrpc.Options{
+		Protocol:    promgrpc.ProtocolGRPCWeb,
+		BearerToken: promgrpc.TokenFile("/var/run/secrets/token"),
+		FailFast:    true,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	// Output:
+}
+
+// dial starts the servers and makes a client for them.
+func dial(servers ...*metricstest.Server) (*promgrpc.Client, func()) {
+	var addresses []string
+	for _, s := range servers {
+		addresses = append(addresses, s.Listen())
+	}
+	client, err := promgrpc.New(addresses, promgrpc.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	return client, func() {
+		_ = client.Close()
+		for _, s := range servers {
+			s.Stop()
+		}
+	}
+}
+
+// latest has two live series, and answers to the unary calls.
+func latest() *metricstest.Server {
+	return &metricstest.Server{
+		Script: func(_ context.Context, call *metricstest.Call) error {
+			if err := call.Send(&metricsv1.GetMetricsResponse{Timeseries: []*metricsv1.TimeSeries{
+				metricstest.Float(1, "__name__", "up", "instance", "a", "job", "node"),
+				metricstest.Float(0, "__name__", "up", "instance", "b", "job", "node"),
+			}, Cursor: "c9"}); err != nil {
+				return err
+			}
+			return call.Send(end())
+		},
+		LabelValues: &metricsv1.GetLabelValuesResponse{Values: []string{"node", "prometheus"}},
+		Metadata: &metricsv1.GetMetadataResponse{Metadata: []*metricsv1.MetricMetadata{{
+			MetricFamilyName: "up", Type: metricsv1.MetricType_METRIC_TYPE_GAUGE, Help: "Whether the target is up.",
+		}}},
+		Status: &metricsv1.GetStatusResponse{
+			Instance: "server-1", Ready: true, Uptime: durationpb.New(time.Hour), Cursor: "c9",
+			Logs: []*metricsv1.LogStatus{{LogId: "01HF", Connected: true, LagBlocks: 2}},
+		},
+	}
+}
+
+// breaking has three samples, and breaks its first stream off after two.
+func breaking() *metricstest.Server {
 	return &metricstest.Server{Script: sequence(3, 2, func() error { metricstest.Abort(); return nil })}
+}
+
+// outOfRange retains nothing from before c7.
+func outOfRange() *metricstest.Server {
+	return &metricstest.Server{Script: func(context.Context, *metricstest.Call) error {
+		return metricstest.Error(connect.CodeOutOfRange, "too old", &metricsv1.CursorOutOfRange{OldestCursor: "c7"})
+	}}
+}
+
+// text returns the labels of a series in one line.
+func text(labels []*metricsv1.Label) (line string) {
+	for i, l := range labels {
+		if i > 0 {
+			line += " "
+		}
+		line += l.GetName() + "=" + l.GetValue()
+	}
+	return line
 }
