@@ -10,6 +10,7 @@ import (
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/seglog"
 )
 
@@ -23,11 +24,11 @@ type Config struct {
 	// LinkAddress to take receivers at.
 	LinkAddress string
 	// LinkTLS of that listener.
-	LinkTLS link.TLSFiles
+	LinkTLS renew.TLSFiles
 	// Server addresses, in the syntax of package discovery. "": none.
 	Server string
 	// ServerTLS for the links to the servers.
-	ServerTLS link.TLSFiles
+	ServerTLS renew.TLSFiles
 	// SeriesIdle after which a series is dropped at the next new segment. 0:
 	// never.
 	SeriesIdle time.Duration

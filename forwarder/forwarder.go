@@ -14,6 +14,7 @@ import (
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/seglog"
 )
 
@@ -27,7 +28,7 @@ type Forwarder struct {
 	receivers receivers
 	shipping  shipping
 	listener  *link.Listener
-	linkTLS   *link.TLS // of it; nil: none
+	linkTLS   *renew.TLS // of it; nil: none
 	ops       *daemon.Web
 	registrar *discovery.Registrar // Nil: not to be registered.
 
@@ -62,7 +63,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 	if err := f.setupShipping(c, linkMetrics, m); err != nil {
 		return nil, err
 	}
-	f.linkTLS, err = link.ServerTLS(c.LinkTLS, logger)
+	f.linkTLS, err = c.LinkTLS.Listener(logger)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +103,7 @@ func (f *Forwarder) setupShipping(c Config, linkMetrics *link.Metrics, m *metric
 	if err != nil {
 		return daemon.Usagef("--server: %w", err)
 	}
-	tls, err := link.ClientTLS(c.ServerTLS, f.logger)
+	tls, err := c.ServerTLS.Dialer(f.logger)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/renew"
 )
 
 // Config of a receiver.
@@ -22,7 +23,7 @@ type Config struct {
 	// Prometheus.
 	ForwarderTimeout time.Duration
 	// ForwarderTLS for the link.
-	ForwarderTLS link.TLSFiles
+	ForwarderTLS renew.TLSFiles
 	// RequestBytes is the largest compressed body of a request.
 	RequestBytes units.Base2Bytes
 	// DecodedBytes is the largest body of a request after decompression.

@@ -47,7 +47,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (*Receiver, e
 	if err != nil {
 		return nil, &daemon.UsageError{Err: fmt.Errorf("--forwarder: %w", err)}
 	}
-	tlsConfig, err := link.ClientTLS(c.ForwarderTLS, logger)
+	tlsConfig, err := c.ForwarderTLS.Dialer(logger)
 	if err != nil {
 		return nil, err
 	}

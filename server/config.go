@@ -11,6 +11,7 @@ import (
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/seglog"
 )
 
@@ -24,11 +25,11 @@ type Config struct {
 	// or relays that it gets the logs from, as [discovery.Syntax] has it.
 	Upstream string
 	// UpstreamTLS of the connection to them.
-	UpstreamTLS link.TLSFiles
+	UpstreamTLS renew.TLSFiles
 	// LinkAddress to take forwarders at.
 	LinkAddress string
 	// LinkTLS of that listener.
-	LinkTLS link.TLSFiles
+	LinkTLS renew.TLSFiles
 	// RPCAddress to serve the MetricsService at.
 	RPCAddress string
 	// CORSOrigins that browsers may call from; "*" is any. None: none.

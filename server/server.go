@@ -21,6 +21,7 @@ import (
 	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/listen"
 	"github.com/promgrpc/exporter/internal/peer"
+	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/throttle"
 )
@@ -37,7 +38,7 @@ type Server struct {
 	evaluations evaluations
 	proxies     peer.Proxies
 	listener    *link.Listener // nil in a relay
-	linkTLS     *link.TLS      // of it; nil: none
+	linkTLS     *renew.TLS     // of it; nil: none
 	linkRoom    *limit.Budget
 	upstream    *upstream // nil in all others
 	rpc         net.Listener
@@ -87,7 +88,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 			_ = s.Close()
 		}
 	}()
-	if s.store, err = c.StorageConfig.Open(nil, logger, reg); err != nil {
+	if s.store, err = c.Open(nil, logger, reg); err != nil {
 		return nil, err
 	}
 	if s.replicas, err = openReplicas(s.store); err != nil {
@@ -130,7 +131,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 // listen takes forwarders.
 func (s *Server) listen(reg prometheus.Registerer) error {
 	var err error
-	s.linkTLS, err = link.ServerTLS(s.config.LinkTLS, s.logger)
+	s.linkTLS, err = s.config.LinkTLS.Listener(s.logger)
 	if err != nil {
 		return err
 	}

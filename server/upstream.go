@@ -20,7 +20,7 @@ import (
 	"github.com/promgrpc/exporter/internal/backoff"
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
-	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -42,7 +42,7 @@ const (
 type upstream struct {
 	server *Server
 	source discovery.Source
-	tls    *link.TLS // nil for none
+	tls    *renew.TLS // nil for none
 	logger *slog.Logger
 
 	addresses []string // of the others, as far as is known
@@ -56,7 +56,7 @@ func (s *Server) newUpstream() (*upstream, error) {
 	if err != nil {
 		return nil, daemon.Usagef("--upstream: %w", err)
 	}
-	tls, err := link.ClientTLS(s.config.UpstreamTLS, s.logger)
+	tls, err := s.config.UpstreamTLS.Dialer(s.logger)
 	if err != nil {
 		return nil, err
 	}

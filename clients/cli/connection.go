@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -34,11 +33,11 @@ func (c *connection) register(cmd clause) {
 		Default("grpc").EnumVar(&c.protocol, "grpc", "grpcweb", "connect")
 	option(cmd, "timeout", "End after this time: with exit code 0 while following, as a failure otherwise. 0 means no timeout.").
 		Default("0s").DurationVar(&c.timeout)
-	option(cmd, "tls", "Use TLS. The other --tls flags imply it. Their files are read again for each stream and after each lost connection.").BoolVar(&c.tls.on)
-	option(cmd, "tls-ca-file", "CA certificates to trust instead of the system's, PEM.").PlaceHolder("FILE").StringVar(&c.tls.ca)
-	option(cmd, "tls-cert-file", "Client certificate, PEM.").PlaceHolder("FILE").StringVar(&c.tls.cert)
-	option(cmd, "tls-key-file", "Key of the client certificate, PEM.").PlaceHolder("FILE").StringVar(&c.tls.key)
-	option(cmd, "tls-server-name", "Name to expect in the server's certificate, if not the host of the address.").PlaceHolder("NAME").StringVar(&c.tls.server)
+	option(cmd, "tls", "Use TLS, 1.3 or later. The other --tls flags imply it. Their files are read again for each stream and after each lost connection.").BoolVar(&c.tls.on)
+	option(cmd, "tls-ca-file", "CA certificates to trust instead of the system's, PEM.").PlaceHolder("FILE").StringVar(&c.tls.files.CA)
+	option(cmd, "tls-cert-file", "Client certificate, PEM.").PlaceHolder("FILE").StringVar(&c.tls.files.Cert)
+	option(cmd, "tls-key-file", "Key of the client certificate, PEM.").PlaceHolder("FILE").StringVar(&c.tls.files.Key)
+	option(cmd, "tls-server-name", "Name to expect in the server's certificate, if not the host of the address.").PlaceHolder("NAME").StringVar(&c.tls.files.ServerName)
 	option(cmd, "header", "Header to send with each call, for a proxy, say. Repeatable; one a line in the environment, where other users do not see it. Without TLS it is sent in the clear.").
 		Short('H').PlaceHolder("'NAME: VALUE'").StringsVar(&c.headers)
 	option(cmd, "bearer-token-file", "File with the token to send as Authorization. It is read again for each call and each stream. Without TLS the token is sent in the clear.").
@@ -79,7 +78,7 @@ func (c *connection) open(ctx context.Context, env environment, o promgrpc.Optio
 func (c *connection) dial(addresses []string, o promgrpc.Options) (*promgrpc.Client, error) {
 	var err error
 	if c.tls.wanted() {
-		files, err := renew.New("the files of --tls-ca-file, --tls-cert-file and --tls-key-file", c.tls.config, o.Logger)
+		files, err := renew.New("the files of --tls-ca-file, --tls-cert-file and --tls-key-file", c.tls.files.Dial, o.Logger)
 		if err != nil {
 			return nil, usagef("%w", err)
 		}
@@ -125,31 +124,8 @@ func (c *connection) bounded(ctx context.Context) (context.Context, context.Canc
 
 // tlsFlags say whether to use TLS, and with which files.
 type tlsFlags struct {
-	on                    bool
-	ca, cert, key, server string
+	on    bool
+	files renew.TLSFiles
 }
 
 func (t *tlsFlags) wanted() bool { return *t != tlsFlags{} }
-
-// config reads the files.
-func (t *tlsFlags) config() (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.server}
-	if t.ca != "" {
-		pool, err := renew.Authorities(t.ca)
-		if err != nil {
-			return nil, fmt.Errorf("--tls-ca-file: %w", err)
-		}
-		config.RootCAs = pool
-	}
-	if (t.cert == "") != (t.key == "") {
-		return nil, errors.New("--tls-cert-file and --tls-key-file belong together")
-	}
-	if t.cert != "" {
-		pair, err := renew.Certificate(t.cert, t.key)
-		if err != nil {
-			return nil, fmt.Errorf("--tls-cert-file: %w", err)
-		}
-		config.Certificates = []tls.Certificate{*pair}
-	}
-	return config, nil
-}

@@ -24,6 +24,7 @@ import (
 	promgrpc "github.com/promgrpc/exporter/clients/go"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+	"github.com/promgrpc/exporter/internal/renew"
 )
 
 // selfSigned makes a certificate that is its own authority.
@@ -65,7 +66,7 @@ func TestRenewedAuthorities(t *testing.T) {
 			defer server.Close()
 			file := filepath.Join(t.TempDir(), "ca.pem")
 			require.NoError(t, os.WriteFile(file, authority, 0o600))
-			c := connection{protocol: protocol, tls: tlsFlags{ca: file}}
+			c := connection{protocol: protocol, tls: tlsFlags{files: renew.TLSFiles{CA: file}}}
 			client, err := c.dial([]string{server.Listener.Addr().String()}, promgrpc.Options{MinBackoff: time.Millisecond})
 			require.NoError(t, err)
 			defer client.Close()

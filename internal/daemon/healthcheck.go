@@ -17,6 +17,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/promgrpc/exporter/internal/address"
+	"github.com/promgrpc/exporter/internal/renew"
 )
 
 // healthcheckName is the subcommand that asks a running program of the same
@@ -62,7 +63,7 @@ func (h *healthcheck) run(ctx context.Context, app *kingpin.Application) error {
 	// The question is no secret, and the certificate is hardly for localhost.
 	config := &tls.Config{InsecureSkipVerify: true}
 	if h.cert != "" || h.key != "" {
-		pair, err := tls.LoadX509KeyPair(h.cert, h.key)
+		pair, err := renew.Certificate(h.cert, h.key)
 		if err != nil {
 			return Usagef("--cert-file and --key-file: %w", err)
 		}

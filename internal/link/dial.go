@@ -72,6 +72,15 @@ func (c *Conn) dialHandshake(hello *linkv1.Hello) (*linkv1.Welcome, error) {
 	return welcome, c.checkInstance(welcome.GetInstance())
 }
 
+// clientConfig fills in the name that the certificate has to be for.
+func clientConfig(c *tls.Config, address string) *tls.Config {
+	c = c.Clone()
+	if c.ServerName == "" {
+		c.ServerName, _, _ = net.SplitHostPort(address)
+	}
+	return c
+}
+
 // checkInstance refuses a name that is no name: it goes to the logs.
 func (c *Conn) checkInstance(name string) error {
 	if len(name) > maxInstance {

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/renew"
 )
 
 // Version of the protocol.
@@ -67,7 +68,7 @@ type Options struct {
 	// that has none.
 	Instance string
 	// TLS configuration of the side that these options are for. Nil: no TLS.
-	TLS *TLS
+	TLS *renew.TLS
 	// MaxFrame in bytes that is received. 0: [DefaultMaxFrame].
 	MaxFrame int
 	// Room in bytes for frames that are received, until they are released. A

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -16,6 +17,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/promgrpc/exporter/internal/renew"
 )
 
 // authority makes certificates in a folder.
@@ -45,7 +48,7 @@ func newAuthority(t *testing.T) *authority {
 
 func (a *authority) file(name string) string { return filepath.Join(a.dir, name) }
 
-func (a *authority) issue(t *testing.T, name string) TLSFiles {
+func (a *authority) issue(t *testing.T, name string) renew.TLSFiles {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -57,7 +60,7 @@ func (a *authority) issue(t *testing.T, name string) TLSFiles {
 	require.NoError(t, err)
 	keyDER, err := x509.MarshalECPrivateKey(key)
 	require.NoError(t, err)
-	f := TLSFiles{Cert: a.file(name + ".pem"), Key: a.file(name + ".key"), CA: a.file("ca.pem")}
+	f := renew.TLSFiles{Cert: a.file(name + ".pem"), Key: a.file(name + ".key"), CA: a.file("ca.pem")}
 	writePEM(t, f.Cert, "CERTIFICATE", der)
 	writePEM(t, f.Key, "EC PRIVATE KEY", keyDER)
 	return f
@@ -68,16 +71,16 @@ func writePEM(t *testing.T, file, kind string, der []byte) {
 	require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
 }
 
-func serveTLS(t *testing.T, f TLSFiles) *server {
+func serveTLS(t *testing.T, f renew.TLSFiles) *server {
 	t.Helper()
-	config, err := ServerTLS(f, nil)
+	config, err := f.Listener(nil)
 	require.NoError(t, err)
 	return serve(t, Options{TLS: config, HandshakeTimeout: time.Second}, echo)
 }
 
-func dialTLS(t *testing.T, addr string, f TLSFiles) (*Conn, error) {
+func dialTLS(t *testing.T, addr string, f renew.TLSFiles) (*Conn, error) {
 	t.Helper()
-	config, err := ClientTLS(f, nil)
+	config, err := f.Dialer(nil)
 	require.NoError(t, err)
 	c, _, err := Dial(context.Background(), addr, hello(), Options{TLS: config})
 	if err == nil {
@@ -101,7 +104,7 @@ func TestMutualTLS(t *testing.T) {
 	client.ServerName = "somebody.else"
 	_, err = dialTLS(t, s.addr, client)
 	require.ErrorContains(t, err, "somebody.else")
-	_, err = dialTLS(t, s.addr, TLSFiles{CA: client.CA})
+	_, err = dialTLS(t, s.addr, renew.TLSFiles{CA: client.CA})
 	require.Error(t, err, "without a client certificate")
 	_, err = dialTLS(t, s.addr, newAuthority(t).issue(t, "client"))
 	require.Error(t, err, "with a certificate of a stranger")
@@ -114,8 +117,8 @@ func TestMutualTLS(t *testing.T) {
 func TestServerTLSOnly(t *testing.T) {
 	a := newAuthority(t)
 	f := a.issue(t, "listener")
-	s := serveTLS(t, TLSFiles{Cert: f.Cert, Key: f.Key})
-	c, err := dialTLS(t, s.addr, TLSFiles{CA: f.CA})
+	s := serveTLS(t, renew.TLSFiles{Cert: f.Cert, Key: f.Key})
+	c, err := dialTLS(t, s.addr, renew.TLSFiles{CA: f.CA})
 	require.NoError(t, err)
 	roundTrip(t, c, 100)
 
@@ -127,14 +130,29 @@ func TestServerTLSOnly(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(to, data, 0o600))
 	}
-	_, err = dialTLS(t, s.addr, TLSFiles{CA: f.CA})
+	_, err = dialTLS(t, s.addr, renew.TLSFiles{CA: f.CA})
 	require.Error(t, err)
-	_, err = dialTLS(t, s.addr, TLSFiles{CA: renewed.CA})
+	_, err = dialTLS(t, s.addr, renew.TLSFiles{CA: renewed.CA})
 	require.NoError(t, err)
 }
 
+func TestOlderTLSIsRefused(t *testing.T) {
+	f := newAuthority(t).issue(t, "listener")
+	s := serveTLS(t, renew.TLSFiles{Cert: f.Cert, Key: f.Key})
+	config, err := renew.TLSFiles{CA: f.CA, ServerName: "listener"}.Dial()
+	require.NoError(t, err)
+	for version, ok := range map[uint16]bool{tls.VersionTLS12: false, tls.VersionTLS13: true} {
+		config.MinVersion, config.MaxVersion = version, version
+		conn, err := tls.Dial("tcp", s.addr, config)
+		require.Equal(t, ok, err == nil, "%s: %v", tls.VersionName(version), err)
+		if ok {
+			require.NoError(t, conn.Close())
+		}
+	}
+}
+
 // copyFiles renews files in place.
-func copyFiles(t *testing.T, from, to TLSFiles) {
+func copyFiles(t *testing.T, from, to renew.TLSFiles) {
 	t.Helper()
 	for from, to := range map[string]string{from.Cert: to.Cert, from.Key: to.Key, from.CA: to.CA} {
 		data, err := os.ReadFile(from)
@@ -150,11 +168,11 @@ func TestRenewedAuthority(t *testing.T) {
 	listener, client := old.issue(t, "listener"), old.issue(t, "client")
 	newListener, newClient, stranger := renewed.issue(t, "listener"), renewed.issue(t, "client"), old.issue(t, "stranger")
 	clientCA := old.file("ca of the client.pem")
-	copyFiles(t, TLSFiles{client.Cert, client.Key, client.CA, ""}, TLSFiles{client.Cert, client.Key, clientCA, ""})
+	copyFiles(t, client, renew.TLSFiles{Cert: client.Cert, Key: client.Key, CA: clientCA})
 	client.CA = clientCA
 	stranger.CA = newListener.CA
 	s := serveTLS(t, listener)
-	config, err := ClientTLS(client, nil)
+	config, err := client.Dialer(nil)
 	require.NoError(t, err)
 	dial := func() error {
 		c, _, err := Dial(t.Context(), s.addr, hello(), Options{TLS: config})
@@ -183,18 +201,18 @@ func TestRenewedAuthority(t *testing.T) {
 func TestTLSFiles(t *testing.T) {
 	a := newAuthority(t)
 	f := a.issue(t, "listener")
-	for name, config := range map[string]func(TLSFiles) error{
-		"server": func(f TLSFiles) error { _, err := ServerTLS(f, nil); return err },
-		"client": func(f TLSFiles) error { _, err := ClientTLS(f, nil); return err },
+	for name, config := range map[string]func(renew.TLSFiles) error{
+		"server": func(f renew.TLSFiles) error { _, err := f.Listener(nil); return err },
+		"client": func(f renew.TLSFiles) error { _, err := f.Dialer(nil); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.NoError(t, config(TLSFiles{}))
+			require.NoError(t, config(renew.TLSFiles{}))
 			require.NoError(t, config(f))
-			require.ErrorContains(t, config(TLSFiles{Cert: f.Cert, Key: "gone.key"}), "gone.key")
-			require.ErrorContains(t, config(TLSFiles{Cert: f.Cert, Key: f.Key, CA: "gone.pem"}), "gone.pem")
-			require.ErrorContains(t, config(TLSFiles{Cert: f.Cert, Key: f.Key, CA: f.Key}), "no certificate")
+			require.ErrorContains(t, config(renew.TLSFiles{Cert: f.Cert, Key: "gone.key"}), "gone.key")
+			require.ErrorContains(t, config(renew.TLSFiles{Cert: f.Cert, Key: f.Key, CA: "gone.pem"}), "gone.pem")
+			require.ErrorContains(t, config(renew.TLSFiles{Cert: f.Cert, Key: f.Key, CA: f.Key}), "no certificate")
 		})
 	}
-	_, err := ServerTLS(TLSFiles{CA: f.CA}, nil)
+	_, err := renew.TLSFiles{CA: f.CA}.Listener(nil)
 	require.ErrorContains(t, err, "needs a certificate and a key")
 }

@@ -7,8 +7,6 @@
 package renew
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"os"
@@ -79,28 +77,6 @@ func (v *Value[T]) renew() error {
 		v.last = now
 	}
 	return err
-}
-
-// Certificate reads a certificate with its key from PEM files.
-func Certificate(cert, key string) (*tls.Certificate, error) {
-	pair, err := tls.LoadX509KeyPair(cert, key)
-	if err != nil {
-		return nil, fmt.Errorf("certificate %q with key %q: %w", cert, key, err)
-	}
-	return &pair, nil
-}
-
-// Authorities reads the certificates of authorities from a PEM file.
-func Authorities(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("no certificate in %s", file)
-	}
-	return pool, nil
 }
 
 // Token reads a token from a file, without the space around it. It is one that a

@@ -68,10 +68,10 @@ func TestValueConcurrently(t *testing.T) {
 func TestWhatIsNotPEM(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "x")
 	require.NoError(t, os.WriteFile(file, []byte("x"), 0o600))
-	_, err := Authorities(file)
+	_, err := authorities(file)
 	require.ErrorContains(t, err, "no certificate in "+file)
 	_, err = Certificate(file, file)
 	require.ErrorContains(t, err, file)
-	_, err = Authorities(file + "y")
+	_, err = authorities(file + "y")
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
