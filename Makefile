@@ -56,7 +56,7 @@ needs:
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-24s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-24s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: all
 all: needs generate web lint build ## Generate, lint and build
@@ -270,7 +270,7 @@ tools: ## Build the real components that the tests run
 	@TOOLS=$(TOOLS) tools/fetch.sh buf grpcurl prometheus3 consul
 
 .PHONY: tools-debian
-tools-debian: needs ## Fetch those from Debian: HAProxy, Prometheus 2 and protoc
+tools-debian: needs ## Fetch HAProxy, Prometheus 2 and protoc from Debian
 	@TOOLS=$(TOOLS) tools/fetch.sh haproxy prometheus2 protoc
 
 # Every image that is not built here, as named in the files.

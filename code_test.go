@@ -31,7 +31,7 @@ var (
 	protoPackage = regexp.MustCompile(`(?m)^package ([\w.]+);`)
 	protoName    = regexp.MustCompile(`(?m)^\s*(?:message|enum|service|rpc|oneof)\s+(\w+)`)
 	protoField   = regexp.MustCompile(`(?m)^\s*(?:(?:optional|repeated)\s+)?[\w.]*\s*\b(\w+) = \d+`)
-	makeTarget   = regexp.MustCompile(`(?m)^([a-z][a-z-]*):`)
+	makeTarget   = regexp.MustCompile(`(?m)^([a-z][a-z0-9-]*):`)
 	inQuotes     = regexp.MustCompile(`"(\w+)"`)
 	testName     = regexp.MustCompile(`^(?:Test|Benchmark|Fuzz|Example)(?:[A-Z_]|$)`)
 )

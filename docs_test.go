@@ -152,7 +152,7 @@ var (
 	test     = regexp.MustCompile(`\w+`)
 	pageTest = regexp.MustCompile(`[\w-]+\.test\.ts\b`)
 
-	target = regexp.MustCompile(`^[a-z-]+$`)
+	target = regexp.MustCompile(`^[a-z0-9-]+$`)
 	flag   = regexp.MustCompile(`^--[a-z][a-z.-]*`)
 	metric = regexp.MustCompile(`^promgrpc_[a-z_]+`)
 	file   = regexp.MustCompile(`^(?:[\w.-]+/[\w./-]*|[\w-][\w.-]*\.(?:go|md|proto|txt|yml|sh|svg|png|py|ts|mod|cfg|seg|binpb))$`)
