@@ -2,30 +2,30 @@ package head
 
 import "github.com/promgrpc/exporter/internal/segment"
 
-// A chunk of a keyframe is complete when it has so many series, or what it
-// spells out takes about so many bytes, the last entry apart.
+// A chunk of a keyframe is complete when it has chunkSeries series, or about chunkBytes
+// of labels, histograms and metadata. The last entry may go beyond.
 const (
 	chunkSeries = 16384
 	chunkBytes  = 4 << 20
 )
 
 // maxEntry is how large a series with its latest sample, or the metadata of a
-// family, may be in a keyframe: beside what a chunk holds already, it fits into
-// a frame. Limits of requests are far below, so that what is larger, and thus
-// left out, can only have come while they were raised.
+// family, may be in a keyframe: it fits into a frame together with what a chunk holds
+// already. What is larger is left out, which takes limits of requests that were raised
+// far beyond their defaults.
 const maxEntry = segment.MaxPayload - 2*chunkBytes
 
 // chunks cuts a keyframe into chunks of bounded size.
 type chunks struct {
-	k      segment.Keyframe
-	places *placeTable
-	bytes  int // about what the chunk takes
-	yield  func(*segment.Keyframe) error
+	k     segment.Keyframe
+	table *tableBuilder
+	bytes int // about what the chunk takes in a frame
+	yield func(*segment.Keyframe) error
 }
 
 func newChunks(h *Head, yield func(*segment.Keyframe) error) *chunks {
 	c := &chunks{k: segment.Keyframe{Sequence: h.sequence, NextRef: h.nextRef}, yield: yield}
-	c.places = newPlaceTable(&h.labels, &c.k.Series)
+	c.table = newTableBuilder(&h.labels, &c.k.Series)
 	return c
 }
 
@@ -35,7 +35,7 @@ func (c *chunks) addSeries(ref uint64, at labelsAt, l *segment.Latest) error {
 			return err
 		}
 	}
-	c.bytes += c.places.add(ref, at) + len(l.Histogram)
+	c.bytes += c.table.add(ref, at) + len(l.Histogram)
 	c.k.Latest = append(c.k.Latest, *l)
 	return nil
 }
@@ -58,13 +58,13 @@ func (c *chunks) last() error {
 
 func (c *chunks) flush() error {
 	err := c.yield(&c.k)
-	c.places.reset()
+	c.table.reset()
 	clear(c.k.Metadata)
 	c.k.Latest, c.k.Metadata, c.bytes = c.k.Latest[:0], c.k.Metadata[:0], 0
 	return err
 }
 
-// tooLarge reports whether a series is over what a keyframe can hold.
+// tooLarge reports whether a series does not fit into a keyframe.
 func (h *Head) tooLarge(at labelsAt, l *segment.Latest) bool {
 	row := h.labels.rowAt(at)
 	if len(l.Histogram)+int(row.left)*h.labels.longest <= maxEntry {

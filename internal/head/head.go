@@ -16,20 +16,20 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
 // Observer is told which series come and go, in the order in which they do.
 // It is called by the goroutine that applies, without the head's lock.
 type Observer interface {
-	// SeriesAdded tells of a series by the numbers of its labels, which
-	// [Head.Label] knows. They grow from 0 without holes. The slice is valid
-	// during the call.
+	// SeriesAdded tells of a series by its label numbers, whose labels [Head.Label]
+	// returns. Numbers grow from 0 without holes. The slice is valid during the call.
 	SeriesAdded(ref uint64, labels []uint32)
 	// SeriesDropped says that the series is no longer in the head.
 	SeriesDropped(ref uint64)
-	// Renumbered says that labels have other numbers from now on. Every series
-	// is added once more.
+	// Renumbered says that all label numbers are void. Every series is added once
+	// more, with new ones.
 	Renumbered()
 }
 
@@ -40,17 +40,17 @@ type Head struct {
 	mu       sync.RWMutex
 	sequence uint64 // the state is as of this block
 	nextRef  uint64
-	highest  uint64 // reference that was added
+	highest  uint64 // reference of a series that was added
 	pages    pages
 	labels   labelStore
 	metadata map[string]segment.Metadata
-	// metadataChange counts the changes of metadata, and listed is what Metadata
-	// returned last, if it was since.
+	// metadataChange counts the changes of metadata. listed is what Metadata returned
+	// since the last change, nil if nobody asked.
 	metadataChange uint64
 	listed         atomic.Pointer[listedMetadata]
 
-	// keyframeNext is the first reference that the chunks of the keyframe
-	// under way have not covered, and keyframeMetadata what they have given.
+	// keyframeNext is the first reference that the chunks of the keyframe under way
+	// have not covered, keyframeMetadata the metadata that they had.
 	keyframeNext     uint64
 	keyframeMetadata map[string]segment.Metadata
 	// expireBefore is the oldest Latest.Written, in milliseconds, that the
@@ -58,8 +58,8 @@ type Head struct {
 	expireBefore int64
 	keepFamily   KeepFamily // nil keeps all
 
-	gone       int  // series dropped since the labels were stored anew
-	renumbered bool // and the observer has not been told
+	dead       int  // series in the label store that were dropped
+	renumbered bool // the label store is new, and the observer has not been told
 
 	// What the observer is to be told, by the applying goroutine alone.
 	added   []addedSeries
@@ -67,7 +67,8 @@ type Head struct {
 	dropped []uint64
 }
 
-// addedSeries has its label numbers up to end, from that of the one before.
+// addedSeries has its label numbers in numbers, from the end of the series before up to
+// its own.
 type addedSeries struct {
 	ref uint64
 	end int
@@ -84,7 +85,7 @@ func NewObserved(o Observer) *Head {
 }
 
 // ApplyBlock moves the state on by one block. A block that refers to a series
-// that the head does not know, or gives a reference twice, is an error, after
+// that the head does not know, or introduces a reference twice, is an error, after
 // which the head must not be used any more.
 func (h *Head) ApplyBlock(b *segment.Block) error {
 	err := h.applyBlock(b)
@@ -95,7 +96,7 @@ func (h *Head) ApplyBlock(b *segment.Block) error {
 func (h *Head) applyBlock(b *segment.Block) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.labels.begin(len(b.Series.Labels))
+	h.labels.startTable(len(b.Series.Labels))
 	for i, ref := range b.Series.Refs {
 		if err := h.add(ref, &b.Series, i, b.Time); err != nil {
 			return fmt.Errorf("apply block %d: %w", b.Sequence, err)
@@ -123,11 +124,11 @@ func (h *Head) applyBlock(b *segment.Block) error {
 	return nil
 }
 
-// add gives a new series, the i-th of a table, its place. The caller holds the
+// add adds the i-th series of a table, which is new in the log. The caller holds the
 // lock.
 func (h *Head) add(ref uint64, t *segment.SeriesTable, i int, written int64) error {
 	if ref < h.nextRef {
-		return fmt.Errorf("series %d comes after reference %d was given", ref, h.nextRef-1)
+		return fmt.Errorf("series %d comes after reference %d", ref, h.nextRef-1)
 	}
 	slot, err := h.insert(ref, t, i)
 	if err != nil {
@@ -138,6 +139,7 @@ func (h *Head) add(ref uint64, t *segment.SeriesTable, i int, written int64) err
 	return nil
 }
 
+// insert adds the i-th series of a table, whose reference is above those in the head.
 func (h *Head) insert(ref uint64, t *segment.SeriesTable, i int) (slot, error) {
 	if ref <= h.highest {
 		return slot{}, fmt.Errorf("series %d comes after series %d", ref, h.highest)
@@ -151,7 +153,7 @@ func (h *Head) insert(ref uint64, t *segment.SeriesTable, i int) (slot, error) {
 	return slot, nil
 }
 
-// addLabels stores the labels of a series.
+// addLabels stores the row of a series, for the observer too.
 func (h *Head) addLabels(ref uint64, numbers []uint32) labelsAt {
 	at := h.labels.add(numbers)
 	if h.observer != nil {
@@ -174,6 +176,9 @@ func (h *Head) notify() {
 	}
 	start := 0
 	for _, s := range h.added {
+		if invariant.On {
+			h.checkNumbers(h.numbers[start:s.end])
+		}
 		h.observer.SeriesAdded(s.ref, h.numbers[start:s.end])
 		start = s.end
 	}
@@ -194,7 +199,7 @@ func (h *Head) Sequence() uint64 {
 	return h.sequence
 }
 
-// NextRef returns the reference that the next new series is to be given.
+// NextRef returns the reference that the next new series gets.
 func (h *Head) NextRef() uint64 {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
@@ -221,8 +226,8 @@ func (h *Head) Bytes() int64 {
 	return n
 }
 
-// HasAny says whether the head may have a series from one reference up to, not
-// including, another. It goes by pages.
+// HasAny reports whether the head may have a series from one reference up to, not
+// including, another. It looks at whole pages only.
 func (h *Head) HasAny(from, to uint64) bool {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
@@ -234,8 +239,7 @@ func (h *Head) HasAny(from, to uint64) bool {
 	return false
 }
 
-// Latest returns the latest sample of a series, and whether the head has the
-// series at all.
+// Latest returns the latest sample of a series, and whether the head has the series.
 func (h *Head) Latest(ref uint64) (segment.Latest, bool) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
@@ -246,8 +250,8 @@ func (h *Head) Latest(ref uint64) (segment.Latest, bool) {
 	return slot.latest(), true
 }
 
-// Labels appends the labels of a series to buf, and says whether the head has
-// the series. The strings may be kept.
+// Labels appends the labels of a series to buf, and reports whether the head has the
+// series. The strings may be kept.
 func (h *Head) Labels(ref uint64, buf segment.Labels) (segment.Labels, bool) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
@@ -258,16 +262,15 @@ func (h *Head) Labels(ref uint64, buf segment.Labels) (segment.Labels, bool) {
 	return h.labels.appendLabels(buf, slot.labels()), true
 }
 
-// Label returns the label of a number. The strings may be kept.
+// Label returns a label by its number. The strings may be kept.
 func (h *Head) Label(number uint32) segment.Label {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return parseLabel(h.labels.wires[number])
 }
 
-// AppendLabels appends the labels of a series to dst as they stand in a
-// TimeSeries message: one field 1 a label. It appends nothing for a series
-// that the head does not have.
+// AppendLabels appends the labels of a series to dst as fields of a TimeSeries
+// message. It appends nothing for a series that the head does not have.
 func (h *Head) AppendLabels(dst []byte, ref uint64) []byte {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
@@ -278,9 +281,9 @@ func (h *Head) AppendLabels(dst []byte, ref uint64) []byte {
 	return h.labels.appendWire(dst, slot.labels())
 }
 
-// Each calls yield for every series by ascending reference until it returns
-// false. It keeps the applying goroutine waiting while it runs; yield must not
-// call the head, nor keep the pointer.
+// Each calls yield for every series, refs ascending, until it returns false. The
+// applying goroutine waits meanwhile. yield must neither call the head nor keep the
+// pointer.
 func (h *Head) Each(yield func(ref uint64, l *segment.Latest) bool) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()

@@ -3,14 +3,14 @@ package head
 import (
 	"fmt"
 
+	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// ApplyKeyframe takes over one chunk of a keyframe. Chunks come in order of
-// their references; the one marked Last completes the keyframe, and then the
-// head holds exactly the keyframe's series and metadata. A head at the same
-// sequence keeps its samples as they are throughout, so its readers notice
-// nothing but what the keyframe leaves out.
+// ApplyKeyframe applies one chunk of a keyframe. Chunks come in order of their
+// references; after the one marked Last the head holds exactly the keyframe's series
+// and metadata. A head at the same sequence keeps its samples as they are, so its
+// readers only notice what the keyframe leaves out.
 func (h *Head) ApplyKeyframe(k *segment.Keyframe) error {
 	err := h.applyKeyframe(k)
 	h.notify()
@@ -20,7 +20,7 @@ func (h *Head) ApplyKeyframe(k *segment.Keyframe) error {
 func (h *Head) applyKeyframe(k *segment.Keyframe) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.labels.begin(len(k.Series.Labels))
+	h.labels.startTable(len(k.Series.Labels))
 	if k.Series.Len() != len(k.Latest) {
 		return fmt.Errorf("apply keyframe at %d: %d series with %d latest samples", k.Sequence, k.Series.Len(), len(k.Latest))
 	}
@@ -53,22 +53,23 @@ func (h *Head) applyKeyframe(k *segment.Keyframe) error {
 		h.RestartKeyframe()
 		h.sequence = k.Sequence
 		h.nextRef = max(h.nextRef, k.NextRef)
+		if invariant.On {
+			h.pages.checkLive()
+		}
 	}
 	return nil
 }
 
-// RestartKeyframe forgets how far a keyframe that was cut off had come: the
-// next chunk is the first of one. It belongs to the applying goroutine.
+// RestartKeyframe forgets the chunks of a keyframe that was cut off: the next chunk is
+// the first of one. Only the applying goroutine may call it.
 func (h *Head) RestartKeyframe() {
 	h.keyframeNext, h.keyframeMetadata = 1, map[string]segment.Metadata{}
 }
 
-// Keyframe yields the state as a keyframe, in chunks of bounded size, without
-// the series and the metadata that Expire marked, and without what no frame can
-// hold. When yield has taken the last chunk, those are dropped from the head too.
-// Chunks are valid during the call of yield.
-//
-// It belongs to the applying goroutine.
+// Keyframe yields the state as a keyframe, in chunks of bounded size, without the
+// series and the metadata that Expire marked, and without what does not fit into a
+// frame. After yield returned for the last chunk, the head drops those too. Chunks are
+// valid during the call of yield. Only the applying goroutine may call it.
 func (h *Head) Keyframe(yield func(*segment.Keyframe) error) error {
 	c := newChunks(h, yield)
 	var expired []uint64
@@ -82,7 +83,7 @@ func (h *Head) Keyframe(yield func(*segment.Keyframe) error) error {
 			return err
 		}
 	}
-	kept, forgotten := h.keptMetadata(c.places.named)
+	kept, forgotten := h.keptMetadata(c.table.named)
 	for _, m := range kept {
 		if err := c.addMetadata(m); err != nil {
 			return err
@@ -97,10 +98,9 @@ func (h *Head) Keyframe(yield func(*segment.Keyframe) error) error {
 	return nil
 }
 
-// Expire marks what is to be left out of the next keyframe: the series not
-// written since the given time (milliseconds since the Unix epoch), unless they
-// are written before the keyframe, and the metadata that keep, which is called
-// then, does not want. It returns how many series these are now.
+// Expire marks what the next keyframe leaves out: series that were last written before
+// a time (in ms), unless they are written until then, and the metadata that keep, which
+// is called then, does not want. It returns how many series these are now.
 func (h *Head) Expire(idleBefore int64, keep KeepFamily) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -146,24 +146,25 @@ func (h *Head) dropRange(from, to uint64) {
 
 func (h *Head) remove(ref uint64) {
 	h.pages.remove(ref)
-	h.gone++
+	h.dead++
 	if h.observer != nil {
 		h.dropped = append(h.dropped, ref)
 	}
 }
 
-// compact gives up the room that dropped series had, and stores the labels anew
-// once most of them belong to such series. The caller holds the lock.
+// compact gives up the memory of dropped series: pages shrink, and once most rows of
+// the label store belong to dropped series, the others move to a new store, where
+// labels have other numbers. The caller holds the lock.
 func (h *Head) compact() {
 	h.pages.shrink()
-	if h.gone <= h.pages.live {
+	if h.dead <= h.pages.live {
 		return
 	}
-	h.gone, h.renumbered = 0, true
+	h.dead, h.renumbered = 0, true
 	h.added, h.numbers = h.added[:0], h.numbers[:0]
 	old := h.labels
 	h.labels = newLabelStore(old.generation + 1)
-	h.labels.begin(len(old.wires))
+	h.labels.startTable(len(old.wires))
 	var numbers []uint32
 	for ref, s := range h.pages.all() {
 		numbers = old.appendNumbers(numbers[:0], s.labels())

@@ -2,6 +2,7 @@ package head
 
 import (
 	"encoding/binary"
+	"math"
 	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -9,33 +10,55 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// labelStore keeps the labels of all series small: each label once, as it
-// stands in a TimeSeries message, and a series as the numbers of its labels.
+// labelStore keeps the labels of all series small. Each label is there once, in the
+// wire form of a TimeSeries message, and has a number. A series is a row: the count of
+// its labels and their numbers, as varints, one row after another in arenas.
+//
+//	wires    0 {__name__ up}   1 {job a}   2 {job b}   …
+//	arena 0  2 0 1  2 0 2  3 7 1 9 …
+//	                ^ labelsAt{0, 3}: the labels 0 and 2
+//
+// Labels and rows of dropped series stay, until [Head.compact] makes a new store of
+// the others.
 type labelStore struct {
-	numbers map[string]uint32
-	wires   []string
-	longest int // of the wires
-	chunks  [][]byte
+	numbers map[string]uint32 // by wire
+	wires   []string          // by number
+	longest int               // of the wires
+	arenas  [][]byte
 	scratch []byte
-	// given holds, for the labels of the table or store that is being taken in,
-	// by their places there, what number they have here; 0 is not known yet, and
-	// otherwise it is one more. So a label is looked up once, and not for each
-	// series that has it.
-	given []uint32
+	// known holds the numbers of the labels of the table or store at hand, by their
+	// indexes there; unknown where nobody asked yet. So a label is looked up once, not
+	// once for each series that has it.
+	known []uint32
 	row   []uint32 // of numbersOf
 
-	generation int   // counts how often labels were stored anew
-	bytes      int64 // about what wires and chunks take
+	generation int   // how many stores the head had before
+	bytes      int64 // about what wires and arenas take
 }
 
-// labelsAt is where the labels of a series lie: chunk number, then offset.
+// unknown is no label number, nor an index of a label.
+const unknown = math.MaxUint32
+
+// fillUnknown returns n of them in buf, or in new memory.
+func fillUnknown(buf []uint32, n int) []uint32 {
+	if n > cap(buf) {
+		buf = make([]uint32, n)
+	}
+	buf = buf[:n]
+	for i := range buf {
+		buf[i] = unknown
+	}
+	return buf
+}
+
+// labelsAt is where the row of a series is: number of the arena, then offset in it.
 type labelsAt uint64
 
-// chunkSize of label numbers. A series that needs more gets a chunk of its own.
-const chunkSize = 1 << 20
+// arenaSize in bytes. A row that is longer has an arena of its own.
+const arenaSize = 1 << 20
 
-// stringSize is what a string takes besides its bytes, and numberSize what finding
-// its number takes.
+// stringSize is what a string takes besides its bytes, numberSize what an entry in
+// numbers takes.
 const stringSize, numberSize = 16, 40
 
 func newLabelStore(generation int) labelStore {
@@ -44,45 +67,44 @@ func newLabelStore(generation int) labelStore {
 
 // frozen returns what can be read without the lock while labels are added.
 func (s *labelStore) frozen() labelStore {
-	return labelStore{wires: s.wires, chunks: slices.Clone(s.chunks), generation: s.generation, bytes: s.bytes}
+	return labelStore{wires: s.wires, arenas: slices.Clone(s.arenas), generation: s.generation, bytes: s.bytes}
 }
 
-// begin says that series come whose labels have places below n.
-func (s *labelStore) begin(n int) {
-	if n > cap(s.given) || cap(s.given) > keepAdded {
-		s.given = make([]uint32, n)
+// startTable forgets the table at hand for another with n labels.
+func (s *labelStore) startTable(n int) {
+	if cap(s.known) > keepAdded {
+		s.known = nil
 	}
-	s.given = s.given[:n]
-	clear(s.given)
+	s.known = fillUnknown(s.known, n)
 }
 
-// numbersOf returns the numbers of the labels of a series in a table, until the
-// next call.
+// numbersOf returns the label numbers of the i-th series of the table at hand. They are
+// valid until the next call.
 func (s *labelStore) numbersOf(t *segment.SeriesTable, i int) []uint32 {
 	s.row = s.row[:0]
-	for _, place := range t.Row(i) {
-		n := s.given[place]
-		if n == 0 {
-			s.scratch = appendLabel(s.scratch[:0], t.Labels[place])
-			n = s.number(s.scratch) + 1
-			s.given[place] = n
+	for _, index := range t.Row(i) {
+		n := s.known[index]
+		if n == unknown {
+			s.scratch = appendLabel(s.scratch[:0], t.Labels[index])
+			n = s.number(s.scratch)
+			s.known[index] = n
 		}
-		s.row = append(s.row, n-1)
+		s.row = append(s.row, n)
 	}
 	return s.row
 }
 
-// renumber returns the number of a label that has another one in an old store.
+// renumber returns the number of a label by that in an old store, which is at hand.
 func (s *labelStore) renumber(old *labelStore, number uint32) uint32 {
-	n := s.given[number]
-	if n == 0 {
-		n = s.number([]byte(old.wires[number])) + 1
-		s.given[number] = n
+	n := s.known[number]
+	if n == unknown {
+		n = s.number([]byte(old.wires[number]))
+		s.known[number] = n
 	}
-	return n - 1
+	return n
 }
 
-// number returns the number of a label in wire form.
+// number returns the number of a label in wire form, the next one for a new label.
 func (s *labelStore) number(label []byte) uint32 {
 	n, ok := s.numbers[string(label)]
 	if !ok {
@@ -96,22 +118,22 @@ func (s *labelStore) number(label []byte) uint32 {
 	return n
 }
 
-// add stores the numbers of the labels of a series, behind their count.
+// add stores the row of a series.
 func (s *labelStore) add(numbers []uint32) labelsAt {
 	most := binary.MaxVarintLen32 * (1 + len(numbers))
-	last := len(s.chunks) - 1
-	if last < 0 || cap(s.chunks[last])-len(s.chunks[last]) < most {
-		s.chunks = append(s.chunks, make([]byte, 0, max(chunkSize, most)))
-		s.bytes += int64(max(chunkSize, most))
+	last := len(s.arenas) - 1
+	if last < 0 || cap(s.arenas[last])-len(s.arenas[last]) < most {
+		s.arenas = append(s.arenas, make([]byte, 0, max(arenaSize, most)))
+		s.bytes += int64(max(arenaSize, most))
 		last++
 	}
-	chunk := s.chunks[last]
-	at := labelsAt(last)<<32 | labelsAt(len(chunk))
-	chunk = binary.AppendUvarint(chunk, uint64(len(numbers)))
+	arena := s.arenas[last]
+	at := labelsAt(last)<<32 | labelsAt(len(arena))
+	arena = binary.AppendUvarint(arena, uint64(len(numbers)))
 	for _, n := range numbers {
-		chunk = binary.AppendUvarint(chunk, uint64(n))
+		arena = binary.AppendUvarint(arena, uint64(n))
 	}
-	s.chunks[last] = chunk
+	s.arenas[last] = arena
 	return at
 }
 
@@ -125,7 +147,7 @@ func appendLabel(dst []byte, l segment.Label) []byte {
 	return protowire.AppendString(dst, l.Value)
 }
 
-// parseLabel takes apart what appendLabel made.
+// parseLabel is the reverse of appendLabel.
 func parseLabel(wire string) segment.Label {
 	label, _ := cutField(wire)
 	name, rest := cutField(label)
@@ -133,7 +155,7 @@ func parseLabel(wire string) segment.Label {
 	return segment.Label{Name: name, Value: value}
 }
 
-// cutField cuts the content of a field with a tag of one byte off.
+// cutField returns the content of the first field, whose tag is one byte, and the rest.
 func cutField(s string) (content, rest string) {
 	size, i := 0, 1
 	for shift := 0; ; shift += 7 {
@@ -146,21 +168,21 @@ func cutField(s string) (content, rest string) {
 	}
 }
 
-// rowAt returns the numbers of the labels of a series.
+// rowAt returns the row of a series.
 func (s *labelStore) rowAt(at labelsAt) labelRow {
-	b := s.chunks[at>>32][uint32(at):]
+	b := s.arenas[at>>32][uint32(at):]
 	count, n := binary.Uvarint(b)
 	return labelRow{rest: b[n:], left: count}
 }
 
-// labelRow reads the numbers of the labels of a series, one after another.
+// labelRow reads a row, one number after another.
 type labelRow struct {
 	rest []byte
 	left uint64
 }
 
-// next returns the next number, while there are any left. It is written so that
-// it can be inlined: a snapshot reads ten of them for each series.
+// next returns the next number; there must be one left. It is written to be inlined: a
+// snapshot reads ten numbers for each series.
 func (r *labelRow) next() (number uint32) {
 	for shift := 0; ; shift += 7 {
 		b := r.rest[0]
@@ -195,56 +217,56 @@ func (s *labelStore) appendWire(dst []byte, at labelsAt) []byte {
 	return dst
 }
 
-// placeTable puts series of a store into a table.
-type placeTable struct {
-	store  *labelStore
-	table  *segment.SeriesTable
-	places []uint32 // by label number, of those in the table; 0 is none, otherwise it is one more
-	used   []uint32 // label numbers by place
-	row    []uint32
-	names  map[string]struct{} // of the metrics of all series that were added
+// tableBuilder puts series of a store into a table.
+type tableBuilder struct {
+	store   *labelStore
+	table   *segment.SeriesTable
+	indexes []uint32 // in the table, by label number; unknown where it is not there
+	numbers []uint32 // by index in the table
+	row     []uint32
+	names   map[string]struct{} // of the metrics of all series that were added
 }
 
-func newPlaceTable(s *labelStore, t *segment.SeriesTable) *placeTable {
-	return &placeTable{store: s, table: t, places: make([]uint32, len(s.wires)), names: map[string]struct{}{}}
+func newTableBuilder(s *labelStore, t *segment.SeriesTable) *tableBuilder {
+	return &tableBuilder{store: s, table: t, indexes: fillUnknown(nil, len(s.wires)), names: map[string]struct{}{}}
 }
 
 const metricName = "__name__"
 
 // named reports whether a series of that metric was added.
-func (p *placeTable) named(metric string) bool {
-	_, ok := p.names[metric]
+func (b *tableBuilder) named(metric string) bool {
+	_, ok := b.names[metric]
 	return ok
 }
 
-// add adds a series, and returns how many bytes the labels take that the table
-// did not have yet.
-func (p *placeTable) add(ref uint64, at labelsAt) (bytes int) {
-	p.row = p.store.appendNumbers(p.row[:0], at)
-	for i, number := range p.row {
-		place := p.places[number]
-		if place == 0 {
-			wire := p.store.wires[number]
+// add adds a series, and returns how many bytes of labels are new to the table.
+func (b *tableBuilder) add(ref uint64, at labelsAt) (bytes int) {
+	b.row = b.store.appendNumbers(b.row[:0], at)
+	for i, number := range b.row {
+		index := b.indexes[number]
+		if index == unknown {
+			wire := b.store.wires[number]
 			label := parseLabel(wire)
 			if label.Name == metricName {
-				p.names[label.Value] = struct{}{}
+				b.names[label.Value] = struct{}{}
 			}
 			bytes += len(wire)
-			p.table.Labels = append(p.table.Labels, label)
-			p.used = append(p.used, number)
-			place = uint32(len(p.used))
-			p.places[number] = place
+			index = uint32(len(b.numbers))
+			b.indexes[number] = index
+			b.table.Labels = append(b.table.Labels, label)
+			b.numbers = append(b.numbers, number)
 		}
-		p.row[i] = place - 1
+		b.row[i] = index
 	}
-	p.table.Add(ref, p.row...)
+	b.table.Add(ref, b.row...)
 	return bytes
 }
 
-func (p *placeTable) reset() {
-	for _, number := range p.used {
-		p.places[number] = 0
+// reset empties the table.
+func (b *tableBuilder) reset() {
+	for _, number := range b.numbers {
+		b.indexes[number] = unknown
 	}
-	p.used = p.used[:0]
-	p.table.Reset()
+	b.numbers = b.numbers[:0]
+	b.table.Reset()
 }

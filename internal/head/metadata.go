@@ -18,9 +18,9 @@ type listedMetadata struct {
 	sorted []segment.Metadata
 }
 
-// Metadata returns what is known of metric families, sorted by name. It is shared
-// and read-only: however many ask for it, it is copied once a change, since who
-// changes it waits meanwhile.
+// Metadata returns the metadata of all metric families, sorted by name. It is shared
+// and read-only. However many ask, it is copied once a change, since the applying
+// goroutine waits for the copy.
 func (h *Head) Metadata() []segment.Metadata {
 	h.mu.RLock()
 	change := h.metadataChange
@@ -63,7 +63,7 @@ func (h *Head) keptMetadata(live func(name string) bool) (kept []segment.Metadat
 	return kept, forgotten
 }
 
-// metadataSize is about what an entry takes in a frame.
+// metadataSize is about the size of an entry in a frame.
 func metadataSize(m *segment.Metadata) int {
 	return 16 + len(m.Family) + len(m.Help) + len(m.Unit)
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -15,15 +16,23 @@ const pageSize = 1024
 // the garbage collector need not walk. The columns that few series need are
 // made with the first value.
 //
-// A page is dense, with the series of each reference at the reference's place in
-// the page, or sparse, for the few series that others have left behind: it says
-// which places they have. A dense page becomes a sparse one by [page.shrunk], and
-// one that is not made from its first reference on begins as one. References
-// grow, so what is new in a page comes behind what is there.
+// A series is found by its offset, which is its reference modulo pageSize. In a dense
+// page the offset is the index in the columns. A sparse page, for the few series that
+// are left of a page or the first of one, has a column of offsets as well:
+//
+//	dense    index      0  1  2  3  …  1023      = offset
+//	         value      a  b  –  d  …  –
+//
+//	sparse   index      0  1  2
+//	         offsets    0  1  3                  ascending, searched
+//	         value      a  b  d
+//
+// [page.shrunk] makes a dense page sparse, [page.grown] a sparse one larger or dense.
+// References grow, so a new series has the highest offset of its page.
 type page struct {
 	epoch     uint64 // of the pages when it was made
 	live      int
-	places    []uint16 // ascending, by index; nil if the page is dense
+	offsets   []uint16 // ascending, by index; nil if the page is dense
 	kind      []kind
 	labels    []labelsAt
 	timestamp []int64
@@ -44,10 +53,10 @@ type columns struct {
 }
 
 const (
-	// mostSparse is how many series a sparse page has at most: a dense one takes
-	// about half a KiB for each of as many.
+	// mostSparse is how many series a sparse page has at most. A dense page takes about
+	// half a KiB for each of that many.
 	mostSparse = 64
-	// sparseStep is by how much the room of a sparse page grows.
+	// sparseStep is the capacity of the first sparse page, and the factor by which it grows.
 	sparseStep = 4
 )
 
@@ -68,71 +77,73 @@ func newDensePage() *page {
 	}
 }
 
-// newSparsePage makes a page without series that has room for some.
+// newSparsePage makes an empty page with room for some series.
 func newSparsePage(room int) *page {
 	return &page{
-		places: make([]uint16, 0, room), kind: make([]kind, room), labels: make([]labelsAt, room),
+		offsets: make([]uint16, 0, room), kind: make([]kind, room), labels: make([]labelsAt, room),
 		timestamp: make([]int64, room), value: make([]uint64, room), written: make([]int64, room),
 	}
 }
 
-// bytes is about what a page takes.
+// bytes is about what a page takes in memory.
 func (pg *page) bytes() int64 {
 	const dense = int64(unsafe.Sizeof(columns{})) / pageSize
-	const place, start, histogram = 2, 8, 24
-	n := int64(unsafe.Sizeof(*pg)) + pg.data + place*int64(cap(pg.places))
+	const offset, start, histogram = 2, 8, 24
+	n := int64(unsafe.Sizeof(*pg)) + pg.data + offset*int64(cap(pg.offsets))
 	return n + dense*int64(len(pg.kind)) + start*int64(len(pg.start)) + histogram*int64(len(pg.histogram))
 }
 
-// index returns where a place of the page is in the columns.
-func (pg *page) index(place int) (int, bool) {
-	if pg.places == nil {
-		return place, pg.kind[place] != kindAbsent
+// index returns the index of an offset, and whether there is a series.
+func (pg *page) index(offset int) (int, bool) {
+	if pg.offsets == nil {
+		return offset, pg.kind[offset] != kindAbsent
 	}
-	i, ok := slices.BinarySearch(pg.places, uint16(place))
+	i, ok := slices.BinarySearch(pg.offsets, uint16(offset))
 	return i, ok && pg.kind[i] != kindAbsent
 }
 
-// place returns which place of the page an index has.
-func (pg *page) place(index int) int {
-	if pg.places == nil {
+// offset returns the offset of an index.
+func (pg *page) offset(index int) int {
+	if pg.offsets == nil {
 		return index
 	}
-	return int(pg.places[index])
+	return int(pg.offsets[index])
 }
 
 // length is how many indexes are in use.
 func (pg *page) length() int {
-	if pg.places == nil {
+	if pg.offsets == nil {
 		return pageSize
 	}
-	return len(pg.places)
+	return len(pg.offsets)
 }
 
-// run returns how many of n places from that of an index on, and behind it, have
-// indexes that follow each other as well.
+// run returns for how many of n indexes, from one on, the offsets are consecutive.
 func (pg *page) run(index, n int) int {
-	if pg.places == nil {
+	if pg.offsets == nil {
 		return min(n, pageSize-index)
 	}
-	most := min(n, len(pg.places)-index)
+	most := min(n, len(pg.offsets)-index)
 	for i := 1; i < most; i++ {
-		if pg.places[index+i] != pg.places[index]+uint16(i) {
+		if pg.offsets[index+i] != pg.offsets[index]+uint16(i) {
 			return i
 		}
 	}
 	return most
 }
 
-// full says that a place behind all others has no room in the page.
-func (pg *page) full() bool { return pg.places != nil && len(pg.places) == cap(pg.places) }
+// full reports whether the page has to grow before a series is added.
+func (pg *page) full() bool { return pg.offsets != nil && len(pg.offsets) == cap(pg.offsets) }
 
-// add makes a place, behind all others in a sparse page, and returns its index.
-func (pg *page) add(place int) int {
-	index := place
-	if pg.places != nil {
-		index = len(pg.places)
-		pg.places = append(pg.places, uint16(place))
+// add adds a series, above all others in a sparse page, and returns its index.
+func (pg *page) add(offset int) int {
+	index := offset
+	if pg.offsets != nil {
+		index = len(pg.offsets)
+		if invariant.On {
+			invariant.Check(index == 0 || int(pg.offsets[index-1]) < offset, "offset %d of a sparse page comes after offsets %v", offset, pg.offsets)
+		}
+		pg.offsets = append(pg.offsets, uint16(offset))
 	}
 	pg.kind[index] = kindNone
 	pg.live++
@@ -142,12 +153,12 @@ func (pg *page) add(place int) int {
 // clone returns a copy of the page, with every series at its index.
 func (pg *page) clone() *page {
 	var to *page
-	if pg.places == nil {
+	if pg.offsets == nil {
 		to = newDensePage()
 	} else {
-		to = newSparsePage(cap(pg.places))
+		to = newSparsePage(cap(pg.offsets))
 	}
-	to.live, to.data, to.places = pg.live, pg.data, append(to.places, pg.places...)
+	to.live, to.data, to.offsets = pg.live, pg.data, append(to.offsets, pg.offsets...)
 	copy(to.kind, pg.kind)
 	copy(to.labels, pg.labels)
 	copy(to.timestamp, pg.timestamp)
@@ -157,16 +168,16 @@ func (pg *page) clone() *page {
 	return to
 }
 
-// grown returns the page with more room.
+// grown returns a sparse page with more room, or a dense one.
 func (pg *page) grown() *page {
-	if room := sparseStep * len(pg.places); room <= mostSparse {
+	if room := sparseStep * len(pg.offsets); room <= mostSparse {
 		return pg.moved(newSparsePage(max(sparseStep, room)))
 	}
 	return pg.moved(newDensePage())
 }
 
-// shrunk returns the page without room for series that are gone, if that makes a
-// difference.
+// shrunk returns the page without the memory of series that were dropped, or the page
+// itself if there is nothing to gain.
 func (pg *page) shrunk() *page {
 	if pg.live > mostSparse || pg.live == len(pg.kind) {
 		return pg
@@ -174,14 +185,14 @@ func (pg *page) shrunk() *page {
 	return pg.moved(newSparsePage(pg.live))
 }
 
-// moved puts the series of the page into an empty one with as much room, and
+// moved copies the series of the page into an empty one that has room for them, and
 // returns that.
 func (pg *page) moved(to *page) *page {
 	for i := range pg.length() {
 		if pg.kind[i] == kindAbsent {
 			continue
 		}
-		at := slot{to, to.add(pg.place(i))}
+		at := slot{to, to.add(pg.offset(i))}
 		to.labels[at.index] = pg.labels[i]
 		at.set(pg.kind[i], pg.timestamp[i], math.Float64frombits(pg.value[i]), pg.written[i])
 		var start int64
@@ -197,7 +208,7 @@ func (pg *page) moved(to *page) *page {
 	return to
 }
 
-// remove empties the place of a series.
+// remove drops a series.
 func (pg *page) remove(index int) {
 	pg.kind[index] = kindAbsent
 	if pg.start != nil {
@@ -209,7 +220,7 @@ func (pg *page) remove(index int) {
 	pg.live--
 }
 
-// slot is the place of one series.
+// slot is where a series is.
 type slot struct {
 	page  *page
 	index int
@@ -218,7 +229,7 @@ type slot struct {
 func (s slot) labels() labelsAt { return s.page.labels[s.index] }
 
 // setFloats sets series from an index on, up to one that is not there, and
-// returns how many.
+// returns how many it set.
 func (pg *page) setFloats(index int, values []float64, timestamp, start, written int64) int {
 	n := len(values)
 	kinds, timestamps := pg.kind[index:index+n], pg.timestamp[index:index+n]
@@ -242,8 +253,8 @@ func (pg *page) setFloats(index int, values []float64, timestamp, start, written
 	return n
 }
 
-// setHistogram takes over a copy of a histogram, unless the latest sample stays. The
-// histogram before is left as it was, since readers may hold it.
+// setHistogram makes a copy of a histogram the latest sample, unless the present one
+// stays. That one's bytes are not written, since readers may hold them.
 func (s slot) setHistogram(timestamp int64, data []byte, written int64) {
 	if s.page.kind[s.index] != kindNone && !Supersedes(timestamp, s.page.timestamp[s.index], written) {
 		s.page.written[s.index] = written
@@ -261,7 +272,7 @@ func (s slot) set(k kind, timestamp int64, value float64, written int64) {
 	s.page.written[s.index] = written
 }
 
-// setRare replaces what few samples have.
+// setRare sets the columns that few samples need.
 func (s slot) setRare(start int64, histogram []byte) {
 	if start != 0 && s.page.start == nil {
 		s.page.start = make([]int64, len(s.page.kind))
@@ -298,7 +309,7 @@ func (s slot) latest() segment.Latest {
 	return l
 }
 
-// restore sets the place to what a keyframe says.
+// restore sets the series to what a keyframe says.
 func (s slot) restore(l *segment.Latest) {
 	switch {
 	case l.None:

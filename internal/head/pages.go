@@ -11,15 +11,26 @@ import (
 // pointerSize is what a page takes in the list.
 const pointerSize = 8
 
-// pages finds a series by its reference. References only grow, so pages whose
-// series were all dropped are given up from the low end.
+// pages finds series by their references. References only grow, so the list loses
+// pages at its low end, when all of their series were dropped.
+//
+// A view is a copy of the list, and no copy of a page. So the head copies a page that
+// a view may hold before it writes to it, once a view at most:
+//
+//	head  epoch 7   [A][B][C]     a view was taken: its list is the same, and the
+//	view            [A][B][C]     epoch, which was 6, went up
+//
+//	head  epoch 7   [A][b][C]     a series of B was written: b is a copy of epoch 7,
+//	view            [A][B][C]     and the next write to b copies nothing
+//
+// A page of an epoch below the present one may be held, as long as any view is.
 type pages struct {
 	first uint64 // number of the page at index 0
 	list  []*page
-	live  int
+	live  int // series
 
-	views int    // that are held
-	epoch uint64 // counts the views that were taken
+	views int    // that were not released
+	epoch uint64 // how many views there were
 }
 
 // at returns a page by its number, nil if there is none.
@@ -30,8 +41,7 @@ func (p *pages) at(number uint64) *page {
 	return p.list[number-p.first]
 }
 
-// mutable is slot for one who is going to change the series: a page that a
-// view may hold is replaced by a copy first.
+// mutable is slot for a caller that writes to the series.
 func (p *pages) mutable(ref uint64) (slot, bool) {
 	s, ok := p.slot(ref)
 	if ok {
@@ -40,6 +50,7 @@ func (p *pages) mutable(ref uint64) (slot, bool) {
 	return s, ok
 }
 
+// own returns a page that no view holds, a copy if need be.
 func (p *pages) own(number uint64) *page {
 	pg := p.list[number-p.first]
 	if p.views == 0 || pg.epoch == p.epoch {
@@ -48,7 +59,7 @@ func (p *pages) own(number uint64) *page {
 	return p.put(number, pg.clone())
 }
 
-// put makes a page that nobody else has that of a number.
+// put sets the page of a number to one that nobody else has.
 func (p *pages) put(number uint64, pg *page) *page {
 	pg.epoch = p.epoch
 	p.list[number-p.first] = pg
@@ -64,11 +75,11 @@ func (p *pages) slot(ref uint64) (slot, bool) {
 	return slot{pg, index}, ok
 }
 
-// maxPages bounds how far apart the lowest and the highest reference may lie:
-// each page between them takes an entry in the list.
+// maxPages bounds the distance of the lowest and the highest reference, since each
+// page between them has an entry in the list.
 const maxPages = 1 << 24
 
-// insert makes a place for a reference that is not there yet.
+// insert adds a series, whose reference is above all others.
 func (p *pages) insert(ref uint64) (slot, error) {
 	number := ref / pageSize
 	if len(p.list) == 0 {
@@ -84,9 +95,9 @@ func (p *pages) insert(ref uint64) (slot, error) {
 	for number-p.first >= uint64(len(p.list)) {
 		p.list = append(p.list, nil)
 	}
-	place := int(ref % pageSize)
+	offset := int(ref % pageSize)
 	switch pg := p.list[number-p.first]; {
-	case pg == nil && place == 0: // As a rule it is followed by the others.
+	case pg == nil && offset == 0: // As a rule the others follow.
 		p.put(number, newDensePage())
 	case pg == nil:
 		p.put(number, newSparsePage(sparseStep))
@@ -95,7 +106,7 @@ func (p *pages) insert(ref uint64) (slot, error) {
 	}
 	p.live++
 	pg := p.own(number)
-	return slot{pg, pg.add(place)}, nil
+	return slot{pg, pg.add(offset)}, nil
 }
 
 func (p *pages) remove(ref uint64) {
@@ -115,7 +126,7 @@ func (p *pages) remove(ref uint64) {
 	}
 }
 
-// shrink gives up the room of series that are gone, where few are left.
+// shrink gives up the memory of dropped series in pages where few are left.
 func (p *pages) shrink() {
 	for i, pg := range p.list {
 		if pg == nil {
@@ -145,7 +156,7 @@ func (p *pages) from(ref uint64) iter.Seq2[uint64, slot] {
 				if pg.kind[index] == kindAbsent {
 					continue
 				}
-				if r := base + uint64(pg.place(index)); r >= ref && !yield(r, slot{pg, index}) {
+				if r := base + uint64(pg.offset(index)); r >= ref && !yield(r, slot{pg, index}) {
 					return
 				}
 			}
@@ -153,8 +164,8 @@ func (p *pages) from(ref uint64) iter.Seq2[uint64, slot] {
 	}
 }
 
-// setFloats takes over float samples. If a series is not there, it returns that
-// one's reference and false.
+// setFloats sets the latest samples of a part. If a series is not there, it returns its
+// reference and false.
 func (p *pages) setFloats(part segment.Part, written int64) (uint64, bool) {
 	for len(part.Values) > 0 {
 		first, ok := p.mutable(part.First)
@@ -171,7 +182,7 @@ func (p *pages) setFloats(part segment.Part, written int64) (uint64, bool) {
 	return 0, true
 }
 
-// setHistogram takes over a histogram, and says whether its series is there.
+// setHistogram sets a series' latest sample, and reports whether the series is there.
 func (p *pages) setHistogram(h *segment.Histogram, written int64) bool {
 	s, ok := p.mutable(h.Ref)
 	if ok {

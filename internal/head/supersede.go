@@ -8,10 +8,10 @@ const ClockSkew = 60_000
 // both are in ms.
 func Ahead(timestamp, clock int64) bool { return timestamp > clock+ClockSkew }
 
-// Supersedes says whether a sample becomes the latest of its series instead of
-// another, at a time of the forwarder's clock; all are in ms. As a rule the later one is
-// the latest. But one from the future is so only until another comes: it would stand for
-// the series until that future has come, however often the series is written.
+// Supersedes says whether a sample replaces the latest of its series, at a time of the
+// forwarder's clock; all are in ms. A sample that is not older does. Any sample replaces
+// one from the future, which would otherwise stay the latest until that time, however
+// often the series is written.
 func Supersedes(timestamp, latest, clock int64) bool {
 	return timestamp >= latest || Ahead(latest, clock)
 }

@@ -3,12 +3,13 @@ package head
 import (
 	"slices"
 
+	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// View is the state of a head as of one block, and stays that while the head
-// goes on. Taking one is a matter of microseconds; what is written while it is
-// held costs a copy of each page of 1024 series that is changed, once a view.
+// View is the state of a head as of one block, and stays that while the head goes on.
+// Taking one takes microseconds. While it is held, the first write to a page of 1024
+// series copies that page, once a view.
 //
 // It is read without locks, also concurrently. It must not be read after
 // Release.
@@ -17,10 +18,11 @@ type View struct {
 	sequence uint64
 	pages    pages
 	labels   labelStore
-	passed   int // pages at the low end that Pass gave up
+	passed   int      // pages at the low end that Pass gave up
+	sums     []uint64 // of the pages, with invariants
 }
 
-// View returns the state as of the last block. It is to be released.
+// View returns the state as of the last block. The caller releases it.
 func (h *Head) View() *View {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -28,6 +30,9 @@ func (h *Head) View() *View {
 	h.pages.epoch++
 	v := &View{head: h, sequence: h.sequence, pages: h.pages, labels: h.labels.frozen()}
 	v.pages.list = slices.Clone(v.pages.list)
+	if invariant.On {
+		v.sums = v.pages.sums()
+	}
 	return v
 }
 
@@ -38,6 +43,12 @@ func (v *View) Release() {
 	}
 	v.head.mu.Lock()
 	defer v.head.mu.Unlock()
+	if invariant.On {
+		for i := v.passed; i < len(v.pages.list); i++ {
+			v.checkUnchanged(i)
+		}
+		invariant.Check(v.head.pages.views > 0, "a view was released that was not held")
+	}
 	v.head.pages.views--
 	v.head, v.pages, v.labels = nil, pages{}, labelStore{}
 }
@@ -45,17 +56,20 @@ func (v *View) Release() {
 // Sequence returns the block that the view is as of.
 func (v *View) Sequence() uint64 { return v.sequence }
 
-// Pass gives up the series below a reference, so that their pages need not be
-// kept for the view. It must not be called while the view is read elsewhere.
+// Pass gives up the series below a reference, and the view's hold on their pages. It
+// must not be called while the view is read elsewhere.
 func (v *View) Pass(ref uint64) {
 	for v.passed < len(v.pages.list) && (v.pages.first+uint64(v.passed)+1)*pageSize <= ref {
+		if invariant.On {
+			v.checkUnchanged(v.passed)
+		}
 		v.pages.list[v.passed] = nil
 		v.passed++
 	}
 }
 
-// Pinned returns about how many bytes are in memory for the sake of the view
-// alone, or of views like it: what the head has replaced since.
+// Pinned returns about how many bytes are in memory only for this view and others:
+// what the head has replaced since.
 func (v *View) Pinned() int64 {
 	if v.head == nil {
 		return 0
@@ -74,8 +88,7 @@ func (v *View) Pinned() int64 {
 	return n
 }
 
-// Latest returns the latest sample of a series, and whether the view has the
-// series at all.
+// Latest returns the latest sample of a series, and whether the view has the series.
 func (v *View) Latest(ref uint64) (segment.Latest, bool) {
 	slot, ok := v.pages.slot(ref)
 	if !ok {
@@ -84,8 +97,8 @@ func (v *View) Latest(ref uint64) (segment.Latest, bool) {
 	return slot.latest(), true
 }
 
-// Labels appends the labels of a series to buf, and says whether the view has
-// the series. The strings may be kept.
+// Labels appends the labels of a series to buf, and reports whether the view has the
+// series. The strings may be kept.
 func (v *View) Labels(ref uint64, buf segment.Labels) (segment.Labels, bool) {
 	slot, ok := v.pages.slot(ref)
 	if !ok {
@@ -94,9 +107,8 @@ func (v *View) Labels(ref uint64, buf segment.Labels) (segment.Labels, bool) {
 	return v.labels.appendLabels(buf, slot.labels()), true
 }
 
-// AppendLabels appends the labels of a series to dst as they stand in a
-// TimeSeries message. It appends nothing for a series that the view does not
-// have.
+// AppendLabels appends the labels of a series to dst as fields of a TimeSeries
+// message. It appends nothing for a series that the view does not have.
 func (v *View) AppendLabels(dst []byte, ref uint64) []byte {
 	slot, ok := v.pages.slot(ref)
 	if !ok {
@@ -105,7 +117,7 @@ func (v *View) AppendLabels(dst []byte, ref uint64) []byte {
 	return v.labels.appendWire(dst, slot.labels())
 }
 
-// Each calls yield for every series from a reference on, ascending, until it
+// Each calls yield for every series from a reference on, refs ascending, until it
 // returns false. The pointer is valid during the call.
 func (v *View) Each(from uint64, yield func(ref uint64, l *segment.Latest) bool) {
 	var l segment.Latest
