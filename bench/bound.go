@@ -9,8 +9,8 @@ import (
 	"github.com/promgrpc/exporter/bench/subject"
 )
 
-// bound measures the floors of ingest by a version of remote write, and with the
-// first one those of a snapshot.
+// bound measures the floors of ingest by a version of remote write, and for version 1
+// also those of a snapshot.
 func (b *bench) bound(ctx context.Context, system string, write, series int) error {
 	l, err := load.Make(b.plan(series, write))
 	if err != nil {
@@ -44,7 +44,7 @@ func (b *bench) bound(ctx context.Context, system string, write, series int) err
 	return throughProxy(ctx, s, b.adder(series, system))
 }
 
-// floors measures those of some rounds: the first is of new series.
+// floors measures a range of rounds. The first round has new series.
 func (b *bench) floors(ctx context.Context, k subject.Kind, s *subject.System, p *bound.Pipeline, l *load.Load, from, to int) error {
 	add := b.adder(l.Plan.Series, k.Name)
 	w, err := b.ingest(ctx, k, s, l, from, to)

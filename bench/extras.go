@@ -21,9 +21,9 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// restart measures what only the project has, of a system that holds samples:
-// HAProxy before its servers, a server that starts again, and replay by it: it
-// has nothing in memory, so that it reads the files.
+// restart measures what only the project has, with a system that holds samples:
+// reading through HAProxy, restarting a server, and replay by it, which has to read
+// files because nothing is in memory yet.
 func (b *bench) restart(ctx context.Context, k subject.Kind, s *subject.System, series int) error {
 	add := b.adder(series, k.Name)
 	if err := throughProxy(ctx, s, add); err != nil {
@@ -55,7 +55,7 @@ func (b *bench) restart(ctx context.Context, k subject.Kind, s *subject.System, 
 	for metric, request := range map[string]*metricsv1.GetMetricsRequest{
 		report.Replay:    {Start: all, LabelReferences: true},
 		report.ReplayAll: {Start: all},
-		// One target's series of one metric, so that what is sent costs nothing.
+		// Few series, so that sending them costs nothing.
 		report.ReplaySkip: {Start: all, Selectors: []string{`{instance="10.0.0.7:9090",handler="/api/v1/items/3"}`}},
 	} {
 		before, err := s.Servers[0].CPU()
@@ -76,8 +76,8 @@ func (b *bench) restart(ctx context.Context, k subject.Kind, s *subject.System, 
 	return nil
 }
 
-// throughProxy reads through HAProxy, if there is one. Elapsed time differs from
-// read to read, so that there are some.
+// throughProxy reads through HAProxy, if there is one, several times, since elapsed
+// time varies.
 func throughProxy(ctx context.Context, s *subject.System, add adder) error {
 	if s.Balancer == "" {
 		return nil
@@ -94,7 +94,7 @@ func throughProxy(ctx context.Context, s *subject.System, add adder) error {
 	return nil
 }
 
-// extras measures what needs a pace of its own.
+// extras measures what is not ingest at full speed.
 func (b *bench) extras(ctx context.Context, k subject.Kind) error {
 	if b.hour {
 		b.logger.Info("measure", "what", report.DiskHour)
@@ -141,8 +141,8 @@ func (b *bench) diskHour(ctx context.Context, k subject.Kind) error {
 	return nil
 }
 
-// latency measures the time from the call that posts a request to its samples
-// at a follower, while 100,000 samples a second pass.
+// latency measures the time from posting a request to a follower receiving its
+// samples, at 100,000 samples a second.
 func (b *bench) latency(ctx context.Context, k subject.Kind) error {
 	const series, pace = 100_000, 100_000
 	var mu sync.Mutex
@@ -178,8 +178,8 @@ func (b *bench) latency(ctx context.Context, k subject.Kind) error {
 	return nil
 }
 
-// followers measures a hundred of them, with references as the project's
-// clients ask for them, or with labels throughout.
+// followers measures a hundred followers, with label references, as the project's
+// clients use them, or with full labels throughout.
 func (b *bench) followers(ctx context.Context, k subject.Kind, references bool) error {
 	const series, pace, readers = 20_000, 20_000, 100
 	metric, got := report.Followers, "samples that a hundred followers got"
@@ -202,16 +202,16 @@ func (b *bench) followers(ctx context.Context, k subject.Kind, references bool) 
 	return nil
 }
 
-// follow is a number of followers of everything at a steady pace.
+// follow describes followers of all series while samples arrive at a steady pace.
 type follow struct {
 	series, pace int // samples a second
 	followers    int
-	references   bool                  // for labels that came before
-	sending      func(at int64)        // a request with the timestamp at is posted
-	received     func(response []byte) // after the mark that the stream is live
+	references   bool                  // instead of labels that were sent before
+	sending      func(at int64)        // a request with this timestamp is being posted
+	received     func(response []byte) // once the stream is live
 }
 
-// follow returns what the first server used meanwhile.
+// follow returns the CPU time that the first server used, and how long it took.
 func (b *bench) follow(ctx context.Context, k subject.Kind, f follow) (server, elapsed time.Duration, err error) {
 	p := b.plan(f.series, k.Write)
 	p.Rounds = 1 + max(1, int(b.live.Seconds()*float64(f.pace))/f.series)
@@ -265,10 +265,10 @@ func (b *bench) follow(ctx context.Context, k subject.Kind, f follow) (server, e
 	if err := readers.Wait(); status.Code(err) != codes.Canceled {
 		return 0, 0, err
 	}
-	return after.Minus(before)[0], elapsed, nil // servers are the first processes
+	return after.Minus(before)[0], elapsed, nil // process 0 is the first server
 }
 
-// open opens a stream and reads it until it is live. It ends with the context.
+// open opens a stream, which ends with the context, and reads it until it is live.
 func (f *follow) open(ctx context.Context, address string) (*read.Stream, error) {
 	stream, err := read.Open(ctx, address, &metricsv1.GetMetricsRequest{Follow: true, LabelReferences: f.references})
 	if err != nil {

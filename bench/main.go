@@ -1,5 +1,5 @@
-// Command bench runs the project and the peers that are installed through the
-// same work, in turn, and writes what it took them. See README.md.
+// Command bench runs the project and the installed peers through the same work, in
+// turn, and reports what each used. See README.md.
 package main
 
 import (
@@ -68,17 +68,17 @@ func parse() (config, error) {
 	systems := flag.String("systems", ".", "measure the systems that match this expression")
 	flag.IntVar(&c.samples, "samples", 6_000_000, "samples of the steady run; it has four rounds at least")
 	flag.IntVar(&c.perRequest, "per-request", 2000, "series a request")
-	flag.IntVar(&c.connections, "connections", 4, "requests under way at a time")
-	flag.Float64Var(&c.rate, "rate", 0, "requests a second, 0 for as fast as they are taken")
+	flag.IntVar(&c.connections, "connections", 4, "requests in flight at a time")
+	flag.Float64Var(&c.rate, "rate", 0, "requests a second, 0 for as many as the system accepts")
 	flag.Float64Var(&c.churn, "churn", 0, "share of the targets that are replaced from one round to the next")
-	flag.IntVar(&c.repeat, "repeat", 3, "how often to measure each system, by turns")
+	flag.IntVar(&c.repeat, "repeat", 3, "how often to measure each system, in turn")
 	flag.IntVar(&c.reads, "reads", 3, "how often to measure each way of reading in one repetition")
 	flag.DurationVar(&c.live, "live", 10*time.Second, "how long to follow; 0 leaves it out")
-	flag.BoolVar(&c.hour, "hour", true, "measure the disk that an hour at 15 s takes up")
+	flag.BoolVar(&c.hour, "hour", true, "measure the disk usage of an hour at 15 s")
 	flag.StringVar(&c.out, "out", "bench/results", "folder for the results")
 	flag.StringVar(&c.options.Bin, "bin", "bin", "folder of the project's binaries")
 	flag.StringVar(&c.options.Tools, "tools", ".tools", "folder of the peers")
-	flag.StringVar(&c.options.Dir, "dir", "", "folder for data, on the disk that is to be measured (default: that for temporary files)")
+	flag.StringVar(&c.options.Dir, "dir", "", "folder for data, on the disk to be measured (default: the folder for temporary files)")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		return c, fmt.Errorf("unexpected argument %q", flag.Arg(0))
@@ -91,7 +91,7 @@ func parse() (config, error) {
 		c.series = append(c.series, n)
 	}
 	var errs [3]error
-	// The processes work in folders of their own.
+	// Absolute, since each process has its own working directory.
 	c.options.Bin, errs[0] = filepath.Abs(c.options.Bin)
 	c.options.Tools, errs[1] = filepath.Abs(c.options.Tools)
 	c.systems, errs[2] = regexp.Compile(*systems)
@@ -103,12 +103,11 @@ type bench struct {
 	config
 	logger *slog.Logger
 	result report.Result
-	others []float64 // share of the machine that others used, by measurement
 }
 
 func (b *bench) run(ctx context.Context) error {
 	b.result = report.Result{
-		Began: time.Now(), Machine: probe.ThisMachine(), Parameters: b.parameters(), Versions: map[string]string{},
+		Began: time.Now(), Machine: probe.ThisMachine(), Parameters: parameters(), Versions: map[string]string{},
 	}
 	kinds := b.kinds()
 	for _, k := range kinds {
@@ -123,13 +122,15 @@ func (b *bench) run(ctx context.Context) error {
 					return fmt.Errorf("%s with %d series: %w", k.Name, series, err)
 				}
 			}
-			if main < 0 { // nothing to hold against the floors
-				continue
-			}
-			for i, system := range []string{report.Bound, report.BoundTwo} {
-				if err := b.bound(ctx, system, i+1, series); err != nil {
-					return fmt.Errorf("%s with %d series: %w", system, series, err)
+			if main >= 0 { // what is to be held against the floors
+				for i, system := range []string{report.Bound, report.BoundTwo} {
+					if err := b.bound(ctx, system, i+1, series); err != nil {
+						return fmt.Errorf("%s with %d series: %w", system, series, err)
+					}
 				}
+			}
+			if err := b.result.Write(b.out); err != nil { // what there is so far, should the rest fail
+				return err
 			}
 		}
 	}
@@ -138,20 +139,11 @@ func (b *bench) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := b.save(); err != nil {
+	if err := b.result.Write(b.out); err != nil {
 		return err
 	}
 	_, err := os.Stdout.Write(b.result.Markdown())
 	return err
-}
-
-// save writes what was measured so far, should the rest fail.
-func (b *bench) save() error {
-	for _, series := range b.series {
-		b.marginal(series)
-	}
-	b.judge()
-	return b.result.Write(b.out)
 }
 
 // kinds of systems to measure.
@@ -167,8 +159,7 @@ func (b *bench) kinds() []subject.Kind {
 	return slices.DeleteFunc(all, func(k subject.Kind) bool { return !b.systems.MatchString(k.Name) })
 }
 
-// plan of the rounds that a size is measured with: one of new series, and the
-// steady ones.
+// plan of a size: one round of new series, then the steady rounds.
 func (b *bench) plan(series, write int) load.Plan {
 	return load.Plan{
 		Series: series, Rounds: 1 + max(4, b.samples/series), PerRequest: b.perRequest, Version: write,
@@ -176,59 +167,13 @@ func (b *bench) plan(series, write int) load.Plan {
 	}
 }
 
-func (b *bench) parameters() map[string]string {
-	rate := "as fast as they are taken"
-	if b.rate > 0 {
-		rate = fmt.Sprintf("%g requests/s", b.rate)
-	}
-	var rounds []string
-	for _, series := range b.series {
-		rounds = append(rounds, fmt.Sprintf("%d at %d series", b.plan(series, 1).Rounds-1, series))
-	}
-	return map[string]string{
-		"series a request":           strconv.Itoa(b.perRequest),
-		"connections":                strconv.Itoa(b.connections),
-		"rate":                       rate,
-		"churn":                      fmt.Sprintf("%g of the targets from one round to the next", b.churn),
-		"rounds":                     "1 of new series, then " + strings.Join(rounds, ", "),
-		"repetitions":                strconv.Itoa(b.repeat),
-		"reads":                      fmt.Sprintf("%d times each way and repetition, for %s of CPU time at least", b.reads, enough),
-		"time of a live measurement": b.live.String(),
-		"the project's log":          "durable before a request is answered; all flags have their defaults",
-		"the peers":                  "do not force to disk before they answer",
-	}
-}
-
-// marginal compares the repetitions with three servers with those with two.
-func (b *bench) marginal(series int) {
-	two := b.result.Find(series, report.Project, report.Steady)
-	three := b.result.Find(series, report.ProjectThree, report.Steady)
-	if two == nil || three == nil {
-		return
-	}
-	done := 0
-	if third := b.result.Find(series, report.ProjectThree, report.Third); third != nil {
-		done = len(third.Values)
-	}
-	for i := done; i < min(len(two.Values), len(three.Values)); i++ {
-		b.result.Add(series, report.ProjectThree, report.Third, "%", 100*(two.Values[i]/three.Values[i]-1))
-	}
-}
-
-// judge notes what else ran.
-func (b *bench) judge() {
-	if len(b.others) == 0 {
-		return
-	}
-	sum := 0.0
-	for _, share := range b.others {
-		sum += share
-	}
-	mean, most := 100*sum/float64(len(b.others)), 100*slices.Max(b.others)
-	const quiet = 5
-	note := fmt.Sprintf("Other programs used %.0f %% of the machine on average while this was measured, and %.0f %% at most.", mean, most)
-	if mean > quiet {
-		note += " Figures by elapsed time are worth little, and CPU times are higher than on a quiet machine."
-	}
-	b.result.Notes = []string{note}
+// parameters are the flags, except those that name folders.
+func parameters() map[string]string {
+	all := map[string]string{}
+	flag.VisitAll(func(f *flag.Flag) {
+		if !slices.Contains([]string{"out", "bin", "tools", "dir"}, f.Name) {
+			all["--"+f.Name] = f.Value.String() + ": " + f.Usage
+		}
+	})
+	return all
 }

@@ -21,7 +21,7 @@ func (b *bench) adder(series int, system string) adder {
 	return func(metric, unit string, value float64) { b.result.Add(series, system, metric, unit, value) }
 }
 
-// measure takes one system through all that is measured of every system.
+// measure runs one system through everything that is measured of every system.
 func (b *bench) measure(ctx context.Context, k subject.Kind, series int) error {
 	b.logger.Info("measure", "system", k.Name)
 	l, err := load.Make(b.plan(series, k.Write))
@@ -57,7 +57,7 @@ func (b *bench) measure(ctx context.Context, k subject.Kind, series int) error {
 	return b.restart(ctx, k, s, series)
 }
 
-// write sends a load: the first round is of new series.
+// write sends a load, whose first round has new series, and adds what it cost.
 func (b *bench) write(ctx context.Context, k subject.Kind, s *subject.System, l *load.Load, add adder) error {
 	rounds := l.Plan.Rounds
 	fresh, err := b.ingest(ctx, k, s, l, 0, 1)
@@ -77,7 +77,9 @@ func (b *bench) write(ctx context.Context, k subject.Kind, s *subject.System, l 
 	add("bytes of a request's sample, compressed", "B", float64(l.Bytes(1, rounds))/samples)
 	add("bytes of a request's sample, raw", "B", float64(l.RawBytes)/all)
 	add(report.Others, "% of the machine", 100*steady.others)
-	b.others = append(b.others, steady.others)
+	if two := b.result.Find(l.Plan.Series, report.Project, report.Steady); two != nil && k.Name == report.ProjectThree {
+		add(report.Third, "%", 100*(two.Values[len(two.Values)-1]*total/samples-1))
+	}
 
 	var cpu time.Duration // of what is before the stores
 	var memory int64
@@ -109,14 +111,14 @@ func (b *bench) write(ctx context.Context, k subject.Kind, s *subject.System, l 
 	return nil
 }
 
-// work is what a number of requests cost.
+// work is what some rounds cost.
 type work struct {
 	usage  subject.Usage
 	sent   load.Sent
-	others float64 // share of the machine that others used meanwhile
+	others float64 // share of the machine that other programs used meanwhile
 }
 
-// ingest sends some rounds of a load.
+// ingest sends a range of rounds and waits until the system is idle.
 func (b *bench) ingest(ctx context.Context, k subject.Kind, s *subject.System, l *load.Load, from, to int) (w work, err error) {
 	began := time.Now()
 	before, err := s.Usage()
@@ -146,7 +148,7 @@ func (b *bench) sender(k subject.Kind, s *subject.System, l *load.Load) load.Sen
 	return load.Sender{URL: s.WriteURL, Version: k.Write, Connections: b.connections, Round: l.Plan.Requests(), Rate: b.rate}
 }
 
-// busyBeside is the time that the machine has used so far, but for this process.
+// busyBeside is the CPU time that the machine has used so far, without this process.
 func busyBeside() (time.Duration, error) {
 	busy, err := probe.Busy()
 	if err != nil {
@@ -156,12 +158,12 @@ func busyBeside() (time.Duration, error) {
 	return busy - self, err
 }
 
-// enough is the CPU time that a system uses while a way is measured, at least:
-// what else it does on the side, and when it collects garbage, then evens out.
-// Where elapsed time is measured, as much of that is enough.
+// enough is the least CPU time to spend on one way of reading, so that background
+// work and garbage collection even out. Where elapsed time is measured, it is the
+// least of that.
 const enough = 500 * time.Millisecond
 
-// read reads the latest samples of everything by every way.
+// read reads the latest samples of all series, by every way.
 func (b *bench) read(ctx context.Context, k subject.Kind, s *subject.System, series int) error {
 	for range b.reads {
 		for _, way := range s.Ways {
@@ -173,7 +175,7 @@ func (b *bench) read(ctx context.Context, k subject.Kind, s *subject.System, ser
 	return nil
 }
 
-// readBy reads by one way, as often as it takes to use enough CPU time.
+// readBy reads by one way until that has used enough CPU time.
 func (b *bench) readBy(ctx context.Context, k subject.Kind, s *subject.System, way subject.Way, series int) error {
 	system := k.Name
 	if !k.Project {

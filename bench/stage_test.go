@@ -19,8 +19,8 @@ import (
 	"github.com/promgrpc/exporter/server"
 )
 
-// pipeline is a receiver, a forwarder and a server in this process, so that
-// what they allocate is counted, with a client that allocates little itself.
+// pipeline is a receiver, a forwarder and a server in this process, so that their
+// allocations are counted, with a client that allocates little.
 type pipeline struct {
 	url, rpc string
 	load     *load.Load
@@ -85,7 +85,7 @@ func (p *pipeline) round(b *testing.B, n int) {
 	p.send(b, 1+n%(stageRounds-1), 2+n%(stageRounds-1))
 }
 
-// await waits until the server serves so many samples of a request.
+// await waits until a request returns a number of samples.
 func (p *pipeline) await(b *testing.B, request *metricsv1.GetMetricsRequest, want int) {
 	b.Helper()
 	require.Eventually(b, func() bool {
@@ -135,7 +135,7 @@ func BenchmarkStreamIngest(b *testing.B) {
 }
 
 // BenchmarkStreamFollow writes a sample of 10,000 series, through all parts,
-// and waits until the last has come to a follower.
+// and waits until a follower has received the last.
 func BenchmarkStreamFollow(b *testing.B) {
 	p := startPipeline(b)
 	p.send(b, 0, 1)

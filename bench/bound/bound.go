@@ -1,20 +1,19 @@
-// Package bound measures floors: what each step of the problem costs if it is done
-// alone, in the plainest way that Go has, and nothing else is. It is written from
-// the problem rather than from the project, so no change of the project owes it an
-// edit.
+// Package bound measures floors: what each step of the problem costs when it is done
+// alone, in the plainest way that Go offers. It is written from the problem rather
+// than from the project, so that changes of the project need no edit here.
 //
-//	receiver    an HTTP request is read and answered; its body goes on by a socket
-//	forwarder   the body comes; snappy; the labels of each series are hashed, and the
-//	            hash is compared with the one expected; a varint for each value;
-//	            checksum, write(2), fdatasync; the log goes to each server by a socket
-//	server      the log comes; write(2)
+//	receiver    read and answer an HTTP request; send its body through a socket
+//	forwarder   receive the body; decompress it; hash the labels of each series, and
+//	            compare the hash with the expected one; write a varint for each value;
+//	            checksum, write(2), fdatasync; send the log to each server
+//	server      receive the log; write(2)
 //
-// A series that is new costs an entry in a map, a number for each of its labels, and
-// in the server a posting for each. A snapshot is bytes that are ready to be sent.
+// A new series costs an entry in a map, a number for each of its labels, and in the
+// server a posting for each. A snapshot sends bytes that are ready.
 //
-// The floors are lower bounds, singly and in sum: they leave out validation, limits,
-// metrics, waiting and waking, acknowledgements between the processes, state that can
-// be read, and the collection of garbage. Nobody can reach them.
+// Each floor is a lower bound, and so is their sum. They leave out validation, limits,
+// metrics, scheduling, acknowledgements between processes, readable state, and garbage
+// collection, so no pipeline reaches them.
 package bound
 
 import (
@@ -37,9 +36,9 @@ import (
 // Command is the argument by which the benchmark's program becomes Main.
 const Command = "bound"
 
-// Main serves the floors that need a process of their own: net/http at the first
-// address takes requests and sends a snapshot of a number of series, grpc-go at the
-// second sends one, too. It returns when one of them fails.
+// Main is the process for the floors that need one. At the address web, net/http
+// reads write requests and sends snapshots of a number of series; at rpc, grpc-go
+// sends snapshots. It returns when either of them fails.
 func Main(web, rpc, series string) error {
 	n, err := strconv.Atoi(series)
 	if err != nil {
@@ -49,7 +48,7 @@ func Main(web, rpc, series string) error {
 	if err != nil {
 		return err
 	}
-	// Garbage is collected where memory is about to run out, not before.
+	// Collect garbage only when memory is about to run out.
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(2 << 30)
 	l, err := net.Listen("tcp", rpc)
@@ -60,29 +59,30 @@ func Main(web, rpc, series string) error {
 	go func() {
 		failed <- grpc.NewServer(grpc.ForceServerCodecV2(read.Codec{}), grpc.UnknownServiceHandler(s.overGRPC)).Serve(l)
 	}()
-	h := &http.Server{Addr: web, Handler: http.NewServeMux(), Protocols: new(http.Protocols)}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", readBody)
+	mux.HandleFunc(metricsv1connect.MetricsServiceGetMetricsProcedure, s.overHTTP)
+	h := &http.Server{Addr: web, Handler: mux, Protocols: new(http.Protocols)}
 	h.Protocols.SetHTTP1(true)
 	h.Protocols.SetUnencryptedHTTP2(true)
-	h.Handler.(*http.ServeMux).HandleFunc("/", take)
-	h.Handler.(*http.ServeMux).HandleFunc(metricsv1connect.MetricsServiceGetMetricsProcedure, s.overHTTP)
 	go func() { failed <- h.ListenAndServe() }()
 	return <-failed
 }
 
-var pieces = sync.Pool{New: func() any { return new([256 << 10]byte) }}
+var buffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
 
-// take reads a body into memory that is used again.
-func take(w http.ResponseWriter, r *http.Request) {
-	piece := pieces.Get().(*[256 << 10]byte)
-	defer pieces.Put(piece)
+// readBody reads a body into a buffer that is reused.
+func readBody(w http.ResponseWriter, r *http.Request) {
+	buffer := buffers.Get().(*[256 << 10]byte)
+	defer buffers.Put(buffer)
 	for err := error(nil); err == nil; {
-		_, err = r.Body.Read(piece[:])
+		_, err = r.Body.Read(buffer[:])
 	}
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// snapshot is messages that are ready, each with the prefix of gRPC: the first has
-// one series, and the other, which is sent again and again, perMessage.
+// snapshot holds encoded messages with gRPC's prefix: the first has one series, and
+// the other, which is sent repeatedly, has perMessage.
 type snapshot struct {
 	first, message []byte
 	series         int
@@ -93,8 +93,8 @@ const (
 	prefixSize = 5
 )
 
-// ready makes the messages of a request of remote write 1.0, which has series under
-// the same number and with the same fields.
+// ready makes the messages from a remote-write 1.0 request, whose series have the same
+// field numbers as those of a response.
 func ready(series int) (*snapshot, error) {
 	l, err := load.Make(load.Plan{
 		Series: perMessage, Rounds: 1, PerRequest: perMessage, Version: 1, Interval: time.Second, Last: time.Now(),
@@ -112,7 +112,7 @@ func ready(series int) (*snapshot, error) {
 	return &snapshot{prefixed(r.raw[:r.field(0).to]), prefixed(r.raw), series}, nil
 }
 
-// each yields messages that hold all series, and some more for the last to be whole.
+// each yields messages until they hold all series; the last one may have more.
 func (s *snapshot) each(yield func(message []byte) error) error {
 	err := yield(s.first)
 	for sent := 1; err == nil && sent < s.series; sent += perMessage {

@@ -19,7 +19,7 @@ const (
 	Server    = "server"
 )
 
-// Servers that the forwarder sends the log to. One of them is measured.
+// Servers is how many servers the forwarder sends the log to. One is measured.
 const Servers = 2
 
 // Floor is what a step costs a process.
@@ -28,28 +28,28 @@ type Floor struct {
 	CPU           time.Duration
 }
 
-// Pipeline takes requests through the steps, one after another in one thread, whose
-// clock says what each costs.
+// Pipeline runs requests through the steps, one after another in one thread, and
+// reads that thread's CPU clock around each.
 type Pipeline struct {
 	connections int
 	request     request
 	known       []series
-	places      map[uint64]int    // in known, by the hash of the labels
-	next        int               // in known: what comes if the sender keeps to its order
+	ordinals    map[uint64]int    // index in known, by the hash of the labels
+	next        int               // ordinal expected next: senders keep their order
 	numbers     map[uint64]uint32 // of labels, by hash
-	before      [32]label         // of the new series before, by their place
-	fresh       []posting         // of new series, for the server
-	postings    [][]uint32        // of the server: the series of each label
+	previous    [32]label         // of the new series before this one
+	fresh       []posting         // of the run's new series, for the server
+	postings    [][]uint32        // of the server, by label number
 
 	logs   [2]*os.File // of the forwarder and of the server
 	socket [2]int
-	piece  [64 << 10]byte
+	buffer [64 << 10]byte
 
 	floors []Floor
 	err    error // of the first step that failed
 }
 
-// series is what has to be known of one when its next sample comes.
+// series is what the next sample of one needs.
 type series struct {
 	hash  uint64
 	value int64
@@ -62,12 +62,12 @@ type label struct {
 
 type posting struct{ label, series uint32 }
 
-// NewPipeline returns one to which a number of connections send a request at a time.
-// Its files are in a folder, which the caller removes.
+// NewPipeline returns one whose senders have a number of connections, each with one
+// request in flight. Its files are in dir, which the caller removes.
 func NewPipeline(version, connections int, dir string) (*Pipeline, error) {
 	p := &Pipeline{
 		connections: connections, request: request{version: version},
-		places: map[uint64]int{}, numbers: map[uint64]uint32{},
+		ordinals: map[uint64]int{}, numbers: map[uint64]uint32{},
 	}
 	for i := range p.logs {
 		var err error
@@ -76,7 +76,7 @@ func NewPipeline(version, connections int, dir string) (*Pipeline, error) {
 		}
 	}
 	var err error
-	// The same thread writes and reads, so what it cannot hold at once is an error.
+	// One thread writes and then reads, so a full socket is an error.
 	p.socket, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
 	return p, err
 }
@@ -89,7 +89,7 @@ func (p *Pipeline) Close() {
 	}
 }
 
-// Run takes bodies through the steps, after that of the HTTP request.
+// Run runs bodies through all steps but the HTTP request.
 func (p *Pipeline) Run(bodies [][]byte) ([]Floor, error) {
 	runtime.LockOSThread() // whose clock is read
 	defer runtime.UnlockOSThread()
@@ -123,7 +123,7 @@ func (p *Pipeline) Run(bodies [][]byte) ([]Floor, error) {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Snapshot returns what it costs to send one without HTTP.
+// Snapshot returns what sending one costs without HTTP.
 func (p *Pipeline) Snapshot(series int) (time.Duration, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -139,7 +139,7 @@ func (p *Pipeline) Snapshot(series int) (time.Duration, error) {
 	return p.floors[0].CPU, p.err
 }
 
-// step adds what work costs to the floor of a name.
+// step adds the cost of work to a floor.
 func (p *Pipeline) step(process, name string, work func() error) {
 	if p.err != nil {
 		return
@@ -156,22 +156,21 @@ func (p *Pipeline) step(process, name string, work func() error) {
 
 // carry sends bytes from one process to another.
 func (p *Pipeline) carry(b []byte, from, to, what string) {
-	for part := range slices.Chunk(b, len(p.piece)) {
+	for part := range slices.Chunk(b, len(p.buffer)) {
 		p.step(from, "send "+what, func() error { _, err := unix.Write(p.socket[0], part); return err })
-		p.step(to, "receive "+what, func() error { _, err := unix.Read(p.socket[1], p.piece[:len(part)]); return err })
+		p.step(to, "receive "+what, func() error { _, err := unix.Read(p.socket[1], p.buffer[:len(part)]); return err })
 	}
 }
 
-// encode appends what the log has of a request: the numbers of the labels of new
-// series, and of each value the difference to the one before, without what follows
-// the point.
+// encode appends a request to the log: the label numbers of new series, and the
+// difference of each value, truncated to an integer, from the one before.
 func (p *Pipeline) encode(log []byte) []byte {
 	for _, s := range p.request.series {
 		if p.next >= len(p.known) || p.known[p.next].hash != s.hash {
 			var ok bool
-			if p.next, ok = p.places[s.hash]; !ok {
+			if p.next, ok = p.ordinals[s.hash]; !ok {
 				p.next = len(p.known)
-				p.places[s.hash] = p.next
+				p.ordinals[s.hash] = p.next
 				p.known = append(p.known, series{hash: s.hash})
 				log = p.learn(log, s.labels)
 			}
@@ -184,23 +183,23 @@ func (p *Pipeline) encode(log []byte) []byte {
 	return log
 }
 
-// learn numbers the labels of the series that became known last. Most of them are
-// those of the series before. Their text is left out: few are new.
+// learn appends the label numbers of the newest series. Most labels are those of the
+// series before it, and need no lookup. Their text is left out: few are new.
 func (p *Pipeline) learn(log []byte, labels span) []byte {
-	for i, place := labels.from, 0; i < labels.to; place++ {
+	for i, column := labels.from, 0; i < labels.to; column++ {
 		var hash uint64
 		hash, i = p.request.label(i)
-		before := &p.before[place]
-		if before.hash != hash {
+		previous := &p.previous[column]
+		if previous.hash != hash {
 			number, ok := p.numbers[hash]
 			if !ok {
 				number = uint32(len(p.numbers))
 				p.numbers[hash] = number
 			}
-			*before = label{hash, number}
+			*previous = label{hash, number}
 		}
-		p.fresh = append(p.fresh, posting{before.number, uint32(len(p.known))})
-		log = binary.AppendUvarint(log, uint64(before.number))
+		p.fresh = append(p.fresh, posting{previous.number, uint32(len(p.known))})
+		log = binary.AppendUvarint(log, uint64(previous.number))
 	}
 	return log
 }
@@ -216,7 +215,7 @@ func (p *Pipeline) index() error {
 	return nil
 }
 
-// threadCPU is what this thread has used.
+// threadCPU is the CPU time that this thread has used.
 func threadCPU() time.Duration {
 	var t unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t) // no system is without it

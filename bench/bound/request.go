@@ -10,8 +10,8 @@ import (
 	"github.com/klauspost/compress/s2"
 )
 
-// request is what the load generator put into a body, in memory that the next one
-// uses again. Nothing else is understood here.
+// request is a decoded body of the load generator, in memory that the next one
+// reuses. Bodies of other shapes are errors.
 type request struct {
 	version int
 	raw     []byte
@@ -22,14 +22,14 @@ type request struct {
 // scanned is a series of a request, with one sample.
 type scanned struct {
 	hash   uint64 // of the labels
-	labels span   // the fields of 1.0, or the numbers of symbols of 2.0
+	labels span   // fields in 1.0, symbol numbers in 2.0
 	value  float64
 }
 
 // span is a part of a request.
 type span struct{ from, to int }
 
-var errShape = errors.New("the request is not one of the load generator")
+var errShape = errors.New("not a request of the load generator")
 
 var seed = maphash.MakeSeed()
 
@@ -40,11 +40,12 @@ func (r *request) decompress(body []byte) (err error) {
 	return err
 }
 
-// sampleSize is that of the field that ends a series of 1.0: three bytes, the value,
-// and the timestamp in seven. A value of zero takes none.
+// sampleSize is the size of a sample's field, which ends a series of 1.0: three bytes
+// of tags and length, the value, and seven for the timestamp. A value of zero is
+// omitted, with its tag.
 const sampleSize = 18
 
-// scan hashes the labels of each series, and reads its value.
+// scan hashes the labels of each series and reads its value.
 func (r *request) scan() error {
 	r.series, r.hashes = r.series[:0], r.hashes[:0]
 	for i := 0; i < len(r.raw); {
@@ -76,7 +77,7 @@ func (r *request) scan() error {
 	return nil
 }
 
-// add adds a series, whose sample stands after the labels.
+// add adds a series, whose sample follows the labels.
 func (r *request) add(labels span, hash uint64) {
 	s := scanned{hash: hash, labels: labels}
 	if r.valued(labels.to) {
@@ -85,11 +86,11 @@ func (r *request) add(labels span, hash uint64) {
 	r.series = append(r.series, s)
 }
 
-// valued says whether a sample with a value begins at i.
+// valued reports whether the sample at i has a value.
 func (r *request) valued(i int) bool { return r.raw[i] == 0x12 && r.raw[i+1] == sampleSize-2 }
 
-// hashRefs puts the hashes of symbols together. It turns each by its place, so that
-// no step waits for the one before.
+// hashRefs combines the hashes of symbols. Each is rotated by its position, so that
+// the additions do not depend on each other.
 func (r *request) hashRefs(refs span) (h uint64) {
 	for i, turn := refs.from, 0; i < refs.to; turn += 3 {
 		ref, n := uvarint(r.raw[i:])
@@ -99,7 +100,7 @@ func (r *request) hashRefs(refs span) (h uint64) {
 	return h
 }
 
-// label returns the hash of the label at i, and where the next one is.
+// label returns the hash of the label at i, and the offset of the next one.
 func (r *request) label(i int) (hash uint64, next int) {
 	if r.version == 1 {
 		at := r.field(i)
@@ -110,13 +111,13 @@ func (r *request) label(i int) (hash uint64, next int) {
 	return r.hashRefs(span{i, i + n + m}), i + n + m
 }
 
-// field returns where the content is of the field at i, which has a length.
+// field returns the content of the length-delimited field at i.
 func (r *request) field(i int) span {
 	size, n := uvarint(r.raw[i+1:])
 	return span{i + 1 + n, i + 1 + n + int(size)}
 }
 
-// uvarint is binary.Uvarint, with a short way for one byte.
+// uvarint is binary.Uvarint with a fast path for one byte.
 func uvarint(b []byte) (uint64, int) {
 	if len(b) > 0 && b[0] < 0x80 {
 		return uint64(b[0]), 1

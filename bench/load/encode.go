@@ -18,7 +18,7 @@ var types = []writev2.Metadata_MetricType{
 	kindHistogram: writev2.Metadata_METRIC_TYPE_HISTOGRAM,
 }
 
-// encoder puts series into a request of one of the versions, by Prometheus' own code.
+// encoder encodes requests of either version with Prometheus' own code.
 type encoder struct {
 	one        prompb.WriteRequest
 	two        writev2.Request
@@ -44,7 +44,7 @@ func (e *encoder) add(version int, t *target, i int, at int64) {
 	e.two.Timeseries = append(e.two.Timeseries, s)
 }
 
-// body returns the request, and begins the next.
+// body returns the request of the series added, and starts the next.
 func (e *encoder) body(version int) (body []byte, err error) {
 	if version == 1 {
 		body, err = e.one.Marshal()

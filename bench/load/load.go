@@ -1,8 +1,6 @@
-// Package load makes remote-write requests as a Prometheus would send them, and
-// sends them. The requests are encoded beforehand, so that sending costs the
-// machine little beside what is measured.
-//
-// The same Plan makes the same bytes, whoever they are sent to.
+// Package load makes remote-write requests as Prometheus would send them, and sends
+// them. Requests are encoded beforehand, so that sending takes little CPU. The same
+// Plan always makes the same bytes.
 package load
 
 import (
@@ -53,8 +51,8 @@ func (l *Load) Rounds(from, to int) [][]byte {
 	return l.Bodies[from*l.Plan.Requests() : to*l.Plan.Requests()]
 }
 
-// Timestamp of a request of a round, in milliseconds. No two requests have the
-// same, so that a reader can tell which one a sample came with.
+// Timestamp of a request of a round, in milliseconds. Each request has its own, so that
+// a reader can tell which request a sample came with.
 func (p Plan) Timestamp(round, request int) int64 {
 	return p.Last.UnixMilli() - int64(p.Rounds-1-round)*p.Interval.Milliseconds() + int64(request)
 }
@@ -86,7 +84,7 @@ func Make(p Plan) (*Load, error) {
 	return l, err
 }
 
-// column encodes one request of each round: the same series, at other times.
+// column encodes one request of each round, all of the same series.
 func (e *encoder) column(l *Load, request int) (err error) {
 	p := l.Plan
 	first := request * p.PerRequest

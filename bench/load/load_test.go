@@ -122,7 +122,7 @@ func TestSendRepeatsWhatIsRefused(t *testing.T) {
 func TestSendKeepsTheOrderOfEachSeries(t *testing.T) {
 	const round, rounds = 3, 4
 	var mu sync.Mutex
-	answered := map[int]int{} // the rounds, by place in the round
+	answered := map[int]int{} // rounds, by position in the round
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		i := int(body[0])

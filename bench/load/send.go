@@ -12,27 +12,27 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Sender posts bodies to a URL. As a Prometheus does, it has a share of the series
-// for each connection, so that the samples of a series come in their order.
+// Sender posts bodies to a URL. As in Prometheus, each connection has its share of the
+// series, so that the samples of a series arrive in order.
 type Sender struct {
 	URL         string
 	Version     int     // of remote write
-	Connections int     // requests under way at a time
+	Connections int     // requests in flight at a time
 	Round       int     // requests of a round
-	Rate        float64 // requests a second, 0 for as fast as they are taken
-	// Sending, if set, is called with a body's index right before it is posted.
-	// It may be called by several goroutines at a time.
+	Rate        float64 // requests a second, 0 for as many as are accepted
+	// Sending, if set, is called with a body's index right before it is posted,
+	// possibly by several goroutines at a time.
 	Sending func(i int)
 }
 
-// Sent is what became of the bodies.
+// Sent is the outcome of a Send.
 type Sent struct {
 	Elapsed time.Duration
 	Retries int64 // answers other than 2xx, which are sent again
 }
 
-// Send posts all bodies and returns when the last is acknowledged. A request
-// that is refused with 5xx or 429 is repeated, as senders do.
+// Send posts all bodies and returns when the last is acknowledged. It retries
+// requests that are refused with 5xx or 429, as senders do.
 func (s *Sender) Send(ctx context.Context, bodies [][]byte) (Sent, error) {
 	transport := &http.Transport{MaxIdleConnsPerHost: s.Connections, DisableCompression: true}
 	defer transport.CloseIdleConnections()

@@ -7,8 +7,7 @@ import (
 	"github.com/prometheus/prometheus/prompb"
 )
 
-// A target is what one scrape brings: series of one pod, in the order in which
-// an exporter would print them.
+// A target is one pod's scrape, with its series in an exporter's order.
 const (
 	histograms      = 15
 	buckets         = 10
@@ -25,7 +24,7 @@ var (
 	services   = []string{"frontend-gateway", "order-service", "invoice-worker", "catalogue-index", "session-store", "mail-relay", "audit-log"}
 )
 
-// target holds one pod's series: their labels and the values that they have now.
+// target holds the labels and current values of one pod's series.
 type target struct {
 	number     int
 	generation int
@@ -40,7 +39,7 @@ const (
 	kindHistogram
 )
 
-// restart makes the target a new pod of a generation.
+// restart makes the target the pod of a generation.
 func (t *target) restart(number, generation int) {
 	t.number, t.generation = number, generation
 	random := source(uint64(number)<<20 | uint64(generation))
@@ -72,18 +71,18 @@ func (t *target) restart(number, generation int) {
 	}
 }
 
-// describe returns what a series of any target is.
+// describe returns what is the same for a series in every target.
 func describe(i int) (name, le string, extra, kind int) {
 	if i < histograms*histogramSeries {
-		family, part := i/histogramSeries, i%histogramSeries
+		histogram, part := i/histogramSeries, i%histogramSeries
 		name = "http_server_request_duration_seconds"
 		switch {
 		case part < buckets:
-			return name + "_bucket", bounds[part], family, kindHistogram
+			return name + "_bucket", bounds[part], histogram, kindHistogram
 		case part == buckets:
-			return name + "_sum", "", family, kindHistogram
+			return name + "_sum", "", histogram, kindHistogram
 		}
-		return name + "_count", "", family, kindHistogram
+		return name + "_count", "", histogram, kindHistogram
 	}
 	i -= histograms * histogramSeries
 	if i < counters {
@@ -93,8 +92,8 @@ func describe(i int) (name, le string, extra, kind int) {
 	return "process_runtime_memory_pool_" + strconv.Itoa(i%6) + "_used_bytes", "", i, kindGauge
 }
 
-// advance gives every series its value of a round. A third of the histograms
-// and gauges and half of the counters do not change.
+// advance sets the values of a round. A third of the histograms and gauges and half of
+// the counters never change.
 func (t *target) advance(round int) {
 	random := source(uint64(t.number)<<32 ^ uint64(round)<<8 ^ 0x5bd1e995)
 	for h := range histograms {
@@ -127,7 +126,7 @@ func (t *target) advance(round int) {
 	}
 }
 
-// source is a small random generator: the same seed, the same series.
+// source is a small random generator, whose seed determines all that follows.
 type source uint64
 
 func (s *source) next() uint64 {

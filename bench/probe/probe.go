@@ -1,6 +1,5 @@
-// Package probe asks the kernel and the file system what processes use. It
-// counts CPU time rather than elapsed time, since that is what a machine that
-// also does other things tells truly.
+// Package probe asks the kernel and the file system what processes use: CPU time rather
+// than elapsed time, which depends on what else the machine does.
 package probe
 
 import (
@@ -17,9 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CPU returns the time that a process has used, in user mode and in the kernel.
-// It is asked of the process' own clock, since /proc tells it in hundredths of a
-// second only.
+// CPU returns the CPU time of a process, user and system. It reads the process's clock,
+// since /proc counts in hundredths of a second.
 func CPU(pid int) (time.Duration, error) {
 	const scheduled = 2 // the kind of clock that clock_getcpuclockid(3) names
 	var used unix.Timespec
@@ -29,17 +27,17 @@ func CPU(pid int) (time.Duration, error) {
 	return time.Duration(used.Nano()), nil
 }
 
-// Peak returns the most memory that a process had since it began, in bytes.
+// Peak returns the peak resident memory of a process in bytes.
 func Peak(pid int) (int64, error) {
 	kib, err := strconv.ParseInt(value(fmt.Sprintf("/proc/%d/status", pid), "VmHWM"), 10, 64)
 	return kib << 10, err
 }
 
-// Disk returns the bytes that the files in a folder take up.
+// Disk returns the size of the files in a folder, which need not exist.
 func Disk(dir string) (size int64, err error) {
 	err = filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
 		if err != nil {
-			if errors.Is(err, fs.ErrNotExist) { // removed under our hands
+			if errors.Is(err, fs.ErrNotExist) { // removed meanwhile
 				return nil
 			}
 			return err
@@ -77,10 +75,10 @@ func ThisMachine() Machine {
 	return m
 }
 
-// ticks a second, of the times in /proc: what Linux shows on every platform.
+// ticks a second of the times in /proc, the same on every Linux platform.
 const ticks = 100
 
-// Busy returns the CPU time that the whole machine has used so far.
+// Busy returns the CPU time that the whole machine has used since it booted.
 func Busy() (time.Duration, error) {
 	data, err := os.ReadFile("/proc/stat")
 	if err != nil {
@@ -93,7 +91,7 @@ func Busy() (time.Duration, error) {
 	return time.Duration(user+nice+system+irq+softirq) * time.Second / ticks, nil
 }
 
-// value returns what a file of /proc has for a key, without a unit.
+// value returns the value of a key in a file of /proc, without its unit.
 func value(file, key string) string {
 	text, _ := os.ReadFile(file)
 	for line := range strings.Lines(string(text)) {

@@ -1,6 +1,6 @@
-// Package read takes series out of the systems that are compared, over whatever
-// interface they have, and counts what comes. It decodes as little as it can,
-// so that it does not take the CPU that the system under test needs.
+// Package read reads series from the compared systems, each by its own interface, and
+// counts them. It decodes as little as it can, to leave the CPU to the system under
+// test.
 package read
 
 import (
@@ -21,7 +21,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Result is what came.
+// Result of a read.
 type Result struct {
 	FirstByte time.Duration // from the call to the first answer with series
 	Elapsed   time.Duration
@@ -30,8 +30,8 @@ type Result struct {
 	Bytes     int64
 }
 
-// Federate reads the latest sample of all series as text: every series is a line,
-// and each metric's type is one more.
+// Federate reads the latest sample of all series as text, with a line for each series
+// and one for the type of each metric.
 func Federate(ctx context.Context, base string) (Result, error) {
 	return get(ctx, base+"/federate?"+url.Values{"match[]": {`{__name__!=""}`}}.Encode(), func(r *Result, body *bufio.Reader) error {
 		piece := make([]byte, 1+256<<10)
@@ -52,8 +52,8 @@ func Federate(ctx context.Context, base string) (Result, error) {
 }
 
 // ExportNative reads the samples of the last minutes from VictoriaMetrics, in
-// its own format: a header of 16 bytes, then name and block by turns, each
-// behind its length.
+// its own format: a header of 16 bytes, then names and blocks in turn, each
+// prefixed with its length.
 func ExportNative(ctx context.Context, base string, since time.Time) (Result, error) {
 	query := url.Values{"match[]": {`{__name__!=""}`}, "start": {strconv.FormatInt(since.Unix(), 10)}}
 	return get(ctx, base+"/api/v1/export/native?"+query.Encode(), func(r *Result, body *bufio.Reader) error {
@@ -112,7 +112,7 @@ func RemoteRead(ctx context.Context, base string, since time.Time) (Result, erro
 			if length > most {
 				return fmt.Errorf("a frame of %d bytes", length)
 			}
-			frame = append(frame[:0], make([]byte, length+4)...) // behind a checksum
+			frame = append(frame[:0], make([]byte, length+4)...) // after a checksum
 			if _, err := io.ReadFull(body, frame); err != nil {
 				return err
 			}
@@ -126,15 +126,15 @@ func RemoteRead(ctx context.Context, base string, since time.Time) (Result, erro
 	})
 }
 
-func get(ctx context.Context, address string, take func(*Result, *bufio.Reader) error) (Result, error) {
+func get(ctx context.Context, address string, parse func(*Result, *bufio.Reader) error) (Result, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return Result{}, err
 	}
-	return answer(request, take)
+	return answer(request, parse)
 }
 
-func answer(request *http.Request, take func(*Result, *bufio.Reader) error) (Result, error) {
+func answer(request *http.Request, parse func(*Result, *bufio.Reader) error) (Result, error) {
 	transport := &http.Transport{DisableCompression: true, ReadBufferSize: 64 << 10}
 	defer transport.CloseIdleConnections()
 	began := time.Now()
@@ -153,13 +153,13 @@ func answer(request *http.Request, take func(*Result, *bufio.Reader) error) (Res
 		return r, err
 	}
 	r.FirstByte = time.Since(began)
-	err = take(&r, body)
+	err = parse(&r, body)
 	r.Elapsed = time.Since(began)
 	return r, err
 }
 
-// fields yields the number and the value of each field of a message: what bytes hold
-// without their length.
+// fields yields the number and the value of each field of a message. The value of
+// bytes is without their length.
 func fields(message []byte, yield func(number protowire.Number, value []byte) error) error {
 	for len(message) > 0 {
 		number, kind, n := protowire.ConsumeTag(message)
@@ -183,7 +183,7 @@ func fields(message []byte, yield func(number protowire.Number, value []byte) er
 	return nil
 }
 
-// each yields the fields of a number.
+// each yields the values of the fields with one number.
 func each(message []byte, want protowire.Number, yield func(value []byte) error) error {
 	return fields(message, func(number protowire.Number, value []byte) error {
 		if number != want {
@@ -193,8 +193,8 @@ func each(message []byte, want protowire.Number, yield func(value []byte) error)
 	})
 }
 
-// count returns how many fields of a number a message has, and how many of another
-// number those have in all.
+// count returns how many fields with the number outer a message has, and how many with
+// the number inner these have in all.
 func count(message []byte, outer, inner protowire.Number) (outers, inners int, err error) {
 	err = each(message, outer, func(value []byte) error {
 		outers++

@@ -15,7 +15,7 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// Stream is a gRPC call whose responses are left as the bytes that came.
+// Stream is a gRPC call whose responses are not decoded.
 type Stream struct {
 	conn   *grpc.ClientConn
 	stream grpc.ClientStream
@@ -32,7 +32,7 @@ func Open(ctx context.Context, address string, request *metricsv1.GetMetricsRequ
 	return open(ctx, address, metricsv1.MetricsService_GetMetrics_FullMethodName, message)
 }
 
-// open calls a method that streams, with a request in wire form.
+// open calls a streaming method with an encoded request.
 func open(ctx context.Context, address, method string, request []byte) (*Stream, error) {
 	conn, err := grpc.NewClient(address,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -76,7 +76,7 @@ func Snapshot(ctx context.Context, address string) (Result, error) {
 	return Metrics(ctx, address, &metricsv1.GetMetricsRequest{})
 }
 
-// Metrics reads a call of GetMetrics to its end.
+// Metrics calls GetMetrics and reads to the end.
 func Metrics(ctx context.Context, address string, request *metricsv1.GetMetricsRequest) (Result, error) {
 	s, err := Open(ctx, address, request)
 	if err != nil {
@@ -85,7 +85,7 @@ func Metrics(ctx context.Context, address string, request *metricsv1.GetMetricsR
 	return s.drain(Count)
 }
 
-// drain reads a stream to its end, and closes it.
+// drain reads a stream to the end and closes it.
 func (s *Stream) drain(count func(message []byte) (series, samples int, err error)) (Result, error) {
 	defer func() { _ = s.Close() }()
 	var r Result
@@ -124,14 +124,14 @@ func Count(response []byte) (series, samples int, err error) {
 	return count(response, fieldSeries, fieldSamples)
 }
 
-// Synced says whether a response is the mark that the stream is live.
+// Synced reports whether a response marks the stream as live.
 func Synced(response []byte) bool {
 	n, _, err := count(response, fieldSynced, 0)
 	return err == nil && n > 0
 }
 
-// EachTimestamp yields the timestamps of the samples of a response, as far as it can
-// be read.
+// EachTimestamp yields the timestamps of a response's samples, up to the first that is
+// not well-formed.
 func EachTimestamp(response []byte, yield func(int64)) {
 	_ = each(response, fieldSeries, func(series []byte) error {
 		return each(series, fieldSamples, func(sample []byte) error {
@@ -148,7 +148,7 @@ func EachTimestamp(response []byte, yield func(int64)) {
 // Raw is a message that is not decoded.
 type Raw struct{ Data mem.BufferSlice }
 
-// Codec sends bytes as they are, and leaves messages as they come.
+// Codec sends bytes, and receives into Raw.
 type Codec struct{}
 
 func (Codec) Name() string { return "proto" }

@@ -7,11 +7,11 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// storeSeries is the call by which a Thanos querier reads from its stores.
+// storeSeries is the method by which a Thanos querier reads from stores.
 const storeSeries = "/thanos.Store/Series"
 
-// ThanosSeries reads the samples of the last minutes by Thanos' StoreAPI, whose
-// responses hold a series each, with its chunks.
+// ThanosSeries reads the samples of the last minutes by Thanos' StoreAPI, in which each
+// response has one series with its chunks.
 func ThanosSeries(ctx context.Context, address string, since time.Time) (Result, error) {
 	s, err := open(ctx, address, storeSeries, seriesRequest(since, time.Now().Add(time.Hour)))
 	if err != nil {

@@ -17,13 +17,13 @@ const (
 
 func isBound(system string) bool { return strings.HasPrefix(system, Bound) }
 
-// bound holds a figure of the project against the least that it can be.
+// bound compares a figure of the project with its lower bound.
 type bound struct {
 	what    string
 	metric  string
 	system  string // of the project
 	bound   string
-	least   bool // the figure is a time, rather than a rate
+	least   bool // the figure is a time rather than a rate
 	unit    string
 	divisor float64
 }
@@ -35,14 +35,14 @@ var bounds = []bound{
 	{"receiver + forwarder, RW 2.0", SteadyFront, ProjectTwo, BoundTwo, false, "M samples/CPU-s", 1e6},
 	{"series seen for the first time, RW 1.0", New, Project, Bound, false, "k series/CPU-s", 1e3},
 	{"series seen for the first time, RW 2.0", New, ProjectTwo, BoundTwo, false, "k series/CPU-s", 1e3},
-	{"snapshot, bytes that are ready over net/http as it comes", Latest, Project, BoundHTTP, false, "M series/CPU-s", 1e6},
-	{"snapshot, bytes that are ready over grpc-go", Latest, Project, BoundGRPC, false, "M series/CPU-s", 1e6},
-	{"snapshot, bytes that are ready through a socket, without HTTP", Latest, Project, BoundSocket, false, "M series/CPU-s", 1e6},
-	{"snapshot through HAProxy, bytes that are ready over net/http as it comes", ThroughProxy, Project, Bound, false, "M series/s", 1e6},
-	{"snapshot, first byte of what is ready, over net/http as it comes", LatestFirst, Project, BoundHTTP, true, "ms", 1e-3},
+	{"snapshot, encoded bytes by net/http as it comes", Latest, Project, BoundHTTP, false, "M series/CPU-s", 1e6},
+	{"snapshot, encoded bytes by grpc-go", Latest, Project, BoundGRPC, false, "M series/CPU-s", 1e6},
+	{"snapshot, encoded bytes through a socket without HTTP", Latest, Project, BoundSocket, false, "M series/CPU-s", 1e6},
+	{"snapshot through HAProxy, encoded bytes by net/http as it comes", ThroughProxy, Project, Bound, false, "M series/s", 1e6},
+	{"snapshot, first byte, encoded bytes by net/http as it comes", LatestFirst, Project, BoundHTTP, true, "ms", 1e-3},
 }
 
-// bounds writes how near the project comes to its bounds: at 100 % it is there.
+// bounds writes how near the project is to its bounds, where 100 % is reaching them.
 func (r *Result) bounds(out *bytes.Buffer) {
 	var rows bytes.Buffer
 	for _, series := range r.sizes() {
@@ -62,14 +62,14 @@ func (r *Result) bounds(out *bytes.Buffer) {
 	if rows.Len() == 0 {
 		return
 	}
-	fmt.Fprintf(out, "\n## Lower bounds\n\nThe bound is the sum of what the steps cost that cannot be left out, each done alone, with the same requests and in\n"+
-		"the same run (see the [method](../README.md#lower-bounds)).\n\n"+
+	fmt.Fprintf(out, "\n## Lower bounds\n\nThe bound is the sum of what the unavoidable steps cost when each is done alone, with the same requests and in the\n"+
+		"same run (see the [method](../README.md#lower-bounds)).\n\n"+
 		"| what | series | bound | project | how near |\n|---|---|---|---|---|\n%s", rows.Bytes())
 	r.floors(out)
 }
 
-// floors writes what a sample of a known series costs in each process of the
-// project, and in each step of the bound, in nanoseconds.
+// floors writes the cost of a sample of a known series in each process of the project
+// and in each step of the bound.
 func (r *Result) floors(out *bytes.Buffer) {
 	var t table
 	for _, series := range r.sizes() {

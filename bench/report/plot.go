@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// plot is a chart of bars: a bar for each system and size.
+// plot is a bar chart with a bar for each system and size.
 type plot struct {
 	file, title, metric, unit string
 	divisor                   float64
@@ -29,7 +29,7 @@ const (
 	width     = 760
 )
 
-// style follows what the reader prefers.
+// style has colours for light and dark pages.
 const style = `<style>
 text{fill:#1f2328}.title{font-weight:bold}.quiet{fill:#59636e}.bar{fill:#8c959f}.project{fill:#0969da}path{stroke:#1f2328}
 @media(prefers-color-scheme:dark){text{fill:#f0f6fc}.quiet{fill:#9198a1}.bar{fill:#656c76}.project{fill:#4493f8}path{stroke:#f0f6fc}}

@@ -1,5 +1,4 @@
-// Package report keeps what was measured and writes it as JSON, as tables and
-// as plots.
+// Package report keeps what was measured, and writes it as JSON, tables and plots.
 package report
 
 import (
@@ -12,18 +11,16 @@ import (
 	"github.com/promgrpc/exporter/bench/probe"
 )
 
-// Result is all that a run of the comparison measured.
+// Result is everything that a run measured.
 type Result struct {
 	Began      time.Time         `json:"began"`
 	Machine    probe.Machine     `json:"machine"`
 	Parameters map[string]string `json:"parameters"`
 	Versions   map[string]string `json:"versions"`
-	// Notes on what to think of the figures, such as what else ran.
-	Notes   []string  `json:"notes,omitempty"`
-	Figures []*Figure `json:"figures"`
+	Figures    []*Figure         `json:"figures"`
 }
 
-// Figure is one thing measured of one system at one size, in every repetition.
+// Figure is one metric of one system at one size, with a value for each repetition.
 type Figure struct {
 	Series int       `json:"series"`
 	System string    `json:"system"`

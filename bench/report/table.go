@@ -9,15 +9,13 @@ import (
 	"strings"
 )
 
-// Markdown is the result for people.
+// Markdown is the report.
 func (r *Result) Markdown() []byte {
 	var b bytes.Buffer
 	m := r.Machine
 	fmt.Fprintf(&b, "# Results\n\nMeasured %s by `make bench` on %d cores (%s), %.1f GiB, Linux %s, %s.\n",
 		r.Began.UTC().Format("2006-01-02 15:04 UTC"), m.Cores, m.CPU, m.MemoryGiB, m.Kernel, m.Go)
-	for _, note := range r.Notes {
-		fmt.Fprintf(&b, "\n**%s**\n", note)
-	}
+	r.others(&b)
 	fmt.Fprint(&b, "\nThe figures are medians, with lowest and highest in parentheses. A CPU-second is one of all processes of the\n"+
 		"system together, until they are idle again, in user mode and in the kernel.\n\n## Targets\n\n")
 	r.targets(&b)
@@ -39,6 +37,26 @@ func (r *Result) Markdown() []byte {
 		fmt.Fprintf(&b, "| version of %s | %s |\n", name, r.Versions[name])
 	}
 	return b.Bytes()
+}
+
+// others says what share of the machine other programs used.
+func (r *Result) others(b *bytes.Buffer) {
+	var all Figure
+	for _, f := range r.Figures {
+		if f.Metric == Others {
+			all.Values = append(all.Values, f.Values...)
+		}
+	}
+	if len(all.Values) == 0 {
+		return
+	}
+	const quiet = 5
+	_, most := all.Range()
+	fmt.Fprintf(b, "\n**Other programs used %.0f %% of the machine meanwhile (the median), and %.0f %% at most.", all.Median(), most)
+	if all.Median() > quiet {
+		fmt.Fprint(b, " Figures by elapsed time are worth little, and CPU times are higher than on a quiet machine.")
+	}
+	fmt.Fprint(b, "**\n")
 }
 
 func (r *Result) targets(b *bytes.Buffer) {
@@ -72,8 +90,8 @@ func (r *Result) targets(b *bytes.Buffer) {
 	}
 }
 
-// figures writes the medians of one size: a row for each metric, and a column for
-// each system. What is read by several ways has a row for each way.
+// figures writes the medians of one size: a table of metrics by system, and one of
+// reading with a row for each way.
 func (r *Result) figures(b *bytes.Buffer, series int) {
 	var all, read table
 	for _, f := range r.Figures {
@@ -97,8 +115,7 @@ func (r *Result) figures(b *bytes.Buffer, series int) {
 	read.write(b)
 }
 
-// table has a cell for some of its rows and columns, which are in the order in
-// which they came.
+// table is sparse. Its rows and columns keep the order in which they were first set.
 type table struct {
 	rows, columns []string
 	cells         map[[2]string]string
@@ -139,7 +156,7 @@ func (r *Result) sizes() []int {
 	return slices.Sorted(maps.Keys(sizes))
 }
 
-// spread is the median with the range, in a unit that is a multiple.
+// spread is the median and the range, divided for another unit.
 func (f *Figure) spread(divisor float64) string {
 	text := number(f.Median() / divisor)
 	if len(f.Values) > 1 {
@@ -149,7 +166,7 @@ func (f *Figure) spread(divisor float64) string {
 	return text
 }
 
-// number has three digits that matter, and thin spaces between thousands.
+// number has three significant digits, and thin spaces between thousands.
 func number(v float64) string {
 	switch size := math.Abs(v); {
 	case v == math.Trunc(v) && size < 1000:

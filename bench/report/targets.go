@@ -1,7 +1,7 @@
 package report
 
-// Metrics that the targets are about. The other metrics are named where they
-// are measured.
+// Metrics that the targets or the plots refer to. Others are named where they are
+// measured.
 const (
 	Steady       = "ingest, known series"
 	SteadyFront  = "ingest, known series, without the stores"
@@ -35,7 +35,7 @@ const (
 	ProjectThree = "project, 3 servers"
 )
 
-// target is what the project wants to reach.
+// target is a goal of the project.
 type target struct {
 	what    string
 	series  int // the size that it is stated for
@@ -84,7 +84,7 @@ var targets = []target{
 	{"restart with all series", large, Project, Restart, 3, true, false, "s", 1},
 }
 
-// met says whether a value, in the table's unit, reaches the target.
+// met reports whether a value, in the table's unit, reaches the target.
 func (t *target) met(value float64) bool {
 	if t.atMost {
 		return value <= t.bound
@@ -92,7 +92,7 @@ func (t *target) met(value float64) bool {
 	return value >= t.bound
 }
 
-// best returns the figure of the peer that is best at a target's metric, or nil.
+// best returns the figure of the best peer at a target's metric, or nil.
 func (r *Result) best(t *target) *Figure {
 	var best *Figure
 	for _, f := range r.Figures {

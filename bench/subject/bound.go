@@ -9,7 +9,7 @@ import (
 	"github.com/promgrpc/exporter/bench/read"
 )
 
-// Bound is the process of the floors, which sends snapshots of a number of series.
+// Bound is the process for the floors that need one, see the package bound.
 func Bound(name string, write, series int) Kind {
 	return Kind{Name: name, Write: write, start: func(s *System) error { return s.bound(series) }}
 }

@@ -2,6 +2,7 @@ package subject
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,40 +13,29 @@ import (
 	"github.com/promgrpc/exporter/bench/read"
 )
 
-// recent is how far back the ways go that read an interval.
+// recent is the interval for ways that read one.
 const recent = 5 * time.Minute
 
-// Names of the peers.
-const (
-	VMAgent         = "vmagent + 2 VictoriaMetrics"
-	PrometheusAlone = "Prometheus"
-	ThanosAlone     = "Thanos receive"
-)
-
 // Peers that are installed in a folder.
-func Peers(tools string) []Kind {
-	var kinds []Kind
-	if installed(tools, "vmagent") && installed(tools, "victoria-metrics") {
-		version := moduleVersion(filepath.Join(tools, "victoria-metrics"))
-		kinds = append(kinds, Kind{Name: VMAgent, Write: 1, Version: version, Quiet: 2 * time.Second, start: (*System).vmagent})
-	}
-	if installed(tools, "prometheus3") {
-		version := moduleVersion(filepath.Join(tools, "prometheus3"))
-		kinds = append(kinds, Kind{Name: PrometheusAlone, Write: 1, Version: version, start: (*System).prometheusAlone})
-	}
-	if installed(tools, "thanos") {
-		version := moduleVersion(filepath.Join(tools, "thanos"))
-		kinds = append(kinds, Kind{Name: ThanosAlone, Write: 1, Version: version, start: (*System).thanosAlone})
+func Peers(tools string) (kinds []Kind) {
+	for _, p := range []struct {
+		program string
+		kind    Kind
+	}{
+		{"vmagent", Kind{Name: "vmagent + 2 VictoriaMetrics", Quiet: 2 * time.Second, start: (*System).vmagent}},
+		{"prometheus3", Kind{Name: "Prometheus", start: (*System).prometheusAlone}},
+		{"thanos", Kind{Name: "Thanos receive", start: (*System).thanosAlone}},
+	} {
+		binary := filepath.Join(tools, p.program)
+		if _, err := os.Stat(binary); err == nil {
+			p.kind.Write, p.kind.Version = 1, moduleVersion(binary)
+			kinds = append(kinds, p.kind)
+		}
 	}
 	return kinds
 }
 
-func installed(tools, name string) bool {
-	_, err := os.Stat(filepath.Join(tools, name))
-	return err == nil
-}
-
-// Version is what a program says when it is asked, as Prometheus' programs do.
+// Version is what a program prints for --version, in the style of Prometheus.
 func Version(binary string) string {
 	out, err := exec.Command(binary, "--version").CombinedOutput()
 	if err != nil {
@@ -57,7 +47,7 @@ func Version(binary string) string {
 	return "unknown"
 }
 
-// moduleVersion is in the program's name if it was built here.
+// moduleVersion is in the target of the link if the program was built here.
 func moduleVersion(binary string) string {
 	target, err := os.Readlink(binary)
 	if _, version, ok := strings.Cut(target, "-v"); err == nil && ok {
@@ -66,37 +56,23 @@ func moduleVersion(binary string) string {
 	return Version(binary)
 }
 
-// victoria adds a VictoriaMetrics and returns its URL.
-func (s *System) victoria(name string) (string, error) {
-	a, err := address()
-	if err != nil {
-		return "", err
-	}
-	s.add(name, filepath.Join(s.tools, "victoria-metrics"), "http://"+a+"/health",
-		"-httpListenAddr="+a, "-storageDataPath="+s.data(name), "-retentionPeriod=1",
-		"-search.latencyOffset=0s", "-search.maxUniqueTimeseries=10000000", "-search.maxFederateSeries=10000000",
-		"-search.maxExportSeries=10000000", "-search.maxExportDuration=1h", "-search.maxQueryDuration=1h")
-	return "http://" + a, nil
-}
-
 func (s *System) vmagent() error {
-	first, err := s.victoria("victoria 1")
+	a, err := addresses(3)
 	if err != nil {
 		return err
 	}
-	second, err := s.victoria("victoria 2")
-	if err != nil {
-		return err
+	agent := []string{"-httpListenAddr=" + a[2], "-remoteWrite.tmpDataPath=" + s.data("vmagent")}
+	for i, address := range a[:2] {
+		name := fmt.Sprintf("victoria %d", i+1)
+		s.Servers = append(s.Servers, s.add(name, filepath.Join(s.tools, "victoria-metrics"), "http://"+address+"/health",
+			"-httpListenAddr="+address, "-storageDataPath="+s.data(name), "-retentionPeriod=1",
+			"-search.latencyOffset=0s", "-search.maxUniqueTimeseries=10000000", "-search.maxFederateSeries=10000000",
+			"-search.maxExportSeries=10000000", "-search.maxExportDuration=1h", "-search.maxQueryDuration=1h"))
+		agent = append(agent, "-remoteWrite.url=http://"+address+"/api/v1/write")
 	}
-	a, err := address()
-	if err != nil {
-		return err
-	}
-	s.Front = []*Process{s.add("vmagent", filepath.Join(s.tools, "vmagent"), "http://"+a+"/health",
-		"-httpListenAddr="+a, "-remoteWrite.tmpDataPath="+s.data("vmagent"),
-		"-remoteWrite.url="+first+"/api/v1/write", "-remoteWrite.url="+second+"/api/v1/write")}
-	s.WriteURL = "http://" + a + "/api/v1/write"
-	s.Servers = s.Processes[:1]
+	s.Front = []*Process{s.add("vmagent", filepath.Join(s.tools, "vmagent"), "http://"+a[2]+"/health", agent...)}
+	s.WriteURL = "http://" + a[2] + "/api/v1/write"
+	first := "http://" + a[0]
 	s.Ways = []Way{
 		{"/federate", func(ctx context.Context) (read.Result, error) { return read.Federate(ctx, first) }},
 		{"export/native", func(ctx context.Context) (read.Result, error) {
@@ -106,11 +82,11 @@ func (s *System) vmagent() error {
 	return nil
 }
 
-// prometheusAlone is one that takes remote write itself. An agent before two of
-// them is not compared: it passes on no samples from before its start, and so
-// cannot be given a load that was made beforehand.
+// prometheusAlone receives remote write itself. An agent in front of two of them is not
+// compared: it drops samples from before its start, and so all of a load made
+// beforehand.
 func (s *System) prometheusAlone() error {
-	a, err := address()
+	a, err := addresses(1)
 	if err != nil {
 		return err
 	}
@@ -118,9 +94,9 @@ func (s *System) prometheusAlone() error {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		return err
 	}
-	url := "http://" + a
+	url := "http://" + a[0]
 	s.Servers = []*Process{s.add("prometheus", filepath.Join(s.tools, "prometheus3"), url+"/-/ready",
-		"--config.file="+file, "--web.listen-address="+a, "--web.enable-remote-write-receiver", "--storage.tsdb.path="+s.data("prometheus"))}
+		"--config.file="+file, "--web.listen-address="+a[0], "--web.enable-remote-write-receiver", "--storage.tsdb.path="+s.data("prometheus"))}
 	s.WriteURL = url + "/api/v1/write"
 	s.Ways = []Way{
 		{"/federate", func(ctx context.Context) (read.Result, error) { return read.Federate(ctx, url) }},
@@ -131,7 +107,7 @@ func (s *System) prometheusAlone() error {
 	return nil
 }
 
-// thanosAlone is a receiver that stores what it takes: one copy.
+// thanosAlone is one receiver that stores what it receives.
 func (s *System) thanosAlone() error {
 	a, err := addresses(3)
 	if err != nil {

@@ -1,10 +1,9 @@
-// Package subject runs what is compared: the project and its peers, each as the
-// processes that a user would run, with default flags where there is a choice.
+// Package subject runs the compared systems, the project and its peers, as the processes
+// that a user would run, with default flags where possible.
 package subject
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -17,10 +16,10 @@ import (
 	"github.com/promgrpc/exporter/bench/probe"
 )
 
-// Process is one of a system's.
+// Process is a process of a system.
 type Process struct {
 	Name string
-	Dir  string // of its data, to be created by the process
+	Dir  string // for its data, which it creates
 	log  string
 
 	binary string
@@ -71,7 +70,7 @@ func (p *Process) Start(ctx context.Context) error {
 	}
 }
 
-// Stop asks it to end, and kills it if it does not.
+// Stop terminates it, and kills it if that takes too long.
 func (p *Process) Stop() {
 	if p.exited == nil {
 		return
@@ -91,7 +90,7 @@ func (p *Process) CPU() (time.Duration, error) { return probe.CPU(p.cmd.Process.
 // Peak of its memory in bytes.
 func (p *Process) Peak() (int64, error) { return probe.Peak(p.cmd.Process.Pid) }
 
-// Disk that its data takes up, in bytes.
+// Disk usage of its data in bytes.
 func (p *Process) Disk() (int64, error) { return probe.Disk(p.Dir) }
 
 func (p *Process) tail() string {
@@ -103,23 +102,15 @@ func (p *Process) tail() string {
 	return string(log[max(0, len(log)-most):])
 }
 
-// address returns one on which nobody listens.
-func address() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// addresses returns n on which nobody listens.
+func addresses(n int) (all []string, err error) {
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = l.Close() }() // only then, so that all differ
+		all = append(all, l.Addr().String())
 	}
-	return l.Addr().String(), l.Close()
-}
-
-// addresses returns n of them.
-func addresses(n int) ([]string, error) {
-	all := make([]string, n)
-	var errs []error
-	for i := range all {
-		var err error
-		all[i], err = address()
-		errs = append(errs, err)
-	}
-	return all, errors.Join(errs...)
+	return all, nil
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/promgrpc/exporter/bench/read"
 )
 
-// Project is the project itself with a number of servers, written to by a
-// version of remote write.
+// Project is the project with a number of servers, and a version of remote write to
+// send it.
 func Project(name string, servers, write int, version string) Kind {
 	return Kind{Name: name, Project: true, Write: write, Version: version, start: func(s *System) error {
 		return s.project(servers)
@@ -45,8 +45,8 @@ func (s *System) project(servers int) error {
 	return s.balance(rpcs)
 }
 
-// balance puts an HAProxy before the servers, if it is installed, with the
-// buffers that streams need.
+// balance adds an HAProxy in front of the servers, if it is installed, with buffers
+// for streams.
 func (s *System) balance(servers []string) error {
 	binary := filepath.Join(s.tools, "haproxy")
 	if _, err := os.Stat(binary); err != nil {

@@ -11,36 +11,35 @@ import (
 	"github.com/promgrpc/exporter/bench/read"
 )
 
-// Kind is a system that can be run, and that is installed.
+// Kind is a system that is installed and can be started.
 type Kind struct {
 	Name string
-	// Project says that it is not a peer.
+	// Project says that it is the project rather than a peer.
 	Project bool
-	// Write is the version of remote write that it is fed by.
+	// Write is the version of remote write to send it.
 	Write   int
 	Version string
-	// Quiet is how long its processes have to do nothing before they are taken
-	// for idle: longer than whatever they wait for before they pass things on.
+	// Quiet is how long its processes must do nothing to count as idle: longer than
+	// they batch.
 	Quiet time.Duration
 	start func(s *System) error
 }
 
-// Way is how series are read from a system.
+// Way is a way of reading from a system.
 type Way struct {
 	Name string
 	Read func(context.Context) (read.Result, error)
 }
 
-// System is one that runs.
+// System is a running system.
 type System struct {
 	Processes []*Process
 	WriteURL  string
-	// Front is the process or processes that take requests in and pass them on
-	// to the stores, if these are others.
+	// Front holds the processes in front of the stores, if there are any.
 	Front []*Process
 	Ways  []Way
-	// RPC addresses of the project's servers, and of HAProxy before them if
-	// there is one, which is counted among no processes.
+	// RPC is the address of the project's first server, and Balancer that of HAProxy, if
+	// it runs. HAProxy is not one of Processes.
 	RPC, Balancer string
 	Servers       []*Process
 	balancer      *Process
@@ -58,8 +57,7 @@ type Options struct {
 	Dir   string // for data, which is removed when a system stops
 }
 
-// attempts to start a system: a port that was free may be taken when a process
-// comes to it.
+// attempts to start a system, since another program may get a port before it.
 const attempts = 3
 
 // Start starts a system and waits until it is ready.
@@ -106,8 +104,7 @@ func (s *System) Stop() {
 	_ = os.RemoveAll(s.Dir)
 }
 
-// add makes a process, which is started later. In args, {dir} stands for its
-// data folder.
+// add adds a process, which Start starts.
 func (s *System) add(name, binary, ready string, args ...string) *Process {
 	p := &Process{
 		Name: name, binary: binary, args: args, ready: ready,
@@ -117,7 +114,7 @@ func (s *System) add(name, binary, ready string, args ...string) *Process {
 	return p
 }
 
-// data returns the folder that a process of a name will have.
+// data returns the folder for a process's data.
 func (s *System) data(name string) string { return filepath.Join(s.Dir, name) }
 
 // Usage is the CPU time of each process, in their order.
@@ -152,34 +149,25 @@ func (u Usage) Minus(before Usage) Usage {
 	return d
 }
 
-// Idle waits until the processes have next to nothing left to do, and returns
-// their usage then.
+// Idle waits until the processes have next to nothing to do, and returns their usage.
 func (s *System) Idle(ctx context.Context) (Usage, error) {
 	const step, share = 250 * time.Millisecond, 0.04
 	last, err := s.Usage()
-	if err != nil {
-		return nil, err
-	}
 	calm := time.Duration(0)
-	for deadline := time.Now().Add(patience); calm < s.quiet && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); err == nil && calm < s.quiet; {
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("not idle after %s", patience)
+		}
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-time.After(step):
 		}
-		u, err := s.Usage()
-		if err != nil {
-			return nil, err
-		}
-		if float64(u.Minus(last).Total()) < share*float64(step)*float64(len(s.Processes)) {
-			calm += step
-		} else {
+		before := last
+		last, err = s.Usage()
+		if calm += step; err == nil && float64(last.Minus(before).Total()) > share*float64(step)*float64(len(s.Processes)) {
 			calm = 0
 		}
-		last = u
 	}
-	if calm < s.quiet {
-		return nil, fmt.Errorf("not idle after %s", patience)
-	}
-	return last, nil
+	return last, err
 }
