@@ -5,6 +5,8 @@ export CGO_ENABLED := 0
 
 TOOLS   := $(CURDIR)/.tools
 BUF     := $(TOOLS)/buf
+# Those of Go, and Debian's protoc with those of Python and Ruby.
+PLUGINS := protoc-gen-go protoc-gen-go-grpc protoc-gen-connect-go protoc-gen-connect-openapi protoc-gen-doc protoc
 VERSION  = $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 BUILD    = tools/told 'build into bin/' go build -v -ldflags '-X github.com/prometheus/common/version.Version=$(VERSION)' -o bin/
 
@@ -30,6 +32,7 @@ CONSUL_AWAY ?= 10s
 # What a goal needs that is neither built nor fetched here: `tools/require.sh` knows each, and reports everything that is
 # missing before anything else is done, once for all goals of a run.
 NEEDS_generate        := node apt-get
+NEEDS_install         := $(NEEDS_generate)
 NEEDS_check-generate  := git $(NEEDS_generate)
 NEEDS_web             := node
 NEEDS_check-web       := node
@@ -62,13 +65,13 @@ help: ## List the targets
 all: needs generate web lint build ## Generate, lint and build
 
 .PHONY: install
-install: ## Install the binaries with go install
-	go install ./cmd/...
+install: needs $(MODULES) ## Install the external tooling into .tools: buf, the plugins of protoc, linters and grpcurl
+	@TOOLS=$(TOOLS) tools/fetch.sh buf $(PLUGINS) golangci-lint deadcode grpcurl
 
 # The API
 
 .PHONY: generate
-generate: needs $(BUF) $(TOOLS)/protoc $(MODULES) ## Generate gen/ (stubs, API reference, OpenAPI) and the clients' stubs from api/, and the client's manual
+generate: needs $(BUF) $(addprefix $(TOOLS)/,$(PLUGINS)) $(MODULES) ## Generate gen/ (stubs, API reference, OpenAPI) and the clients' stubs from api/, and the client's manual
 	$(BUF) generate
 	$(BUF) generate --template buf.gen.web.yaml
 	$(BUF) generate --template buf.gen.python.yaml
@@ -90,6 +93,16 @@ api-release: $(BUF) ## Make the current API the one that must not break
 lint: needs lint-api check-web $(TOOLS)/golangci-lint ## Lint the API and the code
 	tools/told 'golangci-lint' $(TOOLS)/golangci-lint run
 	tools/told 'golangci-lint, with the checks of internal/invariant' $(TOOLS)/golangci-lint run --build-tags invariants
+
+# All programs, and the folders whose packages have to be reached from them. What clients/go exports is for others, and
+# metricstest for tests.
+PRODUCT = $(addsuffix /...,./cmd ./receiver ./forwarder ./server ./clients ./internal)
+KEPT    = ^clients/go/[^/]*: unreachable func: ([A-Z]\w*\.)?[A-Z]\w*$$|^clients/internal/metricstest/
+
+.PHONY: lint-unused
+lint-unused: $(TOOLS)/deadcode ## Fail if there is a function that no program calls
+	@echo 'deadcode'; all=$$($(TOOLS)/deadcode $(PRODUCT)) || exit 1; \
+		! echo "$$all" | grep . | grep -Ev '$(KEPT)' || { echo 'no program calls these functions' >&2; exit 1; }
 
 .PHONY: lint-api
 lint-api: $(BUF) ## Lint the API and compare it with the released one
@@ -261,8 +274,9 @@ run: needs build ## Build, and run all parts in one process with RUNFLAGS, its d
 # Tools
 
 # Each rule always runs, since only fetch.sh knows whether the version is right.
-.PHONY: $(BUF) $(TOOLS)/protoc $(TOOLS)/golangci-lint
-$(BUF) $(TOOLS)/protoc $(TOOLS)/golangci-lint:
+FETCHED = $(addprefix $(TOOLS)/,buf $(PLUGINS) golangci-lint deadcode)
+.PHONY: $(FETCHED)
+$(FETCHED):
 	@TOOLS=$(TOOLS) tools/fetch.sh $(@F)
 
 .PHONY: tools

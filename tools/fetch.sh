@@ -13,7 +13,7 @@ mkdir -p "$tools"
 # go_tool NAME MODFILE PACKAGE MODULE [TAGS]; with CGO=1 in the environment it is linked with C.
 go_tool() {
   local name=$1 modfile=$2 package=$3 module=$4 tags=${5:-} version target
-  version=$(awk -v module="$module" '$1 == module { print $2; exit }' "$modfile")
+  version=$(awk -v module="$module" '$1 == module && $2 ~ /^v/ { print $2; exit }' "$modfile")
   target=$name-$version
   if [[ ! -x $tools/$target ]]; then
     CGO_ENABLED=${CGO:-0} tools/told "build $name $version, once, for some minutes" \
@@ -105,6 +105,12 @@ for name in "$@"; do
   case $name in
     buf) go_tool buf tools/buf.mod github.com/bufbuild/buf/cmd/buf github.com/bufbuild/buf ;;
     grpcurl) go_tool grpcurl tools/grpcurl.mod github.com/fullstorydev/grpcurl/cmd/grpcurl github.com/fullstorydev/grpcurl ;;
+    protoc-gen-go) go_tool "$name" tools/go.mod google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/protobuf ;;
+    protoc-gen-go-grpc) go_tool "$name" tools/go.mod google.golang.org/grpc/cmd/protoc-gen-go-grpc google.golang.org/grpc/cmd/protoc-gen-go-grpc ;;
+    protoc-gen-connect-go) go_tool "$name" tools/go.mod connectrpc.com/connect/cmd/protoc-gen-connect-go connectrpc.com/connect ;;
+    protoc-gen-connect-openapi) go_tool "$name" tools/go.mod github.com/sudorandom/protoc-gen-connect-openapi github.com/sudorandom/protoc-gen-connect-openapi ;;
+    protoc-gen-doc) go_tool "$name" tools/go.mod github.com/pseudomuto/protoc-gen-doc/cmd/protoc-gen-doc github.com/pseudomuto/protoc-gen-doc ;;
+    deadcode) go_tool deadcode tools/deadcode.mod golang.org/x/tools/cmd/deadcode golang.org/x/tools ;;
     golangci-lint) go_tool golangci-lint tools/golangci.mod github.com/golangci/golangci-lint/v2/cmd/golangci-lint github.com/golangci/golangci-lint/v2 ;;
     consul) go_tool consul tools/consul.mod github.com/hashicorp/consul github.com/hashicorp/consul ;;
     prometheus3) go_tool prometheus3 tools/prometheus.mod github.com/prometheus/prometheus/cmd/prometheus github.com/prometheus/prometheus remove_all_sd,enable_consul_sd,enable_dns_sd ;;
