@@ -5,35 +5,18 @@ import (
 	"time"
 )
 
-const (
-	// registeredMaxAge is how long followers may be spread unevenly after a
-	// server came or went. A move costs a stream its labels once more.
-	registeredMaxAge = 30 * time.Minute
-	// leastMaxAge keeps streams from doing little else than to move.
-	leastMaxAge = time.Second
-	// ageSpread is the part of their longest age by which streams differ, so that
-	// those that begin together, as when a server has died, do not end together.
-	ageSpread = 5
-)
-
-func (c *Config) maxAge() time.Duration {
-	switch {
-	case c.MaxAge >= 0:
-		return c.MaxAge
-	case c.Consul != "":
-		return registeredMaxAge
-	}
-	return 0
-}
+// ageSpread is the part of their longest age by which streams differ, so that
+// those that begin together, as when a server has died, do not end together.
+const ageSpread = 5
 
 // age is when a stream is to move: to be ended, and taken up at any replica. The
 // zero age is never.
 type age struct{ over time.Time }
 
-// age of a stream that has come to the present. What is before that does not count:
-// so each server that a stream is taken up at brings it on, however slowly.
-func (c *Config) age() age {
-	longest := c.maxAge()
+// newAge is that of a stream that has come to the present, which may follow for so
+// long. What is before that does not count: so each server that a stream is taken up
+// at brings it on, however slowly.
+func newAge(longest time.Duration) age {
 	if longest == 0 {
 		return age{}
 	}

@@ -4,11 +4,21 @@ import (
 	"errors"
 	"fmt"
 
+	"connectrpc.com/connect"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
+
+// codecs are those for responses, and for messages too.
+func codecs() connect.HandlerOption {
+	return connect.WithHandlerOptions(
+		connect.WithCodec(protoCodec{}),
+		connect.WithCodec(jsonCodec{"json"}),
+		connect.WithCodec(jsonCodec{"json; charset=utf-8"}),
+	)
+}
 
 // protoCodec is Connect's codec for protobuf, but for a response: that one is
 // bytes already.
@@ -83,7 +93,7 @@ func (jsonCodec) Unmarshal(data []byte, message any) error {
 		return fmt.Errorf("no bytes are not a JSON object")
 	}
 	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(data, m); err != nil {
-		return errors.New(shortened(err.Error(), mostReason))
+		return errors.New(shortened(err.Error()))
 	}
 	return nil
 }

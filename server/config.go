@@ -21,6 +21,7 @@ type Config struct {
 	discovery.ConsulConfig
 	seglog.StorageConfig
 	LimitConfig
+	streamConfig
 	// Upstream makes this server a relay, which takes no forwarders: the servers
 	// or relays that it gets the logs from, as [discovery.Syntax] has it.
 	Upstream string
@@ -34,8 +35,6 @@ type Config struct {
 	RPCAddress string
 	// CORSOrigins that browsers may call from; "*" is any. None: none.
 	CORSOrigins []string
-	// Staleness after which a series that got no sample is not live.
-	Staleness time.Duration
 	// LinkConns that forwarders may have open.
 	LinkConns int
 	// LinkBytes of logs that may be on their way from forwarders, from being read
@@ -43,17 +42,6 @@ type Config struct {
 	LinkBytes units.Base2Bytes
 	// RequestTimeout for a request to arrive, whatever it is for.
 	RequestTimeout time.Duration
-	// StallTimeout after which a client that takes nothing is cut off. One that
-	// takes MinRate bytes a second is not.
-	StallTimeout time.Duration
-	MinRate      units.Base2Bytes
-	// CursorWait is how long a stream waits for this replica to reach its
-	// cursor.
-	CursorWait time.Duration
-	// MaxAge after which a stream that follows is ended, to be taken up at any
-	// replica. Zero: never. Below zero: every half hour if this server is
-	// registered in Consul, where it has others beside it, and never otherwise.
-	MaxAge time.Duration
 	// DrainDelay between reporting NOT_SERVING and ending the streams. Below
 	// zero: long enough for a balancer to see it if this server is registered
 	// in Consul, and none otherwise.
@@ -70,16 +58,12 @@ func DefaultConfig() Config {
 		OpsConfig:      daemon.DefaultOpsConfig(),
 		StorageConfig:  seglog.DefaultStorageConfig("data/server"),
 		LimitConfig:    DefaultLimitConfig(),
+		streamConfig:   defaultStreamConfig(),
 		LinkAddress:    ":8070",
 		RPCAddress:     ":8090",
-		Staleness:      5 * time.Minute,
 		LinkConns:      link.DefaultMaxConns,
 		LinkBytes:      128 * units.MiB,
 		RequestTimeout: 10 * time.Second,
-		StallTimeout:   2 * time.Minute,
-		MinRate:        16 * units.KiB,
-		CursorWait:     10 * time.Second,
-		MaxAge:         -1,
 		DrainDelay:     -1,
 		DrainTimeout:   10 * time.Second,
 	}

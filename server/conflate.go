@@ -126,7 +126,7 @@ func (st *stream) flush(src *source) error {
 		}
 		st.out.close()
 	}
-	st.server.metrics.coalesced.Add(float64(coalesced))
+	st.streams.metrics.coalesced.Add(float64(coalesced))
 	return st.tell(left, src, src.window.after, src.sequence)
 }
 

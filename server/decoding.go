@@ -22,6 +22,9 @@ type decoding struct {
 	silent bool
 }
 
+// flagDecodes limits how many streams decode at a time.
+const flagDecodes = "--limit.decodes"
+
 const (
 	// decodingTurn is how long a stream decodes while others wait.
 	decodingTurn = 20 * time.Millisecond

@@ -13,25 +13,25 @@ import (
 )
 
 // decoderOf returns a stream of a peer that can decode and nothing else.
-func decoderOf(s *Server, ctx context.Context, peer string) *stream {
-	st := &stream{server: s, ctx: ctx, hold: s.streamBytes.Hold(peer), heartbeat: time.Hour, lastSent: time.Now()}
+func decoderOf(s *streams, ctx context.Context, peer string) *stream {
+	st := &stream{streams: s, ctx: ctx, peer: peer, hold: s.bytes.Hold(peer), heartbeat: time.Hour, lastSent: time.Now()}
 	st.decoding = decoding{st: st, turn: s.decodes.Hold(peer)}
 	return st
 }
 
-func decodingServer() *Server {
-	c := DefaultLimitConfig()
-	return &Server{
-		decodes:     c.budget(flagDecodes, "turns", int64(c.Decodes)),
-		streamBytes: c.budget(flagStreamBytes, "bytes", int64(c.StreamBytes)),
-	}
+// decodingStreams are those of a server with so many turns, of which a peer has half.
+func decodingStreams(turns int64) *streams {
+	return newStreams(defaultStreamConfig(), shared{
+		decodes: limit.NewBudget(flagDecodes, "turns", turns, turns/2),
+		bytes:   limit.NewBudget("--limit.stream-bytes", "bytes", includedBytes, includedBytes),
+	})
 }
 
 // However much one peer has to decode, others have their turn, and those of the
 // same peer have theirs one after another.
 func TestDecodingTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := decodingServer()
+		s := decodingStreams(8)
 		ctx, cancel := context.WithCancel(t.Context())
 		frame := func(st *stream) error { time.Sleep(time.Millisecond); return st.decoding.step() }
 		slots := int(s.decodes.Share())
@@ -78,7 +78,7 @@ func TestDecodingTurns(t *testing.T) {
 // Nobody waits for ever.
 func TestDecodingPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := decodingServer()
+		s := decodingStreams(8)
 		busy := s.decodes.Hold("busy")
 		require.NoError(t, busy.Grow(s.decodes.Share()))
 		since := time.Now()

@@ -11,7 +11,7 @@ import (
 func (st *stream) deliver(src *source, b *segment.Block) error {
 	src.names.goOn(b.Sequence)
 	if st.repeats(src, b) {
-		st.server.metrics.repeats.Inc()
+		st.streams.metrics.repeats.Inc()
 		src.sequence = b.Sequence
 		return nil
 	}

@@ -12,19 +12,20 @@ const endingPatience = 30 * time.Second
 
 // ending is since when a log is known to have ended. A client's cursor may be ahead
 // of all that is left of it, if all who had the rest have lost it.
-type ending struct {
-	since atomic.Int64 // as sinceEpoch has it, 0: it has not
-}
+type ending struct{ since atomic.Pointer[time.Time] }
 
-// note takes in what a forwarder says.
-func (e *ending) note(ended bool) {
-	if ended {
-		e.since.CompareAndSwap(0, sinceEpoch())
+// endedBy notes that the log had ended at a time. The earliest counts.
+func (r *replica) endedBy(t time.Time) {
+	for {
+		since := r.ending.since.Load()
+		if since != nil && !t.Before(*since) || r.ending.since.CompareAndSwap(since, &t) {
+			return
+		}
 	}
 }
 
-// forGood says that nothing more is to be expected of a replica's log.
-func (e *ending) forGood(r *replica) bool {
-	since := e.since.Load()
-	return since != 0 && sinceEpoch()-since > int64(endingPatience) && r.told.Load() && r.log.Last() >= r.tail.Load()
+// endedForGood says that nothing more is to be expected of the log.
+func (r *replica) endedForGood() bool {
+	since := r.ending.since.Load()
+	return since != nil && time.Since(*since) > endingPatience && r.told.Load() && r.log.Last() >= r.tail.Load()
 }

@@ -5,30 +5,58 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/alecthomas/units"
+
 	"github.com/promgrpc/exporter/internal/head"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
+// selectionLimits bounds what selectors may cost.
+type selectionLimits struct {
+	// SelectorSize of a request.
+	SelectorSize int64
+	// Evaluations of selectors that run at a time. Zero: one for two processors.
+	Evaluations int
+	// EvaluationTime that one of them may run in all.
+	EvaluationTime time.Duration
+	// EvaluationBytes that those of all calls may take.
+	EvaluationBytes units.Base2Bytes
+}
+
+// defaultSelectionLimits are far above what clients do.
+func defaultSelectionLimits() selectionLimits {
+	return selectionLimits{SelectorSize: 20000, EvaluationTime: 10 * time.Second, EvaluationBytes: 128 * units.MiB}
+}
+
+// The flags of these limits.
+const (
+	flagSelectorSize    = "--limit.selector-size"
+	flagEvaluations     = "--limit.evaluations"
+	flagEvaluationTime  = "--limit.evaluation-time"
+	flagEvaluationBytes = "--limit.evaluation-bytes"
+)
+
 // evaluations are what matching, for all calls together, may take: of the
 // processors, since applying blocks and sending must go on, and of the memory.
 type evaluations struct {
-	turns *limit.Budget
-	room  *limit.Budget
-	most  time.Duration
+	config selectionLimits
+	turns  *limit.Budget
+	room   *limit.Budget
 }
 
-func newEvaluations(c *LimitConfig) evaluations {
+// newEvaluations shares out room, which is of [flagEvaluationBytes].
+func newEvaluations(c selectionLimits, room *limit.Budget) *evaluations {
 	n := c.Evaluations
 	if n == 0 {
 		n = max(1, runtime.GOMAXPROCS(0)/2)
 	}
-	return evaluations{
-		turns: limit.NewBudget(flagEvaluations, "evaluations", int64(n), 0),
-		room:  c.budget(flagEvaluationBytes, "bytes", int64(c.EvaluationBytes)),
-		most:  c.EvaluationTime,
-	}
+	return &evaluations{config: c, turns: limit.NewBudget(flagEvaluations, "evaluations", int64(n), 0), room: room}
 }
+
+// running is how many have a turn, and waiting how many wait for one.
+func (s *evaluations) running() int64 { return s.turns.Used() }
+func (s *evaluations) waiting() int   { return s.turns.Waiting() }
 
 // evaluation is the matching of one call. While others wait it works in slices,
 // between which they have their turns. It belongs to one goroutine.
@@ -36,14 +64,16 @@ func newEvaluations(c *LimitConfig) evaluations {
 // Matching one value is not interrupted. It takes about as long as the size of
 // its selectors times the length of the value says.
 type evaluation struct {
-	ctx     context.Context
-	turns   *limit.Budget
-	turn    *limit.Hold
-	room    *limit.Hold
-	most    time.Duration // in all; 0: as long as it takes
-	used    time.Duration // in the slices before
-	began   time.Time     // of the slice
-	pending int64         // work since the clock was looked at
+	ctx   context.Context
+	turns *limit.Budget
+	turn  *limit.Hold
+	room  *limit.Hold
+	// selectorSize that the selectors of the call may have
+	selectorSize int64
+	most         time.Duration // in all; 0: as long as it takes
+	used         time.Duration // in the slices before
+	began        time.Time     // of the slice
+	pending      int64         // work since the clock was looked at
 
 	view   *head.View // that it reads
 	pinned int64      // bytes that this keeps in memory
@@ -61,17 +91,20 @@ const (
 )
 
 // begin starts the evaluation of a call. It has to be ended.
-func (s evaluations) begin(ctx context.Context) *evaluation {
-	e := s.following(ctx)
-	e.most, e.room = s.most, s.room.Hold(callerOf(ctx).peer)
+func (s *evaluations) begin(ctx context.Context, peer string) *evaluation {
+	e := s.following(ctx, peer)
+	e.selectorSize, e.most, e.room = s.config.SelectorSize, s.config.EvaluationTime, s.room.Hold(peer)
 	return e
 }
 
 // following is what a stream matches as it goes on. It has no limits but its
 // turns: whatever it takes, only the stream itself is late.
-func (s evaluations) following(ctx context.Context) *evaluation {
-	return &evaluation{ctx: ctx, turns: s.turns, turn: s.turns.Hold(callerOf(ctx).peer)}
+func (s *evaluations) following(ctx context.Context, peer string) *evaluation {
+	return &evaluation{ctx: ctx, turns: s.turns, turn: s.turns.Hold(peer)}
 }
+
+// context of the call.
+func (e *evaluation) context() context.Context { return e.ctx }
 
 // end gives back all that the evaluation has. It may be called twice.
 func (e *evaluation) end() {

@@ -3,21 +3,30 @@ package server
 import (
 	"context"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/segment"
 )
 
 // HoldUp keeps blocks from being applied until release is called.
 func (s *Server) HoldUp() (release func()) {
-	all := s.replicas.all()
-	for _, r := range all {
-		r.index.mu.RLock()
+	var held, ended sync.WaitGroup
+	released := make(chan struct{})
+	for _, r := range s.replicas.all() {
+		held.Add(1)
+		ended.Go(func() {
+			r.betweenBlocks(func() {
+				held.Done()
+				<-released
+			})
+		})
 	}
+	held.Wait()
 	return func() {
-		for _, r := range all {
-			r.index.mu.RUnlock()
-		}
+		close(released)
+		ended.Wait()
 	}
 }
 
@@ -41,11 +50,5 @@ func (s *Server) TakeTurns(ctx context.Context) (release func(), err error) {
 // LookupsWaiting is how many lookups wait for their turn.
 func (s *Server) LookupsWaiting() int { return s.lookups.Waiting() }
 
-// AgeEndings has logs that have ended be known for it for longer.
-func (s *Server) AgeEndings(by time.Duration) {
-	for _, r := range s.replicas.all() {
-		if r.ending.since.Load() != 0 {
-			r.ending.since.Add(-int64(by))
-		}
-	}
-}
+// Ended has a log be known to have ended at a time.
+func (s *Server) Ended(id segment.LogID, at time.Time) { s.replicas.get(id).endedBy(at) }

@@ -83,6 +83,9 @@ type found struct {
 	set  placeSet
 }
 
+// lookEvery is after how many series it is seen whether the caller is still there.
+const lookEvery = 1024
+
 // few is how many places are kept in a list: as long as that takes no more than
 // the set of them would.
 func (f *found) few() int { return max(fewAtLeast, len(f.refs)/32) }
@@ -147,7 +150,7 @@ func (v *indexView) find(e *evaluation, s *selection) (*found, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := all.add(e.ctx, matched); err != nil {
+		if err := all.add(e.context(), matched); err != nil {
 			return nil, err
 		}
 	}
@@ -212,19 +215,6 @@ func (f *finder) forSelector(s selector) (index.Postings, error) {
 	return matched, nil
 }
 
-// wanted returns the values that a matcher wants, or does not want if it matches
-// what has no such label. None says that values have to be looked at.
-func wanted(m *labels.Matcher) []string {
-	negative := m.Type == labels.MatchNotEqual || m.Type == labels.MatchNotRegexp
-	switch {
-	case m.Matches("") != negative:
-		return nil
-	case m.Type == labels.MatchEqual, m.Type == labels.MatchNotEqual:
-		return []string{m.Value}
-	}
-	return m.SetMatches()
-}
-
 // merged returns the places that are in any of the lists.
 func (f *finder) merged(lists []places) index.Postings {
 	if len(lists) == 1 {
@@ -234,7 +224,7 @@ func (f *finder) merged(lists []places) index.Postings {
 	for i := range lists {
 		all[i] = &lists[i]
 	}
-	return index.Merge(f.e.ctx, all...)
+	return index.Merge(f.e.context(), all...)
 }
 
 // scan returns the series that all matchers match whose values have to be looked

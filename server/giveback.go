@@ -12,13 +12,13 @@ import (
 
 // giveBack sends a forwarder what this server has of a log behind a block: the
 // forwarder has lost it, and other servers may never have had it.
-func (s *Server) giveBack(ctx context.Context, c *link.Conn, r *replica, after uint64) error {
+func (f *feed) giveBack(ctx context.Context, c *link.Conn, r *replica, after uint64) error {
 	raw, err := r.log.ReadRaw(after)
 	if err != nil {
 		return fmt.Errorf("read log %s: %w", r.id, err)
 	}
 	defer raw.Close()
-	hold := s.streamBytes.Hold(c.Peer())
+	hold := f.given.Hold(c.Peer())
 	defer hold.Release()
 	raw.Reserve = hold.Resize
 	for until := r.log.Last(); after < until; {

@@ -12,7 +12,7 @@ import (
 
 // What is larger than a request may be is not inflated in order to count it.
 func TestGzipReaderStopsAtTheLimit(t *testing.T) {
-	s := &Server{config: DefaultConfig(), metrics: newMetrics()}
+	s := &Server{config: DefaultConfig(), refusals: newRefusals()}
 	most := int(s.config.RequestBytes)
 	inflate := func(size int) (read, left int, err error) {
 		var packed bytes.Buffer

@@ -17,6 +17,12 @@ const (
 	failedTime = 15 * time.Second
 )
 
+// Reasons for which a log does not get on.
+var (
+	errStuck   = errors.New("the log does not get on: what came is neither written nor applied")
+	errFailing = errors.New("the log cannot be written or applied")
+)
+
 // health says whether a log gets on: whether what comes can be written and
 // applied. A log that nobody feeds is healthy.
 type health struct {

@@ -53,21 +53,16 @@ func (s *Server) healthOf(service string) healthv1.HealthCheckResponse_ServingSt
 // watchHealth tells the status at once and whenever it is another one, until the
 // client leaves or the server ends. It counts as any stream does.
 func (s *Server) watchHealth(ctx context.Context, req *connect.Request[healthv1.HealthCheckRequest], out *connect.ServerStream[healthv1.HealthCheckResponse]) error {
-	from := callerOf(ctx)
-	from.room.Release()
-	ctx, leave, err := s.streams.enter(ctx)
+	call, err := s.streams.admit(ctx, callerOf(ctx))
 	if err != nil {
-		return s.refused(err)
+		return err
 	}
-	defer leave()
-	s.metrics.streamsBegun.WithLabelValues("health").Inc()
-	stall := s.newStall(from.control)
-	err = s.tellHealth(ctx, req.Msg.GetService(), func(m *healthv1.HealthCheckResponse) error {
-		stall.begin()
-		defer stall.end(proto.Size(m))
-		return out.Send(m)
+	defer call.leave()
+	call.begun("health")
+	err = s.tellHealth(call.context(), req.Msg.GetService(), func(m *healthv1.HealthCheckResponse) error {
+		return call.write(proto.Size(m), func() error { return out.Send(m) })
 	})
-	return s.ended(ctx, stall, from.peer, "", err)
+	return call.ended("", err)
 }
 
 // tellHealth does not return before ctx ends, unless send fails. By then it has told

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 
 	"connectrpc.com/connect"
@@ -15,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/promgrpc/exporter/internal/head"
+	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -93,17 +93,15 @@ func requireSame(t *testing.T, x *seriesIndex, h *head.Head, listed plain, s *se
 
 // newEvaluation returns one that nobody else is in the way of.
 func newEvaluation(ctx context.Context) *evaluation {
-	c := DefaultLimitConfig()
-	return newEvaluations(&c).begin(ctx)
+	c := defaultSelectionLimits()
+	return newEvaluations(c, limit.NewBudget(flagEvaluationBytes, "bytes", int64(c.EvaluationBytes), int64(c.EvaluationBytes))).begin(ctx, "")
 }
 
 // parseSelection parses selectors within the default limits.
 func parseSelection(texts ...string) (*selection, error) {
-	c := DefaultLimitConfig()
-	s := &Server{config: Config{LimitConfig: c}, evaluations: newEvaluations(&c)}
-	e := s.evaluations.begin(context.Background())
+	e := newEvaluation(context.Background())
 	defer e.end()
-	parsed, err := s.selection(e, texts)
+	parsed, err := e.parse(texts)
 	return &parsed, err
 }
 
@@ -223,27 +221,6 @@ func FuzzPlaces(f *testing.F) {
 	})
 }
 
-func TestPointAt(t *testing.T) {
-	for _, tt := range []struct {
-		text        string
-		position    int
-		line, caret string
-	}{
-		{"up{", 3, "up{", "   ^"},
-		{"up\n\t{a?}\n", 5, " {a?}", "  ^"},
-		{"ü?", 2, "ü?", " ^"},
-		{"", 99, "", "^"},
-		{"\xff?", -1, "�?", "^"},
-		{strings.Repeat("ü", 1000) + "?" + strings.Repeat("a", maxAround-1), 2000, "…" + strings.Repeat("ü", maxAround) + "?" + strings.Repeat("a", maxAround-1), strings.Repeat(" ", maxAround+1) + "^"},
-		{"?" + strings.Repeat("ü", 1000), 0, "?" + strings.Repeat("ü", maxAround-1) + "…", "^"},
-		{"up\n" + strings.Repeat("x", maxAround), 3 + maxAround, strings.Repeat("x", maxAround), strings.Repeat(" ", maxAround) + "^"},
-	} {
-		line, caret := pointAt(tt.text, tt.position)
-		require.Equal(t, tt.line, line)
-		require.Equal(t, tt.caret, caret)
-	}
-}
-
 func FuzzSelection(f *testing.F) {
 	for _, s := range someSelectors {
 		f.Add(s)
@@ -255,7 +232,7 @@ func FuzzSelection(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		s, err := parseSelection(text)
 		if err != nil {
-			require.Equal(t, connect.CodeInvalidArgument, connect.CodeOf(err))
+			require.Equal(t, connect.CodeInvalidArgument, connect.CodeOf(newRefusals().of(err)))
 			return
 		}
 		requireSame(t, x, h, listed, s)

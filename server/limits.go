@@ -1,17 +1,11 @@
 package server
 
 import (
-	"errors"
-	"fmt"
 	"runtime"
 	"strconv"
-	"time"
 
-	"connectrpc.com/connect"
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/alecthomas/units"
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/limit"
@@ -20,10 +14,9 @@ import (
 
 // LimitConfig bounds what callers may bring about.
 type LimitConfig struct {
+	selectionLimits
 	// Streams that may be open at a time.
 	Streams int
-	// SelectorSize of a request.
-	SelectorSize int64
 	// RPCConns that may be open at a time to the RPC port.
 	RPCConns int
 	// ConnStreams that one connection may have open, HTTP/2's
@@ -43,12 +36,6 @@ type LimitConfig struct {
 	CallBytes units.Base2Bytes
 	// Lookups of labels, metadata and segments that are under way at a time.
 	Lookups int
-	// Evaluations of selectors that run at a time. Zero: one for two processors.
-	Evaluations int
-	// EvaluationTime that one of them may run in all.
-	EvaluationTime time.Duration
-	// EvaluationBytes that those of all calls may take.
-	EvaluationBytes units.Base2Bytes
 	// PeerShare is how many percent of each limit one peer may hold.
 	PeerShare int
 	// TrustedProxies are addresses and networks of balancers, whose
@@ -59,10 +46,8 @@ type LimitConfig struct {
 // DefaultLimitConfig returns limits far above what clients do.
 func DefaultLimitConfig() LimitConfig {
 	return LimitConfig{
+		selectionLimits: defaultSelectionLimits(),
 		Streams:         10000,
-		SelectorSize:    20000,
-		EvaluationTime:  10 * time.Second,
-		EvaluationBytes: 128 * units.MiB,
 		PeerShare:       50,
 		RPCConns:        4096,
 		ConnStreams:     500,
@@ -77,21 +62,16 @@ func DefaultLimitConfig() LimitConfig {
 
 // The flags of the limits that are named where they are met.
 const (
-	flagStreams         = "--limit.streams"
-	flagSelectorSize    = "--limit.selector-size"
-	flagPeerShare       = "--limit.peer-share"
-	flagProxy           = "--rpc.trusted-proxy"
-	flagRPCConns        = "--limit.rpc-connections"
-	flagConnStreams     = "--limit.connection-streams"
-	flagCallRate        = "--limit.call-rate"
-	flagRequestBytes    = "--limit.call-request-bytes"
-	flagLookups         = "--limit.lookups"
-	flagCallBytes       = "--limit.call-bytes"
-	flagStreamBytes     = "--limit.stream-bytes"
-	flagDecodes         = "--limit.decodes"
-	flagEvaluations     = "--limit.evaluations"
-	flagEvaluationTime  = "--limit.evaluation-time"
-	flagEvaluationBytes = "--limit.evaluation-bytes"
+	flagStreams      = "--limit.streams"
+	flagPeerShare    = "--limit.peer-share"
+	flagProxy        = "--rpc.trusted-proxy"
+	flagRPCConns     = "--limit.rpc-connections"
+	flagConnStreams  = "--limit.connection-streams"
+	flagCallRate     = "--limit.call-rate"
+	flagRequestBytes = "--limit.call-request-bytes"
+	flagLookups      = "--limit.lookups"
+	flagCallBytes    = "--limit.call-bytes"
+	flagStreamBytes  = "--limit.stream-bytes"
 )
 
 // RegisterFlags adds the flags, which default to what c holds.
@@ -176,25 +156,3 @@ func (c *LimitConfig) leastCall() int64 {
 
 // share is how much of a limit one peer may hold.
 func (c *LimitConfig) share(total int64) int64 { return max(1, total*int64(c.PeerShare)/100) }
-
-// retryAfter is when a client may come again that was refused because of others.
-const retryAfter = time.Second
-
-// refused tells a client which limit its call is over, and counts it. The details
-// say when to come again, if that can help. Other errors stay as they are.
-func (s *Server) refused(err error) error {
-	var known *connect.Error
-	var over *limit.Error
-	if errors.As(err, &known) || !errors.As(err, &over) {
-		return err
-	}
-	s.metrics.overLimit.WithLabelValues(over.Name).Inc()
-	e := connect.NewError(connect.CodeResourceExhausted, fmt.Errorf("over a limit of this server: %w", err))
-	withDetail(e, &errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{{
-		Subject: over.Name, Description: over.Error(),
-	}}})
-	if over.Passing {
-		withDetail(e, &errdetails.RetryInfo{RetryDelay: durationpb.New(retryAfter)})
-	}
-	return e
-}

@@ -5,14 +5,14 @@ import (
 	"github.com/promgrpc/exporter/internal/link"
 )
 
+// flagLinkBytes limits what is on its way from forwarders.
 const flagLinkBytes = "--limit.link-bytes"
 
 // maxLinkFrame is what the largest frame that a forwarder sends takes.
 const maxLinkFrame = maxPiece + link.FrameRoom
 
-// linkRoom shares out what is on its way from forwarders. Each has room for one
-// piece at least, or its log could not go on.
-func (c *Config) linkRoom() *limit.Budget {
-	share := max(int64(c.LinkBytes)*int64(c.PeerShare)/100, maxLinkFrame)
-	return limit.NewBudget(flagLinkBytes, "bytes", int64(c.LinkBytes), share)
+// newLinkRoom shares out what is on its way from forwarders, so many percent to each.
+// Each has room for one piece at least, or its log could not go on.
+func newLinkRoom(total int64, percent int) *limit.Budget {
+	return limit.NewBudget(flagLinkBytes, "bytes", total, max(total*int64(percent)/100, maxLinkFrame))
 }

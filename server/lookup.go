@@ -23,6 +23,22 @@ type service struct {
 	*Server
 }
 
+// ReadLogs implements [metricsv1connect.MetricsServiceHandler].
+func (s service) ReadLogs(ctx context.Context, req *connect.Request[metricsv1.ReadLogsRequest], out *connect.ServerStream[metricsv1.ReadLogsResponse]) error {
+	if err := checkReadLogs(req.Msg); err != nil {
+		return err
+	}
+	return s.streams.readLogs(ctx, callerOf(ctx), req.Msg, out)
+}
+
+// getMetrics is GetMetrics, whose responses are bytes already.
+func (s service) getMetrics(ctx context.Context, req *connect.Request[metricsv1.GetMetricsRequest], out *connect.ServerStream[response]) error {
+	if err := checkGetMetrics(req.Msg); err != nil {
+		return err
+	}
+	return s.streams.getMetrics(ctx, callerOf(ctx), req.Msg, out)
+}
+
 // GetLabelNames implements [metricsv1connect.MetricsServiceHandler].
 func (s service) GetLabelNames(ctx context.Context, req *connect.Request[metricsv1.GetLabelNamesRequest]) (*connect.Response[metricsv1.GetLabelNamesResponse], error) {
 	if err := checkGetLabelNames(req.Msg); err != nil {
@@ -38,7 +54,7 @@ func (s service) GetLabelNames(ctx context.Context, req *connect.Request[metrics
 		return nil
 	})
 	if err != nil {
-		return nil, s.refused(err)
+		return nil, s.refusals.of(err)
 	}
 	sorted, _, truncated := names.sorted()
 	return connect.NewResponse(&metricsv1.GetLabelNamesResponse{Names: sorted, Truncated: truncated}), nil
@@ -58,7 +74,7 @@ func (s service) GetLabelValues(ctx context.Context, req *connect.Request[metric
 		return values.add(v, struct{}{}, stringSize(v))
 	})
 	if err != nil {
-		return nil, s.refused(err)
+		return nil, s.refusals.of(err)
 	}
 	sorted, _, truncated := values.sorted()
 	return connect.NewResponse(&metricsv1.GetLabelValuesResponse{Values: sorted, Truncated: truncated}), nil
@@ -68,13 +84,13 @@ func (s service) GetLabelValues(ctx context.Context, req *connect.Request[metric
 // it is the call's turn. Who has values to be matched does not keep the turn from
 // others meanwhile.
 func (s service) eachLive(ctx context.Context, selectors []string, yield func(segment.Labels) error) error {
-	e := s.evaluations.begin(ctx)
+	e := s.evaluations.begin(ctx, callerOf(ctx).peer)
 	defer e.end()
-	selected, err := s.selection(e, selectors)
+	selected, err := e.parse(selectors)
 	if err != nil {
 		return err
 	}
-	if err := s.serving(); err != nil {
+	if err := s.streams.serving(); err != nil {
 		return unavailable(err, "")
 	}
 	if !selected.scans {
@@ -85,7 +101,7 @@ func (s service) eachLive(ctx context.Context, selectors []string, yield func(se
 		defer end()
 	}
 	for _, r := range s.replicas.serving() {
-		found, err := r.snapshot(e, &selected, s.liveSince())
+		found, err := r.snapshot(e, &selected, s.streams.liveSince())
 		if err != nil {
 			return err
 		}
@@ -96,8 +112,8 @@ func (s service) eachLive(ctx context.Context, selectors []string, yield func(se
 	return nil
 }
 
-// lookEvery is after how many series it is seen whether the caller is still there.
-const lookEvery = 1024
+// seenEvery is after how many series it is seen whether the caller is still there.
+const seenEvery = 1024
 
 // eachOf calls yield for the series of a snapshot, and waits for the turn if that is
 // still to be done. What the snapshot pins meanwhile counts as its evaluation's.
@@ -116,7 +132,7 @@ func (s service) eachOf(ctx context.Context, e *evaluation, found *snapshot, wai
 	var ls segment.Labels
 	n := 0
 	for ref := range found.series() {
-		if n++; n%lookEvery == 0 && ctx.Err() != nil {
+		if n++; n%seenEvery == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		ls, _ = found.view.Labels(ref, ls[:0])
@@ -147,19 +163,17 @@ func answerRoom(ctx context.Context) func(int64) error {
 // stringSize is what a string takes as a field of a message.
 func stringSize(s string) int { return protowire.SizeTag(1) + protowire.SizeBytes(len(s)) }
 
-func (s *Server) liveSince() int64 { return time.Now().Add(-s.config.Staleness).UnixMilli() }
-
 // GetMetadata implements [metricsv1connect.MetricsServiceHandler].
 func (s service) GetMetadata(ctx context.Context, req *connect.Request[metricsv1.GetMetadataRequest]) (*connect.Response[metricsv1.GetMetadataResponse], error) {
 	if err := checkGetMetadata(req.Msg); err != nil {
 		return nil, err
 	}
-	if err := s.serving(); err != nil {
+	if err := s.streams.serving(); err != nil {
 		return nil, unavailable(err, "")
 	}
 	end, err := s.turn(ctx)
 	if err != nil {
-		return nil, s.refused(err)
+		return nil, s.refusals.of(err)
 	}
 	defer end()
 	families := newSmallest[segment.Metadata](req.Msg.GetLimit(), answerRoom(ctx))
@@ -169,7 +183,7 @@ func (s service) GetMetadata(ctx context.Context, req *connect.Request[metricsv1
 				continue
 			}
 			if err := families.add(m.Family, m, metadataSize(m)); err != nil {
-				return nil, s.refused(err)
+				return nil, s.refusals.of(err)
 			}
 		}
 	}
@@ -197,7 +211,7 @@ func metadataSize(m segment.Metadata) int {
 func (s service) ListSegments(ctx context.Context, _ *connect.Request[metricsv1.ListSegmentsRequest]) (*connect.Response[metricsv1.ListSegmentsResponse], error) {
 	end, err := s.turn(ctx)
 	if err != nil {
-		return nil, s.refused(err)
+		return nil, s.refusals.of(err)
 	}
 	defer end()
 	res := &metricsv1.ListSegmentsResponse{}
@@ -205,7 +219,7 @@ func (s service) ListSegments(ctx context.Context, _ *connect.Request[metricsv1.
 	for _, r := range s.replicas.all() {
 		files := r.log.Segments()
 		if err := room(int64(len(res.Segments)+len(files))*entryCost + int64(size)*answerCost); err != nil {
-			return nil, s.refused(err)
+			return nil, s.refusals.of(err)
 		}
 		for _, f := range files {
 			segment := &metricsv1.Segment{
@@ -236,7 +250,7 @@ func (s service) GetStatus(context.Context, *connect.Request[metricsv1.GetStatus
 		StartTime: timestamppb.New(s.started),
 		Uptime:    durationpb.New(time.Since(s.started)),
 		Ready:     s.Ready() == nil,
-		Streams:   uint32(s.streams.open()),
+		Streams:   uint32(s.streams.count()),
 	}
 	if s.upstream != nil {
 		res.Upstream = s.upstream.address()
@@ -247,19 +261,19 @@ func (s service) GetStatus(context.Context, *connect.Request[metricsv1.GetStatus
 			LogId:         r.id.String(),
 			FirstSequence: r.log.First(),
 			LastSequence:  r.log.Last(),
-			Connected:     r.feed.connected(),
+			Connected:     r.connected(),
 			LagBlocks:     r.lag(),
 			Series:        uint64(r.head.Len()),
 		}
-		if received := r.received.Load(); received != 0 {
-			status.ReceiveTime = timestamppb.New(time.Unix(0, received))
+		if received := r.lastReceived(); !received.IsZero() {
+			status.ReceiveTime = timestamppb.New(received)
 		}
 		for _, f := range r.log.Segments() {
 			status.SizeBytes += f.Size
 		}
 		res.Logs = append(res.Logs, status)
 		if r.serving() {
-			res.LiveSeries += r.countLive(s.liveSince())
+			res.LiveSeries += r.countLive(s.streams.liveSince())
 			present.Positions = append(present.Positions, cursor.Position{Log: r.id, Sequence: status.GetLastSequence()})
 		}
 	}

@@ -16,15 +16,19 @@ type newest struct {
 	mine, theirs []byte
 }
 
+// numberBits are those of a place that are the number of the snapshot. There are as
+// many as logs in a cursor, at most.
+const numberBits = 8
+
 // place is where a series is: its reference, and behind it the number of the
-// snapshot, as ordinalBits has it.
+// snapshot, as numberBits has it.
 type place uint64
 
-func placeOf(number int, ref uint64) place { return place(ref<<ordinalBits | uint64(number)) }
+func placeOf(number int, ref uint64) place { return place(ref<<numberBits | uint64(number)) }
 
-func (p place) ref() uint64 { return uint64(p) >> ordinalBits }
+func (p place) ref() uint64 { return uint64(p) >> numberBits }
 
-func (n *newest) of(p place) *snapshot { return n.snapshots[p&(1<<ordinalBits-1)] }
+func (n *newest) of(p place) *snapshot { return n.snapshots[p&(1<<numberBits-1)] }
 
 // bytes is about what it takes in memory.
 func (n *newest) bytes() int64 { return seenBytes * int64(len(n.seen)) }

@@ -23,29 +23,26 @@ const (
 	logHeartbeat = 10 * time.Second
 )
 
-// ReadLogs implements [metricsv1connect.MetricsServiceHandler].
-func (s service) ReadLogs(ctx context.Context, req *connect.Request[metricsv1.ReadLogsRequest], out *connect.ServerStream[metricsv1.ReadLogsResponse]) error {
-	if err := checkReadLogs(req.Msg); err != nil {
-		return err
-	}
-	ctx, leave, err := s.enter(ctx)
+// readLogs serves a call of ReadLogs.
+func (s *streams) readLogs(ctx context.Context, from caller, req *metricsv1.ReadLogsRequest, out *connect.ServerStream[metricsv1.ReadLogsResponse]) error {
+	c, err := s.admitServed(ctx, from)
 	if err != nil {
 		return err
 	}
-	defer leave()
-	r := newLogReading(ctx, s.Server, req.Msg, out)
-	s.metrics.streamsBegun.WithLabelValues("logs").Inc()
-	if err = r.run(ctx, req.Msg); err == nil {
+	defer c.leave()
+	r := newLogReading(c, req, out)
+	c.begun("logs")
+	if err = r.run(c.ctx, req); err == nil {
 		err = r.send(&metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_End{End: &metricsv1.End{}}})
 	}
-	return s.ended(ctx, r.stall, r.peer, "", err)
+	return c.ended("", err)
 }
 
 // logReading is one call of ReadLogs. Each log is read by a goroutine of its
 // own.
 type logReading struct {
-	server    *Server
-	peer      string
+	call      *call
+	streams   *streams
 	positions map[segment.LogID]*metricsv1.LogPosition
 	follow    bool
 	heartbeat time.Duration
@@ -54,21 +51,19 @@ type logReading struct {
 	behind atomic.Int32
 	age    age // from when none was behind
 
-	mu    sync.Mutex // for sending
-	out   *connect.ServerStream[metricsv1.ReadLogsResponse]
-	sent  time.Time
-	stall *stall
+	mu   sync.Mutex // for sending
+	out  *connect.ServerStream[metricsv1.ReadLogsResponse]
+	sent time.Time
 }
 
-func newLogReading(ctx context.Context, s *Server, req *metricsv1.ReadLogsRequest, out *connect.ServerStream[metricsv1.ReadLogsResponse]) *logReading {
+func newLogReading(c *call, req *metricsv1.ReadLogsRequest, out *connect.ServerStream[metricsv1.ReadLogsResponse]) *logReading {
 	r := &logReading{
-		server: s, peer: callerOf(ctx).peer, out: out, follow: req.GetFollow(), heartbeat: logHeartbeat,
+		call: c, streams: c.streams, out: out, follow: req.GetFollow(), heartbeat: logHeartbeat,
 		positions: make(map[segment.LogID]*metricsv1.LogPosition, len(req.GetPositions())),
 	}
 	if req.GetHeartbeatInterval() != nil {
 		r.heartbeat = req.GetHeartbeatInterval().AsDuration()
 	}
-	r.stall = s.newStall(callerOf(ctx).control)
 	return r
 }
 
@@ -86,17 +81,17 @@ func (r *logReading) run(ctx context.Context, req *metricsv1.ReadLogsRequest) er
 	group, ctx = errgroup.WithContext(ctx)
 	begun := map[segment.LogID]bool{}
 	begin := func() {
-		for _, replica := range r.server.replicas.serving() {
-			if !begun[replica.id] {
-				begun[replica.id] = true
+		for _, from := range r.streams.replicas.serving() {
+			if !begun[from.id] {
+				begun[from.id] = true
 				r.behind.Add(1)
-				group.Go(func() error { return r.log(ctx, replica) })
+				group.Go(func() error { return r.log(ctx, from) })
 			}
 		}
 	}
 	group.Go(func() error {
 		for {
-			news := r.server.replicas.news.Next()
+			news := r.streams.replicas.news.Next()
 			begin()
 			if !r.follow {
 				return nil
@@ -114,7 +109,7 @@ func (r *logReading) run(ctx context.Context, req *metricsv1.ReadLogsRequest) er
 // at, and the client goes on at another replica from where its files end.
 func (r *logReading) wait(ctx context.Context, news <-chan struct{}) error {
 	if r.age == (age{}) && r.behind.Load() == 0 {
-		r.age = r.server.config.age()
+		r.age = newAge(r.streams.MaxAge)
 	}
 	timer := time.NewTimer(r.age.patience(r.heartbeat / 4))
 	defer timer.Stop()
@@ -131,24 +126,24 @@ func (r *logReading) wait(ctx context.Context, news <-chan struct{}) error {
 }
 
 // log sends one log, from the client's position on.
-func (r *logReading) log(ctx context.Context, replica *replica) error {
-	until := replica.log.Last()
-	if err := r.sendOf(replica, &metricsv1.ReadLogsResponse{}); err != nil {
+func (r *logReading) log(ctx context.Context, from *replica) error {
+	until := from.log.Last()
+	if err := r.sendOf(from, &metricsv1.ReadLogsResponse{}); err != nil {
 		return err
 	}
-	if !r.follow && r.positions[replica.id].GetSequence() > until {
+	if !r.follow && r.positions[from.id].GetSequence() > until {
 		return nil
 	}
-	after, err := r.reach(ctx, replica)
+	after, err := r.reach(ctx, from)
 	if err != nil {
 		return err
 	}
-	raw, err := replica.log.ReadRaw(after)
+	raw, err := from.log.ReadRaw(after)
 	if err != nil {
-		return fmt.Errorf("read log %s: %w", replica.id, err)
+		return fmt.Errorf("read log %s: %w", from.id, err)
 	}
 	defer raw.Close()
-	hold := r.server.streamBytes.Hold(r.peer)
+	hold := r.streams.bytes.Hold(r.call.peer)
 	defer hold.Release()
 	raw.Reserve = hold.Resize
 	arrived := sync.OnceFunc(func() { r.behind.Add(-1) })
@@ -160,11 +155,11 @@ func (r *logReading) log(ctx context.Context, replica *replica) error {
 		var gap *seglog.GapError
 		switch {
 		case errors.As(err, &gap):
-			err, after = r.gap(replica, gap), gap.Next-1
+			err, after = r.gap(from, gap), gap.Next-1
 		case err == nil:
-			err, after = r.chunk(replica, &chunk), chunk.LastSequence
+			err, after = r.chunk(from, &chunk), chunk.LastSequence
 		case ctx.Err() == nil:
-			err = fmt.Errorf("read log %s: %w", replica.id, err)
+			err = fmt.Errorf("read log %s: %w", from.id, err)
 		}
 		if err != nil {
 			return err
@@ -175,15 +170,15 @@ func (r *logReading) log(ctx context.Context, replica *replica) error {
 
 // reach waits until the replica has come to the client's position, and returns
 // it. The client's past and the replica's must be the same there.
-func (r *logReading) reach(ctx context.Context, replica *replica) (uint64, error) {
-	position := r.positions[replica.id]
+func (r *logReading) reach(ctx context.Context, from *replica) (uint64, error) {
+	position := r.positions[from.id]
 	after := position.GetSequence()
 	for {
-		news := r.server.replicas.news.Next()
-		if replica.broken.Load() {
+		news := r.streams.replicas.news.Next()
+		if from.isBroken() {
 			return 0, seglog.ErrClosed
 		}
-		if replica.log.Last() >= after {
+		if from.log.Last() >= after {
 			break
 		}
 		select {
@@ -192,32 +187,32 @@ func (r *logReading) reach(ctx context.Context, replica *replica) (uint64, error
 			return 0, context.Cause(ctx)
 		}
 	}
-	sum, ok, err := replica.log.Checksum(after)
+	sum, ok, err := from.log.Checksum(after)
 	if err != nil {
-		return 0, fmt.Errorf("checksum of block %d of log %s: %w", after, replica.id, err)
+		return 0, fmt.Errorf("checksum of block %d of log %s: %w", after, from.id, err)
 	}
 	if ok && sum != position.GetChecksum() {
 		return 0, connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf(
 			"block %d of log %s has the checksum %08x here and %08x there: the two hold different pasts of the log",
-			after, replica.id, sum, position.GetChecksum()))
+			after, from.id, sum, position.GetChecksum()))
 	}
 	return after, nil
 }
 
-func (r *logReading) gap(replica *replica, gap *seglog.GapError) error {
-	return r.sendOf(replica, &metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Gap{Gap: &metricsv1.Gap{
-		LogId: replica.id.String(), AfterSequence: gap.After, NextSequence: gap.Next, Reason: gap.Error(),
+func (r *logReading) gap(from *replica, gap *seglog.GapError) error {
+	return r.sendOf(from, &metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Gap{Gap: &metricsv1.Gap{
+		LogId: from.id.String(), AfterSequence: gap.After, NextSequence: gap.Next, Reason: gap.Error(),
 	}}})
 }
 
 // chunk sends a piece of a file, in parts where a frame is large. Nothing comes
 // between them, so that who puts them together has one piece under way at a time.
-func (r *logReading) chunk(replica *replica, chunk *seglog.RawChunk) error {
+func (r *logReading) chunk(from *replica, chunk *seglog.RawChunk) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if chunk.Start {
 		start := &metricsv1.SegmentStart{Name: chunk.SegmentName, FirstSequence: chunk.FirstSequence}
-		if err := r.sendNext(replica, &metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Segment{Segment: start}}); err != nil {
+		if err := r.sendNext(from, &metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Segment{Segment: start}}); err != nil {
 			return err
 		}
 	}
@@ -225,7 +220,7 @@ func (r *logReading) chunk(replica *replica, chunk *seglog.RawChunk) error {
 	for len(data) > 0 {
 		part := data[:min(len(data), logDataSize)]
 		data = data[len(part):]
-		err := r.sendNext(replica, &metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Data{Data: &metricsv1.SegmentData{
+		err := r.sendNext(from, &metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Data{Data: &metricsv1.SegmentData{
 			Offset: offset, Data: part, Partial: len(data) > 0,
 		}}})
 		if err != nil {
@@ -237,24 +232,22 @@ func (r *logReading) chunk(replica *replica, chunk *seglog.RawChunk) error {
 }
 
 // sendOf sends what is about one log.
-func (r *logReading) sendOf(replica *replica, response *metricsv1.ReadLogsResponse) error {
+func (r *logReading) sendOf(from *replica, response *metricsv1.ReadLogsResponse) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.sendNext(replica, response)
+	return r.sendNext(from, response)
 }
 
 // sendNext is sendOf for who holds mu.
-func (r *logReading) sendNext(replica *replica, response *metricsv1.ReadLogsResponse) error {
-	response.LogId, response.LastSequence = replica.id.String(), replica.log.Last()
+func (r *logReading) sendNext(from *replica, response *metricsv1.ReadLogsResponse) error {
+	response.LogId, response.LastSequence = from.id.String(), from.log.Last()
 	return r.send(response)
 }
 
 // send sends. The caller holds mu.
 func (r *logReading) send(response *metricsv1.ReadLogsResponse) error {
 	r.sent = time.Now()
-	r.stall.begin()
-	defer r.stall.end(len(response.GetData().GetData()))
-	return r.out.Send(response)
+	return r.call.write(len(response.GetData().GetData()), func() error { return r.out.Send(response) })
 }
 
 // beat sends a heartbeat if nothing else was sent for a while.

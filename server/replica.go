@@ -1,25 +1,14 @@
 package server
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
 )
-
-// labelSource knows the labels of series.
-type labelSource interface {
-	// Labels appends the labels of a series to buf, if it is known.
-	Labels(ref uint64, buf segment.Labels) (segment.Labels, bool)
-	// AppendLabels appends them as they stand in a TimeSeries; nothing if it
-	// is not known.
-	AppendLabels(dst []byte, ref uint64) []byte
-}
 
 // replica is one log as this server has it: the files, and the state as of the
 // last block.
@@ -41,7 +30,7 @@ type replica struct {
 	tail     atomic.Uint64 // how far the forwarder's log has come
 	told     atomic.Bool   // tail has been told
 	received atomic.Int64  // when the last block came, in ns since the epoch; 0: not yet
-	feed     feed
+	lease    lease
 	health   *health // goes over to the replica that takes this one's place
 
 	old     atomic.Bool  // opened with a state that nobody would call the present
@@ -51,7 +40,7 @@ type replica struct {
 // openReplica rebuilds the state of a log from its newest segment, or creates
 // an empty log.
 func openReplica(store *seglog.Store, id segment.LogID, h *health) (*replica, error) {
-	r := &replica{id: id, feed: newFeed(), health: h, state: newState()}
+	r := &replica{id: id, lease: newLease(), health: h, state: newState()}
 	files, err := store.OpenMirror(id, r)
 	if err != nil {
 		return nil, fmt.Errorf("open log %s: %w", id, err)
@@ -132,7 +121,7 @@ const forwarderTime = 6 * time.Second
 // catchingUp says whether a server that was started with an old state of the
 // log is about to have a newer one.
 func (r *replica) catchingUp(started time.Time) bool {
-	return r.old.Load() && (r.feed.connected() || time.Since(started) < forwarderTime)
+	return r.old.Load() && (r.connected() || time.Since(started) < forwarderTime)
 }
 
 // failed notes whether an error is one after which the log has to be opened
@@ -144,62 +133,38 @@ func (r *replica) failed(err error) error {
 	return err
 }
 
+// isBroken says that the log has to be opened again before it gets on.
+func (r *replica) isBroken() bool { return r.broken.Load() }
+
 // serving says whether the log can be read and its state is of use.
 // One that broke is, as it was before that, until it is opened again.
 func (r *replica) serving() bool { return r.ready.Load() && !r.useless.Load() }
 
 // getsOn says why blocks that come are not taken over.
-func (r *replica) getsOn() error { return r.health.check(sinceEpoch(), r.feed.connected()) }
+func (r *replica) getsOn() error { return r.health.check(sinceEpoch(), r.connected()) }
+
+// position is the last block that the replica has, false if it has none.
+func (r *replica) position() (sequence uint64, checksum uint32, ok bool) { return r.files.Position() }
+
+// lastReceived is when the last block came, the zero time if none has.
+func (r *replica) lastReceived() time.Time {
+	if at := r.received.Load(); at != 0 {
+		return time.Unix(0, at)
+	}
+	return time.Time{}
+}
+
+// opened says when a series has to have been written to be live: a state that has
+// been written before that is an old one.
+func (r *replica) opened(liveSince int64) {
+	r.old.Store(r.serving() && r.written.Load() < liveSince)
+}
+
+// connected says whether a connection feeds the replica.
+func (r *replica) connected() bool { return r.lease.held() }
 
 // lag is how many blocks the forwarder is ahead.
 func (r *replica) lag() uint64 {
 	last, tail := r.log.Last(), r.tail.Load()
 	return max(tail, last) - last
-}
-
-// feeder is a connection that feeds a replica.
-type feeder interface {
-	// Interrupt makes it let go.
-	Interrupt()
-}
-
-// feed sees to it that one connection at a time feeds a replica.
-type feed struct {
-	mu      sync.Mutex
-	current feeder
-	busy    chan struct{}
-}
-
-func newFeed() feed { return feed{busy: make(chan struct{}, 1)} }
-
-// take makes c the connection that feeds, interrupts the one before, and waits
-// until that one has let go. It reports whether it did before ctx ended.
-func (f *feed) take(ctx context.Context, c feeder) bool {
-	f.mu.Lock()
-	if f.current != nil {
-		f.current.Interrupt()
-	}
-	f.current = c
-	f.mu.Unlock()
-	select {
-	case f.busy <- struct{}{}:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-func (f *feed) release(c feeder) {
-	f.mu.Lock()
-	if f.current == c {
-		f.current = nil
-	}
-	f.mu.Unlock()
-	<-f.busy
-}
-
-func (f *feed) connected() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.current != nil
 }

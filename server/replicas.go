@@ -54,7 +54,7 @@ func (rs *replicas) serving() []*replica {
 
 // fed says whether any log is being fed.
 func (rs *replicas) fed() bool {
-	return slices.ContainsFunc(rs.all(), func(r *replica) bool { return r.feed.connected() })
+	return slices.ContainsFunc(rs.all(), func(r *replica) bool { return r.connected() })
 }
 
 func (rs *replicas) get(id segment.LogID) *replica {
@@ -115,6 +115,19 @@ func keepRequests(list []*replica) error {
 	for _, r := range list {
 		if err := r.requests.keep(r.log); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// check says why blocks that come are not taken over, of any log.
+func (rs *replicas) check() error {
+	if err := rs.opening.check(sinceEpoch(), false); err != nil {
+		return err
+	}
+	for _, r := range rs.all() {
+		if err := r.getsOn(); err != nil {
+			return fmt.Errorf("log %s: %w", r.id, err)
 		}
 	}
 	return nil

@@ -41,7 +41,7 @@ func (s *Server) admitted(next http.Handler) http.Handler {
 			cost += requestCost * int64(s.config.RequestBytes)
 		}
 		if err := c.room.Resize(cost); err != nil {
-			if err = s.refused(err); refusals.IsSupported(r) {
+			if err = s.refusals.of(err); refusals.IsSupported(r) {
 				_ = refusals.Write(w, r, err)
 				return
 			}
@@ -164,7 +164,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		_ = b.caller.control.SetReadDeadline(time.Time{})
 	case err == nil && !b.counted:
 		if err = b.caller.room.Grow(requestCost * int64(n)); err != nil {
-			err = b.server.refused(err)
+			err = b.server.refusals.of(err)
 		}
 	}
 	b.err = err
@@ -172,7 +172,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 }
 
 func (s *Server) requestTooLarge() error {
-	return s.refused(limit.Over(flagRequestBytes, "a request may have %d bytes", int64(s.config.RequestBytes)))
+	return s.refusals.of(limit.Over(flagRequestBytes, "a request may have %d bytes", int64(s.config.RequestBytes)))
 }
 
 // gzipReader ends behind as many bytes as a request may have, without inflating

@@ -91,25 +91,5 @@ func (q *requests) find(d digest) (stored, bool) {
 	return at, ok
 }
 
-// repeats says whether the stream has delivered the request of a block already,
-// as a block of another log. It goes by the positions of the stream alone, and
-// so another replica that takes the stream up says the same, in whatever order
-// the logs came there.
-//
-// A block of which a part was delivered is never one: its end is still due. A
-// request of which the other forwarder refused more is not one either.
-func (st *stream) repeats(src *source, b *segment.Block) bool {
-	if src.entries > 0 || b.Digest == (digest{}) {
-		return false
-	}
-	for _, other := range st.sources {
-		if other == src {
-			continue
-		}
-		at, ok := other.replica.requests.find(b.Digest)
-		if ok && at.sequence <= other.reached() && at.rejected <= b.Verdict.Rejected {
-			return true
-		}
-	}
-	return false
-}
+// request says where the log has a request, and how much of it.
+func (r *replica) request(digest [16]byte) (stored, bool) { return r.requests.find(digest) }

@@ -255,7 +255,7 @@ func TestCursorAheadOfAllThatIsLeft(t *testing.T) {
 		_, err := p.open(t, ctx, s.RPCAddr().String(), &getRequest{Start: after(ahead.String())})()
 		requireCode(t, connect.CodeUnavailable, err)
 	})
-	s.AgeEndings(time.Minute)
+	s.Ended(oldID, time.Now().Add(-time.Minute))
 	overAll(t, func(t *testing.T, p protocol) {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()

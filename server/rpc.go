@@ -52,16 +52,14 @@ func (s *Server) mux() *http.ServeMux {
 		connect.WithCompressMinBytes(1024),
 	)
 	options := connect.WithHandlerOptions(
-		connect.WithCodec(protoCodec{}),
-		connect.WithCodec(jsonCodec{"json"}),
-		connect.WithCodec(jsonCodec{"json; charset=utf-8"}),
+		codecs(),
 		bounds,
 	)
-	mux := http.NewServeMux()
-	mux.Handle(metricsv1connect.NewMetricsServiceHandler(service{Server: s}, options))
+	mux, calls := http.NewServeMux(), service{Server: s}
+	mux.Handle(metricsv1connect.NewMetricsServiceHandler(calls, options))
 	// GetMetrics goes around the generated handler, which knows messages only.
 	mux.Handle(metricsv1connect.MetricsServiceGetMetricsProcedure, connect.NewServerStreamHandler(
-		metricsv1connect.MetricsServiceGetMetricsProcedure, s.getMetrics,
+		metricsv1connect.MetricsServiceGetMetricsProcedure, calls.getMetrics,
 		connect.WithSchema(metricsv1.File_promgrpc_metrics_v1_metrics_service_proto.Services().ByName("MetricsService").Methods().ByName("GetMetrics")),
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		options,

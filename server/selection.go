@@ -1,19 +1,11 @@
 package server
 
 import (
-	"errors"
-	"fmt"
 	"slices"
-	"strings"
-	"unicode/utf8"
 
-	"connectrpc.com/connect"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
-	"github.com/prometheus/prometheus/promql/parser/posrange"
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 
-	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/segment"
 )
@@ -46,11 +38,10 @@ const (
 
 var selectorParser = parser.NewParser(parser.Options{})
 
-// selection parses the selectors of a request, if they are no larger than the
-// limit together. Its error is for the client: of one that does not parse, it
-// shows the selector and points at the place.
-func (s *Server) selection(e *evaluation, texts []string) (selection, error) {
-	size, err := sizeOf(texts, s.config.SelectorSize)
+// parse parses the selectors of the call, if they are no larger than the limit
+// together. Its error is for the client.
+func (e *evaluation) parse(texts []string) (selection, error) {
+	size, err := sizeOf(texts, e.selectorSize)
 	if err != nil {
 		return selection{}, err
 	}
@@ -96,7 +87,7 @@ func (s *selection) parse(texts []string) error {
 	for i, text := range texts {
 		matchers, err := selectorParser.ParseMetricSelector(text)
 		if err != nil {
-			return selectorError(i, text, err)
+			return newSyntaxError(i, text, err)
 		}
 		if len(matchers) == 0 {
 			s.selectors, s.scans = nil, false
@@ -131,76 +122,15 @@ func valueOf(ls segment.Labels, name string) string {
 	return ""
 }
 
-// selectorError shows the selector, points at the place, and says what would be
-// one where the text is another kind of expression.
-func selectorError(i int, text string, err error) error {
-	place, reason := posrange.PositionRange{}, err.Error()
-	var list parser.ParseErrors
-	var one *parser.ParseErr
+// wanted returns the values that a matcher wants, or does not want if it matches
+// what has no such label. None says that values have to be looked at.
+func wanted(m *labels.Matcher) []string {
+	negative := m.Type == labels.MatchNotEqual || m.Type == labels.MatchNotRegexp
 	switch {
-	case errors.As(err, &list) && len(list) > 0:
-		place, reason = list[0].PositionRange, list[0].Err.Error()
-	case errors.As(err, &one):
-		place, reason = one.PositionRange, one.Err.Error()
+	case m.Matches("") != negative:
+		return nil
+	case m.Type == labels.MatchEqual, m.Type == labels.MatchNotEqual:
+		return []string{m.Value}
 	}
-	reason = shortened(reason, mostReason)
-	start := min(max(int(place.Start), 0), len(text))
-	line, caret := pointAt(text, start)
-	message := fmt.Sprintf("selector %d does not parse: %s\n  %s\n  %s", i+1, reason, line, caret)
-	if outsideBraces(text, start) {
-		message += "\n" + whatSelects
-		reason += "; " + whatSelects
-	}
-	e := connect.NewError(connect.CodeInvalidArgument, errors.New(message))
-	withDetail(e, &errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{
-		Field:       fmt.Sprintf("selectors[%d]", i),
-		Description: reason,
-	}}})
-	withDetail(e, &metricsv1.InvalidSelector{
-		Index: uint32(i),
-		Start: uint32(start),
-		End:   uint32(min(max(int(place.End), start), len(text))),
-	})
-	return e
-}
-
-const whatSelects = `a selector is a metric name, matchers in braces, or both, such as up{job="node"}; ` +
-	"functions, operators, ranges and offsets are not evaluated"
-
-// outsideBraces says whether the byte at position is in no braces, where a
-// selector has nothing but a name.
-func outsideBraces(text string, position int) bool {
-	depth := 0
-	lexer := parser.Lex(text)
-	for item := (parser.Item{}); ; {
-		lexer.NextItem(&item)
-		if item.Typ == parser.EOF || item.Typ == parser.ERROR || int(item.Pos) >= position {
-			return depth == 0
-		}
-		switch item.Typ {
-		case parser.LEFT_BRACE:
-			depth++
-		case parser.RIGHT_BRACE:
-			depth--
-		}
-	}
-}
-
-// pointAt returns the line of text that holds the byte at position, of which
-// maxAround characters on either side, and a line with a caret below that byte's
-// character.
-func pointAt(text string, position int) (line, caret string) {
-	position = min(max(position, 0), len(text))
-	start := strings.LastIndexByte(text[:position], '\n') + 1
-	line, _, _ = strings.Cut(text[start:], "\n")
-	shown := []rune(strings.ReplaceAll(strings.ToValidUTF8(line, "�"), "\t", " "))
-	column := min(utf8.RuneCountInString(strings.ToValidUTF8(text[start:position], "�")), len(shown))
-	if len(shown) > column+maxAround {
-		shown = append(shown[:column+maxAround], more)
-	}
-	if column > maxAround {
-		shown = append([]rune{more}, shown[column-maxAround:]...)
-		column = maxAround + 1
-	}
-	return string(shown), strings.Repeat(" ", column) + "^"
+	return m.SetMatches()
 }

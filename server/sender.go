@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -11,21 +10,16 @@ import (
 
 // sender takes responses to a client, and cuts off one that does not take them.
 type sender struct {
+	call    *call
 	out     *connect.ServerStream[response]
 	writer  http.ResponseWriter
 	control *http.ResponseController
 	whole   bool // envelopes are written as they were assembled
 	begun   bool // the headers are written
-	peer    string
-	stall   *stall
 }
 
-func (s *Server) newSender(ctx context.Context, out *connect.ServerStream[response]) *sender {
-	from := callerOf(ctx)
-	return &sender{
-		out: out, writer: from.writer, control: from.control,
-		whole: isPlain(from.writer.Header()), peer: from.peer, stall: s.newStall(from.control),
-	}
+func newSender(c *call, to caller, out *connect.ServerStream[response]) *sender {
+	return &sender{call: c, out: out, writer: to.writer, control: to.control, whole: isPlain(to.writer.Header())}
 }
 
 // isPlain says whether responses are protobuf that is not compressed, by the
@@ -45,8 +39,10 @@ func isPlain(h http.Header) bool {
 // twice, and writes its prefix by itself, which breaks the HTTP/2 frames apart.
 // The envelope being the same in all protocols, the others go out in one piece.
 func (s *sender) send(a *assembler) error {
-	s.stall.begin()
-	defer s.stall.end(len(a.message()))
+	return s.call.write(len(a.message()), func() error { return s.write(a) })
+}
+
+func (s *sender) write(a *assembler) error {
 	if !s.whole || !s.begun {
 		s.begun = true
 		return s.out.Send(&response{wire: a.message()})

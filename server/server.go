@@ -26,21 +26,24 @@ import (
 	"github.com/promgrpc/exporter/internal/throttle"
 )
 
+// errCatchingUp is why a server is not ready that serves all the same.
+var errCatchingUp = errors.New("the disk has an old state, and a forwarder is to bring what is newer")
+
 // Server is a running server.
 type Server struct {
 	config      Config
 	logger      *slog.Logger
 	log         *throttle.Logger // for what clients can cause
-	metrics     *metrics
 	store       *seglog.Store
 	replicas    *replicas
+	evaluations *evaluations
+	refusals    *refusals
 	streams     *streams
-	evaluations evaluations
-	proxies     peer.Proxies
-	listener    *link.Listener // nil in a relay
+	feed        *feed
+	upstream    *upstream      // of a relay, nil in all others
+	listener    *link.Listener // of forwarders, nil in a relay
 	linkTLS     *renew.TLS     // of it; nil: none
-	linkRoom    *limit.Budget
-	upstream    *upstream // nil in all others
+	proxies     peer.Proxies
 	rpc         net.Listener
 	http        *http.Server
 	conns       *limit.Budget // open to the RPC port
@@ -51,10 +54,8 @@ type Server struct {
 	// registrar is nil when the server is not to be registered.
 	registrar *discovery.Registrar
 
-	decodes     *limit.Budget // turns at the files
-	streamBytes *limit.Budget // that the state of streams takes
-	started     time.Time
-	draining    atomic.Bool
+	started  time.Time
+	draining atomic.Bool
 	// readiness wakes who watches it.
 	readiness broadcast.Signal
 
@@ -71,18 +72,14 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	c.Instance = daemon.Instance(c.Instance)
 	s := &Server{
 		config: c, logger: logger, log: throttle.New(logger, 10*time.Second),
-		metrics:  newMetrics(),
-		linkRoom: c.linkRoom(),
+		refusals: newRefusals(),
 		started:  time.Now(),
 	}
 	s.proxies, _ = peer.ParseProxies(c.TrustedProxies) // They were checked.
 	s.conns = c.budget(flagRPCConns, "connections", int64(limit.Connections(c.RPCConns)))
-	s.streamBytes = c.budget(flagStreamBytes, "bytes", int64(c.StreamBytes))
-	s.decodes = c.budget(flagDecodes, "turns", int64(c.Decodes))
 	s.calls = limit.NewBudget(flagCallBytes, "bytes", int64(c.CallBytes), max(c.share(int64(c.CallBytes)), c.leastCall()))
 	s.lookups = c.budget(flagLookups, "turns", int64(c.Lookups))
-	s.evaluations = newEvaluations(&c.LimitConfig)
-	s.streams = newStreams(c.budget(flagStreams, "streams", int64(c.Streams)))
+	s.evaluations = newEvaluations(c.selectionLimits, c.budget(flagEvaluationBytes, "bytes", int64(c.EvaluationBytes)))
 	defer func() {
 		if err != nil {
 			_ = s.Close()
@@ -94,13 +91,14 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	if s.replicas, err = openReplicas(s.store); err != nil {
 		return nil, err
 	}
+	s.furnish()
 	for _, r := range s.replicas.all() {
-		r.old.Store(r.serving() && r.written.Load() < s.liveSince())
+		r.opened(s.streams.liveSince())
 		logger.Info("log opened", "log_id", r.id.String(), "last_sequence", r.log.Last(), "series", r.head.Len())
 	}
 	logger.Info("storage opened", "path", c.StoragePath, "duration", time.Since(s.started))
 	if c.Upstream != "" {
-		s.upstream, err = s.newUpstream()
+		s.upstream, err = newUpstream(s.feed, c.Upstream, c.UpstreamTLS, logger)
 	} else {
 		err = s.listen(reg)
 	}
@@ -128,6 +126,21 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	return s, nil
 }
 
+// furnish makes the rooms that work on the replicas.
+func (s *Server) furnish() {
+	c := s.config
+	streamBytes := c.budget(flagStreamBytes, "bytes", int64(c.StreamBytes))
+	config := c.streamConfig
+	config.MaxAge = c.maxAge()
+	s.streams = newStreams(config, shared{
+		replicas: s.replicas, evaluations: s.evaluations, refusals: s.refusals, log: s.log,
+		open:    c.budget(flagStreams, "streams", int64(c.Streams)),
+		bytes:   streamBytes,
+		decodes: c.budget(flagDecodes, "turns", int64(c.Decodes)),
+	})
+	s.feed = newFeed(s.replicas, s.log, streamBytes)
+}
+
 // listen takes forwarders.
 func (s *Server) listen(reg prometheus.Registerer) error {
 	var err error
@@ -137,7 +150,7 @@ func (s *Server) listen(reg prometheus.Registerer) error {
 	}
 	s.listener, err = link.Listen(s.config.LinkAddress, link.Options{
 		Logger: s.logger, Metrics: link.NewMetrics(reg), Instance: s.config.Instance, TLS: s.linkTLS,
-		MaxFrame: maxLinkFrame, Room: s.linkRoom,
+		MaxFrame: maxLinkFrame, Room: newLinkRoom(int64(s.config.LinkBytes), s.config.PeerShare),
 		MaxConns: s.config.LinkConns, PeerShare: s.config.PeerShare,
 	})
 	if err != nil {
@@ -174,7 +187,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.upstream != nil {
 		g.Add("upstream", s.upstream.run)
 	} else {
-		g.Add("link", func(ctx context.Context) error { return s.listener.Run(ctx, s.replicate) })
+		g.Add("link", func(ctx context.Context) error { return s.listener.Run(ctx, s.feed.replicate) })
 	}
 	g.Add("readiness", s.watchReadiness)
 	g.Add("web", s.ops.Run)
@@ -192,7 +205,7 @@ func (s *Server) serveRPC(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	delay := s.config.drainDelay()
-	s.logger.Info("draining", "streams", s.streams.open(), "delay", delay)
+	s.logger.Info("draining", "streams", s.streams.count(), "delay", delay)
 	s.draining.Store(true)
 	s.readiness.Wake()
 	if s.registrar != nil {
@@ -203,7 +216,7 @@ func (s *Server) serveRPC(ctx context.Context) error {
 	case err := <-failed:
 		return err
 	}
-	s.streams.end(errDraining)
+	s.streams.drain()
 	s.unused.Close()
 	timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.DrainTimeout)
 	defer cancel()
@@ -235,29 +248,15 @@ func (s *Server) Ready() error {
 	if s.draining.Load() {
 		return errDraining
 	}
-	if err := s.replicas.opening.check(sinceEpoch(), false); err != nil {
+	if err := s.replicas.check(); err != nil {
 		return err
 	}
 	for _, r := range s.replicas.all() {
-		if err := r.getsOn(); err != nil {
-			return fmt.Errorf("log %s: %w", r.id, err)
-		}
 		if r.catchingUp(s.started) {
 			return errCatchingUp
 		}
 	}
-	return s.serving()
-}
-
-// serving says why calls are refused. During the drain delay they are not.
-func (s *Server) serving() error {
-	if s.streams.base.Err() != nil {
-		return errDraining
-	}
-	if len(s.replicas.serving()) == 0 {
-		return errNotReady
-	}
-	return nil
+	return s.streams.serving()
 }
 
 // Close frees everything that New took. It may be called twice, and must not
@@ -268,8 +267,10 @@ func (s *Server) Close() error {
 }
 
 func (s *Server) close() error {
-	s.streams.end(errDraining)
 	var errs []error
+	if s.streams != nil {
+		s.streams.drain()
+	}
 	if s.http != nil {
 		errs = append(errs, s.http.Close())
 	}

@@ -77,6 +77,13 @@ func newState() state {
 	return state{h, x}
 }
 
+// betweenBlocks calls f while no block is being applied.
+func (st state) betweenBlocks(f func()) {
+	st.index.mu.RLock()
+	defer st.index.mu.RUnlock()
+	f()
+}
+
 // snapshot takes the live series that are selected, as of the last block. Its
 // view is to be released.
 func (st state) snapshot(e *evaluation, sel *selection, writtenSince int64) (*snapshot, error) {
@@ -86,9 +93,8 @@ func (st state) snapshot(e *evaluation, sel *selection, writtenSince int64) (*sn
 			return nil, err
 		}
 	}
-	st.index.mu.RLock()
-	s, index := &snapshot{view: st.head.View(), writtenSince: writtenSince}, st.index.view()
-	st.index.mu.RUnlock()
+	s, index := &snapshot{writtenSince: writtenSince}, indexView{}
+	st.betweenBlocks(func() { s.view, index = st.head.View(), st.index.view() })
 	if sel.all() {
 		return s, nil
 	}

@@ -108,7 +108,7 @@ func (src *source) readSince(t int64) error {
 // adopt takes up the logs that the server has and the stream does not, each
 // from its oldest block on: all of it is news.
 func (st *stream) adopt() error {
-	for _, r := range st.server.replicas.all() {
+	for _, r := range st.streams.replicas.all() {
 		if !r.serving() || slices.ContainsFunc(st.sources, func(src *source) bool { return src.replica.id == r.id }) {
 			continue
 		}
@@ -144,7 +144,7 @@ func (st *stream) addWhole(r *replica) error {
 		if sequence == 0 {
 			return nil
 		}
-		st.server.metrics.gapEvents.Inc()
+		st.streams.metrics.gaps.Inc()
 		return st.send(gapEvent(&metricsv1.Gap{
 			LogId:        r.id.String(),
 			NextSequence: sequence + 1,

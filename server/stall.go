@@ -1,7 +1,7 @@
 package server
 
 import (
-	"net/http"
+	"errors"
 	"sync"
 	"time"
 )
@@ -32,6 +32,9 @@ type stall struct {
 	err     error // why the client was cut off
 }
 
+// errStalled is why a client was cut off that takes too little.
+var errStalled = errors.New("the client did not take what was sent to it (--stream.stall-timeout, --stream.min-rate)")
+
 // heldChecked is how often a blocked write is looked at.
 const heldChecked = time.Second
 
@@ -40,13 +43,6 @@ func newStall(timeout time.Duration, rate int64, deadline func(time.Time)) *stal
 	s.timer = time.AfterFunc(timeout, s.look)
 	s.timer.Stop()
 	return s
-}
-
-// newStall watches the writes of one call.
-func (s *Server) newStall(control *http.ResponseController) *stall {
-	return newStall(s.config.StallTimeout, int64(s.config.MinRate), func(t time.Time) {
-		_ = control.SetWriteDeadline(t)
-	})
 }
 
 // begin is called before a write, and end after it with how many bytes it was.

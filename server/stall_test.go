@@ -18,7 +18,7 @@ type writes struct {
 
 // A client is cut off by how fast it gets on.
 func TestStall(t *testing.T) {
-	timeout, rate := DefaultConfig().StallTimeout, int64(DefaultConfig().MinRate)
+	timeout, rate := defaultStreamConfig().StallTimeout, int64(defaultStreamConfig().MinRate)
 	perSecond := int(rate)
 	for name, tt := range map[string]struct {
 		writes

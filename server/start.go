@@ -50,8 +50,8 @@ func (st *stream) setSince(since *int64) {
 // beginSnapshot sends the latest samples of the live series of all logs.
 func (st *stream) beginSnapshot(e *evaluation) error {
 	now := time.Now()
-	for _, r := range st.server.replicas.serving() {
-		s, err := r.snapshot(e, &st.selection, now.Add(-st.server.config.Staleness).UnixMilli())
+	for _, r := range st.streams.replicas.serving() {
+		s, err := r.snapshot(e, &st.selection, now.Add(-st.streams.Staleness).UnixMilli())
 		if err != nil {
 			return err
 		}
@@ -165,7 +165,7 @@ func (st *stream) resumeSnapshot(e *evaluation, src *source, c *cursor.Cursor, p
 		return st.tooOld(c, fmt.Errorf("the snapshot was of block %d of log %s, of which nobody has more than %d", p.Sequence, src.replica.id, last))
 	}
 	src.snapshotRef, src.snapshotTime, src.until = p.SnapshotRef, p.SnapshotTime, p.Sequence
-	writtenSince := p.SnapshotTime - st.server.config.Staleness.Milliseconds()
+	writtenSince := p.SnapshotTime - st.streams.Staleness.Milliseconds()
 	past, err := st.rebuild(src.replica, func(a seglog.Applier) error { return src.replica.log.Rebuild(p.Sequence, a) })
 	var old *seglog.OutOfRangeError
 	if errors.As(err, &old) {
@@ -184,11 +184,11 @@ func (st *stream) resumeSnapshot(e *evaluation, src *source, c *cursor.Cursor, p
 // just begun may have come to another replica first. Who has no forwarder cannot
 // know that it will not come.
 func (st *stream) learn(c *cursor.Cursor, id segment.LogID) (*replica, error) {
-	patience := time.NewTimer(st.server.config.CursorWait)
+	patience := time.NewTimer(st.streams.CursorWait)
 	defer patience.Stop()
 	for {
-		news := st.server.replicas.news.Next()
-		if r := st.server.replicas.get(id); r != nil {
+		news := st.streams.replicas.news.Next()
+		if r := st.streams.replicas.get(id); r != nil {
 			return r, nil
 		}
 		select {
@@ -197,7 +197,7 @@ func (st *stream) learn(c *cursor.Cursor, id segment.LogID) (*replica, error) {
 			return nil, context.Cause(st.ctx)
 		case <-patience.C:
 			err := fmt.Errorf("log %s is not known here", id)
-			if !st.server.replicas.fed() {
+			if !st.streams.replicas.fed() {
 				return nil, unavailable(err, st.cursor)
 			}
 			return nil, st.tooOld(c, err)
@@ -208,12 +208,12 @@ func (st *stream) learn(c *cursor.Cursor, id segment.LogID) (*replica, error) {
 // reach waits until a replica has a block, for as long as a replica may lag. One
 // that nobody has any more is not waited for: the stream begins behind it all the same.
 func (st *stream) reach(r *replica, sequence uint64) error {
-	patience := time.NewTimer(st.server.config.CursorWait)
+	patience := time.NewTimer(st.streams.CursorWait)
 	defer patience.Stop()
 	for {
-		news := st.server.replicas.news.Next()
+		news := st.streams.replicas.news.Next()
 		last := r.log.Last()
-		if r.serving() && (last >= sequence || r.ending.forGood(r)) {
+		if r.serving() && (last >= sequence || r.endedForGood()) {
 			return nil
 		}
 		select {
@@ -230,7 +230,7 @@ func (st *stream) reach(r *replica, sequence uint64) error {
 // can be.
 func (st *stream) tooOld(c *cursor.Cursor, cause error) error {
 	oldest := cursor.Cursor{Since: c.Since}
-	for _, r := range st.server.replicas.serving() {
+	for _, r := range st.streams.replicas.serving() {
 		first := max(r.log.First(), 1)
 		p, ok := c.Of(r.id)
 		if !ok {
@@ -242,10 +242,10 @@ func (st *stream) tooOld(c *cursor.Cursor, cause error) error {
 		oldest.Positions = append(oldest.Positions, p)
 	}
 	if len(oldest.Positions) == 0 {
-		for _, r := range st.server.replicas.serving() {
+		for _, r := range st.streams.replicas.serving() {
 			oldest.Positions = append(oldest.Positions, cursor.Position{Log: r.id, Sequence: max(r.log.First(), 1) - 1})
 		}
 	}
-	st.server.log.Log(slog.LevelWarn, "cursor is too old", "peer", st.sender.peer, "err", cause)
+	st.streams.log.Log(slog.LevelWarn, "cursor is too old", "peer", st.peer, "err", cause)
 	return outOfRange(cause, oldest.String())
 }

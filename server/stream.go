@@ -17,8 +17,9 @@ import (
 // each log in turn, assembles responses and waits for news at the end: a slow
 // client keeps nobody waiting but itself.
 type stream struct {
-	server    *Server
+	streams   *streams
 	ctx       context.Context
+	peer      string
 	sender    *sender
 	selection selection
 	// evaluation of the series that come as it goes on
@@ -51,7 +52,7 @@ func (st *stream) run() error {
 	timer := time.NewTimer(st.heartbeat)
 	defer timer.Stop()
 	for {
-		news := st.server.replicas.news.Next()
+		news := st.streams.replicas.news.Next()
 		if st.follow {
 			if err := st.adopt(); err != nil {
 				return err
@@ -144,8 +145,8 @@ func (st *stream) gap(src *source, gap *seglog.GapError) error {
 	if gap.Cause != nil {
 		reason = "a segment is damaged"
 	}
-	st.server.metrics.gapEvents.Inc()
-	st.server.log.Log(slog.LevelWarn, "stream has a gap", "log_id", src.replica.id.String(),
+	st.streams.metrics.gaps.Inc()
+	st.streams.log.Log(slog.LevelWarn, "stream has a gap", "log_id", src.replica.id.String(),
 		"after_sequence", gap.After, "next_sequence", gap.Next, "err", gap)
 	return st.send(gapEvent(&metricsv1.Gap{
 		LogId:         src.replica.id.String(),
@@ -168,7 +169,7 @@ func (st *stream) atTail() (done bool, err error) {
 		return true, st.send(end)
 	case caughtUp && !st.synced:
 		st.synced = true
-		st.age = st.server.config.age()
+		st.age = newAge(st.streams.MaxAge)
 		err := st.send(synced)
 		st.conflate.begin()
 		return false, err
@@ -195,7 +196,7 @@ func (st *stream) send(e event) error {
 	if err := st.sender.send(&st.out); err != nil {
 		return err
 	}
-	m := st.server.metrics
+	m := st.streams.metrics
 	m.samplesSent.Add(float64(st.out.samples))
 	m.bytesSent.Add(float64(len(st.out.message())))
 	st.out.reset()

@@ -40,7 +40,7 @@ const (
 // upstream feeds a server with the logs of others, servers or relays, which all
 // hold the same ones. One is read from at a time.
 type upstream struct {
-	server *Server
+	feed   *feed
 	source discovery.Source
 	tls    *renew.TLS // nil for none
 	logger *slog.Logger
@@ -51,16 +51,25 @@ type upstream struct {
 	short map[string]time.Time
 }
 
-func (s *Server) newUpstream() (*upstream, error) {
-	source, err := discovery.Parse(s.config.Upstream, discovery.Options{Logger: s.logger})
+// newUpstream returns what feeds a relay from servers, as [discovery.Syntax] has them.
+func newUpstream(f *feed, servers string, files renew.TLSFiles, logger *slog.Logger) (*upstream, error) {
+	source, err := discovery.Parse(servers, discovery.Options{Logger: logger})
 	if err != nil {
 		return nil, daemon.Usagef("--upstream: %w", err)
 	}
-	tls, err := s.config.UpstreamTLS.Dialer(s.logger)
+	tls, err := files.Dialer(logger)
 	if err != nil {
 		return nil, err
 	}
-	return &upstream{server: s, source: source, tls: tls, logger: s.logger, short: map[string]time.Time{}}, nil
+	return &upstream{feed: f, source: source, tls: tls, logger: logger, short: map[string]time.Time{}}, nil
+}
+
+// reloads is what it reads from files, which may be renewed while it runs.
+func (u *upstream) reloads() []daemon.Reload {
+	return daemon.Reloads(
+		daemon.Reload{What: "files for --upstream", Again: discovery.Reload(u.source)},
+		daemon.Reload{What: "files of --tls", Again: u.tls.Again()},
+	)
 }
 
 // address of the upstream that is read from, "" while there is none.
@@ -226,8 +235,8 @@ func (u *upstream) read(ctx context.Context, sets <-chan []discovery.Instance, a
 // positions that this server has come to.
 func (u *upstream) positions() []*metricsv1.LogPosition {
 	var positions []*metricsv1.LogPosition
-	for _, r := range u.server.replicas.all() {
-		if sequence, checksum, ok := r.files.Position(); ok {
+	for _, r := range u.feed.replicas.all() {
+		if sequence, checksum, ok := r.position(); ok {
 			positions = append(positions, &metricsv1.LogPosition{LogId: r.id.String(), Sequence: sequence, Checksum: checksum})
 		}
 	}
@@ -271,7 +280,7 @@ func (in *intake) log(ctx context.Context, text string) (*intakeLog, error) {
 	if l, ok := in.logs[id]; ok {
 		return l, nil
 	}
-	r, release, err := in.upstream.server.takeReplica(ctx, id, in)
+	r, release, err := in.upstream.feed.replicas.lease(ctx, id, in)
 	if err != nil {
 		return nil, err
 	}
@@ -292,14 +301,14 @@ func (in *intake) take(ctx context.Context, response *metricsv1.ReadLogsResponse
 	if err != nil {
 		return err
 	}
-	defer in.upstream.server.replicas.news.Wake()
+	defer in.upstream.feed.replicas.news.Wake()
 	switch event := response.GetEvent().(type) {
 	case *metricsv1.ReadLogsResponse_Segment:
 		err = l.replica.startSegment(event.Segment.GetName(), event.Segment.GetFirstSequence())
 	case *metricsv1.ReadLogsResponse_Data:
 		err = in.data(l, event.Data)
 	case *metricsv1.ReadLogsResponse_Gap:
-		in.upstream.server.gap([]any{"log_id", response.GetLogId()}, event.Gap.GetAfterSequence(), event.Gap.GetNextSequence())
+		in.upstream.feed.gap([]any{"log_id", response.GetLogId()}, event.Gap.GetAfterSequence(), event.Gap.GetNextSequence())
 	}
 	if err != nil {
 		return err

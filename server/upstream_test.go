@@ -6,7 +6,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
-	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/segment"
 )
@@ -40,16 +39,4 @@ func TestUpstreamsThatAreGone(t *testing.T) {
 	address, ok := u.next(sets, u.any())
 	require.True(t, ok)
 	require.Equal(t, "b", address)
-}
-
-func TestLinkBytesHoldAPiece(t *testing.T) {
-	c := DefaultConfig()
-	require.NoError(t, c.check())
-	c.LinkBytes = maxLinkFrame - 1
-	var usage *daemon.UsageError
-	require.ErrorAs(t, c.check(), &usage)
-	require.ErrorContains(t, usage, flagLinkBytes)
-	c.LinkBytes, c.PeerShare = maxLinkFrame, 1
-	require.NoError(t, c.check())
-	require.EqualValues(t, maxLinkFrame, c.linkRoom().Share(), "one piece at least")
 }

@@ -1,0 +1,118 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/promgrpc/exporter/internal/seglog"
+)
+
+// call is a stream that was admitted, of any kind.
+type call struct {
+	streams *streams
+	ctx     context.Context // ends when the client's or the server's does
+	peer    string
+	stall   *stall
+	leave   func() // has to be called
+}
+
+// admit lets a stream begin. The room of its request is given back, which is not
+// needed any more.
+func (s *streams) admit(ctx context.Context, from caller) (*call, error) {
+	from.room.Release()
+	if s.base.Err() != nil {
+		return nil, unavailable(context.Cause(s.base), "")
+	}
+	one := s.open.Hold(from.peer)
+	if err := one.Resize(1); err != nil {
+		return nil, s.refusals.of(err)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.base, func() { cancel(context.Cause(s.base)) })
+	stall := newStall(s.StallTimeout, int64(s.MinRate), func(t time.Time) { _ = from.control.SetWriteDeadline(t) })
+	return &call{streams: s, ctx: ctx, peer: from.peer, stall: stall, leave: func() {
+		stop()
+		cancel(nil)
+		one.Release()
+	}}, nil
+}
+
+// admitServed is admit for a stream that reads logs: there has to be one.
+func (s *streams) admitServed(ctx context.Context, from caller) (*call, error) {
+	c, err := s.admit(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.serving(); err != nil {
+		c.leave()
+		return nil, unavailable(err, "")
+	}
+	return c, nil
+}
+
+// context ends when the client's or the server's does.
+func (c *call) context() context.Context { return c.ctx }
+
+// begun counts the stream by its kind.
+func (c *call) begun(kind string) { c.streams.metrics.begun.WithLabelValues(kind).Inc() }
+
+// write runs what writes n bytes to the client, who is cut off if it does not take them.
+func (c *call) write(n int, write func() error) error {
+	c.stall.begin()
+	defer c.stall.end(n)
+	return write()
+}
+
+// ended counts the end of the stream by its reason, and returns what the client is
+// told: to go on after the cursor, where that can help.
+func (c *call) ended(cursor string, err error) error {
+	reason, told := c.outcome(cursor, err)
+	c.streams.metrics.ended.WithLabelValues(reason).Inc()
+	c.stall.last()
+	return told
+}
+
+func (c *call) outcome(cursor string, err error) (reason string, told error) {
+	var known *connect.Error
+	var damage *seglog.DamageError
+	switch {
+	case err == nil:
+		return "complete", nil
+	case c.stall.reason() != nil:
+		return c.cutOff(c.stall.reason())
+	case errors.Is(context.Cause(c.ctx), errDraining):
+		return "draining", unavailable(errDraining, cursor)
+	case c.ctx.Err() != nil:
+		return "client", c.ctx.Err()
+	case errors.Is(err, errAged):
+		return "max_age", unavailable(errAged, cursor)
+	case errors.As(c.streams.refusals.of(err), &known):
+		return known.Code().String(), known
+	case errors.Is(err, seglog.ErrClosed):
+		return "reopened", unavailable(errors.New("the log is being opened anew"), cursor)
+	case errors.As(err, &damage):
+		c.failed(err)
+		return "damage", connect.NewError(connect.CodeDataLoss, err)
+	}
+	c.failed(err)
+	return "internal", connect.NewError(connect.CodeInternal, err)
+}
+
+// failed logs what is this server's fault.
+func (c *call) failed(err error) {
+	c.streams.log.Log(slog.LevelError, "stream failed", "peer", c.peer, "err", err)
+}
+
+// cutOff says why a client was cut off. It is told in case it can still hear.
+func (c *call) cutOff(err error) (reason string, told error) {
+	c.streams.log.Log(slog.LevelWarn, "stream cut", "peer", c.peer, "err", err)
+	if errors.Is(err, errStalled) {
+		return "stalled", connect.NewError(connect.CodeAborted, err)
+	}
+	told = c.streams.refusals.of(err)
+	return connect.CodeOf(told).String(), told
+}
