@@ -42,10 +42,14 @@ var rooms = map[string][]string{
 	"clients/cli/output":              {},
 	"clients/go":                      {},
 	"clients/go/examples/exactlyonce": {"clients/go"},
+	"server":                          {"server/refusal", "server/replica", "server/selection"},
+	"server/refusal":                  {"server/selection"},
+	"server/replica":                  {"server/selection"},
+	"server/selection":                {},
 }
 
 // testers are the packages of tests' helpers, which nothing else may import.
-var testers = []string{"clients/internal/metricstest"}
+var testers = []string{"clients/internal/metricstest", "server/internal/selectiontest"}
 
 // outside holds the folders that see the system from outside and may import all of it.
 var outside = []string{".", "api", "e2e", "bench"}

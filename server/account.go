@@ -9,7 +9,7 @@ const includedBytes = 512 << 10
 // bytes is about what the stream has in memory that grows with what it reads, and
 // with how slow its client is.
 func (st *stream) bytes() int64 {
-	n := st.selection.bytes() + st.newest.bytes() + st.out.bytes()
+	n := st.selection.Bytes() + st.newest.Bytes() + st.out.bytes()
 	if st.rebuilding != nil {
 		n += st.rebuilding.bytes()
 	}

@@ -3,6 +3,8 @@ package server
 import (
 	"math/rand/v2"
 	"time"
+
+	"github.com/promgrpc/exporter/server/refusal"
 )
 
 // ageSpread is the part of their longest age by which streams differ, so that
@@ -45,5 +47,5 @@ func (st *stream) endAged() error {
 			return err
 		}
 	}
-	return errAged
+	return refusal.ErrAged
 }

@@ -9,6 +9,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/server/refusal"
 )
 
 // call is a stream that was admitted, of any kind.
@@ -25,11 +26,11 @@ type call struct {
 func (s *streams) admit(ctx context.Context, from caller) (*call, error) {
 	from.room.Release()
 	if s.base.Err() != nil {
-		return nil, unavailable(context.Cause(s.base), "")
+		return nil, refusal.Unavailable(context.Cause(s.base), "")
 	}
 	one := s.open.Hold(from.peer)
 	if err := one.Resize(1); err != nil {
-		return nil, s.refusals.of(err)
+		return nil, s.refusals.Of(err)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(s.base, func() { cancel(context.Cause(s.base)) })
@@ -49,7 +50,7 @@ func (s *streams) admitServed(ctx context.Context, from caller) (*call, error) {
 	}
 	if err := s.serving(); err != nil {
 		c.leave()
-		return nil, unavailable(err, "")
+		return nil, refusal.Unavailable(err, "")
 	}
 	return c, nil
 }
@@ -84,16 +85,16 @@ func (c *call) outcome(cursor string, err error) (reason string, told error) {
 		return "complete", nil
 	case c.stall.reason() != nil:
 		return c.cutOff(c.stall.reason())
-	case errors.Is(context.Cause(c.ctx), errDraining):
-		return "draining", unavailable(errDraining, cursor)
+	case errors.Is(context.Cause(c.ctx), refusal.ErrDraining):
+		return "draining", refusal.Unavailable(refusal.ErrDraining, cursor)
 	case c.ctx.Err() != nil:
 		return "client", c.ctx.Err()
-	case errors.Is(err, errAged):
-		return "max_age", unavailable(errAged, cursor)
-	case errors.As(c.streams.refusals.of(err), &known):
+	case errors.Is(err, refusal.ErrAged):
+		return "max_age", refusal.Unavailable(refusal.ErrAged, cursor)
+	case errors.As(c.streams.refusals.Of(err), &known):
 		return known.Code().String(), known
 	case errors.Is(err, seglog.ErrClosed):
-		return "reopened", unavailable(errors.New("the log is being opened anew"), cursor)
+		return "reopened", refusal.Unavailable(errors.New("the log is being opened anew"), cursor)
 	case errors.As(err, &damage):
 		c.failed(err)
 		return "damage", connect.NewError(connect.CodeDataLoss, err)
@@ -113,6 +114,6 @@ func (c *call) cutOff(err error) (reason string, told error) {
 	if errors.Is(err, errStalled) {
 		return "stalled", connect.NewError(connect.CodeAborted, err)
 	}
-	told = c.streams.refusals.of(err)
+	told = c.streams.refusals.Of(err)
 	return connect.CodeOf(told).String(), told
 }

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/server/refusal"
 )
 
 // codecs are those for responses, and for messages too.
@@ -93,7 +94,7 @@ func (jsonCodec) Unmarshal(data []byte, message any) error {
 		return fmt.Errorf("no bytes are not a JSON object")
 	}
 	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(data, m); err != nil {
-		return errors.New(shortened(err.Error()))
+		return errors.New(refusal.Shortened(err.Error()))
 	}
 	return nil
 }

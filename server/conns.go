@@ -16,7 +16,7 @@ func (s *Server) bounded(l net.Listener) net.Listener {
 		Budget:   s.conns,
 		Proxies:  s.proxies,
 		Refused: func(remote net.Addr, err error) {
-			_ = s.refusals.of(err) // counts it
+			_ = s.refusals.Of(err) // counts it
 			s.log.Log(slog.LevelWarn, "rpc connection closed", "peer", remote.String(), "err", err)
 		},
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/replica"
 )
 
 // decoding is a stream's turn at the files of logs. A segment is decoded from its
@@ -99,8 +100,8 @@ func (p *past) bytes() int64 { return max(p.expected, p.Bytes()) }
 // rebuild makes a state of the past of a log, which is about as large as the
 // present one: room is taken for that before. What there is of it is returned with
 // an error, too, unless that ends the stream.
-func (st *stream) rebuild(r *replica, from func(seglog.Applier) error) (*head.Head, error) {
-	p := &past{Head: head.New(), step: st.step, expected: r.head.Bytes()}
+func (st *stream) rebuild(r *replica.Replica, from func(seglog.Applier) error) (*head.Head, error) {
+	p := &past{Head: head.New(), step: st.step, expected: r.Head.Bytes()}
 	st.rebuilding = p
 	defer func() { st.rebuilding = nil }()
 	if err := st.account(); err != nil {

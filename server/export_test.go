@@ -14,10 +14,10 @@ import (
 func (s *Server) HoldUp() (release func()) {
 	var held, ended sync.WaitGroup
 	released := make(chan struct{})
-	for _, r := range s.replicas.all() {
+	for _, r := range s.replicas.All() {
 		held.Add(1)
 		ended.Go(func() {
-			r.betweenBlocks(func() {
+			r.BetweenBlocks(func() {
 				held.Done()
 				<-released
 			})
@@ -51,4 +51,4 @@ func (s *Server) TakeTurns(ctx context.Context) (release func(), err error) {
 func (s *Server) LookupsWaiting() int { return s.lookups.Waiting() }
 
 // Ended has a log be known to have ended at a time.
-func (s *Server) Ended(id segment.LogID, at time.Time) { s.replicas.get(id).endedBy(at) }
+func (s *Server) Ended(id segment.LogID, at time.Time) { s.replicas.Get(id).EndedBy(at) }

@@ -8,11 +8,12 @@ import (
 
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/throttle"
+	"github.com/promgrpc/exporter/server/replica"
 )
 
 // feed brings blocks into the replicas of a server.
 type feed struct {
-	replicas *replicas
+	replicas *replica.Set
 	log      *throttle.Logger // for what those who feed can cause
 	given    *limit.Budget    // bytes of what is given back
 	gaps     prometheus.Counter
@@ -20,7 +21,7 @@ type feed struct {
 
 // newFeed returns what feeds the replicas. What it gives back to a forwarder is
 // held of a budget.
-func newFeed(rs *replicas, log *throttle.Logger, given *limit.Budget) *feed {
+func newFeed(rs *replica.Set, log *throttle.Logger, given *limit.Budget) *feed {
 	return &feed{
 		replicas: rs, log: log, given: given,
 		gaps: prometheus.NewCounter(prometheus.CounterOpts{

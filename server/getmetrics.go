@@ -7,6 +7,7 @@ import (
 	"connectrpc.com/connect"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/server/selection"
 )
 
 // defaultHeartbeat is what an unset heartbeat_interval means.
@@ -19,24 +20,24 @@ func (s *streams) getMetrics(ctx context.Context, from caller, req *metricsv1.Ge
 		return err
 	}
 	defer c.leave()
-	start := s.evaluations.begin(c.ctx, c.peer)
-	defer start.end()
-	selected, err := start.parse(req.GetSelectors())
+	start := s.evaluations.Begin(c.ctx, c.peer)
+	defer start.End()
+	selected, err := start.Parse(req.GetSelectors())
 	if err != nil {
-		return s.refusals.of(err)
+		return s.refusals.Of(err)
 	}
 	st := s.newStream(c, newSender(c, from, out), req, selected)
 	defer st.close()
 	c.begun(startOf(req))
 	err = st.begin(req, start)
 	if err == nil {
-		start.end()
+		start.End()
 		err = st.run()
 	}
 	return c.ended(st.cursor, err)
 }
 
-func (s *streams) newStream(c *call, to *sender, req *metricsv1.GetMetricsRequest, selected selection) *stream {
+func (s *streams) newStream(c *call, to *sender, req *metricsv1.GetMetricsRequest, selected selection.Selection) *stream {
 	st := &stream{
 		streams:    s,
 		ctx:        c.ctx,
@@ -44,7 +45,7 @@ func (s *streams) newStream(c *call, to *sender, req *metricsv1.GetMetricsReques
 		sender:     to,
 		out:        newAssembler(),
 		selection:  selected,
-		evaluation: s.evaluations.following(c.ctx, c.peer),
+		evaluation: s.evaluations.Following(c.ctx, c.peer),
 		follow:     req.GetFollow(),
 		references: req.GetLabelReferences(),
 		heartbeat:  defaultHeartbeat,

@@ -8,11 +8,13 @@ import (
 	"connectrpc.com/connect"
 	"github.com/klauspost/compress/gzip"
 	"github.com/stretchr/testify/require"
+
+	"github.com/promgrpc/exporter/server/refusal"
 )
 
 // What is larger than a request may be is not inflated in order to count it.
 func TestGzipReaderStopsAtTheLimit(t *testing.T) {
-	s := &Server{config: DefaultConfig(), refusals: newRefusals()}
+	s := &Server{config: DefaultConfig(), refusals: refusal.New()}
 	most := int(s.config.RequestBytes)
 	inflate := func(size int) (read, left int, err error) {
 		var packed bytes.Buffer

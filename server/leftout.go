@@ -35,7 +35,7 @@ func (st *stream) tell(l leftOut, src *source, after, upTo uint64) error {
 	if l.parts == 0 {
 		return nil
 	}
-	id := src.replica.id.String()
+	id := src.replica.ID.String()
 	st.streams.metrics.leftOut.Add(float64(l.parts))
 	st.streams.log.Log(slog.LevelWarn, "parts of series left out", "log_id", id, "after_sequence", after, "up_to_sequence", upTo, "parts", l.parts)
 	return st.send(gapEvent(&metricsv1.Gap{

@@ -10,11 +10,12 @@ import (
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/peer"
+	"github.com/promgrpc/exporter/server/selection"
 )
 
 // LimitConfig bounds what callers may bring about.
 type LimitConfig struct {
-	selectionLimits
+	selection.Limits
 	// Streams that may be open at a time.
 	Streams int
 	// RPCConns that may be open at a time to the RPC port.
@@ -46,17 +47,17 @@ type LimitConfig struct {
 // DefaultLimitConfig returns limits far above what clients do.
 func DefaultLimitConfig() LimitConfig {
 	return LimitConfig{
-		selectionLimits: defaultSelectionLimits(),
-		Streams:         10000,
-		PeerShare:       50,
-		RPCConns:        4096,
-		ConnStreams:     500,
-		CallRate:        1000,
-		StreamBytes:     256 * units.MiB,
-		Decodes:         max(4, 2*runtime.GOMAXPROCS(0)),
-		RequestBytes:    1 * units.MiB,
-		CallBytes:       64 * units.MiB,
-		Lookups:         max(2, runtime.GOMAXPROCS(0)),
+		Limits:       selection.DefaultLimits(),
+		Streams:      10000,
+		PeerShare:    50,
+		RPCConns:     4096,
+		ConnStreams:  500,
+		CallRate:     1000,
+		StreamBytes:  256 * units.MiB,
+		Decodes:      max(4, 2*runtime.GOMAXPROCS(0)),
+		RequestBytes: 1 * units.MiB,
+		CallBytes:    64 * units.MiB,
+		Lookups:      max(2, runtime.GOMAXPROCS(0)),
 	}
 }
 
@@ -78,7 +79,7 @@ const (
 func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 	app.Flag(flagStreams[2:], "Most streams that are open at a time.").
 		Default(strconv.Itoa(c.Streams)).IntVar(&c.Streams)
-	app.Flag(flagSelectorSize[2:], "Most that the selectors of a request may compile to, in instructions of regular expressions. Character classes count for several.").
+	app.Flag(selection.FlagSelectorSize[2:], "Most that the selectors of a request may compile to, in instructions of regular expressions. Character classes count for several.").
 		Default(strconv.FormatInt(c.SelectorSize, 10)).Int64Var(&c.SelectorSize)
 	app.Flag(flagRPCConns[2:], "Most connections to the RPC port that are open at a time; at most a quarter of the files that the process may open.").
 		Default(strconv.Itoa(c.RPCConns)).IntVar(&c.RPCConns)
@@ -96,11 +97,11 @@ func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 		Default(c.StreamBytes.String()).BytesVar(&c.StreamBytes)
 	app.Flag(flagDecodes[2:], "Most streams that decode at a time what is not in memory any more; the others wait for their turn. By default twice the number of processors, and 4 at least.").
 		PlaceHolder("N").IntVar(&c.Decodes)
-	app.Flag(flagEvaluations[2:], "Most evaluations of selectors that run at a time; others wait for their turns. 0 is one for two processors.").
+	app.Flag(selection.FlagEvaluations[2:], "Most evaluations of selectors that run at a time; others wait for their turns. 0 is one for two processors.").
 		Default(strconv.Itoa(c.Evaluations)).IntVar(&c.Evaluations)
-	app.Flag(flagEvaluationTime[2:], "Longest that one of them may run in all.").
+	app.Flag(selection.FlagEvaluationTime[2:], "Longest that one of them may run in all.").
 		Default(c.EvaluationTime.String()).DurationVar(&c.EvaluationTime)
-	app.Flag(flagEvaluationBytes[2:], "Most memory of all of them, and of their selectors, by estimate.").
+	app.Flag(selection.FlagEvaluationBytes[2:], "Most memory of all of them, and of their selectors, by estimate.").
 		Default(c.EvaluationBytes.String()).BytesVar(&c.EvaluationBytes)
 	app.Flag(flagPeerShare[2:], "Most of each limit that one peer may hold, in percent.").
 		Default(strconv.Itoa(c.PeerShare)).IntVar(&c.PeerShare)
@@ -114,7 +115,7 @@ func (c *LimitConfig) check() error {
 		value int64
 	}{
 		{flagStreams, int64(c.Streams)},
-		{flagSelectorSize, c.SelectorSize},
+		{selection.FlagSelectorSize, c.SelectorSize},
 		{flagRPCConns, int64(c.RPCConns)},
 		{flagConnStreams, int64(c.ConnStreams)},
 		{flagCallRate, int64(c.CallRate)},
@@ -122,8 +123,8 @@ func (c *LimitConfig) check() error {
 		{flagDecodes, int64(c.Decodes)},
 		{flagLookups, int64(c.Lookups)},
 		{flagRequestBytes, int64(c.RequestBytes)},
-		{flagEvaluationTime, int64(c.EvaluationTime)},
-		{flagEvaluationBytes, int64(c.EvaluationBytes)},
+		{selection.FlagEvaluationTime, int64(c.EvaluationTime)},
+		{selection.FlagEvaluationBytes, int64(c.EvaluationBytes)},
 	} {
 		if positive.value <= 0 {
 			return daemon.Usagef("%s has to be above zero", positive.flag)
@@ -131,7 +132,7 @@ func (c *LimitConfig) check() error {
 	}
 	switch {
 	case c.Evaluations < 0:
-		return daemon.Usagef("%s cannot be negative", flagEvaluations)
+		return daemon.Usagef("%s cannot be negative", selection.FlagEvaluations)
 	case c.PeerShare < 1, c.PeerShare > 100:
 		return daemon.Usagef("%s is %d, it has to be from 1 to 100", flagPeerShare, c.PeerShare)
 	}

@@ -15,6 +15,9 @@ import (
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
 	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/refusal"
+	"github.com/promgrpc/exporter/server/replica"
+	"github.com/promgrpc/exporter/server/selection"
 )
 
 // service implements the calls of the MetricsService that answer once.
@@ -54,7 +57,7 @@ func (s service) GetLabelNames(ctx context.Context, req *connect.Request[metrics
 		return nil
 	})
 	if err != nil {
-		return nil, s.refusals.of(err)
+		return nil, s.refusals.Of(err)
 	}
 	sorted, _, truncated := names.sorted()
 	return connect.NewResponse(&metricsv1.GetLabelNamesResponse{Names: sorted, Truncated: truncated}), nil
@@ -67,14 +70,14 @@ func (s service) GetLabelValues(ctx context.Context, req *connect.Request[metric
 	}
 	values := newSmallest[struct{}](req.Msg.GetLimit(), answerRoom(ctx))
 	err := s.eachLive(ctx, req.Msg.GetSelectors(), func(ls segment.Labels) error {
-		v := valueOf(ls, req.Msg.GetName())
+		v := selection.ValueOf(ls, req.Msg.GetName())
 		if v == "" {
 			return nil
 		}
 		return values.add(v, struct{}{}, stringSize(v))
 	})
 	if err != nil {
-		return nil, s.refusals.of(err)
+		return nil, s.refusals.Of(err)
 	}
 	sorted, _, truncated := values.sorted()
 	return connect.NewResponse(&metricsv1.GetLabelValuesResponse{Values: sorted, Truncated: truncated}), nil
@@ -84,28 +87,28 @@ func (s service) GetLabelValues(ctx context.Context, req *connect.Request[metric
 // it is the call's turn. Who has values to be matched does not keep the turn from
 // others meanwhile.
 func (s service) eachLive(ctx context.Context, selectors []string, yield func(segment.Labels) error) error {
-	e := s.evaluations.begin(ctx, callerOf(ctx).peer)
-	defer e.end()
-	selected, err := e.parse(selectors)
+	e := s.evaluations.Begin(ctx, callerOf(ctx).peer)
+	defer e.End()
+	selected, err := e.Parse(selectors)
 	if err != nil {
 		return err
 	}
 	if err := s.streams.serving(); err != nil {
-		return unavailable(err, "")
+		return refusal.Unavailable(err, "")
 	}
-	if !selected.scans {
+	if !selected.Scans {
 		end, err := s.turn(ctx)
 		if err != nil {
 			return err
 		}
 		defer end()
 	}
-	for _, r := range s.replicas.serving() {
-		found, err := r.snapshot(e, &selected, s.streams.liveSince())
+	for _, r := range s.replicas.Serving() {
+		found, err := r.Snapshot(e, &selected, s.streams.liveSince())
 		if err != nil {
 			return err
 		}
-		if err := s.eachOf(ctx, e, found, selected.scans, yield); err != nil {
+		if err := s.eachOf(ctx, e, found, selected.Scans, yield); err != nil {
 			return err
 		}
 	}
@@ -117,10 +120,10 @@ const seenEvery = 1024
 
 // eachOf calls yield for the series of a snapshot, and waits for the turn if that is
 // still to be done. What the snapshot pins meanwhile counts as its evaluation's.
-func (s service) eachOf(ctx context.Context, e *evaluation, found *snapshot, wait bool, yield func(segment.Labels) error) error {
-	defer found.view.Release()
+func (s service) eachOf(ctx context.Context, e *selection.Evaluation, found *replica.Snapshot, wait bool, yield func(segment.Labels) error) error {
+	defer found.View.Release()
 	if wait {
-		if err := e.grow(found.view.Pinned()); err != nil {
+		if err := e.Grow(found.View.Pinned()); err != nil {
 			return err
 		}
 		end, err := s.turn(ctx)
@@ -131,11 +134,11 @@ func (s service) eachOf(ctx context.Context, e *evaluation, found *snapshot, wai
 	}
 	var ls segment.Labels
 	n := 0
-	for ref := range found.series() {
+	for ref := range found.Series() {
 		if n++; n%seenEvery == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		ls, _ = found.view.Labels(ref, ls[:0])
+		ls, _ = found.View.Labels(ref, ls[:0])
 		if err := yield(ls); err != nil {
 			return err
 		}
@@ -169,21 +172,21 @@ func (s service) GetMetadata(ctx context.Context, req *connect.Request[metricsv1
 		return nil, err
 	}
 	if err := s.streams.serving(); err != nil {
-		return nil, unavailable(err, "")
+		return nil, refusal.Unavailable(err, "")
 	}
 	end, err := s.turn(ctx)
 	if err != nil {
-		return nil, s.refusals.of(err)
+		return nil, s.refusals.Of(err)
 	}
 	defer end()
 	families := newSmallest[segment.Metadata](req.Msg.GetLimit(), answerRoom(ctx))
-	for _, r := range s.replicas.serving() {
-		for _, m := range r.head.Metadata() {
+	for _, r := range s.replicas.Serving() {
+		for _, m := range r.Head.Metadata() {
 			if want := req.Msg.GetMetricFamilyName(); want != "" && want != m.Family {
 				continue
 			}
 			if err := families.add(m.Family, m, metadataSize(m)); err != nil {
-				return nil, s.refusals.of(err)
+				return nil, s.refusals.Of(err)
 			}
 		}
 	}
@@ -211,19 +214,19 @@ func metadataSize(m segment.Metadata) int {
 func (s service) ListSegments(ctx context.Context, _ *connect.Request[metricsv1.ListSegmentsRequest]) (*connect.Response[metricsv1.ListSegmentsResponse], error) {
 	end, err := s.turn(ctx)
 	if err != nil {
-		return nil, s.refusals.of(err)
+		return nil, s.refusals.Of(err)
 	}
 	defer end()
 	res := &metricsv1.ListSegmentsResponse{}
 	room, size := answerRoom(ctx), 0
-	for _, r := range s.replicas.all() {
-		files := r.log.Segments()
+	for _, r := range s.replicas.All() {
+		files := r.Log.Segments()
 		if err := room(int64(len(res.Segments)+len(files))*entryCost + int64(size)*answerCost); err != nil {
-			return nil, s.refusals.of(err)
+			return nil, s.refusals.Of(err)
 		}
 		for _, f := range files {
 			segment := &metricsv1.Segment{
-				LogId:         r.id.String(),
+				LogId:         r.ID.String(),
 				Name:          f.Name,
 				FirstSequence: f.FirstSequence,
 				LastSequence:  f.LastSequence,
@@ -256,25 +259,25 @@ func (s service) GetStatus(context.Context, *connect.Request[metricsv1.GetStatus
 		res.Upstream = s.upstream.address()
 	}
 	var present cursor.Cursor
-	for _, r := range s.replicas.all() {
+	for _, r := range s.replicas.All() {
 		status := &metricsv1.LogStatus{
-			LogId:         r.id.String(),
-			FirstSequence: r.log.First(),
-			LastSequence:  r.log.Last(),
-			Connected:     r.connected(),
-			LagBlocks:     r.lag(),
-			Series:        uint64(r.head.Len()),
+			LogId:         r.ID.String(),
+			FirstSequence: r.Log.First(),
+			LastSequence:  r.Log.Last(),
+			Connected:     r.Connected(),
+			LagBlocks:     r.Lag(),
+			Series:        uint64(r.Head.Len()),
 		}
-		if received := r.lastReceived(); !received.IsZero() {
+		if received := r.LastReceived(); !received.IsZero() {
 			status.ReceiveTime = timestamppb.New(received)
 		}
-		for _, f := range r.log.Segments() {
+		for _, f := range r.Log.Segments() {
 			status.SizeBytes += f.Size
 		}
 		res.Logs = append(res.Logs, status)
-		if r.serving() {
-			res.LiveSeries += r.countLive(s.streams.liveSince())
-			present.Positions = append(present.Positions, cursor.Position{Log: r.id, Sequence: status.GetLastSequence()})
+		if r.Serving() {
+			res.LiveSeries += r.CountLive(s.streams.liveSince())
+			present.Positions = append(present.Positions, cursor.Position{Log: r.ID, Sequence: status.GetLastSequence()})
 		}
 	}
 	if len(present.Positions) > 0 {

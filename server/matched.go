@@ -4,14 +4,15 @@ import (
 	"github.com/promgrpc/exporter/internal/head"
 	"github.com/promgrpc/exporter/internal/refset"
 	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/selection"
 )
 
 // matched remembers, for one stream and one log, which series are selected, so
 // that the labels of each are looked at once.
 type matched struct {
-	selection *selection
+	selection *selection.Selection
 	// evaluation is nil if it is not worth the while to wait for a turn.
-	evaluation *evaluation
+	evaluation *selection.Evaluation
 	pages      map[uint64]*matchedPage
 	labels     segment.Labels
 	prune      int // the number of pages at which those of dropped series go
@@ -25,9 +26,9 @@ type matchedPage struct {
 // prunePages is the least number of pages of which some are given up.
 const prunePages = 64
 
-func newMatched(s *selection, e *evaluation) *matched {
+func newMatched(s *selection.Selection, e *selection.Evaluation) *matched {
 	m := &matched{selection: s, pages: make(map[uint64]*matchedPage), prune: prunePages}
-	if s.scans {
+	if s.Scans {
 		m.evaluation = e
 	}
 	return m
@@ -53,7 +54,7 @@ func (m *matched) forget(h *head.Head) {
 
 // has says whether a series is selected that was learnt.
 func (m *matched) has(ref uint64) bool {
-	if m.selection.all() {
+	if m.selection.All() {
 		return true
 	}
 	page := m.pages[ref/refset.PageSize]
@@ -63,11 +64,11 @@ func (m *matched) has(ref uint64) bool {
 // learn looks at the labels of the series of a block that are seen for the first
 // time. Without labels, a series is not selected this time.
 func (m *matched) learn(b *segment.Block, from labelSource) error {
-	if m.selection.all() {
+	if m.selection.All() {
 		return nil
 	}
 	if m.evaluation != nil {
-		defer m.evaluation.pause()
+		defer m.evaluation.Pause()
 	}
 	for part := range b.Samples.Parts() {
 		if err := m.learnFrom(part.First, len(part.Values), from); err != nil {
@@ -118,9 +119,9 @@ func (m *matched) match(ref uint64, from labelSource) (known, selected bool, err
 		return false, false, nil
 	}
 	if m.evaluation != nil {
-		if err := m.evaluation.stepSeries(m.selection, m.labels); err != nil {
+		if err := m.evaluation.StepSeries(m.selection, m.labels); err != nil {
 			return false, false, err
 		}
 	}
-	return true, m.selection.matches(m.labels), nil
+	return true, m.selection.Matches(m.labels), nil
 }

@@ -23,7 +23,7 @@ var (
 type collector struct{ s *Server }
 
 func (c collector) counted() []prometheus.Collector {
-	return append(c.s.streams.collectors(), c.s.feed.collector(), c.s.refusals.collector())
+	return append(c.s.streams.collectors(), c.s.feed.collector(), c.s.refusals.Collector())
 }
 
 // Describe implements [prometheus.Collector].
@@ -45,15 +45,15 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(connsDesc, float64(c.s.conns.Used()))
 	gauge(stateDesc, float64(c.s.streams.held()))
 	gauge(callsDesc, float64(c.s.calls.Used()))
-	gauge(evaluationsDesc, float64(c.s.evaluations.running()))
-	gauge(evaluationsWaitingDesc, float64(c.s.evaluations.waiting()))
+	gauge(evaluationsDesc, float64(c.s.evaluations.Running()))
+	gauge(evaluationsWaitingDesc, float64(c.s.evaluations.Waiting()))
 	gauge(readyDesc, one(c.s.Ready() == nil))
-	for _, r := range c.s.replicas.all() {
-		id := r.id.String()
-		gauge(seriesDesc, float64(r.head.Len()), id)
-		gauge(lagDesc, float64(r.lag()), id)
-		gauge(lastDesc, float64(r.log.Last()), id)
-		gauge(connectedDesc, one(r.connected()), id)
+	for _, r := range c.s.replicas.All() {
+		id := r.ID.String()
+		gauge(seriesDesc, float64(r.Head.Len()), id)
+		gauge(lagDesc, float64(r.Lag()), id)
+		gauge(lastDesc, float64(r.Log.Last()), id)
+		gauge(connectedDesc, one(r.Connected()), id)
 	}
 	for _, m := range c.counted() {
 		m.Collect(ch)

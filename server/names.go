@@ -7,6 +7,7 @@ import (
 	"github.com/promgrpc/exporter/internal/head"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/replica"
 )
 
 // names finds labels for one stream that reads one log: in the head or, for a
@@ -14,7 +15,7 @@ import (
 // in, which it has to read for that.
 type names struct {
 	stream  *stream
-	replica *replica
+	replica *replica.Replica
 	at      uint64     // the block that the stream is at
 	past    *head.Head // with every series of some segment
 	err     error      // why labels could not be found
@@ -22,7 +23,7 @@ type names struct {
 
 // Labels implements [labelSource].
 func (n *names) Labels(ref uint64, buf segment.Labels) (segment.Labels, bool) {
-	if ls, ok := n.replica.head.Labels(ref, buf); ok {
+	if ls, ok := n.replica.Head.Labels(ref, buf); ok {
 		return ls, true
 	}
 	if !n.lookBack(ref) {
@@ -34,7 +35,7 @@ func (n *names) Labels(ref uint64, buf segment.Labels) (segment.Labels, bool) {
 // AppendLabels implements [labelSource].
 func (n *names) AppendLabels(dst []byte, ref uint64) []byte {
 	before := len(dst)
-	dst = n.replica.head.AppendLabels(dst, ref)
+	dst = n.replica.Head.AppendLabels(dst, ref)
 	if len(dst) == before && n.lookBack(ref) {
 		dst = n.past.AppendLabels(dst, ref)
 	}
@@ -68,11 +69,11 @@ func (n *names) lookBack(ref uint64) bool {
 	if n.err != nil {
 		return false
 	}
-	n.stream.evaluation.pause()
+	n.stream.evaluation.Pause()
 	n.stream.decoding.silent = true
 	defer func() { n.stream.decoding.silent = false }()
 	var err error
-	n.past, err = n.stream.rebuild(n.replica, func(a seglog.Applier) error { return n.replica.log.RebuildSegment(n.at, a) })
+	n.past, err = n.stream.rebuild(n.replica, func(a seglog.Applier) error { return n.replica.Log.RebuildSegment(n.at, a) })
 	if n.past != nil {
 		// A segment may be damaged further on.
 		if _, ok := n.past.Latest(ref); ok {

@@ -14,6 +14,8 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/refusal"
+	"github.com/promgrpc/exporter/server/replica"
 )
 
 const (
@@ -81,9 +83,9 @@ func (r *logReading) run(ctx context.Context, req *metricsv1.ReadLogsRequest) er
 	group, ctx = errgroup.WithContext(ctx)
 	begun := map[segment.LogID]bool{}
 	begin := func() {
-		for _, from := range r.streams.replicas.serving() {
-			if !begun[from.id] {
-				begun[from.id] = true
+		for _, from := range r.streams.replicas.Serving() {
+			if !begun[from.ID] {
+				begun[from.ID] = true
 				r.behind.Add(1)
 				group.Go(func() error { return r.log(ctx, from) })
 			}
@@ -91,7 +93,7 @@ func (r *logReading) run(ctx context.Context, req *metricsv1.ReadLogsRequest) er
 	}
 	group.Go(func() error {
 		for {
-			news := r.streams.replicas.news.Next()
+			news := r.streams.replicas.News.Next()
 			begin()
 			if !r.follow {
 				return nil
@@ -120,27 +122,27 @@ func (r *logReading) wait(ctx context.Context, news <-chan struct{}) error {
 		return context.Cause(ctx)
 	}
 	if r.age.reached() {
-		return errAged
+		return refusal.ErrAged
 	}
 	return r.beat()
 }
 
 // log sends one log, from the client's position on.
-func (r *logReading) log(ctx context.Context, from *replica) error {
-	until := from.log.Last()
+func (r *logReading) log(ctx context.Context, from *replica.Replica) error {
+	until := from.Log.Last()
 	if err := r.sendOf(from, &metricsv1.ReadLogsResponse{}); err != nil {
 		return err
 	}
-	if !r.follow && r.positions[from.id].GetSequence() > until {
+	if !r.follow && r.positions[from.ID].GetSequence() > until {
 		return nil
 	}
 	after, err := r.reach(ctx, from)
 	if err != nil {
 		return err
 	}
-	raw, err := from.log.ReadRaw(after)
+	raw, err := from.Log.ReadRaw(after)
 	if err != nil {
-		return fmt.Errorf("read log %s: %w", from.id, err)
+		return fmt.Errorf("read log %s: %w", from.ID, err)
 	}
 	defer raw.Close()
 	hold := r.streams.bytes.Hold(r.call.peer)
@@ -159,7 +161,7 @@ func (r *logReading) log(ctx context.Context, from *replica) error {
 		case err == nil:
 			err, after = r.chunk(from, &chunk), chunk.LastSequence
 		case ctx.Err() == nil:
-			err = fmt.Errorf("read log %s: %w", from.id, err)
+			err = fmt.Errorf("read log %s: %w", from.ID, err)
 		}
 		if err != nil {
 			return err
@@ -170,15 +172,15 @@ func (r *logReading) log(ctx context.Context, from *replica) error {
 
 // reach waits until the replica has come to the client's position, and returns
 // it. The client's past and the replica's must be the same there.
-func (r *logReading) reach(ctx context.Context, from *replica) (uint64, error) {
-	position := r.positions[from.id]
+func (r *logReading) reach(ctx context.Context, from *replica.Replica) (uint64, error) {
+	position := r.positions[from.ID]
 	after := position.GetSequence()
 	for {
-		news := r.streams.replicas.news.Next()
-		if from.isBroken() {
+		news := r.streams.replicas.News.Next()
+		if from.IsBroken() {
 			return 0, seglog.ErrClosed
 		}
-		if from.log.Last() >= after {
+		if from.Log.Last() >= after {
 			break
 		}
 		select {
@@ -187,27 +189,27 @@ func (r *logReading) reach(ctx context.Context, from *replica) (uint64, error) {
 			return 0, context.Cause(ctx)
 		}
 	}
-	sum, ok, err := from.log.Checksum(after)
+	sum, ok, err := from.Log.Checksum(after)
 	if err != nil {
-		return 0, fmt.Errorf("checksum of block %d of log %s: %w", after, from.id, err)
+		return 0, fmt.Errorf("checksum of block %d of log %s: %w", after, from.ID, err)
 	}
 	if ok && sum != position.GetChecksum() {
 		return 0, connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf(
 			"block %d of log %s has the checksum %08x here and %08x there: the two hold different pasts of the log",
-			after, from.id, sum, position.GetChecksum()))
+			after, from.ID, sum, position.GetChecksum()))
 	}
 	return after, nil
 }
 
-func (r *logReading) gap(from *replica, gap *seglog.GapError) error {
+func (r *logReading) gap(from *replica.Replica, gap *seglog.GapError) error {
 	return r.sendOf(from, &metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Gap{Gap: &metricsv1.Gap{
-		LogId: from.id.String(), AfterSequence: gap.After, NextSequence: gap.Next, Reason: gap.Error(),
+		LogId: from.ID.String(), AfterSequence: gap.After, NextSequence: gap.Next, Reason: gap.Error(),
 	}}})
 }
 
 // chunk sends a piece of a file, in parts where a frame is large. Nothing comes
 // between them, so that who puts them together has one piece under way at a time.
-func (r *logReading) chunk(from *replica, chunk *seglog.RawChunk) error {
+func (r *logReading) chunk(from *replica.Replica, chunk *seglog.RawChunk) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if chunk.Start {
@@ -232,15 +234,15 @@ func (r *logReading) chunk(from *replica, chunk *seglog.RawChunk) error {
 }
 
 // sendOf sends what is about one log.
-func (r *logReading) sendOf(from *replica, response *metricsv1.ReadLogsResponse) error {
+func (r *logReading) sendOf(from *replica.Replica, response *metricsv1.ReadLogsResponse) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.sendNext(from, response)
 }
 
 // sendNext is sendOf for who holds mu.
-func (r *logReading) sendNext(from *replica, response *metricsv1.ReadLogsResponse) error {
-	response.LogId, response.LastSequence = from.id.String(), from.log.Last()
+func (r *logReading) sendNext(from *replica.Replica, response *metricsv1.ReadLogsResponse) error {
+	response.LogId, response.LastSequence = from.ID.String(), from.Log.Last()
 	return r.send(response)
 }
 

@@ -59,7 +59,7 @@ func (st *stream) tooManyGiven() bool {
 			return false // Logs beyond the ordinals go without.
 		}
 		series += src.given.Len()
-		most += 2 * src.replica.head.Len()
+		most += 2 * src.replica.Head.Len()
 	}
 	return series > most
 }

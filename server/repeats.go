@@ -17,8 +17,8 @@ func (st *stream) repeats(src *source, b *segment.Block) bool {
 		if other == src {
 			continue
 		}
-		at, ok := other.replica.request(b.Digest)
-		if ok && at.sequence <= other.reached() && at.rejected <= b.Verdict.Rejected {
+		at, ok := other.replica.Request(b.Digest)
+		if ok && at.Sequence <= other.reached() && at.Rejected <= b.Verdict.Rejected {
 			return true
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/replica"
 )
 
 // errReplaced is told to a forwarder whose connection gave way to a newer one.
@@ -30,13 +31,13 @@ func (f *feed) replicate(ctx context.Context, c *link.Conn, hello *linkv1.Hello)
 	if id.IsZero() {
 		return errors.New("log id is zero")
 	}
-	r, release, err := f.replicas.lease(ctx, id, c)
+	r, release, err := f.replicas.Lease(ctx, id, c)
 	if err != nil {
 		return err
 	}
 	defer release()
 	if hello.GetEnded() {
-		r.endedBy(time.Now())
+		r.EndedBy(time.Now())
 	}
 
 	who := []any{"log_id", id.String(), "forwarder", hello.GetInstance(), "peer", c.RemoteAddr().String()}
@@ -73,29 +74,29 @@ func (f *feed) replicate(ctx context.Context, c *link.Conn, hello *linkv1.Hello)
 }
 
 // linkPosition is what a replica has, nil if it has nothing.
-func linkPosition(r *replica) *linkv1.Position {
-	sequence, checksum, ok := r.position()
+func linkPosition(r *replica.Replica) *linkv1.Position {
+	sequence, checksum, ok := r.Position()
 	if !ok {
 		return nil
 	}
-	return &linkv1.Position{LogId: r.id[:], Sequence: sequence, Checksum: checksum}
+	return &linkv1.Position{LogId: r.ID[:], Sequence: sequence, Checksum: checksum}
 }
 
 // take takes over one frame. Who sent it is for the log.
-func (f *feed) take(r *replica, frame *linkv1.Frame, a *acks, who []any) error {
+func (f *feed) take(r *replica.Replica, frame *linkv1.Frame, a *acks, who []any) error {
 	switch k := frame.GetKind().(type) {
 	case *linkv1.Frame_Segment:
-		return r.startSegment(k.Segment.GetName(), k.Segment.GetFirstSequence())
+		return r.StartSegment(k.Segment.GetName(), k.Segment.GetFirstSequence())
 	case *linkv1.Frame_Append:
-		err := r.append(k.Append.GetOffset(), k.Append.GetData())
-		f.replicas.news.Wake()
+		err := r.Append(k.Append.GetOffset(), k.Append.GetData())
+		f.replicas.News.Wake()
 		if err != nil {
 			return err
 		}
 		a.next()
 	case *linkv1.Frame_Tail:
-		r.setTail(k.Tail.GetSequence())
-		f.replicas.news.Wake()
+		r.SetTail(k.Tail.GetSequence())
+		f.replicas.News.Wake()
 	case *linkv1.Frame_Gap:
 		f.gap(who, k.Gap.GetAfterSequence(), k.Gap.GetNextSequence())
 	default:

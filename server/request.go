@@ -14,6 +14,7 @@ import (
 
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
 	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/server/refusal"
 )
 
 const (
@@ -41,11 +42,11 @@ func (s *Server) admitted(next http.Handler) http.Handler {
 			cost += requestCost * int64(s.config.RequestBytes)
 		}
 		if err := c.room.Resize(cost); err != nil {
-			if err = s.refusals.of(err); refusals.IsSupported(r) {
+			if err = s.refusals.Of(err); refusals.IsSupported(r) {
 				_ = refusals.Write(w, r, err)
 				return
 			}
-			w.Header().Set("Retry-After", fmt.Sprint(int(retryAfter.Seconds())))
+			w.Header().Set("Retry-After", fmt.Sprint(int(refusal.RetryAfter.Seconds())))
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
@@ -112,8 +113,8 @@ func shortenQuoted(h http.Header) {
 	for _, name := range []string{
 		"Content-Encoding", "Connect-Content-Encoding", "Grpc-Encoding", "Grpc-Timeout", "Connect-Timeout-Ms", "Connect-Protocol-Version",
 	} {
-		if value := h.Get(name); len(value) > mostReason {
-			h.Set(name, value[:mostReason])
+		if value := h.Get(name); len(value) > refusal.MostQuoted {
+			h.Set(name, value[:refusal.MostQuoted])
 		}
 	}
 }
@@ -164,7 +165,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		_ = b.caller.control.SetReadDeadline(time.Time{})
 	case err == nil && !b.counted:
 		if err = b.caller.room.Grow(requestCost * int64(n)); err != nil {
-			err = b.server.refusals.of(err)
+			err = b.server.refusals.Of(err)
 		}
 	}
 	b.err = err
@@ -172,7 +173,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 }
 
 func (s *Server) requestTooLarge() error {
-	return s.refusals.of(limit.Over(flagRequestBytes, "a request may have %d bytes", int64(s.config.RequestBytes)))
+	return s.refusals.Of(limit.Over(flagRequestBytes, "a request may have %d bytes", int64(s.config.RequestBytes)))
 }
 
 // gzipReader ends behind as many bytes as a request may have, without inflating

@@ -1,20 +1,19 @@
 package server
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
-	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/server/refusal"
 )
 
 // The rules of requests are stated in api/, as annotations that a protovalidate
@@ -188,9 +187,7 @@ func (v *violations) err() error {
 	if len(v.lines) > 1 {
 		text = "validation errors:\n - " + strings.Join(v.lines, "\n - ")
 	}
-	e := connect.NewError(connect.CodeInvalidArgument, errors.New(text))
-	withDetail(e, validate.Violations_builder{Violations: v.list}.Build())
-	return e
+	return refusal.Invalid(text, validate.Violations_builder{Violations: v.list}.Build())
 }
 
 // path is what a text such as positions[3].log_id means in a message.

@@ -24,6 +24,9 @@ import (
 	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/throttle"
+	"github.com/promgrpc/exporter/server/refusal"
+	"github.com/promgrpc/exporter/server/replica"
+	"github.com/promgrpc/exporter/server/selection"
 )
 
 // errCatchingUp is why a server is not ready that serves all the same.
@@ -35,9 +38,9 @@ type Server struct {
 	logger      *slog.Logger
 	log         *throttle.Logger // for what clients can cause
 	store       *seglog.Store
-	replicas    *replicas
-	evaluations *evaluations
-	refusals    *refusals
+	replicas    *replica.Set
+	evaluations *selection.Evaluations
+	refusals    *refusal.Refusals
 	streams     *streams
 	feed        *feed
 	upstream    *upstream      // of a relay, nil in all others
@@ -72,14 +75,14 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	c.Instance = daemon.Instance(c.Instance)
 	s := &Server{
 		config: c, logger: logger, log: throttle.New(logger, 10*time.Second),
-		refusals: newRefusals(),
+		refusals: refusal.New(),
 		started:  time.Now(),
 	}
 	s.proxies, _ = peer.ParseProxies(c.TrustedProxies) // They were checked.
 	s.conns = c.budget(flagRPCConns, "connections", int64(limit.Connections(c.RPCConns)))
 	s.calls = limit.NewBudget(flagCallBytes, "bytes", int64(c.CallBytes), max(c.share(int64(c.CallBytes)), c.leastCall()))
 	s.lookups = c.budget(flagLookups, "turns", int64(c.Lookups))
-	s.evaluations = newEvaluations(c.selectionLimits, c.budget(flagEvaluationBytes, "bytes", int64(c.EvaluationBytes)))
+	s.evaluations = selection.NewEvaluations(c.Limits, c.budget(selection.FlagEvaluationBytes, "bytes", int64(c.EvaluationBytes)))
 	defer func() {
 		if err != nil {
 			_ = s.Close()
@@ -88,13 +91,13 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	if s.store, err = c.Open(nil, logger, reg); err != nil {
 		return nil, err
 	}
-	if s.replicas, err = openReplicas(s.store); err != nil {
+	if s.replicas, err = replica.Open(s.store); err != nil {
 		return nil, err
 	}
 	s.furnish()
-	for _, r := range s.replicas.all() {
-		r.opened(s.streams.liveSince())
-		logger.Info("log opened", "log_id", r.id.String(), "last_sequence", r.log.Last(), "series", r.head.Len())
+	for _, r := range s.replicas.All() {
+		r.Opened(s.streams.liveSince())
+		logger.Info("log opened", "log_id", r.ID.String(), "last_sequence", r.Log.Last(), "series", r.Head.Len())
 	}
 	logger.Info("storage opened", "path", c.StoragePath, "duration", time.Since(s.started))
 	if c.Upstream != "" {
@@ -246,13 +249,13 @@ func (s *Server) WebAddr() net.Addr { return s.ops.Addr() }
 // while it cannot write or apply what comes of any log.
 func (s *Server) Ready() error {
 	if s.draining.Load() {
-		return errDraining
+		return refusal.ErrDraining
 	}
-	if err := s.replicas.check(); err != nil {
+	if err := s.replicas.Check(); err != nil {
 		return err
 	}
-	for _, r := range s.replicas.all() {
-		if r.catchingUp(s.started) {
+	for _, r := range s.replicas.All() {
+		if r.CatchingUp(s.started) {
 			return errCatchingUp
 		}
 	}
@@ -286,7 +289,7 @@ func (s *Server) close() error {
 		errs = append(errs, s.ops.Close())
 	}
 	if s.replicas != nil {
-		errs = append(errs, s.replicas.close())
+		errs = append(errs, s.replicas.Close())
 	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())

@@ -8,11 +8,12 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/replica"
 )
 
 // source is one log that a stream reads, and how far it has come.
 type source struct {
-	replica *replica
+	replica *replica.Replica
 	reader  *seglog.Reader // nil while the snapshot is under way
 	names   *names
 	matched *matched
@@ -22,20 +23,20 @@ type source struct {
 	snapshotRef  uint64 // as in cursor.Position
 	snapshotTime int64
 
-	given    *given         // nil: labels throughout
-	window   window         // what min_interval holds back
-	snapshot *snapshot      // that is being sent, nil: none
-	block    *segment.Block // that is being delivered, nil: none
+	given    *given            // nil: labels throughout
+	window   window            // what min_interval holds back
+	snapshot *replica.Snapshot // that is being sent, nil: none
+	block    *segment.Block    // that is being delivered, nil: none
 
 	until uint64 // the present, as of when the stream began
 }
 
-func (st *stream) newSource(r *replica) *source {
+func (st *stream) newSource(r *replica.Replica) *source {
 	src := &source{
 		replica: r,
 		names:   &names{stream: st, replica: r},
 		matched: newMatched(&st.selection, st.evaluation),
-		until:   r.log.Last(),
+		until:   r.Log.Last(),
 	}
 	if st.references {
 		src.given = newGiven(len(st.sources))
@@ -50,7 +51,7 @@ func (src *source) bytes() int64 {
 		n += src.given.Bytes()
 	}
 	if src.snapshot != nil {
-		n += src.snapshot.bytes()
+		n += src.snapshot.Bytes()
 	}
 	if src.block != nil {
 		n += int64(src.block.EstimatedBytes())
@@ -80,14 +81,14 @@ func (src *source) close() {
 // add puts a source in its place among the others.
 func (st *stream) add(src *source) {
 	i, _ := slices.BinarySearchFunc(st.sources, src, func(a, b *source) int {
-		return bytes.Compare(a.replica.id[:], b.replica.id[:])
+		return bytes.Compare(a.replica.ID[:], b.replica.ID[:])
 	})
 	st.sources = slices.Insert(st.sources, i, src)
 }
 
 // readFrom opens the reader of a source behind the last block delivered.
 func (src *source) readFrom(sequence uint64) error {
-	reader, err := src.replica.log.ReadAfter(sequence)
+	reader, err := src.replica.Log.ReadAfter(sequence)
 	if err != nil {
 		return err
 	}
@@ -97,19 +98,19 @@ func (src *source) readFrom(sequence uint64) error {
 
 // readSince opens the reader of a source at a time.
 func (src *source) readSince(t int64) error {
-	reader, err := src.replica.log.ReadSince(t)
+	reader, err := src.replica.Log.ReadSince(t)
 	if err != nil {
 		return err
 	}
-	src.reader, src.sequence = reader, max(src.replica.log.First(), 1)-1
+	src.reader, src.sequence = reader, max(src.replica.Log.First(), 1)-1
 	return nil
 }
 
 // adopt takes up the logs that the server has and the stream does not, each
 // from its oldest block on: all of it is news.
 func (st *stream) adopt() error {
-	for _, r := range st.streams.replicas.all() {
-		if !r.serving() || slices.ContainsFunc(st.sources, func(src *source) bool { return src.replica.id == r.id }) {
+	for _, r := range st.streams.replicas.All() {
+		if !r.Serving() || slices.ContainsFunc(st.sources, func(src *source) bool { return src.replica.ID == r.ID }) {
 			continue
 		}
 		if err := st.addWhole(r); err != nil {
@@ -121,7 +122,7 @@ func (st *stream) adopt() error {
 
 // addWhole adds a log from its oldest block on, and says what is missing
 // before that.
-func (st *stream) addWhole(r *replica) error {
+func (st *stream) addWhole(r *replica.Replica) error {
 	src := st.newSource(r)
 	if st.since != nil {
 		if err := src.readSince(*st.since); err != nil {
@@ -146,7 +147,7 @@ func (st *stream) addWhole(r *replica) error {
 		}
 		st.streams.metrics.gaps.Inc()
 		return st.send(gapEvent(&metricsv1.Gap{
-			LogId:        r.id.String(),
+			LogId:        r.ID.String(),
 			NextSequence: sequence + 1,
 			Reason:       "a log has come up whose beginning is not kept any more",
 		}))

@@ -14,11 +14,14 @@ import (
 	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/refusal"
+	"github.com/promgrpc/exporter/server/replica"
+	"github.com/promgrpc/exporter/server/selection"
 )
 
 // begin opens the logs at the place that the request names. A snapshot is sent
 // before it returns.
-func (st *stream) begin(req *metricsv1.GetMetricsRequest, e *evaluation) error {
+func (st *stream) begin(req *metricsv1.GetMetricsRequest, e *selection.Evaluation) error {
 	st.setSince(nil)
 	switch start := req.GetStart().(type) {
 	case *metricsv1.GetMetricsRequest_Cursor:
@@ -48,15 +51,15 @@ func (st *stream) setSince(since *int64) {
 }
 
 // beginSnapshot sends the latest samples of the live series of all logs.
-func (st *stream) beginSnapshot(e *evaluation) error {
+func (st *stream) beginSnapshot(e *selection.Evaluation) error {
 	now := time.Now()
-	for _, r := range st.streams.replicas.serving() {
-		s, err := r.snapshot(e, &st.selection, now.Add(-st.streams.Staleness).UnixMilli())
+	for _, r := range st.streams.replicas.Serving() {
+		s, err := r.Snapshot(e, &st.selection, now.Add(-st.streams.Staleness).UnixMilli())
 		if err != nil {
 			return err
 		}
-		defer s.view.Release()
-		sequence := s.view.Sequence()
+		defer s.View.Release()
+		sequence := s.View.Sequence()
 		src := st.newSource(r)
 		src.until = sequence
 		src.snapshotRef, src.snapshotTime = 1, now.UnixMilli()
@@ -68,9 +71,9 @@ func (st *stream) beginSnapshot(e *evaluation) error {
 		}
 		src.snapshot = s
 		st.add(src)
-		st.newest.snapshots = append(st.newest.snapshots, s)
+		st.newest.Snapshots = append(st.newest.Snapshots, s)
 	}
-	if err := st.newest.keepNewest(st.check); err != nil {
+	if err := st.newest.KeepNewest(st.check); err != nil {
 		return err
 	}
 	for _, src := range st.sources {
@@ -85,7 +88,7 @@ func (st *stream) beginSnapshot(e *evaluation) error {
 func (st *stream) sendSnapshot(src *source) error {
 	s := src.snapshot
 	var left leftOut
-	for ref, l := range s.series() {
+	for ref, l := range s.Series() {
 		if st.out.full() {
 			if err := st.sendUpTo(src, ref); err != nil {
 				return err
@@ -94,9 +97,9 @@ func (st *stream) sendSnapshot(src *source) error {
 		if !left.fits(l.Histogram) {
 			continue
 		}
-		ok, err := left.opened(st.open(src, ref, s.view))
+		ok, err := left.opened(st.open(src, ref, s.View))
 		if err != nil {
-			return fmt.Errorf("series %d of the snapshot at block %d: %w", ref, s.view.Sequence(), err)
+			return fmt.Errorf("series %d of the snapshot at block %d: %w", ref, s.View.Sequence(), err)
 		}
 		if !ok {
 			continue
@@ -108,7 +111,7 @@ func (st *stream) sendSnapshot(src *source) error {
 		}
 		st.out.close()
 	}
-	s.view.Release()
+	s.View.Release()
 	src.snapshot, src.snapshotRef, src.snapshotTime = nil, 0, 0
 	return st.tell(left, src, src.sequence, src.sequence)
 }
@@ -116,7 +119,7 @@ func (st *stream) sendSnapshot(src *source) error {
 // sendUpTo sends the series of a snapshot below a reference.
 func (st *stream) sendUpTo(src *source, ref uint64) error {
 	src.snapshotRef = ref
-	src.snapshot.view.Pass(ref)
+	src.snapshot.View.Pass(ref)
 	if err := st.check(); err != nil {
 		return err
 	}
@@ -124,7 +127,7 @@ func (st *stream) sendUpTo(src *source, ref uint64) error {
 }
 
 // beginAt takes a stream up at a cursor.
-func (st *stream) beginAt(e *evaluation, c *cursor.Cursor) error {
+func (st *stream) beginAt(e *selection.Evaluation, c *cursor.Cursor) error {
 	st.setSince(c.Since)
 	for _, p := range c.Positions {
 		r, err := st.learn(c, p.Log)
@@ -146,7 +149,7 @@ func (st *stream) beginAt(e *evaluation, c *cursor.Cursor) error {
 			return st.tooOld(c, err)
 		}
 		if err != nil {
-			return fmt.Errorf("read log %s: %w", r.id, err)
+			return fmt.Errorf("read log %s: %w", r.ID, err)
 		}
 		src.entries = p.Entries
 		st.add(src)
@@ -160,13 +163,13 @@ func (st *stream) beginAt(e *evaluation, c *cursor.Cursor) error {
 }
 
 // resumeSnapshot sends the rest of a snapshot that was begun elsewhere.
-func (st *stream) resumeSnapshot(e *evaluation, src *source, c *cursor.Cursor, p cursor.Position) error {
-	if last := src.replica.log.Last(); p.Sequence > last {
-		return st.tooOld(c, fmt.Errorf("the snapshot was of block %d of log %s, of which nobody has more than %d", p.Sequence, src.replica.id, last))
+func (st *stream) resumeSnapshot(e *selection.Evaluation, src *source, c *cursor.Cursor, p cursor.Position) error {
+	if last := src.replica.Log.Last(); p.Sequence > last {
+		return st.tooOld(c, fmt.Errorf("the snapshot was of block %d of log %s, of which nobody has more than %d", p.Sequence, src.replica.ID, last))
 	}
 	src.snapshotRef, src.snapshotTime, src.until = p.SnapshotRef, p.SnapshotTime, p.Sequence
 	writtenSince := p.SnapshotTime - st.streams.Staleness.Milliseconds()
-	past, err := st.rebuild(src.replica, func(a seglog.Applier) error { return src.replica.log.Rebuild(p.Sequence, a) })
+	past, err := st.rebuild(src.replica, func(a seglog.Applier) error { return src.replica.Log.Rebuild(p.Sequence, a) })
 	var old *seglog.OutOfRangeError
 	if errors.As(err, &old) {
 		return st.tooOld(c, err)
@@ -174,7 +177,7 @@ func (st *stream) resumeSnapshot(e *evaluation, src *source, c *cursor.Cursor, p
 	if err != nil {
 		return fmt.Errorf("take up the snapshot at block %d: %w", p.Sequence, err)
 	}
-	if src.snapshot, err = snapshotOf(e, past, p.SnapshotRef, &st.selection, writtenSince); err != nil {
+	if src.snapshot, err = replica.SnapshotOf(e, past, p.SnapshotRef, &st.selection, writtenSince); err != nil {
 		return err
 	}
 	return st.sendSnapshot(src)
@@ -183,12 +186,12 @@ func (st *stream) resumeSnapshot(e *evaluation, src *source, c *cursor.Cursor, p
 // learn waits until there is a log, for as long as a replica may lag: one that was
 // just begun may have come to another replica first. Who has no forwarder cannot
 // know that it will not come.
-func (st *stream) learn(c *cursor.Cursor, id segment.LogID) (*replica, error) {
+func (st *stream) learn(c *cursor.Cursor, id segment.LogID) (*replica.Replica, error) {
 	patience := time.NewTimer(st.streams.CursorWait)
 	defer patience.Stop()
 	for {
-		news := st.streams.replicas.news.Next()
-		if r := st.streams.replicas.get(id); r != nil {
+		news := st.streams.replicas.News.Next()
+		if r := st.streams.replicas.Get(id); r != nil {
 			return r, nil
 		}
 		select {
@@ -197,8 +200,8 @@ func (st *stream) learn(c *cursor.Cursor, id segment.LogID) (*replica, error) {
 			return nil, context.Cause(st.ctx)
 		case <-patience.C:
 			err := fmt.Errorf("log %s is not known here", id)
-			if !st.streams.replicas.fed() {
-				return nil, unavailable(err, st.cursor)
+			if !st.streams.replicas.Fed() {
+				return nil, refusal.Unavailable(err, st.cursor)
 			}
 			return nil, st.tooOld(c, err)
 		}
@@ -207,13 +210,13 @@ func (st *stream) learn(c *cursor.Cursor, id segment.LogID) (*replica, error) {
 
 // reach waits until a replica has a block, for as long as a replica may lag. One
 // that nobody has any more is not waited for: the stream begins behind it all the same.
-func (st *stream) reach(r *replica, sequence uint64) error {
+func (st *stream) reach(r *replica.Replica, sequence uint64) error {
 	patience := time.NewTimer(st.streams.CursorWait)
 	defer patience.Stop()
 	for {
-		news := st.streams.replicas.news.Next()
-		last := r.log.Last()
-		if r.serving() && (last >= sequence || r.endedForGood()) {
+		news := st.streams.replicas.News.Next()
+		last := r.Log.Last()
+		if r.Serving() && (last >= sequence || r.EndedForGood()) {
 			return nil
 		}
 		select {
@@ -221,7 +224,7 @@ func (st *stream) reach(r *replica, sequence uint64) error {
 		case <-st.ctx.Done():
 			return context.Cause(st.ctx)
 		case <-patience.C:
-			return unavailable(fmt.Errorf("log %s has come to block %d here, the cursor is at %d", r.id, last, sequence), st.cursor)
+			return refusal.Unavailable(fmt.Errorf("log %s has come to block %d here, the cursor is at %d", r.ID, last, sequence), st.cursor)
 		}
 	}
 }
@@ -230,22 +233,22 @@ func (st *stream) reach(r *replica, sequence uint64) error {
 // can be.
 func (st *stream) tooOld(c *cursor.Cursor, cause error) error {
 	oldest := cursor.Cursor{Since: c.Since}
-	for _, r := range st.streams.replicas.serving() {
-		first := max(r.log.First(), 1)
-		p, ok := c.Of(r.id)
+	for _, r := range st.streams.replicas.Serving() {
+		first := max(r.Log.First(), 1)
+		p, ok := c.Of(r.ID)
 		if !ok {
 			continue
 		}
 		if p.Sequence+1 < first || p.SnapshotRef != 0 {
-			p = cursor.Position{Log: r.id, Sequence: max(p.Sequence, first-1)}
+			p = cursor.Position{Log: r.ID, Sequence: max(p.Sequence, first-1)}
 		}
 		oldest.Positions = append(oldest.Positions, p)
 	}
 	if len(oldest.Positions) == 0 {
-		for _, r := range st.streams.replicas.serving() {
-			oldest.Positions = append(oldest.Positions, cursor.Position{Log: r.id, Sequence: max(r.log.First(), 1) - 1})
+		for _, r := range st.streams.replicas.Serving() {
+			oldest.Positions = append(oldest.Positions, cursor.Position{Log: r.ID, Sequence: max(r.Log.First(), 1) - 1})
 		}
 	}
 	st.streams.log.Log(slog.LevelWarn, "cursor is too old", "peer", st.peer, "err", cause)
-	return outOfRange(cause, oldest.String())
+	return refusal.OutOfRange(cause, oldest.String())
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/server/replica"
+	"github.com/promgrpc/exporter/server/selection"
 )
 
 // stream is one GetMetrics call. It belongs to one goroutine, which looks into
@@ -21,16 +23,16 @@ type stream struct {
 	ctx       context.Context
 	peer      string
 	sender    *sender
-	selection selection
+	selection selection.Selection
 	// evaluation of the series that come as it goes on
-	evaluation *evaluation
+	evaluation *selection.Evaluation
 	follow     bool
 	heartbeat  time.Duration
 	since      *int64 // of the request, in ms; nil: none
 	oldest     int64  // ms; samples with older timestamps are left out
 
 	sources  []*source // sorted by log
-	newest   newest
+	newest   replica.Newest
 	hold     *limit.Hold // of the bytes that the state of all streams takes
 	decoding decoding
 	step     func() error // of decoding
@@ -52,7 +54,7 @@ func (st *stream) run() error {
 	timer := time.NewTimer(st.heartbeat)
 	defer timer.Stop()
 	for {
-		news := st.streams.replicas.news.Next()
+		news := st.streams.replicas.News.Next()
 		if st.follow {
 			if err := st.adopt(); err != nil {
 				return err
@@ -112,7 +114,7 @@ func (st *stream) round() (idle bool, err error) {
 		if !st.follow && src.caughtUp() {
 			continue
 		}
-		last := src.replica.log.Last()
+		last := src.replica.Log.Last()
 		b, err := src.reader.Next(st.step)
 		st.decoding.end()
 		var gap *seglog.GapError
@@ -122,7 +124,7 @@ func (st *stream) round() (idle bool, err error) {
 				return false, err
 			}
 		case err != nil:
-			return false, fmt.Errorf("read log %s: %w", src.replica.id, err)
+			return false, fmt.Errorf("read log %s: %w", src.replica.ID, err)
 		case b == nil:
 			// Nothing up to last was left to be read.
 			src.sequence = max(src.sequence, last)
@@ -131,7 +133,7 @@ func (st *stream) round() (idle bool, err error) {
 			if err := st.deliver(src, b); err != nil {
 				return false, err
 			}
-			src.matched.forget(src.replica.head)
+			src.matched.forget(src.replica.Head)
 		}
 		idle = false
 	}
@@ -146,10 +148,10 @@ func (st *stream) gap(src *source, gap *seglog.GapError) error {
 		reason = "a segment is damaged"
 	}
 	st.streams.metrics.gaps.Inc()
-	st.streams.log.Log(slog.LevelWarn, "stream has a gap", "log_id", src.replica.id.String(),
+	st.streams.log.Log(slog.LevelWarn, "stream has a gap", "log_id", src.replica.ID.String(),
 		"after_sequence", gap.After, "next_sequence", gap.Next, "err", gap)
 	return st.send(gapEvent(&metricsv1.Gap{
-		LogId:         src.replica.id.String(),
+		LogId:         src.replica.ID.String(),
 		AfterSequence: gap.After,
 		NextSequence:  gap.Next,
 		Reason:        reason,
@@ -221,7 +223,7 @@ func (st *stream) position() string {
 			return ""
 		}
 		c.Positions = append(c.Positions, cursor.Position{
-			Log:          src.replica.id,
+			Log:          src.replica.ID,
 			Sequence:     src.sequence,
 			Entries:      src.entries,
 			SnapshotRef:  src.snapshotRef,

@@ -10,6 +10,9 @@ import (
 
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/throttle"
+	"github.com/promgrpc/exporter/server/refusal"
+	"github.com/promgrpc/exporter/server/replica"
+	"github.com/promgrpc/exporter/server/selection"
 )
 
 // streamConfig is what all streams of a server go by.
@@ -45,9 +48,9 @@ var errNotReady = errors.New("no log has been received yet")
 
 // shared is what the streams of a server have of it.
 type shared struct {
-	replicas    *replicas
-	evaluations *evaluations
-	refusals    *refusals
+	replicas    *replica.Set
+	evaluations *selection.Evaluations
+	refusals    *refusal.Refusals
 	log         *throttle.Logger // for what clients can cause
 	open        *limit.Budget    // how many streams there may be
 	bytes       *limit.Budget    // that their state takes
@@ -81,14 +84,14 @@ func (s *streams) held() int64 { return s.bytes.Used() }
 func (s *streams) collectors() []prometheus.Collector { return s.metrics.all() }
 
 // drain ends all streams, each with the cursor to go on with, and lets no more begin.
-func (s *streams) drain() { s.end(errDraining) }
+func (s *streams) drain() { s.end(refusal.ErrDraining) }
 
 // serving says why calls are refused, nil if they are not.
 func (s *streams) serving() error {
 	if s.base.Err() != nil {
-		return errDraining
+		return refusal.ErrDraining
 	}
-	if len(s.replicas.serving()) == 0 {
+	if len(s.replicas.Serving()) == 0 {
 		return errNotReady
 	}
 	return nil

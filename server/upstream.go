@@ -22,6 +22,7 @@ import (
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/replica"
 )
 
 const (
@@ -235,9 +236,9 @@ func (u *upstream) read(ctx context.Context, sets <-chan []discovery.Instance, a
 // positions that this server has come to.
 func (u *upstream) positions() []*metricsv1.LogPosition {
 	var positions []*metricsv1.LogPosition
-	for _, r := range u.feed.replicas.all() {
-		if sequence, checksum, ok := r.position(); ok {
-			positions = append(positions, &metricsv1.LogPosition{LogId: r.id.String(), Sequence: sequence, Checksum: checksum})
+	for _, r := range u.feed.replicas.All() {
+		if sequence, checksum, ok := r.Position(); ok {
+			positions = append(positions, &metricsv1.LogPosition{LogId: r.ID.String(), Sequence: sequence, Checksum: checksum})
 		}
 	}
 	return positions
@@ -255,7 +256,7 @@ type intake struct {
 
 // intakeLog is a log that the upstream has.
 type intakeLog struct {
-	replica *replica
+	replica *replica.Replica
 	release func()
 	last    uint64 // that the upstream has
 	// part of a piece of which more comes, and where it belongs.
@@ -280,7 +281,7 @@ func (in *intake) log(ctx context.Context, text string) (*intakeLog, error) {
 	if l, ok := in.logs[id]; ok {
 		return l, nil
 	}
-	r, release, err := in.upstream.feed.replicas.lease(ctx, id, in)
+	r, release, err := in.upstream.feed.replicas.Lease(ctx, id, in)
 	if err != nil {
 		return nil, err
 	}
@@ -301,10 +302,10 @@ func (in *intake) take(ctx context.Context, response *metricsv1.ReadLogsResponse
 	if err != nil {
 		return err
 	}
-	defer in.upstream.feed.replicas.news.Wake()
+	defer in.upstream.feed.replicas.News.Wake()
 	switch event := response.GetEvent().(type) {
 	case *metricsv1.ReadLogsResponse_Segment:
-		err = l.replica.startSegment(event.Segment.GetName(), event.Segment.GetFirstSequence())
+		err = l.replica.StartSegment(event.Segment.GetName(), event.Segment.GetFirstSequence())
 	case *metricsv1.ReadLogsResponse_Data:
 		err = in.data(l, event.Data)
 	case *metricsv1.ReadLogsResponse_Gap:
@@ -314,14 +315,14 @@ func (in *intake) take(ctx context.Context, response *metricsv1.ReadLogsResponse
 		return err
 	}
 	l.last = response.GetLastSequence()
-	l.replica.setTail(l.last)
+	l.replica.SetTail(l.last)
 	return nil
 }
 
 // behind says whether this server has blocks that the upstream does not.
 func (in *intake) behind() bool {
 	for _, l := range in.logs {
-		if l.replica.log.Last() > l.last {
+		if l.replica.Log.Last() > l.last {
 			return true
 		}
 	}
@@ -336,7 +337,7 @@ func (in *intake) data(l *intakeLog, d *metricsv1.SegmentData) error {
 	if len(l.part) == 0 {
 		l.offset = d.GetOffset()
 		if !d.GetPartial() {
-			return l.replica.append(l.offset, d.GetData())
+			return l.replica.Append(l.offset, d.GetData())
 		}
 	}
 	if at := l.offset + uint64(len(l.part)); at != d.GetOffset() {
@@ -351,7 +352,7 @@ func (in *intake) data(l *intakeLog, d *metricsv1.SegmentData) error {
 	}
 	part := l.part
 	in.partial, l.part = nil, nil
-	return l.replica.append(l.offset, part)
+	return l.replica.Append(l.offset, part)
 }
 
 // maxPiece is the largest frame, with a header before it.

@@ -1,0 +1,31 @@
+// Package selectiontest makes selections for tests of what is selected by them.
+package selectiontest
+
+import (
+	"context"
+
+	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/server/selection"
+)
+
+// Evaluation returns one that nobody else is in the way of.
+func Evaluation(ctx context.Context) *selection.Evaluation {
+	c := selection.DefaultLimits()
+	room := limit.NewBudget(selection.FlagEvaluationBytes, "bytes", int64(c.EvaluationBytes), int64(c.EvaluationBytes))
+	return selection.NewEvaluations(c, room).Begin(ctx, "peer")
+}
+
+// Parse parses selectors within the default limits.
+func Parse(texts ...string) (*selection.Selection, error) {
+	e := Evaluation(context.Background())
+	defer e.End()
+	parsed, err := e.Parse(texts)
+	return &parsed, err
+}
+
+// Selectors of all kinds.
+var Selectors = []string{
+	`m1`, `{a="1"}`, `{a=""}`, `{a!=""}`, `{a!="1"}`, `{a=~"1|2"}`, `{a!~"1|2"}`, `{a=~".*"}`, `{a=~".+"}`, `{a!~".+"}`, `{a!~".*"}`,
+	`{a=~"|1"}`, `{a!~"|1"}`, `{a=~"[12]",b!="3"}`, `m1{a="1",a!="2",b=~".+",c=""}`, `{nothing=""}`, `{nothing!=""}`, `{nothing="x"}`,
+	`{a="",b="",c=""}`, `{__name__=~"m[13]",c!~"[0-3]"}`, `{a=~"1",a=~"2"}`, `{a=~"(?i)1"}`,
+}

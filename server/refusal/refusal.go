@@ -1,0 +1,109 @@
+package refusal
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/server/selection"
+)
+
+// RetryAfter is when a client may come again that was refused because of others.
+const RetryAfter = time.Second
+
+// Reasons for which a stream ends though its client did not want it to, and is
+// told to go on at another replica.
+var (
+	ErrDraining = errors.New("the server is shutting down")
+	ErrAged     = errors.New("the stream has followed for --stream.max-age")
+)
+
+// Refusals turns errors into what a client is told, and counts those of limits.
+type Refusals struct{ overLimit *prometheus.CounterVec }
+
+func New() *Refusals {
+	return &Refusals{prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "promgrpc_server_over_limit_total",
+		Help: "Calls and streams refused, and connections closed, because of a limit, by the name of its flag without --limit.",
+	}, []string{"limit"})}
+}
+
+// Collector of the counts.
+func (r *Refusals) Collector() prometheus.Collector { return r.overLimit }
+
+// Of tells a client which limit its call is over, or where a selector of it is
+// wrong. Other errors stay as they are.
+func (r *Refusals) Of(err error) error {
+	var known *connect.Error
+	var over *limit.Error
+	var syntax *selection.SyntaxError
+	switch {
+	case errors.As(err, &known):
+		return err
+	case errors.As(err, &over):
+		return r.limited(over, err)
+	case errors.As(err, &syntax):
+		return invalidSelector(syntax)
+	}
+	return err
+}
+
+// limited counts a refusal. Its details say when to come again, if that can help.
+func (r *Refusals) limited(over *limit.Error, err error) error {
+	r.overLimit.WithLabelValues(over.Name).Inc()
+	e := connect.NewError(connect.CodeResourceExhausted, fmt.Errorf("over a limit of this server: %w", err))
+	withDetail(e, &errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{{
+		Subject: over.Name, Description: over.Error(),
+	}}})
+	if over.Passing {
+		withDetail(e, &errdetails.RetryInfo{RetryDelay: durationpb.New(RetryAfter)})
+	}
+	return e
+}
+
+// Invalid says what is wrong with a request.
+func Invalid(message string, details ...proto.Message) error {
+	e := connect.NewError(connect.CodeInvalidArgument, errors.New(message))
+	for _, d := range details {
+		withDetail(e, d)
+	}
+	return e
+}
+
+func withDetail(e *connect.Error, m proto.Message) {
+	if d, err := connect.NewErrorDetail(m); err == nil {
+		e.AddDetail(d)
+	}
+}
+
+// Unavailable tells the client to go on at another replica, with the cursor
+// that it got last.
+func Unavailable(cause error, cursor string) error {
+	e := connect.NewError(connect.CodeUnavailable, fmt.Errorf("%w: go on at another replica", cause))
+	withDetail(e, &metricsv1.StreamInterrupted{Cursor: cursor, Reason: reasonOf(cause)})
+	return e
+}
+
+func reasonOf(cause error) metricsv1.StreamInterrupted_Reason {
+	switch {
+	case errors.Is(cause, ErrDraining):
+		return metricsv1.StreamInterrupted_REASON_DRAINING
+	case errors.Is(cause, ErrAged):
+		return metricsv1.StreamInterrupted_REASON_MAX_AGE
+	}
+	return metricsv1.StreamInterrupted_REASON_UNSPECIFIED
+}
+
+func OutOfRange(cause error, oldest string) error {
+	e := connect.NewError(connect.CodeOutOfRange, fmt.Errorf("cursor: %w", cause))
+	withDetail(e, &metricsv1.CursorOutOfRange{OldestCursor: oldest})
+	return e
+}

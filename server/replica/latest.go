@@ -1,0 +1,52 @@
+package replica
+
+import (
+	"math"
+
+	"github.com/prometheus/prometheus/model/value"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// live says whether a series belongs to what a snapshot shows: it was written at or
+// after a time (ms), and has not ended. What timestamps its samples have is of no
+// interest: they may be of the past or ahead of the clock.
+func live(l *segment.Latest, writtenSince int64) bool { return written(l, writtenSince) && !ended(l) }
+
+// written says whether a series has a sample, and got one at or after a time (ms).
+func written(l *segment.Latest, since int64) bool { return !l.None && l.Written >= since }
+
+// ended says whether the latest sample of a series is a stale marker.
+func ended(l *segment.Latest) bool {
+	if l.Histogram != nil {
+		return value.IsStaleNaN(histogramSum(l.Histogram))
+	}
+	return value.IsStaleNaN(l.Value)
+}
+
+// histogramSum finds the sum, field 3, in a histogram's wire bytes. A
+// histogram whose sum is a stale marker is one.
+func histogramSum(data []byte) float64 {
+	bits, _ := findFixed64(data, 3)
+	return math.Float64frombits(bits)
+}
+
+func findFixed64(data []byte, want protowire.Number) (uint64, bool) {
+	for len(data) > 0 {
+		field, kind, n := protowire.ConsumeTag(data)
+		if n < 0 {
+			return 0, false
+		}
+		data = data[n:]
+		if field == want && kind == protowire.Fixed64Type {
+			v, n := protowire.ConsumeFixed64(data)
+			return v, n > 0
+		}
+		if n = protowire.ConsumeFieldValue(field, kind, data); n < 0 {
+			return 0, false
+		}
+		data = data[n:]
+	}
+	return 0, false
+}

@@ -1,0 +1,42 @@
+package replica
+
+import (
+	"sync"
+	"time"
+
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// liveCount is how many series of a log are live. However many ask for it, most
+// of the time they are not being counted.
+type liveCount struct {
+	mu   sync.Mutex
+	at   time.Time
+	took time.Duration
+	n    uint64
+}
+
+// countAgain is after how many times as long as counting takes it is done again.
+const countAgain = 10
+
+// CountLive counts the series that a snapshot of everything would have.
+func (r *Replica) CountLive(writtenSince int64) uint64 {
+	c := &r.count
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.at) < countAgain*c.took {
+		return c.n
+	}
+	began := time.Now()
+	view := r.Head.View()
+	defer view.Release()
+	c.n = 0
+	view.Each(0, func(_ uint64, l *segment.Latest) bool {
+		if live(l, writtenSince) {
+			c.n++
+		}
+		return true
+	})
+	c.at, c.took = time.Now(), time.Since(began)
+	return c.n
+}

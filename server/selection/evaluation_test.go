@@ -1,0 +1,64 @@
+package selection
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/promgrpc/exporter/internal/limit"
+)
+
+// One that has much to do lets others go on, and ends when its time or its call is
+// over.
+func TestEvaluationSlices(t *testing.T) {
+	c := DefaultLimits()
+	c.Evaluations = 1
+	all := unshared(c)
+	ctx, cancel := context.WithCancel(t.Context())
+	heavy := all.Begin(ctx, "peer")
+	require.NoError(t, heavy.Step(1))
+	var others sync.WaitGroup
+	var done atomic.Int64
+	const n = 5
+	for range n {
+		others.Go(func() {
+			e := all.Begin(t.Context(), "peer")
+			defer e.End()
+			if err := e.Step(1); err != nil {
+				t.Error(err)
+			}
+			done.Add(1)
+		})
+	}
+	for done.Load() < n {
+		require.NoError(t, heavy.Step(evaluationStep))
+	}
+	others.Wait()
+	cancel()
+	require.ErrorIs(t, heavy.Step(evaluationStep), context.Canceled)
+	heavy.End()
+	require.Zero(t, all.turns.Used())
+	require.Zero(t, all.room.Used())
+}
+
+// The time is that of its own work: it does not pass while others have the turn.
+func TestEvaluationTime(t *testing.T) {
+	c := DefaultLimits()
+	c.Evaluations, c.EvaluationTime = 1, time.Minute
+	all := unshared(c)
+	e := all.Begin(t.Context(), "peer")
+	defer e.End()
+	require.NoError(t, e.Step(1))
+	e.Pause()
+	e.began = e.began.Add(-time.Hour)
+	require.NoError(t, e.Step(evaluationStep))
+	e.began = e.began.Add(-time.Hour)
+	var over *limit.Error
+	require.ErrorAs(t, e.Step(evaluationStep), &over)
+	require.Equal(t, "evaluation-time", over.Name)
+	require.False(t, over.Passing)
+}

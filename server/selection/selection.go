@@ -1,0 +1,136 @@
+package selection
+
+import (
+	"slices"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// Selector is a PromQL series selector: all matchers have to match.
+type Selector []*labels.Matcher
+
+// Selection is what a request asks for: the series that any selector matches, or
+// every series if there are no selectors.
+type Selection struct {
+	Selectors []Selector
+	Size      int64 // of what was compiled, as [selectorSize] has it
+	text      int64 // bytes of the selectors as they were given
+	// Scans says that values have to be looked at, one by one.
+	Scans bool
+}
+
+// All says whether every series is selected.
+func (s *Selection) All() bool { return len(s.Selectors) == 0 }
+
+// Bytes is about what the selection takes in memory.
+func (s *Selection) Bytes() int64 { return instructionBytes*s.Size + selectorByte*s.text }
+
+// What selectors take in memory once they are compiled, at most: for each
+// instruction, a small regular expression having few, and for each byte of text.
+const (
+	instructionBytes = 200
+	selectorByte     = 8
+)
+
+var selectorParser = parser.NewParser(parser.Options{})
+
+// Parse parses the selectors of the call, if they are no larger than the limit
+// together. Its error is for the client.
+func (e *Evaluation) Parse(texts []string) (Selection, error) {
+	size, err := sizeOf(texts, e.selectorSize)
+	if err != nil {
+		return Selection{}, err
+	}
+	parsed := Selection{Size: size}
+	for _, text := range texts {
+		parsed.text += int64(len(text))
+	}
+	if len(texts) == 0 {
+		return parsed, nil
+	}
+	if err := e.Grow(evaluationRoom + parsed.Bytes()); err != nil {
+		return Selection{}, err
+	}
+	if !parsed.light() {
+		defer e.Pause()
+		if err := e.Step(0); err != nil {
+			return Selection{}, err
+		}
+	}
+	err = parsed.parse(texts)
+	return parsed, err
+}
+
+// light says whether it is not worth the while to wait in order to compile the
+// selection.
+func (s *Selection) light() bool { return s.Size <= lightSelection }
+
+// lightSelection is compiled within some dozens of microseconds.
+const lightSelection = 64
+
+// sizeOf returns the size of selectors together, which has a limit.
+func sizeOf(texts []string, most int64) (size int64, err error) {
+	for _, text := range texts {
+		if size += selectorSize(text, most-size); size > most {
+			return 0, limit.Over(FlagSelectorSize, "the selectors together compile to more than %d instructions", most)
+		}
+	}
+	return size, nil
+}
+
+// parse fills in the selectors: none if one of them is {}.
+func (s *Selection) parse(texts []string) error {
+	for i, text := range texts {
+		matchers, err := selectorParser.ParseMetricSelector(text)
+		if err != nil {
+			return newSyntaxError(i, text, err)
+		}
+		if len(matchers) == 0 {
+			s.Selectors, s.Scans = nil, false
+			return nil
+		}
+		s.Selectors = append(s.Selectors, matchers)
+		s.Scans = s.Scans || slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return len(Wanted(m)) == 0 })
+	}
+	return nil
+}
+
+// Matches says whether a series with these labels is selected.
+func (s *Selection) Matches(ls segment.Labels) bool {
+	return s.All() || slices.ContainsFunc(s.Selectors, func(sel Selector) bool { return sel.matches(ls) })
+}
+
+func (s Selector) matches(ls segment.Labels) bool {
+	for _, m := range s {
+		if !m.Matches(ValueOf(ls, m.Name)) {
+			return false
+		}
+	}
+	return true
+}
+
+func ValueOf(ls segment.Labels, name string) string {
+	for i := range ls {
+		if ls[i].Name == name {
+			return ls[i].Value
+		}
+	}
+	return ""
+}
+
+// Wanted returns the values that a matcher wants, or does not want if it matches
+// what has no such label. None says that values have to be looked at.
+func Wanted(m *labels.Matcher) []string {
+	negative := m.Type == labels.MatchNotEqual || m.Type == labels.MatchNotRegexp
+	switch {
+	case m.Matches("") != negative:
+		return nil
+	case m.Type == labels.MatchEqual, m.Type == labels.MatchNotEqual:
+		return []string{m.Value}
+	}
+	return m.SetMatches()
+}

@@ -1,0 +1,61 @@
+package selection
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/promql/parser/posrange"
+)
+
+// SyntaxError is a selector that does not parse.
+type SyntaxError struct {
+	Selector   int // its number in the request
+	Text       string
+	Start, End int // bytes of the text that are wrong
+	Reason     string
+	// Expression says that the text is an expression of another kind.
+	Expression bool
+}
+
+func (e *SyntaxError) Error() string {
+	return fmt.Sprintf("selector %d does not parse: %s", e.Selector+1, e.Reason)
+}
+
+// newSyntaxError finds the place in what the parser says.
+func newSyntaxError(selector int, text string, err error) *SyntaxError {
+	place, reason := posrange.PositionRange{}, err.Error()
+	var list parser.ParseErrors
+	var one *parser.ParseErr
+	switch {
+	case errors.As(err, &list) && len(list) > 0:
+		place, reason = list[0].PositionRange, list[0].Err.Error()
+	case errors.As(err, &one):
+		place, reason = one.PositionRange, one.Err.Error()
+	}
+	start := min(max(int(place.Start), 0), len(text))
+	return &SyntaxError{
+		Selector: selector, Text: text, Reason: reason,
+		Start: start, End: min(max(int(place.End), start), len(text)),
+		Expression: outsideBraces(text, start),
+	}
+}
+
+// outsideBraces says whether the byte at position is in no braces, where a
+// selector has nothing but a name.
+func outsideBraces(text string, position int) bool {
+	depth := 0
+	lexer := parser.Lex(text)
+	for item := (parser.Item{}); ; {
+		lexer.NextItem(&item)
+		if item.Typ == parser.EOF || item.Typ == parser.ERROR || int(item.Pos) >= position {
+			return depth == 0
+		}
+		switch item.Typ {
+		case parser.LEFT_BRACE:
+			depth++
+		case parser.RIGHT_BRACE:
+			depth--
+		}
+	}
+}

@@ -1,0 +1,31 @@
+package selection
+
+import (
+	"context"
+
+	"github.com/promgrpc/exporter/internal/limit"
+)
+
+// unshared are evaluations of which one peer may have all.
+func unshared(c Limits) *Evaluations {
+	return NewEvaluations(c, limit.NewBudget(FlagEvaluationBytes, "bytes", int64(c.EvaluationBytes), int64(c.EvaluationBytes)))
+}
+
+// NewEvaluation returns one that nobody else is in the way of.
+func newEvaluation(ctx context.Context) *Evaluation {
+	return unshared(DefaultLimits()).Begin(ctx, "peer")
+}
+
+// ParseSelection parses selectors within the default limits.
+func parseSelection(texts ...string) (*Selection, error) {
+	e := newEvaluation(context.Background())
+	defer e.End()
+	parsed, err := e.Parse(texts)
+	return &parsed, err
+}
+
+var someSelectors = []string{
+	`m1`, `{a="1"}`, `{a=""}`, `{a!=""}`, `{a!="1"}`, `{a=~"1|2"}`, `{a!~"1|2"}`, `{a=~".*"}`, `{a=~".+"}`, `{a!~".+"}`, `{a!~".*"}`,
+	`{a=~"|1"}`, `{a!~"|1"}`, `{a=~"[12]",b!="3"}`, `m1{a="1",a!="2",b=~".+",c=""}`, `{nothing=""}`, `{nothing!=""}`, `{nothing="x"}`,
+	`{a="",b="",c=""}`, `{__name__=~"m[13]",c!~"[0-3]"}`, `{a=~"1",a=~"2"}`, `{a=~"(?i)1"}`,
+}
