@@ -3,13 +3,15 @@ package server
 import (
 	"context"
 	"net/http"
+
+	"github.com/promgrpc/exporter/server/stream"
 )
 
 type callerKey struct{}
 
 // callerOf returns the caller of the call that a context belongs to.
-func callerOf(ctx context.Context) caller {
-	c, _ := ctx.Value(callerKey{}).(caller)
+func callerOf(ctx context.Context) stream.Caller {
+	c, _ := ctx.Value(callerKey{}).(stream.Caller)
 	return c
 }
 
@@ -20,8 +22,8 @@ func (s *Server) withCaller(next http.Handler) http.Handler {
 		if r.Context().Err() != nil {
 			return
 		}
-		c := caller{peer: s.proxies.Of(r), writer: w, control: http.NewResponseController(w)}
-		c.room = s.calls.Hold(c.peer)
+		c := stream.Caller{Peer: s.proxies.Of(r), Writer: w, Control: http.NewResponseController(w)}
+		c.Room = s.calls.Hold(c.Peer)
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/server/stream"
 )
 
 // Config of a server.
@@ -21,7 +22,7 @@ type Config struct {
 	discovery.ConsulConfig
 	seglog.StorageConfig
 	LimitConfig
-	streamConfig
+	stream.Config
 	// Upstream makes this server a relay, which takes no forwarders: the servers
 	// or relays that it gets the logs from, as [discovery.Syntax] has it.
 	Upstream string
@@ -58,7 +59,7 @@ func DefaultConfig() Config {
 		OpsConfig:      daemon.DefaultOpsConfig(),
 		StorageConfig:  seglog.DefaultStorageConfig("data/server"),
 		LimitConfig:    DefaultLimitConfig(),
-		streamConfig:   defaultStreamConfig(),
+		Config:         stream.DefaultConfig(),
 		LinkAddress:    ":8070",
 		RPCAddress:     ":8090",
 		LinkConns:      link.DefaultMaxConns,

@@ -1,18 +1,11 @@
 // Package server is the part that keeps a copy of forwarders' logs and serves
-// it: replication in, the state of each log and an index of its series in
-// memory, and the MetricsService over gRPC, gRPC-Web and Connect.
+// it. Its rooms are feed (how blocks come in), replica (a log's copy and what can
+// be asked of it), selection (what a caller asks for), stream (a call's way through
+// the logs) and refusal (what a caller is told that is refused). What is here is the
+// configuration, start and end, the calls over gRPC, gRPC-Web and Connect, and the
+// limits.
 //
-// Guaranteed: what a stream delivered up to a cursor, and what a stream that
-// begins at this cursor delivers, here or at any other replica of the same
-// logs, are together everything that was selected, each sample once and in the
-// order of its log; a Gap event stands where that is not possible. With
-// min_interval, a resumed stream may repeat samples of the window that was
-// under way.
-//
-// A request that a sender repeated, byte for byte, at another forwarder is
-// delivered once, by the log that the stream comes to first, and a snapshot has
-// each series once. That goes for the newest 131,072 blocks of each log.
-//
-// Not guaranteed: an order between samples of different logs, and that a
-// sample which came to two forwarders in different requests is delivered once.
+// What is guaranteed of streams is said by package stream. A call that is refused is
+// told which limit it is over; a server that cannot serve says so to those who
+// watch its health, and lets streams go on elsewhere with their cursors.
 package server

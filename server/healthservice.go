@@ -53,16 +53,16 @@ func (s *Server) healthOf(service string) healthv1.HealthCheckResponse_ServingSt
 // watchHealth tells the status at once and whenever it is another one, until the
 // client leaves or the server ends. It counts as any stream does.
 func (s *Server) watchHealth(ctx context.Context, req *connect.Request[healthv1.HealthCheckRequest], out *connect.ServerStream[healthv1.HealthCheckResponse]) error {
-	call, err := s.streams.admit(ctx, callerOf(ctx))
+	call, err := s.streams.Admit(ctx, callerOf(ctx))
 	if err != nil {
 		return err
 	}
-	defer call.leave()
-	call.begun("health")
-	err = s.tellHealth(call.context(), req.Msg.GetService(), func(m *healthv1.HealthCheckResponse) error {
-		return call.write(proto.Size(m), func() error { return out.Send(m) })
+	defer call.Leave()
+	call.Begun("health")
+	err = s.tellHealth(call.Context(), req.Msg.GetService(), func(m *healthv1.HealthCheckResponse) error {
+		return call.Write(proto.Size(m), func() error { return out.Send(m) })
 	})
-	return call.ended("", err)
+	return call.Ended("", err)
 }
 
 // tellHealth does not return before ctx ends, unless send fails. By then it has told

@@ -11,6 +11,7 @@ import (
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/peer"
 	"github.com/promgrpc/exporter/server/selection"
+	"github.com/promgrpc/exporter/server/stream"
 )
 
 // LimitConfig bounds what callers may bring about.
@@ -93,9 +94,9 @@ func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 		Default(c.CallBytes.String()).BytesVar(&c.CallBytes)
 	app.Flag(flagLookups[2:], "Most calls for labels, metadata and segments that are worked on at a time; the others wait for their turn. By default the number of processors, and 2 at least.").
 		Default(strconv.Itoa(c.Lookups)).IntVar(&c.Lookups)
-	app.Flag(flagStreamBytes[2:], "Most bytes that the state of all streams takes, beyond "+units.Base2Bytes(includedBytes).String()+" that each has for nothing: what min_interval holds back, which series were selected or have references, what a snapshot that is being sent keeps of the past, and what a stream that is behind decodes.").
+	app.Flag(flagStreamBytes[2:], "Most bytes that the state of all streams takes, beyond "+units.Base2Bytes(stream.IncludedBytes).String()+" that each has for nothing: what min_interval holds back, which series were selected or have references, what a snapshot that is being sent keeps of the past, and what a stream that is behind decodes.").
 		Default(c.StreamBytes.String()).BytesVar(&c.StreamBytes)
-	app.Flag(flagDecodes[2:], "Most streams that decode at a time what is not in memory any more; the others wait for their turn. By default twice the number of processors, and 4 at least.").
+	app.Flag(stream.FlagDecodes[2:], "Most streams that decode at a time what is not in memory any more; the others wait for their turn. By default twice the number of processors, and 4 at least.").
 		PlaceHolder("N").IntVar(&c.Decodes)
 	app.Flag(selection.FlagEvaluations[2:], "Most evaluations of selectors that run at a time; others wait for their turns. 0 is one for two processors.").
 		Default(strconv.Itoa(c.Evaluations)).IntVar(&c.Evaluations)
@@ -120,7 +121,7 @@ func (c *LimitConfig) check() error {
 		{flagConnStreams, int64(c.ConnStreams)},
 		{flagCallRate, int64(c.CallRate)},
 		{flagStreamBytes, int64(c.StreamBytes)},
-		{flagDecodes, int64(c.Decodes)},
+		{stream.FlagDecodes, int64(c.Decodes)},
 		{flagLookups, int64(c.Lookups)},
 		{flagRequestBytes, int64(c.RequestBytes)},
 		{selection.FlagEvaluationTime, int64(c.EvaluationTime)},

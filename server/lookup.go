@@ -18,6 +18,7 @@ import (
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/selection"
+	"github.com/promgrpc/exporter/server/stream"
 )
 
 // service implements the calls of the MetricsService that answer once.
@@ -31,15 +32,15 @@ func (s service) ReadLogs(ctx context.Context, req *connect.Request[metricsv1.Re
 	if err := checkReadLogs(req.Msg); err != nil {
 		return err
 	}
-	return s.streams.readLogs(ctx, callerOf(ctx), req.Msg, out)
+	return s.streams.ReadLogs(ctx, callerOf(ctx), req.Msg, out)
 }
 
 // getMetrics is GetMetrics, whose responses are bytes already.
-func (s service) getMetrics(ctx context.Context, req *connect.Request[metricsv1.GetMetricsRequest], out *connect.ServerStream[response]) error {
+func (s service) getMetrics(ctx context.Context, req *connect.Request[metricsv1.GetMetricsRequest], out *connect.ServerStream[stream.Response]) error {
 	if err := checkGetMetrics(req.Msg); err != nil {
 		return err
 	}
-	return s.streams.getMetrics(ctx, callerOf(ctx), req.Msg, out)
+	return s.streams.GetMetrics(ctx, callerOf(ctx), req.Msg, out)
 }
 
 // GetLabelNames implements [metricsv1connect.MetricsServiceHandler].
@@ -87,13 +88,13 @@ func (s service) GetLabelValues(ctx context.Context, req *connect.Request[metric
 // it is the call's turn. Who has values to be matched does not keep the turn from
 // others meanwhile.
 func (s service) eachLive(ctx context.Context, selectors []string, yield func(segment.Labels) error) error {
-	e := s.evaluations.Begin(ctx, callerOf(ctx).peer)
+	e := s.evaluations.Begin(ctx, callerOf(ctx).Peer)
 	defer e.End()
 	selected, err := e.Parse(selectors)
 	if err != nil {
 		return err
 	}
-	if err := s.streams.serving(); err != nil {
+	if err := s.streams.Serving(); err != nil {
 		return refusal.Unavailable(err, "")
 	}
 	if !selected.Scans {
@@ -104,7 +105,7 @@ func (s service) eachLive(ctx context.Context, selectors []string, yield func(se
 		defer end()
 	}
 	for _, r := range s.replicas.Serving() {
-		found, err := r.Snapshot(e, &selected, s.streams.liveSince())
+		found, err := r.Snapshot(e, &selected, s.streams.LiveSince())
 		if err != nil {
 			return err
 		}
@@ -149,7 +150,7 @@ func (s service) eachOf(ctx context.Context, e *selection.Evaluation, found *rep
 // turn waits until a call may look through what this server has. The end of the
 // turn has to be told.
 func (s *Server) turn(ctx context.Context) (end func(), err error) {
-	turn := s.lookups.Hold(callerOf(ctx).peer)
+	turn := s.lookups.Hold(callerOf(ctx).Peer)
 	if err := turn.Wait(ctx, 1); err != nil {
 		return nil, err
 	}
@@ -159,7 +160,7 @@ func (s *Server) turn(ctx context.Context) (end func(), err error) {
 // answerRoom takes room for the answer to a call, in place of its request, which has
 // been read.
 func answerRoom(ctx context.Context) func(int64) error {
-	room := callerOf(ctx).room
+	room := callerOf(ctx).Room
 	return func(bytes int64) error { return room.Resize(callCost + bytes) }
 }
 
@@ -171,7 +172,7 @@ func (s service) GetMetadata(ctx context.Context, req *connect.Request[metricsv1
 	if err := checkGetMetadata(req.Msg); err != nil {
 		return nil, err
 	}
-	if err := s.streams.serving(); err != nil {
+	if err := s.streams.Serving(); err != nil {
 		return nil, refusal.Unavailable(err, "")
 	}
 	end, err := s.turn(ctx)
@@ -253,7 +254,7 @@ func (s service) GetStatus(context.Context, *connect.Request[metricsv1.GetStatus
 		StartTime: timestamppb.New(s.started),
 		Uptime:    durationpb.New(time.Since(s.started)),
 		Ready:     s.Ready() == nil,
-		Streams:   uint32(s.streams.count()),
+		Streams:   uint32(s.streams.Count()),
 	}
 	if s.upstream != nil {
 		res.Upstream = s.upstream.address()
@@ -276,7 +277,7 @@ func (s service) GetStatus(context.Context, *connect.Request[metricsv1.GetStatus
 		}
 		res.Logs = append(res.Logs, status)
 		if r.Serving() {
-			res.LiveSeries += r.CountLive(s.streams.liveSince())
+			res.LiveSeries += r.CountLive(s.streams.LiveSince())
 			present.Positions = append(present.Positions, cursor.Position{Log: r.ID, Sequence: status.GetLastSequence()})
 		}
 	}

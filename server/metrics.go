@@ -23,7 +23,7 @@ var (
 type collector struct{ s *Server }
 
 func (c collector) counted() []prometheus.Collector {
-	return append(c.s.streams.collectors(), c.s.feed.collector(), c.s.refusals.Collector())
+	return append(c.s.streams.Collectors(), c.s.feed.collector(), c.s.refusals.Collector())
 }
 
 // Describe implements [prometheus.Collector].
@@ -41,9 +41,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	gauge(streamsDesc, float64(c.s.streams.count()))
+	gauge(streamsDesc, float64(c.s.streams.Count()))
 	gauge(connsDesc, float64(c.s.conns.Used()))
-	gauge(stateDesc, float64(c.s.streams.held()))
+	gauge(stateDesc, float64(c.s.streams.Held()))
 	gauge(callsDesc, float64(c.s.calls.Used()))
 	gauge(evaluationsDesc, float64(c.s.evaluations.Running()))
 	gauge(evaluationsWaitingDesc, float64(c.s.evaluations.Waiting()))

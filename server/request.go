@@ -15,6 +15,7 @@ import (
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/server/refusal"
+	"github.com/promgrpc/exporter/server/stream"
 )
 
 const (
@@ -34,14 +35,14 @@ func (s *Server) admitted(next http.Handler) http.Handler {
 	refusals := connect.NewErrorWriter()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := callerOf(r.Context())
-		defer c.room.Release()
+		defer c.Room.Release()
 		shortenQuoted(r.Header)
 		cost := callCost + requestCost*int64(len(r.URL.RawQuery)) // which is the request of a GET
 		counted := compressed(r)
 		if counted {
 			cost += requestCost * int64(s.config.RequestBytes)
 		}
-		if err := c.room.Resize(cost); err != nil {
+		if err := c.Room.Resize(cost); err != nil {
 			if err = s.refusals.Of(err); refusals.IsSupported(r) {
 				_ = refusals.Write(w, r, err)
 				return
@@ -50,9 +51,9 @@ func (s *Server) admitted(next http.Handler) http.Handler {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		s.setDeadlines(c.control, r)
+		s.setDeadlines(c.Control, r)
 		if !streaming(r.URL.Path) {
-			w = &answerWriter{ResponseWriter: w, control: c.control, stall: s.config.StallTimeout}
+			w = &answerWriter{ResponseWriter: w, control: c.Control, stall: s.config.StallTimeout}
 		}
 		if r.Body != nil && r.Body != http.NoBody {
 			r.Body = &requestBody{ReadCloser: r.Body, server: s, caller: c, counted: counted, left: int64(s.config.RequestBytes)}
@@ -141,7 +142,7 @@ func compressed(r *http.Request) bool {
 type requestBody struct {
 	io.ReadCloser
 	server *Server
-	caller caller
+	caller stream.Caller
 	// counted says that room was taken for as much as it may have.
 	counted bool
 	left    int64
@@ -162,9 +163,9 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		err = connect.NewError(connect.CodeDeadlineExceeded, fmt.Errorf("the request did not arrive within %s", b.server.config.RequestTimeout))
 	case errors.Is(err, io.EOF):
 		// The client may be silent from here on.
-		_ = b.caller.control.SetReadDeadline(time.Time{})
+		_ = b.caller.Control.SetReadDeadline(time.Time{})
 	case err == nil && !b.counted:
-		if err = b.caller.room.Grow(requestCost * int64(n)); err != nil {
+		if err = b.caller.Room.Grow(requestCost * int64(n)); err != nil {
 			err = b.server.refusals.Of(err)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
 	"github.com/promgrpc/exporter/internal/page"
+	"github.com/promgrpc/exporter/server/stream"
 )
 
 // newHTTP builds the server of all protocols on one port. It has no write
@@ -52,7 +53,7 @@ func (s *Server) mux() *http.ServeMux {
 		connect.WithCompressMinBytes(1024),
 	)
 	options := connect.WithHandlerOptions(
-		codecs(),
+		stream.Codecs(),
 		bounds,
 	)
 	mux, calls := http.NewServeMux(), service{Server: s}

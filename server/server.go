@@ -27,6 +27,7 @@ import (
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/selection"
+	"github.com/promgrpc/exporter/server/stream"
 )
 
 // errCatchingUp is why a server is not ready that serves all the same.
@@ -41,7 +42,7 @@ type Server struct {
 	replicas    *replica.Set
 	evaluations *selection.Evaluations
 	refusals    *refusal.Refusals
-	streams     *streams
+	streams     *stream.Streams
 	feed        *feed
 	upstream    *upstream      // of a relay, nil in all others
 	listener    *link.Listener // of forwarders, nil in a relay
@@ -96,7 +97,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	}
 	s.furnish()
 	for _, r := range s.replicas.All() {
-		r.Opened(s.streams.liveSince())
+		r.Opened(s.streams.LiveSince())
 		logger.Info("log opened", "log_id", r.ID.String(), "last_sequence", r.Log.Last(), "series", r.Head.Len())
 	}
 	logger.Info("storage opened", "path", c.StoragePath, "duration", time.Since(s.started))
@@ -133,13 +134,13 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 func (s *Server) furnish() {
 	c := s.config
 	streamBytes := c.budget(flagStreamBytes, "bytes", int64(c.StreamBytes))
-	config := c.streamConfig
+	config := c.Config
 	config.MaxAge = c.maxAge()
-	s.streams = newStreams(config, shared{
-		replicas: s.replicas, evaluations: s.evaluations, refusals: s.refusals, log: s.log,
-		open:    c.budget(flagStreams, "streams", int64(c.Streams)),
-		bytes:   streamBytes,
-		decodes: c.budget(flagDecodes, "turns", int64(c.Decodes)),
+	s.streams = stream.New(config, stream.Shared{
+		Replicas: s.replicas, Evaluations: s.evaluations, Refusals: s.refusals, Log: s.log,
+		Open:    c.budget(flagStreams, "streams", int64(c.Streams)),
+		Bytes:   streamBytes,
+		Decodes: c.budget(stream.FlagDecodes, "turns", int64(c.Decodes)),
 	})
 	s.feed = newFeed(s.replicas, s.log, streamBytes)
 }
@@ -208,7 +209,7 @@ func (s *Server) serveRPC(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	delay := s.config.drainDelay()
-	s.logger.Info("draining", "streams", s.streams.count(), "delay", delay)
+	s.logger.Info("draining", "streams", s.streams.Count(), "delay", delay)
 	s.draining.Store(true)
 	s.readiness.Wake()
 	if s.registrar != nil {
@@ -219,7 +220,7 @@ func (s *Server) serveRPC(ctx context.Context) error {
 	case err := <-failed:
 		return err
 	}
-	s.streams.drain()
+	s.streams.Drain()
 	s.unused.Close()
 	timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.DrainTimeout)
 	defer cancel()
@@ -259,7 +260,7 @@ func (s *Server) Ready() error {
 			return errCatchingUp
 		}
 	}
-	return s.streams.serving()
+	return s.streams.Serving()
 }
 
 // Close frees everything that New took. It may be called twice, and must not
@@ -272,7 +273,7 @@ func (s *Server) Close() error {
 func (s *Server) close() error {
 	var errs []error
 	if s.streams != nil {
-		s.streams.drain()
+		s.streams.Drain()
 	}
 	if s.http != nil {
 		errs = append(errs, s.http.Close())

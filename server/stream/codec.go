@@ -1,0 +1,100 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/server/refusal"
+)
+
+// Codecs are those for responses, and for messages too.
+func Codecs() connect.HandlerOption {
+	return connect.WithHandlerOptions(
+		connect.WithCodec(protoCodec{}),
+		connect.WithCodec(jsonCodec{"json"}),
+		connect.WithCodec(jsonCodec{"json; charset=utf-8"}),
+	)
+}
+
+// protoCodec is Connect's codec for protobuf, but for a response: that one is
+// bytes already.
+type protoCodec struct{}
+
+func (protoCodec) Name() string   { return "proto" }
+func (protoCodec) IsBinary() bool { return true }
+
+func (protoCodec) Marshal(message any) ([]byte, error) {
+	return protoCodec{}.MarshalAppend(nil, message)
+}
+
+// MarshalAppend is what Connect calls, with a buffer of a pool of its own.
+func (protoCodec) MarshalAppend(dst []byte, message any) ([]byte, error) {
+	switch m := message.(type) {
+	case *Response:
+		return append(dst, m.wire...), nil
+	case proto.Message:
+		return proto.MarshalOptions{}.MarshalAppend(dst, m)
+	}
+	return nil, fmt.Errorf("cannot marshal %T", message)
+}
+
+func (protoCodec) MarshalStable(message any) ([]byte, error) {
+	m, ok := message.(proto.Message)
+	if !ok {
+		return protoCodec{}.Marshal(message)
+	}
+	return proto.MarshalOptions{Deterministic: true}.Marshal(m)
+}
+
+func (protoCodec) Unmarshal(data []byte, message any) error {
+	m, ok := message.(proto.Message)
+	if !ok {
+		return fmt.Errorf("cannot unmarshal into %T", message)
+	}
+	return proto.Unmarshal(data, m)
+}
+
+// jsonCodec is Connect's codec for JSON. For a response it has to make the
+// message after all. JSON knows one NaN only, so stale markers lose their bits.
+type jsonCodec struct{ name string }
+
+func (c jsonCodec) Name() string { return c.name }
+func (jsonCodec) IsBinary() bool { return false }
+
+func (jsonCodec) Marshal(message any) ([]byte, error) {
+	switch m := message.(type) {
+	case *Response:
+		var full metricsv1.GetMetricsResponse
+		if err := proto.Unmarshal(m.wire, &full); err != nil {
+			return nil, fmt.Errorf("assembled response: %w", err)
+		}
+		return protojson.Marshal(&full)
+	case proto.Message:
+		return protojson.Marshal(m)
+	}
+	return nil, fmt.Errorf("cannot marshal %T", message)
+}
+
+func (c jsonCodec) MarshalStable(message any) ([]byte, error) { return c.Marshal(message) }
+
+// Unmarshal passes over fields that it does not know, so that clients of a
+// newer version are served. Its error may quote a value, which may be all of the
+// request.
+func (jsonCodec) Unmarshal(data []byte, message any) error {
+	m, ok := message.(proto.Message)
+	if !ok {
+		return fmt.Errorf("cannot unmarshal into %T", message)
+	}
+	if len(data) == 0 {
+		return fmt.Errorf("no bytes are not a JSON object")
+	}
+	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(data, m); err != nil {
+		return errors.New(refusal.Shortened(err.Error()))
+	}
+	return nil
+}

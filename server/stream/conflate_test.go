@@ -1,0 +1,113 @@
+package stream
+
+import (
+	"math/rand/v2"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// lastOf is a window without regard to memory.
+type lastOf struct {
+	order []uint64
+	last  map[uint64]sampleOf
+}
+
+type sampleOf struct {
+	timestamp, start    int64
+	value               float64
+	histogram, exemplar string
+	samples             uint32
+}
+
+func (m *lastOf) change(ref uint64, change func(*sampleOf)) {
+	s, ok := m.last[ref]
+	if !ok {
+		m.order = append(m.order, ref)
+	}
+	change(&s)
+	m.last[ref] = s
+}
+
+// A window has the last of each series, in the order of the first, in each window
+// anew.
+func TestWindow(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	var w window
+	for _, size := range []int{1, 7, 3000, 40, 0, 5000, 5} {
+		want := lastOf{last: map[uint64]sampleOf{}}
+		for i := range 3 * size {
+			ref := 1 + random.Uint64N(uint64(size))*977
+			data := make([]byte, random.IntN(40))
+			for j := range data {
+				data[j] = byte(i + j)
+			}
+			e := w.find(ref)
+			switch random.IntN(8) {
+			case 0:
+				w.histogram(e, data)
+				want.change(ref, func(s *sampleOf) { s.samples++; s.histogram, s.value = "h"+string(data), 0 })
+			case 1:
+				w.exemplar(e, data)
+				want.change(ref, func(s *sampleOf) { s.exemplar = "e" + string(data) })
+			default:
+				w.float(e, int64(i), int64(-i), float64(i))
+				want.change(ref, func(s *sampleOf) {
+					s.samples++
+					s.timestamp, s.start, s.value, s.histogram = int64(i), int64(-i), float64(i), ""
+				})
+			}
+			clear(data) // The block that it came in may be gone.
+		}
+		require.Equal(t, len(want.order), w.len)
+		for place := range uint32(w.len) {
+			e := w.at(place)
+			got := sampleOf{timestamp: e.timestamp, start: e.start, samples: e.samples}
+			r := w.rareOf(e)
+			if r != nil && r.hasExemplars {
+				got.exemplar = "e" + string(r.exemplar)
+			}
+			if r != nil && r.isHistogram {
+				got.histogram = "h" + string(r.histogram)
+			} else {
+				got.value = e.value
+			}
+			require.Equal(t, want.order[place], e.ref)
+			require.Equal(t, want.last[e.ref], got)
+		}
+		w.clear()
+	}
+}
+
+func heapBytes() float64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc)
+}
+
+// A series that is held back takes about fifty bytes, and what is said to be held
+// is what is.
+func TestWindowBytes(t *testing.T) {
+	const series = 200_000
+	before := heapBytes()
+	w := new(window)
+	for range 3 {
+		for ref := range uint64(series) {
+			w.float(w.find(ref+1), 1, 1, 1)
+		}
+	}
+	require.Less(t, w.bytes(), int64(55*series))
+	require.InEpsilon(t, heapBytes()-before, w.bytes(), 0.1)
+	for ref := range uint64(series / 8) {
+		w.histogram(w.find(ref+1), make([]byte, 200))
+	}
+	require.InEpsilon(t, heapBytes()-before, w.bytes(), 0.1)
+	w.clear()
+	w.find(1)
+	w.clear()
+	require.Less(t, w.bytes(), int64(2*IncludedBytes))
+	require.Less(t, heapBytes()-before, float64(2*IncludedBytes))
+	runtime.KeepAlive(w)
+}

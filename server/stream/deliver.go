@@ -1,0 +1,167 @@
+package stream
+
+import (
+	"math"
+
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// deliver puts the selected entries of a block into responses, in order of
+// arrival, and sends those that get full. What another log brought already is left out.
+func (st *stream) deliver(src *source, b *segment.Block) error {
+	src.names.goOn(b.Sequence)
+	if st.repeats(src, b) {
+		st.streams.metrics.repeats.Inc()
+		src.sequence = b.Sequence
+		return nil
+	}
+	src.sequence, src.block = b.Sequence-1, b
+	defer func() { src.block = nil }()
+	if err := src.matched.learn(b, src.names); err != nil {
+		return err
+	}
+	d := delivery{st: st, src: src, skip: src.entries}
+	if err := d.parts(b); err != nil {
+		return err
+	}
+	d.close()
+	src.sequence, src.entries = b.Sequence, 0
+	if src.names.err != nil {
+		return src.names.err
+	}
+	if err := st.tell(d.leftOut, src, b.Sequence-1, b.Sequence); err != nil {
+		return err
+	}
+	if st.out.full() {
+		return st.send(noEvent)
+	}
+	return nil
+}
+
+// delivery is a block under way.
+type delivery struct {
+	leftOut
+	st    *stream
+	src   *source
+	skip  uint32 // entries that were delivered before
+	entry uint32 // entries that were looked at, the current one included
+	ref   uint64 // the series that is open, 0: none
+	// Of the series that is open: the newest of its floats, and whether it has
+	// histograms.
+	newest     int64
+	histograms bool
+}
+
+// parts delivers the samples in order of arrival, then the exemplars.
+func (d *delivery) parts(b *segment.Block) error {
+	for part, histogram := range b.Parts() {
+		var err error
+		if histogram != nil {
+			err = d.histogram(histogram)
+		} else {
+			err = d.floats(&part)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for i := range b.Exemplars {
+		if err := d.exemplar(&b.Exemplars[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *delivery) floats(part *segment.Part) error {
+	st := d.st
+	if part.Timestamp < st.oldest {
+		d.entry += uint32(len(part.Values))
+		return nil
+	}
+	for i, value := range part.Values {
+		ref := part.First + uint64(i)
+		if !d.wants(ref) || st.conflate.float(d.src, ref, part.Timestamp, part.StartTimestamp, value) {
+			continue
+		}
+		ok, err := d.open(ref, d.histograms)
+		if err != nil {
+			return err
+		}
+		if ok {
+			st.out.float(part.Timestamp, part.StartTimestamp, value)
+			d.newest = max(d.newest, part.Timestamp)
+		}
+	}
+	return nil
+}
+
+func (d *delivery) histogram(h *segment.Histogram) error {
+	if !d.wants(h.Ref) || h.Timestamp < d.st.oldest || !d.fits(h.Data) || d.st.conflate.histogram(d.src, h) {
+		return nil
+	}
+	ok, err := d.open(h.Ref, h.Timestamp < d.newest)
+	if ok {
+		d.st.out.histogram(h.Data)
+		d.histograms = true
+	}
+	return err
+}
+
+func (d *delivery) exemplar(e *segment.Exemplar) error {
+	if !d.wants(e.Ref) || d.isOld(e) || !d.fits(e.Data) || d.st.conflate.exemplar(d.src, e) {
+		return nil
+	}
+	ok, err := d.open(e.Ref, false)
+	if ok {
+		d.st.out.exemplar(e.Data)
+	}
+	return err
+}
+
+// wants goes on to the next entry, and says whether it is to be delivered.
+func (d *delivery) wants(ref uint64) bool {
+	d.entry++
+	return d.entry > d.skip && d.src.matched.has(ref)
+}
+
+func (d *delivery) isOld(e *segment.Exemplar) bool {
+	if d.st.since == nil {
+		return false
+	}
+	t := exemplarTime(e.Data)
+	return t != 0 && t < d.st.oldest
+}
+
+// open makes sure that the series of the current entry is the open one, and
+// that there is room for it. A message has its floats before its histograms: where
+// that is not the order of arrival, anew begins another. It is false for a series
+// that is left out.
+func (d *delivery) open(ref uint64, anew bool) (bool, error) {
+	if d.st.out.full() {
+		d.close()
+		d.src.entries = d.entry - 1
+		if err := d.st.send(noEvent); err != nil {
+			return false, err
+		}
+	}
+	if d.ref == ref && !anew {
+		return true, nil
+	}
+	d.close()
+	ok, err := d.opened(d.st.open(d.src, ref, d.src.names))
+	switch {
+	case err != nil:
+		return false, d.src.names.err
+	case ok:
+		d.ref, d.newest, d.histograms = ref, math.MinInt64, false
+	}
+	return ok, nil
+}
+
+func (d *delivery) close() {
+	if d.ref != 0 {
+		d.st.out.close()
+		d.ref = 0
+	}
+}

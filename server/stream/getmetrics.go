@@ -1,0 +1,73 @@
+package stream
+
+import (
+	"context"
+	"time"
+
+	"connectrpc.com/connect"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/server/selection"
+)
+
+// defaultHeartbeat is what an unset heartbeat_interval means.
+const defaultHeartbeat = 10 * time.Second
+
+// GetMetrics serves a call of GetMetrics.
+func (s *Streams) GetMetrics(ctx context.Context, from Caller, req *metricsv1.GetMetricsRequest, out *connect.ServerStream[Response]) error {
+	c, err := s.admitServed(ctx, from)
+	if err != nil {
+		return err
+	}
+	defer c.Leave()
+	start := s.Evaluations.Begin(c.ctx, c.peer)
+	defer start.End()
+	selected, err := start.Parse(req.GetSelectors())
+	if err != nil {
+		return s.Refusals.Of(err)
+	}
+	st := s.newStream(c, newSender(c, from, out), req, selected)
+	defer st.close()
+	c.Begun(startOf(req))
+	err = st.begin(req, start)
+	if err == nil {
+		start.End()
+		err = st.run()
+	}
+	return c.Ended(st.cursor, err)
+}
+
+func (s *Streams) newStream(c *call, to *sender, req *metricsv1.GetMetricsRequest, selected selection.Selection) *stream {
+	st := &stream{
+		streams:    s,
+		ctx:        c.ctx,
+		peer:       c.peer,
+		sender:     to,
+		out:        newAssembler(),
+		selection:  selected,
+		evaluation: s.Evaluations.Following(c.ctx, c.peer),
+		follow:     req.GetFollow(),
+		references: req.GetLabelReferences(),
+		heartbeat:  defaultHeartbeat,
+		conflate:   newConflation(req.GetMinInterval().AsDuration()),
+		lastSent:   time.Now(),
+		hold:       s.Bytes.Hold(c.peer),
+	}
+	c.stall.held = st.account
+	st.decoding = decoding{st: st, turn: s.Decodes.Hold(c.peer)}
+	st.step = st.decoding.step
+	if h := req.GetHeartbeatInterval(); h != nil {
+		st.heartbeat = h.AsDuration()
+	}
+	return st
+}
+
+func startOf(req *metricsv1.GetMetricsRequest) string {
+	switch req.GetStart().(type) {
+	case *metricsv1.GetMetricsRequest_Cursor:
+		return "cursor"
+	case *metricsv1.GetMetricsRequest_Since:
+		return "since"
+	}
+	return "latest"
+}

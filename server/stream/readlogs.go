@@ -1,0 +1,263 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"connectrpc.com/connect"
+	"golang.org/x/sync/errgroup"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/refusal"
+	"github.com/promgrpc/exporter/server/replica"
+)
+
+const (
+	// logDataSize bounds the data of one response.
+	logDataSize = 256 << 10
+	// logHeartbeat is how long a stream of logs is quiet unless told otherwise.
+	logHeartbeat = 10 * time.Second
+)
+
+// ReadLogs serves a call of ReadLogs.
+func (s *Streams) ReadLogs(ctx context.Context, from Caller, req *metricsv1.ReadLogsRequest, out *connect.ServerStream[metricsv1.ReadLogsResponse]) error {
+	c, err := s.admitServed(ctx, from)
+	if err != nil {
+		return err
+	}
+	defer c.Leave()
+	r := newLogReading(c, req, out)
+	c.Begun("logs")
+	if err = r.run(c.ctx, req); err == nil {
+		err = r.send(&metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_End{End: &metricsv1.End{}}})
+	}
+	return c.Ended("", err)
+}
+
+// logReading is one call of ReadLogs. Each log is read by a goroutine of its
+// own.
+type logReading struct {
+	call      *call
+	streams   *Streams
+	positions map[segment.LogID]*metricsv1.LogPosition
+	follow    bool
+	heartbeat time.Duration
+
+	// behind is how many logs are not yet where they were when they were begun.
+	behind atomic.Int32
+	age    age // from when none was behind
+
+	mu   sync.Mutex // for sending
+	out  *connect.ServerStream[metricsv1.ReadLogsResponse]
+	sent time.Time
+}
+
+func newLogReading(c *call, req *metricsv1.ReadLogsRequest, out *connect.ServerStream[metricsv1.ReadLogsResponse]) *logReading {
+	r := &logReading{
+		call: c, streams: c.streams, out: out, follow: req.GetFollow(), heartbeat: logHeartbeat,
+		positions: make(map[segment.LogID]*metricsv1.LogPosition, len(req.GetPositions())),
+	}
+	if req.GetHeartbeatInterval() != nil {
+		r.heartbeat = req.GetHeartbeatInterval().AsDuration()
+	}
+	return r
+}
+
+// run sends all logs: those that there are, and while following those that come
+// up, until ctx ends.
+func (r *logReading) run(ctx context.Context, req *metricsv1.ReadLogsRequest) error {
+	for _, p := range req.GetPositions() {
+		id, err := segment.ParseLogID(p.GetLogId())
+		if err != nil {
+			return connect.NewError(connect.CodeInvalidArgument, err)
+		}
+		r.positions[id] = p
+	}
+	var group *errgroup.Group
+	group, ctx = errgroup.WithContext(ctx)
+	begun := map[segment.LogID]bool{}
+	begin := func() {
+		for _, from := range r.streams.Replicas.Serving() {
+			if !begun[from.ID] {
+				begun[from.ID] = true
+				r.behind.Add(1)
+				group.Go(func() error { return r.log(ctx, from) })
+			}
+		}
+	}
+	group.Go(func() error {
+		for {
+			news := r.streams.Replicas.News.Next()
+			begin()
+			if !r.follow {
+				return nil
+			}
+			if err := r.wait(ctx, news); err != nil {
+				return err
+			}
+		}
+	})
+	return group.Wait()
+}
+
+// wait waits for news, for a while, and keeps up what goes by time. A stream that
+// has reached its age ends: those that send logs stop after the piece that they are
+// at, and the client goes on at another replica from where its files end.
+func (r *logReading) wait(ctx context.Context, news <-chan struct{}) error {
+	if r.age == (age{}) && r.behind.Load() == 0 {
+		r.age = newAge(r.streams.MaxAge)
+	}
+	timer := time.NewTimer(r.age.patience(r.heartbeat / 4))
+	defer timer.Stop()
+	select {
+	case <-news:
+	case <-timer.C:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if r.age.reached() {
+		return refusal.ErrAged
+	}
+	return r.beat()
+}
+
+// log sends one log, from the client's position on.
+func (r *logReading) log(ctx context.Context, from *replica.Replica) error {
+	until := from.Log.Last()
+	if err := r.sendOf(from, &metricsv1.ReadLogsResponse{}); err != nil {
+		return err
+	}
+	if !r.follow && r.positions[from.ID].GetSequence() > until {
+		return nil
+	}
+	after, err := r.reach(ctx, from)
+	if err != nil {
+		return err
+	}
+	raw, err := from.Log.ReadRaw(after)
+	if err != nil {
+		return fmt.Errorf("read log %s: %w", from.ID, err)
+	}
+	defer raw.Close()
+	hold := r.streams.Bytes.Hold(r.call.peer)
+	defer hold.Release()
+	raw.Reserve = hold.Resize
+	arrived := sync.OnceFunc(func() { r.behind.Add(-1) })
+	for r.follow || after < until {
+		if after >= until {
+			arrived()
+		}
+		chunk, err := raw.Next(ctx)
+		var gap *seglog.GapError
+		switch {
+		case errors.As(err, &gap):
+			err, after = r.gap(from, gap), gap.Next-1
+		case err == nil:
+			err, after = r.chunk(from, &chunk), chunk.LastSequence
+		case ctx.Err() == nil:
+			err = fmt.Errorf("read log %s: %w", from.ID, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reach waits until the replica has come to the client's position, and returns
+// it. The client's past and the replica's must be the same there.
+func (r *logReading) reach(ctx context.Context, from *replica.Replica) (uint64, error) {
+	position := r.positions[from.ID]
+	after := position.GetSequence()
+	for {
+		news := r.streams.Replicas.News.Next()
+		if from.IsBroken() {
+			return 0, seglog.ErrClosed
+		}
+		if from.Log.Last() >= after {
+			break
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+	}
+	sum, ok, err := from.Log.Checksum(after)
+	if err != nil {
+		return 0, fmt.Errorf("checksum of block %d of log %s: %w", after, from.ID, err)
+	}
+	if ok && sum != position.GetChecksum() {
+		return 0, connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf(
+			"block %d of log %s has the checksum %08x here and %08x there: the two hold different pasts of the log",
+			after, from.ID, sum, position.GetChecksum()))
+	}
+	return after, nil
+}
+
+func (r *logReading) gap(from *replica.Replica, gap *seglog.GapError) error {
+	return r.sendOf(from, &metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Gap{Gap: &metricsv1.Gap{
+		LogId: from.ID.String(), AfterSequence: gap.After, NextSequence: gap.Next, Reason: gap.Error(),
+	}}})
+}
+
+// chunk sends a piece of a file, in parts where a frame is large. Nothing comes
+// between them, so that who puts them together has one piece under way at a time.
+func (r *logReading) chunk(from *replica.Replica, chunk *seglog.RawChunk) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if chunk.Start {
+		start := &metricsv1.SegmentStart{Name: chunk.SegmentName, FirstSequence: chunk.FirstSequence}
+		if err := r.sendNext(from, &metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Segment{Segment: start}}); err != nil {
+			return err
+		}
+	}
+	data, offset := chunk.Data, chunk.Offset
+	for len(data) > 0 {
+		part := data[:min(len(data), logDataSize)]
+		data = data[len(part):]
+		err := r.sendNext(from, &metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Data{Data: &metricsv1.SegmentData{
+			Offset: offset, Data: part, Partial: len(data) > 0,
+		}}})
+		if err != nil {
+			return err
+		}
+		offset += uint64(len(part))
+	}
+	return nil
+}
+
+// sendOf sends what is about one log.
+func (r *logReading) sendOf(from *replica.Replica, response *metricsv1.ReadLogsResponse) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sendNext(from, response)
+}
+
+// sendNext is sendOf for who holds mu.
+func (r *logReading) sendNext(from *replica.Replica, response *metricsv1.ReadLogsResponse) error {
+	response.LogId, response.LastSequence = from.ID.String(), from.Log.Last()
+	return r.send(response)
+}
+
+// send sends. The caller holds mu.
+func (r *logReading) send(response *metricsv1.ReadLogsResponse) error {
+	r.sent = time.Now()
+	return r.call.Write(len(response.GetData().GetData()), func() error { return r.out.Send(response) })
+}
+
+// beat sends a heartbeat if nothing else was sent for a while.
+func (r *logReading) beat() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.sent) < r.heartbeat*3/4 {
+		return nil
+	}
+	return r.send(&metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Heartbeat{Heartbeat: &metricsv1.Heartbeat{}}})
+}

@@ -1,0 +1,155 @@
+package stream
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/replica"
+)
+
+// source is one log that a stream reads, and how far it has come.
+type source struct {
+	replica *replica.Replica
+	reader  *seglog.Reader // nil while the snapshot is under way
+	names   *names
+	matched *matched
+
+	sequence     uint64 // last block that was delivered whole
+	entries      uint32 // of the next one that were delivered as well
+	snapshotRef  uint64 // as in cursor.Position
+	snapshotTime int64
+
+	given    *given            // nil: labels throughout
+	window   window            // what min_interval holds back
+	snapshot *replica.Snapshot // that is being sent, nil: none
+	block    *segment.Block    // that is being delivered, nil: none
+
+	until uint64 // the present, as of when the stream began
+}
+
+func (st *stream) newSource(r *replica.Replica) *source {
+	src := &source{
+		replica: r,
+		names:   &names{stream: st, replica: r},
+		matched: newMatched(&st.selection, st.evaluation),
+		until:   r.Log.Last(),
+	}
+	if st.references {
+		src.given = newGiven(len(st.sources))
+	}
+	return src
+}
+
+// bytes is about what the state of the stream takes that is about this log.
+func (src *source) bytes() int64 {
+	n := src.matched.bytes() + src.window.bytes() + src.names.bytes()
+	if src.given != nil {
+		n += src.given.Bytes()
+	}
+	if src.snapshot != nil {
+		n += src.snapshot.Bytes()
+	}
+	if src.block != nil {
+		n += int64(src.block.EstimatedBytes())
+	}
+	if src.reader != nil {
+		n += src.reader.Bytes()
+	}
+	return n
+}
+
+func (src *source) caughtUp() bool { return src.sequence >= src.until }
+
+// reached is the last block of which anything was delivered.
+func (src *source) reached() uint64 {
+	if src.entries > 0 {
+		return src.sequence + 1
+	}
+	return src.sequence
+}
+
+func (src *source) close() {
+	if src.reader != nil {
+		_ = src.reader.Close()
+	}
+}
+
+// add puts a source in its place among the others.
+func (st *stream) add(src *source) {
+	i, _ := slices.BinarySearchFunc(st.sources, src, func(a, b *source) int {
+		return bytes.Compare(a.replica.ID[:], b.replica.ID[:])
+	})
+	st.sources = slices.Insert(st.sources, i, src)
+}
+
+// readFrom opens the reader of a source behind the last block delivered.
+func (src *source) readFrom(sequence uint64) error {
+	reader, err := src.replica.Log.ReadAfter(sequence)
+	if err != nil {
+		return err
+	}
+	src.reader, src.sequence = reader, sequence
+	return nil
+}
+
+// readSince opens the reader of a source at a time.
+func (src *source) readSince(t int64) error {
+	reader, err := src.replica.Log.ReadSince(t)
+	if err != nil {
+		return err
+	}
+	src.reader, src.sequence = reader, max(src.replica.Log.First(), 1)-1
+	return nil
+}
+
+// adopt takes up the logs that the server has and the stream does not, each
+// from its oldest block on: all of it is news.
+func (st *stream) adopt() error {
+	for _, r := range st.streams.Replicas.All() {
+		if !r.Serving() || slices.ContainsFunc(st.sources, func(src *source) bool { return src.replica.ID == r.ID }) {
+			continue
+		}
+		if err := st.addWhole(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addWhole adds a log from its oldest block on, and says what is missing
+// before that.
+func (st *stream) addWhole(r *replica.Replica) error {
+	src := st.newSource(r)
+	if st.since != nil {
+		if err := src.readSince(*st.since); err != nil {
+			return err
+		}
+		st.add(src)
+		return nil
+	}
+	for sequence := uint64(0); ; {
+		err := src.readFrom(sequence)
+		var old *seglog.OutOfRangeError
+		if errors.As(err, &old) && old.Oldest > sequence+1 {
+			sequence = old.Oldest - 1
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		st.add(src)
+		if sequence == 0 {
+			return nil
+		}
+		st.streams.metrics.gaps.Inc()
+		return st.send(gapEvent(&metricsv1.Gap{
+			LogId:        r.ID.String(),
+			NextSequence: sequence + 1,
+			Reason:       "a log has come up whose beginning is not kept any more",
+		}))
+	}
+}

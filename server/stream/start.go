@@ -1,0 +1,254 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"time"
+
+	"connectrpc.com/connect"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/cursor"
+	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/refusal"
+	"github.com/promgrpc/exporter/server/replica"
+	"github.com/promgrpc/exporter/server/selection"
+)
+
+// begin opens the logs at the place that the request names. A snapshot is sent
+// before it returns.
+func (st *stream) begin(req *metricsv1.GetMetricsRequest, e *selection.Evaluation) error {
+	st.setSince(nil)
+	switch start := req.GetStart().(type) {
+	case *metricsv1.GetMetricsRequest_Cursor:
+		c, err := cursor.Parse(start.Cursor)
+		if err != nil {
+			return connect.NewError(connect.CodeInvalidArgument, err)
+		}
+		st.cursor = start.Cursor
+		return st.beginAt(e, c)
+	case *metricsv1.GetMetricsRequest_Since:
+		if err := start.Since.CheckValid(); err != nil {
+			return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("since: %w", err))
+		}
+		// A sample has whole milliseconds, so the next one counts.
+		st.setSince(new(start.Since.AsTime().Add(time.Millisecond - 1).UnixMilli()))
+		return st.adopt()
+	}
+	return st.beginSnapshot(e)
+}
+
+// setSince has older samples left out, in ms. Nil: none.
+func (st *stream) setSince(since *int64) {
+	st.since, st.oldest = since, math.MinInt64
+	if since != nil {
+		st.oldest = *since
+	}
+}
+
+// beginSnapshot sends the latest samples of the live series of all logs.
+func (st *stream) beginSnapshot(e *selection.Evaluation) error {
+	now := time.Now()
+	for _, r := range st.streams.Replicas.Serving() {
+		s, err := r.Snapshot(e, &st.selection, now.Add(-st.streams.Staleness).UnixMilli())
+		if err != nil {
+			return err
+		}
+		defer s.View.Release()
+		sequence := s.View.Sequence()
+		src := st.newSource(r)
+		src.until = sequence
+		src.snapshotRef, src.snapshotTime = 1, now.UnixMilli()
+		if err := st.reach(r, sequence); err != nil {
+			return err
+		}
+		if err := src.readFrom(sequence); err != nil {
+			return err
+		}
+		src.snapshot = s
+		st.add(src)
+		st.newest.Snapshots = append(st.newest.Snapshots, s)
+	}
+	if err := st.newest.KeepNewest(st.check); err != nil {
+		return err
+	}
+	for _, src := range st.sources {
+		if err := st.sendSnapshot(src); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sendSnapshot puts a snapshot into responses, and sends those that get full.
+func (st *stream) sendSnapshot(src *source) error {
+	s := src.snapshot
+	var left leftOut
+	for ref, l := range s.Series() {
+		if st.out.full() {
+			if err := st.sendUpTo(src, ref); err != nil {
+				return err
+			}
+		}
+		if !left.fits(l.Histogram) {
+			continue
+		}
+		ok, err := left.opened(st.open(src, ref, s.View))
+		if err != nil {
+			return fmt.Errorf("series %d of the snapshot at block %d: %w", ref, s.View.Sequence(), err)
+		}
+		if !ok {
+			continue
+		}
+		if l.Histogram != nil {
+			st.out.histogram(l.Histogram)
+		} else {
+			st.out.float(l.Timestamp, l.StartTimestamp, l.Value)
+		}
+		st.out.close()
+	}
+	s.View.Release()
+	src.snapshot, src.snapshotRef, src.snapshotTime = nil, 0, 0
+	return st.tell(left, src, src.sequence, src.sequence)
+}
+
+// sendUpTo sends the series of a snapshot below a reference.
+func (st *stream) sendUpTo(src *source, ref uint64) error {
+	src.snapshotRef = ref
+	src.snapshot.View.Pass(ref)
+	if err := st.check(); err != nil {
+		return err
+	}
+	return st.send(noEvent)
+}
+
+// beginAt takes a stream up at a cursor.
+func (st *stream) beginAt(e *selection.Evaluation, c *cursor.Cursor) error {
+	st.setSince(c.Since)
+	for _, p := range c.Positions {
+		r, err := st.learn(c, p.Log)
+		if err != nil {
+			return err
+		}
+		whole := p.Sequence
+		if p.Entries > 0 {
+			whole++
+		}
+		if err := st.reach(r, whole); err != nil {
+			return err
+		}
+		src := st.newSource(r)
+		src.until = max(src.until, whole)
+		err = src.readFrom(p.Sequence)
+		var old *seglog.OutOfRangeError
+		if errors.As(err, &old) {
+			return st.tooOld(c, err)
+		}
+		if err != nil {
+			return fmt.Errorf("read log %s: %w", r.ID, err)
+		}
+		src.entries = p.Entries
+		st.add(src)
+		if p.SnapshotRef != 0 {
+			if err := st.resumeSnapshot(e, src, c, p); err != nil {
+				return err
+			}
+		}
+	}
+	return st.adopt()
+}
+
+// resumeSnapshot sends the rest of a snapshot that was begun elsewhere.
+func (st *stream) resumeSnapshot(e *selection.Evaluation, src *source, c *cursor.Cursor, p cursor.Position) error {
+	if last := src.replica.Log.Last(); p.Sequence > last {
+		return st.tooOld(c, fmt.Errorf("the snapshot was of block %d of log %s, of which nobody has more than %d", p.Sequence, src.replica.ID, last))
+	}
+	src.snapshotRef, src.snapshotTime, src.until = p.SnapshotRef, p.SnapshotTime, p.Sequence
+	writtenSince := p.SnapshotTime - st.streams.Staleness.Milliseconds()
+	past, err := st.rebuild(src.replica, func(a seglog.Applier) error { return src.replica.Log.Rebuild(p.Sequence, a) })
+	var old *seglog.OutOfRangeError
+	if errors.As(err, &old) {
+		return st.tooOld(c, err)
+	}
+	if err != nil {
+		return fmt.Errorf("take up the snapshot at block %d: %w", p.Sequence, err)
+	}
+	if src.snapshot, err = replica.SnapshotOf(e, past, p.SnapshotRef, &st.selection, writtenSince); err != nil {
+		return err
+	}
+	return st.sendSnapshot(src)
+}
+
+// learn waits until there is a log, for as long as a replica may lag: one that was
+// just begun may have come to another replica first. Who has no forwarder cannot
+// know that it will not come.
+func (st *stream) learn(c *cursor.Cursor, id segment.LogID) (*replica.Replica, error) {
+	patience := time.NewTimer(st.streams.CursorWait)
+	defer patience.Stop()
+	for {
+		news := st.streams.Replicas.News.Next()
+		if r := st.streams.Replicas.Get(id); r != nil {
+			return r, nil
+		}
+		select {
+		case <-news:
+		case <-st.ctx.Done():
+			return nil, context.Cause(st.ctx)
+		case <-patience.C:
+			err := fmt.Errorf("log %s is not known here", id)
+			if !st.streams.Replicas.Fed() {
+				return nil, refusal.Unavailable(err, st.cursor)
+			}
+			return nil, st.tooOld(c, err)
+		}
+	}
+}
+
+// reach waits until a replica has a block, for as long as a replica may lag. One
+// that nobody has any more is not waited for: the stream begins behind it all the same.
+func (st *stream) reach(r *replica.Replica, sequence uint64) error {
+	patience := time.NewTimer(st.streams.CursorWait)
+	defer patience.Stop()
+	for {
+		news := st.streams.Replicas.News.Next()
+		last := r.Log.Last()
+		if r.Serving() && (last >= sequence || r.EndedForGood()) {
+			return nil
+		}
+		select {
+		case <-news:
+		case <-st.ctx.Done():
+			return context.Cause(st.ctx)
+		case <-patience.C:
+			return refusal.Unavailable(fmt.Errorf("log %s has come to block %d here, the cursor is at %d", r.ID, last, sequence), st.cursor)
+		}
+	}
+}
+
+// tooOld answers a cursor that cannot be served, with the one next to it that
+// can be.
+func (st *stream) tooOld(c *cursor.Cursor, cause error) error {
+	oldest := cursor.Cursor{Since: c.Since}
+	for _, r := range st.streams.Replicas.Serving() {
+		first := max(r.Log.First(), 1)
+		p, ok := c.Of(r.ID)
+		if !ok {
+			continue
+		}
+		if p.Sequence+1 < first || p.SnapshotRef != 0 {
+			p = cursor.Position{Log: r.ID, Sequence: max(p.Sequence, first-1)}
+		}
+		oldest.Positions = append(oldest.Positions, p)
+	}
+	if len(oldest.Positions) == 0 {
+		for _, r := range st.streams.Replicas.Serving() {
+			oldest.Positions = append(oldest.Positions, cursor.Position{Log: r.ID, Sequence: max(r.Log.First(), 1) - 1})
+		}
+	}
+	st.streams.Log.Log(slog.LevelWarn, "cursor is too old", "peer", st.peer, "err", cause)
+	return refusal.OutOfRange(cause, oldest.String())
+}

@@ -1,0 +1,242 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/cursor"
+	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/server/replica"
+	"github.com/promgrpc/exporter/server/selection"
+)
+
+// stream is one GetMetrics call. It belongs to one goroutine, which looks into
+// each log in turn, assembles responses and waits for news at the end: a slow
+// client keeps nobody waiting but itself.
+type stream struct {
+	streams   *Streams
+	ctx       context.Context
+	peer      string
+	sender    *sender
+	selection selection.Selection
+	// evaluation of the series that come as it goes on
+	evaluation *selection.Evaluation
+	follow     bool
+	heartbeat  time.Duration
+	since      *int64 // of the request, in ms; nil: none
+	oldest     int64  // ms; samples with older timestamps are left out
+
+	sources  []*source // sorted by log
+	newest   replica.Newest
+	hold     *limit.Hold // of the bytes that the state of all streams takes
+	decoding decoding
+	step     func() error // of decoding
+	// rebuilding is the state of the past that is being made, nil: none.
+	rebuilding *past
+	out        assembler
+	conflate   *conflation // nil: every sample is sent
+	synced     bool
+	age        age
+	// references: labels once, then references
+	references bool
+	lastSent   time.Time
+	cursor     string // of the last response, or of the request before the first
+}
+
+// run reads the logs and sends what is selected, until the end of a stream
+// that does not follow, or an error.
+func (st *stream) run() error {
+	timer := time.NewTimer(st.heartbeat)
+	defer timer.Stop()
+	for {
+		news := st.streams.Replicas.News.Next()
+		if st.follow {
+			if err := st.adopt(); err != nil {
+				return err
+			}
+		}
+		idle, err := st.round()
+		if err != nil {
+			return err
+		}
+		if err := st.conflate.flushDue(st); err != nil {
+			return err
+		}
+		if err := st.account(); err != nil {
+			return err
+		}
+		if idle {
+			done, err := st.atTail()
+			if err != nil || done {
+				return err
+			}
+		}
+		if err := st.endAged(); err != nil {
+			return err
+		}
+		// A replay in which nothing is selected must not look dead either.
+		if err := st.beat(); err != nil {
+			return err
+		}
+		if !idle {
+			if st.ctx.Err() != nil {
+				return context.Cause(st.ctx)
+			}
+			continue
+		}
+		timer.Reset(st.patience())
+		select {
+		case <-st.ctx.Done():
+			return context.Cause(st.ctx)
+		case <-news:
+		case <-timer.C:
+		}
+	}
+}
+
+// beat sends a heartbeat if nothing was sent for as long.
+func (st *stream) beat() error {
+	if time.Since(st.lastSent) < st.heartbeat {
+		return nil
+	}
+	return st.send(heartbeat)
+}
+
+// round delivers one block of each log. It is idle when there was none.
+func (st *stream) round() (idle bool, err error) {
+	idle = true
+	for _, src := range st.sources {
+		if !st.follow && src.caughtUp() {
+			continue
+		}
+		last := src.replica.Log.Last()
+		b, err := src.reader.Next(st.step)
+		st.decoding.end()
+		var gap *seglog.GapError
+		switch {
+		case errors.As(err, &gap):
+			if err := st.gap(src, gap); err != nil {
+				return false, err
+			}
+		case err != nil:
+			return false, fmt.Errorf("read log %s: %w", src.replica.ID, err)
+		case b == nil:
+			// Nothing up to last was left to be read.
+			src.sequence = max(src.sequence, last)
+			continue
+		default:
+			if err := st.deliver(src, b); err != nil {
+				return false, err
+			}
+			src.matched.forget(src.replica.Head)
+		}
+		idle = false
+	}
+	return idle, nil
+}
+
+// gap tells the client what is missing.
+func (st *stream) gap(src *source, gap *seglog.GapError) error {
+	src.sequence, src.entries = gap.Next-1, 0
+	reason := "retention overtook the stream"
+	if gap.Cause != nil {
+		reason = "a segment is damaged"
+	}
+	st.streams.metrics.gaps.Inc()
+	st.streams.Log.Log(slog.LevelWarn, "stream has a gap", "log_id", src.replica.ID.String(),
+		"after_sequence", gap.After, "next_sequence", gap.Next, "err", gap)
+	return st.send(gapEvent(&metricsv1.Gap{
+		LogId:         src.replica.ID.String(),
+		AfterSequence: gap.After,
+		NextSequence:  gap.Next,
+		Reason:        reason,
+	}))
+}
+
+// atTail sends what there is, now that no more is to be had for the moment, and
+// says whether the stream is complete.
+func (st *stream) atTail() (done bool, err error) {
+	caughtUp := true
+	for _, src := range st.sources {
+		caughtUp = caughtUp && src.caughtUp()
+		src.names.past = nil
+	}
+	switch {
+	case caughtUp && !st.follow:
+		return true, st.send(end)
+	case caughtUp && !st.synced:
+		st.synced = true
+		st.age = newAge(st.streams.MaxAge)
+		err := st.send(synced)
+		st.conflate.begin()
+		return false, err
+	case !st.out.empty():
+		return false, st.send(noEvent)
+	}
+	return false, nil
+}
+
+// patience is how long the stream may wait for news.
+func (st *stream) patience() time.Duration {
+	wait := st.heartbeat - time.Since(st.lastSent)
+	if st.conflate.holds() {
+		return max(st.conflate.patience(wait), 0)
+	}
+	return max(st.age.patience(wait), 0)
+}
+
+// send finishes the response and sends it.
+func (st *stream) send(e event) error {
+	at := st.resumeAt()
+	st.out.cursor(at)
+	st.out.event(e)
+	if err := st.sender.send(&st.out); err != nil {
+		return err
+	}
+	m := st.streams.metrics
+	m.samplesSent.Add(float64(st.out.samples))
+	m.bytesSent.Add(float64(len(st.out.message())))
+	st.out.reset()
+	st.cursor, st.lastSent = at, time.Now()
+	return nil
+}
+
+// resumeAt is the cursor that covers what was put into responses so far. While
+// samples are held back, it is the one from before the first of them.
+func (st *stream) resumeAt() string {
+	if st.conflate.holds() {
+		return st.cursor
+	}
+	return st.position()
+}
+
+// position is the cursor of the place that the stream is at.
+func (st *stream) position() string {
+	c := cursor.Cursor{Since: st.since, Positions: make([]cursor.Position, 0, len(st.sources))}
+	for _, src := range st.sources {
+		if src.snapshotRef != 0 && len(st.sources) > 1 {
+			return ""
+		}
+		c.Positions = append(c.Positions, cursor.Position{
+			Log:          src.replica.ID,
+			Sequence:     src.sequence,
+			Entries:      src.entries,
+			SnapshotRef:  src.snapshotRef,
+			SnapshotTime: src.snapshotTime,
+		})
+	}
+	return c.String()
+}
+
+// close gives back what the stream holds.
+func (st *stream) close() {
+	for _, src := range st.sources {
+		src.close()
+	}
+	st.hold.Release()
+}
