@@ -13,6 +13,7 @@ import (
 	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/server/feed"
 	"github.com/promgrpc/exporter/server/stream"
 )
 
@@ -95,7 +96,7 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 		Default(c.RPCAddress), &c.RPCAddress)
 	app.Flag("limit.link-connections", "Most connections of forwarders at a time; at most a quarter of the files that the process may open.").
 		Default(strconv.Itoa(c.LinkConns)).IntVar(&c.LinkConns)
-	app.Flag(flagLinkBytes[2:], "Largest sum of the pieces of logs that are being read and taken over; forwarders wait when it is reached.").
+	app.Flag(feed.FlagLinkBytes[2:], "Largest sum of the pieces of logs that are being read and taken over; forwarders wait when it is reached.").
 		Default(c.LinkBytes.String()).BytesVar(&c.LinkBytes)
 	c.registerServing(app)
 }
@@ -165,8 +166,8 @@ func (c *Config) check() error {
 		return daemon.Usagef("--stream.cursor-wait cannot be negative")
 	case c.LinkConns < 1:
 		return daemon.Usagef("--limit.link-connections has to be above zero")
-	case c.LinkBytes < maxLinkFrame:
-		return daemon.Usagef("%s is %s, less than a single piece of a log: %s", flagLinkBytes, c.LinkBytes, units.Base2Bytes(maxLinkFrame))
+	case c.LinkBytes < feed.MaxLinkFrame:
+		return daemon.Usagef("%s is %s, less than a single piece of a log: %s", feed.FlagLinkBytes, c.LinkBytes, units.Base2Bytes(feed.MaxLinkFrame))
 	}
 	for _, origin := range c.CORSOrigins {
 		if err := checkOrigin(origin); err != nil {

@@ -6,16 +6,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/server/feed"
 )
 
 func TestLinkBytesHoldAPiece(t *testing.T) {
 	c := DefaultConfig()
 	require.NoError(t, c.check())
-	c.LinkBytes = maxLinkFrame - 1
+	c.LinkBytes = feed.MaxLinkFrame - 1
 	var usage *daemon.UsageError
 	require.ErrorAs(t, c.check(), &usage)
-	require.ErrorContains(t, usage, flagLinkBytes)
-	c.LinkBytes, c.PeerShare = maxLinkFrame, 1
+	require.ErrorContains(t, usage, feed.FlagLinkBytes)
+	c.LinkBytes, c.PeerShare = feed.MaxLinkFrame, 1
 	require.NoError(t, c.check())
-	require.EqualValues(t, maxLinkFrame, newLinkRoom(int64(c.LinkBytes), c.PeerShare).Share(), "one piece at least")
+	require.EqualValues(t, feed.MaxLinkFrame, feed.NewLinkRoom(int64(c.LinkBytes), c.PeerShare).Share(), "one piece at least")
 }

@@ -257,7 +257,7 @@ func (s service) GetStatus(context.Context, *connect.Request[metricsv1.GetStatus
 		Streams:   uint32(s.streams.Count()),
 	}
 	if s.upstream != nil {
-		res.Upstream = s.upstream.address()
+		res.Upstream = s.upstream.Address()
 	}
 	var present cursor.Cursor
 	for _, r := range s.replicas.All() {

@@ -23,7 +23,7 @@ var (
 type collector struct{ s *Server }
 
 func (c collector) counted() []prometheus.Collector {
-	return append(c.s.streams.Collectors(), c.s.feed.collector(), c.s.refusals.Collector())
+	return append(c.s.streams.Collectors(), c.s.feed.Collector(), c.s.refusals.Collector())
 }
 
 // Describe implements [prometheus.Collector].

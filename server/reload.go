@@ -9,7 +9,7 @@ func (s *Server) Reloads() []daemon.Reload {
 		daemon.Reload{What: "files for --consul", Again: s.registrar.Reload()},
 	)...)
 	if s.upstream != nil {
-		all = append(all, s.upstream.reloads()...)
+		all = append(all, s.upstream.Reloads()...)
 	}
 	return all
 }

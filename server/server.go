@@ -24,6 +24,7 @@ import (
 	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/throttle"
+	"github.com/promgrpc/exporter/server/feed"
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/selection"
@@ -43,8 +44,8 @@ type Server struct {
 	evaluations *selection.Evaluations
 	refusals    *refusal.Refusals
 	streams     *stream.Streams
-	feed        *feed
-	upstream    *upstream      // of a relay, nil in all others
+	feed        *feed.Feed
+	upstream    *feed.Upstream // of a relay, nil in all others
 	listener    *link.Listener // of forwarders, nil in a relay
 	linkTLS     *renew.TLS     // of it; nil: none
 	proxies     peer.Proxies
@@ -102,7 +103,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	}
 	logger.Info("storage opened", "path", c.StoragePath, "duration", time.Since(s.started))
 	if c.Upstream != "" {
-		s.upstream, err = newUpstream(s.feed, c.Upstream, c.UpstreamTLS, logger)
+		s.upstream, err = feed.NewUpstream(s.feed, c.Upstream, c.UpstreamTLS, logger)
 	} else {
 		err = s.listen(reg)
 	}
@@ -142,7 +143,7 @@ func (s *Server) furnish() {
 		Bytes:   streamBytes,
 		Decodes: c.budget(stream.FlagDecodes, "turns", int64(c.Decodes)),
 	})
-	s.feed = newFeed(s.replicas, s.log, streamBytes)
+	s.feed = feed.New(s.replicas, s.log, streamBytes)
 }
 
 // listen takes forwarders.
@@ -154,7 +155,7 @@ func (s *Server) listen(reg prometheus.Registerer) error {
 	}
 	s.listener, err = link.Listen(s.config.LinkAddress, link.Options{
 		Logger: s.logger, Metrics: link.NewMetrics(reg), Instance: s.config.Instance, TLS: s.linkTLS,
-		MaxFrame: maxLinkFrame, Room: newLinkRoom(int64(s.config.LinkBytes), s.config.PeerShare),
+		MaxFrame: feed.MaxLinkFrame, Room: feed.NewLinkRoom(int64(s.config.LinkBytes), s.config.PeerShare),
 		MaxConns: s.config.LinkConns, PeerShare: s.config.PeerShare,
 	})
 	if err != nil {
@@ -189,9 +190,9 @@ func (s *Server) Run(ctx context.Context) error {
 		g.Add("consul", s.registrar.Run)
 	}
 	if s.upstream != nil {
-		g.Add("upstream", s.upstream.run)
+		g.Add("upstream", s.upstream.Run)
 	} else {
-		g.Add("link", func(ctx context.Context) error { return s.listener.Run(ctx, s.feed.replicate) })
+		g.Add("link", func(ctx context.Context) error { return s.listener.Run(ctx, s.feed.Replicate) })
 	}
 	g.Add("readiness", s.watchReadiness)
 	g.Add("web", s.ops.Run)

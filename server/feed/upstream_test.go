@@ -1,4 +1,4 @@
-package server
+package feed
 
 import (
 	"testing"
@@ -29,7 +29,7 @@ func TestOnePieceAtATime(t *testing.T) {
 // that one is lost, there is none to go on with yet.
 func TestUpstreamsThatAreGone(t *testing.T) {
 	sets := make(chan []discovery.Instance, 1)
-	u := &upstream{}
+	u := &Upstream{}
 	u.adopt([]discovery.Instance{{Address: "a"}})
 	sets <- nil
 	require.False(t, u.mayLeave(sets, "a"))

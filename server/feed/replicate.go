@@ -1,4 +1,4 @@
-package server
+package feed
 
 import (
 	"context"
@@ -17,9 +17,9 @@ import (
 // errReplaced is told to a forwarder whose connection gave way to a newer one.
 var errReplaced = errors.New("a newer connection sends this log")
 
-// replicate serves one connection of a forwarder: it says how far this replica
+// Replicate serves one connection of a forwarder: it says how far this replica
 // has come, takes over what follows, and acknowledges it.
-func (f *feed) replicate(ctx context.Context, c *link.Conn, hello *linkv1.Hello) error {
+func (f *Feed) Replicate(ctx context.Context, c *link.Conn, hello *linkv1.Hello) error {
 	if hello.GetRole() != linkv1.Role_ROLE_FORWARDER {
 		return fmt.Errorf("role %s is not served here: this is a server, which takes the log of a forwarder", hello.GetRole())
 	}
@@ -83,7 +83,7 @@ func linkPosition(r *replica.Replica) *linkv1.Position {
 }
 
 // take takes over one frame. Who sent it is for the log.
-func (f *feed) take(r *replica.Replica, frame *linkv1.Frame, a *acks, who []any) error {
+func (f *Feed) take(r *replica.Replica, frame *linkv1.Frame, a *acks, who []any) error {
 	switch k := frame.GetKind().(type) {
 	case *linkv1.Frame_Segment:
 		return r.StartSegment(k.Segment.GetName(), k.Segment.GetFirstSequence())

@@ -1,4 +1,4 @@
-package server
+package feed
 
 import (
 	"context"
@@ -38,10 +38,10 @@ const (
 	maxUpstreamMessage = 4 << 20
 )
 
-// upstream feeds a server with the logs of others, servers or relays, which all
+// Upstream feeds a server with the logs of others, servers or relays, which all
 // hold the same ones. One is read from at a time.
-type upstream struct {
-	feed   *feed
+type Upstream struct {
+	feed   *Feed
 	source discovery.Source
 	tls    *renew.TLS // nil for none
 	logger *slog.Logger
@@ -52,8 +52,8 @@ type upstream struct {
 	short map[string]time.Time
 }
 
-// newUpstream returns what feeds a relay from servers, as [discovery.Syntax] has them.
-func newUpstream(f *feed, servers string, files renew.TLSFiles, logger *slog.Logger) (*upstream, error) {
+// NewUpstream returns what feeds a relay from servers, as [discovery.Syntax] has them.
+func NewUpstream(f *Feed, servers string, files renew.TLSFiles, logger *slog.Logger) (*Upstream, error) {
 	source, err := discovery.Parse(servers, discovery.Options{Logger: logger})
 	if err != nil {
 		return nil, daemon.Usagef("--upstream: %w", err)
@@ -62,28 +62,28 @@ func newUpstream(f *feed, servers string, files renew.TLSFiles, logger *slog.Log
 	if err != nil {
 		return nil, err
 	}
-	return &upstream{feed: f, source: source, tls: tls, logger: logger, short: map[string]time.Time{}}, nil
+	return &Upstream{feed: f, source: source, tls: tls, logger: logger, short: map[string]time.Time{}}, nil
 }
 
-// reloads is what it reads from files, which may be renewed while it runs.
-func (u *upstream) reloads() []daemon.Reload {
+// Reloads is what it reads from files, which may be renewed while it runs.
+func (u *Upstream) Reloads() []daemon.Reload {
 	return daemon.Reloads(
 		daemon.Reload{What: "files for --upstream", Again: discovery.Reload(u.source)},
 		daemon.Reload{What: "files of --tls", Again: u.tls.Again()},
 	)
 }
 
-// address of the upstream that is read from, "" while there is none.
-func (u *upstream) address() string {
+// Address of the upstream that is read from, "" while there is none.
+func (u *Upstream) Address() string {
 	if a := u.current.Load(); a != nil {
 		return *a
 	}
 	return ""
 }
 
-// run reads the logs until ctx ends, from the first upstream that answers, and
+// Run reads the logs until ctx ends, from the first upstream that answers, and
 // from the next one when it is lost.
-func (u *upstream) run(ctx context.Context) error {
+func (u *Upstream) Run(ctx context.Context) error {
 	sets := u.source.Watch(ctx)
 	failures, address := 0, ""
 	for {
@@ -116,7 +116,7 @@ func (u *upstream) run(ctx context.Context) error {
 }
 
 // any returns one of the upstreams, "" if none is known any more.
-func (u *upstream) any() string {
+func (u *Upstream) any() string {
 	if len(u.addresses) == 0 {
 		return ""
 	}
@@ -124,7 +124,7 @@ func (u *upstream) any() string {
 }
 
 // pause after so many failures before this one: it grows when every address was tried.
-func (u *upstream) pause(failures int) time.Duration {
+func (u *Upstream) pause(failures int) time.Duration {
 	return backoff.Pause(upstreamMinWait, upstreamMaxWait, failures/max(1, len(u.addresses)))
 }
 
@@ -140,7 +140,7 @@ func isAged(err error) bool {
 
 // next returns the upstream after the one that was tried last. It waits until
 // there is any, and returns false when sets has ended.
-func (u *upstream) next(sets <-chan []discovery.Instance, last string) (string, bool) {
+func (u *Upstream) next(sets <-chan []discovery.Instance, last string) (string, bool) {
 	u.look(sets)
 	for len(u.addresses) == 0 {
 		set, ok := <-sets
@@ -153,7 +153,7 @@ func (u *upstream) next(sets <-chan []discovery.Instance, last string) (string, 
 }
 
 // look adopts the newest set, if there is one.
-func (u *upstream) look(sets <-chan []discovery.Instance) {
+func (u *Upstream) look(sets <-chan []discovery.Instance) {
 	select {
 	case set, ok := <-sets:
 		if ok {
@@ -163,7 +163,7 @@ func (u *upstream) look(sets <-chan []discovery.Instance) {
 	}
 }
 
-func (u *upstream) adopt(set []discovery.Instance) {
+func (u *Upstream) adopt(set []discovery.Instance) {
 	u.addresses = u.addresses[:0]
 	for _, instance := range set {
 		u.addresses = append(u.addresses, instance.Address)
@@ -179,7 +179,7 @@ var errBehind = fmt.Errorf("it has been behind this server for %s", upstreamBehi
 
 // mayLeave says whether there is an upstream that has not been found to be
 // behind just now, as all of them may be in a log that has ended.
-func (u *upstream) mayLeave(sets <-chan []discovery.Instance, address string) bool {
+func (u *Upstream) mayLeave(sets <-chan []discovery.Instance, address string) bool {
 	u.look(sets)
 	for _, other := range u.addresses {
 		if other != address && time.Since(u.short[other]) > 2*upstreamBehind*time.Duration(len(u.addresses)) {
@@ -190,7 +190,7 @@ func (u *upstream) mayLeave(sets <-chan []discovery.Instance, address string) bo
 }
 
 // read reads the logs of one upstream until that fails.
-func (u *upstream) read(ctx context.Context, sets <-chan []discovery.Instance, address string) error {
+func (u *Upstream) read(ctx context.Context, sets <-chan []discovery.Instance, address string) error {
 	credential := insecure.NewCredentials()
 	if u.tls != nil {
 		credential = credentials.NewTLS(u.tls.Get())
@@ -234,7 +234,7 @@ func (u *upstream) read(ctx context.Context, sets <-chan []discovery.Instance, a
 }
 
 // positions that this server has come to.
-func (u *upstream) positions() []*metricsv1.LogPosition {
+func (u *Upstream) positions() []*metricsv1.LogPosition {
 	var positions []*metricsv1.LogPosition
 	for _, r := range u.feed.replicas.All() {
 		if sequence, checksum, ok := r.Position(); ok {
@@ -246,7 +246,7 @@ func (u *upstream) positions() []*metricsv1.LogPosition {
 
 // intake takes over what an upstream sends.
 type intake struct {
-	upstream  *upstream
+	upstream  *Upstream
 	logs      map[segment.LogID]*intakeLog
 	interrupt func()
 	// partial is the log of which a piece is under way: there is one at a time,

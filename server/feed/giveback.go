@@ -1,4 +1,4 @@
-package server
+package feed
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 
 // giveBack sends a forwarder what this server has of a log behind a block: the
 // forwarder has lost it, and other servers may never have had it.
-func (f *feed) giveBack(ctx context.Context, c *link.Conn, r *replica.Replica, after uint64) error {
+func (f *Feed) giveBack(ctx context.Context, c *link.Conn, r *replica.Replica, after uint64) error {
 	raw, err := r.Log.ReadRaw(after)
 	if err != nil {
 		return fmt.Errorf("read log %s: %w", r.ID, err)

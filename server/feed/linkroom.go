@@ -1,0 +1,18 @@
+package feed
+
+import (
+	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/link"
+)
+
+// FlagLinkBytes limits what is on its way from forwarders.
+const FlagLinkBytes = "--limit.link-bytes"
+
+// MaxLinkFrame is what the largest frame that a forwarder sends takes.
+const MaxLinkFrame = maxPiece + link.FrameRoom
+
+// NewLinkRoom shares out what is on its way from forwarders, so many percent to each.
+// Each has room for one piece at least, or its log could not go on.
+func NewLinkRoom(total int64, percent int) *limit.Budget {
+	return limit.NewBudget(FlagLinkBytes, "bytes", total, max(total*int64(percent)/100, MaxLinkFrame))
+}
