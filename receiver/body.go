@@ -2,7 +2,6 @@ package receiver
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"github.com/promgrpc/exporter/internal/buffer"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/peer"
+	"github.com/promgrpc/exporter/internal/snappyblock"
 )
 
 const (
@@ -126,19 +126,15 @@ func (h *handler) checkSnappy(data []byte) error {
 	if bytes.HasPrefix(data, framedMagic) {
 		return refuse(http.StatusUnsupportedMediaType, errors.New("the body is in snappy's framed format, remote write has the block format"))
 	}
-	decoded, n := binary.Uvarint(data)
+	decoded, err := snappyblock.Claim(data)
 	switch {
-	case n <= 0:
+	case err != nil:
 		return refuse(http.StatusBadRequest, errors.New("the body is no snappy block"))
 	case decoded > uint64(h.config.DecodedBytes):
 		return h.overLimit(http.StatusRequestEntityTooLarge,
 			limit.Over(flagDecodedBytes, "the body says that it is %d bytes decompressed, the limit is %d", decoded, int64(h.config.DecodedBytes)))
-	case decoded > maxSnappy(len(data)-n):
+	case !snappyblock.Holds(data, decoded):
 		return refuse(http.StatusBadRequest, fmt.Errorf("the body is no snappy block: %d bytes cannot hold the %d that it claims", len(data), decoded))
 	}
 	return nil
 }
-
-// maxSnappy returns what n bytes of snappy elements can decompress to at most:
-// none yields more than a copy of 64 bytes, which takes 3.
-func maxSnappy(n int) uint64 { return uint64(n) * 64 / 3 }

@@ -4,10 +4,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/golang/snappy"
-	"github.com/klauspost/compress/s2"
-
 	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/snappyblock"
 )
 
 // Schema of a body.
@@ -122,18 +120,17 @@ func NewRequest(l Limits) *Request {
 // ErrTooLarge, that it is over the limit.
 func DecodedLen(body []byte, l Limits) (int, error) {
 	l = withDefaults(l)
-	n, err := snappy.DecodedLen(body)
+	n, err := snappyblock.Claim(body)
 	if err != nil {
-		return 0, fmt.Errorf("body is not in snappy's block format: %w", err)
+		return 0, fmt.Errorf("body is %w", err)
 	}
-	if n > l.DecodedBytes {
+	if n > uint64(l.DecodedBytes) {
 		return 0, fmt.Errorf("%w: %w", ErrTooLarge, limit.Over(flagDecodedBytes, "%d bytes when decoded, the limit is %d", n, l.DecodedBytes))
 	}
-	// A copy of 64 bytes takes 3: no stream says more with less.
-	if n > len(body)*22 {
-		return 0, errors.New("body is not in snappy's block format: it claims more than it can hold")
+	if !snappyblock.Holds(body, n) {
+		return 0, fmt.Errorf("body is %w: it claims more than it can hold", snappyblock.ErrCorrupt)
 	}
-	return n, nil
+	return int(n), nil
 }
 
 // Decode takes over a body in snappy's block format. The request refers to
@@ -147,10 +144,9 @@ func (r *Request) Decode(schema Schema, body []byte) error {
 	if !r.spaceForBody(n) {
 		return r.memory.err
 	}
-	// S2 reads snappy's blocks, in less time than the package of that name.
-	decoded, err := s2.Decode(r.body[:cap(r.body)], body)
+	decoded, err := snappyblock.Decode(r.body[:cap(r.body)], body)
 	if err != nil {
-		return fmt.Errorf("body is not in snappy's block format: %w", err)
+		return fmt.Errorf("body is %w", err)
 	}
 	r.body = decoded
 	histograms := r.h.size()
