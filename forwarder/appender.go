@@ -11,8 +11,8 @@ import (
 	"github.com/promgrpc/exporter/internal/backoff"
 	"github.com/promgrpc/exporter/internal/broadcast"
 	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/logship"
 	"github.com/promgrpc/exporter/internal/seglog"
-	"github.com/promgrpc/exporter/internal/segment"
 )
 
 // appender owns the state of the log. All of it runs in one goroutine, but for
@@ -34,7 +34,7 @@ type appender struct {
 	renewed time.Time
 
 	broken   chan brokenState
-	diverged chan divergence
+	diverged chan *logship.DivergedError
 	reopened chan *state
 	stop     chan struct{} // ends the reopening
 	opening  sync.WaitGroup
@@ -54,12 +54,6 @@ type brokenState struct {
 	err   error
 }
 
-// divergence says that the blocks of a server's log differ from those of ours.
-type divergence struct {
-	log    segment.LogID
-	reason string
-}
-
 func newAppender(in *ingest, store logStore, o Config, logger *slog.Logger) (*appender, error) {
 	a := &appender{
 		in:       in,
@@ -74,7 +68,7 @@ func newAppender(in *ingest, store logStore, o Config, logger *slog.Logger) (*ap
 		logger:   logger,
 		ended:    newEndedLogs(logger),
 		broken:   make(chan brokenState, 1),
-		diverged: make(chan divergence, 1),
+		diverged: make(chan *logship.DivergedError, 1),
 		reopened: make(chan *state),
 		stop:     make(chan struct{}),
 		looked:   make(chan *job, 1),
@@ -276,7 +270,7 @@ func (a *appender) fail(s *state, err error) {
 const renewEvery = time.Minute
 
 // report takes a divergence, unless there is one to be looked at already.
-func (a *appender) report(d divergence) {
+func (a *appender) report(d *logship.DivergedError) {
 	select {
 	case a.diverged <- d:
 	default:
@@ -285,13 +279,13 @@ func (a *appender) report(d divergence) {
 
 // renew begins a new log when a server has diverged from the present one: neither
 // copy is rewritten.
-func (a *appender) renew(d divergence) {
+func (a *appender) renew(d *logship.DivergedError) {
 	s := a.state
-	if s == nil || s.writer.Log().ID() != d.log || a.now().Sub(a.renewed) < renewEvery {
+	if s == nil || s.writer.Log().ID() != d.Log || a.now().Sub(a.renewed) < renewEvery {
 		return
 	}
 	a.renewed = a.now()
-	a.logger.Error("a server has diverged from the log, beginning a new log", "log_id", d.log.String(), "reason", d.reason)
+	a.logger.Error("a server has diverged from the log, beginning a new log", "log_id", d.Log.String(), "reason", d.Reason)
 	next, err := s.renew(a.store)
 	if err != nil {
 		a.fail(s, err)

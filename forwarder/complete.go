@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/logship"
 	"github.com/promgrpc/exporter/internal/seglog"
 )
 
@@ -87,10 +89,10 @@ func (s *shipper) fetch(ctx context.Context, c *link.Conn, ended *endedLog, unti
 		if err != nil {
 			return err
 		}
-		switch err := s.writeFrame(files, f); {
+		switch err := (fetched{files, s.logger}).deliver(f); {
 		case errors.Is(err, seglog.ErrMismatch):
 			id := files.Log().ID()
-			return &divergedError{divergence{id, fmt.Sprintf("what the server has of log %s after block %d: %v", id, after, err)}}
+			return &logship.DivergedError{Log: id, Reason: fmt.Sprintf("what the server has of log %s after block %d: %v", id, after, err)}
 		case errors.Is(err, seglog.ErrBroken):
 			return errors.Join(err, ended.reopen())
 		case err != nil:
@@ -102,20 +104,25 @@ func (s *shipper) fetch(ctx context.Context, c *link.Conn, ended *endedLog, unti
 	return nil
 }
 
-// writeFrame writes what a frame brings to the files.
-func (s *shipper) writeFrame(files *seglog.Mirror, f *linkv1.Frame) error {
-	switch k := f.GetKind().(type) {
-	case *linkv1.Frame_Segment:
-		return files.StartSegment(k.Segment.GetName(), k.Segment.GetFirstSequence())
-	case *linkv1.Frame_Append:
-		return files.Append(k.Append.GetOffset(), k.Append.GetData())
-	case *linkv1.Frame_Gap:
-		s.logger.Warn("the server does not keep all that this forwarder has lost", "after", k.Gap.GetAfterSequence(), "next", k.Gap.GetNextSequence())
-		return nil
-	case *linkv1.Frame_Position:
-		return nil
+// fetched is the sink for what a server sends of a log that this forwarder lost.
+type fetched struct {
+	*seglog.Mirror
+	logger *slog.Logger
+}
+
+// Gap implements [logship.Sink].
+func (f fetched) Gap(gap *seglog.GapError) error {
+	f.logger.Warn("the server does not keep all that this forwarder has lost", "after", gap.After, "next", gap.Next)
+	return nil
+}
+
+// deliver gives the sink what a frame of the server brings.
+func (f fetched) deliver(frame *linkv1.Frame) error {
+	ours, err := logship.Deliver(frame, f)
+	if _, position := frame.GetKind().(*linkv1.Frame_Position); !ours && !position {
+		return fmt.Errorf("a server does not send frames of the kind %T", frame.GetKind())
 	}
-	return fmt.Errorf("a server does not send frames of the kind %T", f.GetKind())
+	return err
 }
 
 // newFetchRoom is room for one piece of a log at a time.

@@ -9,11 +9,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 
 	"github.com/promgrpc/exporter/internal/backoff"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/logship"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
 )
@@ -25,7 +28,7 @@ type shipper struct {
 	instance discovery.Instance
 	log      func() (*seglog.Log, <-chan struct{})
 	ended    *endedLogs
-	diverged func(divergence)
+	diverged func(*logship.DivergedError)
 	options  link.Options
 	metrics  *metrics
 	logger   *slog.Logger
@@ -44,11 +47,6 @@ const (
 // errLogChanged ends a connection when another log is being written.
 var errLogChanged = errors.New("the log was opened again")
 
-// divergedError says that a server has blocks of a log that this one never had.
-type divergedError struct{ divergence }
-
-func (e *divergedError) Error() string { return e.reason }
-
 // run ships a log by one connection after another, until ctx ends or the log has
 // been deleted.
 func (s *shipper) run(ctx context.Context, connect func(context.Context) error) {
@@ -64,7 +62,7 @@ func (s *shipper) run(ctx context.Context, connect func(context.Context) error) 
 			failures, told = 0, ""
 		}
 		pause := backoff.Pause(redialMin, redialMax, failures)
-		var diverged *divergedError
+		var diverged *logship.DivergedError
 		switch {
 		case errors.Is(err, errLogChanged):
 			failures = 0
@@ -74,7 +72,7 @@ func (s *shipper) run(ctx context.Context, connect func(context.Context) error) 
 			if told != err.Error() {
 				s.logger.Error("server has diverged from the log", "err", err)
 			}
-			s.diverged(diverged.divergence)
+			s.diverged(diverged)
 		case told != err.Error():
 			s.logger.Warn("server lost", "err", err, "retry_in", pause)
 		}
@@ -135,7 +133,7 @@ func (s *shipper) dial(ctx context.Context, l *seglog.Log, ended bool, o link.Op
 
 // refuse tells the server if it has diverged.
 func refuse(c *link.Conn, err error) error {
-	var diverged *divergedError
+	var diverged *logship.DivergedError
 	if errors.As(err, &diverged) {
 		_ = c.CloseWith(err.Error())
 	}
@@ -154,75 +152,45 @@ func (s *shipper) ship(ctx context.Context, c *link.Conn, l *seglog.Log, after u
 	defer stop()
 	helpers.Go(func() { cancel(receiveConfirmed(c, confirm)) })
 	helpers.Go(func() { cancel(s.sendTail(inner, c, l, changed)) })
-	err := s.sendLog(inner, c, l, after)
-	cancel(err)
+	to := toServer{logship.Frames{Conn: c}, s, s.metrics.sent.WithLabelValues(s.instance.ID)}
+	cancel(logship.Send(inner, l, after, to, logship.Options{}))
 	return context.Cause(inner)
 }
 
 // startAfter returns the sequence after which to ship. The server's blocks and the
 // log's have to be the same as far as both go.
 func startAfter(l *seglog.Log, position *linkv1.Position) (uint64, error) {
-	id := l.ID()
 	after := position.GetSequence()
-	if position == nil || after == 0 {
+	if after == 0 {
 		return 0, nil
 	}
-	if segment.LogID(position.GetLogId()) != id {
-		return 0, fmt.Errorf("server answered with a position in log %x, asked for log %s", position.GetLogId(), id)
+	if segment.LogID(position.GetLogId()) != l.ID() {
+		return 0, fmt.Errorf("server answered with a position in log %x, asked for log %s", position.GetLogId(), l.ID())
 	}
-	if last := l.Last(); after > last {
-		return 0, &divergedError{divergence{id, fmt.Sprintf("server is at block %d of log %s, which ends at %d", after, id, last)}}
-	}
-	sum, ok, err := l.Checksum(after)
-	if err != nil {
-		return 0, fmt.Errorf("checksum of block %d: %w", after, err)
-	}
-	if ok && sum != position.GetChecksum() {
-		return 0, &divergedError{divergence{id, fmt.Sprintf("block %d of log %s has the checksum %08x, at the server %08x", after, id, sum, position.GetChecksum())}}
-	}
-	return after, nil
+	return after, logship.Compare(l, after, position.GetChecksum())
 }
 
-// sendLog sends everything after a sequence, as it lies in the segments. It returns
-// with an error only.
-func (s *shipper) sendLog(ctx context.Context, c *link.Conn, l *seglog.Log, after uint64) error {
-	raw, err := l.ReadRaw(after)
-	if err != nil {
-		return fmt.Errorf("read log: %w", err)
-	}
-	defer raw.Close()
-	sent := s.metrics.sent.WithLabelValues(s.instance.ID)
-	for {
-		chunk, err := raw.Next(ctx)
-		var gap *seglog.GapError
-		if errors.As(err, &gap) {
-			if err := s.sendGap(c, gap); err != nil {
-				return err
-			}
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("read log: %w", err)
-		}
-		if chunk.Start {
-			start := &linkv1.SegmentStart{Name: chunk.SegmentName, FirstSequence: chunk.FirstSequence}
-			if err := c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Segment{Segment: start}}); err != nil {
-				return err
-			}
-		}
-		data := &linkv1.SegmentAppend{Offset: chunk.Offset, Data: chunk.Data}
-		if err := c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Append{Append: data}}); err != nil {
-			return err
-		}
-		sent.Add(float64(len(chunk.Data)))
-	}
+// toServer is the sink at a server, with what goes there counted and logged.
+type toServer struct {
+	logship.Frames
+	*shipper
+	sent prometheus.Counter
 }
 
-// sendGap says that blocks are missing.
-func (s *shipper) sendGap(c *link.Conn, gap *seglog.GapError) error {
-	s.metrics.gaps.WithLabelValues(s.instance.ID).Inc()
-	s.logger.Warn("blocks are missing in what the server gets", "after", gap.After, "next", gap.Next, "err", gap)
-	return c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Gap{Gap: &linkv1.Gap{AfterSequence: gap.After, NextSequence: gap.Next}}})
+// Append implements [logship.Sink].
+func (c toServer) Append(offset uint64, data []byte) error {
+	err := c.Frames.Append(offset, data)
+	if err == nil {
+		c.sent.Add(float64(len(data)))
+	}
+	return err
+}
+
+// Gap implements [logship.Sink].
+func (c toServer) Gap(gap *seglog.GapError) error {
+	c.metrics.gaps.WithLabelValues(c.instance.ID).Inc()
+	c.logger.Warn("blocks are missing in what the server gets", "after", gap.After, "next", gap.Next, "err", gap)
+	return c.Frames.Gap(gap)
 }
 
 // sendTail says where the log ends, each time that it has grown, until another log is

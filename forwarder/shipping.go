@@ -9,6 +9,7 @@ import (
 
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/logship"
 	"github.com/promgrpc/exporter/internal/seglog"
 )
 
@@ -18,7 +19,7 @@ type shipping struct {
 	log    func() (*seglog.Log, <-chan struct{})
 	ended  *endedLogs
 	// diverged is told of each server that has diverged.
-	diverged func(divergence)
+	diverged func(*logship.DivergedError)
 	options  link.Options
 	metrics  *metrics
 	logger   *slog.Logger

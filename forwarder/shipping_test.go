@@ -19,6 +19,7 @@ import (
 
 	"github.com/promgrpc/exporter/internal/head"
 	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/logship"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
 )
@@ -35,7 +36,7 @@ type replicaServer struct {
 	mu   sync.Mutex
 	last map[segment.LogID]uint64
 	tail uint64
-	gaps []*linkv1.Gap
+	gaps []*seglog.GapError
 	// lies change the position that is given in the first handshake.
 	lies []func(*linkv1.Position)
 }
@@ -104,11 +105,10 @@ func (r *replicaServer) serve(store *seglog.Store, c *link.Conn, hello *linkv1.H
 		if err != nil {
 			return err
 		}
+		ours, err := logship.Deliver(f, keeping{replica, r})
 		switch k := f.GetKind().(type) {
-		case *linkv1.Frame_Segment:
-			err = replica.StartSegment(k.Segment.GetName(), k.Segment.GetFirstSequence())
 		case *linkv1.Frame_Append:
-			if err = replica.Append(k.Append.GetOffset(), k.Append.GetData()); err == nil {
+			if err == nil {
 				err = c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Position{Position: position()}})
 			}
 		case *linkv1.Frame_Tail:
@@ -116,13 +116,13 @@ func (r *replicaServer) serve(store *seglog.Store, c *link.Conn, hello *linkv1.H
 			r.tail = k.Tail.GetSequence()
 			r.mu.Unlock()
 		case *linkv1.Frame_Fetch:
-			err = giveBack(c, replica.Log(), k.Fetch.GetAfterSequence())
-		case *linkv1.Frame_Gap:
-			r.mu.Lock()
-			r.gaps = append(r.gaps, k.Gap)
-			r.mu.Unlock()
+			l := replica.Log()
+			err = logship.Send(context.Background(), l, k.Fetch.GetAfterSequence(), logship.Frames{Conn: c},
+				logship.Options{More: func(after uint64) bool { return after < l.Last() }})
 		default:
-			err = fmt.Errorf("frame %T", k)
+			if !ours {
+				err = fmt.Errorf("frame %T", k)
+			}
 		}
 		if err != nil {
 			r.t.Errorf("replica: %v", err)
@@ -131,30 +131,16 @@ func (r *replicaServer) serve(store *seglog.Store, c *link.Conn, hello *linkv1.H
 	}
 }
 
-// giveBack sends what a log has behind a block.
-func giveBack(c *link.Conn, l *seglog.Log, after uint64) error {
-	raw, err := l.ReadRaw(after)
-	if err != nil {
-		return err
-	}
-	defer raw.Close()
-	for after < l.Last() {
-		chunk, err := raw.Next(context.Background())
-		if err != nil {
-			return err
-		}
-		if chunk.Start {
-			start := &linkv1.SegmentStart{Name: chunk.SegmentName, FirstSequence: chunk.FirstSequence}
-			if err := c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Segment{Segment: start}}); err != nil {
-				return err
-			}
-		}
-		data := &linkv1.SegmentAppend{Offset: chunk.Offset, Data: chunk.Data}
-		if err := c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Append{Append: data}}); err != nil {
-			return err
-		}
-		after = chunk.LastSequence
-	}
+// keeping is a mirror with the gaps that it was told of kept.
+type keeping struct {
+	*seglog.Mirror
+	r *replicaServer
+}
+
+func (k keeping) Gap(gap *seglog.GapError) error {
+	k.r.mu.Lock()
+	defer k.r.mu.Unlock()
+	k.r.gaps = append(k.r.gaps, gap)
 	return nil
 }
 
@@ -292,7 +278,7 @@ func TestReplicaBehindRetention(t *testing.T) {
 	eventually(t, "server has the rest", func() bool { return p.at(l.ID()) == 40 })
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.gaps) != 1 || p.gaps[0].GetAfterSequence() != 0 || p.gaps[0].GetNextSequence() != l.First() {
+	if len(p.gaps) != 1 || p.gaps[0].After != 0 || p.gaps[0].Next != l.First() {
 		t.Errorf("gaps %v, the log begins at %d", p.gaps, l.First())
 	}
 }
