@@ -1,6 +1,7 @@
 package forwarder
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +19,6 @@ import (
 	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/logship"
 	"github.com/promgrpc/exporter/internal/seglog"
-	"github.com/promgrpc/exporter/internal/segment"
 )
 
 // shipper sends logs to one server: the present one, and of those that have ended what
@@ -164,7 +164,7 @@ func startAfter(l *seglog.Log, position *linkv1.Position) (uint64, error) {
 	if after == 0 {
 		return 0, nil
 	}
-	if segment.LogID(position.GetLogId()) != l.ID() {
+	if id := l.ID(); !bytes.Equal(position.GetLogId(), id[:]) {
 		return 0, fmt.Errorf("server answered with a position in log %x, asked for log %s", position.GetLogId(), l.ID())
 	}
 	return after, logship.Compare(l, after, position.GetChecksum())

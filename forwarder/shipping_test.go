@@ -325,6 +325,25 @@ func TestDiverged(t *testing.T) {
 	}
 }
 
+// TestPositionInAnotherLog has a server answer with one: it is dialled again.
+func TestPositionInAnotherLog(t *testing.T) {
+	for _, id := range [][]byte{nil, {1, 2, 3}, make([]byte, 16), make([]byte, 17)} {
+		t.Run(fmt.Sprint(len(id)), func(t *testing.T) {
+			p := serveReplica(t, t.TempDir(), "127.0.0.1:0")
+			c := testConfig(t.TempDir())
+			c.Server = p.addr
+			r := start(t, c)
+			r.sender().fill(0, 10)
+			l, _ := r.appender.log()
+			eventually(t, "server has the log", func() bool { return p.at(l.ID()) == 10 })
+			p.stop()
+			again := serveReplica(t, p.dir, p.addr, func(p *linkv1.Position) { p.LogId = id })
+			r.sender().fill(10, 20)
+			eventually(t, "server goes on", func() bool { return again.at(l.ID()) == 20 })
+		})
+	}
+}
+
 func TestWrongRole(t *testing.T) {
 	r := start(t, testConfig(t.TempDir()))
 	_, _, err := link.Dial(t.Context(), r.LinkAddr().String(), &linkv1.Hello{Role: linkv1.Role_ROLE_FORWARDER, LogId: make([]byte, 16)}, link.Options{})
