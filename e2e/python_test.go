@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode"
 
 	"connectrpc.com/connect"
 	"github.com/prometheus/prometheus/model/value"
@@ -57,6 +59,8 @@ func TestPython(t *testing.T) {
 	t.Run("retry", testPythonComesAgain)
 	t.Run("moves", testPythonMoves)
 	t.Run("starts", testPythonStarts)
+	t.Run("terminal", testPythonTerminal)
+	t.Run("one run", testPythonOneRun)
 }
 
 // full is a server that has room when it is called again.
@@ -180,6 +184,88 @@ func testPythonStarts(t *testing.T) {
 	}
 	if n := strings.Count(string(stdout), `"start_timestamp": 1`); n != 2 {
 		t.Errorf("%d start timestamps, want 2:\n%s", n, stdout)
+	}
+}
+
+// hostile is a server with a label that would control a terminal, and a selector that
+// it refuses in the same words.
+type hostile struct {
+	metricsv1connect.UnimplementedMetricsServiceHandler
+}
+
+const hostileText = "\x1b]0;title\x07\u009b2J\u202eé\u200b\x7f"
+
+func (hostile) GetMetrics(_ context.Context, req *connect.Request[metricsv1.GetMetricsRequest], stream *connect.ServerStream[metricsv1.GetMetricsResponse]) error {
+	if len(req.Msg.GetSelectors()) > 0 {
+		return connect.NewError(connect.CodeInvalidArgument, errors.New(hostileText))
+	}
+	return stream.Send(&metricsv1.GetMetricsResponse{
+		Timeseries: []*metricsv1.TimeSeries{{
+			Labels:  []*metricsv1.Label{{Name: "job", Value: hostileText}},
+			Samples: []*metricsv1.Sample{{Timestamp: 1, Value: 1}},
+		}},
+		Event: &metricsv1.GetMetricsResponse_End{End: &metricsv1.End{}},
+	})
+}
+
+// testPythonTerminal has the example print to a terminal what would control it, and to
+// a pipe what came.
+func testPythonTerminal(t *testing.T) {
+	address := "--address=" + serveScript(t, hostile{})
+	for _, args := range [][]string{{address}, {address, "up"}} {
+		_, stdout, stderr := followPython(t, args...)
+		if text := append(stdout, stderr...); !strings.Contains(string(text), "\u202eé\u200b\x7f") {
+			t.Errorf("a pipe got %q", text)
+		}
+		python, env := harness.Python(t)
+		p := harness.StartEnv(t, "terminal", env, python,
+			append([]string{"-c", "import pty, sys; pty.spawn(sys.argv[1:])", python, harness.File("clients/python/follow.py")}, args...)...)
+		p.Wait(time.Minute)
+		contains(t, p.Stdout().Bytes(), `\u001b]0;title\u0007\u009b2J\u202eé\u200b\u007f`)
+		for _, r := range string(p.Stdout().Bytes()) {
+			if r != '\r' && r != '\n' && !unicode.IsPrint(r) {
+				t.Errorf("a terminal got %q in %q", r, p.Stdout().Bytes())
+				break
+			}
+		}
+	}
+}
+
+// quiet is a server whose followers get one response.
+type quiet struct {
+	metricsv1connect.UnimplementedMetricsServiceHandler
+}
+
+func (quiet) GetMetrics(ctx context.Context, req *connect.Request[metricsv1.GetMetricsRequest], stream *connect.ServerStream[metricsv1.GetMetricsResponse]) error {
+	if !req.Msg.GetFollow() {
+		return stream.Send(&metricsv1.GetMetricsResponse{Cursor: "c2", Event: &metricsv1.GetMetricsResponse_End{End: &metricsv1.End{}}})
+	}
+	if err := stream.Send(&metricsv1.GetMetricsResponse{Cursor: "c1"}); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// testPythonOneRun starts the example twice with one cursor file.
+func testPythonOneRun(t *testing.T) {
+	python, env := harness.Python(t)
+	cursor := filepath.Join(t.TempDir(), "cursor")
+	args := []string{"--address=" + serveScript(t, quiet{}), "--heartbeat=3600", "--cursor-file=" + cursor}
+	saved := func(want string) bool {
+		b, _ := os.ReadFile(cursor)
+		return string(b) == want
+	}
+	first := harness.StartEnv(t, "python", env, python, append([]string{harness.File("clients/python/follow.py"), "--follow"}, args...)...)
+	harness.Eventually(t, "a cursor", func() bool { return saved("c1\n") })
+	code, _, stderr := followPython(t, args...)
+	if code != 1 || !saved("c1\n") {
+		t.Errorf("exit code %d of a second run", code)
+	}
+	contains(t, stderr, "another run uses it")
+	first.Kill()
+	if code, _, stderr := followPython(t, args...); code != 0 || !saved("c2\n") {
+		t.Errorf("exit code %d after the first run was killed: %s", code, stderr)
 	}
 }
 

@@ -4,16 +4,19 @@
     PYTHONPATH=clients/python:clients/python/gen clients/python/follow.py \\
         --address localhost:8090,localhost:8091 --follow --cursor-file up.cursor 'up' '{__name__=~"go_.*"}'
 
-The lines have the form of `prometheus-grpc-client get --output json`: values are strings that are read back as the same
-float, a stale marker says so, and a native histogram is an object with its buckets.
+The lines have the form of `prometheus-grpc-client get --output json`: values are strings that parse to the same float, a
+stale marker says so, and a native histogram is an object with its buckets. On a terminal, characters that would control it
+are escaped.
 """
 
 import argparse
+import fcntl
 import json
 import os
 import signal
 import sys
 import time
+from typing import Optional
 
 import grpc
 from promgrpc.metrics.v1.metrics_pb2 import TimeSeries
@@ -27,7 +30,12 @@ def main() -> int:
     client = Client(args.address.split(","), on_interrupt=lambda address, reason: log(f"{address}: {reason}"))
     for number in signal.SIGINT, signal.SIGTERM:
         signal.signal(number, lambda *_: client.stop())
-    cursor = read(args.cursor_file)
+    try:
+        file = CursorFile(args.cursor_file)
+    except OSError as e:
+        log(f"--cursor-file {args.cursor_file}: {'another run uses it' if isinstance(e, BlockingIOError) else e.strerror}")
+        return 1
+    cursor = file.read()
     query = Query(
         selectors=args.selector,
         since=None if cursor or args.since is None else time.time() - args.since,
@@ -43,10 +51,10 @@ def main() -> int:
                 log(f"samples are missing: {update.response.gap.reason}")
             for series in update.response.timeseries:
                 for line in lines(series):
-                    print(json.dumps(line, ensure_ascii=False))
-            # The output first, then the cursor: what is cut off in between comes again, and nothing is lost.
+                    print(visible(json.dumps(line, ensure_ascii=False), sys.stdout))
+            # The output first, then the cursor: after a crash in between samples come again, and none is lost.
             sys.stdout.flush()
-            replace(args.cursor_file, update.response.cursor)
+            file.replace(update.response.cursor)
     except OutOfRangeError as e:
         log(f"{e}; the oldest cursor that works is {e.oldest_cursor}")
         return 4
@@ -66,10 +74,10 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Print series as they arrive.")
     parser.add_argument("selector", nargs="*", help="PromQL series selectors, all series if there is none")
     parser.add_argument("--address", default="localhost:8090", help="HOST:PORT[,…] of the replicas")
-    parser.add_argument("--follow", action="store_true", help="go on with what comes")
-    parser.add_argument("--since", type=float, metavar="SECONDS", help="begin with what is stored of the last SECONDS")
-    parser.add_argument("--heartbeat", type=float, default=10, metavar="SECONDS", help="leave a server that is silent for three times as long")
-    parser.add_argument("--cursor-file", help="where the position is kept, for the next run to go on")
+    parser.add_argument("--follow", action="store_true", help="go on with new samples")
+    parser.add_argument("--since", type=float, metavar="SECONDS", help="start with the stored samples of the last SECONDS")
+    parser.add_argument("--heartbeat", type=float, default=10, metavar="SECONDS", help="give up a server that is silent for three times as long")
+    parser.add_argument("--cursor-file", help="where the cursor is kept, for the next run to resume; only one run at a time may use it")
     return parser.parse_args()
 
 
@@ -87,7 +95,7 @@ def lines(series: TimeSeries):
 
 
 def started(sample) -> dict:
-    """Returns since when a sample counts, if that is known."""
+    """Returns the start timestamp, if that is known."""
     return {"start_timestamp": sample.start_timestamp} if sample.start_timestamp else {}
 
 
@@ -108,26 +116,56 @@ def histogram(h) -> dict:
     return {"count": format_float(histogram_count(h)), "sum": format_float(h.sum), **({"buckets": buckets} if buckets else {})}
 
 
-def read(path) -> str:
-    if path is None or not os.path.exists(path):
-        return ""
-    with open(path, encoding="ascii") as f:
-        return f.read().strip()
+class CursorFile:
+    """Keeps the cursor of what was printed. It is replaced as a whole, and locked until the program ends."""
+
+    def __init__(self, path: Optional[str]):
+        self._path, self._file = path, None
+        while path is not None:
+            self._file = _locked(path)
+            try:
+                if os.path.samestat(os.fstat(self._file.fileno()), os.stat(path)):
+                    return
+            except FileNotFoundError:
+                pass
+            self._file.close()  # Another run replaced it before it was locked.
+
+    def read(self) -> str:
+        return self._file.read().strip() if self._file else ""
+
+    def replace(self, cursor: str) -> None:
+        if not self._file or not cursor:
+            return
+        new = _locked(self._path + ".new")
+        new.truncate()
+        new.write(cursor + "\n")
+        new.flush()
+        os.fsync(new.fileno())
+        os.replace(self._path + ".new", self._path)
+        self._file.close()
+        self._file = new
 
 
-def replace(path, cursor: str) -> None:
-    """Puts a cursor in the place of the one before, as a whole."""
-    if path is None or not cursor:
-        return
-    with open(path + ".new", "w", encoding="ascii") as f:
-        f.write(cursor + "\n")
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(path + ".new", path)
+def _locked(path: str):
+    """Opens a file, which it makes if there is none, and locks it."""
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+", encoding="ascii")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def visible(text: str, stream) -> str:
+    """Escapes, as JSON does, what would control a terminal, such as escape sequences and marks of the direction of reading."""
+    if not stream.isatty():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else json.dumps(c)[1:-1] for c in text)
 
 
 def log(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+    print(visible(message, sys.stderr), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""Reads metrics from replicas of a MetricsService: the latest samples, a replay of the past, or all as it arrives.
+"""Reads metrics from replicas of a MetricsService: the latest samples, a replay of the past, or everything as it arrives.
 
-What is guaranteed: everything that Client.get yields is covered by the cursor of the next Update that has one. Between
-two cursors nothing is lost, repeated or reordered, however often the stream broke and whichever replica went on with
-it. A program that stores the cursor together with what it made of the updates, and begins with it after a restart,
-handles each sample exactly once.
+Guaranteed: everything that Client.get yields is covered by the cursor of the next Update that has one. Between two cursors
+nothing is lost, repeated or reordered, however often the stream broke and whichever replica resumed it. A program that
+stores the cursor together with the result of the updates, and starts with it after a restart, handles each sample exactly
+once.
 
-What is not: where a replica withholds the cursor for a while and the stream breaks just then, what came since the last
-cursor comes again; the first such Update is `rewound`. Samples that no replica retains are announced by a `gap`, or
-raise OutOfRangeError.
+Not guaranteed: if a replica withholds the cursor for a while and the stream breaks just then, what came since the last
+cursor comes again; the first such Update is `rewound`. Samples that no replica retains are announced by a `gap`, or raise
+OutOfRangeError.
 """
 
 import random
@@ -27,16 +27,16 @@ from promgrpc.suspicion import SuspectError, Suspicion
 # Servers keep responses well below.
 MAX_MESSAGE_BYTES = 16 << 20
 
-# A following stream that was silent for this many heartbeat intervals is taken for dead.
+# A following stream that was silent for this many heartbeat intervals is considered dead.
 MISSED_HEARTBEATS = 3
 
 MIN_BACKOFF, MAX_BACKOFF = 0.1, 10.0  # seconds
 
-MAX_RETRY_DELAY = 60.0  # seconds; no server is left alone for longer because it asks for that
+MAX_RETRY_DELAY = 60.0  # seconds; the most that a server may ask for
 
-# What another attempt, here or at another replica, may cure. Proxies turn the death of a server behind them into
-# INTERNAL, CANCELLED or UNKNOWN as often as into UNAVAILABLE. RESOURCE_EXHAUSTED is among them only if the server says
-# when to come again: what is over a limit otherwise is so every time.
+# What another attempt, here or at another replica, may cure. Proxies turn the death of their server into INTERNAL,
+# CANCELLED or UNKNOWN as often as into UNAVAILABLE. RESOURCE_EXHAUSTED is curable only if the server says when to come
+# again: any other limit is exceeded every time.
 RESUMABLE = {
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.INTERNAL,
@@ -46,7 +46,7 @@ RESUMABLE = {
     grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 
-# Labels by the reference that stands for them, each as a series that has nothing else.
+# Labels by the reference that stands for them, each as a series without samples.
 Labels = Dict[int, TimeSeries]
 
 
@@ -56,8 +56,8 @@ class Query:
 
     selectors: Sequence[str] = ()  # PromQL series selectors, any of which may match; none means every series.
     since: Optional[float] = None  # Seconds since the Unix epoch: replay the retained samples from then on.
-    cursor: str = ""  # Go on right after the Update that had it; `since` must be None then.
-    follow: bool = False  # Go on with new samples after the present was reached.
+    cursor: str = ""  # Resume right after the Update that had it; `since` must be None then.
+    follow: bool = False  # Go on with new samples once the present is reached.
     min_interval: float = 0  # Seconds between two samples of a series while following; 0 means every sample.
     heartbeat_interval: float = 10  # Seconds that a following stream may be quiet.
 
@@ -68,19 +68,19 @@ class Update:
 
     response: api.GetMetricsResponse
     address: str  # The server that sent it.
-    rewound: bool  # What came since the last Update with a cursor comes again, beginning here.
+    rewound: bool  # What came since the last Update with a cursor comes again, starting here.
 
 
 class OutOfRangeError(Exception):
-    """The stream cannot go on, because what follows its cursor is not retained any more."""
+    """The stream cannot resume, because what follows its cursor is not retained any more."""
 
     def __init__(self, message: str, oldest_cursor: str):
         super().__init__(message)
-        self.oldest_cursor = oldest_cursor  # The oldest that works, "" if the server did not tell.
+        self.oldest_cursor = oldest_cursor  # The oldest that works, "" if the server did not say.
 
 
 class UnreachableError(Exception):
-    """No server could be reached, or none would go on with a stream, and the attempts are used up."""
+    """No server could be reached, or none would resume a stream, and the attempts are used up."""
 
 
 class _Interrupted(Exception):
@@ -88,7 +88,7 @@ class _Interrupted(Exception):
 
     def __init__(self, message: str, cursor: str = "", retry_delay: float = 0, aged: bool = False):
         super().__init__(message)
-        self.cursor = cursor  # Where the server that ended it says that it can be taken up.
+        self.cursor = cursor  # Where it can be resumed, if the server that ended it said so.
         self.aged = aged  # Nothing is wrong: a server ends its streams at some age, so that they spread.
         self.retry_delay = retry_delay  # Seconds, where a server says when to come again.
 
@@ -110,27 +110,27 @@ class Client:
         self._stopped = False
 
     def stop(self) -> None:
-        """Ends every get after the Update that is under way. It may be called by a signal handler."""
+        """Ends every get after its current Update. It may be called by a signal handler."""
         self._stopped = True
 
     def get(self, query: Query) -> Iterator[Update]:
-        """Yields what the query asks for, and takes the stream up again, at the next address, whenever it breaks. One that
-        a server ends for its age alone goes on at once, at any address, and on_interrupt is not told.
+        """Yields what the query asks for, and resumes the stream, at the next address, whenever it breaks. One that a server
+        ends only for its age is resumed at once, at any address, without a call of on_interrupt.
 
         It ends after the Update with `end`, or after stop. It raises OutOfRangeError, UnreachableError, SuspectError when
-        servers seem to die of this very call, and grpc.RpcError for what another attempt would not cure, such as a selector
-        that does not parse. A query that follows and was served before does not give up for a suspicion, but makes pauses of
-        up to a minute.
+        this very call seems to kill servers, and grpc.RpcError for what another attempt would not cure, such as a selector
+        that does not parse. A following query that was served before does not give up on a suspicion, but pauses for up to a
+        minute.
         """
         if query.since is not None and query.cursor:
             raise ValueError("query has both a time and a cursor to start from")
-        position, failures, out_of_range = 0, 0, 0
+        turn, failures, out_of_range = 0, 0, 0
         last: Dict[str, str] = {}  # Errors by address, since the last message.
         cursor, uncovered, rewound = query.cursor, False, False
         entered, suspicion = False, Suspicion(self._channel)
         while not self._stopped:
             served = False
-            address = self._addresses[position % len(self._addresses)]
+            address = self._addresses[turn % len(self._addresses)]
             try:
                 for response in self._stream(address, query, cursor, suspicion):
                     failures, out_of_range, entered, served = 0, 0, True, True
@@ -147,7 +147,7 @@ class Client:
                         return
                 raise _Interrupted("stream closed before its end")
             except OutOfRangeError as e:
-                # Another replica may have retained more.
+                # Another replica may retain more.
                 out_of_range += 1
                 if out_of_range >= len(self._addresses):
                     raise
@@ -164,10 +164,10 @@ class Client:
                 cursor, uncovered = interrupted.cursor, False
             rewound, uncovered = rewound or uncovered, False
             if interrupted.aged and served:
-                position = random.randrange(len(self._addresses))
+                turn = random.randrange(len(self._addresses))
                 continue
             last[address] = str(interrupted)
-            position, failures = position + 1, failures + 1
+            turn, failures = turn + 1, failures + 1
             if not query.follow and failures > 2 * len(self._addresses):
                 raise UnreachableError("; ".join(f"{a}: {reason}" for a, reason in last.items()))
             self._on_interrupt(address, str(interrupted))
@@ -175,10 +175,10 @@ class Client:
 
     def _stream(self, address: str, query: Query, cursor: str, suspicion: Suspicion) -> Iterator[api.GetMetricsResponse]:
         """Yields the messages of one stream."""
-        labels: Labels = {}  # A server forgets with the stream what it gave.
+        labels: Labels = {}  # References are valid for one stream.
         with self._channel(address) as channel:
             try:
-                suspicion.begin(channel)
+                suspicion.before(channel)
             except grpc.RpcError as e:
                 raise _translate(e) from e
             served = False
@@ -198,7 +198,7 @@ class Client:
                     raise _Interrupted("no heartbeat") from e
                 translated = _translate(e)
                 if not served and not self._stopped and isinstance(translated, _Interrupted):
-                    suspect = suspicion.broke(address, e)
+                    suspect = suspicion.after(address, e)
                     if suspect is not None:
                         raise suspect from e
                 raise translated from e
@@ -209,9 +209,9 @@ class Client:
     def _channel(self, address: str) -> grpc.Channel:
         options = [
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-            # A connection of its own, so that a slow consumer holds up nobody else.
+            # A connection of its own, so that a slow consumer delays nobody else.
             ("grpc.use_local_subchannel_pool", 1),
-            # HAProxy calls a stream refused whose server died. gRPC would make the call again by itself.
+            # When a server dies, HAProxy refuses its streams. gRPC would repeat the call by itself.
             ("grpc.enable_retries", 0),
         ]
         if self._credentials is not None:
@@ -223,7 +223,7 @@ class Client:
         turns = failures // len(self._addresses)
         delay = MIN_BACKOFF / 2 if turns == 0 else min(MAX_BACKOFF, MIN_BACKOFF * 2 ** min(turns - 1, 30))
         delay *= random.uniform(0.5, 1)
-        # Not before a server wants it, and not all clients at the same time.
+        # Not earlier than a server asks, and not all clients at once.
         delay = max(delay, min(retry_delay, MAX_RETRY_DELAY) * random.uniform(1, 1.5), suspicion.pause(MIN_BACKOFF, MAX_BACKOFF))
         end = time.monotonic() + delay
         while not self._stopped and (left := end - time.monotonic()) > 0:
@@ -231,7 +231,7 @@ class Client:
 
 
 class _Watchdog(threading.Thread):
-    """Cancels a call when it is silent for too long while the stream is waited for, or when its client is stopped."""
+    """Cancels a call if nothing comes for too long while somebody waits, or when its client is stopped."""
 
     TICK = 0.2  # seconds
 
@@ -239,7 +239,7 @@ class _Watchdog(threading.Thread):
         super().__init__(daemon=True)
         self._call, self._stopped = call, stopped
         self._patience = MISSED_HEARTBEATS * query.heartbeat_interval if query.follow else float("inf")
-        self._since = float("inf")  # The consumer may take its time.
+        self._since = float("inf")  # The consumer may be slow.
         self._ended = threading.Event()
         self.silent = False
         self.start()
@@ -262,7 +262,7 @@ class _Watchdog(threading.Thread):
 
 
 def _request(query: Query, cursor: str) -> api.GetMetricsRequest:
-    # A mere snapshot has each series once.
+    # A snapshot has each series only once.
     references = query.follow or bool(cursor) or query.since is not None
     request = api.GetMetricsRequest(selectors=query.selectors, follow=query.follow, label_references=references)
     if cursor:
@@ -277,7 +277,7 @@ def _request(query: Query, cursor: str) -> api.GetMetricsRequest:
 
 
 def _restore_labels(labels: Labels, response: api.GetMetricsResponse) -> None:
-    """Puts the labels back into the series that have a reference in their place, and takes the references out."""
+    """Replaces references by the labels that they stand for."""
     if response.forget_references:
         labels.clear()
         response.forget_references = False
@@ -294,7 +294,7 @@ def _restore_labels(labels: Labels, response: api.GetMetricsResponse) -> None:
 
 
 def _translate(error: grpc.RpcError) -> Exception:
-    """Returns what the error of a stream means for it."""
+    """Returns the exception that the error of a stream means."""
     code, message = error.code(), f"{error.code().name}: {error.details()}"
     if code == grpc.StatusCode.OUT_OF_RANGE:
         out_of_range = _detail(error, api.CursorOutOfRange())
@@ -308,7 +308,7 @@ def _translate(error: grpc.RpcError) -> Exception:
 
 
 def _retry_delay(error: grpc.RpcError) -> Optional[float]:
-    """Returns when, in seconds, the server that refused a call would have it again: field 1 of a google.rpc.RetryInfo."""
+    """Returns how many seconds a server that refused a call asks to wait: field 1 of a google.rpc.RetryInfo."""
     for detail in _details(error):
         if detail.type_url.endswith("/google.rpc.RetryInfo"):
             delay = duration_pb2.Duration()
@@ -333,7 +333,7 @@ def _details(error: grpc.RpcError) -> Iterator[any_pb2.Any]:
 
 
 def _fields(message: bytes, number: int) -> Iterator[bytes]:
-    """Yields a field of a message of google.rpc, of which Debian has no stubs, as one that knows no field."""
+    """Yields a field of a google.rpc message, for which Debian has no stubs: all its fields are unknown to Empty."""
     for field in empty_pb2.Empty.FromString(message).UnknownFields():
         if field.field_number == number:
             yield field.data

@@ -1,9 +1,9 @@
-"""Tells whether servers die of a call, so that it is not carried from one to the next until none is left.
+"""Suspects calls that kill servers, so that they are not carried from one to the next until none is left.
 
-A call broke off if it ended with no status of a server and before the first message, and the connection was there. Since
-connections break for other reasons too, the server is asked afterwards whether it lives, and for how long; and from then
-on beforehand, so that the call is given only to servers that answer. At an address that leads to several servers another
-one may answer. Then nothing is certain, and the breaks are counted.
+A call broke off if it ended without a server's status before the first message, and there was a connection. Since
+connections break for other reasons too, the server is asked afterwards whether it is alive, and since when; and from then
+on before each attempt, so that the call is sent only to servers that answer. At an address that leads to several servers,
+another one may answer. Then nothing is certain, and the breaks are counted.
 """
 
 import random
@@ -16,16 +16,16 @@ from google.protobuf.duration_pb2 import Duration
 from promgrpc.metrics.v1 import metrics_service_pb2 as api
 from promgrpc.metrics.v1.metrics_service_pb2_grpc import MetricsServiceStub
 
-# A call is not made any more after so many servers died of it, or after it broke so often before the first message.
+# A call is given up after this many certain deaths, or after it broke off this often before the first message.
 MAX_DEATHS, MAX_BREAKS = 2, 3
 
 STATUS_TIMEOUT = 10.0  # seconds
 MAX_PAUSE = 60.0  # seconds
 
-# How a call ends that nobody answered, or that a server answered so itself.
+# How a call ends that broke off. A server may answer so itself, too.
 BREAKS = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN}
 
-# How grpcio tells that it lost the connection itself, and did not hear so from a proxy.
+# What grpcio says if it lost the connection itself, rather than a proxy.
 LOST = ("socket closed", "recvmsg", "connection reset", "broken pipe")
 
 
@@ -41,34 +41,34 @@ class SuspectError(Exception):
 
 
 class Suspicion:
-    """Is what is known of one call."""
+    """What is known of one call."""
 
     def __init__(self, open_channel: Callable[[str], grpc.Channel]):
         self._open_channel = open_channel
         self._breaks, self._deaths = 0, 0
-        self._before: Optional[api.GetStatusResponse] = None
+        self._status: Optional[api.GetStatusResponse] = None
         self._sent = 0.0
 
-    def begin(self, channel: grpc.Channel) -> None:
-        """Comes ahead of an attempt. It raises the error of a server that does not answer anything now."""
-        self._before = _status(channel) if self._breaks else None
+    def before(self, channel: grpc.Channel) -> None:
+        """Comes before an attempt. It raises the error of a server that does not answer at all."""
+        self._status = _status(channel) if self._breaks else None
         self._sent = time.monotonic()
 
-    def broke(self, address: str, error: grpc.RpcError) -> Optional[SuspectError]:
-        """Takes in the error of an attempt that had no message, and returns one if the call should not be made again."""
+    def after(self, address: str, error: grpc.RpcError) -> Optional[SuspectError]:
+        """Comes after an attempt that failed without a message, and returns an error if the call should not be repeated."""
         if _answered(error) or _refused(error):
             return None
         asked = time.monotonic()
         try:
             with self._open_channel(address) as channel:
-                after = _status(channel)
-            uptime = _seconds(after.uptime) if after.HasField("uptime") else float("inf")
+                status = _status(channel)
+            uptime = _seconds(status.uptime) if status.HasField("uptime") else float("inf")
             died = uptime < asked - self._sent
         except grpc.RpcError as e:
-            after, uptime, died = None, 0.0, self._before is not None or _refused(e)
-        if not died and after is not None and self._before is not None and _lost(error):
-            if after.instance and after.instance == self._before.instance and uptime >= time.monotonic() - self._sent:
-                return None  # The connection led to this server, which lives.
+            status, uptime, died = None, 0.0, self._status is not None or _refused(e)
+        if not died and status is not None and self._status is not None and _lost(error):
+            if status.instance and status.instance == self._status.instance and uptime >= time.monotonic() - self._sent:
+                return None  # The connection led to this server, which is alive.
         self._breaks += 1
         self._deaths += died
         if self._deaths < MAX_DEATHS and self._breaks < MAX_BREAKS:
@@ -80,7 +80,7 @@ class Suspicion:
         self._breaks, self._deaths = 0, 0
 
     def pause(self, least: float, most: float) -> float:
-        """Returns how long to wait at least before the next attempt, given the bounds of ordinary pauses."""
+        """Returns the least time to wait before the next attempt, given the bounds of ordinary pauses."""
         if not self._breaks:
             return 0
         over = max(self._breaks - MAX_BREAKS, self._deaths - MAX_DEATHS)
@@ -89,7 +89,7 @@ class Suspicion:
 
 
 def _status(channel: grpc.Channel) -> api.GetStatusResponse:
-    """Returns what a server says of itself, nothing of it if it refuses to, and raises the error of one that is away."""
+    """Returns the status of a server, an empty one if it refuses, and raises the error of one that does not answer."""
     try:
         return MetricsServiceStub(channel).GetStatus(api.GetStatusRequest(), timeout=STATUS_TIMEOUT)
     except grpc.RpcError as e:
@@ -99,7 +99,7 @@ def _status(channel: grpc.Channel) -> api.GetStatusResponse:
 
 
 def _answered(error: grpc.RpcError) -> bool:
-    """Says whether a server gave the status, in which case it names itself, or is merely slow."""
+    """Says whether a server gave the status, since it named itself, or is merely slow."""
     metadata = [*(error.initial_metadata() or ()), *(error.trailing_metadata() or ())]
     return error.code() not in BREAKS or any(key == "promgrpc-instance" for key, _ in metadata)
 

@@ -1,4 +1,4 @@
-"""Values of samples, written and taken apart as Prometheus does it."""
+"""Values of samples, written and decoded as Prometheus does."""
 
 import math
 import struct
@@ -9,17 +9,17 @@ from promgrpc.metrics.v1 import metrics_pb2
 
 STALE_NAN = 0x7FF0000000000002
 
-# The schema of histograms that bring the bounds of their buckets along.
+# The schema of histograms with custom bounds.
 CUSTOM_BUCKETS = -53
 
 
 def is_stale(value: float) -> bool:
-    """Tells a stale marker, by which a series says that it has ended, from other NaNs."""
+    """Distinguishes a stale marker, which ends a series, from other NaNs."""
     return struct.unpack("<Q", struct.pack("<d", value))[0] == STALE_NAN
 
 
 def format_float(value: float) -> str:
-    """Returns the shortest text that is read back as the same float, as Prometheus' HTTP API has it."""
+    """Returns the shortest text that parses to the same float, as Prometheus' HTTP API writes it."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
@@ -40,14 +40,14 @@ class Bucket(NamedTuple):
 
 
 def histogram_count(h: metrics_pb2.Histogram) -> float:
-    """Returns how many observations there are, of an integer histogram or a float one."""
+    """Returns the number of observations of an integer or float histogram."""
     return h.count_int if h.WhichOneof("count") == "count_int" else h.count_float
 
 
 def histogram_buckets(h: metrics_pb2.Histogram) -> Iterator[Bucket]:
     """Yields the buckets that are not empty, from the lowest to the highest.
 
-    Bounds are powers of 2; Prometheus' own may differ from them in the last digit.
+    Bounds are powers of 2; Prometheus' own may differ in the last digit.
     """
     zero = h.zero_threshold
     negative = _counts(h.negative_spans, h.negative_deltas, h.negative_counts)
@@ -68,21 +68,21 @@ def histogram_buckets(h: metrics_pb2.Histogram) -> Iterator[Bucket]:
 
 def _counts(spans, deltas, counts):
     """Yields index and count of each bucket. Integers come as deltas, floats as they are."""
-    index, total, position = 0, 0, 0
+    index, total, i = 0, 0, 0
     for span in spans:
         index += span.offset
         for _ in range(span.length):
             if deltas:
-                total += deltas[position]
+                total += deltas[i]
             else:
-                total = counts[position]
+                total = counts[i]
             yield index, total
             index += 1
-            position += 1
+            i += 1
 
 
 def _bound(h: metrics_pb2.Histogram, index: int) -> float:
-    """Returns the upper bound of the bucket with an index; that of the one below is the lower bound."""
+    """Returns the upper bound of the bucket with this index, which is the lower bound of the next one."""
     if h.schema == CUSTOM_BUCKETS:
         if index < 0:
             return -math.inf
