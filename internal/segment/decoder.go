@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/promgrpc/exporter/internal/invariant"
 )
 
 // Decoder decodes the frames of a segment, in order from the first. After an error
@@ -61,6 +63,9 @@ func (d *Decoder) Encoder() *Encoder {
 	e.index.reset()
 	for o, ref := range e.refs {
 		e.index.set(ref, o)
+	}
+	if invariant.On {
+		e.startCheck()
 	}
 	return e
 }

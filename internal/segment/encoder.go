@@ -7,6 +7,8 @@ import (
 	"math"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/promgrpc/exporter/internal/invariant"
 )
 
 // Encoder makes the frames of a segment. StartSegment comes first, then the keyframe,
@@ -22,6 +24,7 @@ type Encoder struct {
 	latest  []float64 // values of a keyframe
 	runs    []run     // of the samples
 	undo    []uint64  // the values that the samples replaced
+	check   *Decoder  // follows the encoder, with invariants
 }
 
 // NewEncoder returns an encoder that waits for StartSegment.
@@ -40,6 +43,9 @@ func (e *Encoder) StartSegment(dst []byte, h Header) []byte {
 	dst = h.Append(dst)
 	e.startSegment(&h)
 	e.index.reset()
+	if invariant.On {
+		e.startCheck()
+	}
 	return dst
 }
 
@@ -100,6 +106,9 @@ func (e *Encoder) AppendBlock(dst []byte, b *Block, synced uint64) ([]byte, erro
 		return dst, err
 	}
 	e.advance(&h)
+	if invariant.On {
+		e.checkBlock(out[len(dst):], b)
+	}
 	return out, nil
 }
 

@@ -3,6 +3,8 @@ package segment
 import (
 	"encoding/binary"
 	"fmt"
+
+	"github.com/promgrpc/exporter/internal/invariant"
 )
 
 // Flags of a series in a keyframe.
@@ -46,6 +48,9 @@ func (e *Encoder) AppendKeyframe(dst []byte, k *Keyframe, timeMS int64, synced u
 		e.next = k.NextRef
 	}
 	e.advance(&h)
+	if invariant.On {
+		e.checkKeyframe(out[len(dst):], k)
+	}
 	return out, nil
 }
 
