@@ -12,12 +12,12 @@ import (
 	"github.com/promgrpc/exporter/internal/daemon"
 )
 
-// StorageConfig is what every program with a store is told about it.
+// StorageConfig is the configuration of a program's store.
 type StorageConfig struct {
 	// StoragePath is the folder of the store.
 	StoragePath string
-	// Sync is always, interval or never. A mirror gets again what a power
-	// cut took from it, so its setting is about the disk cache alone.
+	// Sync is always, interval or never. A mirror does not force blocks to the disk
+	// under any: after a power cut it gets again what it lost.
 	Sync string
 	// RetentionTime and RetentionSize, 0 is without bound.
 	RetentionTime time.Duration
@@ -40,16 +40,16 @@ func DefaultStorageConfig(path string) StorageConfig {
 func (c *StorageConfig) RegisterFlags(app *kingpin.Application, pathHelp string) {
 	app.Flag("storage.path", pathHelp).
 		Default(c.StoragePath).StringVar(&c.StoragePath)
-	app.Flag("storage.sync", "When a block counts as durable: always (after an fsync), interval (when written, with an fsync once a second) or never (when written). What a power cut takes from a server comes again from the forwarder.").
+	app.Flag("storage.sync", "When a block counts as durable: always (after an fsync), interval (when written, with an fsync once a second) or never (when written). What a server loses in a power cut comes again from the forwarder.").
 		Default(c.Sync).EnumVar(&c.Sync, syncPolicies...)
-	app.Flag("storage.retention.time", "Keep segments for this long. 0 keeps them for ever.").
+	app.Flag("storage.retention.time", "Keep segments for this long. 0 keeps all.").
 		Default(c.RetentionTime.String()).DurationVar(&c.RetentionTime)
 	app.Flag("storage.retention.size", "Keep at most this much, but for the newest segment of each log, which always stays. 0 is without bound.").
 		Default(c.RetentionSize.String()).BytesVar(&c.RetentionSize)
 }
 
-// Open opens the store of the flags. Whoever writes logs in it gives segments, who only
-// mirrors them nil. What is wrong with the flags is a [daemon.UsageError].
+// Open opens the configured store. segments is nil for a program that only mirrors
+// logs. What is wrong with the flags is a [daemon.UsageError].
 func (c StorageConfig) Open(segments *SegmentConfig, logger *slog.Logger, reg prometheus.Registerer) (*Store, error) {
 	o, err := c.options(segments)
 	if err != nil {
@@ -78,8 +78,8 @@ func (c StorageConfig) options(segments *SegmentConfig) (Options, error) {
 	return o, err
 }
 
-// SegmentConfig says when a writer ends a segment. A mirror's segments are the
-// writer's.
+// SegmentConfig says when a writer ends a segment. A mirror ends its segments where the
+// writer did.
 type SegmentConfig struct {
 	// SegmentDuration and SegmentSize end a segment, whichever comes first.
 	SegmentDuration time.Duration
@@ -95,14 +95,14 @@ func DefaultSegmentConfig() SegmentConfig {
 // RegisterFlags adds the flags --storage.segment.*, which default to what c
 // holds.
 func (c *SegmentConfig) RegisterFlags(app *kingpin.Application) {
-	app.Flag("storage.segment.duration", "Begin a new segment after this long, and after a quarter of --storage.retention.time at the latest.").
+	app.Flag("storage.segment.duration", "Start a new segment after this long, and after a quarter of --storage.retention.time at the latest.").
 		Default(c.SegmentDuration.String()).DurationVar(&c.SegmentDuration)
-	app.Flag("storage.segment.size", "Begin a new segment when one has reached this size, or a quarter of --storage.retention.size.").
+	app.Flag("storage.segment.size", "Start a new segment when one has reached this size, or a quarter of --storage.retention.size.").
 		Default(c.SegmentSize.String()).BytesVar(&c.SegmentSize)
 }
 
-// segmentsKept is how many segments the retention has room for at least. Whole
-// segments are deleted, so with larger ones it could not be kept.
+// segmentsKept is how many segments fit into the retention at least. Since whole
+// segments are deleted, it could not be kept with larger ones.
 const segmentsKept = 4
 
 // apply sets the options, which have the retention already.

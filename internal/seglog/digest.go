@@ -8,23 +8,22 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// RepeatWindow is how many requests back from the newest a repeated one is recognised:
-// by a forwarder, so that it is stored once, and by a server of several logs, so that
-// it is streamed once. If the server's were smaller, it would stream what the
-// forwarder knows for a repeat.
+// RepeatWindow is how many of the newest requests are remembered, to recognise one that
+// is repeated: by a forwarder, so that it is stored once, and by a server of several
+// logs, so that it is streamed once. A server that remembered fewer would stream what
+// the forwarder knows to be a repeat.
 const RepeatWindow = 131072
 
-// digestEntry is what a block header says about its request.
+// digestEntry is a block header with a digest, and where it is.
 type digestEntry struct {
 	header segment.FrameHeader
 	offset int64
 }
 
-// EachDigest calls yield for the newest blocks that carry the digest of a
-// request, newest first, at most limit of them, until it returns false. It reads
-// frame headers only, but for the newest blocks whose verdicts have errors: of those
-// it reads so many bytes of errors, and the verdicts before come without. Segments
-// that cannot be read are passed over: their digests are forgotten.
+// EachDigest calls yield for the newest blocks that carry the digest of a request,
+// newest first, at most limit of them, until it returns false. It reads frame headers
+// only, and up to errorBytes of the verdicts' errors: older verdicts come without theirs.
+// It skips segments that cannot be read, and their digests are forgotten.
 func (l *Log) EachDigest(limit, errorBytes int, yield func(digest [16]byte, v segment.Verdict, seq uint64) bool) error {
 	l.mu.RLock()
 	segs := append([]*segFile(nil), l.segs...)
@@ -53,7 +52,7 @@ func (l *Log) digests(s *segFile, size int64, limit int, errorBytes *int, yield 
 		return 0, true, err
 	}
 	defer f.close()
-	var found []digestEntry // the last ones, as a ring
+	var found []digestEntry // the last limit of them, as a ring
 	frames := segment.NewFrameReader(f, segment.HeaderSize)
 	total := 0
 	for {

@@ -1,15 +1,17 @@
-// Package seglog keeps a log as a folder of segment files: it appends with
-// group commit, rotates, deletes what is older or more than may be kept,
-// repairs a torn tail at opening, and lets any number of readers follow the
-// tail or read the past.
+// Package seglog keeps a log as a folder of segment files. A [Writer] appends with
+// group commit and rotates, a [Mirror] writes the bytes that another process's writer
+// wrote, and any number of readers follow the tail or read the past. Retention deletes
+// segments, and opening a log repairs its torn tail.
 //
-// What a reader sees is durable by the sync policy of the log, and is never
-// taken back while the process lives. What WaitDurable confirmed survives a
-// crash of the process under every policy, and a power cut under SyncAlways.
-// What was visible and is lost all the same is noticed when the log is opened for
-// writing, and nothing else takes its place: a new log is begun. Not noticed is that
-// all of the folder is a copy from before.
+//	Writer ──append──▶ act ──sync──▶ Log ──▶ Reader     decoded blocks
+//	                                  │ ──▶ RawReader  ──network──▶ Mirror ──▶ Log ──▶ …
 //
-// The folder of a store belongs to one process, held by a lock. Files that the
-// package does not know are left alone.
+// Guaranteed: what a reader sees is durable by the sync policy of the log, and stays
+// visible while the process lives. What WaitDurable confirmed survives a crash of the
+// process under every policy, and a power cut under SyncAlways. If visible blocks were
+// lost, opening the log for writing notices, and starts a new log rather than reuse
+// their sequences. One process at a time has the folder of a store, by a lock.
+//
+// Not guaranteed: that opening notices a whole folder that was replaced by an older
+// copy. Files that the package does not know are left alone.
 package seglog

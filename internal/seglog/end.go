@@ -9,15 +9,17 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// A writer says beside the segments how far its log has come. Whoever opens the
-// log again so knows whether all that was confirmed is there: segments say by
-// themselves what is whole, and cannot say what is missing behind their end. The
-// mark is written before anything becomes visible, and is forced to the disk only
-// when the writer is opened and closed, since it lives and dies with the page cache
-// that the blocks are in.
+// A writer marks in a file beside the segments how far its log has come. Segments show
+// what of them is whole, and cannot show what is missing after their end: so an opening
+// compares them with the mark to know whether everything that was visible is there.
+//
+// The mark is written before a block becomes visible. It is forced to the disk only when
+// the writer is opened and closed: in between it is in the page cache, as the blocks
+// are, and is lost with them or not at all.
 
 const (
 	endName    = "end"
@@ -26,12 +28,12 @@ const (
 	endSlots   = 2
 	endVersion = 1
 
-	endClosed = 1 << 0 // in order, with everything on the disk
+	endClosed = 1 << 0 // by Close, with everything on the disk
 	endSynced = 1 << 1 // nothing is visible that is not on the disk
 )
 
-// bootID names the time since the machine was started: what was written within it,
-// and not forced to the disk, is still there. Zero: it has no name.
+// bootID names the time since the machine booted: what was written since then is there,
+// forced to the disk or not. Zero: the machine has no such id.
 type bootID [16]byte
 
 // end is how far a log has come.
@@ -81,16 +83,15 @@ func parseEnd(b []byte) (e end, err error) {
 	return e, nil
 }
 
-// errIncomplete says that blocks may be missing at the end of a log that others
-// were told of.
+// errIncomplete says that blocks that were visible may be missing at the end of a log.
 var errIncomplete = errors.New("blocks may be missing at its end")
 
-// checkEnd compares what a log has with what its writer said, and returns an
-// errIncomplete unless nothing can be missing.
+// checkEnd compares a log with its end mark, and returns an errIncomplete unless
+// nothing can be missing.
 func (s *Store) checkEnd(l *Log) error {
 	e, err := s.readEnd(l.dir)
 	if errors.Is(err, errNotMarked) && len(l.segs) == 0 {
-		return nil // It was about to be begun.
+		return nil // It is new.
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errIncomplete, err)
@@ -98,7 +99,7 @@ func (s *Store) checkEnd(l *Log) error {
 	switch {
 	case e.closed || e.synced:
 	case e.boot == bootID{} || e.boot != s.fs.Boot():
-		return fmt.Errorf("%w: the machine was started anew, and not all was on the disk", errIncomplete)
+		return fmt.Errorf("%w: the machine was restarted, and not all was on the disk", errIncomplete)
 	}
 	if e.sequence == 0 {
 		return nil
@@ -134,7 +135,7 @@ func (s *Store) readEnd(dir string) (end, error) {
 
 var errNotMarked = errors.New("it is not marked how far it had come")
 
-// latestEnd is the mark that goes furthest of those that are whole.
+// latestEnd is the mark with the highest sequence of those that are whole.
 func latestEnd(b []byte) (latest end, err error) {
 	found := false
 	for len(b) > 0 {
@@ -157,8 +158,8 @@ func latestEnd(b []byte) (latest end, err error) {
 	return latest, errNotMarked
 }
 
-// endMark is the mark of an open writer. It has two places in its file, which are
-// written by turns, so that one is whole at every instant.
+// endMark is the mark of an open writer. Its file has two slots, which are written in
+// turn, so that one of them is whole at every instant.
 type endMark struct {
 	f    file
 	end  end
@@ -166,7 +167,7 @@ type endMark struct {
 	buf  []byte
 }
 
-// openEnd makes the mark of a log, or takes it over, with what the log has.
+// openEnd opens the mark of a log, or creates it, and sets it to the log's last block.
 func (s *Store) openEnd(l *Log) (*endMark, error) {
 	path := filepath.Join(l.dir, endName)
 	f, err := s.fs.Edit(path)
@@ -188,8 +189,11 @@ func (s *Store) openEnd(l *Log) (*endMark, error) {
 	return m, nil
 }
 
-// set says that the log has come to a block.
+// set marks that the log has come to a block.
 func (m *endMark) set(sequence uint64, checksum uint32) error {
+	if invariant.On {
+		invariant.Check(sequence >= m.end.sequence, "end mark: block %d after block %d", sequence, m.end.sequence)
+	}
 	if sequence == m.end.sequence {
 		return nil
 	}
@@ -206,7 +210,7 @@ func (m *endMark) write() error {
 	return nil
 }
 
-// force writes all places, on the disk.
+// force writes all slots, and forces them to the disk.
 func (m *endMark) force() error {
 	for range endSlots {
 		if err := m.write(); err != nil {
@@ -219,7 +223,7 @@ func (m *endMark) force() error {
 	return nil
 }
 
-// close says, if all of the log is on the disk, that it is.
+// close closes the mark's file, and marks the log as closed if all of it is on the disk.
 func (m *endMark) close(complete bool) error {
 	var err error
 	if complete {

@@ -6,12 +6,12 @@ import (
 )
 
 var (
-	// ErrClosed is returned by everything that belongs to a closed log.
+	// ErrClosed is returned by every operation on a closed log.
 	ErrClosed = errors.New("log is closed")
 	// ErrBroken is wrapped by every error of a Writer or Mirror after a failed
 	// write or sync. Close it and open it again.
 	ErrBroken = errors.New("log is broken by an earlier error")
-	// ErrLocked says that another process holds the store.
+	// ErrLocked says that another process has the store.
 	ErrLocked = errors.New("storage is in use by another process")
 )
 
@@ -26,9 +26,9 @@ func (e *OutOfRangeError) Error() string {
 }
 
 // GapError says that blocks are missing between two sequences. The reader that
-// returned it goes on with Next.
+// returned it continues with block Next.
 type GapError struct {
-	// After is the last sequence before the gap, Next the first behind it.
+	// After is the last sequence before the gap, Next the first after it.
 	After, Next uint64
 	// Cause is a *DamageError, or nil when retention overtook the reader.
 	Cause error

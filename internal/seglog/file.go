@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -36,17 +37,17 @@ func parseName(name string) (uint64, bool) {
 	return first, err == nil && first > 0
 }
 
-// segFile is what is known of a segment file without reading it. All but name,
-// path, first and header is guarded by the log's lock.
+// segFile is what is known of a segment file without reading it. The log's lock guards
+// all but name, path, first and header.
 type segFile struct {
 	name, path string
 	first      uint64 // as in the header and the name
 	header     segment.Header
 
 	last     uint64 // first-1: no block yet
-	sum      uint32 // checksum of the last block, or what the header has of the one before
+	sum      uint32 // checksum of the last block, or that of the block before the segment
 	size     int64  // of the readable part
-	keyEnd   int64  // offset behind the keyframe, 0 where it was not asked for
+	keyEnd   int64  // offset of the end of the keyframe, 0 where nobody needs it
 	sealed   bool
 	min, max int64 // of the samples in the blocks
 	damage   *DamageError
@@ -56,15 +57,19 @@ type segFile struct {
 }
 
 func newSegFile(dir, name string, first uint64) *segFile {
-	s := &segFile{
-		name: name, path: filepath.Join(dir, name), first: first, last: first - 1,
-		min: math.MaxInt64, max: math.MinInt64,
-	}
-	// For as long as the header is not read.
+	s := &segFile{name: name, path: filepath.Join(dir, name), first: first}
+	s.forget()
+	// Until the header is read.
 	if t, err := time.Parse(nameTime, name[:min(len(name), len(nameTime))]); err == nil {
 		s.header.CreateTime = t.UnixMilli()
 	}
 	return s
+}
+
+// forget makes the segment one without blocks, of which only the name is known.
+func (s *segFile) forget() {
+	s.last, s.min, s.max = s.first-1, math.MaxInt64, math.MinInt64
+	s.sum, s.size, s.keyEnd, s.sealed, s.damage, s.index = 0, 0, 0, false, nil, sparseIndex{}
 }
 
 func (s *segFile) info() SegmentInfo {
@@ -79,16 +84,16 @@ func (s *segFile) info() SegmentInfo {
 	return i
 }
 
-// block takes a block over whose frame ends at end.
-func (s *segFile) block(h *segment.FrameHeader, end int64) {
+// addBlock extends the segment by a block whose frame ends at an offset.
+func (s *segFile) addBlock(h *segment.FrameHeader, end int64) {
 	s.index.add(h.Sequence, end-h.Len())
 	s.last, s.sum, s.size = h.Sequence, h.Checksum, end
 	s.min, s.max = min(s.min, h.MinTime), max(s.max, h.MaxTime)
 }
 
-// inspect fills in what there is to know about a segment that is not the newest,
-// from its header and footer; only where there is no footer it passes over all
-// frame headers. Damage is noted, not returned.
+// inspect fills in what is known of a segment that is not the newest, from its header
+// and footer, or from all frame headers if it has no footer. Damage is noted, not
+// returned.
 func (s *segFile) inspect(fs filesystem, id segment.LogID) {
 	err := s.inspectFile(fs, id)
 	if err != nil && !errors.As(err, &s.damage) {
@@ -136,7 +141,7 @@ func (s *segFile) inspectFile(fs filesystem, id segment.LogID) error {
 		}
 		switch h.Kind {
 		case segment.KindBlock:
-			s.block(&h, frames.Offset())
+			s.addBlock(&h, frames.Offset())
 		case segment.KindFooter:
 			s.sealed = true
 		}
@@ -168,9 +173,9 @@ func (s *segFile) setHeader(h segment.Header, id segment.LogID) error {
 	return nil
 }
 
-// sparseIndex has the offsets of some blocks of a segment, so that one of them
-// is found without passing over all before it. It never has more than indexSize
-// entries: when full, it drops every other and takes up half as many from then.
+// sparseIndex has the offsets of some blocks of a segment, so that a search for a block
+// need not start at the first frame. It has at most indexSize entries: when it is full
+// it drops every other one, and from then on indexes half as many blocks.
 type sparseIndex struct {
 	every   uint64
 	entries []indexEntry
@@ -188,6 +193,9 @@ func (x *sparseIndex) add(seq uint64, offset int64) {
 		x.every = 16
 	}
 	if n := len(x.entries); n > 0 && seq < x.entries[n-1].seq+x.every {
+		if invariant.On {
+			invariant.Check(seq > x.entries[n-1].seq && offset > x.entries[n-1].offset, "index: block %d at %d after %+v", seq, offset, x.entries[n-1])
+		}
 		return
 	}
 	if len(x.entries) == indexSize {
@@ -200,8 +208,7 @@ func (x *sparseIndex) add(seq uint64, offset int64) {
 	x.entries = append(x.entries, indexEntry{seq, offset})
 }
 
-// before returns the offset of a block that is not behind seq, or of the first
-// frame.
+// before returns the offset of seq or of a block before it, or of the first frame.
 func (x *sparseIndex) before(seq uint64) int64 {
 	for i := len(x.entries) - 1; i >= 0; i-- {
 		if x.entries[i].seq <= seq {

@@ -5,7 +5,7 @@ import (
 	"os"
 )
 
-// file is what the log needs of a file. Tests put faults behind it.
+// file is what the log needs of a file. Tests make one with faults.
 type file interface {
 	io.ReaderAt
 	io.WriterAt
@@ -31,8 +31,8 @@ type filesystem interface {
 	ReadDir(name string) ([]os.DirEntry, error)
 	// SyncDir forces the entries of a folder to the disk.
 	SyncDir(name string) error
-	// Boot names the time for which what was written and not forced to the disk is
-	// there, however processes end.
+	// Boot names the time since the machine booted, in which no written byte is lost
+	// however processes end.
 	Boot() bootID
 }
 

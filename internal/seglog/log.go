@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/promgrpc/exporter/internal/broadcast"
+	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -18,7 +19,7 @@ type Log struct {
 	id    segment.LogID
 	dir   string
 	store *Store
-	// ended says that the log is not written any more: nothing of it has to stay.
+	// ended says that nobody writes the log any more, so retention may delete all of it.
 	ended bool
 
 	mu     sync.RWMutex
@@ -50,7 +51,7 @@ type SegmentInfo struct {
 // ID of the log.
 func (l *Log) ID() segment.LogID { return l.id }
 
-// First is the oldest sequence on disk or, while there is none, the next.
+// First is the oldest sequence on disk or, if there is none, the next.
 func (l *Log) First() uint64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -82,8 +83,8 @@ func (l *Log) Segments() []SegmentInfo {
 	return infos
 }
 
-// Checksum of a block, to compare two copies of the log by; false if it is
-// not kept any more or not there yet.
+// Checksum returns the checksum of a block, by which two copies of the log are
+// compared; false if the block is not kept any more or not there yet.
 func (l *Log) Checksum(seq uint64) (uint32, bool, error) {
 	if seq == 0 {
 		return 0, false, nil
@@ -110,7 +111,7 @@ func (l *Log) Checksum(seq uint64) (uint32, bool, error) {
 	return h.Checksum, err == nil, err
 }
 
-// holding returns the segment that has a block; the lock is held.
+// holding returns the segment that has a block. The caller holds the lock.
 func (l *Log) holding(seq uint64) *segFile {
 	for i := len(l.segs) - 1; i >= 0; i-- {
 		if s := l.segs[i]; s.first <= seq {
@@ -123,8 +124,8 @@ func (l *Log) holding(seq uint64) *segFile {
 	return nil
 }
 
-// find passes over frame headers from an offset to a block's, and returns it
-// with the offset behind its frame.
+// find skips frames from an offset to a block, and returns its header and the offset of
+// its end.
 func (l *Log) find(s *segFile, seq uint64, from, limit int64) (segment.FrameHeader, int64, error) {
 	f, err := s.open(l.store.fs)
 	if err != nil {
@@ -146,12 +147,12 @@ func (l *Log) find(s *segFile, seq uint64, from, limit int64) (segment.FrameHead
 	}
 }
 
-// Rebuild calls a with the keyframe of the segment that holds a sequence and
-// then the segment's blocks up to it.
+// Rebuild applies to a the keyframe of the segment that holds a sequence, and then the
+// segment's blocks up to it.
 func (l *Log) Rebuild(seq uint64, a Applier) error { return l.rebuild(seq, false, a) }
 
-// RebuildSegment calls a with the keyframe of the segment that holds a sequence
-// and then all of its blocks: so a knows every series of the segment.
+// RebuildSegment applies to a the keyframe of the segment that holds a sequence, and
+// then all of the segment's blocks: so a knows every series of the segment.
 func (l *Log) RebuildSegment(seq uint64, a Applier) error { return l.rebuild(seq, true, a) }
 
 func (l *Log) rebuild(seq uint64, whole bool, a Applier) error {
@@ -213,7 +214,7 @@ func apply(a Applier, f *segment.Frame) error {
 	return nil
 }
 
-// damaged notes that a segment is damaged and returns the error for it.
+// damaged notes that a segment is damaged, and returns the error that says so.
 func (l *Log) damaged(s *segFile, offset int64, err error) *DamageError {
 	if errors.Is(err, io.EOF) {
 		err = fmt.Errorf("%w: ends too early", segment.ErrCorrupt)
@@ -226,7 +227,7 @@ func (l *Log) damaged(s *segFile, offset int64, err error) *DamageError {
 	}
 	l.mu.Unlock()
 	if !known {
-		l.store.sayDamaged(d)
+		l.store.reportDamage(d)
 	}
 	return d
 }
@@ -245,11 +246,15 @@ func (l *Log) add(s *segFile) {
 	l.change.Wake()
 }
 
-// publish makes everything of a segment up to an offset readable. The ring gets
-// the block, if there is one.
+// publish makes a segment visible up to a tail. The ring gets the block, if there is
+// one.
 func (l *Log) publish(s *segFile, t *tail, b *segment.Block) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if invariant.On {
+		invariant.Check(t.size >= s.size && t.last >= s.last, "%s: visible up to %+v after block %d at %d", s.path, *t, s.last, s.size)
+		invariant.Check(b == nil || b.Sequence == t.last, "%s: block %+v is not the last of %+v", s.path, b, *t)
+	}
 	s.size, s.last, s.sum = t.size, t.last, t.sum
 	s.min, s.max, s.sealed = t.min, t.max, t.sealed
 	if s.last > l.last {
@@ -261,7 +266,7 @@ func (l *Log) publish(s *segFile, t *tail, b *segment.Block) {
 	l.change.Wake()
 }
 
-// tail is how far a segment has come.
+// tail is the end of a segment: of what was written, or of what is visible.
 type tail struct {
 	size     int64
 	last     uint64
@@ -274,10 +279,14 @@ func (s *segFile) tail() tail {
 	return tail{size: s.size, last: s.last, sum: s.sum, min: s.min, max: s.max, sealed: s.sealed}
 }
 
-func (t *tail) take(h *segment.FrameHeader) {
+// extend moves the tail to after one more frame.
+func (t *tail) extend(h *segment.FrameHeader) {
 	t.size += h.Len()
 	switch h.Kind {
 	case segment.KindBlock:
+		if invariant.On {
+			invariant.Check(h.Sequence == t.last+1, "block %d after block %d", h.Sequence, t.last)
+		}
 		t.last, t.sum = h.Sequence, h.Checksum
 		t.min, t.max = min(t.min, h.MinTime), max(t.max, h.MaxTime)
 	case segment.KindFooter:
@@ -285,8 +294,8 @@ func (t *tail) take(h *segment.FrameHeader) {
 	}
 }
 
-// changed returns a channel that is closed at the next change, at once where none
-// comes any more.
+// changed returns a channel that the next change closes. It is closed already if the
+// log is.
 func (l *Log) changed() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -306,7 +315,7 @@ func (l *Log) close() {
 	l.change.Wake()
 }
 
-// remove takes a segment out of the readers' sight.
+// remove makes a segment invisible to readers that have not opened it.
 func (l *Log) remove(s *segFile) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -26,7 +26,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		appends:     counter("appends_total", "Blocks appended to logs."),
 		bytes:       counter("append_bytes_total", "Bytes appended to logs, keyframes included."),
 		writeErrors: counter("write_errors_total", "Failed writes and syncs, each of which broke a log until it was opened again."),
-		rotations:   counter("rotations_total", "Segments begun."),
+		rotations:   counter("rotations_total", "Segments started."),
 		deletes:     counter("retention_deletes_total", "Segments deleted by retention."),
 		torn:        counter("torn_bytes_total", "Bytes of torn tails cut when logs were opened."),
 		damaged:     counter("damaged_segments_total", "Segments found to be damaged."),

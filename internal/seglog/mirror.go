@@ -10,13 +10,14 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// ErrMismatch says that bytes do not fit behind those that a mirror has.
+// ErrMismatch says that bytes do not continue those that a mirror has.
 var ErrMismatch = errors.New("does not continue what is there")
 
-// Mirror takes a log over from its writer, byte for byte. StartSegment and
-// Append must not be called concurrently. Bytes that are not whole frames in
-// their place are refused with ErrMismatch and leave no trace; after any other
-// error the mirror is broken for good, as a Writer is.
+// Mirror is a log whose bytes are taken as another process wrote them: its files are
+// equal to the writer's, byte for byte. StartSegment and Append must not be called
+// concurrently. Bytes other than the next whole frames are refused with ErrMismatch,
+// and change nothing. After any other error the mirror is broken for good, as a Writer
+// is.
 type Mirror struct {
 	store   *Store
 	log     *Log
@@ -25,21 +26,19 @@ type Mirror struct {
 	mu      sync.Mutex // guards err and closed
 	err     error
 	closed  bool
-	act     *active // nil before the first segment
-	pending bool    // act has no whole keyframe yet, and is not in the log
-	// frames of the bytes that are being taken over, with room for the next.
-	frames []*segment.Frame
+	act     *active          // nil before the first segment
+	pending bool             // act has no whole keyframe yet, and is not in the log
+	frames  []*segment.Frame // of the piece at hand, reused
 }
 
-// OpenMirror opens or creates the mirror of a log, and rebuilds the state
-// from its newest segment. What is torn there is cut: the writer has it.
+// OpenMirror opens or creates the mirror of a log, and rebuilds the state from its
+// newest segment. A torn tail is cut without asking what it was: the writer has it.
 func (s *Store) OpenMirror(id segment.LogID, a Applier) (*Mirror, error) {
 	return s.openMirror(id, a, false)
 }
 
-// OpenEnded opens a log that was written here and is not any more, to be read, and
-// to take over from others what is missing at its end. All of it goes when it is
-// older than retention keeps it, or more.
+// OpenEnded opens a log that was written here and is not any more, to be read, and to
+// get what is missing at its end from others. Retention may delete all of it.
 func (s *Store) OpenEnded(id segment.LogID) (*Mirror, error) {
 	return s.openMirror(id, nothing{}, true)
 }
@@ -108,9 +107,9 @@ func (m *Mirror) fail(err error) error {
 	return fmt.Errorf("%w: %w", ErrBroken, err)
 }
 
-// StartSegment creates the file of a new segment, or empties the present one if
-// it has no blocks. A first sequence above the next is a gap; one below it, or
-// a name that does not tell the same sequence, is refused.
+// StartSegment creates the file of a new segment. It replaces the present one if that
+// has no blocks. A first sequence above the next is a gap; one below it, or one that the
+// name contradicts, is refused.
 func (m *Mirror) StartSegment(name string, firstSequence uint64) error {
 	if err := m.broken(); err != nil {
 		return err
@@ -135,8 +134,8 @@ func (m *Mirror) StartSegment(name string, firstSequence uint64) error {
 	return nil
 }
 
-// endSegment forces the present segment to the disk, so that only the newest
-// can be torn; one without blocks is removed.
+// endSegment closes the present segment. It is forced to the disk, so that only the
+// newest can be torn, or removed if it has no blocks.
 func (m *Mirror) endSegment() error {
 	if m.act == nil {
 		return nil
@@ -157,11 +156,10 @@ func (m *Mirror) endSegment() error {
 	return m.store.fs.Remove(seg.path)
 }
 
-// Append takes bytes of the present segment over: at its beginning the file
-// header, then whole frames. They are verified, written, applied to the state,
-// and shown to readers. Bytes that the mirror has already are compared and
-// passed over. It is not forced to the disk: what a power cut takes, the mirror
-// asks for again.
+// Append appends bytes of the present segment: the file header at offset 0, then whole
+// frames. They are verified, written, applied to the state and made visible. Bytes that
+// the mirror has already are compared and skipped. Nothing is forced to the disk: what a
+// power cut loses comes again.
 func (m *Mirror) Append(offset uint64, data []byte) error {
 	if err := m.broken(); err != nil {
 		return err
@@ -172,7 +170,7 @@ func (m *Mirror) Append(offset uint64, data []byte) error {
 	if m.oldFooter(data) {
 		return nil
 	}
-	data, err := m.unknown(offset, data)
+	data, err := m.missing(offset, data)
 	if err != nil || len(data) == 0 {
 		return err
 	}
@@ -189,7 +187,7 @@ func (m *Mirror) Append(offset uint64, data []byte) error {
 		if raw > decodeAtOnce {
 			piece = m.piece(data)
 		}
-		if err := m.takeOver(piece); err != nil {
+		if err := m.appendPiece(piece); err != nil {
 			return m.fail(err)
 		}
 		data = data[len(piece):]
@@ -197,15 +195,15 @@ func (m *Mirror) Append(offset uint64, data []byte) error {
 	return nil
 }
 
-// A few bytes that are compressed well become very many. So frames are decoded
-// together only up to decodeAtOnce bytes, decompressed, or singly; and what has more
-// than largePiece waits its turn, since there may be many logs.
+// A few bytes may decompress to very many. So frames are decoded together only up to
+// decodeAtOnce decompressed bytes, and one by one above that; and of the Appends of all
+// logs with more than largePiece only a few run at a time.
 const (
 	decodeAtOnce = 4 << 20
 	largePiece   = 1 << 20
 )
 
-// piece returns the beginning of verified bytes, as much as is decoded at once.
+// piece returns the first of verified bytes, as many as are decoded at once.
 func (m *Mirror) piece(data []byte) []byte {
 	n, raw := 0, int64(0)
 	if m.act.tail.size == 0 {
@@ -214,7 +212,7 @@ func (m *Mirror) piece(data []byte) []byte {
 	for first := true; n < len(data); first = false {
 		h, err := segment.ParseFrameHeader(data[n:])
 		if err != nil {
-			return data // It was verified: decoding says what this is.
+			return data // They were verified: decoding finds out what this is.
 		}
 		if raw += int64(h.RawLen); raw > decodeAtOnce && !first {
 			break
@@ -224,10 +222,10 @@ func (m *Mirror) piece(data []byte) []byte {
 	return data[:n]
 }
 
-// takeOver decodes, writes, applies and shows verified bytes.
-func (m *Mirror) takeOver(data []byte) error {
+// appendPiece decodes, writes and commits verified bytes.
+func (m *Mirror) appendPiece(data []byte) error {
 	frames, err := m.decode(data)
-	defer m.tidy()
+	defer m.trimFrames()
 	if err != nil {
 		return fmt.Errorf("segment %s at offset %d: %w", m.act.seg.path, m.act.tail.size, err)
 	}
@@ -240,7 +238,7 @@ func (m *Mirror) takeOver(data []byte) error {
 		m.act.tail.sum = m.act.seg.header.PrevChecksum
 	}
 	for _, f := range frames {
-		if err := m.take(f); err != nil {
+		if err := m.commit(f); err != nil {
 			return err
 		}
 	}
@@ -248,8 +246,8 @@ func (m *Mirror) takeOver(data []byte) error {
 	return nil
 }
 
-// oldFooter recognises the footer of the segment before the present one. The
-// writer begins with it when it cannot know that the mirror has it.
+// oldFooter recognises the footer of the segment before the present one. It is sent
+// again when the sender cannot know whether the mirror has it.
 func (m *Mirror) oldFooter(data []byte) bool {
 	seg := m.act.seg
 	if m.act.tail.last >= seg.first {
@@ -260,8 +258,8 @@ func (m *Mirror) oldFooter(data []byte) bool {
 		int(h.Len()) == len(data)
 }
 
-// unknown returns the part of data that the mirror does not have yet.
-func (m *Mirror) unknown(offset uint64, data []byte) ([]byte, error) {
+// missing returns the part of data that the mirror does not have yet.
+func (m *Mirror) missing(offset uint64, data []byte) ([]byte, error) {
 	size := uint64(m.act.tail.size)
 	if offset == size {
 		return data, nil
@@ -279,8 +277,8 @@ func (m *Mirror) unknown(offset uint64, data []byte) ([]byte, error) {
 	return data[len(have):], nil
 }
 
-// verify checks everything that can be checked without decoding, and returns how
-// much there is to be decoded.
+// verify checks everything that can be checked without decoding, and returns how many
+// bytes decoding will make.
 func (m *Mirror) verify(data []byte) (raw int64, err error) {
 	prev, next := m.act.decoder.Checksum(), m.act.decoder.Sequence()+1
 	if m.act.tail.size == 0 {
@@ -359,15 +357,15 @@ func (m *Mirror) decode(data []byte) ([]*segment.Frame, error) {
 	return m.frames[:n], nil
 }
 
-// keepSeries is for how many series a frame keeps room, and keepFrames how many
-// frames do.
+// keepSeries is for how many series a frame keeps its memory, keepFrames how many frames
+// are kept.
 const (
 	keepSeries = 4096
 	keepFrames = 64
 )
 
-// tidy gives up room that is seldom needed.
-func (m *Mirror) tidy() {
+// trimFrames gives up memory that is seldom needed.
+func (m *Mirror) trimFrames() {
 	m.frames = m.frames[:min(len(m.frames), keepFrames)]
 	for _, f := range m.frames {
 		if roomy(&f.Keyframe.Series) || roomy(&f.Block.Series) {
@@ -380,14 +378,14 @@ func roomy(t *segment.SeriesTable) bool {
 	return cap(t.Refs) > keepSeries || cap(t.Labels) > keepSeries
 }
 
-// take applies a written frame and shows it to readers.
-func (m *Mirror) take(f *segment.Frame) error {
+// commit applies a written frame, and makes it visible.
+func (m *Mirror) commit(f *segment.Frame) error {
 	act := m.act
 	if err := apply(m.applier, f); err != nil {
 		return err
 	}
 	m.log.mu.Lock()
-	act.take(&f.Header)
+	act.extend(&f.Header)
 	m.log.mu.Unlock()
 	t := act.tail
 	switch {
@@ -399,7 +397,7 @@ func (m *Mirror) take(f *segment.Frame) error {
 		}
 		m.log.add(act.seg)
 		m.store.metrics.rotations.Inc()
-		m.store.log.Info("segment begun", "file", act.seg.path, "first_sequence", act.seg.first, "keyframe_bytes", act.seg.keyEnd)
+		m.store.log.Info("segment started", "file", act.seg.path, "first_sequence", act.seg.first, "keyframe_bytes", act.seg.keyEnd)
 		m.store.retain()
 	case !m.pending:
 		var b *segment.Block

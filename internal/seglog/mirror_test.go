@@ -1,6 +1,7 @@
 package seglog
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -22,7 +23,7 @@ func ship(t testing.TB, from *Log, to *Mirror) (gaps []GapError) {
 	require.NoError(t, err)
 	defer raw.Close()
 	for {
-		c, err := raw.try()
+		c, err := raw.poll()
 		var gap *GapError
 		if errors.As(err, &gap) {
 			gaps = append(gaps, *gap)
@@ -175,7 +176,7 @@ func shipFrames(t *testing.T, from *Log, to *Mirror, n int) (sent int) {
 	require.NoError(t, err)
 	defer raw.Close()
 	for {
-		c, err := raw.try()
+		c, err := raw.poll()
 		require.NoError(t, err)
 		if len(c.Data) == 0 {
 			return sent
@@ -307,4 +308,39 @@ func TestReaderBetweenMemoryAndFiles(t *testing.T) {
 	require.Equal(t, p.want, got)
 	require.Greater(t, files, 100)
 	require.Greater(t, memory, 5)
+}
+
+// The newest segment is gone, as its keyframe is torn, and the one before is cut: what
+// was known of that one, when it was among the older ones, holds no more.
+func TestMirrorCutsAnOlderSegment(t *testing.T) {
+	for name, footer := range map[string]bool{"with a footer": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t)
+			p.feed(4)
+			require.NoError(t, p.w.Rotate())
+			p.feed(4)
+			ship(t, p.w.Log(), p.r)
+			require.NoError(t, p.r.Close())
+			segments := segmentFiles(t, p.rdir)
+			require.NoError(t, os.Truncate(segments[1], segment.HeaderSize+1))
+			b := readFile(t, segments[0])
+			end := len(b) - segment.FrameHeaderSize
+			b[bytes.LastIndex(b[:end], []byte(segment.FrameMagic))+8] ^= 1 // in the header of the last block
+			if !footer {
+				b = b[:end]
+			}
+			require.NoError(t, os.WriteFile(segments[0], b, 0o644))
+			var err error
+			p.rm = newMemory()
+			p.r, err = p.rs.OpenMirror(p.w.Log().ID(), p.rm)
+			require.NoError(t, err)
+			infos := p.r.Log().Segments()
+			require.Len(t, infos, 1)
+			require.EqualValues(t, 3, infos[0].LastSequence)
+			require.False(t, infos[0].Sealed, "the footer was cut off")
+			require.NoError(t, infos[0].Err, "the bad frame was cut off")
+			ship(t, p.w.Log(), p.r)
+			p.equal()
+		})
+	}
 }

@@ -12,13 +12,13 @@ import (
 type SyncPolicy int
 
 const (
-	// SyncAlways: a block is visible and confirmed once it is on the disk.
+	// SyncAlways makes a block visible, and confirms it, once it is on the disk.
 	SyncAlways SyncPolicy = iota
-	// SyncInterval: a block is visible and confirmed once it is written; a
-	// power cut may take the last SyncInterval of them.
+	// SyncInterval makes a block visible, and confirms it, once it is written. A power
+	// cut loses at most those of the last interval.
 	SyncInterval
-	// SyncNever: as SyncInterval, with the time left to the kernel. Segments
-	// are forced to the disk when they are complete all the same.
+	// SyncNever is SyncInterval with the interval left to the kernel. Complete segments
+	// are forced to the disk all the same.
 	SyncNever
 )
 
@@ -46,8 +46,8 @@ func (p SyncPolicy) String() string {
 type Options struct {
 	Sync         SyncPolicy
 	SyncInterval time.Duration
-	// SegmentDuration and SegmentSize end a segment, whichever comes first. By
-	// size a segment never ends before its blocks take as much as its keyframe.
+	// SegmentDuration and SegmentSize end a segment, whichever comes first. By size a
+	// segment does not end before its blocks are as large as its keyframe.
 	SegmentDuration time.Duration
 	SegmentSize     int64
 	// RetentionTime keeps segments whose last block is younger.
@@ -55,8 +55,8 @@ type Options struct {
 	// RetentionSize bounds all segments of the store together, but for the
 	// newest of each log, which always stays.
 	RetentionSize int64
-	// RingBytes bounds, by estimate, the recent decoded blocks that a mirror
-	// keeps in memory for its readers.
+	// RingBytes bounds, by estimate, the decoded blocks that a mirror keeps in memory
+	// for readers at the tail.
 	RingBytes int
 	Logger    *slog.Logger
 	Now       func() time.Time
@@ -64,9 +64,8 @@ type Options struct {
 	Registerer prometheus.Registerer
 }
 
-// DefaultOptions: a segment of an hour or 128 MiB, so that a restart, which
-// reads one segment, takes seconds; two days of retention, without a bound on
-// size.
+// DefaultOptions are segments of an hour or 128 MiB, so that a restart, which reads one
+// segment, takes seconds; and two days of retention, without a bound on size.
 func DefaultOptions() Options {
 	return Options{
 		Sync:            SyncAlways,

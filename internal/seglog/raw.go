@@ -6,23 +6,24 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
 const (
 	rawChunk = 256 << 10
-	// rawPace is the time from one small chunk to the next. What is appended
-	// within it goes together: under load, handing over small chunks costs more
-	// than all else that is done with them.
+	// rawPace is the pause after a small chunk. What is appended meanwhile goes
+	// together: under load, sending small chunks costs more than everything else that
+	// is done with them.
 	rawPace  = 10 * time.Millisecond
 	rawSmall = rawChunk / 4
 )
 
-// ErrAhead says that a position is behind the end of the log.
+// ErrAhead says that a position is after the end of the log.
 var ErrAhead = errors.New("position is ahead of the log")
 
-// RawChunk is a piece of a segment file: whole frames, at the beginning of the
-// file with its header before them.
+// RawChunk is a piece of a segment file: whole frames, after the file header in the
+// first one.
 type RawChunk struct {
 	SegmentName   string
 	FirstSequence uint64
@@ -32,19 +33,18 @@ type RawChunk struct {
 	// Data is valid until the next call of Next. It is about 256 KiB at most,
 	// unless a single frame is larger.
 	Data []byte
-	// LastSequence is that of the last block up to the end of this chunk.
+	// LastSequence is the sequence of the last block up to the end of this chunk.
 	LastSequence uint64
 }
 
-// RawReader returns the files of a log as they are, in order. It is for one
-// goroutine.
+// RawReader reads the files of a log as they are, in order. It is for one goroutine.
 type RawReader struct {
-	// Reserve, if it is not nil, is told how large a buffer is before it is made,
-	// in place of the one before. The reader gives up with its error.
+	// Reserve, if not nil, is called with the size of a buffer before the reader makes
+	// it in place of the last one. The reader returns its error.
 	Reserve func(bytes int64) error
 
 	log    *Log
-	seg    *segFile // nil: at the beginning of the segment of after+1
+	seg    *segFile // nil: at the start of the segment of after+1
 	f      *segReader
 	offset int64
 	after  uint64
@@ -52,9 +52,9 @@ type RawReader struct {
 	paced  time.Time // when the next chunk may be read
 }
 
-// ReadRaw reads what lies behind a block in the files. If the block ends its
-// segment, the footer comes first, whether the other side has it or not. A
-// position that is not kept any more gives a *GapError at once; one that the
+// ReadRaw reads the files from the end of a block on. If the block is the last of its
+// segment, the footer comes first, whether the other side has it or not. If the next
+// block is not kept any more, the reader starts with a *GapError. A position that the
 // log has not reached is ErrAhead.
 func (l *Log) ReadRaw(after uint64) (*RawReader, error) {
 	l.mu.RLock()
@@ -85,17 +85,16 @@ func (l *Log) ReadRaw(after uint64) (*RawReader, error) {
 	return r, nil
 }
 
-// Next returns the next chunk of what is durable; at the tail it waits, and for
-// some milliseconds after a small one. A
-// *GapError says that the segments between are not there any more, and that the
-// next call begins with the oldest that is.
+// Next returns the next chunk of what is visible. It waits for one at the tail, and for
+// some milliseconds after a small one. A *GapError says that segments are missing, and
+// that the next call continues with the oldest one after them.
 func (r *RawReader) Next(ctx context.Context) (RawChunk, error) {
 	if err := sleepUntil(ctx, r.paced); err != nil {
 		return RawChunk{}, err
 	}
 	for {
 		changed := r.log.changed()
-		c, err := r.try()
+		c, err := r.poll()
 		if len(c.Data) > 0 && len(c.Data) < rawSmall {
 			r.paced = time.Now().Add(rawPace)
 		}
@@ -135,7 +134,7 @@ func (r *RawReader) Close() error {
 	return nil
 }
 
-func (r *RawReader) try() (RawChunk, error) {
+func (r *RawReader) poll() (RawChunk, error) {
 	l := r.log
 	for {
 		l.mu.RLock()
@@ -148,7 +147,7 @@ func (r *RawReader) try() (RawChunk, error) {
 			l.mu.RUnlock()
 			return r.read(limit)
 		}
-		next := l.behind(r.after)
+		next := l.firstAfter(r.after)
 		l.mu.RUnlock()
 		if next == nil {
 			return RawChunk{}, nil
@@ -166,19 +165,20 @@ func (r *RawReader) try() (RawChunk, error) {
 		f, err := next.open(l.store.fs)
 		if err != nil {
 			l.mu.RLock()
-			deleted := l.behind(r.after) != next
+			deleted := l.firstAfter(r.after) != next
 			l.mu.RUnlock()
 			if deleted {
 				continue
 			}
-			return RawChunk{}, r.give(next, 0, err)
+			return RawChunk{}, r.giveUp(next, 0, err)
 		}
 		r.seg, r.f, r.offset = next, f, 0
 	}
 }
 
-// behind returns the oldest segment that begins behind a sequence.
-func (l *Log) behind(seq uint64) *segFile {
+// firstAfter returns the oldest segment whose first sequence is above seq. The caller
+// holds the lock.
+func (l *Log) firstAfter(seq uint64) *segFile {
 	for _, s := range l.segs {
 		if s.first > seq {
 			return s
@@ -187,8 +187,7 @@ func (l *Log) behind(seq uint64) *segFile {
 	return nil
 }
 
-// gap moves the reader to the beginning of a segment, and returns the error that
-// says so.
+// gap moves the reader to the start of a segment, and returns the error that says so.
 func (r *RawReader) gap(next *segFile, cause error) error {
 	g := &GapError{After: r.after, Next: next.first, Cause: cause}
 	_ = r.Close()
@@ -196,16 +195,16 @@ func (r *RawReader) gap(next *segFile, cause error) error {
 	return g
 }
 
-// give gives up the rest of a damaged segment.
-func (r *RawReader) give(s *segFile, offset int64, err error) error {
+// giveUp notes that a segment is damaged, and skips the rest of it.
+func (r *RawReader) giveUp(s *segFile, offset int64, err error) error {
 	return r.skip(s, r.log.damaged(s, offset, err))
 }
 
-// skip goes on behind a damaged segment if there is one, else it returns the
-// damage.
+// skip moves the reader to the segment after a damaged one. If there is none, it returns
+// the damage.
 func (r *RawReader) skip(s *segFile, d *DamageError) error {
 	r.log.mu.RLock()
-	next := r.log.behind(s.first)
+	next := r.log.firstAfter(s.first)
 	r.log.mu.RUnlock()
 	if next == nil {
 		return d
@@ -219,7 +218,7 @@ func (l *Log) damage(s *segFile) *DamageError {
 	return s.damage
 }
 
-// read returns whole frames from r.offset on.
+// read returns the whole frames from r.offset on.
 func (r *RawReader) read(limit int64) (RawChunk, error) {
 	c := RawChunk{
 		SegmentName: r.seg.name, FirstSequence: r.seg.first,
@@ -234,18 +233,18 @@ func (r *RawReader) read(limit int64) (RawChunk, error) {
 		}
 		r.buf = r.buf[:size]
 		if _, err := r.f.ReadAt(r.buf, r.offset); err != nil {
-			return c, r.give(r.seg, r.offset, err)
+			return c, r.giveUp(r.seg, r.offset, err)
 		}
 		n, need, err := r.frames(r.buf)
 		if err != nil {
-			return c, r.give(r.seg, r.offset+int64(n), err)
+			return c, r.giveUp(r.seg, r.offset+int64(n), err)
 		}
 		if n > 0 {
 			c.Data = r.buf[:n:n]
 			break
 		}
 		if need > limit-r.offset {
-			return c, r.give(r.seg, r.offset, segment.ErrShort)
+			return c, r.giveUp(r.seg, r.offset, segment.ErrShort)
 		}
 		size = need
 	}
@@ -264,8 +263,8 @@ func (r *RawReader) makeBuffer(size int64) error {
 	return nil
 }
 
-// frames returns the length of the whole frames at the beginning of b, or how
-// long b has to be to hold one.
+// frames returns the length of the whole frames that b starts with or, if there is none,
+// how long b has to be for one.
 func (r *RawReader) frames(b []byte) (n int, need int64, err error) {
 	if r.offset == 0 {
 		if len(b) < segment.HeaderSize+segment.FrameHeaderSize {
@@ -285,6 +284,9 @@ func (r *RawReader) frames(b []byte) (n int, need int64, err error) {
 		}
 		n += int(h.Len())
 		if h.Kind == segment.KindBlock {
+			if invariant.On {
+				invariant.Check(h.Sequence == r.after+1, "raw block %d after block %d", h.Sequence, r.after)
+			}
 			r.after = h.Sequence
 		}
 	}

@@ -3,12 +3,13 @@ package seglog
 import (
 	"errors"
 
+	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// Reader returns the blocks of a log in order. It is for one goroutine. While
-// it keeps up it costs next to nothing; when it is behind the blocks in memory
-// it holds a file open, which others share, and the decoder's state, about 16 bytes a series.
+// Reader returns the blocks of a log in order. It is for one goroutine. A reader that
+// keeps up shares the decoded blocks of the ring, and costs next to nothing. One that
+// does not has a file open, which others share, and a decoder, about 16 bytes a series.
 type Reader struct {
 	log  *Log
 	next uint64
@@ -23,9 +24,8 @@ type fileReader struct {
 	frame segment.Frame
 }
 
-// ReadAfter reads the blocks behind a sequence. If the next is not kept any
-// more the error is an *OutOfRangeError; if it is not there yet, the reader
-// waits for it.
+// ReadAfter returns a reader of the blocks after a sequence. If the next block is not
+// kept any more, the error is an *OutOfRangeError. It need not be there yet.
 func (l *Log) ReadAfter(seq uint64) (*Reader, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -38,9 +38,9 @@ func (l *Log) ReadAfter(seq uint64) (*Reader, error) {
 	return &Reader{log: l, next: seq + 1}, nil
 }
 
-// ReadSince reads from the beginning of the oldest segment that may hold a
-// sample of at least a time, in ms; the blocks are not filtered. If there is no
-// such segment, it reads what comes.
+// ReadSince returns a reader from the start of the oldest segment that may hold a
+// sample of at least a time, in ms, or from the tail if there is none. It does not filter
+// blocks by the time.
 func (l *Log) ReadSince(t int64) (*Reader, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -77,6 +77,9 @@ func (r *Reader) Next(step func() error) (*segment.Block, error) {
 	}
 	if b := l.ring.get(r.next); b != nil {
 		l.mu.RUnlock()
+		if invariant.On {
+			invariant.Check(b.Sequence == r.next, "block %d in the ring in place of %d", b.Sequence, r.next)
+		}
 		r.drop()
 		r.next++
 		return b, nil
@@ -110,6 +113,9 @@ func (r *Reader) Next(step func() error) (*segment.Block, error) {
 		}
 		return nil, err
 	}
+	if invariant.On {
+		invariant.Check(b.Sequence == r.next, "block %d in %s in place of %d", b.Sequence, seg.path, r.next)
+	}
 	r.next = b.Sequence + 1
 	return b, nil
 }
@@ -138,8 +144,8 @@ func (r *Reader) drop() {
 // errDeleted says that retention took a segment before it was opened.
 var errDeleted = errors.New("segment was deleted")
 
-// gap moves the reader to the next segment and returns the error that says so.
-// The log's lock is held.
+// gap moves the reader to the next segment, and returns the error that says so, or the
+// damage if there is no next segment. The caller holds the log's lock.
 func (r *Reader) gap(cause *DamageError) error {
 	g := &GapError{After: r.next - 1, Next: r.log.last + 1}
 	var before *segFile
@@ -163,8 +169,7 @@ func (r *Reader) gap(cause *DamageError) error {
 	return g
 }
 
-// fromFile returns the block r.next from a segment, of which limit bytes may be
-// read.
+// fromFile decodes the block r.next from a segment, of which limit bytes may be read.
 func (r *Reader) fromFile(step func() error, seg *segFile, limit int64) (*segment.Block, error) {
 	if err := step(); err != nil {
 		return nil, err
@@ -196,7 +201,7 @@ func (r *Reader) fromFile(step func() error, seg *segFile, limit int64) (*segmen
 		case h.Kind == segment.KindBlock && h.Sequence >= r.next:
 			return x.frame.Block.Detach(), nil
 		case h.Kind == segment.KindKeyframe && h.Flags&segment.FlagLast != 0:
-			x.frame.Keyframe = segment.Keyframe{} // It is large, and there is no other.
+			x.frame.Keyframe = segment.Keyframe{} // It is large, and the segment has no other.
 		}
 		if err := step(); err != nil {
 			return nil, err

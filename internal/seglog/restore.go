@@ -9,6 +9,26 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
+// Opening a log looks at its older segments by header and footer, and reads the newest
+// one whole, since only that can have been written when process or machine died. Its
+// frames rebuild the state, up to the first that is bad: cut short, or with a wrong magic
+// or checksum.
+//
+//	          header  keyframe  block  block  bad
+//	newest   ├──────┼─────────┼──────┼──────┼▒▒▒▒▒▒▒…
+//	                                        at
+//
+// A bad frame is either torn, half written and confirmed to nobody, or damage, which was
+// on the disk and has decayed. Each frame header holds the offset up to which the file
+// was on the disk when the frame was written. So a writer looks for one after the bad
+// frame, anywhere, whose offset is above at:
+//
+//	found       the bad frame was on the disk     damage: an error, nothing is changed
+//	not found   nobody was told of it             torn: the file is cut at at
+//
+// A mirror cuts without looking, since its sender has everything. If the keyframe itself
+// is torn, so was the rotation: the segment is removed, and the one before is the newest.
+
 // active is the segment that is being written.
 type active struct {
 	seg     *segFile
@@ -17,45 +37,41 @@ type active struct {
 	tail    tail
 }
 
-// side is what the two that write a log do differently when they open it.
+// side is who opens a log: a writer, which has to tell a torn tail from damage, or a
+// mirror, which gets everything again.
 type side int
 
 const (
-	// writing: what is behind a bad frame may have been committed. It is damage
-	// if a later frame says that the bad one had reached the disk.
 	writing side = iota
-	// mirroring: everything is to be had again from the writer, and nothing
-	// was forced to the disk. The file is cut at the first bad frame.
 	mirroring
 )
 
-// errTorn says that a segment has no whole keyframe, and so no committed data.
+// errTorn says that a segment has no whole keyframe, and so no committed block.
 var errTorn = errors.New("torn rotation")
 
-// restore looks at the segments of a log and rebuilds the state from the newest
-// that is whole. A newest segment whose keyframe is incomplete is removed:
-// nothing was committed in it. The result is nil if there is no segment.
+// restore rebuilds the state from the newest segment, after it has removed those whose
+// rotation was torn. The result is nil if there is no segment.
 func (s *Store) restore(l *Log, files []*segFile, a Applier, as side) (*active, error) {
 	for _, f := range files[:max(len(files)-1, 0)] {
 		if f.inspect(s.fs, l.id); f.damage != nil {
-			s.sayDamaged(f.damage)
+			s.reportDamage(f.damage)
 		}
 	}
 	for n := len(files); n > 0; n-- {
 		newest := files[n-1]
 		act, err := s.restoreNewest(l, newest, a, as)
 		if err == nil {
-			l.mu.Lock() // Retention looks at it already.
+			l.mu.Lock() // Retention may be looking at it.
 			l.segs, l.last, l.sum = files[:n], newest.last, newest.sum
 			l.mu.Unlock()
-			s.sayMissing(l)
+			s.reportHoles(l)
 			return act, nil
 		}
 		if !errors.Is(err, errTorn) {
 			return nil, err
 		}
 		if as == writing && newest.first > 1 && (n == 1 || files[n-2].last != newest.first-1) {
-			// The sequences before it would be given again.
+			// The sequences between the two would be used again.
 			return nil, &DamageError{File: newest.path, Err: err}
 		}
 		size := newest.size
@@ -68,8 +84,8 @@ func (s *Store) restore(l *Log, files []*segFile, a Applier, as side) (*active, 
 	return nil, nil
 }
 
-// sayMissing logs holes between the segments: readers get a GapError there.
-func (s *Store) sayMissing(l *Log) {
+// reportHoles logs holes between segments, where readers get a GapError.
+func (s *Store) reportHoles(l *Log) {
 	for i := 1; i < len(l.segs); i++ {
 		if a, b := l.segs[i-1], l.segs[i]; a.damage == nil && a.last+1 != b.first {
 			s.log.Warn("blocks are missing between segments", "log_id", l.id.String(),
@@ -78,6 +94,8 @@ func (s *Store) sayMissing(l *Log) {
 	}
 }
 
+// restoreNewest rebuilds the state from a segment, and cuts its torn tail. It returns
+// errTorn if its keyframe is not whole.
 func (s *Store) restoreNewest(l *Log, seg *segFile, a Applier, as side) (_ *active, err error) {
 	f, err := s.fs.Edit(seg.path)
 	if err != nil {
@@ -88,6 +106,7 @@ func (s *Store) restoreNewest(l *Log, seg *segFile, a Applier, as side) (_ *acti
 			_ = f.Close()
 		}
 	}()
+	seg.forget() // It may have been among the older ones.
 	size, err := s.cutBroken(f, seg)
 	if err != nil {
 		return nil, err
@@ -121,7 +140,7 @@ func (s *Store) restoreNewest(l *Log, seg *segFile, a Applier, as side) (_ *acti
 		if err := apply(a, &frame); err != nil {
 			return nil, fmt.Errorf("rebuild from %s at offset %d: %w", seg.path, frame.Offset, err)
 		}
-		act.take(&frame.Header)
+		act.extend(&frame.Header)
 		if keep && frame.Header.Kind == segment.KindBlock {
 			l.ring.push(frame.Block.Detach())
 		}
@@ -131,19 +150,19 @@ func (s *Store) restoreNewest(l *Log, seg *segFile, a Applier, as side) (_ *acti
 	return act, nil
 }
 
-// take takes a frame over that has been read or written.
-func (a *active) take(h *segment.FrameHeader) {
+// extend moves the tail to after a frame that was read or written.
+func (a *active) extend(h *segment.FrameHeader) {
 	if h.Kind == segment.KindBlock {
 		a.seg.index.add(h.Sequence, a.tail.size)
 	}
-	a.tail.take(h)
+	a.tail.extend(h)
 	if h.Kind == segment.KindKeyframe {
 		a.seg.keyEnd = a.tail.size
 	}
 }
 
-// cutBroken cuts off what a broken writer of this process could not, and
-// returns the size of the file.
+// cutBroken cuts off what a broken writer of this process could not cut off, and returns
+// the size of the file.
 func (s *Store) cutBroken(f file, seg *segFile) (int64, error) {
 	size, err := f.Size()
 	if err != nil {
@@ -165,7 +184,7 @@ func (s *Store) cutBroken(f file, seg *segFile) (int64, error) {
 	return size, nil
 }
 
-// checkKeyframe reports whether header and keyframe are whole, and where not.
+// checkKeyframe returns an error unless header and keyframe are whole, and where it is.
 func checkKeyframe(f file, size int64) (int64, error) {
 	if _, err := segment.NewReader(f, size); err != nil {
 		return 0, err
@@ -187,7 +206,7 @@ func checkKeyframe(f file, size int64) (int64, error) {
 
 var errStructure = errors.New("block before the keyframe is whole")
 
-// badStart tells a torn rotation from damage.
+// badStart returns errTorn for a torn rotation, and the damage otherwise.
 func badStart(f file, seg *segFile, size, at int64, as side, cause error) error {
 	if !isBadFrame(cause) {
 		return &DamageError{File: seg.path, Offset: at, Err: cause}
@@ -204,22 +223,22 @@ func badStart(f file, seg *segFile, size, at int64, as side, cause error) error 
 	return fmt.Errorf("%w: %w", errTorn, cause)
 }
 
-// isBadFrame is for what a torn write leaves behind, as opposed to what cannot
-// be read or is of another version.
+// isBadFrame reports whether an error may be due to a torn write. A failed read or
+// another version is not.
 func isBadFrame(err error) bool {
 	return (errors.Is(err, segment.ErrShort) || errors.Is(err, segment.ErrCorrupt)) &&
 		!errors.Is(err, segment.ErrVersion)
 }
 
-// cutTail cuts the file behind its last good frame if what follows is a torn
-// tail, and returns the damage if it is not.
+// cutTail cuts the file after its last good frame if what follows is a torn tail, and
+// returns the damage if it is not.
 func (s *Store) cutTail(act *active, size int64, as side, cause error) error {
 	at := act.tail.size
 	damage := &DamageError{File: act.seg.path, Offset: at, Err: cause}
 	if !isBadFrame(cause) {
 		return damage
 	}
-	// A frame that is whole and yet does not decode was not torn.
+	// A whole frame that does not decode was not torn.
 	if _, _, err := segment.NewFrameReader(act.f, at).Next(size); err == nil {
 		return damage
 	}
@@ -243,8 +262,8 @@ func (s *Store) cutTail(act *active, size int64, as side, cause error) error {
 	return nil
 }
 
-// committedAfter looks for a frame header behind at, anywhere, that says that
-// the bytes at that offset had reached the disk when it was written.
+// committedAfter looks for a frame header after at, anywhere, that was written when the
+// byte at that offset was on the disk.
 func committedAfter(f file, at, size int64) (bool, error) {
 	const window = 1 << 20
 	buf := make([]byte, min(window, max(size-at, 0)))

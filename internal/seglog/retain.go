@@ -19,9 +19,9 @@ func (s *Store) retainLoop() {
 	}
 }
 
-// retain deletes the segments of the open logs that are over the retention, the
-// oldest first, never the newest of a log that has not ended. Readers that have one open read it
-// to its end.
+// retain deletes segments of the open logs that are beyond the retention, the oldest
+// first, but never the newest of a log that has not ended. A reader that has a deleted
+// segment open reads it to its end.
 func (s *Store) retain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,14 +48,14 @@ func (s *Store) retain() {
 			break
 		}
 	}
-	s.sayOver(s.countLocked())
+	s.warnOver(s.countLocked())
 }
 
-// growth is how much may be written before retention is looked at again.
+// growth is how many bytes may be written before retention is checked again.
 func (s *Store) growth() int64 { return s.o.RetentionSize / 16 }
 
-// grew notes that so many bytes were written, and looks at retention when they are
-// many: the bound on the size is to hold between rotations, too.
+// grew counts bytes that were written, and checks retention after many of them, so that
+// the bound on the size holds between rotations, too.
 func (s *Store) grew(n int) {
 	if s.o.RetentionSize == 0 {
 		return
@@ -69,9 +69,9 @@ func (s *Store) grew(n int) {
 	}
 }
 
-// sayOver warns, once until it is kept again, that the bound on the size cannot be
-// kept, since nothing more may be deleted. The caller holds the lock.
-func (s *Store) sayOver(size int64) {
+// warnOver warns that the bound on the size cannot be kept, since nothing more may be
+// deleted: once, until it is kept again. The caller holds the lock.
+func (s *Store) warnOver(size int64) {
 	over := s.o.RetentionSize > 0 && size > s.o.RetentionSize
 	if over && !s.over {
 		s.log.Warn("--storage.retention.size cannot be kept: the newest segment of each log always stays",
@@ -80,8 +80,8 @@ func (s *Store) sayOver(size int64) {
 	s.over = over
 }
 
-// oldest returns a segment that may be deleted, and when the next began: by
-// then its last block was written.
+// oldest returns the oldest segment that may be deleted, nil if there is none, and when
+// the next one was started: its last block is not younger.
 func (l *Log) oldest() (*segFile, time.Time) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()

@@ -2,8 +2,8 @@ package seglog
 
 import "github.com/promgrpc/exporter/internal/segment"
 
-// ring has the most recent decoded blocks, of consecutive sequences, within a
-// bound of estimated bytes.
+// ring has the newest decoded blocks, of consecutive sequences, within a bound of
+// estimated bytes.
 type ring struct {
 	limit, bytes int
 	blocks       []*segment.Block

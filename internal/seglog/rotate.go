@@ -9,11 +9,11 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// keyframeSeries is the number of series in one frame of a keyframe, so that
-// writing and reading one take a bounded amount of memory.
+// keyframeSeries is the number of series in one chunk of a keyframe, so that writing and
+// reading it needs a bounded amount of memory.
 const keyframeSeries = 16 << 10
 
-// RotationDue reports whether the next Append will begin a new segment.
+// RotationDue reports whether the next Append will start a new segment.
 func (w *Writer) RotationDue() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -26,10 +26,10 @@ func (w *Writer) RotationDue() bool {
 		t.size >= w.store.o.SegmentSize && t.size-s.keyEnd >= s.keyEnd
 }
 
-// Rotate begins a new segment with a keyframe of the state, unless there is no
-// block in the present one. An owner whose keyframe leaves series out calls it
-// when RotationDue, before it resolves the references of the next block, for
-// Append refuses references that the keyframe left out.
+// Rotate starts a new segment with a keyframe of the state, unless the present one has no
+// blocks. A caller whose keyframes leave series out calls it when RotationDue, before it
+// resolves the references of the next block: Append refuses those that the keyframe left
+// out.
 func (w *Writer) Rotate() error {
 	if err := w.broken(); err != nil {
 		return err
@@ -47,9 +47,9 @@ func (w *Writer) Rotate() error {
 	return nil
 }
 
-// rotate writes the new segment under another name, completes the old one, and
-// then gives the new one its name: so a crash leaves the old segment as the
-// newest, or the new one whole.
+// rotate writes the new segment under a temporary name, completes the old one, and then
+// renames the new one: so a crash leaves the old segment as the newest, or the new one
+// whole.
 func (w *Writer) rotate() error {
 	seg, header := w.nextSegment()
 	temp := seg.path + tempExt
@@ -73,7 +73,7 @@ func (w *Writer) rotate() error {
 	}
 	w.encoder = encoder
 	w.store.metrics.rotations.Inc()
-	w.store.log.Info("segment begun", "file", seg.path, "first_sequence", seg.first, "keyframe_bytes", seg.keyEnd)
+	w.store.log.Info("segment started", "file", seg.path, "first_sequence", seg.first, "keyframe_bytes", seg.keyEnd)
 	return nil
 }
 
@@ -82,7 +82,7 @@ func (w *Writer) nextSegment() (*segFile, segment.Header) {
 	if w.act != nil {
 		t := w.act.tail
 		h.FirstSequence, h.PrevChecksum = t.last+1, t.sum
-		// Names sort as the sequences do even if the clock was set back.
+		// Names sort as sequences do, even if the clock was set back.
 		h.CreateTime = max(h.CreateTime, w.act.seg.header.CreateTime+1)
 	}
 	seg := newSegFile(w.log.dir, fileName(h.CreateTime, h.FirstSequence), h.FirstSequence)
@@ -180,8 +180,8 @@ func appendKeyframe(e *segment.Encoder, buf []byte, k *segment.Keyframe, timeMS 
 	return appendKeyframe(e, buf, &b, timeMS)
 }
 
-// halves cuts a chunk of at least two entries into series and metadata, and one
-// of either in the middle.
+// halves cuts a chunk of at least two entries: series from metadata, and a chunk of only
+// one of them in the middle.
 func halves(k *segment.Keyframe) (a, b segment.Keyframe) {
 	n, m := k.Series.Len(), len(k.Metadata)
 	switch {
@@ -200,8 +200,7 @@ func halves(k *segment.Keyframe) (a, b segment.Keyframe) {
 	return a, b
 }
 
-// switchTo completes the present segment and makes the next the one that is
-// written.
+// switchTo completes the present segment, and makes next the active one.
 func (w *Writer) switchTo(next *active, temp string) error {
 	w.syncing.Lock()
 	defer w.syncing.Unlock()
@@ -255,9 +254,9 @@ func (w *Writer) seal() error {
 		return err
 	}
 	w.mu.Lock()
-	act.tail.take(&h)
+	act.tail.extend(&h)
 	t := act.tail
 	w.synced = t.size
 	w.mu.Unlock()
-	return w.show(act, &t)
+	return w.publish(act, &t)
 }

@@ -1,17 +1,20 @@
 package seglog
 
-import "sync"
+import (
+	"sync"
 
-// sharedFile is the open file of a segment. All who read the segment have it in
-// common, so that the files of a log that are open are as many as its segments at
-// most, however many read it.
+	"github.com/promgrpc/exporter/internal/invariant"
+)
+
+// sharedFile is the open file of a segment, shared by all readers of the segment. So a
+// log has at most as many files open as it has segments, however many readers there are.
 type sharedFile struct {
 	mu    sync.Mutex
 	f     file // nil while nobody reads
 	users int
 }
 
-// open returns the segment's file, which each user closes.
+// open returns the segment's file. Each user closes its own.
 func (s *segFile) open(fs filesystem) (*segReader, error) {
 	x := &s.shared
 	x.mu.Lock()
@@ -27,7 +30,7 @@ func (s *segFile) open(fs filesystem) (*segReader, error) {
 	return &segReader{of: x, f: x.f}, nil
 }
 
-// segReader is a shared file as one user has it. It is for one goroutine.
+// segReader is one user's share of a file. It is for one goroutine.
 type segReader struct {
 	of *sharedFile
 	f  file
@@ -36,11 +39,14 @@ type segReader struct {
 // ReadAt implements [io.ReaderAt].
 func (o *segReader) ReadAt(b []byte, offset int64) (int, error) { return o.f.ReadAt(b, offset) }
 
-// close gives the file back, once. The last who does closes it.
+// close ends the share; it must be called once. The last user's call closes the file.
 func (o *segReader) close() {
 	x := o.of
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if invariant.On {
+		invariant.Check(x.users > 0, "a file was closed more often than opened")
+	}
 	if x.users--; x.users == 0 {
 		_ = x.f.Close() // was only read
 		x.f = nil

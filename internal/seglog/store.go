@@ -22,22 +22,22 @@ const (
 	retainEvery = 30 * time.Second
 )
 
-// State can be written down as a keyframe.
+// State is written to the log as a keyframe.
 type State interface {
 	// Keyframe calls yield with the state as of the last appended block, in
 	// chunks of any size, refs ascending, the last one marked.
 	Keyframe(yield func(*segment.Keyframe) error) error
 }
 
-// Applier takes the content of a log. What it is given is read-only. Structs
-// and columns are valid until it returns; label strings and the bytes of
-// histograms and exemplars may be kept.
+// Applier applies the content of a log to a state. Its arguments are read-only. Structs
+// and columns are valid until it returns; label strings and the bytes of histograms and
+// exemplars may be kept.
 type Applier interface {
 	ApplyKeyframe(*segment.Keyframe) error
 	ApplyBlock(*segment.Block) error
 }
 
-// Restorer is a state that can be written down and rebuilt.
+// Restorer is a state that is written to a log and rebuilt from it.
 type Restorer interface {
 	State
 	Applier
@@ -54,21 +54,20 @@ type Store struct {
 	lock    *os.File
 	stop    chan struct{}
 	stopped sync.WaitGroup
-	// large holds back mirrors that take over much at once, but for as many as
-	// there are processors.
+	// large admits as many large Appends of mirrors at a time as there are processors.
 	large chan struct{}
 
 	mu     sync.Mutex
 	closed bool
 	open   map[segment.LogID]*Log
-	grown  int64 // bytes written since retention was looked at
-	over   bool  // the size is more than may be kept, and was said to be
-	// cut is the size that a broken writer's newest file has to be cut to
-	// before it is read again, where the writer could not do it itself.
+	grown  int64 // bytes written since retention was checked
+	over   bool  // warnOver has warned
+	// cut has the sizes to which files of broken writers are cut before they are read
+	// again, by their paths: the writers may have failed to.
 	cut map[string]int64
 }
 
-// OpenStore makes the folder if need be and locks it: ErrLocked if another
+// OpenStore creates the folder if it is not there, and locks it: ErrLocked if another
 // process has it.
 func OpenStore(path string, o Options) (*Store, error) { return openStore(path, o, osFS{}) }
 
@@ -111,7 +110,7 @@ func openStore(path string, o Options, fs filesystem) (*Store, error) {
 	return s, nil
 }
 
-// Logs that have a folder, in no particular order.
+// Logs returns the logs that have a folder, in no particular order.
 func (s *Store) Logs() []segment.LogID {
 	ids, err := s.logs()
 	if err != nil {
@@ -134,7 +133,7 @@ func (s *Store) logs() ([]segment.LogID, error) {
 	return ids, nil
 }
 
-// Close gives the folder free. Its logs have to be closed before.
+// Close unlocks the folder. Its logs have to be closed before.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,9 +153,8 @@ func (s *Store) Close() error {
 
 func (s *Store) dir(id segment.LogID) string { return filepath.Join(s.path, id.String()) }
 
-// openLog makes the folder of a log if need be, clears unfinished files away,
-// and looks at all segments but the newest, which is returned apart with what
-// is known by its name only: nil if there is none.
+// openLog creates the folder of a log if it is not there, removes unfinished files, and
+// returns the segments by first sequence, of which only the names were read.
 func (s *Store) openLog(id segment.LogID) (*Log, []*segFile, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -202,14 +200,14 @@ func (s *Store) openLog(id segment.LogID) (*Log, []*segFile, error) {
 	})
 	for i, f := range files {
 		if i > 0 && files[i-1].first == f.first {
-			return nil, nil, fmt.Errorf("log %s: %s and %s begin with the same sequence", id, files[i-1].name, f.name)
+			return nil, nil, fmt.Errorf("log %s: %s and %s start with the same sequence", id, files[i-1].name, f.name)
 		}
 	}
 	s.open[id] = l
 	return l, files, nil
 }
 
-// closeLog is the end of what openLog began.
+// closeLog ends the log's readers, and lets it be opened again.
 func (s *Store) closeLog(l *Log) {
 	l.close()
 	s.mu.Lock()
@@ -218,8 +216,8 @@ func (s *Store) closeLog(l *Log) {
 	s.countLocked()
 }
 
-// removeLog removes a log that nobody is to read any more, as far as it can, but
-// for the one that was begun last.
+// removeLog removes the files and the folder of a log, as far as it can, unless it is
+// the latest.
 func (s *Store) removeLog(id segment.LogID) {
 	if latest, _, err := s.latestLog(); err == nil && latest == id {
 		return
@@ -243,9 +241,9 @@ func (s *Store) removeLog(id segment.LogID) {
 	}
 }
 
-// removeUnbegun removes what is left of logs that were about to be begun when the
-// process was killed: they have no segment, nor had any, so that nobody knows of them.
-func (s *Store) removeUnbegun(present segment.LogID) {
+// removeUnstarted removes logs that have no segment and never had one, since the process
+// was killed while it created them: nobody knows of them.
+func (s *Store) removeUnstarted(present segment.LogID) {
 	for _, id := range s.Logs() {
 		if id == present {
 			continue
@@ -260,8 +258,8 @@ func (s *Store) removeUnbegun(present segment.LogID) {
 	}
 }
 
-// link makes the links to the newest segment point at it: each is made anew and
-// renamed into place, so that there is one at every instant.
+// link points the links for the newest segment at a file. Each is created under another
+// name and renamed, so that there is one at every instant.
 func (s *Store) link(l *Log, name string) error {
 	if err := s.replaceLink(l.dir, name); err != nil || l.ended {
 		return err
@@ -286,7 +284,7 @@ func (s *Store) replaceLink(dir, target string) error {
 	return s.fs.SyncDir(dir)
 }
 
-func (s *Store) sayDamaged(d *DamageError) {
+func (s *Store) reportDamage(d *DamageError) {
 	s.metrics.damaged.Inc()
 	s.log.Error("segment is damaged", "file", d.File, "offset", d.Offset, "err", d.Err)
 }

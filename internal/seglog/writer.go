@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -18,17 +19,17 @@ type Writer struct {
 	store *Store
 	log   *Log
 	state State
-	// renewed says why the log is not the one that there was; nil: it is.
+	// renewed says why the log is new although there was one; nil: it is not.
 	renewed error
-	// end is written by who makes blocks visible.
+	// end belongs to whoever publishes.
 	end *endMark
 
-	// The appender's alone.
+	// Only Append and Rotate use these.
 	encoder *segment.Encoder
 	buf     []byte
 
-	// syncing is held while a sync, the change of segments or the end is under
-	// way. It is taken before mu.
+	// syncing is held during a sync, a change of segments and Close. It is locked before
+	// mu.
 	syncing sync.Mutex
 	mu      sync.Mutex
 	act     *active
@@ -40,16 +41,15 @@ type Writer struct {
 	stopped sync.WaitGroup
 }
 
-// OpenWriter opens the log of the store that was begun last, or creates the
-// first, and rebuilds the state from its newest segment. If blocks may be missing
-// at its end, others may have them: so nothing more goes into it, and a new log is
-// begun with what is there of the state. Damage in the newest segment is a
-// *DamageError, and nothing is changed; damage in older segments is logged, and
-// readers are told when they come to it.
+// OpenWriter opens the latest log of the store, or creates the first, and rebuilds the
+// state from its newest segment. If blocks may be missing at its end, servers may have
+// them: so the log ends, and a new one starts with the state as far as it is there.
+// Damage in the newest segment is a *DamageError, and nothing is changed. Damage in
+// older segments is logged, and readers get it when they come to it.
 func (s *Store) OpenWriter(state Restorer) (*Writer, error) {
 	w, err := s.openLatest(state)
 	if err == nil {
-		s.removeUnbegun(w.log.id)
+		s.removeUnstarted(w.log.id)
 	}
 	return w, err
 }
@@ -66,7 +66,7 @@ func (s *Store) openLatest(state Restorer) (*Writer, error) {
 	if !errors.Is(err, errIncomplete) {
 		return w, err
 	}
-	s.log.Error("log is not gone on with, beginning a new log", "log_id", id.String(), "err", err)
+	s.log.Error("log cannot be continued, starting a new log", "log_id", id.String(), "err", err)
 	cause := err
 	if w, err = s.CreateWriter(state); err == nil {
 		w.renewed = cause
@@ -74,8 +74,8 @@ func (s *Store) openLatest(state Restorer) (*Writer, error) {
 	return w, err
 }
 
-// CreateWriter begins a new log with a keyframe of the state. Other logs of the
-// store stay as they are.
+// CreateWriter creates a log that starts with a keyframe of the state. Other logs of
+// the store stay as they are.
 func (s *Store) CreateWriter(state State) (*Writer, error) {
 	id := segment.NewLogID()
 	w, err := s.openWriter(id, state, nil)
@@ -85,8 +85,8 @@ func (s *Store) CreateWriter(state State) (*Writer, error) {
 	return w, err
 }
 
-// latestLog is the log that the store's link points at or, where there is no
-// such link, the only one.
+// latestLog returns the log that the store's link points at or, if there is no link, the
+// only one.
 func (s *Store) latestLog() (segment.LogID, bool, error) {
 	ids, err := s.logs()
 	if err != nil || len(ids) == 0 {
@@ -103,7 +103,7 @@ func (s *Store) latestLog() (segment.LogID, bool, error) {
 		}
 	}
 	if len(ids) > 1 {
-		return segment.LogID{}, false, fmt.Errorf("%d logs in %s and no link %q to say which to go on with", len(ids), s.path, latestName)
+		return segment.LogID{}, false, fmt.Errorf("%d logs in %s and no link %q to say which is the latest", len(ids), s.path, latestName)
 	}
 	return ids[0], true, nil
 }
@@ -127,7 +127,7 @@ func (s *Store) openWriter(id segment.LogID, state State, a Applier) (_ *Writer,
 		return nil, err
 	}
 	if w.act != nil {
-		// What a killed process left in the page cache is not on the disk yet.
+		// What a killed process wrote may be in the page cache only.
 		if err := w.act.f.Sync(); err != nil {
 			return nil, err
 		}
@@ -155,7 +155,7 @@ func (s *Store) openWriter(id segment.LogID, state State, a Applier) (_ *Writer,
 	return w, nil
 }
 
-// abandon gives up a writer that could not be opened, with what it holds.
+// abandon closes what a writer that could not be opened has open.
 func (w *Writer) abandon() {
 	if w.act != nil {
 		_ = w.act.f.Close()
@@ -169,17 +169,15 @@ func (w *Writer) abandon() {
 // Log is the readable side.
 func (w *Writer) Log() *Log { return w.log }
 
-// Renewed says why a new log was begun in place of the one that there was, nil if
-// none was.
+// Renewed says why the log is new although there was one, nil if it is not.
 func (w *Writer) Renewed() error { return w.renewed }
 
-// Append writes a block and gives it its sequence. Under [SyncAlways] it is
-// neither durable nor visible until WaitDurable was called and says so. It must
-// not be called concurrently. Where
-// RotationDue it begins a new segment first, with the state's keyframe, which
-// must not include the block yet. A block with a reference that the segment does
-// not know (*segment.UnknownRefError) or over the limits of a frame
-// (segment.ErrTooLarge) is refused, and does not break the writer.
+// Append writes a block and sets its sequence. Under [SyncAlways] the block is neither
+// durable nor visible before WaitDurable returns. Append must not be called concurrently.
+// If RotationDue it starts a new segment first, with a keyframe of the state, which must
+// not include the block yet. A block with a reference that the segment does not know
+// (*segment.UnknownRefError) or over the limits of a frame (segment.ErrTooLarge) is
+// refused, and does not break the writer.
 func (w *Writer) Append(b *segment.Block) (uint64, error) {
 	if err := w.broken(); err != nil {
 		return 0, err
@@ -209,13 +207,13 @@ func (w *Writer) Append(b *segment.Block) (uint64, error) {
 	act.seg.index.add(h.Sequence, act.tail.size)
 	w.log.mu.Unlock()
 	w.mu.Lock()
-	act.tail.take(&h)
+	act.tail.extend(&h)
 	t := act.tail
 	w.mu.Unlock()
 	w.store.metrics.appends.Inc()
 	w.store.metrics.bytes.Add(float64(len(w.buf)))
 	if w.store.o.Sync != SyncAlways {
-		if err := w.show(act, &t); err != nil {
+		if err := w.publish(act, &t); err != nil {
 			return 0, w.fail(err)
 		}
 	}
@@ -223,10 +221,9 @@ func (w *Writer) Append(b *segment.Block) (uint64, error) {
 	return h.Sequence, nil
 }
 
-// WaitDurable waits until a block that was appended is durable by the sync
-// policy, and visible. It forces to the disk everything that was appended
-// before: who has several blocks to wait for appends them all first. Waits that
-// begin while a sync is under way share the next.
+// WaitDurable waits until a block that was appended is durable by the sync policy, and
+// visible. It forces everything that was appended to the disk, so a caller with several
+// blocks appends them all before it waits. Waits that start during a sync share the next.
 func (w *Writer) WaitDurable(seq uint64) error {
 	if w.log.Last() >= seq {
 		return nil
@@ -290,14 +287,14 @@ func (w *Writer) syncLoop() {
 	}
 }
 
-// sync forces what has been written to the disk and makes it visible.
+// sync forces what was written to the disk, and makes it visible.
 func (w *Writer) sync() error {
 	w.syncing.Lock()
 	defer w.syncing.Unlock()
 	return w.force()
 }
 
-// force is sync for who holds syncing.
+// force is sync for a caller that holds syncing.
 func (w *Writer) force() error {
 	w.mu.Lock()
 	act, t, err := w.act, w.act.tail, w.err
@@ -320,20 +317,36 @@ func (w *Writer) force() error {
 		return fmt.Errorf("%w: %w", ErrBroken, err)
 	}
 	if w.store.o.Sync == SyncAlways {
-		if err := w.show(act, &t); err != nil {
+		if err := w.publish(act, &t); err != nil {
 			return w.fail(err)
 		}
 	}
 	return nil
 }
 
-// show makes a segment visible as far as it has come.
-func (w *Writer) show(act *active, t *tail) error {
+// publish makes a segment visible up to a tail, after the end mark says so.
+func (w *Writer) publish(act *active, t *tail) error {
+	if invariant.On {
+		w.checkDurable(act, t)
+	}
 	if err := w.end.set(t.last, t.sum); err != nil {
 		return err
 	}
 	w.log.publish(act.seg, t, nil)
 	return nil
+}
+
+// checkDurable checks that what becomes visible was appended, and is on the disk if the
+// policy says so.
+func (w *Writer) checkDurable(act *active, t *tail) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if act != w.act {
+		return // it is complete
+	}
+	invariant.Check(w.synced <= act.tail.size, "%s: on the disk up to %d of %d", act.seg.path, w.synced, act.tail.size)
+	invariant.Check(t.size <= act.tail.size, "%s: visible up to %d of %d", act.seg.path, t.size, act.tail.size)
+	invariant.Check(w.store.o.Sync != SyncAlways || t.size <= w.synced, "%s: visible up to %d, on the disk up to %d", act.seg.path, t.size, w.synced)
 }
 
 func (w *Writer) syncFile(f file) error {
@@ -343,10 +356,10 @@ func (w *Writer) syncFile(f file) error {
 	return err
 }
 
-// Close forces what was appended to the disk and ends the log's readers. A
-// broken writer cuts its file back to what is visible instead: what a failed
-// sync left behind may be in memory only, and must not pass for durable when the
-// file is opened again. Close may be called twice.
+// Close forces what was appended to the disk, and ends the log's readers. A broken
+// writer cuts its file back to what is visible instead: after a failed sync the rest may
+// be in memory only, and must not count as durable when the file is opened again. Close
+// may be called twice.
 func (w *Writer) Close() error {
 	w.mu.Lock()
 	if w.closed {
@@ -378,8 +391,8 @@ func (w *Writer) Close() error {
 	return err
 }
 
-// cutBack cuts the file to what is visible, or leaves word for the next opening
-// to do it.
+// cutBack cuts the file to what is visible, and has the next opening in this process do
+// the same, in case that failed.
 func (w *Writer) cutBack() {
 	w.log.mu.RLock()
 	size, path := w.act.seg.size, w.act.seg.path
