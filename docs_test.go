@@ -93,7 +93,7 @@ var checks = map[string]func(c *code, folder string, m mention) bool{
 	"name":   func(c *code, _ string, m mention) bool { return c.hasName(strings.Trim(m.text, ".()")) },
 	"test": func(c *code, _ string, m mention) bool {
 		return slices.ContainsFunc(c.tests[m.text], func(folder string) bool {
-			return m.within == "" || folder == m.within || strings.HasPrefix(folder, m.within+"/")
+			return m.within == "" || folder == m.within
 		})
 	},
 	"link": func(_ *code, folder string, m mention) bool { return leads(folder, m) },
