@@ -6,6 +6,8 @@ import (
 	"slices"
 	"unicode/utf8"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/segment"
 )
@@ -13,7 +15,7 @@ import (
 // Labels are the labels of a series as Prometheus would store them: sorted by
 // name, without those that have no value, and found good.
 type Labels struct {
-	// Key of their canonical spelling, see [AppendLabels].
+	// Key of their canonical spelling, see [segment.AppendLabel].
 	Key Key
 	// Places of the labels, which [Request.Label] knows. They are valid until
 	// Labels is called again.
@@ -216,7 +218,7 @@ func (r *Request) learnWire(wire []byte) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	r.wire = appendLabel(r.wire[:0], l.Name, l.Value)
+	r.wire = segment.AppendLabel(r.wire[:0], l.Name, l.Value)
 	l.exact = l.Value != "" && string(r.wire) == l.wire
 	d := &r.dictionary
 	place := uint32(len(d.labels))
@@ -237,14 +239,14 @@ func (r *Request) learnRefs(pair uint64) (uint32, error) {
 		d.bytes += min(len(name), r.limits.NameBytes) + min(len(value), r.limits.ValueBytes)
 		return 0, err
 	}
-	r.wire = appendLabel(r.wire[:0], name, value)
+	r.wire = segment.AppendLabel(r.wire[:0], name, value)
 	if err := r.takeLabel(len(r.wire)); err != nil {
 		return 0, err
 	}
 	l := label{wire: string(r.wire), refs: pair}
 	end := len(l.wire) - len(value)
 	l.Value = l.wire[end:]
-	end -= 1 + uvarintLen(uint64(len(value)))
+	end -= 1 + protowire.SizeVarint(uint64(len(value)))
 	l.Name = l.wire[end-len(name) : end]
 	l.exact = l.Value != ""
 	place := uint32(len(d.labels))
@@ -280,7 +282,7 @@ func (r *Request) canonical() (Labels, error) {
 		if l.exact {
 			r.wire = append(r.wire, l.wire...)
 		} else {
-			r.wire = appendLabel(r.wire, l.Name, l.Value)
+			r.wire = segment.AppendLabel(r.wire, l.Name, l.Value)
 		}
 	}
 	return Labels{KeyOf(r.wire), places}, nil

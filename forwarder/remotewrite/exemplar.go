@@ -2,11 +2,17 @@ package remotewrite
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"unicode/utf8"
+
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// The fields of a prometheus.Exemplar behind its labels.
+const (
+	fieldExemplarValue     = 2
+	fieldExemplarTimestamp = 3
 )
 
 // checkExemplars checks the exemplars of a series and puts them into the form
@@ -139,14 +145,13 @@ func (r *Request) exemplarV2(b []byte) ([]byte, error) {
 	return r.finishExemplar(from, value, timestamp), nil
 }
 
+// finishExemplar appends value and timestamp, which are left out when they are zero.
 func (r *Request) finishExemplar(from int, value, timestamp uint64) []byte {
 	if value != 0 {
-		r.scratch = append(r.scratch, 0x11)
-		r.scratch = binary.LittleEndian.AppendUint64(r.scratch, value)
+		r.scratch = appendFixed64(r.scratch, fieldExemplarValue, value)
 	}
 	if timestamp != 0 {
-		r.scratch = append(r.scratch, 0x18)
-		r.scratch = binary.AppendUvarint(r.scratch, timestamp)
+		r.scratch = appendVarint(r.scratch, fieldExemplarTimestamp, timestamp)
 	}
 	return r.scratch[from:len(r.scratch):len(r.scratch)]
 }
@@ -189,15 +194,7 @@ func (r *Request) exemplarLabel(name, value []byte, runes *int) error {
 		return reasonf("value of label %q is not valid UTF-8", cut(name))
 	}
 	if len(value) > 0 {
-		r.scratch = appendLabel(r.scratch, name, value)
+		r.scratch = segment.AppendLabel(r.scratch, name, value)
 	}
 	return nil
-}
-
-// appendDouble appends a double field, which is left out when it is +0.
-func appendDouble(dst []byte, tag byte, v float64) []byte {
-	if math.Float64bits(v) == 0 {
-		return dst
-	}
-	return binary.LittleEndian.AppendUint64(append(dst, tag), math.Float64bits(v))
 }

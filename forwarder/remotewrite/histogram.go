@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/prometheus/prometheus/model/histogram"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/promgrpc/exporter/internal/limit"
 )
@@ -85,7 +86,7 @@ func (r *Request) histogram(b []byte, created int64) (int64, []byte, error) {
 			}
 			from := len(r.scratch)
 			r.scratch = append(r.scratch, b...)
-			r.scratch = appendStart(r.scratch, created)
+			r.scratch = appendVarint(r.scratch, fieldStartTimestamp, uint64(created))
 			return h.timestamp, r.scratch[from:len(r.scratch):len(r.scratch)], nil
 		}
 	}
@@ -132,65 +133,87 @@ func (h *histogramScan) scan(b []byte, maxBuckets int) error {
 }
 
 // wireTypes of the fields of a histogram by number, packed ones apart.
-var wireTypes = [18]uint8{
-	1: typeVarint, 2: typeFixed64, 3: typeFixed64, 4: typeVarint, 5: typeFixed64, 6: typeVarint, 7: typeFixed64,
-	8: typeBytes, 9: typeVarint, 10: typeFixed64, 11: typeBytes, 12: typeVarint, 13: typeFixed64,
-	14: typeVarint, 15: typeVarint, 16: typeFixed64, 17: typeVarint,
+var wireTypes = [...]uint8{
+	fieldCountInt:        typeVarint,
+	fieldCountFloat:      typeFixed64,
+	fieldSum:             typeFixed64,
+	fieldHistogramSchema: typeVarint,
+	fieldZeroThreshold:   typeFixed64,
+	fieldZeroInt:         typeVarint,
+	fieldZeroFloat:       typeFixed64,
+	fieldNegativeSpans:   typeBytes,
+	fieldNegativeDeltas:  typeVarint,
+	fieldNegativeCounts:  typeFixed64,
+	fieldPositiveSpans:   typeBytes,
+	fieldPositiveDeltas:  typeVarint,
+	fieldPositiveCounts:  typeFixed64,
+	fieldResetHint:       typeVarint,
+	fieldHistogramTime:   typeVarint,
+	fieldCustomValues:    typeFixed64,
+	fieldStartTimestamp:  typeVarint,
 }
 
 func (h *histogramScan) field(f *field, maxBuckets int, over *bool) (ok bool) {
-	if f.number >= int32(len(wireTypes)) || f.number == 17 && f.wire != typeVarint {
+	if f.number >= int32(len(wireTypes)) || f.number == fieldStartTimestamp && f.wire != typeVarint {
 		h.strict = false
 		return true
 	}
-	packable := f.number == 9 || f.number == 10 || f.number == 12 || f.number == 13 || f.number == 16
-	if f.wire != wireTypes[f.number] && (!packable || f.wire != typeBytes) {
+	if f.wire != wireTypes[f.number] && (!packable(f.number) || f.wire != typeBytes) {
 		return false
 	}
 	switch f.number {
-	case 1:
+	case fieldCountInt:
 		h.isFloat, h.count = false, f.value
-	case 2:
+	case fieldCountFloat:
 		h.isFloat, h.count = true, f.value
-	case 3:
+	case fieldSum:
 		h.sum = f.value
-	case 4:
+	case fieldHistogramSchema:
 		h.schema = zigzag32(f.value)
-	case 5:
+	case fieldZeroThreshold:
 		h.zeroThreshold = f.value
-	case 6:
+	case fieldZeroInt:
 		h.zeroIsFloat, h.zero = false, f.value
-	case 7:
+	case fieldZeroFloat:
 		h.zeroIsFloat, h.zero = true, f.value
-	case 8:
+	case fieldNegativeSpans:
 		h.negSpans, ok = h.span(h.negSpans, f.bytes, maxBuckets, over)
 		return ok
-	case 9:
+	case fieldNegativeDeltas:
 		h.negDeltas, ok = h.deltas(h.negDeltas, f, maxBuckets, over)
 		return ok
-	case 10:
+	case fieldNegativeCounts:
 		h.negCounts, ok = counts(h.negCounts, f, maxBuckets, over)
 		return ok
-	case 11:
+	case fieldPositiveSpans:
 		h.posSpans, ok = h.span(h.posSpans, f.bytes, maxBuckets, over)
 		return ok
-	case 12:
+	case fieldPositiveDeltas:
 		h.posDeltas, ok = h.deltas(h.posDeltas, f, maxBuckets, over)
 		return ok
-	case 13:
+	case fieldPositiveCounts:
 		h.posCounts, ok = counts(h.posCounts, f, maxBuckets, over)
 		return ok
-	case 14:
+	case fieldResetHint:
 		h.hint = int32(f.value)
-	case 15:
+	case fieldHistogramTime:
 		h.timestamp = int64(f.value)
-	case 16:
+	case fieldCustomValues:
 		h.custom, ok = counts(h.custom, f, maxBuckets, over)
 		return ok
-	case 17:
+	case fieldStartTimestamp:
 		h.start = int64(f.value)
 	}
 	return true
+}
+
+// packable says whether a field is repeated, of numbers.
+func packable(number int32) bool {
+	switch number {
+	case fieldNegativeDeltas, fieldNegativeCounts, fieldPositiveDeltas, fieldPositiveCounts, fieldCustomValues:
+		return true
+	}
+	return false
 }
 
 func (h *histogramScan) span(dst []histogram.Span, b []byte, most int, over *bool) ([]histogram.Span, bool) {
@@ -203,9 +226,9 @@ func (h *histogramScan) span(dst []histogram.Span, b []byte, most int, over *boo
 		i = f.next
 		h.strict = h.strict && f.strict && f.number <= 2
 		switch f.number {
-		case 1:
+		case fieldSpanOffset:
 			s.Offset = zigzag32(f.value)
-		case 2:
+		case fieldSpanLength:
 			s.Length = uint32(f.value)
 		}
 	}
@@ -222,7 +245,7 @@ func (h *histogramScan) deltas(dst []int64, f *field, most int, over *bool) ([]i
 			*over = true
 			return dst, true
 		}
-		return append(dst, zigzag(f.value)), true
+		return append(dst, protowire.DecodeZigZag(f.value)), true
 	}
 	for i := 0; i < len(f.bytes); {
 		v, n := varint(f.bytes, i)
@@ -237,7 +260,7 @@ func (h *histogramScan) deltas(dst []int64, f *field, most int, over *bool) ([]i
 			*over = true
 			continue
 		}
-		dst = append(dst, zigzag(v))
+		dst = append(dst, protowire.DecodeZigZag(v))
 	}
 	return dst, true
 }

@@ -1,95 +1,120 @@
 package remotewrite
 
 import (
-	"encoding/binary"
 	"math"
 
 	"github.com/prometheus/prometheus/model/histogram"
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// append writes the histogram anew, without what it should not have had.
+// The fields of a prometheus.Histogram. Of the negative and the positive buckets, an
+// integer histogram has deltas and a float one counts.
+const (
+	fieldCountInt        = 1
+	fieldCountFloat      = 2
+	fieldSum             = 3
+	fieldHistogramSchema = 4
+	fieldZeroThreshold   = 5
+	fieldZeroInt         = 6
+	fieldZeroFloat       = 7
+	fieldNegativeSpans   = 8
+	fieldNegativeDeltas  = 9
+	fieldNegativeCounts  = 10
+	fieldPositiveSpans   = 11
+	fieldPositiveDeltas  = 12
+	fieldPositiveCounts  = 13
+	fieldResetHint       = 14
+	fieldHistogramTime   = 15
+	fieldCustomValues    = 16
+	fieldStartTimestamp  = 17
+)
+
+// The fields of a prometheus.BucketSpan.
+const (
+	fieldSpanOffset = 1
+	fieldSpanLength = 2
+)
+
+// append writes the histogram again, without what it should not have had.
 func (h *histogramScan) append(dst []byte) []byte {
 	// The counts are of a oneof: which one is set matters even when it is 0.
 	if h.isFloat {
-		dst = binary.LittleEndian.AppendUint64(append(dst, 0x11), h.count)
+		dst = appendFixed64(dst, fieldCountFloat, h.count)
 	} else {
-		dst = binary.AppendUvarint(append(dst, 0x08), h.count)
+		dst = appendVarint(dst, fieldCountInt, h.count)
 	}
-	dst = appendDouble(dst, 0x19, math.Float64frombits(h.sum))
+	if h.sum != 0 {
+		dst = appendFixed64(dst, fieldSum, h.sum)
+	}
 	if h.schema != 0 {
-		dst = binary.AppendUvarint(append(dst, 0x20), uint64(zag32(h.schema)))
+		dst = appendVarint(dst, fieldHistogramSchema, protowire.EncodeZigZag(int64(h.schema)))
 	}
-	dst = appendDouble(dst, 0x29, math.Float64frombits(h.zeroThreshold))
-	if h.isFloat {
-		dst = binary.LittleEndian.AppendUint64(append(dst, 0x39), h.zero)
-	} else {
-		dst = binary.AppendUvarint(append(dst, 0x30), h.zero)
+	if h.zeroThreshold != 0 {
+		dst = appendFixed64(dst, fieldZeroThreshold, h.zeroThreshold)
 	}
-	dst = appendSpans(dst, 0x42, h.negSpans)
 	if h.isFloat {
-		dst = appendCounts(dst, h.negCounts, 0x52)
+		dst = appendFixed64(dst, fieldZeroFloat, h.zero)
 	} else {
-		dst = appendDeltas(dst, 0x4a, h.negDeltas)
+		dst = appendVarint(dst, fieldZeroInt, h.zero)
 	}
-	dst = appendSpans(dst, 0x5a, h.posSpans)
+	dst = appendSpans(dst, fieldNegativeSpans, h.negSpans)
 	if h.isFloat {
-		dst = appendCounts(dst, h.posCounts, 0x6a)
+		dst = appendCounts(dst, fieldNegativeCounts, h.negCounts)
 	} else {
-		dst = appendDeltas(dst, 0x62, h.posDeltas)
+		dst = appendDeltas(dst, fieldNegativeDeltas, h.negDeltas)
+	}
+	dst = appendSpans(dst, fieldPositiveSpans, h.posSpans)
+	if h.isFloat {
+		dst = appendCounts(dst, fieldPositiveCounts, h.posCounts)
+	} else {
+		dst = appendDeltas(dst, fieldPositiveDeltas, h.posDeltas)
 	}
 	if h.hint != 0 {
-		dst = binary.AppendUvarint(append(dst, 0x70), uint64(int64(h.hint)))
+		dst = appendVarint(dst, fieldResetHint, uint64(int64(h.hint)))
 	}
 	if h.timestamp != 0 {
-		dst = binary.AppendUvarint(append(dst, 0x78), uint64(h.timestamp))
+		dst = appendVarint(dst, fieldHistogramTime, uint64(h.timestamp))
 	}
-	dst = appendCounts(dst, h.custom, 0x82, 0x01)
+	dst = appendCounts(dst, fieldCustomValues, h.custom)
 	if h.start != 0 {
-		dst = appendStart(dst, h.start)
+		dst = appendVarint(dst, fieldStartTimestamp, uint64(h.start))
 	}
 	return dst
 }
 
-func appendStart(dst []byte, start int64) []byte {
-	return binary.AppendUvarint(append(dst, 0x88, 0x01), uint64(start))
-}
-
-func appendSpans(dst []byte, tag byte, spans []histogram.Span) []byte {
+func appendSpans(dst []byte, number protowire.Number, spans []histogram.Span) []byte {
 	for _, s := range spans {
-		offset := uint64(zag32(s.Offset))
-		dst = append(dst, tag, byte(2+uvarintLen(offset)+uvarintLen(uint64(s.Length))))
-		dst = binary.AppendUvarint(append(dst, 0x08), offset)
-		dst = binary.AppendUvarint(append(dst, 0x10), uint64(s.Length))
+		offset, length := protowire.EncodeZigZag(int64(s.Offset)), uint64(s.Length)
+		dst = appendLength(dst, number, protowire.SizeTag(fieldSpanOffset)+protowire.SizeVarint(offset)+
+			protowire.SizeTag(fieldSpanLength)+protowire.SizeVarint(length))
+		dst = appendVarint(dst, fieldSpanOffset, offset)
+		dst = appendVarint(dst, fieldSpanLength, length)
 	}
 	return dst
 }
 
-func appendDeltas(dst []byte, tag byte, deltas []int64) []byte {
+func appendDeltas(dst []byte, number protowire.Number, deltas []int64) []byte {
 	if len(deltas) == 0 {
 		return dst
 	}
 	size := 0
 	for _, d := range deltas {
-		size += uvarintLen(zag(d))
+		size += protowire.SizeVarint(protowire.EncodeZigZag(d))
 	}
-	dst = binary.AppendUvarint(append(dst, tag), uint64(size))
+	dst = appendLength(dst, number, size)
 	for _, d := range deltas {
-		dst = binary.AppendUvarint(dst, zag(d))
+		dst = protowire.AppendVarint(dst, protowire.EncodeZigZag(d))
 	}
 	return dst
 }
 
-func appendCounts(dst []byte, counts []float64, tag ...byte) []byte {
+func appendCounts(dst []byte, number protowire.Number, counts []float64) []byte {
 	if len(counts) == 0 {
 		return dst
 	}
-	dst = binary.AppendUvarint(append(dst, tag...), uint64(8*len(counts)))
+	dst = appendLength(dst, number, 8*len(counts))
 	for _, c := range counts {
-		dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(c))
+		dst = protowire.AppendFixed64(dst, math.Float64bits(c))
 	}
 	return dst
 }
-
-func zag(v int64) uint64 { return uint64(v<<1) ^ uint64(v>>63) }
-
-func zag32(v int32) uint32 { return uint32(v<<1) ^ uint32(v>>31) }

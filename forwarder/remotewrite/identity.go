@@ -13,12 +13,6 @@ type Identity struct {
 	Hint uint8
 }
 
-// The fields of a prometheus.Histogram behind those of its buckets.
-const (
-	fieldResetHint      = 14
-	fieldStartTimestamp = 17
-)
-
 // maxHint is the highest ResetHint.
 const maxHint = 3
 

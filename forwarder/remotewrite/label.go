@@ -1,12 +1,9 @@
 package remotewrite
 
 import (
-	"encoding/binary"
 	"errors"
 	"hash/maphash"
 	"math/bits"
-
-	"github.com/promgrpc/exporter/internal/segment"
 )
 
 // Key stands for the labels that it was made of: 128 bits under seeds of the
@@ -38,29 +35,6 @@ func (r *Request) Key(s *Series) Key {
 // help and unit.
 func MetadataHash(kind int32, help, unit uint64) uint64 {
 	return help ^ bits.RotateLeft64(unit, 23) ^ uint64(uint32(kind))*0x9e3779b97f4a7c15
-}
-
-// appendLabel appends a label as field 1 of a message, in the one spelling
-// that all encoders agree on as long as neither part is empty.
-func appendLabel[T string | []byte](dst []byte, name, value T) []byte {
-	size := 2 + uvarintLen(uint64(len(name))) + len(name) + uvarintLen(uint64(len(value))) + len(value)
-	dst = append(dst, 0x0a)
-	dst = binary.AppendUvarint(dst, uint64(size))
-	dst = append(dst, 0x0a)
-	dst = binary.AppendUvarint(dst, uint64(len(name)))
-	dst = append(dst, name...)
-	dst = append(dst, 0x12)
-	dst = binary.AppendUvarint(dst, uint64(len(value)))
-	return append(dst, value...)
-}
-
-// AppendLabels appends labels in wire form: sorted labels of a series have one
-// such form, the canonical one.
-func AppendLabels(dst []byte, ls segment.Labels) []byte {
-	for _, l := range ls {
-		dst = appendLabel(dst, l.Name, l.Value)
-	}
-	return dst
 }
 
 const metricName = "__name__"

@@ -81,10 +81,19 @@ func labelsOf(r *Request, s *Series) (segment.Labels, error) {
 	for _, place := range labels.Places {
 		ls = append(ls, r.Label(place))
 	}
-	if labels.Key != KeyOf(AppendLabels(nil, ls)) {
+	if labels.Key != canonicalKey(ls) {
 		panic(fmt.Sprintf("another key than that of %v", ls))
 	}
 	return ls, nil
+}
+
+// canonicalKey is the key of the canonical spelling of labels.
+func canonicalKey(ls segment.Labels) Key {
+	var wire []byte
+	for _, l := range ls {
+		wire = segment.AppendLabel(wire, l.Name, l.Value)
+	}
+	return KeyOf(wire)
 }
 
 // wireOf returns the labels of a series as a 1.0 sender would spell them.
@@ -94,7 +103,7 @@ func wireOf(r *Request, s *Series) string {
 	}
 	var wire []byte
 	r.eachPair(s.refs, func(name, value []byte) bool {
-		wire = appendLabel(wire, name, value)
+		wire = segment.AppendLabel(wire, name, value)
 		return true
 	})
 	return string(wire)

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // The wire types of protobuf.
@@ -143,16 +145,18 @@ func skipGroup(b []byte, i int) int {
 
 func (f *field) float() float64 { return math.Float64frombits(f.value) }
 
-// zigzag undoes the encoding of sint64.
-func zigzag(v uint64) int64 { return int64(v>>1) ^ -int64(v&1) }
+// zigzag32 decodes a sint32.
+func zigzag32(v uint64) int32 { return int32(protowire.DecodeZigZag(v & math.MaxUint32)) }
 
-// zigzag32 undoes the encoding of sint32.
-func zigzag32(v uint64) int32 { return int32(uint32(v)>>1) ^ -int32(uint32(v)&1) }
+func appendVarint(dst []byte, number protowire.Number, v uint64) []byte {
+	return protowire.AppendVarint(protowire.AppendTag(dst, number, protowire.VarintType), v)
+}
 
-func uvarintLen(v uint64) int {
-	n := 1
-	for ; v >= 0x80; v >>= 7 {
-		n++
-	}
-	return n
+func appendFixed64(dst []byte, number protowire.Number, v uint64) []byte {
+	return protowire.AppendFixed64(protowire.AppendTag(dst, number, protowire.Fixed64Type), v)
+}
+
+// appendLength begins a field of so many bytes.
+func appendLength(dst []byte, number protowire.Number, size int) []byte {
+	return protowire.AppendVarint(protowire.AppendTag(dst, number, protowire.BytesType), uint64(size))
 }

@@ -5,8 +5,6 @@ import (
 	"math"
 	"slices"
 
-	"google.golang.org/protobuf/encoding/protowire"
-
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -85,7 +83,7 @@ func (s *labelStore) numbersOf(t *segment.SeriesTable, i int) []uint32 {
 	for _, index := range t.Row(i) {
 		n := s.known[index]
 		if n == unknown {
-			s.scratch = appendLabel(s.scratch[:0], t.Labels[index])
+			s.scratch = segment.AppendLabel(s.scratch[:0], t.Labels[index].Name, t.Labels[index].Value)
 			n = s.number(s.scratch)
 			s.known[index] = n
 		}
@@ -137,17 +135,7 @@ func (s *labelStore) add(numbers []uint32) labelsAt {
 	return at
 }
 
-func appendLabel(dst []byte, l segment.Label) []byte {
-	size := protowire.SizeTag(1) + protowire.SizeBytes(len(l.Name)) + protowire.SizeTag(2) + protowire.SizeBytes(len(l.Value))
-	dst = protowire.AppendTag(dst, 1, protowire.BytesType)
-	dst = protowire.AppendVarint(dst, uint64(size))
-	dst = protowire.AppendTag(dst, 1, protowire.BytesType)
-	dst = protowire.AppendString(dst, l.Name)
-	dst = protowire.AppendTag(dst, 2, protowire.BytesType)
-	return protowire.AppendString(dst, l.Value)
-}
-
-// parseLabel is the reverse of appendLabel.
+// parseLabel is the reverse of [segment.AppendLabel].
 func parseLabel(wire string) segment.Label {
 	label, _ := cutField(wire)
 	name, rest := cutField(label)
