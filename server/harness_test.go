@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -19,6 +18,7 @@ import (
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 	"github.com/promgrpc/exporter/internal/head"
 	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/logship"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
 	"github.com/promgrpc/exporter/server"
@@ -185,35 +185,7 @@ func (s *source) feedOnce(ctx context.Context, address string) error {
 	if err := c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Tail{Tail: tail}}); err != nil {
 		return err
 	}
-	raw, err := s.writer.Log().ReadRaw(welcome.GetPosition().GetSequence())
-	if err != nil {
-		return err
-	}
-	defer raw.Close()
-	for {
-		chunk, err := raw.Next(inner)
-		var gap *seglog.GapError
-		if errors.As(err, &gap) {
-			f := &linkv1.Frame_Gap{Gap: &linkv1.Gap{AfterSequence: gap.After, NextSequence: gap.Next}}
-			if err := c.Send(&linkv1.Frame{Kind: f}); err != nil {
-				return err
-			}
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if chunk.Start {
-			f := &linkv1.Frame_Segment{Segment: &linkv1.SegmentStart{Name: chunk.SegmentName, FirstSequence: chunk.FirstSequence}}
-			if err := c.Send(&linkv1.Frame{Kind: f}); err != nil {
-				return err
-			}
-		}
-		f := &linkv1.Frame_Append{Append: &linkv1.SegmentAppend{Offset: chunk.Offset, Data: chunk.Data}}
-		if err := c.Send(&linkv1.Frame{Kind: f}); err != nil {
-			return err
-		}
-	}
+	return logship.Send(inner, s.writer.Log(), welcome.GetPosition().GetSequence(), logship.Frames{Conn: c}, logship.Options{})
 }
 
 // instance is a server that runs.

@@ -319,7 +319,7 @@ func TestReadLogs(t *testing.T) {
 			position.Checksum++
 			_, err = readLogs(t, t.Context(), s, p.h2, &metricsv1.ReadLogsRequest{Positions: []*metricsv1.LogPosition{position}}, p.o...)
 			require.Equal(t, connect.CodeFailedPrecondition, connect.CodeOf(err))
-			require.ErrorContains(t, err, "different pasts")
+			require.ErrorContains(t, err, "diverged")
 
 			for _, broken := range []*metricsv1.ReadLogsRequest{
 				{Positions: []*metricsv1.LogPosition{{LogId: "x", Sequence: 1}}},

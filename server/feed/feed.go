@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/throttle"
 	"github.com/promgrpc/exporter/server/replica"
 )
@@ -34,9 +35,17 @@ func New(rs *replica.Set, log *throttle.Logger, given *limit.Budget) *Feed {
 // Collector of what is counted.
 func (f *Feed) Collector() prometheus.Collector { return f.gaps }
 
-// gap notes that blocks will never come. Followers are told by the reader of the
-// log, at its place.
-func (f *Feed) gap(who []any, after, next uint64) {
-	f.gaps.Inc()
-	f.log.Log(slog.LevelWarn, "blocks are missing for ever", append(slices.Clip(who), "after_sequence", after, "next_sequence", next)...)
+// sink takes what is shipped of a log into its replica.
+type sink struct {
+	*replica.Replica
+	feed *Feed
+	who  []any // ships it, for log lines
+}
+
+// Gap implements [logship.Sink]. Followers are told by the reader of the log, at its
+// place.
+func (s sink) Gap(gap *seglog.GapError) error {
+	s.feed.gaps.Inc()
+	s.feed.log.Log(slog.LevelWarn, "blocks are missing for ever", append(slices.Clip(s.who), "after_sequence", gap.After, "next_sequence", gap.Next)...)
+	return nil
 }

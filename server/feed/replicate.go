@@ -10,6 +10,7 @@ import (
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/logship"
 	"github.com/promgrpc/exporter/internal/segment"
 	"github.com/promgrpc/exporter/server/replica"
 )
@@ -65,7 +66,7 @@ func (f *Feed) Replicate(ctx context.Context, c *link.Conn, hello *linkv1.Hello)
 		if fetch, ok := frame.GetKind().(*linkv1.Frame_Fetch); ok {
 			err = f.giveBack(ctx, c, r, fetch.Fetch.GetAfterSequence())
 		} else {
-			err = f.take(r, frame, a, who)
+			err = f.take(sink{r, f, who}, frame, a)
 		}
 		if err != nil {
 			return err
@@ -82,25 +83,21 @@ func linkPosition(r *replica.Replica) *linkv1.Position {
 	return &linkv1.Position{LogId: r.ID[:], Sequence: sequence, Checksum: checksum}
 }
 
-// take takes over one frame. Who sent it is for the log.
-func (f *Feed) take(r *replica.Replica, frame *linkv1.Frame, a *acks, who []any) error {
+// take takes over one frame.
+func (f *Feed) take(to sink, frame *linkv1.Frame, a *acks) error {
+	defer f.replicas.News.Wake()
+	ours, err := logship.Deliver(frame, to)
 	switch k := frame.GetKind().(type) {
-	case *linkv1.Frame_Segment:
-		return r.StartSegment(k.Segment.GetName(), k.Segment.GetFirstSequence())
 	case *linkv1.Frame_Append:
-		err := r.Append(k.Append.GetOffset(), k.Append.GetData())
-		f.replicas.News.Wake()
-		if err != nil {
-			return err
+		if err == nil {
+			a.next()
 		}
-		a.next()
 	case *linkv1.Frame_Tail:
-		r.SetTail(k.Tail.GetSequence())
-		f.replicas.News.Wake()
-	case *linkv1.Frame_Gap:
-		f.gap(who, k.Gap.GetAfterSequence(), k.Gap.GetNextSequence())
+		to.SetTail(k.Tail.GetSequence())
 	default:
-		return fmt.Errorf("a forwarder has no reason to send a %T", k)
+		if !ours {
+			return fmt.Errorf("a forwarder has no reason to send a %T", k)
+		}
 	}
-	return nil
+	return err
 }

@@ -21,8 +21,8 @@ import (
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/renew"
+	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
-	"github.com/promgrpc/exporter/server/replica"
 )
 
 const (
@@ -256,7 +256,7 @@ type intake struct {
 
 // intakeLog is a log that the upstream has.
 type intakeLog struct {
-	replica *replica.Replica
+	sink
 	release func()
 	last    uint64 // that the upstream has
 	// part of a piece of which more comes, and where it belongs.
@@ -285,7 +285,7 @@ func (in *intake) log(ctx context.Context, text string) (*intakeLog, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &intakeLog{replica: r, release: release}
+	l := &intakeLog{sink: sink{r, in.upstream.feed, []any{"log_id", text}}, release: release}
 	in.logs[id] = l
 	return l, nil
 }
@@ -305,24 +305,24 @@ func (in *intake) take(ctx context.Context, response *metricsv1.ReadLogsResponse
 	defer in.upstream.feed.replicas.News.Wake()
 	switch event := response.GetEvent().(type) {
 	case *metricsv1.ReadLogsResponse_Segment:
-		err = l.replica.StartSegment(event.Segment.GetName(), event.Segment.GetFirstSequence())
+		err = l.StartSegment(event.Segment.GetName(), event.Segment.GetFirstSequence())
 	case *metricsv1.ReadLogsResponse_Data:
 		err = in.data(l, event.Data)
 	case *metricsv1.ReadLogsResponse_Gap:
-		in.upstream.feed.gap([]any{"log_id", response.GetLogId()}, event.Gap.GetAfterSequence(), event.Gap.GetNextSequence())
+		err = l.Gap(&seglog.GapError{After: event.Gap.GetAfterSequence(), Next: event.Gap.GetNextSequence()})
 	}
 	if err != nil {
 		return err
 	}
 	l.last = response.GetLastSequence()
-	l.replica.SetTail(l.last)
+	l.SetTail(l.last)
 	return nil
 }
 
 // behind says whether this server has blocks that the upstream does not.
 func (in *intake) behind() bool {
 	for _, l := range in.logs {
-		if l.replica.Log.Last() > l.last {
+		if l.Log.Last() > l.last {
 			return true
 		}
 	}
@@ -337,7 +337,7 @@ func (in *intake) data(l *intakeLog, d *metricsv1.SegmentData) error {
 	if len(l.part) == 0 {
 		l.offset = d.GetOffset()
 		if !d.GetPartial() {
-			return l.replica.Append(l.offset, d.GetData())
+			return l.Append(l.offset, d.GetData())
 		}
 	}
 	if at := l.offset + uint64(len(l.part)); at != d.GetOffset() {
@@ -352,7 +352,7 @@ func (in *intake) data(l *intakeLog, d *metricsv1.SegmentData) error {
 	}
 	part := l.part
 	in.partial, l.part = nil, nil
-	return l.replica.Append(l.offset, part)
+	return l.Append(l.offset, part)
 }
 
 // maxPiece is the largest frame, with a header before it.

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/logship"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
 	"github.com/promgrpc/exporter/server/refusal"
@@ -140,38 +141,22 @@ func (r *logReading) log(ctx context.Context, from *replica.Replica) error {
 	if err != nil {
 		return err
 	}
-	raw, err := from.Log.ReadRaw(after)
-	if err != nil {
-		return fmt.Errorf("read log %s: %w", from.ID, err)
-	}
-	defer raw.Close()
 	hold := r.streams.Bytes.Hold(r.call.peer)
 	defer hold.Release()
-	raw.Reserve = hold.Resize
 	arrived := sync.OnceFunc(func() { r.behind.Add(-1) })
-	for r.follow || after < until {
-		if after >= until {
-			arrived()
-		}
-		chunk, err := raw.Next(ctx)
-		var gap *seglog.GapError
-		switch {
-		case errors.As(err, &gap):
-			err, after = r.gap(from, gap), gap.Next-1
-		case err == nil:
-			err, after = r.chunk(from, &chunk), chunk.LastSequence
-		case ctx.Err() == nil:
-			err = fmt.Errorf("read log %s: %w", from.ID, err)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return logship.Send(ctx, from.Log, after, logSink{r, from}, logship.Options{
+		More: func(after uint64) bool {
+			if after >= until {
+				arrived()
+			}
+			return r.follow || after < until
+		},
+		Reserve: hold.Resize,
+	})
 }
 
 // reach waits until the replica has come to the client's position, and returns
-// it. The client's past and the replica's must be the same there.
+// it. The client's blocks and the replica's must be the same there.
 func (r *logReading) reach(ctx context.Context, from *replica.Replica) (uint64, error) {
 	position := r.positions[from.ID]
 	after := position.GetSequence()
@@ -189,40 +174,41 @@ func (r *logReading) reach(ctx context.Context, from *replica.Replica) (uint64, 
 			return 0, context.Cause(ctx)
 		}
 	}
-	sum, ok, err := from.Log.Checksum(after)
-	if err != nil {
-		return 0, fmt.Errorf("checksum of block %d of log %s: %w", after, from.ID, err)
+	err := logship.Compare(from.Log, after, position.GetChecksum())
+	if diverged := new(logship.DivergedError); errors.As(err, &diverged) {
+		err = connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf("the two have diverged: %w", err))
 	}
-	if ok && sum != position.GetChecksum() {
-		return 0, connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf(
-			"block %d of log %s has the checksum %08x here and %08x there: the two hold different pasts of the log",
-			after, from.ID, sum, position.GetChecksum()))
-	}
-	return after, nil
+	return after, err
 }
 
-func (r *logReading) gap(from *replica.Replica, gap *seglog.GapError) error {
-	return r.sendOf(from, &metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Gap{Gap: &metricsv1.Gap{
-		LogId: from.ID.String(), AfterSequence: gap.After, NextSequence: gap.Next, Reason: gap.Error(),
+// logSink sends one log to the client.
+type logSink struct {
+	reading *logReading
+	from    *replica.Replica
+}
+
+// StartSegment implements [logship.Sink].
+func (s logSink) StartSegment(name string, firstSequence uint64) error {
+	start := &metricsv1.SegmentStart{Name: name, FirstSequence: firstSequence}
+	return s.reading.sendOf(s.from, &metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Segment{Segment: start}})
+}
+
+// Gap implements [logship.Sink].
+func (s logSink) Gap(gap *seglog.GapError) error {
+	return s.reading.sendOf(s.from, &metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Gap{Gap: &metricsv1.Gap{
+		LogId: s.from.ID.String(), AfterSequence: gap.After, NextSequence: gap.Next, Reason: gap.Error(),
 	}}})
 }
 
-// chunk sends a piece of a file, in parts where a frame is large. Nothing comes
-// between them, so that who puts them together has one piece under way at a time.
-func (r *logReading) chunk(from *replica.Replica, chunk *seglog.RawChunk) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if chunk.Start {
-		start := &metricsv1.SegmentStart{Name: chunk.SegmentName, FirstSequence: chunk.FirstSequence}
-		if err := r.sendNext(from, &metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Segment{Segment: start}}); err != nil {
-			return err
-		}
-	}
-	data, offset := chunk.Data, chunk.Offset
+// Append implements [logship.Sink]. Parts of a large frame follow one another: the
+// client joins those of one log at a time.
+func (s logSink) Append(offset uint64, data []byte) error {
+	s.reading.mu.Lock()
+	defer s.reading.mu.Unlock()
 	for len(data) > 0 {
 		part := data[:min(len(data), logDataSize)]
 		data = data[len(part):]
-		err := r.sendNext(from, &metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Data{Data: &metricsv1.SegmentData{
+		err := s.reading.sendNext(s.from, &metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_Data{Data: &metricsv1.SegmentData{
 			Offset: offset, Data: part, Partial: len(data) > 0,
 		}}})
 		if err != nil {
