@@ -1,8 +1,8 @@
-// Package broadcast wakes everybody who waits for a change.
+// Package broadcast wakes all goroutines that wait for a change.
 //
-// It guarantees that who asks for a channel first, looks second and waits last
-// misses no change. It does not say what has changed, nor how often: several changes
-// wake a waiter once.
+// Guaranteed: a goroutine that gets a channel from Next, then looks, then waits on the
+// channel misses no change. Not guaranteed: what has changed, or how often. Several
+// changes wake a waiter once.
 package broadcast
 
 import "sync"
@@ -24,7 +24,7 @@ func (s *Signal) Next() <-chan struct{} {
 	return s.ch
 }
 
-// Wake wakes those who wait. Those who come later wait for the next call.
+// Wake closes the channel of all calls of Next since the last Wake.
 func (s *Signal) Wake() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

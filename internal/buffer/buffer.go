@@ -1,29 +1,29 @@
-// Package buffer lends memory for bytes that come over a network, so that a
-// steady stream of requests takes no new memory and leaves the garbage
-// collector nothing to do.
+// Package buffer reuses memory for bytes that come over a network, so that a steady
+// stream of requests needs no new memory, and makes no work for the garbage collector.
 //
-// Guaranteed: a buffer takes up at most 16 KiB more than was asked for, so who
-// bounds what is asked for bounds the memory in use. What was given back and is
-// not lent again is freed by the garbage collector.
+// Guaranteed: a buffer is at most 16 KiB larger than was asked for, so a bound on what is
+// asked for bounds the memory in use. Not guaranteed: that a released buffer is reused.
+// The garbage collector may free it.
 package buffer
 
 import "sync"
 
 const (
-	// step is by how much the sizes of buffers differ.
+	// step is what the sizes of buffers are multiples of.
 	step = 16 << 10
-	// largest is the size up to which buffers are kept. Larger ones are so
-	// seldom that they would only lie about.
+	// largest is the size up to which buffers are kept. Larger ones are rare, and would
+	// be kept for nothing.
 	largest = 1 << 20
 )
 
 // pools of buffers, by their size in steps.
 var pools [largest/step + 1]sync.Pool
 
-// Buffer is memory on loan. Its bytes may be appended to within their capacity.
+// Buffer is memory that is released after use. Its bytes may be appended to within their
+// capacity.
 type Buffer struct{ Bytes []byte }
 
-// Size returns how much memory a buffer takes up that has room for n bytes.
+// Size returns how large a buffer for n bytes is.
 func Size(n int) int {
 	if n > largest {
 		return n
@@ -31,7 +31,7 @@ func Size(n int) int {
 	return max(1, (n+step-1)/step) * step
 }
 
-// Get lends a buffer that is empty and has room for n bytes.
+// Get returns an empty buffer with room for n bytes.
 func Get(n int) *Buffer {
 	size := Size(n)
 	if size > largest {
@@ -43,7 +43,7 @@ func Get(n int) *Buffer {
 	return &Buffer{Bytes: make([]byte, 0, size)}
 }
 
-// Grow sees to it that there is room for n bytes in all.
+// Grow makes room for n bytes in all.
 func (b *Buffer) Grow(n int) {
 	if n <= cap(b.Bytes) {
 		return
@@ -54,7 +54,7 @@ func (b *Buffer) Grow(n int) {
 	larger.Release()
 }
 
-// Release gives the buffer back. Neither it nor its bytes may be used any more.
+// Release lets the buffer be reused. Neither it nor its bytes may be used afterwards.
 func (b *Buffer) Release() {
 	if cap(b.Bytes) > largest {
 		return

@@ -1,10 +1,9 @@
-// Package cursor is the string form of a place in the stream: what a client
-// gets with each response, and hands back to go on from there at any replica.
+// Package cursor encodes where a stream goes on: the token that a client gets with each
+// response, and sends to any server to resume after that response.
 //
-// Parse accepts nothing that String could not have made, but for fields that a
-// newer version added, which it ignores. A cursor is not secret and not
-// signed: one that was made up leads to an error or to data that its maker
-// could have asked for anyway.
+// Guaranteed: Parse accepts only what String could have made, apart from fields of newer
+// versions, which it ignores. Not guaranteed: secrecy or authenticity. A forged cursor
+// leads to an error, or to data that the client could have asked for anyway.
 package cursor
 
 import (
@@ -20,30 +19,30 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// MaxPositions bounds the logs in one cursor, so that its string stays below
-// the 4096 bytes that a request may carry.
+// MaxPositions bounds the logs in one cursor, so that its string stays below the 4096
+// bytes that a request may have.
 const MaxPositions = 48
 
-// Cursor is a place in the stream.
+// Cursor is where a stream goes on.
 type Cursor struct {
 	// Positions, one a log, sorted by Log.
 	Positions []Position
-	// Since in ms: samples with older timestamps are left out. Nil: none are.
+	// Since in ms: the stream leaves out samples with older timestamps. Nil: it has all.
 	Since *int64
 }
 
-// Position is a place in one log.
+// Position is where a stream goes on in one log.
 type Position struct {
 	Log segment.LogID
 	// Sequence of the last block that was delivered whole.
 	Sequence uint64
-	// Entries of block Sequence+1 that were delivered as well, counted over its
-	// samples and histograms in order of arrival, then its exemplars.
+	// Entries of block Sequence+1 that were delivered as well: counted over its samples
+	// and histograms in order of arrival, then its exemplars.
 	Entries uint32
-	// SnapshotRef, if not zero, says that a snapshot of the log at Sequence is
-	// under way: series with references below it were delivered.
+	// SnapshotRef, if not zero, says that the stream is within a snapshot of the log at
+	// Sequence, and that it delivered the series with lower references.
 	SnapshotRef uint64
-	// SnapshotTime in ms is when that snapshot was asked for.
+	// SnapshotTime in ms is when the client asked for that snapshot.
 	SnapshotTime int64
 }
 
@@ -57,7 +56,7 @@ func (c *Cursor) Of(log segment.LogID) (Position, bool) {
 	return Position{}, false
 }
 
-// String returns the form that clients see.
+// String returns the token.
 func (c *Cursor) String() string {
 	var wire, position []byte
 	for _, p := range c.Positions {
@@ -83,7 +82,7 @@ func appendVarint(b []byte, field protowire.Number, v uint64) []byte {
 	return protowire.AppendVarint(protowire.AppendTag(b, field, protowire.VarintType), v)
 }
 
-// Parse reads what String wrote.
+// Parse reads what String returned.
 func Parse(s string) (*Cursor, error) {
 	wire, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	if err != nil {

@@ -4,10 +4,18 @@ import (
 	"context"
 	"slices"
 	"sync"
+
+	"github.com/promgrpc/exporter/internal/invariant"
 )
 
-// Budget is an amount of something, most often bytes, that all share. It may be
-// used concurrently.
+// Budget is an amount of something, most often bytes, that peers share. It may be used
+// concurrently.
+//
+// Who waits is in one queue, sorted by round. Each waiter of a peer is in a later round
+// than the one before, so a peer with many waiters does not keep others back:
+//
+//	peers    a  b │ a  b │ a │ a
+//	round     1   │  2   │ 3 │ 4
 type Budget struct {
 	flag  string
 	unit  string
@@ -16,13 +24,12 @@ type Budget struct {
 
 	mu      sync.Mutex
 	used    int64
-	peers   map[string]int64 // what each holds, if it is anything
-	waiting []*waiter        // by round, and in the order in which they came
-	round   uint64           // of the one that was served last
+	peers   map[string]int64 // what each holds, unless that is nothing
+	waiting []*waiter        // by round, and within one in order of arrival
+	round   uint64           // the highest that was served
 }
 
-// waiter is a hold that waits for n more. Each that a peer has waiting belongs to
-// a round of its own, so that the peers take turns.
+// waiter is a hold that waits for n more.
 type waiter struct {
 	hold    *Hold
 	n       int64
@@ -30,8 +37,8 @@ type waiter struct {
 	granted chan struct{}
 }
 
-// NewBudget returns a budget of total units, in a word that follows a number,
-// which a flag sets. One peer may hold share of them; 0 is all.
+// NewBudget returns a budget of total units, which a flag sets. unit is a word that
+// follows a number. One peer may hold share of them; 0 is all.
 func NewBudget(flag, unit string, total, share int64) *Budget {
 	if share <= 0 || share > total {
 		share = total
@@ -56,11 +63,11 @@ func (b *Budget) Waiting() int {
 // Share returns how much one peer may hold.
 func (b *Budget) Share() int64 { return b.share }
 
-// Hold returns a hold of a peer on nothing yet. It is to be released.
+// Hold returns a hold of a peer, on nothing yet. The caller releases it.
 func (b *Budget) Hold(peer string) *Hold { return &Hold{budget: b, peer: peer} }
 
-// take changes what a peer holds by n. What is given back is never refused.
-func (b *Budget) take(peer string, before, n int64) error {
+// resize changes what a hold of a peer has by n. A negative n is never refused.
+func (b *Budget) resize(peer string, before, n int64) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch held := b.peers[peer]; {
@@ -72,24 +79,38 @@ func (b *Budget) take(peer string, before, n int64) error {
 	case held+n > b.share:
 		return Busy(b.flag, "the calls of %s hold %d %s of %d that one peer may, and %d more were asked for", peer, held, b.unit, b.share, n)
 	}
-	b.give(peer, n)
+	b.add(peer, n)
 	if n < 0 {
 		b.grant()
 	}
 	return nil
 }
 
-// give changes what a peer holds by n. The caller holds mu.
-func (b *Budget) give(peer string, n int64) {
+// add changes what a peer holds by n. The caller holds mu.
+func (b *Budget) add(peer string, n int64) {
 	b.used += n
 	if b.peers[peer] += n; b.peers[peer] == 0 {
 		delete(b.peers, peer)
 	}
+	if invariant.On {
+		b.check(peer)
+	}
 }
 
-// grant gives those who wait what there is by now. Who waits for others of its
-// own peer is passed over; who waits for the total keeps back those behind it,
-// since whoever asks for much would never get it otherwise. The caller holds mu.
+// check checks what is held, in sum and by a peer.
+func (b *Budget) check(peer string) {
+	sum := int64(0)
+	for _, held := range b.peers {
+		sum += held
+	}
+	held := b.peers[peer]
+	invariant.Check(sum == b.used && b.used <= b.total, "%s: peers hold %d, %d are counted, the total is %d", b.flag, sum, b.used, b.total)
+	invariant.Check(held >= 0 && held <= b.share, "%s: peer %s holds %d, the share is %d", b.flag, peer, held, b.share)
+}
+
+// grant serves the queue as far as there is enough. A waiter whose peer has its share is
+// skipped. One that the total is too small for blocks all after it: otherwise one that
+// asks for much would never get it. The caller holds mu.
 func (b *Budget) grant() {
 	full := false
 	b.waiting = slices.DeleteFunc(b.waiting, func(w *waiter) bool {
@@ -100,14 +121,14 @@ func (b *Budget) grant() {
 			full = true
 			return false
 		}
-		b.give(w.hold.peer, w.n)
+		b.add(w.hold.peer, w.n)
 		b.round = max(b.round, w.round)
 		close(w.granted)
 		return true
 	})
 }
 
-// join lines up a hold for n more. It returns nil if the hold has it at once.
+// join adds n to a hold at once, and returns nil, or queues it.
 func (b *Budget) join(h *Hold, n int64) (*waiter, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -115,7 +136,7 @@ func (b *Budget) join(h *Hold, n int64) (*waiter, error) {
 	case h.held+n > b.share:
 		return nil, Over(b.flag, "it needs %d %s, %d are allowed", h.held+n, b.unit, b.share)
 	case len(b.waiting) == 0 && b.used+n <= b.total && b.peers[h.peer]+n <= b.share:
-		b.give(h.peer, n)
+		b.add(h.peer, n)
 		return nil, nil
 	}
 	w := &waiter{hold: h, n: n, round: b.round + 1, granted: make(chan struct{})}
@@ -124,22 +145,23 @@ func (b *Budget) join(h *Hold, n int64) (*waiter, error) {
 	return w, nil
 }
 
-// queue puts a waiter in its place, behind those of its peer. The caller holds mu.
+// queue inserts a waiter after its round, which is after those of its peer. The caller
+// holds mu.
 func (b *Budget) queue(w *waiter) {
-	place := 0
+	at := 0
 	for i, other := range b.waiting {
 		if other.hold.peer == w.hold.peer {
 			w.round = other.round + 1
 		}
 		if other.round <= w.round {
-			place = i + 1
+			at = i + 1
 		}
 	}
-	b.waiting = slices.Insert(b.waiting, place, w)
+	b.waiting = slices.Insert(b.waiting, at, w)
 }
 
-// leave takes a waiter out of the line. It returns false if there was no need to:
-// it had been granted.
+// leave removes a waiter from the queue. It returns false if the waiter was served
+// before.
 func (b *Budget) leave(w *waiter) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -148,11 +170,11 @@ func (b *Budget) leave(w *waiter) bool {
 		return false
 	}
 	b.waiting = slices.Delete(b.waiting, i, i+1)
-	b.grant() // It may have kept others back.
+	b.grant() // It may have blocked others.
 	return true
 }
 
-// Hold is what one call holds of a budget. It belongs to one goroutine.
+// Hold is what one call holds of a budget. It is for one goroutine.
 type Hold struct {
 	budget *Budget
 	peer   string
@@ -162,13 +184,13 @@ type Hold struct {
 // Held returns how much it is.
 func (h *Hold) Held() int64 { return h.held }
 
-// Resize makes it n. If there is not as much, it stays as it was, and the error is
-// an *[Error].
+// Resize makes it n. If that is over a limit it stays as it was, and the error is an
+// *[Error].
 func (h *Hold) Resize(n int64) error {
 	if n == h.held {
 		return nil
 	}
-	if err := h.budget.take(h.peer, h.held, n-h.held); err != nil {
+	if err := h.budget.resize(h.peer, h.held, n-h.held); err != nil {
 		return err
 	}
 	h.held = n
@@ -178,10 +200,9 @@ func (h *Hold) Resize(n int64) error {
 // Grow makes it n more, as Resize does.
 func (h *Hold) Grow(n int64) error { return h.Resize(h.held + n) }
 
-// Wait makes it n more, and waits until there is as much. The error is that of
-// ctx, or an *[Error] for what there will never be. Who waits while he holds
-// something may wait for one who waits for him: one hold takes from one budget
-// once.
+// Wait makes it n more, and waits until there is as much. The error is that of ctx, or an
+// *[Error] if there never will be. Calls that wait while they hold something may wait for
+// each other, so a hold waits once.
 func (h *Hold) Wait(ctx context.Context, n int64) error {
 	w, err := h.budget.join(h, n)
 	if err != nil {
@@ -200,5 +221,5 @@ func (h *Hold) Wait(ctx context.Context, n int64) error {
 	return nil
 }
 
-// Release gives all of it back. It may be called twice.
+// Release makes it 0. It may be called twice.
 func (h *Hold) Release() { _ = h.Resize(0) }

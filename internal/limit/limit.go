@@ -1,12 +1,11 @@
-// Package limit says what is over a limit, and shares out what there is only so
-// much of.
+// Package limit has the errors of what is over a limit, and budgets that peers share.
 //
-// Guaranteed: the holds on a budget are never more than its total together, and
-// those of one peer never more than its share. Of those who wait, the peers are
-// served in turn, and those of one peer in the order in which they came.
+// Guaranteed: the holds on a budget never exceed its total, and those of one peer never
+// exceed its share. Waiting peers are served in turn, and the waiting calls of one peer
+// in the order in which they came.
 //
-// Not guaranteed: that who is refused would be served in its turn. Who cannot
-// wait, comes again, and may be ahead of those who do wait.
+// Not guaranteed: any order for calls that do not wait. They try again, and may then be
+// served before calls that wait.
 package limit
 
 import (
@@ -14,24 +13,23 @@ import (
 	"strings"
 )
 
-// Error is what is over a limit, in words that name the limit's flag.
+// Error says what is over a limit, and names the limit's flag.
 type Error struct {
 	// Name of the flag, without the --limit.
 	Name string
-	// Passing says that the same may be let in later, when others have given
-	// back what they hold. Otherwise it is refused every time.
+	// Passing says that the same may be admitted later, when others have released what
+	// they hold. Otherwise it is refused every time.
 	Passing bool
 	flag    string
 	format  string
 	args    []any
 }
 
-// Error puts it into words, which most of many are never asked for.
+// Error formats the text here, since most of many errors are never printed.
 func (e *Error) Error() string { return fmt.Sprintf(e.format, e.args...) + " (" + e.flag + ")" }
 
-// Over returns the error of what is over the limit of a flag and will be the
-// next time, too. Its text ends with the flag, and is made of the arguments as they
-// are when it is asked for.
+// Over returns the error of what is over the limit of a flag, and will be the next time,
+// too. Its text ends with the flag, and is formatted when somebody asks for it.
 func Over(flag, format string, args ...any) error { return newError(flag, false, format, args) }
 
 // Busy returns the error of what is over the limit of a flag because of others.

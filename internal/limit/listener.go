@@ -7,13 +7,13 @@ import (
 	"github.com/promgrpc/exporter/internal/peer"
 )
 
-// Listener closes connections that are over a budget, each of which counts one.
-// Those of a trusted proxy, which carry many clients, count for nobody's share.
+// Listener closes connections that are over a budget, of which each connection holds
+// one. Those of a trusted proxy, which carry many clients, are in nobody's share.
 type Listener struct {
 	net.Listener
 	Budget  *Budget
 	Proxies peer.Proxies
-	// Refused is told of each connection that is closed.
+	// Refused is called for each connection that is closed.
 	Refused func(remote net.Addr, err error)
 }
 
@@ -29,17 +29,17 @@ func (l *Listener) Accept() (net.Conn, error) {
 		if l.Proxies.Trusted(remote) {
 			of = remote // with its port: a peer of its own
 		}
-		place := l.Budget.Hold(of)
-		if err := place.Resize(1); err != nil {
+		hold := l.Budget.Hold(of)
+		if err := hold.Resize(1); err != nil {
 			l.Refused(c.RemoteAddr(), err)
 			_ = c.Close()
 			continue
 		}
-		return &countedConn{Conn: c, release: sync.OnceFunc(place.Release)}, nil
+		return &countedConn{Conn: c, release: sync.OnceFunc(hold.Release)}, nil
 	}
 }
 
-// countedConn gives its place back when it is closed.
+// countedConn releases its hold when it is closed.
 type countedConn struct {
 	net.Conn
 	release func()
@@ -51,7 +51,7 @@ func (c *countedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// CloseWrite lets net/http end an answer before it closes the connection.
+// CloseWrite lets net/http end a response before it closes the connection.
 func (c *countedConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -59,9 +59,9 @@ func (c *countedConn) CloseWrite() error {
 	return nil
 }
 
-// Connections returns how many connections a listener may have open of those
-// that its flag allows: a quarter of the files that this process may open, so
-// that others, and the files of the logs, find room.
+// Connections returns how many connections a listener may have open: as many as its
+// flag allows, but at most a quarter of the files that this process may open, so that
+// enough are left for other listeners and for logs.
 func Connections(flag int) int { return connections(flag, openFiles()) }
 
 func connections(flag int, files uint64) int {

@@ -1,9 +1,8 @@
-// Package throttle keeps a log readable when an outside party decides how often
-// a line is written: a peer that sends junk, a client that is refused.
+// Package throttle bounds log lines that outsiders can cause: a peer that sends junk, a
+// client that is refused.
 //
-// It guarantees [Burst] lines a message and interval at most, with a count of those
-// that were left out since. It does not guarantee that the last of a burst is
-// ever written.
+// Guaranteed: at most [Burst] lines of a message in an interval, and in the next line how
+// many were suppressed. Not guaranteed: that there is a next line.
 package throttle
 
 import (
@@ -15,12 +14,12 @@ import (
 	"time"
 )
 
-// Burst is how many lines of a message are written in an interval: what happens to
-// a few peers at a time, as at a start, is told of each.
+// Burst is how many lines of a message are written in an interval: enough for what
+// happens to a few peers at a time, as at a start.
 const Burst = 5
 
 // Logger writes each message at most [Burst] times an interval. Messages have to be
-// constants, since it remembers every one. It is safe for concurrent use.
+// constants, since it remembers each. It is safe for concurrent use.
 type Logger struct {
 	logger *slog.Logger
 	every  time.Duration
@@ -40,7 +39,7 @@ func New(logger *slog.Logger, every time.Duration) *Logger {
 	return &Logger{logger: logger, every: every, messages: make(map[string]*message)}
 }
 
-// Log writes the message, or counts it as suppressed.
+// Log writes a line, or counts it as suppressed.
 func (l *Logger) Log(level slog.Level, msg string, args ...any) {
 	ctx := context.Background()
 	if !l.logger.Enabled(ctx, level) {
@@ -56,7 +55,8 @@ func (l *Logger) Log(level slog.Level, msg string, args ...any) {
 	l.logger.Log(ctx, level, msg, args...) //nolint:sloglint // The caller is asked for a constant.
 }
 
-// Writer returns what turns each write into the attribute err of the message.
+// Writer returns a writer that logs the message for each Write, whose bytes become the
+// attribute err.
 func (l *Logger) Writer(level slog.Level, msg string) io.Writer {
 	return writer{l, level, msg}
 }
