@@ -33,7 +33,7 @@ func TestWakesAllWhoWait(t *testing.T) {
 }
 
 // TestNoChangeIsMissed has waiters follow a number that changes all the time: one that
-// missed its last change would wait for ever.
+// missed its last change would wait without end.
 func TestNoChangeIsMissed(t *testing.T) {
 	const last, waiters = 1000, 4
 	var s Signal

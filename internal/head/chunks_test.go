@@ -132,7 +132,7 @@ func TestIdleMetadata(t *testing.T) {
 	apply(t, behind, b)
 	h.Expire(150, func(m segment.Metadata, live func(string) bool) bool { return m.Family == "kept" || live(m.Family) })
 	written(t, h, replica, behind)
-	for name, h := range map[string]*head.Head{"writer": h, "replica": replica, "one that was behind": behind} {
+	for name, h := range map[string]*head.Head{"writer": h, "replica": replica, "one at an earlier block": behind} {
 		if diff := cmp.Diff([]segment.Metadata{{Family: "busy"}, {Family: "kept"}}, h.Metadata()); diff != "" {
 			t.Errorf("%s, want -, got +:\n%s", name, diff)
 		}
@@ -142,7 +142,7 @@ func TestIdleMetadata(t *testing.T) {
 	if n := len(replica.Metadata()); n != 2 {
 		t.Errorf("metadata of %d families after another keyframe", n)
 	}
-	// One that was cut off within leaves nothing behind.
+	// One that was cut off leaves nothing.
 	cut := &segment.Keyframe{Sequence: 2, NextRef: 3, Metadata: []segment.Metadata{{Family: "ghost"}}}
 	if err := replica.ApplyKeyframe(cut); err != nil {
 		t.Fatal(err)
@@ -150,6 +150,6 @@ func TestIdleMetadata(t *testing.T) {
 	replica.RestartKeyframe()
 	written(t, h, replica)
 	if replica.HasMetadata("ghost") {
-		t.Error("a keyframe that was cut off left metadata behind")
+		t.Error("a keyframe that was cut off left metadata")
 	}
 }

@@ -105,7 +105,7 @@ func TestFewOfAPageAreLeft(t *testing.T) {
 					t.Errorf("series %d: %v", ref, ok)
 				}
 			}
-			// New series fill the page that was begun.
+			// New series fill the last page.
 			more := churn(t, h, 1, 300, func(int) bool { return true })
 			for _, ref := range more {
 				if _, ok := h.Latest(ref); !ok {
@@ -144,7 +144,7 @@ func TestMemoryAfterChurn(t *testing.T) {
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	// A store of labels begins with a MiB.
+	// A store of labels starts with a MiB.
 	const heads, constant = 3, 1 << 20
 	held := int64(after.HeapAlloc) - int64(before.HeapAlloc) - heads*constant
 	t.Logf("%d bytes a live series of %d, %d by its own estimate", held/int64(heads*live), live, h.Bytes()/int64(live))

@@ -418,7 +418,7 @@ func TestViewStays(t *testing.T) {
 	block(&segment.Block{Samples: floats([]uint64{2, 5000}, 3, 3)})
 	take()
 	keep := &segment.Keyframe{Sequence: seq, NextRef: 5001, Last: true, Series: segment.TableOf(series(5000, "a", "4")), Latest: []segment.Latest{{Value: 9, Timestamp: 9}}}
-	if err := h.ApplyKeyframe(keep); err != nil { // drops three of four, and stores the labels anew
+	if err := h.ApplyKeyframe(keep); err != nil { // drops three of four, and makes a new store of labels
 		t.Fatal(err)
 	}
 	block(&segment.Block{Series: segment.TableOf(series(5001, "b", "5")), Samples: floats([]uint64{5001}, 4, 4)})

@@ -10,7 +10,7 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// TestMetadataIsCopiedOnceAChange sees that those who ask for all metadata again and
+// TestMetadataIsCopiedOnceAChange checks that those who ask for all metadata again and
 // again do not keep whoever applies blocks waiting while it is copied.
 func TestMetadataIsCopiedOnceAChange(t *testing.T) {
 	h := head.New()

@@ -75,7 +75,7 @@ func TestPinned(t *testing.T) {
 		t.Error("the end of the view is not there")
 	}
 
-	// The head drops nearly all of its series, and stores its labels anew.
+	// The head drops nearly all of its series, and makes a new store of labels.
 	write(t, h, 1000)
 	h.Expire(int64(h.Sequence()), nil)
 	if err := h.Keyframe(func(*segment.Keyframe) error { return nil }); err != nil {

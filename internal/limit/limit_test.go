@@ -58,8 +58,8 @@ func TestBudgetWithoutShares(t *testing.T) {
 	require.NoError(t, b.Hold("one").Resize(10))
 }
 
-// TestWait sees that who waits is served in its turn, that a peer with its share
-// keeps nobody back, and that who leaves does not either.
+// TestWait checks that waiters are served in turn, that a peer with its share keeps
+// nobody back, and that a waiter that leaves does not either.
 func TestWait(t *testing.T) {
 	b := limit.NewBudget("--limit.bytes-of-tests", "bytes", 100, 60)
 	ctx := t.Context()
@@ -95,7 +95,7 @@ func TestWait(t *testing.T) {
 }
 
 // A peer that comes while another has many waiting is next but one, also if it
-// comes again and again; and none of those many is passed over for ever.
+// comes again and again; and none of those many is skipped each time.
 func TestPeersTakeTurns(t *testing.T) {
 	b := limit.NewBudget("--limit.bytes-of-tests", "bytes", 1, 0)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -10,7 +10,7 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// bootFS is a machine that is started anew when it is told.
+// bootFS is a machine that restarts when told to.
 type bootFS struct {
 	osFS
 	boot bootID
@@ -18,16 +18,16 @@ type bootFS struct {
 
 func (x *bootFS) Boot() bootID { return x.boot }
 
-// TestOpeningGoesOnOrBeginsAnew opens a log of 8 blocks after all kinds of ends.
-// It is gone on with if nothing can be missing, and else left as it is.
-func TestOpeningGoesOnOrBeginsAnew(t *testing.T) {
+// TestOpeningContinuesOrStartsALog opens a log of 8 blocks after all kinds of ends.
+// It is continued if nothing can be missing, and left as it is otherwise.
+func TestOpeningContinuesOrStartsALog(t *testing.T) {
 	written := newFixture(t)
 	newest, frames := written.content[1], written.frames[1]
 	for _, c := range []struct {
 		name   string
 		policy SyncPolicy
 		killed bool   // it was not closed
-		reboot bool   // the machine was started anew
+		reboot bool   // the machine was restarted
 		noBoot bool   // it cannot be told whether it was
 		cut    int64  // what is left of the newest segment, 0: all
 		mark   []byte // in place of the mark
@@ -37,16 +37,16 @@ func TestOpeningGoesOnOrBeginsAnew(t *testing.T) {
 		last   uint64
 	}{
 		{name: "closed", policy: SyncInterval, last: 8},
-		{name: "closed, started anew", policy: SyncNever, reboot: true, last: 8},
+		{name: "closed, restarted", policy: SyncNever, reboot: true, last: 8},
 		{name: "closed, and cut", policy: SyncAlways, cut: frames[4], renew: true, last: 7},
 		{name: "closed, and cut within a frame", policy: SyncInterval, cut: frames[3] + 20, renew: true, last: 6},
 		{name: "closed, and cut within the keyframe", policy: SyncInterval, cut: frames[0] + 20, renew: true, last: 4},
 		{name: "killed", policy: SyncInterval, killed: true, last: 8},
 		{name: "killed, and cut", policy: SyncInterval, killed: true, cut: frames[4], renew: true, last: 7},
 		{name: "killed under always, and cut", policy: SyncAlways, killed: true, cut: int64(len(newest)) - 1, renew: true, last: 7},
-		{name: "killed, started anew", policy: SyncInterval, killed: true, reboot: true, renew: true, last: 8},
-		{name: "killed under never, started anew", policy: SyncNever, killed: true, reboot: true, renew: true, last: 8},
-		{name: "killed under always, started anew", policy: SyncAlways, killed: true, reboot: true, last: 8},
+		{name: "killed, restarted", policy: SyncInterval, killed: true, reboot: true, renew: true, last: 8},
+		{name: "killed under never, restarted", policy: SyncNever, killed: true, reboot: true, renew: true, last: 8},
+		{name: "killed under always, restarted", policy: SyncAlways, killed: true, reboot: true, last: 8},
 		{name: "killed, on a machine that cannot tell", policy: SyncInterval, killed: true, noBoot: true, renew: true, last: 8},
 		{name: "killed under always, on a machine that cannot tell", policy: SyncAlways, killed: true, noBoot: true, last: 8},
 		{name: "no mark", policy: SyncAlways, unmark: true, renew: true, last: 8},
@@ -110,7 +110,7 @@ func TestOpeningGoesOnOrBeginsAnew(t *testing.T) {
 			require.Equal(t, c.last, m.blocks[len(m.blocks)-1], "the state is that of the old log")
 			feed(t, w, m, rnd, 2)
 			require.NoError(t, w.Close())
-			// It is not begun anew once more.
+			// The next opening continues the new one.
 			m = newMemory()
 			begun := w.Log().ID()
 			w, err = s.OpenWriter(m)
@@ -122,9 +122,9 @@ func TestOpeningGoesOnOrBeginsAnew(t *testing.T) {
 	}
 }
 
-// TestLogThatCannotBeBegunLeavesNothing has the beginning of a log fail at each
+// TestLogThatCannotBeCreatedLeavesNothing has the creation of a log fail at each
 // operation.
-func TestLogThatCannotBeBegunLeavesNothing(t *testing.T) {
+func TestLogThatCannotBeCreatedLeavesNothing(t *testing.T) {
 	for n := 0; ; n++ {
 		x := newFaultFS()
 		s, err := openStore(t.TempDir(), testOptions(newClock()), x)
@@ -157,7 +157,7 @@ func TestLogThatCannotBeBegunLeavesNothing(t *testing.T) {
 	}
 }
 
-// What a process that was killed left of a log that it was about to begin goes, and
+// What a killed process left of a log that it was creating goes, and
 // a log that has lost its segments does not: others may have it.
 func TestLogThatWasNotBegunIsRemoved(t *testing.T) {
 	path := t.TempDir()

@@ -11,7 +11,7 @@ import (
 
 // TestEndedLogIsCompleted has a log that has ended take over what a mirror has of
 // it, from each of its frames on: the files are the same then, and the store still
-// goes on with the log that was begun last.
+// continues the latest log.
 func TestEndedLogIsCompleted(t *testing.T) {
 	for _, cut := range []int64{1, 500, 1500, 4000, 1 << 20} {
 		p := newPair(t)

@@ -400,7 +400,7 @@ func TestSeveralLogs(t *testing.T) {
 	require.ElementsMatch(t, []segment.LogID{old, id}, s.Logs())
 	w, err = s.OpenWriter(newMemory())
 	require.NoError(t, err)
-	require.Equal(t, id, w.Log().ID(), "the one that was begun last")
+	require.Equal(t, id, w.Log().ID(), "the latest one")
 	require.NoError(t, w.Close())
 }
 

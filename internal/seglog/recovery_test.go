@@ -155,7 +155,7 @@ func TestRecovery(t *testing.T) {
 		{name: "torn header of the last frame", file: 1, content: newest[:frames[4]+50], want: span(1, 7)},
 		{name: "torn payload of the last frame", file: 1, content: newest[:len(newest)-1], want: span(1, 7)},
 		{name: "last frame never written but the size", file: 1, content: with(newest, frames[4], make([]byte, len(newest)-int(frames[4]))...), want: span(1, 7)},
-		{name: "junk behind the last frame", file: 1, content: append(newest[:len(newest):len(newest)], junk...), want: span(1, 8)},
+		{name: "junk after the last frame", file: 1, content: append(newest[:len(newest):len(newest)], junk...), want: span(1, 8)},
 		{name: "hole before a frame of the same sync", file: 1, content: unsynced(), want: span(1, 7)},
 		{name: "flipped bit in a committed payload", file: 1, content: with(newest, frames[2]+200, newest[frames[2]+200]^1), damaged: true, file2: 1, offset: frames[2]},
 		{name: "flipped bit in a committed header", file: 1, content: with(newest, frames[1]+20, newest[frames[1]+20]^1), damaged: true, file2: 1, offset: frames[1]},
@@ -175,7 +175,7 @@ func TestRecovery(t *testing.T) {
 		{name: "oldest flipped in a block", file: 0, content: with(oldest, x.frames[0][2]+150, oldest[x.frames[0][2]+150]^1), want: append(span(1, 1), span(5, 8)...), gaps: 1},
 		{name: "oldest flipped in the keyframe", file: 0, content: with(oldest, x.frames[0][0]+1, 0), want: span(5, 8), gaps: 1},
 		{name: "oldest of another version", file: 0, content: otherVersion(oldest), want: span(5, 8), gaps: 1},
-		{name: "oldest with junk behind the footer", file: 0, content: append(oldest[:len(oldest):len(oldest)], junk...), want: span(1, 8)},
+		{name: "oldest with junk after the footer", file: 0, content: append(oldest[:len(oldest):len(oldest)], junk...), want: span(1, 8)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			x.reset(t, c.file, c.content)

@@ -133,7 +133,7 @@ func feed(t testing.TB, w *Writer, m *memory, rnd *rand.Rand, n int) []*segment.
 	return out
 }
 
-// read returns all that a log has behind a sequence.
+// read returns all that a log has after a sequence.
 func read(t testing.TB, l *Log, after uint64) []*segment.Block {
 	t.Helper()
 	r, err := l.ReadAfter(after)

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 // bitwise compares floats by their bits, and nil with empty as equal where the
 // format does not tell them apart.
@@ -143,7 +143,7 @@ func emptyIsNilFor[T any]() cmp.Option {
 func TestRoundTrip(t *testing.T) { checkTest(t, encodeTest(t)) }
 
 // The golden file was written by this version of the format, and has to be
-// readable for ever. Its bytes may change only where the compressor does.
+// readable. Its bytes may change only where the compressor does.
 func TestGolden(t *testing.T) {
 	const name = "testdata/golden.seg"
 	if *update {
