@@ -64,7 +64,7 @@ func TestCompose(t *testing.T) {
 	})
 	t.Run("client", func(t *testing.T) { following(t, target) })
 
-	testFailures(t, target, failure{name: "server's container made anew", run: func(t *testing.T, r *rig) {
+	testFailures(t, target, failure{name: "server's container recreated", run: func(t *testing.T, r *rig) {
 		target.Recreate(harness.ServerPart(2))
 		r.await(t)
 	}}, failure{name: "HAProxy restarted", broken: true, run: func(t *testing.T, r *rig) {

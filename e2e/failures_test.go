@@ -80,8 +80,8 @@ var failures = []failure{
 		r.target.Kill(harness.ConsulPart)
 		time.Sleep(*consulAway)
 		r.target.Start(harness.ConsulPart)
-		// A Consul that has kept its data has all of them at first, then none
-		// that it has not checked anew, then all of them again.
+		// A Consul that has kept its data has all of them at first, then only
+		// those that it has checked again, then all of them.
 		since := time.Now()
 		harness.Eventually(t, "all servers in Consul again, for good", func() bool {
 			if len(r.target.Consul().SRV(serverService)) != r.servers {

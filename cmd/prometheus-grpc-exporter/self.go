@@ -34,8 +34,8 @@ type selfWriter struct {
 	logger   *slog.Logger
 }
 
-// run sends until ctx ends. What cannot be sent is given up: the next scrape
-// says it anew.
+// run sends until ctx ends. What cannot be sent is dropped: the next scrape has
+// newer values.
 func (w *selfWriter) run(ctx context.Context) error {
 	for w.ready() != nil && ctx.Err() == nil {
 		time.Sleep(10 * time.Millisecond)

@@ -316,8 +316,8 @@ func readLargest(t *testing.T, r *rig) {
 	}
 }
 
-// restart ends the forwarder and a server, and has them read what the attacks
-// left behind.
+// restart restarts the forwarder and a server, which then read what the attacks
+// left.
 func restart(t *testing.T, r *rig) {
 	for _, p := range []*harness.Process{r.Forwarder, r.Servers[0]} {
 		p.Terminate(patience)

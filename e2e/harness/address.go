@@ -58,7 +58,7 @@ func Port(t testing.TB, host string) string {
 }
 
 // reserve says whether a port is free, and if so keeps it until the test ends: a
-// TCP socket that is bound, but does not listen, is in nobody's way who sets
+// TCP socket that is bound but does not listen does not block programs that set
 // SO_REUSEADDR, and others do not get its port.
 func reserve(t testing.TB, address string) bool {
 	t.Helper()

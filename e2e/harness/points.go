@@ -42,9 +42,8 @@ func Float(v float64) string {
 }
 
 // Histogram writes a native histogram so that equal ones look equal however
-// their empty buckets are laid out. Prometheus' storage does lay them out
-// anew, and it makes out reset hints by itself, so these are left out, but for
-// gauges.
+// their empty buckets are laid out. Prometheus' storage changes that layout,
+// and works out reset hints by itself, so these are left out, except for gauges.
 func Histogram(h prompb.Histogram) string {
 	if value.IsStaleNaN(h.Sum) {
 		return "stale"

@@ -271,7 +271,7 @@ func (p *Process) Memory() Memory {
 	return m
 }
 
-// ResetPeak starts the count of Memory.Peak anew.
+// ResetPeak resets Memory.Peak to the present use.
 func (p *Process) ResetPeak() {
 	p.t.Helper()
 	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.PID()), []byte("5"), 0); err != nil {

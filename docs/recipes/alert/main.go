@@ -1,5 +1,6 @@
-// Command alert says when series have been above a value for a time, and when
-// they are not any more. It follows the stream for ever, at any of the replicas.
+// Command alert reports series that have been above a value for some time, and
+// when they no longer are. It follows the stream until interrupted, at any of the
+// replicas.
 package main
 
 import (
