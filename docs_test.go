@@ -57,6 +57,7 @@ func TestMentionsOfWhatDoesNotExist(t *testing.T) {
 		{`<img src="docs/pictures/none.png">`, "docs/pictures/none.png"},
 		{"[a](#the-core)\n## The code", "#the-core"},
 		{"```\n`GetMetricses`\n```", ""},
+		{"```\nmake build lintt # and more\nbin/prometheus-grpc-client get up --folow\ncurl --foo\n```", "lintt --folow"},
 	} {
 		var wrong []string
 		for _, found := range mentions(test.text) {
@@ -144,6 +145,7 @@ func exists(name string) bool {
 
 var (
 	fence    = regexp.MustCompile("(?ms)^ *```.*?^ *```")
+	command  = regexp.MustCompile(`(?m)^(?:bin/)?(?:prometheus-(?:api|grpc|remote)|metrics-forwarder|make )[^#&|'"\n]*`)
 	span     = regexp.MustCompile("`([^`]+)`")
 	link     = regexp.MustCompile(`(?:\]\(|src(?:set)?=")([^)"\s]+)[)"]`)
 	heading  = regexp.MustCompile(`(?m)^#+ (.*)$`)
@@ -162,9 +164,15 @@ var (
 	upper = regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`)
 )
 
-// mentions returns what a document names outside of its examples.
+// mentions returns what a document names. Of its examples, commands of the project's
+// own programs and of make count.
 func mentions(document string) []mention {
 	var found []mention
+	for _, example := range fence.FindAllString(document, -1) {
+		for _, line := range command.FindAllString(example, -1) {
+			found = append(found, mentionsOfSpan(strings.Fields(line))...)
+		}
+	}
 	text := fence.ReplaceAllString(document, "")
 	for _, s := range span.FindAllStringSubmatch(text, -1) {
 		found = append(found, mentionsOfSpan(strings.Fields(s[1]))...)
