@@ -12,12 +12,8 @@ import (
 // bound measures the floors of ingest by a version of remote write, and for version 1
 // also those of a snapshot.
 func (b *bench) bound(ctx context.Context, system string, write, series int) error {
-	l, err := load.Make(b.plan(series, write))
-	if err != nil {
-		return err
-	}
 	k := subject.Bound(system, write, series)
-	s, err := k.Start(ctx, b.options)
+	s, l, err := b.start(ctx, k, b.plan(series, write))
 	if err != nil {
 		return err
 	}
@@ -65,7 +61,7 @@ func (b *bench) floors(ctx context.Context, k subject.Kind, s *subject.System, p
 			all += cost * (bound.Servers - 1)
 		}
 		if from > 0 {
-			add(report.Floor+f.Process+": "+f.Step, "ns", cost)
+			add(report.Cost+f.Process+": "+f.Step, "ns", cost)
 		}
 	}
 	if from == 0 {

@@ -14,7 +14,6 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/promgrpc/exporter/bench/load"
 	"github.com/promgrpc/exporter/bench/read"
 	"github.com/promgrpc/exporter/bench/report"
 	"github.com/promgrpc/exporter/bench/subject"
@@ -121,11 +120,7 @@ func (b *bench) diskHour(ctx context.Context, k subject.Kind) error {
 	const series, rounds = 100_000, 240
 	p := b.plan(series, k.Write)
 	p.Rounds = rounds
-	l, err := load.Make(p)
-	if err != nil {
-		return err
-	}
-	s, err := k.Start(ctx, b.options)
+	s, l, err := b.start(ctx, k, p)
 	if err != nil {
 		return err
 	}
@@ -215,11 +210,7 @@ type follow struct {
 func (b *bench) follow(ctx context.Context, k subject.Kind, f follow) (server, elapsed time.Duration, err error) {
 	p := b.plan(f.series, k.Write)
 	p.Rounds = 1 + max(1, int(b.live.Seconds()*float64(f.pace))/f.series)
-	l, err := load.Make(p)
-	if err != nil {
-		return 0, 0, err
-	}
-	s, err := k.Start(ctx, b.options)
+	s, l, err := b.start(ctx, k, p)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -24,15 +24,11 @@ func (b *bench) adder(series int, system string) adder {
 // measure runs one system through everything that is measured of every system.
 func (b *bench) measure(ctx context.Context, k subject.Kind, series int) error {
 	b.logger.Info("measure", "system", k.Name)
-	l, err := load.Make(b.plan(series, k.Write))
+	s, l, err := b.start(ctx, k, b.plan(series, k.Write))
 	if err != nil {
 		return err
 	}
 	defer debug.FreeOSMemory()
-	s, err := k.Start(ctx, b.options)
-	if err != nil {
-		return err
-	}
 	defer s.Stop()
 	add := b.adder(series, k.Name)
 	if err := b.write(ctx, k, s, l, add); err != nil {
@@ -55,6 +51,16 @@ func (b *bench) measure(ctx context.Context, k subject.Kind, series int) error {
 		return nil
 	}
 	return b.restart(ctx, k, s, series)
+}
+
+// start makes a load and starts the system that it is for.
+func (b *bench) start(ctx context.Context, k subject.Kind, p load.Plan) (*subject.System, *load.Load, error) {
+	l, err := load.Make(p)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := k.Start(ctx, b.options)
+	return s, l, err
 }
 
 // write sends a load, whose first round has new series, and adds what it cost.
@@ -92,7 +98,7 @@ func (b *bench) write(ctx context.Context, k subject.Kind, s *subject.System, l 
 		if err != nil {
 			return err
 		}
-		add(report.Share+p.Name, "%", 100*steady.usage[i].Seconds()/total)
+		add(report.Cost+p.Name, "ns", float64(steady.usage[i])/samples)
 		add("peak memory while writing, "+p.Name, "bytes", float64(peak))
 		if disk > 0 {
 			add("disk, "+p.Name, "B/sample", float64(disk)/all)

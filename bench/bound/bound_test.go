@@ -2,6 +2,7 @@ package bound
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -13,7 +14,6 @@ import (
 
 	"github.com/golang/snappy"
 	"github.com/prometheus/prometheus/prompb"
-	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/promgrpc/exporter/bench/load"
@@ -22,70 +22,62 @@ import (
 
 const testSeries, testRounds = 700, 3
 
-// plain reads a body by the plain library: the values, and how many series have each label.
-func plain(t *testing.T, version int, body []byte, labels map[string]int) (values []int64) {
+func makeLoad(t *testing.T, version int) *load.Load {
 	t.Helper()
-	raw, err := snappy.Decode(nil, body)
+	l, err := load.Make(load.Plan{
+		Series: testSeries, Rounds: testRounds, PerRequest: 100, Version: version, Interval: 15 * time.Second, Last: time.Now(),
+	})
 	require.NoError(t, err)
-	var one prompb.WriteRequest
-	var two writev2.Request
-	if version == 1 {
-		require.NoError(t, one.Unmarshal(raw))
-	} else {
-		require.NoError(t, two.Unmarshal(raw))
-	}
-	for _, s := range one.Timeseries {
-		for _, l := range s.Labels {
-			labels[l.Name+"="+l.Value]++
+	return l
+}
+
+// plain returns the values of a round, and how many series have each label, by the
+// plain library. Those of 2.0 are the same.
+func plain(t *testing.T, round int) (values []int64, labels map[string]int) {
+	t.Helper()
+	labels = map[string]int{}
+	for _, body := range makeLoad(t, 1).Rounds(round, round+1) {
+		raw, err := snappy.Decode(nil, body)
+		require.NoError(t, err)
+		var request prompb.WriteRequest
+		require.NoError(t, request.Unmarshal(raw))
+		for _, s := range request.Timeseries {
+			for _, l := range s.Labels {
+				labels[l.Name+"="+l.Value]++
+			}
+			values = append(values, int64(s.Samples[0].Value))
 		}
-		values = append(values, int64(s.Samples[0].Value))
 	}
-	for _, s := range two.Timeseries {
-		for pair := range slices.Chunk(s.LabelsRefs, 2) {
-			labels[two.Symbols[pair[0]]+"="+two.Symbols[pair[1]]]++
-		}
-		values = append(values, int64(s.Samples[0].Value))
-	}
-	return values
+	return values, labels
 }
 
 func TestFloorsDoTheWork(t *testing.T) {
 	for _, version := range []int{1, 2} {
 		t.Run(fmt.Sprintf("remote write %d", version), func(t *testing.T) {
-			l, err := load.Make(load.Plan{
-				Series: testSeries, Rounds: testRounds, PerRequest: 100, Version: version, Interval: 15 * time.Second, Last: time.Now(),
-			})
-			require.NoError(t, err)
+			l := makeLoad(t, version)
 			p, err := NewPipeline(version, 3, t.TempDir())
 			require.NoError(t, err)
 			defer p.Close()
-			labels := map[string]int{}
 			for round := range testRounds {
 				floors, err := p.Run(l.Rounds(round, round+1))
 				require.NoError(t, err)
 				for _, f := range floors {
 					require.Positive(t, f.CPU, f.Step)
 				}
-				clear(labels)
-				var values, have []int64
-				for _, body := range l.Rounds(round, round+1) {
-					values = append(values, plain(t, version, body, labels)...)
-				}
+				values, _ := plain(t, round)
+				var have []int64
 				for _, s := range p.known {
 					have = append(have, s.value)
 				}
 				require.Equal(t, values, have)
 			}
+			_, labels := plain(t, 0)
 			var have []int
 			for _, series := range p.postings {
 				require.True(t, slices.IsSorted(series))
 				have = append(have, len(series))
 			}
-			var want []int
-			for _, series := range labels {
-				want = append(want, series)
-			}
-			require.ElementsMatch(t, want, have)
+			require.ElementsMatch(t, slices.Collect(maps.Values(labels)), have)
 			log, err := os.ReadFile(p.logs[0].Name())
 			require.NoError(t, err)
 			require.Greater(t, len(log), testSeries*testRounds)

@@ -16,7 +16,7 @@ import (
 const (
 	Receiver  = "receiver"
 	Forwarder = "forwarder"
-	Server    = "server"
+	Server    = "server 1"
 )
 
 // Servers is how many servers the forwarder sends the log to. One is measured.
@@ -65,6 +65,7 @@ type posting struct{ label, series uint32 }
 // NewPipeline returns one whose senders have a number of connections, each with one
 // request in flight. Its files are in dir, which the caller removes.
 func NewPipeline(version, connections int, dir string) (*Pipeline, error) {
+	debug.FreeOSMemory() // so that memory costs what it costs a process that has just started
 	p := &Pipeline{
 		connections: connections, request: request{version: version},
 		ordinals: map[uint64]int{}, numbers: map[uint64]uint32{},

@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -65,29 +66,13 @@ func (r *Result) bounds(out *bytes.Buffer) {
 	fmt.Fprintf(out, "\n## Lower bounds\n\nThe bound is the sum of what the unavoidable steps cost when each is done alone, with the same requests and in the\n"+
 		"same run (see the [method](../README.md#lower-bounds)).\n\n"+
 		"| what | series | bound | project | how near |\n|---|---|---|---|---|\n%s", rows.Bytes())
-	r.floors(out)
-}
-
-// floors writes the cost of a sample of a known series in each process of the project
-// and in each step of the bound.
-func (r *Result) floors(out *bytes.Buffer) {
 	var t table
-	for _, series := range r.sizes() {
-		for write, systems := range [][2]string{{Project, Bound}, {ProjectTwo, BoundTwo}} {
-			column := fmt.Sprintf("RW %d.0, %s", write+1, thousands(series))
-			for _, p := range [][2]string{{"receiver", "receiver"}, {"forwarder", "forwarder"}, {"server 1", "server"}} {
-				rate, share := r.Find(series, systems[0], Steady), r.Find(series, systems[0], Share+p[0])
-				if rate != nil && share != nil {
-					t.set(p[1]+" of the project", column, number(1e7/rate.Median()*share.Median()))
-				}
-				for _, f := range r.Figures {
-					if step, ok := strings.CutPrefix(f.Metric, Floor+p[1]+": "); ok && f.Series == series && f.System == systems[1] {
-						t.set(p[1]+", floor: "+step, column, number(f.Median()))
-					}
-				}
-			}
+	for _, f := range r.Figures {
+		if what, ok := strings.CutPrefix(f.Metric, Cost); ok && (f.System == Project || f.System == ProjectTwo || isBound(f.System)) {
+			t.set(what, f.System+", "+thousands(f.Series), number(f.Median()))
 		}
 	}
-	fmt.Fprint(out, "\nCPU time of a sample of a known series, in nanoseconds:\n")
+	slices.Sort(t.rows)
+	fmt.Fprint(out, "\nCPU time of a sample of a known series, in nanoseconds, by process and step:\n")
 	t.write(out)
 }

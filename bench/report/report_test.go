@@ -24,8 +24,8 @@ func TestWrite(t *testing.T) {
 	r.Add(large, "peer", LatestFirst, "s", 0.010)
 	r.Add(small, Bound, Steady, "samples/CPU-s", 4.4e6) // neither a peer
 	r.Add(large, BoundHTTP, LatestFirst, "s", 0.005)
-	r.Add(small, Project, Share+"receiver", "%", 20)
-	r.Add(small, Bound, Floor+"receiver: read", "ns", 44)
+	r.Add(small, Bound, Cost+"receiver: read", "ns", 44)
+	r.Add(small, Project, Cost+"receiver", "ns", 90.9)
 	dir := t.TempDir()
 	require.NoError(t, r.Write(dir))
 
@@ -36,7 +36,7 @@ func TestWrite(t *testing.T) {
 	require.Contains(t, string(text), "| 1 000 000 | ≤ 10 ms | 20 | missed | 10 peer | 2 × worse |")
 
 	require.Contains(t, string(text), "| steady ingest, RW 1.0, all processes | 100 000 | 4.40 M samples/CPU-s | 2.20 (1.50–2.50) | 50 % |")
-	require.Contains(t, string(text), "| | RW 1.0, 100 000 |\n|---|---:|\n| receiver of the project | 90.9 |\n| receiver, floor: read | 44 |\n")
+	require.Contains(t, string(text), "| | lower bound, 100 000 | project, 100 000 |\n|---|---:|---:|\n| receiver |  | 90.9 |\n| receiver: read | 44 |  |\n")
 	require.Contains(t, string(text), "| 1 000 000 | 5 ms | 20 | 25 % |")
 
 	svg, err := os.ReadFile(filepath.Join(dir, "ingest.svg"))

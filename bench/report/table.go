@@ -95,7 +95,7 @@ func (r *Result) targets(b *bytes.Buffer) {
 func (r *Result) figures(b *bytes.Buffer, series int) {
 	var all, read table
 	for _, f := range r.Figures {
-		if f.Series != series || strings.HasPrefix(f.Metric, Floor) {
+		if f.Series != series || strings.HasPrefix(f.Metric, Cost) && isBound(f.System) {
 			continue
 		}
 		value, unit := number(f.Median()), f.Unit

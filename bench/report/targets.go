@@ -23,8 +23,7 @@ const (
 	ReplaySkip   = "replay, skipped"
 	Restart      = "restart to serving"
 	Others       = "CPU used by others meanwhile"
-	Share        = "share of the CPU of ingest, " // then the process
-	Floor        = "floor of a sample, "          // then the process and the step
+	Cost         = "CPU of a sample, " // then the process, and in a bound the step
 )
 
 // Names of the project's variants.
