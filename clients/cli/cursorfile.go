@@ -24,8 +24,8 @@ var (
 )
 
 // cursorFile keeps the cursor of what was printed. It is never ahead of the
-// output: after a crash it lags by at most cursorInterval, and what was printed
-// since is printed again.
+// output, which is made durable first if it is a file: after a crash it lags by at
+// most cursorInterval, and what was printed since is printed again.
 //
 // It is replaced as a whole, keeping mode and owner, and a link stays one. Where it
 // cannot be replaced, since it is mounted, the folder is read-only, or it has other
@@ -39,6 +39,7 @@ type cursorFile struct {
 	target  string // the path, links resolved
 	created bool
 	inPlace bool
+	output  *os.File // if it is a regular file
 
 	cursor  string // covers what was printed
 	written string
@@ -66,6 +67,9 @@ func (c *cursorFile) open(output *os.File) error {
 	}
 	if c.is(output) {
 		return errCursorOutput
+	}
+	if info, err := output.Stat(); err == nil && info.Mode().IsRegular() {
+		c.output = output
 	}
 	b, err := io.ReadAll(io.LimitReader(c.file, 2*int64(maxCursorRecord)))
 	if err != nil {
@@ -183,6 +187,11 @@ func (c *cursorFile) due() bool {
 func (c *cursorFile) save() error {
 	if c.path == "" || c.cursor == c.written {
 		return nil
+	}
+	if c.output != nil {
+		if err := c.output.Sync(); err != nil {
+			return fmt.Errorf("standard output: %w", err)
+		}
 	}
 	if err := c.put(c.cursor); err != nil {
 		return fmt.Errorf("save the cursor in %s: %w", c.path, err)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // TestFullOutput has every command write to a disk that is full.
@@ -28,4 +29,23 @@ func TestFullOutput(t *testing.T) {
 		require.Contains(t, stderr.String(), "no space left on device", strings.Join(args, " "))
 		require.NoError(t, full.Close())
 	}
+}
+
+// TestCursorOfOutputThatIsNotStored has a file as output that cannot be made durable:
+// after a power cut a cursor would be ahead of it.
+func TestCursorOfOutputThatIsNotStored(t *testing.T) {
+	folder := t.TempDir()
+	out, cursor := filepath.Join(folder, "out"), filepath.Join(folder, "cursor")
+	writeFile(t, out, "")
+	file, err := os.OpenFile(out, unix.O_PATH, 0) // fsync fails on it
+	require.NoError(t, err)
+	defer func() { require.NoError(t, file.Close()) }()
+	writeFile(t, cursor, cursorRecord("c0"))
+	var stdout, stderr buffer
+	code := run(t.Context(), []string{"get", "--address", snapshot().Start(t), "--cursor-file", cursor},
+		environment{stdout: &stdout, output: file, stderr: &stderr})
+	require.NotEmpty(t, stdout.String())
+	require.Equal(t, ExitFailure, code)
+	require.Contains(t, stderr.String(), "error: standard output: sync "+out)
+	require.Equal(t, cursorRecord("c0"), content(t, cursor))
 }
