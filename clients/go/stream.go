@@ -242,7 +242,10 @@ func (r *run) stream(ctx context.Context) (bool, error) {
 	ctx, x, end := withExchange(ctx)
 	defer end()
 	wrap := func(err error) error {
-		if errors.Is(context.Cause(ctx), errSilent) {
+		switch {
+		case errors.Is(err, io.EOF):
+			return fmt.Errorf("%s: %w", r.tries.address(), errNoEnd)
+		case errors.Is(context.Cause(ctx), errSilent):
 			return fmt.Errorf("%s: %w for %s", r.tries.address(), errSilent, r.patience())
 		}
 		return t.wrap(x, err)
@@ -264,21 +267,29 @@ func (r *run) stream(ctx context.Context) (bool, error) {
 		return false, wrap(err)
 	}
 	defer s.close()
-	defer cancel(nil)     // before close, which would wait for the rest otherwise
-	known := make(labels) // references are valid for one stream
-	for {
+	defer cancel(nil) // before close, which would wait for the rest otherwise
+	return r.receive(func() (*metricsv1.GetMetricsResponse, error) {
 		if r.query.Follow {
 			alarm.Reset(r.patience())
 		}
 		msg, err := s.receive()
 		alarm.Stop() // the consumer may be slow
-		if errors.Is(err, io.EOF) {
-			return false, fmt.Errorf("%s: %w", r.tries.address(), errNoEnd)
-		}
 		if err != nil {
-			return false, wrap(err)
+			return nil, wrap(err)
 		}
 		x.answered.Store(true)
+		return msg, nil
+	})
+}
+
+// receive yields the messages of one stream. It returns true after the End event.
+func (r *run) receive(next func() (*metricsv1.GetMetricsResponse, error)) (bool, error) {
+	known := make(labels) // references are valid for one stream
+	for {
+		msg, err := next()
+		if err != nil {
+			return false, err
+		}
 		if err := known.restore(msg); err != nil {
 			return false, fmt.Errorf("%s: %w", r.tries.address(), err)
 		}
