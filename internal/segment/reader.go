@@ -91,7 +91,7 @@ func (f *FrameReader) Next(limit int64) (FrameHeader, []byte, error) {
 	return h, payload, nil
 }
 
-// Frame is a decoded frame; its kind says which of its parts is filled.
+// Frame is a decoded frame; its kind says which of its parts is set.
 type Frame struct {
 	// Offset in the file.
 	Offset   int64
@@ -99,6 +99,21 @@ type Frame struct {
 	Keyframe Keyframe
 	// Block is reused by the next frame, unless it is set to nil before.
 	Block *Block
+}
+
+// Frame decodes a frame of any kind into f.
+func (d *Decoder) Frame(h *FrameHeader, payload []byte, f *Frame) error {
+	f.Header = *h
+	switch h.Kind {
+	case KindKeyframe:
+		return d.Keyframe(h, payload, &f.Keyframe)
+	case KindBlock:
+		if f.Block == nil {
+			f.Block = new(Block)
+		}
+		return d.Block(h, payload, f.Block)
+	}
+	return d.Footer(h)
 }
 
 // Reader decodes the frames of a segment, from the first on.
@@ -143,20 +158,10 @@ func (s *Reader) Next(limit int64, f *Frame) error {
 	if err != nil {
 		return err
 	}
-	f.Offset, f.Header = at, h
-	switch h.Kind {
-	case KindKeyframe:
-		err = s.decoder.Keyframe(&h, payload, &f.Keyframe)
-	case KindBlock:
-		if f.Block == nil {
-			f.Block = new(Block)
-		}
-		err = s.decoder.Block(&h, payload, f.Block)
-	case KindFooter:
-		err = s.decoder.Footer(&h)
-	}
-	if err != nil {
+	f.Offset = at
+	if err := s.decoder.Frame(&h, payload, f); err != nil {
 		s.frames.offset = at
+		return err
 	}
-	return err
+	return nil
 }
