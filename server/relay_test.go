@@ -2,8 +2,13 @@ package server_test
 
 import (
 	"context"
+	"encoding/pem"
 	"log/slog"
 	"math"
+	"net"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -162,6 +167,46 @@ func TestRelayLeavesWhoIsBehind(t *testing.T) {
 	whole.await(t, src)
 	relay = startRelay(t, c, behind, whole)
 	require.Eventually(t, func() bool { return relay.last(t, src) == 3 }, 3*patience, 10*time.Millisecond)
+}
+
+// A relay reads from a server behind a proxy that has a certificate.
+func TestRelayByTLS(t *testing.T) {
+	src := newSource(t)
+	src.write(point{series: "a", t: now(), v: 1})
+	behind, err := url.Parse("http://" + startFed(t, testConfig(t), src).RPCAddr().String())
+	require.NoError(t, err)
+	client, stop := http2Client()
+	defer stop()
+	proxy := httputil.NewSingleHostReverseProxy(behind)
+	proxy.Transport, proxy.FlushInterval = client.Transport, -1
+	front := httptest.NewUnstartedServer(proxy)
+	front.EnableHTTP2 = true
+	front.StartTLS()
+	defer front.Close()
+	c := testConfig(t)
+	c.Upstream = front.Listener.Addr().String()
+	c.UpstreamTLS.CA = filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(c.UpstreamTLS.CA, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: front.Certificate().Raw}), 0o600))
+	relay := start(t, c)
+	relay.await(t, src)
+	src.write(point{series: "a", t: now(), v: 2})
+	relay.await(t, src)
+	relay.stop()
+}
+
+// An upstream that takes the connection, and then says nothing, is left for the next.
+func TestRelayLeavesWhoIsSilent(t *testing.T) {
+	src := newSource(t)
+	src.write(point{series: "a", t: now(), v: 1})
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer silent.Close()
+	whole := startFed(t, testConfig(t), src)
+	c := testConfig(t)
+	c.Upstream = silent.Addr().String() + "," + whole.RPCAddr().String()
+	relay := start(t, c)
+	require.Eventually(t, func() bool { return strings.Contains(relay.log.String(), "nothing came for") }, 3*patience, 10*time.Millisecond)
+	relay.await(t, src)
 }
 
 // A relay finds its upstreams in Consul: one that comes up later, and another one

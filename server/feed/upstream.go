@@ -1,22 +1,23 @@
 package feed
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/status"
+	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
 	"github.com/promgrpc/exporter/internal/backoff"
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
@@ -36,6 +37,10 @@ const (
 	upstreamMaxWait = 5 * time.Second
 	// maxUpstreamMessage leaves room for more than a server puts into one.
 	maxUpstreamMessage = 4 << 20
+	// upstreamWindow is how much of what an upstream sent may wait to be taken.
+	upstreamWindow = 1 << 20
+	// upstreamFrame is the largest frame of HTTP/2 it may send: about a message.
+	upstreamFrame = 256 << 10
 )
 
 // Upstream feeds a server with the logs of others, servers or relays, which all
@@ -130,9 +135,14 @@ func (u *Upstream) pause(failures int) time.Duration {
 
 // isAged says whether an upstream ended the stream for its age alone.
 func isAged(err error) bool {
-	for _, detail := range status.Convert(err).Details() {
-		if d, ok := detail.(*metricsv1.StreamInterrupted); ok {
-			return d.GetReason() == metricsv1.StreamInterrupted_REASON_MAX_AGE
+	var told *connect.Error
+	if !errors.As(err, &told) {
+		return false
+	}
+	for _, detail := range told.Details() {
+		value, err := detail.Value()
+		if interrupted, ok := value.(*metricsv1.StreamInterrupted); err == nil && ok {
+			return interrupted.GetReason() == metricsv1.StreamInterrupted_REASON_MAX_AGE
 		}
 	}
 	return false
@@ -189,19 +199,32 @@ func (u *Upstream) mayLeave(sets <-chan []discovery.Instance, address string) bo
 	return false
 }
 
+// client returns one for gRPC with a server. Each call has a connection of its own.
+func (u *Upstream) client(address string) metricsv1connect.MetricsServiceClient {
+	transport := &http.Transport{
+		DisableKeepAlives: true,
+		Protocols:         new(http.Protocols),
+		HTTP2: &http.HTTP2Config{
+			MaxReceiveBufferPerStream:     upstreamWindow,
+			MaxReceiveBufferPerConnection: upstreamWindow,
+			MaxReadFrameSize:              upstreamFrame,
+		},
+	}
+	url := "http://" + address
+	if u.tls == nil {
+		transport.Protocols.SetUnencryptedHTTP2(true)
+	} else {
+		transport.Protocols.SetHTTP2(true)
+		transport.TLSClientConfig, url = u.tls.Get(), "https://"+address
+	}
+	return metricsv1connect.NewMetricsServiceClient(&http.Client{Transport: transport}, url, connect.WithGRPC(),
+		connect.WithReadMaxBytes(maxUpstreamMessage),
+		connect.WithAcceptCompression("gzip", nil, nil), // Most of a log is compressed already.
+	)
+}
+
 // read reads the logs of one upstream until that fails.
 func (u *Upstream) read(ctx context.Context, sets <-chan []discovery.Instance, address string) error {
-	credential := insecure.NewCredentials()
-	if u.tls != nil {
-		credential = credentials.NewTLS(u.tls.Get())
-	}
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(credential),
-		grpc.WithInitialWindowSize(1<<20), grpc.WithInitialConnWindowSize(1<<20),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxUpstreamMessage)))
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
 	began := time.Now()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -209,17 +232,19 @@ func (u *Upstream) read(ctx context.Context, sets <-chan []discovery.Instance, a
 	defer silence.Stop()
 	in := &intake{upstream: u, logs: map[segment.LogID]*intakeLog{}, interrupt: func() { cancel(errReplaced) }}
 	defer in.release()
-	stream, err := metricsv1.NewMetricsServiceClient(conn).ReadLogs(ctx, &metricsv1.ReadLogsRequest{
+	stream, err := u.client(address).ReadLogs(ctx, connect.NewRequest(&metricsv1.ReadLogsRequest{
 		Positions: u.positions(), Follow: true, HeartbeatInterval: durationpb.New(upstreamHeartbeat),
-	})
+	}))
+	if err == nil {
+		defer stream.Close()
+	}
 	for err == nil {
-		var response *metricsv1.ReadLogsResponse
-		if response, err = stream.Recv(); err == nil {
+		if err = received(stream); err == nil {
 			silence.Reset(upstreamSilence)
 			if u.current.Swap(&address) == nil {
 				u.logger.Info("upstream connected", "upstream", address)
 			}
-			err = in.take(ctx, response)
+			err = in.take(ctx, stream.Msg())
 		}
 		if err == nil && in.behind() && time.Since(began) > upstreamBehind && u.mayLeave(sets, address) {
 			u.short[address] = time.Now()
@@ -231,6 +256,14 @@ func (u *Upstream) read(ctx context.Context, sets <-chan []discovery.Instance, a
 		return cause
 	}
 	return err
+}
+
+// received waits for the next message of a stream.
+func received[T any](stream *connect.ServerStreamForClient[T]) error {
+	if stream.Receive() {
+		return nil
+	}
+	return cmp.Or(stream.Err(), io.EOF)
 }
 
 // positions that this server has come to.
