@@ -155,9 +155,6 @@ func (f *Forwarder) Run(ctx context.Context) error {
 // LinkAddr is where receivers are taken.
 func (f *Forwarder) LinkAddr() net.Addr { return f.listener.Addr() }
 
-// WebAddr is where operators look.
-func (f *Forwarder) WebAddr() net.Addr { return f.ops.Addr() }
-
 // Ready says why the forwarder cannot store batches, nil when it can.
 func (f *Forwarder) Ready() error { return f.appender.ready() }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"net"
 	"strconv"
 	"sync"
 	"time"
@@ -9,6 +10,9 @@ import (
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/segment"
 )
+
+// WebAddr is where operators look.
+func (s *Server) WebAddr() net.Addr { return s.ops.Addr() }
 
 // HoldUp keeps blocks from being applied until release is called.
 func (s *Server) HoldUp() (release func()) {

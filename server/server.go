@@ -241,9 +241,6 @@ func (s *Server) LinkAddr() net.Addr { return s.listener.Addr() }
 // RPCAddr is where the MetricsService is served.
 func (s *Server) RPCAddr() net.Addr { return s.rpc.Addr() }
 
-// WebAddr is where operators look.
-func (s *Server) WebAddr() net.Addr { return s.ops.Addr() }
-
 // Ready says why calls should not come here, nil when they should. A server is
 // ready once it holds a log: from its disk, or from a forwarder with which it
 // has caught up. If what is on the disk is older than the staleness, it waits

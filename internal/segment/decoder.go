@@ -51,9 +51,6 @@ func (d *Decoder) bytes() int64 {
 // Keyed reports whether the last chunk of the keyframe has been read.
 func (d *Decoder) Keyed() bool { return d.keyed }
 
-// Sealed reports whether the footer has been read.
-func (d *Decoder) Sealed() bool { return d.sealed }
-
 // Encoder returns an encoder that goes on where the decoder is. It has the decoder's
 // state, so the decoder must not be used before its next StartSegment.
 func (d *Decoder) Encoder() *Encoder {
