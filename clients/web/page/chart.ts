@@ -5,12 +5,12 @@ import { points, type Mode } from "./points";
 import type { Series } from "./store";
 import { linearTicks } from "./ticks";
 
-// An axis is this wide at least, so that the plot does not move with each label.
+// An axis has at least this width, so that the plot does not move with each label.
 const minAxis = 56;
 
 export interface Line {
   series: Series;
-  // slot is which of the palette's colours it has.
+  // slot is the number of its colour in the palette.
   slot: number;
 }
 
@@ -34,7 +34,7 @@ export class Chart {
     host.addEventListener("keydown", (event) => this.key(event));
   }
 
-  // draw shows the lines from one instant to another.
+  // draw shows the lines between two times.
   draw(lines: Line[], mode: Mode, unit: Unit, from: number, to: number): void {
     this.lines = lines;
     this.data = align(lines.map((l) => points(l.series, mode, from)));
@@ -78,7 +78,7 @@ export class Chart {
   }
 
   private options(unit: Unit, mode: Mode): uPlot.Options {
-    // Seconds a second are a number; anything else has them behind.
+    // Seconds a second are a number; any other unit gets "/s" appended.
     const shown = mode === "rate" && (unit === "seconds" || unit === "time") ? "" : unit;
     const per = mode === "rate" && unit === shown ? "/s" : "";
     const text = (v: number) => short(v, shown) + per;
@@ -168,7 +168,7 @@ function align(columns: [number[], (number | null)[]][]): uPlot.AlignedData {
   return columns.length === 0 ? [[]] : uPlot.join(columns as uPlot.AlignedData[]);
 }
 
-// span leaves room above and below, and shows zero where it is not far.
+// span leaves room above and below, and includes zero if it is near.
 function span(min: number | null, max: number | null): [number, number] {
   if (min === null || max === null) return [0, 1];
   if (min === max) return min === 0 ? [0, 1] : min > 0 ? [0, 2 * min] : [2 * min, 0];
@@ -207,7 +207,7 @@ export function valueAxis(splits: (u: uPlot) => number[], texts: (u: uPlot, spli
   };
 }
 
-// drawMarks shows where the stream was taken up again.
+// drawMarks shows where the stream was resumed.
 function drawMarks(u: uPlot, marks: number[]): void {
   const { ctx, bbox } = u;
   ctx.save();

@@ -3,7 +3,7 @@ import type { MetricsService } from "../src/index";
 import { h } from "./dom";
 import { visible } from "./format";
 import type { Metadata } from "./metadata";
-import { accept, placeAt, type Place } from "./selector";
+import { accept, targetAt, type Target } from "./selector";
 
 const shown = 50;
 
@@ -12,7 +12,7 @@ const shown = 50;
 export class Completion {
   private options: string[] = [];
   private active = -1;
-  private place?: Place;
+  private target?: Target;
   private asked = 0;
   private readonly answers = new Map<string, { time: number; list: Promise<string[]> }>();
 
@@ -64,20 +64,20 @@ export class Completion {
   }
 
   private async offer(): Promise<void> {
-    const place = placeAt(this.input.value, this.input.selectionStart ?? 0);
+    const target = targetAt(this.input.value, this.input.selectionStart ?? 0);
     const asked = ++this.asked;
-    if (!place) return this.close();
+    if (!target) return this.close();
     let all: string[] = [];
     try {
-      all = await this.ask(place.kind === "label" ? "" : place.kind === "metric" ? "__name__" : place.label, place.scope);
+      all = await this.ask(target.kind === "label" ? "" : target.kind === "metric" ? "__name__" : target.label, target.scope);
     } catch {
       // A selector that is not whole, or a server that is away: nothing to offer.
     }
     if (asked !== this.asked) return;
-    const options = rank(all.filter((o) => place.kind !== "label" || o !== "__name__"), place.typed);
-    const done = options.length === 1 && options[0] === place.typed;
+    const options = rank(all.filter((o) => target.kind !== "label" || o !== "__name__"), target.typed);
+    const done = options.length === 1 && options[0] === target.typed;
     if (done || document.activeElement !== this.input) return this.close();
-    this.place = place;
+    this.target = target;
     this.show(options.slice(0, shown));
   }
 
@@ -100,7 +100,7 @@ export class Completion {
     this.active = -1;
     this.list.replaceChildren(
       ...options.map((option, i) => {
-        const help = this.place?.kind === "metric" ? this.metadata.of(option).family?.help : undefined;
+        const help = this.target?.kind === "metric" ? this.metadata.of(option).family?.help : undefined;
         const item = h("li", { role: "option", id: `option-${i}`, "data-index": i }, h("span", {}, visible(option)));
         if (help) item.append(h("small", {}, visible(help)));
         return item;
@@ -121,10 +121,10 @@ export class Completion {
   }
 
   private choose(index: number): void {
-    const { text, caret } = accept(this.input.value, this.place!, this.options[index]!);
+    const { text, caret } = accept(this.input.value, this.target!, this.options[index]!);
     this.input.value = text;
     this.input.setSelectionRange(caret, caret);
-    const more = this.place!.kind === "label";
+    const more = this.target!.kind === "label";
     this.close();
     if (more) void this.offer();
   }

@@ -4,21 +4,21 @@ import type { Store } from "./store";
 
 export type Phase = "idle" | "connecting" | "replaying" | "live" | "interrupted" | "refused";
 
-// Feed fills the store from one stream: a browser has six connections at most
-// for one server over HTTP/1.1, and other tabs want some.
+// Feed fills the store from one stream: over HTTP/1.1 a browser opens at most six
+// connections to a server, and other tabs need some.
 export class Feed {
   phase: Phase = "idle";
   // detail says why the stream is interrupted or was refused.
   detail = "";
-  // place in one of the selectors for which it was refused.
+  // place in a selector for which it was refused.
   place?: Place;
   reconnects = 0;
-  // instance that serves the stream, if it told.
+  // instance that serves the stream, "" if not known.
   instance = "";
   cursor = "";
-  // marks are the times at which the stream was taken up again.
+  // marks are the times at which the stream was resumed.
   marks: number[] = [];
-  // gaps that a server announced, and what else the user has to know.
+  // notes are gaps, and whatever else the user has to know.
   notes: string[] = [];
   private abort?: AbortController;
   private interrupted = false;
@@ -39,7 +39,7 @@ export class Feed {
     this.become("idle");
   }
 
-  // start begins anew, with the samples of the store's window.
+  // start starts over, with the samples of the store's window.
   start(selectors: string[]): void {
     this.stop();
     const abort = (this.abort = new AbortController());
@@ -61,7 +61,7 @@ export class Feed {
             this.become("interrupted", err.rawMessage);
           },
         });
-        for await (const update of updates) this.take(update);
+        for await (const update of updates) this.add(update);
         return;
       } catch (err) {
         if (signal.aborted) return;
@@ -71,14 +71,14 @@ export class Feed {
           this.become("refused", refusal.rawMessage);
           return;
         }
-        // The page was away for longer than samples are kept.
-        this.note("The stream's position is not retained any more: it began again with what there is.");
+        // The page was away for longer than samples are retained.
+        this.note("The page was disconnected for longer than samples are retained, and has reloaded what there is.");
         this.interrupted = true;
       }
     }
   }
 
-  private take({ response }: Update): void {
+  private add({ response }: Update): void {
     if (this.interrupted) {
       this.interrupted = false;
       this.reconnects++;

@@ -1,7 +1,7 @@
 // Unit of a value. A time is an instant, in seconds since 1970.
 export type Unit = "" | "seconds" | "bytes" | "ratio" | "time";
 
-// Scale is how values of one size are written: divided, and with what behind.
+// Scale is how values of one magnitude are written: divided, and with a suffix.
 export interface Scale {
   factor: number;
   suffix: string;
@@ -11,7 +11,7 @@ const minute = 60;
 const hour = 3600;
 const day = 86400;
 
-// In each list the largest comes last, from which size on one is used.
+// In each list scales ascend, with the size from which each is used.
 const scales: Record<Exclude<Unit, "time">, [from: number, scale: Scale][]> = {
   "": ["", "k", "M", "G", "T", "P", "E"].map((suffix, i) => [1000 ** i, { factor: 1000 ** i, suffix }]),
   bytes: ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].map((name, i) => [1024 ** i, { factor: 1024 ** i, suffix: ` ${name}` }]),
@@ -27,7 +27,7 @@ const scales: Record<Exclude<Unit, "time">, [from: number, scale: Scale][]> = {
   ],
 };
 
-// scaleOf a size. There is none where only an exponent keeps the value short.
+// scaleOf returns the scale for a size, none if only an exponent keeps it short.
 export function scaleOf(size: number, unit: Unit): Scale | undefined {
   if (unit === "time") return undefined;
   if (size === 0) return { factor: 1, suffix: { "": "", bytes: " B", ratio: " %", seconds: " s" }[unit] };
@@ -87,8 +87,8 @@ function two(n: number): string {
   return String(n).padStart(2, "0");
 }
 
-// visible shows a text on one line and in its order: what would break the line,
-// reorder what is around it, or not be seen at all is written as an escape.
+// visible keeps a text on one line and in its order: characters that would break the
+// line, reorder the text around them, or not be seen are escaped.
 export function visible(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (char) => {
     const known = { "\n": "\\n", "\r": "\\r", "\t": "\\t" }[char];

@@ -1,7 +1,7 @@
 import { h } from "./dom";
 
 // Mark shows what is wrong in a text field: an overlay with the same text, in
-// which just that is underlined. It goes when the text changes.
+// which only that is underlined. It disappears when the text changes.
 export class Mark {
   private readonly overlay = h("div", { class: "mark", "aria-hidden": "true" });
 
@@ -12,8 +12,8 @@ export class Mark {
     this.clear();
   }
 
-  // show marks from start to end, or the place of one character where something
-  // is missing, and selects it for who goes on to type.
+  // show marks from start to end, or one character where something is missing, and
+  // selects it for typing.
   show(start: number, end: number): void {
     const text = this.input.value;
     const wrong = h("mark", {}, text.slice(start, end) || "\u00a0");

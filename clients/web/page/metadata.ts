@@ -2,17 +2,17 @@ import type { Client } from "@connectrpc/connect";
 import { MetricType, type MetricMetadata, type MetricsService } from "../src/index";
 import type { Unit } from "./format";
 
-// A metric of a family has the family's name, or that with one of these behind.
+// A metric's name is its family's, or that with one of these suffixes.
 const suffixes = /_(total|bucket|sum|count|gsum|gcount|created|info)$/;
 
 type Family = Pick<MetricMetadata, "metricFamilyName" | "type" | "help" | "unit">;
 
-// Metric is what is known of a metric by its name.
+// Metric is what is known about a metric by its name.
 export interface Metric {
-  // family is missing where the server knows none.
+  // family is missing if the server knows none.
   family?: Family;
-  // part is what the name has behind the family's: "" if it is the same. Of a
-  // metric without family it is what it would be by convention.
+  // part is the suffix after the family's name, "" if there is none. Without a
+  // family it is what it would be by convention.
   part: string;
 }
 
@@ -28,7 +28,8 @@ export class Metadata {
     this.families = new Map(metadata.map((m) => [m.metricFamilyName, m]));
   }
 
-  // of a metric. A family that has just this name comes before any suffix.
+  // of returns what is known about a metric. A family of exactly this name wins over
+  // any suffix.
   of(name: string): Metric {
     const own = this.families.get(name);
     if (own) return { family: own, part: "" };
@@ -36,8 +37,8 @@ export class Metadata {
     return { family: part === "" ? undefined : this.families.get(name.slice(0, -part.length - 1)), part };
   }
 
-  // counts says whether values of the metric only rise, so that their rate is
-  // what tells something.
+  // counts says whether values of the metric only rise, so that their rate is of
+  // interest.
   counts(name: string): boolean {
     const { family, part } = this.of(name);
     switch (family?.type) {
@@ -55,8 +56,8 @@ export class Metadata {
     return /^(total|bucket|sum|count)$/.test(part);
   }
 
-  // unit of the metric's values: of a histogram or a summary the buckets and the
-  // count are numbers, whatever was observed.
+  // unit returns the unit of the metric's values: buckets and counts of a histogram or
+  // a summary have none, whatever was observed.
   unit(name: string): Unit {
     const { family, part } = this.of(name);
     if (part === "created") return "time";

@@ -17,11 +17,11 @@ import { Table } from "./table";
 
 const minute = 60_000;
 const windows = [5 * minute, 15 * minute, 60 * minute, 180 * minute];
-// More series than a person looks at, and as many as a browser handles well.
+// More series than a person looks at, and no more than a browser handles well.
 const seriesLimit = 2000;
 
-// Page ties the parts together: one stream fills the store, and what changed
-// is drawn at most some times a second.
+// Page ties the parts together: one stream fills the store, and changes are drawn
+// a few times a second.
 export class Page {
   private readonly store = new Store(windows[1]!, seriesLimit);
   private readonly feed: Feed;
@@ -97,7 +97,7 @@ export class Page {
     this.open(view.query, view.window);
   }
 
-  // open shows what a query selects, from the window's begin on.
+  // open shows what a query selects, from the start of the window on.
   private open(query: string, window: number): void {
     this.query = query;
     this.store.window = window;
@@ -107,7 +107,7 @@ export class Page {
     writeView({ query, window });
     this.parts = splitSelectors(query);
     this.mark.clear();
-    // Everything there is may be far too much: let the user choose a metric.
+    // All series may be far too many: let the user choose a metric.
     if (this.parts.length === 0 && Number(this.replica.status?.liveSeries ?? 0n) > seriesLimit) this.feed.stop();
     else this.feed.start(this.parts.map((part) => part.text));
     this.soon();
@@ -116,7 +116,7 @@ export class Page {
   private pick(s: Series, on: boolean): boolean {
     this.selection.own = true;
     if (on && !this.selection.add(s)) {
-      setText(byId("said"), `${most} series are charted at most. Remove one first.`);
+      setText(byId("said"), `At most ${most} series are charted. Remove one first.`);
       return false;
     }
     if (!on) this.selection.delete(s);
@@ -125,13 +125,13 @@ export class Page {
     return true;
   }
 
-  // tick moves the time axis on, and asks the replica now and then.
+  // tick moves the time axis, and asks the replica now and then.
   private async tick(): Promise<void> {
     for (let count = 0; ; count++) {
       await new Promise((resolve) => setTimeout(resolve, 1000));
       if (document.hidden) continue;
       this.soon();
-      // While the stream is down its own attempts are enough.
+      // While the stream is down, its own attempts are enough.
       if (count % 3 === 0 && this.feed.phase !== "interrupted") await this.replica.refresh(this.feed.instance);
     }
   }
@@ -204,14 +204,14 @@ export class Page {
     this.drawNotes();
   }
 
-  // drawNotes says what went wrong. The lines below the first of a refusal show
-  // the place that is meant, as does the field.
+  // drawNotes says what went wrong. The lines after the first of a refusal point to
+  // the place, as does the field.
   private drawNotes(): void {
     const { phase, detail, place } = this.feed;
     const [first = "", ...rest] = phase === "refused" ? detail.split("\n") : [];
     const pointer = rest.filter((line) => line.startsWith("  "));
     const said = [first, ...rest.filter((line) => !line.startsWith("  "))].filter((t) => t !== "").join(": ");
-    const broke = phase === "interrupted" ? `The stream broke (${detail}). It goes on where it was as soon as a server answers.` : said;
+    const broke = phase === "interrupted" ? `The stream broke (${detail}). It resumes where it was as soon as a server answers.` : said;
     setText(byId("notes"), [broke, ...this.feed.notes].filter((t) => t !== "").map(visible).join(" "));
     setText(byId("pointer"), pointer.map((line) => visible(line.slice(2))).join("\n"));
     if (place === this.marked) return;
@@ -220,7 +220,7 @@ export class Page {
     if (place && from !== undefined && this.input.value === this.query) this.mark.show(from + place.start, from + place.end);
   }
 
-  // drawEmpty helps on when there is nothing to see.
+  // drawEmpty helps when there is nothing to see.
   private drawEmpty(): void {
     const { phase } = this.feed;
     const box = byId("empty");
@@ -232,7 +232,7 @@ export class Page {
     }
     if (box.children.length > 0) return;
     const word = /^[\w:.]+$/.test(this.query) ? this.query : "";
-    box.append(h("p", {}, idle ? "There are many series here. Choose a metric to begin with." : "No series with samples in this time matches."));
+    box.append(h("p", {}, idle ? "There are many series here. Choose a metric to start with." : "No matching series has samples in this time."));
     if (word !== "") {
       const wider = `{__name__=~${quote(`.*${word.replaceAll(".", "\\.")}.*`)}}`;
       box.append(h("p", {}, h("button", { type: "button", click: () => this.ask(wider) }, `Metrics whose name contains ${word}`)));
@@ -255,8 +255,8 @@ export class Page {
       setText(byId("copy"), "Copied");
       setTimeout(() => setText(byId("copy"), "Copy command"), 2000);
     } catch {
-      // Without TLS browsers have no clipboard, but for localhost.
-      prompt("Goes on from here:", command);
+      // Without TLS, browsers have a clipboard only for localhost.
+      prompt("Command that resumes from here:", command);
     }
   }
 }

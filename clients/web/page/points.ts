@@ -2,15 +2,15 @@ import type { Series } from "./store";
 
 export type Mode = "value" | "rate";
 
-// points of a series from an instant on, and the one before, with a null where
-// samples are missing: a line through a gap would tell of values that nobody saw.
+// points returns those of a series from a time on, and the one before, with a null
+// where samples are missing: a line across a gap would show values that nobody saw.
 export function points(s: Pick<Series, "times" | "values">, mode: Mode, from: number): [number[], (number | null)[]] {
   const values = mode === "rate" ? perSecond(s.times, s.values) : s.values;
-  const begin = Math.max(0, s.times.findIndex((t) => t >= from) - 1);
+  const start = Math.max(0, s.times.findIndex((t) => t >= from) - 1);
   const usual = interval(s.times);
   const times: number[] = [];
   const kept: (number | null)[] = [];
-  for (let i = begin; i < s.times.length; i++) {
+  for (let i = start; i < s.times.length; i++) {
     const before = times.at(-1);
     if (before !== undefined && s.times[i]! - before > 3.5 * usual) {
       times.push(before + usual);
@@ -23,15 +23,15 @@ export function points(s: Pick<Series, "times" | "values">, mode: Mode, from: nu
   return [times, kept];
 }
 
-// interval that is usual between two samples.
+// interval returns the usual time between two samples.
 function interval(times: number[]): number {
   const steps = times.slice(-200).map((t, i, all) => (i === 0 ? Infinity : t - all[i - 1]!));
   steps.sort((a, b) => a - b);
   return steps[Math.floor((steps.length - 1) / 2)] ?? Infinity;
 }
 
-// perSecond turns a counter's values into its rate, each over the time since
-// the sample before. After a reset the counter began at zero.
+// perSecond turns a counter's values into its rate, each since the sample before.
+// After a reset the counter started at zero.
 export function perSecond(times: number[], values: number[]): number[] {
   return values.map((value, i) => {
     if (i === 0) return NaN;

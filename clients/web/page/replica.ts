@@ -6,19 +6,18 @@ import { byId, h, setText } from "./dom";
 import { age, clock, grouped, short } from "./format";
 
 // Replica shows the state of a server: its logs and the segments on its disk.
-// Behind a balancer each answer may come from another one; what is shown is of
-// the one that serves the stream, as soon as that has answered.
+// Through a balancer each answer may come from another server; the one that serves
+// the stream is shown, as soon as it has answered.
 export class Replica {
   status?: GetStatusResponse;
-  // failed: the last question was not answered.
+  // failed: the last calls were not answered.
   failed = false;
   private segments: Segment[] = [];
   private segmentsOf = "";
 
   constructor(private readonly client: Client<typeof MetricsService>) {}
 
-  // refresh asks, and takes what the instance says, or any as long as nothing is
-  // known of that one.
+  // refresh keeps the answer of the instance, or any answer until that one answers.
   async refresh(instance: string): Promise<void> {
     let segmentsOf = "";
     const onHeader = (headers: Headers) => (segmentsOf = headers.get("promgrpc-instance") ?? "");
@@ -39,8 +38,8 @@ export class Replica {
     }
   }
 
-  // lag of the log that is most behind, in blocks; undefined while a forwarder
-  // is not connected.
+  // lag is the largest of all logs, in blocks; undefined while a forwarder is not
+  // connected.
   get lag(): bigint | undefined {
     const logs = this.status?.logs ?? [];
     if (logs.length === 0 || logs.some((l) => !l.connected)) return undefined;
@@ -94,8 +93,8 @@ function timestampMsOr0(t?: Timestamp): number {
   return t ? timestampMs(t) : 0;
 }
 
-// fill writes rows into the body of a table, whose headings name the cells
-// where a phone shows them below each other.
+// fill writes rows into the body of a table. On a phone, where cells are stacked,
+// the headings name them.
 function fill(body: HTMLElement, rows: string[][]): void {
   const headings = [...body.closest("table")!.querySelectorAll("thead th")].map((th) => th.textContent ?? "");
   while (body.children.length > rows.length) body.lastElementChild!.remove();

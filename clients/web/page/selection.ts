@@ -1,12 +1,12 @@
 import type { Series, Store } from "./store";
 
-// As many lines as there are colours that can be told apart.
+// As many lines as there are distinguishable colours.
 export const most = 8;
 
 // Selection is which series are charted, each with a colour that it keeps.
 export class Selection {
   readonly slots = new Map<Series, number>();
-  // own: the user chose, so nothing is chosen for them any more.
+  // own: the user chose, so nothing is suggested any more.
   own = false;
 
   clear(): void {
@@ -27,13 +27,13 @@ export class Selection {
     this.slots.delete(s);
   }
 
-  // follow the store, which forgets series and may learn them anew.
+  // follow drops series that the store forgot, or replaced when they came back.
   follow(store: Store): void {
     for (const s of this.slots.keys()) if (store.series.get(s.key) !== s) this.slots.delete(s);
   }
 
-  // suggest charts the first metric whose values move much, to begin with, and
-  // a histogram where there is nothing else.
+  // suggest charts the first metric whose values change often, or a histogram if
+  // there is nothing else.
   suggest(store: Store): void {
     if (this.own || this.slots.size > 0) return;
     const metrics = new Map<string, Series[]>();

@@ -6,8 +6,8 @@ const legacyLabel = /^[a-zA-Z_][a-zA-Z0-9_]*$/;
 const wordChar = /[a-zA-Z0-9_:.]/;
 const quotes = `"'\``;
 
-// Place is what can be completed at the caret.
-export interface Place {
+// Target is what a completion at the caret would replace.
+export interface Target {
   kind: "metric" | "label" | "value";
   // from and to bound the text that a completion replaces.
   from: number;
@@ -50,8 +50,8 @@ export function closed(text: string): string {
   return text + end.quote + (end.depth > 0 ? "}" : "");
 }
 
-// placeAt tells what can be completed at the caret, if anything.
-export function placeAt(text: string, caret: number): Place | undefined {
+// targetAt returns what can be completed at the caret, if anything.
+export function targetAt(text: string, caret: number): Target | undefined {
   let start = 0;
   let brace = -1; // the open one
   let item = 0; // where the matcher under way begins
@@ -87,12 +87,12 @@ export function placeAt(text: string, caret: number): Place | undefined {
   return { kind: "label", from, to: wordEnd(text, caret), typed, label: "", scope };
 }
 
-// accept puts a completion in its place.
-export function accept(text: string, place: Place, choice: string): { text: string; caret: number } {
-  const before = text.slice(0, place.from);
-  let after = text.slice(place.to);
+// accept replaces the target by a completion.
+export function accept(text: string, target: Target, choice: string): { text: string; caret: number } {
+  const before = text.slice(0, target.from);
+  let after = text.slice(target.to);
   let insert = choice;
-  switch (place.kind) {
+  switch (target.kind) {
     case "metric":
       if (!legacyName.test(choice)) insert = `{${quote(choice)}`;
       break;

@@ -3,7 +3,7 @@ import { isStale } from "../src/stale";
 import { native, type Native } from "./histogram";
 import { seriesText } from "./selector";
 
-// Series is what the page knows of one series, times in milliseconds.
+// Series is what the page knows about one series, times in milliseconds.
 export interface Series {
   key: string;
   name: string;
@@ -23,8 +23,8 @@ export function latest(s: Series): number {
   return Math.max(s.times.at(-1) ?? 0, s.histograms.at(-1)?.timestamp ?? 0);
 }
 
-// Store holds the samples of the window. A sample that comes twice, as after
-// a rewind, is there once.
+// Store holds the samples of the window. A sample that comes twice, as after a
+// rewind, is stored once.
 export class Store {
   readonly series = new Map<string, Series>();
   private readonly byLabels = new WeakMap<Label[], Series>();
@@ -32,7 +32,7 @@ export class Store {
   newest = 0;
   // version changes with the set of series.
   version = 0;
-  // truncated: there are more series than are kept.
+  // truncated: there are more series than the limit.
   truncated = false;
 
   constructor(
@@ -89,14 +89,14 @@ export class Store {
     if (time >= latest(s)) s.stale = stale;
   }
 
-  // prune forgets the samples before the window, but for the one that the
-  // window begins with, and the series that have none left.
+  // prune forgets the samples before the window, except the last of them, where the
+  // line starts, and the series that have none left.
   prune(now: number): void {
     const from = now - this.window;
     for (const s of this.series.values()) {
       const old = s.times.findIndex((t) => t >= from);
       const drop = (old < 0 ? s.times.length : old) - 1;
-      // Not each time, since all that follows has to move.
+      // Not each time, since everything after has to move.
       if (drop > 16) {
         s.times.splice(0, drop);
         s.values.splice(0, drop);

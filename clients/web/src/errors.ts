@@ -18,8 +18,8 @@ export class OutOfRangeError extends Error {
   }
 }
 
-// Codes that another attempt may cure. Proxies turn the death of a server
-// behind them into Internal, Canceled or Unknown as often as into Unavailable.
+// Codes that another attempt may cure. Proxies turn the death of their server
+// into Internal, Canceled or Unknown as often as into Unavailable.
 const passing = new Set([
   Code.Unavailable,
   Code.Internal,
@@ -29,10 +29,10 @@ const passing = new Set([
   Code.DeadlineExceeded,
 ]);
 
-// resumable says whether the stream that ended in err may be opened again. A
-// stream that was cut within a message looks like an invalid argument to the
-// transport, which is told apart by the words. What is over a limit is so every
-// time, unless the server says when to come again.
+// resumable says whether the stream that ended in err may be reopened. A stream
+// that was cut within a message looks like an invalid argument to the transport;
+// only the text differs. A call over a limit is refused every time, unless the
+// server says when to come again.
 export function resumable(err: ConnectError): boolean {
   if (err.code === Code.ResourceExhausted) return retryDelay(err) !== undefined;
   return passing.has(err.code) || err.rawMessage.startsWith("protocol error");
@@ -44,8 +44,8 @@ export function brokeOff(err: ConnectError): boolean {
   return err.cause !== undefined || err.rawMessage.startsWith("protocol error") || err.rawMessage === "HTTP 502";
 }
 
-// retryDelay is when, in milliseconds, the server that refused a call would have
-// it again. It reads a google.rpc.RetryInfo, whose field 1 is a Duration.
+// retryDelay returns how many milliseconds a server that refused a call asks to
+// wait: field 1 of a google.rpc.RetryInfo, a Duration.
 export function retryDelay(err: ConnectError): number | undefined {
   const info = err.details.find((d) => "type" in d && d.type === "google.rpc.RetryInfo");
   if (info === undefined || !("type" in info)) return undefined;
@@ -58,19 +58,19 @@ export function retryDelay(err: ConnectError): number | undefined {
       else reader.skip(type);
     }
   } catch {
-    // The server wants the call again, and does not say when.
+    // The call may be repeated, and the server does not say when.
   }
   return delay;
 }
 
-// outOfRange returns the error for a cursor that is too old, if err is that.
+// outOfRange returns an error if err says that the cursor is too old.
 export function outOfRange(err: ConnectError): OutOfRangeError | undefined {
   if (err.code !== Code.OutOfRange) return undefined;
   const [detail] = err.findDetails(CursorOutOfRangeSchema);
   return new OutOfRangeError(err.rawMessage, detail?.oldestCursor ?? "", { cause: err });
 }
 
-// Place is a part of a selector, in UTF-16 units as strings have them.
+// Place is a part of a selector, in UTF-16 units, as in strings.
 export interface Place {
   // index of the selector in the request.
   index: number;
@@ -78,8 +78,7 @@ export interface Place {
   end: number;
 }
 
-// invalidPlace returns what is wrong in one of the selectors of the request that
-// err refuses, if that is the reason.
+// invalidPlace returns where a selector of the request is invalid, if err says so.
 export function invalidPlace(err: ConnectError, selectors: string[]): Place | undefined {
   const [detail] = err.findDetails(InvalidSelectorSchema);
   const text = detail && selectors[detail.index];
@@ -89,13 +88,13 @@ export function invalidPlace(err: ConnectError, selectors: string[]): Place | un
   return { index: detail!.index, start: units(detail!.start), end: units(detail!.end) };
 }
 
-// isAged says whether the server ended the stream for its age alone, so that it
-// goes on wherever there is room.
+// isAged says whether the server ended the stream only for its age, so that it can
+// be resumed anywhere.
 export function isAged(err: ConnectError): boolean {
   return err.findDetails(StreamInterruptedSchema)[0]?.reason === StreamInterrupted_Reason.MAX_AGE;
 }
 
-// handedOver is the cursor that a server gave which ended the stream.
-export function handedOver(err: ConnectError): string {
+// farewell returns the cursor of a server that ended the stream, "" without one.
+export function farewell(err: ConnectError): string {
   return err.findDetails(StreamInterruptedSchema)[0]?.cursor ?? "";
 }

@@ -7,16 +7,16 @@ import {
   type GetMetricsRequest,
   type GetMetricsResponse,
 } from "../gen/promgrpc/metrics/v1/metrics_service_pb";
-import { handedOver, isAged, outOfRange, resumable, retryDelay } from "./errors";
+import { farewell, isAged, outOfRange, resumable, retryDelay } from "./errors";
 import { Labels } from "./labels";
 import { Suspicion } from "./suspicion";
 
 // A following stream that was silent for this many heartbeat intervals is
-// taken for dead.
+// considered dead.
 const missedHeartbeats = 3;
 const defaultHeartbeat = 10_000;
 
-// No server is left alone for longer than this because it asks for that.
+// The longest pause that a server may ask for.
 const maxRetryDelay = 60_000;
 
 // Query says which series to get, from where, and how long. Times and
@@ -24,23 +24,23 @@ const maxRetryDelay = 60_000;
 export interface Query {
   // selectors are PromQL series selectors, any of which may match. None: all.
   selectors?: string[];
-  // since replays the retained samples from this instant on.
+  // since replays the retained samples from this time on.
   since?: number;
-  // cursor goes on right after the Update that had it; since is ignored then.
+  // cursor resumes right after the Update that had it; since is ignored then.
   cursor?: string;
-  // follow goes on with new samples after the present was reached.
+  // follow goes on with new samples once the present is reached.
   follow?: boolean;
   minInterval?: number;
   // heartbeatInterval is how long a following stream may be quiet, 10 seconds
-  // by default. A server that is silent for three times as long is left.
+  // by default. A server that is silent for three times as long is given up.
   heartbeatInterval?: number;
 }
 
 // Update is a part of the stream.
 export interface Update {
   response: GetMetricsResponse;
-  // rewound says that the stream broke where it could not be taken up: what
-  // came since the last Update with a cursor comes again, beginning here.
+  // rewound says that the stream broke where it could not be resumed: what came
+  // since the last Update with a cursor comes again, starting here.
   rewound: boolean;
 }
 
@@ -50,41 +50,41 @@ export interface FollowOptions {
   // minBackoff and maxBackoff bound the pause before the next attempt.
   minBackoff?: number;
   maxBackoff?: number;
-  // onConnect is told of each stream that begins, with its response headers.
+  // onConnect is called at the start of each stream, with its response headers.
   onConnect?: (headers: Headers) => void;
-  // onInterrupt is told of each stream that broke, and of the pause. One that the
-  // server ended for its age alone goes on at once, and does not count.
+  // onInterrupt is called for each stream that broke, with the pause that follows.
+  // One that the server ended only for its age is resumed at once, and does not
+  // count.
   onInterrupt?: (err: ConnectError, failures: number, delay: number) => void;
-  // sleep waits for a time, or until the signal says so.
+  // sleep waits for a time, or until signal aborts.
   sleep?: (ms: number, signal?: AbortSignal) => Promise<void>;
 }
 
-// follow yields what the query asks for, and opens the stream again, after the
-// last cursor, whenever it breaks. Behind a balancer another server goes on
-// with it.
+// follow yields what the query asks for, and resumes the stream after the last
+// cursor whenever it breaks. Through a balancer another server may resume it.
 //
 // Everything that is yielded is covered by the cursor of the next Update that
 // has one: between two cursors nothing is lost, repeated or reordered. It ends
-// after the Update that says so. It throws an OutOfRangeError when what comes
-// after its cursor is not retained any more, a SuspectError when servers seem to
-// die of this very call, and a ConnectError that another attempt would not cure.
-// A query that follows and was served before does not give up for a suspicion, but
-// makes pauses of up to a minute.
+// after the Update with the end event. It throws an OutOfRangeError if what follows
+// its cursor is not retained any more, a SuspectError if this very call seems to
+// kill servers, and a ConnectError that another attempt would not cure. A following
+// query that was served before does not give up on a suspicion, but pauses for up
+// to a minute.
 export async function* follow(transport: Transport, query: Query, options: FollowOptions = {}): AsyncGenerator<Update> {
   const client = createClient(MetricsService, transport);
   const { signal, minBackoff = 100, maxBackoff = 10_000, sleep = pause } = options;
   let cursor = query.cursor ?? "";
-  let uncovered = false; // something was yielded since cursor
-  let rewound = false; // the next update is the first to come again
+  let uncovered = false; // samples were yielded since cursor
+  let rewound = false; // the next update is the first that comes again
   let failures = 0; // in a row
-  let entered = false; // a message ever came
+  let entered = false; // any stream had a message
   const suspicion = new Suspicion(client);
   while (!signal?.aborted) {
     let err: ConnectError;
     let called = false; // and no message came
-    let served = false; // a message came of this stream
+    let served = false; // this stream had a message
     try {
-      await suspicion.begin(signal);
+      await suspicion.before(signal);
       called = true;
       for await (const response of messages(client, request(query, cursor), query, options)) {
         failures = 0;
@@ -111,12 +111,12 @@ export async function* follow(transport: Transport, query: Query, options: Follo
     const old = outOfRange(err);
     if (old) throw old;
     if (!resumable(err)) throw err;
-    const suspect = called ? await suspicion.broke(err, signal) : undefined;
+    const suspect = called ? await suspicion.after(err, signal) : undefined;
     if (suspect && !(entered && query.follow)) throw suspect;
     if (signal?.aborted) return;
-    const handed = handedOver(err);
-    if (handed !== "") {
-      cursor = handed;
+    const given = farewell(err);
+    if (given !== "") {
+      cursor = given;
       uncovered = false;
     }
     rewound ||= uncovered;
@@ -132,7 +132,7 @@ export async function* follow(transport: Transport, query: Query, options: Follo
   }
 }
 
-// messages of one stream. It throws when they fail to come.
+// messages yields those of one stream. It throws if they fail to come.
 async function* messages(
   client: Client<typeof MetricsService>,
   req: GetMetricsRequest,
@@ -143,7 +143,7 @@ async function* messages(
   const stop = () => abort.abort();
   options.signal?.addEventListener("abort", stop);
   const patience = missedHeartbeats * (query.heartbeatInterval ?? defaultHeartbeat);
-  const labels = new Labels(); // a server forgets with the stream what it gave
+  const labels = new Labels(); // references are valid for one stream
   let alarm: ReturnType<typeof setTimeout> | undefined;
   const watch = () => {
     if (query.follow) alarm = setTimeout(stop, patience);
@@ -151,7 +151,7 @@ async function* messages(
   try {
     watch();
     for await (const response of client.getMetrics(req, { signal: abort.signal, onHeader: options.onConnect })) {
-      clearTimeout(alarm); // the consumer may take its time
+      clearTimeout(alarm); // the consumer may be slow
       labels.restore(response);
       yield response;
       watch();
@@ -164,13 +164,13 @@ async function* messages(
   } finally {
     clearTimeout(alarm);
     options.signal?.removeEventListener("abort", stop);
-    stop(); // a consumer that leaves would else keep the connection
+    stop(); // otherwise a consumer that leaves would keep the connection
   }
 }
 
 function request(query: Query, cursor: string): GetMetricsRequest {
   const { selectors, follow, since } = query;
-  // A mere snapshot has each series once.
+  // A snapshot has each series only once.
   const labelReferences = follow === true || cursor !== "" || since !== undefined;
   const req = create(GetMetricsRequestSchema, { selectors, follow, labelReferences });
   if (cursor !== "") {

@@ -1,5 +1,5 @@
 // Follows a MetricsService: see follow for what is guaranteed. The generated
-// client and messages are exported along with it.
+// client and messages are exported too.
 export { follow, type FollowOptions, type Query, type Update } from "./follow";
 export { invalidPlace, OutOfRangeError, type Place } from "./errors";
 export { SuspectError } from "./suspicion";

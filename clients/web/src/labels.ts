@@ -2,13 +2,12 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Label } from "../gen/promgrpc/metrics/v1/metrics_pb";
 import type { GetMetricsResponse } from "../gen/promgrpc/metrics/v1/metrics_service_pb";
 
-// Labels are those that the references of one stream stand for.
+// Labels are what the references of one stream stand for.
 export class Labels {
   private readonly known = new Map<bigint, Label[]>();
 
-  // restore puts the labels back into the series that have a reference in
-  // their place, and takes the references out. A series has the same array
-  // each time, which must not be changed.
+  // restore replaces references by the labels that they stand for. A series has the
+  // same array each time, which must not be modified.
   restore(response: GetMetricsResponse): void {
     if (response.forgetReferences) {
       this.known.clear();

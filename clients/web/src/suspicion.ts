@@ -3,23 +3,23 @@ import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { MetricsService } from "../gen/promgrpc/metrics/v1/metrics_service_pb";
 import { brokeOff, resumable } from "./errors";
 
-// A call is not made any more after so many servers died of it, or after it
-// broke so often before the first message.
+// A call is given up after this many certain deaths of servers, or after it broke
+// off this often before the first message.
 const maxDeaths = 2;
 const maxBreaks = 3;
 
 const statusTimeout = 10_000;
 const maxPause = 60_000;
 
-// SuspectError says that servers died, as far as one can tell, of the very
-// call that they were answering, so that it is not carried on to the next ones.
+// SuspectError says that servers died, as far as one can tell, of the very call
+// that they were answering, so that it is not sent to more of them.
 export class SuspectError extends Error {
   override readonly name = "SuspectError";
 
   constructor(
     // breaks is how many attempts broke off in a row.
     readonly breaks: number,
-    // deaths are those after which the server did not answer any more, or had
+    // deaths is after how many of them the server did not answer any more, or had
     // started after the call was made.
     readonly deaths: number,
     cause: ConnectError,
@@ -32,33 +32,33 @@ export class SuspectError extends Error {
   }
 }
 
-// Suspicion is that servers die of a call. It grows when an attempt breaks off
-// before the first message. fetch does not tell a connection that broke from one
-// that was refused. So from the first break on a server is asked for its status
-// ahead of each attempt: the call is given only to one that answers. Who lives and
-// who died is then told by what it says afterwards. Behind a balancer that may be
-// another server; then nothing is certain, and the breaks are counted.
+// Suspicion is that a call kills servers. It grows when an attempt breaks off before
+// the first message. fetch does not distinguish a lost connection from a refused
+// one. So from the first break on, a server is asked for its status before each
+// attempt, and the call is sent only if it answers. Its status afterwards shows
+// whether it died. Through a balancer another server may answer; then nothing is
+// certain, and the breaks are counted.
 export class Suspicion {
   private breaks = 0;
   private deaths = 0;
-  private asked = false; // ahead of this attempt
+  private asked = false; // before this attempt
   private sent = 0;
 
   constructor(private readonly client: Client<typeof MetricsService>) {}
 
-  // begin comes ahead of an attempt. It throws if no server answers anything now.
-  async begin(signal?: AbortSignal): Promise<void> {
+  // before comes before an attempt. It throws if no server answers at all.
+  async before(signal?: AbortSignal): Promise<void> {
     this.asked = this.breaks > 0;
     if (this.asked) await this.uptime(signal);
     this.sent = Date.now();
   }
 
-  // broke takes in what an attempt ended with before any message. It returns an
-  // error when the call should not be made any more.
-  async broke(err: ConnectError, signal?: AbortSignal): Promise<SuspectError | undefined> {
+  // after comes after an attempt that failed before any message. It returns an error
+  // if the call should not be made any more.
+  async after(err: ConnectError, signal?: AbortSignal): Promise<SuspectError | undefined> {
     if (!brokeOff(err)) return undefined;
     const asked = Date.now();
-    // A server that does not answer after it did has died, and so has one that started since.
+    // A server that answered and does so no longer has died, and so has one that restarted.
     const uptime = await this.uptime(signal).catch(() => (this.asked ? 0 : Infinity));
     if (signal?.aborted) return undefined;
     if (uptime < Math.max(1, asked - this.sent)) this.deaths++;
@@ -71,7 +71,7 @@ export class Suspicion {
     this.breaks = this.deaths = 0;
   }
 
-  // pause is how long to wait at least before the next attempt.
+  // pause returns the least time to wait before the next attempt.
   pause(minBackoff: number, maxBackoff: number): number {
     if (this.breaks === 0) return 0;
     const over = Math.max(this.breaks - maxBreaks, this.deaths - maxDeaths);
@@ -79,8 +79,8 @@ export class Suspicion {
     return most / 2 + (Math.random() * most) / 2;
   }
 
-  // uptime of a server in milliseconds, infinite for one that lives and does not
-  // tell. It throws if none answers.
+  // uptime returns that of a server in milliseconds, Infinity if it is alive and does
+  // not say. It throws if none answers.
   private async uptime(signal?: AbortSignal): Promise<number> {
     try {
       const { uptime } = await this.client.getStatus({}, { signal, timeoutMs: statusTimeout });

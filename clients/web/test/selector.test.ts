@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { accept, closed, placeAt, seriesText, splitSelectors } from "../page/selector";
+import { accept, closed, targetAt, seriesText, splitSelectors } from "../page/selector";
 
 test("selectors are separated by or", () => {
   for (const [text, want] of [
@@ -26,7 +26,7 @@ test("what is open is closed", () => {
 });
 
 // The caret is at the bar.
-test("places", () => {
+test("targets", () => {
   for (const [text, want] of [
     ["|", "metric '' of ''"],
     ["htt|p_x", "metric 'htt' of ''"],
@@ -44,13 +44,13 @@ test("places", () => {
     ['up{job="a"} |', ""],
   ] as const) {
     const caret = text.indexOf("|");
-    const place = placeAt(text.replace("|", ""), caret);
-    const got = place ? `${place.kind} '${place.typed}' of '${place.scope}'${place.label ? ` for ${place.label}` : ""}` : "";
+    const target = targetAt(text.replace("|", ""), caret);
+    const got = target ? `${target.kind} '${target.typed}' of '${target.scope}'${target.label ? ` for ${target.label}` : ""}` : "";
     assert.equal(got, want, text);
   }
 });
 
-test("completions are put in their place", () => {
+test("completions replace their target", () => {
   for (const [text, choice, want] of [
     ["htt|p", "http_requests", "http_requests|"],
     ["ht|", "http.requests", '{"http.requests"|'],
@@ -62,7 +62,7 @@ test("completions are put in their place", () => {
   ] as const) {
     const at = text.indexOf("|");
     const typed = text.replace("|", "");
-    const got = accept(typed, placeAt(typed, at)!, choice);
+    const got = accept(typed, targetAt(typed, at)!, choice);
     assert.equal(got.text.slice(0, got.caret) + "|" + got.text.slice(got.caret), want, text);
   }
 });
