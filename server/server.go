@@ -98,7 +98,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	}
 	s.furnish()
 	for _, r := range s.replicas.All() {
-		r.Opened(s.streams.LiveSince())
+		r.MarkStale(s.streams.LiveSince())
 		logger.Info("log opened", "log_id", r.ID.String(), "last_sequence", r.Log.Last(), "series", r.Head.Len())
 	}
 	logger.Info("storage opened", "path", c.StoragePath, "duration", time.Since(s.started))

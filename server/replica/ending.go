@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// endingPatience is for how long a server which has more of a log that has ended is
-// waited for. Until it comes, a request that is in what is missing here may come
-// in another log, and would not be recognised.
+// endingPatience is how long a log that has ended is waited for if another server may
+// have more of it. A request in what is missing here may meanwhile come in another
+// log, and would not be recognised as a repeat.
 const endingPatience = 30 * time.Second
 
-// ending is since when a log is known to have ended. A client's cursor may be ahead
-// of all that is left of it, if all who had the rest have lost it.
+// ending is since when a log is known to have ended. A client's cursor may be beyond
+// all that is left of it, if everyone who had the rest has lost it.
 type ending struct{ since atomic.Pointer[time.Time] }
 
-// EndedBy notes that the log had ended at a time. The earliest counts.
+// EndedBy says that the log had ended by a time. The earliest counts.
 func (r *Replica) EndedBy(t time.Time) {
 	for {
 		since := r.ending.since.Load()
@@ -24,8 +24,8 @@ func (r *Replica) EndedBy(t time.Time) {
 	}
 }
 
-// EndedForGood says that nothing more is to be expected of the log.
+// EndedForGood says that no more blocks of the log will come.
 func (r *Replica) EndedForGood() bool {
 	since := r.ending.since.Load()
-	return since != nil && time.Since(*since) > endingPatience && r.told.Load() && r.Log.Last() >= r.tail.Load()
+	return since != nil && time.Since(*since) > endingPatience && r.tailKnown.Load() && r.Log.Last() >= r.tail.Load()
 }

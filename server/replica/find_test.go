@@ -101,24 +101,24 @@ func checkAsOfView(t *testing.T, st state, s *selection.Selection) {
 	assert.Equal(t, want, got)
 }
 
-// FuzzPlaceSet compares a set with a list of booleans.
-func FuzzPlaceSet(f *testing.F) {
+// FuzzIDSet compares a set with a list of booleans.
+func FuzzIDSet(f *testing.F) {
 	f.Add([]byte{0, 200, 3, 4, 63, 65, 64, 64, 0, 0})
 	f.Fuzz(func(t *testing.T, bounds []byte) {
-		want, got := make([]bool, 256), newPlaceSet(256)
+		want, got := make([]bool, 256), newIDSet(256)
 		for i := 0; i+1 < len(bounds); i += 2 {
-			r := placeRun{uint32(min(bounds[i], bounds[i+1])), uint32(max(bounds[i], bounds[i+1]))}
+			r := run{uint32(min(bounds[i], bounds[i+1])), uint32(max(bounds[i], bounds[i+1]))}
 			in := i%4 == 0
 			for p := r.from; p < r.to; p++ {
 				want[p] = in
 			}
 			if in {
-				got.set(r)
+				got.add(r)
 			} else {
-				got.unset(r)
+				got.remove(r)
 			}
 		}
-		p, seen := &setPlaces{set: got}, make([]bool, 256)
+		p, seen := &setPostings{set: got}, make([]bool, 256)
 		for p.Next() {
 			seen[p.At()-1] = true
 		}

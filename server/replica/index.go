@@ -1,46 +1,62 @@
 package replica
 
 import (
+	"math"
 	"sync"
 
 	"github.com/promgrpc/exporter/internal/head"
+	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// seriesIndex finds series by their labels, with Prometheus' own matchers and
-// operations on postings lists. The lists themselves are kept by the numbers
-// that the head gives to labels, so that a new series costs no lookup of a
-// string. It is told of series by the head that it observes.
+// seriesIndex finds series by their labels. The head that it observes tells it of
+// series and of the numbers of their labels.
 //
-// Series that the head dropped stay in the lists until the head gives labels
-// other numbers, so a caller must expect references that it does not have.
+// Series are numbered as they come: an id is an index into refs. The postings of a
+// label, which are the ids of the series that have it, are runs, since series that
+// are created together share most of their labels. Each series is compared with the
+// one before it, and only the labels that differ cost anything: one that is gone
+// closes its run, one that is new opens a run. A run that stays open grows by itself.
+//
+//	id    series                   postings after id 4
+//	 0    up    job=a  pod=1       up     [0 4)         pod=1  [0 1) [2 3)
+//	 1    up    job=a  pod=2       load   [4 ...        pod=2  [1 2) [3 4)
+//	 2    up    job=b  pod=1       job=a  [0 2)
+//	 3    up    job=b  pod=2       job=b  [2 ...
+//	 4    load  job=b
+//
+// Postings are found by label number, so that a new series looks up no string; a
+// number is found by name and value. Nothing is removed: the ids of dropped series
+// stay until the head renumbers the labels, and then the index starts over. So a
+// caller has to expect refs that the head does not have.
 type seriesIndex struct {
-	// mu is held while a block is applied, so that head and index are read as of
-	// one block. Nobody evaluates anything under it: who matches takes a view.
+	// mu is write-locked while a block is applied, so that head and index are read as of
+	// the same block. Nothing is matched under it: a reader takes a view.
 	mu    sync.RWMutex
 	label func(number uint32) segment.Label
 
-	refs   []uint64                // ascending; a series is known by its place here
-	lists  []placeList             // by label number
-	row    []uint32                // label numbers of the series that was added last
-	values map[string]*labelValues // by label name
+	refs     []uint64                // ascending, by id
+	postings []postings              // by label number
+	row      []uint32                // label numbers of the last series
+	values   map[string]*labelValues // by label name
 }
 
-// placeList holds the places of the series that have a label, as runs: series
-// that were created together have most of their labels in common.
-type placeList struct {
-	runs []placeRun
-	// A run begins at open-1, and goes on as far as there are series; 0 is none.
-	open uint32
-	// in is one more than the place of the last series that was seen to have the
-	// label where the one before it had another.
-	in uint32
+// postings are the ids of the series that have a label.
+type postings struct {
+	closed []run
+	open   uint32 // where the open run starts; none if there is none
+	// joined is the last series that has the label where the one before it has another;
+	// none if there is none.
+	joined uint32
 }
 
-// placeRun is from one place up to, not including, another.
-type placeRun struct{ from, to uint32 }
+// none is no id: there is no room for as many series.
+const none = math.MaxUint32
 
-// labelValues are those of one label name.
+// run is the ids from one up to, but not including, another.
+type run struct{ from, to uint32 }
+
+// labelValues are the values of one label name.
 type labelValues struct {
 	all    []labelValue
 	number map[string]uint32
@@ -59,36 +75,43 @@ func newSeriesIndex() (*seriesIndex, *head.Head) {
 	return x, h
 }
 
-// SeriesAdded implements [head.Observer]. Only the labels that the series does
-// not share with the one before cost anything.
+// SeriesAdded implements [head.Observer].
 func (x *seriesIndex) SeriesAdded(ref uint64, numbers []uint32) {
-	place := uint32(len(x.refs))
+	id := uint32(len(x.refs))
+	if invariant.On {
+		invariant.Check(id == 0 || x.refs[id-1] < ref, "ref %d is indexed after ref %d", ref, x.refs[max(id, 1)-1])
+	}
 	x.refs = append(x.refs, ref)
 	for i, n := range numbers {
 		if i < len(x.row) && x.row[i] == n {
 			continue
 		}
-		for n >= uint32(len(x.lists)) {
-			x.labelAdded()
+		for n >= uint32(len(x.postings)) {
+			x.addLabel()
 		}
-		l := &x.lists[n]
-		if l.in = place + 1; l.open == 0 {
-			l.open = place + 1
+		p := &x.postings[n]
+		if p.joined = id; p.open == none {
+			p.open = id
 		}
 	}
 	for i, n := range x.row {
-		if l := &x.lists[n]; (i >= len(numbers) || numbers[i] != n) && l.in != place+1 {
-			l.runs = append(l.runs, placeRun{l.open - 1, place})
-			l.open = 0
+		p := &x.postings[n]
+		if stays := i < len(numbers) && numbers[i] == n; stays || p.joined == id {
+			continue
 		}
+		if invariant.On {
+			invariant.Check(p.open < id, "the run from %d ends at %d", p.open, id)
+		}
+		p.closed = append(p.closed, run{p.open, id})
+		p.open = none
 	}
 	x.row = append(x.row[:0], numbers...)
 }
 
-// labelAdded takes up the label of the next number.
-func (x *seriesIndex) labelAdded() {
-	number := uint32(len(x.lists))
-	x.lists = append(x.lists, placeList{})
+// addLabel adds the label with the next number.
+func (x *seriesIndex) addLabel() {
+	number := uint32(len(x.postings))
+	x.postings = append(x.postings, postings{open: none, joined: none})
 	l := x.label(number)
 	of := x.values[l.Name]
 	if of == nil {
@@ -104,5 +127,5 @@ func (x *seriesIndex) SeriesDropped(uint64) {}
 
 // Renumbered implements [head.Observer].
 func (x *seriesIndex) Renumbered() {
-	x.refs, x.lists, x.row, x.values = nil, nil, nil, make(map[string]*labelValues)
+	x.refs, x.postings, x.row, x.values = nil, nil, nil, make(map[string]*labelValues)
 }

@@ -143,7 +143,7 @@ func TestFindAfterDrops(t *testing.T) {
 }
 
 // Next and Seek in any order are those of Prometheus' own lists.
-func FuzzPlaces(f *testing.F) {
+func FuzzRunPostings(f *testing.F) {
 	f.Add([]byte{1, 1, 2, 3, 50, 1}, []byte{0, 0, 5, 0, 200, 0, 0})
 	f.Add([]byte{}, []byte{7})
 	f.Add([]byte{7, 15, 7, 7, 6, 6, 3, 0, 0, 7}, []byte{0, 0, 0, 1, 2, 0, 0})
@@ -169,7 +169,7 @@ func FuzzPlaces(f *testing.F) {
 			x.SeriesAdded(uint64(i+2), numbers)
 		}
 		for n := range listed {
-			var found [1]places
+			var found [1]runPostings
 			v := x.view()
 			v.ofNumbers([]uint32{uint32(n)}, found[:])
 			ours, theirs := &found[0], index.NewListPostings(listed[n])

@@ -9,12 +9,12 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// live says whether a series belongs to what a snapshot shows: it was written at or
-// after a time (ms), and has not ended. What timestamps its samples have is of no
-// interest: they may be of the past or ahead of the clock.
+// live says whether a snapshot shows a series: it was written at or after a time
+// (ms), and has not ended. The timestamps of its samples do not matter: they may be
+// in the past or in the future.
 func live(l *segment.Latest, writtenSince int64) bool { return written(l, writtenSince) && !ended(l) }
 
-// written says whether a series has a sample, and got one at or after a time (ms).
+// written says whether a series got a sample at or after a time (ms).
 func written(l *segment.Latest, since int64) bool { return !l.None && l.Written >= since }
 
 // ended says whether the latest sample of a series is a stale marker.
@@ -25,8 +25,8 @@ func ended(l *segment.Latest) bool {
 	return value.IsStaleNaN(l.Value)
 }
 
-// histogramSum finds the sum, field 3, in a histogram's wire bytes. A
-// histogram whose sum is a stale marker is one.
+// histogramSum finds the sum, field 3, in a histogram's wire bytes. If that is a
+// stale marker, so is the histogram.
 func histogramSum(data []byte) float64 {
 	bits, _ := findFixed64(data, 3)
 	return math.Float64frombits(bits)

@@ -7,24 +7,24 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// feeder is a connection that feeds a replica.
-type feeder interface {
-	// Interrupt makes it let go.
+// Feeder is a connection that feeds a replica.
+type Feeder interface {
+	// Interrupt makes it release its lease.
 	Interrupt()
 }
 
-// lease sees to it that one connection at a time feeds a replica.
+// lease lets one connection at a time feed a replica, the newest.
 type lease struct {
 	mu      sync.Mutex
-	current feeder
+	current Feeder
 	busy    chan struct{}
 }
 
 func newLease() lease { return lease{busy: make(chan struct{}, 1)} }
 
-// acquire makes c the connection that feeds, interrupts the one before, and waits
-// until that one has let go. It reports whether it did before ctx ended.
-func (l *lease) acquire(ctx context.Context, c feeder) bool {
+// acquire interrupts the holder and waits until it has released the lease. It reports
+// whether that was before ctx ended.
+func (l *lease) acquire(ctx context.Context, c Feeder) bool {
 	l.mu.Lock()
 	if l.current != nil {
 		l.current.Interrupt()
@@ -39,7 +39,7 @@ func (l *lease) acquire(ctx context.Context, c feeder) bool {
 	}
 }
 
-func (l *lease) release(c feeder) {
+func (l *lease) release(c Feeder) {
 	l.mu.Lock()
 	if l.current == c {
 		l.current = nil
@@ -54,8 +54,8 @@ func (l *lease) held() bool {
 	return l.current != nil
 }
 
-// Lease returns the replica of a log, which c feeds from now on until it calls release.
-func (rs *Set) Lease(ctx context.Context, id segment.LogID, c feeder) (r *Replica, release func(), err error) {
+// Lease returns the replica of a log for c to feed, until it calls release.
+func (rs *Set) Lease(ctx context.Context, id segment.LogID, c Feeder) (r *Replica, release func(), err error) {
 	for {
 		r, err := rs.open(id)
 		if err != nil {
@@ -67,7 +67,7 @@ func (rs *Set) Lease(ctx context.Context, id segment.LogID, c feeder) (r *Replic
 		if !r.broken.Load() {
 			return r, func() { r.lease.release(c) }, nil
 		}
-		// It broke while the connection before let go.
+		// It broke before the last holder released it.
 		r.lease.release(c)
 	}
 }

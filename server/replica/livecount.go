@@ -7,8 +7,8 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// liveCount is how many series of a log are live. However many ask for it, most
-// of the time they are not being counted.
+// liveCount is how many series of a log are live. They are counted again only after
+// ten times as long as that takes, however many ask.
 type liveCount struct {
 	mu   sync.Mutex
 	at   time.Time
@@ -16,7 +16,6 @@ type liveCount struct {
 	n    uint64
 }
 
-// countAgain is after how many times as long as counting takes it is done again.
 const countAgain = 10
 
 // CountLive counts the series that a snapshot of everything would have.

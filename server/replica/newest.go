@@ -9,26 +9,26 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// Newest finds the series that several snapshots have.
+// Newest leaves each series in one of several snapshots.
 type Newest struct {
 	Snapshots    []*Snapshot
-	seen         map[uint64]place // by the hash of the labels
+	seen         map[uint64]member // by the hash of the labels
 	mine, theirs []byte
 }
 
-// numberBits are those of a place that are the number of the snapshot. There are as
-// many as logs in a cursor, at most.
+// member is a series of one of the snapshots: its ref, and in the low bits the
+// snapshot's number.
+type member uint64
+
+// numberBits are enough for as many logs as a cursor holds.
 const numberBits = 8
 
-// place is where a series is: its reference, and behind it the number of the
-// snapshot, as numberBits has it.
-type place uint64
+func memberOf(number int, ref uint64) member { return member(ref<<numberBits | uint64(number)) }
 
-func placeOf(number int, ref uint64) place { return place(ref<<numberBits | uint64(number)) }
+func (m member) ref() uint64 { return uint64(m) >> numberBits }
 
-func (p place) ref() uint64 { return uint64(p) >> numberBits }
-
-func (n *Newest) of(p place) *Snapshot { return n.Snapshots[p&(1<<numberBits-1)] }
+// of returns the snapshot of a member.
+func (n *Newest) of(m member) *Snapshot { return n.Snapshots[m&(1<<numberBits-1)] }
 
 // Bytes is about what it takes in memory.
 func (n *Newest) Bytes() int64 { return seenBytes * int64(len(n.seen)) }
@@ -36,40 +36,37 @@ func (n *Newest) Bytes() int64 { return seenBytes * int64(len(n.seen)) }
 // seenBytes is what a map takes for an entry, while it grows.
 const seenBytes = 40
 
-// checkedSeries is how many series may pass from one check to the next.
-const checkedSeries = 1024
-
-// KeepNewest leaves out of each snapshot the series that another log has a newer
-// sample of, which may say that the series has ended, or as new a one and comes first.
-// It stops when check, which is called now and then, returns an error.
+// KeepNewest omits a series from a snapshot if another one has a newer sample of it,
+// even if that is a stale marker, or one that is as new and comes first. It gives up
+// when check, which is called now and then, returns an error.
 func (n *Newest) KeepNewest(check func() error) error {
 	if len(n.Snapshots) < 2 {
 		return nil
 	}
-	n.seen = make(map[uint64]place)
+	n.seen = make(map[uint64]member)
 	left := 0
 	for i, s := range n.Snapshots {
 		for ref, l := range s.written() {
 			if left--; left < 0 {
-				left = checkedSeries
+				left = checkEvery
 				if err := check(); err != nil {
 					return err
 				}
 			}
-			n.look(placeOf(i, ref), l)
+			n.compare(memberOf(i, ref), l)
 		}
 	}
 	*n = Newest{}
 	return nil
 }
 
-// look compares a series with the one before that has the same labels.
-func (n *Newest) look(p place, l *segment.Latest) {
-	n.mine = n.of(p).View.AppendLabels(n.mine[:0], p.ref())
+// compare omits a series, or the one that was seen with the same labels.
+func (n *Newest) compare(m member, l *segment.Latest) {
+	n.mine = n.of(m).View.AppendLabels(n.mine[:0], m.ref())
 	hash := xxhash.Sum64(n.mine)
 	before, ok := n.seen[hash]
 	if !ok {
-		n.seen[hash] = p
+		n.seen[hash] = m
 		return
 	}
 	n.theirs = n.of(before).View.AppendLabels(n.theirs[:0], before.ref())
@@ -77,15 +74,15 @@ func (n *Newest) look(p place, l *segment.Latest) {
 		return // Two label sets with one hash: both stay.
 	}
 	if theirs, _ := n.of(before).View.Latest(before.ref()); !newer(l, &theirs) {
-		n.of(p).omitted.Add(p.ref())
+		n.of(m).omitted.Add(m.ref())
 		return
 	}
 	n.of(before).omitted.Add(before.ref())
-	n.seen[hash] = p
+	n.seen[hash] = m
 }
 
-// newer says whether a sample is to be shown instead of another log's, of the same
-// series: the later one, but for one that is ahead of both forwarders' clocks.
+// newer says whether a sample is shown rather than that of another log, of the same
+// series: the later one, unless that was in the future when either was written.
 func newer(l, other *segment.Latest) bool {
 	if l.Timestamp == other.Timestamp {
 		return false

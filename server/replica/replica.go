@@ -10,8 +10,8 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// Replica is one log as this server has it: the files, and the state as of the
-// last block.
+// Replica is a server's copy of one log: the files, and the state as of the last
+// block.
 type Replica struct {
 	ID    segment.LogID
 	files *seglog.Mirror
@@ -22,19 +22,18 @@ type Replica struct {
 	requests requests
 	count    liveCount
 
-	keyframe atomic.Bool // a whole keyframe has been applied
-	ready    atomic.Bool // the state is worth being served, once and for all
-	broken   atomic.Bool // an append failed: it has to be opened again
-	useless  atomic.Bool // it cannot be read any more, or its state is wrong
-	ending   ending
-	tail     atomic.Uint64 // how far the forwarder's log has come
-	told     atomic.Bool   // tail has been told
-	received atomic.Int64  // when the last block came, in ns since the epoch; 0: not yet
-	lease    lease
-	health   *health // goes over to the replica that takes this one's place
-
-	old     atomic.Bool  // opened with a state that nobody would call the present
-	written atomic.Int64 // when the forwarder made the last block, in ms
+	keyframe  atomic.Bool   // a whole keyframe has been applied
+	ready     atomic.Bool   // it has caught up once, or was opened with a state
+	broken    atomic.Bool   // an append failed: it has to be reopened
+	unusable  atomic.Bool   // it cannot be read any more, or its state is wrong
+	stale     atomic.Bool   // it was opened with an old state, and has not caught up since
+	tail      atomic.Uint64 // the last block of the forwarder's log
+	tailKnown atomic.Bool
+	ending    ending
+	received  atomic.Int64 // when bytes last came, in ns since the epoch; 0: not yet
+	written   atomic.Int64 // when the forwarder wrote the last block, in ms
+	lease     lease
+	health    *health // its successor takes it over when it is reopened
 }
 
 // openReplica rebuilds the state of a log from its newest segment, or creates
@@ -55,7 +54,7 @@ func (r *Replica) ApplyKeyframe(k *segment.Keyframe) error {
 	r.index.mu.Lock()
 	defer r.index.mu.Unlock()
 	if err := r.Head.ApplyKeyframe(k); err != nil {
-		r.useless.Store(true)
+		r.unusable.Store(true)
 		return err
 	}
 	if k.Last {
@@ -69,22 +68,22 @@ func (r *Replica) ApplyBlock(b *segment.Block) error {
 	r.index.mu.Lock()
 	defer r.index.mu.Unlock()
 	if err := r.Head.ApplyBlock(b); err != nil {
-		r.useless.Store(true)
+		r.unusable.Store(true)
 		return err
 	}
-	r.requests.note(b)
+	r.requests.add(b)
 	r.written.Store(b.Time)
 	return nil
 }
 
-// StartSegment begins a segment.
+// StartSegment starts a segment.
 func (r *Replica) StartSegment(name string, firstSequence uint64) error {
-	// The connection before may have broken within the keyframe.
+	// The connection before this one may have broken within the keyframe.
 	r.Head.RestartKeyframe()
 	return r.failed(r.health.watch(func() error { return r.files.StartSegment(name, firstSequence) }))
 }
 
-// Append takes over a part of a segment.
+// Append appends bytes of a segment.
 func (r *Replica) Append(offset uint64, data []byte) error {
 	before := r.Log.Last()
 	if err := r.failed(r.health.watch(func() error { return r.files.Append(offset, data) })); err != nil {
@@ -94,23 +93,22 @@ func (r *Replica) Append(offset uint64, data []byte) error {
 		r.health.recover()
 	}
 	r.received.Store(time.Now().UnixNano())
-	r.judge()
+	r.checkCaughtUp()
 	return nil
 }
 
-// SetTail notes how far the forwarder's log has come.
+// SetTail says which block is the last of the forwarder's log.
 func (r *Replica) SetTail(sequence uint64) {
 	r.tail.Store(sequence)
-	r.told.Store(true)
-	r.judge()
+	r.tailKnown.Store(true)
+	r.checkCaughtUp()
 }
 
-// judge makes a replica ready once it has caught up. How far that is it knows
-// when it has been told.
-func (r *Replica) judge() {
-	if r.told.Load() && r.keyframe.Load() && r.Log.Last() >= r.tail.Load() {
+// checkCaughtUp makes a replica ready that has caught up with the forwarder's log.
+func (r *Replica) checkCaughtUp() {
+	if r.tailKnown.Load() && r.keyframe.Load() && r.Log.Last() >= r.tail.Load() {
 		r.ready.Store(true)
-		r.old.Store(false)
+		r.stale.Store(false)
 		r.health.recover()
 	}
 }
@@ -118,14 +116,14 @@ func (r *Replica) judge() {
 // forwarderTime is how long a restarted server expects a forwarder to come.
 const forwarderTime = 6 * time.Second
 
-// CatchingUp says whether a server that was started with an old state of the
-// log is about to have a newer one.
+// CatchingUp says whether a server that was started with a stale state of the log is
+// about to get a newer one.
 func (r *Replica) CatchingUp(started time.Time) bool {
-	return r.old.Load() && (r.Connected() || time.Since(started) < forwarderTime)
+	return r.stale.Load() && (r.Connected() || time.Since(started) < forwarderTime)
 }
 
-// failed notes whether an error is one after which the log has to be opened
-// again. Bytes that were refused leave it as it was.
+// failed notes an error after which the log has to be reopened. Bytes that were
+// refused leave it as it was.
 func (r *Replica) failed(err error) error {
 	if errors.Is(err, seglog.ErrBroken) {
 		r.broken.Store(true)
@@ -133,20 +131,20 @@ func (r *Replica) failed(err error) error {
 	return err
 }
 
-// IsBroken says that the log has to be opened again before it gets on.
+// IsBroken says that the log has to be reopened before anything is appended.
 func (r *Replica) IsBroken() bool { return r.broken.Load() }
 
-// Serving says whether the log can be read and its state is of use.
-// One that broke is, as it was before that, until it is opened again.
-func (r *Replica) Serving() bool { return r.ready.Load() && !r.useless.Load() }
+// Serving says whether the log can be read and its state is of use. A broken one is
+// served as it was before that, until it is reopened.
+func (r *Replica) Serving() bool { return r.ready.Load() && !r.unusable.Load() }
 
-// getsOn says why blocks that come are not taken over.
-func (r *Replica) getsOn() error { return r.health.check(sinceEpoch(), r.Connected()) }
+// blocked says why blocks that come are not appended, nil if they are.
+func (r *Replica) blocked() error { return r.health.check(sinceEpoch(), r.Connected()) }
 
-// Position is the last block that the replica has, false if it has none.
+// Position is the last block of the replica, false if it has none.
 func (r *Replica) Position() (sequence uint64, checksum uint32, ok bool) { return r.files.Position() }
 
-// LastReceived is when the last block came, the zero time if none has.
+// LastReceived is when bytes last came, the zero time if none have.
 func (r *Replica) LastReceived() time.Time {
 	if at := r.received.Load(); at != 0 {
 		return time.Unix(0, at)
@@ -154,16 +152,16 @@ func (r *Replica) LastReceived() time.Time {
 	return time.Time{}
 }
 
-// Opened says when a series has to have been written to be live: a state that has
-// been written before that is an old one.
-func (r *Replica) Opened(liveSince int64) {
-	r.old.Store(r.Serving() && r.written.Load() < liveSince)
+// MarkStale marks a replica that was just opened as stale if its last block was
+// written before a time (ms).
+func (r *Replica) MarkStale(liveSince int64) {
+	r.stale.Store(r.Serving() && r.written.Load() < liveSince)
 }
 
 // Connected says whether a connection feeds the replica.
 func (r *Replica) Connected() bool { return r.lease.held() }
 
-// Lag is how many blocks the forwarder is ahead.
+// Lag is how many blocks of the forwarder's log are missing here.
 func (r *Replica) Lag() uint64 {
 	last, tail := r.Log.Last(), r.tail.Load()
 	return max(tail, last) - last

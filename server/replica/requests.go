@@ -8,55 +8,54 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// requests knows which of the newest [seglog.RepeatWindow] blocks of a log stored which
-// request, so that a stream of several logs can tell a request that a sender repeated
-// at another forwarder.
-// While a server has one log it keeps nothing.
+// requests knows where the newest [seglog.RepeatWindow] blocks of a log stored which
+// request, so that a stream of several logs recognises a request that a sender
+// repeated at another forwarder. A server with one log keeps none of this.
 type requests struct {
 	mu     sync.RWMutex
-	blocks map[digest]stored
-	// window has the digest of each block at its sequence modulo seglog.RepeatWindow;
-	// nil while nothing is kept.
-	window []digest
+	stored map[digest]Stored
+	// ring has the digest of each block, at its sequence modulo the window; nil while
+	// nothing is kept.
+	ring []digest
 	// newest may not be readable in the log yet.
 	newest struct {
 		digest
-		stored
+		Stored
 	}
 }
 
 type digest = [16]byte
 
-// stored says where a request is, and how many of its entries were refused.
-type stored struct {
+// Stored is the block in which a request is, and how many of its entries were refused.
+type Stored struct {
 	Sequence uint64
 	Rejected uint32
 }
 
-// note takes in a block that is about to become readable.
-func (q *requests) note(b *segment.Block) {
+// add adds a block that is about to become readable.
+func (q *requests) add(b *segment.Block) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.newest.digest, q.newest.stored = b.Digest, stored{b.Sequence, b.Verdict.Rejected}
-	q.put(q.newest.digest, q.newest.stored)
+	q.newest.digest, q.newest.Stored = b.Digest, Stored{b.Sequence, b.Verdict.Rejected}
+	q.put(q.newest.digest, q.newest.Stored)
 }
 
-// keep begins to keep what is noted, and reads what was before.
-func (q *requests) keep(l *seglog.Log) error {
+// load keeps from now on what is added, and reads what was added before.
+func (q *requests) load(l *seglog.Log) error {
 	q.mu.Lock()
-	kept := q.window != nil
-	if !kept {
-		q.blocks, q.window = map[digest]stored{}, make([]digest, seglog.RepeatWindow)
-		q.put(q.newest.digest, q.newest.stored)
+	loaded := q.ring != nil
+	if !loaded {
+		q.stored, q.ring = map[digest]Stored{}, make([]digest, seglog.RepeatWindow)
+		q.put(q.newest.digest, q.newest.Stored)
 	}
 	q.mu.Unlock()
-	if kept {
+	if loaded {
 		return nil
 	}
 	err := l.EachDigest(seglog.RepeatWindow, 0, func(d [16]byte, v segment.Verdict, sequence uint64) bool {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		q.put(d, stored{sequence, v.Rejected})
+		q.put(d, Stored{sequence, v.Rejected})
 		return true
 	})
 	if err != nil {
@@ -65,31 +64,31 @@ func (q *requests) keep(l *seglog.Log) error {
 	return nil
 }
 
-// put takes in a block, in any order, unless a newer one has its place. Of two
-// blocks of one request the first counts.
-func (q *requests) put(d digest, at stored) {
-	if q.window == nil || d == (digest{}) {
+// put puts a block into the ring, unless a newer one is there: blocks come in any
+// order. Of two blocks of one request, the first counts.
+func (q *requests) put(d digest, at Stored) {
+	if q.ring == nil || d == (digest{}) {
 		return
 	}
-	place := &q.window[at.Sequence%seglog.RepeatWindow]
-	if before, ok := q.blocks[*place]; ok && before.Sequence%seglog.RepeatWindow == at.Sequence%seglog.RepeatWindow {
+	entry := &q.ring[at.Sequence%seglog.RepeatWindow]
+	if before, ok := q.stored[*entry]; ok && before.Sequence%seglog.RepeatWindow == at.Sequence%seglog.RepeatWindow {
 		if before.Sequence >= at.Sequence {
 			return
 		}
-		delete(q.blocks, *place)
+		delete(q.stored, *entry)
 	}
-	*place = d
-	if known, ok := q.blocks[d]; !ok || at.Sequence < known.Sequence {
-		q.blocks[d] = at
+	*entry = d
+	if known, ok := q.stored[d]; !ok || at.Sequence < known.Sequence {
+		q.stored[d] = at
 	}
 }
 
-func (q *requests) find(d digest) (stored, bool) {
+func (q *requests) find(d digest) (Stored, bool) {
 	q.mu.RLock()
 	defer q.mu.RUnlock()
-	at, ok := q.blocks[d]
+	at, ok := q.stored[d]
 	return at, ok
 }
 
 // Request says where the log has a request, and how much of it.
-func (r *Replica) Request(digest [16]byte) (stored, bool) { return r.requests.find(digest) }
+func (r *Replica) Request(digest [16]byte) (Stored, bool) { return r.requests.find(digest) }

@@ -20,17 +20,17 @@ func TestRequestWindow(t *testing.T) {
 	defer files.Close()
 	number := func(n uint64) digest { return digest{1, byte(n), byte(n >> 8), byte(n >> 16)} }
 	var q requests
-	note := func(n uint64) { q.note(&segment.Block{Sequence: n, Digest: number(n)}) }
+	note := func(n uint64) { q.add(&segment.Block{Sequence: n, Digest: number(n)}) }
 	for n := uint64(1); n <= 10; n++ {
 		note(n)
 	}
-	require.Nil(t, q.window)
-	require.NoError(t, q.keep(files.Log()))
+	require.Nil(t, q.ring)
+	require.NoError(t, q.load(files.Log()))
 	const last = 10 + 2*seglog.RepeatWindow
 	for n := uint64(11); n <= last; n++ {
 		note(n)
 	}
-	require.Len(t, q.blocks, seglog.RepeatWindow)
+	require.Len(t, q.stored, seglog.RepeatWindow)
 	for _, n := range []uint64{last, last - seglog.RepeatWindow + 1} {
 		at, ok := q.find(number(n))
 		require.True(t, ok)
@@ -42,7 +42,7 @@ func TestRequestWindow(t *testing.T) {
 	require.False(t, ok, "no digest is not one")
 
 	// The first block of a request counts, for as long as it is in the window.
-	q.note(&segment.Block{Sequence: last + 1, Digest: number(last)})
+	q.add(&segment.Block{Sequence: last + 1, Digest: number(last)})
 	at, _ := q.find(number(last))
 	require.Equal(t, uint64(last), at.Sequence)
 }

@@ -14,12 +14,12 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// Set are the logs of this server.
+// Set is the replicas of a server.
 type Set struct {
 	store *seglog.Store
-	// opening fails where a log cannot be opened or created.
+	// opening fails when a log cannot be opened or created.
 	opening health
-	// News wakes who waits for blocks or for logs.
+	// News wakes who waits for blocks or logs.
 	News broadcast.Signal
 
 	mu   sync.Mutex                 // for changing the list
@@ -57,6 +57,7 @@ func (rs *Set) Fed() bool {
 	return slices.ContainsFunc(rs.All(), func(r *Replica) bool { return r.Connected() })
 }
 
+// Get returns the replica of a log, nil if there is none.
 func (rs *Set) Get(id segment.LogID) *Replica {
 	for _, r := range rs.All() {
 		if r.ID == id {
@@ -66,8 +67,8 @@ func (rs *Set) Get(id segment.LogID) *Replica {
 	return nil
 }
 
-// open returns the replica of a log, which is created if there is none, and
-// opened anew if it is broken.
+// open returns the replica of a log, which is created if there is none, and reopened
+// if it is broken.
 func (rs *Set) open(id segment.LogID) (*Replica, error) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
@@ -80,9 +81,9 @@ func (rs *Set) open(id segment.LogID) (*Replica, error) {
 	case found && !list[i].broken.Load():
 		return list[i], nil
 	case found:
-		// Its streams end, and go on with the new one.
+		// Its streams end, and resume at the new one.
 		h = list[i].health
-		list[i].useless.Store(true)
+		list[i].unusable.Store(true)
 		_ = list[i].files.Close()
 	case len(list) >= cursor.MaxPositions:
 		return nil, fmt.Errorf("open log %s: this server holds %d logs, the most that a cursor can carry", id, len(list))
@@ -100,33 +101,33 @@ func (rs *Set) open(id segment.LogID) (*Replica, error) {
 	} else {
 		list = slices.Insert(list, i, r)
 	}
-	if err := keepRequests(list); err != nil {
+	if err := loadRequests(list); err != nil {
 		return nil, errors.Join(err, r.files.Close())
 	}
 	rs.list.Store(&list)
 	return r, nil
 }
 
-// keepRequests has each of several logs know its requests.
-func keepRequests(list []*Replica) error {
+// loadRequests makes each of several logs know its requests.
+func loadRequests(list []*Replica) error {
 	if len(list) < 2 {
 		return nil
 	}
 	for _, r := range list {
-		if err := r.requests.keep(r.Log); err != nil {
+		if err := r.requests.load(r.Log); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Check says why blocks that come are not taken over, of any log.
+// Check says why blocks that come are not appended, of any log.
 func (rs *Set) Check() error {
 	if err := rs.opening.check(sinceEpoch(), false); err != nil {
 		return err
 	}
 	for _, r := range rs.All() {
-		if err := r.getsOn(); err != nil {
+		if err := r.blocked(); err != nil {
 			return fmt.Errorf("log %s: %w", r.ID, err)
 		}
 	}

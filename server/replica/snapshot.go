@@ -9,28 +9,28 @@ import (
 	"github.com/promgrpc/exporter/server/selection"
 )
 
-// Snapshot is the latest samples of the live series of one log that are
-// selected, as of one block.
+// Snapshot is the latest samples of the live series of one log that are selected, as
+// of one block.
 type Snapshot struct {
-	past         *head.Head // that the view is of, nil: the present one
+	past         *head.Head // what the view is of; nil: the present state
 	View         *head.View
-	from         uint64 // the lowest reference
-	found        *found // the others are left out, unless it is nil
+	from         uint64   // the lowest ref
+	matches      *matches // nil: all series
 	writtenSince int64
 	omitted      refset.Set
 }
 
 // Bytes is about what it takes in memory besides the head's.
 func (s *Snapshot) Bytes() int64 {
-	n := s.View.Pinned() + s.found.bytes() + s.omitted.Bytes()
+	n := s.View.Pinned() + s.matches.bytes() + s.omitted.Bytes()
 	if s.past != nil {
 		n += s.past.Bytes()
 	}
 	return n
 }
 
-// Series yields the live series by ascending reference. The pointers are valid
-// until the next.
+// Series yields the live series by ascending ref. A pointer is valid until the next
+// one.
 func (s *Snapshot) Series() iter.Seq2[uint64, *segment.Latest] {
 	return func(yield func(uint64, *segment.Latest) bool) {
 		for ref, l := range s.written() {
@@ -41,7 +41,7 @@ func (s *Snapshot) Series() iter.Seq2[uint64, *segment.Latest] {
 	}
 }
 
-// written yields those that have ended, too.
+// written also yields those that have ended.
 func (s *Snapshot) written() iter.Seq2[uint64, *segment.Latest] {
 	return func(yield func(uint64, *segment.Latest) bool) {
 		pass := func(ref uint64, l *segment.Latest) bool {
@@ -50,15 +50,15 @@ func (s *Snapshot) written() iter.Seq2[uint64, *segment.Latest] {
 			}
 			return yield(ref, l)
 		}
-		if s.found == nil {
+		if s.matches == nil {
 			s.View.Each(s.from, pass)
 			return
 		}
-		for ref := range s.found.each {
+		for ref := range s.matches.each {
 			if ref < s.from {
 				continue
 			}
-			// The lists may have series that the head has dropped.
+			// The index may have series that the head has dropped.
 			if l, ok := s.View.Latest(ref); ok && !pass(ref, &l) {
 				return
 			}
@@ -66,7 +66,7 @@ func (s *Snapshot) written() iter.Seq2[uint64, *segment.Latest] {
 	}
 }
 
-// state is what a log has come to, as of some block.
+// state is the series of a log as of some block.
 type state struct {
 	Head  *head.Head
 	index *seriesIndex
@@ -85,11 +85,11 @@ func (st state) BetweenBlocks(f func()) {
 	f()
 }
 
-// Snapshot takes the live series that are selected, as of the last block. Its
-// view is to be released.
+// Snapshot returns the live series that are selected, as of the last block. Its view
+// has to be released.
 func (st state) Snapshot(e *selection.Evaluation, sel *selection.Selection, writtenSince int64) (*Snapshot, error) {
 	if sel.Scans {
-		// Who waits for the turn need not hold a view meanwhile.
+		// It need not hold a view while it waits for its turn.
 		if err := e.Step(0); err != nil {
 			return nil, err
 		}
@@ -102,14 +102,14 @@ func (st state) Snapshot(e *selection.Evaluation, sel *selection.Selection, writ
 	e.Read(s.View)
 	defer e.Read(nil)
 	var err error
-	if s.found, err = index.find(e, sel); err != nil {
+	if s.matches, err = index.find(e, sel); err != nil {
 		s.View.Release()
 		return nil, err
 	}
 	return s, nil
 }
 
-// SnapshotOf takes the same of a state of the past, from a reference on.
+// SnapshotOf returns the same of a past state, from a ref on.
 func SnapshotOf(e *selection.Evaluation, past *head.Head, from uint64, sel *selection.Selection, writtenSince int64) (*Snapshot, error) {
 	s := &Snapshot{past: past, View: past.View(), from: from, writtenSince: writtenSince}
 	if sel.All() {
