@@ -88,7 +88,7 @@ func (s service) GetLabelValues(ctx context.Context, req *connect.Request[metric
 // it is the call's turn. Who has values to be matched does not keep the turn from
 // others meanwhile.
 func (s service) eachLive(ctx context.Context, selectors []string, yield func(segment.Labels) error) error {
-	e := s.evaluations.Begin(ctx, callerOf(ctx).Peer)
+	e := s.evaluations.New(ctx, callerOf(ctx).Peer)
 	defer e.End()
 	selected, err := e.Parse(selectors)
 	if err != nil {

@@ -1,10 +1,9 @@
-// Package selection is what a caller asks for, series by their labels, and what it
-// may cost to find them.
+// Package selection is the selectors of a call, and what matching them may cost.
 //
-// Guaranteed: matching is Prometheus' own. The size of selectors is known before
-// any of them is compiled; evaluations run on so many processors as the limits say,
-// their peers in turn, and hold no more memory than the limits say.
+// Guaranteed: matching is Prometheus' own. The size of selectors is known before any
+// is compiled. Evaluations hold no more processors and memory than the limits say,
+// and peers take turns.
 //
-// Not guaranteed: that matching one value is short. It takes about as long as the
-// size of the selectors times the length of the value says.
+// Not guaranteed: that matching one value is quick, which is not interrupted. It takes
+// about the size of the selectors times the length of the value.
 package selection

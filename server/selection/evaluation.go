@@ -37,15 +37,15 @@ const (
 	FlagEvaluationBytes = "--limit.evaluation-bytes"
 )
 
-// Evaluations are what matching, for all calls together, may take: of the
-// processors, since applying blocks and sending must go on, and of the memory.
+// Evaluations bound what matching takes for all calls together: of the processors,
+// since blocks have to be applied and responses sent meanwhile, and of the memory.
 type Evaluations struct {
 	config Limits
 	turns  *limit.Budget
 	room   *limit.Budget
 }
 
-// NewEvaluations shares out room, which is of [flagEvaluationBytes].
+// NewEvaluations returns those that share room, which is of [FlagEvaluationBytes].
 func NewEvaluations(c Limits, room *limit.Budget) *Evaluations {
 	n := c.Evaluations
 	if n == 0 {
@@ -54,15 +54,12 @@ func NewEvaluations(c Limits, room *limit.Budget) *Evaluations {
 	return &Evaluations{config: c, turns: limit.NewBudget(FlagEvaluations, "evaluations", int64(n), 0), room: room}
 }
 
-// Running is how many have a turn, and waiting how many wait for one.
+// Running is how many have a turn, and Waiting how many wait for one.
 func (s *Evaluations) Running() int64 { return s.turns.Used() }
 func (s *Evaluations) Waiting() int   { return s.turns.Waiting() }
 
-// Evaluation is the matching of one call. While others wait it works in slices,
-// between which they have their turns. It belongs to one goroutine.
-//
-// Matching one value is not interrupted. It takes about as long as the size of
-// its selectors times the length of the value says.
+// Evaluation is the matching of one call. While others wait for their turns, it works
+// in slices of time. It belongs to one goroutine.
 type Evaluation struct {
 	ctx   context.Context
 	turns *limit.Budget
@@ -71,42 +68,42 @@ type Evaluation struct {
 	// selectorSize that the selectors of the call may have
 	selectorSize int64
 	most         time.Duration // in all; 0: as long as it takes
-	used         time.Duration // in the slices before
+	used         time.Duration // in the slices before this one
 	began        time.Time     // of the slice
-	pending      int64         // work since the clock was looked at
+	pending      int64         // work since the clock was checked
 
-	view   *head.View // that it reads
-	pinned int64      // bytes that this keeps in memory
+	view   *head.View // what it reads
+	pinned int64      // bytes that the view keeps in memory
 }
 
 const (
-	// evaluationSlice is for how long one works while others wait.
+	// evaluationSlice is how long one works while others wait.
 	evaluationSlice = 20 * time.Millisecond
-	// evaluationStep is the work after which it looks at the clock. It is some
-	// milliseconds at most, as a program's instructions are looked at for each
-	// byte at most.
+	// evaluationStep is the work after which the clock is checked. It takes some
+	// milliseconds at most, since a program runs each instruction once for a byte at
+	// most.
 	evaluationStep = 1 << 19
 	// evaluationRoom is what one takes at least, if there are selectors.
 	evaluationRoom = 16 << 10
 )
 
-// Begin starts the evaluation of a call. It has to be ended.
-func (s *Evaluations) Begin(ctx context.Context, peer string) *Evaluation {
-	e := s.Following(ctx, peer)
+// New returns the evaluation of a call. It has to be ended.
+func (s *Evaluations) New(ctx context.Context, peer string) *Evaluation {
+	e := s.Unlimited(ctx, peer)
 	e.selectorSize, e.most, e.room = s.config.SelectorSize, s.config.EvaluationTime, s.room.Hold(peer)
 	return e
 }
 
-// Following is what a stream matches as it goes on. It has no limits but its
-// turns: whatever it takes, only the stream itself is late.
-func (s *Evaluations) Following(ctx context.Context, peer string) *Evaluation {
+// Unlimited returns the evaluation of a stream that has started. It has no limits but
+// its turns: if it takes long, only the stream itself is late.
+func (s *Evaluations) Unlimited(ctx context.Context, peer string) *Evaluation {
 	return &Evaluation{ctx: ctx, turns: s.turns, turn: s.turns.Hold(peer)}
 }
 
 // Context of the call.
 func (e *Evaluation) Context() context.Context { return e.ctx }
 
-// End gives back all that the evaluation has. It may be called twice.
+// End releases all that the evaluation holds. It may be called twice.
 func (e *Evaluation) End() {
 	e.Pause()
 	if e.room != nil {
@@ -122,8 +119,8 @@ func (e *Evaluation) Grow(n int64) error {
 	return e.room.Grow(n)
 }
 
-// Step has to be called before work, in instructions that are looked at. It waits
-// for the turn, and says when the evaluation has to be given up.
+// Step has to be called before so much work, in instructions that are run. It waits
+// for a turn. An error says that the evaluation has to be given up.
 func (e *Evaluation) Step(work int64) error {
 	e.pending += work
 	if e.turn.Held() > 0 && e.pending < evaluationStep {
@@ -145,13 +142,13 @@ func (e *Evaluation) Step(work int64) error {
 	return nil
 }
 
-// Read says which view is read from now on, nil for none. What it pins while the
-// evaluation waits takes room.
+// Read says which view is read from now on, nil for none. What the view pins while
+// the evaluation waits takes room.
 func (e *Evaluation) Read(v *head.View) {
 	e.view = v
 	if v == nil {
 		e.Pause()
-		_ = e.pin() // which gives it back
+		_ = e.pin() // releases its room
 	}
 }
 
@@ -167,7 +164,7 @@ func (e *Evaluation) pin() error {
 	return nil
 }
 
-// StepSeries is step before the labels of one series are matched.
+// StepSeries is Step before the labels of one series are matched.
 func (e *Evaluation) StepSeries(s *Selection, labels segment.Labels) error {
 	longest := 1
 	for _, l := range labels {
@@ -176,7 +173,7 @@ func (e *Evaluation) StepSeries(s *Selection, labels segment.Labels) error {
 	return e.Step(s.Size * int64(longest))
 }
 
-// check looks at the clock, and gives the turn away if its slice is over.
+// check checks the clock, and passes the turn on if the slice is over.
 func (e *Evaluation) check() error {
 	if e.ctx.Err() != nil {
 		return context.Cause(e.ctx)
@@ -191,8 +188,8 @@ func (e *Evaluation) check() error {
 	return nil
 }
 
-// Pause gives the turn away until the next step. Whoever may have to wait for
-// something else does that first.
+// Pause passes the turn on until the next step. It has to be called before waiting for
+// anything else.
 func (e *Evaluation) Pause() {
 	if e.turn.Held() > 0 {
 		e.used += time.Since(e.began)

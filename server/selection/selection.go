@@ -18,8 +18,8 @@ type Selector []*labels.Matcher
 type Selection struct {
 	Selectors []Selector
 	Size      int64 // of what was compiled, as [selectorSize] has it
-	text      int64 // bytes of the selectors as they were given
-	// Scans says that values have to be looked at, one by one.
+	text      int64 // bytes of the selectors
+	// Scans says that values have to be tried one by one.
 	Scans bool
 }
 
@@ -29,8 +29,8 @@ func (s *Selection) All() bool { return len(s.Selectors) == 0 }
 // Bytes is about what the selection takes in memory.
 func (s *Selection) Bytes() int64 { return instructionBytes*s.Size + selectorByte*s.text }
 
-// What selectors take in memory once they are compiled, at most: for each
-// instruction, a small regular expression having few, and for each byte of text.
+// What compiled selectors take in memory at most: for each instruction, of which a
+// small regular expression has few, and for each byte of text.
 const (
 	instructionBytes = 200
 	selectorByte     = 8
@@ -38,8 +38,8 @@ const (
 
 var selectorParser = parser.NewParser(parser.Options{})
 
-// Parse parses the selectors of the call, if they are no larger than the limit
-// together. Its error is for the client.
+// Parse parses the selectors of the call, unless they are larger than the limit
+// together. Its error is for the client: a [SyntaxError] or one of a limit.
 func (e *Evaluation) Parse(texts []string) (Selection, error) {
 	size, err := sizeOf(texts, e.selectorSize)
 	if err != nil {
@@ -65,14 +65,13 @@ func (e *Evaluation) Parse(texts []string) (Selection, error) {
 	return parsed, err
 }
 
-// light says whether it is not worth the while to wait in order to compile the
-// selection.
+// light says whether the selection is compiled without waiting for a turn.
 func (s *Selection) light() bool { return s.Size <= lightSelection }
 
-// lightSelection is compiled within some dozens of microseconds.
+// lightSelection is compiled in some dozens of microseconds.
 const lightSelection = 64
 
-// sizeOf returns the size of selectors together, which has a limit.
+// sizeOf returns the size of all selectors, unless it is beyond the limit.
 func sizeOf(texts []string, most int64) (size int64, err error) {
 	for _, text := range texts {
 		if size += selectorSize(text, most-size); size > most {
@@ -113,6 +112,7 @@ func (s Selector) matches(ls segment.Labels) bool {
 	return true
 }
 
+// ValueOf returns the value of a label, "" if there is none.
 func ValueOf(ls segment.Labels, name string) string {
 	for i := range ls {
 		if ls[i].Name == name {
@@ -122,8 +122,9 @@ func ValueOf(ls segment.Labels, name string) string {
 	return ""
 }
 
-// Wanted returns the values that a matcher wants, or does not want if it matches
-// what has no such label. None says that values have to be looked at.
+// Wanted returns the values that a matcher selects or, if it matches series without
+// the label, those that it rejects. If there are none, values have to be tried one by
+// one.
 func Wanted(m *labels.Matcher) []string {
 	negative := m.Type == labels.MatchNotEqual || m.Type == labels.MatchNotRegexp
 	switch {

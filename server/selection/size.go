@@ -10,34 +10,34 @@ import (
 	"github.com/prometheus/prometheus/util/strutil"
 )
 
-// The size of a selector says, before anything is compiled, what it takes to
-// compile it: one for each matcher and for each instruction that a regular
-// expression compiles to, and as many as cost the same for what is not in the
-// instructions. One is about a microsecond and 200 bytes that stay.
+// The size of a selector says, before anything is compiled, what compiling it takes:
+// one for each matcher and each instruction that a regular expression compiles to.
+// Work that leaves no instruction counts as the instructions that cost the same. One
+// is about a microsecond, and 200 bytes that stay.
 const (
-	// runesPerInstruction of a character class, whose ranges are written out and
-	// parsed once more.
+	// runesPerInstruction of a character class, whose ranges are printed and parsed
+	// once more.
 	runesPerInstruction = 8
-	// foldsPerInstruction is how many runes of a character class are looked at for
-	// others of the same letter that it lacks.
+	// foldsPerInstruction is how many runes of a character class are checked for other
+	// cases of the same letter.
 	foldsPerInstruction = 256
-	// addedPerInstruction is how many get the others of the same letter added.
+	// addedPerInstruction is for how many the other cases are added.
 	addedPerInstruction = 64
-	// literalsPerInstruction and literalBytesPerInstruction are what is tried in
-	// order to find the few literals that an expression may stand for.
+	// literalsPerInstruction and literalBytesPerInstruction are what is tried to find
+	// the few literals that an expression may stand for.
 	literalsPerInstruction     = 2
 	literalBytesPerInstruction = 4096
 
 	// unicodeClass is the size of the largest class that a name stands for.
 	unicodeClass = 1400/runesPerInstruction + allFolds
-	// allFolds is that of a class of all runes.
+	// allFolds is the size of the cases of all runes.
 	allFolds = (lastFold - firstFold) / foldsPerInstruction
-	// The first and last runes of which there are several to a letter.
+	// The first and the last rune that has another case.
 	firstFold, lastFold = 0x41, 0x1e943
 )
 
-// selectorSize returns the size of a selector. It stops beyond most. What does
-// not parse has no size: nothing comes of it.
+// selectorSize returns the size of a selector, and stops once it is beyond most. What
+// does not parse has no size, as it is not compiled.
 func selectorSize(text string, most int64) int64 {
 	var size int64
 	expression := false
@@ -86,8 +86,8 @@ func regexpSize(text string, most int64) int64 {
 	return size + l.tried/literalsPerInstruction + l.bytes/literalBytesPerInstruction
 }
 
-// parsingSize is what parsing a regular expression may take, as far as it is
-// more than its length: classes with names, and ranges if case does not matter.
+// parsingSize is what parsing a regular expression may take beyond its length: named
+// classes, and ranges where case does not matter.
 func parsingSize(text string) (size int64) {
 	fold := foldsCase(text)
 	for i := 0; i+1 < len(text); i++ {
@@ -106,7 +106,7 @@ func parsingSize(text string) (size int64) {
 	return size
 }
 
-// foldsCase says whether some part of a regular expression may have the flag i.
+// foldsCase says whether a part of a regular expression may have the flag i.
 func foldsCase(text string) bool {
 	for {
 		_, after, ok := strings.Cut(text, "(?")
@@ -121,8 +121,7 @@ func foldsCase(text string) bool {
 	}
 }
 
-// rangeSize is what a range of runes may take, of which the text before and
-// after its dash is known.
+// rangeSize is what a range of runes may take, by the text before and after its dash.
 func rangeSize(before, after string) int64 {
 	first, _ := utf8.DecodeLastRuneInString(before)
 	last, _ := utf8.DecodeRuneInString(after)
@@ -135,7 +134,7 @@ func rangeSize(before, after string) int64 {
 	return folds(first, last) / addedPerInstruction
 }
 
-// folds is how many runes of a range are looked at for others of the same letter.
+// folds is how many runes of a range are checked for other cases.
 func folds(first, last rune) int64 {
 	return int64(max(0, min(last, lastFold)-max(first, firstFold)+1))
 }
@@ -164,8 +163,8 @@ func programSize(re *syntax.Regexp) int64 {
 	return max(1, sub)
 }
 
-// classesSize returns the size of the character classes of an expression. Each
-// counts once, however often it is repeated.
+// classesSize returns the size of the character classes of an expression, each
+// counted once, however often it is repeated.
 func classesSize(re *syntax.Regexp) (size int64) {
 	for _, s := range re.Sub {
 		size += classesSize(s)
@@ -179,15 +178,15 @@ func classesSize(re *syntax.Regexp) (size int64) {
 	return size
 }
 
-// literals counts what is tried in order to find the literals that an expression
-// stands for. It is given up beyond so many, but each concatenation within the
-// expression may be tried for itself.
+// literals counts what is tried to find the literals that an expression stands for.
+// Beyond mostLiterals it is given up, but for each concatenation within the expression
+// alone.
 type literals struct{ tried, bytes int64 }
 
 const mostLiterals = 256
 
-// choices are the literals that a part of an expression stands for: how many,
-// the longest, and what it takes to find them. None are too many.
+// choices are the literals that a part of an expression stands for: how many, the
+// longest, and what it takes to find them. None means too many.
 type choices struct{ n, longest, tried, bytes int64 }
 
 func (l *literals) of(re *syntax.Regexp) choices {

@@ -10,7 +10,7 @@ import (
 
 // SyntaxError is a selector that does not parse.
 type SyntaxError struct {
-	Selector   int // its number in the request
+	Selector   int // its index in the request
 	Text       string
 	Start, End int // bytes of the text that are wrong
 	Reason     string
@@ -22,7 +22,7 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("selector %d does not parse: %s", e.Selector+1, e.Reason)
 }
 
-// newSyntaxError finds the place in what the parser says.
+// newSyntaxError takes the position from the parser's error.
 func newSyntaxError(selector int, text string, err error) *SyntaxError {
 	place, reason := posrange.PositionRange{}, err.Error()
 	var list parser.ParseErrors
@@ -41,8 +41,8 @@ func newSyntaxError(selector int, text string, err error) *SyntaxError {
 	}
 }
 
-// outsideBraces says whether the byte at position is in no braces, where a
-// selector has nothing but a name.
+// outsideBraces says whether the byte at a position is outside braces, where a
+// selector has only a name.
 func outsideBraces(text string, position int) bool {
 	depth := 0
 	lexer := parser.Lex(text)

@@ -13,7 +13,7 @@ func unshared(c Limits) *Evaluations {
 
 // NewEvaluation returns one that nobody else is in the way of.
 func newEvaluation(ctx context.Context) *Evaluation {
-	return unshared(DefaultLimits()).Begin(ctx, "peer")
+	return unshared(DefaultLimits()).New(ctx, "peer")
 }
 
 // ParseSelection parses selectors within the default limits.

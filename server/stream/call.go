@@ -12,8 +12,8 @@ import (
 	"github.com/promgrpc/exporter/server/refusal"
 )
 
-// call is a stream that was admitted, of any kind.
-type call struct {
+// Call is a stream that was admitted, of any kind.
+type Call struct {
 	streams *Streams
 	ctx     context.Context // ends when the client's or the server's does
 	peer    string
@@ -23,7 +23,7 @@ type call struct {
 
 // Admit lets a stream begin. The room of its request is given back, which is not
 // needed any more.
-func (s *Streams) Admit(ctx context.Context, from Caller) (*call, error) {
+func (s *Streams) Admit(ctx context.Context, from Caller) (*Call, error) {
 	from.Room.Release()
 	if s.base.Err() != nil {
 		return nil, refusal.Unavailable(context.Cause(s.base), "")
@@ -35,7 +35,7 @@ func (s *Streams) Admit(ctx context.Context, from Caller) (*call, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(s.base, func() { cancel(context.Cause(s.base)) })
 	stall := newStall(s.StallTimeout, int64(s.MinRate), func(t time.Time) { _ = from.Control.SetWriteDeadline(t) })
-	return &call{streams: s, ctx: ctx, peer: from.Peer, stall: stall, Leave: func() {
+	return &Call{streams: s, ctx: ctx, peer: from.Peer, stall: stall, Leave: func() {
 		stop()
 		cancel(nil)
 		one.Release()
@@ -43,7 +43,7 @@ func (s *Streams) Admit(ctx context.Context, from Caller) (*call, error) {
 }
 
 // admitServed is admit for a stream that reads logs: there has to be one.
-func (s *Streams) admitServed(ctx context.Context, from Caller) (*call, error) {
+func (s *Streams) admitServed(ctx context.Context, from Caller) (*Call, error) {
 	c, err := s.Admit(ctx, from)
 	if err != nil {
 		return nil, err
@@ -56,13 +56,13 @@ func (s *Streams) admitServed(ctx context.Context, from Caller) (*call, error) {
 }
 
 // Context ends when the client's or the server's does.
-func (c *call) Context() context.Context { return c.ctx }
+func (c *Call) Context() context.Context { return c.ctx }
 
 // Begun counts the stream by its kind.
-func (c *call) Begun(kind string) { c.streams.metrics.begun.WithLabelValues(kind).Inc() }
+func (c *Call) Begun(kind string) { c.streams.metrics.begun.WithLabelValues(kind).Inc() }
 
 // Write runs what writes n bytes to the client, who is cut off if it does not take them.
-func (c *call) Write(n int, write func() error) error {
+func (c *Call) Write(n int, write func() error) error {
 	c.stall.begin()
 	defer c.stall.end(n)
 	return write()
@@ -70,14 +70,14 @@ func (c *call) Write(n int, write func() error) error {
 
 // Ended counts the end of the stream by its reason, and returns what the client is
 // told: to go on after the cursor, where that can help.
-func (c *call) Ended(cursor string, err error) error {
+func (c *Call) Ended(cursor string, err error) error {
 	reason, told := c.outcome(cursor, err)
 	c.streams.metrics.ended.WithLabelValues(reason).Inc()
 	c.stall.last()
 	return told
 }
 
-func (c *call) outcome(cursor string, err error) (reason string, told error) {
+func (c *Call) outcome(cursor string, err error) (reason string, told error) {
 	var known *connect.Error
 	var damage *seglog.DamageError
 	switch {
@@ -104,12 +104,12 @@ func (c *call) outcome(cursor string, err error) (reason string, told error) {
 }
 
 // failed logs what is this server's fault.
-func (c *call) failed(err error) {
+func (c *Call) failed(err error) {
 	c.streams.Log.Log(slog.LevelError, "stream failed", "peer", c.peer, "err", err)
 }
 
 // cutOff says why a client was cut off. It is told in case it can still hear.
-func (c *call) cutOff(err error) (reason string, told error) {
+func (c *Call) cutOff(err error) (reason string, told error) {
 	c.streams.Log.Log(slog.LevelWarn, "stream cut", "peer", c.peer, "err", err)
 	if errors.Is(err, errStalled) {
 		return "stalled", connect.NewError(connect.CodeAborted, err)

@@ -20,7 +20,7 @@ func (s *Streams) GetMetrics(ctx context.Context, from Caller, req *metricsv1.Ge
 		return err
 	}
 	defer c.Leave()
-	start := s.Evaluations.Begin(c.ctx, c.peer)
+	start := s.Evaluations.New(c.ctx, c.peer)
 	defer start.End()
 	selected, err := start.Parse(req.GetSelectors())
 	if err != nil {
@@ -37,7 +37,7 @@ func (s *Streams) GetMetrics(ctx context.Context, from Caller, req *metricsv1.Ge
 	return c.Ended(st.cursor, err)
 }
 
-func (s *Streams) newStream(c *call, to *sender, req *metricsv1.GetMetricsRequest, selected selection.Selection) *stream {
+func (s *Streams) newStream(c *Call, to *sender, req *metricsv1.GetMetricsRequest, selected selection.Selection) *stream {
 	st := &stream{
 		streams:    s,
 		ctx:        c.ctx,
@@ -45,7 +45,7 @@ func (s *Streams) newStream(c *call, to *sender, req *metricsv1.GetMetricsReques
 		sender:     to,
 		out:        newAssembler(),
 		selection:  selected,
-		evaluation: s.Evaluations.Following(c.ctx, c.peer),
+		evaluation: s.Evaluations.Unlimited(c.ctx, c.peer),
 		follow:     req.GetFollow(),
 		references: req.GetLabelReferences(),
 		heartbeat:  defaultHeartbeat,

@@ -44,7 +44,7 @@ func (s *Streams) ReadLogs(ctx context.Context, from Caller, req *metricsv1.Read
 // logReading is one call of ReadLogs. Each log is read by a goroutine of its
 // own.
 type logReading struct {
-	call      *call
+	call      *Call
 	streams   *Streams
 	positions map[segment.LogID]*metricsv1.LogPosition
 	follow    bool
@@ -59,7 +59,7 @@ type logReading struct {
 	sent time.Time
 }
 
-func newLogReading(c *call, req *metricsv1.ReadLogsRequest, out *connect.ServerStream[metricsv1.ReadLogsResponse]) *logReading {
+func newLogReading(c *Call, req *metricsv1.ReadLogsRequest, out *connect.ServerStream[metricsv1.ReadLogsResponse]) *logReading {
 	r := &logReading{
 		call: c, streams: c.streams, out: out, follow: req.GetFollow(), heartbeat: logHeartbeat,
 		positions: make(map[segment.LogID]*metricsv1.LogPosition, len(req.GetPositions())),

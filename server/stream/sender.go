@@ -10,7 +10,7 @@ import (
 
 // sender takes responses to a client, and cuts off one that does not take them.
 type sender struct {
-	call    *call
+	call    *Call
 	out     *connect.ServerStream[Response]
 	writer  http.ResponseWriter
 	control *http.ResponseController
@@ -18,7 +18,7 @@ type sender struct {
 	begun   bool // the headers are written
 }
 
-func newSender(c *call, to Caller, out *connect.ServerStream[Response]) *sender {
+func newSender(c *Call, to Caller, out *connect.ServerStream[Response]) *sender {
 	return &sender{call: c, out: out, writer: to.Writer, control: to.Control, whole: isPlain(to.Writer.Header())}
 }
 

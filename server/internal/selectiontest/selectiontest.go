@@ -12,7 +12,7 @@ import (
 func Evaluation(ctx context.Context) *selection.Evaluation {
 	c := selection.DefaultLimits()
 	room := limit.NewBudget(selection.FlagEvaluationBytes, "bytes", int64(c.EvaluationBytes), int64(c.EvaluationBytes))
-	return selection.NewEvaluations(c, room).Begin(ctx, "peer")
+	return selection.NewEvaluations(c, room).New(ctx, "peer")
 }
 
 // Parse parses selectors within the default limits.
