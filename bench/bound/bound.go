@@ -12,8 +12,8 @@
 // server a posting for each. A snapshot sends bytes that are ready.
 //
 // Each floor is a lower bound, and so is their sum. They leave out validation, limits,
-// metrics, scheduling, acknowledgements between processes, readable state, and garbage
-// collection, so no pipeline reaches them.
+// metrics, scheduling, acknowledgements between processes, readable state, memory to be
+// mapped, and garbage collection, so no pipeline reaches them.
 package bound
 
 import (

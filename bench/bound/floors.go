@@ -38,7 +38,7 @@ type Pipeline struct {
 	next        int               // ordinal expected next: senders keep their order
 	numbers     map[uint64]uint32 // of labels, by hash
 	previous    [32]label         // of the new series before this one
-	fresh       []posting         // of the run's new series, for the server
+	fresh       []posting         // of a request's new series, for the server
 	postings    [][]uint32        // of the server, by label number
 
 	logs   [2]*os.File // of the forwarder and of the server
@@ -65,7 +65,8 @@ type posting struct{ label, series uint32 }
 // NewPipeline returns one whose senders have a number of connections, each with one
 // request in flight. Its files are in dir, which the caller removes.
 func NewPipeline(version, connections int, dir string) (*Pipeline, error) {
-	debug.FreeOSMemory() // so that memory costs what it costs a process that has just started
+	clear(make([]byte, 512<<20)) // so that no step waits for memory
+	runtime.GC()
 	p := &Pipeline{
 		connections: connections, request: request{version: version},
 		ordinals: map[uint64]int{}, numbers: map[uint64]uint32{},
@@ -95,7 +96,7 @@ func (p *Pipeline) Run(bodies [][]byte) ([]Floor, error) {
 	runtime.LockOSThread() // whose clock is read
 	defer runtime.UnlockOSThread()
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	p.floors, p.fresh = nil, p.fresh[:0]
+	p.floors = nil
 	var log []byte
 	for group := range slices.Chunk(bodies, p.connections) {
 		from := len(log)
@@ -104,6 +105,7 @@ func (p *Pipeline) Run(bodies [][]byte) ([]Floor, error) {
 			p.step(Forwarder, "decompress", func() error { return p.request.decompress(body) })
 			p.step(Forwarder, "scan and hash labels", p.request.scan)
 			p.step(Forwarder, "look up series, encode values", func() error { log = p.encode(log); return nil })
+			p.step(Server, "index new series", p.index)
 		}
 		p.step(Forwarder, "checksum, write, fdatasync", func() error {
 			log = binary.LittleEndian.AppendUint32(log, crc32.Checksum(log[from:], castagnoli))
@@ -112,14 +114,25 @@ func (p *Pipeline) Run(bodies [][]byte) ([]Floor, error) {
 			}
 			return unix.Fdatasync(int(p.logs[0].Fd()))
 		})
+		if len(log) > len(p.buffer) {
+			p.ship(log)
+			log = log[:0]
+		}
 	}
+	p.ship(log)
+	return slices.DeleteFunc(p.floors, func(f Floor) bool { return f.Process == another }), p.err
+}
+
+// another is a server that is not measured.
+const another = "another server"
+
+// ship sends the log to the servers.
+func (p *Pipeline) ship(log []byte) {
 	for range Servers - 1 {
-		p.carry(log, Forwarder, "another server", "log")
+		p.carry(log, Forwarder, another, "log")
 	}
 	p.carry(log, Forwarder, Server, "log")
 	p.step(Server, "write", func() error { _, err := p.logs[1].Write(log); return err })
-	p.step(Server, "index new series", p.index)
-	return slices.DeleteFunc(p.floors, func(f Floor) bool { return f.Process == "another server" }), p.err
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -166,6 +179,7 @@ func (p *Pipeline) carry(b []byte, from, to, what string) {
 // encode appends a request to the log: the label numbers of new series, and the
 // difference of each value, truncated to an integer, from the one before.
 func (p *Pipeline) encode(log []byte) []byte {
+	p.fresh = p.fresh[:0]
 	for _, s := range p.request.series {
 		if p.next >= len(p.known) || p.known[p.next].hash != s.hash {
 			var ok bool
