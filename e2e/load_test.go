@@ -18,6 +18,7 @@ import (
 	"github.com/promgrpc/exporter/e2e/harness"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1grpc"
 )
 
 const (
@@ -159,7 +160,7 @@ func startCallers(t *testing.T, address, selector string) []*caller {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	stub := metricsv1.NewMetricsServiceClient(conn)
+	stub := metricsv1grpc.NewMetricsServiceClient(conn)
 	request := &metricsv1.GetMetricsRequest{Selectors: []string{selector}}
 	callers := []*caller{{
 		name: "GetStatus over grpc",

@@ -23,6 +23,7 @@ import (
 	promgrpc "github.com/promgrpc/exporter/clients/go"
 	"github.com/promgrpc/exporter/e2e/harness"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1grpc"
 )
 
 var (
@@ -280,7 +281,7 @@ func TestOverloadReaders(t *testing.T) {
 		conn, err := grpc.NewClient(c.RPC(0), grpc.WithTransportCredentials(insecure.NewCredentials()))
 		succeed(t, err)
 		defer conn.Close()
-		s, err := metricsv1.NewMetricsServiceClient(conn).GetMetrics(ctx, &metricsv1.GetMetricsRequest{Selectors: []string{"big"}, Follow: true})
+		s, err := metricsv1grpc.NewMetricsServiceClient(conn).GetMetrics(ctx, &metricsv1.GetMetricsRequest{Selectors: []string{"big"}, Follow: true})
 		succeed(t, err)
 		_, err = s.Header() // it is open, and nothing is read
 		succeed(t, err)

@@ -17,6 +17,7 @@ import (
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1grpc"
 )
 
 type getRequest = metricsv1.GetMetricsRequest
@@ -63,7 +64,7 @@ func openGRPC(t testing.TB, ctx context.Context, address string, req *getRequest
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
-	stream, err := metricsv1.NewMetricsServiceClient(conn).GetMetrics(ctx, req)
+	stream, err := metricsv1grpc.NewMetricsServiceClient(conn).GetMetrics(ctx, req)
 	require.NoError(t, err)
 	return stream.Recv
 }

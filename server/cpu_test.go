@@ -24,6 +24,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1grpc"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -49,7 +50,7 @@ func benchClient(spec string) {
 		wg.Go(func() {
 			desc := &grpc.StreamDesc{ServerStreams: true}
 			began := time.Now()
-			stream, err := conn.NewStream(context.Background(), desc, metricsv1.MetricsService_GetMetrics_FullMethodName, grpc.ForceCodecV2(rawCodec{}))
+			stream, err := conn.NewStream(context.Background(), desc, metricsv1grpc.MetricsService_GetMetrics_FullMethodName, grpc.ForceCodecV2(rawCodec{}))
 			must(err)
 			must(stream.SendMsg(&req))
 			must(stream.CloseSend())

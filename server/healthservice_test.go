@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1grpc"
 )
 
 const (
@@ -182,7 +183,7 @@ func TestClientSideHealthChecking(t *testing.T) {
 		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": "promgrpc.metrics.v1.MetricsService"}}`))
 	require.NoError(t, err)
 	defer conn.Close()
-	client := metricsv1.NewMetricsServiceClient(conn)
+	client := metricsv1grpc.NewMetricsServiceClient(conn)
 	var mu sync.Mutex
 	answered := map[string]int{}
 	call := func() error {

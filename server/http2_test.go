@@ -12,7 +12,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 	"google.golang.org/protobuf/proto"
 
-	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1grpc"
 )
 
 // A client that takes frames of some size, and gives room bit by bit, gets what
@@ -88,7 +88,7 @@ func ask(t *testing.T, f *http2.Framer, stream uint32) {
 	e := hpack.NewEncoder(&headers)
 	for _, h := range []hpack.HeaderField{
 		{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"}, {Name: ":authority", Value: "test"},
-		{Name: ":path", Value: metricsv1.MetricsService_GetMetrics_FullMethodName},
+		{Name: ":path", Value: metricsv1grpc.MetricsService_GetMetrics_FullMethodName},
 		{Name: "content-type", Value: "application/grpc"}, {Name: "te", Value: "trailers"},
 	} {
 		require.NoError(t, e.WriteField(h))

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1grpc"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -41,7 +42,7 @@ func TestAnswersThatAreCutOff(t *testing.T) {
 	conn, err := grpc.NewClient(s.RPCAddr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	require.NoError(t, err)
 	defer conn.Close()
-	res, err := metricsv1.NewMetricsServiceClient(conn).GetLabelValues(t.Context(), &metricsv1.GetLabelValuesRequest{Name: "much"})
+	res, err := metricsv1grpc.NewMetricsServiceClient(conn).GetLabelValues(t.Context(), &metricsv1.GetLabelValuesRequest{Name: "much"})
 	require.NoError(t, err, "with gRPC's own limits")
 	some := len(res.GetValues())
 	for name, o := range unary {

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
-	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1grpc"
 )
 
 // Clients that open streams and reset them at once, as fast as they can, on many
@@ -70,7 +70,7 @@ func resetStreams(ctx context.Context, address string, n *atomic.Int64) {
 		headers.Reset()
 		for _, h := range []hpack.HeaderField{
 			{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"}, {Name: ":authority", Value: "test"},
-			{Name: ":path", Value: metricsv1.MetricsService_GetMetrics_FullMethodName},
+			{Name: ":path", Value: metricsv1grpc.MetricsService_GetMetrics_FullMethodName},
 			{Name: "content-type", Value: "application/grpc"}, {Name: "te", Value: "trailers"},
 		} {
 			_ = e.WriteField(h)

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1grpc"
 )
 
 // Stream is a gRPC call whose responses are not decoded.
@@ -29,7 +30,7 @@ func Open(ctx context.Context, address string, request *metricsv1.GetMetricsRequ
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, address, metricsv1.MetricsService_GetMetrics_FullMethodName, message)
+	return open(ctx, address, metricsv1grpc.MetricsService_GetMetrics_FullMethodName, message)
 }
 
 // open calls a streaming method with an encoded request.

@@ -9,32 +9,33 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1grpc"
 	"github.com/promgrpc/exporter/internal/backoff"
 )
 
 // GetLabelNames returns the label names of the live series that match.
 func (c *Client) GetLabelNames(ctx context.Context, req *metricsv1.GetLabelNamesRequest) (*metricsv1.GetLabelNamesResponse, error) {
-	return ask(ctx, c, metricsv1.MetricsService_GetLabelNames_FullMethodName, req, &metricsv1.GetLabelNamesResponse{})
+	return ask(ctx, c, metricsv1grpc.MetricsService_GetLabelNames_FullMethodName, req, &metricsv1.GetLabelNamesResponse{})
 }
 
 // GetLabelValues returns the values of a label in the live series that match.
 func (c *Client) GetLabelValues(ctx context.Context, req *metricsv1.GetLabelValuesRequest) (*metricsv1.GetLabelValuesResponse, error) {
-	return ask(ctx, c, metricsv1.MetricsService_GetLabelValues_FullMethodName, req, &metricsv1.GetLabelValuesResponse{})
+	return ask(ctx, c, metricsv1grpc.MetricsService_GetLabelValues_FullMethodName, req, &metricsv1.GetLabelValuesResponse{})
 }
 
 // GetMetadata returns type, help and unit of metric families.
 func (c *Client) GetMetadata(ctx context.Context, req *metricsv1.GetMetadataRequest) (*metricsv1.GetMetadataResponse, error) {
-	return ask(ctx, c, metricsv1.MetricsService_GetMetadata_FullMethodName, req, &metricsv1.GetMetadataResponse{})
+	return ask(ctx, c, metricsv1grpc.MetricsService_GetMetadata_FullMethodName, req, &metricsv1.GetMetadataResponse{})
 }
 
 // ListSegments returns the files of the first replica that answers.
 func (c *Client) ListSegments(ctx context.Context) (*metricsv1.ListSegmentsResponse, error) {
-	return ask(ctx, c, metricsv1.MetricsService_ListSegments_FullMethodName, &metricsv1.ListSegmentsRequest{}, &metricsv1.ListSegmentsResponse{})
+	return ask(ctx, c, metricsv1grpc.MetricsService_ListSegments_FullMethodName, &metricsv1.ListSegmentsRequest{}, &metricsv1.ListSegmentsResponse{})
 }
 
 // GetStatus returns the state of the first replica that answers.
 func (c *Client) GetStatus(ctx context.Context) (*metricsv1.GetStatusResponse, error) {
-	return ask(ctx, c, metricsv1.MetricsService_GetStatus_FullMethodName, &metricsv1.GetStatusRequest{}, &metricsv1.GetStatusResponse{})
+	return ask(ctx, c, metricsv1grpc.MetricsService_GetStatus_FullMethodName, &metricsv1.GetStatusRequest{}, &metricsv1.GetStatusResponse{})
 }
 
 // ask makes a unary call and returns its response.

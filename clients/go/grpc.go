@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1grpc"
 )
 
 // grpcTransport uses grpc-go.
@@ -63,7 +64,7 @@ func (t *grpcTransport) wrap(x *exchange, err error) *Error {
 }
 
 func (t *grpcTransport) getMetrics(ctx context.Context, req *metricsv1.GetMetricsRequest) (stream, error) {
-	s, err := metricsv1.NewMetricsServiceClient(t.conn).GetMetrics(ctx, req)
+	s, err := metricsv1grpc.NewMetricsServiceClient(t.conn).GetMetrics(ctx, req)
 	if err != nil {
 		return nil, err
 	}

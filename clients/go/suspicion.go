@@ -7,6 +7,7 @@ import (
 	"time"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1grpc"
 
 	"github.com/promgrpc/exporter/internal/backoff"
 )
@@ -131,7 +132,7 @@ func (s *suspicion) pause() time.Duration {
 // its own. It returns an error if the server does not answer.
 func (c *Client) alive(ctx context.Context, address string, t transport) (*metricsv1.GetStatusResponse, *Error) {
 	res := new(metricsv1.GetStatusResponse)
-	e := c.invoke(ctx, address, t, metricsv1.MetricsService_GetStatus_FullMethodName, &metricsv1.GetStatusRequest{}, res)
+	e := c.invoke(ctx, address, t, metricsv1grpc.MetricsService_GetStatus_FullMethodName, &metricsv1.GetStatusRequest{}, res)
 	switch {
 	case e == nil:
 		return res, nil

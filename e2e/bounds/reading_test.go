@@ -24,6 +24,7 @@ import (
 	"github.com/promgrpc/exporter/e2e/harness"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1grpc"
 	"github.com/promgrpc/exporter/internal/cursor"
 )
 
@@ -129,7 +130,7 @@ func readSlowly(ctx context.Context, a *attacker, _ int) string {
 		return err.Error()
 	}
 	defer conn.Close()
-	s, err := metricsv1.NewMetricsServiceClient(conn).GetMetrics(ctx, &metricsv1.GetMetricsRequest{Follow: true})
+	s, err := metricsv1grpc.NewMetricsServiceClient(conn).GetMetrics(ctx, &metricsv1.GetMetricsRequest{Follow: true})
 	for err == nil {
 		if _, err = s.Recv(); err == nil {
 			select {

@@ -17,6 +17,7 @@ import (
 	"github.com/promgrpc/exporter/e2e/harness"
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1grpc"
 )
 
 // TestWriting has senders attack the receiver that others write to.
@@ -292,7 +293,7 @@ func readLargest(t *testing.T, r *rig) {
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	s, err := metricsv1.NewMetricsServiceClient(conn).GetMetrics(ctx, &metricsv1.GetMetricsRequest{
+	s, err := metricsv1grpc.NewMetricsServiceClient(conn).GetMetrics(ctx, &metricsv1.GetMetricsRequest{
 		Selectors: []string{"largest"}, Follow: true,
 	})
 	if err != nil {

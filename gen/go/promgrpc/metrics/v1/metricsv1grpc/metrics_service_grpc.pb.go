@@ -4,10 +4,11 @@
 // - protoc             (unknown)
 // source: promgrpc/metrics/v1/metrics_service.proto
 
-package metricsv1
+package metricsv1grpc
 
 import (
 	context "context"
+	. "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	grpc "google.golang.org/grpc"
 	codes "google.golang.org/grpc/codes"
 	status "google.golang.org/grpc/status"
