@@ -39,8 +39,8 @@ type appender struct {
 	stop     chan struct{} // ends the reopening
 	opening  sync.WaitGroup
 
-	looking    bool // back, for the sake of a batch that comes by looked
-	looked     chan *job
+	looking    bool      // what is stored of a batch is being read
+	looked     chan *job // by which that batch comes back
 	lookingCtx context.Context
 	endLooking context.CancelFunc
 
@@ -103,8 +103,8 @@ func (a *appender) publish(l *seglog.Log) {
 	a.changed.Wake()
 }
 
-// log returns the log that is being written, nil while there is none, and a
-// channel that is closed when that changes.
+// log returns the log that is being written, nil while there is none, and a channel
+// that is closed when another one is.
 func (a *appender) log() (*seglog.Log, <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -133,7 +133,7 @@ func (a *appender) run() {
 				a.endLooking()
 				continue
 			}
-			a.take(j)
+			a.handle(j)
 		case j := <-a.looked:
 			a.resume(j)
 		case b := <-a.broken:
@@ -147,9 +147,9 @@ func (a *appender) run() {
 	}
 }
 
-// take appends one batch, unless it was refused, and passes it on. One that has to
-// be looked up in the log comes again.
-func (a *appender) take(j *job) {
+// handle appends one batch, unless it was refused, and passes it on. One of which
+// earlier blocks have to be read first comes back by resume.
+func (a *appender) handle(j *job) {
 	if j.verdict == nil {
 		if a.recognise(j) {
 			return
@@ -168,45 +168,45 @@ func (a *appender) recognise(j *job) bool {
 		return false
 	}
 	j.from = s
-	p := s.window.past(j.digest, a.limits)
+	h := s.window.history(j.digest, a.limits)
 	switch e := j.earlier; {
-	case p.final:
+	case h.final:
 		a.in.metrics.repeated.Inc()
-		j.answer = p.last()
-	case len(p.steps) == 0:
-		a.append(j, p)
+		j.answer = h.last()
+	case len(h.steps) == 0:
+		a.append(j, h)
 	case e == nil:
-		if a.lookBack(j, p) {
+		if a.lookBack(j, h) {
 			return true
 		}
 		j.verdict = unavailable(errLookingBack)
 	case e.gone && e.from == s:
-		a.logger.Debug("a request cannot be looked at anew", "err", e.err)
-		a.stand(j, p)
+		a.logger.Debug("what is stored of a request cannot be read any more, its answer stands", "err", e.err)
+		a.repeatAnswer(j, h)
 	case e.err != nil:
 		j.verdict = unavailable(e.err)
 	case e.from != s:
 		j.verdict = unavailable(errBroken)
 	default:
-		a.append(j, p)
+		a.append(j, h)
 	}
 	return false
 }
 
 // append appends what is not known yet of a batch.
-func (a *appender) append(j *job, p past) {
+func (a *appender) append(j *job, h history) {
 	s := a.state
 	now := a.now()
 	err := s.rotate(now, a.idle)
 	if err == nil && j.earlier != nil && j.earlier.stale(s) {
-		a.stand(j, p)
+		a.repeatAnswer(j, h)
 		return
 	}
-	var t taken
+	var t tally
 	if err == nil {
 		a.refuseFuture(j, now)
 		s.earlier = j.earlier
-		j.answer, t, err = s.apply(j.req, p.next, now)
+		j.answer, t, err = s.apply(j.req, h.next, now)
 		s.earlier = nil
 	}
 	switch {
@@ -222,7 +222,7 @@ func (a *appender) append(j *job, p past) {
 }
 
 // count adds what became of a batch to the metrics.
-func (a *appender) count(t taken, p *remotewrite.Problems) {
+func (a *appender) count(t tally, p *remotewrite.Problems) {
 	m := a.in.metrics
 	m.samples.Add(float64(t.samples))
 	m.histograms.Add(float64(t.histograms))
@@ -238,8 +238,8 @@ func (a *appender) count(t taken, p *remotewrite.Problems) {
 	}
 }
 
-// refuseFuture takes out of a request what is too far ahead of the clock: it
-// would be the latest of its series until then.
+// refuseFuture drops what is too far ahead of the clock: it would be the latest of
+// its series until then.
 func (a *appender) refuseFuture(j *job, now time.Time) {
 	if a.future == 0 || !j.dated {
 		return
@@ -265,8 +265,7 @@ func (a *appender) fail(s *state, err error) {
 	a.opening.Go(func() { a.reopen(s) })
 }
 
-// renewEvery bounds how often a new log may be begun, so that a server which is
-// never content cannot have one begun at every turn.
+// renewEvery bounds how often a new log is started, whatever a server claims.
 const renewEvery = time.Minute
 
 // report takes a divergence, unless there is one to be looked at already.

@@ -14,17 +14,16 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// taken counts what became of the parts of a request.
-type taken struct {
+// tally counts what became of the parts of a request.
+type tally struct {
 	samples, histograms, exemplars int
 	repeats, series                int
 }
 
-// apply appends a request to the log, and returns what to answer once the
-// block of the answer's sequence is durable. After an error the state is of no
-// use any more, unless it is ErrTooLarge of package remotewrite: then it is as it
-// was before.
-func (s *state) apply(req *remotewrite.Request, d digest, now time.Time) (answer, taken, error) {
+// apply appends a request to the log, and returns what to answer once the block of the
+// answer's sequence is durable. After an error the state must not be used any more,
+// unless that is ErrTooLarge of package remotewrite: then it is as it was before.
+func (s *state) apply(req *remotewrite.Request, d digest, now time.Time) (answer, tally, error) {
 	b := &s.block
 	b.Time = now.UnixMilli()
 	t := s.build(req)
@@ -56,9 +55,9 @@ func (s *state) apply(req *remotewrite.Request, d digest, now time.Time) (answer
 	return a, t, nil
 }
 
-// verdict says what is stored of a request. It stands under all limits if a part was
-// dropped as a repeat of another request's: which part that was, the log does not say.
-func (s *state) verdict(req *remotewrite.Request, t *taken) segment.Verdict {
+// verdict says what is stored of a request. It is final under any limits if a part was
+// dropped as a repeat of another request's: the log does not say which part.
+func (s *state) verdict(req *remotewrite.Request, t *tally) segment.Verdict {
 	v := segment.Verdict{
 		Samples:    uint32(t.samples),
 		Histograms: uint32(t.histograms),
@@ -85,12 +84,12 @@ func (s *state) blockIsEmpty() bool {
 }
 
 // build fills the block from a request.
-func (s *state) build(req *remotewrite.Request) taken {
+func (s *state) build(req *remotewrite.Request) tally {
 	s.resetBlock()
 	s.families.request++
-	s.intern.begin()
-	s.ahead.begin()
-	var t taken
+	s.intern.reset()
+	s.prefetch.reset()
+	var t tally
 	var from remotewrite.Series
 	for i := range req.Series {
 		series := &req.Series[i]
@@ -125,14 +124,14 @@ func (s *state) build(req *remotewrite.Request) taken {
 func (s *state) resetBlock() {
 	b := &s.block
 	b.Series.Reset()
-	s.places = s.places[:0]
+	s.inBlock = s.inBlock[:0]
 	clear(b.Histograms)
 	clear(b.Exemplars)
 	b.Histograms, b.Exemplars, b.Metadata = b.Histograms[:0], b.Exemplars[:0], b.Metadata[:0]
 	b.Samples.Reset()
 }
 
-func (s *state) samples(e *entry, samples []remotewrite.Sample, t *taken) {
+func (s *state) samples(e *entry, samples []remotewrite.Sample, t *tally) {
 	for i := range samples {
 		sample := &samples[i]
 		if s.earlier != nil && s.earlier.has(part{e.ref, sample.Timestamp, sample.Value, floatPart}) {
@@ -149,11 +148,11 @@ func (s *state) samples(e *entry, samples []remotewrite.Sample, t *taken) {
 	}
 }
 
-// histograms takes over those of a series of a request, and the samples before the
-// last of them; it returns the samples that come after. A request has the two apart,
-// so that only timestamps say how they came about: each list keeps its order, and a
-// sample comes before a histogram that is not older.
-func (s *state) histograms(e *entry, histograms []remotewrite.Histogram, samples []remotewrite.Sample, t *taken) []remotewrite.Sample {
+// histograms adds the histograms of a series to the block, and the samples before the
+// last of them; it returns the samples after that. A request has two lists, so their
+// order is by timestamps: each list keeps its own, and a sample comes before a histogram
+// that is not older.
+func (s *state) histograms(e *entry, histograms []remotewrite.Histogram, samples []remotewrite.Sample, t *tally) []remotewrite.Sample {
 	for i := range histograms {
 		h := &histograms[i]
 		before := 0
@@ -175,7 +174,7 @@ func (s *state) histograms(e *entry, histograms []remotewrite.Histogram, samples
 	return samples
 }
 
-func (s *state) exemplars(e *entry, exemplars [][]byte, t *taken) {
+func (s *state) exemplars(e *entry, exemplars [][]byte, t *tally) {
 	for _, data := range exemplars {
 		hash := remotewrite.HashBytes(data)
 		if s.earlier != nil && s.earlier.has(part{e.ref, 0, hash, exemplarPart}) {
@@ -193,7 +192,7 @@ func (s *state) exemplars(e *entry, exemplars [][]byte, t *taken) {
 
 // find looks a series up by its key, and learns it if it is unknown.
 func (s *state) find(req *remotewrite.Request, i int) (*entry, bool) {
-	spelt := s.ahead.key(req, i, &s.intern.slots)
+	spelt := s.prefetch.key(req, i, &s.intern.slots)
 	if e, ok := s.intern.find(spelt); ok {
 		return e, true
 	}
@@ -217,12 +216,12 @@ func (s *state) learn(req *remotewrite.Request, series *remotewrite.Series, spel
 			req.Refuse(0, series, limit.Over(flagMaxSeries, "a new series, and there are %d, the limit is %d", there, s.maxSeries))
 			return nil, false
 		}
-		if err := req.Store(s.bytesOf(req, labels.Places)); err != nil {
+		if err := req.Store(s.bytesOf(req, labels.Indexes)); err != nil {
 			req.Refuse(0, series, err)
 			return nil, false
 		}
 		slot = s.intern.add(entry{key: labels.Key, ref: s.nextRef})
-		s.introduce(req, labels.Places)
+		s.introduce(req, labels.Indexes)
 	}
 	if labels.Key != spelt {
 		s.intern.spell(spelt, slot)
@@ -235,7 +234,7 @@ func (s *state) learn(req *remotewrite.Request, series *remotewrite.Series, spel
 func (s *state) bytesOf(req *remotewrite.Request, labels []uint32) int {
 	n := segment.SeriesBound + segment.IndexBound*len(labels)
 	for _, label := range labels {
-		if int(label) >= len(s.places) || s.places[label] == 0 {
+		if int(label) >= len(s.inBlock) || s.inBlock[label] == notInBlock {
 			l := req.Label(label)
 			n += segment.LabelBound + len(l.Name) + len(l.Value)
 		}
@@ -243,27 +242,30 @@ func (s *state) bytesOf(req *remotewrite.Request, labels []uint32) int {
 	return n
 }
 
+// notInBlock is the index of a label that no series of the block has yet.
+const notInBlock = -1
+
 // introduce puts a new series, of which the request knows the labels, into the
 // block.
 func (s *state) introduce(req *remotewrite.Request, labels []uint32) {
 	t := &s.block.Series
 	s.row = s.row[:0]
 	for _, label := range labels {
-		for int(label) >= len(s.places) {
-			s.places = append(s.places, 0)
+		for int(label) >= len(s.inBlock) {
+			s.inBlock = append(s.inBlock, notInBlock)
 		}
-		if s.places[label] == 0 {
+		if s.inBlock[label] == notInBlock {
+			s.inBlock[label] = int32(len(t.Labels))
 			t.Labels = append(t.Labels, req.Label(label))
-			s.places[label] = uint32(len(t.Labels))
 		}
-		s.row = append(s.row, s.places[label]-1)
+		s.row = append(s.row, uint32(s.inBlock[label]))
 	}
 	t.Add(s.nextRef, s.row...)
 	s.nextRef++
 }
 
-// seriesMetadata takes over what a series says of its family, unless it said the
-// same before.
+// seriesMetadata adds what a series says of its family, unless it said the same
+// before.
 func (s *state) seriesMetadata(req *remotewrite.Request, series *remotewrite.Series, native bool, e *entry) {
 	m := &req.Meta[series.Meta]
 	if m.Hash != e.meta && s.metadata(req, familyOf(req, series, m.Type, native), m) {
@@ -271,10 +273,9 @@ func (s *state) seriesMetadata(req *remotewrite.Request, series *remotewrite.Ser
 	}
 }
 
-// metadata takes over what is said of a family, and reports whether it was not
-// refused.
+// metadata adds what is said of a family, and reports whether it was not refused.
 func (s *state) metadata(req *remotewrite.Request, family []byte, m *remotewrite.Metadata) bool {
-	err := s.families.take(family, m, &s.block, func(bytes int) error {
+	err := s.families.add(family, m, &s.block, func(bytes int) error {
 		if err := req.Spend(bytes); err != nil {
 			return err
 		}

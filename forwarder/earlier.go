@@ -16,11 +16,11 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// A request of which a part was refused because of limits is looked at anew when it
-// comes again under others. What fits by then goes into a block of its own, under a
-// digest that follows from the one before: so a repeat is recognised after a restart,
-// and at a server, whatever the limits were in between. What the blocks before hold
-// is left out, and is read from the log for that.
+// A request of which limits refused a part is processed once more when it comes again
+// under other limits. What fits by then goes into a block of its own, whose digest
+// follows from the one before: so a repeat is recognised after a restart, and by
+// servers, whatever the limits were in between. What earlier blocks hold of the request
+// is read from the log, and left out.
 
 // fingerprint stands for the limits under which parts of a request may be refused.
 // It is not 0.
@@ -30,32 +30,32 @@ func (c *LimitConfig) fingerprint() uint32 {
 	return max(h.Sum32(), 1)
 }
 
-// again is the digest of what a request brings when it is looked at anew.
+// again is the digest of what a request brings under other limits.
 func (d digest) again() digest {
 	sum := sha256.Sum256(append([]byte("again"), d[:]...))
 	return digest(sum[:len(d)])
 }
 
-// past is what is known of a request that comes again.
-type past struct {
+// history is what is known of a request that comes again.
+type history struct {
 	steps []windowEntry // under one limits after another, none if it is new
 	next  digest        // of what it brings now
 	final bool          // the last answer stands
 }
 
 // last is the answer with everything that was stored of the request.
-func (p *past) last() answer { return p.steps[len(p.steps)-1].answer }
+func (h *history) last() answer { return h.steps[len(h.steps)-1].answer }
 
-// past returns what is known of a request. An answer stands unless limits had a
+// history returns what is known of a request. An answer stands unless limits had a
 // part in it and the present ones have not been tried.
-func (w *window) past(d digest, limits uint32) (p past) {
-	for p.next = d; ; p.next = p.next.again() {
-		known, ok := w.find(p.next)
+func (w *repeatWindow) history(d digest, limits uint32) (h history) {
+	for h.next = d; ; h.next = h.next.again() {
+		known, ok := w.find(h.next)
 		if !ok {
-			return p
+			return h
 		}
-		p.steps = append(p.steps, windowEntry{p.next, known})
-		p.final = p.final || known.verdict.Limits == 0 || known.verdict.Limits == limits
+		h.steps = append(h.steps, windowEntry{h.next, known})
+		h.final = h.final || known.verdict.Limits == 0 || known.verdict.Limits == limits
 	}
 }
 
@@ -88,9 +88,9 @@ const (
 )
 
 // readEarlier reads the blocks of a request from the log.
-func readEarlier(ctx context.Context, s *state, p *past) *earlier {
-	e := &earlier{from: s, told: p.last().verdict, parts: map[part]struct{}{}}
-	for _, step := range p.steps {
+func readEarlier(ctx context.Context, s *state, h *history) *earlier {
+	e := &earlier{from: s, told: h.last().verdict, parts: map[part]struct{}{}}
+	for _, step := range h.steps {
 		if e.err = e.read(ctx, s.writer.Log(), step); e.err != nil {
 			var outside *seglog.OutOfRangeError
 			var gap *seglog.GapError
@@ -123,11 +123,12 @@ func (e *earlier) read(ctx context.Context, l *seglog.Log, step windowEntry) err
 	case b == nil || b.Digest != step.digest:
 		return errNoBlock
 	}
-	e.take(b)
+	e.addBlock(b)
 	return nil
 }
 
-func (e *earlier) take(b *segment.Block) {
+// addBlock notes the parts that a block holds.
+func (e *earlier) addBlock(b *segment.Block) {
 	add := func(p part) {
 		e.parts[p] = struct{}{}
 		e.refs = append(e.refs, p.ref)
@@ -172,34 +173,35 @@ func (e *earlier) addTo(v *segment.Verdict) {
 // errLookingBack is an answer while the blocks of another request are being read.
 var errLookingBack = errors.New("limits were changed since, and what the log holds of another such request is being read")
 
-// lookBack has the blocks of a request read, which takes as long as it takes to
-// decode what their segments hold before them. Meanwhile others are appended. One
-// request at a time is read of: it returns false if another is.
-func (a *appender) lookBack(j *job, p past) bool {
+// lookBack starts to read the blocks of a request. That takes as long as decoding their
+// segments up to them; meanwhile others are appended. It returns false if the blocks of
+// another request are being read.
+func (a *appender) lookBack(j *job, h history) bool {
 	if a.looking {
 		return false
 	}
 	a.looking = true
 	a.in.metrics.reread.Inc()
-	a.in.ahead.Add(-1) // Nobody is to wait for it.
+	a.in.pending.Add(-1) // Nobody is to wait for it.
 	go func() {
-		j.earlier = readEarlier(a.lookingCtx, j.from, &p)
+		j.earlier = readEarlier(a.lookingCtx, j.from, &h)
 		a.looked <- j
 	}()
 	return true
 }
 
-// resume takes a batch whose earlier blocks have been read.
+// resume handles a batch whose earlier blocks have been read.
 func (a *appender) resume(j *job) {
 	a.looking = false
-	a.in.ahead.Add(1)
-	a.take(j)
+	a.in.pending.Add(1)
+	a.handle(j)
 }
 
-// stand gives the last answer once more, and has it stand under the present limits.
-func (a *appender) stand(j *job, p past) {
+// repeatAnswer gives the last answer once more. From now on it is that under the
+// present limits, too.
+func (a *appender) repeatAnswer(j *job, h history) {
 	a.in.metrics.repeated.Inc()
-	j.answer = p.last()
+	j.answer = h.last()
 	j.answer.verdict.Limits = a.limits
-	j.from.window.add(p.next, j.answer)
+	j.from.window.add(h.next, j.answer)
 }

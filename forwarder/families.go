@@ -24,13 +24,13 @@ type family struct {
 	hash  uint64 // of what was said last
 	said  int64  // when that was, in ms
 	bytes int
-	// at is the place in the block of a request that said something new.
-	request, at int
+	// request that said something new last, and the index of that in its block.
+	request, index int
 }
 
 func newFamilies() *families { return &families{known: map[string]*family{}} }
 
-// recall makes what is known what a head says, said at a time or later.
+// recall rebuilds from a head what is known, all of it said at a time or later.
 func (f *families) recall(h *head.Head, said int64) {
 	before := f.known
 	f.known, f.bytes = map[string]*family{}, 0
@@ -48,10 +48,9 @@ func (f *families) recall(h *head.Head, said int64) {
 	}
 }
 
-// take puts what is new about a family into a block. In one block a family is
-// there once, with what was said last. spend is told how many bytes that is, and may
-// refuse them.
-func (f *families) take(name []byte, m *remotewrite.Metadata, b *segment.Block, spend func(bytes int) error) error {
+// add puts what is new about a family into a block. A block has a family once, with
+// what was said last. spend is told how many bytes that takes, and may refuse them.
+func (f *families) add(name []byte, m *remotewrite.Metadata, b *segment.Block, spend func(bytes int) error) error {
 	of, ok := f.known[string(name)]
 	if !ok && !utf8.Valid(name) {
 		of, ok = f.known[valid(name)]
@@ -78,10 +77,10 @@ func (f *families) take(name []byte, m *remotewrite.Metadata, b *segment.Block, 
 	of.hash, of.said, of.bytes = m.Hash, b.Time, size
 	f.known[said.Family] = of
 	if of.request == f.request {
-		b.Metadata[of.at] = said
+		b.Metadata[of.index] = said
 		return nil
 	}
-	of.request, of.at = f.request, len(b.Metadata)
+	of.request, of.index = f.request, len(b.Metadata)
 	b.Metadata = append(b.Metadata, said)
 	return nil
 }

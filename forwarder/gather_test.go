@@ -17,7 +17,7 @@ func newTestIngest(changes ...func(*LimitConfig)) *ingest {
 }
 
 // TestGather sees that batches which are on their way are answered together,
-// that a slow one keeps nobody waiting for ever, and that none is left out.
+// that a slow one keeps nobody waiting forever, and that none is left out.
 func TestGather(t *testing.T) {
 	in := newTestIngest()
 	come := func(n int) {
@@ -25,27 +25,27 @@ func TestGather(t *testing.T) {
 			in.answers <- &job{}
 		}
 	}
-	in.ahead.Store(1)
+	in.pending.Store(1)
 	come(1)
 	assert.Len(t, in.gather(nil), 1, "nothing else is on its way")
 
-	in.ahead.Store(4)
+	in.pending.Store(4)
 	come(3)
 	assert.Len(t, in.gather(nil), 3, "all that came before the time was up")
 	come(1)
 	assert.Len(t, in.gather(nil), 1, "the late one")
-	assert.Zero(t, in.ahead.Load())
+	assert.Zero(t, in.pending.Load())
 
 	close(in.answers)
 	assert.Empty(t, in.gather(nil), "the end")
 }
 
 // TestGatherSiblings sees that a group waits for as many as there were, but not
-// for ever, and that the end of ingestion ends the wait.
+// forever, and that the end of ingestion ends the wait.
 func TestGatherSiblings(t *testing.T) {
 	in := newTestIngest()
 	come := func() {
-		in.ahead.Add(1)
+		in.pending.Add(1)
 		in.answers <- &job{}
 	}
 	in.siblings = 3

@@ -35,7 +35,7 @@ type job struct {
 	verdict *linkv1.Verdict
 	answer  answer
 	from    *state
-	// earlier is what the log holds of a request that is looked at anew.
+	// earlier is what the log holds of a request that comes again under other limits.
 	earlier *earlier
 }
 
@@ -49,7 +49,7 @@ type ingest struct {
 	decode   chan *job
 	append   chan *job
 	answers  chan *job
-	ahead    atomic.Int64 // batches between submit and answers
+	pending  atomic.Int64 // batches between submit and answers
 	siblings int          // batches under way when the last group was durable
 }
 
@@ -68,9 +68,9 @@ func newIngest(c *LimitConfig, room *limit.Budget, m *metrics) *ingest {
 	}
 }
 
-// submit takes a batch and the lease of its body, waiting until there is room for
-// what becomes of it. When it returns an error, which only the context's end brings
-// about, there will be no reply.
+// submit passes a batch and the lease of its body to decoding, once there is room for
+// what becomes of it. An error, which only the context's end causes, means that there
+// will be no reply.
 func (in *ingest) submit(ctx context.Context, b *linkv1.Batch, body link.Lease, to *outbox) error {
 	j := &job{batch: b, body: body, room: in.room.Hold(to.peer), to: to}
 	size, refusal := in.sizeOf(b.GetBody())
@@ -84,7 +84,7 @@ func (in *ingest) submit(ctx context.Context, b *linkv1.Batch, body link.Lease, 
 		to.flush()
 		return nil
 	}
-	in.ahead.Add(1)
+	in.pending.Add(1)
 	in.decode <- j
 	return nil
 }
@@ -199,7 +199,7 @@ func (in *ingest) answerAll(failed func(*state, error)) {
 		for _, j := range group {
 			in.answer(j, failed)
 		}
-		in.siblings = len(group) + int(in.ahead.Load())
+		in.siblings = len(group) + int(in.pending.Load())
 		for _, j := range group {
 			j.to.flush()
 		}
@@ -228,18 +228,18 @@ const (
 	enough = 4
 )
 
-// gather waits for a batch, then for those that are on their way already and for
-// as many as were under way when the last group was durable, since their senders
-// come again at once if they have more: so they share a sync, and what wakes up
-// after it. One sender alone waits for nobody. None are left when there is
-// nothing more to come.
+// gather collects the batches that share a sync, and the wake-up after it: one, those
+// that are in the stages before, and as many as were under way when the last group was
+// durable, since senders that have more send again as soon as they are answered. One
+// sender alone waits for nobody. An empty group means that there is nothing more to
+// come.
 func (in *ingest) gather(group []*job) []*job {
 	group = group[:0]
 	j, ok := <-in.answers
 	if !ok {
 		return group
 	}
-	in.ahead.Add(-1)
+	in.pending.Add(-1)
 	group = append(group, j)
 	if in.complete(group) {
 		return group
@@ -252,7 +252,7 @@ func (in *ingest) gather(group []*job) []*job {
 			if !ok {
 				return group
 			}
-			in.ahead.Add(-1)
+			in.pending.Add(-1)
 			group = append(group, j)
 		case <-timeout.C:
 			return group
@@ -262,7 +262,7 @@ func (in *ingest) gather(group []*job) []*job {
 }
 
 func (in *ingest) complete(group []*job) bool {
-	return len(group) >= min(in.siblings, enough) && in.ahead.Load() == 0
+	return len(group) >= min(in.siblings, enough) && in.pending.Load() == 0
 }
 
 func verdictOf(v segment.Verdict) *linkv1.Verdict {

@@ -105,7 +105,7 @@ func TestGuesses(t *testing.T) {
 		in.follow(in.add(entry{key: key(i), ref: uint64(i)}), key(i))
 	}
 	in.slots = keyTable{} // only guesses can find anything now
-	in.begin()
+	in.reset()
 	in.prev = 1
 	for i := 2; i <= 10; i++ {
 		if e, ok := in.guess(uint64(i)); !ok || e.ref != uint64(i) {
@@ -128,7 +128,7 @@ func TestSpellings(t *testing.T) {
 	}
 	found := func() (n int) {
 		for i := 1; i < 20; i++ {
-			in.begin()
+			in.reset()
 			if e, ok := in.find(key(i)); ok && e.ref == 7 {
 				n++
 			}
@@ -138,12 +138,12 @@ func TestSpellings(t *testing.T) {
 	if n := found(); n != 1+maxSpellings {
 		t.Errorf("found by %d of its spellings", n)
 	}
-	in.begin()
+	in.reset()
 	in.follow(other, key(100))
 	if e, ok := in.find(key(3)); !ok || e.key != key(3) {
 		t.Errorf("%v, %v", e, ok)
 	}
-	in.begin()
+	in.reset()
 	in.follow(other, key(100))
 	if e, ok := in.guess(3); !ok || e.ref != 7 {
 		t.Error("the spelling that was used last was not guessed")

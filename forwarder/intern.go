@@ -21,7 +21,7 @@ type entry struct {
 	value            uint64
 	// meta is the hash of what the series said last about its family.
 	meta uint64
-	// next is the slot of the series that came after this one last time.
+	// next is the slot of the series that came after this one last time, 0 for none.
 	next      uint32
 	form      form
 	spellings uint8
@@ -29,15 +29,26 @@ type entry struct {
 
 // intern finds series by the key of their labels.
 //
-// Senders repeat the same series in the same order, so each entry remembers
-// which one followed it. As long as that guess holds, the table is not asked:
-// its cache misses would cost more than everything else here.
+// Senders repeat the same series in the same order, so each entry remembers which one
+// followed it last time. As long as that guess holds, the table is not asked: its cache
+// misses would cost more than everything else here.
+//
+//	next, as the last request left it:   A ──▶ B ──▶ C ──▶ D
+//
+//	request   guess   found by                     next becomes
+//	A         A       one comparison, of key.A
+//	B         B       one comparison
+//	X         C       the table                    B ──▶ X
+//	C         none    the table                    X ──▶ C
+//	D         D       one comparison
+//
+// Slot 0 is no series: it starts each request, and its next is that of no series, too.
 type intern struct {
 	chunks []*[chunkEntries]entry // so that they need not move as their number grows
-	length uint32                 // of the chunks, in entries; the first is nobody's
+	length uint32                 // of the chunks, in entries
 	slots  keyTable
 	free   []uint32
-	prev   uint32
+	prev   uint32 // slot of the previous series of the request, 0 before the first
 }
 
 const chunkEntries = 4096
@@ -53,12 +64,12 @@ func (in *intern) entry(slot uint32) *entry {
 	return &in.chunks[slot/chunkEntries][slot%chunkEntries]
 }
 
-// begin says that a new request begins.
-func (in *intern) begin() { in.prev = 0 }
+// reset says that the next series is the first of its request.
+func (in *intern) reset() { in.prev = 0 }
 
-// guess returns the series that followed the one before last time, if half of a
-// key says that it does so again: that another series has the same half is as
-// likely as any 64 bits are, however many series there are.
+// guess returns the series that followed the previous one last time, if it has this
+// half of the key. The other half is not needed: only one series is asked about, so a
+// false match takes two equal hashes of 64 bits, however many series there are.
 func (in *intern) guess(hash uint64) (*entry, bool) {
 	guess := in.entry(in.prev).next
 	if guess == 0 {
@@ -81,7 +92,7 @@ func (in *intern) find(k remotewrite.Key) (*entry, bool) {
 	return in.follow(slot, k), true
 }
 
-// follow notes that a series, spelt by a key, comes after the one before.
+// follow notes that a series comes after the previous one, and how it is spelt.
 func (in *intern) follow(slot uint32, k remotewrite.Key) *entry {
 	if in.prev != 0 {
 		in.entry(in.prev).next = slot
@@ -92,7 +103,7 @@ func (in *intern) follow(slot uint32, k remotewrite.Key) *entry {
 	return e
 }
 
-// add takes in a series, of which only that is not known yet what came before.
+// add adds a series. Which one it follows, follow notes.
 func (in *intern) add(e entry) uint32 {
 	slot := in.slot()
 	*in.entry(slot) = e
@@ -100,7 +111,7 @@ func (in *intern) add(e entry) uint32 {
 	return slot
 }
 
-// spell takes in another spelling of the labels of a series.
+// spell adds another spelling of the labels of a series.
 func (in *intern) spell(k remotewrite.Key, slot uint32) {
 	e := in.entry(slot)
 	if e.spellings < maxSpellings {
@@ -147,7 +158,7 @@ func (in *intern) drop(refs map[uint64]struct{}) {
 	})
 }
 
-// compact gives up the room of series that are gone: the others move together.
+// compact moves the entries together, and gives up the memory of those that are gone.
 func (in *intern) compact() {
 	old, length := in.chunks, in.length
 	in.chunks, in.length, in.free, in.prev = nil, 0, nil, 0
@@ -187,14 +198,13 @@ func saidBy(timestamp int64, id remotewrite.Identity) said {
 	return said{timestamp: timestamp, start: id.Start, value: id.Hash, form: formHistogram + form(id.Hint)}
 }
 
-// repeats says whether a sample is the latest one once more, with nothing about it that
-// was not said; and takes it over as the latest if it is that at a time of the
-// forwarder's clock, as the head does.
+// repeats says whether a sample is the latest one once more and adds nothing to it. If
+// it supersedes the latest, as in the head, it becomes the latest.
 func (e *entry) repeats(s said, clock int64) bool {
 	if e.form != formNone && s.timestamp <= e.timestamp {
 		return e.comesAgain(s, clock)
 	}
-	e.take(s)
+	e.setLatest(s)
 	return false
 }
 
@@ -205,12 +215,12 @@ func (e *entry) comesAgain(s said, clock int64) bool {
 	case same && (s.start == 0 || s.start == e.start) && (s.form <= formHistogram || s.form == e.form):
 		return true
 	case same, head.Supersedes(s.timestamp, e.timestamp, clock):
-		e.take(s)
+		e.setLatest(s)
 	}
 	return false
 }
 
-// take takes a sample over as the latest.
-func (e *entry) take(s said) {
+// setLatest makes a sample the latest.
+func (e *entry) setLatest(s said) {
 	e.timestamp, e.start, e.value, e.form = s.timestamp, s.start, s.value, s.form
 }

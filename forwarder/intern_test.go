@@ -31,7 +31,7 @@ func BenchmarkIntern(b *testing.B) {
 				b.StopTimer()
 				order()
 				b.StartTimer()
-				in.begin()
+				in.reset()
 				for _, key := range keys {
 					_, ok := in.guess(key.A)
 					if !ok {
@@ -70,7 +70,7 @@ func TestInternAfterChurn(t *testing.T) {
 	ref := uint64(0)
 	for range rounds {
 		dropped := map[uint64]struct{}{}
-		in.begin()
+		in.reset()
 		for i := range each {
 			ref++
 			k := known{remotewrite.Key{A: random.Uint64(), B: random.Uint64()}, remotewrite.Key{A: random.Uint64(), B: random.Uint64()}, ref}
@@ -86,7 +86,7 @@ func TestInternAfterChurn(t *testing.T) {
 		in.drop(dropped)
 	}
 	for range 2 { // the second time by the guess
-		in.begin()
+		in.reset()
 		for i, k := range kept {
 			e, ok := in.guess(k.key.A)
 			if !ok {
@@ -97,14 +97,14 @@ func TestInternAfterChurn(t *testing.T) {
 			}
 		}
 	}
-	in.begin()
+	in.reset()
 	for i, k := range kept {
 		if e, ok := in.find(k.spelt); !ok || e.ref != k.ref {
 			t.Fatalf("series %d of %d is not found by its other spelling", i, len(kept))
 		}
 	}
 	if _, ok := in.guess(kept[0].key.A); ok {
-		t.Error("nothing comes behind the last")
+		t.Error("nothing comes after the last")
 	}
 	held := heap() - before
 	t.Logf("%d bytes for each of %d series", held/int64(len(kept)), len(kept))

@@ -39,8 +39,8 @@ func (t *keyTable) get(k remotewrite.Key) uint32 {
 	return p.cell(k.A, uint32(k.B)).slot
 }
 
-// fetch brings the cells of keys near, all at once: who asks for one after another
-// waits for the memory each time.
+// fetch loads the cells of keys into the processor's cache, so that their misses
+// overlap rather than come one after another.
 func (t *keyTable) fetch(keys []remotewrite.Key) {
 	for _, k := range keys {
 		if p := t.part(k); len(p.cells) > 0 {
@@ -63,8 +63,8 @@ func (t *keyTable) put(k remotewrite.Key, slot uint32) {
 	*c = keyCell{k.A, uint32(k.B), slot}
 }
 
-// move changes the slots of all keys to what to makes of them. It forgets the keys
-// for which that is 0, and gives up room where few are left.
+// move maps the slots of all keys by to. Keys whose slot becomes 0 are removed, and
+// parts with few keys left get smaller.
 func (t *keyTable) move(to func(slot uint32) uint32) {
 	t.n = 0
 	for i := range t.parts {
@@ -86,7 +86,7 @@ func (t *keyTable) move(to func(slot uint32) uint32) {
 	}
 }
 
-// cell returns the cell of a key, or the empty one where it belongs.
+// cell returns the cell of a key, or the empty one where it would go.
 func (p *keyPart) cell(a uint64, b uint32) *keyCell {
 	mask := uint64(len(p.cells) - 1)
 	for i := a & mask; ; i = (i + 1) & mask {
@@ -97,7 +97,7 @@ func (p *keyPart) cell(a uint64, b uint32) *keyCell {
 	}
 }
 
-// resize puts the keys into so many new cells.
+// resize moves the keys to so many new cells.
 func (p *keyPart) resize(cells int) {
 	old := p.cells
 	p.cells, p.n = make([]keyCell, cells), 0

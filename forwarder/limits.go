@@ -12,7 +12,7 @@ import (
 	"github.com/promgrpc/exporter/internal/link"
 )
 
-// LimitConfig bounds what senders may bring about.
+// LimitConfig bounds what senders can cause.
 type LimitConfig struct {
 	// MaxSeries that the log holds at a time. 0 is without bound.
 	MaxSeries int

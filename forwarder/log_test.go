@@ -55,7 +55,7 @@ func TestRepeats(t *testing.T) {
 	}
 }
 
-// TestRepeatsInOtherRequests has a sender put together anew what it repeats: of a
+// TestRepeatsInOtherRequests has a sender repeat samples in other requests: of a
 // series only the latest sample is known.
 func TestRepeatsInOtherRequests(t *testing.T) {
 	for _, schema := range []linkv1.Schema{v1, v2} {
@@ -379,7 +379,7 @@ func TestStorageInUse(t *testing.T) {
 }
 
 func TestWindow(t *testing.T) {
-	w := newWindow(3, 0)
+	w := newRepeatWindow(3, 0)
 	for i := range 5 {
 		w.add(digest{byte(i)}, answer{sequence: uint64(i)})
 		w.add(digest{byte(i)}, answer{sequence: 99})

@@ -32,7 +32,7 @@ func (r *receivers) serve(ctx context.Context, c *link.Conn, hello *linkv1.Hello
 	var sending sync.WaitGroup
 	sending.Go(func() {
 		for range o.wake {
-			verdicts, rooms := o.take()
+			verdicts, rooms := o.drain()
 			// An error is final and ends the reading side as well.
 			_ = c.Send(verdicts...)
 			for _, room := range rooms {
@@ -99,7 +99,8 @@ func (o *outbox) flush() {
 	}
 }
 
-func (o *outbox) take() ([]*linkv1.Frame, []*limit.Hold) {
+// drain empties the outbox.
+func (o *outbox) drain() ([]*linkv1.Frame, []*limit.Hold) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	verdicts, rooms := o.verdicts, o.rooms

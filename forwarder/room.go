@@ -40,7 +40,7 @@ func (c *LimitConfig) maxFrame() int { return max(int(c.RequestBytes)+link.Frame
 func (c *LimitConfig) largestWork() int64 { return max(2*int64(c.Limits.DecodedBytes), leastWork) }
 
 // How many times its decoded body an ordinary request takes. One of 2.0 says in some
-// bytes what one of 1.0 spells out, and both have the same place in memory.
+// bytes what one of 1.0 spells out, and both take the same memory.
 const (
 	usualV1 = 4
 	usualV2 = 8

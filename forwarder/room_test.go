@@ -315,7 +315,7 @@ func TestVerdictFitsIntoAFrame(t *testing.T) {
 		v.Errors = append(v.Errors, strings.Repeat("x", 1024))
 	}
 	in.reply(j, v)
-	frames, _ := o.take()
+	frames, _ := o.drain()
 	if n := proto.Size(frames[0]); n > link.MaxSmall || n < link.MaxSmall-2048 {
 		t.Errorf("a frame of %d bytes", n)
 	}

@@ -53,7 +53,7 @@ type state struct {
 	writer   logWriter
 	head     *head.Head
 	intern   *intern
-	window   *window
+	window   *repeatWindow
 	families *families
 	nextRef  uint64
 	last     uint64 // sequence of the last block
@@ -62,10 +62,11 @@ type state struct {
 	// segment has told since the log was opened.
 	lastExemplars map[uint64]uint64
 	block         segment.Block
-	// places in the block of the request's labels, and one; 0 is not there yet.
-	places []uint32
-	row    []uint32 // of introduce
-	ahead  ahead
+	// inBlock has, by the index of a label in the request's dictionary, its index in the
+	// block's table, or notInBlock.
+	inBlock  []int32
+	row      []uint32 // of introduce
+	prefetch prefetch
 	// maxSeries at a time, 0 is without bound.
 	maxSeries int
 	limits    uint32 // their fingerprint
@@ -86,7 +87,7 @@ func (s *state) Renumbered() {}
 // openState opens the log and rebuilds the state from it. Requests that are in logs
 // which have ended are known, too.
 func openState(store logStore, old *endedLogs) (*state, error) {
-	s := &state{window: newWindow(seglog.RepeatWindow, windowReasons), families: newFamilies(), dropped: map[uint64]struct{}{}, lastExemplars: map[uint64]uint64{}}
+	s := &state{window: newRepeatWindow(seglog.RepeatWindow, windowReasons), families: newFamilies(), dropped: map[uint64]struct{}{}, lastExemplars: map[uint64]uint64{}}
 	s.head = head.NewObserved(s)
 	w, err := store.open(restored{s.head, s})
 	if err != nil {
@@ -119,13 +120,13 @@ func (r restored) ApplyBlock(b *segment.Block) error {
 	return r.Head.ApplyBlock(b)
 }
 
-// recall makes what is known of series and families what the head says, which is
-// what the log does.
+// recall rebuilds from the head, which is what the log says, what is known of series
+// and families.
 func (s *state) recall() {
 	s.nextRef = s.head.NextRef()
 	s.recallSeries()
 	segments := s.writer.Log().Segments()
-	// What the newest segment holds was said when it was begun, or later.
+	// What the newest segment holds was said when it was started, or later.
 	s.families.recall(s.head, segments[len(segments)-1].CreateTime.UnixMilli())
 }
 
@@ -138,15 +139,15 @@ func (s *state) recallSeries() {
 		switch {
 		case l.None:
 		case l.Histogram != nil:
-			e.take(saidBy(l.Timestamp, remotewrite.IdentityOf(l.Histogram)))
+			e.setLatest(saidBy(l.Timestamp, remotewrite.IdentityOf(l.Histogram)))
 		default:
-			e.take(said{l.Timestamp, l.StartTimestamp, math.Float64bits(l.Value), formFloat})
+			e.setLatest(said{l.Timestamp, l.StartTimestamp, math.Float64bits(l.Value), formFloat})
 		}
 		latest = append(latest, e)
 		return true
 	})
 	var labels []byte
-	s.intern.begin()
+	s.intern.reset()
 	for _, e := range latest {
 		labels = s.head.AppendLabels(labels[:0], e.ref)
 		e.key = remotewrite.KeyOf(labels)
@@ -201,12 +202,12 @@ func (s *state) forget() {
 	for ref := range s.dropped {
 		delete(s.lastExemplars, ref)
 	}
-	s.dropped = map[uint64]struct{}{} // anew, for a map does not get smaller
+	s.dropped = map[uint64]struct{}{} // another one, for a map does not get smaller
 	s.families.forget(s.head)
 }
 
-// renew closes the log and goes on in a new one, which begins with a keyframe
-// of everything that is known.
+// renew closes the log and continues in a new one, which starts with a keyframe of
+// the whole state.
 func (s *state) renew(store logStore) (*state, error) {
 	if err := s.writer.WaitDurable(s.last); err != nil {
 		return nil, err
@@ -221,6 +222,6 @@ func (s *state) renew(store logStore) (*state, error) {
 	s.forget()
 	next := *s
 	next.writer, next.last = w, 0
-	next.window.settle()
+	next.window.allDurable()
 	return &next, nil
 }

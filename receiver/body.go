@@ -116,12 +116,12 @@ func (h *handler) overLimit(status int, err error) error {
 	return refuse(status, err)
 }
 
-// framedMagic begins snappy's other format, the framed one. No block can begin
-// like this: it would copy from before its beginning.
+// framedMagic starts snappy's other format, the framed one. No block can start like
+// this: it would copy from before its first byte.
 var framedMagic = []byte("\xff\x06\x00\x00sNaPpY")
 
-// checkSnappy looks at the length that a snappy block begins with, so that no
-// one behind this door allocates what a few bytes claim.
+// checkSnappy looks at the length that a snappy block starts with, so that nobody
+// allocates what a few bytes claim.
 func (h *handler) checkSnappy(data []byte) error {
 	if bytes.HasPrefix(data, framedMagic) {
 		return refuse(http.StatusUnsupportedMediaType, errors.New("the body is in snappy's framed format, remote write has the block format"))

@@ -7,8 +7,7 @@ import (
 	"github.com/alecthomas/units"
 )
 
-// pace sees to it that a body gets on, so that what it holds is not held for
-// nothing.
+// pace ends bodies that come too slowly, so that memory is not held for nothing.
 type pace struct {
 	control *http.ResponseController
 	rate    float64 // bytes a second
@@ -19,7 +18,7 @@ func newPace(w http.ResponseWriter, rate units.Base2Bytes) *pace {
 	return &pace{control: http.NewResponseController(w), rate: float64(rate), began: time.Now()}
 }
 
-// await sets the time by which the next byte has to be there after n have come.
+// await sets the time by which a byte has to follow the n that have come.
 func (p *pace) await(n int) {
 	earned := time.Duration(float64(n) / p.rate * float64(time.Second))
 	// Where it cannot be set, the server's timeout for a request holds.

@@ -37,11 +37,11 @@ func (s *session) write(ctx context.Context, schema linkv1.Schema, body []byte) 
 			fmt.Sprintf("%d bytes, the forwarder takes %d in one batch", len(body), s.maxBatch),
 		}}, nil
 	}
-	id, verdict, ok := s.begin()
+	id, verdict, ok := s.expect()
 	if !ok {
 		return nil, errLost
 	}
-	defer s.end(id)
+	defer s.forget(id)
 	err := s.conn.Send(&linkv1.Frame{Kind: &linkv1.Frame_Batch{Batch: &linkv1.Batch{Id: id, Schema: schema, Body: body}}})
 	if err != nil {
 		_ = s.conn.Close() // Receive returns and ends the session.
@@ -58,7 +58,8 @@ func (s *session) write(ctx context.Context, schema linkv1.Schema, body []byte) 
 	}
 }
 
-func (s *session) begin() (uint64, <-chan *linkv1.Verdict, bool) {
+// expect returns an id for a batch, and where its verdict comes.
+func (s *session) expect() (uint64, <-chan *linkv1.Verdict, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
@@ -70,7 +71,8 @@ func (s *session) begin() (uint64, <-chan *linkv1.Verdict, bool) {
 	return s.lastID, ch, true
 }
 
-func (s *session) end(id uint64) {
+// forget no longer waits for a verdict.
+func (s *session) forget(id uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.waiting, id)

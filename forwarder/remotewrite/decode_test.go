@@ -424,7 +424,7 @@ func TestLongSymbols(t *testing.T) {
 }
 
 func TestGatheredLabels(t *testing.T) {
-	// Labels, a sample, and another label behind it.
+	// Labels, a sample, and another label after it.
 	var parts [][]byte
 	for _, ts := range []prompb.TimeSeries{
 		{Labels: pairs("__name__", "a")}, {Samples: []prompb.Sample{{Value: 1}}}, {Labels: pairs("b", "c")}, {Labels: pairs("d", "e")},

@@ -17,27 +17,36 @@ import (
 type Labels struct {
 	// Key of their canonical spelling, see [segment.AppendLabel].
 	Key Key
-	// Places of the labels, which [Request.Label] knows. They are valid until
-	// Labels is called again.
-	Places []uint32
+	// Indexes of the labels, for [Request.Label]. They are valid until Labels is
+	// called again.
+	Indexes []uint32
 }
 
-// dictionary holds the labels that Labels has come across in a request, each of
-// which is parsed, checked and copied once: the series of a request have most of
-// their labels in common, and most of all with the series before.
+// dictionary holds the labels that Labels has met in a request. Each is parsed, checked
+// and copied once: the series of a request have most of their labels in common.
+//
+// A row has the indexes of one series' labels. It starts as that of the series before,
+// and each label is compared with the one that was there in it; only where they differ
+// a map is asked.
+//
+//	labels   0 __name__=up   1 job=a   2 instance=x   3 instance=y
+//
+//	series                              row
+//	{__name__=up job=a instance=x}      0 1 2      all looked up in the map
+//	{__name__=up job=a instance=y}      0 1 3      two guesses, one lookup
 type dictionary struct {
 	labels []label
-	byWire map[string]uint32 // places, by the spelling of 1.0
-	byRefs map[uint64]uint32 // places, by the two references of 2.0
+	byWire map[string]uint32 // index in labels, by the spelling of 1.0
+	byRefs map[uint64]uint32 // and by the two references of 2.0
 
-	// The labels of the series at hand, by their places in the order in which it
-	// has them; those from n on are of the series before.
+	// The indexes of the labels of the series at hand, in the order in which it has
+	// them; those from n on are still of the series before.
 	row     []uint32
 	n       int
 	bytes   int  // of all names and values
-	known   bool // the label before is the one that the series before had there
+	known   bool // the last label was a guess
 	ordered bool // by name, without duplicates
-	checked bool // so was the series before
+	checked bool // so was the series before: guesses in a row need no comparison
 	exact   bool // all are in their canonical spelling
 	named   bool
 
@@ -56,7 +65,7 @@ func (d *dictionary) reset() {
 	if len(d.labels) == 0 {
 		return
 	}
-	const keep = 1 << 12 // clearing a large map costs its largest size for ever
+	const keep = 1 << 12 // clearing a map costs as much as it ever held
 	if len(d.labels) > keep {
 		*d = dictionary{}
 		return
@@ -68,13 +77,13 @@ func (d *dictionary) reset() {
 	d.labels, d.row = d.labels[:0], d.row[:0]
 }
 
-// begin begins a series.
-func (d *dictionary) begin() {
+// startSeries says that the next label is the first of a series.
+func (d *dictionary) startSeries() {
 	d.checked = d.ordered && len(d.row) > 0
 	d.n, d.bytes, d.known, d.ordered, d.exact, d.named = 0, 0, false, true, true, false
 }
 
-// guess returns the label that the series before has where the next one comes.
+// guess returns the label that the series before has at the position of the next one.
 func (d *dictionary) guess() (*label, bool) {
 	if d.n >= len(d.row) {
 		return nil, false
@@ -82,13 +91,13 @@ func (d *dictionary) guess() (*label, bool) {
 	return &d.labels[d.row[d.n]], true
 }
 
-// take takes the next label, and is told whether it was a guess.
-func (d *dictionary) take(place uint32, guessed bool) {
+// add adds the next label of the series at hand, and is told whether it was a guess.
+func (d *dictionary) add(index uint32, guessed bool) {
 	if d.n == len(d.row) {
-		d.row = append(d.row, place)
+		d.row = append(d.row, index)
 	}
-	d.row[d.n] = place
-	l := &d.labels[place]
+	d.row[d.n] = index
+	l := &d.labels[index]
 	if d.n > 0 && !(guessed && d.known && d.checked) {
 		d.ordered = d.ordered && d.labels[d.row[d.n-1]].Name < l.Name
 	}
@@ -99,19 +108,19 @@ func (d *dictionary) take(place uint32, guessed bool) {
 	d.n++
 }
 
-// Label returns a label by the place that Labels gave it. Its strings may be kept.
-func (r *Request) Label(place uint32) segment.Label { return r.dictionary.labels[place].Label }
+// Label returns a label by its index. Its strings may be kept.
+func (r *Request) Label(index uint32) segment.Label { return r.dictionary.labels[index].Label }
 
 // Labels returns the labels of a series whose own spelling has this key, or why
 // no series may have them.
 func (r *Request) Labels(s *Series, spelt Key) (Labels, error) {
 	d := &r.dictionary
-	d.begin()
+	d.startSeries()
 	var err error
 	if len(s.refs) > 0 {
-		err = r.takeRefs(s.refs)
+		err = r.readRefs(s.refs)
 	} else {
-		err = r.takeWire(s.labels)
+		err = r.readWire(s.labels)
 	}
 	d.row = d.row[:d.n]
 	// Also of a series that is refused, for it took as much to find out.
@@ -130,8 +139,8 @@ func (r *Request) Labels(s *Series, spelt Key) (Labels, error) {
 	return r.canonical()
 }
 
-// takeWire takes the labels of a 1.0 series.
-func (r *Request) takeWire(b []byte) error {
+// readWire reads the labels of a 1.0 series into the row.
+func (r *Request) readWire(b []byte) error {
 	d := &r.dictionary
 	for i := 0; i < len(b); {
 		_, end := shortField(b, i, 0x0a)
@@ -145,26 +154,26 @@ func (r *Request) takeWire(b []byte) error {
 		wire := b[i:end]
 		i = end
 		if l, ok := d.guess(); ok && l.wire == string(wire) {
-			d.take(d.row[d.n], true)
+			d.add(d.row[d.n], true)
 			continue
 		}
-		place, ok := d.byWire[string(wire)]
+		index, ok := d.byWire[string(wire)]
 		if !ok {
 			var err error
-			if place, err = r.learnWire(wire); err != nil {
+			if index, err = r.learnWire(wire); err != nil {
 				return err
 			}
 		}
 		if d.n == r.limits.Labels {
 			return r.manyLabels
 		}
-		d.take(place, false)
+		d.add(index, false)
 	}
 	return nil
 }
 
-// takeRefs takes the labels of a 2.0 series, whose references are good.
-func (r *Request) takeRefs(refs []byte) error {
+// readRefs reads the labels of a 2.0 series, whose references are good, into the row.
+func (r *Request) readRefs(refs []byte) error {
 	d := &r.dictionary
 	for i := 0; i < len(refs); {
 		var name, value uint64
@@ -172,31 +181,31 @@ func (r *Request) takeRefs(refs []byte) error {
 		value, i = varint(refs, i)
 		pair := uint64(uint32(name))<<32 | uint64(uint32(value))
 		if l, ok := d.guess(); ok && l.refs == pair {
-			d.take(d.row[d.n], true)
+			d.add(d.row[d.n], true)
 			continue
 		}
-		place, ok := d.byRefs[pair]
+		index, ok := d.byRefs[pair]
 		if !ok {
 			var err error
-			if place, err = r.learnRefs(pair); err != nil {
+			if index, err = r.learnRefs(pair); err != nil {
 				return err
 			}
 		}
-		d.take(place, false)
+		d.add(index, false)
 	}
 	return nil
 }
 
-// labelSize is what a label takes at most besides its text: its place in the
-// dictionary while that grows, and in a map.
+// labelSize is what a label takes at most besides its text: in the dictionary, while
+// that grows, and in a map.
 const labelSize = 224
 
 // mostDictionary is what all labels of a request take at most.
 func mostDictionary(l Limits) int { return max(2*l.DecodedBytes, 1<<20) }
 
-// takeLabel takes memory for a label whose wire form is so long. Of few symbols there
-// are many pairs.
-func (r *Request) takeLabel(wire int) error {
+// reserveLabel counts the memory of a label whose wire form is so long: few symbols can
+// make many pairs.
+func (r *Request) reserveLabel(wire int) error {
 	d := &r.dictionary
 	if d.size+labelSize+wire > mostDictionary(r.limits) {
 		return r.manyDistinct
@@ -205,9 +214,9 @@ func (r *Request) takeLabel(wire int) error {
 	return nil
 }
 
-// learnWire takes a label of 1.0 into the dictionary.
+// learnWire adds a label of 1.0 to the dictionary.
 func (r *Request) learnWire(wire []byte) (uint32, error) {
-	if err := r.takeLabel(len(wire)); err != nil {
+	if err := r.reserveLabel(len(wire)); err != nil {
 		return 0, err
 	}
 	l := label{wire: string(wire)}
@@ -221,16 +230,16 @@ func (r *Request) learnWire(wire []byte) (uint32, error) {
 	r.wire = segment.AppendLabel(r.wire[:0], l.Name, l.Value)
 	l.exact = l.Value != "" && string(r.wire) == l.wire
 	d := &r.dictionary
-	place := uint32(len(d.labels))
+	index := uint32(len(d.labels))
 	d.labels = append(d.labels, l)
 	if d.byWire == nil {
 		d.byWire = make(map[string]uint32)
 	}
-	d.byWire[l.wire] = place
-	return place, nil
+	d.byWire[l.wire] = index
+	return index, nil
 }
 
-// learnRefs takes a label of 2.0 into the dictionary.
+// learnRefs adds a label of 2.0 to the dictionary.
 func (r *Request) learnRefs(pair uint64) (uint32, error) {
 	d := &r.dictionary
 	name, value := r.symbols[pair>>32], r.symbols[uint32(pair)]
@@ -240,7 +249,7 @@ func (r *Request) learnRefs(pair uint64) (uint32, error) {
 		return 0, err
 	}
 	r.wire = segment.AppendLabel(r.wire[:0], name, value)
-	if err := r.takeLabel(len(r.wire)); err != nil {
+	if err := r.reserveLabel(len(r.wire)); err != nil {
 		return 0, err
 	}
 	l := label{wire: string(r.wire), refs: pair}
@@ -249,20 +258,20 @@ func (r *Request) learnRefs(pair uint64) (uint32, error) {
 	end -= 1 + protowire.SizeVarint(uint64(len(value)))
 	l.Name = l.wire[end-len(name) : end]
 	l.exact = l.Value != ""
-	place := uint32(len(d.labels))
+	index := uint32(len(d.labels))
 	d.labels = append(d.labels, l)
 	if d.byRefs == nil {
 		d.byRefs = make(map[uint64]uint32)
 	}
-	d.byRefs[pair] = place
-	return place, nil
+	d.byRefs[pair] = index
+	return index, nil
 }
 
-// canonical brings the labels that were taken into their canonical spelling, and
-// checks what concerns all of them.
+// canonical brings the row's labels into their canonical spelling, and checks what
+// concerns all of them.
 func (r *Request) canonical() (Labels, error) {
 	d := &r.dictionary
-	places := d.row
+	indexes := d.row
 	if !d.ordered || !d.exact {
 		d.sorted = append(d.sorted[:0], d.row...)
 		slices.SortStableFunc(d.sorted, func(a, b uint32) int { return cmp.Compare(d.labels[a].Name, d.labels[b].Name) })
@@ -271,21 +280,21 @@ func (r *Request) canonical() (Labels, error) {
 				return Labels{}, reasonf("duplicate label name %q", cut(name))
 			}
 		}
-		places = slices.DeleteFunc(d.sorted, func(place uint32) bool { return d.labels[place].Value == "" })
+		indexes = slices.DeleteFunc(d.sorted, func(index uint32) bool { return d.labels[index].Value == "" })
 	}
 	if !d.named {
 		return Labels{}, errors.New("no metric name (label __name__)")
 	}
 	r.wire = r.wire[:0]
-	for _, place := range places {
-		l := &d.labels[place]
+	for _, index := range indexes {
+		l := &d.labels[index]
 		if l.exact {
 			r.wire = append(r.wire, l.wire...)
 		} else {
 			r.wire = segment.AppendLabel(r.wire, l.Name, l.Value)
 		}
 	}
-	return Labels{KeyOf(r.wire), places}, nil
+	return Labels{KeyOf(r.wire), indexes}, nil
 }
 
 func checkLabel[T string | []byte](limits Limits, name, value T) error {

@@ -9,7 +9,7 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// The fields of a prometheus.Exemplar behind its labels.
+// The fields of a prometheus.Exemplar after its labels.
 const (
 	fieldExemplarValue     = 2
 	fieldExemplarTimestamp = 3
@@ -17,9 +17,9 @@ const (
 
 // checkExemplars checks the exemplars of a series and puts them into the form
 // in which they are kept. What is wrong with one costs that one.
-func (r *Request) checkExemplars(s *Series, begin mark, schema Schema) error {
-	kept := r.Exemplars[:begin.exemplars]
-	for _, raw := range r.Exemplars[begin.exemplars:] {
+func (r *Request) checkExemplars(s *Series, start mark, schema Schema) error {
+	kept := r.Exemplars[:start.exemplars]
+	for _, raw := range r.Exemplars[start.exemplars:] {
 		var data []byte
 		var err error
 		if schema == V1 {
@@ -42,8 +42,8 @@ func (r *Request) checkExemplars(s *Series, begin mark, schema Schema) error {
 	return nil
 }
 
-// exemplarV1 checks a prometheus.Exemplar, which in most cases is kept as it
-// is. Otherwise it is written anew: those that say the same have the same bytes.
+// exemplarV1 checks a prometheus.Exemplar. In most cases it is kept as it is; otherwise
+// it is rewritten, so that equal exemplars have equal bytes.
 //
 //	message Exemplar {
 //	  repeated Label labels = 1;
@@ -174,9 +174,9 @@ func labelParts(b []byte) (name, value []byte, ok bool) {
 	return name, value, true
 }
 
-// exemplarLabel writes a label that it has checked, unless it has no value, as with
-// the labels of series. Those of the exemplar have no more than so many characters, which
-// it counts.
+// exemplarLabel checks and appends a label; like those of series, one without a value
+// is left out. It counts the characters, of which all labels of an exemplar together
+// have a limit.
 func (r *Request) exemplarLabel(name, value []byte, runes *int) error {
 	if size := len(name) + len(value); size <= utf8.UTFMax*r.limits.ExemplarRunes {
 		*runes += utf8.RuneCount(name) + utf8.RuneCount(value)

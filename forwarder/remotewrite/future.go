@@ -34,7 +34,7 @@ func (r *Request) DropAfter(instant int64, reason func(timestamp int64) error) {
 	}
 	for _, s := range r.Series {
 		end := s // before the ends are moved
-		begin := mark{len(samples), len(histograms), len(exemplars)}
+		start := mark{len(samples), len(histograms), len(exemplars)}
 		for _, sample := range r.Samples[from.SamplesEnd:end.SamplesEnd] {
 			if sample.Timestamp > instant {
 				late(&s, sample.Timestamp)
@@ -50,7 +50,7 @@ func (r *Request) DropAfter(instant int64, reason func(timestamp int64) error) {
 			histograms = append(histograms, h)
 		}
 		had := end.SamplesEnd+end.HistogramsEnd > from.SamplesEnd+from.HistogramsEnd
-		if had && len(samples) == begin.samples && len(histograms) == begin.histograms {
+		if had && len(samples) == start.samples && len(histograms) == start.histograms {
 			r.Problems.Rejected += int(end.ExemplarsEnd - from.ExemplarsEnd)
 			from = end
 			continue

@@ -57,9 +57,9 @@ func FuzzV1(f *testing.F) {
 			t.Fatal(err)
 		}
 		if err := decode(r, V1, again); err != nil {
-			t.Fatalf("marshalled anew: %v", err)
+			t.Fatalf("marshalled again: %v", err)
 		}
-		compare(t, "marshalled anew", contentV1(&ref), decodedContent(t, r, true))
+		compare(t, "marshalled again", contentV1(&ref), decodedContent(t, r, true))
 	})
 }
 
@@ -104,9 +104,9 @@ func FuzzV2(f *testing.F) {
 			t.Fatal(err)
 		}
 		if err := decode(r, V2, again); err != nil {
-			t.Fatalf("marshalled anew: %v", err)
+			t.Fatalf("marshalled again: %v", err)
 		}
-		compare(t, "marshalled anew", contentV2(&ref), decodedContent(t, r, true))
+		compare(t, "marshalled again", contentV2(&ref), decodedContent(t, r, true))
 	})
 }
 

@@ -34,9 +34,9 @@ type histogramScan struct {
 
 // checkHistograms checks the histograms of a series. What is wrong with one
 // costs that one. Those without a start timestamp get the one given, if any.
-func (r *Request) checkHistograms(s *Series, begin mark, created int64) error {
-	kept := r.Histograms[:begin.histograms]
-	for _, h := range r.Histograms[begin.histograms:] {
+func (r *Request) checkHistograms(s *Series, start mark, created int64) error {
+	kept := r.Histograms[:start.histograms]
+	for _, h := range r.Histograms[start.histograms:] {
 		timestamp, data, err := r.histogram(h.Data, created)
 		switch {
 		case r.memory.err != nil:

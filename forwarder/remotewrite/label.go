@@ -44,8 +44,8 @@ type span struct{ from, to int }
 
 var errLabelDamaged = errors.New("its labels are not valid protobuf messages")
 
-// eachLabel calls yield with the place of the name and the value of each label
-// in wire form.
+// eachLabel calls yield with where the name and the value of each label are, in wire
+// form.
 func eachLabel(b []byte, yield func(name, value span) error) error {
 	for i := 0; i < len(b); {
 		f, ok := readField(b, i)

@@ -15,8 +15,8 @@ type Limits struct {
 	Series int
 	// Samples, histograms and exemplars a request, together.
 	Samples int
-	// Symbols a request of 2.0. A symbol can be of one byte, but its place in the
-	// table is of 24.
+	// Symbols a request of 2.0. A symbol can be of one byte, but its entry in the
+	// table takes 24.
 	Symbols int
 	// Labels a series.
 	Labels int

@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// memory counts what a request takes before it takes it: a symbol, a sample or a
-// label of a few bytes has a place in a column, so that may be many times its body.
+// memory counts what a request takes, before it takes it. A symbol, a sample or a label
+// of a few bytes has an entry in a column, so all may be many times the body.
 type memory struct {
 	used    int64 // by the capacities, and all scratch memory that is referred to
 	allowed int64
@@ -15,16 +15,16 @@ type memory struct {
 	err     error // why there was no more
 }
 
-// Within bounds what the next Decode may take. It has allowed bytes, and what more
-// lets it have beyond: more is told the sum, and Decode's error wraps its error. What the
-// request has kept of the last one counts, and is given up if it is too much. What
-// Labels takes afterwards does not count; see Forget.
+// Within bounds the memory of the next Decode: allowed bytes, and beyond these what
+// more grants, which is asked with the sum; Decode's error wraps its error. What was
+// kept from the last Decode counts, and is freed if it is too much. What Labels takes
+// afterwards does not count; see Forget.
 func (r *Request) Within(allowed int64, more func(total int64) error) {
 	r.memory.allowed, r.memory.more = allowed, more
 }
 
-// take takes n bytes, unless it may not.
-func (m *memory) take(n int) bool {
+// reserve counts n bytes more, unless there may not be as many.
+func (m *memory) reserve(n int) bool {
 	if m.err != nil {
 		return false
 	}
@@ -40,12 +40,12 @@ func (m *memory) take(n int) bool {
 	return true
 }
 
-// unbounded is what a request may take that is not told.
+// unbounded holds until Within is called.
 func (m *memory) unbounded() { m.allowed, m.more = math.MaxInt64, nil }
 
-func (m *memory) give(n int) { m.used -= int64(n) }
+func (m *memory) release(n int) { m.used -= int64(n) }
 
-// grow makes a full column larger, if it may. What it was is there meanwhile.
+// grow makes a full column larger, if there may be as much. Both are there meanwhile.
 func grow[T any](m *memory, column *[]T) bool {
 	const least, fast = 16, 1024
 	n := cap(*column)
@@ -53,17 +53,17 @@ func grow[T any](m *memory, column *[]T) bool {
 	if n >= fast {
 		size = n + n/4
 	}
-	if !m.take(size * sizeOf[T]()) {
+	if !m.reserve(size * sizeOf[T]()) {
 		return false
 	}
 	larger := make([]T, len(*column), size)
 	copy(larger, *column)
 	*column = larger
-	m.give(n * sizeOf[T]())
+	m.release(n * sizeOf[T]())
 	return true
 }
 
-// full says that one more takes memory.
+// full says whether one more entry takes memory.
 func full[T any](column []T) bool { return len(column) == cap(column) }
 
 const (
@@ -71,49 +71,49 @@ const (
 	largestScratch = 4 << 20
 )
 
-// space sees to it that n bytes more can be written to the scratch memory, and says
-// whether they can. What was written before stays where it is.
+// space makes room for n more bytes in the scratch memory, and says whether there is.
+// What was written before stays where it is.
 func (r *Request) space(n int) bool {
 	if cap(r.scratch)-len(r.scratch) >= n {
 		return true
 	}
 	size := max(n, leastScratch, min(2*cap(r.scratch), largestScratch))
-	if !r.memory.take(size) {
+	if !r.memory.reserve(size) {
 		return false
 	}
 	r.scratch = make([]byte, 0, size)
 	return true
 }
 
-// spaceForBody sees to it that there is room for a decoded body of n bytes.
+// spaceForBody makes room for a decoded body of n bytes.
 func (r *Request) spaceForBody(n int) bool {
 	if n <= cap(r.body) {
 		return true
 	}
 	const most = 64 << 10 // for bodies that are a little larger than the last one
-	r.memory.give(cap(r.body))
+	r.memory.release(cap(r.body))
 	r.body = nil
 	size := n + min(n/8, most)
-	if !r.memory.take(size) {
+	if !r.memory.reserve(size) {
 		return false
 	}
 	r.body = make([]byte, 0, size)
 	return true
 }
 
-// spaceForHashes sees to it that there is room for the hashes of the symbols, of the
-// second of which only some may be asked for.
+// spaceForHashes makes room for the first hashes of the symbols, and reserves it for
+// the second ones, which are worked out when a key is asked for.
 func (r *Request) spaceForHashes() bool {
 	n := len(r.symbols)
 	if n > cap(r.hashes) {
-		r.memory.give(sizeOf[uint64]() * cap(r.hashes))
+		r.memory.release(sizeOf[uint64]() * cap(r.hashes))
 		r.hashes = nil
-		if !r.memory.take(sizeOf[uint64]() * cap(r.symbols)) {
+		if !r.memory.reserve(sizeOf[uint64]() * cap(r.symbols)) {
 			return false
 		}
 		r.hashes = make([]uint64, 0, cap(r.symbols))
 	}
-	return n <= cap(r.hashesB) || r.memory.take(sizeOf[uint64]()*(n-cap(r.hashesB)))
+	return n <= cap(r.hashesB) || r.memory.reserve(sizeOf[uint64]()*(n-cap(r.hashesB)))
 }
 
 // damaged is errDamaged, unless it was memory that lacked.
@@ -137,7 +137,7 @@ func (r *Request) Size() int64 {
 // Used is how many bytes it takes by now.
 func (r *Request) Used() int64 { return r.memory.used }
 
-// Forget gives up, if it is much, what it took to find out the labels of very many new series.
+// Forget frees the dictionary, if it is large after very many new series.
 func (r *Request) Forget() {
 	const keep = 1 << 20
 	if r.dictionary.held() > keep {
@@ -145,7 +145,7 @@ func (r *Request) Forget() {
 	}
 }
 
-// held is what the dictionary keeps room for, if it was not more that it took.
+// held is what the dictionary took, or still has memory for, whichever is more.
 func (d *dictionary) held() int { return max(d.size, cap(d.labels)*labelSize) }
 
 func (h *histogramScan) size() int {

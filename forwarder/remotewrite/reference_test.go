@@ -78,8 +78,8 @@ func labelsOf(r *Request, s *Series) (segment.Labels, error) {
 		return nil, err
 	}
 	var ls segment.Labels
-	for _, place := range labels.Places {
-		ls = append(ls, r.Label(place))
+	for _, index := range labels.Indexes {
+		ls = append(ls, r.Label(index))
 	}
 	if labels.Key != canonicalKey(ls) {
 		panic(fmt.Sprintf("another key than that of %v", ls))

@@ -6,15 +6,15 @@ import (
 	"math/rand/v2"
 )
 
-// The labels of a 2.0 series are references to symbols, as packed varints. As
-// a rule the series is known, and then nothing is asked of them but their key:
-// it is made of hashes of the symbols, each of which is hashed once a request.
-// They are written out only for a series that is new, or wrong.
+// The labels of a 2.0 series are references to symbols, as packed varints. As a rule
+// the series is known, and only its key is needed: that is made of the hashes of the
+// symbols, each of which is hashed once a request. Labels are written out only for a
+// series that is new, or wrong.
 
 // secretA and secretB make the keys of references those of this process.
 var secretA, secretB = rand.Uint64() | 1, rand.Uint64() | 1
 
-// mix takes one more hash into a key. It is not commutative.
+// mix adds one more hash to a key. Their order counts.
 func mix(key, hash, secret uint64) uint64 {
 	high, low := bits.Mul64(key^hash, secret)
 	return high ^ low
@@ -74,9 +74,9 @@ func (r *Request) keyOfRefs(s *Series) Key {
 	return Key{s.Hash, key}
 }
 
-// gatherRefs collects references, packed or not. As a rule they come in one
-// field, and are used where they are; otherwise they are put together in the
-// scratch memory, to which nothing else may be added meanwhile.
+// gatherRefs collects references, packed or not. As a rule they are in one field, and
+// used where they are; otherwise they are copied to the scratch memory, to which nothing
+// else may be added meanwhile.
 type gatherRefs struct {
 	refs   []byte
 	from   int

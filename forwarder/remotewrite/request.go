@@ -26,7 +26,7 @@ var ErrTooLarge = errors.New("request is too large")
 var errForeign = errors.New("body holds no field of its schema: is the content type right?")
 
 // Series is a series of a request with the part of the request's columns that
-// belongs to it: each End is where its share ends, and it begins where that of
+// belongs to it: each End is where its share ends, and it starts where that of
 // the series before ended.
 type Series struct {
 	// Hash of the labels as the sender spelt them: the first half of their Key,
@@ -37,8 +37,8 @@ type Series struct {
 	labels []byte
 	// refs are the packed labels_refs of a 2.0 series.
 	refs []byte
-	// Meta is the index in Meta of what the series says about its family, -1
-	// when it says nothing.
+	// Meta is the index in [Request.Meta] of what the series says about its family,
+	// negative when it says nothing.
 	Meta                                    int32
 	SamplesEnd, HistogramsEnd, ExemplarsEnd uint32
 }
@@ -84,7 +84,7 @@ type Request struct {
 
 	limits     Limits
 	body       []byte // decoded
-	scratch    []byte // what had to be written anew: the last piece of it
+	scratch    []byte // what had to be rewritten: the last piece of it
 	symbols    [][]byte
 	hashes     []uint64 // of the symbols
 	hashesB    []uint64 // of those that were asked for, 0 of the others
@@ -133,8 +133,8 @@ func DecodedLen(body []byte, l Limits) (int, error) {
 	return int(n), nil
 }
 
-// Decode takes over a body in snappy's block format. The request refers to
-// nothing of it afterwards.
+// Decode decodes a body in snappy's block format. The request refers to nothing of it
+// afterwards.
 func (r *Request) Decode(schema Schema, body []byte) error {
 	r.reset()
 	n, err := DecodedLen(body, r.limits)
@@ -153,7 +153,7 @@ func (r *Request) Decode(schema Schema, body []byte) error {
 	if err := r.scan(schema, decoded); err != nil {
 		return err
 	}
-	r.memory.take(r.h.size() - histograms)
+	r.memory.reserve(r.h.size() - histograms)
 	return r.memory.err
 }
 
@@ -191,7 +191,10 @@ func (r *Request) reset() {
 	r.families, r.known, r.unknown = 0, false, false
 }
 
-// mark is a place in the columns of a request.
+// noMeta is the Meta of a series that says nothing about its family.
+const noMeta = -1
+
+// mark is how long the columns of a request were at a time.
 type mark struct{ samples, histograms, exemplars int }
 
 func (r *Request) mark() mark {
@@ -203,7 +206,7 @@ func (r *Request) since(m mark) int {
 	return len(r.Samples) - m.samples + len(r.Histograms) - m.histograms + len(r.Exemplars) - m.exemplars
 }
 
-// drop takes back what came after a mark.
+// drop removes what came after a mark.
 func (r *Request) drop(m mark) {
 	r.Samples, r.Histograms, r.Exemplars = r.Samples[:m.samples], r.Histograms[:m.histograms], r.Exemplars[:m.exemplars]
 }

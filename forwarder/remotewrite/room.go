@@ -7,12 +7,11 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// What a request takes in the log is counted before anything of it is appended, by
-// what each part takes at most: so a block always has room for what was let in.
+// What a request takes in the log is counted before any of it is appended, by what each
+// part takes at most: so a block always has room for a request that was accepted.
 
-// Spend notes that n bytes of the request are written out, and says whether all
-// that were are more than the limit: references make little of much, so what they
-// refer to counts as what it becomes.
+// Spend counts n bytes that are written out, and fails when all of them are more than
+// the limit: references say much in a few bytes, so what counts is what they refer to.
 func (r *Request) Spend(n int) error {
 	if r.spent += n; r.spent > r.limits.DecodedBytes {
 		return limit.Over(flagDecodedBytes, "its references, written out, take more than %d bytes", r.limits.DecodedBytes)

@@ -7,7 +7,7 @@ import (
 	"github.com/promgrpc/exporter/internal/limit"
 )
 
-// scanV1 takes over a prometheus.WriteRequest:
+// scanV1 scans a prometheus.WriteRequest:
 //
 //	message WriteRequest {
 //	  repeated TimeSeries timeseries = 1;
@@ -47,7 +47,7 @@ func (r *Request) scanV1(b []byte) error {
 	return nil
 }
 
-// seriesV1 takes over a prometheus.TimeSeries:
+// seriesV1 scans a prometheus.TimeSeries:
 //
 //	message TimeSeries {
 //	  repeated Label labels = 1;
@@ -56,7 +56,7 @@ func (r *Request) scanV1(b []byte) error {
 //	  repeated Histogram histograms = 4;
 //	}
 func (r *Request) seriesV1(b []byte) error {
-	begin := r.mark()
+	start := r.mark()
 	i := 0
 	// As a rule the labels come first, and the samples end the series. Neither
 	// is as long as 128 bytes.
@@ -101,27 +101,27 @@ func (r *Request) seriesV1(b []byte) error {
 		}
 		i = f.next
 	}
-	if r.since(begin) == 0 {
+	if r.since(start) == 0 {
 		return nil // nothing to store, so nothing to say either
 	}
 	if err := r.checkCounts(); err != nil {
 		return err
 	}
-	return r.finishV1(labels.bytes(r, b), begin)
+	return r.finishV1(labels.bytes(r, b), start)
 }
 
-// finishV1 checks the histograms and exemplars of a series, once its labels
-// are known to name it by, and adds it.
-func (r *Request) finishV1(labels []byte, begin mark) error {
-	s := Series{labels: labels, Meta: -1}
-	if len(r.Histograms)+len(r.Exemplars) > begin.histograms+begin.exemplars {
-		if err := r.checkHistograms(&s, begin, 0); err != nil {
+// finishV1 checks the histograms and exemplars of a series, whose labels are known by
+// now so that refusals can name it, and adds the series.
+func (r *Request) finishV1(labels []byte, start mark) error {
+	s := Series{labels: labels, Meta: noMeta}
+	if len(r.Histograms)+len(r.Exemplars) > start.histograms+start.exemplars {
+		if err := r.checkHistograms(&s, start, 0); err != nil {
 			return err
 		}
-		if err := r.checkExemplars(&s, begin, V1); err != nil {
+		if err := r.checkExemplars(&s, start, V1); err != nil {
 			return err
 		}
-		if r.since(begin) == 0 {
+		if r.since(start) == 0 {
 			return nil
 		}
 	}
@@ -129,8 +129,8 @@ func (r *Request) finishV1(labels []byte, begin mark) error {
 	return r.add(s)
 }
 
-// gather finds the label fields of a series, which as a rule lie together and
-// are used where they are.
+// gather collects the label fields of a series. As a rule they lie together, and are
+// used where they are; otherwise they are copied to the scratch memory.
 type gather struct {
 	start, end int
 	from       int
@@ -162,8 +162,8 @@ func (g *gather) bytes(r *Request, b []byte) []byte {
 	return b[g.start:g.end:g.end]
 }
 
-// sample takes over a sample, and says whether it could be read, and had room. Of too many it
-// keeps one more than there may be, for checkCounts to see.
+// sample adds a sample, and says whether it is well-formed and there was memory for it.
+// One more than the limit is kept, by which checkCounts sees that there are too many.
 func (r *Request) sample(b []byte, withStart bool) bool {
 	s, ok := scanSample(b, withStart)
 	if len(r.Samples) <= r.limits.Samples {
@@ -221,7 +221,7 @@ func scanSample(b []byte, withStart bool) (s Sample, ok bool) {
 	return s, true
 }
 
-// familyV1 takes over a prometheus.MetricMetadata:
+// familyV1 scans a prometheus.MetricMetadata:
 //
 //	message MetricMetadata {
 //	  MetricType type = 1;

@@ -7,15 +7,15 @@ import (
 	"github.com/promgrpc/exporter/internal/limit"
 )
 
-// scanV2 takes over an io.prometheus.write.v2.Request:
+// scanV2 scans an io.prometheus.write.v2.Request:
 //
 //	message Request {
 //	  repeated string symbols = 4;
 //	  repeated TimeSeries timeseries = 5;
 //	}
 //
-// The symbols may stand behind the series that refer to them, so they are
-// collected first.
+// The symbols may come after the series that refer to them, so they are collected
+// first.
 func (r *Request) scanV2(b []byte) error {
 	for i := 0; i < len(b); {
 		if _, end := shortField(b, i, 0x2a); end > 0 {
@@ -89,15 +89,15 @@ type metaRefs struct {
 	help, unit uint32
 }
 
-// metaMemo remembers where in Meta that of some families is, by what refers to
-// their help text: as a rule many series of a request share it.
+// metaMemo remembers the indexes in Meta of some metadata, by the reference of its
+// help text: as a rule many series of a request share it. Where nothing is remembered
+// the references are zero, and no series with metadata has those.
 type metaMemo [64]struct {
-	refs metaRefs
-	// number is the index and one, 0 where there is nothing.
-	number int32
+	refs  metaRefs
+	index int32
 }
 
-// seriesV2 takes over an io.prometheus.write.v2.TimeSeries:
+// seriesV2 scans an io.prometheus.write.v2.TimeSeries:
 //
 //	message TimeSeries {
 //	  repeated uint32 labels_refs = 1;
@@ -108,7 +108,7 @@ type metaMemo [64]struct {
 //	  int64 created_timestamp = 6; // until rc.3, when samples had none
 //	}
 func (r *Request) seriesV2(b []byte, number int) error {
-	begin := r.mark()
+	start := r.mark()
 	var refs gatherRefs
 	var meta metaRefs
 	var created int64
@@ -174,11 +174,11 @@ short:
 	if err := r.checkCounts(); err != nil {
 		return err
 	}
-	return r.finishV2(begin, number, refs.refs, meta, created)
+	return r.finishV2(start, number, refs.refs, meta, created)
 }
 
 // finishV2 checks a series whose fields have been collected, and adds it.
-func (r *Request) finishV2(begin mark, number int, refs []byte, meta metaRefs, created int64) error {
+func (r *Request) finishV2(start mark, number int, refs []byte, meta metaRefs, created int64) error {
 	hash, err := r.hashRefs(refs)
 	if errors.Is(err, errDamaged) {
 		return err
@@ -187,32 +187,32 @@ func (r *Request) finishV2(begin mark, number int, refs []byte, meta metaRefs, c
 		err = r.checkMeta(meta)
 	}
 	if err != nil {
-		n := r.since(begin)
-		r.drop(begin)
+		n := r.since(start)
+		r.drop(start)
 		r.Problems.note(n, err, func() string { return fmt.Sprintf("series number %d of the request: %v", number, err) })
 		return nil //nolint:nilerr // noted, and the neighbours go on
 	}
 	s := Series{Hash: hash, refs: refs}
 	// Exemplars alone are against the specification, but it is how Prometheus
 	// sends them: each in a series of its own.
-	if r.since(begin) == 0 {
+	if r.since(start) == 0 {
 		r.Refuse(0, &s, errors.New("it has neither samples nor histograms"))
 		return nil
 	}
-	for i := begin.samples; i < len(r.Samples); i++ {
+	for i := start.samples; i < len(r.Samples); i++ {
 		s := &r.Samples[i]
 		if s.StartTimestamp == 0 {
 			s.StartTimestamp = created
 		}
 	}
-	if len(r.Histograms)+len(r.Exemplars) > begin.histograms+begin.exemplars {
-		if err := r.checkHistograms(&s, begin, created); err != nil {
+	if len(r.Histograms)+len(r.Exemplars) > start.histograms+start.exemplars {
+		if err := r.checkHistograms(&s, start, created); err != nil {
 			return err
 		}
-		if err := r.checkExemplars(&s, begin, V2); err != nil {
+		if err := r.checkExemplars(&s, start, V2); err != nil {
 			return err
 		}
-		if r.since(begin) == 0 {
+		if r.since(start) == 0 {
 			return nil
 		}
 	}
@@ -259,18 +259,18 @@ func (r *Request) checkMeta(m metaRefs) error {
 	return nil
 }
 
-// metaIndex is the place of the metadata in Meta, -1 when it says nothing that
-// may be stored.
+// metaIndex returns the index of the metadata in Meta, noMeta when it says nothing
+// that may be stored.
 func (r *Request) metaIndex(s *Series, m metaRefs) int32 {
 	if m == (metaRefs{}) {
-		return -1
+		return noMeta
 	}
 	memo := &r.memo[m.help%uint32(len(r.memo))]
-	if memo.number == 0 || memo.refs != m {
+	if memo.refs != m {
 		meta := Metadata{Type: m.kind, Help: r.symbols[m.help], Unit: r.symbols[m.unit]}
 		if err := r.fit(&meta); err != nil {
 			r.RefuseMetadata(r.MetricName(s), err)
-			return -1
+			return noMeta
 		}
 		help := r.hashes[m.help]
 		if len(meta.Help) < len(r.symbols[m.help]) {
@@ -278,10 +278,10 @@ func (r *Request) metaIndex(s *Series, m metaRefs) int32 {
 		}
 		meta.Hash = MetadataHash(meta.Type, help, r.hashes[m.unit])
 		if full(r.Meta) && !grow(&r.memory, &r.Meta) {
-			return -1 // Decode fails.
+			return noMeta // Decode fails.
 		}
+		memo.refs, memo.index = m, int32(len(r.Meta))
 		r.Meta = append(r.Meta, meta)
-		memo.refs, memo.number = m, int32(len(r.Meta))
 	}
-	return memo.number - 1
+	return memo.index
 }

@@ -1,12 +1,12 @@
 // Package daemon is what every long-running binary of the project has in
 // common: flags with environment variables, a logger, metrics, signals, exit
 // codes, a run group, the HTTP server for operators, and the subcommand
-// healthcheck, which asks that whether the program is ready.
+// healthcheck, which asks a running program whether it is ready.
 //
 // The first SIGINT or SIGTERM ends the context of the program, which then
-// drains; the second ends the process at once. SIGHUP has the files read anew that
-// flags name, see [Reload]. Exit codes: 0 after a clean end,
-// 1 after a failure or a second signal, 2 for a command line that is wrong.
+// drains; the second ends the process at once. SIGHUP reloads the files that flags
+// name, see [Reload]. Exit codes: 0 after a clean end, 1 after a failure or a second
+// signal, 2 for a wrong command line.
 package daemon
 
 import (
@@ -70,7 +70,7 @@ func Main(name string, args []string, setup Setup) {
 		Name: name, Setup: setup, Args: args,
 		Stdout: os.Stdout, Stderr: os.Stderr, Exit: os.Exit,
 	}
-	if !signal.Ignored(syscall.SIGHUP) { // By nohup: a terminal that is closed is not for the end.
+	if !signal.Ignored(syscall.SIGHUP) { // Under nohup the end of the terminal is not that of the program.
 		p.Terminal = hasTerminal
 	}
 	signals, hangups := make(chan os.Signal, 2), make(chan os.Signal, 1)

@@ -66,12 +66,12 @@ func shortened(s string) string {
 	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
-// guard lets exporter-toolkit see to names and passwords, and counts whom it turns
-// away. Whether a program is alive and ready is told to everybody: what asks that,
-// a container engine or a balancer, has no password.
+// guard leaves names and passwords to exporter-toolkit, and counts the requests that it
+// refuses. Whether a program is alive and ready everybody may ask: container engines and
+// balancers have no password.
 type guard struct {
 	toolkit   http.Handler
-	handler   http.Handler // behind it
+	handler   http.Handler // what it guards
 	strangers *strangers
 }
 
@@ -81,37 +81,37 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.handler.ServeHTTP(w, r)
 		return
 	}
-	verdict := &verdict{ResponseWriter: w}
-	g.toolkit.ServeHTTP(verdict, r)
-	if verdict.status == 0 {
+	answer := &toolkitAnswer{ResponseWriter: w}
+	g.toolkit.ServeHTTP(answer, r)
+	if answer.status == 0 {
 		return
 	}
-	g.strangers.count(verdict.status)
+	g.strangers.count(answer.status)
 	g.strangers.log.Log(slog.LevelWarn, "request refused by the web config file",
-		append([]any{"status", verdict.status}, attributes(r)...)...)
+		append([]any{"status", answer.status}, attributes(r)...)...)
 }
 
 func open(r *http.Request) bool {
 	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && (r.URL.Path == pathHealthy || r.URL.Path == pathReady)
 }
 
-// verdict is what exporter-toolkit answers itself, if it does.
-type verdict struct {
+// toolkitAnswer is what exporter-toolkit answers itself, if it does.
+type toolkitAnswer struct {
 	http.ResponseWriter
 	status int
 }
 
 // WriteHeader implements [http.ResponseWriter].
-func (v *verdict) WriteHeader(status int) {
+func (v *toolkitAnswer) WriteHeader(status int) {
 	v.status = status
 	v.ResponseWriter.WriteHeader(status)
 }
 
 // admitted is what exporter-toolkit lets through. It gets the connection's own
-// writer, which can do more than a verdict.
+// writer, which can do more than that.
 func admitted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if v, ok := w.(*verdict); ok {
+		if v, ok := w.(*toolkitAnswer); ok {
 			w = v.ResponseWriter
 		}
 		next.ServeHTTP(w, r)

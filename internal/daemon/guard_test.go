@@ -95,7 +95,7 @@ func answered(t *testing.T, r *http.Request) (int, string) {
 	return response.StatusCode, string(body)
 }
 
-// HTTP/2 without TLS is served to who knows that it is there, also behind a
+// HTTP/2 without TLS is served to whoever knows that it is there, also through a
 // password, and ends with a drain.
 func TestWebServesHTTP2WithoutTLS(t *testing.T) {
 	for _, config := range []string{"", webConfig(t, "")} {

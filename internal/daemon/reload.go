@@ -23,7 +23,7 @@ func Reloads(list ...Reload) []Reload {
 	return slices.DeleteFunc(list, func(r Reload) bool { return r.Again == nil })
 }
 
-// reloader reads everything anew that a program has read.
+// reloader reloads everything that a program has read from files.
 type reloader struct {
 	logger     *slog.Logger
 	successful prometheus.Gauge
@@ -58,7 +58,7 @@ func (e *Env) OnReload(more ...Reload) {
 	e.reloader.all = append(e.reloader.all, more...)
 }
 
-// reload reads all anew, whatever becomes of one.
+// reload reloads everything, even if some of it fails.
 func (r *reloader) reload() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -82,8 +82,8 @@ func (r *reloader) reload() {
 	r.succeeded.SetToCurrentTime()
 }
 
-// watchHangups reloads at each SIGHUP. One that comes since the terminal was closed
-// that the program was started from is for the end.
+// watchHangups reloads at each SIGHUP. One that comes because the program's terminal
+// was closed ends the program instead.
 func (p Program) watchHangups(ended <-chan struct{}, drain func(), r *reloader) {
 	attached := p.Terminal != nil && p.Terminal()
 	for {

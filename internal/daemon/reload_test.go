@@ -30,7 +30,7 @@ func gauge(t *testing.T, g prometheus.Gatherer, name string) float64 {
 	return 0
 }
 
-// SIGHUP reads all anew, tells of each, and ends nothing.
+// SIGHUP reloads everything, logs each, and ends nothing.
 func TestReload(t *testing.T) {
 	hangups, signals := make(chan os.Signal), make(chan os.Signal)
 	started := make(chan *Env, 1)
@@ -115,7 +115,7 @@ func TestTerminalIsClosed(t *testing.T) {
 	}
 }
 
-// A web configuration is read anew for each request. A broken one is told, by requests
+// A web configuration is reloaded for each request. A broken one is told, by requests
 // and by a reload.
 func TestWebConfigIsRenewed(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "web.yml")

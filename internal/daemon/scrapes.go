@@ -22,12 +22,12 @@ func newScrapes(most int, g prometheus.Gatherer, refused *prometheus.CounterVec)
 	metrics := promhttp.HandlerFor(g, promhttp.HandlerOpts{EnableOpenMetrics: true})
 	scrapes := limit.NewBudget(flagScrapes, "scrapes", int64(most), max(1, int64(most)/2))
 	bounded := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		place := scrapes.Hold(peer.At(r.RemoteAddr))
-		if err := place.Resize(1); err != nil {
+		slot := scrapes.Hold(peer.At(r.RemoteAddr))
+		if err := slot.Resize(1); err != nil {
 			refuseScrape(w, refused, err)
 			return
 		}
-		defer place.Release()
+		defer slot.Release()
 		metrics.ServeHTTP(w, r)
 	})
 	return http.TimeoutHandler(bounded, scrapeTimeout, "gathering the metrics takes too long\n")

@@ -26,11 +26,11 @@ const (
 )
 
 // consulAgent is an agent that can be asked, with what Consul's own environment
-// variables name. Token, authorities and certificates are read anew for each request
-// and each connection.
+// variables name. Token, authorities and certificates are reloaded for each request and
+// each connection.
 type consulAgent struct {
 	*api.Client
-	place     agentPlace
+	at        agentAddress
 	transport *http.Transport
 	tls       *renew.Value[*tls.Config]
 	token     *renew.Value[string]
@@ -38,13 +38,13 @@ type consulAgent struct {
 
 // newConsulAgent returns the agent at an address, as CONSUL_HTTP_ADDR may have it.
 // "" is the one that CONSUL_HTTP_ADDR names.
-func newConsulAgent(at string, logger *slog.Logger) (*consulAgent, error) {
+func newConsulAgent(spec string, logger *slog.Logger) (*consulAgent, error) {
 	c := api.DefaultConfig()
-	place, err := placeOf(cmp.Or(at, c.Address))
+	at, err := parseAgent(cmp.Or(spec, c.Address))
 	if err != nil {
 		return nil, err
 	}
-	a := &consulAgent{place: place, transport: c.Transport}
+	a := &consulAgent{at: at, transport: c.Transport}
 	files := c.TLSConfig
 	if a.tls, err = renew.New("the TLS files for consul", func() (*tls.Config, error) { return api.SetupTLSConfig(&files) }, logger); err != nil {
 		return nil, fmt.Errorf("consul: %w", err)
@@ -58,18 +58,18 @@ func newConsulAgent(at string, logger *slog.Logger) (*consulAgent, error) {
 		return nil, fmt.Errorf("consul: %s: %w", api.HTTPTokenFileEnvName, err)
 	}
 	c.Transport.DialContext, c.Transport.DialTLSContext = a.dial, a.dialTLS
-	if place.network == "unix" {
+	if at.network == "unix" {
 		c.Transport.Proxy = nil
 	}
-	c.Address, c.PathPrefix, c.HttpClient = place.host, place.prefix, &http.Client{Transport: a}
-	c.Scheme = cmp.Or(place.scheme, c.Scheme)
+	c.Address, c.PathPrefix, c.HttpClient = at.host, at.prefix, &http.Client{Transport: a}
+	c.Scheme = cmp.Or(at.scheme, c.Scheme)
 	if a.Client, err = api.NewClient(c); err != nil {
 		return nil, fmt.Errorf("consul: %w", err)
 	}
 	return a, nil
 }
 
-// reload reads the files anew.
+// reload reloads the files.
 func (a *consulAgent) reload() error { return errors.Join(a.token.Reload(), a.tls.Reload()) }
 
 // RoundTrip implements [http.RoundTripper]. A request that is forbidden is made once
@@ -106,8 +106,8 @@ func withToken(r *http.Request, token string) *http.Request {
 // dial connects to the agent, or to a proxy on the way to it.
 func (a *consulAgent) dial(ctx context.Context, network, to string) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: answerTime, KeepAlive: 15 * time.Second}
-	if a.place.network == "unix" {
-		network, to = a.place.network, a.place.path
+	if a.at.network == "unix" {
+		network, to = a.at.network, a.at.path
 	}
 	return dialer.DialContext(ctx, network, to)
 }
@@ -131,8 +131,8 @@ func (a *consulAgent) dialTLS(ctx context.Context, network, to string) (net.Conn
 	return conn, nil
 }
 
-// agentPlace is where an agent is.
-type agentPlace struct {
+// agentAddress is where an agent listens.
+type agentAddress struct {
 	// network is tcp, or unix for an agent at a path.
 	network, path string
 	// scheme is "" where CONSUL_HTTP_SSL says it.
@@ -141,37 +141,37 @@ type agentPlace struct {
 	host, prefix string
 }
 
-// placeOf reads host[:port], http://, https:// or unix://. Without a scheme, the port
+// parseAgent reads host[:port], http://, https:// or unix://. Without a scheme, the port
 // is Consul's by default.
-func placeOf(at string) (agentPlace, error) {
+func parseAgent(at string) (agentAddress, error) {
 	scheme, rest, ok := strings.Cut(at, "://")
 	if !ok {
 		host, err := withPort(at, consulPort)
-		return agentPlace{network: "tcp", host: host}, err
+		return agentAddress{network: "tcp", host: host}, err
 	}
 	switch scheme {
 	case "unix":
 		if rest == "" {
-			return agentPlace{}, fmt.Errorf("%s: the path of the socket is empty", at)
+			return agentAddress{}, fmt.Errorf("%s: the path of the socket is empty", at)
 		}
-		return agentPlace{network: "unix", path: rest, host: "localhost"}, nil
+		return agentAddress{network: "unix", path: rest, host: "localhost"}, nil
 	case "http", "https":
 	default:
-		return agentPlace{}, fmt.Errorf("%s: unknown scheme %q, want HOST[:PORT], http://, https:// or unix://", at, scheme)
+		return agentAddress{}, fmt.Errorf("%s: unknown scheme %q, want HOST[:PORT], http://, https:// or unix://", at, scheme)
 	}
 	host, prefix, _ := strings.Cut(rest, "/")
-	place := agentPlace{network: "tcp"}
+	to := agentAddress{network: "tcp"}
 	if prefix = strings.Trim(prefix, "/"); prefix != "" {
-		place.prefix = "/" + prefix
+		to.prefix = "/" + prefix
 	}
 	port := "80"
 	if scheme == "https" {
 		// http:// does not take back what CONSUL_HTTP_SSL says.
-		place.scheme, port = scheme, "443"
+		to.scheme, port = scheme, "443"
 	}
 	var err error
-	place.host, err = withPort(host, port)
-	return place, err
+	to.host, err = withPort(host, port)
+	return to, err
 }
 
 func withPort(host, port string) (string, error) {

@@ -39,7 +39,7 @@ func parseConsul(rest string, o Options) (*consul, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Logger = o.Logger.With("consul", cmp.Or(agent.place.path, agent.place.host), "service", service)
+	o.Logger = o.Logger.With("consul", cmp.Or(agent.at.path, agent.at.host), "service", service)
 	return &consul{agent: agent, service: service, o: o}, nil
 }
 

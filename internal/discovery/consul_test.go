@@ -177,7 +177,7 @@ func TestParseConsulAndDNS(t *testing.T) {
 	} {
 		s, err := Parse(spec, Options{})
 		require.NoError(t, err)
-		require.Equal(t, address, s.(*consul).agent.place.host)
+		require.Equal(t, address, s.(*consul).agent.at.host)
 	}
 	t.Setenv("CONSUL_CACERT", "/nowhere")
 	_, err := Parse("consul://a/s", Options{})

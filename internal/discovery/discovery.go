@@ -58,8 +58,8 @@ type Options struct {
 	Resolver *net.Resolver
 }
 
-// Reload returns what reads the files anew by which a source reaches its directory,
-// which is done for each question, too, and says if that fails. Nil: there are none.
+// Reload returns what reloads the files by which a source reaches its directory, and
+// says if that fails. Each question reloads them, too. Nil: there are none.
 func Reload(s Source) func() error {
 	if c, ok := s.(*consul); ok {
 		return c.agent.reload

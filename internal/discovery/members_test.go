@@ -86,7 +86,9 @@ func TestMembersFollowTheSource(t *testing.T) {
 	} {
 		source <- step.set
 		c.waitFor(t, step.running...)
-		require.Equal(t, append([]Instance{}, step.set...), c.All(), step.name)
+		require.EventuallyWithT(t, func(t *assert.CollectT) {
+			assert.Equal(t, append([]Instance{}, step.set...), c.All())
+		}, 30*time.Second, time.Millisecond, step.name)
 	}
 	stop()
 	require.ElementsMatch(t, []string{"h:1", "h:2", "h:3", "h:1"}, c.gone)

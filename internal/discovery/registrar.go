@@ -26,7 +26,7 @@ type Registrar struct {
 	registration Registration
 	agent        *consulAgent
 	logger       *slog.Logger
-	// process tells this process from others at the same place.
+	// process tells this process from others at the same address.
 	process string
 
 	// id that is registered, "" for none, and the token that it was with: Consul
@@ -48,16 +48,15 @@ func NewRegistrar(r Registration, logger *slog.Logger) (*Registrar, error) {
 		return nil, fmt.Errorf("--consul: %w", err)
 	}
 	if r.AdvertiseAddress != "" {
-		if _, err := r.advertised(r.Listener, agent.place); err != nil {
+		if _, err := r.advertised(r.Listener, agent.at); err != nil {
 			return nil, fmt.Errorf("--advertise-address: %w", err)
 		}
 	}
 	return &Registrar{registration: r, agent: agent, process: rand.Text(), withdrawn: make(chan struct{}), logger: logger}, nil
 }
 
-// Reload returns what reads the files anew that Consul's environment variables name,
-// which is done for each request, too, and says if that fails. It is nil of no
-// registrar.
+// Reload returns what reloads the files that Consul's environment variables name, and
+// says if that fails. Each request reloads them, too. It is nil for a nil registrar.
 func (r *Registrar) Reload() func() error {
 	if r == nil {
 		return nil
@@ -66,7 +65,7 @@ func (r *Registrar) Reload() func() error {
 }
 
 // Withdraw has Consul told at once that the instance is not ready, by what
-// Ready says from now on, and not registered anew if Consul forgets it. It
+// Ready says from now on, and not registered again if Consul forgets it. It
 // does not wait, and may be called twice.
 func (r *Registrar) Withdraw() { r.withdrawOnce.Do(func() { close(r.withdrawn) }) }
 
@@ -157,14 +156,14 @@ func (r *Registrar) report(ctx context.Context) error {
 }
 
 func (r *Registrar) register(ctx context.Context) error {
-	host, err := r.registration.advertised(r.registration.Listener, r.agent.place)
+	host, err := r.registration.advertised(r.registration.Listener, r.agent.at)
 	if err != nil {
 		return err
 	}
 	service := r.registration.service(host, r.process)
 	token := r.agent.token.Get()
 	r.tried = service.ID
-	// Checks of an earlier life, by another version, would fail for ever.
+	// Checks that another version registered before would fail from now on.
 	o := api.ServiceRegisterOpts{ReplaceExistingChecks: true}.WithContext(ctx)
 	if err := r.agent.Agent().ServiceRegisterOpts(service, o); err != nil {
 		return err

@@ -163,9 +163,9 @@ func TestRegistrationNames(t *testing.T) {
 	require.NotEqual(t, r.id("1::2:3:4:5:6:7"), r.id("1:2::3:4:5:6:7"))
 
 	host := func(c ConsulConfig, ip net.IP) string {
-		place, err := placeOf(c.Consul)
+		at, err := parseAgent(c.Consul)
 		require.NoError(t, err)
-		host, err := c.advertised(&net.TCPAddr{IP: ip, Port: 1}, place)
+		host, err := c.advertised(&net.TCPAddr{IP: ip, Port: 1}, at)
 		require.NoError(t, err)
 		return host
 	}

@@ -50,7 +50,7 @@ func (c *ConsulConfig) RegisterFlags(app *kingpin.Application) {
 
 // advertised is the host to register, "" for that of the agent, which is on the same
 // machine.
-func (c *ConsulConfig) advertised(listener net.Addr, agent agentPlace) (string, error) {
+func (c *ConsulConfig) advertised(listener net.Addr, agent agentAddress) (string, error) {
 	if c.AdvertiseAddress != "" {
 		return address.Host(c.AdvertiseAddress)
 	}
@@ -98,8 +98,8 @@ const (
 
 var notInID = regexp.MustCompile(`[^A-Za-z0-9._:-]`)
 
-// id belongs to the place that the instance is reached at, and is the same after a
-// restart there. Whoever is registered at the place next takes it over.
+// id is that of the address that the instance is reached at, and the same after a
+// restart there. Whoever registers at the address next replaces the instance.
 func (r *Registration) id(host string) string {
 	return notInID.ReplaceAllString(fmt.Sprintf("%s-%s-%d", r.Service, cmp.Or(host, "node"), Port(r.Listener)), "-")
 }

@@ -29,7 +29,7 @@ func tokenFile(t *testing.T) func(token string) {
 	return write
 }
 
-// The token is rotated, in either order. The instance is registered anew with it,
+// The token is rotated, in either order. The instance is registered again with it,
 // since Consul spreads what it is told with the token of the registration; reports and
 // the farewell go on.
 func TestRenewedToken(t *testing.T) {
@@ -42,7 +42,7 @@ func TestRenewedToken(t *testing.T) {
 		},
 		"file broken meanwhile": func(a *agent, write func(string), l *life) {
 			write("")
-			eventually(t, "said", func() bool { return l.log.has("cannot be read anew, what was before stays") })
+			eventually(t, "said", func() bool { return l.log.has("cannot be reloaded, the last value stays in use") })
 			write("two")
 			a.want("two")
 		},
@@ -54,7 +54,7 @@ func TestRenewedToken(t *testing.T) {
 			l := live(t, a.address)
 			eventually(t, "registered", func() bool { return a.get(lifeID) != nil })
 			rotate(a, write, l)
-			eventually(t, "registered anew", func() bool {
+			eventually(t, "registered again", func() bool {
 				a.mu.Lock()
 				defer a.mu.Unlock()
 				return a.requests["register"] == 2
@@ -131,8 +131,8 @@ func TestRenewedAuthorityOfConsul(t *testing.T) {
 	require.NoError(t, a.Agent().UpdateTTL("check", "", "passing"), "what was before stays")
 }
 
-func TestPlaces(t *testing.T) {
-	for at, want := range map[string]agentPlace{
+func TestAgentAddresses(t *testing.T) {
+	for at, want := range map[string]agentAddress{
 		"a":                     {network: "tcp", host: "a:8500"},
 		"a:1":                   {network: "tcp", host: "a:1"},
 		"::1":                   {network: "tcp", host: "[::1]:8500"},
@@ -143,12 +143,12 @@ func TestPlaces(t *testing.T) {
 		"https://[::1]:8501":    {network: "tcp", scheme: "https", host: "[::1]:8501"},
 		"unix:///run/consul.so": {network: "unix", path: "/run/consul.so", host: "localhost"},
 	} {
-		place, err := placeOf(at)
+		got, err := parseAgent(at)
 		require.NoError(t, err, at)
-		require.Equal(t, want, place, at)
+		require.Equal(t, want, got, at)
 	}
 	for _, at := range []string{"a:b", "a b", "http://", "https://a:0", "unix://", "ftp://a", "http://a b", "user@a"} {
-		_, err := placeOf(at)
+		_, err := parseAgent(at)
 		require.Error(t, err, at)
 	}
 }

@@ -20,7 +20,7 @@ func TestTwoAddresses(t *testing.T) {
 	two.stop()
 }
 
-// Of two processes at one place the later one is registered. The other says so, and
+// Of two processes at one address the later one is registered. The other says so, and
 // takes nothing away from it; when it ends, the other is registered again.
 func TestRivals(t *testing.T) {
 	a := startAgent(t, "127.0.0.1:0")
@@ -45,7 +45,7 @@ func TestRivals(t *testing.T) {
 	eventually(t, "said", func() bool { return first.log.has("consul takes reports") })
 }
 
-// A place that nobody is at any more is forgotten: each check says so.
+// An address that nobody is at any more is forgotten: each check says so.
 func TestForgotten(t *testing.T) {
 	a := startAgent(t, "127.0.0.1:0")
 	l := live(t, a.address)

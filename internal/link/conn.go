@@ -26,7 +26,7 @@ type Conn struct {
 	o    Options
 
 	read        *bufio.Reader
-	unread      []byte // What a smaller reader had left, which comes first.
+	unread      []byte // What the smaller reader of the handshake had buffered.
 	readUntil   deadline
 	frame       Lease // Of the frame received last, unless it was kept.
 	frameSize   int   // Of the frame that is being received, 0 between two.
@@ -36,13 +36,13 @@ type Conn struct {
 	alive       context.Context // Ends when Receive has to return.
 	end         context.CancelFunc
 
-	senders  atomic.Int32 // Waiting for mu, to know who flushes.
+	senders  atomic.Int32 // How many wait for mu: the last of them flushes.
 	mu       sync.Mutex
 	pending  []byte // Frames that have not been written yet.
 	writeErr error
 	writeBy  deadline
 	began    time.Time
-	lastSent atomic.Int64 // Nanoseconds since began, which nobody's clock that is set changes.
+	lastSent atomic.Int64 // Nanoseconds since began, by the monotonic clock.
 
 	paced     int           // Pings and pongs that came since paceSince.
 	paceSince time.Duration // Since began.
@@ -50,7 +50,7 @@ type Conn struct {
 	welcomed bool // The handshake is done. Set before the second frame is received.
 	pongDue  chan uint64
 
-	life      sync.Mutex // Guards the following, and that keepalive starts before it is waited for.
+	life      sync.Mutex // Guards the following, and the start of keepalive against Close.
 	isClosed  bool
 	closeErr  error
 	counted   prometheus.Gauge
@@ -76,7 +76,7 @@ func NewConn(conn net.Conn, o Options) *Conn {
 	return c
 }
 
-// widen gives a peer that is no stranger any more a reader for many frames.
+// widen replaces the small reader of the handshake by one for many frames.
 func (c *Conn) widen() {
 	c.unread, _ = c.read.Peek(c.read.Buffered()) // They are there.
 	c.read = bufio.NewReaderSize(deadlineReader{c}, readStep)
@@ -124,12 +124,12 @@ func (c *Conn) Receive() (*linkv1.Frame, error) {
 	}
 }
 
-// keepaliveRate is how many pings and pongs a peer may send in a second. One that
-// is well sends one in some seconds.
+// keepaliveRate is how many pings and pongs a peer may send in a second. A sound one
+// sends one every few seconds.
 const keepaliveRate = 1000
 
-// pace has a peer wait that sends nothing but pings and pongs: they cost time, and
-// take no room that would bound them.
+// pace makes a peer wait that sends many pings and pongs: they cost time, but take no
+// room that would bound them.
 func (c *Conn) pace() {
 	now := time.Since(c.began)
 	if now-c.paceSince > time.Second {
@@ -140,8 +140,8 @@ func (c *Conn) pace() {
 	}
 }
 
-// Keep makes the bytes of the frame that was received last the caller's, who
-// releases them when they are of no use any more.
+// Keep hands the bytes of the frame that was received last to the caller, who releases
+// them when they are no longer needed.
 func (c *Conn) Keep() Lease {
 	l := c.frame
 	c.frame = Lease{}
@@ -258,7 +258,7 @@ func (r deadlineReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// deadline of a connection in one direction, which is pushed on all the time.
+// deadline of a connection in one direction, which is extended all the time.
 type deadline struct{ at time.Time }
 
 // push has set called with a deadline that is timeout away, unless the one that

@@ -42,7 +42,7 @@ func Dial(ctx context.Context, address string, hello *linkv1.Hello, o Options) (
 		}
 		return nil, nil, err
 	}
-	c.begin("out")
+	c.establish("out")
 	return c, welcome, nil
 }
 
@@ -89,8 +89,8 @@ func (c *Conn) checkInstance(name string) error {
 	return nil
 }
 
-// begin is the end of the handshake, on either side.
-func (c *Conn) begin(direction string) {
+// establish ends the handshake, on either side: frames of all kinds may come.
+func (c *Conn) establish(direction string) {
 	c.welcomed = true
 	c.widen()
 	c.mu.Lock()

@@ -79,7 +79,7 @@ type Options struct {
 	MaxConns int
 	// PeerShare is how many percent of them one peer may have. 0: all.
 	PeerShare int
-	// HandshakeTimeout from the connection's begin to its welcome. 0: 5 s.
+	// HandshakeTimeout from the start of the connection to its welcome. 0: 5 s.
 	HandshakeTimeout time.Duration
 	// PingInterval after which a side that has sent nothing sends a ping. 0: 5 s.
 	PingInterval time.Duration

@@ -272,7 +272,7 @@ func TestHandlerThatOverstaysLosesItsConnection(t *testing.T) {
 		if err := c.Welcome(&linkv1.Welcome{}); err != nil {
 			return err
 		}
-		for c.Send(batch(1, make([]byte, 1<<20))) == nil { // Until the peer's buffers are full, and then for ever.
+		for c.Send(batch(1, make([]byte, 1<<20))) == nil { // Until the peer's buffers are full, and then forever.
 		}
 		return nil
 	})

@@ -117,7 +117,7 @@ func (l *Listener) accept(ctx context.Context, h Handler) error {
 	}
 }
 
-// drain waits for the handlers and then no longer.
+// drain waits for the handlers, and after DrainTimeout closes their connections.
 func (l *Listener) drain() {
 	done := make(chan struct{})
 	go func() { l.wg.Wait(); close(done) }()
@@ -161,7 +161,7 @@ func (l *Listener) serve(ctx context.Context, conn net.Conn, h Handler) {
 	l.finish(ctx, c, hello, err)
 }
 
-// finish parts with the peer according to how the handler ended.
+// finish ends the connection, and tells the peer why the handler ended.
 func (l *Listener) finish(ctx context.Context, c *Conn, hello *linkv1.Hello, err error) {
 	var bye *GoodbyeError
 	var frame *FrameError
@@ -257,6 +257,6 @@ func (c *Conn) Welcome(w *linkv1.Welcome) error {
 	if err := c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Welcome{Welcome: w}}); err != nil {
 		return err
 	}
-	c.begin("in")
+	c.establish("in")
 	return nil
 }

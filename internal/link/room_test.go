@@ -36,7 +36,7 @@ func dialFrom(t *testing.T, addr, from string) *Conn {
 	t.Cleanup(func() { _ = c.Close() })
 	_, err = c.dialHandshake(hello())
 	require.NoError(t, err)
-	c.begin("out")
+	c.establish("out")
 	return c
 }
 

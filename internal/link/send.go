@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// copyPayload is the size up to which a payload is copied behind its head
+	// copyPayload is the size up to which a payload is copied after its head,
 	// rather than handed to the kernel as it is.
 	copyPayload = 16 << 10
 	// flushAt is how much is gathered before it is written.
@@ -50,8 +50,8 @@ func (c *Conn) Send(frames ...*linkv1.Frame) error {
 	return err
 }
 
-// add puts a frame behind what is pending, and flushes that when it is much. The
-// caller holds mu.
+// add appends a frame to what is pending, and flushes that when it is much. The caller
+// holds mu.
 func (c *Conn) add(f *linkv1.Frame) error {
 	head, payload, kind, err := appendFrame(c.pending, f, DefaultMaxFrame)
 	if err != nil {
@@ -69,7 +69,7 @@ func (c *Conn) add(f *linkv1.Frame) error {
 	return nil
 }
 
-// flush writes what is pending, and the payload behind it. The caller holds mu.
+// flush writes what is pending, then the payload. The caller holds mu.
 func (c *Conn) flush(payload []byte) error {
 	total := len(c.pending) + len(payload)
 	first := min(len(payload), writeStep)

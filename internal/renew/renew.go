@@ -39,7 +39,7 @@ func New[T any](what string, read func() (T, error), logger *slog.Logger) (*Valu
 	return v, nil
 }
 
-// Get reads the files anew.
+// Get reloads the files, and returns the last value that could be read.
 func (v *Value[T]) Get() T {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -47,7 +47,7 @@ func (v *Value[T]) Get() T {
 	return v.last
 }
 
-// Reload reads the files anew and says if that fails. What was before stays then.
+// Reload reloads the files and says if that fails. The last value stays then.
 func (v *Value[T]) Reload() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -68,9 +68,9 @@ func (v *Value[T]) renew() error {
 	if failed := err != nil; failed != v.failing {
 		v.failing = failed
 		if failed {
-			v.logger.Warn("cannot be read anew, what was before stays", "what", v.what, "err", err)
+			v.logger.Warn("cannot be reloaded, the last value stays in use", "what", v.what, "err", err)
 		} else {
-			v.logger.Info("is read anew again", "what", v.what)
+			v.logger.Info("can be reloaded again", "what", v.what)
 		}
 	}
 	if err == nil {

@@ -38,11 +38,11 @@ func TestValue(t *testing.T) {
 		require.Equal(t, "two", v.Get(), "what was before stays")
 		require.Error(t, v.Reload())
 	}
-	require.Equal(t, 1, strings.Count(log.String(), "cannot be read anew"), "one line a change of state")
+	require.Equal(t, 1, strings.Count(log.String(), "cannot be reloaded"), "one line a change of state")
 	require.NoError(t, os.Remove(file))
 	write("three")
 	require.NoError(t, v.Reload())
-	require.Equal(t, 1, strings.Count(log.String(), "is read anew again"))
+	require.Equal(t, 1, strings.Count(log.String(), "can be reloaded again"))
 	require.Equal(t, "three", v.Get())
 }
 

@@ -16,7 +16,7 @@ import (
 func TestWindowForgetsReasons(t *testing.T) {
 	const size, enough = 10, 4
 	reasons := []string{strings.Repeat("x", 100)}
-	w := newWindow(size, enough*segment.ErrorBytes(reasons))
+	w := newRepeatWindow(size, enough*segment.ErrorBytes(reasons))
 	verdict := segment.Verdict{Code: uint8(invalid), Rejected: 7, Errors: reasons}
 	good := segment.Verdict{Code: uint8(ok)}
 	for i := range 5 * size {

@@ -8,7 +8,7 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// windowReasons bounds what the reasons in the verdicts of a window take, in bytes.
+// windowReasons bounds what the reasons in the verdicts of the window take, in bytes.
 const windowReasons = 8 << 20
 
 // digest names a request.
@@ -28,17 +28,17 @@ type answer struct {
 	verdict  segment.Verdict
 }
 
-// window remembers the answers to the last requests, and of the latest of them the
+// repeatWindow remembers the answers to the last requests, and of the latest of them the
 // reasons in words.
-type window struct {
-	size    int
-	ring    []windowEntry
-	next    int
-	numbers map[digest]int
+type repeatWindow struct {
+	size  int
+	ring  []windowEntry
+	next  int
+	index map[digest]int // into the ring
 
 	mostReasons, reasons int // in bytes
-	// bare is the place of the oldest whose reasons may be kept.
-	bare int
+	// reasonsFrom is the index of the oldest whose reasons may be kept.
+	reasonsFrom int
 }
 
 // reasonsForgotten stands for the reasons of an older request.
@@ -49,12 +49,12 @@ type windowEntry struct {
 	answer answer
 }
 
-func newWindow(size, mostReasons int) *window {
-	return &window{size: size, mostReasons: mostReasons, numbers: map[digest]int{}}
+func newRepeatWindow(size, mostReasons int) *repeatWindow {
+	return &repeatWindow{size: size, mostReasons: mostReasons, index: map[digest]int{}}
 }
 
-func (w *window) find(d digest) (answer, bool) {
-	i, ok := w.numbers[d]
+func (w *repeatWindow) find(d digest) (answer, bool) {
+	i, ok := w.index[d]
 	if !ok {
 		return answer{}, false
 	}
@@ -66,20 +66,20 @@ func (w *window) find(d digest) (answer, bool) {
 }
 
 // add remembers an answer, and forgets the oldest when there are too many.
-func (w *window) add(d digest, a answer) {
-	if _, ok := w.numbers[d]; ok {
+func (w *repeatWindow) add(d digest, a answer) {
+	if _, ok := w.index[d]; ok {
 		return
 	}
 	if len(w.ring) < w.size {
 		w.ring = append(w.ring, windowEntry{})
 	} else {
-		if w.bare == w.next {
+		if w.reasonsFrom == w.next {
 			w.forgetNextReasons()
 		}
-		delete(w.numbers, w.ring[w.next].digest)
+		delete(w.index, w.ring[w.next].digest)
 	}
 	w.ring[w.next] = windowEntry{d, a}
-	w.numbers[d] = w.next
+	w.index[d] = w.next
 	w.next = (w.next + 1) % w.size
 	w.reasons += segment.ErrorBytes(a.verdict.Errors)
 	for w.reasons > w.mostReasons {
@@ -88,15 +88,15 @@ func (w *window) add(d digest, a answer) {
 }
 
 // forgetNextReasons forgets those of the oldest answer that may have any.
-func (w *window) forgetNextReasons() {
-	v := &w.ring[w.bare].answer.verdict
+func (w *repeatWindow) forgetNextReasons() {
+	v := &w.ring[w.reasonsFrom].answer.verdict
 	w.reasons -= segment.ErrorBytes(v.Errors)
 	v.Errors = nil
-	w.bare = (w.bare + 1) % w.size
+	w.reasonsFrom = (w.reasonsFrom + 1) % w.size
 }
 
-// settle says that everything that was answered is durable.
-func (w *window) settle() {
+// allDurable says that everything that was answered is durable.
+func (w *repeatWindow) allDurable() {
 	for i := range w.ring {
 		w.ring[i].answer.sequence = 0
 	}
