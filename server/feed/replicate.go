@@ -66,7 +66,7 @@ func (f *Feed) Replicate(ctx context.Context, c *link.Conn, hello *linkv1.Hello)
 		if fetch, ok := frame.GetKind().(*linkv1.Frame_Fetch); ok {
 			err = f.giveBack(ctx, c, r, fetch.Fetch.GetAfterSequence())
 		} else {
-			err = f.take(sink{r, f, who}, frame, a)
+			err = f.deliver(sink{r, f, who}, frame, a)
 		}
 		if err != nil {
 			return err
@@ -83,8 +83,8 @@ func linkPosition(r *replica.Replica) *linkv1.Position {
 	return &linkv1.Position{LogId: r.ID[:], Sequence: sequence, Checksum: checksum}
 }
 
-// take takes over one frame.
-func (f *Feed) take(to sink, frame *linkv1.Frame, a *acks) error {
+// deliver gives what a frame brings to its log.
+func (f *Feed) deliver(to sink, frame *linkv1.Frame, a *acks) error {
 	defer f.replicas.News.Wake()
 	ours, err := logship.Deliver(frame, to)
 	switch k := frame.GetKind().(type) {

@@ -22,7 +22,6 @@ import (
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/renew"
-	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -230,7 +229,7 @@ func (u *Upstream) read(ctx context.Context, sets <-chan []discovery.Instance, a
 	defer cancel(nil)
 	silence := time.AfterFunc(upstreamSilence, func() { cancel(errSilent) })
 	defer silence.Stop()
-	in := &intake{upstream: u, logs: map[segment.LogID]*intakeLog{}, interrupt: func() { cancel(errReplaced) }}
+	in := &intake{feed: u.feed, logs: map[segment.LogID]*intakeLog{}, interrupt: func() { cancel(errReplaced) }}
 	defer in.release()
 	stream, err := u.client(address).ReadLogs(ctx, connect.NewRequest(&metricsv1.ReadLogsRequest{
 		Positions: u.positions(), Follow: true, HeartbeatInterval: durationpb.New(upstreamHeartbeat),
@@ -244,7 +243,7 @@ func (u *Upstream) read(ctx context.Context, sets <-chan []discovery.Instance, a
 			if u.current.Swap(&address) == nil {
 				u.logger.Info("upstream connected", "upstream", address)
 			}
-			err = in.take(ctx, stream.Msg())
+			err = in.deliver(ctx, stream.Msg())
 		}
 		if err == nil && in.behind() && time.Since(began) > upstreamBehind && u.mayLeave(sets, address) {
 			u.short[address] = time.Now()
@@ -276,117 +275,3 @@ func (u *Upstream) positions() []*metricsv1.LogPosition {
 	}
 	return positions
 }
-
-// intake takes over what an upstream sends.
-type intake struct {
-	upstream  *Upstream
-	logs      map[segment.LogID]*intakeLog
-	interrupt func()
-	// partial is the log of which a piece is under way: there is one at a time,
-	// however many logs there are.
-	partial *intakeLog
-}
-
-// intakeLog is a log that the upstream has.
-type intakeLog struct {
-	sink
-	release func()
-	last    uint64 // that the upstream has
-	// part of a piece of which more comes, and where it belongs.
-	part   []byte
-	offset uint64
-}
-
-// Interrupt implements feeder.
-func (in *intake) Interrupt() { in.interrupt() }
-
-func (in *intake) release() {
-	for _, l := range in.logs {
-		l.release()
-	}
-}
-
-func (in *intake) log(ctx context.Context, text string) (*intakeLog, error) {
-	id, err := segment.ParseLogID(text)
-	if err != nil {
-		return nil, err
-	}
-	if l, ok := in.logs[id]; ok {
-		return l, nil
-	}
-	r, release, err := in.upstream.feed.replicas.Lease(ctx, id, in)
-	if err != nil {
-		return nil, err
-	}
-	l := &intakeLog{sink: sink{r, in.upstream.feed, []any{"log_id", text}}, release: release}
-	in.logs[id] = l
-	return l, nil
-}
-
-// take takes over one response.
-func (in *intake) take(ctx context.Context, response *metricsv1.ReadLogsResponse) error {
-	if response.GetLogId() == "" {
-		if response.GetEnd() != nil {
-			return errors.New("it ended the stream")
-		}
-		return nil
-	}
-	l, err := in.log(ctx, response.GetLogId())
-	if err != nil {
-		return err
-	}
-	defer in.upstream.feed.replicas.News.Wake()
-	switch event := response.GetEvent().(type) {
-	case *metricsv1.ReadLogsResponse_Segment:
-		err = l.StartSegment(event.Segment.GetName(), event.Segment.GetFirstSequence())
-	case *metricsv1.ReadLogsResponse_Data:
-		err = in.data(l, event.Data)
-	case *metricsv1.ReadLogsResponse_Gap:
-		err = l.Gap(&seglog.GapError{After: event.Gap.GetAfterSequence(), Next: event.Gap.GetNextSequence()})
-	}
-	if err != nil {
-		return err
-	}
-	l.last = response.GetLastSequence()
-	l.SetTail(l.last)
-	return nil
-}
-
-// behind says whether this server has blocks that the upstream does not.
-func (in *intake) behind() bool {
-	for _, l := range in.logs {
-		if l.Log.Last() > l.last {
-			return true
-		}
-	}
-	return false
-}
-
-// data takes over a piece of a file, once all of its last frame is there.
-func (in *intake) data(l *intakeLog, d *metricsv1.SegmentData) error {
-	if in.partial != nil && in.partial != l {
-		return errors.New("a piece of one log came within that of another")
-	}
-	if len(l.part) == 0 {
-		l.offset = d.GetOffset()
-		if !d.GetPartial() {
-			return l.Append(l.offset, d.GetData())
-		}
-	}
-	if at := l.offset + uint64(len(l.part)); at != d.GetOffset() {
-		return fmt.Errorf("a part for offset %d came, %d was to come", d.GetOffset(), at)
-	}
-	if len(l.part)+len(d.GetData()) > maxPiece {
-		return fmt.Errorf("a piece of more than %d bytes", maxPiece)
-	}
-	in.partial, l.part = l, append(l.part, d.GetData()...)
-	if d.GetPartial() {
-		return nil
-	}
-	part := l.part
-	in.partial, l.part = nil, nil
-	return l.Append(l.offset, part)
-}
-
-// maxPiece is the largest frame, with a header before it.
-const maxPiece = segment.HeaderSize + segment.FrameHeaderSize + segment.MaxPayload
