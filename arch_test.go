@@ -127,6 +127,30 @@ func TestPrompbStaysBehindOneFile(t *testing.T) {
 	assert.NotEmpty(t, append(importers, testers...), "the rule is about prompb, which nothing imports")
 }
 
+// The Go package speaks gRPC by grpc-go, whose users expect it. All else does with
+// Connect; of grpc-go, a server has the messages of the health service.
+func TestGRPCStaysInTheClient(t *testing.T) {
+	const (
+		library  = "google.golang.org/grpc"
+		stubs    = module + "gen/go/promgrpc/metrics/v1/metricsv1grpc"
+		messages = library + "/health/grpc_health_v1"
+	)
+	importers := map[string]bool{}
+	for _, file := range goFiles(t) {
+		from := top(file.name)
+		if file.test() || slices.Contains(outside, from) || path.Dir(module+file.name) == stubs {
+			continue
+		}
+		for _, name := range file.imports {
+			if name == library || name == stubs || name != messages && strings.HasPrefix(name, library+"/") {
+				importers[from] = true
+				assert.Equal(t, "clients", from, "%s imports %s", file.name, name)
+			}
+		}
+	}
+	assert.NotEmpty(t, importers, "the rule is about grpc-go, which nothing imports")
+}
+
 // goFile is a Go file by its path in the repository, with what it imports.
 type goFile struct {
 	name    string
