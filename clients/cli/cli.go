@@ -41,7 +41,7 @@ const (
 
 const help = `Prints Prometheus metrics from a MetricsService, and follows them.
 
-With several addresses, a stream that breaks goes on at the next one, right after the last sample.
+With several addresses, a stream that breaks resumes at the next one, right after the last sample.
 
 Exit codes: 0 ok, also when interrupted while following; 1 failure; 2 wrong usage; 3 no server could be reached; 4 the cursor is older than what the server retains; 5 servers died while they answered this call, so it is not repeated.`
 

@@ -37,7 +37,7 @@ func TestExitCodes(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	}}).Start(t)
-	// Each has just started when it is asked.
+	// Each has just started when asked.
 	killed := (&mortal{}).start(t) + "," + (&mortal{}).start(t)
 
 	for _, tc := range []struct {
@@ -232,8 +232,8 @@ func TestGetPassesItsFlagsOn(t *testing.T) {
 	require.Equal(t, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), req.GetSince().AsTime())
 }
 
-// TestEnvironmentOfOtherCalls has variables that are meant for some calls and
-// would be wrong on the command line of others.
+// TestEnvironmentOfOtherCalls sets variables that are meant for some calls and would
+// be wrong on the command line of others.
 func TestEnvironmentOfOtherCalls(t *testing.T) {
 	server := counting(1)
 	server.LabelNames = &metricsv1.GetLabelNamesResponse{Names: []string{"job"}}

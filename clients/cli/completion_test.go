@@ -10,7 +10,7 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// TestCompletion has the shells that are here read their scripts.
+// TestCompletion has the shells that are installed read their scripts.
 func TestCompletion(t *testing.T) {
 	for _, shell := range []string{"bash", "zsh", "fish"} {
 		r := runCLI(t, t.Context(), "completion", shell)

@@ -31,7 +31,7 @@ func writeFile(t *testing.T, path, text string) {
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 }
 
-// entries are the names in a folder.
+// entries returns the names in a folder.
 func entries(t *testing.T, folder string) (names []string) {
 	t.Helper()
 	all, err := os.ReadDir(folder)
@@ -124,8 +124,8 @@ func TestCursorFileKeepsModeAndOwner(t *testing.T) {
 	require.Equal(t, cursorRecord("c2"), content(t, path))
 }
 
-// TestUnusableCursorFiles are refused before a server is asked, and stay as they
-// are.
+// TestUnusableCursorFiles has files that are refused before any call, and stay as
+// they are.
 func TestUnusableCursorFiles(t *testing.T) {
 	folder := t.TempDir()
 	in := func(name string) string { return filepath.Join(folder, name) }
@@ -181,8 +181,8 @@ func TestCursorFileIsNotTheOutput(t *testing.T) {
 	require.Empty(t, content(t, path))
 }
 
-// TestTornCursor cuts a record off at each byte, and writes each beginning of one
-// over another.
+// TestTornCursor cuts a record off at each byte, and writes each prefix of one over
+// another.
 func TestTornCursor(t *testing.T) {
 	records := []string{cursorRecord("c7"), cursorRecord("a-longer.cursor_7"), cursorRecord(strings.Repeat("Ab0-", maxCursor/4))}
 	for _, r := range records {
@@ -219,7 +219,7 @@ func FuzzCursorRecord(f *testing.F) {
 	})
 }
 
-// ticking sends a sample each time it is told to, with the next cursor.
+// ticking sends a sample with the next cursor at each tick.
 func ticking(tick <-chan struct{}) *metricstest.Server {
 	return &metricstest.Server{Script: func(ctx context.Context, call *metricstest.Call) error {
 		for i := 1; ; i++ {
@@ -252,7 +252,7 @@ func TestSecondRunIsRefused(t *testing.T) {
 		code <- run(ctx, []string{"get", "-f", "-a", address, "--cursor-file", path}, environment{stdout: &stdout, stderr: &stderr})
 	}()
 	for i := range 3 {
-		// Until this response saves the file, which is due once in an interval.
+		// Until a response saves the file, which is due once an interval.
 		was := ""
 		if i > 0 {
 			was = content(t, path)
@@ -274,7 +274,7 @@ func TestSecondRunIsRefused(t *testing.T) {
 	require.Len(t, server.Requests(), 1)
 }
 
-// TestKilledRunLeavesNoLock kills a program that has the file.
+// TestKilledRunLeavesNoLock kills a program that has locked the file.
 func TestKilledRunLeavesNoLock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cursor")
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "get", "-f", "-a", following().Start(t), "--cursor-file", path)
@@ -292,7 +292,7 @@ func TestKilledRunLeavesNoLock(t *testing.T) {
 	require.Equal(t, ExitOK, r.code, r.stderr)
 }
 
-// TestCursorFileThatIsTakenAway ends a run, which could not keep its cursor.
+// TestCursorFileThatIsTakenAway ends a run that could not save its cursor.
 func TestCursorFileThatIsTakenAway(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cursor")
 	c, err := openCursorFile(path, nil)

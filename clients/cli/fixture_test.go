@@ -18,7 +18,7 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// asProgram is set where the tests' binary is to be the program.
+// asProgram is set to run the tests' binary as the program.
 const asProgram = "PROMGRPC_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -36,7 +36,7 @@ var (
 	stale  = metricstest.Stale
 )
 
-// What the terminal is told when the table comes and goes.
+// The control sequences at the start and the end of the table.
 const (
 	enterScreen = "\x1b[?1049h\x1b[?25l"
 	leaveScreen = "\x1b[?25h\x1b[?1049l"
@@ -59,7 +59,7 @@ func snapshot() *metricstest.Server {
 	}
 }
 
-// following sends one sample and is quiet then.
+// following sends one sample and then is quiet.
 func following() *metricstest.Server {
 	return &metricstest.Server{Script: func(ctx context.Context, call *metricstest.Call) error {
 		if err := call.Send(&metricsv1.GetMetricsResponse{
@@ -73,7 +73,7 @@ func following() *metricstest.Server {
 	}}
 }
 
-// mortal is a server that dies of every stream, and is back at once.
+// mortal is a server that every stream kills, and that restarts at once.
 type mortal struct{ metricstest.Server }
 
 func (m *mortal) start(t *testing.T) string {
@@ -86,8 +86,8 @@ func (m *mortal) start(t *testing.T) string {
 	return m.Start(t)
 }
 
-// refusing is an address that nobody answers at. It stays so, since the port is
-// taken.
+// refusing returns an address that refuses connections. It stays so, since the port
+// is bound.
 func refusing(t *testing.T) string {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)

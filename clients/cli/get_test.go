@@ -18,7 +18,7 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// TestOutputs has the same on the whole way from a server as there is in output/testdata.
+// TestOutputs prints from a server what output/testdata has.
 func TestOutputs(t *testing.T) {
 	address := snapshot().Start(t)
 	leftOut := map[string]string{
@@ -49,7 +49,7 @@ func TestOutputs(t *testing.T) {
 	}
 }
 
-// TestCSVOfSeveralRuns is in one file, with one header.
+// TestCSVOfSeveralRuns appends to one file, with one header.
 func TestCSVOfSeveralRuns(t *testing.T) {
 	address := snapshot().Start(t)
 	first := runCLI(t, t.Context(), "get", "-o", "csv", "-a", address)
@@ -109,7 +109,7 @@ up 1 1700000000123
 http_requests_total 1 1700000000123
 `, r.stdout)
 	}
-	// A template has its own text.
+	// A template prints nothing but its own text.
 	r := runCLI(t, t.Context(), "get", "-a", address, "--template", "{{.Name}}")
 	require.NotContains(t, r.stdout, "#")
 }

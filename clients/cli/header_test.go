@@ -12,8 +12,8 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// TestHeader goes through a proxy that asks for a token, which is renewed while
-// a stream is open.
+// TestHeader calls through a proxy that demands a token, which is renewed while a
+// stream is open.
 func TestHeader(t *testing.T) {
 	for _, protocol := range []string{"grpc", "grpcweb", "connect"} {
 		t.Run(protocol, func(t *testing.T) {
@@ -61,7 +61,7 @@ func TestHeader(t *testing.T) {
 			require.Contains(t, r.stderr, "; try --bearer-token-file or --header")
 			require.NotContains(t, r.stderr, "secret")
 
-			// The same by a header alone, which comes from the environment.
+			// The same by a header from the environment.
 			t.Setenv("PROMGRPC_CLIENT_BEARER_TOKEN_FILE", "")
 			t.Setenv("PROMGRPC_CLIENT_HEADER", "X-Tenant: a\nAuthorization: Bearer secret-3")
 			r = runCLI(t, t.Context(), "status")

@@ -14,7 +14,7 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// segmentBytes is a sealed segment with a keyframe and two blocks.
+// segmentBytes returns a sealed segment with a keyframe and two blocks.
 func segmentBytes(t *testing.T) []byte {
 	t.Helper()
 	wire := func(m proto.Message) []byte {
@@ -61,7 +61,7 @@ func segmentBytes(t *testing.T) []byte {
 	return b
 }
 
-// encoding is what changes with the compressor.
+// encoding matches what changes with the compressor.
 var encoding = regexp.MustCompile(`("(?:offset|bytes|file_bytes)":|"checksum":")[0-9a-f]+`)
 
 func TestInspect(t *testing.T) {

@@ -9,8 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestTerminalHangsUp under a program that does not end by itself then, as
-// behind nohup.
+// TestTerminalHangsUp hangs up on a program that ignores SIGHUP, as with nohup.
 func TestTerminalHangsUp(t *testing.T) {
 	for _, flag := range []string{"--follow", "--watch"} {
 		t.Run(flag, func(t *testing.T) {
@@ -21,7 +20,7 @@ func TestTerminalHangsUp(t *testing.T) {
 	}
 }
 
-// TestHangUpKeepsTheCursor of what went to a file.
+// TestHangUpKeepsTheCursor has a file as output.
 func TestHangUpKeepsTheCursor(t *testing.T) {
 	folder := t.TempDir()
 	cursor, out := filepath.Join(folder, "cursor"), filepath.Join(folder, "out")

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestReaderGoes follows a quiet stream for a reader that takes a line, as
-// "head -1" does, of a pipe and of a socket.
+// TestReaderGoes follows a quiet stream for a reader that reads one line, as
+// "head -1" does, from a pipe and from a socket.
 func TestReaderGoes(t *testing.T) {
 	for name, ends := range map[string]func(*testing.T) (read, write *os.File){
 		"pipe": func(t *testing.T) (*os.File, *os.File) {

@@ -47,8 +47,8 @@ type deaf struct {
 	metricsv1connect.UnimplementedMetricsServiceHandler
 }
 
-// A server gets a certificate of another authority, and the client's file of
-// authorities is renewed: no new client is needed, over any protocol.
+// When a server gets a certificate of another authority, and the client's CA file is
+// renewed, no new client is needed, over any protocol.
 func TestRenewedAuthorities(t *testing.T) {
 	for _, protocol := range []string{"grpc", "grpcweb", "connect"} {
 		t.Run(protocol, func(t *testing.T) {
@@ -70,7 +70,7 @@ func TestRenewedAuthorities(t *testing.T) {
 			client, err := c.dial([]string{server.Listener.Addr().String()}, promgrpc.Options{MinBackoff: time.Millisecond})
 			require.NoError(t, err)
 			defer client.Close()
-			// Who answers at all has been understood.
+			// Any answer means that TLS worked.
 			reached := func() bool {
 				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 				defer cancel()

@@ -16,7 +16,7 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// consul names servers, the last one as one that is not ready.
+// consul lists servers, the last one as not ready.
 func consul(t *testing.T, addresses ...string) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -28,7 +28,7 @@ func TestParseSince(t *testing.T) {
 	}
 }
 
-// TestSinceTakesWhatIsPrinted in each output.
+// TestSinceTakesWhatIsPrinted parses the times of each output.
 func TestSinceTakesWhatIsPrinted(t *testing.T) {
 	server := snapshot()
 	address := server.Start(t)

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestSuspend presses Ctrl-Z while a table is shown, under a shell that goes on
-// with its next command then.
+// TestSuspend presses Ctrl-Z while a table is shown, under a shell that then runs its
+// next command.
 func TestSuspend(t *testing.T) {
 	address := following().Start(t)
 	terminal := newTerminal(t, "/bin/sh", "-c", `set -m; "$0" get --watch --address "$1"; echo between; fg; echo "ended with $?"`, os.Args[0], address)
@@ -31,7 +31,7 @@ func TestSuspend(t *testing.T) {
 	terminal.expect("ended with 0")
 }
 
-// TestSuspendWithoutShell is the same where no shell could wake it again.
+// TestSuspendWithoutShell does the same where no shell could continue it.
 func TestSuspendWithoutShell(t *testing.T) {
 	address := following().Start(t)
 	terminal := newTerminal(t, os.Args[0], "get", "--watch", "--address", address)
@@ -42,12 +42,12 @@ func TestSuspendWithoutShell(t *testing.T) {
 	require.NotContains(t, terminal.expect(leaveScreen), enterScreen)
 }
 
-// terminal is a terminal with a program.
+// terminal is a terminal that a program runs in.
 type terminal struct {
 	t    *testing.T
 	keys *os.File
 	cmd  *exec.Cmd
-	// shown is what came and was not expected yet.
+	// shown is the output that expect has not consumed.
 	shown string
 }
 
@@ -69,13 +69,13 @@ func newTerminal(t *testing.T, program string, args ...string) *terminal {
 	cmd.Env = append(os.Environ(), asProgram+"=yes")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = screen, screen, screen
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	// Under nohup the program would start with its SIGHUP ignored, but not if this one takes it.
+	// Under nohup the program would start with SIGHUP ignored, but not if this process handles it.
 	taken := make(chan os.Signal, 1)
 	signal.Notify(taken, syscall.SIGHUP)
 	defer signal.Stop(taken)
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() {
-		// Those of a session that loses its terminal end too.
+		// Other processes of the session end too.
 		_ = keys.Close()
 		_ = cmd.Wait()
 	})
@@ -88,18 +88,18 @@ func (x *terminal) hangUp() int {
 	require.NoError(x.t, x.keys.Close())
 	timer := time.AfterFunc(20*time.Second, func() { _ = x.cmd.Process.Kill() })
 	defer timer.Stop()
-	_ = x.cmd.Wait() // tells codes but 0
+	_ = x.cmd.Wait() // an error if the code is not 0
 	return x.cmd.ProcessState.ExitCode()
 }
 
-// press is a key with Ctrl.
+// press presses Ctrl and a key.
 func (x *terminal) press(key byte) {
 	x.t.Helper()
 	_, err := x.keys.Write([]byte{key - '@'})
 	require.NoError(x.t, err)
 }
 
-// expect waits for a text, and returns what came before it.
+// expect waits for a text, and returns the output before it.
 func (x *terminal) expect(text string) string {
 	x.t.Helper()
 	end := time.Now().Add(20 * time.Second)

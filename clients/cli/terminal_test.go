@@ -17,10 +17,10 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// sgr are the sequences that are ours.
+// sgr matches the program's own sequences.
 var sgr = regexp.MustCompile("\x1b\\[[012]m")
 
-// hostile is a server that has it everywhere, and whose stream ends with err.
+// hostile is a server that sends metricstest.Evil everywhere, and whose stream ends with err.
 func hostile(err error) *metricstest.Server {
 	series := func(pairs ...string) *metricsv1.TimeSeries {
 		s := float(1, pairs...)
@@ -53,8 +53,9 @@ func hostile(err error) *metricstest.Server {
 	}
 }
 
-// TestTerminalIsNotSteered by anything that a server says, on standard output and
-// on standard error, whichever of them is a terminal. What is none gets the bytes.
+// TestTerminalIsNotSteered has a server whose text would control a terminal, on
+// standard output and on standard error, whichever of them is a terminal. A file gets
+// the bytes.
 func TestTerminalIsNotSteered(t *testing.T) {
 	well := hostile(nil).Start(t)
 	refusing := hostile(metricstest.Error(connect.CodeInvalidArgument, "selector: "+metricstest.Evil+"\n  ^ here")).Start(t)
@@ -64,8 +65,8 @@ func TestTerminalIsNotSteered(t *testing.T) {
 
 	for _, tc := range []struct {
 		args []string
-		// raw says that metricstest.Evil is in standard output, or standard error, as it is
-		// where that is a file.
+		// raw says that a file as standard output, or standard error, gets metricstest.Evil
+		// unescaped.
 		rawOut, rawErr bool
 	}{
 		{[]string{"get", "-a", well}, true, true},
@@ -113,7 +114,8 @@ func TestTerminalIsNotSteered(t *testing.T) {
 	}
 }
 
-// TestLineBreaksInValues do not make two values of one, nor tabs two columns.
+// TestLineBreaksInValues has values whose line breaks and tabs must not start lines
+// and columns.
 func TestLineBreaksInValues(t *testing.T) {
 	address := hostile(nil).Start(t)
 	r := runCLI(t, t.Context(), "labels", "job", "-a", address)
@@ -132,7 +134,7 @@ func TestLineBreaksInValues(t *testing.T) {
 	require.Contains(t, r.stdout, `one\ntwo: fine`)
 }
 
-// TestJSONOnATerminal is JSON still, and says the same.
+// TestJSONOnATerminal is still the same JSON.
 func TestJSONOnATerminal(t *testing.T) {
 	var b buffer
 	require.Equal(t, 0, run(t.Context(), []string{"get", "-o", "json", "-a", hostile(nil).Start(t)},

@@ -42,7 +42,7 @@ func TestWatch(t *testing.T) {
 	require.Contains(t, r.stderr, "--watch needs a terminal")
 }
 
-// TestWarningAboveProgress has a gap told while the line is shown.
+// TestWarningAboveProgress warns of a gap while the line is shown.
 func TestWarningAboveProgress(t *testing.T) {
 	var stderr buffer
 	shown := func() bool { return strings.Contains(stderr.String(), " samples, ") }

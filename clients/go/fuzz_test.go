@@ -9,8 +9,8 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// FuzzRestore gives the labels of one stream any two responses: whoever gets
-// one of them finds labels and no reference, or the stream is broken off.
+// FuzzRestore restores the labels of any two responses of one stream: a series then
+// has labels and no reference, or the stream ends.
 func FuzzRestore(f *testing.F) {
 	response := func(forget bool, list ...*metricsv1.TimeSeries) []byte {
 		b, err := proto.Marshal(&metricsv1.GetMetricsResponse{ForgetReferences: forget, Timeseries: list})

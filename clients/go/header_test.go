@@ -19,8 +19,8 @@ import (
 	"github.com/promgrpc/exporter/clients/internal/metricstest"
 )
 
-// TestHeader goes through a proxy that asks for a token, which changes between
-// calls and while a stream is open.
+// TestHeader calls through a proxy that demands a token, which changes between calls
+// and while a stream is open.
 func TestHeader(t *testing.T) {
 	for _, protocol := range protocols {
 		t.Run(string(protocol), func(t *testing.T) {
@@ -64,7 +64,7 @@ func TestHeader(t *testing.T) {
 	}
 }
 
-// TestTokenFails has no token for a while, which is as if the server were away.
+// TestTokenFails has no token for a while, which counts as a server that is down.
 func TestTokenFails(t *testing.T) {
 	for _, protocol := range protocols {
 		t.Run(string(protocol), func(t *testing.T) {
@@ -101,7 +101,7 @@ func TestTokenFails(t *testing.T) {
 	}
 }
 
-// TestHeaderIsNotSentElsewhere has a server that sends callers to another one.
+// TestHeaderIsNotSentElsewhere has a server that redirects to another one.
 func TestHeaderIsNotSentElsewhere(t *testing.T) {
 	for _, protocol := range protocols {
 		t.Run(string(protocol), func(t *testing.T) {

@@ -21,8 +21,8 @@ func referred(i int, ref uint64, name string) *metricsv1.GetMetricsResponse {
 	return r
 }
 
-// Each stream gives its own references, also with other meanings; a stream
-// that uses one which it did not give is left, and nothing of it is yielded.
+// Each stream has its own references; a stream that uses one that it did not
+// introduce is given up, and that response is not yielded.
 func TestGetRestoresLabels(t *testing.T) {
 	for _, protocol := range protocols {
 		t.Run(string(protocol), func(t *testing.T) {

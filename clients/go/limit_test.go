@@ -26,7 +26,7 @@ func violation() *errdetails.QuotaFailure {
 	return &errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{{Subject: "selector-size", Description: "too large"}}}
 }
 
-// What is over a limit of one replica is over that of all: it is not made again.
+// A call that is over a limit of one replica is so at all: it is not repeated.
 func TestCallsThatAreOverALimitAreNotRepeated(t *testing.T) {
 	for _, protocol := range protocols {
 		for _, follow := range []bool{false, true} {

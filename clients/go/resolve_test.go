@@ -13,7 +13,7 @@ import (
 	"github.com/promgrpc/exporter/clients/internal/metricstest"
 )
 
-// directory resolves to what it is told.
+// directory resolves to what set last said.
 type directory struct {
 	mu        sync.Mutex
 	addresses []string
@@ -37,8 +37,7 @@ func abort() error {
 	return nil
 }
 
-// A stream whose server leaves goes on at one that the client had never heard
-// of before.
+// A stream whose server leaves resumes at one that the client did not know before.
 func TestGetGoesOnAtANewServer(t *testing.T) {
 	for _, protocol := range protocols {
 		t.Run(string(protocol), func(t *testing.T) {
@@ -95,7 +94,7 @@ func TestCallsResolve(t *testing.T) {
 	}
 }
 
-// A directory that fails does not end what goes on, nor what can.
+// A directory that fails ends no stream, and prevents none at a known address.
 func TestGetWithoutTheDirectory(t *testing.T) {
 	server := &metricstest.Server{Script: sequence(4, 2, abort)}
 	var d directory

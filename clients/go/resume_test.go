@@ -27,7 +27,7 @@ func response(i int) *metricsv1.GetMetricsResponse {
 	}
 }
 
-// after is the number of the first response that a request asks for.
+// after returns the number of the first response that a request asks for.
 func after(req *metricsv1.GetMetricsRequest) int {
 	n, _ := strconv.Atoi(strings.TrimPrefix(req.GetCursor(), "c"))
 	return n + 1
@@ -121,9 +121,8 @@ func TestGetGoesOnAtTheCursorThatADrainingServerHandsOver(t *testing.T) {
 	}
 }
 
-// A stream that is ended for its age goes on at once, at any address, and nobody is
-// told of it. Servers that keep doing so before they have served anything are
-// treated as others that fail.
+// A stream that is ended for its age is resumed at once, at any address, and without
+// a log line. Servers that do so before they have served anything count as failed.
 func TestGetMovesWhenItsStreamIsOfAge(t *testing.T) {
 	aged := func(cursor string) error {
 		return metricstest.Error(connect.CodeUnavailable, "of age", &metricsv1.StreamInterrupted{

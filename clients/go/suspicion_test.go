@@ -22,7 +22,7 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// mortals are servers that die of any call but GetStatus.
+// mortals are servers that any call but GetStatus kills.
 type mortals struct {
 	servers   []*metricstest.Server
 	addresses []string
@@ -57,7 +57,7 @@ func (m *mortals) deaths() (n int) {
 	return n
 }
 
-// next is the address of a server that lives, in turn, or "".
+// next returns the address of the next server that is alive, or "".
 func (m *mortals) next(turn *atomic.Int64) string {
 	for range m.servers {
 		if i := int(turn.Add(1)) % len(m.servers); !m.dead[i].Load() {
@@ -67,7 +67,7 @@ func (m *mortals) next(turn *atomic.Int64) string {
 	return ""
 }
 
-// killing are calls that servers die of.
+// killing are calls that kill servers.
 var killing = map[string]func(*testing.T, *promgrpc.Client) error{
 	"snapshot": func(t *testing.T, c *promgrpc.Client) error { return lastError(t, c, promgrpc.Query{}) },
 	"follow":   func(t *testing.T, c *promgrpc.Client) error { return lastError(t, c, promgrpc.Query{Follow: true}) },
@@ -77,8 +77,7 @@ var killing = map[string]func(*testing.T, *promgrpc.Client) error{
 	},
 }
 
-// requireSuspect has a client make each call that servers die of, and looks at how
-// many did.
+// requireSuspect makes each call that kills servers, and checks how many died.
 func requireSuspect(t *testing.T, most int, reach func(*testing.T, *mortals) []string) {
 	t.Helper()
 	const servers = 5
@@ -140,7 +139,7 @@ func TestACallThatServersDieOfIsGivenUpBehindAProxyOfTCP(t *testing.T) {
 	})
 }
 
-// forward passes connections on to the address that next gives.
+// forward forwards connections to the address that next returns.
 func forward(t *testing.T, next func() string) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -171,7 +170,7 @@ func forward(t *testing.T, next func() string) string {
 	return l.Addr().String()
 }
 
-// cutting serves what sequence does after it has cut the connection so many times
+// cutting serves what sequence does, after it has cut the connection this many times
 // before the first message.
 func cutting(cuts int, status *metricsv1.GetStatusResponse) *metricstest.Server {
 	server := &metricstest.Server{Status: status}
@@ -201,8 +200,8 @@ func TestServersThatRestartedHadDied(t *testing.T) {
 	}
 }
 
-// A network that cuts connections is no reason to give up, for as long as it can be
-// told from a proxy whose servers die.
+// A network that cuts connections is no reason to give up, as long as it can be
+// distinguished from a proxy whose servers die.
 func TestServersThatLiveAreNoneThatDied(t *testing.T) {
 	for protocol, cuts := range map[promgrpc.Protocol]int{
 		promgrpc.ProtocolGRPC: 6, promgrpc.ProtocolGRPCWeb: 2, promgrpc.ProtocolConnect: 2,
@@ -216,8 +215,8 @@ func TestServersThatLiveAreNoneThatDied(t *testing.T) {
 	}
 }
 
-// A proxy that takes connections while there is no server, and closes them, looks
-// as if each server died. No call is given to it until it answers.
+// A proxy that accepts connections while there is no server, and closes them, looks
+// as if each server died. No call is sent to it until it answers.
 func TestProxiesWithoutServersAreWaitedFor(t *testing.T) {
 	const refusals = 30
 	for _, protocol := range protocols {
@@ -238,7 +237,7 @@ func TestProxiesWithoutServersAreWaitedFor(t *testing.T) {
 	}
 }
 
-// A follower that was served before goes on, though servers die in a row.
+// A follower that was served before does not give up, though servers die in a row.
 func TestFollowersDoNotGiveUp(t *testing.T) {
 	const deaths = 6
 	for _, protocol := range protocols {

@@ -1,5 +1,5 @@
 // Prometheus-grpc-client prints and follows the metrics of a MetricsService, and
-// serves them again as a relay.
+// relays them.
 package main
 
 import (
@@ -10,7 +10,7 @@ import (
 )
 
 func main() {
-	// A relay is a server, and behaves as one: with its flags, logs and signals.
+	// A relay is a server, with the flags, logs and signals of one.
 	if len(os.Args) > 1 && os.Args[1] == "relay" {
 		daemon.Main("prometheus-grpc-client relay", os.Args[2:], relay)
 	}

@@ -10,9 +10,9 @@ import (
 	"github.com/promgrpc/exporter/server"
 )
 
-// relay runs a server that is fed by another one, through its public API.
+// relay runs a server that is fed by another one through its public API.
 func relay(app *kingpin.Application) func(context.Context, *daemon.Env) error {
-	app.Help = `Follows a server, or another relay, and serves the same MetricsService to many local readers, with the page at /, from its own copy of the logs. The same cursors hold, so that readers can move between servers and relays.
+	app.Help = `Follows a server, or another relay, and serves the same MetricsService to many local readers, with the page at /, from its own copy of the logs. Cursors are valid at servers and relays alike, so that readers can move between them.
 
 The copy is on disk: without --storage.path in a temporary folder, which is removed at the end.`
 	config := server.DefaultConfig()

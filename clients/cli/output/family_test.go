@@ -18,7 +18,7 @@ func familiesOf(pairs ...string) Metadata {
 	return NewMetadata(all)
 }
 
-// The exact name of a known family comes before any suffix.
+// The exact name of a known family wins over any suffix.
 func TestFamilyOfMetric(t *testing.T) {
 	cases := []struct {
 		known        Metadata

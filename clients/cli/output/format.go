@@ -159,7 +159,7 @@ func appendJSONString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// isStale tells whether a histogram is a stale marker.
+// isStale reports whether a histogram is a stale marker.
 func isStale(h *metricsv1.Histogram) bool { return value.IsStaleNaN(h.GetSum()) }
 
 // floatHistogram converts a histogram for reading. It returns an error if
@@ -189,7 +189,7 @@ func floatHistogram(h *metricsv1.Histogram) (*histogram.FloatHistogram, error) {
 	return f, nil
 }
 
-// walkable tells whether a validation error leaves the buckets readable.
+// walkable reports whether a validation error leaves the buckets readable.
 func walkable(err error) bool {
 	return err == nil || errors.Is(err, histogram.ErrHistogramCountMismatch) || errors.Is(err, histogram.ErrHistogramCountNotBigEnough)
 }

@@ -11,7 +11,7 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// Servers pass histograms on as they got them, so no output may trust one.
+// Servers pass histograms on as they came, so no output may trust one.
 func FuzzOutputs(f *testing.F) {
 	for _, s := range metricstest.Series() {
 		b, err := proto.Marshal(s)

@@ -14,7 +14,7 @@ import (
 
 var escapes = regexp.MustCompile(`\x1b\[[0-9;?]*[a-zA-Z]`)
 
-// screen is what the last drawing shows, line by line.
+// screen returns what the last drawing shows, line by line.
 func screen(drawn string) []string {
 	last := drawn[strings.LastIndex(drawn, home)+len(home):]
 	last = strings.ReplaceAll(last, clearBelow, "")

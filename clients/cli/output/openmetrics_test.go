@@ -22,7 +22,7 @@ func exemplarOf(v float64, at int64, id string) *metricsv1.Exemplar {
 	return &metricsv1.Exemplar{Labels: labels("trace_id", id), Value: v, Timestamp: at}
 }
 
-// at moves the only sample of a series.
+// at sets the timestamp of the only sample of a series.
 func at(ts int64, s *metricsv1.TimeSeries) *metricsv1.TimeSeries {
 	s.Samples[0].Timestamp = ts
 	return s
@@ -33,8 +33,8 @@ func with(s *metricsv1.TimeSeries, exemplars ...*metricsv1.Exemplar) *metricsv1.
 	return s
 }
 
-// In a replay each sample has an exemplar of its own, in whatever order, and in
-// whichever entry, they come.
+// In a replay each sample gets its own exemplar, in whatever order and entry they
+// come.
 func TestReplayHasEachExemplarAtItsSample(t *testing.T) {
 	const n, every = 20, 15_000
 	var samples, apart []*metricsv1.TimeSeries
@@ -61,7 +61,7 @@ func TestReplayHasEachExemplarAtItsSample(t *testing.T) {
 	require.Equal(t, want, exemplarsByTime(t, b.String()))
 }
 
-// exemplarsByTime are the trace IDs in a document, by their samples' timestamps.
+// exemplarsByTime returns the trace IDs in a document by their samples' timestamps.
 func exemplarsByTime(t *testing.T, text string) map[string]string {
 	t.Helper()
 	found := map[string]string{}

@@ -76,8 +76,8 @@ func TestCSVIsCSV(t *testing.T) {
 	require.Equal(t, []string{"1700000000123", "1", "up", `{instance="localhost:9090",job="a \"quoted\" \\ name\nof two lines"}`}, records[1])
 }
 
-// TestCSVKeepsEveryByte reads fields as RFC 4180 says, since Go's reader changes
-// line breaks.
+// TestCSVKeepsEveryByte reads fields as in RFC 4180, since Go's reader changes line
+// breaks.
 func TestCSVKeepsEveryByte(t *testing.T) {
 	odd := []string{"a\rb", "a\r\nb\n", "\r", `"`, `a,"b"`, " a ", "\u2028\x00"}
 	var b bytes.Buffer

@@ -11,8 +11,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// Golden compares what a test got with a file in testdata, or writes it there with
-// -update.
+// Golden compares the result of a test with a file in testdata, or writes it there
+// with -update.
 func Golden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	path := filepath.Join("testdata", name)

@@ -5,28 +5,28 @@ import (
 	"sync"
 )
 
-// Guard is a proxy before a Server that lets in who has its bearer token.
+// Guard is a proxy in front of a Server that demands a bearer token.
 type Guard struct {
 	mu    sync.Mutex
 	token string
 	let   []http.Header
 }
 
-// Expect makes a token the one that is let in.
+// Expect sets the token that is demanded.
 func (g *Guard) Expect(token string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.token = token
 }
 
-// Headers of the requests that were let in.
+// Headers returns those of the requests that had the token.
 func (g *Guard) Headers() []http.Header {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return append([]http.Header(nil), g.let...)
 }
 
-// Before is what a Server takes.
+// Before is for Server.Before.
 func (g *Guard) Before(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !g.admit(r.Header) {

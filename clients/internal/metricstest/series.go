@@ -8,10 +8,10 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// T0 is when the samples are from, in milliseconds.
+// T0 is the timestamp of the samples, in milliseconds.
 const T0 = 1_700_000_000_123
 
-// Labels of pairs of a name and a value.
+// Labels returns labels from pairs of a name and a value.
 func Labels(pairs ...string) (out []*metricsv1.Label) {
 	for i := 0; i < len(pairs); i += 2 {
 		out = append(out, &metricsv1.Label{Name: pairs[i], Value: pairs[i+1]})
@@ -19,7 +19,7 @@ func Labels(pairs ...string) (out []*metricsv1.Label) {
 	return out
 }
 
-// Float is a series with one sample, of T0.
+// Float returns a series with one sample, at T0.
 func Float(v float64, pairs ...string) *metricsv1.TimeSeries {
 	return &metricsv1.TimeSeries{
 		Labels:  Labels(pairs...),
@@ -27,7 +27,7 @@ func Float(v float64, pairs ...string) *metricsv1.TimeSeries {
 	}
 }
 
-// Native is a series with one histogram, of T0.
+// Native returns a series with one histogram, at T0.
 func Native(h *metricsv1.Histogram, pairs ...string) *metricsv1.TimeSeries {
 	h.Timestamp = T0
 	return &metricsv1.TimeSeries{Labels: Labels(pairs...), Histograms: []*metricsv1.Histogram{h}}
@@ -36,7 +36,7 @@ func Native(h *metricsv1.Histogram, pairs ...string) *metricsv1.TimeSeries {
 // Stale is the value of a stale marker.
 var Stale = math.Float64frombits(value.StaleNaN)
 
-// Series has one of each kind that the outputs treat in their own way.
+// Series returns one of each kind that outputs print differently.
 func Series() []*metricsv1.TimeSeries {
 	counter := Float(42, "__name__", "http_requests_total", "code", "200")
 	counter.Samples[0].StartTimestamp = T0 - 60_000
@@ -89,7 +89,7 @@ func Series() []*metricsv1.TimeSeries {
 	}
 }
 
-// Metadata is about some of Series.
+// Metadata returns that of some of Series.
 func Metadata() *metricsv1.GetMetadataResponse {
 	m := func(name string, kind metricsv1.MetricType, unit, help string) *metricsv1.MetricMetadata {
 		return &metricsv1.MetricMetadata{MetricFamilyName: name, Type: kind, Unit: unit, Help: help}

@@ -29,12 +29,11 @@ type Call struct {
 // that closes properly, or call Abort.
 type Script func(ctx context.Context, call *Call) error
 
-// Abort breaks the connection off, in the midst of the stream.
+// Abort breaks the connection, in the middle of the stream.
 func Abort() { panic(http.ErrAbortHandler) }
 
-// Server is a scripted MetricsService. Answers to the calls that are not
-// streams stand in its fields; a nil one is answered with UNIMPLEMENTED, but for
-// Metadata, which clients can do without.
+// Server is a scripted MetricsService. Its fields have the answers to unary calls;
+// nil means UNIMPLEMENTED, except for Metadata, which is empty then.
 type Server struct {
 	metricsv1connect.UnimplementedMetricsServiceHandler
 	Script      Script
@@ -45,7 +44,7 @@ type Server struct {
 	// Lookup, if not nil, answers GetLabelNames with its error.
 	Lookup func(context.Context) error
 	Status *metricsv1.GetStatusResponse
-	// Before, if not nil, puts a handler before the service, as a proxy would be.
+	// Before, if not nil, wraps the service, as a proxy would.
 	Before func(http.Handler) http.Handler
 
 	mu       sync.Mutex
@@ -83,17 +82,17 @@ func (s *Server) Stop() {
 	s.http.Close()
 }
 
-// Cut closes every connection, as a network would that fails.
+// Cut closes every connection, as a failing network would.
 func (s *Server) Cut() { s.http.CloseClientConnections() }
 
-// Die closes the listener and every connection, as a process that dies does. A
-// script that calls it has to do so in the background, and wait for its context.
+// Die closes the listener and every connection, as a dying process does. A script
+// has to call it in the background, and wait for its context.
 func (s *Server) Die() {
 	_ = s.http.Listener.Close()
 	s.Cut()
 }
 
-// Requests that GetMetrics got so far.
+// Requests returns those of GetMetrics so far.
 func (s *Server) Requests() []*metricsv1.GetMetricsRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,14 +108,14 @@ func (s *Server) GetMetrics(ctx context.Context, req *connect.Request[metricsv1.
 	return s.Script(ctx, call)
 }
 
-// Lookups is how many calls GetLabelNames got so far.
+// Lookups returns how many calls GetLabelNames got so far.
 func (s *Server) Lookups() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.lookups
 }
 
-// GetLabelNames answers with LabelNames, or as Lookup has it.
+// GetLabelNames answers with LabelNames, or the error of Lookup.
 func (s *Server) GetLabelNames(ctx context.Context, _ *connect.Request[metricsv1.GetLabelNamesRequest]) (*connect.Response[metricsv1.GetLabelNamesResponse], error) {
 	s.mu.Lock()
 	s.lookups++
@@ -132,7 +131,7 @@ func (s *Server) GetLabelValues(context.Context, *connect.Request[metricsv1.GetL
 	return answer(s.LabelValues)
 }
 
-// GetMetadata answers with Metadata, of no family if it is nil.
+// GetMetadata answers with Metadata.
 func (s *Server) GetMetadata(context.Context, *connect.Request[metricsv1.GetMetadataRequest]) (*connect.Response[metricsv1.GetMetadataResponse], error) {
 	if s.Metadata == nil {
 		return answer(&metricsv1.GetMetadataResponse{})
@@ -157,7 +156,7 @@ func answer[Res any](res *Res) (*connect.Response[Res], error) {
 	return connect.NewResponse(res), nil
 }
 
-// Error is an error of the service with details.
+// Error returns an error with details.
 func Error(code connect.Code, message string, details ...proto.Message) error {
 	err := connect.NewError(code, errorString(message))
 	for _, m := range details {

@@ -135,7 +135,7 @@ export class Completion {
   }
 }
 
-// rank keeps what contains the text, first what begins with it.
+// rank keeps what contains the text, and puts first what starts with it.
 function rank(options: string[], typed: string): string[] {
   const text = typed.toLowerCase();
   const at = (option: string) => option.toLowerCase().indexOf(text);

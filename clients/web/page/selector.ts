@@ -20,7 +20,7 @@ export interface Target {
   scope: string;
 }
 
-// Part is one of the selectors of a query, and where in it it begins.
+// Part is a selector of a query, and its offset there.
 export interface Part {
   text: string;
   from: number;
@@ -54,8 +54,8 @@ export function closed(text: string): string {
 export function targetAt(text: string, caret: number): Target | undefined {
   let start = 0;
   let brace = -1; // the open one
-  let item = 0; // where the matcher under way begins
-  let quoted = -1; // where the string under way begins
+  let item = 0; // start of the current matcher
+  let quoted = -1; // start of the current string
   const end = walk(text, caret, (i, depth, quote) => {
     if (quote !== "") return;
     const char = text[i]!;
