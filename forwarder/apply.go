@@ -9,6 +9,7 @@ import (
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
+	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
@@ -48,6 +49,10 @@ func (s *state) apply(req *remotewrite.Request, d digest, now time.Time) (answer
 	b.Sequence = sequence
 	if err := s.head.ApplyBlock(b); err != nil {
 		return answer{}, t, err
+	}
+	if invariant.On {
+		invariant.Check(sequence == s.last+1, "block %d after block %d", sequence, s.last)
+		invariant.Check(s.nextRef == s.head.NextRef(), "the next reference is %d, in the head %d", s.nextRef, s.head.NextRef())
 	}
 	s.last = sequence
 	a := answer{sequence, b.Verdict}

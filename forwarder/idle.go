@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
+
+	"github.com/promgrpc/exporter/internal/invariant"
 )
 
 // idle are requests whose memory waits for the next ones, so that a steady stream of
@@ -63,4 +65,11 @@ func (i *idle) put(r *remotewrite.Request) {
 	}
 	i.requests = append(slices.Delete(i.requests, 0, out), idleRequest{r, size})
 	i.bytes += size
+	if invariant.On {
+		sum := int64(0)
+		for _, r := range i.requests {
+			sum += r.size
+		}
+		invariant.Check(sum == i.bytes, "idle requests take %d bytes, counted are %d", sum, i.bytes)
+	}
 }

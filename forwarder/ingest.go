@@ -14,6 +14,7 @@ import (
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
+	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/segment"
@@ -34,6 +35,7 @@ type job struct {
 	// once that is durable.
 	verdict *linkv1.Verdict
 	answer  answer
+	replied bool // kept where invariants are checked
 	from    *state
 	// earlier is what the log holds of a request that comes again under other limits.
 	earlier *earlier
@@ -137,6 +139,10 @@ func unavailable(err error) *linkv1.Verdict {
 // reply puts a verdict into the outbox, which has yet to be flushed. Reasons that
 // make it too large for a frame are left out.
 func (in *ingest) reply(j *job, v *linkv1.Verdict) {
+	if invariant.On {
+		invariant.Check(!j.replied, "batch %d of %s gets a second verdict", j.batch.GetId(), j.to.peer)
+		j.replied = true
+	}
 	v.Id = j.batch.GetId()
 	for len(v.Errors) > 0 && proto.Size(v) > link.MaxSmall-link.FrameRoom {
 		v.Errors = v.Errors[:len(v.Errors)-1]
@@ -262,6 +268,9 @@ func (in *ingest) gather(group []*job) []*job {
 }
 
 func (in *ingest) complete(group []*job) bool {
+	if invariant.On {
+		invariant.Check(in.pending.Load() >= 0, "%d batches are on their way", in.pending.Load())
+	}
 	return len(group) >= min(in.siblings, enough) && in.pending.Load() == 0
 }
 

@@ -3,6 +3,7 @@ package forwarder
 import (
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
 	"github.com/promgrpc/exporter/internal/head"
+	"github.com/promgrpc/exporter/internal/invariant"
 )
 
 // maxSpellings bounds how many spellings of the labels of one series are
@@ -78,6 +79,12 @@ func (in *intern) guess(hash uint64) (*entry, bool) {
 	e := in.entry(guess)
 	if e.key.A != hash {
 		return nil, false
+	}
+	if invariant.On {
+		slot := in.slots.get(e.key) // 0 for a spelling that is not remembered
+		if e.ref == 0 || slot != 0 && slot != guess {
+			invariant.Check(false, "slot %d is a guess for a key of slot %d", guess, slot)
+		}
 	}
 	in.prev = guess
 	return e, true

@@ -1,6 +1,9 @@
 package forwarder
 
-import "github.com/promgrpc/exporter/forwarder/remotewrite"
+import (
+	"github.com/promgrpc/exporter/forwarder/remotewrite"
+	"github.com/promgrpc/exporter/internal/invariant"
+)
 
 // keyTable finds slots by keys, of which it keeps 96 bits: that two of ten
 // million series share those is as likely as one in 10¹⁵. A lookup is one cache
@@ -61,6 +64,9 @@ func (t *keyTable) put(k remotewrite.Key, slot uint32) {
 		t.n++
 	}
 	*c = keyCell{k.A, uint32(k.B), slot}
+	if invariant.On {
+		invariant.Check(slot != 0 && p.n < len(p.cells), "%d keys in %d cells, slot %d: a search may not end", p.n, len(p.cells), slot)
+	}
 }
 
 // move maps the slots of all keys by to. Keys whose slot becomes 0 are removed, and

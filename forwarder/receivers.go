@@ -7,6 +7,7 @@ import (
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 
+	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/link"
 )
@@ -47,6 +48,9 @@ func (r *receivers) serve(ctx context.Context, c *link.Conn, hello *linkv1.Hello
 	}
 	close(o.wake)
 	sending.Wait()
+	if invariant.On {
+		invariant.Check(len(o.verdicts) == 0, "%d verdicts were not sent", len(o.verdicts))
+	}
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 
+	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -84,6 +85,9 @@ func (w *repeatWindow) add(d digest, a answer) {
 	w.reasons += segment.ErrorBytes(a.verdict.Errors)
 	for w.reasons > w.mostReasons {
 		w.forgetNextReasons()
+	}
+	if invariant.On {
+		invariant.Check(len(w.index) == len(w.ring) && w.reasons >= 0, "%d digests of %d answers with %d bytes of reasons", len(w.index), len(w.ring), w.reasons)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/segment"
 )
@@ -134,6 +135,10 @@ func (r *Request) Labels(s *Series, spelt Key) (Labels, error) {
 		return Labels{}, limit.Over(flagLabelsBytes, "its labels take %d bytes, the limit is %d", d.bytes, r.limits.LabelsBytes)
 	}
 	if d.ordered && d.exact && d.named && len(s.refs) == 0 {
+		if invariant.On {
+			canonical, err := r.canonical()
+			invariant.Check(err == nil && canonical.Key == spelt, "labels that pass for canonical are not: %v", err)
+		}
 		return Labels{spelt, d.row}, nil
 	}
 	return r.canonical()

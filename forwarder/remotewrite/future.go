@@ -1,6 +1,10 @@
 package remotewrite
 
-import "math"
+import (
+	"math"
+
+	"github.com/promgrpc/exporter/internal/invariant"
+)
 
 // Newest is the latest timestamp of the samples and histograms, in ms, and ok is
 // false if there are none.
@@ -61,4 +65,7 @@ func (r *Request) DropAfter(instant int64, reason func(timestamp int64) error) {
 		from = end
 	}
 	r.Series, r.Samples, r.Histograms, r.Exemplars = series, samples, histograms, exemplars
+	if invariant.On {
+		r.checkColumns()
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/snappyblock"
 )
@@ -154,7 +155,26 @@ func (r *Request) Decode(schema Schema, body []byte) error {
 		return err
 	}
 	r.memory.reserve(r.h.size() - histograms)
+	if invariant.On {
+		r.checkColumns()
+	}
 	return r.memory.err
+}
+
+// checkColumns checks that each series' share of the columns follows that of the one
+// before, and that no entry is left over. It allocates nothing if so.
+func (r *Request) checkColumns() {
+	var end Series
+	for i := range r.Series {
+		s := &r.Series[i]
+		if s.SamplesEnd < end.SamplesEnd || s.HistogramsEnd < end.HistogramsEnd || s.ExemplarsEnd < end.ExemplarsEnd || int(s.Meta) >= len(r.Meta) {
+			invariant.Check(false, "series %d of a request has %+v after %+v, of %d metadata", i, *s, end, len(r.Meta))
+		}
+		end = *s
+	}
+	if int(end.SamplesEnd) != len(r.Samples) || int(end.HistogramsEnd) != len(r.Histograms) || int(end.ExemplarsEnd) != len(r.Exemplars) {
+		invariant.Check(false, "columns of %d, %d and %d entries end with %+v", len(r.Samples), len(r.Histograms), len(r.Exemplars), end)
+	}
 }
 
 func (r *Request) scan(schema Schema, b []byte) error {

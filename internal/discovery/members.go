@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"sync"
+
+	"github.com/promgrpc/exporter/internal/invariant"
 )
 
 // Members runs something for each instance that a source names. T is what the caller
@@ -85,6 +87,9 @@ func (m *Members[T]) start(ctx context.Context, instance Instance, run func(cont
 		run(ctx)
 		m.mu.Lock()
 		defer m.mu.Unlock()
+		if invariant.On {
+			invariant.Check(m.running[name] > 0, "%d run as %s, and one ends", m.running[name], name)
+		}
 		if m.running[name]--; m.running[name] == 0 {
 			delete(m.running, name)
 			m.Gone(name)
