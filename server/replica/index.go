@@ -78,8 +78,8 @@ func newSeriesIndex() (*seriesIndex, *head.Head) {
 // SeriesAdded implements [head.Observer].
 func (x *seriesIndex) SeriesAdded(ref uint64, numbers []uint32) {
 	id := uint32(len(x.refs))
-	if invariant.On {
-		invariant.Check(id == 0 || x.refs[id-1] < ref, "ref %d is indexed after ref %d", ref, x.refs[max(id, 1)-1])
+	if invariant.On && id > 0 {
+		invariant.Check(x.refs[id-1] < ref, "ref %d is indexed after ref %d", ref, x.refs[id-1])
 	}
 	x.refs = append(x.refs, ref)
 	for i, n := range numbers {
