@@ -18,18 +18,24 @@ func (p *pages) checkLive() {
 	invariant.Check(n == p.live, "%d series in pages, %d counted", n, p.live)
 }
 
-// sums are sums of the pages of a view, so that a write to one of them shows.
-func (p *pages) sums() []uint64 {
-	sums := make([]uint64, len(p.list))
-	for i, pg := range p.list {
-		sums[i] = pg.sum()
+// mostSummed is of about how many pages a view has sums: others than those of the view
+// before, where it has more.
+const mostSummed = 8
+
+// sums are sums of pages of a view by their indexes, so that a write to one shows.
+func (p *pages) sums() map[int]uint64 {
+	sums := map[int]uint64{}
+	step := 1 + len(p.list)/mostSummed
+	for i := int(p.epoch) % step; i < len(p.list); i += step {
+		sums[i] = p.list[i].sum()
 	}
 	return sums
 }
 
 // checkUnchanged checks that nobody has written to a page since the view was taken.
 func (v *View) checkUnchanged(page int) {
-	invariant.Check(v.pages.list[page].sum() == v.sums[page], "page %d of a view at block %d was written", v.pages.first+uint64(page), v.sequence)
+	sum, ok := v.sums[page]
+	invariant.Check(!ok || v.pages.list[page].sum() == sum, "page %d of a view at block %d was written", v.pages.first+uint64(page), v.sequence)
 }
 
 // sum depends on every column of the page.

@@ -18,8 +18,8 @@ type View struct {
 	sequence uint64
 	pages    pages
 	labels   labelStore
-	passed   int      // pages at the low end that Pass gave up
-	sums     []uint64 // of the pages, with invariants
+	passed   int            // pages at the low end that Pass gave up
+	sums     map[int]uint64 // of pages, with invariants
 }
 
 // View returns the state as of the last block. The caller releases it.
