@@ -82,7 +82,7 @@ func newAppender(in *ingest, store logStore, o Config, logger *slog.Logger) (*ap
 	return a, nil
 }
 
-// use makes a state the current one.
+// use makes a state the current one, under the present limits.
 func (a *appender) use(s *state) {
 	a.state, a.cause = s, nil
 	s.maxSeries, s.limits = a.series, a.limits
@@ -159,8 +159,8 @@ func (a *appender) handle(j *job) {
 	a.in.answers <- j
 }
 
-// recognise appends a batch if it is not a repeat, and notes what to answer. It
-// returns true if what it would repeat is read from the log first.
+// recognise appends a batch unless it is a repeat, and notes what to answer. It returns
+// true if its earlier blocks are being read first.
 func (a *appender) recognise(j *job) bool {
 	s := a.state
 	if s == nil {
@@ -253,7 +253,7 @@ func (a *appender) refuseFuture(j *job, now time.Time) {
 	})
 }
 
-// fail gives up a state and has another one opened.
+// fail gives up a state and starts to open another one.
 func (a *appender) fail(s *state, err error) {
 	if s != a.state {
 		return // it was given up already
@@ -268,7 +268,7 @@ func (a *appender) fail(s *state, err error) {
 // renewEvery bounds how often a new log is started, whatever a server claims.
 const renewEvery = time.Minute
 
-// report takes a divergence, unless there is one to be looked at already.
+// report notes a divergence, unless there is one already.
 func (a *appender) report(d *logship.DivergedError) {
 	select {
 	case a.diverged <- d:
@@ -276,15 +276,15 @@ func (a *appender) report(d *logship.DivergedError) {
 	}
 }
 
-// renew begins a new log when a server has diverged from the present one: neither
-// copy is rewritten.
+// renew starts a new log when a server has diverged from the present one: neither copy
+// is rewritten.
 func (a *appender) renew(d *logship.DivergedError) {
 	s := a.state
 	if s == nil || s.writer.Log().ID() != d.Log || a.now().Sub(a.renewed) < renewEvery {
 		return
 	}
 	a.renewed = a.now()
-	a.logger.Error("a server has diverged from the log, beginning a new log", "log_id", d.Log.String(), "reason", d.Reason)
+	a.logger.Error("a server has diverged from the log, starting a new log", "log_id", d.Log.String(), "reason", d.Reason)
 	next, err := s.renew(a.store)
 	if err != nil {
 		a.fail(s, err)
@@ -300,8 +300,8 @@ const (
 	reopenMax = 10 * time.Second
 )
 
-// reopen closes the writer of a state and rebuilds the state from disk. What
-// was not durable is gone then, and nobody was told that it was stored.
+// reopen closes the writer of a state and rebuilds the state from disk. What was not
+// durable is lost then, and was never acknowledged.
 func (a *appender) reopen(old *state) {
 	if err := old.writer.Close(); err != nil && !errors.Is(err, seglog.ErrBroken) {
 		a.logger.Warn("close log", "err", err)

@@ -38,8 +38,8 @@ func (s *state) apply(req *remotewrite.Request, d digest, now time.Time) (answer
 	sequence, err := s.writer.Append(b)
 	switch {
 	case errors.Is(err, segment.ErrTooLarge) && !errors.Is(err, seglog.ErrBroken):
-		// What was let in has room, so this is an error here. The block was not
-		// written, and the sender may not be what keeps others from going on.
+		// A request that was accepted has room, so this is a bug. The block was not
+		// written, and one sender must not stop the others.
 		clear(s.lastExemplars) // The latest may be those of what was not written.
 		s.recall()
 		return answer{}, t, fmt.Errorf("%w: %w: %w", remotewrite.ErrTooLarge, req.NoRoom(), err)
@@ -204,8 +204,8 @@ func (s *state) find(req *remotewrite.Request, i int) (*entry, bool) {
 	return s.learn(req, &req.Series[i], spelt)
 }
 
-// learn finds out what an unknown key stands for: a new series, or another
-// spelling of one that is known.
+// learn finds the series of an unknown key: a new one, or another spelling of one that
+// is known.
 func (s *state) learn(req *remotewrite.Request, series *remotewrite.Series, spelt remotewrite.Key) (*entry, bool) {
 	labels, err := req.Labels(series, spelt)
 	if err != nil {
@@ -234,8 +234,8 @@ func (s *state) learn(req *remotewrite.Request, series *remotewrite.Series, spel
 	return s.intern.follow(slot, spelt), true
 }
 
-// bytesOf is what a new series would take in the block, with those of its labels
-// that are not there yet.
+// bytesOf is what a new series would take in the block, with its labels that are not in
+// it yet.
 func (s *state) bytesOf(req *remotewrite.Request, labels []uint32) int {
 	n := segment.SeriesBound + segment.IndexBound*len(labels)
 	for _, label := range labels {
@@ -250,8 +250,8 @@ func (s *state) bytesOf(req *remotewrite.Request, labels []uint32) int {
 // notInBlock is the index of a label that no series of the block has yet.
 const notInBlock = -1
 
-// introduce puts a new series, of which the request knows the labels, into the
-// block.
+// introduce puts a new series into the block, by the indexes of its labels in the
+// request's dictionary.
 func (s *state) introduce(req *remotewrite.Request, labels []uint32) {
 	t := &s.block.Series
 	s.row = s.row[:0]

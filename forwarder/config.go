@@ -21,7 +21,7 @@ type Config struct {
 	seglog.StorageConfig
 	seglog.SegmentConfig
 	LimitConfig
-	// LinkAddress to take receivers at.
+	// LinkAddress to listen on for receivers.
 	LinkAddress string
 	// LinkTLS of that listener.
 	LinkTLS renew.TLSFiles
@@ -55,7 +55,7 @@ func DefaultConfig() Config {
 func (c *Config) RegisterFlags(app *kingpin.Application) {
 	c.OpsConfig.RegisterFlags(app)
 	c.ConsulConfig.RegisterFlags(app)
-	address.ListenVar(app.Flag("link.listen-address", "Address to take receivers at.").
+	address.ListenVar(app.Flag("link.listen-address", "Address to listen on for receivers.").
 		Default(c.LinkAddress), &c.LinkAddress)
 	c.LinkTLS.RegisterFlags(app, "link.tls")
 	app.Flag("server", "Servers to send the log to: "+discovery.Syntax+".").
@@ -63,7 +63,7 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 	c.ServerTLS.RegisterFlags(app, "server.tls")
 	c.StorageConfig.RegisterFlags(app, "Folder of the log.")
 	c.SegmentConfig.RegisterFlags(app)
-	app.Flag("storage.series-idle", "Drop series that have not been written for this long when a new segment begins. 0 keeps them.").
+	app.Flag("storage.series-idle", "Drop series that have not been written for this long when a new segment starts. 0 keeps them.").
 		Default(c.SeriesIdle.String()).DurationVar(&c.SeriesIdle)
 	c.LimitConfig.RegisterFlags(app)
 	app.Flag("limit.link-connections", "Most connections of receivers at a time; at most a quarter of the files that the process may open.").

@@ -40,14 +40,14 @@ func (d digest) again() digest {
 type history struct {
 	steps []windowEntry // under one limits after another, none if it is new
 	next  digest        // of what it brings now
-	final bool          // the last answer stands
+	final bool          // the last answer holds
 }
 
 // last is the answer with everything that was stored of the request.
 func (h *history) last() answer { return h.steps[len(h.steps)-1].answer }
 
-// history returns what is known of a request. An answer stands unless limits had a
-// part in it and the present ones have not been tried.
+// history returns what is known of a request. An answer is final unless limits refused
+// a part of it, and the present ones have not been tried.
 func (w *repeatWindow) history(d digest, limits uint32) (h history) {
 	for h.next = d; ; h.next = h.next.again() {
 		known, ok := w.find(h.next)
@@ -65,8 +65,7 @@ type earlier struct {
 	told  segment.Verdict
 	parts map[part]struct{}
 	refs  []uint64
-	// err says why it cannot be told what they hold: for good if they are not kept any
-	// more, or for the time being.
+	// err says why they cannot be read. It is final if gone: they are not kept any more.
 	err  error
 	gone bool
 }
@@ -150,8 +149,8 @@ func (e *earlier) has(p part) bool {
 	return ok
 }
 
-// stale says that a series was dropped since. If it came back it has another
-// reference, and what was stored of it cannot be told by the old one.
+// stale says whether a series was dropped since. If it came back it has another
+// reference, by which its earlier parts are not found.
 func (e *earlier) stale(s *state) bool {
 	return slices.ContainsFunc(e.refs, func(ref uint64) bool {
 		_, ok := s.head.Latest(ref)
@@ -159,7 +158,7 @@ func (e *earlier) stale(s *state) bool {
 	})
 }
 
-// addTo makes the verdict on what was stored now one on all that is.
+// addTo turns the verdict on what is stored now into one on all that is stored.
 func (e *earlier) addTo(v *segment.Verdict) {
 	rejected := max(0, int64(e.told.Rejected)-int64(v.Samples)-int64(v.Histograms)-int64(v.Exemplars))
 	v.Samples += e.told.Samples

@@ -45,8 +45,8 @@ type endedLog struct {
 	closed bool
 }
 
-// adopt opens all logs but the present one. Those that cannot be opened are tried
-// again the next time.
+// adopt opens all logs but the present one. What cannot be opened is tried again the
+// next time.
 func (e *endedLogs) adopt(store logStore, present segment.LogID) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -69,7 +69,7 @@ func (e *endedLogs) adopt(store logStore, present segment.LogID) {
 	e.more.Wake()
 }
 
-// all returns the logs, and watch also a channel that is closed when there are
+// all returns the logs; watch also returns a channel that is closed when there are
 // more.
 func (e *endedLogs) all() []*endedLog {
 	logs, _ := e.watch()
@@ -102,7 +102,7 @@ func (l *endedLog) files() *seglog.Mirror {
 	return l.mirror
 }
 
-// begun is when the newest of its segments was, 0 if there is none.
+// begun is when its newest segment was created, 0 if there is none.
 func (l *endedLog) begun() int64 {
 	segments := l.log().Segments()
 	if len(segments) == 0 {

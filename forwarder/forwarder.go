@@ -97,7 +97,7 @@ func (f *Forwarder) setupShipping(c Config, linkMetrics *link.Metrics, m *metric
 	}
 	source, err := discovery.Parse(c.Server, discovery.Options{
 		Logger: f.logger, PortMeta: discovery.MetaLinkPort,
-		// A server that is empty gets ready by what it is sent.
+		// An empty server becomes ready by what it is sent.
 		Unready: true,
 	})
 	if err != nil {
@@ -125,15 +125,15 @@ func (f *Forwarder) registration(c Config) discovery.Registration {
 	}
 }
 
-// Run works until ctx ends. Then it answers what it has been sent, gives the
-// servers a moment to take over the rest, and closes the log.
+// Run works until ctx ends. Then it answers what it has received, gives the servers a
+// moment to confirm the rest, and closes the log.
 func (f *Forwarder) Run(ctx context.Context) error {
 	var g daemon.Group
 	if f.registrar != nil {
 		g.Add("consul", f.registrar.Run) // Receivers go elsewhere before it ends.
 	}
-	// The stages of ingestion end one after the other when the receivers have
-	// been sent away, so everything that was taken in gets its answer.
+	// Once the receivers are disconnected the stages end one after the other, so
+	// every batch that was received gets its verdict.
 	g.Add("link", func(ctx context.Context) error {
 		var stages sync.WaitGroup
 		stages.Go(f.in.decodeAll)
@@ -152,14 +152,13 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	return errors.Join(err, f.Close())
 }
 
-// LinkAddr is where receivers are taken.
+// LinkAddr is the address of the listener for receivers.
 func (f *Forwarder) LinkAddr() net.Addr { return f.listener.Addr() }
 
 // Ready says why the forwarder cannot store batches, nil when it can.
 func (f *Forwarder) Ready() error { return f.appender.ready() }
 
-// Close frees everything that New took. It may be called twice, and must not
-// be called while Run works.
+// Close frees what New opened. It may be called twice, but not while Run works.
 func (f *Forwarder) Close() error {
 	f.closeOnce.Do(func() { f.closeErr = f.close() })
 	return f.closeErr

@@ -9,9 +9,9 @@ import (
 	"github.com/promgrpc/exporter/internal/invariant"
 )
 
-// idle are requests whose memory waits for the next ones, so that a steady stream of
-// them takes no new memory. All of it is bounded, and counts for none of the requests
-// under way; what is taken from here counts for the one that takes it.
+// idle keeps the memory of requests for the next ones, so that a steady stream of them
+// allocates nothing. The sum is bounded, and not part of what requests under way count;
+// memory that is taken from here counts for the request that takes it.
 type idle struct {
 	mu       sync.Mutex
 	requests []idleRequest // that was used last comes last
@@ -30,7 +30,7 @@ const (
 	idleRequestBytes = idleBytes / 4
 )
 
-// get returns the largest that takes no more than so much, nil if there is none.
+// get returns the largest that is no larger than most, nil if there is none.
 func (i *idle) get(most int64) *remotewrite.Request {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -49,8 +49,8 @@ func (i *idle) get(most int64) *remotewrite.Request {
 	return found.request
 }
 
-// put takes a request that is not needed any more, if it is not large. Those that have
-// not been used for longest make room for it.
+// put keeps a request that is no longer needed, unless it is large, in the place of
+// those that have not been used for longest.
 func (i *idle) put(r *remotewrite.Request) {
 	r.Forget()
 	size := r.Size()

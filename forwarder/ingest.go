@@ -41,7 +41,7 @@ type job struct {
 	earlier *earlier
 }
 
-// ingest takes batches through decoding, the appender and the answers.
+// ingest passes batches through decoding, the appender and the answers.
 type ingest struct {
 	limits   remotewrite.Limits
 	maxBatch int // bytes of a body
@@ -106,7 +106,7 @@ func (j *job) decoded() {
 	j.body.Release()
 }
 
-// release gives back the memory of a job that is decoded, but for its verdict's.
+// release gives back the memory of a job but for its verdict's.
 func (in *ingest) release(j *job) {
 	if j.req != nil {
 		in.idle.put(j.req)
@@ -131,7 +131,7 @@ func (in *ingest) refused(err error) *linkv1.Verdict {
 	return &linkv1.Verdict{Code: code, Errors: []string{err.Error()}}
 }
 
-// unavailable is the verdict on a batch that may be sent again.
+// unavailable is the verdict on a batch that is to be sent again.
 func unavailable(err error) *linkv1.Verdict {
 	return &linkv1.Verdict{Code: linkv1.Code_CODE_UNAVAILABLE, Errors: []string{err.Error()}}
 }

@@ -6,9 +6,9 @@ import (
 	"github.com/promgrpc/exporter/internal/invariant"
 )
 
-// maxSpellings bounds how many spellings of the labels of one series are
-// remembered beside the canonical one, since a sender could make up any number
-// of them. Others are parsed every time.
+// maxSpellings bounds how many spellings of one series' labels are remembered besides
+// the canonical one: a sender could make up any number. The others are parsed every
+// time.
 const maxSpellings = 8
 
 // entry is what the appender knows of a series.
@@ -191,7 +191,7 @@ type said struct {
 	form             form
 }
 
-// form is that of a sample: the ResetHint of a histogram comes on top of it.
+// form of a sample: none, a float, or a histogram, to which its ResetHint is added.
 type form uint8
 
 const (

@@ -5,16 +5,16 @@ import (
 	"github.com/promgrpc/exporter/internal/invariant"
 )
 
-// keyTable finds slots by keys, of which it keeps 96 bits: that two of ten
-// million series share those is as likely as one in 10¹⁵. A lookup is one cache
-// line as a rule, of a table that takes 21 to 43 bytes a key. Parts of it grow
-// each by itself, so that none of them keeps a request waiting for long.
+// keyTable finds slots by keys, of which it keeps 96 bits: two of ten million series
+// share those with a probability of 10⁻¹⁵. A lookup is one cache line as a rule; a key
+// takes 21 to 43 bytes. The table is in 256 parts that grow one by one, so that growing
+// delays no request for long.
 //
-// The zero value is empty. Slot 0 is that of no key.
+// The zero value is empty. No key has slot 0.
 type keyTable struct {
 	parts   [256]keyPart
 	n       int
-	fetched uint32 // keeps the compiler from leaving fetch out
+	fetched uint32 // keeps the compiler from removing fetch
 }
 
 // leastCells is how many a part has once it has any.

@@ -72,8 +72,8 @@ func (r *receivers) read(ctx context.Context, c *link.Conn, slots chan struct{},
 	}
 }
 
-// outbox gathers the verdicts for one connection, so that those of one group go
-// in one write. It holds [maxPipelined] at most, and who puts one in never waits.
+// outbox collects the verdicts for one connection, so that those of one group go out in
+// one write. It holds [maxPipelined] at most, and put never waits.
 type outbox struct {
 	peer string // that they are for
 
@@ -90,7 +90,7 @@ func (o *outbox) put(v *linkv1.Verdict, room *limit.Hold) {
 	o.rooms = append(o.rooms, room)
 }
 
-// flush has what was put in sent, if it is not under way already.
+// flush has what was put in sent.
 func (o *outbox) flush() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

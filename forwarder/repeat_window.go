@@ -29,8 +29,8 @@ type answer struct {
 	verdict  segment.Verdict
 }
 
-// repeatWindow remembers the answers to the last requests, and of the latest of them the
-// reasons in words.
+// repeatWindow remembers the answers to the last requests, by their digests, and of the
+// latest of them the reasons in words.
 type repeatWindow struct {
 	size  int
 	ring  []windowEntry
@@ -91,7 +91,7 @@ func (w *repeatWindow) add(d digest, a answer) {
 	}
 }
 
-// forgetNextReasons forgets those of the oldest answer that may have any.
+// forgetNextReasons drops the reasons of the oldest answer that may have any.
 func (w *repeatWindow) forgetNextReasons() {
 	v := &w.ring[w.reasonsFrom].answer.verdict
 	w.reasons -= segment.ErrorBytes(v.Errors)

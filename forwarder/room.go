@@ -7,10 +7,10 @@ import (
 	"github.com/promgrpc/exporter/internal/link"
 )
 
-// room is what requests may take up at a time. One half is for those that are
-// being read, and one for those that are being decoded, appended and answered:
-// a request waits for the second with the first in its hands, so those that have
-// been read could not be decoded if they could take all there is.
+// room is the memory for requests under way. One half is for those that are being read,
+// the other for those that are being decoded, appended and answered. A request holds the
+// first while it waits for the second: with a single budget, those that have been read
+// could take all of it and none could be decoded.
 type room struct {
 	reading, working *limit.Budget
 }
@@ -46,9 +46,9 @@ const (
 	usualV2 = 8
 )
 
-// usual is what a request takes room for before it is decoded, which it may wait
-// for. One that takes more has to ask, and cannot wait: all that is decoded may be
-// such. What has not been taken is given back.
+// usual is the room that a request waits for before it is decoded. One that needs more
+// asks for it and is refused rather than wait, since all that are being decoded may need
+// more. What it does not need is given back.
 func (in *ingest) usual(schema linkv1.Schema, decoded int) int64 {
 	times := int64(usualV1)
 	if schema == linkv1.Schema_SCHEMA_WRITE_V2 {

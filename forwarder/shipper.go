@@ -40,7 +40,7 @@ type shipper struct {
 const (
 	redialMin = 100 * time.Millisecond
 	redialMax = 5 * time.Second
-	// tailEvery is how often a server is told how far the log has come.
+	// tailEvery is how often a server is told where the log ends.
 	tailEvery = time.Second
 )
 
@@ -236,8 +236,8 @@ func receiveConfirmed(c *link.Conn, confirm func(uint64)) error {
 	}
 }
 
-// measureUntil measures every second: the lag of a server that confirms nothing grows,
-// too.
+// measureUntil measures every second, since the lag of a server that confirms nothing
+// grows, too.
 func (s *shipper) measureUntil(ctx context.Context, l *seglog.Log) {
 	tick := time.NewTicker(tailEvery)
 	defer tick.Stop()

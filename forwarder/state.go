@@ -28,7 +28,7 @@ type logWriter interface {
 type logStore interface {
 	// open opens the log that was written last, or creates the first.
 	open(seglog.Restorer) (logWriter, error)
-	// create begins a new log.
+	// create starts a new log.
 	create(seglog.State) (logWriter, error)
 	// ids are the logs that there are.
 	ids() []segment.LogID
@@ -58,8 +58,8 @@ type state struct {
 	nextRef  uint64
 	last     uint64 // sequence of the last block
 	dropped  map[uint64]struct{}
-	// lastExemplars are hashes of the latest exemplars, by series, as far as the newest
-	// segment has told since the log was opened.
+	// lastExemplars has the hash of the latest exemplar of each series, as far as the
+	// newest segment had any when the log was opened.
 	lastExemplars map[uint64]uint64
 	block         segment.Block
 	// inBlock has, by the index of a label in the request's dictionary, its index in the
@@ -84,8 +84,8 @@ func (s *state) SeriesDropped(ref uint64) { s.dropped[ref] = struct{}{} }
 // Renumbered is of no interest: series are found by the key of their labels.
 func (s *state) Renumbered() {}
 
-// openState opens the log and rebuilds the state from it. Requests that are in logs
-// which have ended are known, too.
+// openState opens the log and rebuilds the state from it. Requests in logs that have
+// ended are known, too.
 func openState(store logStore, old *endedLogs) (*state, error) {
 	s := &state{window: newRepeatWindow(seglog.RepeatWindow, windowReasons), families: newFamilies(), dropped: map[uint64]struct{}{}, lastExemplars: map[uint64]uint64{}}
 	s.head = head.NewObserved(s)
@@ -156,8 +156,8 @@ func (s *state) recallSeries() {
 	}
 }
 
-// restoreWindow reads the requests of the log and of those before, the newest of
-// which comes last. Those are all durable.
+// restoreWindow fills the repeat window from the log and those before it, of which the
+// newest comes last. Their requests are all durable.
 func (s *state) restoreWindow(before []*endedLog) error {
 	var found []windowEntry
 	err := s.writer.Log().EachDigest(seglog.RepeatWindow, windowReasons, func(d [16]byte, v segment.Verdict, sequence uint64) bool {
@@ -179,8 +179,8 @@ func (s *state) restoreWindow(before []*endedLog) error {
 	return err
 }
 
-// rotate begins a new segment when it is time for one, without the series and
-// the metadata that have been idle.
+// rotate starts a new segment when one is due, without the series and the metadata that
+// have been idle.
 func (s *state) rotate(now time.Time, idle time.Duration) error {
 	if !s.writer.RotationDue() {
 		return nil

@@ -35,8 +35,8 @@ func (h *handler) answer(w http.ResponseWriter, schema linkv1.Schema, v *linkv1.
 	return status
 }
 
-// statusOf chooses the status. A sender drops a request for 4xx and repeats it
-// for 5xx, so all that may pass is 503.
+// statusOf chooses the status. Senders drop a request for 4xx and repeat it for 5xx, so
+// whatever may pass is 503.
 func statusOf(v *linkv1.Verdict, err error) int {
 	var r *refusal
 	switch {
@@ -89,7 +89,7 @@ func describe(v *linkv1.Verdict) string {
 	return s.String()
 }
 
-// oneLine replaces what would break the line: label values come from anywhere.
+// oneLine replaces what would break the line: senders choose label values.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {

@@ -16,14 +16,13 @@ import (
 )
 
 const (
-	// firstStep is how much memory a body gets that is not there yet, whatever
-	// its Content-Length says. It then grows as it arrives.
+	// firstStep is how much memory a body gets before it arrives, whatever its
+	// Content-Length says. From there on it grows with what has arrived.
 	firstStep = 64 << 10
-	// growth is by how much more than what has arrived.
+	// growth is the factor by which it grows.
 	growth = 4
-	// leastCharge is what a request counts for at least, since it costs more
-	// than its body: the longest header, and what serves it. A connection of
-	// HTTP/2 has many.
+	// leastCharge is what a request counts at least: besides its body there are the
+	// longest header and what serves it, and an HTTP/2 connection has many.
 	leastCharge = 48 << 10
 	// grace is how long a body may take at any rate.
 	grace = 5 * time.Second
@@ -91,8 +90,7 @@ func (h *handler) readBody(w http.ResponseWriter, r *http.Request) (*body, error
 			return b, h.overLimit(http.StatusServiceUnavailable, limit.Busy(flagBodyRate,
 				"%d bytes of the body came in %s, that is slower than %s a second", len(data), time.Since(pace.began).Round(time.Millisecond), h.config.BodyRate))
 		case err != nil:
-			// The sender is gone: it will hardly read this, and if it does it
-			// should come again.
+			// The sender is gone, most likely. If it reads this it should repeat.
 			return b, refuse(http.StatusServiceUnavailable, fmt.Errorf("read body: %w", err))
 		}
 		if len(data) == cap(data) {

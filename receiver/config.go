@@ -32,8 +32,7 @@ type Config struct {
 	InflightBytes units.Base2Bytes
 	// PeerShare is how many percent of that the requests of one address may hold.
 	PeerShare int
-	// BodyRate is how many bytes a second of a body have to come, after some
-	// seconds.
+	// BodyRate is the least rate of a body in bytes a second, after some seconds.
 	BodyRate units.Base2Bytes
 	// Instance is the name that forwarders log. "": the host name.
 	Instance string
@@ -78,7 +77,7 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 		Default(c.InflightBytes.String()).BytesVar(&c.InflightBytes)
 	app.Flag(flagPeerShare[2:], "Most of "+flagInflightBytes+" that the requests of one address may hold, in percent.").
 		Default(strconv.Itoa(c.PeerShare)).IntVar(&c.PeerShare)
-	app.Flag(flagBodyRate[2:], "Least bytes a second of a body that have to come, after the first "+grace.String()+"; who is slower is told to come again.").
+	app.Flag(flagBodyRate[2:], "Least rate of a body in bytes a second, after the first "+grace.String()+"; slower senders are told to come again.").
 		Default(c.BodyRate.String()).BytesVar(&c.BodyRate)
 	app.Flag("instance", "Name of this receiver in the logs of forwarders, by default the host name.").
 		PlaceHolder("NAME").StringVar(&c.Instance)

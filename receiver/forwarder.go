@@ -45,8 +45,8 @@ func (f *forwarder) current() (*session, error) {
 	return f.session, f.err
 }
 
-// set notes the session, or why there is none. What is shown is counted, since another
-// one may go by the same address while this one drains.
+// set notes the session, or why there is none. The gauge counts, since another instance
+// may be at the same address while this one drains.
 func (f *forwarder) set(s *session, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -60,7 +60,7 @@ func (f *forwarder) set(s *session, err error) {
 	f.session, f.err = s, err
 }
 
-// run dials and dials again until ctx ends.
+// run dials again and again until ctx ends.
 func (f *forwarder) run(ctx context.Context) {
 	failures := 0
 	silent := false // One line a change of state, not one a dial.
@@ -83,7 +83,7 @@ func (f *forwarder) run(ctx context.Context) {
 	}
 }
 
-// connect is the life of one connection.
+// connect serves one connection until it ends.
 func (f *forwarder) connect(ctx context.Context, connected func()) error {
 	conn, welcome, err := link.Dial(ctx, f.instance.Address, &linkv1.Hello{Role: linkv1.Role_ROLE_RECEIVER}, f.options)
 	if err != nil {
@@ -108,8 +108,7 @@ func (f *forwarder) connect(ctx context.Context, connected func()) error {
 	return err
 }
 
-// leave waits for ctx to end and then for the batches under way, before it ends
-// the session.
+// leave ends the session when ctx has ended and the batches under way are answered.
 func (f *forwarder) leave(ctx context.Context, s *session, ended <-chan struct{}) {
 	select {
 	case <-ended:

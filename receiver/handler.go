@@ -41,14 +41,14 @@ func newHandler(c Config, p *pool, logger *slog.Logger, m *metrics) *handler {
 	}
 }
 
-// newBudget shares out what bodies take. An address has room for one at least.
+// newBudget bounds what bodies take. Each address has room for one at least.
 func newBudget(c Config) *limit.Budget {
 	total := int64(c.InflightBytes)
 	share := max(total*int64(c.PeerShare)/100, int64(buffer.Size(int(c.RequestBytes)+1)))
 	return limit.NewBudget(flagInflightBytes, "bytes", total, share)
 }
 
-// refusal is an error with the status that says it to the sender.
+// refusal is an error with the status of its answer.
 type refusal struct {
 	status int
 	err    error
@@ -79,8 +79,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// level is how loud a refusal is told. vmagent begins with its own protocol, and goes
-// on with Prometheus' own when that is refused: nothing is wrong then.
+// level of the log line of a refusal. vmagent tries its own protocol first, and uses
+// Prometheus' own when that is refused: nothing is wrong then.
 func level(r *http.Request, status int) slog.Level {
 	switch {
 	case status == http.StatusUnsupportedMediaType && r.Header.Get("X-Victoriametrics-Remote-Write-Version") != "",
@@ -166,7 +166,7 @@ func reason(v *linkv1.Verdict, err error) string {
 	return err.Error()
 }
 
-// short cuts what a sender wrote to what is worth being told.
+// short cuts what a sender wrote to a length for messages.
 func short(s string) string {
 	const most = 200
 	if len(s) <= most {

@@ -15,9 +15,8 @@ import (
 	"github.com/promgrpc/exporter/internal/throttle"
 )
 
-// pool keeps a connection to every forwarder and writes to one of them, steadily:
-// a request that a sender repeats should come to the forwarder that may have
-// it. Only when that one fails, another is used, and that steadily.
+// pool keeps a connection to every forwarder and writes to one of them until that one
+// fails: a request that a sender repeats should go to the forwarder that may have it.
 type pool struct {
 	source     discovery.Source
 	log        *throttle.Logger // for what forwarders and senders can cause
@@ -46,7 +45,7 @@ func (p *pool) run(ctx context.Context) error {
 	return nil
 }
 
-// write gets a verdict on the batch. An error is a passing one.
+// write gets a verdict on the batch. Its errors may pass.
 func (p *pool) write(ctx context.Context, schema linkv1.Schema, body []byte) (*linkv1.Verdict, error) {
 	f, s, err := p.pick()
 	if err != nil {
@@ -79,8 +78,8 @@ func (p *pool) pick() (*forwarder, *session, error) {
 	return f, s, err
 }
 
-// connected returns the first forwarder that is connected, from used on if that is
-// one of them.
+// connected returns the first forwarder that is connected, starting with used if that
+// is one of them.
 func connected(all []*forwarder, used *forwarder) (*forwarder, *session, error) {
 	if len(all) == 0 {
 		return nil, nil, errors.New("no forwarder is known")

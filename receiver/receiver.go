@@ -1,13 +1,11 @@
-// Package receiver takes in Prometheus remote write over HTTP and hands it to a
+// Package receiver accepts Prometheus remote write over HTTP and passes it on to a
 // forwarder.
 //
-// It guarantees that a request is answered with success only after the
-// forwarder said that all of it is durable, that every passing fault is
-// answered so that the sender comes again, and that its memory is bounded by
-// its limits whatever is sent. It keeps nothing: a request whose answer was
-// lost may have been stored, and the forwarder recognises it when it comes
-// again. It does not decode bodies, so what is in them is the forwarder's to
-// judge.
+// It guarantees that a request is answered with success only after the forwarder said
+// that all of it is durable, that senders are asked to repeat whatever fails for now,
+// and that its limits bound its memory whatever is sent. It keeps nothing: a request
+// whose answer was lost may have been stored, and the forwarder recognises it when it
+// comes again. It does not decode bodies; what is in them is checked by the forwarder.
 package receiver
 
 import (
@@ -77,8 +75,8 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (*Receiver, e
 	return &Receiver{web: web, pool: p}, nil
 }
 
-// Run serves until ctx ends, then gives the requests under way ten seconds to
-// get their verdicts before it lets go of the forwarders.
+// Run serves until ctx ends, then gives the requests under way ten seconds to get their
+// verdicts before it disconnects from the forwarders.
 func (r *Receiver) Run(ctx context.Context) error {
 	var g daemon.Group
 	g.Add("web", r.web.Run)

@@ -86,7 +86,7 @@ func (s *session) tellIdle() {
 	}
 }
 
-// drained returns what is closed when no batch is under way.
+// drained returns a channel that is closed when no batch is under way.
 func (s *session) drained() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,7 +96,7 @@ func (s *session) drained() <-chan struct{} {
 	return ch
 }
 
-// receive hands out verdicts until the connection ends. Then all that wait are
+// receive passes verdicts to those who wait, until the connection ends. Then they are
 // told so.
 func (s *session) receive() error {
 	defer s.fail()

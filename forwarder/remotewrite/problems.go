@@ -39,7 +39,7 @@ type Problems struct {
 	bytes  int
 }
 
-// note takes the text as a function, since most of many are not kept.
+// note adds a problem. The text is a function, since only the first texts are kept.
 func (p *Problems) note(n int, err error, text func() string) {
 	p.Rejected += n
 	p.Count++
@@ -50,8 +50,8 @@ func (p *Problems) note(n int, err error, text func() string) {
 	}
 }
 
-// reason is an error that is put into words when it is asked for: that of one part of
-// very many is not, once enough have been.
+// reason is an error whose text is made when it is asked for: of very many problems only
+// the first texts are.
 type reason struct {
 	format string
 	args   []any
@@ -156,7 +156,7 @@ func plain(name []byte) bool {
 	return len(name) > 0
 }
 
-// cut is a name as messages show it.
+// cut shortens a name for messages.
 func cut[T string | []byte](name T) string {
 	const most = 32
 	if len(name) > most {
@@ -165,7 +165,7 @@ func cut[T string | []byte](name T) string {
 	return string(name)
 }
 
-// shorten cuts a text to so many bytes, at a character.
+// shorten cuts a text to so many bytes at most, between characters.
 func shorten(s string, most int) string {
 	const more = "…"
 	if len(s) <= most {

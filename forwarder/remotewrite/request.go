@@ -95,7 +95,7 @@ type Request struct {
 	memo       metaMemo
 	dictionary dictionary
 	h          histogramScan
-	// What may be wrong with each of very many parts is put into words once.
+	// Errors that very many parts may have, made once.
 	manyLabels, longExemplar, manyDistinct error
 	families                               int  // metadata entries, those that are wrong, too
 	known                                  bool // a field of the schema has been seen
@@ -116,9 +116,9 @@ func NewRequest(l Limits) *Request {
 	return r
 }
 
-// DecodedLen reads how large the body claims to be when decoded. An error says
-// that it is not snappy's block format, that the claim cannot be true, or, by
-// ErrTooLarge, that it is over the limit.
+// DecodedLen returns how large a body claims to be when decoded. The error is
+// ErrTooLarge if that is over the limit; otherwise the body is not in snappy's block
+// format, or cannot hold what it claims.
 func DecodedLen(body []byte, l Limits) (int, error) {
 	l = withDefaults(l)
 	n, err := snappyblock.Claim(body)
@@ -214,7 +214,7 @@ func (r *Request) reset() {
 // noMeta is the Meta of a series that says nothing about its family.
 const noMeta = -1
 
-// mark is how long the columns of a request were at a time.
+// mark is how long the columns of a request are at some point.
 type mark struct{ samples, histograms, exemplars int }
 
 func (r *Request) mark() mark {
@@ -232,7 +232,7 @@ func (r *Request) drop(m mark) {
 }
 
 func (r *Request) checkCounts() error {
-	// Those that are wrong cost work, too.
+	// Those that were refused cost work, too.
 	if len(r.Samples)+len(r.Histograms)+len(r.Exemplars)+r.Problems.Rejected > r.limits.Samples {
 		return r.tooMany()
 	}

@@ -106,9 +106,8 @@ func shortField(b []byte, i int, tag byte) (at, end int) {
 	return at, end
 }
 
-// skipGroup returns where the group ends whose content begins at i, 0 when it
-// does not. Groups have never been part of remote write; what is in them counts
-// for nothing.
+// skipGroup returns where the group whose content starts at i ends, 0 when it does not.
+// Remote write has never had groups; what is in them is ignored.
 func skipGroup(b []byte, i int) int {
 	for depth := 1; depth > 0; {
 		tag, n := varint(b, i)
@@ -156,7 +155,7 @@ func appendFixed64(dst []byte, number protowire.Number, v uint64) []byte {
 	return protowire.AppendFixed64(protowire.AppendTag(dst, number, protowire.Fixed64Type), v)
 }
 
-// appendLength begins a field of so many bytes.
+// appendLength starts a field of so many bytes.
 func appendLength(dst []byte, number protowire.Number, size int) []byte {
 	return protowire.AppendVarint(protowire.AppendTag(dst, number, protowire.BytesType), uint64(size))
 }

@@ -146,7 +146,7 @@ func (g *gather) add(r *Request, b []byte, start, end int) {
 	case g.end == start:
 		g.end = end
 	default:
-		// If there is no space, the request is given up.
+		// Without space the request fails.
 		if g.copied = r.space(len(b)); g.copied {
 			g.from = len(r.scratch)
 			r.scratch = append(r.scratch, b[g.start:g.end]...)

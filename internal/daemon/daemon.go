@@ -149,8 +149,8 @@ func (p Program) Run(ctx context.Context) int {
 	return p.code(err, func(err error) { env.Logger.Error("stopped", "err", err) })
 }
 
-// code returns the exit code for an error. It tells a failure by fail, and a
-// mistake on the command line itself.
+// code returns the exit code for an error. It prints a mistake on the command line
+// itself, and leaves other failures to fail.
 func (p Program) code(err error, fail func(error)) int {
 	var usage *UsageError
 	switch {

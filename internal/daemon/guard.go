@@ -18,8 +18,8 @@ const (
 	pathReady   = "/-/ready"
 )
 
-// strangers are requests that no handler of ours has seen. Who sends them may drop
-// what is in them for good, so they are counted and told.
+// strangers are requests that reach no handler of ours. Their senders may drop what is
+// in them for good, so they are counted and logged.
 type strangers struct {
 	refused *prometheus.CounterVec
 	log     *throttle.Logger
@@ -36,7 +36,7 @@ func newStrangers(reg prometheus.Registerer, log *throttle.Logger) *strangers {
 	return &strangers{refused, log}
 }
 
-// nothingThere answers requests for paths that do not exist by telling which do.
+// nothingThere answers requests for paths that do not exist with those that do.
 func (s *strangers) nothingThere(there string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.count(http.StatusNotFound)
@@ -57,7 +57,7 @@ func attributes(r *http.Request) []any {
 	}
 }
 
-// shortened cuts what a stranger wrote to what is worth being told.
+// shortened cuts what a stranger wrote to a length for the log.
 func shortened(s string) string {
 	const most = 200
 	if len(s) <= most {

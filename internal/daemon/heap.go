@@ -1,7 +1,7 @@
 package daemon
 
-// heapFloor is how much a program may allocate, at the least, before its garbage
-// is collected: one with little in use would otherwise do it all the time.
+// heapFloor is how much a program may allocate at least before the next garbage
+// collection: with little memory in use there would be one all the time.
 const heapFloor = 32 << 20
 
 // newBallast returns memory that counts as in use and is never touched, so it

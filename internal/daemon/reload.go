@@ -17,8 +17,7 @@ type Reload struct {
 	Again func() error
 }
 
-// Reloads is what there is of what may be read, in the order of the list: those that
-// have nothing to read are left out.
+// Reloads returns the list without those that have nothing to read.
 func Reloads(list ...Reload) []Reload {
 	return slices.DeleteFunc(list, func(r Reload) bool { return r.Again == nil })
 }
@@ -51,7 +50,7 @@ func newReloader(logger *slog.Logger, reg prometheus.Registerer) *reloader {
 	return r
 }
 
-// OnReload has SIGHUP read these, too.
+// OnReload makes SIGHUP reload these, too.
 func (e *Env) OnReload(more ...Reload) {
 	e.reloader.mu.Lock()
 	defer e.reloader.mu.Unlock()

@@ -15,9 +15,9 @@ import (
 // scrapeTimeout is longer than anyone waits for metrics.
 const scrapeTimeout = 30 * time.Second
 
-// newScrapes returns the handler of /metrics. So many scrapes are under way at a
-// time, half of them of one address. An answer is written to memory first, so that
-// a scrape is over when its metrics have been gathered, however slowly it is taken.
+// newScrapes returns the handler of /metrics. At most so many scrapes are under way at
+// a time, and half of them from one address. An answer is written to memory first, so
+// that a scrape is over once its metrics are gathered, however slowly it is read.
 func newScrapes(most int, g prometheus.Gatherer, refused *prometheus.CounterVec) http.Handler {
 	metrics := promhttp.HandlerFor(g, promhttp.HandlerOpts{EnableOpenMetrics: true})
 	scrapes := limit.NewBudget(flagScrapes, "scrapes", int64(most), max(1, int64(most)/2))

@@ -19,7 +19,7 @@ import (
 	"github.com/promgrpc/exporter/internal/throttle"
 )
 
-// quietly is how often a line is told again that clients can cause.
+// quietly is how often a log line that clients can cause is repeated.
 const quietly = 10 * time.Second
 
 // WebOptions of a web server.
@@ -46,7 +46,7 @@ type WebOptions struct {
 	DrainTimeout time.Duration
 }
 
-// Web is an HTTP server for answers that end, streams are not for it.
+// Web is an HTTP server for answers that end; it is not for streams.
 type Web struct {
 	o        WebOptions
 	listener net.Listener
@@ -101,8 +101,8 @@ func NewWeb(o WebOptions) (*Web, error) {
 	return w, nil
 }
 
-// webProtocols are those that senders and operators' tools speak: HTTP/2 without TLS
-// as well, for those who know that it is there.
+// webProtocols are those that senders and operators' tools speak, HTTP/2 without TLS
+// included, for clients with prior knowledge.
 func webProtocols() *http.Protocols {
 	p := new(http.Protocols)
 	p.SetHTTP1(true)
@@ -111,8 +111,8 @@ func webProtocols() *http.Protocols {
 	return p
 }
 
-// webHTTP2 keeps a connection of HTTP/2 cheap: net/http would take in a megabyte
-// that nobody reads.
+// webHTTP2 keeps HTTP/2 connections cheap: net/http would buffer a megabyte that nobody
+// reads.
 func webHTTP2(o WebOptions) *http.HTTP2Config {
 	return &http.HTTP2Config{
 		MaxConcurrentStreams:          o.ConnStreams,
@@ -123,8 +123,8 @@ func webHTTP2(o WebOptions) *http.HTTP2Config {
 	}
 }
 
-// boundConnections closes connections beyond those that may be open, half of them
-// from one address.
+// boundConnections closes connections beyond the limit, of which one address may have
+// half.
 func boundConnections(l net.Listener, o WebOptions, logger *throttle.Logger) net.Listener {
 	refused := newOverLimit(o.Registerer).WithLabelValues(limit.Name(flagWebConnections))
 	most := int64(limit.Connections(o.Connections))

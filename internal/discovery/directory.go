@@ -15,7 +15,7 @@ const (
 	mostBackoff  = 2 * time.Second
 )
 
-// directory is somebody who can be asked for the instances of a service.
+// directory can be asked for the instances of a service.
 type directory struct {
 	// lookup returns the instances that there are. It may wait up to a time
 	// for them to change.
@@ -73,7 +73,7 @@ func addresses(set []Instance) []string {
 	return list
 }
 
-// keeper decides what a directory's answers mean, see [Grace].
+// keeper decides which instances stay, see [Grace].
 type keeper struct {
 	known []Instance // The last set.
 	empty bool       // So was the last answer.
@@ -103,8 +103,8 @@ func (k *keeper) answered(answer []Instance, now time.Time) []Instance {
 	return k.known
 }
 
-// patience is how long to wait for the next answer, at most d: when the grace
-// is over, the last one has to be looked at again.
+// patience is how long to wait for the next answer, at most d, and not longer than the
+// grace: then the last answer has to be looked at again.
 func (k *keeper) patience(d time.Duration, now time.Time) time.Duration {
 	if left := k.until.Sub(now); left > 0 {
 		return min(d, left+leastBackoff)

@@ -51,8 +51,8 @@ type Options struct {
 	// to dial stands, such as [MetaLinkPort]. "": the port of the service. The
 	// other sources name the right port themselves.
 	PortMeta string
-	// Unready takes instances, too, whose health checks in Consul fail. It is
-	// for those without whom an instance would not become ready.
+	// Unready includes instances whose health checks in Consul fail: those that
+	// become ready only through whoever dials them.
 	Unready bool
 	// Resolver for dns+srv. Nil: that of the system.
 	Resolver *net.Resolver

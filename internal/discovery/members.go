@@ -73,7 +73,7 @@ func (m *Members[T]) adopt(ctx context.Context, set []Instance, wg *sync.WaitGro
 	}
 }
 
-// start runs an instance until the context that it returns the end of. The caller
+// start runs an instance until the function that it returns is called. The caller
 // holds mu.
 func (m *Members[T]) start(ctx context.Context, instance Instance, run func(context.Context), wg *sync.WaitGroup) context.CancelFunc {
 	name := m.Name(instance)

@@ -64,9 +64,9 @@ func (r *Registrar) Reload() func() error {
 	return r.agent.reload
 }
 
-// Withdraw has Consul told at once that the instance is not ready, by what
-// Ready says from now on, and not registered again if Consul forgets it. It
-// does not wait, and may be called twice.
+// Withdraw reports the instance's state, which Ready gives, at once, and from now on
+// does not register it again if Consul forgets it. It does not wait, and may be called
+// twice.
 func (r *Registrar) Withdraw() { r.withdrawOnce.Do(func() { close(r.withdrawn) }) }
 
 // Run registers the instance and reports its state until ctx ends. Then it
@@ -173,7 +173,7 @@ func (r *Registrar) register(ctx context.Context) error {
 	return nil
 }
 
-// deregister does not take away what another process has registered meanwhile.
+// deregister leaves what another process has registered meanwhile.
 func (r *Registrar) deregister(ctx context.Context) {
 	if r.tried == "" {
 		return

@@ -86,8 +86,7 @@ type Registration struct {
 }
 
 const (
-	// checkTTL is how long the agent believes that an instance is as it last
-	// said.
+	// checkTTL is how long a report holds.
 	checkTTL = 5 * time.Second
 	// checkInterval between two calls of the gRPC health service.
 	checkInterval = time.Second

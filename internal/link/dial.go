@@ -81,7 +81,7 @@ func clientConfig(c *tls.Config, address string) *tls.Config {
 	return c
 }
 
-// checkInstance refuses a name that is no name: it goes to the logs.
+// checkInstance refuses a name that is too long: it goes to the logs.
 func (c *Conn) checkInstance(name string) error {
 	if len(name) > maxInstance {
 		return c.reject(junk("an instance name of %d bytes, %d are allowed", len(name), maxInstance))
