@@ -58,7 +58,7 @@ func (s *Server) watchHealth(ctx context.Context, req *connect.Request[healthv1.
 		return err
 	}
 	defer call.Leave()
-	call.Begun("health")
+	call.Started("health")
 	err = s.tellHealth(call.Context(), req.Msg.GetService(), func(m *healthv1.HealthCheckResponse) error {
 		return call.Write(proto.Size(m), func() error { return out.Send(m) })
 	})

@@ -100,7 +100,8 @@ func (x *seriesIndex) SeriesAdded(ref uint64, numbers []uint32) {
 			continue
 		}
 		if invariant.On {
-			invariant.Check(p.open < id, "the run from %d ends at %d", p.open, id)
+			last := len(p.closed) - 1
+			invariant.Check(p.open < id && (last < 0 || p.closed[last].to <= p.open), "run [%d %d) comes after %v", p.open, id, p.closed)
 		}
 		p.closed = append(p.closed, run{p.open, id})
 		p.open = none

@@ -2,12 +2,12 @@ package stream
 
 import "context"
 
-// IncludedBytes is what the state of each stream may take without being counted:
-// the number of streams bounds it.
+// IncludedBytes is what the state of each stream may take without being counted. The
+// number of streams bounds it.
 const IncludedBytes = 512 << 10
 
-// bytes is about what the stream has in memory that grows with what it reads, and
-// with how slow its client is.
+// bytes is about what the stream has in memory that grows with what it reads and with
+// how slow its client is.
 func (st *stream) bytes() int64 {
 	n := st.selection.Bytes() + st.newest.Bytes() + st.out.bytes()
 	if st.rebuilding != nil {
@@ -19,10 +19,10 @@ func (st *stream) bytes() int64 {
 	return n
 }
 
-// account counts the bytes of the stream. An error ends it: others need them.
+// account counts the bytes of the stream. An error ends it, as others need them.
 func (st *stream) account() error { return st.hold.Resize(max(0, st.bytes()-IncludedBytes)) }
 
-// check is account, and says whether the client is still there.
+// check is account, and checks that the client is still there.
 func (st *stream) check() error {
 	if st.ctx.Err() != nil {
 		return context.Cause(st.ctx)

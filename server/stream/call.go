@@ -12,7 +12,7 @@ import (
 	"github.com/promgrpc/exporter/server/refusal"
 )
 
-// Call is a stream that was admitted, of any kind.
+// Call is a stream of any kind that was admitted.
 type Call struct {
 	streams *Streams
 	ctx     context.Context // ends when the client's or the server's does
@@ -21,8 +21,8 @@ type Call struct {
 	Leave   func() // has to be called
 }
 
-// Admit lets a stream begin. The room of its request is given back, which is not
-// needed any more.
+// Admit admits a stream, unless there are too many. The room of its request is
+// released.
 func (s *Streams) Admit(ctx context.Context, from Caller) (*Call, error) {
 	from.Room.Release()
 	if s.base.Err() != nil {
@@ -42,8 +42,8 @@ func (s *Streams) Admit(ctx context.Context, from Caller) (*Call, error) {
 	}}, nil
 }
 
-// admitServed is admit for a stream that reads logs: there has to be one.
-func (s *Streams) admitServed(ctx context.Context, from Caller) (*Call, error) {
+// admitReader is Admit for a stream that reads logs, of which there has to be one.
+func (s *Streams) admitReader(ctx context.Context, from Caller) (*Call, error) {
 	c, err := s.Admit(ctx, from)
 	if err != nil {
 		return nil, err
@@ -58,18 +58,19 @@ func (s *Streams) admitServed(ctx context.Context, from Caller) (*Call, error) {
 // Context ends when the client's or the server's does.
 func (c *Call) Context() context.Context { return c.ctx }
 
-// Begun counts the stream by its kind.
-func (c *Call) Begun(kind string) { c.streams.metrics.begun.WithLabelValues(kind).Inc() }
+// Started counts the stream by its kind.
+func (c *Call) Started(kind string) { c.streams.metrics.begun.WithLabelValues(kind).Inc() }
 
-// Write runs what writes n bytes to the client, who is cut off if it does not take them.
+// Write calls what writes n bytes to the client, which is cut off if it does not take
+// them.
 func (c *Call) Write(n int, write func() error) error {
-	c.stall.begin()
-	defer c.stall.end(n)
+	c.stall.before()
+	defer c.stall.after(n)
 	return write()
 }
 
-// Ended counts the end of the stream by its reason, and returns what the client is
-// told: to go on after the cursor, where that can help.
+// Ended counts the end of the stream by its reason, and returns the client's error,
+// which has the cursor to resume at where that can help.
 func (c *Call) Ended(cursor string, err error) error {
 	reason, told := c.outcome(cursor, err)
 	c.streams.metrics.ended.WithLabelValues(reason).Inc()
@@ -94,7 +95,7 @@ func (c *Call) outcome(cursor string, err error) (reason string, told error) {
 	case errors.As(c.streams.Refusals.Of(err), &known):
 		return known.Code().String(), known
 	case errors.Is(err, seglog.ErrClosed):
-		return "reopened", refusal.Unavailable(errors.New("the log is being opened anew"), cursor)
+		return "reopened", refusal.Unavailable(errors.New("the log is being reopened"), cursor)
 	case errors.As(err, &damage):
 		c.failed(err)
 		return "damage", connect.NewError(connect.CodeDataLoss, err)
@@ -103,12 +104,12 @@ func (c *Call) outcome(cursor string, err error) (reason string, told error) {
 	return "internal", connect.NewError(connect.CodeInternal, err)
 }
 
-// failed logs what is this server's fault.
+// failed logs an error that is this server's fault.
 func (c *Call) failed(err error) {
 	c.streams.Log.Log(slog.LevelError, "stream failed", "peer", c.peer, "err", err)
 }
 
-// cutOff says why a client was cut off. It is told in case it can still hear.
+// cutOff is the end of a client that was cut off, which may still get the error.
 func (c *Call) cutOff(err error) (reason string, told error) {
 	c.streams.Log.Log(slog.LevelWarn, "stream cut", "peer", c.peer, "err", err)
 	if errors.Is(err, errStalled) {

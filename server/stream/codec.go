@@ -12,7 +12,7 @@ import (
 	"github.com/promgrpc/exporter/server/refusal"
 )
 
-// Codecs are those for responses, and for messages too.
+// Codecs are for responses, and for messages.
 func Codecs() connect.HandlerOption {
 	return connect.WithHandlerOptions(
 		connect.WithCodec(protoCodec{}),
@@ -21,8 +21,7 @@ func Codecs() connect.HandlerOption {
 	)
 }
 
-// protoCodec is Connect's codec for protobuf, but for a response: that one is
-// bytes already.
+// protoCodec is Connect's codec for protobuf, except that a response is bytes already.
 type protoCodec struct{}
 
 func (protoCodec) Name() string   { return "proto" }
@@ -32,7 +31,7 @@ func (protoCodec) Marshal(message any) ([]byte, error) {
 	return protoCodec{}.MarshalAppend(nil, message)
 }
 
-// MarshalAppend is what Connect calls, with a buffer of a pool of its own.
+// MarshalAppend is what Connect calls, with a buffer from its own pool.
 func (protoCodec) MarshalAppend(dst []byte, message any) ([]byte, error) {
 	switch m := message.(type) {
 	case *Response:
@@ -59,8 +58,8 @@ func (protoCodec) Unmarshal(data []byte, message any) error {
 	return proto.Unmarshal(data, m)
 }
 
-// jsonCodec is Connect's codec for JSON. For a response it has to make the
-// message after all. JSON knows one NaN only, so stale markers lose their bits.
+// jsonCodec is Connect's codec for JSON. It has to parse a response into a message.
+// JSON has a single NaN, so stale markers lose their bits.
 type jsonCodec struct{ name string }
 
 func (c jsonCodec) Name() string { return c.name }
@@ -82,9 +81,8 @@ func (jsonCodec) Marshal(message any) ([]byte, error) {
 
 func (c jsonCodec) MarshalStable(message any) ([]byte, error) { return c.Marshal(message) }
 
-// Unmarshal passes over fields that it does not know, so that clients of a
-// newer version are served. Its error may quote a value, which may be all of the
-// request.
+// Unmarshal ignores unknown fields, so that newer clients are served. Its error may
+// quote a value, which may be as large as the request.
 func (jsonCodec) Unmarshal(data []byte, message any) error {
 	m, ok := message.(proto.Message)
 	if !ok {

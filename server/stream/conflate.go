@@ -3,22 +3,27 @@ package stream
 import (
 	"time"
 
+	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// conflation is what min_interval asks for: once the stream is synced, time is
-// cut into windows of at least the interval; of each series, the last sample
-// of a window is sent at its end.
+// conflation is what min_interval asks for: once the stream is synced, of each series
+// only the last sample of an interval is sent, at its end.
 //
-// A window's responses carry the cursor of the window before, but for the
-// last: so a stream that is taken up again misses no series' last sample, and
-// gets samples twice only if it broke off between the responses of one window.
+//	block    1   2   3           4   5
+//	series   ab  a   b           a   c
+//	sent                a2 b3            a4 c5
+//	cursor              0  3             3  5
+//
+// The responses of an interval carry the cursor from before it, but for the last of
+// them (here there are two). So a stream that is resumed has the last sample of every
+// series, and has one twice only if it broke off between those responses.
 //
 // A nil conflation holds nothing back.
 type conflation struct {
 	interval time.Duration
 	active   bool
-	flushed  time.Time // when the window before ended
+	flushed  time.Time // when the last interval ended
 	series   int       // that are held back, of all logs
 }
 
@@ -29,63 +34,67 @@ func newConflation(interval time.Duration) *conflation {
 	return &conflation{interval: interval}
 }
 
-// begin starts the first window.
-func (c *conflation) begin() {
+// activate starts the first interval.
+func (c *conflation) activate() {
 	if c != nil {
 		c.active, c.flushed = true, time.Now()
 	}
 }
 
-// hold returns the place of a series in the window of its log, nil if samples are
-// not to be held back.
-func (c *conflation) hold(src *source, ref uint64) *entry {
+// entry returns the entry of a series, nil if samples are not held back.
+func (c *conflation) entry(src *source, ref uint64) *entry {
 	if c == nil || !c.active {
 		return nil
 	}
-	before := src.window.len
-	e := src.window.find(ref)
-	c.series += src.window.len - before
+	before := src.pending.len
+	e := src.pending.find(ref)
+	c.series += src.pending.len - before
 	return e
 }
 
+// float, histogram and exemplar say whether they hold the sample back.
 func (c *conflation) float(src *source, ref uint64, timestamp, start int64, value float64) bool {
-	e := c.hold(src, ref)
+	e := c.entry(src, ref)
 	if e == nil {
 		return false
 	}
-	src.window.float(e, timestamp, start, value)
+	src.pending.float(e, timestamp, start, value)
 	return true
 }
 
 func (c *conflation) histogram(src *source, sample *segment.Histogram) bool {
-	e := c.hold(src, sample.Ref)
+	e := c.entry(src, sample.Ref)
 	if e == nil {
 		return false
 	}
-	src.window.histogram(e, sample.Data)
+	src.pending.histogram(e, sample.Data)
 	return true
 }
 
 func (c *conflation) exemplar(src *source, sample *segment.Exemplar) bool {
-	e := c.hold(src, sample.Ref)
+	e := c.entry(src, sample.Ref)
 	if e == nil {
 		return false
 	}
-	src.window.exemplar(e, sample.Data)
+	src.pending.exemplar(e, sample.Data)
 	return true
 }
 
-func (c *conflation) holds() bool { return c != nil && c.series > 0 }
+// holding says whether any sample is held back.
+func (c *conflation) holding() bool { return c != nil && c.series > 0 }
 
-// patience is how long at most the stream may wait while samples are held back.
-func (c *conflation) patience(wait time.Duration) time.Duration {
-	return min(wait, c.interval-time.Since(c.flushed))
+// wait is how long the stream may wait while samples are held back.
+func (c *conflation) wait(most time.Duration) time.Duration {
+	return min(most, c.interval-time.Since(c.flushed))
 }
 
-// flushDue sends the window if its time is over.
+// flushDue sends what is held back if the interval is over.
 func (c *conflation) flushDue(st *stream) error {
-	if !c.holds() || time.Since(c.flushed) < c.interval {
+	if !c.holding() || time.Since(c.flushed) < c.interval {
 		return nil
+	}
+	if invariant.On {
+		c.checkHeld(st.sources)
 	}
 	for _, src := range st.sources {
 		if err := st.flush(src); err != nil {
@@ -93,46 +102,46 @@ func (c *conflation) flushDue(st *stream) error {
 		}
 	}
 	for _, src := range st.sources {
-		src.window.clear()
-		src.window.after = src.sequence
+		src.pending.clear()
+		src.pending.after = src.sequence
 	}
 	c.series, c.flushed = 0, time.Now()
 	return st.send(noEvent)
 }
 
-// flush puts what is held back of one log into responses, and sends those that get
+// flush puts what is held back of one log into responses, and sends those that are
 // full.
 func (st *stream) flush(src *source) error {
 	var coalesced uint64
 	var left leftOut
-	for place := range uint32(src.window.len) {
-		e := src.window.at(place)
+	for number := range uint32(src.pending.len) {
+		e := src.pending.at(number)
 		if st.out.full() {
 			if err := st.send(noEvent); err != nil {
 				return err
 			}
 		}
-		ok, err := left.opened(st.open(src, e.ref, src.names))
+		ok, err := left.opened(st.openSeries(src, e.ref, src.labels))
 		if err != nil {
-			return src.names.err
+			return src.labels.err
 		}
 		if !ok {
 			continue
 		}
-		st.put(&src.window, e)
+		st.put(&src.pending, e)
 		if e.samples > 1 {
 			st.out.coalesced(uint64(e.samples - 1))
 			coalesced += uint64(e.samples - 1)
 		}
-		st.out.close()
+		st.out.closeSeries()
 	}
 	st.streams.metrics.coalesced.Add(float64(coalesced))
-	return st.tell(left, src, src.window.after, src.sequence)
+	return st.report(left, src, src.pending.after, src.sequence)
 }
 
 // put puts the last sample of a series into the response.
-func (st *stream) put(w *window, e *entry) {
-	r := w.rareOf(e)
+func (st *stream) put(p *pending, e *entry) {
+	r := p.rareOf(e)
 	switch {
 	case r != nil && r.isHistogram:
 		st.out.histogram(r.histogram)

@@ -11,15 +11,15 @@ import (
 	"github.com/promgrpc/exporter/server/replica"
 )
 
-// decoding is a stream's turn at the files of logs. A segment is decoded from its
-// beginning: so a cursor of a few bytes can ask for seconds of work before there is
-// anything to send. So many streams may decode at a time, one peer a share of them,
-// and who has done so for a while lets others go first.
+// decoding is a stream's turn to decode files. A segment is decoded from its start, so
+// a cursor of a few bytes can cost seconds of work before there is anything to send.
+// Only so many streams decode at a time, each peer a share of them, and each passes
+// its turn on after a while.
 type decoding struct {
 	st    *stream
 	turn  *limit.Hold
-	since time.Time // when the turn began
-	// silent says that a series is being put together, so that nothing can be sent.
+	since time.Time // when it got the turn
+	// silent says that a series is open, so that nothing can be sent.
 	silent bool
 }
 
@@ -33,15 +33,15 @@ const (
 	turnPatience = 10 * time.Second
 )
 
-// step is called before each frame that is decoded. An error ends the stream.
+// step is called before each frame is decoded. An error ends the stream.
 func (d *decoding) step() error {
 	switch {
 	case d.turn.Held() == 0:
-		return d.begin()
+		return d.acquire()
 	case time.Since(d.since) < decodingTurn:
 		return nil
 	}
-	d.end() // Nobody waits for what this one has to wait for.
+	d.release() // before anything that may wait
 	if err := d.st.check(); err != nil {
 		return err
 	}
@@ -50,11 +50,11 @@ func (d *decoding) step() error {
 			return err
 		}
 	}
-	return d.begin()
+	return d.acquire()
 }
 
-// begin waits for the turn.
-func (d *decoding) begin() error {
+// acquire waits for the turn.
+func (d *decoding) acquire() error {
 	if d.turn.Grow(1) != nil {
 		ctx, cancel := context.WithTimeout(d.st.ctx, turnPatience)
 		defer cancel()
@@ -69,10 +69,10 @@ func (d *decoding) begin() error {
 	return nil
 }
 
-// end lets others go on.
-func (d *decoding) end() { d.turn.Release() }
+// release passes the turn on.
+func (d *decoding) release() { d.turn.Release() }
 
-// past is a state of the past that is being rebuilt.
+// past is a past state of a log that is being rebuilt.
 type past struct {
 	*head.Head
 	step     func() error
@@ -97,9 +97,9 @@ func (p *past) ApplyBlock(b *segment.Block) error {
 
 func (p *past) bytes() int64 { return max(p.expected, p.Bytes()) }
 
-// rebuild makes a state of the past of a log, which is about as large as the
-// present one: room is taken for that before. What there is of it is returned with
-// an error, too, unless that ends the stream.
+// rebuild rebuilds a past state of a log. That is about as large as the present one,
+// for which room is taken first. With an error, what there is of it is returned too,
+// unless the stream has to end.
 func (st *stream) rebuild(r *replica.Replica, from func(seglog.Applier) error) (*head.Head, error) {
 	p := &past{Head: head.New(), step: st.step, expected: r.Head.Bytes()}
 	st.rebuilding = p
@@ -107,7 +107,7 @@ func (st *stream) rebuild(r *replica.Replica, from func(seglog.Applier) error) (
 	if err := st.account(); err != nil {
 		return nil, err
 	}
-	defer st.decoding.end()
+	defer st.decoding.release()
 	if err := st.step(); err != nil {
 		return nil, err
 	}

@@ -45,7 +45,7 @@ func TestDecodingTurns(t *testing.T) {
 				for err == nil {
 					err = frame(st)
 				}
-				st.decoding.end()
+				st.decoding.release()
 				ended <- err
 			}()
 		}
@@ -55,13 +55,13 @@ func TestDecodingTurns(t *testing.T) {
 		for range 1000 {
 			require.NoError(t, frame(other))
 		}
-		other.decoding.end()
+		other.decoding.release()
 		require.Equal(t, time.Second, time.Since(since), "another peer waits for nobody")
 
 		since = time.Now()
 		same := decoderOf(s, ctx, "greedy")
 		require.NoError(t, same.decoding.step())
-		same.decoding.end()
+		same.decoding.release()
 		require.LessOrEqual(t, time.Since(since), time.Duration(many/slots+1)*(decodingTurn+time.Millisecond))
 		require.LessOrEqual(t, s.Decodes.Used(), s.Decodes.Share())
 

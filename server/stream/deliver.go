@@ -3,13 +3,18 @@ package stream
 import (
 	"math"
 
+	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// deliver puts the selected entries of a block into responses, in order of
-// arrival, and sends those that get full. What another log brought already is left out.
+// deliver puts the selected entries of a block into responses, in order of arrival,
+// and sends those that are full. A block whose request another log has delivered is
+// left out.
 func (st *stream) deliver(src *source, b *segment.Block) error {
-	src.names.goOn(b.Sequence)
+	if invariant.On {
+		src.checkNext(b.Sequence)
+	}
+	src.labels.moveTo(b.Sequence)
 	if st.repeats(src, b) {
 		st.streams.metrics.repeats.Inc()
 		src.sequence = b.Sequence
@@ -17,7 +22,7 @@ func (st *stream) deliver(src *source, b *segment.Block) error {
 	}
 	src.sequence, src.block = b.Sequence-1, b
 	defer func() { src.block = nil }()
-	if err := src.matched.learn(b, src.names); err != nil {
+	if err := src.matched.observe(b, src.labels); err != nil {
 		return err
 	}
 	d := delivery{st: st, src: src, skip: src.entries}
@@ -26,10 +31,10 @@ func (st *stream) deliver(src *source, b *segment.Block) error {
 	}
 	d.close()
 	src.sequence, src.entries = b.Sequence, 0
-	if src.names.err != nil {
-		return src.names.err
+	if src.labels.err != nil {
+		return src.labels.err
 	}
-	if err := st.tell(d.leftOut, src, b.Sequence-1, b.Sequence); err != nil {
+	if err := st.report(d.leftOut, src, b.Sequence-1, b.Sequence); err != nil {
 		return err
 	}
 	if st.out.full() {
@@ -44,10 +49,9 @@ type delivery struct {
 	st    *stream
 	src   *source
 	skip  uint32 // entries that were delivered before
-	entry uint32 // entries that were looked at, the current one included
-	ref   uint64 // the series that is open, 0: none
-	// Of the series that is open: the newest of its floats, and whether it has
-	// histograms.
+	entry uint32 // entries so far, with the current one
+	ref   uint64 // the open series, 0: none
+	// Of the open series: the newest of its floats, and whether it has histograms.
 	newest     int64
 	histograms bool
 }
@@ -81,7 +85,7 @@ func (d *delivery) floats(part *segment.Part) error {
 	}
 	for i, value := range part.Values {
 		ref := part.First + uint64(i)
-		if !d.wants(ref) || st.conflate.float(d.src, ref, part.Timestamp, part.StartTimestamp, value) {
+		if !d.selects(ref) || st.conflate.float(d.src, ref, part.Timestamp, part.StartTimestamp, value) {
 			continue
 		}
 		ok, err := d.open(ref, d.histograms)
@@ -97,7 +101,7 @@ func (d *delivery) floats(part *segment.Part) error {
 }
 
 func (d *delivery) histogram(h *segment.Histogram) error {
-	if !d.wants(h.Ref) || h.Timestamp < d.st.oldest || !d.fits(h.Data) || d.st.conflate.histogram(d.src, h) {
+	if !d.selects(h.Ref) || h.Timestamp < d.st.oldest || !d.fits(h.Data) || d.st.conflate.histogram(d.src, h) {
 		return nil
 	}
 	ok, err := d.open(h.Ref, h.Timestamp < d.newest)
@@ -109,7 +113,7 @@ func (d *delivery) histogram(h *segment.Histogram) error {
 }
 
 func (d *delivery) exemplar(e *segment.Exemplar) error {
-	if !d.wants(e.Ref) || d.isOld(e) || !d.fits(e.Data) || d.st.conflate.exemplar(d.src, e) {
+	if !d.selects(e.Ref) || d.isOld(e) || !d.fits(e.Data) || d.st.conflate.exemplar(d.src, e) {
 		return nil
 	}
 	ok, err := d.open(e.Ref, false)
@@ -119,8 +123,8 @@ func (d *delivery) exemplar(e *segment.Exemplar) error {
 	return err
 }
 
-// wants goes on to the next entry, and says whether it is to be delivered.
-func (d *delivery) wants(ref uint64) bool {
+// selects moves to the next entry, and says whether it is delivered.
+func (d *delivery) selects(ref uint64) bool {
 	d.entry++
 	return d.entry > d.skip && d.src.matched.has(ref)
 }
@@ -133,11 +137,11 @@ func (d *delivery) isOld(e *segment.Exemplar) bool {
 	return t != 0 && t < d.st.oldest
 }
 
-// open makes sure that the series of the current entry is the open one, and
-// that there is room for it. A message has its floats before its histograms: where
-// that is not the order of arrival, anew begins another. It is false for a series
-// that is left out.
-func (d *delivery) open(ref uint64, anew bool) (bool, error) {
+// open makes sure that the series of the current entry is open, and that there is
+// room for the entry. A message has its floats before its histograms; where that is
+// not the order of arrival, another one is needed for the same series. It is false for
+// a series that is left out.
+func (d *delivery) open(ref uint64, another bool) (bool, error) {
 	if d.st.out.full() {
 		d.close()
 		d.src.entries = d.entry - 1
@@ -145,14 +149,14 @@ func (d *delivery) open(ref uint64, anew bool) (bool, error) {
 			return false, err
 		}
 	}
-	if d.ref == ref && !anew {
+	if d.ref == ref && !another {
 		return true, nil
 	}
 	d.close()
-	ok, err := d.opened(d.st.open(d.src, ref, d.src.names))
+	ok, err := d.opened(d.st.openSeries(d.src, ref, d.src.labels))
 	switch {
 	case err != nil:
-		return false, d.src.names.err
+		return false, d.src.labels.err
 	case ok:
 		d.ref, d.newest, d.histograms = ref, math.MinInt64, false
 	}
@@ -161,7 +165,7 @@ func (d *delivery) open(ref uint64, anew bool) (bool, error) {
 
 func (d *delivery) close() {
 	if d.ref != 0 {
-		d.st.out.close()
+		d.st.out.closeSeries()
 		d.ref = 0
 	}
 }

@@ -2,8 +2,8 @@ package stream
 
 import "google.golang.org/protobuf/encoding/protowire"
 
-// exemplarTime finds the timestamp, field 3, in an exemplar's wire bytes. Zero
-// means that there is none.
+// exemplarTime finds the timestamp, field 3, in an exemplar's wire bytes. Zero means
+// that it has none.
 func exemplarTime(data []byte) int64 {
 	for len(data) > 0 {
 		field, kind, n := protowire.ConsumeTag(data)

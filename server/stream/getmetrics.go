@@ -15,7 +15,7 @@ const defaultHeartbeat = 10 * time.Second
 
 // GetMetrics serves a call of GetMetrics.
 func (s *Streams) GetMetrics(ctx context.Context, from Caller, req *metricsv1.GetMetricsRequest, out *connect.ServerStream[Response]) error {
-	c, err := s.admitServed(ctx, from)
+	c, err := s.admitReader(ctx, from)
 	if err != nil {
 		return err
 	}
@@ -28,8 +28,8 @@ func (s *Streams) GetMetrics(ctx context.Context, from Caller, req *metricsv1.Ge
 	}
 	st := s.newStream(c, newSender(c, from, out), req, selected)
 	defer st.close()
-	c.Begun(startOf(req))
-	err = st.begin(req, start)
+	c.Started(startOf(req))
+	err = st.start(req, start)
 	if err == nil {
 		start.End()
 		err = st.run()

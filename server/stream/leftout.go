@@ -8,11 +8,11 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// leftOut counts what a stream leaves out since no response may be as large, so
-// that a client which cannot take it gets past it all the same, and is told.
+// leftOut counts what a stream leaves out because it is larger than a response may be.
+// The client is told, and gets past it.
 type leftOut struct{ parts int }
 
-// opened is for a series that was to be opened: false means that it is left out.
+// opened takes the error of opening a series. It is false for one that is left out.
 func (l *leftOut) opened(err error) (bool, error) {
 	if errors.Is(err, errTooLarge) {
 		l.parts++
@@ -30,8 +30,8 @@ func (l *leftOut) fits(data []byte) bool {
 	return false
 }
 
-// tell says what was left out of the blocks after one up to another.
-func (st *stream) tell(l leftOut, src *source, after, upTo uint64) error {
+// report tells the client what was left out of the blocks after one up to another.
+func (st *stream) report(l leftOut, src *source, after, upTo uint64) error {
 	if l.parts == 0 {
 		return nil
 	}

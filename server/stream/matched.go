@@ -7,27 +7,27 @@ import (
 	"github.com/promgrpc/exporter/server/selection"
 )
 
-// matched remembers, for one stream and one log, which series are selected, so
-// that the labels of each are looked at once.
+// matched remembers which series of one log a stream selects, so that the labels of
+// each are matched once.
 type matched struct {
 	selection *selection.Selection
-	// evaluation is nil if it is not worth the while to wait for a turn.
+	// evaluation is nil if matching is too quick to wait for a turn.
 	evaluation *selection.Evaluation
 	pages      map[uint64]*matchedPage
 	labels     segment.Labels
-	prune      int // the number of pages at which those of dropped series go
+	pruneAt    int // how many pages there are when those of dropped series go
 }
 
-// matchedPage is about the references of one page.
+// matchedPage is about the refs of one page.
 type matchedPage struct {
 	seen, selected refset.Page
 }
 
-// prunePages is the least number of pages of which some are given up.
+// prunePages is the least number of pages at which any go.
 const prunePages = 64
 
 func newMatched(s *selection.Selection, e *selection.Evaluation) *matched {
-	m := &matched{selection: s, pages: make(map[uint64]*matchedPage), prune: prunePages}
+	m := &matched{selection: s, pages: make(map[uint64]*matchedPage), pruneAt: prunePages}
 	if s.Scans {
 		m.evaluation = e
 	}
@@ -38,10 +38,10 @@ func (m *matched) bytes() int64 {
 	return int64(len(m.pages)) * (2*refset.PageBytes + refset.EntryBytes)
 }
 
-// forget gives up the pages whose series were all dropped, when there are many
-// pages: references only grow, and a stream may last for months.
-func (m *matched) forget(h *head.Head) {
-	if len(m.pages) < m.prune {
+// prune removes the pages whose series were all dropped, if there are many pages: refs
+// only grow, and a stream may last for months.
+func (m *matched) prune(h *head.Head) {
+	if len(m.pages) < m.pruneAt {
 		return
 	}
 	for number := range m.pages {
@@ -49,10 +49,10 @@ func (m *matched) forget(h *head.Head) {
 			delete(m.pages, number)
 		}
 	}
-	m.prune = max(prunePages, 2*len(m.pages))
+	m.pruneAt = max(prunePages, 2*len(m.pages))
 }
 
-// has says whether a series is selected that was learnt.
+// has says whether a series that was observed is selected.
 func (m *matched) has(ref uint64) bool {
 	if m.selection.All() {
 		return true
@@ -61,9 +61,9 @@ func (m *matched) has(ref uint64) bool {
 	return page != nil && page.selected.Has(ref)
 }
 
-// learn looks at the labels of the series of a block that are seen for the first
-// time. Without labels, a series is not selected this time.
-func (m *matched) learn(b *segment.Block, from labelSource) error {
+// observe matches the series of a block that come for the first time. A series without
+// labels is not selected this time.
+func (m *matched) observe(b *segment.Block, from labelSource) error {
 	if m.selection.All() {
 		return nil
 	}
@@ -71,25 +71,25 @@ func (m *matched) learn(b *segment.Block, from labelSource) error {
 		defer m.evaluation.Pause()
 	}
 	for part := range b.Samples.Parts() {
-		if err := m.learnFrom(part.First, len(part.Values), from); err != nil {
+		if err := m.observeRange(part.First, len(part.Values), from); err != nil {
 			return err
 		}
 	}
 	for i := range b.Histograms {
-		if err := m.learnFrom(b.Histograms[i].Ref, 1, from); err != nil {
+		if err := m.observeRange(b.Histograms[i].Ref, 1, from); err != nil {
 			return err
 		}
 	}
 	for i := range b.Exemplars {
-		if err := m.learnFrom(b.Exemplars[i].Ref, 1, from); err != nil {
+		if err := m.observeRange(b.Exemplars[i].Ref, 1, from); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// learnFrom learns n series with references one after another.
-func (m *matched) learnFrom(ref uint64, n int, from labelSource) error {
+// observeRange observes n series with consecutive refs.
+func (m *matched) observeRange(ref uint64, n int, from labelSource) error {
 	for end := ref + uint64(n); ref < end; {
 		page := m.pages[ref/refset.PageSize]
 		if page == nil {
@@ -113,7 +113,7 @@ func (m *matched) learnFrom(ref uint64, n int, from labelSource) error {
 	return nil
 }
 
-// match looks at the labels of a series, if there are any.
+// match matches a series, if its labels are known.
 func (m *matched) match(ref uint64, from labelSource) (known, selected bool, err error) {
 	if m.labels, known = from.Labels(ref, m.labels[:0]); !known {
 		return false, false, nil

@@ -37,7 +37,7 @@ func TestMatchedAgreesWithTheSelection(t *testing.T) {
 		require.NoError(t, err)
 		m := newMatched(s, selectiontest.Evaluation(t.Context()))
 		for range 2 {
-			require.NoError(t, m.learn(b, h))
+			require.NoError(t, m.observe(b, h))
 			for i := range series {
 				require.Equal(t, s.Matches(series[i].Labels), m.has(series[i].Ref))
 			}
@@ -58,13 +58,13 @@ func TestMatchedForgets(t *testing.T) {
 		b.Series = segment.TableOf(segment.Series{Ref: ref, Labels: segment.Labels{{Name: "i", Value: fmt.Sprint(sequence % 2)}}})
 		b.Samples.Add(segment.Sample{Ref: ref})
 		require.NoError(t, h.ApplyBlock(b))
-		require.NoError(t, m.learn(b, h))
+		require.NoError(t, m.observe(b, h))
 		require.Equal(t, sequence%2 == 0, m.has(ref))
 		if sequence%10 == 0 {
 			h.Expire(int64(sequence-10), nil)
 			require.NoError(t, h.Keyframe(func(*segment.Keyframe) error { return nil }))
 		}
-		m.forget(h)
+		m.prune(h)
 		most = max(most, m.bytes())
 	}
 	require.Less(t, most, int64(2*prunePages*2*refset.PageBytes))

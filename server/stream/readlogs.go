@@ -22,27 +22,26 @@ import (
 const (
 	// logDataSize bounds the data of one response.
 	logDataSize = 256 << 10
-	// logHeartbeat is how long a stream of logs is quiet unless told otherwise.
+	// logHeartbeat is what an unset heartbeat_interval means.
 	logHeartbeat = 10 * time.Second
 )
 
 // ReadLogs serves a call of ReadLogs.
 func (s *Streams) ReadLogs(ctx context.Context, from Caller, req *metricsv1.ReadLogsRequest, out *connect.ServerStream[metricsv1.ReadLogsResponse]) error {
-	c, err := s.admitServed(ctx, from)
+	c, err := s.admitReader(ctx, from)
 	if err != nil {
 		return err
 	}
 	defer c.Leave()
 	r := newLogReading(c, req, out)
-	c.Begun("logs")
+	c.Started("logs")
 	if err = r.run(c.ctx, req); err == nil {
 		err = r.send(&metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_End{End: &metricsv1.End{}}})
 	}
 	return c.Ended("", err)
 }
 
-// logReading is one call of ReadLogs. Each log is read by a goroutine of its
-// own.
+// logReading is a call of ReadLogs. Each log is read by a goroutine of its own.
 type logReading struct {
 	call      *Call
 	streams   *Streams
@@ -50,9 +49,10 @@ type logReading struct {
 	follow    bool
 	heartbeat time.Duration
 
-	// behind is how many logs are not yet where they were when they were begun.
+	// behind is how many logs have not come to where they were when their reading
+	// started.
 	behind atomic.Int32
-	age    age // from when none was behind
+	age    age // set when none is behind
 
 	mu   sync.Mutex // for sending
 	out  *connect.ServerStream[metricsv1.ReadLogsResponse]
@@ -70,8 +70,8 @@ func newLogReading(c *Call, req *metricsv1.ReadLogsRequest, out *connect.ServerS
 	return r
 }
 
-// run sends all logs: those that there are, and while following those that come
-// up, until ctx ends.
+// run sends all logs: those that there are and, while following, new ones, until ctx
+// ends.
 func (r *logReading) run(ctx context.Context, req *metricsv1.ReadLogsRequest) error {
 	for _, p := range req.GetPositions() {
 		id, err := segment.ParseLogID(p.GetLogId())
@@ -82,11 +82,11 @@ func (r *logReading) run(ctx context.Context, req *metricsv1.ReadLogsRequest) er
 	}
 	var group *errgroup.Group
 	group, ctx = errgroup.WithContext(ctx)
-	begun := map[segment.LogID]bool{}
-	begin := func() {
+	started := map[segment.LogID]bool{}
+	startNew := func() {
 		for _, from := range r.streams.Replicas.Serving() {
-			if !begun[from.ID] {
-				begun[from.ID] = true
+			if !started[from.ID] {
+				started[from.ID] = true
 				r.behind.Add(1)
 				group.Go(func() error { return r.log(ctx, from) })
 			}
@@ -94,12 +94,12 @@ func (r *logReading) run(ctx context.Context, req *metricsv1.ReadLogsRequest) er
 	}
 	group.Go(func() error {
 		for {
-			news := r.streams.Replicas.News.Next()
-			begin()
+			updates := r.streams.Replicas.News.Next()
+			startNew()
 			if !r.follow {
 				return nil
 			}
-			if err := r.wait(ctx, news); err != nil {
+			if err := r.wait(ctx, updates); err != nil {
 				return err
 			}
 		}
@@ -107,17 +107,17 @@ func (r *logReading) run(ctx context.Context, req *metricsv1.ReadLogsRequest) er
 	return group.Wait()
 }
 
-// wait waits for news, for a while, and keeps up what goes by time. A stream that
-// has reached its age ends: those that send logs stop after the piece that they are
-// at, and the client goes on at another replica from where its files end.
-func (r *logReading) wait(ctx context.Context, news <-chan struct{}) error {
+// wait waits for updates, a while at most, and sends heartbeats. A stream that has
+// reached its age ends: each log stops after the piece that is being sent, and the
+// client resumes at another replica, at the end of its files.
+func (r *logReading) wait(ctx context.Context, updates <-chan struct{}) error {
 	if r.age == (age{}) && r.behind.Load() == 0 {
 		r.age = newAge(r.streams.MaxAge)
 	}
-	timer := time.NewTimer(r.age.patience(r.heartbeat / 4))
+	timer := time.NewTimer(r.age.wait(r.heartbeat / 4))
 	defer timer.Stop()
 	select {
-	case <-news:
+	case <-updates:
 	case <-timer.C:
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -137,7 +137,7 @@ func (r *logReading) log(ctx context.Context, from *replica.Replica) error {
 	if !r.follow && r.positions[from.ID].GetSequence() > until {
 		return nil
 	}
-	after, err := r.reach(ctx, from)
+	after, err := r.awaitPosition(ctx, from)
 	if err != nil {
 		return err
 	}
@@ -155,13 +155,13 @@ func (r *logReading) log(ctx context.Context, from *replica.Replica) error {
 	})
 }
 
-// reach waits until the replica has come to the client's position, and returns
+// awaitPosition waits until the replica has come to the client's position, and returns
 // it. The client's blocks and the replica's must be the same there.
-func (r *logReading) reach(ctx context.Context, from *replica.Replica) (uint64, error) {
+func (r *logReading) awaitPosition(ctx context.Context, from *replica.Replica) (uint64, error) {
 	position := r.positions[from.ID]
 	after := position.GetSequence()
 	for {
-		news := r.streams.Replicas.News.Next()
+		updates := r.streams.Replicas.News.Next()
 		if from.IsBroken() {
 			return 0, seglog.ErrClosed
 		}
@@ -169,7 +169,7 @@ func (r *logReading) reach(ctx context.Context, from *replica.Replica) (uint64, 
 			break
 		}
 		select {
-		case <-news:
+		case <-updates:
 		case <-ctx.Done():
 			return 0, context.Cause(ctx)
 		}
@@ -226,7 +226,7 @@ func (r *logReading) sendOf(from *replica.Replica, response *metricsv1.ReadLogsR
 	return r.sendNext(from, response)
 }
 
-// sendNext is sendOf for who holds mu.
+// sendNext is sendOf for a caller that holds mu.
 func (r *logReading) sendNext(from *replica.Replica, response *metricsv1.ReadLogsResponse) error {
 	response.LogId, response.LastSequence = from.ID.String(), from.Log.Last()
 	return r.send(response)

@@ -2,63 +2,64 @@ package stream
 
 import "github.com/promgrpc/exporter/internal/refset"
 
-// given remembers which series of one log have a reference on one stream. A nil
-// given is that of a stream without references.
-type given struct {
+// introduced are the series of one log whose labels were sent under a reference. A
+// nil one is that of a stream without references.
+type introduced struct {
 	refset.Set
-	ordinal uint64 // of the log within the stream
+	log uint64 // its number within the stream
 }
 
-// ordinalBits are what a reference on a stream has more than that in the log,
-// since the references of two logs are the same numbers. A log beyond is sent
-// with labels throughout.
-const ordinalBits = 8
+// logBits are the low bits of a reference: the log's number, since two logs have the
+// same refs. A log for whose number they are not enough is sent with labels throughout.
+const logBits = 8
 
-func newGiven(ordinal int) *given {
-	if ordinal >= 1<<ordinalBits {
+func newIntroduced(log int) *introduced {
+	if log >= 1<<logBits {
 		return nil
 	}
-	return &given{ordinal: uint64(ordinal)}
+	return &introduced{log: uint64(log)}
 }
 
-func (g *given) reference(ref uint64) uint64 { return ref<<ordinalBits | g.ordinal }
+// reference is the series' in the stream.
+func (i *introduced) reference(ref uint64) uint64 { return ref<<logBits | i.log }
 
-// forgetSlack is how many references may belong to series that are gone, on
-// top of as many as there are series.
+// forgetSlack is how many references may belong to series that are gone, on top of as
+// many as there are series.
 const forgetSlack = 10000
 
-// open begins a series of a log in the response, by its reference if it has
-// one. If it cannot, nothing was begun.
-func (st *stream) open(src *source, ref uint64, labels labelSource) error {
-	if src.given == nil {
-		return st.out.open(ref, labels)
+// openSeries opens a series of a log in the response, by its reference if it was
+// introduced. If that fails, the response is what it was.
+func (st *stream) openSeries(src *source, ref uint64, from labelSource) error {
+	if src.introduced == nil {
+		return st.out.openSeries(ref, from)
 	}
-	if st.out.empty() && st.tooManyGiven() {
+	if st.out.empty() && st.mostAreGone() {
 		for _, s := range st.sources {
-			s.given.Clear()
+			s.introduced.Clear()
 		}
 		st.out.forget = true
 	}
-	if src.given.Add(ref) {
-		st.out.begin(src.given.reference(ref))
+	reference := src.introduced.reference(ref)
+	if src.introduced.Add(ref) {
+		st.out.openReferenced(reference)
 		return nil
 	}
-	if err := st.out.open(ref, labels); err != nil {
-		src.given.Remove(ref)
+	if err := st.out.openSeries(ref, from); err != nil {
+		src.introduced.Remove(ref)
 		return err
 	}
-	st.out.reference = src.given.reference(ref)
+	st.out.reference = reference
 	return nil
 }
 
-// tooManyGiven says that most references belong to series that are gone.
-func (st *stream) tooManyGiven() bool {
+// mostAreGone says that most references belong to series that are gone.
+func (st *stream) mostAreGone() bool {
 	series, most := 0, forgetSlack
 	for _, src := range st.sources {
-		if src.given == nil {
-			return false // Logs beyond the ordinals go without.
+		if src.introduced == nil {
+			return false // a log without references
 		}
-		series += src.given.Len()
+		series += src.introduced.Len()
 		most += 2 * src.replica.Head.Len()
 	}
 	return series > most

@@ -2,13 +2,13 @@ package stream
 
 import "github.com/promgrpc/exporter/internal/segment"
 
-// repeats says whether the stream has delivered the request of a block already,
-// as a block of another log. It goes by the positions of the stream alone, and
-// so another replica that takes the stream up says the same, in whatever order
-// the logs came there.
+// repeats says whether the stream has delivered the request of a block already, as a
+// block of another log. That depends on the positions of the stream alone: so another
+// replica that resumes the stream says the same, in whatever order the logs came to
+// it.
 //
-// A block of which a part was delivered is never one: its end is still due. A
-// request of which the other forwarder refused more is not one either.
+// A block of which a part was delivered is no repeat: the rest of it is still due. Nor
+// is a request of which the other forwarder refused more.
 func (st *stream) repeats(src *source, b *segment.Block) bool {
 	if src.entries > 0 || b.Digest == ([16]byte{}) {
 		return false

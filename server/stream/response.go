@@ -13,18 +13,18 @@ import (
 	"github.com/promgrpc/exporter/internal/h2frames"
 )
 
-// How large a response gets before it is sent: with the last series and the
-// cursor it is about one large frame. A stream begins with less, so that
-// something comes at once, and doubles it.
+// How large a response gets before it is sent: with its last series and the cursor it
+// is about one large frame. A stream starts with less, so that the first one comes at
+// once, and doubles it.
 const (
 	responseSize = h2frames.Large - 1<<10
 	firstSize    = h2frames.Small - 1<<10
 )
 
-// mostPart is the most that one part of a series takes in a response: its labels,
-// a histogram, an exemplar. So no response is above the 4 MiB that clients of gRPC
-// take unless they are told otherwise. The limits of a forwarder are far below; who
-// raises them beyond it has what is larger stored, and left out of streams.
+// mostPart is the most that one part of a series takes in a response: its labels, a
+// histogram, an exemplar. So no response is above the 4 MiB that clients of gRPC
+// accept by default. The limits of a forwarder are far below; if they are raised
+// beyond this, what is larger is stored, and left out of streams.
 const mostPart = 1 << 20
 
 // Why a series could not be opened in a response.
@@ -53,22 +53,24 @@ const (
 // Response is a GetMetricsResponse as the bytes that go over the wire.
 type Response struct{ wire []byte }
 
-// assembler puts a response together, field by field, without a message in
-// between. A series is opened, gets its parts, and is closed.
+// assembler assembles a response as wire bytes, without messages. A series is opened,
+// gets its parts, and is closed; its length is then put into the room before it.
+//
+//	wire   prefix | tag room content | tag room content ...| cursor | event
+//	                         ^ start of the open series
 type assembler struct {
-	wire    []byte // behind room for the envelope's prefix
-	size    int    // at which it is to be sent
-	room    int    // for the length of the series under way, which is known at its end
-	start   int    // of the content of the series under way
-	series  int    // in the response so far
-	samples int    // floats and histograms in the response so far
+	wire    []byte
+	size    int // at which the response is sent
+	room    int // bytes before start for the length
+	start   int // of the content of the open series
+	samples int // floats and histograms in the response so far
 
-	reference uint64 // of the series under way; 0: none
-	forget    bool   // this response begins to give references anew
+	reference uint64 // of the open series; 0: none
+	forget    bool   // the client has to forget all references first
 }
 
-// prefixSize is what precedes a message of a stream in all protocols: a byte of
-// flags, none of which are set here, and the length.
+// prefixSize is what precedes a message of a stream in every protocol: a byte of
+// flags, all clear here, and the length.
 const prefixSize = 5
 
 func newAssembler() assembler { return assembler{wire: make([]byte, prefixSize), size: firstSize} }
@@ -82,11 +84,12 @@ func (a *assembler) envelope() []byte {
 	return a.wire
 }
 
-// open begins a series. If it cannot, nothing was begun.
-func (a *assembler) open(ref uint64, names labelSource) error {
+// openSeries opens a series with its labels. If that fails, the response is what it
+// was.
+func (a *assembler) openSeries(ref uint64, from labelSource) error {
 	before := len(a.wire)
-	a.begin(0)
-	a.wire = names.AppendLabels(a.wire, ref)
+	a.openReferenced(0)
+	a.wire = from.AppendLabels(a.wire, ref)
 	var err error
 	switch n := len(a.wire) - a.start; {
 	case n == 0:
@@ -97,26 +100,24 @@ func (a *assembler) open(ref uint64, names labelSource) error {
 		return nil
 	}
 	a.wire = a.wire[:before]
-	a.series--
 	return err
 }
 
-// begin begins a series without labels, for which a reference stands, if it is
-// not zero.
-func (a *assembler) begin(reference uint64) {
+// openReferenced opens a series by the reference that stands for its labels; if that
+// is zero, labels have to follow.
+func (a *assembler) openReferenced(reference uint64) {
 	a.room = 1
 	if reference == 0 {
-		a.room = 2 // Labels make a series longer than a byte can say.
+		a.room = 2 // With labels, most lengths take two bytes.
 	}
 	a.wire = append(a.wire, fieldTimeSeries<<3|byte(protowire.BytesType), 0, 0)
 	a.wire = a.wire[:len(a.wire)-2+a.room]
 	a.start = len(a.wire)
 	a.reference = reference
-	a.series++
 }
 
-// float adds a float sample. Zeros are left out, as protobuf has it; a negative
-// zero is not one.
+// float adds a float sample. Zeros are left out, as in protobuf; a negative zero is
+// not one.
 func (a *assembler) float(timestamp, start int64, value float64) {
 	a.wire = append(a.wire, fieldSamples<<3|byte(protowire.BytesType), 0)
 	at := len(a.wire) - 1
@@ -154,8 +155,8 @@ func (a *assembler) coalesced(n uint64) {
 	}
 }
 
-// close ends the series, and puts its length in its place.
-func (a *assembler) close() {
+// closeSeries closes the series, and puts its length before it.
+func (a *assembler) closeSeries() {
 	if a.reference != 0 {
 		a.wire = protowire.AppendTag(a.wire, fieldRef, protowire.VarintType)
 		a.wire = protowire.AppendVarint(a.wire, a.reference)
@@ -170,14 +171,14 @@ func (a *assembler) close() {
 	binary.PutUvarint(a.wire[a.start-a.room:], uint64(n))
 }
 
-// full says that the response is to be sent before another series is opened.
+// full says that the response has to be sent before another series is opened.
 func (a *assembler) full() bool { return len(a.wire) >= a.size }
 
 func (a *assembler) bytes() int64 { return int64(cap(a.wire)) }
 
 func (a *assembler) empty() bool { return len(a.wire) == prefixSize }
 
-// cursor and event come behind the series, event last.
+// cursor and event come after the series, event last.
 func (a *assembler) cursor(c string) {
 	if c != "" {
 		a.wire = protowire.AppendTag(a.wire, fieldCursor, protowire.BytesType)
@@ -185,7 +186,7 @@ func (a *assembler) cursor(c string) {
 	}
 }
 
-// event is what a response can say besides series. The zero event says nothing.
+// event is what a response says besides series. The zero event says nothing.
 type event struct {
 	field   protowire.Number
 	content []byte
@@ -199,7 +200,7 @@ var (
 )
 
 func gapEvent(g *metricsv1.Gap) event {
-	content, _ := proto.Marshal(g) // Fails for a string that is not UTF-8 only.
+	content, _ := proto.Marshal(g) // fails only for a string that is not UTF-8
 	return event{fieldGap, content}
 }
 
@@ -221,5 +222,5 @@ func (a *assembler) reset() {
 	if cap(a.wire) > mostPart {
 		a.wire = make([]byte, prefixSize)
 	}
-	a.wire, a.series, a.samples, a.forget = a.wire[:prefixSize], 0, 0, false
+	a.wire, a.samples, a.forget = a.wire[:prefixSize], 0, false
 }

@@ -8,22 +8,22 @@ import (
 	"connectrpc.com/connect"
 )
 
-// sender takes responses to a client, and cuts off one that does not take them.
+// sender sends responses to a client.
 type sender struct {
 	call    *Call
 	out     *connect.ServerStream[Response]
 	writer  http.ResponseWriter
 	control *http.ResponseController
-	whole   bool // envelopes are written as they were assembled
-	begun   bool // the headers are written
+	raw     bool // envelopes are written as they were assembled
+	started bool // the headers are written
 }
 
 func newSender(c *Call, to Caller, out *connect.ServerStream[Response]) *sender {
-	return &sender{call: c, out: out, writer: to.Writer, control: to.Control, whole: isPlain(to.Writer.Header())}
+	return &sender{call: c, out: out, writer: to.Writer, control: to.Control, raw: isPlain(to.Writer.Header())}
 }
 
-// isPlain says whether responses are protobuf that is not compressed, by the
-// headers that Connect has chosen for the request.
+// isPlain says whether responses are uncompressed protobuf, by the headers that Connect
+// has chosen for the request.
 func isPlain(h http.Header) bool {
 	for _, name := range []string{"Grpc-Encoding", "Connect-Content-Encoding"} {
 		if encoding := h.Get(name); encoding != "" && encoding != "identity" {
@@ -34,17 +34,17 @@ func isPlain(h http.Header) bool {
 	return strings.HasPrefix(kind, "application/") && !strings.Contains(kind, "json")
 }
 
-// send sends what is assembled. Connect writes the first response, with the
-// headers, and all that are to be JSON or compressed. It copies a response
-// twice, and writes its prefix by itself, which breaks the HTTP/2 frames apart.
-// The envelope being the same in all protocols, the others go out in one piece.
+// send sends what is assembled. Connect writes the first response, with the headers,
+// and all that have to be JSON or compressed. It copies a response twice and writes
+// the prefix separately, which makes more HTTP/2 frames. Since the envelope is the same
+// in all protocols, the others are written here in one piece.
 func (s *sender) send(a *assembler) error {
 	return s.call.Write(len(a.message()), func() error { return s.write(a) })
 }
 
 func (s *sender) write(a *assembler) error {
-	if !s.whole || !s.begun {
-		s.begun = true
+	if !s.raw || !s.started {
+		s.started = true
 		return s.out.Send(&Response{wire: a.message()})
 	}
 	_, err := s.writer.Write(a.envelope())

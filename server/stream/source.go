@@ -15,40 +15,40 @@ import (
 type source struct {
 	replica *replica.Replica
 	reader  *seglog.Reader // nil while the snapshot is under way
-	names   *names
+	labels  *labels
 	matched *matched
 
 	sequence     uint64 // last block that was delivered whole
-	entries      uint32 // of the next one that were delivered as well
+	entries      uint32 // of the next one that were delivered too
 	snapshotRef  uint64 // as in cursor.Position
 	snapshotTime int64
 
-	given    *given            // nil: labels throughout
-	window   window            // what min_interval holds back
-	snapshot *replica.Snapshot // that is being sent, nil: none
-	block    *segment.Block    // that is being delivered, nil: none
+	introduced *introduced       // nil: labels throughout
+	pending    pending           // what min_interval holds back
+	snapshot   *replica.Snapshot // that is being sent, nil: none
+	block      *segment.Block    // that is being delivered, nil: none
 
-	until uint64 // the present, as of when the stream began
+	until uint64 // the present when the stream started
 }
 
 func (st *stream) newSource(r *replica.Replica) *source {
 	src := &source{
 		replica: r,
-		names:   &names{stream: st, replica: r},
+		labels:  &labels{stream: st, replica: r},
 		matched: newMatched(&st.selection, st.evaluation),
 		until:   r.Log.Last(),
 	}
 	if st.references {
-		src.given = newGiven(len(st.sources))
+		src.introduced = newIntroduced(len(st.sources))
 	}
 	return src
 }
 
-// bytes is about what the state of the stream takes that is about this log.
+// bytes is about what the stream's state for this log takes in memory.
 func (src *source) bytes() int64 {
-	n := src.matched.bytes() + src.window.bytes() + src.names.bytes()
-	if src.given != nil {
-		n += src.given.Bytes()
+	n := src.matched.bytes() + src.pending.bytes() + src.labels.bytes()
+	if src.introduced != nil {
+		n += src.introduced.Bytes()
 	}
 	if src.snapshot != nil {
 		n += src.snapshot.Bytes()
@@ -64,7 +64,7 @@ func (src *source) bytes() int64 {
 
 func (src *source) caughtUp() bool { return src.sequence >= src.until }
 
-// reached is the last block of which anything was delivered.
+// reached is the last block of which any entry was delivered.
 func (src *source) reached() uint64 {
 	if src.entries > 0 {
 		return src.sequence + 1
@@ -78,7 +78,7 @@ func (src *source) close() {
 	}
 }
 
-// add puts a source in its place among the others.
+// add adds a source, in the order of the logs' ids.
 func (st *stream) add(src *source) {
 	i, _ := slices.BinarySearchFunc(st.sources, src, func(a, b *source) int {
 		return bytes.Compare(a.replica.ID[:], b.replica.ID[:])
@@ -86,8 +86,8 @@ func (st *stream) add(src *source) {
 	st.sources = slices.Insert(st.sources, i, src)
 }
 
-// readFrom opens the reader of a source behind the last block delivered.
-func (src *source) readFrom(sequence uint64) error {
+// readAfter opens the reader of a source after a block.
+func (src *source) readAfter(sequence uint64) error {
 	reader, err := src.replica.Log.ReadAfter(sequence)
 	if err != nil {
 		return err
@@ -96,7 +96,7 @@ func (src *source) readFrom(sequence uint64) error {
 	return nil
 }
 
-// readSince opens the reader of a source at a time.
+// readSince opens the reader of a source at a time (ms).
 func (src *source) readSince(t int64) error {
 	reader, err := src.replica.Log.ReadSince(t)
 	if err != nil {
@@ -106,23 +106,23 @@ func (src *source) readSince(t int64) error {
 	return nil
 }
 
-// adopt takes up the logs that the server has and the stream does not, each
-// from its oldest block on: all of it is news.
-func (st *stream) adopt() error {
+// addNewLogs adds the logs that the server has and the stream does not, each from its
+// oldest block, since the client has nothing of them.
+func (st *stream) addNewLogs() error {
 	for _, r := range st.streams.Replicas.All() {
 		if !r.Serving() || slices.ContainsFunc(st.sources, func(src *source) bool { return src.replica.ID == r.ID }) {
 			continue
 		}
-		if err := st.addWhole(r); err != nil {
+		if err := st.addFromOldest(r); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// addWhole adds a log from its oldest block on, and says what is missing
+// addFromOldest adds a log from its oldest block, and tells the client what is missing
 // before that.
-func (st *stream) addWhole(r *replica.Replica) error {
+func (st *stream) addFromOldest(r *replica.Replica) error {
 	src := st.newSource(r)
 	if st.since != nil {
 		if err := src.readSince(*st.since); err != nil {
@@ -132,7 +132,7 @@ func (st *stream) addWhole(r *replica.Replica) error {
 		return nil
 	}
 	for sequence := uint64(0); ; {
-		err := src.readFrom(sequence)
+		err := src.readAfter(sequence)
 		var old *seglog.OutOfRangeError
 		if errors.As(err, &old) && old.Oldest > sequence+1 {
 			sequence = old.Oldest - 1

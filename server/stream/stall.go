@@ -6,28 +6,28 @@ import (
 	"time"
 )
 
-// stall cuts off a client that does not take what is sent to it. What it sees then
-// is a broken stream: a status would have to wait behind what it does not take.
+// stall cuts off a client that does not take what is sent to it. The client sees a
+// broken stream: a status would have to wait for what it does not take.
 //
-// It is judged by how fast it gets on, since one that takes a message now and then
-// keeps as much in memory as one that takes none. The time for which writes are
-// blocked is a debt, and at the timeout the client is cut off. What it takes pays
-// the debt at the lowest rate that is allowed, and so does the time for which
-// nothing waits for it: who is quiet since there is nothing to send is not slow.
+// What counts is its rate, since a client that takes a message now and then keeps as
+// much in memory as one that takes none. Time for which a write is blocked is added to
+// a debt; the client is cut off when that reaches the timeout. The debt is paid by the
+// bytes that are taken, at the lowest rate that is allowed, and by time in which there
+// is nothing to send.
 type stall struct {
 	timeout time.Duration
-	rate    int64 // bytes that pay for a second
-	// held says, once a second of a blocked write, whether what the stream holds
-	// meanwhile is too much. It is set before the first write, if at all.
+	rate    int64 // bytes that pay for a second of debt
+	// held is called once a second of a blocked write. Its error says that the stream
+	// holds too much. It is set before the first write, if at all.
 	held func() error
-	// deadline has a write fail that lasts longer.
+	// deadline makes a write fail that lasts longer.
 	deadline func(time.Time)
 
 	timer *time.Timer
 
 	mu      sync.Mutex
 	writing bool
-	since   time.Time // when the write under way began, or the last one ended
+	since   time.Time // the start of the write under way, or the end of the last one
 	debt    time.Duration
 	err     error // why the client was cut off
 }
@@ -35,27 +35,27 @@ type stall struct {
 // errStalled is why a client was cut off that takes too little.
 var errStalled = errors.New("the client did not take what was sent to it (--stream.stall-timeout, --stream.min-rate)")
 
-// heldChecked is how often a blocked write is looked at.
+// heldChecked is how often held is called.
 const heldChecked = time.Second
 
 func newStall(timeout time.Duration, rate int64, deadline func(time.Time)) *stall {
 	s := &stall{timeout: timeout, rate: rate, deadline: deadline, since: time.Now()}
-	s.timer = time.AfterFunc(timeout, s.look)
+	s.timer = time.AfterFunc(timeout, s.check)
 	s.timer.Stop()
 	return s
 }
 
-// begin is called before a write, and end after it with how many bytes it was.
-func (s *stall) begin() {
+// before is called before a write, and after is called with its bytes.
+func (s *stall) before() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
 	s.debt = max(0, s.debt-now.Sub(s.since))
 	s.writing, s.since = true, now
-	s.wait(0)
+	s.schedule(0)
 }
 
-func (s *stall) end(n int) {
+func (s *stall) after(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.timer.Stop()
@@ -64,8 +64,8 @@ func (s *stall) end(n int) {
 	s.writing, s.since = false, now
 }
 
-// wait has the write looked at when it is time. The lock is held.
-func (s *stall) wait(blocked time.Duration) {
+// schedule schedules the next check. The lock is held.
+func (s *stall) schedule(blocked time.Duration) {
 	left := s.timeout - s.debt - blocked
 	if s.held != nil {
 		left = min(left, heldChecked)
@@ -73,8 +73,8 @@ func (s *stall) wait(blocked time.Duration) {
 	s.timer.Reset(left)
 }
 
-// look cuts the client off if it is time.
-func (s *stall) look() {
+// check cuts the client off if it is time.
+func (s *stall) check() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.writing || s.err != nil {
@@ -91,7 +91,7 @@ func (s *stall) look() {
 		s.deadline(time.Unix(1, 0))
 		return
 	}
-	s.wait(blocked)
+	s.schedule(blocked)
 }
 
 // reason is why the client was cut off, nil if it was not.
@@ -101,7 +101,7 @@ func (s *stall) reason() error {
 	return s.err
 }
 
-// last gives the client what is left of its time for what ends the call.
+// last leaves the client the rest of its time for the write that ends the call.
 func (s *stall) last() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -42,12 +42,12 @@ func TestStall(t *testing.T) {
 				begun := time.Now()
 				for time.Since(begun) < 20*timeout && s.reason() == nil {
 					time.Sleep(tt.quiet)
-					s.begin()
+					s.before()
 					select {
 					case <-time.After(tt.blocked):
 					case <-cut:
 					}
-					s.end(tt.bytes)
+					s.after(tt.bytes)
 				}
 				if tt.cutAfter == 0 {
 					require.NoError(t, s.reason())
@@ -73,9 +73,9 @@ func TestStallHolds(t *testing.T) {
 			return nil
 		}
 		begun := time.Now()
-		s.begin()
+		s.before()
 		<-cut
-		s.end(0)
+		s.after(0)
 		require.Equal(t, tooMuch, s.reason())
 		require.Equal(t, 3*heldChecked, time.Since(begun))
 	})

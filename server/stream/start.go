@@ -19,9 +19,24 @@ import (
 	"github.com/promgrpc/exporter/server/selection"
 )
 
-// begin opens the logs at the place that the request names. A snapshot is sent
-// before it returns.
-func (st *stream) begin(req *metricsv1.GetMetricsRequest, e *selection.Evaluation) error {
+// A stream has a source for each log. Where that starts depends on the request, and what
+// comes after it is the same for all:
+//
+//	oldest block                      present
+//	  v                                 v
+//	  |---------------------------------|- - - -   the log
+//	  since:  |------------------------>            blocks, old samples left out
+//	  latest:                         S |------->   snapshot S, then the blocks after it
+//	  cursor:        |----------------->            the blocks after its position
+//	  cursor within a snapshot:  s      |------->   the rest of S, rebuilt from the log
+//
+// A log that the cursor does not name is new to the client, and comes from its oldest
+// block on. Up to until, which is the present at the start, the stream is not synced,
+// and one that does not follow ends there. While a snapshot is sent, snapshotRef says
+// up to which ref; it is zero while blocks are.
+
+// start opens the logs where the request says. A snapshot is sent before it returns.
+func (st *stream) start(req *metricsv1.GetMetricsRequest, e *selection.Evaluation) error {
 	st.setSince(nil)
 	switch start := req.GetStart().(type) {
 	case *metricsv1.GetMetricsRequest_Cursor:
@@ -30,19 +45,19 @@ func (st *stream) begin(req *metricsv1.GetMetricsRequest, e *selection.Evaluatio
 			return connect.NewError(connect.CodeInvalidArgument, err)
 		}
 		st.cursor = start.Cursor
-		return st.beginAt(e, c)
+		return st.startAt(e, c)
 	case *metricsv1.GetMetricsRequest_Since:
 		if err := start.Since.CheckValid(); err != nil {
 			return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("since: %w", err))
 		}
 		// A sample has whole milliseconds, so the next one counts.
 		st.setSince(new(start.Since.AsTime().Add(time.Millisecond - 1).UnixMilli()))
-		return st.adopt()
+		return st.addNewLogs()
 	}
-	return st.beginSnapshot(e)
+	return st.startSnapshot(e)
 }
 
-// setSince has older samples left out, in ms. Nil: none.
+// setSince sets the time (ms) before which samples are left out. Nil: none are.
 func (st *stream) setSince(since *int64) {
 	st.since, st.oldest = since, math.MinInt64
 	if since != nil {
@@ -50,8 +65,8 @@ func (st *stream) setSince(since *int64) {
 	}
 }
 
-// beginSnapshot sends the latest samples of the live series of all logs.
-func (st *stream) beginSnapshot(e *selection.Evaluation) error {
+// startSnapshot sends the latest samples of the live series of all logs.
+func (st *stream) startSnapshot(e *selection.Evaluation) error {
 	now := time.Now()
 	for _, r := range st.streams.Replicas.Serving() {
 		s, err := r.Snapshot(e, &st.selection, now.Add(-st.streams.Staleness).UnixMilli())
@@ -63,10 +78,10 @@ func (st *stream) beginSnapshot(e *selection.Evaluation) error {
 		src := st.newSource(r)
 		src.until = sequence
 		src.snapshotRef, src.snapshotTime = 1, now.UnixMilli()
-		if err := st.reach(r, sequence); err != nil {
+		if err := st.awaitBlock(r, sequence); err != nil {
 			return err
 		}
-		if err := src.readFrom(sequence); err != nil {
+		if err := src.readAfter(sequence); err != nil {
 			return err
 		}
 		src.snapshot = s
@@ -84,7 +99,7 @@ func (st *stream) beginSnapshot(e *selection.Evaluation) error {
 	return nil
 }
 
-// sendSnapshot puts a snapshot into responses, and sends those that get full.
+// sendSnapshot puts a snapshot into responses, and sends those that are full.
 func (st *stream) sendSnapshot(src *source) error {
 	s := src.snapshot
 	var left leftOut
@@ -97,7 +112,7 @@ func (st *stream) sendSnapshot(src *source) error {
 		if !left.fits(l.Histogram) {
 			continue
 		}
-		ok, err := left.opened(st.open(src, ref, s.View))
+		ok, err := left.opened(st.openSeries(src, ref, s.View))
 		if err != nil {
 			return fmt.Errorf("series %d of the snapshot at block %d: %w", ref, s.View.Sequence(), err)
 		}
@@ -109,11 +124,11 @@ func (st *stream) sendSnapshot(src *source) error {
 		} else {
 			st.out.float(l.Timestamp, l.StartTimestamp, l.Value)
 		}
-		st.out.close()
+		st.out.closeSeries()
 	}
 	s.View.Release()
 	src.snapshot, src.snapshotRef, src.snapshotTime = nil, 0, 0
-	return st.tell(left, src, src.sequence, src.sequence)
+	return st.report(left, src, src.sequence, src.sequence)
 }
 
 // sendUpTo sends the series of a snapshot below a reference.
@@ -126,11 +141,11 @@ func (st *stream) sendUpTo(src *source, ref uint64) error {
 	return st.send(noEvent)
 }
 
-// beginAt takes a stream up at a cursor.
-func (st *stream) beginAt(e *selection.Evaluation, c *cursor.Cursor) error {
+// startAt resumes at a cursor.
+func (st *stream) startAt(e *selection.Evaluation, c *cursor.Cursor) error {
 	st.setSince(c.Since)
 	for _, p := range c.Positions {
-		r, err := st.learn(c, p.Log)
+		r, err := st.awaitLog(c, p.Log)
 		if err != nil {
 			return err
 		}
@@ -138,12 +153,12 @@ func (st *stream) beginAt(e *selection.Evaluation, c *cursor.Cursor) error {
 		if p.Entries > 0 {
 			whole++
 		}
-		if err := st.reach(r, whole); err != nil {
+		if err := st.awaitBlock(r, whole); err != nil {
 			return err
 		}
 		src := st.newSource(r)
 		src.until = max(src.until, whole)
-		err = src.readFrom(p.Sequence)
+		err = src.readAfter(p.Sequence)
 		var old *seglog.OutOfRangeError
 		if errors.As(err, &old) {
 			return st.tooOld(c, err)
@@ -159,10 +174,10 @@ func (st *stream) beginAt(e *selection.Evaluation, c *cursor.Cursor) error {
 			}
 		}
 	}
-	return st.adopt()
+	return st.addNewLogs()
 }
 
-// resumeSnapshot sends the rest of a snapshot that was begun elsewhere.
+// resumeSnapshot sends the rest of a snapshot that was started elsewhere.
 func (st *stream) resumeSnapshot(e *selection.Evaluation, src *source, c *cursor.Cursor, p cursor.Position) error {
 	if last := src.replica.Log.Last(); p.Sequence > last {
 		return st.tooOld(c, fmt.Errorf("the snapshot was of block %d of log %s, of which nobody has more than %d", p.Sequence, src.replica.ID, last))
@@ -175,7 +190,7 @@ func (st *stream) resumeSnapshot(e *selection.Evaluation, src *source, c *cursor
 		return st.tooOld(c, err)
 	}
 	if err != nil {
-		return fmt.Errorf("take up the snapshot at block %d: %w", p.Sequence, err)
+		return fmt.Errorf("resume the snapshot at block %d: %w", p.Sequence, err)
 	}
 	if src.snapshot, err = replica.SnapshotOf(e, past, p.SnapshotRef, &st.selection, writtenSince); err != nil {
 		return err
@@ -183,19 +198,19 @@ func (st *stream) resumeSnapshot(e *selection.Evaluation, src *source, c *cursor
 	return st.sendSnapshot(src)
 }
 
-// learn waits until there is a log, for as long as a replica may lag: one that was
-// just begun may have come to another replica first. Who has no forwarder cannot
-// know that it will not come.
-func (st *stream) learn(c *cursor.Cursor, id segment.LogID) (*replica.Replica, error) {
+// awaitLog waits for a log as long as a replica may lag: a new one may have come to
+// another replica first. A server without a forwarder cannot know that it will not
+// come here.
+func (st *stream) awaitLog(c *cursor.Cursor, id segment.LogID) (*replica.Replica, error) {
 	patience := time.NewTimer(st.streams.CursorWait)
 	defer patience.Stop()
 	for {
-		news := st.streams.Replicas.News.Next()
+		updates := st.streams.Replicas.News.Next()
 		if r := st.streams.Replicas.Get(id); r != nil {
 			return r, nil
 		}
 		select {
-		case <-news:
+		case <-updates:
 		case <-st.ctx.Done():
 			return nil, context.Cause(st.ctx)
 		case <-patience.C:
@@ -208,19 +223,19 @@ func (st *stream) learn(c *cursor.Cursor, id segment.LogID) (*replica.Replica, e
 	}
 }
 
-// reach waits until a replica has a block, for as long as a replica may lag. One
-// that nobody has any more is not waited for: the stream begins behind it all the same.
-func (st *stream) reach(r *replica.Replica, sequence uint64) error {
+// awaitBlock waits for a block as long as a replica may lag. A block that nobody has
+// any more is not waited for: the stream starts after it all the same.
+func (st *stream) awaitBlock(r *replica.Replica, sequence uint64) error {
 	patience := time.NewTimer(st.streams.CursorWait)
 	defer patience.Stop()
 	for {
-		news := st.streams.Replicas.News.Next()
+		updates := st.streams.Replicas.News.Next()
 		last := r.Log.Last()
 		if r.Serving() && (last >= sequence || r.EndedForGood()) {
 			return nil
 		}
 		select {
-		case <-news:
+		case <-updates:
 		case <-st.ctx.Done():
 			return context.Cause(st.ctx)
 		case <-patience.C:
@@ -229,8 +244,8 @@ func (st *stream) reach(r *replica.Replica, sequence uint64) error {
 	}
 }
 
-// tooOld answers a cursor that cannot be served, with the one next to it that
-// can be.
+// tooOld is the error for a cursor that cannot be served. It has the nearest one that
+// can.
 func (st *stream) tooOld(c *cursor.Cursor, cause error) error {
 	oldest := cursor.Cursor{Since: c.Since}
 	for _, r := range st.streams.Replicas.Serving() {

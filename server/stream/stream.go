@@ -9,22 +9,23 @@ import (
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/cursor"
+	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/selection"
 )
 
-// stream is one GetMetrics call. It belongs to one goroutine, which looks into
-// each log in turn, assembles responses and waits for news at the end: a slow
-// client keeps nobody waiting but itself.
+// stream is a call of GetMetrics. It belongs to one goroutine, which reads the logs in
+// turn, assembles responses, and waits for blocks at the end: a slow client delays
+// nobody but itself.
 type stream struct {
 	streams   *Streams
 	ctx       context.Context
 	peer      string
 	sender    *sender
 	selection selection.Selection
-	// evaluation of the series that come as it goes on
+	// evaluation of the series that come after the start
 	evaluation *selection.Evaluation
 	follow     bool
 	heartbeat  time.Duration
@@ -33,30 +34,30 @@ type stream struct {
 
 	sources  []*source // sorted by log
 	newest   replica.Newest
-	hold     *limit.Hold // of the bytes that the state of all streams takes
+	hold     *limit.Hold // of the bytes of all streams' state
 	decoding decoding
 	step     func() error // of decoding
-	// rebuilding is the state of the past that is being made, nil: none.
+	// rebuilding is the past state that is being rebuilt, nil: none.
 	rebuilding *past
 	out        assembler
 	conflate   *conflation // nil: every sample is sent
 	synced     bool
 	age        age
-	// references: labels once, then references
+	// references: labels are sent once, then a reference for them
 	references bool
 	lastSent   time.Time
 	cursor     string // of the last response, or of the request before the first
 }
 
-// run reads the logs and sends what is selected, until the end of a stream
-// that does not follow, or an error.
+// run reads the logs and sends what is selected, up to the present of the start or, if
+// it follows, until an error.
 func (st *stream) run() error {
 	timer := time.NewTimer(st.heartbeat)
 	defer timer.Stop()
 	for {
-		news := st.streams.Replicas.News.Next()
+		updates := st.streams.Replicas.News.Next()
 		if st.follow {
-			if err := st.adopt(); err != nil {
+			if err := st.addNewLogs(); err != nil {
 				return err
 			}
 		}
@@ -71,7 +72,7 @@ func (st *stream) run() error {
 			return err
 		}
 		if idle {
-			done, err := st.atTail()
+			done, err := st.atEnd()
 			if err != nil || done {
 				return err
 			}
@@ -79,7 +80,7 @@ func (st *stream) run() error {
 		if err := st.endAged(); err != nil {
 			return err
 		}
-		// A replay in which nothing is selected must not look dead either.
+		// A replay that selects nothing must not look dead either.
 		if err := st.beat(); err != nil {
 			return err
 		}
@@ -89,17 +90,17 @@ func (st *stream) run() error {
 			}
 			continue
 		}
-		timer.Reset(st.patience())
+		timer.Reset(st.maxWait())
 		select {
 		case <-st.ctx.Done():
 			return context.Cause(st.ctx)
-		case <-news:
+		case <-updates:
 		case <-timer.C:
 		}
 	}
 }
 
-// beat sends a heartbeat if nothing was sent for as long.
+// beat sends a heartbeat if nothing was sent for that long.
 func (st *stream) beat() error {
 	if time.Since(st.lastSent) < st.heartbeat {
 		return nil
@@ -107,7 +108,7 @@ func (st *stream) beat() error {
 	return st.send(heartbeat)
 }
 
-// round delivers one block of each log. It is idle when there was none.
+// round delivers the next block of each log. It is idle if there was none.
 func (st *stream) round() (idle bool, err error) {
 	idle = true
 	for _, src := range st.sources {
@@ -116,7 +117,7 @@ func (st *stream) round() (idle bool, err error) {
 		}
 		last := src.replica.Log.Last()
 		b, err := src.reader.Next(st.step)
-		st.decoding.end()
+		st.decoding.release()
 		var gap *seglog.GapError
 		switch {
 		case errors.As(err, &gap):
@@ -126,14 +127,14 @@ func (st *stream) round() (idle bool, err error) {
 		case err != nil:
 			return false, fmt.Errorf("read log %s: %w", src.replica.ID, err)
 		case b == nil:
-			// Nothing up to last was left to be read.
+			// All up to last has been read.
 			src.sequence = max(src.sequence, last)
 			continue
 		default:
 			if err := st.deliver(src, b); err != nil {
 				return false, err
 			}
-			src.matched.forget(src.replica.Head)
+			src.matched.prune(src.replica.Head)
 		}
 		idle = false
 	}
@@ -158,13 +159,13 @@ func (st *stream) gap(src *source, gap *seglog.GapError) error {
 	}))
 }
 
-// atTail sends what there is, now that no more is to be had for the moment, and
-// says whether the stream is complete.
-func (st *stream) atTail() (done bool, err error) {
+// atEnd sends what there is, as there is no more to read for now, and says whether the
+// stream is complete.
+func (st *stream) atEnd() (done bool, err error) {
 	caughtUp := true
 	for _, src := range st.sources {
 		caughtUp = caughtUp && src.caughtUp()
-		src.names.past = nil
+		src.labels.past = nil
 	}
 	switch {
 	case caughtUp && !st.follow:
@@ -173,7 +174,7 @@ func (st *stream) atTail() (done bool, err error) {
 		st.synced = true
 		st.age = newAge(st.streams.MaxAge)
 		err := st.send(synced)
-		st.conflate.begin()
+		st.conflate.activate()
 		return false, err
 	case !st.out.empty():
 		return false, st.send(noEvent)
@@ -181,20 +182,23 @@ func (st *stream) atTail() (done bool, err error) {
 	return false, nil
 }
 
-// patience is how long the stream may wait for news.
-func (st *stream) patience() time.Duration {
-	wait := st.heartbeat - time.Since(st.lastSent)
-	if st.conflate.holds() {
-		return max(st.conflate.patience(wait), 0)
+// maxWait is how long the stream may wait for blocks.
+func (st *stream) maxWait() time.Duration {
+	most := st.heartbeat - time.Since(st.lastSent)
+	if st.conflate.holding() {
+		return max(st.conflate.wait(most), 0)
 	}
-	return max(st.age.patience(wait), 0)
+	return max(st.age.wait(most), 0)
 }
 
-// send finishes the response and sends it.
+// send completes the response and sends it.
 func (st *stream) send(e event) error {
 	at := st.resumeAt()
 	st.out.cursor(at)
 	st.out.event(e)
+	if invariant.On {
+		st.checkResponse()
+	}
 	if err := st.sender.send(&st.out); err != nil {
 		return err
 	}
@@ -206,17 +210,17 @@ func (st *stream) send(e event) error {
 	return nil
 }
 
-// resumeAt is the cursor that covers what was put into responses so far. While
-// samples are held back, it is the one from before the first of them.
+// resumeAt is the cursor that covers all that was put into responses. While samples are
+// held back, it is the one from before the first of them.
 func (st *stream) resumeAt() string {
-	if st.conflate.holds() {
+	if st.conflate.holding() {
 		return st.cursor
 	}
-	return st.position()
+	return st.here()
 }
 
-// position is the cursor of the place that the stream is at.
-func (st *stream) position() string {
+// here is the cursor of where the stream is.
+func (st *stream) here() string {
 	c := cursor.Cursor{Since: st.since, Positions: make([]cursor.Position, 0, len(st.sources))}
 	for _, src := range st.sources {
 		if src.snapshotRef != 0 && len(st.sources) > 1 {
@@ -233,7 +237,7 @@ func (st *stream) position() string {
 	return c.String()
 }
 
-// close gives back what the stream holds.
+// close releases what the stream holds.
 func (st *stream) close() {
 	for _, src := range st.sources {
 		src.close()

@@ -46,7 +46,7 @@ func DefaultConfig() Config {
 // errNotReady is why nothing is served yet.
 var errNotReady = errors.New("no log has been received yet")
 
-// Shared is what the streams of a server have of it.
+// Shared is what the streams of a server need of it.
 type Shared struct {
 	Replicas    *replica.Set
 	Evaluations *selection.Evaluations
@@ -66,8 +66,7 @@ type Streams struct {
 	end     context.CancelCauseFunc
 }
 
-// New returns the streams of a server, of which there are none yet. MaxAge is
-// that of the configuration, and not below zero.
+// New returns the streams of a server, none so far. MaxAge must not be below zero.
 func New(c Config, from Shared) *Streams {
 	s := &Streams{Config: c, Shared: from, metrics: newMetrics()}
 	s.base, s.end = context.WithCancelCause(context.Background())
@@ -83,10 +82,10 @@ func (s *Streams) Held() int64 { return s.Bytes.Used() }
 // Collectors of what is counted of the streams.
 func (s *Streams) Collectors() []prometheus.Collector { return s.metrics.all() }
 
-// Drain ends all streams, each with the cursor to go on with, and lets no more begin.
+// Drain ends all streams, each with the cursor to resume at, and admits no more.
 func (s *Streams) Drain() { s.end(refusal.ErrDraining) }
 
-// Serving says why calls are refused, nil if they are not.
+// Serving says why calls are refused, nil if they are served.
 func (s *Streams) Serving() error {
 	if s.base.Err() != nil {
 		return refusal.ErrDraining

@@ -31,20 +31,20 @@ func assembled(t *testing.T, label string, timestamp, start int64, bits, coalesc
 	require.Equal(t, timestamp, exemplarTime(exemplarData))
 
 	a := newAssembler()
-	require.NoError(t, a.open(1, h))
+	require.NoError(t, a.openSeries(1, h))
 	a.float(timestamp, start, math.Float64frombits(bits))
 	a.exemplar(exemplarData)
 	a.histogram(data)
 	a.coalesced(coalesced)
 	a.reference = coalesced
-	a.close()
+	a.closeSeries()
 	if coalesced != 0 {
-		a.begin(coalesced)
+		a.openReferenced(coalesced)
 		a.float(timestamp, start, 1)
 		a.exemplar(exemplarData)
-		a.close()
+		a.closeSeries()
 	}
-	require.ErrorIs(t, a.open(2, h), errNoLabels)
+	require.ErrorIs(t, a.openSeries(2, h), errNoLabels)
 	a.cursor("c")
 	gap := &metricsv1.Gap{LogId: "l", AfterSequence: coalesced, NextSequence: bits, Reason: "r"}
 	a.forget = coalesced%2 == 1

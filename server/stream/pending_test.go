@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// lastOf is a window without regard to memory.
+// lastOf is pending without regard to memory.
 type lastOf struct {
 	order []uint64
 	last  map[uint64]sampleOf
@@ -30,11 +30,10 @@ func (m *lastOf) change(ref uint64, change func(*sampleOf)) {
 	m.last[ref] = s
 }
 
-// A window has the last of each series, in the order of the first, in each window
-// anew.
-func TestWindow(t *testing.T) {
+// Each interval has the last sample of each series, in the order in which they came.
+func TestPending(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	var w window
+	var p pending
 	for _, size := range []int{1, 7, 3000, 40, 0, 5000, 5} {
 		want := lastOf{last: map[uint64]sampleOf{}}
 		for i := range 3 * size {
@@ -43,16 +42,16 @@ func TestWindow(t *testing.T) {
 			for j := range data {
 				data[j] = byte(i + j)
 			}
-			e := w.find(ref)
+			e := p.find(ref)
 			switch random.IntN(8) {
 			case 0:
-				w.histogram(e, data)
+				p.histogram(e, data)
 				want.change(ref, func(s *sampleOf) { s.samples++; s.histogram, s.value = "h"+string(data), 0 })
 			case 1:
-				w.exemplar(e, data)
+				p.exemplar(e, data)
 				want.change(ref, func(s *sampleOf) { s.exemplar = "e" + string(data) })
 			default:
-				w.float(e, int64(i), int64(-i), float64(i))
+				p.float(e, int64(i), int64(-i), float64(i))
 				want.change(ref, func(s *sampleOf) {
 					s.samples++
 					s.timestamp, s.start, s.value, s.histogram = int64(i), int64(-i), float64(i), ""
@@ -60,11 +59,11 @@ func TestWindow(t *testing.T) {
 			}
 			clear(data) // The block that it came in may be gone.
 		}
-		require.Equal(t, len(want.order), w.len)
-		for place := range uint32(w.len) {
-			e := w.at(place)
+		require.Equal(t, len(want.order), p.len)
+		for number := range uint32(p.len) {
+			e := p.at(number)
 			got := sampleOf{timestamp: e.timestamp, start: e.start, samples: e.samples}
-			r := w.rareOf(e)
+			r := p.rareOf(e)
 			if r != nil && r.hasExemplars {
 				got.exemplar = "e" + string(r.exemplar)
 			}
@@ -73,10 +72,10 @@ func TestWindow(t *testing.T) {
 			} else {
 				got.value = e.value
 			}
-			require.Equal(t, want.order[place], e.ref)
+			require.Equal(t, want.order[number], e.ref)
 			require.Equal(t, want.last[e.ref], got)
 		}
-		w.clear()
+		p.clear()
 	}
 }
 
@@ -89,25 +88,25 @@ func heapBytes() float64 {
 
 // A series that is held back takes about fifty bytes, and what is said to be held
 // is what is.
-func TestWindowBytes(t *testing.T) {
+func TestPendingBytes(t *testing.T) {
 	const series = 200_000
 	before := heapBytes()
-	w := new(window)
+	p := new(pending)
 	for range 3 {
 		for ref := range uint64(series) {
-			w.float(w.find(ref+1), 1, 1, 1)
+			p.float(p.find(ref+1), 1, 1, 1)
 		}
 	}
-	require.Less(t, w.bytes(), int64(55*series))
-	require.InEpsilon(t, heapBytes()-before, w.bytes(), 0.1)
+	require.Less(t, p.bytes(), int64(55*series))
+	require.InEpsilon(t, heapBytes()-before, p.bytes(), 0.1)
 	for ref := range uint64(series / 8) {
-		w.histogram(w.find(ref+1), make([]byte, 200))
+		p.histogram(p.find(ref+1), make([]byte, 200))
 	}
-	require.InEpsilon(t, heapBytes()-before, w.bytes(), 0.1)
-	w.clear()
-	w.find(1)
-	w.clear()
-	require.Less(t, w.bytes(), int64(2*IncludedBytes))
+	require.InEpsilon(t, heapBytes()-before, p.bytes(), 0.1)
+	p.clear()
+	p.find(1)
+	p.clear()
+	require.Less(t, p.bytes(), int64(2*IncludedBytes))
 	require.Less(t, heapBytes()-before, float64(2*IncludedBytes))
-	runtime.KeepAlive(w)
+	runtime.KeepAlive(p)
 }
