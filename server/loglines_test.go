@@ -45,7 +45,7 @@ func TestForwarderDoesNotFillTheLog(t *testing.T) {
 		require.NoError(t, c.Close())
 	}
 	require.Eventually(t, func() bool { return s.metric(t, "promgrpc_server_gaps_total") == gaps }, patience, 10*time.Millisecond)
-	for _, message := range []string{"forwarder connected", "forwarder disconnected", "blocks are missing for ever"} {
+	for _, message := range []string{"forwarder connected", "forwarder disconnected", "blocks are missing for good"} {
 		s.requireFewLines(t, message, began)
 	}
 }

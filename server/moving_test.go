@@ -261,5 +261,5 @@ func TestRelayMoves(t *testing.T) {
 		}
 	}
 	require.NotContains(t, relay.log.String(), "upstream lost")
-	require.Contains(t, relay.log.String(), "upstream is chosen anew")
+	require.Contains(t, relay.log.String(), "upstream is chosen again")
 }

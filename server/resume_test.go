@@ -353,6 +353,6 @@ func TestGapWhileFollowing(t *testing.T) {
 	require.Equal(t, float64(1), s.metric(t, "promgrpc_server_gaps_total"))
 	require.Equal(t, float64(1), s.metric(t, "promgrpc_server_stream_gaps_total"))
 	said := fmt.Sprintf("after_sequence=1 next_sequence=%d", gap.GetNextSequence())
-	require.Regexp(t, `msg="blocks are missing for ever".*`+said, s.log)
+	require.Regexp(t, `msg="blocks are missing for good".*`+said, s.log)
 	require.Regexp(t, `msg="stream has a gap".*`+said, s.log)
 }

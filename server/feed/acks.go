@@ -5,32 +5,30 @@ import (
 	"time"
 )
 
-// ackEvery is how long what was taken over waits to be acknowledged together
-// with what follows. Nobody waits for it: the forwarder measures by it how far
-// a server has come.
+// ackEvery is how long a block waits to be acknowledged together with those after it.
+// Nobody waits for it: the forwarder uses it to measure lag.
 const ackEvery = 10 * time.Millisecond
 
-// acks tells the forwarder at the other end of a connection how far a replica
-// has come.
+// acks acknowledges the position of a replica on one connection.
 type acks struct {
-	tell func()
+	send func()
 
 	mu      sync.Mutex
 	timer   *time.Timer
 	due     bool
-	sending bool // By one at a time: it may have to wait for the forwarder.
+	sending bool // one at a time, as it may have to wait for the forwarder
 }
 
-// newAcks has tell called when the position is due.
-func newAcks(tell func()) *acks {
-	a := &acks{tell: tell}
-	a.timer = time.AfterFunc(time.Hour, a.send)
+// newAcks returns acks that call send when the position is due.
+func newAcks(send func()) *acks {
+	a := &acks{send: send}
+	a.timer = time.AfterFunc(time.Hour, a.run)
 	a.timer.Stop()
 	return a
 }
 
-// next sees to it that the present position is told soon.
-func (a *acks) next() {
+// schedule makes the current position due.
+func (a *acks) schedule() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !a.due && !a.sending {
@@ -39,11 +37,11 @@ func (a *acks) next() {
 	a.due = true
 }
 
-func (a *acks) send() {
+func (a *acks) run() {
 	a.mu.Lock()
 	a.due, a.sending = false, true
 	a.mu.Unlock()
-	a.tell()
+	a.send()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.sending = false

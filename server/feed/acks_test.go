@@ -8,23 +8,23 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestAcksWaitForEachOther sees that a forwarder which does not read is told once,
-// and of all that has come in the meantime afterwards.
+// TestAcksWaitForEachOther checks that a forwarder which does not read is sent one
+// position, and later one that covers all that came meanwhile.
 func TestAcksWaitForEachOther(t *testing.T) {
-	var told atomic.Int64
+	var sent atomic.Int64
 	block := make(chan struct{})
 	a := newAcks(func() {
-		told.Add(1)
+		sent.Add(1)
 		<-block
 	})
 	defer a.stop()
 	for range 20 {
-		a.next()
+		a.schedule()
 		time.Sleep(ackEvery)
 	}
-	require.EqualValues(t, 1, told.Load())
+	require.EqualValues(t, 1, sent.Load())
 	close(block)
-	require.Eventually(t, func() bool { return told.Load() == 2 }, 10*time.Second, time.Millisecond)
-	a.next()
-	require.Eventually(t, func() bool { return told.Load() == 3 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return sent.Load() == 2 }, 10*time.Second, time.Millisecond)
+	a.schedule()
+	require.Eventually(t, func() bool { return sent.Load() == 3 }, 10*time.Second, time.Millisecond)
 }

@@ -1,11 +1,10 @@
-// Package feed is how blocks come into the replicas of a server: from forwarders,
-// over the link, or into a relay from servers, by ReadLogs.
+// Package feed is how blocks come into the replicas of a server: from forwarders over
+// the link, or into a relay from a server by ReadLogs.
 //
-// Guaranteed: what is acknowledged is in the replica's files, as the bytes that were
-// sent; one connection at a time feeds a log, the newest; a gap is counted and
-// logged. A relay goes on with another upstream when one is lost, silent, or has
-// less than the relay itself.
+// Guaranteed: what is acknowledged was written to the replica's files as it was sent.
+// The newest connection feeds a log, and no other one does. A gap is counted and
+// logged. A relay reads from another upstream when one is lost, silent or lagging.
 //
-// Not guaranteed: that what is acknowledged survives a power cut. The replica then
-// says how far it is, and is sent the rest again.
+// Not guaranteed: that what is acknowledged survives a power cut. After one, the
+// replica's position says what it has, and the rest is sent again.
 package feed

@@ -85,8 +85,8 @@ func (in *intake) deliver(ctx context.Context, response *metricsv1.ReadLogsRespo
 	return nil
 }
 
-// behind says whether this server has blocks that the upstream does not.
-func (in *intake) behind() bool {
+// lags says whether the upstream lacks blocks that this server has.
+func (in *intake) lags() bool {
 	for _, l := range in.logs {
 		if l.Log.Last() > l.last {
 			return true

@@ -11,8 +11,8 @@ const FlagLinkBytes = "--limit.link-bytes"
 // MaxLinkFrame is what the largest frame that a forwarder sends takes.
 const MaxLinkFrame = maxPiece + link.FrameRoom
 
-// NewLinkRoom shares out what is on its way from forwarders, so many percent to each.
-// Each has room for one piece at least, or its log could not go on.
+// NewLinkRoom returns the budget of what is on its way from forwarders, of which each
+// may hold so many percent, and one piece at least, or its log would stop.
 func NewLinkRoom(total int64, percent int) *limit.Budget {
 	return limit.NewBudget(FlagLinkBytes, "bytes", total, max(total*int64(percent)/100, MaxLinkFrame))
 }

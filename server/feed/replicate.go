@@ -15,11 +15,11 @@ import (
 	"github.com/promgrpc/exporter/server/replica"
 )
 
-// errReplaced is told to a forwarder whose connection gave way to a newer one.
+// errReplaced is sent to a forwarder whose connection was replaced by a newer one.
 var errReplaced = errors.New("a newer connection sends this log")
 
-// Replicate serves one connection of a forwarder: it says how far this replica
-// has come, takes over what follows, and acknowledges it.
+// Replicate serves one connection of a forwarder: it sends the replica's position,
+// appends what comes after it, and acknowledges that.
 func (f *Feed) Replicate(ctx context.Context, c *link.Conn, hello *linkv1.Hello) error {
 	if hello.GetRole() != linkv1.Role_ROLE_FORWARDER {
 		return fmt.Errorf("role %s is not served here: this is a server, which takes the log of a forwarder", hello.GetRole())
@@ -50,7 +50,7 @@ func (f *Feed) Replicate(ctx context.Context, c *link.Conn, hello *linkv1.Hello)
 	defer f.log.Log(slog.LevelInfo, "forwarder disconnected", who...)
 	a := newAcks(func() {
 		if p := linkPosition(r); p != nil {
-			// Where it fails, the next Receive does, too.
+			// If it fails, so does the next Receive.
 			_ = c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Position{Position: p}})
 		}
 	})
@@ -64,7 +64,7 @@ func (f *Feed) Replicate(ctx context.Context, c *link.Conn, hello *linkv1.Hello)
 			return err
 		}
 		if fetch, ok := frame.GetKind().(*linkv1.Frame_Fetch); ok {
-			err = f.giveBack(ctx, c, r, fetch.Fetch.GetAfterSequence())
+			err = f.sendBack(ctx, c, r, fetch.Fetch.GetAfterSequence())
 		} else {
 			err = f.deliver(sink{r, f, who}, frame, a)
 		}
@@ -90,7 +90,7 @@ func (f *Feed) deliver(to sink, frame *linkv1.Frame, a *acks) error {
 	switch k := frame.GetKind().(type) {
 	case *linkv1.Frame_Append:
 		if err == nil {
-			a.next()
+			a.schedule()
 		}
 	case *linkv1.Frame_Tail:
 		to.SetTail(k.Tail.GetSequence())

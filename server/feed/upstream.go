@@ -27,11 +27,11 @@ import (
 
 const (
 	upstreamHeartbeat = 5 * time.Second
-	// upstreamSilence is how long an upstream may say nothing.
+	// upstreamSilence is how long an upstream may send nothing.
 	upstreamSilence = 3 * upstreamHeartbeat
-	// upstreamBehind is how long an upstream may be behind this server where
-	// there is another one, and for how long it is not asked again.
-	upstreamBehind  = 10 * time.Second
+	// upstreamLag is how long an upstream may lag behind this server if there is
+	// another one. Then it is avoided for about as long.
+	upstreamLag     = 10 * time.Second
 	upstreamMinWait = 100 * time.Millisecond
 	upstreamMaxWait = 5 * time.Second
 	// maxUpstreamMessage leaves room for more than a server puts into one.
@@ -42,21 +42,21 @@ const (
 	upstreamFrame = 256 << 10
 )
 
-// Upstream feeds a server with the logs of others, servers or relays, which all
-// hold the same ones. One is read from at a time.
+// Upstream feeds a relay with the logs of servers or relays, which all hold the same
+// ones. It reads from one at a time.
 type Upstream struct {
 	feed   *Feed
 	source discovery.Source
 	tls    *renew.TLS // nil for none
 	logger *slog.Logger
 
-	addresses []string // of the others, as far as is known
+	addresses []string // of all that are known
 	current   atomic.Pointer[string]
-	// short has when an upstream was left for being behind.
-	short map[string]time.Time
+	// lagged is when an upstream was left because it lagged.
+	lagged map[string]time.Time
 }
 
-// NewUpstream returns what feeds a relay from servers, as [discovery.Syntax] has them.
+// NewUpstream returns what feeds a relay from servers, in [discovery.Syntax].
 func NewUpstream(f *Feed, servers string, files renew.TLSFiles, logger *slog.Logger) (*Upstream, error) {
 	source, err := discovery.Parse(servers, discovery.Options{Logger: logger})
 	if err != nil {
@@ -66,7 +66,7 @@ func NewUpstream(f *Feed, servers string, files renew.TLSFiles, logger *slog.Log
 	if err != nil {
 		return nil, err
 	}
-	return &Upstream{feed: f, source: source, tls: tls, logger: logger, short: map[string]time.Time{}}, nil
+	return &Upstream{feed: f, source: source, tls: tls, logger: logger, lagged: map[string]time.Time{}}, nil
 }
 
 // Reloads is what it reads from files, which may be renewed while it runs.
@@ -77,7 +77,7 @@ func (u *Upstream) Reloads() []daemon.Reload {
 	)
 }
 
-// Address of the upstream that is read from, "" while there is none.
+// Address is that of the upstream that is being read, "" while there is none.
 func (u *Upstream) Address() string {
 	if a := u.current.Load(); a != nil {
 		return *a
@@ -85,8 +85,8 @@ func (u *Upstream) Address() string {
 	return ""
 }
 
-// Run reads the logs until ctx ends, from the first upstream that answers, and
-// from the next one when it is lost.
+// Run reads the logs until ctx ends: from the first upstream that answers, and from the
+// next one when that is lost.
 func (u *Upstream) Run(ctx context.Context) error {
 	sets := u.source.Watch(ctx)
 	failures, address := 0, ""
@@ -102,7 +102,7 @@ func (u *Upstream) Run(ctx context.Context) error {
 		}
 		if isAged(err) && time.Since(began) > upstreamMinWait {
 			address = u.any()
-			u.logger.Info("upstream is chosen anew", "err", err)
+			u.logger.Info("upstream is chosen again", "err", err)
 			continue
 		}
 		if time.Since(began) > upstreamMaxWait {
@@ -119,7 +119,7 @@ func (u *Upstream) Run(ctx context.Context) error {
 	}
 }
 
-// any returns one of the upstreams, "" if none is known any more.
+// any returns a random upstream, "" if none is known.
 func (u *Upstream) any() string {
 	if len(u.addresses) == 0 {
 		return ""
@@ -127,12 +127,12 @@ func (u *Upstream) any() string {
 	return u.addresses[rand.N(len(u.addresses))]
 }
 
-// pause after so many failures before this one: it grows when every address was tried.
+// pause is that after so many failures. It grows when every address has been tried.
 func (u *Upstream) pause(failures int) time.Duration {
 	return backoff.Pause(upstreamMinWait, upstreamMaxWait, failures/max(1, len(u.addresses)))
 }
 
-// isAged says whether an upstream ended the stream for its age alone.
+// isAged says whether an upstream ended the stream because of its age.
 func isAged(err error) bool {
 	var told *connect.Error
 	if !errors.As(err, &told) {
@@ -147,51 +147,50 @@ func isAged(err error) bool {
 	return false
 }
 
-// next returns the upstream after the one that was tried last. It waits until
-// there is any, and returns false when sets has ended.
+// next returns the upstream after the one that was tried last. It waits until there is
+// one, and returns false when sets has ended.
 func (u *Upstream) next(sets <-chan []discovery.Instance, last string) (string, bool) {
-	u.look(sets)
+	u.refresh(sets)
 	for len(u.addresses) == 0 {
 		set, ok := <-sets
 		if !ok {
 			return "", false
 		}
-		u.adopt(set)
+		u.setAddresses(set)
 	}
 	return u.addresses[(slices.Index(u.addresses, last)+1)%len(u.addresses)], true
 }
 
-// look adopts the newest set, if there is one.
-func (u *Upstream) look(sets <-chan []discovery.Instance) {
+// refresh takes the newest set of addresses, if there is one.
+func (u *Upstream) refresh(sets <-chan []discovery.Instance) {
 	select {
 	case set, ok := <-sets:
 		if ok {
-			u.adopt(set)
+			u.setAddresses(set)
 		}
 	default:
 	}
 }
 
-func (u *Upstream) adopt(set []discovery.Instance) {
+func (u *Upstream) setAddresses(set []discovery.Instance) {
 	u.addresses = u.addresses[:0]
 	for _, instance := range set {
 		u.addresses = append(u.addresses, instance.Address)
 	}
 }
 
-// errSilent ends the reading of an upstream from which nothing comes.
+// errSilent is for an upstream from which nothing comes.
 var errSilent = fmt.Errorf("nothing came for %s", upstreamSilence)
 
-// errBehind ends the reading of an upstream that does not come to where this
-// server is already.
-var errBehind = fmt.Errorf("it has been behind this server for %s", upstreamBehind)
+// errLagging is for an upstream that does not reach where this server is already.
+var errLagging = fmt.Errorf("it has lagged behind this server for %s", upstreamLag)
 
-// mayLeave says whether there is an upstream that has not been found to be
-// behind just now, as all of them may be in a log that has ended.
+// mayLeave says whether there is another upstream that did not lag lately: of a log
+// that has ended, all may lack the rest.
 func (u *Upstream) mayLeave(sets <-chan []discovery.Instance, address string) bool {
-	u.look(sets)
+	u.refresh(sets)
 	for _, other := range u.addresses {
-		if other != address && time.Since(u.short[other]) > 2*upstreamBehind*time.Duration(len(u.addresses)) {
+		if other != address && time.Since(u.lagged[other]) > 2*upstreamLag*time.Duration(len(u.addresses)) {
 			return true
 		}
 	}
@@ -245,9 +244,9 @@ func (u *Upstream) read(ctx context.Context, sets <-chan []discovery.Instance, a
 			}
 			err = in.deliver(ctx, stream.Msg())
 		}
-		if err == nil && in.behind() && time.Since(began) > upstreamBehind && u.mayLeave(sets, address) {
-			u.short[address] = time.Now()
-			err = errBehind
+		if err == nil && in.lags() && time.Since(began) > upstreamLag && u.mayLeave(sets, address) {
+			u.lagged[address] = time.Now()
+			err = errLagging
 		}
 	}
 	u.current.Store(nil)

@@ -13,7 +13,7 @@ import (
 func TestUpstreamsThatAreGone(t *testing.T) {
 	sets := make(chan []discovery.Instance, 1)
 	u := &Upstream{}
-	u.adopt([]discovery.Instance{{Address: "a"}})
+	u.setAddresses([]discovery.Instance{{Address: "a"}})
 	sets <- nil
 	require.False(t, u.mayLeave(sets, "a"))
 	require.LessOrEqual(t, u.pause(7), upstreamMaxWait)

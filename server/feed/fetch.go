@@ -8,10 +8,10 @@ import (
 	"github.com/promgrpc/exporter/server/replica"
 )
 
-// giveBack sends a forwarder what this server has of a log after a block: the
+// sendBack sends a forwarder what this server has of its log after a block: the
 // forwarder has lost it, and other servers may never have had it.
-func (f *Feed) giveBack(ctx context.Context, c *link.Conn, r *replica.Replica, after uint64) error {
-	hold := f.given.Hold(c.Peer())
+func (f *Feed) sendBack(ctx context.Context, c *link.Conn, r *replica.Replica, after uint64) error {
+	hold := f.sentBack.Hold(c.Peer())
 	defer hold.Release()
 	last := r.Log.Last()
 	return logship.Send(ctx, r.Log, after, logship.Frames{Conn: c}, logship.Options{
