@@ -24,10 +24,10 @@ type Config struct {
 	seglog.StorageConfig
 	LimitConfig
 	stream.Config
-	// Upstream makes this server a relay, which takes no forwarders: the servers
-	// or relays that it gets the logs from, as [discovery.Syntax] has it.
+	// Upstream makes this server a relay, which takes no forwarders. It is the servers or
+	// relays that the logs come from, in [discovery.Syntax].
 	Upstream string
-	// UpstreamTLS of the connection to them.
+	// UpstreamTLS of the connections to them.
 	UpstreamTLS renew.TLSFiles
 	// LinkAddress to take forwarders at.
 	LinkAddress string
@@ -39,16 +39,16 @@ type Config struct {
 	CORSOrigins []string
 	// LinkConns that forwarders may have open.
 	LinkConns int
-	// LinkBytes of logs that may be on their way from forwarders, from being read
-	// to being taken over.
+	// LinkBytes of logs that may be on their way from forwarders, until they are
+	// appended.
 	LinkBytes units.Base2Bytes
 	// RequestTimeout for a request to arrive, whatever it is for.
 	RequestTimeout time.Duration
-	// DrainDelay between reporting NOT_SERVING and ending the streams. Below
-	// zero: long enough for a balancer to see it if this server is registered
-	// in Consul, and none otherwise.
+	// DrainDelay between reporting NOT_SERVING and ending the streams. Below zero: long
+	// enough for a balancer to notice if this server is registered in Consul, and none
+	// otherwise.
 	DrainDelay time.Duration
-	// DrainTimeout that calls are given to end after that.
+	// DrainTimeout that calls have to end after that.
 	DrainTimeout time.Duration
 	// Instance is the name of this replica. "": the host name.
 	Instance string
@@ -85,8 +85,8 @@ func (c *Config) rpcFlag() string {
 	return flagRPCAddress
 }
 
-// RegisterFlags adds the flags of a server that forwarders feed, which default
-// to what c holds.
+// RegisterFlags adds the flags of a server that forwarders feed. Their defaults are what
+// c holds.
 func (c *Config) RegisterFlags(app *kingpin.Application) {
 	c.ConsulConfig.RegisterFlags(app)
 	address.ListenVar(app.Flag("link.listen-address", "Address to take forwarders at.").
@@ -96,14 +96,14 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 		Default(c.RPCAddress), &c.RPCAddress)
 	app.Flag("limit.link-connections", "Most connections of forwarders at a time; at most a quarter of the files that the process may open.").
 		Default(strconv.Itoa(c.LinkConns)).IntVar(&c.LinkConns)
-	app.Flag(feed.FlagLinkBytes[2:], "Largest sum of the pieces of logs that are being read and taken over; forwarders wait when it is reached.").
+	app.Flag(feed.FlagLinkBytes[2:], "Most bytes of the pieces of logs that are being received and appended; forwarders wait when it is reached.").
 		Default(c.LinkBytes.String()).BytesVar(&c.LinkBytes)
 	c.registerServing(app)
 }
 
-// RegisterRelayFlags adds the flags of a relay, which default to what c holds.
+// RegisterRelayFlags adds the flags of a relay. Their defaults are what c holds.
 func (c *Config) RegisterRelayFlags(app *kingpin.Application) {
-	app.Flag("upstream", "Servers or relays to follow, of which the first that answers is taken: "+discovery.Syntax+".").
+	app.Flag("upstream", "Servers or relays to follow; the first that answers is used: "+discovery.Syntax+".").
 		Required().PlaceHolder("PEERS").StringVar(&c.Upstream)
 	c.UpstreamTLS.RegisterFlags(app, "tls")
 	address.ListenVar(app.Flag(flagRelayAddress[2:], "Address of the gRPC, gRPC-Web and Connect server, and of the page.").
@@ -111,35 +111,35 @@ func (c *Config) RegisterRelayFlags(app *kingpin.Application) {
 	c.registerServing(app)
 }
 
-// registerServing adds what both have.
+// registerServing adds the flags of both.
 func (c *Config) registerServing(app *kingpin.Application) {
 	c.OpsConfig.RegisterFlags(app)
 	app.Flag("rpc.cors-origin", "Origin that browsers may call from, such as https://grafana.example.org, or * for any. Repeatable.").
 		PlaceHolder("ORIGIN").StringsVar(&c.CORSOrigins)
 	c.StorageConfig.RegisterFlags(app, "Folder of the logs.")
-	app.Flag("staleness", "Leave series out of the latest set that got no sample, of whatever timestamp, for this long.").
+	app.Flag("staleness", "Leave series out of the latest set that got no sample, whatever its timestamp, for this long.").
 		Default(c.Staleness.String()).DurationVar(&c.Staleness)
 	c.LimitConfig.RegisterFlags(app)
-	app.Flag("rpc.request-timeout", "Time for a request to arrive whole.").
+	app.Flag("rpc.request-timeout", "Time for a whole request to arrive.").
 		Default(c.RequestTimeout.String()).DurationVar(&c.RequestTimeout)
 	app.Flag("stream.stall-timeout", "Cut off a client that takes nothing for this long.").
 		Default(c.StallTimeout.String()).DurationVar(&c.StallTimeout)
-	app.Flag("stream.min-rate", "Bytes a second that a client has to take while there is something to send: time for which writes to it are blocked counts towards --stream.stall-timeout, and each so many bytes that it takes take back a second.").
+	app.Flag("stream.min-rate", "Bytes a second that a client has to take while there is something to send: time in which writes to it are blocked counts towards --stream.stall-timeout, and every so many bytes that it takes subtract a second.").
 		Default(c.MinRate.String()).BytesVar(&c.MinRate)
 	app.Flag("stream.cursor-wait", "Wait this long for the replica to reach the cursor of a stream.").
 		Default(c.CursorWait.String()).DurationVar(&c.CursorWait)
-	app.Flag("stream.max-age", "End a stream that has followed for this long, or up to a fifth less, with the cursor to go on at, so that followers spread over replicas anew. 0 is never. By default "+registeredMaxAge.String()+" with --consul, and never without.").
+	app.Flag("stream.max-age", "End a stream that has followed for this long, or up to a fifth less, with the cursor to resume at, so that followers spread over the replicas again. 0 is never. By default "+registeredMaxAge.String()+" with --consul, and never without.").
 		PlaceHolder("DURATION").DurationVar(&c.MaxAge)
-	app.Flag("drain.delay", "Report NOT_SERVING for this long, and serve, before streams are ended. By default "+registeredDrainDelay.String()+" with --consul, and none without.").
+	app.Flag("drain.delay", "Report NOT_SERVING for this long, and go on serving, before streams are ended. By default "+registeredDrainDelay.String()+" with --consul, and none without.").
 		PlaceHolder("DURATION").DurationVar(&c.DrainDelay)
-	app.Flag("drain.timeout", "Time that calls under way are given to end.").
+	app.Flag("drain.timeout", "Time that calls under way have to end.").
 		Default(c.DrainTimeout.String()).DurationVar(&c.DrainTimeout)
 	app.Flag("instance", "Name of this replica, by default the host name.").
 		Default(c.Instance).StringVar(&c.Instance)
 }
 
-// registeredDrainDelay is twice what a balancer with a check each second needs
-// to see that a server is not serving any more.
+// registeredDrainDelay is twice what a balancer that checks every second needs to
+// notice that a server stopped serving.
 const registeredDrainDelay = 2 * time.Second
 
 func (c *Config) drainDelay() time.Duration {
@@ -148,6 +148,24 @@ func (c *Config) drainDelay() time.Duration {
 		return c.DrainDelay
 	case c.Consul != "":
 		return registeredDrainDelay
+	}
+	return 0
+}
+
+const (
+	// registeredMaxAge is how long followers may be spread unevenly after a server came
+	// or went. A move costs a stream its labels once more.
+	registeredMaxAge = 30 * time.Minute
+	// leastMaxAge keeps streams from doing little else than move.
+	leastMaxAge = time.Second
+)
+
+func (c *Config) maxAge() time.Duration {
+	switch {
+	case c.MaxAge >= 0:
+		return c.MaxAge
+	case c.Consul != "":
+		return registeredMaxAge
 	}
 	return 0
 }

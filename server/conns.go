@@ -8,8 +8,8 @@ import (
 	"github.com/promgrpc/exporter/internal/limit"
 )
 
-// bounded returns the listener of the RPC port. It closes connections that are
-// over the limit, which say nothing yet that could be answered.
+// bounded returns the listener of the RPC port. It closes connections beyond the limit,
+// which have no call yet that could be answered.
 func (s *Server) bounded(l net.Listener) net.Listener {
 	return &limit.Listener{
 		Listener: h2frames.Listener{Listener: l, CallRate: s.config.CallRate},

@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// The headers that Connect and gRPC-Web send from browsers, with what a proxy that
-// asks for a token or a password needs, and those that they want to see.
+// The headers that Connect and gRPC-Web send from browsers, with the one for a proxy
+// that asks for a token or a password, and those that they need to read.
 var (
 	corsRequest = strings.Join([]string{
 		"Content-Type", "Connect-Protocol-Version", "Connect-Timeout-Ms", "Connect-Accept-Encoding", "Connect-Content-Encoding",
 		"Grpc-Timeout", "Grpc-Accept-Encoding", "Grpc-Encoding", "X-Grpc-Web", "X-User-Agent",
-		// A list that says * does not mean this one.
+		// * does not include this one.
 		"Authorization",
 	}, ", ")
 	corsResponse = strings.Join([]string{
@@ -23,7 +23,7 @@ var (
 	}, ", ")
 )
 
-// cors lets browsers in from the configured origins.
+// cors allows calls by browsers from the configured origins.
 func (s *Server) cors(next http.Handler) http.Handler {
 	if len(s.config.CORSOrigins) == 0 {
 		return next
@@ -49,7 +49,7 @@ func (s *Server) cors(next http.Handler) http.Handler {
 	})
 }
 
-// checkOrigin refuses what no browser sends as its origin.
+// checkOrigin rejects what no browser sends as its origin.
 func checkOrigin(origin string) error {
 	if origin == "*" {
 		return nil

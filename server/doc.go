@@ -1,11 +1,10 @@
-// Package server is the part that keeps a copy of forwarders' logs and serves
-// it. Its rooms are feed (how blocks come in), replica (a log's copy and what can
-// be asked of it), selection (what a caller asks for), stream (a call's way through
-// the logs) and refusal (what a caller is told that is refused). What is here is the
+// Package server keeps copies of forwarders' logs and serves them. This folder has the
 // configuration, start and end, the calls over gRPC, gRPC-Web and Connect, and the
-// limits.
+// limits. Its rooms are feed (how blocks come in), replica (a log's copy and what can be
+// asked of it), selection (the selectors of a call), stream (a call's way through the
+// logs) and refusal (the errors of calls that are refused).
 //
-// What is guaranteed of streams is said by package stream. A call that is refused is
-// told which limit it is over; a server that cannot serve says so to those who
-// watch its health, and lets streams go on elsewhere with their cursors.
+// Guaranteed: a call that is refused says because of which limit, and a server that
+// does not serve says so to those who watch its health. What streams guarantee is said
+// by package stream.
 package server

@@ -14,7 +14,7 @@ import (
 	"github.com/promgrpc/exporter/server/stream"
 )
 
-// LimitConfig bounds what callers may bring about.
+// LimitConfig limits what callers can cause.
 type LimitConfig struct {
 	selection.Limits
 	// Streams that may be open at a time.
@@ -24,24 +24,23 @@ type LimitConfig struct {
 	// ConnStreams that one connection may have open, HTTP/2's
 	// MaxConcurrentStreams.
 	ConnStreams int
-	// CallRate is how many calls and streams one connection may begin in a
-	// second.
+	// CallRate is how many calls and streams one connection may start in a second.
 	CallRate int
 	// StreamBytes that the state of all streams together takes.
 	StreamBytes units.Base2Bytes
-	// Decodes that streams do at a time of what is not in memory.
+	// Decodes is how many streams may decode at a time what is not in memory.
 	Decodes int
-	// RequestBytes that a request may have, also when it is decompressed.
+	// RequestBytes that a request may have, compressed or not.
 	RequestBytes units.Base2Bytes
-	// CallBytes that all calls together may hold: streams until they begin, the
-	// others until their answers are sent.
+	// CallBytes that all calls together may hold: streams until they start, others until
+	// their answers are sent.
 	CallBytes units.Base2Bytes
 	// Lookups of labels, metadata and segments that are under way at a time.
 	Lookups int
-	// PeerShare is how many percent of each limit one peer may hold.
+	// PeerShare is what percentage of each limit one peer may hold.
 	PeerShare int
-	// TrustedProxies are addresses and networks of balancers, whose
-	// X-Forwarded-For says who the peer is.
+	// TrustedProxies are addresses and networks of balancers. Their X-Forwarded-For says
+	// who the peer is.
 	TrustedProxies []string
 }
 
@@ -62,7 +61,7 @@ func DefaultLimitConfig() LimitConfig {
 	}
 }
 
-// The flags of the limits that are named where they are met.
+// The flags of the limits that are enforced here.
 const (
 	flagStreams      = "--limit.streams"
 	flagPeerShare    = "--limit.peer-share"
@@ -76,7 +75,7 @@ const (
 	flagStreamBytes  = "--limit.stream-bytes"
 )
 
-// RegisterFlags adds the flags, which default to what c holds.
+// RegisterFlags adds the flags. Their defaults are what c holds.
 func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 	app.Flag(flagStreams[2:], "Most streams that are open at a time.").
 		Default(strconv.Itoa(c.Streams)).IntVar(&c.Streams)
@@ -86,17 +85,17 @@ func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 		Default(strconv.Itoa(c.RPCConns)).IntVar(&c.RPCConns)
 	app.Flag(flagConnStreams[2:], "Most calls and streams that are under way on one connection of HTTP/2; clients and balancers open another, or wait.").
 		Default(strconv.Itoa(c.ConnStreams)).IntVar(&c.ConnStreams)
-	app.Flag(flagCallRate[2:], "Most calls and streams that one connection of HTTP/2 begins in a second; those that come faster wait.").
+	app.Flag(flagCallRate[2:], "Most calls and streams that one connection of HTTP/2 starts in a second; those that come faster wait.").
 		Default(strconv.Itoa(c.CallRate)).IntVar(&c.CallRate)
-	app.Flag(flagRequestBytes[2:], "Largest request of a call or stream, also when it is decompressed.").
+	app.Flag(flagRequestBytes[2:], "Largest request of a call or stream, compressed or not.").
 		Default(c.RequestBytes.String()).BytesVar(&c.RequestBytes)
-	app.Flag(flagCallBytes[2:], "Most bytes that requests and the answers of all calls under way take, by estimate; streams count until they begin.").
+	app.Flag(flagCallBytes[2:], "Most bytes that requests and the answers of all calls under way take, by estimate; streams count until they start.").
 		Default(c.CallBytes.String()).BytesVar(&c.CallBytes)
-	app.Flag(flagLookups[2:], "Most calls for labels, metadata and segments that are worked on at a time; the others wait for their turn. By default the number of processors, and 2 at least.").
+	app.Flag(flagLookups[2:], "Most calls for labels, metadata and segments that are worked on at a time; others wait for their turn. By default the number of processors, and 2 at least.").
 		Default(strconv.Itoa(c.Lookups)).IntVar(&c.Lookups)
-	app.Flag(flagStreamBytes[2:], "Most bytes that the state of all streams takes, beyond "+units.Base2Bytes(stream.IncludedBytes).String()+" that each has for nothing: what min_interval holds back, which series were selected or have references, what a snapshot that is being sent keeps of the past, and what a stream that is behind decodes.").
+	app.Flag(flagStreamBytes[2:], "Most bytes that the state of all streams takes, beyond "+units.Base2Bytes(stream.IncludedBytes).String()+" that each has free: what min_interval holds back, which series were selected or have references, what a snapshot that is being sent keeps of the past, and what a stream that lags decodes.").
 		Default(c.StreamBytes.String()).BytesVar(&c.StreamBytes)
-	app.Flag(stream.FlagDecodes[2:], "Most streams that decode at a time what is not in memory any more; the others wait for their turn. By default twice the number of processors, and 4 at least.").
+	app.Flag(stream.FlagDecodes[2:], "Most streams that decode at a time what is no longer in memory; others wait for their turn. By default twice the number of processors, and 4 at least.").
 		PlaceHolder("N").IntVar(&c.Decodes)
 	app.Flag(selection.FlagEvaluations[2:], "Most evaluations of selectors that run at a time; others wait for their turns. 0 is one for two processors.").
 		Default(strconv.Itoa(c.Evaluations)).IntVar(&c.Evaluations)
@@ -146,12 +145,12 @@ func (c *LimitConfig) check() error {
 	return nil
 }
 
-// budget shares out what a flag limits.
+// budget returns the budget of what a flag limits.
 func (c *LimitConfig) budget(flag, unit string, total int64) *limit.Budget {
 	return limit.NewBudget(flag, unit, total, c.share(total))
 }
 
-// leastCall is what one call may take, which any peer may.
+// leastCall is what a single call may take, which every peer may.
 func (c *LimitConfig) leastCall() int64 {
 	return callCost + max(requestCost*int64(c.RequestBytes), answerCost*answerSize+maxEntries*entryCost)
 }

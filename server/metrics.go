@@ -11,15 +11,15 @@ var (
 	callsDesc              = prometheus.NewDesc("promgrpc_server_call_bytes", "Bytes of --limit.call-bytes that calls under way hold.", nil, nil)
 	readyDesc              = prometheus.NewDesc("promgrpc_server_ready", "1 if calls are served.", nil, nil)
 	seriesDesc             = prometheus.NewDesc("promgrpc_server_series", "Series in the head, stale ones included.", []string{"log_id"}, nil)
-	lagDesc                = prometheus.NewDesc("promgrpc_server_lag_blocks", "Blocks that the replica is behind its forwarder.", []string{"log_id"}, nil)
+	lagDesc                = prometheus.NewDesc("promgrpc_server_lag_blocks", "Blocks of the forwarder's log that the replica does not have yet.", []string{"log_id"}, nil)
 	lastDesc               = prometheus.NewDesc("promgrpc_server_last_sequence", "Last block that the replica has.", []string{"log_id"}, nil)
 	connectedDesc          = prometheus.NewDesc("promgrpc_server_forwarder_connected", "1 while the log's forwarder is connected.", []string{"log_id"}, nil)
 	evaluationsDesc        = prometheus.NewDesc("promgrpc_server_evaluations", "Evaluations of selectors that run.", nil, nil)
 	evaluationsWaitingDesc = prometheus.NewDesc("promgrpc_server_evaluations_waiting", "Evaluations of selectors that wait for their turns.", nil, nil)
 )
 
-// collector shows the metrics of a server: what is looked up when it is asked for,
-// and what the rooms have counted.
+// collector is for the metrics of a server: gauges that are read when they are asked
+// for, and what the rooms have counted.
 type collector struct{ s *Server }
 
 func (c collector) counted() []prometheus.Collector {

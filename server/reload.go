@@ -2,7 +2,7 @@ package server
 
 import "github.com/promgrpc/exporter/internal/daemon"
 
-// Reloads is what the server reads from files, which may be renewed while it runs.
+// Reloads is what the server reads from files that may be replaced while it runs.
 func (s *Server) Reloads() []daemon.Reload {
 	all := append(s.ops.Reloads(), daemon.Reloads(
 		daemon.Reload{What: "files of --link.tls", Again: s.linkTLS.Again()},

@@ -24,20 +24,20 @@ const (
 	// requestCost is how many bytes a byte of a request takes: the body, whose
 	// buffer grows by doubling, and the message.
 	requestCost = 4
-	// requestSlack is by how much Connect's own limit is above the one here, which
-	// it is not to meet: it reads on, to tell how large the request is.
+	// requestSlack is how far Connect's own limit is above the one here, so that it is
+	// never reached: Connect would read on to tell how large the request is.
 	requestSlack = 4 << 10
 )
 
-// admitted has the requests that it passes on count, until they are answered or a
-// stream begins. They have to arrive in time, and their answers have to be taken.
+// admitted holds room for each request until it is answered or a stream starts. A
+// request has to arrive in time, and its answer has to be taken in time.
 func (s *Server) admitted(next http.Handler) http.Handler {
 	refusals := connect.NewErrorWriter()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := callerOf(r.Context())
 		defer c.Room.Release()
 		shortenQuoted(r.Header)
-		cost := callCost + requestCost*int64(len(r.URL.RawQuery)) // which is the request of a GET
+		cost := callCost + requestCost*int64(len(r.URL.RawQuery)) // the request of a GET
 		counted := compressed(r)
 		if counted {
 			cost += requestCost * int64(s.config.RequestBytes)
@@ -62,20 +62,20 @@ func (s *Server) admitted(next http.Handler) http.Handler {
 	})
 }
 
-// setDeadlines for the request to arrive. Until its answer is written, which may
-// have to wait for its turn, there is none.
+// setDeadlines sets the deadline for the request to arrive. After that there is none
+// until the answer, which may have to wait for its turn, is written.
 func (s *Server) setDeadlines(control *http.ResponseController, r *http.Request) {
 	if r.Body != nil && r.Body != http.NoBody {
 		_ = control.SetReadDeadline(time.Now().Add(s.config.RequestTimeout))
 	}
 	if r.ProtoMajor == 1 {
-		// There may be one of the call before, on the same connection.
+		// The last call on this connection may have left one.
 		_ = control.SetWriteDeadline(time.Time{})
 	}
 }
 
-// answerWriter writes an answer that has to be taken in time. Streams' writes have
-// deadlines of their own.
+// answerWriter writes an answer that has to be taken in time. Streams set deadlines of
+// their own.
 type answerWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
@@ -108,8 +108,7 @@ func (w *answerWriter) begin() {
 	}
 }
 
-// shortenQuoted cuts the headers that Connect quotes where they are wrong. None that
-// is right is as long.
+// shortenQuoted cuts the headers that Connect quotes in errors. No valid one is as long.
 func shortenQuoted(h http.Header) {
 	for _, name := range []string{
 		"Content-Encoding", "Connect-Content-Encoding", "Grpc-Encoding", "Grpc-Timeout", "Connect-Timeout-Ms", "Connect-Protocol-Version",
@@ -128,7 +127,7 @@ func streaming(path string) bool {
 	return false
 }
 
-// compressed says that a request may take all that a request may.
+// compressed says that a request may become as large as the limit, whatever its length.
 func compressed(r *http.Request) bool {
 	for _, name := range []string{"Content-Encoding", "Connect-Content-Encoding", "Grpc-Encoding"} {
 		if encoding := r.Header.Get(name); encoding != "" && encoding != "identity" {
@@ -138,12 +137,12 @@ func compressed(r *http.Request) bool {
 	return r.Method == http.MethodGet && strings.Contains(r.URL.RawQuery, "compression=")
 }
 
-// requestBody is the body of a request, which may be so large and take so long.
+// requestBody is the body of a request, limited in size and time.
 type requestBody struct {
 	io.ReadCloser
 	server *Server
 	caller stream.Caller
-	// counted says that room was taken for as much as it may have.
+	// counted says that the room for the largest request was taken.
 	counted bool
 	left    int64
 	err     error
@@ -162,7 +161,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = connect.NewError(connect.CodeDeadlineExceeded, fmt.Errorf("the request did not arrive within %s", b.server.config.RequestTimeout))
 	case errors.Is(err, io.EOF):
-		// The client may be silent from here on.
+		// From here on the client may be silent.
 		_ = b.caller.Control.SetReadDeadline(time.Time{})
 	case err == nil && !b.counted:
 		if err = b.caller.Room.Grow(requestCost * int64(n)); err != nil {
@@ -177,8 +176,8 @@ func (s *Server) requestTooLarge() error {
 	return s.refusals.Of(limit.Over(flagRequestBytes, "a request may have %d bytes", int64(s.config.RequestBytes)))
 }
 
-// gzipReader ends behind as many bytes as a request may have, without inflating
-// the rest.
+// gzipReader ends after as many bytes as a request may have, without inflating the
+// rest.
 type gzipReader struct {
 	in     gzip.Reader
 	server *Server
@@ -198,7 +197,7 @@ func (g *gzipReader) Read(p []byte) (int, error) {
 	if g.left < 0 {
 		return 0, g.server.requestTooLarge()
 	}
-	// One byte more than there may be tells that there are more.
+	// One byte more than is allowed shows that there are more.
 	n, err := g.in.Read(p[:min(int64(len(p)), g.left+1)])
 	if g.left -= int64(n); g.left < 0 {
 		return n, g.server.requestTooLarge()

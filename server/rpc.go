@@ -17,9 +17,9 @@ import (
 	"github.com/promgrpc/exporter/server/stream"
 )
 
-// newHTTP builds the server of all protocols on one port. It has no write
-// timeout, since streams last: a client that takes nothing is found by its
-// stream, and one that is gone by the pings.
+// newHTTP returns the server of all protocols on one port. It has no write timeout,
+// since streams last: a client that takes nothing is cut off by its stream, and one
+// that is gone by pings.
 func (s *Server) newHTTP() *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -31,12 +31,12 @@ func (s *Server) newHTTP() *http.Server {
 		IdleTimeout:       3 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		HTTP2: &http.HTTP2Config{
-			// A balancer carries many clients on one connection. Streams that
-			// are reset as soon as they are opened count until their handlers
-			// have returned; four times as many may wait for those.
+			// A balancer has many clients on one connection. Streams that are reset
+			// as soon as they are opened count until their handlers return; four
+			// times as many may wait for that.
 			MaxConcurrentStreams: s.config.ConnStreams,
-			// This ends a connection that says nothing, also in the middle of a
-			// frame or of headers.
+			// This ends a connection that sends nothing, even within a frame or
+			// headers.
 			SendPingTimeout: 30 * time.Second,
 			PingTimeout:     15 * time.Second,
 		},
@@ -58,7 +58,7 @@ func (s *Server) mux() *http.ServeMux {
 	)
 	mux, calls := http.NewServeMux(), service{Server: s}
 	mux.Handle(metricsv1connect.NewMetricsServiceHandler(calls, options))
-	// GetMetrics goes around the generated handler, which knows messages only.
+	// GetMetrics bypasses the generated handler, which knows only messages.
 	mux.Handle(metricsv1connect.MetricsServiceGetMetricsProcedure, connect.NewServerStreamHandler(
 		metricsv1connect.MetricsServiceGetMetricsProcedure, calls.getMetrics,
 		connect.WithSchema(metricsv1.File_promgrpc_metrics_v1_metrics_service_proto.Services().ByName("MetricsService").Methods().ByName("GetMetrics")),
@@ -73,8 +73,8 @@ func (s *Server) mux() *http.ServeMux {
 	return mux
 }
 
-// named has every answer tell which replica gave it: behind a balancer nothing
-// else does.
+// named puts the replica's name into every answer: through a balancer, nothing else
+// tells which one it was.
 func (s *Server) named(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Promgrpc-Instance", s.config.Instance)
@@ -83,6 +83,6 @@ func (s *Server) named(next http.Handler) http.Handler {
 }
 
 func newGzipWriter() connect.Compressor {
-	w, _ := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed) // The level is valid.
+	w, _ := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed) // the level is valid
 	return w
 }

@@ -16,10 +16,10 @@ import (
 	"github.com/promgrpc/exporter/server/refusal"
 )
 
-// The rules of requests are stated in api/, as annotations that a protovalidate
-// library of any language can check. The one for Go brings an interpreter of
-// expressions, for a dozen rules; so they are checked by hand here, and a client is
-// told what that library would tell it. TestRules and FuzzRules compare the two.
+// The rules of requests are annotations in api/, which a protovalidate library of any
+// language can check. The one for Go brings an interpreter of expressions, for a dozen
+// rules; so they are checked by hand here, with the errors of that library. TestRules
+// and FuzzRules compare the two.
 
 const (
 	maxSelectors     = 64
@@ -31,7 +31,7 @@ const (
 	longestInterval  = time.Hour
 	logIDPattern     = "^[0-9a-f]{32}$"
 	logIDDigits      = 32
-	// mostViolations are named to a client, so that the error stays small.
+	// mostViolations are in an error, so that it stays small.
 	mostViolations = 8
 )
 
@@ -91,7 +91,7 @@ func (v *violations) needsFollow(field string, interval *durationpb.Duration, fo
 	}
 }
 
-// selectors looks at each unless there are too many of them.
+// selectors checks each, unless there are too many.
 func (v *violations) selectors(selectors []string) {
 	if !v.maxItems("selectors", len(selectors), maxSelectors) {
 		return
@@ -103,7 +103,7 @@ func (v *violations) selectors(selectors []string) {
 	}
 }
 
-// positions looks at each unless there are too many of them.
+// positions checks each, unless there are too many.
 func (v *violations) positions(positions []*metricsv1.LogPosition) {
 	if !v.maxItems("positions", len(positions), maxPositions) {
 		return
@@ -163,8 +163,8 @@ func (v *violations) interval(field string, d *durationpb.Duration, least time.D
 		fmt.Sprintf("must be greater than or equal to %ss and less than or equal to %ss", seconds(least), seconds(longestInterval)))
 }
 
-// add notes that a field, or the request itself for "", breaks a rule. Both are
-// paths: the field's in the request, the rule's in the rules of a field.
+// add adds a field, or the request itself for "", that breaks a rule. Both are paths:
+// the field's in the request, the rule's in the rules of a field.
 func (v *violations) add(field, rule, id, message string) {
 	if len(v.list) == mostViolations {
 		return
@@ -178,7 +178,7 @@ func (v *violations) add(field, rule, id, message string) {
 	v.lines = append(v.lines, line)
 }
 
-// err is what a client is told, nil if there is nothing.
+// err is the client's error, nil if no rule is broken.
 func (v *violations) err() error {
 	if len(v.list) == 0 {
 		return nil
@@ -190,7 +190,7 @@ func (v *violations) err() error {
 	return refusal.Invalid(text, validate.Violations_builder{Violations: v.list}.Build())
 }
 
-// path is what a text such as positions[3].log_id means in a message.
+// path is the path of a text such as positions[3].log_id in a message.
 func path(m proto.Message, text string) *validate.FieldPath {
 	var elements []*validate.FieldPathElement
 	in := m.ProtoReflect().Descriptor()
@@ -203,7 +203,7 @@ func path(m proto.Message, text string) *validate.FieldPath {
 			FieldType:   descriptorpb.FieldDescriptorProto_Type(field.Kind()).Enum(),
 		}
 		if indexed {
-			i, _ := strconv.ParseUint(strings.TrimSuffix(index, "]"), 10, 64) // The text is of this file.
+			i, _ := strconv.ParseUint(strings.TrimSuffix(index, "]"), 10, 64) // the text is from this file
 			b.Index = &i
 		}
 		elements = append(elements, b.Build())

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,9 +30,6 @@ import (
 	"github.com/promgrpc/exporter/server/stream"
 )
 
-// errCatchingUp is why a server is not ready that serves all the same.
-var errCatchingUp = errors.New("the disk has an old state, and a forwarder is to bring what is newer")
-
 // Server is a running server.
 type Server struct {
 	config      Config
@@ -56,20 +52,20 @@ type Server struct {
 	lookups     *limit.Budget // turns
 	unused      daemon.UnusedConns
 	ops         *daemon.Web
-	// registrar is nil when the server is not to be registered.
+	// registrar is nil if the server is not registered.
 	registrar *discovery.Registrar
 
 	started  time.Time
 	draining atomic.Bool
-	// readiness wakes who watches it.
+	// readiness wakes those who watch it.
 	readiness broadcast.Signal
 
 	closeOnce sync.Once
 	closeErr  error
 }
 
-// New opens the logs that the storage folder holds, rebuilds their states, and
-// binds the listeners. Whoever does not call Run calls Close.
+// New opens the logs of the storage folder, rebuilds their states, and binds the
+// listeners. If Run is not called, Close has to be.
 func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, err error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -80,7 +76,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 		refusals: refusal.New(),
 		started:  time.Now(),
 	}
-	s.proxies, _ = peer.ParseProxies(c.TrustedProxies) // They were checked.
+	s.proxies, _ = peer.ParseProxies(c.TrustedProxies) // was checked
 	s.conns = c.budget(flagRPCConns, "connections", int64(limit.Connections(c.RPCConns)))
 	s.calls = limit.NewBudget(flagCallBytes, "bytes", int64(c.CallBytes), max(c.share(int64(c.CallBytes)), c.leastCall()))
 	s.lookups = c.budget(flagLookups, "turns", int64(c.Lookups))
@@ -96,7 +92,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	if s.replicas, err = replica.Open(s.store); err != nil {
 		return nil, err
 	}
-	s.furnish()
+	s.openRooms()
 	for _, r := range s.replicas.All() {
 		r.MarkStale(s.streams.LiveSince())
 		logger.Info("log opened", "log_id", r.ID.String(), "last_sequence", r.Log.Last(), "series", r.Head.Len())
@@ -131,8 +127,8 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	return s, nil
 }
 
-// furnish makes the rooms that work on the replicas.
-func (s *Server) furnish() {
+// openRooms makes what works on the replicas.
+func (s *Server) openRooms() {
 	c := s.config
 	streamBytes := c.budget(flagStreamBytes, "bytes", int64(c.StreamBytes))
 	config := c.Config
@@ -146,7 +142,7 @@ func (s *Server) furnish() {
 	s.feed = feed.New(s.replicas, s.log, streamBytes)
 }
 
-// listen takes forwarders.
+// listen listens for forwarders.
 func (s *Server) listen(reg prometheus.Registerer) error {
 	var err error
 	s.linkTLS, err = s.config.LinkTLS.Listener(s.logger)
@@ -180,89 +176,14 @@ func (s *Server) registration() discovery.Registration {
 	}
 }
 
-// Run serves until ctx ends. Then it reports NOT_SERVING for the drain delay,
-// in which it still takes in what is new, ends the streams, each with the
-// cursor to go on with, deregisters, and closes the logs.
-func (s *Server) Run(ctx context.Context) error {
-	var g daemon.Group
-	g.Add("rpc", s.serveRPC)
-	if s.registrar != nil {
-		g.Add("consul", s.registrar.Run)
-	}
-	if s.upstream != nil {
-		g.Add("upstream", s.upstream.Run)
-	} else {
-		g.Add("link", func(ctx context.Context) error { return s.listener.Run(ctx, s.feed.Replicate) })
-	}
-	g.Add("readiness", s.watchReadiness)
-	g.Add("web", s.ops.Run)
-	err := g.Run(ctx)
-	return errors.Join(err, s.Close())
-}
-
-// serveRPC serves until ctx ends, and drains.
-func (s *Server) serveRPC(ctx context.Context) error {
-	failed := make(chan error, 1)
-	go func() { failed <- s.http.Serve(s.bounded(s.rpc)) }()
-	select {
-	case err := <-failed:
-		return err
-	case <-ctx.Done():
-	}
-	delay := s.config.drainDelay()
-	s.logger.Info("draining", "streams", s.streams.Count(), "delay", delay)
-	s.draining.Store(true)
-	s.readiness.Wake()
-	if s.registrar != nil {
-		s.registrar.Withdraw()
-	}
-	select {
-	case <-time.After(delay):
-	case err := <-failed:
-		return err
-	}
-	s.streams.Drain()
-	s.unused.Close()
-	timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.DrainTimeout)
-	defer cancel()
-	if err := s.http.Shutdown(timeout); err != nil {
-		s.logger.Warn("calls broken off", "after", s.config.DrainTimeout)
-		_ = s.http.Close()
-	}
-	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
-}
-
-// LinkAddr is where forwarders are taken.
+// LinkAddr is where forwarders connect.
 func (s *Server) LinkAddr() net.Addr { return s.listener.Addr() }
 
 // RPCAddr is where the MetricsService is served.
 func (s *Server) RPCAddr() net.Addr { return s.rpc.Addr() }
 
-// Ready says why calls should not come here, nil when they should. A server is
-// ready once it holds a log: from its disk, or from a forwarder with which it
-// has caught up. If what is on the disk is older than the staleness, it waits
-// for the forwarder, if there is one, but serves who comes all the same. So it does
-// while it cannot write or apply what comes of any log.
-func (s *Server) Ready() error {
-	if s.draining.Load() {
-		return refusal.ErrDraining
-	}
-	if err := s.replicas.Check(); err != nil {
-		return err
-	}
-	for _, r := range s.replicas.All() {
-		if r.CatchingUp(s.started) {
-			return errCatchingUp
-		}
-	}
-	return s.streams.Serving()
-}
-
-// Close frees everything that New took. It may be called twice, and must not
-// be called while Run works.
+// Close closes everything that New opened. It may be called twice, but not while Run
+// runs.
 func (s *Server) Close() error {
 	s.closeOnce.Do(func() { s.closeErr = s.close() })
 	return s.closeErr

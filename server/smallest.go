@@ -7,31 +7,30 @@ import (
 )
 
 const (
-	// answerSize bounds the answer of a call: clients of gRPC take 4 MiB by default.
+	// answerSize is the most of a call's answer: clients of gRPC accept 4 MiB by default.
 	answerSize = 3 << 20
-	// answerCost is how many bytes a byte of an answer takes: the message, and the
-	// buffers that it is encoded and compressed in.
+	// answerCost is how many bytes a byte of an answer takes: in the message, and in the
+	// buffers in which it is encoded and compressed.
 	answerCost = 4
-	// entryCost is what an entry of an answer takes besides its bytes, in smallest
-	// and in the message.
+	// entryCost is what an entry of an answer takes beside its bytes, in smallest and in
+	// the message.
 	entryCost = 160
-	// maxEntries is the highest limit that a call may ask for, and defaultLimit
-	// what a limit of zero means.
+	// maxEntries is the highest limit that a call may ask for, and defaultLimit what
+	// zero means.
 	maxEntries   = 100000
 	defaultLimit = 10000
 )
 
-// smallest collects the entries of an answer: those with the smallest keys, as many
-// as may be, and as fit into it. It holds no more than that at any time, however
-// many there are.
+// smallest collects the entries of an answer: those with the smallest keys, as many as
+// are allowed and fit. It never holds more than that, however many are added.
 type smallest[T any] struct {
-	room    func(bytes int64) error // has to give the room that the entries take
+	room    func(bytes int64) error // takes the room of the entries
 	most    int
 	entries map[string]smallEntry[T]
 	keys    keyHeap
 	bytes   int
 	taken   int64
-	// Keys from bar on are left out, once there is one.
+	// Keys from bar on are left out, if any are.
 	bar     string
 	omitted bool
 }
@@ -48,8 +47,7 @@ func newSmallest[T any](limit uint32, room func(bytes int64) error) *smallest[T]
 	return &smallest[T]{room: room, most: int(limit), entries: make(map[string]smallEntry[T])}
 }
 
-// add takes up an entry that takes so many bytes of the answer. If there was one
-// with its key, it takes its place.
+// add adds an entry of so many bytes of the answer, or replaces the one with its key.
 func (s *smallest[T]) add(key string, value T, bytes int) error {
 	if s.omitted && key >= s.bar {
 		return nil
@@ -68,7 +66,7 @@ func (s *smallest[T]) add(key string, value T, bytes int) error {
 	return s.takeRoom()
 }
 
-// takeRoom does so step by step, since it is asked for with each entry.
+// takeRoom takes the room in steps, since it is called for each entry.
 func (s *smallest[T]) takeRoom() error {
 	need := int64(len(s.keys))*entryCost + int64(s.bytes)*answerCost
 	if need <= s.taken {
@@ -79,7 +77,7 @@ func (s *smallest[T]) takeRoom() error {
 	return s.room(s.taken)
 }
 
-// sorted returns the entries by their keys, and whether there were more.
+// sorted returns the entries by key, and whether others were left out.
 func (s *smallest[T]) sorted() (keys []string, values []T, truncated bool) {
 	keys = slices.Sorted(maps.Keys(s.entries))
 	for _, key := range keys {

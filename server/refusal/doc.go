@@ -1,7 +1,7 @@
-// Package refusal is what a caller is told whose call is refused, or whose stream
-// ends though it did not ask for that.
+// Package refusal is the errors of calls that are refused, and of streams that end
+// early.
 //
-// Guaranteed: a refusal because of a limit names its flag, is counted by it, and
-// says when to come again if that can help. What of the caller's own words an error
-// quotes fits into the headers of any balancer.
+// Guaranteed: a refusal because of a limit names the flag, is counted by its name, and
+// says when to retry if that can help. What an error quotes of a request fits into the
+// headers of any balancer.
 package refusal

@@ -16,17 +16,16 @@ import (
 	"github.com/promgrpc/exporter/server/selection"
 )
 
-// RetryAfter is when a client may come again that was refused because of others.
+// RetryAfter is when a client may retry that was refused because of others.
 const RetryAfter = time.Second
 
-// Reasons for which a stream ends though its client did not want it to, and is
-// told to go on at another replica.
+// Reasons for which a stream ends and has to resume at another replica.
 var (
 	ErrDraining = errors.New("the server is shutting down")
 	ErrAged     = errors.New("the stream has followed for --stream.max-age")
 )
 
-// Refusals turns errors into what a client is told, and counts those of limits.
+// Refusals turns errors into those that a client gets, and counts those of limits.
 type Refusals struct{ overLimit *prometheus.CounterVec }
 
 func New() *Refusals {
@@ -36,11 +35,11 @@ func New() *Refusals {
 	}, []string{"limit"})}
 }
 
-// Collector of the counts.
+// Collector is for the counts.
 func (r *Refusals) Collector() prometheus.Collector { return r.overLimit }
 
-// Of tells a client which limit its call is over, or where a selector of it is
-// wrong. Other errors stay as they are.
+// Of returns the client's error for a call that is over a limit or has a wrong
+// selector. Other errors stay as they are.
 func (r *Refusals) Of(err error) error {
 	var known *connect.Error
 	var over *limit.Error
@@ -56,7 +55,7 @@ func (r *Refusals) Of(err error) error {
 	return err
 }
 
-// limited counts a refusal. Its details say when to come again, if that can help.
+// limited counts a refusal. Its details say when to retry, if that can help.
 func (r *Refusals) limited(over *limit.Error, err error) error {
 	r.overLimit.WithLabelValues(over.Name).Inc()
 	e := connect.NewError(connect.CodeResourceExhausted, fmt.Errorf("over a limit of this server: %w", err))
@@ -84,8 +83,8 @@ func withDetail(e *connect.Error, m proto.Message) {
 	}
 }
 
-// Unavailable tells the client to go on at another replica, with the cursor
-// that it got last.
+// Unavailable tells the client to resume at another replica, with the last cursor that
+// it got.
 func Unavailable(cause error, cursor string) error {
 	e := connect.NewError(connect.CodeUnavailable, fmt.Errorf("%w: go on at another replica", cause))
 	withDetail(e, &metricsv1.StreamInterrupted{Cursor: cursor, Reason: reasonOf(cause)})
@@ -102,6 +101,7 @@ func reasonOf(cause error) metricsv1.StreamInterrupted_Reason {
 	return metricsv1.StreamInterrupted_REASON_UNSPECIFIED
 }
 
+// OutOfRange tells the client that its cursor is not served, and the oldest one that is.
 func OutOfRange(cause error, oldest string) error {
 	e := connect.NewError(connect.CodeOutOfRange, fmt.Errorf("cursor: %w", cause))
 	withDetail(e, &metricsv1.CursorOutOfRange{OldestCursor: oldest})

@@ -11,10 +11,10 @@ import (
 	"github.com/promgrpc/exporter/server/selection"
 )
 
-// How much of what a client sent its errors quote: they travel in trailers, for
-// which balancers have room of some KiB, and there a character may take nine bytes.
+// How much of a request its errors quote: they travel in trailers, for which balancers
+// have some KiB, and in which a character may take nine bytes.
 const (
-	maxAround  = 80  // characters on either side of the place that is meant
+	maxAround  = 80  // characters before and after the position
 	MostQuoted = 200 // bytes
 	more       = '…' // stands for what is left out
 )
@@ -27,8 +27,8 @@ func Shortened(s string) string {
 	return strings.ToValidUTF8(s[:MostQuoted], "") + string(more)
 }
 
-// invalidSelector shows the selector, points at the place, and says what would be
-// one where the text is another kind of expression.
+// invalidSelector shows the selector and points at the position. If the text is another
+// kind of expression, it says what a selector is.
 func invalidSelector(s *selection.SyntaxError) error {
 	reason := Shortened(s.Reason)
 	line, caret := pointAt(s.Text, s.Start)
@@ -46,9 +46,8 @@ func invalidSelector(s *selection.SyntaxError) error {
 const whatSelects = `a selector is a metric name, matchers in braces, or both, such as up{job="node"}; ` +
 	"functions, operators, ranges and offsets are not evaluated"
 
-// pointAt returns the line of text that holds the byte at position, of which
-// maxAround characters on either side, and a line with a caret below that byte's
-// character.
+// pointAt returns the part of a line of text around a byte, and a line with a caret
+// below that byte's character.
 func pointAt(text string, position int) (line, caret string) {
 	position = min(max(position, 0), len(text))
 	start := strings.LastIndexByte(text[:position], '\n') + 1

@@ -15,8 +15,8 @@ func callerOf(ctx context.Context) stream.Caller {
 	return c
 }
 
-// withCaller lets the handlers that it wraps know the caller. A call that was given
-// up before its turn came costs nothing more.
+// withCaller puts the caller into the context of the handlers that it wraps. A call that
+// was given up before it got here costs nothing more.
 func (s *Server) withCaller(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Context().Err() != nil {

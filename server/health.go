@@ -18,13 +18,13 @@ const (
 	healthName  = "grpc.health.v1.Health"
 	healthCheck = "/" + healthName + "/Check"
 	healthWatch = "/" + healthName + "/Watch"
-	// readyChecked is how often those who watch are looked after: readiness is a
-	// matter of time, too.
+	// readyChecked is how often readiness is checked for those who watch it: it changes
+	// with time, too.
 	readyChecked = 100 * time.Millisecond
 )
 
-// handleHealth serves gRPC's health service, which tells of the whole server, as
-// "", of its MetricsService, and of itself, all of them the same.
+// handleHealth serves gRPC's health service. The whole server, "", its MetricsService and
+// the health service itself all have the same status.
 func (s *Server) handleHealth(mux *http.ServeMux, options ...connect.HandlerOption) {
 	mux.Handle(healthCheck, connect.NewUnaryHandler(healthCheck, s.checkHealth, options...))
 	mux.Handle(healthWatch, connect.NewServerStreamHandler(healthWatch, s.watchHealth, options...))
@@ -50,8 +50,8 @@ func (s *Server) healthOf(service string) healthv1.HealthCheckResponse_ServingSt
 	return healthv1.HealthCheckResponse_SERVING
 }
 
-// watchHealth tells the status at once and whenever it is another one, until the
-// client leaves or the server ends. It counts as any stream does.
+// watchHealth sends the status at once and whenever it changes, until the client leaves
+// or the server ends. It counts as a stream.
 func (s *Server) watchHealth(ctx context.Context, req *connect.Request[healthv1.HealthCheckRequest], out *connect.ServerStream[healthv1.HealthCheckResponse]) error {
 	call, err := s.streams.Admit(ctx, callerOf(ctx))
 	if err != nil {
@@ -59,21 +59,21 @@ func (s *Server) watchHealth(ctx context.Context, req *connect.Request[healthv1.
 	}
 	defer call.Leave()
 	call.Started("health")
-	err = s.tellHealth(call.Context(), req.Msg.GetService(), func(m *healthv1.HealthCheckResponse) error {
+	err = s.sendHealth(call.Context(), req.Msg.GetService(), func(m *healthv1.HealthCheckResponse) error {
 		return call.Write(proto.Size(m), func() error { return out.Send(m) })
 	})
 	return call.Ended("", err)
 }
 
-// tellHealth does not return before ctx ends, unless send fails. By then it has told
-// that the server drains.
-func (s *Server) tellHealth(ctx context.Context, service string, send func(*healthv1.HealthCheckResponse) error) error {
+// sendHealth returns when ctx ends, unless send fails. By then it has sent that the
+// server drains.
+func (s *Server) sendHealth(ctx context.Context, service string, send func(*healthv1.HealthCheckResponse) error) error {
 	told := healthv1.HealthCheckResponse_UNKNOWN
 	for {
 		changed, ended := s.readiness.Next(), ctx.Err() != nil
 		if now := s.healthOf(service); now != told {
 			if err := send(&healthv1.HealthCheckResponse{Status: now}); err != nil {
-				return fmt.Errorf("tell the status: %w", err)
+				return fmt.Errorf("send the status: %w", err)
 			}
 			told = now
 		}
@@ -87,8 +87,7 @@ func (s *Server) tellHealth(ctx context.Context, service string, send func(*heal
 	}
 }
 
-// watchReadiness wakes those who watch whenever the server gets ready, or is not any
-// more.
+// watchReadiness wakes those who watch the health whenever readiness changes.
 func (s *Server) watchReadiness(ctx context.Context) error {
 	ticker := time.NewTicker(readyChecked)
 	defer ticker.Stop()

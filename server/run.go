@@ -1,0 +1,89 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/server/refusal"
+)
+
+// Run serves until ctx ends. Then it reports NOT_SERVING for the drain delay, in which
+// it goes on serving, ends the streams, each with the cursor to resume at, deregisters,
+// and closes the logs.
+func (s *Server) Run(ctx context.Context) error {
+	var g daemon.Group
+	g.Add("rpc", s.serveRPC)
+	if s.registrar != nil {
+		g.Add("consul", s.registrar.Run)
+	}
+	if s.upstream != nil {
+		g.Add("upstream", s.upstream.Run)
+	} else {
+		g.Add("link", func(ctx context.Context) error { return s.listener.Run(ctx, s.feed.Replicate) })
+	}
+	g.Add("readiness", s.watchReadiness)
+	g.Add("web", s.ops.Run)
+	err := g.Run(ctx)
+	return errors.Join(err, s.Close())
+}
+
+// serveRPC serves until ctx ends, and then drains.
+func (s *Server) serveRPC(ctx context.Context) error {
+	failed := make(chan error, 1)
+	go func() { failed <- s.http.Serve(s.bounded(s.rpc)) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	delay := s.config.drainDelay()
+	s.logger.Info("draining", "streams", s.streams.Count(), "delay", delay)
+	s.draining.Store(true)
+	s.readiness.Wake()
+	if s.registrar != nil {
+		s.registrar.Withdraw()
+	}
+	select {
+	case <-time.After(delay):
+	case err := <-failed:
+		return err
+	}
+	s.streams.Drain()
+	s.unused.Close()
+	timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.DrainTimeout)
+	defer cancel()
+	if err := s.http.Shutdown(timeout); err != nil {
+		s.logger.Warn("calls broken off", "after", s.config.DrainTimeout)
+		_ = s.http.Close()
+	}
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// errCatchingUp is why a server is not ready that was started with an old state.
+var errCatchingUp = errors.New("the disk has an old state, and a forwarder is to bring what is newer")
+
+// Ready says why calls should not come here, nil if they should. A server is ready when
+// it has a log, from its disk or from a forwarder with which it has caught up. If what
+// is on the disk is older than the staleness, it is not ready before it has caught up,
+// unless there is no forwarder; and it is not ready while blocks of any log cannot be
+// written or applied. It serves the calls that come all the same.
+func (s *Server) Ready() error {
+	if s.draining.Load() {
+		return refusal.ErrDraining
+	}
+	if err := s.replicas.Check(); err != nil {
+		return err
+	}
+	for _, r := range s.replicas.All() {
+		if r.CatchingUp(s.started) {
+			return errCatchingUp
+		}
+	}
+	return s.streams.Serving()
+}

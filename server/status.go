@@ -1,0 +1,92 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/prometheus/common/version"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/cursor"
+)
+
+// ListSegments implements [metricsv1connect.MetricsServiceHandler].
+func (s service) ListSegments(ctx context.Context, _ *connect.Request[metricsv1.ListSegmentsRequest]) (*connect.Response[metricsv1.ListSegmentsResponse], error) {
+	end, err := s.turn(ctx)
+	if err != nil {
+		return nil, s.refusals.Of(err)
+	}
+	defer end()
+	res := &metricsv1.ListSegmentsResponse{}
+	room, size := answerRoom(ctx), 0
+	for _, r := range s.replicas.All() {
+		files := r.Log.Segments()
+		if err := room(int64(len(res.Segments)+len(files))*entryCost + int64(size)*answerCost); err != nil {
+			return nil, s.refusals.Of(err)
+		}
+		for _, f := range files {
+			segment := &metricsv1.Segment{
+				LogId:         r.ID.String(),
+				Name:          f.Name,
+				FirstSequence: f.FirstSequence,
+				LastSequence:  f.LastSequence,
+				CreateTime:    timestamppb.New(f.CreateTime),
+				SizeBytes:     f.Size,
+				Sealed:        f.Sealed,
+			}
+			if size += protowire.SizeTag(1) + protowire.SizeBytes(proto.Size(segment)); size > answerSize {
+				res.Truncated = true
+				return connect.NewResponse(res), nil
+			}
+			res.Segments = append(res.Segments, segment)
+		}
+	}
+	return connect.NewResponse(res), nil
+}
+
+// GetStatus implements [metricsv1connect.MetricsServiceHandler]. It also answers before
+// the server is ready.
+func (s service) GetStatus(context.Context, *connect.Request[metricsv1.GetStatusRequest]) (*connect.Response[metricsv1.GetStatusResponse], error) {
+	res := &metricsv1.GetStatusResponse{
+		Instance:  s.config.Instance,
+		Version:   version.Version,
+		StartTime: timestamppb.New(s.started),
+		Uptime:    durationpb.New(time.Since(s.started)),
+		Ready:     s.Ready() == nil,
+		Streams:   uint32(s.streams.Count()),
+	}
+	if s.upstream != nil {
+		res.Upstream = s.upstream.Address()
+	}
+	var present cursor.Cursor
+	for _, r := range s.replicas.All() {
+		status := &metricsv1.LogStatus{
+			LogId:         r.ID.String(),
+			FirstSequence: r.Log.First(),
+			LastSequence:  r.Log.Last(),
+			Connected:     r.Connected(),
+			LagBlocks:     r.Lag(),
+			Series:        uint64(r.Head.Len()),
+		}
+		if received := r.LastReceived(); !received.IsZero() {
+			status.ReceiveTime = timestamppb.New(received)
+		}
+		for _, f := range r.Log.Segments() {
+			status.SizeBytes += f.Size
+		}
+		res.Logs = append(res.Logs, status)
+		if r.Serving() {
+			res.LiveSeries += r.CountLive(s.streams.LiveSince())
+			present.Positions = append(present.Positions, cursor.Position{Log: r.ID, Sequence: status.GetLastSequence()})
+		}
+	}
+	if len(present.Positions) > 0 {
+		res.Cursor = present.String()
+	}
+	return connect.NewResponse(res), nil
+}
