@@ -132,8 +132,8 @@ func callers(b *testing.B, s *instance, n int, req *getRequest) *clients {
 	return &clients{b: b, cmd: cmd, out: bufio.NewScanner(out), stop: stop}
 }
 
-// await reads what the clients tell until each has told a word, and returns
-// what stood behind the first.
+// await reads what the clients print until each has printed a word, and returns what
+// came after the first.
 func (c *clients) await(n int, word string) (first string) {
 	for n > 0 && c.out.Scan() {
 		got, rest, _ := strings.Cut(c.out.Text(), " ")

@@ -32,9 +32,8 @@ func startDamaged(t *testing.T, src *source) (s *instance, segment string) {
 	return startFed(t, c, src), filepath.Base(files[1])
 }
 
-// A segment that is damaged on this server's disk costs a stream what is behind
-// the damage in it. The client is told from where to where, and goes on with
-// the next segment.
+// A segment that is damaged on this server's disk costs a stream what comes after the
+// damage in it. The client is told what is missing, and goes on with the next segment.
 func TestDamagedSegment(t *testing.T) {
 	src := newSource(t)
 	s, segment := startDamaged(t, src)

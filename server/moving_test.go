@@ -85,7 +85,7 @@ func TestStreamsMove(t *testing.T) {
 					next[p.name] = s.GetValue() + 1
 				}
 			}
-			require.Equal(t, 1, labels, "a stream begins its references anew")
+			require.Equal(t, 1, labels, "a stream starts its references over")
 			requests[p.name] = &getRequest{Follow: true, LabelReferences: true, Start: after(cursor)}
 		})
 	}

@@ -82,8 +82,8 @@ func TestStatusAndMetadataKeepNobodyWaiting(t *testing.T) {
 	}
 }
 
-// A selector that takes long to match keeps nobody waiting either when a snapshot is
-// taken up again, of which all series are matched anew.
+// A selector that takes long to match delays nobody when a snapshot is resumed either,
+// for which all series are matched again.
 func TestResumedSnapshotKeepsNobodyWaiting(t *testing.T) {
 	const callers = 4
 	src := heavySource(t)
@@ -127,7 +127,7 @@ func TestResumedSnapshotKeepsNobodyWaiting(t *testing.T) {
 	})
 }
 
-// cursorWithinSnapshot returns one behind the first response of a snapshot.
+// cursorWithinSnapshot returns the cursor of the first response of a snapshot.
 func cursorWithinSnapshot(t *testing.T, s *instance) string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -116,7 +116,7 @@ func TestReferencesWithMinInterval(t *testing.T) {
 	require.Equal(t, 1, *carried)
 }
 
-// When most references belong to series that are gone, they are given anew.
+// When most references belong to series that are gone, the client forgets all of them.
 func TestReferencesAreForgotten(t *testing.T) {
 	src := newSource(t)
 	src.append(tenLabels(0, 20000))

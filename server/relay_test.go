@@ -124,8 +124,8 @@ func TestFollowerMovesToRelaysAndBack(t *testing.T) {
 	}
 }
 
-// A relay goes on where it was after a restart, and at another upstream when
-// its own is gone; one that is behind it is waited for.
+// A relay resumes where it was after a restart, and at another upstream when its own
+// is gone; it waits for one that lags.
 func TestRelayRestartsAndMoves(t *testing.T) {
 	src := newSource(t)
 	history(t, src, now())
@@ -149,7 +149,7 @@ func TestRelayRestartsAndMoves(t *testing.T) {
 	require.Equal(t, lines(all(t, two.call(t, sample))...), lines(all(t, relay.call(t, sample))...))
 }
 
-// An upstream that stays behind the relay is left for one that does not.
+// An upstream that lags behind the relay is left for one that does not.
 func TestRelayLeavesWhoIsBehind(t *testing.T) {
 	src := newSource(t)
 	src.write(point{series: "a", t: now(), v: 1})

@@ -75,7 +75,7 @@ func TestDecodingTurns(t *testing.T) {
 	})
 }
 
-// Nobody waits for ever.
+// A stream gives up waiting for its turn.
 func TestDecodingPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := decodingStreams(8)
