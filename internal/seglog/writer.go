@@ -13,6 +13,15 @@ import (
 // Writer appends to a log. After a failed write or sync it is broken for good:
 // Append, Rotate and WaitDurable return an error that wraps ErrBroken and the
 // cause, and nothing more becomes visible. Close it and open it again.
+//
+// How far the active segment has come, under [SyncAlways] and otherwise:
+//
+//	written  ├───────────────────┤    act.tail        ├───────────────────┤
+//	on disk  ├──────────────┤         synced          ├─────────┤
+//	visible  ├─────────┤              Log             ├───────────────────┤
+//
+// A sync moves synced to what was written when it started, and under SyncAlways then
+// what is visible. The end mark is written between the two.
 type Writer struct {
 	store *Store
 	log   *Log
