@@ -1,8 +1,6 @@
 package h2frames
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -11,28 +9,18 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 )
 
-const (
-	mostStreams = 8
-	mostSteps   = 100
-	mostPieces  = 100
-	patience    = time.Minute
-
-	severed = "severed"
-)
+// mostPieces is how many pieces the beginning of a write is chopped into.
+const mostPieces = 100
 
 // content is what answers are pieces of. A byte in the wrong place shows, and much
 // of it looks like frames.
@@ -132,444 +120,31 @@ func (l *chopping) Accept() (net.Conn, error) {
 	return chopped{c, read, write}, nil
 }
 
+func listen(f *testing.F) net.Listener {
+	l, err := net.Listen("unix", filepath.Join(f.TempDir(), "socket"))
+	require.NoError(f, err)
+	return l
+}
+
+// serveHTTP has net/http serve listeners until the test ends.
+func serveHTTP(f *testing.F, listeners ...net.Listener) {
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	server := &http.Server{Handler: http.HandlerFunc(answer), Protocols: protocols, ErrorLog: log.New(io.Discard, "", 0)}
+	var serving sync.WaitGroup
+	for _, l := range listeners {
+		serving.Go(func() { _ = server.Serve(l) })
+	}
+	f.Cleanup(func() {
+		_ = server.Close()
+		serving.Wait()
+	})
+}
+
 // played is how a connection came to its end.
 type played struct {
 	end       string // why it ended before the script did
 	completed []uint32
-}
-
-// stream is a call as the client sees it.
-type stream struct {
-	plan
-	body     []byte // that was sent
-	sent     bool   // all of it
-	reset    bool   // by the client
-	got      int    // of the answer's content
-	headers  bool
-	ended    bool
-	credited int64 // what the client added to its window
-}
-
-// allowed are the settings that say what a server may send.
-type allowed struct{ frame, window int64 }
-
-// ping is one under way, with the settings that were sent before it.
-type ping struct {
-	data     [8]byte
-	settings int
-}
-
-// client plays a script and holds against the model of it what comes.
-type client struct {
-	conn    net.Conn
-	piece   int // how many bytes are written at a time
-	pending bytes.Buffer
-	out     *http2.Framer // to pending
-	hpack   *hpack.Encoder
-	block   bytes.Buffer // of headers, that hpack writes
-
-	fields   *hpack.Decoder
-	fragment []byte // of headers that come
-	ending   bool   // the stream ends with them
-
-	mu       sync.Mutex
-	changed  *sync.Cond
-	settings []allowed // those that were sent, after those that hold for all
-	known    int       // the server applies these, or later ones
-	acks     int
-	pings    []ping
-	pinged   int
-	streams  map[uint32]*stream
-	next     uint32
-	got      int64 // content in all
-	credited int64 // what was added to the connection's window
-	end      string
-	fault    error
-	over     bool // nothing more comes
-}
-
-func dial(t *testing.T, address net.Addr, piece int) *client {
-	conn, err := net.Dial(address.Network(), address.String())
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = conn.Close() })
-	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
-	c := &client{conn: conn, piece: piece, settings: []allowed{{Small, 65535}}, streams: map[uint32]*stream{}, next: 1}
-	c.changed = sync.NewCond(&c.mu)
-	c.out = http2.NewFramer(&c.pending, nil)
-	c.out.AllowIllegalWrites = true
-	c.fields = hpack.NewDecoder(4096, nil)
-	c.hpack = hpack.NewEncoder(&c.block)
-	return c
-}
-
-// read reads until the connection ends, or something is wrong.
-func (c *client) read() {
-	in := http2.NewFramer(nil, c.conn)
-	in.SetMaxReadFrameSize(1<<24 - 1)
-	for over := false; !over; {
-		frame, err := in.ReadFrame()
-		c.mu.Lock()
-		switch {
-		case errors.Is(err, io.EOF):
-			over = true
-			if c.end == "" {
-				c.end = "closed"
-			}
-		case err != nil && c.end != "" && !errors.Is(err, os.ErrDeadlineExceeded):
-			over = true
-		case err != nil:
-			c.fault = fmt.Errorf("read: %w", err)
-		default:
-			c.fault = c.look(frame)
-		}
-		over = over || c.fault != nil || c.end != "" && c.end != severed
-		c.over = over
-		c.changed.Broadcast()
-		c.mu.Unlock()
-	}
-}
-
-// look holds a frame against the model.
-func (c *client) look(frame http2.Frame) error {
-	most := allowed{}
-	for _, s := range c.settings[c.known:] {
-		most = allowed{max(most.frame, s.frame), max(most.window, s.window)}
-	}
-	h := frame.Header()
-	if int64(h.Length) > most.frame {
-		return fmt.Errorf("%v is larger than %d", h, most.frame)
-	}
-	switch f := frame.(type) {
-	case *http2.SettingsFrame:
-		if f.IsAck() {
-			c.acks++
-			c.known = max(c.known, c.acks)
-		}
-		if c.acks >= len(c.settings) {
-			return errors.New("more settings are acknowledged than were sent")
-		}
-	case *http2.PingFrame:
-		if len(c.pings) == 0 || f.Data != c.pings[0].data || !f.IsAck() {
-			return fmt.Errorf("%v is not the answer to the oldest of %d", f, len(c.pings))
-		}
-		c.known = max(c.known, c.pings[0].settings)
-		c.pings = c.pings[1:]
-		c.pinged++
-	case *http2.WindowUpdateFrame:
-	case *http2.GoAwayFrame:
-		if c.end == "" {
-			c.end = f.ErrCode.String()
-		}
-	case *http2.HeadersFrame:
-		c.ending = f.StreamEnded()
-		return c.headers(f.StreamID, f.HeaderBlockFragment(), f.HeadersEnded())
-	case *http2.ContinuationFrame:
-		return c.headers(f.StreamID, f.HeaderBlockFragment(), f.HeadersEnded())
-	case *http2.DataFrame:
-		return c.data(f, most.window)
-	default:
-		return fmt.Errorf("unexpected: %v", f)
-	}
-	return nil
-}
-
-// headers takes a piece of headers, and looks at them when they are whole.
-func (c *client) headers(id uint32, piece []byte, whole bool) error {
-	c.fragment = append(c.fragment, piece...)
-	if !whole {
-		return nil
-	}
-	fields, err := c.fields.DecodeFull(c.fragment)
-	c.fragment = c.fragment[:0]
-	s := c.streams[id]
-	if err != nil || s == nil || s.ended || s.headers && !c.ending {
-		return fmt.Errorf("headers of stream %d are out of place: %w", id, err)
-	}
-	values := map[string]string{}
-	for _, field := range fields {
-		values[field.Name] = field.Value
-	}
-	switch {
-	case s.headers && values["last"] != "true":
-		return fmt.Errorf("%v is no trailer", fields)
-	case !s.headers && (values[":status"] != "200" || values["received"] != digest(s.body) || s.Header && len(values["large"]) != 3*Small):
-		return fmt.Errorf("%v are of another answer than %s with %s", fields, s.path(), digest(s.body))
-	}
-	s.headers = true
-	return s.end(c.ending)
-}
-
-func (c *client) data(f *http2.DataFrame, window int64) error {
-	s, n := c.streams[f.StreamID], len(f.Data())
-	if s == nil || s.ended || !s.headers {
-		return fmt.Errorf("%v is out of place", f)
-	}
-	c.got += int64(n)
-	if n > 0 && (c.got > 65535+c.credited || int64(s.got+n) > window+s.credited) {
-		return fmt.Errorf("%v is beyond a window: %d of %d, in all %d of %d", f, s.got+n, window+s.credited, c.got, 65535+c.credited)
-	}
-	if s.got+n > s.Size || !bytes.Equal(f.Data(), content[s.From+s.got:][:n]) {
-		return fmt.Errorf("%v has other bytes than the answer at %d", f, s.got)
-	}
-	s.got += n
-	return s.end(f.StreamEnded())
-}
-
-func (s *stream) end(ended bool) error {
-	if s.ended = ended; ended && s.got != s.Size && !s.reset {
-		return fmt.Errorf("the answer ended after %d bytes of %d", s.got, s.Size)
-	}
-	return nil
-}
-
-// script says what a client does, a byte or a few for a step.
-type script []byte
-
-func (s *script) byte() (b byte) {
-	if len(*s) > 0 {
-		b, *s = (*s)[0], (*s)[1:]
-	}
-	return b
-}
-
-func (s *script) word() int { return int(s.byte())<<8 | int(s.byte()) }
-
-// size is one of those at which something changes, or any other.
-func (s *script) size() uint32 {
-	known := []uint32{Small, Small + 1, 20000, 65535, Large - 1, Large, Large + 1, 1 << 20, 1<<24 - 1}
-	if b := s.byte(); int(b) < len(known) {
-		return known[b]
-	}
-	return Small + uint32(s.word())
-}
-
-// open sends the preface and the first settings.
-func (c *client) open(s *script) {
-	c.pending.WriteString(http2.ClientPreface)
-	b := s.byte()
-	if b&1 != 0 {
-		_ = c.out.WriteSettingsAck()
-	}
-	var settings []http2.Setting
-	if b&2 != 0 {
-		settings = append(settings, http2.Setting{ID: http2.SettingInitialWindowSize, Val: s.size()})
-	}
-	if b&4 != 0 {
-		settings = append(settings, http2.Setting{ID: http2.SettingMaxFrameSize, Val: s.size()})
-	}
-	if b&8 != 0 {
-		for i := range s.byte() % 100 {
-			settings = append(settings, http2.Setting{ID: 0x1000 + http2.SettingID(i), Val: 1})
-		}
-	}
-	if b&16 != 0 {
-		settings = append(settings, http2.Setting{ID: http2.SettingMaxFrameSize, Val: uint32(s.word())})
-	}
-	c.set(settings...)
-}
-
-// set sends settings.
-func (c *client) set(settings ...http2.Setting) {
-	c.mu.Lock()
-	now := c.settings[len(c.settings)-1]
-	for _, s := range settings {
-		switch s.ID {
-		case http2.SettingInitialWindowSize:
-			now.window = int64(s.Val)
-		case http2.SettingMaxFrameSize:
-			now.frame = int64(s.Val)
-		}
-	}
-	c.settings = append(c.settings, now)
-	c.mu.Unlock()
-	_ = c.out.WriteSettings(settings...)
-}
-
-// call sends the headers of a call.
-func (c *client) call(s *script) {
-	if c.next > 2*mostStreams {
-		return
-	}
-	flags := s.byte()
-	p := plan{
-		From: int(s.byte()), Size: 4 * s.word(), Write: 1 + 2*s.word(),
-		Flush: flags&1 != 0, Trailer: flags&2 != 0, Header: flags&4 != 0,
-	}
-	p.Write = max(p.Write, p.Size/100)
-	c.mu.Lock()
-	c.streams[c.next] = &stream{plan: p, sent: flags&8 == 0}
-	c.mu.Unlock()
-	c.block.Reset()
-	for _, f := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":authority", "test"}, {":path", p.path()}} {
-		_ = c.hpack.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
-	}
-	rest := c.block.Bytes()
-	if flags&16 != 0 {
-		rest = rest[:len(rest)/2]
-	}
-	_ = c.out.WriteHeaders(http2.HeadersFrameParam{StreamID: c.next, BlockFragment: rest, EndStream: flags&8 == 0, EndHeaders: flags&16 == 0})
-	if flags&16 != 0 {
-		_ = c.out.WriteContinuation(c.next, true, c.block.Bytes()[len(rest):])
-	}
-	c.next += 2
-}
-
-// send sends a part of a request's body.
-func (c *client) send(id uint32, n int, end bool, padding []byte) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := c.streams[id]
-	if s == nil || s.sent || s.reset {
-		return
-	}
-	part := content[:n]
-	s.body, s.sent = append(s.body, part...), end
-	_ = c.out.WriteDataPadded(id, end, part, padding)
-}
-
-// credit adds to the window of a stream, or of the connection.
-func (c *client) credit(id, n uint32) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if id == 0 {
-		c.credited += int64(n)
-	} else if s := c.streams[id]; s != nil && !s.reset {
-		s.credited += int64(n)
-	} else {
-		return
-	}
-	_ = c.out.WriteWindowUpdate(id, n)
-}
-
-// cancel resets a stream.
-func (c *client) cancel(id uint32) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if s := c.streams[id]; s != nil && !s.reset {
-		s.reset = true
-		_ = c.out.WriteRSTStream(id, http2.ErrCodeCancel)
-	}
-}
-
-// ping sends a ping, and returns how many will be answered with it.
-func (c *client) ping() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	data := [8]byte{byte(c.pinged + len(c.pings)), byte(http2.FrameHeaders)}
-	c.pings = append(c.pings, ping{data, len(c.settings) - 1})
-	_ = c.out.WritePing(false, data)
-	return c.pinged + len(c.pings)
-}
-
-// flush writes what is pending. That it cannot be written is seen by reading.
-func (c *client) flush() {
-	for _, piece := range split(c.pending.Bytes(), c.piece) {
-		_, _ = c.conn.Write(piece)
-	}
-	c.pending.Reset()
-}
-
-// wait waits for something, or the end.
-func (c *client) wait(until func() bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for !c.over && !until() {
-		c.changed.Wait()
-	}
-}
-
-func (c *client) meet(n int) {
-	c.flush()
-	c.wait(func() bool { return c.pinged >= n })
-}
-
-// play does the steps of a script. It returns false when the script ended the
-// connection.
-func (c *client) play(s *script) bool {
-	for range mostSteps {
-		if len(*s) == 0 {
-			return true
-		}
-		step := s.byte()
-		id := uint32(step>>4)%mostStreams*2 + 1
-		switch step % 16 {
-		case 0, 1, 2:
-			c.call(s)
-		case 3:
-			c.set(http2.Setting{ID: http2.SettingMaxFrameSize, Val: s.size()})
-		case 4:
-			c.set(http2.Setting{ID: http2.SettingInitialWindowSize, Val: s.size() - Small})
-		case 5:
-			c.set(http2.Setting{ID: http2.SettingInitialWindowSize, Val: s.size()}, http2.Setting{ID: http2.SettingMaxFrameSize, Val: s.size()})
-		case 6:
-			c.ping()
-		case 7:
-			c.credit(0, s.size())
-		case 8, 9:
-			c.credit(id, 1+4*uint32(s.word()))
-		case 10:
-			c.cancel(id)
-		case 11:
-			c.send(id, s.word()%2000, step&128 != 0, content[:s.byte()%16])
-		case 12:
-			c.flush()
-		case 13:
-			c.meet(c.ping())
-		case 14:
-			c.wrong(s.byte())
-		case 15:
-			c.sever(s.word())
-			return false
-		}
-	}
-	return true
-}
-
-// wrong sends what a server answers with the end of the connection.
-func (c *client) wrong(what byte) {
-	switch what % 6 {
-	case 0:
-		_ = c.out.WriteSettingsAck() // The first is right.
-	case 1:
-		c.set(http2.Setting{ID: http2.SettingMaxFrameSize, Val: Small - 1})
-	case 2:
-		c.set(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 31})
-	case 3:
-		c.set(http2.Setting{ID: http2.SettingMaxFrameSize, Val: Large}, http2.Setting{ID: http2.SettingMaxFrameSize, Val: Small})
-	case 4:
-		_ = c.out.WriteRawFrame(http2.FrameSettings, 0, 0, []byte{0, 5, 0})
-	case 5:
-		_ = c.out.WriteRawFrame(http2.FramePing, 0, 1, make([]byte, 8))
-	}
-}
-
-// sever ends the connection within what is pending.
-func (c *client) sever(without int) {
-	c.pending.Truncate(max(0, c.pending.Len()-without))
-	c.flush()
-	c.mu.Lock()
-	c.end = severed
-	c.mu.Unlock()
-	_ = c.conn.(*net.UnixConn).CloseWrite()
-	c.wait(func() bool { return false })
-}
-
-// finish lets all calls come to their end.
-func (c *client) finish() {
-	c.credit(0, 1<<24)
-	for id := uint32(1); id < c.next; id += 2 {
-		c.send(id, 1, true, nil)
-		c.credit(id, 1<<24)
-	}
-	c.meet(c.ping())
-	c.wait(func() bool {
-		for _, s := range c.streams {
-			if !s.ended && !s.reset {
-				return false
-			}
-		}
-		return true
-	})
 }
 
 // run plays a script at a server.
@@ -590,11 +165,12 @@ func run(t *testing.T, address net.Addr, piece int, s script) played {
 			}
 		}
 	}
-	require.NoError(t, c.fault)
+	fault := c.fault
 	c.end = "done"
 	c.mu.Unlock()
 	_ = c.conn.Close()
 	reading.Wait()
+	require.NoError(t, fault)
 	return p
 }
 
@@ -602,25 +178,10 @@ func run(t *testing.T, address net.Addr, piece int, s script) played {
 // are cut, it gets what it would get from net/http itself: each answer whole and
 // in order, its windows and its largest frame kept, every ping answered in turn.
 func FuzzRunningStreams(f *testing.F) {
-	listen := func(name string) net.Listener {
-		l, err := net.Listen("unix", filepath.Join(f.TempDir(), name))
-		require.NoError(f, err)
-		return l
-	}
-	plain := listen("plain")
-	below := &chopping{Listener: listen("cut")}
+	plain := listen(f)
+	below := &chopping{Listener: listen(f)}
 	above := &chopping{Listener: Listener{below, mostSteps}}
-	protocols := new(http.Protocols)
-	protocols.SetUnencryptedHTTP2(true)
-	server := &http.Server{Handler: http.HandlerFunc(answer), Protocols: protocols, ErrorLog: log.New(io.Discard, "", 0)}
-	var serving sync.WaitGroup
-	for _, l := range []net.Listener{plain, above} {
-		serving.Go(func() { _ = server.Serve(l) })
-	}
-	f.Cleanup(func() {
-		_ = server.Close()
-		serving.Wait()
-	})
+	serveHTTP(f, plain, above)
 
 	large := []byte{0, 0, 5, 0x80, 0, 0xff, 0xff} // An answer of 128 KiB, written at once,
 	small := []byte{0, 3, 6, 0x20, 0, 0, 0xff}    // and one of 32 KiB in pieces, with a trailer.
