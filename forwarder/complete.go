@@ -118,11 +118,10 @@ func (f fetched) Gap(gap *seglog.GapError) error {
 
 // deliver gives the sink what a frame of the server brings.
 func (f fetched) deliver(frame *linkv1.Frame) error {
-	ours, err := logship.Deliver(frame, f)
-	if _, position := frame.GetKind().(*linkv1.Frame_Position); !ours && !position {
-		return fmt.Errorf("a server does not send frames of the kind %T", frame.GetKind())
+	if _, ok := frame.GetKind().(*linkv1.Frame_Position); ok {
+		return nil
 	}
-	return err
+	return logship.Deliver(frame, f)
 }
 
 // newFetchRoom is room for one piece of a log at a time.

@@ -105,12 +105,7 @@ func (r *replicaServer) serve(store *seglog.Store, c *link.Conn, hello *linkv1.H
 		if err != nil {
 			return err
 		}
-		ours, err := logship.Deliver(f, keeping{replica, r})
 		switch k := f.GetKind().(type) {
-		case *linkv1.Frame_Append:
-			if err == nil {
-				err = c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Position{Position: position()}})
-			}
 		case *linkv1.Frame_Tail:
 			r.mu.Lock()
 			r.tail = k.Tail.GetSequence()
@@ -120,8 +115,8 @@ func (r *replicaServer) serve(store *seglog.Store, c *link.Conn, hello *linkv1.H
 			err = logship.Send(context.Background(), l, k.Fetch.GetAfterSequence(), logship.Frames{Conn: c},
 				logship.Options{More: func(after uint64) bool { return after < l.Last() }})
 		default:
-			if !ours {
-				err = fmt.Errorf("frame %T", k)
+			if err = logship.Deliver(f, keeping{replica, r}); err == nil {
+				err = c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Position{Position: position()}})
 			}
 		}
 		if err != nil {

@@ -1,6 +1,8 @@
 package logship
 
 import (
+	"fmt"
+
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/seglog"
@@ -28,16 +30,16 @@ func (f Frames) Gap(gap *seglog.GapError) error {
 	return f.Conn.Send(&linkv1.Frame{Kind: &linkv1.Frame_Gap{Gap: missing}})
 }
 
-// Deliver gives a sink what a frame brings of a log. It returns false for frames that
-// are about something else.
-func Deliver(f *linkv1.Frame, to Sink) (bool, error) {
+// Deliver gives a sink what a frame brings of a log. Frames that bring nothing of one
+// are an error.
+func Deliver(f *linkv1.Frame, to Sink) error {
 	switch k := f.GetKind().(type) {
 	case *linkv1.Frame_Segment:
-		return true, to.StartSegment(k.Segment.GetName(), k.Segment.GetFirstSequence())
+		return to.StartSegment(k.Segment.GetName(), k.Segment.GetFirstSequence())
 	case *linkv1.Frame_Append:
-		return true, to.Append(k.Append.GetOffset(), k.Append.GetData())
+		return to.Append(k.Append.GetOffset(), k.Append.GetData())
 	case *linkv1.Frame_Gap:
-		return true, to.Gap(&seglog.GapError{After: k.Gap.GetAfterSequence(), Next: k.Gap.GetNextSequence()})
+		return to.Gap(&seglog.GapError{After: k.Gap.GetAfterSequence(), Next: k.Gap.GetNextSequence()})
 	}
-	return false, nil
+	return fmt.Errorf("a frame of the kind %T, where those of a log were to come", f.GetKind())
 }

@@ -86,18 +86,13 @@ func linkPosition(r *replica.Replica) *linkv1.Position {
 // deliver gives what a frame brings to its log.
 func (f *Feed) deliver(to sink, frame *linkv1.Frame, a *acks) error {
 	defer f.replicas.News.Wake()
-	ours, err := logship.Deliver(frame, to)
-	switch k := frame.GetKind().(type) {
-	case *linkv1.Frame_Append:
-		if err == nil {
-			a.schedule()
-		}
-	case *linkv1.Frame_Tail:
-		to.SetTail(k.Tail.GetSequence())
-	default:
-		if !ours {
-			return fmt.Errorf("a forwarder has no reason to send a %T", k)
-		}
+	if tail, ok := frame.GetKind().(*linkv1.Frame_Tail); ok {
+		to.SetTail(tail.Tail.GetSequence())
+		return nil
+	}
+	err := logship.Deliver(frame, to)
+	if _, ok := frame.GetKind().(*linkv1.Frame_Append); ok && err == nil {
+		a.schedule()
 	}
 	return err
 }
