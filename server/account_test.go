@@ -157,7 +157,7 @@ func withinSnapshot(t testing.TB, s *instance) string {
 	return r.GetCursor()
 }
 
-// Streams that were taken up within a snapshot and take nothing of it keep nobody
+// Streams that resumed within a snapshot and take nothing of it keep nobody
 // else from doing the same.
 func TestTakenUpWithinSnapshots(t *testing.T) {
 	src := newSource(t)

@@ -354,7 +354,7 @@ func TestSeveralLogs(t *testing.T) {
 	require.Equal(t, want, live)
 }
 
-// A connection that breaks within a keyframe is taken up again, and streams go
+// A connection that breaks within a keyframe is replaced, and streams go
 // on.
 func TestCutWithinAKeyframe(t *testing.T) {
 	src := newSource(t)

@@ -119,7 +119,7 @@ func TestOrderOfKinds(t *testing.T) {
 	})
 }
 
-// A stream that is taken up after any entry of a block, at any replica, goes on
+// A stream that resumes after any entry of a block, at any replica, goes on
 // with the next.
 func TestOrderOfKindsAfterAnyEntry(t *testing.T) {
 	src, m := newSource(t), newMixture(t)

@@ -38,7 +38,7 @@ func restoring(t testing.TB, recv receiver) (restored receiver, carried *int) {
 	}, carried
 }
 
-// With references, any stream is the stream without, broken off and taken up
+// With references, any stream is the stream without, broken off and resumed
 // anywhere, over every protocol, and of two logs.
 func TestReferencesStandForLabels(t *testing.T) {
 	one, two := newSource(t), newSource(t)

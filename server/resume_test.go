@@ -46,7 +46,7 @@ func history(t testing.TB, src *source, at int64) {
 	}
 }
 
-// A stream that is broken off anywhere, and taken up at another replica with
+// A stream that is broken off anywhere, and resumed at another replica with
 // the cursor that it had there, is the stream that was not broken off.
 func TestResumeAnywhere(t *testing.T) {
 	src := newSource(t)

@@ -17,7 +17,7 @@ func newMetrics() *metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "promgrpc_server_" + name, Help: help}, []string{label})
 	}
 	return &metrics{
-		begun:       vec("streams_begun_total", "Streams begun, by where: latest, since, or cursor for those that were taken up again; logs and health for those of other kinds.", "start"),
+		begun:       vec("streams_begun_total", "Streams started, by where: latest, since, or cursor for those that resumed; logs and health for other kinds.", "start"),
 		ended:       vec("streams_ended_total", "Streams ended, by why.", "reason"),
 		samplesSent: counter("samples_sent_total", "Float and histogram samples sent to clients."),
 		bytesSent:   counter("sent_bytes_total", "Bytes of responses sent to clients, before compression."),

@@ -31,9 +31,9 @@ import (
 //	  cursor within a snapshot:  s      |------->   the rest of S, rebuilt from the log
 //
 // A log that the cursor does not name is new to the client, and comes from its oldest
-// block on. Up to until, which is the present at the start, the stream is not synced,
-// and one that does not follow ends there. While a snapshot is sent, snapshotRef says
-// up to which ref; it is zero while blocks are.
+// block on. A source's until is the present at the start: when all have come to theirs,
+// the stream is synced, or ends if it does not follow. While a snapshot is sent, the
+// series below snapshotRef have been; while blocks are, it is zero.
 
 // start opens the logs where the request says. A snapshot is sent before it returns.
 func (st *stream) start(req *metricsv1.GetMetricsRequest, e *selection.Evaluation) error {
@@ -50,7 +50,7 @@ func (st *stream) start(req *metricsv1.GetMetricsRequest, e *selection.Evaluatio
 		if err := start.Since.CheckValid(); err != nil {
 			return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("since: %w", err))
 		}
-		// A sample has whole milliseconds, so the next one counts.
+		// Samples have whole milliseconds, so this rounds up.
 		st.setSince(new(start.Since.AsTime().Add(time.Millisecond - 1).UnixMilli()))
 		return st.addNewLogs()
 	}
@@ -131,7 +131,7 @@ func (st *stream) sendSnapshot(src *source) error {
 	return st.report(left, src, src.sequence, src.sequence)
 }
 
-// sendUpTo sends the series of a snapshot below a reference.
+// sendUpTo sends the series of a snapshot below a ref.
 func (st *stream) sendUpTo(src *source, ref uint64) error {
 	src.snapshotRef = ref
 	src.snapshot.View.Pass(ref)

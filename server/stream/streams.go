@@ -15,7 +15,7 @@ import (
 	"github.com/promgrpc/exporter/server/selection"
 )
 
-// Config is what all streams of a server go by.
+// Config of the streams of a server.
 type Config struct {
 	// Staleness after which a series that got no sample is not live.
 	Staleness time.Duration
@@ -26,9 +26,9 @@ type Config struct {
 	// CursorWait is how long a stream waits for this replica to reach its
 	// cursor.
 	CursorWait time.Duration
-	// MaxAge after which a stream that follows is ended, to be taken up at any
-	// replica. Zero: never. Below zero: every half hour if this server is
-	// registered in Consul, where it has others beside it, and never otherwise.
+	// MaxAge after which a stream that follows is ended, to resume at any replica. Zero:
+	// never. Below zero: half an hour if this server is registered in Consul, as others
+	// are then, and never otherwise.
 	MaxAge time.Duration
 }
 
@@ -51,10 +51,10 @@ type Shared struct {
 	Replicas    *replica.Set
 	Evaluations *selection.Evaluations
 	Refusals    *refusal.Refusals
-	Log         *throttle.Logger // for what clients can cause
-	Open        *limit.Budget    // how many streams there may be
-	Bytes       *limit.Budget    // that their state takes
-	Decodes     *limit.Budget    // turns at the files
+	Log         *throttle.Logger // of what clients can cause
+	Open        *limit.Budget    // streams
+	Bytes       *limit.Budget    // of their state
+	Decodes     *limit.Budget    // turns to decode
 }
 
 // Streams are the streams of a server.
@@ -79,7 +79,7 @@ func (s *Streams) Count() int64 { return s.Open.Used() }
 // Held is how many bytes their state takes, beyond what each has for nothing.
 func (s *Streams) Held() int64 { return s.Bytes.Used() }
 
-// Collectors of what is counted of the streams.
+// Collectors are for what is counted of the streams.
 func (s *Streams) Collectors() []prometheus.Collector { return s.metrics.all() }
 
 // Drain ends all streams, each with the cursor to resume at, and admits no more.
