@@ -66,7 +66,7 @@ func TestPinned(t *testing.T) {
 	near(t, "the state before", v.Pinned(), heapBytes()-before)
 
 	all := v.Pinned()
-	v.Pass(pinnedSeries / 2)
+	v.ReleaseBelow(pinnedSeries / 2)
 	near(t, "half of it", v.Pinned(), heapBytes()-before)
 	if n := v.Pinned(); n > all*3/4 {
 		t.Errorf("%d bytes are pinned by half of what pinned %d", n, all)

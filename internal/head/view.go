@@ -18,7 +18,7 @@ type View struct {
 	sequence uint64
 	pages    pages
 	labels   labelStore
-	passed   int            // pages at the low end that Pass gave up
+	passed   int            // pages at the low end that were released
 	sums     map[int]uint64 // of pages, with invariants
 }
 
@@ -56,9 +56,9 @@ func (v *View) Release() {
 // Sequence returns the block that the view is as of.
 func (v *View) Sequence() uint64 { return v.sequence }
 
-// Pass gives up the series below a reference, and the view's hold on their pages. It
-// must not be called while the view is read elsewhere.
-func (v *View) Pass(ref uint64) {
+// ReleaseBelow releases the pages of the series below a reference, which must not be
+// read any more. It must not be called while the view is read elsewhere.
+func (v *View) ReleaseBelow(ref uint64) {
 	for v.passed < len(v.pages.list) && (v.pages.first+uint64(v.passed)+1)*pageSize <= ref {
 		if invariant.On {
 			v.checkUnchanged(v.passed)

@@ -265,8 +265,8 @@ func (s *Store) cutTail(act *active, size int64, as side, cause error) error {
 // committedAfter looks for a frame header after at, anywhere, that was written when the
 // byte at that offset was on the disk.
 func committedAfter(f file, at, size int64) (bool, error) {
-	const window = 1 << 20
-	buf := make([]byte, min(window, max(size-at, 0)))
+	const atOnce = 1 << 20
+	buf := make([]byte, min(atOnce, max(size-at, 0)))
 	for from := at; size-from >= segment.FrameHeaderSize; {
 		b := buf[:min(int64(len(buf)), size-from)]
 		if _, err := f.ReadAt(b, from); err != nil && !errors.Is(err, io.EOF) {

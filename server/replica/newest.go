@@ -88,5 +88,5 @@ func newer(l, other *segment.Latest) bool {
 		return false
 	}
 	later := max(l.Timestamp, other.Timestamp)
-	return (l.Timestamp == later) != head.Ahead(later, max(l.Written, other.Written))
+	return (l.Timestamp == later) != head.InFuture(later, max(l.Written, other.Written))
 }

@@ -134,7 +134,7 @@ func (st *stream) sendSnapshot(src *source) error {
 // sendUpTo sends the series of a snapshot below a ref.
 func (st *stream) sendUpTo(src *source, ref uint64) error {
 	src.snapshotRef = ref
-	src.snapshot.View.Pass(ref)
+	src.snapshot.View.ReleaseBelow(ref)
 	if err := st.check(); err != nil {
 		return err
 	}
