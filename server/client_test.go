@@ -130,6 +130,11 @@ func all(t testing.TB, recv receiver) []*getResponse {
 // until receives until a response for which done says so, which is included.
 func until(t testing.TB, recv receiver, done func(*getResponse) bool) []*getResponse {
 	t.Helper()
+	return untilWithin(t, patience, recv, done)
+}
+
+func untilWithin(t testing.TB, patience time.Duration, recv receiver, done func(*getResponse) bool) []*getResponse {
+	t.Helper()
 	var got []*getResponse
 	deadline := time.Now().Add(patience)
 	for time.Now().Before(deadline) {

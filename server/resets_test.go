@@ -43,7 +43,7 @@ func TestRapidResets(t *testing.T) {
 	routines := runtime.NumGoroutine() + attackers*(c.ConnStreams+10)
 	for i := int64(1); i <= 20 || resets.Load() < attackers*int64(c.CallRate); i++ {
 		src.write(point{series: "canary", t: i, v: 1})
-		until(t, recv, func(r *getResponse) bool { return len(r.GetTimeseries()) > 0 })
+		untilWithin(t, 5*patience, recv, func(r *getResponse) bool { return len(r.GetTimeseries()) > 0 })
 		require.Less(t, runtime.NumGoroutine(), routines)
 		time.Sleep(50 * time.Millisecond)
 	}
