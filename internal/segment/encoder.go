@@ -73,36 +73,11 @@ func (e *Encoder) AppendBlock(dst []byte, b *Block, synced uint64) ([]byte, erro
 	if err := e.checkNext(&h); err != nil {
 		return dst, err
 	}
-	known := len(e.refs)
-	next := e.next
-	rollBack := func() {
-		for _, ref := range e.refs[known:] {
-			e.index.remove(ref)
-		}
-		e.refs, e.bits, e.next = e.refs[:known], e.bits[:known], next
-	}
+	known, next := len(e.refs), e.next
 	e.reset()
-	if err := e.newSeries(&b.Series, e.columns[blockLabels:]); err != nil {
-		rollBack()
-		return dst, err
-	}
-	if err := e.blockRuns(&b.Samples); err != nil {
-		rollBack()
-		return dst, err
-	}
-	if err := e.blockOpaque(b, &h); err != nil {
-		rollBack()
-		return dst, err
-	}
-	e.blockSamples(&b.Samples, &h)
-	for _, s := range b.Verdict.Errors {
-		e.columns[blockErrors] = appendString(e.columns[blockErrors], s)
-	}
-	e.columns[blockMetadata] = appendMetadata(e.columns[blockMetadata], b.Metadata)
-	out, err := e.frame(dst, &h, e.columns[:blockSections])
+	out, err := e.block(dst, b, &h)
 	if err != nil {
-		e.restoreValues()
-		rollBack()
+		e.rollBack(known, next)
 		return dst, err
 	}
 	e.advance(&h)
@@ -110,6 +85,24 @@ func (e *Encoder) AppendBlock(dst []byte, b *Block, synced uint64) ([]byte, erro
 		e.checkBlock(out[len(dst):], b)
 	}
 	return out, nil
+}
+
+func (e *Encoder) block(dst []byte, b *Block, h *FrameHeader) ([]byte, error) {
+	if err := e.newSeries(&b.Series, e.columns[blockLabels:]); err != nil {
+		return dst, err
+	}
+	if err := e.blockRuns(&b.Samples); err != nil {
+		return dst, err
+	}
+	if err := e.blockOpaque(b, h); err != nil {
+		return dst, err
+	}
+	e.blockSamples(&b.Samples, h)
+	for _, s := range b.Verdict.Errors {
+		e.columns[blockErrors] = appendString(e.columns[blockErrors], s)
+	}
+	e.columns[blockMetadata] = appendMetadata(e.columns[blockMetadata], b.Metadata)
+	return e.frame(dst, h, e.columns[:blockSections])
 }
 
 // AppendFooter appends the footer; nothing can follow it but StartSegment.
@@ -128,6 +121,18 @@ func (e *Encoder) reset() {
 	for i := range e.columns {
 		e.columns[i] = e.columns[i][:0]
 	}
+	e.undo = e.undo[:0]
+}
+
+// rollBack undoes what the frame at hand did to the state, which had known series.
+func (e *Encoder) rollBack(known int, next uint64) {
+	if len(e.undo) > 0 {
+		e.restoreValues()
+	}
+	for _, ref := range e.refs[known:] {
+		e.index.remove(ref)
+	}
+	e.refs, e.bits, e.next = e.refs[:known], e.bits[:known], next
 }
 
 // newSeries introduces new series, and fills their sections: labels, then series.

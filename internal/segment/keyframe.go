@@ -38,10 +38,7 @@ func (e *Encoder) AppendKeyframe(dst []byte, k *Keyframe, timeMS int64, synced u
 	e.reset()
 	out, err := e.keyframe(dst, k, &h)
 	if err != nil {
-		for _, ref := range e.refs[known:] {
-			e.index.remove(ref)
-		}
-		e.refs, e.bits, e.next = e.refs[:known], e.bits[:known], next
+		e.rollBack(known, next)
 		return dst, err
 	}
 	if k.Last {
