@@ -72,7 +72,7 @@ func later(req *remotewrite.Request, round int) {
 func TestKnownSeriesAllocateNothing(t *testing.T) {
 	s := openTestState(t)
 	body := steady(t, 2000, 2000, 1700000000000)[0]
-	req := remotewrite.NewRequest(remotewrite.Limits{})
+	req := remotewrite.NewRequest(remotewrite.DefaultLimits())
 	round := 0
 	ingest := func() {
 		if err := req.Decode(remotewrite.V1, body); err != nil {
@@ -160,7 +160,7 @@ func TestSpellings(t *testing.T) {
 func benchmarkIngest(b *testing.B, series int) {
 	s := openTestState(b)
 	bodies := steady(b, series, 2000, 1700000000000)
-	req := remotewrite.NewRequest(remotewrite.Limits{})
+	req := remotewrite.NewRequest(remotewrite.DefaultLimits())
 	round := 0
 	ingest := func() int {
 		n := 0
@@ -219,7 +219,7 @@ func BenchmarkIngest(b *testing.B) {
 func BenchmarkIngestNew(b *testing.B) {
 	const series = 100_000
 	bodies := steady(b, series, 2000, 1700000000000)
-	req := remotewrite.NewRequest(remotewrite.Limits{})
+	req := remotewrite.NewRequest(remotewrite.DefaultLimits())
 	b.ReportAllocs()
 	var used float64
 	for b.Loop() {

@@ -274,7 +274,7 @@ func TestIdleRequestsTakeLittle(t *testing.T) {
 	var i idle
 	body := bodyOf(t, v1, one(1, 5, "__name__", "up", "text", strings.Repeat("x", 10_000)))
 	decoded := func(body []byte) *remotewrite.Request {
-		r := remotewrite.NewRequest(remotewrite.Limits{})
+		r := remotewrite.NewRequest(remotewrite.DefaultLimits())
 		if err := r.Decode(remotewrite.V1, body); err != nil {
 			t.Fatal(err)
 		}

@@ -21,7 +21,7 @@ import (
 )
 
 func TestExamples(t *testing.T) {
-	r := NewRequest(Limits{})
+	r := NewRequest(DefaultLimits())
 	for i, req := range examplesV1() {
 		b, _ := req.Marshal()
 		if err := decode(r, V1, b); err != nil {
@@ -49,7 +49,7 @@ func TestExamples(t *testing.T) {
 // TestSchemasAgree on the labels of a series, so that it is one series however
 // it is sent.
 func TestSchemasAgree(t *testing.T) {
-	one, two := NewRequest(Limits{}), NewRequest(Limits{})
+	one, two := NewRequest(DefaultLimits()), NewRequest(DefaultLimits())
 	if err := decode(one, V1, steadyV1(100, 0)); err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestKeysOfReferences(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := NewRequest(Limits{})
+		r := NewRequest(DefaultLimits())
 		if err := r.scan(V2, raw); err != nil {
 			t.Fatal(err)
 		}
@@ -117,7 +117,7 @@ func TestKeysOfReferences(t *testing.T) {
 func TestLabelsOfManySeries(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	names := []string{"__name__", "a", "b", "c", "d", "Z", "\xff"}
-	one, two := NewRequest(Limits{}), NewRequest(Limits{})
+	one, two := NewRequest(DefaultLimits()), NewRequest(DefaultLimits())
 	for range 300 {
 		var v1 prompb.WriteRequest
 		v2 := writev2.Request{}
@@ -174,7 +174,7 @@ func TestReferencesThatAreNotPacked(t *testing.T) {
 		body = append(append(body, 0x22, byte(len(symbol))), symbol...)
 	}
 	body = append(append(body, 0x2a, byte(len(series))), series...)
-	r := NewRequest(Limits{})
+	r := NewRequest(DefaultLimits())
 	if err := r.scan(V2, body); err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 	}{
 		{"1.0", V1, steadyV1(2000, 0)}, {"2.0", V2, steadyV2(2000, 0)}, {"histograms", V1, hist},
 	} {
-		r := NewRequest(Limits{})
+		r := NewRequest(DefaultLimits())
 		body := snappy.Encode(nil, test.body)
 		if n := testing.AllocsPerRun(20, func() {
 			if err := r.Decode(test.schema, body); err != nil {
@@ -213,7 +213,7 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 // TestCutAndFlipped goes through every way in which one byte can be missing or
 // wrong: nothing may panic, and nothing but what is valid may come out.
 func TestCutAndFlipped(t *testing.T) {
-	r := NewRequest(Limits{})
+	r := NewRequest(DefaultLimits())
 	try := func(schema Schema, b []byte) {
 		if r.reset(); r.scan(schema, b) == nil {
 			decodedContent(t, r, true)
@@ -240,7 +240,7 @@ func TestCutAndFlipped(t *testing.T) {
 }
 
 func TestProblems(t *testing.T) {
-	r := NewRequest(Limits{})
+	r := NewRequest(DefaultLimits())
 	s := &Series{labels: []byte("\x0a\x0d\x0a\x08__name__\x12\x01\xff")}
 	for range 25 {
 		r.Refuse(2, s, errors.New("no"))
@@ -265,7 +265,7 @@ func TestReasonsAreFew(t *testing.T) {
 			Labels: pairs("__name__", long, long+long, fmt.Sprint(i)), Samples: []prompb.Sample{{Value: 1}},
 		})
 	}
-	r := NewRequest(Limits{})
+	r := NewRequest(DefaultLimits())
 	b, _ := req.Marshal()
 	if err := decode(r, V1, b); err != nil {
 		t.Fatal(err)
@@ -303,7 +303,7 @@ func TestReferencesMakeMuchOfLittle(t *testing.T) {
 		req.Timeseries = append(req.Timeseries, series)
 	}
 	b, _ := req.Marshal()
-	r := NewRequest(Limits{})
+	r := NewRequest(DefaultLimits())
 	if err := decode(r, V2, b); err != nil {
 		t.Fatal(err)
 	}
@@ -403,7 +403,7 @@ func TestLongSymbols(t *testing.T) {
 		})
 	}
 	b, _ := req.Marshal()
-	r := NewRequest(Limits{})
+	r := NewRequest(DefaultLimits())
 	if err := decode(r, V2, b); err != nil {
 		t.Fatal(err)
 	}
@@ -437,7 +437,7 @@ func TestGatheredLabels(t *testing.T) {
 		series = append(series, p...)
 	}
 	body := append([]byte{0x0a, byte(len(series))}, series...)
-	r := NewRequest(Limits{})
+	r := NewRequest(DefaultLimits())
 	if err := r.scan(V1, body); err != nil {
 		t.Fatal(err)
 	}
@@ -449,7 +449,7 @@ func TestGatheredLabels(t *testing.T) {
 
 func benchmarkDecode(b *testing.B, schema Schema, raw []byte) {
 	body := snappy.Encode(nil, raw)
-	r := NewRequest(Limits{})
+	r := NewRequest(DefaultLimits())
 	b.ReportAllocs()
 	n := 0
 	for b.Loop() {
@@ -469,7 +469,9 @@ func TestManySamplesTakeLittle(t *testing.T) {
 	for schema, tag := range map[Schema]byte{V1: 0x0a, V2: 0x2a} {
 		series := bytes.Repeat([]byte{0x12, 0}, 1<<20)
 		body := append(binary.AppendUvarint([]byte{tag}, uint64(len(series))), series...)
-		r := NewRequest(Limits{Samples: 1000})
+		r := NewRequest(limitsWith(func(l *Limits) {
+			l.Samples = 1000
+		}))
 		if err := r.scan(schema, body); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("schema %d: %v", schema, err)
 		}

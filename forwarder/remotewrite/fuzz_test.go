@@ -13,10 +13,10 @@ import (
 func sampleOf(t int64, v float64, start int64) Sample { return Sample{t, math.Float64bits(v), start} }
 
 // wide are limits that do not get in the way.
-var wide = Limits{
-	DecodedBytes: 1 << 30, Series: 1 << 30, Samples: 1 << 30, Labels: 1 << 20,
-	NameBytes: 1 << 30, ValueBytes: 1 << 30, LabelsBytes: 1 << 30, Buckets: 1 << 20, HistogramBytes: 1 << 30,
-}
+var wide = limitsWith(func(l *Limits) {
+	l.DecodedBytes, l.HistogramBytes, l.Series, l.Samples = 1<<30, 1<<30, 1<<30, 1<<30
+	l.Labels, l.NameBytes, l.ValueBytes, l.LabelsBytes, l.Buckets = 1<<20, 1<<30, 1<<30, 1<<30, 1<<20
+})
 
 func FuzzV1(f *testing.F) {
 	for _, req := range examplesV1() {
@@ -125,7 +125,9 @@ func FuzzDecode(f *testing.F) {
 		f.Add(false, snappy.Encode(nil, b))
 	}
 	f.Add(true, []byte{0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0})
-	limits := Limits{DecodedBytes: 1 << 16, Series: 10, Samples: 20, Labels: 5, NameBytes: 20, ValueBytes: 50, Buckets: 10}
+	limits := limitsWith(func(l *Limits) {
+		l.DecodedBytes, l.Series, l.Samples, l.Labels, l.NameBytes, l.ValueBytes, l.Buckets = 1<<16, 10, 20, 5, 20, 50, 10
+	})
 	r := NewRequest(limits)
 	f.Fuzz(func(t *testing.T, v1 bool, body []byte) {
 		schema := V2

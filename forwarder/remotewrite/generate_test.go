@@ -165,3 +165,10 @@ func worstBodies(l Limits, most int) map[string]struct {
 		"label pairs": {V2, pairs()},
 	}
 }
+
+// limitsWith returns the default limits with some changed.
+func limitsWith(change func(*Limits)) Limits {
+	l := DefaultLimits()
+	change(&l)
+	return l
+}

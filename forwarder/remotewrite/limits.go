@@ -6,7 +6,7 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// Limits of a request. Zero means the default.
+// Limits of a request. All are above zero.
 type Limits struct {
 	// DecodedBytes of a body, and of all that is written out of the references of
 	// one of 2.0. The labels of its new series take twice as much in memory at most.
@@ -93,23 +93,6 @@ func (l *Limits) Flags(add func(name, help string, value *int)) {
 	add(flagHistogramBytes[2:], "Largest native histogram, in bytes.", &l.HistogramBytes)
 	add(flagBlockBytes[2:], "Largest block that a request may become in the log, before compression, in bytes.", &l.BlockBytes)
 	add(flagMetadataBytes[2:], "Longest help text and unit of a metric family, in bytes; a longer help text is cut, a longer unit refused.", &l.MetadataBytes)
-}
-
-func withDefaults(l Limits) Limits {
-	d := DefaultLimits()
-	for _, f := range []struct{ value, byDefault *int }{
-		{&l.DecodedBytes, &d.DecodedBytes}, {&l.Series, &d.Series}, {&l.Samples, &d.Samples},
-		{&l.Symbols, &d.Symbols}, {&l.Labels, &d.Labels},
-		{&l.NameBytes, &d.NameBytes}, {&l.ValueBytes, &d.ValueBytes}, {&l.LabelsBytes, &d.LabelsBytes},
-		{&l.ExemplarRunes, &d.ExemplarRunes}, {&l.Buckets, &d.Buckets}, {&l.HistogramBytes, &d.HistogramBytes},
-		{&l.BlockBytes, &d.BlockBytes},
-		{&l.MetadataBytes, &d.MetadataBytes},
-	} {
-		if *f.value <= 0 {
-			*f.value = *f.byDefault
-		}
-	}
-	return l
 }
 
 // Check says which limit is none.

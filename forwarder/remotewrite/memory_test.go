@@ -89,7 +89,9 @@ func (c *cost) check(t *testing.T, l Limits) {
 // TestMemoryOfRandomBodies makes bodies at random, and sees that what a request holds
 // when it is decoded is what it asked for, whatever is in it. It tells the worst.
 func TestMemoryOfRandomBodies(t *testing.T) {
-	l := withDefaults(Limits{DecodedBytes: 1 << 20, Symbols: 20_000, Samples: 20_000, Series: 5000})
+	l := limitsWith(func(l *Limits) {
+		l.DecodedBytes, l.Symbols, l.Samples, l.Series = 1<<20, 20_000, 20_000, 5000
+	})
 	g := &generator{rand.New(rand.NewPCG(*generateSeed, 0)), l}
 	var become, perInput, cpu float64
 	from, n := time.Now(), 0

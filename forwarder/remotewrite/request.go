@@ -105,7 +105,6 @@ type Request struct {
 
 // NewRequest returns an empty request.
 func NewRequest(l Limits) *Request {
-	l = withDefaults(l)
 	r := &Request{
 		limits:       l,
 		manyLabels:   limit.Over(flagLabels, "it has more than %d labels", l.Labels),
@@ -120,7 +119,6 @@ func NewRequest(l Limits) *Request {
 // ErrTooLarge if that is over the limit; otherwise the body is not in snappy's block
 // format, or cannot hold what it claims.
 func DecodedLen(body []byte, l Limits) (int, error) {
-	l = withDefaults(l)
 	n, err := snappyblock.Claim(body)
 	if err != nil {
 		return 0, fmt.Errorf("body is %w", err)

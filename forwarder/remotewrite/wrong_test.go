@@ -17,7 +17,9 @@ func bytesField(number byte, content []byte) []byte {
 // TestWrongPartsCount sees that parts which are wrong count towards the limits of a
 // request like those that are right: they take as much work.
 func TestWrongPartsCount(t *testing.T) {
-	limits := Limits{Series: 50, Samples: 100, ValueBytes: 10}
+	limits := limitsWith(func(l *Limits) {
+		l.Series, l.Samples, l.ValueBytes = 50, 100, 10
+	})
 	sample, label := bytesField(2, nil), bytesField(1, append(bytesField(1, []byte("a")), bytesField(2, []byte("b"))...))
 	long := bytesField(3, bytesField(2, bytes.Repeat([]byte("n"), limits.ValueBytes+1)))
 	for name, test := range map[string]struct {
@@ -56,7 +58,7 @@ func (s *spoken) String() string { *s++; return "said" }
 // which nobody keeps any but the first, are not made.
 func TestReasonsAreWordedWhenKept(t *testing.T) {
 	var plain, over spoken
-	r := NewRequest(Limits{})
+	r := NewRequest(DefaultLimits())
 	for range 1000 {
 		r.Refuse(1, &Series{}, reasonf("%v", &plain))
 		r.Refuse(1, &Series{}, limit.Over(flagSeries, "%v", &over))
@@ -71,7 +73,7 @@ func TestReasonsAreWordedWhenKept(t *testing.T) {
 func TestLateReasonsAreFew(t *testing.T) {
 	const late = 1000
 	series := append(bytesField(1, []byte{0, 0}), bytes.Repeat(bytesField(2, []byte{2 << 3, 9}), late)...)
-	r := NewRequest(Limits{})
+	r := NewRequest(DefaultLimits())
 	if err := r.scan(V2, append(bytesField(4, nil), bytesField(5, series)...)); err != nil {
 		t.Fatal(err)
 	}
