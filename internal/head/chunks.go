@@ -11,7 +11,7 @@ const (
 
 // maxEntry is how large a series with its latest sample, or the metadata of a
 // family, may be in a keyframe: it fits into a frame together with what a chunk holds
-// already. What is larger is left out, which takes limits of requests that were raised
+// already. What is larger is left out. It can only come if limits of requests were raised
 // far beyond their defaults.
 const maxEntry = segment.MaxPayload - 2*chunkBytes
 

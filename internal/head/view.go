@@ -8,7 +8,7 @@ import (
 )
 
 // View is the state of a head as of one block, and stays that while the head goes on.
-// Taking one takes microseconds. While it is held, the first write to a page of 1024
+// It is made in microseconds. While it is held, the first write to a page of 1024
 // series copies that page, once a view.
 //
 // It is read without locks, also concurrently. It must not be read after

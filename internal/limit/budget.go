@@ -11,7 +11,7 @@ import (
 // Budget is an amount of something, most often bytes, that peers share. It may be used
 // concurrently.
 //
-// Who waits is in one queue, sorted by round. Each waiter of a peer is in a later round
+// Waiters are in one queue, sorted by round. Each waiter of a peer is in a later round
 // than the one before, so a peer with many waiters does not keep others back:
 //
 //	peers    a  b │ a  b │ a │ a

@@ -8,8 +8,8 @@
 //	     │10110…01│                │00100…00│
 //	     └────────┘                └────────┘
 //
-// Guaranteed: a set takes memory for the pages that ever had a member, which Bytes
-// tells. Not guaranteed: that a page goes when its last member does. Nothing here may
+// Guaranteed: a set has memory for the pages that ever had a member, as Bytes says. Not
+// guaranteed: that a page is freed when its last member is removed. Nothing here may
 // be called concurrently on one value.
 package refset
 

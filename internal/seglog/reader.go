@@ -141,7 +141,7 @@ func (r *Reader) drop() {
 	}
 }
 
-// errDeleted says that retention took a segment before it was opened.
+// errDeleted says that retention deleted a segment before it was opened.
 var errDeleted = errors.New("segment was deleted")
 
 // gap moves the reader to the next segment, and returns the error that says so, or the
