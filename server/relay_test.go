@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"encoding/pem"
+	"io"
 	"log/slog"
 	"math"
 	"net"
@@ -22,6 +23,7 @@ import (
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/server"
 )
@@ -207,6 +209,36 @@ func TestRelayLeavesWhoIsSilent(t *testing.T) {
 	relay := start(t, c)
 	require.Eventually(t, func() bool { return strings.Contains(relay.log.String(), "nothing came for") }, 3*patience, 10*time.Millisecond)
 	relay.await(t, src)
+}
+
+// A relay keeps no connection to an upstream that it has left, however far it came.
+func TestRelayClosesConnections(t *testing.T) {
+	for name, files := range map[string]renew.TLSFiles{"plain": {}, "TLS": {ServerName: "upstream.example"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			silent, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			defer silent.Close()
+			closed := make(chan error, 1)
+			go func() {
+				conn, err := silent.Accept()
+				if err == nil {
+					_, _ = io.Copy(io.Discard, conn) // Until its end, which may be a reset.
+					err = conn.Close()
+				}
+				closed <- err
+			}()
+			c := testConfig(t)
+			c.Upstream, c.UpstreamTLS = silent.Addr().String(), files
+			start(t, c)
+			select {
+			case err := <-closed:
+				require.NoError(t, err)
+			case <-time.After(3 * patience):
+				t.Fatal("the connection is still open")
+			}
+		})
+	}
 }
 
 // A relay finds its upstreams in Consul: one that comes up later, and another one

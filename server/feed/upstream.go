@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -31,7 +32,10 @@ const (
 	upstreamSilence = 3 * upstreamHeartbeat
 	// upstreamLag is how long an upstream may lag behind this server if there is
 	// another one. Then it is avoided for about as long.
-	upstreamLag     = 10 * time.Second
+	upstreamLag = 10 * time.Second
+	// upstreamDial is how long connecting may take, all addresses of a name together,
+	// and TLS after that: a transport goes on dialing when nobody waits for it.
+	upstreamDial    = 10 * time.Second
 	upstreamMinWait = 100 * time.Millisecond
 	upstreamMaxWait = 5 * time.Second
 	// maxUpstreamMessage leaves room for more than a server puts into one.
@@ -200,8 +204,10 @@ func (u *Upstream) mayLeave(sets <-chan []discovery.Instance, address string) bo
 // client returns one for gRPC with a server. Each call has a connection of its own.
 func (u *Upstream) client(address string) metricsv1connect.MetricsServiceClient {
 	transport := &http.Transport{
-		DisableKeepAlives: true,
-		Protocols:         new(http.Protocols),
+		DialContext:         (&net.Dialer{Timeout: upstreamDial}).DialContext,
+		TLSHandshakeTimeout: upstreamDial,
+		DisableKeepAlives:   true,
+		Protocols:           new(http.Protocols),
 		HTTP2: &http.HTTP2Config{
 			MaxReceiveBufferPerStream:     upstreamWindow,
 			MaxReceiveBufferPerConnection: upstreamWindow,
@@ -213,7 +219,8 @@ func (u *Upstream) client(address string) metricsv1connect.MetricsServiceClient 
 		transport.Protocols.SetUnencryptedHTTP2(true)
 	} else {
 		transport.Protocols.SetHTTP2(true)
-		transport.TLSClientConfig, url = u.tls.Get(), "https://"+address
+		transport.TLSClientConfig = u.tls.Get().Clone() // The transport changes it.
+		url = "https://" + address
 	}
 	return metricsv1connect.NewMetricsServiceClient(&http.Client{Transport: transport}, url, connect.WithGRPC(),
 		connect.WithReadMaxBytes(maxUpstreamMessage),
