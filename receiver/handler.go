@@ -13,6 +13,7 @@ import (
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 	"github.com/promgrpc/exporter/internal/buffer"
+	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/throttle"
 )
@@ -75,7 +76,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.metrics.duration.Observe(time.Since(start).Seconds())
 	if status >= 400 {
 		h.log.Log(level(r, status), "request refused", "status", status, "peer", r.RemoteAddr,
-			"user_agent", short(r.UserAgent()), "err", reason(verdict, err))
+			"user_agent", daemon.Excerpt(r.UserAgent()), "err", reason(verdict, err))
 	}
 }
 
@@ -110,7 +111,7 @@ func (h *handler) write(w http.ResponseWriter, r *http.Request, schema linkv1.Sc
 // check looks at the method and the headers.
 func check(r *http.Request) (linkv1.Schema, error) {
 	if r.Method != http.MethodPost {
-		return 0, refuse(http.StatusMethodNotAllowed, fmt.Errorf("method %q is not for remote write, POST is", short(r.Method)))
+		return 0, refuse(http.StatusMethodNotAllowed, fmt.Errorf("method %q is not for remote write, POST is", daemon.Excerpt(r.Method)))
 	}
 	schema, err := schemaOf(r.Header.Values("Content-Type"))
 	if err != nil {
@@ -120,7 +121,7 @@ func check(r *http.Request) (linkv1.Schema, error) {
 	// else that the body could be.
 	encodings := r.Header.Values("Content-Encoding")
 	if len(encodings) > 1 || len(encodings) == 1 && !strings.EqualFold(strings.TrimSpace(encodings[0]), "snappy") {
-		return schema, refuse(http.StatusUnsupportedMediaType, fmt.Errorf("content encoding %q is not remote write's, snappy (block format) is", short(strings.Join(encodings, ", "))))
+		return schema, refuse(http.StatusUnsupportedMediaType, fmt.Errorf("content encoding %q is not remote write's, snappy (block format) is", daemon.Excerpt(strings.Join(encodings, ", "))))
 	}
 	return schema, nil
 }
@@ -133,7 +134,7 @@ func schemaOf(contentTypes []string) (linkv1.Schema, error) {
 	}
 	media, params, err := mime.ParseMediaType(contentTypes[0])
 	if err != nil || len(contentTypes) > 1 || media != "application/x-protobuf" {
-		return 0, fmt.Errorf("content type %q is not remote write's, application/x-protobuf is", short(strings.Join(contentTypes, ", ")))
+		return 0, fmt.Errorf("content type %q is not remote write's, application/x-protobuf is", daemon.Excerpt(strings.Join(contentTypes, ", ")))
 	}
 	name, named := params["proto"]
 	switch {
@@ -142,7 +143,7 @@ func schemaOf(contentTypes []string) (linkv1.Schema, error) {
 	case name == protoV2:
 		return linkv1.Schema_SCHEMA_WRITE_V2, nil
 	}
-	return 0, fmt.Errorf("protobuf message %q is not known here, %s and %s are", short(name), protoV1, protoV2)
+	return 0, fmt.Errorf("protobuf message %q is not known here, %s and %s are", daemon.Excerpt(name), protoV1, protoV2)
 }
 
 func schemaName(s linkv1.Schema) string {
@@ -164,13 +165,4 @@ func reason(v *linkv1.Verdict, err error) string {
 		return r.err.Error()
 	}
 	return err.Error()
-}
-
-// short cuts what a sender wrote to a length for messages.
-func short(s string) string {
-	const most = 200
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
 }

@@ -124,7 +124,7 @@ func (r *Request) Labels(s *Series, spelt Key) (Labels, error) {
 		err = r.readWire(s.labels)
 	}
 	d.row = d.row[:d.n]
-	// Also of a series that is refused, for it took as much to find out.
+	// Those of a refused series count, too: they cost as much work.
 	if tooMuch := r.Spend(d.bytes); tooMuch != nil {
 		return Labels{}, tooMuch
 	}

@@ -15,8 +15,8 @@ const (
 	fieldExemplarTimestamp = 3
 )
 
-// checkExemplars checks the exemplars of a series and puts them into the form
-// in which they are kept. What is wrong with one costs that one.
+// checkExemplars checks the exemplars of a series and puts them into the form in which
+// they are kept. One that is wrong is refused by itself.
 func (r *Request) checkExemplars(s *Series, start mark, schema Schema) error {
 	kept := r.Exemplars[:start.exemplars]
 	for _, raw := range r.Exemplars[start.exemplars:] {
@@ -123,8 +123,7 @@ func (r *Request) exemplarV2(b []byte) ([]byte, error) {
 	if _, err := r.hashRefs(refs.refs); err != nil {
 		return nil, err
 	}
-	// Characters are of four bytes at most, and what stands around a label of one
-	// character takes sixteen.
+	// A character has four bytes at most, and a label up to sixteen besides its text.
 	if !r.space(min((utf8.UTFMax+16)*r.limits.ExemplarRunes, r.limits.DecodedBytes) + mostOfExemplar) {
 		return nil, r.memory.err
 	}
@@ -134,7 +133,7 @@ func (r *Request) exemplarV2(b []byte) ([]byte, error) {
 		err = r.exemplarLabel(name, val, &runes)
 		return err == nil
 	})
-	// Also of one that is refused, for it took as much to find out.
+	// Those that are refused count, too: they cost as much work.
 	if tooMuch := r.Spend(len(r.scratch) - from); tooMuch != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTooLarge, tooMuch)
 	}

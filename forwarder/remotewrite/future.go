@@ -22,10 +22,9 @@ func (r *Request) Newest() (newest int64, ok bool) {
 	return newest, true
 }
 
-// DropAfter takes out the samples and histograms that are later than an
-// instant, each with the problem that reason tells, which is asked as long as
-// reasons are kept; and the series of which nothing else is left, with their
-// exemplars.
+// DropAfter removes the samples and histograms that are later than an instant, each
+// with the problem that reason returns, which is called while reasons are kept; and the
+// series of which nothing else is left, with their exemplars.
 func (r *Request) DropAfter(instant int64, reason func(timestamp int64) error) {
 	series, samples, histograms, exemplars := r.Series[:0], r.Samples[:0], r.Histograms[:0], r.Exemplars[:0]
 	var from Series

@@ -12,8 +12,8 @@ import (
 	"github.com/promgrpc/exporter/internal/limit"
 )
 
-// histogramScan is a native histogram as it is scanned; its slices are used
-// for one after the other.
+// histogramScan is a native histogram as it is scanned. Its slices are reused for the
+// next one.
 type histogramScan struct {
 	isFloat, zeroIsFloat bool
 	count, zero          uint64 // float bits, when they are floats
@@ -32,8 +32,8 @@ type histogramScan struct {
 	floats histogram.FloatHistogram
 }
 
-// checkHistograms checks the histograms of a series. What is wrong with one
-// costs that one. Those without a start timestamp get the one given, if any.
+// checkHistograms checks the histograms of a series. One that is wrong is refused by
+// itself. Those without a start timestamp get the created one, if any.
 func (r *Request) checkHistograms(s *Series, start mark, created int64) error {
 	kept := r.Histograms[:start.histograms]
 	for _, h := range r.Histograms[start.histograms:] {
@@ -69,7 +69,7 @@ func (r *Request) histogram(b []byte, created int64) (int64, []byte, error) {
 		return h.timestamp, nil, err
 	}
 	if h.isFloat != h.zeroIsFloat && h.zero != 0 {
-		// Of the other kind, it does not count.
+		// A zero count of the other kind is ignored.
 		h.zero, h.strict = 0, false
 	}
 	if h.isFloat && len(h.negDeltas)+len(h.posDeltas) > 0 || !h.isFloat && len(h.negCounts)+len(h.posCounts) > 0 {
@@ -207,7 +207,7 @@ func (h *histogramScan) field(f *field, maxBuckets int, over *bool) (ok bool) {
 	return true
 }
 
-// packable says whether a field is repeated, of numbers.
+// packable says whether a field is a repeated number, which may be packed.
 func packable(number int32) bool {
 	switch number {
 	case fieldNegativeDeltas, fieldNegativeCounts, fieldPositiveDeltas, fieldPositiveCounts, fieldCustomValues:

@@ -1,10 +1,10 @@
 package remotewrite
 
-// Identity is what tells a histogram from another of its series at the same time, and
-// what it says besides.
+// Identity is what distinguishes a histogram from others of its series at the same
+// time.
 type Identity struct {
-	// Hash of what was counted, under a seed of the process. What is said about it is
-	// apart: a sender that knows more of a histogram sends the same one.
+	// Hash of what was counted, under a seed of the process. The other fields are not
+	// in it: a sender that knows more about a histogram sends the same one.
 	Hash uint64
 	// Start timestamp in ms, 0 where there is none.
 	Start int64
@@ -27,7 +27,7 @@ func IdentityOf(data []byte) Identity {
 		}
 		i = f.next
 	}
-	// As a rule the rest is few bytes, and only the timestamp is left of it.
+	// As a rule the rest is short, and the timestamp is all of it that is hashed.
 	id.Hash = hashA(data[:i])
 	for i < len(data) {
 		f, ok := readField(data, i)

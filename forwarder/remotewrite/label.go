@@ -6,9 +6,9 @@ import (
 	"math/bits"
 )
 
-// Key stands for the labels that it was made of: 128 bits under seeds of the
-// process, so nobody can choose labels that share one. Labels that are spelt
-// otherwise, by references of 2.0 for one, have another key.
+// Key stands for labels: a hash of 128 bits, under seeds of the process so that nobody
+// can choose labels that share one. Other spellings of the same labels, such as the
+// references of 2.0, have other keys.
 type Key struct{ A, B uint64 }
 
 var seedA, seedB = maphash.MakeSeed(), maphash.MakeSeed()

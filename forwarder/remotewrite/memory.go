@@ -23,7 +23,7 @@ func (r *Request) Within(allowed int64, more func(total int64) error) {
 	r.memory.allowed, r.memory.more = allowed, more
 }
 
-// reserve counts n bytes more, unless there may not be as many.
+// reserve counts n more bytes, and says whether that is allowed.
 func (m *memory) reserve(n int) bool {
 	if m.err != nil {
 		return false
@@ -45,7 +45,7 @@ func (m *memory) unbounded() { m.allowed, m.more = math.MaxInt64, nil }
 
 func (m *memory) release(n int) { m.used -= int64(n) }
 
-// grow makes a full column larger, if there may be as much. Both are there meanwhile.
+// grow enlarges a full column, if that is allowed. While it is copied both count.
 func grow[T any](m *memory, column *[]T) bool {
 	const least, fast = 16, 1024
 	n := cap(*column)
@@ -116,7 +116,7 @@ func (r *Request) spaceForHashes() bool {
 	return n <= cap(r.hashesB) || r.memory.reserve(sizeOf[uint64]()*(n-cap(r.hashesB)))
 }
 
-// damaged is errDamaged, unless it was memory that lacked.
+// damaged is errDamaged, unless memory was refused.
 func (r *Request) damaged() error {
 	if r.memory.err != nil {
 		return r.memory.err
@@ -124,7 +124,7 @@ func (r *Request) damaged() error {
 	return errDamaged
 }
 
-// Size is how many bytes of memory the request has, most of it for the next one.
+// Size is how many bytes of memory the request holds, most of it for the next one.
 func (r *Request) Size() int64 {
 	n := cap(r.body) + cap(r.scratch) + cap(r.wire)
 	n += held(r.symbols) + held(r.hashes) + held(r.hashesB)
@@ -134,7 +134,7 @@ func (r *Request) Size() int64 {
 	return int64(n)
 }
 
-// Used is how many bytes it takes by now.
+// Used is how many bytes of memory count for it.
 func (r *Request) Used() int64 { return r.memory.used }
 
 // Forget frees the dictionary, if it is large after very many new series.

@@ -6,10 +6,9 @@ import (
 	"github.com/promgrpc/exporter/internal/limit"
 )
 
-// fit makes metadata fit the limits before any work is done that grows with it.
-// An over-long help text is cut: whoever scrapes did not write it, and a 400 at
-// every request would look as if samples were lost. What is left of a name or a
-// unit would be another one, so those are refused.
+// fit makes metadata fit the limits before it costs any work. A help text that is too
+// long is cut: whoever scrapes did not write it, and a 400 for every request would look
+// like lost samples. A name or a unit would become another one, so those are refused.
 func (r *Request) fit(m *Metadata) error {
 	most := r.limits.MetadataBytes
 	switch {

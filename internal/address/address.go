@@ -1,9 +1,8 @@
-// Package address checks addresses before anything is begun with them, so that a
-// slip of the pen is told by whoever starts the program, and not by what cannot be
-// reached later.
+// Package address checks the syntax of addresses at the start of a program, so that a
+// typo is an error there rather than a peer that is never reached.
 //
-// It says what is well-formed. Whether a name resolves, or anybody answers, is found
-// out by those who dial.
+// It says what is well-formed. Whether a name resolves, or anybody answers, shows when
+// it is dialled.
 package address
 
 import (
@@ -16,7 +15,7 @@ import (
 	"strings"
 )
 
-// label of a name in DNS, with what SRV records and container engines have besides.
+// label of a DNS name, with the underscores of SRV records and container engines.
 var label = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$`)
 
 // Host checks a name or an IP address that others are to reach something by, and

@@ -40,19 +40,19 @@ func (f *flag) String() string {
 // IsCumulative is what kingpin asks a flag that may be repeated.
 func (f *flag) IsCumulative() bool { return f.to != nil }
 
-// ListenVar has a flag take an address to listen at.
+// ListenVar makes a flag an address to listen on.
 func ListenVar(f *kingpin.FlagClause, to *string) {
 	f.SetValue(&flag{name: f.Model().Name, one: to, check: listen})
 }
 
-// ListensVar has a flag take such addresses.
+// ListensVar makes a flag such addresses.
 func ListensVar(f *kingpin.FlagClause, to *[]string) {
 	f.SetValue(&flag{name: f.Model().Name, to: to, check: listen})
 }
 
 func listen(s string) (string, error) { return s, Listen(s) }
 
-// HostVar has a flag take a host.
+// HostVar makes a flag a host.
 func HostVar(f *kingpin.FlagClause, to *string) {
 	f.SetValue(&flag{name: f.Model().Name, one: to, check: Host})
 }

@@ -1,9 +1,9 @@
 // Package backoff says how long to wait before what failed is tried again.
 //
-// Pauses double from a least one up to a most, and each is drawn at random from the
-// upper half of that: so none is longer than the most, none is near zero, and many
-// who lost the same peer at one instant do not come back at one instant. It keeps no
-// state: the caller counts the failures, and so says what ends a row of them.
+// Pauses double from a minimum up to a maximum, and each is drawn at random from the
+// upper half of that: so none is longer than the maximum, none is near zero, and many
+// that lost the same peer at once do not all come back at once. There is no state: the
+// caller counts the failures, and decides what resets the count.
 package backoff
 
 import (
@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// Pause after so many failures before this one: about least after the first, twice as
-// long after each further one, and most at most.
+// Pause after so many failures before this one: about least after the first, doubled
+// with each further one, and never more than most.
 func Pause(least, most time.Duration, failures int) time.Duration {
 	return Jitter(doubled(least, most, failures))
 }
 
-// doubled is least doubled so many times, without overflow, and most at most.
+// doubled doubles least so many times, up to most, without overflow.
 func doubled(least, most time.Duration, times int) time.Duration {
 	for ; times > 0 && 0 < least && least < most; times-- {
 		if least > most/2 {

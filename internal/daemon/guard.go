@@ -45,7 +45,7 @@ func (s *strangers) nothingThere(there string) http.Handler {
 			level = slog.LevelDebug // A browser that looks for an icon loses nothing.
 		}
 		s.log.Log(level, "request for what is not there", attributes(r)...)
-		http.Error(w, fmt.Sprintf("nothing takes %s %q here: %s", r.Method, shortened(r.URL.Path), there), http.StatusNotFound)
+		http.Error(w, fmt.Sprintf("nothing takes %s %q here: %s", r.Method, Excerpt(r.URL.Path), there), http.StatusNotFound)
 	})
 }
 
@@ -53,12 +53,12 @@ func (s *strangers) count(status int) { s.refused.WithLabelValues(fmt.Sprint(sta
 
 func attributes(r *http.Request) []any {
 	return []any{
-		"peer", r.RemoteAddr, "method", shortened(r.Method), "path", shortened(r.URL.Path), "user_agent", shortened(r.UserAgent()),
+		"peer", r.RemoteAddr, "method", Excerpt(r.Method), "path", Excerpt(r.URL.Path), "user_agent", Excerpt(r.UserAgent()),
 	}
 }
 
-// shortened cuts what a stranger wrote to a length for the log.
-func shortened(s string) string {
+// Excerpt cuts what a client wrote to a length for messages.
+func Excerpt(s string) string {
 	const most = 200
 	if len(s) <= most {
 		return s

@@ -85,7 +85,7 @@ func (c *Conn) widen() {
 // RemoteAddr returns the address of the peer.
 func (c *Conn) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
 
-// Peer returns who is at the other end, as far as limits are shared out.
+// Peer returns the peer that limits count the connection for.
 func (c *Conn) Peer() string { return c.peer }
 
 // Receive returns the next frame that is not about the link itself: pings are
@@ -236,8 +236,8 @@ func (c *Conn) Interrupt() {
 	c.end()
 }
 
-// deadlineReader gives every read between two frames its own deadline. Within a
-// frame there is one a step.
+// deadlineReader sets a deadline for every read between two frames. Within a frame there
+// is one for each step.
 type deadlineReader struct{ c *Conn }
 
 func (r deadlineReader) Read(p []byte) (int, error) {
@@ -261,8 +261,8 @@ func (r deadlineReader) Read(p []byte) (int, error) {
 // deadline of a connection in one direction, which is extended all the time.
 type deadline struct{ at time.Time }
 
-// push has set called with a deadline that is timeout away, unless the one that
-// holds is nearly as far: setting it costs more than a frame otherwise does.
+// push sets a deadline that is timeout away, unless the present one is nearly as far:
+// setting it costs more than the rest of a small frame.
 func (d *deadline) push(timeout time.Duration, set func(time.Time) error) {
 	now := time.Now()
 	if d.at.Sub(now) > timeout-timeout/16 {
@@ -272,7 +272,7 @@ func (d *deadline) push(timeout time.Duration, set func(time.Time) error) {
 	_ = set(d.at)
 }
 
-// Close ends the connection without a word. It may be called twice and from any
+// Close closes the connection without a goodbye. It may be called twice and from any
 // goroutine; Send and Receive return.
 func (c *Conn) Close() error {
 	c.life.Lock()
@@ -291,9 +291,9 @@ func (c *Conn) Close() error {
 	return err
 }
 
-// CloseWith tells the peer why, and ends the connection when the peer has
-// closed its side or a second has passed. So the frames sent before arrive even
-// if some of the peer's were never read. Nobody may be in Receive.
+// CloseWith tells the peer why, and closes the connection when the peer has closed its
+// side or a second has passed. So the frames sent before arrive, even if some of the
+// peer's were never read. Nobody may be in Receive.
 func (c *Conn) CloseWith(reason string) error {
 	select {
 	case <-c.closed:

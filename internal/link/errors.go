@@ -15,7 +15,7 @@ var (
 	ErrIdle = errors.New("link: nothing heard from the peer")
 )
 
-// GoodbyeError is what Receive and Dial return when the peer took its leave.
+// GoodbyeError is what Receive and Dial return when the peer said goodbye.
 type GoodbyeError struct {
 	// Reason in the peer's words.
 	Reason string

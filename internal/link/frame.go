@@ -42,8 +42,8 @@ const (
 	// readStep is how much of a frame has to arrive before it gets memory for
 	// the rest.
 	readStep = 64 << 10
-	// progressStep is how much of a frame has to arrive within IdleTimeout. It is
-	// what a writer gives WriteTimeout for.
+	// progressStep is how much of a frame has to arrive within IdleTimeout: as much
+	// as is sent within WriteTimeout.
 	progressStep = writeStep
 	// keepBuffer is how much of a write buffer is kept between frames.
 	keepBuffer = 1 << 20
@@ -120,7 +120,7 @@ func appendVarintField(dst []byte, num protowire.Number, v uint64) []byte {
 	return protowire.AppendVarint(protowire.AppendTag(dst, num, protowire.VarintType), v)
 }
 
-// progress is told by who reads a frame how he gets on.
+// progress is told how the reading of a frame proceeds.
 type progress interface {
 	// announced waits for the room that a frame of that size needs.
 	announced(size int) error
@@ -128,9 +128,9 @@ type progress interface {
 	step()
 }
 
-// readFrame reads the bytes of one frame, without its length. They lie in a
-// buffer that is the caller's if there is no error. A large frame gets its memory
-// when the first [readStep] has arrived.
+// readFrame reads the bytes of one frame, without its length, into a buffer that is the
+// caller's if there is no error. A large frame gets its memory when the first
+// [readStep] has arrived.
 func readFrame(r *bufio.Reader, limit int, p progress) (*buffer.Buffer, error) {
 	size, err := readLength(r, limit)
 	if err != nil {
@@ -197,8 +197,8 @@ func unexpected(err error) error {
 	return err
 }
 
-// parseFrame makes a frame of its bytes. The payload of a batch or an append is
-// a part of them, nothing else is.
+// parseFrame parses the bytes of a frame. The payload of a batch or an append refers to
+// them, everything else is copied.
 func parseFrame(b []byte) (*linkv1.Frame, int, error) {
 	tag, n := binary.Uvarint(b)
 	if n <= 0 || tag>>3 == 0 || tag>>3 > kindFetch || tag&7 != uint64(protowire.BytesType) {

@@ -4,18 +4,17 @@
 // dialled says hello, the other answers with a welcome or a goodbye. After that
 // either side sends whenever it likes.
 //
-// Guaranteed: frames arrive whole, in order, or the connection ends. No length
-// is believed before it is checked against the limit. The frames of all
-// connections, from their length to when they are of no use any more, take no
-// more memory than there is room for: one that has no room waits in its
-// connection, and one that has begun can end. A peer that is gone, hung or cut off
-// is noticed within IdleTimeout by who reads and within WriteTimeout by who
-// writes, and so is one that keeps a frame unfinished. Whatever a peer sends ends
-// its own connection at worst.
+// Guaranteed: frames arrive whole and in order, or the connection ends. No length is
+// believed before it is checked against the limit. The frames of all connections, from
+// their length until they are released, take no more memory than there is room for: a
+// frame without room waits in its connection, and one that has started can finish. A
+// peer that is gone, hung or cut off is noticed by readers within IdleTimeout and by
+// writers within WriteTimeout, and so is one that leaves a frame unfinished. Whatever a
+// peer sends, at worst it ends its own connection.
 //
-// Not guaranteed: that a frame which was sent has been received. Who needs to
-// know asks for an answer. Room is not kept for those who behave: peers that are
-// many enough can have all of it for as long as a slow frame may take.
+// Not guaranteed: that a frame which was sent has been received; whoever needs to know
+// asks for an answer. Nor that there is room for peers that behave: enough others can
+// hold all of it for as long as a slow frame may take.
 package link
 
 import (

@@ -1,6 +1,5 @@
-// Package listen binds the addresses that flags give. What cannot be bound is
-// refused by an error that names the flag and, on Linux and as far as one may
-// know, who has the port.
+// Package listen binds the addresses that flags give. Its errors name the flag and, on
+// Linux and as far as permissions allow, the process that has the port.
 package listen
 
 import (
@@ -52,7 +51,7 @@ func TCP(flag, address string) (net.Listener, error) {
 	return nil, refused
 }
 
-// Check says of an address whether TCP would fail now.
+// Check returns the error that TCP would return now.
 func Check(flag, address string) error {
 	l, err := TCP(flag, address)
 	if err != nil {

@@ -20,7 +20,7 @@ type socket struct {
 	uid, inode string
 }
 
-// owner of the port of an address, "" if it is not to be found out.
+// owner of the port of an address, "" if it cannot be found out.
 func owner(address string) string {
 	wanted, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
@@ -65,7 +65,7 @@ func parseListener(line string) (s socket, ok bool) {
 	return socket{netip.AddrPortFrom(ip.Unmap(), uint16(number)), fields[7], fields[9]}, ok
 }
 
-// meets says whether the socket is in the way of who wants to listen at an address.
+// meets says whether the socket keeps others from listening at an address.
 func (s *socket) meets(wanted netip.AddrPort) bool {
 	if s.local.Port() != wanted.Port() {
 		return false
@@ -74,7 +74,7 @@ func (s *socket) meets(wanted netip.AddrPort) bool {
 	return !to.IsValid() || to.IsUnspecified() || s.local.Addr().IsUnspecified() || s.local.Addr() == to
 }
 
-// owner is a process, or its user where one may not look into its files.
+// owner is the process that has the socket, or its user if the process cannot be seen.
 func (s *socket) owner() string {
 	link := "socket:[" + s.inode + "]"
 	files, _ := filepath.Glob("/proc/[0-9]*/fd/*")

@@ -2,5 +2,5 @@
 
 package listen
 
-// owner of the port of an address, "" if it is not to be found out.
+// owner of the port of an address, "" if it cannot be found out.
 func owner(string) string { return "" }

@@ -1,6 +1,5 @@
-// Package peer tells who is at the other end of a request, so that limits can be
-// shared out. It is a guess at a machine, not an identity: nobody is let in
-// because of it.
+// Package peer says who is at the other end of a request, so that limits can be divided
+// among peers. It is a guess at a machine, not an identity: it gives nobody access.
 package peer
 
 import (
@@ -10,8 +9,8 @@ import (
 	"strings"
 )
 
-// Proxies are the networks of the balancers whose word is taken for who calls
-// through them.
+// Proxies are the networks of balancers that are trusted to say who calls through
+// them.
 type Proxies []netip.Prefix
 
 // ParseProxies reads addresses and networks, such as 10.0.0.7 and 10.1.0.0/16.
@@ -54,7 +53,7 @@ func (p Proxies) Of(r *http.Request) string {
 	if !ok {
 		return r.RemoteAddr
 	}
-	// What the caller wrote itself comes before what the proxies added.
+	// What the caller itself wrote comes before what the proxies added.
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0 && p.contain(at); i-- {
 		hop, ok := parse(strings.TrimSpace(hops[i]))

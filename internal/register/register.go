@@ -1,8 +1,8 @@
 // Package register shares the metrics that several parts of a process have in common.
 //
-// It guarantees that what is counted is what is shown: those that register one metric
-// with one registerer get the same collector. That another metric has its name already
-// is a mistake in the program, and panics, as [prometheus.Registry.MustRegister] does.
+// It guarantees that what is counted is shown: all that register one metric with one
+// registerer get the same collector. A name that another metric has already is a bug,
+// and panics as in [prometheus.Registry.MustRegister].
 package register
 
 import (

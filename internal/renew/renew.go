@@ -1,9 +1,9 @@
 // Package renew reads what is renewed in files while a program runs: certificates,
 // authorities, tokens.
 //
-// It guarantees that what is used next is what the files say by then, without a
-// restart or a signal, and that what could be read last is used for as long as they
-// cannot be read, or are being written. Connections that stand are not touched.
+// It guarantees that each use gets what the files say by then, without a restart or a
+// signal, and the last value that could be read while they cannot be read, or are being
+// written. Connections that are open stay as they are.
 package renew
 
 import (

@@ -1,5 +1,5 @@
-// Package usage lets a program tell that its help could not be written, which
-// kingpin panics on, or does not look at.
+// Package usage lets a program say that its help could not be written: kingpin panics
+// on that error, or ignores it.
 package usage
 
 import "io"
