@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
@@ -239,6 +240,25 @@ func TestRelayClosesConnections(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A relay reads from no server that an upstream redirects to.
+func TestRelayIsNotRedirected(t *testing.T) {
+	src := newSource(t)
+	src.write(point{series: "a", t: now(), v: 1})
+	elsewhere := "http://" + startFed(t, testConfig(t), src).RPCAddr().String()
+	front := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, elsewhere+r.URL.Path, http.StatusTemporaryRedirect)
+	}))
+	front.Config.Protocols = new(http.Protocols)
+	front.Config.Protocols.SetUnencryptedHTTP2(true)
+	front.Start()
+	defer front.Close()
+	c := testConfig(t)
+	c.Upstream = front.Listener.Addr().String()
+	relay := start(t, c)
+	require.Eventually(t, func() bool { return strings.Contains(relay.log.String(), "Temporary Redirect") }, patience, 10*time.Millisecond)
+	require.NotContains(t, relay.log.String(), "upstream connected")
 }
 
 // A relay finds its upstreams in Consul: one that comes up later, and another one

@@ -222,7 +222,10 @@ func (u *Upstream) client(address string) metricsv1connect.MetricsServiceClient 
 		transport.TLSClientConfig = u.tls.Get().Clone() // The transport changes it.
 		url = "https://" + address
 	}
-	return metricsv1connect.NewMetricsServiceClient(&http.Client{Transport: transport}, url, connect.WithGRPC(),
+	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse // Another server, without TLS perhaps, is not what was configured.
+	}}
+	return metricsv1connect.NewMetricsServiceClient(client, url, connect.WithGRPC(),
 		connect.WithReadMaxBytes(maxUpstreamMessage),
 		connect.WithAcceptCompression("gzip", nil, nil), // Most of a log is compressed already.
 	)
