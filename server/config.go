@@ -14,6 +14,7 @@ import (
 	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/server/feed"
+	"github.com/promgrpc/exporter/server/rpc"
 	"github.com/promgrpc/exporter/server/stream"
 )
 
@@ -188,7 +189,7 @@ func (c *Config) check() error {
 		return daemon.Usagef("%s is %s, less than a single piece of a log: %s", feed.FlagLinkBytes, c.LinkBytes, units.Base2Bytes(feed.MaxLinkFrame))
 	}
 	for _, origin := range c.CORSOrigins {
-		if err := checkOrigin(origin); err != nil {
+		if err := rpc.CheckOrigin(origin); err != nil {
 			return daemon.Usagef("--rpc.cors-origin: %w", err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/peer"
+	"github.com/promgrpc/exporter/server/rpc"
 	"github.com/promgrpc/exporter/server/selection"
 	"github.com/promgrpc/exporter/server/stream"
 )
@@ -63,16 +64,15 @@ func DefaultLimitConfig() LimitConfig {
 
 // The flags of the limits that are enforced here.
 const (
-	flagStreams      = "--limit.streams"
-	flagPeerShare    = "--limit.peer-share"
-	flagProxy        = "--rpc.trusted-proxy"
-	flagRPCConns     = "--limit.rpc-connections"
-	flagConnStreams  = "--limit.connection-streams"
-	flagCallRate     = "--limit.call-rate"
-	flagRequestBytes = "--limit.call-request-bytes"
-	flagLookups      = "--limit.lookups"
-	flagCallBytes    = "--limit.call-bytes"
-	flagStreamBytes  = "--limit.stream-bytes"
+	flagStreams     = "--limit.streams"
+	flagPeerShare   = "--limit.peer-share"
+	flagProxy       = "--rpc.trusted-proxy"
+	flagRPCConns    = "--limit.rpc-connections"
+	flagConnStreams = "--limit.connection-streams"
+	flagCallRate    = "--limit.call-rate"
+	flagLookups     = "--limit.lookups"
+	flagCallBytes   = "--limit.call-bytes"
+	flagStreamBytes = "--limit.stream-bytes"
 )
 
 // RegisterFlags adds the flags. Their defaults are what c holds.
@@ -87,7 +87,7 @@ func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 		Default(strconv.Itoa(c.ConnStreams)).IntVar(&c.ConnStreams)
 	app.Flag(flagCallRate[2:], "Most calls and streams that one connection of HTTP/2 starts in a second; those that come faster wait.").
 		Default(strconv.Itoa(c.CallRate)).IntVar(&c.CallRate)
-	app.Flag(flagRequestBytes[2:], "Largest request of a call or stream, compressed or not.").
+	app.Flag(rpc.FlagRequestBytes[2:], "Largest request of a call or stream, compressed or not.").
 		Default(c.RequestBytes.String()).BytesVar(&c.RequestBytes)
 	app.Flag(flagCallBytes[2:], "Most bytes that requests and the answers of all calls under way take, by estimate; streams count until they start.").
 		Default(c.CallBytes.String()).BytesVar(&c.CallBytes)
@@ -122,7 +122,7 @@ func (c *LimitConfig) check() error {
 		{flagStreamBytes, int64(c.StreamBytes)},
 		{stream.FlagDecodes, int64(c.Decodes)},
 		{flagLookups, int64(c.Lookups)},
-		{flagRequestBytes, int64(c.RequestBytes)},
+		{rpc.FlagRequestBytes, int64(c.RequestBytes)},
 		{selection.FlagEvaluationTime, int64(c.EvaluationTime)},
 		{selection.FlagEvaluationBytes, int64(c.EvaluationBytes)},
 	} {
@@ -136,7 +136,7 @@ func (c *LimitConfig) check() error {
 	case c.PeerShare < 1, c.PeerShare > 100:
 		return daemon.Usagef("%s is %d, it has to be from 1 to 100", flagPeerShare, c.PeerShare)
 	}
-	if least := c.leastCall(); int64(c.CallBytes) < least {
+	if least := rpc.LeastCall(int64(c.RequestBytes)); int64(c.CallBytes) < least {
 		return daemon.Usagef("%s is %s, less than the %s that one call may take", flagCallBytes, c.CallBytes, units.Base2Bytes(least))
 	}
 	if _, err := peer.ParseProxies(c.TrustedProxies); err != nil {
@@ -148,11 +148,6 @@ func (c *LimitConfig) check() error {
 // budget returns the budget of what a flag limits.
 func (c *LimitConfig) budget(flag, unit string, total int64) *limit.Budget {
 	return limit.NewBudget(flag, unit, total, c.share(total))
-}
-
-// leastCall is what a single call may take, which every peer may.
-func (c *LimitConfig) leastCall() int64 {
-	return callCost + max(requestCost*int64(c.RequestBytes), answerCost*answerSize+maxEntries*entryCost)
 }
 
 // share is how much of a limit one peer may hold.

@@ -24,7 +24,7 @@ func (s *Server) Run(ctx context.Context) error {
 	} else {
 		g.Add("link", func(ctx context.Context) error { return s.listener.Run(ctx, s.feed.Replicate) })
 	}
-	g.Add("readiness", s.watchReadiness)
+	g.Add("readiness", s.rpc.WatchReadiness)
 	g.Add("web", s.ops.Run)
 	err := g.Run(ctx)
 	return errors.Join(err, s.Close())
@@ -33,7 +33,7 @@ func (s *Server) Run(ctx context.Context) error {
 // serveRPC serves until ctx ends, and then drains.
 func (s *Server) serveRPC(ctx context.Context) error {
 	failed := make(chan error, 1)
-	go func() { failed <- s.http.Serve(s.bounded(s.rpc)) }()
+	go func() { failed <- s.rpc.Serve(s.rpcListener) }()
 	select {
 	case err := <-failed:
 		return err
@@ -42,7 +42,7 @@ func (s *Server) serveRPC(ctx context.Context) error {
 	delay := s.config.drainDelay()
 	s.logger.Info("draining", "streams", s.streams.Count(), "delay", delay)
 	s.draining.Store(true)
-	s.readiness.Wake()
+	s.rpc.ReadinessChanged()
 	if s.registrar != nil {
 		s.registrar.Withdraw()
 	}
@@ -52,12 +52,10 @@ func (s *Server) serveRPC(ctx context.Context) error {
 		return err
 	}
 	s.streams.Drain()
-	s.unused.Close()
 	timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.DrainTimeout)
 	defer cancel()
-	if err := s.http.Shutdown(timeout); err != nil {
+	if err := s.rpc.Shutdown(timeout); err != nil {
 		s.logger.Warn("calls broken off", "after", s.config.DrainTimeout)
-		_ = s.http.Close()
 	}
 	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
 		return err

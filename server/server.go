@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/promgrpc/exporter/internal/broadcast"
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/limit"
@@ -26,6 +24,7 @@ import (
 	"github.com/promgrpc/exporter/server/feed"
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/replica"
+	"github.com/promgrpc/exporter/server/rpc"
 	"github.com/promgrpc/exporter/server/selection"
 	"github.com/promgrpc/exporter/server/stream"
 )
@@ -44,21 +43,17 @@ type Server struct {
 	upstream    *feed.Upstream // of a relay, nil in all others
 	listener    *link.Listener // of forwarders, nil in a relay
 	linkTLS     *renew.TLS     // of it; nil: none
-	proxies     peer.Proxies
-	rpc         net.Listener
-	http        *http.Server
+	rpc         *rpc.Service
+	rpcListener net.Listener
 	conns       *limit.Budget // open to the RPC port
 	calls       *limit.Budget // bytes that requests and answers take
 	lookups     *limit.Budget // turns
-	unused      daemon.UnusedConns
 	ops         *daemon.Web
 	// registrar is nil if the server is not registered.
 	registrar *discovery.Registrar
 
 	started  time.Time
 	draining atomic.Bool
-	// readiness wakes those who watch it.
-	readiness broadcast.Signal
 
 	closeOnce sync.Once
 	closeErr  error
@@ -76,9 +71,8 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 		refusals: refusal.New(),
 		started:  time.Now(),
 	}
-	s.proxies, _ = peer.ParseProxies(c.TrustedProxies) // was checked
 	s.conns = c.budget(flagRPCConns, "connections", int64(limit.Connections(c.RPCConns)))
-	s.calls = limit.NewBudget(flagCallBytes, "bytes", int64(c.CallBytes), max(c.share(int64(c.CallBytes)), c.leastCall()))
+	s.calls = limit.NewBudget(flagCallBytes, "bytes", int64(c.CallBytes), max(c.share(int64(c.CallBytes)), rpc.LeastCall(int64(c.RequestBytes))))
 	s.lookups = c.budget(flagLookups, "turns", int64(c.Lookups))
 	s.evaluations = selection.NewEvaluations(c.Limits, c.budget(selection.FlagEvaluationBytes, "bytes", int64(c.EvaluationBytes)))
 	defer func() {
@@ -106,11 +100,10 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	if err != nil {
 		return nil, err
 	}
-	if s.rpc, err = listen.TCP(c.rpcFlag(), c.RPCAddress); err != nil {
+	if s.rpcListener, err = listen.TCP(c.rpcFlag(), c.RPCAddress); err != nil {
 		return nil, err
 	}
-	daemon.LogListening(logger, "rpc", s.rpc.Addr())
-	s.http = s.newHTTP()
+	daemon.LogListening(logger, "rpc", s.rpcListener.Addr())
 	if s.ops, err = daemon.NewOps(c.OpsConfig, logger, reg, s.Ready); err != nil {
 		return nil, err
 	}
@@ -140,6 +133,22 @@ func (s *Server) openRooms() {
 		Decodes: c.budget(stream.FlagDecodes, "turns", int64(c.Decodes)),
 	})
 	s.feed = feed.New(s.replicas, s.log, streamBytes)
+	proxies, _ := peer.ParseProxies(c.TrustedProxies) // was checked
+	s.rpc = rpc.New(rpc.Config{
+		Instance: c.Instance, CORSOrigins: c.CORSOrigins, RequestTimeout: c.RequestTimeout, StallTimeout: c.StallTimeout,
+		RequestBytes: int64(c.RequestBytes), ConnStreams: c.ConnStreams, CallRate: c.CallRate,
+	}, rpc.Shared{
+		Replicas: s.replicas, Evaluations: s.evaluations, Refusals: s.refusals, Streams: s.streams, Log: s.log,
+		Proxies: proxies, Conns: s.conns, Bytes: s.calls, Lookups: s.lookups,
+		Started: s.started, Ready: s.Ready, Upstream: s.upstreamAddress,
+	})
+}
+
+func (s *Server) upstreamAddress() string {
+	if s.upstream == nil {
+		return ""
+	}
+	return s.upstream.Address()
 }
 
 // listen listens for forwarders.
@@ -165,7 +174,7 @@ func (s *Server) listen(reg prometheus.Registerer) error {
 func (s *Server) registration() discovery.Registration {
 	return discovery.Registration{
 		ConsulConfig: s.config.ConsulConfig,
-		Service:      discovery.ServiceServer, Instance: s.config.Instance, Listener: s.rpc.Addr(),
+		Service:      discovery.ServiceServer, Instance: s.config.Instance, Listener: s.rpcListener.Addr(),
 		Tags: []string{"grpc", "connect"},
 		Meta: map[string]string{
 			discovery.MetaLinkPort: strconv.Itoa(discovery.Port(s.listener.Addr())),
@@ -180,7 +189,7 @@ func (s *Server) registration() discovery.Registration {
 func (s *Server) LinkAddr() net.Addr { return s.listener.Addr() }
 
 // RPCAddr is where the MetricsService is served.
-func (s *Server) RPCAddr() net.Addr { return s.rpc.Addr() }
+func (s *Server) RPCAddr() net.Addr { return s.rpcListener.Addr() }
 
 // Close closes everything that New opened. It may be called twice, but not while Run
 // runs.
@@ -194,11 +203,11 @@ func (s *Server) close() error {
 	if s.streams != nil {
 		s.streams.Drain()
 	}
-	if s.http != nil {
-		errs = append(errs, s.http.Close())
-	}
 	if s.rpc != nil {
-		if err := s.rpc.Close(); !errors.Is(err, net.ErrClosed) {
+		errs = append(errs, s.rpc.Close())
+	}
+	if s.rpcListener != nil {
+		if err := s.rpcListener.Close(); !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
 		}
 	}

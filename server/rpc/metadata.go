@@ -1,4 +1,4 @@
-package server
+package rpc
 
 import (
 	"context"
@@ -11,26 +11,26 @@ import (
 )
 
 // GetMetadata implements [metricsv1connect.MetricsServiceHandler].
-func (s service) GetMetadata(ctx context.Context, req *connect.Request[metricsv1.GetMetadataRequest]) (*connect.Response[metricsv1.GetMetadataResponse], error) {
+func (s *Service) GetMetadata(ctx context.Context, req *connect.Request[metricsv1.GetMetadataRequest]) (*connect.Response[metricsv1.GetMetadataResponse], error) {
 	if err := checkGetMetadata(req.Msg); err != nil {
 		return nil, err
 	}
-	if err := s.streams.Serving(); err != nil {
+	if err := s.Streams.Serving(); err != nil {
 		return nil, refusal.Unavailable(err, "")
 	}
 	end, err := s.turn(ctx)
 	if err != nil {
-		return nil, s.refusals.Of(err)
+		return nil, s.Refusals.Of(err)
 	}
 	defer end()
 	families := newSmallest[segment.Metadata](req.Msg.GetLimit(), answerRoom(ctx))
-	for _, r := range s.replicas.Serving() {
+	for _, r := range s.Replicas.Serving() {
 		for _, m := range r.Head.Metadata() {
 			if want := req.Msg.GetMetricFamilyName(); want != "" && want != m.Family {
 				continue
 			}
 			if err := families.add(m.Family, m, metadataSize(m)); err != nil {
-				return nil, s.refusals.Of(err)
+				return nil, s.Refusals.Of(err)
 			}
 		}
 	}

@@ -1,4 +1,4 @@
-package server
+package rpc
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 )
 
 // GetLabelNames implements [metricsv1connect.MetricsServiceHandler].
-func (s service) GetLabelNames(ctx context.Context, req *connect.Request[metricsv1.GetLabelNamesRequest]) (*connect.Response[metricsv1.GetLabelNamesResponse], error) {
+func (s *Service) GetLabelNames(ctx context.Context, req *connect.Request[metricsv1.GetLabelNamesRequest]) (*connect.Response[metricsv1.GetLabelNamesResponse], error) {
 	if err := checkGetLabelNames(req.Msg); err != nil {
 		return nil, err
 	}
@@ -27,14 +27,14 @@ func (s service) GetLabelNames(ctx context.Context, req *connect.Request[metrics
 		return nil
 	})
 	if err != nil {
-		return nil, s.refusals.Of(err)
+		return nil, s.Refusals.Of(err)
 	}
 	sorted, _, truncated := names.sorted()
 	return connect.NewResponse(&metricsv1.GetLabelNamesResponse{Names: sorted, Truncated: truncated}), nil
 }
 
 // GetLabelValues implements [metricsv1connect.MetricsServiceHandler].
-func (s service) GetLabelValues(ctx context.Context, req *connect.Request[metricsv1.GetLabelValuesRequest]) (*connect.Response[metricsv1.GetLabelValuesResponse], error) {
+func (s *Service) GetLabelValues(ctx context.Context, req *connect.Request[metricsv1.GetLabelValuesRequest]) (*connect.Response[metricsv1.GetLabelValuesResponse], error) {
 	if err := checkGetLabelValues(req.Msg); err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func (s service) GetLabelValues(ctx context.Context, req *connect.Request[metric
 		return values.add(v, struct{}{}, stringSize(v))
 	})
 	if err != nil {
-		return nil, s.refusals.Of(err)
+		return nil, s.Refusals.Of(err)
 	}
 	sorted, _, truncated := values.sorted()
 	return connect.NewResponse(&metricsv1.GetLabelValuesResponse{Values: sorted, Truncated: truncated}), nil
@@ -56,14 +56,14 @@ func (s service) GetLabelValues(ctx context.Context, req *connect.Request[metric
 // eachLive calls yield with the labels of each live series that is selected, in the
 // call's turn. A selection whose values have to be tried takes its turn only after
 // that.
-func (s service) eachLive(ctx context.Context, selectors []string, yield func(segment.Labels) error) error {
-	e := s.evaluations.New(ctx, callerOf(ctx).Peer)
+func (s *Service) eachLive(ctx context.Context, selectors []string, yield func(segment.Labels) error) error {
+	e := s.Evaluations.New(ctx, callerOf(ctx).Peer)
 	defer e.End()
 	selected, err := e.Parse(selectors)
 	if err != nil {
 		return err
 	}
-	if err := s.streams.Serving(); err != nil {
+	if err := s.Streams.Serving(); err != nil {
 		return refusal.Unavailable(err, "")
 	}
 	if !selected.Scans {
@@ -73,8 +73,8 @@ func (s service) eachLive(ctx context.Context, selectors []string, yield func(se
 		}
 		defer end()
 	}
-	for _, r := range s.replicas.Serving() {
-		found, err := r.Snapshot(e, &selected, s.streams.LiveSince())
+	for _, r := range s.Replicas.Serving() {
+		found, err := r.Snapshot(e, &selected, s.Streams.LiveSince())
 		if err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ const checkEvery = 1024
 // eachOf calls yield with the labels of a snapshot's series, after waiting for the turn
 // if the call does not have it. What the snapshot pins meanwhile counts for its
 // evaluation.
-func (s service) eachOf(ctx context.Context, e *selection.Evaluation, found *replica.Snapshot, wait bool, yield func(segment.Labels) error) error {
+func (s *Service) eachOf(ctx context.Context, e *selection.Evaluation, found *replica.Snapshot, wait bool, yield func(segment.Labels) error) error {
 	defer found.View.Release()
 	if wait {
 		if err := e.Grow(found.View.Pinned()); err != nil {

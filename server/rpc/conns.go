@@ -1,4 +1,4 @@
-package server
+package rpc
 
 import (
 	"log/slog"
@@ -10,14 +10,14 @@ import (
 
 // bounded returns the listener of the RPC port. It closes connections beyond the limit,
 // which have no call yet that could be answered.
-func (s *Server) bounded(l net.Listener) net.Listener {
+func (s *Service) bounded(l net.Listener) net.Listener {
 	return &limit.Listener{
-		Listener: h2frames.Listener{Listener: l, CallRate: s.config.CallRate},
-		Budget:   s.conns,
-		Proxies:  s.proxies,
+		Listener: h2frames.Listener{Listener: l, CallRate: s.CallRate},
+		Budget:   s.Conns,
+		Proxies:  s.Proxies,
 		Refused: func(remote net.Addr, err error) {
-			_ = s.refusals.Of(err) // counts it
-			s.log.Log(slog.LevelWarn, "rpc connection closed", "peer", remote.String(), "err", err)
+			_ = s.Refusals.Of(err) // counts it
+			s.Log.Log(slog.LevelWarn, "rpc connection closed", "peer", remote.String(), "err", err)
 		},
 	}
 }

@@ -1,4 +1,4 @@
-package server
+package rpc
 
 import (
 	"context"
@@ -16,18 +16,18 @@ import (
 )
 
 // ListSegments implements [metricsv1connect.MetricsServiceHandler].
-func (s service) ListSegments(ctx context.Context, _ *connect.Request[metricsv1.ListSegmentsRequest]) (*connect.Response[metricsv1.ListSegmentsResponse], error) {
+func (s *Service) ListSegments(ctx context.Context, _ *connect.Request[metricsv1.ListSegmentsRequest]) (*connect.Response[metricsv1.ListSegmentsResponse], error) {
 	end, err := s.turn(ctx)
 	if err != nil {
-		return nil, s.refusals.Of(err)
+		return nil, s.Refusals.Of(err)
 	}
 	defer end()
 	res := &metricsv1.ListSegmentsResponse{}
 	room, size := answerRoom(ctx), 0
-	for _, r := range s.replicas.All() {
+	for _, r := range s.Replicas.All() {
 		files := r.Log.Segments()
 		if err := room(int64(len(res.Segments)+len(files))*entryCost + int64(size)*answerCost); err != nil {
-			return nil, s.refusals.Of(err)
+			return nil, s.Refusals.Of(err)
 		}
 		for _, f := range files {
 			segment := &metricsv1.Segment{
@@ -51,20 +51,18 @@ func (s service) ListSegments(ctx context.Context, _ *connect.Request[metricsv1.
 
 // GetStatus implements [metricsv1connect.MetricsServiceHandler]. It also answers before
 // the server is ready.
-func (s service) GetStatus(context.Context, *connect.Request[metricsv1.GetStatusRequest]) (*connect.Response[metricsv1.GetStatusResponse], error) {
+func (s *Service) GetStatus(context.Context, *connect.Request[metricsv1.GetStatusRequest]) (*connect.Response[metricsv1.GetStatusResponse], error) {
 	res := &metricsv1.GetStatusResponse{
-		Instance:  s.config.Instance,
+		Instance:  s.Instance,
 		Version:   version.Version,
-		StartTime: timestamppb.New(s.started),
-		Uptime:    durationpb.New(time.Since(s.started)),
+		StartTime: timestamppb.New(s.Started),
+		Uptime:    durationpb.New(time.Since(s.Started)),
 		Ready:     s.Ready() == nil,
-		Streams:   uint32(s.streams.Count()),
-	}
-	if s.upstream != nil {
-		res.Upstream = s.upstream.Address()
+		Streams:   uint32(s.Streams.Count()),
+		Upstream:  s.Upstream(),
 	}
 	var present cursor.Cursor
-	for _, r := range s.replicas.All() {
+	for _, r := range s.Replicas.All() {
 		status := &metricsv1.LogStatus{
 			LogId:         r.ID.String(),
 			FirstSequence: r.Log.First(),
@@ -81,7 +79,7 @@ func (s service) GetStatus(context.Context, *connect.Request[metricsv1.GetStatus
 		}
 		res.Logs = append(res.Logs, status)
 		if r.Serving() {
-			res.LiveSeries += r.CountLive(s.streams.LiveSince())
+			res.LiveSeries += r.CountLive(s.Streams.LiveSince())
 			present.Positions = append(present.Positions, cursor.Position{Log: r.ID, Sequence: status.GetLastSequence()})
 		}
 	}

@@ -1,4 +1,4 @@
-package server
+package rpc
 
 import (
 	"io"
@@ -20,34 +20,34 @@ import (
 // newHTTP returns the server of all protocols on one port. It has no write timeout,
 // since streams last: a client that takes nothing is cut off by its stream, and one
 // that is gone by pings.
-func (s *Server) newHTTP() *http.Server {
+func (s *Service) newHTTP() *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
 		Handler:           s.cors(s.named(s.withCaller(s.admitted(s.mux())))),
 		Protocols:         protocols,
-		ReadHeaderTimeout: s.config.RequestTimeout,
+		ReadHeaderTimeout: s.RequestTimeout,
 		IdleTimeout:       3 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		HTTP2: &http.HTTP2Config{
 			// A balancer has many clients on one connection. Streams that are reset
 			// as soon as they are opened count until their handlers return; four
 			// times as many may wait for that.
-			MaxConcurrentStreams: s.config.ConnStreams,
+			MaxConcurrentStreams: s.ConnStreams,
 			// This ends a connection that sends nothing, even within a frame or
 			// headers.
 			SendPingTimeout: 30 * time.Second,
 			PingTimeout:     15 * time.Second,
 		},
 		ConnState: s.unused.Track,
-		ErrorLog:  log.New(s.log.Writer(slog.LevelWarn, "rpc server"), "", 0),
+		ErrorLog:  log.New(s.Log.Writer(slog.LevelWarn, "rpc server"), "", 0),
 	}
 }
 
-func (s *Server) mux() *http.ServeMux {
+func (s *Service) mux() *http.ServeMux {
 	bounds := connect.WithHandlerOptions(
-		connect.WithReadMaxBytes(int(s.config.RequestBytes)+requestSlack),
+		connect.WithReadMaxBytes(int(s.RequestBytes)+requestSlack),
 		// Clients of Connect ask for gzip unless told not to.
 		connect.WithCompression("gzip", s.newGzipReader, newGzipWriter),
 		connect.WithCompressMinBytes(1024),
@@ -56,11 +56,11 @@ func (s *Server) mux() *http.ServeMux {
 		stream.Codecs(),
 		bounds,
 	)
-	mux, calls := http.NewServeMux(), service{Server: s}
-	mux.Handle(metricsv1connect.NewMetricsServiceHandler(calls, options))
+	mux := http.NewServeMux()
+	mux.Handle(metricsv1connect.NewMetricsServiceHandler(s, options))
 	// GetMetrics bypasses the generated handler, which knows only messages.
 	mux.Handle(metricsv1connect.MetricsServiceGetMetricsProcedure, connect.NewServerStreamHandler(
-		metricsv1connect.MetricsServiceGetMetricsProcedure, calls.getMetrics,
+		metricsv1connect.MetricsServiceGetMetricsProcedure, s.getMetrics,
 		connect.WithSchema(metricsv1.File_promgrpc_metrics_v1_metrics_service_proto.Services().ByName("MetricsService").Methods().ByName("GetMetrics")),
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		options,
@@ -75,9 +75,9 @@ func (s *Server) mux() *http.ServeMux {
 
 // named puts the replica's name into every answer: through a balancer, nothing else
 // tells which one it was.
-func (s *Server) named(next http.Handler) http.Handler {
+func (s *Service) named(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Promgrpc-Instance", s.config.Instance)
+		w.Header().Set("Promgrpc-Instance", s.Instance)
 		next.ServeHTTP(w, r)
 	})
 }

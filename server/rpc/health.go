@@ -1,4 +1,4 @@
-package server
+package rpc
 
 import (
 	"context"
@@ -25,12 +25,12 @@ const (
 
 // handleHealth serves gRPC's health service. The whole server, "", its MetricsService and
 // the health service itself all have the same status.
-func (s *Server) handleHealth(mux *http.ServeMux, options ...connect.HandlerOption) {
+func (s *Service) handleHealth(mux *http.ServeMux, options ...connect.HandlerOption) {
 	mux.Handle(healthCheck, connect.NewUnaryHandler(healthCheck, s.checkHealth, options...))
 	mux.Handle(healthWatch, connect.NewServerStreamHandler(healthWatch, s.watchHealth, options...))
 }
 
-func (s *Server) checkHealth(_ context.Context, req *connect.Request[healthv1.HealthCheckRequest]) (*connect.Response[healthv1.HealthCheckResponse], error) {
+func (s *Service) checkHealth(_ context.Context, req *connect.Request[healthv1.HealthCheckRequest]) (*connect.Response[healthv1.HealthCheckResponse], error) {
 	status := s.healthOf(req.Msg.GetService())
 	if status == healthv1.HealthCheckResponse_SERVICE_UNKNOWN {
 		return nil, connect.NewError(connect.CodeNotFound, errors.New("there is no such service here"))
@@ -38,7 +38,7 @@ func (s *Server) checkHealth(_ context.Context, req *connect.Request[healthv1.He
 	return connect.NewResponse(&healthv1.HealthCheckResponse{Status: status}), nil
 }
 
-func (s *Server) healthOf(service string) healthv1.HealthCheckResponse_ServingStatus {
+func (s *Service) healthOf(service string) healthv1.HealthCheckResponse_ServingStatus {
 	switch service {
 	case "", metricsv1connect.MetricsServiceName, healthName:
 	default:
@@ -52,8 +52,8 @@ func (s *Server) healthOf(service string) healthv1.HealthCheckResponse_ServingSt
 
 // watchHealth sends the status at once and whenever it changes, until the client leaves
 // or the server ends. It counts as a stream.
-func (s *Server) watchHealth(ctx context.Context, req *connect.Request[healthv1.HealthCheckRequest], out *connect.ServerStream[healthv1.HealthCheckResponse]) error {
-	call, err := s.streams.Admit(ctx, callerOf(ctx))
+func (s *Service) watchHealth(ctx context.Context, req *connect.Request[healthv1.HealthCheckRequest], out *connect.ServerStream[healthv1.HealthCheckResponse]) error {
+	call, err := s.Streams.Admit(ctx, callerOf(ctx))
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (s *Server) watchHealth(ctx context.Context, req *connect.Request[healthv1.
 
 // sendHealth returns when ctx ends, unless send fails. By then it has sent that the
 // server drains.
-func (s *Server) sendHealth(ctx context.Context, service string, send func(*healthv1.HealthCheckResponse) error) error {
+func (s *Service) sendHealth(ctx context.Context, service string, send func(*healthv1.HealthCheckResponse) error) error {
 	told := healthv1.HealthCheckResponse_UNKNOWN
 	for {
 		changed, ended := s.readiness.Next(), ctx.Err() != nil
@@ -87,8 +87,8 @@ func (s *Server) sendHealth(ctx context.Context, service string, send func(*heal
 	}
 }
 
-// watchReadiness wakes those who watch the health whenever readiness changes.
-func (s *Server) watchReadiness(ctx context.Context) error {
+// WatchReadiness wakes those who watch the health whenever readiness changes.
+func (s *Service) WatchReadiness(ctx context.Context) error {
 	ticker := time.NewTicker(readyChecked)
 	defer ticker.Stop()
 	for was := s.Ready() == nil; ; {
@@ -103,3 +103,6 @@ func (s *Server) watchReadiness(ctx context.Context) error {
 		}
 	}
 }
+
+// ReadinessChanged wakes those who watch the health, before they would notice.
+func (s *Service) ReadinessChanged() { s.readiness.Wake() }

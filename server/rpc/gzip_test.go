@@ -1,4 +1,4 @@
-package server
+package rpc
 
 import (
 	"bytes"
@@ -14,8 +14,8 @@ import (
 
 // What is larger than a request may be is not inflated in order to count it.
 func TestGzipReaderStopsAtTheLimit(t *testing.T) {
-	s := &Server{config: DefaultConfig(), refusals: refusal.New()}
-	most := int(s.config.RequestBytes)
+	s := &Service{Config: Config{RequestBytes: 1 << 20}, Shared: Shared{Refusals: refusal.New()}}
+	most := int(s.RequestBytes)
 	inflate := func(size int) (read, left int, err error) {
 		var packed bytes.Buffer
 		w := gzip.NewWriter(&packed)
@@ -34,7 +34,7 @@ func TestGzipReaderStopsAtTheLimit(t *testing.T) {
 	for _, size := range []int{most + 1, 100 * most} {
 		read, left, err := inflate(size)
 		require.Equal(t, connect.CodeResourceExhausted, connect.CodeOf(err))
-		require.ErrorContains(t, err, flagRequestBytes)
+		require.ErrorContains(t, err, FlagRequestBytes)
 		require.LessOrEqual(t, read, most+1)
 		require.Equal(t, size > 2*most, left > 0, "most of a bomb is not even read")
 	}

@@ -1,31 +1,57 @@
-package server
+package rpc
 
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/throttle"
+	"github.com/promgrpc/exporter/server/refusal"
+	"github.com/promgrpc/exporter/server/replica"
+	"github.com/promgrpc/exporter/server/selection"
+	"github.com/promgrpc/exporter/server/stream"
 )
+
+// fuzzed serves no logs, and has limits that one call does not reach.
+func fuzzed(f *testing.F) *Service {
+	store, err := seglog.OpenStore(f.TempDir(), seglog.DefaultOptions())
+	require.NoError(f, err)
+	replicas, err := replica.Open(store)
+	require.NoError(f, err)
+	f.Cleanup(func() { require.NoError(f, errors.Join(replicas.Close(), store.Close())) })
+	budget := func(name string) *limit.Budget { return limit.NewBudget("--limit."+name, "units", 1<<30, 1<<30) }
+	log := throttle.New(slog.New(slog.DiscardHandler), time.Second)
+	refusals := refusal.New()
+	evaluations := selection.NewEvaluations(selection.DefaultLimits(), budget("evaluation-bytes"))
+	config := stream.DefaultConfig()
+	config.MaxAge = 0
+	streams := stream.New(config, stream.Shared{
+		Replicas: replicas, Evaluations: evaluations, Refusals: refusals, Log: log,
+		Open: budget("streams"), Bytes: budget("stream-bytes"), Decodes: budget("decodes"),
+	})
+	return New(Config{RequestTimeout: 10 * time.Second, StallTimeout: time.Minute, RequestBytes: 1 << 20}, Shared{
+		Replicas: replicas, Evaluations: evaluations, Refusals: refusals, Streams: streams, Log: log,
+		Bytes: budget("call-bytes"), Lookups: budget("lookups"), Started: time.Now(),
+		Ready: streams.Serving, Upstream: func() string { return "" },
+	})
+}
 
 // FuzzCalls makes calls whose bodies are any bytes, by each protocol. None may
 // end the server or be its fault.
 func FuzzCalls(f *testing.F) {
-	c := DefaultConfig()
-	c.LinkAddress, c.RPCAddress, c.WebAddress, c.StoragePath = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", f.TempDir()
-	s, err := New(c, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	require.NoError(f, err)
-	f.Cleanup(func() { require.NoError(f, s.Close()) })
-	handler := s.http.Handler
+	handler := fuzzed(f).http.Handler
 	procedures := []string{
 		metricsv1connect.MetricsServiceGetMetricsProcedure,
 		metricsv1connect.MetricsServiceGetStatusProcedure,

@@ -1,4 +1,4 @@
-package server
+package rpc
 
 import (
 	"errors"
@@ -18,6 +18,9 @@ import (
 	"github.com/promgrpc/exporter/server/stream"
 )
 
+// FlagRequestBytes limits what a request may have.
+const FlagRequestBytes = "--limit.call-request-bytes"
+
 const (
 	// callCost is what a call takes at least: its goroutine, headers and buffers.
 	callCost = 32 << 10
@@ -31,7 +34,7 @@ const (
 
 // admitted holds room for each request until it is answered or a stream starts. A
 // request has to arrive in time, and its answer has to be taken in time.
-func (s *Server) admitted(next http.Handler) http.Handler {
+func (s *Service) admitted(next http.Handler) http.Handler {
 	refusals := connect.NewErrorWriter()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := callerOf(r.Context())
@@ -40,10 +43,10 @@ func (s *Server) admitted(next http.Handler) http.Handler {
 		cost := callCost + requestCost*int64(len(r.URL.RawQuery)) // the request of a GET
 		counted := compressed(r)
 		if counted {
-			cost += requestCost * int64(s.config.RequestBytes)
+			cost += requestCost * s.RequestBytes
 		}
 		if err := c.Room.Resize(cost); err != nil {
-			if err = s.refusals.Of(err); refusals.IsSupported(r) {
+			if err = s.Refusals.Of(err); refusals.IsSupported(r) {
 				_ = refusals.Write(w, r, err)
 				return
 			}
@@ -53,10 +56,10 @@ func (s *Server) admitted(next http.Handler) http.Handler {
 		}
 		s.setDeadlines(c.Control, r)
 		if !streaming(r.URL.Path) {
-			w = &answerWriter{ResponseWriter: w, control: c.Control, stall: s.config.StallTimeout}
+			w = &answerWriter{ResponseWriter: w, control: c.Control, stall: s.StallTimeout}
 		}
 		if r.Body != nil && r.Body != http.NoBody {
-			r.Body = &requestBody{ReadCloser: r.Body, server: s, caller: c, counted: counted, left: int64(s.config.RequestBytes)}
+			r.Body = &requestBody{ReadCloser: r.Body, service: s, caller: c, counted: counted, left: s.RequestBytes}
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -64,9 +67,9 @@ func (s *Server) admitted(next http.Handler) http.Handler {
 
 // setDeadlines sets the deadline for the request to arrive. After that there is none
 // until the answer, which may have to wait for its turn, is written.
-func (s *Server) setDeadlines(control *http.ResponseController, r *http.Request) {
+func (s *Service) setDeadlines(control *http.ResponseController, r *http.Request) {
 	if r.Body != nil && r.Body != http.NoBody {
-		_ = control.SetReadDeadline(time.Now().Add(s.config.RequestTimeout))
+		_ = control.SetReadDeadline(time.Now().Add(s.RequestTimeout))
 	}
 	if r.ProtoMajor == 1 {
 		// The last call on this connection may have left one.
@@ -140,8 +143,8 @@ func compressed(r *http.Request) bool {
 // requestBody is the body of a request, limited in size and time.
 type requestBody struct {
 	io.ReadCloser
-	server *Server
-	caller stream.Caller
+	service *Service
+	caller  stream.Caller
 	// counted says that the room for the largest request was taken.
 	counted bool
 	left    int64
@@ -157,53 +160,58 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	b.left -= int64(n)
 	switch {
 	case b.left < 0:
-		err = b.server.requestTooLarge()
+		err = b.service.requestTooLarge()
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		err = connect.NewError(connect.CodeDeadlineExceeded, fmt.Errorf("the request did not arrive within %s", b.server.config.RequestTimeout))
+		err = connect.NewError(connect.CodeDeadlineExceeded, fmt.Errorf("the request did not arrive within %s", b.service.RequestTimeout))
 	case errors.Is(err, io.EOF):
 		// From here on the client may be silent.
 		_ = b.caller.Control.SetReadDeadline(time.Time{})
 	case err == nil && !b.counted:
 		if err = b.caller.Room.Grow(requestCost * int64(n)); err != nil {
-			err = b.server.refusals.Of(err)
+			err = b.service.Refusals.Of(err)
 		}
 	}
 	b.err = err
 	return n, err
 }
 
-func (s *Server) requestTooLarge() error {
-	return s.refusals.Of(limit.Over(flagRequestBytes, "a request may have %d bytes", int64(s.config.RequestBytes)))
+func (s *Service) requestTooLarge() error {
+	return s.Refusals.Of(limit.Over(FlagRequestBytes, "a request may have %d bytes", s.RequestBytes))
 }
 
 // gzipReader ends after as many bytes as a request may have, without inflating the
 // rest.
 type gzipReader struct {
-	in     gzip.Reader
-	server *Server
-	left   int64
+	in      gzip.Reader
+	service *Service
+	left    int64
 }
 
-func (s *Server) newGzipReader() connect.Decompressor { return &gzipReader{server: s} }
+func (s *Service) newGzipReader() connect.Decompressor { return &gzipReader{service: s} }
 
 // Reset implements [connect.Decompressor].
 func (g *gzipReader) Reset(r io.Reader) error {
-	g.left = int64(g.server.config.RequestBytes)
+	g.left = g.service.RequestBytes
 	return g.in.Reset(r)
 }
 
 // Read implements [io.Reader].
 func (g *gzipReader) Read(p []byte) (int, error) {
 	if g.left < 0 {
-		return 0, g.server.requestTooLarge()
+		return 0, g.service.requestTooLarge()
 	}
 	// One byte more than is allowed shows that there are more.
 	n, err := g.in.Read(p[:min(int64(len(p)), g.left+1)])
 	if g.left -= int64(n); g.left < 0 {
-		return n, g.server.requestTooLarge()
+		return n, g.service.requestTooLarge()
 	}
 	return n, err
 }
 
 // Close implements [connect.Decompressor].
 func (g *gzipReader) Close() error { return g.in.Close() }
+
+// LeastCall is what a single call may take, if a request may have so many bytes.
+func LeastCall(requestBytes int64) int64 {
+	return callCost + max(requestCost*requestBytes, answerCost*answerSize+maxEntries*entryCost)
+}

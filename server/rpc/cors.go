@@ -1,4 +1,4 @@
-package server
+package rpc
 
 import (
 	"fmt"
@@ -24,15 +24,15 @@ var (
 )
 
 // cors allows calls by browsers from the configured origins.
-func (s *Server) cors(next http.Handler) http.Handler {
-	if len(s.config.CORSOrigins) == 0 {
+func (s *Service) cors(next http.Handler) http.Handler {
+	if len(s.CORSOrigins) == 0 {
 		return next
 	}
-	anyone := slices.Contains(s.config.CORSOrigins, "*")
+	anyone := slices.Contains(s.CORSOrigins, "*")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		origin := r.Header.Get("Origin")
 		w.Header().Add("Vary", "Origin")
-		if origin == "" || !anyone && !slices.Contains(s.config.CORSOrigins, origin) {
+		if origin == "" || !anyone && !slices.Contains(s.CORSOrigins, origin) {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -49,8 +49,8 @@ func (s *Server) cors(next http.Handler) http.Handler {
 	})
 }
 
-// checkOrigin rejects what no browser sends as its origin.
-func checkOrigin(origin string) error {
+// CheckOrigin rejects what no browser sends as its origin.
+func CheckOrigin(origin string) error {
 	if origin == "*" {
 		return nil
 	}

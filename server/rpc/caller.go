@@ -1,4 +1,4 @@
-package server
+package rpc
 
 import (
 	"context"
@@ -17,13 +17,13 @@ func callerOf(ctx context.Context) stream.Caller {
 
 // withCaller puts the caller into the context of the handlers that it wraps. A call that
 // was given up before it got here costs nothing more.
-func (s *Server) withCaller(next http.Handler) http.Handler {
+func (s *Service) withCaller(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Context().Err() != nil {
 			return
 		}
-		c := stream.Caller{Peer: s.proxies.Of(r), Writer: w, Control: http.NewResponseController(w)}
-		c.Room = s.calls.Hold(c.Peer)
+		c := stream.Caller{Peer: s.Proxies.Of(r), Writer: w, Control: http.NewResponseController(w)}
+		c.Room = s.Bytes.Hold(c.Peer)
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
 	})
 }
