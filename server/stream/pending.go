@@ -10,20 +10,20 @@ import "unsafe"
 type pending struct {
 	chunks [][]entry // full but for the last
 	len    int
-	table  []slot // a power of two
+	table  []cell // a power of two
 	rare   []rare
 	data   int    // bytes of what rare holds
 	after  uint64 // the last block before the interval
 }
 
-// slot is the number of an entry, and one; zero is empty, so a table of them is
+// cell is the number of an entry, and one; zero is empty, so a table of them is
 // cleared without a loop.
-type slot uint32
+type cell uint32
 
-func slotOf(number uint32) slot { return slot(number + 1) }
+func cellOf(number uint32) cell { return cell(number + 1) }
 
-func (s slot) empty() bool    { return s == 0 }
-func (s slot) number() uint32 { return uint32(s) - 1 }
+func (c cell) empty() bool    { return c == 0 }
+func (c cell) number() uint32 { return uint32(c) - 1 }
 
 // entry is the last sample of a series.
 type entry struct {
@@ -57,12 +57,12 @@ func (p *pending) find(ref uint64) *entry {
 		p.grow()
 	}
 	for i := p.home(ref); ; i = (i + 1) & (len(p.table) - 1) {
-		switch s := p.table[i]; {
-		case s.empty():
-			p.table[i] = slotOf(uint32(p.len))
+		switch c := p.table[i]; {
+		case c.empty():
+			p.table[i] = cellOf(uint32(p.len))
 			return p.add(ref)
-		case p.at(s.number()).ref == ref:
-			return p.at(s.number())
+		case p.at(c.number()).ref == ref:
+			return p.at(c.number())
 		}
 	}
 }
@@ -73,13 +73,13 @@ func (p *pending) home(ref uint64) int {
 }
 
 func (p *pending) grow() {
-	p.table = make([]slot, max(16, 2*len(p.table)))
+	p.table = make([]cell, max(16, 2*len(p.table)))
 	for number := range uint32(p.len) {
 		i := p.home(p.at(number).ref)
 		for !p.table[i].empty() {
 			i = (i + 1) & (len(p.table) - 1)
 		}
-		p.table[i] = slotOf(number)
+		p.table[i] = cellOf(number)
 	}
 }
 
