@@ -1,6 +1,13 @@
 package e2e
 
 import (
+	"encoding/pem"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -54,4 +61,56 @@ func TestRelay(t *testing.T) {
 	for protocol, f := range followers {
 		harness.Equal(t, protocol, sender.Acknowledged(), f.Points())
 	}
+}
+
+// TestRelayByProxy has a relay that reaches its upstream through the proxy that the
+// environment names, as programs do in networks that have no other way out.
+func TestRelayByProxy(t *testing.T) {
+	t.Parallel()
+	called := make(chan string, 1)
+	upstream := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case called <- r.Proto + " " + r.Host + r.URL.Path:
+		default:
+		}
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	upstream.EnableHTTP2 = true
+	upstream.StartTLS()
+	t.Cleanup(upstream.Close)
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		tunnel(t, w, upstream.Listener.Addr().String())
+	}))
+	t.Cleanup(proxy.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: upstream.Certificate().Raw})
+	if err := os.WriteFile(ca, certificate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	harness.StartEnv(t, "relay", []string{"HTTPS_PROXY=" + proxy.URL, "NO_PROXY=", "no_proxy="},
+		harness.Binary(t, "prometheus-grpc-client"), "relay", "--upstream=example.com:8090", "--tls-ca-file="+ca,
+		"--listen="+harness.Address(t, harness.Host()), "--storage.path="+t.TempDir())
+	harness.Eventually(t, "a call through the proxy", func() bool { return len(called) > 0 })
+	if got, want := <-called, "HTTP/2.0 example.com:8090/promgrpc.metrics.v1.MetricsService/ReadLogs"; got != want {
+		t.Errorf("the call was %s, want %s", got, want)
+	}
+}
+
+// tunnel connects the client of a proxy with an address.
+func tunnel(t *testing.T, w http.ResponseWriter, address string) {
+	there, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Errorf("dial: %v", err)
+		return
+	}
+	defer func() { _ = there.Close() }()
+	here, _, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		t.Errorf("hijack: %v", err)
+		return
+	}
+	defer func() { _ = here.Close() }()
+	_, _ = io.WriteString(here, "HTTP/1.1 200 OK\r\n\r\n")
+	go func() { _, _ = io.Copy(there, here) }()
+	_, _ = io.Copy(here, there) // Until the relay or its upstream closes.
 }
