@@ -220,7 +220,7 @@ func (u *Upstream) client(address string) metricsv1connect.MetricsServiceClient 
 	} else {
 		transport.Protocols.SetHTTP2(true)
 		transport.TLSClientConfig = u.tls.Get().Clone() // The transport changes it.
-		transport.Proxy = http.ProxyFromEnvironment // As for any https:// URL.
+		transport.Proxy = http.ProxyFromEnvironment     // As for any https:// URL.
 		url = "https://" + address
 	}
 	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
