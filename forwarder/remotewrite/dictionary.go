@@ -221,27 +221,30 @@ func (r *Request) reserveLabel(wire int) error {
 
 // learnWire adds a label of 1.0 to the dictionary.
 func (r *Request) learnWire(wire []byte) (uint32, error) {
-	if err := r.reserveLabel(len(wire)); err != nil {
+	f, ok := readField(wire, 0)
+	name, value, good := labelParts(f.bytes)
+	if !ok || !good {
+		return 0, errLabelDamaged
+	}
+	if err := checkLabel(r.limits, name, value); err != nil {
 		return 0, err
 	}
-	l := label{wire: string(wire)}
-	err := eachLabel(wire, func(name, value span) error {
-		l.Label = segment.Label{Name: l.wire[name.from:name.to], Value: l.wire[value.from:value.to]}
-		return checkLabel(r.limits, l.Name, l.Value)
-	})
+	l, err := r.newLabel(name, value)
 	if err != nil {
 		return 0, err
 	}
-	r.wire = segment.AppendLabel(r.wire[:0], l.Name, l.Value)
-	l.exact = l.Value != "" && string(r.wire) == l.wire
+	if l.wire != string(wire) { // spelt otherwise, and then there are two texts
+		if err := r.reserveLabel(len(wire)); err != nil {
+			return 0, err
+		}
+		l.wire, l.exact = string(wire), false
+	}
 	d := &r.dictionary
-	index := uint32(len(d.labels))
-	d.labels = append(d.labels, l)
 	if d.byWire == nil {
 		d.byWire = make(map[string]uint32)
 	}
-	d.byWire[l.wire] = index
-	return index, nil
+	d.byWire[l.wire] = uint32(len(d.labels))
+	return d.append(l), nil
 }
 
 // learnRefs adds a label of 2.0 to the dictionary.
@@ -253,23 +256,36 @@ func (r *Request) learnRefs(pair uint64) (uint32, error) {
 		d.bytes += min(len(name), r.limits.NameBytes) + min(len(value), r.limits.ValueBytes)
 		return 0, err
 	}
-	r.wire = segment.AppendLabel(r.wire[:0], name, value)
-	if err := r.reserveLabel(len(r.wire)); err != nil {
+	l, err := r.newLabel(name, value)
+	if err != nil {
 		return 0, err
 	}
-	l := label{wire: string(r.wire), refs: pair}
+	l.refs = pair
+	if d.byRefs == nil {
+		d.byRefs = make(map[uint64]uint32)
+	}
+	d.byRefs[pair] = uint32(len(d.labels))
+	return d.append(l), nil
+}
+
+// newLabel returns a label in its canonical spelling, of which name and value are parts.
+func (r *Request) newLabel(name, value []byte) (label, error) {
+	r.wire = segment.AppendLabel(r.wire[:0], name, value)
+	if err := r.reserveLabel(len(r.wire)); err != nil {
+		return label{}, err
+	}
+	l := label{wire: string(r.wire), exact: len(value) > 0}
 	end := len(l.wire) - len(value)
 	l.Value = l.wire[end:]
 	end -= 1 + protowire.SizeVarint(uint64(len(value)))
 	l.Name = l.wire[end-len(name) : end]
-	l.exact = l.Value != ""
-	index := uint32(len(d.labels))
+	return l, nil
+}
+
+// append adds a label, and returns its index.
+func (d *dictionary) append(l label) uint32 {
 	d.labels = append(d.labels, l)
-	if d.byRefs == nil {
-		d.byRefs = make(map[uint64]uint32)
-	}
-	d.byRefs[pair] = index
-	return index, nil
+	return uint32(len(d.labels) - 1)
 }
 
 // canonical brings the row's labels into their canonical spelling, and checks what

@@ -155,24 +155,6 @@ func (r *Request) finishExemplar(from int, value, timestamp uint64) []byte {
 	return r.scratch[from:len(r.scratch):len(r.scratch)]
 }
 
-// labelParts reads a prometheus.Label.
-func labelParts(b []byte) (name, value []byte, ok bool) {
-	for i := 0; i < len(b); {
-		f, ok := readField(b, i)
-		if !ok || f.number <= 2 && f.wire != typeBytes {
-			return nil, nil, false
-		}
-		i = f.next
-		switch f.number {
-		case 1:
-			name = f.bytes
-		case 2:
-			value = f.bytes
-		}
-	}
-	return name, value, true
-}
-
 // exemplarLabel checks and appends a label; like those of series, one without a value
 // is left out. It counts the characters, of which all labels of an exemplar together
 // have a limit.

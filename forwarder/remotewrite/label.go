@@ -39,41 +39,51 @@ func MetadataHash(kind int32, help, unit uint64) uint64 {
 
 const metricName = "__name__"
 
-// span is a part of a slice.
-type span struct{ from, to int }
+// fieldLabels has the labels of a prometheus.TimeSeries.
+const fieldLabels = 1
 
 var errLabelDamaged = errors.New("its labels are not valid protobuf messages")
 
-// eachLabel calls yield with where the name and the value of each label are, in wire
-// form.
-func eachLabel(b []byte, yield func(name, value span) error) error {
-	for i := 0; i < len(b); {
-		f, ok := readField(b, i)
-		if !ok || f.number != 1 || f.wire != typeBytes {
+// each yields the labels of a series, until that returns false. References have been
+// found good by hashRefs; the labels of 1.0 are parsed as they come.
+func (r *Request) each(s *Series, yield func(name, value []byte) bool) error {
+	if len(s.refs) > 0 {
+		r.eachPair(s.refs, yield)
+		return nil
+	}
+	for i := 0; i < len(s.labels); {
+		f, ok := readField(s.labels, i)
+		if !ok || f.number != fieldLabels || f.wire != typeBytes {
 			return errLabelDamaged
 		}
-		var name, value span
-		start := f.next - len(f.bytes)
-		for j := 0; j < len(f.bytes); {
-			part, ok := readField(f.bytes, j)
-			if !ok || part.number <= 2 && part.wire != typeBytes {
-				return errLabelDamaged
-			}
-			j = part.next
-			at := span{start + j - len(part.bytes), start + j}
-			switch part.number {
-			case 1:
-				name = at
-			case 2:
-				value = at
-			}
+		name, value, ok := labelParts(f.bytes)
+		if !ok {
+			return errLabelDamaged
 		}
-		if err := yield(name, value); err != nil {
-			return err
+		if !yield(name, value) {
+			return nil
 		}
 		i = f.next
 	}
 	return nil
+}
+
+// labelParts reads a prometheus.Label.
+func labelParts(b []byte) (name, value []byte, ok bool) {
+	for i := 0; i < len(b); {
+		f, ok := readField(b, i)
+		if !ok || f.number <= 2 && f.wire != typeBytes {
+			return nil, nil, false
+		}
+		i = f.next
+		switch f.number {
+		case 1:
+			name = f.bytes
+		case 2:
+			value = f.bytes
+		}
+	}
+	return name, value, true
 }
 
 // MetricName returns the value of the label __name__ of a series whose labels
@@ -83,20 +93,11 @@ func (r *Request) MetricName(s *Series) []byte { return r.LabelValue(s, metricNa
 // LabelValue returns the value of a label of a series whose labels were found
 // good, nil where it has none of that name.
 func (r *Request) LabelValue(s *Series, label string) (found []byte) {
-	if len(s.refs) > 0 {
-		r.eachPair(s.refs, func(name, value []byte) bool {
-			if string(name) == label {
-				found = value
-			}
-			return found == nil
-		})
-		return found
-	}
-	_ = eachLabel(s.labels, func(name, value span) error {
-		if string(s.labels[name.from:name.to]) == label {
-			found = s.labels[value.from:value.to]
+	_ = r.each(s, func(name, value []byte) bool { // The labels are good.
+		if string(name) == label {
+			found = value
 		}
-		return nil
+		return found == nil
 	})
 	return found
 }

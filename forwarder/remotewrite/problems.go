@@ -125,20 +125,11 @@ func (r *Request) describe(s *Series) string {
 		out = quote(append(out, '='), value)
 		return len(out) <= maxDescription
 	}
-	if len(s.refs) > 0 {
-		r.eachPair(s.refs, label)
-	} else if err := eachLabel(s.labels, func(name, value span) error {
-		if !label(s.labels[name.from:name.to], s.labels[value.from:value.to]) {
-			return errLong
-		}
-		return nil
-	}); err != nil && !errors.Is(err, errLong) {
+	if r.each(s, label) != nil {
 		out = append(out, "(damaged)"...)
 	}
 	return shorten(string(out), maxDescription) + "}"
 }
-
-var errLong = errors.New("long enough")
 
 func quote(dst, text []byte) []byte {
 	if len(text) > maxQuoted {
