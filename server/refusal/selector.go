@@ -8,29 +8,21 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/server/selection"
 )
 
-// How much of a request its errors quote: they travel in trailers, for which balancers
-// have some KiB, and in which a character may take nine bytes.
-const (
-	maxAround  = 80  // characters before and after the position
-	MostQuoted = 200 // bytes
-	more       = '…' // stands for what is left out
-)
+// maxAround is how many characters before and after the position are quoted: errors
+// travel in trailers, for which balancers have some KiB, and in which a character may
+// take nine bytes.
+const maxAround = 80
 
-// Shortened returns as much of a text as an error may quote.
-func Shortened(s string) string {
-	if len(s) <= MostQuoted {
-		return s
-	}
-	return strings.ToValidUTF8(s[:MostQuoted], "") + string(more)
-}
+const more = '…' // stands for what is left out
 
 // invalidSelector shows the selector and points at the position. If the text is another
 // kind of expression, it says what a selector is.
 func invalidSelector(s *selection.SyntaxError) error {
-	reason := Shortened(s.Reason)
+	reason := daemon.Excerpt(s.Reason)
 	line, caret := pointAt(s.Text, s.Start)
 	message := fmt.Sprintf("selector %d does not parse: %s\n  %s\n  %s", s.Selector+1, reason, line, caret)
 	if s.Expression {

@@ -30,6 +30,8 @@ const (
 	// requestSlack is how far Connect's own limit is above the one here, so that it is
 	// never reached: Connect would read on to tell how large the request is.
 	requestSlack = 4 << 10
+	// mostQuoted is the most of a header that an error quotes.
+	mostQuoted = 200
 )
 
 // admitted holds room for each request until it is answered or a stream starts. A
@@ -83,18 +85,18 @@ type answerWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	stall   time.Duration
-	begun   bool
+	started bool
 }
 
 // Write implements [http.ResponseWriter].
 func (w *answerWriter) Write(p []byte) (int, error) {
-	w.begin()
+	w.setDeadline()
 	return w.ResponseWriter.Write(p)
 }
 
 // WriteHeader implements [http.ResponseWriter].
 func (w *answerWriter) WriteHeader(status int) {
-	w.begin()
+	w.setDeadline()
 	w.ResponseWriter.WriteHeader(status)
 }
 
@@ -104,9 +106,9 @@ func (w *answerWriter) Flush() { _ = w.control.Flush() }
 // Unwrap is for [http.ResponseController].
 func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-func (w *answerWriter) begin() {
-	if !w.begun {
-		w.begun = true
+func (w *answerWriter) setDeadline() {
+	if !w.started {
+		w.started = true
 		_ = w.control.SetWriteDeadline(time.Now().Add(w.stall))
 	}
 }
@@ -116,8 +118,8 @@ func shortenQuoted(h http.Header) {
 	for _, name := range []string{
 		"Content-Encoding", "Connect-Content-Encoding", "Grpc-Encoding", "Grpc-Timeout", "Connect-Timeout-Ms", "Connect-Protocol-Version",
 	} {
-		if value := h.Get(name); len(value) > refusal.MostQuoted {
-			h.Set(name, value[:refusal.MostQuoted])
+		if value := h.Get(name); len(value) > mostQuoted {
+			h.Set(name, value[:mostQuoted])
 		}
 	}
 }

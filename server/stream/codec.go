@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
-	"github.com/promgrpc/exporter/server/refusal"
+	"github.com/promgrpc/exporter/internal/daemon"
 )
 
 // Codecs are for responses, and for messages.
@@ -92,7 +92,7 @@ func (jsonCodec) Unmarshal(data []byte, message any) error {
 		return fmt.Errorf("no bytes are not a JSON object")
 	}
 	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(data, m); err != nil {
-		return errors.New(refusal.Shortened(err.Error()))
+		return errors.New(daemon.Excerpt(err.Error()))
 	}
 	return nil
 }
