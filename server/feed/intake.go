@@ -68,7 +68,7 @@ func (in *intake) deliver(ctx context.Context, response *metricsv1.ReadLogsRespo
 	if err != nil {
 		return err
 	}
-	defer in.feed.replicas.News.Wake()
+	defer in.feed.replicas.Updates.Wake()
 	switch event := response.GetEvent().(type) {
 	case *metricsv1.ReadLogsResponse_Segment:
 		err = l.StartSegment(event.Segment.GetName(), event.Segment.GetFirstSequence())

@@ -85,7 +85,7 @@ func linkPosition(r *replica.Replica) *linkv1.Position {
 
 // deliver gives what a frame brings to its log.
 func (f *Feed) deliver(to sink, frame *linkv1.Frame, a *acks) error {
-	defer f.replicas.News.Wake()
+	defer f.replicas.Updates.Wake()
 	if tail, ok := frame.GetKind().(*linkv1.Frame_Tail); ok {
 		to.SetTail(tail.Tail.GetSequence())
 		return nil

@@ -19,8 +19,8 @@ type Set struct {
 	store *seglog.Store
 	// opening fails when a log cannot be opened or created.
 	opening health
-	// News wakes who waits for blocks or logs.
-	News broadcast.Signal
+	// Updates wakes those who wait for blocks or logs.
+	Updates broadcast.Signal
 
 	mu   sync.Mutex                 // for changing the list
 	list atomic.Pointer[[]*Replica] // sorted by id; replaced, never changed

@@ -94,7 +94,7 @@ func (r *logReading) run(ctx context.Context, req *metricsv1.ReadLogsRequest) er
 	}
 	group.Go(func() error {
 		for {
-			updates := r.streams.Replicas.News.Next()
+			updates := r.streams.Replicas.Updates.Next()
 			startNew()
 			if !r.follow {
 				return nil
@@ -161,7 +161,7 @@ func (r *logReading) awaitPosition(ctx context.Context, from *replica.Replica) (
 	position := r.positions[from.ID]
 	after := position.GetSequence()
 	for {
-		updates := r.streams.Replicas.News.Next()
+		updates := r.streams.Replicas.Updates.Next()
 		if from.IsBroken() {
 			return 0, seglog.ErrClosed
 		}

@@ -205,7 +205,7 @@ func (st *stream) awaitLog(c *cursor.Cursor, id segment.LogID) (*replica.Replica
 	patience := time.NewTimer(st.streams.CursorWait)
 	defer patience.Stop()
 	for {
-		updates := st.streams.Replicas.News.Next()
+		updates := st.streams.Replicas.Updates.Next()
 		if r := st.streams.Replicas.Get(id); r != nil {
 			return r, nil
 		}
@@ -229,7 +229,7 @@ func (st *stream) awaitBlock(r *replica.Replica, sequence uint64) error {
 	patience := time.NewTimer(st.streams.CursorWait)
 	defer patience.Stop()
 	for {
-		updates := st.streams.Replicas.News.Next()
+		updates := st.streams.Replicas.Updates.Next()
 		last := r.Log.Last()
 		if r.Serving() && (last >= sequence || r.EndedForGood()) {
 			return nil

@@ -55,7 +55,7 @@ func (st *stream) run() error {
 	timer := time.NewTimer(st.heartbeat)
 	defer timer.Stop()
 	for {
-		updates := st.streams.Replicas.News.Next()
+		updates := st.streams.Replicas.Updates.Next()
 		if st.follow {
 			if err := st.addNewLogs(); err != nil {
 				return err
