@@ -8,7 +8,11 @@ BUF     := $(TOOLS)/buf
 # Those of Go, and Debian's protoc with those of Python and Ruby.
 PLUGINS := protoc-gen-go protoc-gen-go-grpc protoc-gen-connect-go protoc-gen-connect-openapi protoc-gen-doc protoc
 VERSION  = $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-BUILD    = tools/told 'build into bin/' go build -v -ldflags '-X github.com/prometheus/common/version.Version=$(VERSION)' -o bin/
+REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+# Nothing of the folder and of git's state ends up in a binary but what is named here: see docs/release.md.
+STAMP    = github.com/prometheus/common/version
+BUILD    = tools/told 'build into bin/' go build -v -trimpath -buildvcs=false \
+	-ldflags '-X $(STAMP).Version=$(VERSION) -X $(STAMP).Revision=$(REVISION)' -o bin/
 
 WEB      := clients/web
 # What npm writes last.
@@ -50,6 +54,8 @@ NEEDS_pictures        := $(NEEDS_test-web)
 NEEDS_test-compose    := docker curl
 NEEDS_docker          := docker
 NEEDS_test-all        := $(NEEDS_test) $(NEEDS_test-debian) $(NEEDS_test-root) $(NEEDS_test-web) $(NEEDS_test-compose) $(NEEDS_torture)
+NEEDS_release         := dpkg-deb gzip tar xz
+NEEDS_test-release    := $(NEEDS_release) git lintian systemd-analyze
 NEEDS_run             := perl
 NEEDS_tools-peers     := cc apt-get
 
@@ -132,8 +138,8 @@ E2E_ENV = EXPORTER_BIN=$(CURDIR)/bin BUF=$(BUF) GRPCURL=$(TOOLS)/grpcurl PROMETH
 test-e2e: needs build tools ## Run the tests of the real binaries with real Prometheus and Consul
 	$(E2E_ENV) $(GOTEST) $(TIMEOUT) -count=1 ./e2e/...
 
-# The tests that exist under a build tag only, as a pattern for go test's -run.
-tagged = ^($$(grep -lE '^//go:build .*\b$(1)\b' e2e/*_test.go | xargs sed -n 's/^func \(Test[A-Za-z0-9]*\)(.*/\1/p' | paste -sd '|'))$$
+# The tests of e2e, or of another folder, that exist under a build tag only, as a pattern for go test's -run.
+tagged = ^($$(grep -lE '^//go:build .*\b$(1)\b' $(or $(2),e2e)/*_test.go | xargs sed -n 's/^func \(Test[A-Za-z0-9]*\)(.*/\1/p' | paste -sd '|'))$$
 
 .PHONY: test-debian
 test-debian: needs build tools tools-debian ## Run the tests that use Debian packages: HAProxy, Prometheus 2, curl, Python, Ruby, Kafka
@@ -163,7 +169,7 @@ test-ratio: build ## Look for RATIO_FOR for requests that take much more memory 
 	$(E2E_ENV) go test -count=1 -timeout 0 -v -run '^TestRatio$$' ./e2e/bounds -ratio-for=$(RATIO_FOR)
 
 # For building images: where Go finds modules, and the certificate authorities that this machine trusts.
-BUILD_ENV = VERSION=$(VERSION) GOPROXY="$$(go env GOPROXY)" \
+BUILD_ENV = VERSION=$(VERSION) REVISION=$(REVISION) GOPROXY="$$(go env GOPROXY)" \
 	CA_BUNDLE="$(or $(CA_BUNDLE),$(SSL_CERT_FILE),$(wildcard /etc/ssl/certs/ca-certificates.crt))"
 
 # The tag keeps it out of test-e2e: it needs a Docker engine. The test cleans up, unless it is itself killed.
@@ -264,6 +270,16 @@ build-forwarder: ## Build metrics-forwarder
 build-exporter: ## Build prometheus-grpc-exporter, all parts in one
 	$(BUILD) ./cmd/prometheus-grpc-exporter
 
+# Releases
+
+.PHONY: release
+release: needs $(TOOLS)/cyclonedx-gomod ## Build the release of the tag at HEAD, or of VERSION, into dist/
+	TOOLS=$(TOOLS) release/build $(VERSION)
+
+.PHONY: test-release
+test-release: needs $(TOOLS)/cyclonedx-gomod ## Build a release twice, compare, and try its archives and Debian packages
+	TOOLS=$(TOOLS) $(GOTEST) $(TIMEOUT) -count=1 -tags release -run "$(call tagged,release,release)" ./release
+
 # More flags for `make run`, such as other addresses.
 RUNFLAGS ?=
 
@@ -275,7 +291,7 @@ run: needs build ## Build, and run all parts in one process with RUNFLAGS, its d
 # Tools
 
 # Each rule always runs, since only fetch.sh knows whether the version is right.
-FETCHED = $(addprefix $(TOOLS)/,buf $(PLUGINS) golangci-lint deadcode)
+FETCHED = $(addprefix $(TOOLS)/,buf $(PLUGINS) golangci-lint deadcode cyclonedx-gomod)
 .PHONY: $(FETCHED)
 $(FETCHED):
 	@TOOLS=$(TOOLS) tools/fetch.sh $(@F)
@@ -302,4 +318,4 @@ test-kubernetes: ## Check deploy/kubernetes against the Kubernetes API types
 
 .PHONY: clean
 clean: ## Remove what was built, except tools and data
-	rm -rf bin
+	rm -rf bin dist

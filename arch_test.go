@@ -207,7 +207,7 @@ func repositoryFiles(t *testing.T) []string {
 			return nil
 		}
 		hidden := strings.HasPrefix(entry.Name(), ".") && name != "."
-		if hidden || slices.Contains([]string{"bin", "data", "node_modules", "testdata"}, entry.Name()) {
+		if hidden || slices.Contains([]string{"bin", "data", "dist", "node_modules", "testdata"}, entry.Name()) {
 			return fs.SkipDir
 		}
 		if exists(filepath.Join(name, "go.mod")) && name != "." {

@@ -105,7 +105,7 @@ func (c *code) has(folder string, m mention) bool { return checks[m.kind](c, fol
 func (c *code) hasPath(folder string, m mention) bool {
 	first, _, nested := strings.Cut(m.text, "/")
 	switch {
-	case slices.Contains([]string{"bin", "data", "node_modules"}, first): // not in git
+	case slices.Contains([]string{"bin", "data", "dist", "node_modules"}, first): // not in git
 		return true
 	case !nested:
 		return c.files[m.text]

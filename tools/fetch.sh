@@ -17,7 +17,7 @@ go_tool() {
   target=$name-$version
   if [[ ! -x $tools/$target ]]; then
     CGO_ENABLED=${CGO:-0} tools/told "build $name $version, once, for some minutes" \
-      go build -v -modfile="$modfile" -tags="$tags" -o "$tools/$target.$$" "$package"
+      go build -v -trimpath -buildvcs=false -modfile="$modfile" -tags="$tags" -o "$tools/$target.$$" "$package"
     mv "$tools/$target.$$" "$tools/$target"
   fi
   ln -sfn "$target" "$tools/$name"
@@ -110,6 +110,7 @@ for name in "$@"; do
     protoc-gen-connect-go) go_tool "$name" tools/go.mod connectrpc.com/connect/cmd/protoc-gen-connect-go connectrpc.com/connect ;;
     protoc-gen-connect-openapi) go_tool "$name" tools/go.mod github.com/sudorandom/protoc-gen-connect-openapi github.com/sudorandom/protoc-gen-connect-openapi ;;
     protoc-gen-doc) go_tool "$name" tools/go.mod github.com/pseudomuto/protoc-gen-doc/cmd/protoc-gen-doc github.com/pseudomuto/protoc-gen-doc ;;
+    cyclonedx-gomod) go_tool cyclonedx-gomod tools/cyclonedx.mod github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod github.com/CycloneDX/cyclonedx-gomod ;;
     deadcode) go_tool deadcode tools/deadcode.mod golang.org/x/tools/cmd/deadcode golang.org/x/tools ;;
     golangci-lint) go_tool golangci-lint tools/golangci.mod github.com/golangci/golangci-lint/v2/cmd/golangci-lint github.com/golangci/golangci-lint/v2 ;;
     consul) go_tool consul tools/consul.mod github.com/hashicorp/consul github.com/hashicorp/consul ;;

@@ -32,7 +32,10 @@ packages() {
     fonts) echo fonts-dejavu-core ;;
     mkfs.ext4) echo e2fsprogs ;;
     mount) echo mount ;;
-    git | make | kcat | chromium | perl) echo "$1" ;;
+    dpkg-deb) echo dpkg ;;
+    xz) echo xz-utils ;;
+    systemd-analyze) echo systemd ;;
+    git | make | kcat | chromium | perl | lintian | tar | gzip) echo "$1" ;;
   esac
 }
 
