@@ -97,7 +97,7 @@ api-release: $(BUF) ## Make the current API the one that must not break
 # Quality
 
 .PHONY: lint
-lint: needs lint-api lint-unused check-web $(TOOLS)/golangci-lint ## Lint the API and the code
+lint: needs lint-api lint-unused lint-workflows check-web $(TOOLS)/golangci-lint ## Lint the API and the code
 	tools/told 'golangci-lint' $(TOOLS)/golangci-lint run
 	tools/told 'golangci-lint, with the checks of internal/invariant' $(TOOLS)/golangci-lint run --build-tags invariants
 
@@ -110,6 +110,10 @@ KEPT    = ^clients/go/[^/]*: unreachable func: ([A-Z]\w*\.)?[A-Z]\w*$$|^\w+/inte
 lint-unused: $(TOOLS)/deadcode ## Fail if there is a function that no program calls
 	@echo 'deadcode'; all=$$($(TOOLS)/deadcode $(PRODUCT)) || exit 1; \
 		! echo "$$all" | grep . | grep -Ev '$(KEPT)' || { echo 'no program calls these functions' >&2; exit 1; }
+
+.PHONY: lint-workflows
+lint-workflows: $(TOOLS)/actionlint ## Lint the workflows of GitHub
+	$(TOOLS)/actionlint -shellcheck= -pyflakes=
 
 .PHONY: lint-api
 lint-api: $(BUF) ## Lint the API and compare it with the released one
@@ -280,6 +284,13 @@ release: needs $(TOOLS)/cyclonedx-gomod ## Build the release of the tag at HEAD,
 test-release: needs $(TOOLS)/cyclonedx-gomod ## Build a release twice, compare, and try its archives and Debian packages
 	TOOLS=$(TOOLS) $(GOTEST) $(TIMEOUT) -count=1 -tags release -run "$(call tagged,release,release)" ./release
 
+# VULNERABILITIES=required fails where the database cannot be reached.
+VULNERABILITIES ?= optional
+
+.PHONY: check-vulnerabilities
+check-vulnerabilities: $(TOOLS)/govulncheck ## Fail if a program calls what is known to be vulnerable
+	release/vulnerabilities $(TOOLS)/govulncheck $(VULNERABILITIES) ./cmd/...
+
 # More flags for `make run`, such as other addresses.
 RUNFLAGS ?=
 
@@ -291,7 +302,7 @@ run: needs build ## Build, and run all parts in one process with RUNFLAGS, its d
 # Tools
 
 # Each rule always runs, since only fetch.sh knows whether the version is right.
-FETCHED = $(addprefix $(TOOLS)/,buf $(PLUGINS) golangci-lint deadcode cyclonedx-gomod)
+FETCHED = $(addprefix $(TOOLS)/,buf $(PLUGINS) golangci-lint deadcode actionlint cyclonedx-gomod govulncheck)
 .PHONY: $(FETCHED)
 $(FETCHED):
 	@TOOLS=$(TOOLS) tools/fetch.sh $(@F)

@@ -110,7 +110,9 @@ for name in "$@"; do
     protoc-gen-connect-go) go_tool "$name" tools/go.mod connectrpc.com/connect/cmd/protoc-gen-connect-go connectrpc.com/connect ;;
     protoc-gen-connect-openapi) go_tool "$name" tools/go.mod github.com/sudorandom/protoc-gen-connect-openapi github.com/sudorandom/protoc-gen-connect-openapi ;;
     protoc-gen-doc) go_tool "$name" tools/go.mod github.com/pseudomuto/protoc-gen-doc/cmd/protoc-gen-doc github.com/pseudomuto/protoc-gen-doc ;;
+    actionlint) go_tool actionlint tools/actionlint.mod github.com/rhysd/actionlint/cmd/actionlint github.com/rhysd/actionlint ;;
     cyclonedx-gomod) go_tool cyclonedx-gomod tools/cyclonedx.mod github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod github.com/CycloneDX/cyclonedx-gomod ;;
+    govulncheck) go_tool govulncheck tools/govulncheck.mod golang.org/x/vuln/cmd/govulncheck golang.org/x/vuln ;;
     deadcode) go_tool deadcode tools/deadcode.mod golang.org/x/tools/cmd/deadcode golang.org/x/tools ;;
     golangci-lint) go_tool golangci-lint tools/golangci.mod github.com/golangci/golangci-lint/v2/cmd/golangci-lint github.com/golangci/golangci-lint/v2 ;;
     consul) go_tool consul tools/consul.mod github.com/hashicorp/consul github.com/hashicorp/consul ;;
