@@ -9,33 +9,31 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 	"github.com/promgrpc/exporter/internal/buffer"
 )
 
-// Field numbers of linkv1.Frame.kind.
+// The kind of a frame is the number of the field that it has in linkv1.Frame.kind. These
+// two have payloads.
 const (
-	kindHello    = 1
-	kindWelcome  = 2
-	kindBatch    = 3
-	kindVerdict  = 4
-	kindSegment  = 5
-	kindAppend   = 6
-	kindPosition = 7
-	kindTail     = 8
-	kindGap      = 9
-	kindPing     = 10
-	kindPong     = 11
-	kindGoodbye  = 12
-	kindFetch    = 13
+	kindBatch  = 3
+	kindAppend = 6
+	// kinds are those of all fields, and 0, which no frame has.
+	kinds = 14
 )
 
-var kindNames = [...]string{
-	kindHello: "hello", kindWelcome: "welcome", kindBatch: "batch", kindVerdict: "verdict",
-	kindSegment: "segment", kindAppend: "append", kindPosition: "position", kindTail: "tail",
-	kindGap: "gap", kindPing: "ping", kindPong: "pong", kindGoodbye: "goodbye",
-	kindFetch: "fetch",
+var oneofKind = (*linkv1.Frame)(nil).ProtoReflect().Descriptor().Oneofs().ByName("kind")
+
+// kindNames are the names of the fields by kind.
+var kindNames = namesOf(oneofKind.Fields())
+
+func namesOf(fields protoreflect.FieldDescriptors) (names [kinds]string) {
+	for i := range fields.Len() {
+		names[fields.Get(i).Number()] = string(fields.Get(i).Name())
+	}
+	return names
 }
 
 const (
@@ -201,7 +199,7 @@ func unexpected(err error) error {
 // them, everything else is copied.
 func parseFrame(b []byte) (*linkv1.Frame, int, error) {
 	tag, n := binary.Uvarint(b)
-	if n <= 0 || tag>>3 == 0 || tag>>3 > kindFetch || tag&7 != uint64(protowire.BytesType) {
+	if n <= 0 || tag>>3 == 0 || tag>>3 >= kinds || tag&7 != uint64(protowire.BytesType) {
 		return nil, 0, junk("frame of an unknown kind")
 	}
 	kind := int(tag >> 3)
@@ -296,34 +294,10 @@ func scanFields(b []byte, varint func(protowire.Number, uint64), num protowire.N
 	return nil
 }
 
+// kindOf returns the kind of a frame, 0 if it has none.
 func kindOf(f *linkv1.Frame) int {
-	switch f.GetKind().(type) {
-	case *linkv1.Frame_Hello:
-		return kindHello
-	case *linkv1.Frame_Welcome:
-		return kindWelcome
-	case *linkv1.Frame_Batch:
-		return kindBatch
-	case *linkv1.Frame_Verdict:
-		return kindVerdict
-	case *linkv1.Frame_Segment:
-		return kindSegment
-	case *linkv1.Frame_Append:
-		return kindAppend
-	case *linkv1.Frame_Position:
-		return kindPosition
-	case *linkv1.Frame_Tail:
-		return kindTail
-	case *linkv1.Frame_Gap:
-		return kindGap
-	case *linkv1.Frame_Fetch:
-		return kindFetch
-	case *linkv1.Frame_Ping:
-		return kindPing
-	case *linkv1.Frame_Pong:
-		return kindPong
-	case *linkv1.Frame_Goodbye:
-		return kindGoodbye
+	if field := f.ProtoReflect().WhichOneof(oneofKind); field != nil {
+		return int(field.Number())
 	}
 	return 0
 }

@@ -116,7 +116,7 @@ func TestFrameOverLimitIsNotSent(t *testing.T) {
 
 // verdictOf is a frame of that kind with a message of size bytes.
 func verdictOf(size int) []byte {
-	b := protowire.AppendTag(nil, kindVerdict, protowire.BytesType)
+	b := protowire.AppendTag(nil, protowire.Number(kindOf(&linkv1.Frame{Kind: &linkv1.Frame_Verdict{}})), protowire.BytesType)
 	b = protowire.AppendBytes(b, make([]byte, size))
 	return append(protowire.AppendVarint(nil, uint64(len(b))), b...)
 }
@@ -131,7 +131,7 @@ func TestReadFrameRefuses(t *testing.T) {
 		"long varint":          {bytes.Repeat([]byte{0xff}, 12), reasonJunk},
 		"http":                 {[]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n" + string(make([]byte, 100))), reasonJunk},
 		"over the limit":       {protowire.AppendVarint(nil, DefaultMaxFrame+1), reasonSize},
-		"unknown kind":         {[]byte{2, (kindFetch+1)<<3 | 2, 0}, reasonJunk},
+		"unknown kind":         {[]byte{2, kinds<<3 | 2, 0}, reasonJunk},
 		"kind zero":            {[]byte{2, 2, 0}, reasonJunk},
 		"kind not a message":   {[]byte{2, 3 << 3, 1}, reasonJunk},
 		"two kinds":            {[]byte{4, 10<<3 | 2, 0, 11<<3 | 2, 0}, reasonJunk},

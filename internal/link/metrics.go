@@ -14,7 +14,7 @@ type Metrics struct {
 	rejected    *prometheus.CounterVec
 
 	// Of frames, by kind, and of bytes: found once rather than for every frame.
-	received, sent           [len(kindNames)]prometheus.Counter
+	received, sent           [kinds]prometheus.Counter
 	bytesReceived, bytesSent prometheus.Counter
 }
 
@@ -40,7 +40,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "Connections of peers that were closed for what they did, by reason.",
 		}, []string{"reason"})),
 	}
-	for kind := kindHello; kind < len(kindNames); kind++ {
+	for kind := 1; kind < kinds; kind++ {
 		m.received[kind] = m.frames.WithLabelValues("in", kindNames[kind])
 		m.sent[kind] = m.frames.WithLabelValues("out", kindNames[kind])
 	}
