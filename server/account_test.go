@@ -16,8 +16,8 @@ import (
 	"github.com/promgrpc/exporter/server"
 )
 
-// heldSeries is as many as take, held back, more than a stream has for nothing and
-// a small limit.
+// heldSeries is how many series held back take more than what each stream has free and
+// a small limit together.
 const heldSeries = 20_000
 
 func heldPoints(t int64) []point {
@@ -28,8 +28,7 @@ func heldPoints(t int64) []point {
 	return points
 }
 
-// limited makes the limit of what streams hold small. What a stream has for nothing
-// stays.
+// limited sets a small limit of what streams hold. What each has free stays.
 func limited(t testing.TB, bytes units.Base2Bytes) server.Config {
 	c := testConfig(t)
 	c.StreamBytes, c.PeerShare = bytes, 100
@@ -47,8 +46,8 @@ func requireOver(t testing.TB, err error, passing bool) {
 	}
 }
 
-// A stream that holds back more than there is room for ends, and its cursor goes
-// on where it was.
+// A stream that holds back more than there is room for ends, and its cursor resumes
+// where it was.
 func TestHeldBackBytes(t *testing.T) {
 	src := newSource(t)
 	src.write(heldPoints(1)...)
@@ -76,7 +75,7 @@ func TestHeldBackBytes(t *testing.T) {
 	require.Eventually(t, func() bool { return s.metric(t, "promgrpc_server_stream_state_bytes") == 0 }, patience, time.Millisecond)
 }
 
-// The room is for all streams together, and each gets as much as was given back.
+// All streams share the room, and get what others have released.
 func TestHeldBackBytesOfAll(t *testing.T) {
 	src := newSource(t)
 	src.write(heldPoints(1)...)
@@ -147,7 +146,7 @@ func TestPinnedBytes(t *testing.T) {
 	require.Len(t, lines(all(t, s.call(t, &getRequest{}))...), 10*heldSeries)
 }
 
-// withinSnapshot returns the cursor of a place near the beginning of a snapshot.
+// withinSnapshot returns a cursor near the start of a snapshot.
 func withinSnapshot(t testing.TB, s *instance) string {
 	r, err := s.call(t, &getRequest{})()
 	require.NoError(t, err)
@@ -157,8 +156,8 @@ func withinSnapshot(t testing.TB, s *instance) string {
 	return r.GetCursor()
 }
 
-// Streams that resumed within a snapshot and take nothing of it keep nobody
-// else from doing the same.
+// Streams that resumed within a snapshot and take nothing of it do not keep others
+// from doing the same.
 func TestTakenUpWithinSnapshots(t *testing.T) {
 	src := newSource(t)
 	src.append(tenLabels(0, 10*heldSeries))
@@ -180,7 +179,7 @@ func TestTakenUpWithinSnapshots(t *testing.T) {
 	})
 }
 
-// A state of the past takes its room before it is made, and gives it back.
+// A past state takes its room before it is rebuilt, and releases it.
 func TestBytesOfThePast(t *testing.T) {
 	src := newSource(t)
 	src.append(tenLabels(0, 2*heldSeries))
@@ -218,7 +217,7 @@ func TestBytesOfLogs(t *testing.T) {
 	require.Zero(t, s.metric(t, "promgrpc_server_stream_state_bytes"))
 }
 
-// Selectors are kept for as long as their stream.
+// Selectors take room for as long as their stream lasts.
 func TestBytesOfSelectors(t *testing.T) {
 	src := newSource(t)
 	src.write(point{series: "a", t: now(), v: 1})

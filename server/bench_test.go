@@ -13,7 +13,7 @@ import (
 	"github.com/promgrpc/exporter/server"
 )
 
-// manySeries is the size that the targets are stated for.
+// manySeries is the size for which the targets are stated.
 const manySeries = 1_000_000
 
 // million returns a source of series with ten labels each.

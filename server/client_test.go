@@ -50,7 +50,7 @@ var protocols = []protocol{
 	{name: "connect h2 plain", open: openConnect(true, plain)},
 }
 
-// plain is a client that does not take compressed responses.
+// plain is a client that does not accept compressed responses.
 var plain = connect.WithAcceptCompression("gzip", nil, nil)
 
 // overAll runs a test over every protocol.
@@ -127,7 +127,7 @@ func all(t testing.TB, recv receiver) []*getResponse {
 	}
 }
 
-// until receives until a response for which done says so, which is included.
+// until receives up to and including the first response for which done is true.
 func until(t testing.TB, recv receiver, done func(*getResponse) bool) []*getResponse {
 	t.Helper()
 	return untilWithin(t, patience, recv, done)

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Connections beyond those that one address may have open are closed and
-// counted. Those that are open are served, and one that ends makes room.
+// Connections beyond those that one address may have are closed and counted. The
+// others are served, and one that ends makes room.
 func TestTooManyConnections(t *testing.T) {
 	src := newSource(t)
 	src.write(point{series: "a", t: now(), v: 1})

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// consul writes down what its agent is told.
+// consul records the calls to its agent.
 type consul struct {
 	mu      sync.Mutex
 	service api.AgentServiceRegistration

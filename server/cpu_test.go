@@ -28,14 +28,14 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// The benchmarks here measure the server's CPU time. Their clients run in a
-// process of their own, this test binary started once more, and look at no
-// more of a response than they need.
+// The benchmarks here measure the server's CPU time. Their clients run in another
+// process, which is this test binary again, and parse only what they need of a
+// response.
 
 const benchClientEnv = "PROMGRPC_BENCH_CLIENT"
 
-// benchClient calls GetMetrics as often at once as the spec says, "ADDRESS N
-// REQUEST", and tells each stream's first response, synced mark and end.
+// benchClient makes as many calls of GetMetrics at once as the spec says, "ADDRESS N
+// REQUEST", and prints each stream's first response, synced mark and end.
 func benchClient(spec string) {
 	address, rest, _ := strings.Cut(spec, " ")
 	count, text, _ := strings.Cut(rest, " ")

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// startDamaged starts a server with a segment that is damaged, of which it returns
-// the name, between others.
+// startDamaged starts a server with a damaged segment between others, and returns the
+// segment's name.
 func startDamaged(t *testing.T, src *source) (s *instance, segment string) {
 	t.Helper()
 	for i := range int64(3) {

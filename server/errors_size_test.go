@@ -35,7 +35,7 @@ func errorSize(t *testing.T, err error) (size int) {
 
 const mostErrorSize = 8 << 10
 
-// What is wrong with a selector is shown in little room, however long it is.
+// The error of a selector is short, however long the selector is.
 func TestErrorsQuoteLittle(t *testing.T) {
 	const longest = 16 << 10 // of a selector
 	src := newSource(t)
@@ -61,7 +61,7 @@ func TestErrorsQuoteLittle(t *testing.T) {
 	}
 }
 
-// Nor do all the rules that a request breaks.
+// So is that of all the rules that a request breaks.
 func TestErrorsTellFewBreaches(t *testing.T) {
 	src := newSource(t)
 	src.write(point{series: "a", t: now(), v: 1})
@@ -100,7 +100,7 @@ func TestErrorsTellFewBreaches(t *testing.T) {
 	}
 }
 
-// Nor does what is no request at all fill its answer.
+// So is that of what is no request at all.
 func TestErrorsQuoteLittleOfBrokenRequests(t *testing.T) {
 	src := newSource(t)
 	src.write(point{series: "a", t: now(), v: 1})

@@ -23,8 +23,8 @@ func heavySelector(c server.Config) string {
 	return `{path=~"` + strings.Repeat(part, int(c.SelectorSize)/instructions) + `[!?]"}`
 }
 
-// heavySource has so many values that matching all of them takes many times as
-// long as a test may.
+// heavySource has so many values that matching all of them takes far longer than a test
+// may.
 func heavySource(t *testing.T) *source {
 	const values, perBlock = 20_000, 5000
 	src := newSource(t)
@@ -39,8 +39,8 @@ func heavySource(t *testing.T) *source {
 	return src
 }
 
-// eachWay runs a test with every way to call with a selector: it returns what the
-// call came to.
+// eachWay runs a test with every way to call with a selector, which returns the call's
+// error.
 func eachWay(t *testing.T, s *instance, selector string, test func(t *testing.T, call func(ctx context.Context) error)) {
 	overAll(t, func(t *testing.T, p protocol) {
 		test(t, func(ctx context.Context) error {
@@ -106,8 +106,8 @@ func TestEvaluationKeepsNobodyWaiting(t *testing.T) {
 	})
 }
 
-// One that runs for too long is given up. Until then the client is waiting for the
-// answer, and not the server for the client to take it.
+// An evaluation that runs for too long is given up. Until then the client is waiting
+// for the server, so that it is not cut off for taking nothing.
 func TestEvaluationIsGivenUp(t *testing.T) {
 	src := heavySource(t)
 	c := testConfig(t)
@@ -143,8 +143,8 @@ func TestEvaluationBytes(t *testing.T) {
 	requireCode(t, connect.CodeCanceled, <-ended)
 }
 
-// A follower that takes long to match what is new is late by itself, and has all
-// of it in the end.
+// A follower that takes long to match new series delays nobody else, and has all of
+// them in the end.
 func TestFollowerThatMatchesSlowly(t *testing.T) {
 	src := newSource(t)
 	src.write(point{series: `up{path="x"}`, t: now(), v: 1})

@@ -34,7 +34,7 @@ func (s *Server) HoldUp() (release func()) {
 	}
 }
 
-// TakeTurns keeps all turns of lookups for itself until release is called.
+// TakeTurns holds all turns of lookups until release is called.
 func (s *Server) TakeTurns(ctx context.Context) (release func(), err error) {
 	var held []*limit.Hold
 	for i := range s.config.Lookups {
@@ -54,5 +54,5 @@ func (s *Server) TakeTurns(ctx context.Context) (release func(), err error) {
 // LookupsWaiting is how many lookups wait for their turn.
 func (s *Server) LookupsWaiting() int { return s.lookups.Waiting() }
 
-// Ended has a log be known to have ended at a time.
+// Ended says that a log had ended by a time.
 func (s *Server) Ended(id segment.LogID, at time.Time) { s.replicas.Get(id).EndedBy(at) }

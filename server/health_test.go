@@ -76,8 +76,7 @@ var watchers = map[string]func(testing.TB, context.Context, string, string) watc
 	"connect json":    watchConnect(false, connect.WithProtoJSON()),
 }
 
-// Who watches is told what is so now, each change, and that the server drains, before
-// the stream ends.
+// A watch has the current status, each change, and the draining, before it ends.
 func TestWatchHealth(t *testing.T) {
 	src := newSource(t)
 	src.write(point{series: "a", t: now(), v: 1})
@@ -108,7 +107,7 @@ func TestWatchHealth(t *testing.T) {
 	}
 }
 
-// A service that is not there may come, as the protocol has it: the stream stays.
+// An unknown service may come later, says the protocol: the stream stays.
 func TestWatchUnknownService(t *testing.T) {
 	for name, watch := range watchers {
 		t.Run(name, func(t *testing.T) {
@@ -138,8 +137,8 @@ func TestWatchUnknownService(t *testing.T) {
 	require.Equal(t, codes.NotFound, status.Code(err))
 }
 
-// Those who watch are streams as all others: they have their limit, and leave their
-// place when they go.
+// Watches are streams as others are: they have the same limit, and make room when they
+// end.
 func TestWatchesAreBounded(t *testing.T) {
 	for name, watch := range watchers {
 		t.Run(name, func(t *testing.T) {
@@ -164,8 +163,8 @@ func TestWatchesAreBounded(t *testing.T) {
 	}
 }
 
-// gRPC's own clients, with round_robin and client-side health checking, call those
-// servers that are ready: not one that waits for its log, nor one that drains, and none
+// gRPC's own clients, with round_robin and client-side health checking, call only
+// servers that are ready, not one that waits for its log nor one that drains, and none
 // of their calls fails.
 func TestClientSideHealthChecking(t *testing.T) {
 	src := newSource(t)

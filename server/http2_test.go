@@ -15,7 +15,7 @@ import (
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1grpc"
 )
 
-// A client that takes frames of some size, and gives room bit by bit, gets what
+// A client that accepts frames of some size, and opens its windows bit by bit, gets all
 // it asked for in frames that are no larger, on several streams at a time.
 func TestFramesThatAClientTakes(t *testing.T) {
 	const series, standard = 2000, 16 << 10

@@ -71,8 +71,8 @@ func TestMuchOfOneSeries(t *testing.T) {
 	})
 }
 
-// What is as large as a part of a response may be fits into what clients of gRPC
-// take. What is larger is left out, and told; the client gets past it.
+// The largest part that a response may have fits into what clients of gRPC accept. What
+// is larger is left out, with a gap, and the client gets past it.
 func TestLargeParts(t *testing.T) {
 	src := newSource(t)
 	at := now()

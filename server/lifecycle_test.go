@@ -42,8 +42,8 @@ func readyStatus(t testing.TB, s *server.Server) int {
 	return r.StatusCode
 }
 
-// A server without a log is not ready. It is with the first keyframe, and after
-// a restart without a forwarder.
+// A server without a log is not ready. It is with the first keyframe, and after a
+// restart without a forwarder.
 func TestReadyAndRestart(t *testing.T) {
 	c := testConfig(t)
 	s := start(t, c)
@@ -72,8 +72,8 @@ func TestReadyAndRestart(t *testing.T) {
 	require.Equal(t, []string{fmt.Sprintf("new 1 @%d", at)}, lines(rest...))
 }
 
-// A server that drains reports it, serves for the delay, and ends its streams
-// with the cursor to go on with.
+// A server that drains says so, goes on serving for the delay, and ends its streams with
+// the cursor to resume at.
 func TestDrain(t *testing.T) {
 	src := newSource(t)
 	src.write(point{series: "a", t: now(), v: 1})
@@ -127,8 +127,8 @@ func TestStreamLimit(t *testing.T) {
 	all(t, s.call(t, &getRequest{}))
 }
 
-// A client that takes nothing is cut off, and so is one that takes a message now
-// and then; both keep nobody else waiting.
+// A client that takes nothing is cut off, and so is one that takes a message now and
+// then; neither delays others.
 func TestStalledClient(t *testing.T) {
 	src := newSource(t)
 	history(t, src, now())
@@ -207,8 +207,7 @@ func TestOneFeedPerLog(t *testing.T) {
 	require.Contains(t, bye.Reason, "newer connection")
 }
 
-// TestLogIsGivenBack has a forwarder ask for what it has lost: it gets the very
-// bytes.
+// A forwarder that fetches what it has lost gets the same bytes.
 func TestLogIsGivenBack(t *testing.T) {
 	const blocks = 30
 	src := newSourceWith(t, seglog.Options{SegmentSize: 1 << 10})
@@ -354,8 +353,7 @@ func TestSeveralLogs(t *testing.T) {
 	require.Equal(t, want, live)
 }
 
-// A connection that breaks within a keyframe is replaced, and streams go
-// on.
+// A connection that breaks within a keyframe is replaced, and streams go on.
 func TestCutWithinAKeyframe(t *testing.T) {
 	src := newSource(t)
 	at := now()

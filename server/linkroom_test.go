@@ -16,7 +16,7 @@ import (
 	"github.com/promgrpc/exporter/internal/link"
 )
 
-// heap is how much is in use.
+// heap is how much memory is in use.
 func heap() int64 {
 	runtime.GC()
 	var m runtime.MemStats
@@ -24,9 +24,9 @@ func heap() int64 {
 	return int64(m.HeapInuse + m.StackInuse)
 }
 
-// TestUnfinishedPieces has another peer than the forwarder leave the largest frames
-// unfinished, each for a log of its own. They take a share of --limit.link-bytes and
-// no more, the forwarder's log goes on, and afterwards the memory is free again.
+// A peer that is not the forwarder leaves the largest frames unfinished, each for
+// another log. They take its share of --limit.link-bytes and no more, the forwarder's
+// log goes on, and afterwards the memory is free again.
 func TestUnfinishedPieces(t *testing.T) {
 	const conns = 40
 	c := testConfig(t)
@@ -79,8 +79,8 @@ func TestUnfinishedPieces(t *testing.T) {
 	require.Eventually(t, func() bool { return heap()-before < size/2 }, 20*time.Second, 50*time.Millisecond)
 }
 
-// TestTooLargeForALink sees that a frame which no forwarder sends ends its
-// connection when it is announced.
+// A frame that is larger than any of a forwarder ends its connection as soon as its
+// length is known.
 func TestTooLargeForALink(t *testing.T) {
 	s := start(t, testConfig(t))
 	id := make([]byte, 16)

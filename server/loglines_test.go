@@ -13,8 +13,8 @@ import (
 	"github.com/promgrpc/exporter/internal/throttle"
 )
 
-// requireFewLines sees that a message was logged no more often than what others can
-// cause may be since a time.
+// requireFewLines checks that a message was logged since a time no more often than what
+// others can cause may be.
 func (s *instance) requireFewLines(t *testing.T, message string, since time.Time) {
 	t.Helper()
 	written := strings.Count(s.log.String(), `msg="`+message+`"`)
@@ -24,7 +24,7 @@ func (s *instance) requireFewLines(t *testing.T, message string, since time.Time
 	require.LessOrEqual(t, written, most, message)
 }
 
-// A peer on a link does not set the pace of the log, whether it sends gaps or
+// A peer on a link cannot flood the server's log lines, whether it sends gaps or
 // connects again and again.
 func TestForwarderDoesNotFillTheLog(t *testing.T) {
 	const gaps, connections = 2000, 100
@@ -50,7 +50,7 @@ func TestForwarderDoesNotFillTheLog(t *testing.T) {
 	}
 }
 
-// Nor do clients, each of whose streams meets the same gap.
+// Nor can clients whose streams all meet the same gap.
 func TestStreamsWithGapsDoNotFillTheLog(t *testing.T) {
 	const calls = 10
 	s, _ := startDamaged(t, newSource(t))

@@ -104,7 +104,7 @@ func TestBadRequests(t *testing.T) {
 	})
 }
 
-// Who sends an expression is told what is taken instead.
+// The error for an expression says what a selector is.
 func TestExpressionsAreNoSelectors(t *testing.T) {
 	src := newSource(t)
 	src.write(point{series: "a", t: now(), v: 1})
@@ -121,7 +121,7 @@ func TestExpressionsAreNoSelectors(t *testing.T) {
 	})
 }
 
-// The plainest client there is.
+// curl is the simplest client.
 func TestCurl(t *testing.T) {
 	src := newSource(t)
 	at := now()
@@ -160,7 +160,7 @@ func TestReflection(t *testing.T) {
 	require.NotEmpty(t, files)
 }
 
-// What a keyframe says of no family is forgotten here, too.
+// Metadata that a keyframe leaves out is forgotten here, too.
 func TestMetadataIsForgotten(t *testing.T) {
 	src := newSource(t)
 	block := src.block(point{series: `up{job="a"}`, t: now(), v: 1})

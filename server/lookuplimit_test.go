@@ -21,7 +21,7 @@ import (
 // clientsTake is the largest message that clients of gRPC take by default.
 const clientsTake = 4 << 20
 
-// An answer has the first of what there is, as much as clients of gRPC take.
+// An answer has the first entries, as many as clients of gRPC accept.
 func TestAnswersThatAreCutOff(t *testing.T) {
 	const each, n = 16 << 10, 2 * clientsTake / (16 << 10)
 	src := newSource(t)
@@ -66,8 +66,8 @@ func TestAnswersThatAreCutOff(t *testing.T) {
 	}
 }
 
-// Lookups are worked on some at a time. The others wait, hold little, and give it
-// back when nobody waits for them any more.
+// Only some lookups are worked on at a time. The others wait, hold little, and release
+// it when their callers leave.
 func TestLookupsTakeTurns(t *testing.T) {
 	src := newSource(t)
 	src.write(point{series: "a", t: now(), v: 1})

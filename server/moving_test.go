@@ -15,7 +15,7 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// maxAge is the shortest that a server takes.
+// maxAge is the shortest that is allowed.
 const maxAge = time.Second
 
 // startAging starts a server whose streams move, fed from a source.
@@ -39,8 +39,8 @@ func steady(t *testing.T, src *source, series string) {
 	t.Cleanup(func() { cancel(); wg.Wait() })
 }
 
-// untilAged receives until the stream is ended for its age, and returns the
-// cursor to go on with.
+// untilAged receives until the stream is ended because of its age, and returns the
+// cursor to resume at.
 func untilAged(t *testing.T, recv receiver) ([]*getResponse, string) {
 	t.Helper()
 	var got []*getResponse
@@ -59,8 +59,8 @@ func untilAged(t *testing.T, recv receiver) ([]*getResponse, string) {
 	}
 }
 
-// A stream that follows is ended at its age, and goes on at another server with
-// no sample lost or doubled.
+// A stream that follows is ended at its age, and resumes at another server with no
+// sample lost or doubled.
 func TestStreamsMove(t *testing.T) {
 	src := newSource(t)
 	servers := []*instance{startAging(t, src), startAging(t, src)}
@@ -144,8 +144,8 @@ func TestQuietStreamsMove(t *testing.T) {
 	})
 }
 
-// With min_interval a stream moves when nothing is held back, so that the server
-// that goes on sends nothing of it again.
+// With min_interval a stream moves when nothing is held back, so that the next server
+// sends nothing of it again.
 func TestConflatedStreamsMove(t *testing.T) {
 	src := newSource(t)
 	servers := []*instance{startAging(t, src), startAging(t, src)}
@@ -167,8 +167,8 @@ func TestConflatedStreamsMove(t *testing.T) {
 	}
 }
 
-// A client that takes longer for a snapshot or a replay than streams get old comes
-// to the end of it: otherwise it never might.
+// A client that takes longer for a snapshot or a replay than the longest age gets to
+// the end of it, or it might never.
 func TestStreamsArriveBeforeTheyMove(t *testing.T) {
 	src := newSource(t)
 	var block []point
@@ -228,7 +228,7 @@ func TestLogStreamsMove(t *testing.T) {
 	}
 }
 
-// A relay moves among its upstreams as a matter of course.
+// A relay moves among its upstreams, as clients do.
 func TestRelayMoves(t *testing.T) {
 	src := newSource(t)
 	servers := []*instance{startAging(t, src), startAging(t, src)}

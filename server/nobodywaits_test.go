@@ -40,7 +40,7 @@ func (c *canary) sings(t *testing.T) {
 	until(t, c.recv, func(r *getResponse) bool { return len(lines(r)) > 0 && lines(r)[0] == seen })
 }
 
-// Who asks for the status and for all metadata, again and again, keeps no block
+// Callers that ask for the status and for all metadata, again and again, keep no block
 // from being applied.
 func TestStatusAndMetadataKeepNobodyWaiting(t *testing.T) {
 	const families, callers, blocks = 20_000, 8, 20

@@ -55,8 +55,8 @@ func (m *mixture) block(size int) arrival {
 	return a
 }
 
-// readsTheSameByTime requires that of each message the order of its samples is the
-// same for who takes its floats before its histograms, and for who sorts by time.
+// readsTheSameByTime requires that the samples of each message are in the same order if
+// its floats are read before its histograms and if all are sorted by time.
 func readsTheSameByTime(t testing.TB, responses []*getResponse) {
 	t.Helper()
 	for _, r := range responses {
@@ -190,7 +190,7 @@ func TestConflatedOfBothKinds(t *testing.T) {
 	}
 }
 
-// A replay from an instant on leaves out what is older, wherever it is.
+// A replay since an instant leaves out what is older, wherever it is.
 func TestOrderOfKindsSince(t *testing.T) {
 	src, m := newSource(t), newMixture(t)
 	a := m.block(300)

@@ -15,8 +15,8 @@ import (
 	"github.com/promgrpc/exporter/internal/link"
 )
 
-// A server that is new to an old log is not ready with the beginning of it,
-// however late it is told how long the log is.
+// A server that is new to an old log is not ready with the start of it, however late it
+// learns how long the log is.
 func TestReadyOnceCaughtUp(t *testing.T) {
 	src := newSource(t)
 	for i := range int64(3) {
@@ -55,8 +55,8 @@ func TestReadyOnceCaughtUp(t *testing.T) {
 	require.Eventually(t, func() bool { return s.Ready() == nil }, patience, time.Millisecond)
 }
 
-// A server that is restarted with an old state waits for the forwarder that
-// brings the rest, and does without if there is none. It serves all the same.
+// A server that is restarted with an old state is not ready before the forwarder has
+// brought the rest, unless there is none. It serves all the same.
 func TestReadyAfterARestartWithAnOldState(t *testing.T) {
 	src := newSource(t)
 	long := func(v float64) {
@@ -140,8 +140,8 @@ func healthy(t *testing.T, s *instance) (serving bool) {
 	return serving
 }
 
-// A server that does not get on with what comes, since something holds it up, is
-// not ready until it does again.
+// A server in which something keeps blocks from being applied is not ready until they
+// are.
 func TestNotReadyWhileStuck(t *testing.T) {
 	src := newSource(t)
 	src.write(point{series: "a", t: 1, v: 1})

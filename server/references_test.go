@@ -13,7 +13,7 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// restoring puts back what label references stand for, and counts the labels
+// restoring replaces label references by what they stand for, and counts the label sets
 // that a stream carried.
 func restoring(t testing.TB, recv receiver) (restored receiver, carried *int) {
 	table, carried := make(map[uint64][]*metricsv1.Label), new(int)
@@ -38,7 +38,7 @@ func restoring(t testing.TB, recv receiver) (restored receiver, carried *int) {
 	}, carried
 }
 
-// With references, any stream is the stream without, broken off and resumed
+// A stream with references says the same as one without, broken off and resumed
 // anywhere, over every protocol, and of two logs.
 func TestReferencesStandForLabels(t *testing.T) {
 	one, two := newSource(t), newSource(t)

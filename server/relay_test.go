@@ -63,7 +63,7 @@ func sameFiles(t testing.TB, src *source, one, two string) {
 	}
 }
 
-// A relay of a relay has the files of the server, and gives what it gives.
+// A relay of a relay has the files of the server, and serves the same.
 func TestRelayOfRelay(t *testing.T) {
 	one, two := newSource(t), newSource(t)
 	history(t, one, now())
@@ -197,7 +197,7 @@ func TestRelayByTLS(t *testing.T) {
 	relay.stop()
 }
 
-// An upstream that takes the connection, and then says nothing, is left for the next.
+// An upstream that accepts the connection and then sends nothing is left for the next.
 func TestRelayLeavesWhoIsSilent(t *testing.T) {
 	src := newSource(t)
 	src.write(point{series: "a", t: now(), v: 1})
@@ -317,7 +317,7 @@ func TestRelayTakesLargeFrames(t *testing.T) {
 	require.Equal(t, lines(all(t, top.call(t, everything["retained"]))...), lines(all(t, relay.call(t, everything["retained"]))...))
 }
 
-// What the upstream does not have any more is said to the relay's followers.
+// The relay's followers are told what the upstream no longer has.
 func TestRelayTellsGaps(t *testing.T) {
 	src := newSourceWith(t, seglog.Options{SegmentSize: 1 << 12, RetentionSize: 1 << 16})
 	top := startFed(t, testConfig(t), src)

@@ -23,13 +23,13 @@ import (
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
 )
 
-// unary are the ways to call what answers once.
+// unary are the ways to make a unary call.
 var unary = map[string][]connect.ClientOption{
 	"connect": nil, "grpcweb": {connect.WithGRPCWeb()}, "grpc": {connect.WithGRPC()}, "connect json": {connect.WithProtoJSON()},
 }
 
-// A request of which nothing more comes costs its connection, whatever it is for
-// and however far it came.
+// A request that stops coming costs its connection, whatever it is for and however much
+// of it came.
 func TestSlowRequestsAreCutOff(t *testing.T) {
 	c := testConfig(t)
 	c.RequestTimeout = 200 * time.Millisecond
@@ -78,7 +78,7 @@ func TestSlowRequestsAreCutOff(t *testing.T) {
 	require.Eventually(t, func() bool { return s.metric(t, "promgrpc_server_call_bytes") == 0 }, patience, time.Millisecond)
 }
 
-// A stream's client may be silent when its request has come.
+// A stream's client may be silent after its request.
 func TestSilentAfterTheRequest(t *testing.T) {
 	src := newSource(t)
 	src.write(point{series: "a", t: 1, v: 1})
@@ -170,8 +170,8 @@ func (e *endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Requests under way hold what they may become. Who finds no room is told to come
-// again, and does find it when the others are gone.
+// Requests under way hold room for what they may become. A request that finds none is
+// told to retry, and finds it when the others are gone.
 func TestCallBytes(t *testing.T) {
 	src := newSource(t)
 	src.write(point{series: "a", t: now(), v: 1})

@@ -24,7 +24,7 @@ type write struct {
 	rejected        int // of the samples
 }
 
-// storeAll has a forwarder store the requests, in this order.
+// storeAll stores the requests in this order, as a forwarder does.
 func (s *source) storeAll(writes ...write) {
 	for _, w := range writes {
 		var points []point
@@ -38,7 +38,7 @@ func (s *source) storeAll(writes ...write) {
 	}
 }
 
-// once is what a client is to receive of requests, in any order.
+// once is what a client has to receive of requests, in any order.
 func once(writes ...write) (want []string) {
 	for _, w := range writes {
 		for i := range w.samples {
@@ -57,9 +57,9 @@ func requireOnce(t testing.TB, want []string, responses ...*getResponse) {
 	require.Equal(t, want, got)
 }
 
-// Requests that came to two forwarders are delivered once, wherever a stream is
-// broken off and whatever replica takes it up: one that got the one log first,
-// one that got the other first, or one that was restarted since.
+// Requests that came to two forwarders are delivered once, wherever a stream is broken
+// off and at whatever replica it resumes: one that got the one log first, one that got
+// the other first, or one that was restarted since.
 func TestRepeatedAtAnotherForwarder(t *testing.T) {
 	// Large ones take several responses.
 	var writes []write
@@ -170,9 +170,9 @@ func TestRepeatedWithAnotherVerdict(t *testing.T) {
 	requireOnce(t, once(write{number: 3, samples: 1}), got...)
 }
 
-// A request that was stored in two parts, the second when the limits of the
-// forwarder had been raised, is delivered once, though two forwarders have it, and
-// wherever a stream goes on elsewhere.
+// A request that was stored in two parts, the second when the limits of the forwarder
+// had been raised, is delivered once, though two forwarders have it, and wherever a
+// stream resumes elsewhere.
 func TestStoredInTwoParts(t *testing.T) {
 	whole := write{number: 1, samples: 5}
 	left, right := newSource(t), newSource(t)

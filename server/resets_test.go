@@ -20,7 +20,7 @@ import (
 )
 
 // Clients that open streams and reset them at once, as fast as they can, on many
-// connections, keep no follower waiting and take no memory.
+// connections, do not stop a follower and take no memory.
 func TestRapidResets(t *testing.T) {
 	const attackers = 20
 	src := newSource(t)

@@ -193,7 +193,7 @@ func TestCursorErrors(t *testing.T) {
 	})
 }
 
-// A log that was just begun may have come to another replica first.
+// A new log may have come to another replica first.
 func TestCursorOfALogThatIsOnItsWay(t *testing.T) {
 	old, begun := newSource(t), newSource(t)
 	old.write(point{series: "a", t: 1, v: 1})
@@ -225,8 +225,8 @@ func TestCursorOfALogThatIsOnItsWay(t *testing.T) {
 	})
 }
 
-// A cursor may be ahead of all that is left of a log that has ended. Who has the
-// rest is waited for, and then the stream goes on with the other logs.
+// A cursor may be beyond all that is left of a log that has ended. The stream waits for
+// whoever has the rest, and then goes on with the other logs.
 func TestCursorAheadOfAllThatIsLeft(t *testing.T) {
 	old, present := newSource(t), newSource(t)
 	if old.writer.Log().ID().String() > present.writer.Log().ID().String() {
@@ -270,7 +270,7 @@ func TestCursorAheadOfAllThatIsLeft(t *testing.T) {
 	})
 }
 
-// A cursor that is ahead of a replica is waited for.
+// A stream waits for a replica that its cursor is beyond.
 func TestCursorOfALaggard(t *testing.T) {
 	src := newSource(t)
 	src.write(point{series: "a", t: 1, v: 1})
@@ -300,7 +300,7 @@ func TestCursorOfALaggard(t *testing.T) {
 	}
 }
 
-// What retention took is said: to a cursor by an error, to a follower by a gap.
+// What retention removed is reported: for a cursor by an error, to a follower by a gap.
 func TestRetention(t *testing.T) {
 	src := newSource(t)
 	src.write(point{series: "a", t: now(), v: 1}, point{series: "b", t: now(), v: 1})

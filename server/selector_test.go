@@ -13,7 +13,7 @@ import (
 	"github.com/promgrpc/exporter/server"
 )
 
-// requireLimit looks for what a refusal says: the limit, and whether to come again.
+// requireLimit requires a refusal that names the limit, and says whether to retry.
 func requireLimit(t *testing.T, name string, passing bool, err error) {
 	t.Helper()
 	requireCode(t, connect.CodeResourceExhausted, err)
@@ -22,7 +22,7 @@ func requireLimit(t *testing.T, name string, passing bool, err error) {
 	require.Equal(t, passing, hasDetail[*errdetails.RetryInfo](err))
 }
 
-// unaryCalls are the calls that take selectors and answer once.
+// unaryCalls are the unary calls that take selectors.
 var unaryCalls = map[string]func(ctx context.Context, t *testing.T, s *instance, selector string, o ...connect.ClientOption) error{
 	"GetLabelNames": func(ctx context.Context, t *testing.T, s *instance, selector string, o ...connect.ClientOption) error {
 		_, err := connectClient(t, s.RPCAddr().String(), false, o...).

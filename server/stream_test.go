@@ -79,8 +79,8 @@ func TestSnapshot(t *testing.T) {
 	})
 }
 
-// The first response is small, so that something comes at once, and each is up to
-// twice as large as the one before, up to the bound that the API names.
+// The first response is small, so that it comes at once, and each is up to twice as
+// large as the last, up to the bound that the API states.
 func TestResponsesGrow(t *testing.T) {
 	const first, most, last = 16 << 10, 128 << 10, 1 << 10 // the last series and the cursor come on top
 	src := newSource(t)
@@ -134,7 +134,7 @@ func TestSince(t *testing.T) {
 	})
 }
 
-// TestSinceTheEpoch begins at times that are none in a number, or before any.
+// Times at and before the epoch are times, too.
 func TestSinceTheEpoch(t *testing.T) {
 	src := newSource(t)
 	src.write(point{series: `a`, t: -1, v: 1}, point{series: `a`, t: 0, v: 2}, point{series: `a`, t: 1, v: 3})
@@ -196,8 +196,8 @@ func TestFollow(t *testing.T) {
 	})
 }
 
-// Of the samples of a window the last is sent, and how many there were before
-// it. Where a window ends is a matter of time, but not within a block.
+// The last sample of an interval is sent, and how many came before it. Where an interval
+// ends depends on time, but is not within a block.
 func TestMinInterval(t *testing.T) {
 	src := newSource(t)
 	at := now()

@@ -9,8 +9,8 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// TestOnePieceAtATime sees that an upstream cannot have a relay keep a piece of each
-// of its logs, nor one without end.
+// An upstream cannot make a relay keep a piece of each of its logs, nor one without
+// end.
 func TestOnePieceAtATime(t *testing.T) {
 	in := &intake{}
 	one, other := &intakeLog{}, &intakeLog{}

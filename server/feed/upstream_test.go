@@ -8,8 +8,8 @@ import (
 	"github.com/promgrpc/exporter/internal/discovery"
 )
 
-// TestUpstreamsThatAreGone has all of them leave the directory while one is read: when
-// that one is lost, there is none to go on with yet.
+// All upstreams leave the directory while one is read. When that one is lost, there is
+// no other yet.
 func TestUpstreamsThatAreGone(t *testing.T) {
 	sets := make(chan []discovery.Instance, 1)
 	u := &Upstream{}

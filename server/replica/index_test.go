@@ -18,8 +18,8 @@ import (
 	"github.com/promgrpc/exporter/server/selection"
 )
 
-// plain are series by their references. A selector finds those whose labels all of
-// its matchers, which are Prometheus' own, match.
+// plain are series by ref. A selector finds those whose labels match all of its
+// matchers, which are Prometheus' own.
 type plain map[uint64]labels.Labels
 
 func (p plain) add(s segment.Series) {
@@ -30,7 +30,7 @@ func (p plain) add(s segment.Series) {
 	p[s.Ref] = builder.Labels()
 }
 
-// find returns the references that any of the selectors finds, or all.
+// find returns the refs that any of the selectors finds, or all.
 func (p plain) find(s *selection.Selection) (refs []uint64) {
 	for ref, ls := range p {
 		found := func(matchers selection.Selector) bool {
@@ -82,7 +82,7 @@ func requireSame(t *testing.T, x *seriesIndex, h *head.Head, listed plain, s *se
 	require.ElementsMatch(t, want, got)
 }
 
-// findAll returns the references that a selection matches.
+// findAll returns the refs that a selection matches.
 func findAll(t testing.TB, x *seriesIndex, s *selection.Selection) (refs []uint64) {
 	e, v := selectiontest.Evaluation(context.Background()), x.view()
 	defer e.End()
@@ -97,7 +97,7 @@ func findAll(t testing.TB, x *seriesIndex, s *selection.Selection) (refs []uint6
 	return refs
 }
 
-// The references found are those of the series whose labels Prometheus' matchers
+// The refs found are those of the series whose labels Prometheus' matchers
 // match.
 func TestFindAgreesWithPrometheus(t *testing.T) {
 	x, h, listed := filled(t, 2000)

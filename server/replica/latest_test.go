@@ -10,7 +10,7 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// FuzzHistogramSum finds the sum that was put in, and ends on what is no histogram.
+// The sum is the one of the message, and what is no histogram has none.
 func FuzzHistogramSum(f *testing.F) {
 	f.Add(uint64(0x7ff0000000000002), int64(1700000000000), []byte{0x19, 1, 2, 3, 4, 5, 6, 7, 8})
 	f.Add(uint64(0), int64(0), []byte{0x18, 0xff})

@@ -10,7 +10,7 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// The newest requests are known, and nothing is kept of a log that is the only one.
+// The newest requests are known, and nothing is kept of an only log.
 func TestRequestWindow(t *testing.T) {
 	store, err := seglog.OpenStore(t.TempDir(), seglog.Options{})
 	require.NoError(t, err)

@@ -48,8 +48,8 @@ func fuzzed(f *testing.F) *Service {
 	})
 }
 
-// FuzzCalls makes calls whose bodies are any bytes, by each protocol. None may
-// end the server or be its fault.
+// FuzzCalls makes calls with any bytes as their bodies, by each protocol. None may
+// panic or be an internal error.
 func FuzzCalls(f *testing.F) {
 	handler := fuzzed(f).http.Handler
 	procedures := []string{

@@ -11,8 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What is collected is what one gets who collects everything, sorts it, and cuts
-// it off.
+// What is collected is what collecting everything, sorting it and cutting it off gives.
 func TestSmallest(t *testing.T) {
 	for round := range 200 {
 		limit := 1 + rand.IntN(50)

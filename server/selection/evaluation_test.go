@@ -12,8 +12,7 @@ import (
 	"github.com/promgrpc/exporter/internal/limit"
 )
 
-// One that has much to do lets others go on, and ends when its time or its call is
-// over.
+// An evaluation with much to do lets others work, and ends with its time or its call.
 func TestEvaluationSlices(t *testing.T) {
 	c := DefaultLimits()
 	c.Evaluations = 1
@@ -45,7 +44,7 @@ func TestEvaluationSlices(t *testing.T) {
 	require.Zero(t, all.room.Used())
 }
 
-// The time is that of its own work: it does not pass while others have the turn.
+// Only its own work counts, not the time in which others have the turn.
 func TestEvaluationTime(t *testing.T) {
 	c := DefaultLimits()
 	c.Evaluations, c.EvaluationTime = 1, time.Minute

@@ -13,11 +13,11 @@ import (
 	"github.com/promgrpc/exporter/internal/limit"
 )
 
-// longestSelector is what the validation of requests allows.
+// longestSelector is what the rules of requests allow.
 const longestSelector = 16384
 
-// filledSelector repeats a part of an expression until its selector is as long
-// as it may be.
+// filledSelector repeats a part of an expression until its selector is as long as
+// allowed.
 func filledSelector(before, part, after string) string {
 	around := `{a=~""}` + before + after
 	return `{a=~"` + before + strings.Repeat(part, (longestSelector-len(around))/len(part)) + after + `"}`
@@ -53,7 +53,7 @@ func TestSelectorsWithinTheSize(t *testing.T) {
 	}
 }
 
-// What costs more than its size tells is found before it is compiled.
+// What costs more than its text suggests is refused before it is compiled.
 func TestSelectorsBeyondTheSize(t *testing.T) {
 	for name, text := range map[string]string{
 		"repeats":            filledSelector("", "x0.{1000}", ""),
@@ -117,7 +117,7 @@ func FuzzRegexpSize(f *testing.F) {
 	})
 }
 
-// FuzzSelectorSize looks for expressions of which the size does not know.
+// FuzzSelectorSize looks for expressions that the size misses.
 func FuzzSelectorSize(f *testing.F) {
 	for _, s := range someSelectors {
 		f.Add(s)
@@ -136,7 +136,7 @@ func FuzzSelectorSize(f *testing.F) {
 	})
 }
 
-// BenchmarkSelector parses the most that is let in of some kinds.
+// BenchmarkSelector parses the largest selectors of some kinds that are allowed.
 func BenchmarkSelector(b *testing.B) {
 	most := DefaultLimits().SelectorSize
 	for name, part := range map[string]string{"literals": "service-a|", "any": ".?", "inverted": "[^1]", "letters": `\\pL`, "repeats": "x0.{1000}", "groups": "(a)"} {

@@ -11,12 +11,12 @@ func unshared(c Limits) *Evaluations {
 	return NewEvaluations(c, limit.NewBudget(FlagEvaluationBytes, "bytes", int64(c.EvaluationBytes), int64(c.EvaluationBytes)))
 }
 
-// NewEvaluation returns one that nobody else is in the way of.
+// newEvaluation returns one that shares nothing.
 func newEvaluation(ctx context.Context) *Evaluation {
 	return unshared(DefaultLimits()).New(ctx, "peer")
 }
 
-// ParseSelection parses selectors within the default limits.
+// parseSelection parses selectors within the default limits.
 func parseSelection(texts ...string) (*Selection, error) {
 	e := newEvaluation(context.Background())
 	defer e.End()

@@ -27,8 +27,8 @@ func decodingStreams(turns int64) *Streams {
 	})
 }
 
-// However much one peer has to decode, others have their turn, and those of the
-// same peer have theirs one after another.
+// However much one peer has to decode, others get their turns, and streams of the same
+// peer get theirs one after another.
 func TestDecodingTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := decodingStreams(8)

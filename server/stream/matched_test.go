@@ -45,7 +45,7 @@ func TestMatchedAgreesWithTheSelection(t *testing.T) {
 	}
 }
 
-// What is known of series that were dropped does not stay for as long as a stream.
+// What is known of dropped series does not stay as long as the stream.
 func TestMatchedForgets(t *testing.T) {
 	h := head.New()
 	selected, err := selectiontest.Parse(`{i!="1"}`)

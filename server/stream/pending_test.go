@@ -86,8 +86,7 @@ func heapBytes() float64 {
 	return float64(m.HeapAlloc)
 }
 
-// A series that is held back takes about fifty bytes, and what is said to be held
-// is what is.
+// A series that is held back takes about fifty bytes, and all memory is counted.
 func TestPendingBytes(t *testing.T) {
 	const series = 200_000
 	before := heapBytes()

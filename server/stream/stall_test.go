@@ -9,14 +9,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// writes is a client's way of taking what is sent, over and over: nothing is sent
-// for a while, and then so many bytes take so long.
+// writes is how a client takes what is sent, again and again: nothing is sent for a
+// while, and then so many bytes take so long.
 type writes struct {
 	quiet, blocked time.Duration
 	bytes          int
 }
 
-// A client is cut off by how fast it gets on.
+// A client is cut off by its rate.
 func TestStall(t *testing.T) {
 	timeout, rate := DefaultConfig().StallTimeout, int64(DefaultConfig().MinRate)
 	perSecond := int(rate)
@@ -60,7 +60,7 @@ func TestStall(t *testing.T) {
 	}
 }
 
-// While a write is blocked, what the stream holds is looked at.
+// While a write is blocked, what the stream holds is checked.
 func TestStallHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tooMuch, looked := errors.New("too much"), 0

@@ -15,8 +15,8 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// assembled builds a response of one series with what a fuzzer made up, and
-// the message that it should be.
+// assembled assembles a response of one series from what a fuzzer made up, and the
+// message that it should be.
 func assembled(t *testing.T, label string, timestamp, start int64, bits, coalesced uint64, blob []byte) ([]byte, *metricsv1.GetMetricsResponse) {
 	h := head.New()
 	require.NoError(t, h.ApplyBlock(&segment.Block{Sequence: 1, Series: segment.TableOf(
@@ -71,8 +71,8 @@ func assembled(t *testing.T, label string, timestamp, start int64, bits, coalesc
 	return a.message(), message
 }
 
-// What is assembled are the very bytes that the protobuf library makes, and
-// Prometheus' own library reads the series.
+// What is assembled is byte for byte what the protobuf library makes, and Prometheus'
+// own library reads the series.
 func FuzzAssembledIsTheMessage(f *testing.F) {
 	f.Add("v", int64(1700000000000), int64(5), math.Float64bits(1.5), uint64(3), []byte("trace"))
 	f.Add("", int64(0), int64(0), uint64(0), uint64(0), []byte(nil))

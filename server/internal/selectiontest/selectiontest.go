@@ -8,7 +8,7 @@ import (
 	"github.com/promgrpc/exporter/server/selection"
 )
 
-// Evaluation returns one that nobody else is in the way of.
+// Evaluation returns one that shares nothing.
 func Evaluation(ctx context.Context) *selection.Evaluation {
 	c := selection.DefaultLimits()
 	room := limit.NewBudget(selection.FlagEvaluationBytes, "bytes", int64(c.EvaluationBytes), int64(c.EvaluationBytes))
