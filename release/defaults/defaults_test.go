@@ -52,7 +52,7 @@ healthcheck [<flags>]
 #PROXY=NETWORK
 
 # More.
-#ALSO=:80
+#ALSO=:80...
 
 # Be quick.
 #QUICK=

@@ -28,9 +28,9 @@ func main() {
 }
 
 var (
-	// flagLine is the first line of a flag: its name, its value, with dots where it may
-	// be repeated, and maybe its help.
-	flagLine = regexp.MustCompile(`^  (?:-\w, |    )--(?:\[no-\])?([a-z][\w.-]*)(?:=("[^"]*"|\S+?)(?:\.{3})?(?: \.{3})?)?(?:\s\s+(.*))?$`)
+	// flagLine is the first line of a flag: its name, its value, with dots after a space
+	// where it may be repeated, and maybe its help.
+	flagLine = regexp.MustCompile(`^  (?:-\w, |    )--(?:\[no-\])?([a-z][\w.-]*)(?:=("[^"]*"|\S+)(?: \.{3})?)?(?:\s\s+(.*))?$`)
 	variable = regexp.MustCompile(`^(.*\S)\s+\(\$([A-Z0-9_]+)\)$`)
 )
 
@@ -43,7 +43,8 @@ func write(w io.Writer, program, help string) error {
 	help, _, _ = strings.Cut(help, "\n\n") // commands follow
 	out := bufio.NewWriter(w)
 	fmt.Fprintf(out, "# Settings of %[1]s, one for each of its flags. A line that is commented out has\n"+
-		"# the default, or in capitals what is to be put there. They count from the next\n"+
+		"# the default, or in capitals what is to be put there. Where dots follow, there are\n"+
+		"# more: several values stand in quotes, each on a line. Settings count from the next\n"+
 		"#   systemctl restart %[1]s\n", program)
 	count := 0
 	for _, f := range flags(help) {
