@@ -65,7 +65,7 @@ func (e *endedLogs) adopt(store logStore, present segment.LogID) {
 	if len(e.logs) == before {
 		return
 	}
-	slices.SortStableFunc(e.logs, func(a, b *endedLog) int { return cmp.Compare(a.begun(), b.begun()) })
+	slices.SortStableFunc(e.logs, func(a, b *endedLog) int { return cmp.Compare(a.created(), b.created()) })
 	e.more.Wake()
 }
 
@@ -102,8 +102,8 @@ func (l *endedLog) files() *seglog.Mirror {
 	return l.mirror
 }
 
-// begun is when its newest segment was created, 0 if there is none.
-func (l *endedLog) begun() int64 {
+// created is when its newest segment was created, 0 if there is none.
+func (l *endedLog) created() int64 {
 	segments := l.log().Segments()
 	if len(segments) == 0 {
 		return 0

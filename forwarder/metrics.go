@@ -66,7 +66,7 @@ func newMetrics(reg prometheus.Registerer, inflight func() int64) *metrics {
 		series:     gauge("series", "Series in the head."),
 		writable:   gauge("log_writable", "1 while the log can be written."),
 		reopened:   counter("log_reopened_total", "Times that the log was opened again after it could not be written."),
-		renewed:    counter("log_renewed_total", "Times that a new log was begun because blocks might be missing at the end of the one before, or a server had diverged from it."),
+		renewed:    counter("log_renewed_total", "Times that a new log was started because blocks might be missing at the end of the one before, or a server had diverged from it."),
 		fetched:    counter("log_fetched_blocks_total", "Blocks of logs that have ended which this forwarder had lost and a server had."),
 		connected:  gauges("connected", "1 while the server is connected."),
 		position:   gauges("position", "Sequence of the last block that the server has confirmed."),
