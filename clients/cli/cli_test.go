@@ -91,6 +91,8 @@ func TestBrokenFlagsOfTLS(t *testing.T) {
 	} {
 		r := runCLI(t, t.Context(), append([]string{"get"}, args...)...)
 		require.Equal(t, 2, r.code)
+		flag, _, _ := strings.Cut(args[0], "=")
+		require.Contains(t, r.stderr, flag)
 	}
 	r := runCLI(t, t.Context(), "get", "--tls", "-a", snapshot().Start(t))
 	require.Equal(t, 3, r.code)

@@ -80,7 +80,7 @@ func (c *connection) dial(addresses []string, o promgrpc.Options) (*promgrpc.Cli
 	if c.tls.wanted() {
 		files, err := renew.New("the files of --tls-ca-file, --tls-cert-file and --tls-key-file", c.tls.files.Dial, o.Logger)
 		if err != nil {
-			return nil, usagef("%w", err)
+			return nil, usagef("--tls-ca-file, --tls-cert-file, --tls-key-file: %w", err)
 		}
 		o.RenewTLS = func() (*tls.Config, error) { return files.Get(), nil }
 	}
