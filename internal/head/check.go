@@ -18,24 +18,26 @@ func (p *pages) checkLive() {
 	invariant.Check(n == p.live, "%d series in pages, %d counted", n, p.live)
 }
 
-// mostSummed is of about how many pages a view has sums: others than those of the view
-// before, where it has more.
-const mostSummed = 8
+// checked is one page of a view with its sum, so that a write to it shows. More pages
+// would keep the writers of a head with many views waiting for long.
+type checked struct {
+	page int
+	sum  uint64
+}
 
-// sums are sums of pages of a view by their indexes, so that a write to one shows.
-func (p *pages) sums() map[int]uint64 {
-	sums := map[int]uint64{}
-	step := 1 + len(p.list)/mostSummed
-	for i := int(p.epoch) % step; i < len(p.list); i += step {
-		sums[i] = p.list[i].sum()
+// check picks another page than that of the view before.
+func (p *pages) check() checked {
+	if len(p.list) == 0 {
+		return checked{page: -1}
 	}
-	return sums
+	page := int(p.epoch % uint64(len(p.list)))
+	return checked{page, p.list[page].sum()}
 }
 
 // checkUnchanged checks that nobody has written to a page since the view was taken.
 func (v *View) checkUnchanged(page int) {
-	sum, ok := v.sums[page]
-	invariant.Check(!ok || v.pages.list[page].sum() == sum, "page %d of a view at block %d was written", v.pages.first+uint64(page), v.sequence)
+	invariant.Check(page != v.checked.page || v.pages.list[page].sum() == v.checked.sum,
+		"page %d of a view at block %d was written", v.pages.first+uint64(page), v.sequence)
 }
 
 // sum depends on every column of the page.

@@ -18,8 +18,8 @@ type View struct {
 	sequence uint64
 	pages    pages
 	labels   labelStore
-	passed   int            // pages at the low end that were released
-	sums     map[int]uint64 // of pages, with invariants
+	passed   int     // pages at the low end that were released
+	checked  checked // with invariants
 }
 
 // View returns the state as of the last block. The caller releases it.
@@ -31,7 +31,7 @@ func (h *Head) View() *View {
 	v := &View{head: h, sequence: h.sequence, pages: h.pages, labels: h.labels.frozen()}
 	v.pages.list = slices.Clone(v.pages.list)
 	if invariant.On {
-		v.sums = v.pages.sums()
+		v.checked = v.pages.check()
 	}
 	return v
 }
