@@ -12,6 +12,7 @@ import (
 	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/usage"
 )
 
 // Config of a forwarder.
@@ -77,9 +78,9 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 func (c *Config) check() error {
 	switch {
 	case c.LinkConns <= 0:
-		return daemon.Usagef("--limit.link-connections has to be above zero")
+		return usage.Errorf("--limit.link-connections has to be above zero")
 	case c.SeriesIdle < 0:
-		return daemon.Usagef("--storage.series-idle cannot be negative")
+		return usage.Errorf("--storage.series-idle cannot be negative")
 	}
 	return c.LimitConfig.check()
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/usage"
 )
 
 // Forwarder is a running forwarder.
@@ -81,7 +82,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 	}
 	if c.Consul != "" {
 		if f.registrar, err = discovery.NewRegistrar(f.registration(c), logger); err != nil {
-			return nil, &daemon.UsageError{Err: err}
+			return nil, &usage.Error{Err: err}
 		}
 	}
 	return f, nil
@@ -101,7 +102,7 @@ func (f *Forwarder) setupShipping(c Config, linkMetrics *link.Metrics, m *metric
 		Unready: true,
 	})
 	if err != nil {
-		return daemon.Usagef("--server: %w", err)
+		return usage.Errorf("--server: %w", err)
 	}
 	tls, err := c.ServerTLS.Dialer(f.logger)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/alecthomas/units"
 
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
-	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/usage"
 )
 
 // LimitConfig bounds what senders can cause.
@@ -83,19 +83,19 @@ func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 func (c *LimitConfig) check() error {
 	switch {
 	case c.RequestBytes <= 0, c.InflightBytes <= 0, c.MaxFamilies <= 0, c.MetadataBytes <= 0:
-		return daemon.Usagef("the limits have to be above zero")
+		return usage.Errorf("the limits have to be above zero")
 	case c.RequestBytes > link.DefaultMaxFrame-link.FrameRoom:
-		return daemon.Usagef("%s is %s, more than a link carries: below %s",
+		return usage.Errorf("%s is %s, more than a link carries: below %s",
 			flagRequestBytes, c.RequestBytes, units.Base2Bytes(link.DefaultMaxFrame))
 	case int64(c.InflightBytes) < 2*max(c.largestFrame(), c.largestWork()):
-		return daemon.Usagef("%s is %s, less than twice a single request of %s, or of twice --limit.decoded-bytes", flagInflightBytes, c.InflightBytes, flagRequestBytes)
+		return usage.Errorf("%s is %s, less than twice a single request of %s, or of twice --limit.decoded-bytes", flagInflightBytes, c.InflightBytes, flagRequestBytes)
 	case c.PeerShare < 1, c.PeerShare > 100:
-		return daemon.Usagef("%s is %d, it has to be from 1 to 100", flagPeerShare, c.PeerShare)
+		return usage.Errorf("%s is %d, it has to be from 1 to 100", flagPeerShare, c.PeerShare)
 	case c.MaxSeries < 0, c.Future < 0:
-		return daemon.Usagef("%s and %s cannot be negative", flagMaxSeries, flagFuture)
+		return usage.Errorf("%s and %s cannot be negative", flagMaxSeries, flagFuture)
 	}
 	if err := c.Limits.Check(); err != nil {
-		return daemon.Usagef("%w", err)
+		return usage.Errorf("%w", err)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/renew"
+	"github.com/promgrpc/exporter/internal/usage"
 )
 
 // Config of a receiver.
@@ -86,19 +87,19 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 func (c *Config) check() error {
 	switch {
 	case c.RequestBytes <= 0, c.DecodedBytes <= 0, c.InflightBytes <= 0:
-		return daemon.Usagef("the limits have to be above zero")
+		return usage.Errorf("the limits have to be above zero")
 	case c.RequestBytes > link.DefaultMaxFrame-link.FrameRoom:
-		return daemon.Usagef("--limit.request-bytes is %s, more than the link to the forwarder carries: below %s",
+		return usage.Errorf("--limit.request-bytes is %s, more than the link to the forwarder carries: below %s",
 			c.RequestBytes, units.Base2Bytes(link.DefaultMaxFrame))
 	case c.InflightBytes < c.RequestBytes:
-		return daemon.Usagef("--limit.inflight-bytes is %s, less than a single request of --limit.request-bytes %s",
+		return usage.Errorf("--limit.inflight-bytes is %s, less than a single request of --limit.request-bytes %s",
 			c.InflightBytes, c.RequestBytes)
 	case c.PeerShare < 1, c.PeerShare > 100:
-		return daemon.Usagef("%s is %d, it has to be from 1 to 100", flagPeerShare, c.PeerShare)
+		return usage.Errorf("%s is %d, it has to be from 1 to 100", flagPeerShare, c.PeerShare)
 	case c.BodyRate < 1:
-		return daemon.Usagef("%s has to be above zero", flagBodyRate)
+		return usage.Errorf("%s has to be above zero", flagBodyRate)
 	case c.ForwarderTimeout <= 0:
-		return daemon.Usagef("--forwarder.timeout has to be above zero")
+		return usage.Errorf("--forwarder.timeout has to be above zero")
 	}
 	return nil
 }

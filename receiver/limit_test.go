@@ -30,8 +30,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
-	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
+	"github.com/promgrpc/exporter/internal/usage"
 )
 
 // peakHeap returns by how much the heap grew at most while f ran.
@@ -415,8 +415,8 @@ func TestMistakesInTheConfiguration(t *testing.T) {
 		c.WebAddress = "127.0.0.1:0"
 		change(&c)
 		_, err := New(c, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-		var usage *daemon.UsageError
-		require.ErrorAs(t, err, &usage)
+		var mistake *usage.Error
+		require.ErrorAs(t, err, &mistake)
 		require.ErrorContains(t, err, want)
 	}
 	c := DefaultConfig()

@@ -21,6 +21,7 @@ import (
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/usage"
 )
 
 // readTimeout for a whole request, which is when Prometheus gives up as well.
@@ -43,7 +44,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (*Receiver, e
 	c.Instance = daemon.Instance(c.Instance)
 	source, err := discovery.Parse(c.Forwarder, discovery.Options{Logger: logger})
 	if err != nil {
-		return nil, &daemon.UsageError{Err: fmt.Errorf("--forwarder: %w", err)}
+		return nil, &usage.Error{Err: fmt.Errorf("--forwarder: %w", err)}
 	}
 	tlsConfig, err := c.ForwarderTLS.Dialer(logger)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/usage"
 	"github.com/promgrpc/exporter/server/feed"
 	"github.com/promgrpc/exporter/server/rpc"
 	"github.com/promgrpc/exporter/server/stream"
@@ -174,23 +175,23 @@ func (c *Config) maxAge() time.Duration {
 func (c *Config) check() error {
 	switch {
 	case c.Staleness <= 0, c.StallTimeout <= 0, c.DrainTimeout <= 0:
-		return daemon.Usagef("--staleness, --stream.stall-timeout and --drain.timeout have to be above zero")
+		return usage.Errorf("--staleness, --stream.stall-timeout and --drain.timeout have to be above zero")
 	case c.MinRate <= 0:
-		return daemon.Usagef("--stream.min-rate has to be above zero")
+		return usage.Errorf("--stream.min-rate has to be above zero")
 	case c.RequestTimeout <= 0:
-		return daemon.Usagef("--rpc.request-timeout has to be above zero")
+		return usage.Errorf("--rpc.request-timeout has to be above zero")
 	case c.MaxAge > 0 && c.MaxAge < leastMaxAge:
-		return daemon.Usagef("--stream.max-age has to be %s or more, or 0 for never", leastMaxAge)
+		return usage.Errorf("--stream.max-age has to be %s or more, or 0 for never", leastMaxAge)
 	case c.CursorWait < 0:
-		return daemon.Usagef("--stream.cursor-wait cannot be negative")
+		return usage.Errorf("--stream.cursor-wait cannot be negative")
 	case c.LinkConns < 1:
-		return daemon.Usagef("--limit.link-connections has to be above zero")
+		return usage.Errorf("--limit.link-connections has to be above zero")
 	case c.LinkBytes < feed.MaxLinkFrame:
-		return daemon.Usagef("%s is %s, less than a single piece of a log: %s", feed.FlagLinkBytes, c.LinkBytes, units.Base2Bytes(feed.MaxLinkFrame))
+		return usage.Errorf("%s is %s, less than a single piece of a log: %s", feed.FlagLinkBytes, c.LinkBytes, units.Base2Bytes(feed.MaxLinkFrame))
 	}
 	for _, origin := range c.CORSOrigins {
 		if err := rpc.CheckOrigin(origin); err != nil {
-			return daemon.Usagef("--rpc.cors-origin: %w", err)
+			return usage.Errorf("--rpc.cors-origin: %w", err)
 		}
 	}
 	return c.LimitConfig.check()

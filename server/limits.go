@@ -7,9 +7,9 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/alecthomas/units"
 
-	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/peer"
+	"github.com/promgrpc/exporter/internal/usage"
 	"github.com/promgrpc/exporter/server/rpc"
 	"github.com/promgrpc/exporter/server/selection"
 	"github.com/promgrpc/exporter/server/stream"
@@ -127,20 +127,20 @@ func (c *LimitConfig) check() error {
 		{selection.FlagEvaluationBytes, int64(c.EvaluationBytes)},
 	} {
 		if positive.value <= 0 {
-			return daemon.Usagef("%s has to be above zero", positive.flag)
+			return usage.Errorf("%s has to be above zero", positive.flag)
 		}
 	}
 	switch {
 	case c.Evaluations < 0:
-		return daemon.Usagef("%s cannot be negative", selection.FlagEvaluations)
+		return usage.Errorf("%s cannot be negative", selection.FlagEvaluations)
 	case c.PeerShare < 1, c.PeerShare > 100:
-		return daemon.Usagef("%s is %d, it has to be from 1 to 100", flagPeerShare, c.PeerShare)
+		return usage.Errorf("%s is %d, it has to be from 1 to 100", flagPeerShare, c.PeerShare)
 	}
 	if least := rpc.LeastCall(int64(c.RequestBytes)); int64(c.CallBytes) < least {
-		return daemon.Usagef("%s is %s, less than the %s that one call may take", flagCallBytes, c.CallBytes, units.Base2Bytes(least))
+		return usage.Errorf("%s is %s, less than the %s that one call may take", flagCallBytes, c.CallBytes, units.Base2Bytes(least))
 	}
 	if _, err := peer.ParseProxies(c.TrustedProxies); err != nil {
-		return daemon.Usagef("%s: %w", flagProxy, err)
+		return usage.Errorf("%s: %w", flagProxy, err)
 	}
 	return nil
 }

@@ -5,7 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/internal/usage"
 	"github.com/promgrpc/exporter/server/rpc"
 )
 
@@ -27,9 +27,9 @@ func TestLimitsAreChecked(t *testing.T) {
 		t.Run(flag, func(t *testing.T) {
 			c := defaults
 			set(&c)
-			var usage *daemon.UsageError
+			var mistake *usage.Error
 			err := c.check()
-			require.ErrorAs(t, err, &usage)
+			require.ErrorAs(t, err, &mistake)
 			require.ErrorContains(t, err, flag)
 		})
 	}

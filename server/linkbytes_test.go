@@ -5,7 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/internal/usage"
 	"github.com/promgrpc/exporter/server/feed"
 )
 
@@ -13,9 +13,9 @@ func TestLinkBytesHoldAPiece(t *testing.T) {
 	c := DefaultConfig()
 	require.NoError(t, c.check())
 	c.LinkBytes = feed.MaxLinkFrame - 1
-	var usage *daemon.UsageError
-	require.ErrorAs(t, c.check(), &usage)
-	require.ErrorContains(t, usage, feed.FlagLinkBytes)
+	var mistake *usage.Error
+	require.ErrorAs(t, c.check(), &mistake)
+	require.ErrorContains(t, mistake, feed.FlagLinkBytes)
 	c.LinkBytes, c.PeerShare = feed.MaxLinkFrame, 1
 	require.NoError(t, c.check())
 	require.EqualValues(t, feed.MaxLinkFrame, feed.NewLinkRoom(int64(c.LinkBytes), c.PeerShare).Share(), "one piece at least")

@@ -23,9 +23,9 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
-	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/usage"
 	"github.com/promgrpc/exporter/server"
 )
 
@@ -293,8 +293,8 @@ func TestRelayOfNoServer(t *testing.T) {
 		c := testConfig(t)
 		c.Upstream = spec
 		_, err := server.New(c, slog.New(slog.DiscardHandler), nil)
-		var usage *daemon.UsageError
-		require.ErrorAs(t, err, &usage)
+		var mistake *usage.Error
+		require.ErrorAs(t, err, &mistake)
 		require.ErrorContains(t, err, "--upstream: peers")
 		require.ErrorContains(t, err, want)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/throttle"
+	"github.com/promgrpc/exporter/internal/usage"
 	"github.com/promgrpc/exporter/server/feed"
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/replica"
@@ -109,7 +110,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	}
 	if c.Consul != "" {
 		if s.registrar, err = discovery.NewRegistrar(s.registration(), logger); err != nil {
-			return nil, &daemon.UsageError{Err: err}
+			return nil, &usage.Error{Err: err}
 		}
 	}
 	if reg != nil {

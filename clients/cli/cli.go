@@ -165,7 +165,7 @@ func run(ctx context.Context, args []string, env environment) (code int) {
 	// main runs the relay itself, unless flags come before the word.
 	relay := app.Command("relay", "Follow a server, or another relay, and serve the same MetricsService to many local readers. See relay --help.")
 	commands[relay.FullCommand()] = func(context.Context, environment) error {
-		return usagef("relay has to be the first word, before its flags")
+		return usage.Errorf("relay has to be the first word, before its flags")
 	}
 	if len(args) == 0 {
 		app.UsageWriter(env.stderr).Usage(args)
@@ -175,7 +175,7 @@ func run(ctx context.Context, args []string, env environment) (code int) {
 	defer cancel()
 	name, err := app.Parse(args)
 	if err != nil {
-		return report(env, usagef("%w", err))
+		return report(env, usage.Errorf("%w", err))
 	}
 	return report(env, commands[name](ctx, env))
 }
@@ -206,14 +206,4 @@ func (g given) note(parsed *kingpin.ParseContext) error {
 		}
 	}
 	return nil
-}
-
-// usageError is a mistake in how the program was called.
-type usageError struct{ err error }
-
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }
-
-func usagef(format string, args ...any) error {
-	return &usageError{fmt.Errorf(format, args...)}
 }

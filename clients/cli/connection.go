@@ -11,6 +11,7 @@ import (
 	promgrpc "github.com/promgrpc/exporter/clients/go"
 	"github.com/promgrpc/exporter/internal/address"
 	"github.com/promgrpc/exporter/internal/renew"
+	"github.com/promgrpc/exporter/internal/usage"
 )
 
 // connection is how to reach the servers: the flags of every command that calls
@@ -61,14 +62,14 @@ func (c *connection) open(ctx context.Context, env environment, o promgrpc.Optio
 	if !isDirectory(c.address) {
 		for _, a := range c.addresses() {
 			if err := address.HostPort(a); err != nil {
-				return nil, usagef("--address: %w", err)
+				return nil, usage.Errorf("--address: %w", err)
 			}
 		}
 		return c.dial(c.addresses(), o)
 	}
 	servers, err := watchServers(ctx, c.address, false, newLogger(env.stderr))
 	if err != nil {
-		return nil, usagef("--address: %w", err)
+		return nil, usage.Errorf("--address: %w", err)
 	}
 	o.Resolve = servers.resolve
 	return c.dial(nil, o)
@@ -80,23 +81,23 @@ func (c *connection) dial(addresses []string, o promgrpc.Options) (*promgrpc.Cli
 	if c.tls.wanted() {
 		files, err := renew.New("the files of --tls-ca-file, --tls-cert-file and --tls-key-file", c.tls.files.Dial, o.Logger)
 		if err != nil {
-			return nil, usagef("--tls-ca-file, --tls-cert-file, --tls-key-file: %w", err)
+			return nil, usage.Errorf("--tls-ca-file, --tls-cert-file, --tls-key-file: %w", err)
 		}
 		o.RenewTLS = func() (*tls.Config, error) { return files.Get(), nil }
 	}
 	if o.Header, err = c.header(); err != nil {
-		return nil, usagef("--header: %w", err)
+		return nil, usage.Errorf("--header: %w", err)
 	}
 	if c.tokenFile != "" {
 		o.BearerToken = promgrpc.TokenFile(c.tokenFile)
 		if _, err := o.BearerToken(context.Background()); err != nil {
-			return nil, usagef("--bearer-token-file: %w", err)
+			return nil, usage.Errorf("--bearer-token-file: %w", err)
 		}
 	}
 	o.Protocol = promgrpc.Protocol(c.protocol)
 	client, err := promgrpc.New(addresses, o)
 	if err != nil {
-		return nil, usagef("%w", err)
+		return nil, usage.Errorf("%w", err)
 	}
 	return client, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/promgrpc/exporter/clients/cli/output"
 	promgrpc "github.com/promgrpc/exporter/clients/go"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/usage"
 )
 
 const getHelp = `Print the latest sample of each series, or what --since, --cursor and --follow ask for.
@@ -166,31 +167,31 @@ func (g *get) query(env environment) (*cursorFile, promgrpc.Query, error) {
 	q := promgrpc.Query{Selectors: g.selectors, Follow: g.follow, Cursor: g.cursor}
 	switch {
 	case g.template != "" && g.given["output"]:
-		return nil, q, usagef("--template and --output exclude each other")
+		return nil, q, usage.Errorf("--template and --output exclude each other")
 	case g.template != "" && g.watch:
-		return nil, q, usagef("--template and --watch exclude each other")
+		return nil, q, usage.Errorf("--template and --watch exclude each other")
 	case g.watch && !env.terminal:
-		return nil, q, usagef("--watch needs a terminal: for a pipe or a file use --follow")
+		return nil, q, usage.Errorf("--watch needs a terminal: for a pipe or a file use --follow")
 	case g.watch && g.cursorPath != "":
-		return nil, q, usagef("--watch and --cursor-file exclude each other: a table is not kept")
+		return nil, q, usage.Errorf("--watch and --cursor-file exclude each other: a table is not kept")
 	case g.cursor != "" && !isCursor(g.cursor):
-		return nil, q, usagef("--cursor: want what a server gave, without spaces")
+		return nil, q, usage.Errorf("--cursor: want what a server gave, without spaces")
 	case g.cursor != "" && g.since != "":
-		return nil, q, usagef("--cursor and --since exclude each other")
+		return nil, q, usage.Errorf("--cursor and --since exclude each other")
 	case g.cursor != "" && g.cursorPath != "":
-		return nil, q, usagef("--cursor and --cursor-file exclude each other")
+		return nil, q, usage.Errorf("--cursor and --cursor-file exclude each other")
 	case g.limit > 0 && g.cursorPath != "":
-		return nil, q, usagef("--limit and --cursor-file exclude each other: a limit may end between two cursors")
+		return nil, q, usage.Errorf("--limit and --cursor-file exclude each other: a limit may end between two cursors")
 	case g.limit < 0:
-		return nil, q, usagef("--limit must not be negative")
+		return nil, q, usage.Errorf("--limit must not be negative")
 	case g.events && g.format != "json":
-		return nil, q, usagef("--events needs --output json")
+		return nil, q, usage.Errorf("--events needs --output json")
 	case g.given["csv-header"] && g.format != "csv":
-		return nil, q, usagef("--csv-header needs --output csv")
+		return nil, q, usage.Errorf("--csv-header needs --output csv")
 	case g.minInterval > 0 && !g.follow:
-		return nil, q, usagef("--min-interval needs --follow")
+		return nil, q, usage.Errorf("--min-interval needs --follow")
 	case g.minInterval < 0 || g.heartbeat < 0:
-		return nil, q, usagef("an interval must not be negative")
+		return nil, q, usage.Errorf("an interval must not be negative")
 	}
 	if g.follow {
 		q.MinInterval, q.HeartbeatInterval = g.minInterval, g.heartbeat
@@ -198,13 +199,13 @@ func (g *get) query(env environment) (*cursorFile, promgrpc.Query, error) {
 	if g.template != "" {
 		var err error
 		if g.parsed, err = output.ParseTemplate(g.template); err != nil {
-			return nil, q, usagef("%w", err)
+			return nil, q, usage.Errorf("%w", err)
 		}
 	}
 	if g.since != "" {
 		since, err := parseSince(g.since, time.Now())
 		if err != nil {
-			return nil, q, usagef("--since: %w", err)
+			return nil, q, usage.Errorf("--since: %w", err)
 		}
 		if likeSeconds(g.since) {
 			warn(env, "--since %s is %s: seconds have a decimal point", g.since, since.UTC().Format(time.RFC3339))

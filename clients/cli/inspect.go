@@ -13,6 +13,7 @@ import (
 
 	"github.com/promgrpc/exporter/clients/cli/output"
 	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/internal/usage"
 )
 
 // inspect reads a segment file without a server.
@@ -53,10 +54,10 @@ func (i *inspect) ignoreUnused() {
 func (i *inspect) run(ctx context.Context, env environment) (err error) {
 	i.ignoreUnused()
 	if !i.samples && (i.format != "text" && i.format != "json" || i.keyframe) {
-		return usagef("--output %s and --keyframe need --samples", i.format)
+		return usage.Errorf("--output %s and --keyframe need --samples", i.format)
 	}
 	if i.given["csv-header"] && i.format != "csv" {
-		return usagef("--csv-header needs --output csv")
+		return usage.Errorf("--csv-header needs --output csv")
 	}
 	f, err := os.Open(i.path)
 	if err != nil {

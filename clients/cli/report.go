@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	promgrpc "github.com/promgrpc/exporter/clients/go"
+	"github.com/promgrpc/exporter/internal/usage"
 )
 
 // report prints what went wrong and what to do about it, and returns the exit code.
@@ -25,13 +26,13 @@ func report(env environment, err error) int {
 }
 
 func explain(err error) (string, int) {
-	var usage *usageError
+	var mistake *usage.Error
 	var unreachable *promgrpc.UnreachableError
 	var outOfRange *promgrpc.OutOfRangeError
 	var suspect *promgrpc.SuspectError
 	var server *promgrpc.Error
 	switch {
-	case errors.As(err, &usage):
+	case errors.As(err, &mistake):
 		return err.Error() + "; try --help", ExitUsage
 	case errors.As(err, &suspect):
 		return err.Error() + "; it is not made again", ExitSuspect

@@ -15,6 +15,7 @@ import (
 	"github.com/promgrpc/exporter/clients/cli/output"
 	promgrpc "github.com/promgrpc/exporter/clients/go"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/usage"
 )
 
 func registerStatus(app *kingpin.Application, c *connection) (string, func(context.Context, environment) error) {
@@ -97,7 +98,7 @@ func everyServer(ctx context.Context, env environment, c *connection) ([]string,
 	if isDirectory(c.address) {
 		servers, err := watchServers(ctx, c.address, true, newLogger(env.stderr))
 		if err != nil {
-			return nil, usagef("--address: %w", err)
+			return nil, usage.Errorf("--address: %w", err)
 		}
 		ctx, cancel := context.WithTimeout(ctx, directoryTime)
 		defer cancel()
@@ -105,7 +106,7 @@ func everyServer(ctx context.Context, env environment, c *connection) ([]string,
 	}
 	addresses := c.addresses()
 	if len(addresses) == 0 {
-		return nil, usagef("--address: no address of a server")
+		return nil, usage.Errorf("--address: no address of a server")
 	}
 	return addresses, nil
 }

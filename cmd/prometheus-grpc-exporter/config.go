@@ -8,9 +8,9 @@ import (
 
 	"github.com/promgrpc/exporter/forwarder"
 	"github.com/promgrpc/exporter/internal/address"
-	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/listen"
 	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/usage"
 	"github.com/promgrpc/exporter/server"
 )
 
@@ -76,9 +76,9 @@ func (c *config) free() error {
 func (c *config) check() error {
 	switch {
 	case c.StoragePath == "":
-		return daemon.Usagef("--storage.path is empty")
+		return usage.Errorf("--storage.path is empty")
 	case c.selfInterval < 0:
-		return daemon.Usagef("--self.interval cannot be negative")
+		return usage.Errorf("--self.interval cannot be negative")
 	}
 	return nil
 }

@@ -51,19 +51,6 @@ type Env struct {
 	reloader *reloader
 }
 
-// UsageError is a mistake on the command line that shows only when the program
-// sets itself up. It ends with exit code 2.
-type UsageError struct{ Err error }
-
-func (e *UsageError) Error() string { return e.Err.Error() }
-
-func (e *UsageError) Unwrap() error { return e.Err }
-
-// Usagef returns a [UsageError].
-func Usagef(format string, args ...any) error {
-	return &UsageError{Err: fmt.Errorf(format, args...)}
-}
-
 // Main runs the program with its arguments and exits.
 func Main(name string, args []string, setup Setup) {
 	p := Program{
@@ -152,10 +139,10 @@ func (p Program) Run(ctx context.Context) int {
 // code returns the exit code for an error. It prints a mistake on the command line
 // itself, and leaves other failures to fail.
 func (p Program) code(err error, fail func(error)) int {
-	var usage *UsageError
+	var mistake *usage.Error
 	switch {
-	case errors.As(err, &usage):
-		fmt.Fprintf(p.Stderr, "%s: %v, try --help\n", p.Name, usage)
+	case errors.As(err, &mistake):
+		fmt.Fprintf(p.Stderr, "%s: %v, try --help\n", p.Name, mistake)
 		return ExitUsage
 	case err != nil:
 		fail(err)

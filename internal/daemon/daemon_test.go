@@ -14,6 +14,8 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/promgrpc/exporter/internal/usage"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -60,7 +62,7 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{"clean", nil, nil, ExitOK, "", "msg=stopped"},
 		{"failure", nil, errors.New("boom"), ExitFailure, "", "level=ERROR msg=stopped err=boom"},
-		{"usage found late", nil, Usagef("--some.flag-name is %s", "odd"), ExitUsage, "", "program: --some.flag-name is odd, try --help\n"},
+		{"usage found late", nil, usage.Errorf("--some.flag-name is %s", "odd"), ExitUsage, "", "program: --some.flag-name is odd, try --help\n"},
 		{"unknown flag", []string{"--nope"}, nil, ExitUsage, "", "program: unknown long flag '--nope', try --help\n"},
 		{"argument", []string{"nope"}, nil, ExitUsage, "", "program: unexpected nope, try --help\n"},
 		{"help", []string{"--help"}, nil, ExitOK, "$PROMGRPC_SOME_FLAG_NAME", ""},

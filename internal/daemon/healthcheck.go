@@ -18,6 +18,7 @@ import (
 
 	"github.com/promgrpc/exporter/internal/address"
 	"github.com/promgrpc/exporter/internal/renew"
+	"github.com/promgrpc/exporter/internal/usage"
 )
 
 // healthcheckName is the subcommand that asks a running program of the same
@@ -55,17 +56,17 @@ func (h *healthcheck) register(app *kingpin.Application) {
 func (h *healthcheck) run(ctx context.Context, app *kingpin.Application) error {
 	where := cmp.Or(h.address, listenAddress(app))
 	if err := address.Listen(where); err != nil {
-		return Usagef("--address: %w", err)
+		return usage.Errorf("--address: %w", err)
 	}
 	if _, port, _ := net.SplitHostPort(where); port == "0" {
-		return Usagef("the program listens on any port: give --address")
+		return usage.Errorf("the program listens on any port: give --address")
 	}
 	// The question is no secret, and the certificate is hardly for localhost.
 	config := &tls.Config{InsecureSkipVerify: true}
 	if h.cert != "" || h.key != "" {
 		pair, err := renew.Certificate(h.cert, h.key)
 		if err != nil {
-			return Usagef("--cert-file and --key-file: %w", err)
+			return usage.Errorf("--cert-file and --key-file: %w", err)
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/promgrpc/exporter/internal/address"
 	"github.com/promgrpc/exporter/internal/throttle"
+	"github.com/promgrpc/exporter/internal/usage"
 )
 
 // OpsConfig is the configuration of a part's HTTP server for operators.
@@ -83,7 +84,7 @@ func gathererOf(reg prometheus.Registerer) prometheus.Gatherer {
 // what the caller has added.
 func HandleOps(mux *http.ServeMux, c OpsConfig, logger *slog.Logger, reg prometheus.Registerer, ready func() error, added string) error {
 	if c.Scrapes < 1 {
-		return Usagef("%s has to be above zero", flagScrapes)
+		return usage.Errorf("%s has to be above zero", flagScrapes)
 	}
 	there := added + "GET " + pathMetrics + ", " + pathHealthy + " and " + pathReady + " are there"
 	mux.Handle("/", newStrangers(reg, throttle.New(logger, quietly)).nothingThere(there))

@@ -17,6 +17,7 @@ import (
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/listen"
 	"github.com/promgrpc/exporter/internal/throttle"
+	"github.com/promgrpc/exporter/internal/usage"
 )
 
 // quietly is how often a log line that clients can cause is repeated.
@@ -61,13 +62,13 @@ func NewWeb(o WebOptions) (*Web, error) {
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, time.Minute)
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 10*time.Second)
 	if err := web.Validate(o.ConfigFile); err != nil {
-		return nil, &UsageError{Err: fmt.Errorf("web config file %s: %w", o.ConfigFile, err)}
+		return nil, &usage.Error{Err: fmt.Errorf("web config file %s: %w", o.ConfigFile, err)}
 	}
 	switch {
 	case o.Connections < 1:
-		return nil, Usagef("%s has to be above zero", flagWebConnections)
+		return nil, usage.Errorf("%s has to be above zero", flagWebConnections)
 	case o.ConnStreams < 1:
-		return nil, Usagef("%s has to be above zero", flagWebConnStreams)
+		return nil, usage.Errorf("%s has to be above zero", flagWebConnStreams)
 	}
 	l, err := listen.TCP(flagWebAddress, o.Address)
 	if err != nil {

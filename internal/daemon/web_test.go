@@ -14,6 +14,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
+
+	"github.com/promgrpc/exporter/internal/usage"
 )
 
 func runWeb(t *testing.T, w *Web) (stop func()) {
@@ -147,8 +149,8 @@ func TestWebConfigFile(t *testing.T) {
 
 	require.NoError(t, os.WriteFile(file, []byte("nonsense: 1\n"), 0o600))
 	_, err = NewWeb(o)
-	var usage *UsageError
-	require.ErrorAs(t, err, &usage)
+	var mistake *usage.Error
+	require.ErrorAs(t, err, &mistake)
 	require.ErrorContains(t, err, file)
 	o.ConfigFile, o.Address = "", w.Addr().String()
 	_, err = NewWeb(o)

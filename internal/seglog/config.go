@@ -9,7 +9,7 @@ import (
 	"github.com/alecthomas/units"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/internal/usage"
 )
 
 // StorageConfig is the configuration of a program's store.
@@ -49,11 +49,11 @@ func (c *StorageConfig) RegisterFlags(app *kingpin.Application, pathHelp string)
 }
 
 // Open opens the configured store. segments is nil for a program that only mirrors
-// logs. What is wrong with the flags is a [daemon.UsageError].
+// logs. What is wrong with the flags is a [usage.Error].
 func (c StorageConfig) Open(segments *SegmentConfig, logger *slog.Logger, reg prometheus.Registerer) (*Store, error) {
 	o, err := c.options(segments)
 	if err != nil {
-		return nil, &daemon.UsageError{Err: err}
+		return nil, &usage.Error{Err: err}
 	}
 	o.Logger, o.Registerer = logger, reg
 	return OpenStore(c.StoragePath, o)

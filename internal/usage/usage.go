@@ -1,5 +1,5 @@
-// Package usage lets a program say that its help could not be written: kingpin panics
-// on that error, or ignores it.
+// Package usage is what a program says of its flags: a mistake in them, and help that
+// could not be written, for which kingpin panics or which it ignores.
 package usage
 
 import "io"

@@ -24,6 +24,7 @@ import (
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/internal/usage"
 )
 
 const (
@@ -64,7 +65,7 @@ type Upstream struct {
 func NewUpstream(f *Feed, servers string, files renew.TLSFiles, logger *slog.Logger) (*Upstream, error) {
 	source, err := discovery.Parse(servers, discovery.Options{Logger: logger})
 	if err != nil {
-		return nil, daemon.Usagef("--upstream: %w", err)
+		return nil, usage.Errorf("--upstream: %w", err)
 	}
 	tls, err := files.Dialer(logger)
 	if err != nil {
