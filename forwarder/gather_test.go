@@ -25,16 +25,16 @@ func TestGather(t *testing.T) {
 			in.answers <- &job{}
 		}
 	}
-	in.pending.Store(1)
+	in.inflight.Store(1)
 	come(1)
 	assert.Len(t, in.gather(nil), 1, "nothing else is on its way")
 
-	in.pending.Store(4)
+	in.inflight.Store(4)
 	come(3)
 	assert.Len(t, in.gather(nil), 3, "all that came before the time was up")
 	come(1)
 	assert.Len(t, in.gather(nil), 1, "the late one")
-	assert.Zero(t, in.pending.Load())
+	assert.Zero(t, in.inflight.Load())
 
 	close(in.answers)
 	assert.Empty(t, in.gather(nil), "the end")
@@ -45,7 +45,7 @@ func TestGather(t *testing.T) {
 func TestGatherSiblings(t *testing.T) {
 	in := newTestIngest()
 	come := func() {
-		in.pending.Add(1)
+		in.inflight.Add(1)
 		in.answers <- &job{}
 	}
 	in.siblings = 3

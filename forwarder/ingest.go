@@ -51,7 +51,7 @@ type ingest struct {
 	decode   chan *job
 	append   chan *job
 	answers  chan *job
-	pending  atomic.Int64 // batches between submit and answers
+	inflight atomic.Int64 // batches between submit and answers
 	siblings int          // batches under way when the last group was durable
 }
 
@@ -86,7 +86,7 @@ func (in *ingest) submit(ctx context.Context, b *linkv1.Batch, body link.Lease, 
 		to.flush()
 		return nil
 	}
-	in.pending.Add(1)
+	in.inflight.Add(1)
 	in.decode <- j
 	return nil
 }
@@ -205,7 +205,7 @@ func (in *ingest) answerAll(failed func(*state, error)) {
 		for _, j := range group {
 			in.answer(j, failed)
 		}
-		in.siblings = len(group) + int(in.pending.Load())
+		in.siblings = len(group) + int(in.inflight.Load())
 		for _, j := range group {
 			j.to.flush()
 		}
@@ -245,7 +245,7 @@ func (in *ingest) gather(group []*job) []*job {
 	if !ok {
 		return group
 	}
-	in.pending.Add(-1)
+	in.inflight.Add(-1)
 	group = append(group, j)
 	if in.complete(group) {
 		return group
@@ -258,7 +258,7 @@ func (in *ingest) gather(group []*job) []*job {
 			if !ok {
 				return group
 			}
-			in.pending.Add(-1)
+			in.inflight.Add(-1)
 			group = append(group, j)
 		case <-timeout.C:
 			return group
@@ -269,9 +269,9 @@ func (in *ingest) gather(group []*job) []*job {
 
 func (in *ingest) complete(group []*job) bool {
 	if invariant.On {
-		invariant.Check(in.pending.Load() >= 0, "%d batches are on their way", in.pending.Load())
+		invariant.Check(in.inflight.Load() >= 0, "%d batches are on their way", in.inflight.Load())
 	}
-	return len(group) >= min(in.siblings, enough) && in.pending.Load() == 0
+	return len(group) >= min(in.siblings, enough) && in.inflight.Load() == 0
 }
 
 func verdictOf(v segment.Verdict) *linkv1.Verdict {

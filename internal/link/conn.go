@@ -36,13 +36,13 @@ type Conn struct {
 	alive       context.Context // Ends when Receive has to return.
 	end         context.CancelFunc
 
-	senders  atomic.Int32 // How many wait for mu: the last of them flushes.
-	mu       sync.Mutex
-	pending  []byte // Frames that have not been written yet.
-	writeErr error
-	writeBy  deadline
-	began    time.Time
-	lastSent atomic.Int64 // Nanoseconds since began, by the monotonic clock.
+	senders   atomic.Int32 // How many wait for mu: the last of them flushes.
+	mu        sync.Mutex
+	unwritten []byte // Frames that have not been written yet.
+	writeErr  error
+	writeBy   deadline
+	began     time.Time
+	lastSent  atomic.Int64 // Nanoseconds since began, by the monotonic clock.
 
 	paced     int           // Pings and pongs that came since paceSince.
 	paceSince time.Duration // Since began.

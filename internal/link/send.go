@@ -41,7 +41,7 @@ func (c *Conn) Send(frames ...*linkv1.Frame) error {
 		}
 	}
 	// Others may have left it to this Send to flush theirs.
-	if c.writeErr != nil || len(c.pending) == 0 || c.senders.Load() > 0 {
+	if c.writeErr != nil || len(c.unwritten) == 0 || c.senders.Load() > 0 {
 		return err
 	}
 	if flushErr := c.flush(nil); flushErr != nil {
@@ -50,35 +50,35 @@ func (c *Conn) Send(frames ...*linkv1.Frame) error {
 	return err
 }
 
-// add appends a frame to what is pending, and flushes that when it is much. The caller
+// add appends a frame to what is not written yet, and flushes that when it is much. The caller
 // holds mu.
 func (c *Conn) add(f *linkv1.Frame) error {
-	head, payload, kind, err := appendFrame(c.pending, f, DefaultMaxFrame)
+	head, payload, kind, err := appendFrame(c.unwritten, f, DefaultMaxFrame)
 	if err != nil {
 		return err
 	}
-	c.pending = head
+	c.unwritten = head
 	c.o.Metrics.sent[kind].Inc()
 	if len(payload) > copyPayload {
 		return c.flush(payload)
 	}
-	c.pending = append(c.pending, payload...)
-	if len(c.pending) >= flushAt {
+	c.unwritten = append(c.unwritten, payload...)
+	if len(c.unwritten) >= flushAt {
 		return c.flush(nil)
 	}
 	return nil
 }
 
-// flush writes what is pending, then the payload. The caller holds mu.
+// flush writes what is not written yet, then the payload. The caller holds mu.
 func (c *Conn) flush(payload []byte) error {
-	total := len(c.pending) + len(payload)
+	total := len(c.unwritten) + len(payload)
 	first := min(len(payload), writeStep)
 	c.writeBy.push(c.o.WriteTimeout, c.conn.SetWriteDeadline)
 	var err error
 	if first == 0 {
-		_, err = c.conn.Write(c.pending)
+		_, err = c.conn.Write(c.unwritten)
 	} else {
-		_, err = (&net.Buffers{c.pending, payload[:first]}).WriteTo(c.conn)
+		_, err = (&net.Buffers{c.unwritten, payload[:first]}).WriteTo(c.conn)
 	}
 	for payload = payload[first:]; err == nil && len(payload) > 0; {
 		n := min(len(payload), writeStep)
@@ -86,9 +86,9 @@ func (c *Conn) flush(payload []byte) error {
 		_, err = c.conn.Write(payload[:n])
 		payload = payload[n:]
 	}
-	c.pending = c.pending[:0]
-	if cap(c.pending) > keepBuffer {
-		c.pending = nil
+	c.unwritten = c.unwritten[:0]
+	if cap(c.unwritten) > keepBuffer {
+		c.unwritten = nil
 	}
 	if err != nil {
 		c.writeErr = fmt.Errorf("link: send: %w", err)

@@ -65,14 +65,14 @@ func (p *Page) NextMissing(ref, end uint64) uint64 {
 
 // Set is a set of references. The zero Set is empty.
 type Set struct {
-	members int
-	pages   map[uint64]*Page
-	last    *Page  // blocks come back to the same page again and again
-	number  uint64 // of last
+	size   int
+	pages  map[uint64]*Page
+	last   *Page  // blocks come back to the same page again and again
+	number uint64 // of last
 }
 
 // Len is how many references are in the set.
-func (s *Set) Len() int { return s.members }
+func (s *Set) Len() int { return s.size }
 
 // Bytes is about what the set takes in memory.
 func (s *Set) Bytes() int64 { return int64(len(s.pages)) * (PageBytes + EntryBytes) }
@@ -97,13 +97,13 @@ func (s *Set) Add(ref uint64) (had bool) {
 	if s.last.Add(ref) {
 		return true
 	}
-	s.members++
+	s.size++
 	return false
 }
 
 // Has reports whether a reference is in the set.
 func (s *Set) Has(ref uint64) bool {
-	if s.members == 0 {
+	if s.size == 0 {
 		return false
 	}
 	page := s.pages[ref/PageSize]
@@ -114,6 +114,6 @@ func (s *Set) Has(ref uint64) bool {
 func (s *Set) Remove(ref uint64) {
 	if page := s.pages[ref/PageSize]; page != nil && page.Has(ref) {
 		page.Remove(ref)
-		s.members--
+		s.size--
 	}
 }

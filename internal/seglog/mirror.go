@@ -22,12 +22,12 @@ type Mirror struct {
 	log     *Log
 	applier Applier
 
-	mu      sync.Mutex // guards err and closed
-	err     error
-	closed  bool
-	act     *active          // nil before the first segment
-	pending bool             // act has no whole keyframe yet, and is not in the log
-	frames  []*segment.Frame // of the piece at hand, reused
+	mu         sync.Mutex // guards err and closed
+	err        error
+	closed     bool
+	act        *active          // nil before the first segment
+	incomplete bool             // act has no whole keyframe yet, and is not in the log
+	frames     []*segment.Frame // of the piece at hand, reused
 }
 
 // OpenMirror opens or creates the mirror of a log, and rebuilds the state from its
@@ -129,7 +129,7 @@ func (m *Mirror) StartSegment(name string, firstSequence uint64) error {
 		return m.fail(fmt.Errorf("create segment: %w", err))
 	}
 	m.act = &active{seg: seg, f: f, decoder: segment.NewDecoder(), tail: seg.tail()}
-	m.pending = true
+	m.incomplete = true
 	return nil
 }
 
@@ -238,7 +238,7 @@ func (m *Mirror) commit(f *segment.Frame) error {
 	switch {
 	case f.Header.Kind == segment.KindKeyframe && f.Header.Flags&segment.FlagLast != 0:
 		act.seg.size, act.seg.sum = t.size, t.sum
-		m.pending = false
+		m.incomplete = false
 		if err := m.store.link(m.log, act.seg.name); err != nil {
 			return err
 		}
@@ -246,7 +246,7 @@ func (m *Mirror) commit(f *segment.Frame) error {
 		m.store.metrics.rotations.Inc()
 		m.store.log.Info("segment started", "file", act.seg.path, "first_sequence", act.seg.first, "keyframe_bytes", act.seg.keyEnd)
 		m.store.retain()
-	case !m.pending:
+	case !m.incomplete:
 		var b *segment.Block
 		if f.Header.Kind == segment.KindBlock {
 			m.store.metrics.appends.Inc()

@@ -12,23 +12,25 @@ import (
 // Newest leaves each series in one of several snapshots.
 type Newest struct {
 	Snapshots    []*Snapshot
-	seen         map[uint64]member // by the hash of the labels
+	seen         map[uint64]candidate // by the hash of the labels
 	mine, theirs []byte
 }
 
-// member is a series of one of the snapshots: its ref, and in the low bits the
+// candidate is a series of one of the snapshots: its ref, and in the low bits the
 // snapshot's number.
-type member uint64
+type candidate uint64
 
 // numberBits are enough for as many logs as a cursor holds.
 const numberBits = 8
 
-func memberOf(number int, ref uint64) member { return member(ref<<numberBits | uint64(number)) }
+func candidateOf(number int, ref uint64) candidate {
+	return candidate(ref<<numberBits | uint64(number))
+}
 
-func (m member) ref() uint64 { return uint64(m) >> numberBits }
+func (c candidate) ref() uint64 { return uint64(c) >> numberBits }
 
-// of returns the snapshot of a member.
-func (n *Newest) of(m member) *Snapshot { return n.Snapshots[m&(1<<numberBits-1)] }
+// of returns the snapshot of a candidate.
+func (n *Newest) of(c candidate) *Snapshot { return n.Snapshots[c&(1<<numberBits-1)] }
 
 // Bytes is about what it takes in memory.
 func (n *Newest) Bytes() int64 { return seenBytes * int64(len(n.seen)) }
@@ -43,7 +45,7 @@ func (n *Newest) KeepNewest(check func() error) error {
 	if len(n.Snapshots) < 2 {
 		return nil
 	}
-	n.seen = make(map[uint64]member)
+	n.seen = make(map[uint64]candidate)
 	left := 0
 	for i, s := range n.Snapshots {
 		for ref, l := range s.written() {
@@ -53,7 +55,7 @@ func (n *Newest) KeepNewest(check func() error) error {
 					return err
 				}
 			}
-			n.compare(memberOf(i, ref), l)
+			n.compare(candidateOf(i, ref), l)
 		}
 	}
 	*n = Newest{}
@@ -61,12 +63,12 @@ func (n *Newest) KeepNewest(check func() error) error {
 }
 
 // compare omits a series, or the one that was seen with the same labels.
-func (n *Newest) compare(m member, l *segment.Latest) {
-	n.mine = n.of(m).View.AppendLabels(n.mine[:0], m.ref())
+func (n *Newest) compare(c candidate, l *segment.Latest) {
+	n.mine = n.of(c).View.AppendLabels(n.mine[:0], c.ref())
 	hash := xxhash.Sum64(n.mine)
 	before, ok := n.seen[hash]
 	if !ok {
-		n.seen[hash] = m
+		n.seen[hash] = c
 		return
 	}
 	n.theirs = n.of(before).View.AppendLabels(n.theirs[:0], before.ref())
@@ -74,11 +76,11 @@ func (n *Newest) compare(m member, l *segment.Latest) {
 		return // Two label sets with one hash: both stay.
 	}
 	if theirs, _ := n.of(before).View.Latest(before.ref()); !newer(l, &theirs) {
-		n.of(m).omitted.Add(m.ref())
+		n.of(c).omitted.Add(c.ref())
 		return
 	}
 	n.of(before).omitted.Add(before.ref())
-	n.seen[hash] = m
+	n.seen[hash] = c
 }
 
 // newer says whether a sample is shown rather than that of another log, of the same

@@ -70,7 +70,7 @@ type Evaluation struct {
 	most         time.Duration // in all; 0: as long as it takes
 	used         time.Duration // in the slices before this one
 	began        time.Time     // of the slice
-	pending      int64         // work since the clock was checked
+	unchecked    int64         // work since the clock was checked
 
 	view   *head.View // what it reads
 	pinned int64      // bytes that the view keeps in memory
@@ -122,11 +122,11 @@ func (e *Evaluation) Grow(n int64) error {
 // Step has to be called before so much work, in instructions that are run. It waits
 // for a turn. An error says that the evaluation has to be given up.
 func (e *Evaluation) Step(work int64) error {
-	e.pending += work
-	if e.turn.Held() > 0 && e.pending < evaluationStep {
+	e.unchecked += work
+	if e.turn.Held() > 0 && e.unchecked < evaluationStep {
 		return nil
 	}
-	e.pending = 0
+	e.unchecked = 0
 	if e.turn.Held() > 0 {
 		if err := e.check(); err != nil {
 			return err

@@ -39,7 +39,7 @@ func (src *source) checkNext(sequence uint64) {
 func (c *conflation) checkHeld(sources []*source) {
 	held := 0
 	for _, src := range sources {
-		held += src.pending.len
+		held += src.deferred.len
 	}
 	invariant.Check(held == c.series, "%d series are held back, %d were counted", held, c.series)
 }

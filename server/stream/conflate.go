@@ -46,9 +46,9 @@ func (c *conflation) entry(src *source, ref uint64) *entry {
 	if c == nil || !c.active {
 		return nil
 	}
-	before := src.pending.len
-	e := src.pending.find(ref)
-	c.series += src.pending.len - before
+	before := src.deferred.len
+	e := src.deferred.find(ref)
+	c.series += src.deferred.len - before
 	return e
 }
 
@@ -58,7 +58,7 @@ func (c *conflation) float(src *source, ref uint64, timestamp, start int64, valu
 	if e == nil {
 		return false
 	}
-	src.pending.float(e, timestamp, start, value)
+	src.deferred.float(e, timestamp, start, value)
 	return true
 }
 
@@ -67,7 +67,7 @@ func (c *conflation) histogram(src *source, sample *segment.Histogram) bool {
 	if e == nil {
 		return false
 	}
-	src.pending.histogram(e, sample.Data)
+	src.deferred.histogram(e, sample.Data)
 	return true
 }
 
@@ -76,7 +76,7 @@ func (c *conflation) exemplar(src *source, sample *segment.Exemplar) bool {
 	if e == nil {
 		return false
 	}
-	src.pending.exemplar(e, sample.Data)
+	src.deferred.exemplar(e, sample.Data)
 	return true
 }
 
@@ -102,8 +102,8 @@ func (c *conflation) flushDue(st *stream) error {
 		}
 	}
 	for _, src := range st.sources {
-		src.pending.clear()
-		src.pending.after = src.sequence
+		src.deferred.clear()
+		src.deferred.after = src.sequence
 	}
 	c.series, c.flushed = 0, time.Now()
 	return st.send(noEvent)
@@ -114,8 +114,8 @@ func (c *conflation) flushDue(st *stream) error {
 func (st *stream) flush(src *source) error {
 	var coalesced uint64
 	var left leftOut
-	for number := range uint32(src.pending.len) {
-		e := src.pending.at(number)
+	for number := range uint32(src.deferred.len) {
+		e := src.deferred.at(number)
 		if st.out.full() {
 			if err := st.send(noEvent); err != nil {
 				return err
@@ -128,7 +128,7 @@ func (st *stream) flush(src *source) error {
 		if !ok {
 			continue
 		}
-		st.put(&src.pending, e)
+		st.put(&src.deferred, e)
 		if e.samples > 1 {
 			st.out.coalesced(uint64(e.samples - 1))
 			coalesced += uint64(e.samples - 1)
@@ -136,11 +136,11 @@ func (st *stream) flush(src *source) error {
 		st.out.closeSeries()
 	}
 	st.streams.metrics.coalesced.Add(float64(coalesced))
-	return st.report(left, src, src.pending.after, src.sequence)
+	return st.report(left, src, src.deferred.after, src.sequence)
 }
 
 // put puts the last sample of a series into the response.
-func (st *stream) put(p *pending, e *entry) {
+func (st *stream) put(p *deferred, e *entry) {
 	r := p.rareOf(e)
 	switch {
 	case r != nil && r.isHistogram:

@@ -24,7 +24,7 @@ type source struct {
 	snapshotTime int64
 
 	introduced *introduced       // nil: labels throughout
-	pending    pending           // what min_interval holds back
+	deferred   deferred          // what min_interval holds back
 	snapshot   *replica.Snapshot // that is being sent, nil: none
 	block      *segment.Block    // that is being delivered, nil: none
 
@@ -46,7 +46,7 @@ func (st *stream) newSource(r *replica.Replica) *source {
 
 // bytes is about what the stream's state for this log takes in memory.
 func (src *source) bytes() int64 {
-	n := src.matched.bytes() + src.pending.bytes() + src.labels.bytes()
+	n := src.matched.bytes() + src.deferred.bytes() + src.labels.bytes()
 	if src.introduced != nil {
 		n += src.introduced.Bytes()
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// lastOf is pending without regard to memory.
+// lastOf is deferred without regard to memory.
 type lastOf struct {
 	order []uint64
 	last  map[uint64]sampleOf
@@ -31,9 +31,9 @@ func (m *lastOf) change(ref uint64, change func(*sampleOf)) {
 }
 
 // Each interval has the last sample of each series, in the order in which they came.
-func TestPending(t *testing.T) {
+func TestDeferred(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	var p pending
+	var p deferred
 	for _, size := range []int{1, 7, 3000, 40, 0, 5000, 5} {
 		want := lastOf{last: map[uint64]sampleOf{}}
 		for i := range 3 * size {
@@ -87,10 +87,10 @@ func heapBytes() float64 {
 }
 
 // A series that is held back takes about fifty bytes, and all memory is counted.
-func TestPendingBytes(t *testing.T) {
+func TestDeferredBytes(t *testing.T) {
 	const series = 200_000
 	before := heapBytes()
-	p := new(pending)
+	p := new(deferred)
 	for range 3 {
 		for ref := range uint64(series) {
 			p.float(p.find(ref+1), 1, 1, 1)
