@@ -37,14 +37,13 @@ var prompb = []string{
 func TestMap(t *testing.T) {
 	rows := rowsOfMap(read(t, "docs/architecture.md"))
 	require.NotEmpty(t, rows)
-	seen, used := map[string]bool{}, map[string]bool{}
+	used := map[string]bool{}
 	for _, file := range goFiles(t) {
 		if slices.Contains(outside, top(file.name)) || slices.Contains(testers, path.Dir(file.name)) {
 			continue
 		}
 		row, known := rowOf(rows, path.Dir(file.name))
 		require.True(t, known, "%s: its folder is not on the map", file.name)
-		seen[row.folder] = true
 		for _, imported := range file.ours() {
 			if covers(row.folder, imported) || imported == "internal/invariant" || file.test() && slices.Contains(testers, imported) {
 				continue
@@ -106,7 +105,7 @@ func rowOf(rows []row, folder string) (row, bool) {
 	return rows[i], true
 }
 
-// covers tells whether a folder of the map is, or has in it, another one.
+// covers reports whether a folder of the map is another one, or has it in it.
 func covers(folder, other string) bool {
 	return folder == other || strings.HasSuffix(folder, "/") && strings.HasPrefix(other+"/", folder)
 }

@@ -170,7 +170,7 @@ func receiver(f *ast.FuncDecl) string {
 	return name.String()
 }
 
-// printed tells whether a program has the string, as it is or put together from a
+// printed reports whether a program has the string, as it is or put together from a
 // prefix and the rest.
 func (c *code) printed(text string) bool {
 	if c.literals[text] {

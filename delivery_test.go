@@ -43,7 +43,7 @@ func TestWorkflows(t *testing.T) {
 				if step.Uses != "" {
 					assert.Regexp(t, pinned, step.Uses, file)
 				}
-				if job.Permissions != nil { // what may write runs nothing of the repository
+				if job.Permissions != nil { // a job that may write runs nothing of the repository
 					assert.NotContains(t, step.Run, "make", "%s: %s", file, name)
 					assert.NotContains(t, step.Uses, "checkout", "%s: %s", file, name)
 				}
@@ -68,7 +68,7 @@ func TestOneGo(t *testing.T) {
 	assert.Len(t, versions, 1)
 }
 
-// Each long-running program has a unit, which all confine it in the same way.
+// Each long-running program has a unit, and all units confine their program alike.
 func TestUnits(t *testing.T) {
 	programs, err := os.ReadDir("cmd")
 	require.NoError(t, err)
@@ -76,7 +76,7 @@ func TestUnits(t *testing.T) {
 	units := 0
 	for _, program := range programs {
 		name := program.Name()
-		if name == "prometheus-grpc-client" { // it runs as whoever calls it
+		if name == "prometheus-grpc-client" { // users run it themselves
 			continue
 		}
 		units++
@@ -112,7 +112,7 @@ func TestUnits(t *testing.T) {
 	}
 }
 
-// Where the database of vulnerabilities cannot be reached, nothing passes in silence.
+// If the vulnerability database cannot be reached, the check does not pass silently.
 func TestVulnerabilities(t *testing.T) {
 	const unreachable = "echo govulncheck: fetching vulnerabilities: no such host >&2; exit 1"
 	for _, test := range []struct {
@@ -135,7 +135,7 @@ func TestVulnerabilities(t *testing.T) {
 	}
 }
 
-// Whoever gets a program gets the licences.
+// Images and releases contain the licences.
 func TestLicencesGoAlong(t *testing.T) {
 	assert.Contains(t, read(t, "deploy/Dockerfile"), "COPY --from=build /src/LICENSE /out/THIRD_PARTY_LICENSES /licenses/")
 	assert.Contains(t, read(t, "release/build"), "release/licenses ./cmd/... >")

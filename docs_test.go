@@ -118,7 +118,7 @@ func (c *code) hasName(name string) bool {
 	return c.names[name] || c.uses[name] || c.literals[name] || c.quoted[name]
 }
 
-// leads tells whether a link has a file, and a heading in it, to lead to.
+// leads reports whether a link's file exists, and has the heading that it names.
 func leads(folder string, link mention) bool {
 	name, anchor, _ := strings.Cut(link.text, "#")
 	text := link.within

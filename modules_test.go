@@ -1,7 +1,6 @@
 package exporter_test
 
 import (
-	"os"
 	"path"
 	"regexp"
 	"slices"
@@ -50,9 +49,7 @@ func TestModulesHaveReasons(t *testing.T) {
 
 func directModules(t *testing.T) (names []string) {
 	t.Helper()
-	text, err := os.ReadFile("go.mod")
-	require.NoError(t, err)
-	for _, match := range required.FindAllStringSubmatch(string(text), -1) {
+	for _, match := range required.FindAllStringSubmatch(read(t, "go.mod"), -1) {
 		if match[2] == "" {
 			names = append(names, match[1])
 		}
@@ -63,10 +60,8 @@ func directModules(t *testing.T) (names []string) {
 
 func reasonsOfModules(t *testing.T) map[string]string {
 	t.Helper()
-	text, err := os.ReadFile("docs/design.md")
-	require.NoError(t, err)
 	reasons := map[string]string{}
-	for _, match := range explained.FindAllStringSubmatch(string(text), -1) {
+	for _, match := range explained.FindAllStringSubmatch(read(t, "docs/design.md"), -1) {
 		reasons[match[1]] = match[2]
 	}
 	return reasons
