@@ -43,8 +43,8 @@ func write(w io.Writer, program, help string) error {
 	help, _, _ = strings.Cut(help, "\n\n") // commands follow
 	out := bufio.NewWriter(w)
 	fmt.Fprintf(out, "# Settings of %[1]s, one for each of its flags. A line that is commented out has\n"+
-		"# the default, or in capitals what is to be put there. Where dots follow, there are\n"+
-		"# more: several values stand in quotes, each on a line. Settings count from the next\n"+
+		"# the default, or in capitals what to put there. Dots after a default mean that there\n"+
+		"# are more. Several values go in quotes, one a line. Changes take effect with\n"+
 		"#   systemctl restart %[1]s\n", program)
 	count := 0
 	for _, f := range flags(help) {
