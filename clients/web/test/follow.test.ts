@@ -145,7 +145,7 @@ test("reports a cursor that is too old with the oldest that works", async () => 
   await assert.rejects(run({ cursor: "x" }, [old]), (err) => err instanceof OutOfRangeError && err.oldestCursor === "o");
 });
 
-test("puts labels back in the place of references, which each stream gives anew", async () => {
+test("replaces references by labels, and each stream has its own references", async () => {
   const referred = (ref: bigint, name: string, forgetReferences = false) =>
     create(GetMetricsResponseSchema, { cursor: "a", forgetReferences, timeseries: [{ ref, labels: name ? [{ name: "__name__", value: name }] : [] }] });
   const names: string[] = [];
