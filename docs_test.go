@@ -133,7 +133,7 @@ func leads(folder string, link mention) bool {
 		}
 		text = string(read)
 	}
-	return anchor == "" || slices.ContainsFunc(heading.FindAllStringSubmatch(text, -1), func(found []string) bool {
+	return anchor == "" || slices.ContainsFunc(headings.FindAllStringSubmatch(text, -1), func(found []string) bool {
 		return anchor == strings.ReplaceAll(noAnchor.ReplaceAllString(strings.ToLower(found[1]), ""), " ", "-")
 	})
 }
@@ -144,48 +144,48 @@ func exists(name string) bool {
 }
 
 var (
-	fence    = regexp.MustCompile("(?ms)^ *```.*?^ *```")
-	command  = regexp.MustCompile(`(?m)^(?:bin/)?(?:prometheus-(?:api|grpc|remote)|metrics-forwarder|make )[^#&|'"\n]*`)
-	span     = regexp.MustCompile("`([^`]+)`")
-	link     = regexp.MustCompile(`(?:\]\(|src(?:set)?=")([^)"\s]+)[)"]`)
-	heading  = regexp.MustCompile(`(?m)^#+ (.*)$`)
-	noAnchor = regexp.MustCompile(`[^\w -]`)
-	tests    = regexp.MustCompile("(?:`([\\w/]+)`\\s+)?`?((?:Test|Benchmark|Fuzz)[A-Z]\\w*(?:`?,\\s+`?(?:Test|Benchmark|Fuzz)[A-Z]\\w*)*)")
-	test     = regexp.MustCompile(`\w+`)
-	pageTest = regexp.MustCompile(`[\w-]+\.test\.ts\b`)
+	fences      = regexp.MustCompile("(?ms)^ *```.*?^ *```")
+	commands    = regexp.MustCompile(`(?m)^(?:bin/)?(?:prometheus-(?:api|grpc|remote)|metrics-forwarder|make )[^#&|'"\n]*`)
+	spans       = regexp.MustCompile("`([^`]+)`")
+	links       = regexp.MustCompile(`(?:\]\(|src(?:set)?=")([^)"\s]+)[)"]`)
+	headings    = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	noAnchor    = regexp.MustCompile(`[^\w -]`)
+	listOfTests = regexp.MustCompile("(?:`([\\w/]+)`\\s+)?`?((?:Test|Benchmark|Fuzz)[A-Z]\\w*(?:`?,\\s+`?(?:Test|Benchmark|Fuzz)[A-Z]\\w*)*)")
+	oneTest     = regexp.MustCompile(`\w+`)
+	pageTest    = regexp.MustCompile(`[\w-]+\.test\.ts\b`)
 
-	target = regexp.MustCompile(`^[a-z0-9-]+$`)
-	flag   = regexp.MustCompile(`^--[a-z][a-z.-]*`)
-	metric = regexp.MustCompile(`^promgrpc_[a-z_]+`)
-	file   = regexp.MustCompile(`^(?:[\w.-]+/[\w./-]*|[\w-][\w.-]*\.(?:go|md|proto|txt|yml|sh|svg|png|py|ts|mod|cfg|seg|binpb))$`)
+	isTarget = regexp.MustCompile(`^[a-z0-9-]+$`)
+	isFlag   = regexp.MustCompile(`^--[a-z][a-z.-]*`)
+	isMetric = regexp.MustCompile(`^promgrpc_[a-z_]+`)
+	isPath   = regexp.MustCompile(`^(?:[\w.-]+/[\w./-]*|[\w-][\w.-]*\.(?:go|md|proto|txt|yml|sh|svg|png|py|ts|mod|cfg|seg|binpb))$`)
 	// A name of code: of several parts, of several words, or one word with a capital.
-	name = regexp.MustCompile(`^(?:\.?[A-Z]\w*|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[a-z]+[A-Z]\w*|[a-z]+_[a-z_]+|[A-Za-z_]\w*\(\))(?:\(\))?$`)
+	isName = regexp.MustCompile(`^(?:\.?[A-Z]\w*|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[a-z]+[A-Z]\w*|[a-z]+_[a-z_]+|[A-Za-z_]\w*\(\))(?:\(\))?$`)
 	// One that is not of code: a status, a variable of the environment, a keyword.
-	upper = regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`)
+	isUpper = regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`)
 )
 
 // mentions returns what a document names. Of its examples, commands of the project's
 // own programs and of make count.
 func mentions(document string) []mention {
 	var found []mention
-	for _, example := range fence.FindAllString(document, -1) {
-		for _, line := range command.FindAllString(example, -1) {
+	for _, example := range fences.FindAllString(document, -1) {
+		for _, line := range commands.FindAllString(example, -1) {
 			found = append(found, mentionsOfSpan(strings.Fields(line))...)
 		}
 	}
-	text := fence.ReplaceAllString(document, "")
-	for _, s := range span.FindAllStringSubmatch(text, -1) {
+	text := fences.ReplaceAllString(document, "")
+	for _, s := range spans.FindAllStringSubmatch(text, -1) {
 		found = append(found, mentionsOfSpan(strings.Fields(s[1]))...)
 	}
-	for _, s := range tests.FindAllStringSubmatch(text, -1) {
-		for _, name := range test.FindAllString(s[2], -1) {
+	for _, s := range listOfTests.FindAllStringSubmatch(text, -1) {
+		for _, name := range oneTest.FindAllString(s[2], -1) {
 			found = append(found, mention{"test", name, s[1]})
 		}
 	}
 	for _, name := range pageTest.FindAllString(text, -1) {
 		found = append(found, mention{"path", name, ""})
 	}
-	for _, s := range link.FindAllStringSubmatch(text, -1) {
+	for _, s := range links.FindAllStringSubmatch(text, -1) {
 		if !strings.Contains(s[1], "://") {
 			found = append(found, mention{"link", s[1], document})
 		}
@@ -198,16 +198,16 @@ func mentionsOfSpan(words []string) []mention {
 	for _, word := range words {
 		switch {
 		case words[0] == "make":
-			if word != "make" && target.MatchString(word) {
+			if word != "make" && isTarget.MatchString(word) {
 				found = append(found, mention{"target", word, ""})
 			}
-		case flag.MatchString(word):
-			found = append(found, mention{"flag", flag.FindString(word), ""})
-		case metric.MatchString(word):
-			found = append(found, mention{"metric", metric.FindString(word), ""})
-		case file.MatchString(word):
+		case isFlag.MatchString(word):
+			found = append(found, mention{"flag", isFlag.FindString(word), ""})
+		case isMetric.MatchString(word):
+			found = append(found, mention{"metric", isMetric.FindString(word), ""})
+		case isPath.MatchString(word):
 			found = append(found, mention{"path", word, ""})
-		case name.MatchString(word) && !upper.MatchString(word):
+		case isName.MatchString(word) && !isUpper.MatchString(word):
 			found = append(found, mention{"name", word, ""})
 		}
 	}

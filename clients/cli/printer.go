@@ -36,7 +36,7 @@ func (p *printer) print(updates iter.Seq2[promgrpc.Update, error]) error {
 
 func (p *printer) update(u promgrpc.Update) (done bool, err error) {
 	if u.Rewound {
-		warn(p.env, "the stream broke where it could not be taken up: some samples come twice")
+		warn(p.env, "the stream broke where it could not be resumed: some samples come twice")
 	}
 	if gap := u.GetGap(); gap != nil {
 		warn(p.env, "samples are missing: log %s, after block %d and before %d: %s",
