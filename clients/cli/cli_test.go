@@ -66,7 +66,7 @@ func TestExitCodes(t *testing.T) {
 		{"cursor out of range", []string{"get", "--cursor=c1", "-a", gone}, 4,
 			"cursor is older than the log; the oldest that the server has is --cursor c9"},
 		{"servers die", []string{"get", "-a", killed}, 5, "2 servers died while they answered this call"},
-		{"servers die, following", []string{"get", "-f", "-a", killed}, 5, "it is not made again"},
+		{"servers die, following", []string{"get", "-f", "-a", killed}, 5, "it is not repeated"},
 		{"broken selector", []string{"get", "up{job=", "-a", selector}, 1,
 			"invalid argument:\nselector 1 does not parse: unexpected end of input\n  up{job=\n         ^\n"},
 		{"other service", []string{"get", "-a", unimplemented}, 1, "is this the RPC port of a MetricsService?"},

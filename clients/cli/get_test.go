@@ -40,7 +40,7 @@ func TestOutputs(t *testing.T) {
 				require.Equal(t, 0, r.code, r.stderr)
 				want := ""
 				if out := leftOut[name]; out != "" {
-					want = "prometheus-grpc-client: warning: left out, since the format has no words for them: " + out + "; --output proto has everything\n"
+					want = "prometheus-grpc-client: warning: left out, since the format cannot express them: " + out + "; --output proto has everything\n"
 				}
 				require.Equal(t, want, r.stderr)
 				require.Equal(t, content(t, filepath.Join("output", "testdata", name)), r.stdout)

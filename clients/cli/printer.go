@@ -106,6 +106,6 @@ func (p *printer) finish(cause error) error {
 // warnOmitted says at the end of a run what the output has left out.
 func warnOmitted(env environment, o output.Output) {
 	if omitted := o.Omitted(); omitted != "" {
-		warn(env, "left out, since the format has no words for them: %s; --output proto has everything", omitted)
+		warn(env, "left out, since the format cannot express them: %s; --output proto has everything", omitted)
 	}
 }

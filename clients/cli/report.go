@@ -35,7 +35,7 @@ func explain(err error) (string, int) {
 	case errors.As(err, &mistake):
 		return err.Error() + "; try --help", ExitUsage
 	case errors.As(err, &suspect):
-		return err.Error() + "; it is not made again", ExitSuspect
+		return err.Error() + "; it is not repeated", ExitSuspect
 	case errors.As(err, &unreachable):
 		return err.Error() + hint(unreachable), ExitUnreachable
 	case errors.As(err, &outOfRange):
