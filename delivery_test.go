@@ -55,7 +55,7 @@ func TestWorkflows(t *testing.T) {
 	}
 }
 
-// Images and releases are built with one version of Go.
+// Images and releases are built with one version of Go, which is that of the documents' example.
 func TestOneGo(t *testing.T) {
 	versions := map[string][]string{}
 	for _, file := range []string{"deploy/Dockerfile", ".github/workflows/ci.yml", ".github/workflows/release.yml"} {
@@ -66,6 +66,10 @@ func TestOneGo(t *testing.T) {
 		}
 	}
 	assert.Len(t, versions, 1)
+	for image := range versions {
+		version, _, _ := strings.Cut(image, "-")
+		assert.Contains(t, read(t, "docs/release.md"), "GOTOOLCHAIN=go"+version+" ")
+	}
 }
 
 // Each long-running program has a unit, and all units confine their program alike.

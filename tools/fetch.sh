@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Puts the named tools at .tools/NAME, unless the wanted version is there already.
-# Go tools are built from the versions in tools/NAME.mod; the rest are unpacked from
+# Go tools are built from the versions in tools/*.mod; the rest are unpacked from
 # Debian packages without installing them, so that no service starts and no root is needed.
 #
 # Usage: tools/fetch.sh NAME…
