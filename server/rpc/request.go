@@ -79,40 +79,6 @@ func (s *Service) setDeadlines(control *http.ResponseController, r *http.Request
 	}
 }
 
-// answerWriter writes an answer that has to be taken in time. Streams set deadlines of
-// their own.
-type answerWriter struct {
-	http.ResponseWriter
-	control *http.ResponseController
-	stall   time.Duration
-	started bool
-}
-
-// Write implements [http.ResponseWriter].
-func (w *answerWriter) Write(p []byte) (int, error) {
-	w.setDeadline()
-	return w.ResponseWriter.Write(p)
-}
-
-// WriteHeader implements [http.ResponseWriter].
-func (w *answerWriter) WriteHeader(status int) {
-	w.setDeadline()
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Flush implements [http.Flusher].
-func (w *answerWriter) Flush() { _ = w.control.Flush() }
-
-// Unwrap is for [http.ResponseController].
-func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-func (w *answerWriter) setDeadline() {
-	if !w.started {
-		w.started = true
-		_ = w.control.SetWriteDeadline(time.Now().Add(w.stall))
-	}
-}
-
 // shortenQuoted cuts the headers that Connect quotes in errors. No valid one is as long.
 func shortenQuoted(h http.Header) {
 	for _, name := range []string{
@@ -215,5 +181,5 @@ func (g *gzipReader) Close() error { return g.in.Close() }
 
 // LeastCall is what a single call may take, if a request may have so many bytes.
 func LeastCall(requestBytes int64) int64 {
-	return callCost + max(requestCost*requestBytes, answerCost*answerSize+maxEntries*entryCost)
+	return callCost + max(requestCost*requestBytes, answerCost*answerSize+maxLookupLimit*entryCost)
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
-	"google.golang.org/protobuf/encoding/protowire"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
@@ -116,13 +115,3 @@ func (s *Service) turn(ctx context.Context) (end func(), err error) {
 	}
 	return turn.Release, nil
 }
-
-// answerRoom takes room for the answer of a call, instead of that for its request,
-// which has been read.
-func answerRoom(ctx context.Context) func(int64) error {
-	room := callerOf(ctx).Room
-	return func(bytes int64) error { return room.Resize(callCost + bytes) }
-}
-
-// stringSize is the size of a string as a field of a message.
-func stringSize(s string) int { return protowire.SizeTag(1) + protowire.SizeBytes(len(s)) }

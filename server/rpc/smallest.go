@@ -6,20 +6,8 @@ import (
 	"slices"
 )
 
-const (
-	// answerSize is the most of a call's answer: clients of gRPC accept 4 MiB by default.
-	answerSize = 3 << 20
-	// answerCost is how many bytes a byte of an answer takes: in the message, and in the
-	// buffers in which it is encoded and compressed.
-	answerCost = 4
-	// entryCost is what an entry of an answer takes beside its bytes, in smallest and in
-	// the message.
-	entryCost = 160
-	// maxEntries is the highest limit that a call may ask for, and defaultLimit what
-	// zero means.
-	maxEntries   = 100000
-	defaultLimit = 10000
-)
+// defaultLimit is the limit of a call that asks for none.
+const defaultLimit = 10000
 
 // smallest collects the entries of an answer: those with the smallest keys, as many as
 // are allowed and fit. It never holds more than that, however many are added.

@@ -58,19 +58,19 @@ func TestSmallestTakesTheNewest(t *testing.T) {
 
 // An entry costs no more than is counted for it.
 func TestSmallestCosts(t *testing.T) {
-	keys := make([]string, maxEntries)
+	keys := make([]string, maxLookupLimit)
 	for i := range keys {
 		keys[i] = strings.Clone(fmt.Sprintf("%08d", i))
 	}
 	r := testing.Benchmark(func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			s := newSmallest[struct{}](maxEntries, func(int64) error { return nil })
+			s := newSmallest[struct{}](maxLookupLimit, func(int64) error { return nil })
 			for _, key := range keys {
 				require.NoError(b, s.add(key, struct{}{}, len(key)))
 			}
 		}
 	})
 	// Maps and slices that grow leave garbage of about the size that they have.
-	require.Less(t, r.AllocedBytesPerOp(), int64(2*maxEntries*entryCost))
+	require.Less(t, r.AllocedBytesPerOp(), int64(2*maxLookupLimit*entryCost))
 }
