@@ -24,19 +24,19 @@ func (e *SyntaxError) Error() string {
 
 // newSyntaxError takes the position from the parser's error.
 func newSyntaxError(selector int, text string, err error) *SyntaxError {
-	place, reason := posrange.PositionRange{}, err.Error()
+	at, reason := posrange.PositionRange{}, err.Error()
 	var list parser.ParseErrors
 	var one *parser.ParseErr
 	switch {
 	case errors.As(err, &list) && len(list) > 0:
-		place, reason = list[0].PositionRange, list[0].Err.Error()
+		at, reason = list[0].PositionRange, list[0].Err.Error()
 	case errors.As(err, &one):
-		place, reason = one.PositionRange, one.Err.Error()
+		at, reason = one.PositionRange, one.Err.Error()
 	}
-	start := min(max(int(place.Start), 0), len(text))
+	start := min(max(int(at.Start), 0), len(text))
 	return &SyntaxError{
 		Selector: selector, Text: text, Reason: reason,
-		Start: start, End: min(max(int(place.End), start), len(text)),
+		Start: start, End: min(max(int(at.End), start), len(text)),
 		Expression: outsideBraces(text, start),
 	}
 }

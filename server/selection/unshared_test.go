@@ -23,9 +23,3 @@ func parseSelection(texts ...string) (*Selection, error) {
 	parsed, err := e.Parse(texts)
 	return &parsed, err
 }
-
-var someSelectors = []string{
-	`m1`, `{a="1"}`, `{a=""}`, `{a!=""}`, `{a!="1"}`, `{a=~"1|2"}`, `{a!~"1|2"}`, `{a=~".*"}`, `{a=~".+"}`, `{a!~".+"}`, `{a!~".*"}`,
-	`{a=~"|1"}`, `{a!~"|1"}`, `{a=~"[12]",b!="3"}`, `m1{a="1",a!="2",b=~".+",c=""}`, `{nothing=""}`, `{nothing!=""}`, `{nothing="x"}`,
-	`{a="",b="",c=""}`, `{__name__=~"m[13]",c!~"[0-3]"}`, `{a=~"1",a=~"2"}`, `{a=~"(?i)1"}`,
-}

@@ -140,8 +140,8 @@ func (st *stream) flush(src *source) error {
 }
 
 // put puts the last sample of a series into the response.
-func (st *stream) put(p *deferred, e *entry) {
-	r := p.rareOf(e)
+func (st *stream) put(d *deferred, e *entry) {
+	r := d.rareOf(e)
 	switch {
 	case r != nil && r.isHistogram:
 		st.out.histogram(r.histogram)

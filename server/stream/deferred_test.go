@@ -33,7 +33,7 @@ func (m *lastOf) change(ref uint64, change func(*sampleOf)) {
 // Each interval has the last sample of each series, in the order in which they came.
 func TestDeferred(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	var p deferred
+	var d deferred
 	for _, size := range []int{1, 7, 3000, 40, 0, 5000, 5} {
 		want := lastOf{last: map[uint64]sampleOf{}}
 		for i := range 3 * size {
@@ -42,16 +42,16 @@ func TestDeferred(t *testing.T) {
 			for j := range data {
 				data[j] = byte(i + j)
 			}
-			e := p.find(ref)
+			e := d.find(ref)
 			switch random.IntN(8) {
 			case 0:
-				p.histogram(e, data)
+				d.histogram(e, data)
 				want.change(ref, func(s *sampleOf) { s.samples++; s.histogram, s.value = "h"+string(data), 0 })
 			case 1:
-				p.exemplar(e, data)
+				d.exemplar(e, data)
 				want.change(ref, func(s *sampleOf) { s.exemplar = "e" + string(data) })
 			default:
-				p.float(e, int64(i), int64(-i), float64(i))
+				d.float(e, int64(i), int64(-i), float64(i))
 				want.change(ref, func(s *sampleOf) {
 					s.samples++
 					s.timestamp, s.start, s.value, s.histogram = int64(i), int64(-i), float64(i), ""
@@ -59,11 +59,11 @@ func TestDeferred(t *testing.T) {
 			}
 			clear(data) // The block that it came in may be gone.
 		}
-		require.Equal(t, len(want.order), p.len)
-		for number := range uint32(p.len) {
-			e := p.at(number)
+		require.Equal(t, len(want.order), d.len)
+		for number := range uint32(d.len) {
+			e := d.at(number)
 			got := sampleOf{timestamp: e.timestamp, start: e.start, samples: e.samples}
-			r := p.rareOf(e)
+			r := d.rareOf(e)
 			if r != nil && r.hasExemplars {
 				got.exemplar = "e" + string(r.exemplar)
 			}
@@ -75,7 +75,7 @@ func TestDeferred(t *testing.T) {
 			require.Equal(t, want.order[number], e.ref)
 			require.Equal(t, want.last[e.ref], got)
 		}
-		p.clear()
+		d.clear()
 	}
 }
 
@@ -90,22 +90,22 @@ func heapBytes() float64 {
 func TestDeferredBytes(t *testing.T) {
 	const series = 200_000
 	before := heapBytes()
-	p := new(deferred)
+	d := new(deferred)
 	for range 3 {
 		for ref := range uint64(series) {
-			p.float(p.find(ref+1), 1, 1, 1)
+			d.float(d.find(ref+1), 1, 1, 1)
 		}
 	}
-	require.Less(t, p.bytes(), int64(55*series))
-	require.InEpsilon(t, heapBytes()-before, p.bytes(), 0.1)
+	require.Less(t, d.bytes(), int64(55*series))
+	require.InEpsilon(t, heapBytes()-before, d.bytes(), 0.1)
 	for ref := range uint64(series / 8) {
-		p.histogram(p.find(ref+1), make([]byte, 200))
+		d.histogram(d.find(ref+1), make([]byte, 200))
 	}
-	require.InEpsilon(t, heapBytes()-before, p.bytes(), 0.1)
-	p.clear()
-	p.find(1)
-	p.clear()
-	require.Less(t, p.bytes(), int64(2*IncludedBytes))
+	require.InEpsilon(t, heapBytes()-before, d.bytes(), 0.1)
+	d.clear()
+	d.find(1)
+	d.clear()
+	require.Less(t, d.bytes(), int64(2*IncludedBytes))
 	require.Less(t, heapBytes()-before, float64(2*IncludedBytes))
-	runtime.KeepAlive(p)
+	runtime.KeepAlive(d)
 }

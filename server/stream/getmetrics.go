@@ -10,7 +10,7 @@ import (
 	"github.com/promgrpc/exporter/server/selection"
 )
 
-// defaultHeartbeat is what an unset heartbeat_interval means.
+// defaultHeartbeat is what an unset heartbeat_interval means, in any call.
 const defaultHeartbeat = 10 * time.Second
 
 // GetMetrics serves a call of GetMetrics.

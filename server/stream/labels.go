@@ -31,67 +31,67 @@ type labels struct {
 }
 
 // Labels implements [labelSource].
-func (n *labels) Labels(ref uint64, buf segment.Labels) (segment.Labels, bool) {
-	if ls, ok := n.replica.Head.Labels(ref, buf); ok {
+func (l *labels) Labels(ref uint64, buf segment.Labels) (segment.Labels, bool) {
+	if ls, ok := l.replica.Head.Labels(ref, buf); ok {
 		return ls, true
 	}
-	if !n.lookBack(ref) {
+	if !l.lookBack(ref) {
 		return buf, false
 	}
-	return n.past.Labels(ref, buf)
+	return l.past.Labels(ref, buf)
 }
 
 // AppendLabels implements [labelSource].
-func (n *labels) AppendLabels(dst []byte, ref uint64) []byte {
+func (l *labels) AppendLabels(dst []byte, ref uint64) []byte {
 	before := len(dst)
-	dst = n.replica.Head.AppendLabels(dst, ref)
-	if len(dst) == before && n.lookBack(ref) {
-		dst = n.past.AppendLabels(dst, ref)
+	dst = l.replica.Head.AppendLabels(dst, ref)
+	if len(dst) == before && l.lookBack(ref) {
+		dst = l.past.AppendLabels(dst, ref)
 	}
 	return dst
 }
 
 // bytes is about what the past state takes in memory.
-func (n *labels) bytes() int64 {
-	if n.past == nil {
+func (l *labels) bytes() int64 {
+	if l.past == nil {
 		return 0
 	}
-	return n.past.Bytes()
+	return l.past.Bytes()
 }
 
 // moveTo says which block the stream is at. The past state goes with its segment.
-func (n *labels) moveTo(sequence uint64) {
-	n.at = sequence
-	if n.past != nil && sequence > n.past.Sequence() {
-		n.past = nil
+func (l *labels) moveTo(sequence uint64) {
+	l.at = sequence
+	if l.past != nil && sequence > l.past.Sequence() {
+		l.past = nil
 	}
 }
 
 // lookBack makes sure that the past state has a series.
-func (n *labels) lookBack(ref uint64) bool {
-	if n.past != nil {
-		if _, ok := n.past.Latest(ref); ok {
+func (l *labels) lookBack(ref uint64) bool {
+	if l.past != nil {
+		if _, ok := l.past.Latest(ref); ok {
 			return true
 		}
-		n.past = nil
+		l.past = nil
 	}
-	if n.err != nil {
+	if l.err != nil {
 		return false
 	}
-	n.stream.evaluation.Pause()
-	n.stream.decoding.silent = true
-	defer func() { n.stream.decoding.silent = false }()
+	l.stream.evaluation.Pause()
+	l.stream.decoding.silent = true
+	defer func() { l.stream.decoding.silent = false }()
 	var err error
-	n.past, err = n.stream.rebuild(n.replica, func(a seglog.Applier) error { return n.replica.Log.RebuildSegment(n.at, a) })
-	if n.past != nil {
+	l.past, err = l.stream.rebuild(l.replica, func(a seglog.Applier) error { return l.replica.Log.RebuildSegment(l.at, a) })
+	if l.past != nil {
 		// The segment may be damaged, but after the series.
-		if _, ok := n.past.Latest(ref); ok {
+		if _, ok := l.past.Latest(ref); ok {
 			return true
 		}
 	}
 	if err == nil {
 		err = errors.New("it is not in the log")
 	}
-	n.past, n.err = nil, fmt.Errorf("find the labels of series %d as of block %d: %w", ref, n.at, err)
+	l.past, l.err = nil, fmt.Errorf("find the labels of series %d as of block %d: %w", ref, l.at, err)
 	return false
 }

@@ -19,12 +19,8 @@ import (
 	"github.com/promgrpc/exporter/server/replica"
 )
 
-const (
-	// logDataSize bounds the data of one response.
-	logDataSize = 256 << 10
-	// logHeartbeat is what an unset heartbeat_interval means.
-	logHeartbeat = 10 * time.Second
-)
+// logDataSize bounds the data of one response.
+const logDataSize = 256 << 10
 
 // ReadLogs serves a call of ReadLogs.
 func (s *Streams) ReadLogs(ctx context.Context, from Caller, req *metricsv1.ReadLogsRequest, out *connect.ServerStream[metricsv1.ReadLogsResponse]) error {
@@ -61,7 +57,7 @@ type logReading struct {
 
 func newLogReading(c *Call, req *metricsv1.ReadLogsRequest, out *connect.ServerStream[metricsv1.ReadLogsResponse]) *logReading {
 	r := &logReading{
-		call: c, streams: c.streams, out: out, follow: req.GetFollow(), heartbeat: logHeartbeat,
+		call: c, streams: c.streams, out: out, follow: req.GetFollow(), heartbeat: defaultHeartbeat,
 		positions: make(map[segment.LogID]*metricsv1.LogPosition, len(req.GetPositions())),
 	}
 	if req.GetHeartbeatInterval() != nil {
