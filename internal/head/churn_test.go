@@ -55,7 +55,7 @@ func churn(t testing.TB, h *head.Head, rounds, each int, keep func(i int) bool, 
 	return kept
 }
 
-// TestFewOfAPageAreLeft sees that pages of which few series are left, in whatever
+// TestFewOfAPageAreLeft checks that pages of which few series are left, in whatever
 // pattern, hold what a head that never had the others holds.
 func TestFewOfAPageAreLeft(t *testing.T) {
 	for name, keep := range map[string]func(int) bool{

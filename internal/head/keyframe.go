@@ -100,18 +100,9 @@ func (h *Head) Keyframe(yield func(*segment.Keyframe) error) error {
 
 // Expire marks what the next keyframe leaves out: series that were last written before
 // a time (in ms), unless they are written until then, and the metadata that keep, which
-// is called then, does not want. It returns how many series these are now.
-func (h *Head) Expire(idleBefore int64, keep KeepFamily) int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+// is called then, does not want. Only the applying goroutine may call it.
+func (h *Head) Expire(idleBefore int64, keep KeepFamily) {
 	h.expireBefore, h.keepFamily = idleBefore, keep
-	n := 0
-	for _, s := range h.pages.all() {
-		if s.page.written[s.index] < idleBefore {
-			n++
-		}
-	}
-	return n
 }
 
 func (h *Head) drop(refs []uint64, families []string) {
