@@ -100,7 +100,7 @@ func (p Program) Run(ctx context.Context) int {
 	var health healthcheck
 	health.register(app)
 	run := p.Setup(app)
-	NameEnvars(app)
+	nameEnvars(app)
 
 	command, err := app.Parse(p.Args)
 	if done {

@@ -125,7 +125,7 @@ func TestEnvironmentOfCommands(t *testing.T) {
 	inner := app.Command("outer", "").Command("inner", "")
 	deep := inner.Flag("deep", "").String()
 	own := inner.Flag("own", "").Envar("OWN").String()
-	NameEnvars(app)
+	nameEnvars(app)
 	_, err := app.Parse([]string{"outer", "inner"})
 	require.NoError(t, err)
 	require.Equal(t, "x", *deep)

@@ -9,9 +9,9 @@ import (
 	"github.com/promgrpc/exporter/internal/envar"
 )
 
-// NameEnvars gives every flag that has none an environment variable, by the rule
+// nameEnvars gives every flag that has none an environment variable, by the rule
 // of [envar.Name]. A flag on the command line wins.
-func NameEnvars(app *kingpin.Application) {
+func nameEnvars(app *kingpin.Application) {
 	model := app.Model()
 	for _, f := range model.Flags {
 		nameEnvar(f, app.GetFlag(f.Name))

@@ -58,9 +58,9 @@ type Conn struct {
 	keepalive sync.WaitGroup
 }
 
-// NewConn returns a link on conn, without handshake and without keepalive: both
+// newConn returns a link on conn, without handshake and without keepalive: both
 // come with [Dial] and [Listen].
-func NewConn(conn net.Conn, o Options) *Conn {
+func newConn(conn net.Conn, o Options) *Conn {
 	o = o.withDefaults()
 	c := &Conn{
 		conn:      conn,
@@ -89,11 +89,11 @@ func (c *Conn) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
 func (c *Conn) Peer() string { return c.peer }
 
 // Receive returns the next frame that is not about the link itself: pings are
-// answered and goodbyes come as *[GoodbyeError]. Junk comes as *[FrameError],
-// silence as [ErrIdle], an end between two frames as io.EOF. After an error the
-// connection is of no use but for Send after [ErrInterrupted]. The frame is the
-// caller's, but the body of a batch and the data of an append are valid until
-// the next Receive, unless [Conn.Keep] is called.
+// answered and goodbyes come as *[GoodbyeError]. Silence comes as [ErrIdle], an end
+// between two frames as io.EOF, junk as an error that says what is wrong. After an error
+// the connection is of no use but for Send after [ErrInterrupted]. The frame is the
+// caller's, but the body of a batch and the data of an append are valid until the next
+// Receive, unless [Conn.Keep] is called.
 func (c *Conn) Receive() (*linkv1.Frame, error) {
 	for {
 		if c.interrupted.Load() {
@@ -188,7 +188,7 @@ func (c *Conn) announced(size int) error {
 		room := c.o.Room.Hold(c.peer)
 		if err := room.Wait(c.alive, int64(buffer.Size(size))); err != nil {
 			if over := (*limit.Error)(nil); errors.As(err, &over) {
-				return &FrameError{Reason: reasonSize, Err: err}
+				return &frameError{Reason: reasonSize, Err: err}
 			}
 			return err
 		}
@@ -206,14 +206,14 @@ func (c *Conn) step() {
 }
 
 func (c *Conn) readError(err error) error {
-	var frame *FrameError
+	var frame *frameError
 	switch {
 	case errors.As(err, &frame):
 		return c.reject(frame)
 	case c.interrupted.Load():
 		return ErrInterrupted
 	case c.welcomed && c.frameSize > 0 && errors.Is(err, os.ErrDeadlineExceeded):
-		return c.reject(&FrameError{Reason: reasonSlow, Err: fmt.Errorf(
+		return c.reject(&frameError{Reason: reasonSlow, Err: fmt.Errorf(
 			"a frame of %d bytes does not get on: less than %d bytes came in %s", c.frameSize, progressStep, c.o.IdleTimeout)})
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("%w for %s", ErrIdle, c.o.IdleTimeout)
@@ -223,7 +223,7 @@ func (c *Conn) readError(err error) error {
 	return fmt.Errorf("link: receive: %w", err)
 }
 
-func (c *Conn) reject(err *FrameError) error {
+func (c *Conn) reject(err *frameError) error {
 	c.o.Metrics.rejected.WithLabelValues(err.Reason).Inc()
 	return err
 }

@@ -29,7 +29,7 @@ func Dial(ctx context.Context, address string, hello *linkv1.Hello, o Options) (
 	if o.TLS != nil {
 		raw = tls.Client(raw, clientConfig(o.TLS.Get(), address))
 	}
-	c := NewConn(raw, o)
+	c := newConn(raw, o)
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 	welcome, err := c.dialHandshake(hello)
 	if !stop() && err == nil {

@@ -23,17 +23,17 @@ type GoodbyeError struct {
 
 func (e *GoodbyeError) Error() string { return "link: peer said goodbye: " + e.Reason }
 
-// FrameError is what Receive returns for bytes that are not what the protocol
+// frameError is what Receive returns for bytes that are not what the protocol
 // asks for. The connection cannot be used any more.
-type FrameError struct {
+type frameError struct {
 	// Reason is one of a few words, as in the metric promgrpc_link_rejected_total.
 	Reason string
 	Err    error
 }
 
-func (e *FrameError) Error() string { return "link: " + e.Err.Error() }
+func (e *frameError) Error() string { return "link: " + e.Err.Error() }
 
-func (e *FrameError) Unwrap() error { return e.Err }
+func (e *frameError) Unwrap() error { return e.Err }
 
 // Reasons for which a connection is rejected.
 const (
@@ -47,6 +47,6 @@ const (
 	reasonRefused     = "refused"     // by the handler
 )
 
-func junk(format string, args ...any) *FrameError {
-	return &FrameError{Reason: reasonJunk, Err: fmt.Errorf(format, args...)}
+func junk(format string, args ...any) *frameError {
+	return &frameError{Reason: reasonJunk, Err: fmt.Errorf(format, args...)}
 }

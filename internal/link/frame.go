@@ -180,7 +180,7 @@ func readLength(r io.ByteReader, limit int) (int, error) {
 		}
 	}
 	if size > uint64(limit) {
-		return 0, &FrameError{Reason: reasonSize, Err: fmt.Errorf("frame of %d bytes, limit is %d", size, limit)}
+		return 0, &frameError{Reason: reasonSize, Err: fmt.Errorf("frame of %d bytes, limit is %d", size, limit)}
 	}
 	if size == 0 {
 		return 0, junk("empty frame")
@@ -215,7 +215,7 @@ func parseFrame(b []byte) (*linkv1.Frame, int, error) {
 	case kind == kindAppend:
 		f, err = parseAppend(message)
 	case len(b) > MaxSmall:
-		return nil, 0, &FrameError{Reason: reasonSize, Err: fmt.Errorf("%s of %d bytes, limit is %d", kindNames[kind], len(b), MaxSmall)}
+		return nil, 0, &frameError{Reason: reasonSize, Err: fmt.Errorf("%s of %d bytes, limit is %d", kindNames[kind], len(b), MaxSmall)}
 	default:
 		f = &linkv1.Frame{}
 		err = proto.Unmarshal(b, f)

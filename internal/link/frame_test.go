@@ -153,7 +153,7 @@ func TestReadFrameRefuses(t *testing.T) {
 				require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 				return
 			}
-			var frame *FrameError
+			var frame *frameError
 			require.ErrorAs(t, err, &frame)
 			require.Equal(t, c.reason, frame.Reason)
 		})
@@ -162,7 +162,7 @@ func TestReadFrameRefuses(t *testing.T) {
 	require.Equal(t, io.EOF, err)
 }
 
-// TestAnnouncedLengthTakesNoMemory sees that a frame gets no memory for what is
+// TestAnnouncedLengthTakesNoMemory checks that a frame gets no memory for what is
 // not there before its first step is.
 func TestAnnouncedLengthTakesNoMemory(t *testing.T) {
 	claim := append(protowire.AppendVarint(nil, DefaultMaxFrame), make([]byte, readStep-1)...)
@@ -191,9 +191,9 @@ func FuzzReadFrame(f *testing.F) {
 			}
 			frame, kind, err := parseFrame(b.Bytes)
 			if err != nil {
-				var fe *FrameError
+				var fe *frameError
 				if !errors.As(err, &fe) {
-					t.Fatalf("%T is no FrameError", err)
+					t.Fatalf("%T is no frameError", err)
 				}
 				return
 			}

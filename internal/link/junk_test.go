@@ -96,7 +96,7 @@ func TestTooManyConnections(t *testing.T) {
 	}, 5*time.Second, 20*time.Millisecond)
 }
 
-// TestPeerHasItsShareOfConnections sees that one machine cannot have all of them.
+// TestPeerHasItsShareOfConnections checks that one machine cannot have all of them.
 func TestPeerHasItsShareOfConnections(t *testing.T) {
 	s := serve(t, Options{MaxConns: 4, PeerShare: 50}, echo)
 	for range 2 {

@@ -176,7 +176,7 @@ func TestManySendersShareAConnection(t *testing.T) {
 	wg.Wait()
 }
 
-// TestKeptBytesStay sees that a frame which was kept is not overwritten by what
+// TestKeptBytesStay checks that a frame which was kept is not overwritten by what
 // comes after it.
 func TestKeptBytesStay(t *testing.T) {
 	s := serve(t, Options{}, echo)

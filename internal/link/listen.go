@@ -139,7 +139,7 @@ func (l *Listener) serve(ctx context.Context, conn net.Conn, h Handler) {
 	if l.o.TLS != nil {
 		conn = tls.Server(conn, l.o.TLS.Get())
 	}
-	c := NewConn(conn, l.o)
+	c := newConn(conn, l.o)
 	defer c.Close()
 	l.mu.Lock()
 	l.conns[c] = struct{}{}
@@ -164,7 +164,7 @@ func (l *Listener) serve(ctx context.Context, conn net.Conn, h Handler) {
 // finish ends the connection, and tells the peer why the handler ended.
 func (l *Listener) finish(ctx context.Context, c *Conn, hello *linkv1.Hello, err error) {
 	var bye *GoodbyeError
-	var frame *FrameError
+	var frame *frameError
 	args := []any{"peer", c.RemoteAddr().String(), "instance", hello.GetInstance(), "role", hello.GetRole().String()}
 	switch {
 	case ctx.Err() != nil:
@@ -196,7 +196,7 @@ func (l *Listener) handshakeFailed(c *Conn, err error) {
 		return // A port check, or the end of the listener.
 	}
 	reason := reasonJunk
-	var frame *FrameError
+	var frame *frameError
 	var record tls.RecordHeaderError
 	switch {
 	case errors.As(err, &frame):
@@ -240,7 +240,7 @@ func (c *Conn) readHello(ctx context.Context) (*linkv1.Hello, error) {
 		return nil, c.reject(junk("the first frame is no hello"))
 	}
 	if v := hello.GetVersion(); v != Version {
-		return nil, c.reject(&FrameError{Reason: reasonVersion, Err: fmt.Errorf("version %d of the protocol is not spoken here, version %d is", v, Version)})
+		return nil, c.reject(&frameError{Reason: reasonVersion, Err: fmt.Errorf("version %d of the protocol is not spoken here, version %d is", v, Version)})
 	}
 	return hello, c.checkInstance(hello.GetInstance())
 }

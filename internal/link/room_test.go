@@ -32,7 +32,7 @@ func dialFrom(t *testing.T, addr, from string) *Conn {
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 	raw, err := dialer.Dial("tcp", addr)
 	require.NoError(t, err)
-	c := NewConn(raw, Options{})
+	c := newConn(raw, Options{})
 	t.Cleanup(func() { _ = c.Close() })
 	_, err = c.dialHandshake(hello())
 	require.NoError(t, err)
@@ -146,7 +146,7 @@ func TestSlowFrameIsEnded(t *testing.T) {
 	require.Contains(t, s.log.String(), "does not get on")
 }
 
-// TestWaitingForRoom sees that who waits for room is not taken for silent, gets it
+// TestWaitingForRoom checks that who waits for room is not taken for silent, gets it
 // in the end, and that an interrupted or closed connection does not wait.
 func TestWaitingForRoom(t *testing.T) {
 	const size = 1 << 20
@@ -201,7 +201,7 @@ func TestWaitingForRoom(t *testing.T) {
 	require.Zero(t, quick.Room.Used())
 }
 
-// TestStrangersAreCheap sees that connections that have not said hello take
+// TestStrangersAreCheap checks that connections that have not said hello take
 // next to nothing.
 func TestStrangersAreCheap(t *testing.T) {
 	const conns = 200

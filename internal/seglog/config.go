@@ -68,7 +68,7 @@ func (c StorageConfig) options(segments *SegmentConfig) (Options, error) {
 		return o, errors.New("--storage.retention.time and --storage.retention.size cannot be negative")
 	}
 	var err error
-	if o.Sync, err = ParseSyncPolicy(c.Sync); err != nil {
+	if o.Sync, err = parseSyncPolicy(c.Sync); err != nil {
 		return o, err
 	}
 	o.RetentionTime, o.RetentionSize = c.RetentionTime, int64(c.RetentionSize)

@@ -24,8 +24,8 @@ const (
 
 var syncPolicies = []string{"always", "interval", "never"}
 
-// ParseSyncPolicy reads "always", "interval" or "never".
-func ParseSyncPolicy(s string) (SyncPolicy, error) {
+// parseSyncPolicy reads "always", "interval" or "never".
+func parseSyncPolicy(s string) (SyncPolicy, error) {
 	for i, name := range syncPolicies {
 		if s == name {
 			return SyncPolicy(i), nil
