@@ -93,7 +93,7 @@ func (a *appender) use(s *state) {
 	a.in.metrics.writable.Set(1)
 	a.in.metrics.series.Set(float64(s.head.Len()))
 	a.publish(s.writer.Log())
-	a.logger.Info("log opened", "log_id", s.writer.Log().ID().String(), "sequence", s.last, "series", s.head.Len())
+	a.logger.Info("log opened", "log_id", s.writer.Log().ID().String(), "last_sequence", s.last, "series", s.head.Len())
 }
 
 func (a *appender) publish(l *seglog.Log) {

@@ -56,7 +56,7 @@ func (s *shipper) complete(ctx context.Context, ended *endedLog) error {
 	}
 	defer c.Close()
 	if sequence := position.GetSequence(); sequence > l.Last() {
-		s.logger.Warn("server has what this forwarder has lost, fetching it", "log_id", l.ID().String(), "last", l.Last(), "server", sequence)
+		s.logger.Warn("server has what this forwarder has lost, fetching it", "log_id", l.ID().String(), "last_sequence", l.Last(), "server_sequence", sequence)
 		if err := s.fetch(ctx, c, ended, sequence); err != nil {
 			return refuse(c, err)
 		}
@@ -66,7 +66,7 @@ func (s *shipper) complete(ctx context.Context, ended *endedLog) error {
 	if err != nil {
 		return refuse(c, err)
 	}
-	s.logger.Debug("server connected for a log that has ended", "log_id", l.ID().String(), "after", after)
+	s.logger.Debug("server connected for a log that has ended", "log_id", l.ID().String(), "after_sequence", after)
 	return s.ship(ctx, c, l, after, nil, func(uint64) {})
 }
 
@@ -100,7 +100,7 @@ func (s *shipper) fetch(ctx context.Context, c *link.Conn, ended *endedLog, unti
 		}
 	}
 	s.metrics.fetched.Add(float64(files.Log().Last() - after))
-	s.logger.Info("fetched what this forwarder had lost", "log_id", files.Log().ID().String(), "after", after, "last", files.Log().Last())
+	s.logger.Info("fetched what this forwarder had lost", "log_id", files.Log().ID().String(), "after_sequence", after, "last_sequence", files.Log().Last())
 	return nil
 }
 
@@ -112,7 +112,7 @@ type fetched struct {
 
 // Gap implements [logship.Sink].
 func (f fetched) Gap(gap *seglog.GapError) error {
-	f.logger.Warn("the server does not keep all that this forwarder has lost", "after", gap.After, "next", gap.Next)
+	f.logger.Warn("the server does not keep all that this forwarder has lost", "after_sequence", gap.After, "next_sequence", gap.Next)
 	return nil
 }
 

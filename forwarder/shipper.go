@@ -77,10 +77,7 @@ func (s *shipper) run(ctx context.Context, connect func(context.Context) error) 
 			s.logger.Warn("server lost", "err", err, "retry_in", pause)
 		}
 		told = err.Error()
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-		}
+		_ = backoff.Sleep(ctx, pause)
 		failures++
 	}
 }
@@ -111,7 +108,7 @@ func (s *shipper) shipPresent(ctx context.Context) error {
 		s.connected.Store(false)
 		s.metrics.connected.WithLabelValues(s.instance.ID).Dec()
 	}()
-	s.logger.Info("server connected", "log_id", l.ID().String(), "after", after)
+	s.logger.Info("server connected", "log_id", l.ID().String(), "after_sequence", after)
 	measuring, stop := context.WithCancel(ctx)
 	var measured sync.WaitGroup
 	defer measured.Wait()
@@ -189,7 +186,7 @@ func (c toServer) Append(offset uint64, data []byte) error {
 // Gap implements [logship.Sink].
 func (c toServer) Gap(gap *seglog.GapError) error {
 	c.metrics.gaps.WithLabelValues(c.instance.ID).Inc()
-	c.logger.Warn("blocks are missing in what the server gets", "after", gap.After, "next", gap.Next, "err", gap)
+	c.logger.Warn("blocks are missing in what the server gets", "after_sequence", gap.After, "next_sequence", gap.Next, "err", gap)
 	return c.Frames.Gap(gap)
 }
 

@@ -74,10 +74,8 @@ func (f *forwarder) run(ctx context.Context) {
 			f.log.Log(slog.LevelWarn, "forwarder not connected", "forwarder", f.instance.Address, "err", err)
 			silent = true
 		}
-		select {
-		case <-ctx.Done():
+		if backoff.Sleep(ctx, backoff.Pause(leastBackoff, mostBackoff, failures)) != nil {
 			return
-		case <-time.After(backoff.Pause(leastBackoff, mostBackoff, failures)):
 		}
 		failures++
 	}

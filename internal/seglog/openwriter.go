@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/promgrpc/exporter/internal/segment"
 )
@@ -61,10 +62,8 @@ func (s *Store) latestLog() (segment.LogID, bool, error) {
 	}
 	if target, err := s.fs.Readlink(filepath.Join(s.path, latestName)); err == nil {
 		if id, err := segment.ParseLogID(filepath.Dir(target)); err == nil {
-			for _, have := range ids {
-				if have == id {
-					return id, true, nil
-				}
+			if slices.Contains(ids, id) {
+				return id, true, nil
 			}
 			return id, false, fmt.Errorf("%s points at a log that is not there", filepath.Join(s.path, latestName))
 		}

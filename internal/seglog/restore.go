@@ -89,7 +89,7 @@ func (s *Store) reportHoles(l *Log) {
 	for i := 1; i < len(l.segs); i++ {
 		if a, b := l.segs[i-1], l.segs[i]; a.damage == nil && a.last+1 != b.first {
 			s.log.Warn("blocks are missing between segments", "log_id", l.id.String(),
-				"after", a.last, "next", b.first)
+				"after_sequence", a.last, "next_sequence", b.first)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package seglog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -190,13 +191,7 @@ func (s *Store) openLog(id segment.LogID) (*Log, []*segFile, error) {
 		}
 	}
 	slices.SortFunc(files, func(a, b *segFile) int {
-		if a.first != b.first {
-			if a.first < b.first {
-				return -1
-			}
-			return 1
-		}
-		return strings.Compare(a.name, b.name)
+		return cmp.Or(cmp.Compare(a.first, b.first), strings.Compare(a.name, b.name))
 	})
 	for i, f := range files {
 		if i > 0 && files[i-1].first == f.first {

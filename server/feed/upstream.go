@@ -95,7 +95,7 @@ func (u *Upstream) Address() string {
 func (u *Upstream) Run(ctx context.Context) error {
 	sets := u.source.Watch(ctx)
 	failures, address := 0, ""
-	for {
+	for ctx.Err() == nil {
 		var ok bool
 		if address, ok = u.next(sets, address); !ok {
 			return nil
@@ -115,13 +115,10 @@ func (u *Upstream) Run(ctx context.Context) error {
 		}
 		pause := u.pause(failures)
 		u.logger.Warn("upstream lost", "upstream", address, "err", err, "retry_in", pause)
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return nil
-		}
+		_ = backoff.Sleep(ctx, pause)
 		failures++
 	}
+	return nil
 }
 
 // any returns a random upstream, "" if none is known.
