@@ -55,12 +55,12 @@ func (e *endedLogs) adopt(store logStore, present segment.LogID) {
 		if id == present || slices.ContainsFunc(e.logs, func(l *endedLog) bool { return l.id == id }) {
 			continue
 		}
-		r, err := store.openEnded(id)
+		mirror, err := store.openEnded(id)
 		if err != nil {
 			e.logger.Error("a log that has ended cannot be opened: servers do not get what they lack of it", "log_id", id.String(), "err", err)
 			continue
 		}
-		e.logs = append(e.logs, &endedLog{id: id, store: store, mirror: r})
+		e.logs = append(e.logs, &endedLog{id: id, store: store, mirror: mirror})
 	}
 	if len(e.logs) == before {
 		return
@@ -119,10 +119,10 @@ func (l *endedLog) reopen() error {
 		return seglog.ErrClosed
 	}
 	_ = l.mirror.Close() // It is broken.
-	r, err := l.store.openEnded(l.id)
+	mirror, err := l.store.openEnded(l.id)
 	if err != nil {
 		return err
 	}
-	l.mirror = r
+	l.mirror = mirror
 	return nil
 }

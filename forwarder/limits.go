@@ -16,8 +16,7 @@ import (
 type LimitConfig struct {
 	// MaxSeries that the log holds at a time. 0 is without bound.
 	MaxSeries int
-	// MaxFamilies is of how many metric families the log holds the metadata, and
-	// MetadataBytes how much that may be.
+	// MaxFamilies whose metadata the log holds at a time, and MetadataBytes of all of it.
 	MaxFamilies   int
 	MetadataBytes units.Base2Bytes
 	// Future is how far ahead of the clock a sample may be. 0 is without bound.
@@ -69,7 +68,7 @@ func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 		Default(c.InflightBytes.String()).BytesVar(&c.InflightBytes)
 	app.Flag(flagMaxSeries[2:], "Most series at a time; new ones are refused when it is reached, until others have been dropped. 0 is without bound.").
 		Default(strconv.Itoa(c.MaxSeries)).IntVar(&c.MaxSeries)
-	app.Flag(flagFamilies[2:], "Of how many metric families there may be metadata; that of new ones is refused when it is reached, until that of others has been dropped.").
+	app.Flag(flagFamilies[2:], "Most metric families with metadata at a time; that of new ones is refused when it is reached, until that of others has been dropped.").
 		Default(strconv.Itoa(c.MaxFamilies)).IntVar(&c.MaxFamilies)
 	app.Flag(flagMetadataBytes[2:], "Largest sum of the metadata of all metric families: names, help texts and units.").
 		Default(c.MetadataBytes.String()).BytesVar(&c.MetadataBytes)

@@ -14,22 +14,22 @@ type prefetch struct {
 const maxPrefetch = 128
 
 // reset starts another request.
-func (a *prefetch) reset() { a.keys, a.from = a.keys[:0], 0 }
+func (p *prefetch) reset() { p.keys, p.from = p.keys[:0], 0 }
 
 // key returns the key of the i-th series of a request, i growing from call to
 // call.
-func (a *prefetch) key(req *remotewrite.Request, i int, t *keyTable) remotewrite.Key {
-	end := a.from + len(a.keys)
+func (p *prefetch) key(req *remotewrite.Request, i int, t *keyTable) remotewrite.Key {
+	end := p.from + len(p.keys)
 	if i >= end {
 		n := 1
 		if i == end {
-			n = min(max(1, 2*len(a.keys)), maxPrefetch, len(req.Series)-i)
+			n = min(max(1, 2*len(p.keys)), maxPrefetch, len(req.Series)-i)
 		}
-		a.keys, a.from = a.keys[:0], i
+		p.keys, p.from = p.keys[:0], i
 		for j := range n {
-			a.keys = append(a.keys, req.Key(&req.Series[i+j]))
+			p.keys = append(p.keys, req.Key(&req.Series[i+j]))
 		}
-		t.fetch(a.keys)
+		t.fetch(p.keys)
 	}
-	return a.keys[i-a.from]
+	return p.keys[i-p.from]
 }

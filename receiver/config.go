@@ -89,11 +89,11 @@ func (c *Config) check() error {
 	case c.RequestBytes <= 0, c.DecodedBytes <= 0, c.InflightBytes <= 0:
 		return usage.Errorf("the limits have to be above zero")
 	case c.RequestBytes > link.DefaultMaxFrame-link.FrameRoom:
-		return usage.Errorf("--limit.request-bytes is %s, more than the link to the forwarder carries: below %s",
-			c.RequestBytes, units.Base2Bytes(link.DefaultMaxFrame))
+		return usage.Errorf("%s is %s, more than the link to the forwarder carries: below %s",
+			flagRequestBytes, c.RequestBytes, units.Base2Bytes(link.DefaultMaxFrame))
 	case c.InflightBytes < c.RequestBytes:
-		return usage.Errorf("--limit.inflight-bytes is %s, less than a single request of --limit.request-bytes %s",
-			c.InflightBytes, c.RequestBytes)
+		return usage.Errorf("%s is %s, less than a single request of %s %s",
+			flagInflightBytes, c.InflightBytes, flagRequestBytes, c.RequestBytes)
 	case c.PeerShare < 1, c.PeerShare > 100:
 		return usage.Errorf("%s is %d, it has to be from 1 to 100", flagPeerShare, c.PeerShare)
 	case c.BodyRate < 1:

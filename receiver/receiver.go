@@ -10,7 +10,6 @@ package receiver
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -44,7 +43,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (*Receiver, e
 	c.Instance = daemon.Instance(c.Instance)
 	source, err := discovery.Parse(c.Forwarder, discovery.Options{Logger: logger})
 	if err != nil {
-		return nil, &usage.Error{Err: fmt.Errorf("--forwarder: %w", err)}
+		return nil, usage.Errorf("--forwarder: %w", err)
 	}
 	tlsConfig, err := c.ForwarderTLS.Dialer(logger)
 	if err != nil {

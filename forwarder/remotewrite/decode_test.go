@@ -71,7 +71,7 @@ func TestSchemasAgree(t *testing.T) {
 	}
 }
 
-// TestKeysOfReferences sees that the key of a 2.0 series is that of its labels,
+// TestKeysOfReferences checks that the key of a 2.0 series is that of its labels,
 // wherever their symbols stand, and of no others.
 func TestKeysOfReferences(t *testing.T) {
 	keys := map[Key]string{}

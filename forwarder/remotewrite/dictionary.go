@@ -151,7 +151,7 @@ func (r *Request) readWire(b []byte) error {
 		_, end := shortField(b, i, 0x0a)
 		if end == 0 {
 			f, ok := readField(b, i)
-			if !ok || f.number != 1 || f.wire != typeBytes {
+			if !ok || f.number != fieldLabels || f.wire != typeBytes {
 				return errLabelDamaged
 			}
 			end = f.next
@@ -318,7 +318,7 @@ func (r *Request) canonical() (Labels, error) {
 	return Labels{KeyOf(r.wire), indexes}, nil
 }
 
-func checkLabel[T string | []byte](limits Limits, name, value T) error {
+func checkLabel(limits Limits, name, value []byte) error {
 	switch {
 	case len(name) == 0:
 		return errEmptyName
@@ -326,19 +326,12 @@ func checkLabel[T string | []byte](limits Limits, name, value T) error {
 		return limit.Over(flagNameBytes, "label name %q of %d bytes, the limit is %d", cut(name), len(name), limits.NameBytes)
 	case len(value) > limits.ValueBytes:
 		return limit.Over(flagValueBytes, "value of label %q of %d bytes, the limit is %d", cut(name), len(value), limits.ValueBytes)
-	case !valid(name):
+	case !utf8.Valid(name):
 		return reasonf("label name %q is not valid UTF-8", cut(name))
-	case !valid(value):
+	case !utf8.Valid(value):
 		return reasonf("value of label %q is not valid UTF-8", cut(name))
 	}
 	return nil
 }
 
 var errEmptyName = errors.New("empty label name")
-
-func valid[T string | []byte](text T) bool {
-	if b, ok := any(text).([]byte); ok {
-		return utf8.Valid(b)
-	}
-	return utf8.ValidString(string(text))
-}

@@ -72,11 +72,11 @@ func (r *Request) exemplarV1(b []byte) ([]byte, error) {
 			if err := r.exemplarLabel(name, val, &runes); err != nil {
 				return nil, err
 			}
-		case f.number == 2 && f.wire == typeFixed64:
+		case f.number == fieldExemplarValue && f.wire == typeFixed64:
 			value = f.value
-		case f.number == 3 && f.wire == typeVarint:
+		case f.number == fieldExemplarTimestamp && f.wire == typeVarint:
 			timestamp = f.value
-		case f.number <= 3:
+		case f.number <= fieldExemplarTimestamp:
 			return nil, errDamaged
 		}
 	}
@@ -112,11 +112,11 @@ func (r *Request) exemplarV2(b []byte) ([]byte, error) {
 			if !refs.add(r, &f, len(b)) {
 				return nil, r.damaged()
 			}
-		case f.number == 2 && f.wire == typeFixed64:
+		case f.number == fieldExemplarValue && f.wire == typeFixed64:
 			value = f.value
-		case f.number == 3 && f.wire == typeVarint:
+		case f.number == fieldExemplarTimestamp && f.wire == typeVarint:
 			timestamp = f.value
-		case f.number <= 3:
+		case f.number <= fieldExemplarTimestamp:
 			return nil, errDamaged
 		}
 	}

@@ -86,7 +86,7 @@ func (c *cost) check(t *testing.T, l Limits) {
 	}
 }
 
-// TestMemoryOfRandomBodies makes bodies at random, and sees that what a request holds
+// TestMemoryOfRandomBodies makes bodies at random, and checks that what a request holds
 // when it is decoded is what it asked for, whatever is in it. It tells the worst.
 func TestMemoryOfRandomBodies(t *testing.T) {
 	l := limitsWith(func(l *Limits) {

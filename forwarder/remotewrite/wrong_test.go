@@ -14,7 +14,7 @@ func bytesField(number byte, content []byte) []byte {
 	return append(binary.AppendUvarint([]byte{number<<3 | typeBytes}, uint64(len(content))), content...)
 }
 
-// TestWrongPartsCount sees that parts which are wrong count towards the limits of a
+// TestWrongPartsCount checks that parts which are wrong count towards the limits of a
 // request like those that are right: they take as much work.
 func TestWrongPartsCount(t *testing.T) {
 	limits := limitsWith(func(l *Limits) {
@@ -54,7 +54,7 @@ type spoken int
 
 func (s *spoken) String() string { *s++; return "said" }
 
-// TestReasonsAreWordedWhenKept sees that the texts of very many wrong parts, of
+// TestReasonsAreWordedWhenKept checks that the texts of very many wrong parts, of
 // which nobody keeps any but the first, are not made.
 func TestReasonsAreWordedWhenKept(t *testing.T) {
 	var plain, over spoken
