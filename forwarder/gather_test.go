@@ -16,7 +16,7 @@ func newTestIngest(changes ...func(*LimitConfig)) *ingest {
 	return newIngest(&c, room.working, newMetrics(prometheus.NewRegistry(), room.used))
 }
 
-// TestGather sees that batches which are on their way are answered together,
+// TestGather checks that batches which are on their way are answered together,
 // that a slow one keeps nobody waiting forever, and that none is left out.
 func TestGather(t *testing.T) {
 	in := newTestIngest()
@@ -40,7 +40,7 @@ func TestGather(t *testing.T) {
 	assert.Empty(t, in.gather(nil), "the end")
 }
 
-// TestGatherSiblings sees that a group waits for as many as there were, but not
+// TestGatherSiblings checks that a group waits for as many as there were, but not
 // forever, and that the end of ingestion ends the wait.
 func TestGatherSiblings(t *testing.T) {
 	in := newTestIngest()

@@ -96,7 +96,7 @@ func TestKnownSeriesAllocateNothing(t *testing.T) {
 	}
 }
 
-// TestGuesses sees that series in the order of the last time are found without
+// TestGuesses checks that series in the order of the last time are found without
 // the table, and others all the same.
 func TestGuesses(t *testing.T) {
 	in := newIntern()

@@ -57,7 +57,7 @@ func arrivals(t *testing.T, blocks []*segment.Block) map[string][]string {
 	return got
 }
 
-// TestOrderOfKinds sees that floats and histograms of one series are stored in order
+// TestOrderOfKinds checks that floats and histograms of one series are stored in order
 // of arrival: from one series of a request to the next, and within it by timestamp.
 func TestOrderOfKinds(t *testing.T) {
 	type times = []int64

@@ -183,7 +183,7 @@ func TestUnreadVerdicts(t *testing.T) {
 	eventually(t, "all is given back", func() bool { return r.in.room.Used() == 0 })
 }
 
-// TestRequestThatBecomesMuch sees that a request takes room for what it becomes, and
+// TestRequestThatBecomesMuch checks that a request takes room for what it becomes, and
 // is to come again where there is none: many empty symbols are two bytes each, and
 // have a place in a table.
 func TestRequestThatBecomesMuch(t *testing.T) {
@@ -236,7 +236,7 @@ func TestRequestThatBecomesTooMuch(t *testing.T) {
 	}
 }
 
-// TestOrdinaryRequestsNeedNotAsk sees that requests as Prometheus sends them take no
+// TestOrdinaryRequestsNeedNotAsk checks that requests as Prometheus sends them take no
 // more than they have waited for: those are never refused because of others.
 func TestOrdinaryRequestsNeedNotAsk(t *testing.T) {
 	in := newTestIngest()
@@ -304,7 +304,7 @@ func TestIdleRequestsTakeLittle(t *testing.T) {
 	}
 }
 
-// TestVerdictFitsIntoAFrame sees that reasons which are too many are left out,
+// TestVerdictFitsIntoAFrame checks that reasons which are too many are left out,
 // rather than the verdict.
 func TestVerdictFitsIntoAFrame(t *testing.T) {
 	in := newTestIngest()

@@ -277,7 +277,7 @@ func openStreams(t *testing.T, conn net.Conn, streams int, length string) {
 	}
 }
 
-// TestSlowBodiesAreEnded sees that a body which does not get on is not waited for,
+// TestSlowBodiesAreEnded checks that a body which does not get on is not waited for,
 // and that the sender is told to come again.
 func TestSlowBodiesAreEnded(t *testing.T) {
 	r := startWith(t, nil, newForwarder(t, "127.0.0.1:0"))
@@ -332,7 +332,7 @@ func TestSlowBodiesAreEndedOverHTTP2(t *testing.T) {
 	}
 }
 
-// TestSilenceAfterTheBody sees that a sender may wait for its answer for longer than
+// TestSilenceAfterTheBody checks that a sender may wait for its answer for longer than
 // a body may take.
 func TestSilenceAfterTheBody(t *testing.T) {
 	f := newForwarder(t, "127.0.0.1:0")
@@ -344,7 +344,7 @@ func TestSilenceAfterTheBody(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, r.post(t, typeV1, block("x")).code)
 }
 
-// TestAddressHasItsShare sees that one sender cannot have all the room.
+// TestAddressHasItsShare checks that one sender cannot have all the room.
 func TestAddressHasItsShare(t *testing.T) {
 	const size = 2 * leastCharge
 	f := newForwarder(t, "127.0.0.1:0")

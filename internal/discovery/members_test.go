@@ -94,7 +94,7 @@ func TestMembersFollowTheSource(t *testing.T) {
 	require.ElementsMatch(t, []string{"h:1", "h:2", "h:3", "h:1"}, c.gone)
 }
 
-// TestMembersOfOneName sees that a name is not gone while another of that name runs,
+// TestMembersOfOneName checks that a name is not gone while another of that name runs,
 // whichever of the two ends first.
 func TestMembersOfOneName(t *testing.T) {
 	c := newCrew()

@@ -131,7 +131,7 @@ func TestPeersTakeTurns(t *testing.T) {
 	require.Zero(t, b.Used())
 }
 
-// TestWaitOfMany sees that all that wait are served and nothing is lost.
+// TestWaitOfMany checks that all that wait are served and nothing is lost.
 func TestWaitOfMany(t *testing.T) {
 	const total = 100
 	b := limit.NewBudget("--limit.bytes-of-tests", "bytes", total, total/2)

@@ -92,7 +92,7 @@ func TestBound(t *testing.T) {
 	}
 }
 
-// TestBoundIsWithinTheCounts sees that a block within the bytes is within the other
+// TestBoundIsWithinTheCounts checks that a block within the bytes is within the other
 // limits of a frame.
 func TestBoundIsWithinTheCounts(t *testing.T) {
 	for _, c := range []struct{ bound, most int }{

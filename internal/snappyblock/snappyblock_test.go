@@ -37,7 +37,7 @@ func TestClaim(t *testing.T) {
 	}
 }
 
-// FuzzDecode sees that what Prometheus decodes is decoded to the same bytes here, and
+// FuzzDecode checks that what Prometheus decodes is decoded to the same bytes here, and
 // is not refused before. A length of more than five bytes is left out: no encoder
 // writes it, for the format ends at 32 bits, and it is refused here.
 func FuzzDecode(f *testing.F) {
