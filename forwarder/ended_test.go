@@ -114,7 +114,7 @@ func comesBackWithLess(t *testing.T, policy, second string) {
 		eventually(t, "server has all of the new log", func() bool { return p.at(l.ID()) == after })
 	}
 	if got := testutil.ToFloat64(r.in.metrics.fetched); got == 0 {
-		t.Error("nothing was taken over")
+		t.Error("nothing was fetched")
 	}
 	r.stop()
 	first.stop()

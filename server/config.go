@@ -145,11 +145,17 @@ func (c *Config) registerServing(app *kingpin.Application) {
 const registeredDrainDelay = 2 * time.Second
 
 func (c *Config) drainDelay() time.Duration {
+	return c.orRegistered(c.DrainDelay, registeredDrainDelay)
+}
+
+// orRegistered returns what was set or, if that is below zero, a default that holds for
+// a server that is registered in Consul. Any other has none.
+func (c *Config) orRegistered(set, registered time.Duration) time.Duration {
 	switch {
-	case c.DrainDelay >= 0:
-		return c.DrainDelay
+	case set >= 0:
+		return set
 	case c.Consul != "":
-		return registeredDrainDelay
+		return registered
 	}
 	return 0
 }
@@ -162,15 +168,7 @@ const (
 	leastMaxAge = time.Second
 )
 
-func (c *Config) maxAge() time.Duration {
-	switch {
-	case c.MaxAge >= 0:
-		return c.MaxAge
-	case c.Consul != "":
-		return registeredMaxAge
-	}
-	return 0
-}
+func (c *Config) maxAge() time.Duration { return c.orRegistered(c.MaxAge, registeredMaxAge) }
 
 func (c *Config) check() error {
 	switch {

@@ -67,7 +67,7 @@ func Excerpt(s string) string {
 }
 
 // guard leaves names and passwords to exporter-toolkit, and counts the requests that it
-// refuses. Whether a program is alive and ready everybody may ask: container engines and
+// refuses. Anybody may ask whether a program is alive and ready: container engines and
 // balancers have no password.
 type guard struct {
 	toolkit   http.Handler

@@ -33,7 +33,7 @@ type healthcheck struct {
 	address string
 	timeout time.Duration
 	// cert and key are files to show to a program that wants a certificate of its
-	// clients. A password it does not want for this.
+	// clients. No program wants a password for this.
 	cert, key string
 }
 

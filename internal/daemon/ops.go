@@ -51,7 +51,7 @@ func (c *OpsConfig) RegisterFlags(app *kingpin.Application) {
 		PlaceHolder("FILE").StringVar(&c.WebConfigFile)
 	app.Flag(flagWebConnections[2:], "Most connections to the HTTP server that are open at a time, half of them from one address; at most a quarter of the files that the process may open.").
 		Default(strconv.Itoa(c.WebConns)).IntVar(&c.WebConns)
-	app.Flag(flagWebConnStreams[2:], "Most requests that are under way on one connection of HTTP/2 to the HTTP server; who has more opens another, or waits.").
+	app.Flag(flagWebConnStreams[2:], "Most requests that are under way on one connection of HTTP/2 to the HTTP server; clients with more open another, or wait.").
 		Default(strconv.Itoa(c.WebConnStreams)).IntVar(&c.WebConnStreams)
 	app.Flag(flagScrapes[2:], "Most scrapes of /metrics that are under way at a time, half of them of one address.").
 		Default(strconv.Itoa(c.Scrapes)).IntVar(&c.Scrapes)

@@ -139,8 +139,8 @@ func boundConnections(l net.Listener, o WebOptions, logger *throttle.Logger) net
 	}
 }
 
-// LogListening logs the address that a listener got. Who starts the program
-// with port 0 reads it from there.
+// LogListening logs the address that a listener got. Whoever starts the program
+// with port 0 reads it there.
 func LogListening(logger *slog.Logger, listener string, addr net.Addr) {
 	logger.Info("listening", "listener", listener, "address", addr.String())
 }

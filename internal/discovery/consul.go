@@ -84,8 +84,8 @@ func (c *consulQuery) ask(ctx context.Context, wait time.Duration) ([]Instance, 
 }
 
 func (c *consul) instances(entries []*api.ServiceEntry) []Instance {
-	// Of several at one address the last that was registered is there. Those before
-	// it ended without deregistering.
+	// Of several at one address, the one that was registered last is there. Those
+	// before it ended without deregistering.
 	slices.SortStableFunc(entries, func(a, b *api.ServiceEntry) int { return cmp.Compare(b.Service.CreateIndex, a.Service.CreateIndex) })
 	var set []Instance
 	for _, e := range entries {

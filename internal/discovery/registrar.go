@@ -82,7 +82,7 @@ func (r *Registrar) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		// One line a change of state. To have nothing to report is none.
+		// One line a change of state. Having been withdrawn is none.
 		if failed := err != nil; failed != failing && !errors.Is(err, errWithdrawn) {
 			failing = failed
 			if failed {

@@ -56,7 +56,7 @@ const (
 //
 // It is what proto.Marshal makes of a Frame, which holds one field exactly.
 
-// appendFrame appends the frame with its length to dst. Of a batch or an
+// appendFrame appends the frame with its length to dst. For a batch or an
 // append, the bytes at the end of the frame are returned as payload instead, to
 // be sent after dst without having been copied. With an error dst holds no more
 // than before.

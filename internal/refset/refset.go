@@ -25,8 +25,8 @@ const (
 	EntryBytes = 32
 )
 
-// Page is a set of the references of one page. That of a reference is ref/PageSize;
-// the caller has the right one.
+// Page is a set of references of one page, the one whose number is ref/PageSize. The
+// caller passes no others.
 type Page [PageSize / 64]uint64
 
 func locate(ref uint64) (word, bit uint64) { return ref % PageSize / 64, 1 << (ref % 64) }

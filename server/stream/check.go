@@ -11,8 +11,8 @@ import (
 )
 
 // checkResponse checks what is about to be sent: that the assembled bytes are a
-// message with the samples that were counted, and the order of the cursor's logs. Of the
-// large responses of long streams, which would take too long, it checks none.
+// message with the samples that were counted, and the order of the cursor's logs. It skips
+// the large responses of long streams, which would take too long.
 func (st *stream) checkResponse() {
 	if len(st.out.message()) > 2*firstSize {
 		return
