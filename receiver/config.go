@@ -19,9 +19,8 @@ type Config struct {
 	daemon.OpsConfig
 	// Forwarder addresses, in the syntax of package discovery.
 	Forwarder string
-	// ForwarderTimeout for a verdict, after which the sender is asked to come
-	// again. It should be shorter than the sender's own timeout, 30 s in
-	// Prometheus.
+	// ForwarderTimeout for a verdict, after which the sender is asked to retry. It
+	// should be shorter than the sender's own timeout, 30 s in Prometheus.
 	ForwarderTimeout time.Duration
 	// ForwarderTLS for the link.
 	ForwarderTLS renew.TLSFiles
@@ -67,18 +66,18 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 	c.OpsConfig.RegisterFlags(app)
 	app.Flag("forwarder", "Forwarders to write to: "+discovery.Syntax+"; the first that can be reached is used until it fails.").
 		Default(c.Forwarder).StringVar(&c.Forwarder)
-	app.Flag("forwarder.timeout", "Time for a forwarder to answer, after which the sender is told to come again; keep it below the sender's own timeout.").
+	app.Flag("forwarder.timeout", "Time for a forwarder to answer, after which the sender is told to retry; keep it below the sender's own timeout.").
 		Default(c.ForwarderTimeout.String()).DurationVar(&c.ForwarderTimeout)
 	c.ForwarderTLS.RegisterFlags(app, "forwarder.tls")
 	app.Flag(flagRequestBytes[2:], "Largest body of a request, compressed.").
 		Default(c.RequestBytes.String()).BytesVar(&c.RequestBytes)
 	app.Flag(flagDecodedBytes[2:], "Largest body of a request, decompressed.").
 		Default(c.DecodedBytes.String()).BytesVar(&c.DecodedBytes)
-	app.Flag(flagInflightBytes[2:], "Largest sum of the compressed bodies of all requests under way; senders over it are told to come again.").
+	app.Flag(flagInflightBytes[2:], "Largest sum of the compressed bodies of all requests under way; senders over it are told to retry.").
 		Default(c.InflightBytes.String()).BytesVar(&c.InflightBytes)
 	app.Flag(flagPeerShare[2:], "Most of "+flagInflightBytes+" that the requests of one address may hold, in percent.").
 		Default(strconv.Itoa(c.PeerShare)).IntVar(&c.PeerShare)
-	app.Flag(flagBodyRate[2:], "Least rate of a body in bytes a second, after the first "+grace.String()+"; slower senders are told to come again.").
+	app.Flag(flagBodyRate[2:], "Least rate of a body in bytes a second, after the first "+grace.String()+"; slower senders are told to retry.").
 		Default(c.BodyRate.String()).BytesVar(&c.BodyRate)
 	app.Flag("instance", "Name of this receiver in the logs of forwarders, by default the host name.").
 		PlaceHolder("NAME").StringVar(&c.Instance)

@@ -3,6 +3,8 @@ package receiver
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/promgrpc/exporter/internal/limit"
 )
 
 type metrics struct {
@@ -56,8 +58,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Batches sent to a forwarder, by its address and the outcome: ok, invalid, too_large, unavailable, lost, or timeout.",
 		}, []string{"forwarder", "outcome"}),
 	}
-	for _, limit := range []string{"request-bytes", "decoded-bytes", "inflight-bytes", "body-rate"} {
-		m.overLimit.WithLabelValues(limit)
+	for _, flag := range []string{flagRequestBytes, flagDecodedBytes, flagInflightBytes, flagBodyRate} {
+		m.overLimit.WithLabelValues(limit.Name(flag))
 	}
 	return m
 }

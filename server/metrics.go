@@ -1,8 +1,6 @@
 package server
 
-import (
-	"github.com/prometheus/client_golang/prometheus"
-)
+import "github.com/prometheus/client_golang/prometheus"
 
 var (
 	streamsDesc            = prometheus.NewDesc("promgrpc_server_streams", "Streams that are open.", nil, nil)

@@ -40,7 +40,7 @@ func DefaultStorageConfig(path string) StorageConfig {
 func (c *StorageConfig) RegisterFlags(app *kingpin.Application, pathHelp string) {
 	app.Flag("storage.path", pathHelp).
 		Default(c.StoragePath).StringVar(&c.StoragePath)
-	app.Flag("storage.sync", "When a block counts as durable: always (after an fsync), interval (when written, with an fsync once a second) or never (when written). What a server loses in a power cut comes again from the forwarder.").
+	app.Flag("storage.sync", "When a block counts as durable: always (after an fsync), interval (when written, with an fsync once a second) or never (when written). What a server loses in a power cut is sent again by the forwarder.").
 		Default(c.Sync).EnumVar(&c.Sync, syncPolicies...)
 	app.Flag("storage.retention.time", "Keep segments for this long. 0 keeps all.").
 		Default(c.RetentionTime.String()).DurationVar(&c.RetentionTime)

@@ -158,7 +158,7 @@ func (m *Mirror) endSegment() error {
 // Append appends bytes of the present segment: the file header at offset 0, then whole
 // frames. They are verified, written, applied to the state and made visible. Bytes that
 // the mirror has already are compared and skipped. Nothing is forced to the disk: what a
-// power cut loses comes again.
+// power cut loses is sent again.
 func (m *Mirror) Append(offset uint64, data []byte) error {
 	if err := m.broken(); err != nil {
 		return err
