@@ -23,8 +23,8 @@ import (
 // job is a batch on its way.
 type job struct {
 	batch  *linkv1.Batch
-	body   link.Lease  // of the batch's body, until it is decoded
-	room   *limit.Hold // for all else, until the verdict is sent
+	body   link.FrameBytes // of the batch's body, until it is decoded
+	room   *limit.Hold     // for all else, until the verdict is sent
 	digest digest
 	req    *remotewrite.Request
 	newest int64 // timestamp of the request, if it is dated
@@ -70,10 +70,10 @@ func newIngest(c *LimitConfig, room *limit.Budget, m *metrics) *ingest {
 	}
 }
 
-// submit passes a batch and the lease of its body to decoding, once there is room for
+// submit passes a batch and the bytes of its body to decoding, once there is room for
 // what becomes of it. An error, which only the context's end causes, means that there
 // will be no reply.
-func (in *ingest) submit(ctx context.Context, b *linkv1.Batch, body link.Lease, to *outbox) error {
+func (in *ingest) submit(ctx context.Context, b *linkv1.Batch, body link.FrameBytes, to *outbox) error {
 	j := &job{batch: b, body: body, room: in.room.Hold(to.peer), to: to}
 	size, refusal := in.sizeOf(b.GetBody())
 	if err := j.room.Wait(ctx, in.usual(b.GetSchema(), size)); err != nil {

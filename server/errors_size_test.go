@@ -62,7 +62,7 @@ func TestErrorsQuoteLittle(t *testing.T) {
 }
 
 // So is that of all the rules that a request breaks.
-func TestErrorsTellFewBreaches(t *testing.T) {
+func TestErrorsTellFewViolations(t *testing.T) {
 	src := newSource(t)
 	src.write(point{series: "a", t: now(), v: 1})
 	s := startFed(t, testConfig(t), src)

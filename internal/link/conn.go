@@ -28,8 +28,8 @@ type Conn struct {
 	read        *bufio.Reader
 	unread      []byte // What the smaller reader of the handshake had buffered.
 	readUntil   deadline
-	frame       Lease // Of the frame received last, unless it was kept.
-	frameSize   int   // Of the frame that is being received, 0 between two.
+	frame       FrameBytes // Of the frame received last, unless it was kept.
+	frameSize   int        // Of the frame that is being received, 0 between two.
 	readLimit   int
 	peer        string
 	interrupted atomic.Bool
@@ -142,27 +142,27 @@ func (c *Conn) pace() {
 
 // Keep hands the bytes of the frame that was received last to the caller, who releases
 // them when they are no longer needed.
-func (c *Conn) Keep() Lease {
+func (c *Conn) Keep() FrameBytes {
 	l := c.frame
-	c.frame = Lease{}
+	c.frame = FrameBytes{}
 	return l
 }
 
-// Lease is the bytes of a frame, and the room that they take.
-type Lease struct {
+// FrameBytes are the bytes of a frame, and the room that they take.
+type FrameBytes struct {
 	buffer *buffer.Buffer
 	room   *limit.Hold // Nil: they take none.
 }
 
 // Release gives both back. It may be called twice.
-func (l *Lease) Release() {
+func (l *FrameBytes) Release() {
 	if l.buffer != nil {
 		l.buffer.Release()
 	}
 	if l.room != nil {
 		l.room.Release()
 	}
-	*l = Lease{}
+	*l = FrameBytes{}
 }
 
 func (c *Conn) receive() (*linkv1.Frame, error) {

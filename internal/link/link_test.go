@@ -181,17 +181,17 @@ func TestManySendersShareAConnection(t *testing.T) {
 func TestKeptBytesStay(t *testing.T) {
 	s := serve(t, Options{}, echo)
 	c := dial(t, s.addr, Options{})
-	bodies, kept := map[uint64][]byte{}, map[uint64]Lease{}
+	bodies, kept := map[uint64][]byte{}, map[uint64]FrameBytes{}
 	for id := range uint64(20) {
 		require.NoError(t, c.Send(batch(id, bytes.Repeat([]byte{byte(id)}, 1000))))
 		f, err := c.Receive()
 		require.NoError(t, err)
-		lease := c.Keep()
+		held := c.Keep()
 		if id%3 == 0 {
-			lease.Release()
+			held.Release()
 			continue
 		}
-		bodies[id], kept[id] = f.GetBatch().GetBody(), lease
+		bodies[id], kept[id] = f.GetBatch().GetBody(), held
 	}
 	for id := range kept {
 		require.Equal(t, 1000, bytes.Count(bodies[id], []byte{byte(id)}))

@@ -151,14 +151,14 @@ func TestSlowFrameIsEnded(t *testing.T) {
 func TestWaitingForRoom(t *testing.T) {
 	const size = 1 << 20
 	quick := Options{PingInterval: 100 * time.Millisecond, IdleTimeout: time.Second, Room: roomFor(2, size+FrameRoom)}
-	frames, leases := make(chan uint64), make(chan Lease, 1)
+	frames, kept := make(chan uint64), make(chan FrameBytes, 1)
 	ended := make(chan error, 3)
 	s := serve(t, quick, func(_ context.Context, c *Conn, _ *linkv1.Hello) error {
 		err := c.Welcome(&linkv1.Welcome{})
 		for err == nil {
 			var f *linkv1.Frame
 			if f, err = c.Receive(); err == nil {
-				leases <- c.Keep()
+				kept <- c.Keep()
 				frames <- f.GetBatch().GetId()
 			}
 		}
@@ -179,7 +179,7 @@ func TestWaitingForRoom(t *testing.T) {
 	}
 	send(1)
 	require.EqualValues(t, 1, <-frames)
-	first := <-leases
+	first := <-kept
 	second := send(2)
 	require.Eventually(t, func() bool { return quick.Room.Waiting() == 1 }, 10*time.Second, time.Millisecond)
 	time.Sleep(2 * quick.IdleTimeout)
@@ -195,7 +195,7 @@ func TestWaitingForRoom(t *testing.T) {
 	}
 	require.Zero(t, quick.Room.Waiting())
 	_, _ = second.Close(), third.Close()
-	second2 := <-leases
+	second2 := <-kept
 	second2.Release()
 	second2.Release()
 	require.Zero(t, quick.Room.Used())

@@ -99,8 +99,8 @@ func cursorStart(s string) *metricsv1.GetMetricsRequest_Cursor {
 	return &metricsv1.GetMetricsRequest_Cursor{Cursor: s}
 }
 
-// breaches has a request that breaks it for each rule of api/, and that rule alone.
-var breaches = map[string]proto.Message{
+// violating has, for each rule of api/, a request that breaks that rule alone.
+var violating = map[string]proto.Message{
 	"GetMetricsRequest min_interval.follow":       &metricsv1.GetMetricsRequest{MinInterval: durationpb.New(time.Second)},
 	"GetMetricsRequest heartbeat_interval.follow": &metricsv1.GetMetricsRequest{HeartbeatInterval: durationpb.New(time.Second)},
 	"GetMetricsRequest.selectors repeated.max_items": &metricsv1.GetMetricsRequest{
@@ -186,8 +186,8 @@ func TestRules(t *testing.T) {
 	for i := range methods.Len() {
 		statedBy(stated, methods.Get(i).Input())
 	}
-	require.ElementsMatch(t, slices.Collect(maps.Keys(stated)), slices.Collect(maps.Keys(breaches)))
-	for rule, request := range breaches {
+	require.ElementsMatch(t, slices.Collect(maps.Keys(stated)), slices.Collect(maps.Keys(violating)))
+	for rule, request := range violating {
 		t.Run(rule, func(t *testing.T) {
 			require.Error(t, check(t, request))
 			require.Len(t, byProtovalidate(t, request).Violations, 1)
@@ -234,7 +234,7 @@ func statedFor(rules map[string]bool, prefix string, of proto.Message) {
 
 // A request that breaks many rules gets an answer of the same order as one that
 // breaks one.
-func TestManyBreaches(t *testing.T) {
+func TestManyViolations(t *testing.T) {
 	for _, request := range []proto.Message{
 		&metricsv1.GetMetricsRequest{
 			Selectors: make([]string, maxSelectors), Start: cursorStart(""), MinInterval: durationpb.New(-1), HeartbeatInterval: durationpb.New(-1),
@@ -259,7 +259,7 @@ func FuzzRules(f *testing.F) {
 			return kind.ProtoReflect().Descriptor() == request.ProtoReflect().Descriptor()
 		}))
 	}
-	for _, request := range slices.AppendSeq(slices.Clone(allowed), maps.Values(breaches)) {
+	for _, request := range slices.AppendSeq(slices.Clone(allowed), maps.Values(violating)) {
 		wire, err := proto.Marshal(request)
 		require.NoError(f, err)
 		f.Add(kindOf(request), wire)
