@@ -89,9 +89,9 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 }
 
 func (f *Forwarder) setupShipping(c Config, linkMetrics *link.Metrics, m *metrics) error {
-	f.shipping = shipping{
-		log: f.appender.log, ended: f.appender.ended, diverged: f.appender.report, metrics: m, logger: f.logger,
-	}
+	f.shipping = shipping{logger: f.logger, toShip: toShip{
+		log: f.appender.log, ended: f.appender.ended, diverged: f.appender.report, metrics: m,
+	}}
 	if c.Server == "" {
 		f.logger.Warn("no servers to send the log to, it is only stored (--server)")
 		return nil

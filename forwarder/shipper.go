@@ -25,12 +25,8 @@ import (
 // the server lacks. Each takes a connection of its own, on which the server says after
 // which block to go on, and then confirms what it has.
 type shipper struct {
+	toShip
 	instance discovery.Instance
-	log      func() (*seglog.Log, <-chan struct{})
-	ended    *endedLogs
-	diverged func(*logship.DivergedError)
-	options  link.Options
-	metrics  *metrics
 	logger   *slog.Logger
 
 	connected atomic.Bool

@@ -13,17 +13,21 @@ import (
 	"github.com/promgrpc/exporter/internal/seglog"
 )
 
-// shipping sends the logs to every server that discovery names.
-type shipping struct {
-	source discovery.Source
-	log    func() (*seglog.Log, <-chan struct{})
-	ended  *endedLogs
+// toShip is what every shipper ships, and by what links.
+type toShip struct {
+	log   func() (*seglog.Log, <-chan struct{})
+	ended *endedLogs
 	// diverged is told of each server that has diverged.
 	diverged func(*logship.DivergedError)
 	options  link.Options
 	metrics  *metrics
-	logger   *slog.Logger
+}
 
+// shipping sends the logs to every server that discovery names.
+type shipping struct {
+	toShip
+	source   discovery.Source
+	logger   *slog.Logger
 	shippers discovery.Members[*shipper]
 }
 
@@ -55,15 +59,7 @@ func (s *shipping) run(ctx context.Context) error {
 }
 
 func (s *shipping) shipper(i discovery.Instance) *shipper {
-	return &shipper{
-		instance: i,
-		log:      s.log,
-		ended:    s.ended,
-		diverged: s.diverged,
-		options:  s.options,
-		metrics:  s.metrics,
-		logger:   s.logger.With("instance", i.ID, "address", i.Address),
-	}
+	return &shipper{toShip: s.toShip, instance: i, logger: s.logger.With("instance", i.ID, "address", i.Address)}
 }
 
 // settle waits until the servers that are connected have confirmed the last block.
