@@ -130,27 +130,27 @@ func (h *Head) add(ref uint64, t *segment.SeriesTable, i int, written int64) err
 	if ref < h.nextRef {
 		return fmt.Errorf("series %d comes after reference %d", ref, h.nextRef-1)
 	}
-	slot, err := h.insert(ref, t, i)
+	at, err := h.insert(ref, t, i)
 	if err != nil {
 		return err
 	}
-	slot.page.written[slot.index] = written
+	at.page.written[at.index] = written
 	h.nextRef = ref + 1
 	return nil
 }
 
 // insert adds the i-th series of a table, whose reference is above those in the head.
-func (h *Head) insert(ref uint64, t *segment.SeriesTable, i int) (slot, error) {
+func (h *Head) insert(ref uint64, t *segment.SeriesTable, i int) (seriesAt, error) {
 	if ref <= h.highest {
-		return slot{}, fmt.Errorf("series %d comes after series %d", ref, h.highest)
+		return seriesAt{}, fmt.Errorf("series %d comes after series %d", ref, h.highest)
 	}
-	slot, err := h.pages.insert(ref)
+	at, err := h.pages.insert(ref)
 	if err != nil {
-		return slot, err
+		return at, err
 	}
 	h.highest = ref
-	slot.page.labels[slot.index] = h.addLabels(ref, h.labels.numbersOf(t, i))
-	return slot, nil
+	at.page.labels[at.index] = h.addLabels(ref, h.labels.numbersOf(t, i))
+	return at, nil
 }
 
 // addLabels stores the row of a series, for the observer too.
@@ -243,11 +243,11 @@ func (h *Head) HasAny(from, to uint64) bool {
 func (h *Head) Latest(ref uint64) (segment.Latest, bool) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	slot, ok := h.pages.slot(ref)
+	at, ok := h.pages.find(ref)
 	if !ok {
 		return segment.Latest{}, false
 	}
-	return slot.latest(), true
+	return at.latest(), true
 }
 
 // Labels appends the labels of a series to buf, and reports whether the head has the
@@ -255,11 +255,11 @@ func (h *Head) Latest(ref uint64) (segment.Latest, bool) {
 func (h *Head) Labels(ref uint64, buf segment.Labels) (segment.Labels, bool) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	slot, ok := h.pages.slot(ref)
+	at, ok := h.pages.find(ref)
 	if !ok {
 		return buf, false
 	}
-	return h.labels.appendLabels(buf, slot.labels()), true
+	return h.labels.appendLabels(buf, at.labels()), true
 }
 
 // Label returns a label by its number. The strings may be kept.
@@ -274,11 +274,11 @@ func (h *Head) Label(number uint32) segment.Label {
 func (h *Head) AppendLabels(dst []byte, ref uint64) []byte {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	slot, ok := h.pages.slot(ref)
+	at, ok := h.pages.find(ref)
 	if !ok {
 		return dst
 	}
-	return h.labels.appendWire(dst, slot.labels())
+	return h.labels.appendWire(dst, at.labels())
 }
 
 // Each calls yield for every series, refs ascending, until it returns false. The
@@ -288,8 +288,8 @@ func (h *Head) Each(yield func(ref uint64, l *segment.Latest) bool) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	var l segment.Latest
-	for ref, slot := range h.pages.all() {
-		l = slot.latest()
+	for ref, at := range h.pages.all() {
+		l = at.latest()
 		if !yield(ref, &l) {
 			return
 		}

@@ -192,7 +192,7 @@ func (pg *page) moved(to *page) *page {
 		if pg.kind[i] == kindAbsent {
 			continue
 		}
-		at := slot{to, to.add(pg.offset(i))}
+		at := seriesAt{to, to.add(pg.offset(i))}
 		to.labels[at.index] = pg.labels[i]
 		at.set(pg.kind[i], pg.timestamp[i], math.Float64frombits(pg.value[i]), pg.written[i])
 		var start int64
@@ -220,13 +220,13 @@ func (pg *page) remove(index int) {
 	pg.live--
 }
 
-// slot is where a series is.
-type slot struct {
+// seriesAt is where a series is: its page, and its index in the columns.
+type seriesAt struct {
 	page  *page
 	index int
 }
 
-func (s slot) labels() labelsAt { return s.page.labels[s.index] }
+func (s seriesAt) labels() labelsAt { return s.page.labels[s.index] }
 
 // setFloats sets series from an index on, up to one that is not there, and
 // returns how many it set.
@@ -247,7 +247,7 @@ func (pg *page) setFloats(index int, values []float64, timestamp, start, written
 		}
 		kinds[i], timestamps[i], bits[i], writtens[i] = kindFloat, timestamp, math.Float64bits(v), written
 		if rare {
-			slot{pg, index + i}.setRare(start, nil)
+			seriesAt{pg, index + i}.setRare(start, nil)
 		}
 	}
 	return n
@@ -255,7 +255,7 @@ func (pg *page) setFloats(index int, values []float64, timestamp, start, written
 
 // setHistogram makes a copy of a histogram the latest sample, unless the present one
 // stays. That one's bytes are not written, since readers may hold them.
-func (s slot) setHistogram(timestamp int64, data []byte, written int64) {
+func (s seriesAt) setHistogram(timestamp int64, data []byte, written int64) {
 	if s.page.kind[s.index] != kindNone && !Supersedes(timestamp, s.page.timestamp[s.index], written) {
 		s.page.written[s.index] = written
 		return
@@ -265,7 +265,7 @@ func (s slot) setHistogram(timestamp int64, data []byte, written int64) {
 }
 
 // set replaces the latest sample.
-func (s slot) set(k kind, timestamp int64, value float64, written int64) {
+func (s seriesAt) set(k kind, timestamp int64, value float64, written int64) {
 	s.page.kind[s.index] = k
 	s.page.timestamp[s.index] = timestamp
 	s.page.value[s.index] = math.Float64bits(value)
@@ -273,7 +273,7 @@ func (s slot) set(k kind, timestamp int64, value float64, written int64) {
 }
 
 // setRare sets the columns that few samples need.
-func (s slot) setRare(start int64, histogram []byte) {
+func (s seriesAt) setRare(start int64, histogram []byte) {
 	if start != 0 && s.page.start == nil {
 		s.page.start = make([]int64, len(s.page.kind))
 	}
@@ -293,7 +293,7 @@ func (pg *page) setHistogram(index int, data []byte) {
 	pg.histogram[index] = data
 }
 
-func (s slot) latest() segment.Latest {
+func (s seriesAt) latest() segment.Latest {
 	l := segment.Latest{
 		Timestamp: s.page.timestamp[s.index],
 		Value:     math.Float64frombits(s.page.value[s.index]),
@@ -310,7 +310,7 @@ func (s slot) latest() segment.Latest {
 }
 
 // restore sets the series to what a keyframe says.
-func (s slot) restore(l *segment.Latest) {
+func (s seriesAt) restore(l *segment.Latest) {
 	switch {
 	case l.None:
 		s.set(kindNone, 0, 0, l.Written)

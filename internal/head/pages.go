@@ -41,9 +41,9 @@ func (p *pages) at(number uint64) *page {
 	return p.list[number-p.first]
 }
 
-// mutable is slot for a caller that writes to the series.
-func (p *pages) mutable(ref uint64) (slot, bool) {
-	s, ok := p.slot(ref)
+// mutable is find for a caller that writes to the series.
+func (p *pages) mutable(ref uint64) (seriesAt, bool) {
+	s, ok := p.find(ref)
 	if ok {
 		s.page = p.own(ref / pageSize)
 	}
@@ -66,13 +66,13 @@ func (p *pages) put(number uint64, pg *page) *page {
 	return pg
 }
 
-func (p *pages) slot(ref uint64) (slot, bool) {
+func (p *pages) find(ref uint64) (seriesAt, bool) {
 	pg := p.at(ref / pageSize)
 	if pg == nil {
-		return slot{}, false
+		return seriesAt{}, false
 	}
 	index, ok := pg.index(int(ref % pageSize))
-	return slot{pg, index}, ok
+	return seriesAt{pg, index}, ok
 }
 
 // maxPages bounds the distance of the lowest and the highest reference, since each
@@ -80,13 +80,13 @@ func (p *pages) slot(ref uint64) (slot, bool) {
 const maxPages = 1 << 24
 
 // insert adds a series, whose reference is above all others.
-func (p *pages) insert(ref uint64) (slot, error) {
+func (p *pages) insert(ref uint64) (seriesAt, error) {
 	number := ref / pageSize
 	if len(p.list) == 0 {
 		p.first = number
 	}
 	if max(number, p.first+uint64(len(p.list)))-min(number, p.first) > maxPages {
-		return slot{}, fmt.Errorf("reference %d is too far from %d, the lowest in use", ref, p.first*pageSize)
+		return seriesAt{}, fmt.Errorf("reference %d is too far from %d, the lowest in use", ref, p.first*pageSize)
 	}
 	if number < p.first {
 		p.list = append(make([]*page, p.first-number), p.list...)
@@ -106,7 +106,7 @@ func (p *pages) insert(ref uint64) (slot, error) {
 	}
 	p.live++
 	pg := p.own(number)
-	return slot{pg, pg.add(offset)}, nil
+	return seriesAt{pg, pg.add(offset)}, nil
 }
 
 func (p *pages) remove(ref uint64) {
@@ -142,11 +142,11 @@ func (p *pages) shrink() {
 }
 
 // all yields every series by ascending reference.
-func (p *pages) all() iter.Seq2[uint64, slot] { return p.from(0) }
+func (p *pages) all() iter.Seq2[uint64, seriesAt] { return p.from(0) }
 
 // from yields every series from a reference on, ascending.
-func (p *pages) from(ref uint64) iter.Seq2[uint64, slot] {
-	return func(yield func(uint64, slot) bool) {
+func (p *pages) from(ref uint64) iter.Seq2[uint64, seriesAt] {
+	return func(yield func(uint64, seriesAt) bool) {
 		for i, pg := range p.list {
 			base := (p.first + uint64(i)) * pageSize
 			if pg == nil || base+pageSize <= ref {
@@ -156,7 +156,7 @@ func (p *pages) from(ref uint64) iter.Seq2[uint64, slot] {
 				if pg.kind[index] == kindAbsent {
 					continue
 				}
-				if r := base + uint64(pg.offset(index)); r >= ref && !yield(r, slot{pg, index}) {
+				if r := base + uint64(pg.offset(index)); r >= ref && !yield(r, seriesAt{pg, index}) {
 					return
 				}
 			}

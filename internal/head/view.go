@@ -90,39 +90,39 @@ func (v *View) Pinned() int64 {
 
 // Latest returns the latest sample of a series, and whether the view has the series.
 func (v *View) Latest(ref uint64) (segment.Latest, bool) {
-	slot, ok := v.pages.slot(ref)
+	at, ok := v.pages.find(ref)
 	if !ok {
 		return segment.Latest{}, false
 	}
-	return slot.latest(), true
+	return at.latest(), true
 }
 
 // Labels appends the labels of a series to buf, and reports whether the view has the
 // series. The strings may be kept.
 func (v *View) Labels(ref uint64, buf segment.Labels) (segment.Labels, bool) {
-	slot, ok := v.pages.slot(ref)
+	at, ok := v.pages.find(ref)
 	if !ok {
 		return buf, false
 	}
-	return v.labels.appendLabels(buf, slot.labels()), true
+	return v.labels.appendLabels(buf, at.labels()), true
 }
 
 // AppendLabels appends the labels of a series to dst as fields of a TimeSeries
 // message. It appends nothing for a series that the view does not have.
 func (v *View) AppendLabels(dst []byte, ref uint64) []byte {
-	slot, ok := v.pages.slot(ref)
+	at, ok := v.pages.find(ref)
 	if !ok {
 		return dst
 	}
-	return v.labels.appendWire(dst, slot.labels())
+	return v.labels.appendWire(dst, at.labels())
 }
 
 // Each calls yield for every series from a reference on, refs ascending, until it
 // returns false. The pointer is valid during the call.
 func (v *View) Each(from uint64, yield func(ref uint64, l *segment.Latest) bool) {
 	var l segment.Latest
-	for ref, slot := range v.pages.from(from) {
-		l = slot.latest()
+	for ref, at := range v.pages.from(from) {
+		l = at.latest()
 		if !yield(ref, &l) {
 			return
 		}
