@@ -35,17 +35,23 @@ func (l *lease) acquire(ctx context.Context, c Feeder) bool {
 	case l.busy <- struct{}{}:
 		return true
 	case <-ctx.Done():
+		l.leave(c)
 		return false
 	}
 }
 
 func (l *lease) release(c Feeder) {
+	l.leave(c)
+	<-l.busy
+}
+
+// leave notes that a connection does not feed any more, unless a newer one came.
+func (l *lease) leave(c Feeder) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.current == c {
 		l.current = nil
 	}
-	l.mu.Unlock()
-	<-l.busy
 }
 
 func (l *lease) held() bool {
