@@ -12,6 +12,9 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
+// wideChunk is how many series are in a chunk of a keyframe, as in a head.
+const wideChunk = 16 << 10
+
 // wide is a state of many series that costs nothing to keep.
 type wide struct{ n, applied int }
 
@@ -28,7 +31,7 @@ func (s *wide) Keyframe(yield func(*segment.Keyframe) error) error {
 			{Name: "pod", Value: fmt.Sprintf("app-%d-%x", i%500, i*7919)},
 		}})
 		k.Latest = append(k.Latest, segment.Latest{Timestamp: 1e12, Written: 1e12, Value: float64(i * 3)})
-		if k.Last = i == s.n-1; k.Last || len(series) == keyframeSeries {
+		if k.Last = i == s.n-1; k.Last || len(series) == wideChunk {
 			k.Series = segment.TableOf(series...)
 			if err := yield(k); err != nil {
 				return err

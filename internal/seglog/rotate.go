@@ -9,10 +9,6 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// keyframeSeries is the number of series in one chunk of a keyframe, so that writing and
-// reading it needs a bounded amount of memory.
-const keyframeSeries = 16 << 10
-
 // RotationDue reports whether the next Append will start a new segment.
 func (w *Writer) RotationDue() bool {
 	w.mu.Lock()
@@ -111,19 +107,16 @@ func (w *Writer) writeKeyframe(next *active, e *segment.Encoder, header segment.
 			return errors.New("the state gave a chunk after the last")
 		}
 		last = k.Last
-		for part := range keyframeParts(k) {
-			part.Sequence = header.FirstSequence - 1
-			var err error
-			if buf, err = appendKeyframe(e, buf, part, header.CreateTime); err != nil {
-				return err
-			}
-			if len(buf) >= flushAt {
-				if err := flush(); err != nil {
-					return err
-				}
-			}
+		chunk := *k
+		chunk.Sequence = header.FirstSequence - 1
+		var err error
+		if buf, err = appendKeyframe(e, buf, &chunk, header.CreateTime); err != nil {
+			return err
 		}
-		return nil
+		if len(buf) < flushAt {
+			return nil
+		}
+		return flush()
 	})
 	if err != nil {
 		return fmt.Errorf("keyframe: %w", err)
@@ -134,24 +127,6 @@ func (w *Writer) writeKeyframe(next *active, e *segment.Encoder, header segment.
 	err = flush()
 	next.seg.keyEnd = next.tail.size
 	return err
-}
-
-// keyframeParts cuts a chunk into parts of at most keyframeSeries.
-func keyframeParts(k *segment.Keyframe) func(yield func(*segment.Keyframe) bool) {
-	return func(yield func(*segment.Keyframe) bool) {
-		n := k.Series.Len()
-		if n <= keyframeSeries || len(k.Latest) != n {
-			part := *k
-			yield(&part)
-			return
-		}
-		for from := 0; from < n; from += keyframeSeries {
-			part := keyframePart(k, from, min(from+keyframeSeries, n))
-			if !yield(&part) {
-				return
-			}
-		}
-	}
 }
 
 // keyframePart is a chunk of some series of another, the first of them with its

@@ -25,8 +25,9 @@ const (
 
 // State is written to the log as a keyframe.
 type State interface {
-	// Keyframe calls yield with the state as of the last appended block, in
-	// chunks of any size, refs ascending, the last one marked.
+	// Keyframe calls yield with the state as of the last appended block, in chunks, refs
+	// ascending, the last one marked. Writing and reading take memory for a chunk at a
+	// time; one that is over the limits of a frame is halved.
 	Keyframe(yield func(*segment.Keyframe) error) error
 }
 
