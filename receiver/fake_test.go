@@ -192,7 +192,7 @@ func (r *running) waitFor(t *testing.T, addr string) {
 			}
 		}
 		return false
-	}, 10*time.Second, 5*time.Millisecond)
+	}, 30*time.Second, 5*time.Millisecond)
 }
 
 const (

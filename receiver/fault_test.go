@@ -44,7 +44,7 @@ func TestForwarderDiesBeforeItsVerdict(t *testing.T) {
 	for range 5 {
 		go func() { answers <- r.tryPost(block("x")) }()
 	}
-	require.Eventually(t, func() bool { return len(f.got()) == 5 }, 5*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return len(f.got()) == 5 }, 30*time.Second, 5*time.Millisecond)
 	f.kill()
 	for range 5 {
 		a := <-answers
@@ -91,7 +91,7 @@ func TestAnotherForwarderTakesOver(t *testing.T) {
 	require.Empty(t, other.got())
 
 	used.kill()
-	require.Eventually(t, func() bool { return r.post(t, typeV1, block("x")).code == http.StatusNoContent }, 5*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return r.post(t, typeV1, block("x")).code == http.StatusNoContent }, 30*time.Second, 5*time.Millisecond)
 	for range 10 {
 		require.Equal(t, http.StatusNoContent, r.post(t, typeV1, block("x")).code)
 	}
@@ -145,7 +145,7 @@ func TestManyRequestsOnOneLink(t *testing.T) {
 	for i := range n {
 		go func() { results <- result{fmt.Sprint(i), r.tryPost(block(fmt.Sprint(i)))} }()
 	}
-	require.Eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return len(held) == n }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return len(held) == n }, 30*time.Second, 5*time.Millisecond)
 	f.mu.Lock()
 	require.Len(t, f.conns, 1)
 	for c := range f.conns {
@@ -175,7 +175,7 @@ func TestShutdownWaitsForVerdicts(t *testing.T) {
 	r := startWith(t, nil, f)
 	answers := make(chan answer, 1)
 	go func() { answers <- r.tryPost(block("x")) }()
-	require.Eventually(t, func() bool { return r.inflight() == 1 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return r.inflight() == 1 }, 30*time.Second, time.Millisecond)
 	start := time.Now()
 	r.stop()
 	require.Equal(t, http.StatusNoContent, (<-answers).code)
@@ -213,5 +213,5 @@ func TestSenderGoesAway(t *testing.T) {
 		resp.Body.Close()
 	}
 	require.ErrorIs(t, err, context.Canceled)
-	require.Eventually(t, func() bool { return r.inflight() == 0 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return r.inflight() == 0 }, 30*time.Second, time.Millisecond)
 }

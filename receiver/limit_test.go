@@ -30,6 +30,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+	"github.com/promgrpc/exporter/internal/buffer"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/usage"
 )
@@ -118,7 +119,7 @@ func (r *running) allGivenBack(t *testing.T) {
 	require.Eventually(t, func() bool {
 		body := r.do(t, "GET", "/metrics", "", nil, "Accept", "text/plain").body
 		return strings.Contains(body, "\npromgrpc_receiver_inflight_bytes 0\n")
-	}, 5*time.Second, 10*time.Millisecond)
+	}, 30*time.Second, 10*time.Millisecond)
 }
 
 func TestBusyReceiverAsksToComeAgain(t *testing.T) {
@@ -130,7 +131,7 @@ func TestBusyReceiverAsksToComeAgain(t *testing.T) {
 	for range 2 {
 		go func() { answers <- r.tryPost(block("x")) }()
 	}
-	require.Eventually(t, func() bool { return r.inflight() == 2 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return r.inflight() == 2 }, 30*time.Second, time.Millisecond)
 	r.post(t, typeV2, block("x")).mustRetry(t, "--limit.inflight-bytes")
 	require.Contains(t, r.do(t, "GET", "/metrics", "", nil, "Accept", "text/plain").body,
 		`promgrpc_receiver_over_limit_total{limit="inflight-bytes"} 1`)
@@ -181,7 +182,7 @@ func TestContentLengthIsNotTrusted(t *testing.T) {
 	var all []net.Conn
 	grown := peakHeap(func() {
 		all = r.stalled(t, conns, int64(DefaultConfig().RequestBytes), 0)
-		require.Eventually(t, func() bool { return r.gauge(t, "promgrpc_receiver_inflight_requests") == conns }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return r.gauge(t, "promgrpc_receiver_inflight_requests") == conns }, 30*time.Second, time.Millisecond)
 		require.Equal(t, http.StatusNoContent, r.post(t, typeV1, block("x")).code)
 	})
 	require.Less(t, grown, uint64(conns*2*firstStep+8<<20))
@@ -348,14 +349,15 @@ func TestSilenceAfterTheBody(t *testing.T) {
 func TestAddressHasItsShare(t *testing.T) {
 	const size = 2 * leastCharge
 	f := newForwarder(t, "127.0.0.1:0")
-	r := startWith(t, func(c *Config) { c.RequestBytes, c.InflightBytes = size, 7*size }, f)
+	r := startWith(t, func(c *Config) { c.RequestBytes, c.InflightBytes, c.PeerShare = size, 7*size, 50 }, f)
 	r.stalled(t, 8, size, size/2)
+	held := int64(buffer.Size(firstStep + 1)) // by each that there is room for
+	require.Eventually(t, func() bool { return r.gauge(t, "promgrpc_receiver_inflight_bytes") == 7*size/2/held*held }, 30*time.Second, time.Millisecond)
 	text := make([]byte, size/2+leastCharge/2) // more than is left of the share
 	_, _ = rand.Read(text)
-	require.Eventually(t, func() bool {
-		a := r.post(t, typeV2, block(string(text)))
-		return a.code == http.StatusServiceUnavailable && strings.Contains(a.body, flagInflightBytes)
-	}, 5*time.Second, time.Millisecond)
+	a := r.post(t, typeV2, block(string(text)))
+	require.Equal(t, http.StatusServiceUnavailable, a.code)
+	require.Contains(t, a.body, flagInflightBytes)
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
 	r.client = &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext}}
 	defer r.client.CloseIdleConnections()
@@ -470,7 +472,7 @@ func TestForwardersComeAndGo(t *testing.T) {
 		}
 		verdict <- err
 	}()
-	require.Eventually(t, func() bool { return r.inflight() == 1 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return r.inflight() == 1 }, 30*time.Second, time.Millisecond)
 
 	source <- []discovery.Instance{instance(two)} // The first goes, with a batch under way.
 	r.waitFor(t, two.addr)
@@ -480,10 +482,10 @@ func TestForwardersComeAndGo(t *testing.T) {
 	require.True(t, bytes.Equal(block("y"), two.got()[0].GetBody()))
 	close(release)
 	require.NoError(t, <-verdict, "the batch under way still gets its verdict")
-	require.Eventually(t, func() bool { one.mu.Lock(); defer one.mu.Unlock(); return len(one.conns) == 0 }, 5*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { one.mu.Lock(); defer one.mu.Unlock(); return len(one.conns) == 0 }, 30*time.Second, 5*time.Millisecond)
 
 	source <- nil
-	require.Eventually(t, func() bool { return p.ready() != nil }, 5*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return p.ready() != nil }, 30*time.Second, 5*time.Millisecond)
 	cancel()
 	close(source)
 	require.NoError(t, <-done)

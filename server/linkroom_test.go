@@ -94,5 +94,5 @@ func TestTooLargeForALink(t *testing.T) {
 	for err == nil {
 		_, err = c.Receive()
 	}
-	require.Eventually(t, func() bool { return s.metricOf(t, "promgrpc_link_rejected_total", "size") == 1 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return s.metricOf(t, "promgrpc_link_rejected_total", "size") == 1 }, 30*time.Second, 10*time.Millisecond)
 }

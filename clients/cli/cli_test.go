@@ -132,7 +132,7 @@ func TestFollowEndsWellWhenInterrupted(t *testing.T) {
 				done <- run(ctx, []string{"get", "-f", "-a", counting(3).Start(t), "--protocol", protocol, "--cursor-file", file},
 					environment{stdout: &stdout, stderr: &stderr})
 			}()
-			require.Eventually(t, func() bool { return strings.Count(stdout.String(), "\n") == 3 }, 10*time.Second, time.Millisecond,
+			require.Eventually(t, func() bool { return strings.Count(stdout.String(), "\n") == 3 }, 30*time.Second, time.Millisecond,
 				"each response is flushed")
 			start := time.Now()
 			cancel(errInterrupted)

@@ -93,7 +93,7 @@ func TestTooManyConnections(t *testing.T) {
 			_ = c.Close()
 		}
 		return err == nil
-	}, 5*time.Second, 20*time.Millisecond)
+	}, 30*time.Second, 20*time.Millisecond)
 }
 
 // TestPeerHasItsShareOfConnections checks that one machine cannot have all of them.

@@ -137,8 +137,8 @@ func TestSlowFrameIsEnded(t *testing.T) {
 					}
 				}
 			}()
-			require.Eventually(t, func() bool { return s.rejected(reasonSlow) == before+1 }, 10*time.Second, 5*time.Millisecond)
-			require.Eventually(t, func() bool { return room.Used() == 0 }, 10*time.Second, 5*time.Millisecond)
+			require.Eventually(t, func() bool { return s.rejected(reasonSlow) == before+1 }, 30*time.Second, 5*time.Millisecond)
+			require.Eventually(t, func() bool { return room.Used() == 0 }, 30*time.Second, 5*time.Millisecond)
 			close(stop)
 			<-stopped
 		})
@@ -181,14 +181,14 @@ func TestWaitingForRoom(t *testing.T) {
 	require.EqualValues(t, 1, <-frames)
 	first := <-kept
 	second := send(2)
-	require.Eventually(t, func() bool { return quick.Room.Waiting() == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return quick.Room.Waiting() == 1 }, 30*time.Second, time.Millisecond)
 	time.Sleep(2 * quick.IdleTimeout)
 	require.Empty(t, ended)
 	first.Release()
 	require.EqualValues(t, 2, <-frames)
 
 	third := send(3)
-	require.Eventually(t, func() bool { return quick.Room.Waiting() == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return quick.Room.Waiting() == 1 }, 30*time.Second, time.Millisecond)
 	s.stop()
 	for range 3 {
 		require.ErrorIs(t, <-ended, ErrInterrupted)

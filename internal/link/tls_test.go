@@ -110,7 +110,7 @@ func TestMutualTLS(t *testing.T) {
 	require.Error(t, err, "with a certificate of a stranger")
 	_, _, err = Dial(context.Background(), s.addr, hello(), Options{})
 	require.Error(t, err, "without TLS")
-	require.Eventually(t, func() bool { return s.rejected(reasonTLS) >= 3 }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return s.rejected(reasonTLS) >= 3 }, 30*time.Second, 10*time.Millisecond)
 	roundTrip(t, c, 100)
 }
 

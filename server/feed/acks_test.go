@@ -24,7 +24,7 @@ func TestAcksWaitForEachOther(t *testing.T) {
 	}
 	require.EqualValues(t, 1, sent.Load())
 	close(block)
-	require.Eventually(t, func() bool { return sent.Load() == 2 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return sent.Load() == 2 }, 30*time.Second, time.Millisecond)
 	a.schedule()
-	require.Eventually(t, func() bool { return sent.Load() == 3 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return sent.Load() == 3 }, 30*time.Second, time.Millisecond)
 }
