@@ -11,7 +11,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/klauspost/compress/s2"
+	"github.com/golang/snappy"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -73,7 +73,7 @@ func (w *selfWriter) send(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url, bytes.NewReader(s2.EncodeSnappy(nil, body)))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url, bytes.NewReader(snappy.Encode(nil, body)))
 	if err != nil {
 		return fmt.Errorf("write own metrics: %w", err)
 	}
