@@ -34,7 +34,7 @@ func (c *call) register(cmd clause) {
 
 // runCall prints the rows that ask returns. The fields of Row are those of the JSON
 // objects; cells returns the columns of the text.
-func runCall[Row any](ctx context.Context, env environment, c *call, head string,
+func runCall[Row any](ctx context.Context, env environment, c *call, heading string,
 	ask func(context.Context, *promgrpc.Client) ([]Row, bool, error), cells func(Row) []string,
 ) error {
 	client, err := c.connection.open(ctx, env, promgrpc.Options{})
@@ -54,16 +54,16 @@ func runCall[Row any](ctx context.Context, env environment, c *call, head string
 	if c.format == "json" {
 		return output.PrintJSON(env.stdout, rows)
 	}
-	return output.PrintRows(env.stdout, env.terminal, head, rows, cells)
+	return output.PrintRows(env.stdout, env.terminal, heading, rows, cells)
 }
 
 func registerLabels(app *kingpin.Application, c *connection) (string, func(context.Context, environment) error) {
-	q := &call{connection: c}
+	rpc := &call{connection: c}
 	var args []string
 	var limit uint32
 	cmd := app.Command("labels", "Print the label names of the live series or, with NAME, the values of that label, one a line: a line break is written \\n and a backslash as two, as in the text format. --output json has them as they are.")
 	cmd.Arg("name", "A label's NAME, then PromQL series selectors. An argument with a brace is a selector.").HintAction(labelNames).StringsVar(&args)
-	q.register(cmd)
+	rpc.register(cmd)
 	option(cmd, "limit", "How many names or values to print, 100000 at most. 0 means 100000.").Default("10000").Uint32Var(&limit)
 	return cmd.FullCommand(), func(ctx context.Context, env environment) error {
 		// The environment's limit may be meant for get, which has no maximum.
@@ -71,7 +71,7 @@ func registerLabels(app *kingpin.Application, c *connection) (string, func(conte
 			limit = maxLimit
 		}
 		if len(args) == 0 || strings.Contains(args[0], "{") {
-			return runCall(ctx, env, q, "", func(ctx context.Context, client *promgrpc.Client) ([]labelRow, bool, error) {
+			return runCall(ctx, env, rpc, "", func(ctx context.Context, client *promgrpc.Client) ([]labelRow, bool, error) {
 				res, err := client.GetLabelNames(ctx, &metricsv1.GetLabelNamesRequest{Selectors: args, Limit: limit})
 				rows := make([]labelRow, len(res.GetNames()))
 				for i, name := range res.GetNames() {
@@ -80,7 +80,7 @@ func registerLabels(app *kingpin.Application, c *connection) (string, func(conte
 				return rows, res.GetTruncated(), err
 			}, labelRow.cells)
 		}
-		return runCall(ctx, env, q, "", func(ctx context.Context, client *promgrpc.Client) ([]labelRow, bool, error) {
+		return runCall(ctx, env, rpc, "", func(ctx context.Context, client *promgrpc.Client) ([]labelRow, bool, error) {
 			res, err := client.GetLabelValues(ctx, &metricsv1.GetLabelValuesRequest{Name: args[0], Selectors: args[1:], Limit: limit})
 			rows := make([]labelRow, len(res.GetValues()))
 			for i, v := range res.GetValues() {
@@ -100,11 +100,11 @@ type labelRow struct {
 func (r labelRow) cells() []string { return []string{cmp.Or(r.Value, r.Name)} }
 
 func registerMetadata(app *kingpin.Application, c *connection) (string, func(context.Context, environment) error) {
-	q := &call{connection: c}
+	rpc := &call{connection: c}
 	var family string
 	cmd := app.Command("metadata", "Print type, unit and help of the metric families.")
 	cmd.Arg("family", "Only this FAMILY.").StringVar(&family)
-	q.register(cmd)
+	rpc.register(cmd)
 	return cmd.FullCommand(), func(ctx context.Context, env environment) error {
 		type row struct {
 			Family string `json:"family"`
@@ -112,7 +112,7 @@ func registerMetadata(app *kingpin.Application, c *connection) (string, func(con
 			Unit   string `json:"unit,omitempty"`
 			Help   string `json:"help,omitempty"`
 		}
-		return runCall(ctx, env, q, "FAMILY\tTYPE\tUNIT\tHELP", func(ctx context.Context, client *promgrpc.Client) ([]row, bool, error) {
+		return runCall(ctx, env, rpc, "FAMILY\tTYPE\tUNIT\tHELP", func(ctx context.Context, client *promgrpc.Client) ([]row, bool, error) {
 			res, err := client.GetMetadata(ctx, &metricsv1.GetMetadataRequest{MetricFamilyName: family, Limit: maxLimit})
 			rows := make([]row, len(res.GetMetadata()))
 			for i, m := range res.GetMetadata() {
@@ -126,9 +126,9 @@ func registerMetadata(app *kingpin.Application, c *connection) (string, func(con
 }
 
 func registerSegments(app *kingpin.Application, c *connection) (string, func(context.Context, environment) error) {
-	q := &call{connection: c}
+	rpc := &call{connection: c}
 	cmd := app.Command("segments", "Print the files of the first server that answers, oldest first, log by log.")
-	q.register(cmd)
+	rpc.register(cmd)
 	return cmd.FullCommand(), func(ctx context.Context, env environment) error {
 		type row struct {
 			LogID         string `json:"log_id"`
@@ -139,7 +139,7 @@ func registerSegments(app *kingpin.Application, c *connection) (string, func(con
 			SizeBytes     int64  `json:"size_bytes"`
 			Sealed        bool   `json:"sealed"`
 		}
-		return runCall(ctx, env, q, "LOG\tNAME\tFIRST\tLAST\tSIZE\tSEALED", func(ctx context.Context, client *promgrpc.Client) ([]row, bool, error) {
+		return runCall(ctx, env, rpc, "LOG\tNAME\tFIRST\tLAST\tSIZE\tSEALED", func(ctx context.Context, client *promgrpc.Client) ([]row, bool, error) {
 			res, err := client.ListSegments(ctx)
 			rows := make([]row, len(res.GetSegments()))
 			for i, s := range res.GetSegments() {

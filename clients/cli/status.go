@@ -19,14 +19,14 @@ import (
 )
 
 func registerStatus(app *kingpin.Application, c *connection) (string, func(context.Context, environment) error) {
-	q := &call{connection: c}
+	rpc := &call{connection: c}
 	cmd := app.Command("status", "Print the state of every server in --address. Fails if any of them does not answer.")
-	q.register(cmd)
+	rpc.register(cmd)
 	return cmd.FullCommand(), func(ctx context.Context, env environment) error {
 		ctx, cancel := c.bounded(ctx)
 		defer cancel()
 		states, err := states(ctx, env, c)
-		if q.format == "json" {
+		if rpc.format == "json" {
 			return errors.Join(output.PrintJSON(env.stdout, states), err)
 		}
 		return errors.Join(printStates(env.stdout, states, time.Now()), err)

@@ -77,9 +77,9 @@ func appendQuoted(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// appendHeadLine appends a line about a family, such as its HELP. OpenMetrics
+// appendHeadingLine appends a line about a family, such as its HELP. OpenMetrics
 // escapes quotes, the text format does not.
-func appendHeadLine(b []byte, key, family, text string, quotes bool) []byte {
+func appendHeadingLine(b []byte, key, family, text string, quotes bool) []byte {
 	b = append(b, "# "+key+" "...)
 	if model.LegacyValidation.IsValidMetricName(family) {
 		b = append(b, family...)

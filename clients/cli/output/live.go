@@ -128,7 +128,7 @@ func (l *LiveTable) draw() []byte {
 		width, height = 80, 24
 	}
 	rows := l.table.sorted()
-	room := height - 2 // between the head and the last line
+	room := height - 2 // between the heading and the last line
 	shown := rows[:min(len(rows), room)]
 
 	now := l.now()

@@ -131,12 +131,12 @@ func (o *openMetrics) write() error {
 
 // appendHead appends the lines that declare a family.
 func appendHead(b []byte, f family) []byte {
-	b = appendHeadLine(b, "TYPE", f.name, f.kind, true)
+	b = appendHeadingLine(b, "TYPE", f.name, f.kind, true)
 	if f.unit != "" {
-		b = appendHeadLine(b, "UNIT", f.name, f.unit, true)
+		b = appendHeadingLine(b, "UNIT", f.name, f.unit, true)
 	}
 	if f.help != "" {
-		b = appendHeadLine(b, "HELP", f.name, f.help, true)
+		b = appendHeadingLine(b, "HELP", f.name, f.help, true)
 	}
 	return b
 }

@@ -64,7 +64,7 @@ func New(format string, w io.Writer, o Options) Output {
 	case "proto":
 		return &protoOutput{lines: lines{b: b}}
 	}
-	return &textOutput{lines: lines{b: b}, heads: textHeads{metadata: o.Metadata}, terminal: o.Terminal, colour: o.Colour}
+	return &textOutput{lines: lines{b: b}, headings: textHeadings{metadata: o.Metadata}, terminal: o.Terminal, colour: o.Colour}
 }
 
 // lines is what the line-by-line outputs share.

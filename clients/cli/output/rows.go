@@ -22,20 +22,20 @@ func PrintJSON[Row any](w io.Writer, rows []Row) error {
 	return b.Flush()
 }
 
-// PrintRows prints one line a row, in columns if there is a head. On a terminal
+// PrintRows prints one line a row, in columns if there is a heading. On a terminal
 // columns are aligned by what is visible.
-func PrintRows[Row any](w io.Writer, terminal bool, head string, rows []Row, cells func(Row) []string) error {
+func PrintRows[Row any](w io.Writer, terminal bool, heading string, rows []Row, cells func(Row) []string) error {
 	b := bufio.NewWriter(w)
 	t := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
-	if head != "" && len(rows) > 0 {
-		_, _ = fmt.Fprintln(t, head) // Flush returns the error
+	if heading != "" && len(rows) > 0 {
+		_, _ = fmt.Fprintln(t, heading) // Flush returns the error
 	}
 	for _, r := range rows {
 		line := cells(r)
 		for i, text := range line {
 			line[i] = string(appendEscaped(nil, text, false))
 		}
-		if head == "" {
+		if heading == "" {
 			_, _ = fmt.Fprintln(b, line[0])
 			continue
 		}

@@ -19,16 +19,16 @@ const maxAlign = 80
 // are aligned.
 type textOutput struct {
 	lines
-	heads            textHeads
+	headings         textHeadings
 	terminal, colour bool
 }
 
 func (t *textOutput) Series(all []*metricsv1.TimeSeries) error {
-	all = t.heads.grouped(all)
+	all = t.headings.grouped(all)
 	width := t.width(all)
 	for _, s := range all {
 		name, labels := splitName(s.GetLabels())
-		t.line = t.heads.appendNew(t.line[:0], name)
+		t.line = t.headings.appendNew(t.line[:0], name)
 		if err := t.write(t.line, false); err != nil {
 			return err
 		}

@@ -46,47 +46,47 @@ func (d Metadata) textFamily(metric string) (family, bool) {
 	return family{name: name, kind: cmp.Or(textKinds[kind], kind), help: m.GetHelp()}, true
 }
 
-// textHeads writes HELP and TYPE of each family once.
-type textHeads struct {
+// textHeadings writes HELP and TYPE of each family once.
+type textHeadings struct {
 	metadata Metadata
-	byMetric map[string]*textHead
-	byFamily map[string]*textHead
+	byMetric map[string]*textHeading
+	byFamily map[string]*textHeading
 }
 
-// textHead is the head of one family, without a kind as long as nothing is known.
-type textHead struct {
+// textHeading is the heading of one family, without a kind as long as nothing is known.
+type textHeading struct {
 	family
 	order   int // in which the families came
 	written bool
 }
 
-// of returns the head of a metric's family.
-func (h *textHeads) of(metric string) *textHead {
-	if head, ok := h.byMetric[metric]; ok {
-		return head
+// of returns the heading of a metric's family.
+func (h *textHeadings) of(metric string) *textHeading {
+	if heading, ok := h.byMetric[metric]; ok {
+		return heading
 	}
 	if h.byMetric == nil {
-		h.byMetric, h.byFamily = map[string]*textHead{}, map[string]*textHead{}
+		h.byMetric, h.byFamily = map[string]*textHeading{}, map[string]*textHeading{}
 	}
 	f, known := h.metadata.textFamily(metric)
 	if !known {
 		f.name = metric
 	}
-	head := h.byFamily[f.name]
-	if head == nil {
-		head = &textHead{order: len(h.byFamily)}
-		h.byFamily[f.name] = head
+	heading := h.byFamily[f.name]
+	if heading == nil {
+		heading = &textHeading{order: len(h.byFamily)}
+		h.byFamily[f.name] = heading
 	}
 	if known {
-		head.family = f
-		h.byMetric[metric] = head
+		heading.family = f
+		h.byMetric[metric] = heading
 	}
-	return head
+	return heading
 }
 
 // grouped returns the series with those of a family together, otherwise in the
 // order in which they came.
-func (h *textHeads) grouped(all []*metricsv1.TimeSeries) []*metricsv1.TimeSeries {
+func (h *textHeadings) grouped(all []*metricsv1.TimeSeries) []*metricsv1.TimeSeries {
 	if h.metadata == nil {
 		return all
 	}
@@ -107,19 +107,19 @@ func (h *textHeads) grouped(all []*metricsv1.TimeSeries) []*metricsv1.TimeSeries
 	return out
 }
 
-// appendNew appends the head of a metric's family the first time it comes.
-func (h *textHeads) appendNew(b []byte, metric string) []byte {
+// appendNew appends the heading of a metric's family the first time it comes.
+func (h *textHeadings) appendNew(b []byte, metric string) []byte {
 	if h.metadata == nil {
 		return b
 	}
-	head := h.of(metric)
-	if head.written || head.kind == "" {
+	heading := h.of(metric)
+	if heading.written || heading.kind == "" {
 		return b
 	}
-	head.written = true
-	if head.help != "" {
-		b = appendHeadLine(b, "HELP", head.name, head.help, false)
+	heading.written = true
+	if heading.help != "" {
+		b = appendHeadingLine(b, "HELP", heading.name, heading.help, false)
 	}
-	b = appendHeadLine(b, "TYPE", head.name, head.kind, false)
+	b = appendHeadingLine(b, "TYPE", heading.name, heading.kind, false)
 	return b
 }
