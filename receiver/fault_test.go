@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ func TestNoForwarder(t *testing.T) {
 	f := newForwarder(t, "127.0.0.1:0")
 	f.stop()
 	r := start(t, []string{f.addr}, nil)
+	require.Eventually(t, func() bool { return strings.Contains(r.Ready().Error(), f.addr) }, 30*time.Second, time.Millisecond)
 	a := r.post(t, typeV2, block("x"))
 	a.mustRetry(t, "forwarder "+f.addr)
 	require.Equal(t, []string{"0", "0", "0"}, written(a.header))
