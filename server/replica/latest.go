@@ -28,20 +28,5 @@ func ended(l *segment.Latest) bool {
 // histogramSum finds the sum, field 3, in a histogram's wire bytes. If that is a
 // stale marker, so is the histogram.
 func histogramSum(data []byte) float64 {
-	for len(data) > 0 {
-		field, kind, n := protowire.ConsumeTag(data)
-		if n < 0 {
-			return 0
-		}
-		data = data[n:]
-		if field == 3 && kind == protowire.Fixed64Type {
-			bits, _ := protowire.ConsumeFixed64(data)
-			return math.Float64frombits(bits)
-		}
-		if n = protowire.ConsumeFieldValue(field, kind, data); n < 0 {
-			return 0
-		}
-		data = data[n:]
-	}
-	return 0
+	return math.Float64frombits(segment.Scalar(data, 3, protowire.Fixed64Type))
 }
