@@ -1,5 +1,6 @@
-// Package peer says who is at the other end of a request, so that limits can be divided
-// among peers. It is a guess at a machine, not an identity: it gives nobody access.
+// Package peer says at which address the other end of a request is, so that limits can be
+// divided among peers. It is a guess at a machine, not an identity: it gives nobody
+// access.
 package peer
 
 import (

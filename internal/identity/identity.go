@@ -1,0 +1,69 @@
+// Package identity says who is at the other end of a connection or a request, as far as
+// that was proved.
+//
+// Guaranteed: a name comes from a certificate that was verified, and its kind cannot be
+// mistaken: what looks like a URI was a URI in the certificate, what looks like an address
+// was an address. A `*` in a pattern never stands for nothing, and never reaches beyond
+// one label or path element.
+//
+// Not guaranteed: that a bearer token is anybody's. It is as it was sent.
+package identity
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"strings"
+)
+
+// Identity is who makes a request. The zero value is anybody.
+type Identity struct {
+	// Names of a verified client certificate: URIs, DNS names, IP addresses. Nil: none.
+	Names []string
+	// User whose password was right, "" for none.
+	User string
+	// Token is the bearer token as it was sent, "" for none. Whoever knows tokens
+	// proves it.
+	Token string
+}
+
+type contextKey struct{}
+
+// NewContext returns a context of a request that has an identity.
+func NewContext(ctx context.Context, id Identity) context.Context {
+	return context.WithValue(ctx, contextKey{}, id)
+}
+
+// Of returns the identity of the request that a context belongs to, the zero value if
+// nobody has looked for one.
+func Of(ctx context.Context) Identity {
+	id, _ := ctx.Value(contextKey{}).(Identity)
+	return id
+}
+
+// NamesOf returns the names in the other side's certificate, nil if it has none or if it
+// was not verified.
+func NamesOf(state *tls.ConnectionState) []string {
+	if state == nil || len(state.VerifiedChains) == 0 || len(state.VerifiedChains[0]) == 0 {
+		return nil
+	}
+	leaf := state.VerifiedChains[0][0]
+	var names []string
+	for _, u := range leaf.URIs {
+		if s := u.String(); isURI(s) {
+			names = append(names, s)
+		}
+	}
+	for _, name := range leaf.DNSNames {
+		// Go does not look at what a certificate has as a DNS name.
+		if name != "" && !strings.ContainsAny(name, "/:") && net.ParseIP(name) == nil {
+			names = append(names, name)
+		}
+	}
+	for _, ip := range leaf.IPAddresses {
+		names = append(names, ip.String())
+	}
+	return names
+}
+
+func isURI(name string) bool { return strings.Contains(name, "://") }
