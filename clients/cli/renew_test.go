@@ -2,15 +2,7 @@ package cli
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -24,22 +16,20 @@ import (
 	promgrpc "github.com/promgrpc/exporter/clients/go"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+	"github.com/promgrpc/exporter/internal/authority"
 	"github.com/promgrpc/exporter/internal/renew"
 )
 
-// selfSigned makes a certificate that is its own authority.
-func selfSigned(t *testing.T) (*tls.Certificate, []byte) {
+// issue makes an authority, and a certificate of the loopback address by it.
+func issue(t *testing.T) (*tls.Certificate, []byte) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	a, err := authority.New("test", time.Hour)
 	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "test"},
-		NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	pair, err := a.Issue(authority.Request{Names: []string{"127.0.0.1"}})
 	require.NoError(t, err)
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	certificate, err := pair.TLS()
+	require.NoError(t, err)
+	return &certificate, a.Cert()
 }
 
 // deaf implements nothing.
@@ -60,12 +50,12 @@ func TestRenewedAuthorities(t *testing.T) {
 			server.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 				return &tls.Config{Certificates: []tls.Certificate{*current.Load()}, NextProtos: []string{"h2", "http/1.1"}}, nil
 			}}
-			certificate, authority := selfSigned(t)
+			certificate, ca := issue(t)
 			current.Store(certificate)
 			server.StartTLS()
 			defer server.Close()
 			file := filepath.Join(t.TempDir(), "ca.pem")
-			require.NoError(t, os.WriteFile(file, authority, 0o600))
+			require.NoError(t, os.WriteFile(file, ca, 0o600))
 			c := connection{protocol: protocol, tls: tlsFlags{files: renew.TLSFiles{CA: file}}}
 			client, err := c.dial([]string{server.Listener.Addr().String()}, promgrpc.Options{MinBackoff: time.Millisecond})
 			require.NoError(t, err)
@@ -82,13 +72,13 @@ func TestRenewedAuthorities(t *testing.T) {
 			}
 			require.True(t, reached())
 
-			certificate, authority = selfSigned(t)
+			certificate, ca = issue(t)
 			current.Store(certificate)
 			server.CloseClientConnections()
 			require.False(t, reached(), "the new authority is not known yet")
 			require.NoError(t, os.WriteFile(file, nil, 0o600))
 			require.False(t, reached())
-			require.NoError(t, os.WriteFile(file, authority, 0o600))
+			require.NoError(t, os.WriteFile(file, ca, 0o600))
 			require.True(t, reached())
 		})
 	}

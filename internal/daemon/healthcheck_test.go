@@ -2,14 +2,8 @@ package daemon
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"log/slog"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -21,6 +15,8 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
+
+	"github.com/promgrpc/exporter/internal/authority"
 )
 
 // check runs the subcommand of a program that has operators' flags.
@@ -109,21 +105,10 @@ func TestHealthcheckFails(t *testing.T) {
 // A program is asked whatever its web config file wants of others.
 func TestHealthcheckWithWebConfig(t *testing.T) {
 	dir := t.TempDir()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	a, err := authority.New("test", time.Hour)
 	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-	}
-	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	require.NoError(t, err)
-	private, err := x509.MarshalECPrivateKey(key)
-	require.NoError(t, err)
-	write := func(name, kind string, data []byte) {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data}), 0o600))
-	}
-	write("cert.pem", "CERTIFICATE", certificate)
-	write("key.pem", "EC PRIVATE KEY", private)
-	tls := "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\n"
+	require.NoError(t, a.Pair().Write(dir, "cert"))
+	tls := "tls_server_config:\n  cert_file: cert.pem\n  key_file: cert-key.pem\n"
 	// The password is "secret".
 	auth := "basic_auth_users:\n  me: $2a$04$JqqOmQikhASfJjGM8aoK/uLdzSIdWKcE4O9KeTYKoIeKnEkOmtKWC\n"
 	mutual := "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: cert.pem\n"
@@ -136,7 +121,7 @@ func TestHealthcheckWithWebConfig(t *testing.T) {
 			if strings.Contains(text, mutual) {
 				require.Equal(t, ExitFailure, code)
 				require.Contains(t, stderr, "certificate required")
-				code, stderr = check(t, address, "--cert-file="+filepath.Join(dir, "cert.pem"), "--key-file="+filepath.Join(dir, "key.pem"))
+				code, stderr = check(t, address, "--cert-file="+filepath.Join(dir, "cert.pem"), "--key-file="+filepath.Join(dir, "cert-key.pem"))
 			}
 			require.Equal(t, ExitOK, code, stderr)
 		})

@@ -1,22 +1,20 @@
 package discovery
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
 	"encoding/pem"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/promgrpc/exporter/internal/authority"
 )
 
 // tokenFile sets CONSUL_HTTP_TOKEN_FILE. What it returns renews the file.
@@ -117,7 +115,9 @@ func TestRenewedAuthorityOfConsul(t *testing.T) {
 	s := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer s.Close()
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
-	require.NoError(t, os.WriteFile(file, strangeCertificate(t), 0o600))
+	stranger, err := authority.New("stranger", time.Hour)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(file, stranger.Cert(), 0o600))
 	t.Setenv("CONSUL_CACERT", file)
 	a, err := newConsulAgent(s.URL, nil)
 	require.NoError(t, err)
@@ -174,15 +174,4 @@ func TestNamesOfAgents(t *testing.T) {
 		require.Len(t, next(t, watch(t, "consul:///s", Options{})), 1)
 		a.set()
 	}
-}
-
-// strangeCertificate is of an authority that has issued nothing.
-func strangeCertificate(t *testing.T) []byte {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	require.NoError(t, err)
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }

@@ -2,15 +2,7 @@ package link
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -18,57 +10,35 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/promgrpc/exporter/internal/authority"
 	"github.com/promgrpc/exporter/internal/renew"
 )
 
-// authority makes certificates in a folder.
-type authority struct {
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+// issuer is an authority that has its certificates in a folder.
+type issuer struct {
+	*authority.Authority
+	dir string
 }
 
-func newAuthority(t *testing.T) *authority {
+func newIssuer(t *testing.T) issuer {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	a, err := authority.New("test authority", time.Hour)
 	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"},
-		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	require.NoError(t, err)
-	cert, err := x509.ParseCertificate(der)
-	require.NoError(t, err)
-	a := &authority{dir: t.TempDir(), cert: cert, key: key}
-	writePEM(t, a.file("ca.pem"), "CERTIFICATE", der)
-	return a
+	i := issuer{a, t.TempDir()}
+	require.NoError(t, os.WriteFile(i.file("ca.pem"), a.Cert(), 0o600))
+	return i
 }
 
-func (a *authority) file(name string) string { return filepath.Join(a.dir, name) }
+func (i issuer) file(name string) string { return filepath.Join(i.dir, name) }
 
-func (a *authority) issue(t *testing.T, name string) renew.TLSFiles {
+// issue returns the files of a certificate for a name and the loopback address.
+func (i issuer) issue(t *testing.T, name string) renew.TLSFiles {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	pair, err := i.Issue(authority.Request{Names: []string{name, "127.0.0.1"}})
 	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour),
-		DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
-	require.NoError(t, err)
-	keyDER, err := x509.MarshalECPrivateKey(key)
-	require.NoError(t, err)
-	f := renew.TLSFiles{Cert: a.file(name + ".pem"), Key: a.file(name + ".key"), CA: a.file("ca.pem")}
-	writePEM(t, f.Cert, "CERTIFICATE", der)
-	writePEM(t, f.Key, "EC PRIVATE KEY", keyDER)
-	return f
-}
-
-func writePEM(t *testing.T, file, kind string, der []byte) {
-	t.Helper()
-	require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
+	require.NoError(t, pair.Write(i.dir, name))
+	cert, key := authority.Files(i.dir, name)
+	return renew.TLSFiles{Cert: cert, Key: key, CA: i.file("ca.pem")}
 }
 
 func serveTLS(t *testing.T, f renew.TLSFiles) *server {
@@ -90,7 +60,7 @@ func dialTLS(t *testing.T, addr string, f renew.TLSFiles) (*Conn, error) {
 }
 
 func TestMutualTLS(t *testing.T) {
-	a := newAuthority(t)
+	a := newIssuer(t)
 	s := serveTLS(t, a.issue(t, "listener"))
 	client := a.issue(t, "client")
 
@@ -106,7 +76,7 @@ func TestMutualTLS(t *testing.T) {
 	require.ErrorContains(t, err, "somebody.else")
 	_, err = dialTLS(t, s.addr, renew.TLSFiles{CA: client.CA})
 	require.Error(t, err, "without a client certificate")
-	_, err = dialTLS(t, s.addr, newAuthority(t).issue(t, "client"))
+	_, err = dialTLS(t, s.addr, newIssuer(t).issue(t, "client"))
 	require.Error(t, err, "with a certificate of a stranger")
 	_, _, err = Dial(context.Background(), s.addr, hello(), Options{})
 	require.Error(t, err, "without TLS")
@@ -115,7 +85,7 @@ func TestMutualTLS(t *testing.T) {
 }
 
 func TestServerTLSOnly(t *testing.T) {
-	a := newAuthority(t)
+	a := newIssuer(t)
 	f := a.issue(t, "listener")
 	s := serveTLS(t, renew.TLSFiles{Cert: f.Cert, Key: f.Key})
 	c, err := dialTLS(t, s.addr, renew.TLSFiles{CA: f.CA})
@@ -123,7 +93,7 @@ func TestServerTLSOnly(t *testing.T) {
 	roundTrip(t, c, 100)
 
 	// A renewed certificate counts from the next handshake on.
-	b := newAuthority(t)
+	b := newIssuer(t)
 	renewed := b.issue(t, "listener")
 	for from, to := range map[string]string{renewed.Cert: f.Cert, renewed.Key: f.Key} {
 		data, err := os.ReadFile(from)
@@ -137,7 +107,7 @@ func TestServerTLSOnly(t *testing.T) {
 }
 
 func TestOlderTLSIsRefused(t *testing.T) {
-	f := newAuthority(t).issue(t, "listener")
+	f := newIssuer(t).issue(t, "listener")
 	s := serveTLS(t, renew.TLSFiles{Cert: f.Cert, Key: f.Key})
 	config, err := renew.TLSFiles{CA: f.CA, ServerName: "listener"}.Dial()
 	require.NoError(t, err)
@@ -164,7 +134,7 @@ func copyFiles(t *testing.T, from, to renew.TLSFiles) {
 // All files of both sides are renewed in place, one side after the other, by those
 // of another authority. Files that cannot be read change nothing.
 func TestRenewedAuthority(t *testing.T) {
-	old, renewed := newAuthority(t), newAuthority(t)
+	old, renewed := newIssuer(t), newIssuer(t)
 	listener, client := old.issue(t, "listener"), old.issue(t, "client")
 	newListener, newClient, stranger := renewed.issue(t, "listener"), renewed.issue(t, "client"), old.issue(t, "stranger")
 	clientCA := old.file("ca of the client.pem")
@@ -199,7 +169,7 @@ func TestRenewedAuthority(t *testing.T) {
 }
 
 func TestTLSFiles(t *testing.T) {
-	a := newAuthority(t)
+	a := newIssuer(t)
 	f := a.issue(t, "listener")
 	for name, config := range map[string]func(renew.TLSFiles) error{
 		"server": func(f renew.TLSFiles) error { _, err := f.Listener(nil); return err },
