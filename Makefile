@@ -103,7 +103,7 @@ lint: needs lint-api lint-unused lint-workflows check-web $(TOOLS)/golangci-lint
 
 # All programs, and the folders whose packages have to be reached from them. What clients/go exports is for others, and
 # what is in a folder such as internal/metricstest is for tests.
-PRODUCT = $(addsuffix /...,./cmd ./receiver ./forwarder ./server ./clients ./internal)
+PRODUCT = $(addsuffix /...,./cmd ./deploy/certs ./receiver ./forwarder ./server ./clients ./internal)
 KEPT    = ^clients/go/[^/]*: unreachable func: ([A-Z]\w*\.)?[A-Z]\w*$$|^\w+/internal/\w+test/
 
 .PHONY: lint-unused
@@ -298,6 +298,14 @@ RUNFLAGS ?=
 run: needs build ## Build, and run all parts in one process with RUNFLAGS, its data in data/
 	@echo "bin/prometheus-grpc-exporter --storage.path=data $(RUNFLAGS)    # for other flags: make run RUNFLAGS='--help'"
 	@exec tools/foreground bin/prometheus-grpc-exporter --storage.path=data $(RUNFLAGS)
+
+# Where `make certs` writes, and its flags, such as CERTSFLAGS='--lifetime=720h --name=server=metrics.example.org'.
+CERTS ?= data/certs
+CERTSFLAGS ?=
+
+.PHONY: certs
+certs: needs ## Make an authority and certificates for a deployment into CERTS, or renew the certificates
+	@go run ./deploy/certs --dir=$(CERTS) $(CERTSFLAGS)
 
 # Tools
 

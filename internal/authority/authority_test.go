@@ -3,6 +3,7 @@ package authority
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/tls"
 	"crypto/x509"
 	"os"
 	"path/filepath"
@@ -135,4 +136,14 @@ func TestWrite(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, entries, 2)
 	require.Error(t, pair.Write(filepath.Join(cert, "no folder"), "server"))
+
+	require.ErrorIs(t, pair.Create(dir, "server"), os.ErrExist)
+	require.NoError(t, pair.Create(dir, "other"))
+	require.NoError(t, pair.WriteBundle(dir, "server"))
+	bundle, err := tls.LoadX509KeyPair(filepath.Join(dir, "server-bundle.pem"), filepath.Join(dir, "server-bundle.pem"))
+	require.NoError(t, err)
+	require.Equal(t, "localhost", bundle.Leaf.Subject.CommonName)
+	entries, err = os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, entries, 5, "nothing is left of what failed")
 }

@@ -3,9 +3,11 @@ package authority
 import (
 	"crypto/tls"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Pair is a certificate with its key, in PEM.
@@ -28,41 +30,47 @@ func Files(dir, name string) (cert, key string) {
 	return filepath.Join(dir, name+".pem"), filepath.Join(dir, name+"-key.pem")
 }
 
-// Write writes the pair to two files of a folder, which is made if need be. Whoever
-// reads either has it whole, as it was before or as it is now. Nobody else can read the
-// key.
-func (p *Pair) Write(dir, name string) error {
+// Write writes the pair to two files of a folder, which is made if need be, in place of
+// what is there. Whoever reads either has it whole, as it was before or as it is now.
+// Nobody else can read the key.
+func (p *Pair) Write(dir, name string) error { return p.write(dir, name, os.Rename) }
+
+// Create does what Write does, and fails where there is a file already.
+func (p *Pair) Create(dir, name string) error { return p.write(dir, name, os.Link) }
+
+// write has a file take its name by put once it is whole.
+func (p *Pair) write(dir, name string, put func(from, to string) error) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("authority: %w", err)
 	}
 	cert, key := Files(dir, name)
-	if err := Replace(key, p.Key, 0o600); err != nil {
+	if err := write(key, p.Key, 0o600, put); err != nil {
 		return err
 	}
-	return Replace(cert, p.Cert, 0o644)
+	return write(cert, p.Cert, 0o644, put)
 }
 
-// Replace puts a file in place of what is there, whole, and follows no link.
-func Replace(file string, data []byte, mode os.FileMode) (err error) {
+// write follows no link: neither that of the file it makes, nor that of what is there.
+func write(file string, data []byte, mode os.FileMode, put func(from, to string) error) error {
 	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".new-")
 	if err != nil {
 		return fmt.Errorf("authority: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-			err = fmt.Errorf("authority: write %s: %w", file, err)
-		}
-	}()
+	defer os.Remove(f.Name()) // It is gone, or has another name as well, unless something went wrong.
 	_, err = f.Write(data)
 	if err == nil {
 		err = f.Chmod(mode)
 	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = put(f.Name(), file)
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("authority: write %s: %w", file, err)
 	}
-	return os.Rename(f.Name(), file)
+	return nil
+}
+
+// WriteBundle writes the pair to one file, as HAProxy takes it, and as Write does.
+func (p *Pair) WriteBundle(dir, name string) error {
+	return write(filepath.Join(dir, name+"-bundle.pem"), slices.Concat(p.Cert, p.Key), 0o600, os.Rename)
 }
