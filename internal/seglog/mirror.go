@@ -95,13 +95,13 @@ func (m *Mirror) broken() error {
 	return nil
 }
 
+// fail breaks the mirror. The caller returns the error, and so does everything after it.
 func (m *Mirror) fail(err error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.err == nil {
 		m.err = err
 		m.store.metrics.writeErrors.Inc()
-		m.store.log.Error("mirror is broken", "log_id", m.log.id.String(), "err", err)
 	}
 	return fmt.Errorf("%w: %w", ErrBroken, err)
 }

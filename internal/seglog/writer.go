@@ -134,7 +134,7 @@ func (w *Writer) broken() error {
 	return nil
 }
 
-// fail breaks the writer.
+// fail breaks the writer. The caller returns the error, and so does everything after it.
 func (w *Writer) fail(err error) error {
 	w.mu.Lock()
 	first := w.err == nil
@@ -145,7 +145,6 @@ func (w *Writer) fail(err error) error {
 	w.mu.Unlock()
 	if first {
 		w.store.metrics.writeErrors.Inc()
-		w.store.log.Error("log is broken", "log_id", w.log.id.String(), "err", err)
 		w.log.mu.Lock()
 		w.log.change.Wake()
 		w.log.mu.Unlock()
