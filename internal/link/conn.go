@@ -3,6 +3,7 @@ package link
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 	"github.com/promgrpc/exporter/internal/buffer"
+	"github.com/promgrpc/exporter/internal/identity"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/peer"
 )
@@ -32,6 +34,7 @@ type Conn struct {
 	frameSize   int        // Of the frame that is being received, 0 between two.
 	readLimit   int
 	peer        string
+	identity    identity.Identity // Set by the handshake.
 	interrupted atomic.Bool
 	alive       context.Context // Ends when Receive has to return.
 	end         context.CancelFunc
@@ -87,6 +90,23 @@ func (c *Conn) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
 
 // Peer returns the peer that limits count the connection for.
 func (c *Conn) Peer() string { return c.peer }
+
+// Identity returns who the peer is as far as its certificate proves it.
+func (c *Conn) Identity() identity.Identity { return c.identity }
+
+// secure has TLS shake hands, if there is TLS.
+func (c *Conn) secure(ctx context.Context) error {
+	t, ok := c.conn.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	if err := t.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	state := t.ConnectionState()
+	c.identity = identity.Identity{Names: identity.NamesOf(&state)}
+	return nil
+}
 
 // Receive returns the next frame that is not about the link itself: pings are
 // answered and goodbyes come as *[GoodbyeError]. Silence comes as [ErrIdle], an end

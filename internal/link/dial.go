@@ -31,7 +31,7 @@ func Dial(ctx context.Context, address string, hello *linkv1.Hello, o Options) (
 	}
 	c := newConn(raw, o)
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
-	welcome, err := c.dialHandshake(hello)
+	welcome, err := c.dialHandshake(ctx, hello)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
@@ -46,7 +46,10 @@ func Dial(ctx context.Context, address string, hello *linkv1.Hello, o Options) (
 	return c, welcome, nil
 }
 
-func (c *Conn) dialHandshake(hello *linkv1.Hello) (*linkv1.Welcome, error) {
+func (c *Conn) dialHandshake(ctx context.Context, hello *linkv1.Hello) (*linkv1.Welcome, error) {
+	if err := c.secure(ctx); err != nil {
+		return nil, fmt.Errorf("link: %w", err)
+	}
 	hello = proto.CloneOf(hello)
 	hello.Version = Version
 	hello.Instance = shorten(cmp.Or(hello.Instance, c.o.Instance), maxInstance)

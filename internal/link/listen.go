@@ -224,10 +224,8 @@ func (l *Listener) rejected(from net.Addr, reason string, err error) {
 func (c *Conn) readHello(ctx context.Context) (*linkv1.Hello, error) {
 	deadline := time.Now().Add(c.o.HandshakeTimeout)
 	_ = c.conn.SetDeadline(deadline)
-	if t, ok := c.conn.(*tls.Conn); ok {
-		if err := t.HandshakeContext(ctx); err != nil {
-			return nil, err
-		}
+	if err := c.secure(ctx); err != nil {
+		return nil, err
 	}
 	c.readLimit = maxHandshake
 	f, err := c.receive()

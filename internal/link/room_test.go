@@ -34,7 +34,7 @@ func dialFrom(t *testing.T, addr, from string) *Conn {
 	require.NoError(t, err)
 	c := newConn(raw, Options{})
 	t.Cleanup(func() { _ = c.Close() })
-	_, err = c.dialHandshake(hello())
+	_, err = c.dialHandshake(t.Context(), hello())
 	require.NoError(t, err)
 	c.establish("out")
 	return c

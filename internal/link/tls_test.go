@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 	"github.com/promgrpc/exporter/internal/authority"
 	"github.com/promgrpc/exporter/internal/renew"
 )
@@ -82,6 +83,34 @@ func TestMutualTLS(t *testing.T) {
 	require.Error(t, err, "without TLS")
 	require.Eventually(t, func() bool { return s.rejected(reasonTLS) >= 3 }, 30*time.Second, 10*time.Millisecond)
 	roundTrip(t, c, 100)
+}
+
+// Either side knows the names in the other's certificate, and takes none for proved that
+// it did not verify.
+func TestIdentity(t *testing.T) {
+	i := newIssuer(t)
+	listener, client := i.issue(t, "listener"), i.issue(t, "client")
+	seen := make(chan []string, 1)
+	handler := func(ctx context.Context, c *Conn, h *linkv1.Hello) error {
+		seen <- c.Identity().Names
+		return echo(ctx, c, h)
+	}
+	for _, c := range []struct {
+		listener, dialler   renew.TLSFiles
+		wantDialler, wantBy []string
+	}{
+		{listener, client, []string{"client", "127.0.0.1"}, []string{"listener", "127.0.0.1"}},
+		{renew.TLSFiles{Cert: listener.Cert, Key: listener.Key}, client, nil, []string{"listener", "127.0.0.1"}},
+		{renew.TLSFiles{}, renew.TLSFiles{}, nil, nil},
+	} {
+		config, err := c.listener.Listener(nil)
+		require.NoError(t, err)
+		s := serve(t, Options{TLS: config}, handler)
+		conn, err := dialTLS(t, s.addr, c.dialler)
+		require.NoError(t, err)
+		require.Equal(t, c.wantBy, conn.Identity().Names)
+		require.Equal(t, c.wantDialler, <-seen)
+	}
 }
 
 func TestServerTLSOnly(t *testing.T) {
