@@ -1,0 +1,135 @@
+// Package access is the access file: which certificates belong to which part, and who may
+// read and write what.
+//
+// Guaranteed: a file that cannot be read, or that is wrong in any part, changes nothing:
+// the last good one stays in use. What is written to the file, or to a file that it names,
+// is in use after [settled] at most. A token is only ever compared by its hash, and neither
+// it nor its hash is in an error or in the log.
+//
+// Not guaranteed: that a file which is written in several pieces, with pauses between
+// them, is not taken halfway. Rename a complete one into its place.
+package access
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/promgrpc/exporter/internal/identity"
+)
+
+// Flag names the file.
+const Flag = "--access.file"
+
+// Role is what a part is, as its certificate shows.
+type Role string
+
+// The roles. A proxy may say who is calling, and stands for no caller itself. A server is
+// also what is an upstream of relays.
+const (
+	Receiver  Role = "receiver"
+	Forwarder Role = "forwarder"
+	Server    Role = "server"
+	Proxy     Role = "proxy"
+)
+
+// Open reads the access file for a program that lets nobody read. It is nil for "": no
+// roles and no policies.
+func Open(path string, logger *slog.Logger) (*File, error) {
+	return OpenFor(path, logger, func([]string) (any, error) { return nil, nil })
+}
+
+// OpenFor is Open for a program that lets others read. It compiles the selectors of each
+// policy that has any, which is then in [Read]. An error makes the file a wrong one.
+func OpenFor(path string, logger *slog.Logger, compile func(selectors []string) (any, error)) (*File, error) {
+	if path == "" {
+		return nil, nil
+	}
+	return open(path, logger, compile)
+}
+
+// HasRoles says whether the file names anybody for a role.
+func (f *File) HasRoles(r Role) bool { return f != nil && len(f.now().roles[r]) > 0 }
+
+// CheckRole returns an error unless a certificate with these names has a role, or the
+// file names nobody for it.
+func (f *File) CheckRole(r Role, names []string) error {
+	if f == nil {
+		return nil
+	}
+	patterns := f.now().roles[r]
+	switch {
+	case len(patterns) == 0 || patterns.Match(names):
+		return nil
+	case len(names) == 0:
+		return fmt.Errorf("it has no verified certificate, and %s says which ones a %s has", Flag, r)
+	}
+	return fmt.Errorf("its certificate is for %s, which %s does not name as a %s", strings.Join(names, ", "), Flag, r)
+}
+
+// HasPolicies says whether the file has policies. If it has none, whoever the listener
+// lets in may do everything.
+func (f *File) HasPolicies() bool { return f != nil && len(f.now().policies) > 0 }
+
+// Policy returns the policy of a caller, nil if there are no policies. Its error is a
+// *[Denied].
+//
+// A bearer token counts before a user, and a user before a certificate. What a caller
+// has to show it is never passed over for another: a wrong token is refused, though the
+// certificate may be right.
+func (f *File) Policy(id identity.Identity) (*Policy, error) {
+	if f == nil {
+		return nil, nil
+	}
+	return f.now().policy(id)
+}
+
+func (s *state) policy(id identity.Identity) (*Policy, error) {
+	if len(s.policies) == 0 {
+		return nil, nil
+	}
+	switch {
+	case id.Token != "":
+		if p := s.tokens[sha256.Sum256([]byte(id.Token))]; p != nil {
+			return p, nil
+		}
+		return nil, &Denied{true, "unknown_token", "the bearer token is none that a policy has; it may have been replaced by another"}
+	case id.User != "":
+		if p := s.users[id.User]; p != nil {
+			return p, nil
+		}
+		return nil, &Denied{false, "unknown_user", fmt.Sprintf("user %s has no policy; it has to be among the users of one in %s", id.User, Flag)}
+	case len(id.Names) > 0 && !s.roles[Proxy].Match(id.Names):
+		for _, c := range s.certificates {
+			if c.names.Match(id.Names) {
+				return c.policy, nil
+			}
+		}
+		return nil, &Denied{false, "unknown_certificate", fmt.Sprintf("the client certificate, for %s, has no policy; it has to be among the certificates of one in %s", strings.Join(id.Names, ", "), Flag)}
+	case s.anonymous != nil:
+		return s.anonymous, nil
+	}
+	return nil, &Denied{true, "no_credential", "a credential is needed: send a bearer token (Authorization: Bearer TOKEN), the password of a user, or a client certificate"}
+}
+
+// Keys returns the keys of cursors. The first seals, all open.
+func (f *File) Keys() []Key {
+	if f == nil {
+		return nil
+	}
+	return f.now().keys
+}
+
+// Denied is why a caller is refused.
+type Denied struct {
+	// Unauthenticated says that another credential may help. Otherwise it is known who
+	// calls.
+	Unauthenticated bool
+	// Reason is one of a few words, to count by.
+	Reason  string
+	message string
+}
+
+// Error implements error. It says what to do, and nothing of other callers.
+func (d *Denied) Error() string { return d.message }

@@ -1,0 +1,303 @@
+package access
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/alecthomas/units"
+
+	"github.com/promgrpc/exporter/internal/identity"
+	"github.com/promgrpc/exporter/internal/renew"
+	"github.com/promgrpc/exporter/internal/tenant"
+)
+
+// KeySize is how many bytes a key of cursors has.
+const KeySize = 32
+
+// Key seals and opens cursors.
+type Key [KeySize]byte
+
+const (
+	mostKeys      = 8
+	mostName      = 64
+	mostSelectors = 64
+)
+
+// parser makes a state of a document.
+type parser struct {
+	folder  string // that paths are relative to
+	compile func([]string) (any, error)
+	state   *state
+	named   []string // files, also those that cannot be read
+	names   map[string]int
+	// lines is where each token, user and pattern of a certificate stands.
+	lines map[string]int
+}
+
+// parse reads an access file and the files that it names, which are also returned with
+// an error.
+func parse(in []byte, path string, compile func([]string) (any, error)) (_ *state, named []string, _ error) {
+	d, err := decode(in)
+	if err != nil {
+		return nil, nil, err
+	}
+	p := &parser{
+		folder: filepath.Dir(path), compile: compile,
+		state: &state{roles: map[Role]identity.Names{}, tokens: map[[sha256.Size]byte]*Policy{}, users: map[string]*Policy{}},
+		names: map[string]int{}, lines: map[string]int{},
+	}
+	err = p.document(d)
+	return p.state, p.named, err
+}
+
+func (p *parser) document(d *document) error {
+	for _, r := range []struct {
+		role  Role
+		names []text
+	}{{Receiver, d.Roles.Receiver}, {Forwarder, d.Roles.Forwarder}, {Server, d.Roles.Server}, {Proxy, d.Roles.Proxy}} {
+		names, err := patterns(r.names, "roles."+string(r.role))
+		if err != nil {
+			return err
+		}
+		p.state.roles[r.role] = names
+	}
+	var errs []error
+	if len(d.CursorKeyFiles) > mostKeys {
+		return at(d.CursorKeyFiles[mostKeys], "cursor_key_files", fmt.Errorf("there are more than %d", mostKeys))
+	}
+	for i, file := range d.CursorKeyFiles {
+		key, err := readKey(p.file(file))
+		if err != nil {
+			errs = append(errs, at(file, fmt.Sprintf("cursor_key_files[%d]", i), err))
+		}
+		p.state.keys = append(p.state.keys, key)
+	}
+	for i := range d.Policies {
+		if err := p.policy(&d.Policies[i], fmt.Sprintf("policies[%d]", i)); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// at says where an error is.
+func at(t text, field string, err error) error {
+	if t.line == 0 {
+		return fmt.Errorf("%s: %w", field, err)
+	}
+	return fmt.Errorf("line %d: %s: %w", t.line, field, err)
+}
+
+func patterns(texts []text, field string) (identity.Names, error) {
+	var names identity.Names
+	for i, t := range texts {
+		one := identity.Names{t.value}
+		if err := one.Check(); err != nil {
+			return nil, at(t, fmt.Sprintf("%s[%d]", field, i), err)
+		}
+		names = append(names, t.value)
+	}
+	return names, nil
+}
+
+// file notes a file that is named, relative to the access file.
+func (p *parser) file(t text) string {
+	path := t.value
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(p.folder, path)
+	}
+	p.named = append(p.named, path)
+	return path
+}
+
+// policy adds a policy to the state.
+func (p *parser) policy(t *policyText, field string) error {
+	if err := p.name(t.Name, field+".name"); err != nil {
+		return err
+	}
+	policy := &Policy{Name: t.Name.value}
+	p.state.policies = append(p.state.policies, policy)
+	if t.TokenFiles == nil && t.TokenSHA256 == nil && t.Users == nil && t.Certificates == nil && !t.Anonymous.isSet() {
+		return at(t.Name, field, errors.New("it is nobody's: it needs token_files, token_sha256, users, certificates, or anonymous: true"))
+	}
+	if t.Read == nil && t.Write == nil {
+		return at(t.Name, field, errors.New("it allows nothing: it needs read or write"))
+	}
+	if err := p.callers(t, policy, field); err != nil {
+		return err
+	}
+	var err error
+	if t.Read != nil {
+		if policy.Read, err = p.readRights(t.Read, field+".read"); err != nil {
+			return err
+		}
+	}
+	if t.Write != nil {
+		policy.Write = &Write{Tenant: t.Write.Tenant.value}
+		if t.Write.Tenant.line > 0 {
+			if err := tenant.Check(t.Write.Tenant.value); err != nil {
+				return at(t.Write.Tenant, field+".write.tenant", err)
+			}
+		}
+	}
+	return nil
+}
+
+func (p *parser) name(name text, field string) error {
+	switch first, twice := p.names[name.value]; {
+	case name.value == "":
+		return at(name, field, errors.New("it is missing"))
+	case len(name.value) > mostName || strings.ContainsFunc(name.value, func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && r != '-' && r != '_' && r != '.'
+	}):
+		return at(name, field, fmt.Errorf("want %d letters, digits, and -_. at most", mostName))
+	case twice:
+		return at(name, field, fmt.Errorf("line %d has a policy of this name", first))
+	}
+	p.names[name.value] = name.line
+	return nil
+}
+
+// callers notes whose policy it is.
+func (p *parser) callers(t *policyText, policy *Policy, field string) error {
+	for i, file := range t.TokenFiles {
+		field := fmt.Sprintf("%s.token_files[%d]", field, i)
+		token, err := renew.Token(p.file(file))
+		if failed := new(os.PathError); err != nil && !errors.As(err, &failed) {
+			err = errors.New("want a token of printable ASCII")
+		}
+		if err != nil {
+			return at(file, field, withoutPath(err))
+		}
+		if err := p.token(sha256.Sum256([]byte(token)), policy, file, field); err != nil {
+			return err
+		}
+	}
+	for i, sum := range t.TokenSHA256 {
+		field := fmt.Sprintf("%s.token_sha256[%d]", field, i)
+		b, err := hex.DecodeString(sum.value)
+		if err != nil || len(b) != sha256.Size {
+			return at(sum, field, fmt.Errorf("want %d hexadecimal digits, as of printf %%s TOKEN | sha256sum", 2*sha256.Size))
+		}
+		if err := p.token([sha256.Size]byte(b), policy, sum, field); err != nil {
+			return err
+		}
+	}
+	for i, user := range t.Users {
+		if err := p.once("user", user, fmt.Sprintf("%s.users[%d]", field, i)); err != nil {
+			return err
+		}
+		p.state.users[user.value] = policy
+	}
+	for i, pattern := range t.Certificates {
+		if err := p.once("name", pattern, fmt.Sprintf("%s.certificates[%d]", field, i)); err != nil {
+			return err
+		}
+	}
+	names, err := patterns(t.Certificates, field+".certificates")
+	if err != nil {
+		return err
+	}
+	p.state.certificates = append(p.state.certificates, certificates{names, policy})
+	if t.Anonymous.isSet() {
+		if err := p.once("caller without a credential", text{line: t.Anonymous.line}, field+".anonymous"); err != nil {
+			return err
+		}
+		p.state.anonymous = policy
+	}
+	return nil
+}
+
+func (p *parser) token(sum [sha256.Size]byte, policy *Policy, t text, field string) error {
+	if p.state.tokens[sum] == policy {
+		return nil // as while one is being replaced
+	}
+	if err := p.once("token", text{string(sum[:]), t.line}, field); err != nil {
+		return err
+	}
+	p.state.tokens[sum] = policy
+	return nil
+}
+
+// once is an error for what was there before: what one caller may do has to be clear.
+func (p *parser) once(kind string, t text, field string) error {
+	if first, twice := p.lines[kind+" "+t.value]; twice {
+		return at(t, field, fmt.Errorf("line %d has this %s already", first, kind))
+	}
+	p.lines[kind+" "+t.value] = t.line
+	return nil
+}
+
+func (p *parser) readRights(t *readText, field string) (*Read, error) {
+	r := &Read{Logs: t.Logs.isSet(), Status: t.Status.isSet()}
+	if len(t.Selectors) > 0 {
+		if err := p.selectors(r, t.Selectors, field); err != nil {
+			return nil, err
+		}
+	}
+	if t.Streams.line > 0 {
+		n, err := strconv.ParseInt(t.Streams.value, 10, 32)
+		if err != nil || n < 1 {
+			return nil, at(t.Streams, field+".streams", errors.New("want a whole number above zero"))
+		}
+		r.Streams = n
+	}
+	if t.Memory.line > 0 {
+		n, err := units.ParseBase2Bytes(t.Memory.value)
+		if err != nil || n < 1 {
+			return nil, at(t.Memory, field+".memory", errors.New("want a size above zero, such as 64MiB"))
+		}
+		r.Memory = int64(n)
+	}
+	return r, nil
+}
+
+func (p *parser) selectors(r *Read, texts []text, field string) error {
+	first := texts[0]
+	switch {
+	case r.Logs:
+		return at(first, field, errors.New("logs have all series, so they cannot be allowed together with selectors"))
+	case len(p.state.keys) == 0:
+		return at(first, field+".selectors", errors.New("cursor_key_files is needed as well: a cursor would tell of other series"))
+	case len(texts) > mostSelectors:
+		return at(first, field+".selectors", fmt.Errorf("there are more than %d", mostSelectors))
+	}
+	for _, t := range texts {
+		r.Selectors = append(r.Selectors, t.value)
+	}
+	var err error
+	if r.Compiled, err = p.compile(r.Selectors); err != nil {
+		return at(first, field+".selectors", err)
+	}
+	return nil
+}
+
+// readKey reads 32 bytes as base64.
+func readKey(path string) (key Key, err error) {
+	b, err := readFile(path)
+	if err != nil {
+		return key, withoutPath(err)
+	}
+	b, err = base64.StdEncoding.DecodeString(strings.TrimSpace(string(b)))
+	if err != nil || len(b) != KeySize {
+		return key, fmt.Errorf("want %d bytes as base64, as of openssl rand -base64 %d", KeySize, KeySize)
+	}
+	return Key(b), nil
+}
+
+// withoutPath leaves the path out of an error, since somebody may have written a secret
+// there. The line says which it is.
+func withoutPath(err error) error {
+	var failed *os.PathError
+	if errors.As(err, &failed) {
+		return fmt.Errorf("cannot %s the file: %w", failed.Op, failed.Err)
+	}
+	return err
+}
