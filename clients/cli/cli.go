@@ -177,6 +177,7 @@ func run(ctx context.Context, args []string, env environment) (code int) {
 	if err != nil {
 		return report(env, usage.Errorf("%w", err))
 	}
+	c.warnOfExposed(env)
 	return report(env, commands[name](ctx, env))
 }
 
@@ -189,6 +190,12 @@ type clause interface {
 func option(c clause, name, help string) *kingpin.FlagClause {
 	return c.Flag(name, help).Envar(variable(name))
 }
+
+// options are flags with their environment variables.
+type options struct{ clause }
+
+// Flag registers one.
+func (o options) Flag(name, help string) *kingpin.FlagClause { return option(o.clause, name, help) }
 
 // variable is the environment variable of a flag.
 func variable(flag string) string {

@@ -8,21 +8,24 @@ import (
 	"strings"
 	"time"
 
+	"github.com/alecthomas/kingpin/v2"
+
 	promgrpc "github.com/promgrpc/exporter/clients/go"
 	"github.com/promgrpc/exporter/internal/address"
-	"github.com/promgrpc/exporter/internal/renew"
+	"github.com/promgrpc/exporter/internal/credential"
 	"github.com/promgrpc/exporter/internal/usage"
 )
 
 // connection is how to reach the servers: the flags of every command that calls
 // them.
 type connection struct {
-	address   string
-	protocol  string
-	timeout   time.Duration
-	tls       tlsFlags
-	headers   []string
-	tokenFile string
+	address  string
+	protocol string
+	timeout  time.Duration
+	credential.Flags
+	headers []string
+	// exposed are the names of headers on the command line that hold a secret.
+	exposed []string
 }
 
 const defaultAddress = "localhost:8090"
@@ -34,15 +37,34 @@ func (c *connection) register(cmd clause) {
 		Default("grpc").EnumVar(&c.protocol, "grpc", "grpcweb", "connect")
 	option(cmd, "timeout", "End after this time: with exit code 0 while following, as a failure otherwise. 0 means no timeout.").
 		Default("0s").DurationVar(&c.timeout)
-	option(cmd, "tls", "Use TLS, 1.3 or later. The other --tls flags imply it. Their files are read again for each stream and after each lost connection.").BoolVar(&c.tls.on)
-	option(cmd, "tls-ca-file", "CA certificates to trust instead of the system's, PEM.").PlaceHolder("FILE").StringVar(&c.tls.files.CA)
-	option(cmd, "tls-cert-file", "Client certificate, PEM.").PlaceHolder("FILE").StringVar(&c.tls.files.Cert)
-	option(cmd, "tls-key-file", "Key of the client certificate, PEM.").PlaceHolder("FILE").StringVar(&c.tls.files.Key)
-	option(cmd, "tls-server-name", "Name to expect in the server's certificate, if not the host of the address.").PlaceHolder("NAME").StringVar(&c.tls.files.ServerName)
-	option(cmd, "header", "Header to send with each call, for a proxy, say. Repeatable; one a line in the environment, where other users do not see it. Without TLS it is sent in the clear.").
-		Short('H').PlaceHolder("'NAME: VALUE'").StringsVar(&c.headers)
-	option(cmd, "bearer-token-file", "File with the token to send as Authorization. It is read again for each call and each stream. Without TLS the token is sent in the clear.").
-		PlaceHolder("FILE").StringVar(&c.tokenFile)
+	c.Register(options{cmd})
+	option(cmd, "header", "Header to send with each call, for a proxy, say. Repeatable; one a line in the environment, where other users do not see it.").
+		Short('H').PlaceHolder("'NAME: VALUE'").Action(c.noteExposed).StringsVar(&c.headers)
+}
+
+// noteExposed notes which headers on the command line, where other users see them, hold
+// a secret. kingpin calls it for those alone, and not for the environment's.
+func (c *connection) noteExposed(parsed *kingpin.ParseContext) error {
+	c.exposed = nil
+	for _, element := range parsed.Elements {
+		flag, ok := element.Clause.(*kingpin.FlagClause)
+		if !ok || flag.Model().Name != "header" || element.Value == nil {
+			continue
+		}
+		name, _, found := strings.Cut(*element.Value, ":")
+		if name = strings.TrimSpace(name); found && credential.IsSecret(name) {
+			c.exposed = append(c.exposed, name)
+		}
+	}
+	return nil
+}
+
+// warnOfExposed warns of secrets on the command line.
+func (c *connection) warnOfExposed(env environment) {
+	if len(c.exposed) > 0 {
+		warn(env, "other users of this machine can read %s on the command line: use --bearer-token-file, --basic-auth-password-file or %s",
+			strings.Join(c.exposed, ", "), variable("header"))
+	}
 }
 
 // addresses returns what --address lists.
@@ -77,23 +99,23 @@ func (c *connection) open(ctx context.Context, env environment, o promgrpc.Optio
 
 // dial makes a client for addresses, completing o.
 func (c *connection) dial(addresses []string, o promgrpc.Options) (*promgrpc.Client, error) {
-	var err error
-	if c.tls.wanted() {
-		files, err := renew.New("the files of --tls-ca-file, --tls-cert-file and --tls-key-file", c.tls.files.Dial, o.Logger)
-		if err != nil {
-			return nil, usage.Errorf("--tls-ca-file, --tls-cert-file, --tls-key-file: %w", err)
-		}
+	files, err := c.Dialer(o.Logger)
+	if err != nil {
+		return nil, err
+	}
+	if files != nil {
 		o.RenewTLS = func() (*tls.Config, error) { return files.Get(), nil }
 	}
 	if o.Header, err = c.header(); err != nil {
 		return nil, usage.Errorf("--header: %w", err)
 	}
-	if c.tokenFile != "" {
-		o.BearerToken = promgrpc.TokenFile(c.tokenFile)
-		if _, err := o.BearerToken(context.Background()); err != nil {
-			return nil, usage.Errorf("--bearer-token-file: %w", err)
-		}
+	if err := c.Check(); err != nil {
+		return nil, err
 	}
+	if c.Given() {
+		o.Authorization = func(context.Context) (string, error) { return c.Authorization() }
+	}
+	o.AllowCleartextCredentials = c.AllowCleartext
 	o.Protocol = promgrpc.Protocol(c.protocol)
 	client, err := promgrpc.New(addresses, o)
 	if err != nil {
@@ -122,11 +144,3 @@ func (c *connection) bounded(ctx context.Context) (context.Context, context.Canc
 	}
 	return context.WithTimeout(ctx, c.timeout)
 }
-
-// tlsFlags say whether to use TLS, and with which files.
-type tlsFlags struct {
-	on    bool
-	files renew.TLSFiles
-}
-
-func (t *tlsFlags) wanted() bool { return *t != tlsFlags{} }

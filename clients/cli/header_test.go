@@ -58,7 +58,7 @@ func TestHeader(t *testing.T) {
 			guard.Expect("secret-3")
 			r = runCLI(t, t.Context(), "get")
 			require.Equal(t, ExitFailure, r.code)
-			require.Contains(t, r.stderr, "; try --bearer-token-file or --header")
+			require.Contains(t, r.stderr, "; try --bearer-token-file, --basic-auth-user or --tls-cert-file")
 			require.NotContains(t, r.stderr, "secret")
 
 			// The same by a header from the environment.
@@ -68,7 +68,7 @@ func TestHeader(t *testing.T) {
 			require.Equal(t, ExitOK, r.code, r.stderr)
 			r = runCLI(t, t.Context(), "status", "--bearer-token-file", file)
 			require.Equal(t, ExitUsage, r.code)
-			require.Contains(t, r.stderr, "both a header Authorization and a bearer token")
+			require.Contains(t, r.stderr, "both a header Authorization and a credential for it")
 		})
 	}
 }

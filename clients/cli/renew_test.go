@@ -17,6 +17,7 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
 	"github.com/promgrpc/exporter/internal/authority"
+	"github.com/promgrpc/exporter/internal/credential"
 	"github.com/promgrpc/exporter/internal/renew"
 )
 
@@ -56,7 +57,7 @@ func TestRenewedAuthorities(t *testing.T) {
 			defer server.Close()
 			file := filepath.Join(t.TempDir(), "ca.pem")
 			require.NoError(t, os.WriteFile(file, ca, 0o600))
-			c := connection{protocol: protocol, tls: tlsFlags{files: renew.TLSFiles{CA: file}}}
+			c := connection{protocol: protocol, Flags: credential.Flags{TLSFiles: renew.TLSFiles{CA: file}}}
 			client, err := c.dial([]string{server.Listener.Addr().String()}, promgrpc.Options{MinBackoff: time.Millisecond})
 			require.NoError(t, err)
 			defer client.Close()

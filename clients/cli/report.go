@@ -31,7 +31,10 @@ func explain(err error) (string, int) {
 	var outOfRange *promgrpc.OutOfRangeError
 	var suspect *promgrpc.SuspectError
 	var server *promgrpc.Error
+	var cleartext *promgrpc.CleartextError
 	switch {
+	case errors.As(err, &cleartext):
+		return err.Error() + "; try --tls, or --allow-cleartext-credentials", ExitUsage
 	case errors.As(err, &mistake):
 		return err.Error() + "; try --help", ExitUsage
 	case errors.As(err, &suspect):
@@ -86,8 +89,10 @@ func oldest(e *promgrpc.OutOfRangeError) string {
 // a pointer below it, which have to stay aligned, or the page of a proxy.
 func answer(e *promgrpc.Error) string {
 	switch {
-	case e.Code == codes.Unauthenticated, e.Code == codes.PermissionDenied:
-		return strings.Join(strings.Fields(e.Error()), " ") + "; try --bearer-token-file or --header"
+	case e.Code == codes.Unauthenticated:
+		return strings.Join(strings.Fields(e.Error()), " ") + "; try --bearer-token-file, --basic-auth-user or --tls-cert-file"
+	case e.Code == codes.PermissionDenied:
+		return strings.Join(strings.Fields(e.Error()), " ")
 	case strings.Contains(e.Message, "\n"):
 		return fmt.Sprintf("%s: %s:\n%s", e.Address, codeWords(e.Code), strings.TrimRight(e.Message, "\n"))
 	case e.Code == codes.Unimplemented:

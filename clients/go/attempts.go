@@ -2,6 +2,7 @@ package promgrpc
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -23,6 +24,7 @@ type attempts struct {
 	turn      int              // modulo the number of addresses, the index of the current one
 	failures  int              // in a row
 	last      map[string]error // by address, since the last success
+	renewed   bool             // the credential was, since the last success
 }
 
 func (c *Client) newAttempts() attempts {
@@ -80,8 +82,19 @@ func (a *attempts) address() string {
 }
 
 func (a *attempts) succeeded() {
-	a.failures = 0
+	a.failures, a.renewed = 0, false
 	clear(a.last)
+}
+
+// outdated reports whether a server refused a credential that was renewed meanwhile. It
+// says so once: the call is repeated at once, with the new one.
+func (a *attempts) outdated(err error) bool {
+	var e *Error
+	if a.renewed || !errors.As(err, &e) || !e.outdated {
+		return false
+	}
+	a.renewed = true
+	return true
 }
 
 // move picks an address at random, so that the clients of one server spread.

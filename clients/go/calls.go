@@ -66,6 +66,9 @@ func (c *Client) call(ctx context.Context, method string, req, res proto.Message
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		if tries.outdated(err) {
+			continue
+		}
 		if !resumable(err) {
 			return err
 		}
@@ -110,20 +113,27 @@ func (c *Client) callOnce(ctx context.Context, suspect *suspicion, address, meth
 }
 
 // invoke makes one attempt of a unary call, within CallTimeout.
-func (c *Client) invoke(ctx context.Context, address string, t transport, method string, req, res proto.Message) *Error {
+func (c *Client) invoke(ctx context.Context, address string, t transport, method string, req, res proto.Message) error {
 	ctx, cancel := context.WithTimeout(ctx, c.options.CallTimeout)
 	defer cancel()
-	ctx, err := c.withHeader(ctx, address)
-	if err != nil {
-		return t.wrap(new(exchange), err)
-	}
 	ctx, x, end := withExchange(ctx)
 	defer end()
+	ctx, err := c.withHeader(ctx, address)
+	if err != nil {
+		return err
+	}
 	proto.Reset(res)
 	if err := t.invoke(ctx, method, req, res); err != nil {
-		return t.wrap(x, err)
+		return c.wrap(ctx, t, x, err)
 	}
 	return nil
+}
+
+// wrap turns an error of a transport into an *Error.
+func (c *Client) wrap(ctx context.Context, t transport, x *exchange, err error) *Error {
+	e := t.wrap(x, err)
+	e.outdated = c.outdated(ctx, x, e)
+	return e
 }
 
 func (c *Client) sharedTransport(address string) (transport, error) {

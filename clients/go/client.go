@@ -37,17 +37,23 @@ type Options struct {
 	// RenewTLS, if not nil, returns the configuration in place of TLS, for files
 	// that are renewed in place, say. It is called before every stream and after
 	// every lost connection, possibly by several goroutines at once. An error of it
-	// counts as a server that cannot be reached.
+	// counts as a server that cannot be reached. TLSFiles has such a function.
 	RenewTLS func() (*tls.Config, error)
 	// Header is sent with every call, for a proxy, say. It must not have a name that
 	// the protocols set themselves, such as Content-Type. Metadata in the context of
 	// a call is sent too, over every protocol.
 	Header http.Header
-	// BearerToken, if not nil, returns the token that is sent as Authorization. It is
-	// called before every call and every stream, possibly by several goroutines at
-	// once. An error of it counts as a server that cannot be reached. Without TLS the
-	// token is sent in the clear. TokenFile returns a function that reads a file.
-	BearerToken func(ctx context.Context) (string, error)
+	// Authorization, if not nil, returns the value of the header of that name. It is
+	// called before every call and every stream, and once more when a server does not
+	// accept it, possibly by several goroutines at once. An error of it counts as a
+	// server that cannot be reached. TokenFile and PasswordFile return functions that
+	// read files.
+	Authorization func(ctx context.Context) (string, error)
+	// AllowCleartextCredentials sends credentials without TLS to other machines, too.
+	// Otherwise a call that would do so ends with a *CleartextError. Credentials are
+	// Authorization, and every header whose name is that of one, such as Cookie or
+	// X-Api-Key. TLS that is set up by GRPC alone does not count as TLS.
+	AllowCleartextCredentials bool
 	// Logger logs when a stream is lost and when it is resumed. Nil discards.
 	Logger *slog.Logger
 	// Resolve, if not nil, returns the addresses (host:port) of the servers that
@@ -105,7 +111,7 @@ func New(addresses []string, o Options) (*Client, error) {
 			return nil, fmt.Errorf("address of a server: %w", err)
 		}
 	}
-	if err := o.checkHeader(); err != nil {
+	if err := o.checkHeader(addresses); err != nil {
 		return nil, err
 	}
 	switch o.Protocol {

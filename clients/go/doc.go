@@ -49,7 +49,15 @@
 // ProtocolConnect and ProtocolGRPCWeb use HTTP/1.1 over cleartext, which every
 // proxy supports, and what TLS negotiates otherwise.
 //
-// Options.Header and Options.BearerToken are sent with every call, for a proxy
-// that authenticates. Without TLS they are sent in the clear. Redirects are not
-// followed, and neither appears in an error or a log line.
+// # Credentials
+//
+// Options.Header and Options.Authorization are sent with every call. A credential is
+// not sent in the clear, except to an address of this machine (localhost, 127.0.0.1,
+// ::1) or with Options.AllowCleartextCredentials: the call ends with a CleartextError.
+// Redirects are not followed, proxies of the environment are not used, and no
+// credential appears in an error or a log line.
+//
+// A call that a server refuses for who makes it (Unauthenticated, PermissionDenied)
+// ends with that error, a stream too. It is repeated once if Options.Authorization
+// returns something else by then.
 package promgrpc

@@ -32,7 +32,8 @@ type Error struct {
 	// Dial is why no connection could be made, if that was the failure.
 	Dial error
 
-	broke breakage
+	broke    breakage
+	outdated bool // refused for a credential that is another one by now
 }
 
 // breakage is how a call ended that was sent and got no status.

@@ -141,13 +141,14 @@ func ExampleClient_GetStatus() {
 	// 01HF true 2
 }
 
-// A client of two replicas over gRPC-Web, with a token that is read again for each
-// call. It gives up if no replica is up at the start.
+// A client of two replicas over gRPC-Web and TLS, with a token that is read again for
+// each call. It gives up if no replica is up at the start.
 func ExampleNew() {
 	client, err := promgrpc.New([]string{"server-1:8090", "server-2:8090"}, promgrpc.Options{
-		Protocol:    promgrpc.ProtocolGRPCWeb,
-		BearerToken: promgrpc.TokenFile("/var/run/secrets/token"),
-		FailFast:    true,
+		Protocol:      promgrpc.ProtocolGRPCWeb,
+		RenewTLS:      promgrpc.TLSFiles{CA: "/etc/promgrpc/ca.pem"}.Config,
+		Authorization: promgrpc.TokenFile("/var/run/secrets/token"),
+		FailFast:      true,
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -17,6 +17,8 @@ type exchange struct {
 	answered atomic.Bool // there was a status, of the server or of a proxy itself
 	gateway  atomic.Bool // a proxy said that its server failed to answer
 	cancel   context.CancelFunc
+
+	authorization string // that was sent
 }
 
 type exchangeKey struct{}

@@ -36,7 +36,7 @@ func TestHeader(t *testing.T) {
 			server.Before = guard.Before
 			server.Script = sequence(3, 1, func() error { renew("third"); metricstest.Abort(); return nil })
 			c := newClient(t, protocol, promgrpc.Options{
-				Header: http.Header{"X-Tenant": {"a", "b"}}, BearerToken: promgrpc.TokenFile(file),
+				Header: http.Header{"X-Tenant": {"a", "b"}}, Authorization: promgrpc.TokenFile(file),
 			}, server.Start(t))
 			ctx := metadata.AppendToOutgoingContext(t.Context(), "x-trace", "t", "x-trace-bin", "\x00\xff")
 			for _, token := range []string{"first", "second"} {
@@ -75,24 +75,24 @@ func TestTokenFails(t *testing.T) {
 			server.Script = sequence(3, 1, func() error { return nil })
 			address := server.Start(t)
 			var asked atomic.Int32
-			c := newClient(t, protocol, promgrpc.Options{BearerToken: func(context.Context) (string, error) {
+			c := newClient(t, protocol, promgrpc.Options{Authorization: func(context.Context) (string, error) {
 				if asked.Add(1) <= 2 {
 					return "", errors.New("none yet")
 				}
-				return "secret", nil
+				return "Bearer secret", nil
 			}}, address)
 			require.Equal(t, []int{1, 2, 3}, values(t, c, promgrpc.Query{}))
 
 			var u *promgrpc.UnreachableError
 			for path, want := range map[string]string{
-				filepath.Join(t.TempDir(), "none"): "bearer token: open ",
+				filepath.Join(t.TempDir(), "none"): "credential: open ",
 				"header_test.go":                   "header_test.go: want a token of printable ASCII",
 			} {
-				_, err := newClient(t, protocol, promgrpc.Options{BearerToken: promgrpc.TokenFile(path)}, address).GetStatus(t.Context())
+				_, err := newClient(t, protocol, promgrpc.Options{Authorization: promgrpc.TokenFile(path)}, address).GetStatus(t.Context())
 				require.ErrorAs(t, err, &u)
 				require.ErrorContains(t, err, want)
 			}
-			_, err := newClient(t, protocol, promgrpc.Options{BearerToken: func(context.Context) (string, error) {
+			_, err := newClient(t, protocol, promgrpc.Options{Authorization: func(context.Context) (string, error) {
 				return "sec\nret", nil
 			}}, address).GetStatus(t.Context())
 			require.ErrorAs(t, err, &u)
@@ -144,7 +144,7 @@ func TestNewRefusesHeaders(t *testing.T) {
 		{http.Header{"X-Key": {"sec\nret"}}, nil, "X-Key: want"},
 		{http.Header{"X-Key": {"sec", ""}}, nil, "X-Key: want"},
 	} {
-		_, err := promgrpc.New([]string{"localhost:1"}, promgrpc.Options{Header: tc.header, BearerToken: tc.token})
+		_, err := promgrpc.New([]string{"localhost:1"}, promgrpc.Options{Header: tc.header, Authorization: tc.token})
 		require.ErrorContains(t, err, tc.want)
 		require.NotContains(t, err.Error(), "sec")
 	}

@@ -128,6 +128,8 @@ func (r *run) run(ctx context.Context) error {
 			return err
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
+		case r.tries.outdated(err):
+			continue
 		}
 		if o, ok := outOfRange(err); ok {
 			// Another replica may retain more, or may have run while this one was set
@@ -248,7 +250,7 @@ func (r *run) stream(ctx context.Context) (bool, error) {
 		case errors.Is(context.Cause(ctx), errSilent):
 			return fmt.Errorf("%s: %w for %s", r.tries.address(), errSilent, r.patience())
 		}
-		return t.wrap(x, err)
+		return r.client.wrap(ctx, t, x, err)
 	}
 	if err := r.suspect.before(ctx, r.tries.address(), t); err != nil {
 		return false, err

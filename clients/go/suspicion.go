@@ -98,7 +98,7 @@ func (s *suspicion) after(ctx context.Context, address string, err error) *Suspe
 	}
 	up := status.GetUptime().AsDuration()
 	switch {
-	case failure != nil && (s.status != nil || failure.Dial != nil),
+	case failure != nil && (s.status != nil || notDialled(failure)),
 		failure == nil && status.GetUptime() != nil && up < asked.Sub(s.sent):
 		s.deaths++
 	case failure == nil && how == lost && s.status.GetInstance() != "" &&
@@ -130,25 +130,33 @@ func (s *suspicion) pause() time.Duration {
 
 // alive returns the status of a server, an empty one if it answers with an error of
 // its own. It returns an error if the server does not answer.
-func (c *Client) alive(ctx context.Context, address string, t transport) (*metricsv1.GetStatusResponse, *Error) {
+func (c *Client) alive(ctx context.Context, address string, t transport) (*metricsv1.GetStatusResponse, error) {
 	res := new(metricsv1.GetStatusResponse)
-	e := c.invoke(ctx, address, t, metricsv1grpc.MetricsService_GetStatus_FullMethodName, &metricsv1.GetStatusRequest{}, res)
+	err := c.invoke(ctx, address, t, metricsv1grpc.MetricsService_GetStatus_FullMethodName, &metricsv1.GetStatusRequest{}, res)
 	switch {
-	case e == nil:
+	case err == nil:
 		return res, nil
-	case resumable(e):
-		e.broke = whole // This is not the suspected call.
-		return nil, e
+	case resumable(err):
+		if e, _ := brokenOff(err); e != nil {
+			e.broke = whole // This is not the suspected call.
+		}
+		return nil, err
 	}
 	return &metricsv1.GetStatusResponse{}, nil
 }
 
 // aliveAfresh is alive over a new connection.
-func (c *Client) aliveAfresh(ctx context.Context, address string) (*metricsv1.GetStatusResponse, *Error) {
+func (c *Client) aliveAfresh(ctx context.Context, address string) (*metricsv1.GetStatusResponse, error) {
 	t, err := c.newTransport(address)
 	if err != nil {
-		return nil, newError(address, err)
+		return nil, err
 	}
 	defer func() { _ = t.close() }()
 	return c.alive(ctx, address, t)
+}
+
+// notDialled reports whether no connection could be made.
+func notDialled(err error) bool {
+	e, _ := brokenOff(err)
+	return e != nil && e.Dial != nil
 }
