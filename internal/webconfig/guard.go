@@ -1,0 +1,52 @@
+package webconfig
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/promgrpc/exporter/internal/identity"
+)
+
+// Guard lets requests through to a handler as a file says, with their TLS, and with who
+// makes them in their context, see [identity.Of].
+type Guard struct {
+	// Config may be nil.
+	Config *Config
+	// Next is what it guards.
+	Next http.Handler
+	// Open requests need no password, whoever they are of.
+	Open func(*http.Request) bool
+	// Peer that a request is of, for limits.
+	Peer func(*http.Request) string
+	// Refuse answers a request that is not let in.
+	Refuse func(http.ResponseWriter, *http.Request, *Refused)
+}
+
+// ServeHTTP implements [http.Handler].
+func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s := g.Config.now()
+	for name, value := range s.headers {
+		w.Header().Set(name, value)
+	}
+	r = r.WithContext(r.Context()) // a copy
+	r.TLS = stateOf(r.Context())
+	id, refused := g.admit(s, r)
+	if refused != nil {
+		refused.setHeaders(w.Header())
+		g.Refuse(w, r, refused)
+		return
+	}
+	g.Next.ServeHTTP(w, r.WithContext(identity.NewContext(r.Context(), id)))
+}
+
+func (g *Guard) admit(s *settings, r *http.Request) (identity.Identity, *Refused) {
+	switch {
+	case g.Open(r):
+		return identity.Identity{Names: identity.NamesOf(r.TLS)}, nil
+	case s.limiter != nil && !s.limiter.Allow():
+		return identity.Identity{}, &Refused{http.StatusTooManyRequests, errRate}
+	}
+	return g.Config.identify(s, r, g.Peer(r))
+}
+
+var errRate = errors.New("more requests than the rate_limit of the web configuration file allows")

@@ -1,0 +1,80 @@
+package webconfig
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/promgrpc/exporter/internal/identity"
+	"github.com/promgrpc/exporter/internal/limit"
+)
+
+// Refused says why a request is not let in, as HTTP has it.
+type Refused struct {
+	// Status is 401 without the right name and password, 429 over the file's rate
+	// limit, 503 where too many passwords are being checked.
+	Status int
+	// Err is the reason. With a status of 503 it is a [*limit.Error].
+	Err error
+}
+
+var errNone = errors.New("a name and a password are needed")
+
+// challenge is the WWW-Authenticate of a listener that has users.
+const challenge = `Basic realm="prometheus-grpc-exporter", charset="UTF-8"`
+
+func (r *Refused) setHeaders(h http.Header) {
+	switch r.Status {
+	case http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", challenge)
+	case http.StatusServiceUnavailable:
+		h.Set("Retry-After", "1")
+	}
+}
+
+// LimitChecks sets how many passwords may be under way of being checked, and how many of
+// one peer.
+func (c *Config) LimitChecks(most, share int) {
+	if c != nil {
+		c.password.limit(most, share)
+	}
+}
+
+// LetTokensPass says that somebody else proves bearer tokens, while tokens returns true:
+// who sends one needs no password. It is called before the first request.
+func (c *Config) LetTokensPass(tokens func() bool) {
+	if c != nil {
+		c.tokens = tokens
+	}
+}
+
+// identify returns who makes a request.
+func (c *Config) identify(s *settings, r *http.Request, peer string) (identity.Identity, *Refused) {
+	id := identity.Identity{Names: identity.NamesOf(r.TLS), Token: bearer(r)}
+	if len(s.users.names) == 0 || id.Token != "" && c.tokens != nil && c.tokens() {
+		return id, nil
+	}
+	name, password, ok := r.BasicAuth()
+	if !ok {
+		return identity.Identity{}, &Refused{http.StatusUnauthorized, errNone}
+	}
+	err := c.password.check(peer, s.users, name, password)
+	var over *limit.Error
+	switch {
+	case err == nil:
+		id.User = name
+		return id, nil
+	case errors.As(err, &over):
+		return identity.Identity{}, &Refused{http.StatusServiceUnavailable, err}
+	}
+	return identity.Identity{}, &Refused{http.StatusUnauthorized, err}
+}
+
+// bearer returns the bearer token of a request, "" if there is none.
+func bearer(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
