@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -51,9 +52,15 @@ const whole = 30 * time.Second
 // call makes one call over a protocol, with no attempt of its own to make it again,
 // and returns which server answered.
 func call(ctx context.Context, address, protocol string) (instance string, err error) {
+	return callFrom(ctx, "127.0.0.1", address, protocol)
+}
+
+// callFrom is call from an address of this machine.
+func callFrom(ctx context.Context, source, address, protocol string) (instance string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, whole)
 	defer cancel()
-	transport := &http.Transport{Protocols: new(http.Protocols)}
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
+	transport := &http.Transport{Protocols: new(http.Protocols), DialContext: dialer.DialContext}
 	defer transport.CloseIdleConnections()
 	var options []connect.ClientOption
 	switch protocol {
@@ -159,4 +166,42 @@ func testPlaces(t *testing.T, target *harness.Local) {
 		return err == nil && instance == harness.ServerPart(3)
 	})
 	t.Logf("the server had one of %d places after %s", places, time.Since(start).Round(time.Second))
+}
+
+// TestHAProxyLimits calls more often, and opens more connections, than one address
+// may. Its calls may pass later, and those of others pass.
+func TestHAProxyLimits(t *testing.T) {
+	t.Parallel()
+	const calls, connections = 30, 60 // calls open a connection each
+	consul := harness.StartConsul(t)
+	haproxy := harness.StartHAProxy(t, consul, fmt.Sprint("SOURCE_CALLS=", calls), fmt.Sprint("SOURCE_NEW_CONNECTIONS=", connections))
+	harness.NewCluster(t, harness.Options{Consul: consul})
+	haproxy.Await(t, 2)
+	for i, protocol := range protocols {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			source, other := fmt.Sprint("127.0.1.", i+1), fmt.Sprint("127.0.2.", i+1)
+			called, refused := 0, error(nil)
+			harness.Eventually(t, "a refusal", func() bool {
+				called++
+				_, refused = callFrom(t.Context(), source, haproxy.RPC, protocol)
+				return refused != nil
+			})
+			if connect.CodeOf(refused) != connect.CodeUnavailable || !strings.Contains(refused.Error(), "too many calls from this address") || called <= calls {
+				t.Errorf("call %d: %v", called, refused)
+			}
+			harness.Eventually(t, "connections to be refused", func() bool {
+				_, err := callFrom(t.Context(), source, haproxy.RPC, protocol)
+				return !strings.Contains(fmt.Sprint(err), "too many calls")
+			})
+			if _, err := callFrom(t.Context(), other, haproxy.RPC, protocol); err != nil {
+				t.Errorf("another address: %v", err)
+			}
+			harness.Eventually(t, "a call to pass later", func() bool {
+				time.Sleep(time.Second) // Attempts count, too.
+				_, err := callFrom(t.Context(), source, haproxy.RPC, protocol)
+				return err == nil
+			})
+		})
+	}
 }

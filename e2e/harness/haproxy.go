@@ -21,12 +21,13 @@ type HAProxy struct {
 }
 
 // StartHAProxy starts one with the configuration in deploy/, which finds the
-// API servers at a Consul. A warning about the configuration fails the test.
-func StartHAProxy(t testing.TB, consul *Consul) *HAProxy {
+// API servers at a Consul, and more environment variables, each NAME=VALUE. A
+// warning about the configuration fails the test.
+func StartHAProxy(t testing.TB, consul *Consul, more ...string) *HAProxy {
 	t.Helper()
 	binary, config, host := Tool(t, "haproxy"), filepath.Join(root(), "deploy/haproxy/haproxy.cfg"), Host()
 	h := &HAProxy{RPC: Address(t, host), Web: Address(t, host)}
-	env := []string{"RPC_BIND=" + h.RPC, "STATS_BIND=" + h.Web, "NAMESERVER=" + consul.DNS}
+	env := append([]string{"RPC_BIND=" + h.RPC, "STATS_BIND=" + h.Web, "NAMESERVER=" + consul.DNS}, more...)
 	check := StartEnv(t, "haproxy -c", env, binary, "-c", "-f", config)
 	code := check.Wait(patience)
 	if warnings := check.Stderr().String(); code != 0 || strings.Contains(warnings, "WARNING") {
