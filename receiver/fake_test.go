@@ -2,6 +2,7 @@ package receiver
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -136,6 +137,7 @@ func (s *syncBuffer) String() string {
 type running struct {
 	*Receiver
 	url    string
+	host   string // of requests, if not that of the URL
 	log    *syncBuffer
 	client *http.Client
 	stop   func()
@@ -227,6 +229,7 @@ func (r *running) try(method, path, contentType string, body io.Reader, header .
 	if err != nil {
 		return answer{body: err.Error()}
 	}
+	req.Host = cmp.Or(r.host, req.Host)
 	req.Header.Set("Content-Type", contentType)
 	req.Header.Set("Content-Encoding", "snappy")
 	for i := 0; i+1 < len(header); i += 2 {

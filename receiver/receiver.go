@@ -65,7 +65,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (*Receiver, e
 		return nil, err
 	}
 	web, err := daemon.NewWeb(daemon.WebOptions{
-		Address: c.WebAddress, ConfigFile: c.WebConfigFile, Handler: mux,
+		Address: c.WebAddress, ConfigFile: c.WebConfigFile, Hosts: c.WebHosts, Handler: mux,
 		Connections: c.WebConns, ConnStreams: c.WebConnStreams, Logger: logger, Registerer: reg,
 		ReadTimeout: readTimeout, WriteTimeout: readTimeout + c.ForwarderTimeout + 10*time.Second,
 	})

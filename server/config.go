@@ -15,7 +15,6 @@ import (
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/usage"
 	"github.com/promgrpc/exporter/server/feed"
-	"github.com/promgrpc/exporter/server/rpc"
 	"github.com/promgrpc/exporter/server/stream"
 )
 
@@ -25,6 +24,7 @@ type Config struct {
 	discovery.ConsulConfig
 	seglog.StorageConfig
 	LimitConfig
+	DoorsConfig
 	stream.Config
 	// Upstream makes this server a relay, which takes no forwarders. It is the servers or
 	// relays that the logs come from, in [discovery.Syntax].
@@ -37,8 +37,6 @@ type Config struct {
 	LinkTLS renew.TLSFiles
 	// RPCAddress to serve the MetricsService at.
 	RPCAddress string
-	// CORSOrigins that browsers may call from; "*" is any. None: none.
-	CORSOrigins []string
 	// LinkConns that forwarders may have open.
 	LinkConns int
 	// LinkBytes of logs that may be on their way from forwarders, until they are
@@ -116,8 +114,7 @@ func (c *Config) RegisterRelayFlags(app *kingpin.Application) {
 // registerServing adds the flags of both.
 func (c *Config) registerServing(app *kingpin.Application) {
 	c.OpsConfig.RegisterFlags(app)
-	app.Flag("rpc.cors-origin", "Origin that browsers may call from, such as https://grafana.example.org, or * for any. Repeatable.").
-		PlaceHolder("ORIGIN").StringsVar(&c.CORSOrigins)
+	c.DoorsConfig.RegisterFlags(app)
 	c.StorageConfig.RegisterFlags(app, "Folder of the logs.")
 	app.Flag("staleness", "Leave series out of the latest set that got no sample, whatever its timestamp, for this long.").
 		Default(c.Staleness.String()).DurationVar(&c.Staleness)
@@ -187,10 +184,8 @@ func (c *Config) check() error {
 	case c.LinkBytes < feed.MaxLinkFrame:
 		return usage.Errorf("%s is %s, less than a single piece of a log: %s", feed.FlagLinkBytes, c.LinkBytes, units.Base2Bytes(feed.MaxLinkFrame))
 	}
-	for _, origin := range c.CORSOrigins {
-		if err := rpc.CheckOrigin(origin); err != nil {
-			return usage.Errorf("--rpc.cors-origin: %w", err)
-		}
+	if _, _, err := c.doors(); err != nil {
+		return &usage.Error{Err: err}
 	}
 	return c.LimitConfig.check()
 }

@@ -21,7 +21,7 @@ var (
 type collector struct{ s *Server }
 
 func (c collector) counted() []prometheus.Collector {
-	return append(c.s.streams.Collectors(), c.s.feed.Collector(), c.s.refusals.Collector())
+	return append(c.s.streams.Collectors(), c.s.feed.Collector(), c.s.refusals.Collector(), c.s.rpc.Collector())
 }
 
 // Describe implements [prometheus.Collector].

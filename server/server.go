@@ -134,9 +134,11 @@ func (s *Server) openRooms() {
 		Decodes: c.budget(stream.FlagDecodes, "turns", int64(c.Decodes)),
 	})
 	s.feed = feed.New(s.replicas, s.log, streamBytes)
-	proxies, _ := peer.ParseProxies(c.TrustedProxies) // was checked
+	// These were checked.
+	proxies, _ := peer.ParseProxies(c.TrustedProxies)
+	origins, hosts, _ := c.doors()
 	s.rpc = rpc.New(rpc.Config{
-		Instance: c.Instance, CORSOrigins: c.CORSOrigins, RequestTimeout: c.RequestTimeout, StallTimeout: c.StallTimeout,
+		Instance: c.Instance, Origins: origins, Hosts: hosts, RequestTimeout: c.RequestTimeout, StallTimeout: c.StallTimeout,
 		RequestBytes: int64(c.RequestBytes), ConnStreams: c.ConnStreams, CallRate: c.CallRate,
 	}, rpc.Shared{
 		Replicas: s.replicas, Evaluations: s.evaluations, Refusals: s.refusals, Streams: s.streams, Log: s.log,

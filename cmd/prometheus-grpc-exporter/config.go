@@ -8,6 +8,7 @@ import (
 
 	"github.com/promgrpc/exporter/forwarder"
 	"github.com/promgrpc/exporter/internal/address"
+	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/listen"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/usage"
@@ -29,6 +30,8 @@ type config struct {
 	serving         server.LimitConfig // of each server
 	receiverAddress string
 	rpcAddresses    []string
+	doors           server.DoorsConfig // of each server
+	webHosts        []string
 	selfInterval    time.Duration
 }
 
@@ -51,6 +54,8 @@ func (c *config) registerFlags(app *kingpin.Application) {
 	c.rpcAddresses = nil // a repeated flag appends
 	address.ListensVar(app.Flag(flagRPCAddress[2:], "Address to serve the API at. Repeat it for each replica.").
 		Default(rpcAddresses...), &c.rpcAddresses)
+	daemon.HostFlag(app, &c.webHosts)
+	c.doors.RegisterFlags(app)
 	c.StorageConfig.RegisterFlags(app, "Folder under which the forwarder and each server get one of their own.")
 	c.SegmentConfig.RegisterFlags(app)
 	c.LimitConfig.RegisterFlags(app)

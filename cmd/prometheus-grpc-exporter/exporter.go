@@ -79,7 +79,7 @@ func (c *config) server(name, address string) server.Config {
 	s.RPCAddress = address
 	s.LinkAddress = anyLocal
 	s.WebAddress = anyLocal
-	s.LimitConfig = c.serving
+	s.LimitConfig, s.DoorsConfig = c.serving, c.doors
 	s.StorageConfig = c.StorageConfig
 	s.StoragePath = filepath.Join(c.StoragePath, name)
 	return s
@@ -100,7 +100,7 @@ func (c *config) forwarder(servers []string) forwarder.Config {
 func (c *config) receiver(forwarder net.Addr) receiver.Config {
 	r := receiver.DefaultConfig()
 	r.Instance = "receiver"
-	r.WebAddress = c.receiverAddress
+	r.WebAddress, r.WebHosts = c.receiverAddress, c.webHosts
 	r.RequestBytes, r.InflightBytes = c.RequestBytes, c.InflightBytes
 	r.PeerShare = c.serving.PeerShare
 	r.DecodedBytes = units.Base2Bytes(c.Limits.DecodedBytes)

@@ -28,7 +28,7 @@ type strangers struct {
 func newStrangers(reg prometheus.Registerer, log *throttle.Logger) *strangers {
 	refused := register.Shared(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "promgrpc_web_refused_requests_total",
-		Help: "Requests to the HTTP server that came to nothing that is there, by status code: 401 without the name and password of --web.config.file, 429 over its rate limit, 500 while it cannot be read, 404 for an unknown path.",
+		Help: "Requests to the HTTP server that came to nothing that is there, by status code: 401 without the name and password of --web.config.file, 429 over its rate limit, 500 while it cannot be read, 404 for an unknown path, 403 of a web page of another origin, 421 by a name that --web.allowed-host does not have.",
 	}, []string{"code"}))
 	for _, code := range []string{"401", "404"} {
 		refused.WithLabelValues(code)

@@ -67,7 +67,7 @@ func TestStrangersAreCounted(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, code)
 
 	require.NoError(t, testutil.GatherAndCompare(reg, strings.NewReader(`
-# HELP promgrpc_web_refused_requests_total Requests to the HTTP server that came to nothing that is there, by status code: 401 without the name and password of --web.config.file, 429 over its rate limit, 500 while it cannot be read, 404 for an unknown path.
+# HELP promgrpc_web_refused_requests_total Requests to the HTTP server that came to nothing that is there, by status code: 401 without the name and password of --web.config.file, 429 over its rate limit, 500 while it cannot be read, 404 for an unknown path, 403 of a web page of another origin, 421 by a name that --web.allowed-host does not have.
 # TYPE promgrpc_web_refused_requests_total counter
 promgrpc_web_refused_requests_total{code="401"} 9
 promgrpc_web_refused_requests_total{code="404"} 2

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/promgrpc/exporter/internal/address"
+	"github.com/promgrpc/exporter/internal/browser"
 	"github.com/promgrpc/exporter/internal/throttle"
 	"github.com/promgrpc/exporter/internal/usage"
 )
@@ -20,6 +21,8 @@ type OpsConfig struct {
 	WebAddress string
 	// WebConfigFile of exporter-toolkit, with TLS and basic auth.
 	WebConfigFile string
+	// WebHosts are names of it beside those that [browser.NewHosts] allows.
+	WebHosts []string
 	// WebConns that may be open at a time.
 	WebConns int
 	// WebConnStreams are the requests that may be under way on a connection of
@@ -36,12 +39,13 @@ func DefaultOpsConfig() OpsConfig {
 
 const (
 	flagWebAddress     = "--web.listen-address"
+	flagWebHost        = "--web.allowed-host"
 	flagWebConnections = "--limit.web-connections"
 	flagWebConnStreams = "--limit.web-connection-streams"
 	flagScrapes        = "--limit.scrapes"
 )
 
-// RegisterFlags adds --web.listen-address, --web.config.file,
+// RegisterFlags adds --web.listen-address, --web.config.file, --web.allowed-host,
 // --limit.web-connections, --limit.web-connection-streams and --limit.scrapes, which
 // default to what c holds.
 func (c *OpsConfig) RegisterFlags(app *kingpin.Application) {
@@ -49,12 +53,19 @@ func (c *OpsConfig) RegisterFlags(app *kingpin.Application) {
 		Default(c.WebAddress), &c.WebAddress)
 	app.Flag("web.config.file", "File with TLS and basic auth for the HTTP server, see https://github.com/prometheus/exporter-toolkit. /-/healthy and /-/ready need no password.").
 		PlaceHolder("FILE").StringVar(&c.WebConfigFile)
+	HostFlag(app, &c.WebHosts)
 	app.Flag(flagWebConnections[2:], "Most connections to the HTTP server that are open at a time, half of them from one address; at most a quarter of the files that the process may open.").
 		Default(strconv.Itoa(c.WebConns)).IntVar(&c.WebConns)
 	app.Flag(flagWebConnStreams[2:], "Most requests that are under way on one connection of HTTP/2 to the HTTP server; clients with more open another, or wait.").
 		Default(strconv.Itoa(c.WebConnStreams)).IntVar(&c.WebConnStreams)
 	app.Flag(flagScrapes[2:], "Most scrapes of /metrics that are under way at a time, half of them of one address.").
 		Default(strconv.Itoa(c.Scrapes)).IntVar(&c.Scrapes)
+}
+
+// HostFlag adds --web.allowed-host alone.
+func HostFlag(app *kingpin.Application, hosts *[]string) {
+	app.Flag(flagWebHost[2:], "Name that the HTTP server is called by without TLS, *.DOMAIN for all names below a domain, or * for any. Repeatable. "+browser.AlwaysAllowed).
+		PlaceHolder("HOST").StringsVar(hosts)
 }
 
 // NewOps binds a server for /metrics, /-/healthy and /-/ready. Run it with
@@ -65,7 +76,7 @@ func NewOps(c OpsConfig, logger *slog.Logger, reg prometheus.Registerer, ready f
 		return nil, err
 	}
 	return NewWeb(WebOptions{
-		Address: c.WebAddress, ConfigFile: c.WebConfigFile, Handler: mux,
+		Address: c.WebAddress, ConfigFile: c.WebConfigFile, Hosts: c.WebHosts, Handler: mux,
 		Connections: c.WebConns, ConnStreams: c.WebConnStreams, Logger: logger, Registerer: reg,
 	})
 }

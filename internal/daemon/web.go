@@ -29,6 +29,8 @@ type WebOptions struct {
 	Address string
 	// ConfigFile of exporter-toolkit, with TLS and basic auth. "": neither.
 	ConfigFile string
+	// Hosts are names of it beside those that [browser.NewHosts] allows.
+	Hosts []string
 	// Handler of all requests.
 	Handler http.Handler
 	// Connections that may be open at a time.
@@ -70,6 +72,10 @@ func NewWeb(o WebOptions) (*Web, error) {
 	case o.ConnStreams < 1:
 		return nil, usage.Errorf("%s has to be above zero", flagWebConnStreams)
 	}
+	doors, err := webDoors(o.Hosts)
+	if err != nil {
+		return nil, err
+	}
 	l, err := listen.TCP(flagWebAddress, o.Address)
 	if err != nil {
 		return nil, err
@@ -79,6 +85,8 @@ func NewWeb(o WebOptions) (*Web, error) {
 	w := &Web{o: o, quiet: quiet}
 	w.listener = boundConnections(l, o, quiet)
 	strangers := newStrangers(o.Registerer, quiet)
+	doors.Refuse = strangers.refusePage
+	o.Handler = doors.Handler(o.Handler)
 	w.server = &http.Server{
 		Handler:           admitted(o.Handler),
 		Protocols:         webProtocols(),

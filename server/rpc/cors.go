@@ -1,10 +1,7 @@
 package rpc
 
 import (
-	"fmt"
 	"net/http"
-	"net/url"
-	"slices"
 	"strings"
 )
 
@@ -25,14 +22,13 @@ var (
 
 // cors allows calls by browsers from the configured origins.
 func (s *Service) cors(next http.Handler) http.Handler {
-	if len(s.CORSOrigins) == 0 {
+	if s.Origins.None() {
 		return next
 	}
-	anyone := slices.Contains(s.CORSOrigins, "*")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		origin := r.Header.Get("Origin")
 		w.Header().Add("Vary", "Origin")
-		if origin == "" || !anyone && !slices.Contains(s.CORSOrigins, origin) {
+		if !s.Origins.Allow(origin) {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -47,16 +43,4 @@ func (s *Service) cors(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// CheckOrigin rejects what no browser sends as its origin.
-func CheckOrigin(origin string) error {
-	if origin == "*" {
-		return nil
-	}
-	u, err := url.Parse(origin)
-	if err != nil || u.Scheme == "" || u.Host == "" || origin != u.Scheme+"://"+u.Host {
-		return fmt.Errorf("%q is no origin, want SCHEME://HOST[:PORT] or *", origin)
-	}
-	return nil
 }

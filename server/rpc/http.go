@@ -25,7 +25,7 @@ func (s *Service) newHTTP() *http.Server {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:           s.cors(s.named(s.withCaller(s.admitted(s.mux())))),
+		Handler:           s.doors.Handler(s.cors(s.named(s.withCaller(s.admitted(s.mux()))))),
 		Protocols:         protocols,
 		ReadHeaderTimeout: s.RequestTimeout,
 		IdleTimeout:       3 * time.Minute,

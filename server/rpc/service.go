@@ -7,10 +7,12 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/prometheus/client_golang/prometheus"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
 	"github.com/promgrpc/exporter/internal/broadcast"
+	"github.com/promgrpc/exporter/internal/browser"
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/peer"
@@ -25,8 +27,10 @@ import (
 type Config struct {
 	// Instance is the name of this replica.
 	Instance string
-	// CORSOrigins that browsers may call from; "*" is any. None: none.
-	CORSOrigins []string
+	// Origins that browsers may call from.
+	Origins browser.Origins
+	// Hosts are the names that browsers may call by.
+	Hosts browser.Hosts
 	// RequestTimeout for a request to arrive, whatever it is for.
 	RequestTimeout time.Duration
 	// StallTimeout for an answer to be taken.
@@ -63,6 +67,7 @@ type Service struct {
 	Config
 	Shared
 	http   *http.Server
+	doors  doors
 	unused daemon.UnusedConns
 	// readiness wakes those who watch the health.
 	readiness broadcast.Signal
@@ -70,9 +75,13 @@ type Service struct {
 
 func New(c Config, from Shared) *Service {
 	s := &Service{Config: c, Shared: from}
+	s.doors = s.newDoors()
 	s.http = s.newHTTP()
 	return s
 }
+
+// Collector is for what is counted.
+func (s *Service) Collector() prometheus.Collector { return s.doors.refused }
 
 // Serve serves the connections of a listener until the service is shut down or closed.
 func (s *Service) Serve(l net.Listener) error { return s.http.Serve(s.bounded(l)) }

@@ -157,7 +157,7 @@ function labels(name: string, rest: Record<string, string>) {
 }
 
 // snappy writes a block of literals only: valid, though not small.
-function snappy(data: Uint8Array): Uint8Array<ArrayBuffer> {
+export function snappy(data: Uint8Array): Uint8Array<ArrayBuffer> {
   const parts: number[] = [];
   for (let n = data.length; ; n = Math.floor(n / 128)) {
     parts.push(n < 128 ? n : (n % 128) + 128);

@@ -1,0 +1,57 @@
+package rpc
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"connectrpc.com/connect"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/promgrpc/exporter/internal/browser"
+	"github.com/promgrpc/exporter/internal/peer"
+)
+
+// doors keep web pages of others away. What is refused is counted by its reason.
+type doors struct {
+	browser.Doors
+	refused *prometheus.CounterVec
+}
+
+func (s *Service) newDoors() doors {
+	d := doors{refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "promgrpc_server_refused_pages_total",
+		Help: "Requests refused since a web page of others may have sent them, by reason: origin, of another one than --rpc.cors-origin allows; host, by a name that --rpc.allowed-host does not have.",
+	}, []string{"reason"})}
+	for _, reason := range []string{browser.Host, browser.Origin} {
+		d.refused.WithLabelValues(reason)
+	}
+	answer := connect.NewErrorWriter()
+	d.Doors = browser.Doors{
+		Hosts: s.Hosts, Origins: s.Origins,
+		Named: func(r *http.Request) bool { return named(r, s.Proxies) },
+		Refuse: func(w http.ResponseWriter, r *http.Request, refused *browser.Refused) {
+			d.refused.WithLabelValues(refused.Reason).Inc()
+			s.Log.Log(slog.LevelWarn, "request of a web page refused", "peer", s.Proxies.Of(r), "err", refused)
+			if !answer.IsSupported(r) || r.Method == http.MethodGet && !r.URL.Query().Has("message") {
+				http.Error(w, refused.Error(), refused.Status)
+				return
+			}
+			_ = answer.Write(w, r, connect.NewError(connect.CodePermissionDenied, refused)) // It is the caller who is gone.
+		},
+	}
+	return d
+}
+
+// named says whether the caller could check the name that it called by, as over TLS: to
+// here or, if a proxy that is trusted says so, to the proxy. Whoever asks for the health
+// may do so by any name.
+func named(r *http.Request, proxies peer.Proxies) bool {
+	if strings.HasPrefix(r.URL.Path, "/"+healthName+"/") {
+		return true
+	}
+	if scheme := r.Header.Get("X-Forwarded-Proto"); scheme != "" && proxies.Trusted(r.RemoteAddr) {
+		return scheme == "https"
+	}
+	return r.TLS != nil
+}
