@@ -30,6 +30,7 @@ type Forwarder struct {
 	shipping  shipping
 	listener  *link.Listener
 	linkTLS   *renew.TLS // of it; nil: none
+	serverTLS *renew.TLS // to servers; nil: none
 	ops       *daemon.Web
 	registrar *discovery.Registrar // Nil: not to be registered.
 
@@ -69,7 +70,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 		return nil, err
 	}
 	f.listener, err = link.Listen(c.LinkAddress, link.Options{
-		Logger: logger, Metrics: linkMetrics, Instance: c.Instance, TLS: f.linkTLS,
+		Logger: logger, Metrics: linkMetrics, Instance: c.Instance, Trust: link.Trust{TLS: f.linkTLS.Getter()},
 		MaxFrame: c.maxFrame(), Room: f.room.reading,
 		MaxConns: c.LinkConns, PeerShare: c.PeerShare,
 	})
@@ -104,13 +105,12 @@ func (f *Forwarder) setupShipping(c Config, linkMetrics *link.Metrics, m *metric
 	if err != nil {
 		return usage.Errorf("--server: %w", err)
 	}
-	tls, err := c.ServerTLS.Dialer(f.logger)
-	if err != nil {
+	if f.serverTLS, err = c.ServerTLS.Dialer(f.logger); err != nil {
 		return err
 	}
 	f.shipping.source = source
 	f.shipping.options = link.Options{
-		Logger: f.logger, Metrics: linkMetrics, Instance: c.Instance, TLS: tls,
+		Logger: f.logger, Metrics: linkMetrics, Instance: c.Instance, Trust: link.Trust{TLS: f.serverTLS.Getter()},
 		MaxFrame: link.MaxSmall, // positions
 	}
 	return nil

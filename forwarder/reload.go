@@ -11,6 +11,6 @@ func (f *Forwarder) Reloads() []daemon.Reload {
 		daemon.Reload{What: "files of --link.tls", Again: f.linkTLS.Again()},
 		daemon.Reload{What: "files for --consul", Again: f.registrar.Reload()},
 		daemon.Reload{What: "files for --server", Again: discovery.Reload(f.shipping.source)},
-		daemon.Reload{What: "files of --server.tls", Again: f.shipping.options.TLS.Again()},
+		daemon.Reload{What: "files of --server.tls", Again: f.serverTLS.Again()},
 	)...)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/usage"
 )
 
@@ -31,8 +32,9 @@ const writePath = "/api/v1/write"
 
 // Receiver is an HTTP server with a link to its forwarders.
 type Receiver struct {
-	web  *daemon.Web
-	pool *pool
+	web          *daemon.Web
+	pool         *pool
+	forwarderTLS *renew.TLS // Nil: none.
 }
 
 // New binds the HTTP listener. Nothing is dialled and nobody answered before Run.
@@ -45,7 +47,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (*Receiver, e
 	if err != nil {
 		return nil, usage.Errorf("--forwarder: %w", err)
 	}
-	tlsConfig, err := c.ForwarderTLS.Dialer(logger)
+	forwarderTLS, err := c.ForwarderTLS.Dialer(logger)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +56,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (*Receiver, e
 		Logger:   logger,
 		Metrics:  link.NewMetrics(reg),
 		Instance: c.Instance,
-		TLS:      tlsConfig,
+		Trust:    link.Trust{TLS: forwarderTLS.Getter()},
 		MaxFrame: link.MaxSmall, // verdicts
 	})
 	h := newHandler(c, p, logger, m)
@@ -72,7 +74,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (*Receiver, e
 	if err != nil {
 		return nil, err
 	}
-	return &Receiver{web: web, pool: p}, nil
+	return &Receiver{web: web, pool: p, forwarderTLS: forwarderTLS}, nil
 }
 
 // Run serves until ctx ends, then gives the requests under way ten seconds to get their

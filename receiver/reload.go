@@ -9,6 +9,6 @@ import (
 func (r *Receiver) Reloads() []daemon.Reload {
 	return append(r.web.Reloads(), daemon.Reloads(
 		daemon.Reload{What: "files for --forwarder", Again: discovery.Reload(r.pool.source)},
-		daemon.Reload{What: "files of --forwarder.tls", Again: r.pool.options.TLS.Again()},
+		daemon.Reload{What: "files of --forwarder.tls", Again: r.forwarderTLS.Again()},
 	)...)
 }

@@ -162,7 +162,7 @@ func (s *Server) listen(reg prometheus.Registerer) error {
 		return err
 	}
 	s.listener, err = link.Listen(s.config.LinkAddress, link.Options{
-		Logger: s.logger, Metrics: link.NewMetrics(reg), Instance: s.config.Instance, TLS: s.linkTLS,
+		Logger: s.logger, Metrics: link.NewMetrics(reg), Instance: s.config.Instance, Trust: link.Trust{TLS: s.linkTLS.Getter()},
 		MaxFrame: feed.MaxLinkFrame, Room: feed.NewLinkRoom(int64(s.config.LinkBytes), s.config.PeerShare),
 		MaxConns: s.config.LinkConns, PeerShare: s.config.PeerShare,
 	})

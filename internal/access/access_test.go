@@ -324,6 +324,28 @@ func TestReload(t *testing.T) {
 	assert.NotContains(t, log.String(), "-of-a")
 }
 
+// Who has a role may change while it runs, but not whether it is asked for.
+func TestRolesAreNotLost(t *testing.T) {
+	path := folder(t, "roles: {receiver: [a], forwarder: [b], server: [c], proxy: [d]}")
+	f, err := Open(path, nil)
+	require.NoError(t, err)
+	for _, r := range []Role{Receiver, Forwarder, Server} {
+		var kept []string
+		for other, name := range map[Role]string{Receiver: "e", Forwarder: "f", Server: "g"} {
+			if other != r {
+				kept = append(kept, fmt.Sprintf("%s: [%s]", other, name))
+			}
+		}
+		write(t, path, "roles: {"+strings.Join(kept, ", ")+"}")
+		require.ErrorContains(t, f.Reload(), "role "+string(r))
+		require.Error(t, f.CheckRole(r, []string{"somebody"}))
+	}
+	write(t, path, "roles: {receiver: [e], forwarder: [f], server: [g]}")
+	require.NoError(t, f.Reload(), "nobody is let in by a proxy that there is no longer")
+	require.NoError(t, f.CheckRole(Receiver, []string{"e"}))
+	require.Error(t, f.CheckRole(Receiver, []string{"a"}))
+}
+
 // FuzzParse: nothing panics, and what is accepted lets nobody do anything by an
 // oversight.
 func FuzzParse(f *testing.F) {

@@ -161,11 +161,27 @@ func (f *File) parse() (next *state, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", Flag, f.path, err)
 	}
-	if before := f.current.Load(); before != nil && len(before.policies) > 0 && len(next.policies) == 0 {
+	if gone := next.lost(f.current.Load()); gone != "" {
 		// A file that was cut off must not let everybody in.
-		return nil, fmt.Errorf("%s %s: it has no policies any more, which would let everybody in: that takes a restart", Flag, f.path)
+		return nil, fmt.Errorf("%s %s: it has no %s any more, which would let everybody in: that takes a restart", Flag, f.path, gone)
 	}
 	return next, nil
+}
+
+// lost says what there is no longer any of, "" if all is there that was there before.
+func (s *state) lost(before *state) string {
+	switch {
+	case before == nil:
+	case len(before.policies) > 0 && len(s.policies) == 0:
+		return "policies"
+	default:
+		for _, r := range []Role{Receiver, Forwarder, Server} {
+			if len(before.roles[r]) > 0 && len(s.roles[r]) == 0 {
+				return "role " + string(r)
+			}
+		}
+	}
+	return ""
 }
 
 func readFile(path string) ([]byte, error) {

@@ -3,7 +3,7 @@ package link
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -34,10 +34,15 @@ type Conn struct {
 	frameSize   int        // Of the frame that is being received, 0 between two.
 	readLimit   int
 	peer        string
-	identity    identity.Identity // Set by the handshake.
-	interrupted atomic.Bool
-	alive       context.Context // Ends when Receive has to return.
+	stopped     atomic.Pointer[error] // Why Receive has to return, nil while it has not.
+	alive       context.Context       // Ends with that.
 	end         context.CancelFunc
+	saidGoodbye atomic.Bool
+
+	dialled  bool
+	chains   [][]*x509.Certificate // That a dialler has verified itself.
+	identity identity.Identity     // Set by the handshake, as is the next.
+	expiry   time.Time             // Of the peer's certificate, zero of none.
 
 	senders   atomic.Int32 // How many wait for mu: the last of them flushes.
 	mu        sync.Mutex
@@ -94,20 +99,6 @@ func (c *Conn) Peer() string { return c.peer }
 // Identity returns who the peer is as far as its certificate proves it.
 func (c *Conn) Identity() identity.Identity { return c.identity }
 
-// secure has TLS shake hands, if there is TLS.
-func (c *Conn) secure(ctx context.Context) error {
-	t, ok := c.conn.(*tls.Conn)
-	if !ok {
-		return nil
-	}
-	if err := t.HandshakeContext(ctx); err != nil {
-		return err
-	}
-	state := t.ConnectionState()
-	c.identity = identity.Identity{Names: identity.NamesOf(&state)}
-	return nil
-}
-
 // Receive returns the next frame that is not about the link itself: pings are
 // answered and goodbyes come as *[GoodbyeError]. Silence comes as [ErrIdle], an end
 // between two frames as io.EOF, junk as an error that says what is wrong. After an error
@@ -116,8 +107,8 @@ func (c *Conn) secure(ctx context.Context) error {
 // Receive, unless [Conn.Keep] is called.
 func (c *Conn) Receive() (*linkv1.Frame, error) {
 	for {
-		if c.interrupted.Load() {
-			return nil, ErrInterrupted
+		if err := c.stopped.Load(); err != nil {
+			return nil, *err
 		}
 		f, err := c.receive()
 		if err != nil {
@@ -230,8 +221,8 @@ func (c *Conn) readError(err error) error {
 	switch {
 	case errors.As(err, &frame):
 		return c.reject(frame)
-	case c.interrupted.Load():
-		return ErrInterrupted
+	case c.stopped.Load() != nil:
+		return *c.stopped.Load()
 	case c.welcomed && c.frameSize > 0 && errors.Is(err, os.ErrDeadlineExceeded):
 		return c.reject(&frameError{Reason: reasonSlow, Err: fmt.Errorf(
 			"a frame of %d bytes does not get on: less than %d bytes came in %s", c.frameSize, progressStep, c.o.IdleTimeout)})
@@ -250,8 +241,11 @@ func (c *Conn) reject(err *frameError) error {
 
 // Interrupt makes a Receive under way, and every later one, return
 // [ErrInterrupted]. What was received and not yet returned is lost. Sending goes on.
-func (c *Conn) Interrupt() {
-	c.interrupted.Store(true)
+func (c *Conn) Interrupt() { c.stop(ErrInterrupted) }
+
+// stop makes a Receive under way, and every later one, return an error.
+func (c *Conn) stop(why error) {
+	c.stopped.CompareAndSwap(nil, &why)
 	_ = c.conn.SetReadDeadline(time.Unix(1, 0))
 	c.end()
 }
@@ -270,7 +264,7 @@ func (r deadlineReader) Read(p []byte) (int, error) {
 	if c.welcomed && c.frameSize == 0 {
 		c.readUntil.push(c.o.IdleTimeout, c.conn.SetReadDeadline)
 	}
-	if c.interrupted.Load() { // After the deadline: Interrupt does it the other way round.
+	if c.stopped.Load() != nil { // After the deadline: stop does it the other way round.
 		_ = c.conn.SetReadDeadline(time.Unix(1, 0))
 	}
 	n, err := c.conn.Read(p)
@@ -320,10 +314,18 @@ func (c *Conn) CloseWith(reason string) error {
 		return c.Close()
 	default:
 	}
-	if err := c.Send(goodbye(reason)); err == nil {
+	if err := c.sayGoodbye(reason); err == nil {
 		c.linger()
 	}
 	return c.Close()
+}
+
+// sayGoodbye tells the peer why, once.
+func (c *Conn) sayGoodbye(reason string) error {
+	if c.saidGoodbye.Swap(true) {
+		return nil
+	}
+	return c.Send(goodbye(reason))
 }
 
 func (c *Conn) linger() {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -26,10 +27,14 @@ func Dial(ctx context.Context, address string, hello *linkv1.Hello, o Options) (
 	if err != nil {
 		return nil, nil, fmt.Errorf("link: %w", err)
 	}
-	if o.TLS != nil {
-		raw = tls.Client(raw, clientConfig(o.TLS.Get(), address))
-	}
 	c := newConn(raw, o)
+	c.dialled = true
+	if o.Trust.TLS != nil {
+		c.conn = tls.Client(raw, o.Trust.dialling(address, func(chains [][]*x509.Certificate) error {
+			c.chains = chains // Whoever has the wrong role is told so by a goodbye.
+			return nil
+		}))
+	}
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 	welcome, err := c.dialHandshake(ctx, hello)
 	if !stop() && err == nil {
@@ -49,6 +54,10 @@ func Dial(ctx context.Context, address string, hello *linkv1.Hello, o Options) (
 func (c *Conn) dialHandshake(ctx context.Context, hello *linkv1.Hello) (*linkv1.Welcome, error) {
 	if err := c.secure(ctx); err != nil {
 		return nil, fmt.Errorf("link: %w", err)
+	}
+	if err := c.checkPeer(); err != nil {
+		_ = c.CloseWith(err.Err.Error())
+		return nil, c.reject(err)
 	}
 	hello = proto.CloneOf(hello)
 	hello.Version = Version
@@ -73,15 +82,6 @@ func (c *Conn) dialHandshake(ctx context.Context, hello *linkv1.Hello) (*linkv1.
 		return nil, fmt.Errorf("link: the peer speaks version %d of the protocol, this is %d", v, Version)
 	}
 	return welcome, c.checkInstance(welcome.GetInstance())
-}
-
-// clientConfig fills in the name that the certificate has to be for.
-func clientConfig(c *tls.Config, address string) *tls.Config {
-	c = c.Clone()
-	if c.ServerName == "" {
-		c.ServerName, _, _ = net.SplitHostPort(address)
-	}
-	return c
 }
 
 // checkInstance refuses a name that is too long: it goes to the logs.

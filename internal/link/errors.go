@@ -44,8 +44,14 @@ const (
 	reasonSize        = "size"        // frame over the limit
 	reasonSlow        = "slow"        // frame that does not get on
 	reasonVersion     = "version"     // another version of the protocol
+	reasonRole        = "role"        // certificate that has not the role
+	reasonExpired     = "expired"     // certificate that ended since
 	reasonRefused     = "refused"     // by the handler
 )
+
+// explained are those that a peer is told of before it has been welcome: it is one of
+// ours by all appearances.
+var explained = []string{reasonVersion, reasonRole, reasonExpired}
 
 func junk(format string, args ...any) *frameError {
 	return &frameError{Reason: reasonJunk, Err: fmt.Errorf(format, args...)}

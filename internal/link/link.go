@@ -24,7 +24,6 @@ import (
 	"time"
 
 	"github.com/promgrpc/exporter/internal/limit"
-	"github.com/promgrpc/exporter/internal/renew"
 )
 
 // Version of the protocol.
@@ -66,8 +65,8 @@ type Options struct {
 	// Instance is the name to give in a welcome that has none, and in a hello
 	// that has none.
 	Instance string
-	// TLS configuration of the side that these options are for. Nil: no TLS.
-	TLS *renew.TLS
+	// Trust that the side which these options are for has. Zero: anybody, in cleartext.
+	Trust Trust
 	// MaxFrame in bytes that is received. 0: [DefaultMaxFrame].
 	MaxFrame int
 	// Room in bytes for frames that are received, until they are released. A

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,6 +44,9 @@ type Listener struct {
 // Listen binds address, with port 0 to a free port.
 func Listen(address string, o Options) (*Listener, error) {
 	o = o.withDefaults()
+	if err := o.Trust.checkListener(); err != nil {
+		return nil, err
+	}
 	l, err := listen.TCP(flagAddress, address)
 	if err != nil {
 		return nil, err
@@ -136,8 +140,8 @@ func (l *Listener) drain() {
 }
 
 func (l *Listener) serve(ctx context.Context, conn net.Conn, h Handler) {
-	if l.o.TLS != nil {
-		conn = tls.Server(conn, l.o.TLS.Get())
+	if l.o.Trust.TLS != nil {
+		conn = tls.Server(conn, l.o.Trust.listening())
 	}
 	c := newConn(conn, l.o)
 	defer c.Close()
@@ -195,19 +199,24 @@ func (l *Listener) handshakeFailed(c *Conn, err error) {
 	if errors.Is(err, io.EOF) || errors.Is(err, ErrInterrupted) {
 		return // A port check, or the end of the listener.
 	}
+	var bye *GoodbyeError
+	if errors.As(err, &bye) {
+		l.log.Log(slog.LevelWarn, "link refused by its peer", "peer", c.RemoteAddr().String(), "reason", bye.Reason)
+		return
+	}
 	reason := reasonJunk
 	var frame *frameError
 	var record tls.RecordHeaderError
 	switch {
 	case errors.As(err, &frame):
 		reason = frame.Reason
-		if reason == reasonVersion {
+		if slices.Contains(explained, reason) {
 			_ = c.CloseWith(frame.Err.Error())
 		}
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, ErrIdle):
 		reason = reasonTimeout
 		l.o.Metrics.rejected.WithLabelValues(reason).Inc()
-	case errors.As(err, &record), l.o.TLS != nil:
+	case errors.As(err, &record), l.o.Trust.TLS != nil:
 		reason = reasonTLS
 		l.o.Metrics.rejected.WithLabelValues(reason).Inc()
 	default:
@@ -233,12 +242,18 @@ func (c *Conn) readHello(ctx context.Context) (*linkv1.Hello, error) {
 		return nil, err
 	}
 	c.readLimit = c.o.MaxFrame
+	if g := f.GetGoodbye(); g != nil {
+		return nil, &GoodbyeError{Reason: shorten(g.GetReason(), maxReason)}
+	}
 	hello := f.GetHello()
 	if hello == nil {
 		return nil, c.reject(junk("the first frame is no hello"))
 	}
 	if v := hello.GetVersion(); v != Version {
 		return nil, c.reject(&frameError{Reason: reasonVersion, Err: fmt.Errorf("version %d of the protocol is not spoken here, version %d is", v, Version)})
+	}
+	if err := c.checkPeer(); err != nil {
+		return nil, c.reject(err)
 	}
 	return hello, c.checkInstance(hello.GetInstance())
 }

@@ -46,7 +46,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 	m.bytesReceived, m.bytesSent = m.bytes.WithLabelValues("in"), m.bytes.WithLabelValues("out")
 	for _, reason := range []string{
-		reasonConnections, reasonTimeout, reasonTLS, reasonJunk, reasonSize, reasonSlow, reasonVersion, reasonRefused,
+		reasonConnections, reasonTimeout, reasonTLS, reasonJunk, reasonSize, reasonSlow, reasonVersion,
+		reasonRole, reasonExpired, reasonRefused,
 	} {
 		m.rejected.WithLabelValues(reason)
 	}

@@ -100,7 +100,8 @@ func (c *Conn) flush(payload []byte) error {
 }
 
 // keepAlive sends a ping whenever nothing else was sent for a while, so that a
-// peer hears from this side even while this side's reader is busy.
+// peer hears from this side even while this side's reader is busy. It also looks
+// whether the peer may still be there.
 func (c *Conn) keepAlive() {
 	tick := time.NewTicker(c.o.PingInterval / 2)
 	defer tick.Stop()
@@ -113,6 +114,10 @@ func (c *Conn) keepAlive() {
 		case ping := <-c.pongDue:
 			f = &linkv1.Frame{Kind: &linkv1.Frame_Pong{Pong: &linkv1.Pong{Id: ping}}}
 		case <-tick.C:
+			if why := c.checkPeer(); why != nil {
+				c.expel(why)
+				return
+			}
 			if time.Since(c.began)-time.Duration(c.lastSent.Load()) < c.o.PingInterval*3/4 {
 				continue
 			}

@@ -46,14 +46,14 @@ func serveTLS(t *testing.T, f renew.TLSFiles) *server {
 	t.Helper()
 	config, err := f.Listener(nil)
 	require.NoError(t, err)
-	return serve(t, Options{TLS: config, HandshakeTimeout: time.Second}, echo)
+	return serve(t, Options{Trust: Trust{TLS: config.Getter()}, HandshakeTimeout: time.Second}, echo)
 }
 
 func dialTLS(t *testing.T, addr string, f renew.TLSFiles) (*Conn, error) {
 	t.Helper()
 	config, err := f.Dialer(nil)
 	require.NoError(t, err)
-	c, _, err := Dial(context.Background(), addr, hello(), Options{TLS: config})
+	c, _, err := Dial(context.Background(), addr, hello(), Options{Trust: Trust{TLS: config.Getter()}})
 	if err == nil {
 		t.Cleanup(func() { _ = c.Close() })
 	}
@@ -105,7 +105,7 @@ func TestIdentity(t *testing.T) {
 	} {
 		config, err := c.listener.Listener(nil)
 		require.NoError(t, err)
-		s := serve(t, Options{TLS: config}, handler)
+		s := serve(t, Options{Trust: Trust{TLS: config.Getter()}}, handler)
 		conn, err := dialTLS(t, s.addr, c.dialler)
 		require.NoError(t, err)
 		require.Equal(t, c.wantBy, conn.Identity().Names)
@@ -174,7 +174,7 @@ func TestRenewedAuthority(t *testing.T) {
 	config, err := client.Dialer(nil)
 	require.NoError(t, err)
 	dial := func() error {
-		c, _, err := Dial(t.Context(), s.addr, hello(), Options{TLS: config})
+		c, _, err := Dial(t.Context(), s.addr, hello(), Options{Trust: Trust{TLS: config.Getter()}})
 		if err == nil {
 			require.NoError(t, c.Close())
 		}

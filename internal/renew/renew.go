@@ -54,6 +54,14 @@ func (v *Value[T]) Reload() error {
 	return v.renew()
 }
 
+// Getter returns Get, and nil of no value.
+func (v *Value[T]) Getter() func() T {
+	if v == nil {
+		return nil
+	}
+	return v.Get
+}
+
 // Again returns Reload, and nil of no value.
 func (v *Value[T]) Again() func() error {
 	if v == nil {
