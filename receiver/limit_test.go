@@ -404,14 +404,14 @@ func TestBasicAuth(t *testing.T) {
 
 func TestMistakesInTheConfiguration(t *testing.T) {
 	for want, change := range map[string]func(*Config){
-		"--forwarder: peers":        func(c *Config) { c.Forwarder = "nowhere" },
-		"limits have to be above":   func(c *Config) { c.DecodedBytes = 0 },
-		"the link to the forwarder": func(c *Config) { c.RequestBytes = 64 << 20 },
-		"less than a single":        func(c *Config) { c.InflightBytes = 1 << 20 },
-		"--limit.peer-share":        func(c *Config) { c.PeerShare = 101 },
-		"--limit.body-rate":         func(c *Config) { c.BodyRate = 0 },
-		"--forwarder.timeout":       func(c *Config) { c.ForwarderTimeout = 0 },
-		"web config file gone.yml":  func(c *Config) { c.WebConfigFile = "gone.yml" },
+		"--forwarder: peers":         func(c *Config) { c.Forwarder = "nowhere" },
+		"limits have to be above":    func(c *Config) { c.DecodedBytes = 0 },
+		"the link to the forwarder":  func(c *Config) { c.RequestBytes = 64 << 20 },
+		"less than a single":         func(c *Config) { c.InflightBytes = 1 << 20 },
+		"--limit.peer-share":         func(c *Config) { c.PeerShare = 101 },
+		"--limit.body-rate":          func(c *Config) { c.BodyRate = 0 },
+		"--forwarder.timeout":        func(c *Config) { c.ForwarderTimeout = 0 },
+		"--web.config.file gone.yml": func(c *Config) { c.WebConfigFile = "gone.yml" },
 	} {
 		c := DefaultConfig()
 		c.WebAddress = "127.0.0.1:0"

@@ -63,12 +63,9 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (*Receiver, e
 	mux := http.NewServeMux()
 	mux.Handle("/{$}", h)
 	mux.Handle(writePath, h)
-	if err := daemon.HandleOps(mux, c.OpsConfig, logger, reg, p.ready, "remote write is POST "+writePath+", and "); err != nil {
-		return nil, err
-	}
+	daemon.HandleOps(mux, c.OpsConfig, logger, reg, p.ready, "remote write is POST "+writePath+", and ")
 	web, err := daemon.NewWeb(daemon.WebOptions{
-		Address: c.WebAddress, ConfigFile: c.WebConfigFile, Hosts: c.WebHosts, Handler: mux,
-		Connections: c.WebConns, ConnStreams: c.WebConnStreams, Logger: logger, Registerer: reg,
+		OpsConfig: c.OpsConfig, Handler: mux, Logger: logger, Registerer: reg,
 		ReadTimeout: readTimeout, WriteTimeout: readTimeout + c.ForwarderTimeout + 10*time.Second,
 	})
 	if err != nil {

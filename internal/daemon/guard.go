@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -8,8 +9,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/peer"
 	"github.com/promgrpc/exporter/internal/register"
 	"github.com/promgrpc/exporter/internal/throttle"
+	"github.com/promgrpc/exporter/internal/webconfig"
 )
 
 const (
@@ -28,7 +32,7 @@ type strangers struct {
 func newStrangers(reg prometheus.Registerer, log *throttle.Logger) *strangers {
 	refused := register.Shared(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "promgrpc_web_refused_requests_total",
-		Help: "Requests to the HTTP server that came to nothing that is there, by status code: 401 without the name and password of --web.config.file, 429 over its rate limit, 500 while it cannot be read, 404 for an unknown path, 403 of a web page of another origin, 421 by a name that --web.allowed-host does not have.",
+		Help: "Requests to the HTTP server that came to nothing that is there, by status code: 401 without the name and password of --web.config.file, 429 over its rate limit, 503 while too many passwords are checked, 404 for an unknown path, 403 of a web page of another origin, 421 by a name that --web.allowed-host does not have.",
 	}, []string{"code"}))
 	for _, code := range []string{"401", "404"} {
 		refused.WithLabelValues(code)
@@ -66,54 +70,29 @@ func Excerpt(s string) string {
 	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
-// guard leaves names and passwords to exporter-toolkit, and counts the requests that it
-// refuses. Anybody may ask whether a program is alive and ready: container engines and
-// balancers have no password.
-type guard struct {
-	toolkit   http.Handler
-	handler   http.Handler // what it guards
-	strangers *strangers
-}
-
-// ServeHTTP implements [http.Handler].
-func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if open(r) {
-		g.handler.ServeHTTP(w, r)
-		return
+// guarded lets through who the web config file lets in, and counts the others. Anybody
+// may ask whether a program is alive and ready: container engines and balancers have no
+// password.
+func guarded(o WebOptions, config *webconfig.Config, s *strangers) http.Handler {
+	over := newOverLimit(o.Registerer)
+	return &webconfig.Guard{
+		Config: config,
+		Next:   o.Handler,
+		Open:   open,
+		Peer:   func(r *http.Request) string { return peer.At(r.RemoteAddr) },
+		Refuse: func(w http.ResponseWriter, r *http.Request, refused *webconfig.Refused) {
+			s.count(refused.Status)
+			var limited *limit.Error
+			if errors.As(refused.Err, &limited) {
+				over.WithLabelValues(limited.Name).Inc()
+			}
+			s.log.Log(slog.LevelWarn, "request refused by the web config file",
+				append([]any{"status", refused.Status, "err", refused.Err}, attributes(r)...)...)
+			http.Error(w, refused.Err.Error(), refused.Status)
+		},
 	}
-	answer := &toolkitAnswer{ResponseWriter: w}
-	g.toolkit.ServeHTTP(answer, r)
-	if answer.status == 0 {
-		return
-	}
-	g.strangers.count(answer.status)
-	g.strangers.log.Log(slog.LevelWarn, "request refused by the web config file",
-		append([]any{"status", answer.status}, attributes(r)...)...)
 }
 
 func open(r *http.Request) bool {
 	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && (r.URL.Path == pathHealthy || r.URL.Path == pathReady)
-}
-
-// toolkitAnswer is what exporter-toolkit answers itself, if it does.
-type toolkitAnswer struct {
-	http.ResponseWriter
-	status int
-}
-
-// WriteHeader implements [http.ResponseWriter].
-func (v *toolkitAnswer) WriteHeader(status int) {
-	v.status = status
-	v.ResponseWriter.WriteHeader(status)
-}
-
-// admitted is what exporter-toolkit lets through. It gets the connection's own
-// writer, which can do more than that.
-func admitted(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if v, ok := w.(*toolkitAnswer); ok {
-			w = v.ResponseWriter
-		}
-		next.ServeHTTP(w, r)
-	})
 }

@@ -38,8 +38,7 @@ func check(t *testing.T, args ...string) (int, string) {
 
 func startOps(t *testing.T, config string, ready func() error) string {
 	t.Helper()
-	c := OpsConfig{WebConns: 10, WebConnStreams: 16, Scrapes: 2, WebAddress: "127.0.0.1:0", WebConfigFile: config}
-	w, err := NewOps(c, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), ready)
+	w, err := NewOps(onAnyPort(config), slog.New(slog.DiscardHandler), prometheus.NewRegistry(), ready)
 	require.NoError(t, err)
 	t.Cleanup(runWeb(t, w))
 	return w.Addr().String()

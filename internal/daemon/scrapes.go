@@ -44,6 +44,6 @@ func refuseScrape(w http.ResponseWriter, refused *prometheus.CounterVec, err err
 func newOverLimit(reg prometheus.Registerer) *prometheus.CounterVec {
 	return register.Shared(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "promgrpc_web_over_limit_total",
-		Help: "Connections to the HTTP server closed, and scrapes refused, because of a limit, by the name of its flag without --limit.",
+		Help: "Connections to the HTTP server closed, and scrapes and passwords refused, because of a limit, by the name of its flag without --limit.",
 	}, []string{"limit"}))
 }

@@ -12,12 +12,11 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/listen"
 	"github.com/promgrpc/exporter/internal/throttle"
-	"github.com/promgrpc/exporter/internal/usage"
+	"github.com/promgrpc/exporter/internal/webconfig"
 )
 
 // quietly is how often a log line that clients can cause is repeated.
@@ -25,18 +24,9 @@ const quietly = 10 * time.Second
 
 // WebOptions of a web server.
 type WebOptions struct {
-	// Address to listen on, port 0 for any.
-	Address string
-	// ConfigFile of exporter-toolkit, with TLS and basic auth. "": neither.
-	ConfigFile string
-	// Hosts are names of it beside those that [browser.NewHosts] allows.
-	Hosts []string
-	// Handler of all requests.
+	OpsConfig
+	// Handler of all requests, which finds who makes them by [identity.Of].
 	Handler http.Handler
-	// Connections that may be open at a time.
-	Connections int
-	// ConnStreams are the requests that may be under way on a connection of HTTP/2.
-	ConnStreams int
 	// Logger is not nil.
 	Logger *slog.Logger
 	// Registerer of the server's metrics. Nil: none.
@@ -52,10 +42,10 @@ type WebOptions struct {
 // Web is an HTTP server for answers that end; it is not for streams.
 type Web struct {
 	o        WebOptions
+	config   *webconfig.Config
 	listener net.Listener
 	server   *http.Server
 	unused   UnusedConns
-	quiet    *throttle.Logger
 }
 
 // NewWeb binds the address, logs it, and checks the configuration file.
@@ -63,34 +53,35 @@ func NewWeb(o WebOptions) (*Web, error) {
 	o.ReadTimeout = cmp.Or(o.ReadTimeout, 30*time.Second)
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, time.Minute)
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 10*time.Second)
-	if err := web.Validate(o.ConfigFile); err != nil {
-		return nil, &usage.Error{Err: fmt.Errorf("web config file %s: %w", o.ConfigFile, err)}
+	if err := o.check(); err != nil {
+		return nil, err
 	}
-	switch {
-	case o.Connections < 1:
-		return nil, usage.Errorf("%s has to be above zero", flagWebConnections)
-	case o.ConnStreams < 1:
-		return nil, usage.Errorf("%s has to be above zero", flagWebConnStreams)
-	}
-	doors, err := webDoors(o.Hosts)
+	config, err := webconfig.Open(flagWebConfig, o.WebConfigFile, o.Logger)
 	if err != nil {
 		return nil, err
 	}
-	l, err := listen.TCP(flagWebAddress, o.Address)
+	config.Register(o.Registerer)
+	config.LimitChecks(o.PasswordChecks, max(1, o.PasswordChecks/2))
+	doors, err := webDoors(o.WebHosts)
+	if err != nil {
+		return nil, err
+	}
+	l, err := listen.TCP(flagWebAddress, o.WebAddress)
 	if err != nil {
 		return nil, err
 	}
 	LogListening(o.Logger, "web", l.Addr())
 	quiet := throttle.New(o.Logger, quietly)
-	w := &Web{o: o, quiet: quiet}
-	w.listener = boundConnections(l, o, quiet)
+	w := &Web{o: o, config: config}
+	w.listener = boundConnections(config.Listener(l), o, quiet)
 	strangers := newStrangers(o.Registerer, quiet)
 	doors.Refuse = strangers.refusePage
 	o.Handler = doors.Handler(o.Handler)
 	w.server = &http.Server{
-		Handler:           admitted(o.Handler),
+		Handler:           guarded(o, config, strangers),
 		Protocols:         webProtocols(),
 		HTTP2:             webHTTP2(o),
+		ConnContext:       webconfig.ConnContext,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       o.ReadTimeout,
 		WriteTimeout:      o.WriteTimeout,
@@ -98,24 +89,15 @@ func NewWeb(o WebOptions) (*Web, error) {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          log.New(quiet.Writer(slog.LevelWarn, "http server"), "", 0),
 		ConnState:         w.unused.Track,
-		// exporter-toolkit has put its own handler before ours when this is called,
-		// and there is no connection yet.
-		BaseContext: func(net.Listener) context.Context {
-			if o.ConfigFile != "" {
-				w.server.Handler = &guard{toolkit: w.server.Handler, handler: o.Handler, strangers: strangers}
-			}
-			return context.Background()
-		},
 	}
 	return w, nil
 }
 
-// webProtocols are those that senders and operators' tools speak, HTTP/2 without TLS
-// included, for clients with prior knowledge.
+// webProtocols are those that senders and operators' tools speak. HTTP/2 is for clients
+// that know of it before, or have agreed on it in the TLS beneath.
 func webProtocols() *http.Protocols {
 	p := new(http.Protocols)
 	p.SetHTTP1(true)
-	p.SetHTTP2(true)
 	p.SetUnencryptedHTTP2(true)
 	return p
 }
@@ -124,7 +106,7 @@ func webProtocols() *http.Protocols {
 // reads.
 func webHTTP2(o WebOptions) *http.HTTP2Config {
 	return &http.HTTP2Config{
-		MaxConcurrentStreams:          o.ConnStreams,
+		MaxConcurrentStreams:          o.WebConnStreams,
 		MaxReceiveBufferPerConnection: 64 << 10,
 		MaxReceiveBufferPerStream:     64 << 10,
 		SendPingTimeout:               30 * time.Second,
@@ -136,7 +118,7 @@ func webHTTP2(o WebOptions) *http.HTTP2Config {
 // half.
 func boundConnections(l net.Listener, o WebOptions, logger *throttle.Logger) net.Listener {
 	refused := newOverLimit(o.Registerer).WithLabelValues(limit.Name(flagWebConnections))
-	most := int64(limit.Connections(o.Connections))
+	most := int64(limit.Connections(o.WebConns))
 	return &limit.Listener{
 		Listener: l,
 		Budget:   limit.NewBudget(flagWebConnections, "connections", most, max(1, most/2)),
@@ -153,14 +135,9 @@ func LogListening(logger *slog.Logger, listener string, addr net.Addr) {
 	logger.Info("listening", "listener", listener, "address", addr.String())
 }
 
-// Reloads is the configuration file, if there is one. It is read for each request and
-// each handshake, as it is: while it is broken, requests are refused. Whether there is
-// TLS at all was decided at the start.
+// Reloads is the configuration file, if there is one.
 func (w *Web) Reloads() []Reload {
-	if w.o.ConfigFile == "" {
-		return nil
-	}
-	return []Reload{{What: "--web.config.file " + w.o.ConfigFile, Again: func() error { return web.Validate(w.o.ConfigFile) }}}
+	return Reloads(Reload{What: flagWebConfig + " " + w.o.WebConfigFile, Again: w.config.Again()})
 }
 
 // Addr returns the address that was bound.
@@ -180,9 +157,7 @@ func (w *Web) Close() error {
 // under way DrainTimeout to be answered.
 func (w *Web) Run(ctx context.Context) error {
 	ended := make(chan error, 1)
-	go func() {
-		ended <- web.Serve(w.listener, w.server, &web.FlagConfig{WebConfigFile: &w.o.ConfigFile}, slog.New(toolkitLog{w.quiet}))
-	}()
+	go func() { ended <- w.server.Serve(w.listener) }()
 	select {
 	case err := <-ended:
 		_ = w.Close()

@@ -46,7 +46,7 @@ func TestOps(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "some_total"}))
 	var ready error
-	w, err := NewOps(OpsConfig{WebConns: 10, WebConnStreams: 16, Scrapes: 2, WebAddress: "127.0.0.1:0"}, slog.New(slog.NewTextHandler(&log, nil)), reg, func() error { return ready })
+	w, err := NewOps(onAnyPort(""), slog.New(slog.NewTextHandler(&log, nil)), reg, func() error { return ready })
 	require.NoError(t, err)
 	require.Contains(t, log.String(), "msg=listening listener=web address="+w.Addr().String())
 	defer runWeb(t, w)()
@@ -67,6 +67,13 @@ func TestOps(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, code)
 }
 
+// onAnyPort is the configuration of a server with a web config file, "" for none.
+func onAnyPort(config string) OpsConfig {
+	c := DefaultOpsConfig()
+	c.WebAddress, c.WebConfigFile = "127.0.0.1:0", config
+	return c
+}
+
 func TestGathererOf(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	require.Same(t, reg, gathererOf(reg))
@@ -78,7 +85,7 @@ func TestGathererOf(t *testing.T) {
 func TestWebDrains(t *testing.T) {
 	arrived, release := make(chan struct{}), make(chan struct{})
 	w, err := NewWeb(WebOptions{
-		Connections: 10, ConnStreams: 16, Address: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler),
+		OpsConfig: onAnyPort(""), Logger: slog.New(slog.DiscardHandler),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			close(arrived)
 			<-release
@@ -115,7 +122,7 @@ func TestWebDrains(t *testing.T) {
 func TestWebBreaksOffWhatTakesTooLong(t *testing.T) {
 	arrived := make(chan struct{})
 	w, err := NewWeb(WebOptions{
-		Connections: 10, ConnStreams: 16, Address: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler), DrainTimeout: 50 * time.Millisecond,
+		OpsConfig: onAnyPort(""), Logger: slog.New(slog.DiscardHandler), DrainTimeout: 50 * time.Millisecond,
 		Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			close(arrived)
 			<-r.Context().Done()
@@ -140,7 +147,7 @@ func TestWebConfigFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "web.yml")
 	// The password is "secret".
 	require.NoError(t, os.WriteFile(file, []byte("basic_auth_users:\n  me: $2a$04$JqqOmQikhASfJjGM8aoK/uLdzSIdWKcE4O9KeTYKoIeKnEkOmtKWC\n"), 0o600))
-	o := WebOptions{Connections: 10, ConnStreams: 16, Address: "127.0.0.1:0", ConfigFile: file, Logger: slog.New(slog.DiscardHandler), Handler: http.NotFoundHandler()}
+	o := WebOptions{OpsConfig: onAnyPort(file), Logger: slog.New(slog.DiscardHandler), Handler: http.NotFoundHandler()}
 	w, err := NewWeb(o)
 	require.NoError(t, err)
 	defer runWeb(t, w)()
@@ -152,13 +159,13 @@ func TestWebConfigFile(t *testing.T) {
 	var mistake *usage.Error
 	require.ErrorAs(t, err, &mistake)
 	require.ErrorContains(t, err, file)
-	o.ConfigFile, o.Address = "", w.Addr().String()
+	o.WebConfigFile, o.WebAddress = "", w.Addr().String()
 	_, err = NewWeb(o)
 	require.ErrorContains(t, err, "address already in use")
 }
 
 func TestWebCloseBeforeRun(t *testing.T) {
-	w, err := NewWeb(WebOptions{Connections: 10, ConnStreams: 16, Address: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler), Handler: http.NotFoundHandler()})
+	w, err := NewWeb(WebOptions{OpsConfig: onAnyPort(""), Logger: slog.New(slog.DiscardHandler), Handler: http.NotFoundHandler()})
 	require.NoError(t, err)
 	require.NoError(t, w.Close())
 	require.NoError(t, w.Close())
@@ -170,10 +177,9 @@ func TestWebCloseBeforeRun(t *testing.T) {
 func TestWebConnections(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	const most = 4
-	w, err := NewWeb(WebOptions{
-		Address: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler), Registerer: reg,
-		Handler: http.NotFoundHandler(), Connections: most, ConnStreams: 16,
-	})
+	c := onAnyPort("")
+	c.WebConns = most
+	w, err := NewWeb(WebOptions{OpsConfig: c, Logger: slog.New(slog.DiscardHandler), Registerer: reg, Handler: http.NotFoundHandler()})
 	require.NoError(t, err)
 	defer runWeb(t, w)()
 	for range most / 2 {
@@ -198,6 +204,7 @@ func TestWebConnections(t *testing.T) {
 	require.Equal(t, "web-connections", families[0].GetMetric()[0].GetLabel()[0].GetValue())
 	require.Equal(t, 1.0, families[0].GetMetric()[0].GetCounter().GetValue())
 
-	_, err = NewWeb(WebOptions{Address: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler), Handler: http.NotFoundHandler()})
+	c.WebConns = 0
+	_, err = NewWeb(WebOptions{OpsConfig: c, Logger: slog.New(slog.DiscardHandler), Handler: http.NotFoundHandler()})
 	require.ErrorContains(t, err, "--limit.web-connections")
 }

@@ -51,6 +51,9 @@ func (c *countedConn) Close() error {
 	return c.Conn.Close()
 }
 
+// NetConn returns the connection beneath.
+func (c *countedConn) NetConn() net.Conn { return c.Conn }
+
 // CloseWrite lets net/http end a response before it closes the connection.
 func (c *countedConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {

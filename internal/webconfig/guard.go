@@ -44,7 +44,7 @@ func (g *Guard) admit(s *settings, r *http.Request) (identity.Identity, *Refused
 	case g.Open(r):
 		return identity.Identity{Names: identity.NamesOf(r.TLS)}, nil
 	case s.limiter != nil && !s.limiter.Allow():
-		return identity.Identity{}, &Refused{http.StatusTooManyRequests, errRate}
+		return identity.Identity{}, &Refused{Status: http.StatusTooManyRequests, Err: errRate}
 	}
 	return g.Config.identify(s, r, g.Peer(r))
 }

@@ -56,7 +56,7 @@ func (c *Config) identify(s *settings, r *http.Request, peer string) (identity.I
 	}
 	name, password, ok := r.BasicAuth()
 	if !ok {
-		return identity.Identity{}, &Refused{http.StatusUnauthorized, errNone}
+		return identity.Identity{}, &Refused{Status: http.StatusUnauthorized, Err: errNone}
 	}
 	err := c.password.check(peer, s.users, name, password)
 	var over *limit.Error
@@ -65,9 +65,9 @@ func (c *Config) identify(s *settings, r *http.Request, peer string) (identity.I
 		id.User = name
 		return id, nil
 	case errors.As(err, &over):
-		return identity.Identity{}, &Refused{http.StatusServiceUnavailable, err}
+		return identity.Identity{}, &Refused{Status: http.StatusServiceUnavailable, Err: err}
 	}
-	return identity.Identity{}, &Refused{http.StatusUnauthorized, err}
+	return identity.Identity{}, &Refused{Status: http.StatusUnauthorized, Err: err}
 }
 
 // bearer returns the bearer token of a request, "" if there is none.
