@@ -20,6 +20,8 @@ import (
 const (
 	kindBatch  = 3
 	kindAppend = 6
+	// fieldTenant is that of a batch.
+	fieldTenant = 4
 	// kinds are those of all fields, and 0, which no frame has.
 	kinds = 14
 )
@@ -54,7 +56,8 @@ const (
 //	+----------------+----------------------+----------------+------------------+
 //	                 |<------------------- linkv1.Frame ----------------------->|
 //
-// It is what proto.Marshal makes of a Frame, which holds one field exactly.
+// It is what proto.Marshal makes of a Frame, which holds one field exactly; but a batch
+// has its tenant before its body.
 
 // appendFrame appends the frame with its length to dst. For a batch or an
 // append, the bytes at the end of the frame are returned as payload instead, to
@@ -66,6 +69,9 @@ func appendFrame(dst []byte, f *linkv1.Frame, limit int) (head, payload []byte, 
 	case *linkv1.Frame_Batch:
 		inner := appendVarintField(scratch[:0], 1, k.Batch.GetId())
 		inner = appendVarintField(inner, 2, uint64(k.Batch.GetSchema()))
+		if inner, err = appendTenant(inner, k.Batch.GetTenant()); err != nil {
+			return dst, nil, kindBatch, err
+		}
 		head, err = appendPayloadFrame(dst, kindBatch, inner, 3, k.Batch.GetBody(), limit)
 		return head, k.Batch.GetBody(), kindBatch, err
 	case *linkv1.Frame_Append:
@@ -109,6 +115,21 @@ func appendPayloadFrame(dst []byte, kind protowire.Number, fields []byte, num pr
 		dst = protowire.AppendVarint(dst, uint64(len(payload)))
 	}
 	return dst, nil
+}
+
+// appendTenant appends the tenant of a batch that has one.
+func appendTenant(dst []byte, tenant *linkv1.Label) ([]byte, error) {
+	if tenant == nil {
+		return dst, nil
+	}
+	b, err := proto.Marshal(tenant)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("link: marshal the tenant of a batch: %w", err)
+	case len(b) > maxTenant:
+		return nil, fmt.Errorf("%w: a tenant of %d bytes", ErrFrameTooLarge, len(b))
+	}
+	return protowire.AppendBytes(protowire.AppendTag(dst, fieldTenant, protowire.BytesType), b), nil
 }
 
 func appendVarintField(dst []byte, num protowire.Number, v uint64) []byte {
@@ -196,7 +217,7 @@ func unexpected(err error) error {
 }
 
 // parseFrame parses the bytes of a frame. The payload of a batch or an append refers to
-// them, everything else is copied.
+// them, everything else is copied, and small.
 func parseFrame(b []byte) (*linkv1.Frame, int, error) {
 	tag, n := binary.Uvarint(b)
 	if n <= 0 || tag>>3 == 0 || tag>>3 >= kinds || tag&7 != uint64(protowire.BytesType) {
@@ -244,7 +265,21 @@ func parseBatch(b []byte) (*linkv1.Frame, error) {
 		case 2:
 			parts.batch.Schema = linkv1.Schema(v)
 		}
-	}, 3, &parts.batch.Body)
+	}, func(num protowire.Number, v []byte) error {
+		switch {
+		case num == 3:
+			parts.batch.Body = v
+		case num != fieldTenant:
+		case len(v) > maxTenant:
+			return fmt.Errorf("a tenant of %d bytes", len(v))
+		default:
+			if parts.batch.Tenant == nil {
+				parts.batch.Tenant = &linkv1.Label{}
+			}
+			return proto.UnmarshalOptions{Merge: true}.Unmarshal(v, parts.batch.Tenant)
+		}
+		return nil
+	})
 	return &parts.frame, err
 }
 
@@ -259,13 +294,17 @@ func parseAppend(b []byte) (*linkv1.Frame, error) {
 		if num == 1 {
 			parts.append.Offset = v
 		}
-	}, 2, &parts.append.Data)
+	}, func(num protowire.Number, v []byte) error {
+		if num == 2 {
+			parts.append.Data = v
+		}
+		return nil
+	})
 	return &parts.frame, err
 }
 
-// scanFields calls varint for every field of that type, and sets payload to the
-// last field of its number that is of bytes.
-func scanFields(b []byte, varint func(protowire.Number, uint64), num protowire.Number, payload *[]byte) error {
+// scanFields calls varint and bytes for every field of these types.
+func scanFields(b []byte, varint func(protowire.Number, uint64), bytes func(protowire.Number, []byte) error) error {
 	for len(b) > 0 {
 		field, kind, n := protowire.ConsumeTag(b)
 		if n < 0 {
@@ -275,14 +314,19 @@ func scanFields(b []byte, varint func(protowire.Number, uint64), num protowire.N
 			return fmt.Errorf("field number %d", field)
 		}
 		b = b[n:]
-		switch {
-		case kind == protowire.VarintType:
+		switch kind {
+		case protowire.VarintType:
 			var v uint64
 			if v, n = protowire.ConsumeVarint(b); n >= 0 {
 				varint(field, v)
 			}
-		case kind == protowire.BytesType && field == num:
-			*payload, n = protowire.ConsumeBytes(b)
+		case protowire.BytesType:
+			var v []byte
+			if v, n = protowire.ConsumeBytes(b); n >= 0 {
+				if err := bytes(field, v); err != nil {
+					return err
+				}
+			}
 		default:
 			n = protowire.ConsumeFieldValue(field, kind, b)
 		}

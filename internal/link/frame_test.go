@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -15,12 +16,20 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+	"github.com/promgrpc/exporter/internal/tenant"
 )
 
 func batch(id uint64, body []byte) *linkv1.Frame {
 	return &linkv1.Frame{Kind: &linkv1.Frame_Batch{Batch: &linkv1.Batch{
 		Id: id, Schema: linkv1.Schema_SCHEMA_WRITE_V2, Body: body,
 	}}}
+}
+
+// batchOf is a batch of a tenant.
+func batchOf(label, name string, body []byte) *linkv1.Frame {
+	f := batch(1, body)
+	f.GetBatch().Tenant = &linkv1.Label{Name: label, Value: name}
+	return f
 }
 
 func verdict(id uint64) *linkv1.Frame {
@@ -46,11 +55,12 @@ func everyKind() []*linkv1.Frame {
 	for _, size := range []int{0, 1, 127, 128, 200, 1 << 14, 1 << 16, 1<<21 + 1} {
 		data := bytes.Repeat([]byte{'x'}, size)
 		for _, n := range []uint64{0, 1, 1 << 40, math.MaxUint64} {
-			frames = append(frames, batch(n, data),
+			frames = append(frames, batch(n, data), batchOf("team", strings.Repeat("a", size%tenant.MaxBytes), data),
 				&linkv1.Frame{Kind: &linkv1.Frame_Append{Append: &linkv1.SegmentAppend{Offset: n, Data: data}}})
 		}
 	}
 	return append(frames,
+		batchOf("", "", nil),
 		&linkv1.Frame{Kind: &linkv1.Frame_Batch{Batch: &linkv1.Batch{}}},
 		&linkv1.Frame{Kind: &linkv1.Frame_Batch{}},
 		&linkv1.Frame{Kind: &linkv1.Frame_Append{Append: &linkv1.SegmentAppend{}}})
@@ -75,7 +85,11 @@ func TestFrameIsWhatProtobufMakesOfIt(t *testing.T) {
 		require.NoError(t, err)
 		want = append(protowire.AppendVarint(nil, uint64(len(want))), want...)
 		got := encode(t, f)
-		require.True(t, bytes.Equal(want, got), "%T", f.GetKind())
+		if f.GetBatch().GetTenant() == nil {
+			require.True(t, bytes.Equal(want, got), "%T", f.GetKind())
+		} else { // The order is another.
+			require.Len(t, got, len(want))
+		}
 
 		b, err := readFrame(bufio.NewReader(bytes.NewReader(got)), DefaultMaxFrame, free{})
 		require.NoError(t, err)
@@ -93,6 +107,26 @@ func TestPayloadIsNotCopied(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, kindBatch, kind)
 	require.Same(t, &body[0], &payload[0])
+}
+
+// TestTenants checks that the largest tenant has room beside the largest body, and that
+// a larger one is neither sent nor taken.
+func TestTenants(t *testing.T) {
+	label, name := strings.Repeat("l", tenant.MaxLabelBytes), strings.Repeat("t", tenant.MaxBytes)
+	_, _, _, err := appendFrame(nil, batchOf(label, name, make([]byte, 1<<20)), 1<<20+FrameRoom)
+	require.NoError(t, err)
+	_, _, _, err = appendFrame(nil, batchOf(label, strings.Repeat("t", maxTenant), nil), DefaultMaxFrame)
+	require.ErrorIs(t, err, ErrFrameTooLarge)
+	_, _, _, err = appendFrame(nil, batchOf(label, "\xff", nil), DefaultMaxFrame)
+	require.Error(t, err)
+	for _, value := range []string{strings.Repeat("t", maxTenant), "\xff"} {
+		message := protowire.AppendString(protowire.AppendTag(nil, 2, protowire.BytesType), value)
+		message = protowire.AppendBytes(protowire.AppendTag(nil, fieldTenant, protowire.BytesType), message)
+		_, _, err = parseFrame(protowire.AppendBytes([]byte{kindBatch<<3 | 2}, message))
+		var refused *frameError
+		require.ErrorAs(t, err, &refused)
+		require.Equal(t, reasonJunk, refused.Reason)
+	}
 }
 
 func TestFrameOverLimitIsNotSent(t *testing.T) {
@@ -224,8 +258,9 @@ func FuzzParseFrame(f *testing.F) {
 		"\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", // over the largest
 		"\x09\x00\x00\x00\x00\x00\x00\x00\x00",         // field 1 of another type
 		"\x18\x05\x12\x01x",                            // fields 3 and 2 of another type
-		"\x23\x08\x01\x24\x7a\x02ab",                   // unknown: a group, and bytes
-		"\x24", "\x00", "\xf8\xff\xff\xff\x7f\x00",     // end of no group, field number 0, one too high
+		"\x2b\x08\x01\x2c\x7a\x02ab",                   // unknown: a group, and bytes
+		"\x22\x03\x0a\x01n\x1a\x01c\x22\x03\x12\x01v",  // tenant, body, tenant again
+		"\x24", "\x00", "\xf8\xff\xff\xff\x7f\x00", // end of no group, field number 0, one too high
 	} {
 		f.Add(append([]byte{kindBatch<<3 | 2, byte(len(message))}, message...))
 		f.Add(append([]byte{kindAppend<<3 | 2, byte(len(message))}, message...))
@@ -240,7 +275,7 @@ func FuzzParseFrame(f *testing.F) {
 		if err != nil {
 			// Only what is no frame of one kind, which protobuf takes.
 			_, _, n := protowire.ConsumeField(in)
-			require.True(t, n != len(in) || kindOf(want) == 0 || len(in) > MaxSmall, "%v", err)
+			require.True(t, n != len(in) || kindOf(want) == 0 || len(in) > MaxSmall || bytes.Contains(in, []byte{fieldTenant<<3 | 2}) && len(in) > maxTenant, "%v", err)
 			return
 		}
 		clearUnknown(want.ProtoReflect())

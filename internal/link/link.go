@@ -37,7 +37,9 @@ const (
 	// of its bytes.
 	MaxSmall = 16 << 10
 	// FrameRoom is what a frame needs besides its payload.
-	FrameRoom = 64
+	FrameRoom = 64 + maxTenant
+	// maxTenant is the largest tenant of a batch: a label of package tenant.
+	maxTenant = 512
 	// DefaultMaxConns is how many connections a listener takes at a time.
 	DefaultMaxConns = 1024
 	// maxHandshake is the largest hello, welcome or goodbye of a handshake. A

@@ -699,7 +699,10 @@ type Batch struct {
 	// schema of the body.
 	Schema Schema `protobuf:"varint,2,opt,name=schema,proto3,enum=promgrpc.link.v1.Schema" json:"schema,omitempty"`
 	// body as it came, compressed with snappy's block format.
-	Body          []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	Body []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	// tenant of the sender, as a label that every series of the body gets, in place
+	// of what the body has under that name. Unset: none. It comes before the body.
+	Tenant        *Label `protobuf:"bytes,4,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -755,6 +758,68 @@ func (x *Batch) GetBody() []byte {
 	return nil
 }
 
+func (x *Batch) GetTenant() *Label {
+	if x != nil {
+		return x.Tenant
+	}
+	return nil
+}
+
+// Label is a name with its value.
+type Label struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the label.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// value of the label.
+	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Label) Reset() {
+	*x = Label{}
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Label) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Label) ProtoMessage() {}
+
+func (x *Label) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Label.ProtoReflect.Descriptor instead.
+func (*Label) Descriptor() ([]byte, []int) {
+	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Label) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Label) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
 // Verdict says what became of a batch.
 type Verdict struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -778,7 +843,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[5]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -790,7 +855,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[5]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -803,7 +868,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{5}
+	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Verdict) GetId() uint64 {
@@ -869,7 +934,7 @@ type SegmentStart struct {
 
 func (x *SegmentStart) Reset() {
 	*x = SegmentStart{}
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[6]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -881,7 +946,7 @@ func (x *SegmentStart) String() string {
 func (*SegmentStart) ProtoMessage() {}
 
 func (x *SegmentStart) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[6]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -894,7 +959,7 @@ func (x *SegmentStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SegmentStart.ProtoReflect.Descriptor instead.
 func (*SegmentStart) Descriptor() ([]byte, []int) {
-	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{6}
+	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SegmentStart) GetName() string {
@@ -924,7 +989,7 @@ type SegmentAppend struct {
 
 func (x *SegmentAppend) Reset() {
 	*x = SegmentAppend{}
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[7]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -936,7 +1001,7 @@ func (x *SegmentAppend) String() string {
 func (*SegmentAppend) ProtoMessage() {}
 
 func (x *SegmentAppend) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[7]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -949,7 +1014,7 @@ func (x *SegmentAppend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SegmentAppend.ProtoReflect.Descriptor instead.
 func (*SegmentAppend) Descriptor() ([]byte, []int) {
-	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{7}
+	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SegmentAppend) GetOffset() uint64 {
@@ -979,7 +1044,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[8]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -991,7 +1056,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[8]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1004,7 +1069,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{8}
+	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Gap) GetAfterSequence() uint64 {
@@ -1033,7 +1098,7 @@ type Fetch struct {
 
 func (x *Fetch) Reset() {
 	*x = Fetch{}
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[9]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1045,7 +1110,7 @@ func (x *Fetch) String() string {
 func (*Fetch) ProtoMessage() {}
 
 func (x *Fetch) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[9]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1058,7 +1123,7 @@ func (x *Fetch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fetch.ProtoReflect.Descriptor instead.
 func (*Fetch) Descriptor() ([]byte, []int) {
-	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{9}
+	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Fetch) GetAfterSequence() uint64 {
@@ -1079,7 +1144,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[10]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1091,7 +1156,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[10]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1104,7 +1169,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{10}
+	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Ping) GetId() uint64 {
@@ -1125,7 +1190,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[11]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1137,7 +1202,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[11]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1150,7 +1215,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{11}
+	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Pong) GetId() uint64 {
@@ -1171,7 +1236,7 @@ type Goodbye struct {
 
 func (x *Goodbye) Reset() {
 	*x = Goodbye{}
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[12]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1183,7 +1248,7 @@ func (x *Goodbye) String() string {
 func (*Goodbye) ProtoMessage() {}
 
 func (x *Goodbye) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[12]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1196,7 +1261,7 @@ func (x *Goodbye) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Goodbye.ProtoReflect.Descriptor instead.
 func (*Goodbye) Descriptor() ([]byte, []int) {
-	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{12}
+	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Goodbye) GetReason() string {
@@ -1241,11 +1306,15 @@ const file_promgrpc_link_v1_link_proto_rawDesc = "" +
 	"\bPosition\x12\x15\n" +
 	"\x06log_id\x18\x01 \x01(\fR\x05logId\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12\x1a\n" +
-	"\bchecksum\x18\x03 \x01(\rR\bchecksum\"]\n" +
+	"\bchecksum\x18\x03 \x01(\rR\bchecksum\"\x8e\x01\n" +
 	"\x05Batch\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x120\n" +
 	"\x06schema\x18\x02 \x01(\x0e2\x18.promgrpc.link.v1.SchemaR\x06schema\x12\x12\n" +
-	"\x04body\x18\x03 \x01(\fR\x04body\"\xfe\x01\n" +
+	"\x04body\x18\x03 \x01(\fR\x04body\x12/\n" +
+	"\x06tenant\x18\x04 \x01(\v2\x17.promgrpc.link.v1.LabelR\x06tenant\"1\n" +
+	"\x05Label\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xfe\x01\n" +
 	"\aVerdict\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12*\n" +
 	"\x04code\x18\x02 \x01(\x0e2\x16.promgrpc.link.v1.CodeR\x04code\x12'\n" +
@@ -1300,7 +1369,7 @@ func file_promgrpc_link_v1_link_proto_rawDescGZIP() []byte {
 }
 
 var file_promgrpc_link_v1_link_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_promgrpc_link_v1_link_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_promgrpc_link_v1_link_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_promgrpc_link_v1_link_proto_goTypes = []any{
 	(Role)(0),             // 0: promgrpc.link.v1.Role
 	(Schema)(0),           // 1: promgrpc.link.v1.Schema
@@ -1310,38 +1379,40 @@ var file_promgrpc_link_v1_link_proto_goTypes = []any{
 	(*Welcome)(nil),       // 5: promgrpc.link.v1.Welcome
 	(*Position)(nil),      // 6: promgrpc.link.v1.Position
 	(*Batch)(nil),         // 7: promgrpc.link.v1.Batch
-	(*Verdict)(nil),       // 8: promgrpc.link.v1.Verdict
-	(*SegmentStart)(nil),  // 9: promgrpc.link.v1.SegmentStart
-	(*SegmentAppend)(nil), // 10: promgrpc.link.v1.SegmentAppend
-	(*Gap)(nil),           // 11: promgrpc.link.v1.Gap
-	(*Fetch)(nil),         // 12: promgrpc.link.v1.Fetch
-	(*Ping)(nil),          // 13: promgrpc.link.v1.Ping
-	(*Pong)(nil),          // 14: promgrpc.link.v1.Pong
-	(*Goodbye)(nil),       // 15: promgrpc.link.v1.Goodbye
+	(*Label)(nil),         // 8: promgrpc.link.v1.Label
+	(*Verdict)(nil),       // 9: promgrpc.link.v1.Verdict
+	(*SegmentStart)(nil),  // 10: promgrpc.link.v1.SegmentStart
+	(*SegmentAppend)(nil), // 11: promgrpc.link.v1.SegmentAppend
+	(*Gap)(nil),           // 12: promgrpc.link.v1.Gap
+	(*Fetch)(nil),         // 13: promgrpc.link.v1.Fetch
+	(*Ping)(nil),          // 14: promgrpc.link.v1.Ping
+	(*Pong)(nil),          // 15: promgrpc.link.v1.Pong
+	(*Goodbye)(nil),       // 16: promgrpc.link.v1.Goodbye
 }
 var file_promgrpc_link_v1_link_proto_depIdxs = []int32{
 	4,  // 0: promgrpc.link.v1.Frame.hello:type_name -> promgrpc.link.v1.Hello
 	5,  // 1: promgrpc.link.v1.Frame.welcome:type_name -> promgrpc.link.v1.Welcome
 	7,  // 2: promgrpc.link.v1.Frame.batch:type_name -> promgrpc.link.v1.Batch
-	8,  // 3: promgrpc.link.v1.Frame.verdict:type_name -> promgrpc.link.v1.Verdict
-	9,  // 4: promgrpc.link.v1.Frame.segment:type_name -> promgrpc.link.v1.SegmentStart
-	10, // 5: promgrpc.link.v1.Frame.append:type_name -> promgrpc.link.v1.SegmentAppend
+	9,  // 3: promgrpc.link.v1.Frame.verdict:type_name -> promgrpc.link.v1.Verdict
+	10, // 4: promgrpc.link.v1.Frame.segment:type_name -> promgrpc.link.v1.SegmentStart
+	11, // 5: promgrpc.link.v1.Frame.append:type_name -> promgrpc.link.v1.SegmentAppend
 	6,  // 6: promgrpc.link.v1.Frame.position:type_name -> promgrpc.link.v1.Position
 	6,  // 7: promgrpc.link.v1.Frame.tail:type_name -> promgrpc.link.v1.Position
-	11, // 8: promgrpc.link.v1.Frame.gap:type_name -> promgrpc.link.v1.Gap
-	13, // 9: promgrpc.link.v1.Frame.ping:type_name -> promgrpc.link.v1.Ping
-	14, // 10: promgrpc.link.v1.Frame.pong:type_name -> promgrpc.link.v1.Pong
-	15, // 11: promgrpc.link.v1.Frame.goodbye:type_name -> promgrpc.link.v1.Goodbye
-	12, // 12: promgrpc.link.v1.Frame.fetch:type_name -> promgrpc.link.v1.Fetch
+	12, // 8: promgrpc.link.v1.Frame.gap:type_name -> promgrpc.link.v1.Gap
+	14, // 9: promgrpc.link.v1.Frame.ping:type_name -> promgrpc.link.v1.Ping
+	15, // 10: promgrpc.link.v1.Frame.pong:type_name -> promgrpc.link.v1.Pong
+	16, // 11: promgrpc.link.v1.Frame.goodbye:type_name -> promgrpc.link.v1.Goodbye
+	13, // 12: promgrpc.link.v1.Frame.fetch:type_name -> promgrpc.link.v1.Fetch
 	0,  // 13: promgrpc.link.v1.Hello.role:type_name -> promgrpc.link.v1.Role
 	6,  // 14: promgrpc.link.v1.Welcome.position:type_name -> promgrpc.link.v1.Position
 	1,  // 15: promgrpc.link.v1.Batch.schema:type_name -> promgrpc.link.v1.Schema
-	2,  // 16: promgrpc.link.v1.Verdict.code:type_name -> promgrpc.link.v1.Code
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	8,  // 16: promgrpc.link.v1.Batch.tenant:type_name -> promgrpc.link.v1.Label
+	2,  // 17: promgrpc.link.v1.Verdict.code:type_name -> promgrpc.link.v1.Code
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_promgrpc_link_v1_link_proto_init() }
@@ -1370,7 +1441,7 @@ func file_promgrpc_link_v1_link_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_promgrpc_link_v1_link_proto_rawDesc), len(file_promgrpc_link_v1_link_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
