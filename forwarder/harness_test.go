@@ -33,6 +33,9 @@ const (
 	v2 = linkv1.Schema_SCHEMA_WRITE_V2
 )
 
+// tenantLabel holds the tenant in the tests.
+const tenantLabel = "job"
+
 // running is a forwarder that works.
 type running struct {
 	*Forwarder
@@ -92,9 +95,10 @@ func (l *testLog) Write(b []byte) (int, error) {
 
 // sender is a receiver's link to the forwarder.
 type sender struct {
-	t    *testing.T
-	conn *link.Conn
-	id   uint64
+	t      *testing.T
+	conn   *link.Conn
+	id     uint64
+	tenant *linkv1.Label // of the batches that follow
 }
 
 func (r *running) sender() *sender {
@@ -113,11 +117,20 @@ func (r *running) sender() *sender {
 func (s *sender) post(schema linkv1.Schema, body []byte) uint64 {
 	s.t.Helper()
 	s.id++
-	batch := &linkv1.Batch{Id: s.id, Schema: schema, Body: body}
+	batch := &linkv1.Batch{Id: s.id, Schema: schema, Body: body, Tenant: s.tenant}
 	if err := s.conn.Send(&linkv1.Frame{Kind: &linkv1.Frame_Batch{Batch: batch}}); err != nil {
 		s.t.Fatal(err)
 	}
 	return s.id
+}
+
+// sendOf sends a request of a tenant, "" for none.
+func (s *sender) sendOf(tenant string, schema linkv1.Schema, body []byte) *linkv1.Verdict {
+	s.t.Helper()
+	if s.tenant = nil; tenant != "" {
+		s.tenant = &linkv1.Label{Name: tenantLabel, Value: tenant}
+	}
+	return s.settled(schema, body)
 }
 
 func (s *sender) verdict() *linkv1.Verdict {

@@ -177,15 +177,29 @@ func (in *ingest) decodeOne(j *job) {
 	if j.req = in.idle.get(j.room.Held()); j.req == nil {
 		j.req = remotewrite.NewRequest(in.limits)
 	}
-	j.digest = digestOf(byte(schema), j.batch.GetBody())
+	tenant := tenantOf(j.batch)
+	j.digest = digestOf(byte(schema), tenant, j.batch.GetBody())
 	j.req.Within(j.room.Held(), j.room.Resize)
-	if err := j.req.Decode(schema, j.batch.GetBody()); err != nil {
+	err := j.req.SetTenant(tenant)
+	if err == nil {
+		err = j.req.Decode(schema, j.batch.GetBody())
+	}
+	if err != nil {
 		in.release(j)
 		j.verdict = in.refused(err)
 		return
 	}
 	_ = j.room.Resize(min(j.room.Held(), max(j.req.Used(), leastWork))) // Less is never refused.
 	j.newest, j.dated = j.req.Newest()
+}
+
+// tenantOf returns the tenant of a batch, nil if it has none.
+func tenantOf(b *linkv1.Batch) *segment.Label {
+	t := b.GetTenant()
+	if t == nil {
+		return nil
+	}
+	return &segment.Label{Name: t.GetName(), Value: t.GetValue()}
 }
 
 var schemas = map[linkv1.Schema]remotewrite.Schema{

@@ -11,6 +11,7 @@ import (
 
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
 	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/segment"
 )
 
 // steady are the requests by which a sender writes all its series once, in
@@ -157,15 +158,18 @@ func TestSpellings(t *testing.T) {
 	}
 }
 
-func benchmarkIngest(b *testing.B, series int) {
+func benchmarkIngest(b *testing.B, series int, tenant *segment.Label) {
 	s := openTestState(b)
 	bodies := steady(b, series, 2000, 1700000000000)
 	req := remotewrite.NewRequest(remotewrite.DefaultLimits())
+	if err := req.SetTenant(tenant); err != nil {
+		b.Fatal(err)
+	}
 	round := 0
 	ingest := func() int {
 		n := 0
 		for _, body := range bodies {
-			d := digestOf(1, body)
+			d := digestOf(1, tenant, body)
 			d[0] ^= byte(round) // as if the bytes were others
 			d[1] ^= byte(round >> 8)
 			if err := req.Decode(remotewrite.V1, body); err != nil {
@@ -210,16 +214,28 @@ func cpuSeconds(b *testing.B) float64 {
 // applies to the head, all in one goroutine. An op is a round of all series.
 func BenchmarkIngest(b *testing.B) {
 	for _, series := range []int{100_000, 1_000_000} {
-		b.Run(fmt.Sprint(series), func(b *testing.B) { benchmarkIngest(b, series) })
+		b.Run(fmt.Sprint(series), func(b *testing.B) { benchmarkIngest(b, series, nil) })
 	}
+	b.Run("100000 of a tenant", func(b *testing.B) { benchmarkIngest(b, 100_000, &benchTenant) })
 }
+
+// benchTenant is not in the bodies of steady.
+var benchTenant = segment.Label{Name: "tenant", Value: "team-a"}
 
 // BenchmarkIngestNew is the same for series that are seen for the first time,
 // on disk and in the head.
 func BenchmarkIngestNew(b *testing.B) {
+	b.Run("of nobody", func(b *testing.B) { benchmarkIngestNew(b, nil) })
+	b.Run("of a tenant", func(b *testing.B) { benchmarkIngestNew(b, &benchTenant) })
+}
+
+func benchmarkIngestNew(b *testing.B, tenant *segment.Label) {
 	const series = 100_000
 	bodies := steady(b, series, 2000, 1700000000000)
 	req := remotewrite.NewRequest(remotewrite.DefaultLimits())
+	if err := req.SetTenant(tenant); err != nil {
+		b.Fatal(err)
+	}
 	b.ReportAllocs()
 	var used float64
 	for b.Loop() {
@@ -231,7 +247,7 @@ func BenchmarkIngestNew(b *testing.B) {
 			if err := req.Decode(remotewrite.V1, body); err != nil {
 				b.Fatal(err)
 			}
-			if _, _, err := s.apply(req, digestOf(1, body), time.Now()); err != nil {
+			if _, _, err := s.apply(req, digestOf(1, tenant, body), time.Now()); err != nil {
 				b.Fatal(err)
 			}
 		}

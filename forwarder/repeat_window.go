@@ -15,9 +15,18 @@ const windowReasons = 8 << 20
 // digest names a request.
 type digest [16]byte
 
-func digestOf(schema byte, body []byte) digest {
+// ofTenant is added to the schema in the digest of a request that has a tenant.
+const ofTenant = 0x80
+
+// digestOf returns the digest of a request, whose tenant may be nil. The same bytes of
+// two tenants are two requests.
+func digestOf(schema byte, tenant *segment.Label, body []byte) digest {
 	h := sha256.New()
-	h.Write([]byte{schema})
+	if tenant == nil {
+		h.Write([]byte{schema})
+	} else {
+		h.Write(segment.AppendLabel([]byte{schema | ofTenant}, tenant.Name, tenant.Value))
+	}
 	h.Write(body)
 	var sum [sha256.Size]byte
 	return digest(h.Sum(sum[:0])[:len(digest{})])

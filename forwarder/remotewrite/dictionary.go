@@ -52,7 +52,8 @@ type dictionary struct {
 	named   bool
 
 	sorted []uint32
-	size   int // in memory
+	tenant uint32 // index of the tenant's label, plus one
+	size   int    // in memory
 }
 
 type label struct {
@@ -71,7 +72,7 @@ func (d *dictionary) reset() {
 		*d = dictionary{}
 		return
 	}
-	d.size = 0
+	d.size, d.tenant = 0, 0
 	clear(d.labels)
 	clear(d.byWire)
 	clear(d.byRefs)
@@ -124,6 +125,9 @@ func (r *Request) Labels(s *Series, spelt Key) (Labels, error) {
 		err = r.readWire(s.labels)
 	}
 	d.row = d.row[:d.n]
+	if err == nil && !r.tenant.none() {
+		err = r.addTenant()
+	}
 	// Those of a refused series count, too: they cost as much work.
 	if tooMuch := r.Spend(d.bytes); tooMuch != nil {
 		return Labels{}, tooMuch
@@ -134,7 +138,7 @@ func (r *Request) Labels(s *Series, spelt Key) (Labels, error) {
 	if d.bytes > r.limits.LabelsBytes {
 		return Labels{}, limit.Over(flagLabelsBytes, "its labels take %d bytes, the limit is %d", d.bytes, r.limits.LabelsBytes)
 	}
-	if d.ordered && d.exact && d.named && len(s.refs) == 0 {
+	if d.ordered && d.exact && d.named && len(s.refs) == 0 && r.tenant.none() {
 		if invariant.On {
 			canonical, err := r.canonical()
 			invariant.Check(err == nil && canonical.Key == spelt, "labels that pass for canonical are not: %v", err)
@@ -288,13 +292,15 @@ func (d *dictionary) append(l label) uint32 {
 	return uint32(len(d.labels) - 1)
 }
 
-// canonical brings the row's labels into their canonical spelling, and checks what
-// concerns all of them.
+// canonical brings the row's labels, and the tenant, into their canonical spelling, and
+// checks what concerns all of them.
 func (r *Request) canonical() (Labels, error) {
 	d := &r.dictionary
 	indexes := d.row
-	if !d.ordered || !d.exact {
-		d.sorted = append(d.sorted[:0], d.row...)
+	if owned := !r.tenant.none(); owned || !d.ordered || !d.exact {
+		if !owned {
+			d.sorted = append(d.sorted[:0], d.row...)
+		}
 		slices.SortStableFunc(d.sorted, func(a, b uint32) int { return cmp.Compare(d.labels[a].Name, d.labels[b].Name) })
 		for i := 1; i < len(d.sorted); i++ {
 			if name := d.labels[d.sorted[i]].Name; name == d.labels[d.sorted[i-1]].Name {

@@ -60,6 +60,12 @@ func FuzzV1(f *testing.F) {
 			t.Fatalf("marshalled again: %v", err)
 		}
 		compare(t, "marshalled again", contentV1(&ref), decodedContent(t, r, true))
+		setTenant(t, r)
+		if err := decode(r, V1, again); err != nil {
+			t.Fatalf("of a tenant: %v", err)
+		}
+		ownV1(&ref)
+		compare(t, "of a tenant", contentV1(&ref), decodedContent(t, r, true))
 	})
 }
 
@@ -107,6 +113,12 @@ func FuzzV2(f *testing.F) {
 			t.Fatalf("marshalled again: %v", err)
 		}
 		compare(t, "marshalled again", contentV2(&ref), decodedContent(t, r, true))
+		setTenant(t, r)
+		if err := decode(r, V2, again); err != nil {
+			t.Fatalf("of a tenant: %v", err)
+		}
+		ownV2(&ref)
+		compare(t, "of a tenant", contentV2(&ref), decodedContent(t, r, true))
 	})
 }
 
@@ -133,6 +145,10 @@ func FuzzDecode(f *testing.F) {
 		schema := V2
 		if v1 {
 			schema = V1
+		}
+		_ = r.SetTenant(nil)
+		if len(body)%2 == 0 {
+			setTenant(t, r)
 		}
 		err := r.Decode(schema, body)
 		if len(r.Series) > limits.Series || len(r.Samples) > limits.Samples+1 || len(r.Families) > limits.Series {

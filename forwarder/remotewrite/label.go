@@ -23,12 +23,12 @@ func KeyOf(labels []byte) Key { return Key{hashA(labels), hashB(labels)} }
 // HashBytes returns a hash of bytes under a seed of the process.
 func HashBytes(b []byte) uint64 { return hashA(b) }
 
-// Key returns the key of a series' labels.
+// Key returns the key of a series' labels, as they are spelt, and of the tenant.
 func (r *Request) Key(s *Series) Key {
 	if len(s.refs) > 0 {
 		return r.keyOfRefs(s)
 	}
-	return Key{s.Hash, hashB(s.labels)}
+	return Key{s.Hash, hashB(s.labels) ^ r.tenant.key.B}
 }
 
 // MetadataHash puts together a Metadata.Hash from the type and the hashes of
@@ -44,9 +44,17 @@ const fieldLabels = 1
 
 var errLabelDamaged = errors.New("its labels are not valid protobuf messages")
 
-// each yields the labels of a series, until that returns false. References have been
-// found good by hashRefs; the labels of 1.0 are parsed as they come.
+// each yields the labels of a series, of which the tenant comes first, until that returns
+// false. References have been found good by hashRefs; the labels of 1.0 are parsed as they
+// come.
 func (r *Request) each(s *Series, yield func(name, value []byte) bool) error {
+	if !r.tenant.none() {
+		l, all := r.tenant.label, yield
+		if !all([]byte(l.Name), []byte(l.Value)) {
+			return nil
+		}
+		yield = func(name, value []byte) bool { return string(name) == l.Name || all(name, value) }
+	}
 	if len(s.refs) > 0 {
 		r.eachPair(s.refs, yield)
 		return nil

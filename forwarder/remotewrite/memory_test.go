@@ -45,6 +45,9 @@ func measure(l Limits, schema Schema, raw []byte) cost {
 	held, allocated := inUse()
 	r := NewRequest(l)
 	r.Within(0, func(total int64) error { c.charged = total; return nil })
+	if len(raw)%2 == 0 {
+		_ = r.SetTenant(&owner)
+	}
 	from := time.Now()
 	c.err = r.Decode(schema, body)
 	c.cpu = time.Since(from)

@@ -71,7 +71,7 @@ func (r *Request) keyOfRefs(s *Series) Key {
 		}
 		key = mix(key, *hash, secretB)
 	}
-	return Key{s.Hash, key}
+	return Key{s.Hash, key ^ r.tenant.key.B}
 }
 
 // gatherRefs collects references, packed or not. As a rule they are in one field, and

@@ -30,8 +30,8 @@ var errForeign = errors.New("body holds no field of its schema: is the content t
 // belongs to it: each End is where its share ends, and it starts where that of
 // the series before ended.
 type Series struct {
-	// Hash of the labels as the sender spelt them: the first half of their Key,
-	// which is enough to confirm a guess at the series, and nothing else.
+	// Hash of the labels as the sender spelt them, and of the tenant: the first half of
+	// their Key, which is enough to confirm a guess at the series, and nothing else.
 	Hash uint64
 	// labels are fields 1 of prometheus.TimeSeries, of a 1.0 series and of one
 	// without labels.
@@ -84,6 +84,7 @@ type Request struct {
 	Problems Problems
 
 	limits     Limits
+	tenant     ownership
 	body       []byte // decoded
 	scratch    []byte // what had to be rewritten: the last piece of it
 	symbols    [][]byte
@@ -196,7 +197,7 @@ func (r *Request) scan(schema Schema, b []byte) error {
 
 func (r *Request) reset() {
 	if r.memory.used, r.memory.err = r.Size(), nil; r.memory.used > r.memory.allowed {
-		*r = Request{limits: r.limits, manyLabels: r.manyLabels, longExemplar: r.longExemplar, manyDistinct: r.manyDistinct, memory: r.memory}
+		*r = Request{limits: r.limits, tenant: r.tenant, manyLabels: r.manyLabels, longExemplar: r.longExemplar, manyDistinct: r.manyDistinct, memory: r.memory}
 		r.memory.used = 0
 		return
 	}
@@ -250,6 +251,7 @@ func (r *Request) add(s Series) error {
 	if len(r.Series) >= r.limits.Series {
 		return r.tooManySeries()
 	}
+	s.Hash ^= r.tenant.key.A
 	s.SamplesEnd, s.HistogramsEnd, s.ExemplarsEnd = uint32(len(r.Samples)), uint32(len(r.Histograms)), uint32(len(r.Exemplars))
 	if full(r.Series) && !grow(&r.memory, &r.Series) {
 		return r.memory.err
