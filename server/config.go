@@ -8,6 +8,7 @@ import (
 	"github.com/alecthomas/units"
 
 	"github.com/promgrpc/exporter/internal/address"
+	"github.com/promgrpc/exporter/internal/credential"
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
@@ -29,8 +30,8 @@ type Config struct {
 	// Upstream makes this server a relay, which takes no forwarders. It is the servers or
 	// relays that the logs come from, in [discovery.Syntax].
 	Upstream string
-	// UpstreamTLS of the connections to them.
-	UpstreamTLS renew.TLSFiles
+	// UpstreamFlags say how they are called.
+	UpstreamFlags credential.Flags
 	// LinkAddress to take forwarders at.
 	LinkAddress string
 	// LinkTLS of that listener.
@@ -105,7 +106,7 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 func (c *Config) RegisterRelayFlags(app *kingpin.Application) {
 	app.Flag("upstream", "Servers or relays to follow; the first that answers is used: "+discovery.Syntax+".").
 		Required().PlaceHolder("PEERS").StringVar(&c.Upstream)
-	c.UpstreamTLS.RegisterFlags(app, "tls")
+	c.UpstreamFlags.Register(app)
 	address.ListenVar(app.Flag(flagRelayAddress[2:], "Address of the gRPC, gRPC-Web and Connect server, and of the page.").
 		Default(c.RPCAddress), &c.RPCAddress)
 	c.registerServing(app)

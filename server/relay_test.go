@@ -189,8 +189,8 @@ func TestRelayByTLS(t *testing.T) {
 	defer front.Close()
 	c := testConfig(t)
 	c.Upstream = front.Listener.Addr().String()
-	c.UpstreamTLS.CA = filepath.Join(t.TempDir(), "ca.pem")
-	require.NoError(t, os.WriteFile(c.UpstreamTLS.CA, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: front.Certificate().Raw}), 0o600))
+	c.UpstreamFlags.TLSFiles.CA = filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(c.UpstreamFlags.TLSFiles.CA, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: front.Certificate().Raw}), 0o600))
 	relay := start(t, c)
 	relay.await(t, src)
 	src.write(point{series: "a", t: now(), v: 2})
@@ -231,7 +231,7 @@ func TestRelayClosesConnections(t *testing.T) {
 				closed <- err
 			}()
 			c := testConfig(t)
-			c.Upstream, c.UpstreamTLS = silent.Addr().String(), files
+			c.Upstream, c.UpstreamFlags.TLSFiles = silent.Addr().String(), files
 			start(t, c)
 			select {
 			case err := <-closed:

@@ -78,6 +78,11 @@ func (s *Server) Ready() error {
 	if err := s.replicas.Check(); err != nil {
 		return err
 	}
+	if s.upstream != nil {
+		if err := s.upstream.Refused(); err != nil {
+			return err
+		}
+	}
 	for _, r := range s.replicas.All() {
 		if r.CatchingUp(s.started) {
 			return errCatchingUp

@@ -8,9 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"net"
-	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -18,11 +17,10 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
-	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
 	"github.com/promgrpc/exporter/internal/backoff"
+	"github.com/promgrpc/exporter/internal/credential"
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
-	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/segment"
 	"github.com/promgrpc/exporter/internal/usage"
 )
@@ -33,18 +31,12 @@ const (
 	upstreamSilence = 3 * upstreamHeartbeat
 	// upstreamLag is how long an upstream may lag behind this server if there is
 	// another one. Then it is avoided for about as long.
-	upstreamLag = 10 * time.Second
-	// upstreamDial is how long connecting may take, all addresses of a name together,
-	// and TLS after that: a transport goes on dialing when nobody waits for it.
-	upstreamDial    = 10 * time.Second
+	upstreamLag     = 10 * time.Second
 	upstreamMinWait = 100 * time.Millisecond
 	upstreamMaxWait = 5 * time.Second
-	// maxUpstreamMessage leaves room for more than a server puts into one.
-	maxUpstreamMessage = 4 << 20
-	// upstreamWindow is how much of what an upstream sent may wait to be taken.
-	upstreamWindow = 1 << 20
-	// upstreamFrame is the largest frame of HTTP/2 it may send: about a message.
-	upstreamFrame = 256 << 10
+	// upstreamRefusedWait is how long a relay waits that no upstream lets read, unless its
+	// credential is renewed.
+	upstreamRefusedWait = 30 * time.Second
 )
 
 // Upstream feeds a relay with the logs of servers or relays, which all hold the same
@@ -52,33 +44,43 @@ const (
 type Upstream struct {
 	feed   *Feed
 	source discovery.Source
-	tls    *renew.TLS // nil for none
+	caller *caller
 	logger *slog.Logger
 
 	addresses []string // of all that are known
 	current   atomic.Pointer[string]
+	refusals  atomic.Int32 // of upstreams that did not let this relay read, in a row
 	// lagged is when an upstream was left because it lagged.
 	lagged map[string]time.Time
 }
 
-// NewUpstream returns what feeds a relay from servers, in [discovery.Syntax].
-func NewUpstream(f *Feed, servers string, files renew.TLSFiles, logger *slog.Logger) (*Upstream, error) {
+// NewUpstream returns what feeds a relay from servers, in [discovery.Syntax], which it
+// calls as flags say.
+func NewUpstream(f *Feed, servers string, flags credential.Flags, logger *slog.Logger) (*Upstream, error) {
 	source, err := discovery.Parse(servers, discovery.Options{Logger: logger})
 	if err != nil {
 		return nil, usage.Errorf("--upstream: %w", err)
 	}
-	tls, err := files.Dialer(logger)
+	caller, err := newCaller(flags, logger)
 	if err != nil {
 		return nil, err
 	}
-	return &Upstream{feed: f, source: source, tls: tls, logger: logger, lagged: map[string]time.Time{}}, nil
+	for _, address := range strings.Split(servers, ",") {
+		if strings.Contains(servers, "://") {
+			break // It will be seen what a directory says.
+		}
+		if err := caller.mayCall(address); err != nil {
+			return nil, usage.Errorf("--upstream: %w", err)
+		}
+	}
+	return &Upstream{feed: f, source: source, caller: caller, logger: logger, lagged: map[string]time.Time{}}, nil
 }
 
 // Reloads is what it reads from files, which may be renewed while it runs.
 func (u *Upstream) Reloads() []daemon.Reload {
 	return daemon.Reloads(
 		daemon.Reload{What: "files for --upstream", Again: discovery.Reload(u.source)},
-		daemon.Reload{What: "files of --tls", Again: u.tls.Again()},
+		daemon.Reload{What: "files of --tls", Again: u.caller.tls.Again()},
 	)
 }
 
@@ -113,9 +115,7 @@ func (u *Upstream) Run(ctx context.Context) error {
 		if time.Since(began) > upstreamMaxWait {
 			failures = 0
 		}
-		pause := u.pause(failures)
-		u.logger.Warn("upstream lost", "upstream", address, "err", err, "retry_in", pause)
-		_ = backoff.Sleep(ctx, pause)
+		u.wait(ctx, address, err, failures)
 		failures++
 	}
 	return nil
@@ -127,6 +127,30 @@ func (u *Upstream) any() string {
 		return ""
 	}
 	return u.addresses[rand.N(len(u.addresses))]
+}
+
+// wait logs why an upstream was lost, and waits before the next one.
+func (u *Upstream) wait(ctx context.Context, address string, err error, failures int) {
+	pause := u.pause(failures)
+	if !isRefusal(err) {
+		u.refusals.Store(0)
+		u.logger.Warn("upstream lost", "upstream", address, "err", reason(err), "retry_in", pause)
+		_ = backoff.Sleep(ctx, pause)
+		return
+	}
+	if refusals := int(u.refusals.Add(1)); refusals%max(1, len(u.addresses)) == 0 {
+		pause = backoff.Jitter(upstreamRefusedWait)
+	}
+	u.logger.Warn("upstream does not let this relay read", "upstream", address, "err", err, "retry_in", pause)
+	u.caller.renewed(ctx, pause)
+}
+
+// Refused returns an error while no upstream lets this relay read.
+func (u *Upstream) Refused() error {
+	if u.refusals.Load() > 0 {
+		return errRefused
+	}
+	return nil
 }
 
 // pause is that after so many failures. It grows when every address has been tried.
@@ -199,37 +223,6 @@ func (u *Upstream) mayLeave(sets <-chan []discovery.Instance, address string) bo
 	return false
 }
 
-// client returns one for gRPC with a server. Each call has a connection of its own.
-func (u *Upstream) client(address string) metricsv1connect.MetricsServiceClient {
-	transport := &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: upstreamDial}).DialContext,
-		TLSHandshakeTimeout: upstreamDial,
-		DisableKeepAlives:   true,
-		Protocols:           new(http.Protocols),
-		HTTP2: &http.HTTP2Config{
-			MaxReceiveBufferPerStream:     upstreamWindow,
-			MaxReceiveBufferPerConnection: upstreamWindow,
-			MaxReadFrameSize:              upstreamFrame,
-		},
-	}
-	url := "http://" + address
-	if u.tls == nil {
-		transport.Protocols.SetUnencryptedHTTP2(true)
-	} else {
-		transport.Protocols.SetHTTP2(true)
-		transport.TLSClientConfig = u.tls.Get().Clone() // The transport changes it.
-		transport.Proxy = http.ProxyFromEnvironment     // As for any https:// URL.
-		url = "https://" + address
-	}
-	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
-		return http.ErrUseLastResponse // Another server, without TLS perhaps, is not what was configured.
-	}}
-	return metricsv1connect.NewMetricsServiceClient(client, url, connect.WithGRPC(),
-		connect.WithReadMaxBytes(maxUpstreamMessage),
-		connect.WithAcceptCompression("gzip", nil, nil), // Most of a log is compressed already.
-	)
-}
-
 // read reads the logs of one upstream until that fails.
 func (u *Upstream) read(ctx context.Context, sets <-chan []discovery.Instance, address string) error {
 	began := time.Now()
@@ -239,15 +232,16 @@ func (u *Upstream) read(ctx context.Context, sets <-chan []discovery.Instance, a
 	defer silence.Stop()
 	in := &intake{feed: u.feed, logs: map[segment.LogID]*intakeLog{}, interrupt: func() { cancel(errReplaced) }}
 	defer in.release()
-	stream, err := u.client(address).ReadLogs(ctx, connect.NewRequest(&metricsv1.ReadLogsRequest{
+	stream, err := u.caller.readLogs(ctx, address, &metricsv1.ReadLogsRequest{
 		Positions: u.positions(), Follow: true, HeartbeatInterval: durationpb.New(upstreamHeartbeat),
-	}))
+	})
 	if err == nil {
 		defer stream.Close()
 	}
 	for err == nil {
 		if err = received(stream); err == nil {
 			silence.Reset(upstreamSilence)
+			u.refusals.Store(0)
 			if u.current.Swap(&address) == nil {
 				u.logger.Info("upstream connected", "upstream", address)
 			}
@@ -259,8 +253,8 @@ func (u *Upstream) read(ctx context.Context, sets <-chan []discovery.Instance, a
 		}
 	}
 	u.current.Store(nil)
-	if cause := context.Cause(ctx); cause != nil && errors.Is(cause, errSilent) {
-		return cause
+	if cause := context.Cause(ctx); cause != nil {
+		return cause // The library says only that the call was canceled.
 	}
 	return err
 }

@@ -1,0 +1,143 @@
+package feed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"connectrpc.com/connect"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+	"github.com/promgrpc/exporter/internal/backoff"
+	"github.com/promgrpc/exporter/internal/credential"
+	"github.com/promgrpc/exporter/internal/renew"
+)
+
+const (
+	// callerDial is how long connecting may take, all addresses of a name together,
+	// and TLS after that: a transport goes on dialing when nobody waits for it.
+	callerDial = 10 * time.Second
+	// callerMaxMessage leaves room for more than a server puts into one.
+	callerMaxMessage = 4 << 20
+	// callerWindow is how much of what an upstream sent may wait to be taken.
+	callerWindow = 1 << 20
+	// callerFrame is the largest frame of HTTP/2 it may send: about a message.
+	callerFrame = 256 << 10
+	// callerLooks is how often a caller that was refused looks whether its credential
+	// was renewed.
+	callerLooks = time.Second
+)
+
+// caller calls upstreams: over TLS or in the clear, and as somebody.
+type caller struct {
+	flags credential.Flags
+	tls   *renew.TLS // nil for none
+	sent  string     // the last credential
+}
+
+func newCaller(flags credential.Flags, logger *slog.Logger) (*caller, error) {
+	if err := flags.Check(); err != nil {
+		return nil, err
+	}
+	tls, err := flags.Dialer(logger)
+	if err != nil {
+		return nil, err
+	}
+	return &caller{flags: flags, tls: tls}, nil
+}
+
+// readLogs calls ReadLogs of a server, over a connection of its own.
+func (c *caller) readLogs(ctx context.Context, address string, msg *metricsv1.ReadLogsRequest) (*connect.ServerStreamForClient[metricsv1.ReadLogsResponse], error) {
+	req := connect.NewRequest(msg)
+	if err := c.mayCall(address); err != nil {
+		return nil, err
+	}
+	value, err := c.flags.Authorization()
+	if err != nil {
+		return nil, fmt.Errorf("credential: %w", err)
+	}
+	if c.sent = value; value != "" {
+		req.Header().Set(credential.Header, value)
+	}
+	return c.client(address).ReadLogs(ctx, req)
+}
+
+// mayCall returns an error if the credential should not be sent to a server.
+func (c *caller) mayCall(address string) error {
+	if c.tls != nil || c.flags.AllowCleartext || !c.flags.Given() {
+		return nil
+	}
+	if err := credential.Cleartext(address, credential.Header); err != nil {
+		return fmt.Errorf("%w; see --tls and --allow-cleartext-credentials", err)
+	}
+	return nil
+}
+
+// client returns one for gRPC with a server. Each call has a connection of its own, to
+// the server itself: proxies of the environment are not used.
+func (c *caller) client(address string) metricsv1connect.MetricsServiceClient {
+	transport := &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: callerDial}).DialContext,
+		TLSHandshakeTimeout: callerDial,
+		DisableKeepAlives:   true,
+		Protocols:           new(http.Protocols),
+		HTTP2: &http.HTTP2Config{
+			MaxReceiveBufferPerStream:     callerWindow,
+			MaxReceiveBufferPerConnection: callerWindow,
+			MaxReadFrameSize:              callerFrame,
+		},
+	}
+	url := "http://" + address
+	if c.tls == nil {
+		transport.Protocols.SetUnencryptedHTTP2(true)
+	} else {
+		transport.Protocols.SetHTTP2(true)
+		transport.TLSClientConfig = c.tls.Get().Clone() // The transport changes it.
+		url = "https://" + address
+	}
+	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse // Another server, without TLS perhaps, is not what was configured.
+	}}
+	return metricsv1connect.NewMetricsServiceClient(client, url, connect.WithGRPC(),
+		connect.WithReadMaxBytes(callerMaxMessage),
+		connect.WithAcceptCompression("gzip", nil, nil), // Most of a log is compressed already.
+	)
+}
+
+// errRefused is for a relay that no upstream lets read.
+var errRefused = errors.New("no upstream lets this relay read: see its log")
+
+// isRefusal reports whether an upstream refused who called. Another attempt would not
+// cure that.
+func isRefusal(err error) bool {
+	code := connect.CodeOf(err)
+	return code == connect.CodeUnauthenticated || code == connect.CodePermissionDenied
+}
+
+// renewed waits for a time, or until the credential is another one than was sent.
+func (c *caller) renewed(ctx context.Context, most time.Duration) {
+	for end := time.Now().Add(most); time.Now().Before(end); {
+		if backoff.Sleep(ctx, min(callerLooks, time.Until(end))) != nil {
+			return
+		}
+		if now, err := c.flags.Authorization(); err == nil && now != c.sent {
+			return
+		}
+	}
+}
+
+// reason is an error of a call, without what the library puts before the reset of a
+// connection: that it was canceled, and the URL.
+func reason(err error) error {
+	var sent *url.Error
+	if errors.As(err, &sent) {
+		return sent.Err
+	}
+	return err
+}

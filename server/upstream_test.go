@@ -1,0 +1,178 @@
+package server_test
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/promgrpc/exporter/internal/authority"
+	"github.com/promgrpc/exporter/internal/credential"
+	"github.com/promgrpc/exporter/internal/usage"
+	"github.com/promgrpc/exporter/server"
+)
+
+// door is a proxy before a server that lets in who has a credential.
+type door struct {
+	*httptest.Server
+	want atomic.Pointer[string]
+}
+
+func (d *door) lets(credential string) { d.want.Store(&credential) }
+
+// newDoor stands before a server, with TLS if there is a pair.
+func newDoor(t *testing.T, s *instance, pair *authority.Pair) *door {
+	t.Helper()
+	behind, err := url.Parse("http://" + s.RPCAddr().String())
+	require.NoError(t, err)
+	client, stop := http2Client()
+	t.Cleanup(stop)
+	proxy := httputil.NewSingleHostReverseProxy(behind)
+	proxy.Transport, proxy.FlushInterval = client.Transport, -1
+	proxy.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+	d := &door{}
+	d.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if want := d.want.Load(); want != nil && r.Header.Get(credential.Header) != *want {
+			http.Error(w, "who are you?", http.StatusUnauthorized)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	d.Config.ErrorLog = proxy.ErrorLog
+	t.Cleanup(d.Close)
+	if pair == nil {
+		d.Config.Protocols = new(http.Protocols)
+		d.Config.Protocols.SetUnencryptedHTTP2(true)
+		d.Start()
+		return d
+	}
+	d.EnableHTTP2, d.TLS = true, serverTLS(t, pair)
+	d.StartTLS()
+	return d
+}
+
+// logs waits until a log has a text.
+func logs(t *testing.T, s *instance, text string) {
+	t.Helper()
+	require.Eventually(t, func() bool { return strings.Contains(s.log.String(), text) }, patience, 10*time.Millisecond, text)
+}
+
+// A relay shows a token from a file, or a password. While that is refused it is not
+// ready, says so, and tries again once the file has changed.
+func TestRelayShowsWhoItIs(t *testing.T) {
+	src := newSource(t)
+	src.write(point{series: "a", t: now(), v: 1})
+	top := startFed(t, testConfig(t), src)
+	ca, pem := newAuthority(t)
+	pair, err := ca.Issue(authority.Request{Names: []string{"127.0.0.1"}})
+	require.NoError(t, err)
+	for name, tc := range map[string]struct {
+		pair         *authority.Pair
+		user         string
+		first, later string // what the door wants, of the files' contents below
+	}{
+		"token":                {first: "Bearer one", later: "Bearer two"},
+		"token over TLS":       {pair: pair, first: "Bearer one", later: "Bearer two"},
+		"password over TLS":    {pair: pair, user: "relay", first: "Basic cmVsYXk6b25l", later: "Basic cmVsYXk6dHdv"},
+		"password to loopback": {user: "relay", first: "Basic cmVsYXk6b25l", later: "Basic cmVsYXk6dHdv"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "secret")
+			require.NoError(t, os.WriteFile(file, []byte("one\n"), 0o600))
+			front := newDoor(t, top, tc.pair)
+			front.lets(tc.later)
+			c := testConfig(t)
+			c.Upstream = front.Listener.Addr().String()
+			if c.UpstreamFlags.Token = file; tc.user != "" {
+				c.UpstreamFlags.Files = credential.Files{User: tc.user, Password: file}
+			}
+			if tc.pair != nil {
+				c.UpstreamFlags.TLSFiles.CA = pem
+			}
+			relay := start(t, c)
+			logs(t, relay, "upstream does not let this relay read")
+			require.ErrorContains(t, relay.Ready(), "no upstream lets this relay read")
+			require.NotContains(t, relay.log.String(), strings.Fields(tc.first)[1])
+			require.Equal(t, 1, strings.Count(relay.log.String(), "does not let this relay read"), "one attempt, then a long pause")
+
+			require.NoError(t, os.WriteFile(file, []byte("two\n"), 0o600))
+			relay.await(t, src)
+			require.NoError(t, relay.Ready())
+		})
+	}
+}
+
+// A relay does not send its credential where others could read it.
+func TestRelayInTheClear(t *testing.T) {
+	src := newSource(t)
+	src.write(point{series: "a", t: now(), v: 1})
+	front := newDoor(t, startFed(t, testConfig(t), src), nil)
+	front.lets("Bearer one")
+	c := testConfig(t)
+	_, port, err := net.SplitHostPort(front.Listener.Addr().String())
+	require.NoError(t, err)
+	c.Upstream = net.JoinHostPort("0.0.0.0", port) // not known to be this machine
+	c.UpstreamFlags.Token = filepath.Join(t.TempDir(), "token")
+	require.NoError(t, os.WriteFile(c.UpstreamFlags.Token, []byte("one"), 0o600))
+	_, err = server.New(c, slog.New(slog.DiscardHandler), nil)
+	var mistake *usage.Error
+	require.ErrorAs(t, err, &mistake)
+	require.ErrorContains(t, err, "Authorization is not sent in the clear")
+	require.ErrorContains(t, err, "--allow-cleartext-credentials")
+
+	c.UpstreamFlags.AllowCleartext = true
+	c.StoragePath = t.TempDir()
+	start(t, c).await(t, src)
+}
+
+// The log says why an upstream was lost, in its own words.
+func TestRelayLogsAReset(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.(*net.TCPConn).SetLinger(0) // so that its end is a reset
+			_ = conn.Close()
+		}
+	}()
+	c := testConfig(t)
+	c.Upstream = l.Addr().String()
+	relay := start(t, c)
+	logs(t, relay, "connection reset by peer")
+	require.NotContains(t, relay.log.String(), "canceled")
+	require.NotContains(t, relay.log.String(), "Post")
+}
+
+// newAuthority makes an authority, with its certificate in a file.
+func newAuthority(t *testing.T) (*authority.Authority, string) {
+	t.Helper()
+	ca, err := authority.New("test", time.Hour)
+	require.NoError(t, err)
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(file, ca.Cert(), 0o600))
+	return ca, file
+}
+
+func serverTLS(t *testing.T, pair *authority.Pair) *tls.Config {
+	t.Helper()
+	certificate, err := tls.X509KeyPair(pair.Cert, pair.Key)
+	require.NoError(t, err)
+	return &tls.Config{Certificates: []tls.Certificate{certificate}}
+}
