@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"strings"
 	"time"
 
@@ -39,7 +40,7 @@ type Config struct {
 	log      *throttle.Logger
 	failed   prometheus.Counter // handshakes
 	password *passwords
-	tokens   func() bool // whether somebody else proves bearer tokens; nil: nobody
+	tokens   func(*http.Request) bool // whether somebody else proves the bearer token; nil: nobody
 }
 
 // Open reads the file of a flag of an HTTP listener. Its errors are of package usage.

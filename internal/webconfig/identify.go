@@ -40,9 +40,9 @@ func (c *Config) LimitChecks(most, share int) {
 	}
 }
 
-// LetTokensPass says that somebody else proves bearer tokens, while tokens returns true:
-// who sends one needs no password. It is called before the first request.
-func (c *Config) LetTokensPass(tokens func() bool) {
+// LetTokensPass says of which requests somebody else proves the bearer tokens: these need
+// no password. It is called before the first request.
+func (c *Config) LetTokensPass(tokens func(*http.Request) bool) {
 	if c != nil {
 		c.tokens = tokens
 	}
@@ -51,7 +51,7 @@ func (c *Config) LetTokensPass(tokens func() bool) {
 // identify returns who makes a request.
 func (c *Config) identify(s *settings, r *http.Request, peer string) (identity.Identity, *Refused) {
 	id := identity.Identity{Names: identity.NamesOf(r.TLS), Token: bearer(r)}
-	if len(s.users.names) == 0 || id.Token != "" && c.tokens != nil && c.tokens() {
+	if len(s.users.names) == 0 || id.Token != "" && c.tokens != nil && c.tokens(r) {
 		return id, nil
 	}
 	name, password, ok := r.BasicAuth()

@@ -278,9 +278,10 @@ func TestGuard(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, get("/", "Bearer abc").status)
 	require.Equal(t, http.StatusOK, get("/open", wrong).status)
 	require.Empty(t, get("/open", wrong).ID.User, "it was not proved")
-	c.LetTokensPass(func() bool { return true })
+	c.LetTokensPass(func(r *http.Request) bool { return r.URL.Path != "/other" })
 	require.Equal(t, "abc", get("/", "Bearer abc").ID.Token)
 	require.Equal(t, http.StatusUnauthorized, get("/", "Bearer ").status)
+	require.Equal(t, http.StatusUnauthorized, get("/other", "Bearer abc").status, "nobody proves it there")
 
 	f.write("web.yml", headers+"rate_limit:\n  interval: 1h\n  burst: 2\n")
 	require.Empty(t, get("/", right).ID.User, "nobody proved a password")
