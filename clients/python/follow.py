@@ -19,6 +19,7 @@ import time
 from typing import Optional
 
 import grpc
+from promgrpc.credentials import TLS, password_file, token_file
 from promgrpc.metrics.v1.metrics_pb2 import TimeSeries
 from promgrpc.stream import Client, OutOfRangeError, Query, UnreachableError
 from promgrpc.suspicion import SuspectError
@@ -27,15 +28,19 @@ from promgrpc.values import format_float, histogram_buckets, histogram_count, is
 
 def main() -> int:
     args = arguments()
-    client = Client(args.address.split(","), on_interrupt=lambda address, reason: log(f"{address}: {reason}"))
+    try:
+        client = connect(args)
+    except (OSError, ValueError) as e:
+        log(str(e))
+        return 2
     for number in signal.SIGINT, signal.SIGTERM:
         signal.signal(number, lambda *_: client.stop())
     try:
         file = CursorFile(args.cursor_file)
-    except OSError as e:
-        log(f"--cursor-file {args.cursor_file}: {'another run uses it' if isinstance(e, BlockingIOError) else e.strerror}")
+        cursor = file.read()
+    except (OSError, ValueError) as e:
+        log(cursor_file_error(args, e))
         return 1
-    cursor = file.read()
     query = Query(
         selectors=args.selector,
         since=None if cursor or args.since is None else time.time() - args.since,
@@ -54,7 +59,14 @@ def main() -> int:
                     print(visible(json.dumps(line, ensure_ascii=False), sys.stdout))
             # The output first, then the cursor: after a crash in between samples come again, and none is lost.
             sys.stdout.flush()
-            file.replace(update.response.cursor)
+            try:
+                file.replace(update.response.cursor)
+            except OSError as e:
+                log(cursor_file_error(args, e))
+                return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # What is left is not wanted.
+        return 0
     except OutOfRangeError as e:
         log(f"{e}; the oldest cursor that works is {e.oldest_cursor}")
         return 4
@@ -70,6 +82,32 @@ def main() -> int:
     return 0
 
 
+def connect(args: argparse.Namespace) -> Client:
+    files = args.tls_ca_file, args.tls_cert_file, args.tls_key_file, args.tls_server_name
+    tls = TLS(*files) if args.tls or any(files) else None
+    authorization = None
+    if args.bearer_token_file and (args.basic_auth_user or args.basic_auth_password_file):
+        raise ValueError("--bearer-token-file and --basic-auth-user exclude each other")
+    if (args.basic_auth_user is None) != (args.basic_auth_password_file is None):
+        raise ValueError("--basic-auth-user and --basic-auth-password-file belong together")
+    if args.bearer_token_file:
+        authorization = token_file(args.bearer_token_file)
+    elif args.basic_auth_user:
+        authorization = password_file(args.basic_auth_user, args.basic_auth_password_file)
+    # What is wrong from the start is a mistake.
+    if tls:
+        tls.credentials()
+    if authorization:
+        authorization()
+    return Client(
+        args.address.split(","),
+        tls=tls,
+        authorization=authorization,
+        allow_cleartext_credentials=args.allow_cleartext_credentials,
+        on_interrupt=lambda address, reason: log(f"{address}: {reason}"),
+    )
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Print series as they arrive.")
     parser.add_argument("selector", nargs="*", help="PromQL series selectors, all series if there is none")
@@ -78,7 +116,21 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--since", type=float, metavar="SECONDS", help="start with the stored samples of the last SECONDS")
     parser.add_argument("--heartbeat", type=float, default=10, metavar="SECONDS", help="give up a server that is silent for three times as long")
     parser.add_argument("--cursor-file", help="where the cursor is kept, for the next run to resume; only one run at a time may use it")
+    parser.add_argument("--tls", action="store_true", help="use TLS; the other --tls flags imply it")
+    parser.add_argument("--tls-ca-file", metavar="FILE", help="CA certificates to trust, PEM")
+    parser.add_argument("--tls-cert-file", metavar="FILE", help="client certificate, PEM")
+    parser.add_argument("--tls-key-file", metavar="FILE", help="key of the client certificate, PEM")
+    parser.add_argument("--tls-server-name", metavar="NAME", help="name in the server's certificate, if not the host of the address")
+    parser.add_argument("--bearer-token-file", metavar="FILE", help="token to send as Authorization")
+    parser.add_argument("--basic-auth-user", metavar="NAME", help="user to send as Authorization, with a password")
+    parser.add_argument("--basic-auth-password-file", metavar="FILE", help="password of the user")
+    parser.add_argument("--allow-cleartext-credentials", action="store_true", help="send credentials without TLS to other machines, too")
     return parser.parse_args()
+
+
+def cursor_file_error(args: argparse.Namespace, error: Exception) -> str:
+    reason = "another run uses it" if isinstance(error, BlockingIOError) else getattr(error, "strerror", None) or "it has no cursor"
+    return f"--cursor-file {args.cursor_file}: {reason}"
 
 
 def lines(series: TimeSeries):

@@ -19,6 +19,7 @@ from typing import Callable, Dict, Iterator, Optional, Sequence
 import grpc
 from google.protobuf import any_pb2, duration_pb2, empty_pb2
 
+from promgrpc.credentials import TLS, Credential, check_cleartext
 from promgrpc.metrics.v1 import metrics_service_pb2 as api
 from promgrpc.metrics.v1.metrics_pb2 import TimeSeries
 from promgrpc.metrics.v1.metrics_service_pb2_grpc import MetricsServiceStub
@@ -99,13 +100,19 @@ class Client:
     def __init__(
         self,
         addresses: Sequence[str],
-        credentials: Optional[grpc.ChannelCredentials] = None,  # None: without TLS.
+        tls: Optional[TLS] = None,  # None: without.
+        # Returns the value of the header, before each attempt: see token_file and password_file in promgrpc.credentials.
+        authorization: Optional[Callable[[], str]] = None,
+        allow_cleartext_credentials: bool = False,  # Send that without TLS to other machines, too.
         on_interrupt: Callable[[str, str], None] = lambda address, reason: None,
     ):
         if not addresses:
             raise ValueError("no address of a server")
+        if authorization is not None and tls is None and not allow_cleartext_credentials:
+            for address in addresses:
+                check_cleartext(address)
         self._addresses = list(addresses)
-        self._credentials = credentials
+        self._tls, self._authorization = tls, authorization
         self._on_interrupt = on_interrupt
         self._stopped = False
 
@@ -119,7 +126,7 @@ class Client:
 
         It ends after the Update with `end`, or after stop. It raises OutOfRangeError, UnreachableError, SuspectError when
         this very call seems to kill servers, and grpc.RpcError for what another attempt would not cure, such as a selector
-        that does not parse. A following query that was served before does not give up on a suspicion, but pauses for up to a
+        that does not parse, or a credential that a server does not accept and that is the same still. A following query that was served before does not give up on a suspicion, but pauses for up to a
         minute.
         """
         if query.since is not None and query.cursor:
@@ -127,14 +134,16 @@ class Client:
         turn, failures, out_of_range = 0, 0, 0
         last: Dict[str, str] = {}  # Errors by address, since the last message.
         cursor, uncovered, rewound = query.cursor, False, False
-        entered, suspicion = False, Suspicion(self._channel)
+        entered, credential = False, Credential(self._authorization)
+        suspicion = Suspicion(self._channel, credential)
         while not self._stopped:
             served = False
             address = self._addresses[turn % len(self._addresses)]
             try:
-                for response in self._stream(address, query, cursor, suspicion):
+                for response in self._stream(address, query, cursor, suspicion, credential):
                     failures, out_of_range, entered, served = 0, 0, True, True
                     suspicion.clear()
+                    credential.accepted()
                     last.clear()
                     update = Update(response, address, rewound)
                     rewound = False
@@ -173,16 +182,25 @@ class Client:
             self._on_interrupt(address, str(interrupted))
             self._pause(failures, interrupted.retry_delay, suspicion)
 
-    def _stream(self, address: str, query: Query, cursor: str, suspicion: Suspicion) -> Iterator[api.GetMetricsResponse]:
+    def _stream(
+        self, address: str, query: Query, cursor: str, suspicion: Suspicion, credential: Credential
+    ) -> Iterator[api.GetMetricsResponse]:
         """Yields the messages of one stream."""
         labels: Labels = {}  # References are valid for one stream.
-        with self._channel(address) as channel:
+        try:
+            channel = self._channel(address)
+        except (OSError, ValueError) as e:
+            raise _Interrupted(f"TLS: {e}") from e
+        with channel:
             try:
                 suspicion.before(channel)
+                metadata = credential.metadata()
             except grpc.RpcError as e:
                 raise _translate(e) from e
+            except (OSError, ValueError) as e:
+                raise _Interrupted(f"credential: {e}") from e
             served = False
-            call = MetricsServiceStub(channel).GetMetrics(_request(query, cursor))
+            call = MetricsServiceStub(channel).GetMetrics(_request(query, cursor), metadata=metadata)
             watchdog = _Watchdog(call, query, lambda: self._stopped)
             try:
                 while True:
@@ -196,6 +214,8 @@ class Client:
             except grpc.RpcError as e:
                 if watchdog.silent:
                     raise _Interrupted("no heartbeat") from e
+                if e.code() == grpc.StatusCode.UNAUTHENTICATED and credential.outdated():
+                    raise _Interrupted("the credential was renewed") from e
                 translated = _translate(e)
                 if not served and not self._stopped and isinstance(translated, _Interrupted):
                     suspect = suspicion.after(address, e)
@@ -213,9 +233,11 @@ class Client:
             ("grpc.use_local_subchannel_pool", 1),
             # When a server dies, HAProxy refuses its streams. gRPC would repeat the call by itself.
             ("grpc.enable_retries", 0),
+            # A proxy of the environment would read what is sent to this machine without TLS.
+            ("grpc.enable_http_proxy", 0),
         ]
-        if self._credentials is not None:
-            return grpc.secure_channel(address, self._credentials, options)
+        if self._tls is not None:
+            return grpc.secure_channel(address, self._tls.credentials(), options + self._tls.options())
         return grpc.insecure_channel(address, options)
 
     def _pause(self, failures: int, retry_delay: float, suspicion: Suspicion) -> None:

@@ -13,6 +13,7 @@ from typing import Callable, Optional
 import grpc
 from google.protobuf.duration_pb2 import Duration
 
+from promgrpc.credentials import Credential
 from promgrpc.metrics.v1 import metrics_service_pb2 as api
 from promgrpc.metrics.v1.metrics_service_pb2_grpc import MetricsServiceStub
 
@@ -43,15 +44,15 @@ class SuspectError(Exception):
 class Suspicion:
     """What is known of one call."""
 
-    def __init__(self, open_channel: Callable[[str], grpc.Channel]):
-        self._open_channel = open_channel
+    def __init__(self, open_channel: Callable[[str], grpc.Channel], credential: Credential):
+        self._open_channel, self._credential = open_channel, credential
         self._breaks, self._deaths = 0, 0
         self._status: Optional[api.GetStatusResponse] = None
         self._sent = 0.0
 
     def before(self, channel: grpc.Channel) -> None:
         """Comes before an attempt. It raises the error of a server that does not answer at all."""
-        self._status = _status(channel) if self._breaks else None
+        self._status = self._ask(channel) if self._breaks else None
         self._sent = time.monotonic()
 
     def after(self, address: str, error: grpc.RpcError) -> Optional[SuspectError]:
@@ -61,11 +62,13 @@ class Suspicion:
         asked = time.monotonic()
         try:
             with self._open_channel(address) as channel:
-                status = _status(channel)
+                status = self._ask(channel)
             uptime = _seconds(status.uptime) if status.HasField("uptime") else float("inf")
             died = uptime < asked - self._sent
         except grpc.RpcError as e:
             status, uptime, died = None, 0.0, self._status is not None or _refused(e)
+        except (OSError, ValueError):
+            return None  # Our own files cannot be read: nothing is known of the server.
         if not died and status is not None and self._status is not None and _lost(error):
             if status.instance and status.instance == self._status.instance and uptime >= time.monotonic() - self._sent:
                 return None  # The connection led to this server, which is alive.
@@ -87,15 +90,18 @@ class Suspicion:
         delay = min(10 * least * 2 ** (self._breaks - 1), most) if over < 0 else min(most * 2 ** min(over, 10), MAX_PAUSE)
         return delay * random.uniform(0.5, 1)
 
-
-def _status(channel: grpc.Channel) -> api.GetStatusResponse:
-    """Returns the status of a server, an empty one if it refuses, and raises the error of one that does not answer."""
-    try:
-        return MetricsServiceStub(channel).GetStatus(api.GetStatusRequest(), timeout=STATUS_TIMEOUT)
-    except grpc.RpcError as e:
-        if e.code() not in BREAKS and e.code() != grpc.StatusCode.DEADLINE_EXCEEDED:
-            return api.GetStatusResponse()
-        raise
+    def _ask(self, channel: grpc.Channel) -> api.GetStatusResponse:
+        """Returns the status of a server, an empty one if it refuses, and raises the error of one that does not answer."""
+        try:
+            metadata = self._credential.metadata()
+        except (OSError, ValueError):
+            metadata = ()  # A server that refuses is alive.
+        try:
+            return MetricsServiceStub(channel).GetStatus(api.GetStatusRequest(), timeout=STATUS_TIMEOUT, metadata=metadata)
+        except grpc.RpcError as e:
+            if e.code() not in BREAKS and e.code() != grpc.StatusCode.DEADLINE_EXCEEDED:
+                return api.GetStatusResponse()
+            raise
 
 
 def _answered(error: grpc.RpcError) -> bool:
