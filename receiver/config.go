@@ -17,6 +17,7 @@ import (
 // Config of a receiver.
 type Config struct {
 	daemon.OpsConfig
+	TenantConfig
 	// Forwarder addresses, in the syntax of package discovery.
 	Forwarder string
 	// ForwarderTimeout for a verdict, after which the sender is asked to retry. It
@@ -64,6 +65,7 @@ const (
 // RegisterFlags adds the flags, which default to what c holds.
 func (c *Config) RegisterFlags(app *kingpin.Application) {
 	c.OpsConfig.RegisterFlags(app)
+	c.TenantConfig.RegisterFlags(app)
 	app.Flag("forwarder", "Forwarders to write to: "+discovery.Syntax+"; the first that can be reached is used until it fails.").
 		Default(c.Forwarder).StringVar(&c.Forwarder)
 	app.Flag("forwarder.timeout", "Time for a forwarder to answer, after which the sender is told to retry; keep it below the sender's own timeout.").
@@ -100,5 +102,5 @@ func (c *Config) check() error {
 	case c.ForwarderTimeout <= 0:
 		return usage.Errorf("--forwarder.timeout has to be above zero")
 	}
-	return nil
+	return c.TenantConfig.check()
 }

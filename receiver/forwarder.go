@@ -126,8 +126,8 @@ func (f *forwarder) leave(ctx context.Context, s *session, ended <-chan struct{}
 
 // write sends a batch by the session, and says whether another forwarder
 // should be preferred from now on.
-func (f *forwarder) write(ctx context.Context, s *session, schema linkv1.Schema, body []byte) (v *linkv1.Verdict, healthy bool, err error) {
-	v, err = s.write(ctx, schema, body)
+func (f *forwarder) write(ctx context.Context, s *session, batch *linkv1.Batch) (v *linkv1.Verdict, healthy bool, err error) {
+	v, err = s.write(ctx, batch)
 	outcome := "ok"
 	healthy = true
 	switch {

@@ -66,13 +66,13 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.metrics.inflight.Inc()
 	defer h.metrics.inflight.Dec()
 
-	schema, err := check(r)
+	batch, err := h.check(r)
 	var verdict *linkv1.Verdict
 	if err == nil {
-		verdict, err = h.write(w, r, schema)
+		verdict, err = h.write(w, r, batch)
 	}
-	status := h.answer(w, schema, verdict, err)
-	h.metrics.requests.WithLabelValues(strconv.Itoa(status), schemaName(schema)).Inc()
+	status := h.answer(w, batch.GetSchema(), verdict, err)
+	h.metrics.requests.WithLabelValues(strconv.Itoa(status), schemaName(batch.GetSchema())).Inc()
 	h.metrics.duration.Observe(time.Since(start).Seconds())
 	if status >= 400 {
 		h.log.Log(level(r, status), "request refused", "status", status, "peer", r.RemoteAddr,
@@ -91,8 +91,8 @@ func level(r *http.Request, status int) slog.Level {
 	return slog.LevelWarn
 }
 
-// write reads the body and gets a forwarder's verdict on it.
-func (h *handler) write(w http.ResponseWriter, r *http.Request, schema linkv1.Schema) (*linkv1.Verdict, error) {
+// write reads the body into the batch and gets a forwarder's verdict on it.
+func (h *handler) write(w http.ResponseWriter, r *http.Request, batch *linkv1.Batch) (*linkv1.Verdict, error) {
 	b, err := h.readBody(w, r)
 	defer b.release()
 	if err != nil {
@@ -105,25 +105,35 @@ func (h *handler) write(w http.ResponseWriter, r *http.Request, schema linkv1.Sc
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), h.config.ForwarderTimeout)
 	defer cancel()
-	return h.pool.write(ctx, schema, data)
+	batch.Body = data
+	return h.pool.write(ctx, batch)
 }
 
-// check looks at the method and the headers.
-func check(r *http.Request) (linkv1.Schema, error) {
+// check makes a batch without a body of what the method and the headers say. Nothing
+// that would change what a request means is passed over.
+func (h *handler) check(r *http.Request) (*linkv1.Batch, error) {
+	batch := &linkv1.Batch{}
 	if r.Method != http.MethodPost {
-		return 0, refuse(http.StatusMethodNotAllowed, fmt.Errorf("method %q is not for remote write, POST is", daemon.Excerpt(r.Method)))
+		return batch, refuse(http.StatusMethodNotAllowed, fmt.Errorf("method %q is not for remote write, POST is", daemon.Excerpt(r.Method)))
 	}
-	schema, err := schemaOf(r.Header.Values("Content-Type"))
-	if err != nil {
-		return 0, refuse(http.StatusUnsupportedMediaType, err)
+	var err error
+	if batch.Schema, err = schemaOf(r.Header.Values("Content-Type")); err != nil {
+		return batch, refuse(http.StatusUnsupportedMediaType, err)
 	}
 	// Absent means snappy, as in Prometheus' own receiver: there is nothing
 	// else that the body could be.
 	encodings := r.Header.Values("Content-Encoding")
 	if len(encodings) > 1 || len(encodings) == 1 && !strings.EqualFold(strings.TrimSpace(encodings[0]), "snappy") {
-		return schema, refuse(http.StatusUnsupportedMediaType, fmt.Errorf("content encoding %q is not remote write's, snappy (block format) is", daemon.Excerpt(strings.Join(encodings, ", "))))
+		return batch, refuse(http.StatusUnsupportedMediaType, fmt.Errorf("content encoding %q is not remote write's, snappy (block format) is", daemon.Excerpt(strings.Join(encodings, ", "))))
 	}
-	return schema, nil
+	// Others' receivers add labels by a query, or choose a database.
+	if r.URL.RawQuery != "" {
+		return batch, refuse(http.StatusBadRequest, fmt.Errorf("the query %q is not known here, remote write has none", daemon.Excerpt(r.URL.RawQuery)))
+	}
+	if batch.Tenant, err = h.config.tenantOf(r.Header); err != nil {
+		return batch, refuse(http.StatusBadRequest, err)
+	}
+	return batch, nil
 }
 
 // schemaOf returns the schema that the content type names. None means 1.0, as

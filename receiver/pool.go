@@ -46,12 +46,12 @@ func (p *pool) run(ctx context.Context) error {
 }
 
 // write gets a verdict on the batch. Its errors may pass.
-func (p *pool) write(ctx context.Context, schema linkv1.Schema, body []byte) (*linkv1.Verdict, error) {
+func (p *pool) write(ctx context.Context, batch *linkv1.Batch) (*linkv1.Verdict, error) {
 	f, s, err := p.pick()
 	if err != nil {
 		return nil, err
 	}
-	v, healthy, err := f.write(ctx, s, schema, body)
+	v, healthy, err := f.write(ctx, s, batch)
 	if !healthy {
 		p.avoid(f)
 	}

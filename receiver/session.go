@@ -29,12 +29,12 @@ func newSession(conn *link.Conn, w *linkv1.Welcome) *session {
 	return &session{conn: conn, maxBatch: int(w.GetMaxBatchBytes()), waiting: make(map[uint64]chan *linkv1.Verdict)}
 }
 
-// write sends the batch and waits for its verdict. The body is the caller's
+// write gives the batch an id, sends it and waits for its verdict. It is the caller's
 // again when it returns.
-func (s *session) write(ctx context.Context, schema linkv1.Schema, body []byte) (*linkv1.Verdict, error) {
-	if s.maxBatch > 0 && len(body) > s.maxBatch {
+func (s *session) write(ctx context.Context, batch *linkv1.Batch) (*linkv1.Verdict, error) {
+	if s.maxBatch > 0 && len(batch.GetBody()) > s.maxBatch {
 		return &linkv1.Verdict{Code: linkv1.Code_CODE_TOO_LARGE, Errors: []string{
-			fmt.Sprintf("%d bytes, the forwarder takes %d in one batch", len(body), s.maxBatch),
+			fmt.Sprintf("%d bytes, the forwarder takes %d in one batch", len(batch.GetBody()), s.maxBatch),
 		}}, nil
 	}
 	id, verdict, ok := s.expect()
@@ -42,7 +42,8 @@ func (s *session) write(ctx context.Context, schema linkv1.Schema, body []byte) 
 		return nil, errLost
 	}
 	defer s.forget(id)
-	err := s.conn.Send(&linkv1.Frame{Kind: &linkv1.Frame_Batch{Batch: &linkv1.Batch{Id: id, Schema: schema, Body: body}}})
+	batch.Id = id
+	err := s.conn.Send(&linkv1.Frame{Kind: &linkv1.Frame_Batch{Batch: batch}})
 	if err != nil {
 		_ = s.conn.Close() // Receive returns and ends the session.
 		return nil, fmt.Errorf("%w: %w", errLost, err)

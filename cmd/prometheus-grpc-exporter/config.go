@@ -12,6 +12,7 @@ import (
 	"github.com/promgrpc/exporter/internal/listen"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/usage"
+	"github.com/promgrpc/exporter/receiver"
 	"github.com/promgrpc/exporter/server"
 )
 
@@ -27,6 +28,7 @@ type config struct {
 	seglog.StorageConfig
 	seglog.SegmentConfig
 	forwarder.LimitConfig
+	receiver.TenantConfig
 	serving         server.LimitConfig // of each server
 	receiverAddress string
 	rpcAddresses    []string
@@ -59,6 +61,7 @@ func (c *config) registerFlags(app *kingpin.Application) {
 	c.StorageConfig.RegisterFlags(app, "Folder under which the forwarder and each server get one of their own.")
 	c.SegmentConfig.RegisterFlags(app)
 	c.LimitConfig.RegisterFlags(app)
+	c.TenantConfig.RegisterFlags(app)
 	c.serving.RegisterFlags(app)
 	app.Flag("self.interval", "How often the exporter writes its own metrics to itself. 0 switches it off.").
 		Default(c.selfInterval.String()).DurationVar(&c.selfInterval)
