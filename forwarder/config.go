@@ -6,6 +6,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/promgrpc/exporter/internal/access"
 	"github.com/promgrpc/exporter/internal/address"
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
@@ -24,12 +25,18 @@ type Config struct {
 	LimitConfig
 	// LinkAddress to listen on for receivers.
 	LinkAddress string
-	// LinkTLS of that listener.
-	LinkTLS renew.TLSFiles
+	// LinkConfigFile is the web configuration file of that listener. "": cleartext.
+	LinkConfigFile string
 	// Server addresses, in the syntax of package discovery. "": none.
 	Server string
 	// ServerTLS for the links to the servers.
 	ServerTLS renew.TLSFiles
+	// AccessFile says which certificates receivers and servers have. "": none is asked
+	// for.
+	AccessFile string
+	// Private secures the links of a process that has all parts, in place of these
+	// files. Nil: by the files.
+	Private *link.Private
 	// SeriesIdle after which a series is dropped at the next new segment. 0:
 	// never.
 	SeriesIdle time.Duration
@@ -52,16 +59,20 @@ func DefaultConfig() Config {
 	}
 }
 
+// flagServerTLS begins the flags of the links to servers.
+const flagServerTLS = "--server.tls"
+
 // RegisterFlags adds the flags, which default to what c holds.
 func (c *Config) RegisterFlags(app *kingpin.Application) {
 	c.OpsConfig.RegisterFlags(app)
 	c.ConsulConfig.RegisterFlags(app)
 	address.ListenVar(app.Flag("link.listen-address", "Address to listen on for receivers.").
 		Default(c.LinkAddress), &c.LinkAddress)
-	c.LinkTLS.RegisterFlags(app, "link.tls")
+	link.RegisterConfigFile(app, &c.LinkConfigFile)
 	app.Flag("server", "Servers to send the log to: "+discovery.Syntax+".").
 		Default(c.Server).StringVar(&c.Server)
-	c.ServerTLS.RegisterFlags(app, "server.tls")
+	c.ServerTLS.RegisterFlags(app, flagServerTLS[2:])
+	access.RegisterFlag(app, &c.AccessFile)
 	c.StorageConfig.RegisterFlags(app, "Folder of the log.")
 	c.SegmentConfig.RegisterFlags(app)
 	app.Flag("storage.series-idle", "Drop series that have not been written for this long when a new segment starts. 0 keeps them.").

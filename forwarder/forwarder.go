@@ -14,7 +14,6 @@ import (
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
-	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/usage"
 )
@@ -29,8 +28,7 @@ type Forwarder struct {
 	receivers receivers
 	shipping  shipping
 	listener  *link.Listener
-	linkTLS   *renew.TLS // of it; nil: none
-	serverTLS *renew.TLS // to servers; nil: none
+	trust     trust
 	ops       *daemon.Web
 	registrar *discovery.Registrar // Nil: not to be registered.
 
@@ -61,16 +59,15 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 		return nil, err
 	}
 	f.receivers = receivers{in: f.in}
+	if f.trust, err = newTrust(c, logger); err != nil {
+		return nil, err
+	}
 	linkMetrics := link.NewMetrics(reg)
 	if err := f.setupShipping(c, linkMetrics, m); err != nil {
 		return nil, err
 	}
-	f.linkTLS, err = c.LinkTLS.Listener(logger)
-	if err != nil {
-		return nil, err
-	}
 	f.listener, err = link.Listen(c.LinkAddress, link.Options{
-		Logger: logger, Metrics: linkMetrics, Instance: c.Instance, Trust: link.Trust{TLS: f.linkTLS.Getter()},
+		Logger: logger, Metrics: linkMetrics, Instance: c.Instance, Trust: f.trust.ofReceivers,
 		MaxFrame: c.maxFrame(), Room: f.room.reading,
 		MaxConns: c.LinkConns, PeerShare: c.PeerShare,
 	})
@@ -105,12 +102,9 @@ func (f *Forwarder) setupShipping(c Config, linkMetrics *link.Metrics, m *metric
 	if err != nil {
 		return usage.Errorf("--server: %w", err)
 	}
-	if f.serverTLS, err = c.ServerTLS.Dialer(f.logger); err != nil {
-		return err
-	}
 	f.shipping.source = source
 	f.shipping.options = link.Options{
-		Logger: f.logger, Metrics: linkMetrics, Instance: c.Instance, Trust: link.Trust{TLS: f.serverTLS.Getter()},
+		Logger: f.logger, Metrics: linkMetrics, Instance: c.Instance, Trust: f.trust.ofServers,
 		MaxFrame: link.MaxSmall, // positions
 	}
 	return nil

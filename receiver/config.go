@@ -7,6 +7,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/alecthomas/units"
 
+	"github.com/promgrpc/exporter/internal/access"
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
@@ -25,6 +26,11 @@ type Config struct {
 	ForwarderTimeout time.Duration
 	// ForwarderTLS for the link.
 	ForwarderTLS renew.TLSFiles
+	// AccessFile says which certificates forwarders have. "": none is asked for.
+	AccessFile string
+	// Private secures the link of a process that has all parts, in place of these
+	// files. Nil: by the files.
+	Private *link.Private
 	// RequestBytes is the largest compressed body of a request.
 	RequestBytes units.Base2Bytes
 	// DecodedBytes is the largest body of a request after decompression.
@@ -62,6 +68,9 @@ const (
 	flagBodyRate      = "--limit.body-rate"
 )
 
+// flagForwarderTLS begins the flags of the link.
+const flagForwarderTLS = "--forwarder.tls"
+
 // RegisterFlags adds the flags, which default to what c holds.
 func (c *Config) RegisterFlags(app *kingpin.Application) {
 	c.OpsConfig.RegisterFlags(app)
@@ -70,7 +79,8 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 		Default(c.Forwarder).StringVar(&c.Forwarder)
 	app.Flag("forwarder.timeout", "Time for a forwarder to answer, after which the sender is told to retry; keep it below the sender's own timeout.").
 		Default(c.ForwarderTimeout.String()).DurationVar(&c.ForwarderTimeout)
-	c.ForwarderTLS.RegisterFlags(app, "forwarder.tls")
+	c.ForwarderTLS.RegisterFlags(app, flagForwarderTLS[2:])
+	access.RegisterFlag(app, &c.AccessFile)
 	app.Flag(flagRequestBytes[2:], "Largest body of a request, compressed.").
 		Default(c.RequestBytes.String()).BytesVar(&c.RequestBytes)
 	app.Flag(flagDecodedBytes[2:], "Largest body of a request, decompressed.").

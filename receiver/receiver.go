@@ -20,7 +20,6 @@ import (
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
-	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/usage"
 )
 
@@ -32,9 +31,9 @@ const writePath = "/api/v1/write"
 
 // Receiver is an HTTP server with a link to its forwarders.
 type Receiver struct {
-	web          *daemon.Web
-	pool         *pool
-	forwarderTLS *renew.TLS // Nil: none.
+	web   *daemon.Web
+	pool  *pool
+	trust trust
 }
 
 // New binds the HTTP listener. Nothing is dialled and nobody answered before Run.
@@ -47,7 +46,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (*Receiver, e
 	if err != nil {
 		return nil, usage.Errorf("--forwarder: %w", err)
 	}
-	forwarderTLS, err := c.ForwarderTLS.Dialer(logger)
+	trust, err := newTrust(c, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +55,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (*Receiver, e
 		Logger:   logger,
 		Metrics:  link.NewMetrics(reg),
 		Instance: c.Instance,
-		Trust:    link.Trust{TLS: forwarderTLS.Getter()},
+		Trust:    trust.ofForwarders,
 		MaxFrame: link.MaxSmall, // verdicts
 	})
 	h := newHandler(c, p, logger, m)
@@ -71,7 +70,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (*Receiver, e
 	if err != nil {
 		return nil, err
 	}
-	return &Receiver{web: web, pool: p, forwarderTLS: forwarderTLS}, nil
+	return &Receiver{web: web, pool: p, trust: trust}, nil
 }
 
 // Run serves until ctx ends, then gives the requests under way ten seconds to get their

@@ -7,12 +7,12 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/alecthomas/units"
 
+	"github.com/promgrpc/exporter/internal/access"
 	"github.com/promgrpc/exporter/internal/address"
 	"github.com/promgrpc/exporter/internal/credential"
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
-	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/usage"
 	"github.com/promgrpc/exporter/server/feed"
@@ -34,8 +34,14 @@ type Config struct {
 	UpstreamFlags credential.Flags
 	// LinkAddress to take forwarders at.
 	LinkAddress string
-	// LinkTLS of that listener.
-	LinkTLS renew.TLSFiles
+	// LinkConfigFile is the web configuration file of that listener. "": cleartext.
+	LinkConfigFile string
+	// AccessFile says which certificates the other parts have, and who may read what.
+	// "": none is asked for, and everybody may read everything.
+	AccessFile string
+	// Private secures the links of a process that has all parts, in place of these
+	// files. Nil: by the files.
+	Private *link.Private
 	// RPCAddress to serve the MetricsService at.
 	RPCAddress string
 	// LinkConns that forwarders may have open.
@@ -92,7 +98,7 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 	c.ConsulConfig.RegisterFlags(app)
 	address.ListenVar(app.Flag("link.listen-address", "Address to take forwarders at.").
 		Default(c.LinkAddress), &c.LinkAddress)
-	c.LinkTLS.RegisterFlags(app, "link.tls")
+	link.RegisterConfigFile(app, &c.LinkConfigFile)
 	address.ListenVar(app.Flag(flagRPCAddress[2:], "Address of the gRPC, gRPC-Web and Connect server.").
 		Default(c.RPCAddress), &c.RPCAddress)
 	app.Flag("limit.link-connections", "Most connections of forwarders at a time; at most a quarter of the files that the process may open.").
@@ -115,6 +121,7 @@ func (c *Config) RegisterRelayFlags(app *kingpin.Application) {
 // registerServing adds the flags of both.
 func (c *Config) registerServing(app *kingpin.Application) {
 	c.OpsConfig.RegisterFlags(app)
+	access.RegisterFlag(app, &c.AccessFile)
 	c.DoorsConfig.RegisterFlags(app)
 	c.StorageConfig.RegisterFlags(app, "Folder of the logs.")
 	app.Flag("staleness", "Leave series out of the latest set that got no sample, whatever its timestamp, for this long.").

@@ -18,7 +18,6 @@ import (
 	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/listen"
 	"github.com/promgrpc/exporter/internal/peer"
-	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/throttle"
 	"github.com/promgrpc/exporter/internal/usage"
@@ -43,7 +42,7 @@ type Server struct {
 	feed        *feed.Feed
 	upstream    *feed.Upstream // of a relay, nil in all others
 	listener    *link.Listener // of forwarders, nil in a relay
-	linkTLS     *renew.TLS     // of it; nil: none
+	trust       trust
 	rpc         *rpc.Service
 	rpcListener net.Listener
 	conns       *limit.Budget // open to the RPC port
@@ -81,6 +80,9 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 			_ = s.Close()
 		}
 	}()
+	if s.trust, err = newTrust(c, logger); err != nil {
+		return nil, err
+	}
 	if s.store, err = c.Open(nil, logger, reg); err != nil {
 		return nil, err
 	}
@@ -157,12 +159,8 @@ func (s *Server) upstreamAddress() string {
 // listen listens for forwarders.
 func (s *Server) listen(reg prometheus.Registerer) error {
 	var err error
-	s.linkTLS, err = s.config.LinkTLS.Listener(s.logger)
-	if err != nil {
-		return err
-	}
 	s.listener, err = link.Listen(s.config.LinkAddress, link.Options{
-		Logger: s.logger, Metrics: link.NewMetrics(reg), Instance: s.config.Instance, Trust: link.Trust{TLS: s.linkTLS.Getter()},
+		Logger: s.logger, Metrics: link.NewMetrics(reg), Instance: s.config.Instance, Trust: s.trust.ofForwarders,
 		MaxFrame: feed.MaxLinkFrame, Room: feed.NewLinkRoom(int64(s.config.LinkBytes), s.config.PeerShare),
 		MaxConns: s.config.LinkConns, PeerShare: s.config.PeerShare,
 	})

@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 	"github.com/promgrpc/exporter/internal/authority"
 	"github.com/promgrpc/exporter/internal/renew"
+	"github.com/promgrpc/exporter/internal/webconfig"
 )
 
 // issuer is an authority that has its certificates in a folder.
@@ -42,11 +44,26 @@ func (i issuer) issue(t *testing.T, name string) renew.TLSFiles {
 	return renew.TLSFiles{Cert: cert, Key: key, CA: i.file("ca.pem")}
 }
 
+// listening is the trust of a listener whose web configuration file has these files.
+func listening(t *testing.T, f renew.TLSFiles) Trust {
+	t.Helper()
+	if f == (renew.TLSFiles{}) {
+		return Trust{}
+	}
+	text := fmt.Sprintf("tls_server_config:\n  min_version: TLS10\n  cert_file: %q\n  key_file: %q\n", f.Cert, f.Key)
+	if f.CA != "" {
+		text += fmt.Sprintf("  client_ca_file: %q\n  client_auth_type: RequireAndVerifyClientCert\n", f.CA)
+	}
+	file := filepath.Join(t.TempDir(), "link.yml")
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	config, err := webconfig.OpenTLS(FlagConfigFile, file, nil)
+	require.NoError(t, err)
+	return Listening(config, nil, "")
+}
+
 func serveTLS(t *testing.T, f renew.TLSFiles) *server {
 	t.Helper()
-	config, err := f.Listener(nil)
-	require.NoError(t, err)
-	return serve(t, Options{Trust: Trust{TLS: config.Getter()}, HandshakeTimeout: time.Second}, echo)
+	return serve(t, Options{Trust: listening(t, f), HandshakeTimeout: time.Second}, echo)
 }
 
 func dialTLS(t *testing.T, addr string, f renew.TLSFiles) (*Conn, error) {
@@ -103,9 +120,7 @@ func TestIdentity(t *testing.T) {
 		{renew.TLSFiles{Cert: listener.Cert, Key: listener.Key}, client, nil, []string{"listener", "127.0.0.1"}},
 		{renew.TLSFiles{}, renew.TLSFiles{}, nil, nil},
 	} {
-		config, err := c.listener.Listener(nil)
-		require.NoError(t, err)
-		s := serve(t, Options{Trust: Trust{TLS: config.Getter()}}, handler)
+		s := serve(t, Options{Trust: listening(t, c.listener)}, handler)
 		conn, err := dialTLS(t, s.addr, c.dialler)
 		require.NoError(t, err)
 		require.Equal(t, c.wantBy, conn.Identity().Names)
@@ -135,6 +150,7 @@ func TestServerTLSOnly(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// The oldest version that a file allows does not count.
 func TestOlderTLSIsRefused(t *testing.T) {
 	f := newIssuer(t).issue(t, "listener")
 	s := serveTLS(t, renew.TLSFiles{Cert: f.Cert, Key: f.Key})
@@ -198,20 +214,12 @@ func TestRenewedAuthority(t *testing.T) {
 }
 
 func TestTLSFiles(t *testing.T) {
-	a := newIssuer(t)
-	f := a.issue(t, "listener")
-	for name, config := range map[string]func(renew.TLSFiles) error{
-		"server": func(f renew.TLSFiles) error { _, err := f.Listener(nil); return err },
-		"client": func(f renew.TLSFiles) error { _, err := f.Dialer(nil); return err },
-	} {
-		t.Run(name, func(t *testing.T) {
-			require.NoError(t, config(renew.TLSFiles{}))
-			require.NoError(t, config(f))
-			require.ErrorContains(t, config(renew.TLSFiles{Cert: f.Cert, Key: "gone.key"}), "gone.key")
-			require.ErrorContains(t, config(renew.TLSFiles{Cert: f.Cert, Key: f.Key, CA: "gone.pem"}), "gone.pem")
-			require.ErrorContains(t, config(renew.TLSFiles{Cert: f.Cert, Key: f.Key, CA: f.Key}), "no certificate")
-		})
-	}
-	_, err := renew.TLSFiles{CA: f.CA}.Listener(nil)
-	require.ErrorContains(t, err, "needs a certificate and a key")
+	f := newIssuer(t).issue(t, "dialler")
+	dialler := func(f renew.TLSFiles) error { _, err := f.Dialer(nil); return err }
+	require.NoError(t, dialler(renew.TLSFiles{}))
+	require.NoError(t, dialler(f))
+	require.ErrorContains(t, dialler(renew.TLSFiles{Cert: f.Cert}), "belong together")
+	require.ErrorContains(t, dialler(renew.TLSFiles{Cert: f.Cert, Key: "gone.key"}), "gone.key")
+	require.ErrorContains(t, dialler(renew.TLSFiles{Cert: f.Cert, Key: f.Key, CA: "gone.pem"}), "gone.pem")
+	require.ErrorContains(t, dialler(renew.TLSFiles{Cert: f.Cert, Key: f.Key, CA: f.Key}), "no certificate")
 }

@@ -8,9 +8,12 @@ import (
 	"net"
 	"time"
 
+	"github.com/alecthomas/kingpin/v2"
+
 	"github.com/promgrpc/exporter/internal/access"
 	"github.com/promgrpc/exporter/internal/identity"
 	"github.com/promgrpc/exporter/internal/usage"
+	"github.com/promgrpc/exporter/internal/webconfig"
 )
 
 // Trust is how one side secures its links, and whom it lets be at the other end.
@@ -29,8 +32,24 @@ type Roles interface {
 	CheckRole(role access.Role, names []string) error
 }
 
-// flagConfigFile of the programs that listen says how.
-const flagConfigFile = "--link.config.file"
+// FlagConfigFile of the programs that listen says how.
+const FlagConfigFile = "--link.config.file"
+
+// RegisterConfigFile adds the flag.
+func RegisterConfigFile(app *kingpin.Application, file *string) {
+	app.Flag(FlagConfigFile[2:], "Web configuration file with the TLS of the link listener; nothing else may be in it. Links use TLS 1.3, whatever version it allows.").
+		PlaceHolder("FILE").StringVar(file)
+}
+
+// Listening is the trust of a listener that has such a file, nil if none, towards those
+// who dial it.
+func Listening(file *webconfig.Config, roles Roles, peer access.Role) Trust {
+	t := Trust{Roles: roles, Peer: peer}
+	if file.SecuresTLS() {
+		t.TLS = file.TLS
+	}
+	return t
+}
 
 // minVersion holds on links whatever a file says that is lower: both ends are ours.
 const minVersion = tls.VersionTLS13
@@ -43,9 +62,9 @@ func (t Trust) checkListener() error {
 	switch {
 	case t.TLS == nil && t.byRole(), t.TLS != nil && t.byRole() && t.TLS().ClientAuth < tls.VerifyClientCertIfGiven:
 		return usage.Errorf("%s says which certificates a %s has, so %s has to ask for them: it needs client_ca_file and client_auth_type: RequireAndVerifyClientCert",
-			access.Flag, t.Peer, flagConfigFile)
+			access.Flag, t.Peer, FlagConfigFile)
 	case t.TLS != nil && t.TLS().MaxVersion != 0 && t.TLS().MaxVersion < minVersion:
-		return usage.Errorf("%s: links use TLS 1.3, which max_version excludes", flagConfigFile)
+		return usage.Errorf("%s: links use TLS 1.3, which max_version excludes", FlagConfigFile)
 	}
 	return nil
 }

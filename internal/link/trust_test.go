@@ -315,17 +315,32 @@ func TestTrustIsChecked(t *testing.T) {
 	require.NoError(t, Trust{Roles: roles, Peer: access.Server, TLS: side(t, a, named())}.CheckDialer("--server.tls"))
 }
 
-// The oldest version that a file allows does not count.
-func TestMinimumVersion(t *testing.T) {
-	a, err := authority.New("test", time.Hour)
+// The parts of one process take each other for what they are, and nobody else for anything.
+func TestPrivate(t *testing.T) {
+	private, err := NewPrivate()
 	require.NoError(t, err)
-	config := side(t, a, named("127.0.0.1"))().Clone()
-	config.MinVersion = tls.VersionTLS12
-	s := serve(t, Options{Trust: Trust{TLS: func() *tls.Config { return config }}}, echo)
-	for version, ok := range map[uint16]bool{tls.VersionTLS12: false, tls.VersionTLS13: true} {
-		conn, err := tls.Dial("tcp", s.addr, &tls.Config{RootCAs: a.Pool(), MinVersion: version, MaxVersion: version})
-		require.Equal(t, ok, err == nil, "%s: %v", tls.VersionName(version), err)
-		if ok {
+	other, err := NewPrivate()
+	require.NoError(t, err)
+	trust := func(p *Private, own, peer access.Role) Trust {
+		trust, err := p.Trust(own, peer)
+		require.NoError(t, err)
+		return trust
+	}
+	s := serve(t, Options{Trust: trust(private, access.Forwarder, access.Receiver), HandshakeTimeout: time.Second}, echo)
+	for name, c := range map[string]struct {
+		dialler Trust
+		ok      bool
+	}{
+		"receiver":            {trust(private, access.Receiver, access.Forwarder), true},
+		"looks for a server":  {trust(private, access.Receiver, access.Server), false},
+		"is a server":         {trust(private, access.Server, access.Forwarder), false},
+		"of another process":  {trust(other, access.Receiver, access.Forwarder), false},
+		"without certificate": {Trust{}, false},
+	} {
+		conn, _, err := Dial(t.Context(), s.addr, hello(), Options{Trust: c.dialler})
+		require.Equal(t, c.ok, err == nil, "%s: %v", name, err)
+		if c.ok {
+			roundTrip(t, conn, 1000)
 			require.NoError(t, conn.Close())
 		}
 	}

@@ -11,27 +11,25 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 )
 
-// TLSFiles name PEM files that one side of a connection has. They are read again for
-// every handshake. The zero value means no TLS.
+// TLSFiles name PEM files of the side that dials. They are read again for every
+// handshake. The zero value means no TLS.
 type TLSFiles struct {
 	// Cert and Key of this side.
 	Cert, Key string
-	// CA that the other side's certificate has to come from. A listener with
-	// one asks for client certificates.
+	// CA that the other side's certificate has to come from.
 	CA string
 	// ServerName that a listener's certificate has to be for, in place of the
 	// host that was dialled.
 	ServerName string
 }
 
-// minVersion holds for whatever we dial and for links: both ends are ours, or the
-// other one is what takes calls in front of our servers, which can do 1.3 as well.
+// minVersion holds for whatever we dial: the other end is ours, or it is what takes
+// calls in front of our servers, which can do 1.3 as well.
 const minVersion = tls.VersionTLS13
 
-// RegisterFlags adds the flags of a link that begin with prefix, "link.tls" for
-// instance.
+// RegisterFlags adds the flags that begin with prefix, "server.tls" for instance.
 func (f *TLSFiles) RegisterFlags(app *kingpin.Application, prefix string) {
-	app.Flag(prefix+"-cert-file", "PEM certificate of this side of the link; with a key and without a CA the peer stays unchecked by listeners.").
+	app.Flag(prefix+"-cert-file", "PEM certificate to show to the side that is dialled.").
 		PlaceHolder("FILE").StringVar(&f.Cert)
 	app.Flag(prefix+"-key-file", "PEM key of the certificate.").PlaceHolder("FILE").StringVar(&f.Key)
 	app.Flag(prefix+"-ca-file", "PEM authorities that the peer's certificate has to come from.").PlaceHolder("FILE").StringVar(&f.CA)
@@ -42,35 +40,12 @@ func (f *TLSFiles) RegisterFlags(app *kingpin.Application, prefix string) {
 // TLS is a configuration that is made again for each handshake.
 type TLS = Value[*tls.Config]
 
-// Listener returns the configuration of a side that listens, nil for the zero value.
-// What goes wrong with the files later goes to the log.
-func (f TLSFiles) Listener(logger *slog.Logger) (*TLS, error) {
-	switch {
-	case f == TLSFiles{}:
-		return nil, nil
-	case f.Cert == "" || f.Key == "":
-		return nil, errors.New("tls: a listener needs a certificate and a key")
-	}
-	return New("TLS files of the listener", f.listener, logger)
-}
-
 // Dialer returns the configuration of a side that dials, nil for the zero value.
 func (f TLSFiles) Dialer(logger *slog.Logger) (*TLS, error) {
 	if f == (TLSFiles{}) {
 		return nil, nil
 	}
 	return New("TLS files of the side that dials", f.Dial, logger)
-}
-
-func (f TLSFiles) listener() (*tls.Config, error) {
-	c, err := f.config()
-	if err != nil {
-		return nil, err
-	}
-	if f.CA != "" {
-		c.ClientCAs, c.RootCAs, c.ClientAuth = c.RootCAs, nil, tls.RequireAndVerifyClientCert
-	}
-	return c, nil
 }
 
 // Dial reads the files for a connection that is dialled. Without a CA the machine's
