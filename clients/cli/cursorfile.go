@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/promgrpc/exporter/internal/private"
 )
 
 // cursorInterval is the least time between two writes of a cursor, but for the
@@ -88,6 +90,9 @@ func (c *cursorFile) lock() error {
 	for {
 		c.target = ""
 		if err := c.openRegular(); err != nil {
+			if errors.Is(err, fs.ErrExist) {
+				continue // Another run was first.
+			}
 			return err
 		}
 		if err := flock(c.file); err != nil {
@@ -114,20 +119,27 @@ func flock(f *os.File) error {
 }
 
 // openRegular opens the file, or makes it if there is none. It does not open what is
-// not a regular file, since opening alone may block or have an effect.
+// not a regular file, since opening alone may block or have an effect, nor what another
+// user may have planted. A link to what is not there yet is its user's own.
 func (c *cursorFile) openRegular() error {
+	if err := private.Check(c.path); err != nil {
+		return err
+	}
 	info, err := os.Stat(c.path)
 	flags := os.O_RDWR | unix.O_NONBLOCK
 	c.created = errors.Is(err, fs.ErrNotExist)
 	switch {
 	case c.created:
 		flags |= os.O_CREATE
+		if _, err := os.Lstat(c.path); errors.Is(err, fs.ErrNotExist) {
+			flags |= os.O_EXCL
+		}
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("it is no regular file, but %s", kindOf(info.Mode()))
 	}
-	if c.file, err = os.OpenFile(c.path, flags, 0o644); err != nil {
+	if c.file, err = os.OpenFile(c.path, flags, 0o600); err != nil {
 		c.file = nil
 		if c.created && errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("its folder does not exist: %w", err)

@@ -105,6 +105,17 @@ func TestCursorFileStaysWhatItIs(t *testing.T) {
 	}
 }
 
+// A cursor file that is made is for its user alone.
+func TestCursorFileIsPrivate(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0))
+	path := filepath.Join(t.TempDir(), "cursor")
+	r := runCLI(t, t.Context(), "get", "-a", snapshot().Start(t), "--cursor-file", path)
+	require.Equal(t, ExitOK, r.code, r.stderr)
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode())
+}
+
 func TestCursorFileKeepsModeAndOwner(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cursor")
 	writeFile(t, path, "")

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/promgrpc/exporter/internal/invariant"
+	"github.com/promgrpc/exporter/internal/private"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -92,6 +93,9 @@ func (s *Store) checkEnd(l *Log) error {
 	e, err := s.readEnd(l.dir)
 	if errors.Is(err, errNotMarked) && len(l.segs) == 0 {
 		return nil // It is new.
+	}
+	if errors.Is(err, private.ErrPlanted) {
+		return err // A new log would hide it.
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errIncomplete, err)

@@ -3,6 +3,8 @@ package seglog
 import (
 	"io"
 	"os"
+
+	"github.com/promgrpc/exporter/internal/private"
 )
 
 // file is what the log needs of a file. Tests make one with faults.
@@ -19,7 +21,7 @@ type file interface {
 // filesystem is what the log needs of a filesystem.
 type filesystem interface {
 	// Open opens for reading, Edit for reading and writing; Create makes an
-	// empty file, or empties one.
+	// empty file, in place of one that is there.
 	Open(name string) (file, error)
 	Edit(name string) (file, error)
 	Create(name string) (file, error)
@@ -50,24 +52,21 @@ func (f osFile) Size() (int64, error) {
 	return info.Size(), nil
 }
 
-func openFile(name string, flag int) (file, error) {
-	f, err := os.OpenFile(name, flag, 0o644)
+func opened(f *os.File, err error) (file, error) {
 	if err != nil {
 		return nil, err
 	}
 	return osFile{f}, nil
 }
 
-func (osFS) Open(name string) (file, error) { return openFile(name, os.O_RDONLY) }
-func (osFS) Edit(name string) (file, error) { return openFile(name, os.O_RDWR) }
-func (osFS) Create(name string) (file, error) {
-	return openFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
-}
-func (osFS) Mkdir(name string) error                    { return os.MkdirAll(name, 0o755) }
+func (osFS) Open(name string) (file, error)             { return opened(private.Open(name, os.O_RDONLY)) }
+func (osFS) Edit(name string) (file, error)             { return opened(private.Open(name, os.O_RDWR)) }
+func (osFS) Create(name string) (file, error)           { return opened(private.Create(name)) }
+func (osFS) Mkdir(name string) error                    { return private.MkdirAll(name) }
 func (osFS) Rename(from, to string) error               { return os.Rename(from, to) }
 func (osFS) Remove(name string) error                   { return os.Remove(name) }
 func (osFS) Symlink(target, name string) error          { return os.Symlink(target, name) }
-func (osFS) Readlink(name string) (string, error)       { return os.Readlink(name) }
+func (osFS) Readlink(name string) (string, error)       { return private.Readlink(name) }
 func (osFS) ReadDir(name string) ([]os.DirEntry, error) { return os.ReadDir(name) }
 
 func (osFS) SyncDir(name string) error {

@@ -8,11 +8,13 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/promgrpc/exporter/internal/private"
 )
 
 // lockFile takes an exclusive lock that ends with the process.
 func lockFile(name string) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := private.OpenOrCreate(name)
 	if err != nil {
 		return nil, err
 	}

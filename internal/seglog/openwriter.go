@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/promgrpc/exporter/internal/private"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -60,7 +61,11 @@ func (s *Store) latestLog() (segment.LogID, bool, error) {
 	if err != nil || len(ids) == 0 {
 		return segment.LogID{}, false, err
 	}
-	if target, err := s.fs.Readlink(filepath.Join(s.path, latestName)); err == nil {
+	target, err := s.fs.Readlink(filepath.Join(s.path, latestName))
+	if errors.Is(err, private.ErrPlanted) {
+		return segment.LogID{}, false, err
+	}
+	if err == nil {
 		if id, err := segment.ParseLogID(filepath.Dir(target)); err == nil {
 			if slices.Contains(ids, id) {
 				return id, true, nil

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/promgrpc/exporter/internal/private"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -108,8 +109,17 @@ func openStore(path string, o Options, fs filesystem) (*Store, error) {
 		_ = lock.Close()
 		return nil, fmt.Errorf("open storage %s: %w", path, err)
 	}
+	s.warnExposed()
 	s.stopped.Go(s.retainLoop)
 	return s, nil
+}
+
+// warnExposed tells of a folder into which others may write: what they put there may
+// look like a log.
+func (s *Store) warnExposed() {
+	if who, err := private.Exposed(s.path); err == nil && who != "" {
+		s.log.Warn("storage folder is not for this program alone", "path", s.path, "writable_by", who)
+	}
 }
 
 // Logs returns the logs that have a folder, in no particular order.
@@ -167,6 +177,9 @@ func (s *Store) openLog(id segment.LogID) (*Log, []*segFile, error) {
 		return nil, nil, fmt.Errorf("log %s is open already", id)
 	}
 	l := &Log{id: id, dir: s.dir(id), store: s, ring: ring{limit: s.o.RingBytes}}
+	if _, err := s.fs.Readlink(l.dir); err == nil {
+		return nil, nil, fmt.Errorf("%s is a link: %w", l.dir, private.ErrPlanted)
+	}
 	if err := s.fs.Mkdir(l.dir); err != nil {
 		return nil, nil, err
 	}

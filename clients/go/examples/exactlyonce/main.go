@@ -21,7 +21,7 @@ import (
 )
 
 func main() {
-	file := must(os.OpenFile(os.Args[2], os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644))
+	file := must(os.OpenFile(os.Args[2], os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600))
 	data := must(io.ReadAll(file))
 	data = data[:bytes.LastIndexByte(data, '\n')+1] // the rest is a line that the last run did not finish
 	must(0, file.Truncate(int64(len(data))))
