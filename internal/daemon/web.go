@@ -76,9 +76,9 @@ func NewWeb(o WebOptions) (*Web, error) {
 	w.listener = boundConnections(config.Listener(l), o, quiet)
 	strangers := newStrangers(o.Registerer, quiet)
 	doors.Refuse = strangers.refusePage
-	o.Handler = doors.Handler(o.Handler)
 	w.server = &http.Server{
-		Handler:           guarded(o, config, strangers),
+		// Pages of others are refused before a password is checked, which costs work.
+		Handler:           doors.Handler(guarded(o, config, strangers)),
 		Protocols:         webProtocols(),
 		HTTP2:             webHTTP2(o),
 		ConnContext:       webconfig.ConnContext,
