@@ -44,6 +44,8 @@ type Config struct {
 	Private *link.Private
 	// RPCAddress to serve the MetricsService at.
 	RPCAddress string
+	// RPCConfigFile is the web configuration file of that listener.
+	RPCConfigFile string
 	// LinkConns that forwarders may have open.
 	LinkConns int
 	// LinkBytes of logs that may be on their way from forwarders, until they are
@@ -78,10 +80,11 @@ func DefaultConfig() Config {
 	}
 }
 
-// Flags of the RPC address, in a server and in a relay.
+// Flags of the RPC port; the address is another one in a relay.
 const (
 	flagRPCAddress   = "--rpc.listen-address"
 	flagRelayAddress = "--listen"
+	flagRPCConfig    = "--rpc.config.file"
 )
 
 // rpcFlag is the flag that gave the RPC address.
@@ -123,6 +126,7 @@ func (c *Config) registerServing(app *kingpin.Application) {
 	c.OpsConfig.RegisterFlags(app)
 	access.RegisterFlag(app, &c.AccessFile)
 	c.DoorsConfig.RegisterFlags(app)
+	RPCConfigFlag(app, &c.RPCConfigFile)
 	c.StorageConfig.RegisterFlags(app, "Folder of the logs.")
 	app.Flag("staleness", "Leave series out of the latest set that got no sample, whatever its timestamp, for this long.").
 		Default(c.Staleness.String()).DurationVar(&c.Staleness)
@@ -143,6 +147,12 @@ func (c *Config) registerServing(app *kingpin.Application) {
 		Default(c.DrainTimeout.String()).DurationVar(&c.DrainTimeout)
 	app.Flag("instance", "Name of this replica, by default the host name.").
 		Default(c.Instance).StringVar(&c.Instance)
+}
+
+// RPCConfigFlag adds --rpc.config.file alone.
+func RPCConfigFlag(app *kingpin.Application, file *string) {
+	app.Flag(flagRPCConfig[2:], "File with TLS and basic auth for the RPC port with its page, as --web.config.file has them for the HTTP server. The health service needs no password.").
+		PlaceHolder("FILE").StringVar(file)
 }
 
 // registeredDrainDelay is twice what a balancer that checks every second needs to

@@ -21,6 +21,7 @@ import (
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/throttle"
 	"github.com/promgrpc/exporter/internal/usage"
+	"github.com/promgrpc/exporter/internal/webconfig"
 	"github.com/promgrpc/exporter/server/feed"
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/replica"
@@ -45,9 +46,10 @@ type Server struct {
 	trust       trust
 	rpc         *rpc.Service
 	rpcListener net.Listener
-	conns       *limit.Budget // open to the RPC port
-	calls       *limit.Budget // bytes that requests and answers take
-	lookups     *limit.Budget // turns
+	rpcConfig   *webconfig.Config // of it; nil: none
+	conns       *limit.Budget     // open to the RPC port
+	calls       *limit.Budget     // bytes that requests and answers take
+	lookups     *limit.Budget     // turns
 	ops         *daemon.Web
 	// registrar is nil if the server is not registered.
 	registrar *discovery.Registrar
@@ -89,6 +91,11 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	if s.replicas, err = replica.Open(s.store); err != nil {
 		return nil, err
 	}
+	if s.rpcConfig, err = webconfig.Open(flagRPCConfig, c.RPCConfigFile, logger); err != nil {
+		return nil, err
+	}
+	s.rpcConfig.Register(reg)
+	s.rpcConfig.LimitChecks(c.PasswordChecks, int(c.share(int64(c.PasswordChecks))))
 	s.openRooms()
 	for _, r := range s.replicas.All() {
 		r.MarkStale(s.streams.LiveSince())
@@ -143,7 +150,7 @@ func (s *Server) openRooms() {
 		Instance: c.Instance, Origins: origins, Hosts: hosts, RequestTimeout: c.RequestTimeout, StallTimeout: c.StallTimeout,
 		RequestBytes: int64(c.RequestBytes), ConnStreams: c.ConnStreams, CallRate: c.CallRate,
 	}, rpc.Shared{
-		Replicas: s.replicas, Evaluations: s.evaluations, Refusals: s.refusals, Streams: s.streams, Log: s.log,
+		Replicas: s.replicas, Evaluations: s.evaluations, Refusals: s.refusals, Streams: s.streams, Log: s.log, Web: s.rpcConfig,
 		Proxies: proxies, Conns: s.conns, Bytes: s.calls, Lookups: s.lookups,
 		Started: s.started, Ready: s.Ready, Upstream: s.upstreamAddress,
 	})

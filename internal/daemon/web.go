@@ -78,7 +78,7 @@ func NewWeb(o WebOptions) (*Web, error) {
 	doors.Refuse = strangers.refusePage
 	w.server = &http.Server{
 		// Pages of others are refused before a password is checked, which costs work.
-		Handler:           doors.Handler(guarded(o, config, strangers)),
+		Handler:           webconfig.WithTLS(doors.Handler(guarded(o, config, strangers))),
 		Protocols:         webProtocols(),
 		HTTP2:             webHTTP2(o),
 		ConnContext:       webconfig.ConnContext,

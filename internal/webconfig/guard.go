@@ -1,14 +1,14 @@
 package webconfig
 
 import (
-	"errors"
 	"net/http"
 
 	"github.com/promgrpc/exporter/internal/identity"
+	"github.com/promgrpc/exporter/internal/limit"
 )
 
-// Guard lets requests through to a handler as a file says, with their TLS, and with who
-// makes them in their context, see [identity.Of].
+// Guard lets requests through to a handler as a file says, with who makes them in their
+// context, see [identity.Of]. It goes beneath [WithTLS].
 type Guard struct {
 	// Config may be nil.
 	Config *Config
@@ -28,8 +28,6 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for name, value := range s.headers {
 		w.Header().Set(name, value)
 	}
-	r = r.WithContext(r.Context()) // a copy
-	r.TLS = stateOf(r.Context())
 	id, refused := g.admit(s, r)
 	if refused != nil {
 		refused.setHeaders(w.Header())
@@ -49,4 +47,4 @@ func (g *Guard) admit(s *settings, r *http.Request) (identity.Identity, *Refused
 	return g.Config.identify(s, r, g.Peer(r))
 }
 
-var errRate = errors.New("more requests than the rate_limit of the web configuration file allows")
+var errRate = limit.Busy("rate_limit", "there are more requests than the web configuration file allows")

@@ -14,7 +14,7 @@ type Refused struct {
 	// Status is 401 without the right name and password, 429 over the file's rate
 	// limit, 503 where too many passwords are being checked.
 	Status int
-	// Err is the reason. With a status of 503 it is a [*limit.Error].
+	// Err is the reason, a [*limit.Error] with a status of 429 and 503.
 	Err error
 }
 
@@ -27,7 +27,7 @@ func (r *Refused) setHeaders(h http.Header) {
 	switch r.Status {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", challenge)
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		h.Set("Retry-After", "1")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"slices"
 	"sync"
 )
@@ -77,8 +78,7 @@ func looksLikeHTTP(header []byte) bool {
 
 type connKey struct{}
 
-// ConnContext is for [http.Server.ConnContext]: a [Guard] looks there for the
-// connection's TLS, of which net/http does not know.
+// ConnContext is for [http.Server.ConnContext], where [WithTLS] finds the connection.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	for {
 		if with, ok := c.(*conn); ok {
@@ -92,10 +92,13 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	}
 }
 
-// stateOf returns the TLS of the connection that a request came by, nil for cleartext.
-func stateOf(ctx context.Context) *tls.ConnectionState {
-	if c, ok := ctx.Value(connKey{}).(*conn); ok {
-		return c.state
-	}
-	return nil
+// WithTLS tells handlers of the connection's TLS, of which net/http does not know.
+func WithTLS(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, ok := r.Context().Value(connKey{}).(*conn); ok {
+			r = r.WithContext(r.Context()) // a copy
+			r.TLS = c.state
+		}
+		next.ServeHTTP(w, r)
+	})
 }

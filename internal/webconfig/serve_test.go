@@ -40,7 +40,7 @@ func serve(t *testing.T, c *Config) string {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	server := &http.Server{
-		Handler: guard, Protocols: protocols, ConnContext: ConnContext, ReadHeaderTimeout: time.Minute,
+		Handler: WithTLS(guard), Protocols: protocols, ConnContext: ConnContext, ReadHeaderTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}
 	ended := make(chan error, 1)

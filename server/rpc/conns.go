@@ -12,7 +12,7 @@ import (
 // which have no call yet that could be answered.
 func (s *Service) bounded(l net.Listener) net.Listener {
 	return &limit.Listener{
-		Listener: h2frames.Listener{Listener: l, CallRate: s.CallRate},
+		Listener: h2frames.Listener{Listener: s.Web.Listener(l), CallRate: s.CallRate},
 		Budget:   s.Conns,
 		Proxies:  s.Proxies,
 		Refused: func(remote net.Addr, err error) {

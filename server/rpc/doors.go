@@ -3,7 +3,6 @@ package rpc
 import (
 	"log/slog"
 	"net/http"
-	"strings"
 
 	"connectrpc.com/connect"
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,28 +25,23 @@ func (s *Service) newDoors() doors {
 	for _, reason := range []string{browser.Host, browser.Origin} {
 		d.refused.WithLabelValues(reason)
 	}
-	answer := connect.NewErrorWriter()
 	d.Doors = browser.Doors{
 		Hosts: s.Hosts, Origins: s.Origins,
-		Named: func(r *http.Request) bool { return named(r, s.Proxies) },
+		Named: func(r *http.Request) bool { return checkable(r, s.Proxies) },
 		Refuse: func(w http.ResponseWriter, r *http.Request, refused *browser.Refused) {
 			d.refused.WithLabelValues(refused.Reason).Inc()
 			s.Log.Log(slog.LevelWarn, "request of a web page refused", "peer", s.Proxies.Of(r), "err", refused)
-			if !answer.IsSupported(r) || r.Method == http.MethodGet && !r.URL.Query().Has("message") {
-				http.Error(w, refused.Error(), refused.Status)
-				return
-			}
-			_ = answer.Write(w, r, connect.NewError(connect.CodePermissionDenied, refused)) // It is the caller who is gone.
+			refuse(w, r, refused.Status, connect.NewError(connect.CodePermissionDenied, refused))
 		},
 	}
 	return d
 }
 
-// named says whether the caller could check the name that it called by, as over TLS: to
+// checkable says whether the caller could check the name that it called by, as over TLS: to
 // here or, if a proxy that is trusted says so, to the proxy. Whoever asks for the health
 // may do so by any name.
-func named(r *http.Request, proxies peer.Proxies) bool {
-	if strings.HasPrefix(r.URL.Path, "/"+healthName+"/") {
+func checkable(r *http.Request, proxies peer.Proxies) bool {
+	if asksHealth(r) {
 		return true
 	}
 	if scheme := r.Header.Get("X-Forwarded-Proto"); scheme != "" && proxies.Trusted(r.RemoteAddr) {

@@ -14,6 +14,7 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
 	"github.com/promgrpc/exporter/internal/page"
+	"github.com/promgrpc/exporter/internal/webconfig"
 	"github.com/promgrpc/exporter/server/stream"
 )
 
@@ -25,7 +26,7 @@ func (s *Service) newHTTP() *http.Server {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:           s.doors.Handler(s.cors(s.named(s.withCaller(s.admitted(s.mux()))))),
+		Handler:           webconfig.WithTLS(s.doors.Handler(s.cors(s.named(s.guarded(s.withCaller(s.admitted(s.mux()))))))),
 		Protocols:         protocols,
 		ReadHeaderTimeout: s.RequestTimeout,
 		IdleTimeout:       3 * time.Minute,
@@ -40,8 +41,9 @@ func (s *Service) newHTTP() *http.Server {
 			SendPingTimeout: 30 * time.Second,
 			PingTimeout:     15 * time.Second,
 		},
-		ConnState: s.unused.Track,
-		ErrorLog:  log.New(s.Log.Writer(slog.LevelWarn, "rpc server"), "", 0),
+		ConnContext: webconfig.ConnContext,
+		ConnState:   s.unused.Track,
+		ErrorLog:    log.New(s.Log.Writer(slog.LevelWarn, "rpc server"), "", 0),
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/peer"
 	"github.com/promgrpc/exporter/internal/throttle"
+	"github.com/promgrpc/exporter/internal/webconfig"
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/selection"
@@ -49,7 +50,8 @@ type Shared struct {
 	Evaluations *selection.Evaluations
 	Refusals    *refusal.Refusals
 	Streams     *stream.Streams
-	Log         *throttle.Logger // of what clients can cause
+	Log         *throttle.Logger  // of what clients can cause
+	Web         *webconfig.Config // of the listener, nil for none
 	Proxies     peer.Proxies
 	Conns       *limit.Budget // connections
 	Bytes       *limit.Budget // of requests and answers

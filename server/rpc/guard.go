@@ -1,0 +1,43 @@
+package rpc
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"connectrpc.com/connect"
+
+	"github.com/promgrpc/exporter/internal/webconfig"
+)
+
+// guarded lets through who the web configuration file lets in. Anybody may ask for the
+// health: balancers have no password.
+func (s *Service) guarded(next http.Handler) http.Handler {
+	return &webconfig.Guard{
+		Config: s.Web,
+		Next:   next,
+		Open:   asksHealth,
+		Peer:   s.Proxies.Of,
+		Refuse: func(w http.ResponseWriter, r *http.Request, refused *webconfig.Refused) {
+			err := s.Refusals.Of(refused.Err)
+			if refused.Status == http.StatusUnauthorized {
+				err = connect.NewError(connect.CodeUnauthenticated, refused.Err)
+			}
+			s.Log.Log(slog.LevelWarn, "call refused by the web configuration file", "peer", s.Proxies.Of(r), "status", refused.Status, "err", refused.Err)
+			refuse(w, r, refused.Status, err)
+		},
+	}
+}
+
+func asksHealth(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/"+healthName+"/") }
+
+// refuse answers a request as its protocol has it: a call with an error, another one
+// with a status.
+func refuse(w http.ResponseWriter, r *http.Request, status int, err error) {
+	answer := connect.NewErrorWriter()
+	if !answer.IsSupported(r) || r.Method == http.MethodGet && !r.URL.Query().Has("message") {
+		http.Error(w, err.Error(), status)
+		return
+	}
+	_ = answer.Write(w, r, err) // It is the caller who is gone.
+}

@@ -1,0 +1,352 @@
+package server_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1grpc"
+	"github.com/promgrpc/exporter/internal/authority"
+	"github.com/promgrpc/exporter/server"
+)
+
+const (
+	rpcTLS  = "tls_server_config:\n  cert_file: server.pem\n  key_file: server-key.pem\n"
+	rpcMTLS = rpcTLS + "  client_ca_file: ca.pem\n  client_auth_type: RequireAndVerifyClientCert\n"
+	// The password is "secret".
+	rpcUsers = "basic_auth_users:\n  me: $2a$04$JqqOmQikhASfJjGM8aoK/uLdzSIdWKcE4O9KeTYKoIeKnEkOmtKWC\n"
+	right    = "Basic bWU6c2VjcmV0"
+	wrong    = "Basic bWU6d3Jvbmc="
+)
+
+// certs is an authority with a folder for the files of a web configuration.
+type certs struct {
+	t   *testing.T
+	dir string
+	ca  *authority.Authority
+}
+
+func newCerts(t *testing.T) certs {
+	t.Helper()
+	ca, err := authority.New("test", time.Hour)
+	require.NoError(t, err)
+	c := certs{t, t.TempDir(), ca}
+	require.NoError(t, c.pair("127.0.0.1").Write(c.dir, "server"))
+	require.NoError(t, os.WriteFile(filepath.Join(c.dir, "ca.pem"), ca.Cert(), 0o600))
+	return c
+}
+
+func (c certs) pair(names ...string) *authority.Pair {
+	c.t.Helper()
+	pair, err := c.ca.Issue(authority.Request{Names: names})
+	require.NoError(c.t, err)
+	return pair
+}
+
+// config of a server whose RPC port has a web configuration file.
+func (c certs) config(text string) server.Config {
+	c.t.Helper()
+	config := testConfig(c.t)
+	config.RPCConfigFile = filepath.Join(c.dir, "web.yml")
+	require.NoError(c.t, os.WriteFile(config.RPCConfigFile, []byte(text), 0o600))
+	return config
+}
+
+// client returns the TLS of a client, with a certificate unless pair is nil.
+func (c certs) client(pair *authority.Pair) *tls.Config {
+	c.t.Helper()
+	pool := x509.NewCertPool()
+	require.True(c.t, pool.AppendCertsFromPEM(c.ca.Cert()))
+	config := &tls.Config{RootCAs: pool}
+	if pair != nil {
+		mine, err := pair.TLS()
+		require.NoError(c.t, err)
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &mine, nil }
+	}
+	return config
+}
+
+// guest is who calls a server by all protocols.
+type guest struct {
+	tls           *tls.Config // nil: cleartext
+	authorization string      // "": none
+}
+
+// RoundTrip implements [http.RoundTripper] for HTTP/1.1 or, with content of gRPC, HTTP/2.
+func (g guest) RoundTrip(r *http.Request) (*http.Response, error) {
+	return g.transport(r.Header.Get("Content-Type") == "application/grpc+proto").RoundTrip(g.sign(r))
+}
+
+func (g guest) sign(r *http.Request) *http.Request {
+	r = r.Clone(r.Context())
+	if g.authorization != "" {
+		r.Header.Set("Authorization", g.authorization)
+	}
+	return r
+}
+
+func (g guest) transport(http2 bool) *http.Transport {
+	p := new(http.Protocols)
+	p.SetHTTP1(!http2)
+	p.SetHTTP2(http2)
+	p.SetUnencryptedHTTP2(http2 && g.tls == nil)
+	return &http.Transport{Protocols: p, TLSClientConfig: g.tls.Clone(), DisableKeepAlives: true}
+}
+
+// overHTTP2 has other protocols than gRPC use HTTP/2, too.
+type overHTTP2 struct{ guest }
+
+// RoundTrip implements [http.RoundTripper].
+func (g overHTTP2) RoundTrip(r *http.Request) (*http.Response, error) {
+	return g.transport(true).RoundTrip(g.sign(r))
+}
+
+func (g guest) url(address string) string {
+	if g.tls != nil {
+		return "https://" + address
+	}
+	return "http://" + address
+}
+
+// calls makes a unary call and opens a stream by each protocol, and returns what comes of
+// them.
+func (g guest) calls(t *testing.T, address string) map[string]error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	ended := map[string]error{}
+	for name, by := range map[string]http.RoundTripper{"": g, " h2": overHTTP2{g}} {
+		for protocol, options := range unary {
+			c := metricsv1connect.NewMetricsServiceClient(&http.Client{Transport: by}, g.url(address), options...)
+			_, ended[protocol+name] = c.GetLabelNames(ctx, connect.NewRequest(&metricsv1.GetLabelNamesRequest{}))
+			stream, err := c.GetMetrics(ctx, connect.NewRequest(&getRequest{}))
+			require.NoError(t, err)
+			for stream.Receive() {
+			}
+			ended[protocol+name+" stream"] = stream.Err()
+		}
+	}
+	conn := g.dial(t, address)
+	stream, err := metricsv1grpc.NewMetricsServiceClient(conn).GetMetrics(ctx, &getRequest{})
+	for err == nil {
+		_, err = stream.Recv()
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	ended["grpc-go stream"] = err
+	return ended
+}
+
+// dial connects gRPC's own client.
+func (g guest) dial(t *testing.T, address string) *grpc.ClientConn {
+	t.Helper()
+	options := []grpc.DialOption{grpc.WithTransportCredentials(credentials.NewTLS(g.tls.Clone()))}
+	if g.tls == nil {
+		options[0] = grpc.WithTransportCredentials(insecure.NewCredentials())
+	}
+	if g.authorization != "" {
+		options = append(options, grpc.WithPerRPCCredentials(authorization(g.authorization)))
+	}
+	conn, err := grpc.NewClient(address, options...)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+type authorization string
+
+func (a authorization) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": string(a)}, nil
+}
+
+func (authorization) RequireTransportSecurity() bool { return false }
+
+// page gets the page. Its status is 0 where nothing answers.
+func (g guest) page(t *testing.T, address string, http2 bool) (status int, header http.Header) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.url(address)+"/", nil)
+	require.NoError(t, err)
+	response, err := g.transport(http2).RoundTrip(g.sign(r))
+	if err != nil {
+		return 0, nil
+	}
+	defer response.Body.Close()
+	return response.StatusCode, response.Header
+}
+
+// Every protocol and the page are served over TLS on the one port, to those who have what
+// the file asks for.
+func TestTLS(t *testing.T) {
+	c, others := newCerts(t), newCerts(t)
+	for _, test := range []struct {
+		name, text string
+		guest      guest
+		in         bool
+	}{
+		{"TLS", rpcTLS, guest{tls: c.client(nil)}, true},
+		{"TLS, and who trusts another authority", rpcTLS, guest{tls: others.client(nil)}, false},
+		{"TLS, and who speaks none", rpcTLS, guest{}, false},
+		{"mutual TLS", rpcMTLS, guest{tls: c.client(c.pair("client"))}, true},
+		{"mutual TLS, and who has no certificate", rpcMTLS, guest{tls: c.client(nil)}, false},
+		{"mutual TLS, and who has one of another authority", rpcMTLS, guest{tls: c.client(others.pair("client"))}, false},
+		{"TLS with users", rpcTLS + rpcUsers, guest{c.client(nil), right}, true},
+		{"no TLS", "{}", guest{}, true},
+		{"no TLS, and who speaks it", "{}", guest{tls: c.client(nil)}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			src := newSource(t)
+			src.write(point{series: "up", t: now(), v: 1})
+			s := startFed(t, c.config(test.text), src)
+			for protocol, err := range test.guest.calls(t, s.RPCAddr().String()) {
+				require.Equal(t, test.in, err == nil, "%s: %v", protocol, err)
+			}
+			for _, http2 := range []bool{false, true} {
+				status, _ := test.guest.page(t, s.RPCAddr().String(), http2)
+				require.Equal(t, test.in, status == http.StatusOK, http2)
+			}
+		})
+	}
+}
+
+// Who has not the right password is told so as each protocol has it. The health needs
+// none.
+func TestUsers(t *testing.T) {
+	c := newCerts(t)
+	src := newSource(t)
+	src.write(point{series: "up", t: now(), v: 1})
+	s := startFed(t, c.config(rpcTLS+rpcUsers), src)
+	address := s.RPCAddr().String()
+	for credential, text := range map[string]string{
+		"": "a name and a password are needed", "Bearer abc": "a name and a password are needed",
+		wrong: "wrong name or password", "Basic !": "a name and a password are needed",
+	} {
+		g := guest{c.client(nil), credential}
+		for protocol, err := range g.calls(t, address) {
+			require.Equal(t, connect.CodeUnauthenticated, codeOf(err), "%s: %v", protocol, err)
+			require.ErrorContains(t, err, text, protocol)
+		}
+		for _, http2 := range []bool{false, true} {
+			status, header := g.page(t, address, http2)
+			require.Equal(t, http.StatusUnauthorized, status)
+			require.Contains(t, header.Get("WWW-Authenticate"), "Basic realm=")
+			require.Equal(t, "nosniff", header.Get("X-Content-Type-Options"))
+		}
+		conn := g.dial(t, address)
+		health, err := healthv1.NewHealthClient(conn).Check(t.Context(), &healthv1.HealthCheckRequest{})
+		require.NoError(t, err)
+		require.Equal(t, healthv1.HealthCheckResponse_SERVING, health.GetStatus())
+		watch, err := healthv1.NewHealthClient(conn).Watch(t.Context(), &healthv1.HealthCheckRequest{})
+		require.NoError(t, err)
+		_, err = watch.Recv()
+		require.NoError(t, err)
+		reflection, err := reflectionv1.NewServerReflectionClient(conn).ServerReflectionInfo(t.Context())
+		require.NoError(t, err)
+		_, err = reflection.Recv()
+		require.Equal(t, connect.CodeUnauthenticated, codeOf(err))
+	}
+}
+
+// What the file refuses for now is refused for now, and counted by name.
+func TestRateLimitOfTheFile(t *testing.T) {
+	c := newCerts(t)
+	s := start(t, c.config("rate_limit:\n  interval: 1h\n  burst: 1\n"))
+	status, _ := guest{}.page(t, s.RPCAddr().String(), false)
+	require.Equal(t, http.StatusOK, status)
+	status, header := guest{}.page(t, s.RPCAddr().String(), false)
+	require.Equal(t, http.StatusTooManyRequests, status)
+	require.NotEmpty(t, header.Get("Retry-After"))
+	calls := guest{}.calls(t, s.RPCAddr().String())
+	for protocol, err := range calls {
+		require.Equal(t, connect.CodeResourceExhausted, codeOf(err), "%s: %v", protocol, err)
+		require.ErrorContains(t, err, "rate_limit")
+		var refused *connect.Error
+		if !errors.As(err, &refused) {
+			continue // gRPC's own client has its own errors
+		}
+		retry := false
+		for _, d := range refused.Details() {
+			m, err := d.Value()
+			require.NoError(t, err)
+			_, is := m.(*errdetails.RetryInfo)
+			retry = retry || is
+		}
+		require.True(t, retry, protocol)
+	}
+	require.EqualValues(t, 1+len(calls), s.metricOf(t, "promgrpc_server_over_limit_total", "rate_limit"))
+}
+
+// A certificate that is replaced is shown to the next caller. A stream goes on.
+func TestRenewedCertificate(t *testing.T) {
+	c := newCerts(t)
+	src := newSource(t)
+	src.write(point{series: "up", t: now(), v: 1})
+	s := startFed(t, c.config(rpcTLS), src)
+	g := guest{tls: c.client(nil)}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	stream, err := metricsv1grpc.NewMetricsServiceClient(g.dial(t, s.RPCAddr().String())).GetMetrics(ctx, &getRequest{Follow: true})
+	require.NoError(t, err)
+	_, err = stream.Recv()
+	require.NoError(t, err)
+	serial := func() string {
+		conn, err := tls.Dial("tcp", s.RPCAddr().String(), g.tls)
+		require.NoError(t, err)
+		defer conn.Close()
+		return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
+	}
+	before := serial()
+	require.Equal(t, before, serial())
+	require.NoError(t, c.pair("127.0.0.1").Write(c.dir, "server"))
+	require.NotEqual(t, before, serial())
+	at := now()
+	src.write(point{series: "up", t: at, v: 2})
+	until(t, stream.Recv, func(r *getResponse) bool {
+		return slices.Contains(lines(r), fmt.Sprintf("up 2 @%d", at))
+	})
+}
+
+// Who opens a connection has as long to shake hands as for a request.
+func TestHandshakesAreTimed(t *testing.T) {
+	c := newCerts(t)
+	config := c.config(rpcTLS)
+	config.RequestTimeout = 100 * time.Millisecond
+	s := start(t, config)
+	for _, says := range []string{"", "\x16\x03\x01"} {
+		conn, err := net.Dial("tcp", s.RPCAddr().String())
+		require.NoError(t, err)
+		defer conn.Close()
+		_, err = fmt.Fprint(conn, says)
+		require.NoError(t, err)
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
+		_, err = io.ReadAll(conn)
+		require.NoError(t, err, "it is closed in time")
+	}
+}
+
+func TestWrongRPCConfigFile(t *testing.T) {
+	config := newCerts(t).config("nonsense: 1\n")
+	_, err := server.New(config, nil, nil)
+	require.ErrorContains(t, err, "--rpc.config.file "+config.RPCConfigFile)
+}
