@@ -105,7 +105,7 @@ func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 		Default(c.EvaluationBytes.String()).BytesVar(&c.EvaluationBytes)
 	app.Flag(flagPeerShare[2:], "Most of each limit that one peer may hold, in percent.").
 		Default(strconv.Itoa(c.PeerShare)).IntVar(&c.PeerShare)
-	app.Flag(flagProxy[2:], "Address or network of a balancer, whose X-Forwarded-For says who a peer is; without it, all clients of a balancer are one peer. Repeatable.").
+	app.Flag(flagProxy[2:], "Address or network of a balancer, whose X-Forwarded-For says who a peer is; without it, all clients of a balancer are one peer. One whose certificate has the role proxy in --access.file needs none. Repeatable.").
 		PlaceHolder("NETWORK").StringsVar(&c.TrustedProxies)
 }
 

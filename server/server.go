@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -85,17 +86,18 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	if s.trust, err = newTrust(c, logger); err != nil {
 		return nil, err
 	}
+	if s.rpcConfig, err = webconfig.Open(flagRPCConfig, c.RPCConfigFile, logger); err != nil {
+		return nil, err
+	}
+	s.rpcConfig.Register(reg)
+	s.rpcConfig.LimitChecks(c.PasswordChecks, int(c.share(int64(c.PasswordChecks))))
+	s.rpcConfig.LetTokensPass(func(*http.Request) bool { return s.trust.access.HasPolicies() })
 	if s.store, err = c.Open(nil, logger, reg); err != nil {
 		return nil, err
 	}
 	if s.replicas, err = replica.Open(s.store); err != nil {
 		return nil, err
 	}
-	if s.rpcConfig, err = webconfig.Open(flagRPCConfig, c.RPCConfigFile, logger); err != nil {
-		return nil, err
-	}
-	s.rpcConfig.Register(reg)
-	s.rpcConfig.LimitChecks(c.PasswordChecks, int(c.share(int64(c.PasswordChecks))))
 	s.openRooms()
 	for _, r := range s.replicas.All() {
 		r.MarkStale(s.streams.LiveSince())
@@ -150,7 +152,7 @@ func (s *Server) openRooms() {
 		Instance: c.Instance, Origins: origins, Hosts: hosts, RequestTimeout: c.RequestTimeout, StallTimeout: c.StallTimeout,
 		RequestBytes: int64(c.RequestBytes), ConnStreams: c.ConnStreams, CallRate: c.CallRate,
 	}, rpc.Shared{
-		Replicas: s.replicas, Evaluations: s.evaluations, Refusals: s.refusals, Streams: s.streams, Log: s.log, Web: s.rpcConfig,
+		Replicas: s.replicas, Evaluations: s.evaluations, Refusals: s.refusals, Streams: s.streams, Log: s.log, Web: s.rpcConfig, Access: s.trust.access,
 		Proxies: proxies, Conns: s.conns, Bytes: s.calls, Lookups: s.lookups,
 		Started: s.started, Ready: s.Ready, Upstream: s.upstreamAddress,
 	})

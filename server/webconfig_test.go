@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -342,6 +343,30 @@ func TestHandshakesAreTimed(t *testing.T) {
 		require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
 		_, err = io.ReadAll(conn)
 		require.NoError(t, err, "it is closed in time")
+	}
+}
+
+// Whose certificate is a proxy's says who calls, and whether that was over TLS. Nobody
+// else does.
+func TestProxiesByCertificate(t *testing.T) {
+	c := newCerts(t)
+	const client = "198.51.100.7"
+	for name, proxy := range map[string]bool{"spiffe://test/haproxy": true, "spiffe://test/client": false} {
+		config := c.config(rpcMTLS)
+		config.AccessFile = filepath.Join(c.dir, "access.yml")
+		require.NoError(t, os.WriteFile(config.AccessFile, []byte("roles:\n  proxy: [spiffe://test/haproxy]\n"), 0o600))
+		s := start(t, config)
+		g := guest{tls: c.client(c.pair(name))}
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.url(s.RPCAddr().String()), nil)
+		require.NoError(t, err)
+		r.Host = "metrics.example.org"
+		r.Header.Set("X-Forwarded-Proto", "http")
+		r.Header.Set("X-Forwarded-For", client)
+		answer, err := g.RoundTrip(r)
+		require.NoError(t, err)
+		require.NoError(t, answer.Body.Close())
+		require.Equal(t, proxy, answer.StatusCode == http.StatusMisdirectedRequest, "a name that its client cannot have checked")
+		require.Equal(t, proxy, strings.Contains(s.log.String(), `msg="request of a web page refused" peer=`+client), s.log)
 	}
 }
 

@@ -49,19 +49,25 @@ func (p Proxies) Trusted(remote string) bool {
 // Of returns the peer of a request: its remote address without the port or, if that
 // is a proxy, the address that the proxy adds to X-Forwarded-For. Of IPv6 it is
 // the network of 64 bits, of which one machine has all addresses.
-func (p Proxies) Of(r *http.Request) string {
+func (p Proxies) Of(r *http.Request) string { return p.of(r, false) }
+
+// OfProxied is Of for a request that a proxy has sent, at whatever address.
+func (p Proxies) OfProxied(r *http.Request) string { return p.of(r, true) }
+
+// of takes the remote address for a proxy's if it is known to be.
+func (p Proxies) of(r *http.Request, proxied bool) string {
 	at, ok := parse(r.RemoteAddr)
 	if !ok {
 		return r.RemoteAddr
 	}
 	// What the caller itself wrote comes before what the proxies added.
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0 && p.contain(at); i-- {
+	for i := len(hops) - 1; i >= 0 && (proxied || p.contain(at)); i-- {
 		hop, ok := parse(strings.TrimSpace(hops[i]))
 		if !ok {
 			break
 		}
-		at = hop
+		at, proxied = hop, false
 	}
 	return name(at)
 }

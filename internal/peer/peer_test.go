@@ -35,6 +35,24 @@ func TestOf(t *testing.T) {
 	}
 }
 
+// A proxy that is known otherwise than by its address is one hop.
+func TestOfProxied(t *testing.T) {
+	p, err := peer.ParseProxies([]string{"10.0.0.7"})
+	require.NoError(t, err)
+	for forwarded, want := range map[string]string{
+		"":                         "192.0.2.1",
+		"192.0.2.9":                "192.0.2.9",
+		"192.0.2.66, 192.0.2.9":    "192.0.2.9",
+		"192.0.2.66, 10.0.0.7":     "192.0.2.66",
+		"192.0.2.66, nonsense":     "192.0.2.1",
+		"10.0.0.7, 192.0.2.9":      "192.0.2.9",
+		"192.0.2.66,192.0.2.9, ::": "::/64",
+	} {
+		r := &http.Request{RemoteAddr: "192.0.2.1:1234", Header: http.Header{"X-Forwarded-For": {forwarded}}}
+		require.Equal(t, want, p.OfProxied(r), forwarded)
+	}
+}
+
 func TestTrusted(t *testing.T) {
 	p, err := peer.ParseProxies([]string{"10.1.0.0/16", "2001:db8::1"})
 	require.NoError(t, err)

@@ -22,7 +22,7 @@ func (s *Service) withCaller(next http.Handler) http.Handler {
 		if r.Context().Err() != nil {
 			return
 		}
-		c := stream.Caller{Peer: s.Proxies.Of(r), Writer: w, Control: http.NewResponseController(w)}
+		c := stream.Caller{Peer: s.peerOf(r), Writer: w, Control: http.NewResponseController(w)}
 		c.Room = s.Bytes.Hold(c.Peer)
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
 	})

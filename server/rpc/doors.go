@@ -8,7 +8,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/promgrpc/exporter/internal/browser"
-	"github.com/promgrpc/exporter/internal/peer"
 )
 
 // doors keep web pages of others away. What is refused is counted by its reason.
@@ -27,10 +26,10 @@ func (s *Service) newDoors() doors {
 	}
 	d.Doors = browser.Doors{
 		Hosts: s.Hosts, Origins: s.Origins,
-		Named: func(r *http.Request) bool { return checkable(r, s.Proxies) },
+		Named: s.checkable,
 		Refuse: func(w http.ResponseWriter, r *http.Request, refused *browser.Refused) {
 			d.refused.WithLabelValues(refused.Reason).Inc()
-			s.Log.Log(slog.LevelWarn, "request of a web page refused", "peer", s.Proxies.Of(r), "err", refused)
+			s.Log.Log(slog.LevelWarn, "request of a web page refused", "peer", s.peerOf(r), "err", refused)
 			refuse(w, r, refused.Status, connect.NewError(connect.CodePermissionDenied, refused))
 		},
 	}
@@ -40,11 +39,11 @@ func (s *Service) newDoors() doors {
 // checkable says whether the caller could check the name that it called by, as over TLS: to
 // here or, if a proxy that is trusted says so, to the proxy. Whoever asks for the health
 // may do so by any name.
-func checkable(r *http.Request, proxies peer.Proxies) bool {
+func (s *Service) checkable(r *http.Request) bool {
 	if asksHealth(r) {
 		return true
 	}
-	if scheme := r.Header.Get("X-Forwarded-Proto"); scheme != "" && proxies.Trusted(r.RemoteAddr) {
+	if scheme := r.Header.Get("X-Forwarded-Proto"); scheme != "" && s.proxied(r) {
 		return scheme == "https"
 	}
 	return r.TLS != nil

@@ -17,13 +17,13 @@ func (s *Service) guarded(next http.Handler) http.Handler {
 		Config: s.Web,
 		Next:   next,
 		Open:   asksHealth,
-		Peer:   s.Proxies.Of,
+		Peer:   s.peerOf,
 		Refuse: func(w http.ResponseWriter, r *http.Request, refused *webconfig.Refused) {
 			err := s.Refusals.Of(refused.Err)
 			if refused.Status == http.StatusUnauthorized {
 				err = connect.NewError(connect.CodeUnauthenticated, refused.Err)
 			}
-			s.Log.Log(slog.LevelWarn, "call refused by the web configuration file", "peer", s.Proxies.Of(r), "status", refused.Status, "err", refused.Err)
+			s.Log.Log(slog.LevelWarn, "call refused by the web configuration file", "peer", s.peerOf(r), "status", refused.Status, "err", refused.Err)
 			refuse(w, r, refused.Status, err)
 		},
 	}

@@ -11,6 +11,7 @@ import (
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+	"github.com/promgrpc/exporter/internal/access"
 	"github.com/promgrpc/exporter/internal/broadcast"
 	"github.com/promgrpc/exporter/internal/browser"
 	"github.com/promgrpc/exporter/internal/daemon"
@@ -52,6 +53,7 @@ type Shared struct {
 	Streams     *stream.Streams
 	Log         *throttle.Logger  // of what clients can cause
 	Web         *webconfig.Config // of the listener, nil for none
+	Access      *access.File      // says whose certificates are those of proxies; nil: nobody's
 	Proxies     peer.Proxies
 	Conns       *limit.Budget // connections
 	Bytes       *limit.Budget // of requests and answers

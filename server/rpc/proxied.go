@@ -1,0 +1,27 @@
+package rpc
+
+import (
+	"net/http"
+
+	"github.com/promgrpc/exporter/internal/access"
+	"github.com/promgrpc/exporter/internal/identity"
+)
+
+// peerOf returns whom a request is counted for. A proxy says so of the requests that it
+// passes on.
+func (s *Service) peerOf(r *http.Request) string {
+	if s.hasProxyCertificate(r) {
+		return s.Proxies.OfProxied(r)
+	}
+	return s.Proxies.Of(r)
+}
+
+// proxied says whether a proxy that is trusted has sent a request: by its address, or by
+// its certificate.
+func (s *Service) proxied(r *http.Request) bool {
+	return s.Proxies.Trusted(r.RemoteAddr) || s.hasProxyCertificate(r)
+}
+
+func (s *Service) hasProxyCertificate(r *http.Request) bool {
+	return s.Access.HasRoles(access.Proxy) && s.Access.CheckRole(access.Proxy, identity.NamesOf(r.TLS)) == nil
+}
