@@ -70,15 +70,24 @@ func (c *consul) start(t *testing.T) string {
 // directory is a Consul that knows servers.
 type directory struct {
 	mu        sync.Mutex
-	servers   []*instance
+	servers   []net.Addr // of their RPC ports
 	index     int
 	questions int
 }
 
 func (d *directory) set(servers ...*instance) {
+	var addresses []net.Addr
+	for _, s := range servers {
+		addresses = append(addresses, s.RPCAddr())
+	}
+	d.name(addresses...)
+}
+
+// name sets where servers are, or what passes for them.
+func (d *directory) name(addresses ...net.Addr) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.servers = servers
+	d.servers = addresses
 	d.index++
 }
 
@@ -105,7 +114,7 @@ func (d *directory) start(t *testing.T) string {
 			if answer {
 				entries := []api.ServiceEntry{}
 				for _, server := range servers {
-					address := server.RPCAddr().(*net.TCPAddr)
+					address := server.(*net.TCPAddr)
 					entries = append(entries, api.ServiceEntry{Node: &api.Node{}, Service: &api.AgentService{
 						ID: address.String(), Address: address.IP.String(), Port: address.Port,
 					}})

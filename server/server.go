@@ -105,7 +105,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	}
 	logger.Info("storage opened", "path", c.StoragePath, "duration", time.Since(s.started))
 	if c.Upstream != "" {
-		s.upstream, err = feed.NewUpstream(s.feed, c.Upstream, c.UpstreamFlags, logger)
+		s.upstream, err = feed.NewUpstream(s.feed, c.Upstream, c.UpstreamFlags, s.trust.access, logger)
 	} else {
 		err = s.listen(reg)
 	}

@@ -15,8 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/stretchr/testify/require"
 
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/authority"
 	"github.com/promgrpc/exporter/internal/credential"
 	"github.com/promgrpc/exporter/internal/usage"
@@ -175,4 +177,71 @@ func serverTLS(t *testing.T, pair *authority.Pair) *tls.Config {
 	certificate, err := tls.X509KeyPair(pair.Cert, pair.Key)
 	require.NoError(t, err)
 	return &tls.Config{Certificates: []tls.Certificate{certificate}}
+}
+
+// Where certificates say who a server is, a relay reads from servers alone: not from
+// whoever else has a certificate of the authority, or of another one, or none. The role
+// takes the place of the host's name, as servers that a directory names have none.
+func TestRelayReadsFromServersAlone(t *testing.T) {
+	src := newSource(t)
+	src.write(point{series: "a", t: now(), v: 1})
+	top := startFed(t, testConfig(t), src)
+	ca, pem := newAuthority(t)
+	others, _ := newAuthority(t)
+	for name, tc := range map[string]struct {
+		by    *authority.Authority
+		names []string
+		roles string
+		says  string // "" is for a server that is read from
+	}{
+		"a server":                      {by: ca, names: []string{"spiffe://promgrpc/server"}, roles: "server"},
+		"a server by its address":       {by: ca, names: []string{"127.0.0.1"}},
+		"a forwarder":                   {by: ca, names: []string{"spiffe://promgrpc/forwarder"}, roles: "server", says: "does not name as a server"},
+		"a stranger by its address":     {by: ca, names: []string{"127.0.0.1"}, roles: "server", says: "does not name as a server"},
+		"a server of another authority": {by: others, names: []string{"spiffe://promgrpc/server"}, roles: "server", says: "certificate signed by unknown authority"},
+		"no role, of another name":      {by: ca, names: []string{"spiffe://promgrpc/server"}, says: "doesn't contain any IP SANs"},
+		"no TLS":                        {roles: "server", says: "upstream lost"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var pair *authority.Pair
+			if tc.by != nil {
+				var err error
+				pair, err = tc.by.Issue(authority.Request{Names: tc.names})
+				require.NoError(t, err)
+			}
+			front := newDoor(t, top, pair)
+			var known directory
+			c := testConfig(t)
+			c.Upstream = known.start(t)
+			c.UpstreamFlags.TLSFiles.CA = pem
+			if tc.roles != "" {
+				c.AccessFile = filepath.Join(t.TempDir(), "access.yml")
+				require.NoError(t, os.WriteFile(c.AccessFile, []byte("roles: {"+tc.roles+": [spiffe://promgrpc/server]}\n"), 0o600))
+			}
+			relay := start(t, c)
+			known.name(front.Listener.Addr())
+			if tc.says == "" {
+				relay.await(t, src)
+				return
+			}
+			logs(t, relay, tc.says)
+			require.NotContains(t, relay.log.String(), "upstream connected")
+			status, err := connectClient(t, relay.RPCAddr().String(), false).GetStatus(t.Context(), connect.NewRequest(&metricsv1.GetStatusRequest{}))
+			require.NoError(t, err)
+			require.Empty(t, status.Msg.GetLogs())
+		})
+	}
+}
+
+// Roles without TLS are a mistake.
+func TestRelayHasRolesWithoutTLS(t *testing.T) {
+	c := testConfig(t)
+	c.Upstream = "127.0.0.1:1"
+	c.AccessFile = filepath.Join(t.TempDir(), "access.yml")
+	require.NoError(t, os.WriteFile(c.AccessFile, []byte("roles: {server: [spiffe://promgrpc/server]}\n"), 0o600))
+	_, err := server.New(c, slog.New(slog.DiscardHandler), nil)
+	var mistake *usage.Error
+	require.ErrorAs(t, err, &mistake)
+	require.ErrorContains(t, err, "--tls-ca-file")
 }

@@ -14,8 +14,10 @@ import (
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+	"github.com/promgrpc/exporter/internal/access"
 	"github.com/promgrpc/exporter/internal/backoff"
 	"github.com/promgrpc/exporter/internal/credential"
+	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/renew"
 )
 
@@ -38,10 +40,13 @@ const (
 type caller struct {
 	flags credential.Flags
 	tls   *renew.TLS // nil for none
+	trust link.Trust // over it
 	sent  string     // the last credential
 }
 
-func newCaller(flags credential.Flags, logger *slog.Logger) (*caller, error) {
+// newCaller returns one that calls as flags say, and nobody but servers, if roles name
+// any.
+func newCaller(flags credential.Flags, roles link.Roles, logger *slog.Logger) (*caller, error) {
 	if err := flags.Check(); err != nil {
 		return nil, err
 	}
@@ -49,7 +54,11 @@ func newCaller(flags credential.Flags, logger *slog.Logger) (*caller, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &caller{flags: flags, tls: tls}, nil
+	trust := link.Trust{TLS: tls.Getter(), Roles: roles, Peer: access.Server}
+	if err := trust.CheckDialer("--tls"); err != nil {
+		return nil, err
+	}
+	return &caller{flags: flags, tls: tls, trust: trust}, nil
 }
 
 // readLogs calls ReadLogs of a server, over a connection of its own.
@@ -98,7 +107,7 @@ func (c *caller) client(address string) metricsv1connect.MetricsServiceClient {
 		transport.Protocols.SetUnencryptedHTTP2(true)
 	} else {
 		transport.Protocols.SetHTTP2(true)
-		transport.TLSClientConfig = c.tls.Get().Clone() // The transport changes it.
+		transport.TLSClientConfig = c.trust.Dialling(address)
 		url = "https://" + address
 	}
 	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {

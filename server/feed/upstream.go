@@ -21,6 +21,7 @@ import (
 	"github.com/promgrpc/exporter/internal/credential"
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
+	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/segment"
 	"github.com/promgrpc/exporter/internal/usage"
 )
@@ -55,13 +56,13 @@ type Upstream struct {
 }
 
 // NewUpstream returns what feeds a relay from servers, in [discovery.Syntax], which it
-// calls as flags say.
-func NewUpstream(f *Feed, servers string, flags credential.Flags, logger *slog.Logger) (*Upstream, error) {
+// calls as flags say. What has not the role of a server is none, if roles name any.
+func NewUpstream(f *Feed, servers string, flags credential.Flags, roles link.Roles, logger *slog.Logger) (*Upstream, error) {
 	source, err := discovery.Parse(servers, discovery.Options{Logger: logger})
 	if err != nil {
 		return nil, usage.Errorf("--upstream: %w", err)
 	}
-	caller, err := newCaller(flags, logger)
+	caller, err := newCaller(flags, roles, logger)
 	if err != nil {
 		return nil, err
 	}
