@@ -35,6 +35,11 @@ export class Completion {
     });
   }
 
+  // forget drops what was answered to who had another token.
+  forget(): void {
+    this.answers.clear();
+  }
+
   // names of all metrics.
   names(): Promise<string[]> {
     return this.ask("__name__", "");

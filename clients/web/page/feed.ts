@@ -1,4 +1,4 @@
-import { ConnectError, type Transport } from "@connectrpc/connect";
+import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { follow, invalidPlace, OutOfRangeError, type Place, type Update } from "../src/index";
 import type { Store } from "./store";
 
@@ -10,6 +10,8 @@ export class Feed {
   phase: Phase = "idle";
   // detail says why the stream is interrupted or was refused.
   detail = "";
+  // unauthenticated says that it was refused for want of a token, or of another one.
+  unauthenticated = false;
   // place in a selector for which it was refused.
   place?: Place;
   reconnects = 0;
@@ -33,6 +35,7 @@ export class Feed {
     this.abort?.abort();
     this.store.clear();
     this.place = undefined;
+    this.unauthenticated = false;
     this.marks = [];
     this.notes = [];
     this.cursor = "";
@@ -68,6 +71,7 @@ export class Feed {
         if (!(err instanceof OutOfRangeError)) {
           const refusal = ConnectError.from(err);
           this.place = invalidPlace(refusal, selectors);
+          this.unauthenticated = refusal.code === Code.Unauthenticated;
           this.become("refused", refusal.rawMessage);
           return;
         }

@@ -14,6 +14,7 @@ import { most, Selection } from "./selection";
 import { closed, quote, splitSelectors, type Part } from "./selector";
 import { Store, type Series } from "./store";
 import { Table } from "./table";
+import type { Token } from "./token";
 
 const minute = 60_000;
 const windows = [5 * minute, 15 * minute, 60 * minute, 180 * minute];
@@ -42,6 +43,7 @@ export class Page {
     private readonly metadata: Metadata,
     private readonly completion: Completion,
     private readonly replica: Replica,
+    private readonly token: Token,
   ) {
     this.feed = new Feed(transport, this.store, () => this.soon());
     this.table = new Table(this.store, (name) => metadata.unit(name), (s, on) => this.pick(s, on), () => this.soon());
@@ -78,8 +80,9 @@ export class Page {
     document.addEventListener("visibilitychange", () => this.soon());
   }
 
+  // start shows what the address of the page says, to who has the token that there is now.
   async start(): Promise<void> {
-    void this.tick();
+    this.completion.forget();
     await Promise.allSettled([this.metadata.load(), this.replica.refresh(this.feed.instance)]);
     this.fromAddress();
   }
@@ -126,13 +129,14 @@ export class Page {
   }
 
   // tick moves the time axis, and asks the replica now and then.
-  private async tick(): Promise<void> {
+  async tick(): Promise<void> {
     for (let count = 0; ; count++) {
       await new Promise((resolve) => setTimeout(resolve, 1000));
       if (document.hidden) continue;
       this.soon();
-      // While the stream is down, its own attempts are enough.
-      if (count % 3 === 0 && this.feed.phase !== "interrupted") await this.replica.refresh(this.feed.instance);
+      // While the stream is down, its own attempts are enough, and who is refused once is
+      // refused again.
+      if (count % 3 === 0 && this.feed.phase !== "interrupted" && !this.feed.unauthenticated && this.replica.denied === "") await this.replica.refresh(this.feed.instance);
     }
   }
 
@@ -188,6 +192,8 @@ export class Page {
     const names = { idle: "Idle", connecting: "Connecting", replaying: "Replaying", live: "Live", interrupted: "Reconnecting", refused: "Refused" };
     document.body.dataset.phase = phase;
     setText(byId("phase"), names[phase]);
+    this.token.ask(this.feed.unauthenticated);
+    setText(byId("denied"), visible(this.replica.denied));
     const away = phase === "interrupted" || this.replica.failed;
     byId("replica").classList.toggle("old", away);
     const logs = this.replica.status?.logs ?? [];
@@ -249,7 +255,8 @@ export class Page {
   }
 
   private async copyCursor(): Promise<void> {
-    const command = `prometheus-grpc-client get --follow --address ${location.host} --cursor ${this.feed.cursor}`;
+    const secured = (location.protocol === "https:" ? " --tls" : "") + (this.token.value === "" ? "" : " --bearer-token-file TOKEN");
+    const command = `prometheus-grpc-client get --follow --address ${location.host}${secured} --cursor ${this.feed.cursor}`;
     try {
       await navigator.clipboard.writeText(command);
       setText(byId("copy"), "Copied");

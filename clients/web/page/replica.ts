@@ -1,4 +1,4 @@
-import type { Client } from "@connectrpc/connect";
+import { Code, ConnectError, type Client } from "@connectrpc/connect";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { GetStatusResponse, LogStatus, MetricsService, Segment } from "../src/index";
@@ -12,6 +12,8 @@ export class Replica {
   status?: GetStatusResponse;
   // failed: the last calls were not answered.
   failed = false;
+  // denied is what the server says to who may not see its state, "" to all others.
+  denied = "";
   private segments: Segment[] = [];
   private segmentsOf = "";
 
@@ -27,14 +29,17 @@ export class Replica {
         this.client.listSegments({}, { timeoutMs: 5000, onHeader }),
       ]);
       this.failed = false;
+      this.denied = "";
       if (status.instance === instance || this.status?.instance !== instance) this.status = status;
       if (segmentsOf === instance || this.segmentsOf !== instance) {
         this.segments = segments;
         this.segmentsOf = segmentsOf;
       }
       this.draw(this.status!, this.segments);
-    } catch {
+    } catch (reason) {
       this.failed = true;
+      const { code, rawMessage } = ConnectError.from(reason);
+      this.denied = code === Code.PermissionDenied ? rawMessage : "";
     }
   }
 
