@@ -74,7 +74,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 	if err != nil {
 		return nil, err
 	}
-	daemon.LogListening(logger, "link", f.listener.Addr())
+	daemon.LinkListener(f.listener).Log(logger)
 	if f.ops, err = daemon.NewOps(c.OpsConfig, logger, reg, f.Ready); err != nil {
 		return nil, err
 	}

@@ -115,7 +115,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	if s.rpcListener, err = listen.TCP(c.rpcFlag(), c.RPCAddress); err != nil {
 		return nil, err
 	}
-	daemon.LogListening(logger, "rpc", s.rpcListener.Addr())
+	s.rpcPort().Log(logger)
 	if s.ops, err = daemon.NewOps(c.OpsConfig, logger, reg, s.Ready); err != nil {
 		return nil, err
 	}
@@ -154,7 +154,7 @@ func (s *Server) openRooms() {
 	}, rpc.Shared{
 		Replicas: s.replicas, Evaluations: s.evaluations, Refusals: s.refusals, Streams: s.streams, Log: s.log, Web: s.rpcConfig, Access: s.trust.access,
 		Proxies: proxies, Conns: s.conns, Bytes: s.calls, Lookups: s.lookups,
-		Started: s.started, Ready: s.Ready, Upstream: s.upstreamAddress,
+		Started: s.started, Ready: s.Ready, Upstream: s.upstreamAddress, Listeners: s.listeners,
 	})
 }
 
@@ -176,8 +176,23 @@ func (s *Server) listen(reg prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
-	daemon.LogListening(s.logger, "link", s.listener.Addr())
+	daemon.LinkListener(s.listener).Log(s.logger)
 	return nil
+}
+
+func (s *Server) rpcPort() daemon.Listener {
+	l := daemon.NewListener("rpc", s.rpcListener.Addr(), s.rpcConfig, flagRPCConfig)
+	l.Policies = s.trust.access.HasPolicies()
+	return l
+}
+
+// listeners are all that this server has.
+func (s *Server) listeners() []daemon.Listener {
+	all := []daemon.Listener{s.rpcPort(), s.ops.Listener()}
+	if s.listener != nil {
+		all = append(all, daemon.LinkListener(s.listener))
+	}
+	return all
 }
 
 // registration is what forwarders, balancers and clients find in Consul.

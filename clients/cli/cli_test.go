@@ -318,6 +318,10 @@ func TestStatus(t *testing.T) {
 			LogId: "0123456789abcdef0123456789abcdef", FirstSequence: 1, LastSequence: 99, Connected: true, LagBlocks: 1,
 			ReceiveTime: timestamppb.New(at.Add(time.Minute)), Series: 14, SizeBytes: 123456,
 		}, {LogId: "00", FirstSequence: 1}},
+		Listeners: []*metricsv1.Listener{
+			{Name: "rpc", Address: "[::]:8090", Tls: true, ClientCertificates: true, Passwords: true, Policies: true},
+			{Name: "web", Address: "[::]:8080", Exposed: true}, {Name: "link", Address: "127.0.0.1:8070"},
+		},
 	}}
 	address := server.Start(t)
 	r := runCLI(t, t.Context(), "status", "-a", address, "-o", "json")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"text/tabwriter"
 	"time"
@@ -44,7 +45,18 @@ type state struct {
 	Streams    uint32     `json:"streams"`
 	Cursor     string     `json:"cursor"`
 	Logs       []logState `json:"logs"`
+	Listeners  []listener `json:"listeners"`
 	started    time.Time
+}
+
+type listener struct {
+	Name               string `json:"name"`
+	Address            string `json:"address"`
+	TLS                bool   `json:"tls"`
+	ClientCertificates bool   `json:"client_certificates"`
+	Passwords          bool   `json:"passwords"`
+	Policies           bool   `json:"policies"`
+	Exposed            bool   `json:"exposed"`
 }
 
 type logState struct {
@@ -115,7 +127,13 @@ func newState(address string, res *metricsv1.GetStatusResponse) state {
 	s := state{
 		Address: address, Instance: res.GetInstance(), Version: res.GetVersion(), Ready: res.GetReady(),
 		StartTime: instant(res.GetStartTime()), LiveSeries: res.GetLiveSeries(), Streams: res.GetStreams(),
-		Cursor: res.GetCursor(), started: res.GetStartTime().AsTime(), Logs: []logState{},
+		Cursor: res.GetCursor(), started: res.GetStartTime().AsTime(), Logs: []logState{}, Listeners: []listener{},
+	}
+	for _, l := range res.GetListeners() {
+		s.Listeners = append(s.Listeners, listener{
+			Name: l.GetName(), Address: l.GetAddress(), TLS: l.GetTls(), ClientCertificates: l.GetClientCertificates(),
+			Passwords: l.GetPasswords(), Policies: l.GetPolicies(), Exposed: l.GetExposed(),
+		})
 	}
 	for _, l := range res.GetLogs() {
 		s.Logs = append(s.Logs, logState{
@@ -160,6 +178,38 @@ func printStates(w io.Writer, states []state, now time.Time) error {
 				connected, lag, l.Series, size(l.SizeBytes), received)
 		}
 		_ = t.Flush() // into b
+		printListeners(b, s.Listeners)
 	}
 	return b.Flush()
+}
+
+func printListeners(b *bufio.Writer, listeners []listener) {
+	t := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
+	if len(listeners) > 0 {
+		_, _ = fmt.Fprintln(t, "  LISTENER\tADDRESS\tPROTECTED BY\tEXPOSED")
+	}
+	for _, l := range listeners {
+		by := "nothing"
+		if some := l.protections(); len(some) > 0 {
+			by = strings.Join(some, ", ")
+		}
+		exposed := "no"
+		if l.Exposed {
+			exposed = "yes"
+		}
+		_, _ = fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", output.Cell(l.Name, false), output.Cell(l.Address, false), by, exposed)
+	}
+	_ = t.Flush() // into b
+}
+
+func (l *listener) protections() (some []string) {
+	for _, p := range []struct {
+		name string
+		has  bool
+	}{{"TLS", l.TLS}, {"client certificates", l.ClientCertificates}, {"passwords", l.Passwords}, {"policies", l.Policies}} {
+		if p.has {
+			some = append(some, p.name)
+		}
+	}
+	return some
 }

@@ -27,6 +27,8 @@ type WebOptions struct {
 	OpsConfig
 	// Handler of all requests, which finds who makes them by [identity.Of].
 	Handler http.Handler
+	// Policies decide what a caller may do.
+	Policies bool
 	// Logger is not nil.
 	Logger *slog.Logger
 	// Registerer of the server's metrics. Nil: none.
@@ -43,6 +45,7 @@ type WebOptions struct {
 type Web struct {
 	o        WebOptions
 	config   *webconfig.Config
+	bound    net.Addr
 	listener net.Listener
 	server   *http.Server
 	unused   UnusedConns
@@ -70,9 +73,9 @@ func NewWeb(o WebOptions) (*Web, error) {
 	if err != nil {
 		return nil, err
 	}
-	LogListening(o.Logger, "web", l.Addr())
 	quiet := throttle.New(o.Logger, quietly)
-	w := &Web{o: o, config: config}
+	w := &Web{o: o, config: config, bound: l.Addr()}
+	w.Listener().Log(o.Logger)
 	w.listener = boundConnections(config.Listener(l), o, quiet)
 	strangers := newStrangers(o.Registerer, quiet)
 	doors.Refuse = strangers.refusePage
@@ -129,10 +132,11 @@ func boundConnections(l net.Listener, o WebOptions, logger *throttle.Logger) net
 	}
 }
 
-// LogListening logs the address that a listener got. Whoever starts the program
-// with port 0 reads it there.
-func LogListening(logger *slog.Logger, listener string, addr net.Addr) {
-	logger.Info("listening", "listener", listener, "address", addr.String())
+// Listener says where it listens, and what protects it.
+func (w *Web) Listener() Listener {
+	l := NewListener("web", w.bound, w.config, flagWebConfig)
+	l.Policies = w.o.Policies
+	return l
 }
 
 // Reloads is the configuration file, if there is one.
@@ -141,7 +145,7 @@ func (w *Web) Reloads() []Reload {
 }
 
 // Addr returns the address that was bound.
-func (w *Web) Addr() net.Addr { return w.listener.Addr() }
+func (w *Web) Addr() net.Addr { return w.bound }
 
 // Close frees the address and breaks off requests under way. It may be called
 // twice, and before Run.

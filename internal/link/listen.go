@@ -68,6 +68,15 @@ func Listen(address string, o Options) (*Listener, error) {
 // Addr returns the address that was bound.
 func (l *Listener) Addr() net.Addr { return l.listener.Addr() }
 
+// Secured says whether connections are encrypted, and whether those who dial have to
+// present a certificate.
+func (l *Listener) Secured() (encrypted, certificates bool) {
+	if l.o.Trust.TLS == nil {
+		return false, false
+	}
+	return true, l.o.Trust.TLS().ClientAuth == tls.RequireAndVerifyClientCert
+}
+
 // Close frees the address. It may be called twice, before, during or after Run.
 // Connections go on until Run's context ends.
 func (l *Listener) Close() error {

@@ -112,8 +112,11 @@ func newFailed(reg prometheus.Registerer) *prometheus.CounterVec {
 // SecuresTLS says whether connections are encrypted.
 func (c *Config) SecuresTLS() bool { return c.now().tls != nil }
 
-// Authenticates says whether callers need a password or a certificate.
-func (c *Config) Authenticates() bool { return c.now().authenticates() }
+// RequiresCertificates says whether callers need a certificate.
+func (c *Config) RequiresCertificates() bool { return c.now().requiresCertificates() }
+
+// RequiresPasswords says whether callers need a password.
+func (c *Config) RequiresPasswords() bool { return len(c.now().users.names) > 0 }
 
 // TLS returns the configuration for the next connection, nil for cleartext.
 func (c *Config) TLS() *tls.Config { return c.now().tls }

@@ -98,14 +98,14 @@ func TestFiles(t *testing.T) {
 	f := newFolder(t)
 	f.write("empty.pem", "")
 	for name, test := range map[string]struct {
-		text, refused     string
-		tls, authenticate bool
+		text, refused                string
+		tls, certificates, passwords bool
 	}{
 		"nothing":             {text: "{}"},
 		"TLS":                 {text: withTLS, tls: true},
-		"clients":             {text: withMTLS, tls: true, authenticate: true},
+		"clients":             {text: withMTLS, tls: true, certificates: true},
 		"clients if they can": {text: withCA + "  client_auth_type: VerifyClientCertIfGiven\n", tls: true},
-		"users":               {text: usersOf(t, map[string]string{"me": "secret"}), authenticate: true},
+		"users":               {text: usersOf(t, map[string]string{"me": "secret"}), passwords: true},
 		"headers":             {text: "http_server_config:\n  headers:\n    X-Frame-Options: deny\n"},
 
 		"no YAML":                {text: ":", refused: "yaml"},
@@ -137,13 +137,15 @@ func TestFiles(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, test.tls, c.SecuresTLS())
 			require.Equal(t, test.tls, c.TLS() != nil)
-			require.Equal(t, test.authenticate, c.Authenticates())
+			require.Equal(t, test.certificates, c.RequiresCertificates())
+			require.Equal(t, test.passwords, c.RequiresPasswords())
 		})
 	}
 	c, err := Open("--web.config.file", "", nil)
 	require.NoError(t, err)
 	require.False(t, c.SecuresTLS())
-	require.False(t, c.Authenticates())
+	require.False(t, c.RequiresCertificates())
+	require.False(t, c.RequiresPasswords())
 	require.Nil(t, c.Again())
 	_, err = Open("--web.config.file", f.path("none.yml"), slog.New(slog.DiscardHandler))
 	require.ErrorIs(t, err, os.ErrNotExist)
@@ -198,7 +200,7 @@ func TestFilesAreRenewed(t *testing.T) {
 		break_()
 		for range 3 {
 			require.Equal(t, second, c.TLS().Certificates[0].Leaf.SerialNumber, what)
-			require.True(t, c.Authenticates(), what)
+			require.True(t, c.RequiresCertificates(), what)
 		}
 		require.Error(t, again(), what)
 		require.Equal(t, before+1, log.count("cannot be reloaded"), what)

@@ -118,6 +118,6 @@ func tlsConfig(c *web.Config) (*tls.Config, error) {
 	return config, nil
 }
 
-func (s *settings) authenticates() bool {
-	return len(s.users.names) > 0 || s.tls != nil && s.tls.ClientAuth == tls.RequireAndVerifyClientCert
+func (s *settings) requiresCertificates() bool {
+	return s.tls != nil && s.tls.ClientAuth == tls.RequireAndVerifyClientCert
 }

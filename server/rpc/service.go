@@ -62,6 +62,8 @@ type Shared struct {
 	Ready       func() error
 	// Upstream is the address of a relay's upstream, "" if there is none.
 	Upstream func() string
+	// Listeners are all that the server has.
+	Listeners func() []daemon.Listener
 }
 
 // Service serves the calls of the MetricsService, of the health service and of

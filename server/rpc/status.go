@@ -61,6 +61,12 @@ func (s *Service) GetStatus(context.Context, *connect.Request[metricsv1.GetStatu
 		Streams:   uint32(s.Streams.Count()),
 		Upstream:  s.Upstream(),
 	}
+	for _, l := range s.Listeners() {
+		res.Listeners = append(res.Listeners, &metricsv1.Listener{
+			Name: l.Name, Address: l.Addr.String(), Exposed: l.Exposed(),
+			Tls: l.TLS, ClientCertificates: l.ClientCertificates, Passwords: l.Passwords, Policies: l.Policies,
+		})
+	}
 	var present cursor.Cursor
 	for _, r := range s.Replicas.All() {
 		status := &metricsv1.LogStatus{

@@ -1645,7 +1645,9 @@ type GetStatusResponse struct {
 	// uptime of the process by its own monotonic clock. It tells a client whose
 	// call broke off, without a common clock, whether the server has died since the
 	// call was made.
-	Uptime        *durationpb.Duration `protobuf:"bytes,10,opt,name=uptime,proto3" json:"uptime,omitempty"`
+	Uptime *durationpb.Duration `protobuf:"bytes,10,opt,name=uptime,proto3" json:"uptime,omitempty"`
+	// listeners that this process has, and what protects each.
+	Listeners     []*Listener `protobuf:"bytes,11,rep,name=listeners,proto3" json:"listeners,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1750,6 +1752,115 @@ func (x *GetStatusResponse) GetUptime() *durationpb.Duration {
 	return nil
 }
 
+func (x *GetStatusResponse) GetListeners() []*Listener {
+	if x != nil {
+		return x.Listeners
+	}
+	return nil
+}
+
+// Listener is a port that a server takes connections at.
+type Listener struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the listener: rpc for this service and the page, web for metrics and
+	// readiness, link for forwarders.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// address that it is bound to, as host:port.
+	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// tls is set if connections are encrypted.
+	Tls bool `protobuf:"varint,3,opt,name=tls,proto3" json:"tls,omitempty"`
+	// client_certificates is set if a caller has to present one.
+	ClientCertificates bool `protobuf:"varint,4,opt,name=client_certificates,json=clientCertificates,proto3" json:"client_certificates,omitempty"`
+	// passwords is set if a caller has to have one.
+	Passwords bool `protobuf:"varint,5,opt,name=passwords,proto3" json:"passwords,omitempty"`
+	// policies is set if a policy decides what a caller may read.
+	Policies bool `protobuf:"varint,6,opt,name=policies,proto3" json:"policies,omitempty"`
+	// exposed is set if others than this machine may reach it, and it is not
+	// encrypted or lets anybody in.
+	Exposed       bool `protobuf:"varint,7,opt,name=exposed,proto3" json:"exposed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Listener) Reset() {
+	*x = Listener{}
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Listener) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Listener) ProtoMessage() {}
+
+func (x *Listener) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Listener.ProtoReflect.Descriptor instead.
+func (*Listener) Descriptor() ([]byte, []int) {
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Listener) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Listener) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Listener) GetTls() bool {
+	if x != nil {
+		return x.Tls
+	}
+	return false
+}
+
+func (x *Listener) GetClientCertificates() bool {
+	if x != nil {
+		return x.ClientCertificates
+	}
+	return false
+}
+
+func (x *Listener) GetPasswords() bool {
+	if x != nil {
+		return x.Passwords
+	}
+	return false
+}
+
+func (x *Listener) GetPolicies() bool {
+	if x != nil {
+		return x.Policies
+	}
+	return false
+}
+
+func (x *Listener) GetExposed() bool {
+	if x != nil {
+		return x.Exposed
+	}
+	return false
+}
+
 var File_promgrpc_metrics_v1_metrics_service_proto protoreflect.FileDescriptor
 
 const file_promgrpc_metrics_v1_metrics_service_proto_rawDesc = "" +
@@ -1849,7 +1960,7 @@ const file_promgrpc_metrics_v1_metrics_service_proto_rawDesc = "" +
 	"\x14ListSegmentsResponse\x128\n" +
 	"\bsegments\x18\x01 \x03(\v2\x1c.promgrpc.metrics.v1.SegmentR\bsegments\x12\x1c\n" +
 	"\ttruncated\x18\x02 \x01(\bR\ttruncated\"\x12\n" +
-	"\x10GetStatusRequest\"\xf0\x02\n" +
+	"\x10GetStatusRequest\"\xad\x03\n" +
 	"\x11GetStatusResponse\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x129\n" +
@@ -1863,7 +1974,16 @@ const file_promgrpc_metrics_v1_metrics_service_proto_rawDesc = "" +
 	"\astreams\x18\b \x01(\rR\astreams\x12\x1a\n" +
 	"\bupstream\x18\t \x01(\tR\bupstream\x121\n" +
 	"\x06uptime\x18\n" +
-	" \x01(\v2\x19.google.protobuf.DurationR\x06uptime2\xe5\x05\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\x06uptime\x12;\n" +
+	"\tlisteners\x18\v \x03(\v2\x1d.promgrpc.metrics.v1.ListenerR\tlisteners\"\xcf\x01\n" +
+	"\bListener\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x10\n" +
+	"\x03tls\x18\x03 \x01(\bR\x03tls\x12/\n" +
+	"\x13client_certificates\x18\x04 \x01(\bR\x12clientCertificates\x12\x1c\n" +
+	"\tpasswords\x18\x05 \x01(\bR\tpasswords\x12\x1a\n" +
+	"\bpolicies\x18\x06 \x01(\bR\bpolicies\x12\x18\n" +
+	"\aexposed\x18\a \x01(\bR\aexposed2\xe5\x05\n" +
 	"\x0eMetricsService\x12d\n" +
 	"\n" +
 	"GetMetrics\x12&.promgrpc.metrics.v1.GetMetricsRequest\x1a'.promgrpc.metrics.v1.GetMetricsResponse\"\x03\x90\x02\x010\x01\x12^\n" +
@@ -1888,7 +2008,7 @@ func file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP() []byte {
 }
 
 var file_promgrpc_metrics_v1_metrics_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_promgrpc_metrics_v1_metrics_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_promgrpc_metrics_v1_metrics_service_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_promgrpc_metrics_v1_metrics_service_proto_goTypes = []any{
 	(StreamInterrupted_Reason)(0),  // 0: promgrpc.metrics.v1.StreamInterrupted.Reason
 	(*GetMetricsRequest)(nil),      // 1: promgrpc.metrics.v1.GetMetricsRequest
@@ -1915,54 +2035,56 @@ var file_promgrpc_metrics_v1_metrics_service_proto_goTypes = []any{
 	(*ListSegmentsResponse)(nil),   // 22: promgrpc.metrics.v1.ListSegmentsResponse
 	(*GetStatusRequest)(nil),       // 23: promgrpc.metrics.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),      // 24: promgrpc.metrics.v1.GetStatusResponse
-	(*timestamppb.Timestamp)(nil),  // 25: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 26: google.protobuf.Duration
-	(*TimeSeries)(nil),             // 27: promgrpc.metrics.v1.TimeSeries
-	(*MetricMetadata)(nil),         // 28: promgrpc.metrics.v1.MetricMetadata
-	(*Segment)(nil),                // 29: promgrpc.metrics.v1.Segment
-	(*LogStatus)(nil),              // 30: promgrpc.metrics.v1.LogStatus
+	(*Listener)(nil),               // 25: promgrpc.metrics.v1.Listener
+	(*timestamppb.Timestamp)(nil),  // 26: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 27: google.protobuf.Duration
+	(*TimeSeries)(nil),             // 28: promgrpc.metrics.v1.TimeSeries
+	(*MetricMetadata)(nil),         // 29: promgrpc.metrics.v1.MetricMetadata
+	(*Segment)(nil),                // 30: promgrpc.metrics.v1.Segment
+	(*LogStatus)(nil),              // 31: promgrpc.metrics.v1.LogStatus
 }
 var file_promgrpc_metrics_v1_metrics_service_proto_depIdxs = []int32{
-	25, // 0: promgrpc.metrics.v1.GetMetricsRequest.since:type_name -> google.protobuf.Timestamp
-	26, // 1: promgrpc.metrics.v1.GetMetricsRequest.min_interval:type_name -> google.protobuf.Duration
-	26, // 2: promgrpc.metrics.v1.GetMetricsRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	27, // 3: promgrpc.metrics.v1.GetMetricsResponse.timeseries:type_name -> promgrpc.metrics.v1.TimeSeries
+	26, // 0: promgrpc.metrics.v1.GetMetricsRequest.since:type_name -> google.protobuf.Timestamp
+	27, // 1: promgrpc.metrics.v1.GetMetricsRequest.min_interval:type_name -> google.protobuf.Duration
+	27, // 2: promgrpc.metrics.v1.GetMetricsRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	28, // 3: promgrpc.metrics.v1.GetMetricsResponse.timeseries:type_name -> promgrpc.metrics.v1.TimeSeries
 	3,  // 4: promgrpc.metrics.v1.GetMetricsResponse.synced:type_name -> promgrpc.metrics.v1.Synced
 	4,  // 5: promgrpc.metrics.v1.GetMetricsResponse.heartbeat:type_name -> promgrpc.metrics.v1.Heartbeat
 	5,  // 6: promgrpc.metrics.v1.GetMetricsResponse.gap:type_name -> promgrpc.metrics.v1.Gap
 	6,  // 7: promgrpc.metrics.v1.GetMetricsResponse.end:type_name -> promgrpc.metrics.v1.End
 	0,  // 8: promgrpc.metrics.v1.StreamInterrupted.reason:type_name -> promgrpc.metrics.v1.StreamInterrupted.Reason
 	11, // 9: promgrpc.metrics.v1.ReadLogsRequest.positions:type_name -> promgrpc.metrics.v1.LogPosition
-	26, // 10: promgrpc.metrics.v1.ReadLogsRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	27, // 10: promgrpc.metrics.v1.ReadLogsRequest.heartbeat_interval:type_name -> google.protobuf.Duration
 	13, // 11: promgrpc.metrics.v1.ReadLogsResponse.segment:type_name -> promgrpc.metrics.v1.SegmentStart
 	14, // 12: promgrpc.metrics.v1.ReadLogsResponse.data:type_name -> promgrpc.metrics.v1.SegmentData
 	5,  // 13: promgrpc.metrics.v1.ReadLogsResponse.gap:type_name -> promgrpc.metrics.v1.Gap
 	4,  // 14: promgrpc.metrics.v1.ReadLogsResponse.heartbeat:type_name -> promgrpc.metrics.v1.Heartbeat
 	6,  // 15: promgrpc.metrics.v1.ReadLogsResponse.end:type_name -> promgrpc.metrics.v1.End
-	28, // 16: promgrpc.metrics.v1.GetMetadataResponse.metadata:type_name -> promgrpc.metrics.v1.MetricMetadata
-	29, // 17: promgrpc.metrics.v1.ListSegmentsResponse.segments:type_name -> promgrpc.metrics.v1.Segment
-	25, // 18: promgrpc.metrics.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
-	30, // 19: promgrpc.metrics.v1.GetStatusResponse.logs:type_name -> promgrpc.metrics.v1.LogStatus
-	26, // 20: promgrpc.metrics.v1.GetStatusResponse.uptime:type_name -> google.protobuf.Duration
-	1,  // 21: promgrpc.metrics.v1.MetricsService.GetMetrics:input_type -> promgrpc.metrics.v1.GetMetricsRequest
-	10, // 22: promgrpc.metrics.v1.MetricsService.ReadLogs:input_type -> promgrpc.metrics.v1.ReadLogsRequest
-	15, // 23: promgrpc.metrics.v1.MetricsService.GetLabelNames:input_type -> promgrpc.metrics.v1.GetLabelNamesRequest
-	17, // 24: promgrpc.metrics.v1.MetricsService.GetLabelValues:input_type -> promgrpc.metrics.v1.GetLabelValuesRequest
-	19, // 25: promgrpc.metrics.v1.MetricsService.GetMetadata:input_type -> promgrpc.metrics.v1.GetMetadataRequest
-	21, // 26: promgrpc.metrics.v1.MetricsService.ListSegments:input_type -> promgrpc.metrics.v1.ListSegmentsRequest
-	23, // 27: promgrpc.metrics.v1.MetricsService.GetStatus:input_type -> promgrpc.metrics.v1.GetStatusRequest
-	2,  // 28: promgrpc.metrics.v1.MetricsService.GetMetrics:output_type -> promgrpc.metrics.v1.GetMetricsResponse
-	12, // 29: promgrpc.metrics.v1.MetricsService.ReadLogs:output_type -> promgrpc.metrics.v1.ReadLogsResponse
-	16, // 30: promgrpc.metrics.v1.MetricsService.GetLabelNames:output_type -> promgrpc.metrics.v1.GetLabelNamesResponse
-	18, // 31: promgrpc.metrics.v1.MetricsService.GetLabelValues:output_type -> promgrpc.metrics.v1.GetLabelValuesResponse
-	20, // 32: promgrpc.metrics.v1.MetricsService.GetMetadata:output_type -> promgrpc.metrics.v1.GetMetadataResponse
-	22, // 33: promgrpc.metrics.v1.MetricsService.ListSegments:output_type -> promgrpc.metrics.v1.ListSegmentsResponse
-	24, // 34: promgrpc.metrics.v1.MetricsService.GetStatus:output_type -> promgrpc.metrics.v1.GetStatusResponse
-	28, // [28:35] is the sub-list for method output_type
-	21, // [21:28] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	29, // 16: promgrpc.metrics.v1.GetMetadataResponse.metadata:type_name -> promgrpc.metrics.v1.MetricMetadata
+	30, // 17: promgrpc.metrics.v1.ListSegmentsResponse.segments:type_name -> promgrpc.metrics.v1.Segment
+	26, // 18: promgrpc.metrics.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
+	31, // 19: promgrpc.metrics.v1.GetStatusResponse.logs:type_name -> promgrpc.metrics.v1.LogStatus
+	27, // 20: promgrpc.metrics.v1.GetStatusResponse.uptime:type_name -> google.protobuf.Duration
+	25, // 21: promgrpc.metrics.v1.GetStatusResponse.listeners:type_name -> promgrpc.metrics.v1.Listener
+	1,  // 22: promgrpc.metrics.v1.MetricsService.GetMetrics:input_type -> promgrpc.metrics.v1.GetMetricsRequest
+	10, // 23: promgrpc.metrics.v1.MetricsService.ReadLogs:input_type -> promgrpc.metrics.v1.ReadLogsRequest
+	15, // 24: promgrpc.metrics.v1.MetricsService.GetLabelNames:input_type -> promgrpc.metrics.v1.GetLabelNamesRequest
+	17, // 25: promgrpc.metrics.v1.MetricsService.GetLabelValues:input_type -> promgrpc.metrics.v1.GetLabelValuesRequest
+	19, // 26: promgrpc.metrics.v1.MetricsService.GetMetadata:input_type -> promgrpc.metrics.v1.GetMetadataRequest
+	21, // 27: promgrpc.metrics.v1.MetricsService.ListSegments:input_type -> promgrpc.metrics.v1.ListSegmentsRequest
+	23, // 28: promgrpc.metrics.v1.MetricsService.GetStatus:input_type -> promgrpc.metrics.v1.GetStatusRequest
+	2,  // 29: promgrpc.metrics.v1.MetricsService.GetMetrics:output_type -> promgrpc.metrics.v1.GetMetricsResponse
+	12, // 30: promgrpc.metrics.v1.MetricsService.ReadLogs:output_type -> promgrpc.metrics.v1.ReadLogsResponse
+	16, // 31: promgrpc.metrics.v1.MetricsService.GetLabelNames:output_type -> promgrpc.metrics.v1.GetLabelNamesResponse
+	18, // 32: promgrpc.metrics.v1.MetricsService.GetLabelValues:output_type -> promgrpc.metrics.v1.GetLabelValuesResponse
+	20, // 33: promgrpc.metrics.v1.MetricsService.GetMetadata:output_type -> promgrpc.metrics.v1.GetMetadataResponse
+	22, // 34: promgrpc.metrics.v1.MetricsService.ListSegments:output_type -> promgrpc.metrics.v1.ListSegmentsResponse
+	24, // 35: promgrpc.metrics.v1.MetricsService.GetStatus:output_type -> promgrpc.metrics.v1.GetStatusResponse
+	29, // [29:36] is the sub-list for method output_type
+	22, // [22:29] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_promgrpc_metrics_v1_metrics_service_proto_init() }
@@ -1994,7 +2116,7 @@ func file_promgrpc_metrics_v1_metrics_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_promgrpc_metrics_v1_metrics_service_proto_rawDesc), len(file_promgrpc_metrics_v1_metrics_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -122,9 +122,10 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ["cursor", "instance", "live_series", "logs", "ready", "start_time", "streams", "upstream", "uptime", "version"]
+    __slots__ = ["cursor", "instance", "listeners", "live_series", "logs", "ready", "start_time", "streams", "upstream", "uptime", "version"]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    LISTENERS_FIELD_NUMBER: _ClassVar[int]
     LIVE_SERIES_FIELD_NUMBER: _ClassVar[int]
     LOGS_FIELD_NUMBER: _ClassVar[int]
     READY_FIELD_NUMBER: _ClassVar[int]
@@ -135,6 +136,7 @@ class GetStatusResponse(_message.Message):
     VERSION_FIELD_NUMBER: _ClassVar[int]
     cursor: str
     instance: str
+    listeners: _containers.RepeatedCompositeFieldContainer[Listener]
     live_series: int
     logs: _containers.RepeatedCompositeFieldContainer[_metrics_pb2.LogStatus]
     ready: bool
@@ -143,7 +145,7 @@ class GetStatusResponse(_message.Message):
     upstream: str
     uptime: _duration_pb2.Duration
     version: str
-    def __init__(self, instance: _Optional[str] = ..., version: _Optional[str] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ready: bool = ..., cursor: _Optional[str] = ..., logs: _Optional[_Iterable[_Union[_metrics_pb2.LogStatus, _Mapping]]] = ..., live_series: _Optional[int] = ..., streams: _Optional[int] = ..., upstream: _Optional[str] = ..., uptime: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    def __init__(self, instance: _Optional[str] = ..., version: _Optional[str] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ready: bool = ..., cursor: _Optional[str] = ..., logs: _Optional[_Iterable[_Union[_metrics_pb2.LogStatus, _Mapping]]] = ..., live_series: _Optional[int] = ..., streams: _Optional[int] = ..., upstream: _Optional[str] = ..., uptime: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., listeners: _Optional[_Iterable[_Union[Listener, _Mapping]]] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = []
@@ -160,6 +162,24 @@ class ListSegmentsResponse(_message.Message):
     segments: _containers.RepeatedCompositeFieldContainer[_metrics_pb2.Segment]
     truncated: bool
     def __init__(self, segments: _Optional[_Iterable[_Union[_metrics_pb2.Segment, _Mapping]]] = ..., truncated: bool = ...) -> None: ...
+
+class Listener(_message.Message):
+    __slots__ = ["address", "client_certificates", "exposed", "name", "passwords", "policies", "tls"]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
+    EXPOSED_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PASSWORDS_FIELD_NUMBER: _ClassVar[int]
+    POLICIES_FIELD_NUMBER: _ClassVar[int]
+    TLS_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    client_certificates: bool
+    exposed: bool
+    name: str
+    passwords: bool
+    policies: bool
+    tls: bool
+    def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ..., tls: bool = ..., client_certificates: bool = ..., passwords: bool = ..., policies: bool = ..., exposed: bool = ...) -> None: ...
 
 class LogPosition(_message.Message):
     __slots__ = ["checksum", "log_id", "sequence"]
