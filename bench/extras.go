@@ -83,7 +83,7 @@ func throughProxy(ctx context.Context, s *subject.System, add adder) error {
 	}
 	const least = 5
 	for reads, elapsed := 0, time.Duration(0); reads < least || elapsed < enough; reads++ {
-		r, err := read.Snapshot(ctx, s.Balancer)
+		r, err := read.Snapshot(ctx, read.Server{Address: s.Balancer})
 		if err != nil {
 			return fmt.Errorf("through HAProxy: %w", err)
 		}
@@ -260,8 +260,8 @@ func (b *bench) follow(ctx context.Context, k subject.Kind, f follow) (server, e
 }
 
 // open opens a stream, which ends with the context, and reads it until it is live.
-func (f *follow) open(ctx context.Context, address string) (*read.Stream, error) {
-	stream, err := read.Open(ctx, address, &metricsv1.GetMetricsRequest{Follow: true, LabelReferences: f.references})
+func (f *follow) open(ctx context.Context, server read.Server) (*read.Stream, error) {
+	stream, err := read.Open(ctx, server, &metricsv1.GetMetricsRequest{Follow: true, LabelReferences: f.references})
 	if err != nil {
 		return nil, err
 	}

@@ -113,7 +113,7 @@ func (b *bench) run(ctx context.Context) error {
 	for _, k := range kinds {
 		b.result.Versions[k.Name] = k.Version
 	}
-	main := slices.IndexFunc(kinds, func(k subject.Kind) bool { return k.Name == report.Project })
+	main := find(kinds, report.Project)
 	for _, series := range b.series {
 		for repetition := range b.repeat {
 			b.logger.Info("measure", "series", series, "repetition", repetition+1)
@@ -139,11 +139,21 @@ func (b *bench) run(ctx context.Context) error {
 			return err
 		}
 	}
+	if secured := find(kinds, report.ProjectTLS); secured >= 0 && b.live > 0 {
+		if err := b.followers(ctx, kinds[secured], true); err != nil {
+			return fmt.Errorf("followers: %w", err)
+		}
+	}
 	if err := b.result.Write(b.out); err != nil {
 		return err
 	}
 	_, err := os.Stdout.Write(b.result.Markdown())
 	return err
+}
+
+// find returns the index of a kind, below zero if it is not measured.
+func find(kinds []subject.Kind, name string) int {
+	return slices.IndexFunc(kinds, func(k subject.Kind) bool { return k.Name == name })
 }
 
 // kinds of systems to measure.
@@ -154,6 +164,7 @@ func (b *bench) kinds() []subject.Kind {
 		subject.Project(report.ProjectTwo, 2, 2, version),
 		subject.Project(report.ProjectOne, 1, 1, version),
 		subject.Project(report.ProjectThree, 3, 1, version),
+		subject.Secured(report.ProjectTLS, version),
 	}
 	all = append(all, subject.Peers(b.options.Tools)...)
 	return slices.DeleteFunc(all, func(k subject.Kind) bool { return !b.systems.MatchString(k.Name) })

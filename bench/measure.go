@@ -34,7 +34,7 @@ func (b *bench) measure(ctx context.Context, k subject.Kind, series int) error {
 	if err := b.write(ctx, k, s, l, add); err != nil {
 		return err
 	}
-	if k.Project && k.Name != report.Project {
+	if k.Project && k.Name != report.Project && k.Name != report.ProjectTLS {
 		return nil // its servers are read as those of two are
 	}
 	l.Bodies = nil
@@ -47,7 +47,7 @@ func (b *bench) measure(ctx context.Context, k subject.Kind, series int) error {
 		return err
 	}
 	add(report.StoreMemory, "bytes", float64(peak))
-	if !k.Project {
+	if k.Name != report.Project {
 		return nil
 	}
 	return b.restart(ctx, k, s, series)
@@ -151,7 +151,7 @@ func (b *bench) ingest(ctx context.Context, k subject.Kind, s *subject.System, l
 }
 
 func (b *bench) sender(k subject.Kind, s *subject.System, l *load.Load) load.Sender {
-	return load.Sender{URL: s.WriteURL, Version: k.Write, Connections: b.connections, Round: l.Plan.Requests(), Rate: b.rate}
+	return load.Sender{URL: s.WriteURL, TLS: s.TLS, Version: k.Write, Connections: b.connections, Round: l.Plan.Requests(), Rate: b.rate}
 }
 
 // busyBeside is the CPU time that the machine has used so far, without this process.

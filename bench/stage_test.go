@@ -89,7 +89,7 @@ func (p *pipeline) round(b *testing.B, n int) {
 func (p *pipeline) await(b *testing.B, request *metricsv1.GetMetricsRequest, want int) {
 	b.Helper()
 	require.Eventually(b, func() bool {
-		r, err := read.Metrics(b.Context(), p.rpc, request)
+		r, err := read.Metrics(b.Context(), read.Server{Address: p.rpc}, request)
 		return err == nil && r.Samples == want
 	}, 20*time.Second, 10*time.Millisecond)
 }
@@ -99,7 +99,7 @@ func (p *pipeline) bench(b *testing.B, request *metricsv1.GetMetricsRequest, wan
 	p.await(b, request, want)
 	b.ReportAllocs()
 	for b.Loop() {
-		r, err := read.Metrics(b.Context(), p.rpc, request)
+		r, err := read.Metrics(b.Context(), read.Server{Address: p.rpc}, request)
 		if err != nil || r.Samples != want {
 			b.Fatalf("%d samples, %v", r.Samples, err)
 		}
@@ -140,7 +140,7 @@ func BenchmarkStreamFollow(b *testing.B) {
 	p := startPipeline(b)
 	p.send(b, 0, 1)
 	p.await(b, &metricsv1.GetMetricsRequest{}, stageSeries)
-	s, err := read.Open(b.Context(), p.rpc, &metricsv1.GetMetricsRequest{Follow: true})
+	s, err := read.Open(b.Context(), read.Server{Address: p.rpc}, &metricsv1.GetMetricsRequest{Follow: true})
 	require.NoError(b, err)
 	defer func() { _ = s.Close() }()
 	for synced := false; !synced; {

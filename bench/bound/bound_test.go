@@ -107,7 +107,7 @@ func TestMainServesWhatIsReady(t *testing.T) {
 		return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusNoContent
 	}, time.Minute, 10*time.Millisecond)
 	for _, address := range addresses {
-		r, err := read.Snapshot(t.Context(), address)
+		r, err := read.Snapshot(t.Context(), read.Server{Address: address})
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, r.Series, testSeries)
 		require.Less(t, r.Series, testSeries+perMessage)

@@ -3,6 +3,7 @@ package load
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,10 +17,11 @@ import (
 // series, so that the samples of a series arrive in order.
 type Sender struct {
 	URL         string
-	Version     int     // of remote write
-	Connections int     // requests in flight at a time
-	Round       int     // requests of a round
-	Rate        float64 // requests a second, 0 for as many as are accepted
+	TLS         *tls.Config // nil: none
+	Version     int         // of remote write
+	Connections int         // requests in flight at a time
+	Round       int         // requests of a round
+	Rate        float64     // requests a second, 0 for as many as are accepted
 	// Sending, if set, is called with a body's index right before it is posted,
 	// possibly by several goroutines at a time.
 	Sending func(i int)
@@ -34,7 +36,7 @@ type Sent struct {
 // Send posts all bodies and returns when the last is acknowledged. It retries
 // requests that are refused with 5xx or 429, as senders do.
 func (s *Sender) Send(ctx context.Context, bodies [][]byte) (Sent, error) {
-	transport := &http.Transport{MaxIdleConnsPerHost: s.Connections, DisableCompression: true}
+	transport := &http.Transport{MaxIdleConnsPerHost: s.Connections, DisableCompression: true, TLSClientConfig: s.TLS}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport, Timeout: time.Minute}
 	var retries atomic.Int64

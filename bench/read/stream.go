@@ -2,11 +2,13 @@ package read
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -24,19 +26,29 @@ type Stream struct {
 	buf    []byte
 }
 
+// Server is where to call.
+type Server struct {
+	Address string
+	TLS     *tls.Config // nil: none
+}
+
 // Open calls GetMetrics over gRPC. The stream ends with the context.
-func Open(ctx context.Context, address string, request *metricsv1.GetMetricsRequest) (*Stream, error) {
+func Open(ctx context.Context, server Server, request *metricsv1.GetMetricsRequest) (*Stream, error) {
 	message, err := proto.Marshal(request)
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, address, metricsv1grpc.MetricsService_GetMetrics_FullMethodName, message)
+	return open(ctx, server, metricsv1grpc.MetricsService_GetMetrics_FullMethodName, message)
 }
 
 // open calls a streaming method with an encoded request.
-func open(ctx context.Context, address, method string, request []byte) (*Stream, error) {
-	conn, err := grpc.NewClient(address,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+func open(ctx context.Context, server Server, method string, request []byte) (*Stream, error) {
+	transport := insecure.NewCredentials()
+	if server.TLS != nil {
+		transport = credentials.NewTLS(server.TLS)
+	}
+	conn, err := grpc.NewClient(server.Address,
+		grpc.WithTransportCredentials(transport),
 		grpc.WithInitialWindowSize(1<<20), grpc.WithInitialConnWindowSize(1<<20),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(Codec{}), grpc.MaxCallRecvMsgSize(16<<20)))
 	if err != nil {
@@ -73,13 +85,13 @@ func (s *Stream) Next() ([]byte, error) {
 func (s *Stream) Close() error { return s.conn.Close() }
 
 // Snapshot reads the latest sample of every live series.
-func Snapshot(ctx context.Context, address string) (Result, error) {
-	return Metrics(ctx, address, &metricsv1.GetMetricsRequest{})
+func Snapshot(ctx context.Context, server Server) (Result, error) {
+	return Metrics(ctx, server, &metricsv1.GetMetricsRequest{})
 }
 
 // Metrics calls GetMetrics and reads to the end.
-func Metrics(ctx context.Context, address string, request *metricsv1.GetMetricsRequest) (Result, error) {
-	s, err := Open(ctx, address, request)
+func Metrics(ctx context.Context, server Server, request *metricsv1.GetMetricsRequest) (Result, error) {
+	s, err := Open(ctx, server, request)
 	if err != nil {
 		return Result{}, err
 	}

@@ -13,7 +13,7 @@ const storeSeries = "/thanos.Store/Series"
 // ThanosSeries reads the samples of the last minutes by Thanos' StoreAPI, in which each
 // response has one series with its chunks.
 func ThanosSeries(ctx context.Context, address string, since time.Time) (Result, error) {
-	s, err := open(ctx, address, storeSeries, seriesRequest(since, time.Now().Add(time.Hour)))
+	s, err := open(ctx, Server{Address: address}, storeSeries, seriesRequest(since, time.Now().Add(time.Hour)))
 	if err != nil {
 		return Result{}, err
 	}

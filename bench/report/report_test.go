@@ -26,6 +26,9 @@ func TestWrite(t *testing.T) {
 	r.Add(large, BoundHTTP, LatestFirst, "s", 0.005)
 	r.Add(small, Bound, Cost+"receiver: read", "ns", 44)
 	r.Add(small, Project, Cost+"receiver", "ns", 90.9)
+	r.Add(small, ProjectTLS, Steady, "samples/CPU-s", 2.0e6)
+	r.Add(20_000, Project, Followers, "CPU-s/s", 0.2)
+	r.Add(20_000, ProjectTLS, Followers, "CPU-s/s", 0.25)
 	dir := t.TempDir()
 	require.NoError(t, r.Write(dir))
 
@@ -38,6 +41,9 @@ func TestWrite(t *testing.T) {
 	require.Contains(t, string(text), "| steady ingest, RW 1.0, all processes | 100 000 | 4.40 M samples/CPU-s | 2.20 (1.50–2.50) | 50 % |")
 	require.Contains(t, string(text), "| | lower bound, 100 000 | project, 100 000 |\n|---|---:|---:|\n| receiver |  | 90.9 |\n| receiver: read | 44 |  |\n")
 	require.Contains(t, string(text), "| 1 000 000 | 5 ms | 20 | 25 % |")
+
+	require.Contains(t, string(text), "| steady ingest, RW 1.0, all processes | 100 000 | 2.20 (1.50–2.50) M samples/CPU-s | 2 | 91 % |")
+	require.Contains(t, string(text), "| a hundred followers of everything | 20 000 | 0.200 CPU-s/s | 0.250 | 80 % |")
 
 	svg, err := os.ReadFile(filepath.Join(dir, "ingest.svg"))
 	require.NoError(t, err)

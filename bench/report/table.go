@@ -20,6 +20,7 @@ func (r *Result) Markdown() []byte {
 		"system together, until they are idle again, in user mode and in the kernel.\n\n## Targets\n\n")
 	r.targets(&b)
 	r.bounds(&b)
+	r.secured(&b)
 	for _, p := range plots {
 		if r.plot(p) != nil {
 			fmt.Fprintf(&b, "\n![%s](%s)\n", p.title, p.file)

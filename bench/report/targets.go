@@ -32,6 +32,7 @@ const (
 	ProjectTwo   = "project, remote write 2.0"
 	ProjectOne   = "project, 1 server"
 	ProjectThree = "project, 3 servers"
+	ProjectTLS   = "project, TLS"
 )
 
 // target is a goal of the project.
@@ -107,7 +108,7 @@ func (r *Result) best(t *target) *Figure {
 
 func isProject(system string) bool {
 	switch system {
-	case Project, ProjectOne, ProjectTwo, ProjectThree:
+	case Project, ProjectOne, ProjectTwo, ProjectThree, ProjectTLS:
 		return true
 	}
 	return false

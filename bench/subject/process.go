@@ -4,6 +4,7 @@ package subject
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -25,6 +26,7 @@ type Process struct {
 	binary string
 	args   []string
 	ready  string // URL
+	tls    *tls.Config
 	cmd    *exec.Cmd
 	exited chan struct{}
 }
@@ -49,8 +51,9 @@ func (p *Process) Start(ctx context.Context) error {
 		_ = p.cmd.Wait()
 		close(p.exited)
 	}()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: p.tls, DisableKeepAlives: true}}
 	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		response, err := http.Get(p.ready)
+		response, err := client.Get(p.ready)
 		if err == nil {
 			_ = response.Body.Close()
 			if response.StatusCode/100 == 2 {

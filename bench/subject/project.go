@@ -14,11 +14,23 @@ import (
 // send it.
 func Project(name string, servers, write int, version string) Kind {
 	return Kind{Name: name, Project: true, Write: write, Version: version, start: func(s *System) error {
-		return s.project(servers)
+		return s.project(servers, parts{})
 	}}
 }
 
-func (s *System) project(servers int) error {
+// Secured is the project with two servers where callers and parts prove who they are:
+// TLS for senders and readers, mutual TLS with roles between the parts.
+func Secured(name, version string) Kind {
+	return Kind{Name: name, Project: true, Write: 1, Version: version, start: func(s *System) error {
+		flags, err := s.certify()
+		if err != nil {
+			return err
+		}
+		return s.project(2, flags)
+	}}
+}
+
+func (s *System) project(servers int, more parts) error {
 	a, err := addresses(3 + 3*servers)
 	if err != nil {
 		return err
@@ -29,19 +41,30 @@ func (s *System) project(servers int) error {
 		name := fmt.Sprintf("server %d", i+1)
 		link, ops, rpc := a[3+3*i], a[4+3*i], a[5+3*i]
 		links, rpcs = append(links, link), append(rpcs, rpc)
-		s.Servers = append(s.Servers, s.add(name, filepath.Join(s.bin, "prometheus-api-server"), "http://"+ops+"/-/healthy",
-			"--link.listen-address="+link, "--web.listen-address="+ops, "--rpc.listen-address="+rpc,
-			"--instance="+name, "--storage.path="+s.data(name)))
+		s.Servers = append(s.Servers, s.add(name, filepath.Join(s.bin, "prometheus-api-server"), "http://"+ops+"/-/healthy", append([]string{
+			"--link.listen-address=" + link, "--web.listen-address=" + ops, "--rpc.listen-address=" + rpc,
+			"--instance=" + name, "--storage.path=" + s.data(name),
+		}, more.server...)...))
 	}
-	forwarder := s.add("forwarder", filepath.Join(s.bin, "metrics-forwarder"), "http://"+ops+"/-/ready",
-		"--link.listen-address="+link, "--web.listen-address="+ops, "--server="+strings.Join(links, ","),
-		"--storage.path="+s.data("forwarder"))
-	receiver := s.add("receiver", filepath.Join(s.bin, "prometheus-remote-receiver"), "http://"+web+"/-/ready",
-		"--web.listen-address="+web, "--forwarder="+link)
+	forwarder := s.add("forwarder", filepath.Join(s.bin, "metrics-forwarder"), "http://"+ops+"/-/ready", append([]string{
+		"--link.listen-address=" + link, "--web.listen-address=" + ops, "--server=" + strings.Join(links, ","),
+		"--storage.path=" + s.data("forwarder"),
+	}, more.forwarder...)...)
+	scheme := "http://"
+	if s.TLS != nil {
+		scheme = "https://"
+	}
+	receiver := s.add("receiver", filepath.Join(s.bin, "prometheus-remote-receiver"), scheme+web+"/-/ready", append([]string{
+		"--web.listen-address=" + web, "--forwarder=" + link,
+	}, more.receiver...)...)
+	receiver.tls = s.TLS
 	s.Front = []*Process{receiver, forwarder}
-	s.WriteURL = "http://" + web + "/api/v1/write"
-	s.RPC = rpcs[0]
+	s.WriteURL = scheme + web + "/api/v1/write"
+	s.RPC = read.Server{Address: rpcs[0], TLS: s.TLS}
 	s.Ways = []Way{{"GetMetrics", func(ctx context.Context) (read.Result, error) { return read.Snapshot(ctx, s.RPC) }}}
+	if s.TLS != nil {
+		return nil // HAProxy's own TLS would be measured.
+	}
 	return s.balance(rpcs)
 }
 

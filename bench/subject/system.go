@@ -2,6 +2,7 @@ package subject
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -35,14 +36,17 @@ type Way struct {
 type System struct {
 	Processes []*Process
 	WriteURL  string
+	// TLS to send samples and to read them with. Nil: none.
+	TLS *tls.Config
 	// Front holds the processes in front of the stores, if there are any.
 	Front []*Process
 	Ways  []Way
-	// RPC is the address of the project's first server, and Balancer that of HAProxy, if
-	// it runs. HAProxy is not one of Processes.
-	RPC, Balancer string
-	Servers       []*Process
-	balancer      *Process
+	// RPC is the project's first server, and Balancer the address of HAProxy, if it runs.
+	// HAProxy is not one of Processes.
+	RPC      read.Server
+	Balancer string
+	Servers  []*Process
+	balancer *Process
 
 	Dir   string // of everything, removed by Stop
 	tools string
