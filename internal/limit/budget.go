@@ -18,6 +18,7 @@ import (
 //	round     1   │  2   │ 3 │ 4
 type Budget struct {
 	flag  string
+	name  string // by which refusals are counted
 	unit  string
 	total int64
 	share int64
@@ -43,7 +44,15 @@ func NewBudget(flag, unit string, total, share int64) *Budget {
 	if share <= 0 || share > total {
 		share = total
 	}
-	return &Budget{flag: flag, unit: unit, total: total, share: share, peers: map[string]int64{}}
+	return &Budget{flag: flag, name: Name(flag), unit: unit, total: total, share: share, peers: map[string]int64{}}
+}
+
+// NewNamedBudget returns a budget of what is set elsewhere than by a flag: where, in
+// words, and the name to count refusals by. One peer may hold all of it.
+func NewNamedBudget(name, where, unit string, total int64) *Budget {
+	b := NewBudget(where, unit, total, 0)
+	b.name = name
+	return b
 }
 
 // Used returns how much is held.
@@ -73,17 +82,25 @@ func (b *Budget) resize(peer string, before, n int64) error {
 	switch held := b.peers[peer]; {
 	case n <= 0:
 	case before+n > b.share:
-		return Over(b.flag, "it needs %d %s, %d are allowed", before+n, b.unit, b.share)
+		return b.over("it needs %d %s, %d are allowed", before+n, b.unit, b.share)
 	case b.used+n > b.total:
-		return Busy(b.flag, "all calls together hold %d %s of %d, and %d more were asked for", b.used, b.unit, b.total, n)
+		return b.busy("all calls together hold %d %s of %d, and %d more were asked for", b.used, b.unit, b.total, n)
 	case held+n > b.share:
-		return Busy(b.flag, "the calls of %s hold %d %s of %d that one peer may, and %d more were asked for", peer, held, b.unit, b.share, n)
+		return b.busy("the calls of %s hold %d %s of %d that one peer may, and %d more were asked for", peer, held, b.unit, b.share, n)
 	}
 	b.add(peer, n)
 	if n < 0 {
 		b.grant()
 	}
 	return nil
+}
+
+func (b *Budget) over(format string, args ...any) error {
+	return &Error{Name: b.name, flag: b.flag, format: format, args: args}
+}
+
+func (b *Budget) busy(format string, args ...any) error {
+	return &Error{Name: b.name, Passing: true, flag: b.flag, format: format, args: args}
 }
 
 // add changes what a peer holds by n. The caller holds mu.
@@ -134,7 +151,7 @@ func (b *Budget) join(h *Hold, n int64) (*waiter, error) {
 	defer b.mu.Unlock()
 	switch {
 	case h.held+n > b.share:
-		return nil, Over(b.flag, "it needs %d %s, %d are allowed", h.held+n, b.unit, b.share)
+		return nil, b.over("it needs %d %s, %d are allowed", h.held+n, b.unit, b.share)
 	case len(b.waiting) == 0 && b.used+n <= b.total && b.peers[h.peer]+n <= b.share:
 		b.add(h.peer, n)
 		return nil, nil
@@ -179,6 +196,16 @@ type Hold struct {
 	budget *Budget
 	peer   string
 	held   int64
+	also   *Hold // of another budget, with as much; nil: none
+}
+
+// With makes a hold on nothing one of another budget as well, unless that is nil. Such
+// a hold does not wait.
+func (h *Hold) With(other *Budget) *Hold {
+	if other != nil {
+		h.also = other.Hold(h.peer)
+	}
+	return h
 }
 
 // Held returns how much it is.
@@ -192,6 +219,12 @@ func (h *Hold) Resize(n int64) error {
 	}
 	if err := h.budget.resize(h.peer, h.held, n-h.held); err != nil {
 		return err
+	}
+	if h.also != nil {
+		if err := h.also.Resize(n); err != nil {
+			_ = h.budget.resize(h.peer, n, h.held-n) // gives back
+			return err
+		}
 	}
 	h.held = n
 	return nil

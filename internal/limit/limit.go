@@ -28,6 +28,11 @@ type Error struct {
 // Error formats the text here, since most of many errors are never printed.
 func (e *Error) Error() string { return fmt.Sprintf(e.format, e.args...) + " (" + e.flag + ")" }
 
+// Plain returns the same error without amounts, which may be others'.
+func (e *Error) Plain() *Error {
+	return &Error{Name: e.Name, Passing: e.Passing, flag: e.flag, format: "it is reached"}
+}
+
 // Over returns the error of what is over the limit of a flag, and will be the next time,
 // too. Its text ends with the flag, and is formatted when somebody asks for it.
 func Over(flag, format string, args ...any) error { return newError(flag, false, format, args) }

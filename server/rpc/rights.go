@@ -1,0 +1,98 @@
+package rpc
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"connectrpc.com/connect"
+
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+	"github.com/promgrpc/exporter/internal/access"
+	"github.com/promgrpc/exporter/server/refusal"
+	"github.com/promgrpc/exporter/server/stream"
+)
+
+// rightOf is what a call of the MetricsService needs.
+var rightOf = map[string]access.Right{
+	metricsv1connect.MetricsServiceGetMetricsProcedure:     access.ToRead,
+	metricsv1connect.MetricsServiceGetLabelNamesProcedure:  access.ToRead,
+	metricsv1connect.MetricsServiceGetLabelValuesProcedure: access.ToRead,
+	metricsv1connect.MetricsServiceGetMetadataProcedure:    access.ToRead,
+	metricsv1connect.MetricsServiceReadLogsProcedure:       access.ToReadLogs,
+	metricsv1connect.MetricsServiceListSegmentsProcedure:   access.ToReadStatus,
+	metricsv1connect.MetricsServiceGetStatusProcedure:      access.ToReadStatus,
+}
+
+// open says whether anybody may have what is at a path: the page, which shows what its
+// user may see, and the health that balancers ask for. Reflection takes any policy.
+func open(path string) bool {
+	return !strings.HasPrefix(path, "/"+metricsv1connect.MetricsServiceName+"/") && !strings.HasPrefix(path, "/grpc.reflection.")
+}
+
+// letIn finds out what a caller may do. An error says that it may not make this call.
+func (s *Service) letIn(c *stream.Caller, path string) error {
+	if open(path) {
+		return nil
+	}
+	c.Version = s.Admission.Version() // before what it says
+	var err error
+	if c.Rights, err = s.Admission.Of(c.Identity); err != nil {
+		return err
+	}
+	if right, ok := rightOf[path]; ok {
+		return c.Rights.Check(right)
+	}
+	return nil
+}
+
+// deny answers a call that may not be made.
+func (s *Service) deny(w http.ResponseWriter, r *http.Request, err error) {
+	err = s.Refusals.Of(err)
+	status := http.StatusForbidden
+	if connect.CodeOf(err) == connect.CodeUnauthenticated {
+		status = http.StatusUnauthorized
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	refuse(w, r, status, err)
+}
+
+// refused is the error of a call for its caller.
+func (s *Service) refused(c stream.Caller, err error) error {
+	err = s.Refusals.Of(err)
+	if c.Rights.Restricted() {
+		return refusal.Plain(err)
+	}
+	return err
+}
+
+// plainErrors leaves out of errors what a caller that may see some series only must not
+// learn of others.
+type plainErrors struct{}
+
+// WrapUnary implements [connect.Interceptor].
+func (plainErrors) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
+	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
+		res, err := next(ctx, req)
+		return res, plainOf(ctx, err)
+	}
+}
+
+// WrapStreamingHandler implements [connect.Interceptor].
+func (plainErrors) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
+		return plainOf(ctx, next(ctx, conn))
+	}
+}
+
+// WrapStreamingClient implements [connect.Interceptor].
+func (plainErrors) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+	return next
+}
+
+func plainOf(ctx context.Context, err error) error {
+	if err != nil && callerOf(ctx).Rights.Restricted() {
+		return refusal.Plain(err)
+	}
+	return err
+}
