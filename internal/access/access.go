@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/internal/identity"
 )
 
@@ -37,16 +38,16 @@ const (
 // Open reads the access file for a program that lets nobody read. It is nil for "": no
 // roles and no policies.
 func Open(path string, logger *slog.Logger) (*File, error) {
-	return OpenFor(path, logger, func([]string) (any, error) { return nil, nil })
+	return OpenFor(path, logger, func(*Policy) (any, error) { return nil, nil })
 }
 
-// OpenFor is Open for a program that lets others read. It compiles the selectors of each
-// policy that has any, which is then in [Read]. An error makes the file a wrong one.
-func OpenFor(path string, logger *slog.Logger, compile func(selectors []string) (any, error)) (*File, error) {
+// OpenFor is Open for a program that has something for each policy that may read, which
+// is then in [Policy]. An error, as of a wrong selector, makes the file a wrong one.
+func OpenFor(path string, logger *slog.Logger, prepare func(*Policy) (any, error)) (*File, error) {
 	if path == "" {
 		return nil, nil
 	}
-	return open(path, logger, compile)
+	return open(path, logger, prepare)
 }
 
 // HasRoles says whether the file names anybody for a role.
@@ -94,39 +95,50 @@ func (s *state) policy(id identity.Identity) (*Policy, error) {
 		if p := s.tokens[sha256.Sum256([]byte(id.Token))]; p != nil {
 			return p, nil
 		}
-		return nil, &Denied{true, "unknown_token", "the bearer token is none that a policy has; it may have been replaced by another"}
+		return nil, &Denied{true, unknownToken, "the bearer token is none that a policy has; it may have been replaced by another"}
 	case id.User != "":
 		if p := s.users[id.User]; p != nil {
 			return p, nil
 		}
-		return nil, &Denied{false, "unknown_user", fmt.Sprintf("user %s has no policy; it has to be among the users of one in %s", id.User, Flag)}
+		return nil, &Denied{false, unknownUser, fmt.Sprintf("user %s has no policy; it has to be among the users of one in %s", id.User, Flag)}
 	case len(id.Names) > 0 && !s.roles[Proxy].Match(id.Names):
 		for _, c := range s.certificates {
 			if c.names.Match(id.Names) {
 				return c.policy, nil
 			}
 		}
-		return nil, &Denied{false, "unknown_certificate", fmt.Sprintf("the client certificate, for %s, has no policy; it has to be among the certificates of one in %s", strings.Join(id.Names, ", "), Flag)}
+		return nil, &Denied{false, unknownCertificate, fmt.Sprintf("the client certificate, for %s, has no policy; it has to be among the certificates of one in %s", strings.Join(id.Names, ", "), Flag)}
 	case s.anonymous != nil:
 		return s.anonymous, nil
 	}
-	return nil, &Denied{true, "no_credential", "a credential is needed: send a bearer token (Authorization: Bearer TOKEN), the password of a user, or a client certificate"}
+	return nil, &Denied{true, noCredential, "a credential is needed: send a bearer token (Authorization: Bearer TOKEN), the password of a user, or a client certificate"}
 }
 
 // Keys returns the keys of cursors. The first seals, all open.
-func (f *File) Keys() []Key {
+func (f *File) Keys() []cursor.Key {
 	if f == nil {
 		return nil
 	}
 	return f.now().keys
 }
 
+// Reasons are all that a [Denied] may have.
+var Reasons = []string{noCredential, unknownToken, unknownUser, unknownCertificate, noRight}
+
+const (
+	noCredential       = "no_credential"
+	unknownToken       = "unknown_token"
+	unknownUser        = "unknown_user"
+	unknownCertificate = "unknown_certificate"
+	noRight            = "no_right"
+)
+
 // Denied is why a caller is refused.
 type Denied struct {
 	// Unauthenticated says that another credential may help. Otherwise it is known who
 	// calls.
 	Unauthenticated bool
-	// Reason is one of a few words, to count by.
+	// Reason is one of [Reasons], to count by.
 	Reason  string
 	message string
 }

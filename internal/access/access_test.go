@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/internal/identity"
 )
 
@@ -54,7 +55,7 @@ func folder(t testing.TB, text string) string {
 	t.Helper()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "a.token"), "token-of-a\n")
-	write(t, filepath.Join(dir, "cursor.key"), base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, KeySize))+"\n")
+	write(t, filepath.Join(dir, "cursor.key"), base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, cursor.KeySize))+"\n")
 	write(t, filepath.Join(dir, "access.yml"), text)
 	return filepath.Join(dir, "access.yml")
 }
@@ -71,18 +72,18 @@ func sumOf(token string) string {
 
 func exampleText() string { return fmt.Sprintf(example, sumOf("token-of-relay")) }
 
-func compiled(selectors []string) (any, error) {
-	if i := strings.Index(selectors[0], "broken"); i >= 0 {
+func prepared(p *Policy) (any, error) {
+	if slices.Contains(p.Read.Selectors, "broken") {
 		return nil, errors.New("selector 0 does not parse")
 	}
-	return strings.Join(selectors, " or "), nil
+	return "of " + p.Name, nil
 }
 
 func TestPolicy(t *testing.T) {
-	f, err := OpenFor(folder(t, exampleText()), nil, compiled)
+	f, err := OpenFor(folder(t, exampleText()), nil, prepared)
 	require.NoError(t, err)
 	assert.True(t, f.HasPolicies())
-	assert.Equal(t, []Key{Key(bytes.Repeat([]byte{7}, KeySize))}, f.Keys())
+	assert.Equal(t, []cursor.Key{cursor.Key(bytes.Repeat([]byte{7}, cursor.KeySize))}, f.Keys())
 	a := []string{"spiffe://promgrpc/team-a"}
 	for _, c := range []struct {
 		name            string
@@ -121,7 +122,7 @@ func TestPolicy(t *testing.T) {
 }
 
 func TestRights(t *testing.T) {
-	f, err := OpenFor(folder(t, exampleText()), nil, compiled)
+	f, err := OpenFor(folder(t, exampleText()), nil, prepared)
 	require.NoError(t, err)
 	for token, want := range map[string][]Right{
 		"token-of-a":     {ToRead, ToWrite},
@@ -140,9 +141,10 @@ func TestRights(t *testing.T) {
 	p, err := f.Policy(identity.Identity{Token: "token-of-a"})
 	require.NoError(t, err)
 	assert.Equal(t, &Read{
-		Selectors: []string{`{team="a"}`, `up{team=~"a|common"}`}, Compiled: `{team="a"} or up{team=~"a|common"}`, Streams: 10, Memory: 64 << 20,
+		Selectors: []string{`{team="a"}`, `up{team=~"a|common"}`}, Streams: 10, Memory: 64 << 20,
 	}, p.Read)
 	assert.Equal(t, "a", p.Write.Tenant)
+	assert.Equal(t, "of team-a", p.Prepared)
 	assert.True(t, p.Restricted())
 	p, err = f.Policy(identity.Identity{Token: "token-of-relay"})
 	require.NoError(t, err)
@@ -150,7 +152,7 @@ func TestRights(t *testing.T) {
 }
 
 func TestRoles(t *testing.T) {
-	f, err := OpenFor(folder(t, exampleText()), nil, compiled)
+	f, err := OpenFor(folder(t, exampleText()), nil, prepared)
 	require.NoError(t, err)
 	assert.True(t, f.HasRoles(Receiver))
 	assert.False(t, f.HasRoles(Server))
@@ -245,12 +247,12 @@ func TestWrongFiles(t *testing.T) {
 		"cursor_key_files: [a.token]":                                                                                                          "line 1: cursor_key_files[0]: want 32 bytes as base64",
 		"cursor_key_files: [nothing]":                                                                                                          "line 1: cursor_key_files[0]: cannot open the file",
 		"cursor_key_files: [" + strings.Repeat("cursor.key,", 9) + "]":                                                                         "more than 8",
-		"cursor_key_files: [cursor.key]\npolicies:\n- name: a\n  users: [a]\n  read: {selectors: ['broken']}":                                  "line 5: policies[0].read.selectors: selector 0 does not parse",
+		"cursor_key_files: [cursor.key]\npolicies:\n- name: a\n  users: [a]\n  read: {selectors: ['broken']}":                                  "line 3: policies[0].read: selector 0 does not parse",
 		"cursor_key_files: [cursor.key]\npolicies:\n- name: a\n  users: [a]\n  read: {selectors: [up], logs: true}":                            "line 5: policies[0].read: logs have all series",
 		"cursor_key_files: [cursor.key]\npolicies:\n- name: a\n  users: [a]\n  read: {selectors: [" + strings.Repeat("up,", 65) + "]}":         "more than 64",
 		"policies:\n- name: a\n  users: [x]\n  read: {}\n- name: b\n  users: [x]\n  read: {}\n- name: c\n  users: [x]\n  write: {tenant: '|'}": "policies[2]",
 	} {
-		_, err := OpenFor(folder(t, text), nil, compiled)
+		_, err := OpenFor(folder(t, text), nil, prepared)
 		if assert.Error(t, err, text) {
 			assert.ErrorContains(t, err, want, text)
 			assert.ErrorContains(t, err, Flag, text)
@@ -269,7 +271,7 @@ func TestWrongFiles(t *testing.T) {
 func TestReload(t *testing.T) {
 	path := folder(t, exampleText())
 	var log bytes.Buffer
-	f, err := OpenFor(path, slog.New(slog.NewTextHandler(&log, nil)), compiled)
+	f, err := OpenFor(path, slog.New(slog.NewTextHandler(&log, nil)), prepared)
 	require.NoError(t, err)
 	policyOf := func(token string) string {
 		p, err := f.Policy(identity.Identity{Token: token})
@@ -355,7 +357,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("policies: [&a {name: a, users: [a], read: {}}, {<<: *a, name: b, users: [b]}]"))
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, in []byte) {
-		s, _, err := parse(in, filepath.Join(dir, "access.yml"), compiled)
+		s, _, err := parse(in, filepath.Join(dir, "access.yml"), prepared)
 		if err != nil {
 			return
 		}

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/internal/identity"
 )
 
@@ -19,7 +20,7 @@ import (
 type File struct {
 	path    string
 	logger  *slog.Logger
-	compile func([]string) (any, error)
+	prepare func(*Policy) (any, error)
 
 	current atomic.Pointer[state]
 	checked atomic.Int64 // when the files were last looked at, in ns since start
@@ -42,7 +43,7 @@ type state struct {
 	// certificates of policies, in the order of the file: the first that match count.
 	certificates []certificates
 	anonymous    *Policy
-	keys         []Key
+	keys         []cursor.Key
 }
 
 type certificates struct {
@@ -54,11 +55,11 @@ type certificates struct {
 // what is being written is not, and how often they are looked at.
 const settled = 100 * time.Millisecond
 
-func open(path string, logger *slog.Logger, compile func([]string) (any, error)) (*File, error) {
+func open(path string, logger *slog.Logger, prepare func(*Policy) (any, error)) (*File, error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	f := &File{path: path, logger: logger, compile: compile, start: time.Now(), paths: []string{path}}
+	f := &File{path: path, logger: logger, prepare: prepare, start: time.Now(), paths: []string{path}}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.load(); err != nil {
@@ -151,7 +152,7 @@ func (f *File) parse() (next *state, err error) {
 			return nil, fmt.Errorf("%s: %w", Flag, err)
 		}
 		var named []string
-		next, named, err = parse(text, f.path, f.compile)
+		next, named, err = parse(text, f.path, f.prepare)
 		paths := append([]string{f.path}, named...)
 		if slices.Equal(paths, f.paths) {
 			break

@@ -13,16 +13,11 @@ import (
 
 	"github.com/alecthomas/units"
 
+	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/internal/identity"
 	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/tenant"
 )
-
-// KeySize is how many bytes a key of cursors has.
-const KeySize = 32
-
-// Key seals and opens cursors.
-type Key [KeySize]byte
 
 const (
 	mostKeys      = 8
@@ -33,7 +28,7 @@ const (
 // parser makes a state of a document.
 type parser struct {
 	folder  string // that paths are relative to
-	compile func([]string) (any, error)
+	prepare func(*Policy) (any, error)
 	state   *state
 	named   []string // files, also those that cannot be read
 	names   map[string]int
@@ -43,13 +38,13 @@ type parser struct {
 
 // parse reads an access file and the files that it names, which are also returned with
 // an error.
-func parse(in []byte, path string, compile func([]string) (any, error)) (_ *state, named []string, _ error) {
+func parse(in []byte, path string, prepare func(*Policy) (any, error)) (_ *state, named []string, _ error) {
 	d, err := decode(in)
 	if err != nil {
 		return nil, nil, err
 	}
 	p := &parser{
-		folder: filepath.Dir(path), compile: compile,
+		folder: filepath.Dir(path), prepare: prepare,
 		state: &state{roles: map[Role]identity.Names{}, tokens: map[[sha256.Size]byte]*Policy{}, users: map[string]*Policy{}},
 		names: map[string]int{}, lines: map[string]int{},
 	}
@@ -137,6 +132,9 @@ func (p *parser) policy(t *policyText, field string) error {
 	if t.Read != nil {
 		if policy.Read, err = p.readRights(t.Read, field+".read"); err != nil {
 			return err
+		}
+		if policy.Prepared, err = p.prepare(policy); err != nil {
+			return at(t.Name, field+".read", err)
 		}
 	}
 	if t.Write != nil {
@@ -272,24 +270,20 @@ func (p *parser) selectors(r *Read, texts []text, field string) error {
 	for _, t := range texts {
 		r.Selectors = append(r.Selectors, t.value)
 	}
-	var err error
-	if r.Compiled, err = p.compile(r.Selectors); err != nil {
-		return at(first, field+".selectors", err)
-	}
 	return nil
 }
 
 // readKey reads 32 bytes as base64.
-func readKey(path string) (key Key, err error) {
+func readKey(path string) (key cursor.Key, err error) {
 	b, err := readFile(path)
 	if err != nil {
 		return key, withoutPath(err)
 	}
 	b, err = base64.StdEncoding.DecodeString(strings.TrimSpace(string(b)))
-	if err != nil || len(b) != KeySize {
-		return key, fmt.Errorf("want %d bytes as base64, as of openssl rand -base64 %d", KeySize, KeySize)
+	if err != nil || len(b) != cursor.KeySize {
+		return key, fmt.Errorf("want %d bytes as base64, as of openssl rand -base64 %d", cursor.KeySize, cursor.KeySize)
 	}
-	return Key(b), nil
+	return cursor.Key(b), nil
 }
 
 // withoutPath leaves the path out of an error, since somebody may have written a secret

@@ -11,14 +11,14 @@ type Policy struct {
 	Name  string
 	Read  *Read  // nil: may not read
 	Write *Write // nil: may not write
+	// Prepared is what the program has for the policy, as of [OpenFor].
+	Prepared any
 }
 
 // Read is what a caller may read.
 type Read struct {
 	// Selectors of the series, of which any has to match. None: all series.
 	Selectors []string
-	// Compiled is what the program made of the selectors. Nil without any.
-	Compiled any
 	// Logs may be read as they are in the files, with all their series.
 	Logs bool
 	// Status of the server, its logs and files.
@@ -65,7 +65,7 @@ func (p *Policy) Check(r Right) error {
 	if has {
 		return nil
 	}
-	return &Denied{false, "no_right", fmt.Sprintf("policy %s does not have %s, which this needs; it is given in %s", p.Name, r, Flag)}
+	return &Denied{false, noRight, fmt.Sprintf("policy %s does not have %s, which this needs; it is given in %s", p.Name, r, Flag)}
 }
 
 // Restricted says whether the caller may read some series only.
@@ -73,13 +73,5 @@ func (p *Policy) Restricted() bool { return p != nil && p.Read != nil && len(p.R
 
 // says says whether both allow the same.
 func (p *Policy) says(other *Policy) bool {
-	if p.Name != other.Name || !reflect.DeepEqual(p.Write, other.Write) || (p.Read == nil) != (other.Read == nil) {
-		return false
-	}
-	if p.Read == nil {
-		return true
-	}
-	a, b := *p.Read, *other.Read
-	a.Compiled, b.Compiled = nil, nil // of the selectors, which are compared
-	return reflect.DeepEqual(a, b)
+	return p.Name == other.Name && reflect.DeepEqual(p.Read, other.Read) && reflect.DeepEqual(p.Write, other.Write)
 }

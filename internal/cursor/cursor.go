@@ -2,8 +2,14 @@
 // response, and sends to any server to resume after that response.
 //
 // Guaranteed: Parse accepts only what String could have made, apart from fields of newer
-// versions, which it ignores. Not guaranteed: secrecy or authenticity. A forged cursor
-// leads to an error, or to data that the client could have asked for anyway.
+// versions, which it ignores. It is neither secret nor authentic: a forged cursor leads to
+// an error, or to data that the client could have asked for anyway. Where it must not tell
+// of other series, it is sealed: Open accepts only what Seal made with one of the keys, for
+// the same owner, and without a key nothing can be learned from it but roughly how many
+// logs there are.
+//
+// Not guaranteed: that a sealed cursor is used once, or by nobody else who has its owner's
+// credential.
 package cursor
 
 import (
@@ -57,7 +63,9 @@ func (c *Cursor) Of(log segment.LogID) (Position, bool) {
 }
 
 // String returns the token.
-func (c *Cursor) String() string {
+func (c *Cursor) String() string { return base64.RawURLEncoding.EncodeToString(c.wire()) }
+
+func (c *Cursor) wire() []byte {
 	var wire, position []byte
 	for _, p := range c.Positions {
 		position = protowire.AppendTag(position[:0], 1, protowire.BytesType)
@@ -72,7 +80,7 @@ func (c *Cursor) String() string {
 	if c.Since != nil {
 		wire = protowire.AppendVarint(protowire.AppendTag(wire, 2, protowire.VarintType), uint64(*c.Since))
 	}
-	return base64.RawURLEncoding.EncodeToString(wire)
+	return wire
 }
 
 func appendVarint(b []byte, field protowire.Number, v uint64) []byte {
@@ -88,6 +96,10 @@ func Parse(s string) (*Cursor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cursor is not base64url: %w", err)
 	}
+	return parse(wire)
+}
+
+func parse(wire []byte) (*Cursor, error) {
 	var message cursorv1.Cursor
 	if err := proto.Unmarshal(wire, &message); err != nil {
 		return nil, fmt.Errorf("cursor is cut off or damaged: %w", err)
