@@ -102,12 +102,7 @@ func (f *families) keep(since int64) head.KeepFamily {
 		if of := f.known[m.Family]; of != nil && of.said >= since {
 			return true
 		}
-		for _, suffix := range allSuffixes {
-			if live(m.Family + suffix) {
-				return true
-			}
-		}
-		return false
+		return m.HasSeries(live)
 	}
 }
 

@@ -18,12 +18,6 @@ var suffixes = map[metricsv1.MetricType][][]byte{
 	metricsv1.MetricType_METRIC_TYPE_SUMMARY:        {[]byte("_count"), []byte("_sum")},
 }
 
-// allSuffixes are those that a series of a family may have in any format and
-// whatever its type, and none.
-var allSuffixes = []string{
-	"", "_total", "_bucket", "_count", "_sum", "_gcount", "_gsum", "_created", "_info",
-}
-
 var metricTypes = metricsv1.MetricType_name
 
 // familyOf returns the family of a series that has sent its metadata along. Native
