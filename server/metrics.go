@@ -21,7 +21,7 @@ var (
 type collector struct{ s *Server }
 
 func (c collector) counted() []prometheus.Collector {
-	return append(c.s.streams.Collectors(), c.s.feed.Collector(), c.s.refusals.Collector(), c.s.rpc.Collector())
+	return append(append(c.s.streams.Collectors(), c.s.feed.Collector(), c.s.rpc.Collector()), c.s.refusals.Collectors()...)
 }
 
 // Describe implements [prometheus.Collector].

@@ -25,6 +25,7 @@ func (s *Server) Run(ctx context.Context) error {
 		g.Add("link", func(ctx context.Context) error { return s.listener.Run(ctx, s.feed.Replicate) })
 	}
 	g.Add("readiness", s.rpc.WatchReadiness)
+	g.Add("rights", s.streams.WatchRights)
 	g.Add("web", s.ops.Run)
 	err := g.Run(ctx)
 	return errors.Join(err, s.Close())

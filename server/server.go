@@ -91,7 +91,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	}
 	s.rpcConfig.Register(reg)
 	s.rpcConfig.LimitChecks(c.PasswordChecks, int(c.share(int64(c.PasswordChecks))))
-	s.rpcConfig.LetTokensPass(func(*http.Request) bool { return s.trust.access.HasPolicies() })
+	s.rpcConfig.LetTokensPass(func(*http.Request) bool { return s.trust.admission.File().HasPolicies() })
 	if s.store, err = c.Open(nil, logger, reg); err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	}
 	logger.Info("storage opened", "path", c.StoragePath, "duration", time.Since(s.started))
 	if c.Upstream != "" {
-		s.upstream, err = feed.NewUpstream(s.feed, c.Upstream, c.UpstreamFlags, s.trust.access, logger)
+		s.upstream, err = feed.NewUpstream(s.feed, c.Upstream, c.UpstreamFlags, s.trust.admission.File(), logger)
 	} else {
 		err = s.listen(reg)
 	}
@@ -139,7 +139,7 @@ func (s *Server) openRooms() {
 	config := c.Config
 	config.MaxAge = c.maxAge()
 	s.streams = stream.New(config, stream.Shared{
-		Replicas: s.replicas, Evaluations: s.evaluations, Refusals: s.refusals, Log: s.log,
+		Replicas: s.replicas, Evaluations: s.evaluations, Refusals: s.refusals, Admission: s.trust.admission, Log: s.log,
 		Open:    c.budget(flagStreams, "streams", int64(c.Streams)),
 		Bytes:   streamBytes,
 		Decodes: c.budget(stream.FlagDecodes, "turns", int64(c.Decodes)),
@@ -152,7 +152,7 @@ func (s *Server) openRooms() {
 		Instance: c.Instance, Origins: origins, Hosts: hosts, RequestTimeout: c.RequestTimeout, StallTimeout: c.StallTimeout,
 		RequestBytes: int64(c.RequestBytes), ConnStreams: c.ConnStreams, CallRate: c.CallRate,
 	}, rpc.Shared{
-		Replicas: s.replicas, Evaluations: s.evaluations, Refusals: s.refusals, Streams: s.streams, Log: s.log, Web: s.rpcConfig, Access: s.trust.access,
+		Replicas: s.replicas, Evaluations: s.evaluations, Refusals: s.refusals, Streams: s.streams, Log: s.log, Web: s.rpcConfig, Admission: s.trust.admission,
 		Proxies: proxies, Conns: s.conns, Bytes: s.calls, Lookups: s.lookups,
 		Started: s.started, Ready: s.Ready, Upstream: s.upstreamAddress, Listeners: s.listeners,
 	})
@@ -182,7 +182,7 @@ func (s *Server) listen(reg prometheus.Registerer) error {
 
 func (s *Server) rpcPort() daemon.Listener {
 	l := daemon.NewListener("rpc", s.rpcListener.Addr(), s.rpcConfig, flagRPCConfig)
-	l.Policies = s.trust.access.HasPolicies()
+	l.Policies = s.trust.admission.File().HasPolicies()
 	return l
 }
 

@@ -3,6 +3,7 @@ package refusal
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/access"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/server/selection"
 )
@@ -23,27 +25,43 @@ const RetryAfter = time.Second
 var (
 	ErrDraining = errors.New("the server is shutting down")
 	ErrAged     = errors.New("the stream has followed for --stream.max-age")
+	// ErrRightsChanged is of a stream whose caller may do something else by now, or
+	// nothing.
+	ErrRightsChanged = errors.New("what the caller may do has changed, or the credential is one no more")
 )
 
 // Refusals turns errors into those that a client gets, and counts those of limits.
-type Refusals struct{ overLimit *prometheus.CounterVec }
+type Refusals struct{ overLimit, denied *prometheus.CounterVec }
 
 func New() *Refusals {
-	return &Refusals{prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "promgrpc_server_over_limit_total",
-		Help: "Calls and streams refused, and connections closed, because of a limit, by the name of its flag without --limit.",
-	}, []string{"limit"})}
+	r := &Refusals{
+		prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "promgrpc_server_over_limit_total",
+			Help: "Calls and streams refused, and connections closed, because of a limit, by the name of its flag without --limit.",
+		}, []string{"limit"}),
+		prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "promgrpc_server_denied_calls_total",
+			Help: "Calls and streams refused because of who calls, by why: " + strings.Join(access.Reasons, ", ") + ".",
+		}, []string{"reason"}),
+	}
+	for _, reason := range access.Reasons {
+		r.denied.WithLabelValues(reason)
+	}
+	return r
 }
 
-// Collector is for the counts.
-func (r *Refusals) Collector() prometheus.Collector { return r.overLimit }
+// Collectors are for the counts.
+func (r *Refusals) Collectors() []prometheus.Collector {
+	return []prometheus.Collector{r.overLimit, r.denied}
+}
 
-// Of returns the client's error for a call that is over a limit or has a wrong
-// selector. Other errors stay as they are.
+// Of returns the client's error for a call that is over a limit, has a wrong selector, or
+// may not be made. Other errors stay as they are.
 func (r *Refusals) Of(err error) error {
 	var known *connect.Error
 	var over *limit.Error
 	var syntax *selection.SyntaxError
+	var denied *access.Denied
 	switch {
 	case errors.As(err, &known):
 		return err
@@ -51,13 +69,29 @@ func (r *Refusals) Of(err error) error {
 		return r.limited(over, err)
 	case errors.As(err, &syntax):
 		return invalidSelector(syntax)
+	case errors.As(err, &denied):
+		return r.forbidden(denied)
 	}
 	return err
 }
 
-// limited counts a refusal. Its details say when to retry, if that can help.
+// forbidden counts a caller that is denied.
+func (r *Refusals) forbidden(denied *access.Denied) error {
+	r.denied.WithLabelValues(denied.Reason).Inc()
+	if denied.Unauthenticated {
+		return connect.NewError(connect.CodeUnauthenticated, denied)
+	}
+	return connect.NewError(connect.CodePermissionDenied, denied)
+}
+
+// limited counts a refusal.
 func (r *Refusals) limited(over *limit.Error, err error) error {
 	r.overLimit.WithLabelValues(over.Name).Inc()
+	return exhausted(over, err)
+}
+
+// exhausted says in its details when to retry, if that can help.
+func exhausted(over *limit.Error, err error) error {
 	e := connect.NewError(connect.CodeResourceExhausted, fmt.Errorf("over a limit of this server: %w", err))
 	withDetail(e, &errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{{
 		Subject: over.Name, Description: over.Error(),
@@ -95,7 +129,7 @@ func reasonOf(cause error) metricsv1.StreamInterrupted_Reason {
 	switch {
 	case errors.Is(cause, ErrDraining):
 		return metricsv1.StreamInterrupted_REASON_DRAINING
-	case errors.Is(cause, ErrAged):
+	case errors.Is(cause, ErrAged), errors.Is(cause, ErrRightsChanged):
 		return metricsv1.StreamInterrupted_REASON_MAX_AGE
 	}
 	return metricsv1.StreamInterrupted_REASON_UNSPECIFIED

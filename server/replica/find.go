@@ -16,23 +16,35 @@ import (
 type finder struct {
 	view    indexView
 	e       *selection.Evaluation
-	size    int64 // of the selection
-	scratch idSet // what one matcher of several matches
+	size    int64                // of the selection
+	scratch idSet                // what one matcher of several matches
+	allowed *selection.Selection // what the caller may see; nil: all
+	visible idSet                // those series, once values were tried for them
 }
 
 // find returns the series that a selection matches.
 func (v *indexView) find(e *selection.Evaluation, s *selection.Selection) (*matches, error) {
-	f := finder{view: *v, e: e, size: s.Size}
+	f := finder{view: *v, e: e, size: s.Size, allowed: s.Allowed}
 	all := &matches{refs: v.refs, list: make([]uint32, 0, leastFew)}
 	most := 3 * idSetBytes(len(v.refs)) // the matches, a selector's, and a matcher's
+	if s.Allowed != nil {
+		most += idSetBytes(len(v.refs)) // what is visible
+	}
 	if err := e.Grow(most); err != nil {
 		return nil, err
 	}
-	if len(s.Selectors) > 1 {
+	selectors := s.Selectors
+	if len(selectors) == 0 {
+		selectors, f.allowed = s.Allowed.Selectors, nil
+	}
+	if len(selectors) > 1 {
 		all.toSet()
 	}
-	for _, sel := range s.Selectors {
+	for _, sel := range selectors {
 		matched, err := f.bySelector(sel)
+		if err == nil && f.allowed != nil {
+			matched, err = f.visibleOf(matched)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -41,6 +53,46 @@ func (v *indexView) find(e *selection.Evaluation, s *selection.Selection) (*matc
 		}
 	}
 	return all, e.Grow(all.bytes() - most) // which gives back the rest
+}
+
+// visibleOf returns those of some series that the caller may see.
+func (f *finder) visibleOf(matched index.Postings) (index.Postings, error) {
+	if f.allowed.Scans {
+		if err := f.findVisible(); err != nil {
+			return nil, err
+		}
+		return index.Intersect(matched, &setPostings{set: f.visible}), nil
+	}
+	visible := make([]index.Postings, len(f.allowed.Selectors))
+	for i, sel := range f.allowed.Selectors {
+		var err error
+		if visible[i], err = f.bySelector(sel); err != nil {
+			return nil, err
+		}
+	}
+	return index.Intersect(matched, index.Merge(f.e.Context(), visible...)), nil
+}
+
+// findVisible tries values once for all selectors of the request.
+func (f *finder) findVisible() error {
+	if f.visible != nil {
+		return nil
+	}
+	f.visible = newIDSet(len(f.view.refs))
+	for _, sel := range f.allowed.Selectors {
+		p, err := f.bySelector(sel)
+		if err != nil {
+			return err
+		}
+		for p.Next() {
+			id := idOf(p.At())
+			f.visible.add(run{id, id + 1})
+		}
+		if err := p.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // bySelector returns the series that a selector matches.

@@ -30,13 +30,15 @@ func (p plain) add(s segment.Series) {
 	p[s.Ref] = builder.Labels()
 }
 
-// find returns the refs that any of the selectors finds, or all.
+// find returns the refs that any of the selectors finds, or all, of those that the
+// caller may see.
 func (p plain) find(s *selection.Selection) (refs []uint64) {
 	for ref, ls := range p {
 		found := func(matchers selection.Selector) bool {
 			return !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return !m.Matches(ls.Get(m.Name)) })
 		}
-		if s.All() || slices.ContainsFunc(s.Selectors, found) {
+		if (len(s.Selectors) == 0 || slices.ContainsFunc(s.Selectors, found)) &&
+			(s.Allowed == nil || slices.ContainsFunc(s.Allowed.Selectors, found)) {
 			refs = append(refs, ref)
 		}
 	}
@@ -109,6 +111,25 @@ func TestFindAgreesWithPrometheus(t *testing.T) {
 	for _, several := range [][]string{{`m1`, `m2`, `m1{a="1"}`}, nil, {`{}`}, {`m1`, `{}`}} {
 		s, err := selectiontest.Parse(several...)
 		require.NoError(t, err)
+		requireSame(t, x, h, listed, s)
+	}
+}
+
+// With any selectors of the request, what is found is what the caller may see of it.
+func TestFindWhatIsAllowed(t *testing.T) {
+	x, h, listed := filled(t, 2000)
+	random := rand.New(rand.NewPCG(1, 2))
+	some := func(most int) (texts []string) {
+		for range random.IntN(most + 1) {
+			texts = append(texts, selectiontest.Selectors[random.IntN(len(selectiontest.Selectors))])
+		}
+		return texts
+	}
+	for range 300 {
+		requested, allowed := some(3), append(some(2), selectiontest.Selectors[random.IntN(len(selectiontest.Selectors))])
+		s, err := selectiontest.ParseAllowed(requested, allowed)
+		require.NoError(t, err)
+		require.False(t, s.All())
 		requireSame(t, x, h, listed, s)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/promgrpc/exporter/internal/identity"
+	"github.com/promgrpc/exporter/server/selection"
 	"github.com/promgrpc/exporter/server/stream"
 )
 
@@ -15,15 +17,25 @@ func callerOf(ctx context.Context) stream.Caller {
 	return c
 }
 
-// withCaller puts the caller into the context of the handlers that it wraps. A call that
-// was given up before it got here costs nothing more.
+func viewerOf(ctx context.Context) selection.Viewer {
+	c := callerOf(ctx)
+	return c.Viewer()
+}
+
+// withCaller puts the caller into the context of the handlers that it wraps, and refuses
+// one that may not make the call. A call that was given up before it got here costs
+// nothing more.
 func (s *Service) withCaller(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Context().Err() != nil {
 			return
 		}
-		c := stream.Caller{Peer: s.peerOf(r), Writer: w, Control: http.NewResponseController(w)}
-		c.Room = s.Bytes.Hold(c.Peer)
+		c := stream.Caller{Peer: s.peerOf(r), Identity: identity.Of(r.Context()), Writer: w, Control: http.NewResponseController(w)}
+		if err := s.letIn(&c, r.URL.Path); err != nil {
+			s.deny(w, r, err)
+			return
+		}
+		c.Room = s.Bytes.Hold(c.Peer).With(c.Rights.Memory())
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
 	})
 }

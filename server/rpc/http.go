@@ -57,6 +57,7 @@ func (s *Service) mux() *http.ServeMux {
 	options := connect.WithHandlerOptions(
 		stream.Codecs(),
 		bounds,
+		connect.WithInterceptors(plainErrors{}),
 	)
 	mux := http.NewServeMux()
 	mux.Handle(metricsv1connect.NewMetricsServiceHandler(s, options))

@@ -57,7 +57,7 @@ func (s *Service) GetLabelValues(ctx context.Context, req *connect.Request[metri
 // call's turn. A selection whose values have to be tried takes its turn only after
 // that.
 func (s *Service) eachLive(ctx context.Context, selectors []string, yield func(segment.Labels) error) error {
-	e := s.Evaluations.New(ctx, callerOf(ctx).Peer)
+	e := s.Evaluations.New(ctx, viewerOf(ctx))
 	defer e.End()
 	selected, err := e.Parse(selectors)
 	if err != nil {

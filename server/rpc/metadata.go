@@ -4,10 +4,12 @@ import (
 	"context"
 
 	"connectrpc.com/connect"
+	"github.com/prometheus/common/model"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/segment"
 	"github.com/promgrpc/exporter/server/refusal"
+	"github.com/promgrpc/exporter/server/selection"
 )
 
 // GetMetadata implements [metricsv1connect.MetricsServiceHandler].
@@ -18,15 +20,22 @@ func (s *Service) GetMetadata(ctx context.Context, req *connect.Request[metricsv
 	if err := s.Streams.Serving(); err != nil {
 		return nil, refusal.Unavailable(err, "")
 	}
+	visible, room, err := s.visibleFamilies(ctx)
+	if err != nil {
+		return nil, s.Refusals.Of(err)
+	}
 	end, err := s.turn(ctx)
 	if err != nil {
 		return nil, s.Refusals.Of(err)
 	}
 	defer end()
-	families := newSmallest[segment.Metadata](req.Msg.GetLimit(), answerRoom(ctx))
+	families := newSmallest[segment.Metadata](req.Msg.GetLimit(), room)
 	for _, r := range s.Replicas.Serving() {
 		for _, m := range r.Head.Metadata() {
 			if want := req.Msg.GetMetricFamilyName(); want != "" && want != m.Family {
+				continue
+			}
+			if !visible(&m) {
 				continue
 			}
 			if err := families.add(m.Family, m, metadataSize(m)); err != nil {
@@ -40,6 +49,19 @@ func (s *Service) GetMetadata(ctx context.Context, req *connect.Request[metricsv
 		res.Metadata = append(res.Metadata, metadataOf(m))
 	}
 	return connect.NewResponse(res), nil
+}
+
+// visibleFamilies says which families the caller may see: all, or those of which it sees
+// a live series. What it takes to know this is taken along with the room of the answer.
+func (s *Service) visibleFamilies(ctx context.Context) (visible func(*segment.Metadata) bool, room func(int64) error, err error) {
+	answer := answerRoom(ctx)
+	if !callerOf(ctx).Rights.Restricted() {
+		return func(*segment.Metadata) bool { return true }, answer, nil
+	}
+	seen := newNames(answer)
+	err = s.eachLive(ctx, nil, func(ls segment.Labels) error { return seen.add(selection.ValueOf(ls, model.MetricNameLabel)) })
+	visible = func(m *segment.Metadata) bool { return m.HasSeries(seen.has) }
+	return visible, func(bytes int64) error { return answer(seen.taken + bytes) }, err
 }
 
 func metadataOf(m segment.Metadata) *metricsv1.MetricMetadata {

@@ -23,5 +23,6 @@ func (s *Service) proxied(r *http.Request) bool {
 }
 
 func (s *Service) hasProxyCertificate(r *http.Request) bool {
-	return s.Access.HasRoles(access.Proxy) && s.Access.CheckRole(access.Proxy, identity.NamesOf(r.TLS)) == nil
+	file := s.Admission.File()
+	return file.HasRoles(access.Proxy) && file.CheckRole(access.Proxy, identity.NamesOf(r.TLS)) == nil
 }

@@ -48,7 +48,7 @@ func (s *Service) admitted(next http.Handler) http.Handler {
 			cost += requestCost * s.RequestBytes
 		}
 		if err := c.Room.Resize(cost); err != nil {
-			if err = s.Refusals.Of(err); refusals.IsSupported(r) {
+			if err = s.refused(c, err); refusals.IsSupported(r) {
 				_ = refusals.Write(w, r, err)
 				return
 			}
@@ -136,7 +136,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		_ = b.caller.Control.SetReadDeadline(time.Time{})
 	case err == nil && !b.counted:
 		if err = b.caller.Room.Grow(requestCost * int64(n)); err != nil {
-			err = b.service.Refusals.Of(err)
+			err = b.service.refused(b.caller, err)
 		}
 	}
 	b.err = err

@@ -11,7 +11,6 @@ import (
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
-	"github.com/promgrpc/exporter/internal/access"
 	"github.com/promgrpc/exporter/internal/broadcast"
 	"github.com/promgrpc/exporter/internal/browser"
 	"github.com/promgrpc/exporter/internal/daemon"
@@ -19,6 +18,7 @@ import (
 	"github.com/promgrpc/exporter/internal/peer"
 	"github.com/promgrpc/exporter/internal/throttle"
 	"github.com/promgrpc/exporter/internal/webconfig"
+	"github.com/promgrpc/exporter/server/admission"
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/selection"
@@ -51,9 +51,9 @@ type Shared struct {
 	Evaluations *selection.Evaluations
 	Refusals    *refusal.Refusals
 	Streams     *stream.Streams
-	Log         *throttle.Logger  // of what clients can cause
-	Web         *webconfig.Config // of the listener, nil for none
-	Access      *access.File      // says whose certificates are those of proxies; nil: nobody's
+	Log         *throttle.Logger     // of what clients can cause
+	Web         *webconfig.Config    // of the listener, nil for none
+	Admission   *admission.Admission // says who may do what, nil for everybody everything
 	Proxies     peer.Proxies
 	Conns       *limit.Budget // connections
 	Bytes       *limit.Budget // of requests and answers

@@ -51,7 +51,7 @@ func (s *Service) ListSegments(ctx context.Context, _ *connect.Request[metricsv1
 
 // GetStatus implements [metricsv1connect.MetricsServiceHandler]. It also answers before
 // the server is ready.
-func (s *Service) GetStatus(context.Context, *connect.Request[metricsv1.GetStatusRequest]) (*connect.Response[metricsv1.GetStatusResponse], error) {
+func (s *Service) GetStatus(ctx context.Context, _ *connect.Request[metricsv1.GetStatusRequest]) (*connect.Response[metricsv1.GetStatusResponse], error) {
 	res := &metricsv1.GetStatusResponse{
 		Instance:  s.Instance,
 		Version:   version.Version,
@@ -90,7 +90,7 @@ func (s *Service) GetStatus(context.Context, *connect.Request[metricsv1.GetStatu
 		}
 	}
 	if len(present.Positions) > 0 {
-		res.Cursor = present.String()
+		res.Cursor = callerOf(ctx).Rights.Cursor(&present)
 	}
 	return connect.NewResponse(res), nil
 }

@@ -67,6 +67,7 @@ type Evaluation struct {
 	room  *limit.Hold
 	// selectorSize that the selectors of the call may have
 	selectorSize int64
+	allowed      *Selection    // what its caller may see; nil: all series
 	most         time.Duration // in all; 0: as long as it takes
 	used         time.Duration // in the slices before this one
 	began        time.Time     // of the slice
@@ -87,10 +88,20 @@ const (
 	evaluationRoom = 16 << 10
 )
 
+// Viewer is who selects series.
+type Viewer struct {
+	Peer string
+	// Allowed is what it may see, nil for all series.
+	Allowed *Selection
+	// Memory that it shares with others besides that of all calls, nil for none.
+	Memory *limit.Budget
+}
+
 // New returns the evaluation of a call. It has to be ended.
-func (s *Evaluations) New(ctx context.Context, peer string) *Evaluation {
-	e := s.Unlimited(ctx, peer)
-	e.selectorSize, e.most, e.room = s.config.SelectorSize, s.config.EvaluationTime, s.room.Hold(peer)
+func (s *Evaluations) New(ctx context.Context, v Viewer) *Evaluation {
+	e := s.Unlimited(ctx, v.Peer)
+	e.selectorSize, e.most, e.room = s.config.SelectorSize, s.config.EvaluationTime, s.room.Hold(v.Peer).With(v.Memory)
+	e.allowed = v.Allowed
 	return e
 }
 

@@ -18,14 +18,14 @@ func TestEvaluationSlices(t *testing.T) {
 	c.Evaluations = 1
 	all := unshared(c)
 	ctx, cancel := context.WithCancel(t.Context())
-	heavy := all.New(ctx, "peer")
+	heavy := all.New(ctx, Viewer{Peer: "peer"})
 	require.NoError(t, heavy.Step(1))
 	var others sync.WaitGroup
 	var done atomic.Int64
 	const n = 5
 	for range n {
 		others.Go(func() {
-			e := all.New(t.Context(), "peer")
+			e := all.New(t.Context(), Viewer{Peer: "peer"})
 			defer e.End()
 			if err := e.Step(1); err != nil {
 				t.Error(err)
@@ -49,7 +49,7 @@ func TestEvaluationTime(t *testing.T) {
 	c := DefaultLimits()
 	c.Evaluations, c.EvaluationTime = 1, time.Minute
 	all := unshared(c)
-	e := all.New(t.Context(), "peer")
+	e := all.New(t.Context(), Viewer{Peer: "peer"})
 	defer e.End()
 	require.NoError(t, e.Step(1))
 	e.Pause()

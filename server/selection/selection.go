@@ -1,6 +1,7 @@
 package selection
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -14,20 +15,31 @@ import (
 type Selector []*labels.Matcher
 
 // Selection is what a request asks for: the series that any selector matches, or
-// every series if there are no selectors.
+// every series if there are no selectors. Of these it is those that the caller may see.
 type Selection struct {
 	Selectors []Selector
-	Size      int64 // of what was compiled, as [selectorSize] has it
-	text      int64 // bytes of the selectors
+	// Allowed is what the caller may see, nil for every series.
+	Allowed *Selection
+	Size    int64 // of all selectors, as [selectorSize] has it
+	// compiled is the size of the request's, and text their bytes.
+	compiled, text int64
 	// Scans says that values have to be tried one by one.
 	Scans bool
 }
 
 // All says whether every series is selected.
-func (s *Selection) All() bool { return len(s.Selectors) == 0 }
+func (s *Selection) All() bool { return len(s.Selectors) == 0 && s.Allowed == nil }
 
-// Bytes is about what the selection takes in memory.
-func (s *Selection) Bytes() int64 { return instructionBytes*s.Size + selectorByte*s.text }
+// Bytes is about what the selection takes in memory. What is allowed is shared by all
+// calls that it holds for.
+func (s *Selection) Bytes() int64 { return instructionBytes*s.compiled + selectorByte*s.text }
+
+// restrict leaves what is allowed.
+func (s *Selection) restrict(allowed *Selection) {
+	if allowed != nil {
+		s.Allowed, s.Size, s.Scans = allowed, s.Size+allowed.Size, s.Scans || allowed.Scans
+	}
+}
 
 // What compiled selectors take in memory at most: for each instruction, of which a
 // small regular expression has few, and for each byte of text.
@@ -38,14 +50,37 @@ const (
 
 var selectorParser = parser.NewParser(parser.Options{})
 
+// Compile compiles selectors that hold for many calls, within the limits of one.
+func (l Limits) Compile(texts []string) (*Selection, error) {
+	size, err := sizeOf(texts, l.SelectorSize)
+	if err != nil {
+		return nil, err
+	}
+	s := &Selection{Size: size, compiled: size}
+	if err := s.parse(texts); err != nil {
+		return nil, err
+	}
+	if s.All() {
+		return nil, errors.New("{} is every series: leave the selectors out for that")
+	}
+	return s, nil
+}
+
 // Parse parses the selectors of the call, unless they are larger than the limit
-// together. Its error is for the client: a [SyntaxError] or one of a limit.
+// together, and adds what its caller is allowed. Its error is for the client: a
+// [SyntaxError] or one of a limit.
 func (e *Evaluation) Parse(texts []string) (Selection, error) {
+	parsed, err := e.parse(texts)
+	parsed.restrict(e.allowed)
+	return parsed, err
+}
+
+func (e *Evaluation) parse(texts []string) (Selection, error) {
 	size, err := sizeOf(texts, e.selectorSize)
 	if err != nil {
 		return Selection{}, err
 	}
-	parsed := Selection{Size: size}
+	parsed := Selection{Size: size, compiled: size}
 	for _, text := range texts {
 		parsed.text += int64(len(text))
 	}
@@ -100,7 +135,10 @@ func (s *Selection) parse(texts []string) error {
 
 // Matches says whether a series with these labels is selected.
 func (s *Selection) Matches(ls segment.Labels) bool {
-	return s.All() || slices.ContainsFunc(s.Selectors, func(sel Selector) bool { return sel.matches(ls) })
+	if s.Allowed != nil && !s.Allowed.Matches(ls) {
+		return false
+	}
+	return len(s.Selectors) == 0 || slices.ContainsFunc(s.Selectors, func(sel Selector) bool { return sel.matches(ls) })
 }
 
 func (s Selector) matches(ls segment.Labels) bool {

@@ -13,7 +13,7 @@ func unshared(c Limits) *Evaluations {
 
 // newEvaluation returns one that shares nothing.
 func newEvaluation(ctx context.Context) *Evaluation {
-	return unshared(DefaultLimits()).New(ctx, "peer")
+	return unshared(DefaultLimits()).New(ctx, Viewer{Peer: "peer"})
 }
 
 // parseSelection parses selectors within the default limits.

@@ -16,8 +16,9 @@ import (
 type Call struct {
 	streams *Streams
 	ctx     context.Context // ends when the client's or the server's does
-	peer    string
+	from    Caller
 	stall   *stall
+	cancel  context.CancelCauseFunc
 	Leave   func() // has to be called
 }
 
@@ -28,18 +29,22 @@ func (s *Streams) Admit(ctx context.Context, from Caller) (*Call, error) {
 	if s.base.Err() != nil {
 		return nil, refusal.Unavailable(context.Cause(s.base), "")
 	}
-	one := s.Open.Hold(from.Peer)
+	one := s.Open.Hold(from.Peer).With(from.Rights.Streams())
 	if err := one.Resize(1); err != nil {
 		return nil, s.Refusals.Of(err)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(s.base, func() { cancel(context.Cause(s.base)) })
 	stall := newStall(s.StallTimeout, int64(s.MinRate), func(t time.Time) { _ = from.Control.SetWriteDeadline(t) })
-	return &Call{streams: s, ctx: ctx, peer: from.Peer, stall: stall, Leave: func() {
+	c := &Call{streams: s, ctx: ctx, from: from, stall: stall, cancel: cancel}
+	s.watched.add(c)
+	c.Leave = func() {
+		s.watched.remove(c)
 		stop()
 		cancel(nil)
 		one.Release()
-	}}, nil
+	}
+	return c, nil
 }
 
 // admitReader is Admit for a stream that reads logs, of which there has to be one.
@@ -88,6 +93,8 @@ func (c *Call) outcome(cursor string, err error) (reason string, told error) {
 		return c.cutOff(c.stall.reason())
 	case errors.Is(context.Cause(c.ctx), refusal.ErrDraining):
 		return "draining", refusal.Unavailable(refusal.ErrDraining, cursor)
+	case errors.Is(context.Cause(c.ctx), refusal.ErrRightsChanged):
+		return "rights", refusal.Unavailable(refusal.ErrRightsChanged, cursor)
 	case c.ctx.Err() != nil:
 		return "client", c.ctx.Err()
 	case errors.Is(err, refusal.ErrAged):
@@ -106,12 +113,12 @@ func (c *Call) outcome(cursor string, err error) (reason string, told error) {
 
 // failed logs an error that is this server's fault.
 func (c *Call) failed(err error) {
-	c.streams.Log.Log(slog.LevelError, "stream failed", "peer", c.peer, "err", err)
+	c.streams.Log.Log(slog.LevelError, "stream failed", "peer", c.from.Peer, "err", err)
 }
 
 // cutOff is the end of a client that was cut off, which may still get the error.
 func (c *Call) cutOff(err error) (reason string, told error) {
-	c.streams.Log.Log(slog.LevelWarn, "stream cut", "peer", c.peer, "err", err)
+	c.streams.Log.Log(slog.LevelWarn, "stream cut", "peer", c.from.Peer, "err", err)
 	if errors.Is(err, errStalled) {
 		return "stalled", connect.NewError(connect.CodeAborted, err)
 	}

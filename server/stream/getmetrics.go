@@ -20,7 +20,7 @@ func (s *Streams) GetMetrics(ctx context.Context, from Caller, req *metricsv1.Ge
 		return err
 	}
 	defer c.Leave()
-	start := s.Evaluations.New(c.ctx, c.peer)
+	start := s.Evaluations.New(c.ctx, from.Viewer())
 	defer start.End()
 	selected, err := start.Parse(req.GetSelectors())
 	if err != nil {
@@ -41,20 +41,21 @@ func (s *Streams) newStream(c *Call, to *sender, req *metricsv1.GetMetricsReques
 	st := &stream{
 		streams:    s,
 		ctx:        c.ctx,
-		peer:       c.peer,
+		peer:       c.from.Peer,
+		rights:     c.from.Rights,
 		sender:     to,
 		out:        newAssembler(),
 		selection:  selected,
-		evaluation: s.Evaluations.Unlimited(c.ctx, c.peer),
+		evaluation: s.Evaluations.Unlimited(c.ctx, c.from.Peer),
 		follow:     req.GetFollow(),
 		references: req.GetLabelReferences(),
 		heartbeat:  defaultHeartbeat,
 		conflate:   newConflation(req.GetMinInterval().AsDuration()),
 		lastSent:   time.Now(),
-		hold:       s.Bytes.Hold(c.peer),
+		hold:       s.Bytes.Hold(c.from.Peer).With(c.from.Rights.Memory()),
 	}
 	c.stall.held = st.account
-	st.decoding = decoding{st: st, turn: s.Decodes.Hold(c.peer)}
+	st.decoding = decoding{st: st, turn: s.Decodes.Hold(c.from.Peer)}
 	st.step = st.decoding.step
 	if h := req.GetHeartbeatInterval(); h != nil {
 		st.heartbeat = h.AsDuration()

@@ -38,7 +38,7 @@ func (st *stream) report(l leftOut, src *source, after, upTo uint64) error {
 	id := src.replica.ID.String()
 	st.streams.metrics.leftOut.Add(float64(l.parts))
 	st.streams.Log.Log(slog.LevelWarn, "parts of series left out", "log_id", id, "after_sequence", after, "up_to_sequence", upTo, "parts", l.parts)
-	return st.send(gapEvent(&metricsv1.Gap{
+	return st.send(st.gapEvent(&metricsv1.Gap{
 		LogId: id, AfterSequence: after, NextSequence: upTo + 1,
 		Reason: fmt.Sprintf("%d label sets, histograms or exemplars are above %d bytes, the most that a response may hold of each; all else was sent", l.parts, mostPart),
 	}))

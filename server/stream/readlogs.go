@@ -137,7 +137,7 @@ func (r *logReading) log(ctx context.Context, from *replica.Replica) error {
 	if err != nil {
 		return err
 	}
-	hold := r.streams.Bytes.Hold(r.call.peer)
+	hold := r.streams.Bytes.Hold(r.call.from.Peer).With(r.call.from.Rights.Memory())
 	defer hold.Release()
 	arrived := sync.OnceFunc(func() { r.behind.Add(-1) })
 	return logship.Send(ctx, from.Log, after, logSink{r, from}, logship.Options{

@@ -7,21 +7,52 @@ import "github.com/promgrpc/exporter/internal/refset"
 type introduced struct {
 	refset.Set
 	log uint64 // its number within the stream
+	// numbers stand for the refs where those would tell how many series there are that
+	// the caller may not see: the order in which the stream came to the series. Nil where
+	// they need not.
+	numbers map[uint64]uint64
 }
 
 // logBits are the low bits of a reference: the log's number, since two logs have the
 // same refs. A log for whose number they are not enough is sent with labels throughout.
 const logBits = 8
 
-func newIntroduced(log int) *introduced {
+func (st *stream) newIntroduced() *introduced {
+	log := len(st.sources)
 	if log >= 1<<logBits {
 		return nil
 	}
-	return &introduced{log: uint64(log)}
+	i := &introduced{log: uint64(log)}
+	if st.rights.Restricted() {
+		i.numbers = map[uint64]uint64{}
+	}
+	return i
 }
 
 // reference is the series' in the stream.
-func (i *introduced) reference(ref uint64) uint64 { return ref<<logBits | i.log }
+func (i *introduced) reference(ref uint64) uint64 {
+	if i.numbers != nil {
+		number, ok := i.numbers[ref]
+		if !ok {
+			number = uint64(len(i.numbers)) + 1
+			i.numbers[ref] = number
+		}
+		ref = number
+	}
+	return ref<<logBits | i.log
+}
+
+// Clear forgets all series.
+func (i *introduced) Clear() {
+	i.Set.Clear()
+	clear(i.numbers)
+}
+
+// numberBytes is about what a map takes for a number.
+const numberBytes = 40
+
+// Bytes is about what it takes in memory.
+func (i *introduced) Bytes() int64 { return i.Set.Bytes() + numberBytes*int64(len(i.numbers)) }
 
 // forgetSlack is how many references may belong to series that are gone, on top of as
 // many as there are series.
@@ -52,8 +83,12 @@ func (st *stream) openSeries(src *source, ref uint64, from labelSource) error {
 	return nil
 }
 
-// mostAreGone says that most references belong to series that are gone.
+// mostAreGone says that most references belong to series that are gone. Where the number
+// of all series must not show, those of the stream are counted, now and then.
 func (st *stream) mostAreGone() bool {
+	if st.rights.Restricted() {
+		return st.mostVisibleAreGone()
+	}
 	series, most := 0, forgetSlack
 	for _, src := range st.sources {
 		if src.introduced == nil {
@@ -63,4 +98,27 @@ func (st *stream) mostAreGone() bool {
 		most += 2 * src.replica.Head.Len()
 	}
 	return series > most
+}
+
+func (st *stream) mostVisibleAreGone() bool {
+	series := 0
+	for _, src := range st.sources {
+		if src.introduced == nil {
+			return false // a log without references
+		}
+		series += src.introduced.Len()
+	}
+	if series <= max(forgetSlack, st.forgetAbove) {
+		return false
+	}
+	live := 0
+	for _, src := range st.sources {
+		for ref := range src.introduced.numbers {
+			if _, ok := src.replica.Head.Latest(ref); ok {
+				live++
+			}
+		}
+	}
+	st.forgetAbove = 2 * series
+	return series > forgetSlack+2*live
 }

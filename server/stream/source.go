@@ -39,7 +39,7 @@ func (st *stream) newSource(r *replica.Replica) *source {
 		until:   r.Log.Last(),
 	}
 	if st.references {
-		src.introduced = newIntroduced(len(st.sources))
+		src.introduced = st.newIntroduced()
 	}
 	return src
 }
@@ -146,7 +146,7 @@ func (st *stream) addFromOldest(r *replica.Replica) error {
 			return nil
 		}
 		st.streams.metrics.gaps.Inc()
-		return st.send(gapEvent(&metricsv1.Gap{
+		return st.send(st.gapEvent(&metricsv1.Gap{
 			LogId:        r.ID.String(),
 			NextSequence: sequence + 1,
 			Reason:       "a log has come up whose beginning is not kept any more",

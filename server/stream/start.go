@@ -40,7 +40,7 @@ func (st *stream) start(req *metricsv1.GetMetricsRequest, e *selection.Evaluatio
 	st.setSince(nil)
 	switch start := req.GetStart().(type) {
 	case *metricsv1.GetMetricsRequest_Cursor:
-		c, err := cursor.Parse(start.Cursor)
+		c, err := st.rights.ParseCursor(start.Cursor)
 		if err != nil {
 			return connect.NewError(connect.CodeInvalidArgument, err)
 		}
@@ -265,5 +265,5 @@ func (st *stream) tooOld(c *cursor.Cursor, cause error) error {
 		}
 	}
 	st.streams.Log.Log(slog.LevelWarn, "cursor is too old", "peer", st.peer, "err", cause)
-	return refusal.OutOfRange(cause, oldest.String())
+	return refusal.OutOfRange(cause, st.rights.Cursor(&oldest))
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/server/admission"
 	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/selection"
 )
@@ -23,6 +24,7 @@ type stream struct {
 	streams   *Streams
 	ctx       context.Context
 	peer      string
+	rights    *admission.Rights
 	sender    *sender
 	selection selection.Selection
 	// evaluation of the series that come after the start
@@ -45,8 +47,11 @@ type stream struct {
 	age        age
 	// references: labels are sent once, then a reference for them
 	references bool
-	lastSent   time.Time
-	cursor     string // of the last response, or of the request before the first
+	// forgetAbove is how many of them there are when those of series that are gone are
+	// counted again.
+	forgetAbove int
+	lastSent    time.Time
+	cursor      string // of the last response, or of the request before the first
 }
 
 // run reads the logs and sends what is selected, up to the present of the start or, if
@@ -151,7 +156,7 @@ func (st *stream) gap(src *source, gap *seglog.GapError) error {
 	st.streams.metrics.gaps.Inc()
 	st.streams.Log.Log(slog.LevelWarn, "stream has a gap", "log_id", src.replica.ID.String(),
 		"after_sequence", gap.After, "next_sequence", gap.Next, "err", gap)
-	return st.send(gapEvent(&metricsv1.Gap{
+	return st.send(st.gapEvent(&metricsv1.Gap{
 		LogId:         src.replica.ID.String(),
 		AfterSequence: gap.After,
 		NextSequence:  gap.Next,
@@ -234,7 +239,16 @@ func (st *stream) here() string {
 			SnapshotTime: src.snapshotTime,
 		})
 	}
-	return c.String()
+	return st.rights.Cursor(&c)
+}
+
+// gapEvent tells of a gap. Where it is in the log, and how long, would tell of series that
+// the caller may not see.
+func (st *stream) gapEvent(g *metricsv1.Gap) event {
+	if st.rights.Restricted() {
+		g = &metricsv1.Gap{Reason: g.GetReason()}
+	}
+	return gapEvent(g)
 }
 
 // close releases what the stream holds.

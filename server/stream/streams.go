@@ -10,6 +10,7 @@ import (
 
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/throttle"
+	"github.com/promgrpc/exporter/server/admission"
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/selection"
@@ -51,6 +52,7 @@ type Shared struct {
 	Replicas    *replica.Set
 	Evaluations *selection.Evaluations
 	Refusals    *refusal.Refusals
+	Admission   *admission.Admission
 	Log         *throttle.Logger // of what clients can cause
 	Open        *limit.Budget    // streams
 	Bytes       *limit.Budget    // of their state
@@ -62,6 +64,7 @@ type Streams struct {
 	Config
 	Shared
 	metrics *metrics
+	watched watched
 	base    context.Context // ends with its cause when the server drains
 	end     context.CancelCauseFunc
 }

@@ -9,15 +9,29 @@ import (
 )
 
 // Evaluation returns one that shares nothing.
-func Evaluation(ctx context.Context) *selection.Evaluation {
+func Evaluation(ctx context.Context) *selection.Evaluation { return evaluation(ctx, nil) }
+
+func evaluation(ctx context.Context, allowed *selection.Selection) *selection.Evaluation {
 	c := selection.DefaultLimits()
 	room := limit.NewBudget(selection.FlagEvaluationBytes, "bytes", int64(c.EvaluationBytes), int64(c.EvaluationBytes))
-	return selection.NewEvaluations(c, room).New(ctx, "peer")
+	return selection.NewEvaluations(c, room).New(ctx, selection.Viewer{Peer: "peer", Allowed: allowed})
 }
 
 // Parse parses selectors within the default limits.
 func Parse(texts ...string) (*selection.Selection, error) {
 	e := Evaluation(context.Background())
+	defer e.End()
+	parsed, err := e.Parse(texts)
+	return &parsed, err
+}
+
+// ParseAllowed parses selectors of a caller that may see the series of others.
+func ParseAllowed(texts, allowed []string) (*selection.Selection, error) {
+	compiled, err := selection.DefaultLimits().Compile(allowed)
+	if err != nil {
+		return nil, err
+	}
+	e := evaluation(context.Background(), compiled)
 	defer e.End()
 	parsed, err := e.Parse(texts)
 	return &parsed, err
