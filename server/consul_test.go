@@ -183,3 +183,39 @@ func TestConsul(t *testing.T) {
 	require.GreaterOrEqual(t, time.Since(began), 2*time.Second, "the balancer needs time to see it")
 	require.Equal(t, []string{"register critical", "passing ready", "critical the server is shutting down", "deregister"}, agent.events())
 }
+
+// An agent asks the health service by what the RPC port speaks, and not at all where it
+// would need a certificate.
+func TestConsulAsksOverTLS(t *testing.T) {
+	for _, tc := range []struct {
+		name, file string
+		want       []string
+	}{
+		{"cleartext", "", []string{"ttl", "grpc"}},
+		{"TLS", rpcTLS, []string{"ttl", "grpc over tls"}},
+		{"TLS, with a certificate if there is one", rpcTLS + "  client_ca_file: ca.pem\n  client_auth_type: VerifyClientCertIfGiven\n", []string{"ttl", "grpc over tls"}},
+		{"mTLS", rpcMTLS, []string{"ttl"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			agent := &consul{}
+			config := newCerts(t).config(tc.file)
+			config.Instance, config.Consul = "one", agent.start(t)
+			start(t, config)
+			require.Eventually(t, func() bool { return len(agent.events()) > 0 }, patience, time.Millisecond)
+			agent.mu.Lock()
+			defer agent.mu.Unlock()
+			var got []string
+			for _, c := range agent.service.Checks {
+				switch {
+				case c.GRPC == "":
+					got = append(got, "ttl")
+				case c.GRPCUseTLS && c.TLSSkipVerify:
+					got = append(got, "grpc over tls")
+				default:
+					got = append(got, "grpc")
+				}
+			}
+			require.Equal(t, tc.want, got)
+		})
+	}
+}

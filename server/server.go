@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -197,6 +198,9 @@ func (s *Server) listeners() []daemon.Listener {
 
 // registration is what forwarders, balancers and clients find in Consul.
 func (s *Server) registration() discovery.Registration {
+	encrypted := s.rpcConfig.TLS()
+	// The agent has no certificate to show.
+	open := encrypted == nil || encrypted.ClientAuth != tls.RequireAnyClientCert && encrypted.ClientAuth != tls.RequireAndVerifyClientCert
 	return discovery.Registration{
 		ConsulConfig: s.config.ConsulConfig,
 		Service:      discovery.ServiceServer, Instance: s.config.Instance, Listener: s.rpcListener.Addr(),
@@ -205,7 +209,7 @@ func (s *Server) registration() discovery.Registration {
 			discovery.MetaLinkPort: strconv.Itoa(discovery.Port(s.listener.Addr())),
 			discovery.MetaWebPort:  strconv.Itoa(discovery.Port(s.ops.Addr())),
 		},
-		GRPC:  true,
+		GRPC: open, TLS: encrypted != nil,
 		Ready: s.Ready,
 	}
 }

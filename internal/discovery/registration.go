@@ -79,8 +79,9 @@ type Registration struct {
 	// Tags and Meta of the service. The instance and the version are added.
 	Tags []string
 	Meta map[string]string
-	// GRPC has the agent ask the gRPC health service at that port, too.
-	GRPC bool
+	// GRPC has the agent ask the gRPC health service at that port, too, over TLS if
+	// TLS says so. What it asks is no secret, so it believes every certificate.
+	GRPC, TLS bool
 	// Ready says why the instance should not be sent work, nil when it should.
 	Ready func() error
 }
@@ -121,7 +122,7 @@ func (r *Registration) service(host, process string) *api.AgentServiceRegistrati
 		at := net.JoinHostPort(cmp.Or(host, "localhost"), strconv.Itoa(port))
 		checks = append(checks, &api.AgentServiceCheck{
 			CheckID: id + ":grpc", Name: "gRPC health service",
-			GRPC: at, Interval: checkInterval.String(), Timeout: checkInterval.String(),
+			GRPC: at, GRPCUseTLS: r.TLS, TLSSkipVerify: r.TLS, Interval: checkInterval.String(), Timeout: checkInterval.String(),
 			Status:                         status, // Or it would be away until the first call.
 			DeregisterCriticalServiceAfter: forgetAfter.String(),
 		})
