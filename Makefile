@@ -103,7 +103,7 @@ lint: needs lint-api lint-unused lint-workflows check-web $(TOOLS)/golangci-lint
 
 # All programs, and the folders whose packages have to be reached from them. What clients/go exports is for others, and
 # what is in a folder such as internal/metricstest is for tests.
-PRODUCT = $(addsuffix /...,./cmd ./deploy/certs ./receiver ./forwarder ./server ./clients ./internal)
+PRODUCT = $(addsuffix /...,./cmd ./deploy/certs ./deploy/secured ./receiver ./forwarder ./server ./clients ./internal)
 KEPT    = ^clients/go/[^/]*: unreachable func: ([A-Z]\w*\.)?[A-Z]\w*$$|^\w+/internal/\w+test/
 
 .PHONY: lint-unused
@@ -306,6 +306,13 @@ CERTSFLAGS ?=
 .PHONY: certs
 certs: needs ## Make an authority and certificates for a deployment into CERTS, or renew the certificates
 	@go run ./deploy/certs --dir=$(CERTS) $(CERTSFLAGS)
+
+# Where `make secured` writes.
+SECURED ?= data/secured
+
+.PHONY: secured
+secured: certs ## Make certificates, configuration and secrets for the secured deployments into SECURED, or take up renewed certificates
+	@go run ./deploy/secured --certs=$(CERTS) --dir=$(SECURED)
 
 # Tools
 
