@@ -25,6 +25,8 @@ func (h *handler) answer(w http.ResponseWriter, schema linkv1.Schema, v *linkv1.
 	case http.StatusNoContent:
 		w.WriteHeader(status)
 		return status
+	case http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="prometheus-grpc-exporter"`)
 	case http.StatusMethodNotAllowed:
 		w.Header().Set("Allow", http.MethodPost)
 	case http.StatusServiceUnavailable:

@@ -26,7 +26,8 @@ type Config struct {
 	ForwarderTimeout time.Duration
 	// ForwarderTLS for the link.
 	ForwarderTLS renew.TLSFiles
-	// AccessFile says which certificates forwarders have. "": none is asked for.
+	// AccessFile says which certificates forwarders have, and who may write. "": none is
+	// asked for, and whoever the listener lets in.
 	AccessFile string
 	// Private secures the link of a process that has all parts, in place of these
 	// files. Nil: by the files.

@@ -136,11 +136,12 @@ func (s *syncBuffer) String() string {
 
 type running struct {
 	*Receiver
-	url    string
-	host   string // of requests, if not that of the URL
-	log    *syncBuffer
-	client *http.Client
-	stop   func()
+	url      string
+	host     string // of requests, if not that of the URL
+	log      *syncBuffer
+	registry *prometheus.Registry
+	client   *http.Client
+	stop     func()
 }
 
 // start runs a receiver of the forwarders. It does not wait for a connection.
@@ -152,9 +153,9 @@ func start(t *testing.T, forwarders []string, configure func(*Config)) *running 
 	if configure != nil {
 		configure(&c)
 	}
-	r := &running{log: &syncBuffer{}, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}}
+	r := &running{log: &syncBuffer{}, registry: prometheus.NewRegistry(), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}}
 	var err error
-	r.Receiver, err = New(c, slog.New(slog.NewTextHandler(r.log, nil)), prometheus.NewRegistry())
+	r.Receiver, err = New(c, slog.New(slog.NewTextHandler(r.log, nil)), r.registry)
 	require.NoError(t, err)
 	r.url = "http://" + r.WebAddr().String()
 	ctx, cancel := context.WithCancel(context.Background())

@@ -27,15 +27,17 @@ const (
 type handler struct {
 	config  Config
 	pool    *pool
+	writers *writers
 	metrics *metrics
 	log     *throttle.Logger
 	budget  *limit.Budget
 }
 
-func newHandler(c Config, p *pool, logger *slog.Logger, m *metrics) *handler {
+func newHandler(c Config, p *pool, w *writers, logger *slog.Logger, m *metrics) *handler {
 	return &handler{
 		config:  c,
 		pool:    p,
+		writers: w,
 		metrics: m,
 		log:     throttle.New(logger, 10*time.Second),
 		budget:  newBudget(c),
@@ -73,6 +75,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	status := h.answer(w, batch.GetSchema(), verdict, err)
 	h.metrics.requests.WithLabelValues(strconv.Itoa(status), schemaName(batch.GetSchema())).Inc()
+	if denied := (*denial)(nil); errors.As(err, &denied) {
+		h.metrics.denied.WithLabelValues(denied.reason).Inc()
+	}
 	h.metrics.duration.Observe(time.Since(start).Seconds())
 	if status >= 400 {
 		h.log.Log(level(r, status), "request refused", "status", status, "peer", r.RemoteAddr,
@@ -109,14 +114,17 @@ func (h *handler) write(w http.ResponseWriter, r *http.Request, batch *linkv1.Ba
 	return h.pool.write(ctx, batch)
 }
 
-// check makes a batch without a body of what the method and the headers say. Nothing
-// that would change what a request means is passed over.
+// check makes a batch without a body of what the method and the headers say, if its sender
+// may write. Nothing that would change what a request means is passed over.
 func (h *handler) check(r *http.Request) (*linkv1.Batch, error) {
 	batch := &linkv1.Batch{}
 	if r.Method != http.MethodPost {
 		return batch, refuse(http.StatusMethodNotAllowed, fmt.Errorf("method %q is not for remote write, POST is", daemon.Excerpt(r.Method)))
 	}
-	var err error
+	policy, err := h.writers.admit(r)
+	if err != nil {
+		return batch, err
+	}
 	if batch.Schema, err = schemaOf(r.Header.Values("Content-Type")); err != nil {
 		return batch, refuse(http.StatusUnsupportedMediaType, err)
 	}
@@ -130,10 +138,8 @@ func (h *handler) check(r *http.Request) (*linkv1.Batch, error) {
 	if r.URL.RawQuery != "" {
 		return batch, refuse(http.StatusBadRequest, fmt.Errorf("the query %q is not known here, remote write has none", daemon.Excerpt(r.URL.RawQuery)))
 	}
-	if batch.Tenant, err = h.config.tenantOf(r.Header); err != nil {
-		return batch, refuse(http.StatusBadRequest, err)
-	}
-	return batch, nil
+	batch.Tenant, err = h.writers.tenantFor(policy, r.Header)
+	return batch, err
 }
 
 // schemaOf returns the schema that the content type names. None means 1.0, as

@@ -12,6 +12,7 @@ type metrics struct {
 	bytes         prometheus.Counter
 	duration      prometheus.Histogram
 	overLimit     *prometheus.CounterVec
+	denied        *prometheus.CounterVec
 	inflight      prometheus.Gauge
 	inflightBytes prometheus.Gauge
 	forwarderUp   *prometheus.GaugeVec
@@ -41,6 +42,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "promgrpc_receiver_over_limit_total",
 			Help: "Requests refused because of a limit, by the name of its flag without --limit.",
 		}, []string{"limit"}),
+		denied: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "promgrpc_receiver_denied_requests_total",
+			Help: "Requests of senders who may not write, or not as that tenant, by the reason.",
+		}, []string{"reason"}),
 		inflight: f.NewGauge(prometheus.GaugeOpts{
 			Name: "promgrpc_receiver_inflight_requests",
 			Help: "Remote-write requests under way.",

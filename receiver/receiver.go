@@ -10,6 +10,7 @@ package receiver
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -17,6 +18,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+	"github.com/promgrpc/exporter/internal/access"
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
@@ -31,9 +34,10 @@ const writePath = "/api/v1/write"
 
 // Receiver is an HTTP server with a link to its forwarders.
 type Receiver struct {
-	web   *daemon.Web
-	pool  *pool
-	trust trust
+	web     *daemon.Web
+	pool    *pool
+	trust   trust
+	writers *writers
 }
 
 // New binds the HTTP listener. Nothing is dialled and nobody answered before Run.
@@ -46,8 +50,16 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (*Receiver, e
 	if err != nil {
 		return nil, usage.Errorf("--forwarder: %w", err)
 	}
-	trust, err := newTrust(c, logger)
+	file, err := access.Open(c.AccessFile, logger)
 	if err != nil {
+		return nil, err
+	}
+	trust, err := newTrust(c, file, logger)
+	if err != nil {
+		return nil, err
+	}
+	who := &writers{c.TenantConfig, file}
+	if err := who.check(); err != nil {
 		return nil, err
 	}
 	m := newMetrics(reg)
@@ -58,19 +70,19 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (*Receiver, e
 		Trust:    trust.ofForwarders,
 		MaxFrame: link.MaxSmall, // verdicts
 	})
-	h := newHandler(c, p, logger, m)
+	h := newHandler(c, p, who, logger, m)
 	mux := http.NewServeMux()
 	mux.Handle("/{$}", h)
 	mux.Handle(writePath, h)
 	daemon.HandleOps(mux, c.OpsConfig, logger, reg, p.ready, "remote write is POST "+writePath+", and ")
 	web, err := daemon.NewWeb(daemon.WebOptions{
-		OpsConfig: c.OpsConfig, Handler: mux, Policies: trust.access.HasPolicies(), Logger: logger, Registerer: reg,
+		OpsConfig: c.OpsConfig, Handler: mux, Policies: file.HasPolicies(), ProvesToken: who.proveTokens, Logger: logger, Registerer: reg,
 		ReadTimeout: readTimeout, WriteTimeout: readTimeout + c.ForwarderTimeout + 10*time.Second,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Receiver{web: web, pool: p, trust: trust}, nil
+	return &Receiver{web: web, pool: p, trust: trust, writers: who}, nil
 }
 
 // Run serves until ctx ends, then gives the requests under way ten seconds to get their
@@ -80,6 +92,19 @@ func (r *Receiver) Run(ctx context.Context) error {
 	g.Add("web", r.web.Run)
 	g.Add("forwarders", r.pool.run)
 	return g.Run(ctx)
+}
+
+// WriteOwn writes a body of remote write 1.0 that is the process's own: it needs neither
+// the listener nor anybody's leave, and has no tenant.
+func (r *Receiver) WriteOwn(ctx context.Context, body []byte) error {
+	v, err := r.pool.write(ctx, &linkv1.Batch{Schema: linkv1.Schema_SCHEMA_WRITE_V1, Body: body})
+	switch {
+	case err != nil:
+		return err
+	case v.GetCode() != linkv1.Code_CODE_OK:
+		return errors.New(describe(v))
+	}
+	return nil
 }
 
 // WebAddr returns the address of the HTTP listener.

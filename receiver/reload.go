@@ -3,6 +3,7 @@ package receiver
 import (
 	"slices"
 
+	"github.com/promgrpc/exporter/internal/access"
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
 )
@@ -10,6 +11,7 @@ import (
 // Reloads is what the receiver reads from files, which may be renewed while it runs.
 func (r *Receiver) Reloads() []daemon.Reload {
 	return slices.Concat(r.web.Reloads(), r.trust.reloads(), daemon.Reloads(
+		daemon.Reload{What: access.Flag, Again: r.writers.again()},
 		daemon.Reload{What: "files for --forwarder", Again: discovery.Reload(r.pool.source)},
 	))
 }

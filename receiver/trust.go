@@ -13,14 +13,10 @@ import (
 type trust struct {
 	ofForwarders link.Trust
 
-	forwarders *renew.TLS   // nil: cleartext
-	access     *access.File // nil: no roles
+	forwarders *renew.TLS // nil: cleartext
 }
 
-func newTrust(c Config, logger *slog.Logger) (t trust, err error) {
-	if t.access, err = access.Open(c.AccessFile, logger); err != nil {
-		return trust{}, err
-	}
+func newTrust(c Config, file *access.File, logger *slog.Logger) (t trust, err error) {
 	if c.Private != nil {
 		t.ofForwarders, err = c.Private.Trust(access.Receiver, access.Forwarder)
 		return t, err
@@ -28,14 +24,13 @@ func newTrust(c Config, logger *slog.Logger) (t trust, err error) {
 	if t.forwarders, err = c.ForwarderTLS.Dialer(logger); err != nil {
 		return trust{}, err
 	}
-	t.ofForwarders = link.Trust{TLS: t.forwarders.Getter(), Roles: t.access, Peer: access.Forwarder}
+	t.ofForwarders = link.Trust{TLS: t.forwarders.Getter(), Roles: file, Peer: access.Forwarder}
 	return t, t.ofForwarders.CheckDialer(flagForwarderTLS)
 }
 
 // reloads is what was read of files.
 func (t *trust) reloads() []daemon.Reload {
 	return daemon.Reloads(
-		daemon.Reload{What: access.Flag, Again: t.access.Again()},
 		daemon.Reload{What: "files of " + flagForwarderTLS, Again: t.forwarders.Again()},
 	)
 }

@@ -64,7 +64,7 @@ func newExporter(c config, env *daemon.Env) (_ *exporter, err error) {
 		e.self = &selfWriter{
 			gatherer: env.Registry,
 			ready:    e.receiver.Ready,
-			url:      "http://" + dialable(e.receiver.WebAddr()) + "/api/v1/write",
+			write:    e.receiver.WriteOwn,
 			instance: dialable(e.receiver.WebAddr()),
 			interval: c.selfInterval,
 			logger:   env.Logger.With("part", "self"),

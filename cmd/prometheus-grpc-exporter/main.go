@@ -1,6 +1,6 @@
 // Command prometheus-grpc-exporter runs all parts in one process: a receiver,
 // a forwarder and as many servers as there are RPC addresses, two by default.
-// It feeds itself its own metrics by its own remote-write endpoint.
+// It feeds itself its own metrics.
 package main
 
 import (

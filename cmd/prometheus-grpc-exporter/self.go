@@ -1,13 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
 	"slices"
 	"time"
 
@@ -22,17 +19,20 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// selfWriter sends the process' own metrics to its own remote-write endpoint,
-// as a Prometheus that scrapes it would: so there is something to see before
-// any Prometheus has been pointed here.
+// selfWriter writes the process' own metrics, as a Prometheus that scrapes it would: so
+// there is something to see before any Prometheus has been pointed here. It does so
+// within the process, and needs no credential.
 type selfWriter struct {
 	gatherer prometheus.Gatherer
-	ready    func() error // nil once the endpoint takes requests
-	url      string
+	ready    func() error // nil once a request can be written
+	write    func(ctx context.Context, body []byte) error
 	instance string
 	interval time.Duration
 	logger   *slog.Logger
 }
+
+// selfTimeout for one request.
+const selfTimeout = 25 * time.Second
 
 // run sends until ctx ends. What cannot be sent is dropped: the next scrape has
 // newer values.
@@ -73,21 +73,10 @@ func (w *selfWriter) send(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url, bytes.NewReader(snappy.Encode(nil, body)))
-	if err != nil {
+	ctx, cancel := context.WithTimeout(ctx, selfTimeout)
+	defer cancel()
+	if err := w.write(ctx, snappy.Encode(nil, body)); err != nil {
 		return fmt.Errorf("write own metrics: %w", err)
-	}
-	request.Header.Set("Content-Type", "application/x-protobuf")
-	request.Header.Set("Content-Encoding", "snappy")
-	request.Header.Set("X-Prometheus-Remote-Write-Version", "0.1.0")
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return fmt.Errorf("write own metrics: %w", err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusNoContent {
-		text, _ := io.ReadAll(io.LimitReader(response.Body, 1024))
-		return fmt.Errorf("write own metrics: %s: %s", response.Status, bytes.TrimSpace(text))
 	}
 	return nil
 }

@@ -27,6 +27,14 @@ type PrometheusOptions struct {
 	Message string // protobuf_message to write by, if not the default
 	URL     string // to write to
 	Target  string // host:port to scrape beside itself
+	More    []Remote
+}
+
+// Remote is one more place to write to.
+type Remote struct {
+	URL      string
+	Message  string   // as of the options
+	Settings []string // more fields of a remote_write, one each
 }
 
 // Prometheus is one that scrapes itself and a target every second, and writes
@@ -78,12 +86,11 @@ groups:
 func (p *Prometheus) configure(t testing.TB) {
 	t.Helper()
 	o := p.options
-	native, nhcb, message := "", "", ""
+	native, nhcb := "", ""
 	if o.Tool == "prometheus3" {
 		native = "scrape_native_histograms: true"
 	}
 	if o.Message != "" {
-		message = "protobuf_message: " + o.Message
 		nhcb = "convert_classic_histograms_to_nhcb: true" // 1.0 has no custom buckets
 	}
 	config := fmt.Sprintf(`
@@ -100,16 +107,29 @@ scrape_configs:
   %[4]s
   static_configs: [{targets: ['%[5]s'], labels: {sender: %[3]s}}]
 remote_write:
-- url: %[6]s
-  %[7]s
+`, native, p.address, o.Name, nhcb, o.Target)
+	if o.URL != "" {
+		config += remoteWrite(Remote{URL: o.URL, Message: o.Message})
+	}
+	for _, w := range o.More {
+		config += remoteWrite(w)
+	}
+	if err := os.WriteFile(p.config, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func remoteWrite(w Remote) string {
+	if w.Message != "" {
+		w.Settings = append(w.Settings, "protobuf_message: "+w.Message)
+	}
+	return fmt.Sprintf(`- url: %s
   send_exemplars: true
   send_native_histograms: true
   queue_config: {batch_send_deadline: 200ms, min_backoff: 50ms, max_backoff: 1s}
   metadata_config: {send: true, send_interval: 1s}
-`, native, p.address, o.Name, nhcb, o.Target, o.URL, message)
-	if err := os.WriteFile(p.config, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
+  %s
+`, w.URL, strings.Join(w.Settings, "\n  "))
 }
 
 // api asks the HTTP API and decodes the answer's data.

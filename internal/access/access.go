@@ -14,6 +14,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/promgrpc/exporter/internal/cursor"
@@ -72,6 +73,11 @@ func (f *File) CheckRole(r Role, names []string) error {
 // HasPolicies says whether the file has policies. If it has none, whoever the listener
 // lets in may do everything.
 func (f *File) HasPolicies() bool { return f != nil && len(f.now().policies) > 0 }
+
+// HasTenants says whether any policy writes as a tenant.
+func (f *File) HasTenants() bool {
+	return f != nil && slices.ContainsFunc(f.now().policies, func(p *Policy) bool { return p.Write != nil && p.Write.Tenant != "" })
+}
 
 // Policy returns the policy of a caller, nil if there are no policies. Its error is a
 // *[Denied].

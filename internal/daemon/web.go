@@ -29,6 +29,9 @@ type WebOptions struct {
 	Handler http.Handler
 	// Policies decide what a caller may do.
 	Policies bool
+	// ProvesToken says of which requests the handler proves the bearer tokens: these
+	// need no password. Nil: of none.
+	ProvesToken func(*http.Request) bool
 	// Logger is not nil.
 	Logger *slog.Logger
 	// Registerer of the server's metrics. Nil: none.
@@ -64,6 +67,7 @@ func NewWeb(o WebOptions) (*Web, error) {
 		return nil, err
 	}
 	config.Register(o.Registerer)
+	config.LetTokensPass(o.ProvesToken)
 	config.LimitChecks(o.PasswordChecks, max(1, o.PasswordChecks/2))
 	doors, err := webDoors(o.WebHosts)
 	if err != nil {
