@@ -186,6 +186,23 @@ func TestNamesAtAProxyWithTLS(t *testing.T) {
 	}
 }
 
+// Over TLS the certificate has the name, or the caller does not care.
+func TestNamesOverTLS(t *testing.T) {
+	certs := newCerts(t)
+	s := start(t, certs.config(rpcTLS))
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: certs.client(nil), DisableKeepAlives: true}}
+	for site, want := range map[string]int{"": http.StatusOK, "cross-site": http.StatusForbidden} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+s.RPCAddr().String(), nil)
+		require.NoError(t, err)
+		r.Host = "metrics.example.org"
+		r.Header.Set("Sec-Fetch-Site", site)
+		answer, err := client.Do(r)
+		require.NoError(t, err)
+		require.NoError(t, answer.Body.Close())
+		require.Equal(t, want, answer.StatusCode, site)
+	}
+}
+
 func TestHostsAreChecked(t *testing.T) {
 	c := testConfig(t)
 	c.RPCHosts = []string{"a.example:80"}
