@@ -51,6 +51,8 @@ type Config struct {
 	// LinkBytes of logs that may be on their way from forwarders, until they are
 	// appended.
 	LinkBytes units.Base2Bytes
+	// NewLogs that forwarders may begin at a time.
+	NewLogs int
 	// RequestTimeout for a request to arrive, whatever it is for.
 	RequestTimeout time.Duration
 	// DrainDelay between reporting NOT_SERVING and ending the streams. Below zero: long
@@ -74,6 +76,7 @@ func DefaultConfig() Config {
 		RPCAddress:     ":8090",
 		LinkConns:      link.DefaultMaxConns,
 		LinkBytes:      128 * units.MiB,
+		NewLogs:        16,
 		RequestTimeout: 10 * time.Second,
 		DrainDelay:     -1,
 		DrainTimeout:   10 * time.Second,
@@ -108,6 +111,8 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 		Default(strconv.Itoa(c.LinkConns)).IntVar(&c.LinkConns)
 	app.Flag(feed.FlagLinkBytes[2:], "Most bytes of the pieces of logs that are being received and appended; forwarders wait when it is reached.").
 		Default(c.LinkBytes.String()).BytesVar(&c.LinkBytes)
+	app.Flag(feed.FlagNewLogs[2:], "Most logs that forwarders begin at a time: from the first bytes of one until all its series have come. Further ones are told to come again.").
+		Default(strconv.Itoa(c.NewLogs)).IntVar(&c.NewLogs)
 	c.registerServing(app)
 }
 
@@ -199,6 +204,8 @@ func (c *Config) check() error {
 		return usage.Errorf("--stream.cursor-wait cannot be negative")
 	case c.LinkConns < 1:
 		return usage.Errorf("--limit.link-connections has to be above zero")
+	case c.NewLogs < 1:
+		return usage.Errorf("%s has to be above zero", feed.FlagNewLogs)
 	case c.LinkBytes < feed.MaxLinkFrame:
 		return usage.Errorf("%s is %s, less than a single piece of a log: %s", feed.FlagLinkBytes, c.LinkBytes, units.Base2Bytes(feed.MaxLinkFrame))
 	}

@@ -39,6 +39,7 @@ var staleNaN = math.Float64frombits(0x7ff0000000000002)
 // source is a forwarder's log without the forwarder around it.
 type source struct {
 	t      testing.TB
+	dir    string
 	store  *seglog.Store
 	writer *seglog.Writer
 	head   *head.Head
@@ -60,9 +61,15 @@ func newSourceWith(t testing.TB, o seglog.Options) *source {
 		defaults.SegmentSize = o.SegmentSize
 	}
 	defaults.RetentionSize, defaults.Logger = o.RetentionSize, slog.New(slog.DiscardHandler)
-	store, err := seglog.OpenStore(t.TempDir(), defaults)
+	return openSource(t, t.TempDir(), defaults)
+}
+
+// openSource opens the log that is in a folder, or starts one.
+func openSource(t testing.TB, dir string, o seglog.Options) *source {
+	t.Helper()
+	store, err := seglog.OpenStore(dir, o)
 	require.NoError(t, err)
-	s := &source{t: t, store: store, head: head.New(), refs: make(map[string]uint64)}
+	s := &source{t: t, dir: dir, store: store, head: head.New(), refs: make(map[string]uint64)}
 	s.writer, err = store.OpenWriter(s.head)
 	require.NoError(t, err)
 	t.Cleanup(func() {
@@ -145,12 +152,14 @@ func parseSeries(text string) segment.Labels {
 }
 
 // feed sends the log to a server until the test ends or stop is called.
-func (s *source) feed(srv *server.Server) (stop func()) {
+func (s *source) feed(srv *server.Server) (stop func()) { return s.feedBy(srv, link.Options{}) }
+
+func (s *source) feedBy(srv *server.Server, o link.Options) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for ctx.Err() == nil {
-			_ = s.feedOnce(ctx, srv.LinkAddr().String())
+			_ = s.feedWith(ctx, srv.LinkAddr().String(), o)
 			time.Sleep(5 * time.Millisecond)
 		}
 	})
@@ -160,9 +169,13 @@ func (s *source) feed(srv *server.Server) (stop func()) {
 }
 
 func (s *source) feedOnce(ctx context.Context, address string) error {
+	return s.feedWith(ctx, address, link.Options{})
+}
+
+func (s *source) feedWith(ctx context.Context, address string, o link.Options) error {
 	id := s.writer.Log().ID()
 	hello := &linkv1.Hello{Role: linkv1.Role_ROLE_FORWARDER, LogId: id[:]}
-	c, welcome, err := link.Dial(ctx, address, hello, link.Options{})
+	c, welcome, err := link.Dial(ctx, address, hello, o)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,10 @@
 package server
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 var (
 	streamsDesc            = prometheus.NewDesc("promgrpc_server_streams", "Streams that are open.", nil, nil)
@@ -21,7 +25,7 @@ var (
 type collector struct{ s *Server }
 
 func (c collector) counted() []prometheus.Collector {
-	return append(append(c.s.streams.Collectors(), c.s.feed.Collector(), c.s.rpc.Collector()), c.s.refusals.Collectors()...)
+	return slices.Concat(c.s.streams.Collectors(), c.s.feed.Collectors(), c.s.refusals.Collectors(), []prometheus.Collector{c.s.rpc.Collector()})
 }
 
 // Describe implements [prometheus.Collector].

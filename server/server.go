@@ -145,7 +145,7 @@ func (s *Server) openRooms() {
 		Bytes:   streamBytes,
 		Decodes: c.budget(stream.FlagDecodes, "turns", int64(c.Decodes)),
 	})
-	s.feed = feed.New(s.replicas, s.log, streamBytes)
+	s.feed = feed.New(s.replicas, s.log, streamBytes, c.budget(feed.FlagNewLogs, "logs", int64(c.NewLogs)), s.trust.ofForwarders)
 	// These were checked.
 	proxies, _ := peer.ParseProxies(c.TrustedProxies)
 	origins, hosts, _ := c.doors()

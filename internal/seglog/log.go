@@ -83,6 +83,16 @@ func (l *Log) Segments() []SegmentInfo {
 	return infos
 }
 
+// created is when the newest segment was created, in ms; false if there is none.
+func (l *Log) created() (int64, bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if len(l.segs) == 0 {
+		return 0, false
+	}
+	return l.segs[len(l.segs)-1].header.CreateTime, true
+}
+
 // Checksum returns the checksum of a block, by which two copies of the log are
 // compared; false if the block is not kept any more or not there yet.
 func (l *Log) Checksum(seq uint64) (uint32, bool, error) {

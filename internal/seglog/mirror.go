@@ -30,8 +30,9 @@ type Mirror struct {
 	frames     []*segment.Frame // of the piece at hand, reused
 }
 
-// OpenMirror opens or creates the mirror of a log, and rebuilds the state from its
-// newest segment. A torn tail is cut without asking what it was: the writer has it.
+// OpenMirror opens the mirror of a log, and rebuilds the state from its newest segment. A
+// torn tail is cut without asking what it was: the writer has it. A new log has no folder
+// before its first segment starts.
 func (s *Store) OpenMirror(id segment.LogID, a Applier) (*Mirror, error) {
 	return s.openMirror(id, a, false)
 }
@@ -122,6 +123,11 @@ func (m *Mirror) StartSegment(name string, firstSequence uint64) error {
 	}
 	if err := m.endSegment(); err != nil {
 		return m.fail(err)
+	}
+	if len(m.log.Segments()) == 0 {
+		if err := m.store.makeDir(m.log); err != nil {
+			return m.fail(fmt.Errorf("create folder: %w", err))
+		}
 	}
 	seg := newSegFile(m.log.dir, name, firstSequence)
 	f, err := m.store.fs.Create(seg.path)

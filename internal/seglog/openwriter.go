@@ -91,6 +91,9 @@ func (s *Store) openWriter(id segment.LogID, state State, a Applier) (_ *Writer,
 			err = fmt.Errorf("open log %s: %w", id, err)
 		}
 	}()
+	if err := s.makeDir(l); err != nil {
+		return nil, err
+	}
 	if w.act, err = s.restore(l, files, a, writing); err != nil {
 		return nil, err
 	}

@@ -165,8 +165,8 @@ func (s *Store) Close() error {
 
 func (s *Store) dir(id segment.LogID) string { return filepath.Join(s.path, id.String()) }
 
-// openLog creates the folder of a log if it is not there, removes unfinished files, and
-// returns the segments by first sequence, of which only the names were read.
+// openLog removes unfinished files of a log, and returns the segments by first sequence,
+// of which only the names were read. A log without a folder has none.
 func (s *Store) openLog(id segment.LogID) (*Log, []*segFile, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -177,24 +177,18 @@ func (s *Store) openLog(id segment.LogID) (*Log, []*segFile, error) {
 		return nil, nil, fmt.Errorf("log %s is open already", id)
 	}
 	l := &Log{id: id, dir: s.dir(id), store: s, ring: ring{limit: s.o.RingBytes}}
-	if _, err := s.fs.Readlink(l.dir); err == nil {
-		return nil, nil, fmt.Errorf("%s is a link: %w", l.dir, private.ErrPlanted)
-	}
-	if err := s.fs.Mkdir(l.dir); err != nil {
-		return nil, nil, err
-	}
-	if err := s.fs.SyncDir(s.path); err != nil {
+	if err := s.checkDir(l); err != nil {
 		return nil, nil, err
 	}
 	entries, err := s.fs.ReadDir(l.dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, nil, err
 	}
 	var files []*segFile
 	for _, e := range entries {
 		name := e.Name()
 		if base, ok := strings.CutSuffix(name, tempExt); ok {
-			if _, ours := parseName(base); ours || base == latestName {
+			if _, ours := parseName(base); ours || base == latestName || base == ownerName {
 				if err := s.fs.Remove(filepath.Join(l.dir, name)); err != nil {
 					return nil, nil, err
 				}
@@ -216,6 +210,25 @@ func (s *Store) openLog(id segment.LogID) (*Log, []*segFile, error) {
 	return l, files, nil
 }
 
+// checkDir returns an error if the folder of a log is a link.
+func (s *Store) checkDir(l *Log) error {
+	if _, err := s.fs.Readlink(l.dir); err == nil {
+		return fmt.Errorf("%s is a link: %w", l.dir, private.ErrPlanted)
+	}
+	return nil
+}
+
+// makeDir creates the folder of a log.
+func (s *Store) makeDir(l *Log) error {
+	if err := s.checkDir(l); err != nil {
+		return err
+	}
+	if err := s.fs.Mkdir(l.dir); err != nil {
+		return err
+	}
+	return s.fs.SyncDir(s.path)
+}
+
 // closeLog ends the log's readers, and lets it be opened again.
 func (s *Store) closeLog(l *Log) {
 	l.close()
@@ -231,6 +244,11 @@ func (s *Store) removeLog(id segment.LogID) {
 	if latest, _, err := s.latestLog(); err == nil && latest == id {
 		return
 	}
+	s.removeFiles(id)
+}
+
+// removeFiles is removeLog for any log. Files that are not ours stay, and the folder then.
+func (s *Store) removeFiles(id segment.LogID) {
 	dir := s.dir(id)
 	entries, err := s.fs.ReadDir(dir)
 	if err != nil {
@@ -238,7 +256,7 @@ func (s *Store) removeLog(id segment.LogID) {
 	}
 	for _, e := range entries {
 		base, _ := strings.CutSuffix(e.Name(), tempExt)
-		if _, ours := parseName(base); !ours && base != latestName && base != endName {
+		if _, ours := parseName(base); !ours && base != latestName && base != endName && base != ownerName {
 			continue
 		}
 		if err := s.fs.Remove(filepath.Join(dir, e.Name())); err != nil {
@@ -248,6 +266,37 @@ func (s *Store) removeLog(id segment.LogID) {
 	if err := s.fs.Remove(dir); err != nil {
 		s.log.Warn("remove log", "log_id", id.String(), "err", err)
 	}
+}
+
+// Remove removes the files and the folder of a log that is not open, as far as it can.
+func (s *Store) Remove(id segment.LogID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.unlink(id); err != nil {
+		s.log.Warn("remove log", "log_id", id.String(), "err", err)
+		return
+	}
+	s.removeFiles(id)
+}
+
+// unlink has the store's link for the newest segment point at another log, if it points
+// at one. The caller holds the lock.
+func (s *Store) unlink(id segment.LogID) error {
+	link := filepath.Join(s.path, latestName)
+	if target, err := s.fs.Readlink(link); err != nil || filepath.Dir(target) != id.String() {
+		return nil //nolint:nilerr // Without a link there is none to be changed.
+	}
+	var newest *Log
+	var created int64
+	for _, l := range s.open {
+		if at, ok := l.created(); ok && (newest == nil || at > created) {
+			newest, created = l, at
+		}
+	}
+	if newest != nil {
+		return s.replaceLink(s.path, filepath.Join(newest.id.String(), latestName))
+	}
+	return s.fs.Remove(link)
 }
 
 // removeUnstarted removes logs that have no segment and never had one, since the process

@@ -4,16 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/replica"
 )
 
 // intake takes what an upstream sends of its logs into the replicas.
 type intake struct {
 	feed      *Feed
-	logs      map[segment.LogID]*intakeLog
+	logs      map[segment.LogID]*intakeLog // nil: refused
 	interrupt func()
 	// partial is the log of which a piece is incomplete, nil if there is none. There is
 	// one at a time, however many logs there are.
@@ -23,8 +25,7 @@ type intake struct {
 // intakeLog is one log of the upstream.
 type intakeLog struct {
 	sink
-	release func()
-	last    uint64 // block of the upstream
+	last uint64 // block of the upstream
 	// part of a piece that is incomplete, and its offset.
 	part   []byte
 	offset uint64
@@ -34,29 +35,35 @@ type intakeLog struct {
 func (in *intake) Interrupt() { in.interrupt() }
 
 func (in *intake) release() {
-	for _, l := range in.logs {
-		l.release()
+	for id := range in.logs {
+		in.leave(id)
 	}
 }
 
-func (in *intake) log(ctx context.Context, text string) (*intakeLog, error) {
-	id, err := segment.ParseLogID(text)
-	if err != nil {
-		return nil, err
+// leave gives up a log.
+func (in *intake) leave(id segment.LogID) {
+	if l := in.logs[id]; l != nil {
+		l.Release()
 	}
+	in.logs[id] = nil
+}
+
+// log returns a log of the upstream, nil if it was refused here.
+func (in *intake) log(ctx context.Context, id segment.LogID) (*intakeLog, error) {
 	if l, ok := in.logs[id]; ok {
 		return l, nil
 	}
-	r, release, err := in.feed.replicas.Lease(ctx, id, in)
+	r, err := in.feed.replicas.Lease(ctx, id, replica.Source{Feeder: in})
 	if err != nil {
 		return nil, err
 	}
-	l := &intakeLog{sink: sink{r, in.feed, []any{"log_id", text}}, release: release}
+	l := &intakeLog{sink: sink{r, in.feed, []any{"log_id", id.String()}}}
 	in.logs[id] = l
 	return l, nil
 }
 
-// deliver gives what a response brings to its log.
+// deliver gives what a response brings to its log. One that is refused is left out, for
+// as long as this connection lasts, and the others go on.
 func (in *intake) deliver(ctx context.Context, response *metricsv1.ReadLogsResponse) error {
 	if response.GetLogId() == "" {
 		if response.GetEnd() != nil {
@@ -64,11 +71,27 @@ func (in *intake) deliver(ctx context.Context, response *metricsv1.ReadLogsRespo
 		}
 		return nil
 	}
-	l, err := in.log(ctx, response.GetLogId())
+	id, err := segment.ParseLogID(response.GetLogId())
 	if err != nil {
 		return err
 	}
+	l, err := in.log(ctx, id)
+	if err == nil && l != nil {
+		err = in.take(l, response)
+	}
+	var refused *replica.RefusedError
+	if errors.As(err, &refused) {
+		in.feed.log.Log(slog.LevelError, "a log of the upstream is refused", "log_id", id.String(), "err", in.feed.counted(err))
+		in.leave(id)
+		return nil
+	}
+	return err
+}
+
+// take gives what a response brings to a log.
+func (in *intake) take(l *intakeLog, response *metricsv1.ReadLogsResponse) error {
 	defer in.feed.replicas.Updates.Wake()
+	var err error
 	switch event := response.GetEvent().(type) {
 	case *metricsv1.ReadLogsResponse_Segment:
 		err = l.StartSegment(event.Segment.GetName(), event.Segment.GetFirstSequence())
@@ -88,7 +111,7 @@ func (in *intake) deliver(ctx context.Context, response *metricsv1.ReadLogsRespo
 // lags says whether the upstream lacks blocks that this server has.
 func (in *intake) lags() bool {
 	for _, l := range in.logs {
-		if l.Log.Last() > l.last {
+		if l != nil && l.Log.Last() > l.last {
 			return true
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"time"
 
@@ -32,24 +33,24 @@ func (f *Feed) Replicate(ctx context.Context, c *link.Conn, hello *linkv1.Hello)
 	if id.IsZero() {
 		return errors.New("log id is zero")
 	}
-	r, release, err := f.replicas.Lease(ctx, id, c)
+	r, err := f.replicas.Lease(ctx, id, replica.Source{Feeder: c, Names: f.owners(c.Identity().Names), New: f.newLogs.Hold(c.Peer())})
 	if err != nil {
-		return err
+		return f.counted(err)
 	}
-	defer release()
+	defer r.Release()
 	if hello.GetEnded() {
 		r.EndedBy(time.Now())
 	}
 
 	who := []any{"log_id", id.String(), "forwarder", hello.GetInstance(), "peer", c.RemoteAddr().String()}
-	position := linkPosition(r)
+	position := linkPosition(r.Replica)
 	if err := c.Welcome(&linkv1.Welcome{Position: position}); err != nil {
 		return err
 	}
 	f.log.Log(slog.LevelInfo, "forwarder connected", append(slices.Clip(who), "last_sequence", position.GetSequence())...)
 	defer f.log.Log(slog.LevelInfo, "forwarder disconnected", who...)
 	a := newAcks(func() {
-		if p := linkPosition(r); p != nil {
+		if p := linkPosition(r.Replica); p != nil {
 			// If it fails, so does the next Receive.
 			_ = c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Position{Position: p}})
 		}
@@ -64,12 +65,12 @@ func (f *Feed) Replicate(ctx context.Context, c *link.Conn, hello *linkv1.Hello)
 			return err
 		}
 		if fetch, ok := frame.GetKind().(*linkv1.Frame_Fetch); ok {
-			err = f.sendBack(ctx, c, r, fetch.Fetch.GetAfterSequence())
+			err = f.sendBack(ctx, c, r.Replica, fetch.Fetch.GetAfterSequence())
 		} else {
 			err = f.deliver(sink{r, f, who}, frame, a)
 		}
 		if err != nil {
-			return err
+			return f.counted(err)
 		}
 	}
 }
@@ -95,4 +96,17 @@ func (f *Feed) deliver(to sink, frame *linkv1.Frame, a *acks) error {
 		a.schedule()
 	}
 	return err
+}
+
+// owners are those of the names in a forwarder's certificate that a log can belong to:
+// by which it is a forwarder or, where no roles are named, which not anybody may have.
+func (f *Feed) owners(names []string) []string {
+	roles := f.trust.Roles
+	byRole := roles != nil && roles.HasRoles(f.trust.Peer)
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		if byRole {
+			return roles.CheckRole(f.trust.Peer, []string{name}) != nil
+		}
+		return name == "localhost" || net.ParseIP(name).IsLoopback()
+	})
 }

@@ -3,8 +3,6 @@ package replica
 import (
 	"context"
 	"sync"
-
-	"github.com/promgrpc/exporter/internal/segment"
 )
 
 // Feeder is a connection that feeds a replica.
@@ -58,22 +56,4 @@ func (l *lease) held() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.current != nil
-}
-
-// Lease returns the replica of a log for c to feed, until it calls release.
-func (rs *Set) Lease(ctx context.Context, id segment.LogID, c Feeder) (r *Replica, release func(), err error) {
-	for {
-		r, err := rs.open(id)
-		if err != nil {
-			return nil, nil, err
-		}
-		if !r.lease.acquire(ctx, c) {
-			return nil, nil, ctx.Err()
-		}
-		if !r.broken.Load() {
-			return r, func() { r.lease.release(c) }, nil
-		}
-		// It broke before the last holder released it.
-		r.lease.release(c)
-	}
 }

@@ -22,20 +22,47 @@ type Set struct {
 	// Updates wakes those who wait for blocks or logs.
 	Updates broadcast.Signal
 
-	mu   sync.Mutex                 // for changing the list
+	mu   sync.Mutex                 // for changing the following
 	list atomic.Pointer[[]*Replica] // sorted by id; replaced, never changed
+	// unconfirmed are logs that are not in the list yet.
+	unconfirmed map[segment.LogID]*unconfirmed
+	// refused is when a log was last refused because there are too many, since epoch; 0:
+	// never.
+	refused atomic.Int64
 }
 
-// Open opens every log that the storage folder holds.
+// Open opens every log that the storage folder holds. What has no whole keyframe is
+// removed: its connection has ended.
 func Open(store *seglog.Store) (*Set, error) {
-	rs := &Set{store: store}
+	rs := &Set{store: store, unconfirmed: map[segment.LogID]*unconfirmed{}}
 	rs.list.Store(new([]*Replica))
 	for _, id := range store.Logs() {
-		if _, err := rs.open(id); err != nil {
+		if err := rs.load(id); err != nil {
 			return nil, errors.Join(err, rs.Close())
 		}
 	}
 	return rs, nil
+}
+
+func (rs *Set) load(id segment.LogID) error {
+	r, err := openReplica(rs.store, id, new(health))
+	if err != nil {
+		return err
+	}
+	if !r.keyframe.Load() {
+		err := r.files.Close()
+		rs.store.Remove(id)
+		return err
+	}
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if err = rs.room(id); err == nil {
+		err = rs.add(r)
+	}
+	if err != nil {
+		return errors.Join(err, r.files.Close())
+	}
+	return nil
 }
 
 // All returns the logs, sorted by id.
@@ -67,27 +94,61 @@ func (rs *Set) Get(id segment.LogID) *Replica {
 	return nil
 }
 
-// open returns the replica of a log, which is created if there is none, and reopened
-// if it is broken.
-func (rs *Set) open(id segment.LogID) (*Replica, error) {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	list := rs.All()
-	i, found := slices.BinarySearchFunc(list, id, func(r *Replica, id segment.LogID) int {
+// find returns where in the list a log is, or would be.
+func (rs *Set) find(id segment.LogID) (i int, found bool) {
+	return slices.BinarySearchFunc(rs.All(), id, func(r *Replica, id segment.LogID) int {
 		return bytes.Compare(r.ID[:], id[:])
 	})
-	h := new(health)
-	switch {
-	case found && !list[i].broken.Load():
-		return list[i], nil
-	case found:
-		// Its streams end, and resume at the new one.
-		h = list[i].health
-		list[i].unusable.Store(true)
-		_ = list[i].files.Close()
-	case len(list) >= cursor.MaxPositions:
-		return nil, fmt.Errorf("open log %s: this server holds %d logs, the most that a cursor can carry", id, len(list))
+}
+
+// room says whether there is a place for one more log. The caller holds mu.
+func (rs *Set) room(id segment.LogID) error {
+	if n := len(rs.All()); n >= cursor.MaxPositions {
+		rs.refused.Store(sinceEpoch())
+		return &RefusedError{Reason: ReasonFull, text: fmt.Sprintf("log %s: %s", id, errFull)}
 	}
+	return nil
+}
+
+// add adds a log to the list, in place of itself if it was opened again. The caller holds
+// mu.
+func (rs *Set) add(r *Replica) error {
+	i, found := rs.find(r.ID)
+	list := slices.Clone(rs.All())
+	if found {
+		list[i] = r
+	} else {
+		list = slices.Insert(list, i, r)
+	}
+	if err := loadRequests(list); err != nil {
+		return err
+	}
+	rs.list.Store(&list)
+	return nil
+}
+
+// usable returns the replica at a place in the list, opened again if it is broken. The
+// caller holds mu.
+func (rs *Set) usable(i int) (*Replica, error) {
+	old := rs.All()[i]
+	if !old.broken.Load() {
+		return old, nil
+	}
+	// Its streams end, and resume at the new one.
+	old.unusable.Store(true)
+	_ = old.files.Close()
+	r, err := rs.open(old.ID, old.health)
+	if err != nil {
+		return nil, err
+	}
+	if err := rs.add(r); err != nil {
+		return nil, errors.Join(err, r.files.Close())
+	}
+	return r, nil
+}
+
+// open opens a replica, and notes whether that works.
+func (rs *Set) open(id segment.LogID, h *health) (*Replica, error) {
 	r, err := openReplica(rs.store, id, h)
 	if err != nil {
 		h.fail()
@@ -95,16 +156,6 @@ func (rs *Set) open(id segment.LogID) (*Replica, error) {
 		return nil, err
 	}
 	rs.opening.recover()
-	list = slices.Clone(list)
-	if found {
-		list[i] = r
-	} else {
-		list = slices.Insert(list, i, r)
-	}
-	if err := loadRequests(list); err != nil {
-		return nil, errors.Join(err, r.files.Close())
-	}
-	rs.list.Store(&list)
 	return r, nil
 }
 
@@ -126,6 +177,9 @@ func (rs *Set) Check() error {
 	if err := rs.opening.check(sinceEpoch(), false); err != nil {
 		return err
 	}
+	if refused := rs.refused.Load(); refused != 0 && sinceEpoch()-refused < int64(failedTime) {
+		return errFull
+	}
 	for _, r := range rs.All() {
 		if err := r.blocked(); err != nil {
 			return fmt.Errorf("log %s: %w", r.ID, err)
@@ -134,7 +188,7 @@ func (rs *Set) Check() error {
 	return nil
 }
 
-// Close closes the files of all logs.
+// Close closes the files of all logs. Nobody may be feeding one.
 func (rs *Set) Close() error {
 	var errs []error
 	for _, r := range rs.All() {

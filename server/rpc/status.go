@@ -57,7 +57,6 @@ func (s *Service) GetStatus(ctx context.Context, _ *connect.Request[metricsv1.Ge
 		Version:   version.Version,
 		StartTime: timestamppb.New(s.Started),
 		Uptime:    durationpb.New(time.Since(s.Started)),
-		Ready:     s.Ready() == nil,
 		Streams:   uint32(s.Streams.Count()),
 		Upstream:  s.Upstream(),
 	}
@@ -66,6 +65,11 @@ func (s *Service) GetStatus(ctx context.Context, _ *connect.Request[metricsv1.Ge
 			Name: l.Name, Address: l.Addr.String(), Exposed: l.Exposed(),
 			Tls: l.TLS, ClientCertificates: l.ClientCertificates, Passwords: l.Passwords, Policies: l.Policies,
 		})
+	}
+	if err := s.Ready(); err != nil {
+		res.NotReady = err.Error()
+	} else {
+		res.Ready = true
 	}
 	var present cursor.Cursor
 	for _, r := range s.Replicas.All() {

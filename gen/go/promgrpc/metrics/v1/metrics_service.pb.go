@@ -1647,7 +1647,10 @@ type GetStatusResponse struct {
 	// call was made.
 	Uptime *durationpb.Duration `protobuf:"bytes,10,opt,name=uptime,proto3" json:"uptime,omitempty"`
 	// listeners that this process has, and what protects each.
-	Listeners     []*Listener `protobuf:"bytes,11,rep,name=listeners,proto3" json:"listeners,omitempty"`
+	Listeners []*Listener `protobuf:"bytes,11,rep,name=listeners,proto3" json:"listeners,omitempty"`
+	// not_ready says why calls should go to another server. Empty if the server is
+	// ready.
+	NotReady      string `protobuf:"bytes,12,opt,name=not_ready,json=notReady,proto3" json:"not_ready,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1757,6 +1760,13 @@ func (x *GetStatusResponse) GetListeners() []*Listener {
 		return x.Listeners
 	}
 	return nil
+}
+
+func (x *GetStatusResponse) GetNotReady() string {
+	if x != nil {
+		return x.NotReady
+	}
+	return ""
 }
 
 // Listener is a port that a server takes connections at.
@@ -1960,7 +1970,7 @@ const file_promgrpc_metrics_v1_metrics_service_proto_rawDesc = "" +
 	"\x14ListSegmentsResponse\x128\n" +
 	"\bsegments\x18\x01 \x03(\v2\x1c.promgrpc.metrics.v1.SegmentR\bsegments\x12\x1c\n" +
 	"\ttruncated\x18\x02 \x01(\bR\ttruncated\"\x12\n" +
-	"\x10GetStatusRequest\"\xad\x03\n" +
+	"\x10GetStatusRequest\"\xca\x03\n" +
 	"\x11GetStatusResponse\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x129\n" +
@@ -1975,7 +1985,8 @@ const file_promgrpc_metrics_v1_metrics_service_proto_rawDesc = "" +
 	"\bupstream\x18\t \x01(\tR\bupstream\x121\n" +
 	"\x06uptime\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationR\x06uptime\x12;\n" +
-	"\tlisteners\x18\v \x03(\v2\x1d.promgrpc.metrics.v1.ListenerR\tlisteners\"\xcf\x01\n" +
+	"\tlisteners\x18\v \x03(\v2\x1d.promgrpc.metrics.v1.ListenerR\tlisteners\x12\x1b\n" +
+	"\tnot_ready\x18\f \x01(\tR\bnotReady\"\xcf\x01\n" +
 	"\bListener\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x10\n" +

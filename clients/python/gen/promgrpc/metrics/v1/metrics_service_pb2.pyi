@@ -122,12 +122,13 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ["cursor", "instance", "listeners", "live_series", "logs", "ready", "start_time", "streams", "upstream", "uptime", "version"]
+    __slots__ = ["cursor", "instance", "listeners", "live_series", "logs", "not_ready", "ready", "start_time", "streams", "upstream", "uptime", "version"]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     LISTENERS_FIELD_NUMBER: _ClassVar[int]
     LIVE_SERIES_FIELD_NUMBER: _ClassVar[int]
     LOGS_FIELD_NUMBER: _ClassVar[int]
+    NOT_READY_FIELD_NUMBER: _ClassVar[int]
     READY_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     STREAMS_FIELD_NUMBER: _ClassVar[int]
@@ -139,13 +140,14 @@ class GetStatusResponse(_message.Message):
     listeners: _containers.RepeatedCompositeFieldContainer[Listener]
     live_series: int
     logs: _containers.RepeatedCompositeFieldContainer[_metrics_pb2.LogStatus]
+    not_ready: str
     ready: bool
     start_time: _timestamp_pb2.Timestamp
     streams: int
     upstream: str
     uptime: _duration_pb2.Duration
     version: str
-    def __init__(self, instance: _Optional[str] = ..., version: _Optional[str] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ready: bool = ..., cursor: _Optional[str] = ..., logs: _Optional[_Iterable[_Union[_metrics_pb2.LogStatus, _Mapping]]] = ..., live_series: _Optional[int] = ..., streams: _Optional[int] = ..., upstream: _Optional[str] = ..., uptime: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., listeners: _Optional[_Iterable[_Union[Listener, _Mapping]]] = ...) -> None: ...
+    def __init__(self, instance: _Optional[str] = ..., version: _Optional[str] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ready: bool = ..., cursor: _Optional[str] = ..., logs: _Optional[_Iterable[_Union[_metrics_pb2.LogStatus, _Mapping]]] = ..., live_series: _Optional[int] = ..., streams: _Optional[int] = ..., upstream: _Optional[str] = ..., uptime: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., listeners: _Optional[_Iterable[_Union[Listener, _Mapping]]] = ..., not_ready: _Optional[str] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = []

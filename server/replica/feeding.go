@@ -1,0 +1,135 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// A log belongs to the names in the certificate of the connection that fed it last with
+// one. Another connection needs one of them. So certificates may be renewed and names
+// added or taken away, as long as one stays, and nobody else takes a log over. Without
+// certificates nobody owns a log, and the newest connection feeds it.
+
+// Source is a connection that brings logs.
+type Source struct {
+	Feeder
+	// Names that its certificate has, of those that let it in. None: it has no identity.
+	Names []string
+	// New is taken while a log is begun, until it is confirmed. Nil: it has no limit.
+	New *limit.Hold
+}
+
+// Feeding is what a connection does that feeds a replica. One at a time does.
+type Feeding struct {
+	*Replica
+	set  *Set
+	from Source
+	// known says that the log is confirmed, owned that its owner is known to be this one.
+	known, owned bool
+}
+
+// Lease returns the replica of a log for a connection to feed, until it calls Release.
+// The one before is interrupted. A *[RefusedError] says that the log is another's, or
+// that there is no room for it.
+func (rs *Set) Lease(ctx context.Context, id segment.LogID, from Source) (*Feeding, error) {
+	for {
+		if err := rs.checkOwner(id, from.Names); err != nil {
+			return nil, err
+		}
+		r, err := rs.take(id, from.Names)
+		if err != nil {
+			return nil, err
+		}
+		f := &Feeding{Replica: r, set: rs, from: from}
+		if !r.lease.acquire(ctx, from.Feeder) {
+			rs.leave(r)
+			return nil, ctx.Err()
+		}
+		// Who fed it meanwhile may have become its owner.
+		if err := rs.checkOwner(id, from.Names); err != nil {
+			f.Release()
+			return nil, err
+		}
+		if !r.broken.Load() && !r.unusable.Load() {
+			return f, nil
+		}
+		// It broke, or has gone, before the last holder released it.
+		f.Release()
+	}
+}
+
+// checkOwner says whether a connection with names may feed a log.
+func (rs *Set) checkOwner(id segment.LogID, names []string) error {
+	owner, err := rs.owner(id)
+	if err != nil {
+		return err
+	}
+	if len(owner) == 0 || slices.ContainsFunc(owner, func(name string) bool { return slices.Contains(names, name) }) {
+		return nil
+	}
+	came := "a connection without a certificate"
+	if len(names) > 0 {
+		came = fmt.Sprintf("the names %q", names)
+	}
+	return &RefusedError{Reason: ReasonOwner, text: fmt.Sprintf("log %s belongs to another forwarder, and %s came: the file owner in its folder says whose it is", id, came)}
+}
+
+// Release ends it.
+func (f *Feeding) Release() {
+	f.lease.release(f.from.Feeder)
+	f.set.leave(f.Replica)
+	if f.from.New != nil {
+		f.from.New.Release()
+	}
+}
+
+// StartSegment starts a segment.
+func (f *Feeding) StartSegment(name string, firstSequence uint64) error {
+	if f.from.New != nil && !f.keyframe.Load() {
+		var over *limit.Error
+		if err := f.from.New.Resize(1); errors.As(err, &over) {
+			return &RefusedError{Reason: over.Name, text: err.Error()}
+		}
+	}
+	return f.Replica.StartSegment(name, firstSequence)
+}
+
+// Append appends bytes of a segment. With the last of its first keyframe a log is
+// confirmed.
+func (f *Feeding) Append(offset uint64, data []byte) error {
+	before := f.Log.Last()
+	if err := f.Replica.Append(offset, data); err != nil {
+		return err
+	}
+	if !f.known && f.keyframe.Load() {
+		if err := f.set.confirm(f.Replica, f.from.Names); err != nil {
+			return err
+		}
+		f.known = true
+		if f.from.New != nil {
+			f.from.New.Release()
+		}
+	}
+	if !f.owned && f.Log.Last() > before {
+		return f.own()
+	}
+	return nil
+}
+
+// own makes the log belong to who feeds it.
+func (f *Feeding) own() error {
+	f.owned = true
+	if len(f.from.Names) == 0 {
+		return nil
+	}
+	owner, err := f.set.store.Owner(f.ID)
+	if err == nil && !slices.Equal(owner, f.from.Names) {
+		err = f.set.store.SetOwner(f.ID, f.from.Names)
+	}
+	return err
+}

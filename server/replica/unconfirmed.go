@@ -1,0 +1,95 @@
+package replica
+
+import (
+	"slices"
+
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// A log is confirmed once a whole keyframe of it has come. Before that it takes none of
+// the places that logs have, is not served, and is nowhere to be seen. It goes, files and
+// all, with the last connection that brings it.
+
+// unconfirmed is a log that is not confirmed.
+type unconfirmed struct {
+	*Replica
+	names []string // of whom came with it first
+	users int      // connections that feed it or wait for that
+}
+
+// take returns the replica of a log for a connection that has names. A log that is not
+// known is unconfirmed. The caller calls leave.
+func (rs *Set) take(id segment.LogID, names []string) (*Replica, error) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if i, found := rs.find(id); found {
+		return rs.usable(i)
+	}
+	u := rs.unconfirmed[id]
+	if u == nil {
+		if err := rs.room(id); err != nil {
+			return nil, err
+		}
+		r, err := rs.open(id, new(health))
+		if err != nil {
+			return nil, err
+		}
+		u = &unconfirmed{Replica: r, names: slices.Clone(names)}
+		rs.unconfirmed[id] = u
+	}
+	u.users++
+	return u.Replica, nil
+}
+
+// leave is for a connection that took a replica and does not feed it any more.
+func (rs *Set) leave(r *Replica) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	u := rs.unconfirmed[r.ID]
+	if u == nil || u.Replica != r {
+		return
+	}
+	if r.broken.Load() {
+		rs.opening.fail()
+	}
+	if u.users--; u.users > 0 && !r.broken.Load() {
+		return
+	}
+	delete(rs.unconfirmed, r.ID)
+	r.unusable.Store(true)
+	_ = r.files.Close()
+	rs.store.Remove(r.ID)
+}
+
+// confirm gives a log its place, and its owner, unless it has one already.
+func (rs *Set) confirm(r *Replica, names []string) error {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if u := rs.unconfirmed[r.ID]; u == nil || u.Replica != r {
+		return nil
+	}
+	if err := rs.room(r.ID); err != nil {
+		return err
+	}
+	if len(names) > 0 {
+		if err := rs.store.SetOwner(r.ID, names); err != nil {
+			return err
+		}
+	}
+	if err := rs.add(r); err != nil {
+		return err
+	}
+	delete(rs.unconfirmed, r.ID)
+	return nil
+}
+
+// owner returns to whom a log belongs, none if that is nobody.
+func (rs *Set) owner(id segment.LogID) ([]string, error) {
+	rs.mu.Lock()
+	u := rs.unconfirmed[id]
+	rs.mu.Unlock()
+	if u != nil {
+		return u.names, nil
+	}
+	return rs.store.Owner(id)
+}
