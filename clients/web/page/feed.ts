@@ -1,4 +1,4 @@
-import { Code, ConnectError, type Transport } from "@connectrpc/connect";
+import { ConnectError, type Code, type Transport } from "@connectrpc/connect";
 import { follow, invalidPlace, OutOfRangeError, type Place, type Update } from "../src/index";
 import type { Store } from "./store";
 
@@ -10,8 +10,8 @@ export class Feed {
   phase: Phase = "idle";
   // detail says why the stream is interrupted or was refused.
   detail = "";
-  // unauthenticated says that it was refused for want of a token, or of another one.
-  unauthenticated = false;
+  // refusal is why it was refused.
+  refusal?: Code;
   // place in a selector for which it was refused.
   place?: Place;
   reconnects = 0;
@@ -35,7 +35,7 @@ export class Feed {
     this.abort?.abort();
     this.store.clear();
     this.place = undefined;
-    this.unauthenticated = false;
+    this.refusal = undefined;
     this.marks = [];
     this.notes = [];
     this.cursor = "";
@@ -71,7 +71,7 @@ export class Feed {
         if (!(err instanceof OutOfRangeError)) {
           const refusal = ConnectError.from(err);
           this.place = invalidPlace(refusal, selectors);
-          this.unauthenticated = refusal.code === Code.Unauthenticated;
+          this.refusal = refusal.code;
           this.become("refused", refusal.rawMessage);
           return;
         }

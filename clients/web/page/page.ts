@@ -1,4 +1,4 @@
-import type { Transport } from "@connectrpc/connect";
+import { Code, type Transport } from "@connectrpc/connect";
 import { readView, writeView } from "./address";
 import { Chart, type Line } from "./chart";
 import type { Completion } from "./complete";
@@ -87,6 +87,12 @@ export class Page {
     this.fromAddress();
   }
 
+  // wantsToken says that a token would help, or another one.
+  private get wantsToken(): boolean {
+    const { refusal } = this.feed;
+    return refusal === Code.Unauthenticated || (refusal === Code.PermissionDenied && this.token.value === "");
+  }
+
   repaint(): void {
     this.chart.repaint();
     this.heatmap.repaint();
@@ -136,7 +142,7 @@ export class Page {
       this.soon();
       // While the stream is down, its own attempts are enough, and who is refused once is
       // refused again.
-      if (count % 3 === 0 && this.feed.phase !== "interrupted" && !this.feed.unauthenticated && this.replica.denied === "") await this.replica.refresh(this.feed.instance);
+      if (count % 3 === 0 && this.feed.phase !== "interrupted" && !this.wantsToken && this.replica.denied === "") await this.replica.refresh(this.feed.instance);
     }
   }
 
@@ -192,7 +198,7 @@ export class Page {
     const names = { idle: "Idle", connecting: "Connecting", replaying: "Replaying", live: "Live", interrupted: "Reconnecting", refused: "Refused" };
     document.body.dataset.phase = phase;
     setText(byId("phase"), names[phase]);
-    this.token.ask(this.feed.unauthenticated);
+    this.token.ask(this.wantsToken);
     setText(byId("denied"), visible(this.replica.denied));
     const away = phase === "interrupted" || this.replica.failed;
     byId("replica").classList.toggle("old", away);
