@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,17 +73,30 @@ func (h *healthcheck) run(ctx context.Context, app *kingpin.Application) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.timeout)
 	defer cancel()
-	err := askReady(ctx, config, "http", where)
-	if errors.Is(err, errWantsTLS) {
-		err = askReady(ctx, config, "https", where)
+	// By what its flags let expect first: what does not fit is in the log of the program.
+	schemes := []string{"http", "https"}
+	if flagOf(app, "web.config.file") != "" {
+		slices.Reverse(schemes)
+	}
+	err := askReady(ctx, config, schemes[0], where)
+	if errors.Is(err, errWantsTLS) || errors.Is(err, http.ErrSchemeMismatch) {
+		err = askReady(ctx, config, schemes[1], where)
 	}
 	return err
 }
 
+// flagOf returns what a flag has, "" if there is none.
+func flagOf(app *kingpin.Application, name string) string {
+	if f := app.GetFlag(name); f != nil {
+		return f.Model().Value.String()
+	}
+	return ""
+}
+
 func listenAddress(app *kingpin.Application) string {
 	for _, name := range listenFlags {
-		if f := app.GetFlag(name); f != nil {
-			return f.Model().Value.String()
+		if at := flagOf(app, name); at != "" {
+			return at
 		}
 	}
 	return ""

@@ -130,6 +130,30 @@ func TestHealthcheckWithWebConfig(t *testing.T) {
 	require.Contains(t, stderr, "--key-file")
 }
 
+// With the flags of the program, it is asked by what it speaks, so that its log does
+// not fill with handshakes that failed.
+func TestHealthcheckLeavesNoTrace(t *testing.T) {
+	dir := t.TempDir()
+	a, err := authority.New("test", time.Hour)
+	require.NoError(t, err)
+	require.NoError(t, a.Pair().Write(dir, "cert"))
+	for name, text := range map[string]string{"cleartext": "", "TLS": "tls_server_config:\n  cert_file: cert.pem\n  key_file: cert-key.pem\n"} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(dir, name+".yml")
+			require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+			var log syncBuffer
+			w, err := NewOps(onAnyPort(file), slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})), prometheus.NewRegistry(), func() error { return nil })
+			require.NoError(t, err)
+			stop := runWeb(t, w)
+			t.Setenv("PROMGRPC_WEB_CONFIG_FILE", file)
+			code, stderr := check(t, "--web.listen-address="+w.Addr().String())
+			require.Equal(t, ExitOK, code, stderr)
+			stop()
+			require.NotContains(t, log.String(), "handshake")
+		})
+	}
+}
+
 func TestRunsWithoutCommand(t *testing.T) {
 	for _, args := range [][]string{nil, {"run"}, {"--some.flag-name=x"}, {"run", "--some.flag-name=x"}} {
 		ran := false
