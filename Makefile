@@ -155,7 +155,7 @@ test-root: needs build ## Run the tests that only root can run
 
 .PHONY: test-failures
 test-failures: needs build tools tools-debian ## Cause each failure under load, including 60s without Consul, and print the table
-	$(E2E_ENV) go test -count=1 -v -tags debian -run '^TestFailures$$' ./e2e -consul-away=60s
+	$(E2E_ENV) go test -count=1 -v -tags debian -run '^TestFailures' ./e2e -consul-away=60s
 
 .PHONY: test-overload
 test-overload: build ## Overload the real binaries at full size: a minute, a million series, a thousand clients

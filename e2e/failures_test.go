@@ -115,6 +115,17 @@ func TestFailures(t *testing.T) {
 	}})
 }
 
+// TestFailuresSecured is TestFailures of a deployment in which all is encrypted, and
+// nobody does anything without a certificate, a token or a password.
+func TestFailuresSecured(t *testing.T) {
+	target := harness.NewLocal(t, harness.Options{
+		Secured:   harness.NewSecured(t),
+		Forwarder: []string{"--storage.segment.duration=10s"},
+		Server:    []string{"--stream.max-age=" + maxAge.String()},
+	})
+	testFailures(t, target)
+}
+
 // testFailures makes all failures, and those on top that only this target has.
 func testFailures(t *testing.T, target harness.Target, more ...failure) {
 	r := newRig(t, target)
@@ -147,16 +158,16 @@ func newRig(t *testing.T, target harness.Target) *rig {
 	r := &rig{target: target, servers: len(target.HAProxy().Up())}
 	r.sender = harness.NewSender(t, target.WriteURL(), failureJob, 5)
 	r.sender.Start(50 * time.Millisecond)
-	address := target.HAProxy().RPC
+	address, secured := target.HAProxy().RPC, target.HAProxy().Secured
 	for i := range libraryFollowers {
 		protocol := promgrpc.Protocol(protocols[i%len(protocols)])
-		r.library = append(r.library, startFollower(t, address, protocol, failureSelector))
+		r.library = append(r.library, startFollower(t, address, secured, protocol, failureSelector))
 	}
 	for _, protocol := range []string{"grpc", "connect"} {
 		r.programs = append(r.programs, harness.Follow(t, address, protocol, failureSelector, "--since=1h", "--heartbeat="+heartbeat.String()))
 	}
 	r.await(t)
-	r.callers = startCallers(t, address, `sent_total{job="failures",series="0"}`)
+	r.callers = startCallers(t, address, secured, `sent_total{job="failures",series="0"}`)
 	time.Sleep(time.Second)
 	return r
 }

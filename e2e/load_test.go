@@ -12,7 +12,9 @@ import (
 
 	"connectrpc.com/connect"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 
 	promgrpc "github.com/promgrpc/exporter/clients/go"
 	"github.com/promgrpc/exporter/e2e/harness"
@@ -68,9 +70,13 @@ type follower struct {
 }
 
 // startFollower follows what a selector matches until the test ends.
-func startFollower(t *testing.T, address string, protocol promgrpc.Protocol, selector string) *follower {
+func startFollower(t *testing.T, address string, secured *harness.Secured, protocol promgrpc.Protocol, selector string) *follower {
 	t.Helper()
-	client, err := promgrpc.New([]string{address}, promgrpc.Options{Protocol: protocol})
+	options := promgrpc.Options{Protocol: protocol, TLS: secured.TLS()}
+	if authorization := secured.Authorization(); authorization != "" {
+		options.Header = http.Header{"Authorization": {authorization}}
+	}
+	client, err := promgrpc.New([]string{address}, options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,9 +159,13 @@ type caller struct {
 // startCallers calls by each protocol until the test ends: over gRPC and
 // gRPC-Web from connections that stay, as programs do, and over Connect from a
 // new one each time, as curl does.
-func startCallers(t *testing.T, address, selector string) []*caller {
+func startCallers(t *testing.T, address string, secured *harness.Secured, selector string) []*caller {
 	t.Helper()
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	encryption, scheme := insecure.NewCredentials(), "http://"
+	if secured != nil {
+		encryption, scheme = credentials.NewTLS(secured.TLS()), "https://"
+	}
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(encryption))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,13 +175,13 @@ func startCallers(t *testing.T, address, selector string) []*caller {
 	callers := []*caller{{
 		name: "GetStatus over grpc",
 		call: func(ctx context.Context) error {
-			_, err := stub.GetStatus(ctx, &metricsv1.GetStatusRequest{})
+			_, err := stub.GetStatus(authorize(ctx, secured.Authorization()), &metricsv1.GetStatusRequest{})
 			return err
 		},
 	}, {
 		name: "GetMetrics over grpc",
 		call: func(ctx context.Context) error {
-			s, err := stub.GetMetrics(ctx, request)
+			s, err := stub.GetMetrics(authorize(ctx, secured.Authorization()), request)
 			if err != nil {
 				return err
 			}
@@ -179,9 +189,9 @@ func startCallers(t *testing.T, address, selector string) []*caller {
 		},
 	}}
 	for protocol, options := range map[string][]connect.ClientOption{"grpcweb": {connect.WithGRPCWeb()}, "connect": nil} {
-		transport := &http.Transport{DisableKeepAlives: protocol == "connect"}
+		transport := &http.Transport{DisableKeepAlives: protocol == "connect", TLSClientConfig: secured.TLS()}
 		t.Cleanup(transport.CloseIdleConnections)
-		stub := metricsv1connect.NewMetricsServiceClient(&http.Client{Transport: transport}, "http://"+address, options...)
+		stub := metricsv1connect.NewMetricsServiceClient(&http.Client{Transport: authorized{transport, secured.Authorization()}}, scheme+address, options...)
 		callers = append(callers, &caller{
 			name: "GetStatus over " + protocol,
 			call: func(ctx context.Context) error {
@@ -209,6 +219,29 @@ func startCallers(t *testing.T, address, selector string) []*caller {
 		inBackground(t, c.run)
 	}
 	return callers
+}
+
+// authorize returns the context of a call of gRPC with a header, unless it is "".
+func authorize(ctx context.Context, header string) context.Context {
+	if header == "" {
+		return ctx
+	}
+	return metadata.AppendToOutgoingContext(ctx, "authorization", header)
+}
+
+// authorized sends a header with each request, unless it is "".
+type authorized struct {
+	http.RoundTripper
+	header string
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (a authorized) RoundTrip(r *http.Request) (*http.Response, error) {
+	if a.header != "" {
+		r = r.Clone(r.Context())
+		r.Header.Set("Authorization", a.header)
+	}
+	return a.RoundTripper.RoundTrip(r)
 }
 
 var errNoEnd = errors.New("the stream has no end")

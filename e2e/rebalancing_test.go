@@ -26,7 +26,7 @@ func TestRebalancing(t *testing.T) {
 	var all []*follower
 	for i := range followers {
 		protocol := promgrpc.Protocol(protocols[i%len(protocols)])
-		all = append(all, startFollower(t, target.HAProxy().RPC, protocol, `{job="rebalancing"}`))
+		all = append(all, startFollower(t, target.HAProxy().RPC, nil, protocol, `{job="rebalancing"}`))
 	}
 	harness.Eventually(t, "all followers", func() bool { _, sum := spread(target.HAProxy()); return sum == followers })
 	for _, part := range []string{harness.ServerPart(1), harness.ServerPart(2)} {

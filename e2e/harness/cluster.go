@@ -20,6 +20,8 @@ type Options struct {
 	Server    []string // more flags for the parts
 	// OpenFiles that each part may have, as many as this process if zero.
 	OpenFiles int
+	// Secured, if not nil, has certificates and secrets of all parts.
+	Secured *Secured
 }
 
 // Cluster is the whole pipeline, a process a part.
@@ -55,7 +57,7 @@ func NewCluster(t testing.TB, o Options) *Cluster {
 		servers = strings.Join(links, ",")
 	}
 	host := Host()
-	c.Forwarder = c.start("forwarder", "metrics-forwarder", append([]string{
+	c.Forwarder = c.start("forwarder", "forwarder", "metrics-forwarder", append([]string{
 		"--link.listen-address=" + host + ":0",
 		"--web.listen-address=" + host + ":0",
 		"--server=" + servers,
@@ -64,7 +66,7 @@ func NewCluster(t testing.TB, o Options) *Cluster {
 	if forwarders == "" {
 		forwarders = c.Forwarder.Listening("link")
 	}
-	c.Receiver = c.start("receiver", "prometheus-remote-receiver", append([]string{
+	c.Receiver = c.start("receiver", "receiver", "prometheus-remote-receiver", append([]string{
 		"--web.listen-address=" + Host() + ":0",
 		"--forwarder=" + forwarders,
 	}, o.Receiver...)...)
@@ -72,14 +74,17 @@ func NewCluster(t testing.TB, o Options) *Cluster {
 	return c
 }
 
-// start starts a part.
-func (c *Cluster) start(name, binary string, args ...string) *Process {
+// start starts a part by its name, as what it is.
+func (c *Cluster) start(part, name, binary string, args ...string) *Process {
 	c.t.Helper()
-	path := Binary(c.t, binary)
+	path, s := Binary(c.t, binary), c.options.Secured
+	args = append(args, s.flags(part)...)
 	if c.options.OpenFiles > 0 {
-		return Start(c.t, name, "prlimit", append([]string{fmt.Sprint("--nofile=", c.options.OpenFiles), path}, args...)...)
+		path, args = "prlimit", append([]string{fmt.Sprint("--nofile=", c.options.OpenFiles), path}, args...)
 	}
-	return Start(c.t, name, path, args...)
+	p := StartEnv(c.t, name, s.env(part), path, args...)
+	p.web = s.client(part)
+	return p
 }
 
 // StartServer starts one more server. Without a Consul nobody finds it.
@@ -87,7 +92,7 @@ func (c *Cluster) StartServer() *Process {
 	c.t.Helper()
 	host := Host()
 	name := fmt.Sprintf("server%d", len(c.Servers)+1)
-	s := c.start(name, "prometheus-api-server", append([]string{
+	s := c.start("server", name, "prometheus-api-server", append([]string{
 		"--link.listen-address=" + host + ":0",
 		"--web.listen-address=" + host + ":0",
 		"--rpc.listen-address=" + host + ":0",
@@ -122,7 +127,11 @@ func (c *Cluster) Ready() {
 // WriteURL is where the receiver takes remote writes.
 func (c *Cluster) WriteURL() string {
 	c.t.Helper()
-	return "http://" + c.Receiver.Listening("web") + "/api/v1/write"
+	address := c.Receiver.Listening("web")
+	if s := c.options.Secured; s != nil {
+		return "https://prometheus:" + s.Secret("prometheus.password") + "@" + address + "/api/v1/write"
+	}
+	return "http://" + address + "/api/v1/write"
 }
 
 // RPC is the address of a server's API; servers count from 0.

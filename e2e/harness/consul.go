@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -19,8 +18,10 @@ type Consul struct {
 	// HTTP and DNS are its addresses.
 	HTTP, DNS string
 
-	token string // that may everything; "": there are no tokens
-	t     testing.TB
+	token  string // that may everything; "": there are no tokens
+	client *http.Client
+	scheme string
+	t      testing.TB
 }
 
 // StartConsul starts one with the configuration in deploy/ and waits until it
@@ -30,13 +31,37 @@ func StartConsul(t testing.TB) *Consul { return startConsul(t, "") }
 func startConsul(t testing.TB, token string, more ...string) *Consul {
 	t.Helper()
 	host := Host()
-	http, dns := Port(t, host), Port(t, host)
-	c := &Consul{HTTP: net.JoinHostPort(host, http), DNS: net.JoinHostPort(host, dns), token: token, t: t}
-	c.Process = Start(t, "consul", Tool(t, "consul"), append([]string{"agent", "-config-file=" + filepath.Join(root(), "deploy/consul/consul.hcl"),
-		"-node=e2e", "-bind=" + host, "-client=" + host, "-data-dir=" + t.TempDir(), "-disable-host-node-id",
-		"-http-port=" + http, "-dns-port=" + dns, "-server-port=" + Port(t, host), "-serf-lan-port=" + Port(t, host), "-serf-wan-port=-1"}, more...)...)
+	api, dns := Port(t, host), Port(t, host)
+	c := &Consul{HTTP: net.JoinHostPort(host, api), DNS: net.JoinHostPort(host, dns), token: token, client: http.DefaultClient, scheme: "http://", t: t}
+	c.Process = Start(t, "consul", Tool(t, "consul"), append(c.agent(host), append([]string{"-http-port=" + api}, more...)...)...)
 	c.Ready()
 	return c
+}
+
+// StartSecuredConsul is StartConsul of one with TLS, which makes the tokens of the
+// parts itself, and lets nobody do anything without one.
+func StartSecuredConsul(t testing.TB, s *Secured) *Consul {
+	t.Helper()
+	host := Host()
+	api, dns := Port(t, host), Port(t, host)
+	c := &Consul{
+		HTTP: net.JoinHostPort(host, api), DNS: net.JoinHostPort(host, dns), t: t,
+		token: s.Secret("consul-management.token"), client: s.client("consul"), scheme: "https://",
+	}
+	args := append([]string{s.folder("consul"), Tool(t, "consul")}, c.agent(host)...)
+	c.Process = StartEnv(t, "consul", []string{"CONSUL_HTTP_ADDR=https://" + c.HTTP}, File("deploy/consul/secured"),
+		append(args, "-config-file=secured.hcl", "-https-port="+api)...)
+	c.Ready()
+	return c
+}
+
+// agent returns how an agent on a host is started, but for the API.
+func (c *Consul) agent(host string) []string {
+	c.t.Helper()
+	_, dns, _ := net.SplitHostPort(c.DNS)
+	return []string{"agent", "-config-file=" + File("deploy/consul/consul.hcl"),
+		"-node=e2e", "-bind=" + host, "-client=" + host, "-data-dir=" + c.t.TempDir(), "-disable-host-node-id",
+		"-dns-port=" + dns, "-server-port=" + Port(c.t, host), "-serf-lan-port=" + Port(c.t, host), "-serf-wan-port=-1"}
 }
 
 // Ready waits until the agent answers, and leads.
@@ -120,11 +145,12 @@ func (c *Consul) put(path string, message any) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	request, err := http.NewRequest(http.MethodPut, "http://"+c.HTTP+path, bytes.NewReader(body))
+	request, err := http.NewRequest(http.MethodPut, c.scheme+c.HTTP+path, bytes.NewReader(body))
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	answer, err := http.DefaultClient.Do(request)
+	request.Header.Set("X-Consul-Token", c.token)
+	answer, err := c.client.Do(request)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -145,12 +171,12 @@ func (c *Consul) do(method, path string, question, answer any) bool {
 	if err != nil {
 		return false
 	}
-	req, err := http.NewRequest(method, "http://"+c.HTTP+path, bytes.NewReader(body))
+	req, err := http.NewRequest(method, c.scheme+c.HTTP+path, bytes.NewReader(body))
 	if err != nil {
 		return false
 	}
 	req.Header.Set("X-Consul-Token", c.token)
-	res, err := http.DefaultClient.Do(req)
+	res, err := c.client.Do(req)
 	if err != nil {
 		return false
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/csv"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,6 +17,16 @@ type HAProxy struct {
 
 	// RPC is the address of the API, Web that of the stats page.
 	RPC, Web string
+
+	// Secured has what clients need, nil if that is nothing.
+	Secured *Secured
+}
+
+// StartSecuredHAProxy is StartHAProxy of one with TLS, a certificate for servers, and
+// a password for the stats page.
+func StartSecuredHAProxy(t testing.TB, consul *Consul, s *Secured) *HAProxy {
+	t.Helper()
+	return startHAProxy(t, &HAProxy{Secured: s}, consul, "CERTS="+s.folder("haproxy"), "STATS_PASSWORD="+s.Secret("admin.password"))
 }
 
 // StartHAProxy starts one with the configuration in deploy/, which finds the
@@ -25,8 +34,13 @@ type HAProxy struct {
 // warning about the configuration fails the test.
 func StartHAProxy(t testing.TB, consul *Consul, more ...string) *HAProxy {
 	t.Helper()
-	binary, config, host := Tool(t, "haproxy"), filepath.Join(root(), "deploy/haproxy/haproxy.cfg"), Host()
-	h := &HAProxy{RPC: Address(t, host), Web: Address(t, host)}
+	return startHAProxy(t, &HAProxy{}, consul, more...)
+}
+
+func startHAProxy(t testing.TB, h *HAProxy, consul *Consul, more ...string) *HAProxy {
+	t.Helper()
+	binary, config, host := Tool(t, "haproxy"), File("deploy/haproxy/haproxy.cfg"), Host()
+	h.RPC, h.Web = Address(t, host), Address(t, host)
 	env := append([]string{"RPC_BIND=" + h.RPC, "STATS_BIND=" + h.Web, "NAMESERVER=" + consul.DNS}, more...)
 	check := StartEnv(t, "haproxy -c", env, binary, "-c", "-f", config)
 	code := check.Wait(patience)
@@ -48,7 +62,11 @@ func (h *HAProxy) Await(t testing.TB, servers int) {
 // does not answer. The names of the columns are HAProxy's.
 func (h *HAProxy) Stats() []map[string]string {
 	// A connection of its own: after a reload an old one leads to the old worker.
-	res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get("http://" + h.Web + "/;csv")
+	transport, url := &http.Transport{DisableKeepAlives: true}, "http://"+h.Web+"/;csv"
+	if s := h.Secured; s != nil {
+		transport.TLSClientConfig, url = s.tls("client"), "https://admin:"+s.Secret("admin.password")+"@"+h.Web+"/;csv"
+	}
+	res, err := (&http.Client{Transport: transport}).Get(url)
 	if err != nil {
 		return nil
 	}

@@ -29,7 +29,8 @@ type Process struct {
 	binary string
 	args   []string
 	env    []string
-	group  string // its control group; "": none of its own
+	group  string       // its control group; "": none of its own
+	web    *http.Client // for its HTTP server, which has TLS; nil: it has none
 	stdout *Log
 	stderr *Log
 
@@ -202,11 +203,15 @@ func (p *Process) Logged(parts ...string) map[string]string {
 	return fields
 }
 
-// Ready waits until http://address/-/ready answers 200.
+// Ready waits until /-/ready of an HTTP server answers 200.
 func (p *Process) Ready(address string) {
 	p.t.Helper()
+	client, scheme := http.DefaultClient, "http://"
+	if p.web != nil {
+		client, scheme = p.web, "https://"
+	}
 	p.eventually("readiness", func() bool {
-		res, err := http.Get("http://" + address + "/-/ready")
+		res, err := client.Get(scheme + address + "/-/ready")
 		if err != nil {
 			return false
 		}

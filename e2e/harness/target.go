@@ -59,11 +59,20 @@ type Local struct {
 // registers and finds itself there, and waits until HAProxy has all servers.
 func NewLocal(t testing.TB, o Options) *Local {
 	t.Helper()
-	if o.Consul == nil {
+	l := &Local{t: t}
+	switch {
+	case o.Consul != nil:
+	case o.Secured != nil:
+		o.Consul = StartSecuredConsul(t, o.Secured)
+	default:
 		o.Consul = StartConsul(t)
 	}
-	l := &Local{t: t, consul: o.Consul}
-	l.haproxy = StartHAProxy(t, l.consul)
+	l.consul = o.Consul
+	if o.Secured != nil {
+		l.haproxy = StartSecuredHAProxy(t, l.consul, o.Secured)
+	} else {
+		l.haproxy = StartHAProxy(t, l.consul)
+	}
 	l.Cluster = NewCluster(t, o)
 	l.haproxy.Await(t, len(l.Servers))
 	return l
