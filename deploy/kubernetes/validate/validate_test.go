@@ -1,17 +1,20 @@
-// Package validate checks the kustomization beside it, without a cluster: it is
-// built, each object is decoded strictly into the API's own type, and what the
-// objects say of each other holds. What a cluster adds, such as admission, it
-// does not know.
+// Package validate checks the kustomization beside it, and its secured variant,
+// without a cluster: they are built, each object is decoded strictly into the
+// API's own type, and what the objects say of each other holds. What a cluster
+// adds, such as admission, it does not know.
 package validate
 
 import (
 	"fmt"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -29,6 +32,8 @@ var kinds = map[schema.GroupVersionKind]func() metav1.Object{
 	corev1.SchemeGroupVersion.WithKind("Service"):               func() metav1.Object { return new(corev1.Service) },
 	appsv1.SchemeGroupVersion.WithKind("Deployment"):            func() metav1.Object { return new(appsv1.Deployment) },
 	appsv1.SchemeGroupVersion.WithKind("StatefulSet"):           func() metav1.Object { return new(appsv1.StatefulSet) },
+	corev1.SchemeGroupVersion.WithKind("Secret"):                func() metav1.Object { return new(corev1.Secret) },
+	networkingv1.SchemeGroupVersion.WithKind("NetworkPolicy"):   func() metav1.Object { return new(networkingv1.NetworkPolicy) },
 	policyv1.SchemeGroupVersion.WithKind("PodDisruptionBudget"): func() metav1.Object { return new(policyv1.PodDisruptionBudget) },
 }
 
@@ -44,12 +49,21 @@ type workload struct {
 type manifests struct {
 	services  []*corev1.Service
 	configs   []*corev1.ConfigMap
+	secrets   []*corev1.Secret
+	networks  []*networkingv1.NetworkPolicy
 	budgets   []*policyv1.PodDisruptionBudget
 	workloads []workload
 }
 
-func TestSelectors(t *testing.T) {
-	m := build(t)
+// each runs a test of what holds for both variants.
+func each(t *testing.T, test func(t *testing.T, m *manifests)) {
+	t.Run("plain", func(t *testing.T) { test(t, build(t, "..")) })
+	t.Run("secured", func(t *testing.T) { test(t, build(t, secured(t))) })
+}
+
+func TestSelectors(t *testing.T) { each(t, testSelectors) }
+
+func testSelectors(t *testing.T, m *manifests) {
 	for _, w := range m.workloads {
 		if !selects(t, w.selector, w.pod.Labels) {
 			t.Errorf("%s: its selector does not match its own pods", w.name)
@@ -89,8 +103,9 @@ func TestSelectors(t *testing.T) {
 	}
 }
 
-func TestPods(t *testing.T) {
-	m := build(t)
+func TestPods(t *testing.T) { each(t, testPods) }
+
+func testPods(t *testing.T, m *manifests) {
 	for _, w := range m.workloads {
 		pod := w.pod.Spec
 		if pod.SecurityContext == nil || !is(pod.SecurityContext.RunAsNonRoot) || pod.SecurityContext.SeccompProfile == nil {
@@ -104,6 +119,12 @@ func TestPods(t *testing.T) {
 			volumes[v.Name] = true
 			if v.ConfigMap != nil && !slices.ContainsFunc(m.configs, func(c *corev1.ConfigMap) bool { return c.Name == v.ConfigMap.Name }) {
 				t.Errorf("%s: no ConfigMap %s", w.name, v.ConfigMap.Name)
+			}
+			if v.Secret != nil && m.secret(v.Secret.SecretName) == nil {
+				t.Errorf("%s: no Secret %s", w.name, v.Secret.SecretName)
+			}
+			if v.Secret != nil && pod.SecurityContext.FSGroup == nil {
+				t.Errorf("%s: its user cannot read the Secret", w.name)
 			}
 		}
 		for _, c := range pod.Containers {
@@ -122,7 +143,10 @@ func TestPods(t *testing.T) {
 				t.Errorf("%s/%s: a probe is missing", w.name, c.Name)
 			}
 			for _, p := range []*corev1.Probe{c.StartupProbe, c.ReadinessProbe, c.LivenessProbe} {
-				if p != nil && (p.HTTPGet == nil || !hasPort(pod, p.HTTPGet.Port)) {
+				switch {
+				case p == nil, p.Exec != nil:
+				case p.HTTPGet != nil && hasPort(pod, p.HTTPGet.Port), p.TCPSocket != nil && hasPort(pod, p.TCPSocket.Port):
+				default:
 					t.Errorf("%s/%s: a probe asks a port that there is not", w.name, c.Name)
 				}
 			}
@@ -137,7 +161,7 @@ func TestPods(t *testing.T) {
 
 // Servers heed who HAProxy says that its clients are.
 func TestServersTrustHAProxy(t *testing.T) {
-	for _, w := range build(t).workloads {
+	for _, w := range build(t, "..").workloads {
 		if w.name == "prometheus-api-server" && !slices.ContainsFunc(w.pod.Spec.Containers[0].Args, func(arg string) bool {
 			return strings.HasPrefix(arg, "--rpc.trusted-proxy=")
 		}) {
@@ -148,8 +172,9 @@ func TestServersTrustHAProxy(t *testing.T) {
 
 // Every SRV name that a pod is given, _PORT._tcp.SERVICE, is a named port of a
 // headless service.
-func TestDiscovery(t *testing.T) {
-	m := build(t)
+func TestDiscovery(t *testing.T) { each(t, testDiscovery) }
+
+func testDiscovery(t *testing.T, m *manifests) {
 	found := 0
 	for _, w := range m.workloads {
 		for _, c := range w.pod.Spec.Containers {
@@ -176,9 +201,23 @@ func TestDiscovery(t *testing.T) {
 	}
 }
 
-func build(t *testing.T) *manifests {
+// secured makes the folder of the secured variant, as `make secured` does.
+func secured(t *testing.T) string {
 	t.Helper()
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), "..")
+	dir := t.TempDir()
+	for _, args := range [][]string{{"./deploy/certs", "--dir=" + dir + "/certs"}, {"./deploy/secured", "--certs=" + dir + "/certs", "--dir=" + dir}} {
+		command := exec.Command("go", append([]string{"run"}, args...)...)
+		command.Dir = filepath.Join("..", "..", "..")
+		if out, err := command.CombinedOutput(); err != nil {
+			t.Fatalf("go run %s: %v: %s", strings.Join(args, " "), err, out)
+		}
+	}
+	return dir
+}
+
+func build(t *testing.T, dir string) *manifests {
+	t.Helper()
+	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,6 +255,10 @@ func (m *manifests) add(text []byte) error {
 		m.services = append(m.services, o)
 	case *corev1.ConfigMap:
 		m.configs = append(m.configs, o)
+	case *corev1.Secret:
+		m.secrets = append(m.secrets, o)
+	case *networkingv1.NetworkPolicy:
+		m.networks = append(m.networks, o)
 	case *policyv1.PodDisruptionBudget:
 		m.budgets = append(m.budgets, o)
 	case *appsv1.Deployment:
@@ -242,6 +285,15 @@ func (m *manifests) selected(t *testing.T, s *metav1.LabelSelector) *workload {
 		return nil
 	}
 	return found[0]
+}
+
+func (m *manifests) secret(name string) *corev1.Secret {
+	for _, s := range m.secrets {
+		if s.Name == name {
+			return s
+		}
+	}
+	return nil
 }
 
 func (m *manifests) headless(service, port string) bool {
