@@ -146,7 +146,7 @@ func TestWriters(t *testing.T) {
 		{"a token that need not be one", bearer("anything"), "", 204, "", "", ""},
 		{"a token for reading", bearer("reader"), "", never, "", "no_right", "policy reader does not have write"},
 		{"a wrong token", bearer("nobody"), "", later, "", "unknown_token", "token"},
-		{"no token after all", []string{"Authorization", "Bearer "}, "", later, "", "", "a name and a password"},
+		{"no token after all", []string{"Authorization", "Bearer "}, "", later, "", "", "the bearer token is empty"},
 		{"a user", basic("alice", "alice"), "", 204, "a", "", ""},
 		{"a user, by another tenant", basic("alice", "alice"), "b", never, "", "other_tenant", "leave it out"},
 		{"a user with a wrong password", basic("alice", "bob"), "", later, "", "", ""},

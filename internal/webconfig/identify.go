@@ -11,14 +11,18 @@ import (
 
 // Refused says why a request is not let in, as HTTP has it.
 type Refused struct {
-	// Status is 401 without the right name and password, 429 over the file's rate
+	// Status is 401 without the right name and password, or what is no credential, 429 over the file's rate
 	// limit, 503 where too many passwords are being checked.
 	Status int
 	// Err is the reason, a [*limit.Error] with a status of 429 and 503.
 	Err error
 }
 
-var errNone = errors.New("a name and a password are needed")
+var (
+	errNone    = errors.New("a name and a password are needed")
+	errSeveral = errors.New("there are several Authorization headers, one is needed")
+	errNoToken = errors.New("the bearer token is empty: is its file?")
+)
 
 // challenge is the WWW-Authenticate of a listener that has users.
 const challenge = `Basic realm="prometheus-grpc-exporter", charset="UTF-8"`
@@ -48,9 +52,14 @@ func (c *Config) LetTokensPass(tokens func(*http.Request) bool) {
 	}
 }
 
-// identify returns who makes a request.
+// identify returns who makes a request. What looks like a credential is never passed over
+// for another.
 func (c *Config) identify(s *settings, r *http.Request, peer string) (identity.Identity, *Refused) {
-	id := identity.Identity{Names: identity.NamesOf(r.TLS), Token: bearer(r)}
+	token, err := bearer(r.Header.Values("Authorization"))
+	if err != nil {
+		return identity.Identity{}, &Refused{Status: http.StatusUnauthorized, Err: err}
+	}
+	id := identity.Identity{Names: identity.NamesOf(r.TLS), Token: token}
 	if len(s.users.names) == 0 || id.Token != "" && c.tokens != nil && c.tokens(r) {
 		return id, nil
 	}
@@ -58,7 +67,7 @@ func (c *Config) identify(s *settings, r *http.Request, peer string) (identity.I
 	if !ok {
 		return identity.Identity{}, &Refused{Status: http.StatusUnauthorized, Err: errNone}
 	}
-	err := c.password.check(peer, s.users, name, password)
+	err = c.password.check(peer, s.users, name, password)
 	var over *limit.Error
 	switch {
 	case err == nil:
@@ -70,11 +79,21 @@ func (c *Config) identify(s *settings, r *http.Request, peer string) (identity.I
 	return identity.Identity{}, &Refused{Status: http.StatusUnauthorized, Err: err}
 }
 
-// bearer returns the bearer token of a request, "" if there is none.
-func bearer(r *http.Request) string {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return ""
+// bearer returns the bearer token in Authorization headers, "" if there is none.
+func bearer(headers []string) (string, error) {
+	switch len(headers) {
+	case 0:
+		return "", nil
+	case 1:
+	default:
+		return "", errSeveral
 	}
-	return strings.TrimSpace(token)
+	scheme, token, _ := strings.Cut(headers[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", nil
+	}
+	if token = strings.TrimSpace(token); token == "" {
+		return "", errNoToken
+	}
+	return token, nil
 }

@@ -292,6 +292,32 @@ func TestGuard(t *testing.T) {
 	require.Equal(t, http.StatusTooManyRequests, get("/", "").status, "the rate is the same")
 }
 
+// What is meant as a credential is one, or the request is refused: it is not served as
+// somebody else's, or nobody's.
+func TestCredentialsAreNotPassedOver(t *testing.T) {
+	f := newFolder(t)
+	for _, text := range []string{"{}", usersOf(t, map[string]string{"me": "secret"})} {
+		c, err := Open("--web.config.file", f.write("web.yml", text), slog.New(slog.DiscardHandler))
+		require.NoError(t, err)
+		c.LetTokensPass(func(*http.Request) bool { return true })
+		calls := newCaller(t, serve(t, c), nil, false)
+		for want, headers := range map[error][]string{
+			errNoToken: {"Bearer "},
+			errSeveral: {"Bearer abc", "Bearer def"},
+			nil:        {"bearer  abc "},
+		} {
+			a, err := calls.get("/", func(r *http.Request) { r.Header["Authorization"] = headers })
+			require.NoError(t, err)
+			if want == nil {
+				require.Equal(t, "abc", a.ID.Token)
+				continue
+			}
+			require.Equal(t, http.StatusUnauthorized, a.status, headers)
+			require.Equal(t, want.Error()+"\n", a.text)
+		}
+	}
+}
+
 // Too many passwords at once are refused for now, not for good.
 func TestGuardSaysLater(t *testing.T) {
 	f := newFolder(t)
