@@ -41,7 +41,12 @@ func ok(*linkv1.Batch) *linkv1.Verdict {
 
 func newForwarder(t *testing.T, address string) *fakeForwarder {
 	t.Helper()
-	l, err := link.Listen(address, link.Options{Instance: "fake"})
+	return newForwarderBy(t, address, link.Trust{})
+}
+
+func newForwarderBy(t *testing.T, address string, trust link.Trust) *fakeForwarder {
+	t.Helper()
+	l, err := link.Listen(address, link.Options{Instance: "fake", Trust: trust})
 	require.NoError(t, err)
 	f := &fakeForwarder{addr: l.Addr().String(), judge: ok, conns: make(map[*link.Conn]bool)}
 	ctx, cancel := context.WithCancel(context.Background())
