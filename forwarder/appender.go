@@ -11,7 +11,6 @@ import (
 	"github.com/promgrpc/exporter/internal/backoff"
 	"github.com/promgrpc/exporter/internal/broadcast"
 	"github.com/promgrpc/exporter/internal/limit"
-	"github.com/promgrpc/exporter/internal/logship"
 	"github.com/promgrpc/exporter/internal/seglog"
 )
 
@@ -32,9 +31,11 @@ type appender struct {
 	state   *state // nil while the log cannot be written
 	cause   error  // why it cannot
 	renewed time.Time
+	// doubting says that a server was not believed since then.
+	doubting bool
 
 	broken   chan brokenState
-	diverged chan *logship.DivergedError
+	diverged chan *claim
 	reopened chan *state
 	stop     chan struct{} // ends the reopening
 	opening  sync.WaitGroup
@@ -68,7 +69,7 @@ func newAppender(in *ingest, store logStore, o Config, logger *slog.Logger) (*ap
 		logger:   logger,
 		ended:    newEndedLogs(logger),
 		broken:   make(chan brokenState, 1),
-		diverged: make(chan *logship.DivergedError, 1),
+		diverged: make(chan *claim, 1),
 		reopened: make(chan *state),
 		stop:     make(chan struct{}),
 		looked:   make(chan *job, 1),
@@ -138,8 +139,8 @@ func (a *appender) run() {
 			a.resume(j)
 		case b := <-a.broken:
 			a.fail(b.state, b.err)
-		case d := <-a.diverged:
-			a.renew(d)
+		case c := <-a.diverged:
+			a.renew(c)
 		case s := <-a.reopened:
 			a.in.metrics.reopened.Inc()
 			a.use(s)
@@ -263,36 +264,6 @@ func (a *appender) fail(s *state, err error) {
 	a.publish(nil)
 	a.logger.Error("log cannot be written, opening it again", "err", err)
 	a.opening.Go(func() { a.reopen(s) })
-}
-
-// renewEvery bounds how often a new log is started, whatever a server claims.
-const renewEvery = time.Minute
-
-// report notes a divergence, unless there is one already.
-func (a *appender) report(d *logship.DivergedError) {
-	select {
-	case a.diverged <- d:
-	default:
-	}
-}
-
-// renew starts a new log when a server has diverged from the present one: neither copy
-// is rewritten.
-func (a *appender) renew(d *logship.DivergedError) {
-	s := a.state
-	if s == nil || s.writer.Log().ID() != d.Log || a.now().Sub(a.renewed) < renewEvery {
-		return
-	}
-	a.renewed = a.now()
-	a.logger.Error("a server has diverged from the log, starting a new log", "log_id", d.Log.String(), "reason", d.Reason)
-	next, err := s.renew(a.store)
-	if err != nil {
-		a.fail(s, err)
-		return
-	}
-	a.in.metrics.renewed.Inc()
-	a.ended.adopt(a.store, next.writer.Log().ID())
-	a.use(next)
 }
 
 const (

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 
@@ -58,24 +59,30 @@ func (s *shipper) complete(ctx context.Context, ended *endedLog) error {
 	if sequence := position.GetSequence(); sequence > l.Last() {
 		s.logger.Warn("server has what this forwarder has lost, fetching it", "log_id", l.ID().String(), "last_sequence", l.Last(), "server_sequence", sequence)
 		if err := s.fetch(ctx, c, ended, sequence); err != nil {
-			return refuse(c, err)
+			return s.refuse(c, err)
 		}
 		l = ended.log() // It may have been opened again for another server.
 	}
 	after, err := startAfter(l, position)
 	if err != nil {
-		return refuse(c, err)
+		return s.refuse(c, err)
 	}
 	s.logger.Debug("server connected for a log that has ended", "log_id", l.ID().String(), "after_sequence", after)
 	return s.ship(ctx, c, l, after, nil, func(uint64) {})
 }
 
-// fetch gets from the server the blocks that are lost here, up to a sequence. What
-// does not continue the log is refused.
+// fetchTurn is how long a server may take at a time to send what is lost here. Another may
+// be waiting for its turn, and what one claims it may not have.
+const fetchTurn = time.Minute
+
+// fetch gets from the server the blocks that are lost here, up to a sequence, or as many
+// as it sends in its turn. What does not continue the log is refused.
 func (s *shipper) fetch(ctx context.Context, c *link.Conn, ended *endedLog, until uint64) error {
-	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
 	ended.fetching.Lock()
 	defer ended.fetching.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, s.ended.turn)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
 	files := ended.files()
 	after := files.Log().Last()
 	if after >= until {

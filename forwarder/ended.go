@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/promgrpc/exporter/internal/broadcast"
 	"github.com/promgrpc/exporter/internal/limit"
@@ -23,6 +24,7 @@ type endedLogs struct {
 	logger *slog.Logger
 	// room for what is fetched from servers.
 	room *limit.Budget
+	turn time.Duration // [fetchTurn], but in tests
 
 	mu   sync.Mutex
 	logs []*endedLog // the oldest first
@@ -30,7 +32,7 @@ type endedLogs struct {
 }
 
 func newEndedLogs(logger *slog.Logger) *endedLogs {
-	return &endedLogs{logger: logger, room: newFetchRoom()}
+	return &endedLogs{logger: logger, room: newFetchRoom(), turn: fetchTurn}
 }
 
 // endedLog is one of them.

@@ -58,7 +58,7 @@ func (s *shipper) run(ctx context.Context, connect func(context.Context) error) 
 			failures, told = 0, ""
 		}
 		pause := backoff.Pause(redialMin, redialMax, failures)
-		var diverged *logship.DivergedError
+		var diverged *claim
 		switch {
 		case errors.Is(err, errLogChanged):
 			failures = 0
@@ -95,7 +95,7 @@ func (s *shipper) shipPresent(ctx context.Context) error {
 	defer c.Close()
 	after, err := startAfter(l, position)
 	if err != nil {
-		return refuse(c, err)
+		return s.refuse(c, err)
 	}
 	s.confirmed.Store(after)
 	s.connected.Store(true)
@@ -122,15 +122,6 @@ func (s *shipper) dial(ctx context.Context, l *seglog.Log, ended bool, o link.Op
 	hello := &linkv1.Hello{Role: linkv1.Role_ROLE_FORWARDER, LogId: id[:], Ended: ended}
 	c, welcome, err := link.Dial(ctx, s.instance.Address, hello, o)
 	return c, welcome.GetPosition(), err
-}
-
-// refuse tells the server if it has diverged.
-func refuse(c *link.Conn, err error) error {
-	var diverged *logship.DivergedError
-	if errors.As(err, &diverged) {
-		_ = c.CloseWith(err.Error())
-	}
-	return err
 }
 
 // ship sends the blocks after a sequence, and passes on what the server confirms,

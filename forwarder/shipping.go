@@ -9,7 +9,6 @@ import (
 
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
-	"github.com/promgrpc/exporter/internal/logship"
 	"github.com/promgrpc/exporter/internal/seglog"
 )
 
@@ -18,7 +17,7 @@ type toShip struct {
 	log   func() (*seglog.Log, <-chan struct{})
 	ended *endedLogs
 	// diverged is told of each server that has diverged.
-	diverged func(*logship.DivergedError)
+	diverged func(*claim)
 	options  link.Options
 	metrics  *metrics
 }

@@ -1,0 +1,81 @@
+package forwarder
+
+import (
+	"errors"
+	"time"
+
+	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/logship"
+)
+
+// A server that has other blocks than the log, or is ahead of it, shows that the log is a
+// copy that was restored, and must not be continued. But anybody can say so. A server that
+// proved its role is believed. Of others one is believed, as a restored copy takes a start
+// of this process; and from then on so seldom that the logs of which servers hold 48 are
+// not used up by the time that they are deleted.
+
+const (
+	// renewEvery is how often a new log is started because of servers that have the role.
+	renewEvery = time.Minute
+	// doubtFor is how long, since the last time, others are not believed.
+	doubtFor = 24 * time.Hour
+)
+
+// claim is what a server says of its copy of a log, which contradicts the log.
+type claim struct {
+	*logship.DivergedError
+	// proved says that the server has the role of one.
+	proved bool
+}
+
+func (c *claim) Unwrap() error { return c.DivergedError }
+
+// refuse tells the server if it has diverged.
+func (s *shipper) refuse(c *link.Conn, err error) error {
+	var diverged *logship.DivergedError
+	if !errors.As(err, &diverged) {
+		return err
+	}
+	_ = c.CloseWith(err.Error())
+	trust := s.options.Trust
+	return &claim{diverged, trust.Roles != nil && trust.Roles.HasRoles(trust.Peer) && len(c.Identity().Names) > 0}
+}
+
+// report notes a divergence, unless there is one already.
+func (a *appender) report(c *claim) {
+	select {
+	case a.diverged <- c:
+	default:
+	}
+}
+
+// renew starts a new log when a server has diverged from the present one: neither copy
+// is rewritten. Until there is one, that server gets nothing.
+func (a *appender) renew(c *claim) {
+	s := a.state
+	if s == nil || s.writer.Log().ID() != c.Log {
+		return
+	}
+	since := a.now().Sub(a.renewed)
+	switch {
+	case since < renewEvery:
+		return
+	case since < doubtFor && !c.proved:
+		a.in.metrics.doubted.Inc()
+		if !a.doubting {
+			a.logger.Error("a server claims other blocks of the log and has not proved that it is one, so it gets nothing", "log_id", c.Log.String(), "reason", c.Reason)
+		}
+		a.doubting = true
+		return
+	}
+	a.renewed, a.doubting = a.now(), false
+	a.logger.Error("a server has diverged from the log, starting a new log", "log_id", c.Log.String(), "reason", c.Reason)
+	next, err := s.renew(a.store)
+	if err != nil {
+		a.fail(s, err)
+		return
+	}
+	a.in.metrics.renewed.Inc()
+	a.ended.adopt(a.store, next.writer.Log().ID())
+	a.use(next)
+}
