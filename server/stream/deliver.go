@@ -9,8 +9,8 @@ import (
 
 // deliver puts the selected entries of a block into responses, in order of arrival,
 // and sends those that are full. A block whose request another log has delivered is
-// left out.
-func (st *stream) deliver(src *source, b *segment.Block) error {
+// left out. It says whether any entry was selected.
+func (st *stream) deliver(src *source, b *segment.Block) (any bool, err error) {
 	if invariant.On {
 		src.checkNext(b.Sequence)
 	}
@@ -18,29 +18,29 @@ func (st *stream) deliver(src *source, b *segment.Block) error {
 	if st.repeats(src, b) {
 		st.streams.metrics.repeats.Inc()
 		src.sequence = b.Sequence
-		return nil
+		return false, nil
 	}
 	src.sequence, src.block = b.Sequence-1, b
 	defer func() { src.block = nil }()
 	if err := src.matched.observe(b, src.labels); err != nil {
-		return err
+		return false, err
 	}
 	d := delivery{st: st, src: src, skip: src.entries}
 	if err := d.parts(b); err != nil {
-		return err
+		return false, err
 	}
 	d.close()
 	src.sequence, src.entries = b.Sequence, 0
 	if src.labels.err != nil {
-		return src.labels.err
+		return false, src.labels.err
 	}
 	if err := st.report(d.leftOut, src, b.Sequence-1, b.Sequence); err != nil {
-		return err
+		return false, err
 	}
 	if st.out.full() {
-		return st.send(noEvent)
+		return d.any, st.send(noEvent)
 	}
-	return nil
+	return d.any, nil
 }
 
 // delivery is a block under way.
@@ -50,6 +50,7 @@ type delivery struct {
 	src   *source
 	skip  uint32 // entries that were delivered before
 	entry uint32 // entries so far, with the current one
+	any   bool   // was selected
 	ref   uint64 // the open series, 0: none
 	// Of the open series: the newest of its floats, and whether it has histograms.
 	newest     int64
@@ -85,7 +86,10 @@ func (d *delivery) floats(part *segment.Part) error {
 	}
 	for i, value := range part.Values {
 		ref := part.First + uint64(i)
-		if !d.selects(ref) || st.conflate.float(d.src, ref, part.Timestamp, part.StartTimestamp, value) {
+		if !d.selects(ref) {
+			continue
+		}
+		if d.any = true; st.conflate.float(d.src, ref, part.Timestamp, part.StartTimestamp, value) {
 			continue
 		}
 		ok, err := d.open(ref, d.histograms)
@@ -101,7 +105,10 @@ func (d *delivery) floats(part *segment.Part) error {
 }
 
 func (d *delivery) histogram(h *segment.Histogram) error {
-	if !d.selects(h.Ref) || h.Timestamp < d.st.oldest || !d.fits(h.Data) || d.st.conflate.histogram(d.src, h) {
+	if !d.selects(h.Ref) || h.Timestamp < d.st.oldest {
+		return nil
+	}
+	if d.any = true; !d.fits(h.Data) || d.st.conflate.histogram(d.src, h) {
 		return nil
 	}
 	ok, err := d.open(h.Ref, h.Timestamp < d.newest)
@@ -113,7 +120,10 @@ func (d *delivery) histogram(h *segment.Histogram) error {
 }
 
 func (d *delivery) exemplar(e *segment.Exemplar) error {
-	if !d.selects(e.Ref) || d.isOld(e) || !d.fits(e.Data) || d.st.conflate.exemplar(d.src, e) {
+	if !d.selects(e.Ref) || d.isOld(e) {
+		return nil
+	}
+	if d.any = true; !d.fits(e.Data) || d.st.conflate.exemplar(d.src, e) {
 		return nil
 	}
 	ok, err := d.open(e.Ref, false)
@@ -134,7 +144,11 @@ func (d *delivery) isOld(e *segment.Exemplar) bool {
 		return false
 	}
 	t := exemplarTime(e.Data)
-	return t != 0 && t < d.st.oldest
+	if t == 0 {
+		// Whether the segment of one without a time is read depends on all series in it.
+		return d.st.rights.Restricted()
+	}
+	return t < d.st.oldest
 }
 
 // open makes sure that the series of the current entry is open, and that there is

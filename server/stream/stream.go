@@ -113,37 +113,78 @@ func (st *stream) beat() error {
 	return st.send(heartbeat)
 }
 
-// round delivers the next block of each log. It is idle if there was none.
+// round delivers the next block of each log. It is idle if there was none. Where the
+// caller may not see all series, it is the next block with any that it selects: else the
+// order in which logs take turns would tell how many others there are.
 func (st *stream) round() (idle bool, err error) {
 	idle = true
 	for _, src := range st.sources {
-		if !st.follow && src.caughtUp() {
-			continue
-		}
-		last := src.replica.Log.Last()
-		b, err := src.reader.Next(st.step)
-		st.decoding.release()
-		var gap *seglog.GapError
-		switch {
-		case errors.As(err, &gap):
-			if err := st.gap(src, gap); err != nil {
+		for last := src.replica.Log.Last(); ; {
+			if !st.follow && src.caughtUp() {
+				break
+			}
+			found, err := st.next(src)
+			if err != nil {
 				return false, err
 			}
-		case err != nil:
-			return false, fmt.Errorf("read log %s: %w", src.replica.ID, err)
-		case b == nil:
-			// All up to last has been read.
-			src.sequence = max(src.sequence, last)
-			continue
-		default:
-			if err := st.deliver(src, b); err != nil {
+			if found == nothing {
+				break
+			}
+			idle = false
+			if found == selected || !st.rights.Restricted() || src.sequence >= last {
+				break
+			}
+			if err := st.passedOver(); err != nil {
 				return false, err
 			}
-			src.matched.prune(src.replica.Head)
 		}
-		idle = false
 	}
 	return idle, nil
+}
+
+// found is what came next in a log.
+type found int
+
+const (
+	nothing  found = iota // for now
+	others                // a block of which nothing was selected
+	selected              // a block, or a gap
+)
+
+// next delivers the next block of a log.
+func (st *stream) next(src *source) (found, error) {
+	last := src.replica.Log.Last()
+	b, err := src.reader.Next(st.step)
+	st.decoding.release()
+	var gap *seglog.GapError
+	switch {
+	case errors.As(err, &gap):
+		return selected, st.gap(src, gap)
+	case err != nil:
+		return nothing, fmt.Errorf("read log %s: %w", src.replica.ID, err)
+	case b == nil:
+		// All up to last has been read.
+		src.sequence = max(src.sequence, last)
+		return nothing, nil
+	}
+	any, err := st.deliver(src, b)
+	if err != nil {
+		return nothing, err
+	}
+	src.matched.prune(src.replica.Head)
+	if !any {
+		return others, nil
+	}
+	return selected, nil
+}
+
+// passedOver is called after a block of which nothing was selected. A stream that passes
+// over many must not look dead, and ends with its client.
+func (st *stream) passedOver() error {
+	if err := st.check(); err != nil {
+		return err
+	}
+	return st.beat()
 }
 
 // gap tells the client what is missing.
