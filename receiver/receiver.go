@@ -107,6 +107,9 @@ func (r *Receiver) WriteOwn(ctx context.Context, body []byte) error {
 	return nil
 }
 
+// SecuresTLS says whether the HTTP listener is called by https.
+func (r *Receiver) SecuresTLS() bool { return r.web.SecuresTLS() }
+
 // WebAddr returns the address of the HTTP listener.
 func (r *Receiver) WebAddr() net.Addr { return r.web.Addr() }
 

@@ -220,6 +220,9 @@ func (s *Server) LinkAddr() net.Addr { return s.listener.Addr() }
 // RPCAddr is where the MetricsService is served.
 func (s *Server) RPCAddr() net.Addr { return s.rpcListener.Addr() }
 
+// SecuresTLS says whether it is served over TLS.
+func (s *Server) SecuresTLS() bool { return s.rpcConfig.SecuresTLS() }
+
 // Close closes everything that New opened. It may be called twice, but not while Run
 // runs.
 func (s *Server) Close() error {

@@ -7,8 +7,10 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/promgrpc/exporter/forwarder"
+	"github.com/promgrpc/exporter/internal/access"
 	"github.com/promgrpc/exporter/internal/address"
 	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/listen"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/usage"
@@ -29,12 +31,20 @@ type config struct {
 	seglog.SegmentConfig
 	forwarder.LimitConfig
 	receiver.TenantConfig
-	serving         server.LimitConfig // of each server
+	serving server.LimitConfig // of each server
+	files
 	receiverAddress string
 	rpcAddresses    []string
 	doors           server.DoorsConfig // of each server
 	webHosts        []string
 	selfInterval    time.Duration
+}
+
+// files say who may call.
+type files struct {
+	web, rpc, access string
+	// private secures the links between the parts.
+	private *link.Private
 }
 
 func defaultConfig() config {
@@ -43,8 +53,8 @@ func defaultConfig() config {
 		SegmentConfig:   seglog.DefaultSegmentConfig(),
 		LimitConfig:     forwarder.DefaultLimitConfig(),
 		serving:         server.DefaultLimitConfig(),
-		receiverAddress: ":8080",
-		rpcAddresses:    []string{":8090", ":8091"},
+		receiverAddress: "127.0.0.1:8080",
+		rpcAddresses:    []string{"127.0.0.1:8090", "127.0.0.1:8091"},
 		selfInterval:    5 * time.Second,
 	}
 }
@@ -54,8 +64,11 @@ func (c *config) registerFlags(app *kingpin.Application) {
 		Default(c.receiverAddress), &c.receiverAddress)
 	rpcAddresses := c.rpcAddresses
 	c.rpcAddresses = nil // a repeated flag appends
-	address.ListensVar(app.Flag(flagRPCAddress[2:], "Address to serve the API at. Repeat it for each replica.").
+	address.ListensVar(app.Flag(flagRPCAddress[2:], "Address to serve the API at, each for a replica. Repeatable, or with commas.").
 		Default(rpcAddresses...), &c.rpcAddresses)
+	daemon.WebConfigFlag(app, &c.web)
+	server.RPCConfigFlag(app, &c.rpc)
+	access.RegisterFlag(app, &c.access)
 	daemon.HostFlag(app, &c.webHosts)
 	c.doors.RegisterFlags(app)
 	c.StorageConfig.RegisterFlags(app, "Folder under which the forwarder and each server get one of their own.")

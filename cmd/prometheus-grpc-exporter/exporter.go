@@ -15,6 +15,7 @@ import (
 
 	"github.com/promgrpc/exporter/forwarder"
 	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/receiver"
 	"github.com/promgrpc/exporter/server"
 )
@@ -36,6 +37,9 @@ func newExporter(c config, env *daemon.Env) (_ *exporter, err error) {
 		return nil, err
 	}
 	if err := c.free(); err != nil {
+		return nil, err
+	}
+	if c.private, err = link.NewPrivate(); err != nil {
 		return nil, err
 	}
 	e := &exporter{logger: env.Logger}
@@ -78,7 +82,8 @@ func (c *config) server(name, address string) server.Config {
 	s.Instance = name
 	s.RPCAddress = address
 	s.LinkAddress = anyLocal
-	s.WebAddress = anyLocal
+	s.WebAddress, s.WebConfigFile = anyLocal, c.web
+	s.RPCConfigFile, s.AccessFile, s.Private = c.rpc, c.access, c.private
 	s.LimitConfig, s.DoorsConfig = c.serving, c.doors
 	s.StorageConfig = c.StorageConfig
 	s.StoragePath = filepath.Join(c.StoragePath, name)
@@ -89,7 +94,7 @@ func (c *config) forwarder(servers []string) forwarder.Config {
 	f := forwarder.DefaultConfig()
 	f.Instance = "forwarder"
 	f.LinkAddress = anyLocal
-	f.WebAddress = anyLocal
+	f.WebAddress, f.WebConfigFile, f.Private = anyLocal, c.web, c.private
 	f.Server = strings.Join(servers, ",")
 	f.StorageConfig, f.SegmentConfig, f.LimitConfig = c.StorageConfig, c.SegmentConfig, c.LimitConfig
 	f.StoragePath = filepath.Join(c.StoragePath, "forwarder")
@@ -100,7 +105,8 @@ func (c *config) forwarder(servers []string) forwarder.Config {
 func (c *config) receiver(forwarder net.Addr) receiver.Config {
 	r := receiver.DefaultConfig()
 	r.Instance = "receiver"
-	r.WebAddress, r.WebHosts = c.receiverAddress, c.webHosts
+	r.WebAddress, r.WebHosts, r.WebConfigFile = c.receiverAddress, c.webHosts, c.web
+	r.AccessFile, r.Private = c.access, c.private
 	r.RequestBytes, r.InflightBytes = c.RequestBytes, c.InflightBytes
 	r.PeerShare = c.serving.PeerShare
 	r.DecodedBytes = units.Base2Bytes(c.Limits.DecodedBytes)
@@ -145,12 +151,19 @@ func (e *exporter) reloads() []daemon.Reload {
 
 // announce says how to get metrics in and out.
 func (e *exporter) announce() {
+	scheme, read := "http://", "prometheus-grpc-client get --follow "
+	if e.receiver.SecuresTLS() {
+		scheme = "https://"
+	}
 	var rpc []string
 	for _, s := range e.servers {
 		rpc = append(rpc, dialable(s.RPCAddr()))
 	}
-	e.logger.Info("point a Prometheus here with remote_write", "url", "http://"+dialable(e.receiver.WebAddr())+"/api/v1/write")
-	e.logger.Info("read it back", "command", "prometheus-grpc-client get --follow --address "+strings.Join(rpc, ","))
+	if len(e.servers) > 0 && e.servers[0].SecuresTLS() {
+		read += "--tls "
+	}
+	e.logger.Info("point a Prometheus here with remote_write", "url", scheme+dialable(e.receiver.WebAddr())+"/api/v1/write")
+	e.logger.Info("read it back", "command", read+"--address "+strings.Join(rpc, ","))
 }
 
 // close frees what a part that did not run holds.

@@ -60,13 +60,14 @@ func TestFlags(t *testing.T) {
 	one, host, many, err := parse()
 	require.NoError(t, err)
 	require.Equal(t, []any{":1", "", []string{":2", ":3"}}, []any{one, host, many})
-	one, host, many, err = parse("--one=:4", "--host=[::1]", "--many=:5", "--many=:6")
+	one, host, many, err = parse("--one=:4", "--host=[::1]", "--many=:5,:6", "--many=:7")
 	require.NoError(t, err)
-	require.Equal(t, []any{":4", "::1", []string{":5", ":6"}}, []any{one, host, many})
+	require.Equal(t, []any{":4", "::1", []string{":5", ":6", ":7"}}, []any{one, host, many})
 	for arg, want := range map[string]string{
 		"--one=x":        `--one: x: want host:port: address x: missing port in address`,
 		"--host=host:80": `--host: "host:80": want a host, without a port`,
 		"--many=:y":      `--many: :y: the port is not a number from 0 to 65535`,
+		"--many=:1,":     `--many: : want host:port: missing port in address`,
 	} {
 		_, _, _, err = parse(arg)
 		require.EqualError(t, err, want)

@@ -17,13 +17,23 @@ type flag struct {
 
 // Set implements [kingpin.Value].
 func (f *flag) Set(s string) error {
+	if f.one == nil {
+		return f.add(strings.Split(s, ","))
+	}
 	checked, err := f.check(s)
 	if err != nil {
 		return fmt.Errorf("--%s: %w", f.name, err)
 	}
-	if f.one != nil {
-		*f.one = checked
-	} else {
+	*f.one = checked
+	return nil
+}
+
+func (f *flag) add(all []string) error {
+	for _, s := range all {
+		checked, err := f.check(s)
+		if err != nil {
+			return fmt.Errorf("--%s: %w", f.name, err)
+		}
 		*f.to = append(*f.to, checked)
 	}
 	return nil
@@ -45,7 +55,7 @@ func ListenVar(f *kingpin.FlagClause, to *string) {
 	f.SetValue(&flag{name: f.Model().Name, one: to, check: listen})
 }
 
-// ListensVar makes a flag such addresses.
+// ListensVar makes a flag such addresses, separated by commas where one has several.
 func ListensVar(f *kingpin.FlagClause, to *[]string) {
 	f.SetValue(&flag{name: f.Model().Name, to: to, check: listen})
 }

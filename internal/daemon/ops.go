@@ -55,8 +55,7 @@ const (
 func (c *OpsConfig) RegisterFlags(app *kingpin.Application) {
 	address.ListenVar(app.Flag(flagWebAddress[2:], "Address of the HTTP server.").
 		Default(c.WebAddress), &c.WebAddress)
-	app.Flag(flagWebConfig[2:], "File with TLS and basic auth for the HTTP server, see https://github.com/prometheus/exporter-toolkit. /-/healthy and /-/ready need no password.").
-		PlaceHolder("FILE").StringVar(&c.WebConfigFile)
+	WebConfigFlag(app, &c.WebConfigFile)
 	HostFlag(app, &c.WebHosts)
 	app.Flag(flagWebConnections[2:], "Most connections to the HTTP server that are open at a time, half of them from one address; at most a quarter of the files that the process may open.").
 		Default(strconv.Itoa(c.WebConns)).IntVar(&c.WebConns)
@@ -66,6 +65,12 @@ func (c *OpsConfig) RegisterFlags(app *kingpin.Application) {
 		Default(strconv.Itoa(c.PasswordChecks)).IntVar(&c.PasswordChecks)
 	app.Flag(flagScrapes[2:], "Most scrapes of /metrics that are under way at a time, half of them of one address.").
 		Default(strconv.Itoa(c.Scrapes)).IntVar(&c.Scrapes)
+}
+
+// WebConfigFlag adds --web.config.file alone.
+func WebConfigFlag(app *kingpin.Application, file *string) {
+	app.Flag(flagWebConfig[2:], "File with TLS and basic auth for the HTTP server, see https://github.com/prometheus/exporter-toolkit. /-/healthy and /-/ready need no password.").
+		PlaceHolder("FILE").StringVar(file)
 }
 
 // HostFlag adds --web.allowed-host alone.

@@ -151,6 +151,9 @@ func (w *Web) Reloads() []Reload {
 // Addr returns the address that was bound.
 func (w *Web) Addr() net.Addr { return w.bound }
 
+// SecuresTLS says whether it is called by https.
+func (w *Web) SecuresTLS() bool { return w.config.SecuresTLS() }
+
 // Close frees the address and breaks off requests under way. It may be called
 // twice, and before Run.
 func (w *Web) Close() error {
