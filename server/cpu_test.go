@@ -3,6 +3,7 @@ package server_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"math"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -26,18 +28,23 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1grpc"
 	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server"
 )
 
 // The benchmarks here measure the server's CPU time. Their clients run in another
 // process, which is this test binary again, and parse only what they need of a
 // response.
 
-const benchClientEnv = "PROMGRPC_BENCH_CLIENT"
+const (
+	benchClientEnv = "PROMGRPC_BENCH_CLIENT"
+	benchTLS       = "tls://" // before the address
+)
 
 // benchClient makes as many calls of GetMetrics at once as the spec says, "ADDRESS N
 // REQUEST", and prints each stream's first response, synced mark and end.
 func benchClient(spec string) {
 	address, rest, _ := strings.Cut(spec, " ")
+	address, secured := strings.CutPrefix(address, benchTLS)
 	count, text, _ := strings.Cut(rest, " ")
 	var n int
 	_, _ = fmt.Sscan(count, &n)
@@ -45,7 +52,11 @@ func benchClient(spec string) {
 	must(protojson.Unmarshal([]byte(text), &req))
 	var wg sync.WaitGroup
 	for range n {
-		conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		security := insecure.NewCredentials()
+		if secured {
+			security = credentials.NewTLS(&tls.Config{InsecureSkipVerify: true}) // It is this process' parent.
+		}
+		conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(security))
 		must(err)
 		wg.Go(func() {
 			desc := &grpc.StreamDesc{ServerStreams: true}
@@ -119,7 +130,11 @@ func callers(b *testing.B, s *instance, n int, req *getRequest) *clients {
 	text, err := protojson.Marshal(req)
 	require.NoError(b, err)
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d %s", benchClientEnv, s.RPCAddr(), n, text))
+	address := s.RPCAddr().String()
+	if s.SecuresTLS() {
+		address = benchTLS + address
+	}
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d %s", benchClientEnv, address, n, text))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	require.NoError(b, err)
@@ -163,12 +178,22 @@ func everyWay(b *testing.B, run func(b *testing.B, references bool)) {
 	b.Run("references", func(b *testing.B) { run(b, true) })
 }
 
+// withTLS runs a benchmark of a server's RPC port in cleartext and with TLS.
+func withTLS(b *testing.B, run func(b *testing.B, c server.Config)) {
+	b.Run("cleartext", func(b *testing.B) { run(b, testConfig(b)) })
+	b.Run("tls", func(b *testing.B) { run(b, newCerts(b).config(rpcTLS)) })
+}
+
 // BenchmarkSnapshot takes snapshots of a million series.
 func BenchmarkSnapshot(b *testing.B) {
 	src := million(b)
-	c := testConfig(b)
+	withTLS(b, func(b *testing.B, c server.Config) { benchmarkSnapshot(b, c, src) })
+}
+
+func benchmarkSnapshot(b *testing.B, c server.Config, src *source) {
 	c.Staleness = time.Hour
 	s := startFed(b, c, src)
+	defer s.stop()
 	b.ResetTimer()
 	before, bytes := cpu(), s.metric(b, "promgrpc_server_sent_bytes_total")
 	for range b.N {
@@ -185,13 +210,18 @@ func BenchmarkSnapshot(b *testing.B) {
 }
 
 // BenchmarkFollowers has a hundred followers of 20,000 samples a second.
-func BenchmarkFollowers(b *testing.B) { everyWay(b, benchmarkFollowers) }
+func BenchmarkFollowers(b *testing.B) {
+	withTLS(b, func(b *testing.B, c server.Config) {
+		everyWay(b, func(b *testing.B, references bool) { benchmarkFollowers(b, c, references) })
+	})
+}
 
-func benchmarkFollowers(b *testing.B, references bool) {
+func benchmarkFollowers(b *testing.B, c server.Config, references bool) {
 	const followers, series, blocksASecond = 100, 20000, 10
 	src := newSource(b)
 	src.append(tenLabels(0, series))
-	s := startFed(b, testConfig(b), src)
+	c.StoragePath = b.TempDir()
+	s := startFed(b, c, src)
 	callers(b, s, followers, request(references, &getRequest{Follow: true})).await(followers, "synced")
 	time.Sleep(100 * time.Millisecond)
 	sent, bytes := s.metric(b, "promgrpc_server_samples_sent_total"), s.metric(b, "promgrpc_server_sent_bytes_total")

@@ -43,12 +43,12 @@ const (
 
 // certs is an authority with a folder for the files of a web configuration.
 type certs struct {
-	t   *testing.T
+	t   testing.TB
 	dir string
 	ca  *authority.Authority
 }
 
-func newCerts(t *testing.T) certs {
+func newCerts(t testing.TB) certs {
 	t.Helper()
 	ca, err := authority.New("test", time.Hour)
 	require.NoError(t, err)
@@ -326,6 +326,26 @@ func TestRenewedCertificate(t *testing.T) {
 	until(t, stream.Recv, func(r *getResponse) bool {
 		return slices.Contains(lines(r), fmt.Sprintf("up 2 @%d", at))
 	})
+}
+
+// Answers of many frames come whole through TLS.
+func TestLargeAnswersOverTLS(t *testing.T) {
+	const series = 20000
+	c := newCerts(t)
+	src := newSource(t)
+	src.append(tenLabels(0, series))
+	s := startFed(t, c.config(rpcTLS), src)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	stream, err := metricsv1grpc.NewMetricsServiceClient(guest{tls: c.client(nil)}.dial(t, s.RPCAddr().String())).GetMetrics(ctx, &getRequest{})
+	require.NoError(t, err)
+	seen := map[string]bool{}
+	for _, r := range all(t, stream.Recv) {
+		for _, line := range lines(r) {
+			seen[line] = true
+		}
+	}
+	require.Len(t, seen, series)
 }
 
 // Who opens a connection has as long to shake hands as for a request.

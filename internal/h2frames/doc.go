@@ -1,6 +1,6 @@
-// Package h2frames wraps the connections of a net/http server that speaks HTTP/2
-// without TLS. It cuts large frames on the way out, and paces those that open
-// streams on the way in.
+// Package h2frames wraps the connections of a net/http server that speaks HTTP/2 and
+// does not know of the TLS beneath, if there is any. It cuts large frames on the way
+// out, and paces those that open streams on the way in.
 //
 // # Cutting
 //
@@ -24,7 +24,8 @@
 //	           └───┴──────────────┘└───┴──────────────┘└───┴──────────┘
 //
 // Each h' is h with the piece's length and without END_STREAM. The payload is not
-// copied: headers and slices of it go to the kernel in one writev. Flow control
+// copied: headers and slices of it go to the kernel in one writev, or to TLS for it to
+// fill its records. Flow control
 // counts payload and no headers, so both ends agree on the windows.
 //
 // Writes need not start or end with a frame. What the cutter keeps between them is

@@ -68,11 +68,24 @@ func (c *conn) Write(p []byte) (int, error) {
 	if limit == 0 || c.cutter.fits(p, limit) {
 		return c.Conn.Write(p)
 	}
-	pieces := c.cutter.cut(p, limit)
-	if _, err := pieces.WriteTo(c.Conn); err != nil {
+	if err := c.writePieces(c.cutter.cut(p, limit)); err != nil {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// buffersWriter is a connection that writes pieces together in its own way, as one with
+// TLS does.
+type buffersWriter interface {
+	WriteBuffers(pieces net.Buffers) error
+}
+
+func (c *conn) writePieces(pieces *net.Buffers) error {
+	if together, ok := c.Conn.(buffersWriter); ok {
+		return together.WriteBuffers(*pieces)
+	}
+	_, err := pieces.WriteTo(c.Conn)
+	return err
 }
 
 // Close implements [net.Conn].
