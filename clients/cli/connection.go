@@ -112,8 +112,11 @@ func (c *connection) dial(addresses []string, o promgrpc.Options) (*promgrpc.Cli
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	if c.Given() {
-		o.Authorization = func(context.Context) (string, error) { return c.Authorization() }
+	switch {
+	case c.Token != "":
+		o.Authorization = promgrpc.TokenFile(c.Token)
+	case c.User != "":
+		o.Authorization = promgrpc.PasswordFile(c.User, c.Password)
 	}
 	o.AllowCleartextCredentials = c.AllowCleartext
 	o.Protocol = promgrpc.Protocol(c.protocol)

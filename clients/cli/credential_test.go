@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -107,4 +108,34 @@ func TestRefusedCallers(t *testing.T) {
 		require.Contains(t, r.stderr, want)
 		require.Len(t, server.Requests(), 1)
 	}
+}
+
+// Every command that calls servers, and completion, has the flags of TLS.
+func TestCommandsOverTLS(t *testing.T) {
+	certs := metricstest.NewCertificates(t)
+	cert, key := certs.Issue("me", "spiffe://promgrpc/me")
+	server := snapshot()
+	server.TLS = certs.Mutual("server.example")
+	server.Status = &metricsv1.GetStatusResponse{Instance: "server-1"}
+	server.LabelNames = &metricsv1.GetLabelNamesResponse{Names: []string{"job"}}
+	server.LabelValues = &metricsv1.GetLabelValuesResponse{Values: []string{"up"}}
+	server.Segments = &metricsv1.ListSegmentsResponse{}
+	address := server.Start(t)
+	for _, protocol := range []string{"grpc", "grpcweb", "connect"} {
+		for _, command := range [][]string{{"get"}, {"labels"}, {"labels", "job"}, {"metadata"}, {"segments"}, {"status"}} {
+			t.Run(protocol+"/"+strings.Join(command, " "), func(t *testing.T) {
+				args := append(command, "--protocol", protocol, "-a", address, "--tls-ca-file", certs.CA, "--tls-server-name=server.example")
+				r := runCLI(t, t.Context(), append(args, "--tls-cert-file", cert, "--tls-key-file", key)...)
+				require.Equal(t, ExitOK, r.code, r.stderr)
+				r = runCLI(t, t.Context(), args...)
+				require.Equal(t, ExitUnreachable, r.code, r.stderr)
+			})
+		}
+	}
+	for name, value := range map[string]string{
+		"ADDRESS": address, "TLS_CA_FILE": certs.CA, "TLS_SERVER_NAME": "server.example", "TLS_CERT_FILE": cert, "TLS_KEY_FILE": key,
+	} {
+		t.Setenv("PROMGRPC_CLIENT_"+name, value)
+	}
+	require.Equal(t, []string{"up"}, metricNames())
 }

@@ -190,3 +190,43 @@ func TestPasswordFile(t *testing.T) {
 		})
 	}
 }
+
+// Both ends show certificates, by files that are read again.
+func TestTLSFiles(t *testing.T) {
+	certs, others := metricstest.NewCertificates(t), metricstest.NewCertificates(t)
+	cert, key := certs.Issue("me", "spiffe://promgrpc/me")
+	otherCert, otherKey := others.Issue("me", "spiffe://promgrpc/me")
+	right := promgrpc.TLSFiles{CA: certs.CA, Cert: cert, Key: key, ServerName: "server.example"}
+	for _, protocol := range protocols {
+		t.Run(string(protocol), func(t *testing.T) {
+			server := answers()
+			server.TLS = certs.Mutual("server.example")
+			server.Script = func(_ context.Context, call *metricstest.Call) error {
+				if err := call.Send(response(1)); err != nil {
+					return err
+				}
+				return call.Send(end())
+			}
+			address := server.Start(t)
+			c := newClient(t, protocol, promgrpc.Options{RenewTLS: right.Config}, address)
+			_, err := c.GetStatus(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, []int{1}, values(t, c, promgrpc.Query{}))
+
+			var u *promgrpc.UnreachableError
+			for name, files := range map[string]promgrpc.TLSFiles{
+				"no certificate":           {CA: certs.CA, ServerName: "server.example"},
+				"one of another authority": {CA: certs.CA, Cert: otherCert, Key: otherKey, ServerName: "server.example"},
+				"another name":             {CA: certs.CA, Cert: cert, Key: key},
+				"another authority":        {CA: others.CA, Cert: cert, Key: key, ServerName: "server.example"},
+				"the machine's":            {Cert: cert, Key: key, ServerName: "server.example"},
+				"no file":                  {CA: "none"},
+			} {
+				_, err := newClient(t, protocol, promgrpc.Options{RenewTLS: files.Config}, address).GetStatus(t.Context())
+				require.ErrorAs(t, err, &u, name)
+			}
+			_, err = newClient(t, protocol, promgrpc.Options{}, address).GetStatus(t.Context())
+			require.Error(t, err, "cleartext")
+		})
+	}
+}

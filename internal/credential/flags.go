@@ -61,13 +61,13 @@ func (f *Flags) flag() string {
 	return "--basic-auth-user, --basic-auth-password-file"
 }
 
-// Encrypted reports whether there is TLS.
-func (f *Flags) Encrypted() bool { return f.TLS || f.TLSFiles != renew.TLSFiles{} }
+// encrypted reports whether there is TLS.
+func (f *Flags) encrypted() bool { return f.TLS || f.TLSFiles != renew.TLSFiles{} }
 
 // Dialer returns the TLS of the connections, nil for none. What goes wrong with the
 // files later goes to the log.
 func (f *Flags) Dialer(logger *slog.Logger) (*renew.TLS, error) {
-	if !f.Encrypted() {
+	if !f.encrypted() {
 		return nil, nil
 	}
 	config, err := renew.New("the files of --tls-ca-file, --tls-cert-file and --tls-key-file", f.TLSFiles.Dial, logger)

@@ -4,6 +4,8 @@ package metricstest
 
 import (
 	"context"
+	"crypto/tls"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -44,6 +46,8 @@ type Server struct {
 	// Lookup, if not nil, answers GetLabelNames with its error.
 	Lookup func(context.Context) error
 	Status *metricsv1.GetStatusResponse
+	// TLS, if not nil, is served instead of cleartext.
+	TLS *tls.Config
 	// Before, if not nil, wraps the service, as a proxy would.
 	Before func(http.Handler) http.Handler
 
@@ -60,7 +64,7 @@ func (s *Server) Start(t testing.TB) string {
 	return s.Listen()
 }
 
-// Listen serves until Stop, over HTTP/1.1 and h2c, and returns the address.
+// Listen serves until Stop, over HTTP/1.1 and HTTP/2, and returns the address.
 func (s *Server) Listen() string {
 	mux := http.NewServeMux()
 	mux.Handle(metricsv1connect.NewMetricsServiceHandler(s))
@@ -69,6 +73,12 @@ func (s *Server) Listen() string {
 		handler = s.Before(mux)
 	}
 	s.http = httptest.NewUnstartedServer(handler)
+	if s.TLS != nil {
+		s.http.TLS, s.http.EnableHTTP2 = s.TLS, true
+		s.http.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+		s.http.StartTLS()
+		return s.http.Listener.Addr().String()
+	}
 	s.http.Config.Protocols = new(http.Protocols)
 	s.http.Config.Protocols.SetHTTP1(true)
 	s.http.Config.Protocols.SetUnencryptedHTTP2(true)
