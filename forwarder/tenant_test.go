@@ -235,3 +235,22 @@ func TestTenantIsRefused(t *testing.T) {
 		t.Errorf("%v are over the limit", n)
 	}
 }
+
+// TestMetadataHasNoTenant has tenants say the same of a family, and something else: what
+// was said of a name last holds.
+func TestMetadataHasNoTenant(t *testing.T) {
+	for _, schema := range []linkv1.Schema{v1, v2} {
+		r := start(t, testConfig(t.TempDir()))
+		s := r.sender()
+		for i, step := range []struct{ tenant, help string }{{"a", "one"}, {"b", "one"}, {"a", "another"}, {"", "third"}, {"b", "last"}} {
+			if v := s.sendOf(step.tenant, schema, familiesBody(t, schema, int64(i), gauges("family", 1, step.help)...)); v.GetCode() != ok {
+				t.Errorf("%v", v)
+			}
+		}
+		_ = s.conn.Close()
+		r.stop()
+		if got := r.metadata(); len(got) != 1 || got["family0"].Help != "last" {
+			t.Errorf("%s: %v", schema, got)
+		}
+	}
+}

@@ -18,6 +18,8 @@
 // servers, too, and all start again in any order. What is nowhere then is excused,
 // and nothing else.
 //
+// Most senders are tenants, who spell their series as all others do.
+//
 // Each process has a wall clock of its own, which is set back and forward while
 // it runs and while it does not. Some seeds have two forwarders, and senders that
 // change between them.

@@ -121,7 +121,7 @@ func (r *rig) start(disks map[string]*disk) {
 	for i, name := range numbered("receiver", r.o.forwarders) {
 		links := r.proxiesTo(name, "link", r.forwarders)
 		links = append(links[i:], links[:i]...)
-		u := r.unit(name, "prometheus-remote-receiver", nil, "web", "--forwarder="+strings.Join(links, ","), "--forwarder.timeout=3s")
+		u := r.unit(name, "prometheus-remote-receiver", nil, "web", "--forwarder="+strings.Join(links, ","), "--forwarder.timeout=3s", "--tenant.label="+tenantLabel)
 		r.receivers = append(r.receivers, u)
 		r.write = append(r.write, r.proxy("sender-"+name, u.Listening("web")))
 	}

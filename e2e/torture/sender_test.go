@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -47,6 +48,7 @@ type lane struct {
 	client *http.Client
 	rand   *rand.Rand
 	url    string // of the receiver that it writes to
+	tenant string // that its series are of; empty if they say so themselves
 	ctx    context.Context
 
 	mu           sync.Mutex
@@ -71,6 +73,9 @@ func startSenders(r *rig, seed uint64) *senders {
 			of: s, name: fmt.Sprint("lane ", i), gen: newGenerator(seed, i, i%3 == 2, !r.severalLogs()), url: s.urls[i%len(s.urls)],
 			client: &http.Client{Timeout: answerTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: 2}},
 			rand:   rand.New(rand.NewPCG(seed, uint64(1000+i))), ctx: ctx, acknowledged: history{},
+		}
+		if i%3 != 0 {
+			l.tenant = l.gen.lane
 		}
 		s.lanes = append(s.lanes, l)
 		s.done.Go(l.run)
@@ -146,7 +151,7 @@ func (l *lane) run() {
 			return
 		}
 		request := l.gen.request()
-		body := encode(l.of.t, request, l.gen.v2)
+		body := encode(l.of.t, l.written(request), l.gen.v2)
 		l.mu.Lock()
 		l.under = request
 		l.mu.Unlock()
@@ -163,6 +168,28 @@ func (l *lane) run() {
 			l.late(body, request)
 		}
 	}
+}
+
+// written is what a request says in its body. Where the lane is a tenant, the series are
+// spelt as those of all such lanes are, some with a tenant that does not count.
+func (l *lane) written(request []*metricsv1.TimeSeries) []*metricsv1.TimeSeries {
+	if l.tenant == "" {
+		return request
+	}
+	var written []*metricsv1.TimeSeries
+	for _, s := range request {
+		w := &metricsv1.TimeSeries{Samples: s.GetSamples(), Histograms: s.GetHistograms(), Exemplars: s.GetExemplars()}
+		for _, label := range s.GetLabels() {
+			switch {
+			case label.GetName() != tenantLabel:
+				w.Labels = append(w.Labels, label)
+			case strings.HasSuffix(s.GetLabels()[0].GetValue(), "0"):
+				w.Labels = append(w.Labels, &metricsv1.Label{Name: tenantLabel, Value: "another"})
+			}
+		}
+		written = append(written, w)
+	}
+	return written
 }
 
 // send repeats the same bytes until they are acknowledged.
@@ -246,6 +273,9 @@ func (l *lane) postTo(url string, body []byte) (int, http.Header, error) {
 		request.Header.Set("Content-Type", "application/x-protobuf;proto=io.prometheus.write.v2.Request")
 	}
 	request.Header.Set("X-Prometheus-Remote-Write-Version", version)
+	if l.tenant != "" {
+		request.Header.Set("X-Scope-OrgID", l.tenant)
+	}
 	res, err := l.client.Do(request)
 	if err != nil {
 		return 0, nil, err

@@ -44,6 +44,9 @@ const (
 	both
 )
 
+// tenantLabel has the lane of a series, as which some lanes write.
+const tenantLabel = "lane"
+
 const (
 	seriesPerLane = 20
 	// churn is how many series of a thousand are replaced before a request.
@@ -64,7 +67,7 @@ func (g *generator) fresh() *generated {
 	s.labels = []*metricsv1.Label{
 		{Name: "__name__", Value: fmt.Sprintf("torture_%d", g.made%7)},
 		{Name: "job", Value: "torture"},
-		{Name: "lane", Value: g.lane},
+		{Name: tenantLabel, Value: g.lane},
 		{Name: "series", Value: fmt.Sprint(g.made)},
 		{Name: "text", Value: []string{"plain", "été \"quoted\" \\ \n🚀"}[g.made%2]},
 	}
