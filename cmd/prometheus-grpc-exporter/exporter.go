@@ -106,7 +106,7 @@ func (c *config) receiver(forwarder net.Addr) receiver.Config {
 	r := receiver.DefaultConfig()
 	r.Instance = "receiver"
 	r.WebAddress, r.WebHosts, r.WebConfigFile = c.receiverAddress, c.webHosts, c.web
-	r.AccessFile, r.Private = c.access, c.private
+	r.TenantConfig, r.AccessFile, r.Private = c.TenantConfig, c.access, c.private
 	r.RequestBytes, r.InflightBytes = c.RequestBytes, c.InflightBytes
 	r.PeerShare = c.serving.PeerShare
 	r.DecodedBytes = units.Base2Bytes(c.Limits.DecodedBytes)
