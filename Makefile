@@ -178,11 +178,11 @@ BUILD_ENV = VERSION=$(VERSION) REVISION=$(REVISION) GOPROXY="$$(go env GOPROXY)"
 
 # The tag keeps it out of test-e2e: it needs a Docker engine. The test cleans up, unless it is itself killed.
 .PHONY: test-compose
-test-compose: needs build tools docker ## Run docker-compose.yml on a Docker engine, with calls and failures
+test-compose: needs build tools docker ## Run docker-compose.yml on a Docker engine, plain and secured, with calls and failures
 	$(BUILD_ENV) docker compose build
 	export COMPOSE_TEST_PROJECT=prometheus-grpc-exporter-test-$$$$; \
-		trap 'docker compose --progress=quiet -p '$$COMPOSE_TEST_PROJECT' down -v -t 1' EXIT; \
-		$(E2E_ENV) go test -count=1 -v -tags compose -run '^TestCompose$$' ./e2e -consul-away=$(CONSUL_AWAY)
+		trap 'docker compose --progress=quiet -f docker-compose.yml -f deploy/secured/docker-compose.yml -p '$$COMPOSE_TEST_PROJECT' down -v -t 1' EXIT; \
+		$(E2E_ENV) go test -count=1 -v -tags compose -run '^TestCompose' ./e2e -consul-away=$(CONSUL_AWAY)
 
 .PHONY: torture
 torture: needs ## Break everything at random, by SEEDS for DURATION each, and compare what came through

@@ -20,25 +20,9 @@ import (
 // and takes some minutes.
 func TestCompose(t *testing.T) {
 	start := time.Now()
-	target := harness.NewCompose(t)
+	target := harness.NewCompose(t, nil)
 	address := target.HAProxy().RPC
-	scraped := map[string]string{"job": "prometheus"}
-
-	t.Run("targets", func(t *testing.T) {
-		want := []string{"consul", "haproxy", "metrics-forwarder", "prometheus", "prometheus-api-server", "prometheus-api-server", "prometheus-remote-receiver"}
-		harness.Eventually(t, "every target to be up", func() bool {
-			var up []string
-			for point := range harness.Get(t, address, "grpc", "up").Points {
-				if point.Value == "1" {
-					_, job, _ := strings.Cut(point.Series, `job="`)
-					job, _, _ = strings.Cut(job, `"`)
-					up = append(up, job)
-				}
-			}
-			slices.Sort(up)
-			return slices.Equal(up, want)
-		})
-	})
+	t.Run("targets", func(t *testing.T) { allUp(t, target) })
 	t.Run("calls", func(t *testing.T) {
 		grpcurl, method := harness.Tool(t, "grpcurl"), service+"/GetMetrics"
 		contains(t, run(t, nil, grpcurl, "-plaintext", address, "list"), service, "grpc.health.v1.Health")
@@ -64,14 +48,51 @@ func TestCompose(t *testing.T) {
 	})
 	t.Run("client", func(t *testing.T) { following(t, target) })
 
-	testFailures(t, target, failure{name: "server's container recreated", run: func(t *testing.T, r *rig) {
+	failAndCompare(t, target, start, failures)
+}
+
+// TestComposeSecured is TestCompose with deploy/secured, called by the client. All
+// failures are in TestFailuresSecured.
+func TestComposeSecured(t *testing.T) {
+	start := time.Now()
+	target := harness.NewCompose(t, harness.NewSecured(t))
+	t.Run("targets", func(t *testing.T) { allUp(t, target) })
+	t.Run("client", func(t *testing.T) { following(t, target) })
+	few := []string{"server killed", "rolling restart of every part", "HAProxy reloaded"}
+	failAndCompare(t, target, start, slices.DeleteFunc(slices.Clone(failures), func(f failure) bool { return !slices.Contains(few, f.name) }))
+}
+
+// allUp wants every part to be scraped.
+func allUp(t *testing.T, target *harness.Compose) {
+	t.Helper()
+	want := []string{"consul", "haproxy", "metrics-forwarder", "prometheus", "prometheus-api-server", "prometheus-api-server", "prometheus-remote-receiver"}
+	harness.Eventually(t, "every target to be up", func() bool {
+		var up []string
+		for point := range harness.Get(t, target.HAProxy().RPC, "grpc", "up").Points {
+			if point.Value == "1" {
+				_, job, _ := strings.Cut(point.Series, `job="`)
+				job, _, _ = strings.Cut(job, `"`)
+				up = append(up, job)
+			}
+		}
+		slices.Sort(up)
+		return slices.Equal(up, want)
+	})
+}
+
+// failAndCompare makes failures, and those that only containers have, and wants what
+// Prometheus has since a start.
+func failAndCompare(t *testing.T, target *harness.Compose, start time.Time, list []failure) {
+	t.Helper()
+	scraped := map[string]string{"job": "prometheus"}
+	testFailures(t, target, append(slices.Clone(list), failure{name: "server's container recreated", run: func(t *testing.T, r *rig) {
 		target.Recreate(harness.ServerPart(2))
 		r.await(t)
 	}}, failure{name: "HAProxy restarted", broken: true, run: func(t *testing.T, r *rig) {
 		target.Terminate(harness.HAProxyPart)
 		target.Start(harness.HAProxyPart)
 		r.await(t)
-	}})
+	}}))
 
 	// It was stopped for the comparison of the files; all that it scraped
 	// meanwhile has been written.
@@ -80,7 +101,7 @@ func TestCompose(t *testing.T) {
 	t.Run("Prometheus", func(t *testing.T) {
 		want := target.Prometheus().Read(t, scraped, start, end)
 		for _, protocol := range protocols {
-			got := harness.Get(t, address, protocol, fmt.Sprintf("{job=%q}", scraped["job"]), "--since=1h").Points.Until(end)
+			got := harness.Get(t, target.HAProxy().RPC, protocol, fmt.Sprintf("{job=%q}", scraped["job"]), "--since=1h").Points.Until(end)
 			harness.Equal(t, "replay over "+protocol, want, got)
 		}
 		t.Logf("%d samples are the same as in Prometheus", len(want))

@@ -129,7 +129,7 @@ func (c *Cluster) WriteURL() string {
 	c.t.Helper()
 	address := c.Receiver.Listening("web")
 	if s := c.options.Secured; s != nil {
-		return "https://prometheus:" + s.Secret("prometheus.password") + "@" + address + "/api/v1/write"
+		return "https://" + s.user() + address + "/api/v1/write"
 	}
 	return "http://" + address + "/api/v1/write"
 }

@@ -57,6 +57,7 @@ const composeOverride = `services:
 // test.
 type Compose struct {
 	t          testing.TB
+	secured    *Secured // nil: plain
 	env        []string
 	files      []string
 	haproxy    *HAProxy
@@ -70,27 +71,29 @@ type Compose struct {
 	ending map[string]int // by service: how often a container may end
 }
 
-// NewCompose starts everything, and waits until every container is healthy.
-// The images have to be there. Everything is removed when the test ends.
-func NewCompose(t testing.TB) *Compose {
+// NewCompose starts everything, with deploy/secured unless s is nil, and waits
+// until every container is healthy. The images have to be there. Everything is
+// removed when the test ends.
+func NewCompose(t testing.TB, s *Secured) *Compose {
 	t.Helper()
 	override := filepath.Join(t.TempDir(), "override.yml")
 	if err := os.WriteFile(override, []byte(composeOverride), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := &Compose{
-		t: t, ending: map[string]int{},
-		files: []string{filepath.Join(root(), "docker-compose.yml"), override},
-	}
+	c := &Compose{t: t, secured: s, ending: map[string]int{}, files: []string{File("docker-compose.yml")}}
 	host, subnet := Host(), freeSubnet(t)
 	c.env = []string{"BIND=" + host, "SUBNET=" + subnet}
+	if s != nil {
+		c.files, c.env = append(c.files, File("deploy/secured/docker-compose.yml")), append(c.env, "SECURED="+s.dir)
+	}
+	c.files = append(c.files, override)
 	publish := func(variable string) string {
 		port := Port(t, host)
 		c.env = append(c.env, variable+"="+port)
 		return net.JoinHostPort(host, port)
 	}
-	c.haproxy = &HAProxy{RPC: publish("RPC_PORT"), Web: publish("STATS_PORT")}
-	c.consul = &Consul{HTTP: publish("CONSUL_PORT"), DNS: subnet + ".2:8600", t: t}
+	c.haproxy = &HAProxy{RPC: publish("RPC_PORT"), Web: publish("STATS_PORT"), Secured: s}
+	c.consul = newConsul(t, publish("CONSUL_PORT"), subnet+".2:8600", s)
 	c.prometheus, c.receiver = publish("PROMETHEUS_PORT"), publish("WRITE_PORT")
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -142,11 +145,16 @@ func (c *Compose) Consul() *Consul { return c.consul }
 
 // Prometheus is the one that scrapes the parts.
 func (c *Compose) Prometheus() *Prometheus {
-	return &Prometheus{Process: &Process{Name: "prometheus", t: c.t}, address: c.prometheus}
+	return &Prometheus{Process: &Process{Name: "prometheus", t: c.t, web: c.secured.client("prometheus")}, address: c.prometheus, user: c.secured.user()}
 }
 
 // WriteURL implements [Target].
-func (c *Compose) WriteURL() string { return "http://" + c.receiver + "/api/v1/write" }
+func (c *Compose) WriteURL() string {
+	if c.secured != nil {
+		return "https://" + c.secured.user() + c.receiver + "/api/v1/write"
+	}
+	return "http://" + c.receiver + "/api/v1/write"
+}
 
 // Kill implements [Target].
 func (c *Compose) Kill(part string) {
@@ -243,11 +251,16 @@ func (c *Compose) Folder(part string) string {
 func (c *Compose) level() bool {
 	last := ""
 	for range 20 {
-		request, err := http.NewRequest(http.MethodPost, "http://"+c.haproxy.RPC+"/promgrpc.metrics.v1.MetricsService/GetStatus", strings.NewReader("{}"))
+		scheme := "http://"
+		if c.secured != nil {
+			scheme = "https://"
+		}
+		request, err := http.NewRequest(http.MethodPost, scheme+c.haproxy.RPC+"/promgrpc.metrics.v1.MetricsService/GetStatus", strings.NewReader("{}"))
 		if err != nil {
 			c.t.Fatal(err)
 		}
 		request.Header.Set("Content-Type", "application/json")
+		request.Header.Set("Authorization", c.secured.Authorization())
 		_, answer, err := do(request)
 		var status struct {
 			Logs []struct{ LastSequence string }

@@ -32,7 +32,8 @@ func startConsul(t testing.TB, token string, more ...string) *Consul {
 	t.Helper()
 	host := Host()
 	api, dns := Port(t, host), Port(t, host)
-	c := &Consul{HTTP: net.JoinHostPort(host, api), DNS: net.JoinHostPort(host, dns), token: token, client: http.DefaultClient, scheme: "http://", t: t}
+	c := newConsul(t, net.JoinHostPort(host, api), net.JoinHostPort(host, dns), nil)
+	c.token = token
 	c.Process = Start(t, "consul", Tool(t, "consul"), append(c.agent(host), append([]string{"-http-port=" + api}, more...)...)...)
 	c.Ready()
 	return c
@@ -44,14 +45,20 @@ func StartSecuredConsul(t testing.TB, s *Secured) *Consul {
 	t.Helper()
 	host := Host()
 	api, dns := Port(t, host), Port(t, host)
-	c := &Consul{
-		HTTP: net.JoinHostPort(host, api), DNS: net.JoinHostPort(host, dns), t: t,
-		token: s.Secret("consul-management.token"), client: s.client("consul"), scheme: "https://",
-	}
+	c := newConsul(t, net.JoinHostPort(host, api), net.JoinHostPort(host, dns), s)
 	args := append([]string{s.folder("consul"), Tool(t, "consul")}, c.agent(host)...)
 	c.Process = StartEnv(t, "consul", []string{"CONSUL_HTTP_ADDR=https://" + c.HTTP}, File("deploy/consul/secured"),
 		append(args, "-config-file=secured.hcl", "-https-port="+api)...)
 	c.Ready()
+	return c
+}
+
+// newConsul returns one that runs elsewhere, by its addresses, secured unless s is nil.
+func newConsul(t testing.TB, api, dns string, s *Secured) *Consul {
+	c := &Consul{HTTP: api, DNS: dns, client: http.DefaultClient, scheme: "http://", t: t}
+	if s != nil {
+		c.token, c.client, c.scheme = s.Secret("consul-management.token"), s.client("consul"), "https://"
+	}
 	return c
 }
 

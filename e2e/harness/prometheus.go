@@ -45,6 +45,7 @@ type Prometheus struct {
 
 	options PrometheusOptions
 	address string
+	user    string // with its password, before the address in a URL; "": it asks for none
 	config  string
 }
 
@@ -132,10 +133,19 @@ func remoteWrite(w Remote) string {
 `, w.URL, strings.Join(w.Settings, "\n  "))
 }
 
+// at returns what a path is asked with, and its URL.
+func (p *Prometheus) at(path string) (*http.Client, string) {
+	if p.web == nil {
+		return http.DefaultClient, "http://" + p.address + path
+	}
+	return p.web, "https://" + p.user + p.address + path
+}
+
 // api asks the HTTP API and decodes the answer's data.
 func (p *Prometheus) api(t testing.TB, path string, query url.Values, data any) {
 	t.Helper()
-	res, err := http.Get("http://" + p.address + "/api/v1/" + path + "?" + query.Encode())
+	client, url := p.at("/api/v1/" + path + "?" + query.Encode())
+	res, err := client.Get(url)
 	if err != nil {
 		t.Fatalf("%s: %v", p.Name, err)
 	}
@@ -245,7 +255,8 @@ func (p *Prometheus) Read(t testing.TB, matcher map[string]string, from, to time
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := http.Post("http://"+p.address+"/api/v1/read", "application/x-protobuf", bytes.NewReader(snappy.Encode(nil, body)))
+	client, url := p.at("/api/v1/read")
+	res, err := client.Post(url, "application/x-protobuf", bytes.NewReader(snappy.Encode(nil, body)))
 	if err != nil {
 		t.Fatalf("%s: %v", p.Name, err)
 	}

@@ -71,6 +71,15 @@ func (s *Secured) Authorization() string {
 	return "Bearer " + s.Secret("operator.token")
 }
 
+// user is what comes before an address in the URL of who writes, and of who asks
+// Prometheus.
+func (s *Secured) user() string {
+	if s == nil {
+		return ""
+	}
+	return "prometheus:" + s.Secret("prometheus.password") + "@"
+}
+
 func (s *Secured) folder(part string) string { return filepath.Join(s.dir, part) }
 
 // flags that a part of a cluster is started with.

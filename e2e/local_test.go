@@ -1,0 +1,56 @@
+//go:build debian
+
+package e2e
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/promgrpc/exporter/e2e/harness"
+)
+
+// TestLocal runs deploy/local/up, plain and secured, until its client has what
+// Prometheus scraped of every part.
+func TestLocal(t *testing.T) {
+	for _, secured := range []string{"", "1"} {
+		t.Run("secured="+secured, func(t *testing.T) {
+			dir := t.TempDir()
+			// Its ports are fixed, but for the offset; it says so where one is taken.
+			offset := fmt.Sprint("OFFSET=", 2000+rand.IntN(20_000))
+			env := []string{"CLIENT=1", "SECURED=" + secured, offset, "BIN=" + filepath.Dir(harness.Binary(t, "metrics-forwarder"))}
+			for _, tool := range []string{"consul", "haproxy", "prometheus3"} {
+				env = append(env, strings.TrimSuffix(strings.ToUpper(tool), "3")+"="+harness.Tool(t, tool))
+			}
+			up := harness.StartEnv(t, "up", env, harness.File("deploy/local/up"), dir)
+			// It ends what it has started, unless it is killed.
+			t.Cleanup(func() {
+				if up.Running() {
+					up.Terminate(time.Minute)
+				}
+			})
+			harness.Eventually(t, "all targets at the client", func() bool {
+				if !up.Running() {
+					t.Fatalf("it ended: %s%s", up.Stdout().String(), up.Stderr().String())
+				}
+				out, err := os.ReadFile(filepath.Join(dir, "client.log"))
+				if err != nil {
+					return false
+				}
+				for _, job := range []string{"consul", "haproxy", "metrics-forwarder", "prometheus", serverService, "prometheus-remote-receiver"} {
+					if !strings.Contains(string(out), fmt.Sprintf(`job=%q} 1 `, job)) {
+						return false
+					}
+				}
+				return true
+			})
+			if code := up.Terminate(time.Minute); code != 0 {
+				t.Errorf("it ended with the code %d", code)
+			}
+		})
+	}
+}
