@@ -22,7 +22,7 @@
 //
 // Each process has a wall clock of its own, which is set back and forward while
 // it runs and while it does not. Some seeds have two forwarders, and senders that
-// change between them.
+// change between them. In every other seed the parts know each other by certificates.
 //
 // Not covered: what else a power cut takes from the disk that was not forced to it:
 // package seglog has tests of that.

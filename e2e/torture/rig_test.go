@@ -21,6 +21,7 @@ type options struct {
 	sync       string // policy of the forwarders: a killed process loses nothing under any
 	disk       string // what each store has for a filesystem of its own; "": none
 	cuts       bool   // the ends of logs get lost, so that there are several
+	secured    bool   // links have certificates and roles
 }
 
 // logs that the servers merge: where there are several, the samples of a series
@@ -42,6 +43,7 @@ type rig struct {
 	began   time.Time
 
 	receivers, forwarders, servers []*unit
+	links                          *links // Nil: in the clear.
 	// renewed says that a forwarder lost its log, which the servers still have.
 	renewed bool
 	// cuts is how often forwarders lost the end of a log, and gone what no process
@@ -74,6 +76,9 @@ type unit struct {
 
 func newRig(t testing.TB, o options, evidence string) *rig {
 	r := &rig{t: t, o: o, dir: t.TempDir(), counts: map[kind]int{}, gone: entries{}, began: time.Now()}
+	if o.secured {
+		r.links = newLinks(t, o.forwarders)
+	}
 	disks := map[string]*disk{}
 	for _, name := range append(numbered("forwarder", o.forwarders), numbered("server", o.servers)...) {
 		path := filepath.Join(r.dir, name)
@@ -109,19 +114,21 @@ func (r *rig) start(disks map[string]*disk) {
 	// Clocks differ by more than a limit would bear.
 	small := []string{"--limit.future=0s", "--storage.segment.size=48KB", "--storage.segment.duration=7s", "--storage.series-idle=3s", "--storage.retention.time=24h", "--storage.sync=" + r.o.sync}
 	for _, name := range numbered("server", r.o.servers) {
-		s := r.unit(name, "prometheus-api-server", disks, "link", "web", "rpc", "--stream.max-age=5s")
+		s := r.unit(name, "prometheus-api-server", disks, append([]string{"link", "web", "rpc", "--stream.max-age=5s"}, r.links.server()...)...)
 		r.servers = append(r.servers, s)
 		r.rpc = append(r.rpc, r.proxy("client-"+name, s.Listening("rpc")))
 	}
 	for _, name := range numbered("forwarder", r.o.forwarders) {
 		links := r.proxiesTo(name, "link", r.servers)
 		r.forwarders = append(r.forwarders, r.unit(name, "metrics-forwarder", disks,
-			append([]string{"link", "web", "--server=" + strings.Join(links, ",")}, small...)...))
+			slices.Concat([]string{"link", "web", "--server=" + strings.Join(links, ",")}, small, r.links.forwarder(name))...))
 	}
 	for i, name := range numbered("receiver", r.o.forwarders) {
 		links := r.proxiesTo(name, "link", r.forwarders)
 		links = append(links[i:], links[:i]...)
-		u := r.unit(name, "prometheus-remote-receiver", nil, "web", "--forwarder="+strings.Join(links, ","), "--forwarder.timeout=3s", "--tenant.label="+tenantLabel)
+		u := r.unit(name, "prometheus-remote-receiver", nil, append([]string{
+			"web", "--forwarder=" + strings.Join(links, ","), "--forwarder.timeout=3s", "--tenant.label=" + tenantLabel,
+		}, r.links.receiver()...)...)
 		r.receivers = append(r.receivers, u)
 		r.write = append(r.write, r.proxy("sender-"+name, u.Listening("web")))
 	}

@@ -51,6 +51,7 @@ func TestTorture(t *testing.T) {
 				o.cuts = true
 				o.sync = []string{"always", "interval"}[seed/8%2]
 			}
+			o.secured = seed%2 == 1
 			if *disks {
 				o.disk = []string{memory, image}[seed%2]
 			}

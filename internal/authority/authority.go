@@ -18,8 +18,13 @@ import (
 	"time"
 )
 
-// skew is how far the clocks of those who verify may be behind.
-const skew = 5 * time.Minute
+const (
+	// skew is how far the clocks of those who verify may be behind.
+	skew = 5 * time.Minute
+	// early is how long before it was made an authority begins, so that what it issues
+	// can begin as early.
+	early = 24 * time.Hour
+)
 
 // Authority issues certificates. It is safe for concurrent use.
 type Authority struct {
@@ -33,7 +38,7 @@ func New(name string, lifetime time.Duration) (*Authority, error) {
 	now := time.Now()
 	template := &x509.Certificate{
 		Subject:   pkix.Name{CommonName: name},
-		NotBefore: now.Add(-skew), NotAfter: now.Add(lifetime),
+		NotBefore: now.Add(-early), NotAfter: now.Add(lifetime),
 		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
