@@ -71,7 +71,7 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 	link.RegisterConfigFile(app, &c.LinkConfigFile)
 	app.Flag("server", "Servers to send the log to: "+discovery.Syntax+".").
 		Default(c.Server).StringVar(&c.Server)
-	c.ServerTLS.RegisterFlags(app, flagServerTLS[2:])
+	c.ServerTLS.RegisterFlags(app, "server.")
 	access.RegisterFlag(app, &c.AccessFile)
 	c.StorageConfig.RegisterFlags(app, "Folder of the log.")
 	c.SegmentConfig.RegisterFlags(app)

@@ -80,7 +80,7 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 		Default(c.Forwarder).StringVar(&c.Forwarder)
 	app.Flag("forwarder.timeout", "Time for a forwarder to answer, after which the sender is told to retry; keep it below the sender's own timeout.").
 		Default(c.ForwarderTimeout.String()).DurationVar(&c.ForwarderTimeout)
-	c.ForwarderTLS.RegisterFlags(app, flagForwarderTLS[2:])
+	c.ForwarderTLS.RegisterFlags(app, "forwarder.")
 	access.RegisterFlag(app, &c.AccessFile)
 	app.Flag(flagRequestBytes[2:], "Largest body of a request, compressed.").
 		Default(c.RequestBytes.String()).BytesVar(&c.RequestBytes)

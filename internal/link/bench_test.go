@@ -2,22 +2,35 @@ package link
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+	"github.com/promgrpc/exporter/internal/access"
 	"github.com/promgrpc/exporter/internal/limit"
 )
 
-// BenchmarkFrames sends batches of a size over a connection. An op is one.
+// BenchmarkFrames sends batches of a size over a connection, in cleartext and with TLS.
+// An op is one.
 func BenchmarkFrames(b *testing.B) {
+	private, err := NewPrivate()
+	if err != nil {
+		b.Fatal(err)
+	}
+	listener, listenerErr := private.Trust(access.Forwarder, access.Receiver)
+	dialler, diallerErr := private.Trust(access.Receiver, access.Forwarder)
+	if err := errors.Join(listenerErr, diallerErr); err != nil {
+		b.Fatal(err)
+	}
 	for _, size := range []int{200, 50_000, 200_000, 4 << 20} {
-		b.Run(fmt.Sprint(size), func(b *testing.B) { benchmarkFrames(b, size) })
+		b.Run(fmt.Sprint(size), func(b *testing.B) { benchmarkFrames(b, size, Trust{}, Trust{}) })
+		b.Run(fmt.Sprint(size, "/TLS"), func(b *testing.B) { benchmarkFrames(b, size, listener, dialler) })
 	}
 }
 
-func benchmarkFrames(b *testing.B, size int) {
-	l, err := Listen("127.0.0.1:0", Options{Room: limit.NewBudget(flagRoom, "bytes", 64<<20, 32<<20)})
+func benchmarkFrames(b *testing.B, size int, listener, dialler Trust) {
+	l, err := Listen("127.0.0.1:0", Options{Trust: listener, Room: limit.NewBudget(flagRoom, "bytes", 64<<20, 32<<20)})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -36,7 +49,7 @@ func benchmarkFrames(b *testing.B, size int) {
 			return err
 		})
 	}()
-	c, _, err := Dial(ctx, l.Addr().String(), hello(), Options{})
+	c, _, err := Dial(ctx, l.Addr().String(), hello(), Options{Trust: dialler})
 	if err != nil {
 		b.Fatal(err)
 	}

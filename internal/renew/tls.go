@@ -27,13 +27,13 @@ type TLSFiles struct {
 // calls in front of our servers, which can do 1.3 as well.
 const minVersion = tls.VersionTLS13
 
-// RegisterFlags adds the flags that begin with prefix, "server.tls" for instance.
+// RegisterFlags adds the flags that begin with prefix, "server." for instance.
 func (f *TLSFiles) RegisterFlags(app *kingpin.Application, prefix string) {
-	app.Flag(prefix+"-cert-file", "PEM certificate to show to the side that is dialled.").
+	app.Flag(prefix+"tls-cert-file", "PEM certificate to show to the side that is dialled.").
 		PlaceHolder("FILE").StringVar(&f.Cert)
-	app.Flag(prefix+"-key-file", "PEM key of the certificate.").PlaceHolder("FILE").StringVar(&f.Key)
-	app.Flag(prefix+"-ca-file", "PEM authorities that the peer's certificate has to come from.").PlaceHolder("FILE").StringVar(&f.CA)
-	app.Flag(prefix+"-server-name", "Name in the certificate of the side that is dialled, where it is not the host dialled.").
+	app.Flag(prefix+"tls-key-file", "PEM key of the certificate.").PlaceHolder("FILE").StringVar(&f.Key)
+	app.Flag(prefix+"tls-ca-file", "PEM authorities that the peer's certificate has to come from.").PlaceHolder("FILE").StringVar(&f.CA)
+	app.Flag(prefix+"tls-server-name", "Name in the certificate of the side that is dialled, where it is not the host dialled.").
 		PlaceHolder("NAME").StringVar(&f.ServerName)
 }
 
