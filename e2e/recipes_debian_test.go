@@ -3,14 +3,18 @@
 package e2e
 
 import (
+	"encoding/base64"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/promgrpc/exporter/e2e/harness"
+	"github.com/promgrpc/exporter/internal/authority"
 )
 
 // TestRecipesOfOthers is TestRecipes for those in other languages, and with other
@@ -47,6 +51,50 @@ func TestRecipeBalancer(t *testing.T) {
 	runRecipe(t, "balancer", harness.File("."), "localhost:8090", target.HAProxy().RPC)
 }
 
+// TestRecipeSecured is TestRecipes for what needs a server that wants to know who reads.
+// Here that is a relay.
+func TestRecipeSecured(t *testing.T) {
+	t.Parallel()
+	harness.Python(t)
+	harness.Tool(t, "grpcurl")
+	cluster := harness.NewCluster(t, harness.Options{})
+	writeRooms(t, cluster)
+	data := t.TempDir()
+	certs, secured := filepath.Join(data, "certs"), filepath.Join(data, "secured")
+	ca, err := authority.New("test", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := ca.Issue(authority.Request{Names: []string{"127.0.0.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{
+		filepath.Join(certs, "ca.pem"): ca.Cert(), filepath.Join(certs, "server.pem"): pair.Cert, filepath.Join(certs, "server-key.pem"): pair.Key,
+		filepath.Join(secured, "kitchen.token"): []byte("of-the-kitchen\n"),
+		filepath.Join(secured, "cursor.key"):    []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))),
+	}
+	for _, name := range []string{"web.yml", "access.yml"} {
+		if files[filepath.Join(secured, name)], err = os.ReadFile(harness.File(filepath.Join(recipes, "secured", name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path, content := range files {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, content, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	relay := harness.Start(t, "relay", harness.Binary(t, "prometheus-grpc-client"), "relay", "--upstream="+cluster.RPC(0), "--listen=127.0.0.1:0",
+		"--storage.path="+t.TempDir(), "--rpc.config.file="+filepath.Join(secured, "web.yml"), "--access.file="+filepath.Join(secured, "access.yml"))
+	address := relay.Listening("rpc")
+	harness.Eventually(t, "the relay's copy", func() bool {
+		code, out, _ := harness.Client(t, "get", "--address="+address, "--tls-ca-file="+filepath.Join(certs, "ca.pem"),
+			"--bearer-token-file="+filepath.Join(secured, "kitchen.token"))
+		return code == 0 && len(out) > 0
+	})
+	runRecipe(t, "secured", harness.File("."), "localhost:8090", address, "data/certs", certs, "data/secured", secured)
+}
+
 // TestEveryRecipe wants a test for each recipe.
 func TestEveryRecipe(t *testing.T) {
 	var all []string
@@ -54,7 +102,7 @@ func TestEveryRecipe(t *testing.T) {
 	for _, entry := range entries {
 		all = append(all, filepath.Base(filepath.Dir(entry)))
 	}
-	if want := []string{"alert", "balancer", "ruby", "sinks", "statistics"}; err != nil || !slices.Equal(all, want) {
+	if want := []string{"alert", "balancer", "ruby", "secured", "sinks", "statistics"}; err != nil || !slices.Equal(all, want) {
 		t.Errorf("there are recipes for %q, and tests for %q (%v)", all, want, err)
 	}
 }

@@ -138,7 +138,7 @@ test("says what is wrong with a selector, and helps where none matches", async (
   await page.locator("body[data-phase=refused]").waitFor();
   assert.match((await page.locator("#notes").textContent())!, /missing closing|parse|regexp/);
   await page.locator("#query").fill("temperature");
-  await page.locator("button.primary").click();
+  await page.locator("#search button.primary").click();
   await page.locator("#empty button").first().click();
   await page.waitForFunction(() => document.querySelectorAll("#rows tr").length === 4);
   await done();
