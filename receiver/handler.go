@@ -75,11 +75,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	status := h.answer(w, batch.GetSchema(), verdict, err)
 	h.metrics.requests.WithLabelValues(strconv.Itoa(status), schemaName(batch.GetSchema())).Inc()
-	if denied := (*denial)(nil); errors.As(err, &denied) {
-		h.metrics.denied.WithLabelValues(denied.reason).Inc()
-	}
 	h.metrics.duration.Observe(time.Since(start).Seconds())
 	if status >= 400 {
+		if denied := (*denial)(nil); errors.As(err, &denied) {
+			h.metrics.denied.WithLabelValues(denied.reason).Inc()
+		}
 		h.log.Log(level(r, status), "request refused", "status", status, "peer", r.RemoteAddr,
 			"user_agent", daemon.Excerpt(r.UserAgent()), "err", reason(verdict, err))
 	}

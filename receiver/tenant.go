@@ -37,6 +37,9 @@ func (c *TenantConfig) check() error {
 	return nil
 }
 
+// tenantHeader is as net/http has it.
+var tenantHeader = http.CanonicalHeaderKey(tenant.Header)
+
 // foreignTenants are headers by which other receivers than Prometheus' know a tenant:
 // those of Thanos and VictoriaMetrics.
 var foreignTenants = []string{"Thanos-Tenant", "Accountid", "Projectid"}
@@ -45,11 +48,11 @@ var foreignTenants = []string{"Thanos-Tenant", "Accountid", "Projectid"}
 // left out: its series would be mixed with those of others.
 func (c *TenantConfig) tenantOf(h http.Header) (*linkv1.Label, error) {
 	for _, name := range foreignTenants {
-		if h.Values(name) != nil {
+		if h[name] != nil {
 			return nil, fmt.Errorf("the header %s is not known here: a tenant is in %s", name, tenant.Header)
 		}
 	}
-	named := h.Values(tenant.Header)
+	named := h[tenantHeader]
 	switch {
 	case len(named) == 0:
 		return nil, nil

@@ -64,14 +64,18 @@ func (w *writers) admit(r *http.Request) (*access.Policy, error) {
 	if err == nil {
 		err = p.Check(access.ToWrite)
 	}
-	var denied *access.Denied
-	switch {
-	case errors.As(err, &denied) && denied.Unauthenticated:
-		return nil, refuse(http.StatusUnauthorized, &denial{denied.Reason, denied})
-	case errors.As(err, &denied):
-		return nil, refuse(http.StatusForbidden, &denial{denied.Reason, denied})
+	if err == nil {
+		return p, nil
 	}
-	return p, err
+	denied := (*access.Denied)(nil)
+	if !errors.As(err, &denied) {
+		return nil, err
+	}
+	status := http.StatusForbidden
+	if denied.Unauthenticated {
+		status = http.StatusUnauthorized
+	}
+	return nil, refuse(status, &denial{denied.Reason, denied})
 }
 
 // tenantFor returns the tenant of what is written under a policy, nil if it has none.
