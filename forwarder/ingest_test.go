@@ -71,29 +71,34 @@ func later(req *remotewrite.Request, round int) {
 }
 
 func TestKnownSeriesAllocateNothing(t *testing.T) {
-	s := openTestState(t)
-	body := steady(t, 2000, 2000, 1700000000000)[0]
-	req := remotewrite.NewRequest(remotewrite.DefaultLimits())
-	round := 0
-	ingest := func() {
-		if err := req.Decode(remotewrite.V1, body); err != nil {
+	for _, tenant := range []*segment.Label{nil, &benchTenant} {
+		s := openTestState(t)
+		body := steady(t, 2000, 2000, 1700000000000)[0]
+		req := remotewrite.NewRequest(remotewrite.DefaultLimits())
+		round := 0
+		ingest := func() {
+			if err := req.SetTenant(tenant); err != nil {
+				t.Fatal(err)
+			}
+			if err := req.Decode(remotewrite.V1, body); err != nil {
+				t.Fatal(err)
+			}
+			later(req, round)
+			round++
+			if taken := s.build(req); taken.samples != 2000 || s.block.Samples.Len() != 2000 {
+				t.Fatalf("%+v", taken)
+			}
+		}
+		ingest()
+		if _, err := s.writer.Append(&s.block); err != nil {
 			t.Fatal(err)
 		}
-		later(req, round)
-		round++
-		if taken := s.build(req); taken.samples != 2000 || s.block.Samples.Len() != 2000 {
-			t.Fatalf("%+v", taken)
+		if err := s.head.ApplyBlock(&s.block); err != nil {
+			t.Fatal(err)
 		}
-	}
-	ingest()
-	if _, err := s.writer.Append(&s.block); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.head.ApplyBlock(&s.block); err != nil {
-		t.Fatal(err)
-	}
-	if n := testing.AllocsPerRun(20, ingest); n != 0 {
-		t.Errorf("%v allocations a request", n)
+		if n := testing.AllocsPerRun(20, ingest); n != 0 {
+			t.Errorf("tenant %v: %v allocations a request", tenant, n)
+		}
 	}
 }
 
