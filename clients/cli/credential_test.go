@@ -13,6 +13,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/stretchr/testify/require"
 
+	promgrpc "github.com/promgrpc/exporter/clients/go"
 	"github.com/promgrpc/exporter/clients/internal/metricstest"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
@@ -138,4 +139,18 @@ func TestCommandsOverTLS(t *testing.T) {
 		t.Setenv("PROMGRPC_CLIENT_"+name, value)
 	}
 	require.Equal(t, []string{"up"}, metricNames())
+}
+
+// Advice fits the end of the connection that did not trust the other.
+func TestAdviceOnTLS(t *testing.T) {
+	for text, want := range map[string]string{
+		"connection error: remote error: tls: certificate required":        "--tls-cert-file",
+		"tls: failed to verify certificate: x509: certificate signed by …": "--tls-ca-file",
+		"tls: first record does not look like a TLS handshake":             "with or without --tls",
+	} {
+		message, code := explain(&promgrpc.UnreachableError{Errors: []error{&promgrpc.Error{Message: text}}})
+		require.Equal(t, ExitUnreachable, code)
+		require.Contains(t, message, "; ")
+		require.Contains(t, message[strings.LastIndex(message, "; "):], want)
+	}
 }

@@ -66,6 +66,8 @@ func hint(e *promgrpc.UnreachableError) string {
 			return "; try --address"
 		case server.Code == codes.ResourceExhausted:
 			return "; try again later, or another server with --address"
+		case strings.Contains(text, "remote error: tls"):
+			return "; does the server want a certificate of its clients? try --tls-cert-file"
 		case strings.Contains(text, "certificate") || strings.Contains(text, "x509"):
 			return "; try --tls-ca-file or --tls-server-name"
 		case strings.Contains(text, "tls"):
