@@ -10,7 +10,7 @@ import (
 // deliver puts the selected entries of a block into responses, in order of arrival,
 // and sends those that are full. A block whose request another log has delivered is
 // left out. It says whether any entry was selected.
-func (st *stream) deliver(src *source, b *segment.Block) (any bool, err error) {
+func (st *stream) deliver(src *source, b *segment.Block) (found bool, err error) {
 	if invariant.On {
 		src.checkNext(b.Sequence)
 	}
@@ -38,9 +38,9 @@ func (st *stream) deliver(src *source, b *segment.Block) (any bool, err error) {
 		return false, err
 	}
 	if st.out.full() {
-		return d.any, st.send(noEvent)
+		return d.found, st.send(noEvent)
 	}
-	return d.any, nil
+	return d.found, nil
 }
 
 // delivery is a block under way.
@@ -50,7 +50,7 @@ type delivery struct {
 	src   *source
 	skip  uint32 // entries that were delivered before
 	entry uint32 // entries so far, with the current one
-	any   bool   // was selected
+	found bool   // any that was selected
 	ref   uint64 // the open series, 0: none
 	// Of the open series: the newest of its floats, and whether it has histograms.
 	newest     int64
@@ -89,7 +89,7 @@ func (d *delivery) floats(part *segment.Part) error {
 		if !d.selects(ref) {
 			continue
 		}
-		if d.any = true; st.conflate.float(d.src, ref, part.Timestamp, part.StartTimestamp, value) {
+		if d.found = true; st.conflate.float(d.src, ref, part.Timestamp, part.StartTimestamp, value) {
 			continue
 		}
 		ok, err := d.open(ref, d.histograms)
@@ -108,7 +108,7 @@ func (d *delivery) histogram(h *segment.Histogram) error {
 	if !d.selects(h.Ref) || h.Timestamp < d.st.oldest {
 		return nil
 	}
-	if d.any = true; !d.fits(h.Data) || d.st.conflate.histogram(d.src, h) {
+	if d.found = true; !d.fits(h.Data) || d.st.conflate.histogram(d.src, h) {
 		return nil
 	}
 	ok, err := d.open(h.Ref, h.Timestamp < d.newest)
@@ -123,7 +123,7 @@ func (d *delivery) exemplar(e *segment.Exemplar) error {
 	if !d.selects(e.Ref) || d.isOld(e) {
 		return nil
 	}
-	if d.any = true; !d.fits(e.Data) || d.st.conflate.exemplar(d.src, e) {
+	if d.found = true; !d.fits(e.Data) || d.st.conflate.exemplar(d.src, e) {
 		return nil
 	}
 	ok, err := d.open(e.Ref, false)

@@ -167,12 +167,12 @@ func (st *stream) next(src *source) (found, error) {
 		src.sequence = max(src.sequence, last)
 		return nothing, nil
 	}
-	any, err := st.deliver(src, b)
+	has, err := st.deliver(src, b)
 	if err != nil {
 		return nothing, err
 	}
 	src.matched.prune(src.replica.Head)
-	if !any {
+	if !has {
 		return others, nil
 	}
 	return selected, nil
