@@ -406,6 +406,42 @@ func TestErrorsTellNothingOfOthers(t *testing.T) {
 	})
 }
 
+// Nor has the error of a call that is refused while it is worked on.
+func TestErrorsOfLookupsTellNothingOfOthers(t *testing.T) {
+	c := restricted(t, twoTeams)
+	c.EvaluationBytes = 1
+	s := startFed(t, c, ofTwoTeams(t))
+	overWays(t, func(t *testing.T, v way) {
+		a, _ := v.as(t, s, "a")
+		_, err := a.GetLabelNames(t.Context(), connect.NewRequest(&metricsv1.GetLabelNamesRequest{}))
+		requireCode(t, connect.CodeResourceExhausted, err)
+		require.ErrorContains(t, err, "--limit.evaluation-bytes")
+		require.NotRegexp(t, `\d`, err.Error())
+	})
+}
+
+// An exemplar that has no time comes or does not whatever others write.
+func TestExemplarsWithoutATimeTellNothingOfOthers(t *testing.T) {
+	const since = 1000
+	var want []string
+	for _, others := range []int64{since - 1, since + 1} {
+		src := newSource(t)
+		src.write(point{series: `up{team="a"}`, t: 1, v: 1}, point{series: `up{team="b"}`, t: others, v: 1})
+		src.write(point{series: `up{team="a"}`, exemplar: wire(t, &metricsv1.Exemplar{Value: 3})})
+		src.rotate()
+		src.write(point{series: `up{team="a"}`, t: since + 2, v: 2})
+		s := startFed(t, restricted(t, twoTeams), src)
+		a, _ := ways[0].as(t, s, "a")
+		got, err := get(t.Context(), a, &getRequest{Start: &metricsv1.GetMetricsRequest_Since{Since: timestamppb.New(time.UnixMilli(since))}})
+		require.NoError(t, err)
+		if want == nil {
+			want = lines(got...)
+		}
+		require.Equal(t, want, lines(got...))
+	}
+	require.Len(t, want, 1)
+}
+
 // When references are forgotten depends on the series of the caller alone.
 func TestReferencesOfPoliciesAreForgotten(t *testing.T) {
 	src := newSource(t)

@@ -484,9 +484,14 @@ func TestPolicyChanges(t *testing.T) {
 
 // What all callers of a policy hold together is bounded, and the refusal names the field.
 func TestBudgetsOfPolicies(t *testing.T) {
+	src := ofTwoTeams(t)
 	s := startFed(t, restricted(t, strings.NewReplacer(
-		`['{team="a"}']`, `['{team="a"}'], streams: 2`, `['{team="b"}']`, `['{team="b"}'], memory: 40KiB`,
-	).Replace(twoTeams)), ofTwoTeams(t))
+		`['{team="a"}']`, `['{team="a"}'], streams: 2`, `['{team="b"}']`, `['{team="b"}'], memory: 80KiB`,
+	).Replace(twoTeams)), src)
+	held := make([]point, heldSeries)
+	for i := range held {
+		held[i] = point{series: fmt.Sprintf(`m{team="b",i="%d"}`, i), t: now(), v: 1}
+	}
 	overWays(t, func(t *testing.T, v way) {
 		var open []*connect.ServerStreamForClient[getResponse]
 		require.Eventually(t, func() bool { return s.metric(t, "promgrpc_server_streams") == 0 }, patience, time.Millisecond)
@@ -511,10 +516,31 @@ func TestBudgetsOfPolicies(t *testing.T) {
 		require.Eventually(t, func() bool { _, err := get(t.Context(), a, &getRequest{}); return err == nil }, patience, time.Millisecond)
 
 		b, _ := v.as(t, s, "b")
-		_, err = b.GetLabelNames(t.Context(), connect.NewRequest(&metricsv1.GetLabelNamesRequest{Selectors: []string{`{x=~"` + strings.Repeat("a|", 8000) + `"}`}}))
-		requireCode(t, connect.CodeResourceExhausted, err)
-		require.False(t, hasDetail[*errdetails.RetryInfo](err), "%v", err)
-		require.ErrorContains(t, err, "policy team-b: memory")
+		for what, call := range map[string]func() error{
+			"a request": func() error {
+				_, err := b.GetLabelValues(t.Context(), connect.NewRequest(&metricsv1.GetLabelValuesRequest{Name: strings.Repeat("x", 20000)}))
+				return err
+			},
+			"what selectors compile to": func() error {
+				_, err := b.GetLabelNames(t.Context(), connect.NewRequest(&metricsv1.GetLabelNamesRequest{Selectors: []string{`{x=~"a{1000}"}`}}))
+				return err
+			},
+			"what a stream holds back": func() error {
+				stream, err := b.GetMetrics(t.Context(), connect.NewRequest(&getRequest{Follow: true, MinInterval: secs(3600)}))
+				require.NoError(t, err)
+				defer stream.Close()
+				for stream.Receive() {
+					if isSynced(stream.Msg()) {
+						src.write(held...)
+					}
+				}
+				return stream.Err()
+			},
+		} {
+			err := call()
+			requireCode(t, connect.CodeResourceExhausted, err)
+			require.ErrorContains(t, err, "policy team-b: memory", what)
+		}
 	})
 	assert.Positive(t, s.metricOf(t, "promgrpc_server_over_limit_total", "policy-streams"))
 	assert.Positive(t, s.metricOf(t, "promgrpc_server_over_limit_total", "policy-memory"))
