@@ -245,3 +245,75 @@ func TestRelayHasRolesWithoutTLS(t *testing.T) {
 	require.ErrorAs(t, err, &mistake)
 	require.ErrorContains(t, err, "--tls-ca-file")
 }
+
+// A relay reads from a server that asks for its certificate, or for a token over TLS, if
+// that has the right to the logs.
+func TestRelayOfASecuredServer(t *testing.T) {
+	src := newSource(t)
+	src.write(point{series: "a", t: now(), v: 1})
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		return path
+	}
+	ca, pem := newAuthority(t)
+	for _, part := range []string{"server", "relay", "reader"} {
+		pair, err := ca.Issue(authority.Request{Names: []string{"spiffe://promgrpc/" + part}})
+		require.NoError(t, err)
+		require.NoError(t, pair.Write(dir, part))
+	}
+	roles := file("roles.yml", "roles: {server: [spiffe://promgrpc/server]}\n")
+	file("relay.token", "of-the-relay")
+	file("reader.token", "of-a-reader")
+	config := testConfig(t)
+	config.RPCConfigFile = file("web.yml", `tls_server_config: {cert_file: server.pem, key_file: server-key.pem, client_ca_file: `+pem+`, client_auth_type: VerifyClientCertIfGiven}`)
+	access := `
+policies:
+- {name: relays, certificates: [spiffe://promgrpc/relay], token_files: [relay.token], read: {logs: true}}
+- {name: readers, certificates: [spiffe://promgrpc/reader], token_files: [reader.token], read: {}}
+`
+	config.AccessFile = file("access.yml", access)
+	top := startFed(t, config, src)
+	relayWith := func(t *testing.T, certificate, token string) *instance {
+		t.Helper()
+		c := testConfig(t)
+		c.Upstream, c.AccessFile, c.UpstreamFlags.TLSFiles.CA = top.RPCAddr().String(), roles, pem
+		if certificate != "" {
+			c.UpstreamFlags.TLSFiles.Cert, c.UpstreamFlags.TLSFiles.Key = authority.Files(dir, certificate)
+		}
+		if token != "" {
+			c.UpstreamFlags.Token = filepath.Join(dir, token)
+		}
+		return start(t, c)
+	}
+	for name, tc := range map[string]struct {
+		certificate, token string
+		says               string // "" is for a relay that is let in
+	}{
+		"certificate":             {certificate: "relay"},
+		"token":                   {token: "relay.token"},
+		"certificate of a reader": {certificate: "reader", says: "policy readers does not have"},
+		"token of a reader":       {certificate: "relay", token: "reader.token", says: "policy readers does not have"},
+		"nothing":                 {says: "a credential is needed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			relay := relayWith(t, tc.certificate, tc.token)
+			if tc.says == "" {
+				relay.await(t, src)
+				require.NoError(t, relay.Ready())
+				return
+			}
+			logs(t, relay, tc.says)
+			require.Contains(t, relay.log.String(), "upstream does not let this relay read")
+			require.Error(t, relay.Ready())
+		})
+	}
+
+	relay := relayWith(t, "relay", "")
+	relay.await(t, src)
+	file("access.yml", strings.ReplaceAll(access, "read: {logs: true}", "read: {}"))
+	logs(t, relay, "upstream does not let this relay read")
+	require.Error(t, relay.Ready(), "its right was taken away")
+	require.Equal(t, uint64(1), relay.last(t, src), "it keeps what it has")
+}
