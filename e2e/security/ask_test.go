@@ -1,0 +1,214 @@
+package security
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/prometheus/prometheus/prompb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/promgrpc/exporter/e2e/harness"
+	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1grpc"
+	"github.com/promgrpc/exporter/internal/link"
+)
+
+// Outcomes, as the table has them.
+const (
+	yes          = "yes"
+	noConnection = "no connection"
+)
+
+// asks are all the ways to ask a port, by its kind.
+var asks = map[string]map[string]func(t *testing.T, c caller, p port) string{
+	remoteWrite: {"HTTP/1.1": writeBy(1), "HTTP/2": writeBy(2)},
+	operators:   {"HTTP/1.1": scrapeBy(1), "HTTP/2": scrapeBy(2)},
+	links:       {"link": connectLink},
+	rpc: {
+		"grpc-go":            callGRPC,
+		"gRPC":               callBy(2, connect.WithGRPC()),
+		"gRPC-Web, HTTP/1.1": callBy(1, connect.WithGRPCWeb()),
+		"gRPC-Web, HTTP/2":   callBy(2, connect.WithGRPCWeb()),
+		"Connect, HTTP/1.1":  callBy(1),
+		"Connect, HTTP/2":    callBy(2),
+		"GET":                get,
+	},
+}
+
+// question is what every caller of the RPC port asks for.
+var question = &metricsv1.GetMetricsRequest{Selectors: []string{"matrix"}}
+
+// sample is what they get.
+func sample(t *testing.T) []byte {
+	return harness.Encode(t, &prompb.WriteRequest{Timeseries: []prompb.TimeSeries{{
+		Labels:  []prompb.Label{{Name: "__name__", Value: "matrix"}},
+		Samples: []prompb.Sample{{Value: 1, Timestamp: time.Now().UnixMilli()}},
+	}}})
+}
+
+func writeBy(version int) func(*testing.T, caller, port) string {
+	return func(t *testing.T, c caller, p port) string {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.url(p, "/api/v1/write"), strings.NewReader(string(sample(t))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/x-protobuf")
+		r.Header.Set("Content-Encoding", "snappy")
+		return c.do(version, r, "")
+	}
+}
+
+func scrapeBy(version int) func(*testing.T, caller, port) string {
+	return func(t *testing.T, c caller, p port) string {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.url(p, "/metrics"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.do(version, r, "go_goroutines")
+	}
+}
+
+// get asks as a browser's address bar or curl can, by Connect's GET.
+func get(t *testing.T, c caller, p port) string {
+	path := metricsv1connect.MetricsServiceGetLabelValuesProcedure + `?connect=v1&encoding=json&message=%7B%22name%22%3A%22__name__%22%7D`
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.url(p, path), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.do(1, r, "matrix")
+}
+
+// do sends a request. What is let in has to have a text in its answer.
+func (c caller) do(version int, r *http.Request, text string) string {
+	s := c.sender(version)
+	defer s.CloseIdleConnections()
+	res, err := s.client().Do(r)
+	if s.refused {
+		return noConnection
+	}
+	if err != nil {
+		return err.Error()
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
+	switch {
+	case err != nil:
+		return err.Error()
+	case res.StatusCode/100 == 2 && !strings.Contains(string(body), text):
+		return fmt.Sprintf("an answer without %s: %s", text, body)
+	case res.StatusCode/100 == 2:
+		return yes
+	case res.StatusCode == http.StatusUnauthorized, res.StatusCode == http.StatusForbidden:
+		return fmt.Sprint(res.StatusCode)
+	}
+	return fmt.Sprintf("%d: %s", res.StatusCode, body)
+}
+
+func callBy(version int, options ...connect.ClientOption) func(*testing.T, caller, port) string {
+	return func(t *testing.T, c caller, p port) string {
+		s := c.sender(version)
+		defer s.CloseIdleConnections()
+		client := metricsv1connect.NewMetricsServiceClient(s.client(), c.url(p, ""), options...)
+		got, err := receive(client.GetMetrics(t.Context(), connect.NewRequest(question)))
+		switch code := connect.CodeOf(err); {
+		case err == nil:
+			return ofAnswer(got)
+		case s.refused:
+			return noConnection
+		case connect.IsWireError(err) && code == connect.CodeUnauthenticated:
+			return "401"
+		case connect.IsWireError(err) && code == connect.CodePermissionDenied:
+			return "403"
+		}
+		return err.Error()
+	}
+}
+
+// receive returns all that a stream says.
+func receive(stream *connect.ServerStreamForClient[metricsv1.GetMetricsResponse], err error) (string, error) {
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = stream.Close() }()
+	var got strings.Builder
+	for stream.Receive() {
+		got.WriteString(stream.Msg().String())
+	}
+	return got.String(), stream.Err()
+}
+
+func ofAnswer(text string) string {
+	if !strings.Contains(text, "matrix") {
+		return "an answer without the series: " + text
+	}
+	return yes
+}
+
+func callGRPC(t *testing.T, c caller, p port) string {
+	secured := insecure.NewCredentials()
+	if c.tls != nil {
+		secured = credentials.NewTLS(c.tls.Clone())
+	}
+	conn, err := grpc.NewClient("passthrough:///"+p.address, grpc.WithTransportCredentials(secured))
+	if err != nil {
+		return err.Error()
+	}
+	defer func() { _ = conn.Close() }()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if c.authorization != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", c.authorization)
+	}
+	var got strings.Builder
+	stream, err := metricsv1grpc.NewMetricsServiceClient(conn).GetMetrics(ctx, question)
+	for err == nil {
+		var m *metricsv1.GetMetricsResponse
+		if m, err = stream.Recv(); err == nil {
+			got.WriteString(m.String())
+		}
+	}
+	switch code := status.Code(err); {
+	case errors.Is(err, io.EOF):
+		return ofAnswer(got.String())
+	case code == codes.Unauthenticated:
+		return "401"
+	case code == codes.PermissionDenied:
+		return "403"
+	case code == codes.Unavailable:
+		return noConnection
+	}
+	return err.Error()
+}
+
+// connectLink says hello as who calls there.
+func connectLink(t *testing.T, c caller, p port) string {
+	hello := &linkv1.Hello{Role: linkv1.Role_ROLE_FORWARDER, LogId: []byte("the matrix' log.")}
+	if p.program == "forwarder" {
+		hello = &linkv1.Hello{Role: linkv1.Role_ROLE_RECEIVER}
+	}
+	o := link.Options{HandshakeTimeout: patience, Instance: "matrix"}
+	if c.tls != nil {
+		o.Trust.TLS = func() *tls.Config { return c.tls }
+	}
+	conn, _, err := link.Dial(t.Context(), p.address, hello, o)
+	if err != nil {
+		return noConnection
+	}
+	_ = conn.Close()
+	return yes
+}

@@ -1,0 +1,82 @@
+package security
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// cases are what callers bring to each regime.
+var cases = map[string][]string{
+	"nothing":       {"nothing", "TLS"},
+	"TLS":           {"nothing", "TLS", "TLS, and trusts another authority"},
+	"a certificate": {"nothing", "TLS", "one of another authority", "one that has expired", "one of the authority"},
+	"a certificate with a role or a policy": {
+		"TLS", "one of another authority", "one that has expired", "one of the authority", "one with another role or policy", "one with the role or the policy",
+	},
+	"TLS and a token":    {"nothing", "TLS", "a wrong token", "the token of another policy", "the token"},
+	"TLS and a password": {"nothing", "TLS", "a wrong password", "a wrong token", "the password"},
+	"TLS and a password with a policy": {
+		"a wrong password", "a wrong token", "the password of a user without one", "the password",
+	},
+}
+
+// programs that have each kind of port.
+var programs = map[string][]string{
+	remoteWrite: {"receiver", "all-in-one"},
+	rpc:         {"server", "relay", "all-in-one"},
+	operators:   {"server", "forwarder", "receiver", "relay", "all-in-one"},
+	links:       {"server", "forwarder"},
+}
+
+// TestWhoGetsIn asks each port of each program, over each protocol, as each caller of the
+// table in docs/security.md.
+func TestWhoGetsIn(t *testing.T) {
+	t.Parallel()
+	tab := readTable(t, "the port asks for", "the caller has")
+	tab.covers(t, cases, []string{remoteWrite, rpc, operators, links})
+	certs := newAuthorities(t)
+	for _, asks := range regimes {
+		t.Run(asks.name, func(t *testing.T) {
+			t.Parallel()
+			d := newDeployment(t, asks, certs)
+			for kind, names := range programs {
+				var there []string
+				for _, p := range d.ports {
+					if p.kind == kind {
+						there = append(there, p.program)
+					}
+				}
+				assert.ElementsMatch(t, names, there, "programs with %s", kind)
+			}
+			for _, r := range tab.of(asks.name) {
+				d.asked(t, r)
+			}
+		})
+	}
+}
+
+// asked asks all ports as one caller.
+func (d *deployment) asked(t *testing.T, r row) {
+	for _, p := range d.ports {
+		want, ok := r.outcomes[p.kind]
+		assert.Equal(t, d.concerns(p), ok, "%s, %s: whether the table says something of %s", r.asked, r.brought, p.kind)
+		if !ok {
+			continue
+		}
+		for way, ask := range asks[p.kind] {
+			got := ask(t, callers[r.brought](d.certs, p), p)
+			assert.Equal(t, want, got, "the %s port of %s asks for %s, over %s comes who has %s", p.kind, p.program, r.asked, way, r.brought)
+		}
+	}
+}
+
+// Every credential that the test has is one of a row, and every regime.
+func TestCasesAreAsked(t *testing.T) {
+	t.Parallel()
+	for brought := range callers {
+		assert.True(t, slices.ContainsFunc(regimes, func(r regime) bool { return slices.Contains(cases[r.name], brought) }), brought)
+	}
+	assert.Len(t, cases, len(regimes))
+}
