@@ -4,7 +4,8 @@
 server           = true
 bootstrap_expect = 1
 data_dir         = "/consul/data"
-# HTTP (:8500) and DNS (:8600) for other machines. There is no ACL: keep these ports off other networks.
+# HTTP (:8500) and DNS (:8600) for other machines. There is no ACL, which deploy/secured has:
+# keep these ports off other networks.
 client_addr = "0.0.0.0"
 
 ui_config {
