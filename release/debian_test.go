@@ -49,6 +49,11 @@ func installed(t *testing.T, deb string) {
 	for _, file := range []string{"copyright", "changelog.gz", "THIRD_PARTY_LICENSES"} {
 		assert.FileExists(t, filepath.Join(root, "usr/share/doc", name, file))
 	}
+	for _, file := range []string{"access.yml", "link.yml", "rpc.yml", "web.yml"} {
+		example, err := os.ReadFile(filepath.Join(root, "usr/share/doc", name, "examples", file))
+		require.NoError(t, err)
+		assert.NotContains(t, string(example), "{{", file)
+	}
 	wants, err := filepath.Glob(filepath.Join(root, "etc/systemd/system/*"))
 	require.NoError(t, err)
 	assert.Empty(t, wants, "something is enabled")
