@@ -43,7 +43,12 @@ func serveClaims(t *testing.T, trust link.Trust) (address string, logs func() in
 			}
 		})
 	}()
-	t.Cleanup(func() { cancel(); <-ended })
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 	return l.Addr().String(), func() int {
 		seen := <-told
 		defer func() { told <- seen }()

@@ -24,6 +24,7 @@ func (s *Server) Run(ctx context.Context) error {
 	} else {
 		g.Add("link", func(ctx context.Context) error { return s.listener.Run(ctx, s.feed.Replicate) })
 	}
+	g.Add("retirement", s.replicas.RunRetirement)
 	g.Add("readiness", s.rpc.WatchReadiness)
 	g.Add("rights", s.streams.WatchRights)
 	g.Add("web", s.ops.Run)

@@ -50,6 +50,9 @@ type Position struct {
 	SnapshotRef uint64
 	// SnapshotTime in ms is when the client asked for that snapshot.
 	SnapshotTime int64
+	// Gone says that the client knows it gets no more of the log, unless it comes to a
+	// replica that has more.
+	Gone bool
 }
 
 // Of returns the position in a log, and whether the cursor has one.
@@ -74,6 +77,9 @@ func (c *Cursor) wire() []byte {
 		position = appendVarint(position, 3, uint64(p.Entries))
 		position = appendVarint(position, 4, p.SnapshotRef)
 		position = appendVarint(position, 5, uint64(p.SnapshotTime))
+		if p.Gone {
+			position = appendVarint(position, 6, 1)
+		}
 		wire = protowire.AppendTag(wire, 1, protowire.BytesType)
 		wire = protowire.AppendBytes(wire, position)
 	}
@@ -130,6 +136,7 @@ func parsePosition(m *cursorv1.Position) (Position, error) {
 		Entries:      m.GetEntries(),
 		SnapshotRef:  m.GetSnapshotRef(),
 		SnapshotTime: m.GetSnapshotTime(),
+		Gone:         m.GetGone(),
 	}
 	if len(m.GetLogId()) != len(p.Log) {
 		return p, fmt.Errorf("log id has %d bytes, want %d", len(m.GetLogId()), len(p.Log))
@@ -144,6 +151,8 @@ func parsePosition(m *cursorv1.Position) (Position, error) {
 		return p, fmt.Errorf("snapshot reference %d does not go with snapshot time %d", p.SnapshotRef, p.SnapshotTime)
 	case p.SnapshotRef != 0 && p.Entries != 0:
 		return p, fmt.Errorf("it is within a snapshot and within a block")
+	case p.SnapshotRef != 0 && p.Gone:
+		return p, fmt.Errorf("it is within a snapshot of a log that is gone")
 	}
 	return p, nil
 }

@@ -19,12 +19,13 @@ func logID(n byte) segment.LogID { return segment.LogID{0: n, 15: 0xff} }
 func TestRoundTrip(t *testing.T) {
 	var many []cursor.Position
 	for i := range cursor.MaxPositions {
-		many = append(many, cursor.Position{Log: logID(byte(i)), Sequence: math.MaxUint64 - 1, Entries: math.MaxUint32})
+		many = append(many, cursor.Position{Log: logID(byte(i)), Sequence: math.MaxUint64 - 1, Entries: math.MaxUint32, Gone: true})
 	}
 	for name, c := range map[string]cursor.Cursor{
 		"empty log":      {Positions: []cursor.Position{{Log: logID(1)}}},
 		"block":          {Positions: []cursor.Position{{Log: logID(1), Sequence: 7}}},
 		"within a block": {Positions: []cursor.Position{{Log: logID(1), Sequence: 7, Entries: 3}}},
+		"gone":           {Positions: []cursor.Position{{Log: logID(1), Sequence: 7, Gone: true}}},
 		"snapshot":       {Positions: []cursor.Position{{Log: logID(1), Sequence: 7, SnapshotRef: 12, SnapshotTime: 1700000000000}}},
 		"since":          {Positions: []cursor.Position{{Log: logID(1), Sequence: 7}}, Since: new(int64(-5))},
 		"since 1970":     {Positions: []cursor.Position{{Log: logID(1), Sequence: 7}}, Since: new(int64(0))},

@@ -30,7 +30,7 @@ var paddedSizes = [...]struct{ logs, bytes int }{
 }
 
 const (
-	longestPosition = 59
+	longestPosition = 61
 	restOfWire      = 12 // since, and the end
 )
 

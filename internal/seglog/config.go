@@ -42,7 +42,7 @@ func (c *StorageConfig) RegisterFlags(app *kingpin.Application, pathHelp string)
 		Default(c.StoragePath).StringVar(&c.StoragePath)
 	app.Flag("storage.sync", "When a block counts as durable: always (after an fsync), interval (when written, with an fsync once a second) or never (when written). What a server loses in a power cut is sent again by the forwarder.").
 		Default(c.Sync).EnumVar(&c.Sync, syncPolicies...)
-	app.Flag("storage.retention.time", "Keep segments for this long. 0 keeps all.").
+	app.Flag("storage.retention.time", "Keep segments for this long, and logs that nobody writes any more. 0 keeps all.").
 		Default(c.RetentionTime.String()).DurationVar(&c.RetentionTime)
 	app.Flag("storage.retention.size", "Keep at most this much, but for the newest segment of each log, which always stays. 0 is without bound.").
 		Default(c.RetentionSize.String()).BytesVar(&c.RetentionSize)

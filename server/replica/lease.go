@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // Feeder is a connection that feeds a replica.
@@ -15,10 +16,11 @@ type Feeder interface {
 type lease struct {
 	mu      sync.Mutex
 	current Feeder
+	left    time.Time // when there was last one, or when it was made
 	busy    chan struct{}
 }
 
-func newLease() lease { return lease{busy: make(chan struct{}, 1)} }
+func newLease() lease { return lease{busy: make(chan struct{}, 1), left: time.Now()} }
 
 // acquire interrupts the holder and waits until it has released the lease. It reports
 // whether that was before ctx ended.
@@ -48,8 +50,31 @@ func (l *lease) leave(c Feeder) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.current == c {
-		l.current = nil
+		l.current, l.left = nil, time.Now()
 	}
+}
+
+// take is acquire for who interrupts nobody and does not wait.
+func (l *lease) take(c Feeder) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.current != nil {
+		return false
+	}
+	select {
+	case l.busy <- struct{}{}:
+		l.current = c
+		return true
+	default:
+		return false
+	}
+}
+
+// deadFor says whether nobody has had it for so long.
+func (l *lease) deadFor(d time.Duration) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.current == nil && time.Since(l.left) >= d
 }
 
 func (l *lease) held() bool {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,7 +17,8 @@ import (
 
 // Set is the replicas of a server.
 type Set struct {
-	store *seglog.Store
+	store  *seglog.Store
+	logger *slog.Logger
 	// opening fails when a log cannot be opened or created.
 	opening health
 	// Updates wakes those who wait for blocks or logs.
@@ -29,13 +31,16 @@ type Set struct {
 	// refused is when a log was last refused because there are too many, since epoch; 0:
 	// never.
 	refused atomic.Int64
+	// retired is what is left of logs that were retired; replaced, never changed.
+	retired atomic.Pointer[map[segment.LogID]seglog.Retired]
 }
 
 // Open opens every log that the storage folder holds. What has no whole keyframe is
 // removed: its connection has ended.
-func Open(store *seglog.Store) (*Set, error) {
-	rs := &Set{store: store, unconfirmed: map[segment.LogID]*unconfirmed{}}
+func Open(store *seglog.Store, logger *slog.Logger) (*Set, error) {
+	rs := &Set{store: store, logger: logger, unconfirmed: map[segment.LogID]*unconfirmed{}}
 	rs.list.Store(new([]*Replica))
+	rs.loadRetired()
 	for _, id := range store.Logs() {
 		if err := rs.load(id); err != nil {
 			return nil, errors.Join(err, rs.Close())
@@ -103,7 +108,10 @@ func (rs *Set) find(id segment.LogID) (i int, found bool) {
 
 // room says whether there is a place for one more log. The caller holds mu.
 func (rs *Set) room(id segment.LogID) error {
-	if n := len(rs.All()); n >= cursor.MaxPositions {
+	if len(rs.All()) >= cursor.MaxPositions {
+		rs.retireDead()
+	}
+	if len(rs.All()) >= cursor.MaxPositions {
 		rs.refused.Store(sinceEpoch())
 		return &RefusedError{Reason: ReasonFull, text: fmt.Sprintf("log %s: %s", id, errFull)}
 	}
@@ -125,6 +133,12 @@ func (rs *Set) add(r *Replica) error {
 	}
 	rs.list.Store(&list)
 	return nil
+}
+
+// remove takes a log out of the list. The caller holds mu.
+func (rs *Set) remove(r *Replica) {
+	list := slices.DeleteFunc(slices.Clone(rs.All()), func(other *Replica) bool { return other == r })
+	rs.list.Store(&list)
 }
 
 // usable returns the replica at a place in the list, opened again if it is broken. The

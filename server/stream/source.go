@@ -84,6 +84,7 @@ func (st *stream) add(src *source) {
 		return bytes.Compare(a.replica.ID[:], b.replica.ID[:])
 	})
 	st.sources = slices.Insert(st.sources, i, src)
+	st.makeRoom()
 }
 
 // readAfter opens the reader of a source after a block.
@@ -113,43 +114,58 @@ func (st *stream) addNewLogs() error {
 		if !r.Serving() || slices.ContainsFunc(st.sources, func(src *source) bool { return src.replica.ID == r.ID }) {
 			continue
 		}
-		if err := st.addFromOldest(r); err != nil {
+		var err error
+		if p, ok := st.returned(r); ok {
+			err = st.takeUp(r, p)
+		} else {
+			err = st.addFromOldest(r)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// addFromOldest adds a log from its oldest block, and tells the client what is missing
-// before that.
+// addFromOldest adds a log from its oldest block. What was there when it was retired, if
+// it has come back since, was beyond the retention then.
 func (st *stream) addFromOldest(r *replica.Replica) error {
-	src := st.newSource(r)
 	if st.since != nil {
+		src := st.newSource(r)
 		if err := src.readSince(*st.since); err != nil {
 			return err
 		}
 		st.add(src)
 		return nil
 	}
-	for sequence := uint64(0); ; {
+	return st.addAfter(r, min(st.streams.Replicas.Retired()[r.ID].Last, r.Log.Last()), 0)
+}
+
+// addAfter adds a log after a block and entries of the next, and tells the client what is
+// missing there.
+func (st *stream) addAfter(r *replica.Replica, after uint64, entries uint32) error {
+	src := st.newSource(r)
+	for sequence := after; ; {
 		err := src.readAfter(sequence)
 		var old *seglog.OutOfRangeError
 		if errors.As(err, &old) && old.Oldest > sequence+1 {
-			sequence = old.Oldest - 1
+			sequence, entries = old.Oldest-1, 0
 			continue
 		}
 		if err != nil {
 			return err
 		}
+		src.entries = entries
 		st.add(src)
-		if sequence == 0 {
+		if sequence == after {
 			return nil
 		}
 		st.streams.metrics.gaps.Inc()
 		return st.send(st.gapEvent(&metricsv1.Gap{
-			LogId:        r.ID.String(),
-			NextSequence: sequence + 1,
-			Reason:       "a log has come up whose beginning is not kept any more",
+			LogId:         r.ID.String(),
+			AfterSequence: after,
+			NextSequence:  sequence + 1,
+			Reason:        "a log has come up whose beginning is not kept any more",
 		}))
 	}
 }

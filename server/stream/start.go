@@ -13,7 +13,6 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/internal/seglog"
-	"github.com/promgrpc/exporter/internal/segment"
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/selection"
@@ -31,7 +30,7 @@ import (
 //	  cursor within a snapshot:  s      |------->   the rest of S, rebuilt from the log
 //
 // A log that the cursor does not name is new to the client, and comes from its oldest
-// block on. A source's until is the present at the start: when all have come to theirs,
+// block on. The stream may go on without one that is not here, see absent.go. A source's until is the present at the start: when all have come to theirs,
 // the stream is synced, or ends if it does not follow. While a snapshot is sent, the
 // series below snapshotRef have been; while blocks are, it is zero.
 
@@ -145,13 +144,17 @@ func (st *stream) sendUpTo(src *source, ref uint64) error {
 func (st *stream) startAt(e *selection.Evaluation, c *cursor.Cursor) error {
 	st.setSince(c.Since)
 	for _, p := range c.Positions {
-		r, err := st.awaitLog(c, p.Log)
+		r, err := st.awaitLog(c, p)
 		if err != nil {
 			return err
 		}
-		whole := p.Sequence
-		if p.Entries > 0 {
-			whole++
+		whole := reached(p)
+		switch {
+		case r == nil:
+			continue
+		case p.Gone && r.Log.Last() < whole:
+			st.absent = append(st.absent, p)
+			continue
 		}
 		if err := st.awaitBlock(r, whole); err != nil {
 			return err
@@ -173,6 +176,9 @@ func (st *stream) startAt(e *selection.Evaluation, c *cursor.Cursor) error {
 				return err
 			}
 		}
+	}
+	if err := st.tellMissed(); err != nil {
+		return err
 	}
 	return st.addNewLogs()
 }
@@ -200,25 +206,24 @@ func (st *stream) resumeSnapshot(e *selection.Evaluation, src *source, c *cursor
 
 // awaitLog waits for a log as long as a replica may lag: a new one may have come to
 // another replica first. A server without a forwarder cannot know that it will not
-// come here.
-func (st *stream) awaitLog(c *cursor.Cursor, id segment.LogID) (*replica.Replica, error) {
+// come here. It is nil if the stream goes on without the log.
+func (st *stream) awaitLog(c *cursor.Cursor, p cursor.Position) (*replica.Replica, error) {
 	patience := time.NewTimer(st.streams.CursorWait)
 	defer patience.Stop()
 	for {
 		updates := st.streams.Replicas.Updates.Next()
-		if r := st.streams.Replicas.Get(id); r != nil {
+		if r := st.streams.Replicas.Get(p.Log); r != nil {
 			return r, nil
+		}
+		if leave := st.goOnWithout(p); leave != nil {
+			return nil, leave(c)
 		}
 		select {
 		case <-updates:
 		case <-st.ctx.Done():
 			return nil, context.Cause(st.ctx)
 		case <-patience.C:
-			err := fmt.Errorf("log %s is not known here", id)
-			if !st.streams.Replicas.Fed() {
-				return nil, refusal.Unavailable(err, st.cursor)
-			}
-			return nil, st.tooOld(c, err)
+			return nil, st.leaveUnknown(c, p)
 		}
 	}
 }
@@ -259,7 +264,9 @@ func (st *stream) tooOld(c *cursor.Cursor, cause error) error {
 		}
 		oldest.Positions = append(oldest.Positions, p)
 	}
-	if len(oldest.Positions) == 0 {
+	if len(oldest.Positions) > 0 {
+		oldest.Positions = st.withAbsent(oldest.Positions)
+	} else {
 		for _, r := range st.streams.Replicas.Serving() {
 			oldest.Positions = append(oldest.Positions, cursor.Position{Log: r.ID, Sequence: max(r.Log.First(), 1) - 1})
 		}

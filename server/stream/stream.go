@@ -34,7 +34,10 @@ type stream struct {
 	since      *int64 // of the request, in ms; nil: none
 	oldest     int64  // ms; samples with older timestamps are left out
 
-	sources  []*source // sorted by log
+	sources []*source // sorted by log
+	// absent are positions in logs that are not here.
+	absent   []cursor.Position
+	missed   []*metricsv1.Gap // that the client has to be told
 	newest   replica.Newest
 	hold     *limit.Hold // of the bytes of all streams' state
 	decoding decoding
@@ -267,7 +270,7 @@ func (st *stream) resumeAt() string {
 
 // here is the cursor of where the stream is.
 func (st *stream) here() string {
-	c := cursor.Cursor{Since: st.since, Positions: make([]cursor.Position, 0, len(st.sources))}
+	c := cursor.Cursor{Since: st.since, Positions: make([]cursor.Position, 0, len(st.sources)+len(st.absent))}
 	for _, src := range st.sources {
 		if src.snapshotRef != 0 && len(st.sources) > 1 {
 			return ""
@@ -280,6 +283,7 @@ func (st *stream) here() string {
 			SnapshotTime: src.snapshotTime,
 		})
 	}
+	c.Positions = st.withAbsent(c.Positions)
 	return st.rights.Cursor(&c)
 }
 

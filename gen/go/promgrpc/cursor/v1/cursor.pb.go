@@ -96,7 +96,10 @@ type Position struct {
 	SnapshotRef uint64 `protobuf:"varint,4,opt,name=snapshot_ref,json=snapshotRef,proto3" json:"snapshot_ref,omitempty"`
 	// snapshot_time, in milliseconds since the Unix epoch, is when that snapshot
 	// was requested, which decides what is live in it. Zero without one.
-	SnapshotTime  int64 `protobuf:"varint,5,opt,name=snapshot_time,json=snapshotTime,proto3" json:"snapshot_time,omitempty"`
+	SnapshotTime int64 `protobuf:"varint,5,opt,name=snapshot_time,json=snapshotTime,proto3" json:"snapshot_time,omitempty"`
+	// gone says that the client knows it gets no more of the log, unless it comes to
+	// a replica that has more.
+	Gone          bool `protobuf:"varint,6,opt,name=gone,proto3" json:"gone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -166,6 +169,13 @@ func (x *Position) GetSnapshotTime() int64 {
 	return 0
 }
 
+func (x *Position) GetGone() bool {
+	if x != nil {
+		return x.Gone
+	}
+	return false
+}
+
 var File_promgrpc_cursor_v1_cursor_proto protoreflect.FileDescriptor
 
 const file_promgrpc_cursor_v1_cursor_proto_rawDesc = "" +
@@ -174,13 +184,14 @@ const file_promgrpc_cursor_v1_cursor_proto_rawDesc = "" +
 	"\x06Cursor\x12:\n" +
 	"\tpositions\x18\x01 \x03(\v2\x1c.promgrpc.cursor.v1.PositionR\tpositions\x12\x19\n" +
 	"\x05since\x18\x02 \x01(\x03H\x00R\x05since\x88\x01\x01B\b\n" +
-	"\x06_since\"\x9f\x01\n" +
+	"\x06_since\"\xb3\x01\n" +
 	"\bPosition\x12\x15\n" +
 	"\x06log_id\x18\x01 \x01(\fR\x05logId\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12\x18\n" +
 	"\aentries\x18\x03 \x01(\rR\aentries\x12!\n" +
 	"\fsnapshot_ref\x18\x04 \x01(\x04R\vsnapshotRef\x12#\n" +
-	"\rsnapshot_time\x18\x05 \x01(\x03R\fsnapshotTimeB\xd0\x01\n" +
+	"\rsnapshot_time\x18\x05 \x01(\x03R\fsnapshotTime\x12\x12\n" +
+	"\x04gone\x18\x06 \x01(\bR\x04goneB\xd0\x01\n" +
 	"\x16com.promgrpc.cursor.v1B\vCursorProtoP\x01Z?github.com/promgrpc/exporter/gen/go/promgrpc/cursor/v1;cursorv1\xa2\x02\x03PCX\xaa\x02\x12Promgrpc.Cursor.V1\xca\x02\x12Promgrpc\\Cursor\\V1\xe2\x02\x1ePromgrpc\\Cursor\\V1\\GPBMetadata\xea\x02\x14Promgrpc::Cursor::V1b\x06proto3"
 
 var (

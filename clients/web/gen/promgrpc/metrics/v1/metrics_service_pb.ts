@@ -239,7 +239,8 @@ export type Gap = Message<"promgrpc.metrics.v1.Gap"> & {
   afterSequence: bigint;
 
   /**
-   * next_sequence is the first block after the gap.
+   * next_sequence is the first block after the gap. 0: it is not known whether
+   * there is one, nor whether anything is missing.
    *
    * @generated from field: uint64 next_sequence = 3;
    */

@@ -1,0 +1,69 @@
+package replica
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/promgrpc/exporter/internal/head"
+	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// writeLog writes a log of a block into a storage folder, as if by a forwarder.
+func writeLog(t *testing.T, dir string, at time.Time) segment.LogID {
+	t.Helper()
+	o := seglog.DefaultOptions()
+	o.RetentionTime, o.Now = 0, func() time.Time { return at }
+	store, err := seglog.OpenStore(dir, o)
+	require.NoError(t, err)
+	state := head.New()
+	w, err := store.CreateWriter(state)
+	require.NoError(t, err)
+	b := &segment.Block{Time: at.UnixMilli(), Series: segment.TableOf(segment.Series{Ref: 1, Labels: segment.Labels{{Name: "a", Value: "b"}}})}
+	b.Samples.Add(segment.Sample{Ref: 1, Timestamp: 1, Value: 2})
+	sequence, err := w.Append(b)
+	require.NoError(t, err)
+	require.NoError(t, w.WaitDurable(sequence))
+	require.NoError(t, w.Close())
+	require.NoError(t, store.Close())
+	return w.Log().ID()
+}
+
+// Where only the size is bounded, dead logs go, the oldest first, for as long as the size
+// is not kept, and never one that is fed.
+func TestRetirementBySize(t *testing.T) {
+	dir, now := t.TempDir(), time.Now()
+	fed, old, young := writeLog(t, dir, now.Add(-3*time.Hour)), writeLog(t, dir, now.Add(-2*time.Hour)), writeLog(t, dir, now.Add(-time.Hour))
+	store, err := seglog.OpenStore(dir, seglog.Options{RetentionSize: 1})
+	require.NoError(t, err)
+	defer store.Close()
+	rs, err := Open(store, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer rs.Close()
+	_, err = rs.Lease(t.Context(), fed, Source{Feeder: &feeder{}})
+	require.NoError(t, err)
+	retire := func() {
+		rs.mu.Lock()
+		defer rs.mu.Unlock()
+		rs.retireDead()
+	}
+	retire()
+	require.Len(t, rs.All(), 3, "they are not dead yet")
+	for _, r := range rs.All() {
+		r.lease.left = now.Add(-2 * deadAfter)
+	}
+	for _, left := range [][]segment.LogID{{fed, young}, {fed}, {fed}} {
+		retire()
+		var ids []segment.LogID
+		for _, r := range rs.All() {
+			ids = append(ids, r.ID)
+		}
+		require.ElementsMatch(t, left, ids)
+		require.ElementsMatch(t, left, store.Logs())
+	}
+	require.Len(t, rs.Retired(), 2)
+	require.EqualValues(t, 1, rs.Retired()[old].Last)
+}
