@@ -24,8 +24,8 @@ func BenchmarkFrames(b *testing.B) {
 		b.Fatal(err)
 	}
 	for _, size := range []int{200, 50_000, 200_000, 4 << 20} {
-		b.Run(fmt.Sprint(size), func(b *testing.B) { benchmarkFrames(b, size, Trust{}, Trust{}) })
-		b.Run(fmt.Sprint(size, "/TLS"), func(b *testing.B) { benchmarkFrames(b, size, listener, dialler) })
+		b.Run(fmt.Sprint("cleartext/", size), func(b *testing.B) { benchmarkFrames(b, size, Trust{}, Trust{}) })
+		b.Run(fmt.Sprint("TLS/", size), func(b *testing.B) { benchmarkFrames(b, size, listener, dialler) })
 	}
 }
 
