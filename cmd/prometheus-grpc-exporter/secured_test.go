@@ -35,12 +35,15 @@ func TestSecured(t *testing.T) {
 	// The password is "secret".
 	const text = "tls_server_config:\n  cert_file: server.pem\n  key_file: server-key.pem\n" +
 		"  client_ca_file: ca.pem\n  client_auth_type: RequireAndVerifyClientCert\n" +
-		"basic_auth_users:\n  me: $2a$04$JqqOmQikhASfJjGM8aoK/uLdzSIdWKcE4O9KeTYKoIeKnEkOmtKWC\n"
+		"basic_auth_users:\n  me: $2a$04$JqqOmQikhASfJjGM8aoK/uLdzSIdWKcE4O9KeTYKoIeKnEkOmtKWC\n" +
+		"  you: $2a$04$JqqOmQikhASfJjGM8aoK/uLdzSIdWKcE4O9KeTYKoIeKnEkOmtKWC\n"
+	const policies = "policies:\n- {name: readers, users: [me], read: {}}\n"
 	c := defaultConfig()
 	c.StoragePath, c.selfInterval = filepath.Join(dir, "data"), 100*time.Millisecond
 	c.receiverAddress, c.rpcAddresses = "127.0.0.1:0", []string{"127.0.0.1:0", "127.0.0.1:0"}
 	c.web = filepath.Join(dir, "web.yml")
-	c.rpc = c.web
+	c.rpc, c.access = c.web, filepath.Join(dir, "access.yml")
+	require.NoError(t, os.WriteFile(c.access, []byte(policies), 0o600))
 	require.NoError(t, os.WriteFile(c.web, []byte(text), 0o600))
 	e, err := newExporter(c, &daemon.Env{Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry()})
 	require.NoError(t, err)
@@ -55,19 +58,21 @@ func TestSecured(t *testing.T) {
 	mine, err := pair.TLS()
 	require.NoError(t, err)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.Pool(), Certificates: []tls.Certificate{mine}}, DisableKeepAlives: true}
-	names := func(address net.Addr, password string) (*connect.Response[metricsv1.GetLabelValuesResponse], error) {
+	names := func(address net.Addr, user, password string) (*connect.Response[metricsv1.GetLabelValuesResponse], error) {
 		request := connect.NewRequest(&metricsv1.GetLabelValuesRequest{Name: "__name__"})
 		r := &http.Request{Header: request.Header()}
-		r.SetBasicAuth("me", password)
+		r.SetBasicAuth(user, password)
 		client := metricsv1connect.NewMetricsServiceClient(&http.Client{Transport: transport}, "https://"+address.String())
 		return client.GetLabelValues(ctx, request)
 	}
 	for _, s := range e.servers {
 		require.True(t, s.SecuresTLS())
-		_, err := names(s.RPCAddr(), "wrong")
+		_, err := names(s.RPCAddr(), "me", "wrong")
 		require.Equal(t, connect.CodeUnauthenticated, connect.CodeOf(err))
+		_, err = names(s.RPCAddr(), "you", "secret")
+		require.Equal(t, connect.CodePermissionDenied, connect.CodeOf(err))
 		require.Eventually(t, func() bool {
-			answer, err := names(s.RPCAddr(), "secret")
+			answer, err := names(s.RPCAddr(), "me", "secret")
 			return err == nil && slices.Contains(answer.Msg.GetValues(), "up")
 		}, time.Minute, 10*time.Millisecond)
 	}
