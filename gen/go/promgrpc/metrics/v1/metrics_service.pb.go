@@ -33,8 +33,9 @@ const (
 	// REASON_DRAINING: the replica is shutting down.
 	StreamInterrupted_REASON_DRAINING StreamInterrupted_Reason = 1
 	// REASON_MAX_AGE: nothing is wrong. The stream was open for as long as the
-	// server allows. Resume at once, at whichever replica a balancer or chance
-	// picks, so that followers spread over the replicas.
+	// server allows, or until what its caller may do was changed. Resume at once, at
+	// whichever replica a balancer or chance picks, so that followers spread over the
+	// replicas.
 	StreamInterrupted_REASON_MAX_AGE StreamInterrupted_Reason = 2
 )
 
@@ -462,7 +463,8 @@ func (*Heartbeat) Descriptor() ([]byte, []int) {
 // larger than a response may be.
 type Gap struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// log_id names the log, as 32 hexadecimal digits.
+	// log_id names the log, as 32 hexadecimal digits. Empty, like the sequences, for a
+	// caller that may see some series only: the gap may have had none of them.
 	LogId string `protobuf:"bytes,1,opt,name=log_id,json=logId,proto3" json:"log_id,omitempty"`
 	// after_sequence is the last block before the gap.
 	AfterSequence uint64 `protobuf:"varint,2,opt,name=after_sequence,json=afterSequence,proto3" json:"after_sequence,omitempty"`

@@ -11,6 +11,11 @@ class MetricsServiceStub(object):
 
     A cursor from one replica works at all others.
 
+    A server may want to know who calls. Then a call without a credential, or with a
+    wrong one, ends with UNAUTHENTICATED, and one that its caller may not make with
+    PERMISSION_DENIED. A caller may be allowed to see some series only: for it, all
+    calls are as if there were no others, and a cursor is its own.
+
     All calls are read-only and can be repeated at will. The response header
     `Promgrpc-Instance` names the replica as GetStatus does, for clients behind a
     load balancer.
@@ -65,6 +70,11 @@ class MetricsServiceServicer(object):
 
     A cursor from one replica works at all others.
 
+    A server may want to know who calls. Then a call without a credential, or with a
+    wrong one, ends with UNAUTHENTICATED, and one that its caller may not make with
+    PERMISSION_DENIED. A caller may be allowed to see some series only: for it, all
+    calls are as if there were no others, and a cursor is its own.
+
     All calls are read-only and can be repeated at will. The response header
     `Promgrpc-Instance` names the replica as GetStatus does, for clients behind a
     load balancer.
@@ -101,6 +111,7 @@ class MetricsServiceServicer(object):
         - RESOURCE_EXHAUSTED: the call is over a limit, which the QuotaFailure in
         the details names. With a RetryInfo it may succeed after that delay;
         without one, every replica refuses it every time.
+        - UNAUTHENTICATED, PERMISSION_DENIED: see MetricsService.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -224,6 +235,11 @@ class MetricsService(object):
     several replicas that hold the same log.
 
     A cursor from one replica works at all others.
+
+    A server may want to know who calls. Then a call without a credential, or with a
+    wrong one, ends with UNAUTHENTICATED, and one that its caller may not make with
+    PERMISSION_DENIED. A caller may be allowed to see some series only: for it, all
+    calls are as if there were no others, and a cursor is its own.
 
     All calls are read-only and can be repeated at will. The response header
     `Promgrpc-Instance` names the replica as GetStatus does, for clients behind a

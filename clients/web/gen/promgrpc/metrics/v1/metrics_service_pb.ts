@@ -225,7 +225,8 @@ export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
  */
 export type Gap = Message<"promgrpc.metrics.v1.Gap"> & {
   /**
-   * log_id names the log, as 32 hexadecimal digits.
+   * log_id names the log, as 32 hexadecimal digits. Empty, like the sequences, for a
+   * caller that may see some series only: the gap may have had none of them.
    *
    * @generated from field: string log_id = 1;
    */
@@ -385,8 +386,9 @@ export enum StreamInterrupted_Reason {
 
   /**
    * REASON_MAX_AGE: nothing is wrong. The stream was open for as long as the
-   * server allows. Resume at once, at whichever replica a balancer or chance
-   * picks, so that followers spread over the replicas.
+   * server allows, or until what its caller may do was changed. Resume at once, at
+   * whichever replica a balancer or chance picks, so that followers spread over the
+   * replicas.
    *
    * @generated from enum value: REASON_MAX_AGE = 2;
    */
@@ -1025,6 +1027,11 @@ export const ListenerSchema: GenMessage<Listener> = /*@__PURE__*/
  *
  * A cursor from one replica works at all others.
  *
+ * A server may want to know who calls. Then a call without a credential, or with a
+ * wrong one, ends with UNAUTHENTICATED, and one that its caller may not make with
+ * PERMISSION_DENIED. A caller may be allowed to see some series only: for it, all
+ * calls are as if there were no others, and a cursor is its own.
+ *
  * All calls are read-only and can be repeated at will. The response header
  * `Promgrpc-Instance` names the replica as GetStatus does, for clients behind a
  * load balancer.
@@ -1063,6 +1070,7 @@ export const MetricsService: GenService<{
    * - RESOURCE_EXHAUSTED: the call is over a limit, which the QuotaFailure in
    *   the details names. With a RetryInfo it may succeed after that delay;
    *   without one, every replica refuses it every time.
+   * - UNAUTHENTICATED, PERMISSION_DENIED: see MetricsService.
    *
    * @generated from rpc promgrpc.metrics.v1.MetricsService.GetMetrics
    */

@@ -87,6 +87,7 @@ type MetricsServiceClient interface {
 	//   - RESOURCE_EXHAUSTED: the call is over a limit, which the QuotaFailure in
 	//     the details names. With a RetryInfo it may succeed after that delay;
 	//     without one, every replica refuses it every time.
+	//   - UNAUTHENTICATED, PERMISSION_DENIED: see MetricsService.
 	GetMetrics(context.Context, *connect.Request[v1.GetMetricsRequest]) (*connect.ServerStreamForClient[v1.GetMetricsResponse], error)
 	// ReadLogs streams the logs of this replica, byte for byte as they are in its
 	// files: for a relay, which keeps the same files and serves them under the
@@ -269,6 +270,7 @@ type MetricsServiceHandler interface {
 	//   - RESOURCE_EXHAUSTED: the call is over a limit, which the QuotaFailure in
 	//     the details names. With a RetryInfo it may succeed after that delay;
 	//     without one, every replica refuses it every time.
+	//   - UNAUTHENTICATED, PERMISSION_DENIED: see MetricsService.
 	GetMetrics(context.Context, *connect.Request[v1.GetMetricsRequest], *connect.ServerStream[v1.GetMetricsResponse]) error
 	// ReadLogs streams the logs of this replica, byte for byte as they are in its
 	// files: for a relay, which keeps the same files and serves them under the

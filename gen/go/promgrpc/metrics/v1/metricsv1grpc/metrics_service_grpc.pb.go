@@ -38,6 +38,11 @@ const (
 //
 // A cursor from one replica works at all others.
 //
+// A server may want to know who calls. Then a call without a credential, or with a
+// wrong one, ends with UNAUTHENTICATED, and one that its caller may not make with
+// PERMISSION_DENIED. A caller may be allowed to see some series only: for it, all
+// calls are as if there were no others, and a cursor is its own.
+//
 // All calls are read-only and can be repeated at will. The response header
 // `Promgrpc-Instance` names the replica as GetStatus does, for clients behind a
 // load balancer.
@@ -72,6 +77,7 @@ type MetricsServiceClient interface {
 	//   - RESOURCE_EXHAUSTED: the call is over a limit, which the QuotaFailure in
 	//     the details names. With a RetryInfo it may succeed after that delay;
 	//     without one, every replica refuses it every time.
+	//   - UNAUTHENTICATED, PERMISSION_DENIED: see MetricsService.
 	GetMetrics(ctx context.Context, in *GetMetricsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetMetricsResponse], error)
 	// ReadLogs streams the logs of this replica, byte for byte as they are in its
 	// files: for a relay, which keeps the same files and serves them under the
@@ -218,6 +224,11 @@ func (c *metricsServiceClient) GetStatus(ctx context.Context, in *GetStatusReque
 //
 // A cursor from one replica works at all others.
 //
+// A server may want to know who calls. Then a call without a credential, or with a
+// wrong one, ends with UNAUTHENTICATED, and one that its caller may not make with
+// PERMISSION_DENIED. A caller may be allowed to see some series only: for it, all
+// calls are as if there were no others, and a cursor is its own.
+//
 // All calls are read-only and can be repeated at will. The response header
 // `Promgrpc-Instance` names the replica as GetStatus does, for clients behind a
 // load balancer.
@@ -252,6 +263,7 @@ type MetricsServiceServer interface {
 	//   - RESOURCE_EXHAUSTED: the call is over a limit, which the QuotaFailure in
 	//     the details names. With a RetryInfo it may succeed after that delay;
 	//     without one, every replica refuses it every time.
+	//   - UNAUTHENTICATED, PERMISSION_DENIED: see MetricsService.
 	GetMetrics(*GetMetricsRequest, grpc.ServerStreamingServer[GetMetricsResponse]) error
 	// ReadLogs streams the logs of this replica, byte for byte as they are in its
 	// files: for a relay, which keeps the same files and serves them under the
