@@ -331,7 +331,7 @@ tools-debian: needs ## Fetch HAProxy, Prometheus 2 and protoc from Debian
 	@TOOLS=$(TOOLS) tools/fetch.sh haproxy prometheus2 protoc
 
 # Every image that is not built here, as named in the files.
-IMAGES = $(shell grep -hoP '^FROM \K\S+[:/]\S+' deploy/Dockerfile; grep -hoP '^ *image: \K(?!promgrpc/)\S+' docker-compose.yml)
+IMAGES = $(shell grep -hoP '^FROM \K\S+[:/]\S+' deploy/Dockerfile; grep -hoP '^ *image: \K(?!promgrpc/)\S+' docker-compose.yml deploy/secured/docker-compose.yml)
 
 .PHONY: docker
 docker: needs ## Install a Docker engine if there is none, and fetch the images that docker-compose.yml needs

@@ -3,9 +3,8 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"maps"
+	"os"
 	"path/filepath"
-	"slices"
 )
 
 // overlay is where Kubernetes gets its Secrets from, and whom they are for.
@@ -37,27 +36,19 @@ generatorOptions:
   disableNameSuffixHash: true
 secretGenerator:
 `, o.dir, filepath.ToSlash(resource))
-	for _, p := range parts {
-		if !slices.Contains([]string{"receiver", "forwarder", "server", "haproxy"}, p.name) {
-			continue
+	for _, part := range []string{"receiver", "forwarder", "server", "haproxy"} {
+		// Among them is what was added by hand, such as the keys of cursors.
+		files, err := os.ReadDir(filepath.Join(o.dir, part))
+		if err != nil {
+			return err
 		}
-		fmt.Fprintf(&text, "  - name: %s\n    files:\n", p.name)
-		for _, name := range p.files() {
+		fmt.Fprintf(&text, "  - name: %s\n    files:\n", part)
+		for _, f := range files {
 			// There is no Consul.
-			if name != "consul.token" {
-				fmt.Fprintf(&text, "      - %s/%s\n", p.name, name)
+			if f.Name() != "consul.token" {
+				fmt.Fprintf(&text, "      - %s/%s\n", part, f.Name())
 			}
 		}
 	}
 	return write(filepath.Join(o.dir, "kustomization.yaml"), text.Bytes())
-}
-
-// files of a part's folder by their names.
-func (p part) files() []string {
-	var names []string
-	for _, files := range []map[string]string{p.certs(), p.configs, p.secrets} {
-		names = append(names, slices.Collect(maps.Keys(files))...)
-	}
-	slices.Sort(names)
-	return names
 }

@@ -120,6 +120,31 @@ func TestConfiguration(t *testing.T) {
 	require.NoError(t, bcrypt.CompareHashAndPassword([]byte(web.Users["prometheus"]), []byte(strings.TrimSpace(files["secrets/prometheus.password"]))))
 }
 
+// A Secret has what is in the folder of its part, but for what is for Consul.
+func TestKustomization(t *testing.T) {
+	o := folder(t)
+	added := filepath.Join(o.dir, "server", "cursor.key")
+	require.NoError(t, os.WriteFile(added, nil, 0o600))
+	require.NoError(t, o.run())
+	var k struct {
+		SecretGenerator []struct {
+			Name  string
+			Files []string
+		} `yaml:"secretGenerator"`
+	}
+	require.NoError(t, yaml.Unmarshal([]byte(o.all(t)["kustomization.yaml"]), &k))
+	got := map[string][]string{}
+	for _, s := range k.SecretGenerator {
+		got[s.Name] = s.Files
+	}
+	require.Equal(t, map[string][]string{
+		"receiver":  {"receiver/access.yml", "receiver/ca.pem", "receiver/cert.pem", "receiver/key.pem", "receiver/web.yml"},
+		"forwarder": {"forwarder/access.yml", "forwarder/ca.pem", "forwarder/cert.pem", "forwarder/key.pem", "forwarder/link.yml", "forwarder/web.yml"},
+		"server":    {"server/access.yml", "server/ca.pem", "server/cert.pem", "server/cursor.key", "server/key.pem", "server/link.yml", "server/rpc.yml", "server/web.yml"},
+		"haproxy":   {"haproxy/admin.password", "haproxy/ca.pem", "haproxy/haproxy-bundle.pem"},
+	}, got)
+}
+
 // What was made is kept, but for certificates that were renewed.
 func TestRunAgain(t *testing.T) {
 	o := folder(t)
