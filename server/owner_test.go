@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -236,4 +237,35 @@ func TestFeedersAtRandom(t *testing.T) {
 	require.Equal(t, want, lines(all(t, s.call(t, everything["retained"]))...))
 	require.Positive(t, s.metricOf(t, "promgrpc_server_refused_logs_total", "owner"))
 	sameFiles(t, src, config.StoragePath, src.dir)
+}
+
+// At a relay a log belongs to nobody: it may read it from any server, and each shows when
+// it is dialled that it is one.
+func TestRelayMovesAmongServersOfARole(t *testing.T) {
+	src := newSource(t)
+	src.write(point{series: "a", t: 1, v: 1})
+	ca, pem := newAuthority(t)
+	var doors []*door
+	var addresses []string
+	for _, name := range []string{"a", "b"} {
+		pair, err := ca.Issue(authority.Request{Names: []string{"spiffe://promgrpc/server/" + name}})
+		require.NoError(t, err)
+		doors = append(doors, newDoor(t, startFed(t, testConfig(t), src), pair))
+		addresses = append(addresses, doors[len(doors)-1].Listener.Addr().String())
+	}
+	c := testConfig(t)
+	c.Upstream = strings.Join(addresses, ",")
+	c.UpstreamFlags.TLSFiles.CA = pem
+	c.AccessFile = filepath.Join(t.TempDir(), "access.yml")
+	require.NoError(t, os.WriteFile(c.AccessFile, []byte("roles: {server: ['spiffe://promgrpc/server/*']}\n"), 0o600))
+	relay := start(t, c)
+	relay.await(t, src)
+	for _, d := range doors {
+		d.CloseClientConnections()
+		src.write(point{series: "a", t: 2, v: 2})
+		relay.await(t, src)
+		require.NoError(t, d.Listener.Close())
+		d.CloseClientConnections()
+	}
+	require.NoFileExists(t, filepath.Join(c.StoragePath, src.writer.Log().ID().String(), "owner"))
 }

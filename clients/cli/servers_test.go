@@ -48,7 +48,7 @@ func consul(t *testing.T, addresses ...string) string {
 
 func TestServersOfADirectory(t *testing.T) {
 	ready, unready := snapshot(), snapshot()
-	ready.Status, unready.Status = &metricsv1.GetStatusResponse{Instance: "one", Ready: true}, &metricsv1.GetStatusResponse{Instance: "two"}
+	ready.Status, unready.Status = &metricsv1.GetStatusResponse{Instance: "one", Ready: true}, &metricsv1.GetStatusResponse{Instance: "two", NotReady: "it has no log"}
 	spec := consul(t, ready.Start(t), unready.Start(t))
 
 	direct := runCLI(t, t.Context(), "get", "-o", "json", "-a", snapshot().Start(t))
@@ -63,6 +63,7 @@ func TestServersOfADirectory(t *testing.T) {
 	require.Equal(t, 0, r.code, r.stderr)
 	require.Contains(t, r.stdout, "one")
 	require.Contains(t, r.stdout, "two", "the state of a server that is not ready is of interest")
+	require.Contains(t, r.stdout, "not ready: it has no log")
 }
 
 func TestDirectoryFails(t *testing.T) {

@@ -41,6 +41,7 @@ type state struct {
 	Version    string     `json:"version"`
 	StartTime  string     `json:"start_time,omitempty"`
 	Ready      bool       `json:"ready"`
+	NotReady   string     `json:"not_ready,omitempty"`
 	LiveSeries uint64     `json:"live_series"`
 	Streams    uint32     `json:"streams"`
 	Cursor     string     `json:"cursor"`
@@ -125,7 +126,7 @@ func everyServer(ctx context.Context, env environment, c *connection) ([]string,
 
 func newState(address string, res *metricsv1.GetStatusResponse) state {
 	s := state{
-		Address: address, Instance: res.GetInstance(), Version: res.GetVersion(), Ready: res.GetReady(),
+		Address: address, Instance: res.GetInstance(), Version: res.GetVersion(), Ready: res.GetReady(), NotReady: res.GetNotReady(),
 		StartTime: instant(res.GetStartTime()), LiveSeries: res.GetLiveSeries(), Streams: res.GetStreams(),
 		Cursor: res.GetCursor(), started: res.GetStartTime().AsTime(), Logs: []logState{}, Listeners: []listener{},
 	}
@@ -154,6 +155,9 @@ func printStates(w io.Writer, states []state, now time.Time) error {
 		ready := "ready"
 		if !s.Ready {
 			ready = "not ready"
+			if s.NotReady != "" {
+				ready += ": " + output.Cell(s.NotReady, false)
+			}
 		}
 		up := ""
 		if s.StartTime != "" {
