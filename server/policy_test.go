@@ -359,6 +359,7 @@ func TestCursorsOfPolicies(t *testing.T) {
 	src := ofTwoTeams(t)
 	one, other := startFed(t, restricted(t, twoTeams), src), startFed(t, restricted(t, twoTeams), src)
 	overWays(t, func(t *testing.T, v way) {
+		one.await(t, src)
 		a, _ := v.as(t, one, "a")
 		got, err := get(t.Context(), a, &getRequest{})
 		require.NoError(t, err)
@@ -526,7 +527,9 @@ func TestBudgetsOfPolicies(t *testing.T) {
 				return err
 			},
 			"what a stream holds back": func() error {
-				stream, err := b.GetMetrics(t.Context(), connect.NewRequest(&getRequest{Follow: true, MinInterval: secs(3600)}))
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				stream, err := b.GetMetrics(ctx, connect.NewRequest(&getRequest{Follow: true, MinInterval: secs(3600)}))
 				require.NoError(t, err)
 				defer stream.Close()
 				for stream.Receive() {
