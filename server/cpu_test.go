@@ -190,14 +190,14 @@ func BenchmarkSnapshot(b *testing.B) {
 	withTLS(b, func(b *testing.B, c server.Config) { benchmarkSnapshot(b, c, src) })
 }
 
-func benchmarkSnapshot(b *testing.B, c server.Config, src *source) {
+func benchmarkSnapshot(b *testing.B, c server.Config, src *source, selectors ...string) {
 	c.Staleness = time.Hour
 	s := startFed(b, c, src)
 	defer s.stop()
 	b.ResetTimer()
 	before, bytes := cpu(), s.metric(b, "promgrpc_server_sent_bytes_total")
 	for range b.N {
-		calls := callers(b, s, 1, &getRequest{})
+		calls := callers(b, s, 1, &getRequest{Selectors: selectors})
 		first := calls.await(1, "first")
 		require.Equal(b, io.EOF.Error(), calls.await(1, "end"))
 		calls.stop()
@@ -212,17 +212,17 @@ func benchmarkSnapshot(b *testing.B, c server.Config, src *source) {
 // BenchmarkFollowers has a hundred followers of 20,000 samples a second.
 func BenchmarkFollowers(b *testing.B) {
 	withTLS(b, func(b *testing.B, c server.Config) {
-		everyWay(b, func(b *testing.B, references bool) { benchmarkFollowers(b, c, references) })
+		everyWay(b, func(b *testing.B, references bool) { benchmarkFollowers(b, c, request(references, &getRequest{Follow: true})) })
 	})
 }
 
-func benchmarkFollowers(b *testing.B, c server.Config, references bool) {
+func benchmarkFollowers(b *testing.B, c server.Config, req *getRequest) {
 	const followers, series, blocksASecond = 100, 20000, 10
 	src := newSource(b)
 	src.append(tenLabels(0, series))
 	c.StoragePath = b.TempDir()
 	s := startFed(b, c, src)
-	callers(b, s, followers, request(references, &getRequest{Follow: true})).await(followers, "synced")
+	callers(b, s, followers, req).await(followers, "synced")
 	time.Sleep(100 * time.Millisecond)
 	sent, bytes := s.metric(b, "promgrpc_server_samples_sent_total"), s.metric(b, "promgrpc_server_sent_bytes_total")
 	refs := make([]uint64, series)
@@ -244,6 +244,27 @@ func benchmarkFollowers(b *testing.B, c server.Config, references bool) {
 	b.ReportMetric(sent/float64(b.N*series*followers), "delivered")
 	b.ReportMetric(sent/took.Seconds(), "samples/cpu-s")
 	b.ReportMetric(bytes/sent, "B/sample")
+}
+
+// BenchmarkPolicies does the same with a selector of the request, and with one of a
+// policy.
+func BenchmarkPolicies(b *testing.B) {
+	const selector = `{cluster="production-1"}`
+	byPolicy := func(b *testing.B) server.Config {
+		return restricted(b, "cursor_key_files: [cursor.key]\npolicies: [{name: a, anonymous: true, read: {selectors: ['"+selector+"']}}]")
+	}
+	src := million(b)
+	b.Run("snapshot/request", func(b *testing.B) { benchmarkSnapshot(b, testConfig(b), src, selector) })
+	b.Run("snapshot/policy", func(b *testing.B) { benchmarkSnapshot(b, byPolicy(b), src) })
+	b.Run("snapshot/both", func(b *testing.B) { benchmarkSnapshot(b, byPolicy(b), src, `{code="201"}`) })
+	everyWay(b, func(b *testing.B, references bool) {
+		b.Run("follow/request", func(b *testing.B) {
+			benchmarkFollowers(b, testConfig(b), request(references, &getRequest{Follow: true, Selectors: []string{selector}}))
+		})
+		b.Run("follow/policy", func(b *testing.B) {
+			benchmarkFollowers(b, byPolicy(b), request(references, &getRequest{Follow: true}))
+		})
+	})
 }
 
 // BenchmarkReplay replays samples from the files, delivered and skipped.
