@@ -118,7 +118,7 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 
 // RegisterRelayFlags adds the flags of a relay. Their defaults are what c holds.
 func (c *Config) RegisterRelayFlags(app *kingpin.Application) {
-	app.Flag("upstream", "Servers or relays to follow; the first that answers is used: "+discovery.Syntax+".").
+	app.Flag("upstream", "Servers or relays to follow; the first that answers is used: "+discovery.Syntax+". With TLS they are reached through the proxy in HTTPS_PROXY, if there is one, as NO_PROXY allows; without TLS directly.").
 		Required().PlaceHolder("PEERS").StringVar(&c.Upstream)
 	c.UpstreamFlags.Register(app)
 	address.ListenVar(app.Flag(flagRelayAddress[2:], "Address of the gRPC, gRPC-Web and Connect server, and of the page.").

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -107,7 +108,11 @@ func TestRelayShowsWhoItIs(t *testing.T) {
 			logs(t, relay, "upstream does not let this relay read")
 			require.ErrorContains(t, relay.Ready(), "no upstream lets this relay read")
 			require.NotContains(t, relay.log.String(), strings.Fields(tc.first)[1])
-			require.Equal(t, 1, strings.Count(relay.log.String(), "does not let this relay read"), "one attempt, then a long pause")
+			pause := regexp.MustCompile(`does not let this relay read.*retry_in=(\S+)`).FindStringSubmatch(relay.log.String())
+			require.NotEmpty(t, pause)
+			long, err := time.ParseDuration(pause[1])
+			require.NoError(t, err)
+			require.Greater(t, long, 10*time.Second, "one attempt, then a long pause")
 
 			require.NoError(t, os.WriteFile(file, []byte("two\n"), 0o600))
 			relay.await(t, src)

@@ -88,8 +88,9 @@ func (c *caller) mayCall(address string) error {
 	return nil
 }
 
-// client returns one for gRPC with a server. Each call has a connection of its own, to
-// the server itself: proxies of the environment are not used.
+// client returns one for gRPC with a server. Each call has a connection of its own. Over
+// TLS it goes through the proxy that the environment names, if it does: what is sent is
+// for the server alone still.
 func (c *caller) client(address string) metricsv1connect.MetricsServiceClient {
 	transport := &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: callerDial}).DialContext,
@@ -108,6 +109,7 @@ func (c *caller) client(address string) metricsv1connect.MetricsServiceClient {
 	} else {
 		transport.Protocols.SetHTTP2(true)
 		transport.TLSClientConfig = c.trust.Dialling(address)
+		transport.Proxy = http.ProxyFromEnvironment
 		url = "https://" + address
 	}
 	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
