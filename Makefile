@@ -148,6 +148,7 @@ tagged = ^($$(grep -lE '^//go:build .*\b$(1)\b' $(or $(2),e2e)/*_test.go | xargs
 .PHONY: test-debian
 test-debian: needs build tools tools-debian ## Run the tests that use Debian packages: HAProxy, Prometheus 2, curl, Python, Ruby, Kafka
 	$(E2E_ENV) $(GOTEST) $(TIMEOUT) -count=1 -tags debian -run "$(call tagged,debian)" ./e2e
+	$(E2E_ENV) $(GOTEST) $(TIMEOUT) -count=1 -tags debian -run "$(call tagged,debian,e2e/security)" ./e2e/security
 
 .PHONY: test-root
 test-root: needs build ## Run the tests that only root can run

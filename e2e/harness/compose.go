@@ -261,7 +261,7 @@ func (c *Compose) level() bool {
 		}
 		request.Header.Set("Content-Type", "application/json")
 		request.Header.Set("Authorization", c.secured.Authorization())
-		_, answer, err := do(request)
+		_, answer, err := Do(client, request)
 		var status struct {
 			Logs []struct{ LastSequence string }
 		}

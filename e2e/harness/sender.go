@@ -22,7 +22,7 @@ import (
 // bytes.
 type Sender struct {
 	t      testing.TB
-	url    string
+	post   func(body []byte) (status int, answer string, err error)
 	job    string
 	series int
 
@@ -36,11 +36,15 @@ type Sender struct {
 
 // NewSender makes a sender for a number of series of a job.
 func NewSender(t testing.TB, url, job string, series int) *Sender {
-	s := &Sender{
-		t: t, url: url, job: job, series: series, sent: Points{},
+	return NewSenderBy(t, func(body []byte) (int, string, error) { return Write(url, body) }, job, series)
+}
+
+// NewSenderBy is NewSender of one that posts a body by a function, as Write does.
+func NewSenderBy(t testing.TB, post func(body []byte) (status int, answer string, err error), job string, series int) *Sender {
+	return &Sender{
+		t: t, post: post, job: job, series: series, sent: Points{},
 		stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
-	return s
 }
 
 // Start sends one sample of each series every interval.
@@ -100,7 +104,7 @@ func (s *Sender) send(n int) {
 	}
 	body := Encode(s.t, request)
 	for deadline := time.Now().Add(patience); ; {
-		status, answer, err := Write(s.url, body)
+		status, answer, err := s.post(body)
 		if err == nil && status/100 == 2 {
 			break
 		}
@@ -143,20 +147,30 @@ func Encode(t testing.TB, request *prompb.WriteRequest) []byte {
 
 // Write posts a body as remote write 1.0 and returns status and answer.
 func Write(url string, body []byte) (int, string, error) {
-	request, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(body))
+	request, err := WriteRequest(url, body)
 	if err != nil {
 		return 0, "", err
+	}
+	return Do(client, request)
+}
+
+// WriteRequest is what Write posts.
+func WriteRequest(url string, body []byte) (*http.Request, error) {
+	request, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
 	}
 	request.Header.Set("Content-Type", "application/x-protobuf")
 	request.Header.Set("Content-Encoding", "snappy")
 	request.Header.Set("X-Prometheus-Remote-Write-Version", "0.1.0")
-	return do(request)
+	return request, nil
 }
 
 // client trusts everybody: real Prometheus shows whether a certificate is right.
 var client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 
-func do(request *http.Request) (int, string, error) {
+// Do sends a request and returns status and answer.
+func Do(client *http.Client, request *http.Request) (int, string, error) {
 	res, err := client.Do(request)
 	if err != nil {
 		return 0, "", err
