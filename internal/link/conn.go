@@ -27,17 +27,18 @@ type Conn struct {
 	conn net.Conn
 	o    Options
 
-	read        *bufio.Reader
-	unread      []byte // What the smaller reader of the handshake had buffered.
-	readUntil   deadline
-	frame       FrameBytes // Of the frame received last, unless it was kept.
-	frameSize   int        // Of the frame that is being received, 0 between two.
-	readLimit   int
-	peer        string
-	stopped     atomic.Pointer[error] // Why Receive has to return, nil while it has not.
-	alive       context.Context       // Ends with that.
-	end         context.CancelFunc
-	saidGoodbye atomic.Bool
+	read      *bufio.Reader
+	unread    []byte // What the smaller reader of the handshake had buffered.
+	readUntil deadline
+	frame     FrameBytes // Of the frame received last, unless it was kept.
+	frameSize int        // Of the frame that is being received, 0 between two.
+	readLimit int
+	peer      string
+	stopped   atomic.Pointer[error] // Why Receive has to return, nil while it has not.
+	alive     context.Context       // Ends with that.
+	end       context.CancelFunc
+	goodbye   sync.Once
+	expelled  atomic.Pointer[chan struct{}] // Closed when such a peer knows, nil of others.
 
 	dialled  bool
 	chains   [][]*x509.Certificate // That a dialler has verified itself.
@@ -289,6 +290,12 @@ func (d *deadline) push(timeout time.Duration, set func(time.Time) error) {
 // Close closes the connection without a goodbye. It may be called twice and from any
 // goroutine; Send and Receive return.
 func (c *Conn) Close() error {
+	if told := c.expelled.Load(); told != nil {
+		select {
+		case <-*told:
+		case <-time.After(time.Second):
+		}
+	}
 	c.life.Lock()
 	if !c.isClosed {
 		c.isClosed = true
@@ -320,12 +327,11 @@ func (c *Conn) CloseWith(reason string) error {
 	return c.Close()
 }
 
-// sayGoodbye tells the peer why, once.
-func (c *Conn) sayGoodbye(reason string) error {
-	if c.saidGoodbye.Swap(true) {
-		return nil
-	}
-	return c.Send(goodbye(reason))
+// sayGoodbye tells the peer why. Only the first reason is told, and whoever has another
+// waits until that has been.
+func (c *Conn) sayGoodbye(reason string) (err error) {
+	c.goodbye.Do(func() { err = c.Send(goodbye(reason)) })
+	return err
 }
 
 func (c *Conn) linger() {

@@ -187,8 +187,12 @@ func (c *Conn) checkPeer() *frameError {
 	return nil
 }
 
-// expel ends the connection of a peer that may not be there any more.
+// expel ends the connection of a peer that may not be there any more. Whoever closes it
+// when Receive returns waits a moment until the peer knows why.
 func (c *Conn) expel(why *frameError) {
+	told := make(chan struct{})
+	defer close(told)
+	c.expelled.Store(&told)
 	c.stop(c.reject(why))
 	_ = c.sayGoodbye(why.Err.Error())
 }

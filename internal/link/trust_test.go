@@ -242,6 +242,7 @@ func TestRoleTakenAway(t *testing.T) {
 			defer c.Close()
 			roles.write(t, after)
 			_, err = c.Receive()
+			require.NoError(t, c.Close())
 			ofListener := <-ended
 			rejected, told, expelled := count(metrics.rejected.WithLabelValues(reasonRole)), ofListener, err
 			if listens {
@@ -254,7 +255,6 @@ func TestRoleTakenAway(t *testing.T) {
 			require.ErrorAs(t, expelled, &frame)
 			require.Equal(t, reasonRole, frame.Reason)
 			require.Equal(t, 1, rejected)
-			require.NoError(t, c.Close())
 
 			_, _, err = Dial(t.Context(), s.addr, hello(), o)
 			require.ErrorContains(t, err, access.Flag)
