@@ -10,7 +10,9 @@
 // frame without room waits in its connection, and one that has started can finish. A
 // peer that is gone, hung or cut off is noticed by readers within IdleTimeout and by
 // writers within WriteTimeout, and so is one that leaves a frame unfinished. Whatever a
-// peer sends, at worst it ends its own connection.
+// peer sends, at worst it ends its own connection. Where [Roles] name who may be at the
+// other end, nobody else is, from before the hello is believed until PingInterval after
+// a role was taken away or a certificate ended.
 //
 // Not guaranteed: that a frame which was sent has been received; whoever needs to know
 // asks for an answer. Nor that there is room for peers that behave: enough others can
