@@ -11,8 +11,8 @@ import (
 
 // Refused says why a request is not let in, as HTTP has it.
 type Refused struct {
-	// Status is 401 without the right name and password, or what is no credential, 429 over the file's rate
-	// limit, 503 where too many passwords are being checked.
+	// Status is 401 without the right name and password, or with what is no credential,
+	// 429 over the file's rate limit, 503 where too many passwords are being checked.
 	Status int
 	// Err is the reason, a [*limit.Error] with a status of 429 and 503.
 	Err error
