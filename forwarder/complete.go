@@ -31,6 +31,9 @@ func (s *shipper) shipEnded(ctx context.Context) {
 				running[l] = true
 				wg.Go(func() {
 					s.run(ctx, func(ctx context.Context) error { return s.complete(ctx, l) })
+					if ctx.Err() == nil {
+						s.ended.expire(l)
+					}
 				})
 			}
 		}

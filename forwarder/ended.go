@@ -84,6 +84,23 @@ func (e *endedLogs) watch() ([]*endedLog, <-chan struct{}) {
 	return slices.Clone(e.logs), e.more.Next()
 }
 
+// expire gives up a log of which nothing is kept any more: its file is open still, and
+// takes room on the disk.
+func (e *endedLogs) expire(l *endedLog) {
+	e.mu.Lock()
+	e.logs = slices.DeleteFunc(e.logs, func(other *endedLog) bool { return other == l })
+	e.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	l.closed = true
+	if err := l.mirror.Close(); err != nil {
+		e.logger.Warn("close a log that has ended", "log_id", l.id.String(), "err", err)
+	}
+}
+
 func (e *endedLogs) close() error {
 	var errs []error
 	for _, l := range e.all() {

@@ -1,6 +1,7 @@
 package forwarder
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 
+	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -198,5 +200,36 @@ func TestEndedLogIsOpenedAgain(t *testing.T) {
 	time.Sleep(500 * time.Millisecond) // in which a divergence would be told
 	if n := testutil.ToFloat64(r.in.metrics.diverged.WithLabelValues(p.addr)); n != 0 {
 		t.Errorf("%v servers have diverged", n)
+	}
+}
+
+// TestEndedLogIsGivenUp once retention has deleted all of it: nothing of it stays open.
+func TestEndedLogIsGivenUp(t *testing.T) {
+	p := serveReplica(t, t.TempDir(), "127.0.0.1:0")
+	c := testConfig(t.TempDir())
+	c.Server = p.addr
+	r := start(t, c)
+	r.sender().fill(0, 20)
+	l, _ := r.appender.log()
+	old := l.ID()
+	eventually(t, "server has all", func() bool { return p.at(old) == 20 })
+	r.stop()
+	if err := os.Remove(filepath.Join(c.StoragePath, old.String(), "end")); err != nil {
+		t.Fatal(err)
+	}
+	c.RetentionTime = time.Second
+	r = start(t, c)
+	ended := r.appender.ended.all()
+	if len(ended) != 1 {
+		t.Fatalf("%d logs have ended", len(ended))
+	}
+	s, next := r.sender(), 20
+	eventually(t, "it is given up", func() bool {
+		s.fill(next, next+1) // With each new segment, retention is looked after.
+		next++
+		return len(r.appender.ended.all()) == 0
+	})
+	if _, err := ended[0].log().ReadRaw(0); !errors.Is(err, seglog.ErrClosed) {
+		t.Errorf("it is open: %v", err)
 	}
 }

@@ -274,9 +274,9 @@ func (c *collector) ApplyBlock(b *segment.Block) error {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%s: not after ten seconds", what)
+			t.Fatalf("%s: not after half a minute", what)
 		}
 	}
 }
