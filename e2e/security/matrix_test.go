@@ -1,10 +1,13 @@
 package security
 
 import (
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // cases are what callers bring to each regime.
@@ -53,6 +56,7 @@ func TestWhoGetsIn(t *testing.T) {
 			for _, r := range tab.of(asks.name) {
 				d.asked(t, r)
 			}
+			d.open(t)
 		})
 	}
 }
@@ -68,6 +72,38 @@ func (d *deployment) asked(t *testing.T, r row) {
 		for way, ask := range asks[p.kind] {
 			got := ask(t, callers[r.brought](d.certs, p), p)
 			assert.Equal(t, want, got, "the %s port of %s asks for %s, over %s comes who has %s", p.kind, p.program, r.asked, way, r.brought)
+		}
+	}
+}
+
+// open asks for what needs nothing but a connection.
+func (d *deployment) open(t *testing.T) {
+	if d.asks.certificate {
+		return // There is no connection.
+	}
+	c := caller{}
+	if d.asks.tls {
+		c.tls = d.certs.trusting(d.certs.ours)
+	}
+	ask := func(p port, want, method, path, text string) {
+		r, err := http.NewRequestWithContext(t.Context(), method, c.url(p, path), strings.NewReader("{}"))
+		require.NoError(t, err)
+		r.Header.Set("Content-Type", "application/json")
+		assert.Equal(t, want, c.do(1, r, text), "%s of the %s port of %s, which asks for %s", path, p.kind, p.program, d.asks.name)
+	}
+	page := yes
+	if d.asks.passwords {
+		page = "401"
+	}
+	for _, p := range d.ports {
+		switch p.kind {
+		case operators:
+			ask(p, yes, http.MethodGet, "/-/healthy", "healthy")
+			ask(p, yes, http.MethodGet, "/-/ready", "ready")
+		case rpc:
+			ask(p, yes, http.MethodPost, "/grpc.health.v1.Health/Check", "SERVING")
+			ask(p, page, http.MethodGet, "/", "<html")
+			ask(p, page, http.MethodGet, "/openapi.yaml", "openapi")
 		}
 	}
 }
