@@ -7,7 +7,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"syscall"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -53,7 +55,7 @@ func Dial(ctx context.Context, address string, hello *linkv1.Hello, o Options) (
 
 func (c *Conn) dialHandshake(ctx context.Context, hello *linkv1.Hello) (*linkv1.Welcome, error) {
 	if err := c.secure(ctx); err != nil {
-		return nil, fmt.Errorf("link: %w", err)
+		return nil, fmt.Errorf("link: %w", unanswered(err))
 	}
 	if err := c.checkPeer(); err != nil {
 		_ = c.CloseWith(err.Err.Error())
@@ -68,7 +70,7 @@ func (c *Conn) dialHandshake(ctx context.Context, hello *linkv1.Hello) (*linkv1.
 	c.readLimit = maxHandshake
 	f, err := c.receive()
 	if err != nil {
-		return nil, err
+		return nil, unanswered(err)
 	}
 	c.readLimit = c.o.MaxFrame
 	if g := f.GetGoodbye(); g != nil {
@@ -82,6 +84,14 @@ func (c *Conn) dialHandshake(ctx context.Context, hello *linkv1.Hello) (*linkv1.
 		return nil, fmt.Errorf("link: the peer speaks version %d of the protocol, this is %d", v, Version)
 	}
 	return welcome, c.checkInstance(welcome.GetInstance())
+}
+
+// unanswered explains an end of the connection that the peer has not.
+func unanswered(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		return fmt.Errorf("the other side ended the connection and gave no reason, as one does that has TLS for one that has none, or the reverse; its log has more: %w", err)
+	}
+	return err
 }
 
 // checkInstance refuses a name that is too long: it goes to the logs.

@@ -40,7 +40,7 @@ func TestJunkHurtsNobodyElse(t *testing.T) {
 		in           []byte
 	}{
 		{"http", reasonJunk, []byte("GET / HTTP/1.1\r\nHost: example\r\n\r\n" + string(make([]byte, 100)))},
-		{"tls", reasonJunk, []byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + string(make([]byte, 100)))},
+		{"tls", reasonTLS, []byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + string(make([]byte, 100)))},
 		{"long hello", reasonSize, append(protowire.AppendVarint(nil, maxHandshake+1), make([]byte, maxHandshake+1)...)},
 		{"long name", reasonJunk, encode(t, &linkv1.Frame{Kind: &linkv1.Frame_Hello{Hello: &linkv1.Hello{
 			Version: Version, Instance: strings.Repeat("x", maxInstance+1),
@@ -58,7 +58,7 @@ func TestJunkHurtsNobodyElse(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			before := s.rejected(c.reason)
 			out := attack(t, s.addr, c.in)
-			require.Eventually(t, func() bool { return s.rejected(c.reason) == before+1 }, time.Second, 5*time.Millisecond)
+			require.Eventually(t, func() bool { return s.rejected(c.reason) == before+1 }, 30*time.Second, 5*time.Millisecond)
 			if c.reason == reasonVersion {
 				require.Contains(t, string(out), "version 2 of the protocol is not spoken here")
 			}

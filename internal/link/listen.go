@@ -245,6 +245,9 @@ func (c *Conn) readHello(ctx context.Context) (*linkv1.Hello, error) {
 	if err := c.secure(ctx); err != nil {
 		return nil, err
 	}
+	if c.o.Trust.TLS == nil && c.startsTLS() {
+		return nil, c.reject(&frameError{reasonTLS, errors.New("the side that dialled has TLS, and this listener has none: " + FlagConfigFile)})
+	}
 	c.readLimit = maxHandshake
 	f, err := c.receive()
 	if err != nil {
@@ -265,6 +268,16 @@ func (c *Conn) readHello(ctx context.Context) (*linkv1.Hello, error) {
 		return nil, c.reject(err)
 	}
 	return hello, c.checkInstance(hello.GetInstance())
+}
+
+// startsTLS says whether a handshake of TLS comes, which no frame begins like.
+func (c *Conn) startsTLS() bool {
+	const record, version = 22, 3
+	if first, _ := c.read.Peek(1); len(first) == 0 || first[0] != record {
+		return false
+	}
+	start, _ := c.read.Peek(2)
+	return len(start) == 2 && start[1] == version
 }
 
 // Welcome answers the hello of a connection that a [Handler] got. The version is

@@ -157,8 +157,8 @@ func TestRolesUnproved(t *testing.T) {
 		"expired listener":              {with(right, side(t, a, expired(server))), dialler, false, "expired"},
 		"dialler of another authority":  {right, with(dialler, side(t, stranger, named(receiver))), false, "authority"},
 		"listener of another authority": {with(right, side(t, stranger, named(server))), dialler, false, "authority"},
-		"cleartext dialler":             {right, Trust{}, false, ""},
-		"cleartext listener":            {Trust{}, dialler, false, ""},
+		"cleartext dialler":             {right, Trust{}, false, "TLS for one that has none"},
+		"cleartext listener":            {Trust{}, dialler, false, "TLS for one that has none"},
 		"cleartext listener with role":  {Trust{}, Trust{Roles: roles, Peer: access.Server}, false, "no verified certificate"},
 		"configured name":               {with(right, side(t, a, named(server, "server.example.org"))), withName(dialler, "server.example.org"), true, ""},
 		"another configured name":       {right, withName(dialler, "server.example.org"), false, "server.example.org"},
@@ -173,6 +173,9 @@ func TestRolesUnproved(t *testing.T) {
 				return
 			}
 			require.ErrorContains(t, err, c.want)
+			if name == "cleartext listener" {
+				require.Eventually(t, func() bool { return s.rejected(reasonTLS) == 1 }, 30*time.Second, 10*time.Millisecond)
+			}
 		})
 	}
 }
