@@ -55,6 +55,7 @@ func TestWhoGetsIn(t *testing.T) {
 			}
 			for _, r := range tab.of(asks.name) {
 				d.asked(t, r)
+				d.run(t, r, ours)
 			}
 			d.open(t)
 		})
