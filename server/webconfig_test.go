@@ -13,11 +13,15 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/bcrypt"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -296,6 +300,42 @@ func TestRateLimitOfTheFile(t *testing.T) {
 		require.True(t, retry, protocol)
 	}
 	require.EqualValues(t, 1+len(calls), s.metricOf(t, "promgrpc_server_over_limit_total", "rate_limit"))
+}
+
+// Whoever guesses passwords is refused for now, and who has the right one is served.
+func TestPasswordGuesses(t *testing.T) {
+	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost+4) // so that a wrong one takes its time
+	require.NoError(t, err)
+	config := newCerts(t).config(fmt.Sprintf("basic_auth_users:\n  me: %s\n", hash))
+	config.PasswordChecks = 2
+	src := newSource(t)
+	src.write(point{series: "up", t: now(), v: 1})
+	s := startFed(t, config, src)
+	ask := func(password string) error {
+		request := connect.NewRequest(&metricsv1.GetLabelNamesRequest{})
+		r := http.Request{Header: request.Header()}
+		r.SetBasicAuth("me", password)
+		_, err := connectClient(t, s.RPCAddr().String(), false).GetLabelNames(t.Context(), request)
+		return err
+	}
+	require.NoError(t, ask("secret"))
+	var refused atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 20 * config.PasswordChecks {
+		wg.Go(func() {
+			err := ask(fmt.Sprint("guess-", i))
+			if codeOf(err) == connect.CodeResourceExhausted {
+				assert.Contains(t, err.Error(), "--limit.password-checks")
+				refused.Add(1)
+				return
+			}
+			assert.Equal(t, connect.CodeUnauthenticated, codeOf(err), err)
+		})
+	}
+	require.Eventually(t, func() bool { return refused.Load() > 0 }, patience, time.Millisecond)
+	require.NoError(t, ask("secret"), "what was right needs no check")
+	wg.Wait()
+	require.EqualValues(t, refused.Load(), s.metricOf(t, "promgrpc_server_over_limit_total", "password-checks"))
 }
 
 // A certificate that is replaced is shown to the next caller. A stream goes on.
