@@ -212,7 +212,9 @@ func benchmarkSnapshot(b *testing.B, c server.Config, src *source, selectors ...
 // BenchmarkFollowers has a hundred followers of 20,000 samples a second.
 func BenchmarkFollowers(b *testing.B) {
 	withTLS(b, func(b *testing.B, c server.Config) {
-		everyWay(b, func(b *testing.B, references bool) { benchmarkFollowers(b, c, request(references, &getRequest{Follow: true})) })
+		everyWay(b, func(b *testing.B, references bool) {
+			benchmarkFollowers(b, c, request(references, &getRequest{Follow: true}))
+		})
 	})
 }
 
