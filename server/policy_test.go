@@ -271,6 +271,7 @@ func TestRightsOfEveryCall(t *testing.T) {
 		}
 	})
 	require.NotContains(t, s.log.String(), "wrong", "a token is nobody's business")
+	require.Contains(t, s.log.String(), `msg="call denied" peer=127.0.0.1 call=/promgrpc.metrics.v1.MetricsService/`)
 }
 
 // Who sends a token that nobody has is not let in by anything else; the health is

@@ -30,7 +30,7 @@ const (
 	// requestSlack is how far Connect's own limit is above the one here, so that it is
 	// never reached: Connect would read on to tell how large the request is.
 	requestSlack = 4 << 10
-	// mostQuoted is the most of a header that an error quotes.
+	// mostQuoted is the most of a header or a path that an error or a log line quotes.
 	mostQuoted = 200
 )
 

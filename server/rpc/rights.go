@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"strings"
 
@@ -48,6 +49,7 @@ func (s *Service) letIn(c *stream.Caller, path string) error {
 
 // deny answers a call that may not be made.
 func (s *Service) deny(w http.ResponseWriter, r *http.Request, err error) {
+	s.Log.Log(slog.LevelWarn, "call denied", "peer", s.peerOf(r), "call", r.URL.Path[:min(len(r.URL.Path), mostQuoted)], "err", err)
 	err = s.Refusals.Of(err)
 	status := http.StatusForbidden
 	if connect.CodeOf(err) == connect.CodeUnauthenticated {
