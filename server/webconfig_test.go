@@ -273,6 +273,27 @@ func TestUsers(t *testing.T) {
 	}
 }
 
+// A call over gRPC that is refused has its status in trailers. HAProxy passes them on if
+// the answer does not say that it has a length, of 0.
+func TestRefusalsHaveNoLength(t *testing.T) {
+	s := start(t, newCerts(t).config(rpcUsers))
+	transport := &http.Transport{Protocols: new(http.Protocols)}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	defer transport.CloseIdleConnections()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost,
+		"http://"+s.RPCAddr().String()+metricsv1connect.MetricsServiceGetStatusProcedure, strings.NewReader("\x00\x00\x00\x00\x00"))
+	require.NoError(t, err)
+	request.Header.Set("Content-Type", "application/grpc")
+	answer, err := transport.RoundTrip(request)
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	require.Empty(t, body)
+	require.Equal(t, int64(-1), answer.ContentLength)
+	require.Equal(t, "16", answer.Trailer.Get("Grpc-Status"))
+}
+
 // What the file refuses for now is refused for now, and counted by name.
 func TestRateLimitOfTheFile(t *testing.T) {
 	c := newCerts(t)

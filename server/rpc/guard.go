@@ -34,10 +34,25 @@ func asksHealth(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/"
 // refuse answers a request as its protocol has it: a call with an error, another one
 // with a status.
 func refuse(w http.ResponseWriter, r *http.Request, status int, err error) {
-	answer := connect.NewErrorWriter()
-	if !answer.IsSupported(r) || r.Method == http.MethodGet && !r.URL.Query().Has("message") {
+	if !connect.NewErrorWriter().IsSupported(r) || r.Method == http.MethodGet && !r.URL.Query().Has("message") {
 		http.Error(w, err.Error(), status)
 		return
 	}
-	_ = answer.Write(w, r, err) // It is the caller who is gone.
+	writeError(w, r, err)
+}
+
+// writeError answers a call with an error, by its protocol.
+func writeError(w http.ResponseWriter, r *http.Request, err error) {
+	_ = connect.NewErrorWriter().Write(headed{w}, r, err) // It is the caller who is gone.
+}
+
+// headed sends the head of an answer by itself. net/http gives an answer that has no
+// body, but trailers with the status of gRPC, a length of 0, after which HAProxy leaves
+// out the trailers.
+type headed struct{ http.ResponseWriter }
+
+// WriteHeader implements [http.ResponseWriter].
+func (h headed) WriteHeader(status int) {
+	h.ResponseWriter.WriteHeader(status)
+	_ = http.NewResponseController(h.ResponseWriter).Flush()
 }

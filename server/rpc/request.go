@@ -49,7 +49,7 @@ func (s *Service) admitted(next http.Handler) http.Handler {
 		}
 		if err := c.Room.Resize(cost); err != nil {
 			if err = s.refused(c, err); refusals.IsSupported(r) {
-				_ = refusals.Write(w, r, err)
+				writeError(w, r, err)
 				return
 			}
 			w.Header().Set("Retry-After", fmt.Sprint(int(refusal.RetryAfter.Seconds())))
