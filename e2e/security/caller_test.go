@@ -59,16 +59,25 @@ type caller struct {
 	authorization string
 }
 
+// withWrongToken has two credentials, of which one is right. Links know no tokens.
+const withWrongToken = "one with the role or the policy, and a wrong token"
+
 // callers by what the table says that they have.
 var callers = map[string]func(a *authorities, p port) caller{
-	"nothing":                            func(*authorities, port) caller { return caller{} },
-	"TLS":                                func(a *authorities, _ port) caller { return caller{tls: a.trusting(a.ours)} },
-	"TLS, and trusts another authority":  func(a *authorities, _ port) caller { return caller{tls: a.trusting(a.theirs)} },
-	"one of another authority":           func(a *authorities, p port) caller { return a.with(a.theirs, p.right(), time.Time{}) },
-	"one that has expired":               func(a *authorities, p port) caller { return a.with(a.ours, p.right(), expired) },
-	"one of the authority":               func(a *authorities, _ port) caller { return a.with(a.ours, "nobody", time.Time{}) },
-	"one with another role or policy":    func(a *authorities, p port) caller { return a.with(a.ours, p.other(), time.Time{}) },
-	"one with the role or the policy":    func(a *authorities, p port) caller { return a.with(a.ours, p.right(), time.Time{}) },
+	"nothing":                           func(*authorities, port) caller { return caller{} },
+	"TLS":                               func(a *authorities, _ port) caller { return caller{tls: a.trusting(a.ours)} },
+	"TLS, and trusts another authority": func(a *authorities, _ port) caller { return caller{tls: a.trusting(a.theirs)} },
+	"one of another authority":          func(a *authorities, p port) caller { return a.with(a.theirs, p.right(), time.Time{}) },
+	"one that has expired":              func(a *authorities, p port) caller { return a.with(a.ours, p.right(), expired) },
+	"one of the authority":              func(a *authorities, _ port) caller { return a.with(a.ours, "nobody", time.Time{}) },
+	"one with another role or policy":   func(a *authorities, p port) caller { return a.with(a.ours, p.other(), time.Time{}) },
+	"one with the role or the policy":   func(a *authorities, p port) caller { return a.with(a.ours, p.right(), time.Time{}) },
+	"one of a proxy":                    func(a *authorities, _ port) caller { return a.with(a.ours, "haproxy", time.Time{}) },
+	withWrongToken: func(a *authorities, p port) caller {
+		c := a.with(a.ours, p.right(), time.Time{})
+		c.authorization = "Bearer wrong"
+		return c
+	},
 	"a wrong token":                      func(a *authorities, _ port) caller { return a.saying("Bearer wrong") },
 	"the token of another policy":        func(a *authorities, p port) caller { return a.saying(bearer(p.other())) },
 	"the token":                          func(a *authorities, p port) caller { return a.saying(bearer(p.right())) },

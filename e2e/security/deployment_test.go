@@ -30,6 +30,7 @@ const rolesText = `roles:
   receiver: ["spiffe://promgrpc/receiver"]
   forwarder: ["spiffe://promgrpc/forwarder"]
   server: ["spiffe://promgrpc/server"]
+  proxy: ["spiffe://promgrpc/haproxy"]
 `
 
 var regimes = []regime{

@@ -74,6 +74,10 @@ func (d *deployment) flags(brought string) []string {
 		return d.having(d.certs.ours, "nobody", time.Time{})
 	case "one with another role or policy":
 		return d.having(d.certs.ours, other, time.Time{})
+	case "one of a proxy":
+		return d.having(d.certs.ours, "haproxy", time.Time{})
+	case withWrongToken:
+		return append(d.having(d.certs.ours, reader, time.Time{}), "--bearer-token-file="+d.file("a.token", "wrong"))
 	case "one with the role or the policy":
 		return d.having(d.certs.ours, reader, time.Time{})
 	case "a wrong token":

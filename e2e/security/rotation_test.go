@@ -70,6 +70,7 @@ type rotation struct {
 	t         *testing.T
 	dir       string // of the secrets that are not of a part
 	front     string // where clients call
+	receiver  string // where senders do, also while it is restarted
 	next      *authority.Authority
 	rights    rights
 	senders   map[string]*harness.Sender // by job
@@ -111,8 +112,7 @@ func (r *rotation) allow() {
 		}
 		return "[" + strings.Join(paths, ", ") + "]"
 	}
-	text := rolesText + `  proxy: ["spiffe://promgrpc/haproxy"]
-cursor_key_files: ` + files(r.rights.keys) + `
+	text := rolesText + `cursor_key_files: ` + files(r.rights.keys) + `
 policies:
 - {name: certificate, certificates: ["spiffe://promgrpc/prometheus"], read: {}}
 - {name: team, token_files: ` + files([]string{"team"}) + `, read: {selectors: ['{series="0"}']}}
@@ -161,6 +161,7 @@ func (r *rotation) follow(name, protocol string, args ...string) {
 // start starts the followers by tokens, and senders, one by a token and one by a password.
 func (r *rotation) start() {
 	r.t.Helper()
+	r.receiver = r.Receiver.Listening("web")
 	r.follow("reader", "grpc", "--bearer-token-file="+r.path("client"))
 	r.follow("team", "grpcweb", "--bearer-token-file="+r.path("team"))
 	r.follow("leaver", "connect", "--bearer-token-file="+r.path("leaver"))
@@ -186,7 +187,7 @@ func (r *rotation) start() {
 
 // post writes over a connection of its own, by the authorities of then.
 func (r *rotation) post(body []byte, authorization string) (int, string, error) {
-	request, err := harness.WriteRequest("https://"+r.Receiver.Listening("web")+"/api/v1/write", body)
+	request, err := harness.WriteRequest("https://"+r.receiver+"/api/v1/write", body)
 	if err != nil {
 		return 0, "", err
 	}
