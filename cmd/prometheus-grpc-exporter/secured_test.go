@@ -76,6 +76,10 @@ func TestSecured(t *testing.T) {
 			return err == nil && slices.Contains(answer.Msg.GetValues(), "up")
 		}, time.Minute, 10*time.Millisecond)
 	}
+	// The logs can be fed by separate programs one day, which have other names.
+	owners, err := filepath.Glob(filepath.Join(dir, "data", "server-*", "*", "owner"))
+	require.NoError(t, err)
+	require.Empty(t, owners)
 	require.True(t, e.receiver.SecuresTLS())
 	for _, address := range []net.Addr{e.forwarder.LinkAddr(), e.servers[0].LinkAddr()} {
 		_, err := tls.Dial("tcp", address.String(), &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12})

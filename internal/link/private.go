@@ -48,6 +48,13 @@ func (p *Private) Trust(own, peer access.Role) (Trust, error) {
 	return Trust{TLS: func() *tls.Config { return c }, Roles: privateRoles{}, Peer: peer}, nil
 }
 
+// Within says whether it is that of parts of one process, whose names mean nothing
+// elsewhere.
+func (t Trust) Within() bool {
+	_, private := t.Roles.(privateRoles)
+	return private
+}
+
 func privateName(r access.Role) string { return "spiffe://in-this-process/" + string(r) }
 
 // privateRoles are those of Private's certificates.
