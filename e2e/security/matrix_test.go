@@ -71,10 +71,21 @@ func (d *deployment) asked(t *testing.T, r row) {
 			continue
 		}
 		for way, ask := range asks[p.kind] {
-			got := ask(t, callers[r.brought](d.certs, p), p)
+			got := outcome(want, func() string { return ask(t, callers[r.brought](d.certs, p), p) })
 			assert.Equal(t, want, got, "the %s port of %s asks for %s, over %s comes who has %s", p.kind, p.program, r.asked, way, r.brought)
 		}
 	}
+}
+
+// outcome asks again for another answer than is wanted, since a machine that is too busy
+// cuts connections off. But nobody gets in by asking again.
+func outcome(want string, ask func() string) (got string) {
+	for range 3 {
+		if got = ask(); got == want || got == yes {
+			break
+		}
+	}
+	return got
 }
 
 // open asks for what needs nothing but a connection.
