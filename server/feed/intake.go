@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
 	"github.com/promgrpc/exporter/server/replica"
@@ -48,10 +49,17 @@ func (in *intake) leave(id segment.LogID) {
 	in.logs[id] = nil
 }
 
+// errInvents is for an upstream that names more logs than a server has during one call,
+// which ends when one of them is retired. What it begins takes files and memory here.
+var errInvents = fmt.Errorf("it names more logs than the %d that a server has", cursor.MaxPositions)
+
 // log returns a log of the upstream, nil if it was refused here.
 func (in *intake) log(ctx context.Context, id segment.LogID) (*intakeLog, error) {
 	if l, ok := in.logs[id]; ok {
 		return l, nil
+	}
+	if len(in.logs) >= cursor.MaxPositions {
+		return nil, errInvents
 	}
 	r, err := in.feed.replicas.Lease(ctx, id, replica.Source{Feeder: in})
 	if err != nil {
