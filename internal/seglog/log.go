@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -91,6 +92,26 @@ func (l *Log) created() (int64, bool) {
 		return 0, false
 	}
 	return l.segs[len(l.segs)-1].header.CreateTime, true
+}
+
+// Modified is when the newest segment's file was written last, by the clock of this
+// machine: what the log says of times is by the clock of its writer. Zero: there is none.
+func (l *Log) Modified() time.Time {
+	segments := l.Segments()
+	entries, err := l.store.fs.ReadDir(l.dir)
+	if err != nil || len(segments) == 0 {
+		return time.Time{}
+	}
+	newest := segments[len(segments)-1].Name
+	i := slices.IndexFunc(entries, func(e os.DirEntry) bool { return e.Name() == newest })
+	if i < 0 {
+		return time.Time{}
+	}
+	info, err := entries[i].Info()
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
 }
 
 // Checksum returns the checksum of a block, by which two copies of the log are

@@ -67,10 +67,10 @@ func (rs *Set) beyondRetention() map[*Replica]string {
 		if !r.lease.deadFor(rs.deadAfter()) {
 			continue
 		}
-		if retention := rs.store.RetentionTime(); retention > 0 && now.Sub(r.lastWritten()) > retention {
+		if retention := rs.store.RetentionTime(); retention > 0 && now.Sub(r.lastWritten(now)) > retention {
 			found[r] = "time"
 		}
-		if oldest == nil || r.lastWritten().Before(oldest.lastWritten()) {
+		if oldest == nil || r.lastWritten(now).Before(oldest.lastWritten(now)) {
 			oldest = r
 		}
 	}
@@ -80,12 +80,18 @@ func (rs *Set) beyondRetention() map[*Replica]string {
 	return found
 }
 
-// lastWritten is when the last block was written, or its segment if that has none.
-func (r *Replica) lastWritten() time.Time {
+// lastWritten is when the last block was written, or its segment if that has none. Where
+// the writer's clock was ahead, it is when that came here.
+func (r *Replica) lastWritten(now time.Time) time.Time {
 	last := time.UnixMilli(r.written.Load())
 	if segments := r.Log.Segments(); len(segments) > 0 {
 		if created := segments[len(segments)-1].CreateTime; created.After(last) {
-			return created
+			last = created
+		}
+	}
+	if last.After(now) {
+		if came := r.Log.Modified(); !came.IsZero() && came.Before(last) {
+			return came
 		}
 	}
 	return last

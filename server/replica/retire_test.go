@@ -2,6 +2,8 @@ package replica
 
 import (
 	"log/slog"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -66,4 +68,30 @@ func TestRetirementBySize(t *testing.T) {
 	}
 	require.Len(t, rs.Retired(), 2)
 	require.EqualValues(t, 1, rs.Retired()[old].Last)
+}
+
+// What the clock of a forwarder wrote that was ahead is as old as the file that has it:
+// such logs do not keep their places for good.
+func TestRetirementOfTheFuture(t *testing.T) {
+	dir, now := t.TempDir(), time.Now()
+	const retention = 24 * time.Hour
+	old, young := writeLog(t, dir, now.Add(100*365*24*time.Hour)), writeLog(t, dir, now.Add(100*365*24*time.Hour))
+	segments, err := filepath.Glob(filepath.Join(dir, old.String(), "*.seg"))
+	require.NoError(t, err)
+	require.Len(t, segments, 1)
+	require.NoError(t, os.Chtimes(segments[0], time.Time{}, now.Add(-retention-time.Hour)))
+	store, err := seglog.OpenStore(dir, seglog.Options{RetentionTime: retention})
+	require.NoError(t, err)
+	defer store.Close()
+	rs, err := Open(store, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer rs.Close()
+	for _, r := range rs.All() {
+		r.lease.left = now.Add(-2 * deadAfter)
+	}
+	rs.mu.Lock()
+	rs.retireDead()
+	rs.mu.Unlock()
+	require.Len(t, rs.All(), 1)
+	require.Equal(t, young, rs.All()[0].ID)
 }
