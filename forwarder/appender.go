@@ -31,6 +31,8 @@ type appender struct {
 	state   *state // nil while the log cannot be written
 	cause   error  // why it cannot
 	renewed time.Time
+	// doubtFor is how long from then not even a server that proved its role is believed.
+	doubtFor time.Duration
 	// doubting says that a server was not believed since then.
 	doubting bool
 

@@ -9,15 +9,17 @@ import (
 )
 
 // A server that has other blocks than the log, or is ahead of it, shows that the log is a
-// copy that was restored, and must not be continued. But anybody can say so. A server that
-// proved its role is believed. Of others one is believed, as a restored copy takes a start
-// of this process; and from then on so seldom that the logs of which servers hold 48 are
-// not used up by the time that they are deleted.
+// copy that was restored, and must not be continued. But anybody can say so, and a restored
+// copy takes a start of this process: so one is believed, and from then on so seldom that
+// the logs of which servers hold 48 are not used up by the time that they are deleted. A
+// server that proved its role is believed sooner, and each time after twice as long: it may
+// have been taken over.
 
 const (
-	// renewEvery is how often a new log is started because of servers that have the role.
+	// renewEvery is how long nobody is believed after the first time.
 	renewEvery = time.Minute
-	// doubtFor is how long, since the last time, others are not believed.
+	// doubtFor is how long, since the last time, servers that proved nothing are not
+	// believed, and others at most.
 	doubtFor = 24 * time.Hour
 )
 
@@ -56,19 +58,20 @@ func (a *appender) renew(c *claim) {
 	if s == nil || s.writer.Log().ID() != c.Log {
 		return
 	}
-	since := a.now().Sub(a.renewed)
-	switch {
-	case since < renewEvery:
-		return
-	case since < doubtFor && !c.proved:
+	doubt := doubtFor
+	if c.proved {
+		doubt = a.doubtFor
+	}
+	if a.now().Sub(a.renewed) < doubt {
 		a.in.metrics.doubted.Inc()
 		if !a.doubting {
-			a.logger.Error("a server claims other blocks of the log and has not proved that it is one, so it gets nothing", "log_id", c.Log.String(), "reason", c.Reason)
+			a.logger.Error("a server claims other blocks of the log, and is not believed again so soon, so it gets nothing", "log_id", c.Log.String(), "reason", c.Reason, "proved_role", c.proved)
 		}
 		a.doubting = true
 		return
 	}
 	a.renewed, a.doubting = a.now(), false
+	a.doubtFor = max(renewEvery, min(2*a.doubtFor, doubtFor))
 	a.logger.Error("a server has diverged from the log, starting a new log", "log_id", c.Log.String(), "reason", c.Reason)
 	next, err := s.renew(a.store)
 	if err != nil {

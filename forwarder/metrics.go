@@ -68,7 +68,7 @@ func newMetrics(reg prometheus.Registerer, inflight func() int64) *metrics {
 		writable:   gauge("log_writable", "1 while the log can be written."),
 		reopened:   counter("log_reopened_total", "Times that the log was opened again after it could not be written."),
 		renewed:    counter("log_renewed_total", "Times that a new log was started because blocks might be missing at the end of the one before, or a server had diverged from it."),
-		doubted:    counter("claims_not_believed_total", "Times that a server which has not proved to be one claimed other blocks than the log's, and no new log was started."),
+		doubted:    counter("claims_not_believed_total", "Times that a server claimed other blocks than the log's too soon after another, and no new log was started."),
 		fetched:    counter("log_fetched_blocks_total", "Blocks of logs that have ended which this forwarder had lost and a server had."),
 		connected:  gauges("connected", "1 while the server is connected."),
 		position:   gauges("position", "Sequence of the last block that the server has confirmed."),
