@@ -3,10 +3,12 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -103,4 +105,23 @@ func TestFlags(t *testing.T) {
 		require.Error(t, err, args)
 	}
 	require.ErrorContains(t, run(t, t.TempDir(), "--name=server=a b"), "server")
+}
+
+// Several that run at once make one authority, and no certificate with another's key.
+func TestRunsAtOnce(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "certs")
+	for range 5 {
+		var all sync.WaitGroup
+		errs := make([]error, 4)
+		for i := range errs {
+			o, err := parse([]string{"--dir=" + dir})
+			require.NoError(t, err)
+			all.Go(func() { errs[i] = o.run(io.Discard) })
+		}
+		all.Wait()
+		require.NoError(t, errors.Join(errs...))
+		for part := range partNames() {
+			certificate(t, dir, part)
+		}
+	}
 }

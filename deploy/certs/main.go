@@ -13,6 +13,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/promgrpc/exporter/internal/authority"
+	"github.com/promgrpc/exporter/internal/private"
 )
 
 func main() {
@@ -51,7 +52,17 @@ func parse(args []string) (*options, error) {
 	return o, nil
 }
 
+// run is alone in the folder: of two that run at once, one would write the key and the
+// other the certificate.
 func (o *options) run(out io.Writer) error {
+	if err := private.MkdirAll(o.dir); err != nil {
+		return err
+	}
+	unlock, err := private.Lock(o.dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	a, err := o.authority(out)
 	if err != nil {
 		return err

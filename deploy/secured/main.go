@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/promgrpc/exporter/internal/private"
 )
 
 func main() {
@@ -37,7 +39,19 @@ func parse(args []string) (*options, error) {
 	return o, err
 }
 
+// run is alone in both folders: no secret is made twice, and no key is taken without its
+// certificate.
 func (o *options) run() error {
+	if err := private.MkdirAll(o.dir); err != nil {
+		return err
+	}
+	for _, dir := range []string{o.certs, o.dir} {
+		unlock, err := private.Lock(dir)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+	}
 	s, err := openSecrets(o.dir)
 	if err != nil {
 		return err

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"text/template"
+
+	"github.com/promgrpc/exporter/internal/private"
 )
 
 // part of the deployment, and what its folder has beside its certificate, its key and
@@ -61,7 +63,7 @@ var parts = []part{
 // part writes the folder of a part.
 func (o *options) part(p part, s secrets) error {
 	dir := filepath.Join(o.dir, p.name)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := private.MkdirAll(dir); err != nil {
 		return err
 	}
 	for name, from := range p.certs() {

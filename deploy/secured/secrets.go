@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/promgrpc/exporter/internal/private"
 )
 
 // secrets are kept in a folder, one a file, and made when they are first asked for.
@@ -19,7 +21,7 @@ type secrets string
 
 func openSecrets(dir string) (secrets, error) {
 	s := secrets(filepath.Join(dir, "secrets"))
-	return s, os.MkdirAll(string(s), 0o700)
+	return s, private.MkdirAll(string(s))
 }
 
 // get returns a secret: 128 random bits, in the form that Consul wants of its tokens.
@@ -27,7 +29,10 @@ func (s secrets) get(name string) (string, error) {
 	path := filepath.Join(string(s), name)
 	text, err := os.ReadFile(path)
 	if err == nil {
-		return string(bytes.TrimSpace(text)), nil
+		if text = bytes.TrimSpace(text); len(text) == 0 {
+			return "", fmt.Errorf("%s is empty, and nothing would let anybody in: remove it, and the files that are made from it", path)
+		}
+		return string(text), nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return "", err

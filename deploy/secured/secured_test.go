@@ -1,6 +1,9 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -8,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -167,4 +171,35 @@ func TestRunAgain(t *testing.T) {
 		"consul/cert.pem", "consul/key.pem", "forwarder/cert.pem", "forwarder/key.pem", "haproxy/haproxy-bundle.pem",
 		"prometheus/cert.pem", "prometheus/key.pem", "receiver/cert.pem", "receiver/key.pem", "server/cert.pem", "server/key.pem",
 	}, changed)
+}
+
+// Several that run at once agree on the secrets.
+func TestRunsAtOnce(t *testing.T) {
+	o := folder(t)
+	for range 5 {
+		require.NoError(t, os.RemoveAll(o.dir))
+		var all sync.WaitGroup
+		errs := make([]error, 4)
+		for i := range errs {
+			all.Go(func() { errs[i] = o.run() })
+		}
+		all.Wait()
+		require.NoError(t, errors.Join(errs...))
+		files := o.all(t)
+		sum := sha256.Sum256([]byte(files["client/operator.token"]))
+		require.Contains(t, files["server/access.yml"], hex.EncodeToString(sum[:]))
+		for _, part := range []string{"receiver", "forwarder", "server"} {
+			require.Equal(t, files["consul/"+part+".token"], files[part+"/consul.token"])
+		}
+	}
+}
+
+// A file of a secret that is empty, as a full disk may leave it, makes no empty password.
+func TestEmptySecret(t *testing.T) {
+	o := folder(t)
+	password := filepath.Join(o.dir, "secrets", "admin.password")
+	require.NoError(t, os.WriteFile(password, []byte("\n"), 0o600))
+	require.NoError(t, os.Remove(filepath.Join(o.dir, "prometheus", "web.yml")))
+	require.ErrorContains(t, o.run(), password)
+	require.NoFileExists(t, filepath.Join(o.dir, "prometheus", "web.yml"))
 }

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/promgrpc/exporter/internal/private"
 )
 
 // Pair is a certificate with its key, in PEM.
@@ -40,7 +42,7 @@ func (p *Pair) Create(dir, name string) error { return p.write(dir, name, os.Lin
 
 // write has a file take its name by put once it is whole.
 func (p *Pair) write(dir, name string, put func(from, to string) error) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := private.MkdirAll(dir); err != nil {
 		return fmt.Errorf("authority: %w", err)
 	}
 	cert, key := Files(dir, name)

@@ -46,6 +46,24 @@ func MkdirAll(path string) error {
 	return os.MkdirAll(path, folderMode)
 }
 
+// Lock waits until no other process has locked a folder, and locks it until unlock is
+// called or the process ends. It keeps out only those who lock it, too.
+func Lock(folder string) (unlock func(), err error) {
+	f, err := os.Open(folder)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		switch err = unix.Flock(int(f.Fd()), unix.LOCK_EX); {
+		case err == nil:
+			return func() { _ = f.Close() }, nil
+		case !errors.Is(err, unix.EINTR):
+			_ = f.Close()
+			return nil, fmt.Errorf("lock %s: %w", folder, err)
+		}
+	}
+}
+
 // Check follows a path as far as there is something, and returns ErrPlanted for what a
 // stranger may have planted on it.
 func Check(path string) error {
