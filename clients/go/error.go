@@ -34,6 +34,7 @@ type Error struct {
 
 	broke    breakage
 	outdated bool // refused for a credential that is another one by now
+	unread   bool // files of ours could not be read: nothing is known of the server
 }
 
 // breakage is how a call ended that was sent and got no status.

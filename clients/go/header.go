@@ -91,7 +91,7 @@ func (c *Client) withHeader(ctx context.Context, address string) (context.Contex
 			err = errors.New("want printable ASCII")
 		}
 		if err != nil {
-			return nil, &Error{Address: address, Code: codes.Unavailable, Message: "credential: " + err.Error()}
+			return nil, &Error{Address: address, Code: codes.Unavailable, Message: "credential: " + err.Error(), unread: true}
 		}
 		exchangeOf(ctx).authorization = value
 		pairs = append(pairs, "authorization", value)

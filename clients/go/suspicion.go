@@ -96,6 +96,9 @@ func (s *suspicion) after(ctx context.Context, address string, err error) *Suspe
 		return nil // The question was cut short.
 	default:
 	}
+	if e, _ := brokenOff(failure); e != nil && e.unread {
+		return nil // It was not asked.
+	}
 	up := status.GetUptime().AsDuration()
 	switch {
 	case failure != nil && (s.status != nil || notDialled(failure)),

@@ -2,6 +2,7 @@ package promgrpc_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -209,6 +210,26 @@ func TestServersThatLiveAreNoneThatDied(t *testing.T) {
 		t.Run(string(protocol), func(t *testing.T) {
 			server := cutting(cuts, &metricsv1.GetStatusResponse{Instance: "a", Uptime: durationpb.New(time.Hour)})
 			c := newClient(t, protocol, promgrpc.Options{MaxReconnects: 2 * cuts}, server.Start(t))
+			require.Equal(t, []int{1, 2}, values(t, c, promgrpc.Query{}))
+			require.Len(t, server.Requests(), cuts+1)
+		})
+	}
+}
+
+// What keeps the client from asking whether a server is alive, such as a token that it
+// cannot read, says nothing of the server.
+func TestCredentialsThatCannotBeReadAreNoDeaths(t *testing.T) {
+	const cuts = 4
+	for _, protocol := range protocols {
+		t.Run(string(protocol), func(t *testing.T) {
+			server := cutting(cuts, &metricsv1.GetStatusResponse{Instance: "a", Uptime: durationpb.New(time.Hour)})
+			var asked atomic.Int64
+			c := newClient(t, protocol, promgrpc.Options{MaxReconnects: 2 * cuts, Authorization: func(context.Context) (string, error) {
+				if asked.Add(1)%2 == 0 {
+					return "", errors.New("half written")
+				}
+				return "Bearer secret", nil
+			}}, server.Start(t))
 			require.Equal(t, []int{1, 2}, values(t, c, promgrpc.Query{}))
 			require.Len(t, server.Requests(), cuts+1)
 		})

@@ -44,7 +44,7 @@ func (c *Client) newTransport(address string) (transport, error) {
 	if o.RenewTLS != nil {
 		var err error
 		if o.TLS, err = o.RenewTLS(); err != nil {
-			return nil, &Error{Address: address, Code: codes.Unavailable, Message: "TLS: " + err.Error()}
+			return nil, &Error{Address: address, Code: codes.Unavailable, Message: "TLS: " + err.Error(), unread: true}
 		}
 	}
 	if o.Protocol == ProtocolGRPC {
