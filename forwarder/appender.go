@@ -31,13 +31,13 @@ type appender struct {
 	state   *state // nil while the log cannot be written
 	cause   error  // why it cannot
 	renewed time.Time
-	// doubtFor is how long from then not even a server that proved its role is believed.
-	doubtFor time.Duration
+	// doubt is how long from then not even a server that proved its role is believed.
+	doubt time.Duration
 	// doubting says that a server was not believed since then.
 	doubting bool
 
 	broken   chan brokenState
-	diverged chan *claim
+	diverged chan *divergence
 	reopened chan *state
 	stop     chan struct{} // ends the reopening
 	opening  sync.WaitGroup
@@ -71,7 +71,7 @@ func newAppender(in *ingest, store logStore, o Config, logger *slog.Logger) (*ap
 		logger:   logger,
 		ended:    newEndedLogs(logger),
 		broken:   make(chan brokenState, 1),
-		diverged: make(chan *claim, 1),
+		diverged: make(chan *divergence, 1),
 		reopened: make(chan *state),
 		stop:     make(chan struct{}),
 		looked:   make(chan *job, 1),
@@ -141,8 +141,8 @@ func (a *appender) run() {
 			a.resume(j)
 		case b := <-a.broken:
 			a.fail(b.state, b.err)
-		case c := <-a.diverged:
-			a.renew(c)
+		case d := <-a.diverged:
+			a.renew(d)
 		case s := <-a.reopened:
 			a.in.metrics.reopened.Inc()
 			a.use(s)

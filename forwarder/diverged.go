@@ -23,14 +23,14 @@ const (
 	doubtFor = 24 * time.Hour
 )
 
-// claim is what a server says of its copy of a log, which contradicts the log.
-type claim struct {
+// divergence is that of a server, by what it says of its copy of a log.
+type divergence struct {
 	*logship.DivergedError
 	// proved says that the server has the role of one.
 	proved bool
 }
 
-func (c *claim) Unwrap() error { return c.DivergedError }
+func (d *divergence) Unwrap() error { return d.DivergedError }
 
 // refuse tells the server if it has diverged.
 func (s *shipper) refuse(c *link.Conn, err error) error {
@@ -40,39 +40,40 @@ func (s *shipper) refuse(c *link.Conn, err error) error {
 	}
 	_ = c.CloseWith(err.Error())
 	trust := s.options.Trust
-	return &claim{diverged, trust.Roles != nil && trust.Roles.HasRoles(trust.Peer) && len(c.Identity().Names) > 0}
+	proved := trust.Roles != nil && trust.Roles.HasRoles(trust.Peer) && trust.Roles.CheckRole(trust.Peer, c.Identity().Names) == nil
+	return &divergence{diverged, proved}
 }
 
 // report notes a divergence, unless there is one already.
-func (a *appender) report(c *claim) {
+func (a *appender) report(d *divergence) {
 	select {
-	case a.diverged <- c:
+	case a.diverged <- d:
 	default:
 	}
 }
 
 // renew starts a new log when a server has diverged from the present one: neither copy
 // is rewritten. Until there is one, that server gets nothing.
-func (a *appender) renew(c *claim) {
+func (a *appender) renew(d *divergence) {
 	s := a.state
-	if s == nil || s.writer.Log().ID() != c.Log {
+	if s == nil || s.writer.Log().ID() != d.Log {
 		return
 	}
-	doubt := doubtFor
-	if c.proved {
-		doubt = a.doubtFor
+	wait := doubtFor
+	if d.proved {
+		wait = a.doubt
 	}
-	if a.now().Sub(a.renewed) < doubt {
+	if a.now().Sub(a.renewed) < wait {
 		a.in.metrics.doubted.Inc()
 		if !a.doubting {
-			a.logger.Error("a server claims other blocks of the log, and is not believed again so soon, so it gets nothing", "log_id", c.Log.String(), "reason", c.Reason, "proved_role", c.proved)
+			a.logger.Error("a server claims other blocks of the log, and is not believed again so soon, so it gets nothing", "log_id", d.Log.String(), "reason", d.Reason, "proved_role", d.proved)
 		}
 		a.doubting = true
 		return
 	}
 	a.renewed, a.doubting = a.now(), false
-	a.doubtFor = max(renewEvery, min(2*a.doubtFor, doubtFor))
-	a.logger.Error("a server has diverged from the log, starting a new log", "log_id", c.Log.String(), "reason", c.Reason)
+	a.doubt = max(renewEvery, min(2*a.doubt, doubtFor))
+	a.logger.Error("a server has diverged from the log, starting a new log", "log_id", d.Log.String(), "reason", d.Reason)
 	next, err := s.renew(a.store)
 	if err != nil {
 		a.fail(s, err)

@@ -58,7 +58,7 @@ func (s *shipper) run(ctx context.Context, connect func(context.Context) error) 
 			failures, told = 0, ""
 		}
 		pause := backoff.Pause(redialMin, redialMax, failures)
-		var diverged *claim
+		var diverged *divergence
 		switch {
 		case errors.Is(err, errLogChanged):
 			failures = 0

@@ -17,7 +17,7 @@ type toShip struct {
 	log   func() (*seglog.Log, <-chan struct{})
 	ended *endedLogs
 	// diverged is told of each server that has diverged.
-	diverged func(*claim)
+	diverged func(*divergence)
 	options  link.Options
 	metrics  *metrics
 }
