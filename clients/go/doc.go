@@ -58,6 +58,6 @@
 // credential appears in an error or a log line.
 //
 // A call that a server refuses for who makes it (Unauthenticated, PermissionDenied)
-// ends with that error, a stream too. It is repeated once if Options.Authorization
-// returns something else by then.
+// ends with that error, a stream too. After Unauthenticated it is repeated once if
+// Options.Authorization returns something else by then.
 package promgrpc

@@ -126,8 +126,8 @@ class Client:
 
         It ends after the Update with `end`, or after stop. It raises OutOfRangeError, UnreachableError, SuspectError when
         this very call seems to kill servers, and grpc.RpcError for what another attempt would not cure, such as a selector
-        that does not parse, or a credential that a server does not accept and that is the same still. A following query that was served before does not give up on a suspicion, but pauses for up to a
-        minute.
+        that does not parse, or a credential that a server does not accept and that is the same still. A following query that
+        was served before does not give up on a suspicion, but pauses for up to a minute.
         """
         if query.since is not None and query.cursor:
             raise ValueError("query has both a time and a cursor to start from")
