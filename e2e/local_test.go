@@ -3,7 +3,9 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -15,7 +17,7 @@ import (
 )
 
 // TestLocal runs deploy/local/up, plain and secured, until its client has what
-// Prometheus scraped of every part.
+// Prometheus scraped of every part. Other users of the machine can read none of it.
 func TestLocal(t *testing.T) {
 	for _, secured := range []string{"", "1"} {
 		t.Run("secured="+secured, func(t *testing.T) {
@@ -48,9 +50,37 @@ func TestLocal(t *testing.T) {
 				}
 				return true
 			})
+			nobodyElseReads(t, dir)
 			if code := up.Terminate(time.Minute); code != 0 {
 				t.Errorf("it ended with the code %d", code)
 			}
 		})
+	}
+}
+
+// nobodyElseReads finds fault with what is in a folder and open to others, but for
+// certificates, which are no secrets.
+func nobodyElseReads(t *testing.T, dir string) {
+	t.Helper()
+	found := 0
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // It was temporary.
+			}
+			return err
+		}
+		info, err := e.Info()
+		if path == dir || err != nil || info.Mode().Type() == fs.ModeSymlink {
+			return nil //nolint:nilerr // It has gone.
+		}
+		found++
+		if mode := info.Mode().Perm(); mode&0o077 != 0 && !(filepath.Dir(path) == filepath.Join(dir, "certs") && filepath.Ext(path) == ".pem" && mode == 0o644) {
+			t.Errorf("%s: others may read it: %s", path, info.Mode())
+		}
+		return nil
+	})
+	if err != nil || found == 0 {
+		t.Errorf("%d files: %v", found, err)
 	}
 }
