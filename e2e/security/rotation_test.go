@@ -39,6 +39,7 @@ func TestRotation(t *testing.T) {
 	r.front = r.RPCs()
 	r.follow("by certificate", "grpc", "--bearer-token-file=")
 	r.start()
+	r.startRelay()
 
 	r.step("certificates", 0, func() { r.certificates(r.authority()) })
 	r.trustNext()
@@ -68,9 +69,10 @@ type rotation struct {
 	*harness.Secured
 
 	t         *testing.T
-	dir       string // of the secrets that are not of a part
-	front     string // where clients call
-	receiver  string // where senders do, also while it is restarted
+	dir       string           // of the secrets that are not of a part
+	front     string           // where clients call
+	receiver  string           // where senders do, also while it is restarted
+	relay     *harness.Process // nil: none
 	next      *authority.Authority
 	rights    rights
 	senders   map[string]*harness.Sender // by job
@@ -116,7 +118,7 @@ func (r *rotation) allow() {
 policies:
 - {name: certificate, certificates: ["spiffe://promgrpc/prometheus"], read: {}}
 - {name: team, token_files: ` + files([]string{"team"}) + `, read: {selectors: ['{series="0"}']}}
-- {name: reader, token_files: ` + files(r.rights.reader) + `, read: {}}
+- {name: reader, token_files: ` + files(r.rights.reader) + `, read: {logs: true, status: true}}
 - {name: sender, token_files: ` + files([]string{"sender"}) + `, write: {}}
 - {name: users, users: [` + strings.Join(r.rights.users, ", ") + `], write: {}}
 `
@@ -150,6 +152,20 @@ func (r *rotation) put(name string, text []byte, parts ...string) {
 	for _, part := range parts {
 		write(r.t, r.File(part, name), string(text))
 	}
+}
+
+// startRelay starts a relay that follows the servers as a reader, with a certificate of
+// theirs for its own port, and a follower of it.
+func (r *rotation) startRelay() {
+	r.t.Helper()
+	host := harness.Host()
+	r.relay = harness.Start(r.t, "relay", harness.Binary(r.t, "prometheus-grpc-client"), "relay", "--upstream="+r.front,
+		"--listen="+host+":0", "--web.listen-address="+host+":0", "--storage.path="+filepath.Join(r.dir, "relay"),
+		"--rpc.config.file="+r.File("server", "rpc.yml"), "--access.file="+r.File("server", "access.yml"), "--bearer-token-file="+r.path("client"),
+		"--tls-ca-file="+r.File("client", "ca.pem"), "--tls-cert-file="+r.File("prometheus", "cert.pem"), "--tls-key-file="+r.File("prometheus", "key.pem"))
+	r.relay.Ready(r.relay.Listening("web"))
+	r.followers["of the relay"] = harness.Follow(r.t, r.relay.Listening("rpc"), "connect", "--bearer-token-file="+r.path("client"), "--since=1h", "sent_total")
+	r.flows("a relay")
 }
 
 // follow starts a client that goes on reading.
@@ -306,6 +322,9 @@ func (r *rotation) ports() map[string][]string {
 	}
 	for _, s := range r.Servers {
 		ports["server"] = append(ports["server"], s.Listening("web"), s.Listening("link"), s.Listening("rpc"))
+	}
+	if r.relay != nil {
+		ports["server"] = append(ports["server"], r.relay.Listening("rpc"))
 	}
 	return ports
 }
