@@ -44,9 +44,9 @@ secretGenerator:
 		}
 		fmt.Fprintf(&text, "  - name: %s\n    files:\n", part)
 		for _, f := range files {
-			// There is no Consul.
-			if f.Name() != "consul.token" {
-				fmt.Fprintf(&text, "      - %s/%s\n", part, f.Name())
+			// There is no Consul, and what an editor has open is no file of the part.
+			if name := f.Name(); name != "consul.token" && name[0] != '.' {
+				fmt.Fprintf(&text, "      - %s/%s\n", part, name)
 			}
 		}
 	}

@@ -124,11 +124,12 @@ func TestConfiguration(t *testing.T) {
 	require.NoError(t, bcrypt.CompareHashAndPassword([]byte(web.Users["prometheus"]), []byte(strings.TrimSpace(files["secrets/prometheus.password"]))))
 }
 
-// A Secret has what is in the folder of its part, but for what is for Consul.
+// A Secret has what is in the folder of its part, but for what is hidden or for Consul.
 func TestKustomization(t *testing.T) {
 	o := folder(t)
-	added := filepath.Join(o.dir, "server", "cursor.key")
-	require.NoError(t, os.WriteFile(added, nil, 0o600))
+	for _, added := range []string{"cursor.key", ".access.yml.swp"} {
+		require.NoError(t, os.WriteFile(filepath.Join(o.dir, "server", added), nil, 0o600))
+	}
 	require.NoError(t, o.run())
 	var k struct {
 		SecretGenerator []struct {
