@@ -1,9 +1,7 @@
 package main
 
 import (
-	"context"
 	"crypto/tls"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -13,13 +11,11 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
 	"github.com/promgrpc/exporter/internal/authority"
-	"github.com/promgrpc/exporter/internal/daemon"
 )
 
 // Whatever others need to call it, the exporter writes its own metrics, and they come
@@ -45,15 +41,7 @@ func TestSecured(t *testing.T) {
 	c.rpc, c.access = c.web, filepath.Join(dir, "access.yml")
 	require.NoError(t, os.WriteFile(c.access, []byte(policies), 0o600))
 	require.NoError(t, os.WriteFile(c.web, []byte(text), 0o600))
-	e, err := newExporter(c, &daemon.Env{Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry()})
-	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- e.run(ctx) }()
-	defer func() {
-		cancel()
-		require.NoError(t, <-ended)
-	}()
+	e := startExporter(t, c)
 
 	mine, err := pair.TLS()
 	require.NoError(t, err)
@@ -63,7 +51,7 @@ func TestSecured(t *testing.T) {
 		r := &http.Request{Header: request.Header()}
 		r.SetBasicAuth(user, password)
 		client := metricsv1connect.NewMetricsServiceClient(&http.Client{Transport: transport}, "https://"+address.String())
-		return client.GetLabelValues(ctx, request)
+		return client.GetLabelValues(t.Context(), request)
 	}
 	for _, s := range e.servers {
 		require.True(t, s.SecuresTLS())

@@ -2,8 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -12,17 +10,15 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/golang/snappy"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/prompb"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
-	"github.com/promgrpc/exporter/internal/daemon"
 )
 
-// Who may write to the exporter writes as his tenant, which who may read finds. Its own
+// Who may write to the exporter writes as their tenant, which who may read finds. Its own
 // metrics are of nobody's.
 func TestTenants(t *testing.T) {
 	dir := t.TempDir()
@@ -37,15 +33,7 @@ func TestTenants(t *testing.T) {
 	c := defaultConfig()
 	c.StoragePath, c.access, c.TenantLabel = filepath.Join(dir, "data"), filepath.Join(dir, "access.yml"), "team"
 	c.receiverAddress, c.rpcAddresses = "127.0.0.1:0", []string{"127.0.0.1:0"}
-	e, err := newExporter(c, &daemon.Env{Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry()})
-	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- e.run(ctx) }()
-	defer func() {
-		cancel()
-		require.NoError(t, <-ended)
-	}()
+	e := startExporter(t, c)
 	require.Eventually(t, func() bool { return e.receiver.Ready() == nil }, time.Minute, 10*time.Millisecond)
 
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -61,7 +49,7 @@ func TestTenants(t *testing.T) {
 		{"token-a", "", http.StatusNoContent}, {"token-a", "b", http.StatusForbidden}, {"token-gateway", "b", http.StatusNoContent},
 		{"token-reader", "", http.StatusForbidden}, {"", "", http.StatusUnauthorized},
 	} {
-		r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+e.receiver.WebAddr().String()+"/api/v1/write", bytes.NewReader(snappy.Encode(nil, body)))
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+e.receiver.WebAddr().String()+"/api/v1/write", bytes.NewReader(snappy.Encode(nil, body)))
 		require.NoError(t, err)
 		if write.token != "" {
 			r.Header.Set("Authorization", "Bearer "+write.token)
@@ -79,7 +67,7 @@ func TestTenants(t *testing.T) {
 	values := func(label string) []string {
 		request := connect.NewRequest(&metricsv1.GetLabelValuesRequest{Name: label})
 		request.Header().Set("Authorization", "Bearer token-reader")
-		answer, err := reader.GetLabelValues(ctx, request)
+		answer, err := reader.GetLabelValues(t.Context(), request)
 		if err != nil {
 			return []string{err.Error()}
 		}
