@@ -5,7 +5,8 @@
 // Guaranteed: a file means what it means to Prometheus' own programs, and one that would
 // let in more than it seems to is refused. It holds anew for each connection and request
 // as soon as it or a file that it names has changed, without a restart; while they cannot
-// be read, what was read last. Nothing tells a user that does not exist from one with
+// be read, or ask for nothing any more where they asked for passwords or certificates,
+// what was read last. Nothing tells a user that does not exist from one with
 // another password. Passwords are kept nowhere.
 //
 // Not guaranteed: that open connections end when what let them in does.
@@ -67,11 +68,10 @@ func open(flag, path string, logger *slog.Logger, check func(*settings) error) (
 		switch {
 		case err != nil:
 			return nil, fmt.Errorf("%s %s: %w", flag, path, err)
-		case last == nil:
-		case (last.tls == nil) != (s.tls == nil):
-			return nil, fmt.Errorf("%s %s: whether there is TLS is decided at the start, a restart is needed", flag, path)
-		case last.rate == s.rate:
-			s.limiter = last.limiter
+		case last != nil:
+			if err := s.follows(last); err != nil {
+				return nil, fmt.Errorf("%s %s: %w", flag, path, err)
+			}
 		}
 		last = s
 		return s, nil
@@ -137,6 +137,25 @@ func (c *Config) Listener(l net.Listener) net.Listener {
 		return l
 	}
 	return &listener{Listener: l, config: c}
+}
+
+// follows takes over what lasts from the settings before, and returns an error if they do
+// not allow these. A file that was cut off must not let everybody in.
+func (s *settings) follows(before *settings) error {
+	switch {
+	case (before.tls == nil) != (s.tls == nil):
+		return errors.New("whether there is TLS is decided at the start, a restart is needed")
+	case len(before.users.names) > 0 && len(s.users.names) == 0:
+		return errors.New("it has no basic_auth_users any more, which would let everybody in: that takes a restart")
+	case before.requiresCertificates() && !s.requiresCertificates():
+		return errors.New("it requires no client certificates any more: that takes a restart")
+	case before.tls != nil && before.tls.VerifyConnection != nil && s.tls.VerifyConnection == nil:
+		return errors.New("it has no client_allowed_sans any more, which would let every certificate in: that takes a restart")
+	}
+	if before.rate == s.rate {
+		s.limiter = before.limiter
+	}
+	return nil
 }
 
 func (s *settings) onlyTLS() error {

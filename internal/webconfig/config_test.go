@@ -223,6 +223,38 @@ func TestTLSIsDecidedAtTheStart(t *testing.T) {
 	require.Nil(t, c.TLS())
 }
 
+// A file that was cut off while it is written must not let everybody in.
+func TestProtectionIsNotLost(t *testing.T) {
+	const ask, sans = "  client_auth_type: ", "  client_allowed_sans: [me]\n"
+	users := usersOf(t, map[string]string{"me": "secret"})
+	for name, test := range map[string]struct{ before, after, refused string }{
+		"users":                 {before: users, after: "{}", refused: "no basic_auth_users any more"},
+		"all of it":             {before: users, after: "", refused: "no basic_auth_users any more"},
+		"users beside TLS":      {before: withTLS + users, after: withTLS, refused: "no basic_auth_users any more"},
+		"certificates":          {before: withMTLS, after: withTLS, refused: "no client certificates any more"},
+		"certificates required": {before: withMTLS, after: withCA + ask + "VerifyClientCertIfGiven\n", refused: "no client certificates any more"},
+		"names in certificates": {before: withMTLS + sans, after: withMTLS, refused: "no client_allowed_sans any more"},
+		"other users":           {before: users, after: usersOf(t, map[string]string{"you": "secret"})},
+		"more":                  {before: withTLS, after: withMTLS + sans + users},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFolder(t)
+			path := f.write("web.yml", test.before)
+			c, err := Open("--web.config.file", path, slog.New(slog.DiscardHandler))
+			require.NoError(t, err)
+			passwords, certificates := c.RequiresPasswords(), c.RequiresCertificates()
+			f.write("web.yml", test.after)
+			if test.refused == "" {
+				require.NoError(t, c.Again()())
+				return
+			}
+			require.ErrorContains(t, c.Again()(), test.refused)
+			require.Equal(t, passwords, c.RequiresPasswords())
+			require.Equal(t, certificates, c.RequiresCertificates())
+		})
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"{}", withMTLS, "basic_auth_users:\n  me: $2a$04$JqqOmQikhASfJjGM8aoK/uLdzSIdWKcE4O9KeTYKoIeKnEkOmtKWC\n",

@@ -283,13 +283,19 @@ func TestGuard(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, get("/", "Bearer ").status)
 	require.Equal(t, http.StatusUnauthorized, get("/other", "Bearer abc").status, "nobody proves it there")
 
-	f.write("web.yml", headers+"rate_limit:\n  interval: 1h\n  burst: 2\n")
-	require.Empty(t, get("/", right).ID.User, "nobody proved a password")
-	require.Equal(t, http.StatusOK, get("/", "").status)
-	require.Equal(t, http.StatusTooManyRequests, get("/", "").status)
+	limited := users + headers + "rate_limit:\n  interval: 1h\n  burst: 2\n"
+	f.write("web.yml", limited)
+	require.Equal(t, http.StatusOK, get("/", right).status)
+	require.Equal(t, http.StatusOK, get("/", right).status)
+	require.Equal(t, http.StatusTooManyRequests, get("/", right).status)
 	require.Equal(t, http.StatusOK, get("/open", "").status)
-	f.write("web.yml", "# changed\n"+headers+"rate_limit:\n  interval: 1h\n  burst: 2\n")
-	require.Equal(t, http.StatusTooManyRequests, get("/", "").status, "the rate is the same")
+	f.write("web.yml", "# changed\n"+limited)
+	require.Equal(t, http.StatusTooManyRequests, get("/", right).status, "the rate is the same")
+
+	withoutUsers, err := Open("--web.config.file", f.write("none.yml", headers), slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	calls = newCaller(t, serve(t, withoutUsers), nil, false)
+	require.Empty(t, get("/", right).ID.User, "nobody proved a password")
 }
 
 // What is meant as a credential is one, or the request is refused: it is not served as
