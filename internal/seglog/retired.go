@@ -54,14 +54,22 @@ func (s *Store) Retired() (map[segment.LogID]Retired, error) {
 	return retired, nil
 }
 
-// Retire removes a log that is not open for good. What is left of it is among all.
-func (s *Store) Retire(id segment.LogID, all map[segment.LogID]Retired) error {
+// WithRetired returns what is left of all logs, with one more, and without the oldest
+// where there are too many. It leaves before as it was: others may be reading that.
+func WithRetired(before map[segment.LogID]Retired, id segment.LogID, one Retired) map[segment.LogID]Retired {
+	all := maps.Clone(before)
+	all[id] = one
 	for len(all) > mostRetired {
 		oldest := slices.MinFunc(slices.Collect(maps.Keys(all)), func(a, b segment.LogID) int {
 			return cmp.Or(all[a].At.Compare(all[b].At), bytes.Compare(a[:], b[:]))
 		})
 		delete(all, oldest)
 	}
+	return all
+}
+
+// Retire removes a log that is not open for good. What is left of it is among all.
+func (s *Store) Retire(id segment.LogID, all map[segment.LogID]Retired) error {
 	if err := s.replaceFile(filepath.Join(s.path, retiredName), formatRetired(all)); err != nil {
 		return fmt.Errorf("retired logs: %w", err)
 	}

@@ -20,13 +20,16 @@ func TestRetired(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, all)
 	oldest := segment.NewLogID()
-	all[oldest] = Retired{1, time.UnixMilli(1)}
+	all = WithRetired(all, oldest, Retired{1, time.UnixMilli(1)})
 	require.NoError(t, s.Retire(oldest, all))
+	full := all
 	for i := range int64(mostRetired) {
-		all[segment.NewLogID()] = Retired{uint64(i) << 40, time.UnixMilli(2 + i)}
+		full = all
+		all = WithRetired(all, segment.NewLogID(), Retired{uint64(i) << 40, time.UnixMilli(2 + i)})
 	}
-	require.NoError(t, s.Retire(segment.NewLogID(), all))
+	require.Contains(t, full, oldest, "who reads it still has it")
 	require.NotContains(t, all, oldest)
+	require.NoError(t, s.Retire(segment.NewLogID(), all))
 	again, err := s.Retired()
 	require.NoError(t, err)
 	require.Equal(t, all, again)

@@ -3,7 +3,6 @@ package replica
 import (
 	"context"
 	"errors"
-	"maps"
 	"time"
 
 	"github.com/promgrpc/exporter/internal/seglog"
@@ -110,8 +109,8 @@ func (rs *Set) retire(r *Replica) error {
 		return nil // Somebody has come.
 	}
 	defer r.lease.release(by)
-	retired := maps.Clone(rs.Retired())
-	retired[r.ID] = seglog.Retired{Last: max(r.Log.Last(), retired[r.ID].Last), At: rs.store.Now()}
+	before := rs.Retired()
+	retired := seglog.WithRetired(before, r.ID, seglog.Retired{Last: max(r.Log.Last(), before[r.ID].Last), At: rs.store.Now()})
 	r.unusable.Store(true)
 	rs.remove(r)
 	err := r.files.Close()
