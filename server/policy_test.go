@@ -295,6 +295,36 @@ func TestWhatNeedsNoRight(t *testing.T) {
 	require.Equal(t, http.StatusOK, res.StatusCode, "the page, which asks for a token")
 }
 
+// Where there are users, a token opens what its policy is for, and nothing else: nobody
+// looks at the token of who gets the page.
+func TestTokensAreNoPasswords(t *testing.T) {
+	config := newCerts(t).config(rpcUsers)
+	config.AccessFile = accessFile(t, twoTeams+"- name: users\n  users: [me]\n  read: {}\n")
+	s := startFed(t, config, ofTwoTeams(t))
+	for authorization, want := range map[string]struct {
+		call connect.Code
+		page int
+	}{
+		"":             {connect.CodeUnauthenticated, http.StatusUnauthorized},
+		"Bearer wrong": {connect.CodeUnauthenticated, http.StatusUnauthorized},
+		"Bearer a":     {0, http.StatusUnauthorized},
+		right:          {0, http.StatusOK},
+	} {
+		g := guest{authorization: authorization}
+		for protocol, err := range g.calls(t, s.RPCAddr().String()) {
+			if want.call == 0 {
+				require.NoError(t, err, "%s by %q", protocol, authorization)
+				continue
+			}
+			require.Equal(t, want.call, codeOf(err), "%s by %q: %v", protocol, authorization, err)
+		}
+		for _, http2 := range []bool{false, true} {
+			status, _ := g.page(t, s.RPCAddr().String(), http2)
+			require.Equal(t, want.page, status, "%q", authorization)
+		}
+	}
+}
+
 // Each team gets its own series, and no trace of the other's, by every call.
 func TestEachTeamSeesItsOwn(t *testing.T) {
 	s := startFed(t, restricted(t, twoTeams), ofTwoTeams(t))

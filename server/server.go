@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -92,7 +91,6 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	}
 	s.rpcConfig.Register(reg)
 	s.rpcConfig.LimitChecks(c.PasswordChecks, int(c.share(int64(c.PasswordChecks))))
-	s.rpcConfig.LetTokensPass(func(*http.Request) bool { return s.trust.admission.File().HasPolicies() })
 	if s.store, err = c.Open(nil, logger, reg); err != nil {
 		return nil, err
 	}

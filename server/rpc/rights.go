@@ -31,6 +31,11 @@ func open(path string) bool {
 	return !strings.HasPrefix(path, "/"+metricsv1connect.MetricsServiceName+"/") && !strings.HasPrefix(path, "/grpc.reflection.")
 }
 
+// provesToken says whether letIn looks at the token of a request.
+func (s *Service) provesToken(r *http.Request) bool {
+	return !open(r.URL.Path) && s.Admission.File().HasPolicies()
+}
+
 // letIn finds out what a caller may do. An error says that it may not make this call.
 func (s *Service) letIn(c *stream.Caller, path string) error {
 	if open(path) {

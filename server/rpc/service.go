@@ -82,6 +82,7 @@ type Service struct {
 func New(c Config, from Shared) *Service {
 	s := &Service{Config: c, Shared: from}
 	s.doors = s.newDoors()
+	s.Web.LetTokensPass(s.provesToken)
 	s.http = s.newHTTP()
 	return s
 }
