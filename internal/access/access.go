@@ -3,7 +3,7 @@
 //
 // Guaranteed: a file that cannot be read, or that is wrong in any part, changes nothing:
 // the last good one stays in use. What is written to the file, or to a file that it names,
-// is in use after [settled] at most. A token is only ever compared by its hash, and neither
+// is in use after twice [settled] at most. A token is only ever compared by its hash, and neither
 // it nor its hash is in an error or in the log.
 //
 // Not guaranteed: that a file which is written in several pieces, with pauses between
@@ -69,6 +69,9 @@ func (f *File) CheckRole(r Role, names []string) error {
 	}
 	return fmt.Errorf("its certificate is for %s, which %s does not name as a %s", strings.Join(names, ", "), Flag, r)
 }
+
+// IsProxy says whether a certificate with these names is a proxy's.
+func (f *File) IsProxy(names []string) bool { return f != nil && f.now().roles[Proxy].Match(names) }
 
 // HasPolicies says whether the file has policies. If it has none, whoever the listener
 // lets in may do everything.

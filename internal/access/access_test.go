@@ -163,6 +163,13 @@ func TestRoles(t *testing.T) {
 	require.ErrorContains(t, err, "forwarder")
 	require.ErrorContains(t, err, "spiffe://promgrpc/receiver")
 	require.ErrorContains(t, f.CheckRole(Forwarder, nil), "no verified certificate")
+	for names, is := range map[string]bool{"spiffe://promgrpc/haproxy": true, "spiffe://promgrpc/forwarder": false, "": false} {
+		assert.Equal(t, is, f.IsProxy([]string{names}), names)
+	}
+	assert.False(t, f.IsProxy(nil))
+	nobody, err := OpenFor(folder(t, "roles: {server: [me]}\n"), nil, prepared)
+	require.NoError(t, err)
+	assert.False(t, nobody.IsProxy([]string{"me"}), "nobody is named for it")
 }
 
 func TestNoFile(t *testing.T) {

@@ -3,7 +3,6 @@ package rpc
 import (
 	"net/http"
 
-	"github.com/promgrpc/exporter/internal/access"
 	"github.com/promgrpc/exporter/internal/identity"
 )
 
@@ -23,6 +22,5 @@ func (s *Service) proxied(r *http.Request) bool {
 }
 
 func (s *Service) hasProxyCertificate(r *http.Request) bool {
-	file := s.Admission.File()
-	return file.HasRoles(access.Proxy) && file.CheckRole(access.Proxy, identity.NamesOf(r.TLS)) == nil
+	return s.Admission.File().IsProxy(identity.NamesOf(r.TLS))
 }
