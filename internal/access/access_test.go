@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -331,6 +332,27 @@ func TestReload(t *testing.T) {
 	write(t, filepath.Join(filepath.Dir(path), "b.token"), "fourth-of-a")
 	becomes("fourth-of-a", "team-a")
 	assert.NotContains(t, log.String(), "-of-a")
+}
+
+// What is wrong for a reason that no file shows is tried again.
+func TestWrongIsTriedAgain(t *testing.T) {
+	path := folder(t, exampleText())
+	var fault atomic.Bool
+	f, err := OpenFor(path, nil, func(*Policy) (any, error) {
+		if fault.Load() {
+			return nil, errors.New("too many open files")
+		}
+		return nil, nil
+	})
+	require.NoError(t, err)
+	fault.Store(true)
+	write(t, path, strings.Replace(exampleText(), "streams: 10", "streams: 11", 1))
+	require.Error(t, f.Reload())
+	fault.Store(false)
+	require.Eventually(t, func() bool {
+		p, err := f.Policy(identity.Identity{Token: "token-of-a"})
+		return err == nil && p.Read.Streams == 11
+	}, 30*time.Second, 10*time.Millisecond)
 }
 
 // Who has a role may change while it runs, but not whether it is asked for.

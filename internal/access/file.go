@@ -31,6 +31,7 @@ type File struct {
 	read    stamp      // of what was read last, though it may be wrong
 	seen    stamp      // of what was last seen
 	seenAt  time.Time
+	readAt  time.Time
 	failing bool
 }
 
@@ -54,6 +55,10 @@ type certificates struct {
 // settled is how long files have to be unchanged before they are read again, so that
 // what is being written is not, and how often they are looked at.
 const settled = 100 * time.Millisecond
+
+// retry is after how long files that are wrong are read again, though none looks changed:
+// its owner may have been mended, or the process had no descriptor left.
+const retry = time.Second
 
 func open(path string, logger *slog.Logger, prepare func(*Policy) (any, error)) (*File, error) {
 	if logger == nil {
@@ -86,8 +91,9 @@ func (f *File) look() {
 	if stamp != f.seen {
 		f.seen, f.seenAt = stamp, now
 	}
+	unchanged := stamp == f.read && !(f.failing && now.Sub(f.readAt) >= retry)
 	// The clock of whoever wrote may be ahead.
-	if stamp == f.read || now.Sub(newest) < settled && now.Sub(f.seenAt) < settled {
+	if unchanged || now.Sub(newest) < settled && now.Sub(f.seenAt) < settled {
 		return
 	}
 	_ = f.load() // It was told.
@@ -119,6 +125,7 @@ func (f *File) Version() any {
 // load reads the files, and logs a line if it turns out that they are wrong, or right
 // again. The caller holds mu.
 func (f *File) load() error {
+	f.readAt = time.Now()
 	next, err := f.parse()
 	if err == nil {
 		next.keep(f.current.Load())

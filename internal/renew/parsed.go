@@ -10,25 +10,31 @@ import (
 // a file system that counts them coarsely.
 const settling = 2 * time.Second
 
+// retry is after how long what could not be read is read again, though no file looks
+// changed: its owner may have been mended, or the process had no descriptor left.
+const retry = time.Second
+
 // NewParsed returns a value that takes work to read, so that each use only looks
 // whether its files have changed. read calls uses with the name of each file before it
 // reads it.
 func NewParsed[T any](what string, read func(uses func(file string)) (T, error), logger *slog.Logger) (*Value[T], error) {
-	p := &parsed[T]{read: read}
+	p := &parsed[T]{read: read, retry: retry}
 	return New(what, p.get, logger)
 }
 
 // parsed is what was read last, guarded by its Value.
 type parsed[T any] struct {
 	read  func(uses func(file string)) (T, error)
+	retry time.Duration
 	files []state
+	at    time.Time
 	value T
 	err   error
 }
 
 func (p *parsed[T]) get() (T, error) {
-	if p.changed() {
-		p.files = p.files[:0]
+	if p.changed() || p.err != nil && time.Since(p.at) >= p.retry {
+		p.files, p.at = p.files[:0], time.Now()
 		p.value, p.err = p.read(func(file string) { p.files = append(p.files, stateOf(file)) })
 	}
 	return p.value, p.err

@@ -1,6 +1,7 @@
 package renew
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -35,7 +36,7 @@ func TestParsed(t *testing.T) {
 	}
 	write(one, "a", old)
 	write(two, "b", old)
-	v, err := NewParsed("files", read, nil)
+	v, err := New("files", (&parsed[string]{read: read, retry: time.Hour}).get, nil)
 	require.NoError(t, err)
 	steps := []struct {
 		what   string
@@ -68,4 +69,21 @@ func TestParsed(t *testing.T) {
 	require.Equal(t, "hf", v.Get())
 	write(one, "i", now)
 	require.Equal(t, "if", v.Get())
+}
+
+// What could not be read for a reason that no file shows is read again.
+func TestParsedTriesAgain(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	said, fault := "a", error(nil)
+	v, err := NewParsed("file", func(uses func(string)) (string, error) { uses(file); return said, fault }, nil)
+	require.NoError(t, err)
+	old := time.Now().Add(-time.Hour)
+	said, fault = "b", errors.New("too many open files")
+	require.NoError(t, os.Chtimes(file, old, old))
+	require.Error(t, v.Reload())
+	require.Equal(t, "a", v.Get())
+	fault = nil
+	require.Eventually(t, func() bool { return v.Get() == "b" }, 30*time.Second, 10*time.Millisecond)
+	require.NoError(t, v.Reload())
 }
