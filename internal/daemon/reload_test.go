@@ -131,7 +131,8 @@ func TestWebConfigIsRenewed(t *testing.T) {
 	require.Len(t, reloads, 1)
 	require.NoError(t, reloads[0].Again())
 	// The password is "secret".
-	write("basic_auth_users:\n  me: $2a$04$JqqOmQikhASfJjGM8aoK/uLdzSIdWKcE4O9KeTYKoIeKnEkOmtKWC\n")
+	const hash = "$2a$04$JqqOmQikhASfJjGM8aoK/uLdzSIdWKcE4O9KeTYKoIeKnEkOmtKWC"
+	write("basic_auth_users:\n  me: " + hash + "\n")
 	require.Equal(t, http.StatusUnauthorized, ask())
 	require.NoError(t, reloads[0].Again())
 
@@ -142,6 +143,10 @@ func TestWebConfigIsRenewed(t *testing.T) {
 	}
 	require.Equal(t, 1, strings.Count(log.String(), "cannot be reloaded, the last value stays in use"))
 	require.Contains(t, log.String(), "field nonsense not found")
-	write("{}\n")
-	require.Equal(t, http.StatusNotFound, ask())
+	write("basic_auth_users:\n  you: " + hash + "\n")
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+w.Addr().String(), nil)
+	require.NoError(t, err)
+	r.SetBasicAuth("you", "secret")
+	code, _ := answered(t, r)
+	require.Equal(t, http.StatusNotFound, code)
 }
