@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,6 +23,7 @@ import (
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+	"github.com/promgrpc/exporter/server"
 )
 
 // unary are the ways to make a unary call.
@@ -76,6 +79,71 @@ func TestSlowRequestsAreCutOff(t *testing.T) {
 		require.NoError(t, writer.Close())
 	}
 	require.Eventually(t, func() bool { return s.metric(t, "promgrpc_server_call_bytes") == 0 }, patience, time.Millisecond)
+}
+
+// atTheDoor are requests of HTTP/1 that are refused, or answered, before they are calls.
+func atTheDoor(t *testing.T, test func(t *testing.T, s *instance, head string)) {
+	const (
+		call   = "POST " + metricsv1connect.MetricsServiceGetStatusProcedure + " HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
+		origin = "Origin: http://example.org\r\n"
+	)
+	users, policies := newCerts(t).config(rpcUsers), restricted(t, twoTeams)
+	open, cors := testConfig(t), testConfig(t)
+	cors.CORSOrigins = []string{"http://example.org"}
+	for name, at := range map[string]struct {
+		config server.Config
+		head   string
+	}{
+		"no password":              {users, call},
+		"no password for the page": {users, "POST / HTTP/1.1\r\nHost: test\r\n"},
+		"no token":                 {policies, call},
+		"a stream without a token": {policies, strings.Replace(call, "GetStatus", "GetMetrics", 1)},
+		"another origin":           {open, call + origin},
+		"health of another origin": {open, "POST /grpc.health.v1.Health/Check HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n" + origin},
+		"by another name":          {open, strings.Replace(call, "Host: test", "Host: example.org", 1)},
+		"before what a page sends": {cors, "OPTIONS / HTTP/1.1\r\nHost: test\r\nAccess-Control-Request-Method: POST\r\n" + origin},
+		"of the server as a whole": {open, "OPTIONS * HTTP/1.1\r\nHost: test\r\n"},
+	} {
+		c := at.config
+		c.StoragePath = t.TempDir()
+		c.RequestTimeout, c.StallTimeout = 200*time.Millisecond, 200*time.Millisecond
+		t.Run(name, func(t *testing.T) { test(t, start(t, c), at.head) })
+	}
+}
+
+// Who is refused has as long for the rest of the request as others.
+func TestRefusedRequestsAreCutOff(t *testing.T) {
+	atTheDoor(t, func(t *testing.T, s *instance, head string) {
+		conn, err := net.Dial("tcp", s.RPCAddr().String())
+		require.NoError(t, err)
+		defer conn.Close()
+		_, err = io.WriteString(conn, head+"Content-Length: 1000\r\n\r\n{")
+		require.NoError(t, err)
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
+		_, err = io.Copy(io.Discard, conn)
+		require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the server closes it")
+	})
+}
+
+// Who takes no answers of refusals is cut off.
+func TestRefusalsThatNobodyTakes(t *testing.T) {
+	atTheDoor(t, func(t *testing.T, s *instance, head string) {
+		conn, err := net.Dial("tcp", s.RPCAddr().String())
+		require.NoError(t, err)
+		require.NoError(t, conn.(*net.TCPConn).SetReadBuffer(4096))
+		var sending sync.WaitGroup
+		defer sending.Wait()
+		defer conn.Close()
+		sending.Go(func() {
+			many := []byte(strings.Repeat(head+"Content-Length: 0\r\n\r\n", 1000))
+			for err := error(nil); err == nil; {
+				_, err = conn.Write(many)
+			}
+		})
+		_, err = conn.Read(make([]byte, 1))
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { return s.metric(t, "promgrpc_server_connections") == 0 }, patience, 10*time.Millisecond)
+	})
 }
 
 // A stream's client may be silent after its request.

@@ -38,6 +38,10 @@ type answerWriter struct {
 	started bool
 }
 
+func (s *Service) inTime(w http.ResponseWriter) http.ResponseWriter {
+	return &answerWriter{ResponseWriter: w, control: http.NewResponseController(w), stall: s.StallTimeout}
+}
+
 // Write implements [http.ResponseWriter].
 func (w *answerWriter) Write(p []byte) (int, error) {
 	w.setDeadline()

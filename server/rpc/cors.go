@@ -38,7 +38,7 @@ func (s *Service) cors(next http.Handler) http.Handler {
 			w.Header().Set("Access-Control-Allow-Methods", "GET, POST")
 			w.Header().Set("Access-Control-Allow-Headers", corsRequest)
 			w.Header().Set("Access-Control-Max-Age", "7200")
-			w.WriteHeader(http.StatusNoContent)
+			s.inTime(w).WriteHeader(http.StatusNoContent)
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -30,7 +30,7 @@ func (s *Service) newDoors() doors {
 		Refuse: func(w http.ResponseWriter, r *http.Request, refused *browser.Refused) {
 			d.refused.WithLabelValues(refused.Reason).Inc()
 			s.Log.Log(slog.LevelWarn, "request of a web page refused", "peer", s.peerOf(r), "err", refused)
-			refuse(w, r, refused.Status, connect.NewError(connect.CodePermissionDenied, refused))
+			s.refuse(w, r, refused.Status, connect.NewError(connect.CodePermissionDenied, refused))
 		},
 	}
 	return d

@@ -24,7 +24,7 @@ func (s *Service) guarded(next http.Handler) http.Handler {
 				err = connect.NewError(connect.CodeUnauthenticated, refused.Err)
 			}
 			s.Log.Log(slog.LevelWarn, "call refused by the web configuration file", "peer", s.peerOf(r), "status", refused.Status, "err", refused.Err)
-			refuse(w, r, refused.Status, err)
+			s.refuse(w, r, refused.Status, err)
 		},
 	}
 }
@@ -33,7 +33,8 @@ func asksHealth(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/"
 
 // refuse answers a request as its protocol has it: a call with an error, another one
 // with a status.
-func refuse(w http.ResponseWriter, r *http.Request, status int, err error) {
+func (s *Service) refuse(w http.ResponseWriter, r *http.Request, status int, err error) {
+	w = s.inTime(w)
 	if !connect.NewErrorWriter().IsSupported(r) || r.Method == http.MethodGet && !r.URL.Query().Has("message") {
 		http.Error(w, err.Error(), status)
 		return

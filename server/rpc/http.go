@@ -26,11 +26,13 @@ func (s *Service) newHTTP() *http.Server {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:           webconfig.WithTLS(s.doors.Handler(s.cors(s.named(s.guarded(s.withCaller(s.admitted(s.mux()))))))),
+		Handler:           webconfig.WithTLS(s.timed(s.doors.Handler(s.cors(s.named(s.guarded(s.withCaller(s.admitted(s.mux())))))))),
 		Protocols:         protocols,
 		ReadHeaderTimeout: s.RequestTimeout,
 		IdleTimeout:       3 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
+		// net/http would answer OPTIONS * itself, after a body that it waits for.
+		DisableGeneralOptionsHandler: true,
 		HTTP2: &http.HTTP2Config{
 			// A balancer has many clients on one connection. Streams that are reset
 			// as soon as they are opened count until their handlers return; four

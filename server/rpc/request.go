@@ -34,10 +34,18 @@ const (
 	mostQuoted = 200
 )
 
+// timed is for requests that are refused before they are [Service.admitted], whose bodies
+// net/http reads to their end.
+func (s *Service) timed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.setDeadlines(http.NewResponseController(w), r)
+		next.ServeHTTP(w, r)
+	})
+}
+
 // admitted holds room for each request until it is answered or a stream starts. A
 // request has to arrive in time, and its answer has to be taken in time.
 func (s *Service) admitted(next http.Handler) http.Handler {
-	refusals := connect.NewErrorWriter()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := callerOf(r.Context())
 		defer c.Room.Release()
@@ -48,17 +56,13 @@ func (s *Service) admitted(next http.Handler) http.Handler {
 			cost += requestCost * s.RequestBytes
 		}
 		if err := c.Room.Resize(cost); err != nil {
-			if err = s.refused(c, err); refusals.IsSupported(r) {
-				writeError(w, r, err)
-				return
-			}
 			w.Header().Set("Retry-After", fmt.Sprint(int(refusal.RetryAfter.Seconds())))
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			s.refuse(w, r, http.StatusServiceUnavailable, s.refused(c, err))
 			return
 		}
 		s.setDeadlines(c.Control, r)
 		if !streaming(r.URL.Path) {
-			w = &answerWriter{ResponseWriter: w, control: c.Control, stall: s.StallTimeout}
+			w = s.inTime(w)
 		}
 		if r.Body != nil && r.Body != http.NoBody {
 			r.Body = &requestBody{ReadCloser: r.Body, service: s, caller: c, counted: counted, left: s.RequestBytes}

@@ -61,7 +61,7 @@ func (s *Service) deny(w http.ResponseWriter, r *http.Request, err error) {
 		status = http.StatusUnauthorized
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
-	refuse(w, r, status, err)
+	s.refuse(w, r, status, err)
 }
 
 // refused is the error of a call for its caller.
