@@ -55,7 +55,7 @@ func TestWhoGetsIn(t *testing.T) {
 			}
 			for _, r := range tab.of(asks.name) {
 				d.asked(t, r)
-				d.run(t, r, ours)
+				d.run(t, r, programsOfAll)
 			}
 			d.open(t)
 		})
