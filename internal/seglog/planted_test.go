@@ -2,6 +2,7 @@ package seglog
 
 import (
 	"bytes"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -112,6 +113,36 @@ func TestPlantedWhereAFileIs(t *testing.T) {
 			require.ErrorContains(t, err, at)
 		})
 	}
+}
+
+// strangers is a file system where the folders of logs belong to another user.
+type strangers struct{ osFS }
+
+// Readlink implements [filesystem], as [private.Readlink] of such a folder does.
+func (f strangers) Readlink(name string) (string, error) {
+	if _, err := segment.ParseLogID(filepath.Base(name)); err == nil {
+		return "", fmt.Errorf("%s: %w", name, private.ErrPlanted)
+	}
+	return f.osFS.Readlink(name)
+}
+
+// A log in a stranger's folder is the stranger's, whoever the folder with the logs
+// belongs to.
+func TestPlantedLog(t *testing.T) {
+	dir := t.TempDir()
+	s, m := mustStore(t, dir, testOptions(nil)), newMemory()
+	w, err := s.OpenWriter(m)
+	require.NoError(t, err)
+	feed(t, w, m, newRand(), 3)
+	require.NoError(t, w.Close())
+	require.NoError(t, s.Close())
+	s, err = openStore(dir, testOptions(nil), strangers{})
+	require.NoError(t, err)
+	defer s.Close()
+	_, err = s.OpenMirror(w.Log().ID(), newMemory())
+	require.ErrorIs(t, err, private.ErrPlanted)
+	_, err = s.OpenWriter(newMemory())
+	require.ErrorIs(t, err, private.ErrPlanted)
 }
 
 // What is created takes the place of a link.

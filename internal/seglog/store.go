@@ -210,10 +210,13 @@ func (s *Store) openLog(id segment.LogID) (*Log, []*segFile, error) {
 	return l, files, nil
 }
 
-// checkDir returns an error if the folder of a log is a link.
+// checkDir returns an error if the folder of a log is a link, or a stranger's.
 func (s *Store) checkDir(l *Log) error {
-	if _, err := s.fs.Readlink(l.dir); err == nil {
+	switch _, err := s.fs.Readlink(l.dir); {
+	case err == nil:
 		return fmt.Errorf("%s is a link: %w", l.dir, private.ErrPlanted)
+	case errors.Is(err, private.ErrPlanted):
+		return err
 	}
 	return nil
 }

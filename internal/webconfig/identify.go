@@ -52,8 +52,8 @@ func (c *Config) LetTokensPass(tokens func(*http.Request) bool) {
 	}
 }
 
-// identify returns who makes a request. What looks like a credential is never passed over
-// for another.
+// identify returns who makes a request. A bearer token is never passed over for another
+// credential, nor is a password where there are users.
 func (c *Config) identify(s *settings, r *http.Request, peer string) (identity.Identity, *Refused) {
 	token, err := bearer(r.Header.Values("Authorization"))
 	if err != nil {
