@@ -14,13 +14,11 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"connectrpc.com/connect"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
-	"github.com/promgrpc/exporter/internal/authority"
 )
 
 // guarded answers callers that have a credential.
@@ -43,13 +41,9 @@ type errText string
 func (e errText) Error() string { return string(e) }
 
 // serveTLS serves a script over TLS, and wants certificates of an authority if that is given.
-func serveTLS(t *testing.T, script metricsv1connect.MetricsServiceHandler, ca *authority.Authority, clients *x509.CertPool) (address string) {
+func serveTLS(t *testing.T, script metricsv1connect.MetricsServiceHandler, certs certificates, clients *x509.CertPool) (address string) {
 	t.Helper()
-	pair, err := ca.Issue(authority.Request{Names: []string{"server.example"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, err := tls.X509KeyPair(pair.Cert, pair.Key)
+	certificate, err := tls.LoadX509KeyPair(certs.issue("server", "server.example"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,19 +71,12 @@ func TestPythonCredentials(t *testing.T) {
 		}
 		return path
 	}
-	ca, err := authority.New("test", time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	me, err := ca.Issue(authority.Request{Names: []string{"spiffe://promgrpc/me"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	pem, cert, key := file("ca.pem", string(ca.Cert())), file("me.pem", string(me.Cert)), file("me-key.pem", string(me.Key))
+	certs := newCertificates(t, dir)
+	cert, key := certs.issue("me", "spiffe://promgrpc/me")
 	const bearer, basic = "Bearer secret", "Basic YW5uOnNlY3JldA=="
 	secret, wrong := file("secret", "secret\n"), file("wrong", "wrong-secret\n")
 	byToken, byPassword := []string{"--bearer-token-file=" + secret}, []string{"--basic-auth-user=ann", "--basic-auth-password-file=" + secret}
-	overTLS := []string{"--tls-ca-file=" + pem, "--tls-server-name=server.example"}
+	overTLS := []string{"--tls-ca-file=" + certs.authority(), "--tls-server-name=server.example"}
 	for name, c := range map[string]struct {
 		want string
 		tls  bool
@@ -106,7 +93,7 @@ func TestPythonCredentials(t *testing.T) {
 		"certificate":       {tls: true, mTLS: true, args: [][]string{overTLS, {"--tls-cert-file=" + cert, "--tls-key-file=" + key}}},
 		"no certificate":    {tls: true, mTLS: true, args: [][]string{overTLS}, code: 3, says: "cannot reach"},
 		"another authority": {tls: true, args: [][]string{{"--tls"}}, code: 3, says: "cannot reach"},
-		"another name":      {tls: true, args: [][]string{{"--tls-ca-file=" + pem}}, code: 3, says: "cannot reach"},
+		"another name":      {tls: true, args: [][]string{{"--tls-ca-file=" + certs.authority()}}, code: 3, says: "cannot reach"},
 		"wrong token":       {want: bearer, args: [][]string{{"--bearer-token-file=" + wrong}}, code: 1, says: "UNAUTHENTICATED: this server wants another token"},
 		"in the clear":      {want: bearer, far: true, args: [][]string{byToken}, code: 2, says: "is not sent in the clear"},
 		"allowed":           {want: bearer, far: true, args: [][]string{byToken, {"--allow-cleartext-credentials"}}},
@@ -118,11 +105,11 @@ func TestPythonCredentials(t *testing.T) {
 			script.want.Store(&c.want)
 			var clients *x509.CertPool
 			if c.mTLS {
-				clients = ca.Pool()
+				clients = certs.pool()
 			}
 			var address string
 			if c.tls {
-				address = serveTLS(t, script, ca, clients)
+				address = serveTLS(t, script, certs, clients)
 			} else {
 				address = serveScript(t, script)
 			}

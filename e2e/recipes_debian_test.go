@@ -11,10 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/promgrpc/exporter/e2e/harness"
-	"github.com/promgrpc/exporter/internal/authority"
 )
 
 // TestRecipesOfOthers is TestRecipes for those in other languages, and with other
@@ -60,39 +58,32 @@ func TestRecipeSecured(t *testing.T) {
 	cluster := harness.NewCluster(t, harness.Options{})
 	writeRooms(t, cluster)
 	data := t.TempDir()
-	certs, secured := filepath.Join(data, "certs"), filepath.Join(data, "secured")
-	ca, err := authority.New("test", time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pair, err := ca.Issue(authority.Request{Names: []string{"127.0.0.1"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	certs, kitchen := newCertificates(t, filepath.Join(data, "certs")), filepath.Join(data, "kitchen")
+	certs.issue("server", "127.0.0.1")
 	files := map[string][]byte{
-		filepath.Join(certs, "ca.pem"): ca.Cert(), filepath.Join(certs, "server.pem"): pair.Cert, filepath.Join(certs, "server-key.pem"): pair.Key,
-		filepath.Join(secured, "kitchen.token"): []byte("of-the-kitchen\n"),
-		filepath.Join(secured, "cursor.key"):    []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))),
+		"kitchen.token": []byte("of-the-kitchen\n"),
+		"cursor.key":    []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))),
 	}
 	for _, name := range []string{"web.yml", "access.yml"} {
-		if files[filepath.Join(secured, name)], err = os.ReadFile(harness.File(filepath.Join(recipes, "secured", name))); err != nil {
+		var err error
+		if files[name], err = os.ReadFile(harness.File(filepath.Join(recipes, "secured", name))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for path, content := range files {
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, content, 0o600)); err != nil {
+	for name, content := range files {
+		if err := errors.Join(os.MkdirAll(kitchen, 0o700), os.WriteFile(filepath.Join(kitchen, name), content, 0o600)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	relay := harness.Start(t, "relay", harness.Binary(t, "prometheus-grpc-client"), "relay", "--upstream="+cluster.RPC(0), "--listen=127.0.0.1:0",
-		"--storage.path="+t.TempDir(), "--rpc.config.file="+filepath.Join(secured, "web.yml"), "--access.file="+filepath.Join(secured, "access.yml"))
+		"--storage.path="+t.TempDir(), "--rpc.config.file="+filepath.Join(kitchen, "web.yml"), "--access.file="+filepath.Join(kitchen, "access.yml"))
 	address := relay.Listening("rpc")
 	harness.Eventually(t, "the relay's copy", func() bool {
-		code, out, _ := harness.Client(t, "get", "--address="+address, "--tls-ca-file="+filepath.Join(certs, "ca.pem"),
-			"--bearer-token-file="+filepath.Join(secured, "kitchen.token"))
+		code, out, _ := harness.Client(t, "get", "--address="+address, "--tls-ca-file="+certs.authority(),
+			"--bearer-token-file="+filepath.Join(kitchen, "kitchen.token"))
 		return code == 0 && len(out) > 0
 	})
-	runRecipe(t, "secured", harness.File("."), "localhost:8090", address, "data/certs", certs, "data/secured", secured)
+	runRecipe(t, "secured", harness.File("."), "localhost:8090", address, "data/certs", certs.dir, "data/kitchen", kitchen)
 }
 
 // TestEveryRecipe wants a test for each recipe.

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/promgrpc/exporter/e2e/harness"
 	"github.com/promgrpc/exporter/internal/authority"
@@ -24,23 +23,10 @@ const partsRoles = `roles:
 func newParts(t *testing.T) parts {
 	t.Helper()
 	p := parts{t.TempDir()}
-	a, err := authority.New("e2e", time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.write(t, "ca.pem", string(a.Cert()))
+	certs := newCertificates(t, p.dir)
 	p.write(t, "access.yml", partsRoles)
 	for _, part := range []string{"receiver", "forwarder", "server"} {
-		pair, err := a.Issue(authority.Request{Names: []string{"spiffe://e2e/" + part}})
-		if err == nil {
-			err = pair.Write(p.dir, part)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		cert, key := authority.Files("", part)
-		p.write(t, part+".yml", "tls_server_config:\n  client_ca_file: ca.pem\n  client_auth_type: RequireAndVerifyClientCert\n"+
-			"  cert_file: "+cert+"\n  key_file: "+key+"\n")
+		p.write(t, part+".yml", certs.listening(part, "spiffe://e2e/"+part))
 	}
 	return p
 }

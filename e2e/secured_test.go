@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/promgrpc/exporter/e2e/harness"
-	"github.com/promgrpc/exporter/internal/authority"
 )
 
 // fortress is the all-in-one program whose ports want a certificate, a name and a
@@ -27,41 +26,16 @@ const authorization = "Authorization: Basic bWU6c2VjcmV0"
 func startFortress(t *testing.T) fortress {
 	t.Helper()
 	f, host := fortress{dir: t.TempDir()}, harness.Host()
-	issue := func(a *authority.Authority, name string, names ...string) {
-		pair, err := a.Issue(authority.Request{Names: names})
-		if err == nil {
-			err = pair.Write(f.dir, name)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	write := func(name, text string) {
 		if err := os.WriteFile(f.file(name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"ca", "other-ca"} {
-		a, err := authority.New(name, time.Hour)
-		if err != nil {
-			t.Fatal(err)
-		}
-		write(name+".pem", string(a.Cert()))
-		if name == "ca" {
-			issue(a, "server", host)
-			issue(a, "client", "spiffe://test/client")
-		} else {
-			issue(a, "stranger", "spiffe://test/client")
-		}
-	}
+	ours, others := newCertificates(t, f.dir), newCertificates(t, f.file("others"))
+	ours.issue("client", "spiffe://test/client")
+	others.issue("client", "spiffe://test/client")
 	write("password", "secret\n")
-	write("web.yml", `
-tls_server_config:
-  cert_file: server.pem
-  key_file: server-key.pem
-  client_ca_file: ca.pem
-  client_auth_type: RequireAndVerifyClientCert
-basic_auth_users:
+	write("web.yml", ours.listening("server", host)+`basic_auth_users:
   me: $2a$04$JqqOmQikhASfJjGM8aoK/uLdzSIdWKcE4O9KeTYKoIeKnEkOmtKWC
 `)
 	exporter := harness.Start(t, "exporter", harness.Binary(t, "prometheus-grpc-exporter"),
@@ -100,10 +74,10 @@ type attempt struct {
 func attempts(in string) map[string]attempt {
 	return map[string]attempt{
 		"right":                  {"ca", "client", authorization, []string{in}},
-		"of another authority":   {"ca", "stranger", authorization, []string{""}}, // TLS 1.3 tells when it is too late
+		"of another authority":   {"ca", "others/client", authorization, []string{""}}, // TLS 1.3 tells when it is too late
 		"no password":            {"ca", "client", "X-Nothing: none", []string{"a name and a password are needed"}},
 		"a wrong password":       {"ca", "client", "Authorization: Basic bWU6d3Jvbmc=", []string{"wrong name or password"}},
-		"trusts other authority": {"other-ca", "client", authorization, []string{"certificate", "deadline"}},
+		"trusts other authority": {"others/ca", "client", authorization, []string{"certificate", "deadline"}},
 	}
 }
 

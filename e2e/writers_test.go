@@ -13,7 +13,6 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/promgrpc/exporter/e2e/harness"
-	"github.com/promgrpc/exporter/internal/authority"
 )
 
 // writersAccess is what the test's senders may do.
@@ -57,7 +56,9 @@ func TestWriters(t *testing.T) {
 	}
 	passwords := "http://" + receiver("passwords", harness.Host(), fmt.Sprintf("basic_auth_users: {alice: %s}\n", hash))
 	host := harness.Host()
-	certificates := "https://" + receiver("certificates", host, issueForWriters(t, dir, host))
+	certs := newCertificates(t, dir)
+	certs.issue("sender", "spiffe://test/sender")
+	byCertificate := "https://" + receiver("certificates", host, certs.listening("receiver", host))
 
 	const v2 = "io.prometheus.write.v2.Request"
 	token := func(name string) string {
@@ -70,7 +71,7 @@ func TestWriters(t *testing.T) {
 			{URL: cluster.WriteURL(), Settings: []string{token("token")}},
 			{URL: cluster.WriteURL(), Message: v2, Settings: []string{token("any"), "headers: {X-Scope-OrgID: by-header}"}},
 			{URL: passwords, Settings: []string{"basic_auth: {username: alice, password_file: " + filepath.Join(dir, "password") + "}"}},
-			{URL: certificates, Message: v2, Settings: []string{fmt.Sprintf("tls_config: {ca_file: %[1]s/ca.pem, cert_file: %[1]s/sender.pem, key_file: %[1]s/sender-key.pem}", dir)}},
+			{URL: byCertificate, Message: v2, Settings: []string{fmt.Sprintf("tls_config: {ca_file: %[1]s/ca.pem, cert_file: %[1]s/sender.pem, key_file: %[1]s/sender-key.pem}", dir)}},
 			{URL: cluster.WriteURL(), Settings: []string{token("token"), "headers: {X-Scope-OrgID: stolen}"}},
 			{URL: cluster.WriteURL(), Settings: []string{token("reader"), "headers: {X-Scope-OrgID: reader}"}},
 		},
@@ -115,32 +116,4 @@ func TestWriters(t *testing.T) {
 	}
 	contains(t, metrics, `promgrpc_receiver_denied_requests_total{reason="other_tenant"}`, `promgrpc_receiver_denied_requests_total{reason="no_right"}`)
 	contains(t, sender.Stderr().Bytes(), "policy reader does not have write", "names \\\"stolen\\\"")
-}
-
-// issueForWriters writes the certificates of a receiver on a host and of a sender, and
-// returns the web configuration of the receiver.
-func issueForWriters(t *testing.T, dir, host string) string {
-	t.Helper()
-	ca, err := authority.New("test", time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "ca.pem"), ca.Cert(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for name, names := range map[string][]string{"receiver": {host}, "sender": {"spiffe://test/sender"}} {
-		pair, err := ca.Issue(authority.Request{Names: names})
-		if err == nil {
-			err = pair.Write(dir, name)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return `tls_server_config:
-  cert_file: receiver.pem
-  key_file: receiver-key.pem
-  client_ca_file: ca.pem
-  client_auth_type: RequireAndVerifyClientCert
-`
 }
