@@ -69,15 +69,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 		return nil, err
 	}
 	c.Instance = daemon.Instance(c.Instance)
-	s := &Server{
-		config: c, logger: logger, log: throttle.New(logger, 10*time.Second),
-		refusals: refusal.New(),
-		started:  time.Now(),
-	}
-	s.conns = c.budget(flagRPCConns, "connections", int64(limit.Connections(c.RPCConns)))
-	s.calls = limit.NewBudget(flagCallBytes, "bytes", int64(c.CallBytes), max(c.share(int64(c.CallBytes)), rpc.LeastCall(int64(c.RequestBytes))))
-	s.lookups = c.budget(flagLookups, "turns", int64(c.Lookups))
-	s.evaluations = selection.NewEvaluations(c.Limits, c.budget(selection.FlagEvaluationBytes, "bytes", int64(c.EvaluationBytes)))
+	s := newServer(c, logger)
 	defer func() {
 		if err != nil {
 			_ = s.Close()
@@ -86,11 +78,9 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	if s.trust, err = newTrust(c, logger); err != nil {
 		return nil, err
 	}
-	if s.rpcConfig, err = webconfig.Open(flagRPCConfig, c.RPCConfigFile, logger); err != nil {
+	if err = s.openRPCConfig(reg); err != nil {
 		return nil, err
 	}
-	s.rpcConfig.Register(reg)
-	s.rpcConfig.LimitChecks(c.PasswordChecks, int(c.share(int64(c.PasswordChecks))))
 	if s.store, err = c.Open(nil, logger, reg); err != nil {
 		return nil, err
 	}
@@ -129,6 +119,29 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 		}
 	}
 	return s, nil
+}
+
+// newServer returns a server that has its limits, and nothing that is to be closed.
+func newServer(c Config, logger *slog.Logger) *Server {
+	return &Server{
+		config: c, logger: logger, log: throttle.New(logger, 10*time.Second),
+		refusals:    refusal.New(),
+		started:     time.Now(),
+		conns:       c.budget(flagRPCConns, "connections", int64(limit.Connections(c.RPCConns))),
+		calls:       limit.NewBudget(flagCallBytes, "bytes", int64(c.CallBytes), max(c.share(int64(c.CallBytes)), rpc.LeastCall(int64(c.RequestBytes)))),
+		lookups:     c.budget(flagLookups, "turns", int64(c.Lookups)),
+		evaluations: selection.NewEvaluations(c.Limits, c.budget(selection.FlagEvaluationBytes, "bytes", int64(c.EvaluationBytes))),
+	}
+}
+
+// openRPCConfig reads the web configuration file of the RPC port.
+func (s *Server) openRPCConfig(reg prometheus.Registerer) (err error) {
+	if s.rpcConfig, err = webconfig.Open(flagRPCConfig, s.config.RPCConfigFile, s.logger); err != nil {
+		return err
+	}
+	s.rpcConfig.Register(reg)
+	s.rpcConfig.LimitChecks(s.config.PasswordChecks, int(s.config.share(int64(s.config.PasswordChecks))))
+	return nil
 }
 
 // openRooms makes what works on the replicas.

@@ -38,6 +38,7 @@ type answerWriter struct {
 	started bool
 }
 
+// inTime returns a writer that cuts off a client that does not take the answer.
 func (s *Service) inTime(w http.ResponseWriter) http.ResponseWriter {
 	return &answerWriter{ResponseWriter: w, control: http.NewResponseController(w), stall: s.StallTimeout}
 }
