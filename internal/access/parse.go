@@ -3,19 +3,14 @@ package access
 import (
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-
-	"github.com/alecthomas/units"
 
 	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/internal/identity"
-	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/tenant"
 )
 
@@ -160,116 +155,6 @@ func (p *parser) name(name text, field string) error {
 		return at(name, field, fmt.Errorf("line %d has a policy of this name", first))
 	}
 	p.names[name.value] = name.line
-	return nil
-}
-
-// callers notes whose policy it is.
-func (p *parser) callers(t *policyText, policy *Policy, field string) error {
-	for i, file := range t.TokenFiles {
-		field := fmt.Sprintf("%s.token_files[%d]", field, i)
-		token, err := renew.Token(p.file(file))
-		if failed := new(os.PathError); err != nil && !errors.As(err, &failed) {
-			err = errors.New("want a token of printable ASCII")
-		}
-		if err != nil {
-			return at(file, field, withoutPath(err))
-		}
-		if err := p.token(sha256.Sum256([]byte(token)), policy, file, field); err != nil {
-			return err
-		}
-	}
-	for i, sum := range t.TokenSHA256 {
-		field := fmt.Sprintf("%s.token_sha256[%d]", field, i)
-		b, err := hex.DecodeString(sum.value)
-		if err != nil || len(b) != sha256.Size {
-			return at(sum, field, fmt.Errorf("want %d hexadecimal digits, as of printf %%s TOKEN | sha256sum", 2*sha256.Size))
-		}
-		if err := p.token([sha256.Size]byte(b), policy, sum, field); err != nil {
-			return err
-		}
-	}
-	for i, user := range t.Users {
-		if err := p.once("user", user, fmt.Sprintf("%s.users[%d]", field, i)); err != nil {
-			return err
-		}
-		p.state.users[user.value] = policy
-	}
-	for i, pattern := range t.Certificates {
-		if err := p.once("name", pattern, fmt.Sprintf("%s.certificates[%d]", field, i)); err != nil {
-			return err
-		}
-	}
-	names, err := patterns(t.Certificates, field+".certificates")
-	if err != nil {
-		return err
-	}
-	p.state.certificates = append(p.state.certificates, certificates{names, policy})
-	if t.Anonymous.isSet() {
-		if err := p.once("caller without a credential", text{line: t.Anonymous.line}, field+".anonymous"); err != nil {
-			return err
-		}
-		p.state.anonymous = policy
-	}
-	return nil
-}
-
-func (p *parser) token(sum [sha256.Size]byte, policy *Policy, t text, field string) error {
-	if p.state.tokens[sum] == policy {
-		return nil // as while one is being replaced
-	}
-	if err := p.once("token", text{string(sum[:]), t.line}, field); err != nil {
-		return err
-	}
-	p.state.tokens[sum] = policy
-	return nil
-}
-
-// once is an error for what was there before: what one caller may do has to be clear.
-func (p *parser) once(kind string, t text, field string) error {
-	if first, twice := p.lines[kind+" "+t.value]; twice {
-		return at(t, field, fmt.Errorf("line %d has this %s already", first, kind))
-	}
-	p.lines[kind+" "+t.value] = t.line
-	return nil
-}
-
-func (p *parser) readRights(t *readText, field string) (*Read, error) {
-	r := &Read{Logs: t.Logs.isSet(), Status: t.Status.isSet()}
-	if len(t.Selectors) > 0 {
-		if err := p.selectors(r, t.Selectors, field); err != nil {
-			return nil, err
-		}
-	}
-	if t.Streams.line > 0 {
-		n, err := strconv.ParseInt(t.Streams.value, 10, 32)
-		if err != nil || n < 1 {
-			return nil, at(t.Streams, field+".streams", errors.New("want a whole number above zero"))
-		}
-		r.Streams = n
-	}
-	if t.Memory.line > 0 {
-		n, err := units.ParseBase2Bytes(t.Memory.value)
-		if err != nil || n < 1 {
-			return nil, at(t.Memory, field+".memory", errors.New("want a size above zero, such as 64MiB"))
-		}
-		r.Memory = int64(n)
-	}
-	return r, nil
-}
-
-func (p *parser) selectors(r *Read, texts []text, field string) error {
-	first := texts[0]
-	switch {
-	case r.Logs:
-		return at(first, field, errors.New("logs have all series, so they cannot be allowed together with selectors"))
-	case len(p.state.keys) == 0:
-		return at(first, field+".selectors", errors.New("cursor_key_files is needed as well: a cursor would tell of other series"))
-	case len(texts) > mostSelectors:
-		return at(first, field+".selectors", fmt.Errorf("there are more than %d", mostSelectors))
-	}
-	for _, t := range texts {
-		r.Selectors = append(r.Selectors, t.value)
-	}
 	return nil
 }
 
