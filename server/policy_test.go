@@ -325,6 +325,22 @@ func TestTokensAreNoPasswords(t *testing.T) {
 	}
 }
 
+// Who sends what is no token, nor anybody's password here, is not served as who sends
+// nothing.
+func TestOtherCredentialsAreNotPassedOver(t *testing.T) {
+	s := startFed(t, restricted(t, twoTeams+"- name: guests\n  anonymous: true\n  read: {}\n"), ofTwoTeams(t))
+	ended := guest{}.calls(t, s.RPCAddr().String())
+	for protocol, err := range ended {
+		require.NoError(t, err, protocol)
+	}
+	for _, credential := range []string{right, "Digest a", "Bearera"} {
+		for protocol, err := range (guest{authorization: credential}).calls(t, s.RPCAddr().String()) {
+			require.Equal(t, connect.CodeUnauthenticated, codeOf(err), "%s: %v", protocol, err)
+		}
+	}
+	require.EqualValues(t, 3*len(ended), s.metricOf(t, "promgrpc_server_denied_calls_total", "unknown_scheme"))
+}
+
 // Each team gets its own series, and no trace of the other's, by every call.
 func TestEachTeamSeesItsOwn(t *testing.T) {
 	s := startFed(t, restricted(t, twoTeams), ofTwoTeams(t))

@@ -100,6 +100,8 @@ func (s *state) policy(id identity.Identity) (*Policy, error) {
 		return nil, nil
 	}
 	switch {
+	case id.Unproved:
+		return nil, &Denied{true, unknownScheme, "the Authorization is none that is asked for here: send a bearer token, or a password where there are users"}
 	case id.Token != "":
 		if p := s.tokens[sha256.Sum256([]byte(id.Token))]; p != nil {
 			return p, nil
@@ -132,10 +134,11 @@ func (f *File) Keys() []cursor.Key {
 }
 
 // Reasons are all that a [Denied] may have.
-var Reasons = []string{noCredential, unknownToken, unknownUser, unknownCertificate, noRight}
+var Reasons = []string{noCredential, unknownScheme, unknownToken, unknownUser, unknownCertificate, noRight}
 
 const (
 	noCredential       = "no_credential"
+	unknownScheme      = "unknown_scheme"
 	unknownToken       = "unknown_token"
 	unknownUser        = "unknown_user"
 	unknownCertificate = "unknown_certificate"

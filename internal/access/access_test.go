@@ -98,6 +98,8 @@ func TestPolicy(t *testing.T) {
 		{"hash as a token", identity.Identity{Token: sumOf("token-of-relay")}, "", true, "unknown_token"},
 		{"token before certificate", identity.Identity{Token: "token-of-relay", Names: a, User: "alice"}, "relay", false, ""},
 		{"wrong token, right certificate", identity.Identity{Token: "x", Names: a, User: "alice"}, "", true, "unknown_token"},
+		{"what nobody can prove", identity.Identity{Unproved: true}, "", true, "unknown_scheme"},
+		{"what nobody can prove, right certificate", identity.Identity{Unproved: true, Names: a}, "", true, "unknown_scheme"},
 		{"user", identity.Identity{User: "alice"}, "team-a", false, ""},
 		{"user before certificate", identity.Identity{User: "prometheus", Names: a}, "senders", false, ""},
 		{"user without a policy, right certificate", identity.Identity{User: "bob", Names: a}, "", false, "unknown_user"},

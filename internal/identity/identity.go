@@ -25,6 +25,9 @@ type Identity struct {
 	// Token is the bearer token as it was sent, "" for none. Whoever knows tokens
 	// proves it.
 	Token string
+	// Unproved says that there is a credential that nobody here can prove, such as a
+	// password where there are no users.
+	Unproved bool
 }
 
 type contextKey struct{}

@@ -55,12 +55,17 @@ func (c *Config) LetTokensPass(tokens func(*http.Request) bool) {
 // identify returns who makes a request. A bearer token is never passed over for another
 // credential, nor is a password where there are users.
 func (c *Config) identify(s *settings, r *http.Request, peer string) (identity.Identity, *Refused) {
-	token, err := bearer(r.Header.Values("Authorization"))
+	sent := r.Header.Values("Authorization")
+	token, err := bearer(sent)
 	if err != nil {
 		return identity.Identity{}, &Refused{Status: http.StatusUnauthorized, Err: err}
 	}
 	id := identity.Identity{Names: identity.NamesOf(r.TLS), Token: token}
-	if len(s.users.names) == 0 || id.Token != "" && c.tokens != nil && c.tokens(r) {
+	switch {
+	case id.Token != "" && (len(s.users.names) == 0 || c.tokens != nil && c.tokens(r)):
+		return id, nil
+	case len(s.users.names) == 0:
+		id.Unproved = len(sent) > 0
 		return id, nil
 	}
 	name, password, ok := r.BasicAuth()

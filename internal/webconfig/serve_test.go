@@ -321,6 +321,19 @@ func TestCredentialsAreNotPassedOver(t *testing.T) {
 			require.Equal(t, http.StatusUnauthorized, a.status, headers)
 			require.Equal(t, want.Error()+"\n", a.text)
 		}
+		for _, other := range []string{"Basic bWU6d3Jvbmc=", "Digest abc", "Bearer\tabc", "Bearerabc", ""} {
+			a, err := calls.get("/", func(r *http.Request) { r.Header["Authorization"] = []string{other} })
+			require.NoError(t, err)
+			if text != "{}" {
+				require.Equal(t, http.StatusUnauthorized, a.status, other)
+				continue
+			}
+			require.True(t, a.ID.Unproved, other)
+			require.Empty(t, a.ID.Token)
+		}
+		a, err := calls.get("/", func(*http.Request) {})
+		require.NoError(t, err)
+		require.False(t, a.ID.Unproved)
 	}
 }
 
