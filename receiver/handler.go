@@ -77,7 +77,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.metrics.requests.WithLabelValues(strconv.Itoa(status), schemaName(batch.GetSchema())).Inc()
 	h.metrics.duration.Observe(time.Since(start).Seconds())
 	if status >= 400 {
-		if denied := (*denial)(nil); errors.As(err, &denied) {
+		var denied *denial
+		if errors.As(err, &denied) {
 			h.metrics.denied.WithLabelValues(denied.reason).Inc()
 		}
 		h.log.Log(level(r, status), "request refused", "status", status, "peer", r.RemoteAddr,

@@ -76,7 +76,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (*Receiver, e
 	mux.Handle(writePath, h)
 	daemon.HandleOps(mux, c.OpsConfig, logger, reg, p.ready, "remote write is POST "+writePath+", and ")
 	web, err := daemon.NewWeb(daemon.WebOptions{
-		OpsConfig: c.OpsConfig, Handler: mux, Policies: file.HasPolicies(), ProvesToken: who.proveTokens, Logger: logger, Registerer: reg,
+		OpsConfig: c.OpsConfig, Handler: mux, Policies: file.HasPolicies(), ProvesToken: who.provesToken, Logger: logger, Registerer: reg,
 		ReadTimeout: readTimeout, WriteTimeout: readTimeout + c.ForwarderTimeout + 10*time.Second,
 	})
 	if err != nil {

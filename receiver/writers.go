@@ -19,7 +19,7 @@ type writers struct {
 	access *access.File // nil: whoever the listener lets in
 }
 
-// check says what the access file needs that there is not.
+// check returns what the access file needs and the configuration lacks.
 func (w *writers) check() error {
 	if w.TenantLabel == "" && w.access.HasTenants() {
 		return usage.Errorf("%s has a policy that writes as a tenant, which takes %s", access.Flag, flagTenantLabel)
@@ -41,12 +41,13 @@ func (w *writers) again() func() error {
 	}
 }
 
-// proveTokens says whether who makes a request has a bearer token that is proved here.
-func (w *writers) proveTokens(r *http.Request) bool {
+// provesToken says whether the bearer token of a request, if it has one, is looked up in
+// the policies.
+func (w *writers) provesToken(r *http.Request) bool {
 	return (r.URL.Path == "/" || r.URL.Path == writePath) && w.access.HasPolicies()
 }
 
-// denial is an error of who may not write, or not as this tenant.
+// denial is why a sender may not write, or not as this tenant.
 type denial struct {
 	reason string
 	err    error
@@ -54,11 +55,11 @@ type denial struct {
 
 func (d *denial) Error() string { return d.err.Error() }
 
-// otherTenant is the reason of who may not write as this tenant.
+// otherTenant is the reason where the policy writes as another tenant than is named.
 const otherTenant = "other_tenant"
 
-// admit returns the policy of who makes a request, if that may write: nil where there are
-// no policies.
+// admit returns the policy of a request's sender, if that may write, and nil where there
+// are no policies.
 func (w *writers) admit(r *http.Request) (*access.Policy, error) {
 	p, err := w.access.Policy(identity.Of(r.Context()))
 	if err == nil {
@@ -67,7 +68,7 @@ func (w *writers) admit(r *http.Request) (*access.Policy, error) {
 	if err == nil {
 		return p, nil
 	}
-	denied := (*access.Denied)(nil)
+	var denied *access.Denied
 	if !errors.As(err, &denied) {
 		return nil, err
 	}

@@ -64,7 +64,7 @@ func (c *config) registerFlags(app *kingpin.Application) {
 		Default(c.receiverAddress), &c.receiverAddress)
 	rpcAddresses := c.rpcAddresses
 	c.rpcAddresses = nil // a repeated flag appends
-	address.ListensVar(app.Flag(flagRPCAddress[2:], "Address to serve the API at, each for a replica. Repeatable, or with commas.").
+	address.ListensVar(app.Flag(flagRPCAddress[2:], "Addresses to serve the API at, one for each replica. Repeatable, or with commas.").
 		Default(rpcAddresses...), &c.rpcAddresses)
 	daemon.WebConfigFlag(app, &c.web)
 	server.RPCConfigFlag(app, &c.rpc)
