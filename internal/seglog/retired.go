@@ -68,15 +68,18 @@ func WithRetired(before map[segment.LogID]Retired, id segment.LogID, one Retired
 	return all
 }
 
-// Retire removes a log that is not open for good. What is left of it is among all.
+// Retire removes a log that is not open for good, also if what is left of it, which is
+// among all, cannot be written: then the disk may be full, and all is written the next
+// time.
 func (s *Store) Retire(id segment.LogID, all map[segment.LogID]Retired) error {
-	if err := s.replaceFile(filepath.Join(s.path, retiredName), formatRetired(all)); err != nil {
-		return fmt.Errorf("retired logs: %w", err)
-	}
-	if err := s.fs.SyncDir(s.path); err != nil {
-		return fmt.Errorf("retired logs: %w", err)
+	err := s.replaceFile(filepath.Join(s.path, retiredName), formatRetired(all))
+	if err == nil {
+		err = s.fs.SyncDir(s.path)
 	}
 	s.Remove(id)
+	if err != nil {
+		return fmt.Errorf("retired logs: %w", err)
+	}
 	return nil
 }
 

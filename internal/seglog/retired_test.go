@@ -39,6 +39,23 @@ func TestRetired(t *testing.T) {
 	require.ErrorContains(t, err, "what is this")
 }
 
+// A log goes although the disk is too full to say so: that gives the disk room.
+func TestRetiredOnAFullDisk(t *testing.T) {
+	dir, fs, id := t.TempDir(), newFaultFS(), segment.NewLogID()
+	s, err := openStore(dir, testOptions(newClock()), fs)
+	require.NoError(t, err)
+	defer s.Close()
+	require.NoError(t, fs.Mkdir(filepath.Join(dir, id.String())))
+	all := map[segment.LogID]Retired{id: {1, time.UnixMilli(1)}}
+	fs.fail(0, false)
+	require.Error(t, s.Retire(id, all))
+	require.NoDirExists(t, filepath.Join(dir, id.String()))
+	require.NoError(t, s.Retire(segment.NewLogID(), all))
+	again, err := s.Retired()
+	require.NoError(t, err)
+	require.Equal(t, all, again)
+}
+
 func FuzzRetired(f *testing.F) {
 	f.Add("0123456789abcdef0123456789abcdef 5 1700000000000\n")
 	f.Add("0123456789abcdef0123456789abcdef 5 17\n0123456789abcdef0123456789abcdef 6 18\n")

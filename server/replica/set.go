@@ -61,10 +61,12 @@ func (rs *Set) load(id segment.LogID) error {
 	}
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	if err = rs.room(id); err == nil {
-		err = rs.add(r)
+	if full := rs.room(id); full != nil {
+		// It waits for a place, and for its forwarder.
+		rs.logger.Error("a log is not opened", "log_id", id.String(), "err", full)
+		return r.files.Close()
 	}
-	if err != nil {
+	if err := rs.add(r); err != nil {
 		return errors.Join(err, r.files.Close())
 	}
 	return nil

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/promgrpc/exporter/internal/segment"
@@ -33,6 +34,12 @@ func (rs *Set) take(id segment.LogID, names []string) (*Replica, error) {
 		r, err := rs.open(id, new(health))
 		if err != nil {
 			return nil, err
+		}
+		if r.keyframe.Load() { // There was no place for it when it was found.
+			if err := rs.add(r); err != nil {
+				return nil, errors.Join(err, r.files.Close())
+			}
+			return r, nil
 		}
 		u = &unconfirmed{Replica: r, names: slices.Clone(names)}
 		rs.unconfirmed[id] = u
