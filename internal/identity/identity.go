@@ -1,8 +1,8 @@
 // Package identity says who is at the other end of a connection or a request, as far as
 // that was proved.
 //
-// Guaranteed: a name comes from a certificate that was verified, and its kind cannot be
-// mistaken: what looks like a URI was a URI in the certificate, what looks like an address
+// Guaranteed: a name comes from a certificate that was verified and has it spelt like that,
+// and its kind cannot be mistaken: what looks like a URI was a URI in the certificate, what looks like an address
 // was an address. A `*` in a pattern never stands for nothing, and never reaches beyond
 // one label or path element.
 //
@@ -12,7 +12,10 @@ package identity
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/asn1"
 	"net"
+	"slices"
 	"strings"
 )
 
@@ -53,7 +56,7 @@ func NamesOf(state *tls.ConnectionState) []string {
 	leaf := state.VerifiedChains[0][0]
 	var names []string
 	for _, u := range leaf.URIs {
-		if s := u.String(); isURI(s) {
+		if s := u.String(); isURI(s) && spelt(leaf, s) {
 			names = append(names, s)
 		}
 	}
@@ -68,5 +71,27 @@ func NamesOf(state *tls.ConnectionState) []string {
 	}
 	return names
 }
+
+// spelt says whether a certificate has a URI as it is spelt. Go leaves out an empty
+// fragment, and writes schemes in small letters: what differs from a name in no more than
+// that is another one, to an authority that looks at what it signs.
+func spelt(leaf *x509.Certificate, uri string) bool {
+	const kindURI = 6 // of RFC 5280's GeneralName
+	for _, e := range leaf.Extensions {
+		var names []asn1.RawValue
+		if !e.Id.Equal(subjectAltName) {
+			continue
+		}
+		if _, err := asn1.Unmarshal(e.Value, &names); err != nil {
+			return false
+		}
+		return slices.ContainsFunc(names, func(n asn1.RawValue) bool {
+			return n.Class == asn1.ClassContextSpecific && n.Tag == kindURI && string(n.Bytes) == uri
+		})
+	}
+	return false
+}
+
+var subjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
 
 func isURI(name string) bool { return strings.Contains(name, "://") }

@@ -2,31 +2,67 @@ package identity
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"math/big"
 	"net"
-	"net/url"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-func TestNamesOf(t *testing.T) {
-	uri, err := url.Parse("spiffe://promgrpc/server")
-	require.NoError(t, err)
-	opaque, err := url.Parse("mailto:a")
-	require.NoError(t, err)
-	leaf := &x509.Certificate{
-		URIs:        []*url.URL{uri, opaque},
-		DNSNames:    []string{"a.example.org", "spiffe://promgrpc/forwarder", "10.0.0.9", "::1", "", "a/b"},
-		IPAddresses: []net.IP{net.ParseIP("10.0.0.1"), net.ParseIP("::1")},
+// certificate has names of the kinds of RFC 5280's GeneralName, as an authority may sign them.
+func certificate(t *testing.T, names ...asn1.RawValue) *x509.Certificate {
+	t.Helper()
+	for i := range names {
+		names[i].Class = asn1.ClassContextSpecific
 	}
+	value, err := asn1.Marshal(names)
+	require.NoError(t, err)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), ExtraExtensions: []pkix.Extension{{Id: subjectAltName, Value: value}}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	require.NoError(t, err)
+	leaf, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	return leaf
+}
+
+func verified(leaf *x509.Certificate) *tls.ConnectionState {
+	return &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{leaf}}}
+}
+
+func uriOf(s string) asn1.RawValue { return asn1.RawValue{Tag: 6, Bytes: []byte(s)} }
+func dnsOf(s string) asn1.RawValue { return asn1.RawValue{Tag: 2, Bytes: []byte(s)} }
+
+func TestNamesOf(t *testing.T) {
+	leaf := certificate(t, uriOf("spiffe://promgrpc/server"), uriOf("mailto:a"),
+		dnsOf("a.example.org"), dnsOf("spiffe://promgrpc/forwarder"), dnsOf("10.0.0.9"), dnsOf("::1"), dnsOf("a/b"),
+		asn1.RawValue{Tag: 7, Bytes: net.ParseIP("10.0.0.1").To4()}, asn1.RawValue{Tag: 7, Bytes: net.ParseIP("::1")})
 	assert.Nil(t, NamesOf(nil))
 	assert.Nil(t, NamesOf(&tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf}}), "it was not verified")
-	verified := &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{leaf}}}
-	assert.Equal(t, []string{"spiffe://promgrpc/server", "a.example.org", "10.0.0.1", "::1"}, NamesOf(verified),
+	assert.Equal(t, []string{"spiffe://promgrpc/server", "a.example.org", "10.0.0.1", "::1"}, NamesOf(verified(leaf)),
 		"a DNS name passes neither for a URI nor for an address")
+}
+
+// What only looks like a name with a role has none.
+func TestSpelling(t *testing.T) {
+	role := Names{"spiffe://promgrpc/server"}
+	for _, name := range []string{
+		"spiffe://promgrpc/server#", "SPIFFE://promgrpc/server", "spiffe://PROMGRPC/server", "spiffe://promgrpc/serve%72",
+		"spiffe://promgrpc/server/", "spiffe://promgrpc/./server", "spiffe://promgrpc/server?", "spiffe://@promgrpc/server",
+		"spiffe://promgrpc:/server", "spiffe://promgrpc//server", "spiffe://promgrpc/server%00",
+	} {
+		assert.False(t, role.Match(NamesOf(verified(certificate(t, uriOf(name))))), name)
+	}
+	assert.True(t, role.Match(NamesOf(verified(certificate(t, uriOf("spiffe://promgrpc/server"))))))
 }
 
 func TestMatch(t *testing.T) {
