@@ -3,8 +3,9 @@
 //
 // Guaranteed: a file that cannot be read, or that is wrong in any part, changes nothing:
 // the last good one stays in use. What is written to the file, or to a file that it names,
-// is in use after twice [settled] at most. A token is only ever compared by its hash, and neither
-// it nor its hash is in an error or in the log.
+// is in use after twice [settled] at most, or after [longestPause] where it names very many
+// files. A token is only ever compared by its hash, and neither it nor its hash is in an
+// error or in the log.
 //
 // Not guaranteed: that a file which is written in several pieces, with pauses between
 // them, is not taken halfway. Rename a complete one into its place.

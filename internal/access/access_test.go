@@ -357,6 +357,22 @@ func TestWrongIsTriedAgain(t *testing.T) {
 	}, 30*time.Second, 10*time.Millisecond)
 }
 
+// However many files there are, looking at them takes a small part of the time.
+func TestPauseAfter(t *testing.T) {
+	for looking, want := range map[time.Duration]time.Duration{
+		0: settled, time.Millisecond: settled, 30 * time.Millisecond: pauseFactor * 30 * time.Millisecond, time.Minute: longestPause,
+	} {
+		assert.Equal(t, want, pauseAfter(looking), looking)
+	}
+	f, err := Open(folder(t, "roles: {server: [a]}"), nil)
+	require.NoError(t, err)
+	f.pause.Store(int64(time.Hour))
+	write(t, f.path, "roles: {server: [b]}")
+	assert.Never(t, func() bool { return f.CheckRole(Server, []string{"b"}) == nil }, 3*settled, settled/10)
+	f.pause.Store(int64(settled))
+	require.Eventually(t, func() bool { return f.CheckRole(Server, []string{"b"}) == nil }, 30*time.Second, 5*time.Millisecond)
+}
+
 // Who has a role may change while it runs, but not whether it is asked for.
 func TestRolesAreNotLost(t *testing.T) {
 	path := folder(t, "roles: {receiver: [a], forwarder: [b], server: [c], proxy: [d]}")

@@ -24,6 +24,7 @@ type File struct {
 
 	current atomic.Pointer[state]
 	checked atomic.Int64 // when the files were last looked at, in ns since start
+	pause   atomic.Int64 // in ns, from then until they are looked at again
 	start   time.Time
 
 	mu      sync.Mutex // for what follows
@@ -56,6 +57,13 @@ type certificates struct {
 // what is being written is not, and how often they are looked at.
 const settled = 100 * time.Millisecond
 
+// To look at thousands of files takes longer. It is done for one part in pauseFactor of the
+// time, but after longestPause at the latest.
+const (
+	pauseFactor  = 20
+	longestPause = 5 * time.Second
+)
+
 // retry is after how long files that are wrong are read again, though none looks changed:
 // its owner may have been mended, or the process had no descriptor left.
 const retry = time.Second
@@ -70,17 +78,25 @@ func open(path string, logger *slog.Logger, prepare func(*Policy) (any, error)) 
 	if err := f.load(); err != nil {
 		return nil, err
 	}
+	f.pause.Store(int64(settled))
 	return f, nil
 }
 
 // now returns what the file says now. Who comes while another looks is not kept waiting.
 func (f *File) now() *state {
 	since := int64(time.Since(f.start))
-	if at := f.checked.Load(); since-at >= int64(settled) && f.checked.CompareAndSwap(at, since) && f.mu.TryLock() {
+	if at := f.checked.Load(); since-at >= f.pause.Load() && f.checked.CompareAndSwap(at, since) && f.mu.TryLock() {
+		began := time.Now()
 		f.look()
+		f.pause.Store(int64(pauseAfter(time.Since(began))))
 		f.mu.Unlock()
 	}
 	return f.current.Load()
+}
+
+// pauseAfter is how long files are not looked at after that took so long.
+func pauseAfter(looking time.Duration) time.Duration {
+	return min(max(settled, pauseFactor*looking), longestPause)
 }
 
 // look reads the files again if they have changed, and are not being written. The caller
@@ -213,11 +229,15 @@ func (s *state) keep(before *state) {
 	if before == nil {
 		return
 	}
+	named := make(map[string]*Policy, len(before.policies))
+	for _, p := range before.policies {
+		named[p.Name] = p
+	}
 	kept := map[*Policy]*Policy{nil: nil}
 	for i, p := range s.policies {
 		kept[p] = p
-		if j := slices.IndexFunc(before.policies, p.says); j >= 0 {
-			kept[p] = before.policies[j]
+		if was := named[p.Name]; was != nil && p.says(was) {
+			kept[p] = was
 		}
 		s.policies[i] = kept[p]
 	}
