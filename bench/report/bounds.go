@@ -18,18 +18,7 @@ const (
 
 func isBound(system string) bool { return strings.HasPrefix(system, Bound) }
 
-// bound compares a figure of the project with its lower bound.
-type bound struct {
-	what    string
-	metric  string
-	system  string // of the project
-	bound   string
-	least   bool // the figure is a time rather than a rate
-	unit    string
-	divisor float64
-}
-
-var bounds = []bound{
+var bounds = []comparison{
 	{"steady ingest, RW 1.0, all processes", Steady, Project, Bound, false, "M samples/CPU-s", 1e6},
 	{"receiver + forwarder, RW 1.0", SteadyFront, Project, Bound, false, "M samples/CPU-s", 1e6},
 	{"steady ingest, RW 2.0, all processes", Steady, ProjectTwo, BoundTwo, false, "M samples/CPU-s", 1e6},
@@ -45,27 +34,13 @@ var bounds = []bound{
 
 // bounds writes how near the project is to its bounds, where 100 % is reaching them.
 func (r *Result) bounds(out *bytes.Buffer) {
-	var rows bytes.Buffer
-	for _, series := range r.sizes() {
-		for _, b := range bounds {
-			project, bound := r.Find(series, b.system, b.metric), r.Find(series, b.bound, b.metric)
-			if project == nil || bound == nil {
-				continue
-			}
-			near := project.Median() / bound.Median()
-			if b.least {
-				near = 1 / near
-			}
-			fmt.Fprintf(&rows, "| %s | %s | %s %s | %s | %.0f %% |\n", b.what, thousands(series),
-				bound.spread(b.divisor), b.unit, project.spread(b.divisor), 100*near)
-		}
-	}
-	if rows.Len() == 0 {
+	rows := r.compare(bounds)
+	if len(rows) == 0 {
 		return
 	}
 	fmt.Fprintf(out, "\n## Lower bounds\n\nThe bound is the sum of what the unavoidable steps cost when each is done alone, with the same requests and in the\n"+
 		"same run (see the [method](../README.md#lower-bounds)).\n\n"+
-		"| what | series | bound | project | how near |\n|---|---|---|---|---|\n%s", rows.Bytes())
+		"| what | series | bound | project | how near |\n|---|---|---|---|---|\n%s", rows)
 	var t table
 	for _, f := range r.Figures {
 		if what, ok := strings.CutPrefix(f.Metric, Cost); ok && (f.System == Project || f.System == ProjectTwo || isBound(f.System)) {
