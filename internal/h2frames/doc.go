@@ -25,8 +25,8 @@
 //
 // Each h' is h with the piece's length and without END_STREAM. The payload is not
 // copied: headers and slices of it go to the kernel in one writev, or to TLS for it to
-// fill its records. Flow control
-// counts payload and no headers, so both ends agree on the windows.
+// fill its records. Flow control counts payload and no headers, so both ends agree on the
+// windows.
 //
 // Writes need not start or end with a frame. What the cutter keeps between them is
 // the header, as far as it has come, and how much payload is left of the frame and

@@ -2,9 +2,9 @@
 // that was proved.
 //
 // Guaranteed: a name comes from a certificate that was verified and has it spelt like that,
-// and its kind cannot be mistaken: what looks like a URI was a URI in the certificate, what looks like an address
-// was an address. A `*` in a pattern never stands for nothing, and never reaches beyond
-// one label or path element.
+// and its kind cannot be mistaken: what looks like a URI was a URI in the certificate, what
+// looks like an address was an address. A `*` in a pattern never stands for nothing, and
+// never reaches beyond one label or path element.
 //
 // Not guaranteed: that a bearer token is anybody's. It is as it was sent.
 package identity

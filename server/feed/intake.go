@@ -49,8 +49,8 @@ func (in *intake) leave(id segment.LogID) {
 	in.logs[id] = nil
 }
 
-// errInvents is for an upstream that names more logs than a server has during one call,
-// which ends when one of them is retired. What it begins takes files and memory here.
+// errInvents is for an upstream that names more logs in one call than a server has: it
+// ends the call when it retires one. What it begins takes files and memory here.
 var errInvents = fmt.Errorf("it names more logs than the %d that a server has", cursor.MaxPositions)
 
 // log returns a log of the upstream, nil if it was refused here.

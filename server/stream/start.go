@@ -30,9 +30,10 @@ import (
 //	  cursor within a snapshot:  s      |------->   the rest of S, rebuilt from the log
 //
 // A log that the cursor does not name is new to the client, and comes from its oldest
-// block on. The stream may go on without one that is not here, see absent.go. A source's until is the present at the start: when all have come to theirs,
-// the stream is synced, or ends if it does not follow. While a snapshot is sent, the
-// series below snapshotRef have been; while blocks are, it is zero.
+// block on. The stream may go on without one that is not here, see absent.go. A source's
+// until is the present at the start: when all have come to theirs, the stream is synced,
+// or ends if it does not follow. While a snapshot is sent, the series below snapshotRef
+// have been; while blocks are, it is zero.
 
 // start opens the logs where the request says. A snapshot is sent before it returns.
 func (st *stream) start(req *metricsv1.GetMetricsRequest, e *selection.Evaluation) error {
