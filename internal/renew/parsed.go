@@ -61,7 +61,8 @@ func stateOf(file string) state {
 	if err != nil {
 		return state{file: file, settled: true}
 	}
-	return state{file, info, time.Since(info.ModTime()) > settling}
+	// One that seems to be written later has its time from elsewhere.
+	return state{file, info, time.Since(info.ModTime()).Abs() > settling}
 }
 
 func (s state) holds() bool {

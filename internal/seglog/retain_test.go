@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -80,4 +81,41 @@ func TestMirrorSaysThatTheSizeIsNotKept(t *testing.T) {
 		require.NoError(t, r.Append(c.Offset, c.Data))
 	}
 	require.Equal(t, 1, strings.Count(log.String(), "cannot be kept"), log.String())
+}
+
+// A clock that was ahead for a while, by years, does not end the retention by time: what
+// is written later says that it is of the future, too, and goes when its files are old.
+func TestRetentionAfterAClockWasAhead(t *testing.T) {
+	const retention = 24 * time.Hour
+	c := &clock{time.Now()}
+	o := testOptions(c)
+	o.RetentionTime = retention
+	s := mustStore(t, t.TempDir(), o)
+	m, rnd := newMemory(), newRand()
+	w, err := s.OpenWriter(m)
+	require.NoError(t, err)
+	defer w.Close()
+	c.t = c.t.Add(100 * 365 * 24 * time.Hour)
+	feed(t, w, m, rnd, 1)
+	require.NoError(t, w.Rotate())
+	c.t = time.Now()
+	for range 3 {
+		feed(t, w, m, rnd, 1)
+		require.NoError(t, w.Rotate())
+	}
+	segments := w.Log().Segments()
+	require.Greater(t, len(segments), 3)
+	for _, segment := range segments[1:] {
+		require.True(t, segment.CreateTime.After(c.t), "of the future")
+	}
+	s.retain()
+	require.Len(t, w.Log().Segments(), len(segments), "none is old yet")
+	// The first was written while the clock was ahead, the second not at all lately.
+	at := c.t.Add(100 * 365 * 24 * time.Hour)
+	for i, segment := range segments[:2] {
+		require.NoError(t, os.Chtimes(filepath.Join(w.Log().dir, segment.Name), time.Time{}, at))
+		at = c.t.Add(-retention - time.Duration(i+1)*time.Hour)
+	}
+	s.retain()
+	require.Len(t, w.Log().Segments(), len(segments)-2)
 }
