@@ -2,7 +2,6 @@ package forwarder
 
 import (
 	"context"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -124,22 +123,12 @@ func TestClaimsOfAServer(t *testing.T) {
 // TestClaimThatIsNotKept of a log that has ended keeps no other server from giving back
 // what was lost.
 func TestClaimThatIsNotKept(t *testing.T) {
-	dir := t.TempDir()
-	p := serveReplica(t, filepath.Join(dir, "a"), "127.0.0.1:0")
-	c := testConfig(filepath.Join(dir, "forwarder"))
-	c.Server = p.addr
-	r := start(t, c)
 	const before = 20
-	r.sender().fill(0, before)
-	l, _ := r.appender.log()
-	old := l.ID()
-	eventually(t, "server has all", func() bool { return p.at(old) == before })
-	r.stop()
-	p.stop()
+	c, p, old := stopped(t, before)
 	cutBack(t, c.StoragePath, old, 100)
 	claims, logs := serveClaims(t, link.Trust{})
 	c.Server = claims + "," + p.addr
-	r = start(t, c, func(f *Forwarder) { f.appender.ended.turn = 200 * time.Millisecond })
+	r := start(t, c, func(f *Forwarder) { f.appender.ended.turn = 200 * time.Millisecond })
 	eventually(t, "the stranger has its turn", func() bool { return logs() >= 2 })
 	q := serveReplica(t, p.dir, p.addr)
 	eventually(t, "what was lost is fetched", func() bool { return r.appender.ended.all()[0].log().Last() == before })

@@ -139,25 +139,32 @@ func comesBackWithLess(t *testing.T, policy, second string) {
 	}
 }
 
-// TestServerOfAnotherPastOfAnEndedLog is told, and gets the present log.
-func TestServerOfAnotherPastOfAnEndedLog(t *testing.T) {
+// stopped returns a forwarder and a server that have so many blocks of a log, and have
+// ended in good order.
+func stopped(t *testing.T, blocks uint64) (Config, *replicaServer, segment.LogID) {
+	t.Helper()
 	dir := t.TempDir()
 	p := serveReplica(t, filepath.Join(dir, "a"), "127.0.0.1:0")
 	c := testConfig(filepath.Join(dir, "forwarder"))
 	c.Server = p.addr
 	r := start(t, c)
-	r.sender().fill(0, 20)
+	r.sender().fill(0, int(blocks))
 	l, _ := r.appender.log()
-	old := l.ID()
-	eventually(t, "server has all", func() bool { return p.at(old) == 20 })
+	eventually(t, "server has all", func() bool { return p.at(l.ID()) == blocks })
 	r.stop()
 	p.stop()
+	return c, p, l.ID()
+}
+
+// TestServerOfAnotherPastOfAnEndedLog is told, and gets the present log.
+func TestServerOfAnotherPastOfAnEndedLog(t *testing.T) {
+	c, p, old := stopped(t, 20)
 	if err := os.Remove(filepath.Join(c.StoragePath, old.String(), "end")); err != nil {
 		t.Fatal(err)
 	}
-	r = start(t, c)
+	r := start(t, c)
 	r.sender().fill(20, 25)
-	l, _ = r.appender.log()
+	l, _ := r.appender.log()
 	q := serveReplica(t, p.dir, p.addr, func(p *linkv1.Position) { p.Checksum++ })
 	eventually(t, "server has the new log", func() bool { return q.at(l.ID()) == 5 })
 	eventually(t, "the divergence is counted", func() bool {
@@ -171,20 +178,10 @@ func TestServerOfAnotherPastOfAnEndedLog(t *testing.T) {
 // TestEndedLogIsOpenedAgain while a server is about to give back what was lost: that
 // does not count as diverged.
 func TestEndedLogIsOpenedAgain(t *testing.T) {
-	dir := t.TempDir()
-	p := serveReplica(t, filepath.Join(dir, "a"), "127.0.0.1:0")
-	c := testConfig(filepath.Join(dir, "forwarder"))
-	c.Server = p.addr
-	r := start(t, c)
 	const before = 20
-	r.sender().fill(0, before)
-	l, _ := r.appender.log()
-	old := l.ID()
-	eventually(t, "server has all", func() bool { return p.at(old) == before })
-	r.stop()
-	p.stop()
+	c, p, old := stopped(t, before)
 	cutBack(t, c.StoragePath, old, 100)
-	r = start(t, c)
+	r := start(t, c)
 	once := sync.OnceFunc(func() {
 		if err := r.appender.ended.all()[0].reopen(); err != nil {
 			t.Error(err)
