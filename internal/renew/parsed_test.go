@@ -55,6 +55,7 @@ func TestParsed(t *testing.T) {
 		{"a file comes", func() { write(two, "f", old) }, "eef", false},
 		{"one that was read first goes", func() { require.NoError(t, os.Remove(one)) }, "eef", true},
 		{"and comes", func() { write(one, "g", old) }, "gf", false},
+		{"a time of a clock that is ahead", func() { write(one, "g", time.Now().Add(time.Hour)) }, "gf", false},
 	}
 	for i, step := range steps {
 		step.change()
