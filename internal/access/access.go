@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 
 	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/internal/identity"
@@ -68,7 +67,7 @@ func (f *File) CheckRole(r Role, names []string) error {
 	case len(names) == 0:
 		return fmt.Errorf("it has no verified certificate, and %s says which ones a %s has", Flag, r)
 	}
-	return fmt.Errorf("its certificate is for %s, which %s does not name as a %s", strings.Join(names, ", "), Flag, r)
+	return fmt.Errorf("its certificate is for %s, which %s does not name as a %s", identity.Quote(names), Flag, r)
 }
 
 // IsProxy says whether a certificate with these names is a proxy's.
@@ -119,7 +118,7 @@ func (s *state) policy(id identity.Identity) (*Policy, error) {
 				return c.policy, nil
 			}
 		}
-		return nil, &Denied{false, unknownCertificate, fmt.Sprintf("the client certificate, for %s, has no policy; it has to be among the certificates of one in %s", strings.Join(id.Names, ", "), Flag)}
+		return nil, &Denied{false, unknownCertificate, fmt.Sprintf("the client certificate, for %s, has no policy; it has to be among the certificates of one in %s", identity.Quote(id.Names), Flag)}
 	case s.anonymous != nil:
 		return s.anonymous, nil
 	}

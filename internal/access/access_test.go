@@ -357,6 +357,22 @@ func TestWrongIsTriedAgain(t *testing.T) {
 	}, 30*time.Second, 10*time.Millisecond)
 }
 
+// An error travels in a header, however many names a certificate has.
+func TestErrorsQuoteFewNames(t *testing.T) {
+	f, err := OpenFor(folder(t, exampleText()), nil, prepared)
+	require.NoError(t, err)
+	names := make([]string, 1000)
+	for i := range names {
+		names[i] = fmt.Sprintf("n%d.example.org", i)
+	}
+	_, err = f.Policy(identity.Identity{Names: names})
+	require.ErrorContains(t, err, names[0])
+	assert.Less(t, len(err.Error()), 1000)
+	err = f.CheckRole(Receiver, names)
+	require.ErrorContains(t, err, names[0])
+	assert.Less(t, len(err.Error()), 1000)
+}
+
 // However many files there are, looking at them takes a small part of the time.
 func TestPauseAfter(t *testing.T) {
 	for looking, want := range map[time.Duration]time.Duration{

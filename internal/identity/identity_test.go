@@ -11,6 +11,7 @@ import (
 	"encoding/asn1"
 	"math/big"
 	"net"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -149,4 +150,24 @@ func FuzzNames(f *testing.F) {
 		}
 		assert.False(t, Names{pattern}.Match([]string{""}))
 	})
+}
+
+// However many names a certificate has, and however long, an error has few.
+func TestQuote(t *testing.T) {
+	many := make([]string, 1000)
+	for i := range many {
+		many[i] = strings.Repeat("ä", 1000)
+	}
+	for _, c := range []struct {
+		names []string
+		want  string
+	}{
+		{nil, ""},
+		{[]string{"a"}, "a"},
+		{[]string{"a", "b", "c", "d", "e"}, "a, b, c, d, e"},
+		{[]string{"a", "b", "c", "d", "e", "f", "g"}, "a, b, c, d, e, and 2 more"},
+		{many, strings.Repeat(strings.Repeat("ä", 50)+"…, ", 5) + "and 995 more"},
+	} {
+		assert.Equal(t, c.want, Quote(c.names))
+	}
 }

@@ -21,6 +21,29 @@ func (n Names) Match(names []string) bool {
 	})
 }
 
+// Of the names in a certificate, of which there may be hundreds, a text has mostQuoted, with
+// mostNameBytes of each.
+const (
+	mostQuoted    = 5
+	mostNameBytes = 100
+)
+
+// Quote returns names in a text for errors, which travel in headers.
+func Quote(names []string) string {
+	quoted := make([]string, 0, mostQuoted+1)
+	for i, name := range names {
+		if i == mostQuoted {
+			quoted = append(quoted, fmt.Sprintf("and %d more", len(names)-i))
+			break
+		}
+		if len(name) > mostNameBytes {
+			name = strings.ToValidUTF8(name[:mostNameBytes], "") + "…"
+		}
+		quoted = append(quoted, name)
+	}
+	return strings.Join(quoted, ", ")
+}
+
 func matches(pattern, name string) bool {
 	if isURI(pattern) {
 		prefix, wild := strings.CutSuffix(pattern, "*")

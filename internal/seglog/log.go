@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -98,20 +97,26 @@ func (l *Log) created() (int64, bool) {
 // machine: what the log says of times is by the clock of its writer. Zero: there is none.
 func (l *Log) Modified() time.Time {
 	segments := l.Segments()
+	if len(segments) == 0 {
+		return time.Time{}
+	}
+	return l.modified()[segments[len(segments)-1].Name]
+}
+
+// modified says of files of the log when they were written last, as far as that can be
+// seen.
+func (l *Log) modified() map[string]time.Time {
 	entries, err := l.store.fs.ReadDir(l.dir)
-	if err != nil || len(segments) == 0 {
-		return time.Time{}
-	}
-	newest := segments[len(segments)-1].Name
-	i := slices.IndexFunc(entries, func(e os.DirEntry) bool { return e.Name() == newest })
-	if i < 0 {
-		return time.Time{}
-	}
-	info, err := entries[i].Info()
 	if err != nil {
-		return time.Time{}
+		return nil
 	}
-	return info.ModTime()
+	at := map[string]time.Time{}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			at[e.Name()] = info.ModTime()
+		}
+	}
+	return at
 }
 
 // Checksum returns the checksum of a block, by which two copies of the log are

@@ -28,7 +28,7 @@ func (s *Store) retain() {
 	now := s.o.Now()
 	for _, l := range s.open {
 		for s.o.RetentionTime > 0 {
-			old, until := l.oldest()
+			old, until := l.oldest(now)
 			if old == nil || now.Sub(until) <= s.o.RetentionTime || !s.delete(l, old, "time") {
 				break
 			}
@@ -40,7 +40,7 @@ func (s *Store) retain() {
 		var oldest *segFile
 		var until time.Time
 		for _, l := range s.open {
-			if f, t := l.oldest(); f != nil && (oldest == nil || t.Before(until)) {
+			if f, t := l.oldest(now); f != nil && (oldest == nil || t.Before(until)) {
 				from, oldest, until = l, f, t
 			}
 		}
@@ -81,8 +81,25 @@ func (s *Store) warnOver(size int64) {
 }
 
 // oldest returns the oldest segment that may be deleted, nil if there is none, and when
-// the next one was started: its last block is not younger.
-func (l *Log) oldest() (*segFile, time.Time) {
+// the next one was started: its last block is not younger. A writer whose clock was ahead
+// once says of all that it starts later, too, that it is of the future: then it is when
+// the files were written that counts.
+func (l *Log) oldest(now time.Time) (*segFile, time.Time) {
+	f, until := l.oldestSaid()
+	if f == nil || !until.After(now) {
+		return f, until
+	}
+	modified := l.modified()
+	for _, segment := range l.Segments() {
+		if at, ok := modified[segment.Name]; ok && !at.After(now) {
+			return f, at
+		}
+	}
+	return f, until
+}
+
+// oldestSaid is oldest by what the segments say.
+func (l *Log) oldestSaid() (*segFile, time.Time) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	switch {
