@@ -137,21 +137,24 @@ func TestWatchUnknownService(t *testing.T) {
 	require.Equal(t, codes.NotFound, status.Code(err))
 }
 
-// Watches are streams as others are: they have the same limit, and make room when they
-// end.
+// Watches have a limit of their own, since nobody needs a credential for them: they take no
+// place of those who read. They make room when they end.
 func TestWatchesAreBounded(t *testing.T) {
 	for name, watch := range watchers {
 		t.Run(name, func(t *testing.T) {
-			c := testConfig(t)
-			c.Streams = 1
-			s := start(t, c)
+			c := restricted(t, twoTeams)
+			c.Watches, c.Streams = 1, 1
+			s := startFed(t, c, ofTwoTeams(t))
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
 			_, err := watch(t, ctx, s.RPCAddr().String(), "")()
 			require.NoError(t, err)
 			_, err = watch(t, t.Context(), s.RPCAddr().String(), "")()
 			requireCode(t, connect.CodeResourceExhausted, err)
-			require.ErrorContains(t, err, "--limit.streams")
+			require.ErrorContains(t, err, "--limit.health-watches")
+			reader, _ := ways[0].as(t, s, "a")
+			_, err = get(t.Context(), reader, &getRequest{})
+			require.NoError(t, err)
 			cancel()
 			require.Eventually(t, func() bool {
 				inner, cancel := context.WithTimeout(context.Background(), patience)

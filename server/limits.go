@@ -20,6 +20,8 @@ type LimitConfig struct {
 	selection.Limits
 	// Streams that may be open at a time.
 	Streams int
+	// Watches of the health that may be open at a time.
+	Watches int
 	// RPCConns that may be open at a time to the RPC port.
 	RPCConns int
 	// ConnStreams that one connection may have open, HTTP/2's
@@ -50,6 +52,7 @@ func DefaultLimitConfig() LimitConfig {
 	return LimitConfig{
 		Limits:       selection.DefaultLimits(),
 		Streams:      10000,
+		Watches:      4096,
 		PeerShare:    50,
 		RPCConns:     4096,
 		ConnStreams:  500,
@@ -65,6 +68,7 @@ func DefaultLimitConfig() LimitConfig {
 // The flags of the limits that are enforced here.
 const (
 	flagStreams     = "--limit.streams"
+	flagWatches     = "--limit.health-watches"
 	flagPeerShare   = "--limit.peer-share"
 	flagProxy       = "--rpc.trusted-proxy"
 	flagRPCConns    = "--limit.rpc-connections"
@@ -79,6 +83,8 @@ const (
 func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 	app.Flag(flagStreams[2:], "Most streams that are open at a time.").
 		Default(strconv.Itoa(c.Streams)).IntVar(&c.Streams)
+	app.Flag(flagWatches[2:], "Most watches of the health service that are open at a time, for which nobody needs a credential.").
+		Default(strconv.Itoa(c.Watches)).IntVar(&c.Watches)
 	app.Flag(selection.FlagSelectorSize[2:], "Most that the selectors of a request may compile to, in instructions of regular expressions. Character classes count for several.").
 		Default(strconv.FormatInt(c.SelectorSize, 10)).Int64Var(&c.SelectorSize)
 	app.Flag(flagRPCConns[2:], "Most connections to the RPC port that are open at a time; at most a quarter of the files that the process may open.").
@@ -115,6 +121,7 @@ func (c *LimitConfig) check() error {
 		value int64
 	}{
 		{flagStreams, int64(c.Streams)},
+		{flagWatches, int64(c.Watches)},
 		{selection.FlagSelectorSize, c.SelectorSize},
 		{flagRPCConns, int64(c.RPCConns)},
 		{flagConnStreams, int64(c.ConnStreams)},

@@ -7,7 +7,7 @@ import (
 )
 
 var (
-	streamsDesc            = prometheus.NewDesc("promgrpc_server_streams", "Streams that are open.", nil, nil)
+	streamsDesc            = prometheus.NewDesc("promgrpc_server_streams", "Streams that are open and read; not watches of the health.", nil, nil)
 	connsDesc              = prometheus.NewDesc("promgrpc_server_connections", "Connections to the RPC port that are open.", nil, nil)
 	stateDesc              = prometheus.NewDesc("promgrpc_server_stream_state_bytes", "Bytes of --limit.stream-bytes that are held.", nil, nil)
 	callsDesc              = prometheus.NewDesc("promgrpc_server_call_bytes", "Bytes of --limit.call-bytes that calls under way hold.", nil, nil)

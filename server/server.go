@@ -153,6 +153,7 @@ func (s *Server) openRooms() {
 	s.streams = stream.New(config, stream.Shared{
 		Replicas: s.replicas, Evaluations: s.evaluations, Refusals: s.refusals, Admission: s.trust.admission, Log: s.log,
 		Open:    c.budget(flagStreams, "streams", int64(c.Streams)),
+		Watches: c.budget(flagWatches, "watches", int64(c.Watches)),
 		Bytes:   streamBytes,
 		Decodes: c.budget(stream.FlagDecodes, "turns", int64(c.Decodes)),
 	})

@@ -51,9 +51,9 @@ func (s *Service) healthOf(service string) healthv1.HealthCheckResponse_ServingS
 }
 
 // watchHealth sends the status at once and whenever it changes, until the client leaves
-// or the server ends. It counts as a stream.
+// or the server ends. It has a place of its own.
 func (s *Service) watchHealth(ctx context.Context, req *connect.Request[healthv1.HealthCheckRequest], out *connect.ServerStream[healthv1.HealthCheckResponse]) error {
-	call, err := s.Streams.Admit(ctx, callerOf(ctx))
+	call, err := s.Streams.AdmitWatch(ctx, callerOf(ctx))
 	if err != nil {
 		return err
 	}

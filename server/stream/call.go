@@ -8,6 +8,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/server/refusal"
 )
@@ -22,14 +23,18 @@ type Call struct {
 	Leave   func() // has to be called
 }
 
-// Admit admits a stream, unless there are too many. The room of its request is
-// released.
-func (s *Streams) Admit(ctx context.Context, from Caller) (*Call, error) {
+// AdmitWatch admits a stream of the health, unless there are too many. Who has no
+// credential may open one, so it takes the place of no reader.
+func (s *Streams) AdmitWatch(ctx context.Context, from Caller) (*Call, error) {
+	return s.admit(ctx, from, s.Watches.Hold(from.Peer))
+}
+
+// admit admits a stream that one place is taken for. The room of its request is released.
+func (s *Streams) admit(ctx context.Context, from Caller, one *limit.Hold) (*Call, error) {
 	from.Room.Release()
 	if s.base.Err() != nil {
 		return nil, refusal.Unavailable(context.Cause(s.base), "")
 	}
-	one := s.Open.Hold(from.Peer).With(from.Rights.Streams())
 	if err := one.Resize(1); err != nil {
 		return nil, s.Refusals.Of(err)
 	}
@@ -47,9 +52,9 @@ func (s *Streams) Admit(ctx context.Context, from Caller) (*Call, error) {
 	return c, nil
 }
 
-// admitReader is Admit for a stream that reads logs, of which there has to be one.
+// admitReader is admit for a stream that reads logs, of which there has to be one.
 func (s *Streams) admitReader(ctx context.Context, from Caller) (*Call, error) {
-	c, err := s.Admit(ctx, from)
+	c, err := s.admit(ctx, from, s.Open.Hold(from.Peer).With(from.Rights.Streams()))
 	if err != nil {
 		return nil, err
 	}

@@ -55,6 +55,7 @@ type Shared struct {
 	Admission   *admission.Admission
 	Log         *throttle.Logger // of what clients can cause
 	Open        *limit.Budget    // streams
+	Watches     *limit.Budget    // of the health
 	Bytes       *limit.Budget    // of their state
 	Decodes     *limit.Budget    // turns to decode
 }
