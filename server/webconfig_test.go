@@ -451,6 +451,45 @@ func TestProxiesByCertificate(t *testing.T) {
 	}
 }
 
+// A proxy's certificate is nobody's that it passes a call on for, also where the proxy is
+// known by its address alone.
+func TestProxiesAreNobody(t *testing.T) {
+	c := newCerts(t)
+	src := ofTwoTeams(t)
+	for _, trusted := range []bool{false, true} {
+		config := c.config(rpcMTLS)
+		config.AccessFile = filepath.Join(c.dir, "access.yml")
+		require.NoError(t, os.WriteFile(config.AccessFile, []byte("policies: [{name: all, certificates: [spiffe://test/*], read: {}}]"), 0o600))
+		if trusted {
+			config.TrustedProxies = []string{"127.0.0.1"}
+		}
+		s := startFed(t, config, src)
+		g := guest{tls: c.client(c.pair("spiffe://test/haproxy"))}
+		for protocol, err := range g.calls(t, s.RPCAddr().String()) {
+			require.NoError(t, err, "of its own, over %s", protocol)
+		}
+		for protocol, options := range unary {
+			forwarded := roundTrip(func(r *http.Request) (*http.Response, error) {
+				r = r.Clone(r.Context())
+				r.Header.Set("X-Forwarded-For", "198.51.100.7")
+				return g.RoundTrip(r)
+			})
+			client := metricsv1connect.NewMetricsServiceClient(&http.Client{Transport: forwarded}, g.url(s.RPCAddr().String()), options...)
+			_, err := client.GetLabelNames(t.Context(), connect.NewRequest(&metricsv1.GetLabelNamesRequest{}))
+			if !trusted {
+				require.NoError(t, err, protocol)
+				continue
+			}
+			require.Equal(t, connect.CodeUnauthenticated, connect.CodeOf(err), "%s: %v", protocol, err)
+		}
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+// RoundTrip implements [http.RoundTripper].
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 func TestWrongRPCConfigFile(t *testing.T) {
 	config := newCerts(t).config("nonsense: 1\n")
 	_, err := server.New(config, nil, nil)

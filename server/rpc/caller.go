@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/promgrpc/exporter/internal/identity"
 	"github.com/promgrpc/exporter/server/selection"
 	"github.com/promgrpc/exporter/server/stream"
 )
@@ -30,7 +29,7 @@ func (s *Service) withCaller(next http.Handler) http.Handler {
 		if r.Context().Err() != nil {
 			return
 		}
-		c := stream.Caller{Peer: s.peerOf(r), Identity: identity.Of(r.Context()), Writer: w, Control: http.NewResponseController(w)}
+		c := stream.Caller{Peer: s.peerOf(r), Identity: s.identityOf(r), Writer: w, Control: http.NewResponseController(w)}
 		if err := s.letIn(&c, r.URL.Path); err != nil {
 			s.deny(w, r, err)
 			return
