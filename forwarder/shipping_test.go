@@ -116,7 +116,9 @@ func (r *replicaServer) serve(store *seglog.Store, c *link.Conn, hello *linkv1.H
 				logship.Options{More: func(after uint64) bool { return after < l.Last() }})
 		default:
 			if err = logship.Deliver(f, keeping{replica, r}); err == nil {
-				err = c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Position{Position: position()}})
+				if err := c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Position{Position: position()}}); err != nil {
+					return err // The forwarder has left, as it does when another log is written.
+				}
 			}
 		}
 		if err != nil {
