@@ -72,6 +72,10 @@ func openGRPC(t testing.TB, ctx context.Context, address string, req *getRequest
 func openConnect(h2 bool, o ...connect.ClientOption) func(testing.TB, context.Context, string, *getRequest) receiver {
 	return func(t testing.TB, ctx context.Context, address string, req *getRequest) receiver {
 		stream, err := connectClient(t, address, h2, o...).GetMetrics(ctx, connect.NewRequest(req))
+		if err == nil {
+			// Until then a connection of HTTP/1.1 is not idle, and stays open.
+			t.Cleanup(func() { _ = stream.Close() })
+		}
 		return func() (*getResponse, error) {
 			if err != nil {
 				return nil, err
