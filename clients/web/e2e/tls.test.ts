@@ -106,5 +106,8 @@ test("a certificate", async () => {
   });
   await open(url, having(folder), (page) => phase(page, "live"));
   await assert.rejects(open(url, {}, async () => {}), /ERR_/);
-  await assert.rejects(open(url, having(join(folder, "other")), async () => {}), /ERR_/);
+  // Where TLS 1.3 refuses it only after the handshake, Playwright's proxy says so in a page of its own.
+  await assert.rejects(open(url, having(join(folder, "other")), async (page) => {
+    throw new Error((await page.textContent("body")) ?? "");
+  }), /ERR_|client-certificate error/);
 });
