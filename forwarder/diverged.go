@@ -40,7 +40,7 @@ func (s *shipper) refuse(c *link.Conn, err error) error {
 	}
 	_ = c.CloseWith(err.Error())
 	trust := s.options.Trust
-	proved := trust.Roles != nil && trust.Roles.HasRoles(trust.Peer) && trust.Roles.CheckRole(trust.Peer, c.Identity().Names) == nil
+	proved := trust.ByRole() && trust.Roles.CheckRole(trust.Peer, c.Identity().Names) == nil
 	return &divergence{diverged, proved}
 }
 

@@ -39,7 +39,7 @@ func (t Trust) dialling(address string, verified func(chains [][]*x509.Certifica
 	if configured == "" {
 		c.ServerName, _, _ = net.SplitHostPort(address)
 	}
-	if t.byRole() {
+	if t.ByRole() {
 		c.InsecureSkipVerify = true // VerifyConnection does it.
 		c.VerifyConnection = func(state tls.ConnectionState) error {
 			chains, err := verify(c, state.PeerCertificates, configured)

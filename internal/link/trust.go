@@ -45,13 +45,14 @@ func Listening(file *webconfig.Config, roles Roles, peer access.Role) Trust {
 	return t
 }
 
-func (t Trust) byRole() bool { return t.Roles != nil && t.Roles.HasRoles(t.Peer) }
+// ByRole says whether the other side has to have a role.
+func (t Trust) ByRole() bool { return t.Roles != nil && t.Roles.HasRoles(t.Peer) }
 
 // checkListener refuses what no peer could get through. The flags name what is to be
 // changed.
 func (t Trust) checkListener() error {
 	switch {
-	case t.TLS == nil && t.byRole(), t.TLS != nil && t.byRole() && t.TLS().ClientAuth < tls.VerifyClientCertIfGiven:
+	case t.TLS == nil && t.ByRole(), t.TLS != nil && t.ByRole() && t.TLS().ClientAuth < tls.VerifyClientCertIfGiven:
 		return usage.Errorf("%s says which certificates a %s has, so %s has to ask for them: it needs client_ca_file and client_auth_type: RequireAndVerifyClientCert",
 			access.Flag, t.Peer, FlagConfigFile)
 	case t.TLS != nil && t.TLS().MaxVersion != 0 && t.TLS().MaxVersion < minVersion:
@@ -63,7 +64,7 @@ func (t Trust) checkListener() error {
 // CheckDialer refuses a side that dials and could prove nothing. The flags begin with
 // what dials its servers, such as "--server.tls".
 func (t Trust) CheckDialer(flags string) error {
-	if t.TLS == nil && t.byRole() {
+	if t.TLS == nil && t.ByRole() {
 		return usage.Errorf("%s says which certificates a %s has, so %s-ca-file has to say by which authority",
 			access.Flag, t.Peer, flags)
 	}

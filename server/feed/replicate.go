@@ -106,11 +106,10 @@ func (f *Feed) owners(names []string) []string {
 	if f.trust.Within() {
 		return nil
 	}
-	roles := f.trust.Roles
-	byRole := roles != nil && roles.HasRoles(f.trust.Peer)
+	byRole := f.trust.ByRole()
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
 		if byRole {
-			return roles.CheckRole(f.trust.Peer, []string{name}) != nil
+			return f.trust.Roles.CheckRole(f.trust.Peer, []string{name}) != nil
 		}
 		return name == "localhost" || net.ParseIP(name).IsLoopback()
 	})
