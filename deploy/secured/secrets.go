@@ -63,16 +63,5 @@ func (s secrets) bcrypt(name string) (string, error) {
 
 // write puts a file into the place of the one that was there, in one step.
 func write(path string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
+	return private.Write(path, content, 0o600, os.Rename)
 }

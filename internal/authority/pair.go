@@ -3,7 +3,6 @@ package authority
 import (
 	"crypto/tls"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -52,21 +51,8 @@ func (p *Pair) write(dir, name string, put func(from, to string) error) error {
 	return write(cert, p.Cert, 0o644, put)
 }
 
-// write follows no link: neither that of the file it makes, nor that of what is there.
 func write(file string, data []byte, mode os.FileMode, put func(from, to string) error) error {
-	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".new-")
-	if err != nil {
-		return fmt.Errorf("authority: %w", err)
-	}
-	defer os.Remove(f.Name()) // It is gone, or has another name as well, unless something went wrong.
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Chmod(mode)
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = put(f.Name(), file)
-	}
-	if err != nil {
+	if err := private.Write(file, data, mode, put); err != nil {
 		return fmt.Errorf("authority: write %s: %w", file, err)
 	}
 	return nil
