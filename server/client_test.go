@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -92,20 +94,40 @@ func openConnect(h2 bool, o ...connect.ClientOption) func(testing.TB, context.Co
 }
 
 func connectClient(t testing.TB, address string, h2 bool, o ...connect.ClientOption) metricsv1connect.MetricsServiceClient {
-	client, stop := &http.Client{Transport: &http.Transport{}}, func() {}
-	if h2 {
-		client, stop = http2Client()
-	}
-	t.Cleanup(client.CloseIdleConnections)
+	client, stop := httpClient(h2)
 	t.Cleanup(stop)
 	return metricsv1connect.NewMetricsServiceClient(client, "http://"+address, o...)
 }
 
-func http2Client() (client *http.Client, stop func()) {
-	protocols := new(http.Protocols)
-	protocols.SetUnencryptedHTTP2(true)
-	client = &http.Client{Transport: &http.Transport{Protocols: protocols}}
-	return client, client.CloseIdleConnections
+// httpClient returns a client of HTTP/1.1 or, without TLS, of HTTP/2. stop closes its
+// connections, also one that its transport does not know to be idle yet.
+func httpClient(h2 bool) (client *http.Client, stop func()) {
+	var (
+		mu   sync.Mutex
+		open []net.Conn
+	)
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		open = append(open, conn)
+		return conn, nil
+	}}
+	if h2 {
+		transport.Protocols = new(http.Protocols)
+		transport.Protocols.SetUnencryptedHTTP2(true)
+	}
+	return &http.Client{Transport: transport}, func() {
+		transport.CloseIdleConnections()
+		mu.Lock()
+		defer mu.Unlock()
+		for _, conn := range open {
+			_ = conn.Close()
+		}
+	}
 }
 
 // call opens a stream over gRPC that ends with the test.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
 	"sync"
 	"testing"
 	"time"
@@ -45,11 +44,8 @@ func watchGRPC(t testing.TB, ctx context.Context, address, service string) watch
 
 func watchConnect(h2 bool, o ...connect.ClientOption) func(testing.TB, context.Context, string, string) watcher {
 	return func(t testing.TB, ctx context.Context, address, service string) watcher {
-		client := &http.Client{Transport: &http.Transport{}}
-		if h2 {
-			client, _ = http2Client()
-		}
-		t.Cleanup(client.CloseIdleConnections)
+		client, stop := httpClient(h2)
+		t.Cleanup(stop)
 		c := connect.NewClient[healthv1.HealthCheckRequest, healthv1.HealthCheckResponse](client, "http://"+address+"/grpc.health.v1.Health/Watch", o...)
 		stream, err := c.CallServerStream(ctx, connect.NewRequest(&healthv1.HealthCheckRequest{Service: service}))
 		return func() (*healthv1.HealthCheckResponse, error) {

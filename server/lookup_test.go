@@ -146,7 +146,7 @@ func TestCurl(t *testing.T) {
 
 func TestReflection(t *testing.T) {
 	s := start(t, testConfig(t))
-	client, stop := http2Client()
+	client, stop := httpClient(true)
 	defer stop()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

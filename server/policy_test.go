@@ -137,7 +137,7 @@ func TestRightsOfEveryCall(t *testing.T) {
 func TestWhatNeedsNoRight(t *testing.T) {
 	s := startFed(t, restricted(t, twoTeams), ofTwoTeams(t))
 	require.True(t, healthy(t, s))
-	client, stop := http2Client()
+	client, stop := httpClient(true)
 	defer stop()
 	for token, allowed := range map[string]bool{"": false, "wrong": false, "writer": true} {
 		w := &tapped{RoundTripper: client.Transport, token: token}

@@ -125,7 +125,7 @@ func TestForwardersClockDiffers(t *testing.T) {
 // healthy asks over each protocol whether a server serves.
 func healthy(t *testing.T, s *instance) (serving bool) {
 	t.Helper()
-	client, stop := http2Client()
+	client, stop := httpClient(true)
 	defer stop()
 	answers := map[bool]int{}
 	for _, o := range [][]connect.ClientOption{nil, {connect.WithGRPC()}, {connect.WithGRPCWeb()}} {

@@ -179,7 +179,7 @@ func TestRelayByTLS(t *testing.T) {
 	src.write(point{series: "a", t: now(), v: 1})
 	behind, err := url.Parse("http://" + startFed(t, testConfig(t), src).RPCAddr().String())
 	require.NoError(t, err)
-	client, stop := http2Client()
+	client, stop := httpClient(true)
 	defer stop()
 	proxy := httputil.NewSingleHostReverseProxy(behind)
 	proxy.Transport, proxy.FlushInterval = client.Transport, -1

@@ -39,7 +39,7 @@ func newDoor(t *testing.T, s *instance, pair *authority.Pair) *door {
 	t.Helper()
 	behind, err := url.Parse("http://" + s.RPCAddr().String())
 	require.NoError(t, err)
-	client, stop := http2Client()
+	client, stop := httpClient(true)
 	t.Cleanup(stop)
 	proxy := httputil.NewSingleHostReverseProxy(behind)
 	proxy.Transport, proxy.FlushInterval = client.Transport, -1

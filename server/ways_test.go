@@ -86,11 +86,7 @@ func (w *tapped) taken() string {
 
 // as returns a client that has a token.
 func (v way) as(t testing.TB, s *instance, token string) (metricsv1connect.MetricsServiceClient, *tapped) {
-	client, stop := &http.Client{Transport: &http.Transport{}}, func() {}
-	if v.h2 {
-		client, stop = http2Client()
-	}
-	t.Cleanup(client.CloseIdleConnections)
+	client, stop := httpClient(v.h2)
 	t.Cleanup(stop)
 	w := &tapped{RoundTripper: client.Transport, token: token}
 	return metricsv1connect.NewMetricsServiceClient(&http.Client{Transport: w}, "http://"+s.RPCAddr().String(), v.options...), w
