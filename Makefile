@@ -79,7 +79,9 @@ install: needs $(MODULES) ## Install the external tooling into .tools: buf, the 
 .PHONY: generate
 generate: needs $(BUF) $(addprefix $(TOOLS)/,$(PLUGINS)) $(MODULES) ## Generate gen/ (stubs, API reference, OpenAPI) and the clients' stubs from api/, and the client's manual
 	$(BUF) generate
-	sed -i 's|^\tcontext "context"$$|&\n\t. "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"|' gen/go/promgrpc/metrics/v1/metricsv1grpc/*.go
+	for api in metrics query; do \
+		sed -i 's|^\tcontext "context"$$|&\n\t. "github.com/promgrpc/exporter/gen/go/promgrpc/'$$api'/v1"|' gen/go/promgrpc/$$api/v1/$${api}v1grpc/*.go; \
+	done
 	$(BUF) generate --template buf.gen.web.yaml
 	$(BUF) generate --template buf.gen.python.yaml
 	go run ./cmd/prometheus-grpc-client manual --format man >docs/prometheus-grpc-client.1

@@ -176,6 +176,72 @@ func (x *Position) GetGone() bool {
 	return false
 }
 
+// QueryCursor is how far a query has come, the same at every replica, in the same
+// string form.
+type QueryCursor struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// query is a hash of what is evaluated: a cursor goes on with nothing else.
+	Query uint64 `protobuf:"fixed64,3,opt,name=query,proto3" json:"query,omitempty"`
+	// evaluated is the last step, in milliseconds since the Unix epoch.
+	Evaluated int64 `protobuf:"varint,4,opt,name=evaluated,proto3" json:"evaluated,omitempty"`
+	// state of what depends on more than the samples, such as alerts. Empty for an
+	// expression.
+	State         []byte `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueryCursor) Reset() {
+	*x = QueryCursor{}
+	mi := &file_promgrpc_cursor_v1_cursor_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueryCursor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueryCursor) ProtoMessage() {}
+
+func (x *QueryCursor) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_cursor_v1_cursor_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueryCursor.ProtoReflect.Descriptor instead.
+func (*QueryCursor) Descriptor() ([]byte, []int) {
+	return file_promgrpc_cursor_v1_cursor_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *QueryCursor) GetQuery() uint64 {
+	if x != nil {
+		return x.Query
+	}
+	return 0
+}
+
+func (x *QueryCursor) GetEvaluated() int64 {
+	if x != nil {
+		return x.Evaluated
+	}
+	return 0
+}
+
+func (x *QueryCursor) GetState() []byte {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
 var File_promgrpc_cursor_v1_cursor_proto protoreflect.FileDescriptor
 
 const file_promgrpc_cursor_v1_cursor_proto_rawDesc = "" +
@@ -191,7 +257,11 @@ const file_promgrpc_cursor_v1_cursor_proto_rawDesc = "" +
 	"\aentries\x18\x03 \x01(\rR\aentries\x12!\n" +
 	"\fsnapshot_ref\x18\x04 \x01(\x04R\vsnapshotRef\x12#\n" +
 	"\rsnapshot_time\x18\x05 \x01(\x03R\fsnapshotTime\x12\x12\n" +
-	"\x04gone\x18\x06 \x01(\bR\x04goneB\xd0\x01\n" +
+	"\x04gone\x18\x06 \x01(\bR\x04gone\"W\n" +
+	"\vQueryCursor\x12\x14\n" +
+	"\x05query\x18\x03 \x01(\x06R\x05query\x12\x1c\n" +
+	"\tevaluated\x18\x04 \x01(\x03R\tevaluated\x12\x14\n" +
+	"\x05state\x18\x05 \x01(\fR\x05stateB\xd0\x01\n" +
 	"\x16com.promgrpc.cursor.v1B\vCursorProtoP\x01Z?github.com/promgrpc/exporter/gen/go/promgrpc/cursor/v1;cursorv1\xa2\x02\x03PCX\xaa\x02\x12Promgrpc.Cursor.V1\xca\x02\x12Promgrpc\\Cursor\\V1\xe2\x02\x1ePromgrpc\\Cursor\\V1\\GPBMetadata\xea\x02\x14Promgrpc::Cursor::V1b\x06proto3"
 
 var (
@@ -206,10 +276,11 @@ func file_promgrpc_cursor_v1_cursor_proto_rawDescGZIP() []byte {
 	return file_promgrpc_cursor_v1_cursor_proto_rawDescData
 }
 
-var file_promgrpc_cursor_v1_cursor_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_promgrpc_cursor_v1_cursor_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_promgrpc_cursor_v1_cursor_proto_goTypes = []any{
-	(*Cursor)(nil),   // 0: promgrpc.cursor.v1.Cursor
-	(*Position)(nil), // 1: promgrpc.cursor.v1.Position
+	(*Cursor)(nil),      // 0: promgrpc.cursor.v1.Cursor
+	(*Position)(nil),    // 1: promgrpc.cursor.v1.Position
+	(*QueryCursor)(nil), // 2: promgrpc.cursor.v1.QueryCursor
 }
 var file_promgrpc_cursor_v1_cursor_proto_depIdxs = []int32{
 	1, // 0: promgrpc.cursor.v1.Cursor.positions:type_name -> promgrpc.cursor.v1.Position
@@ -232,7 +303,7 @@ func file_promgrpc_cursor_v1_cursor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_promgrpc_cursor_v1_cursor_proto_rawDesc), len(file_promgrpc_cursor_v1_cursor_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
