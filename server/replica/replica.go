@@ -30,6 +30,7 @@ type Replica struct {
 	tail      atomic.Uint64 // the last block of the forwarder's log
 	tailKnown atomic.Bool
 	ending    ending
+	opened    time.Time
 	received  atomic.Int64 // when bytes last came, in ns since the epoch; 0: not yet
 	written   atomic.Int64 // when the forwarder wrote the last block, in ms
 	lease     lease
@@ -39,7 +40,7 @@ type Replica struct {
 // openReplica rebuilds the state of a log from its newest segment, or creates
 // an empty log.
 func openReplica(store *seglog.Store, id segment.LogID, h *health) (*Replica, error) {
-	r := &Replica{ID: id, lease: newLease(), health: h, state: newState()}
+	r := &Replica{ID: id, lease: newLease(), health: h, state: newState(), opened: time.Now()}
 	files, err := store.OpenMirror(id, r)
 	if err != nil {
 		return nil, fmt.Errorf("open log %s: %w", id, err)
@@ -150,6 +151,22 @@ func (r *Replica) LastReceived() time.Time {
 		return time.Unix(0, at)
 	}
 	return time.Time{}
+}
+
+// Opened is when the replica was opened.
+func (r *Replica) Opened() time.Time { return r.opened }
+
+// Time is that of the log, by its forwarder's clock, in ms: no later block is from before
+// it. Zero: there is none yet.
+func (r *Replica) Time() int64 {
+	if last := r.written.Load(); last != 0 {
+		return last
+	}
+	// A keyframe is all there is.
+	if segments := r.Log.Segments(); len(segments) > 0 {
+		return segments[len(segments)-1].CreateTime.UnixMilli()
+	}
+	return 0
 }
 
 // MarkStale marks a replica that was just opened as stale if its last block was
