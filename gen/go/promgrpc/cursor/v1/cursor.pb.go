@@ -242,6 +242,166 @@ func (x *QueryCursor) GetState() []byte {
 	return nil
 }
 
+// RuleState is the state of a file of rules in a QueryCursor.
+type RuleState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// groups, one for each of the file, in its order.
+	Groups        []*RuleGroupState `protobuf:"bytes,1,rep,name=groups,proto3" json:"groups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RuleState) Reset() {
+	*x = RuleState{}
+	mi := &file_promgrpc_cursor_v1_cursor_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RuleState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RuleState) ProtoMessage() {}
+
+func (x *RuleState) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_cursor_v1_cursor_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RuleState.ProtoReflect.Descriptor instead.
+func (*RuleState) Descriptor() ([]byte, []int) {
+	return file_promgrpc_cursor_v1_cursor_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RuleState) GetGroups() []*RuleGroupState {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+// RuleGroupState is how far a group of rules has come, with the alerts that are active.
+type RuleGroupState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// next step, in milliseconds since the Unix epoch. All times below are counted in
+	// steps back from it.
+	Next int64 `protobuf:"varint,1,opt,name=next,proto3" json:"next,omitempty"`
+	// rules, one for each of the group, in its order: at which step each was evaluated
+	// last without a failure. 0: at none.
+	Rules []uint32 `protobuf:"varint,2,rep,packed,name=rules,proto3" json:"rules,omitempty"`
+	// alert_rule of each active alert: an index into the group's rules. It and what
+	// follows have an element for each alert.
+	AlertRule []uint32 `protobuf:"varint,3,rep,packed,name=alert_rule,json=alertRule,proto3" json:"alert_rule,omitempty"`
+	// alert_labels is a hash of the alert's labels. They themselves, its annotations
+	// and its value are evaluated again at the step at which it was seen.
+	AlertLabels []uint64 `protobuf:"fixed64,4,rep,packed,name=alert_labels,json=alertLabels,proto3" json:"alert_labels,omitempty"`
+	// alert_active is the step since which the expression holds.
+	AlertActive []uint32 `protobuf:"varint,5,rep,packed,name=alert_active,json=alertActive,proto3" json:"alert_active,omitempty"`
+	// alert_fired is the step since which it fires. 0: it is pending.
+	AlertFired []uint32 `protobuf:"varint,6,rep,packed,name=alert_fired,json=alertFired,proto3" json:"alert_fired,omitempty"`
+	// alert_kept is the step since which it is kept firing though the expression does
+	// not hold. 0: it does.
+	AlertKept []uint32 `protobuf:"varint,7,rep,packed,name=alert_kept,json=alertKept,proto3" json:"alert_kept,omitempty"`
+	// alert_seen is the last step at which the expression held.
+	AlertSeen     []uint32 `protobuf:"varint,8,rep,packed,name=alert_seen,json=alertSeen,proto3" json:"alert_seen,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RuleGroupState) Reset() {
+	*x = RuleGroupState{}
+	mi := &file_promgrpc_cursor_v1_cursor_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RuleGroupState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RuleGroupState) ProtoMessage() {}
+
+func (x *RuleGroupState) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_cursor_v1_cursor_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RuleGroupState.ProtoReflect.Descriptor instead.
+func (*RuleGroupState) Descriptor() ([]byte, []int) {
+	return file_promgrpc_cursor_v1_cursor_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RuleGroupState) GetNext() int64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+func (x *RuleGroupState) GetRules() []uint32 {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+func (x *RuleGroupState) GetAlertRule() []uint32 {
+	if x != nil {
+		return x.AlertRule
+	}
+	return nil
+}
+
+func (x *RuleGroupState) GetAlertLabels() []uint64 {
+	if x != nil {
+		return x.AlertLabels
+	}
+	return nil
+}
+
+func (x *RuleGroupState) GetAlertActive() []uint32 {
+	if x != nil {
+		return x.AlertActive
+	}
+	return nil
+}
+
+func (x *RuleGroupState) GetAlertFired() []uint32 {
+	if x != nil {
+		return x.AlertFired
+	}
+	return nil
+}
+
+func (x *RuleGroupState) GetAlertKept() []uint32 {
+	if x != nil {
+		return x.AlertKept
+	}
+	return nil
+}
+
+func (x *RuleGroupState) GetAlertSeen() []uint32 {
+	if x != nil {
+		return x.AlertSeen
+	}
+	return nil
+}
+
 var File_promgrpc_cursor_v1_cursor_proto protoreflect.FileDescriptor
 
 const file_promgrpc_cursor_v1_cursor_proto_rawDesc = "" +
@@ -261,7 +421,22 @@ const file_promgrpc_cursor_v1_cursor_proto_rawDesc = "" +
 	"\vQueryCursor\x12\x14\n" +
 	"\x05query\x18\x03 \x01(\x06R\x05query\x12\x1c\n" +
 	"\tevaluated\x18\x04 \x01(\x03R\tevaluated\x12\x14\n" +
-	"\x05state\x18\x05 \x01(\fR\x05stateB\xd0\x01\n" +
+	"\x05state\x18\x05 \x01(\fR\x05state\"G\n" +
+	"\tRuleState\x12:\n" +
+	"\x06groups\x18\x01 \x03(\v2\".promgrpc.cursor.v1.RuleGroupStateR\x06groups\"\xfe\x01\n" +
+	"\x0eRuleGroupState\x12\x12\n" +
+	"\x04next\x18\x01 \x01(\x03R\x04next\x12\x14\n" +
+	"\x05rules\x18\x02 \x03(\rR\x05rules\x12\x1d\n" +
+	"\n" +
+	"alert_rule\x18\x03 \x03(\rR\talertRule\x12!\n" +
+	"\falert_labels\x18\x04 \x03(\x06R\valertLabels\x12!\n" +
+	"\falert_active\x18\x05 \x03(\rR\valertActive\x12\x1f\n" +
+	"\valert_fired\x18\x06 \x03(\rR\n" +
+	"alertFired\x12\x1d\n" +
+	"\n" +
+	"alert_kept\x18\a \x03(\rR\talertKept\x12\x1d\n" +
+	"\n" +
+	"alert_seen\x18\b \x03(\rR\talertSeenB\xd0\x01\n" +
 	"\x16com.promgrpc.cursor.v1B\vCursorProtoP\x01Z?github.com/promgrpc/exporter/gen/go/promgrpc/cursor/v1;cursorv1\xa2\x02\x03PCX\xaa\x02\x12Promgrpc.Cursor.V1\xca\x02\x12Promgrpc\\Cursor\\V1\xe2\x02\x1ePromgrpc\\Cursor\\V1\\GPBMetadata\xea\x02\x14Promgrpc::Cursor::V1b\x06proto3"
 
 var (
@@ -276,19 +451,22 @@ func file_promgrpc_cursor_v1_cursor_proto_rawDescGZIP() []byte {
 	return file_promgrpc_cursor_v1_cursor_proto_rawDescData
 }
 
-var file_promgrpc_cursor_v1_cursor_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_promgrpc_cursor_v1_cursor_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_promgrpc_cursor_v1_cursor_proto_goTypes = []any{
-	(*Cursor)(nil),      // 0: promgrpc.cursor.v1.Cursor
-	(*Position)(nil),    // 1: promgrpc.cursor.v1.Position
-	(*QueryCursor)(nil), // 2: promgrpc.cursor.v1.QueryCursor
+	(*Cursor)(nil),         // 0: promgrpc.cursor.v1.Cursor
+	(*Position)(nil),       // 1: promgrpc.cursor.v1.Position
+	(*QueryCursor)(nil),    // 2: promgrpc.cursor.v1.QueryCursor
+	(*RuleState)(nil),      // 3: promgrpc.cursor.v1.RuleState
+	(*RuleGroupState)(nil), // 4: promgrpc.cursor.v1.RuleGroupState
 }
 var file_promgrpc_cursor_v1_cursor_proto_depIdxs = []int32{
 	1, // 0: promgrpc.cursor.v1.Cursor.positions:type_name -> promgrpc.cursor.v1.Position
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	4, // 1: promgrpc.cursor.v1.RuleState.groups:type_name -> promgrpc.cursor.v1.RuleGroupState
+	2, // [2:2] is the sub-list for method output_type
+	2, // [2:2] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_promgrpc_cursor_v1_cursor_proto_init() }
@@ -303,7 +481,7 @@ func file_promgrpc_cursor_v1_cursor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_promgrpc_cursor_v1_cursor_proto_rawDesc), len(file_promgrpc_cursor_v1_cursor_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

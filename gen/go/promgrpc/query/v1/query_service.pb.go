@@ -762,13 +762,14 @@ type isEvaluateRulesRequest_Start interface {
 }
 
 type EvaluateRulesRequest_Since struct {
-	// since: the first step at or after this time.
+	// since: the first step at or after this time. No alert is active before it.
 	Since *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3,oneof"`
 }
 
 type EvaluateRulesRequest_Cursor struct {
-	// cursor of an earlier response to the same rules: every step after it, exactly
-	// once. It holds the state of the alerts that are active.
+	// cursor of an earlier response to the same request but for its start, end and
+	// follow: every step after it, exactly once. It holds the state of the alerts that
+	// are active.
 	Cursor string `protobuf:"bytes,3,opt,name=cursor,proto3,oneof"`
 }
 
@@ -777,7 +778,9 @@ func (*EvaluateRulesRequest_Since) isEvaluateRulesRequest_Start() {}
 func (*EvaluateRulesRequest_Cursor) isEvaluateRulesRequest_Start() {}
 
 // EvaluateRulesResponse is a part of the stream: what one group came to at one step, or
-// an event.
+// an event. Steps are in the order in which they are due: by their time with the group's
+// delay, then by the order of the groups in the file. A step to which nothing came is not
+// sent. Large steps take several responses.
 type EvaluateRulesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// group that was evaluated. Empty in an event.
@@ -786,11 +789,13 @@ type EvaluateRulesResponse struct {
 	Timeseries []*v1.TimeSeries `protobuf:"bytes,2,rep,name=timeseries,proto3" json:"timeseries,omitempty"`
 	// alerts whose state has changed at this step, in the order of the rules.
 	Alerts []*Alert `protobuf:"bytes,3,rep,name=alerts,proto3" json:"alerts,omitempty"`
-	// cursor covers the steps of all groups up to this one.
+	// cursor covers the steps of all groups up to this one. Empty within a step: more of
+	// it follows.
 	Cursor string `protobuf:"bytes,4,opt,name=cursor,proto3" json:"cursor,omitempty"`
-	// evaluated is the time of the step.
+	// evaluated is the time of the step, or in an event that of the last. Unset within a
+	// step, and while there was none yet.
 	Evaluated *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=evaluated,proto3" json:"evaluated,omitempty"`
-	// annotations of the engine.
+	// annotations of the engine about this step.
 	Annotations []*Annotation `protobuf:"bytes,6,rep,name=annotations,proto3" json:"annotations,omitempty"`
 	// failures of rules whose evaluation failed at this step. Their alerts stay as they
 	// are.
