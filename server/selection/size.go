@@ -38,9 +38,13 @@ const (
 
 // selectorSize returns the size of a selector, and stops once it is beyond most. What
 // does not parse has no size, as it is not compiled.
-func selectorSize(text string, most int64) int64 {
+func selectorSize(text string, most int64) int64 { return sizeOfStrings(text, false, most) }
+
+// sizeOfStrings is the size of a text by its strings, each of which is a regular
+// expression after an operator that takes one, or if all may be one.
+func sizeOfStrings(text string, all bool, most int64) int64 {
 	var size int64
-	expression := false
+	expression := all
 	lexer := parser.Lex(text)
 	for item := (parser.Item{}); size <= most; {
 		lexer.NextItem(&item)
@@ -55,9 +59,9 @@ func selectorSize(text string, most int64) int64 {
 			if value, err := strutil.Unquote(item.Val); err == nil && expression {
 				size += regexpSize(value, most-size)
 			}
-			expression = false
+			expression = all
 		default:
-			expression = false
+			expression = all
 		}
 	}
 	return size

@@ -1,0 +1,158 @@
+package promql
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/prometheus/prometheus/model/exemplar"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/util/annotations"
+
+	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/server/chunk"
+	"github.com/promgrpc/exporter/server/replica"
+	"github.com/promgrpc/exporter/server/selection"
+)
+
+// Shared is what evaluations share with the rest of a server.
+type Shared struct {
+	Replicas    *replica.Set
+	Evaluations *selection.Evaluations
+	// Bytes is of [FlagBytes], Turns of [FlagQueries].
+	Bytes, Turns *limit.Budget
+}
+
+// Engine evaluates expressions.
+type Engine struct {
+	config Config
+	shared Shared
+	engine *promql.Engine
+}
+
+// New returns an engine.
+func New(c Config, from Shared) *Engine {
+	return &Engine{config: c, shared: from, engine: promql.NewEngine(promql.EngineOpts{
+		MaxSamples:               int(c.Samples),
+		Timeout:                  c.Time,
+		LookbackDelta:            c.Lookback,
+		NoStepSubqueryIntervalFn: func(int64) int64 { return subqueryStep.Milliseconds() },
+		EnableAtModifier:         true,
+		EnableNegativeOffset:     true,
+		Parser:                   expressionParser,
+	})}
+}
+
+// subqueryStep of a subquery that says none is Prometheus' default evaluation interval.
+const subqueryStep = time.Minute
+
+// Options of an evaluation.
+type Options struct {
+	// Viewer who asks. It sees only what it is allowed to.
+	Viewer selection.Viewer
+	// Delay after each step by which a sample has to have arrived. Nil: all that is there.
+	Delay *time.Duration
+	// Lookback is how old a sample may be to count as the value of its series. 0: as
+	// configured.
+	Lookback time.Duration
+	// Overlay is series besides those of the logs.
+	Overlay []chunk.Series
+	// Late is the length of a step in ms, for Result.Late. 0: it is not counted.
+	Late int64
+}
+
+// Result of an evaluation.
+type Result struct {
+	Value       parser.Value
+	Annotations annotations.Annotations
+	// Late is how many samples were read that a step had not seen when it was evaluated,
+	// although their timestamps are not after it.
+	Late uint64
+}
+
+// Evaluate evaluates an expression at each step of a range, all in ms. If it starts where
+// it ends, the result is what the expression is of; else it is a [Matrix], sorted by
+// labels. The error is one of a limit, one of ctx, or what Prometheus' engine says.
+func (e *Engine) Evaluate(ctx context.Context, x *Expression, start, end, step int64, o Options) (*Result, error) {
+	turn := e.shared.Turns.Hold(o.Viewer.Peer)
+	if err := turn.Wait(ctx, 1); err != nil {
+		return nil, err
+	}
+	defer turn.Release()
+	r := e.newReading(ctx, o)
+	defer r.close()
+	query, err := e.query(ctx, x, r, start, end, step, o)
+	if err != nil {
+		return nil, err
+	}
+	defer query.Close()
+	result := query.Exec(ctx)
+	if result.Err != nil {
+		return nil, e.failed(ctx, result.Err)
+	}
+	return &Result{Value: copied(result.Value), Annotations: result.Warnings}, nil
+}
+
+func (e *Engine) query(ctx context.Context, x *Expression, r *reading, start, end, step int64, o Options) (promql.Query, error) {
+	options := promql.NewPrometheusQueryOpts(false, o.Lookback)
+	if start == end {
+		return e.engine.NewInstantQuery(ctx, r, options, x.text, time.UnixMilli(start))
+	}
+	return e.engine.NewRangeQuery(ctx, r, options, x.text, time.UnixMilli(start), time.UnixMilli(end), time.Duration(step)*time.Millisecond)
+}
+
+// copied returns a value that does not share what its query reuses once it is closed.
+func copied(v parser.Value) parser.Value {
+	m, ok := v.(promql.Matrix)
+	if !ok {
+		return v
+	}
+	m = slices.Clone(m)
+	for i := range m {
+		m[i].Floats, m[i].Histograms = slices.Clone(m[i].Floats), slices.Clone(m[i].Histograms)
+	}
+	return m
+}
+
+// failed makes errors of limits out of the engine's.
+func (e *Engine) failed(ctx context.Context, err error) error {
+	var known *limit.Error
+	var samples promql.ErrTooManySamples
+	var timeout promql.ErrQueryTimeout
+	switch {
+	case errors.As(err, &known):
+		return known
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.As(err, &samples):
+		return limit.Over(FlagSamples, "the evaluation holds more than %d samples", e.config.Samples)
+	case errors.As(err, &timeout):
+		return limit.Over(FlagTime, "the evaluation has taken more than %v", e.config.Time)
+	}
+	return err
+}
+
+// Series calls yield with the labels of each series that any of the sets of matchers
+// matches and that has samples between two times, both inclusive, in ms. Each comes once.
+func (e *Engine) Series(ctx context.Context, v selection.Viewer, sets [][]*labels.Matcher, min, max int64, yield func(labels.Labels) error) error {
+	r := e.newReading(ctx, Options{Viewer: v})
+	defer r.close()
+	found, err := r.find(min, max, sets...)
+	if err != nil {
+		return err
+	}
+	for _, s := range found {
+		if err := yield(s.Labels()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Exemplars returns those of the series that the selectors of an expression match.
+func (e *Engine) Exemplars(ctx context.Context, v selection.Viewer, x *Expression, min, max int64) ([]exemplar.QueryResult, error) {
+	return nil, nil
+}

@@ -1,0 +1,112 @@
+package promql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/promql/parser/posrange"
+
+	"github.com/promgrpc/exporter/server/selection"
+)
+
+// expressionParser has the options that Prometheus has unless it is told otherwise.
+var expressionParser = parser.NewParser(parser.Options{ExperimentalDurationExpr: true})
+
+// SyntaxError is an expression that does not parse.
+type SyntaxError struct {
+	Start, End int // bytes of the text that are wrong
+	Reason     string
+}
+
+func (e *SyntaxError) Error() string { return "the expression does not parse: " + e.Reason }
+
+// Expression is one that was parsed. It may be evaluated by many at a time.
+type Expression struct {
+	text string
+	expr parser.Expr // is never changed
+}
+
+// Parse parses an expression of a viewer, unless its regular expressions are larger than
+// the limit. Its error is a *[SyntaxError] or one of a limit.
+func (e *Engine) Parse(ctx context.Context, v selection.Viewer, text string) (*Expression, error) {
+	evaluation := e.shared.Evaluations.New(ctx, v)
+	defer evaluation.End()
+	if err := evaluation.Measure(text); err != nil {
+		return nil, err
+	}
+	expr, err := expressionParser.ParseExpr(text)
+	if err != nil {
+		return nil, newSyntaxError(text, err)
+	}
+	return &Expression{text: expr.String(), expr: expr}, nil
+}
+
+// newSyntaxError takes the position from the parser's error.
+func newSyntaxError(text string, err error) *SyntaxError {
+	at, reason := posrange.PositionRange{}, err.Error()
+	var list parser.ParseErrors
+	var one *parser.ParseErr
+	switch {
+	case errors.As(err, &list) && len(list) > 0:
+		at, reason = list[0].PositionRange, list[0].Err.Error()
+	case errors.As(err, &one):
+		at, reason = one.PositionRange, one.Err.Error()
+	}
+	start := min(max(int(at.Start), 0), len(text))
+	return &SyntaxError{Start: start, End: min(max(int(at.End), start), len(text)), Reason: reason}
+}
+
+// Text is the expression as Prometheus prints it, which is the same for those that differ
+// in spaces only.
+func (x *Expression) Text() string { return x.text }
+
+// Type is what it results in.
+func (x *Expression) Type() parser.ValueType { return x.expr.Type() }
+
+// Selector is a vector selector of an expression.
+type Selector struct {
+	Name     string
+	Matchers []*labels.Matcher
+	// Range of a range selector, 0 for an instant one.
+	Range time.Duration
+	// Offset is its own.
+	Offset time.Duration
+	// Moved says that it is evaluated at other times than the steps: by an offset, an @, or
+	// a subquery around it.
+	Moved bool
+}
+
+// Selectors are those in an expression, from left to right.
+func (x *Expression) Selectors() []Selector {
+	var found []Selector
+	parser.Inspect(x.expr, func(node parser.Node, path []parser.Node) error {
+		n, ok := node.(*parser.VectorSelector)
+		if !ok {
+			return nil
+		}
+		s := Selector{
+			Name: n.Name, Matchers: n.LabelMatchers, Offset: n.OriginalOffset,
+			Moved: n.OriginalOffset != 0 || n.OriginalOffsetExpr != nil || n.Timestamp != nil || n.StartOrEnd != 0,
+		}
+		for _, above := range path {
+			switch a := above.(type) {
+			case *parser.MatrixSelector:
+				s.Range = a.Range
+			case *parser.SubqueryExpr:
+				s.Moved = true
+			}
+		}
+		found = append(found, s)
+		return nil
+	})
+	return found
+}
+
+// String implements [fmt.Stringer].
+func (s Selector) String() string {
+	return fmt.Sprint((&parser.VectorSelector{Name: s.Name, LabelMatchers: s.Matchers}).String())
+}

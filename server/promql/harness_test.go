@@ -1,0 +1,66 @@
+package promql
+
+import (
+	"log/slog"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/promgrpc/exporter/internal/head"
+	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/replica"
+	"github.com/promgrpc/exporter/server/selection"
+)
+
+// logWriter writes a log as a forwarder does.
+type logWriter struct {
+	t      *testing.T
+	store  *seglog.Store
+	writer *seglog.Writer
+	head   *head.Head
+}
+
+func newLogWriter(t *testing.T, dir string) *logWriter {
+	t.Helper()
+	o := seglog.DefaultOptions()
+	o.RetentionTime, o.Sync = 0, seglog.SyncNever
+	store, err := seglog.OpenStore(dir, o)
+	require.NoError(t, err)
+	w := &logWriter{t: t, store: store, head: head.New()}
+	w.writer, err = store.CreateWriter(w.head)
+	require.NoError(t, err)
+	return w
+}
+
+func (w *logWriter) append(b *segment.Block) {
+	w.t.Helper()
+	_, err := w.writer.Append(b)
+	require.NoError(w.t, err)
+	require.NoError(w.t, w.head.ApplyBlock(b))
+}
+
+func (w *logWriter) close() {
+	w.t.Helper()
+	require.NoError(w.t, w.writer.Close())
+	require.NoError(w.t, w.store.Close())
+}
+
+// openEngine returns an engine on the logs of a folder.
+func openEngine(t *testing.T, dir string, c Config) *Engine {
+	t.Helper()
+	store, err := seglog.OpenStore(dir, seglog.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	replicas, err := replica.Open(store, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, replicas.Close()) })
+	l := selection.DefaultLimits()
+	return New(c, Shared{
+		Replicas:    replicas,
+		Evaluations: selection.NewEvaluations(l, limit.NewBudget(selection.FlagEvaluationBytes, "bytes", int64(l.EvaluationBytes), int64(l.EvaluationBytes))),
+		Bytes:       limit.NewBudget(FlagBytes, "bytes", int64(c.Bytes), int64(c.Bytes)),
+		Turns:       limit.NewBudget(FlagQueries, "turns", int64(c.Queries), int64(c.Queries)),
+	})
+}

@@ -1,0 +1,52 @@
+package selection
+
+import (
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/promgrpc/exporter/internal/limit"
+)
+
+// Measure says whether an expression may be compiled, by the size of all its regular
+// expressions: those of selectors, and those of functions.
+func (e *Evaluation) Measure(text string) error {
+	if expressionSize(text, e.selectorSize) > e.selectorSize {
+		return limit.Over(FlagSelectorSize, "the regular expressions together compile to more than %d instructions", e.selectorSize)
+	}
+	return nil
+}
+
+// functionOfRegexp takes one as an argument, which may be any of its strings.
+const functionOfRegexp = "label_replace"
+
+// expressionSize is the size of an expression, as selectorSize has it.
+func expressionSize(text string, most int64) int64 {
+	lexer := parser.Lex(text)
+	functions := false
+	for item := (parser.Item{}); !functions; {
+		lexer.NextItem(&item)
+		if item.Typ == parser.EOF || item.Typ == parser.ERROR {
+			break
+		}
+		functions = item.Typ == parser.IDENTIFIER && item.Val == functionOfRegexp
+	}
+	return sizeOfStrings(text, functions, most)
+}
+
+// Select returns the selection of matchers that were parsed, with what the caller is
+// allowed: the series that all matchers of any set match.
+func (e *Evaluation) Select(sets ...[]*labels.Matcher) Selection {
+	s := Selection{Selectors: make([]Selector, 0, len(sets))}
+	for _, set := range sets {
+		s.Selectors = append(s.Selectors, set)
+		for _, m := range set {
+			s.Size++
+			if m.Type == labels.MatchRegexp || m.Type == labels.MatchNotRegexp {
+				s.Size += regexpSize(m.Value, e.selectorSize)
+			}
+			s.Scans = s.Scans || len(Wanted(m)) == 0
+		}
+	}
+	s.restrict(e.allowed)
+	return s
+}
