@@ -2,6 +2,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { DurationSchema, durationMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { InvalidExpressionSchema } from "../gen/promgrpc/query/v1/query_service_pb";
 import { CursorOutOfRangeSchema, InvalidSelectorSchema, StreamInterrupted_Reason, StreamInterruptedSchema } from "../gen/promgrpc/metrics/v1/metrics_service_pb";
 
 // OutOfRangeError says that samples after the cursor are not retained any more.
@@ -70,22 +71,36 @@ export function outOfRange(err: ConnectError): OutOfRangeError | undefined {
   return new OutOfRangeError(err.rawMessage, detail?.oldestCursor ?? "", { cause: err });
 }
 
-// Place is a part of a selector, in UTF-16 units, as in strings.
-export interface Place {
-  // index of the selector in the request.
-  index: number;
+// Range is a part of a text, in UTF-16 units, as in strings.
+export interface Range {
   start: number;
   end: number;
+}
+
+// Place is a part of a selector.
+export interface Place extends Range {
+  // index of the selector in the request.
+  index: number;
 }
 
 // invalidPlace returns where a selector of the request is invalid, if err says so.
 export function invalidPlace(err: ConnectError, selectors: string[]): Place | undefined {
   const [detail] = err.findDetails(InvalidSelectorSchema);
   const text = detail && selectors[detail.index];
-  if (text === undefined) return undefined;
+  return text === undefined ? undefined : { index: detail!.index, ...inUnits(text, detail!) };
+}
+
+// expressionPlace returns where the expression of a query is invalid, if err says so.
+export function expressionPlace(err: ConnectError, expression: string): Range | undefined {
+  const [detail] = err.findDetails(InvalidExpressionSchema);
+  return detail && inUnits(expression, detail);
+}
+
+// inUnits turns offsets in bytes into those of strings.
+function inUnits(text: string, { start, end }: Range): Range {
   const bytes = new TextEncoder().encode(text);
   const units = (end: number) => new TextDecoder().decode(bytes.subarray(0, end)).length;
-  return { index: detail!.index, start: units(detail!.start), end: units(detail!.end) };
+  return { start: units(start), end: units(end) };
 }
 
 // isAged says whether the server ended the stream only for its age, so that it can

@@ -1,6 +1,11 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { Label } from "../gen/promgrpc/metrics/v1/metrics_pb";
-import type { GetMetricsResponse } from "../gen/promgrpc/metrics/v1/metrics_service_pb";
+import type { Label, TimeSeries } from "../gen/promgrpc/metrics/v1/metrics_pb";
+
+// Referring is a message whose series may have references in place of labels.
+export interface Referring {
+  timeseries: TimeSeries[];
+  forgetReferences?: boolean;
+}
 
 // Labels are what the references of one stream stand for.
 export class Labels {
@@ -8,12 +13,12 @@ export class Labels {
 
   // restore replaces references by the labels that they stand for. A series has the
   // same array each time, which must not be modified.
-  restore(response: GetMetricsResponse): void {
-    if (response.forgetReferences) {
+  restore(message: Referring): void {
+    if (message.forgetReferences) {
       this.known.clear();
-      response.forgetReferences = false;
+      message.forgetReferences = false;
     }
-    for (const series of response.timeseries) {
+    for (const series of message.timeseries) {
       if (series.ref === 0n) continue;
       if (series.labels.length > 0) {
         this.known.set(series.ref, series.labels);

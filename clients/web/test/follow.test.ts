@@ -13,7 +13,7 @@ import {
   type FollowOptions,
   type GetMetricsRequest,
   type GetMetricsResponse,
-  type Query,
+  type Selection,
 } from "../src/index";
 
 type Script = (req: GetMetricsRequest, context: HandlerContext) => AsyncGenerator<GetMetricsResponse>;
@@ -29,7 +29,7 @@ function event(name: "synced" | "heartbeat" | "end", cursor: string): GetMetrics
 
 // run follows a server that answers its first call by the first script, and so
 // on. It returns what was yielded in short, and where each call began.
-async function run(query: Query, scripts: Script[], options: FollowOptions = {}) {
+async function run(selection: Selection, scripts: Script[], options: FollowOptions = {}) {
   const begun: string[] = [];
   const transport = createRouterTransport(({ service }) => {
     service(MetricsService, {
@@ -42,7 +42,7 @@ async function run(query: Query, scripts: Script[], options: FollowOptions = {})
     });
   });
   const got: string[] = [];
-  for await (const { response, rewound } of follow(transport, query, { sleep: async () => {}, ...options })) {
+  for await (const { response, rewound } of follow(transport, selection, { sleep: async () => {}, ...options })) {
     const what = response.event.case ?? response.timeseries.flatMap((s) => s.samples.map((p) => p.value)).join();
     got.push((rewound ? "rewound " : "") + what);
   }

@@ -4,7 +4,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { DurationSchema, durationFromMs } from "@bufbuild/protobuf/wkt";
 import { BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError, createRouterTransport } from "@connectrpc/connect";
-import { follow, GetMetricsResponseSchema, MetricsService, SuspectError, type Query } from "../src/index";
+import { follow, GetMetricsResponseSchema, MetricsService, SuspectError, type Selection } from "../src/index";
 
 const hour = 3_600_000;
 
@@ -16,7 +16,7 @@ interface Servers {
 }
 
 // run follows and returns how many streams were opened, and what came of it.
-async function run(servers: Servers, query: Query = {}) {
+async function run(servers: Servers, query: Selection = {}) {
   let calls = 0;
   const transport = createRouterTransport(({ service }) => {
     service(MetricsService, {
