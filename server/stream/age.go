@@ -11,24 +11,27 @@ import (
 // start together, as when a server has died, do not end together.
 const ageSpread = 5
 
-// age is when a stream has to move: it is ended, and resumes at any replica. The zero
-// age is never.
-type age struct{ over time.Time }
+// Age is when a stream has to move: it is ended, and resumes at any replica. The zero
+// Age is never.
+type Age struct{ over time.Time }
 
-// newAge is that of a stream that has reached the present, and may follow for so long.
+// NewAge is that of a stream that has reached the present, and may follow for so long.
 // The time before that does not count, so that a stream makes progress at each server,
 // however slowly.
-func newAge(longest time.Duration) age {
+func (s *Streams) NewAge() Age { return newAge(s.MaxAge) }
+
+func newAge(longest time.Duration) Age {
 	if longest == 0 {
-		return age{}
+		return Age{}
 	}
-	return age{time.Now().Add(longest - rand.N(longest/ageSpread))}
+	return Age{time.Now().Add(longest - rand.N(longest/ageSpread))}
 }
 
-func (a age) reached() bool { return !a.over.IsZero() && !time.Now().Before(a.over) }
+// Reached says that the stream has to move.
+func (a Age) Reached() bool { return !a.over.IsZero() && !time.Now().Before(a.over) }
 
-// wait is how long the stream may wait.
-func (a age) wait(most time.Duration) time.Duration {
+// Wait is how long the stream may wait.
+func (a Age) Wait(most time.Duration) time.Duration {
 	if a.over.IsZero() {
 		return most
 	}
@@ -39,7 +42,7 @@ func (a age) wait(most time.Duration) time.Duration {
 // should have by now. What min_interval holds back is sent first, since another server
 // would read all of it again.
 func (st *stream) endAged() error {
-	if !st.age.reached() || st.conflate.holding() {
+	if !st.age.Reached() || st.conflate.holding() {
 		return nil
 	}
 	if !st.out.empty() {

@@ -21,5 +21,5 @@ func TestAgesSpread(t *testing.T) {
 	require.GreaterOrEqual(t, least, 48*time.Minute)
 	require.LessOrEqual(t, most, time.Hour+time.Since(before))
 	require.Greater(t, most-least, 10*time.Minute)
-	require.False(t, newAge(0).reached())
+	require.False(t, newAge(0).Reached())
 }

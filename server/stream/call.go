@@ -52,8 +52,8 @@ func (s *Streams) admit(ctx context.Context, from Caller, one *limit.Hold) (*Cal
 	return c, nil
 }
 
-// admitReader is admit for a stream that reads logs, of which there has to be one.
-func (s *Streams) admitReader(ctx context.Context, from Caller) (*Call, error) {
+// AdmitReader admits a stream that reads logs, of which there has to be one.
+func (s *Streams) AdmitReader(ctx context.Context, from Caller) (*Call, error) {
 	c, err := s.admit(ctx, from, s.Open.Hold(from.Peer).With(from.Rights.Streams()))
 	if err != nil {
 		return nil, err
@@ -67,6 +67,15 @@ func (s *Streams) admitReader(ctx context.Context, from Caller) (*Call, error) {
 
 // Context ends when the client's or the server's does.
 func (c *Call) Context() context.Context { return c.ctx }
+
+// Hold holds nothing yet of the bytes of all streams' state.
+func (c *Call) Hold() *limit.Hold {
+	return c.streams.Bytes.Hold(c.from.Peer).With(c.from.Rights.Memory())
+}
+
+// WhileBlocked has a function called once a second while a write is blocked, whose error
+// ends the call. It is set before the first write.
+func (c *Call) WhileBlocked(held func() error) { c.stall.held = held }
 
 // Started counts the stream by its kind.
 func (c *Call) Started(kind string) { c.streams.metrics.begun.WithLabelValues(kind).Inc() }

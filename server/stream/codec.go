@@ -8,7 +8,6 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
-	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/daemon"
 )
 
@@ -68,11 +67,11 @@ func (jsonCodec) IsBinary() bool { return false }
 func (jsonCodec) Marshal(message any) ([]byte, error) {
 	switch m := message.(type) {
 	case *Response:
-		var full metricsv1.GetMetricsResponse
-		if err := proto.Unmarshal(m.wire, &full); err != nil {
+		full := m.message()
+		if err := proto.Unmarshal(m.wire, full); err != nil {
 			return nil, fmt.Errorf("assembled response: %w", err)
 		}
-		return protojson.Marshal(&full)
+		return protojson.Marshal(full)
 	case proto.Message:
 		return protojson.Marshal(m)
 	}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/server/selection"
@@ -13,9 +15,17 @@ import (
 // defaultHeartbeat is what an unset heartbeat_interval means, in any call.
 const defaultHeartbeat = 10 * time.Second
 
+// HeartbeatInterval is what a request says of it.
+func HeartbeatInterval(d *durationpb.Duration) time.Duration {
+	if d == nil {
+		return defaultHeartbeat
+	}
+	return d.AsDuration()
+}
+
 // GetMetrics serves a call of GetMetrics.
 func (s *Streams) GetMetrics(ctx context.Context, from Caller, req *metricsv1.GetMetricsRequest, out *connect.ServerStream[Response]) error {
-	c, err := s.admitReader(ctx, from)
+	c, err := s.AdmitReader(ctx, from)
 	if err != nil {
 		return err
 	}
@@ -26,7 +36,7 @@ func (s *Streams) GetMetrics(ctx context.Context, from Caller, req *metricsv1.Ge
 	if err != nil {
 		return s.Refusals.Of(err)
 	}
-	st := s.newStream(c, newSender(c, from, out), req, selected)
+	st := s.newStream(c, NewSender(c, out, func() proto.Message { return new(metricsv1.GetMetricsResponse) }), req, selected)
 	defer st.close()
 	c.Started(startOf(req))
 	err = st.start(req, start)
@@ -37,7 +47,7 @@ func (s *Streams) GetMetrics(ctx context.Context, from Caller, req *metricsv1.Ge
 	return c.Ended(st.cursor, err)
 }
 
-func (s *Streams) newStream(c *Call, to *sender, req *metricsv1.GetMetricsRequest, selected selection.Selection) *stream {
+func (s *Streams) newStream(c *Call, to *Sender, req *metricsv1.GetMetricsRequest, selected selection.Selection) *stream {
 	st := &stream{
 		streams:    s,
 		ctx:        c.ctx,
@@ -49,17 +59,14 @@ func (s *Streams) newStream(c *Call, to *sender, req *metricsv1.GetMetricsReques
 		evaluation: s.Evaluations.Unlimited(c.ctx, c.from.Peer),
 		follow:     req.GetFollow(),
 		references: req.GetLabelReferences(),
-		heartbeat:  defaultHeartbeat,
+		heartbeat:  HeartbeatInterval(req.GetHeartbeatInterval()),
 		conflate:   newConflation(req.GetMinInterval().AsDuration()),
 		lastSent:   time.Now(),
-		hold:       s.Bytes.Hold(c.from.Peer).With(c.from.Rights.Memory()),
+		hold:       c.Hold(),
 	}
-	c.stall.held = st.account
+	c.WhileBlocked(st.account)
 	st.decoding = decoding{st: st, turn: s.Decodes.Hold(c.from.Peer)}
 	st.step = st.decoding.step
-	if h := req.GetHeartbeatInterval(); h != nil {
-		st.heartbeat = h.AsDuration()
-	}
 	return st
 }
 

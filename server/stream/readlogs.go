@@ -24,7 +24,7 @@ const logDataSize = 256 << 10
 
 // ReadLogs serves a call of ReadLogs.
 func (s *Streams) ReadLogs(ctx context.Context, from Caller, req *metricsv1.ReadLogsRequest, out *connect.ServerStream[metricsv1.ReadLogsResponse]) error {
-	c, err := s.admitReader(ctx, from)
+	c, err := s.AdmitReader(ctx, from)
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ type logReading struct {
 	// behind is how many logs have not come to where they were when their reading
 	// started.
 	behind atomic.Int32
-	age    age // set when none is behind
+	age    Age // set when none is behind
 
 	mu   sync.Mutex // for sending
 	out  *connect.ServerStream[metricsv1.ReadLogsResponse]
@@ -57,11 +57,8 @@ type logReading struct {
 
 func newLogReading(c *Call, req *metricsv1.ReadLogsRequest, out *connect.ServerStream[metricsv1.ReadLogsResponse]) *logReading {
 	r := &logReading{
-		call: c, streams: c.streams, out: out, follow: req.GetFollow(), heartbeat: defaultHeartbeat,
+		call: c, streams: c.streams, out: out, follow: req.GetFollow(), heartbeat: HeartbeatInterval(req.GetHeartbeatInterval()),
 		positions: make(map[segment.LogID]*metricsv1.LogPosition, len(req.GetPositions())),
-	}
-	if req.GetHeartbeatInterval() != nil {
-		r.heartbeat = req.GetHeartbeatInterval().AsDuration()
 	}
 	return r
 }
@@ -107,10 +104,10 @@ func (r *logReading) run(ctx context.Context, req *metricsv1.ReadLogsRequest) er
 // reached its age ends: each log stops after the piece that is being sent, and the
 // client resumes at another replica, at the end of its files.
 func (r *logReading) wait(ctx context.Context, updates <-chan struct{}) error {
-	if r.age == (age{}) && r.behind.Load() == 0 {
-		r.age = newAge(r.streams.MaxAge)
+	if r.age == (Age{}) && r.behind.Load() == 0 {
+		r.age = r.streams.NewAge()
 	}
-	timer := time.NewTimer(r.age.wait(r.heartbeat / 4))
+	timer := time.NewTimer(r.age.Wait(r.heartbeat / 4))
 	defer timer.Stop()
 	select {
 	case <-updates:
@@ -118,7 +115,7 @@ func (r *logReading) wait(ctx context.Context, updates <-chan struct{}) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	if r.age.reached() {
+	if r.age.Reached() {
 		return refusal.ErrAged
 	}
 	return r.beat()
@@ -137,7 +134,7 @@ func (r *logReading) log(ctx context.Context, from *replica.Replica) error {
 	if err != nil {
 		return err
 	}
-	hold := r.streams.Bytes.Hold(r.call.from.Peer).With(r.call.from.Rights.Memory())
+	hold := r.call.Hold()
 	defer hold.Release()
 	arrived := sync.OnceFunc(func() { r.behind.Add(-1) })
 	return logship.Send(ctx, from.Log, after, logSink{r, from}, logship.Options{

@@ -50,8 +50,12 @@ const (
 	fieldRef        = 17
 )
 
-// Response is a GetMetricsResponse as the bytes that go over the wire.
-type Response struct{ wire []byte }
+// Response is a response of a stream as the bytes that go over the wire.
+type Response struct {
+	wire []byte
+	// message makes the message that they are, for JSON.
+	message func() proto.Message
+}
 
 // assembler assembles a response as wire bytes, without messages. A series is opened,
 // gets its parts, and is closed; its length is then put into the room before it.
@@ -69,20 +73,14 @@ type assembler struct {
 	forget    bool   // the client has to forget all references first
 }
 
-// prefixSize is what precedes a message of a stream in every protocol: a byte of
+// PrefixSize is what precedes a message of a stream in every protocol: a byte of
 // flags, all clear here, and the length.
-const prefixSize = 5
+const PrefixSize = 5
 
-func newAssembler() assembler { return assembler{wire: make([]byte, prefixSize), size: firstSize} }
+func newAssembler() assembler { return assembler{wire: make([]byte, PrefixSize), size: firstSize} }
 
 // message is the response.
-func (a *assembler) message() []byte { return a.wire[prefixSize:] }
-
-// envelope is the response with its prefix.
-func (a *assembler) envelope() []byte {
-	binary.BigEndian.PutUint32(a.wire[1:], uint32(len(a.message())))
-	return a.wire
-}
+func (a *assembler) message() []byte { return a.wire[PrefixSize:] }
 
 // openSeries opens a series with its labels. If that fails, the response is what it
 // was.
@@ -119,22 +117,28 @@ func (a *assembler) openReferenced(reference uint64) {
 // float adds a float sample. Zeros are left out, as in protobuf; a negative zero is
 // not one.
 func (a *assembler) float(timestamp, start int64, value float64) {
-	a.wire = append(a.wire, fieldSamples<<3|byte(protowire.BytesType), 0)
-	at := len(a.wire) - 1
+	a.wire = AppendFloat(a.wire, timestamp, start, value)
+	a.samples++
+}
+
+// AppendFloat appends a float sample as a field of a TimeSeries message.
+func AppendFloat(wire []byte, timestamp, start int64, value float64) []byte {
+	wire = append(wire, fieldSamples<<3|byte(protowire.BytesType), 0)
+	at := len(wire) - 1
 	if bits := math.Float64bits(value); bits != 0 {
-		a.wire = append(a.wire, 1<<3|byte(protowire.Fixed64Type))
-		a.wire = protowire.AppendFixed64(a.wire, bits)
+		wire = append(wire, 1<<3|byte(protowire.Fixed64Type))
+		wire = protowire.AppendFixed64(wire, bits)
 	}
 	if timestamp != 0 {
-		a.wire = append(a.wire, 2<<3|byte(protowire.VarintType))
-		a.wire = protowire.AppendVarint(a.wire, uint64(timestamp))
+		wire = append(wire, 2<<3|byte(protowire.VarintType))
+		wire = protowire.AppendVarint(wire, uint64(timestamp))
 	}
 	if start != 0 {
-		a.wire = protowire.AppendTag(a.wire, 3, protowire.VarintType)
-		a.wire = protowire.AppendVarint(a.wire, uint64(start))
+		wire = protowire.AppendTag(wire, 3, protowire.VarintType)
+		wire = protowire.AppendVarint(wire, uint64(start))
 	}
-	a.wire[at] = byte(len(a.wire) - at - 1) // 31 at most
-	a.samples++
+	wire[at] = byte(len(wire) - at - 1) // 31 at most
+	return wire
 }
 
 func (a *assembler) histogram(data []byte) {
@@ -176,7 +180,7 @@ func (a *assembler) full() bool { return len(a.wire) >= a.size }
 
 func (a *assembler) bytes() int64 { return int64(cap(a.wire)) }
 
-func (a *assembler) empty() bool { return len(a.wire) == prefixSize }
+func (a *assembler) empty() bool { return len(a.wire) == PrefixSize }
 
 // cursor and event come after the series, event last.
 func (a *assembler) cursor(c string) {
@@ -220,7 +224,7 @@ func (a *assembler) reset() {
 		a.size = min(2*a.size, responseSize)
 	}
 	if cap(a.wire) > mostPart {
-		a.wire = make([]byte, prefixSize)
+		a.wire = make([]byte, PrefixSize)
 	}
-	a.wire, a.samples, a.forget = a.wire[:prefixSize], 0, false
+	a.wire, a.samples, a.forget = a.wire[:PrefixSize], 0, false
 }

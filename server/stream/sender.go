@@ -1,25 +1,27 @@
 package stream
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/http"
 	"strings"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 )
 
-// sender sends responses to a client.
-type sender struct {
+// Sender sends responses that are bytes already to a client.
+type Sender struct {
 	call    *Call
 	out     *connect.ServerStream[Response]
-	writer  http.ResponseWriter
-	control *http.ResponseController
-	raw     bool // envelopes are written as they were assembled
+	message func() proto.Message
+	raw     bool // envelopes are written as they are
 	started bool // the headers are written
 }
 
-func newSender(c *Call, to Caller, out *connect.ServerStream[Response]) *sender {
-	return &sender{call: c, out: out, writer: to.Writer, control: to.Control, raw: isPlain(to.Writer.Header())}
+// NewSender returns the sender of a call whose responses are messages of a kind.
+func NewSender(c *Call, out *connect.ServerStream[Response], message func() proto.Message) *Sender {
+	return &Sender{call: c, out: out, message: message, raw: isPlain(c.from.Writer.Header())}
 }
 
 // isPlain says whether responses are uncompressed protobuf, by the headers that Connect
@@ -34,22 +36,33 @@ func isPlain(h http.Header) bool {
 	return strings.HasPrefix(kind, "application/") && !strings.Contains(kind, "json")
 }
 
-// send sends what is assembled. Connect writes the first response, with the headers,
-// and all that have to be JSON or compressed. It copies a response twice and writes
-// the prefix separately, which makes more HTTP/2 frames. Since the envelope is the same
-// in all protocols, the others are written here in one piece.
-func (s *sender) send(a *assembler) error {
-	return s.call.Write(len(a.message()), func() error { return s.write(a) })
+// Complete writes the length of a message into the prefix before it, which makes both an
+// envelope.
+func Complete(envelope []byte) []byte {
+	binary.BigEndian.PutUint32(envelope[1:PrefixSize], uint32(len(envelope)-PrefixSize))
+	return envelope
 }
 
-func (s *sender) write(a *assembler) error {
+// Send sends a message with room for its prefix before it.
+func (s *Sender) Send(envelope []byte) error { return s.SendComplete(Complete(envelope)) }
+
+// SendComplete sends an envelope, which it does not change, so that several clients may be
+// sent the same. Connect writes the first response, with the headers, and all that have to
+// be JSON or compressed. It copies a response twice and writes the prefix separately, which
+// makes more HTTP/2 frames. Since the envelope is the same in all protocols, the others are
+// written here in one piece.
+func (s *Sender) SendComplete(envelope []byte) error {
+	return s.call.Write(len(envelope)-PrefixSize, func() error { return s.write(envelope) })
+}
+
+func (s *Sender) write(envelope []byte) error {
 	if !s.raw || !s.started {
 		s.started = true
-		return s.out.Send(&Response{wire: a.message()})
+		return s.out.Send(&Response{wire: envelope[PrefixSize:], message: s.message})
 	}
-	_, err := s.writer.Write(a.envelope())
+	_, err := s.call.from.Writer.Write(envelope)
 	if err == nil {
-		err = s.control.Flush()
+		err = s.call.from.Control.Flush()
 	}
 	if err != nil {
 		return connect.NewError(connect.CodeUnknown, fmt.Errorf("write response: %w", err))

@@ -25,7 +25,7 @@ type stream struct {
 	ctx       context.Context
 	peer      string
 	rights    *admission.Rights
-	sender    *sender
+	sender    *Sender
 	selection selection.Selection
 	// evaluation of the series that come after the start
 	evaluation *selection.Evaluation
@@ -47,7 +47,7 @@ type stream struct {
 	out        assembler
 	conflate   *conflation // nil: every sample is sent
 	synced     bool
-	age        age
+	age        Age
 	// references: labels are sent once, then a reference for them
 	references bool
 	// forgetAbove is how many of them there are when those of series that are gone are
@@ -221,7 +221,7 @@ func (st *stream) atEnd() (done bool, err error) {
 		return true, st.send(end)
 	case caughtUp && !st.synced:
 		st.synced = true
-		st.age = newAge(st.streams.MaxAge)
+		st.age = st.streams.NewAge()
 		err := st.send(synced)
 		st.conflate.activate()
 		return false, err
@@ -237,7 +237,7 @@ func (st *stream) maxWait() time.Duration {
 	if st.conflate.holding() {
 		return max(st.conflate.wait(most), 0)
 	}
-	return max(st.age.wait(most), 0)
+	return max(st.age.Wait(most), 0)
 }
 
 // send completes the response and sends it.
@@ -248,7 +248,7 @@ func (st *stream) send(e event) error {
 	if invariant.On {
 		st.checkResponse()
 	}
-	if err := st.sender.send(&st.out); err != nil {
+	if err := st.sender.Send(st.out.wire); err != nil {
 		return err
 	}
 	m := st.streams.metrics

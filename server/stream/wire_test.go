@@ -101,7 +101,7 @@ func FuzzAssembledIsTheMessage(f *testing.F) {
 
 func TestCodecs(t *testing.T) {
 	wire, message := assembled(t, "v", 1, 2, math.Float64bits(3), 4, []byte("x"))
-	r := &Response{wire: wire}
+	r := &Response{wire: wire, message: func() proto.Message { return new(metricsv1.GetMetricsResponse) }}
 	b, err := protoCodec{}.MarshalAppend([]byte("before"), r)
 	require.NoError(t, err)
 	require.Equal(t, append([]byte("before"), wire...), b)
