@@ -132,7 +132,6 @@ func TestRefusalsThatNobodyTakes(t *testing.T) {
 	atTheDoor(t, func(t *testing.T, s *instance, head string) {
 		conn, err := net.Dial("tcp", s.RPCAddr().String())
 		require.NoError(t, err)
-		require.NoError(t, conn.(*net.TCPConn).SetReadBuffer(4096))
 		var sending sync.WaitGroup
 		defer sending.Wait()
 		defer conn.Close()
