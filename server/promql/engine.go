@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/util/annotations"
+	"github.com/prometheus/prometheus/util/stats"
 
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/server/chunk"
@@ -71,11 +72,13 @@ type Result struct {
 	// Late is how many samples were read that a step had not seen when it was evaluated,
 	// although their timestamps are not after it.
 	Late uint64
+	// Statistics as the engine has them.
+	Statistics *stats.Statistics
 }
 
-// Evaluate evaluates an expression at each step of a range, all in ms. If it starts where
-// it ends, the result is what the expression is of; else it is a [Matrix], sorted by
-// labels. The error is one of a limit, one of ctx, or what Prometheus' engine says.
+// Evaluate evaluates an expression at each step of a range, all in ms. The result is a
+// [Matrix], sorted by labels. If the step is 0, the range is an instant, and the result
+// what the expression is of. The error is one of a limit, one of ctx, or what Prometheus' engine says.
 func (e *Engine) Evaluate(ctx context.Context, x *Expression, start, end, step int64, o Options) (*Result, error) {
 	turn := e.shared.Turns.Hold(o.Viewer.Peer)
 	if err := turn.Wait(ctx, 1); err != nil {
@@ -93,12 +96,12 @@ func (e *Engine) Evaluate(ctx context.Context, x *Expression, start, end, step i
 	if result.Err != nil {
 		return nil, e.failed(ctx, result.Err)
 	}
-	return &Result{Value: copied(result.Value), Annotations: result.Warnings}, nil
+	return &Result{Value: copied(result.Value), Annotations: result.Warnings, Statistics: query.Stats()}, nil
 }
 
 func (e *Engine) query(ctx context.Context, x *Expression, r *reading, start, end, step int64, o Options) (promql.Query, error) {
 	options := promql.NewPrometheusQueryOpts(false, o.Lookback)
-	if start == end {
+	if step == 0 {
 		return e.engine.NewInstantQuery(ctx, r, options, x.text, time.UnixMilli(start))
 	}
 	return e.engine.NewRangeQuery(ctx, r, options, x.text, time.UnixMilli(start), time.UnixMilli(end), time.Duration(step)*time.Millisecond)
@@ -136,7 +139,8 @@ func (e *Engine) failed(ctx context.Context, err error) error {
 }
 
 // Series calls yield with the labels of each series that any of the sets of matchers
-// matches and that has samples between two times, both inclusive, in ms. Each comes once.
+// matches and that has samples between two times, both inclusive, in ms. Each comes once,
+// sorted by labels.
 func (e *Engine) Series(ctx context.Context, v selection.Viewer, sets [][]*labels.Matcher, min, max int64, yield func(labels.Labels) error) error {
 	r := e.newReading(ctx, Options{Viewer: v})
 	defer r.close()
@@ -152,7 +156,14 @@ func (e *Engine) Series(ctx context.Context, v selection.Viewer, sets [][]*label
 	return nil
 }
 
-// Exemplars returns those of the series that the selectors of an expression match.
-func (e *Engine) Exemplars(ctx context.Context, v selection.Viewer, x *Expression, min, max int64) ([]exemplar.QueryResult, error) {
+// ExemplarSeries is the exemplars of a series, by timestamp.
+type ExemplarSeries struct {
+	Labels    labels.Labels
+	Exemplars []exemplar.Exemplar
+}
+
+// Exemplars returns those of the series that the selectors of an expression match, sorted
+// by labels.
+func (e *Engine) Exemplars(context.Context, selection.Viewer, *Expression, int64, int64) ([]ExemplarSeries, error) {
 	return nil, nil
 }

@@ -3,7 +3,6 @@ package promql
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -45,6 +44,23 @@ func (e *Engine) Parse(ctx context.Context, v selection.Viewer, text string) (*E
 	return &Expression{text: expr.String(), expr: expr}, nil
 }
 
+// ParseSelectors parses series selectors, as Parse does an expression.
+func (e *Engine) ParseSelectors(ctx context.Context, v selection.Viewer, texts []string) ([][]*labels.Matcher, error) {
+	evaluation := e.shared.Evaluations.New(ctx, v)
+	defer evaluation.End()
+	if err := evaluation.Measure(texts...); err != nil {
+		return nil, err
+	}
+	sets := make([][]*labels.Matcher, len(texts))
+	for i, text := range texts {
+		var err error
+		if sets[i], err = expressionParser.ParseMetricSelector(text); err != nil {
+			return nil, newSyntaxError(text, err)
+		}
+	}
+	return sets, nil
+}
+
 // newSyntaxError takes the position from the parser's error.
 func newSyntaxError(text string, err error) *SyntaxError {
 	at, reason := posrange.PositionRange{}, err.Error()
@@ -64,6 +80,9 @@ func newSyntaxError(text string, err error) *SyntaxError {
 // in spaces only.
 func (x *Expression) Text() string { return x.text }
 
+// Expr is the expression as it was parsed. It must not be changed.
+func (x *Expression) Expr() parser.Expr { return x.expr }
+
 // Type is what it results in.
 func (x *Expression) Type() parser.ValueType { return x.expr.Type() }
 
@@ -71,13 +90,11 @@ func (x *Expression) Type() parser.ValueType { return x.expr.Type() }
 type Selector struct {
 	Name     string
 	Matchers []*labels.Matcher
-	// Range of a range selector, 0 for an instant one.
-	Range time.Duration
-	// Offset is its own.
-	Offset time.Duration
-	// Moved says that it is evaluated at other times than the steps: by an offset, an @, or
-	// a subquery around it.
-	Moved bool
+	// Range of a range selector, and the offset, 0 for none. One that is an expression of
+	// durations counts as 1.
+	Range, Offset time.Duration
+	// At says that it has an @, and Subquery that it is within a subquery.
+	At, Subquery bool
 }
 
 // Selectors are those in an expression, from left to right.
@@ -89,15 +106,16 @@ func (x *Expression) Selectors() []Selector {
 			return nil
 		}
 		s := Selector{
-			Name: n.Name, Matchers: n.LabelMatchers, Offset: n.OriginalOffset,
-			Moved: n.OriginalOffset != 0 || n.OriginalOffsetExpr != nil || n.Timestamp != nil || n.StartOrEnd != 0,
+			Name: n.Name, Matchers: n.LabelMatchers,
+			Offset: durationOf(n.OriginalOffset, n.OriginalOffsetExpr),
+			At:     n.Timestamp != nil || n.StartOrEnd != 0,
 		}
 		for _, above := range path {
 			switch a := above.(type) {
 			case *parser.MatrixSelector:
-				s.Range = a.Range
+				s.Range = durationOf(a.Range, a.RangeExpr)
 			case *parser.SubqueryExpr:
-				s.Moved = true
+				s.Subquery = true
 			}
 		}
 		found = append(found, s)
@@ -106,7 +124,10 @@ func (x *Expression) Selectors() []Selector {
 	return found
 }
 
-// String implements [fmt.Stringer].
-func (s Selector) String() string {
-	return fmt.Sprint((&parser.VectorSelector{Name: s.Name, LabelMatchers: s.Matchers}).String())
+// durationOf returns a duration, or 1 for one that depends on the evaluation.
+func durationOf(d time.Duration, x *parser.DurationExpr) time.Duration {
+	if x != nil {
+		return 1
+	}
+	return d
 }

@@ -7,11 +7,14 @@ import (
 	"github.com/promgrpc/exporter/internal/limit"
 )
 
-// Measure says whether an expression may be compiled, by the size of all its regular
-// expressions: those of selectors, and those of functions.
-func (e *Evaluation) Measure(text string) error {
-	if expressionSize(text, e.selectorSize) > e.selectorSize {
-		return limit.Over(FlagSelectorSize, "the regular expressions together compile to more than %d instructions", e.selectorSize)
+// Measure says whether expressions may be compiled, by the size of all their regular
+// expressions together: those of selectors, and those of functions.
+func (e *Evaluation) Measure(texts ...string) error {
+	size := int64(0)
+	for _, text := range texts {
+		if size += expressionSize(text, e.selectorSize-size); size > e.selectorSize {
+			return limit.Over(FlagSelectorSize, "the regular expressions together compile to more than %d instructions", e.selectorSize)
+		}
 	}
 	return nil
 }
