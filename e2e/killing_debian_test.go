@@ -51,7 +51,7 @@ func TestKillingCallOfOthers(t *testing.T) {
 			}
 			defer func() { _ = client.Close() }()
 			var suspect *promgrpc.SuspectError
-			for _, err := range client.Get(t.Context(), promgrpc.Query{Follow: true}) {
+			for _, err := range client.Get(t.Context(), promgrpc.Selection{Follow: true}) {
 				if !errors.As(err, &suspect) {
 					t.Errorf("the call ended with %v", err)
 				}

@@ -83,7 +83,7 @@ func startFollower(t *testing.T, address string, secured *harness.Secured, proto
 	f := &follower{name: "library over " + string(protocol), client: client, got: harness.Points{}}
 	inBackground(t, func(ctx context.Context) {
 		defer client.Close()
-		q := promgrpc.Query{
+		q := promgrpc.Selection{
 			Selectors: []string{selector}, Since: new(time.Now().Add(-time.Hour)),
 			Follow: true, HeartbeatInterval: heartbeat,
 		}

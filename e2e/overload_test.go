@@ -137,7 +137,7 @@ func awaitIDs(t *testing.T, address string, ids *sync.Map) {
 	missing := 0
 	harness.Eventually(t, "what was stored", func() bool {
 		got := map[string]bool{}
-		for u, err := range client.Get(t.Context(), promgrpc.Query{Selectors: []string{"request"}, Since: new(time.Now().Add(-time.Hour))}) {
+		for u, err := range client.Get(t.Context(), promgrpc.Selection{Selectors: []string{"request"}, Since: new(time.Now().Add(-time.Hour))}) {
 			succeed(t, err)
 			for _, s := range u.GetTimeseries() {
 				for _, l := range s.GetLabels() {
@@ -188,7 +188,7 @@ func TestOverloadSeries(t *testing.T) {
 		succeed(t, err)
 		harness.Eventually(t, "all series", func() bool {
 			n := 0
-			for u, err := range client.Get(t.Context(), promgrpc.Query{Selectors: []string{"container_memory_working_set_bytes"}}) {
+			for u, err := range client.Get(t.Context(), promgrpc.Selection{Selectors: []string{"container_memory_working_set_bytes"}}) {
 				succeed(t, err)
 				n += len(u.GetTimeseries())
 			}
@@ -230,7 +230,7 @@ func TestOverloadReaders(t *testing.T) {
 		succeed(t, err)
 		readers.Go(func() {
 			defer client.Close()
-			for u, err := range client.Get(ctx, promgrpc.Query{Selectors: []string{"small"}, Follow: true}) {
+			for u, err := range client.Get(ctx, promgrpc.Selection{Selectors: []string{"small"}, Follow: true}) {
 				if ctx.Err() != nil {
 					return
 				}

@@ -68,7 +68,7 @@ func open(t *testing.T, address, from, forwardedFor string) error {
 	go func() {
 		defer close(done)
 		told := false
-		for _, err := range client.Get(ctx, promgrpc.Query{Follow: true}) {
+		for _, err := range client.Get(ctx, promgrpc.Selection{Follow: true}) {
 			if !told {
 				first <- err
 				told = true

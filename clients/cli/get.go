@@ -93,7 +93,7 @@ func (g *get) ignoreUnused() {
 }
 
 func (g *get) run(ctx context.Context, env environment) error {
-	file, query, err := g.query(env)
+	file, selection, err := g.selection(env)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (g *get) run(ctx context.Context, env environment) error {
 	}
 	var progress *output.Progress
 	if g.showsProgress(env) {
-		progress = output.NewProgress(env.messages, query.Since)
+		progress = output.NewProgress(env.messages, selection.Since)
 		env = env.withMessages(progress) // they would overwrite its line
 	}
 	client, err := g.connection.open(ctx, env, promgrpc.Options{
@@ -131,7 +131,7 @@ func (g *get) run(ctx context.Context, env environment) error {
 	} else {
 		p.output = g.newOutput(ctx, client, env)
 	}
-	err = p.print(client.Get(ctx, query))
+	err = p.print(client.Get(ctx, selection))
 	if g.follow && (errors.Is(err, errInterrupted) || errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil) {
 		err = nil
 	}
@@ -162,64 +162,64 @@ func (g *get) newOutput(ctx context.Context, client *promgrpc.Client, env enviro
 	})
 }
 
-func (g *get) query(env environment) (*cursorFile, promgrpc.Query, error) {
+func (g *get) selection(env environment) (*cursorFile, promgrpc.Selection, error) {
 	g.ignoreUnused()
-	q := promgrpc.Query{Selectors: g.selectors, Follow: g.follow, Cursor: g.cursor}
+	s := promgrpc.Selection{Selectors: g.selectors, Follow: g.follow, Cursor: g.cursor}
 	switch {
 	case g.template != "" && g.given["output"]:
-		return nil, q, usage.Errorf("--template and --output exclude each other")
+		return nil, s, usage.Errorf("--template and --output exclude each other")
 	case g.template != "" && g.watch:
-		return nil, q, usage.Errorf("--template and --watch exclude each other")
+		return nil, s, usage.Errorf("--template and --watch exclude each other")
 	case g.watch && !env.terminal:
-		return nil, q, usage.Errorf("--watch needs a terminal: for a pipe or a file use --follow")
+		return nil, s, usage.Errorf("--watch needs a terminal: for a pipe or a file use --follow")
 	case g.watch && g.cursorPath != "":
-		return nil, q, usage.Errorf("--watch and --cursor-file exclude each other: a table is not kept")
+		return nil, s, usage.Errorf("--watch and --cursor-file exclude each other: a table is not kept")
 	case g.cursor != "" && !isCursor(g.cursor):
-		return nil, q, usage.Errorf("--cursor: want what a server gave, without spaces")
+		return nil, s, usage.Errorf("--cursor: want what a server gave, without spaces")
 	case g.cursor != "" && g.since != "":
-		return nil, q, usage.Errorf("--cursor and --since exclude each other")
+		return nil, s, usage.Errorf("--cursor and --since exclude each other")
 	case g.cursor != "" && g.cursorPath != "":
-		return nil, q, usage.Errorf("--cursor and --cursor-file exclude each other")
+		return nil, s, usage.Errorf("--cursor and --cursor-file exclude each other")
 	case g.limit > 0 && g.cursorPath != "":
-		return nil, q, usage.Errorf("--limit and --cursor-file exclude each other: a limit may end between two cursors")
+		return nil, s, usage.Errorf("--limit and --cursor-file exclude each other: a limit may end between two cursors")
 	case g.limit < 0:
-		return nil, q, usage.Errorf("--limit must not be negative")
+		return nil, s, usage.Errorf("--limit must not be negative")
 	case g.events && g.format != "json":
-		return nil, q, usage.Errorf("--events needs --output json")
+		return nil, s, usage.Errorf("--events needs --output json")
 	case g.given["csv-header"] && g.format != "csv":
-		return nil, q, usage.Errorf("--csv-header needs --output csv")
+		return nil, s, usage.Errorf("--csv-header needs --output csv")
 	case g.minInterval > 0 && !g.follow:
-		return nil, q, usage.Errorf("--min-interval needs --follow")
+		return nil, s, usage.Errorf("--min-interval needs --follow")
 	case g.minInterval < 0 || g.heartbeat < 0:
-		return nil, q, usage.Errorf("an interval must not be negative")
+		return nil, s, usage.Errorf("an interval must not be negative")
 	}
 	if g.follow {
-		q.MinInterval, q.HeartbeatInterval = g.minInterval, g.heartbeat
+		s.MinInterval, s.HeartbeatInterval = g.minInterval, g.heartbeat
 	}
 	if g.template != "" {
 		var err error
 		if g.parsed, err = output.ParseTemplate(g.template); err != nil {
-			return nil, q, usage.Errorf("%w", err)
+			return nil, s, usage.Errorf("%w", err)
 		}
 	}
 	if g.since != "" {
 		since, err := parseSince(g.since, time.Now())
 		if err != nil {
-			return nil, q, usage.Errorf("--since: %w", err)
+			return nil, s, usage.Errorf("--since: %w", err)
 		}
 		if likeSeconds(g.since) {
 			warn(env, "--since %s is %s: seconds have a decimal point", g.since, since.UTC().Format(time.RFC3339))
 		}
-		q.Since = &since
+		s.Since = &since
 	}
 	file, err := openCursorFile(g.cursorPath, env.output)
 	if err != nil {
-		return nil, q, err
+		return nil, s, err
 	}
 	if file.cursor != "" {
-		q.Cursor, q.Since = file.cursor, nil
+		s.Cursor, s.Since = file.cursor, nil
 	}
-	return file, q, nil
+	return file, s, nil
 }
 
 // metadata fetches what text and openmetrics print about families. They work

@@ -101,7 +101,7 @@ func TestTLS(t *testing.T) {
 		t.Run(string(protocol), func(t *testing.T) {
 			o := promgrpc.Options{TLS: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
 			c := newClient(t, protocol, o, server.Listener.Addr().String())
-			require.Equal(t, []int{1, 2, 3}, values(t, c, promgrpc.Query{}))
+			require.Equal(t, []int{1, 2, 3}, values(t, c, promgrpc.Selection{}))
 			_, err := c.GetStatus(t.Context())
 			require.NoError(t, err)
 		})
@@ -126,7 +126,7 @@ func TestNewRefuses(t *testing.T) {
 	_, err := promgrpc.New([]string{"localhost:1"}, promgrpc.Options{TLS: &tls.Config{MinVersion: tls.VersionTLS13}, RenewTLS: func() (*tls.Config, error) { return nil, nil }})
 	require.ErrorContains(t, err, "both")
 	c := newClient(t, "", promgrpc.Options{}, "localhost:1")
-	require.ErrorContains(t, lastError(t, c, promgrpc.Query{Cursor: "c", Since: new(time.Now())}), "both")
+	require.ErrorContains(t, lastError(t, c, promgrpc.Selection{Cursor: "c", Since: new(time.Now())}), "both")
 }
 
 func TestTextThatCannotBeSent(t *testing.T) {
@@ -134,7 +134,7 @@ func TestTextThatCannotBeSent(t *testing.T) {
 		t.Run(string(protocol), func(t *testing.T) {
 			server := &metricstest.Server{}
 			c := newClient(t, protocol, promgrpc.Options{}, server.Start(t))
-			for _, q := range []promgrpc.Query{{Selectors: []string{"\xff"}}, {Cursor: "\xff"}, {Selectors: []string{"\xff"}, Follow: true}} {
+			for _, q := range []promgrpc.Selection{{Selectors: []string{"\xff"}}, {Cursor: "\xff"}, {Selectors: []string{"\xff"}, Follow: true}} {
 				for _, err := range c.Get(t.Context(), q) {
 					require.ErrorContains(t, err, "UTF-8")
 				}

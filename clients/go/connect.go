@@ -9,9 +9,6 @@ import (
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
-
-	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
-	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
 )
 
 // connectTransport uses Connect's library, for Connect and gRPC-Web.
@@ -75,41 +72,49 @@ func (t *connectTransport) wrap(x *exchange, err error) *Error {
 	return e
 }
 
-func (t *connectTransport) getMetrics(ctx context.Context, req *metricsv1.GetMetricsRequest) (stream, error) {
-	stub := metricsv1connect.NewMetricsServiceClient(t.client, t.url, t.options...)
-	s, err := stub.GetMetrics(ctx, newRequest(ctx, req))
+func (t *connectTransport) open(ctx context.Context, method string, req proto.Message) (stream, error) {
+	s := new(connectStream)
+	var err error
+	s.ServerStreamForClient, err = t.call(method, &s.next).CallServerStream(ctx, newRequest(ctx, &anyMessage{req}))
 	if err != nil {
 		return nil, err
 	}
-	return connectStream{s}, nil
+	return s, nil
 }
 
 func (t *connectTransport) invoke(ctx context.Context, method string, req, res proto.Message) error {
-	into := connect.WithResponseInitializer(func(_ connect.Spec, m any) error {
-		m.(*message).Message = res
-		return nil
-	})
-	client := connect.NewClient[message, message](t.client, t.url+method, append(slices.Clip(t.options), into)...)
-	_, err := client.CallUnary(ctx, newRequest(ctx, &message{req}))
+	_, err := t.call(method, &res).CallUnary(ctx, newRequest(ctx, &anyMessage{req}))
 	return err
 }
 
-// message holds any message, since a Connect client is bound to the types of one
+// call returns a client of one method, which fills in what res points to when a
+// response comes.
+func (t *connectTransport) call(method string, res *proto.Message) *connect.Client[anyMessage, anyMessage] {
+	into := connect.WithResponseInitializer(func(_ connect.Spec, m any) error {
+		m.(*anyMessage).Message = *res
+		return nil
+	})
+	return connect.NewClient[anyMessage, anyMessage](t.client, t.url+method, append(slices.Clip(t.options), into)...)
+}
+
+// anyMessage holds any message, since a Connect client is bound to the types of one
 // method.
-type message struct{ proto.Message }
+type anyMessage struct{ proto.Message }
 
 type connectStream struct {
-	*connect.ServerStreamForClient[metricsv1.GetMetricsResponse]
+	*connect.ServerStreamForClient[anyMessage]
+	next proto.Message // to be filled in
 }
 
-func (s connectStream) receive() (*metricsv1.GetMetricsResponse, error) {
+func (s *connectStream) receive(res proto.Message) error {
+	s.next = res
 	if s.Receive() {
-		return s.Msg(), nil
+		return nil
 	}
 	if err := s.Err(); err != nil {
-		return nil, err
+		return err
 	}
-	return nil, io.EOF
+	return io.EOF
 }
 
-func (s connectStream) close() { _ = s.Close() }
+func (s *connectStream) close() { _ = s.Close() }

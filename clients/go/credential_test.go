@@ -69,7 +69,7 @@ func TestCredentialsAreNotSentInTheClear(t *testing.T) {
 				_, err = c.GetStatus(t.Context())
 				require.ErrorAs(t, err, &refused)
 				for _, follow := range []bool{false, true} {
-					require.ErrorAs(t, lastError(t, c, promgrpc.Query{Follow: follow}), &refused)
+					require.ErrorAs(t, lastError(t, c, promgrpc.Selection{Follow: follow}), &refused)
 				}
 				require.Zero(t, requests.Load(), "nothing was sent")
 
@@ -108,7 +108,7 @@ func TestRefusedCredentialsAreFinal(t *testing.T) {
 				}
 				c := newClient(t, protocol, promgrpc.Options{Authorization: secret}, a.Start(t), b.Start(t))
 				_, err := c.GetLabelNames(t.Context(), nil)
-				for _, err := range []error{err, lastError(t, c, promgrpc.Query{}), lastError(t, c, promgrpc.Query{Follow: true})} {
+				for _, err := range []error{err, lastError(t, c, promgrpc.Selection{}), lastError(t, c, promgrpc.Selection{Follow: true})} {
 					require.Equal(t, codes.Code(code), status.Code(err))
 					require.ErrorContains(t, err, `team-a may read {team="a"} only`)
 				}
@@ -151,7 +151,7 @@ func TestRenewedCredentialsAreTriedOnce(t *testing.T) {
 			require.NoError(t, err)
 			require.EqualValues(t, 2, tries.Swap(0))
 			write("old")
-			require.Equal(t, []int{1}, values(t, c, promgrpc.Query{}))
+			require.Equal(t, []int{1}, values(t, c, promgrpc.Selection{}))
 			require.EqualValues(t, 2, tries.Load())
 
 			// One that is another each time is not tried for ever.
@@ -160,7 +160,7 @@ func TestRenewedCredentialsAreTriedOnce(t *testing.T) {
 				return "Bearer " + string('a'+n.Add(1)), nil
 			}}, address)
 			tries.Store(1)
-			require.Equal(t, codes.Unauthenticated, status.Code(lastError(t, c, promgrpc.Query{Follow: true})))
+			require.Equal(t, codes.Unauthenticated, status.Code(lastError(t, c, promgrpc.Selection{Follow: true})))
 			require.EqualValues(t, 3, tries.Load())
 		})
 	}
@@ -211,7 +211,7 @@ func TestTLSFiles(t *testing.T) {
 			c := newClient(t, protocol, promgrpc.Options{RenewTLS: right.Config}, address)
 			_, err := c.GetStatus(t.Context())
 			require.NoError(t, err)
-			require.Equal(t, []int{1}, values(t, c, promgrpc.Query{}))
+			require.Equal(t, []int{1}, values(t, c, promgrpc.Selection{}))
 
 			var u *promgrpc.UnreachableError
 			for name, files := range map[string]promgrpc.TLSFiles{

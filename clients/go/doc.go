@@ -11,7 +11,7 @@
 // has one. Between two cursors nothing is lost, repeated or reordered, however
 // often the stream broke and whichever replica resumed it. A program that
 // stores the cursor together with the result of the updates, and passes it in
-// Query.Cursor after a restart, handles each sample exactly once.
+// Selection.Cursor after a restart, handles each sample exactly once.
 //
 // # What is not
 //

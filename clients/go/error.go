@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
 )
 
 // Error is what a server answered, or what kept it from answering.
@@ -80,6 +81,25 @@ func (e *OutOfRangeError) Error() string { return e.err.Error() }
 
 // Unwrap returns the *Error of the server.
 func (e *OutOfRangeError) Unwrap() error { return e.err }
+
+// ExpressionError says that an expression does not parse, or is of a kind that cannot
+// be streamed.
+type ExpressionError struct {
+	// Start and End of what is wrong, as offsets in bytes. They are equal where
+	// something is missing.
+	Start, End int
+	// Group and Rule that have the expression, in a file of rules.
+	Group, Rule string
+	err         *Error
+}
+
+func (e *ExpressionError) Error() string { return e.err.Error() }
+
+// Reason is what is wrong, without the place.
+func (e *ExpressionError) Reason() string { return e.err.Message }
+
+// Unwrap returns the *Error of the server.
+func (e *ExpressionError) Unwrap() error { return e.err }
 
 // UnreachableError says that no server could be reached, or that none would resume
 // a stream, and that the attempts allowed are used up.
@@ -193,6 +213,21 @@ func outOfRange(err error) (*OutOfRangeError, bool) {
 		}
 	}
 	return o, true
+}
+
+// located returns an *ExpressionError for the error of a server that says where an
+// expression is wrong, and any other error as it is.
+func located(err error) error {
+	var e *Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	for _, detail := range e.Details {
+		if d, ok := detail.(*queryv1.InvalidExpression); ok {
+			return &ExpressionError{Start: int(d.GetStart()), End: int(d.GetEnd()), Group: d.GetGroup(), Rule: d.GetRule(), err: e}
+		}
+	}
+	return err
 }
 
 // interrupted returns what a server said when it ended a stream that should be

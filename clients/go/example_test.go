@@ -15,11 +15,11 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// The latest sample of each series that matches: the zero Query with a selector.
+// The latest sample of each series that matches: the zero Selection with a selector.
 func ExampleClient_Get() {
 	client, stop := dial(latest())
 	defer stop()
-	for update, err := range client.Get(context.Background(), promgrpc.Query{Selectors: []string{`up{job="node"}`}}) {
+	for update, err := range client.Get(context.Background(), promgrpc.Selection{Selectors: []string{`up{job="node"}`}}) {
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -40,8 +40,8 @@ func ExampleClient_Get_follow() {
 	client, stop := dial(breaking(), breaking())
 	defer stop()
 	cursor := "" // as stored by the last run
-	query := promgrpc.Query{Selectors: []string{`n`}, Cursor: cursor, Follow: true}
-	for update, err := range client.Get(context.Background(), query) {
+	selection := promgrpc.Selection{Selectors: []string{`n`}, Cursor: cursor, Follow: true}
+	for update, err := range client.Get(context.Background(), selection) {
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -66,7 +66,7 @@ func ExampleClient_Get_since() {
 	defer stop()
 	since := time.Now().Add(-10 * time.Minute)
 	samples := 0
-	for update, err := range client.Get(context.Background(), promgrpc.Query{Since: &since}) {
+	for update, err := range client.Get(context.Background(), promgrpc.Selection{Since: &since}) {
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -86,7 +86,7 @@ func ExampleClient_Get_since() {
 func ExampleOutOfRangeError() {
 	client, stop := dial(outOfRange())
 	defer stop()
-	for _, err := range client.Get(context.Background(), promgrpc.Query{Cursor: "c1", Follow: true}) {
+	for _, err := range client.Get(context.Background(), promgrpc.Selection{Cursor: "c1", Follow: true}) {
 		var gone *promgrpc.OutOfRangeError
 		if errors.As(err, &gone) {
 			fmt.Println("some samples are gone; resume at", gone.OldestCursor)

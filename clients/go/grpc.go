@@ -11,9 +11,6 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/protobuf/proto"
-
-	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
-	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1grpc"
 )
 
 // grpcTransport uses grpc-go.
@@ -63,9 +60,15 @@ func (t *grpcTransport) wrap(x *exchange, err error) *Error {
 	return e
 }
 
-func (t *grpcTransport) getMetrics(ctx context.Context, req *metricsv1.GetMetricsRequest) (stream, error) {
-	s, err := metricsv1grpc.NewMetricsServiceClient(t.conn).GetMetrics(ctx, req)
+func (t *grpcTransport) open(ctx context.Context, method string, req proto.Message) (stream, error) {
+	s, err := t.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, method)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.SendMsg(req); err != nil {
+		return nil, err
+	}
+	if err := s.CloseSend(); err != nil {
 		return nil, err
 	}
 	return grpcStream{s}, nil
@@ -75,10 +78,8 @@ func (t *grpcTransport) invoke(ctx context.Context, method string, req, res prot
 	return t.conn.Invoke(ctx, method, req, res)
 }
 
-type grpcStream struct {
-	grpc.ServerStreamingClient[metricsv1.GetMetricsResponse]
-}
+type grpcStream struct{ grpc.ClientStream }
 
-func (s grpcStream) receive() (*metricsv1.GetMetricsResponse, error) { return s.Recv() }
+func (s grpcStream) receive(res proto.Message) error { return s.RecvMsg(res) }
 
 func (s grpcStream) close() {}

@@ -44,7 +44,7 @@ func TestHeader(t *testing.T) {
 				_, err := c.GetStatus(ctx)
 				require.NoError(t, err)
 			}
-			require.Equal(t, []int{1, 2, 3}, values(t, c, promgrpc.Query{}))
+			require.Equal(t, []int{1, 2, 3}, values(t, c, promgrpc.Selection{}))
 			headers := guard.Headers()
 			require.Len(t, headers, 4, "two calls, and a stream that was opened twice")
 			for _, h := range headers {
@@ -59,7 +59,7 @@ func TestHeader(t *testing.T) {
 			_, err = c.GetStatus(ctx)
 			require.Equal(t, codes.Unauthenticated, status.Code(err))
 			require.NotContains(t, err.Error(), "third")
-			require.Equal(t, codes.Unauthenticated, status.Code(lastError(t, c, promgrpc.Query{Follow: true})))
+			require.Equal(t, codes.Unauthenticated, status.Code(lastError(t, c, promgrpc.Selection{Follow: true})))
 		})
 	}
 }
@@ -81,7 +81,7 @@ func TestTokenFails(t *testing.T) {
 				}
 				return "Bearer secret", nil
 			}}, address)
-			require.Equal(t, []int{1, 2, 3}, values(t, c, promgrpc.Query{}))
+			require.Equal(t, []int{1, 2, 3}, values(t, c, promgrpc.Selection{}))
 
 			var u *promgrpc.UnreachableError
 			for path, want := range map[string]string{

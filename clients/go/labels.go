@@ -12,13 +12,13 @@ var errReference = errors.New("series with an unknown reference")
 // labels are what the references of one stream stand for.
 type labels map[uint64][]*metricsv1.Label
 
-// restore replaces references by the labels that they stand for.
-func (l labels) restore(msg *metricsv1.GetMetricsResponse) error {
-	if msg.GetForgetReferences() {
+// restore replaces the references of series by the labels that they stand for. It
+// forgets all earlier ones first if the server says so.
+func (l labels) restore(forget bool, list []*metricsv1.TimeSeries) error {
+	if forget {
 		clear(l)
-		msg.ForgetReferences = false
 	}
-	for _, series := range msg.GetTimeseries() {
+	for _, series := range list {
 		if series.GetRef() == 0 {
 			continue
 		}

@@ -47,7 +47,7 @@ func TestGetRestoresLabels(t *testing.T) {
 			}}
 			c := newClient(t, protocol, promgrpc.Options{}, server.Start(t))
 			var got []string
-			for u, err := range c.Get(t.Context(), promgrpc.Query{Follow: true}) {
+			for u, err := range c.Get(t.Context(), promgrpc.Selection{Follow: true}) {
 				require.NoError(t, err)
 				require.False(t, u.GetForgetReferences())
 				for _, series := range u.GetTimeseries() {
@@ -69,6 +69,6 @@ func TestGetRestoresLabels(t *testing.T) {
 func TestSnapshotNeedsNoReferences(t *testing.T) {
 	server := &metricstest.Server{Script: func(_ context.Context, call *metricstest.Call) error { return call.Send(end()) }}
 	c := newClient(t, promgrpc.ProtocolGRPC, promgrpc.Options{}, server.Start(t))
-	require.Empty(t, values(t, c, promgrpc.Query{}))
+	require.Empty(t, values(t, c, promgrpc.Selection{}))
 	require.False(t, server.Requests()[0].GetLabelReferences())
 }

@@ -36,7 +36,7 @@ func TestCallsThatAreOverALimitAreNotRepeated(t *testing.T) {
 				}
 				a, b := &metricstest.Server{Script: script}, &metricstest.Server{Script: script}
 				c := newClient(t, protocol, promgrpc.Options{}, a.Start(t), b.Start(t))
-				err := lastError(t, c, promgrpc.Query{Follow: follow})
+				err := lastError(t, c, promgrpc.Selection{Follow: follow})
 				require.Equal(t, codes.ResourceExhausted, status.Code(err))
 				require.ErrorContains(t, err, "too large")
 				require.Len(t, append(a.Requests(), b.Requests()...), 1)
@@ -65,7 +65,7 @@ func TestClientsComeAgainWhenTheyAreTold(t *testing.T) {
 			})}
 			c := newClient(t, protocol, promgrpc.Options{}, server.Start(t))
 			begin := time.Now()
-			require.Equal(t, []int{1, 2}, values(t, c, promgrpc.Query{Follow: true}))
+			require.Equal(t, []int{1, 2}, values(t, c, promgrpc.Selection{Follow: true}))
 			require.GreaterOrEqual(t, time.Since(begin), pause)
 			require.Len(t, server.Requests(), 2)
 		})

@@ -48,7 +48,7 @@ func TestGetGoesOnAtANewServer(t *testing.T) {
 			d.set(nil, a)
 			c := newClient(t, protocol, promgrpc.Options{Resolve: d.resolve})
 			var from []string
-			for u, err := range c.Get(t.Context(), promgrpc.Query{}) {
+			for u, err := range c.Get(t.Context(), promgrpc.Selection{}) {
 				require.NoError(t, err)
 				from = append(from, u.Address)
 				d.set(nil, b)
@@ -101,7 +101,7 @@ func TestGetWithoutTheDirectory(t *testing.T) {
 	d.set(nil, server.Start(t))
 	c := newClient(t, promgrpc.ProtocolGRPC, promgrpc.Options{Resolve: d.resolve})
 	last := 0
-	for u, err := range c.Get(t.Context(), promgrpc.Query{}) {
+	for u, err := range c.Get(t.Context(), promgrpc.Selection{}) {
 		require.NoError(t, err)
 		d.set(errors.New("away"))
 		last += len(u.GetTimeseries())
@@ -116,7 +116,7 @@ func TestGetWaitsForAServer(t *testing.T) {
 	time.AfterFunc(50*time.Millisecond, func() { d.set(nil, address) })
 	c := newClient(t, promgrpc.ProtocolGRPC, promgrpc.Options{Resolve: d.resolve})
 	n := 0
-	for _, err := range c.Get(t.Context(), promgrpc.Query{Follow: true}) {
+	for _, err := range c.Get(t.Context(), promgrpc.Selection{Follow: true}) {
 		require.NoError(t, err)
 		n++
 	}

@@ -58,7 +58,7 @@ func sequence(n, cut int, fail func() error) metricstest.Script {
 	}
 }
 
-func values(t *testing.T, c *promgrpc.Client, q promgrpc.Query) (got []int) {
+func values(t *testing.T, c *promgrpc.Client, q promgrpc.Selection) (got []int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -91,7 +91,7 @@ func TestGetResumesWhereverTheStreamIsCut(t *testing.T) {
 					t.Run(fmt.Sprintf("%s/%s/follow=%t/%d", protocol, name, follow, cut), func(t *testing.T) {
 						server := &metricstest.Server{Script: sequence(n, cut, fail)}
 						c := newClient(t, protocol, promgrpc.Options{}, server.Start(t))
-						require.Equal(t, []int{1, 2, 3, 4}, values(t, c, promgrpc.Query{Follow: follow, Selectors: []string{"n"}}))
+						require.Equal(t, []int{1, 2, 3, 4}, values(t, c, promgrpc.Selection{Follow: follow, Selectors: []string{"n"}}))
 
 						requests := server.Requests()
 						require.Len(t, requests, 2)
@@ -116,7 +116,7 @@ func TestGetGoesOnAtTheCursorThatADrainingServerHandsOver(t *testing.T) {
 				return metricstest.Error(connect.CodeUnavailable, "draining", &metricsv1.StreamInterrupted{Cursor: "c4"})
 			})}
 			c := newClient(t, protocol, promgrpc.Options{}, server.Start(t))
-			require.Equal(t, []int{1, 2, 5}, values(t, c, promgrpc.Query{Follow: true}))
+			require.Equal(t, []int{1, 2, 5}, values(t, c, promgrpc.Selection{Follow: true}))
 		})
 	}
 }
@@ -152,13 +152,13 @@ func TestGetMovesWhenItsStreamIsOfAge(t *testing.T) {
 			c := newClient(t, protocol, promgrpc.Options{
 				Logger: slog.New(slog.NewTextHandler(&log, nil)), MaxReconnects: 1, MinBackoff: time.Hour, MaxBackoff: time.Hour,
 			}, first, two.Start(t))
-			require.Equal(t, want, values(t, c, promgrpc.Query{Follow: true}))
+			require.Equal(t, want, values(t, c, promgrpc.Selection{Follow: true}))
 			require.Empty(t, log.String())
 			require.NotEmpty(t, one.Requests())
 			require.NotEmpty(t, two.Requests())
 
 			c = newClient(t, protocol, promgrpc.Options{MaxReconnects: -1}, first)
-			for u, err := range c.Get(t.Context(), promgrpc.Query{Follow: true}) {
+			for u, err := range c.Get(t.Context(), promgrpc.Selection{Follow: true}) {
 				if u.GetMetricsResponse == nil {
 					require.Error(t, err, "it is not to open another")
 				}
@@ -166,7 +166,7 @@ func TestGetMovesWhenItsStreamIsOfAge(t *testing.T) {
 
 			useless := &metricstest.Server{Script: func(context.Context, *metricstest.Call) error { return aged("") }}
 			c = newClient(t, protocol, promgrpc.Options{MaxReconnects: 3}, useless.Start(t))
-			for _, err := range c.Get(t.Context(), promgrpc.Query{Follow: true}) {
+			for _, err := range c.Get(t.Context(), promgrpc.Selection{Follow: true}) {
 				var unreachable *promgrpc.UnreachableError
 				require.ErrorAs(t, err, &unreachable)
 			}
@@ -193,7 +193,7 @@ func TestGetSaysWhenItRewinds(t *testing.T) {
 	}}
 	c := newClient(t, promgrpc.ProtocolGRPC, promgrpc.Options{}, server.Start(t))
 	var got []string
-	for u, err := range c.Get(t.Context(), promgrpc.Query{}) {
+	for u, err := range c.Get(t.Context(), promgrpc.Selection{}) {
 		require.NoError(t, err)
 		for _, series := range u.GetTimeseries() {
 			got = append(got, fmt.Sprint(series.GetSamples()[0].GetValue(), u.Rewound))

@@ -58,7 +58,7 @@ func TestGetFailsOver(t *testing.T) {
 			a, b := first.Start(t), second.Start(t)
 			c := newClient(t, protocol, promgrpc.Options{}, a, b)
 			var got []string
-			for u, err := range c.Get(t.Context(), promgrpc.Query{Follow: true}) {
+			for u, err := range c.Get(t.Context(), promgrpc.Selection{Follow: true}) {
 				require.NoError(t, err)
 				if u.GetCursor() == "c3" {
 					go first.Stop()
@@ -83,7 +83,7 @@ func TestGetEndsWithErrorsThatAreForGood(t *testing.T) {
 					return metricstest.Error(code, "because")
 				}}
 				c := newClient(t, protocol, promgrpc.Options{}, server.Start(t))
-				err := lastError(t, c, promgrpc.Query{Follow: true})
+				err := lastError(t, c, promgrpc.Selection{Follow: true})
 				require.Equal(t, codes.Code(code), status.Code(err))
 				require.ErrorContains(t, err, "because")
 				require.Len(t, server.Requests(), 1)
@@ -100,7 +100,7 @@ func TestGetTellsTheOldestCursor(t *testing.T) {
 			}
 			a, b := &metricstest.Server{Script: script}, &metricstest.Server{Script: script}
 			c := newClient(t, protocol, promgrpc.Options{}, a.Start(t), b.Start(t))
-			err := lastError(t, c, promgrpc.Query{Cursor: "c1", Follow: true})
+			err := lastError(t, c, promgrpc.Selection{Cursor: "c1", Follow: true})
 			var out *promgrpc.OutOfRangeError
 			require.ErrorAs(t, err, &out)
 			require.Equal(t, "c7", out.OldestCursor)
@@ -122,7 +122,7 @@ func TestGetLeavesASilentServer(t *testing.T) {
 			a, b := silent.Start(t), alive.Start(t)
 			c := newClient(t, protocol, promgrpc.Options{MaxReconnects: 2}, a, b)
 			var got []string
-			for u, err := range c.Get(t.Context(), promgrpc.Query{Follow: true, HeartbeatInterval: 100 * time.Millisecond}) {
+			for u, err := range c.Get(t.Context(), promgrpc.Selection{Follow: true, HeartbeatInterval: 100 * time.Millisecond}) {
 				if u.GetCursor() == "c2" {
 					break
 				}
@@ -145,7 +145,7 @@ func TestGetWaitsForAConsumer(t *testing.T) {
 		return call.Send(end())
 	}}
 	c := newClient(t, promgrpc.ProtocolGRPC, promgrpc.Options{}, server.Start(t))
-	for _, err := range c.Get(t.Context(), promgrpc.Query{Follow: true, HeartbeatInterval: 20 * time.Millisecond}) {
+	for _, err := range c.Get(t.Context(), promgrpc.Selection{Follow: true, HeartbeatInterval: 20 * time.Millisecond}) {
 		require.NoError(t, err)
 		time.Sleep(100 * time.Millisecond)
 	}
@@ -169,7 +169,7 @@ func TestGetGivesUp(t *testing.T) {
 			{"never again", promgrpc.Options{MaxReconnects: -1}, true, 1},
 		} {
 			t.Run(string(protocol)+"/"+tc.name, func(t *testing.T) {
-				err := lastError(t, newClient(t, protocol, tc.options, address), promgrpc.Query{Follow: tc.follow})
+				err := lastError(t, newClient(t, protocol, tc.options, address), promgrpc.Selection{Follow: tc.follow})
 				var u *promgrpc.UnreachableError
 				require.ErrorAs(t, err, &u)
 				require.Equal(t, tc.attempts, u.Attempts)
@@ -192,7 +192,7 @@ func TestGetEndsWithItsContext(t *testing.T) {
 			defer cancel(nil)
 			cause := errors.New("enough")
 			var last error
-			for _, err := range c.Get(ctx, promgrpc.Query{Follow: true}) {
+			for _, err := range c.Get(ctx, promgrpc.Selection{Follow: true}) {
 				last = err
 				cancel(cause)
 			}
@@ -201,7 +201,7 @@ func TestGetEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func lastError(t *testing.T, c *promgrpc.Client, q promgrpc.Query) (last error) {
+func lastError(t *testing.T, c *promgrpc.Client, q promgrpc.Selection) (last error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()

@@ -70,8 +70,8 @@ func (m *mortals) next(turn *atomic.Int64) string {
 
 // killing are calls that kill servers.
 var killing = map[string]func(*testing.T, *promgrpc.Client) error{
-	"snapshot": func(t *testing.T, c *promgrpc.Client) error { return lastError(t, c, promgrpc.Query{}) },
-	"follow":   func(t *testing.T, c *promgrpc.Client) error { return lastError(t, c, promgrpc.Query{Follow: true}) },
+	"snapshot": func(t *testing.T, c *promgrpc.Client) error { return lastError(t, c, promgrpc.Selection{}) },
+	"follow":   func(t *testing.T, c *promgrpc.Client) error { return lastError(t, c, promgrpc.Selection{Follow: true}) },
 	"lookup": func(t *testing.T, c *promgrpc.Client) error {
 		_, err := c.GetLabelNames(t.Context(), &metricsv1.GetLabelNamesRequest{})
 		return err
@@ -194,7 +194,7 @@ func TestServersThatRestartedHadDied(t *testing.T) {
 			server := cutting(9, &metricsv1.GetStatusResponse{Instance: "a", Uptime: durationpb.New(0)})
 			c := newClient(t, protocol, promgrpc.Options{MaxReconnects: 10}, server.Start(t))
 			var suspect *promgrpc.SuspectError
-			require.ErrorAs(t, lastError(t, c, promgrpc.Query{}), &suspect)
+			require.ErrorAs(t, lastError(t, c, promgrpc.Selection{}), &suspect)
 			require.Equal(t, 2, suspect.Deaths)
 			require.Len(t, server.Requests(), 2)
 		})
@@ -210,7 +210,7 @@ func TestServersThatLiveAreNoneThatDied(t *testing.T) {
 		t.Run(string(protocol), func(t *testing.T) {
 			server := cutting(cuts, &metricsv1.GetStatusResponse{Instance: "a", Uptime: durationpb.New(time.Hour)})
 			c := newClient(t, protocol, promgrpc.Options{MaxReconnects: 2 * cuts}, server.Start(t))
-			require.Equal(t, []int{1, 2}, values(t, c, promgrpc.Query{}))
+			require.Equal(t, []int{1, 2}, values(t, c, promgrpc.Selection{}))
 			require.Len(t, server.Requests(), cuts+1)
 		})
 	}
@@ -230,7 +230,7 @@ func TestCredentialsThatCannotBeReadAreNoDeaths(t *testing.T) {
 				}
 				return "Bearer secret", nil
 			}}, server.Start(t))
-			require.Equal(t, []int{1, 2}, values(t, c, promgrpc.Query{}))
+			require.Equal(t, []int{1, 2}, values(t, c, promgrpc.Selection{}))
 			require.Len(t, server.Requests(), cuts+1)
 		})
 	}
@@ -252,7 +252,7 @@ func TestProxiesWithoutServersAreWaitedFor(t *testing.T) {
 				return address
 			})
 			c := newClient(t, protocol, promgrpc.Options{}, proxy)
-			require.Equal(t, []int{1, 2}, values(t, c, promgrpc.Query{Follow: true}))
+			require.Equal(t, []int{1, 2}, values(t, c, promgrpc.Selection{Follow: true}))
 			require.Greater(t, refused.Load(), int64(refusals))
 		})
 	}
@@ -292,7 +292,7 @@ func TestFollowersDoNotGiveUp(t *testing.T) {
 func follow(t *testing.T, c *promgrpc.Client, served chan<- struct{}) {
 	t.Helper()
 	var got []float64
-	for u, err := range c.Get(t.Context(), promgrpc.Query{Follow: true}) {
+	for u, err := range c.Get(t.Context(), promgrpc.Selection{Follow: true}) {
 		require.NoError(t, err)
 		for _, series := range u.GetTimeseries() {
 			if len(got) == 0 {

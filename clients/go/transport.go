@@ -11,15 +11,13 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
-
-	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
 // transport is a connection to one server: grpc-go's for gRPC, and Connect's for
 // Connect and gRPC-Web.
 type transport interface {
-	// getMetrics opens the stream.
-	getMetrics(ctx context.Context, req *metricsv1.GetMetricsRequest) (stream, error)
+	// open makes a streaming call.
+	open(ctx context.Context, method string, req proto.Message) (stream, error)
 	// invoke makes a unary call, and fills in res.
 	invoke(ctx context.Context, method string, req, res proto.Message) error
 	// wrap turns an error of the methods above into an *Error, which says how the
@@ -28,10 +26,11 @@ type transport interface {
 	close() error
 }
 
-// stream is a call of GetMetrics. Canceling its context ends it.
+// stream is a streaming call. Canceling its context ends it.
 type stream interface {
-	// receive returns io.EOF after a stream that ended with status OK.
-	receive() (*metricsv1.GetMetricsResponse, error)
+	// receive fills in the next response. It returns io.EOF after a stream that ended
+	// with status OK.
+	receive(res proto.Message) error
 	close()
 }
 

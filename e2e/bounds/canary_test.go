@@ -108,7 +108,7 @@ func (y *canary) follow(ctx context.Context, server int, address string) {
 		return
 	}
 	defer client.Close()
-	for u, err := range client.Get(ctx, promgrpc.Query{Selectors: []string{"canary"}, Since: new(time.Now().Add(-time.Hour)), Follow: true}) {
+	for u, err := range client.Get(ctx, promgrpc.Selection{Selectors: []string{"canary"}, Since: new(time.Now().Add(-time.Hour)), Follow: true}) {
 		if err != nil {
 			if ctx.Err() == nil {
 				y.t.Errorf("the canary follows server %d no more: %v", server, err)

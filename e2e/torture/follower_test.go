@@ -77,7 +77,7 @@ func (f *follower) follow(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = client.Close() }()
-	q := promgrpc.Query{Follow: true, HeartbeatInterval: heartbeat, Cursor: f.cursor}
+	q := promgrpc.Selection{Follow: true, HeartbeatInterval: heartbeat, Cursor: f.cursor}
 	if q.Cursor == "" {
 		q.Since = new(time.Now().Add(-time.Hour))
 	}

@@ -34,8 +34,8 @@ func main() {
 		log.Fatal(err)
 	}
 	r := newRule(*above, *hold)
-	query := promgrpc.Query{Selectors: flag.Args(), Since: new(time.Now().Add(-*since)), Follow: true}
-	for update, err := range client.Get(ctx, query) {
+	selection := promgrpc.Selection{Selectors: flag.Args(), Since: new(time.Now().Add(-*since)), Follow: true}
+	for update, err := range client.Get(ctx, selection) {
 		if ctx.Err() != nil {
 			return
 		}

@@ -30,7 +30,7 @@ func main() {
 	if lines := bytes.Split(data, []byte("\n")); len(lines) > 1 {
 		must(0, protojson.Unmarshal(lines[len(lines)-2], &last))
 	}
-	for update, err := range client.Get(context.Background(), promgrpc.Query{Follow: true, Cursor: last.GetCursor()}) {
+	for update, err := range client.Get(context.Background(), promgrpc.Selection{Follow: true, Cursor: last.GetCursor()}) {
 		must(file.Write(append(must(protojson.Marshal(must(update, err))), '\n')))
 	}
 }
