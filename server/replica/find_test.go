@@ -38,8 +38,8 @@ func (g *growing) apply() error {
 	}
 	b.Series = segment.TableOf(series...)
 	k := &segment.Keyframe{Sequence: g.sequence, NextRef: g.ref + 1, Last: true}
-	g.index.mu.Lock()
-	defer g.index.mu.Unlock()
+	g.index.Lock()
+	defer g.index.Unlock()
 	if err := g.Head.ApplyBlock(b); err != nil || g.sequence%keyframeEvery > 0 {
 		return err
 	}
@@ -99,30 +99,4 @@ func checkAsOfView(t *testing.T, st state, s *selection.Selection) {
 		return true
 	})
 	assert.Equal(t, want, got)
-}
-
-// FuzzIDSet compares a set with a list of booleans.
-func FuzzIDSet(f *testing.F) {
-	f.Add([]byte{0, 200, 3, 4, 63, 65, 64, 64, 0, 0})
-	f.Fuzz(func(t *testing.T, bounds []byte) {
-		want, got := make([]bool, 256), newIDSet(256)
-		for i := 0; i+1 < len(bounds); i += 2 {
-			r := run{uint32(min(bounds[i], bounds[i+1])), uint32(max(bounds[i], bounds[i+1]))}
-			in := i%4 == 0
-			for p := r.from; p < r.to; p++ {
-				want[p] = in
-			}
-			if in {
-				got.add(r)
-			} else {
-				got.remove(r)
-			}
-		}
-		p, seen := &setPostings{set: got}, make([]bool, 256)
-		for p.Next() {
-			seen[p.At()-1] = true
-		}
-		require.Equal(t, want, seen)
-		require.False(t, p.Next())
-	})
 }

@@ -35,6 +35,10 @@ func (n *Newest) of(c candidate) *Snapshot { return n.Snapshots[c&(1<<numberBits
 // Bytes is about what it takes in memory.
 func (n *Newest) Bytes() int64 { return seenBytes * int64(len(n.seen)) }
 
+// checkEvery is how many series pass before it is checked that the caller is still
+// there.
+const checkEvery = 1024
+
 // seenBytes is what a map takes for an entry, while it grows.
 const seenBytes = 40
 

@@ -52,8 +52,8 @@ func openReplica(store *seglog.Store, id segment.LogID, h *health) (*Replica, er
 
 // ApplyKeyframe implements [seglog.Applier].
 func (r *Replica) ApplyKeyframe(k *segment.Keyframe) error {
-	r.index.mu.Lock()
-	defer r.index.mu.Unlock()
+	r.index.Lock()
+	defer r.index.Unlock()
 	if err := r.Head.ApplyKeyframe(k); err != nil {
 		r.unusable.Store(true)
 		return err
@@ -66,8 +66,8 @@ func (r *Replica) ApplyKeyframe(k *segment.Keyframe) error {
 
 // ApplyBlock implements [seglog.Applier].
 func (r *Replica) ApplyBlock(b *segment.Block) error {
-	r.index.mu.Lock()
-	defer r.index.mu.Unlock()
+	r.index.Lock()
+	defer r.index.Unlock()
 	if err := r.Head.ApplyBlock(b); err != nil {
 		r.unusable.Store(true)
 		return err

@@ -6,6 +6,7 @@ import (
 	"github.com/promgrpc/exporter/internal/head"
 	"github.com/promgrpc/exporter/internal/refset"
 	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/postings"
 	"github.com/promgrpc/exporter/server/selection"
 )
 
@@ -14,15 +15,16 @@ import (
 type Snapshot struct {
 	past         *head.Head // what the view is of; nil: the present state
 	View         *head.View
-	from         uint64   // the lowest ref
-	matches      *matches // nil: all series
+	from         uint64            // the lowest ref
+	matches      *postings.Matches // nil: all series
+	refs         []uint64          // by the ids of matches
 	writtenSince int64
 	omitted      refset.Set
 }
 
 // Bytes is about what it takes in memory besides the head's.
 func (s *Snapshot) Bytes() int64 {
-	n := s.View.Pinned() + s.matches.bytes() + s.omitted.Bytes()
+	n := s.View.Pinned() + s.matches.Bytes() + s.omitted.Bytes()
 	if s.past != nil {
 		n += s.past.Bytes()
 	}
@@ -54,7 +56,8 @@ func (s *Snapshot) written() iter.Seq2[uint64, *segment.Latest] {
 			s.View.Each(s.from, pass)
 			return
 		}
-		for ref := range s.matches.each {
+		for id := range s.matches.Each {
+			ref := s.refs[id]
 			if ref < s.from {
 				continue
 			}
@@ -69,19 +72,21 @@ func (s *Snapshot) written() iter.Seq2[uint64, *segment.Latest] {
 // state is the series of a log as of some block.
 type state struct {
 	Head  *head.Head
-	index *seriesIndex
+	index *postings.Index
 }
 
 // newState returns the state of a log before its first block.
 func newState() state {
-	x, h := newSeriesIndex()
+	x := postings.NewIndex()
+	h := head.NewObserved(x)
+	x.Labels(h.Label)
 	return state{h, x}
 }
 
 // BetweenBlocks calls f while no block is being applied.
 func (st state) BetweenBlocks(f func()) {
-	st.index.mu.RLock()
-	defer st.index.mu.RUnlock()
+	st.index.RLock()
+	defer st.index.RUnlock()
 	f()
 }
 
@@ -94,15 +99,17 @@ func (st state) Snapshot(e *selection.Evaluation, sel *selection.Selection, writ
 			return nil, err
 		}
 	}
-	s, index := &Snapshot{writtenSince: writtenSince}, indexView{}
-	st.BetweenBlocks(func() { s.View, index = st.Head.View(), st.index.view() })
+	s := &Snapshot{writtenSince: writtenSince}
+	var index *postings.View
+	st.BetweenBlocks(func() { s.View, index = st.Head.View(), st.index.View() })
 	if sel.All() {
 		return s, nil
 	}
 	e.Read(s.View)
 	defer e.Read(nil)
 	var err error
-	if s.matches, err = index.find(e, sel); err != nil {
+	s.refs = index.Refs()
+	if s.matches, err = postings.Find(e, index, sel); err != nil {
 		s.View.Release()
 		return nil, err
 	}

@@ -1,16 +1,15 @@
-package replica
+package postings
 
 import (
 	"math"
 	"sync"
 
-	"github.com/promgrpc/exporter/internal/head"
 	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// seriesIndex finds series by their labels. The head that it observes tells it of
-// series and of the numbers of their labels.
+// Index finds series by their labels. It is told of series and of the numbers of their
+// labels, as a head tells its observer.
 //
 // Series are numbered as they come: an id is an index into refs. The postings of a
 // label, which are the ids of the series that have it, are runs, since series that
@@ -27,23 +26,24 @@ import (
 //
 // Postings are found by label number, so that a new series looks up no string; a
 // number is found by name and value. Nothing is removed: the ids of dropped series
-// stay until the head renumbers the labels, and then the index starts over. So a
-// caller has to expect refs that the head does not have.
-type seriesIndex struct {
-	// mu is write-locked while a block is applied, so that head and index are read as of
-	// the same block. Nothing is matched under it: a reader takes a view.
-	mu    sync.RWMutex
+// stay until the labels are renumbered, and then the index starts over. So a caller has
+// to expect refs that are gone.
+type Index struct {
+	// RWMutex is write-locked while a block is applied, so that what is told of series
+	// and the index are read as of the same block. Nothing is matched under it: a reader
+	// takes a view.
+	sync.RWMutex
 	label func(number uint32) segment.Label
 
-	refs     []uint64                // ascending, by id
-	postings []postings              // by label number
-	row      []uint32                // label numbers of the last series
-	values   map[string]*labelValues // by label name
+	refs     []uint64           // ascending, by id
+	postings []postings         // by label number
+	row      []uint32           // label numbers of the last series
+	values   map[string]*values // by label name
 }
 
 // postings are the ids of the series that have a label.
 type postings struct {
-	closed []run
+	closed []Run
 	open   uint32 // where the open run starts; none if there is none
 	// joined is the last series that has the label where the one before it has another;
 	// none if there is none.
@@ -53,30 +53,25 @@ type postings struct {
 // none is no id: there is no room for as many series.
 const none = math.MaxUint32
 
-// run is the ids from one up to, but not including, another.
-type run struct{ from, to uint32 }
+// Run is the ids from one up to, but not including, another.
+type Run struct{ From, To uint32 }
 
-// labelValues are the values of one label name.
-type labelValues struct {
-	all    []labelValue
+// values are those of one label name.
+type values struct {
+	all    []Value
 	number map[string]uint32
 }
 
-type labelValue struct {
-	text   string
-	number uint32
-}
+// NewIndex returns an empty index. It has to be told what returns a label by its number
+// before the first series.
+func NewIndex() *Index { return &Index{values: make(map[string]*values)} }
 
-// newSeriesIndex returns an index and the head that it observes.
-func newSeriesIndex() (*seriesIndex, *head.Head) {
-	x := &seriesIndex{values: make(map[string]*labelValues)}
-	h := head.NewObserved(x)
-	x.label = h.Label
-	return x, h
-}
+// Labels says what returns a label by its number.
+func (x *Index) Labels(label func(number uint32) segment.Label) { x.label = label }
 
-// SeriesAdded implements [head.Observer].
-func (x *seriesIndex) SeriesAdded(ref uint64, numbers []uint32) {
+// SeriesAdded tells of a series by its label numbers, which grow from 0 without holes.
+// Refs ascend. The caller holds the lock.
+func (x *Index) SeriesAdded(ref uint64, numbers []uint32) {
 	id := uint32(len(x.refs))
 	if invariant.On && id > 0 {
 		invariant.Check(x.refs[id-1] < ref, "ref %d is indexed after ref %d", ref, x.refs[id-1])
@@ -101,32 +96,33 @@ func (x *seriesIndex) SeriesAdded(ref uint64, numbers []uint32) {
 		}
 		if invariant.On {
 			last := len(p.closed) - 1
-			invariant.Check(p.open < id && (last < 0 || p.closed[last].to <= p.open), "run [%d %d) comes after %v", p.open, id, p.closed)
+			invariant.Check(p.open < id && (last < 0 || p.closed[last].To <= p.open), "run [%d %d) comes after %v", p.open, id, p.closed)
 		}
-		p.closed = append(p.closed, run{p.open, id})
+		p.closed = append(p.closed, Run{p.open, id})
 		p.open = none
 	}
 	x.row = append(x.row[:0], numbers...)
 }
 
 // addLabel adds the label with the next number.
-func (x *seriesIndex) addLabel() {
+func (x *Index) addLabel() {
 	number := uint32(len(x.postings))
 	x.postings = append(x.postings, postings{open: none, joined: none})
 	l := x.label(number)
 	of := x.values[l.Name]
 	if of == nil {
-		of = &labelValues{number: make(map[string]uint32)}
+		of = &values{number: make(map[string]uint32)}
 		x.values[l.Name] = of
 	}
-	of.all = append(of.all, labelValue{l.Value, number})
+	of.all = append(of.all, Value{l.Value, number})
 	of.number[l.Value] = number
 }
 
-// SeriesDropped implements [head.Observer].
-func (x *seriesIndex) SeriesDropped(uint64) {}
+// SeriesDropped says that a series is gone, which changes nothing.
+func (x *Index) SeriesDropped(uint64) {}
 
-// Renumbered implements [head.Observer].
-func (x *seriesIndex) Renumbered() {
-	x.refs, x.postings, x.row, x.values = nil, nil, nil, make(map[string]*labelValues)
+// Renumbered says that all label numbers are void: every series is added once more. The
+// caller holds the lock.
+func (x *Index) Renumbered() {
+	x.refs, x.postings, x.row, x.values = nil, nil, nil, make(map[string]*values)
 }

@@ -1,37 +1,66 @@
-package replica
+package postings
 
 import (
+	"iter"
+
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb/index"
 
 	"github.com/promgrpc/exporter/server/selection"
 )
 
-// finder evaluates a selection on a view of the index.
+// Source is where postings are looked up. What it returns is as of one moment.
+type Source interface {
+	// Len is how many series there are. Their ids are those below it.
+	Len() int
+	// Having returns the postings of those of several values of a label name that there
+	// are.
+	Having(name string, values []string) ([]Runs, error)
+	// Values yields the values of a label name, and the numbers of these labels, until
+	// an error.
+	Values(name string) iter.Seq2[Value, error]
+	// OfNumbers puts the postings of labels into found.
+	OfNumbers(numbers []uint32, found []Runs) error
+}
+
+// Value is one of a label name.
+type Value struct {
+	Text   string
+	Number uint32 // of the label
+}
+
+// finder evaluates a selection on a source.
 //
 // A matcher that wants one of a few values, or none of them, costs the lookup of
 // their postings; these are intersected and subtracted as Prometheus does it. For a
 // matcher whose values have to be tried one by one, the ids of those that match are
 // collected as a set of bits first, which then is one more operand.
 type finder struct {
-	view    indexView
+	from    Source
+	len     int // of the source
 	e       *selection.Evaluation
 	size    int64                // of the selection
-	scratch idSet                // what one matcher of several matches
+	scratch Set                  // what one matcher of several matches
 	allowed *selection.Selection // what the caller may see; nil: all
-	visible idSet                // those series, once values were tried for them
+	visible Set                  // those series, once values were tried for them
 }
 
-// find returns the series that a selection matches.
-func (v *indexView) find(e *selection.Evaluation, s *selection.Selection) (*matches, error) {
-	f := finder{view: *v, e: e, size: s.Size, allowed: s.Allowed}
-	all := &matches{refs: v.refs, list: make([]uint32, 0, leastFew)}
-	most := 3 * idSetBytes(len(v.refs)) // the matches, a selector's, and a matcher's
+// Find returns the series that a selection matches, which takes room until the
+// evaluation ends.
+func Find(e *selection.Evaluation, from Source, s *selection.Selection) (*Matches, error) {
+	f := finder{from: from, len: from.Len(), e: e, size: s.Size, allowed: s.Allowed}
+	all := &Matches{len: f.len, list: make([]uint32, 0, leastFew)}
+	most := 3 * setBytes(f.len) // the matches, a selector's, and a matcher's
 	if s.Allowed != nil {
-		most += idSetBytes(len(v.refs)) // what is visible
+		most += setBytes(f.len) // what is visible
 	}
 	if err := e.Grow(most); err != nil {
 		return nil, err
+	}
+	if s.All() {
+		all.toSet()
+		all.set.add(Run{0, uint32(f.len)})
+		return all, e.Grow(all.Bytes() - most)
 	}
 	selectors := s.Selectors
 	if len(selectors) == 0 {
@@ -52,7 +81,7 @@ func (v *indexView) find(e *selection.Evaluation, s *selection.Selection) (*matc
 			return nil, err
 		}
 	}
-	return all, e.Grow(all.bytes() - most) // which gives back the rest
+	return all, e.Grow(all.Bytes() - most) // which gives back the rest
 }
 
 // visibleOf returns those of some series that the caller may see.
@@ -78,7 +107,7 @@ func (f *finder) findVisible() error {
 	if f.visible != nil {
 		return nil
 	}
-	f.visible = newIDSet(len(f.view.refs))
+	f.visible = newSet(f.len)
 	for _, sel := range f.allowed.Selectors {
 		p, err := f.bySelector(sel)
 		if err != nil {
@@ -86,7 +115,7 @@ func (f *finder) findVisible() error {
 		}
 		for p.Next() {
 			id := idOf(p.At())
-			f.visible.add(run{id, id + 1})
+			f.visible.add(Run{id, id + 1})
 		}
 		if err := p.Err(); err != nil {
 			return err
@@ -100,16 +129,20 @@ func (f *finder) bySelector(s selection.Selector) (index.Postings, error) {
 	var with, without []index.Postings
 	scans := false
 	for _, m := range s {
-		switch texts := selection.Wanted(m); {
-		case len(texts) == 0:
+		texts := selection.Wanted(m)
+		if len(texts) == 0 {
 			scans = true
+			continue
+		}
+		lists, err := f.from.Having(m.Name, texts)
+		switch {
+		case err != nil:
+			return nil, err
 		case m.Matches(""):
-			without = append(without, f.merged(f.view.having(m.Name, texts...)))
+			without = append(without, f.merged(lists))
+		case len(lists) == 0:
+			return index.EmptyPostings(), nil
 		default:
-			lists := f.view.having(m.Name, texts...)
-			if len(lists) == 0 {
-				return index.EmptyPostings(), nil
-			}
 			with = append(with, f.merged(lists))
 		}
 	}
@@ -121,7 +154,7 @@ func (f *finder) bySelector(s selection.Selector) (index.Postings, error) {
 		with = append(with, &setPostings{set: set})
 	}
 	if len(with) == 0 {
-		with = append(with, &runPostings{last: run{0, f.view.end()}})
+		with = append(with, &Runs{last: Run{0, uint32(f.len)}})
 	}
 	matched := index.Intersect(with...)
 	for _, w := range without {
@@ -131,7 +164,7 @@ func (f *finder) bySelector(s selection.Selector) (index.Postings, error) {
 }
 
 // merged returns the ids that are in any of the lists.
-func (f *finder) merged(lists []runPostings) index.Postings {
+func (f *finder) merged(lists []Runs) index.Postings {
 	if len(lists) == 1 {
 		return &lists[0]
 	}
@@ -144,21 +177,21 @@ func (f *finder) merged(lists []runPostings) index.Postings {
 
 // scan returns the series that match all matchers of a selector whose values have to
 // be tried one by one.
-func (f *finder) scan(s selection.Selector) (idSet, error) {
-	var matched idSet
+func (f *finder) scan(s selection.Selector) (Set, error) {
+	var matched Set
 	for _, m := range s {
 		if len(selection.Wanted(m)) > 0 {
 			continue
 		}
 		first, absent := matched == nil, m.Matches("")
 		if first {
-			matched = newIDSet(len(f.view.refs))
+			matched = newSet(f.len)
 		}
 		var err error
 		switch {
 		case absent:
 			if first {
-				matched.add(run{0, f.view.end()})
+				matched.add(Run{0, uint32(f.len)})
 			}
 			err = f.eachRun(m.Name, func(v string) bool { return !m.Matches(v) }, matched.remove)
 		case first:
@@ -174,9 +207,9 @@ func (f *finder) scan(s selection.Selector) (idSet, error) {
 }
 
 // intersect removes from a set what a matcher does not match.
-func (f *finder) intersect(set idSet, m *labels.Matcher) error {
+func (f *finder) intersect(set Set, m *labels.Matcher) error {
 	if f.scratch == nil {
-		f.scratch = newIDSet(len(f.view.refs))
+		f.scratch = newSet(f.len)
 	}
 	clear(f.scratch)
 	if err := f.eachRun(m.Name, m.Matches, f.scratch.add); err != nil {
@@ -192,12 +225,14 @@ func (f *finder) intersect(set idSet, m *labels.Matcher) error {
 const batch = 256
 
 // eachRun calls do for the runs of the labels whose values match.
-func (f *finder) eachRun(name string, matches func(string) bool, do func(run)) error {
+func (f *finder) eachRun(name string, matches func(string) bool, do func(Run)) error {
 	var numbers [batch]uint32
-	var lists [batch]runPostings
+	var lists [batch]Runs
 	n := 0
 	flush := func() error {
-		f.view.ofNumbers(numbers[:n], lists[:n])
+		if err := f.from.OfNumbers(numbers[:n], lists[:n]); err != nil {
+			return err
+		}
 		for i := range lists[:n] {
 			l := &lists[i]
 			if err := f.e.Step(int64(len(l.rest)) + 1); err != nil {
@@ -211,17 +246,17 @@ func (f *finder) eachRun(name string, matches func(string) bool, do func(run)) e
 		n = 0
 		return nil
 	}
-	for _, v := range f.view.valuesOf(name) {
-		if int(v.number) >= len(f.view.postings) {
-			break // it was added after the view was taken
-		}
-		if err := f.e.Step(f.size * int64(1+len(v.text))); err != nil {
+	for v, err := range f.from.Values(name) {
+		if err != nil {
 			return err
 		}
-		if !matches(v.text) {
+		if err := f.e.Step(f.size * int64(1+len(v.Text))); err != nil {
+			return err
+		}
+		if !matches(v.Text) {
 			continue
 		}
-		if numbers[n] = v.number; n+1 < batch {
+		if numbers[n] = v.Number; n+1 < batch {
 			n++
 			continue
 		}

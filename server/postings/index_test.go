@@ -1,4 +1,4 @@
-package replica
+package postings
 
 import (
 	"context"
@@ -45,10 +45,18 @@ func (p plain) find(s *selection.Selection) (refs []uint64) {
 	return refs
 }
 
+// observing returns an index and the head that it observes.
+func observing() (*Index, *head.Head) {
+	x := NewIndex()
+	h := head.NewObserved(x)
+	x.Labels(h.Label)
+	return x, h
+}
+
 // filled returns an index of series, the head that it observes, and the same
 // series without an index.
-func filled(t testing.TB, series int) (*seriesIndex, *head.Head, plain) {
-	x, h := newSeriesIndex()
+func filled(t testing.TB, series int) (*Index, *head.Head, plain) {
+	x, h := observing()
 	listed := plain{}
 	random := rand.New(rand.NewPCG(1, 2))
 	var added []segment.Series
@@ -69,7 +77,7 @@ func filled(t testing.TB, series int) (*seriesIndex, *head.Head, plain) {
 
 // requireSame compares what is found with the series whose labels match one by
 // one.
-func requireSame(t *testing.T, x *seriesIndex, h *head.Head, listed plain, s *selection.Selection) {
+func requireSame(t *testing.T, x *Index, h *head.Head, listed plain, s *selection.Selection) {
 	t.Helper()
 	got := findAll(t, x, s)
 	require.True(t, slices.IsSorted(got))
@@ -85,16 +93,13 @@ func requireSame(t *testing.T, x *seriesIndex, h *head.Head, listed plain, s *se
 }
 
 // findAll returns the refs that a selection matches.
-func findAll(t testing.TB, x *seriesIndex, s *selection.Selection) (refs []uint64) {
-	e, v := selectiontest.Evaluation(context.Background()), x.view()
+func findAll(t testing.TB, x *Index, s *selection.Selection) (refs []uint64) {
+	e, v := selectiontest.Evaluation(context.Background()), x.View()
 	defer e.End()
-	if s.All() {
-		return v.refs
-	}
-	found, err := v.find(e, s)
+	found, err := Find(e, v, s)
 	require.NoError(t, err)
-	for ref := range found.each {
-		refs = append(refs, ref)
+	for id := range found.Each {
+		refs = append(refs, v.Refs()[id])
 	}
 	return refs
 }
@@ -169,8 +174,8 @@ func FuzzRunPostings(f *testing.F) {
 	f.Add([]byte{}, []byte{7})
 	f.Add([]byte{7, 15, 7, 7, 6, 6, 3, 0, 0, 7}, []byte{0, 0, 0, 1, 2, 0, 0})
 	f.Fuzz(func(t *testing.T, series, steps []byte) {
-		x := &seriesIndex{values: make(map[string]*labelValues)}
-		x.label = func(number uint32) segment.Label { return segment.Label{Name: "l", Value: fmt.Sprint(number)} }
+		x := NewIndex()
+		x.Labels(func(number uint32) segment.Label { return segment.Label{Name: "l", Value: fmt.Sprint(number)} })
 		listed := make([][]storage.SeriesRef, 3)
 		x.SeriesAdded(1, []uint32{0, 1, 2})
 		for i := range listed {
@@ -190,9 +195,9 @@ func FuzzRunPostings(f *testing.F) {
 			x.SeriesAdded(uint64(i+2), numbers)
 		}
 		for n := range listed {
-			var found [1]runPostings
-			v := x.view()
-			v.ofNumbers([]uint32{uint32(n)}, found[:])
+			var found [1]Runs
+			v := x.View()
+			require.NoError(t, v.OfNumbers([]uint32{uint32(n)}, found[:]))
 			ours, theirs := &found[0], index.NewListPostings(listed[n])
 			to := storage.SeriesRef(0)
 			for _, step := range steps {

@@ -1,4 +1,4 @@
-package replica
+package postings
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ import (
 
 // BenchmarkMatch finds the series of selectors among 100,000.
 func BenchmarkMatch(b *testing.B) {
-	x, h := newSeriesIndex()
+	x, h := observing()
 	var series []segment.Series
 	for i := range 100_000 {
 		series = append(series, segment.Series{Ref: uint64(i + 1), Labels: segment.Labels{
@@ -29,13 +29,13 @@ func BenchmarkMatch(b *testing.B) {
 			b.ReportAllocs()
 			found, e := 0, selectiontest.Evaluation(b.Context())
 			for b.Loop() {
-				v := x.view()
-				series, err := v.find(e, s)
+				v := x.View()
+				series, err := Find(e, v, s)
 				if err != nil {
 					b.Fatal(err)
 				}
 				found = 0
-				for range series.each {
+				for range series.Each {
 					found++
 				}
 				e.End()
@@ -48,7 +48,7 @@ func BenchmarkMatch(b *testing.B) {
 // BenchmarkAddSeries applies blocks of 2000 series that are seen for the first
 // time, to the state and the index.
 func BenchmarkAddSeries(b *testing.B) {
-	_, h := newSeriesIndex()
+	_, h := observing()
 	blocks := make([]*segment.Block, 64)
 	for n := range blocks {
 		var series []segment.Series
