@@ -1,5 +1,6 @@
 // Package promgrpc reads metrics from a MetricsService: the latest samples of
-// all series, a replay of the past, or everything as it arrives.
+// all series, a replay of the past, or everything as it arrives; and what a PromQL
+// expression comes to, from a QueryService.
 //
 // A Client knows the addresses of one or more replicas. They hold the same
 // logs, so a cursor of one is valid at all: when a stream breaks, Get opens it
@@ -20,6 +21,14 @@
 // again; the first of them has Rewound set. Samples that no replica retains any
 // more are announced by a Gap event, or end Get with an OutOfRangeError.
 //
+// # Expressions
+//
+// Query streams what a PromQL expression comes to. Its unit is the step: it yields
+// each exactly once and as a whole, and drops what came of one when the stream breaks
+// within it. Until a step is complete it is held in memory, at most 1 GiB of it as it
+// crosses the network. There is no gap: a step is evaluated with what the server
+// retains, and a cursor that is too old ends Query with an OutOfRangeError.
+//
 // # Calls that kill servers
 //
 // A call that kills servers is not carried from replica to replica until all are
@@ -37,14 +46,14 @@
 //
 // # Labels
 //
-// While following or replaying, a series' labels cross the network once a stream;
+// But for a snapshot, a series' labels cross the network once a stream;
 // the Client puts them into every series that it yields. It keeps them until the
 // stream ends or the server tells it to forget them, which takes about as much
 // memory as the labels of twice the live series.
 //
 // # Connections
 //
-// Each Get has a connection of its own, so that a slow consumer delays nobody
+// Each Get and each Query has a connection of its own, so that a slow consumer delays nobody
 // else; the other calls share one for each address. ProtocolGRPC uses HTTP/2.
 // ProtocolConnect and ProtocolGRPCWeb use HTTP/1.1 over cleartext, which every
 // proxy supports, and what TLS negotiates otherwise.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"strconv"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -13,6 +15,7 @@ import (
 	promgrpc "github.com/promgrpc/exporter/clients/go"
 	"github.com/promgrpc/exporter/clients/internal/metricstest"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
 )
 
 // The latest sample of each series that matches: the zero Selection with a selector.
@@ -57,6 +60,34 @@ func ExampleClient_Get_follow() {
 	// __name__=n 1
 	// __name__=n 2
 	// __name__=n 3
+	// next time from c3
+}
+
+// Subscribe to an expression: each step comes exactly once, whichever server evaluates
+// it, and each as a whole. Here the first stream breaks within the second step.
+func ExampleClient_Query() {
+	client, stop := dial(breaking(), breaking())
+	defer stop()
+	cursor := "" // as stored by the last run
+	query := promgrpc.Query{Expression: `sum by (job) (rate(http_requests_total[5m]))`, Cursor: cursor, Follow: true}
+	for steps, err := range client.Query(context.Background(), query) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		for _, series := range steps.GetTimeseries() {
+			for _, sample := range series.GetSamples() {
+				fmt.Println(text(series.GetLabels()), sample.GetValue(), "at step", sample.GetTimestamp())
+			}
+		}
+		if steps.GetCursor() != "" {
+			cursor = steps.GetCursor() // store it here, together with the results
+		}
+	}
+	fmt.Println("next time from", cursor)
+	// Output:
+	// job=api 1 at step 15000
+	// job=api 2 at step 30000
+	// job=api 3 at step 45000
 	// next time from c3
 }
 
@@ -198,9 +229,29 @@ func latest() *metricstest.Server {
 	}
 }
 
-// breaking has three samples, and breaks its first stream off after two.
+// breaking has three samples, and three steps of two responses each. It breaks its
+// first streams off after two samples, and within the second step.
 func breaking() *metricstest.Server {
-	return &metricstest.Server{Script: sequence(3, 2, func() error { metricstest.Abort(); return nil })}
+	abort := func() error { metricstest.Abort(); return nil }
+	return &metricstest.Server{Script: sequence(3, 2, abort), Query: func(_ context.Context, call *metricstest.QueryCall) error {
+		after, _ := strconv.Atoi(strings.TrimPrefix(call.Request.GetCursor(), "c"))
+		for step := after + 1; step <= 3; step++ {
+			results := &queryv1.QueryResponse{Timeseries: []*metricsv1.TimeSeries{{
+				Labels:  metricstest.Labels("job", "api"),
+				Samples: []*metricsv1.Sample{{Value: float64(step), Timestamp: int64(step) * 15_000}},
+			}}}
+			if err := call.Send(results); err != nil {
+				return err
+			}
+			if call.Number == 0 && step == 2 {
+				return abort()
+			}
+			if err := call.Send(&queryv1.QueryResponse{Cursor: fmt.Sprint("c", step)}); err != nil {
+				return err
+			}
+		}
+		return call.Send(queryEnd())
+	}}
 }
 
 // outOfRange retains nothing from before c7.

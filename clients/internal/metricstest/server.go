@@ -1,5 +1,5 @@
-// Package metricstest is a MetricsService for tests of clients: a real server
-// on a real port, whose streams follow a script, and series for it to send.
+// Package metricstest is a MetricsService and a QueryService for tests of clients: a
+// real server on a real port, whose streams follow a script, and series for it to send.
 package metricstest
 
 import (
@@ -16,29 +16,41 @@ import (
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1connect"
 )
 
-// Call is one call of GetMetrics.
-type Call struct {
+// StreamCall is one streaming call.
+type StreamCall[Req, Res any] struct {
 	// Number of the call at this server, from 0.
 	Number  int
-	Request *metricsv1.GetMetricsRequest
+	Request *Req
 	// Send sends a response.
-	Send func(*metricsv1.GetMetricsResponse) error
+	Send func(*Res) error
 }
+
+// Call is one call of GetMetrics.
+type Call = StreamCall[metricsv1.GetMetricsRequest, metricsv1.GetMetricsResponse]
+
+// QueryCall is one call of Query.
+type QueryCall = StreamCall[queryv1.QueryRequest, queryv1.QueryResponse]
 
 // Script answers a call. It may return a *connect.Error, or nil for a stream
 // that closes properly, or call Abort.
 type Script func(ctx context.Context, call *Call) error
 
+// QueryScript answers a call of Query, as Script does.
+type QueryScript func(ctx context.Context, call *QueryCall) error
+
 // Abort breaks the connection, in the middle of the stream.
 func Abort() { panic(http.ErrAbortHandler) }
 
-// Server is a scripted MetricsService. Its fields have the answers to unary calls;
+// Server is scripted. Its fields have the answers to unary calls;
 // nil means UNIMPLEMENTED, except for Metadata, which is empty then.
 type Server struct {
 	metricsv1connect.UnimplementedMetricsServiceHandler
 	Script      Script
+	Query       QueryScript
 	LabelNames  *metricsv1.GetLabelNamesResponse
 	LabelValues *metricsv1.GetLabelValuesResponse
 	Metadata    *metricsv1.GetMetadataResponse
@@ -53,6 +65,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	requests []*metricsv1.GetMetricsRequest
+	queries  []*queryv1.QueryRequest
 	lookups  int
 	http     *httptest.Server
 }
@@ -68,6 +81,7 @@ func (s *Server) Start(t testing.TB) string {
 func (s *Server) Listen() string {
 	mux := http.NewServeMux()
 	mux.Handle(metricsv1connect.NewMetricsServiceHandler(s))
+	mux.Handle(queryv1connect.NewQueryServiceHandler(queryService{server: s}))
 	var handler http.Handler = mux
 	if s.Before != nil {
 		handler = s.Before(mux)
@@ -116,6 +130,32 @@ func (s *Server) GetMetrics(ctx context.Context, req *connect.Request[metricsv1.
 	s.requests = append(s.requests, req.Msg)
 	s.mu.Unlock()
 	return s.Script(ctx, call)
+}
+
+// Queries returns the requests of Query so far.
+func (s *Server) Queries() []*queryv1.QueryRequest {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]*queryv1.QueryRequest(nil), s.queries...)
+}
+
+// queryService is a Server's QueryService.
+type queryService struct {
+	queryv1connect.UnimplementedQueryServiceHandler
+	server *Server
+}
+
+// Query runs the script.
+func (q queryService) Query(ctx context.Context, req *connect.Request[queryv1.QueryRequest], stream *connect.ServerStream[queryv1.QueryResponse]) error {
+	s := q.server
+	if s.Query == nil {
+		return connect.NewError(connect.CodeUnimplemented, nil)
+	}
+	s.mu.Lock()
+	call := &QueryCall{Number: len(s.queries), Request: req.Msg, Send: stream.Send}
+	s.queries = append(s.queries, req.Msg)
+	s.mu.Unlock()
+	return s.Query(ctx, call)
 }
 
 // Lookups returns how many calls GetLabelNames got so far.
