@@ -25,6 +25,7 @@ type Config struct {
 	discovery.ConsulConfig
 	seglog.StorageConfig
 	LimitConfig
+	QueryConfig
 	DoorsConfig
 	stream.Config
 	// Upstream makes this server a relay, which takes no forwarders. It is the servers or
@@ -71,6 +72,7 @@ func DefaultConfig() Config {
 		OpsConfig:      daemon.DefaultOpsConfig(),
 		StorageConfig:  seglog.DefaultStorageConfig("data/server"),
 		LimitConfig:    DefaultLimitConfig(),
+		QueryConfig:    DefaultQueryConfig(),
 		Config:         stream.DefaultConfig(),
 		LinkAddress:    ":8070",
 		RPCAddress:     ":8090",
@@ -136,6 +138,7 @@ func (c *Config) registerServing(app *kingpin.Application) {
 	app.Flag("staleness", "Leave series out of the latest set that got no sample, whatever its timestamp, for this long.").
 		Default(c.Staleness.String()).DurationVar(&c.Staleness)
 	c.LimitConfig.RegisterFlags(app)
+	c.QueryConfig.RegisterFlags(app)
 	app.Flag("rpc.request-timeout", "Time for a whole request to arrive.").
 		Default(c.RequestTimeout.String()).DurationVar(&c.RequestTimeout)
 	app.Flag("stream.stall-timeout", "Cut off a client that takes nothing for this long.").
@@ -211,6 +214,9 @@ func (c *Config) check() error {
 	}
 	if _, _, err := c.doors(); err != nil {
 		return &usage.Error{Err: err}
+	}
+	if err := c.QueryConfig.check(); err != nil {
+		return err
 	}
 	return c.LimitConfig.check()
 }

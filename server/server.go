@@ -24,6 +24,8 @@ import (
 	"github.com/promgrpc/exporter/internal/usage"
 	"github.com/promgrpc/exporter/internal/webconfig"
 	"github.com/promgrpc/exporter/server/feed"
+	"github.com/promgrpc/exporter/server/history"
+	"github.com/promgrpc/exporter/server/promql"
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/rpc"
@@ -39,6 +41,8 @@ type Server struct {
 	store       *seglog.Store
 	replicas    *replica.Set
 	evaluations *selection.Evaluations
+	history     *history.Store
+	queries     *promql.Engine
 	refusals    *refusal.Refusals
 	streams     *stream.Streams
 	feed        *feed.Feed
@@ -85,6 +89,9 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 		return nil, err
 	}
 	if s.replicas, err = replica.Open(s.store, logger); err != nil {
+		return nil, err
+	}
+	if err = s.openQueries(reg); err != nil {
 		return nil, err
 	}
 	s.openRooms()
@@ -165,7 +172,7 @@ func (s *Server) openRooms() {
 		Instance: c.Instance, Origins: origins, Hosts: hosts, RequestTimeout: c.RequestTimeout, StallTimeout: c.StallTimeout,
 		RequestBytes: int64(c.RequestBytes), ConnStreams: c.ConnStreams, CallRate: c.CallRate,
 	}, rpc.Shared{
-		Replicas: s.replicas, Evaluations: s.evaluations, Refusals: s.refusals, Streams: s.streams, Log: s.log, Web: s.rpcConfig, Admission: s.trust.admission,
+		Replicas: s.replicas, Evaluations: s.evaluations, Refusals: s.refusals, Streams: s.streams, Queries: s.queries, Log: s.log, Web: s.rpcConfig, Admission: s.trust.admission,
 		Proxies: proxies, Conns: s.conns, Bytes: s.calls, Lookups: s.lookups,
 		Started: s.started, Ready: s.Ready, Upstream: s.upstreamAddress, Listeners: s.listeners,
 	})
@@ -260,6 +267,9 @@ func (s *Server) close() error {
 	}
 	if s.ops != nil {
 		errs = append(errs, s.ops.Close())
+	}
+	if s.history != nil {
+		errs = append(errs, s.history.Close())
 	}
 	if s.replicas != nil {
 		errs = append(errs, s.replicas.Close())

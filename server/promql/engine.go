@@ -3,6 +3,7 @@ package promql
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/server/chunk"
+	"github.com/promgrpc/exporter/server/history"
 	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/selection"
 )
@@ -22,7 +24,9 @@ import (
 // Shared is what evaluations share with the rest of a server.
 type Shared struct {
 	Replicas    *replica.Set
+	History     *history.Store
 	Evaluations *selection.Evaluations
+	Logger      *slog.Logger
 	// Bytes is of [FlagBytes], Turns of [FlagQueries].
 	Bytes, Turns *limit.Budget
 }
@@ -37,8 +41,9 @@ type Engine struct {
 // New returns an engine.
 func New(c Config, from Shared) *Engine {
 	return &Engine{config: c, shared: from, engine: promql.NewEngine(promql.EngineOpts{
+		Logger:                   from.Logger,
 		MaxSamples:               int(c.Samples),
-		Timeout:                  c.Time,
+		Timeout:                  2 * c.Time, // the context ends before that
 		LookbackDelta:            c.Lookback,
 		NoStepSubqueryIntervalFn: func(int64) int64 { return subqueryStep.Milliseconds() },
 		EnableAtModifier:         true,
@@ -85,6 +90,8 @@ func (e *Engine) Evaluate(ctx context.Context, x *Expression, start, end, step i
 		return nil, err
 	}
 	defer turn.Release()
+	ctx, cancel := context.WithTimeoutCause(ctx, e.config.Time, limit.Over(FlagTime, "the evaluation has taken more than %v", e.config.Time))
+	defer cancel()
 	r := e.newReading(ctx, o)
 	defer r.close()
 	query, err := e.query(ctx, x, r, start, end, step, o)
@@ -124,7 +131,6 @@ func copied(v parser.Value) parser.Value {
 func (e *Engine) failed(ctx context.Context, err error) error {
 	var known *limit.Error
 	var samples promql.ErrTooManySamples
-	var timeout promql.ErrQueryTimeout
 	switch {
 	case errors.As(err, &known):
 		return known
@@ -132,8 +138,6 @@ func (e *Engine) failed(ctx context.Context, err error) error {
 		return context.Cause(ctx)
 	case errors.As(err, &samples):
 		return limit.Over(FlagSamples, "the evaluation holds more than %d samples", e.config.Samples)
-	case errors.As(err, &timeout):
-		return limit.Over(FlagTime, "the evaluation has taken more than %v", e.config.Time)
 	}
 	return err
 }
@@ -141,10 +145,10 @@ func (e *Engine) failed(ctx context.Context, err error) error {
 // Series calls yield with the labels of each series that any of the sets of matchers
 // matches and that has samples between two times, both inclusive, in ms. Each comes once,
 // sorted by labels.
-func (e *Engine) Series(ctx context.Context, v selection.Viewer, sets [][]*labels.Matcher, min, max int64, yield func(labels.Labels) error) error {
+func (e *Engine) Series(ctx context.Context, v selection.Viewer, sets [][]*labels.Matcher, from, to int64, yield func(labels.Labels) error) error {
 	r := e.newReading(ctx, Options{Viewer: v})
 	defer r.close()
-	found, err := r.find(min, max, sets...)
+	found, err := r.find(from, to, sets...)
 	if err != nil {
 		return err
 	}

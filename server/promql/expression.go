@@ -32,6 +32,9 @@ type Expression struct {
 // Parse parses an expression of a viewer, unless its regular expressions are larger than
 // the limit. Its error is a *[SyntaxError] or one of a limit.
 func (e *Engine) Parse(ctx context.Context, v selection.Viewer, text string) (*Expression, error) {
+	if err := e.config.checkOperations(text); err != nil {
+		return nil, err
+	}
 	evaluation := e.shared.Evaluations.New(ctx, v)
 	defer evaluation.End()
 	if err := evaluation.Measure(text); err != nil {

@@ -33,17 +33,17 @@ func (e *Engine) newReading(ctx context.Context, o Options) *reading {
 func (r *reading) close() { r.bytes.Release() }
 
 // Querier implements [storage.Queryable].
-func (r *reading) Querier(min, max int64) (storage.Querier, error) { return &querier{r, min, max}, nil }
+func (r *reading) Querier(from, to int64) (storage.Querier, error) { return &querier{r, from, to}, nil }
 
 // querier reads a range of time.
 type querier struct {
 	*reading
-	min, max int64
+	from, to int64
 }
 
 // Select implements [storage.Querier].
 func (q *querier) Select(_ context.Context, _ bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
-	from, to := q.min, q.max
+	from, to := q.from, q.to
 	if hints != nil {
 		from, to = hints.Start, hints.End
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/promgrpc/exporter/internal/throttle"
 	"github.com/promgrpc/exporter/internal/webconfig"
 	"github.com/promgrpc/exporter/server/admission"
+	"github.com/promgrpc/exporter/server/promql"
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/selection"
@@ -51,6 +52,7 @@ type Shared struct {
 	Evaluations *selection.Evaluations
 	Refusals    *refusal.Refusals
 	Streams     *stream.Streams
+	Queries     *promql.Engine
 	Log         *throttle.Logger     // of what clients can cause
 	Web         *webconfig.Config    // of the listener, nil for none
 	Admission   *admission.Admission // says who may do what, nil for everybody everything

@@ -1,0 +1,87 @@
+package server
+
+import (
+	"strconv"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/alecthomas/units"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/promgrpc/exporter/internal/usage"
+	"github.com/promgrpc/exporter/server/history"
+	"github.com/promgrpc/exporter/server/promql"
+	"github.com/promgrpc/exporter/server/stream"
+)
+
+// QueryConfig is what evaluations of PromQL may cost, and what they read.
+type QueryConfig struct {
+	Engine promql.Config
+	// IndexBytes that the index of what the segments hold may take on the disk.
+	IndexBytes units.Base2Bytes
+}
+
+// DefaultQueryConfig returns the defaults of the flags.
+func DefaultQueryConfig() QueryConfig {
+	return QueryConfig{Engine: promql.DefaultConfig(), IndexBytes: 1 * units.GiB}
+}
+
+const flagIndexBytes = "--query.index-bytes"
+
+// RegisterFlags adds the flags. Their defaults are what c holds.
+func (c *QueryConfig) RegisterFlags(app *kingpin.Application) {
+	e := &c.Engine
+	app.Flag(flagIndexBytes[2:], "Most of the disk that the index takes of what the segments hold by series. What is not in it is read from the segments again.").
+		Default(c.IndexBytes.String()).BytesVar(&c.IndexBytes)
+	app.Flag(promql.FlagLookback[2:], "How old a sample may be to count as the value of its series, unless a query says otherwise.").
+		Default(e.Lookback.String()).DurationVar(&e.Lookback)
+	app.Flag(promql.FlagQueries[2:], "Most evaluations of PromQL that run at a time; others wait for their turns. By default the number of processors, and 2 at least.").
+		PlaceHolder("N").IntVar(&e.Queries)
+	app.Flag(promql.FlagTime[2:], "Longest that one of them may take.").
+		Default(e.Time.String()).DurationVar(&e.Time)
+	app.Flag(promql.FlagSamples[2:], "Most samples that one of them holds at a time, as Prometheus counts them.").
+		Default(strconv.FormatInt(e.Samples, 10)).Int64Var(&e.Samples)
+	app.Flag(promql.FlagBytes[2:], "Most memory that all of them together take, by estimate.").
+		Default(e.Bytes.String()).BytesVar(&e.Bytes)
+	app.Flag(promql.FlagOperations[2:], "Most operators, brackets and calls of an expression.").
+		Default(strconv.Itoa(e.Operations)).IntVar(&e.Operations)
+}
+
+func (c *QueryConfig) check() error {
+	e := &c.Engine
+	for _, positive := range []struct {
+		flag  string
+		value int64
+	}{
+		{flagIndexBytes, int64(c.IndexBytes)},
+		{promql.FlagLookback, int64(e.Lookback)},
+		{promql.FlagQueries, int64(e.Queries)},
+		{promql.FlagTime, int64(e.Time)},
+		{promql.FlagSamples, e.Samples},
+		{promql.FlagBytes, int64(e.Bytes)},
+		{promql.FlagOperations, int64(e.Operations)},
+	} {
+		if positive.value <= 0 {
+			return usage.Errorf("%s has to be above zero", positive.flag)
+		}
+	}
+	return nil
+}
+
+// openQueries makes what evaluates PromQL.
+func (s *Server) openQueries(reg prometheus.Registerer) error {
+	c := &s.config
+	bytes := c.budget(promql.FlagBytes, "bytes", int64(c.Engine.Bytes))
+	var err error
+	s.history, err = history.Open(s.store, history.Options{
+		Bytes: c.IndexBytes, Memory: bytes, Decodes: c.budget(stream.FlagDecodes, "turns", int64(c.Decodes)),
+		Logger: s.logger, Registerer: reg,
+	})
+	if err != nil {
+		return err
+	}
+	s.queries = promql.New(c.Engine, promql.Shared{
+		Replicas: s.replicas, History: s.history, Evaluations: s.evaluations, Logger: s.logger,
+		Bytes: bytes, Turns: c.budget(promql.FlagQueries, "turns", int64(c.Engine.Queries)),
+	})
+	return nil
+}
