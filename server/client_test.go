@@ -35,21 +35,31 @@ type protocol struct {
 	lossy bool
 	// zipped responses are compressed.
 	zipped bool
-	open   func(t testing.TB, ctx context.Context, address string, req *getRequest) receiver
+	// h2 and options are of the client; nil: it is that of grpc-go.
+	h2      bool
+	options []connect.ClientOption
+	open    func(t testing.TB, ctx context.Context, address string, req *getRequest) receiver
 }
 
 var protocols = []protocol{
 	{name: "grpc", open: openGRPC},
-	{name: "grpcweb", zipped: true, open: openConnect(false, connect.WithGRPCWeb())},
-	{name: "grpcweb h2", zipped: true, open: openConnect(true, connect.WithGRPCWeb())},
-	{name: "connect", zipped: true, open: openConnect(false)},
-	{name: "connect h2", zipped: true, open: openConnect(true)},
-	{name: "connect json", lossy: true, zipped: true, open: openConnect(false, connect.WithProtoJSON())},
-	{name: "grpc by connect", zipped: true, open: openConnect(true, connect.WithGRPC())},
+	byConnect(protocol{name: "grpcweb", zipped: true}, connect.WithGRPCWeb()),
+	byConnect(protocol{name: "grpcweb h2", zipped: true, h2: true}, connect.WithGRPCWeb()),
+	byConnect(protocol{name: "connect", zipped: true}),
+	byConnect(protocol{name: "connect h2", zipped: true, h2: true}),
+	byConnect(protocol{name: "connect json", lossy: true, zipped: true}, connect.WithProtoJSON()),
+	byConnect(protocol{name: "grpc by connect", zipped: true, h2: true}, connect.WithGRPC()),
 	// As browsers and curl call; the others of Connect's clients have gzip.
-	{name: "grpcweb plain", open: openConnect(false, connect.WithGRPCWeb(), plain)},
-	{name: "connect plain", open: openConnect(false, plain)},
-	{name: "connect h2 plain", open: openConnect(true, plain)},
+	byConnect(protocol{name: "grpcweb plain"}, connect.WithGRPCWeb(), plain),
+	byConnect(protocol{name: "connect plain"}, plain),
+	byConnect(protocol{name: "connect h2 plain", h2: true}, plain),
+}
+
+// byConnect is a protocol of Connect's client.
+func byConnect(p protocol, o ...connect.ClientOption) protocol {
+	p.options = append([]connect.ClientOption{}, o...)
+	p.open = openConnect(p.h2, o...)
+	return p
 }
 
 // plain is a client that does not accept compressed responses.

@@ -77,7 +77,7 @@ func TestWatchHealth(t *testing.T) {
 	src := newSource(t)
 	src.write(point{series: "a", t: now(), v: 1})
 	for name, watch := range watchers {
-		for _, service := range []string{"", "promgrpc.metrics.v1.MetricsService", "grpc.health.v1.Health"} {
+		for _, service := range []string{"", "promgrpc.metrics.v1.MetricsService", "promgrpc.query.v1.QueryService", "grpc.health.v1.Health"} {
 			t.Run(name+" "+service, func(t *testing.T) {
 				s := start(t, testConfig(t))
 				ctx, cancel := context.WithTimeout(context.Background(), patience)

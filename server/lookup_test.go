@@ -13,6 +13,7 @@ import (
 	"connectrpc.com/grpcreflect"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/segment"
@@ -154,10 +155,12 @@ func TestReflection(t *testing.T) {
 	defer stream.Close()
 	services, err := stream.ListServices()
 	require.NoError(t, err)
-	require.Len(t, services, 2)
-	files, err := stream.FileContainingSymbol("promgrpc.metrics.v1.MetricsService")
-	require.NoError(t, err)
-	require.NotEmpty(t, files)
+	require.Len(t, services, 3)
+	for _, service := range []protoreflect.FullName{"promgrpc.metrics.v1.MetricsService", "promgrpc.query.v1.QueryService"} {
+		files, err := stream.FileContainingSymbol(service)
+		require.NoError(t, err)
+		require.NotEmpty(t, files)
+	}
 }
 
 // Metadata that a keyframe leaves out is forgotten here, too.

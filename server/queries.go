@@ -2,6 +2,7 @@ package server
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/alecthomas/units"
@@ -18,14 +19,19 @@ type QueryConfig struct {
 	Engine promql.Config
 	// IndexBytes that the index of what the segments hold may take on the disk.
 	IndexBytes units.Base2Bytes
+	// IdleAfter is how long a log may be silent before steps are not held back for it.
+	IdleAfter time.Duration
 }
 
 // DefaultQueryConfig returns the defaults of the flags.
 func DefaultQueryConfig() QueryConfig {
-	return QueryConfig{Engine: promql.DefaultConfig(), IndexBytes: 1 * units.GiB}
+	return QueryConfig{Engine: promql.DefaultConfig(), IndexBytes: 1 * units.GiB, IdleAfter: time.Minute}
 }
 
-const flagIndexBytes = "--query.index-bytes"
+const (
+	flagIndexBytes = "--query.index-bytes"
+	flagIdleAfter  = "--query.idle-after"
+)
 
 // RegisterFlags adds the flags. Their defaults are what c holds.
 func (c *QueryConfig) RegisterFlags(app *kingpin.Application) {
@@ -34,6 +40,8 @@ func (c *QueryConfig) RegisterFlags(app *kingpin.Application) {
 		Default(c.IndexBytes.String()).BytesVar(&c.IndexBytes)
 	app.Flag(promql.FlagLookback[2:], "How old a sample may be to count as the value of its series, unless a query says otherwise.").
 		Default(e.Lookback.String()).DurationVar(&e.Lookback)
+	app.Flag(flagIdleAfter[2:], "Evaluate steps without a log of which nothing has come for this long, until it comes back.").
+		Default(c.IdleAfter.String()).DurationVar(&c.IdleAfter)
 	app.Flag(promql.FlagQueries[2:], "Most evaluations of PromQL that run at a time; others wait for their turns. By default the number of processors, and 2 at least.").
 		PlaceHolder("N").IntVar(&e.Queries)
 	app.Flag(promql.FlagTime[2:], "Longest that one of them may take.").
@@ -53,6 +61,7 @@ func (c *QueryConfig) check() error {
 		value int64
 	}{
 		{flagIndexBytes, int64(c.IndexBytes)},
+		{flagIdleAfter, int64(c.IdleAfter)},
 		{promql.FlagLookback, int64(e.Lookback)},
 		{promql.FlagQueries, int64(e.Queries)},
 		{promql.FlagTime, int64(e.Time)},

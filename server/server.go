@@ -26,9 +26,11 @@ import (
 	"github.com/promgrpc/exporter/server/feed"
 	"github.com/promgrpc/exporter/server/history"
 	"github.com/promgrpc/exporter/server/promql"
+	"github.com/promgrpc/exporter/server/query"
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/rpc"
+	"github.com/promgrpc/exporter/server/schedule"
 	"github.com/promgrpc/exporter/server/selection"
 	"github.com/promgrpc/exporter/server/stream"
 )
@@ -45,6 +47,7 @@ type Server struct {
 	queries     *promql.Engine
 	refusals    *refusal.Refusals
 	streams     *stream.Streams
+	query       *query.Queries
 	feed        *feed.Feed
 	upstream    *feed.Upstream // of a relay, nil in all others
 	listener    *link.Listener // of forwarders, nil in a relay
@@ -164,6 +167,9 @@ func (s *Server) openRooms() {
 		Bytes:   streamBytes,
 		Decodes: c.budget(stream.FlagDecodes, "turns", int64(c.Decodes)),
 	})
+	s.query = query.New(query.Config{Lookback: c.Engine.Lookback, CursorWait: c.CursorWait}, query.Shared{
+		Engine: s.queries, Clock: schedule.NewClock(s.replicas, c.IdleAfter), Replicas: s.replicas, Streams: s.streams,
+	})
 	s.feed = feed.New(s.replicas, s.log, streamBytes, c.budget(feed.FlagNewLogs, "logs", int64(c.NewLogs)), s.trust.ofForwarders)
 	// These were checked.
 	proxies, _ := peer.ParseProxies(c.TrustedProxies)
@@ -172,7 +178,7 @@ func (s *Server) openRooms() {
 		Instance: c.Instance, Origins: origins, Hosts: hosts, RequestTimeout: c.RequestTimeout, StallTimeout: c.StallTimeout,
 		RequestBytes: int64(c.RequestBytes), ConnStreams: c.ConnStreams, CallRate: c.CallRate,
 	}, rpc.Shared{
-		Replicas: s.replicas, Evaluations: s.evaluations, Refusals: s.refusals, Streams: s.streams, Queries: s.queries, Log: s.log, Web: s.rpcConfig, Admission: s.trust.admission,
+		Replicas: s.replicas, Evaluations: s.evaluations, Refusals: s.refusals, Streams: s.streams, Query: s.query, Queries: s.queries, Log: s.log, Web: s.rpcConfig, Admission: s.trust.admission,
 		Proxies: proxies, Conns: s.conns, Bytes: s.calls, Lookups: s.lookups,
 		Started: s.started, Ready: s.Ready, Upstream: s.upstreamAddress, Listeners: s.listeners,
 	})

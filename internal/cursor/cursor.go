@@ -106,6 +106,9 @@ func Parse(s string) (*Cursor, error) {
 }
 
 func parse(wire []byte) (*Cursor, error) {
+	if isQuery(wire) {
+		return nil, errOfQuery
+	}
 	var message cursorv1.Cursor
 	if err := proto.Unmarshal(wire, &message); err != nil {
 		return nil, fmt.Errorf("cursor is cut off or damaged: %w", err)

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1connect"
 )
 
 const (
@@ -23,8 +24,8 @@ const (
 	readyChecked = 100 * time.Millisecond
 )
 
-// handleHealth serves gRPC's health service. The whole server, "", its MetricsService and
-// the health service itself all have the same status.
+// handleHealth serves gRPC's health service. The whole server, "", its services and the
+// health service itself all have the same status.
 func (s *Service) handleHealth(mux *http.ServeMux, options ...connect.HandlerOption) {
 	mux.Handle(healthCheck, connect.NewUnaryHandler(healthCheck, s.checkHealth, options...))
 	mux.Handle(healthWatch, connect.NewServerStreamHandler(healthWatch, s.watchHealth, options...))
@@ -40,7 +41,7 @@ func (s *Service) checkHealth(_ context.Context, req *connect.Request[healthv1.H
 
 func (s *Service) healthOf(service string) healthv1.HealthCheckResponse_ServingStatus {
 	switch service {
-	case "", metricsv1connect.MetricsServiceName, healthName:
+	case "", metricsv1connect.MetricsServiceName, queryv1connect.QueryServiceName, healthName:
 	default:
 		return healthv1.HealthCheckResponse_SERVICE_UNKNOWN
 	}

@@ -13,6 +13,7 @@ import (
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1connect"
 	"github.com/promgrpc/exporter/internal/page"
 	"github.com/promgrpc/exporter/internal/webconfig"
 	"github.com/promgrpc/exporter/server/stream"
@@ -70,8 +71,9 @@ func (s *Service) mux() *http.ServeMux {
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		options,
 	))
+	s.handleQueries(mux, options)
 	s.handleHealth(mux, bounds)
-	reflector := grpcreflect.NewStaticReflector(metricsv1connect.MetricsServiceName, healthName)
+	reflector := grpcreflect.NewStaticReflector(metricsv1connect.MetricsServiceName, queryv1connect.QueryServiceName, healthName)
 	mux.Handle(grpcreflect.NewHandlerV1(reflector, bounds))
 	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector, bounds))
 	page.Handle(mux)

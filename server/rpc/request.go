@@ -13,6 +13,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1connect"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/stream"
@@ -96,7 +97,8 @@ func shortenQuoted(h http.Header) {
 
 func streaming(path string) bool {
 	switch path {
-	case metricsv1connect.MetricsServiceGetMetricsProcedure, metricsv1connect.MetricsServiceReadLogsProcedure, healthWatch:
+	case metricsv1connect.MetricsServiceGetMetricsProcedure, metricsv1connect.MetricsServiceReadLogsProcedure,
+		queryv1connect.QueryServiceQueryProcedure, queryv1connect.QueryServiceEvaluateRulesProcedure, healthWatch:
 		return true
 	}
 	return false

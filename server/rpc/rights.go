@@ -9,12 +9,13 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1connect"
 	"github.com/promgrpc/exporter/internal/access"
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/stream"
 )
 
-// rightOf is what a call of the MetricsService needs.
+// rightOf is what a call needs.
 var rightOf = map[string]access.Right{
 	metricsv1connect.MetricsServiceGetMetricsProcedure:     access.ToRead,
 	metricsv1connect.MetricsServiceGetLabelNamesProcedure:  access.ToRead,
@@ -23,12 +24,19 @@ var rightOf = map[string]access.Right{
 	metricsv1connect.MetricsServiceReadLogsProcedure:       access.ToReadLogs,
 	metricsv1connect.MetricsServiceListSegmentsProcedure:   access.ToReadStatus,
 	metricsv1connect.MetricsServiceGetStatusProcedure:      access.ToReadStatus,
+	queryv1connect.QueryServiceQueryProcedure:              access.ToRead,
+	queryv1connect.QueryServiceEvaluateRulesProcedure:      access.ToRead,
 }
 
 // open says whether anybody may have what is at a path: the page, which shows what its
 // user may see, and the health that balancers ask for. Reflection takes any policy.
 func open(path string) bool {
-	return !strings.HasPrefix(path, "/"+metricsv1connect.MetricsServiceName+"/") && !strings.HasPrefix(path, "/grpc.reflection.")
+	for _, closed := range []string{"/" + metricsv1connect.MetricsServiceName + "/", "/" + queryv1connect.QueryServiceName + "/", "/grpc.reflection."} {
+		if strings.HasPrefix(path, closed) {
+			return false
+		}
+	}
+	return true
 }
 
 // provesToken says whether letIn looks at the token of a request.

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
 	"github.com/promgrpc/exporter/server/refusal"
 )
 
@@ -29,6 +30,13 @@ const (
 	maxLookupLimit   = 100000
 	leastHeartbeat   = 100 * time.Millisecond
 	longestInterval  = time.Hour
+	leastStep        = 100 * time.Millisecond
+	leastRuleStep    = time.Second
+	longestStep      = 24 * time.Hour
+	maxRulesBytes    = 512 << 10
+	maxRulesCursor   = 256 << 10
+	maxExternal      = 64
+	maxURLBytes      = 2048
 	logIDPattern     = "^[0-9a-f]{32}$"
 	logIDDigits      = 32
 	// mostViolations are in an error, so that it stays small.
@@ -44,8 +52,8 @@ func checkGetMetrics(q *metricsv1.GetMetricsRequest) error {
 		v.notEmpty("cursor", "string", start.Cursor)
 		v.maxBytes("cursor", "string", start.Cursor, maxCursorBytes)
 	}
-	v.interval("min_interval", q.GetMinInterval(), 0)
-	v.interval("heartbeat_interval", q.GetHeartbeatInterval(), leastHeartbeat)
+	v.interval("min_interval", q.GetMinInterval(), 0, longestInterval)
+	v.interval("heartbeat_interval", q.GetHeartbeatInterval(), leastHeartbeat, longestInterval)
 	return v.err()
 }
 
@@ -53,7 +61,42 @@ func checkReadLogs(q *metricsv1.ReadLogsRequest) error {
 	v := violations{request: q}
 	v.needsFollow("heartbeat_interval", q.GetHeartbeatInterval(), q.GetFollow())
 	v.positions(q.GetPositions())
-	v.interval("heartbeat_interval", q.GetHeartbeatInterval(), leastHeartbeat)
+	v.interval("heartbeat_interval", q.GetHeartbeatInterval(), leastHeartbeat, longestInterval)
+	return v.err()
+}
+
+func checkQuery(q *queryv1.QueryRequest) error {
+	v := violations{request: q}
+	v.needsFollow("heartbeat_interval", q.GetHeartbeatInterval(), q.GetFollow())
+	v.notEmpty("expression", "string", q.GetExpression())
+	v.maxBytes("expression", "string", q.GetExpression(), maxSelectorBytes)
+	if start, ok := q.GetStart().(*queryv1.QueryRequest_Cursor); ok {
+		v.notEmpty("cursor", "string", start.Cursor)
+		v.maxBytes("cursor", "string", start.Cursor, maxCursorBytes)
+	}
+	v.interval("step", q.GetStep(), leastStep, longestStep)
+	v.interval("delay", q.GetDelay(), 0, longestInterval)
+	v.positive("lookback", q.GetLookback(), longestStep)
+	v.interval("heartbeat_interval", q.GetHeartbeatInterval(), leastHeartbeat, longestInterval)
+	return v.err()
+}
+
+func checkEvaluateRules(q *queryv1.EvaluateRulesRequest) error {
+	v := violations{request: q}
+	v.needsFollow("heartbeat_interval", q.GetHeartbeatInterval(), q.GetFollow())
+	v.notEmpty("rules", "string", q.GetRules())
+	v.maxBytes("rules", "string", q.GetRules(), maxRulesBytes)
+	if start, ok := q.GetStart().(*queryv1.EvaluateRulesRequest_Cursor); ok {
+		v.notEmpty("cursor", "string", start.Cursor)
+		v.maxBytes("cursor", "string", start.Cursor, maxRulesCursor)
+	}
+	v.interval("interval", q.GetInterval(), leastRuleStep, longestStep)
+	v.interval("delay", q.GetDelay(), 0, longestInterval)
+	if n := len(q.GetExternalLabels()); n > maxExternal {
+		v.add("external_labels", "map.max_pairs", "map.max_pairs", fmt.Sprintf("map must be at most %d entries", maxExternal))
+	}
+	v.maxBytes("external_url", "string", q.GetExternalUrl(), maxURLBytes)
+	v.interval("heartbeat_interval", q.GetHeartbeatInterval(), leastHeartbeat, longestInterval)
 	return v.err()
 }
 
@@ -154,14 +197,23 @@ func (v *violations) limit(n uint32) {
 	}
 }
 
-func (v *violations) interval(field string, d *durationpb.Duration, least time.Duration) {
-	if d == nil || least <= d.AsDuration() && d.AsDuration() <= longestInterval {
+func (v *violations) interval(field string, d *durationpb.Duration, least, longest time.Duration) {
+	if d == nil || least <= d.AsDuration() && d.AsDuration() <= longest {
 		return
 	}
-	seconds := func(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) }
 	v.add(field, "duration.gte", "duration.gte_lte",
-		fmt.Sprintf("must be greater than or equal to %ss and less than or equal to %ss", seconds(least), seconds(longestInterval)))
+		fmt.Sprintf("must be greater than or equal to %ss and less than or equal to %ss", seconds(least), seconds(longest)))
 }
+
+// positive checks an interval that may not be zero.
+func (v *violations) positive(field string, d *durationpb.Duration, longest time.Duration) {
+	if d == nil || 0 < d.AsDuration() && d.AsDuration() <= longest {
+		return
+	}
+	v.add(field, "duration.gt", "duration.gt_lte", fmt.Sprintf("must be greater than 0s and less than or equal to %ss", seconds(longest)))
+}
+
+func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) }
 
 // add adds a field, or the request itself for "", that breaks a rule. Both are paths:
 // the field's in the request, the rule's in the rules of a field.

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
 )
 
 // check is what the handler of a request's call does first.
@@ -32,6 +33,10 @@ func check(t testing.TB, request proto.Message) error {
 		return checkGetLabelValues(q)
 	case *metricsv1.GetMetadataRequest:
 		return checkGetMetadata(q)
+	case *queryv1.QueryRequest:
+		return checkQuery(q)
+	case *queryv1.EvaluateRulesRequest:
+		return checkEvaluateRules(q)
 	}
 	t.Fatalf("nobody checks a %T", request)
 	return nil
@@ -159,6 +164,52 @@ var violating = map[string]proto.Message{
 	"GetLabelValuesRequest.limit uint32.lte": &metricsv1.GetLabelValuesRequest{Name: "job", Limit: maxLookupLimit + 1},
 
 	"GetMetadataRequest.limit uint32.lte": &metricsv1.GetMetadataRequest{Limit: maxLookupLimit + 1},
+
+	"QueryRequest heartbeat_interval.follow":   &queryv1.QueryRequest{Expression: "x", HeartbeatInterval: durationpb.New(time.Second)},
+	"QueryRequest.expression string.min_len":   &queryv1.QueryRequest{},
+	"QueryRequest.expression string.max_bytes": &queryv1.QueryRequest{Expression: strings.Repeat("x", maxSelectorBytes+1)},
+	"QueryRequest.cursor string.min_len":       &queryv1.QueryRequest{Expression: "x", Start: &queryv1.QueryRequest_Cursor{}},
+	"QueryRequest.cursor string.max_bytes":     &queryv1.QueryRequest{Expression: "x", Start: &queryv1.QueryRequest_Cursor{Cursor: strings.Repeat("x", maxCursorBytes+1)}},
+	"QueryRequest.step duration.gte":           &queryv1.QueryRequest{Expression: "x", Step: durationpb.New(leastStep - 1)},
+	"QueryRequest.step duration.lte":           &queryv1.QueryRequest{Expression: "x", Step: durationpb.New(longestStep + 1)},
+	"QueryRequest.delay duration.gte":          &queryv1.QueryRequest{Expression: "x", Delay: durationpb.New(-1)},
+	"QueryRequest.delay duration.lte":          &queryv1.QueryRequest{Expression: "x", Delay: durationpb.New(longestInterval + 1)},
+	"QueryRequest.lookback duration.gt":        &queryv1.QueryRequest{Expression: "x", Lookback: &durationpb.Duration{}},
+	"QueryRequest.lookback duration.lte":       &queryv1.QueryRequest{Expression: "x", Lookback: durationpb.New(longestStep + 1)},
+	"QueryRequest.heartbeat_interval duration.gte": &queryv1.QueryRequest{
+		Expression: "x", Follow: true, HeartbeatInterval: durationpb.New(leastHeartbeat - 1),
+	},
+	"QueryRequest.heartbeat_interval duration.lte": &queryv1.QueryRequest{
+		Expression: "x", Follow: true, HeartbeatInterval: durationpb.New(longestInterval + 1),
+	},
+
+	"EvaluateRulesRequest heartbeat_interval.follow": &queryv1.EvaluateRulesRequest{Rules: "x", HeartbeatInterval: durationpb.New(time.Second)},
+	"EvaluateRulesRequest.rules string.min_len":      &queryv1.EvaluateRulesRequest{},
+	"EvaluateRulesRequest.rules string.max_bytes":    &queryv1.EvaluateRulesRequest{Rules: strings.Repeat("x", maxRulesBytes+1)},
+	"EvaluateRulesRequest.cursor string.min_len":     &queryv1.EvaluateRulesRequest{Rules: "x", Start: &queryv1.EvaluateRulesRequest_Cursor{}},
+	"EvaluateRulesRequest.cursor string.max_bytes": &queryv1.EvaluateRulesRequest{
+		Rules: "x", Start: &queryv1.EvaluateRulesRequest_Cursor{Cursor: strings.Repeat("x", maxRulesCursor+1)},
+	},
+	"EvaluateRulesRequest.interval duration.gte":         &queryv1.EvaluateRulesRequest{Rules: "x", Interval: durationpb.New(leastRuleStep - 1)},
+	"EvaluateRulesRequest.interval duration.lte":         &queryv1.EvaluateRulesRequest{Rules: "x", Interval: durationpb.New(longestStep + 1)},
+	"EvaluateRulesRequest.delay duration.gte":            &queryv1.EvaluateRulesRequest{Rules: "x", Delay: durationpb.New(-1)},
+	"EvaluateRulesRequest.delay duration.lte":            &queryv1.EvaluateRulesRequest{Rules: "x", Delay: durationpb.New(longestInterval + 1)},
+	"EvaluateRulesRequest.external_labels map.max_pairs": &queryv1.EvaluateRulesRequest{Rules: "x", ExternalLabels: external(maxExternal + 1)},
+	"EvaluateRulesRequest.external_url string.max_bytes": &queryv1.EvaluateRulesRequest{Rules: "x", ExternalUrl: strings.Repeat("x", maxURLBytes+1)},
+	"EvaluateRulesRequest.heartbeat_interval duration.gte": &queryv1.EvaluateRulesRequest{
+		Rules: "x", Follow: true, HeartbeatInterval: durationpb.New(leastHeartbeat - 1),
+	},
+	"EvaluateRulesRequest.heartbeat_interval duration.lte": &queryv1.EvaluateRulesRequest{
+		Rules: "x", Follow: true, HeartbeatInterval: durationpb.New(longestInterval + 1),
+	},
+}
+
+func external(n int) map[string]string {
+	labels := map[string]string{}
+	for i := range n {
+		labels[fmt.Sprint("label_", i)] = "x"
+	}
+	return labels
 }
 
 // allowed are requests at the edges of what is allowed.
@@ -177,14 +228,26 @@ var allowed = []proto.Message{
 	&metricsv1.GetLabelNamesRequest{Limit: maxLookupLimit},
 	&metricsv1.GetLabelValuesRequest{Name: "x", Limit: maxLookupLimit},
 	&metricsv1.GetMetadataRequest{Limit: maxLookupLimit},
+	&queryv1.QueryRequest{Expression: "x", Step: durationpb.New(leastStep), Delay: &durationpb.Duration{}, Lookback: durationpb.New(1)},
+	&queryv1.QueryRequest{
+		Expression: strings.Repeat("x", maxSelectorBytes), Start: &queryv1.QueryRequest_Cursor{Cursor: strings.Repeat("x", maxCursorBytes)}, Follow: true,
+		Step: durationpb.New(longestStep), Delay: durationpb.New(longestInterval), Lookback: durationpb.New(longestStep), HeartbeatInterval: durationpb.New(leastHeartbeat),
+	},
+	&queryv1.EvaluateRulesRequest{Rules: "x", Interval: durationpb.New(leastRuleStep), Delay: &durationpb.Duration{}},
+	&queryv1.EvaluateRulesRequest{
+		Rules: strings.Repeat("x", maxRulesBytes), Start: &queryv1.EvaluateRulesRequest_Cursor{Cursor: strings.Repeat("x", maxRulesCursor)}, Follow: true,
+		Interval: durationpb.New(longestStep), Delay: durationpb.New(longestInterval), ExternalLabels: external(maxExternal),
+		ExternalUrl: strings.Repeat("x", maxURLBytes), HeartbeatInterval: durationpb.New(longestInterval),
+	},
 }
 
 // Each rule that api/ states is checked, as protovalidate checks it.
 func TestRules(t *testing.T) {
 	stated := map[string]bool{}
-	methods := metricsv1.File_promgrpc_metrics_v1_metrics_service_proto.Services().ByName("MetricsService").Methods()
-	for i := range methods.Len() {
-		statedBy(stated, methods.Get(i).Input())
+	for _, service := range services {
+		for i := range service.Methods().Len() {
+			statedBy(stated, service.Methods().Get(i).Input())
+		}
 	}
 	require.ElementsMatch(t, slices.Collect(maps.Keys(stated)), slices.Collect(maps.Keys(violating)))
 	for rule, request := range violating {
@@ -243,6 +306,13 @@ func TestManyViolations(t *testing.T) {
 		&metricsv1.ReadLogsRequest{Positions: many(maxPositions, func(int) *metricsv1.LogPosition { return &metricsv1.LogPosition{} })},
 		&metricsv1.ReadLogsRequest{Positions: many(100*maxPositions, func(int) *metricsv1.LogPosition { return &metricsv1.LogPosition{} })},
 		&metricsv1.GetLabelValuesRequest{Selectors: []string{""}, Limit: 1 << 31},
+		&queryv1.QueryRequest{
+			Start: &queryv1.QueryRequest_Cursor{}, Step: durationpb.New(-1), Delay: durationpb.New(-1), Lookback: durationpb.New(-1), HeartbeatInterval: durationpb.New(-1),
+		},
+		&queryv1.EvaluateRulesRequest{
+			Start: &queryv1.EvaluateRulesRequest_Cursor{}, Interval: durationpb.New(-1), Delay: durationpb.New(-1), HeartbeatInterval: durationpb.New(-1),
+			ExternalLabels: external(maxExternal + 1), ExternalUrl: strings.Repeat("x", maxURLBytes+1),
+		},
 	} {
 		requireAgreement(t, request)
 	}
@@ -253,6 +323,7 @@ func FuzzRules(f *testing.F) {
 	kinds := []proto.Message{
 		&metricsv1.GetMetricsRequest{}, &metricsv1.ReadLogsRequest{},
 		&metricsv1.GetLabelNamesRequest{}, &metricsv1.GetLabelValuesRequest{}, &metricsv1.GetMetadataRequest{},
+		&queryv1.QueryRequest{}, &queryv1.EvaluateRulesRequest{},
 	}
 	kindOf := func(request proto.Message) uint8 {
 		return uint8(slices.IndexFunc(kinds, func(kind proto.Message) bool {

@@ -20,6 +20,7 @@ import (
 	"github.com/promgrpc/exporter/internal/webconfig"
 	"github.com/promgrpc/exporter/server/admission"
 	"github.com/promgrpc/exporter/server/promql"
+	"github.com/promgrpc/exporter/server/query"
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/selection"
@@ -53,6 +54,7 @@ type Shared struct {
 	Refusals    *refusal.Refusals
 	Streams     *stream.Streams
 	Queries     *promql.Engine
+	Query       *query.Queries
 	Log         *throttle.Logger     // of what clients can cause
 	Web         *webconfig.Config    // of the listener, nil for none
 	Admission   *admission.Admission // says who may do what, nil for everybody everything
@@ -68,8 +70,8 @@ type Shared struct {
 	Listeners func() []daemon.Listener
 }
 
-// Service serves the calls of the MetricsService, of the health service and of
-// reflection, and the page.
+// Service serves the calls of the MetricsService, of the QueryService, of the health
+// service and of reflection, and the page.
 type Service struct {
 	metricsv1connect.UnimplementedMetricsServiceHandler
 	Config
