@@ -2,9 +2,7 @@ package promql
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/prometheus/prometheus/model/exemplar"
@@ -64,7 +62,8 @@ type Options struct {
 	// Lookback is how old a sample may be to count as the value of its series. 0: as
 	// configured.
 	Lookback time.Duration
-	// Overlay is series besides those of the logs.
+	// Overlay is series besides those of the logs, which count in place of theirs and have
+	// no delay.
 	Overlay []chunk.Series
 	// Late is the length of a step in ms, for Result.Late. 0: it is not counted.
 	Late int64
@@ -74,16 +73,17 @@ type Options struct {
 type Result struct {
 	Value       parser.Value
 	Annotations annotations.Annotations
-	// Late is how many samples were read that a step had not seen when it was evaluated,
-	// although their timestamps are not after it.
+	// Late is how many samples were read that the step before had not seen, although their
+	// timestamps are not after it.
 	Late uint64
-	// Statistics as the engine has them.
+	// Statistics as the engine has them, nil if it took several runs.
 	Statistics *stats.Statistics
 }
 
 // Evaluate evaluates an expression at each step of a range, all in ms. The result is a
 // [Matrix], sorted by labels. If the step is 0, the range is an instant, and the result
-// what the expression is of. The error is one of a limit, one of ctx, or what Prometheus' engine says.
+// what the expression is of. The error is one of a limit, one of ctx, or what Prometheus'
+// engine says.
 func (e *Engine) Evaluate(ctx context.Context, x *Expression, start, end, step int64, o Options) (*Result, error) {
 	turn := e.shared.Turns.Hold(o.Viewer.Peer)
 	if err := turn.Wait(ctx, 1); err != nil {
@@ -92,68 +92,28 @@ func (e *Engine) Evaluate(ctx context.Context, x *Expression, start, end, step i
 	defer turn.Release()
 	ctx, cancel := context.WithTimeoutCause(ctx, e.config.Time, limit.Over(FlagTime, "the evaluation has taken more than %v", e.config.Time))
 	defer cancel()
-	r := e.newReading(ctx, o)
-	defer r.close()
-	query, err := e.query(ctx, x, r, start, end, step, o)
+	whole := span{start, end, step}
+	v := &evaluation{ctx: ctx, engine: e, x: x, options: o, reading: e.newReading(ctx, o, whole)}
+	defer v.reading.close()
+	result, err := v.evaluate(whole)
 	if err != nil {
-		return nil, err
+		return nil, v.failed(err)
 	}
-	defer query.Close()
-	result := query.Exec(ctx)
-	if result.Err != nil {
-		return nil, e.failed(ctx, result.Err)
-	}
-	return &Result{Value: copied(result.Value), Annotations: result.Warnings, Statistics: query.Stats()}, nil
-}
-
-func (e *Engine) query(ctx context.Context, x *Expression, r *reading, start, end, step int64, o Options) (promql.Query, error) {
-	options := promql.NewPrometheusQueryOpts(false, o.Lookback)
-	if step == 0 {
-		return e.engine.NewInstantQuery(ctx, r, options, x.text, time.UnixMilli(start))
-	}
-	return e.engine.NewRangeQuery(ctx, r, options, x.text, time.UnixMilli(start), time.UnixMilli(end), time.Duration(step)*time.Millisecond)
-}
-
-// copied returns a value that does not share what its query reuses once it is closed.
-func copied(v parser.Value) parser.Value {
-	m, ok := v.(promql.Matrix)
-	if !ok {
-		return v
-	}
-	m = slices.Clone(m)
-	for i := range m {
-		m[i].Floats, m[i].Histograms = slices.Clone(m[i].Floats), slices.Clone(m[i].Histograms)
-	}
-	return m
-}
-
-// failed makes errors of limits out of the engine's.
-func (e *Engine) failed(ctx context.Context, err error) error {
-	var known *limit.Error
-	var samples promql.ErrTooManySamples
-	switch {
-	case errors.As(err, &known):
-		return known
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case errors.As(err, &samples):
-		return limit.Over(FlagSamples, "the evaluation holds more than %d samples", e.config.Samples)
-	}
-	return err
+	return result, nil
 }
 
 // Series calls yield with the labels of each series that any of the sets of matchers
 // matches and that has samples between two times, both inclusive, in ms. Each comes once,
 // sorted by labels.
 func (e *Engine) Series(ctx context.Context, v selection.Viewer, sets [][]*labels.Matcher, from, to int64, yield func(labels.Labels) error) error {
-	r := e.newReading(ctx, Options{Viewer: v})
+	r := e.newReading(ctx, Options{Viewer: v}, span{start: from, end: to})
 	defer r.close()
 	found, err := r.find(from, to, sets...)
 	if err != nil {
 		return err
 	}
 	for _, s := range found {
-		if err := yield(s.Labels()); err != nil {
+		if err := yield(s.labels); err != nil {
 			return err
 		}
 	}

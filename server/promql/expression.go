@@ -25,8 +25,9 @@ func (e *SyntaxError) Error() string { return "the expression does not parse: " 
 
 // Expression is one that was parsed. It may be evaluated by many at a time.
 type Expression struct {
-	text string
-	expr parser.Expr // is never changed
+	text  string
+	expr  parser.Expr // is never changed
+	apart bool        // each step has to be evaluated on its own
 }
 
 // Parse parses an expression of a viewer, unless its regular expressions are larger than
@@ -44,7 +45,7 @@ func (e *Engine) Parse(ctx context.Context, v selection.Viewer, text string) (*E
 	if err != nil {
 		return nil, newSyntaxError(text, err)
 	}
-	return &Expression{text: expr.String(), expr: expr}, nil
+	return &Expression{text: expr.String(), expr: expr, apart: apart(expr)}, nil
 }
 
 // ParseSelectors parses series selectors, as Parse does an expression.

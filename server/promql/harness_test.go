@@ -10,6 +10,7 @@ import (
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/history"
 	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/selection"
 )
@@ -57,10 +58,18 @@ func openEngine(t *testing.T, dir string, c Config) *Engine {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, replicas.Close()) })
 	l := selection.DefaultLimits()
+	bytes := limit.NewBudget(FlagBytes, "bytes", int64(c.Bytes), int64(c.Bytes))
+	index, err := history.Open(store, history.Options{
+		Bytes: 1 << 30, Memory: bytes, Decodes: limit.NewBudget("--limit.decodes", "turns", 4, 4), Logger: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, index.Close()) })
 	return New(c, Shared{
 		Replicas:    replicas,
+		History:     index,
+		Logger:      slog.New(slog.DiscardHandler),
 		Evaluations: selection.NewEvaluations(l, limit.NewBudget(selection.FlagEvaluationBytes, "bytes", int64(l.EvaluationBytes), int64(l.EvaluationBytes))),
-		Bytes:       limit.NewBudget(FlagBytes, "bytes", int64(c.Bytes), int64(c.Bytes)),
+		Bytes:       bytes,
 		Turns:       limit.NewBudget(FlagQueries, "turns", int64(c.Queries), int64(c.Queries)),
 	})
 }

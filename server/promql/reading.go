@@ -3,142 +3,216 @@ package promql
 import (
 	"context"
 	"math"
-	"slices"
+	"strconv"
 
-	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
-	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/util/annotations"
 
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/chunk"
 	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/selection"
 )
 
-// reading is what one evaluation reads of the logs.
+// reading is what one evaluation reads of the logs. What is read once serves all runs of
+// the engine that the evaluation takes. It implements [storage.Queryable].
 type reading struct {
 	ctx     context.Context
 	engine  *Engine
 	options Options
 	bytes   *limit.Hold
+	whole   span // of the evaluation
+	found   map[string][]*series
+
+	run     span  // what the engine evaluates
+	before  int64 // what has arrived by then is visible
+	late    uint64
+	failure error // of reading, which the engine would put into words
 }
 
-func (e *Engine) newReading(ctx context.Context, o Options) *reading {
-	return &reading{ctx: ctx, engine: e, options: o, bytes: e.shared.Bytes.Hold(o.Viewer.Peer).With(o.Viewer.Memory)}
+// span is the steps from one time to another, in ms.
+type span struct{ start, end, step int64 }
+
+// steps is how many there are.
+func (s span) steps() int64 {
+	if s.step == 0 {
+		return 1
+	}
+	return (s.end-s.start)/s.step + 1
+}
+
+func (e *Engine) newReading(ctx context.Context, o Options, whole span) *reading {
+	return &reading{
+		ctx: ctx, engine: e, options: o, whole: whole, found: map[string][]*series{},
+		bytes: e.Hold(o.Viewer), before: chunk.All,
+	}
 }
 
 func (r *reading) close() { r.bytes.Release() }
 
 // Querier implements [storage.Queryable].
-func (r *reading) Querier(from, to int64) (storage.Querier, error) { return &querier{r, from, to}, nil }
+func (r *reading) Querier(_, _ int64) (storage.Querier, error) { return querier{r}, nil }
 
-// querier reads a range of time.
-type querier struct {
-	*reading
-	from, to int64
-}
+// querier implements [storage.Querier] for one run of the engine.
+type querier struct{ *reading }
 
-// Select implements [storage.Querier].
-func (q *querier) Select(_ context.Context, _ bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
-	from, to := q.from, q.to
-	if hints != nil {
-		from, to = hints.Start, hints.End
+// Select implements [storage.Querier]. Series are always sorted, since the order in which
+// floats are added up decides their last bits.
+func (q querier) Select(_ context.Context, _ bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+	all, err := q.selected(hints, matchers)
+	if err == nil {
+		err = q.scan(all, hints)
 	}
-	found, err := q.find(from, to, matchers)
 	if err != nil {
+		q.failure = err
 		return storage.ErrSeriesSet(err)
 	}
-	return &seriesSet{series: found, at: -1}
+	return &seriesSet{series: all}
 }
 
-// find returns the series that any set of matchers matches, sorted by labels.
-func (r *reading) find(from, to int64, sets ...[]*labels.Matcher) ([]storage.Series, error) {
+// selected returns what a selector needs for all runs of the evaluation.
+func (r *reading) selected(hints *storage.SelectHints, matchers []*labels.Matcher) ([]*series, error) {
+	from := hints.Start - (r.run.start - r.whole.start)
+	to := hints.End + (r.whole.end - r.run.end)
+	key := strconv.AppendInt(strconv.AppendInt(nil, from, 36), to, 36)
+	for _, m := range matchers {
+		key = append(append(key, ','), m.String()...)
+	}
+	all, ok := r.found[string(key)]
+	if ok {
+		return all, nil
+	}
+	all, err := r.find(from, to, matchers)
+	if err != nil {
+		return nil, err
+	}
+	// Of each series the engine makes at most a point a step.
+	if err := r.bytes.Grow(int64(len(all)) * pointBytes * r.whole.steps()); err != nil {
+		return nil, err
+	}
+	r.found[string(key)] = all
+	return all, nil
+}
+
+// What things take in memory, about.
+const (
+	pointBytes  = 16
+	seriesBytes = 200
+	chunkBytes  = 80
+)
+
+// find returns the series that any set of matchers matches, with the samples between two
+// timestamps, both included, sorted by labels.
+func (r *reading) find(from, to int64, sets ...[]*labels.Matcher) ([]*series, error) {
 	e := r.engine.shared.Evaluations.New(r.ctx, r.options.Viewer)
 	defer e.End()
 	selected := e.Select(sets...)
-	var found []storage.Series
-	seen := map[string]bool{}
+	all := r.overlaid(sets)
 	for _, log := range r.engine.shared.Replicas.Serving() {
-		if err := r.latest(e, log, &selected, from, to, seen, &found); err != nil {
+		var err error
+		if all, err = r.ofLog(all, e, log, &selected, from, to); err != nil {
 			return nil, err
 		}
 	}
-	slices.SortFunc(found, func(a, b storage.Series) int { return labels.Compare(a.Labels(), b.Labels()) })
-	return found, nil
+	return merged(all), nil
 }
 
-// latest adds the latest samples of the series of a log.
-func (r *reading) latest(e *selection.Evaluation, log *replica.Replica, s *selection.Selection, from, to int64, seen map[string]bool, found *[]storage.Series) error {
+// overlaid returns the series of the overlay that matchers match.
+func (r *reading) overlaid(sets [][]*labels.Matcher) (all []*series) {
+	for i := range r.options.Overlay {
+		o := &r.options.Overlay[i]
+		for _, set := range sets {
+			if matches(o.Labels, set) {
+				all = append(all, r.series(o.Labels, part{chunks: o.Chunks, from: math.MinInt64, to: math.MaxInt64, always: true}))
+				break
+			}
+		}
+	}
+	return all
+}
+
+func matches(ls labels.Labels, set []*labels.Matcher) bool {
+	for _, m := range set {
+		if !m.Matches(ls.Get(m.Name)) {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *reading) series(ls labels.Labels, p part) *series {
+	return &series{labels: ls, parts: []part{p}, before: &r.before}
+}
+
+// ofLog appends the series of a log.
+func (r *reading) ofLog(all []*series, e *selection.Evaluation, log *replica.Replica, s *selection.Selection, from, to int64) ([]*series, error) {
+	all, err := r.ofHistory(all, e, log, s, from, to)
+	if err != nil {
+		return nil, err
+	}
+	return r.ofHead(all, e, log, s, from, to)
+}
+
+// ofHistory appends the series of the segments.
+func (r *reading) ofHistory(all []*series, e *selection.Evaluation, log *replica.Replica, s *selection.Selection, from, to int64) ([]*series, error) {
+	err := r.engine.shared.History.Select(e, log.Log, s, from, to, func(found chunk.Series) error {
+		n := int64(seriesBytes + found.Labels.ByteSize())
+		for _, c := range found.Chunks {
+			n += int64(chunkBytes + len(c.Data.Bytes()) + len(c.Lags))
+		}
+		all = append(all, r.series(found.Labels, part{chunks: found.Chunks, from: from, to: to}))
+		return r.bytes.Grow(n)
+	})
+	return all, err
+}
+
+// ofHead appends the latest samples of series.
+func (r *reading) ofHead(all []*series, e *selection.Evaluation, log *replica.Replica, s *selection.Selection, from, to int64) ([]*series, error) {
 	snapshot, err := log.Snapshot(e, s, math.MinInt64)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer snapshot.View.Release()
 	var row segment.Labels
-	builder := labels.NewScratchBuilder(0)
-	for ref, l := range snapshot.Series() {
-		if l.Histogram != nil || l.Timestamp < from || l.Timestamp > to {
+	var builder labels.ScratchBuilder
+	var b chunk.Builder
+	for ref, l := range snapshot.Written() {
+		if l.Timestamp < from || l.Timestamp > to {
 			continue
 		}
 		row, _ = snapshot.View.Labels(ref, row[:0])
 		builder.Reset()
-		for _, label := range row {
-			builder.Add(label.Name, label.Value)
+		for i := range row {
+			builder.Add(row[i].Name, row[i].Value)
 		}
-		ls := builder.Labels()
-		if seen[ls.String()] {
-			continue
+		if lag := chunk.Lag(l.Timestamp, l.Written); l.Histogram == nil {
+			b.Float(l.Timestamp, lag, l.Value)
+		} else if err := b.Wire(l.Timestamp, lag, l.Histogram); err != nil {
+			return nil, err
 		}
-		seen[ls.String()] = true
-		*found = append(*found, storage.NewListSeries(ls, []chunks.Sample{floatSample{l.Timestamp, l.Value}}))
+		found := r.series(builder.Labels(), part{chunks: b.Take(), from: from, to: to})
+		if err := r.bytes.Grow(int64(seriesBytes + found.labels.ByteSize())); err != nil {
+			return nil, err
+		}
+		all = append(all, found)
 	}
-	return nil
+	return all, nil
 }
-
-// floatSample is one of a series.
-type floatSample struct {
-	timestamp int64
-	value     float64
-}
-
-func (s floatSample) T() int64                      { return s.timestamp }
-func (s floatSample) ST() int64                     { return 0 }
-func (s floatSample) F() float64                    { return s.value }
-func (s floatSample) H() *histogram.Histogram       { return nil }
-func (s floatSample) FH() *histogram.FloatHistogram { return nil }
-func (s floatSample) Type() chunkenc.ValueType      { return chunkenc.ValFloat }
-func (s floatSample) Copy() chunks.Sample           { return s }
 
 // LabelValues implements [storage.Querier]. The engine does not ask for them.
-func (q *querier) LabelValues(context.Context, string, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+func (querier) LabelValues(context.Context, string, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	return nil, nil, nil
 }
 
 // LabelNames implements [storage.Querier]. The engine does not ask for them.
-func (q *querier) LabelNames(context.Context, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+func (querier) LabelNames(context.Context, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	return nil, nil, nil
 }
 
 // Close implements [storage.Querier]. What was read is held until the evaluation ends.
-func (q *querier) Close() error { return nil }
+func (querier) Close() error { return nil }
 
-// seriesSet is series in order.
-type seriesSet struct {
-	series []storage.Series
-	at     int
-}
-
-// Next implements [storage.SeriesSet].
-func (s *seriesSet) Next() bool { s.at++; return s.at < len(s.series) }
-
-// At implements [storage.SeriesSet].
-func (s *seriesSet) At() storage.Series { return s.series[s.at] }
-
-// Err implements [storage.SeriesSet].
-func (s *seriesSet) Err() error { return nil }
-
-// Warnings implements [storage.SeriesSet].
-func (s *seriesSet) Warnings() annotations.Annotations { return nil }
+var _ chunkenc.Iterator = (*iterator)(nil)

@@ -35,7 +35,7 @@ func (s *Snapshot) Bytes() int64 {
 // one.
 func (s *Snapshot) Series() iter.Seq2[uint64, *segment.Latest] {
 	return func(yield func(uint64, *segment.Latest) bool) {
-		for ref, l := range s.written() {
+		for ref, l := range s.Written() {
 			if !ended(l) && !yield(ref, l) {
 				return
 			}
@@ -43,8 +43,8 @@ func (s *Snapshot) Series() iter.Seq2[uint64, *segment.Latest] {
 	}
 }
 
-// written also yields those that have ended.
-func (s *Snapshot) written() iter.Seq2[uint64, *segment.Latest] {
+// Written also yields those that have ended.
+func (s *Snapshot) Written() iter.Seq2[uint64, *segment.Latest] {
 	return func(yield func(uint64, *segment.Latest) bool) {
 		pass := func(ref uint64, l *segment.Latest) bool {
 			if !written(l, s.writtenSince) || s.omitted.Has(ref) {
