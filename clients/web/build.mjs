@@ -4,7 +4,7 @@
 // is not what it would write.
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
@@ -14,8 +14,12 @@ const out = join(root, "../../internal/page/built");
 const result = await build({
   absWorkingDir: root,
   entryPoints: ["page/main.ts", "page/main.css"],
-  outdir: "built",
+  outdir: "assets",
+  entryNames: "[name]-[hash]",
+  chunkNames: "[name]-[hash]",
   bundle: true,
+  // The editor is loaded when it is needed.
+  splitting: true,
   minify: true,
   format: "esm",
   // What knows light-dark(), which the style sheet is built on.
@@ -28,7 +32,10 @@ const result = await build({
 
 const built = new Map(); // content by path
 const names = new Map(); // paths in URLs by what index.html says
-for (const file of result.outputFiles) add(file.path.split(/[\\/]/).pop(), file.contents);
+for (const { path, contents } of result.outputFiles) built.set(relative(root, path).replaceAll("\\", "/"), contents);
+for (const [path, { entryPoint }] of Object.entries(result.metafile.outputs)) {
+  if (entryPoint) names.set(basename(entryPoint).replace(/ts$/, "js"), `/${path}`);
+}
 add("icon.svg", readFileSync(join(root, "page/icon.svg")));
 add("licenses.txt", licenses(Object.keys(result.metafile.inputs)));
 const html = readFileSync(join(root, "page/index.html"), "utf8").replace(/{{(.*?)}}/g, (_all, name) => {

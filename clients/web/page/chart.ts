@@ -3,24 +3,44 @@ import { color, h, setText } from "./dom";
 import { clock, short, visible, type Unit } from "./format";
 import { points, type Mode } from "./points";
 import type { Series } from "./store";
-import { linearTicks } from "./ticks";
+import { linearTicks, logTicks } from "./ticks";
+import { Tip } from "./tip";
 
 // An axis has at least this width, so that the plot does not move with each label.
 const minAxis = 56;
 
+// colors in the palette. A line beyond them has one of them and a dash.
+export const colors = 8;
+const dashes = [[], [9, 4], [2, 3], [10, 3, 2, 3]];
+
+// A line is prominent while the cursor is as near as this, in pixels.
+const nearness = 24;
+
 export interface Line {
   series: Series;
-  // slot is the number of its colour in the palette.
+  // slot is its place among the colours and dashes.
   slot: number;
 }
 
-// Chart draws lines over time. With the keyboard: arrows move the cursor from
+// Drawing is what a chart shows, between two times.
+export interface Drawing {
+  lines: Line[];
+  mode: Mode;
+  unit: Unit;
+  logarithmic: boolean;
+  from: number;
+  to: number;
+}
+
+// Chart draws lines over time. It shows the values at the cursor, and zooms into what is
+// dragged over. With the keyboard: arrows move the cursor from
 // sample to sample, Escape ends a zoom.
 export class Chart {
   private plot?: uPlot;
   private built = "";
   private lines: Line[] = [];
   private data: uPlot.AlignedData = [[]];
+  private readonly tip: Tip;
   // zoomed: the user chose the time that is shown.
   zoomed = false;
 
@@ -30,20 +50,24 @@ export class Chart {
     private readonly marks: () => number[],
     private readonly remove: (series: Series) => void,
   ) {
+    this.tip = new Tip(host);
     new ResizeObserver(() => this.plot?.setSize(this.size())).observe(host);
     host.addEventListener("keydown", (event) => this.key(event));
+    legend.addEventListener("pointerover", (event) => this.focus(event.target as Element));
+    legend.addEventListener("pointerleave", () => this.plot?.setSeries(null, { focus: true }));
   }
 
-  // draw shows the lines between two times.
-  draw(lines: Line[], mode: Mode, unit: Unit, from: number, to: number): void {
+  // draw shows the lines.
+  draw(drawing: Drawing): void {
+    const { lines, mode, unit, logarithmic, from, to } = drawing;
     this.lines = lines;
-    this.data = align(lines.map((l) => points(l.series, mode, from)));
-    const shape = JSON.stringify([lines.map((l) => [l.series.key, l.slot]), unit, mode]);
+    this.data = align(lines.map((l) => points(l.series, mode, from, logarithmic)));
+    const shape = JSON.stringify([lines.map((l) => [l.series.key, l.slot]), unit, mode, logarithmic]);
     if (shape !== this.built) {
       this.plot?.destroy();
       this.built = shape;
       this.zoomed = false;
-      this.plot = new uPlot(this.options(unit, mode), this.data, this.host);
+      this.plot = new uPlot(this.options(drawing), this.data, this.host);
       this.buildLegend();
     }
     const plot = this.plot!;
@@ -77,33 +101,28 @@ export class Chart {
     return { width: Math.max(200, this.host.clientWidth), height: Math.max(200, this.host.clientHeight) };
   }
 
-  private options(unit: Unit, mode: Mode): uPlot.Options {
+  private options({ unit, mode, logarithmic }: Drawing): uPlot.Options {
     // Seconds a second are a number; any other unit gets "/s" appended.
     const shown = mode === "rate" && (unit === "seconds" || unit === "time") ? "" : unit;
     const per = mode === "rate" && unit === shown ? "/s" : "";
     const text = (v: number) => short(v, shown) + per;
-    const ticks = (u: uPlot) => {
-      const { min, max } = u.scales.y!;
-      return linearTicks(min ?? 0, max ?? 1, shown, Math.max(2, Math.floor(u.height / 45)));
-    };
     return {
       ...this.size(),
       ms: 1,
       legend: { show: false },
-      cursor: { drag: { x: true, y: false }, points: { size: 7 } },
-      scales: { x: { time: true }, y: { range: (_u, min, max) => span(min, max) } },
-      axes: [
-        timeAxis(),
-        valueAxis((u) => ticks(u).values, (u, splits) => {
-          const write = ticks(u).text;
-          return splits.map((v) => write(v) + per);
-        }),
-      ],
+      cursor: { drag: { x: true, y: false }, points: { size: 7 }, focus: { prox: nearness } },
+      focus: { alpha: this.lines.length > 1 ? 0.3 : 1 },
+      scales: {
+        x: { time: true },
+        y: logarithmic ? { distr: 3, log: 10, range: (_u, min, max) => magnitudes(min, max) } : { range: (_u, min, max) => span(min, max) },
+      },
+      axes: [timeAxis(), logarithmic ? logAxis(shown, text) : linearAxis(shown, per)],
       series: [
         {},
         ...this.lines.map((line) => ({
           label: line.series.text,
-          stroke: color(`line-${line.slot}`),
+          stroke: color(`line-${line.slot % colors}`),
+          dash: dashes[Math.floor(line.slot / colors) % dashes.length],
           width: 1.75,
           points: { size: 4 },
           value: (_u: uPlot, v: number | null) => (v === null ? "–" : text(v)),
@@ -111,7 +130,7 @@ export class Chart {
       ],
       hooks: {
         setSelect: [(u) => (this.zoomed ||= u.select.width > 0)],
-        setCursor: [() => this.readOut()],
+        setCursor: [() => this.readOut(), (u) => this.point(u)],
         drawAxes: [(u) => drawMarks(u, this.marks())],
         ready: [(u) => u.over.addEventListener("dblclick", () => this.unzoom())],
       },
@@ -122,10 +141,10 @@ export class Chart {
     const shared = sharedLabels(this.lines.map((l) => l.series));
     this.legend.replaceChildren(
       ...this.lines.map((line) => {
-        const name = shortName(line.series, shared);
+        const name = shortName(line.series, shared) || "{}";
         const button = h("button", { type: "button", class: "drop", "aria-label": `Remove ${visible(line.series.text)} from the chart` }, "×");
         button.addEventListener("click", () => this.remove(line.series));
-        return h("li", { "data-color": line.slot, title: visible(line.series.text) }, h("i"), h("span", { class: "key" }, visible(name)), h("output", {}), button);
+        return h("li", { "data-color": line.slot % colors, title: visible(line.series.text) }, h("i"), h("span", { class: "key" }, visible(name)), h("output", {}), button);
       }),
     );
   }
@@ -135,17 +154,43 @@ export class Chart {
     const plot = this.plot;
     if (!plot || this.legend.children.length !== this.lines.length) return;
     const at = plot.cursor.idx ?? this.data[0].length - 1;
-    this.lines.forEach((_line, i) => {
-      const column = this.data[i + 1];
-      let from = at;
-      while (column && from > 0 && (column[from] === undefined || column[from] === null)) from--;
-      const value = column?.[from];
-      const show = plot.series[i + 1]?.value as ((u: uPlot, v: number | null) => string) | undefined;
-      setText(this.legend.children[i]!.querySelector("output")!, show?.(plot, value ?? null) ?? "");
-    });
+    this.lines.forEach((_line, i) => setText(this.legend.children[i]!.querySelector("output")!, this.textAt(plot, i, at)));
     const time = this.host.parentElement?.querySelector(".at");
     const cursor = plot.cursor.idx;
     if (time) setText(time, cursor === null || cursor === undefined ? "latest" : `at ${clock(this.data[0][cursor] ?? 0)}`);
+  }
+
+  // textAt writes the value of a line at a time, or the last before it if others alone
+  // have one then.
+  private textAt(plot: uPlot, line: number, at: number): string {
+    const show = plot.series[line + 1]?.value as ((u: uPlot, v: number | null) => string) | undefined;
+    return show?.(plot, this.valueAt(line, at)) ?? "";
+  }
+
+  private valueAt(line: number, at: number): number | null {
+    const column = this.data[line + 1];
+    let from = at;
+    while (column && from > 0 && column[from] === undefined) from--;
+    return column?.[from] ?? null;
+  }
+
+  // point shows the values beside the cursor.
+  private point(plot: uPlot): void {
+    const { idx, left } = plot.cursor;
+    if (idx === null || idx === undefined || left === undefined || left < 0) return this.tip.hide();
+    const rows = this.lines.flatMap((line, i) => {
+      const value = this.valueAt(i, idx);
+      if (value === null) return [];
+      return [{ color: line.slot % colors, text: line.series.text || "{}", value: this.textAt(plot, i, idx), y: plot.valToPos(value, "y") }];
+    });
+    this.tip.show(plot, this.data[0][idx] ?? 0, rows);
+  }
+
+  // focus makes the line prominent whose place in the legend is pointed at.
+  private focus(target: Element): void {
+    const item = target.closest("li");
+    const at = item ? [...this.legend.children].indexOf(item) : -1;
+    if (at >= 0) this.plot?.setSeries(at + 1, { focus: true });
   }
 
   private key(event: KeyboardEvent): void {
@@ -175,6 +220,28 @@ function span(min: number | null, max: number | null): [number, number] {
   const room = (max - min) * 0.08;
   const low = min >= 0 && min < 0.5 * max ? 0 : min - room;
   return [low, max + room];
+}
+
+// magnitudes leaves room above and below on a logarithmic scale.
+function magnitudes(min: number | null, max: number | null): [number, number] {
+  if (min === null || max === null || !(min > 0)) return [0.1, 10];
+  return min === max ? [min / 10, max * 10] : [min / 1.3, max * 1.3];
+}
+
+function linearAxis(unit: Unit, per: string): uPlot.Axis {
+  const ticks = (u: uPlot) => {
+    const { min, max } = u.scales.y!;
+    return linearTicks(min ?? 0, max ?? 1, unit, Math.max(2, Math.floor(u.height / 45)));
+  };
+  return valueAxis((u) => ticks(u).values, (u, splits) => {
+    const write = ticks(u).text;
+    return splits.map((v) => write(v) + per);
+  });
+}
+
+function logAxis(unit: Unit, text: (v: number) => string): uPlot.Axis {
+  const splits = (u: uPlot) => logTicks(u.scales.y!.min ?? 0.1, u.scales.y!.max ?? 10, unit, Math.max(2, Math.floor(u.height / 45)));
+  return { ...valueAxis(splits, (_u, values) => values.map(text)), filter: (_u, values) => values };
 }
 
 export function timeAxis(): uPlot.Axis {

@@ -1,8 +1,7 @@
-import type { Client } from "@connectrpc/connect";
-import type { MetricsService } from "../src/index";
 import { h } from "./dom";
 import { visible } from "./format";
 import type { Metadata } from "./metadata";
+import type { Names } from "./names";
 import { accept, targetAt, type Target } from "./selector";
 
 const shown = 50;
@@ -14,12 +13,11 @@ export class Completion {
   private active = -1;
   private target?: Target;
   private asked = 0;
-  private readonly answers = new Map<string, { time: number; list: Promise<string[]> }>();
 
   constructor(
     private readonly input: HTMLInputElement,
     private readonly list: HTMLElement,
-    private readonly client: Client<typeof MetricsService>,
+    private readonly names: Names,
     private readonly metadata: Metadata,
   ) {
     input.addEventListener("input", () => void this.offer());
@@ -33,16 +31,6 @@ export class Completion {
       event.preventDefault();
       this.choose(Number(option.dataset.index));
     });
-  }
-
-  // forget drops what was answered to who had another token.
-  forget(): void {
-    this.answers.clear();
-  }
-
-  // names of all metrics.
-  names(): Promise<string[]> {
-    return this.ask("__name__", "");
   }
 
   private key(event: KeyboardEvent): void {
@@ -74,7 +62,7 @@ export class Completion {
     if (!target) return this.close();
     let all: string[] = [];
     try {
-      all = await this.ask(target.kind === "label" ? "" : target.kind === "metric" ? "__name__" : target.label, target.scope);
+      all = await this.ask(target);
     } catch {
       // A selector that is not whole, or a server that is away: nothing to offer.
     }
@@ -86,18 +74,9 @@ export class Completion {
     this.show(options.slice(0, shown));
   }
 
-  // ask for the values of a label or, without one, for the names of labels.
-  private ask(label: string, scope: string): Promise<string[]> {
-    const key = `${label}\0${scope}`;
-    const known = this.answers.get(key);
-    if (known && Date.now() - known.time < 10_000) return known.list;
-    const selectors = scope === "" ? [] : [scope];
-    const list = label === ""
-      ? this.client.getLabelNames({ selectors }).then((r) => r.names)
-      : this.client.getLabelValues({ name: label, selectors }).then((r) => r.values);
-    this.answers.set(key, { time: Date.now(), list });
-    list.catch(() => this.answers.delete(key));
-    return list;
+  private ask({ kind, label, scope }: Target): Promise<string[]> {
+    if (kind === "label") return this.names.labels(scope);
+    return this.names.values(kind === "metric" ? "__name__" : label, scope);
   }
 
   private show(options: string[]): void {

@@ -70,6 +70,13 @@ export function age(ms: number): string {
   return `${Math.floor(s / 86400)} d`;
 }
 
+// period writes a duration in the largest unit of which it is a whole number.
+export function period(ms: number): string {
+  const s = ms / 1000;
+  if (s > 0 && s % 3600 === 0) return `${s / 3600} h`;
+  return s > 0 && s % 60 === 0 ? `${s / 60} min` : `${s} s`;
+}
+
 // clock writes a local time of day.
 export function clock(ms: number, withSeconds = true): string {
   const d = new Date(ms);

@@ -28,6 +28,11 @@ export class Metadata {
     this.families = new Map(metadata.map((m) => [m.metricFamilyName, m]));
   }
 
+  // all returns type and help of each family.
+  all(): Record<string, { type: string; help: string }[]> {
+    return Object.fromEntries([...this.families].map(([name, f]) => [name, [{ type: typeName(f.type), help: f.help }]]));
+  }
+
   // of returns what is known about a metric. A family of exactly this name wins over
   // any suffix.
   of(name: string): Metric {

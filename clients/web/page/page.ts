@@ -1,68 +1,107 @@
 import { Code, type Transport } from "@connectrpc/connect";
-import { readView, writeView } from "./address";
+import { addressOf, readView, windowsOf, type View } from "./address";
 import { Chart, type Line } from "./chart";
+import { commandFor } from "./command";
 import type { Completion } from "./complete";
 import { byId, h, setText } from "./dom";
+import { Empty } from "./empty";
+import { Expression } from "./expression";
 import { Feed } from "./feed";
-import { age, grouped, visible } from "./format";
+import { period, visible } from "./format";
 import { Heatmap } from "./heatmap";
 import { Mark } from "./mark";
 import { typeName, type Metadata } from "./metadata";
+import type { Names } from "./names";
 import type { Mode } from "./points";
 import type { Replica } from "./replica";
-import { most, Selection } from "./selection";
-import { closed, quote, splitSelectors, type Part } from "./selector";
+import { Results, stepFor } from "./results";
+import { Samples } from "./samples";
+import { Selection } from "./selection";
+import { closed, legacyName, quote, splitSelectors, type Part } from "./selector";
+import { State } from "./state";
 import { Store, type Series } from "./store";
 import { Table } from "./table";
 import type { Token } from "./token";
 
-const minute = 60_000;
-const windows = [5 * minute, 15 * minute, 60 * minute, 180 * minute];
 // More series than a person looks at, and no more than a browser handles well.
 const seriesLimit = 2000;
+// As many series as there are distinguishable colours, and as many results as still
+// make a picture.
+const mostSeries = 8;
+const mostResults = 200;
 
 // Page ties the parts together: one stream fills the store, and changes are drawn
 // a few times a second.
 export class Page {
-  private readonly store = new Store(windows[1]!, seriesLimit);
+  private readonly store = new Store(0, seriesLimit);
   private readonly feed: Feed;
+  private readonly state: State;
   private readonly selection = new Selection();
   private readonly table: Table;
   private readonly chart: Chart;
   private readonly heatmap = new Heatmap(byId("heat"));
   private readonly input = byId<HTMLInputElement>("query");
   private readonly mark = new Mark(this.input);
+  private readonly expression: Expression;
+  private readonly empty: Empty;
   private marked?: Feed["place"];
   private parts: Part[] = [];
   private mode?: Mode; // the user's choice
   private due?: ReturnType<typeof setTimeout>;
-  private query = "";
+  private view: View = readView("");
 
   constructor(
     transport: Transport,
     private readonly metadata: Metadata,
+    private readonly names: Names,
     private readonly completion: Completion,
     private readonly replica: Replica,
     private readonly token: Token,
   ) {
     this.feed = new Feed(transport, this.store, () => this.soon());
+    this.state = new State(this.feed, this.store, replica);
     this.table = new Table(this.store, (name) => metadata.unit(name), (s, on) => this.pick(s, on), () => this.soon());
     this.chart = new Chart(byId("plot"), byId("legend"), () => this.feed.marks, (s) => this.pick(s, false));
+    this.expression = new Expression(
+      {
+        metrics: () => names.metrics(),
+        labels: (scope) => names.labels(scope),
+        values: (label, scope) => names.values(label, scope),
+        families: () => metadata.all(),
+        visible,
+      },
+      () => this.submit(),
+    );
+    this.empty = new Empty(() => names.metrics(), (text) => this.ask(text));
+    this.listen();
+  }
+
+  // start shows what the address of the page says, to who has the token that there is now.
+  async start(): Promise<void> {
+    this.names.forget();
+    await Promise.allSettled([this.metadata.load(), this.replica.refresh(this.feed.instance)]);
+    this.open(readView(location.hash));
+  }
+
+  private listen(): void {
     byId("search").addEventListener("submit", (event) => {
       event.preventDefault();
-      this.completion.close();
-      this.input.value = closed(this.input.value);
-      this.open(this.input.value, this.store.window);
+      this.submit();
     });
-    byId<HTMLSelectElement>("window").addEventListener("change", (event) => {
-      this.open(this.query, Number((event.target as HTMLSelectElement).value) * 1000);
-    });
+    for (const id of ["window", "step", "delay", "follow", "on-change"]) byId(id).addEventListener("change", () => this.submit());
+    for (const button of document.querySelectorAll<HTMLButtonElement>("[data-view]")) {
+      button.addEventListener("click", () => this.turn(button.dataset.view === "expression"));
+    }
     for (const button of document.querySelectorAll<HTMLButtonElement>("[data-mode]")) {
       button.addEventListener("click", () => {
         this.mode = button.dataset.mode as Mode;
         this.soon();
       });
     }
+    byId("log").addEventListener("click", () => {
+      this.keep({ ...this.view, logarithmic: !this.view.logarithmic });
+      this.soon();
+    });
     byId("unzoom").addEventListener("click", () => {
       this.chart.unzoom();
       this.soon();
@@ -70,21 +109,15 @@ export class Page {
     byId("csv").addEventListener("click", () => save("chart.csv", this.chart.csv()));
     byId("copy").addEventListener("click", () => void this.copyCursor());
     document.addEventListener("keydown", (event) => {
-      const typing = (event.target as Element).closest("input:not([type=checkbox]), select, textarea");
+      const typing = (event.target as Element).closest("input:not([type=checkbox]), select, textarea, #editor");
       if (event.key !== "/" || typing) return;
       event.preventDefault();
+      if (this.view.evaluation) return this.expression.focus();
       this.input.focus();
       this.input.select();
     });
-    window.addEventListener("popstate", () => this.fromAddress());
+    window.addEventListener("popstate", () => this.open(readView(location.hash)));
     document.addEventListener("visibilitychange", () => this.soon());
-  }
-
-  // start shows what the address of the page says, to who has the token that there is now.
-  async start(): Promise<void> {
-    this.completion.forget();
-    await Promise.allSettled([this.metadata.load(), this.replica.refresh(this.feed.instance)]);
-    this.fromAddress();
   }
 
   // wantsToken says that a token would help, or another one.
@@ -99,33 +132,76 @@ export class Page {
     this.soon();
   }
 
-  private fromAddress(): void {
-    const view = readView(windows);
-    this.input.value = view.query;
-    byId<HTMLSelectElement>("window").value = String(view.window / 1000);
-    this.open(view.query, view.window);
+  // submit shows what the fields say.
+  private submit(): void {
+    this.completion.close();
+    const window = Number(byId<HTMLSelectElement>("window").value) * 1000;
+    if (this.view.evaluation) return this.open({ ...this.view, window, evaluation: this.expression.read() });
+    this.open({ ...this.view, window, query: closed(this.input.value) });
   }
 
-  // open shows what a query selects, from the start of the window on.
-  private open(query: string, window: number): void {
-    this.query = query;
+  // turn shows series in place of results, or the other way round.
+  private turn(toExpression: boolean): void {
+    if (toExpression === (this.view.evaluation !== undefined)) return;
+    if (!toExpression) return this.open({ ...this.view, evaluation: undefined });
+    // A selector is an expression, too.
+    const expression = this.expression.text || (this.parts.length === 1 ? this.parts[0]!.text : "");
+    this.open({ ...this.view, evaluation: { ...this.expression.read(), expression } });
+    this.expression.focus();
+  }
+
+  // keep writes what is shown into the address.
+  private keep(view: View): void {
+    this.view = view;
+    const hash = addressOf(view);
+    if (hash !== location.hash) history.pushState(null, "", hash);
+  }
+
+  // open shows a view, from the start of its window on.
+  private open(view: View): void {
+    const windows = windowsOf(view);
+    this.keep({ ...view, window: windows.includes(view.window) ? view.window : windows[1]! });
+    const { query, evaluation, window } = this.view;
     this.store.window = window;
-    this.selection.clear();
+    this.store.held = 0;
+    this.selection.clear(evaluation ? mostResults : mostSeries);
     this.mode = undefined;
     this.table.clear();
-    writeView({ query, window });
     this.parts = splitSelectors(query);
     this.mark.clear();
-    // All series may be far too many: let the user choose a metric.
-    if (this.parts.length === 0 && Number(this.replica.status?.liveSeries ?? 0n) > seriesLimit) this.feed.stop();
-    else this.feed.start(this.parts.map((part) => part.text));
+    this.expression.clearMark();
+    this.showFields();
+    if (evaluation) {
+      void this.expression.load();
+      const step = stepFor(evaluation, window);
+      if (evaluation.onChange) this.store.held = step;
+      if (evaluation.expression === "") this.feed.stop();
+      else this.feed.start(new Results(evaluation, step));
+    } else if (this.parts.length === 0 && Number(this.replica.status?.liveSeries ?? 0n) > seriesLimit) {
+      this.feed.stop(); // All series may be far too many: let the user choose a metric.
+    } else {
+      this.feed.start(new Samples(this.parts.map((part) => part.text)));
+    }
     this.soon();
+  }
+
+  private showFields(): void {
+    const { query, evaluation, window } = this.view;
+    const shown = evaluation ? "expression" : "series";
+    for (const element of document.querySelectorAll<HTMLElement>("[data-of]")) element.hidden = element.dataset.of !== shown;
+    for (const button of document.querySelectorAll<HTMLButtonElement>("[data-view]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.view === shown));
+    }
+    byId("window").replaceChildren(...windowsOf(this.view).map((w) => h("option", { value: w / 1000 }, period(w))));
+    byId<HTMLSelectElement>("window").value = String(window / 1000);
+    if (evaluation) this.expression.show(evaluation, window);
+    else this.input.value = query;
   }
 
   private pick(s: Series, on: boolean): boolean {
     this.selection.own = true;
     if (on && !this.selection.add(s)) {
-      setText(byId("said"), `At most ${most} series are charted. Remove one first.`);
+      setText(byId("said"), `At most ${this.selection.most} series are charted. Remove one first.`);
       return false;
     }
     if (!on) this.selection.delete(s);
@@ -155,12 +231,17 @@ export class Page {
   }
 
   private draw(): void {
-    const now = Date.now();
+    const { phase, begun } = this.feed;
+    // What does not go on stays where it ended.
+    const now = this.view.evaluation && !this.view.evaluation.follow ? begun : Date.now();
     this.store.prune(now);
     this.selection.follow(this.store);
-    if (this.feed.phase === "live") this.selection.suggest(this.store);
-    this.table.draw(now, this.selection.slots);
-    this.drawState(now);
+    if (this.view.evaluation) this.selection.chartAll(this.store);
+    else if (phase === "live") this.selection.suggest(this.store);
+    this.table.draw(Date.now(), this.selection.slots);
+    this.state.draw(Date.now());
+    this.token.ask(this.wantsToken);
+    this.drawPlace();
     this.drawCharts(now);
     this.drawEmpty();
   }
@@ -175,17 +256,7 @@ export class Page {
     const from = now - this.store.window;
     byId("chart").hidden = lines.length === 0 && (histogram !== undefined || this.store.series.size === 0);
     byId("heatmap").hidden = !histogram;
-    if (!byId("chart").hidden) {
-      const rate = lines.length > 0 && lines.every((l) => this.metadata.counts(l.series.name));
-      const mode = this.mode ?? (rate ? "rate" : "value");
-      for (const button of document.querySelectorAll<HTMLButtonElement>("[data-mode]")) {
-        button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
-      }
-      const units = new Set(lines.map((l) => this.metadata.unit(l.series.name)));
-      this.chart.draw(lines, mode, units.size === 1 ? [...units][0]! : "", from, now);
-      title(byId("chart"), lines.map((l) => l.series.name), this.metadata);
-      byId("unzoom").hidden = !this.chart.zoomed;
-    }
+    if (!byId("chart").hidden) this.drawLines(lines, from, now);
     if (histogram) {
       this.heatmap.draw(histogram, this.metadata.unit(histogram.name), from, now);
       title(byId("heatmap"), [histogram.name], this.metadata);
@@ -193,76 +264,62 @@ export class Page {
     }
   }
 
-  private drawState(now: number): void {
-    const { phase } = this.feed;
-    const names = { idle: "Idle", connecting: "Connecting", replaying: "Replaying", live: "Live", interrupted: "Reconnecting", refused: "Refused" };
-    document.body.dataset.phase = phase;
-    setText(byId("phase"), names[phase]);
-    this.token.ask(this.wantsToken);
-    setText(byId("denied"), visible(this.replica.denied));
-    const away = phase === "interrupted" || this.replica.failed;
-    byId("replica").classList.toggle("old", away);
-    const logs = this.replica.status?.logs ?? [];
-    const lag = away ? undefined : this.replica.lag;
-    const facts: Record<string, string> = {
-      instance: this.feed.instance || this.replica.status?.instance || "–",
-      position: logs.map((l) => grouped(l.lastSequence)).join(" · ") || "–",
-      lag: lag === undefined ? "unknown" : lag === 1n ? "1 block" : `${grouped(lag)} blocks`,
-      newest: this.store.newest > 0 ? `${age(now - this.store.newest)} ago` : "–",
-      samples: grouped(this.store.samples),
-      reconnects: grouped(this.feed.reconnects),
-    };
-    for (const [id, text] of Object.entries(facts)) setText(byId(`fact-${id}`), text);
-    this.drawNotes();
+  private drawLines(lines: Line[], from: number, to: number): void {
+    const { evaluation, logarithmic } = this.view;
+    const rate = !evaluation && lines.length > 0 && lines.every((l) => this.metadata.counts(l.series.name));
+    const mode = this.mode ?? (rate ? "rate" : "value");
+    for (const button of document.querySelectorAll<HTMLButtonElement>("[data-mode]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
+    }
+    byId("log").setAttribute("aria-pressed", String(logarithmic));
+    const units = new Set(lines.map((l) => this.metadata.unit(l.series.name)));
+    this.chart.draw({ lines, mode, unit: units.size === 1 ? [...units][0]! : "", logarithmic, from, to });
+    if (evaluation) {
+      setText(byId("chart").querySelector("h2")!, visible(evaluation.expression));
+      const all = this.store.series.size;
+      setText(byId("chart").querySelector(".help")!, all > lines.length ? `${lines.length} of ${all} series` : "");
+    } else {
+      title(byId("chart"), lines.map((l) => l.series.name), this.metadata);
+    }
+    byId("unzoom").hidden = !this.chart.zoomed;
   }
 
-  // drawNotes says what went wrong. The lines after the first of a refusal point to
-  // the place, as does the field.
-  private drawNotes(): void {
-    const { phase, detail, place } = this.feed;
-    const [first = "", ...rest] = phase === "refused" ? detail.split("\n") : [];
-    const pointer = rest.filter((line) => line.startsWith("  "));
-    const said = [first, ...rest.filter((line) => !line.startsWith("  "))].filter((t) => t !== "").join(": ");
-    const broke = phase === "interrupted" ? `The stream broke (${detail}). It resumes where it was as soon as a server answers.` : said;
-    setText(byId("notes"), [broke, ...this.feed.notes].filter((t) => t !== "").map(visible).join(" "));
-    setText(byId("pointer"), pointer.map((line) => visible(line.slice(2))).join("\n"));
+  // drawPlace marks what is wrong in the field, unless that was changed by now.
+  private drawPlace(): void {
+    const { place } = this.feed;
     if (place === this.marked) return;
     this.marked = place;
-    const from = place && this.parts[place.index]?.from;
-    if (place && from !== undefined && this.input.value === this.query) this.mark.show(from + place.start, from + place.end);
+    if (!place) return;
+    const { evaluation, query } = this.view;
+    if (evaluation) {
+      if (this.expression.text === evaluation.expression) this.expression.mark(place.start, place.end);
+      return;
+    }
+    const from = this.parts[place.index]?.from;
+    if (from !== undefined && this.input.value === query) this.mark.show(from + place.start, from + place.end);
   }
 
   // drawEmpty helps when there is nothing to see.
   private drawEmpty(): void {
     const { phase } = this.feed;
-    const box = byId("empty");
-    const idle = phase === "idle";
-    box.hidden = this.store.series.size > 0 || !(idle || phase === "live");
-    if (box.hidden) {
-      box.replaceChildren();
-      return;
-    }
-    if (box.children.length > 0) return;
-    const word = /^[\w:.]+$/.test(this.query) ? this.query : "";
-    box.append(h("p", {}, idle ? "There are many series here. Choose a metric to start with." : "No matching series has samples in this time."));
-    if (word !== "") {
-      const wider = `{__name__=~${quote(`.*${word.replaceAll(".", "\\.")}.*`)}}`;
-      box.append(h("p", {}, h("button", { type: "button", click: () => this.ask(wider) }, `Metrics whose name contains ${word}`)));
-    }
-    void this.completion.names().then((names) => {
-      const buttons = names.slice(0, 100).map((name) => h("li", {}, h("button", { type: "button", click: () => this.ask(name) }, visible(name))));
-      if (box.querySelector("ul") === null) box.append(h("ul", {}, ...buttons));
-    }, () => undefined);
+    if (this.store.series.size > 0 || !["idle", "live", "complete"].includes(phase)) return this.empty.hide();
+    const { evaluation, query } = this.view;
+    if (evaluation) return this.empty.show(phase === "idle" ? "Type an expression, or choose a metric to start with." : "The expression has no result in this time.");
+    const word = /^[\w:.]+$/.test(query) ? query : "";
+    const wider = `{__name__=~${quote(`.*${word.replaceAll(".", "\\.")}.*`)}}`;
+    const text = phase === "idle" ? "There are many series here. Choose a metric to start with." : "No matching series has samples in this time.";
+    this.empty.show(text, word === "" ? undefined : { query: wider, finds: `Metrics whose name contains ${word}` });
   }
 
-  private ask(query: string): void {
-    this.input.value = query;
-    this.open(query, this.store.window);
+  private ask(text: string): void {
+    const { evaluation } = this.view;
+    const expression = legacyName.test(text) ? text : `{${quote(text)}}`;
+    this.open(evaluation ? { ...this.view, evaluation: { ...evaluation, expression } } : { ...this.view, query: text });
   }
 
   private async copyCursor(): Promise<void> {
-    const secured = (location.protocol === "https:" ? " --tls" : "") + (this.token.value === "" ? "" : " --bearer-token-file TOKEN");
-    const command = `prometheus-grpc-client get --follow --address ${location.host}${secured} --cursor ${this.feed.cursor}`;
+    const at = { host: location.host, tls: location.protocol === "https:", token: this.token.value !== "" };
+    const command = commandFor(this.view, this.feed.cursor, at);
     try {
       await navigator.clipboard.writeText(command);
       setText(byId("copy"), "Copied");

@@ -3,8 +3,9 @@ import type { Series } from "./store";
 export type Mode = "value" | "rate";
 
 // points returns those of a series from a time on, and the one before, with a null
-// where samples are missing: a line across a gap would show values that nobody saw.
-export function points(s: Pick<Series, "times" | "values">, mode: Mode, from: number): [number[], (number | null)[]] {
+// where samples are missing: a line across a gap would show values that nobody saw. On a
+// logarithmic scale only positive values have a place.
+export function points(s: Pick<Series, "times" | "values">, mode: Mode, from: number, logarithmic = false): [number[], (number | null)[]] {
   const values = mode === "rate" ? perSecond(s.times, s.values) : s.values;
   const start = Math.max(0, s.times.findIndex((t) => t >= from) - 1);
   const usual = interval(s.times);
@@ -18,7 +19,7 @@ export function points(s: Pick<Series, "times" | "values">, mode: Mode, from: nu
     }
     const value = values[i]!;
     times.push(s.times[i]!);
-    kept.push(Number.isFinite(value) ? value : null);
+    kept.push(Number.isFinite(value) && (!logarithmic || value > 0) ? value : null);
   }
   return [times, kept];
 }

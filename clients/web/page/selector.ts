@@ -1,7 +1,7 @@
 // Reads what is typed into the selector field, as far as completion needs it.
 // The server is who parses selectors.
 
-const legacyName = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;
+export const legacyName = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;
 const legacyLabel = /^[a-zA-Z_][a-zA-Z0-9_]*$/;
 const wordChar = /[a-zA-Z0-9_:.]/;
 const quotes = `"'\``;

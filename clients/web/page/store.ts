@@ -34,6 +34,9 @@ export class Store {
   version = 0;
   // truncated: there are more series than the limit.
   truncated = false;
+  // held is the time between two samples where what is not sent has not changed since
+  // the one before. 0: what is not sent is not there.
+  held = 0;
 
   constructor(
     public window: number,
@@ -53,13 +56,34 @@ export class Store {
     if (!s) return;
     for (const sample of ts.samples) {
       const time = Number(sample.timestamp);
+      this.repeat(s, time - 1);
       insert(s, time, sample.value);
       this.came(s, time, isStale(sample.value));
     }
     for (const h of ts.histograms) {
       const unpacked = native(h);
+      this.repeat(s, Number(h.timestamp) - 1);
       if (unpacked) insertHistogram(s, unpacked);
       this.came(s, Number(h.timestamp), !unpacked);
+    }
+  }
+
+  // hold says that everything up to a time was sent that has changed.
+  hold(until: number): void {
+    if (this.held > 0) for (const s of this.series.values()) this.repeat(s, until);
+  }
+
+  // repeat the latest value of a series as often as it was not sent within the window.
+  private repeat(s: Series, until: number): void {
+    const last = latest(s);
+    if (this.held === 0 || s.stale || last === 0) return;
+    const histogram = s.histograms.at(-1);
+    const value = s.values.at(-1) ?? NaN;
+    const before = Math.max(0, Math.floor((until - this.window - last) / this.held));
+    for (let t = last + this.held * (before + 1); t <= until; t += this.held) {
+      if (histogram?.timestamp === last) s.histograms.push({ ...histogram, timestamp: t });
+      else insert(s, t, value);
+      this.came(s, t, false);
     }
   }
 

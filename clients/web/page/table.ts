@@ -126,7 +126,7 @@ export class Table {
       const labels = s.labels
         .filter((l) => l.name !== "__name__")
         .map((l) => h("span", { class: "label" }, h("b", {}, visible(l.name)), "=", visible(l.value)));
-      const name = h("td", { class: "series" }, h("span", { class: "name" }, visible(s.name) || "{}"), " ", ...labels.flatMap((l) => [l, " "]));
+      const name = h("td", { class: "series" }, h("span", { class: "name" }, visible(s.name) || (labels.length > 0 ? "" : "{}")), " ", ...labels.flatMap((l) => [l, " "]));
       row = { series: s, check, value, time, element: h("tr", {}, h("td", { class: "pick" }, check), name, value, time) };
       this.rows.set(s, row);
     }

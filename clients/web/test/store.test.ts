@@ -13,6 +13,16 @@ function series(name: string, ...points: [number, number][]) {
   });
 }
 
+// ended is a stale marker as it comes over the wire, since JavaScript does not keep a
+// NaN's bits everywhere.
+function ended(name: string, time: number): Uint8Array {
+  const wire = toBinary(TimeSeriesSchema, series(name, [time, 1.5]));
+  const view = new DataView(wire.buffer, wire.byteOffset);
+  const at = [...wire.keys()].find((i) => i + 8 <= wire.length && view.getFloat64(i, true) === 1.5)!;
+  view.setBigUint64(at, 0x7ff0000000000002n, true);
+  return wire;
+}
+
 test("samples are in order of time, once each", () => {
   const store = new Store(1000, 10);
   store.add(series("a", [10, 1], [30, 3]));
@@ -44,11 +54,7 @@ test("what is before the window is forgotten", () => {
 test("a stale marker ends a series until it comes back", () => {
   assert.equal(isStale(NaN), false);
   const store = new Store(1000, 10);
-  // As it comes over the wire, since JavaScript does not keep a NaN's bits everywhere.
-  const wire = toBinary(TimeSeriesSchema, series("a", [20, 1.5]));
-  const view = new DataView(wire.buffer, wire.byteOffset);
-  const at = [...wire.keys()].find((i) => i + 8 <= wire.length && view.getFloat64(i, true) === 1.5)!;
-  view.setBigUint64(at, 0x7ff0000000000002n, true);
+  const wire = ended("a", 20);
   store.add(series("a", [10, 1]));
   for (let i = 0; i < 10_000; i++) {
     store.add(fromBinary(TimeSeriesSchema, wire));
@@ -60,8 +66,51 @@ test("a stale marker ends a series until it comes back", () => {
   }
 });
 
+test("what is not sent has not changed, where that is said", () => {
+  const store = new Store(100_000, 10);
+  store.held = 10;
+  store.add(series("a", [10, 1], [40, 4]));
+  store.add(series("b", [10, 5]));
+  store.hold(60);
+  store.add(fromBinary(TimeSeriesSchema, ended("b", 70)));
+  store.hold(90);
+  const [a, b] = store.series.values();
+  assert.deepEqual(a!.times, [10, 20, 30, 40, 50, 60, 70, 80, 90]);
+  assert.deepEqual(a!.values, [1, 1, 1, 4, 4, 4, 4, 4, 4]);
+  assert.deepEqual(b!.times, [10, 20, 30, 40, 50, 60, 70]);
+  assert.ok(b!.stale && Number.isNaN(b!.values.at(-1)!));
+  // It comes back: nothing is made up in between.
+  store.add(series("b", [120, 6]));
+  assert.deepEqual(b!.times.slice(-2), [70, 120]);
+});
+
+test("no more is repeated than there is a window for", () => {
+  const store = new Store(50, 10);
+  store.held = 10;
+  store.add(series("a", [10, 1]));
+  store.hold(1_000_000_000_000);
+  const [a] = store.series.values();
+  assert.ok(a!.times.length <= 7, `${a!.times.length}`);
+  assert.equal(a!.times.at(-1), 1_000_000_000_000);
+});
+
+test("histograms are repeated as floats are", () => {
+  const store = new Store(1000, 10);
+  store.held = 10;
+  store.add(create(TimeSeriesSchema, { histograms: [{ timestamp: 10n, sum: 1, count: { case: "countInt", value: 3n } }] }));
+  store.hold(30);
+  const [h] = store.series.values();
+  assert.deepEqual(h!.histograms.map((n) => [n.timestamp, n.count]), [[10, 3], [20, 3], [30, 3]]);
+  assert.deepEqual(h!.times, []);
+});
+
 test("rate of a counter with a reset", () => {
   assert.deepEqual(perSecond([0, 1000, 3000, 4000], [10, 15, 25, 3]), [NaN, 5, 5, 3]);
+});
+
+test("a logarithmic scale has no place for what is not positive", () => {
+  const [, values] = points({ times: [10, 20, 30, 40], values: [1, 0, -1, 10] }, "value", 0, true);
+  assert.deepEqual(values, [1, null, null, 10]);
 });
 
 test("a line is broken where samples are missing", () => {
