@@ -20,6 +20,7 @@ type appender struct {
 	in                 *ingest
 	store              logStore
 	idle               time.Duration
+	ticks              ticks
 	series             int           // most at a time
 	families, metadata int           // the limits of metadata, in number and bytes
 	future             time.Duration // that a sample may be ahead, 0 is without bound
@@ -62,6 +63,7 @@ func newAppender(in *ingest, store logStore, o Config, logger *slog.Logger) (*ap
 		in:       in,
 		store:    store,
 		idle:     o.SeriesIdle,
+		ticks:    newTicks(o.Tick),
 		series:   o.MaxSeries,
 		families: o.MaxFamilies,
 		metadata: int(o.MetadataBytes),
@@ -127,9 +129,12 @@ func (a *appender) failed(s *state, err error) {
 // run appends until there is nothing more to come.
 func (a *appender) run() {
 	defer close(a.in.answers)
+	defer a.ticks.stop()
 	batches := a.in.append
 	for batches != nil || a.looking {
 		select {
+		case <-a.ticks.due:
+			a.tick()
 		case j, ok := <-batches:
 			if !ok {
 				batches = nil
@@ -199,7 +204,7 @@ func (a *appender) recognise(j *job) bool {
 // append appends what is not known yet of a batch.
 func (a *appender) append(j *job, h history) {
 	s := a.state
-	now := a.now()
+	now, last := a.now(), s.last
 	err := s.rotate(now, a.idle)
 	if err == nil && j.earlier != nil && j.earlier.stale(s) {
 		a.repeatAnswer(j, h)
@@ -221,6 +226,9 @@ func (a *appender) append(j *job, h history) {
 		j.verdict = unavailable(a.cause)
 	default:
 		a.count(t, &j.req.Problems)
+		if s.last > last {
+			a.ticks.appended(now)
+		}
 	}
 }
 

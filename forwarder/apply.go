@@ -26,7 +26,7 @@ type tally struct {
 // unless that is ErrTooLarge of package remotewrite: then it is as it was before.
 func (s *state) apply(req *remotewrite.Request, d digest, now time.Time) (answer, tally, error) {
 	b := &s.block
-	b.Time = now.UnixMilli()
+	s.setTime(now)
 	t := s.build(req)
 	b.Digest, b.Verdict = d, s.verdict(req, &t)
 	if s.blockIsEmpty() {
@@ -35,7 +35,7 @@ func (s *state) apply(req *remotewrite.Request, d digest, now time.Time) (answer
 		s.window.add(d, a)
 		return a, t, nil
 	}
-	sequence, err := s.writer.Append(b)
+	err := s.write()
 	switch {
 	case errors.Is(err, segment.ErrTooLarge) && !errors.Is(err, seglog.ErrBroken):
 		// A request that was accepted has room, so this is a bug. The block was not
@@ -44,20 +44,36 @@ func (s *state) apply(req *remotewrite.Request, d digest, now time.Time) (answer
 		s.recall()
 		return answer{}, t, fmt.Errorf("%w: %w: %w", remotewrite.ErrTooLarge, req.NoRoom(), err)
 	case err != nil:
-		return answer{}, t, fmt.Errorf("append: %w", err)
-	}
-	b.Sequence = sequence
-	if err := s.head.ApplyBlock(b); err != nil {
 		return answer{}, t, err
+	}
+	a := answer{s.last, b.Verdict}
+	s.window.add(d, a)
+	return a, t, nil
+}
+
+// setTime gives the block its time, which never goes back within a log: by it everybody
+// says what had arrived when. So a clock that was set back stands still.
+func (s *state) setTime(now time.Time) {
+	s.time = max(s.time, now.UnixMilli())
+	s.block.Time = s.time
+}
+
+// write appends the block.
+func (s *state) write() error {
+	sequence, err := s.writer.Append(&s.block)
+	if err != nil {
+		return fmt.Errorf("append: %w", err)
+	}
+	s.block.Sequence = sequence
+	if err := s.head.ApplyBlock(&s.block); err != nil {
+		return err
 	}
 	if invariant.On {
 		invariant.Check(sequence == s.last+1, "block %d after block %d", sequence, s.last)
 		invariant.Check(s.nextRef == s.head.NextRef(), "the next reference is %d, in the head %d", s.nextRef, s.head.NextRef())
 	}
 	s.last = sequence
-	a := answer{sequence, b.Verdict}
-	s.window.add(d, a)
-	return a, t, nil
+	return nil
 }
 
 // verdict says what is stored of a request. It is final under any limits if a part was

@@ -40,6 +40,9 @@ type Config struct {
 	// SeriesIdle after which a series is dropped at the next new segment. 0:
 	// never.
 	SeriesIdle time.Duration
+	// Tick is how long the log may stay as it is before an empty block says that its time
+	// goes on. 0: none does.
+	Tick time.Duration
 	// LinkConns that receivers may have open.
 	LinkConns int
 	// Instance is the name that receivers and servers log. "": the host name.
@@ -55,6 +58,7 @@ func DefaultConfig() Config {
 		LimitConfig:   DefaultLimitConfig(),
 		LinkAddress:   ":8070",
 		SeriesIdle:    time.Hour,
+		Tick:          time.Second,
 		LinkConns:     link.DefaultMaxConns,
 	}
 }

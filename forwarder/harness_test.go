@@ -49,6 +49,7 @@ func testConfig(dir string) Config {
 	c.WebAddress, c.LinkAddress = "127.0.0.1:0", "127.0.0.1:0"
 	c.StoragePath = dir
 	c.Instance = "forwarder-under-test"
+	c.Tick = 0 // Tests count blocks.
 	return c
 }
 

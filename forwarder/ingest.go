@@ -28,7 +28,7 @@ type job struct {
 	req    *remotewrite.Request
 	newest int64 // timestamp of the request, if it is dated
 	dated  bool
-	to     *outbox // takes the verdict
+	to     *outbox // takes the verdict; nil for a block that nobody sent
 
 	// verdict is set when the batch was refused; otherwise it is the answer's,
 	// once that is durable.
@@ -220,7 +220,9 @@ func (in *ingest) answerAll(failed func(*state, error)) {
 		}
 		in.siblings = len(group) + int(in.inflight.Load())
 		for _, j := range group {
-			j.to.flush()
+			if j.to != nil {
+				j.to.flush()
+			}
 		}
 		clear(group)
 	}
@@ -236,7 +238,9 @@ func (in *ingest) answer(j *job, failed func(*state, error)) {
 			j.verdict = verdictOf(j.answer.verdict)
 		}
 	}
-	in.reply(j, j.verdict)
+	if j.to != nil {
+		in.reply(j, j.verdict)
+	}
 }
 
 func verdictOf(v segment.Verdict) *linkv1.Verdict {

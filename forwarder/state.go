@@ -57,6 +57,7 @@ type state struct {
 	families *families
 	nextRef  uint64
 	last     uint64 // sequence of the last block
+	time     int64  // of it, in ms, or of the segment if that is later
 	dropped  map[uint64]struct{}
 	// lastExemplars has the hash of the latest exemplar of each series, as far as the
 	// newest segment had any when the log was opened.
@@ -117,6 +118,7 @@ func (r restored) ApplyBlock(b *segment.Block) error {
 	for i := range b.Exemplars {
 		r.state.lastExemplars[b.Exemplars[i].Ref] = remotewrite.HashBytes(b.Exemplars[i].Data)
 	}
+	r.state.time = max(r.state.time, b.Time)
 	return r.Head.ApplyBlock(b)
 }
 
@@ -125,9 +127,17 @@ func (r restored) ApplyBlock(b *segment.Block) error {
 func (s *state) recall() {
 	s.nextRef = s.head.NextRef()
 	s.recallSeries()
-	segments := s.writer.Log().Segments()
 	// What the newest segment holds was said when it was started, or later.
-	s.families.recall(s.head, segments[len(segments)-1].CreateTime.UnixMilli())
+	s.families.recall(s.head, s.segmentTime())
+}
+
+// segmentTime is when the newest segment was started, in ms. No block in it is from before
+// that, so that one that has none yet has a time, too.
+func (s *state) segmentTime() int64 {
+	segments := s.writer.Log().Segments()
+	created := segments[len(segments)-1].CreateTime.UnixMilli()
+	s.time = max(s.time, created)
+	return created
 }
 
 func (s *state) recallSeries() {
@@ -192,6 +202,7 @@ func (s *state) rotate(now time.Time, idle time.Duration) error {
 	if err := s.writer.Rotate(); err != nil {
 		return fmt.Errorf("rotate: %w", err)
 	}
+	s.segmentTime()
 	s.forget()
 	return nil
 }
@@ -221,7 +232,8 @@ func (s *state) renew(store logStore) (*state, error) {
 	}
 	s.forget()
 	next := *s
-	next.writer, next.last = w, 0
+	next.writer, next.last, next.time = w, 0, 0
+	next.segmentTime()
 	next.window.allDurable()
 	return &next, nil
 }
