@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -120,6 +121,16 @@ func (s *Store) warnExposed() {
 	if who, err := private.Exposed(s.path); err == nil && who != "" {
 		s.log.Warn("storage folder is not for this program alone", "path", s.path, "writable_by", who)
 	}
+}
+
+// Path of the folder.
+func (s *Store) Path() string { return s.path }
+
+// Opened returns the logs that are open, in no particular order.
+func (s *Store) Opened() []*Log {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.open))
 }
 
 // Logs returns the logs that have a folder, in no particular order.

@@ -1,9 +1,6 @@
 package chunk
 
 import (
-	"cmp"
-	"slices"
-
 	"github.com/prometheus/prometheus/model/histogram"
 )
 
@@ -54,8 +51,7 @@ func (b *Builder) Take() []Chunk {
 	chunks := b.ascending.take(nil)
 	if len(b.late) > 0 {
 		// A late one at the timestamp of one that ascends came after it.
-		slices.SortStableFunc(b.late, func(a, b sample) int { return cmp.Compare(a.t, b.t) })
-		late := slices.CompactFunc(b.late, func(a, b sample) bool { return a.t == b.t })
+		late := sortLate(b.late)
 		for i := range late {
 			b.ascending.add(&late[i])
 		}

@@ -2,6 +2,7 @@ package postings
 
 import (
 	"context"
+	"slices"
 
 	"github.com/prometheus/prometheus/tsdb/index"
 )
@@ -71,4 +72,16 @@ func (m *Matches) Each(yield func(id uint32) bool) {
 			return
 		}
 	}
+}
+
+// Next returns the first id from one on.
+func (m *Matches) Next(from uint32) (id uint32, ok bool) {
+	if m.set != nil {
+		return m.set.next(from)
+	}
+	i, _ := slices.BinarySearch(m.list, from)
+	if i == len(m.list) {
+		return 0, false
+	}
+	return m.list[i], true
 }

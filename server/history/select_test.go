@@ -1,0 +1,63 @@
+package history
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/server/internal/selectiontest"
+	"github.com/promgrpc/exporter/server/selection"
+)
+
+func selections(t testing.TB) []*selection.Selection {
+	var all []*selection.Selection
+	for _, texts := range [][]string{nil, {`m1`}, {`{a="1"}`}, {`m2{a!="1",b=~"1.*"}`}, {`{a=~"1|2",b!~".*3"}`}, {`m0`, `{b=~"[0-9]"}`}, {`{c!=""}`}, {`{c="",a=""}`}} {
+		s, err := selectiontest.Parse(texts...)
+		require.NoError(t, err)
+		all = append(all, s)
+	}
+	s, err := selectiontest.ParseAllowed([]string{`{a="1"}`}, []string{`m1`, `{__name__=~"m[02]",b=~"1.+"}`})
+	require.NoError(t, err)
+	return append(all, s)
+}
+
+// What is found is what a log was given, at any time and however it was cut into parts.
+func TestSelectIsWhatTheLogHas(t *testing.T) {
+	for seed := range uint64(8) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		w := newWriting(t, seglog.Options{Sync: seglog.SyncNever})
+		o := options()
+		o.Sealed = seed%2 == 0
+		s := openStore(t, w, o)
+		if seed%3 == 0 {
+			s.partBytes = 1 // a part a block
+		}
+		all := selections(t)
+		for range 150 {
+			w.randomBlock(r)
+			switch r.IntN(20) {
+			case 0:
+				w.rotate(w.now - r.Int64N(100_000))
+			case 1:
+				sel := all[r.IntN(len(all))]
+				from := w.now - r.Int64N(1_500_000)
+				to := from + r.Int64N(500_000)
+				require.Equal(t, w.want(sel, from, to), found(t, s, w.log(), sel, from, to), "seed %d", seed)
+			case 2:
+				s.sweep(w.longAfter())
+			case 3:
+				closeStore(t, s)
+				parts := s.partBytes
+				s = openStore(t, w, o)
+				s.partBytes = parts
+			}
+		}
+		for _, sel := range all {
+			require.Equal(t, w.want(sel, math.MinInt64, math.MaxInt64), found(t, s, w.log(), sel, math.MinInt64, math.MaxInt64), "seed %d", seed)
+		}
+		closeStore(t, s)
+	}
+}

@@ -1,0 +1,69 @@
+package history
+
+import "time"
+
+// sweepLoop looks now and then for what is no longer of use.
+func (s *Store) sweepLoop() {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-tick.C:
+			s.sweep(time.Now())
+		}
+	}
+}
+
+// sweep removes the parts of segments that are gone, and writes what was decoded for
+// somebody who has not come again.
+func (s *Store) sweep(now time.Time) {
+	missing := map[key]need{}
+	for _, log := range s.logs.Opened() {
+		for _, n := range needsOf(log) {
+			missing[key{log.ID(), n.first}] = n
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, en := range s.entries {
+		_, there := missing[k]
+		if len(en.parts) > 0 || en.building != nil {
+			delete(missing, k)
+		}
+		switch {
+		case en.users > 0 || en.building != nil:
+		case !there:
+			s.drop(en)
+		case en.decoding != nil && now.Sub(en.used) > idleAfter:
+			s.startFlush(en)
+		case len(en.parts) == 0 && en.decoding == nil:
+			delete(s.entries, k)
+		}
+	}
+	if s.o.Sealed {
+		s.buildSealed(missing)
+	}
+}
+
+// startFlush has what was decoded written, and the memory given back. The caller holds the
+// lock.
+func (s *Store) startFlush(en *entry) {
+	s.run(en, func(t *turns) error {
+		err := s.flush(t, en)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		en.stop()
+		return err
+	})
+}
+
+// buildSealed makes the parts of sealed segments that have none. The caller holds the lock.
+func (s *Store) buildSealed(missing map[key]need) {
+	for k, n := range missing {
+		if n.final && n.last >= n.first {
+			s.start(s.entry(k), n)
+		}
+	}
+}
