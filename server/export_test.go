@@ -9,6 +9,7 @@ import (
 
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/selection"
 )
 
 // WebAddr is where operators look.
@@ -56,3 +57,23 @@ func (s *Server) LookupsWaiting() int { return s.lookups.Waiting() }
 
 // Ended says that a log had ended by a time.
 func (s *Server) Ended(id segment.LogID, at time.Time) { s.replicas.Get(id).EndedBy(at) }
+
+// TakeQueryBytes holds all memory of evaluations until release is called.
+func (s *Server) TakeQueryBytes() (release func(), err error) {
+	bytes, share := int64(s.config.Engine.Bytes), s.config.share(int64(s.config.Engine.Bytes))
+	var held []*limit.Hold
+	release = func() {
+		for _, h := range held {
+			h.Release()
+		}
+	}
+	for i := 0; bytes > 0; i++ {
+		h := s.queries.Hold(selection.Viewer{Peer: strconv.Itoa(i)})
+		if err := h.Resize(min(share, bytes)); err != nil {
+			release()
+			return nil, err
+		}
+		held, bytes = append(held, h), bytes-share
+	}
+	return release, nil
+}

@@ -301,6 +301,7 @@ func TestNothingIsLearnedOfOthers(t *testing.T) {
 			}
 			for range 250 {
 				w.ask()
+				w.askPromAPI()
 			}
 			require.NotEmpty(t, w.cursors)
 		})

@@ -175,7 +175,7 @@ func (s *Server) openRooms() {
 	proxies, _ := peer.ParseProxies(c.TrustedProxies)
 	origins, hosts, _ := c.doors()
 	s.rpc = rpc.New(rpc.Config{
-		Instance: c.Instance, Origins: origins, Hosts: hosts, RequestTimeout: c.RequestTimeout, StallTimeout: c.StallTimeout,
+		Instance: c.Instance, Origins: origins, Hosts: hosts, RequestTimeout: c.RequestTimeout, StallTimeout: c.StallTimeout, MinRate: int64(c.MinRate),
 		RequestBytes: int64(c.RequestBytes), ConnStreams: c.ConnStreams, CallRate: c.CallRate,
 	}, rpc.Shared{
 		Replicas: s.replicas, Evaluations: s.evaluations, Refusals: s.refusals, Streams: s.streams, Query: s.query, Queries: s.queries, Log: s.log, Web: s.rpcConfig, Admission: s.trust.admission,

@@ -19,6 +19,8 @@ var expressionParser = parser.NewParser(parser.Options{ExperimentalDurationExpr:
 type SyntaxError struct {
 	Start, End int // bytes of the text that are wrong
 	Reason     string
+	// Printed is what Prometheus prints of it, with the line and the column.
+	Printed string
 }
 
 func (e *SyntaxError) Error() string { return "the expression does not parse: " + e.Reason }
@@ -77,7 +79,7 @@ func newSyntaxError(text string, err error) *SyntaxError {
 		at, reason = one.PositionRange, one.Err.Error()
 	}
 	start := min(max(int(at.Start), 0), len(text))
-	return &SyntaxError{Start: start, End: min(max(int(at.End), start), len(text)), Reason: reason}
+	return &SyntaxError{Start: start, End: min(max(int(at.End), start), len(text)), Reason: reason, Printed: err.Error()}
 }
 
 // Text is the expression as Prometheus prints it, which is the same for those that differ

@@ -29,24 +29,27 @@ func answerRoom(ctx context.Context) func(int64) error {
 // stringSize is the size of a string as a field of a message.
 func stringSize(s string) int { return protowire.SizeTag(1) + protowire.SizeBytes(len(s)) }
 
-// answerWriter writes an answer that has to be taken in time. Streams set deadlines of
-// their own.
+// answerWriter writes an answer that has to be taken in time: within the stall timeout,
+// to which what was taken adds time by the least rate. Streams set deadlines of their own.
 type answerWriter struct {
 	http.ResponseWriter
-	control *http.ResponseController
-	stall   time.Duration
-	started bool
+	control  *http.ResponseController
+	stall    time.Duration
+	rate     int64 // bytes a second
+	deadline time.Time
 }
 
 // inTime returns a writer that cuts off a client that does not take the answer.
 func (s *Service) inTime(w http.ResponseWriter) http.ResponseWriter {
-	return &answerWriter{ResponseWriter: w, control: http.NewResponseController(w), stall: s.StallTimeout}
+	return &answerWriter{ResponseWriter: w, control: http.NewResponseController(w), stall: s.StallTimeout, rate: s.MinRate}
 }
 
 // Write implements [http.ResponseWriter].
 func (w *answerWriter) Write(p []byte) (int, error) {
 	w.setDeadline()
-	return w.ResponseWriter.Write(p)
+	n, err := w.ResponseWriter.Write(p)
+	w.deadline = w.deadline.Add(time.Duration(n) * time.Second / time.Duration(w.rate))
+	return n, err
 }
 
 // WriteHeader implements [http.ResponseWriter].
@@ -62,8 +65,8 @@ func (w *answerWriter) Flush() { _ = w.control.Flush() }
 func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *answerWriter) setDeadline() {
-	if !w.started {
-		w.started = true
-		_ = w.control.SetWriteDeadline(time.Now().Add(w.stall))
+	if w.deadline.IsZero() {
+		w.deadline = time.Now().Add(w.stall)
 	}
+	_ = w.control.SetWriteDeadline(w.deadline)
 }

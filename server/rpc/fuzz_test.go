@@ -41,7 +41,7 @@ func fuzzed(f *testing.F) *Service {
 		Replicas: replicas, Evaluations: evaluations, Refusals: refusals, Log: log,
 		Open: budget("streams"), Bytes: budget("stream-bytes"), Decodes: budget("decodes"),
 	})
-	return New(Config{RequestTimeout: 10 * time.Second, StallTimeout: time.Minute, RequestBytes: 1 << 20}, Shared{
+	return New(Config{RequestTimeout: 10 * time.Second, StallTimeout: time.Minute, MinRate: 1 << 14, RequestBytes: 1 << 20}, Shared{
 		Replicas: replicas, Evaluations: evaluations, Refusals: refusals, Streams: streams, Log: log,
 		Bytes: budget("call-bytes"), Lookups: budget("lookups"), Started: time.Now(),
 		Ready: streams.Serving, Upstream: func() string { return "" },

@@ -8,6 +8,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/promgrpc/exporter/internal/webconfig"
+	"github.com/promgrpc/exporter/server/promapi"
 )
 
 // guarded lets through who the web configuration file lets in. Anybody may ask for the
@@ -35,6 +36,10 @@ func asksHealth(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/"
 // with a status.
 func (s *Service) refuse(w http.ResponseWriter, r *http.Request, status int, err error) {
 	w = s.inTime(w)
+	if promapi.Serves(r.URL.Path) {
+		promapi.Refuse(w, status, err)
+		return
+	}
 	if !connect.NewErrorWriter().IsSupported(r) || r.Method == http.MethodGet && !r.URL.Query().Has("message") {
 		http.Error(w, err.Error(), status)
 		return

@@ -16,6 +16,7 @@ import (
 	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1connect"
 	"github.com/promgrpc/exporter/internal/page"
 	"github.com/promgrpc/exporter/internal/webconfig"
+	"github.com/promgrpc/exporter/server/promapi"
 	"github.com/promgrpc/exporter/server/stream"
 )
 
@@ -76,6 +77,7 @@ func (s *Service) mux() *http.ServeMux {
 	reflector := grpcreflect.NewStaticReflector(metricsv1connect.MetricsServiceName, queryv1connect.QueryServiceName, healthName)
 	mux.Handle(grpcreflect.NewHandlerV1(reflector, bounds))
 	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector, bounds))
+	mux.Handle(promapi.Prefix, s.newPromAPI())
 	page.Handle(mux)
 	return mux
 }

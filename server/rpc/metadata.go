@@ -20,28 +20,13 @@ func (s *Service) GetMetadata(ctx context.Context, req *connect.Request[metricsv
 	if err := s.Streams.Serving(); err != nil {
 		return nil, refusal.Unavailable(err, "")
 	}
-	visible, room, err := s.visibleFamilies(ctx)
+	var families *smallest[segment.Metadata]
+	err := s.families(ctx, req.Msg.GetMetricFamilyName(), func(room func(int64) error) func(*segment.Metadata) error {
+		families = newSmallest[segment.Metadata](req.Msg.GetLimit(), room)
+		return func(m *segment.Metadata) error { return families.add(m.Family, *m, metadataSize(*m)) }
+	})
 	if err != nil {
 		return nil, s.Refusals.Of(err)
-	}
-	end, err := s.turn(ctx)
-	if err != nil {
-		return nil, s.Refusals.Of(err)
-	}
-	defer end()
-	families := newSmallest[segment.Metadata](req.Msg.GetLimit(), room)
-	for _, r := range s.Replicas.Serving() {
-		for _, m := range r.Head.Metadata() {
-			if want := req.Msg.GetMetricFamilyName(); want != "" && want != m.Family {
-				continue
-			}
-			if !visible(&m) {
-				continue
-			}
-			if err := families.add(m.Family, m, metadataSize(m)); err != nil {
-				return nil, s.Refusals.Of(err)
-			}
-		}
 	}
 	_, sorted, truncated := families.sorted()
 	res := &metricsv1.GetMetadataResponse{Truncated: truncated}
@@ -49,6 +34,32 @@ func (s *Service) GetMetadata(ctx context.Context, req *connect.Request[metricsv
 		res.Metadata = append(res.Metadata, metadataOf(m))
 	}
 	return connect.NewResponse(res), nil
+}
+
+// families calls yield with each family of each log that the caller sees, or those of one
+// name, in the call's turn. collect returns yield; what it collects takes room.
+func (s *Service) families(ctx context.Context, name string, collect func(room func(bytes int64) error) (yield func(*segment.Metadata) error)) error {
+	visible, room, err := s.visibleFamilies(ctx)
+	if err != nil {
+		return err
+	}
+	end, err := s.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	yield := collect(room)
+	for _, r := range s.Replicas.Serving() {
+		for _, m := range r.Head.Metadata() {
+			if name != "" && name != m.Family || !visible(&m) {
+				continue
+			}
+			if err := yield(&m); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // visibleFamilies says which families the caller may see: all, or those of which it sees

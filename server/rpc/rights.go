@@ -11,6 +11,7 @@ import (
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1connect"
 	"github.com/promgrpc/exporter/internal/access"
+	"github.com/promgrpc/exporter/server/promapi"
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/stream"
 )
@@ -29,14 +30,24 @@ var rightOf = map[string]access.Right{
 }
 
 // open says whether anybody may have what is at a path: the page, which shows what its
-// user may see, and the health that balancers ask for. Reflection takes any policy.
+// user may see, and the health that balancers ask for. Reflection and the version of
+// Prometheus' API take any policy.
 func open(path string) bool {
-	for _, closed := range []string{"/" + metricsv1connect.MetricsServiceName + "/", "/" + queryv1connect.QueryServiceName + "/", "/grpc.reflection."} {
+	for _, closed := range []string{"/" + metricsv1connect.MetricsServiceName + "/", "/" + queryv1connect.QueryServiceName + "/", "/grpc.reflection.", promapi.Prefix} {
 		if strings.HasPrefix(path, closed) {
 			return false
 		}
 	}
 	return true
+}
+
+// rightTo returns what a call needs, and whether it needs any right.
+func rightTo(path string) (access.Right, bool) {
+	if promapi.Serves(path) {
+		return access.ToRead, path != promapi.BuildInfo
+	}
+	right, ok := rightOf[path]
+	return right, ok
 }
 
 // provesToken says whether letIn looks at the token of a request.
@@ -54,7 +65,7 @@ func (s *Service) letIn(c *stream.Caller, path string) error {
 	if c.Rights, err = s.Admission.Of(c.Identity); err != nil {
 		return err
 	}
-	if right, ok := rightOf[path]; ok {
+	if right, ok := rightTo(path); ok {
 		return c.Rights.Check(right)
 	}
 	return nil

@@ -37,8 +37,10 @@ type Config struct {
 	Hosts browser.Hosts
 	// RequestTimeout for a request to arrive, whatever it is for.
 	RequestTimeout time.Duration
-	// StallTimeout for an answer to be taken.
+	// StallTimeout for an answer to be taken, beyond what it takes at MinRate bytes a
+	// second.
 	StallTimeout time.Duration
+	MinRate      int64
 	// RequestBytes that a request may have, compressed or not.
 	RequestBytes int64
 	// ConnStreams that one connection may have open.
