@@ -9,6 +9,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ const (
 	ExitSuspect     = 5
 )
 
-const help = `Prints Prometheus metrics from a MetricsService, and follows them.
+const help = `Prints Prometheus metrics from a MetricsService, and what PromQL expressions come to, and follows them.
 
 With several addresses, a stream that breaks resumes at the next one, right after the last sample.
 
@@ -55,6 +56,7 @@ type environment struct {
 	output         *os.File     // stdout, if it is a file
 	terminal       bool         // stdout is a terminal
 	colour         bool
+	unicode        bool // the locale has more than ASCII
 	// messagesTerminal says that stderr is a terminal.
 	messagesTerminal bool
 	// size of the terminal that stdout is, in characters.
@@ -121,7 +123,14 @@ func Main() int {
 		messagesTerminal: term.IsTerminal(int(os.Stderr.Fd())),
 		size:             func() (int, int, error) { return term.GetSize(int(os.Stdout.Fd())) },
 		colour:           terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+		unicode:          hasUnicode(os.Getenv),
 	})
+}
+
+// hasUnicode reports whether the locale of the environment is one of UTF-8.
+func hasUnicode(variable func(string) string) bool {
+	locale := strings.ToLower(cmp.Or(variable("LC_ALL"), variable("LC_CTYPE"), variable("LANG")))
+	return strings.Contains(locale, "utf-8") || strings.Contains(locale, "utf8")
 }
 
 // terminated is what kingpin panics with instead of exiting.
@@ -156,7 +165,7 @@ func run(ctx context.Context, args []string, env environment) (code int) {
 	var c connection
 	commands := map[string]func(context.Context, environment) error{}
 	for _, register := range []func(*kingpin.Application, *connection) (string, func(context.Context, environment) error){
-		registerGet, registerLabels, registerMetadata, registerSegments, registerStatus, registerInspect,
+		registerGet, registerQuery, registerLabels, registerMetadata, registerSegments, registerStatus, registerInspect,
 		registerCompletion, registerManual,
 	} {
 		name, command := register(app, &c)

@@ -12,7 +12,7 @@ import (
 // with its default.
 func registerFormat(cmd clause, help string, target *string, formats ...string) {
 	flag := option(cmd, "output", help).Short('o').Default("text")
-	if wanted := os.Getenv(variable("output")); slices.Contains(output.Formats, wanted) && !slices.Contains(formats, wanted) {
+	if wanted := os.Getenv(variable("output")); (slices.Contains(output.Formats, wanted) || wanted == output.FormatChart) && !slices.Contains(formats, wanted) {
 		flag.NoEnvar()
 	}
 	flag.EnumVar(target, formats...)

@@ -2,11 +2,13 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 
 	"github.com/promgrpc/exporter/clients/cli/output"
 	promgrpc "github.com/promgrpc/exporter/clients/go"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
 )
 
 // printer prints a stream and saves its cursor.
@@ -19,31 +21,49 @@ type printer struct {
 	heldBack bool // the output holds everything back until finish
 	progress *output.Progress
 	printed  int
+
+	annotations map[string]bool // that were told
+	late        uint64          // samples that came too late for their step
+}
+
+// part is a part of a stream, as far as it is printed.
+type part struct {
+	series []*metricsv1.TimeSeries
+	event  output.Event
+}
+
+// partsOfUpdates returns what is printed of a Get.
+func partsOfUpdates(updates iter.Seq2[promgrpc.Update, error]) iter.Seq2[part, error] {
+	return func(yield func(part, error) bool) {
+		for u, err := range updates {
+			if err != nil {
+				yield(part{}, err)
+				return
+			}
+			if !yield(part{u.GetTimeseries(), output.EventOf(u.GetMetricsResponse, u.Rewound)}, nil) {
+				return
+			}
+		}
+	}
 }
 
 // print returns nil at the end of the stream and when the limit is reached.
-func (p *printer) print(updates iter.Seq2[promgrpc.Update, error]) error {
-	for u, err := range updates {
+func (p *printer) print(parts iter.Seq2[part, error]) error {
+	for next, err := range parts {
 		if err != nil {
 			return err
 		}
-		if done, err := p.update(u); done || err != nil {
+		if done, err := p.update(next); done || err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *printer) update(u promgrpc.Update) (done bool, err error) {
-	if u.Rewound {
-		warn(p.env, "the stream broke where it could not be resumed: some samples come twice")
-	}
-	if gap := u.GetGap(); gap != nil {
-		warn(p.env, "samples are missing: log %s, after block %d and before %d: %s",
-			gap.GetLogId(), gap.GetAfterSequence(), gap.GetNextSequence(), gap.GetReason())
-	}
-	p.progress.Update(u.GetMetricsResponse)
-	series := u.GetTimeseries()
+func (p *printer) update(next part) (done bool, err error) {
+	p.tell(next.event)
+	p.progress.Update(next.series)
+	series := next.series
 	if p.limit > 0 {
 		series, done = p.limited(series)
 	}
@@ -51,12 +71,12 @@ func (p *printer) update(u promgrpc.Update) (done bool, err error) {
 		return false, err
 	}
 	if !done {
-		if err := p.output.Event(u.GetMetricsResponse, u.Rewound); err != nil {
+		if err := p.output.Event(next.event); err != nil {
 			return false, err
 		}
 	}
-	if u.GetCursor() != "" {
-		p.file.cursor = u.GetCursor()
+	if next.event.Cursor != "" {
+		p.file.cursor = next.event.Cursor
 	}
 	due := p.file.due() && !p.heldBack
 	if p.eager || due {
@@ -68,6 +88,39 @@ func (p *printer) update(u promgrpc.Update) (done bool, err error) {
 		return done, p.file.save()
 	}
 	return done, nil
+}
+
+// tell warns of what an event says about the series.
+func (p *printer) tell(e output.Event) {
+	if e.Rewound {
+		warn(p.env, "the stream broke where it could not be resumed: some samples come twice")
+	}
+	if gap := e.Gap; gap != nil {
+		warn(p.env, "samples are missing: log %s, after block %d and before %d: %s",
+			gap.GetLogId(), gap.GetAfterSequence(), gap.GetNextSequence(), gap.GetReason())
+	}
+	if e.Steps != nil {
+		p.late += e.Steps.Late
+		for _, a := range e.Steps.Annotations {
+			p.annotate(a)
+		}
+	}
+}
+
+// maxAnnotations bounds how many are remembered, each of which is told once.
+const maxAnnotations = 1000
+
+func (p *printer) annotate(a *queryv1.Annotation) {
+	severity := output.Severity(a.GetSeverity())
+	key := severity + " " + a.GetText()
+	if p.annotations[key] || len(p.annotations) == maxAnnotations {
+		return
+	}
+	if p.annotations == nil {
+		p.annotations = map[string]bool{}
+	}
+	p.annotations[key] = true
+	_, _ = fmt.Fprintf(p.env.stderr, "%s: %s: %s\n", program, severity, a.GetText())
 }
 
 // limited cuts off what is beyond the limit, and reports whether it is reached.
@@ -90,6 +143,9 @@ func (p *printer) limited(all []*metricsv1.TimeSeries) ([]*metricsv1.TimeSeries,
 func (p *printer) finish(cause error) error {
 	p.progress.Clear()
 	defer warnOmitted(p.env, p.output) // Close may add to it
+	if p.late > 0 {
+		warn(p.env, "%d samples came too late for the first step that could have had them: a longer --delay waits for them", p.late)
+	}
 	if cause != nil {
 		// What nobody read was not printed.
 		if p.output.Flush() != nil || p.heldBack || errors.Is(cause, output.ErrReaderGone) {

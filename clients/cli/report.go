@@ -32,6 +32,7 @@ func explain(err error) (string, int) {
 	var suspect *promgrpc.SuspectError
 	var server *promgrpc.Error
 	var cleartext *promgrpc.CleartextError
+	var misplaced *misplacedError
 	switch {
 	case errors.As(err, &cleartext):
 		return err.Error() + "; try --tls, or --allow-cleartext-credentials", ExitUsage
@@ -47,6 +48,8 @@ func explain(err error) (string, int) {
 		return "interrupted before the end", ExitFailure
 	case errors.Is(err, context.DeadlineExceeded) && !errors.As(err, &server):
 		return "not done within the time allowed by --timeout", ExitFailure
+	case errors.As(err, &misplaced):
+		return misplaced.Error(), ExitFailure
 	case errors.As(err, &server):
 		return answer(server), ExitFailure
 	}

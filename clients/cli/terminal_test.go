@@ -18,7 +18,7 @@ import (
 )
 
 // sgr matches the program's own sequences.
-var sgr = regexp.MustCompile("\x1b\\[[012]m")
+var sgr = regexp.MustCompile("\x1b\\[[0-9]+m")
 
 // hostile is a server that sends metricstest.Evil everywhere, and whose stream ends with err.
 func hostile(err error) *metricstest.Server {

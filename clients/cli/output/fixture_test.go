@@ -8,7 +8,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/promgrpc/exporter/clients/internal/metricstest"
-	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -22,10 +21,8 @@ var (
 	stale  = metricstest.Stale
 )
 
-// end is the last response of a stream.
-func end(cursor string) *metricsv1.GetMetricsResponse {
-	return &metricsv1.GetMetricsResponse{Cursor: cursor, Event: &metricsv1.GetMetricsResponse_End{End: &metricsv1.End{}}}
-}
+// end is that of the last response of a stream.
+func end(cursor string) Event { return Event{Kind: End, Cursor: cursor} }
 
 // printed returns what a format prints of the tests' series, and what it leaves
 // out.
@@ -35,7 +32,7 @@ func printed(t *testing.T, format string, o Options) (text, omitted string) {
 	var b bytes.Buffer
 	out := New(format, &b, o)
 	require.NoError(t, out.Series(metricstest.Series()))
-	require.NoError(t, out.Event(end("c2"), false))
+	require.NoError(t, out.Event(end("c2")))
 	require.NoError(t, out.Close())
 	return b.String(), out.Omitted()
 }

@@ -73,43 +73,65 @@ func (j *jsonOutput) Series(all []*metricsv1.TimeSeries) error {
 	return nil
 }
 
-func (j *jsonOutput) Event(r *metricsv1.GetMetricsResponse, rewound bool) error {
+func (j *jsonOutput) Event(e Event) error {
 	if !j.events {
 		return nil
 	}
-	if rewound {
-		if _, err := j.b.WriteString(`{"event":"rewound"}` + "\n"); err != nil {
-			return err
-		}
-	}
 	b := j.line[:0]
-	switch event := r.GetEvent().(type) {
-	case *metricsv1.GetMetricsResponse_Synced:
-		b = append(b, `{"event":"synced"`...)
-	case *metricsv1.GetMetricsResponse_Heartbeat:
-		b = append(b, `{"event":"heartbeat"`...)
-	case *metricsv1.GetMetricsResponse_Gap:
-		b = append(b, `{"event":"gap","log_id":`...)
-		b = appendJSONString(b, event.Gap.GetLogId())
-		b = append(b, `,"after_sequence":`...)
-		b = strconv.AppendUint(b, event.Gap.GetAfterSequence(), 10)
-		b = append(b, `,"next_sequence":`...)
-		b = strconv.AppendUint(b, event.Gap.GetNextSequence(), 10)
-		b = append(b, `,"reason":`...)
-		b = appendJSONString(b, event.Gap.GetReason())
-	case *metricsv1.GetMetricsResponse_End:
-		b = append(b, `{"event":"end"`...)
-	default:
-		return nil
+	if e.Rewound {
+		b = append(b, `{"event":"rewound"}`+"\n"...)
 	}
-	if r.GetCursor() != "" {
-		b = append(b, `,"cursor":`...)
-		b = appendJSONString(b, r.GetCursor())
+	kind := e.Kind
+	if kind == "" && e.Steps != nil {
+		kind = "evaluated"
 	}
-	b = append(b, "}\n"...)
+	if kind != "" {
+		b = appendJSONString(append(b, `{"event":`...), kind)
+		b = appendJSONGap(b, e.Gap)
+		b = appendJSONSteps(b, e.Steps)
+		if e.Cursor != "" {
+			b = appendJSONString(append(b, `,"cursor":`...), e.Cursor)
+		}
+		b = append(b, "}\n"...)
+	}
 	j.line = b[:0]
 	_, err := j.b.Write(b)
 	return err
+}
+
+func appendJSONGap(b []byte, gap *metricsv1.Gap) []byte {
+	if gap == nil {
+		return b
+	}
+	b = appendJSONString(append(b, `,"log_id":`...), gap.GetLogId())
+	b = strconv.AppendUint(append(b, `,"after_sequence":`...), gap.GetAfterSequence(), 10)
+	b = strconv.AppendUint(append(b, `,"next_sequence":`...), gap.GetNextSequence(), 10)
+	return appendJSONString(append(b, `,"reason":`...), gap.GetReason())
+}
+
+func appendJSONSteps(b []byte, s *Steps) []byte {
+	if s == nil {
+		return b
+	}
+	if s.Evaluated != 0 {
+		b = appendJSONTime(b, "evaluated", s.Evaluated)
+	}
+	if s.Late != 0 {
+		b = strconv.AppendUint(append(b, `,"late_samples":`...), s.Late, 10)
+	}
+	for i, a := range s.Annotations {
+		if i == 0 {
+			b = append(b, `,"annotations":[`...)
+		} else {
+			b = append(b, ',')
+		}
+		b = appendJSONString(append(b, `{"severity":`...), Severity(a.GetSeverity()))
+		b = append(appendJSONString(append(b, `,"text":`...), a.GetText()), '}')
+		if i == len(s.Annotations)-1 {
+			b = append(b, ']')
+		}
+	}
+	return b
 }
 
 func appendJSONLabels(b []byte, labels []*metricsv1.Label) []byte {

@@ -15,7 +15,7 @@ import (
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
-// Control sequences. The table uses the alternate screen, so that the terminal
+// Control sequences. What is live uses the alternate screen, so that the terminal
 // looks afterwards as it did before.
 const (
 	enterScreen = "\x1b[?1049h\x1b[?25l"
@@ -25,12 +25,21 @@ const (
 	clearBelow  = "\x1b[J"
 )
 
-// redraw is how often the live table is drawn.
+// redraw is how often the screen is drawn.
 const redraw = 250 * time.Millisecond
 
-// LiveTable shows the latest sample of each series on a terminal, updated in place.
-// It is an Output, and an io.Writer for messages, of which it shows the last.
-type LiveTable struct {
+// view is what a Live screen shows.
+type view interface {
+	add([]*metricsv1.TimeSeries)
+	event(Event)
+	// draw returns at most height lines of at most width characters, with styles as
+	// marks, and a few words on what they show.
+	draw(width, height int, now time.Time) (lines []string, status string)
+}
+
+// Live shows a view on a terminal, updated in place. It is an Output, and an io.Writer
+// for messages, of which it shows the last.
+type Live struct {
 	omissions
 	w      io.Writer
 	size   func() (width, height int, err error)
@@ -38,7 +47,7 @@ type LiveTable struct {
 	now    func() time.Time
 
 	mu      sync.Mutex
-	table   table
+	view    view
 	state   string
 	message string
 	err     error
@@ -46,9 +55,17 @@ type LiveTable struct {
 	drawing sync.WaitGroup
 }
 
-// NewLiveTable occupies the screen of the terminal w until Stop.
-func NewLiveTable(w io.Writer, size func() (int, int, error), colour bool) *LiveTable {
-	l := &LiveTable{w: w, size: size, colour: colour, now: time.Now, table: newTable(true), state: "connecting", stopped: make(chan struct{})}
+// NewLiveTable shows the latest sample of each series on the terminal w, until Stop, and
+// how its value changes: in a second, or since the sample before.
+func NewLiveTable(w io.Writer, size func() (int, int, error), colour, perSecond bool) *Live {
+	t := newTable(true)
+	t.difference = !perSecond
+	return newLive(w, size, colour, &t)
+}
+
+// newLive occupies the screen of the terminal w until Stop.
+func newLive(w io.Writer, size func() (int, int, error), colour bool, v view) *Live {
+	l := &Live{w: w, size: size, colour: colour, now: time.Now, view: v, state: "connecting", stopped: make(chan struct{})}
 	l.write([]byte(enterScreen))
 	l.drawing.Go(l.run)
 	return l
@@ -56,7 +73,7 @@ func NewLiveTable(w io.Writer, size func() (int, int, error), colour bool) *Live
 
 // run draws on a tick, since ages change without samples too, and leaves the
 // screen while the program is suspended.
-func (l *LiveTable) run() {
+func (l *Live) run() {
 	tick := time.NewTicker(redraw)
 	defer tick.Stop()
 	stop := make(chan os.Signal, 1)
@@ -79,94 +96,88 @@ func (l *LiveTable) run() {
 }
 
 // Stop leaves the screen as it was before.
-func (l *LiveTable) Stop() {
+func (l *Live) Stop() {
 	close(l.stopped)
 	l.drawing.Wait()
 	l.write([]byte(leaveScreen))
 }
 
-func (l *LiveTable) write(b []byte) {
+func (l *Live) write(b []byte) {
 	if _, err := l.w.Write(b); err != nil && l.err == nil {
 		l.err = err
 	}
 }
 
 // Write keeps a message to be shown on the last line.
-func (l *LiveTable) Write(b []byte) (int, error) {
+func (l *Live) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.message = string(bytes.TrimSpace(b))
 	return len(b), nil
 }
 
-func (l *LiveTable) Series(all []*metricsv1.TimeSeries) error {
+func (l *Live) Series(all []*metricsv1.TimeSeries) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, s := range all {
-		l.table.add(s)
-	}
+	l.view.add(all)
 	return l.err
 }
 
-func (l *LiveTable) Event(r *metricsv1.GetMetricsResponse, _ bool) error {
+func (l *Live) Event(e Event) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if r.GetSynced() != nil {
+	if e.Kind == Synced {
 		l.state, l.message = "live", ""
 	}
+	l.view.event(e)
 	return l.err
 }
 
-func (l *LiveTable) Flush() error { return nil }
+func (l *Live) Flush() error { return nil }
 
-func (l *LiveTable) Close() error { return nil }
+func (l *Live) Close() error { return nil }
 
-// draw returns the bytes that show the table on the screen. The caller holds mu.
-func (l *LiveTable) draw() []byte {
-	width, height, err := l.size()
-	if err != nil || width < 20 || height < 4 {
-		width, height = 80, 24
-	}
-	rows := l.table.sorted()
-	room := height - 2 // between the heading and the last line
-	shown := rows[:min(len(rows), room)]
-
-	now := l.now()
-	values, rates, ages := len("VALUE"), len("RATE"), len("AGE")
-	for _, r := range shown {
-		values, rates, ages = max(values, len(r.value)), max(rates, len(r.rateText())), max(ages, len(r.ageText(now)))
-	}
-	values = min(values, width/3)
-	names := max(10, width-values-rates-ages-3*2)
-
+// draw returns the bytes that show the view on the screen. The caller holds mu.
+func (l *Live) draw() []byte {
+	width, height := terminalSize(l.size)
+	lines, status := l.view.draw(width, height-1, l.now())
 	var b bytes.Buffer
 	b.WriteString(home)
-	line := func(style, name, value, rate, age string) {
-		text := fmt.Sprintf("%s  %*s  %*s  %*s", pad(name, names), values, cut(value, values), rates, rate, ages, age)
-		if l.colour && style != "" {
-			text = styles[style] + text + styles[plain]
-		}
-		b.WriteString(text + clearLine + "\r\n")
-	}
-	line(bold, "SERIES", "VALUE", "RATE", "AGE")
-	for _, r := range shown {
-		style := ""
-		if r.stale {
-			style = faint
-		}
-		line(style, r.series, r.value, r.rateText(), r.ageText(now))
+	for _, line := range lines {
+		b.WriteString(styled(line, l.colour) + clearLine + "\r\n")
 	}
 	b.WriteString(clearBelow)
-	status := fmt.Sprintf("%s, %d series, %d samples", l.state, len(rows), l.table.samples)
-	if more := len(rows) - len(shown); more > 0 {
-		status += fmt.Sprintf(", %d more than fit: narrow the selectors", more)
-	}
+	status = l.state + ", " + status
 	if l.message != "" {
 		status += "; " + strings.ReplaceAll(l.message, "\n", " ")
 	}
 	// The last line has no line break, which would scroll.
 	fmt.Fprintf(&b, "\x1b[%d;1H%s%s", height, cut(status, width), clearLine)
 	return b.Bytes()
+}
+
+// terminalSize returns the size that something is drawn in.
+func terminalSize(size func() (width, height int, err error)) (width, height int) {
+	if size != nil {
+		if width, height, err := size(); err == nil && width >= 20 && height >= 4 {
+			return width, height
+		}
+	}
+	return 80, 24
+}
+
+// styled replaces the marks of styles by what a terminal understands, or by nothing.
+func styled(line string, colour bool) string {
+	var b strings.Builder
+	for i := range len(line) {
+		switch style := styles[line[i:i+1]]; {
+		case style == "":
+			b.WriteByte(line[i])
+		case colour:
+			b.WriteString(style)
+		}
+	}
+	return b.String()
 }
 
 // cut escapes a text for the terminal and shortens it to a width.

@@ -24,7 +24,7 @@ func screen(drawn string) []string {
 func TestLiveTable(t *testing.T) {
 	var b bytes.Buffer
 	width, height := 0, 0
-	l := NewLiveTable(&b, func() (int, int, error) { return width, height, nil }, false)
+	l := NewLiveTable(&b, func() (int, int, error) { return width, height, nil }, false, true)
 	l.mu.Lock()
 	l.now = func() time.Time { return time.UnixMilli(t0 + 3000) }
 	l.mu.Unlock()

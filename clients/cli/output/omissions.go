@@ -16,6 +16,7 @@ const (
 	exemplarsCrowded  = "exemplars beyond one a sample"
 	exemplarsLong     = "exemplars that are too long"
 	negativeSums      = "sums of histograms with negative buckets"
+	histograms        = "histograms"
 	invalidHistograms = "histograms that are not valid"
 	namelessSeries    = "samples of series without a name"
 )

@@ -54,7 +54,7 @@ func newOpenMetrics(b *bufio.Writer, m Metadata, ordered bool) *openMetrics {
 	}
 }
 
-func (o *openMetrics) Event(*metricsv1.GetMetricsResponse, bool) error { return nil }
+func (o *openMetrics) Event(Event) error { return nil }
 
 func (o *openMetrics) Flush() error { return o.b.Flush() }
 

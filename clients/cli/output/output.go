@@ -23,9 +23,9 @@ import (
 // Close ends the document, if the format has an end, and flushes.
 type Output interface {
 	Series([]*metricsv1.TimeSeries) error
-	// Event prints the event of a response, if it has one, and before it that the
-	// stream was rewound, where the format shows events.
-	Event(r *metricsv1.GetMetricsResponse, rewound bool) error
+	// Event prints what a response says besides its series, where the format shows
+	// that.
+	Event(Event) error
 	Flush() error
 	Close() error
 	// Omitted says what was left out, "" if nothing.
@@ -45,6 +45,9 @@ type Options struct {
 
 // Formats are the names that New knows.
 var Formats = []string{"text", "table", "json", "openmetrics", "csv", "proto"}
+
+// FormatChart is the name of the format that NewChart has, for queries.
+const FormatChart = "chart"
 
 // New returns the output of a format that writes to w.
 func New(format string, w io.Writer, o Options) Output {
@@ -74,9 +77,9 @@ type lines struct {
 	line []byte
 }
 
-func (l *lines) Event(*metricsv1.GetMetricsResponse, bool) error { return nil }
-func (l *lines) Flush() error                                    { return l.b.Flush() }
-func (l *lines) Close() error                                    { return l.b.Flush() }
+func (l *lines) Event(Event) error { return nil }
+func (l *lines) Flush() error      { return l.b.Flush() }
+func (l *lines) Close() error      { return l.b.Flush() }
 
 // protoOutput writes promgrpc.metrics.v1.TimeSeries messages as they came, each
 // preceded by its length as a varint.

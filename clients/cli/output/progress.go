@@ -37,15 +37,15 @@ func NewProgress(w io.Writer, since *time.Time) *Progress {
 	return &Progress{w: w, since: since, now: time.Now, newest: math.MinInt64, start: now, updated: now.Add(progressAfter - progressEvery)}
 }
 
-// Update counts the samples of a response. A nil Progress does nothing, here and in
+// Update counts the samples of series. A nil Progress does nothing, here and in
 // Clear.
-func (p *Progress) Update(r *metricsv1.GetMetricsResponse) {
+func (p *Progress) Update(series []*metricsv1.TimeSeries) {
 	if p == nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, s := range r.GetTimeseries() {
+	for _, s := range series {
 		p.samples += len(s.GetSamples()) + len(s.GetHistograms())
 		for _, sample := range s.GetSamples() {
 			p.newest = max(p.newest, sample.GetTimestamp())

@@ -21,6 +21,8 @@ type table struct {
 	rows    map[string]*tableRow
 	samples int
 	brief   bool // native histograms as count and sum
+	// difference shows how a value changes from sample to sample, and not in a second.
+	difference bool
 }
 
 type tableRow struct {
@@ -28,13 +30,20 @@ type tableRow struct {
 	value  string
 	stale  bool
 	time   int64 // of the sample, ms
-	// rate is the change a second since the sample before, NaN if there is none.
-	number, rate float64
+	// change since the sample before, and how much that is a second; NaN if there is
+	// none.
+	number, change, rate float64
 }
 
 func newTable(brief bool) table { return table{rows: map[string]*tableRow{}, brief: brief} }
 
-func (t *table) add(s *metricsv1.TimeSeries) {
+func (t *table) add(all []*metricsv1.TimeSeries) {
+	for _, s := range all {
+		t.addOne(s)
+	}
+}
+
+func (t *table) addOne(s *metricsv1.TimeSeries) {
 	if len(s.GetSamples())+len(s.GetHistograms()) == 0 {
 		return
 	}
@@ -42,7 +51,7 @@ func (t *table) add(s *metricsv1.TimeSeries) {
 	series := string(appendSeries(nil, name, labels))
 	r, known := t.rows[series]
 	if !known {
-		r = &tableRow{series: series, time: math.MinInt64, number: math.NaN(), rate: math.NaN()}
+		r = &tableRow{series: series, time: math.MinInt64, number: math.NaN(), change: math.NaN(), rate: math.NaN()}
 		t.rows[series] = r
 	}
 	for _, sample := range s.GetSamples() {
@@ -65,7 +74,8 @@ func (r *tableRow) update(at int64, number float64, text []byte, stale bool) {
 		return
 	}
 	if at > r.time {
-		r.rate = (number - r.number) / (float64(at-r.time) / 1000)
+		r.change = number - r.number
+		r.rate = r.change / (float64(at-r.time) / 1000)
 	}
 	r.time, r.number, r.value, r.stale = at, number, string(text), stale
 }
@@ -85,14 +95,19 @@ func (t *table) sorted() []*tableRow {
 	return rows
 }
 
-func (r *tableRow) rateText() string {
-	switch {
-	case math.IsNaN(r.rate) || math.IsInf(r.rate, 0):
-		return "-"
-	case r.rate == 0:
-		return "0/s"
+// changeText returns how the value of a row changes.
+func (t *table) changeText(r *tableRow) string {
+	change, unit := r.rate, "/s"
+	if t.difference {
+		change, unit = r.change, ""
 	}
-	return strconv.FormatFloat(r.rate, 'g', 4, 64) + "/s"
+	switch {
+	case math.IsNaN(change) || math.IsInf(change, 0):
+		return "-"
+	case change == 0:
+		return "0" + unit
+	}
+	return strconv.FormatFloat(change, 'g', 4, 64) + unit
 }
 
 // ageText returns the age of the sample, as kubectl writes ages.
@@ -111,6 +126,45 @@ func (r *tableRow) ageText(now time.Time) string {
 	return fmt.Sprintf("%dd", int(age.Hours()/24))
 }
 
+// event notes nothing: a table has only series.
+func (t *table) event(Event) {}
+
+// draw shows the rows that fit, for a terminal.
+func (t *table) draw(width, height int, now time.Time) (lines []string, status string) {
+	rows := t.sorted()
+	shown := rows[:min(len(rows), height-1)]
+	heading := "RATE"
+	if t.difference {
+		heading = "CHANGE"
+	}
+	values, changes, ages := len("VALUE"), len(heading), len("AGE")
+	for _, r := range shown {
+		values, changes, ages = max(values, len(r.value)), max(changes, len(t.changeText(r))), max(ages, len(r.ageText(now)))
+	}
+	values = min(values, width/3)
+	names := max(10, width-values-changes-ages-3*2)
+	line := func(style, name, value, change, age string) {
+		text := fmt.Sprintf("%s  %*s  %*s  %*s", pad(name, names), values, cut(value, values), changes, change, ages, age)
+		if style != "" {
+			text = style + text + plain
+		}
+		lines = append(lines, text)
+	}
+	line(bold, "SERIES", "VALUE", heading, "AGE")
+	for _, r := range shown {
+		style := ""
+		if r.stale {
+			style = faint
+		}
+		line(style, r.series, r.value, t.changeText(r), r.ageText(now))
+	}
+	status = fmt.Sprintf("%d series, %d samples", len(rows), t.samples)
+	if more := len(rows) - len(shown); more > 0 {
+		status += fmt.Sprintf(", %d more than fit: narrow the selectors", more)
+	}
+	return lines, status
+}
+
 // tableOutput prints the table when the stream has ended.
 type tableOutput struct {
 	table
@@ -124,13 +178,11 @@ func newTableOutput(b *bufio.Writer, terminal bool) *tableOutput {
 }
 
 func (t *tableOutput) Series(all []*metricsv1.TimeSeries) error {
-	for _, s := range all {
-		t.add(s)
-	}
+	t.add(all)
 	return nil
 }
 
-func (t *tableOutput) Event(*metricsv1.GetMetricsResponse, bool) error { return nil }
+func (t *tableOutput) Event(Event) error { return nil }
 
 func (t *tableOutput) Flush() error { return nil }
 

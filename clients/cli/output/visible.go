@@ -13,14 +13,24 @@ import (
 )
 
 // Styles of a terminal, as marks in what is written to a VisibleWriter: bytes that
-// UTF-8 never has. Text that forges one gets bold, and nothing worse.
+// UTF-8 never has. Text that forges one gets bold or a colour, and
+// nothing worse.
 const (
 	bold  = "\xf8"
 	faint = "\xf9"
 	plain = "\xfa"
 )
 
-var styles = map[string]string{bold: "\x1b[1m", faint: "\x1b[2m", plain: "\x1b[0m"}
+var styles = map[string]string{
+	bold: "\x1b[1m", faint: "\x1b[2m", plain: "\x1b[0m",
+	"\xf5": "\x1b[36m", "\xf6": "\x1b[33m", "\xf7": "\x1b[32m", "\xfb": "\x1b[35m", "\xfc": "\x1b[34m", "\xfd": "\x1b[31m",
+}
+
+// colours are the marks of those, in an order that tells neighbours apart.
+const colours = "\xf5\xf6\xf7\xfb\xfc\xfd"
+
+// colourOf returns the colour of the nth thing.
+func colourOf(n int) string { return colours[n%len(colours):][:1] }
 
 // VisibleWriter writes to a terminal text that others supply: label values, help
 // texts, messages of servers. It escapes characters that would control the terminal
