@@ -208,3 +208,31 @@ func TestQueryLatest(t *testing.T) {
 		}
 	})
 }
+
+// A query comes to the same over each protocol: the steps that are due, in order, with a
+// stale marker where a series is gone.
+func TestQuery(t *testing.T) {
+	src := newSourceAt(t, t0)
+	src.writeAt(t0+1, point{series: `m{a="1"}`, t: t0, v: 1}, point{series: `m{a="2"}`, t: t0, v: 10})
+	src.writeAt(t0+10*second, point{series: `m{a="1"}`, t: t0 + 10*second - 1, v: 2}, point{series: `m{a="2"}`, t: t0 + 10*second - 1, v: staleNaN})
+	src.tickAt(t0 + 25*second)
+	srv := startFed(t, testConfig(t), src)
+	want := []string{
+		fmt.Sprintf(`m{a="1"} 1 @%d`, t0),
+		fmt.Sprintf(`m{a="1"} 2 @%d`, t0+10*second),
+		fmt.Sprintf(`m{a="1"} 2 @%d`, t0+20*second),
+		fmt.Sprintf(`m{a="2"} 10 @%d`, t0),
+		fmt.Sprintf(`m{a="2"} gone @%d`, t0+10*second),
+	}
+	overAll(t, func(t *testing.T, p protocol) {
+		for _, references := range []bool{false, true} {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			got := newResults(t).all(p.openQuery(t, ctx, srv.RPCAddr().String(), &queryRequest{
+				Expression: "m", Start: sinceQuery(t0), Step: ms(10 * second), Delay: ms(5 * second), LabelReferences: references,
+			}))
+			require.ElementsMatch(t, want, got.lines)
+			require.Equal(t, t0+20*second, got.last.GetEvaluated().AsTime().UnixMilli())
+		}
+	})
+}
