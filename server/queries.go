@@ -11,6 +11,7 @@ import (
 	"github.com/promgrpc/exporter/internal/usage"
 	"github.com/promgrpc/exporter/server/history"
 	"github.com/promgrpc/exporter/server/promql"
+	"github.com/promgrpc/exporter/server/rule"
 	"github.com/promgrpc/exporter/server/stream"
 )
 
@@ -21,11 +22,13 @@ type QueryConfig struct {
 	IndexBytes units.Base2Bytes
 	// IdleAfter is how long a log may be silent before steps are not held back for it.
 	IdleAfter time.Duration
+	// Rules is what files of rules may cost.
+	Rules rule.Limits
 }
 
 // DefaultQueryConfig returns the defaults of the flags.
 func DefaultQueryConfig() QueryConfig {
-	return QueryConfig{Engine: promql.DefaultConfig(), IndexBytes: 1 * units.GiB, IdleAfter: time.Minute}
+	return QueryConfig{Engine: promql.DefaultConfig(), IndexBytes: 1 * units.GiB, IdleAfter: time.Minute, Rules: rule.DefaultLimits()}
 }
 
 const (
@@ -52,6 +55,17 @@ func (c *QueryConfig) RegisterFlags(app *kingpin.Application) {
 		Default(e.Bytes.String()).BytesVar(&e.Bytes)
 	app.Flag(promql.FlagOperations[2:], "Most operators, brackets and calls of an expression.").
 		Default(strconv.Itoa(e.Operations)).IntVar(&e.Operations)
+	c.registerRuleFlags(app)
+}
+
+// registerRuleFlags adds those of files of rules.
+func (c *QueryConfig) registerRuleFlags(app *kingpin.Application) {
+	app.Flag(rule.FlagRules[2:], "Most rules of a file.").
+		Default(strconv.Itoa(c.Rules.Rules)).IntVar(&c.Rules.Rules)
+	app.Flag(rule.FlagAlerts[2:], "Most alerts of a file of rules that are pending or firing at a time, "+strconv.Itoa(rule.MaxAlerts)+" at most, since a cursor has room for no more.").
+		Default(strconv.Itoa(c.Rules.Alerts)).IntVar(&c.Rules.Alerts)
+	app.Flag(rule.FlagTemplateSize[2:], "Most that a template of an alert may have, and that it may print.").
+		Default(c.Rules.TemplateSize.String()).BytesVar(&c.Rules.TemplateSize)
 }
 
 func (c *QueryConfig) check() error {
@@ -68,10 +82,16 @@ func (c *QueryConfig) check() error {
 		{promql.FlagSamples, e.Samples},
 		{promql.FlagBytes, int64(e.Bytes)},
 		{promql.FlagOperations, int64(e.Operations)},
+		{rule.FlagRules, int64(c.Rules.Rules)},
+		{rule.FlagAlerts, int64(c.Rules.Alerts)},
+		{rule.FlagTemplateSize, int64(c.Rules.TemplateSize)},
 	} {
 		if positive.value <= 0 {
 			return usage.Errorf("%s has to be above zero", positive.flag)
 		}
+	}
+	if c.Rules.Alerts > rule.MaxAlerts {
+		return usage.Errorf("%s is %d, it can be %d at most", rule.FlagAlerts, c.Rules.Alerts, rule.MaxAlerts)
 	}
 	return nil
 }

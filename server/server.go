@@ -30,6 +30,7 @@ import (
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/rpc"
+	"github.com/promgrpc/exporter/server/rule"
 	"github.com/promgrpc/exporter/server/schedule"
 	"github.com/promgrpc/exporter/server/selection"
 	"github.com/promgrpc/exporter/server/stream"
@@ -48,6 +49,7 @@ type Server struct {
 	refusals    *refusal.Refusals
 	streams     *stream.Streams
 	query       *query.Queries
+	rules       *rule.Rules
 	feed        *feed.Feed
 	upstream    *feed.Upstream // of a relay, nil in all others
 	listener    *link.Listener // of forwarders, nil in a relay
@@ -167,9 +169,11 @@ func (s *Server) openRooms() {
 		Bytes:   streamBytes,
 		Decodes: c.budget(stream.FlagDecodes, "turns", int64(c.Decodes)),
 	})
+	clock := schedule.NewClock(s.replicas, c.IdleAfter)
 	s.query = query.New(query.Config{Lookback: c.Engine.Lookback, CursorWait: c.CursorWait}, query.Shared{
-		Engine: s.queries, Clock: schedule.NewClock(s.replicas, c.IdleAfter), Replicas: s.replicas, Streams: s.streams,
+		Engine: s.queries, Clock: clock, Replicas: s.replicas, Streams: s.streams,
 	})
+	s.rules = rule.New(c.Rules, rule.Shared{Engine: s.queries, Clock: clock, Streams: s.streams})
 	s.feed = feed.New(s.replicas, s.log, streamBytes, c.budget(feed.FlagNewLogs, "logs", int64(c.NewLogs)), s.trust.ofForwarders)
 	// These were checked.
 	proxies, _ := peer.ParseProxies(c.TrustedProxies)
@@ -178,7 +182,7 @@ func (s *Server) openRooms() {
 		Instance: c.Instance, Origins: origins, Hosts: hosts, RequestTimeout: c.RequestTimeout, StallTimeout: c.StallTimeout, MinRate: int64(c.MinRate),
 		RequestBytes: int64(c.RequestBytes), ConnStreams: c.ConnStreams, CallRate: c.CallRate,
 	}, rpc.Shared{
-		Replicas: s.replicas, Evaluations: s.evaluations, Refusals: s.refusals, Streams: s.streams, Query: s.query, Queries: s.queries, Log: s.log, Web: s.rpcConfig, Admission: s.trust.admission,
+		Replicas: s.replicas, Evaluations: s.evaluations, Refusals: s.refusals, Streams: s.streams, Query: s.query, Rules: s.rules, Queries: s.queries, Log: s.log, Web: s.rpcConfig, Admission: s.trust.admission,
 		Proxies: proxies, Conns: s.conns, Bytes: s.calls, Lookups: s.lookups,
 		Started: s.started, Ready: s.Ready, Upstream: s.upstreamAddress, Listeners: s.listeners,
 	})

@@ -60,7 +60,7 @@ func (s *subscription) resume(after int64) error {
 	if err := s.reach(after+s.delay.Milliseconds(), notDue); err != nil {
 		return err
 	}
-	if lost := s.queries.lost(); after < lost {
+	if lost := s.queries.Clock.Lost(); after < lost {
 		oldest := s.at(schedule.Align(lost, s.step))
 		return refusal.OutOfRange(fmt.Errorf("what was there at its step is not retained any more, which begins at %s", stamp(lost)), oldest)
 	}
@@ -84,22 +84,5 @@ func stamp(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.RFC333
 
 // first is the first step at which anything can have arrived.
 func (q *Queries) first(p *plan) int64 {
-	oldest := latest
-	for _, r := range q.Replicas.Serving() {
-		if segments := r.Log.Segments(); len(segments) > 0 {
-			oldest = min(oldest, segments[0].CreateTime.UnixMilli())
-		}
-	}
-	return schedule.Align(oldest-p.delay.Milliseconds(), p.step)
-}
-
-// lost is the time up to which a part of a log is not retained any more.
-func (q *Queries) lost() int64 {
-	lost := earliest
-	for _, r := range q.Replicas.Serving() {
-		if segments := r.Log.Segments(); len(segments) > 0 && segments[0].FirstSequence > 1 {
-			lost = max(lost, segments[0].CreateTime.UnixMilli())
-		}
-	}
-	return lost
+	return schedule.Align(min(q.Clock.Began(), latest)-p.delay.Milliseconds(), p.step)
 }

@@ -3,14 +3,13 @@ package query
 import (
 	"slices"
 
-	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/h2frames"
+	"github.com/promgrpc/exporter/server/promql"
 	"github.com/promgrpc/exporter/server/stream"
 )
 
@@ -92,7 +91,7 @@ func (e *encoder) point(ms int64, s *sample) {
 		e.series = stream.AppendFloat(e.series, ms, 0, s.float)
 		return
 	}
-	content, _ := proto.Marshal(histogramOf(ms, s.histogram)) // has no strings
+	content, _ := proto.Marshal(promql.HistogramMessage(ms, s.histogram)) // has no strings
 	e.series = protowire.AppendTag(e.series, fieldHistograms, protowire.BytesType)
 	e.series = protowire.AppendBytes(e.series, content)
 }
@@ -164,28 +163,6 @@ func timestampOf(ms int64) *timestamppb.Timestamp {
 		seconds--
 	}
 	return &timestamppb.Timestamp{Seconds: seconds, Nanos: int32(ms-seconds*1000) * 1e6}
-}
-
-func histogramOf(ms int64, h *histogram.FloatHistogram) *metricsv1.Histogram {
-	m := &metricsv1.Histogram{
-		Count: &metricsv1.Histogram_CountFloat{CountFloat: h.Count}, Sum: h.Sum, Schema: h.Schema,
-		ZeroThreshold: h.ZeroThreshold, ZeroCount: &metricsv1.Histogram_ZeroCountFloat{ZeroCountFloat: h.ZeroCount},
-		NegativeSpans: spansOf(h.NegativeSpans), NegativeCounts: h.NegativeBuckets,
-		PositiveSpans: spansOf(h.PositiveSpans), PositiveCounts: h.PositiveBuckets,
-		CustomValues: h.CustomValues, Timestamp: ms,
-	}
-	if h.CounterResetHint == histogram.GaugeType {
-		m.ResetHint = metricsv1.Histogram_RESET_HINT_GAUGE
-	}
-	return m
-}
-
-func spansOf(spans []histogram.Span) []*metricsv1.BucketSpan {
-	all := make([]*metricsv1.BucketSpan, len(spans))
-	for i, s := range spans {
-		all[i] = &metricsv1.BucketSpan{Offset: s.Offset, Length: s.Length}
-	}
-	return all
 }
 
 // batch encodes steps, of which the first follows before; nil: none was before. Of each

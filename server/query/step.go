@@ -89,18 +89,7 @@ func plain(h *histogram.FloatHistogram) *histogram.FloatHistogram {
 }
 
 func notesOf(result *promql.Result, expression string) notes {
-	n := notes{late: result.Late}
-	warnings, infos := result.Annotations.AsStrings(expression, 0, 0)
-	for _, of := range []struct {
-		severity queryv1.Annotation_Severity
-		texts    []string
-	}{{queryv1.Annotation_SEVERITY_WARNING, warnings}, {queryv1.Annotation_SEVERITY_INFO, infos}} {
-		slices.Sort(of.texts)
-		for _, text := range of.texts {
-			n.annotations = append(n.annotations, &queryv1.Annotation{Severity: of.severity, Text: text})
-		}
-	}
-	return n
+	return notes{late: result.Late, annotations: promql.AnnotationMessages(result.Annotations, expression)}
 }
 
 // bytes is about what a step takes in memory.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1connect"
@@ -17,14 +18,19 @@ type queries struct {
 	service *Service
 }
 
-// handleQueries serves the QueryService. Query bypasses the generated handler, which knows
-// only messages.
+// handleQueries serves the QueryService. Its calls bypass the generated handler, which
+// knows only messages.
 func (s *Service) handleQueries(mux *http.ServeMux, options connect.HandlerOption) {
 	q := queries{service: s}
 	mux.Handle(queryv1connect.NewQueryServiceHandler(q, options))
-	mux.Handle(queryv1connect.QueryServiceQueryProcedure, connect.NewServerStreamHandler(
-		queryv1connect.QueryServiceQueryProcedure, q.query,
-		connect.WithSchema(queryv1.File_promgrpc_query_v1_query_service_proto.Services().ByName("QueryService").Methods().ByName("Query")),
+	handleStream(mux, queryv1connect.QueryServiceQueryProcedure, "Query", q.query, options)
+	handleStream(mux, queryv1connect.QueryServiceEvaluateRulesProcedure, "EvaluateRules", q.evaluateRules, options)
+}
+
+// handleStream serves a call of the QueryService whose responses are bytes already.
+func handleStream[R any](mux *http.ServeMux, procedure, method string, serve func(context.Context, *connect.Request[R], *connect.ServerStream[stream.Response]) error, options connect.HandlerOption) {
+	mux.Handle(procedure, connect.NewServerStreamHandler(procedure, serve,
+		connect.WithSchema(queryv1.File_promgrpc_query_v1_query_service_proto.Services().ByName("QueryService").Methods().ByName(protoreflect.Name(method))),
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		options,
 	))
@@ -38,10 +44,10 @@ func (q queries) query(ctx context.Context, req *connect.Request[queryv1.QueryRe
 	return q.service.Query.Query(ctx, callerOf(ctx), req.Msg, out)
 }
 
-// EvaluateRules implements [queryv1connect.QueryServiceHandler].
-func (q queries) EvaluateRules(ctx context.Context, req *connect.Request[queryv1.EvaluateRulesRequest], out *connect.ServerStream[queryv1.EvaluateRulesResponse]) error {
+// evaluateRules is EvaluateRules with responses that are bytes already.
+func (q queries) evaluateRules(ctx context.Context, req *connect.Request[queryv1.EvaluateRulesRequest], out *connect.ServerStream[stream.Response]) error {
 	if err := checkEvaluateRules(req.Msg); err != nil {
 		return err
 	}
-	return q.UnimplementedQueryServiceHandler.EvaluateRules(ctx, req, out)
+	return q.service.Rules.EvaluateRules(ctx, callerOf(ctx), req.Msg, out)
 }

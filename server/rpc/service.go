@@ -23,6 +23,7 @@ import (
 	"github.com/promgrpc/exporter/server/query"
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/replica"
+	"github.com/promgrpc/exporter/server/rule"
 	"github.com/promgrpc/exporter/server/selection"
 	"github.com/promgrpc/exporter/server/stream"
 )
@@ -57,6 +58,7 @@ type Shared struct {
 	Streams     *stream.Streams
 	Queries     *promql.Engine
 	Query       *query.Queries
+	Rules       *rule.Rules
 	Log         *throttle.Logger     // of what clients can cause
 	Web         *webconfig.Config    // of the listener, nil for none
 	Admission   *admission.Admission // says who may do what, nil for everybody everything

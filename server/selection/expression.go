@@ -1,6 +1,8 @@
 package selection
 
 import (
+	"math"
+
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
@@ -52,4 +54,12 @@ func (e *Evaluation) Select(sets ...[]*labels.Matcher) Selection {
 	}
 	s.restrict(e.allowed)
 	return s
+}
+
+// expressionByte is what a byte of an expression takes in memory at most, parsed.
+const expressionByte = 64
+
+// ExpressionBytes is about what an expression takes in memory that may be compiled.
+func ExpressionBytes(text string) int64 {
+	return instructionBytes*expressionSize(text, math.MaxInt64) + expressionByte*int64(len(text))
 }

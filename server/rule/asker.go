@@ -1,0 +1,75 @@
+package rule
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/server/chunk"
+	"github.com/promgrpc/exporter/server/promql"
+)
+
+// asker evaluates what templates of a rule ask for, at the step of the rule.
+type asker struct {
+	*evaluator
+	group, rule int
+	at          int64
+	overlay     []chunk.Series
+	// passing is an error of one of them that may go well when it is tried again. It must
+	// not become a part of a label.
+	passing error
+}
+
+func (e *evaluator) asker(group, rule int, at int64, overlay []chunk.Series) *asker {
+	return &asker{evaluator: e, group: group, rule: rule, at: at, overlay: overlay}
+}
+
+// query is the function of that name.
+func (a *asker) query(ctx context.Context, text string, _ time.Time) (promql.Vector, error) {
+	vector, err := a.ask(ctx, text)
+	return vector, a.noted(err)
+}
+
+func (a *asker) ask(ctx context.Context, text string) (promql.Vector, error) {
+	x, err := a.engine.Parse(ctx, a.viewer, text)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range x.Selectors() {
+		if err := a.file.checkRead(a.group, a.rule, &s); err != nil {
+			return nil, err
+		}
+	}
+	vector, _, err := a.evaluate(ctx, a.group, x, a.at, a.overlay)
+	return vector, err
+}
+
+// pattern says whether a regular expression of a template may be compiled: where it may in
+// an expression.
+func (a *asker) pattern(ctx context.Context, re string) error {
+	_, err := a.engine.Parse(ctx, a.viewer, `label_replace(vector(0), "a", "", "b", `+strconv.Quote(re)+`)`)
+	return a.noted(err)
+}
+
+func (a *asker) noted(err error) error {
+	if a.passing == nil && passes(err) {
+		a.passing = err
+	}
+	return err
+}
+
+// passes says whether what fails may go well when it is tried again, or elsewhere.
+func passes(err error) bool {
+	var over *limit.Error
+	var damage *seglog.DamageError
+	switch {
+	case errors.As(err, &over):
+		return over.Passing
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, seglog.ErrClosed):
+		return true
+	}
+	return errors.As(err, &damage)
+}

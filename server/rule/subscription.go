@@ -1,0 +1,332 @@
+package rule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
+	"github.com/promgrpc/exporter/internal/cursor"
+	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/server/refusal"
+	"github.com/promgrpc/exporter/server/schedule"
+	"github.com/promgrpc/exporter/server/stream"
+)
+
+// subscription is a call of EvaluateRules. It belongs to one goroutine.
+type subscription struct {
+	evaluator
+	rules      *Rules
+	call       *stream.Call
+	sender     *stream.Sender
+	restricted bool // the caller may see some series only
+	hold       *limit.Hold
+	fileBytes  int64 // that the file takes of it
+
+	follow    bool
+	heartbeat time.Duration
+	since     *int64
+	end       int64 // of steps, ms
+	until     int64 // of when steps are due, if it does not follow
+
+	state     *state // nil until it has begun
+	resumes   bool   // the state is a cursor's
+	evaluated int64  // last step; never: there was none yet
+	cursor    string // that covers it
+	alerts    int    // that are active
+	synced    bool
+	age       stream.Age
+	lastSent  time.Time
+}
+
+func newSubscription(r *Rules, call *stream.Call, f *file, req *queryv1.EvaluateRulesRequest) (*subscription, error) {
+	s := &subscription{
+		evaluator: evaluator{engine: r.Engine, limits: r.Limits, file: f},
+		rules:     r, call: call, follow: req.GetFollow(), heartbeat: stream.HeartbeatInterval(req.GetHeartbeatInterval()),
+		end: math.MaxInt64, until: math.MaxInt64, evaluated: never, lastSent: time.Now(),
+	}
+	s.grow = func(n int64) error { return s.hold.Grow(n) }
+	if req.GetEnd() != nil {
+		s.end = req.GetEnd().AsTime().UnixMilli()
+	}
+	switch start := req.GetStart().(type) {
+	case *queryv1.EvaluateRulesRequest_Since:
+		s.since = new(start.Since.AsTime().Add(time.Millisecond - 1).UnixMilli())
+	case *queryv1.EvaluateRulesRequest_Cursor:
+		return s, s.resume(start.Cursor)
+	}
+	return s, nil
+}
+
+// resume takes the state of a cursor.
+func (s *subscription) resume(token string) error {
+	c, err := cursor.ParseQuery(token)
+	switch {
+	case err != nil:
+		return refusal.Invalid("cursor: " + err.Error())
+	case c.Query != s.file.hash || len(c.State) == 0:
+		return refusal.Invalid("cursor: it is of other rules, or of another interval, delay, external_labels or external_url")
+	}
+	if s.state, err = decode(c.State, s.file, s.limits); err != nil {
+		return refusal.Invalid("cursor: " + err.Error())
+	}
+	s.resumes, s.evaluated, s.cursor = true, c.Evaluated, token
+	return nil
+}
+
+// run evaluates steps until the last, or, if it follows, until an error.
+func (s *subscription) run() error {
+	defer s.count(0)
+	if err := s.begin(); err != nil {
+		return err
+	}
+	for {
+		if err := s.call.Context().Err(); err != nil {
+			return context.Cause(s.call.Context())
+		}
+		g, due := s.state.due(s.file, s.end)
+		if g < 0 || due > s.until {
+			return s.event(&queryv1.EvaluateRulesResponse{Event: &queryv1.EvaluateRulesResponse_End{End: &metricsv1.End{}}})
+		}
+		if s.age.Reached() {
+			return refusal.ErrAged
+		}
+		if passed, ok := s.rules.Clock.Passed(); !ok || passed < due {
+			if err := s.await(due); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := s.step(g); err != nil {
+			return err
+		}
+	}
+}
+
+// begin finds the first steps.
+func (s *subscription) begin() error {
+	if s.resumes {
+		return s.restore()
+	}
+	passed, ok := s.rules.Clock.Passed()
+	for s.follow && !ok && s.since == nil {
+		if err := s.await(math.MinInt64); err != nil {
+			return err
+		}
+		passed, ok = s.rules.Clock.Passed()
+	}
+	s.setUntil(passed, ok)
+	s.state = newState(s.file)
+	for i, g := range s.file.groups {
+		switch next := &s.state.groups[i].next; {
+		case s.since != nil:
+			*next = schedule.Align(max(*s.since, min(s.rules.Clock.Began(), latest)-g.delay), g.interval)
+		case ok:
+			*next = schedule.Align(passed-g.delay-g.interval+1, g.interval)
+		default:
+			*next = math.MaxInt64 / 2 // there is no log, and it does not wait for one
+		}
+	}
+	return nil
+}
+
+// restore waits until this replica has come to where the cursor is, and evaluates again
+// what that does not have.
+func (s *subscription) restore() error {
+	ctx, cancel := context.WithTimeout(s.call.Context(), s.rules.Streams.CursorWait)
+	defer cancel()
+	if err := s.rules.Clock.Wait(ctx, s.state.came(s.file)); err != nil {
+		if s.call.Context().Err() != nil {
+			return context.Cause(s.call.Context())
+		}
+		return refusal.Unavailable(errors.New("the logs have not come here to where the cursor is"), s.cursor)
+	}
+	s.setUntil(s.rules.Clock.Passed())
+	if lost := s.rules.Clock.Lost(); s.state.oldest() < lost {
+		return s.tooOld(lost)
+	}
+	err := s.while(func(ctx context.Context) error { return s.evaluator.restore(ctx, s.state) })
+	if errors.Is(err, errGone) {
+		return refusal.OutOfRange(err, s.token())
+	}
+	if err != nil {
+		return err
+	}
+	return s.account()
+}
+
+// tooOld is the error of a cursor of steps of which samples may be missing by now. It has
+// one of the first steps after that, before which no alert is active.
+func (s *subscription) tooOld(lost int64) error {
+	s.state = newState(s.file)
+	for i, g := range s.file.groups {
+		s.state.groups[i].next = schedule.Align(lost, g.interval)
+	}
+	return refusal.OutOfRange(fmt.Errorf("what was there at its step is not retained any more, which begins at %s",
+		time.UnixMilli(lost).UTC().Format(time.RFC3339Nano)), s.token())
+}
+
+// setUntil ends a stream that does not follow with what is due by now.
+func (s *subscription) setUntil(passed int64, ok bool) {
+	switch {
+	case s.follow:
+	case ok:
+		s.until = passed
+	default:
+		s.until = math.MinInt64
+	}
+}
+
+// await waits until a time has passed, or there is something to send meanwhile.
+func (s *subscription) await(ms int64) error {
+	if !s.synced && s.state != nil {
+		s.synced = true
+		s.age = s.rules.Streams.NewAge()
+		err := s.event(&queryv1.EvaluateRulesResponse{Event: &queryv1.EvaluateRulesResponse_Synced{Synced: &metricsv1.Synced{}}})
+		if err != nil {
+			return err
+		}
+	}
+	quiet := max(s.heartbeat-time.Since(s.lastSent), 0)
+	ctx, cancel := context.WithTimeout(s.call.Context(), max(s.age.Wait(quiet), 0))
+	defer cancel()
+	err := s.rules.Clock.Wait(ctx, ms)
+	switch {
+	case s.call.Context().Err() != nil:
+		return context.Cause(s.call.Context())
+	case err != nil:
+		return s.beat()
+	}
+	return nil
+}
+
+// step evaluates the next step of a group, and sends what it came to.
+func (s *subscription) step(g int) error {
+	at := s.state.groups[g].next
+	var out *outcome
+	err := s.while(func(ctx context.Context) (err error) {
+		out, err = s.evaluator.step(ctx, s.state, g)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.account(); err != nil {
+		return err
+	}
+	token := s.token()
+	if len(token) > maxCursor {
+		return limit.Over(FlagAlerts, "the cursor of %d active alerts has %d bytes, more than %d", s.alerts, len(token), maxCursor)
+	}
+	s.evaluated, s.cursor = at, token
+	s.rules.metrics.steps.Inc()
+	s.rules.metrics.failures.Add(float64(len(out.failures)))
+	if out.empty() {
+		return s.beat()
+	}
+	for _, response := range s.responses(g, at, out) {
+		if err := s.send(response); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxCursor is how long a cursor may be that a request has.
+const maxCursor = 262144
+
+// token is the cursor of the state.
+func (s *subscription) token() string {
+	at := s.evaluated
+	for i := range s.state.groups {
+		if last := s.state.groups[i].next - s.file.groups[i].interval; s.evaluated == never {
+			at = max(at, last)
+		}
+	}
+	return cursor.Query{Query: s.file.hash, Evaluated: at, State: s.state.encode(s.file)}.String()
+}
+
+// account holds what the state takes in memory.
+func (s *subscription) account() error {
+	alerts := 0
+	for i := range s.state.groups {
+		for j := range s.state.groups[i].rules {
+			alerts += len(s.state.groups[i].rules[j].alerts)
+		}
+	}
+	s.count(alerts)
+	if err := s.hold.Resize(s.fileBytes + s.state.bytes()); err != nil {
+		return fmt.Errorf("state of the rules: %w", err)
+	}
+	return nil
+}
+
+// count counts the alerts that are active.
+func (s *subscription) count(alerts int) {
+	s.rules.metrics.alerts.Add(float64(alerts - s.alerts))
+	s.alerts = alerts
+}
+
+// while has a function do what may take long, and sends heartbeats meanwhile.
+func (s *subscription) while(work func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(s.call.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- work(ctx) }()
+	for {
+		timer := time.NewTimer(max(s.heartbeat-time.Since(s.lastSent), 0))
+		select {
+		case err := <-done:
+			timer.Stop()
+			if s.call.Context().Err() != nil {
+				return context.Cause(s.call.Context())
+			}
+			return err
+		case <-timer.C:
+		}
+		if err := s.beat(); err != nil {
+			cancel()
+			return errors.Join(err, <-done)
+		}
+	}
+}
+
+// beat sends a heartbeat if nothing was sent for that long.
+func (s *subscription) beat() error {
+	if time.Since(s.lastSent) < s.heartbeat {
+		return nil
+	}
+	return s.event(&queryv1.EvaluateRulesResponse{Event: &queryv1.EvaluateRulesResponse_Heartbeat{Heartbeat: &metricsv1.Heartbeat{}}})
+}
+
+// event sends a response with an event alone.
+func (s *subscription) event(e *queryv1.EvaluateRulesResponse) error {
+	s.at(e)
+	return s.send(e)
+}
+
+// at says where the stream is.
+func (s *subscription) at(r *queryv1.EvaluateRulesResponse) {
+	if s.cursor == "" {
+		return
+	}
+	r.Cursor, r.Evaluated = s.cursor, timestamppb.New(time.UnixMilli(s.evaluated))
+}
+
+func (s *subscription) send(r *queryv1.EvaluateRulesResponse) error {
+	wire, err := envelope(r)
+	if err != nil {
+		return connect.NewError(connect.CodeInternal, err)
+	}
+	if err := s.sender.Send(wire); err != nil {
+		return err
+	}
+	s.lastSent = time.Now()
+	return nil
+}

@@ -1,0 +1,26 @@
+package schedule
+
+import "math"
+
+// Began is the time before which nothing was appended to what is retained of the logs.
+func (c *Clock) Began() int64 {
+	oldest := int64(math.MaxInt64)
+	for _, r := range c.replicas.Serving() {
+		if segments := r.Log.Segments(); len(segments) > 0 {
+			oldest = min(oldest, segments[0].CreateTime.UnixMilli())
+		}
+	}
+	return oldest
+}
+
+// Lost is the time up to which a part of a log is not retained any more, math.MinInt64 if
+// all is there.
+func (c *Clock) Lost() int64 {
+	lost := int64(math.MinInt64)
+	for _, r := range c.replicas.Serving() {
+		if segments := r.Log.Segments(); len(segments) > 0 && segments[0].FirstSequence > 1 {
+			lost = max(lost, segments[0].CreateTime.UnixMilli())
+		}
+	}
+	return lost
+}
