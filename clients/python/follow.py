@@ -20,9 +20,12 @@ from typing import Optional
 
 import grpc
 from promgrpc.credentials import TLS, password_file, token_file
+from promgrpc.errors import OutOfRangeError, UnreachableError
 from promgrpc.metrics.v1.metrics_pb2 import TimeSeries
-from promgrpc.stream import Client, OutOfRangeError, Query, UnreachableError
+from promgrpc.selection import Selection
+from promgrpc.stream import Client
 from promgrpc.suspicion import SuspectError
+from promgrpc.terminal import visible
 from promgrpc.values import format_float, histogram_buckets, histogram_count, is_stale
 
 
@@ -41,7 +44,7 @@ def main() -> int:
     except (OSError, ValueError) as e:
         log(cursor_file_error(args, e))
         return 1
-    query = Query(
+    selection = Selection(
         selectors=args.selector,
         since=None if cursor or args.since is None else time.time() - args.since,
         cursor=cursor,
@@ -49,7 +52,7 @@ def main() -> int:
         heartbeat_interval=args.heartbeat,
     )
     try:
-        for update in client.get(query):
+        for update in client.get(selection):
             if update.rewound:
                 log("some samples come again")
             if update.response.HasField("gap"):
@@ -207,13 +210,6 @@ def _locked(path: str):
         file.close()
         raise
     return file
-
-
-def visible(text: str, stream) -> str:
-    """Escapes, as JSON does, what would control a terminal, such as escape sequences and marks of the direction of reading."""
-    if not stream.isatty():
-        return text
-    return "".join(c if c.isprintable() or c in "\n\t" else json.dumps(c)[1:-1] for c in text)
 
 
 def log(message: str) -> None:

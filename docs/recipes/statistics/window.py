@@ -7,7 +7,8 @@ import sys
 import time
 from collections import defaultdict
 
-from promgrpc.stream import Client, Query
+from promgrpc.selection import Selection
+from promgrpc.stream import Client
 from promgrpc.values import is_stale
 
 addresses = sys.argv[1].split(",")
@@ -16,7 +17,7 @@ window = 600  # seconds
 
 # %% Collect it
 samples = defaultdict(list)  # values by series
-for update in Client(addresses).get(Query(selectors=selectors, since=time.time() - window)):
+for update in Client(addresses).get(Selection(selectors=selectors, since=time.time() - window)):
     for series in update.response.timeseries:
         labels = {label.name: label.value for label in series.labels}
         name = labels.pop("__name__", "")
