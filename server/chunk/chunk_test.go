@@ -345,8 +345,8 @@ func TestAppendDecode(t *testing.T) {
 		damaged := slices.Clone(first)
 		damaged[i] ^= 4
 		_, _, err := chunk.Decode(damaged)
-		assert.ErrorIs(t, err, chunk.ErrDamaged, "byte %d", i)
+		require.ErrorIs(t, err, chunk.ErrDamaged, "byte %d", i)
 		_, _, err = chunk.Decode(first[:i])
-		assert.ErrorIs(t, err, chunk.ErrDamaged, "%d bytes", i)
+		require.ErrorIs(t, err, chunk.ErrDamaged, "%d bytes", i)
 	}
 }

@@ -153,12 +153,12 @@ func (it *Iterator) advance(s *source, t int64) bool {
 			return false
 		}
 		if s.lagged {
-			n := 0
-			if s.lag, n = uvarint(s.lags); n <= 0 {
+			lag, n := uvarint(s.lags)
+			if n <= 0 {
 				it.err = errLags
 				return false
 			}
-			s.lags = s.lags[n:]
+			s.lag, s.lags = lag, s.lags[n:]
 		}
 		if s.t = s.it.AtT(); s.t >= t && (it.before == All || Arrival(s.t, s.lag) < it.before) {
 			return true
