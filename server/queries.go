@@ -1,6 +1,7 @@
 package server
 
 import (
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -13,11 +14,16 @@ import (
 	"github.com/promgrpc/exporter/server/promql"
 	"github.com/promgrpc/exporter/server/rule"
 	"github.com/promgrpc/exporter/server/stream"
+	"github.com/promgrpc/exporter/server/window"
 )
 
 // QueryConfig is what evaluations of PromQL may cost, and what they read.
 type QueryConfig struct {
 	Engine promql.Config
+	// Window is how long samples are kept in memory, by the logs' own time. 0: not at all.
+	Window time.Duration
+	// WindowBytes that they may take.
+	WindowBytes units.Base2Bytes
 	// IndexBytes that the index of what the segments hold may take on the disk.
 	IndexBytes units.Base2Bytes
 	// IdleAfter is how long a log may be silent before steps are not held back for it.
@@ -28,17 +34,23 @@ type QueryConfig struct {
 
 // DefaultQueryConfig returns the defaults of the flags.
 func DefaultQueryConfig() QueryConfig {
-	return QueryConfig{Engine: promql.DefaultConfig(), IndexBytes: 1 * units.GiB, IdleAfter: time.Minute, Rules: rule.DefaultLimits()}
+	return QueryConfig{Engine: promql.DefaultConfig(), Window: 15 * time.Minute, WindowBytes: 1 * units.GiB, IndexBytes: 1 * units.GiB, IdleAfter: time.Minute, Rules: rule.DefaultLimits()}
 }
 
 const (
-	flagIndexBytes = "--query.index-bytes"
-	flagIdleAfter  = "--query.idle-after"
+	flagWindow      = "--query.window"
+	flagWindowBytes = "--limit.window-bytes"
+	flagIndexBytes  = "--query.index-bytes"
+	flagIdleAfter   = "--query.idle-after"
 )
 
 // RegisterFlags adds the flags. Their defaults are what c holds.
 func (c *QueryConfig) RegisterFlags(app *kingpin.Application) {
 	e := &c.Engine
+	app.Flag(flagWindow[2:], "Keep the samples of this long in memory, by series, for queries; at most "+mostWindow.String()+". What is older is read from the disk. 0 keeps none.").
+		Default(c.Window.String()).DurationVar(&c.Window)
+	app.Flag(flagWindowBytes[2:], "Most memory that these samples take, by estimate. Beyond it those of a shorter time are kept.").
+		Default(c.WindowBytes.String()).BytesVar(&c.WindowBytes)
 	app.Flag(flagIndexBytes[2:], "Most of the disk that the index takes of what the segments hold by series. What is not in it is read from the segments again.").
 		Default(c.IndexBytes.String()).BytesVar(&c.IndexBytes)
 	app.Flag(promql.FlagLookback[2:], "How old a sample may be to count as the value of its series, unless a query says otherwise.").
@@ -74,6 +86,7 @@ func (c *QueryConfig) check() error {
 		flag  string
 		value int64
 	}{
+		{flagWindowBytes, int64(c.WindowBytes)},
 		{flagIndexBytes, int64(c.IndexBytes)},
 		{flagIdleAfter, int64(c.IdleAfter)},
 		{promql.FlagLookback, int64(e.Lookback)},
@@ -93,7 +106,18 @@ func (c *QueryConfig) check() error {
 	if c.Rules.Alerts > rule.MaxAlerts {
 		return usage.Errorf("%s is %d, it can be %d at most", rule.FlagAlerts, c.Rules.Alerts, rule.MaxAlerts)
 	}
+	if c.Window < 0 || c.Window > mostWindow {
+		return usage.Errorf("%s is %s, it has to be from 0 to %s", flagWindow, c.Window, mostWindow)
+	}
 	return nil
+}
+
+// mostWindow is how long series are kept in the head at least that get no samples.
+const mostWindow = time.Hour
+
+// openWindows makes what the windows of all logs share.
+func (c *QueryConfig) openWindows(logger *slog.Logger) *window.Memory {
+	return window.NewMemory(window.Options{Span: c.Window, Bytes: int64(c.WindowBytes), Logger: logger})
 }
 
 // openQueries makes what evaluates PromQL.

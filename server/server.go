@@ -93,7 +93,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	if s.store, err = c.Open(nil, logger, reg); err != nil {
 		return nil, err
 	}
-	if s.replicas, err = replica.Open(s.store, logger); err != nil {
+	if s.replicas, err = replica.Open(s.store, c.openWindows(logger), logger); err != nil {
 		return nil, err
 	}
 	if err = s.openQueries(reg); err != nil {

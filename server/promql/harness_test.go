@@ -54,7 +54,7 @@ func openEngine(t *testing.T, dir string, c Config) *Engine {
 	store, err := seglog.OpenStore(dir, seglog.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	replicas, err := replica.Open(store, slog.New(slog.DiscardHandler))
+	replicas, err := replica.Open(store, nil, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, replicas.Close()) })
 	l := selection.DefaultLimits()

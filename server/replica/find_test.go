@@ -52,7 +52,7 @@ func (g *growing) apply() error {
 
 // What is found while blocks are applied is what matches as of the view's block.
 func TestFindWhileBlocksAreApplied(t *testing.T) {
-	g := &growing{state: newState()}
+	g := &growing{state: newState(nil)}
 	require.NoError(t, g.apply())
 	var applying, finding sync.WaitGroup
 	var done atomic.Bool

@@ -8,6 +8,7 @@ import (
 
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/window"
 )
 
 // Replica is a server's copy of one log: the files, and the state as of the last
@@ -21,6 +22,7 @@ type Replica struct {
 
 	requests requests
 	count    liveCount
+	filling  filling
 
 	keyframe  atomic.Bool   // a whole keyframe has been applied
 	ready     atomic.Bool   // it has caught up once, or was opened with a state
@@ -39,10 +41,11 @@ type Replica struct {
 
 // openReplica rebuilds the state of a log from its newest segment, or creates
 // an empty log.
-func openReplica(store *seglog.Store, id segment.LogID, h *health) (*Replica, error) {
-	r := &Replica{ID: id, lease: newLease(), health: h, state: newState(), opened: time.Now()}
+func openReplica(store *seglog.Store, id segment.LogID, h *health, w *window.Window) (*Replica, error) {
+	r := &Replica{ID: id, lease: newLease(), health: h, state: newState(w), opened: time.Now()}
 	files, err := store.OpenMirror(id, r)
 	if err != nil {
+		w.Close()
 		return nil, fmt.Errorf("open log %s: %w", id, err)
 	}
 	r.files, r.Log = files, files.Log()
@@ -59,6 +62,7 @@ func (r *Replica) ApplyKeyframe(k *segment.Keyframe) error {
 		return err
 	}
 	if k.Last {
+		r.Window.ApplyKeyframe(k.Sequence)
 		r.keyframe.Store(true)
 	}
 	return nil
@@ -72,6 +76,7 @@ func (r *Replica) ApplyBlock(b *segment.Block) error {
 		r.unusable.Store(true)
 		return err
 	}
+	r.Window.ApplyBlock(b)
 	r.requests.add(b)
 	r.written.Store(b.Time)
 	return nil

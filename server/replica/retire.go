@@ -113,7 +113,7 @@ func (rs *Set) retire(r *Replica) error {
 	retired := seglog.WithRetired(before, r.ID, seglog.Retired{Last: max(r.Log.Last(), before[r.ID].Last), At: rs.store.Now()})
 	r.unusable.Store(true)
 	rs.remove(r)
-	err := r.files.Close()
+	err := r.close()
 	// Cursors are understood before the log has gone.
 	rs.retired.Store(&retired)
 	rs.Updates.Wake()

@@ -42,7 +42,7 @@ func TestRetirementBySize(t *testing.T) {
 	store, err := seglog.OpenStore(dir, seglog.Options{RetentionSize: 1})
 	require.NoError(t, err)
 	defer store.Close()
-	rs, err := Open(store, slog.New(slog.DiscardHandler))
+	rs, err := Open(store, nil, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	defer rs.Close()
 	_, err = rs.Lease(t.Context(), fed, Source{Feeder: &feeder{}})
@@ -83,7 +83,7 @@ func TestRetirementOfTheFuture(t *testing.T) {
 	store, err := seglog.OpenStore(dir, seglog.Options{RetentionTime: retention})
 	require.NoError(t, err)
 	defer store.Close()
-	rs, err := Open(store, slog.New(slog.DiscardHandler))
+	rs, err := Open(store, nil, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	defer rs.Close()
 	for _, r := range rs.All() {

@@ -13,12 +13,15 @@ import (
 	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/window"
 )
 
 // Set is the replicas of a server.
 type Set struct {
-	store  *seglog.Store
-	logger *slog.Logger
+	store   *seglog.Store
+	windows *window.Memory
+	filling chan struct{} // has room for the log of which the window is filled
+	logger  *slog.Logger
 	// opening fails when a log cannot be opened or created.
 	opening health
 	// Updates wakes those who wait for blocks or logs.
@@ -35,10 +38,10 @@ type Set struct {
 	retired atomic.Pointer[map[segment.LogID]seglog.Retired]
 }
 
-// Open opens every log that the storage folder holds. What has no whole keyframe is
+// Open opens every log that the storage folder holds; nil windows are none. What has no whole keyframe is
 // removed: its connection has ended.
-func Open(store *seglog.Store, logger *slog.Logger) (*Set, error) {
-	rs := &Set{store: store, logger: logger, unconfirmed: map[segment.LogID]*unconfirmed{}}
+func Open(store *seglog.Store, windows *window.Memory, logger *slog.Logger) (*Set, error) {
+	rs := &Set{store: store, windows: windows, filling: make(chan struct{}, 1), logger: logger, unconfirmed: map[segment.LogID]*unconfirmed{}}
 	rs.list.Store(new([]*Replica))
 	rs.loadRetired()
 	for _, id := range store.Logs() {
@@ -50,12 +53,12 @@ func Open(store *seglog.Store, logger *slog.Logger) (*Set, error) {
 }
 
 func (rs *Set) load(id segment.LogID) error {
-	r, err := openReplica(rs.store, id, new(health))
+	r, err := openReplica(rs.store, id, new(health), rs.windows.New())
 	if err != nil {
 		return err
 	}
 	if !r.keyframe.Load() {
-		err := r.files.Close()
+		err := r.close()
 		rs.store.Remove(id)
 		return err
 	}
@@ -64,10 +67,10 @@ func (rs *Set) load(id segment.LogID) error {
 	if full := rs.room(id); full != nil {
 		// It waits for a place, and for its forwarder.
 		rs.logger.Error("a log is not opened", "log_id", id.String(), "err", full)
-		return r.files.Close()
+		return r.close()
 	}
 	if err := rs.add(r); err != nil {
-		return errors.Join(err, r.files.Close())
+		return errors.Join(err, r.close())
 	}
 	return nil
 }
@@ -125,6 +128,9 @@ func (rs *Set) room(id segment.LogID) error {
 func (rs *Set) add(r *Replica) error {
 	i, found := rs.find(r.ID)
 	list := slices.Clone(rs.All())
+	if r.Window != nil {
+		r.fill(rs.filling)
+	}
 	if found {
 		list[i] = r
 	} else {
@@ -152,20 +158,20 @@ func (rs *Set) usable(i int) (*Replica, error) {
 	}
 	// Its streams end, and resume at the new one.
 	old.unusable.Store(true)
-	_ = old.files.Close()
+	_ = old.close()
 	r, err := rs.open(old.ID, old.health)
 	if err != nil {
 		return nil, err
 	}
 	if err := rs.add(r); err != nil {
-		return nil, errors.Join(err, r.files.Close())
+		return nil, errors.Join(err, r.close())
 	}
 	return r, nil
 }
 
 // open opens a replica, and notes whether that works.
 func (rs *Set) open(id segment.LogID, h *health) (*Replica, error) {
-	r, err := openReplica(rs.store, id, h)
+	r, err := openReplica(rs.store, id, h, rs.windows.New())
 	if err != nil {
 		h.fail()
 		rs.opening.fail()
@@ -208,7 +214,7 @@ func (rs *Set) Check() error {
 func (rs *Set) Close() error {
 	var errs []error
 	for _, r := range rs.All() {
-		errs = append(errs, r.files.Close())
+		errs = append(errs, r.close())
 	}
 	return errors.Join(errs...)
 }

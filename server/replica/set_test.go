@@ -23,7 +23,7 @@ func TestMoreLogsThanPlaces(t *testing.T) {
 	store, err := seglog.OpenStore(dir, seglog.Options{})
 	require.NoError(t, err)
 	defer store.Close()
-	rs, err := Open(store, slog.New(slog.DiscardHandler))
+	rs, err := Open(store, nil, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	defer rs.Close()
 	require.Len(t, rs.All(), cursor.MaxPositions)

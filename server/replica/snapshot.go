@@ -8,6 +8,7 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 	"github.com/promgrpc/exporter/server/postings"
 	"github.com/promgrpc/exporter/server/selection"
+	"github.com/promgrpc/exporter/server/window"
 )
 
 // Snapshot is the latest samples of the live series of one log that are selected, as
@@ -73,14 +74,16 @@ func (s *Snapshot) Written() iter.Seq2[uint64, *segment.Latest] {
 type state struct {
 	Head  *head.Head
 	index *postings.Index
+	// Window has the recent samples of the series; nil: none.
+	Window *window.Window
 }
 
 // newState returns the state of a log before its first block.
-func newState() state {
+func newState(w *window.Window) state {
 	x := postings.NewIndex()
-	h := head.NewObserved(x)
+	h := head.NewObserved(observer{x, w})
 	x.Labels(h.Label)
-	return state{h, x}
+	return state{h, x, w}
 }
 
 // BetweenBlocks calls f while no block is being applied.

@@ -37,7 +37,7 @@ func (rs *Set) take(id segment.LogID, names []string) (*Replica, error) {
 		}
 		if r.keyframe.Load() { // There was no place for it when it was found.
 			if err := rs.add(r); err != nil {
-				return nil, errors.Join(err, r.files.Close())
+				return nil, errors.Join(err, r.close())
 			}
 			return r, nil
 		}
@@ -64,7 +64,7 @@ func (rs *Set) leave(r *Replica) {
 	}
 	delete(rs.unconfirmed, r.ID)
 	r.unusable.Store(true)
-	_ = r.files.Close()
+	_ = r.close()
 	rs.store.Remove(r.ID)
 }
 

@@ -28,7 +28,7 @@ import (
 func fuzzed(f *testing.F) *Service {
 	store, err := seglog.OpenStore(f.TempDir(), seglog.DefaultOptions())
 	require.NoError(f, err)
-	replicas, err := replica.Open(store, slog.New(slog.DiscardHandler))
+	replicas, err := replica.Open(store, nil, slog.New(slog.DiscardHandler))
 	require.NoError(f, err)
 	f.Cleanup(func() { require.NoError(f, errors.Join(replicas.Close(), store.Close())) })
 	budget := func(name string) *limit.Budget { return limit.NewBudget("--limit."+name, "units", 1<<30, 1<<30) }

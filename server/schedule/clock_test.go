@@ -95,7 +95,7 @@ func openSet(t *testing.T, dir string) *replica.Set {
 	o.Sync, o.RetentionTime, o.Logger = seglog.SyncNever, 0, slog.New(slog.DiscardHandler)
 	store, err := seglog.OpenStore(dir, o)
 	require.NoError(t, err)
-	rs, err := replica.Open(store, slog.New(slog.DiscardHandler))
+	rs, err := replica.Open(store, nil, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	t.Cleanup(sync.OnceFunc(func() {
 		require.NoError(t, rs.Close())
@@ -250,7 +250,7 @@ func TestRestart(t *testing.T) {
 		store, err := seglog.OpenStore(dir, o)
 		require.NoError(t, err)
 		defer store.Close()
-		rs, err := replica.Open(store, slog.New(slog.DiscardHandler))
+		rs, err := replica.Open(store, nil, slog.New(slog.DiscardHandler))
 		require.NoError(t, err)
 		defer rs.Close()
 		gone.tick(began + 1)
