@@ -123,7 +123,7 @@ func answerOf(r *request, x *promql.Expression, result *promql.Result, most int,
 		notes.Add(fmt.Errorf("value %q for parameter \"stats\" is deprecated and will be rejected in the next major release, use \"true\" or \"all\"", excerpt(statistics)))
 	}
 	const notesShown = 10 // of each kind, as Prometheus has it
-	warnings, infos := notes.AsStrings(x.Text(), notesShown, notesShown)
+	warnings, infos := notes.AsStrings(x.Source(), notesShown, notesShown)
 	return &answer{
 		data: func(e *encoder) {
 			e.result(value)

@@ -33,12 +33,14 @@ type Shared struct {
 type Engine struct {
 	config Config
 	shared Shared
+	parser parser.Parser
 	engine *promql.Engine
 }
 
-// New returns an engine.
+// New returns an engine with the options that Prometheus has unless it is told otherwise.
 func New(c Config, from Shared) *Engine {
-	return &Engine{config: c, shared: from, engine: promql.NewEngine(promql.EngineOpts{
+	e := &Engine{config: c, shared: from, parser: parser.NewParser(parser.Options{ExperimentalDurationExpr: true})}
+	e.engine = promql.NewEngine(promql.EngineOpts{
 		Logger:                   from.Logger,
 		MaxSamples:               int(c.Samples),
 		Timeout:                  2 * c.Time, // the context ends before that
@@ -46,8 +48,9 @@ func New(c Config, from Shared) *Engine {
 		NoStepSubqueryIntervalFn: func(int64) int64 { return subqueryStep.Milliseconds() },
 		EnableAtModifier:         true,
 		EnableNegativeOffset:     true,
-		Parser:                   expressionParser,
-	})}
+		Parser:                   e.parser,
+	})
+	return e
 }
 
 // subqueryStep of a subquery that says none is Prometheus' default evaluation interval.

@@ -109,9 +109,9 @@ func (v *evaluation) query(s span) (promql.Query, error) {
 	options := promql.NewPrometheusQueryOpts(false, v.options.Lookback)
 	engine, start, end := v.engine.engine, time.UnixMilli(s.start), time.UnixMilli(s.end)
 	if s.step == 0 {
-		return engine.NewInstantQuery(v.ctx, v.reading, options, v.x.text, start)
+		return engine.NewInstantQuery(v.ctx, v.reading, options, v.x.source, start)
 	}
-	return engine.NewRangeQuery(v.ctx, v.reading, options, v.x.text, start, end, time.Duration(s.step)*time.Millisecond)
+	return engine.NewRangeQuery(v.ctx, v.reading, options, v.x.source, start, end, time.Duration(s.step)*time.Millisecond)
 }
 
 // failed makes errors of limits out of the engine's.

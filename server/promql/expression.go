@@ -12,9 +12,6 @@ import (
 	"github.com/promgrpc/exporter/server/selection"
 )
 
-// expressionParser has the options that Prometheus has unless it is told otherwise.
-var expressionParser = parser.NewParser(parser.Options{ExperimentalDurationExpr: true})
-
 // SyntaxError is an expression that does not parse.
 type SyntaxError struct {
 	Start, End int // bytes of the text that are wrong
@@ -27,9 +24,10 @@ func (e *SyntaxError) Error() string { return "the expression does not parse: " 
 
 // Expression is one that was parsed. It may be evaluated by many at a time.
 type Expression struct {
-	text  string
-	expr  parser.Expr // is never changed
-	apart bool        // each step has to be evaluated on its own
+	source string // what is evaluated, and what places in annotations are of
+	text   string
+	expr   parser.Expr // is never changed
+	apart  bool        // each step has to be evaluated on its own
 }
 
 // Parse parses an expression of a viewer, unless its regular expressions are larger than
@@ -43,11 +41,11 @@ func (e *Engine) Parse(ctx context.Context, v selection.Viewer, text string) (*E
 	if err := evaluation.Measure(text); err != nil {
 		return nil, err
 	}
-	expr, err := expressionParser.ParseExpr(text)
+	expr, err := e.parser.ParseExpr(text)
 	if err != nil {
 		return nil, newSyntaxError(text, err)
 	}
-	return &Expression{text: expr.String(), expr: expr, apart: apart(expr)}, nil
+	return &Expression{source: text, text: expr.String(), expr: expr, apart: apart(expr)}, nil
 }
 
 // ParseSelectors parses series selectors, as Parse does an expression.
@@ -60,7 +58,7 @@ func (e *Engine) ParseSelectors(ctx context.Context, v selection.Viewer, texts [
 	sets := make([][]*labels.Matcher, len(texts))
 	for i, text := range texts {
 		var err error
-		if sets[i], err = expressionParser.ParseMetricSelector(text); err != nil {
+		if sets[i], err = e.parser.ParseMetricSelector(text); err != nil {
 			return nil, newSyntaxError(text, err)
 		}
 	}
@@ -85,6 +83,17 @@ func newSyntaxError(text string, err error) *SyntaxError {
 // Text is the expression as Prometheus prints it, which is the same for those that differ
 // in spaces only.
 func (x *Expression) Text() string { return x.text }
+
+// Source is the text that is evaluated, and that places in annotations are of.
+func (x *Expression) Source() string { return x.source }
+
+// Canonical is the same expression with [Expression.Text] as its source, so that the places
+// in its annotations are the same for all who share it.
+func (x *Expression) Canonical() *Expression {
+	canonical := *x
+	canonical.source = x.text
+	return &canonical
+}
 
 // Expr is the expression as it was parsed. It must not be changed.
 func (x *Expression) Expr() parser.Expr { return x.expr }

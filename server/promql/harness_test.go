@@ -17,13 +17,13 @@ import (
 
 // logWriter writes a log as a forwarder does.
 type logWriter struct {
-	t      *testing.T
+	t      testing.TB
 	store  *seglog.Store
 	writer *seglog.Writer
 	head   *head.Head
 }
 
-func newLogWriter(t *testing.T, dir string) *logWriter {
+func newLogWriter(t testing.TB, dir string) *logWriter {
 	t.Helper()
 	o := seglog.DefaultOptions()
 	o.RetentionTime, o.Sync = 0, seglog.SyncNever
@@ -49,7 +49,7 @@ func (w *logWriter) close() {
 }
 
 // openEngine returns an engine on the logs of a folder.
-func openEngine(t *testing.T, dir string, c Config) *Engine {
+func openEngine(t testing.TB, dir string, c Config) *Engine {
 	t.Helper()
 	store, err := seglog.OpenStore(dir, seglog.Options{})
 	require.NoError(t, err)

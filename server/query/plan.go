@@ -65,6 +65,7 @@ func (q *Queries) plan(ctx context.Context, v selection.Viewer, req *queryv1.Que
 	if p.expression, err = q.parse(ctx, v, req.GetExpression()); err != nil {
 		return nil, err
 	}
+	p.expression = p.expression.Canonical()
 	p.hash = hashOf(p.expression.Text(), p.step, p.delay, p.lookback)
 	return p, p.start(req)
 }
