@@ -13,7 +13,6 @@ import (
 	"github.com/promgrpc/exporter/server/history"
 	"github.com/promgrpc/exporter/server/promql"
 	"github.com/promgrpc/exporter/server/rule"
-	"github.com/promgrpc/exporter/server/stream"
 	"github.com/promgrpc/exporter/server/window"
 )
 
@@ -26,6 +25,9 @@ type QueryConfig struct {
 	WindowBytes units.Base2Bytes
 	// IndexBytes that the index of what the segments hold may take on the disk.
 	IndexBytes units.Base2Bytes
+	// IndexSealed has the index of a segment made when it is complete, not when somebody
+	// asks for it.
+	IndexSealed bool
 	// IdleAfter is how long a log may be silent before steps are not held back for it.
 	IdleAfter time.Duration
 	// Rules is what files of rules may cost.
@@ -40,7 +42,7 @@ func DefaultQueryConfig() QueryConfig {
 const (
 	flagWindow      = "--query.window"
 	flagWindowBytes = "--limit.window-bytes"
-	flagIndexBytes  = "--query.index-bytes"
+	flagIndexSealed = "--query.index-sealed"
 	flagIdleAfter   = "--query.idle-after"
 )
 
@@ -51,8 +53,10 @@ func (c *QueryConfig) RegisterFlags(app *kingpin.Application) {
 		Default(c.Window.String()).DurationVar(&c.Window)
 	app.Flag(flagWindowBytes[2:], "Most memory that these samples take, by estimate. Beyond it those of a shorter time are kept.").
 		Default(c.WindowBytes.String()).BytesVar(&c.WindowBytes)
-	app.Flag(flagIndexBytes[2:], "Most of the disk that the index takes of what the segments hold by series. What is not in it is read from the segments again.").
+	app.Flag(history.FlagBytes[2:], "Most of the disk that the index takes of what the segments hold by series. What is not in it is read from the segments again.").
 		Default(c.IndexBytes.String()).BytesVar(&c.IndexBytes)
+	app.Flag(flagIndexSealed[2:], "Make the index of a segment when the segment is complete, which takes seconds of a processor, and not for the first query that needs it.").
+		BoolVar(&c.IndexSealed)
 	app.Flag(promql.FlagLookback[2:], "How old a sample may be to count as the value of its series, unless a query says otherwise.").
 		Default(e.Lookback.String()).DurationVar(&e.Lookback)
 	app.Flag(flagIdleAfter[2:], "Evaluate steps without a log of which nothing has come for this long, until it comes back.").
@@ -87,7 +91,7 @@ func (c *QueryConfig) check() error {
 		value int64
 	}{
 		{flagWindowBytes, int64(c.WindowBytes)},
-		{flagIndexBytes, int64(c.IndexBytes)},
+		{history.FlagBytes, int64(c.IndexBytes)},
 		{flagIdleAfter, int64(c.IdleAfter)},
 		{promql.FlagLookback, int64(e.Lookback)},
 		{promql.FlagQueries, int64(e.Queries)},
@@ -126,7 +130,7 @@ func (s *Server) openQueries(reg prometheus.Registerer) error {
 	bytes := c.budget(promql.FlagBytes, "bytes", int64(c.Engine.Bytes))
 	var err error
 	s.history, err = history.Open(s.store, history.Options{
-		Bytes: c.IndexBytes, Memory: bytes, Decodes: c.budget(stream.FlagDecodes, "turns", int64(c.Decodes)),
+		Bytes: c.IndexBytes, Sealed: c.IndexSealed, Memory: bytes, Decodes: s.decodes,
 		Logger: s.logger, Registerer: reg,
 	})
 	if err != nil {

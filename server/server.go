@@ -60,6 +60,7 @@ type Server struct {
 	conns       *limit.Budget     // open to the RPC port
 	calls       *limit.Budget     // bytes that requests and answers take
 	lookups     *limit.Budget     // turns
+	decodes     *limit.Budget     // turns
 	ops         *daemon.Web
 	// registrar is nil if the server is not registered.
 	registrar *discovery.Registrar
@@ -142,6 +143,7 @@ func newServer(c Config, logger *slog.Logger) *Server {
 		conns:       c.budget(flagRPCConns, "connections", int64(limit.Connections(c.RPCConns))),
 		calls:       limit.NewBudget(flagCallBytes, "bytes", int64(c.CallBytes), max(c.share(int64(c.CallBytes)), rpc.LeastCall(int64(c.RequestBytes)))),
 		lookups:     c.budget(flagLookups, "turns", int64(c.Lookups)),
+		decodes:     c.budget(stream.FlagDecodes, "turns", int64(c.Decodes)),
 		evaluations: selection.NewEvaluations(c.Limits, c.budget(selection.FlagEvaluationBytes, "bytes", int64(c.EvaluationBytes))),
 	}
 }
@@ -167,7 +169,7 @@ func (s *Server) openRooms() {
 		Open:    c.budget(flagStreams, "streams", int64(c.Streams)),
 		Watches: c.budget(flagWatches, "watches", int64(c.Watches)),
 		Bytes:   streamBytes,
-		Decodes: c.budget(stream.FlagDecodes, "turns", int64(c.Decodes)),
+		Decodes: s.decodes,
 	})
 	clock := schedule.NewClock(s.replicas, c.IdleAfter)
 	s.query = query.New(query.Config{Lookback: c.Engine.Lookback, CursorWait: c.CursorWait}, query.Shared{

@@ -44,19 +44,18 @@ func (c *chain) chunks(dst []Chunk) []Chunk {
 	return append(dst, open)
 }
 
-// What a builder takes at least, with an open chunk and its appender, and a chunk besides
-// its bytes.
+// BuilderBytes is what a builder takes at least, with an open chunk and its appender.
+const BuilderBytes = int64(unsafe.Sizeof(Builder{})) + 256
+
+// What a chunk takes besides its bytes, and a sample that waits.
 const (
-	builderBytes = int64(unsafe.Sizeof(Builder{})) + 256
-	chunkBytes   = int64(unsafe.Sizeof(Chunk{})) + 48
-	// lateBytes is about what a sample whose timestamp went back takes, a histogram with
-	// some buckets.
-	lateBytes = int64(unsafe.Sizeof(sample{})) + 512
+	chunkBytes = int64(unsafe.Sizeof(Chunk{})) + 48
+	lateBytes  = int64(unsafe.Sizeof(sample{})) + 256
 )
 
 // Bytes is about what the builder takes in memory.
 func (b *Builder) Bytes() int64 {
-	n := builderBytes + int64(len(b.late))*lateBytes + int64(cap(b.ascending.lags))
+	n := BuilderBytes + int64(len(b.late))*lateBytes + int64(cap(b.ascending.lags))
 	for i := range b.ascending.done {
 		c := &b.ascending.done[i]
 		n += chunkBytes + int64(len(c.Data.Bytes())+len(c.Lags))

@@ -41,8 +41,9 @@ type run struct {
 	from     uint64           // the first of the blocks
 	builders []*chunk.Builder // by series; nil: none
 	series   int              // that have one
-	samples  int              // since bytes was counted
-	bytes    int64
+	bytes    int64            // when they were counted last
+	samples  int              // since then
+	counted  int              // series then
 }
 
 func newDecoding(log *seglog.Log, first uint64) (*decoding, error) {
@@ -195,14 +196,14 @@ const (
 // size is about what the run takes in memory.
 func (r *run) size() int64 {
 	if r.samples > countEvery {
-		r.bytes, r.samples = int64(8*len(r.builders)), 0
+		r.bytes, r.samples, r.counted = 0, 0, r.series
 		for _, b := range r.builders {
 			if b != nil {
 				r.bytes += b.Bytes()
 			}
 		}
 	}
-	return r.bytes + sampleBytes*int64(r.samples)
+	return r.bytes + int64(8*len(r.builders)) + sampleBytes*int64(r.samples) + chunk.BuilderBytes*int64(r.series-r.counted)
 }
 
 // What a label takes in the table, besides its bytes, and a series in the index.

@@ -179,9 +179,13 @@ type series struct {
 // readSeries reads block i of series. What it returns is valid until buf is used again.
 func (p *part) readSeries(i uint32, buf *seriesBlock) error {
 	r, err := p.block(ofSeries, i)
-	if err != nil {
-		return err
+	if err == nil && !p.parseSeries(r, i, buf) {
+		err = fmt.Errorf("%w: block %d of series", errDamaged, i)
 	}
+	return err
+}
+
+func (p *part) parseSeries(r *fields, i uint32, buf *seriesBlock) bool {
 	n := min(perBlock, int(p.count)-int(i)*perBlock)
 	buf.entries, buf.numbers = buf.entries[:0], buf.numbers[:0]
 	offset := r.uvarint()
@@ -194,17 +198,14 @@ func (p *part) readSeries(i uint32, buf *seriesBlock) error {
 		e.min = r.varint()
 		e.max = int64(uint64(e.min) + r.uvarint())
 		if !ok || r.bad || offset < headSize || offset > first || length > first-offset || e.max < e.min {
-			return fmt.Errorf("%w: block %d of series", errDamaged, i)
+			return false
 		}
 		e.offset, e.length = int64(offset), int(length)
 		offset += length
 		buf.entries = append(buf.entries, e)
 		before = row
 	}
-	if !r.ended() {
-		return fmt.Errorf("%w: block %d of series", errDamaged, i)
-	}
-	return nil
+	return r.ended()
 }
 
 // seriesBlock is a block of series that was read.
@@ -243,17 +244,21 @@ func (p *part) readValues(i uint32) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := min(perBlock, p.labels-int(i)*perBlock)
+	values, ok := parseValues(r, min(perBlock, p.labels-int(i)*perBlock))
+	if !ok {
+		return nil, fmt.Errorf("%w: block %d of labels", errDamaged, i)
+	}
+	return values, nil
+}
+
+func parseValues(r *fields, n int) ([]string, bool) {
 	values, all := make([]string, n), string(r.b)
 	for j := range values {
 		length := len(r.bytes())
 		end := len(all) - len(r.b)
 		values[j] = all[end-length : end]
 	}
-	if !r.ended() {
-		return nil, fmt.Errorf("%w: block %d of labels", errDamaged, i)
-	}
-	return values, nil
+	return values, r.ended()
 }
 
 // readRuns reads the runs of a list, of series below a number.
