@@ -61,7 +61,7 @@ func (s *subscription) responses(g int, at int64, out *outcome) []*queryv1.Evalu
 		}
 	}
 	for _, f := range out.failures {
-		m := &queryv1.RuleFailure{Rule: f.rule.name, Error: s.told(f.err)}
+		m := &queryv1.RuleFailure{Rule: f.rule.name, Error: s.worded(f.err)}
 		r := room(m)
 		r.Failures = append(r.Failures, m)
 	}
@@ -69,8 +69,8 @@ func (s *subscription) responses(g int, at int64, out *outcome) []*queryv1.Evalu
 	return all
 }
 
-// told is an error in words, which tell nothing of others to who may not see them.
-func (s *subscription) told(err error) string {
+// worded is an error in words, which tell nothing of others to who may not see them.
+func (s *subscription) worded(err error) string {
 	var over *limit.Error
 	if s.restricted && errors.As(err, &over) {
 		return over.Plain().Error()

@@ -58,7 +58,8 @@ func (r *Rules) EvaluateRules(ctx context.Context, from stream.Caller, req *quer
 	s.viewer, s.restricted = from.Viewer(), from.Rights.Restricted()
 	s.hold, s.fileBytes = hold, hold.Held()
 	call.Started("rules")
-	return call.Ended(s.cursor, s.run())
+	err = s.run()
+	return call.Ended(fitting(s.told), err)
 }
 
 // refused is the error of a file that is not evaluated.

@@ -37,8 +37,10 @@ type subscription struct {
 
 	state     *state // nil until it has begun
 	resumes   bool   // the state is a cursor's
+	active    bool   // the alerts that are active there are told first
 	evaluated int64  // last step; never: there was none yet
 	cursor    string // that covers it
+	told      string // the last one that the client was sent
 	alerts    int    // that are active
 	synced    bool
 	age       stream.Age
@@ -48,7 +50,7 @@ type subscription struct {
 func newSubscription(r *Rules, call *stream.Call, f *file, req *queryv1.EvaluateRulesRequest) (*subscription, error) {
 	s := &subscription{
 		evaluator: evaluator{engine: r.Engine, limits: r.Limits, file: f},
-		rules:     r, call: call, follow: req.GetFollow(), heartbeat: stream.HeartbeatInterval(req.GetHeartbeatInterval()),
+		rules:     r, call: call, follow: req.GetFollow(), heartbeat: stream.HeartbeatInterval(req.GetHeartbeatInterval()), active: req.GetActive(),
 		end: math.MaxInt64, until: math.MaxInt64, evaluated: never, lastSent: time.Now(),
 	}
 	s.grow = func(n int64) error { return s.hold.Grow(n) }
@@ -76,7 +78,7 @@ func (s *subscription) resume(token string) error {
 	if s.state, err = decode(c.State, s.file, s.limits); err != nil {
 		return refusal.Invalid("cursor: " + err.Error())
 	}
-	s.resumes, s.evaluated, s.cursor = true, c.Evaluated, token
+	s.resumes, s.evaluated, s.cursor, s.told = true, c.Evaluated, token, token
 	return nil
 }
 
@@ -145,7 +147,7 @@ func (s *subscription) restore() error {
 		if s.call.Context().Err() != nil {
 			return context.Cause(s.call.Context())
 		}
-		return refusal.Unavailable(errors.New("the logs have not come here to where the cursor is"), s.cursor)
+		return refusal.Unavailable(errors.New("the logs have not come here to where the cursor is"), fitting(s.told))
 	}
 	s.setUntil(s.rules.Clock.Passed())
 	if lost := s.rules.Clock.Lost(); s.state.oldest() < lost {
@@ -153,12 +155,35 @@ func (s *subscription) restore() error {
 	}
 	err := s.while(func(ctx context.Context) error { return s.evaluator.restore(ctx, s.state) })
 	if errors.Is(err, errGone) {
-		return refusal.OutOfRange(err, s.token())
+		return refusal.OutOfRange(err, fitting(s.token()))
 	}
 	if err != nil {
 		return err
 	}
-	return s.account()
+	if err := s.account(); err != nil || !s.active {
+		return err
+	}
+	return s.tellActive()
+}
+
+// tellActive sends the alerts that are active.
+func (s *subscription) tellActive() error {
+	for g := range s.state.groups {
+		out := &outcome{}
+		for i := range s.state.groups[g].rules {
+			for _, c := range s.state.groups[g].rules[i].alerts.inactive() {
+				c.state = c.previous
+				out.alerts = append(out.alerts, ruleChange{s.file.groups[g].rules[i], c})
+			}
+		}
+		if out.empty() {
+			continue
+		}
+		if err := s.sendAll(s.responses(g, s.evaluated, out)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // tooOld is the error of a cursor of steps of which samples may be missing by now. It has
@@ -230,7 +255,11 @@ func (s *subscription) step(g int) error {
 	if out.empty() {
 		return s.beat()
 	}
-	for _, response := range s.responses(g, at, out) {
+	return s.sendAll(s.responses(g, at, out))
+}
+
+func (s *subscription) sendAll(responses []*queryv1.EvaluateRulesResponse) error {
+	for _, response := range responses {
 		if err := s.send(response); err != nil {
 			return err
 		}
@@ -240,6 +269,17 @@ func (s *subscription) step(g int) error {
 
 // maxCursor is how long a cursor may be that a request has.
 const maxCursor = 262144
+
+// maxFarewell is how long a cursor in an error may be: as long as those of GetMetrics.
+const maxFarewell = 4096
+
+// fitting is a cursor for an error, if it fits into headers.
+func fitting(cursor string) string {
+	if len(cursor) > maxFarewell {
+		return ""
+	}
+	return cursor
+}
 
 // token is the cursor of the state.
 func (s *subscription) token() string {
@@ -328,5 +368,8 @@ func (s *subscription) send(r *queryv1.EvaluateRulesResponse) error {
 		return err
 	}
 	s.lastSent = time.Now()
+	if r.GetCursor() != "" {
+		s.told = r.GetCursor()
+	}
 	return nil
 }

@@ -35,12 +35,18 @@ type Call = StreamCall[metricsv1.GetMetricsRequest, metricsv1.GetMetricsResponse
 // QueryCall is one call of Query.
 type QueryCall = StreamCall[queryv1.QueryRequest, queryv1.QueryResponse]
 
+// RulesCall is one call of EvaluateRules.
+type RulesCall = StreamCall[queryv1.EvaluateRulesRequest, queryv1.EvaluateRulesResponse]
+
 // Script answers a call. It may return a *connect.Error, or nil for a stream
 // that closes properly, or call Abort.
 type Script func(ctx context.Context, call *Call) error
 
 // QueryScript answers a call of Query, as Script does.
 type QueryScript func(ctx context.Context, call *QueryCall) error
+
+// RulesScript answers a call of EvaluateRules, as Script does.
+type RulesScript func(ctx context.Context, call *RulesCall) error
 
 // Abort breaks the connection, in the middle of the stream.
 func Abort() { panic(http.ErrAbortHandler) }
@@ -51,6 +57,7 @@ type Server struct {
 	metricsv1connect.UnimplementedMetricsServiceHandler
 	Script      Script
 	Query       QueryScript
+	Rules       RulesScript
 	LabelNames  *metricsv1.GetLabelNamesResponse
 	LabelValues *metricsv1.GetLabelValuesResponse
 	Metadata    *metricsv1.GetMetadataResponse
@@ -66,6 +73,7 @@ type Server struct {
 	mu       sync.Mutex
 	requests []*metricsv1.GetMetricsRequest
 	queries  []*queryv1.QueryRequest
+	rules    int // calls of EvaluateRules
 	lookups  int
 	http     *httptest.Server
 }
@@ -156,6 +164,19 @@ func (q queryService) Query(ctx context.Context, req *connect.Request[queryv1.Qu
 	s.queries = append(s.queries, req.Msg)
 	s.mu.Unlock()
 	return s.Query(ctx, call)
+}
+
+// EvaluateRules runs the script.
+func (q queryService) EvaluateRules(ctx context.Context, req *connect.Request[queryv1.EvaluateRulesRequest], stream *connect.ServerStream[queryv1.EvaluateRulesResponse]) error {
+	s := q.server
+	if s.Rules == nil {
+		return connect.NewError(connect.CodeUnimplemented, nil)
+	}
+	s.mu.Lock()
+	call := &RulesCall{Number: s.rules, Request: req.Msg, Send: stream.Send}
+	s.rules++
+	s.mu.Unlock()
+	return s.Rules(ctx, call)
 }
 
 // Lookups returns how many calls GetLabelNames got so far.

@@ -642,8 +642,11 @@ type EvaluateRulesRequest struct {
 	// heartbeat_interval is how long a following stream stays quiet before it sends a
 	// heartbeat. Unset means 10 seconds.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,10,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// active begins a stream that goes on after a cursor with the alerts that are active
+	// there, whose `previous` state is the one that they have.
+	Active        bool `protobuf:"varint,11,opt,name=active,proto3" json:"active,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EvaluateRulesRequest) Reset() {
@@ -757,6 +760,13 @@ func (x *EvaluateRulesRequest) GetHeartbeatInterval() *durationpb.Duration {
 	return nil
 }
 
+func (x *EvaluateRulesRequest) GetActive() bool {
+	if x != nil {
+		return x.Active
+	}
+	return false
+}
+
 type isEvaluateRulesRequest_Start interface {
 	isEvaluateRulesRequest_Start()
 }
@@ -798,7 +808,8 @@ type EvaluateRulesResponse struct {
 	// annotations of the engine about this step.
 	Annotations []*Annotation `protobuf:"bytes,6,rep,name=annotations,proto3" json:"annotations,omitempty"`
 	// failures of rules whose evaluation failed at this step. Their alerts stay as they
-	// are.
+	// are, but for more alerts than the group's limit: then all of the rule's become
+	// inactive.
 	Failures []*RuleFailure `protobuf:"bytes,7,rep,name=failures,proto3" json:"failures,omitempty"`
 	// event that is not a result.
 	//
@@ -1163,7 +1174,7 @@ const file_promgrpc_query_v1_query_service_proto_rawDesc = "" +
 	"\x05start\x18\x01 \x01(\rR\x05start\x12\x10\n" +
 	"\x03end\x18\x02 \x01(\rR\x03end\x12\x14\n" +
 	"\x05group\x18\x03 \x01(\tR\x05group\x12\x12\n" +
-	"\x04rule\x18\x04 \x01(\tR\x04rule\"\x9b\x06\n" +
+	"\x04rule\x18\x04 \x01(\tR\x04rule\"\xb3\x06\n" +
 	"\x14EvaluateRulesRequest\x12!\n" +
 	"\x05rules\x18\x01 \x01(\tB\v\xbaH\br\x06\x10\x01(\x80\x80 R\x05rules\x122\n" +
 	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x05since\x12%\n" +
@@ -1177,7 +1188,8 @@ const file_promgrpc_query_v1_query_service_proto_rawDesc = "" +
 	"\x0fexternal_labels\x18\b \x03(\v2;.promgrpc.query.v1.EvaluateRulesRequest.ExternalLabelsEntryB\b\xbaH\x05\x9a\x01\x02\x10@R\x0eexternalLabels\x12+\n" +
 	"\fexternal_url\x18\t \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\vexternalUrl\x12\\\n" +
 	"\x12heartbeat_interval\x18\n" +
-	" \x01(\v2\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\f\"\x03\b\x90\x1c2\x05\x10\x80\xc2\xd7/R\x11heartbeatInterval\x1aA\n" +
+	" \x01(\v2\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\f\"\x03\b\x90\x1c2\x05\x10\x80\xc2\xd7/R\x11heartbeatInterval\x12\x16\n" +
+	"\x06active\x18\v \x01(\bR\x06active\x1aA\n" +
 	"\x13ExternalLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01:o\xbaHl\x1aj\n" +
