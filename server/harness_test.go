@@ -215,6 +215,7 @@ func testConfig(t testing.TB) server.Config {
 	c.StoragePath = t.TempDir()
 	c.Sync = "never"
 	c.DrainTimeout = 3 * time.Second
+	c.Settle = 0
 	return c
 }
 

@@ -30,13 +30,19 @@ type QueryConfig struct {
 	IndexSealed bool
 	// IdleAfter is how long a log may be silent before steps are not held back for it.
 	IdleAfter time.Duration
+	// Settle is how long a server that was just started waits for forwarders whose logs it
+	// does not know, before it says which steps are due.
+	Settle time.Duration
 	// Rules is what files of rules may cost.
 	Rules rule.Limits
 }
 
 // DefaultQueryConfig returns the defaults of the flags.
 func DefaultQueryConfig() QueryConfig {
-	return QueryConfig{Engine: promql.DefaultConfig(), Window: 15 * time.Minute, WindowBytes: 1 * units.GiB, IndexBytes: 1 * units.GiB, IdleAfter: time.Minute, Rules: rule.DefaultLimits()}
+	return QueryConfig{
+		Engine: promql.DefaultConfig(), Window: 15 * time.Minute, WindowBytes: 1 * units.GiB, IndexBytes: 1 * units.GiB,
+		IdleAfter: time.Minute, Settle: 6 * time.Second, Rules: rule.DefaultLimits(),
+	}
 }
 
 const (

@@ -171,7 +171,7 @@ func (s *Server) openRooms() {
 		Bytes:   streamBytes,
 		Decodes: s.decodes,
 	})
-	clock := schedule.NewClock(s.replicas, c.IdleAfter)
+	clock := schedule.NewClock(s.replicas, c.IdleAfter, c.Settle)
 	s.query = query.New(query.Config{Lookback: c.Engine.Lookback, CursorWait: c.CursorWait}, query.Shared{
 		Engine: s.queries, Clock: clock, Replicas: s.replicas, Streams: s.streams,
 	})

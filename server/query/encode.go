@@ -187,7 +187,7 @@ func batch(before *step, all []step, onChange bool, cursor string) [][]byte {
 		e.close()
 	}
 	last := &all[len(all)-1]
-	if onChange && before != nil && e.empty() {
+	if onChange && before != nil && e.empty() && last.late == 0 {
 		return nil
 	}
 	e.notes(last.notes)

@@ -104,7 +104,8 @@ func (s *shared) mostAreGone(e *entry) bool {
 }
 
 // envelopes returns the step in a form that may be shared. before is the step before, and
-// known the same if it is shared. Nothing is said of a step of which nothing has changed.
+// known the same if it is shared. Nothing is said of a step of which nothing has changed,
+// if nothing came late.
 func (e *entry) envelopes(f form, before *step, known *entry) [][]byte {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -155,7 +156,7 @@ func (e *entry) encode(f form, before *step, known *entry, isKnown func(change) 
 		}
 		out.close()
 	}
-	if f.onChange && !f.first && out.empty() {
+	if f.onChange && !f.first && out.empty() && e.late == 0 {
 		return nil
 	}
 	out.notes(e.notes)

@@ -24,6 +24,8 @@ const polled = time.Second
 type Clock struct {
 	replicas  *replica.Set
 	idleAfter time.Duration
+	// settled is when forwarders have had time to come.
+	settled time.Time
 	// idle are logs that were silent already when this server was started.
 	idle map[segment.LogID]bool
 
@@ -36,9 +38,13 @@ type Clock struct {
 }
 
 // NewClock returns the clock of logs that were just opened. One that is silent for
-// idleAfter does not count until it comes back.
-func NewClock(replicas *replica.Set, idleAfter time.Duration) *Clock {
-	c := &Clock{replicas: replicas, idleAfter: idleAfter, idle: map[segment.LogID]bool{}, left: make(chan struct{}, 1)}
+// idleAfter does not count until it comes back. There may be logs that this server has not
+// heard of: nothing is known before settle has passed, in which their forwarders come.
+func NewClock(replicas *replica.Set, idleAfter, settle time.Duration) *Clock {
+	c := &Clock{
+		replicas: replicas, idleAfter: idleAfter, settled: time.Now().Add(settle),
+		idle: map[segment.LogID]bool{}, left: make(chan struct{}, 1),
+	}
 	newest := int64(math.MinInt64)
 	for _, r := range replicas.All() {
 		newest = max(newest, r.Time())
@@ -53,8 +59,11 @@ func NewClock(replicas *replica.Set, idleAfter time.Duration) *Clock {
 
 // Passed is the time (ms) that every log that counts has come to, or, if none counts, the
 // latest of all. It is false while that is not known: there is no log, or one that counts
-// has not been copied for the first time.
+// has not been copied for the first time, or one that is not known yet may come.
 func (c *Clock) Passed() (ms int64, ok bool) {
+	if time.Now().Before(c.settled) {
+		return 0, false
+	}
 	slowest, latest := int64(math.MaxInt64), int64(math.MinInt64)
 	all := c.replicas.All()
 	counted := false

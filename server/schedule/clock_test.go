@@ -112,7 +112,7 @@ func requirePassed(t *testing.T, c *Clock, want int64) {
 }
 
 func TestNoLog(t *testing.T) {
-	c := NewClock(openSet(t, t.TempDir()), never)
+	c := NewClock(openSet(t, t.TempDir()), never, 0)
 	_, ok := c.Passed()
 	require.False(t, ok)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
@@ -123,7 +123,7 @@ func TestNoLog(t *testing.T) {
 // Time passes as the slowest log has it; a new log counts from when it began.
 func TestSlowestLog(t *testing.T) {
 	rs := openSet(t, t.TempDir())
-	c := NewClock(rs, never)
+	c := NewClock(rs, never, 0)
 	a, b := newForwarder(t), newForwarder(t)
 	a.tick(began + 5)
 	toA := a.connect(rs)
@@ -150,7 +150,7 @@ func TestSlowestLog(t *testing.T) {
 // long nothing comes; one that nobody feeds does so for a while only.
 func TestCatchingUp(t *testing.T) {
 	rs := openSet(t, t.TempDir())
-	c := NewClock(rs, 0) // Silence counts at once.
+	c := NewClock(rs, 0, 0) // Silence counts at once.
 	a, b := newForwarder(t), newForwarder(t)
 	a.tick(began + 5)
 	b.tick(began + 1)
@@ -183,7 +183,7 @@ func TestCatchingUp(t *testing.T) {
 // silent and is left out.
 func TestWait(t *testing.T) {
 	rs := openSet(t, t.TempDir())
-	c := NewClock(rs, 2*polled)
+	c := NewClock(rs, 2*polled, 0)
 	a, b := newForwarder(t), newForwarder(t)
 	a.tick(began + 1)
 	b.tick(began + 1)
@@ -215,7 +215,7 @@ func TestWait(t *testing.T) {
 // Nobody watches for those who have left, and they are not woken.
 func TestLeave(t *testing.T) {
 	rs := openSet(t, t.TempDir())
-	c := NewClock(rs, never)
+	c := NewClock(rs, never, 0)
 	a := newForwarder(t)
 	a.tick(began + 1)
 	to := a.connect(rs)
@@ -263,7 +263,7 @@ func TestRestart(t *testing.T) {
 		}
 	}()
 	rs := openSet(t, dir)
-	c := NewClock(rs, idle)
+	c := NewClock(rs, idle, 0)
 	requirePassed(t, c, began+1+idle.Milliseconds())
 	b.tick(began + 2*idle.Milliseconds())
 	toB := b.connect(rs)
@@ -280,7 +280,7 @@ func TestRestart(t *testing.T) {
 // A log that has ended holds nothing back, once what is left of it is here.
 func TestEnded(t *testing.T) {
 	rs := openSet(t, t.TempDir())
-	c := NewClock(rs, never)
+	c := NewClock(rs, never, 0)
 	a, b := newForwarder(t), newForwarder(t)
 	a.tick(began + 5)
 	b.tick(began + 1)
@@ -297,12 +297,31 @@ func TestEnded(t *testing.T) {
 // A keyframe without a block has the time at which it was made.
 func TestKeyframeAlone(t *testing.T) {
 	rs := openSet(t, t.TempDir())
-	c := NewClock(rs, never)
+	c := NewClock(rs, never, 0)
 	a := newForwarder(t)
 	to := a.connect(rs)
 	defer to.Release()
 	require.NoError(t, logship.Send(t.Context(), a.writer.Log(), 0, to, logship.Options{More: func(uint64) bool { return len(rs.All()) == 0 }}))
 	requirePassed(t, c, began)
+}
+
+// A server that was just started does not know yet which logs there are.
+func TestSettle(t *testing.T) {
+	rs := openSet(t, t.TempDir())
+	c := NewClock(rs, never, never)
+	a := newForwarder(t)
+	a.tick(began + 1)
+	to := a.connect(rs)
+	defer to.Release()
+	a.bring(rs, to)
+	_, ok := c.Passed()
+	require.False(t, ok)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	require.Error(t, c.Wait(ctx, math.MinInt64))
+	c = NewClock(rs, never, 2*polled)
+	require.NoError(t, c.Wait(t.Context(), began+1))
+	requirePassed(t, c, began+1)
 }
 
 func TestAlign(t *testing.T) {
