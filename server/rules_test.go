@@ -197,7 +197,7 @@ func loadSource(t testing.TB) *source {
 
 func testRulesRequest() *rulesRequest {
 	return &rulesRequest{
-		Rules: testRules, Delay: ms(2 * second), Start: sinceRules(t0), ExternalUrl: "http://x", ExternalLabels: map[string]string{"cluster": "c", "job": "none"},
+		Rules: testRules, Delay: millis(2 * second), Start: sinceRules(t0), ExternalUrl: "http://x", ExternalLabels: map[string]string{"cluster": "c", "job": "none"},
 	}
 }
 

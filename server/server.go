@@ -173,7 +173,7 @@ func (s *Server) openRooms() {
 	})
 	clock := schedule.NewClock(s.replicas, c.IdleAfter, c.Settle)
 	s.query = query.New(query.Config{Lookback: c.Engine.Lookback, CursorWait: c.CursorWait}, query.Shared{
-		Engine: s.queries, Clock: clock, Replicas: s.replicas, Streams: s.streams,
+		Engine: s.queries, Clock: clock, Streams: s.streams,
 	})
 	s.rules = rule.New(c.Rules, rule.Shared{Engine: s.queries, Clock: clock, Streams: s.streams})
 	s.feed = feed.New(s.replicas, s.log, streamBytes, c.budget(feed.FlagNewLogs, "logs", int64(c.NewLogs)), s.trust.ofForwarders)

@@ -25,7 +25,8 @@ func (s *subscription) begin() error {
 			return err
 		}
 	case s.since != nil:
-		s.next = max(*s.since, s.queries.first(s.plan))
+		// Nothing can have arrived before.
+		s.next = max(*s.since, schedule.Align(s.queries.Clock.Began()-s.delay.Milliseconds(), s.step))
 	}
 	due, ok := s.queries.due(s.plan)
 	if !ok {
@@ -81,8 +82,3 @@ func (s *subscription) resume(after int64) error {
 }
 
 func stamp(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.RFC3339Nano) }
-
-// first is the first step at which anything can have arrived.
-func (q *Queries) first(p *plan) int64 {
-	return schedule.Align(min(q.Clock.Began(), latest)-p.delay.Milliseconds(), p.step)
-}

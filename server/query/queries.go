@@ -11,7 +11,6 @@ import (
 
 	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
 	"github.com/promgrpc/exporter/server/promql"
-	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/schedule"
 	"github.com/promgrpc/exporter/server/stream"
 )
@@ -26,10 +25,9 @@ type Config struct {
 
 // Shared is what queries share with the rest of a server.
 type Shared struct {
-	Engine   *promql.Engine
-	Clock    *schedule.Clock
-	Replicas *replica.Set
-	Streams  *stream.Streams
+	Engine  *promql.Engine
+	Clock   *schedule.Clock
+	Streams *stream.Streams
 }
 
 // Queries are those of a server.
