@@ -1,27 +1,21 @@
 // The page in a real browser, served by the real servers behind the real HAProxy.
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { chromium, type Browser, type Page } from "playwright-core";
 import { Load } from "./load";
 import { Pipeline } from "./pipeline";
+import { charted, chromiumOptions, fullShot, instance, live, open as openTab, painted, rows, shot } from "./tab";
 
-const shots = process.env.SCREENSHOTS ?? "node_modules/.cache/screenshots";
 const pipeline = new Pipeline();
 let load: Load;
 let browser: Browser;
 
 before(async () => {
-  mkdirSync(shots, { recursive: true });
   await pipeline.start();
   load = new Load(pipeline.write);
   await load.start();
   await pipeline.serving(2);
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-  });
+  browser = await chromium.launch(chromiumOptions);
 });
 
 after(async () => {
@@ -30,52 +24,10 @@ after(async () => {
   await pipeline.stop();
 });
 
-// open loads the page and fails the test upon an error in the console or a
-// request to somewhere else. Allowed are the errors that the browser itself
-// logs when a server is not there.
-async function open(address: string, options: Parameters<Browser["newPage"]>[0] = {}) {
-  const page = await browser.newPage({ viewport: { width: 1280, height: 1000 }, ...options });
-  page.setDefaultTimeout(30_000);
-  const errors: string[] = [];
-  const allowed = { outage: false };
-  page.on("console", (message) => {
-    if (message.type() !== "error" && message.type() !== "warning") return;
-    if (allowed.outage && /net::ERR_(CONNECTION_|INCOMPLETE_CHUNKED|EMPTY_RESPONSE|SOCKET_|FAILED)|status of 503/.test(message.text())) return;
-    errors.push(message.text());
-  });
-  page.on("pageerror", (err) => errors.push(String(err.stack)));
-  page.on("request", (request) => {
-    if (!/^(data|blob):/.test(request.url()) && new URL(request.url()).origin !== pipeline.page) errors.push(`request to ${request.url()}`);
-  });
-  const response = await page.goto(pipeline.page + address);
-  assert.equal(response?.status(), 200);
-  const done = async () => {
-    await page.close();
-    assert.deepEqual(errors, []);
-  };
-  return { page, allowed, done };
-}
-
-const live = (page: Page) => page.locator("body[data-phase=live]").waitFor();
-const shot = (page: Page, name: string) => page.screenshot({ path: join(shots, `${name}.png`) });
-const instance = async (page: Page) => (await page.locator("#fact-instance").textContent())!;
-const rows = (page: Page) => page.locator("#rows tr");
+const open = (address: string, options?: Parameters<Browser["newPage"]>[0]) => openTab(browser, pipeline.page, address, options);
 
 function address(query: string, window = 900): string {
   return `/#${new URLSearchParams({ window: String(window), query })}`;
-}
-
-// charted downloads what the chart shows: time and value by series.
-async function charted(page: Page): Promise<Map<string, Map<number, number>>> {
-  const [download] = await Promise.all([page.waitForEvent("download"), page.locator("#csv").click()]);
-  const [head, ...lines] = readFileSync(await download.path(), "utf8").trim().split("\n");
-  const names = [...head!.matchAll(/"((?:[^"]|"")*)"/g)].map((m) => m[1]!.replaceAll('""', '"'));
-  const columns = new Map(names.map((name) => [name, new Map<number, number>()]));
-  for (const line of lines) {
-    const [time, ...values] = line.split(",");
-    values.forEach((v, i) => v !== "" && columns.get(names[i]!)!.set(Date.parse(time!), Number(v)));
-  }
-  return columns;
 }
 
 test("shows all series, live, with their state", async () => {
@@ -303,7 +255,7 @@ test("fits a phone", async () => {
     await shot(page, name);
     const wide = await page.evaluate(() => document.documentElement.scrollWidth);
     assert.ok(wide <= 375, `${wide} pixels wide`);
-    await page.screenshot({ path: join(shots, `${name}-full.png`), fullPage: true });
+    await fullShot(page, `${name}-full`);
     await rows(page).nth(0).tap();
     await done();
   }
@@ -331,19 +283,5 @@ function inkAtTheLeft(page: Page, canvas: string): Promise<number> {
     const element = document.querySelector<HTMLCanvasElement>(selector)!;
     const { data } = element.getContext("2d")!.getImageData(0, 0, 2, element.height);
     return data.filter((v, i) => i % 4 === 3 && v > 0).length;
-  }, canvas);
-}
-
-// painted counts the pixels of a canvas that have a colour.
-function painted(page: Page, canvas: string): Promise<number> {
-  return page.evaluate((selector) => {
-    const element = document.querySelector<HTMLCanvasElement>(selector)!;
-    const { data } = element.getContext("2d")!.getImageData(0, 0, element.width, element.height);
-    let count = 0;
-    for (let i = 0; i < data.length; i += 4) {
-      const channels = [data[i]!, data[i + 1]!, data[i + 2]!];
-      if (data[i + 3]! > 40 && Math.max(...channels) - Math.min(...channels) > 60) count++;
-    }
-    return count;
   }, canvas);
 }

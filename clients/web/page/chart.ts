@@ -3,7 +3,7 @@ import { color, h, setText } from "./dom";
 import { clock, short, visible, type Unit } from "./format";
 import { points, type Mode } from "./points";
 import type { Series } from "./store";
-import { linearTicks, logTicks } from "./ticks";
+import { linearTicks, logTicks, type Ticks } from "./ticks";
 import { Tip } from "./tip";
 
 // An axis has at least this width, so that the plot does not move with each label.
@@ -178,12 +178,15 @@ export class Chart {
   private point(plot: uPlot): void {
     const { idx, left } = plot.cursor;
     if (idx === null || idx === undefined || left === undefined || left < 0) return this.tip.hide();
+    const time = this.data[0][idx] ?? 0;
+    const outside = idx === 0 || idx === this.data[0].length - 1;
+    if (outside && Math.abs(plot.valToPos(time, "x") - left) > nearness) return this.tip.hide();
     const rows = this.lines.flatMap((line, i) => {
       const value = this.valueAt(i, idx);
       if (value === null) return [];
       return [{ color: line.slot % colors, text: line.series.text || "{}", value: this.textAt(plot, i, idx), y: plot.valToPos(value, "y") }];
     });
-    this.tip.show(plot, this.data[0][idx] ?? 0, rows);
+    this.tip.show(plot, time, rows);
   }
 
   // focus makes the line prominent whose place in the legend is pointed at.
@@ -229,19 +232,30 @@ function magnitudes(min: number | null, max: number | null): [number, number] {
 }
 
 function linearAxis(unit: Unit, per: string): uPlot.Axis {
-  const ticks = (u: uPlot) => {
-    const { min, max } = u.scales.y!;
-    return linearTicks(min ?? 0, max ?? 1, unit, Math.max(2, Math.floor(u.height / 45)));
-  };
-  return valueAxis((u) => ticks(u).values, (u, splits) => {
-    const write = ticks(u).text;
+  return valueAxis((u) => linear(u, unit).values, (u, splits) => {
+    const write = linear(u, unit).text;
     return splits.map((v) => write(v) + per);
   });
 }
 
+// linear ticks of the values that are shown.
+function linear(u: uPlot, unit: Unit): Ticks {
+  const { min, max } = u.scales.y!;
+  return linearTicks(min ?? 0, max ?? 1, unit, mostTicks(u));
+}
+
+// logAxis has the ticks of a linear one where values are of much the same size.
 function logAxis(unit: Unit, text: (v: number) => string): uPlot.Axis {
-  const splits = (u: uPlot) => logTicks(u.scales.y!.min ?? 0.1, u.scales.y!.max ?? 10, unit, Math.max(2, Math.floor(u.height / 45)));
+  const splits = (u: uPlot) => {
+    const { min, max } = u.scales.y!;
+    const powers = logTicks(min ?? 0.1, max ?? 10, unit, mostTicks(u));
+    return powers.length > 2 ? powers : linear(u, unit).values;
+  };
   return { ...valueAxis(splits, (_u, values) => values.map(text)), filter: (_u, values) => values };
+}
+
+function mostTicks(u: uPlot): number {
+  return Math.max(2, Math.floor(u.height / 45));
 }
 
 export function timeAxis(): uPlot.Axis {

@@ -43,14 +43,15 @@ export class Editor {
           bracketMatching(),
           closeBrackets(),
           EditorView.lineWrapping,
-          EditorView.contentAttributes.of({ "aria-label": label, "aria-multiline": "false", autocapitalize: "off", spellcheck: "false", enterkeyhint: "go" }),
+          EditorView.contentAttributes.of({ "aria-label": label, autocapitalize: "off", spellcheck: "false", enterkeyhint: "go" }),
           placeholder(hint),
           theme,
           syntaxHighlighting(colours),
           wrong,
           replacement,
           new PromQLExtension().setComplete({ completeStrategy: new Completer(lookup) }).asExtension(),
-          autocompletion({ icons: false, selectOnOpen: false, maxRenderedOptions: 50 }),
+          // Nothing is taken that was not chosen, so that there is no need to wait.
+          autocompletion({ icons: false, selectOnOpen: false, interactionDelay: 0, maxRenderedOptions: 50 }),
           Prec.high(
             keymap.of([
               { key: "Tab", run: acceptCompletion },

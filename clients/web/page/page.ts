@@ -7,7 +7,7 @@ import { byId, h, setText } from "./dom";
 import { Empty } from "./empty";
 import { Expression } from "./expression";
 import { Feed } from "./feed";
-import { period, visible } from "./format";
+import { grouped, period, visible } from "./format";
 import { Heatmap } from "./heatmap";
 import { Mark } from "./mark";
 import { typeName, type Metadata } from "./metadata";
@@ -80,7 +80,7 @@ export class Page {
   async start(): Promise<void> {
     this.names.forget();
     await Promise.allSettled([this.metadata.load(), this.replica.refresh(this.feed.instance)]);
-    this.open(readView(location.hash));
+    this.open(readView(location.hash), true);
   }
 
   private listen(): void {
@@ -116,7 +116,7 @@ export class Page {
       this.input.focus();
       this.input.select();
     });
-    window.addEventListener("popstate", () => this.open(readView(location.hash)));
+    window.addEventListener("popstate", () => this.open(readView(location.hash), true));
     document.addEventListener("visibilitychange", () => this.soon());
   }
 
@@ -150,17 +150,20 @@ export class Page {
     this.expression.focus();
   }
 
-  // keep writes what is shown into the address.
-  private keep(view: View): void {
+  // keep writes what is shown into the address: as a page of its own to go back from,
+  // unless the view was read there.
+  private keep(view: View, wasThere = false): void {
     this.view = view;
     const hash = addressOf(view);
-    if (hash !== location.hash) history.pushState(null, "", hash);
+    if (hash === location.hash) return;
+    if (wasThere) history.replaceState(null, "", hash);
+    else history.pushState(null, "", hash);
   }
 
   // open shows a view, from the start of its window on.
-  private open(view: View): void {
+  private open(view: View, wasThere = false): void {
     const windows = windowsOf(view);
-    this.keep({ ...view, window: windows.includes(view.window) ? view.window : windows[1]! });
+    this.keep({ ...view, window: windows.includes(view.window) ? view.window : windows[1]! }, wasThere);
     const { query, evaluation, window } = this.view;
     this.store.window = window;
     this.store.held = 0;
@@ -259,7 +262,7 @@ export class Page {
     if (!byId("chart").hidden) this.drawLines(lines, from, now);
     if (histogram) {
       this.heatmap.draw(histogram, this.metadata.unit(histogram.name), from, now);
-      title(byId("heatmap"), [histogram.name], this.metadata);
+      this.drawTitle(byId("heatmap"), [histogram.name]);
       setText(byId("heat-of"), visible(histogram.text));
     }
   }
@@ -274,14 +277,18 @@ export class Page {
     byId("log").setAttribute("aria-pressed", String(logarithmic));
     const units = new Set(lines.map((l) => this.metadata.unit(l.series.name)));
     this.chart.draw({ lines, mode, unit: units.size === 1 ? [...units][0]! : "", logarithmic, from, to });
-    if (evaluation) {
-      setText(byId("chart").querySelector("h2")!, visible(evaluation.expression));
-      const all = this.store.series.size;
-      setText(byId("chart").querySelector(".help")!, all > lines.length ? `${lines.length} of ${all} series` : "");
-    } else {
-      title(byId("chart"), lines.map((l) => l.series.name), this.metadata);
-    }
+    this.drawTitle(byId("chart"), lines.map((l) => l.series.name));
     byId("unzoom").hidden = !this.chart.zoomed;
+  }
+
+  // drawTitle names the expression of a card with its series, or their metric with its
+  // help.
+  private drawTitle(card: HTMLElement, names: string[]): void {
+    const { evaluation } = this.view;
+    if (!evaluation) return title(card, names, this.metadata);
+    const all = this.store.series.size;
+    setText(card.querySelector("h2")!, visible(evaluation.expression));
+    setText(card.querySelector(".help")!, all > names.length ? `${names.length} of ${grouped(all)} series` : "");
   }
 
   // drawPlace marks what is wrong in the field, unless that was changed by now.

@@ -9,6 +9,7 @@ import { Terminal } from "./terminal";
 
 const out = "../../docs/pictures";
 const client = "prometheus-grpc-client";
+const resultWindow = 300_000;
 
 mkdirSync(out, { recursive: true });
 writeFileSync(join(out, "architecture.svg"), architecture());
@@ -22,12 +23,16 @@ const browser = await chromium.launch({
 try {
   await load.start();
   await pipeline.serving(2);
+  const loaded = Date.now();
   for (const scheme of ["light", "dark"] as const) await page(browser, scheme);
   await consul(browser);
   const terminal = new Terminal(join(process.env.BIN ?? "../../bin", client), { PROMGRPC_CLIENT_ADDRESS: new URL(pipeline.page).host });
   await terminal.run(`${client} get 'http_requests_total{code="500"}' --output table`);
   await terminal.run(`${client} get room_temperature_celsius --follow`, 14);
   writeFileSync(join(out, "client.svg"), terminal.svg());
+  // What came later than its steps waited for has no result: the window fills only now.
+  await new Promise((resolve) => setTimeout(resolve, loaded + resultWindow - Date.now()));
+  for (const scheme of ["light", "dark"] as const) await results(browser, scheme);
 } finally {
   load.stop();
   await browser.close();
@@ -43,6 +48,20 @@ async function page(browser: Browser, colorScheme: "light" | "dark"): Promise<vo
   await page.locator("#legend li").nth(3).waitFor();
   await page.waitForFunction(() => /^[01] s ago$/.test(document.getElementById("fact-newest")!.textContent!));
   await page.screenshot({ path: join(out, `page-${colorScheme}.png`) });
+}
+
+// results are what the page shows of an expression.
+async function results(browser: Browser, colorScheme: "light" | "dark"): Promise<void> {
+  const page = await browser.newPage({ viewport: { width: 1100, height: 826 }, colorScheme });
+  const expr = "sum by (instance, code) (rate(http_requests_total[1m]))";
+  await page.goto(`${pipeline.page}/#${new URLSearchParams({ window: String(resultWindow / 1000), expr, delay: "2" })}`);
+  await page.locator("body[data-phase=live]").waitFor();
+  await page.locator("#editor .cm-content").waitFor();
+  await page.locator("#legend li").nth(8).waitFor();
+  const plot = (await page.locator("#plot .u-over").boundingBox())!;
+  await page.mouse.move(plot.x + 0.4 * plot.width, plot.y + 0.5 * plot.height);
+  await page.locator(".tip").waitFor();
+  await page.screenshot({ path: join(out, `page-query-${colorScheme}.png`) });
 }
 
 async function consul(browser: Browser): Promise<void> {
