@@ -3,6 +3,7 @@ package promql
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
@@ -11,7 +12,7 @@ import (
 )
 
 func BenchmarkOverlaid(b *testing.B) {
-	e := openEngine(b, b.TempDir(), DefaultConfig())
+	e := openEngine(b, b.TempDir(), DefaultConfig(), time.Hour)
 	var all []chunk.Series
 	for i := range 10000 {
 		ls := labels.FromStrings("__name__", "x", "job", fmt.Sprint("job", i%10), "instance", fmt.Sprint("instance-", i/100), "pod", fmt.Sprint("pod-", i))

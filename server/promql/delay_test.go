@@ -29,10 +29,13 @@ type arrival struct {
 
 func (a *arrival) at() int64 { return chunk.Arrival(a.timestamp, chunk.Lag(a.timestamp, a.block)) }
 
+// begun is when random logs begin, in ms.
+const begun = 1_000_000
+
 // randomLog is samples as they arrive: late ones, repeated ones, of all kinds, of series
 // that come and go.
 func randomLog(r *rand.Rand, blocks int) (all []arrival) {
-	now := int64(1_000_000)
+	now := int64(begun)
 	counters := map[string]float64{}
 	for range blocks {
 		now += int64(r.IntN(4000))
@@ -91,7 +94,7 @@ func writeLogs(t testing.TB, dir string, logs [][]arrival) [][]arrival {
 	}
 	var all []written
 	for _, list := range logs {
-		w := newLogWriter(t, dir)
+		w := newLogWriter(t, dir, begun)
 		f := &feeder{logWriter: w, refs: map[string]uint64{}}
 		for rest := list; len(rest) > 0; {
 			n := 1
@@ -139,9 +142,11 @@ var delayed = []string{
 
 // A range is evaluated with a delay as if each step were evaluated at the moment at which
 // it was due.
-func TestDelay(t *testing.T) {
+func TestDelay(t *testing.T) { forEachSource(t, "delay", testDelay) }
+
+func testDelay(t *testing.T, part float64) {
 	reference := testEngine(parser.NewParser(parser.Options{ExperimentalDurationExpr: true}))
-	for seed := range uint64(6) {
+	for seed := range uint64(4) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		logs := make([][]arrival, 1+seed%2)
 		for i := range logs {
@@ -149,8 +154,9 @@ func TestDelay(t *testing.T) {
 		}
 		dir := t.TempDir()
 		logs = writeLogs(t, dir, logs)
-		ours := openEngine(t, dir, DefaultConfig())
+		ours := openEngine(t, dir, DefaultConfig(), spanOf(part, begun, logs[0][len(logs[0])-1].block))
 		ours.engine = testEngine(ours.parser)
+		requireFloor(t, ours, part)
 		delay, step := time.Duration(r.IntN(12))*500*time.Millisecond, int64(1000*(1+r.IntN(5)))
 		o := Options{Viewer: viewer, Delay: &delay, Lookback: 30 * time.Second, Late: step}
 		start, end := int64(1_010_000), int64(1_010_000)+30*step
@@ -178,15 +184,33 @@ func TestDelay(t *testing.T) {
 	}
 }
 
+// requireFloor checks that the windows have the part that they should.
+func requireFloor(t *testing.T, e *Engine, part float64) {
+	t.Helper()
+	for _, log := range e.shared.Replicas.All() {
+		switch floor := log.Window.View().Floor(); {
+		case part == 0:
+			require.EqualValues(t, math.MaxInt64, floor)
+		case part < 1:
+			require.Greater(t, floor, int64(begun))
+			require.Less(t, floor, log.Time())
+		default:
+			require.Less(t, floor, int64(begun))
+		}
+	}
+}
+
 // What is late is what the step before had not seen although its time had come.
-func TestLate(t *testing.T) {
+func TestLate(t *testing.T) { forEachSource(t, "late", testLate) }
+
+func testLate(t *testing.T, part float64) {
 	counted := uint64(0)
 	for seed := range uint64(4) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		logs := [][]arrival{randomLog(r, 100)}
 		dir := t.TempDir()
 		logs = writeLogs(t, dir, logs)
-		ours := openEngine(t, dir, DefaultConfig())
+		ours := openEngine(t, dir, DefaultConfig(), spanOf(part, begun, logs[0][len(logs[0])-1].block))
 		delay, step := 1500*time.Millisecond, int64(2000)
 		x, err := ours.Parse(t.Context(), viewer, "rate(c[20s])")
 		require.NoError(t, err)

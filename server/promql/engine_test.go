@@ -2,6 +2,7 @@ package promql
 
 import (
 	"testing"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
@@ -14,7 +15,7 @@ var viewer = selection.Viewer{Peer: "peer"}
 
 func TestInstant(t *testing.T) {
 	dir := t.TempDir()
-	w := newLogWriter(t, dir)
+	w := newLogWriter(t, dir, 1000)
 	b := &segment.Block{Time: 1500, Series: segment.TableOf(
 		segment.Series{Ref: 1, Labels: segment.Labels{{Name: "__name__", Value: "m"}, {Name: "a", Value: "1"}}},
 		segment.Series{Ref: 2, Labels: segment.Labels{{Name: "__name__", Value: "m"}, {Name: "a", Value: "2"}}},
@@ -23,7 +24,7 @@ func TestInstant(t *testing.T) {
 	b.Samples.Add(segment.Sample{Ref: 2, Timestamp: 1000, Value: 4})
 	w.append(b)
 	w.close()
-	e := openEngine(t, dir, DefaultConfig())
+	e := openEngine(t, dir, DefaultConfig(), time.Hour)
 	x, err := e.Parse(t.Context(), viewer, `sum(m)  +m{a="2"} * on () group_left () vector(2)`)
 	require.NoError(t, err)
 	require.Equal(t, `sum(m) + m{a="2"} * on () group_left () vector(2)`, x.Text())

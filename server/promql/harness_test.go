@@ -3,6 +3,7 @@ package promql
 import (
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/promgrpc/exporter/server/history"
 	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/selection"
+	"github.com/promgrpc/exporter/server/window"
 )
 
 // logWriter writes a log as a forwarder does.
@@ -23,10 +25,10 @@ type logWriter struct {
 	head   *head.Head
 }
 
-func newLogWriter(t testing.TB, dir string) *logWriter {
+func newLogWriter(t testing.TB, dir string, at int64) *logWriter {
 	t.Helper()
 	o := seglog.DefaultOptions()
-	o.RetentionTime, o.Sync = 0, seglog.SyncNever
+	o.RetentionTime, o.Sync, o.Now = 0, seglog.SyncNever, func() time.Time { return time.UnixMilli(at) }
 	store, err := seglog.OpenStore(dir, o)
 	require.NoError(t, err)
 	w := &logWriter{t: t, store: store, head: head.New()}
@@ -48,13 +50,14 @@ func (w *logWriter) close() {
 	require.NoError(w.t, w.store.Close())
 }
 
-// openEngine returns an engine on the logs of a folder.
-func openEngine(t testing.TB, dir string, c Config) *Engine {
+// openEngine returns an engine on the logs of a folder, with windows of a span.
+func openEngine(t testing.TB, dir string, c Config, span time.Duration) *Engine {
 	t.Helper()
 	store, err := seglog.OpenStore(dir, seglog.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	replicas, err := replica.Open(store, nil, slog.New(slog.DiscardHandler))
+	windows := window.NewMemory(window.Options{Span: span, Bytes: 1 << 30, Logger: slog.New(slog.DiscardHandler)})
+	replicas, err := replica.Open(store, windows, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, replicas.Close()) })
 	l := selection.DefaultLimits()

@@ -24,7 +24,7 @@ func requireLimit(t *testing.T, flag string, passing bool, err error) {
 func TestOperations(t *testing.T) {
 	c := DefaultConfig()
 	c.Operations = 20
-	e := openEngine(t, t.TempDir(), c)
+	e := openEngine(t, t.TempDir(), c, time.Hour)
 	for _, text := range []string{
 		strings.Repeat("(", c.Operations) + "1" + strings.Repeat(")", c.Operations),
 		"1" + strings.Repeat(" + 1", c.Operations),
@@ -45,7 +45,7 @@ func TestOperations(t *testing.T) {
 }
 
 func TestRegexpsAreMeasuredFirst(t *testing.T) {
-	e := openEngine(t, t.TempDir(), DefaultConfig())
+	e := openEngine(t, t.TempDir(), DefaultConfig(), time.Hour)
 	large := strings.Repeat("x{1000}", 1000)
 	for _, text := range []string{
 		`x{a=~"` + large + `"}`,
@@ -65,7 +65,7 @@ func TestRegexpsAreMeasuredFirst(t *testing.T) {
 func TestEvaluationsTakeTurns(t *testing.T) {
 	c := DefaultConfig()
 	c.Queries = 1
-	e := openEngine(t, t.TempDir(), c)
+	e := openEngine(t, t.TempDir(), c, time.Hour)
 	x, err := e.Parse(t.Context(), viewer, "1")
 	require.NoError(t, err)
 	turn := e.shared.Turns.Hold("other")
@@ -90,7 +90,7 @@ func TestEvaluationsTakeTurns(t *testing.T) {
 func TestEvaluationTime(t *testing.T) {
 	c := DefaultConfig()
 	c.Time = time.Millisecond
-	e := openEngine(t, t.TempDir(), c)
+	e := openEngine(t, t.TempDir(), c, time.Hour)
 	x, err := e.Parse(t.Context(), viewer, "sum_over_time(vector(1)[1000000:1])")
 	require.NoError(t, err)
 	_, err = e.Evaluate(t.Context(), x, 0, 1000_000, 1000, Options{Viewer: viewer})
@@ -100,7 +100,7 @@ func TestEvaluationTime(t *testing.T) {
 func TestSamples(t *testing.T) {
 	c := DefaultConfig()
 	c.Samples = 1000
-	e := openEngine(t, t.TempDir(), c)
+	e := openEngine(t, t.TempDir(), c, time.Hour)
 	x, err := e.Parse(t.Context(), viewer, "sum_over_time(vector(1)[2000:1])")
 	require.NoError(t, err)
 	_, err = e.Evaluate(t.Context(), x, 0, 0, 0, Options{Viewer: viewer})

@@ -100,7 +100,7 @@ func testEngine(p parser.Parser) *promql.Engine {
 // bit by bit, as on lists of the same samples.
 func TestPrometheusTests(t *testing.T) {
 	for _, c := range corpora(t) {
-		t.Run(c.name, func(t *testing.T) {
+		forEachSource(t, c.name, func(t *testing.T, part float64) {
 			var all []sampleOf
 			var ours *Engine
 			for _, command := range c.commands {
@@ -111,7 +111,7 @@ func TestPrometheusTests(t *testing.T) {
 					all, ours = append(all, samplesOf(command)...), nil
 				case evaluated:
 					if ours == nil {
-						ours = loaded(t, all)
+						ours = loaded(t, all, part)
 					}
 					comparePlain(t, newNaive(all), ours, command)
 				}
@@ -122,13 +122,28 @@ func TestPrometheusTests(t *testing.T) {
 
 var ordered = regexp.MustCompile(`^(sort|topk|bottomk)`)
 
+// forEachSource runs a test that reads windows, segments, and both: part is which of the
+// log's time windows have.
+func forEachSource(t *testing.T, name string, f func(t *testing.T, part float64)) {
+	for source, part := range map[string]float64{"window": 2, "segments": 0, "both": 0.5} {
+		t.Run(name+"/"+source, func(t *testing.T) { f(t, part) })
+	}
+}
+
+// spanOf is the span of windows that have a part of the time between two timestamps.
+func spanOf(part float64, from, to int64) time.Duration {
+	return time.Duration(part * float64(to-from+time.Minute.Milliseconds()*int64(part)) * float64(time.Millisecond))
+}
+
 // loaded returns an engine on a log with samples.
-func loaded(t testing.TB, samples []sampleOf) *Engine {
+func loaded(t testing.TB, samples []sampleOf, part float64) *Engine {
 	t.Helper()
 	dir := t.TempDir()
-	w := newLogWriter(t, dir)
+	w := newLogWriter(t, dir, 0)
 	f := &feeder{logWriter: w, refs: map[string]uint64{}}
+	last := int64(0)
 	for len(samples) > 0 {
+		last = max(last, samples[0].timestamp)
 		n := 1
 		for n < len(samples) && samples[n].timestamp == samples[0].timestamp {
 			n++
@@ -137,7 +152,7 @@ func loaded(t testing.TB, samples []sampleOf) *Engine {
 		samples = samples[n:]
 	}
 	w.close()
-	e := openEngine(t, dir, DefaultConfig())
+	e := openEngine(t, dir, DefaultConfig(), spanOf(part, 0, last))
 	e.parser = parser.NewParser(testOptions)
 	e.engine = testEngine(e.parser)
 	return e

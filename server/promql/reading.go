@@ -90,7 +90,7 @@ func (r *reading) selected(hints *storage.SelectHints, matchers []*labels.Matche
 		return nil, err
 	}
 	// Of each series the engine makes at most a point a step.
-	if err := r.bytes.Grow(int64(len(all)) * pointBytes * r.whole.steps()); err != nil {
+	if err := r.grow(int64(len(all)) * pointBytes * r.whole.steps()); err != nil {
 		return nil, err
 	}
 	r.found[string(key)] = all
@@ -147,13 +147,23 @@ func (r *reading) series(ls labels.Labels, p part) *series {
 	return &series{labels: ls, parts: []part{p}, before: &r.before}
 }
 
-// ofLog appends the series of a log.
+// ofLog appends the series of a log: what the window has, and the segments before that.
 func (r *reading) ofLog(all []*series, e *selection.Evaluation, log *replica.Replica, s *selection.Selection, from, to int64) ([]*series, error) {
-	all, err := r.ofHistory(all, e, log, s, from, to)
+	recent, err := log.Recent(e, s)
 	if err != nil {
 		return nil, err
 	}
-	return r.ofHead(all, e, log, s, from, to)
+	defer recent.Release()
+	floor := recent.Window.Floor()
+	if from < floor {
+		if all, err = r.ofHistory(all, e, log, s, from, min(to, floor-1)); err != nil {
+			return nil, err
+		}
+	}
+	if floor > to {
+		return all, nil
+	}
+	return r.ofWindow(all, recent, max(from, floor), to)
 }
 
 // ofHistory appends the series of the segments.
@@ -164,42 +174,52 @@ func (r *reading) ofHistory(all []*series, e *selection.Evaluation, log *replica
 			n += int64(chunkBytes + len(c.Data.Bytes()) + len(c.Lags))
 		}
 		all = append(all, r.series(found.Labels, part{chunks: found.Chunks, from: from, to: to}))
-		return r.bytes.Grow(n)
+		return r.grow(n)
 	})
 	return all, err
 }
 
-// ofHead appends the latest samples of series.
-func (r *reading) ofHead(all []*series, e *selection.Evaluation, log *replica.Replica, s *selection.Selection, from, to int64) ([]*series, error) {
-	snapshot, err := log.Snapshot(e, s, math.MinInt64)
-	if err != nil {
-		return nil, err
-	}
-	defer snapshot.View.Release()
+// ofWindow appends the series of a window.
+func (r *reading) ofWindow(all []*series, recent *replica.Recent, from, to int64) ([]*series, error) {
 	var row segment.Labels
 	var builder labels.ScratchBuilder
-	var b chunk.Builder
-	for ref, l := range snapshot.Written() {
-		if l.Timestamp < from || l.Timestamp > to {
+	held := int64(0)
+	for ref := range recent.From(0) {
+		chunks := recent.Window.Chunks(ref, from, to, nil)
+		if len(chunks) == 0 {
 			continue
 		}
-		row, _ = snapshot.View.Labels(ref, row[:0])
-		builder.Reset()
-		for i := range row {
-			builder.Add(row[i].Name, row[i].Value)
-		}
-		if lag := chunk.Lag(l.Timestamp, l.Written); l.Histogram == nil {
-			b.Float(l.Timestamp, lag, l.Value)
-		} else if err := b.Wire(l.Timestamp, lag, l.Histogram); err != nil {
-			return nil, err
-		}
-		found := r.series(builder.Labels(), part{chunks: b.Take(), from: from, to: to})
-		if err := r.bytes.Grow(int64(seriesBytes + found.labels.ByteSize())); err != nil {
-			return nil, err
-		}
+		row, _ = recent.View.Labels(ref, row[:0])
+		found := r.series(labelsIn(&builder, row), part{chunks: chunks, from: from, to: to})
 		all = append(all, found)
+		if held += seriesBytes + int64(found.labels.ByteSize()) + int64(chunkBytes*len(chunks)); held > heldAtOnce {
+			if err := r.grow(held); err != nil {
+				return nil, err
+			}
+			held = 0
+		}
 	}
-	return all, nil
+	return all, r.grow(held)
+}
+
+// heldAtOnce is how much is read before it is held.
+const heldAtOnce = 256 << 10
+
+// grow holds more, unless nobody wants it any more.
+func (r *reading) grow(n int64) error {
+	if r.ctx.Err() != nil {
+		return context.Cause(r.ctx)
+	}
+	return r.bytes.Grow(n)
+}
+
+// labelsIn makes labels of those of a segment.
+func labelsIn(b *labels.ScratchBuilder, row segment.Labels) labels.Labels {
+	b.Reset()
+	for i := range row {
+		b.Add(row[i].Name, row[i].Value)
+	}
+	return b.Labels()
 }
 
 // LabelValues implements [storage.Querier]. The engine does not ask for them.

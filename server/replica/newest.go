@@ -52,7 +52,7 @@ func (n *Newest) KeepNewest(check func() error) error {
 	n.seen = make(map[uint64]candidate)
 	left := 0
 	for i, s := range n.Snapshots {
-		for ref, l := range s.Written() {
+		for ref, l := range s.written() {
 			if left--; left < 0 {
 				left = checkEvery
 				if err := check(); err != nil {

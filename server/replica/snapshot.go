@@ -36,7 +36,7 @@ func (s *Snapshot) Bytes() int64 {
 // one.
 func (s *Snapshot) Series() iter.Seq2[uint64, *segment.Latest] {
 	return func(yield func(uint64, *segment.Latest) bool) {
-		for ref, l := range s.Written() {
+		for ref, l := range s.written() {
 			if !ended(l) && !yield(ref, l) {
 				return
 			}
@@ -44,8 +44,8 @@ func (s *Snapshot) Series() iter.Seq2[uint64, *segment.Latest] {
 	}
 }
 
-// Written also yields those that have ended.
-func (s *Snapshot) Written() iter.Seq2[uint64, *segment.Latest] {
+// written also yields those that have ended.
+func (s *Snapshot) written() iter.Seq2[uint64, *segment.Latest] {
 	return func(yield func(uint64, *segment.Latest) bool) {
 		pass := func(ref uint64, l *segment.Latest) bool {
 			if !written(l, s.writtenSince) || s.omitted.Has(ref) {
@@ -96,6 +96,11 @@ func (st state) BetweenBlocks(f func()) {
 // Snapshot returns the live series that are selected, as of the last block. Its view
 // has to be released.
 func (st state) Snapshot(e *selection.Evaluation, sel *selection.Selection, writtenSince int64) (*Snapshot, error) {
+	return st.snapshot(e, sel, writtenSince, func() {})
+}
+
+// snapshot calls also as of the same block.
+func (st state) snapshot(e *selection.Evaluation, sel *selection.Selection, writtenSince int64, also func()) (*Snapshot, error) {
 	if sel.Scans {
 		// It need not hold a view while it waits for its turn.
 		if err := e.Step(0); err != nil {
@@ -104,7 +109,10 @@ func (st state) Snapshot(e *selection.Evaluation, sel *selection.Selection, writ
 	}
 	s := &Snapshot{writtenSince: writtenSince}
 	var index *postings.View
-	st.BetweenBlocks(func() { s.View, index = st.Head.View(), st.index.View() })
+	st.BetweenBlocks(func() {
+		s.View, index = st.Head.View(), st.index.View()
+		also()
+	})
 	if sel.All() {
 		return s, nil
 	}
