@@ -350,3 +350,37 @@ func TestAppendDecode(t *testing.T) {
 		require.ErrorIs(t, err, chunk.ErrDamaged, "%d bytes", i)
 	}
 }
+
+// Lags that are all the same are there once, however many bytes each has.
+func TestEqualLags(t *testing.T) {
+	const n = 100
+	for _, lag := range []uint64{1, 127, 128, 1 << 40} {
+		var b chunk.Builder
+		for i := range int64(n) {
+			b.Float(i, lag, 1)
+		}
+		whole := b.Take()
+		data := chunk.Append(nil, whole[0])
+		assert.Less(t, len(data), len(whole[0].Data.Bytes())+40)
+		again, _, err := chunk.Decode(data)
+		require.NoError(t, err)
+		assert.Equal(t, whole[0].Lags, again.Lags)
+	}
+}
+
+// What a builder has so far is what it gives in the end, and it goes on.
+func TestChunksOfABuilder(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 0))
+	for range 20 {
+		samples := random(r, 300)
+		var b chunk.Builder
+		for i, s := range samples {
+			s.addTo(&b)
+			if r.IntN(20) == 0 {
+				assert.Equal(t, expected(samples[:i+1], chunk.All), read(t, chunk.NewIterator(b.Chunks(), chunk.All)))
+			}
+			require.Positive(t, b.Bytes())
+		}
+		assert.Equal(t, expected(samples, chunk.All), read(t, chunk.NewIterator(b.Take(), chunk.All)))
+	}
+}

@@ -1,6 +1,7 @@
 package chunk
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -15,7 +16,8 @@ import (
 //	Min       varint
 //	Max       uvarint, from Min on
 //	length    uvarint, of Data
-//	length    uvarint, of Lags
+//	length    uvarint, of Lags, twice that; one more if all lags are the same, which then
+//	          is there once
 //	Data, Lags
 //	checksum  4 bytes, CRC-32C of all before it, low byte first
 //
@@ -26,6 +28,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 const checksumBytes = 4
 
+// sizeOfCount is what a chunk's data starts with, the number of samples.
+const sizeOfCount = 2
+
 // Append appends a chunk to dst, as bytes.
 func Append(dst []byte, c Chunk) []byte {
 	from, data := len(dst), c.Data.Bytes()
@@ -33,9 +38,30 @@ func Append(dst []byte, c Chunk) []byte {
 	dst = binary.AppendVarint(dst, c.Min)
 	dst = binary.AppendUvarint(dst, uint64(c.Max)-uint64(c.Min))
 	dst = binary.AppendUvarint(dst, uint64(len(data)))
-	dst = binary.AppendUvarint(dst, uint64(len(c.Lags)))
-	dst = append(append(dst, data...), c.Lags...)
+	lags, same := c.Lags, uint64(0)
+	if one := oneLag(c.Lags, c.Data.NumSamples()); one != nil {
+		lags, same = one, 1
+	}
+	dst = binary.AppendUvarint(dst, 2*uint64(len(lags))+same)
+	dst = append(append(dst, data...), lags...)
 	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[from:], castagnoli))
+}
+
+// oneLag returns the lag that all of several samples have, nil if they have others.
+func oneLag(lags []byte, samples int) []byte {
+	if samples < 2 || len(lags)%samples != 0 {
+		return nil
+	}
+	one := lags[:len(lags)/samples]
+	for at := 0; at < len(lags); at += len(one) {
+		if !bytes.Equal(one, lags[at:at+len(one)]) {
+			return nil
+		}
+	}
+	if _, n := binary.Uvarint(one); n != len(one) || n == 0 {
+		return nil
+	}
+	return one
 }
 
 // ErrDamaged says that bytes are not what Append makes of a chunk.
@@ -50,8 +76,10 @@ func Decode(b []byte) (Chunk, []byte, error) {
 	c.Min = r.varint()
 	c.Max = int64(uint64(c.Min) + r.uvarint())
 	data, lags := r.uvarint(), r.uvarint()
+	same := lags%2 == 1
+	lags /= 2
 	r.check(c.Max >= c.Min && data <= uint64(len(r.rest)) && lags <= uint64(len(r.rest)))
-	bytes := r.bytes(int(data))
+	content := r.bytes(int(data))
 	c.Lags = r.bytes(int(lags))
 	whole := b[:len(b)-len(r.rest)]
 	if sum := r.bytes(checksumBytes); !r.damaged {
@@ -62,11 +90,16 @@ func Decode(b []byte) (Chunk, []byte, error) {
 		return Chunk{}, nil, ErrDamaged
 	}
 	var err error
-	if c.Data, err = chunkenc.FromData(enc, bytes); err != nil {
+	if c.Data, err = chunkenc.FromData(enc, content); err != nil {
 		return Chunk{}, nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	if lags == 0 {
+	switch {
+	case lags == 0:
 		c.Lags = nil
+	case same && len(content) < sizeOfCount:
+		return Chunk{}, nil, ErrDamaged
+	case same:
+		c.Lags = bytes.Repeat(c.Lags, c.Data.NumSamples())
 	}
 	return c, r.rest, nil
 }

@@ -3,7 +3,9 @@ package history
 import (
 	"math"
 	"math/rand/v2"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -60,4 +62,55 @@ func TestSelectIsWhatTheLogHas(t *testing.T) {
 		}
 		closeStore(t, s)
 	}
+}
+
+// With the flag, the part of a segment is there before anybody asks for it; the segment
+// that is still written has none.
+func TestPartsOfSealedSegments(t *testing.T) {
+	w := filled(t, 40)
+	o := options()
+	o.Sealed = true
+	s := openStore(t, w, o)
+	defer closeStore(t, s)
+	s.sweep(time.Now())
+	require.Eventually(t, func() bool { return len(partsOf(t, s)) == 1 }, patience, time.Millisecond)
+	sp, ok := parseName(filepath.Base(partsOf(t, s)[0]))
+	require.True(t, ok)
+	require.Equal(t, span{w.log().ID(), 1, 1, w.log().Segments()[1].FirstSequence - 1}, sp)
+}
+
+// Who asks again pays for the blocks that came since, and when a segment has been left
+// alone often, its parts become one.
+func TestSegmentsThatAreStillWritten(t *testing.T) {
+	w := newWriting(t, seglog.Options{Sync: seglog.SyncNever})
+	r := rand.New(rand.NewPCG(9, 9))
+	s := openStore(t, w, options())
+	defer closeStore(t, s)
+	w.randomBlock(r)
+	requireAll(t, w, s)
+	en := s.entries[key{w.log().ID(), 1}]
+	first := en.decoding
+	for range 2 * mostParts {
+		w.randomBlock(r)
+		requireAll(t, w, s)
+		require.Same(t, first, en.decoding)
+	}
+	for range 2 * mostParts {
+		w.randomBlock(r)
+		requireAll(t, w, s)
+		s.sweep(w.longAfter())
+		require.Eventually(t, func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return en.building == nil && en.decoding == nil
+		}, patience, time.Millisecond)
+		require.Zero(t, s.o.Memory.Used())
+		require.Less(t, len(partsOf(t, s)), mostParts)
+	}
+	w.rotate(0)
+	w.randomBlock(r)
+	requireAll(t, w, s)
+	s.sweep(time.Now())
+	require.Eventually(t, func() bool { return len(partsOf(t, s)) == 1 }, patience, time.Millisecond)
+	requireAll(t, w, s)
 }

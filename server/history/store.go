@@ -70,6 +70,8 @@ type entry struct {
 	building *build      // nil: none
 	users    int         // selections that read it
 	used     time.Time
+	// merged says that it was tried to make one part of all, once the segment was complete.
+	merged bool
 	// of is the log that the parts were compared with.
 	of *seglog.Log
 	// damaged says that nothing after the block readable can be read.

@@ -16,8 +16,8 @@ func (s *Store) sweepLoop() {
 	}
 }
 
-// sweep removes the parts of segments that are gone, and writes what was decoded for
-// somebody who has not come again.
+// sweep removes the parts of segments that are gone, writes what was decoded for somebody
+// who has not come again, and merges the parts of segments that have become complete.
 func (s *Store) sweep(now time.Time) {
 	missing := map[key]need{}
 	for _, log := range s.logs.Opened() {
@@ -28,7 +28,7 @@ func (s *Store) sweep(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for k, en := range s.entries {
-		_, there := missing[k]
+		n, there := missing[k]
 		if len(en.parts) > 0 || en.building != nil {
 			delete(missing, k)
 		}
@@ -38,6 +38,9 @@ func (s *Store) sweep(now time.Time) {
 			s.drop(en)
 		case en.decoding != nil && now.Sub(en.used) > idleAfter:
 			s.startFlush(en)
+		case n.final && en.decoding == nil && len(en.parts) > 1 && !en.merged:
+			en.merged = true
+			s.run(en, func(t *turns) error { return s.merge(t, en) })
 		case len(en.parts) == 0 && en.decoding == nil:
 			delete(s.entries, k)
 		}
@@ -53,9 +56,12 @@ func (s *Store) startFlush(en *entry) {
 	s.run(en, func(t *turns) error {
 		err := s.flush(t, en)
 		s.mu.Lock()
-		defer s.mu.Unlock()
 		en.stop()
-		return err
+		s.mu.Unlock()
+		if err != nil || len(en.parts) < mostParts {
+			return err
+		}
+		return s.merge(t, en)
 	})
 }
 
