@@ -15,6 +15,9 @@ import { Steps } from "./steps";
 export interface Rules extends Start {
   // rules is a rule file of Prometheus, in YAML.
   rules: string;
+  // active starts after the cursor with the alerts that are active there, whose previous
+  // state is the one that they have.
+  active?: boolean;
   // end is the time of the last step.
   end?: number;
   // interval of groups that have none, 1 minute by default.
@@ -33,14 +36,18 @@ export interface Rules extends Start {
 // evaluateRules yields what becomes of alerts, and what records result in: a response
 // for each group and step, and for each event. It resumes, ends and throws as query
 // does, so that no change of an alert is missed or comes twice.
-export function evaluateRules(transport: Transport, what: Rules, options: FollowOptions = {}): AsyncGenerator<EvaluateRulesResponse> {
+export async function* evaluateRules(transport: Transport, what: Rules, options: FollowOptions = {}): AsyncGenerator<EvaluateRulesResponse> {
   const client = createClient(QueryService, transport);
+  let told = what.active !== true; // which alerts are active
   const call = {
     follow: what.follow === true,
     heartbeatInterval: what.heartbeatInterval,
-    open: (cursor: string, how: object) => client.evaluateRules(request(what, cursor), how),
+    open: (cursor: string, how: object) => client.evaluateRules(request(what, cursor, !told), how),
   };
-  return resume(transport, call, new Steps(what.cursor ?? "", join), options);
+  for await (const response of resume(transport, call, new Steps(what.cursor ?? "", join), options)) {
+    told ||= response.group === "" || response.cursor !== what.cursor;
+    yield response;
+  }
 }
 
 function join(begun: EvaluateRulesResponse, more: EvaluateRulesResponse): void {
@@ -53,9 +60,9 @@ function join(begun: EvaluateRulesResponse, more: EvaluateRulesResponse): void {
   begun.event = more.event;
 }
 
-function request(what: Rules, cursor: string): EvaluateRulesRequest {
+function request(what: Rules, cursor: string, active: boolean): EvaluateRulesRequest {
   const { rules, follow, externalLabels, externalUrl } = what;
-  const req = create(EvaluateRulesRequestSchema, { rules, follow, externalLabels, externalUrl, start: startAt(what, cursor) });
+  const req = create(EvaluateRulesRequestSchema, { rules, active, follow, externalLabels, externalUrl, start: startAt(what, cursor) });
   if (what.end !== undefined) req.end = timestampFromMs(what.end);
   if (what.interval !== undefined) req.interval = durationFromMs(what.interval);
   if (what.delay !== undefined) req.delay = durationFromMs(what.delay);

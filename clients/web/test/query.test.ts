@@ -196,3 +196,23 @@ test("no change of an alert is missed or comes twice", async () => {
   assert.deepEqual(names, ["a", "b"]);
   assert.deepEqual(begun, ["latest", "1"]);
 });
+
+test("says once which alerts are active", async () => {
+  const asked: boolean[] = [];
+  const told = (cursor: string) => create(EvaluateRulesResponseSchema, { group: "g", cursor, alerts: [{ state: Alert_State.FIRING, previous: Alert_State.FIRING }] });
+  const transport = createRouterTransport(({ service }) => {
+    service(QueryService, {
+      async *evaluateRules(req) {
+        asked.push(req.active);
+        if (asked.length === 1) throw gone();
+        yield told("c");
+        if (asked.length === 2) throw gone(); // before all of them were told
+        yield create(EvaluateRulesResponseSchema, { group: "g", cursor: "d" });
+        if (asked.length === 3) throw gone();
+        yield create(EvaluateRulesResponseSchema, { cursor: "d", event: { case: "end", value: {} } });
+      },
+    });
+  });
+  for await (const _ of evaluateRules(transport, { rules: "groups: []", cursor: "c", active: true }, { sleep: async () => {} }));
+  assert.deepEqual(asked, [true, true, true, false]);
+});
