@@ -1,7 +1,7 @@
 import uPlot from "uplot";
 import { color, h, setText } from "./dom";
 import { clock, short, visible, type Unit } from "./format";
-import { points, type Mode } from "./points";
+import { points, wholeGaps, type Mode } from "./points";
 import type { Series } from "./store";
 import { linearTicks, logTicks, type Ticks } from "./ticks";
 import { Tip } from "./tip";
@@ -61,7 +61,8 @@ export class Chart {
   draw(drawing: Drawing): void {
     const { lines, mode, unit, logarithmic, from, to } = drawing;
     this.lines = lines;
-    this.data = align(lines.map((l) => points(l.series, mode, from, logarithmic)));
+    const [times, ...columns] = align(lines.map((l) => points(l.series, mode, from, logarithmic)));
+    this.data = [times, ...columns.map((column) => wholeGaps(column as (number | null)[]))];
     const shape = JSON.stringify([lines.map((l) => [l.series.key, l.slot]), unit, mode, logarithmic]);
     if (shape !== this.built) {
       this.plot?.destroy();

@@ -24,6 +24,16 @@ export function points(s: Pick<Series, "times" | "values">, mode: Mode, from: nu
   return [times, kept];
 }
 
+// wholeGaps has a gap last until the next value: beside other lines, whose points are at
+// other times, it would end at the first of those.
+export function wholeGaps(column: (number | null | undefined)[]): (number | null | undefined)[] {
+  let gap = false;
+  return column.map((value) => {
+    if (value !== undefined) gap = value === null;
+    return gap ? null : value;
+  });
+}
+
 // interval returns the usual time between two samples.
 function interval(times: number[]): number {
   const steps = times.slice(-200).map((t, i, all) => (i === 0 ? Infinity : t - all[i - 1]!));

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Histogram_ResetHint, HistogramSchema, isStale, TimeSeriesSchema } from "../src/index";
 import { buckets, increase, native, quantile, type Native } from "../page/histogram";
-import { perSecond, points } from "../page/points";
+import { perSecond, points, wholeGaps } from "../page/points";
 import { Store } from "../page/store";
 
 function series(name: string, ...points: [number, number][]) {
@@ -111,6 +111,10 @@ test("rate of a counter with a reset", () => {
 test("a logarithmic scale has no place for what is not positive", () => {
   const [, values] = points({ times: [10, 20, 30, 40], values: [1, 0, -1, 10] }, "value", 0, true);
   assert.deepEqual(values, [1, null, null, 10]);
+});
+
+test("a gap lasts until the next value, whenever others have theirs", () => {
+  assert.deepEqual(wholeGaps([undefined, 1, undefined, 2, null, undefined, undefined, 3, undefined]), [undefined, 1, undefined, 2, null, null, null, 3, undefined]);
 });
 
 test("a line is broken where samples are missing", () => {
