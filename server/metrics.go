@@ -1,6 +1,7 @@
 package server
 
 import (
+	"math"
 	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,6 +17,9 @@ var (
 	lagDesc                = prometheus.NewDesc("promgrpc_server_lag_blocks", "Blocks of the forwarder's log that the replica does not have yet.", []string{"log_id"}, nil)
 	lastDesc               = prometheus.NewDesc("promgrpc_server_last_sequence", "Last block that the replica has.", []string{"log_id"}, nil)
 	connectedDesc          = prometheus.NewDesc("promgrpc_server_forwarder_connected", "1 while the log's forwarder is connected.", []string{"log_id"}, nil)
+	windowBytesDesc        = prometheus.NewDesc("promgrpc_server_window_bytes", "Memory that recent samples for queries take, by estimate.", []string{"log_id"}, nil)
+	windowSamplesDesc      = prometheus.NewDesc("promgrpc_server_window_samples", "Recent samples for queries that are in memory.", []string{"log_id"}, nil)
+	windowFloorDesc        = prometheus.NewDesc("promgrpc_server_window_floor_timestamp_seconds", "Timestamp from which on all samples are in memory. What is older is read from the disk. Absent while there are none.", []string{"log_id"}, nil)
 	evaluationsDesc        = prometheus.NewDesc("promgrpc_server_evaluations", "Evaluations of selectors that run.", nil, nil)
 	evaluationsWaitingDesc = prometheus.NewDesc("promgrpc_server_evaluations_waiting", "Evaluations of selectors that wait for their turns.", nil, nil)
 )
@@ -30,7 +34,7 @@ func (c collector) counted() []prometheus.Collector {
 
 // Describe implements [prometheus.Collector].
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{streamsDesc, stateDesc, connsDesc, callsDesc, evaluationsDesc, evaluationsWaitingDesc, readyDesc, seriesDesc, lagDesc, lastDesc, connectedDesc} {
+	for _, d := range []*prometheus.Desc{streamsDesc, stateDesc, connsDesc, callsDesc, evaluationsDesc, evaluationsWaitingDesc, readyDesc, seriesDesc, lagDesc, lastDesc, connectedDesc, windowBytesDesc, windowSamplesDesc, windowFloorDesc} {
 		ch <- d
 	}
 	for _, m := range c.counted() {
@@ -56,6 +60,15 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(lagDesc, float64(r.Lag()), id)
 		gauge(lastDesc, float64(r.Log.Last()), id)
 		gauge(connectedDesc, one(r.Connected()), id)
+		if r.Window == nil {
+			continue
+		}
+		recent := r.Window.Stats()
+		gauge(windowBytesDesc, float64(recent.Bytes), id)
+		gauge(windowSamplesDesc, float64(recent.Samples), id)
+		if recent.Floor != math.MaxInt64 {
+			gauge(windowFloorDesc, float64(recent.Floor)/1000, id)
+		}
 	}
 	for _, m := range c.counted() {
 		m.Collect(ch)

@@ -4,8 +4,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/prometheus/prometheus/tsdb/chunkenc"
-
 	"github.com/promgrpc/exporter/server/chunk"
 )
 
@@ -101,13 +99,12 @@ type encoder struct {
 	parts  []uint32
 	values []float64
 
-	xor     *chunkenc.XORChunk
-	stream  []byte
+	times   []int64 // of the series at hand
 	data    []byte
 	builder chunk.Builder
 }
 
-var encoders = sync.Pool{New: func() any { return &encoder{xor: chunkenc.NewXORChunk(), stream: make([]byte, 2, 1024)} }}
+var encoders = sync.Pool{New: func() any { return new(encoder) }}
 
 // encode encodes a tail. It needs no lock.
 func encode(tail []part) *slab {
@@ -125,13 +122,14 @@ func encode(tail []part) *slab {
 		if before == nil || !slices.Equal(parts, before) {
 			if before = nil; s.addTiming(tail, parts) {
 				before = parts
+				e.setTimes(tail, parts)
 			}
 		}
 		if before == nil {
 			s.addIrregular(&e.builder, tail, parts, uint16(offset))
 			continue
 		}
-		e.encode(tail, parts, e.values[from:to])
+		e.data = chunk.AppendXOR(e.data, e.times, e.values[from:to])
 		s.offsets = append(s.offsets, uint16(offset))
 		s.ends = append(s.ends, uint32(len(e.data)))
 		s.timing = append(s.timing, uint16(len(s.timings)-1))
@@ -194,16 +192,12 @@ func (s *slab) addTiming(tail []part, parts []uint32) bool {
 	return true
 }
 
-// encode appends a regular series to the data.
-func (e *encoder) encode(tail []part, parts []uint32, values []float64) {
-	e.stream[0], e.stream[1] = 0, 0
-	e.xor.Reset(e.stream[:2])
-	app, _ := e.xor.Appender() // It fails for one that has samples, and is damaged.
-	for i, number := range parts {
-		app.Append(0, tail[number].timestamp, values[i])
+// setTimes notes the timestamps of a series that is in parts.
+func (e *encoder) setTimes(tail []part, parts []uint32) {
+	e.times = e.times[:0]
+	for _, number := range parts {
+		e.times = append(e.times, tail[number].timestamp)
 	}
-	e.stream = e.xor.Bytes()
-	e.data = append(e.data, e.stream...)
 }
 
 // addIrregular adds a series that has histograms, or samples that are not in order.

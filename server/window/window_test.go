@@ -317,7 +317,7 @@ func TestExemplars(t *testing.T) {
 	assert.Len(t, v.Exemplars(4), window.MostExemplars)
 }
 
-func BenchmarkApply(b *testing.B) {
+func BenchmarkWindow(b *testing.B) {
 	for _, run := range []int{1000, 50, 1} {
 		b.Run(fmt.Sprintf("runs of %d", run), func(b *testing.B) {
 			const series = 100_000
