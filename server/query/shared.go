@@ -184,7 +184,10 @@ func (s *shared) evaluate(ctx context.Context, v selection.Viewer, ms int64, hol
 	}
 	e := &entry{shared: s, hold: hold, encoded: map[form][][]byte{}}
 	e.step = steps(result, s.expression.Text(), ms, s.key.step, 1)[0]
-	return e, hold.Resize(e.bytes())
+	if err := hold.Resize(e.bytes()); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 // give gives up an evaluation that others may still want.
