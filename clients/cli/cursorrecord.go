@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// maxCursor is the length of the longest cursor that a request may carry.
-const maxCursor = 4096
+// maxCursor is the length of the longest cursor that a request may carry: one of rules,
+// with the alerts that are active.
+const maxCursor = 262144
 
 // maxCursorRecord is the length of the longest record.
 const maxCursorRecord = maxCursor + len(" 01234567\n")

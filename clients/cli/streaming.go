@@ -156,7 +156,7 @@ func (s *streaming) stream(ctx context.Context, env environment, from source) er
 		env = env.withMessages(progress) // they would overwrite its line
 	}
 	client, err := s.connection.open(ctx, env, promgrpc.Options{
-		Logger: newLogger(env.stderr), FailFast: true, MaxReconnects: s.reconnects(),
+		Logger: newLogger(env.stderr), FailFast: true, MaxReconnects: reconnects(s.maxReconnects),
 	})
 	if err != nil {
 		return err
@@ -188,11 +188,12 @@ func (s *streaming) showsProgress(env environment) bool {
 	return s.progress == "always"
 }
 
-func (s *streaming) reconnects() int {
-	if s.maxReconnects == 0 {
+// reconnects is what --max-reconnects means to the client.
+func reconnects(most int) int {
+	if most == 0 {
 		return -1 // none at all
 	}
-	return max(s.maxReconnects, 0)
+	return max(most, 0)
 }
 
 // options returns those of the formats.
