@@ -10,7 +10,7 @@ func (a *API) exemplars(r *request) (*answer, error) {
 	if end < start {
 		return nil, bad("end timestamp must not be before start timestamp")
 	}
-	x, err := a.parse(r)
+	x, err := a.parse(r, "")
 	if err != nil {
 		return nil, err
 	}

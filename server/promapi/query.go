@@ -76,7 +76,7 @@ func (a *API) evaluate(r *request, s span) (*answer, error) {
 			return nil, bad(fmt.Sprintf("error parsing lookback delta duration: %v", err))
 		}
 	}
-	x, err := a.parse(r)
+	x, err := a.parse(r, "query")
 	if err != nil {
 		return nil, err
 	}
@@ -97,12 +97,12 @@ func (a *API) evaluate(r *request, s span) (*answer, error) {
 	return answerOf(r, x, result, most, held), nil
 }
 
-// parse parses the expression of a request.
-func (a *API) parse(r *request) (*promql.Expression, error) {
-	text := r.Get("query")
-	x, err := a.Engine.Parse(r.ctx, r.caller.Viewer, text)
+// parse parses the expression of a request. Its error is about a parameter, as [inText]
+// has it.
+func (a *API) parse(r *request, parameter string) (*promql.Expression, error) {
+	x, err := a.Engine.Parse(r.ctx, r.caller.Viewer, r.Get("query"))
 	if err != nil {
-		return nil, inText("query", err)
+		return nil, inText(parameter, err)
 	}
 	return x, nil
 }
@@ -156,7 +156,7 @@ func truncate(v parser.Value, limit int) (parser.Value, bool) {
 }
 
 func (a *API) formatQuery(r *request) (*answer, error) {
-	x, err := a.parse(r)
+	x, err := a.parse(r, "query")
 	if err != nil {
 		return nil, err
 	}

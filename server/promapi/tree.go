@@ -9,7 +9,7 @@ import (
 )
 
 func (a *API) parseQuery(r *request) (*answer, error) {
-	x, err := a.parse(r)
+	x, err := a.parse(r, "query")
 	if err != nil {
 		return nil, err
 	}

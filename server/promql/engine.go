@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -121,16 +120,4 @@ func (e *Engine) Series(ctx context.Context, v selection.Viewer, sets [][]*label
 		}
 	}
 	return nil
-}
-
-// ExemplarSeries is the exemplars of a series, by timestamp.
-type ExemplarSeries struct {
-	Labels    labels.Labels
-	Exemplars []exemplar.Exemplar
-}
-
-// Exemplars returns those of the series that the selectors of an expression match, sorted
-// by labels.
-func (e *Engine) Exemplars(context.Context, selection.Viewer, *Expression, int64, int64) ([]ExemplarSeries, error) {
-	return nil, nil
 }
