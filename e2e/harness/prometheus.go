@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ type PrometheusOptions struct {
 	Message string // protobuf_message to write by, if not the default
 	URL     string // to write to
 	Target  string // host:port to scrape beside itself
+	Jobs    string // more scrape configs, as a list in YAML
 	More    []Remote
 }
 
@@ -107,8 +109,16 @@ scrape_configs:
 - job_name: app
   %[4]s
   static_configs: [{targets: ['%[5]s'], labels: {sender: %[3]s}}]
-remote_write:
-`, native, p.address, o.Name, nhcb, o.Target)
+%[6]s
+`, native, p.address, o.Name, nhcb, o.Target, o.Jobs)
+	p.write(t, config)
+}
+
+// write writes the configuration, with where to write to after it.
+func (p *Prometheus) write(t testing.TB, config string) {
+	t.Helper()
+	o := p.options
+	config += "remote_write:\n"
 	if o.URL != "" {
 		config += remoteWrite(Remote{URL: o.URL, Message: o.Message})
 	}
@@ -118,6 +128,20 @@ remote_write:
 	if err := os.WriteFile(p.config, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Rest ends all scrapes and rules, and returns when they have. What there is is written on.
+func (p *Prometheus) Rest(t testing.TB) {
+	t.Helper()
+	p.write(t, "global: {}\n")
+	p.Signal(syscall.SIGHUP)
+	Eventually(t, p.Name+" at rest", func() bool {
+		var targets struct{ ActiveTargets []any }
+		var rules struct{ Groups []any }
+		p.api(t, "targets", nil, &targets)
+		p.api(t, "rules", nil, &rules)
+		return len(targets.ActiveTargets)+len(rules.Groups) == 0
+	})
 }
 
 func remoteWrite(w Remote) string {
@@ -132,6 +156,9 @@ func remoteWrite(w Remote) string {
   %s
 `, w.URL, strings.Join(w.Settings, "\n  "))
 }
+
+// URL is the root of its HTTP API.
+func (p *Prometheus) URL() string { return "http://" + p.address }
 
 // at returns what a path is asked with, and its URL.
 func (p *Prometheus) at(path string) (*http.Client, string) {
