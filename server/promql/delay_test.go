@@ -41,7 +41,7 @@ func randomLog(r *rand.Rand, blocks int) (all []arrival) {
 		now += int64(r.IntN(4000))
 		for range r.IntN(6) {
 			name, instance := []string{"c", "g", "h", "hc"}[r.IntN(4)], r.IntN(4)
-			key := keyOf(labels.FromStrings(model.MetricNameLabel, name, "job", fmt.Sprint(instance%2), "instance", fmt.Sprint(instance)))
+			key := keyOf(labels.FromStrings(model.MetricNameLabel, name, "job", fmt.Sprint(instance%2), "instance", fmt.Sprint(instance), "pod", fmt.Sprint(now/40_000)))
 			a := arrival{sampleOf{key, now - int64(r.IntN(1500)), 0, nil}, now}
 			switch r.IntN(8) {
 			case 0:
@@ -134,7 +134,7 @@ var delayed = []string{
 	"c", "g * 2", "c offset 7s", "sum by (job) (c)", "avg without (instance) (g)", "rate(c[20s])", "increase(c[31s])",
 	"sum by (job) (rate(c[20s]))", "sum by (job) (rate(h[20s]))", "avg(rate(hc[30s]))", "histogram_quantile(0.9, sum(rate(h[40s])))", "max by (job) (increase(c[20s]))",
 	"count_over_time(c[20s])", "sum_over_time(g[33s] offset 5s)", "resets(c[1m])", "max_over_time(sum(g)[30s:5s])",
-	"rate(c[20s:3s])", "absent(c{instance=\"1\"})", "absent_over_time(c[3s])", "topk(2, g)", "count_values(\"v\", c > 2)", "c > on (instance) g", "c + on (instance, job) group_left g",
+	"rate(c[20s:3s])", "absent(c{instance=\"1\"})", "absent_over_time(c[3s])", "topk(2, g)", "count_values(\"v\", c > 2)", "sum by (instance) (c) > on (instance) max by (instance) (g)", "c + on (instance, job) group_left max by (instance, job) (g)",
 	"scalar(sum(g))", "vector(time())", "timestamp(c)", "quantile(0.5, g)", "stddev(g)", "changes(g[40s])", "deriv(g[40s])", "predict_linear(g[40s], 10)",
 	"c unless g", "c or g", "label_replace(g, \"x\", \"$1\", \"instance\", \"(.*)\")", "sort_desc(g)", "histogram_count(h)", "1", "time()",
 	"c @ 1030", "rate(c[20s] @ 1040)", "c offset -5s", "sum(c offset -3s)", "c @ end()", "c @ start()", "sum_over_time((g @ 1030)[10s:2s])", "max_over_time(c[20s:5s] @ 1040)", "max_over_time(c[20s:5s] offset -9s)", "rate(c[20s + 5s])",

@@ -87,6 +87,12 @@ type Result struct {
 // what the expression is of. The error is one of a limit, one of ctx, or what Prometheus'
 // engine says.
 func (e *Engine) Evaluate(ctx context.Context, x *Expression, start, end, step int64, o Options) (*Result, error) {
+	whole := span{start, end, step}
+	return e.inTurn(ctx, x, whole, o, func(v *evaluation) (*Result, error) { return v.evaluate(whole) })
+}
+
+// inTurn evaluates some steps once it is their turn.
+func (e *Engine) inTurn(ctx context.Context, x *Expression, whole span, o Options, evaluate func(*evaluation) (*Result, error)) (*Result, error) {
 	turn := e.shared.Turns.Hold(o.Viewer.Peer)
 	if err := turn.Wait(ctx, 1); err != nil {
 		return nil, err
@@ -94,10 +100,9 @@ func (e *Engine) Evaluate(ctx context.Context, x *Expression, start, end, step i
 	defer turn.Release()
 	ctx, cancel := context.WithTimeoutCause(ctx, e.config.Time, limit.Over(FlagTime, "the evaluation has taken more than %v", e.config.Time))
 	defer cancel()
-	whole := span{start, end, step}
 	v := &evaluation{ctx: ctx, engine: e, x: x, options: o, reading: e.newReading(ctx, o, whole)}
 	defer v.reading.close()
-	result, err := v.evaluate(whole)
+	result, err := v.guarded(evaluate)
 	if err != nil {
 		return nil, v.failed(err)
 	}

@@ -77,19 +77,23 @@ func (v *evaluation) inPieces(whole span) (*Result, error) {
 	return j.result(), nil
 }
 
+// guarded makes an error of a panic. The engine does so itself, but only while it evaluates.
+func (v *evaluation) guarded(evaluate func(*evaluation) (*Result, error)) (_ *Result, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the evaluation of %s broke off: %v", v.x.text, p)
+		}
+	}()
+	return evaluate(v)
+}
+
 // run has the engine evaluate some steps at once.
-func (v *evaluation) run(s span) (_ *Result, err error) {
+func (v *evaluation) run(s span) (*Result, error) {
 	r := v.reading
 	r.run, r.late, r.failure = s, 0, nil
 	if v.options.Delay != nil {
 		r.before = s.end + v.options.Delay.Milliseconds()
 	}
-	defer func() {
-		// The engine recovers only while it evaluates.
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the evaluation of %s broke off: %v", v.x.text, p)
-		}
-	}()
 	query, err := v.query(s)
 	if err != nil {
 		return nil, err

@@ -34,8 +34,11 @@ type feeder struct {
 	time int64 // of the last block
 }
 
-// feed appends a block of samples of series by the bytes of their labels.
-func (f *feeder) feed(at int64, samples []sampleOf) {
+// feed appends a block of samples.
+func (f *feeder) feed(at int64, samples []sampleOf) { f.append(f.block(at, samples)) }
+
+// block makes one of samples.
+func (f *feeder) block(at int64, samples []sampleOf) *segment.Block {
 	f.t.Helper()
 	f.time = max(f.time, at)
 	b := &segment.Block{Time: f.time}
@@ -59,7 +62,7 @@ func (f *feeder) feed(at int64, samples []sampleOf) {
 		b.AddHistogram(ref, s.timestamp, data)
 	}
 	b.Series = segment.TableOf(added...)
-	f.append(b)
+	return b
 }
 
 var known = map[string]labels.Labels{}

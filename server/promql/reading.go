@@ -26,6 +26,8 @@ type reading struct {
 	bytes   *limit.Hold
 	whole   span // of the evaluation
 	found   map[string][]*series
+	// follower finds what it follows; nil: there is none.
+	follower *Follower
 
 	run     span  // what the engine evaluates
 	before  int64 // what has arrived by then is visible
@@ -77,15 +79,12 @@ func (q querier) Select(_ context.Context, _ bool, hints *storage.SelectHints, m
 func (r *reading) selected(hints *storage.SelectHints, matchers []*labels.Matcher) ([]*series, error) {
 	from := hints.Start - (r.run.start - r.whole.start)
 	to := hints.End + (r.whole.end - r.run.end)
-	key := strconv.AppendInt(strconv.AppendInt(nil, from, 36), to, 36)
-	for _, m := range matchers {
-		key = append(append(key, ','), m.String()...)
-	}
-	all, ok := r.found[string(key)]
+	key := r.keyOf(from, to, matchers)
+	all, ok := r.found[key]
 	if ok {
 		return all, nil
 	}
-	all, err := r.find(from, to, matchers)
+	all, err := r.findOrFollow(key, from, to, matchers)
 	if err != nil {
 		return nil, err
 	}
@@ -93,8 +92,28 @@ func (r *reading) selected(hints *storage.SelectHints, matchers []*labels.Matche
 	if err := r.grow(int64(len(all)) * pointBytes * r.whole.steps()); err != nil {
 		return nil, err
 	}
-	r.found[string(key)] = all
+	r.found[key] = all
 	return all, nil
+}
+
+// keyOf names what a selector reads, by how far that is from the steps.
+func (r *reading) keyOf(from, to int64, matchers []*labels.Matcher) string {
+	key := strconv.AppendInt(nil, from-r.whole.start, 36)
+	key = strconv.AppendInt(append(key, ' '), to-r.whole.end, 36)
+	for _, m := range matchers {
+		key = append(append(key, ','), m.String()...)
+	}
+	return string(key)
+}
+
+// findOrFollow leaves to the follower what it can find.
+func (r *reading) findOrFollow(key string, from, to int64, matchers []*labels.Matcher) ([]*series, error) {
+	if r.follower != nil {
+		if m, err := r.follower.find(r, key, from, to, matchers); m != nil || err != nil {
+			return m.series(), err
+		}
+	}
+	return r.find(from, to, matchers)
 }
 
 // What things take in memory, about.
