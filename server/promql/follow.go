@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -24,9 +25,10 @@ type Follower struct {
 	options   Options
 	aggregate *aggregate // nil: the engine evaluates it
 
-	mu    sync.Mutex // of the evaluation under way
-	sets  map[string]*matched
-	bytes *limit.Hold
+	closed atomic.Bool
+	mu     sync.Mutex // of the evaluation under way
+	sets   map[string]*matched
+	bytes  *limit.Hold
 }
 
 // Follow returns a follower. It has to be closed. There is no overlay.
@@ -34,12 +36,21 @@ func (e *Engine) Follow(x *Expression, o Options) *Follower {
 	return &Follower{engine: e, x: x, options: o, aggregate: e.newAggregate(x), sets: map[string]*matched{}, bytes: e.Hold(o.Viewer)}
 }
 
-// Close gives up what the follower keeps, once no evaluation is under way.
+// Close gives up what the follower keeps, once the evaluation under way has ended. After
+// that it keeps nothing.
 func (f *Follower) Close() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	clear(f.sets)
-	f.bytes.Release()
+	f.closed.Store(true)
+	f.giveUp()
+}
+
+// giveUp gives up what a closed follower keeps, unless an evaluation is under way, which
+// does so itself.
+func (f *Follower) giveUp() {
+	if f.closed.Load() && f.mu.TryLock() {
+		defer f.mu.Unlock()
+		clear(f.sets)
+		f.bytes.Release()
+	}
 }
 
 // Evaluate evaluates the expression at a step, in ms, on behalf of a viewer who is allowed
@@ -48,10 +59,13 @@ func (f *Follower) Evaluate(ctx context.Context, v selection.Viewer, at int64) (
 	o := f.options
 	o.Viewer = v
 	whole := span{start: at, end: at}
-	if f.x.apart || !f.mu.TryLock() {
+	if f.x.apart || f.closed.Load() || !f.mu.TryLock() {
 		return f.engine.Evaluate(ctx, f.x, at, at, 0, o)
 	}
-	defer f.mu.Unlock()
+	defer func() {
+		f.mu.Unlock()
+		f.giveUp()
+	}()
 	return f.engine.inTurn(ctx, f.x, whole, o, func(e *evaluation) (*Result, error) {
 		e.reading.follower = f
 		if f.aggregate != nil {

@@ -91,7 +91,12 @@ func TestFollower(t *testing.T) {
 			}
 		}
 		for _, f := range followers {
-			f.Close()
+			f.mu.Lock()
+			f.Close() // while an evaluation is under way
+			f.mu.Unlock()
+			f.giveUp()
+			_, err := f.Evaluate(t.Context(), viewer, begun)
+			require.NoError(t, err)
 		}
 		require.Zero(t, ours.shared.Bytes.Used())
 	}

@@ -33,6 +33,7 @@ type shared struct {
 	queries    *Queries
 	key        key
 	expression *promql.Expression
+	follower   *promql.Follower
 	hash       uint64
 
 	mu      sync.Mutex
@@ -61,6 +62,7 @@ func (q *Queries) enter(p *plan) *shared {
 	s := q.shared[k]
 	if s == nil {
 		s = &shared{queries: q, key: k, expression: p.expression, hash: p.hash, entries: map[int64]*entry{}, flights: map[int64]*flight{}}
+		s.follower = q.Engine.Follow(p.expression, promql.Options{Viewer: p.viewer, Delay: &s.key.delay, Lookback: k.lookback, Late: k.step})
 		q.shared[k] = s
 	}
 	s.users++
@@ -76,6 +78,7 @@ func (s *shared) leave() {
 		return
 	}
 	delete(s.queries.shared, s.key)
+	s.follower.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ms := range s.entries {
@@ -176,9 +179,7 @@ func (s *shared) fly(ctx context.Context, f *flight, ms int64, hold *limit.Hold)
 
 func (s *shared) evaluate(ctx context.Context, v selection.Viewer, ms int64, hold *limit.Hold) (*entry, error) {
 	s.queries.metrics.evaluations.WithLabelValues("step").Inc()
-	result, err := s.queries.Engine.Evaluate(ctx, s.expression, ms, ms, 0, promql.Options{
-		Viewer: v, Delay: &s.key.delay, Lookback: s.key.lookback, Late: s.key.step,
-	})
+	result, err := s.follower.Evaluate(ctx, v, ms)
 	if err != nil {
 		return nil, err
 	}
