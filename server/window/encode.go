@@ -99,7 +99,11 @@ type encoder struct {
 	parts  []uint32
 	values []float64
 
-	times   []int64 // of the series at hand
+	times []int64 // of the series at hand
+	// The columns of the slab.
+	offsets []uint16
+	ends    []uint32
+	timing  []uint16
 	data    []byte
 	builder chunk.Builder
 }
@@ -130,19 +134,19 @@ func encode(tail []part) *slab {
 			continue
 		}
 		e.data = chunk.AppendXOR(e.data, e.times, e.values[from:to])
-		s.offsets = append(s.offsets, uint16(offset))
-		s.ends = append(s.ends, uint32(len(e.data)))
-		s.timing = append(s.timing, uint16(len(s.timings)-1))
+		e.offsets = append(e.offsets, uint16(offset))
+		e.ends = append(e.ends, uint32(len(e.data)))
+		e.timing = append(e.timing, uint16(len(s.timings)-1))
 		s.samples += int64(len(parts))
 	}
-	s.data = slices.Clone(e.data)
-	s.clip()
+	s.data, s.offsets, s.ends, s.timing = slices.Clone(e.data), slices.Clone(e.offsets), slices.Clone(e.ends), slices.Clone(e.timing)
+	s.timings, s.others = slices.Clone(s.timings), slices.Clone(s.others)
 	return s
 }
 
 // transpose puts the samples of parts into the columns.
 func (e *encoder) transpose(tail []part) {
-	e.data = e.data[:0]
+	e.data, e.offsets, e.ends, e.timing = e.data[:0], e.offsets[:0], e.ends[:0], e.timing[:0]
 	clear(e.starts[:])
 	for i := range tail {
 		p := &tail[i]
@@ -215,10 +219,4 @@ func (s *slab) addIrregular(b *chunk.Builder, tail []part, parts []uint32, offse
 		s.size += int64(chunkBytes + len(c.Data.Bytes()) + len(c.Lags))
 		s.min, s.max = min(s.min, c.Min), max(s.max, c.Max)
 	}
-}
-
-// clip gives up memory that is not used.
-func (s *slab) clip() {
-	s.offsets, s.ends, s.timing = slices.Clone(s.offsets), slices.Clone(s.ends), slices.Clone(s.timing)
-	s.timings, s.others = slices.Clone(s.timings), slices.Clone(s.others)
 }
