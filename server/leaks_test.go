@@ -38,6 +38,10 @@ type worlds struct {
 	// cursors that team a was given, by both at the same point of the same call, and
 	// foreign ones, which others were given.
 	cursors, foreign [][2]string
+	// written is when all was written, in ms.
+	written int64
+	// answers of queries that had a value.
+	answers int
 }
 
 func newWorlds(t *testing.T, seed uint64) *worlds {
@@ -54,7 +58,11 @@ func newWorlds(t *testing.T, seed uint64) *worlds {
 	for range 60 {
 		w.write(w.random.IntN(logs))
 	}
+	w.written = now()
 	for i, sources := range [][]*source{w.alone, w.among} {
+		for _, src := range sources {
+			src.tickAt(w.written + writtenBy)
+		}
 		w.servers[i] = startFed(t, restricted(t, twoTeams), sources...)
 	}
 	return w
@@ -302,8 +310,10 @@ func TestNothingIsLearnedOfOthers(t *testing.T) {
 			for range 250 {
 				w.ask()
 				w.askPromAPI()
+				w.askQuery()
 			}
 			require.NotEmpty(t, w.cursors)
+			require.NotZero(t, w.answers)
 		})
 	}
 }
