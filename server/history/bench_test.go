@@ -5,8 +5,10 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/promgrpc/exporter/internal/head"
 	"github.com/promgrpc/exporter/internal/seglog"
@@ -87,12 +89,14 @@ func BenchmarkHour(b *testing.B) {
 	w := hour(b)
 	size := w.log().Segments()[0].Size
 	b.Run("decode", func(b *testing.B) {
+		defer reportCPU(b, cpu())
 		for b.Loop() {
 			h := head.New()
 			require.NoError(b, w.log().RebuildSegment(1, h))
 		}
 	})
 	b.Run("build", func(b *testing.B) {
+		defer reportCPU(b, cpu())
 		for b.Loop() {
 			s := openStore(b, w, options())
 			_, samples := selectCount(b, s, w.log(), `metric_7{handler="/api/v1/1"}`)
@@ -112,6 +116,7 @@ func BenchmarkHour(b *testing.B) {
 	for _, text := range []string{`metric_7{handler="/api/v1/1"}`, `metric_7`, `{job=~"job-[12]",handler="/api/v1/3"}`, `{job="job-3"}`, `{job!=""}`} {
 		b.Run(text, func(b *testing.B) {
 			b.ReportAllocs()
+			defer reportCPU(b, cpu())
 			found := 0
 			for b.Loop() {
 				found, _ = selectCount(b, s, w.log(), text)
@@ -119,4 +124,16 @@ func BenchmarkHour(b *testing.B) {
 			b.ReportMetric(float64(found), "series")
 		})
 	}
+}
+
+// cpu is what the process has taken of the processors.
+func cpu() time.Duration {
+	var u unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &u) // It does not fail.
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// reportCPU reports what an operation has taken since, for a machine that others use.
+func reportCPU(b *testing.B, since time.Duration) {
+	b.ReportMetric((cpu()-since).Seconds()/float64(b.N), "cpu-s/op")
 }

@@ -98,7 +98,12 @@ func (s *Store) decode(t *turns, en *entry, n need, after uint64) error {
 		en.decoding = d
 		s.mu.Unlock()
 	}
-	for d := en.decoding; !d.ended && (d.last < n.last || n.final); {
+	d := en.decoding
+	defer func() {
+		d.settleAll()
+		_ = en.hold.Resize(d.size() + d.run.size()) // It is less.
+	}()
+	for !d.ended && (d.last < n.last || n.final) {
 		if err := t.step(); err != nil {
 			return err
 		}
@@ -197,7 +202,7 @@ func (s *Store) keepRoom(t *turns, en *entry, after uint64) (uint64, error) {
 	size := d.size() + d.run.size()
 	err := en.hold.Resize(size)
 	switch {
-	case err != nil && d.run.series == 0:
+	case err != nil && d.run.series == 0 && len(d.waiting) == 0:
 		return after, err
 	case err == nil && d.run.size() < s.partBytes:
 		return after, nil
@@ -217,6 +222,7 @@ func (s *Store) keepRoom(t *turns, en *entry, after uint64) (uint64, error) {
 // flush writes the run.
 func (s *Store) flush(t *turns, en *entry) error {
 	d := en.decoding
+	d.settleAll()
 	if d.last < d.run.from {
 		return nil
 	}

@@ -34,7 +34,27 @@ type decoding struct {
 	ends    []uint32                 // in rows, by series
 	index   *postings.Index          // of the first series, as many as anybody asked for
 	run     *run
+
+	// waiting are floats of the run that no builder has yet: added a series at a time,
+	// several cost about as many cache misses as one.
+	waiting []float
+	places  []uint32
+	order   []uint32
 }
+
+// float is one of a series, which came so late.
+type float struct {
+	series uint32
+	lag    uint64
+	t      int64
+	v      float64
+}
+
+// mostWaiting floats are added together, and as many take floatBytes each.
+const (
+	mostWaiting = 1 << 20
+	floatBytes  = 32 + 4
+)
 
 // run is the samples of blocks that are in no part yet.
 type run struct {
@@ -138,8 +158,8 @@ func (d *decoding) row(series int) []uint32 {
 // addSamples adds those of a block.
 func (d *decoding) addSamples(b *segment.Block) error {
 	r := d.run
-	for len(r.builders) < len(d.refs) {
-		r.builders = append(r.builders, make([]*chunk.Builder, len(d.refs)-len(r.builders))...)
+	if len(b.Histograms) > 0 {
+		d.settle() // They are in order of arrival with the floats of their series.
 	}
 	at := -1
 	for part, histogram := range b.Parts() {
@@ -147,8 +167,9 @@ func (d *decoding) addSamples(b *segment.Block) error {
 			if at = d.find(histogram.Ref, at); at < 0 {
 				return fmt.Errorf("block %d: %w", b.Sequence, &segment.UnknownRefError{Ref: histogram.Ref})
 			}
+			d.settle()
 			// Who wrote it was told if it is none.
-			_ = r.builder(at).Wire(histogram.Timestamp, chunk.Lag(histogram.Timestamp, d.time), histogram.Data)
+			_ = d.builder(at).Wire(histogram.Timestamp, chunk.Lag(histogram.Timestamp, d.time), histogram.Data)
 			continue
 		}
 		lag := chunk.Lag(part.Timestamp, d.time)
@@ -157,11 +178,53 @@ func (d *decoding) addSamples(b *segment.Block) error {
 			if at = d.find(ref, at); at < 0 {
 				return fmt.Errorf("block %d: %w", b.Sequence, &segment.UnknownRefError{Ref: ref})
 			}
-			r.builder(at).Float(part.Timestamp, lag, v)
+			d.waiting = append(d.waiting, float{uint32(at), lag, part.Timestamp, v})
 		}
 	}
 	r.samples += b.Samples.Len() + len(b.Histograms)
+	if len(d.waiting) >= mostWaiting {
+		d.settle()
+	}
 	return nil
+}
+
+// settle gives the floats that wait to their builders. The caller holds the lock.
+func (d *decoding) settle() {
+	if len(d.waiting) < len(d.refs)/8 {
+		for i := range d.waiting {
+			w := &d.waiting[i]
+			d.builder(int(w.series)).Float(w.t, w.lag, w.v)
+		}
+		d.waiting = d.waiting[:0]
+		return
+	}
+	// Where those of a series are in order, at first from, and at last up to.
+	at := append(d.places[:0], make([]uint32, len(d.refs)+1)...)
+	for i := range d.waiting {
+		at[d.waiting[i].series+1]++
+	}
+	for i := range d.refs {
+		at[i+1] += at[i]
+	}
+	d.order = slices.Grow(d.order[:0], len(d.waiting))[:len(d.waiting)]
+	for i := range d.waiting {
+		place := &at[d.waiting[i].series]
+		d.order[*place] = uint32(i)
+		*place++
+	}
+	from := uint32(0)
+	for series := range d.refs {
+		if from == at[series] {
+			continue
+		}
+		b := d.builder(series)
+		for _, i := range d.order[from:at[series]] {
+			w := &d.waiting[i]
+			b.Float(w.t, w.lag, w.v)
+		}
+		from = at[series]
+	}
+	d.places, d.waiting = at, d.waiting[:0]
 }
 
 // find returns which series a reference is of, most often the one after another; below 0
@@ -176,7 +239,20 @@ func (d *decoding) find(ref uint64, after int) int {
 	return -1
 }
 
-func (r *run) builder(series int) *chunk.Builder {
+// settleAll leaves no float waiting, and keeps no memory for them.
+func (d *decoding) settleAll() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.settle()
+	d.waiting, d.order, d.places = nil, nil, nil
+}
+
+// builder returns that of a series.
+func (d *decoding) builder(series int) *chunk.Builder {
+	r := d.run
+	for len(r.builders) <= series {
+		r.builders = append(r.builders, make([]*chunk.Builder, len(d.refs)-len(r.builders))...)
+	}
 	b := r.builders[series]
 	if b == nil {
 		b = new(chunk.Builder)
@@ -215,7 +291,8 @@ const (
 // size is about what the decoding takes in memory, besides its run.
 func (d *decoding) size() int64 {
 	return d.reader.Bytes() + d.texts + labelBytes*int64(len(d.labels)) +
-		int64(4*cap(d.rows)+4*cap(d.ends)+8*cap(d.refs)) + indexSeriesBytes*int64(len(d.refs))
+		int64(4*cap(d.rows)+4*cap(d.ends)+8*cap(d.refs)+4*cap(d.places)) + indexSeriesBytes*int64(len(d.refs)) +
+		floatBytes*int64(cap(d.waiting))
 }
 
 // view returns the run as it is, and where its series are found. They have the ids by
