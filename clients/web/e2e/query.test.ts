@@ -99,7 +99,7 @@ test("each step comes once, whichever server evaluates it", async () => {
   assert.equal(kills.length, 0);
   await pipeline.serving(2);
   const undisturbed: Collected = new Map();
-  await collect({ ...what, follow: false, heartbeatInterval: undefined, end: last }, undisturbed, () => false);
+  await collect({ ...what, end: last }, undisturbed, () => false);
   assert.equal(got.size, 3);
   for (const [name, values] of got) assertWhole(name, values, loaded);
   assert.deepEqual(got, undisturbed);
@@ -136,7 +136,7 @@ test("no change of an alert is missed or comes twice, whichever server evaluates
   assert.equal(got.filter((change) => change.endsWith("PENDING")).length, 3, got.join("\n"));
   assert.equal(got.filter((change) => change.endsWith("FIRING")).length, 3, got.join("\n"));
   await pipeline.serving(2);
-  const undisturbed = await changes({ ...what, follow: false, heartbeatInterval: undefined, end: last }, () => false);
+  const undisturbed = await changes({ ...what, end: last }, () => false);
   assert.deepEqual(got, undisturbed);
 });
 

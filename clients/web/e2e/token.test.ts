@@ -54,7 +54,7 @@ after(async () => {
 });
 
 // open loads the page, and counts the calls that have a token.
-async function open(host = address) {
+async function open(host = address, hash = "") {
   const page = await browser.newPage({ viewport: { width: 1280, height: 1000 } });
   page.setDefaultTimeout(30_000);
   const tokens: string[] = [];
@@ -62,7 +62,7 @@ async function open(host = address) {
     const header = await request.headerValue("authorization").catch(() => null);
     if (header !== null) tokens.push(header);
   });
-  await page.goto(`http://${host}/`);
+  await page.goto(`http://${host}/${hash}`);
   return { page, tokens };
 }
 
@@ -102,6 +102,22 @@ test("asks for a token, keeps it for the tab, and forgets it", async () => {
   await refused(other.page);
   assert.equal(other.tokens.length, 0, "another tab has no token");
   await other.page.close();
+});
+
+test("evaluates for who may read", async () => {
+  const { page } = await open(address, "#window=300&expr=vector(7)&step=1&delay=2");
+  await refused(page);
+  await page.locator("#sign-in").waitFor();
+  await give(page, "may-read-nothing");
+  await page.waitForFunction(() => /policy none does not have/.test(document.getElementById("notes")!.textContent!));
+  await page.locator("#sign-out").click();
+  await page.locator("#sign-in").waitFor();
+  await give(page, "may-read-samples-alone");
+  await live(page);
+  await page.locator("#rows tr").first().waitFor();
+  assert.equal(await page.locator("#rows .value").textContent(), "7");
+  assert.doesNotMatch(page.url(), /may-read/);
+  await page.close();
 });
 
 test("shows what the server says of rights", async () => {

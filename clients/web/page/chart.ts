@@ -1,6 +1,7 @@
 import uPlot from "uplot";
 import { color, h, setText } from "./dom";
 import { clock, short, visible, type Unit } from "./format";
+import { colorOf, dashOf } from "./palette";
 import { points, wholeGaps, type Mode } from "./points";
 import type { Series } from "./store";
 import { linearTicks, logTicks, type Ticks } from "./ticks";
@@ -9,8 +10,6 @@ import { Tip } from "./tip";
 // An axis has at least this width, so that the plot does not move with each label.
 const minAxis = 56;
 
-// colors in the palette. A line beyond them has one of them and a dash.
-export const colors = 8;
 const dashes = [[], [9, 4], [2, 3], [10, 3, 2, 3]];
 
 // A line is prominent while the cursor is as near as this, in pixels.
@@ -122,8 +121,8 @@ export class Chart {
         {},
         ...this.lines.map((line) => ({
           label: line.series.text,
-          stroke: color(`line-${line.slot % colors}`),
-          dash: dashes[Math.floor(line.slot / colors) % dashes.length],
+          stroke: color(`line-${colorOf(line.slot)}`),
+          dash: dashes[dashOf(line.slot)],
           width: 1.75,
           points: { size: 4 },
           value: (_u: uPlot, v: number | null) => (v === null ? "–" : text(v)),
@@ -145,7 +144,7 @@ export class Chart {
         const name = shortName(line.series, shared) || "{}";
         const button = h("button", { type: "button", class: "drop", "aria-label": `Remove ${visible(line.series.text)} from the chart` }, "×");
         button.addEventListener("click", () => this.remove(line.series));
-        return h("li", { "data-color": line.slot % colors, title: visible(line.series.text) }, h("i"), h("span", { class: "key" }, visible(name)), h("output", {}), button);
+        return h("li", { "data-color": colorOf(line.slot), "data-dash": dashOf(line.slot), title: visible(line.series.text) }, h("i"), h("span", { class: "key" }, visible(name)), h("output", {}), button);
       }),
     );
   }
@@ -185,7 +184,7 @@ export class Chart {
     const rows = this.lines.flatMap((line, i) => {
       const value = this.valueAt(i, idx);
       if (value === null) return [];
-      return [{ color: line.slot % colors, text: line.series.text || "{}", value: this.textAt(plot, i, idx), y: plot.valToPos(value, "y") }];
+      return [{ slot: line.slot, text: line.series.text || "{}", value: this.textAt(plot, i, idx), y: plot.valToPos(value, "y") }];
     });
     this.tip.show(plot, time, rows);
   }

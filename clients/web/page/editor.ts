@@ -117,7 +117,10 @@ class Completer {
     const displayLabel = this.lookup.visible(option.label);
     const named = option.type === "constant" && !legacyName.test(option.label);
     const quoted = JSON.stringify(option.label);
-    const apply = named ? (inside ? quoted : `{${quoted}}`) : option.apply;
+    let { apply } = option;
+    if (named) apply = inside ? quoted : `{${quoted}}`;
+    // A string has no line breaks.
+    else if (typeof apply === "string" && option.type === "text") apply = apply.replace(/\p{Cc}/gu, (char) => JSON.stringify(char).slice(1, -1));
     const info = typeof option.info === "string" ? this.lookup.visible(option.info) : option.info;
     return { ...option, displayLabel, apply, info };
   }

@@ -15,14 +15,16 @@ export class Empty {
     this.said = "";
   }
 
-  // show says something, offers a query by what it finds, and all metrics.
-  show(text: string, offer?: { query: string; finds: string }): void {
+  // show says something, and offers a query by what it finds, or metrics.
+  show(text: string, offers: { query?: string; finds?: string; metrics?: boolean } = {}): void {
     const box = byId("empty");
     box.hidden = false;
     if (text === this.said) return;
     this.said = text;
     box.replaceChildren(h("p", {}, text));
-    if (offer) box.append(h("p", {}, this.button(offer.finds, offer.query)));
+    const { query, finds, metrics } = offers;
+    if (query && finds) box.append(h("p", {}, this.button(finds, query)));
+    if (!metrics) return;
     void this.names().then((names) => {
       if (this.said !== text || box.querySelector("ul")) return;
       box.append(h("ul", {}, ...names.slice(0, 100).map((name) => h("li", {}, this.button(visible(name), name)))));

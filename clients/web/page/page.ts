@@ -311,11 +311,15 @@ export class Page {
     const { phase } = this.feed;
     if (this.store.series.size > 0 || !["idle", "live", "complete"].includes(phase)) return this.empty.hide();
     const { evaluation, query } = this.view;
-    if (evaluation) return this.empty.show(phase === "idle" ? "Type an expression, or choose a metric to start with." : "The expression has no result in this time.");
-    const word = /^[\w:.]+$/.test(query) ? query : "";
-    const wider = `{__name__=~${quote(`.*${word.replaceAll(".", "\\.")}.*`)}}`;
-    const text = phase === "idle" ? "There are many series here. Choose a metric to start with." : "No matching series has samples in this time.";
-    this.empty.show(text, word === "" ? undefined : { query: wider, finds: `Metrics whose name contains ${word}` });
+    const idle = phase === "idle";
+    if (evaluation) {
+      const text = idle ? "Type an expression, or choose a metric to start with." : "The expression has no result in this time.";
+      return this.empty.show(text, { metrics: idle });
+    }
+    const text = idle ? "There are many series here. Choose a metric to start with." : "No matching series has samples in this time.";
+    if (!/^[\w:.]+$/.test(query)) return this.empty.show(text, { metrics: true });
+    const wider = `{__name__=~${quote(`.*${query.replaceAll(".", "\\.")}.*`)}}`;
+    this.empty.show(text, { query: wider, finds: `Metrics whose name contains ${query}`, metrics: true });
   }
 
   private ask(text: string): void {

@@ -68,7 +68,7 @@ export class State {
     byId("annotations").replaceChildren(
       ...annotations.map(({ severity, text }) => {
         const warns = severity === Annotation_Severity.WARNING;
-        return h("li", { class: warns ? "warning" : "info" }, h("b", {}, warns ? "Warning" : "Info"), " ", visible(text));
+        return h("p", { class: warns ? "warning" : "info" }, h("b", {}, warns ? "Warning" : "Info"), " ", visible(text));
       }),
     );
   }

@@ -1,6 +1,7 @@
 import { byId, h, setText } from "./dom";
 import { age, exact, grouped, short, visible, type Unit } from "./format";
 import { buckets, quantile, type Native } from "./histogram";
+import { colorOf } from "./palette";
 import { latest, type Series, type Store } from "./store";
 
 // Rows beyond this are shown on demand: a browser lays out all of them.
@@ -64,7 +65,8 @@ export class Table {
     this.body.replaceChildren();
   }
 
-  // draw shows what the store holds; selected says which colour a series has.
+  // draw shows what the store holds; selected says which place in the palette a series
+  // has.
   draw(now: number, selected: Map<Series, number>): void {
     const sorted = this.sorted();
     const visible = sorted.slice(0, this.limit);
@@ -77,9 +79,9 @@ export class Table {
     for (const [s] of this.rows) if (!this.store.series.has(s.key)) this.rows.delete(s);
     for (const s of visible) {
       const row = this.row(s);
-      const color = selected.get(s);
-      row.check.checked = color !== undefined;
-      row.element.dataset.color = color === undefined ? "" : String(color);
+      const slot = selected.get(s);
+      row.check.checked = slot !== undefined;
+      row.element.dataset.color = slot === undefined ? "" : String(colorOf(slot));
       row.element.classList.toggle("stale", s.stale);
       setText(row.value, valueText(s, this.unit(s.name)));
       row.value.title = shown(s) ? "" : exact(s.values.at(-1) ?? NaN);

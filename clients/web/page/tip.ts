@@ -1,13 +1,14 @@
 import type uPlot from "uplot";
 import { h } from "./dom";
 import { clock, visible } from "./format";
+import { colorOf, dashOf } from "./palette";
 
 // With more lines than this only the nearest has its value shown.
 const mostRows = 8;
 
 export interface Row {
-  // color in the palette.
-  color: number;
+  // slot of the line in the palette.
+  slot: number;
   text: string;
   value: string;
   // y is where the line is, the nearer to the cursor the more it is of interest.
@@ -34,7 +35,7 @@ export class Tip {
     near.sort((a, b) => a.y - b.y);
     this.box.replaceChildren(
       h("b", {}, clock(time)),
-      ...near.map((r) => h("div", { "data-color": r.color }, h("i"), h("span", {}, visible(r.text)), h("output", {}, r.value))),
+      ...near.map((r) => h("div", { "data-color": colorOf(r.slot), "data-dash": dashOf(r.slot) }, h("i"), h("span", {}, visible(r.text)), h("output", {}, r.value))),
     );
     this.box.hidden = near.length === 0;
     const at = u.over.offsetLeft + left;
