@@ -72,7 +72,7 @@ func TestFollower(t *testing.T) {
 			require.NoError(t, err)
 			followers[i] = ours.Follow(x, o)
 		}
-		for at := int64(begun) + 10_000; at < begun+200_000; at += step {
+		for at := int64(begun) + 10_000; at < begun+120_000; at += step {
 			for _, g := range logs {
 				g.until(at + delay.Milliseconds())
 			}

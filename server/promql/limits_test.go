@@ -2,13 +2,18 @@ package promql
 
 import (
 	"context"
+	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
 
 	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/server/chunk"
+	"github.com/promgrpc/exporter/server/selection"
 )
 
 // requireLimit checks that an error is of a limit.
@@ -105,4 +110,117 @@ func TestSamples(t *testing.T) {
 	require.NoError(t, err)
 	_, err = e.Evaluate(t.Context(), x, 0, 0, 0, Options{Viewer: viewer})
 	requireLimit(t, FlagSamples, false, err)
+}
+
+// many is an engine on a log with many series.
+func many(t *testing.T, c Config, n int) *Engine {
+	t.Helper()
+	var samples []sampleOf
+	for at := range int64(2) {
+		for i := range n {
+			samples = append(samples, sampleOf{labels: keyOf(labels.FromStrings("__name__", "m", "i", strconv.Itoa(i))), timestamp: at * 1000, value: 1})
+		}
+	}
+	e := loaded(t, samples, 2)
+	shared := e.shared
+	shared.Bytes = limit.NewBudget(FlagBytes, "bytes", int64(c.Bytes), int64(c.Bytes))
+	return New(c, shared)
+}
+
+// What an evaluation reads and makes of it is held before it is there, and given back.
+func TestBytes(t *testing.T) {
+	const n = 2000
+	c := DefaultConfig()
+	c.Bytes = 2 * n * (seriesBytes + chunkBytes + pointBytes)
+	e := many(t, c, n)
+	x, err := e.Parse(t.Context(), viewer, "m")
+	require.NoError(t, err)
+	o := Options{Viewer: viewer, Lookback: 10 * time.Second} // which the window has
+	_, err = e.Evaluate(t.Context(), x, 1000, 1000, 0, o)
+	require.NoError(t, err)
+	_, err = e.Evaluate(t.Context(), x, 1000, 101_000, 1000, o) // more points than there is room for
+	requireLimit(t, FlagBytes, false, err)
+	require.Zero(t, e.shared.Bytes.Used())
+
+	f := e.Follow(x, o)
+	_, err = f.Evaluate(t.Context(), viewer, 1000)
+	require.NoError(t, err)
+	kept := e.shared.Bytes.Used()
+	require.GreaterOrEqual(t, kept, int64(n*seriesBytes))
+	f.Close()
+	require.Zero(t, e.shared.Bytes.Used())
+
+	other := e.shared.Bytes.Hold("other")
+	require.NoError(t, other.Resize(int64(c.Bytes)-seriesBytes))
+	_, err = e.Evaluate(t.Context(), x, 1000, 1000, 0, o)
+	requireLimit(t, FlagBytes, true, err)
+}
+
+// Nobody computes for a caller that has left.
+func TestCallerLeaves(t *testing.T) {
+	e := many(t, DefaultConfig(), 10)
+	x, err := e.Parse(t.Context(), viewer, "sum_over_time(count_over_time(m[1m])[1000000:1])")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	gone := errors.New("gone")
+	time.AfterFunc(50*time.Millisecond, func() { cancel(gone) })
+	_, err = e.Evaluate(ctx, x, 0, 1000_000, 1000, Options{Viewer: viewer})
+	require.ErrorIs(t, err, gone)
+	require.Zero(t, e.shared.Turns.Used())
+}
+
+// Who may see some series only gets what there would be without the others: in results and
+// in errors.
+func TestViewers(t *testing.T) {
+	e := many(t, DefaultConfig(), 10)
+	allowed, err := selection.DefaultLimits().Compile([]string{`{i=~"[3-5]"}`, `{i="9"}`})
+	require.NoError(t, err)
+	restricted := selection.Viewer{Peer: "peer", Allowed: allowed}
+	o := Options{Viewer: restricted, Lookback: 10 * time.Second}
+	for text, want := range map[string]float64{
+		"count(m)": 4, `count(m{i=~"[0-4]"})`: 2, `count(m{i!="3"})`: 3, `count({__name__=~".+"})`: 4, `count(m @ 1)`: 4, `count(max_over_time(m[10s:1s]))`: 4,
+		`count(m) + count(m{i="0"} or m)`: 8, `count(absent(m{i="0"}))`: 1,
+	} {
+		x, err := e.Parse(t.Context(), restricted, text)
+		require.NoError(t, err)
+		got, err := e.Evaluate(t.Context(), x, 1000, 1000, 0, o)
+		require.NoError(t, err, text)
+		require.Equal(t, written(Vector{{T: 1000, F: want}}, text), written(got.Value, text), text)
+		f := e.Follow(x, o)
+		got, err = f.Evaluate(t.Context(), restricted, 1000)
+		f.Close()
+		require.NoError(t, err, text)
+		require.Equal(t, written(Vector{{T: 1000, F: want}}, text), written(got.Value, text), text)
+	}
+	var seen []string
+	require.NoError(t, e.Series(t.Context(), restricted, [][]*labels.Matcher{{labels.MustNewMatcher(labels.MatchRegexp, "__name__", ".+")}}, 0, 1000, func(ls labels.Labels) error {
+		seen = append(seen, ls.Get("i"))
+		return nil
+	}))
+	require.Equal(t, []string{"3", "4", "5", "9"}, seen)
+}
+
+// An overlay counts besides the series of the logs, and in their place.
+func TestOverlay(t *testing.T) {
+	e := many(t, DefaultConfig(), 2)
+	var b chunk.Builder
+	b.Float(1000, 0, 7)
+	chunks := b.Take()
+	overlay := []chunk.Series{
+		{Labels: labels.FromStrings("__name__", "m", "i", "1"), Chunks: chunks},
+		{Labels: labels.FromStrings("__name__", "m", "i", "2"), Chunks: chunks},
+		{Labels: labels.FromStrings("__name__", "n"), Chunks: chunks},
+	}
+	x, err := e.Parse(t.Context(), viewer, "m")
+	require.NoError(t, err)
+	delay := 5 * time.Second
+	for _, o := range []Options{{Viewer: viewer, Overlay: overlay}, {Viewer: viewer, Overlay: overlay, Delay: &delay}} {
+		got, err := e.Evaluate(t.Context(), x, 1000, 1000, 0, o)
+		require.NoError(t, err)
+		values := map[string]float64{}
+		for _, s := range got.Value.(Vector) {
+			values[s.Metric.Get("i")] = s.F
+		}
+		require.Equal(t, map[string]float64{"0": 1, "1": 7, "2": 7}, values)
+	}
 }
