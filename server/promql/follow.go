@@ -14,6 +14,7 @@ import (
 	"github.com/promgrpc/exporter/server/chunk"
 	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/selection"
+	"github.com/promgrpc/exporter/server/window"
 )
 
 // Follower evaluates an expression at one step after the other. Between them it keeps which
@@ -214,17 +215,20 @@ func (m *matched) add(added []*followedSeries) {
 
 // read takes the chunks of all series, and forgets those that are gone.
 func (m *matched) read(views []*replica.Recent, from, to int64, before *int64) {
+	readers := make([]*window.Reader, len(views))
+	for i, v := range views {
+		readers[i] = v.Window.Reader(from, to)
+	}
 	m.list = m.list[:0]
 	m.all = slices.DeleteFunc(m.all, func(s *followedSeries) bool {
 		s.parts, s.before = s.parts[:0], before
 		known := false
 		for i := range s.places {
 			p := &s.places[i]
-			v := views[p.log]
-			if p.chunks = v.Window.Chunks(p.ref, from, to, p.chunks[:0]); len(p.chunks) > 0 {
+			if p.chunks = readers[p.log].Chunks(p.ref, p.chunks[:0]); len(p.chunks) > 0 {
 				s.parts = append(s.parts, part{chunks: p.chunks, from: math.MinInt64, to: math.MaxInt64})
 			} else if !known {
-				known = v.Has(p.ref)
+				known = views[p.log].Has(p.ref)
 			}
 		}
 		if len(s.parts) > 0 {

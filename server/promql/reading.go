@@ -203,8 +203,9 @@ func (r *reading) ofWindow(all []*series, recent *replica.Recent, from, to int64
 	var row segment.Labels
 	var builder labels.ScratchBuilder
 	held := int64(0)
+	reader := recent.Window.Reader(from, to)
 	for ref := range recent.From(0) {
-		chunks := recent.Window.Chunks(ref, from, to, nil)
+		chunks := reader.Chunks(ref, nil)
 		if len(chunks) == 0 {
 			continue
 		}

@@ -106,7 +106,7 @@ func (s *scraped) open(blocks, floor int64) *window.View {
 func (s *scraped) check(v *window.View, ref uint64, first int64) {
 	s.t.Helper()
 	block := first
-	for _, c := range v.Chunks(ref, s.at(first), math.MaxInt64, nil) {
+	for _, c := range v.Reader(s.at(first), math.MaxInt64).Chunks(ref, nil) {
 		it := c.Data.Iterator(nil)
 		for kind := it.Seek(s.at(first)); kind != chunkenc.ValNone; kind = it.Next() {
 			at, value := it.At()

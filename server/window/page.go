@@ -126,52 +126,18 @@ func (pg *page) setTail(w *Window, tail []part) {
 
 // latest returns the latest timestamp of a series, and whether there is one.
 func (pg *page) latest(offset uint16) (latest int64, ok bool) {
-	for _, c := range pg.chunks(offset, nil, func(int64, int64) bool { return true }) {
-		if !ok || c.Max > latest {
-			latest, ok = c.Max, true
+	latest = minTime
+	for _, s := range pg.slabs {
+		for _, c := range s.chunks(offset, nil, func(int64, int64) bool { return true }) {
+			latest, ok = max(latest, c.Max), true
+		}
+	}
+	for i := range pg.tail {
+		if p := &pg.tail[i]; p.has(offset) {
+			latest, ok = max(latest, p.timestamp), true
 		}
 	}
 	return latest, ok
-}
-
-// chunks appends the chunks of a series of which touches wants the range of timestamps.
-func (pg *page) chunks(offset uint16, dst []chunk.Chunk, touches func(lowest, highest int64) bool) []chunk.Chunk {
-	for _, s := range pg.slabs {
-		if touches(s.min, s.max) {
-			dst = s.chunks(offset, dst, touches)
-		}
-	}
-	return tailChunks(pg.tail, offset, dst)
-}
-
-// tailChunks appends chunks of a series that is in parts. They are not encoded where all
-// are floats in order.
-func tailChunks(tail []part, offset uint16, dst []chunk.Chunk) []chunk.Chunk {
-	n, simple, last := 0, true, int64(0)
-	for i := range tail {
-		p := &tail[i]
-		if !p.has(offset) {
-			continue
-		}
-		simple = simple && p.histogram == nil && (n == 0 || p.timestamp > last)
-		last = p.timestamp
-		n++
-	}
-	switch {
-	case n == 0:
-		return dst
-	case !simple:
-		return append(dst, built(tail, offset)...)
-	}
-	points, lags := make([]chunk.Point, 0, n), make([]byte, 0, n)
-	for i := range tail {
-		p := &tail[i]
-		if p.has(offset) {
-			points = append(points, chunk.Point{T: p.timestamp, V: p.values[offset-p.first]})
-			lags = appendLag(lags, p)
-		}
-	}
-	return append(dst, chunk.Floats(points, lags))
 }
 
 // built returns the chunks of a series that is in parts, of whichever kind, and not in

@@ -3,11 +3,9 @@ package window
 import (
 	"math"
 	"slices"
-
-	"github.com/promgrpc/exporter/server/chunk"
 )
 
-// View is a window as of one block. It is read without locks, also concurrently.
+// View is a window as of one block. It is read without locks, also by several readers.
 type View struct {
 	window *Window
 	list   []*page
@@ -31,16 +29,6 @@ func (v *View) Release() { *v = View{floor: math.MaxInt64} }
 
 // Floor is the timestamp from which on the view has all samples, in ms.
 func (v *View) Floor() int64 { return v.floor }
-
-// Chunks appends to dst the chunks of a series that may have samples from one timestamp
-// to another, both included, in order of arrival. They may be kept.
-func (v *View) Chunks(ref uint64, from, to int64, dst []chunk.Chunk) []chunk.Chunk {
-	pg := at(v.list, v.first, ref/pageSize)
-	if pg == nil {
-		return dst
-	}
-	return pg.chunks(uint16(ref%pageSize), dst, func(lowest, highest int64) bool { return lowest <= to && highest >= from })
-}
 
 // Exemplars returns the latest exemplars of a series, in wire form and in order of
 // arrival. They are those of now.

@@ -54,7 +54,12 @@ func (m model) expected(ref uint64, floor int64) []sample {
 // read returns what a view has of a series from a timestamp on.
 func read(t *testing.T, v *window.View, ref uint64, floor int64) []sample {
 	t.Helper()
-	it := chunk.NewIterator(v.Chunks(ref, floor, math.MaxInt64, nil), chunk.All)
+	it := chunk.NewIterator(v.Reader(floor, math.MaxInt64).Chunks(ref, nil), chunk.All)
+	return drain(t, it, floor)
+}
+
+func drain(t *testing.T, it *chunk.Iterator, floor int64) []sample {
+	t.Helper()
 	var all []sample
 	for kind := it.Seek(floor); kind != chunkenc.ValNone; kind = it.Next() {
 		s := sample{t: it.AtT(), arrival: it.Arrival()}
@@ -165,8 +170,12 @@ func (w *writer) histogram(ref uint64, t int64, m *prompb.Histogram, text string
 func (w *writer) check(t *testing.T, v *window.View) {
 	t.Helper()
 	require.GreaterOrEqual(t, v.Floor(), w.time-span.Milliseconds())
+	all := v.Reader(v.Floor(), math.MaxInt64)
 	for _, ref := range w.refs {
-		require.Equal(t, w.model.expected(ref, v.Floor()), read(t, v, ref, v.Floor()), "series %d, floor %d, time %d", ref, v.Floor(), w.time)
+		expected := w.model.expected(ref, v.Floor())
+		require.Equal(t, expected, read(t, v, ref, v.Floor()), "series %d, floor %d, time %d", ref, v.Floor(), w.time)
+		it := chunk.NewIterator(all.Chunks(ref, nil), chunk.All)
+		require.Equal(t, expected, drain(t, it, v.Floor()), "series %d after others", ref)
 	}
 }
 
@@ -287,7 +296,7 @@ func TestFloor(t *testing.T) {
 	x.ApplyBlock(block(1, start))
 	x.SeriesDropped(1)
 	assert.Equal(t, int64(math.MaxInt64), x.View().Floor(), "turned off")
-	assert.Empty(t, x.View().Chunks(1, 0, math.MaxInt64, nil))
+	assert.Empty(t, x.View().Reader(0, math.MaxInt64).Chunks(1, nil))
 	assert.Empty(t, x.View().Exemplars(1))
 	x.Close()
 }
