@@ -327,7 +327,7 @@ $(FETCHED):
 
 .PHONY: tools
 tools: ## Build the real components that the tests run
-	@TOOLS=$(TOOLS) tools/fetch.sh buf grpcurl prometheus3 consul
+	@TOOLS=$(TOOLS) tools/fetch.sh buf grpcurl prometheus3 promtool consul
 
 .PHONY: tools-debian
 tools-debian: needs ## Fetch HAProxy, Prometheus 2 and protoc from Debian

@@ -24,6 +24,10 @@ func TestRecipes(t *testing.T) {
 	t.Parallel()
 	r := newRecipes(t)
 	t.Run("alert", func(t *testing.T) { r.run(t, "alert", harness.File(".")) })
+	t.Run("grafana", func(t *testing.T) {
+		harness.Tool(t, "promtool")
+		r.run(t, "grafana", harness.File("."))
+	})
 }
 
 // recipeRig is what recipes are about.
