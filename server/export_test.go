@@ -9,7 +9,6 @@ import (
 
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/segment"
-	"github.com/promgrpc/exporter/server/selection"
 )
 
 // WebAddr is where operators look.
@@ -68,7 +67,7 @@ func (s *Server) TakeQueryBytes() (release func(), err error) {
 		}
 	}
 	for i := 0; bytes > 0; i++ {
-		h := s.queries.Hold(selection.Viewer{Peer: strconv.Itoa(i)})
+		h := s.queryBytes.Hold(strconv.Itoa(i))
 		if err := h.Resize(min(share, bytes)); err != nil {
 			release()
 			return nil, err

@@ -12,6 +12,7 @@ var (
 	connsDesc              = prometheus.NewDesc("promgrpc_server_connections", "Connections to the RPC port that are open.", nil, nil)
 	stateDesc              = prometheus.NewDesc("promgrpc_server_stream_state_bytes", "Bytes of --limit.stream-bytes that are held.", nil, nil)
 	callsDesc              = prometheus.NewDesc("promgrpc_server_call_bytes", "Bytes of --limit.call-bytes that calls under way hold.", nil, nil)
+	queriesDesc            = prometheus.NewDesc("promgrpc_server_query_bytes", "Bytes of --limit.query-bytes that evaluations of PromQL, results until they are sent, and what is read for them hold.", nil, nil)
 	readyDesc              = prometheus.NewDesc("promgrpc_server_ready", "1 if calls are served.", nil, nil)
 	seriesDesc             = prometheus.NewDesc("promgrpc_server_series", "Series in the head, stale ones included.", []string{"log_id"}, nil)
 	lagDesc                = prometheus.NewDesc("promgrpc_server_lag_blocks", "Blocks of the forwarder's log that the replica does not have yet.", []string{"log_id"}, nil)
@@ -34,7 +35,7 @@ func (c collector) counted() []prometheus.Collector {
 
 // Describe implements [prometheus.Collector].
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{streamsDesc, stateDesc, connsDesc, callsDesc, evaluationsDesc, evaluationsWaitingDesc, readyDesc, seriesDesc, lagDesc, lastDesc, connectedDesc, windowBytesDesc, windowSamplesDesc, windowFloorDesc} {
+	for _, d := range []*prometheus.Desc{streamsDesc, stateDesc, connsDesc, callsDesc, queriesDesc, evaluationsDesc, evaluationsWaitingDesc, readyDesc, seriesDesc, lagDesc, lastDesc, connectedDesc, windowBytesDesc, windowSamplesDesc, windowFloorDesc} {
 		ch <- d
 	}
 	for _, m := range c.counted() {
@@ -51,6 +52,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(connsDesc, float64(c.s.conns.Used()))
 	gauge(stateDesc, float64(c.s.streams.Held()))
 	gauge(callsDesc, float64(c.s.calls.Used()))
+	gauge(queriesDesc, float64(c.s.queryBytes.Used()))
 	gauge(evaluationsDesc, float64(c.s.evaluations.Running()))
 	gauge(evaluationsWaitingDesc, float64(c.s.evaluations.Waiting()))
 	gauge(readyDesc, one(c.s.Ready() == nil))

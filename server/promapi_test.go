@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/alecthomas/units"
 	"github.com/prometheus/client_golang/api"
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
@@ -411,4 +413,31 @@ func TestPromAPIWithoutALog(t *testing.T) {
 			require.Equal(t, "1", header.Get("Retry-After"))
 		}
 	}
+}
+
+// Who does not take an answer is cut off, and what it was made from is given back.
+func TestPromAPIAnswersThatNobodyTakes(t *testing.T) {
+	src := newSource(t)
+	const series, bytes = 20000, 1000 // more than the buffers of a connection hold
+	for i := 0; i < series; i += 1000 {
+		var points []point
+		for j := i; j < i+1000; j++ {
+			points = append(points, point{series: fmt.Sprintf(`m{i="%05d%s"}`, j, strings.Repeat("x", bytes)), t: now(), v: 1})
+		}
+		src.write(points...)
+	}
+	c := testConfig(t)
+	c.StallTimeout, c.MinRate = 300*time.Millisecond, 16*units.MiB
+	s := startFed(t, c, src)
+	conn, err := net.Dial("tcp", s.RPCAddr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, "GET /api/v1/query?query=m HTTP/1.1\r\nHost: test\r\n\r\n")
+	require.NoError(t, err)
+	_, err = conn.Read(make([]byte, 1))
+	require.NoError(t, err)
+	require.Greater(t, s.metric(t, "promgrpc_server_query_bytes"), float64(series*bytes))
+	require.Eventually(t, func() bool {
+		return s.metric(t, "promgrpc_server_connections") == 0 && s.metric(t, "promgrpc_server_query_bytes") < series*bytes
+	}, patience, 10*time.Millisecond)
 }

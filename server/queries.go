@@ -133,10 +133,10 @@ func (c *QueryConfig) openWindows(logger *slog.Logger) *window.Memory {
 // openQueries makes what evaluates PromQL.
 func (s *Server) openQueries(reg prometheus.Registerer) error {
 	c := &s.config
-	bytes := c.budget(promql.FlagBytes, "bytes", int64(c.Engine.Bytes))
+	s.queryBytes = c.budget(promql.FlagBytes, "bytes", int64(c.Engine.Bytes))
 	var err error
 	s.history, err = history.Open(s.store, history.Options{
-		Bytes: c.IndexBytes, Sealed: c.IndexSealed, Memory: bytes, Decodes: s.decodes,
+		Bytes: c.IndexBytes, Sealed: c.IndexSealed, Memory: s.queryBytes, Decodes: s.decodes,
 		Logger: s.logger, Registerer: reg,
 	})
 	if err != nil {
@@ -144,7 +144,7 @@ func (s *Server) openQueries(reg prometheus.Registerer) error {
 	}
 	s.queries = promql.New(c.Engine, promql.Shared{
 		Replicas: s.replicas, History: s.history, Evaluations: s.evaluations, Logger: s.logger,
-		Bytes: bytes, Turns: c.budget(promql.FlagQueries, "turns", int64(c.Engine.Queries)),
+		Bytes: s.queryBytes, Turns: c.budget(promql.FlagQueries, "turns", int64(c.Engine.Queries)),
 	})
 	return nil
 }

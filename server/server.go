@@ -46,6 +46,7 @@ type Server struct {
 	evaluations *selection.Evaluations
 	history     *history.Store
 	queries     *promql.Engine
+	queryBytes  *limit.Budget // of evaluations and their results
 	refusals    *refusal.Refusals
 	streams     *stream.Streams
 	query       *query.Queries
