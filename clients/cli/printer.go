@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 
 	"github.com/promgrpc/exporter/clients/cli/output"
 	promgrpc "github.com/promgrpc/exporter/clients/go"
@@ -120,7 +121,7 @@ func (p *printer) annotate(a *queryv1.Annotation) {
 		p.annotations = map[string]bool{}
 	}
 	p.annotations[key] = true
-	_, _ = fmt.Fprintf(p.env.stderr, "%s: %s: %s\n", program, severity, a.GetText())
+	_, _ = fmt.Fprintf(p.env.stderr, "%s: %s: %s\n", program, severity, strings.TrimPrefix(a.GetText(), "PromQL "+severity+": "))
 }
 
 // limited cuts off what is beyond the limit, and reports whether it is reached.

@@ -35,7 +35,7 @@ func resultAt(step int) *queryv1.QueryResponse {
 		},
 		Cursor: fmt.Sprint("c", step), Evaluated: timestamppb.New(time.UnixMilli(at)), LateSamples: 1,
 		Annotations: []*queryv1.Annotation{
-			{Severity: queryv1.Annotation_SEVERITY_INFO, Text: "metric might not be a counter"},
+			{Severity: queryv1.Annotation_SEVERITY_INFO, Text: "PromQL info: metric might not be a counter"},
 			{Severity: queryv1.Annotation_SEVERITY_WARNING, Text: "something of " + metricstest.Evil},
 		},
 	}
@@ -71,7 +71,7 @@ func TestQueryOutputs(t *testing.T) {
 	}{
 		{nil, "{job=\"a\"} 1 1700000015123\n{job=\"b\"} -1 1700000015123\n"},
 		{[]string{"-o", "json", "--limit=1"}, `{"metric":{"job":"a"},"timestamp":1700000015123,"value":"1"}` + "\n"},
-		{[]string{"-o", "json", "--events"}, `{"event":"evaluated","evaluated":1700000060123,"late_samples":1,"annotations":[{"severity":"info","text":"metric might not be a counter"},{"severity":"warning",`},
+		{[]string{"-o", "json", "--events"}, `{"event":"evaluated","evaluated":1700000060123,"late_samples":1,"annotations":[{"severity":"info","text":"PromQL info: metric might not be a counter"},{"severity":"warning",`},
 		{[]string{"-o", "json", "--events"}, `{"event":"end","cursor":"c4"}` + "\n"},
 		{[]string{"-o", "csv"}, "1700000015123,1,,\"{job=\"\"a\"\"}\"\r\n"},
 		{[]string{"-o", "table"}, "SERIES     VALUE  TIME\n{job=\"a\"}  4      2023-11-14T22:14:20.123Z\n"},

@@ -154,6 +154,8 @@ func mergeLogs(before, after []entry) (merged []entry, again int) {
 type clients struct {
 	cli       *cli
 	followers []*follower
+	// subscriber, unless what it had may be lost everywhere.
+	subscriber *subscriber
 }
 
 func newClients(r *rig, seed uint64) *clients {
@@ -176,7 +178,21 @@ func newClients(r *rig, seed uint64) *clients {
 	if seed%2 == 0 {
 		c.followers = append(c.followers, newFollower(t, "follower-grpcweb", "grpcweb", addresses))
 	}
+	if !r.o.cuts {
+		c.subscriber = newSubscriber(t, protocols[seed/2%3], addresses)
+	}
 	return c
+}
+
+// readings are the clients that can be stopped and started.
+func (c *clients) readings() (all []*reading) {
+	for _, f := range c.followers {
+		all = append(all, &f.reading)
+	}
+	if c.subscriber != nil {
+		all = append(all, &c.subscriber.reading)
+	}
+	return all
 }
 
 func (c *clients) watch() { c.cli.watch() }

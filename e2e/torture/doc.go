@@ -14,9 +14,14 @@
 // bit for bit, in order by series, no more and no less. The files of the
 // replicas must be those of the forwarder.
 //
+// A client subscribes to an expression, and moves between the servers. Each step comes
+// to it once, and what it had of each is compared, bit for bit, with what every server
+// evaluates in the end.
+//
 // In some seeds forwarders lose the end of their logs while nothing runs, and some
 // servers, too, and all start again in any order. What is nowhere then is excused,
-// and nothing else.
+// and nothing else. Nobody subscribes there, since steps were evaluated of what is
+// gone.
 //
 // Most senders are tenants, who spell their series as all others do.
 //

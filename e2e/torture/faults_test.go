@@ -85,7 +85,8 @@ func (r *rig) begin(f fault, c *clients) (end func(), ok bool) {
 	case clientTerm:
 		return c.cli.end(r, syscall.SIGTERM)
 	case clientStart:
-		l := c.followers[f.target%len(c.followers)]
+		all := c.readings()
+		l := all[f.target%len(all)]
 		if l.down {
 			return nil, false
 		}

@@ -15,17 +15,50 @@ import (
 // left.
 const heartbeat = 500 * time.Millisecond
 
+// reading is a client that reads on until it is stopped, and can be started again.
+type reading struct {
+	t    testing.TB
+	name string
+	read func(context.Context) error
+
+	down   bool
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+}
+
+// start, at the first time from the beginning, and after that from the cursor.
+func (r *reading) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	r.cancel, r.down = cancel, false
+	r.done.Go(func() {
+		for ctx.Err() == nil {
+			err := r.read(ctx)
+			// It was not served before, and servers die here of other reasons than its call.
+			if _, suspect := errors.AsType[*promgrpc.SuspectError](err); suspect {
+				continue
+			}
+			if err != nil && ctx.Err() == nil {
+				r.t.Errorf("%s: %v", r.name, err)
+				time.Sleep(time.Second)
+			}
+		}
+	})
+}
+
+// stop as if the process died. What came since the last cursor does not count.
+func (r *reading) stop() {
+	r.cancel()
+	r.done.Wait()
+	r.down = true
+}
+
 // follower is a client of the Go package that keeps what it received together
 // with its cursor, as a consumer would that commits both at once. It has each
 // entry once, whatever happens to it.
 type follower struct {
-	t         testing.TB
-	name      string
+	reading
 	addresses []string
 	protocol  promgrpc.Protocol
-	down      bool
-	cancel    context.CancelFunc
-	done      sync.WaitGroup
 
 	mu      sync.Mutex
 	kept    history
@@ -36,42 +69,17 @@ type follower struct {
 }
 
 func newFollower(t testing.TB, name string, protocol promgrpc.Protocol, addresses []string) *follower {
-	f := &follower{t: t, name: name, protocol: protocol, addresses: addresses, kept: history{}}
+	f := &follower{protocol: protocol, addresses: addresses, kept: history{}}
+	f.reading = reading{t: t, name: name, read: f.follow}
 	f.start()
 	t.Cleanup(f.stop)
 	return f
 }
 
-// start, at the first time from the beginning, and after that from the cursor.
-func (f *follower) start() {
-	ctx, cancel := context.WithCancel(context.Background())
-	f.cancel, f.down = cancel, false
-	f.done.Go(func() {
-		for ctx.Err() == nil {
-			err := f.follow(ctx)
-			// It was not served before, and servers die here of other reasons than its call.
-			if _, suspect := errors.AsType[*promgrpc.SuspectError](err); suspect {
-				continue
-			}
-			if err != nil && ctx.Err() == nil {
-				f.t.Errorf("%s: %v", f.name, err)
-				time.Sleep(time.Second)
-			}
-		}
-	})
-}
-
-// stop as if the process died: what came since the last cursor is gone.
-func (f *follower) stop() {
-	f.cancel()
-	f.done.Wait()
-	f.down = true
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.pending = nil
-}
-
 func (f *follower) follow(ctx context.Context) error {
+	f.mu.Lock()
+	f.pending = nil
+	f.mu.Unlock()
 	client, err := promgrpc.New(f.addresses, promgrpc.Options{Protocol: f.protocol, MaxBackoff: time.Second})
 	if err != nil {
 		return err

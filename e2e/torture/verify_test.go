@@ -123,6 +123,9 @@ func (r *rig) verify(want history, c *clients, res *result) {
 	for _, f := range c.followers {
 		r.compareWith(want, f.history(), f.name, res)
 	}
+	if c.subscriber != nil {
+		c.subscriber.verify(addresses(r.rpc))
+	}
 	for i, u := range r.servers {
 		for _, protocol := range []string{"grpc", "connect", "grpcweb"} {
 			r.compareWith(want, r.get(u, protocol), fmt.Sprintf("get --since from server %d over %s", i+1, protocol), res)
