@@ -32,6 +32,7 @@ type scraped struct {
 const (
 	scrapedSeries = 3
 	scrapedStart  = 1_700_000_000_000
+	scrapedLag    = 700 // ms, which counts as a second
 )
 
 func newScraped(t *testing.T) *scraped {
@@ -56,7 +57,7 @@ func (s *scraped) scrape(n int) {
 	s.t.Helper()
 	for range n {
 		s.last++
-		b := &segment.Block{Time: s.at(s.last)}
+		b := &segment.Block{Time: s.at(s.last) + scrapedLag}
 		var series []segment.Series
 		for ref := uint64(1); ref <= scrapedSeries; ref++ {
 			if s.last == 1 {
@@ -115,6 +116,10 @@ func (s *scraped) check(v *window.View, ref uint64, first int64) {
 			block++
 		}
 		require.NoError(s.t, it.Err())
+		for _, lag := range c.Lags {
+			require.EqualValues(s.t, 1, lag, "how late a sample came")
+		}
+		require.Len(s.t, c.Lags, c.Data.NumSamples())
 	}
 	require.Equal(s.t, s.last+1, block, "the first one that is missing")
 }
@@ -130,9 +135,9 @@ func TestWindowAfterAStart(t *testing.T) {
 		}
 		s.scrape(10)
 		s.close()
-		v := s.open(blocks, s.at(s.last-blocks))
-		s.check(v, 1, s.last-blocks)
-		s.check(v, scrapedSeries, s.last-blocks)
+		v := s.open(blocks, s.at(s.last-blocks)+scrapedLag)
+		s.check(v, 1, s.last-blocks+1)
+		s.check(v, scrapedSeries, s.last-blocks+1)
 		assert.Equal(t, []byte{byte(s.last)}, v.Exemplars(1)[len(v.Exemplars(1))-1])
 		assert.Greater(t, len(v.Exemplars(1)), 90)
 	})
@@ -141,7 +146,7 @@ func TestWindowAfterAStart(t *testing.T) {
 		s.scrape(150)
 		s.rotate()
 		s.close()
-		s.check(s.open(blocks, s.at(s.last-blocks)), 1, s.last-blocks)
+		s.check(s.open(blocks, s.at(s.last-blocks)+scrapedLag), 1, s.last-blocks+1)
 	})
 	t.Run("a young log", func(t *testing.T) {
 		s := newScraped(t)
@@ -149,7 +154,7 @@ func TestWindowAfterAStart(t *testing.T) {
 		s.rotate()
 		s.scrape(30)
 		s.close()
-		s.check(s.open(blocks, s.at(s.last-blocks)), 1, 1)
+		s.check(s.open(blocks, s.at(s.last-blocks)+scrapedLag), 1, 1)
 	})
 	t.Run("all in the newest segment", func(t *testing.T) {
 		s := newScraped(t)
@@ -157,7 +162,7 @@ func TestWindowAfterAStart(t *testing.T) {
 		s.rotate()
 		s.scrape(150)
 		s.close()
-		s.check(s.open(blocks, s.at(s.last-blocks)), 1, s.last-blocks)
+		s.check(s.open(blocks, s.at(s.last-blocks)+scrapedLag), 1, s.last-blocks+1)
 	})
 }
 
@@ -176,7 +181,7 @@ func TestWindowOfALogWithAHole(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, os.Remove(files[lost]))
 		first := int64(30*(lost+1) + 1)
-		s.check(s.open(170, s.at(first)+head.ClockSkew), 1, first+head.ClockSkew/1000)
+		s.check(s.open(170, s.at(first)+scrapedLag+head.ClockSkew), 1, first+1+head.ClockSkew/1000)
 	}
 }
 

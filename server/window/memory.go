@@ -111,7 +111,7 @@ func (w *Window) shorten() bool {
 	defer w.mu.Unlock()
 	oldest := w.oldest() + w.span/steps
 	had := w.bytes > 0
-	if oldest > w.time || time.Since(w.applied) > w.memory.o.Span {
+	if oldest > w.clock || time.Since(w.applied) > w.memory.o.Span {
 		w.clear()
 		return had
 	}
@@ -123,7 +123,7 @@ func (w *Window) shorten() bool {
 func (w *Window) isShort() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.dropped > w.time-w.span
+	return w.dropped > w.clock-w.span
 }
 
 // Stats says how much a window has.

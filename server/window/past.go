@@ -23,7 +23,7 @@ func (w *Window) Past(last uint64, time int64) *Past {
 	if p.Before == 0 {
 		p.Before = last + 1
 	}
-	blocks.time = max(w.time, time)
+	blocks.clock = max(w.clock, time)
 	p.Since = blocks.oldest()
 	return p
 }
@@ -57,7 +57,7 @@ func (p *Past) Adopt(known func(ref uint64) bool) bool {
 	} else if w.begin != past.next {
 		return false
 	}
-	w.begin, w.time = past.begin, max(w.time, past.time)
+	w.begin, w.time, w.clock = past.begin, max(w.time, past.time), max(w.clock, past.clock)
 	w.missing, w.lost, w.dropped = past.missing, max(w.lost, past.lost), max(w.dropped, past.dropped)
 	for _, old := range past.list {
 		if old != nil {

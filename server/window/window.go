@@ -29,6 +29,7 @@ type Window struct {
 	// continues them; 0: there are none.
 	begin, next uint64
 	time        int64 // the latest of the blocks
+	clock       int64 // the log's time, which may be known to have come further
 	// missing is the timestamp below which samples may be in blocks before those, lost the
 	// one below which series have them that were dropped, and dropped the one below which
 	// samples were given up because memory was short.
@@ -48,7 +49,7 @@ func (m *Memory) New() *Window {
 	if m == nil || m.o.Span <= 0 {
 		return nil
 	}
-	w := &Window{memory: m, span: m.o.Span.Milliseconds(), missing: minTime, lost: minTime, dropped: minTime, time: minTime}
+	w := &Window{memory: m, span: m.o.Span.Milliseconds(), missing: minTime, lost: minTime, dropped: minTime, time: minTime, clock: minTime}
 	m.add(w)
 	return w
 }
@@ -92,6 +93,7 @@ func (w *Window) apply(b *segment.Block) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.time = max(w.time, b.Time)
+	w.clock = max(w.clock, w.time)
 	if b.Sequence != w.next {
 		w.restart(b)
 	}
@@ -111,7 +113,7 @@ func (w *Window) apply(b *segment.Block) {
 	for i := range b.Exemplars {
 		w.exemplars.add(w, &b.Exemplars[i], w.time)
 	}
-	if w.time-w.swept >= w.span/sweeps {
+	if w.clock-w.swept >= w.span/sweeps {
 		w.sweep()
 	}
 }
@@ -142,7 +144,7 @@ func (w *Window) ApplyKeyframe(sequence uint64) {
 const sweeps = 32
 
 // oldest is the timestamp below which samples are not kept. The caller holds the lock.
-func (w *Window) oldest() int64 { return max(w.time-w.span, w.dropped) }
+func (w *Window) oldest() int64 { return max(w.clock-w.span, w.dropped) }
 
 // floor is the timestamp from which on all samples are there. The caller holds the lock.
 func (w *Window) floor() int64 {
@@ -199,7 +201,7 @@ func at(list []*page, first, number uint64) *page {
 // sweep drops slabs that are too old, and has tails encoded that are not written to any
 // more. The caller holds the lock.
 func (w *Window) sweep() {
-	w.swept = w.time
+	w.swept = w.clock
 	oldest := w.oldest()
 	for i, pg := range w.list {
 		if pg == nil {
