@@ -177,6 +177,7 @@ const wrong = StateField.define<DecorationSet>({
   },
   provide: (field) => [
     EditorView.decorations.from(field),
+    EditorView.editorAttributes.from(field, (marks): Record<string, string> => (marks.size > 0 ? { class: "invalid" } : {})),
     EditorView.contentAttributes.from(field, (marks): Record<string, string> => (marks.size > 0 ? { "aria-invalid": "true" } : {})),
   ],
 });
@@ -207,7 +208,7 @@ const colours = HighlightStyle.define([
 const theme = EditorView.theme({
   "&": { backgroundColor: "var(--card)", color: "var(--text)", border: "1px solid var(--border)", borderRadius: "10px", fontSize: "var(--code-size)" },
   "&.cm-focused": { outline: "2px solid var(--focus)", outlineOffset: "1px" },
-  "&:has([aria-invalid])": { borderColor: "var(--bad)" },
+  "&.invalid": { borderColor: "var(--bad)" },
   ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "1.5", maxHeight: "30vh" },
   ".cm-content": { padding: "9px 40px 9px 0", caretColor: "var(--text)" },
   ".cm-line": { padding: "0 8px 0 14px" },
@@ -222,6 +223,8 @@ const theme = EditorView.theme({
   ".cm-completionMatchedText": { textDecoration: "none", fontWeight: "700" },
   ".cm-completionDetail": { color: "var(--muted)", fontStyle: "normal", marginLeft: "1.2em" },
   ".cm-tooltip.cm-completionInfo": { padding: "8px 12px", maxWidth: "320px", fontSize: "13px", fontFamily: "system-ui, sans-serif" },
+  // Where there is no room beside the list it would cover that.
+  ".cm-completionInfo-left-narrow, .cm-completionInfo-right-narrow": { display: "none" },
   ".cm-diagnostic": { padding: "6px 10px", fontSize: "13px", fontFamily: "system-ui, sans-serif" },
   ".cm-lintRange-error": { backgroundImage: "none", textDecoration: "underline wavy var(--bad)", textUnderlineOffset: "3px" },
   ".cm-lintRange-warning": { backgroundImage: "none", textDecoration: "underline wavy var(--busy)", textUnderlineOffset: "3px" },
