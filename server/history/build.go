@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -28,6 +29,7 @@ type need struct {
 	final bool
 	// min and max of its timestamps.
 	min, max int64
+	created  time.Time
 }
 
 // errGivenUp says that nobody waits any more.
@@ -53,6 +55,9 @@ func (s *Store) run(en *entry, work func(*turns) error) *build {
 		en.building, b.err = nil, err
 		if err != nil && !errors.Is(err, errGivenUp) {
 			en.stop()
+			if b.waiters == 0 {
+				s.told.Log(slog.LevelWarn, "index of a segment is not made", "log_id", en.log.String(), "first_sequence", en.first, "err", err)
+			}
 		}
 		if en.users == 0 && b.waiters == 0 {
 			s.forget(en)

@@ -2,6 +2,7 @@ package history
 
 import (
 	"container/heap"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -127,6 +128,8 @@ func (q *query) once(do func([]source) error) error {
 			sources = append(sources, c)
 		}
 	}
+	// What follows is reading, for which the caller has a turn of its own.
+	q.e.Pause()
 	return q.merge(sources, do)
 }
 
@@ -137,7 +140,10 @@ func needsOf(log *seglog.Log) (found []need) {
 		if info.LastSequence < info.FirstSequence {
 			continue
 		}
-		n := need{log: log, first: info.FirstSequence, last: info.LastSequence, final: info.Sealed || i < len(segments)-1}
+		n := need{
+			log: log, first: info.FirstSequence, last: info.LastSequence,
+			final: info.Sealed || i < len(segments)-1, created: info.CreateTime,
+		}
 		if n.min, n.max = info.MinTime, info.MaxTime; info.Err != nil {
 			n.min, n.max = math.MinInt64, math.MaxInt64 // It may have more than was read.
 		}
@@ -179,8 +185,8 @@ func (q *query) merge(sources []source, do func([]source) error) error {
 			same, given = append(same, c), append(given, c.source)
 		}
 		if !q.some || labels.Compare(q.last, at) < 0 {
-			if err := q.e.Step(stepsOfSeries); err != nil {
-				return err
+			if q.e.Context().Err() != nil {
+				return context.Cause(q.e.Context())
 			}
 			if err := do(given); err != nil {
 				return err
@@ -222,6 +228,3 @@ func (h *byLabels) Pop() any {
 	*h = (*h)[:last]
 	return c
 }
-
-// stepsOfSeries is about what it costs to yield one, in instructions.
-const stepsOfSeries = 1000

@@ -1,15 +1,21 @@
 package history
 
 import (
+	"context"
+	"errors"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
 
 	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/server/chunk"
 	"github.com/promgrpc/exporter/server/internal/selectiontest"
 	"github.com/promgrpc/exporter/server/selection"
 )
@@ -113,4 +119,48 @@ func TestSegmentsThatAreStillWritten(t *testing.T) {
 	s.sweep(time.Now())
 	require.Eventually(t, func() bool { return len(partsOf(t, s)) == 1 }, patience, time.Millisecond)
 	requireAll(t, w, s)
+}
+
+// Series are those that have samples, without reading them.
+func TestSeries(t *testing.T) {
+	w := filled(t, 60)
+	s := openStore(t, w, options())
+	defer closeStore(t, s)
+	for _, sel := range selections(t) {
+		for _, from := range []int64{math.MinInt64, w.now - 100_000} {
+			e := selectiontest.Evaluation(t.Context())
+			var got []string
+			require.NoError(t, s.Series(e, w.log(), sel, from, math.MaxInt64, func(ls labels.Labels) error {
+				got = append(got, ls.String())
+				return nil
+			}))
+			e.End()
+			require.Subset(t, got, slices.Collect(maps.Keys(w.want(sel, from, math.MaxInt64))))
+			if from == math.MinInt64 {
+				require.Len(t, got, len(w.want(sel, from, math.MaxInt64)))
+			}
+		}
+	}
+}
+
+// A selection ends with its caller, and with the first error of whom it yields to.
+func TestSelectionsEnd(t *testing.T) {
+	w := filled(t, 60)
+	s := openStore(t, w, options())
+	defer closeStore(t, s)
+	ctx, cancel := context.WithCancel(t.Context())
+	e := selectiontest.Evaluation(ctx)
+	defer e.End()
+	yields := 0
+	wrong := errors.New("wrong")
+	require.ErrorIs(t, s.Select(e, w.log(), selections(t)[0], math.MinInt64, math.MaxInt64, func(chunk.Series) error {
+		yields++
+		return wrong
+	}), wrong)
+	require.ErrorIs(t, s.Select(e, w.log(), selections(t)[0], math.MinInt64, math.MaxInt64, func(chunk.Series) error {
+		yields++
+		cancel()
+		return nil
+	}), context.Canceled)
+	require.Equal(t, 2, yields)
 }

@@ -70,9 +70,6 @@ func (c *partSource) next() (bool, error) {
 			return false, c.q.failed(c.use, err)
 		}
 		if e.max < c.q.min || e.min > c.q.max {
-			if err := c.q.e.Step(1); err != nil {
-				return false, err
-			}
 			continue
 		}
 		c.series = e
@@ -86,9 +83,6 @@ func (c *partSource) next() (bool, error) {
 func (c *partSource) at() labels.Labels { return c.labels }
 
 func (c *partSource) chunks(dst *[]chunk.Chunk) error {
-	if err := c.q.e.Step(int64(c.series.length)); err != nil {
-		return err
-	}
 	b, err := c.extents.read(c.series.offset, c.series.length)
 	if err != nil {
 		return c.q.failed(c.use, c.unread(err))
@@ -161,6 +155,9 @@ type runSource struct {
 	b      labels.ScratchBuilder
 }
 
+// stepsOfSeries is about what it costs to sort one, in instructions.
+const stepsOfSeries = 1000
+
 // openRun returns the series of a run that are selected.
 func (q *query) openRun(d *decoding, r *run, view *postings.View) (source, error) {
 	matches, err := postings.Find(q.e, view, q.sel)
@@ -198,9 +195,6 @@ func (c *runSource) next() (bool, error) {
 		if len(c.found) > 0 {
 			c.labels = c.d.labelsOf(id, &c.b)
 			return true, nil
-		}
-		if err := c.q.e.Step(stepsOfSeries); err != nil {
-			return false, err
 		}
 	}
 	return false, nil

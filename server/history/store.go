@@ -49,7 +49,8 @@ type Store struct {
 	mu        sync.Mutex
 	partBytes int64 // [partBytes], but for tests
 	entries   map[key]*entry
-	bytes     int64 // of the files, those that are being written included
+	bytes     int64  // of the files, those that are being written included
+	sealed    *build // the last one that nobody asked for
 }
 
 // key names a segment.

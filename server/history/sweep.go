@@ -65,11 +65,23 @@ func (s *Store) startFlush(en *entry) {
 	})
 }
 
-// buildSealed makes the parts of sealed segments that have none. The caller holds the lock.
+// buildSealed makes the parts of the newest complete segment that has none, unless one is
+// being made. The caller holds the lock.
 func (s *Store) buildSealed(missing map[key]need) {
-	for k, n := range missing {
-		if n.final && n.last >= n.first {
-			s.start(s.entry(k), n)
+	if s.sealed != nil {
+		select {
+		case <-s.sealed.done:
+		default:
+			return
 		}
+	}
+	var newest *need
+	for _, n := range missing {
+		if n.final && (newest == nil || n.created.After(newest.created)) {
+			newest = &n
+		}
+	}
+	if newest != nil {
+		s.sealed = s.start(s.entry(key{newest.log.ID(), newest.first}), *newest)
 	}
 }

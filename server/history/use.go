@@ -85,7 +85,8 @@ func (s *Store) openAll(en *entry) (*use, error) {
 		}
 		u.parts = append(u.parts, o)
 	}
-	if u.decoding = en.decoding; u.decoding != nil {
+	if en.decoding != nil && en.building == nil { // Otherwise the parts have it all.
+		u.decoding = en.decoding
 		u.run, u.view = u.decoding.view()
 	}
 	en.users++
