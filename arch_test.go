@@ -229,3 +229,15 @@ func top(name string) string {
 	}
 	return first
 }
+
+// Prometheus' engine links much, and one package is enough to know it.
+func TestEngineStaysBehindOnePackage(t *testing.T) {
+	const engine = "github.com/prometheus/prometheus/promql"
+	importers := map[string]bool{}
+	for _, file := range goFiles(t) {
+		if !file.test() && !slices.Contains(outside, top(file.name)) && slices.Contains(file.imports, engine) {
+			importers[path.Dir(file.name)] = true
+		}
+	}
+	assert.Equal(t, map[string]bool{"server/promql": true}, importers)
+}
