@@ -50,7 +50,7 @@ class Annotation(_message.Message):
     def __init__(self, severity: _Optional[_Union[Annotation.Severity, str]] = ..., text: _Optional[str] = ...) -> None: ...
 
 class EvaluateRulesRequest(_message.Message):
-    __slots__ = ["cursor", "delay", "end", "external_labels", "external_url", "follow", "heartbeat_interval", "interval", "rules", "since"]
+    __slots__ = ["active", "cursor", "delay", "end", "external_labels", "external_url", "follow", "heartbeat_interval", "interval", "rules", "since"]
     class ExternalLabelsEntry(_message.Message):
         __slots__ = ["key", "value"]
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +58,7 @@ class EvaluateRulesRequest(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ACTIVE_FIELD_NUMBER: _ClassVar[int]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
     DELAY_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +69,7 @@ class EvaluateRulesRequest(_message.Message):
     INTERVAL_FIELD_NUMBER: _ClassVar[int]
     RULES_FIELD_NUMBER: _ClassVar[int]
     SINCE_FIELD_NUMBER: _ClassVar[int]
+    active: bool
     cursor: str
     delay: _duration_pb2.Duration
     end: _timestamp_pb2.Timestamp
@@ -78,7 +80,7 @@ class EvaluateRulesRequest(_message.Message):
     interval: _duration_pb2.Duration
     rules: str
     since: _timestamp_pb2.Timestamp
-    def __init__(self, rules: _Optional[str] = ..., since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., cursor: _Optional[str] = ..., end: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., follow: bool = ..., delay: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., external_labels: _Optional[_Mapping[str, str]] = ..., external_url: _Optional[str] = ..., heartbeat_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    def __init__(self, rules: _Optional[str] = ..., since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., cursor: _Optional[str] = ..., end: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., follow: bool = ..., delay: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., external_labels: _Optional[_Mapping[str, str]] = ..., external_url: _Optional[str] = ..., heartbeat_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., active: bool = ...) -> None: ...
 
 class EvaluateRulesResponse(_message.Message):
     __slots__ = ["alerts", "annotations", "cursor", "end", "evaluated", "failures", "group", "heartbeat", "synced", "timeseries"]
