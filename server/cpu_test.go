@@ -27,6 +27,7 @@ import (
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1grpc"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1grpc"
 	"github.com/promgrpc/exporter/internal/segment"
 	"github.com/promgrpc/exporter/server"
 )
@@ -38,18 +39,25 @@ import (
 const (
 	benchClientEnv = "PROMGRPC_BENCH_CLIENT"
 	benchTLS       = "tls://" // before the address
+	benchQuery     = "query " // before the request
 )
 
-// benchClient makes as many calls of GetMetrics at once as the spec says, "ADDRESS N
-// REQUEST", and prints each stream's first response, synced mark and end.
+// benchClient makes as many calls at once as the spec says, "ADDRESS N REQUEST", of
+// GetMetrics, or of Query if the request begins with benchQuery. It prints each stream's
+// first response, synced mark, steps and end.
 func benchClient(spec string) {
 	address, rest, _ := strings.Cut(spec, " ")
 	address, secured := strings.CutPrefix(address, benchTLS)
 	count, text, _ := strings.Cut(rest, " ")
 	var n int
 	_, _ = fmt.Sscan(count, &n)
-	var req getRequest
-	must(protojson.Unmarshal([]byte(text), &req))
+	var req proto.Message = new(getRequest)
+	method, syncedField := metricsv1grpc.MetricsService_GetMetrics_FullMethodName, protowire.Number(3)
+	text, isQuery := strings.CutPrefix(text, benchQuery)
+	if isQuery {
+		req, method, syncedField = new(queryRequest), queryv1grpc.QueryService_Query_FullMethodName, 6
+	}
+	must(protojson.Unmarshal([]byte(text), req))
 	var wg sync.WaitGroup
 	for range n {
 		security := insecure.NewCredentials()
@@ -61,9 +69,9 @@ func benchClient(spec string) {
 		wg.Go(func() {
 			desc := &grpc.StreamDesc{ServerStreams: true}
 			began := time.Now()
-			stream, err := conn.NewStream(context.Background(), desc, metricsv1grpc.MetricsService_GetMetrics_FullMethodName, grpc.ForceCodecV2(rawCodec{}))
+			stream, err := conn.NewStream(context.Background(), desc, method, grpc.ForceCodecV2(rawCodec{}))
 			must(err)
-			must(stream.SendMsg(&req))
+			must(stream.SendMsg(req))
 			must(stream.CloseSend())
 			for first, synced := true, false; ; first = false {
 				var raw mem.BufferSlice
@@ -74,9 +82,12 @@ func benchClient(spec string) {
 				if first {
 					fmt.Println("first", time.Since(began).Seconds())
 				}
-				if !synced && hasField(raw.Materialize(), 3) {
+				if !synced && hasField(raw.Materialize(), syncedField) {
 					synced = true
 					fmt.Println("synced")
+				}
+				if isQuery && hasField(raw.Materialize(), 3) {
+					fmt.Println("step")
 				}
 				raw.Free()
 			}
@@ -129,6 +140,11 @@ type clients struct {
 func callers(b *testing.B, s *instance, n int, req *getRequest) *clients {
 	text, err := protojson.Marshal(req)
 	require.NoError(b, err)
+	return callersOf(b, s, n, string(text))
+}
+
+// callersOf is callers of a request as benchClient takes it.
+func callersOf(b *testing.B, s *instance, n int, text string) *clients {
 	cmd := exec.Command(os.Args[0])
 	address := s.RPCAddr().String()
 	if s.SecuresTLS() {

@@ -97,7 +97,7 @@ func (s *shared) at(ctx context.Context, ms int64, from stake) (*entry, error) {
 		select {
 		case <-f.done:
 		case <-ctx.Done():
-			s.give(f)
+			s.give(ms, f)
 			return nil, context.Cause(ctx)
 		}
 		if e := s.take(f); e != nil {
@@ -163,7 +163,9 @@ func (s *shared) fly(ctx context.Context, f *flight, ms int64, hold *limit.Hold)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.flights, ms)
+	if s.flights[ms] == f {
+		delete(s.flights, ms)
+	}
 	f.entry, f.err = e, err
 	if e != nil {
 		if f.waiting > 0 {
@@ -191,13 +193,18 @@ func (s *shared) evaluate(ctx context.Context, v selection.Viewer, ms int64, hol
 	return e, nil
 }
 
-// give gives up an evaluation that others may still want.
-func (s *shared) give(f *flight) {
+// give gives up an evaluation that others may still want. If nobody does, who asks next
+// begins another one.
+func (s *shared) give(ms int64, f *flight) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.waiting--
-	if f.waiting == 0 {
-		f.cancel()
+	if f.waiting > 0 {
+		return
+	}
+	f.cancel()
+	if s.flights[ms] == f {
+		delete(s.flights, ms)
 	}
 }
 

@@ -52,7 +52,12 @@ func (s *Sender) Send(envelope []byte) error { return s.SendComplete(Complete(en
 // makes more HTTP/2 frames. Since the envelope is the same in all protocols, the others are
 // written here in one piece.
 func (s *Sender) SendComplete(envelope []byte) error {
-	return s.call.Write(len(envelope)-PrefixSize, func() error { return s.write(envelope) })
+	n := len(envelope) - PrefixSize
+	if err := s.call.Write(n, func() error { return s.write(envelope) }); err != nil {
+		return err
+	}
+	s.call.streams.metrics.bytesSent.Add(float64(n))
+	return nil
 }
 
 func (s *Sender) write(envelope []byte) error {

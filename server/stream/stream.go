@@ -253,7 +253,6 @@ func (st *stream) send(e event) error {
 	}
 	m := st.streams.metrics
 	m.samplesSent.Add(float64(st.out.samples))
-	m.bytesSent.Add(float64(len(st.out.message())))
 	st.out.reset()
 	st.cursor, st.lastSent = at, time.Now()
 	return nil
