@@ -352,3 +352,28 @@ func queryAll(ctx context.Context, c queryv1connect.QueryServiceClient, req *que
 	}
 	return got, stream.Err()
 }
+
+// A server that does not know yet what is due waits until it does, and sends clients
+// elsewhere if that takes long, also those that do not follow.
+func TestQueryWhileSettling(t *testing.T) {
+	src, _ := ticking(t)
+	c := testConfig(t)
+	c.Settle = time.Second
+	req := &queryRequest{Expression: "m", Step: secs(10), Delay: millis(0)}
+	srv := startFed(t, c, src)
+	got := newResults(t).all(srv.query(t, req))
+	require.Equal(t, []string{fmt.Sprintf("m 1 @%d", t0+10*second)}, got.lines)
+
+	c.StoragePath, c.Settle, c.CursorWait = t.TempDir(), patience, 50*time.Millisecond
+	srv = startFed(t, c, src)
+	overAll(t, func(t *testing.T, p protocol) {
+		for _, follow := range []bool{false, true} {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			req.Follow = follow
+			_, err := p.openQuery(t, ctx, srv.RPCAddr().String(), req)()
+			requireCode(t, connect.CodeUnavailable, err)
+			require.ErrorContains(t, err, "go on at another replica")
+		}
+	})
+}
