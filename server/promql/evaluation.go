@@ -94,6 +94,14 @@ func (v *evaluation) run(s span) (*Result, error) {
 	if v.options.Delay != nil {
 		r.before = s.end + v.options.Delay.Milliseconds()
 	}
+	steps, err := v.checkSteps(s)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.grow(stepBytes * steps); err != nil {
+		return nil, err
+	}
+	defer r.release(stepBytes * steps)
 	query, err := v.query(s)
 	if err != nil {
 		return nil, err

@@ -28,6 +28,7 @@ type Expression struct {
 	text   string
 	expr   parser.Expr // is never changed
 	apart  bool        // each step has to be evaluated on its own
+	growth int64       // how many times as long labels become at most
 }
 
 // Parse parses an expression of a viewer, unless its regular expressions are larger than
@@ -45,7 +46,11 @@ func (e *Engine) Parse(ctx context.Context, v selection.Viewer, text string) (*E
 	if err != nil {
 		return nil, newSyntaxError(text, err)
 	}
-	return &Expression{source: text, text: expr.String(), expr: expr, apart: apart(expr)}, nil
+	growth := growthOf(expr)
+	if err := checkGrowth(growth); err != nil {
+		return nil, err
+	}
+	return &Expression{source: text, text: expr.String(), expr: expr, apart: apart(expr), growth: int64(growth)}, nil
 }
 
 // ParseSelectors parses series selectors, as Parse does an expression.

@@ -3,6 +3,7 @@ package promql
 import (
 	"context"
 	"errors"
+	"math"
 	"strconv"
 	"strings"
 	"testing"
@@ -223,4 +224,46 @@ func TestOverlay(t *testing.T) {
 		}
 		require.Equal(t, map[string]float64{"0": 1, "1": 7, "2": 7}, values)
 	}
+}
+
+// Numbers and texts of a caller make nothing large before a limit is asked.
+func TestEvilExpressions(t *testing.T) {
+	e := many(t, DefaultConfig(), 10)
+	doubled, joined := "m", "m"
+	for range 40 {
+		doubled = `label_replace(` + doubled + `, "i", "$1$1", "i", "(.*)")`
+		joined = `label_join(` + joined + `, "i", "", "i", "i")`
+	}
+	for _, text := range []string{
+		"max_over_time(m[10y:1ms])", "max_over_time(m[290y:1ms])", "max_over_time(max_over_time(m[1y:1s])[1y:1s])", "max_over_time(m[10y:1ms] @ 5)", "max_over_time(m[10y:1ms] offset 5y)",
+		"max_over_time(m[10y:1ms] offset -5y)", "max_over_time(max_over_time(max_over_time(m[290y:])[290y:])[290y:])", "max_over_time(m[10y*29:1ms])", "max_over_time(m[10y:0.001])", "max_over_time(vector(1)[10y:1ms])",
+		"sum(sum_over_time((m + on () group_left () vector(1))[9y:1ms]))", doubled, joined,
+		`label_replace(m, "i", "` + strings.Repeat("$1", 2000) + `", "i", "(.*)")`,
+	} {
+		for _, steps := range []span{{start: 1000, end: 1000}, {0, 1000, 1000}, {math.MinInt32, math.MaxInt32, 100}} {
+			x, err := e.Parse(t.Context(), viewer, text)
+			if err == nil {
+				_, err = e.Evaluate(t.Context(), x, steps.start, steps.end, steps.step, Options{Viewer: viewer})
+			}
+			var over *limit.Error
+			require.ErrorAs(t, err, &over, text)
+		}
+	}
+	for _, text := range []string{
+		"topk(1e18, m)", "bottomk(1e18, m)", "quantile(1e300, m)", "m[290y]", "max_over_time(m[290y])", "m offset 290y", "m offset -290y", "m @ 9e12", "max_over_time(m[1h:1s])",
+		"count_values(\"v\", m)", "round(m, 1e-300)", "holt(m)", "predict_linear(m[1h], 1e300)", "max_over_time(m[1m:1ms])", "clamp(m, -Inf, NaN)", "m[290y:290y]",
+		`label_replace(m, "i", "$1$1", "i", "(.*)")`, "vector(1e309)", "time() ^ 1e308",
+	} {
+		x, err := e.Parse(t.Context(), viewer, text)
+		if err != nil {
+			continue
+		}
+		_, err = e.Evaluate(t.Context(), x, 1000, 1000, 0, Options{Viewer: viewer})
+		require.NoError(t, err, text)
+	}
+	x, err := e.Parse(t.Context(), viewer, "m")
+	require.NoError(t, err)
+	_, err = e.Evaluate(t.Context(), x, 0, time.Now().UnixMilli(), 1, Options{Viewer: viewer})
+	requireLimit(t, FlagSamples, false, err)
+	require.Zero(t, e.shared.Bytes.Used())
 }

@@ -24,7 +24,8 @@ type reading struct {
 	engine  *Engine
 	options Options
 	bytes   *limit.Hold
-	whole   span // of the evaluation
+	whole   span  // of the evaluation
+	growth  int64 // of labels
 	found   map[string][]*series
 	// follower finds what it follows; nil: there is none.
 	follower *Follower
@@ -89,7 +90,13 @@ func (r *reading) selected(hints *storage.SelectHints, matchers []*labels.Matche
 		return nil, err
 	}
 	// Of each series the engine makes at most a point a step.
-	if err := r.grow(int64(len(all)) * pointBytes * r.whole.steps()); err != nil {
+	made := int64(len(all)) * pointBytes * r.whole.steps()
+	if r.growth > 1 {
+		for _, s := range all {
+			made += r.growth * int64(s.labels.ByteSize())
+		}
+	}
+	if err := r.grow(made); err != nil {
 		return nil, err
 	}
 	r.found[key] = all
@@ -232,6 +239,9 @@ func (r *reading) grow(n int64) error {
 	}
 	return r.bytes.Grow(n)
 }
+
+// release gives back what was held.
+func (r *reading) release(n int64) { _ = r.bytes.Grow(-n) }
 
 // labelsIn makes labels of those of a segment.
 func labelsIn(b *labels.ScratchBuilder, row segment.Labels) labels.Labels {
