@@ -5,6 +5,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -35,6 +36,36 @@ func TestPromAPI(t *testing.T) {
 		contains(t, out, `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[`, `,"43"]}]}}`)
 	})
 	t.Run("what Grafana asks", func(t *testing.T) { testGrafana(t, at) })
+}
+
+// A query that took too long at one server is not made again at the others.
+func TestQueriesAreMadeOnce(t *testing.T) {
+	t.Parallel()
+	target := harness.NewLocal(t, harness.Options{Server: []string{"--limit.query-time=1ns"}})
+	write(t, target.Cluster, series(map[string]string{"__name__": "answer"}, 42))
+	awaitSeries(t, target.Cluster, `answer`, 1)
+	res, err := http.Get("http://" + target.HAProxy().RPC + "/api/v1/query?query=answer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(body), `"errorType":"timeout"`) {
+		t.Errorf("the query: %s %s %v", res.Status, body, err)
+	}
+	asked := 0
+	for _, s := range target.Servers {
+		metrics := string(run(t, nil, "curl", "-sS", "--fail", "http://"+s.Listening("web")+"/metrics"))
+		for line := range strings.Lines(metrics) {
+			var n int
+			if _, err := fmt.Sscanf(line, `promgrpc_server_over_limit_total{limit="query-time"} %d`, &n); err == nil {
+				asked += n
+			}
+		}
+	}
+	if asked != 1 {
+		t.Errorf("it was made %d times", asked)
+	}
 }
 
 func testPromtool(t *testing.T, at string) {

@@ -40,23 +40,25 @@ func newPair(t *testing.T, server ...string) *pair {
 	return both
 }
 
-// await waits until the server has what Prometheus scraped up to then.
+// await waits until the server has what Prometheus scraped up to then: every sample, and
+// every marker of a series that is gone.
 func (p *pair) await(t *testing.T) {
 	t.Helper()
-	all := url.Values{"query": {`{__name__=~".+"}[2m]`}, "time": {unix(p.at)}}
-	last := ""
-	defer func() {
-		if t.Failed() {
-			t.Log(last)
-		}
-	}()
-	harness.Eventually(t, "all that was scraped", func() bool {
-		want := p.prometheus.query(t, "query", all)
-		require.Equal(t, http.StatusOK, want.status)
-		require.NotEqual(t, "[]", string(want.Data.Result))
-		last = difference(t, want, p.ours.query(t, "query", all), false)
-		return last == ""
-	})
+	for _, text := range []string{`{__name__=~".+"}[2m]`, `{__name__=~".+"}`} {
+		all, last := url.Values{"query": {text}, "time": {unix(p.at)}}, ""
+		defer func() {
+			if t.Failed() {
+				t.Log(last)
+			}
+		}()
+		harness.Eventually(t, "all that was scraped", func() bool {
+			want := p.prometheus.query(t, "query", all)
+			require.Equal(t, http.StatusOK, want.status)
+			require.NotEqual(t, "[]", string(want.Data.Result))
+			last = difference(t, want, p.ours.query(t, "query", all), false)
+			return last == ""
+		})
+	}
 }
 
 func unix(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) }
