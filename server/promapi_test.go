@@ -399,6 +399,27 @@ func TestPromAPIIsRefused(t *testing.T) {
 	require.Equal(t, http.StatusOK, status)
 }
 
+// What would take the memory of the machine is refused, and the server goes on.
+func TestPromAPIRefusesEvilExpressions(t *testing.T) {
+	s, at := promAPI(t, testConfig(t))
+	doubled := "up"
+	for range 40 {
+		doubled = `label_replace(` + doubled + `, "job", "$1$1", "job", "(.*)")`
+	}
+	for _, text := range []string{"max_over_time(up[10y:1ms])", "max_over_time(max_over_time(up[9y:1s])[9y:1s])", "max_over_time(up[10y:1ms] @ 5)", doubled} {
+		for path, p := range map[string]url.Values{
+			"query":       parameters("query", text, "time", seconds(at)),
+			"query_range": parameters("query", text, "start", seconds(at-60_000), "end", seconds(at), "step", "1"),
+		} {
+			status, _, body := asked{method: http.MethodPost, path: path, parameters: p}.of(t, s)
+			require.GreaterOrEqual(t, status, http.StatusBadRequest, "%s: %s", text, body)
+			require.Contains(t, body, "--limit.query-", text)
+		}
+	}
+	status, _, body := asked{method: http.MethodGet, path: "query", parameters: parameters("query", "up", "time", seconds(at))}.of(t, s)
+	require.Equal(t, http.StatusOK, status, body)
+}
+
 // A server without a log says that it cannot be asked, not that there is nothing.
 func TestPromAPIWithoutALog(t *testing.T) {
 	s := start(t, testConfig(t))
