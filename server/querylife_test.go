@@ -374,6 +374,11 @@ func TestQueryWhileSettling(t *testing.T) {
 			_, err := p.openQuery(t, ctx, srv.RPCAddr().String(), req)()
 			requireCode(t, connect.CodeUnavailable, err)
 			require.ErrorContains(t, err, "go on at another replica")
+			rules := testRulesRequest()
+			rules.Follow, rules.Start = follow, nil
+			_, err = p.openRules(t, ctx, srv.RPCAddr().String(), rules)()
+			requireCode(t, connect.CodeUnavailable, err)
+			require.ErrorContains(t, err, "go on at another replica")
 		}
 	})
 }

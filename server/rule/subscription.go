@@ -111,43 +111,53 @@ func (s *subscription) run() error {
 	}
 }
 
+// errNoTime is of a server that does not know yet what is due.
+var errNoTime = errors.New("it is not known here yet which steps are due")
+
 // begin finds the first steps.
 func (s *subscription) begin() error {
 	if s.resumes {
 		return s.restore()
 	}
+	if err := s.reach(math.MinInt64, errNoTime); err != nil {
+		return err
+	}
 	passed, ok := s.rules.Clock.Passed()
-	for s.follow && !ok && s.since == nil {
-		if err := s.await(math.MinInt64); err != nil {
-			return err
-		}
-		passed, ok = s.rules.Clock.Passed()
+	if !ok {
+		return refusal.Unavailable(errNoTime, fitting(s.told))
 	}
 	s.setUntil(passed, ok)
 	s.state = newState(s.file)
 	for i, g := range s.file.groups {
-		switch next := &s.state.groups[i].next; {
-		case s.since != nil:
-			*next = schedule.Align(max(*s.since, min(s.rules.Clock.Began(), latest)-g.delay), g.interval)
-		case ok:
-			*next = schedule.Align(passed-g.delay-g.interval+1, g.interval)
-		default:
-			*next = math.MaxInt64 / 2 // there is no log, and it does not wait for one
+		next := schedule.Align(passed-g.delay-g.interval+1, g.interval)
+		if s.since != nil {
+			next = schedule.Align(max(*s.since, min(s.rules.Clock.Began(), latest)-g.delay), g.interval)
 		}
+		s.state.groups[i].next = next
 	}
 	return nil
+}
+
+// reach waits until a time has passed, as long as a replica may lag, and says otherwise
+// why the client has to go on elsewhere.
+func (s *subscription) reach(ms int64, otherwise error) error {
+	ctx, cancel := context.WithTimeout(s.call.Context(), s.rules.Streams.CursorWait)
+	defer cancel()
+	err := s.rules.Clock.Wait(ctx, ms)
+	switch {
+	case err == nil:
+		return nil
+	case s.call.Context().Err() != nil:
+		return context.Cause(s.call.Context())
+	}
+	return refusal.Unavailable(otherwise, fitting(s.told))
 }
 
 // restore waits until this replica has come to where the cursor is, and evaluates again
 // what that does not have.
 func (s *subscription) restore() error {
-	ctx, cancel := context.WithTimeout(s.call.Context(), s.rules.Streams.CursorWait)
-	defer cancel()
-	if err := s.rules.Clock.Wait(ctx, s.state.came(s.file)); err != nil {
-		if s.call.Context().Err() != nil {
-			return context.Cause(s.call.Context())
-		}
-		return refusal.Unavailable(errors.New("the logs have not come here to where the cursor is"), fitting(s.told))
+	if err := s.reach(s.state.came(s.file), errors.New("the logs have not come here to where the cursor is")); err != nil {
+		return err
 	}
 	s.setUntil(s.rules.Clock.Passed())
 	if lost := s.rules.Clock.Lost(); s.state.oldest() < lost {
