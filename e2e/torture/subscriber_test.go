@@ -141,6 +141,13 @@ func (s *subscriber) replay(address string) (steps, error) {
 	return all, nil
 }
 
+// results counts the steps that had some.
+func (s *subscriber) results() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.kept)
+}
+
 // verify compares what came, step by step, with what each server evaluates in the end.
 func (s *subscriber) verify(servers []string) {
 	s.stop()

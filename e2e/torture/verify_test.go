@@ -57,6 +57,9 @@ func (r *rig) drain(s *senders, c *clients) history {
 	for _, f := range c.followers {
 		r.until(patience, f.name, func() bool { return f.received() >= n })
 	}
+	if c.subscriber != nil {
+		r.until(patience, c.subscriber.name, func() bool { return c.subscriber.results() > 0 })
+	}
 	r.until(patience, "client", func() bool { c.watch(); return c.cli.history().len() >= n })
 	time.Sleep(2 * heartbeat) // what comes too often comes now
 	return want
