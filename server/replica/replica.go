@@ -49,6 +49,7 @@ func openReplica(store *seglog.Store, id segment.LogID, h *health, w *window.Win
 		return nil, fmt.Errorf("open log %s: %w", id, err)
 	}
 	r.files, r.Log = files, files.Log()
+	r.windowMisses()
 	r.ready.Store(r.keyframe.Load())
 	return r, nil
 }

@@ -24,6 +24,15 @@ type observer struct {
 // SeriesDropped implements [head.Observer].
 func (o observer) SeriesDropped(ref uint64) { o.window.SeriesDropped(ref) }
 
+// windowMisses tells the window of a log that was just opened what is in the segments that
+// were not applied to it.
+func (r *Replica) windowMisses() {
+	segments := r.Log.Segments()
+	for i := range len(segments) - 1 {
+		r.Window.MissesUntil(segments[i].MaxTime)
+	}
+}
+
 // filling is the reading of what a window misses.
 type filling struct {
 	stop context.CancelFunc

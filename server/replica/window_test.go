@@ -204,3 +204,30 @@ func TestWindowOfSeriesThatWereDropped(t *testing.T) {
 	s.close()
 	s.check(s.open(100, dropped+1), 1, 31)
 }
+
+// The window of a log that was just opened does not claim to have what is in the older
+// segments, however far from the future that is, before it is filled.
+func TestFutureOfOlderSegments(t *testing.T) {
+	s := newScraped(t)
+	s.scrape(5)
+	ahead := s.at(s.last) + 5*time.Minute.Milliseconds()
+	b := &segment.Block{Time: s.at(s.last) + scrapedLag}
+	b.Samples.Add(segment.Sample{Ref: 1, Timestamp: ahead, Value: 1})
+	_, err := s.writer.Append(b)
+	require.NoError(t, err)
+	require.NoError(t, s.head.ApplyBlock(b))
+	s.rotate()
+	s.scrape(1)
+	id := s.writer.Log().ID()
+	s.close()
+	store, err := seglog.OpenStore(s.dir, seglog.Options{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, store.Close()) }()
+	windows := window.NewMemory(window.Options{Span: time.Hour, Bytes: 1 << 30, Logger: slog.New(slog.DiscardHandler)})
+	r, err := openReplica(store, id, new(health), windows.New())
+	require.NoError(t, err)
+	require.Equal(t, ahead+1, r.Window.Stats().Floor)
+	require.NoError(t, r.fillWindow(t.Context()))
+	require.Less(t, r.Window.Stats().Floor, s.at(1), "all blocks are in it")
+	require.NoError(t, r.close())
+}

@@ -124,6 +124,18 @@ func (pg *page) setTail(w *Window, tail []part) {
 	}
 }
 
+// end is after all its samples.
+func (pg *page) end() int64 {
+	end := int64(minTime)
+	for _, s := range pg.slabs {
+		end = max(end, s.max+1)
+	}
+	for i := range pg.tail {
+		end = max(end, pg.tail[i].timestamp+1)
+	}
+	return end
+}
+
 // latest returns the latest timestamp of a series, and whether there is one.
 func (pg *page) latest(offset uint16) (latest int64, ok bool) {
 	latest = minTime

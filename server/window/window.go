@@ -65,8 +65,14 @@ func (w *Window) Close() {
 	w.clear()
 }
 
-// clear gives up all samples. The caller holds the lock.
+// clear gives up all samples. What follows may have none of them from the future, however
+// far that is. The caller holds the lock.
 func (w *Window) clear() {
+	for _, pg := range w.list {
+		if pg != nil {
+			w.lost = max(w.lost, pg.end())
+		}
+	}
 	w.begin, w.next = 0, 0
 	w.list, w.due, w.exemplars = nil, nil, exemplars{}
 	w.count(-w.bytes, -w.samples)
@@ -125,6 +131,17 @@ func (w *Window) restart(b *segment.Block) {
 	if w.missing = b.Time + head.ClockSkew; b.Sequence == 1 {
 		w.missing = minTime
 	}
+}
+
+// MissesUntil says that blocks before those that were applied have samples up to a
+// timestamp, in ms.
+func (w *Window) MissesUntil(ms int64) {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.missing = max(w.missing, ms+1)
 }
 
 // ApplyKeyframe notes the state of the log at a sequence, which the blocks may not have
