@@ -137,6 +137,7 @@ var delayed = []string{
 	"rate(c[20s:3s])", "absent(c{instance=\"1\"})", "absent_over_time(c[3s])", "topk(2, g)", "count_values(\"v\", c > 2)", "sum by (instance) (c) > on (instance) max by (instance) (g)", "c + on (instance, job) group_left max by (instance, job) (g)",
 	"scalar(sum(g))", "vector(time())", "timestamp(c)", "quantile(0.5, g)", "stddev(g)", "changes(g[40s])", "deriv(g[40s])", "predict_linear(g[40s], 10)",
 	"c unless g", "c or g", "label_replace(g, \"x\", \"$1\", \"instance\", \"(.*)\")", "sort_desc(g)", "histogram_count(h)", "1", "time()",
+	"topk(1, c > bool 0)", "avg(c * 0.1)", "stddev by (job) (g + g)", "bottomk by (job) (1, sum by (instance, job) (c > bool 0))", "avg(avg by (instance) (g))", "sum(0.1 * c)",
 	"c @ 1030", "rate(c[20s] @ 1040)", "c offset -5s", "sum(c offset -3s)", "c @ end()", "c @ start()", "sum_over_time((g @ 1030)[10s:2s])", "max_over_time(c[20s:5s] @ 1040)", "max_over_time(c[20s:5s] offset -9s)", "rate(c[20s + 5s])",
 }
 

@@ -8,5 +8,7 @@
 // allowed to, in results, errors and annotations.
 //
 // Not guaranteed: that a range is complete. Samples that are no longer retained are not
-// missed.
+// missed. And what the engine itself has in the order of a map, whatever it is told:
+// the last bits of a sum, and which of equals topk chooses, within a subquery, or from
+// quantiles of classic histograms, unless it is of a selector or its rate.
 package promql

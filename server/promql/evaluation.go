@@ -29,7 +29,7 @@ func (v *evaluation) evaluate(whole span) (*Result, error) {
 	switch {
 	case v.options.Delay == nil || whole.step == 0:
 		return v.run(whole)
-	case v.x.apart:
+	case v.x.apart || v.x.unordered:
 		return v.stepByStep(whole)
 	}
 	return v.inPieces(whole)

@@ -24,11 +24,12 @@ func (e *SyntaxError) Error() string { return "the expression does not parse: " 
 
 // Expression is one that was parsed. It may be evaluated by many at a time.
 type Expression struct {
-	source string // what is evaluated, and what places in annotations are of
-	text   string
-	expr   parser.Expr // is never changed
-	apart  bool        // each step has to be evaluated on its own
-	growth int64       // how many times as long labels become at most
+	source    string // what is evaluated, and what places in annotations are of
+	text      string
+	expr      parser.Expr // is never changed
+	apart     bool        // each step has to be evaluated on its own
+	unordered bool        // so it has if the result is to be the same each time
+	growth    int64       // how many times as long labels become at most
 }
 
 // Parse parses an expression of a viewer, unless its regular expressions are larger than
@@ -50,7 +51,7 @@ func (e *Engine) Parse(ctx context.Context, v selection.Viewer, text string) (*E
 	if err := checkGrowth(growth); err != nil {
 		return nil, err
 	}
-	return &Expression{source: text, text: expr.String(), expr: expr, apart: apart(expr), growth: int64(growth)}, nil
+	return &Expression{source: text, text: expr.String(), expr: expr, apart: apart(expr), unordered: unordered(expr), growth: int64(growth)}, nil
 }
 
 // ParseSelectors parses series selectors, as Parse does an expression.

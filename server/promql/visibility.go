@@ -38,6 +38,37 @@ func apart(expr parser.Expr) bool {
 	return found
 }
 
+// orderMatters are aggregations whose result depends on the order of what they aggregate:
+// in its last bits, or in which of equals it is.
+var orderMatters = []parser.ItemType{parser.SUM, parser.AVG, parser.STDDEV, parser.STDVAR, parser.TOPK, parser.BOTTOMK}
+
+// unordered says whether an expression aggregates what the engine has in the order of a
+// map where it evaluates several steps at once: all but what has the order of selectors.
+func unordered(expr parser.Expr) bool {
+	found := false
+	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
+		if a, ok := node.(*parser.AggregateExpr); ok && slices.Contains(orderMatters, a.Op) {
+			found = found || !hasOrder(a.Expr)
+		}
+		return nil
+	})
+	return found
+}
+
+// hasOrder says whether what an expression results in has the order of a selector.
+func hasOrder(expr parser.Expr) bool {
+	switch x := unwrapped(expr).(type) {
+	case *parser.VectorSelector:
+		return true
+	case *parser.Call:
+		return slices.ContainsFunc(x.Args, func(arg parser.Expr) bool {
+			_, ok := unwrapped(arg).(*parser.MatrixSelector)
+			return ok
+		})
+	}
+	return false
+}
+
 // cutError says after which steps a range has to be cut.
 type cutError struct{ after []int64 }
 
