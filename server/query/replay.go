@@ -54,13 +54,13 @@ func (s *subscription) evaluate(first int64, n int) (all []step, err error) {
 			Viewer: s.viewer, Delay: &s.delay, Lookback: s.lookback, Late: s.step,
 		})
 		if err != nil {
-			return err
+			return s.failed(first, err)
 		}
 		all = steps(result, s.expression.Text(), first, s.step, n)
 		return nil
 	})
 	if err != nil {
-		return nil, s.failed(first, err)
+		return nil, err
 	}
 	bytes := int64(0)
 	for i := range all {

@@ -204,7 +204,8 @@ func (s *subscription) send(envelopes [][]byte) error {
 	return nil
 }
 
-// while has a function do what may take long, and sends heartbeats meanwhile.
+// while has a function do what may take long, and sends heartbeats meanwhile. An error of
+// either is returned once the function has.
 func (s *subscription) while(work func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
@@ -225,7 +226,7 @@ func (s *subscription) while(work func(context.Context) error) error {
 	}
 }
 
-// evaluated is called with what a step or a replay came to, which was sent.
+// came is called with what a step or a replay came to, which was sent.
 func (s *subscription) came(n int, last *step, known *entry) {
 	s.leaveBefore()
 	s.before, s.known = last, known
@@ -257,16 +258,20 @@ func (s *subscription) one() error {
 		return err
 	}
 	s.came(1, &e.step, e)
-	return nil
+	return s.account(0)
 }
 
-// entry returns a step that is shared.
+// entry returns a step that is shared. It has to be released.
 func (s *subscription) entry(ms int64) (e *entry, err error) {
-	err = s.while(func(ctx context.Context) error {
+	err = s.while(func(ctx context.Context) (err error) {
 		e, err = s.shared.at(ctx, ms, stake{s.viewer, s.call.Hold})
-		return err
+		return s.failed(ms, err)
 	})
-	return e, s.failed(ms, err)
+	if err != nil && e != nil { // The client is gone.
+		e.release()
+		e = nil
+	}
+	return e, err
 }
 
 // envelopes are the bytes of a step for this client.
