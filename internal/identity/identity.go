@@ -33,6 +33,11 @@ type Identity struct {
 	Unproved bool
 }
 
+// IsAnybody says that nothing is known of who makes the request.
+func (id *Identity) IsAnybody() bool {
+	return id.Names == nil && id.User == "" && id.Token == "" && !id.Unproved
+}
+
 type contextKey struct{}
 
 // NewContext returns a context of a request that has an identity.

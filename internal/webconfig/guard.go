@@ -34,7 +34,10 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.Refuse(w, r, refused)
 		return
 	}
-	g.Next.ServeHTTP(w, r.WithContext(identity.NewContext(r.Context(), id)))
+	if !id.IsAnybody() { // A context costs allocations, which every request would pay.
+		r = r.WithContext(identity.NewContext(r.Context(), id))
+	}
+	g.Next.ServeHTTP(w, r)
 }
 
 func (g *Guard) admit(s *settings, r *http.Request) (identity.Identity, *Refused) {
