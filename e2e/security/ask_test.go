@@ -19,12 +19,15 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/promgrpc/exporter/e2e/harness"
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1grpc"
+	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1connect"
 	"github.com/promgrpc/exporter/internal/link"
 )
 
@@ -40,18 +43,35 @@ var asks = map[string]map[string]func(t *testing.T, c caller, p port) string{
 	operators:   {"HTTP/1.1": scrapeBy(1), "HTTP/2": scrapeBy(2)},
 	links:       {"link": connectLink},
 	rpc: {
-		"grpc-go":            callGRPC,
-		"gRPC":               callBy(2, connect.WithGRPC()),
-		"gRPC-Web, HTTP/1.1": callBy(1, connect.WithGRPCWeb()),
-		"gRPC-Web, HTTP/2":   callBy(2, connect.WithGRPCWeb()),
-		"Connect, HTTP/1.1":  callBy(1),
-		"Connect, HTTP/2":    callBy(2),
-		"GET":                get,
+		"grpc-go":                     callGRPC,
+		"gRPC":                        callBy(2, snapshot, connect.WithGRPC()),
+		"gRPC-Web, HTTP/1.1":          callBy(1, snapshot, connect.WithGRPCWeb()),
+		"gRPC-Web, HTTP/2":            callBy(2, snapshot, connect.WithGRPCWeb()),
+		"Connect, HTTP/1.1":           callBy(1, snapshot),
+		"Connect, HTTP/2":             callBy(2, snapshot),
+		"GET":                         get(labelValues),
+		"Query, gRPC":                 callBy(2, query, connect.WithGRPC()),
+		"Query, gRPC-Web":             callBy(1, query, connect.WithGRPCWeb()),
+		"Query, Connect":              callBy(1, query),
+		"EvaluateRules, gRPC":         callBy(2, evaluateRules, connect.WithGRPC()),
+		"EvaluateRules, gRPC-Web":     callBy(1, evaluateRules, connect.WithGRPCWeb()),
+		"EvaluateRules, Connect":      callBy(1, evaluateRules),
+		"Prometheus' API":             get("/api/v1/query?query=" + expression),
+		"Prometheus' API, its series": get("/api/v1/series?match[]=matrix"),
 	},
 }
 
 // question is what every caller of the RPC port asks for.
 var question = &metricsv1.GetMetricsRequest{Selectors: []string{"matrix"}}
+
+// expression and rules come to the same series, however long ago it was written.
+const (
+	expression = "last_over_time(matrix[1h])"
+	rules      = "groups: [{name: all, interval: 1s, rules: [{record: matrix:last, expr: '" + expression + "'}]}]"
+)
+
+// labelValues is a call by Connect's GET.
+const labelValues = metricsv1connect.MetricsServiceGetLabelValuesProcedure + `?connect=v1&encoding=json&message=%7B%22name%22%3A%22__name__%22%7D`
 
 // sample is what they get.
 func sample(t *testing.T) []byte {
@@ -83,14 +103,15 @@ func scrapeBy(version int) func(*testing.T, caller, port) string {
 	}
 }
 
-// get asks as a browser's address bar or curl can, by Connect's GET.
-func get(t *testing.T, c caller, p port) string {
-	path := metricsv1connect.MetricsServiceGetLabelValuesProcedure + `?connect=v1&encoding=json&message=%7B%22name%22%3A%22__name__%22%7D`
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.url(p, path), nil)
-	if err != nil {
-		t.Fatal(err)
+// get asks as a browser's address bar or curl can.
+func get(path string) func(*testing.T, caller, port) string {
+	return func(t *testing.T, c caller, p port) string {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.url(p, path), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.do(1, r, "matrix")
 	}
-	return c.do(1, r, "matrix")
 }
 
 // do sends a request. What is let in has to have a text in its answer.
@@ -119,12 +140,14 @@ func (c caller) do(version int, r *http.Request, text string) string {
 	return fmt.Sprintf("%d: %s", res.StatusCode, body)
 }
 
-func callBy(version int, options ...connect.ClientOption) func(*testing.T, caller, port) string {
+// call makes a call, and returns all that the stream says.
+type call func(ctx context.Context, client *http.Client, url string, options ...connect.ClientOption) (string, error)
+
+func callBy(version int, made call, options ...connect.ClientOption) func(*testing.T, caller, port) string {
 	return func(t *testing.T, c caller, p port) string {
 		s := c.sender(version)
 		defer s.CloseIdleConnections()
-		client := metricsv1connect.NewMetricsServiceClient(s.client(), c.url(p, ""), options...)
-		got, err := receive(client.GetMetrics(t.Context(), connect.NewRequest(question)))
+		got, err := made(t.Context(), s.client(), c.url(p, ""), options...)
 		switch code := connect.CodeOf(err); {
 		case err == nil:
 			return ofAnswer(got)
@@ -139,15 +162,34 @@ func callBy(version int, options ...connect.ClientOption) func(*testing.T, calle
 	}
 }
 
+func snapshot(ctx context.Context, client *http.Client, url string, options ...connect.ClientOption) (string, error) {
+	stream, err := metricsv1connect.NewMetricsServiceClient(client, url, options...).GetMetrics(ctx, connect.NewRequest(question))
+	return receive(stream, err)
+}
+
+func query(ctx context.Context, client *http.Client, url string, options ...connect.ClientOption) (string, error) {
+	stream, err := queryv1connect.NewQueryServiceClient(client, url, options...).Query(ctx, connect.NewRequest(&queryv1.QueryRequest{
+		Expression: expression, Step: durationpb.New(time.Second), Delay: durationpb.New(0),
+	}))
+	return receive(stream, err)
+}
+
+func evaluateRules(ctx context.Context, client *http.Client, url string, options ...connect.ClientOption) (string, error) {
+	stream, err := queryv1connect.NewQueryServiceClient(client, url, options...).EvaluateRules(ctx, connect.NewRequest(&queryv1.EvaluateRulesRequest{
+		Rules: rules, Delay: durationpb.New(0),
+	}))
+	return receive(stream, err)
+}
+
 // receive returns all that a stream says.
-func receive(stream *connect.ServerStreamForClient[metricsv1.GetMetricsResponse], err error) (string, error) {
+func receive[T any](stream *connect.ServerStreamForClient[T], err error) (string, error) {
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = stream.Close() }()
 	var got strings.Builder
 	for stream.Receive() {
-		got.WriteString(stream.Msg().String())
+		_, _ = fmt.Fprint(&got, stream.Msg())
 	}
 	return got.String(), stream.Err()
 }

@@ -119,7 +119,6 @@ func (d *deployment) await(p port) {
 			outcome = ask(d.t, d.caller(p), p)
 			return outcome == yes
 		})
-		return
 	}
 }
 
