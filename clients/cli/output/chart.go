@@ -50,7 +50,7 @@ type chart struct {
 // chartLine is one series.
 type chartLine struct {
 	name   string
-	number int // in the order in which they came
+	number int // of its letter or colour, which no other has
 	points []chartPoint
 	last   float64
 	gone   bool
@@ -98,9 +98,21 @@ func (c *chart) line(series string) *chartLine {
 		}
 		return nil
 	}
-	l = &chartLine{name: series, number: len(c.lines)}
+	l = &chartLine{name: series, number: c.unused()}
 	c.lines[series] = l
+	delete(c.more, series)
 	return l
+}
+
+// unused returns the lowest number that no line has.
+func (c *chart) unused() int {
+	used := make([]bool, len(c.lines)+1)
+	for _, l := range c.lines {
+		if l.number < len(used) {
+			used[l.number] = true
+		}
+	}
+	return slices.Index(used, false)
 }
 
 func (l *chartLine) append(at int64, v float64, o ChartOptions) {

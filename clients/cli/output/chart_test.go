@@ -106,6 +106,26 @@ func TestChartIsBounded(t *testing.T) {
 	require.Contains(t, c.status(), "the first 1000 are shown")
 }
 
+// A series that comes after others have gone is told apart from those that are left.
+func TestChartTellsNewLinesApart(t *testing.T) {
+	c := newChart(ChartOptions{Step: chartStep, Span: chartStep})
+	for step := range int64(4) {
+		for i := range int64(3) {
+			s := &metricsv1.TimeSeries{
+				Labels:  labels("__name__", "requests", "instance", fmt.Sprint("server-", step+i)),
+				Samples: []*metricsv1.Sample{{Timestamp: t0 + step*chartStep.Milliseconds(), Value: 1}},
+			}
+			c.add([]*metricsv1.TimeSeries{s})
+		}
+		seen := map[int]string{}
+		for name, l := range c.lines {
+			require.Empty(t, seen[l.number], "has the number of %s", name)
+			seen[l.number] = name
+			require.Less(t, l.number, 6, name)
+		}
+	}
+}
+
 // Whatever the values are, a chart keeps to its size, and draws each line.
 func TestChartKeepsToItsSize(t *testing.T) {
 	wave := func(amplitude float64) func(int, int) float64 {
