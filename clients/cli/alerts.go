@@ -54,12 +54,11 @@ type alerts struct {
 	resend             time.Duration
 	records            bool
 	format             string
-	given              given
 }
 
 func registerAlerts(app *kingpin.Application, c *connection) (string, func(context.Context, environment) error) {
-	a := &alerts{connection: c, given: given{}, externalLabels: map[string]string{}}
-	cmd := app.Command("alerts", alertsHelp).PreAction(a.given.note)
+	a := &alerts{connection: c, externalLabels: map[string]string{}}
+	cmd := app.Command("alerts", alertsHelp)
 	c.register(cmd)
 	option(cmd, "rules", "Rule file of Prometheus.").Required().PlaceHolder("FILE").StringVar(&a.rules)
 	option(cmd, "follow", "Go on with each step as it becomes due.").Short('f').Default("true").BoolVar(&a.follow)
