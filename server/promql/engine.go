@@ -93,13 +93,11 @@ func (e *Engine) Evaluate(ctx context.Context, x *Expression, start, end, step i
 
 // inTurn evaluates some steps once it is their turn.
 func (e *Engine) inTurn(ctx context.Context, x *Expression, whole span, o Options, evaluate func(*evaluation) (*Result, error)) (*Result, error) {
-	turn := e.shared.Turns.Hold(o.Viewer.Peer)
-	if err := turn.Wait(ctx, 1); err != nil {
+	ctx, end, err := e.turn(ctx, o.Viewer)
+	if err != nil {
 		return nil, err
 	}
-	defer turn.Release()
-	ctx, cancel := context.WithTimeoutCause(ctx, e.config.Time, limit.Over(FlagTime, "the evaluation has taken more than %v", e.config.Time))
-	defer cancel()
+	defer end()
 	v := &evaluation{ctx: ctx, engine: e, x: x, options: o, reading: e.newReading(ctx, o, whole)}
 	defer v.reading.close()
 	v.reading.growth = x.growth
@@ -110,14 +108,37 @@ func (e *Engine) inTurn(ctx context.Context, x *Expression, whole span, o Option
 	return result, nil
 }
 
+// turn waits for a turn of a viewer. The context ends when it has taken as long as it may;
+// end has to be called.
+func (e *Engine) turn(ctx context.Context, v selection.Viewer) (_ context.Context, end func(), err error) {
+	turn := e.shared.Turns.Hold(v.Peer)
+	if err := turn.Wait(ctx, 1); err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, e.config.Time, limit.Over(FlagTime, "the evaluation has taken more than %v", e.config.Time))
+	return ctx, func() {
+		cancel()
+		turn.Release()
+	}, nil
+}
+
 // Series calls yield with the labels of each series that any of the sets of matchers
 // matches and that has samples between two times, both inclusive, in ms. Each comes once,
-// sorted by labels.
+// sorted by labels. One that has samples before and after these times may come, too.
 func (e *Engine) Series(ctx context.Context, v selection.Viewer, sets [][]*labels.Matcher, from, to int64, yield func(labels.Labels) error) error {
+	ctx, end, err := e.turn(ctx, v)
+	if err != nil {
+		return err
+	}
+	defer end()
 	r := e.newReading(ctx, Options{Viewer: v}, span{start: from, end: to})
 	defer r.close()
+	r.labelsOnly = true
 	found, err := r.find(from, to, sets...)
 	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		return err
 	}
 	for _, s := range found {

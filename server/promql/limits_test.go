@@ -170,6 +170,42 @@ func TestCallerLeaves(t *testing.T) {
 	require.Zero(t, e.shared.Turns.Used())
 }
 
+// Series are found in turn, and without reading their samples.
+func TestSeries(t *testing.T) {
+	const n, each = 50, 200
+	var samples []sampleOf
+	for at := range int64(each) {
+		for i := range n {
+			samples = append(samples, sampleOf{labels: keyOf(labels.FromStrings("__name__", "m", "i", strconv.Itoa(i))), timestamp: at * 1000, value: math.Sqrt(float64(at * int64(i)))})
+		}
+	}
+	e := loaded(t, samples, 0) // from segments
+	c, shared := DefaultConfig(), e.shared
+	c.Queries, c.Bytes = 1, n*(seriesBytes+100)
+	shared.Bytes = limit.NewBudget(FlagBytes, "bytes", int64(c.Bytes), int64(c.Bytes))
+	shared.Turns = limit.NewBudget(FlagQueries, "turns", 1, 1)
+	e = New(c, shared)
+	sets, err := e.ParseSelectors(t.Context(), viewer, []string{"m"})
+	require.NoError(t, err)
+	turn := shared.Turns.Hold("other")
+	require.NoError(t, turn.Wait(t.Context(), 1))
+	found := 0
+	done := make(chan error, 1)
+	go func() {
+		done <- e.Series(t.Context(), viewer, sets, 0, each*1000, func(labels.Labels) error { found++; return nil })
+	}()
+	require.Eventually(t, func() bool { return shared.Turns.Waiting() == 1 }, time.Minute, time.Millisecond)
+	turn.Release()
+	require.NoError(t, <-done)
+	require.Equal(t, n, found)
+	require.Zero(t, shared.Bytes.Used())
+
+	x, err := e.Parse(t.Context(), viewer, "sum_over_time(m[1h])")
+	require.NoError(t, err)
+	_, err = e.Evaluate(t.Context(), x, each*1000, each*1000, 0, Options{Viewer: viewer})
+	requireLimit(t, FlagBytes, false, err)
+}
+
 // Who may see some series only gets what there would be without the others: in results and
 // in errors.
 func TestViewers(t *testing.T) {

@@ -26,7 +26,9 @@ type reading struct {
 	bytes   *limit.Hold
 	whole   span  // of the evaluation
 	growth  int64 // of labels
-	found   map[string][]*series
+	// labelsOnly says that no samples of segments are wanted.
+	labelsOnly bool
+	found      map[string][]*series
 	// follower finds what it follows; nil: there is none.
 	follower *Follower
 
@@ -194,6 +196,13 @@ func (r *reading) ofLog(all []*series, e *selection.Evaluation, log *replica.Rep
 
 // ofHistory appends the series of the segments.
 func (r *reading) ofHistory(all []*series, e *selection.Evaluation, log *replica.Replica, s *selection.Selection, from, to int64) ([]*series, error) {
+	if r.labelsOnly {
+		err := r.engine.shared.History.Series(e, log.Log, s, from, to, func(ls labels.Labels) error {
+			all = append(all, r.series(ls, part{}))
+			return r.grow(int64(seriesBytes + ls.ByteSize()))
+		})
+		return all, err
+	}
 	err := r.engine.shared.History.Select(e, log.Log, s, from, to, func(found chunk.Series) error {
 		n := int64(seriesBytes + found.Labels.ByteSize())
 		for _, c := range found.Chunks {
