@@ -116,11 +116,7 @@ func (a *aggregate) evaluate(v *evaluation, at int64) (*Result, error) {
 	}
 	width := a.width
 	if a.call == nil {
-		lookback := v.options.Lookback
-		if lookback <= 0 {
-			lookback = v.engine.config.Lookback
-		}
-		width = lookback.Milliseconds()
+		width = r.lookback()
 	}
 	last := at - a.offset
 	hints := &storage.SelectHints{Start: last - width + 1, End: last}

@@ -100,7 +100,6 @@ func (e *Engine) inTurn(ctx context.Context, x *Expression, whole span, o Option
 	defer end()
 	v := &evaluation{ctx: ctx, engine: e, x: x, options: o, reading: e.newReading(ctx, o, whole)}
 	defer v.reading.close()
-	v.reading.growth = x.growth
 	result, err := v.guarded(evaluate)
 	if err != nil {
 		return nil, v.failed(err)

@@ -102,6 +102,9 @@ func (v *evaluation) run(s span) (*Result, error) {
 		return nil, err
 	}
 	defer r.release(stepBytes * steps)
+	if err := r.begin(v.x.growth); err != nil {
+		return nil, err
+	}
 	query, err := v.query(s)
 	if err != nil {
 		return nil, err

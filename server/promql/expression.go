@@ -29,7 +29,7 @@ type Expression struct {
 	expr      parser.Expr // is never changed
 	apart     bool        // each step has to be evaluated on its own
 	unordered bool        // so it has if the result is to be the same each time
-	growth    int64       // how many times as long labels become at most
+	growth    size        // of labels
 }
 
 // Parse parses an expression of a viewer, unless its regular expressions are larger than
@@ -47,11 +47,7 @@ func (e *Engine) Parse(ctx context.Context, v selection.Viewer, text string) (*E
 	if err != nil {
 		return nil, newSyntaxError(text, err)
 	}
-	growth := growthOf(expr)
-	if err := checkGrowth(growth); err != nil {
-		return nil, err
-	}
-	return &Expression{source: text, text: expr.String(), expr: expr, apart: apart(expr), unordered: unordered(expr), growth: int64(growth)}, nil
+	return &Expression{source: text, text: expr.String(), expr: expr, apart: apart(expr), unordered: unordered(expr), growth: growth(expr)}, nil
 }
 
 // ParseSelectors parses series selectors, as Parse does an expression.

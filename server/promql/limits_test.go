@@ -274,7 +274,7 @@ func TestEvilExpressions(t *testing.T) {
 		"max_over_time(m[10y:1ms])", "max_over_time(m[290y:1ms])", "max_over_time(max_over_time(m[1y:1s])[1y:1s])", "max_over_time(m[10y:1ms] @ 5)", "max_over_time(m[10y:1ms] offset 5y)",
 		"max_over_time(m[10y:1ms] offset -5y)", "max_over_time(max_over_time(max_over_time(m[290y:])[290y:])[290y:])", "max_over_time(m[10y*29:1ms])", "max_over_time(m[10y:0.001])", "max_over_time(vector(1)[10y:1ms])",
 		"sum(sum_over_time((m + on () group_left () vector(1))[9y:1ms]))", doubled, joined,
-		`label_replace(m, "i", "` + strings.Repeat("$1", 2000) + `", "i", "(.*)")`,
+		strings.ReplaceAll(doubled, "m", `label_replace(vector(1), "i", "x", "", "")`),
 	} {
 		for _, steps := range []span{{start: 1000, end: 1000}, {0, 1000, 1000}, {math.MinInt32, math.MaxInt32, 100}} {
 			x, err := e.Parse(t.Context(), viewer, text)
@@ -302,4 +302,62 @@ func TestEvilExpressions(t *testing.T) {
 	_, err = e.Evaluate(t.Context(), x, 0, time.Now().UnixMilli(), 1, Options{Viewer: viewer})
 	requireLimit(t, FlagSamples, false, err)
 	require.Zero(t, e.shared.Bytes.Used())
+}
+
+// The points that a subquery makes are held.
+func TestPointsOfSubqueries(t *testing.T) {
+	const n = 1000
+	c := DefaultConfig()
+	c.Bytes = 2 * n * (seriesBytes + chunkBytes + pointBytes*100)
+	e := many(t, c, n)
+	for text, fails := range map[string]bool{"count(max_over_time(m[50s:1s]))": false, "count(max_over_time(m[50s:100ms]))": true, "count(max_over_time(rate(m[20s])[50s:100ms]))": true} {
+		x, err := e.Parse(t.Context(), viewer, text)
+		require.NoError(t, err)
+		_, err = e.Evaluate(t.Context(), x, 1000, 1000, 0, Options{Viewer: viewer, Lookback: 10 * time.Second})
+		require.Zero(t, e.shared.Bytes.Used())
+		if fails {
+			requireLimit(t, FlagBytes, false, err)
+			continue
+		}
+		require.NoError(t, err, text)
+	}
+}
+
+// What is made of labels is held: texts that are written to all series, what is copied from
+// one to all others, and what becomes longer by itself.
+func TestLabelsThatGrow(t *testing.T) {
+	const n = 1000
+	c := DefaultConfig()
+	c.Bytes = 2 * n * (seriesBytes + chunkBytes + pointBytes + 100)
+	e := many(t, c, n)
+	text := strings.Repeat("x", 1000)
+	nested := "m"
+	for i := range 20 {
+		nested = `label_replace(` + nested + `, "l` + strconv.Itoa(i%2) + `", "$1", "i", "(.*)")`
+	}
+	for _, test := range []struct {
+		text  string
+		fails bool
+	}{
+		{`label_replace(m, "l", "$1", "i", "(.*)")`, false},
+		{nested, false},
+		{`label_join(m, "l", "-", "i", "__name__")`, false},
+		{`m * on () group_left (l) label_replace(vector(1), "l", "x", "", "")`, false},
+		{`count(label_replace(m{i="1"}, "l", "` + text + `", "", ""))`, false},
+		{`count(label_replace(m, "l", "` + text + `", "", ""))`, true},
+		{`count(label_join(m, "l", "` + text + `", "i", "i"))`, true},
+		{`count(label_replace(m, "l", "` + strings.Repeat("$1", 1000) + `", "i", "(.*)"))`, true},
+		{`count(m * on () group_left (l) label_replace(vector(1), "l", "` + text + `", "", ""))`, true},
+		{`count(label_replace(vector(1), "l", "` + text + `", "", "") * on () group_right (l) m)`, true},
+	} {
+		x, err := e.Parse(t.Context(), viewer, test.text)
+		require.NoError(t, err, test.text)
+		_, err = e.Evaluate(t.Context(), x, 1000, 1000, 0, Options{Viewer: viewer, Lookback: 10 * time.Second})
+		require.Zero(t, e.shared.Bytes.Used(), test.text)
+		if test.fails {
+			requireLimit(t, FlagBytes, false, err)
+			continue
+		}
+		require.NoError(t, err, test.text)
+	}
 }

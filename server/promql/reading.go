@@ -24,8 +24,8 @@ type reading struct {
 	engine  *Engine
 	options Options
 	bytes   *limit.Hold
-	whole   span  // of the evaluation
-	growth  int64 // of labels
+	whole   span // of the evaluation
+	made    making
 	// labelsOnly says that no samples of segments are wanted.
 	labelsOnly bool
 	found      map[string][]*series
@@ -71,6 +71,9 @@ func (q querier) Select(_ context.Context, _ bool, hints *storage.SelectHints, m
 	if err == nil {
 		err = q.scan(all, hints)
 	}
+	if err == nil {
+		err = q.make(all, hints)
+	}
 	if err != nil {
 		q.failure = err
 		return storage.ErrSeriesSet(err)
@@ -89,16 +92,6 @@ func (r *reading) selected(hints *storage.SelectHints, matchers []*labels.Matche
 	}
 	all, err := r.findOrFollow(key, from, to, matchers)
 	if err != nil {
-		return nil, err
-	}
-	// Of each series the engine makes at most a point a step.
-	made := int64(len(all)) * pointBytes * r.whole.steps()
-	if r.growth > 1 {
-		for _, s := range all {
-			made += r.growth * int64(s.labels.ByteSize())
-		}
-	}
-	if err := r.grow(made); err != nil {
 		return nil, err
 	}
 	r.found[key] = all

@@ -9,8 +9,9 @@ import (
 	"github.com/promgrpc/exporter/internal/limit"
 )
 
-// stepBytes is what the engine makes for each step of a subquery, whatever it finds.
-const stepBytes = 16
+// stepBytes is what the engine makes for each step of a subquery, whatever it finds: two
+// counters, a point, and a copy of it to be sorted for a quantile.
+const stepBytes = 96
 
 // checkSteps checks how many steps an expression takes with those of its subqueries, for
 // which the engine makes room before it evaluates anything, and returns that number.
