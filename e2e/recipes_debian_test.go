@@ -93,7 +93,7 @@ func TestEveryRecipe(t *testing.T) {
 	for _, entry := range entries {
 		all = append(all, filepath.Base(filepath.Dir(entry)))
 	}
-	if want := []string{"alert", "balancer", "grafana", "ruby", "secured", "sinks", "statistics"}; err != nil || !slices.Equal(all, want) {
+	if want := []string{"alert", "autoscaler", "balancer", "grafana", "ruby", "secured", "sinks", "statistics"}; err != nil || !slices.Equal(all, want) {
 		t.Errorf("there are recipes for %q, and tests for %q (%v)", all, want, err)
 	}
 }

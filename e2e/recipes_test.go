@@ -24,6 +24,7 @@ func TestRecipes(t *testing.T) {
 	t.Parallel()
 	r := newRecipes(t)
 	t.Run("alert", func(t *testing.T) { r.run(t, "alert", harness.File(".")) })
+	t.Run("autoscaler", func(t *testing.T) { r.run(t, "autoscaler", harness.File(".")) })
 	t.Run("grafana", func(t *testing.T) {
 		harness.Tool(t, "promtool")
 		r.run(t, "grafana", harness.File("."))
@@ -69,6 +70,13 @@ func writeRooms(t *testing.T, cluster *harness.Cluster) {
 		write(t, cluster, list...)
 	}
 	awaitSeries(t, cluster, `room_temperature_celsius`, 2)
+	for i := range cluster.Servers {
+		harness.Eventually(t, "a step that has all of that", func() bool {
+			code, out, _ := harness.Client(t, "query", "--address="+cluster.RPC(i), "--step=1s", "--template={{.Value}}",
+				`last_over_time(room_temperature_celsius{room="cellar"}[5m])`)
+			return code == 0 && string(out) == "11\n"
+		})
+	}
 }
 
 // step of a recipe: a command, and what it prints.
