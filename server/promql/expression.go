@@ -2,12 +2,10 @@ package promql
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
-	"github.com/prometheus/prometheus/promql/parser/posrange"
 
 	"github.com/promgrpc/exporter/server/selection"
 )
@@ -69,17 +67,8 @@ func (e *Engine) ParseSelectors(ctx context.Context, v selection.Viewer, texts [
 
 // newSyntaxError takes the position from the parser's error.
 func newSyntaxError(text string, err error) *SyntaxError {
-	at, reason := posrange.PositionRange{}, err.Error()
-	var list parser.ParseErrors
-	var one *parser.ParseErr
-	switch {
-	case errors.As(err, &list) && len(list) > 0:
-		at, reason = list[0].PositionRange, list[0].Err.Error()
-	case errors.As(err, &one):
-		at, reason = one.PositionRange, one.Err.Error()
-	}
-	start := min(max(int(at.Start), 0), len(text))
-	return &SyntaxError{Start: start, End: min(max(int(at.End), start), len(text)), Reason: reason, Printed: err.Error()}
+	start, end, reason := selection.Wrong(text, err)
+	return &SyntaxError{Start: start, End: end, Reason: reason, Printed: err.Error()}
 }
 
 // Text is the expression as Prometheus prints it, which is the same for those that differ

@@ -157,8 +157,7 @@ func (s *subscription) await() error {
 			return err
 		}
 	}
-	quiet := max(s.heartbeat-time.Since(s.lastSent), 0)
-	ctx, cancel := context.WithTimeout(s.ctx, max(s.age.Wait(quiet), 0))
+	ctx, cancel := context.WithTimeout(s.ctx, max(s.age.Wait(s.quiet()), 0))
 	defer cancel()
 	err := s.queries.Clock.Wait(ctx, s.next+s.delay.Milliseconds())
 	switch {
@@ -204,27 +203,13 @@ func (s *subscription) send(envelopes [][]byte) error {
 	return nil
 }
 
-// while has a function do what may take long, and sends heartbeats meanwhile. An error of
-// either is returned once the function has.
+// while has a function do what may take long, and sends heartbeats meanwhile.
 func (s *subscription) while(work func(context.Context) error) error {
-	ctx, cancel := context.WithCancel(s.ctx)
-	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- work(ctx) }()
-	for {
-		timer := time.NewTimer(max(s.heartbeat-time.Since(s.lastSent), 0))
-		select {
-		case err := <-done:
-			timer.Stop()
-			return err
-		case <-timer.C:
-		}
-		if err := s.beat(); err != nil {
-			cancel()
-			return errors.Join(err, <-done)
-		}
-	}
+	return s.call.While(work, s.quiet, s.beat)
 }
+
+// quiet is how long nothing need be sent.
+func (s *subscription) quiet() time.Duration { return max(s.heartbeat-time.Since(s.lastSent), 0) }
 
 // came is called with what a step or a replay came to, which was sent.
 func (s *subscription) came(n int, last *step, known *entry) {

@@ -228,8 +228,7 @@ func (s *subscription) await(ms int64) error {
 			return err
 		}
 	}
-	quiet := max(s.heartbeat-time.Since(s.lastSent), 0)
-	ctx, cancel := context.WithTimeout(s.call.Context(), max(s.age.Wait(quiet), 0))
+	ctx, cancel := context.WithTimeout(s.call.Context(), max(s.age.Wait(s.quiet()), 0))
 	defer cancel()
 	err := s.rules.Clock.Wait(ctx, ms)
 	switch {
@@ -325,27 +324,11 @@ func (s *subscription) count(alerts int) {
 
 // while has a function do what may take long, and sends heartbeats meanwhile.
 func (s *subscription) while(work func(context.Context) error) error {
-	ctx, cancel := context.WithCancel(s.call.Context())
-	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- work(ctx) }()
-	for {
-		timer := time.NewTimer(max(s.heartbeat-time.Since(s.lastSent), 0))
-		select {
-		case err := <-done:
-			timer.Stop()
-			if s.call.Context().Err() != nil {
-				return context.Cause(s.call.Context())
-			}
-			return err
-		case <-timer.C:
-		}
-		if err := s.beat(); err != nil {
-			cancel()
-			return errors.Join(err, <-done)
-		}
-	}
+	return s.call.While(work, s.quiet, s.beat)
 }
+
+// quiet is how long nothing need be sent.
+func (s *subscription) quiet() time.Duration { return max(s.heartbeat-time.Since(s.lastSent), 0) }
 
 // beat sends a heartbeat if nothing was sent for that long.
 func (s *subscription) beat() error {

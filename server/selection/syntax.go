@@ -24,6 +24,13 @@ func (e *SyntaxError) Error() string {
 
 // newSyntaxError takes the position from the parser's error.
 func newSyntaxError(selector int, text string, err error) *SyntaxError {
+	start, end, reason := Wrong(text, err)
+	return &SyntaxError{Selector: selector, Text: text, Start: start, End: end, Reason: reason, Expression: outsideBraces(text, start)}
+}
+
+// Wrong returns which bytes of a text are wrong, and why, by the error that Prometheus'
+// parser has of it.
+func Wrong(text string, err error) (start, end int, reason string) {
 	at, reason := posrange.PositionRange{}, err.Error()
 	var list parser.ParseErrors
 	var one *parser.ParseErr
@@ -33,12 +40,8 @@ func newSyntaxError(selector int, text string, err error) *SyntaxError {
 	case errors.As(err, &one):
 		at, reason = one.PositionRange, one.Err.Error()
 	}
-	start := min(max(int(at.Start), 0), len(text))
-	return &SyntaxError{
-		Selector: selector, Text: text, Reason: reason,
-		Start: start, End: min(max(int(at.End), start), len(text)),
-		Expression: outsideBraces(text, start),
-	}
+	start = min(max(int(at.Start), 0), len(text))
+	return start, min(max(int(at.End), start), len(text)), reason
 }
 
 // outsideBraces says whether the byte at a position is outside braces, where a
