@@ -7,10 +7,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
@@ -38,12 +40,13 @@ func (s *story) goOn(until int64) {
 		src := s.sources[s.random.IntN(len(s.sources))]
 		var points []point
 		for range s.random.IntN(5) {
+			n := s.random.IntN(6)
 			s.counter += s.random.Float64()
 			at := s.now - s.random.Int64N(2*second)
 			if s.random.IntN(4) == 0 {
 				at = s.now - s.random.Int64N(40*second) // late
 			}
-			p := point{series: fmt.Sprintf(`m{a="%d"}`, s.random.IntN(6)), t: at, v: s.counter}
+			p := point{series: fmt.Sprintf(`m{a="%d",b="%d"}`, n, (7*n+2)%4), t: at, v: s.counter}
 			if s.random.IntN(10) == 0 {
 				p.v = staleNaN
 			}
@@ -56,8 +59,12 @@ func (s *story) goOn(until int64) {
 	}
 }
 
-// expressions that depend on which samples an evaluation has.
-var expressions = []string{"m", "sum(rate(m[1m]))", "count_over_time(m[30s])", "sum by (a) (m) > 3", "scalar(sum(m))"}
+// expressions that depend on which samples an evaluation has, and in which order.
+var expressions = []string{
+	"m", "sum(rate(m[1m]))", "count_over_time(m[30s])", "sum by (a) (m) > 3", "scalar(sum(m))",
+	"topk(1, count by (b) (m))", "topk(1, (m > bool 1) + (m > bool 1))", "topk(1, (m > bool 1) or (m offset 20s > bool 1))",
+	"topk(1, label_replace(m > bool 1, 'c', '$1', 'b', '(.*)'))", "sum(sum by (b) (m))", "stddev(m * on (a, b) m)",
+}
 
 // byStep is what a query said of each step, however it was cut into responses.
 func byStep(t *testing.T, r *results) map[int64]string {
@@ -107,7 +114,7 @@ func sameEverywhere(t *testing.T, seed uint64, onChange bool) {
 	recv := make([]queryReceiver, len(expressions))
 	for i, x := range expressions {
 		req := request(x)
-		req.Follow, req.Start = true, sinceQuery(t0)
+		req.Follow, req.Start, req.HeartbeatInterval = true, sinceQuery(t0), durationpb.New(100*time.Millisecond)
 		live[i], recv[i] = newResults(t), first.query(t, req)
 	}
 	cursors := make([][]string, len(expressions))
