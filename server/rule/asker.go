@@ -8,7 +8,6 @@ import (
 
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/seglog"
-	"github.com/promgrpc/exporter/server/chunk"
 	"github.com/promgrpc/exporter/server/promql"
 )
 
@@ -17,20 +16,21 @@ type asker struct {
 	*evaluator
 	group, rule int
 	at          int64
-	overlay     []chunk.Series
-	// passing is an error of one of them that may go well when it is tried again. It must
-	// not become a part of a label.
-	passing error
+	overlay     *overlay
+	// failure is an error of one of them that must not become a part of a label, since it is
+	// none of what was asked: it may go well when it is tried again, or with other rules.
+	failure error
 }
 
-func (e *evaluator) asker(group, rule int, at int64, overlay []chunk.Series) *asker {
-	return &asker{evaluator: e, group: group, rule: rule, at: at, overlay: overlay}
+func (e *evaluator) asker(group, rule int, at int64, of *overlay) *asker {
+	return &asker{evaluator: e, group: group, rule: rule, at: at, overlay: of}
 }
 
 // query is the function of that name.
 func (a *asker) query(ctx context.Context, text string, _ time.Time) (promql.Vector, error) {
 	vector, err := a.ask(ctx, text)
-	return vector, a.noted(err)
+	var over *limit.Error
+	return vector, a.noted(err, errors.As(err, &over) || errors.Is(err, errReadsFailed))
 }
 
 func (a *asker) ask(ctx context.Context, text string) (promql.Vector, error) {
@@ -51,12 +51,12 @@ func (a *asker) ask(ctx context.Context, text string) (promql.Vector, error) {
 // an expression.
 func (a *asker) pattern(ctx context.Context, re string) error {
 	_, err := a.engine.Parse(ctx, a.viewer, `label_replace(vector(0), "a", "", "b", `+strconv.Quote(re)+`)`)
-	return a.noted(err)
+	return a.noted(err, false)
 }
 
-func (a *asker) noted(err error) error {
-	if a.passing == nil && passes(err) {
-		a.passing = err
+func (a *asker) noted(err error, fails bool) error {
+	if a.failure == nil && (fails || passes(err)) {
+		a.failure = err
 	}
 	return err
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/prometheus/prometheus/util/annotations"
 
 	"github.com/promgrpc/exporter/internal/limit"
-	"github.com/promgrpc/exporter/server/chunk"
 	"github.com/promgrpc/exporter/server/promql"
 	"github.com/promgrpc/exporter/server/selection"
 )
@@ -94,12 +93,12 @@ func (e *evaluator) step(ctx context.Context, s *state, g int) (*outcome, error)
 	results := make([]*result, len(group.rules))
 	overlay := newOverlay(group)
 	for i := range group.rules {
-		r, err := e.rule(ctx, g, i, at, overlay.series)
+		r, err := e.rule(ctx, g, i, at, overlay)
 		if err != nil {
 			return nil, err
 		}
 		results[i] = r
-		overlay.add(r, &of.rules[i], at)
+		overlay.add(group.rules[i], r, at)
 	}
 	if err := e.checkRoom(s, g, results); err != nil {
 		return nil, err
@@ -199,15 +198,15 @@ type result struct {
 
 // rule evaluates a rule at a step. The error is one of what may go well when it is tried
 // again.
-func (e *evaluator) rule(ctx context.Context, g, i int, at int64, overlay []chunk.Series) (*result, error) {
+func (e *evaluator) rule(ctx context.Context, g, i int, at int64, of *overlay) (*result, error) {
 	r := e.file.groups[g].rules[i]
-	vector, notes, err := e.evaluate(ctx, g, r.expression, at, overlay)
+	vector, notes, err := e.evaluate(ctx, g, r.expression, at, of)
 	if err != nil {
 		return failedWith(err)
 	}
 	is := &result{annotations: notes}
 	if r.alert {
-		is.seen, err = e.seen(ctx, g, i, at, vector, overlay)
+		is.seen, err = e.seen(ctx, g, i, at, vector, of)
 	} else {
 		is.series, err = e.record(e.file.groups[g], r, vector)
 	}
@@ -226,9 +225,12 @@ func failedWith(err error) (*result, error) {
 }
 
 // evaluate evaluates an expression at a step of a group.
-func (e *evaluator) evaluate(ctx context.Context, g int, x *promql.Expression, at int64, overlay []chunk.Series) (promql.Vector, annotations.Annotations, error) {
+func (e *evaluator) evaluate(ctx context.Context, g int, x *promql.Expression, at int64, of *overlay) (promql.Vector, annotations.Annotations, error) {
+	if err := of.check(x); err != nil {
+		return nil, nil, err
+	}
 	delay := time.Duration(e.file.groups[g].delay) * time.Millisecond
-	is, err := e.engine.Evaluate(ctx, x, at, at, 0, promql.Options{Viewer: e.viewer, Delay: &delay, Overlay: overlay})
+	is, err := e.engine.Evaluate(ctx, x, at, at, 0, promql.Options{Viewer: e.viewer, Delay: &delay, Overlay: of.series})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -268,14 +270,14 @@ func (e *evaluator) record(g *group, r *rule, vector promql.Vector) ([]sample, e
 }
 
 // seen makes the alerts of a vector, as they are if none of them is known yet.
-func (e *evaluator) seen(ctx context.Context, g, i int, at int64, vector promql.Vector, overlay []chunk.Series) (alerts, error) {
+func (e *evaluator) seen(ctx context.Context, g, i int, at int64, vector promql.Vector, of *overlay) (alerts, error) {
 	if len(vector) > e.limits.Alerts {
 		return nil, limit.Over(FlagAlerts, "it holds for %d series, more than %d alerts", len(vector), e.limits.Alerts)
 	}
 	r := e.file.groups[g].rules[i]
 	b, s := labels.NewBuilder(labels.EmptyLabels()), labels.NewScratchBuilder(0)
 	seen := make(alerts, len(vector))
-	ask := e.asker(g, i, at, overlay)
+	ask := e.asker(g, i, at, of)
 	for _, is := range vector {
 		x := newExpansion(ctx, r.name, is)
 		x.externalLabels, x.externalURL = e.file.externalLabels.Map(), e.file.externalURL
@@ -290,8 +292,11 @@ func (e *evaluator) seen(ctx context.Context, g, i int, at int64, vector promql.
 		for _, t := range r.annotations {
 			s.Add(t.name, x.expand(t))
 		}
-		if ask.passing != nil {
-			return nil, ask.passing
+		switch {
+		case ask.failure != nil:
+			return nil, ask.failure
+		case ctx.Err() != nil: // templates that ask for nothing do not notice
+			return nil, context.Cause(ctx)
 		}
 		a := &alert{labels: b.Labels(), annotations: s.Labels(), value: is.F, active: at, seen: at, fired: never, kept: never}
 		if err := e.grow(a.bytes()); err != nil {

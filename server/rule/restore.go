@@ -53,11 +53,11 @@ func (e *evaluator) restoreStep(ctx context.Context, s *groupState, g int, at in
 		if r.alert && !of.seenAt(at) {
 			continue
 		}
-		is, err := e.rule(ctx, g, i, at, overlay.series)
+		is, err := e.rule(ctx, g, i, at, overlay)
 		if err != nil {
 			return false, err
 		}
-		overlay.add(is, of, at)
+		overlay.add(r, is, at)
 		switch {
 		case r.alert:
 			complete = of.found(is.seen, at) && complete
