@@ -39,6 +39,7 @@ type Alertmanagers struct {
 
 	urls []string
 
+	// mu is held while alerts are sent, so that none comes after a newer one.
 	mu   sync.Mutex
 	held map[string]*message // by labels
 }
@@ -74,6 +75,8 @@ func NewAlertmanagers(urls []string) (*Alertmanagers, error) {
 // Deliver sends alerts that have changed. One of the Alertmanagers has to take them; the
 // others get them when they are sent again.
 func (m *Alertmanagers) Deliver(ctx context.Context, alerts []Alert) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	var changed []*message
 	for i := range alerts {
 		if to := m.hold(&alerts[i]); to != nil && alerts[i].Changed() {
@@ -102,8 +105,6 @@ func (m *Alertmanagers) hold(a *Alert) *message {
 	if err != nil {
 		return nil // a map of strings can be marshalled
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.held[string(key)] = to
 	return to
 }
@@ -118,18 +119,23 @@ func (m *Alertmanagers) Repeat(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if all := m.all(); len(all) > 0 {
-			if err := m.send(ctx, all); err != nil && ctx.Err() == nil {
-				m.Warn(err)
-			}
+		if err := m.sendAgain(ctx); err != nil && ctx.Err() == nil {
+			m.Warn(err)
 		}
 	}
 }
 
-// all is what has to be sent again. What was resolved long ago is forgotten.
-func (m *Alertmanagers) all() []*message {
+func (m *Alertmanagers) sendAgain(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if all := m.all(); len(all) > 0 {
+		return m.send(ctx, all)
+	}
+	return nil
+}
+
+// all is what has to be sent again. What was resolved long ago is forgotten.
+func (m *Alertmanagers) all() []*message {
 	maps.DeleteFunc(m.held, func(_ string, to *message) bool { return to.resolved && time.Now().After(to.until) })
 	all := make([]*message, 0, len(m.held))
 	for _, key := range slices.Sorted(maps.Keys(m.held)) {

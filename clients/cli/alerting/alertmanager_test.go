@@ -1,0 +1,66 @@
+package alerting
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// An alert that is resolved while it is being sent again as one that fires is resolved
+// after that, and stays so.
+func TestNothingOlderComesLater(t *testing.T) {
+	var mu sync.Mutex
+	var ends []time.Time // of the alert, as it came
+	repeating, goOn := make(chan struct{}), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var got []message
+		assert.NoError(t, json.NewDecoder(r.Body).Decode(&got))
+		mu.Lock()
+		ends = append(ends, got[0].EndsAt)
+		second := len(ends) == 2
+		mu.Unlock()
+		if second {
+			close(repeating)
+			<-goOn
+		}
+	}))
+	defer server.Close()
+	m, err := NewAlertmanagers([]string{server.URL})
+	require.NoError(t, err)
+	m.HTTP, m.Every, m.Warn = server.Client(), time.Millisecond, func(err error) { t.Error(err) }
+	at := time.Now().Truncate(time.Second)
+	alert := Alert{State: Firing, Previous: Pending, Labels: map[string]string{"alertname": "a"}, At: at}
+	require.NoError(t, m.Deliver(t.Context(), []Alert{alert}))
+
+	ctx, cancel := context.WithCancel(t.Context())
+	var done sync.WaitGroup
+	done.Go(func() { m.Repeat(ctx) })
+	<-repeating
+	delivered := make(chan error)
+	go func() {
+		resolved := alert
+		resolved.State, resolved.Previous = Resolved, Firing
+		delivered <- m.Deliver(t.Context(), []Alert{resolved})
+	}()
+	select {
+	case err := <-delivered:
+		t.Errorf("it was resolved before what says that it fires had come: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	close(goOn)
+	if !t.Failed() {
+		require.NoError(t, <-delivered)
+	}
+	cancel()
+	done.Wait()
+	mu.Lock()
+	defer mu.Unlock()
+	require.True(t, ends[len(ends)-1].Equal(at), "it ends at %v, not %v", ends[len(ends)-1], at)
+}
