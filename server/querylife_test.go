@@ -382,3 +382,25 @@ func TestQueryWhileSettling(t *testing.T) {
 		}
 	})
 }
+
+// A server that does not know yet what is due shows that it is alive while it waits.
+func TestHeartbeatsWhileSettling(t *testing.T) {
+	src, _ := ticking(t)
+	c := testConfig(t)
+	c.Settle, c.CursorWait = patience, patience
+	srv := startFed(t, c, src)
+	overAll(t, func(t *testing.T, p protocol) {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		query := follow()
+		query.HeartbeatInterval = millis(100)
+		steps, err := p.openQuery(t, ctx, srv.RPCAddr().String(), query)()
+		require.NoError(t, err)
+		require.NotNil(t, steps.GetHeartbeat())
+		rules := testRulesRequest()
+		rules.Follow, rules.HeartbeatInterval = true, millis(100)
+		ruling, err := p.openRules(t, ctx, srv.RPCAddr().String(), rules)()
+		require.NoError(t, err)
+		require.NotNil(t, ruling.GetHeartbeat())
+	})
+}
