@@ -30,7 +30,7 @@ var (
 type collector struct{ s *Server }
 
 func (c collector) counted() []prometheus.Collector {
-	return slices.Concat(c.s.streams.Collectors(), c.s.query.Collectors(), c.s.rules.Collectors(), c.s.feed.Collectors(), c.s.refusals.Collectors(), []prometheus.Collector{c.s.rpc.Collector()})
+	return slices.Concat(c.s.streams.Collectors(), c.s.queries.Collectors(), c.s.rules.Collectors(), c.s.feed.Collectors(), c.s.refusals.Collectors(), []prometheus.Collector{c.s.rpc.Collector()})
 }
 
 // Describe implements [prometheus.Collector].

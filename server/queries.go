@@ -142,7 +142,7 @@ func (s *Server) openQueries(reg prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
-	s.queries = promql.New(c.Engine, promql.Shared{
+	s.engine = promql.New(c.Engine, promql.Shared{
 		Replicas: s.replicas, History: s.history, Evaluations: s.evaluations, Logger: s.logger,
 		Bytes: s.queryBytes, Turns: c.budget(promql.FlagQueries, "turns", int64(c.Engine.Queries)),
 	})

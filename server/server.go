@@ -45,11 +45,11 @@ type Server struct {
 	replicas    *replica.Set
 	evaluations *selection.Evaluations
 	history     *history.Store
-	queries     *promql.Engine
+	engine      *promql.Engine
 	queryBytes  *limit.Budget // of evaluations and their results
 	refusals    *refusal.Refusals
 	streams     *stream.Streams
-	query       *query.Queries
+	queries     *query.Queries
 	rules       *rule.Rules
 	feed        *feed.Feed
 	upstream    *feed.Upstream // of a relay, nil in all others
@@ -173,10 +173,10 @@ func (s *Server) openRooms() {
 		Decodes: s.decodes,
 	})
 	clock := schedule.NewClock(s.replicas, c.IdleAfter, c.Settle)
-	s.query = query.New(query.Config{Lookback: c.Engine.Lookback, CursorWait: c.CursorWait}, query.Shared{
-		Engine: s.queries, Clock: clock, Streams: s.streams,
+	s.queries = query.New(query.Config{Lookback: c.Engine.Lookback, CursorWait: c.CursorWait}, query.Shared{
+		Engine: s.engine, Clock: clock, Streams: s.streams,
 	})
-	s.rules = rule.New(c.Rules, rule.Shared{Engine: s.queries, Clock: clock, Streams: s.streams})
+	s.rules = rule.New(c.Rules, rule.Shared{Engine: s.engine, Clock: clock, Streams: s.streams})
 	s.feed = feed.New(s.replicas, s.log, streamBytes, c.budget(feed.FlagNewLogs, "logs", int64(c.NewLogs)), s.trust.ofForwarders)
 	// These were checked.
 	proxies, _ := peer.ParseProxies(c.TrustedProxies)
@@ -185,7 +185,7 @@ func (s *Server) openRooms() {
 		Instance: c.Instance, Origins: origins, Hosts: hosts, RequestTimeout: c.RequestTimeout, StallTimeout: c.StallTimeout, MinRate: int64(c.MinRate),
 		RequestBytes: int64(c.RequestBytes), ConnStreams: c.ConnStreams, CallRate: c.CallRate,
 	}, rpc.Shared{
-		Replicas: s.replicas, Evaluations: s.evaluations, Refusals: s.refusals, Streams: s.streams, Query: s.query, Rules: s.rules, Queries: s.queries, Log: s.log, Web: s.rpcConfig, Admission: s.trust.admission,
+		Replicas: s.replicas, Evaluations: s.evaluations, Refusals: s.refusals, Streams: s.streams, Queries: s.queries, Rules: s.rules, Engine: s.engine, Log: s.log, Web: s.rpcConfig, Admission: s.trust.admission,
 		Proxies: proxies, Conns: s.conns, Bytes: s.calls, Lookups: s.lookups,
 		Started: s.started, Ready: s.Ready, Upstream: s.upstreamAddress, Listeners: s.listeners,
 	})

@@ -6,13 +6,13 @@ import (
 	"github.com/prometheus/common/version"
 )
 
-// Compatible is the version of Prometheus that this API is that of: clients look at it
+// compatible is the version of Prometheus that this API is that of: clients look at it
 // to see what they may ask for. It is that of the engine, too.
-const Compatible = "3.15.0"
+const compatible = "3.15.0"
 
 func buildInfo(*request) (*answer, error) {
 	info := []struct{ name, value string }{
-		{"version", Compatible},
+		{"version", compatible},
 		{"revision", version.Revision},
 		{"branch", version.Branch},
 		{"buildUser", version.BuildUser},

@@ -13,6 +13,6 @@ import (
 func TestCompatible(t *testing.T) {
 	text, err := os.ReadFile("../../go.mod")
 	require.NoError(t, err)
-	major, rest, _ := strings.Cut(Compatible, ".")
+	major, rest, _ := strings.Cut(compatible, ".")
 	require.Contains(t, string(text), "github.com/prometheus/prometheus v0."+major+rest)
 }

@@ -38,8 +38,8 @@ type Set struct {
 	retired atomic.Pointer[map[segment.LogID]seglog.Retired]
 }
 
-// Open opens every log that the storage folder holds; nil windows are none. What has no whole keyframe is
-// removed: its connection has ended.
+// Open opens every log that the storage folder holds, with windows of recent samples unless
+// they are nil. What has no whole keyframe is removed: its connection has ended.
 func Open(store *seglog.Store, windows *window.Memory, logger *slog.Logger) (*Set, error) {
 	rs := &Set{store: store, windows: windows, filling: make(chan struct{}, 1), logger: logger, unconfirmed: map[segment.LogID]*unconfirmed{}}
 	rs.list.Store(new([]*Replica))

@@ -10,7 +10,7 @@ import (
 // newPromAPI returns Prometheus' HTTP API.
 func (s *Service) newPromAPI() *promapi.API {
 	return promapi.New(promapi.Shared{
-		Engine: s.Queries, Refusals: s.Refusals, Families: s.families,
+		Engine: s.Engine, Refusals: s.Refusals, Families: s.families,
 		Caller: func(ctx context.Context) promapi.Caller {
 			return promapi.Caller{Viewer: viewerOf(ctx), Restricted: callerOf(ctx).Rights.Restricted(), Room: answerRoom(ctx)}
 		},

@@ -41,7 +41,7 @@ func (q queries) query(ctx context.Context, req *connect.Request[queryv1.QueryRe
 	if err := checkQuery(req.Msg); err != nil {
 		return err
 	}
-	return q.service.Query.Query(ctx, callerOf(ctx), req.Msg, out)
+	return q.service.Queries.Query(ctx, callerOf(ctx), req.Msg, out)
 }
 
 // evaluateRules is EvaluateRules with responses that are bytes already.

@@ -56,8 +56,8 @@ type Shared struct {
 	Evaluations *selection.Evaluations
 	Refusals    *refusal.Refusals
 	Streams     *stream.Streams
-	Queries     *promql.Engine
-	Query       *query.Queries
+	Engine      *promql.Engine
+	Queries     *query.Queries
 	Rules       *rule.Rules
 	Log         *throttle.Logger     // of what clients can cause
 	Web         *webconfig.Config    // of the listener, nil for none

@@ -60,18 +60,18 @@ type rule struct {
 	labelTexts, annotations []text
 }
 
-// InvalidError is a file that cannot be evaluated.
-type InvalidError struct {
+// invalidError is a file that cannot be evaluated.
+type invalidError struct {
 	Group, Rule string
 	// Syntax of the expression, if that is what is wrong.
 	Syntax *promql.SyntaxError
 	Reason string
 }
 
-func (e *InvalidError) Error() string { return "the rules are not valid: " + e.Reason }
+func (e *invalidError) Error() string { return "the rules are not valid: " + e.Reason }
 
-// Detail says where it is wrong.
-func (e *InvalidError) Detail() *queryv1.InvalidExpression {
+// detail says where it is wrong.
+func (e *invalidError) detail() *queryv1.InvalidExpression {
 	d := &queryv1.InvalidExpression{Group: e.Group, Rule: e.Rule}
 	if e.Syntax != nil {
 		d.Start, d.End = uint32(e.Syntax.Start), uint32(e.Syntax.End)
@@ -111,7 +111,7 @@ func (r *reader) ParseExpr(text string) (parser.Expr, error) {
 // fileByte is what a byte of a file takes in memory at most, while it is read.
 const fileByte = 64
 
-// read checks a file of rules. Its error is an *[InvalidError] or one of a limit.
+// read checks a file of rules. Its error is an *[invalidError] or one of a limit.
 func (r *reader) read() (*file, error) {
 	text := r.request.GetRules()
 	if err := r.grow(fileByte * int64(len(text))); err != nil {
@@ -126,7 +126,7 @@ func (r *reader) read() (*file, error) {
 	if u := r.request.GetExternalUrl(); u != "" {
 		var err error
 		if f.externalURL, err = url.Parse(u); err != nil {
-			return nil, &InvalidError{Reason: "external_url: " + err.Error()}
+			return nil, &invalidError{Reason: "external_url: " + err.Error()}
 		}
 	}
 	rules := 0
@@ -141,7 +141,7 @@ func (r *reader) read() (*file, error) {
 		f.groups = append(f.groups, made)
 	}
 	if rules == 0 {
-		return nil, &InvalidError{Reason: "there are none"}
+		return nil, &invalidError{Reason: "there are none"}
 	}
 	return f, f.checkReads()
 }
@@ -152,7 +152,7 @@ func loadError(err error) error {
 	if errors.As(err, &over) {
 		return over
 	}
-	invalid := &InvalidError{Reason: err.Error()}
+	invalid := &invalidError{Reason: err.Error()}
 	var of *rulefmt.Error
 	if errors.As(err, &of) {
 		invalid.Group, invalid.Rule = of.Group, of.RuleName
@@ -197,10 +197,10 @@ const (
 
 func (g *group) check() error {
 	if g.interval < minInterval.Milliseconds() || g.interval > maxInterval.Milliseconds() {
-		return &InvalidError{Group: g.name, Reason: fmt.Sprintf("group %q: its interval has to be %v to %v", g.name, minInterval, maxInterval)}
+		return &invalidError{Group: g.name, Reason: fmt.Sprintf("group %q: its interval has to be %v to %v", g.name, minInterval, maxInterval)}
 	}
 	if g.delay < 0 || g.delay > maxDelay.Milliseconds() {
-		return &InvalidError{Group: g.name, Reason: fmt.Sprintf("group %q: its query_offset has to be 0 to %v", g.name, maxDelay)}
+		return &invalidError{Group: g.name, Reason: fmt.Sprintf("group %q: its query_offset has to be 0 to %v", g.name, maxDelay)}
 	}
 	return nil
 }
@@ -215,7 +215,7 @@ func (r *reader) rule(in *rulefmt.RuleGroup, from *rulefmt.Rule) (*rule, error) 
 		labels:     rulefmtLabels(in.Labels, from.Labels),
 	}
 	invalid := func(err error) error {
-		return &InvalidError{Group: in.Name, Rule: made.name, Reason: fmt.Sprintf("group %q, rule %q: %v", in.Name, made.name, err)}
+		return &invalidError{Group: in.Name, Rule: made.name, Reason: fmt.Sprintf("group %q, rule %q: %v", in.Name, made.name, err)}
 	}
 	if t := made.expression.Type(); t != parser.ValueTypeVector && t != parser.ValueTypeScalar {
 		return nil, invalid(fmt.Errorf("the expression is a %s, not an instant vector or a scalar", parser.DocumentedType(t)))

@@ -119,10 +119,10 @@ func TestFileRefused(t *testing.T) {
 		"an alert":        {ruleFile(`{alert: A, expr: b}`, `{record: c, expr: 'ALERTS{alertname="A"}'}`), "the state of an alert", "g", "c", 0, 0},
 	} {
 		_, err := readFile(t, newEngine(nil), DefaultLimits(), &queryv1.EvaluateRulesRequest{Rules: tt.rules})
-		var invalid *InvalidError
+		var invalid *invalidError
 		require.ErrorAs(t, err, &invalid, name)
 		require.ErrorContains(t, err, tt.want, name)
-		d := invalid.Detail()
+		d := invalid.detail()
 		require.Equal(t, []any{tt.group, tt.rule, tt.start, tt.end}, []any{d.GetGroup(), d.GetRule(), d.GetStart(), d.GetEnd()}, name)
 	}
 }

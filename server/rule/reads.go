@@ -58,7 +58,7 @@ func (f *file) checkRead(at, i int, s *promql.Selector) error {
 				continue
 			}
 			name := reading.rules[i].name
-			return &InvalidError{Group: reading.name, Rule: name, Reason: fmt.Sprintf(
+			return &invalidError{Group: reading.name, Rule: name, Reason: fmt.Sprintf(
 				"group %q, rule %q: %s may select what rule %q of group %q results in: %s", reading.name, name, &parser.VectorSelector{Name: s.Name, LabelMatchers: s.Matchers}, r.name, g.name, why)}
 		}
 	}

@@ -64,9 +64,9 @@ func (r *Rules) EvaluateRules(ctx context.Context, from stream.Caller, req *quer
 
 // refused is the error of a file that is not evaluated.
 func (r *Rules) refused(err error) error {
-	var invalid *InvalidError
+	var invalid *invalidError
 	if errors.As(err, &invalid) {
-		return refusal.Invalid("rules: "+daemon.Excerpt(invalid.Reason), invalid.Detail())
+		return refusal.Invalid("rules: "+daemon.Excerpt(invalid.Reason), invalid.detail())
 	}
 	return r.Streams.Refusals.Of(err)
 }

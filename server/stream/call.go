@@ -73,10 +73,6 @@ func (c *Call) Hold() *limit.Hold {
 	return c.streams.Bytes.Hold(c.from.Peer).With(c.from.Rights.Memory())
 }
 
-// WhileBlocked has a function called once a second while a write is blocked, whose error
-// ends the call. It is set before the first write.
-func (c *Call) WhileBlocked(held func() error) { c.stall.held = held }
-
 // Started counts the stream by its kind.
 func (c *Call) Started(kind string) { c.streams.metrics.begun.WithLabelValues(kind).Inc() }
 

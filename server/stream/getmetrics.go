@@ -64,7 +64,7 @@ func (s *Streams) newStream(c *Call, to *Sender, req *metricsv1.GetMetricsReques
 		lastSent:   time.Now(),
 		hold:       c.Hold(),
 	}
-	c.WhileBlocked(st.account)
+	c.stall.held = st.account
 	st.decoding = decoding{st: st, turn: s.Decodes.Hold(c.from.Peer)}
 	st.step = st.decoding.step
 	return st
