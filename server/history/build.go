@@ -14,6 +14,7 @@ import (
 
 // build is what is being made of a segment, for all who wait for it.
 type build struct {
+	entry   *entry
 	cancel  context.CancelFunc
 	done    chan struct{}
 	err     error // after done
@@ -43,7 +44,7 @@ func (s *Store) start(en *entry, n need) *build {
 // run does work on a segment. The caller holds the lock, and nobody else builds.
 func (s *Store) run(en *entry, work func(*turns) error) *build {
 	ctx, cancel := context.WithCancel(s.ctx)
-	b := &build{cancel: cancel, done: make(chan struct{})}
+	b := &build{entry: en, cancel: cancel, done: make(chan struct{})}
 	en.building = b
 	s.running.Go(func() {
 		defer cancel()

@@ -231,3 +231,21 @@ func TestSelectWhileTheLogGoesOn(t *testing.T) {
 		closeStore(t, s)
 	}
 }
+
+// Who leaves just when a build is over leaves nothing in memory.
+func TestLeavingAfterTheBuild(t *testing.T) {
+	w := filled(t, 10)
+	s := openStore(t, w, options())
+	defer closeStore(t, s)
+	s.mu.Lock()
+	en := s.entry(key{w.log().ID(), 1})
+	p := &stored{hold: s.o.Memory.Hold(holder)}
+	require.NoError(t, p.hold.Resize(1))
+	en.parts = []*stored{p}
+	s.mu.Unlock()
+	b := &build{entry: en, cancel: func() {}, done: make(chan struct{}), waiters: 1}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, s.wait(ctx, b), context.Canceled)
+	require.Zero(t, s.o.Memory.Used())
+}

@@ -113,6 +113,9 @@ func (s *Store) wait(ctx context.Context, b *build) error {
 	defer s.mu.Unlock()
 	if b.waiters--; b.waiters == 0 {
 		b.cancel()
+		if en := b.entry; en.users == 0 && en.building == nil { // It was over, and nobody uses it.
+			s.forget(en)
+		}
 	}
 	return context.Cause(ctx)
 }
