@@ -63,7 +63,7 @@ func (s *subscription) resume(after int64) error {
 	if err := s.reach(after+s.delay.Milliseconds(), notDue); err != nil {
 		return err
 	}
-	if lost := s.queries.Clock.Lost(); after < lost {
+	if lost := s.queries.Clock.Retained(s.delay.Milliseconds()); after < lost {
 		oldest := s.at(schedule.Align(lost, s.step))
 		return refusal.OutOfRange(fmt.Errorf("what was there at its step is not retained any more, which begins at %s", stamp(lost)), oldest)
 	}

@@ -4,13 +4,10 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"time"
 
 	"connectrpc.com/connect"
 	"github.com/cespare/xxhash/v2"
-	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
 	"github.com/promgrpc/exporter/internal/cursor"
@@ -72,21 +69,21 @@ func (q *Queries) plan(ctx context.Context, v selection.Viewer, req *queryv1.Que
 
 // times reads what is not the start.
 func (p *plan) times(req *queryv1.QueryRequest, lookback time.Duration) error {
-	step, err := milliseconds("step", req.GetStep(), defaultStep)
+	step, err := schedule.Duration("step", req.GetStep(), defaultStep)
 	if err != nil {
-		return err
+		return refusal.Invalid(err.Error())
 	}
-	if p.delay, err = milliseconds("delay", req.GetDelay(), defaultDelay); err != nil {
-		return err
+	if p.delay, err = schedule.Duration("delay", req.GetDelay(), defaultDelay); err != nil {
+		return refusal.Invalid(err.Error())
 	}
-	if p.lookback, err = milliseconds("lookback", req.GetLookback(), lookback); err != nil {
-		return err
+	if p.lookback, err = schedule.Duration("lookback", req.GetLookback(), lookback); err != nil {
+		return refusal.Invalid(err.Error())
 	}
 	p.step = step.Milliseconds()
 	if req.GetEnd() != nil {
-		ms, err := instant("end", req.GetEnd())
+		ms, err := schedule.End("end", req.GetEnd())
 		if err != nil {
-			return err
+			return refusal.Invalid(err.Error())
 		}
 		p.end = &ms
 	}
@@ -97,9 +94,9 @@ func (p *plan) times(req *queryv1.QueryRequest, lookback time.Duration) error {
 func (p *plan) start(req *queryv1.QueryRequest) error {
 	switch start := req.GetStart().(type) {
 	case *queryv1.QueryRequest_Since:
-		ms, err := instant("since", start.Since)
+		ms, err := schedule.Start("since", start.Since)
 		if err != nil {
-			return err
+			return refusal.Invalid(err.Error())
 		}
 		p.since = new(schedule.Align(ms, p.step))
 	case *queryv1.QueryRequest_Cursor:
@@ -120,26 +117,6 @@ var (
 	earliest = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
 	latest   = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC).UnixMilli()
 )
-
-// instant is a time of a request in ms, rounded up.
-func instant(field string, t *timestamppb.Timestamp) (int64, error) {
-	if err := t.CheckValid(); err != nil {
-		return 0, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("%s: %w", field, err))
-	}
-	return t.AsTime().Add(time.Millisecond - 1).UnixMilli(), nil
-}
-
-// milliseconds is a duration of a request, which has to be of whole milliseconds, as
-// samples have.
-func milliseconds(field string, d *durationpb.Duration, unset time.Duration) (time.Duration, error) {
-	if d == nil {
-		return unset, nil
-	}
-	if d.AsDuration()%time.Millisecond != 0 {
-		return 0, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("%s: %v is not of whole milliseconds", field, d.AsDuration()))
-	}
-	return d.AsDuration(), nil
-}
 
 // parse parses an expression that can be streamed.
 func (q *Queries) parse(ctx context.Context, v selection.Viewer, text string) (*promql.Expression, error) {

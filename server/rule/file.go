@@ -19,6 +19,7 @@ import (
 	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/server/promql"
+	"github.com/promgrpc/exporter/server/schedule"
 	"github.com/promgrpc/exporter/server/selection"
 )
 
@@ -162,12 +163,13 @@ func loadError(err error) error {
 }
 
 func (r *reader) group(from *rulefmt.RuleGroup) (*group, error) {
-	interval, delay := defaultInterval, defaultDelay
-	if d := r.request.GetInterval(); d != nil {
-		interval = d.AsDuration()
+	interval, err := schedule.Duration("interval", r.request.GetInterval(), defaultInterval)
+	if err != nil {
+		return nil, &invalidError{Reason: err.Error()}
 	}
-	if d := r.request.GetDelay(); d != nil {
-		delay = d.AsDuration()
+	delay, err := schedule.Duration("delay", r.request.GetDelay(), defaultDelay)
+	if err != nil {
+		return nil, &invalidError{Reason: err.Error()}
 	}
 	g := &group{name: from.Name, limit: from.Limit}
 	g.interval = cmp.Or(time.Duration(from.Interval), interval).Milliseconds()

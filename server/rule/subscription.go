@@ -55,11 +55,19 @@ func newSubscription(r *Rules, call *stream.Call, f *file, req *queryv1.Evaluate
 	}
 	s.grow = func(n int64) error { return s.hold.Grow(n) }
 	if req.GetEnd() != nil {
-		s.end = req.GetEnd().AsTime().UnixMilli()
+		ms, err := schedule.End("end", req.GetEnd())
+		if err != nil {
+			return nil, refusal.Invalid(err.Error())
+		}
+		s.end = ms
 	}
 	switch start := req.GetStart().(type) {
 	case *queryv1.EvaluateRulesRequest_Since:
-		s.since = new(start.Since.AsTime().Add(time.Millisecond - 1).UnixMilli())
+		ms, err := schedule.Start("since", start.Since)
+		if err != nil {
+			return nil, refusal.Invalid(err.Error())
+		}
+		s.since = &ms
 	case *queryv1.EvaluateRulesRequest_Cursor:
 		return s, s.resume(start.Cursor)
 	}
@@ -160,8 +168,8 @@ func (s *subscription) restore() error {
 		return err
 	}
 	s.setUntil(s.rules.Clock.Passed())
-	if lost := s.rules.Clock.Lost(); s.state.oldest() < lost {
-		return s.tooOld(lost)
+	if !s.isRetained() {
+		return s.tooOld()
 	}
 	err := s.while(func(ctx context.Context) error { return s.evaluator.restore(ctx, s.state) })
 	if errors.Is(err, errGone) {
@@ -196,15 +204,28 @@ func (s *subscription) tellActive() error {
 	return nil
 }
 
+// isRetained says whether what the steps of the state and those after them read is there.
+func (s *subscription) isRetained() bool {
+	for i, g := range s.file.groups {
+		if s.state.groups[i].next < s.rules.Clock.Retained(g.delay) {
+			return false
+		}
+	}
+	return s.state.oldest() >= s.rules.Clock.Lost()
+}
+
 // tooOld is the error of a cursor of steps of which samples may be missing by now. It has
 // one of the first steps after that, before which no alert is active.
-func (s *subscription) tooOld(lost int64) error {
+func (s *subscription) tooOld() error {
 	s.state = newState(s.file)
+	began := int64(math.MaxInt64)
 	for i, g := range s.file.groups {
-		s.state.groups[i].next = schedule.Align(lost, g.interval)
+		retained := s.rules.Clock.Retained(g.delay)
+		s.state.groups[i].next = schedule.Align(retained, g.interval)
+		began = min(began, retained)
 	}
 	return refusal.OutOfRange(fmt.Errorf("what was there at its step is not retained any more, which begins at %s",
-		time.UnixMilli(lost).UTC().Format(time.RFC3339Nano)), s.token())
+		time.UnixMilli(began).UTC().Format(time.RFC3339Nano)), s.token())
 }
 
 // setUntil ends a stream that does not follow with what is due by now.

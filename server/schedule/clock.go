@@ -58,30 +58,30 @@ func NewClock(replicas *replica.Set, idleAfter, settle time.Duration) *Clock {
 }
 
 // Passed is the time (ms) that every log that counts has come to, or, if none counts, the
-// latest of all. It is false while that is not known: there is no log, or one that counts
+// latest of all. It is false while that is not known: no log was copied, or one that counts
 // has not been copied for the first time, or one that is not known yet may come.
 func (c *Clock) Passed() (ms int64, ok bool) {
 	if time.Now().Before(c.settled) {
 		return 0, false
 	}
 	slowest, latest := int64(math.MaxInt64), int64(math.MinInt64)
-	all := c.replicas.All()
-	counted := false
-	for _, r := range all {
-		latest = max(latest, r.Time())
-		if !c.counts(r) {
-			continue
-		}
-		if !r.Serving() {
+	counted, known := false, false
+	for _, r := range c.replicas.All() {
+		switch counts, serving := c.counts(r), r.Serving(); {
+		case counts && !serving:
 			return 0, false
+		case counts:
+			counted = true
+			slowest = min(slowest, r.Time())
+		case serving:
+			known = true
+			latest = max(latest, r.Time())
 		}
-		counted = true
-		slowest = min(slowest, r.Time())
 	}
 	if counted {
 		return slowest, true
 	}
-	return latest, len(all) > 0
+	return latest, known
 }
 
 // counts says whether more of a log may come. One that is being copied counts however

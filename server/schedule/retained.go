@@ -24,3 +24,13 @@ func (c *Clock) Lost() int64 {
 	}
 	return lost
 }
+
+// Retained is the time from which on a step with a delay (ms) can be gone on from: before
+// it, a part of a log is not there any more, or nothing was.
+func (c *Clock) Retained(delay int64) int64 {
+	began := c.Began()
+	if began == math.MaxInt64 {
+		return c.Lost()
+	}
+	return max(c.Lost(), began-delay)
+}
