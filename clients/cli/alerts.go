@@ -180,8 +180,8 @@ func (a *alerts) delivery(env environment, file *cursorFile) (*delivery, error) 
 		return d, nil
 	}
 	var err error
-	if d.managers, err = alerting.NewAlertmanagers(a.alertmanagers); err != nil {
-		return nil, usage.Errorf("--alertmanager: %w", err)
+	if d.managers, err = alerting.NewAlertmanagers(a.alertmanagers, a.connection.AllowCleartext); err != nil {
+		return nil, usage.Errorf("--alertmanager: %v", err)
 	}
 	d.managers.Every = a.resend
 	d.managers.Warn = func(err error) { warn(env, "%v", err) }

@@ -2,18 +2,22 @@ package alerting
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/promgrpc/exporter/internal/credential"
 )
 
 // What Prometheus does with alerts, too.
@@ -56,8 +60,9 @@ type message struct {
 	until    time.Time // it is sent again, if it is resolved
 }
 
-// NewAlertmanagers checks the URLs.
-func NewAlertmanagers(urls []string) (*Alertmanagers, error) {
+// NewAlertmanagers checks the URLs. One with a password needs TLS, or an address of this
+// machine, unless passwords may be sent in the clear.
+func NewAlertmanagers(urls []string, cleartext bool) (*Alertmanagers, error) {
 	m := &Alertmanagers{held: map[string]*message{}}
 	for _, text := range urls {
 		u, err := url.Parse(text)
@@ -66,6 +71,10 @@ func NewAlertmanagers(urls []string) (*Alertmanagers, error) {
 			return nil, errors.New("it is no URL") // The error has the URL, which may have a password.
 		case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 			return nil, fmt.Errorf("%s is no URL of HTTP", u.Redacted())
+		case u.Scheme == "http" && u.User != nil && !cleartext:
+			if err := credential.Cleartext(net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "80")), credential.Header); err != nil {
+				return nil, fmt.Errorf("%w, or --allow-cleartext-credentials", err)
+			}
 		}
 		m.urls = append(m.urls, strings.TrimSuffix(u.String(), "/")+"/api/v2/alerts")
 	}

@@ -32,7 +32,7 @@ func TestNothingOlderComesLater(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	m, err := NewAlertmanagers([]string{server.URL})
+	m, err := NewAlertmanagers([]string{server.URL}, false)
 	require.NoError(t, err)
 	m.HTTP, m.Every, m.Warn = server.Client(), time.Millisecond, func(err error) { t.Error(err) }
 	at := time.Now().Truncate(time.Second)
@@ -63,4 +63,28 @@ func TestNothingOlderComesLater(t *testing.T) {
 	mu.Lock()
 	defer mu.Unlock()
 	require.True(t, ends[len(ends)-1].Equal(at), "it ends at %v, not %v", ends[len(ends)-1], at)
+}
+
+// A password does not leave the machine without TLS, unless it may.
+func TestPasswordsInTheClear(t *testing.T) {
+	for text, refused := range map[string]bool{
+		"http://ann:secret@alertmanager":           true,
+		"http://ann:secret@alertmanager:9093/path": true,
+		"http://ann:secret@192.0.2.1:9093":         true,
+		"http://ann:secret@localhost:9093":         false,
+		"http://ann:secret@localhost":              false,
+		"http://ann:secret@[::1]":                  false,
+		"https://ann:secret@alertmanager":          false,
+		"http://alertmanager:9093":                 false,
+	} {
+		_, err := NewAlertmanagers([]string{text}, false)
+		if refused {
+			require.ErrorContains(t, err, "Authorization is not sent in the clear", text)
+			require.NotContains(t, err.Error(), "secret")
+		} else {
+			require.NoError(t, err, text)
+		}
+		_, err = NewAlertmanagers([]string{text}, true)
+		require.NoError(t, err, text)
+	}
 }
