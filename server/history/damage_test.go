@@ -89,6 +89,27 @@ func TestDamagedPartsAreMadeAnew(t *testing.T) {
 	}
 }
 
+// The parts of many segments may be damaged at once.
+func TestManyDamagedParts(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 3))
+	w := newWriting(t, seglog.Options{Sync: seglog.SyncNever})
+	for range 4 * attempts {
+		for range 3 {
+			w.randomBlock(r)
+		}
+		w.rotate(0)
+	}
+	s := openStore(t, w, options())
+	requireAll(t, w, s)
+	files := partsOf(t, s)
+	require.Greater(t, len(files), 2*attempts)
+	for _, file := range files {
+		require.NoError(t, os.Truncate(file, 10))
+	}
+	requireAll(t, w, s)
+	closeStore(t, s)
+}
+
 // A part of other blocks is not used, whatever its name says.
 func TestPartsOfOtherLogs(t *testing.T) {
 	w, other := filled(t, 40), filled(t, 41)

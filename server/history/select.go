@@ -70,19 +70,20 @@ type query struct {
 	last labels.Labels // the last one
 }
 
-// attempts are how often parts are made anew that turn out to be damaged.
+// attempts are how often the parts of a segment are made anew that turn out to be damaged.
 const attempts = 3
 
 // run calls do for the sources that have one series, for each series.
 func (q *query) run(do func([]source) error) error {
 	defer q.e.Pause()
+	most := attempts * len(q.log.Segments())
 	for attempt := 1; ; attempt++ {
 		err := q.once(do)
 		var by yieldError
 		if errors.As(err, &by) {
 			return by.error
 		}
-		if attempt < attempts && errors.Is(err, errAgain) {
+		if attempt < most && errors.Is(err, errAgain) {
 			continue // What was yielded is left out.
 		}
 		return err
