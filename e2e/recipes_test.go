@@ -23,12 +23,26 @@ const recipes = "docs/recipes"
 func TestRecipes(t *testing.T) {
 	t.Parallel()
 	r := newRecipes(t)
-	t.Run("alert", func(t *testing.T) { r.run(t, "alert", harness.File(".")) })
 	t.Run("autoscaler", func(t *testing.T) { r.run(t, "autoscaler", harness.File(".")) })
 	t.Run("grafana", func(t *testing.T) {
 		harness.Tool(t, "promtool")
 		r.run(t, "grafana", harness.File("."))
 	})
+}
+
+// TestRecipeAlert is TestRecipes for what goes by when samples come.
+func TestRecipeAlert(t *testing.T) {
+	t.Parallel()
+	cluster := harness.NewCluster(t, harness.Options{})
+	room := func(name string, v float64) prompb.TimeSeries {
+		return series(map[string]string{"__name__": "room_temperature_celsius", "room": name}, v)
+	}
+	write(t, cluster, room("attic", 29), room("cellar", 12), room("kitchen", 21))
+	write(t, cluster, room("attic", 37), room("cellar", 12), room("kitchen", 33))
+	// Three steps of 5 s later they have been warm for 10 s.
+	time.Sleep(20 * time.Second)
+	write(t, cluster, room("attic", math.Float64frombits(value.StaleNaN)), room("cellar", 11), room("kitchen", 24))
+	runRecipe(t, "alert", harness.File("."), "localhost:8090,localhost:8091", cluster.RPCs(), "/tmp", t.TempDir())
 }
 
 // recipeRig is what recipes are about.
