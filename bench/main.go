@@ -37,6 +37,7 @@ type config struct {
 	reads       int
 	live        time.Duration
 	hour        bool
+	only        string
 	systems     *regexp.Regexp
 	out         string
 	options     subject.Options
@@ -65,6 +66,7 @@ func main() {
 func parse() (config, error) {
 	c := config{options: subject.Options{}}
 	series := flag.String("series", "100000,1000000", "numbers of series to measure at")
+	flag.StringVar(&c.only, "only", "", "leave out all but this: queries")
 	systems := flag.String("systems", ".", "measure the systems that match this expression")
 	flag.IntVar(&c.samples, "samples", 6_000_000, "samples of the steady run; it has four rounds at least")
 	flag.IntVar(&c.perRequest, "per-request", 2000, "series a request")
@@ -90,6 +92,9 @@ func parse() (config, error) {
 		}
 		c.series = append(c.series, n)
 	}
+	if c.only != "" && c.only != report.Queries {
+		return c, fmt.Errorf("--only: %q is not known, %s is", c.only, report.Queries)
+	}
 	var errs [3]error
 	// Absolute, since each process has its own working directory.
 	c.options.Bin, errs[0] = filepath.Abs(c.options.Bin)
@@ -110,9 +115,24 @@ func (b *bench) run(ctx context.Context) error {
 		Began: time.Now(), Machine: probe.ThisMachine(), Parameters: parameters(), Versions: map[string]string{},
 	}
 	kinds := b.kinds()
+	if b.only == report.Queries {
+		kinds = b.readers()
+	}
 	for _, k := range kinds {
 		b.result.Versions[k.Name] = k.Version
 	}
+	if b.only == report.Queries {
+		if err := b.queries(ctx); err != nil {
+			return err
+		}
+		_, err := os.Stdout.Write(b.result.Markdown())
+		return err
+	}
+	return b.all(ctx, kinds)
+}
+
+// all measures everything but queries.
+func (b *bench) all(ctx context.Context, kinds []subject.Kind) error {
 	main := find(kinds, report.Project)
 	for _, series := range b.series {
 		for repetition := range b.repeat {
@@ -129,7 +149,7 @@ func (b *bench) run(ctx context.Context) error {
 					}
 				}
 			}
-			if err := b.result.Write(b.out); err != nil { // what there is so far, should the rest fail
+			if err := b.result.Write(b.out, report.All); err != nil { // what there is so far, should the rest fail
 				return err
 			}
 		}
@@ -144,7 +164,7 @@ func (b *bench) run(ctx context.Context) error {
 			return fmt.Errorf("followers: %w", err)
 		}
 	}
-	if err := b.result.Write(b.out); err != nil {
+	if err := b.result.Write(b.out, report.All); err != nil {
 		return err
 	}
 	_, err := os.Stdout.Write(b.result.Markdown())
@@ -158,7 +178,7 @@ func find(kinds []subject.Kind, name string) int {
 
 // kinds of systems to measure.
 func (b *bench) kinds() []subject.Kind {
-	version := subject.Version(filepath.Join(b.options.Bin, "metrics-forwarder"))
+	version := b.version()
 	all := []subject.Kind{
 		subject.Project(report.Project, 2, 1, version),
 		subject.Project(report.ProjectTwo, 2, 2, version),
@@ -167,7 +187,17 @@ func (b *bench) kinds() []subject.Kind {
 		subject.Secured(report.ProjectTLS, version),
 	}
 	all = append(all, subject.Peers(b.options.Tools)...)
-	return slices.DeleteFunc(all, func(k subject.Kind) bool { return !b.systems.MatchString(k.Name) })
+	return b.chosen(all)
+}
+
+// chosen are the kinds that are to be measured.
+func (b *bench) chosen(kinds []subject.Kind) []subject.Kind {
+	return slices.DeleteFunc(kinds, func(k subject.Kind) bool { return !b.systems.MatchString(k.Name) })
+}
+
+// version of the project's programs.
+func (b *bench) version() string {
+	return subject.Version(filepath.Join(b.options.Bin, "metrics-forwarder"))
 }
 
 // plan of a size: one round of new series, then the steady rounds.

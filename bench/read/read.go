@@ -137,8 +137,12 @@ func get(ctx context.Context, address string, parse func(*Result, *bufio.Reader)
 func answer(request *http.Request, parse func(*Result, *bufio.Reader) error) (Result, error) {
 	transport := &http.Transport{DisableCompression: true, ReadBufferSize: 64 << 10}
 	defer transport.CloseIdleConnections()
+	return answerBy(&http.Client{Transport: transport}, request, parse)
+}
+
+func answerBy(client *http.Client, request *http.Request, parse func(*Result, *bufio.Reader) error) (Result, error) {
 	began := time.Now()
-	response, err := (&http.Client{Transport: transport}).Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return Result{}, err
 	}

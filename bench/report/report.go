@@ -63,7 +63,7 @@ func (f *Figure) Median() float64 {
 func (f *Figure) Range() (lowest, highest float64) { return slices.Min(f.Values), slices.Max(f.Values) }
 
 // Write writes result.json, result.md and the plots into a folder.
-func (r *Result) Write(dir string) error {
+func (r *Result) Write(dir, name string) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
@@ -71,10 +71,10 @@ func (r *Result) Write(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := write(dir, "result.json", append(data, '\n')); err != nil {
+	if err := write(dir, name+".json", append(data, '\n')); err != nil {
 		return err
 	}
-	if err := write(dir, "result.md", r.Markdown()); err != nil {
+	if err := write(dir, name+".md", r.Markdown()); err != nil {
 		return err
 	}
 	for _, p := range plots {

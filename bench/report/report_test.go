@@ -30,7 +30,7 @@ func TestWrite(t *testing.T) {
 	r.Add(20_000, Project, Followers, "CPU-s/s", 0.2)
 	r.Add(20_000, ProjectTLS, Followers, "CPU-s/s", 0.25)
 	dir := t.TempDir()
-	require.NoError(t, r.Write(dir))
+	require.NoError(t, r.Write(dir, All))
 
 	text, err := os.ReadFile(filepath.Join(dir, "result.md"))
 	require.NoError(t, err)

@@ -17,10 +17,11 @@ func (r *Result) Markdown() []byte {
 		r.Began.UTC().Format("2006-01-02 15:04 UTC"), m.Cores, m.CPU, m.MemoryGiB, m.Kernel, m.Go)
 	r.others(&b)
 	fmt.Fprint(&b, "\nThe figures are medians, with lowest and highest in parentheses. A CPU-second is one of all processes of the\n"+
-		"system together, until they are idle again, in user mode and in the kernel.\n\n## Targets\n\n")
+		"system together, until they are idle again, in user mode and in the kernel.\n")
 	r.targets(&b)
 	r.bounds(&b)
 	r.secured(&b)
+	r.queries(&b)
 	for _, p := range plots {
 		if r.plot(p) != nil {
 			fmt.Fprintf(&b, "\n![%s](%s)\n", p.title, p.file)
@@ -61,7 +62,7 @@ func (r *Result) others(b *bytes.Buffer) {
 }
 
 func (r *Result) targets(b *bytes.Buffer) {
-	fmt.Fprint(b, "| what | series | target | measured | | best peer | ratio |\n|---|---|---|---|---|---|---|\n")
+	var rows bytes.Buffer
 	for i := range targets {
 		t := &targets[i]
 		f := r.Find(t.series, t.system, t.metric)
@@ -86,8 +87,11 @@ func (r *Result) targets(b *bytes.Buffer) {
 				ratio = number(1/times) + " × worse"
 			}
 		}
-		fmt.Fprintf(b, "| %s | %s | %s %s %s | %s | %s | %s | %s |\n",
+		fmt.Fprintf(&rows, "| %s | %s | %s %s %s | %s | %s | %s | %s |\n",
 			t.what, thousands(t.series), sign, number(t.bound), t.unit, f.spread(t.divisor), mark, peer, ratio)
+	}
+	if rows.Len() > 0 {
+		fmt.Fprintf(b, "\n## Targets\n\n| what | series | target | measured | | best peer | ratio |\n|---|---|---|---|---|---|---|\n%s", rows.Bytes())
 	}
 }
 

@@ -108,7 +108,7 @@ func (r *Result) best(t *target) *Figure {
 
 func isProject(system string) bool {
 	switch system {
-	case Project, ProjectOne, ProjectTwo, ProjectThree, ProjectTLS:
+	case Project, ProjectOne, ProjectTwo, ProjectThree, ProjectTLS, Windowless:
 		return true
 	}
 	return false

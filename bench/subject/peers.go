@@ -35,6 +35,25 @@ func Peers(tools string) (kinds []Kind) {
 	return kinds
 }
 
+// Stores are those of the peers that evaluate PromQL, each as a single process that
+// senders write to.
+func Stores(tools string) (kinds []Kind) {
+	for _, p := range []struct {
+		program string
+		kind    Kind
+	}{
+		{"prometheus3", Kind{Name: "Prometheus", start: (*System).prometheusAlone}},
+		{"victoria-metrics", Kind{Name: "VictoriaMetrics", Quiet: 2 * time.Second, start: (*System).victoriaAlone}},
+	} {
+		binary := filepath.Join(tools, p.program)
+		if _, err := os.Stat(binary); err == nil {
+			p.kind.Write, p.kind.Version = 1, moduleVersion(binary)
+			kinds = append(kinds, p.kind)
+		}
+	}
+	return kinds
+}
+
 // Version is what a program prints for --version, in the style of Prometheus.
 func Version(binary string) string {
 	out, err := exec.Command(binary, "--version").CombinedOutput()
@@ -97,13 +116,27 @@ func (s *System) prometheusAlone() error {
 	url := "http://" + a[0]
 	s.Servers = []*Process{s.add("prometheus", filepath.Join(s.tools, "prometheus3"), url+"/-/ready",
 		"--config.file="+file, "--web.listen-address="+a[0], "--web.enable-remote-write-receiver", "--storage.tsdb.path="+s.data("prometheus"))}
-	s.WriteURL = url + "/api/v1/write"
+	s.API, s.WriteURL = url, url+"/api/v1/write"
 	s.Ways = []Way{
 		{"/federate", func(ctx context.Context) (read.Result, error) { return read.Federate(ctx, url) }},
 		{"remote read", func(ctx context.Context) (read.Result, error) {
 			return read.RemoteRead(ctx, url, time.Now().Add(-recent))
 		}},
 	}
+	return nil
+}
+
+// victoriaAlone is one VictoriaMetrics, which shows a sample once it is stored.
+func (s *System) victoriaAlone() error {
+	a, err := addresses(1)
+	if err != nil {
+		return err
+	}
+	s.API = "http://" + a[0]
+	s.Servers = []*Process{s.add("victoria", filepath.Join(s.tools, "victoria-metrics"), s.API+"/health",
+		"-httpListenAddr="+a[0], "-storageDataPath="+s.data("victoria"), "-retentionPeriod=1", "-search.latencyOffset=0s",
+		"-search.maxUniqueTimeseries=10000000", "-search.maxQueryDuration=1h")}
+	s.WriteURL = s.API + "/api/v1/write"
 	return nil
 }
 

@@ -18,6 +18,13 @@ func Project(name string, servers, write int, version string) Kind {
 	}}
 }
 
+// Windowless is the project with one server, whose queries read all samples from the disk.
+func Windowless(name, version string) Kind {
+	return Kind{Name: name, Project: true, Write: 1, Version: version, start: func(s *System) error {
+		return s.project(1, parts{server: []string{"--query.window=0"}})
+	}}
+}
+
 // Secured is the project with two servers where callers and parts prove who they are:
 // TLS for senders and readers, mutual TLS with roles between the parts.
 func Secured(name, version string) Kind {
@@ -60,6 +67,7 @@ func (s *System) project(servers int, more parts) error {
 	receiver.tls = s.TLS
 	s.Front = []*Process{receiver, forwarder}
 	s.WriteURL = scheme + web + "/api/v1/write"
+	s.API = scheme + rpcs[0]
 	s.RPC = read.Server{Address: rpcs[0], TLS: s.TLS}
 	s.Ways = []Way{{"GetMetrics", func(ctx context.Context) (read.Result, error) { return read.Snapshot(ctx, s.RPC) }}}
 	if s.TLS != nil {

@@ -43,7 +43,9 @@ type System struct {
 	Ways  []Way
 	// RPC is the project's first server, and Balancer the address of HAProxy, if it runs.
 	// HAProxy is not one of Processes.
-	RPC      read.Server
+	RPC read.Server
+	// API is where Prometheus' HTTP API is, "" if there is none.
+	API      string
 	Balancer string
 	Servers  []*Process
 	balancer *Process
