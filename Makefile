@@ -134,8 +134,8 @@ test: needs build tools test-unit test-e2e ## Run the tests that need Go, make a
 test-all: needs build tools tools-debian test test-debian test-root test-kubernetes test-web test-compose torture ## Run all tests, as root
 
 .PHONY: test-unit
-test-unit: needs $(BUF) ## Run the unit tests with the race detector, and with the checks of internal/invariant
-	BUF=$(BUF) CGO_ENABLED=1 $(GOTEST) $(TIMEOUT) -race -tags invariants $$(go list ./... | grep -Ev '/e2e(/|$$)')
+test-unit: needs $(BUF) $(TOOLS)/promtool ## Run the unit tests with the race detector, and with the checks of internal/invariant
+	BUF=$(BUF) PROMTOOL=$(TOOLS)/promtool CGO_ENABLED=1 $(GOTEST) $(TIMEOUT) -race -tags invariants $$(go list ./... | grep -Ev '/e2e(/|$$)')
 
 E2E_ENV = EXPORTER_BIN=$(CURDIR)/bin BUF=$(BUF) GRPCURL=$(TOOLS)/grpcurl PROMETHEUS2=$(TOOLS)/prometheus2 \
 	PROMETHEUS3=$(TOOLS)/prometheus3 CONSUL=$(TOOLS)/consul HAPROXY=$(TOOLS)/haproxy
@@ -320,7 +320,7 @@ secured: certs ## Make certificates, configuration and secrets for the secured d
 # Tools
 
 # Each rule always runs, since only fetch.sh knows whether the version is right.
-FETCHED = $(addprefix $(TOOLS)/,buf $(PLUGINS) golangci-lint deadcode actionlint cyclonedx-gomod govulncheck)
+FETCHED = $(addprefix $(TOOLS)/,buf $(PLUGINS) promtool golangci-lint deadcode actionlint cyclonedx-gomod govulncheck)
 .PHONY: $(FETCHED)
 $(FETCHED):
 	@TOOLS=$(TOOLS) tools/fetch.sh $(@F)
