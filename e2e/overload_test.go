@@ -92,7 +92,7 @@ func within(t *testing.T, c *harness.Cluster, l harness.Load) {
 // do not wait while the forwarder stands still for a second in the midst. What
 // was answered with 204 is at both servers.
 func TestOverloadRate(t *testing.T) {
-	c := harness.NewCluster(t, harness.Options{Receiver: []string{"--limit.inflight-bytes=1MiB", "--limit.request-bytes=1MiB"}, Server: []string{"--limit.window-bytes=64MiB"}})
+	c := harness.NewCluster(t, harness.Options{Receiver: []string{"--limit.inflight-bytes=1MiB", "--limit.request-bytes=1MiB"}, Server: []string{"--limit.window-bytes=64MiB", "--limit.query-bytes=64MiB"}})
 	var number atomic.Int64
 	ids, end := sync.Map{}, time.Now().Add(*overloadFor)
 	next := func() (int, []byte) {

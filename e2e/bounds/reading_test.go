@@ -35,6 +35,8 @@ func TestReading(t *testing.T) {
 		{name: "program of a selector", callers: 64, once: dearSelector, refusals: []string{"--limit.selector-size"}},
 		{name: "slow match", callers: 16, once: slowMatch, refusals: []string{"--limit.evaluation"}},
 		{name: "slow match by GET", callers: 16, once: slowGet, refusals: []string{"--limit.evaluation"}},
+		{name: "everything for an hour", callers: 16, once: everything, refusals: []string{"--limit.query-"}},
+		{name: "steps of subqueries", callers: 16, once: subqueries, refusals: []string{"--limit.query-samples"}},
 		{name: "all label values", callers: 300, once: allValues, refusals: []string{"--limit.call-bytes", "served"}},
 		{name: "conflation", callers: 100, once: conflate, streams: 100},
 		{name: "slow readers", callers: 40, once: readSlowly, streams: 40},
@@ -91,6 +93,29 @@ func slowGet(ctx context.Context, a *attacker, n int) string {
 	message := fmt.Sprintf(`{"selectors":[%q]}`, slowSelector(n))
 	target := "http://" + a.r.RPC(0) + metricsv1connect.MetricsServiceGetLabelNamesProcedure +
 		"?connect=v1&encoding=json&message=" + url.QueryEscape(message)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
+	if err != nil {
+		return err.Error()
+	}
+	return a.answer(a.web, r)
+}
+
+// everything evaluates all series over an hour, in as many steps as Prometheus has them.
+func everything(ctx context.Context, a *attacker, n int) string {
+	now := time.Now().Unix()
+	return a.evaluate(ctx, "query_range", url.Values{
+		"query": {fmt.Sprintf(`rate({__name__=~".+",id!="%d"}[1h])`, n)}, "start": {fmt.Sprint(now - 3600)}, "end": {fmt.Sprint(now)}, "step": {"1"},
+	})
+}
+
+// subqueries ask for a little in very many steps.
+func subqueries(ctx context.Context, a *attacker, n int) string {
+	return a.evaluate(ctx, "query", url.Values{"query": {fmt.Sprintf("max_over_time(max_over_time(vector(%d)[1y:1s])[1y:1s])", n)}})
+}
+
+// evaluate asks Prometheus' HTTP API.
+func (a *attacker) evaluate(ctx context.Context, path string, parameters url.Values) string {
+	target := "http://" + a.r.RPC(0) + "/api/v1/" + path + "?" + parameters.Encode()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
 	if err != nil {
 		return err.Error()

@@ -57,7 +57,7 @@ func newRig(t *testing.T, o harness.Options) *rig {
 		"--limit.inflight-bytes=64MiB", "--limit.request-bytes=8MiB", "--limit.decoded-bytes=8388608",
 		fmt.Sprint("--limit.live-series=", live()), "--storage.segment.duration=5s", "--storage.series-idle=10s",
 	}, o.Forwarder...)
-	o.Server = append([]string{"--limit.link-bytes=64MiB", "--limit.stream-bytes=64MiB", "--limit.evaluation-time=250ms", "--limit.window-bytes=64MiB"}, o.Server...)
+	o.Server = append([]string{"--limit.link-bytes=64MiB", "--limit.stream-bytes=64MiB", "--limit.evaluation-time=250ms", "--limit.window-bytes=64MiB", "--limit.query-bytes=64MiB"}, o.Server...)
 	r := &rig{t: t, Cluster: harness.NewCluster(t, o), before: map[*harness.Process]int64{}}
 	r.configs = r.Configs()
 	for _, p := range r.Processes() {

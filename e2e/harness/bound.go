@@ -58,7 +58,7 @@ func (c *Cluster) Bound(p *Process, l Load) int64 {
 		return 256<<20 + 2*int64(configs.Forwarder.InflightBytes) + int64(l.Series)*aSeries
 	default:
 		return 256<<20 + 2*int64(configs.Server.LinkBytes) + int64(configs.Server.StreamBytes) + int64(configs.Server.CallBytes) +
-			int64(configs.Server.EvaluationBytes) + 2*int64(configs.Server.WindowBytes) +
+			int64(configs.Server.EvaluationBytes) + 2*int64(configs.Server.WindowBytes) + 2*int64(configs.Server.Engine.Bytes) +
 			int64(l.Series)*aSeries + int64(l.Streams)*aStream
 	}
 }
