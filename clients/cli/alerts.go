@@ -28,7 +28,7 @@ Alerts are evaluated step by step, by the forwarders' own clocks, with what had 
 
 --exec runs a command with the shell for each change. It gets the alert as JSON on standard input, and ALERT_NAME, ALERT_GROUP, ALERT_STATE, ALERT_PREVIOUS and ALERT_VALUE in its environment. What it prints goes to standard error. It is run again until it succeeds, and only then the cursor is kept: each change is delivered at least once, twice only after a crash.
 
---alertmanager sends alerts that fire, and those that are resolved. One of several has to take a change before the next comes. Every minute, all get what fires and what was resolved within 15 minutes again, as Prometheus does it.
+--alertmanager sends alerts that fire, and those that are resolved. One of several has to take a change before the next comes; one that answers 400, since an alert is not valid there, is warned of and has taken the others. Every minute, all get what fires and what was resolved within 15 minutes again, as Prometheus does it.
 
   prometheus-grpc-client alerts --rules rules.yml --cursor-file alerts.cursor --alertmanager http://localhost:9093
   prometheus-grpc-client alerts --rules rules.yml --since 1h --no-follow`

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"mime"
 	"net"
 	"net/http"
 	"net/url"
@@ -205,5 +206,12 @@ func (m *Alertmanagers) postBody(ctx context.Context, to string, body []byte) er
 		return nil
 	}
 	text, _ := io.ReadAll(io.LimitReader(res.Body, mostQuoted)) // what came of it
-	return fmt.Errorf("alertmanager %s: %s: %s", req.URL.Redacted(), res.Status, bytes.TrimSpace(text))
+	err = fmt.Errorf("alertmanager %s: %s: %s", req.URL.Redacted(), res.Status, bytes.TrimSpace(text))
+	kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
+	if res.StatusCode == http.StatusBadRequest && kind == "application/json" {
+		// An alert is not valid there, nor will it be next time. The others were taken.
+		m.Warn(err)
+		return nil
+	}
+	return err
 }
