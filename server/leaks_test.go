@@ -42,6 +42,8 @@ type worlds struct {
 	written int64
 	// answers of queries that had a value.
 	answers int
+	// alerts are answers of rules that had any.
+	alerts int
 }
 
 func newWorlds(t *testing.T, seed uint64) *worlds {
@@ -311,9 +313,11 @@ func TestNothingIsLearnedOfOthers(t *testing.T) {
 				w.ask()
 				w.askPromAPI()
 				w.askQuery()
+				w.askRules()
 			}
 			require.NotEmpty(t, w.cursors)
 			require.NotZero(t, w.answers)
+			require.NotZero(t, w.alerts)
 		})
 	}
 }
