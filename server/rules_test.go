@@ -437,3 +437,32 @@ groups:
 		requireCode(t, connect.CodePermissionDenied, err)
 	})
 }
+
+// A stream that is of age ends with the cursor at which another server, here a relay, goes
+// on, with no change told twice.
+func TestRulesOfAge(t *testing.T) {
+	src, _ := ticking(t)
+	c := testConfig(t)
+	c.MaxAge = time.Second
+	srv := startFed(t, c, src)
+	relay := startRelay(t, testConfig(t), srv)
+	relay.await(t, src)
+	overAll(t, func(t *testing.T, p protocol) {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		req := &rulesRequest{
+			Rules: "groups: [{name: g, interval: 10s, rules: [{alert: A, expr: m > 0}]}]", Delay: millis(0), Start: sinceRules(t0), Follow: true,
+		}
+		got := &rulings{t: t}
+		err := got.untilError(p.openRules(t, ctx, srv.RPCAddr().String(), req))
+		requireCode(t, connect.CodeUnavailable, err)
+		told := detail[*metricsv1.StreamInterrupted](t, err)
+		require.Equal(t, metricsv1.StreamInterrupted_REASON_MAX_AGE, told.GetReason())
+		require.Equal(t, got.cursor, told.GetCursor())
+		require.Len(t, got.lines, 1)
+		req.Start, req.Follow = afterRules(told.GetCursor()), false
+		require.Empty(t, (&rulings{t: t}).all(p.openRules(t, ctx, relay.RPCAddr().String(), req)).lines)
+		req.Start = sinceRules(t0)
+		require.Equal(t, got.lines, (&rulings{t: t}).all(p.openRules(t, ctx, relay.RPCAddr().String(), req)).lines)
+	})
+}
