@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/template"
+	"github.com/prometheus/prometheus/util/strutil"
 
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/server/promql"
@@ -180,30 +181,49 @@ type meter struct {
 	ctx            context.Context
 	most           int64
 	printed, steps int64
+	worked         int64 // bytes that functions came to
 	pattern        func(context.Context, string) error
 }
 
 // functions replace those of Go and of Prometheus that could take more than they are given.
 func (m *meter) functions() texttemplate.FuncMap {
 	return texttemplate.FuncMap{
-		functionStep:   m.step,
-		functionPrint:  m.print,
-		"print":        func(args ...any) (string, error) { return m.short(fmt.Sprint(args...)) },
-		"println":      func(args ...any) (string, error) { return m.short(fmt.Sprintln(args...)) },
-		"printf":       m.printf,
-		"html":         func(args ...any) (string, error) { return m.short(texttemplate.HTMLEscaper(args...)) },
-		"js":           func(args ...any) (string, error) { return m.short(texttemplate.JSEscaper(args...)) },
-		"urlquery":     func(args ...any) (string, error) { return m.short(texttemplate.URLQueryEscaper(args...)) },
-		"reReplaceAll": m.replaceAll,
-		"match":        m.match,
+		functionStep:     m.step,
+		functionPrint:    m.print,
+		"print":          func(args ...any) (string, error) { return m.short(fmt.Sprint(args...)) },
+		"println":        func(args ...any) (string, error) { return m.short(fmt.Sprintln(args...)) },
+		"printf":         m.printf,
+		"html":           func(args ...any) (string, error) { return m.short(texttemplate.HTMLEscaper(args...)) },
+		"js":             func(args ...any) (string, error) { return m.short(texttemplate.JSEscaper(args...)) },
+		"urlquery":       func(args ...any) (string, error) { return m.short(texttemplate.URLQueryEscaper(args...)) },
+		"reReplaceAll":   m.replaceAll,
+		"match":          m.match,
+		"toUpper":        m.text(strings.ToUpper),
+		"toLower":        m.text(strings.ToLower),
+		"graphLink":      m.text(strutil.GraphLinkForExpression),
+		"tableLink":      m.text(strutil.TableLinkForExpression),
+		"urlQueryEscape": m.text(url.QueryEscape),
 	}
 }
 
+// text bounds what a function of a text comes to.
+func (m *meter) text(of func(string) string) func(string) (string, error) {
+	return func(s string) (string, error) { return m.short(of(s)) }
+}
+
+// maxWork is how many times what a template may print its functions may come to.
+const maxWork = 100
+
+// short is a text that a function came to, if that is not too much.
 func (m *meter) short(s string) (string, error) {
-	if int64(len(s)) > m.most {
+	m.worked += int64(len(s))
+	switch {
+	case int64(len(s)) > m.most:
 		return "", tooLong(m.most)
+	case m.worked > maxWork*m.most:
+		return "", fmt.Errorf("its functions come to more than %d bytes", maxWork*m.most)
 	}
-	return s, nil
+	return s, m.ctx.Err()
 }
 
 // step counts a pass of a loop, which prints so much text.

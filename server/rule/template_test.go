@@ -108,6 +108,8 @@ func TestTemplatesThatNeverEnd(t *testing.T) {
 		"doubling in js":        {"{{ `\\` " + strings.Repeat("| js ", 60) + "}}", "prints more than"},
 		"doubling in a pattern": {`{{ $x := "xx" }}` + strings.Repeat(`{{ $x = reReplaceAll "x" "xx" $x }}`, 60), "prints more than"},
 		"growing":               {"{{ $labels.long | html | html | html | html | html }}", "prints more than"},
+		"growing links":         {`{{ "` + strings.Repeat("%", 4000) + `" ` + strings.Repeat("| tableLink ", 900) + `}}`, "prints more than"},
+		"much work":             {`{{ $x := "` + strings.Repeat("x", 9999) + `" }}{{ range 9999 }}{{ $x = toUpper $x }}{{ end }}`, "its functions come to more than"},
 		"a wide verb":           {`{{ printf "%1000000000d" 1 }}`, "a width is above"},
 		"a precise verb":        {`{{ printf "%.1000000000f" 1.0 }}`, "a width is above"},
 		"a width beyond all":    {`{{ printf "%99999999999999999999d" 1 }}`, "a width is above"},
