@@ -73,33 +73,48 @@ func overAll(t *testing.T, test func(t *testing.T, p protocol)) {
 }
 
 func openGRPC(t testing.TB, ctx context.Context, address string, req *getRequest) receiver {
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = conn.Close() })
-	stream, err := metricsv1grpc.NewMetricsServiceClient(conn).GetMetrics(ctx, req)
-	require.NoError(t, err)
-	return stream.Recv
+	return receiveGRPC(t, address, func(conn *grpc.ClientConn) (grpc.ServerStreamingClient[getResponse], error) {
+		return metricsv1grpc.NewMetricsServiceClient(conn).GetMetrics(ctx, req)
+	})
 }
 
 func openConnect(h2 bool, o ...connect.ClientOption) func(testing.TB, context.Context, string, *getRequest) receiver {
 	return func(t testing.TB, ctx context.Context, address string, req *getRequest) receiver {
-		stream, err := connectClient(t, address, h2, o...).GetMetrics(ctx, connect.NewRequest(req))
-		if err == nil {
-			// Until then a connection of HTTP/1.1 is not idle, and stays open.
-			t.Cleanup(func() { _ = stream.Close() })
-		}
-		return func() (*getResponse, error) {
-			if err != nil {
-				return nil, err
-			}
-			if !stream.Receive() {
-				if stream.Err() != nil {
-					return nil, stream.Err()
-				}
-				return nil, io.EOF
-			}
+		return receiveConnect(t, h2, func(client *http.Client) (*connect.ServerStreamForClient[getResponse], error) {
+			return metricsv1connect.NewMetricsServiceClient(client, "http://"+address, o...).GetMetrics(ctx, connect.NewRequest(req))
+		})
+	}
+}
+
+// receiveGRPC returns the client's end of a stream that grpc-go opens; io.EOF is its end.
+func receiveGRPC[Response any](t testing.TB, address string, open func(*grpc.ClientConn) (grpc.ServerStreamingClient[Response], error)) func() (*Response, error) {
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	stream, err := open(conn)
+	require.NoError(t, err)
+	return stream.Recv
+}
+
+// receiveConnect is receiveGRPC for a client of Connect.
+func receiveConnect[Response any](t testing.TB, h2 bool, open func(*http.Client) (*connect.ServerStreamForClient[Response], error)) func() (*Response, error) {
+	client, stop := httpClient(h2)
+	t.Cleanup(stop)
+	stream, err := open(client)
+	if err == nil {
+		// Until then a connection of HTTP/1.1 is not idle, and stays open.
+		t.Cleanup(func() { _ = stream.Close() })
+	}
+	return func() (*Response, error) {
+		switch {
+		case err != nil:
+			return nil, err
+		case stream.Receive():
 			return stream.Msg(), nil
+		case stream.Err() != nil:
+			return nil, stream.Err()
 		}
+		return nil, io.EOF
 	}
 }
 

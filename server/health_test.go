@@ -3,7 +3,7 @@ package server_test
 import (
 	"context"
 	"fmt"
-	"io"
+	"net/http"
 	"sync"
 	"testing"
 	"time"
@@ -34,31 +34,17 @@ const (
 type watcher func() (*healthv1.HealthCheckResponse, error)
 
 func watchGRPC(t testing.TB, ctx context.Context, address, service string) watcher {
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = conn.Close() })
-	stream, err := healthv1.NewHealthClient(conn).Watch(ctx, &healthv1.HealthCheckRequest{Service: service})
-	require.NoError(t, err)
-	return stream.Recv
+	return receiveGRPC(t, address, func(conn *grpc.ClientConn) (grpc.ServerStreamingClient[healthv1.HealthCheckResponse], error) {
+		return healthv1.NewHealthClient(conn).Watch(ctx, &healthv1.HealthCheckRequest{Service: service})
+	})
 }
 
 func watchConnect(h2 bool, o ...connect.ClientOption) func(testing.TB, context.Context, string, string) watcher {
 	return func(t testing.TB, ctx context.Context, address, service string) watcher {
-		client, stop := httpClient(h2)
-		t.Cleanup(stop)
-		c := connect.NewClient[healthv1.HealthCheckRequest, healthv1.HealthCheckResponse](client, "http://"+address+"/grpc.health.v1.Health/Watch", o...)
-		stream, err := c.CallServerStream(ctx, connect.NewRequest(&healthv1.HealthCheckRequest{Service: service}))
-		return func() (*healthv1.HealthCheckResponse, error) {
-			switch {
-			case err != nil:
-				return nil, err
-			case stream.Receive():
-				return stream.Msg(), nil
-			case stream.Err() != nil:
-				return nil, stream.Err()
-			}
-			return nil, io.EOF
-		}
+		return receiveConnect(t, h2, func(client *http.Client) (*connect.ServerStreamForClient[healthv1.HealthCheckResponse], error) {
+			c := connect.NewClient[healthv1.HealthCheckRequest, healthv1.HealthCheckResponse](client, "http://"+address+"/grpc.health.v1.Health/Watch", o...)
+			return c.CallServerStream(ctx, connect.NewRequest(&healthv1.HealthCheckRequest{Service: service}))
+		})
 	}
 }
 

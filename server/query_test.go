@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +15,6 @@ import (
 	"connectrpc.com/connect"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -35,30 +35,13 @@ type queryReceiver func() (*queryResponse, error)
 // openQuery calls by a protocol.
 func (p *protocol) openQuery(t testing.TB, ctx context.Context, address string, req *queryRequest) queryReceiver {
 	if p.options == nil {
-		conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
-		require.NoError(t, err)
-		t.Cleanup(func() { _ = conn.Close() })
-		stream, err := queryv1grpc.NewQueryServiceClient(conn).Query(ctx, req)
-		require.NoError(t, err)
-		return stream.Recv
+		return receiveGRPC(t, address, func(conn *grpc.ClientConn) (grpc.ServerStreamingClient[queryResponse], error) {
+			return queryv1grpc.NewQueryServiceClient(conn).Query(ctx, req)
+		})
 	}
-	client, stop := httpClient(p.h2)
-	t.Cleanup(stop)
-	stream, err := queryv1connect.NewQueryServiceClient(client, "http://"+address, p.options...).Query(ctx, connect.NewRequest(req))
-	if err == nil {
-		t.Cleanup(func() { _ = stream.Close() })
-	}
-	return func() (*queryResponse, error) {
-		switch {
-		case err != nil:
-			return nil, err
-		case stream.Receive():
-			return stream.Msg(), nil
-		case stream.Err() != nil:
-			return nil, stream.Err()
-		}
-		return nil, io.EOF
-	}
+	return receiveConnect(t, p.h2, func(client *http.Client) (*connect.ServerStreamForClient[queryResponse], error) {
+		return queryv1connect.NewQueryServiceClient(client, "http://"+address, p.options...).Query(ctx, connect.NewRequest(req))
+	})
 }
 
 // query opens a query over gRPC that ends with the test.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -13,7 +14,6 @@ import (
 	"connectrpc.com/connect"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -32,30 +32,13 @@ type rulesReceiver func() (*rulesResponse, error)
 // openRules calls by a protocol.
 func (p *protocol) openRules(t testing.TB, ctx context.Context, address string, req *rulesRequest) rulesReceiver {
 	if p.options == nil {
-		conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
-		require.NoError(t, err)
-		t.Cleanup(func() { _ = conn.Close() })
-		stream, err := queryv1grpc.NewQueryServiceClient(conn).EvaluateRules(ctx, req)
-		require.NoError(t, err)
-		return stream.Recv
+		return receiveGRPC(t, address, func(conn *grpc.ClientConn) (grpc.ServerStreamingClient[rulesResponse], error) {
+			return queryv1grpc.NewQueryServiceClient(conn).EvaluateRules(ctx, req)
+		})
 	}
-	client, stop := httpClient(p.h2)
-	t.Cleanup(stop)
-	stream, err := queryv1connect.NewQueryServiceClient(client, "http://"+address, p.options...).EvaluateRules(ctx, connect.NewRequest(req))
-	if err == nil {
-		t.Cleanup(func() { _ = stream.Close() })
-	}
-	return func() (*rulesResponse, error) {
-		switch {
-		case err != nil:
-			return nil, err
-		case stream.Receive():
-			return stream.Msg(), nil
-		case stream.Err() != nil:
-			return nil, stream.Err()
-		}
-		return nil, io.EOF
-	}
+	return receiveConnect(t, p.h2, func(client *http.Client) (*connect.ServerStreamForClient[rulesResponse], error) {
+		return queryv1connect.NewQueryServiceClient(client, "http://"+address, p.options...).EvaluateRules(ctx, connect.NewRequest(req))
+	})
 }
 
 // evaluate opens an evaluation of rules over gRPC that ends with the test.
