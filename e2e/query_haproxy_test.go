@@ -14,9 +14,10 @@ import (
 	"github.com/promgrpc/exporter/e2e/harness"
 )
 
-// subscribed is what the subscribers of TestQueryFailover evaluate: rates, and series
-// that come and go.
-const subscribed = `sum by (job) (rate(sent_total{job="query"}[10s])) or sum by (series) (sent_total{job="query"}) % 40 > 30`
+// subscribed is what the subscribers of TestQueryFailover evaluate: a rate at each step
+// and, since a series gets 20 samples in that time, at every third step series that are
+// gone at the next.
+const subscribed = `sum by (job) (rate(sent_total{job="query"}[10s])) or sum by (series) (sent_total{job="query"}) % 30 >= 20`
 
 // queryStep is the time between two steps.
 const queryStep = time.Second
