@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -115,13 +116,13 @@ func TestMissingFolder(t *testing.T) {
 	}
 }
 
-// copyOf is a binary in a place from where every user may run it.
+// copyOf is a binary in a place from where every user may run it. Another process writes
+// it: a test that starts one at that moment would pass a file of ours on to it, and what is
+// open for writing cannot be run.
 func copyOf(t *testing.T, dir, binary string) string {
 	t.Helper()
-	b, err := os.ReadFile(binary)
-	succeed(t, err)
 	path := filepath.Join(dir, filepath.Base(binary))
-	succeed(t, os.WriteFile(path, b, 0o755))
+	succeed(t, exec.Command("install", "--mode=755", binary, path).Run())
 	return path
 }
 
