@@ -1,12 +1,14 @@
 package harness
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Options say what a cluster is made of. The zero value is a receiver, a
@@ -160,35 +162,48 @@ func (c *Cluster) CompareFiles() int {
 	return CompareFolders(c.t, filepath.Join(c.dir, c.Forwarder.Name), servers...)
 }
 
-// CompareFolders fails the test if a server's files are not, byte for byte,
-// those of the forwarder, or if a `latest` link does not point at the newest.
-// Nothing may be written meanwhile. It returns the number of segments.
+// CompareFolders fails the test if a server's files do not become, byte for byte, those of
+// the forwarder, or if a `latest` link does not point at the newest. Nothing may be written
+// meanwhile but ticks, of which one may come while files are compared. It returns the
+// number of segments.
 func CompareFolders(t testing.TB, forwarder string, servers ...string) int {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		n, err := compareFolders(t, forwarder, servers)
+		if err == nil {
+			return n
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func compareFolders(t testing.TB, forwarder string, servers []string) (int, error) {
 	t.Helper()
 	want := segments(t, forwarder)
 	if len(want) == 0 {
-		t.Fatal("the forwarder has no segments")
+		return 0, errors.New("the forwarder has no segments")
 	}
 	latest := latestSegment(t, forwarder)
 	if newest := want[len(want)-1]; latest != newest {
-		t.Errorf("forwarder: latest points at %s, the newest segment is %s", latest, newest)
+		return 0, fmt.Errorf("forwarder: latest points at %s, the newest segment is %s", latest, newest)
 	}
 	for _, dir := range servers {
 		if got := segments(t, dir); strings.Join(got, "\n") != strings.Join(want, "\n") {
-			t.Errorf("%s has the segments %q, the forwarder has %q", dir, got, want)
-			continue
+			return 0, fmt.Errorf("%s has the segments %q, the forwarder has %q", dir, got, want)
 		}
 		if got := latestSegment(t, dir); got != latest {
-			t.Errorf("%s: latest points at %s, the forwarder's at %s", dir, got, latest)
+			return 0, fmt.Errorf("%s: latest points at %s, the forwarder's at %s", dir, got, latest)
 		}
 		for _, name := range want {
 			out, err := exec.Command("cmp", filepath.Join(forwarder, name), filepath.Join(dir, name)).CombinedOutput()
 			if err != nil {
-				t.Errorf("%s: segment %s: %v: %s", dir, name, err, out)
+				return 0, fmt.Errorf("%s: segment %s: %w: %s", dir, name, err, out)
 			}
 		}
 	}
-	return len(want)
+	return len(want), nil
 }
 
 // segments of a storage folder by their paths below it, oldest first.
