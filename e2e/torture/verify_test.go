@@ -209,9 +209,10 @@ func (r *rig) compareFiles() int {
 			r.t.Errorf("%s has the files %q, the forwarders %q", u.Name, got, names)
 		}
 		for name, store := range want {
-			a, errA := os.ReadFile(filepath.Join(store, name))
+			// All of it has come before; a tick may since.
 			b, errB := os.ReadFile(filepath.Join(u.store, name))
-			if errA != nil || errB != nil || !bytes.Equal(a, b) {
+			a, errA := os.ReadFile(filepath.Join(store, name))
+			if errA != nil || errB != nil || !bytes.HasPrefix(a, b) {
 				r.t.Errorf("%s: %s is not the forwarder's: %d and %d bytes, %v, %v", u.Name, name, len(b), len(a), errA, errB)
 			}
 		}
