@@ -45,15 +45,8 @@ func (s *subscription) begin() error {
 // reach waits until a time has passed, as long as a replica may lag, and says otherwise
 // why the client has to go on elsewhere.
 func (s *subscription) reach(ms int64, otherwise error) error {
-	return s.while(func(ctx context.Context) error {
-		timed, cancel := context.WithTimeout(ctx, s.queries.CursorWait)
-		defer cancel()
-		err := s.queries.Clock.Wait(timed, ms)
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		return refusal.Unavailable(otherwise, s.cursor())
-	})
+	late := refusal.Unavailable(otherwise, s.cursor())
+	return s.while(func(ctx context.Context) error { return s.queries.Clock.Reach(ctx, ms, s.queries.CursorWait, late) })
 }
 
 // resume goes on after the step of a cursor, whose result is computed again, since what has

@@ -149,16 +149,8 @@ func (s *subscription) begin() error {
 // reach waits until a time has passed, as long as a replica may lag, and says otherwise
 // why the client has to go on elsewhere.
 func (s *subscription) reach(ms int64, otherwise error) error {
-	told := fitting(s.told)
-	return s.while(func(ctx context.Context) error {
-		timed, cancel := context.WithTimeout(ctx, s.rules.Streams.CursorWait)
-		defer cancel()
-		err := s.rules.Clock.Wait(timed, ms)
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		return refusal.Unavailable(otherwise, told)
-	})
+	late := refusal.Unavailable(otherwise, fitting(s.told))
+	return s.while(func(ctx context.Context) error { return s.rules.Clock.Reach(ctx, ms, s.rules.Streams.CursorWait, late) })
 }
 
 // restore waits until this replica has come to where the cursor is, and evaluates again

@@ -115,6 +115,16 @@ func (c *Clock) Wait(ctx context.Context, ms int64) error {
 	}
 }
 
+// Reach is Wait for no longer than most, and fails with the error late after that.
+func (c *Clock) Reach(ctx context.Context, ms int64, most time.Duration, late error) error {
+	timed, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	if err := c.Wait(timed, ms); err == nil || ctx.Err() != nil {
+		return err
+	}
+	return late
+}
+
 func (c *Clock) has(ms int64) bool {
 	passed, ok := c.Passed()
 	return ok && passed >= ms
