@@ -23,7 +23,7 @@ const (
 	// fieldTenant is that of a batch.
 	fieldTenant = 4
 	// kinds are those of all fields, and 0, which no frame has.
-	kinds = 14
+	kinds = 15
 )
 
 var oneofKind = (*linkv1.Frame)(nil).ProtoReflect().Descriptor().Oneofs().ByName("kind")

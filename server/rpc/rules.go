@@ -61,6 +61,7 @@ func checkReadLogs(q *metricsv1.ReadLogsRequest) error {
 	v := violations{request: q}
 	v.needsFollow("heartbeat_interval", q.GetHeartbeatInterval(), q.GetFollow())
 	v.positions(q.GetPositions())
+	v.logIDs(q.GetLogIds())
 	v.interval("heartbeat_interval", q.GetHeartbeatInterval(), leastHeartbeat, longestInterval)
 	return v.err()
 }
@@ -160,13 +161,26 @@ func (v *violations) positions(positions []*metricsv1.LogPosition) {
 	}
 	for i, p := range positions {
 		if !isLogID(p.GetLogId()) {
-			v.add(fmt.Sprintf("positions[%d].log_id", i), "string.pattern", "string.pattern", "does not match regex pattern `"+logIDPattern+"`")
+			v.add(fmt.Sprintf("positions[%d].log_id", i), "string.pattern", "string.pattern", notLogID)
 		}
 		if p.GetSequence() == 0 {
 			v.add(fmt.Sprintf("positions[%d].sequence", i), "uint64.gt", "uint64.gt", "must be greater than 0")
 		}
 	}
 }
+
+func (v *violations) logIDs(ids []string) {
+	if !v.maxItems("log_ids", len(ids), maxPositions) {
+		return
+	}
+	for i, id := range ids {
+		if !isLogID(id) {
+			v.add(fmt.Sprintf("log_ids[%d]", i), "repeated.items.string.pattern", "string.pattern", notLogID)
+		}
+	}
+}
+
+const notLogID = "does not match regex pattern `" + logIDPattern + "`"
 
 func isLogID(s string) bool {
 	return len(s) == logIDDigits && strings.Trim(s, "0123456789abcdef") == ""

@@ -97,8 +97,10 @@ func many[T any](n int, item func(i int) T) []T {
 func selectorOf(int) string { return "up" }
 
 func positionOf(i int) *metricsv1.LogPosition {
-	return &metricsv1.LogPosition{LogId: fmt.Sprintf("%032x", i), Sequence: 1}
+	return &metricsv1.LogPosition{LogId: logIDOf(i), Sequence: 1}
 }
+
+func logIDOf(i int) string { return fmt.Sprintf("%032x", i) }
 
 func cursorStart(s string) *metricsv1.GetMetricsRequest_Cursor {
 	return &metricsv1.GetMetricsRequest_Cursor{Cursor: s}
@@ -135,6 +137,8 @@ var violating = map[string]proto.Message{
 	"ReadLogsRequest.positions cel[0]": &metricsv1.ReadLogsRequest{
 		Positions: []*metricsv1.LogPosition{positionOf(0), positionOf(1), positionOf(0)},
 	},
+	"ReadLogsRequest.log_ids repeated.max_items":            &metricsv1.ReadLogsRequest{LogIds: many(maxPositions+1, logIDOf)},
+	"ReadLogsRequest.log_ids repeated.items.string.pattern": &metricsv1.ReadLogsRequest{LogIds: []string{logIDOf(0), "x"}},
 	"ReadLogsRequest.heartbeat_interval duration.gte": &metricsv1.ReadLogsRequest{
 		Follow: true, HeartbeatInterval: durationpb.New(leastHeartbeat - 1),
 	},
@@ -224,7 +228,7 @@ var allowed = []proto.Message{
 		MinInterval: durationpb.New(longestInterval), HeartbeatInterval: durationpb.New(longestInterval),
 	},
 	&metricsv1.ReadLogsRequest{},
-	&metricsv1.ReadLogsRequest{Positions: many(maxPositions, positionOf), Follow: true, HeartbeatInterval: durationpb.New(leastHeartbeat)},
+	&metricsv1.ReadLogsRequest{Positions: many(maxPositions, positionOf), LogIds: many(maxPositions, logIDOf), Follow: true, HeartbeatInterval: durationpb.New(leastHeartbeat)},
 	&metricsv1.GetLabelNamesRequest{Limit: maxLookupLimit},
 	&metricsv1.GetLabelValuesRequest{Name: "x", Limit: maxLookupLimit},
 	&metricsv1.GetMetadataRequest{Limit: maxLookupLimit},

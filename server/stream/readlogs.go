@@ -42,6 +42,7 @@ type logReading struct {
 	call      *Call
 	streams   *Streams
 	positions map[segment.LogID]*metricsv1.LogPosition
+	only      map[segment.LogID]bool // the logs to send; empty: all
 	follow    bool
 	heartbeat time.Duration
 
@@ -58,7 +59,7 @@ type logReading struct {
 func newLogReading(c *Call, req *metricsv1.ReadLogsRequest, out *connect.ServerStream[metricsv1.ReadLogsResponse]) *logReading {
 	r := &logReading{
 		call: c, streams: c.streams, out: out, follow: req.GetFollow(), heartbeat: HeartbeatInterval(req.GetHeartbeatInterval()),
-		positions: make(map[segment.LogID]*metricsv1.LogPosition, len(req.GetPositions())),
+		positions: make(map[segment.LogID]*metricsv1.LogPosition, len(req.GetPositions())), only: map[segment.LogID]bool{},
 	}
 	return r
 }
@@ -73,12 +74,19 @@ func (r *logReading) run(ctx context.Context, req *metricsv1.ReadLogsRequest) er
 		}
 		r.positions[id] = p
 	}
+	for _, text := range req.GetLogIds() {
+		id, err := segment.ParseLogID(text)
+		if err != nil {
+			return connect.NewError(connect.CodeInvalidArgument, err)
+		}
+		r.only[id] = true
+	}
 	var group *errgroup.Group
 	group, ctx = errgroup.WithContext(ctx)
 	started := map[segment.LogID]bool{}
 	startNew := func() {
 		for _, from := range r.streams.Replicas.Serving() {
-			if !started[from.ID] {
+			if !started[from.ID] && (len(r.only) == 0 || r.only[from.ID]) {
 				started[from.ID] = true
 				r.behind.Add(1)
 				group.Go(func() error { return r.log(ctx, from) })

@@ -146,6 +146,10 @@ const (
 	Code_CODE_TOO_LARGE Code = 3
 	// CODE_UNAVAILABLE: it could not be stored now, and may be sent again.
 	Code_CODE_UNAVAILABLE Code = 4
+	// CODE_UNCONFIRMED: it is stored by this forwarder, and was not confirmed in time by
+	// as many servers as have to. Sent again, it waits for the same, and is not stored
+	// twice.
+	Code_CODE_UNCONFIRMED Code = 5
 )
 
 // Enum value maps for Code.
@@ -156,6 +160,7 @@ var (
 		2: "CODE_INVALID",
 		3: "CODE_TOO_LARGE",
 		4: "CODE_UNAVAILABLE",
+		5: "CODE_UNCONFIRMED",
 	}
 	Code_value = map[string]int32{
 		"CODE_UNSPECIFIED": 0,
@@ -163,6 +168,7 @@ var (
 		"CODE_INVALID":     2,
 		"CODE_TOO_LARGE":   3,
 		"CODE_UNAVAILABLE": 4,
+		"CODE_UNCONFIRMED": 5,
 	}
 )
 
@@ -214,6 +220,7 @@ type Frame struct {
 	//	*Frame_Pong
 	//	*Frame_Goodbye
 	//	*Frame_Fetch
+	//	*Frame_Election
 	Kind          isFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -373,6 +380,15 @@ func (x *Frame) GetFetch() *Fetch {
 	return nil
 }
 
+func (x *Frame) GetElection() *Election {
+	if x != nil {
+		if x, ok := x.Kind.(*Frame_Election); ok {
+			return x.Election
+		}
+	}
+	return nil
+}
+
 type isFrame_Kind interface {
 	isFrame_Kind()
 }
@@ -443,6 +459,12 @@ type Frame_Fetch struct {
 	Fetch *Fetch `protobuf:"bytes,13,opt,name=fetch,proto3,oneof"`
 }
 
+type Frame_Election struct {
+	// election goes from server to forwarder: what the log of some forwarder says of
+	// an HA pair.
+	Election *Election `protobuf:"bytes,14,opt,name=election,proto3,oneof"`
+}
+
 func (*Frame_Hello) isFrame_Kind() {}
 
 func (*Frame_Welcome) isFrame_Kind() {}
@@ -469,6 +491,8 @@ func (*Frame_Goodbye) isFrame_Kind() {}
 
 func (*Frame_Fetch) isFrame_Kind() {}
 
+func (*Frame_Election) isFrame_Kind() {}
+
 // Hello opens a connection.
 type Hello struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -482,7 +506,10 @@ type Hello struct {
 	LogId []byte `protobuf:"bytes,4,opt,name=log_id,json=logId,proto3" json:"log_id,omitempty"`
 	// ended is set when nothing more is written to the log. The forwarder has as
 	// much of it as any server that it has met.
-	Ended         bool `protobuf:"varint,5,opt,name=ended,proto3" json:"ended,omitempty"`
+	Ended bool `protobuf:"varint,5,opt,name=ended,proto3" json:"ended,omitempty"`
+	// durable asks the server to force what it gets to its disk at once, and to say how
+	// far it has done so.
+	Durable       bool `protobuf:"varint,6,opt,name=durable,proto3" json:"durable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -548,6 +575,13 @@ func (x *Hello) GetLogId() []byte {
 func (x *Hello) GetEnded() bool {
 	if x != nil {
 		return x.Ended
+	}
+	return false
+}
+
+func (x *Hello) GetDurable() bool {
+	if x != nil {
+		return x.Durable
 	}
 	return false
 }
@@ -635,7 +669,10 @@ type Position struct {
 	Sequence uint64 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// checksum of that block, as in its frame, which shows whether two copies of a
 	// log have diverged.
-	Checksum      uint32 `protobuf:"varint,3,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	Checksum uint32 `protobuf:"varint,3,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	// durable is the sequence of the last block that a server has forced to its disk.
+	// Unset where the hello did not ask for that.
+	Durable       uint64 `protobuf:"varint,4,opt,name=durable,proto3" json:"durable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -687,6 +724,13 @@ func (x *Position) GetSequence() uint64 {
 func (x *Position) GetChecksum() uint32 {
 	if x != nil {
 		return x.Checksum
+	}
+	return 0
+}
+
+func (x *Position) GetDurable() uint64 {
+	if x != nil {
+		return x.Durable
 	}
 	return 0
 }
@@ -1133,6 +1177,110 @@ func (x *Fetch) GetAfterSequence() uint64 {
 	return 0
 }
 
+// Election is the claim of a forwarder, as it stands in its log, that the samples of
+// one sender of a cluster are taken, and those of the others are not.
+type Election struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// tenant of the senders, empty for none.
+	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// cluster that the senders share.
+	Cluster string `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// replica that was elected.
+	Replica string `protobuf:"bytes,3,opt,name=replica,proto3" json:"replica,omitempty"`
+	// term of the claim: of two for a cluster the one with the higher term holds.
+	Term uint64 `protobuf:"varint,4,opt,name=term,proto3" json:"term,omitempty"`
+	// claim_time of the forwarder, in milliseconds since the Unix epoch: of two claims
+	// of the same term the earlier holds.
+	ClaimTime int64 `protobuf:"varint,5,opt,name=claim_time,json=claimTime,proto3" json:"claim_time,omitempty"`
+	// log_id of the log that has the claim, 16 bytes: of two claims of the same time
+	// that of the lower one holds.
+	LogId []byte `protobuf:"bytes,6,opt,name=log_id,json=logId,proto3" json:"log_id,omitempty"`
+	// heard_time is when the elected was last heard of by any forwarder, in milliseconds
+	// since the Unix epoch.
+	HeardTime     int64 `protobuf:"varint,7,opt,name=heard_time,json=heardTime,proto3" json:"heard_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Election) Reset() {
+	*x = Election{}
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Election) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Election) ProtoMessage() {}
+
+func (x *Election) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Election.ProtoReflect.Descriptor instead.
+func (*Election) Descriptor() ([]byte, []int) {
+	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Election) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *Election) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *Election) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
+func (x *Election) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *Election) GetClaimTime() int64 {
+	if x != nil {
+		return x.ClaimTime
+	}
+	return 0
+}
+
+func (x *Election) GetLogId() []byte {
+	if x != nil {
+		return x.LogId
+	}
+	return nil
+}
+
+func (x *Election) GetHeardTime() int64 {
+	if x != nil {
+		return x.HeardTime
+	}
+	return 0
+}
+
 // Ping asks for a pong.
 type Ping struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1144,7 +1292,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[11]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1156,7 +1304,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[11]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1169,7 +1317,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{11}
+	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Ping) GetId() uint64 {
@@ -1190,7 +1338,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[12]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1202,7 +1350,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[12]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1215,7 +1363,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{12}
+	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Pong) GetId() uint64 {
@@ -1236,7 +1384,7 @@ type Goodbye struct {
 
 func (x *Goodbye) Reset() {
 	*x = Goodbye{}
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[13]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1248,7 +1396,7 @@ func (x *Goodbye) String() string {
 func (*Goodbye) ProtoMessage() {}
 
 func (x *Goodbye) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[13]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1261,7 +1409,7 @@ func (x *Goodbye) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Goodbye.ProtoReflect.Descriptor instead.
 func (*Goodbye) Descriptor() ([]byte, []int) {
-	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{13}
+	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Goodbye) GetReason() string {
@@ -1275,7 +1423,7 @@ var File_promgrpc_link_v1_link_proto protoreflect.FileDescriptor
 
 const file_promgrpc_link_v1_link_proto_rawDesc = "" +
 	"\n" +
-	"\x1bpromgrpc/link/v1/link.proto\x12\x10promgrpc.link.v1\"\xb1\x05\n" +
+	"\x1bpromgrpc/link/v1/link.proto\x12\x10promgrpc.link.v1\"\xeb\x05\n" +
 	"\x05Frame\x12/\n" +
 	"\x05hello\x18\x01 \x01(\v2\x17.promgrpc.link.v1.HelloH\x00R\x05hello\x125\n" +
 	"\awelcome\x18\x02 \x01(\v2\x19.promgrpc.link.v1.WelcomeH\x00R\awelcome\x12/\n" +
@@ -1290,23 +1438,26 @@ const file_promgrpc_link_v1_link_proto_rawDesc = "" +
 	" \x01(\v2\x16.promgrpc.link.v1.PingH\x00R\x04ping\x12,\n" +
 	"\x04pong\x18\v \x01(\v2\x16.promgrpc.link.v1.PongH\x00R\x04pong\x125\n" +
 	"\agoodbye\x18\f \x01(\v2\x19.promgrpc.link.v1.GoodbyeH\x00R\agoodbye\x12/\n" +
-	"\x05fetch\x18\r \x01(\v2\x17.promgrpc.link.v1.FetchH\x00R\x05fetchB\x06\n" +
-	"\x04kind\"\x96\x01\n" +
+	"\x05fetch\x18\r \x01(\v2\x17.promgrpc.link.v1.FetchH\x00R\x05fetch\x128\n" +
+	"\belection\x18\x0e \x01(\v2\x1a.promgrpc.link.v1.ElectionH\x00R\belectionB\x06\n" +
+	"\x04kind\"\xb0\x01\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12*\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x16.promgrpc.link.v1.RoleR\x04role\x12\x1a\n" +
 	"\binstance\x18\x03 \x01(\tR\binstance\x12\x15\n" +
 	"\x06log_id\x18\x04 \x01(\fR\x05logId\x12\x14\n" +
-	"\x05ended\x18\x05 \x01(\bR\x05ended\"\x9f\x01\n" +
+	"\x05ended\x18\x05 \x01(\bR\x05ended\x12\x18\n" +
+	"\adurable\x18\x06 \x01(\bR\adurable\"\x9f\x01\n" +
 	"\aWelcome\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x126\n" +
 	"\bposition\x18\x03 \x01(\v2\x1a.promgrpc.link.v1.PositionR\bposition\x12&\n" +
-	"\x0fmax_batch_bytes\x18\x04 \x01(\rR\rmaxBatchBytes\"Y\n" +
+	"\x0fmax_batch_bytes\x18\x04 \x01(\rR\rmaxBatchBytes\"s\n" +
 	"\bPosition\x12\x15\n" +
 	"\x06log_id\x18\x01 \x01(\fR\x05logId\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12\x1a\n" +
-	"\bchecksum\x18\x03 \x01(\rR\bchecksum\"\x8e\x01\n" +
+	"\bchecksum\x18\x03 \x01(\rR\bchecksum\x12\x18\n" +
+	"\adurable\x18\x04 \x01(\x04R\adurable\"\x8e\x01\n" +
 	"\x05Batch\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x120\n" +
 	"\x06schema\x18\x02 \x01(\x0e2\x18.promgrpc.link.v1.SchemaR\x06schema\x12\x12\n" +
@@ -1333,7 +1484,17 @@ const file_promgrpc_link_v1_link_proto_rawDesc = "" +
 	"\x0eafter_sequence\x18\x01 \x01(\x04R\rafterSequence\x12#\n" +
 	"\rnext_sequence\x18\x02 \x01(\x04R\fnextSequence\".\n" +
 	"\x05Fetch\x12%\n" +
-	"\x0eafter_sequence\x18\x01 \x01(\x04R\rafterSequence\"\x16\n" +
+	"\x0eafter_sequence\x18\x01 \x01(\x04R\rafterSequence\"\xbf\x01\n" +
+	"\bElection\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x18\n" +
+	"\acluster\x18\x02 \x01(\tR\acluster\x12\x18\n" +
+	"\areplica\x18\x03 \x01(\tR\areplica\x12\x12\n" +
+	"\x04term\x18\x04 \x01(\x04R\x04term\x12\x1d\n" +
+	"\n" +
+	"claim_time\x18\x05 \x01(\x03R\tclaimTime\x12\x15\n" +
+	"\x06log_id\x18\x06 \x01(\fR\x05logId\x12\x1d\n" +
+	"\n" +
+	"heard_time\x18\a \x01(\x03R\theardTime\"\x16\n" +
 	"\x04Ping\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\x16\n" +
 	"\x04Pong\x12\x0e\n" +
@@ -1347,13 +1508,14 @@ const file_promgrpc_link_v1_link_proto_rawDesc = "" +
 	"\x06Schema\x12\x16\n" +
 	"\x12SCHEMA_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fSCHEMA_WRITE_V1\x10\x01\x12\x13\n" +
-	"\x0fSCHEMA_WRITE_V2\x10\x02*e\n" +
+	"\x0fSCHEMA_WRITE_V2\x10\x02*{\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aCODE_OK\x10\x01\x12\x10\n" +
 	"\fCODE_INVALID\x10\x02\x12\x12\n" +
 	"\x0eCODE_TOO_LARGE\x10\x03\x12\x14\n" +
-	"\x10CODE_UNAVAILABLE\x10\x04B\xc0\x01\n" +
+	"\x10CODE_UNAVAILABLE\x10\x04\x12\x14\n" +
+	"\x10CODE_UNCONFIRMED\x10\x05B\xc0\x01\n" +
 	"\x14com.promgrpc.link.v1B\tLinkProtoP\x01Z;github.com/promgrpc/exporter/gen/go/promgrpc/link/v1;linkv1\xa2\x02\x03PLX\xaa\x02\x10Promgrpc.Link.V1\xca\x02\x10Promgrpc\\Link\\V1\xe2\x02\x1cPromgrpc\\Link\\V1\\GPBMetadata\xea\x02\x12Promgrpc::Link::V1b\x06proto3"
 
 var (
@@ -1369,7 +1531,7 @@ func file_promgrpc_link_v1_link_proto_rawDescGZIP() []byte {
 }
 
 var file_promgrpc_link_v1_link_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_promgrpc_link_v1_link_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_promgrpc_link_v1_link_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_promgrpc_link_v1_link_proto_goTypes = []any{
 	(Role)(0),             // 0: promgrpc.link.v1.Role
 	(Schema)(0),           // 1: promgrpc.link.v1.Schema
@@ -1385,9 +1547,10 @@ var file_promgrpc_link_v1_link_proto_goTypes = []any{
 	(*SegmentAppend)(nil), // 11: promgrpc.link.v1.SegmentAppend
 	(*Gap)(nil),           // 12: promgrpc.link.v1.Gap
 	(*Fetch)(nil),         // 13: promgrpc.link.v1.Fetch
-	(*Ping)(nil),          // 14: promgrpc.link.v1.Ping
-	(*Pong)(nil),          // 15: promgrpc.link.v1.Pong
-	(*Goodbye)(nil),       // 16: promgrpc.link.v1.Goodbye
+	(*Election)(nil),      // 14: promgrpc.link.v1.Election
+	(*Ping)(nil),          // 15: promgrpc.link.v1.Ping
+	(*Pong)(nil),          // 16: promgrpc.link.v1.Pong
+	(*Goodbye)(nil),       // 17: promgrpc.link.v1.Goodbye
 }
 var file_promgrpc_link_v1_link_proto_depIdxs = []int32{
 	4,  // 0: promgrpc.link.v1.Frame.hello:type_name -> promgrpc.link.v1.Hello
@@ -1399,20 +1562,21 @@ var file_promgrpc_link_v1_link_proto_depIdxs = []int32{
 	6,  // 6: promgrpc.link.v1.Frame.position:type_name -> promgrpc.link.v1.Position
 	6,  // 7: promgrpc.link.v1.Frame.tail:type_name -> promgrpc.link.v1.Position
 	12, // 8: promgrpc.link.v1.Frame.gap:type_name -> promgrpc.link.v1.Gap
-	14, // 9: promgrpc.link.v1.Frame.ping:type_name -> promgrpc.link.v1.Ping
-	15, // 10: promgrpc.link.v1.Frame.pong:type_name -> promgrpc.link.v1.Pong
-	16, // 11: promgrpc.link.v1.Frame.goodbye:type_name -> promgrpc.link.v1.Goodbye
+	15, // 9: promgrpc.link.v1.Frame.ping:type_name -> promgrpc.link.v1.Ping
+	16, // 10: promgrpc.link.v1.Frame.pong:type_name -> promgrpc.link.v1.Pong
+	17, // 11: promgrpc.link.v1.Frame.goodbye:type_name -> promgrpc.link.v1.Goodbye
 	13, // 12: promgrpc.link.v1.Frame.fetch:type_name -> promgrpc.link.v1.Fetch
-	0,  // 13: promgrpc.link.v1.Hello.role:type_name -> promgrpc.link.v1.Role
-	6,  // 14: promgrpc.link.v1.Welcome.position:type_name -> promgrpc.link.v1.Position
-	1,  // 15: promgrpc.link.v1.Batch.schema:type_name -> promgrpc.link.v1.Schema
-	8,  // 16: promgrpc.link.v1.Batch.tenant:type_name -> promgrpc.link.v1.Label
-	2,  // 17: promgrpc.link.v1.Verdict.code:type_name -> promgrpc.link.v1.Code
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	14, // 13: promgrpc.link.v1.Frame.election:type_name -> promgrpc.link.v1.Election
+	0,  // 14: promgrpc.link.v1.Hello.role:type_name -> promgrpc.link.v1.Role
+	6,  // 15: promgrpc.link.v1.Welcome.position:type_name -> promgrpc.link.v1.Position
+	1,  // 16: promgrpc.link.v1.Batch.schema:type_name -> promgrpc.link.v1.Schema
+	8,  // 17: promgrpc.link.v1.Batch.tenant:type_name -> promgrpc.link.v1.Label
+	2,  // 18: promgrpc.link.v1.Verdict.code:type_name -> promgrpc.link.v1.Code
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_promgrpc_link_v1_link_proto_init() }
@@ -1434,6 +1598,7 @@ func file_promgrpc_link_v1_link_proto_init() {
 		(*Frame_Pong)(nil),
 		(*Frame_Goodbye)(nil),
 		(*Frame_Fetch)(nil),
+		(*Frame_Election)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1441,7 +1606,7 @@ func file_promgrpc_link_v1_link_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_promgrpc_link_v1_link_proto_rawDesc), len(file_promgrpc_link_v1_link_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

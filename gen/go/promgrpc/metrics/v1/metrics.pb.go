@@ -854,7 +854,12 @@ type Segment struct {
 	// size_bytes of the file.
 	SizeBytes int64 `protobuf:"varint,6,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
 	// sealed is set when the segment is complete and will not change.
-	Sealed        bool `protobuf:"varint,7,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Sealed bool `protobuf:"varint,7,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// archived is set when all of it is in the bucket.
+	Archived bool `protobuf:"varint,8,opt,name=archived,proto3" json:"archived,omitempty"`
+	// remote is set when it is read from there, since this replica has it no more on its
+	// disk.
+	Remote        bool `protobuf:"varint,9,opt,name=remote,proto3" json:"remote,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -938,12 +943,26 @@ func (x *Segment) GetSealed() bool {
 	return false
 }
 
+func (x *Segment) GetArchived() bool {
+	if x != nil {
+		return x.Archived
+	}
+	return false
+}
+
+func (x *Segment) GetRemote() bool {
+	if x != nil {
+		return x.Remote
+	}
+	return false
+}
+
 // LogStatus is a replica's state with respect to one log.
 type LogStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// log_id names the log, as 32 hexadecimal digits.
 	LogId string `protobuf:"bytes,1,opt,name=log_id,json=logId,proto3" json:"log_id,omitempty"`
-	// first_sequence that is still on disk.
+	// first_sequence that is still kept, on the disk or in the bucket.
 	FirstSequence uint64 `protobuf:"varint,2,opt,name=first_sequence,json=firstSequence,proto3" json:"first_sequence,omitempty"`
 	// last_sequence that this replica has.
 	LastSequence uint64 `protobuf:"varint,3,opt,name=last_sequence,json=lastSequence,proto3" json:"last_sequence,omitempty"`
@@ -957,10 +976,15 @@ type LogStatus struct {
 	ReceiveTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=receive_time,json=receiveTime,proto3" json:"receive_time,omitempty"`
 	// series in the head, stale ones included.
 	Series uint64 `protobuf:"varint,7,opt,name=series,proto3" json:"series,omitempty"`
-	// size_bytes of all segments of the log.
-	SizeBytes     int64 `protobuf:"varint,8,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// size_bytes of all segments of the log that are on the disk.
+	SizeBytes int64 `protobuf:"varint,8,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	// durable_sequence is the last block that was forced to the disk, where a forwarder
+	// asked for that. 0: none did.
+	DurableSequence uint64 `protobuf:"varint,9,opt,name=durable_sequence,json=durableSequence,proto3" json:"durable_sequence,omitempty"`
+	// archived_sequence is the last block that is in the bucket. 0: none is.
+	ArchivedSequence uint64 `protobuf:"varint,10,opt,name=archived_sequence,json=archivedSequence,proto3" json:"archived_sequence,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *LogStatus) Reset() {
@@ -1049,6 +1073,20 @@ func (x *LogStatus) GetSizeBytes() int64 {
 	return 0
 }
 
+func (x *LogStatus) GetDurableSequence() uint64 {
+	if x != nil {
+		return x.DurableSequence
+	}
+	return 0
+}
+
+func (x *LogStatus) GetArchivedSequence() uint64 {
+	if x != nil {
+		return x.ArchivedSequence
+	}
+	return 0
+}
+
 var File_promgrpc_metrics_v1_metrics_proto protoreflect.FileDescriptor
 
 const file_promgrpc_metrics_v1_metrics_proto_rawDesc = "" +
@@ -1112,7 +1150,7 @@ const file_promgrpc_metrics_v1_metrics_proto_rawDesc = "" +
 	"\x04type\x18\x01 \x01(\x0e2\x1f.promgrpc.metrics.v1.MetricTypeR\x04type\x12,\n" +
 	"\x12metric_family_name\x18\x02 \x01(\tR\x10metricFamilyName\x12\x12\n" +
 	"\x04help\x18\x04 \x01(\tR\x04help\x12\x12\n" +
-	"\x04unit\x18\x05 \x01(\tR\x04unit\"\xf4\x01\n" +
+	"\x04unit\x18\x05 \x01(\tR\x04unit\"\xa8\x02\n" +
 	"\aSegment\x12\x15\n" +
 	"\x06log_id\x18\x01 \x01(\tR\x05logId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12%\n" +
@@ -1122,7 +1160,9 @@ const file_promgrpc_metrics_v1_metrics_proto_rawDesc = "" +
 	"createTime\x12\x1d\n" +
 	"\n" +
 	"size_bytes\x18\x06 \x01(\x03R\tsizeBytes\x12\x16\n" +
-	"\x06sealed\x18\a \x01(\bR\x06sealed\"\xa1\x02\n" +
+	"\x06sealed\x18\a \x01(\bR\x06sealed\x12\x1a\n" +
+	"\barchived\x18\b \x01(\bR\barchived\x12\x16\n" +
+	"\x06remote\x18\t \x01(\bR\x06remote\"\xf9\x02\n" +
 	"\tLogStatus\x12\x15\n" +
 	"\x06log_id\x18\x01 \x01(\tR\x05logId\x12%\n" +
 	"\x0efirst_sequence\x18\x02 \x01(\x04R\rfirstSequence\x12#\n" +
@@ -1133,7 +1173,10 @@ const file_promgrpc_metrics_v1_metrics_proto_rawDesc = "" +
 	"\freceive_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\vreceiveTime\x12\x16\n" +
 	"\x06series\x18\a \x01(\x04R\x06series\x12\x1d\n" +
 	"\n" +
-	"size_bytes\x18\b \x01(\x03R\tsizeBytes*\xdd\x01\n" +
+	"size_bytes\x18\b \x01(\x03R\tsizeBytes\x12)\n" +
+	"\x10durable_sequence\x18\t \x01(\x04R\x0fdurableSequence\x12+\n" +
+	"\x11archived_sequence\x18\n" +
+	" \x01(\x04R\x10archivedSequence*\xdd\x01\n" +
 	"\n" +
 	"MetricType\x12\x1b\n" +
 	"\x17METRIC_TYPE_UNSPECIFIED\x10\x00\x12\x17\n" +

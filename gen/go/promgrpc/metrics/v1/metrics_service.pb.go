@@ -751,8 +751,10 @@ type ReadLogsRequest struct {
 	// heartbeat_interval is how long a following stream stays quiet before it
 	// sends a heartbeat. Unset means 10 seconds.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,3,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// log_ids of the logs to send, as 32 hexadecimal digits. Empty: all logs.
+	LogIds        []string `protobuf:"bytes,4,rep,name=log_ids,json=logIds,proto3" json:"log_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReadLogsRequest) Reset() {
@@ -802,6 +804,13 @@ func (x *ReadLogsRequest) GetFollow() bool {
 func (x *ReadLogsRequest) GetHeartbeatInterval() *durationpb.Duration {
 	if x != nil {
 		return x.HeartbeatInterval
+	}
+	return nil
+}
+
+func (x *ReadLogsRequest) GetLogIds() []string {
+	if x != nil {
+		return x.LogIds
 	}
 	return nil
 }
@@ -1653,7 +1662,9 @@ type GetStatusResponse struct {
 	Listeners []*Listener `protobuf:"bytes,11,rep,name=listeners,proto3" json:"listeners,omitempty"`
 	// not_ready says why calls should go to another server. Empty if the server is
 	// ready.
-	NotReady      string `protobuf:"bytes,12,opt,name=not_ready,json=notReady,proto3" json:"not_ready,omitempty"`
+	NotReady string `protobuf:"bytes,12,opt,name=not_ready,json=notReady,proto3" json:"not_ready,omitempty"`
+	// bucket that keeps what is older than the disk. Unset where there is none.
+	Bucket        *BucketStatus `protobuf:"bytes,13,opt,name=bucket,proto3" json:"bucket,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1772,6 +1783,95 @@ func (x *GetStatusResponse) GetNotReady() string {
 	return ""
 }
 
+func (x *GetStatusResponse) GetBucket() *BucketStatus {
+	if x != nil {
+		return x.Bucket
+	}
+	return nil
+}
+
+// BucketStatus is how a server gets on with its bucket.
+type BucketStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// url of the bucket, without what is secret.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// error of the last attempt. Empty if it succeeded.
+	Error string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	// success_time is when an attempt last succeeded.
+	SuccessTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=success_time,json=successTime,proto3" json:"success_time,omitempty"`
+	// pending_bytes that are on the disk and not in the bucket yet.
+	PendingBytes int64 `protobuf:"varint,4,opt,name=pending_bytes,json=pendingBytes,proto3" json:"pending_bytes,omitempty"`
+	// size_bytes of all segments in the bucket.
+	SizeBytes     int64 `protobuf:"varint,5,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BucketStatus) Reset() {
+	*x = BucketStatus{}
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BucketStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BucketStatus) ProtoMessage() {}
+
+func (x *BucketStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BucketStatus.ProtoReflect.Descriptor instead.
+func (*BucketStatus) Descriptor() ([]byte, []int) {
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *BucketStatus) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *BucketStatus) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *BucketStatus) GetSuccessTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SuccessTime
+	}
+	return nil
+}
+
+func (x *BucketStatus) GetPendingBytes() int64 {
+	if x != nil {
+		return x.PendingBytes
+	}
+	return 0
+}
+
+func (x *BucketStatus) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
 // Listener is a port that a server takes connections at.
 type Listener struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1797,7 +1897,7 @@ type Listener struct {
 
 func (x *Listener) Reset() {
 	*x = Listener{}
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[24]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1809,7 +1909,7 @@ func (x *Listener) String() string {
 func (*Listener) ProtoMessage() {}
 
 func (x *Listener) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[24]
+	mi := &file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1822,7 +1922,7 @@ func (x *Listener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listener.ProtoReflect.Descriptor instead.
 func (*Listener) Descriptor() ([]byte, []int) {
-	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{24}
+	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Listener) GetName() string {
@@ -1923,12 +2023,13 @@ const file_promgrpc_metrics_v1_metrics_service_proto_rawDesc = "" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fREASON_DRAINING\x10\x01\x12\x12\n" +
-	"\x0eREASON_MAX_AGE\x10\x02\"\x94\x03\n" +
+	"\x0eREASON_MAX_AGE\x10\x02\"\xcb\x03\n" +
 	"\x0fReadLogsRequest\x12\x99\x01\n" +
 	"\tpositions\x18\x01 \x03(\v2 .promgrpc.metrics.v1.LogPositionBY\xbaHV\xba\x01N\n" +
 	"\x10positions.unique\x12\x1apositions name a log twice\x1a\x1ethis.map(p, p.log_id).unique()\x92\x01\x02\x100R\tpositions\x12\x16\n" +
 	"\x06follow\x18\x02 \x01(\bR\x06follow\x12\\\n" +
-	"\x12heartbeat_interval\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\f\"\x03\b\x90\x1c2\x05\x10\x80\xc2\xd7/R\x11heartbeatInterval:o\xbaHl\x1aj\n" +
+	"\x12heartbeat_interval\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\f\"\x03\b\x90\x1c2\x05\x10\x80\xc2\xd7/R\x11heartbeatInterval\x125\n" +
+	"\alog_ids\x18\x04 \x03(\tB\x1c\xbaH\x19\x92\x01\x16\x100\"\x12r\x102\x0e^[0-9a-f]{32}$R\x06logIds:o\xbaHl\x1aj\n" +
 	"\x19heartbeat_interval.follow\x12\x1fheartbeat_interval needs follow\x1a,this.follow || !has(this.heartbeat_interval)\"|\n" +
 	"\vLogPosition\x12,\n" +
 	"\x06log_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{32}$R\x05logId\x12#\n" +
@@ -1973,7 +2074,7 @@ const file_promgrpc_metrics_v1_metrics_service_proto_rawDesc = "" +
 	"\x14ListSegmentsResponse\x128\n" +
 	"\bsegments\x18\x01 \x03(\v2\x1c.promgrpc.metrics.v1.SegmentR\bsegments\x12\x1c\n" +
 	"\ttruncated\x18\x02 \x01(\bR\ttruncated\"\x12\n" +
-	"\x10GetStatusRequest\"\xca\x03\n" +
+	"\x10GetStatusRequest\"\x85\x04\n" +
 	"\x11GetStatusResponse\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x129\n" +
@@ -1989,7 +2090,15 @@ const file_promgrpc_metrics_v1_metrics_service_proto_rawDesc = "" +
 	"\x06uptime\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationR\x06uptime\x12;\n" +
 	"\tlisteners\x18\v \x03(\v2\x1d.promgrpc.metrics.v1.ListenerR\tlisteners\x12\x1b\n" +
-	"\tnot_ready\x18\f \x01(\tR\bnotReady\"\xcf\x01\n" +
+	"\tnot_ready\x18\f \x01(\tR\bnotReady\x129\n" +
+	"\x06bucket\x18\r \x01(\v2!.promgrpc.metrics.v1.BucketStatusR\x06bucket\"\xb9\x01\n" +
+	"\fBucketStatus\x12\x10\n" +
+	"\x03url\x18\x01 \x01(\tR\x03url\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\x12=\n" +
+	"\fsuccess_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vsuccessTime\x12#\n" +
+	"\rpending_bytes\x18\x04 \x01(\x03R\fpendingBytes\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x05 \x01(\x03R\tsizeBytes\"\xcf\x01\n" +
 	"\bListener\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x10\n" +
@@ -2022,7 +2131,7 @@ func file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP() []byte {
 }
 
 var file_promgrpc_metrics_v1_metrics_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_promgrpc_metrics_v1_metrics_service_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_promgrpc_metrics_v1_metrics_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_promgrpc_metrics_v1_metrics_service_proto_goTypes = []any{
 	(StreamInterrupted_Reason)(0),  // 0: promgrpc.metrics.v1.StreamInterrupted.Reason
 	(*GetMetricsRequest)(nil),      // 1: promgrpc.metrics.v1.GetMetricsRequest
@@ -2049,56 +2158,59 @@ var file_promgrpc_metrics_v1_metrics_service_proto_goTypes = []any{
 	(*ListSegmentsResponse)(nil),   // 22: promgrpc.metrics.v1.ListSegmentsResponse
 	(*GetStatusRequest)(nil),       // 23: promgrpc.metrics.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),      // 24: promgrpc.metrics.v1.GetStatusResponse
-	(*Listener)(nil),               // 25: promgrpc.metrics.v1.Listener
-	(*timestamppb.Timestamp)(nil),  // 26: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 27: google.protobuf.Duration
-	(*TimeSeries)(nil),             // 28: promgrpc.metrics.v1.TimeSeries
-	(*MetricMetadata)(nil),         // 29: promgrpc.metrics.v1.MetricMetadata
-	(*Segment)(nil),                // 30: promgrpc.metrics.v1.Segment
-	(*LogStatus)(nil),              // 31: promgrpc.metrics.v1.LogStatus
+	(*BucketStatus)(nil),           // 25: promgrpc.metrics.v1.BucketStatus
+	(*Listener)(nil),               // 26: promgrpc.metrics.v1.Listener
+	(*timestamppb.Timestamp)(nil),  // 27: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 28: google.protobuf.Duration
+	(*TimeSeries)(nil),             // 29: promgrpc.metrics.v1.TimeSeries
+	(*MetricMetadata)(nil),         // 30: promgrpc.metrics.v1.MetricMetadata
+	(*Segment)(nil),                // 31: promgrpc.metrics.v1.Segment
+	(*LogStatus)(nil),              // 32: promgrpc.metrics.v1.LogStatus
 }
 var file_promgrpc_metrics_v1_metrics_service_proto_depIdxs = []int32{
-	26, // 0: promgrpc.metrics.v1.GetMetricsRequest.since:type_name -> google.protobuf.Timestamp
-	27, // 1: promgrpc.metrics.v1.GetMetricsRequest.min_interval:type_name -> google.protobuf.Duration
-	27, // 2: promgrpc.metrics.v1.GetMetricsRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	28, // 3: promgrpc.metrics.v1.GetMetricsResponse.timeseries:type_name -> promgrpc.metrics.v1.TimeSeries
+	27, // 0: promgrpc.metrics.v1.GetMetricsRequest.since:type_name -> google.protobuf.Timestamp
+	28, // 1: promgrpc.metrics.v1.GetMetricsRequest.min_interval:type_name -> google.protobuf.Duration
+	28, // 2: promgrpc.metrics.v1.GetMetricsRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	29, // 3: promgrpc.metrics.v1.GetMetricsResponse.timeseries:type_name -> promgrpc.metrics.v1.TimeSeries
 	3,  // 4: promgrpc.metrics.v1.GetMetricsResponse.synced:type_name -> promgrpc.metrics.v1.Synced
 	4,  // 5: promgrpc.metrics.v1.GetMetricsResponse.heartbeat:type_name -> promgrpc.metrics.v1.Heartbeat
 	5,  // 6: promgrpc.metrics.v1.GetMetricsResponse.gap:type_name -> promgrpc.metrics.v1.Gap
 	6,  // 7: promgrpc.metrics.v1.GetMetricsResponse.end:type_name -> promgrpc.metrics.v1.End
 	0,  // 8: promgrpc.metrics.v1.StreamInterrupted.reason:type_name -> promgrpc.metrics.v1.StreamInterrupted.Reason
 	11, // 9: promgrpc.metrics.v1.ReadLogsRequest.positions:type_name -> promgrpc.metrics.v1.LogPosition
-	27, // 10: promgrpc.metrics.v1.ReadLogsRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	28, // 10: promgrpc.metrics.v1.ReadLogsRequest.heartbeat_interval:type_name -> google.protobuf.Duration
 	13, // 11: promgrpc.metrics.v1.ReadLogsResponse.segment:type_name -> promgrpc.metrics.v1.SegmentStart
 	14, // 12: promgrpc.metrics.v1.ReadLogsResponse.data:type_name -> promgrpc.metrics.v1.SegmentData
 	5,  // 13: promgrpc.metrics.v1.ReadLogsResponse.gap:type_name -> promgrpc.metrics.v1.Gap
 	4,  // 14: promgrpc.metrics.v1.ReadLogsResponse.heartbeat:type_name -> promgrpc.metrics.v1.Heartbeat
 	6,  // 15: promgrpc.metrics.v1.ReadLogsResponse.end:type_name -> promgrpc.metrics.v1.End
-	29, // 16: promgrpc.metrics.v1.GetMetadataResponse.metadata:type_name -> promgrpc.metrics.v1.MetricMetadata
-	30, // 17: promgrpc.metrics.v1.ListSegmentsResponse.segments:type_name -> promgrpc.metrics.v1.Segment
-	26, // 18: promgrpc.metrics.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
-	31, // 19: promgrpc.metrics.v1.GetStatusResponse.logs:type_name -> promgrpc.metrics.v1.LogStatus
-	27, // 20: promgrpc.metrics.v1.GetStatusResponse.uptime:type_name -> google.protobuf.Duration
-	25, // 21: promgrpc.metrics.v1.GetStatusResponse.listeners:type_name -> promgrpc.metrics.v1.Listener
-	1,  // 22: promgrpc.metrics.v1.MetricsService.GetMetrics:input_type -> promgrpc.metrics.v1.GetMetricsRequest
-	10, // 23: promgrpc.metrics.v1.MetricsService.ReadLogs:input_type -> promgrpc.metrics.v1.ReadLogsRequest
-	15, // 24: promgrpc.metrics.v1.MetricsService.GetLabelNames:input_type -> promgrpc.metrics.v1.GetLabelNamesRequest
-	17, // 25: promgrpc.metrics.v1.MetricsService.GetLabelValues:input_type -> promgrpc.metrics.v1.GetLabelValuesRequest
-	19, // 26: promgrpc.metrics.v1.MetricsService.GetMetadata:input_type -> promgrpc.metrics.v1.GetMetadataRequest
-	21, // 27: promgrpc.metrics.v1.MetricsService.ListSegments:input_type -> promgrpc.metrics.v1.ListSegmentsRequest
-	23, // 28: promgrpc.metrics.v1.MetricsService.GetStatus:input_type -> promgrpc.metrics.v1.GetStatusRequest
-	2,  // 29: promgrpc.metrics.v1.MetricsService.GetMetrics:output_type -> promgrpc.metrics.v1.GetMetricsResponse
-	12, // 30: promgrpc.metrics.v1.MetricsService.ReadLogs:output_type -> promgrpc.metrics.v1.ReadLogsResponse
-	16, // 31: promgrpc.metrics.v1.MetricsService.GetLabelNames:output_type -> promgrpc.metrics.v1.GetLabelNamesResponse
-	18, // 32: promgrpc.metrics.v1.MetricsService.GetLabelValues:output_type -> promgrpc.metrics.v1.GetLabelValuesResponse
-	20, // 33: promgrpc.metrics.v1.MetricsService.GetMetadata:output_type -> promgrpc.metrics.v1.GetMetadataResponse
-	22, // 34: promgrpc.metrics.v1.MetricsService.ListSegments:output_type -> promgrpc.metrics.v1.ListSegmentsResponse
-	24, // 35: promgrpc.metrics.v1.MetricsService.GetStatus:output_type -> promgrpc.metrics.v1.GetStatusResponse
-	29, // [29:36] is the sub-list for method output_type
-	22, // [22:29] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	30, // 16: promgrpc.metrics.v1.GetMetadataResponse.metadata:type_name -> promgrpc.metrics.v1.MetricMetadata
+	31, // 17: promgrpc.metrics.v1.ListSegmentsResponse.segments:type_name -> promgrpc.metrics.v1.Segment
+	27, // 18: promgrpc.metrics.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
+	32, // 19: promgrpc.metrics.v1.GetStatusResponse.logs:type_name -> promgrpc.metrics.v1.LogStatus
+	28, // 20: promgrpc.metrics.v1.GetStatusResponse.uptime:type_name -> google.protobuf.Duration
+	26, // 21: promgrpc.metrics.v1.GetStatusResponse.listeners:type_name -> promgrpc.metrics.v1.Listener
+	25, // 22: promgrpc.metrics.v1.GetStatusResponse.bucket:type_name -> promgrpc.metrics.v1.BucketStatus
+	27, // 23: promgrpc.metrics.v1.BucketStatus.success_time:type_name -> google.protobuf.Timestamp
+	1,  // 24: promgrpc.metrics.v1.MetricsService.GetMetrics:input_type -> promgrpc.metrics.v1.GetMetricsRequest
+	10, // 25: promgrpc.metrics.v1.MetricsService.ReadLogs:input_type -> promgrpc.metrics.v1.ReadLogsRequest
+	15, // 26: promgrpc.metrics.v1.MetricsService.GetLabelNames:input_type -> promgrpc.metrics.v1.GetLabelNamesRequest
+	17, // 27: promgrpc.metrics.v1.MetricsService.GetLabelValues:input_type -> promgrpc.metrics.v1.GetLabelValuesRequest
+	19, // 28: promgrpc.metrics.v1.MetricsService.GetMetadata:input_type -> promgrpc.metrics.v1.GetMetadataRequest
+	21, // 29: promgrpc.metrics.v1.MetricsService.ListSegments:input_type -> promgrpc.metrics.v1.ListSegmentsRequest
+	23, // 30: promgrpc.metrics.v1.MetricsService.GetStatus:input_type -> promgrpc.metrics.v1.GetStatusRequest
+	2,  // 31: promgrpc.metrics.v1.MetricsService.GetMetrics:output_type -> promgrpc.metrics.v1.GetMetricsResponse
+	12, // 32: promgrpc.metrics.v1.MetricsService.ReadLogs:output_type -> promgrpc.metrics.v1.ReadLogsResponse
+	16, // 33: promgrpc.metrics.v1.MetricsService.GetLabelNames:output_type -> promgrpc.metrics.v1.GetLabelNamesResponse
+	18, // 34: promgrpc.metrics.v1.MetricsService.GetLabelValues:output_type -> promgrpc.metrics.v1.GetLabelValuesResponse
+	20, // 35: promgrpc.metrics.v1.MetricsService.GetMetadata:output_type -> promgrpc.metrics.v1.GetMetadataResponse
+	22, // 36: promgrpc.metrics.v1.MetricsService.ListSegments:output_type -> promgrpc.metrics.v1.ListSegmentsResponse
+	24, // 37: promgrpc.metrics.v1.MetricsService.GetStatus:output_type -> promgrpc.metrics.v1.GetStatusResponse
+	31, // [31:38] is the sub-list for method output_type
+	24, // [24:31] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_promgrpc_metrics_v1_metrics_service_proto_init() }
@@ -2130,7 +2242,7 @@ func file_promgrpc_metrics_v1_metrics_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_promgrpc_metrics_v1_metrics_service_proto_rawDesc), len(file_promgrpc_metrics_v1_metrics_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   25,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -86,8 +86,10 @@ class Label(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
 
 class LogStatus(_message.Message):
-    __slots__ = ["connected", "first_sequence", "lag_blocks", "last_sequence", "log_id", "receive_time", "series", "size_bytes"]
+    __slots__ = ["archived_sequence", "connected", "durable_sequence", "first_sequence", "lag_blocks", "last_sequence", "log_id", "receive_time", "series", "size_bytes"]
+    ARCHIVED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     CONNECTED_FIELD_NUMBER: _ClassVar[int]
+    DURABLE_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     FIRST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     LAG_BLOCKS_FIELD_NUMBER: _ClassVar[int]
     LAST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
@@ -95,7 +97,9 @@ class LogStatus(_message.Message):
     RECEIVE_TIME_FIELD_NUMBER: _ClassVar[int]
     SERIES_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    archived_sequence: int
     connected: bool
+    durable_sequence: int
     first_sequence: int
     lag_blocks: int
     last_sequence: int
@@ -103,7 +107,7 @@ class LogStatus(_message.Message):
     receive_time: _timestamp_pb2.Timestamp
     series: int
     size_bytes: int
-    def __init__(self, log_id: _Optional[str] = ..., first_sequence: _Optional[int] = ..., last_sequence: _Optional[int] = ..., connected: bool = ..., lag_blocks: _Optional[int] = ..., receive_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., series: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
+    def __init__(self, log_id: _Optional[str] = ..., first_sequence: _Optional[int] = ..., last_sequence: _Optional[int] = ..., connected: bool = ..., lag_blocks: _Optional[int] = ..., receive_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., series: _Optional[int] = ..., size_bytes: _Optional[int] = ..., durable_sequence: _Optional[int] = ..., archived_sequence: _Optional[int] = ...) -> None: ...
 
 class MetricMetadata(_message.Message):
     __slots__ = ["help", "metric_family_name", "type", "unit"]
@@ -128,22 +132,26 @@ class Sample(_message.Message):
     def __init__(self, value: _Optional[float] = ..., timestamp: _Optional[int] = ..., start_timestamp: _Optional[int] = ...) -> None: ...
 
 class Segment(_message.Message):
-    __slots__ = ["create_time", "first_sequence", "last_sequence", "log_id", "name", "sealed", "size_bytes"]
+    __slots__ = ["archived", "create_time", "first_sequence", "last_sequence", "log_id", "name", "remote", "sealed", "size_bytes"]
+    ARCHIVED_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     FIRST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     LAST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     LOG_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
+    REMOTE_FIELD_NUMBER: _ClassVar[int]
     SEALED_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    archived: bool
     create_time: _timestamp_pb2.Timestamp
     first_sequence: int
     last_sequence: int
     log_id: str
     name: str
+    remote: bool
     sealed: bool
     size_bytes: int
-    def __init__(self, log_id: _Optional[str] = ..., name: _Optional[str] = ..., first_sequence: _Optional[int] = ..., last_sequence: _Optional[int] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., size_bytes: _Optional[int] = ..., sealed: bool = ...) -> None: ...
+    def __init__(self, log_id: _Optional[str] = ..., name: _Optional[str] = ..., first_sequence: _Optional[int] = ..., last_sequence: _Optional[int] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., size_bytes: _Optional[int] = ..., sealed: bool = ..., archived: bool = ..., remote: bool = ...) -> None: ...
 
 class TimeSeries(_message.Message):
     __slots__ = ["coalesced", "exemplars", "histograms", "labels", "ref", "samples"]

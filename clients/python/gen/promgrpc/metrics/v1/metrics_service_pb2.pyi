@@ -9,6 +9,20 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class BucketStatus(_message.Message):
+    __slots__ = ["error", "pending_bytes", "size_bytes", "success_time", "url"]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    PENDING_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SUCCESS_TIME_FIELD_NUMBER: _ClassVar[int]
+    URL_FIELD_NUMBER: _ClassVar[int]
+    error: str
+    pending_bytes: int
+    size_bytes: int
+    success_time: _timestamp_pb2.Timestamp
+    url: str
+    def __init__(self, url: _Optional[str] = ..., error: _Optional[str] = ..., success_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., pending_bytes: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
+
 class CursorOutOfRange(_message.Message):
     __slots__ = ["oldest_cursor"]
     OLDEST_CURSOR_FIELD_NUMBER: _ClassVar[int]
@@ -122,7 +136,8 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ["cursor", "instance", "listeners", "live_series", "logs", "not_ready", "ready", "start_time", "streams", "upstream", "uptime", "version"]
+    __slots__ = ["bucket", "cursor", "instance", "listeners", "live_series", "logs", "not_ready", "ready", "start_time", "streams", "upstream", "uptime", "version"]
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     LISTENERS_FIELD_NUMBER: _ClassVar[int]
@@ -135,6 +150,7 @@ class GetStatusResponse(_message.Message):
     UPSTREAM_FIELD_NUMBER: _ClassVar[int]
     UPTIME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    bucket: BucketStatus
     cursor: str
     instance: str
     listeners: _containers.RepeatedCompositeFieldContainer[Listener]
@@ -147,7 +163,7 @@ class GetStatusResponse(_message.Message):
     upstream: str
     uptime: _duration_pb2.Duration
     version: str
-    def __init__(self, instance: _Optional[str] = ..., version: _Optional[str] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ready: bool = ..., cursor: _Optional[str] = ..., logs: _Optional[_Iterable[_Union[_metrics_pb2.LogStatus, _Mapping]]] = ..., live_series: _Optional[int] = ..., streams: _Optional[int] = ..., upstream: _Optional[str] = ..., uptime: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., listeners: _Optional[_Iterable[_Union[Listener, _Mapping]]] = ..., not_ready: _Optional[str] = ...) -> None: ...
+    def __init__(self, instance: _Optional[str] = ..., version: _Optional[str] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ready: bool = ..., cursor: _Optional[str] = ..., logs: _Optional[_Iterable[_Union[_metrics_pb2.LogStatus, _Mapping]]] = ..., live_series: _Optional[int] = ..., streams: _Optional[int] = ..., upstream: _Optional[str] = ..., uptime: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., listeners: _Optional[_Iterable[_Union[Listener, _Mapping]]] = ..., not_ready: _Optional[str] = ..., bucket: _Optional[_Union[BucketStatus, _Mapping]] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = []
@@ -194,14 +210,16 @@ class LogPosition(_message.Message):
     def __init__(self, log_id: _Optional[str] = ..., sequence: _Optional[int] = ..., checksum: _Optional[int] = ...) -> None: ...
 
 class ReadLogsRequest(_message.Message):
-    __slots__ = ["follow", "heartbeat_interval", "positions"]
+    __slots__ = ["follow", "heartbeat_interval", "log_ids", "positions"]
     FOLLOW_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    LOG_IDS_FIELD_NUMBER: _ClassVar[int]
     POSITIONS_FIELD_NUMBER: _ClassVar[int]
     follow: bool
     heartbeat_interval: _duration_pb2.Duration
+    log_ids: _containers.RepeatedScalarFieldContainer[str]
     positions: _containers.RepeatedCompositeFieldContainer[LogPosition]
-    def __init__(self, positions: _Optional[_Iterable[_Union[LogPosition, _Mapping]]] = ..., follow: bool = ..., heartbeat_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    def __init__(self, positions: _Optional[_Iterable[_Union[LogPosition, _Mapping]]] = ..., follow: bool = ..., heartbeat_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., log_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ReadLogsResponse(_message.Message):
     __slots__ = ["data", "end", "gap", "heartbeat", "last_sequence", "log_id", "segment"]
