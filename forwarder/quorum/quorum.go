@@ -1,0 +1,103 @@
+// Package quorum counts which blocks of a forwarder's logs are on the disks of enough
+// servers for what is in them to be answered.
+//
+// Guaranteed: a block counts once so many different servers have confirmed it on links
+// that they still have. A server counts once, however many links it has: what the least
+// of them has confirmed. What is confirmed of a log goes back only when a link of it is
+// lost, or a server has another one on which it has confirmed less.
+//
+// Not guaranteed: that a server still has what it confirmed on a link that nobody knows
+// yet to be lost. Servers are told apart by what they call themselves.
+//
+// It is pure, with no clock, lock or goroutine of its own: facts come in order, from one
+// caller at a time.
+package quorum
+
+import (
+	"math"
+	"slices"
+
+	"github.com/promgrpc/exporter/internal/segment"
+)
+
+// Quorum is what the servers have confirmed.
+type Quorum struct {
+	servers int
+	logs    map[segment.LogID][]*Link
+	durable []uint64 // of Durable, reused
+}
+
+// Link is a connection by which a server gets a log.
+type Link struct {
+	quorum  *Quorum
+	server  string
+	log     segment.LogID
+	durable uint64
+}
+
+// New returns one in which a block counts once so many servers have confirmed it. If
+// none have to, every block does.
+func New(servers int) *Quorum {
+	return &Quorum{servers: servers, logs: map[segment.LogID][]*Link{}}
+}
+
+// Joined notes a link to a server, which said in its welcome up to which block it has
+// the log on its disk.
+func (q *Quorum) Joined(server string, log segment.LogID, durable uint64) *Link {
+	l := &Link{q, server, log, durable}
+	q.logs[log] = append(q.logs[log], l)
+	return l
+}
+
+// Confirmed notes that the server has the log on its disk up to a block. One that is
+// before what it confirmed earlier changes nothing.
+func (l *Link) Confirmed(durable uint64) { l.durable = max(l.durable, durable) }
+
+// Left notes that the link was lost. Nothing that it brings afterwards counts.
+func (l *Link) Left() {
+	q := l.quorum
+	links := slices.DeleteFunc(q.logs[l.log], func(other *Link) bool { return other == l })
+	if len(links) == 0 {
+		delete(q.logs, l.log)
+		return
+	}
+	q.logs[l.log] = links
+}
+
+// Durable is the last block of a log that enough servers have on their disks, 0 for none.
+func (q *Quorum) Durable(log segment.LogID) uint64 {
+	if q.servers <= 0 {
+		return math.MaxUint64
+	}
+	q.least(log)
+	if len(q.durable) < q.servers {
+		return 0
+	}
+	slices.Sort(q.durable)
+	return q.durable[len(q.durable)-q.servers]
+}
+
+// Servers is how many servers have links by which they get a log.
+func (q *Quorum) Servers(log segment.LogID) int {
+	q.least(log)
+	return len(q.durable)
+}
+
+// least collects what each server has of a log, by the link that has confirmed least.
+func (q *Quorum) least(log segment.LogID) {
+	q.durable = q.durable[:0]
+	links := q.logs[log]
+	for i, l := range links {
+		same := func(other *Link) bool { return other.server == l.server }
+		if slices.ContainsFunc(links[:i], same) {
+			continue
+		}
+		least := l.durable
+		for _, other := range links[i+1:] {
+			if same(other) {
+				least = min(least, other.durable)
+			}
+		}
+		q.durable = append(q.durable, least)
+	}
+}
