@@ -1,0 +1,383 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+)
+
+// Segment is what a server has of a segment on its disk, in whole frames.
+type Segment struct {
+	Name        string
+	First, Last uint64 // Last is First-1 while there is no block
+	Size        int64
+	Sealed      bool // it has its footer
+	Damaged     bool
+}
+
+// Verb says what is to be done with an object.
+type Verb int
+
+const (
+	// Wait until the time that comes with the step, or until the log grows.
+	Wait Verb = iota
+	// Look whether the object is there, and how large it is.
+	Look
+	// Create the object, unless it is there.
+	Create
+	// Delete the object.
+	Delete
+)
+
+// Step is what to do next for a log.
+type Step struct {
+	Do      Verb
+	Segment string
+	Piece   bool  // of the segment, from Offset on; otherwise the sealed one
+	Offset  int64 // 0 for the sealed one
+	Size    int64 // of what is to be created
+	// Check says that what is there before is somebody else's: it has to be compared with
+	// what is on the disk, before anything is put behind it.
+	Check bool
+	// Until is when to ask again, of a Wait.
+	Until time.Time
+}
+
+// Piece of a segment that has no sealed object.
+type Piece struct{ Offset, Size int64 }
+
+// patience is after how many intervals in which nothing came a server does what another
+// one was to do.
+const patience = 3
+
+// Log plans for one log. It begins with what a list says, and learns from what comes of
+// its steps. It is for one goroutine.
+type Log struct {
+	interval time.Duration
+	jitter   time.Duration
+	objects  map[string]*object
+	floor    uint64    // of the bucket's retention: what ends before is not wanted
+	mine     bool      // this server sends, by what is known
+	heard    time.Time // when another one was last known to send, or when planning began
+	diverged string
+}
+
+// object is what is known of a segment in the bucket.
+type object struct {
+	sealed  int64 // size, 0: it is not there as far as is known
+	pieces  []Piece
+	whole   time.Time // when the segment was seen to be sealed on the disk
+	looked  bool      // for the sealed one, lately, and it was not there
+	exists  bool      // a piece at the end of the chain, of unknown size
+	missing bool      // it was looked for, and not there
+	due     time.Time // when a piece may be looked for, or created
+	tried   int64     // size of what was being created when no answer came
+	own     bool      // this server created the sealed one
+}
+
+// NewLog plans for a log from a time on: of the open segment a piece goes at every
+// interval. The jitter, below the interval, is another one at every server.
+func NewLog(now time.Time, interval, jitter time.Duration) *Log {
+	return &Log{interval: interval, jitter: jitter, objects: map[string]*object{}, heard: now}
+}
+
+func (l *Log) object(name string) *object {
+	o := l.objects[name]
+	if o == nil {
+		o = &object{}
+		l.objects[name] = o
+	}
+	return o
+}
+
+// end of the chain of pieces.
+func (o *object) end() int64 {
+	if n := len(o.pieces); n > 0 {
+		return o.pieces[n-1].Offset + o.pieces[n-1].Size
+	}
+	return 0
+}
+
+// Listed takes what a list says of a segment: the size of the sealed object, 0 for none,
+// and the pieces in the order of their offsets. What is known besides stays: a list may
+// lag.
+func (l *Log) Listed(name string, sealed int64, pieces []Piece) {
+	o := l.object(name)
+	if sealed > 0 {
+		o.sealed = sealed
+	}
+	if chain := Chain(pieces); len(chain) > len(o.pieces) {
+		o.pieces, o.exists, o.missing = chain, false, false
+	}
+}
+
+// Chain returns the pieces that continue each other from the beginning.
+func Chain(pieces []Piece) []Piece {
+	var end int64
+	for i, p := range pieces {
+		if p.Offset != end || p.Size <= 0 {
+			return pieces[:i:i]
+		}
+		end += p.Size
+	}
+	return pieces
+}
+
+// Gone takes that others have deleted the objects of a segment.
+func (l *Log) Gone(name string) { delete(l.objects, name) }
+
+// SetFloor says that the bucket's retention removes what is before a sequence.
+func (l *Log) SetFloor(first uint64) { l.floor = max(l.floor, first) }
+
+// Diverge ends it: the bucket has other bytes than this server. Nothing more is done for
+// the log.
+func (l *Log) Diverge(why string) {
+	if l.diverged == "" {
+		l.diverged = why
+	}
+}
+
+// Diverged says why nothing is done for the log, "" if it is.
+func (l *Log) Diverged() string { return l.diverged }
+
+// Next returns what to do next with what this server has of the log, oldest first. Each
+// step but a Wait is to be answered by one of Found, Missing, Created, Exists, Deleted
+// and Failed.
+func (l *Log) Next(now time.Time, local []Segment) Step {
+	wait := Step{Until: now.Add(time.Hour)}
+	for i := range local {
+		s := &local[i]
+		if l.diverged != "" {
+			break
+		}
+		if !l.wanted(s) {
+			continue
+		}
+		step := l.segment(now, s)
+		if step.Do != Wait {
+			step.Segment = s.Name
+			return step
+		}
+		if !step.Until.IsZero() && step.Until.Before(wait.Until) {
+			wait.Until = step.Until
+		}
+	}
+	return wait
+}
+
+// wanted says whether a segment is for the bucket: one without blocks may be replaced by
+// another.
+func (l *Log) wanted(s *Segment) bool {
+	return !s.Damaged && s.Last >= s.First && s.Last >= l.floor
+}
+
+// segment returns what to do for one segment.
+func (l *Log) segment(now time.Time, s *Segment) Step {
+	o := l.object(s.Name)
+	switch there := max(o.sealed, o.end()); {
+	case s.Sealed && there > s.Size, o.sealed > 0 && o.sealed < s.Size:
+		l.Diverge(fmt.Sprintf("segment %s has %d bytes in the bucket, and %d here", s.Name, there, s.Size))
+		return Step{}
+	case o.sealed > 0:
+		if n := len(o.pieces); o.own && n > 0 {
+			return Step{Do: Delete, Piece: true, Offset: o.pieces[n-1].Offset}
+		}
+		return Step{}
+	case s.Sealed && (o.end() >= s.Size || !l.mine || len(o.pieces) == 0):
+		return l.sealed(now, s, o)
+	case s.Size > o.end():
+		return l.piece(now, s, o)
+	}
+	return Step{}
+}
+
+// sealed returns what to do for a segment that is complete here: who sends does so at
+// once, others when it has not come for a while.
+func (l *Log) sealed(now time.Time, s *Segment, o *object) Step {
+	if o.whole.IsZero() {
+		o.whole = now
+	}
+	due := o.whole
+	if !l.mine {
+		due = later(o.whole, l.heard).Add(l.patience())
+	}
+	switch {
+	case now.Before(due):
+		return Step{Until: due}
+	case !l.mine && !o.looked || o.exists:
+		return Step{Do: Look}
+	}
+	return Step{Do: Create, Size: s.Size}
+}
+
+// piece returns what to do for the part of a segment that is not in the bucket: who sends
+// does so at every interval. The others look as often for what comes of it, and send when
+// nothing has come for a while.
+func (l *Log) piece(now time.Time, s *Segment, o *object) Step {
+	end := o.end()
+	look := Step{Do: Look, Piece: true, Offset: end}
+	create := Step{Do: Create, Piece: true, Offset: end, Size: s.Size - end, Check: !l.mine}
+	if o.due.IsZero() && !l.mine {
+		o.due = now.Add(l.jitter)
+	}
+	switch {
+	case o.exists:
+		return look
+	case s.Sealed && l.mine:
+		return create // The last, without waiting for its time: the sealed one takes longer.
+	case now.Before(o.due):
+		return Step{Until: o.due}
+	case l.mine:
+		return create
+	case !o.missing:
+		return look
+	}
+	if due := l.heard.Add(l.patience()); now.Before(due) {
+		o.missing, o.due = false, now.Add(l.interval)
+		return Step{Until: o.due}
+	}
+	if !o.looked {
+		return Step{Do: Look} // A server that is behind: others may have sealed it long ago.
+	}
+	return create
+}
+
+func (l *Log) patience() time.Duration { return patience*l.interval + l.jitter }
+
+// Found takes that the object of a step is there, with a size.
+func (l *Log) Found(now time.Time, s Step, size int64) {
+	o := l.object(s.Segment)
+	ours := o.tried > 0 && o.tried == size
+	o.exists, o.missing, o.looked, o.tried = false, false, false, 0
+	l.mine = ours
+	if !ours {
+		l.heard = now
+	}
+	if !s.Piece {
+		o.sealed, o.own = size, ours
+		return
+	}
+	if s.Offset != o.end() || size <= 0 {
+		return
+	}
+	o.pieces = append(o.pieces, Piece{s.Offset, size})
+	if o.due = now.Add(l.interval / 2); ours { // half: to come closer to one that is ahead
+		o.due = now.Add(l.interval)
+	}
+}
+
+// Missing takes that the object of a step is not there.
+func (l *Log) Missing(_ time.Time, s Step) {
+	o := l.object(s.Segment)
+	o.exists = false
+	if s.Piece {
+		o.missing = true
+	} else {
+		o.looked = true
+	}
+}
+
+// Created takes that this server created the object of a step.
+func (l *Log) Created(now time.Time, s Step) {
+	o := l.object(s.Segment)
+	l.mine = true
+	o.exists, o.missing, o.looked, o.tried = false, false, false, 0
+	if !s.Piece {
+		o.sealed, o.own = s.Size, true
+		return
+	}
+	if s.Offset == o.end() {
+		o.pieces = append(o.pieces, Piece{s.Offset, s.Size})
+	}
+	o.due = now.Add(l.interval)
+}
+
+// Exists takes that the object of a step could not be created, since it is there. It is
+// looked at next.
+func (l *Log) Exists(now time.Time, s Step) {
+	o := l.object(s.Segment)
+	o.exists, o.looked = true, false
+	if o.tried == 0 {
+		l.mine, l.heard = false, now
+	}
+}
+
+// Deleted takes that the object of a step is not there any more.
+func (l *Log) Deleted(s Step) {
+	o := l.object(s.Segment)
+	if n := len(o.pieces); n > 0 && o.pieces[n-1].Offset == s.Offset {
+		o.pieces = o.pieces[:n-1]
+	}
+}
+
+// Failed takes that nobody knows what became of a step: what was to be created may be
+// there.
+func (l *Log) Failed(s Step) {
+	if s.Do == Create {
+		l.object(s.Segment).tried = s.Size
+	}
+}
+
+// Archived returns the last block of what is in the bucket without a hole after the
+// oldest segment here. Of a chain that ends within what is here the last block is not
+// known: what the segment before ends with counts, unless covered says it.
+func (l *Log) Archived(local []Segment, covered func(s Segment, end int64) uint64) uint64 {
+	var last uint64
+	for _, s := range local {
+		o := l.objects[s.Name]
+		switch {
+		case s.Last < s.First:
+			return last
+		case s.Last < l.floor:
+			last = s.Last
+		case o == nil:
+			return last
+		case o.sealed > 0 || o.end() >= s.Size:
+			last = s.Last
+		case o.end() > 0:
+			return max(last, covered(s, o.end()))
+		default:
+			return last
+		}
+	}
+	return last
+}
+
+// Held says how much of a segment is in the bucket, and whether all of it.
+func (l *Log) Held(s Segment) (bytes int64, whole bool) {
+	o := l.objects[s.Name]
+	switch {
+	case o == nil:
+		return 0, false
+	case o.sealed > 0:
+		return min(o.sealed, s.Size), true
+	}
+	return min(o.end(), s.Size), o.end() >= s.Size
+}
+
+// Pending is how many bytes are here and not in the bucket yet.
+func (l *Log) Pending(local []Segment) int64 {
+	var n int64
+	for _, s := range local {
+		if l.wanted(&s) {
+			held, _ := l.Held(s)
+			n += s.Size - held
+		}
+	}
+	return n
+}
+
+// Forget drops what is known of segments that are not to be kept in mind.
+func (l *Log) Forget(keep func(name string) bool) {
+	for name := range l.objects {
+		if !keep(name) {
+			delete(l.objects, name)
+		}
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
