@@ -134,11 +134,11 @@ test: needs build tools test-unit test-e2e ## Run the tests that need Go, make a
 test-all: needs build tools tools-debian test test-debian test-root test-kubernetes test-web test-compose torture ## Run all tests, as root
 
 .PHONY: test-unit
-test-unit: needs $(BUF) $(TOOLS)/promtool ## Run the unit tests with the race detector, and with the checks of internal/invariant
-	BUF=$(BUF) PROMTOOL=$(TOOLS)/promtool CGO_ENABLED=1 $(GOTEST) $(TIMEOUT) -race -tags invariants $$(go list ./... | grep -Ev '/e2e(/|$$)')
+test-unit: needs $(BUF) $(addprefix $(TOOLS)/,promtool versitygw) ## Run the unit tests with the race detector, and with the checks of internal/invariant
+	BUF=$(BUF) PROMTOOL=$(TOOLS)/promtool VERSITYGW=$(TOOLS)/versitygw CGO_ENABLED=1 $(GOTEST) $(TIMEOUT) -race -tags invariants $$(go list ./... | grep -Ev '/e2e(/|$$)')
 
 E2E_ENV = EXPORTER_BIN=$(CURDIR)/bin BUF=$(BUF) GRPCURL=$(TOOLS)/grpcurl PROMETHEUS2=$(TOOLS)/prometheus2 \
-	PROMETHEUS3=$(TOOLS)/prometheus3 CONSUL=$(TOOLS)/consul HAPROXY=$(TOOLS)/haproxy
+	PROMETHEUS3=$(TOOLS)/prometheus3 CONSUL=$(TOOLS)/consul HAPROXY=$(TOOLS)/haproxy VERSITYGW=$(TOOLS)/versitygw
 
 .PHONY: test-e2e
 test-e2e: needs build tools ## Run the tests of the real binaries with real Prometheus and Consul
@@ -320,14 +320,14 @@ secured: certs ## Make certificates, configuration and secrets for the secured d
 # Tools
 
 # Each rule always runs, since only fetch.sh knows whether the version is right.
-FETCHED = $(addprefix $(TOOLS)/,buf $(PLUGINS) promtool golangci-lint deadcode actionlint cyclonedx-gomod govulncheck)
+FETCHED = $(addprefix $(TOOLS)/,buf $(PLUGINS) promtool versitygw golangci-lint deadcode actionlint cyclonedx-gomod govulncheck)
 .PHONY: $(FETCHED)
 $(FETCHED):
 	@TOOLS=$(TOOLS) tools/fetch.sh $(@F)
 
 .PHONY: tools
 tools: ## Build the real components that the tests run
-	@TOOLS=$(TOOLS) tools/fetch.sh buf grpcurl prometheus3 promtool consul
+	@TOOLS=$(TOOLS) tools/fetch.sh buf grpcurl prometheus3 promtool consul versitygw
 
 .PHONY: tools-debian
 tools-debian: needs ## Fetch HAProxy, Prometheus 2 and protoc from Debian

@@ -241,3 +241,55 @@ func TestEngineStaysBehindOnePackage(t *testing.T) {
 	}
 	assert.Equal(t, map[string]bool{"server/promql": true}, importers)
 }
+
+// What speaks to a provider of object storage links much, and those who keep no
+// objects do without it.
+func TestProvidersStayBehindOnePackage(t *testing.T) {
+	const one = "internal/bucket"
+	providers := []string{"github.com/minio/"}
+	used := map[string]bool{}
+	for _, file := range goFiles(t) {
+		for _, name := range file.imports {
+			for _, provider := range providers {
+				if strings.HasPrefix(name, provider) {
+					used[provider] = true
+					assert.Equal(t, one, path.Dir(file.name), "%s imports %s", file.name, name)
+				}
+			}
+		}
+	}
+	for _, provider := range providers {
+		assert.True(t, used[provider], "the rule is about %s, which nothing imports", provider)
+	}
+	for _, without := range []string{"receiver", "forwarder", "clients/go"} {
+		assert.NotContains(t, importedBy(t, without), one, "%s imports it, perhaps by another package", without)
+	}
+}
+
+// importedBy returns the packages of this module that a folder's packages import,
+// directly or not.
+func importedBy(t *testing.T, folder string) []string {
+	t.Helper()
+	imports := map[string][]string{}
+	var todo, found []string
+	for _, file := range goFiles(t) {
+		if file.test() {
+			continue
+		}
+		dir := path.Dir(file.name)
+		imports[dir] = append(imports[dir], file.ours()...)
+		if covers(folder+"/", dir) && !strings.Contains(dir, "/examples/") {
+			todo = append(todo, dir)
+		}
+	}
+	require.NotEmpty(t, todo, folder)
+	for len(todo) > 0 {
+		next := todo[0]
+		todo = todo[1:]
+		if !slices.Contains(found, next) {
+			found = append(found, next)
+			todo = append(todo, imports[next]...)
+		}
+	}
+	return found
+}

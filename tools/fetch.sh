@@ -124,6 +124,7 @@ for name in "$@"; do
       # As released, with the compressor in C.
       CGO=1 go_tool "$name" tools/victoriametrics.mod "github.com/VictoriaMetrics/VictoriaMetrics/app/$name" github.com/VictoriaMetrics/VictoriaMetrics ;;
     thanos) go_tool thanos tools/thanos.mod github.com/thanos-io/thanos/cmd/thanos github.com/thanos-io/thanos slicelabels ;;
+    versitygw) go_tool versitygw tools/versitygw.mod github.com/versity/versitygw/cmd/versitygw github.com/versity/versitygw ;;
     protoc) protoc ;;
     *) fail "unknown tool: $name" ;;
   esac
