@@ -84,6 +84,8 @@ type SegmentConfig struct {
 	// SegmentDuration and SegmentSize end a segment, whichever comes first.
 	SegmentDuration time.Duration
 	SegmentSize     units.Base2Bytes
+	// ShowFirst is that of [Options]. It has no flag.
+	ShowFirst bool
 }
 
 // DefaultSegmentConfig returns the defaults of [DefaultOptions].
@@ -110,7 +112,7 @@ func (c SegmentConfig) apply(o *Options) error {
 	if c.SegmentDuration <= 0 || c.SegmentSize <= 0 {
 		return errors.New("--storage.segment.duration and --storage.segment.size have to be above zero")
 	}
-	o.SegmentDuration, o.SegmentSize = c.SegmentDuration, int64(c.SegmentSize)
+	o.SegmentDuration, o.SegmentSize, o.ShowFirst = c.SegmentDuration, int64(c.SegmentSize), c.ShowFirst
 	if o.RetentionTime > 0 {
 		o.SegmentDuration = min(o.SegmentDuration, max(o.RetentionTime/segmentsKept, 1))
 	}

@@ -182,7 +182,7 @@ func (s *Store) openEnd(l *Log) (*endMark, error) {
 	if err != nil {
 		return nil, fmt.Errorf("end mark: %w", err)
 	}
-	m := &endMark{f: f, end: end{boot: s.fs.Boot(), synced: s.o.Sync == SyncAlways, sequence: l.last, checksum: l.sum}}
+	m := &endMark{f: f, end: end{boot: s.fs.Boot(), synced: !s.o.showsUnforced(), sequence: l.last, checksum: l.sum}}
 	if err = m.force(); err == nil && made {
 		err = s.fs.SyncDir(l.dir)
 	}

@@ -28,6 +28,8 @@ type Mirror struct {
 	act        *active          // nil before the first segment
 	incomplete bool             // act has no whole keyframe yet, and is not in the log
 	frames     []*segment.Frame // of the piece at hand, reused
+
+	forced forced
 }
 
 // OpenMirror opens the mirror of a log, and rebuilds the state from its newest segment. A
@@ -121,6 +123,8 @@ func (m *Mirror) StartSegment(name string, firstSequence uint64) error {
 	if firstSequence <= last {
 		return fmt.Errorf("segment %s: %w: last sequence is %d", name, ErrMismatch, last)
 	}
+	m.forced.changing.Lock()
+	defer m.forced.changing.Unlock()
 	if err := m.endSegment(); err != nil {
 		return m.fail(err)
 	}
@@ -136,11 +140,12 @@ func (m *Mirror) StartSegment(name string, firstSequence uint64) error {
 	}
 	m.act = &active{seg: seg, f: f, decoder: segment.NewDecoder(), tail: seg.tail()}
 	m.incomplete = true
+	m.forced.began()
 	return nil
 }
 
 // endSegment closes the present segment. It is forced to the disk, so that only the
-// newest can be torn, or removed if it has no blocks.
+// newest can be torn, or removed if it has no blocks. The caller holds forced.changing.
 func (m *Mirror) endSegment() error {
 	if m.act == nil {
 		return nil
@@ -148,7 +153,7 @@ func (m *Mirror) endSegment() error {
 	seg := m.act.seg
 	empty := m.act.tail.last < seg.first
 	if !empty {
-		if err := m.act.f.Sync(); err != nil {
+		if err := m.forced.sync(m.act.f); err != nil {
 			return err
 		}
 	}
@@ -163,8 +168,8 @@ func (m *Mirror) endSegment() error {
 
 // Append appends bytes of the present segment: the file header at offset 0, then whole
 // frames. They are verified, written, applied to the state and made visible. Bytes that
-// the mirror has already are compared and skipped. Nothing is forced to the disk: what a
-// power cut loses is sent again.
+// the mirror has already are compared and skipped. Nothing is forced to the disk before
+// the segment ends, or Sync is called: what a power cut loses is sent again.
 func (m *Mirror) Append(offset uint64, data []byte) error {
 	if err := m.broken(); err != nil {
 		return err
@@ -243,7 +248,9 @@ func (m *Mirror) commit(f *segment.Frame) error {
 	t := act.tail
 	switch {
 	case f.Header.Kind == segment.KindKeyframe && f.Header.Flags&segment.FlagLast != 0:
+		m.log.mu.Lock()
 		act.seg.size, act.seg.sum = t.size, t.sum
+		m.log.mu.Unlock()
 		m.incomplete = false
 		if err := m.store.link(m.log, act.seg.name); err != nil {
 			return err
@@ -265,6 +272,8 @@ func (m *Mirror) commit(f *segment.Frame) error {
 
 // Close ends the log's readers. It may be called twice.
 func (m *Mirror) Close() error {
+	m.forced.changing.Lock()
+	defer m.forced.changing.Unlock()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
@@ -273,7 +282,10 @@ func (m *Mirror) Close() error {
 	m.closed = true
 	var err error
 	if m.act != nil {
-		err = m.act.f.Sync()
+		err = m.forced.sync(m.act.f)
+		if m.forced.unsure && m.forced.asked {
+			m.store.cutBack(m.act, m.forced.size)
+		}
 		if e := m.act.f.Close(); err == nil {
 			err = e
 		}

@@ -110,7 +110,7 @@ func (s *Store) openWriter(id segment.LogID, state State, a Applier) (_ *Writer,
 		return nil, err
 	}
 	if w.act != nil {
-		w.synced = w.act.tail.size
+		w.onDisk(&w.act.tail)
 		w.encoder = w.act.decoder.Encoder()
 		w.act.decoder = nil
 		if err := s.link(l, w.act.seg.name); err != nil {

@@ -12,7 +12,7 @@ import (
 type SyncPolicy int
 
 const (
-	// SyncAlways makes a block visible, and confirms it, once it is on the disk.
+	// SyncAlways confirms a block, and makes it visible, once it is on the disk.
 	SyncAlways SyncPolicy = iota
 	// SyncInterval makes a block visible, and confirms it, once it is written. A power
 	// cut loses at most those of the last interval.
@@ -46,6 +46,10 @@ func (p SyncPolicy) String() string {
 type Options struct {
 	Sync         SyncPolicy
 	SyncInterval time.Duration
+	// ShowFirst makes a writer's blocks visible before it forces them to the disk, under
+	// [SyncAlways] too: for who has others force what they read. A power cut may take
+	// what readers have seen.
+	ShowFirst bool
 	// SegmentDuration and SegmentSize end a segment, whichever comes first. By size a
 	// segment does not end before its blocks are as large as its keyframe.
 	SegmentDuration time.Duration
@@ -63,6 +67,9 @@ type Options struct {
 	// Registerer gets the metrics promgrpc_log_*; may be nil.
 	Registerer prometheus.Registerer
 }
+
+// showsUnforced says that a writer's blocks may be visible that are not on the disk.
+func (o *Options) showsUnforced() bool { return o.Sync != SyncAlways || o.ShowFirst }
 
 // DefaultOptions are segments of an hour or 128 MiB, so that a restart, which reads one
 // segment, takes seconds; and two days of retention, without a bound on size.

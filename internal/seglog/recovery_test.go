@@ -318,39 +318,44 @@ func script(w *Writer, m *memory, blocks int) (confirmed uint64, err error) {
 func TestEveryFault(t *testing.T) {
 	kinds := map[string]int{}
 	for _, c := range []struct {
-		name                 string
-		sticky, short, power bool
+		name string
+		fault
 	}{
-		{name: "one operation fails"},
-		{name: "one operation fails, short writes", short: true},
-		{name: "disk stays full", sticky: true, short: true},
-		{name: "one operation fails, then the power", short: true, power: true},
-		{name: "disk stays full, then the power", sticky: true, short: true, power: true},
+		{"one operation fails", fault{}},
+		{"one operation fails, short writes", fault{short: true}},
+		{"disk stays full", fault{sticky: true, short: true}},
+		{"one operation fails, then the power", fault{short: true, power: true}},
+		{"disk stays full, then the power", fault{sticky: true, short: true, power: true}},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			for n := 0; ; n++ {
-				if !faultAt(t, n, c.sticky, c.short, c.power, kinds) {
-					break
+		for _, c.shown = range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, shown first: %t", c.name, c.shown), func(t *testing.T) {
+				for n := 0; c.at(t, n, kinds); n++ {
 				}
-			}
-		})
+			})
+		}
 	}
 	for _, kind := range []string{"write", "sync", "create", "rename", "symlink", "syncdir"} {
 		require.NotZero(t, kinds[kind], kind)
 	}
 }
 
-// faultAt runs the script with a fault at the n-th operation, and reports
-// whether there was one.
-func faultAt(t *testing.T, n int, sticky, short, power bool, kinds map[string]int) bool {
-	dir, x := t.TempDir(), newFaultFS()
-	x.short = short
-	s, err := openStore(dir, testOptions(newClock()), x)
+// fault is what goes wrong.
+type fault struct {
+	sticky, short, power bool
+	shown                bool // blocks are visible before they are forced to the disk
+}
+
+// at runs the script with a fault at the n-th operation, and reports whether there was
+// one.
+func (c fault) at(t *testing.T, n int, kinds map[string]int) bool {
+	dir, x, o := t.TempDir(), newFaultFS(), testOptions(newClock())
+	x.short, o.ShowFirst = c.short, c.shown
+	s, err := openStore(dir, o, x)
 	require.NoError(t, err)
 	m := newMemory()
 	w, err := s.OpenWriter(m)
 	require.NoError(t, err)
-	x.fail(n, sticky)
+	x.fail(n, c.sticky)
 	confirmed, err := script(w, m, 20)
 	faulted := x.failed
 	if faulted == "" {
@@ -369,36 +374,52 @@ func faultAt(t *testing.T, n int, sticky, short, power bool, kinds map[string]in
 		require.ErrorIs(t, err, ErrBroken)
 	}
 	_ = w.Close()
-	if power {
+	if c.power {
 		require.NoError(t, s.Close())
 		require.NoError(t, x.cutPower())
 	}
 	x.fail(-1, false)
-	if power {
-		s, err = openStore(dir, testOptions(newClock()), x)
+	if c.power {
+		s, err = openStore(dir, o, x)
 		require.NoError(t, err)
 	}
 	m = newMemory()
+	before := w.Log().ID()
 	w, err = s.OpenWriter(m)
 	require.NoError(t, err, "fault in %s at operation %d", faulted, n)
-	require.GreaterOrEqual(t, w.Log().Last(), visible, "fault in %s at operation %d", faulted, n)
+	old := w.Log()
+	if w.Renewed() != nil {
+		require.True(t, c.shown, "fault in %s at operation %d: %v", faulted, n, w.Renewed())
+		ended, err := s.OpenEnded(before)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, s.Close()) }()
+		defer func() { require.NoError(t, ended.Close()) }()
+		old, visible = ended.Log(), confirmed
+	} else {
+		defer func() { require.NoError(t, s.Close()) }()
+	}
+	require.Equal(t, before, old.ID())
+	require.GreaterOrEqual(t, old.Last(), visible, "fault in %s at operation %d", faulted, n)
+	require.Equal(t, span(1, old.Last()), sequences(read(t, old, 0)))
 	last := w.Log().Last()
 	_, err = script(w, m, 6)
 	require.NoError(t, err)
 	require.NoError(t, w.WaitDurable(last+6))
 	require.Equal(t, span(1, last+6), sequences(read(t, w.Log(), 0)))
 	require.NoError(t, w.Close())
-	require.NoError(t, s.Close())
 	return true
 }
 
 // The power is cut at any time, without any error before.
 func TestPowerCut(t *testing.T) {
 	for blocks := range 40 {
-		for _, policy := range []SyncPolicy{SyncAlways, SyncNever} {
+		for _, c := range []struct {
+			policy SyncPolicy
+			shown  bool
+		}{{SyncAlways, false}, {SyncAlways, true}, {SyncNever, false}} {
 			dir, x := t.TempDir(), newFaultFS()
 			o := testOptions(newClock())
-			o.Sync = policy
+			o.Sync, o.ShowFirst = c.policy, c.shown
 			s, err := openStore(dir, o, x)
 			require.NoError(t, err)
 			m := newMemory()
@@ -417,14 +438,20 @@ func TestPowerCut(t *testing.T) {
 			require.NoError(t, err)
 			m = newMemory()
 			w, err = s.OpenWriter(m)
-			require.NoError(t, err, "%d blocks, %s", blocks, policy)
-			if policy == SyncAlways {
+			require.NoError(t, err, "%d blocks, %+v", blocks, c)
+			if !o.showsUnforced() {
 				require.GreaterOrEqual(t, w.Log().Last(), confirmed)
 				require.Equal(t, id, w.Log().ID())
 				require.NoError(t, w.Renewed())
 			} else {
 				require.NotEqual(t, id, w.Log().ID(), "others may have what is lost")
 				require.Error(t, w.Renewed())
+			}
+			if c.shown {
+				ended, err := s.OpenEnded(id)
+				require.NoError(t, err)
+				require.GreaterOrEqual(t, ended.Log().Last(), confirmed)
+				require.NoError(t, ended.Close())
 			}
 			last := w.Log().Last()
 			require.Equal(t, span(1, last), sequences(read(t, w.Log(), 0)))

@@ -195,7 +195,8 @@ func (w *Writer) switchTo(next *active, temp string) error {
 	w.log.add(next.seg)
 	w.mu.Lock()
 	old := w.act
-	w.act, w.synced = next, next.tail.size
+	w.act = next
+	w.onDisk(&next.tail)
 	w.mu.Unlock()
 	if old != nil {
 		_ = old.f.Close() // all of it has been synced
@@ -231,7 +232,7 @@ func (w *Writer) seal() error {
 	w.mu.Lock()
 	act.tail.extend(&h)
 	t := act.tail
-	w.synced = t.size
+	w.onDisk(&t)
 	w.mu.Unlock()
 	return w.publish(act, &t)
 }

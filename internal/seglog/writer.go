@@ -21,7 +21,8 @@ import (
 //	visible  ├─────────┤              Log             ├───────────────────┤
 //
 // A sync moves synced to what was written when it started, and under SyncAlways then
-// what is visible. The end mark is written between the two.
+// what is visible, or before that with [Options.ShowFirst]. The end mark is written
+// before a block becomes visible.
 type Writer struct {
 	store *Store
 	log   *Log
@@ -40,7 +41,9 @@ type Writer struct {
 	syncing sync.Mutex
 	mu      sync.Mutex
 	act     *active
-	synced  int64 // offset in act
+	synced  int64  // offset in act
+	forced  uint64 // the last block before that offset
+	unsure  bool   // a sync failed: what was written after synced may be in memory only
 	err     error
 	closed  bool
 
@@ -55,7 +58,7 @@ func (w *Writer) Log() *Log { return w.log }
 func (w *Writer) Renewed() error { return w.renewed }
 
 // Append writes a block and sets its sequence. Under [SyncAlways] the block is neither
-// durable nor visible before WaitDurable returns. Append must not be called concurrently.
+// durable nor visible before a WaitDurable. Append must not be called concurrently.
 // If RotationDue it starts a new segment first, with a keyframe of the state, which must
 // not include the block yet. A block with a reference that the segment does not know
 // (*segment.UnknownRefError) or over the limits of a frame (segment.ErrTooLarge) is
@@ -107,7 +110,7 @@ func (w *Writer) Append(b *segment.Block) (uint64, error) {
 // visible. It forces everything that was appended to the disk, so a caller with several
 // blocks appends them all before it waits. Waits that start during a sync share the next.
 func (w *Writer) WaitDurable(seq uint64) error {
-	if w.log.Last() >= seq {
+	if w.confirmed() >= seq {
 		return nil
 	}
 	if err := w.broken(); err != nil {
@@ -116,11 +119,25 @@ func (w *Writer) WaitDurable(seq uint64) error {
 	if err := w.sync(); err != nil {
 		return err
 	}
-	if last := w.log.Last(); last < seq {
+	if last := w.confirmed(); last < seq {
 		return fmt.Errorf("block %d was not appended, the last is %d", seq, last)
 	}
 	return nil
 }
+
+// confirmed is the last block that is durable by the sync policy, and visible.
+func (w *Writer) confirmed() uint64 {
+	last := w.log.Last()
+	if w.store.o.Sync != SyncAlways {
+		return last
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return min(last, w.forced)
+}
+
+// onDisk notes that the active segment is on the disk up to a tail. The caller holds mu.
+func (w *Writer) onDisk(t *tail) { w.synced, w.forced = t.size, t.last }
 
 func (w *Writer) broken() error {
 	w.mu.Lock()
@@ -168,7 +185,8 @@ func (w *Writer) syncLoop() {
 	}
 }
 
-// sync forces what was written to the disk, and makes it visible.
+// sync makes what was written visible, and forces it to the disk, in the order that the
+// options say.
 func (w *Writer) sync() error {
 	w.syncing.Lock()
 	defer w.syncing.Unlock()
@@ -187,17 +205,23 @@ func (w *Writer) force() error {
 	case done:
 		return nil
 	}
+	always, showFirst := w.store.o.Sync == SyncAlways, w.store.o.ShowFirst
+	if always && showFirst {
+		if err := w.publish(act, &t); err != nil {
+			return w.fail(err)
+		}
+	}
 	if err := w.syncFile(act.f); err != nil {
 		return w.fail(err)
 	}
 	w.mu.Lock()
-	w.synced = t.size
+	w.onDisk(&t)
 	err = w.err
 	w.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrBroken, err)
 	}
-	if w.store.o.Sync == SyncAlways {
+	if always && !showFirst {
 		if err := w.publish(act, &t); err != nil {
 			return w.fail(err)
 		}
@@ -227,20 +251,26 @@ func (w *Writer) checkDurable(act *active, t *tail) {
 	}
 	invariant.Check(w.synced <= act.tail.size, "%s: on the disk up to %d of %d", act.seg.path, w.synced, act.tail.size)
 	invariant.Check(t.size <= act.tail.size, "%s: visible up to %d of %d", act.seg.path, t.size, act.tail.size)
-	invariant.Check(w.store.o.Sync != SyncAlways || t.size <= w.synced, "%s: visible up to %d, on the disk up to %d", act.seg.path, t.size, w.synced)
+	invariant.Check(w.store.o.showsUnforced() || t.size <= w.synced, "%s: visible up to %d, on the disk up to %d", act.seg.path, t.size, w.synced)
 }
 
 func (w *Writer) syncFile(f file) error {
 	start := time.Now()
 	err := f.Sync()
 	w.store.metrics.syncSeconds.Observe(time.Since(start).Seconds())
+	if err != nil {
+		w.mu.Lock()
+		w.unsure = true
+		w.mu.Unlock()
+	}
 	return err
 }
 
 // Close forces what was appended to the disk, and ends the log's readers. A broken
-// writer cuts its file back to what is visible instead: after a failed sync the rest may
-// be in memory only, and must not count as durable when the file is opened again. Close
-// may be called twice.
+// writer cuts its file back instead, to what is visible and, under [SyncAlways], on the
+// disk: after a failed sync the rest may be in memory only, and must not count as durable
+// when the file is opened again. If visible blocks are missing then, that opening starts a
+// new log. Close may be called twice.
 func (w *Writer) Close() error {
 	w.mu.Lock()
 	if w.closed {
@@ -272,20 +302,32 @@ func (w *Writer) Close() error {
 	return err
 }
 
-// cutBack cuts the file to what is visible, and has the next opening in this process do
-// the same, in case that failed.
+// cutBack cuts the file to what is visible, or to what of that is on the disk.
 func (w *Writer) cutBack() {
 	w.log.mu.RLock()
-	size, path := w.act.seg.size, w.act.seg.path
+	size := w.act.seg.size
 	w.log.mu.RUnlock()
-	err := w.act.f.Truncate(size)
+	w.mu.Lock()
+	synced, unsure := w.synced, w.unsure
+	w.mu.Unlock()
+	if w.store.o.Sync == SyncAlways && synced < size && (unsure || w.act.f.Sync() != nil) {
+		size = synced
+	}
+	w.store.cutBack(w.act, size)
+}
+
+// cutBack cuts a file to what is known to be on the disk, and has the next opening in this
+// process do the same, in case that failed.
+func (s *Store) cutBack(act *active, size int64) {
+	path := act.seg.path
+	err := act.f.Truncate(size)
 	if err == nil {
-		err = w.act.f.Sync()
+		err = act.f.Sync()
 	}
 	if err != nil && !os.IsNotExist(err) {
-		w.store.log.Warn("cut back broken segment", "file", path, "offset", size, "err", err)
+		s.log.Warn("cut back broken segment", "file", path, "offset", size, "err", err)
 	}
-	w.store.mu.Lock()
-	w.store.cut[path] = size
-	w.store.mu.Unlock()
+	s.mu.Lock()
+	s.cut[path] = size
+	s.mu.Unlock()
 }

@@ -1,0 +1,70 @@
+package seglog
+
+import "sync"
+
+// forced is what a mirror knows of what is on the disk.
+type forced struct {
+	// changing is held during a sync, a change of segments and Close. It is locked before
+	// the locks of mirror and log.
+	changing sync.Mutex
+
+	last  uint64 // block that is on the disk, with all before it
+	size  int64  // of the present segment that is
+	named bool   // folders are on the disk with the present segment's name
+	asked bool   // Sync was called
+	// unsure says that a sync has failed: what was written since the one before may be in
+	// memory only, however the next one ends.
+	unsure bool
+}
+
+// began notes that a segment was created.
+func (f *forced) began() { f.size, f.named = 0, false }
+
+func (f *forced) sync(file file) error {
+	err := file.Sync()
+	f.unsure = f.unsure || err != nil
+	return err
+}
+
+// Sync forces what is visible to the disk, with the names of files and folders, and
+// returns the last block that is there then. Blocks that are appended meanwhile are for
+// the next. After an error the mirror is broken, and Close cuts the segment to what is
+// known to be on the disk. It may be called concurrently with everything.
+func (m *Mirror) Sync() (uint64, error) {
+	f := &m.forced
+	f.changing.Lock()
+	defer f.changing.Unlock()
+	if err := m.broken(); err != nil {
+		return 0, err
+	}
+	f.asked = true
+	m.log.mu.RLock()
+	last, size := m.log.last, int64(0)
+	if m.act != nil {
+		size = m.act.seg.size // 0 until its keyframe is whole
+	}
+	m.log.mu.RUnlock()
+	if size > f.size {
+		if err := f.sync(m.act.f); err != nil {
+			return 0, m.fail(err)
+		}
+	}
+	if last > 0 && !f.named {
+		for _, dir := range []string{m.log.dir, m.store.path} {
+			if err := m.store.fs.SyncDir(dir); err != nil {
+				f.unsure = true
+				return 0, m.fail(err)
+			}
+		}
+		f.named = true
+	}
+	f.size, f.last = size, last
+	return last, nil
+}
+
+// Durable is the last block that Sync has forced to the disk since the mirror was opened.
+func (m *Mirror) Durable() uint64 {
+	m.forced.changing.Lock()
+	defer m.forced.changing.Unlock()
+	return m.forced.last
+}
