@@ -131,10 +131,11 @@ func date(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T
 
 // frameTable lists the frames for people.
 type frameTable struct {
-	w     *bufio.Writer
-	total struct{ blocks, series, samples, histograms, exemplars, rejected uint64 }
-	size  int64
-	last  segment.Kind
+	w         *bufio.Writer
+	total     struct{ blocks, series, samples, histograms, exemplars, rejected uint64 }
+	elections elections
+	size      int64
+	last      segment.Kind
 }
 
 func (t *frameTable) header(h segment.Header, size int64) error {
@@ -158,6 +159,7 @@ func (t *frameTable) frame(f *segment.Frame) error {
 	}
 	_, err := fmt.Fprintf(t.w, "%12d %-8s %10d %-24s %8d %8d %10d %9d %8d %8d %9d\n",
 		f.Offset, h.Kind, h.Sequence, date(h.Time), h.Series, h.Samples, h.Histograms, h.Exemplars, h.Metadata, h.Verdict.Rejected, h.Len())
+	t.elections.add(f.Elections())
 	return err
 }
 
@@ -176,6 +178,7 @@ func (t *frameTable) close(whole bool) error {
 		_, _ = fmt.Fprintf(t.w, ", %.2f bytes a sample", float64(t.size)/float64(all))
 	}
 	_, _ = fmt.Fprintln(t.w)
+	t.elections.list(t.w)
 	return t.w.Flush()
 }
 
@@ -190,8 +193,15 @@ func (o *frameObjects) header(h segment.Header, size int64) error {
 
 func (o *frameObjects) frame(f *segment.Frame) error {
 	h := &f.Header
-	_, err := fmt.Fprintf(o.w, `{"kind":"%s","offset":%d,"bytes":%d,"sequence":%d,"time":"%s","series":%d,"samples":%d,"histograms":%d,"exemplars":%d,"metadata":%d,"rejected":%d,"digest":"%x","checksum":"%08x"}`+"\n",
+	_, err := fmt.Fprintf(o.w, `{"kind":"%s","offset":%d,"bytes":%d,"sequence":%d,"time":"%s","series":%d,"samples":%d,"histograms":%d,"exemplars":%d,"metadata":%d,"rejected":%d,"digest":"%x","checksum":"%08x"`,
 		h.Kind, f.Offset, h.Len(), h.Sequence, date(h.Time), h.Series, h.Samples, h.Histograms, h.Exemplars, h.Metadata, h.Verdict.Rejected, h.Digest, h.Checksum)
+	if err != nil {
+		return err
+	}
+	if err := writeElections(o.w, f.Elections()); err != nil {
+		return err
+	}
+	_, err = o.w.WriteString("}\n")
 	return err
 }
 

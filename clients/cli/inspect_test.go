@@ -39,6 +39,10 @@ func segmentBytes(t *testing.T) []byte {
 		Series:   segment.TableOf(series(1, "requests_total"), series(3, "native")),
 		Latest:   []segment.Latest{{Timestamp: t0 - 10, Value: 1, Written: t0 - 10}, {Timestamp: t0 - 10, Histogram: histogram(t0 - 10), Written: t0 - 10}},
 		Metadata: []segment.Metadata{{Family: "requests", Type: 1, Help: "Requests."}},
+		Elections: []segment.Election{
+			{Tenant: "t", Cluster: "c", Replica: "a", Term: 1, ClaimTime: t0 - 60_000, LogID: segment.LogID{1, 2, 3}, HeardTime: t0 - 10},
+			{Cluster: "other", Replica: "a", Term: 1, ClaimTime: t0 - 60_000, LogID: segment.LogID{1, 2, 3}, HeardTime: t0 - 10},
+		},
 	}, t0, 0)
 	require.NoError(t, err)
 	b, err = e.AppendBlock(b, &segment.Block{
@@ -54,6 +58,7 @@ func segmentBytes(t *testing.T) []byte {
 		Histograms: []segment.Histogram{{Ref: 3, Timestamp: t0, After: 1, Data: histogram(t0)}},
 		Exemplars:  []segment.Exemplar{{Ref: 1, Data: wire(&metricsv1.Exemplar{Labels: labels("trace_id", "x"), Value: 0.5})}},
 		Metadata:   []segment.Metadata{{Family: "up", Type: 2, Help: "Late."}},
+		Elections:  []segment.Election{{Tenant: "t", Cluster: "c", Replica: "b", Term: 2, ClaimTime: t0 + 1, LogID: segment.LogID{1, 2, 3}, HeardTime: t0 + 2}},
 	}, 0)
 	require.NoError(t, err)
 	b, err = e.AppendFooter(b, t0+3, 0)
@@ -82,6 +87,7 @@ func TestInspect(t *testing.T) {
 	r := runCLI(t, t.Context(), "inspect", path)
 	require.Contains(t, r.stdout, "\nsealed: 2 blocks, 1 new series, 3 samples, 1 histograms, 1 exemplars, 1 rejected, ")
 	require.Regexp(t, `\n +\d+ block +5 2023-11-14T22:13:20.124Z +1 +2 +0 +0 +0 +1 +\d+\n`, r.stdout)
+	require.Regexp(t, `\nTENANT +CLUSTER +ELECTED .*\n"" +"other" +"a" +1 .*\n"t" +"c" +"b" +2 2023-11-14T22:13:20.124Z 2023-11-14T22:13:20.125Z 010203[0-9a-f]{26}\n$`, r.stdout)
 	require.Equal(t, 2, runCLI(t, t.Context(), "inspect", path, "-o", "csv").code)
 }
 

@@ -51,6 +51,17 @@ func (c *chunks) addMetadata(m segment.Metadata) error {
 	return nil
 }
 
+func (c *chunks) addElection(e segment.Election) error { //nolint:gocritic // It is copied in any case.
+	if c.bytes >= chunkBytes {
+		if err := c.flush(); err != nil {
+			return err
+		}
+	}
+	c.bytes += e.Bytes()
+	c.k.Elections = append(c.k.Elections, e)
+	return nil
+}
+
 func (c *chunks) last() error {
 	c.k.Last = true
 	return c.flush()
@@ -60,7 +71,8 @@ func (c *chunks) flush() error {
 	err := c.yield(&c.k)
 	c.table.reset()
 	clear(c.k.Metadata)
-	c.k.Latest, c.k.Metadata, c.bytes = c.k.Latest[:0], c.k.Metadata[:0], 0
+	clear(c.k.Elections)
+	c.k.Latest, c.k.Metadata, c.k.Elections, c.bytes = c.k.Latest[:0], c.k.Metadata[:0], c.k.Elections[:0], 0
 	return err
 }
 

@@ -1,6 +1,6 @@
 // Package head holds the state of a log at one position: every series with
-// its labels and latest sample, and the metadata of metric families. It is
-// what a keyframe captures, so a head can be written as a keyframe, and
+// its labels and latest sample, the metadata of metric families, and who is elected of
+// HA pairs. It is what a keyframe captures, so a head can be written as a keyframe, and
 // rebuilt from one and the blocks that follow it.
 //
 // One goroutine applies keyframes and blocks; any number may read meanwhile.
@@ -48,11 +48,13 @@ type Head struct {
 	// since the last change, nil if nobody asked.
 	metadataChange uint64
 	listed         atomic.Pointer[listedMetadata]
+	elections      map[Cluster]segment.Election
 
 	// keyframeNext is the first reference that the chunks of the keyframe under way
-	// have not covered, keyframeMetadata the metadata that they had.
-	keyframeNext     uint64
-	keyframeMetadata map[string]segment.Metadata
+	// have not covered, the others the metadata and the elections that they had.
+	keyframeNext      uint64
+	keyframeMetadata  map[string]segment.Metadata
+	keyframeElections map[Cluster]segment.Election
 	// expireBefore is the oldest Latest.Written, in milliseconds, that the
 	// next keyframe keeps. Zero keeps all.
 	expireBefore int64
@@ -79,7 +81,7 @@ func New() *Head { return NewObserved(nil) }
 
 // NewObserved returns an empty head that tells o of series that come and go.
 func NewObserved(o Observer) *Head {
-	h := &Head{observer: o, nextRef: 1, labels: newLabelStore(0), metadata: map[string]segment.Metadata{}}
+	h := &Head{observer: o, nextRef: 1, labels: newLabelStore(0), metadata: map[string]segment.Metadata{}, elections: map[Cluster]segment.Election{}}
 	h.RestartKeyframe()
 	return h
 }
@@ -120,6 +122,7 @@ func (h *Head) applyBlock(b *segment.Block) error {
 	if len(b.Metadata) > 0 {
 		h.metadataChanged()
 	}
+	elect(h.elections, b.Elections)
 	h.sequence = b.Sequence
 	return nil
 }

@@ -45,10 +45,11 @@ func (h *Head) applyKeyframe(k *segment.Keyframe) error {
 	for _, m := range k.Metadata {
 		h.keyframeMetadata[m.Family] = m
 	}
+	elect(h.keyframeElections, k.Elections)
 	if k.Last {
 		h.dropRange(h.keyframeNext, h.nextRef)
 		h.compact()
-		h.metadata = h.keyframeMetadata
+		h.metadata, h.elections = h.keyframeMetadata, h.keyframeElections
 		h.metadataChanged()
 		h.RestartKeyframe()
 		h.sequence = k.Sequence
@@ -63,7 +64,7 @@ func (h *Head) applyKeyframe(k *segment.Keyframe) error {
 // RestartKeyframe forgets the chunks of a keyframe that was cut off: the next chunk is
 // the first of one. Only the applying goroutine may call it.
 func (h *Head) RestartKeyframe() {
-	h.keyframeNext, h.keyframeMetadata = 1, map[string]segment.Metadata{}
+	h.keyframeNext, h.keyframeMetadata, h.keyframeElections = 1, map[string]segment.Metadata{}, map[Cluster]segment.Election{}
 }
 
 // Keyframe yields the state as a keyframe, in chunks of bounded size, without the
@@ -86,6 +87,11 @@ func (h *Head) Keyframe(yield func(*segment.Keyframe) error) error {
 	kept, forgotten := h.keptMetadata(c.table.named)
 	for _, m := range kept {
 		if err := c.addMetadata(m); err != nil {
+			return err
+		}
+	}
+	for _, e := range h.Elections() {
+		if err := c.addElection(e); err != nil {
 			return err
 		}
 	}

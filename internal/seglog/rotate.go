@@ -145,7 +145,7 @@ func keyframePart(k *segment.Keyframe, from, to int) segment.Keyframe {
 // appendKeyframe halves a chunk that is too large for a frame.
 func appendKeyframe(e *segment.Encoder, buf []byte, k *segment.Keyframe, timeMS int64) ([]byte, error) {
 	out, err := e.AppendKeyframe(buf, k, timeMS, 0)
-	if !errors.Is(err, segment.ErrTooLarge) || k.Series.Len()+len(k.Metadata) < 2 {
+	if !errors.Is(err, segment.ErrTooLarge) || k.Series.Len()+len(k.Metadata)+min(len(k.Elections), 1) < 2 {
 		return out, err
 	}
 	a, b := halves(k)
@@ -155,11 +155,15 @@ func appendKeyframe(e *segment.Encoder, buf []byte, k *segment.Keyframe, timeMS 
 	return appendKeyframe(e, buf, &b, timeMS)
 }
 
-// halves cuts a chunk of at least two entries: series from metadata, and a chunk of only
-// one of them in the middle.
+// halves cuts a chunk of at least two entries: elections, of which a frame has room for as
+// many as a chunk has, from the rest, series from metadata, and a chunk of only one of them
+// in the middle.
 func halves(k *segment.Keyframe) (a, b segment.Keyframe) {
 	n, m := k.Series.Len(), len(k.Metadata)
 	switch {
+	case len(k.Elections) > 0:
+		a, b = *k, segment.Keyframe{Elections: k.Elections}
+		a.Elections = nil
 	case n > 0 && m > 0:
 		a, b = *k, segment.Keyframe{Metadata: k.Metadata}
 		a.Metadata = nil

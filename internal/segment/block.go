@@ -63,6 +63,7 @@ type Block struct {
 	Histograms []Histogram
 	Exemplars  []Exemplar
 	Metadata   []Metadata
+	Elections  []Election
 }
 
 // Keyframe is a chunk of the state at the beginning of a segment. Refs ascend
@@ -79,6 +80,8 @@ type Keyframe struct {
 	Latest []Latest
 	// Metadata of some families. All chunks together have all of them.
 	Metadata []Metadata
+	// Elections for some clusters. All chunks together have all of them.
+	Elections []Election
 }
 
 // Latest is the latest sample of a series.
@@ -152,6 +155,9 @@ func (b *Block) EstimatedBytes() int {
 	for i := range b.Metadata {
 		m := &b.Metadata[i]
 		n += 56 + len(m.Family) + len(m.Help) + len(m.Unit)
+	}
+	for i := range b.Elections {
+		n += b.Elections[i].Bytes()
 	}
 	return n + ErrorBytes(b.Verdict.Errors)
 }

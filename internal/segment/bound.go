@@ -18,4 +18,6 @@ const (
 	// EntryBound is for a histogram, an exemplar, a family's metadata, and an error
 	// of the verdict.
 	EntryBound = MaxPayload / MaxEntries
+	// ElectionBound is for an election, with its texts.
+	ElectionBound = 3*MaxElectionText + 64
 )

@@ -35,6 +35,7 @@ func (e *Encoder) checkBlock(frame []byte, b *Block) {
 		return x.Ref == y.Ref && bytes.Equal(x.Data, y.Data)
 	}), "exemplars of block %d", n)
 	invariant.Check(slices.Equal(got.Metadata, b.Metadata), "metadata of block %d", n)
+	invariant.Check(slices.Equal(got.Elections, b.Elections), "elections of block %d", n)
 }
 
 func (e *Encoder) checkKeyframe(frame []byte, k *Keyframe) {
@@ -47,6 +48,7 @@ func (e *Encoder) checkKeyframe(frame []byte, k *Keyframe) {
 	checkSeries(&got.Series, &k.Series, n)
 	invariant.Check(slices.EqualFunc(got.Latest, k.Latest, equalLatest), "latest samples of keyframe %d", n)
 	invariant.Check(slices.Equal(got.Metadata, k.Metadata), "metadata of keyframe %d", n)
+	invariant.Check(slices.Equal(got.Elections, k.Elections), "elections of keyframe %d", n)
 }
 
 // checkSeries compares new series, whose references ascend.

@@ -6,7 +6,8 @@ import (
 )
 
 // A payload is a fixed list of sections, each preceded by its length as a
-// uvarint. The code that writes a section says what it holds.
+// uvarint. The code that writes a section says what it holds. The last one, of elections,
+// is there only where the frame has the flag for it.
 const (
 	blockErrors = iota
 	blockLabels
@@ -25,6 +26,7 @@ const (
 	blockExemplars
 	blockExemplarData
 	blockMetadata
+	blockElections // if there are any
 	blockSections
 )
 
@@ -45,8 +47,17 @@ const (
 	keyHistograms
 	keyHistogramData
 	keyMetadata
+	keyElections // if there are any
 	keySections
 )
+
+// present are the sections that a frame with these flags has, of all of its kind.
+func present(sections [][]byte, flags uint8) [][]byte {
+	if flags&FlagElections == 0 {
+		return sections[:len(sections)-1]
+	}
+	return sections
+}
 
 // splitSections cuts a raw payload into exactly len(dst) sections.
 func splitSections(raw []byte, dst [][]byte) error {
@@ -91,8 +102,9 @@ func (r *sectionReader) varint() int64 {
 	return n
 }
 
-func (r *sectionReader) bytes() []byte {
-	n := r.uvarint()
+func (r *sectionReader) bytes() []byte { return r.next(r.uvarint()) }
+
+func (r *sectionReader) next(n uint64) []byte {
 	if n > uint64(len(r.b)) {
 		r.bad, r.b = true, nil
 		return nil

@@ -108,7 +108,7 @@ func (d *Decoder) unpack(h *FrameHeader, payload []byte, sections [][]byte) erro
 		}
 		payload = raw
 	}
-	return splitSections(payload, sections)
+	return splitSections(payload, present(sections, h.Flags))
 }
 
 func errOr(err error) error {
@@ -181,7 +181,10 @@ func (d *Decoder) block(h *FrameHeader, payload []byte, b *Block) error {
 	if err := d.exemplars(h, &sections, b); err != nil {
 		return err
 	}
-	b.Metadata, err = readMetadata(sections[blockMetadata], h.Metadata, b.Metadata)
+	if b.Metadata, err = readMetadata(sections[blockMetadata], h.Metadata, b.Metadata); err != nil {
+		return err
+	}
+	b.Elections, err = readElections(sections[blockElections], h, b.Elections)
 	return err
 }
 

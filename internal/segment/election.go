@@ -3,6 +3,7 @@ package segment
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"fmt"
 )
 
@@ -62,4 +63,60 @@ func (e *Election) Check() error {
 		return fmt.Errorf("election: %w: term %d of %v at %d ms, heard at %d ms", ErrCorrupt, e.Term, e.LogID, e.ClaimTime, e.HeardTime)
 	}
 	return nil
+}
+
+// Bytes is about what the election takes in memory.
+func (e *Election) Bytes() int { return 96 + len(e.Tenant) + len(e.Cluster) + len(e.Replica) }
+
+// setElections notes that a frame has elections, if it has.
+func (h *FrameHeader) setElections(elections []Election) {
+	if len(elections) > 0 {
+		h.Flags |= FlagElections
+	}
+}
+
+// appendElections fills the section of elections: of each the tenant, the cluster and the
+// replica, the term, the claim's time and log, and how long after that time the replica was
+// heard.
+func appendElections(b []byte, elections []Election) ([]byte, error) {
+	if len(elections) > MaxEntries {
+		return b, fmt.Errorf("%d elections: %w", len(elections), ErrTooLarge)
+	}
+	for i := range elections {
+		e := &elections[i]
+		if err := e.Check(); err != nil {
+			return b, err
+		}
+		for _, s := range [...]string{e.Tenant, e.Cluster, e.Replica} {
+			b = appendString(b, s)
+		}
+		b = binary.AppendUvarint(b, e.Term)
+		b = binary.AppendVarint(b, e.ClaimTime)
+		b = append(b, e.LogID[:]...)
+		b = binary.AppendVarint(b, e.HeardTime-e.ClaimTime)
+	}
+	return b, nil
+}
+
+// readElections reads the section of elections into dst, whose memory is reused.
+func readElections(section []byte, h *FrameHeader, dst []Election) ([]Election, error) {
+	clear(dst)
+	dst = dst[:0]
+	if h.Flags&FlagElections == 0 {
+		return dst, nil
+	}
+	r := sectionReader{b: section}
+	for len(dst) == 0 || len(r.b) > 0 {
+		e := Election{Tenant: r.string(), Cluster: r.string(), Replica: r.string(), Term: r.uvarint(), ClaimTime: r.varint()}
+		copy(e.LogID[:], r.next(uint64(len(e.LogID))))
+		e.HeardTime = e.ClaimTime + r.varint()
+		if r.bad || len(dst) == MaxEntries {
+			return dst, fmt.Errorf("elections: %w", ErrCorrupt)
+		}
+		if err := e.Check(); err != nil {
+			return dst, err
+		}
+		dst = append(dst, e)
+	}
+	return dst, r.end("elections")
 }

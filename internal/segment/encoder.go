@@ -67,6 +67,7 @@ func (e *Encoder) AppendBlock(dst []byte, b *Block, synced uint64) ([]byte, erro
 		Verdict: b.Verdict, Errors: count(b.Verdict.Errors),
 		MinTime: noMinTime, MaxTime: noMaxTime, Synced: synced, Prev: e.prev,
 	}
+	h.setElections(b.Elections)
 	if err := h.check(); err != nil {
 		return dst, err
 	}
@@ -102,7 +103,11 @@ func (e *Encoder) block(dst []byte, b *Block, h *FrameHeader) ([]byte, error) {
 		e.columns[blockErrors] = appendString(e.columns[blockErrors], s)
 	}
 	e.columns[blockMetadata] = appendMetadata(e.columns[blockMetadata], b.Metadata)
-	return e.frame(dst, h, e.columns[:blockSections])
+	var err error
+	if e.columns[blockElections], err = appendElections(e.columns[blockElections], b.Elections); err != nil {
+		return dst, err
+	}
+	return e.frame(dst, h, present(e.columns[:blockSections], h.Flags))
 }
 
 // AppendFooter appends the footer; nothing can follow it but StartSegment.

@@ -86,6 +86,8 @@ const (
 	FlagZstd = 1 << 0
 	// FlagLast: the last chunk of the keyframe.
 	FlagLast = 1 << 1
+	// FlagElections: the payload has a section of elections.
+	FlagElections = 1 << 2
 )
 
 // FrameHeader precedes every payload.
@@ -188,7 +190,7 @@ func ParseFrameHeader(b []byte) (FrameHeader, error) {
 
 func (h *FrameHeader) check() error {
 	switch {
-	case h.Kind < KindKeyframe || h.Kind > KindFooter || h.Flags&^(FlagZstd|FlagLast) != 0:
+	case h.Kind < KindKeyframe || h.Kind > KindFooter || h.Flags&^(FlagZstd|FlagLast|FlagElections) != 0:
 		return fmt.Errorf("frame header: %w: kind %d, flags %#x", ErrVersion, h.Kind, h.Flags)
 	case h.PayloadLen > MaxPayload || h.RawLen > MaxPayload:
 		return fmt.Errorf("frame header: %w: %d bytes, %d raw", ErrTooLarge, h.PayloadLen, h.RawLen)

@@ -54,9 +54,9 @@ func FuzzKeyframe(f *testing.F) {
 		if _, err := e.AppendKeyframe(nil, k, 0, 0); err != nil {
 			f.Fatal(err)
 		}
-		f.Add(append([]byte(nil), e.raw...), uint32(k.Series.Len()), uint32(len(k.Metadata)), k.Last)
+		f.Add(append([]byte(nil), e.raw...), uint32(k.Series.Len()), uint32(len(k.Metadata)), k.Last, len(k.Elections) > 0)
 	}
-	f.Fuzz(func(t *testing.T, raw []byte, series, metadata uint32, last bool) {
+	f.Fuzz(func(t *testing.T, raw []byte, series, metadata uint32, last, elections bool) {
 		d := NewDecoder()
 		if _, err := d.StartSegment(h.Append(nil)); err != nil {
 			t.Fatal(err)
@@ -64,6 +64,9 @@ func FuzzKeyframe(f *testing.F) {
 		fh := FrameHeader{Kind: KindKeyframe, Sequence: 41, Series: series, Metadata: metadata, Prev: d.Checksum()}
 		if last {
 			fh.Flags = FlagLast
+		}
+		if elections {
+			fh.Flags |= FlagElections
 		}
 		seal(&fh, raw)
 		var k Keyframe
@@ -121,12 +124,15 @@ func FuzzBlock(f *testing.F) {
 			f.Fatal(err)
 		}
 		f.Add(append([]byte(nil), e.raw...), uint32(b.Samples.Len()), uint32(b.Series.Len()),
-			uint32(len(b.Histograms)), uint32(len(b.Exemplars)), uint32(len(b.Metadata)), uint32(len(b.Verdict.Errors)))
+			uint32(len(b.Histograms)), uint32(len(b.Exemplars)), uint32(len(b.Metadata)), uint32(len(b.Verdict.Errors)), len(b.Elections) > 0)
 	}
-	f.Fuzz(func(t *testing.T, raw []byte, samples, series, histograms, exemplars, metadata, errs uint32) {
+	f.Fuzz(func(t *testing.T, raw []byte, samples, series, histograms, exemplars, metadata, errs uint32, elections bool) {
 		e, d := prepare(t)
 		fh := FrameHeader{Kind: KindBlock, Sequence: 42, Samples: samples, Series: series, Histograms: histograms,
 			Exemplars: exemplars, Metadata: metadata, Errors: errs, Prev: d.Checksum()}
+		if elections {
+			fh.Flags = FlagElections
+		}
 		seal(&fh, raw)
 		var b, again Block
 		if d.Block(&fh, raw, &b) != nil {

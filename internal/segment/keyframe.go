@@ -25,6 +25,7 @@ func (e *Encoder) AppendKeyframe(dst []byte, k *Keyframe, timeMS int64, synced u
 	if k.Last {
 		h.Flags |= FlagLast
 	}
+	h.setElections(k.Elections)
 	if err := h.check(); err != nil {
 		return dst, err
 	}
@@ -61,7 +62,11 @@ func (e *Encoder) keyframe(dst []byte, k *Keyframe, h *FrameHeader) ([]byte, err
 	}
 	e.columns[keyHead] = binary.AppendUvarint(e.columns[keyHead], k.NextRef)
 	e.columns[keyMetadata] = appendMetadata(e.columns[keyMetadata], k.Metadata)
-	return e.frame(dst, h, e.columns[:keySections])
+	var err error
+	if e.columns[keyElections], err = appendElections(e.columns[keyElections], k.Elections); err != nil {
+		return dst, fmt.Errorf("keyframe: %w", err)
+	}
+	return e.frame(dst, h, present(e.columns[:keySections], h.Flags))
 }
 
 // keyframeLatest fills the columns of the latest samples: times as differences
@@ -130,6 +135,9 @@ func (d *Decoder) keyframe(h *FrameHeader, payload []byte, k *Keyframe) error {
 	}
 	var err error
 	if k.Metadata, err = readMetadata(sections[keyMetadata], h.Metadata, k.Metadata); err != nil {
+		return err
+	}
+	if k.Elections, err = readElections(sections[keyElections], h, k.Elections); err != nil {
 		return err
 	}
 	return d.keyframeLatest(&sections, k)

@@ -101,6 +101,17 @@ type Frame struct {
 	Block *Block
 }
 
+// Elections are those of the frame, whatever its kind.
+func (f *Frame) Elections() []Election {
+	switch f.Header.Kind {
+	case KindKeyframe:
+		return f.Keyframe.Elections
+	case KindBlock:
+		return f.Block.Elections
+	}
+	return nil
+}
+
 // Frame decodes a frame of any kind into f.
 func (d *Decoder) Frame(h *FrameHeader, payload []byte, f *Frame) error {
 	f.Header = *h

@@ -53,6 +53,10 @@ func testSegment() (Header, []*Keyframe, []*Block) {
 				{Timestamp: -5, Histogram: []byte{8, 1}, Written: 999},
 			},
 			Metadata: []Metadata{{Family: "up", Type: 2, Help: "Is it up?", Unit: ""}},
+			Elections: []Election{
+				{Tenant: "t", Cluster: "c", Replica: "r", Term: 1, ClaimTime: 1795394533123, LogID: id, HeardTime: 1795394539123},
+				{Cluster: "ü", Replica: "", Term: MaxTerm, ClaimTime: -MaxElectionTime, LogID: LogID{15: 1}, HeardTime: MaxElectionTime},
+			},
 		},
 		{
 			Sequence: 41, NextRef: 1000, Last: true,
@@ -74,6 +78,7 @@ func testSegment() (Header, []*Keyframe, []*Block) {
 		Histograms: []Histogram{{Ref: 8, Timestamp: 2000, After: 1, Data: []byte("histogram")}, {Ref: 1, Timestamp: -1, After: 5}},
 		Exemplars:  []Exemplar{{Ref: 2, Data: []byte("exemplar")}, {Ref: 1}},
 		Metadata:   []Metadata{{Family: "y", Type: -1, Help: "h", Unit: "seconds"}},
+		Elections:  []Election{{Tenant: "t", Cluster: "c", Replica: "r2", Term: 2, ClaimTime: 2000, LogID: id, HeardTime: 1999}},
 	}
 	second := &Block{Sequence: 43, Time: 2001}
 	for i, v := range odd {
@@ -133,7 +138,7 @@ func checkTest(t testing.TB, b []byte) {
 
 var emptyIsNil = cmp.Options{
 	emptyIsNilFor[Label](), emptyIsNilFor[uint64](), emptyIsNilFor[RefRun](), emptyIsNilFor[TimeRun](), emptyIsNilFor[float64](), emptyIsNilFor[uint32](), emptyIsNilFor[Latest](), emptyIsNilFor[Metadata](),
-	emptyIsNilFor[Histogram](), emptyIsNilFor[Exemplar](),
+	emptyIsNilFor[Histogram](), emptyIsNilFor[Exemplar](), emptyIsNilFor[Election](),
 }
 
 func emptyIsNilFor[T any]() cmp.Option {
