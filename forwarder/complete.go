@@ -66,7 +66,7 @@ func (s *shipper) complete(ctx context.Context, ended *endedLog) error {
 		}
 		l = ended.log() // It may have been opened again for another server.
 	}
-	after, err := startAfter(l, position)
+	after, err := startAfter(ctx, l, position)
 	if err != nil {
 		return s.refuse(c, err)
 	}

@@ -226,7 +226,7 @@ func TestEndedLogIsGivenUp(t *testing.T) {
 		next++
 		return len(r.appender.ended.all()) == 0
 	})
-	if _, err := ended[0].log().ReadRaw(0); !errors.Is(err, seglog.ErrClosed) {
+	if _, err := ended[0].log().ReadRaw(t.Context(), 0); !errors.Is(err, seglog.ErrClosed) {
 		t.Errorf("it is open: %v", err)
 	}
 }

@@ -254,7 +254,7 @@ func blocksOf(t *testing.T, l *seglog.Log) []*segment.Block {
 		if s.LastSequence < s.FirstSequence {
 			continue
 		}
-		if err := l.RebuildSegment(s.FirstSequence, &blocks); err != nil {
+		if err := l.RebuildSegment(s.FirstSequence, &blocks, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

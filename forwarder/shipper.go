@@ -93,7 +93,7 @@ func (s *shipper) shipPresent(ctx context.Context) error {
 		return err
 	}
 	defer c.Close()
-	after, err := startAfter(l, position)
+	after, err := startAfter(ctx, l, position)
 	if err != nil {
 		return s.refuse(c, err)
 	}
@@ -143,7 +143,7 @@ func (s *shipper) ship(ctx context.Context, c *link.Conn, l *seglog.Log, after u
 
 // startAfter returns the sequence after which to ship. The server's blocks and the
 // log's have to be the same as far as both go.
-func startAfter(l *seglog.Log, position *linkv1.Position) (uint64, error) {
+func startAfter(ctx context.Context, l *seglog.Log, position *linkv1.Position) (uint64, error) {
 	after := position.GetSequence()
 	if after == 0 {
 		return 0, nil
@@ -151,7 +151,7 @@ func startAfter(l *seglog.Log, position *linkv1.Position) (uint64, error) {
 	if id := l.ID(); !bytes.Equal(position.GetLogId(), id[:]) {
 		return 0, fmt.Errorf("server answered with a position in log %x, asked for log %s", position.GetLogId(), l.ID())
 	}
-	return after, logship.Compare(l, after, position.GetChecksum())
+	return after, logship.Compare(ctx, l, after, position.GetChecksum())
 }
 
 // toServer is the sink at a server, with what goes there counted and logged.

@@ -224,7 +224,7 @@ func TestLogIsGivenBack(t *testing.T) {
 		c, _, err := link.Dial(context.Background(), s.LinkAddr().String(), hello, link.Options{})
 		require.NoError(t, err)
 		require.NoError(t, c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Fetch{Fetch: &linkv1.Fetch{AfterSequence: after}}}))
-		want, err := src.writer.Log().ReadRaw(after)
+		want, err := src.writer.Log().ReadRaw(t.Context(), after)
 		require.NoError(t, err)
 		for at := after; at < blocks; {
 			chunk, err := want.Next(context.Background())
@@ -372,7 +372,7 @@ func TestCutWithinAKeyframe(t *testing.T) {
 	id := src.writer.Log().ID()
 	c, _, err := link.Dial(context.Background(), s.LinkAddr().String(), &linkv1.Hello{Role: linkv1.Role_ROLE_FORWARDER, LogId: id[:]}, link.Options{})
 	require.NoError(t, err)
-	raw, err := src.writer.Log().ReadRaw(1)
+	raw, err := src.writer.Log().ReadRaw(t.Context(), 1)
 	require.NoError(t, err)
 	for range 2 { // the footer of the segment before, and a part of the keyframe
 		chunk, err := raw.Next(context.Background())

@@ -29,7 +29,7 @@ func TestReadyOnceCaughtUp(t *testing.T) {
 	c, _, err := link.Dial(t.Context(), s.LinkAddr().String(), hello, link.Options{})
 	require.NoError(t, err)
 	defer c.Close()
-	raw, err := src.writer.Log().ReadRaw(0)
+	raw, err := src.writer.Log().ReadRaw(t.Context(), 0)
 	require.NoError(t, err)
 	defer raw.Close()
 	last := src.writer.Log().Last()

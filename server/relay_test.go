@@ -402,7 +402,7 @@ func TestReadLogs(t *testing.T) {
 				require.Equal(t, want, got, name)
 			}
 
-			sum, _, err := log.Checksum(log.Last())
+			sum, _, err := log.Checksum(t.Context(), log.Last())
 			require.NoError(t, err)
 			position := &metricsv1.LogPosition{LogId: id, Sequence: log.Last(), Checksum: sum}
 			got, err = readLogs(t, t.Context(), s, p.h2, &metricsv1.ReadLogsRequest{Positions: []*metricsv1.LogPosition{position}}, p.o...)

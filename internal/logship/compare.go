@@ -1,6 +1,7 @@
 package logship
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/promgrpc/exporter/internal/seglog"
@@ -18,11 +19,11 @@ func (e *DivergedError) Error() string { return e.Reason }
 // Compare compares a log with another copy, which is at a block with a checksum. If
 // the block was never in the log here, or is another one, the error is a
 // *DivergedError. One that is not kept here any more passes.
-func Compare(l *seglog.Log, sequence uint64, checksum uint32) error {
+func Compare(ctx context.Context, l *seglog.Log, sequence uint64, checksum uint32) error {
 	if last := l.Last(); sequence > last {
 		return &DivergedError{l.ID(), fmt.Sprintf("log %s ends at block %d here and is at %d there", l.ID(), last, sequence)}
 	}
-	sum, kept, err := l.Checksum(sequence)
+	sum, kept, err := l.Checksum(ctx, sequence)
 	if err != nil {
 		return fmt.Errorf("checksum of block %d of log %s: %w", sequence, l.ID(), err)
 	}

@@ -43,7 +43,7 @@ type Options struct {
 // Send gives a sink what follows a block of a log. At the end of the log it waits
 // for more.
 func Send(ctx context.Context, l *seglog.Log, after uint64, to Sink, o Options) error {
-	raw, err := l.ReadRaw(after)
+	raw, err := l.ReadRaw(ctx, after)
 	if err != nil {
 		return fmt.Errorf("read log %s: %w", l.ID(), err)
 	}

@@ -222,11 +222,11 @@ func TestCompare(t *testing.T) {
 	w.write(2)
 	w.write(1)
 	for sequence := range w.Log().Last() + 1 {
-		sum, kept, err := w.Log().Checksum(sequence)
+		sum, kept, err := w.Log().Checksum(t.Context(), sequence)
 		require.NoError(t, err)
 		require.Equal(t, sequence > 0, kept)
-		require.NoError(t, Compare(w.Log(), sequence, sum))
-		err = Compare(w.Log(), sequence, sum+1)
+		require.NoError(t, Compare(t.Context(), w.Log(), sequence, sum))
+		err = Compare(t.Context(), w.Log(), sequence, sum+1)
 		if sequence == 0 {
 			require.NoError(t, err, "there is no such block")
 			continue
@@ -236,11 +236,11 @@ func TestCompare(t *testing.T) {
 		require.Equal(t, w.Log().ID(), diverged.Log)
 		require.ErrorContains(t, err, fmt.Sprintf("block %d of log %s", sequence, w.Log().ID()))
 	}
-	require.ErrorContains(t, Compare(w.Log(), 4, 0), "ends at block 3")
+	require.ErrorContains(t, Compare(t.Context(), w.Log(), 4, 0), "ends at block 3")
 
 	w = newWriting(t, seglog.Options{RetentionSize: 1})
 	w.write(2)
 	w.write(2)
 	require.Greater(t, w.Log().First(), uint64(2))
-	require.NoError(t, Compare(w.Log(), 1, 12345), "not kept any more")
+	require.NoError(t, Compare(t.Context(), w.Log(), 1, 12345), "not kept any more")
 }

@@ -43,7 +43,7 @@ func TestConcurrentAppendReadRotateRetain(t *testing.T) {
 		for w.Log().Last() < blocks && ctx.Err() == nil {
 			ws.retain()
 			w.Log().Segments()
-			_, _, _ = w.Log().Checksum(w.Log().First())
+			_, _, _ = w.Log().Checksum(t.Context(), w.Log().First())
 			err := w.Log().EachDigest(50, math.MaxInt, func([16]byte, segment.Verdict, uint64) bool { return true })
 			if err != nil {
 				t.Error(err)
@@ -97,7 +97,7 @@ func TestWaitWhileClosing(t *testing.T) {
 }
 
 func replicate(ctx context.Context, t *testing.T, from *Log, to *Mirror, last uint64) {
-	raw, err := from.ReadRaw(0)
+	raw, err := from.ReadRaw(t.Context(), 0)
 	if err != nil {
 		t.Error(err)
 		return

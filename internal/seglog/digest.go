@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/promgrpc/exporter/internal/segment"
 )
@@ -23,10 +24,11 @@ type digestEntry struct {
 // EachDigest calls yield for the newest blocks that carry the digest of a request,
 // newest first, at most limit of them, until it returns false. It reads frame headers
 // only, and up to errorBytes of the verdicts' errors: older verdicts come without theirs.
-// It skips segments that cannot be read, and their digests are forgotten.
+// It skips segments that cannot be read or are not on this disk, and their digests are
+// forgotten.
 func (l *Log) EachDigest(limit, errorBytes int, yield func(digest [16]byte, v segment.Verdict, seq uint64) bool) error {
 	l.mu.RLock()
-	segs := append([]*segFile(nil), l.segs...)
+	segs := slices.DeleteFunc(slices.Clone(l.segs), func(s *segFile) bool { return !s.local })
 	limits := make([]int64, len(segs))
 	for i, s := range segs {
 		limits[i] = s.size

@@ -1,6 +1,7 @@
 package seglog
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -108,7 +109,7 @@ func (s *Store) checkEnd(l *Log) error {
 	if e.sequence == 0 {
 		return nil
 	}
-	sum, ok, err := l.Checksum(e.sequence)
+	sum, ok, err := l.Checksum(context.Background(), e.sequence)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: %w", errIncomplete, err)

@@ -50,13 +50,15 @@ type segFile struct {
 	sealed   bool
 	min, max int64 // of the samples in the blocks
 	damage   *DamageError
+	local    bool        // it is on this disk
+	remote   *RemoteInfo // what the Remote has of it, nil: nothing
 	index    sparseIndex
 
 	shared sharedFile // with a lock of its own
 }
 
 func newSegFile(dir, name string, first uint64) *segFile {
-	s := &segFile{name: name, path: filepath.Join(dir, name), first: first}
+	s := &segFile{name: name, path: filepath.Join(dir, name), first: first, local: true}
 	s.forget()
 	// Until the header is read.
 	if t, err := time.Parse(nameTime, name[:min(len(name), len(nameTime))]); err == nil {
@@ -75,7 +77,7 @@ func (s *segFile) info() SegmentInfo {
 	i := SegmentInfo{
 		Name: s.name, FirstSequence: s.first, LastSequence: s.last,
 		CreateTime: time.UnixMilli(s.header.CreateTime).UTC(), Size: s.size, Sealed: s.sealed,
-		MinTime: s.min, MaxTime: s.max,
+		MinTime: s.min, MaxTime: s.max, Archived: s.archived(), Remote: !s.local,
 	}
 	if s.damage != nil {
 		i.Err = s.damage

@@ -1,6 +1,7 @@
 package seglog
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -29,6 +30,11 @@ type Log struct {
 	ring   ring
 	change broadcast.Signal
 	err    error // ErrClosed once closed
+
+	// remote is what the Remote has of the log, remoteOnly that nothing of it is here.
+	remote     []RemoteInfo
+	remoteOnly bool
+	closed     chan struct{}
 }
 
 // SegmentInfo describes a file of a log.
@@ -44,14 +50,20 @@ type SegmentInfo struct {
 	// MinTime and MaxTime of the samples in its blocks, in ms; MinTime is above
 	// MaxTime when there are none.
 	MinTime, MaxTime int64
+	// Archived says that the Remote has all of it, Remote that it is not on this disk.
+	Archived, Remote bool
 	// Err is a *DamageError when the segment is known to be damaged.
 	Err error
+}
+
+func newLog(s *Store, id segment.LogID) *Log {
+	return &Log{id: id, dir: s.dir(id), store: s, ring: ring{limit: s.o.RingBytes}, closed: make(chan struct{})}
 }
 
 // ID of the log.
 func (l *Log) ID() segment.LogID { return l.id }
 
-// First is the oldest sequence on disk or, if there is none, the next.
+// First is the oldest sequence on the disk or at the Remote or, if there is none, the next.
 func (l *Log) First() uint64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -83,11 +95,12 @@ func (l *Log) Segments() []SegmentInfo {
 	return infos
 }
 
-// created is when the newest segment was created, in ms; false if there is none.
+// created is when the newest segment was created, in ms; false if there is none on this
+// disk.
 func (l *Log) created() (int64, bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	if len(l.segs) == 0 {
+	if len(l.segs) == 0 || l.remoteOnly {
 		return 0, false
 	}
 	return l.segs[len(l.segs)-1].header.CreateTime, true
@@ -121,7 +134,7 @@ func (l *Log) modified() map[string]time.Time {
 
 // Checksum returns the checksum of a block, by which two copies of the log are
 // compared; false if the block is not kept any more or not there yet.
-func (l *Log) Checksum(seq uint64) (uint32, bool, error) {
+func (l *Log) Checksum(ctx context.Context, seq uint64) (uint32, bool, error) {
 	if seq == 0 {
 		return 0, false, nil
 	}
@@ -130,40 +143,40 @@ func (l *Log) Checksum(seq uint64) (uint32, bool, error) {
 		defer l.mu.RUnlock()
 		return l.sum, true, nil
 	}
-	for _, s := range l.segs {
-		if s.first == seq+1 && s.header.Checksum != 0 {
-			defer l.mu.RUnlock()
-			return s.header.PrevChecksum, true, nil
-		}
+	if i := l.segmentAt(seq + 1); i >= 0 && l.segs[i].first == seq+1 && l.segs[i].header.Checksum != 0 {
+		defer l.mu.RUnlock()
+		return l.segs[i].header.PrevChecksum, true, nil
 	}
 	s := l.holding(seq)
-	if s == nil {
+	switch {
+	case s == nil:
 		defer l.mu.RUnlock()
 		return 0, false, nil
+	case s.sealed && seq == s.last:
+		defer l.mu.RUnlock()
+		return s.sum, true, nil
 	}
 	from, limit := s.index.before(seq), s.size
 	l.mu.RUnlock()
-	h, _, err := l.find(s, seq, from, limit)
+	h, _, err := l.find(s, seq, from, limit, WaitFor(ctx))
+	if errors.Is(err, errDeleted) {
+		return 0, false, nil
+	}
 	return h.Checksum, err == nil, err
 }
 
 // holding returns the segment that has a block. The caller holds the lock.
 func (l *Log) holding(seq uint64) *segFile {
-	for i := len(l.segs) - 1; i >= 0; i-- {
-		if s := l.segs[i]; s.first <= seq {
-			if seq <= s.last && seq <= l.last {
-				return s
-			}
-			return nil
-		}
+	if i := l.segmentAt(seq); i >= 0 && seq <= l.segs[i].last && seq <= l.last {
+		return l.segs[i]
 	}
 	return nil
 }
 
 // find skips frames from an offset to a block, and returns its header and the offset of
 // its end.
-func (l *Log) find(s *segFile, seq uint64, from, limit int64) (segment.FrameHeader, int64, error) {
-	f, err := s.open(l.store.fs)
+func (l *Log) find(s *segFile, seq uint64, from, limit int64, wait Wait) (segment.FrameHeader, int64, error) {
+	f, err := l.openSegment(s, wait)
 	if err != nil {
 		return segment.FrameHeader{}, 0, err
 	}
@@ -178,20 +191,22 @@ func (l *Log) find(s *segFile, seq uint64, from, limit int64) (segment.FrameHead
 			err = fmt.Errorf("%w: block %d is not where it should be", segment.ErrCorrupt, seq)
 		}
 		if err != nil {
-			return h, 0, l.damaged(s, frames.Offset(), err)
+			return h, 0, l.failed(s, frames.Offset(), err)
 		}
 	}
 }
 
 // Rebuild applies to a the keyframe of the segment that holds a sequence, and then the
 // segment's blocks up to it.
-func (l *Log) Rebuild(seq uint64, a Applier) error { return l.rebuild(seq, false, a) }
+func (l *Log) Rebuild(seq uint64, a Applier, wait Wait) error { return l.rebuild(seq, false, a, wait) }
 
 // RebuildSegment applies to a the keyframe of the segment that holds a sequence, and
 // then all of the segment's blocks: so a knows every series of the segment.
-func (l *Log) RebuildSegment(seq uint64, a Applier) error { return l.rebuild(seq, true, a) }
+func (l *Log) RebuildSegment(seq uint64, a Applier, wait Wait) error {
+	return l.rebuild(seq, true, a, wait)
+}
 
-func (l *Log) rebuild(seq uint64, whole bool, a Applier) error {
+func (l *Log) rebuild(seq uint64, whole bool, a Applier, wait Wait) error {
 	l.mu.RLock()
 	oldest, last := l.first(), l.last
 	// The state after a segment's last block is also the next one's keyframe.
@@ -199,32 +214,37 @@ func (l *Log) rebuild(seq uint64, whole bool, a Applier) error {
 	if whole {
 		first = seq
 	}
-	var s *segFile
-	for _, c := range l.segs {
-		if c.first <= first {
-			s = c
-		}
-	}
-	if s == nil || seq > last {
+	at := l.segmentAt(first)
+	if at < 0 || seq > last {
 		l.mu.RUnlock()
 		if seq > last {
 			return fmt.Errorf("rebuild log %s at %d: last sequence is %d", l.id, seq, last)
 		}
 		return &OutOfRangeError{Oldest: oldest}
 	}
+	s := l.segs[at]
 	limit, until := s.size, seq
 	if whole {
 		until = max(seq, s.last)
 	}
 	l.mu.RUnlock()
-	f, err := s.open(l.store.fs)
+	err := l.rebuildFrom(s, limit, until, a, wait)
+	if errors.Is(err, errDeleted) {
+		return &OutOfRangeError{Oldest: l.First()}
+	}
+	return err
+}
+
+// rebuildFrom applies to a what a segment has up to a block.
+func (l *Log) rebuildFrom(s *segFile, limit int64, until uint64, a Applier, wait Wait) error {
+	f, err := l.openSegment(s, wait)
 	if err != nil {
-		return fmt.Errorf("rebuild log %s at %d: %w", l.id, seq, err)
+		return fmt.Errorf("rebuild log %s at %d: %w", l.id, until, err)
 	}
 	defer f.close()
 	r, err := segment.NewReader(f, limit)
 	if err != nil {
-		return l.damaged(s, 0, err)
+		return l.failed(s, 0, err)
 	}
 	var frame segment.Frame
 	for {
@@ -232,7 +252,7 @@ func (l *Log) rebuild(seq uint64, whole bool, a Applier) error {
 			return nil
 		}
 		if err := r.Next(limit, &frame); err != nil {
-			return l.damaged(s, r.Offset(), err)
+			return l.failed(s, r.Offset(), err)
 		}
 		if err := apply(a, &frame); err != nil {
 			return err
@@ -248,6 +268,25 @@ func apply(a Applier, f *segment.Frame) error {
 		return a.ApplyBlock(f.Block)
 	}
 	return nil
+}
+
+// failed returns the error of reading a segment. It is damage, unless the Remote says that
+// it may pass, or nobody waits for it; and errDeleted if the Remote keeps the segment no
+// more.
+func (l *Log) failed(s *segFile, offset int64, err error) error {
+	var givenUp *givenUpError
+	switch {
+	case errors.As(err, &givenUp):
+		return givenUp.err
+	case errors.Is(err, ErrRemoteGone):
+		l.forget(s)
+		return errDeleted
+	case errors.Is(err, ErrRemote):
+		return fmt.Errorf("segment %s at offset %d: %w", s.name, offset, err)
+	case errors.Is(err, errDeleted):
+		return errDeleted
+	}
+	return l.damaged(s, offset, err)
 }
 
 // damaged notes that a segment is damaged, and returns the error that says so.
@@ -278,6 +317,9 @@ func (l *Log) add(s *segFile) {
 	}
 	if s.first == l.last+1 {
 		l.sum = s.sum
+	}
+	if len(l.remote) > 0 {
+		l.mergeRemote()
 	}
 	l.change.Wake()
 }
@@ -346,22 +388,32 @@ func (l *Log) changed() <-chan struct{} {
 func (l *Log) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.err == nil {
+		close(l.closed)
+	}
 	l.err = ErrClosed
 	l.ring.clear()
 	l.change.Wake()
 }
 
-// remove makes a segment invisible to readers that have not opened it.
+// remove makes a segment of the disk invisible to readers that have not opened it, unless
+// they can read it from the Remote.
 func (l *Log) remove(s *segFile) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.segs = slices.DeleteFunc(l.segs, func(c *segFile) bool { return c == s })
+	if s.local = false; s.archived() {
+		s.damage = nil // was that of the file
+	} else {
+		l.segs = slices.DeleteFunc(l.segs, func(c *segFile) bool { return c == s })
+	}
 	l.change.Wake()
 }
 
-// putBack is the reverse of remove, for the oldest segment.
+// putBack is the reverse of remove.
 func (l *Log) putBack(s *segFile) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.segs = slices.Insert(l.segs, 0, s)
+	if s.local = true; !slices.Contains(l.segs, s) {
+		l.segs = slices.Insert(l.segs, l.segmentAt(s.first)+1, s)
+	}
 }

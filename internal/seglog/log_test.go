@@ -148,7 +148,7 @@ func TestRetention(t *testing.T) {
 	b, err := slow.Next(noSteps)
 	require.NoError(t, err)
 	require.Equal(t, uint64(1), b.Sequence)
-	raw, err := w.Log().ReadRaw(0)
+	raw, err := w.Log().ReadRaw(t.Context(), 0)
 	require.NoError(t, err)
 	defer raw.Close()
 	_, err = raw.Next(context.Background())
@@ -165,7 +165,7 @@ func TestRetention(t *testing.T) {
 	var old *OutOfRangeError
 	require.ErrorAs(t, err, &old)
 	require.Equal(t, uint64(21), old.Oldest)
-	require.ErrorAs(t, w.Log().Rebuild(5, newMemory()), &old)
+	require.ErrorAs(t, w.Log().Rebuild(5, newMemory(), nil), &old)
 
 	// The file that a reader has open is read to its end.
 	for want := uint64(2); want <= 10; want++ {
@@ -239,7 +239,7 @@ func TestChecksumAndRebuild(t *testing.T) {
 	states := map[uint64]map[uint64]segment.Latest{}
 	for i := uint64(1); i <= 60; i++ {
 		feed(t, w, m, rnd, 1)
-		sum, ok, err := w.Log().Checksum(i)
+		sum, ok, err := w.Log().Checksum(t.Context(), i)
 		require.NoError(t, err)
 		require.True(t, ok)
 		sums[i] = sum
@@ -253,23 +253,23 @@ func TestChecksumAndRebuild(t *testing.T) {
 	}
 	check := func(l *Log) {
 		for i := uint64(1); i <= 60; i++ {
-			sum, ok, err := l.Checksum(i)
+			sum, ok, err := l.Checksum(t.Context(), i)
 			require.NoError(t, err)
 			require.True(t, ok)
 			require.Equal(t, sums[i], sum)
 			got := newMemory()
-			require.NoError(t, l.Rebuild(i, got))
+			require.NoError(t, l.Rebuild(i, got, nil))
 			require.Equal(t, states[i], got.latest, "at %d", i)
 			got = newMemory()
-			require.NoError(t, l.RebuildSegment(i, got))
+			require.NoError(t, l.RebuildSegment(i, got, nil))
 			require.Equal(t, states[(i+19)/20*20], got.latest, "at the end of the segment of %d", i)
 		}
 		for _, seq := range []uint64{0, 61} {
-			_, ok, err := l.Checksum(seq)
+			_, ok, err := l.Checksum(t.Context(), seq)
 			require.NoError(t, err)
 			require.False(t, ok)
 		}
-		require.Error(t, l.Rebuild(61, newMemory()))
+		require.Error(t, l.Rebuild(61, newMemory(), nil))
 	}
 	check(w.Log())
 	require.NoError(t, w.Close())

@@ -9,6 +9,7 @@ import (
 type metrics struct {
 	appends, bytes, writeErrors       prometheus.Counter
 	rotations, deletes, torn, damaged prometheus.Counter
+	lost                              prometheus.Counter
 	syncSeconds                       prometheus.Histogram
 	segments, size                    prometheus.Gauge
 }
@@ -28,6 +29,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		writeErrors: counter("write_errors_total", "Failed writes and syncs, each of which broke a log until it was opened again."),
 		rotations:   counter("rotations_total", "Segments started."),
 		deletes:     counter("retention_deletes_total", "Segments deleted by retention."),
+		lost:        counter("retention_lost_total", "Segments deleted by retention before they were in the bucket, since the disk held more than twice --storage.retention.size."),
 		torn:        counter("torn_bytes_total", "Bytes of torn tails cut when logs were opened."),
 		damaged:     counter("damaged_segments_total", "Segments found to be damaged."),
 		segments:    gauge("segments", "Segments on disk."),

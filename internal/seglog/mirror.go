@@ -128,7 +128,7 @@ func (m *Mirror) StartSegment(name string, firstSequence uint64) error {
 	if err := m.endSegment(); err != nil {
 		return m.fail(err)
 	}
-	if len(m.log.Segments()) == 0 {
+	if _, some := m.log.created(); !some {
 		if err := m.store.makeDir(m.log); err != nil {
 			return m.fail(fmt.Errorf("create folder: %w", err))
 		}

@@ -19,7 +19,7 @@ import (
 func ship(t testing.TB, from *Log, to *Mirror) (gaps []GapError) {
 	t.Helper()
 	seq, _, _ := to.Position()
-	raw, err := from.ReadRaw(seq)
+	raw, err := from.ReadRaw(t.Context(), seq)
 	require.NoError(t, err)
 	defer raw.Close()
 	for {
@@ -113,7 +113,7 @@ func TestMirrorFollows(t *testing.T) {
 		p.equal()
 		seq, sum, ok := p.r.Position()
 		require.True(t, ok)
-		want, _, err := p.w.Log().Checksum(seq)
+		want, _, err := p.w.Log().Checksum(t.Context(), seq)
 		require.NoError(t, err)
 		require.Equal(t, want, sum)
 		require.NoError(t, p.w.Rotate())
@@ -172,7 +172,7 @@ func TestMirrorCutAtEveryFrame(t *testing.T) {
 
 // shipFrames ships frame by frame until it has sent n.
 func shipFrames(t *testing.T, from *Log, to *Mirror, n int) (sent int) {
-	raw, err := from.ReadRaw(0)
+	raw, err := from.ReadRaw(t.Context(), 0)
 	require.NoError(t, err)
 	defer raw.Close()
 	for {
@@ -237,7 +237,7 @@ func TestMirrorAfterRetention(t *testing.T) {
 func TestMirrorRefuses(t *testing.T) {
 	p := newPair(t)
 	p.feed(5)
-	raw, err := p.w.Log().ReadRaw(0)
+	raw, err := p.w.Log().ReadRaw(t.Context(), 0)
 	require.NoError(t, err)
 	defer raw.Close()
 	c, err := raw.Next(context.Background())
@@ -261,7 +261,7 @@ func TestMirrorRefuses(t *testing.T) {
 	bad[len(bad)-1] ^= 1
 	require.ErrorIs(t, p.r.Append(0, bad), ErrMismatch, "diverged")
 	require.ErrorIs(t, p.r.StartSegment(c.SegmentName, 1), ErrMismatch, "blocks are not thrown away")
-	require.Error(t, func() error { _, err := p.r.Log().ReadRaw(6); return err }())
+	require.Error(t, func() error { _, err := p.r.Log().ReadRaw(t.Context(), 6); return err }())
 	p.equal()
 }
 

@@ -62,8 +62,11 @@ type Options struct {
 	// RingBytes bounds, by estimate, the decoded blocks that a mirror keeps in memory
 	// for readers at the tail.
 	RingBytes int
-	Logger    *slog.Logger
-	Now       func() time.Time
+	// Remote has segments that are not on this disk. Retention deletes only what it has,
+	// unless there is more than twice RetentionSize. Nil: none.
+	Remote Remote
+	Logger *slog.Logger
+	Now    func() time.Time
 	// Registerer gets the metrics promgrpc_log_*; may be nil.
 	Registerer prometheus.Registerer
 }

@@ -41,7 +41,7 @@ func TestPieceThatBecomesVeryMuch(t *testing.T) {
 	}
 	require.NoError(t, w.WaitDurable(x.Sequence))
 
-	raw, err := w.Log().ReadRaw(0)
+	raw, err := w.Log().ReadRaw(t.Context(), 0)
 	require.NoError(t, err)
 	defer raw.Close()
 	most, decoded := 0, 0

@@ -45,18 +45,19 @@ type RawReader struct {
 
 	log    *Log
 	seg    *segFile // nil: at the start of the segment of after+1
-	f      *segReader
+	f      segReader
 	offset int64
 	after  uint64
 	buf    []byte
 	paced  time.Time // when the next chunk may be read
+	until  Wait      // the context of the call ends
 }
 
 // ReadRaw reads the files from the end of a block on. If the block is the last of its
 // segment, the footer comes first, whether the other side has it or not. If the next
 // block is not kept any more, the reader starts with a *GapError. A position that the
 // log has not reached is ErrAhead.
-func (l *Log) ReadRaw(after uint64) (*RawReader, error) {
+func (l *Log) ReadRaw(ctx context.Context, after uint64) (*RawReader, error) {
 	l.mu.RLock()
 	if l.err != nil {
 		defer l.mu.RUnlock()
@@ -66,7 +67,7 @@ func (l *Log) ReadRaw(after uint64) (*RawReader, error) {
 		defer l.mu.RUnlock()
 		return nil, fmt.Errorf("%w: %d, last sequence is %d", ErrAhead, after, l.last)
 	}
-	r := &RawReader{log: l, after: after}
+	r := &RawReader{log: l, after: after, until: WaitFor(ctx)}
 	s := l.holding(after)
 	if s == nil {
 		l.mu.RUnlock()
@@ -74,11 +75,14 @@ func (l *Log) ReadRaw(after uint64) (*RawReader, error) {
 	}
 	from, limit := s.index.before(after), s.size
 	l.mu.RUnlock()
-	_, end, err := l.find(s, after, from, limit)
-	if err != nil {
-		return nil, err
+	_, end, err := l.find(s, after, from, limit, r.wait)
+	if err == nil {
+		r.f, err = l.openSegment(s, r.wait)
 	}
-	if r.f, err = s.open(l.store.fs); err != nil {
+	switch {
+	case errors.Is(err, errDeleted):
+		return r, nil // It starts with the gap.
+	case err != nil:
 		return nil, err
 	}
 	r.seg, r.offset = s, end
@@ -89,6 +93,7 @@ func (l *Log) ReadRaw(after uint64) (*RawReader, error) {
 // some milliseconds after a small one. A *GapError says that segments are missing, and
 // that the next call continues with the oldest one after them.
 func (r *RawReader) Next(ctx context.Context) (RawChunk, error) {
+	r.until = WaitFor(ctx)
 	if err := sleepUntil(ctx, r.paced); err != nil {
 		return RawChunk{}, err
 	}
@@ -108,6 +113,9 @@ func (r *RawReader) Next(ctx context.Context) (RawChunk, error) {
 		}
 	}
 }
+
+// wait is the Wait of the call that is under way.
+func (r *RawReader) wait(done <-chan struct{}) error { return r.until(done) }
 
 func sleepUntil(ctx context.Context, t time.Time) error {
 	wait := time.Until(t)
@@ -147,8 +155,11 @@ func (r *RawReader) poll() (RawChunk, error) {
 			l.mu.RUnlock()
 			return r.read(limit)
 		}
-		next := l.firstAfter(r.after)
+		next, last := l.firstAfter(r.after), l.last
 		l.mu.RUnlock()
+		if next == nil && r.seg == nil && r.after < last {
+			return RawChunk{}, r.gap(last+1, nil)
+		}
 		if next == nil {
 			return RawChunk{}, nil
 		}
@@ -159,17 +170,14 @@ func (r *RawReader) poll() (RawChunk, error) {
 			return RawChunk{}, nil // no block in it yet
 		}
 		if next.first != r.after+1 {
-			return RawChunk{}, r.gap(next, nil)
+			return RawChunk{}, r.gap(next.first, nil)
 		}
 		_ = r.Close()
-		f, err := next.open(l.store.fs)
+		f, err := l.openSegment(next, r.wait)
+		if errors.Is(err, errDeleted) {
+			continue
+		}
 		if err != nil {
-			l.mu.RLock()
-			deleted := l.firstAfter(r.after) != next
-			l.mu.RUnlock()
-			if deleted {
-				continue
-			}
 			return RawChunk{}, r.giveUp(next, 0, err)
 		}
 		r.seg, r.f, r.offset = next, f, 0
@@ -179,37 +187,55 @@ func (r *RawReader) poll() (RawChunk, error) {
 // firstAfter returns the oldest segment whose first sequence is above seq. The caller
 // holds the lock.
 func (l *Log) firstAfter(seq uint64) *segFile {
-	for _, s := range l.segs {
-		if s.first > seq {
-			return s
-		}
+	if i := l.segmentAt(seq) + 1; i < len(l.segs) {
+		return l.segs[i]
 	}
 	return nil
 }
 
-// gap moves the reader to the start of a segment, and returns the error that says so.
-func (r *RawReader) gap(next *segFile, cause error) error {
-	g := &GapError{After: r.after, Next: next.first, Cause: cause}
+// gap moves the reader to the start of the segment with a first sequence, and returns the
+// error that says so.
+func (r *RawReader) gap(next uint64, cause error) error {
+	g := &GapError{After: r.after, Next: next, Cause: cause}
 	_ = r.Close()
-	r.after = next.first - 1
+	r.after = next - 1
 	return g
 }
 
-// giveUp notes that a segment is damaged, and skips the rest of it.
+// giveUp notes that a segment is damaged, and skips the rest of it, as it does with one
+// that is kept no more. With any other error the reader stays where it is.
 func (r *RawReader) giveUp(s *segFile, offset int64, err error) error {
-	return r.skip(s, r.log.damaged(s, offset, err))
+	err = r.log.failed(s, offset, err)
+	r.buf = nil // The Remote may be writing into it.
+	var damage *DamageError
+	switch {
+	case errors.As(err, &damage):
+		return r.skip(s, damage)
+	case errors.Is(err, errDeleted):
+		return r.skip(s, nil)
+	}
+	_ = r.Close()
+	return err
 }
 
-// skip moves the reader to the segment after a damaged one. If there is none, it returns
-// the damage.
+// skip moves the reader to the segment after one that is damaged, or kept no more. If
+// there is none, it returns the damage.
 func (r *RawReader) skip(s *segFile, d *DamageError) error {
 	r.log.mu.RLock()
 	next := r.log.firstAfter(s.first)
+	last := r.log.last
 	r.log.mu.RUnlock()
-	if next == nil {
+	var cause error
+	if d != nil {
+		cause = d
+	}
+	switch {
+	case next != nil:
+		return r.gap(next.first, cause)
+	case d != nil:
 		return d
 	}
-	return r.gap(next, d)
+	return r.gap(last+1, nil)
 }
 
 func (l *Log) damage(s *segFile) *DamageError {

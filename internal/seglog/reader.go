@@ -11,6 +11,9 @@ import (
 // keeps up shares the decoded blocks of the ring, and costs next to nothing. One that
 // does not has a file open, which others share, and a decoder, about 16 bytes a series.
 type Reader struct {
+	// Wait is called while the Remote is read. Nil: until the log is closed.
+	Wait Wait
+
 	log  *Log
 	next uint64
 	file *fileReader
@@ -19,7 +22,7 @@ type Reader struct {
 // fileReader reads the blocks of one segment.
 type fileReader struct {
 	seg   *segFile
-	f     *segReader
+	f     segReader
 	r     *segment.Reader
 	frame segment.Frame
 }
@@ -62,7 +65,7 @@ func (l *Log) ReadSince(t int64) (*Reader, error) {
 //
 // A *GapError says that blocks are missing, and that the next call goes on after
 // them; a *DamageError that there is nothing after the damage yet; ErrClosed that the
-// log was closed.
+// log was closed; ErrRemote that the next call may succeed.
 func (r *Reader) Next(step func() error) (*segment.Block, error) {
 	l := r.log
 	l.mu.RLock()
@@ -98,6 +101,9 @@ func (r *Reader) Next(step func() error) (*segment.Block, error) {
 	limit := seg.size
 	l.mu.RUnlock()
 	b, err := r.fromFile(step, seg, limit)
+	if errors.Is(err, ErrRemote) {
+		return nil, err // The next call goes on where this one stopped.
+	}
 	if err != nil {
 		r.drop()
 		var damage *DamageError
@@ -141,7 +147,8 @@ func (r *Reader) drop() {
 	}
 }
 
-// errDeleted says that retention deleted a segment before it was opened.
+// errDeleted says that retention deleted a segment before it was opened, or before all of
+// it was read from the Remote.
 var errDeleted = errors.New("segment was deleted")
 
 // gap moves the reader to the next segment, and returns the error that says so, or the
@@ -175,27 +182,21 @@ func (r *Reader) fromFile(step func() error, seg *segFile, limit int64) (*segmen
 		return nil, err
 	}
 	if r.file == nil {
-		f, err := seg.open(r.log.store.fs)
+		f, err := r.log.openSegment(seg, r.Wait)
 		if err != nil {
-			r.log.mu.RLock()
-			deleted := r.log.holding(r.next) != seg
-			r.log.mu.RUnlock()
-			if deleted {
-				return nil, errDeleted
-			}
-			return nil, r.log.damaged(seg, 0, err)
+			return nil, r.log.failed(seg, 0, err)
 		}
 		s, err := segment.NewReader(f, limit)
 		if err != nil {
 			f.close()
-			return nil, r.log.damaged(seg, 0, err)
+			return nil, r.log.failed(seg, 0, err)
 		}
 		r.file = &fileReader{seg: seg, f: f, r: s}
 	}
 	x := r.file
 	for {
 		if err := x.r.Next(limit, &x.frame); err != nil {
-			return nil, r.log.damaged(seg, x.r.Offset(), err)
+			return nil, r.log.failed(seg, x.r.Offset(), err)
 		}
 		switch h := &x.frame.Header; {
 		case h.Kind == segment.KindBlock && h.Sequence >= r.next:

@@ -22,7 +22,7 @@ func BenchmarkReplicate(b *testing.B) {
 	r, err := to.OpenMirror(w.Log().ID(), &wide{})
 	require.NoError(b, err)
 	defer r.Close()
-	raw, err := w.Log().ReadRaw(0)
+	raw, err := w.Log().ReadRaw(b.Context(), 0)
 	require.NoError(b, err)
 	defer raw.Close()
 	x := &segment.Block{}

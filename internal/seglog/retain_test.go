@@ -69,7 +69,7 @@ func TestMirrorSaysThatTheSizeIsNotKept(t *testing.T) {
 	r, err := mustStore(t, t.TempDir(), o).OpenMirror(w.Log().ID(), newMemory())
 	require.NoError(t, err)
 	defer r.Close()
-	raw, err := w.Log().ReadRaw(0)
+	raw, err := w.Log().ReadRaw(t.Context(), 0)
 	require.NoError(t, err)
 	defer raw.Close()
 	for r.Log().Last() < w.Log().Last() {

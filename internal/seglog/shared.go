@@ -15,7 +15,7 @@ type sharedFile struct {
 }
 
 // open returns the segment's file. Each user closes its own.
-func (s *segFile) open(fs filesystem) (*segReader, error) {
+func (s *segFile) open(fs filesystem) (*sharedReader, error) {
 	x := &s.shared
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -27,20 +27,20 @@ func (s *segFile) open(fs filesystem) (*segReader, error) {
 		x.f = f
 	}
 	x.users++
-	return &segReader{of: x, f: x.f}, nil
+	return &sharedReader{of: x, f: x.f}, nil
 }
 
-// segReader is one user's share of a file. It is for one goroutine.
-type segReader struct {
+// sharedReader is one user's share of a file. It is for one goroutine.
+type sharedReader struct {
 	of *sharedFile
 	f  file
 }
 
 // ReadAt implements [io.ReaderAt].
-func (o *segReader) ReadAt(b []byte, offset int64) (int, error) { return o.f.ReadAt(b, offset) }
+func (o *sharedReader) ReadAt(b []byte, offset int64) (int, error) { return o.f.ReadAt(b, offset) }
 
 // close ends the share; it must be called once. The last user's call closes the file.
-func (o *segReader) close() {
+func (o *sharedReader) close() {
 	x := o.of
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -59,7 +59,7 @@ func TestReadersShareFiles(t *testing.T) {
 			b, err := r.Next(noSteps)
 			require.NoError(t, err)
 			require.Equal(t, after+1, b.Sequence)
-			raw, err := w.Log().ReadRaw(after)
+			raw, err := w.Log().ReadRaw(t.Context(), after)
 			require.NoError(t, err)
 			c, err := raw.Next(t.Context())
 			require.NoError(t, err)

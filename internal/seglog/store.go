@@ -187,7 +187,7 @@ func (s *Store) openLog(id segment.LogID) (*Log, []*segFile, error) {
 	if s.open[id] != nil {
 		return nil, nil, fmt.Errorf("log %s is open already", id)
 	}
-	l := &Log{id: id, dir: s.dir(id), store: s, ring: ring{limit: s.o.RingBytes}}
+	l := newLog(s, id)
 	if err := s.checkDir(l); err != nil {
 		return nil, nil, err
 	}

@@ -160,9 +160,9 @@ func (s *Reader) Decoder() *Decoder { return s.decoder }
 // Bytes returns about what the reader and its decoder hold in memory.
 func (s *Reader) Bytes() int64 { return int64(cap(s.frames.buf)) + s.decoder.bytes() }
 
-// Next decodes the next frame into f. At limit, which may grow from call to
-// call, the error is io.EOF. After that and after ErrShort the call can be repeated,
-// after any other error it cannot.
+// Next decodes the next frame into f. At limit, which may grow from call to call, the
+// error is io.EOF. After that, after ErrShort and after an error of reading the call can
+// be repeated, after any other it cannot.
 func (s *Reader) Next(limit int64, f *Frame) error {
 	at := s.frames.offset
 	h, payload, err := s.frames.Next(limit)

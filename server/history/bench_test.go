@@ -92,7 +92,7 @@ func BenchmarkHour(b *testing.B) {
 		defer reportCPU(b, cpu())
 		for b.Loop() {
 			h := head.New()
-			require.NoError(b, w.log().RebuildSegment(1, h))
+			require.NoError(b, w.log().RebuildSegment(1, h, nil))
 		}
 	})
 	b.Run("build", func(b *testing.B) {

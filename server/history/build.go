@@ -70,7 +70,7 @@ func (s *Store) run(en *entry, work func(*turns) error) *build {
 
 // build decodes a segment up to a block.
 func (s *Store) build(t *turns, en *entry, n need) error {
-	if err := s.compare(en, n.log); err != nil {
+	if err := s.compare(t.ctx, en, n.log); err != nil {
 		return err
 	}
 	after := en.written()
@@ -96,7 +96,7 @@ func (s *Store) build(t *turns, en *entry, n need) error {
 // decode moves the decoding of a segment on, to a block that is after those of the parts.
 func (s *Store) decode(t *turns, en *entry, n need, after uint64) error {
 	if en.decoding == nil {
-		d, err := newDecoding(n.log, en.first)
+		d, err := newDecoding(n.log, en.first, t.wait)
 		if err != nil {
 			return s.unreadable(en, en.first-1, err)
 		}
@@ -105,6 +105,7 @@ func (s *Store) decode(t *turns, en *entry, n need, after uint64) error {
 		s.mu.Unlock()
 	}
 	d := en.decoding
+	d.reader.Wait = t.wait
 	defer func() {
 		d.settleAll()
 		_ = en.hold.Resize(d.size() + d.run.size()) // It is less.
@@ -132,7 +133,7 @@ func (s *Store) decode(t *turns, en *entry, n need, after uint64) error {
 
 // compare removes the parts that are of another log than the one at hand: one that was
 // opened again may have lost its end.
-func (s *Store) compare(en *entry, log *seglog.Log) error {
+func (s *Store) compare(ctx context.Context, en *entry, log *seglog.Log) error {
 	if en.of == log {
 		return nil
 	}
@@ -145,7 +146,7 @@ func (s *Store) compare(en *entry, log *seglog.Log) error {
 		if err != nil {
 			break
 		}
-		if have, ok, err := log.Checksum(p.to); err != nil || !ok || have != sum {
+		if have, ok, err := log.Checksum(ctx, p.to); err != nil || !ok || have != sum {
 			break
 		}
 		p.sum = sum
@@ -279,4 +280,15 @@ func (t *turns) step() error {
 	}
 	t.since = time.Now()
 	return nil
+}
+
+// wait is the [seglog.Wait] of a build: others have its turn while the bucket is read.
+func (t *turns) wait(done <-chan struct{}) error {
+	t.hold.Release()
+	select {
+	case <-done:
+		return t.step()
+	case <-t.ctx.Done():
+		return errGivenUp
+	}
 }

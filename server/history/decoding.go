@@ -66,8 +66,8 @@ type run struct {
 	counted  int              // series then
 }
 
-func newDecoding(log *seglog.Log, first uint64) (*decoding, error) {
-	r, err := log.ReadSegment(first)
+func newDecoding(log *seglog.Log, first uint64, wait seglog.Wait) (*decoding, error) {
+	r, err := log.ReadSegment(first, wait)
 	if err != nil {
 		return nil, err
 	}

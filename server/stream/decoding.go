@@ -69,6 +69,37 @@ func (d *decoding) acquire() error {
 	return nil
 }
 
+// wait is the [seglog.Wait] of the stream: others have its turn while the bucket is read,
+// and the client gets heartbeats.
+func (d *decoding) wait(done <-chan struct{}) error {
+	d.release()
+	for {
+		left := d.st.heartbeat
+		if !d.silent {
+			left -= time.Since(d.st.lastSent)
+		}
+		timer := time.NewTimer(left)
+		select {
+		case <-done:
+			timer.Stop()
+			return d.acquire()
+		case <-d.st.ctx.Done():
+			timer.Stop()
+			return context.Cause(d.st.ctx)
+		case <-timer.C:
+		}
+		if err := d.st.check(); err != nil {
+			return err
+		}
+		if d.silent {
+			continue
+		}
+		if err := d.st.beat(); err != nil {
+			return err
+		}
+	}
+}
+
 // release passes the turn on.
 func (d *decoding) release() { d.turn.Release() }
 

@@ -82,7 +82,9 @@ func (l *labels) lookBack(ref uint64) bool {
 	l.stream.decoding.silent = true
 	defer func() { l.stream.decoding.silent = false }()
 	var err error
-	l.past, err = l.stream.rebuild(l.replica, func(a seglog.Applier) error { return l.replica.Log.RebuildSegment(l.at, a) })
+	l.past, err = l.stream.rebuild(l.replica, func(a seglog.Applier) error {
+		return l.replica.Log.RebuildSegment(l.at, a, l.stream.decoding.wait)
+	})
 	if l.past != nil {
 		// The segment may be damaged, but after the series.
 		if _, ok := l.past.Latest(ref); ok {

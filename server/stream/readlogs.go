@@ -175,7 +175,7 @@ func (r *logReading) awaitPosition(ctx context.Context, from *replica.Replica) (
 			return 0, context.Cause(ctx)
 		}
 	}
-	err := logship.Compare(from.Log, after, position.GetChecksum())
+	err := logship.Compare(ctx, from.Log, after, position.GetChecksum())
 	if diverged := new(logship.DivergedError); errors.As(err, &diverged) {
 		err = connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf("the two have diverged: %w", err))
 	}

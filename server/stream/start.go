@@ -191,7 +191,9 @@ func (st *stream) resumeSnapshot(e *selection.Evaluation, src *source, c *cursor
 	}
 	src.snapshotRef, src.snapshotTime, src.until = p.SnapshotRef, p.SnapshotTime, p.Sequence
 	writtenSince := p.SnapshotTime - st.streams.Staleness.Milliseconds()
-	past, err := st.rebuild(src.replica, func(a seglog.Applier) error { return src.replica.Log.Rebuild(p.Sequence, a) })
+	past, err := st.rebuild(src.replica, func(a seglog.Applier) error {
+		return src.replica.Log.Rebuild(p.Sequence, a, st.decoding.wait)
+	})
 	var old *seglog.OutOfRangeError
 	if errors.As(err, &old) {
 		return st.tooOld(c, err)
