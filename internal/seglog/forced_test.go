@@ -151,7 +151,7 @@ func (p *pair) sync() uint64 {
 func (p *pair) beginSegment() {
 	p.t.Helper()
 	require.NoError(p.t, p.w.Rotate())
-	raw, err := p.w.Log().ReadRaw(t.Context(), p.w.Log().Last())
+	raw, err := p.w.Log().ReadRaw(p.t.Context(), p.w.Log().Last())
 	require.NoError(p.t, err)
 	defer raw.Close()
 	for {
