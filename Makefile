@@ -51,9 +51,10 @@ NEEDS_test-root       := root mount
 NEEDS_torture         := $(if $(DISKS),mount mkfs.ext4 $(NEEDS_test-root))
 NEEDS_test-web        := node apt-get chromium fonts
 NEEDS_pictures        := $(NEEDS_test-web)
+NEEDS_test-azure      := node
 NEEDS_test-compose    := docker curl
 NEEDS_docker          := docker
-NEEDS_test-all        := $(NEEDS_test) $(NEEDS_test-debian) $(NEEDS_test-root) $(NEEDS_test-web) $(NEEDS_test-compose) $(NEEDS_torture)
+NEEDS_test-all        := $(NEEDS_test) $(NEEDS_test-debian) $(NEEDS_test-root) $(NEEDS_test-web) $(NEEDS_test-azure) $(NEEDS_test-compose) $(NEEDS_torture)
 NEEDS_release         := dpkg-deb gzip tar xz
 NEEDS_test-release    := $(NEEDS_release) git lintian systemd-analyze
 NEEDS_run             := perl
@@ -131,11 +132,11 @@ TIMEOUT = -timeout 1h
 test: needs build tools test-unit test-e2e ## Run the tests that need Go, make and a C compiler alone
 
 .PHONY: test-all
-test-all: needs build tools tools-debian test test-debian test-root test-kubernetes test-web test-compose torture ## Run all tests, as root
+test-all: needs build tools tools-debian test test-debian test-root test-kubernetes test-web test-azure test-compose torture ## Run all tests, as root
 
 .PHONY: test-unit
-test-unit: needs $(BUF) $(addprefix $(TOOLS)/,promtool versitygw) ## Run the unit tests with the race detector, and with the checks of internal/invariant
-	BUF=$(BUF) PROMTOOL=$(TOOLS)/promtool VERSITYGW=$(TOOLS)/versitygw CGO_ENABLED=1 $(GOTEST) $(TIMEOUT) -race -tags invariants $$(go list ./... | grep -Ev '/e2e(/|$$)')
+test-unit: needs $(BUF) $(addprefix $(TOOLS)/,promtool versitygw fake-gcs-server) ## Run the unit tests with the race detector, and with the checks of internal/invariant
+	BUF=$(BUF) PROMTOOL=$(TOOLS)/promtool VERSITYGW=$(TOOLS)/versitygw FAKE_GCS_SERVER=$(TOOLS)/fake-gcs-server CGO_ENABLED=1 $(GOTEST) $(TIMEOUT) -race -tags invariants $$(go list ./... | grep -Ev '/e2e(/|$$)')
 
 E2E_ENV = EXPORTER_BIN=$(CURDIR)/bin BUF=$(BUF) GRPCURL=$(TOOLS)/grpcurl PROMETHEUS2=$(TOOLS)/prometheus2 \
 	PROMETHEUS3=$(TOOLS)/prometheus3 CONSUL=$(TOOLS)/consul HAPROXY=$(TOOLS)/haproxy VERSITYGW=$(TOOLS)/versitygw
@@ -194,6 +195,10 @@ torture: needs ## Break everything at random, by SEEDS for DURATION each, and co
 .PHONY: test-web
 test-web: needs build tools tools-debian $(MODULES) ## Run the tests of the page in Chromium, against the real binaries behind HAProxy
 	cd $(WEB) && BIN=$(CURDIR)/bin TOOLS=$(TOOLS) CHROMIUM=$$(command -v chromium) npm run --silent e2e
+
+.PHONY: test-azure
+test-azure: needs $(TOOLS)/azurite ## Run the tests of buckets against Azurite
+	AZURITE=$(TOOLS)/azurite $(GOTEST) -tags node -run "$(call tagged,node,internal/bucket)" ./internal/bucket
 
 .PHONY: pictures
 pictures: needs build tools tools-debian $(MODULES) ## Draw docs/pictures from a running pipeline
@@ -320,7 +325,7 @@ secured: certs ## Make certificates, configuration and secrets for the secured d
 # Tools
 
 # Each rule always runs, since only fetch.sh knows whether the version is right.
-FETCHED = $(addprefix $(TOOLS)/,buf $(PLUGINS) promtool versitygw golangci-lint deadcode actionlint cyclonedx-gomod govulncheck)
+FETCHED = $(addprefix $(TOOLS)/,buf $(PLUGINS) promtool versitygw fake-gcs-server azurite golangci-lint deadcode actionlint cyclonedx-gomod govulncheck)
 .PHONY: $(FETCHED)
 $(FETCHED):
 	@TOOLS=$(TOOLS) tools/fetch.sh $(@F)

@@ -246,7 +246,7 @@ func TestEngineStaysBehindOnePackage(t *testing.T) {
 // objects do without it.
 func TestProvidersStayBehindOnePackage(t *testing.T) {
 	const one = "internal/bucket"
-	providers := []string{"github.com/minio/"}
+	providers := []string{"github.com/minio/", "golang.org/x/oauth2"}
 	used := map[string]bool{}
 	for _, file := range goFiles(t) {
 		for _, name := range file.imports {

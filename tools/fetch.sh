@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Puts the named tools at .tools/NAME, unless the wanted version is there already.
-# Go tools are built from the versions in tools/*.mod; the rest are unpacked from
+# Go tools are built from the versions in tools/*.mod, and azurite is got by npm; the rest are unpacked from
 # Debian packages without installing them, so that no service starts and no root is needed.
 #
 # Usage: tools/fetch.sh NAME…
@@ -86,6 +86,24 @@ haproxy() {
   "$tools/haproxy" -v >/dev/null || fail "haproxy does not start: run 'apt-get install haproxy' as root"
 }
 
+# azurite is installed beside the version that tools/azurite locks. None of its packages needs its install script.
+azurite() {
+  local version target
+  version=$(awk -F '"' '$2 == "azurite" { print $4 }' tools/azurite/package.json)
+  target=$tools/azurite-$version
+  if [[ ! -d $target ]]; then
+    mkdir "$target.$$"
+    cp tools/azurite/package.json tools/azurite/package-lock.json "$target.$$"
+    tools/told "get azurite $version, once" env -C "$target.$$" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+    mv "$target.$$" "$target"
+  fi
+  cat >"$tools/azurite" <<SCRIPT
+#!/bin/sh
+exec node "\$(dirname "\$(readlink -f "\$0")")/azurite-$version/node_modules/azurite/dist/src/blob/main.js" "\$@"
+SCRIPT
+  chmod +x "$tools/azurite"
+}
+
 # protoc also puts gRPC's plugins for Python and Ruby at .tools. They are of the release whose libraries run what they
 # generate.
 protoc() {
@@ -125,6 +143,8 @@ for name in "$@"; do
       CGO=1 go_tool "$name" tools/victoriametrics.mod "github.com/VictoriaMetrics/VictoriaMetrics/app/$name" github.com/VictoriaMetrics/VictoriaMetrics ;;
     thanos) go_tool thanos tools/thanos.mod github.com/thanos-io/thanos/cmd/thanos github.com/thanos-io/thanos slicelabels ;;
     versitygw) go_tool versitygw tools/versitygw.mod github.com/versity/versitygw/cmd/versitygw github.com/versity/versitygw ;;
+    azurite) azurite ;;
+    fake-gcs-server) go_tool fake-gcs-server tools/fakegcsserver.mod github.com/fsouza/fake-gcs-server github.com/fsouza/fake-gcs-server ;;
     protoc) protoc ;;
     *) fail "unknown tool: $name" ;;
   esac

@@ -51,11 +51,13 @@ func Open(ctx context.Context, url string, options Options) (Bucket, error) {
 	return &patient{store: store, location: location, options: options}, nil
 }
 
-func openStore(_ context.Context, location Location, options Options) (store, error) {
+func openStore(ctx context.Context, location Location, options Options) (store, error) {
 	switch location.Scheme {
 	case "s3":
 		return openS3(location, options)
+	case "gs":
+		return openGCS(ctx, location, options), nil
 	default:
-		return nil, fmt.Errorf("%s is not supported", location.Scheme)
+		return openAzure(ctx, location, options)
 	}
 }

@@ -30,6 +30,19 @@ type refusal struct{ error }
 
 func (r *refusal) Unwrap() error { return r.error }
 
+// readInto reads an object's content once before it is sent: for its checksum, and
+// since what breaks after a part was sent may be taken for all of it.
+func readInto(sum io.Writer, content io.ReaderAt, size int64) error {
+	n, err := io.Copy(sum, io.NewSectionReader(content, 0, size))
+	if err == nil && n != size {
+		err = fmt.Errorf("%d of its %d bytes could be read: %w", n, size, io.ErrUnexpectedEOF)
+	}
+	if err != nil {
+		return &refusal{err}
+	}
+	return nil
+}
+
 // pauses between attempts.
 const (
 	leastPause = 250 * time.Millisecond

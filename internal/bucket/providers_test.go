@@ -52,11 +52,34 @@ func startVersitygw(t *testing.T) string {
 	return address
 }
 
+// fake-gcs-server is a stand-in for Google's: it knows conditional creation, and what
+// an object's checksum has to be.
+func TestGCS(t *testing.T) {
+	address := startFakeGCS(t)
+	conform(t, provider{url: func(prefix string) string {
+		return "gs://test/" + prefix + "?insecure=true&endpoint=" + address
+	}})
+}
+
+func startFakeGCS(t *testing.T) string {
+	t.Helper()
+	address := startProvider(t, "fake-gcs-server", func(address string) []string {
+		host, port, err := net.SplitHostPort(address)
+		require.NoError(t, err)
+		return []string{"-scheme", "http", "-host", host, "-port", port, "-public-host", address, "-backend", "memory", "-log-level", "error"}
+	})
+	response, err := http.Post("http://"+address+"/storage/v1/b", "application/json", strings.NewReader(`{"name":"test"}`))
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	return address
+}
+
 // startProvider starts a program of .tools, given an address to listen at, and waits
 // until it answers.
 func startProvider(t *testing.T, name string, args func(address string) []string) string {
 	t.Helper()
-	path := os.Getenv(strings.ToUpper(name))
+	path := os.Getenv(strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
 	if path == "" {
 		path = filepath.Join("..", "..", ".tools", name)
 	}

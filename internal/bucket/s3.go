@@ -66,8 +66,8 @@ func s3Region(location Location) string {
 
 func (s *s3) create(ctx context.Context, key string, content io.ReaderAt, size int64) error {
 	sum := md5.New() //nolint:gosec // see above
-	if _, err := io.Copy(sum, io.NewSectionReader(content, 0, size)); err != nil {
-		return &refusal{err}
+	if err := readInto(sum, content, size); err != nil {
+		return err
 	}
 	put := minio.PutObjectOptions{ContentType: "application/octet-stream"}
 	put.SetMatchETagExcept("*")
