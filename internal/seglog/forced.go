@@ -1,6 +1,9 @@
 package seglog
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // forced is what a mirror knows of what is on the disk.
 type forced struct {
@@ -20,9 +23,12 @@ type forced struct {
 // began notes that a segment was created.
 func (f *forced) began() { f.size, f.named = 0, false }
 
-func (f *forced) sync(file file) error {
-	err := file.Sync()
-	f.unsure = f.unsure || err != nil
+// forceFile forces the present segment to the disk. The caller holds forced.changing.
+func (m *Mirror) forceFile() error {
+	start := time.Now()
+	err := m.act.f.Sync()
+	m.store.metrics.syncSeconds.Observe(time.Since(start).Seconds())
+	m.forced.unsure = m.forced.unsure || err != nil
 	return err
 }
 
@@ -45,7 +51,7 @@ func (m *Mirror) Sync() (uint64, error) {
 	}
 	m.log.mu.RUnlock()
 	if size > f.size {
-		if err := f.sync(m.act.f); err != nil {
+		if err := m.forceFile(); err != nil {
 			return 0, m.fail(err)
 		}
 	}

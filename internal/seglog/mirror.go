@@ -153,7 +153,7 @@ func (m *Mirror) endSegment() error {
 	seg := m.act.seg
 	empty := m.act.tail.last < seg.first
 	if !empty {
-		if err := m.forced.sync(m.act.f); err != nil {
+		if err := m.forceFile(); err != nil {
 			return err
 		}
 	}
@@ -282,7 +282,7 @@ func (m *Mirror) Close() error {
 	m.closed = true
 	var err error
 	if m.act != nil {
-		err = m.forced.sync(m.act.f)
+		err = m.forceFile()
 		if m.forced.unsure && m.forced.asked {
 			m.store.cutBack(m.act, m.forced.size)
 		}

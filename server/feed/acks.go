@@ -50,4 +50,8 @@ func (a *acks) run() {
 	}
 }
 
-func (a *acks) stop() { a.timer.Stop() }
+// end sends nothing more, but for what is being sent.
+func (a *acks) end() error {
+	a.timer.Stop()
+	return nil
+}

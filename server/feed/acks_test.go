@@ -17,7 +17,7 @@ func TestAcksWaitForEachOther(t *testing.T) {
 		sent.Add(1)
 		<-block
 	})
-	defer a.stop()
+	defer func() { require.NoError(t, a.end()) }()
 	for range 20 {
 		a.schedule()
 		time.Sleep(ackEvery)

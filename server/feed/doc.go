@@ -1,10 +1,11 @@
 // Package feed is how blocks come into the replicas of a server: from forwarders over
 // the link, or into a relay from a server by ReadLogs.
 //
-// Guaranteed: what is acknowledged was written to the replica's files as it was sent.
+// Guaranteed: what is acknowledged was written to the replica's files as it was sent, and
+// what is acknowledged as durable, where a forwarder asks for that, was forced to the disk.
 // The newest connection feeds a log, and no other one does. A gap is counted and
 // logged. A relay reads from another upstream when one is lost, silent or lagging.
 //
-// Not guaranteed: that what is acknowledged survives a power cut. After one, the
+// Not guaranteed: that what is acknowledged otherwise survives a power cut. After one, the
 // replica's position says what it has, and the rest is sent again.
 package feed

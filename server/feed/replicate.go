@@ -43,19 +43,53 @@ func (f *Feed) Replicate(ctx context.Context, c *link.Conn, hello *linkv1.Hello)
 	}
 
 	who := []any{"log_id", id.String(), "forwarder", hello.GetInstance(), "peer", c.RemoteAddr().String()}
-	position := linkPosition(r.Replica)
+	position := linkPosition(r.Replica, hello.GetDurable())
 	if err := c.Welcome(&linkv1.Welcome{Position: position}); err != nil {
 		return err
 	}
 	f.log.Log(slog.LevelInfo, "forwarder connected", append(slices.Clip(who), "last_sequence", position.GetSequence())...)
 	defer f.log.Log(slog.LevelInfo, "forwarder disconnected", who...)
-	a := newAcks(func() {
-		if p := linkPosition(r.Replica); p != nil {
+	a := acknowledge(c, r.Replica, hello.GetDurable())
+	err = f.receive(ctx, c, sink{r, f, who}, a)
+	if failed := a.end(); failed != nil {
+		return fmt.Errorf("force log %s to the disk: %w", id, failed)
+	}
+	return err
+}
+
+// acknowledging tells a forwarder how far its log has come.
+type acknowledging interface {
+	// schedule has the current position told soon.
+	schedule()
+	// end stops that, and says why it ended before.
+	end() error
+}
+
+// acknowledge starts to acknowledge what a connection brings: what is written or, if the
+// forwarder asks for that, what is forced to the disk.
+func acknowledge(c *link.Conn, r *replica.Replica, durable bool) acknowledging {
+	send := func() {
+		if p := linkPosition(r, durable); p != nil {
 			// If it fails, so does the next Receive.
 			_ = c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Position{Position: p}})
 		}
-	})
-	defer a.stop()
+	}
+	if !durable {
+		return newAcks(send)
+	}
+	f := newForcing(func() error {
+		if err := r.Force(); err != nil {
+			return err
+		}
+		send()
+		return nil
+	}, c.Interrupt)
+	f.schedule() // what is there already
+	return f
+}
+
+// receive takes what comes until the connection ends.
+func (f *Feed) receive(ctx context.Context, c *link.Conn, to sink, a acknowledging) error {
 	for {
 		frame, err := c.Receive()
 		switch {
@@ -65,9 +99,9 @@ func (f *Feed) Replicate(ctx context.Context, c *link.Conn, hello *linkv1.Hello)
 			return err
 		}
 		if fetch, ok := frame.GetKind().(*linkv1.Frame_Fetch); ok {
-			err = f.sendBack(ctx, c, r.Replica, fetch.Fetch.GetAfterSequence())
+			err = f.sendBack(ctx, c, to.Replica, fetch.Fetch.GetAfterSequence())
 		} else {
-			err = f.deliver(sink{r, f, who}, frame, a)
+			err = f.deliver(to, frame, a)
 		}
 		if err != nil {
 			return f.counted(err)
@@ -75,17 +109,22 @@ func (f *Feed) Replicate(ctx context.Context, c *link.Conn, hello *linkv1.Hello)
 	}
 }
 
-// linkPosition is what a replica has, nil if it has nothing.
-func linkPosition(r *replica.Replica) *linkv1.Position {
+// linkPosition is what a replica has and, if that was asked for, how much of it is on the
+// disk; nil if it has nothing.
+func linkPosition(r *replica.Replica, durable bool) *linkv1.Position {
 	sequence, checksum, ok := r.Position()
 	if !ok {
 		return nil
 	}
-	return &linkv1.Position{LogId: r.ID[:], Sequence: sequence, Checksum: checksum}
+	p := &linkv1.Position{LogId: r.ID[:], Sequence: sequence, Checksum: checksum}
+	if durable {
+		p.Durable = r.Durable()
+	}
+	return p
 }
 
 // deliver gives what a frame brings to its log.
-func (f *Feed) deliver(to sink, frame *linkv1.Frame, a *acks) error {
+func (f *Feed) deliver(to sink, frame *linkv1.Frame, a acknowledging) error {
 	defer f.replicas.Updates.Wake()
 	if tail, ok := frame.GetKind().(*linkv1.Frame_Tail); ok {
 		to.SetTail(tail.Tail.GetSequence())

@@ -104,6 +104,18 @@ func (r *Replica) Append(offset uint64, data []byte) error {
 	return nil
 }
 
+// Force forces what was appended to the disk, while others append.
+func (r *Replica) Force() error {
+	_, err := r.files.Sync()
+	if errors.Is(err, seglog.ErrBroken) {
+		r.health.fail()
+	}
+	return r.failed(err)
+}
+
+// Durable is the last block that Force has brought to the disk.
+func (r *Replica) Durable() uint64 { return r.files.Durable() }
+
 // SetTail says which block is the last of the forwarder's log.
 func (r *Replica) SetTail(sequence uint64) {
 	r.tail.Store(sequence)
