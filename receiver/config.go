@@ -76,7 +76,7 @@ const flagForwarderTLS = "--forwarder.tls"
 func (c *Config) RegisterFlags(app *kingpin.Application) {
 	c.OpsConfig.RegisterFlags(app)
 	c.TenantConfig.RegisterFlags(app)
-	app.Flag("forwarder", "Forwarders to write to: "+discovery.Syntax+"; the first that can be reached is used until it fails.").
+	app.Flag("forwarder", "Forwarders to write to: "+discovery.Syntax+". Each sender's requests, by its tenant or policy and its address, go to one of them while that can be reached and stores them, and to another meanwhile.").
 		Default(c.Forwarder).StringVar(&c.Forwarder)
 	app.Flag("forwarder.timeout", "Time for a forwarder to answer, after which the sender is told to retry; keep it below the sender's own timeout.").
 		Default(c.ForwarderTimeout.String()).DurationVar(&c.ForwarderTimeout)

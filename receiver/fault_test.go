@@ -78,55 +78,6 @@ func (f *fakeForwarder) sendLate(id uint64) {
 	}
 }
 
-func TestAnotherForwarderTakesOver(t *testing.T) {
-	one, two := newForwarder(t, "127.0.0.1:0"), newForwarder(t, "127.0.0.1:0")
-	r := startWith(t, nil, one, two)
-	require.NoError(t, r.Ready())
-	for range 10 {
-		require.Equal(t, http.StatusNoContent, r.post(t, typeV1, block("x")).code)
-	}
-	used, other := one, two
-	if len(one.got()) == 0 {
-		used, other = two, one
-	}
-	require.Len(t, used.got(), 10, "one is used steadily")
-	require.Empty(t, other.got())
-
-	used.kill()
-	require.Eventually(t, func() bool { return r.post(t, typeV1, block("x")).code == http.StatusNoContent }, 30*time.Second, 5*time.Millisecond)
-	for range 10 {
-		require.Equal(t, http.StatusNoContent, r.post(t, typeV1, block("x")).code)
-	}
-	require.Len(t, other.got(), 11)
-	require.NoError(t, r.Ready())
-
-	// The first comes back, and the second stays in use.
-	back := newForwarder(t, used.addr)
-	r.waitFor(t, back.addr)
-	require.Equal(t, http.StatusNoContent, r.post(t, typeV1, block("x")).code)
-	require.Empty(t, back.got())
-}
-
-func TestForwarderThatCannotWriteIsAvoided(t *testing.T) {
-	one, two := newForwarder(t, "127.0.0.1:0"), newForwarder(t, "127.0.0.1:0")
-	r := startWith(t, nil, one, two)
-	require.Equal(t, http.StatusNoContent, r.post(t, typeV1, block("x")).code)
-	used, other := one, two
-	if len(one.got()) == 0 {
-		used, other = two, one
-	}
-	used.always(linkv1.Code_CODE_UNAVAILABLE, "disk full")
-	r.post(t, typeV1, block("x")).mustRetry(t, "disk full")
-	require.Equal(t, http.StatusNoContent, r.post(t, typeV1, block("x")).code)
-	require.Len(t, other.got(), 1)
-
-	// A bad request says nothing about who refused it.
-	other.always(linkv1.Code_CODE_INVALID)
-	require.Equal(t, http.StatusBadRequest, r.post(t, typeV1, block("x")).code)
-	require.Equal(t, http.StatusBadRequest, r.post(t, typeV1, block("x")).code)
-	require.Len(t, other.got(), 3)
-}
-
 func TestManyRequestsOnOneLink(t *testing.T) {
 	f := newForwarder(t, "127.0.0.1:0")
 	var mu sync.Mutex

@@ -12,6 +12,7 @@ import (
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/throttle"
+	"github.com/promgrpc/exporter/receiver/assign"
 )
 
 const (
@@ -33,16 +34,25 @@ type forwarder struct {
 	mu      sync.Mutex
 	session *session // Nil while there is no connection.
 	err     error    // Why not.
+	known   assign.Forwarder
 }
 
 // current returns the session, or why there is none.
 func (f *forwarder) current() (*session, error) {
+	s, _, err := f.fitness()
+	return s, err
+}
+
+// fitness is current with what is known of the forwarder.
+func (f *forwarder) fitness() (*session, assign.Forwarder, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.session != nil && f.session.hasEnded() {
-		return nil, errLost
+		lost := f.known
+		lost.Lost()
+		return nil, lost, errLost
 	}
-	return f.session, f.err
+	return f.session, f.known, f.err
 }
 
 // set notes the session, or why there is none. The gauge counts, since another instance
@@ -54,8 +64,10 @@ func (f *forwarder) set(s *session, err error) {
 	switch was, is := f.session != nil, s != nil; {
 	case is && !was:
 		up.Inc()
+		f.known.Connected(time.Now())
 	case was && !is:
 		up.Dec()
+		f.known.Lost()
 	}
 	f.session, f.err = s, err
 }
@@ -124,28 +136,49 @@ func (f *forwarder) leave(ctx context.Context, s *session, ended <-chan struct{}
 	s.conn.Interrupt()
 }
 
-// write sends a batch by the session, and says whether another forwarder
-// should be preferred from now on.
-func (f *forwarder) write(ctx context.Context, s *session, batch *linkv1.Batch) (v *linkv1.Verdict, healthy bool, err error) {
-	v, err = s.write(ctx, batch)
-	outcome := "ok"
-	healthy = true
+// write sends a batch by the session.
+func (f *forwarder) write(ctx context.Context, s *session, batch *linkv1.Batch) (*linkv1.Verdict, error) {
+	v, err := s.write(ctx, batch)
+	name, outcome, tells := outcomeOf(v, err)
+	f.metrics.forwarderUsed.WithLabelValues(f.instance.Address, name).Inc()
+	if tells {
+		f.answered(outcome, name)
+	}
+	return v, err
+}
+
+// outcomeOf names what became of a batch, and says what that tells of the forwarder, if it
+// tells anything.
+func outcomeOf(v *linkv1.Verdict, err error) (name string, o assign.Outcome, tells bool) {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		outcome, healthy = "timeout", false
-	case errors.Is(err, context.Canceled): // The sender is gone, which says nothing.
-		outcome = "canceled"
+		return "timeout", assign.Failed, true
+	case errors.Is(err, context.Canceled): // The sender is gone.
+		return "canceled", 0, false
 	case errors.Is(err, link.ErrFrameTooLarge):
-		outcome = "too_large"
+		return "too_large", 0, false
 	case err != nil:
-		outcome, healthy = "lost", false
-	case v.GetCode() == linkv1.Code_CODE_INVALID:
-		outcome = "invalid"
-	case v.GetCode() == linkv1.Code_CODE_TOO_LARGE:
-		outcome = "too_large"
-	case v.GetCode() != linkv1.Code_CODE_OK:
-		outcome, healthy = "unavailable", false
+		return "lost", assign.Failed, true
 	}
-	f.metrics.forwarderUsed.WithLabelValues(f.instance.Address, outcome).Inc()
-	return v, healthy, err
+	switch v.GetCode() {
+	case linkv1.Code_CODE_OK:
+		return "ok", assign.Taken, true
+	case linkv1.Code_CODE_INVALID:
+		return "invalid", assign.Taken, true
+	case linkv1.Code_CODE_TOO_LARGE:
+		return "too_large", 0, false
+	case linkv1.Code_CODE_UNCONFIRMED:
+		return "unconfirmed", assign.Unconfirmed, true
+	}
+	return "unavailable", assign.Failed, true
+}
+
+// answered notes what became of a batch.
+func (f *forwarder) answered(o assign.Outcome, name string) {
+	f.mu.Lock()
+	news := f.known.Answered(o, time.Now())
+	f.mu.Unlock()
+	if news {
+		f.log.Log(slog.LevelWarn, "senders of this forwarder go to another for a while", "forwarder", f.instance.Address, "outcome", name)
+	}
 }

@@ -6,16 +6,19 @@ import (
 	"fmt"
 	"log/slog"
 	"mime"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+	"github.com/promgrpc/exporter/internal/access"
 	"github.com/promgrpc/exporter/internal/buffer"
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/throttle"
+	"github.com/promgrpc/exporter/receiver/assign"
 )
 
 const (
@@ -68,10 +71,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.metrics.inflight.Inc()
 	defer h.metrics.inflight.Dec()
 
-	batch, err := h.check(r)
+	batch, from, err := h.check(r)
 	var verdict *linkv1.Verdict
 	if err == nil {
-		verdict, err = h.write(w, r, batch)
+		verdict, err = h.write(w, r, from, batch)
 	}
 	status := h.answer(w, batch.GetSchema(), verdict, err)
 	h.metrics.requests.WithLabelValues(strconv.Itoa(status), schemaName(batch.GetSchema())).Inc()
@@ -98,7 +101,7 @@ func level(r *http.Request, status int) slog.Level {
 }
 
 // write reads the body into the batch and gets a forwarder's verdict on it.
-func (h *handler) write(w http.ResponseWriter, r *http.Request, batch *linkv1.Batch) (*linkv1.Verdict, error) {
+func (h *handler) write(w http.ResponseWriter, r *http.Request, from assign.Sender, batch *linkv1.Batch) (*linkv1.Verdict, error) {
 	b, err := h.readBody(w, r)
 	defer b.release()
 	if err != nil {
@@ -112,35 +115,50 @@ func (h *handler) write(w http.ResponseWriter, r *http.Request, batch *linkv1.Ba
 	ctx, cancel := context.WithTimeout(r.Context(), h.config.ForwarderTimeout)
 	defer cancel()
 	batch.Body = data
-	return h.pool.write(ctx, batch)
+	return h.pool.write(ctx, from, batch)
 }
 
 // check makes a batch without a body of what the method and the headers say, if its sender
-// may write. Nothing that would change what a request means is passed over.
-func (h *handler) check(r *http.Request) (*linkv1.Batch, error) {
+// may write, and says who that is. Nothing that would change what a request means is passed
+// over.
+func (h *handler) check(r *http.Request) (*linkv1.Batch, assign.Sender, error) {
 	batch := &linkv1.Batch{}
 	if r.Method != http.MethodPost {
-		return batch, refuse(http.StatusMethodNotAllowed, fmt.Errorf("method %q is not for remote write, POST is", daemon.Excerpt(r.Method)))
+		return batch, 0, refuse(http.StatusMethodNotAllowed, fmt.Errorf("method %q is not for remote write, POST is", daemon.Excerpt(r.Method)))
 	}
 	policy, err := h.writers.admit(r)
 	if err != nil {
-		return batch, err
+		return batch, 0, err
 	}
 	if batch.Schema, err = schemaOf(r.Header.Values("Content-Type")); err != nil {
-		return batch, refuse(http.StatusUnsupportedMediaType, err)
+		return batch, 0, refuse(http.StatusUnsupportedMediaType, err)
 	}
 	// Absent means snappy, as in Prometheus' own receiver: there is nothing
 	// else that the body could be.
 	encodings := r.Header.Values("Content-Encoding")
 	if len(encodings) > 1 || len(encodings) == 1 && !strings.EqualFold(strings.TrimSpace(encodings[0]), "snappy") {
-		return batch, refuse(http.StatusUnsupportedMediaType, fmt.Errorf("content encoding %q is not remote write's, snappy (block format) is", daemon.Excerpt(strings.Join(encodings, ", "))))
+		return batch, 0, refuse(http.StatusUnsupportedMediaType, fmt.Errorf("content encoding %q is not remote write's, snappy (block format) is", daemon.Excerpt(strings.Join(encodings, ", "))))
 	}
 	// Others' receivers add labels by a query, or choose a database.
 	if r.URL.RawQuery != "" {
-		return batch, refuse(http.StatusBadRequest, fmt.Errorf("the query %q is not known here, remote write has none", daemon.Excerpt(r.URL.RawQuery)))
+		return batch, 0, refuse(http.StatusBadRequest, fmt.Errorf("the query %q is not known here, remote write has none", daemon.Excerpt(r.URL.RawQuery)))
 	}
 	batch.Tenant, err = h.writers.tenantFor(policy, r.Header)
-	return batch, err
+	return batch, senderOf(policy, batch.Tenant, r), err
+}
+
+// senderOf returns the sender of a request: its tenant or its policy, if it has one, and
+// its address. It may repeat a request over another connection, so its port does not count.
+func senderOf(p *access.Policy, tenant *linkv1.Label, r *http.Request) assign.Sender {
+	name := tenant.GetValue()
+	if name == "" && p != nil {
+		name = p.Name
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	return assign.SenderOf(name, host)
 }
 
 // schemaOf returns the schema that the content type names. None means 1.0, as

@@ -12,8 +12,7 @@ import (
 	"github.com/promgrpc/exporter/internal/throttle"
 )
 
-// While no forwarder can write, each request goes to another one than that before:
-// senders do not set the pace of the log.
+// While no forwarder can write, senders do not set the pace of the log.
 func TestSendersDoNotFillTheLog(t *testing.T) {
 	one, two := newForwarder(t, "127.0.0.1:0"), newForwarder(t, "127.0.0.1:0")
 	r := startWith(t, nil, one, two)
@@ -24,7 +23,7 @@ func TestSendersDoNotFillTheLog(t *testing.T) {
 	for range 100 {
 		require.Equal(t, http.StatusServiceUnavailable, r.post(t, typeV1, block("x")).code)
 	}
-	written := strings.Count(r.log.String(), `msg="forwarder in use"`)
+	written := strings.Count(r.log.String(), `msg="senders of this forwarder go to another for a while"`)
 	require.Positive(t, written)
 	require.LessOrEqual(t, written, throttle.Burst*(1+int(time.Since(began)/(10*time.Second))))
 }

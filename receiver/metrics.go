@@ -17,6 +17,7 @@ type metrics struct {
 	inflightBytes prometheus.Gauge
 	forwarderUp   *prometheus.GaugeVec
 	forwarderUsed *prometheus.CounterVec
+	moved         prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -60,8 +61,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"forwarder"}),
 		forwarderUsed: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "promgrpc_receiver_forwarder_batches_total",
-			Help: "Batches sent to a forwarder, by its address and the outcome: ok, invalid, too_large, unavailable, lost, or timeout.",
+			Help: "Batches sent to a forwarder, by its address and the outcome: ok, invalid, too_large, unavailable, unconfirmed, lost, timeout, or canceled by the sender.",
 		}, []string{"forwarder", "outcome"}),
+		moved: f.NewCounter(prometheus.CounterOpts{
+			Name: "promgrpc_receiver_moved_batches_total",
+			Help: "Batches that went to another forwarder than that of their sender, as that was not connected, or had failed or not been confirmed lately.",
+		}),
 	}
 	for _, flag := range []string{flagRequestBytes, flagDecodedBytes, flagInflightBytes, flagBodyRate} {
 		m.overLimit.WithLabelValues(limit.Name(flag))

@@ -5,34 +5,32 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
-	"sync"
 	"time"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/throttle"
+	"github.com/promgrpc/exporter/receiver/assign"
 )
 
-// pool keeps a connection to every forwarder and writes to one of them until that one
-// fails: a request that a sender repeats should go to the forwarder that may have it.
+// pool keeps a connection to every forwarder. Each sender's requests go to one of them for
+// as long as that is fit for it: one that is repeated should come to the forwarder that may
+// have it.
 type pool struct {
 	source     discovery.Source
-	log        *throttle.Logger // for what forwarders and senders can cause
+	log        *throttle.Logger // for what forwarders can cause
 	options    link.Options
+	metrics    *metrics
 	forwarders discovery.Members[*forwarder]
-
-	mu   sync.Mutex
-	used *forwarder
 }
 
 func newPool(source discovery.Source, logger *slog.Logger, m *metrics, o link.Options) *pool {
-	p := &pool{source: source, log: throttle.New(logger, 10*time.Second), options: o}
+	p := &pool{source: source, log: throttle.New(logger, 10*time.Second), options: o, metrics: m}
 	p.forwarders.Name = func(i discovery.Instance) string { return i.Address }
 	p.forwarders.Gone = func(address string) { m.forwarderUp.DeleteLabelValues(address) }
 	p.forwarders.Start = func(i discovery.Instance) (*forwarder, func(context.Context)) {
-		f := &forwarder{instance: i, options: o, log: p.log, metrics: m, err: errors.New("not dialled yet")}
+		f := &forwarder{instance: i, options: p.options, log: p.log, metrics: p.metrics, err: errors.New("not dialled yet"), known: assign.New(i.Address)}
 		return f, f.run
 	}
 	return p
@@ -45,16 +43,13 @@ func (p *pool) run(ctx context.Context) error {
 	return nil
 }
 
-// write gets a verdict on the batch. Its errors may pass.
-func (p *pool) write(ctx context.Context, batch *linkv1.Batch) (*linkv1.Verdict, error) {
-	f, s, err := p.pick()
+// write gets a verdict on a sender's batch. Its errors may pass.
+func (p *pool) write(ctx context.Context, from assign.Sender, batch *linkv1.Batch) (*linkv1.Verdict, error) {
+	f, s, err := p.pick(from)
 	if err != nil {
 		return nil, err
 	}
-	v, healthy, err := f.write(ctx, s, batch)
-	if !healthy {
-		p.avoid(f)
-	}
+	v, err := f.write(ctx, s, batch)
 	switch {
 	case errors.Is(err, link.ErrFrameTooLarge):
 		return &linkv1.Verdict{Code: linkv1.Code_CODE_TOO_LARGE, Errors: []string{err.Error()}}, nil
@@ -66,58 +61,47 @@ func (p *pool) write(ctx context.Context, batch *linkv1.Batch) (*linkv1.Verdict,
 	return v, nil
 }
 
-// pick returns the forwarder in use if it is connected, or the next that is.
-func (p *pool) pick() (*forwarder, *session, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	f, s, err := connected(p.forwarders.All(), p.used)
-	if err == nil && p.used != f {
-		p.log.Log(slog.LevelInfo, "forwarder in use", "forwarder", f.instance.Address)
-		p.used = f
-	}
-	return f, s, err
-}
-
-// connected returns the first forwarder that is connected, starting with used if that
-// is one of them.
-func connected(all []*forwarder, used *forwarder) (*forwarder, *session, error) {
-	if len(all) == 0 {
-		return nil, nil, errors.New("no forwarder is known")
-	}
-	start := max(0, slices.Index(all, used))
-	var errs []error
-	for i := range all {
-		f := all[(start+i)%len(all)]
-		s, err := f.current()
-		if s != nil {
-			return f, s, nil
-		}
-		errs = append(errs, fmt.Errorf("forwarder %s: %w", f.instance.Address, err))
-	}
-	return nil, nil, errors.Join(errs...)
-}
-
-// avoid makes another connected forwarder the one in use, if there is one.
-func (p *pool) avoid(failed *forwarder) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// pick returns the forwarder that a sender goes to now.
+func (p *pool) pick(from assign.Sender) (*forwarder, *session, error) {
 	all := p.forwarders.All()
-	start := slices.Index(all, failed)
-	if p.used != failed || start < 0 {
-		return
+	known, sessions := make([]assign.Forwarder, len(all)), make([]*session, len(all))
+	for i, f := range all {
+		sessions[i], known[i], _ = f.fitness()
 	}
-	for i := 1; i < len(all); i++ {
-		f := all[(start+i)%len(all)]
-		if s, _ := f.current(); s != nil {
-			p.log.Log(slog.LevelInfo, "forwarder in use", "forwarder", f.instance.Address, "instead_of", failed.instance.Address)
-			p.used = f
-			return
+	chosen := assign.Choose(from, known, time.Now())
+	if chosen < 0 {
+		return nil, nil, unconnected(all)
+	}
+	if chosen != assign.Own(from, known) {
+		p.metrics.moved.Inc()
+	}
+	return all[chosen], sessions[chosen], nil
+}
+
+// unconnected is why none of the forwarders is connected.
+func unconnected(all []*forwarder) error {
+	if len(all) == 0 {
+		return errors.New("no forwarder is known")
+	}
+	var errs []error
+	for _, f := range all {
+		if _, err := f.current(); err != nil {
+			errs = append(errs, fmt.Errorf("forwarder %s: %w", f.instance.Address, err))
 		}
 	}
+	if len(errs) == 0 {
+		return errors.New("a forwarder has just been connected")
+	}
+	return errors.Join(errs...)
 }
 
 // ready returns nil when a forwarder is connected.
 func (p *pool) ready() error {
-	_, _, err := connected(p.forwarders.All(), nil)
-	return err
+	all := p.forwarders.All()
+	for _, f := range all {
+		if s, _ := f.current(); s != nil {
+			return nil
+		}
+	}
+	return unconnected(all)
 }

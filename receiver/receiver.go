@@ -24,6 +24,7 @@ import (
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/usage"
+	"github.com/promgrpc/exporter/receiver/assign"
 )
 
 // readTimeout for a whole request, which is when Prometheus gives up as well.
@@ -97,7 +98,7 @@ func (r *Receiver) Run(ctx context.Context) error {
 // WriteOwn writes a body of remote write 1.0 that is the process's own: it needs neither
 // the listener nor anybody's leave, and has no tenant.
 func (r *Receiver) WriteOwn(ctx context.Context, body []byte) error {
-	v, err := r.pool.write(ctx, &linkv1.Batch{Schema: linkv1.Schema_SCHEMA_WRITE_V1, Body: body})
+	v, err := r.pool.write(ctx, assign.SenderOf("", ""), &linkv1.Batch{Schema: linkv1.Schema_SCHEMA_WRITE_V1, Body: body})
 	switch {
 	case err != nil:
 		return err

@@ -78,20 +78,24 @@ func (f *Forwarder) Connected(now time.Time) {
 // Lost notes that there is none.
 func (f *Forwarder) Lost() { f.connected = false }
 
-// Answered notes what became of a request.
-func (f *Forwarder) Answered(o Outcome, now time.Time) {
+// Answered notes what became of a request, and says whether that is news: the forwarder is
+// less fit than it was.
+func (f *Forwarder) Answered(o Outcome, now time.Time) (news bool) {
 	switch o {
 	case Taken:
 		f.failures, f.unconfirmed = 0, time.Time{}
+		return false
 	case Unconfirmed:
+		news = !now.Before(f.unconfirmed)
 		f.unconfirmed = now.Add(UnconfirmedTime)
-	case Failed:
-		if now.Before(f.avoided) {
-			return // It was under way with the one that counted.
-		}
-		f.avoided = now.Add(min(AvoidTime<<min(f.failures, 16), longestAvoid))
-		f.failures++
+		return news
 	}
+	if now.Before(f.avoided) {
+		return false // It was under way with the one that counted.
+	}
+	f.avoided = now.Add(min(AvoidTime<<min(f.failures, 16), longestAvoid))
+	f.failures++
+	return true
 }
 
 // The ways in which a forwarder may not be fit, from the least to the worst.
@@ -114,14 +118,27 @@ func Choose(s Sender, all []Forwarder, now time.Time) int {
 	}
 	chosen, best, highest := -1, unconnected, uint64(0)
 	for i := range all {
-		how := all[i].fitness(oldest, now)
-		score := mix(all[i].hash ^ mix(uint64(s)))
+		how, score := all[i].fitness(oldest, now), all[i].score(s)
 		if how < best || how == best && how != unconnected && score > highest {
 			chosen, best, highest = i, how, score
 		}
 	}
 	return chosen
 }
+
+// Own returns which of the forwarders a sender would go to if all were fit, -1 if there are
+// none.
+func Own(s Sender, all []Forwarder) int {
+	own := -1
+	for i := range all {
+		if own < 0 || all[i].score(s) > all[own].score(s) {
+			own = i
+		}
+	}
+	return own
+}
+
+func (f *Forwarder) score(s Sender) uint64 { return mix(f.hash ^ mix(uint64(s))) }
 
 // fitness says how fit a forwarder is. The oldest connection is since when any forwarder
 // has been connected: those that come back together, after an interruption here, serve at

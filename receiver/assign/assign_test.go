@@ -24,14 +24,27 @@ func pool(n int) []assign.Forwarder {
 	return all
 }
 
-// choices are those of many senders.
-func choices(all []assign.Forwarder, now time.Time) []int {
-	var chosen []int
+// senders are many.
+func senders() (all []assign.Sender) {
 	for i := range 10_000 {
-		s := assign.SenderOf([]string{"", "tenant"}[i%2], fmt.Sprintf("10.%d.%d.7", i%7, i/7))
+		all = append(all, assign.SenderOf([]string{"", "tenant"}[i%2], fmt.Sprintf("10.%d.%d.7", i%7, i/7)))
+	}
+	return all
+}
+
+// choices are those of the senders.
+func choices(all []assign.Forwarder, now time.Time) (chosen []int) {
+	for _, s := range senders() {
 		chosen = append(chosen, assign.Choose(s, all, now))
 	}
 	return chosen
+}
+
+func owns(all []assign.Forwarder) (own []int) {
+	for _, s := range senders() {
+		own = append(own, assign.Own(s, all))
+	}
+	return own
 }
 
 func countOf(chosen []int, i int) (n int) {
@@ -56,6 +69,9 @@ func TestShares(t *testing.T) {
 		for i, c := range choices(all, began) {
 			require.Equal(t, chosen[i], n-1-c)
 		}
+		for i, own := range owns(all) {
+			require.Equal(t, chosen[i], n-1-own)
+		}
 		slices.Reverse(all)
 		all[0].Lost()
 		for i, c := range choices(all, began) {
@@ -70,6 +86,7 @@ func TestShares(t *testing.T) {
 		}
 	}
 	require.Equal(t, -1, assign.Choose(0, nil, began))
+	require.Equal(t, -1, assign.Own(0, nil))
 }
 
 func TestSenders(t *testing.T) {
@@ -171,6 +188,19 @@ func TestRules(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What makes a forwarder less fit is news once.
+func TestNews(t *testing.T) {
+	f := pool(1)[0]
+	require.False(t, f.Answered(assign.Taken, began))
+	require.True(t, f.Answered(assign.Unconfirmed, began))
+	require.False(t, f.Answered(assign.Unconfirmed, began.Add(assign.UnconfirmedTime-1)))
+	require.True(t, f.Answered(assign.Failed, began))
+	require.False(t, f.Answered(assign.Failed, began.Add(assign.AvoidTime-1)))
+	require.True(t, f.Answered(assign.Failed, began.Add(assign.AvoidTime)))
+	require.False(t, f.Answered(assign.Taken, began))
+	require.True(t, f.Answered(assign.Unconfirmed, began.Add(assign.AvoidTime)))
 }
 
 // However often it fails, a forwarder is tried again after a while.
