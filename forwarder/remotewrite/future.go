@@ -24,7 +24,8 @@ func (r *Request) Newest() (newest int64, ok bool) {
 
 // DropAfter removes the samples and histograms that are later than an instant, each
 // with the problem that reason returns, which is called while reasons are kept; and the
-// series of which nothing else is left, with their exemplars.
+// series of which nothing else is left, with their exemplars. Senders are not known any
+// more.
 func (r *Request) DropAfter(instant int64, reason func(timestamp int64) error) {
 	series, samples, histograms, exemplars := r.Series[:0], r.Samples[:0], r.Histograms[:0], r.Exemplars[:0]
 	var from Series
@@ -64,6 +65,7 @@ func (r *Request) DropAfter(instant int64, reason func(timestamp int64) error) {
 		from = end
 	}
 	r.Series, r.Samples, r.Histograms, r.Exemplars = series, samples, histograms, exemplars
+	r.Senders = r.Senders[:0]
 	if invariant.On {
 		r.checkColumns()
 	}

@@ -66,6 +66,7 @@ func FuzzV1(f *testing.F) {
 		}
 		ownV1(&ref)
 		compare(t, "of a tenant", contentV1(&ref), decodedContent(t, r, true))
+		compareSenders(t, V1, again)
 	})
 }
 
@@ -119,6 +120,7 @@ func FuzzV2(f *testing.F) {
 		}
 		ownV2(&ref)
 		compare(t, "of a tenant", contentV2(&ref), decodedContent(t, r, true))
+		compareSenders(t, V2, again)
 	})
 }
 
@@ -149,6 +151,10 @@ func FuzzDecode(f *testing.F) {
 		_ = r.SetTenant(nil)
 		if len(body)%2 == 0 {
 			setTenant(t, r)
+		}
+		r.NameSenders(nil)
+		if len(body)%3 == 0 {
+			r.NameSenders(senderLabels)
 		}
 		err := r.Decode(schema, body)
 		if len(r.Series) > limits.Series || len(r.Samples) > limits.Samples+1 || len(r.Families) > limits.Series {

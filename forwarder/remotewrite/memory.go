@@ -129,7 +129,7 @@ func (r *Request) Size() int64 {
 	n := cap(r.body) + cap(r.scratch) + cap(r.wire)
 	n += held(r.symbols) + held(r.hashes) + held(r.hashesB)
 	n += held(r.Series) + held(r.Samples) + held(r.Histograms) + held(r.Exemplars)
-	n += held(r.Meta) + held(r.Families)
+	n += held(r.Meta) + held(r.Families) + held(r.Senders)
 	n += r.dictionary.held() + r.h.size()
 	return int64(n)
 }

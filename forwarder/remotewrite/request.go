@@ -81,21 +81,28 @@ type Request struct {
 	Meta []Metadata
 	// Families is metadata that came apart from any series.
 	Families []Metadata
+	// Senders of the series, if they are to be named.
+	Senders []Sender
+	// Dropped is what Part has dropped.
+	Dropped  Counts
 	Problems Problems
 
-	limits     Limits
-	tenant     ownership
-	body       []byte // decoded
-	scratch    []byte // what had to be rewritten: the last piece of it
-	symbols    [][]byte
-	hashes     []uint64 // of the symbols
-	hashesB    []uint64 // of those that were asked for, 0 of the others
-	wire       []byte   // labels, written out
-	spent      int      // see Spend
-	room       int      // in the block, see Store
-	memo       metaMemo
-	dictionary dictionary
-	h          histogramScan
+	limits Limits
+	tenant ownership
+	// senderLabels name the senders; nil: nobody asks. sender is that of the series at hand.
+	senderLabels *SenderLabels
+	sender       Sender
+	body         []byte // decoded
+	scratch      []byte // what had to be rewritten: the last piece of it
+	symbols      [][]byte
+	hashes       []uint64 // of the symbols
+	hashesB      []uint64 // of those that were asked for, 0 of the others
+	wire         []byte   // labels, written out
+	spent        int      // see Spend
+	room         int      // in the block, see Store
+	memo         metaMemo
+	dictionary   dictionary
+	h            histogramScan
 	// Errors that very many parts may have, made once.
 	manyLabels, longExemplar, manyDistinct error
 	families                               int  // metadata entries, those that are wrong, too
@@ -174,6 +181,9 @@ func (r *Request) checkColumns() {
 	if int(end.SamplesEnd) != len(r.Samples) || int(end.HistogramsEnd) != len(r.Histograms) || int(end.ExemplarsEnd) != len(r.Exemplars) {
 		invariant.Check(false, "columns of %d, %d and %d entries end with %+v", len(r.Samples), len(r.Histograms), len(r.Exemplars), end)
 	}
+	if n := len(r.Senders); n > 0 && int(r.Senders[n-1].End) != len(r.Series) {
+		invariant.Check(false, "senders of %d series, and there are %d", r.Senders[n-1].End, len(r.Series))
+	}
 }
 
 func (r *Request) scan(schema Schema, b []byte) error {
@@ -197,13 +207,13 @@ func (r *Request) scan(schema Schema, b []byte) error {
 
 func (r *Request) reset() {
 	if r.memory.used, r.memory.err = r.Size(), nil; r.memory.used > r.memory.allowed {
-		*r = Request{limits: r.limits, tenant: r.tenant, manyLabels: r.manyLabels, longExemplar: r.longExemplar, manyDistinct: r.manyDistinct, memory: r.memory}
+		*r = Request{limits: r.limits, tenant: r.tenant, senderLabels: r.senderLabels, manyLabels: r.manyLabels, longExemplar: r.longExemplar, manyDistinct: r.manyDistinct, memory: r.memory}
 		r.memory.used = 0
 		return
 	}
 	r.Series, r.Samples, r.Histograms, r.Exemplars = r.Series[:0], r.Samples[:0], r.Histograms[:0], r.Exemplars[:0]
 	r.Meta, r.Families = r.Meta[:0], r.Families[:0]
-	r.Problems = Problems{}
+	r.Senders, r.Dropped, r.Problems = r.Senders[:0], Counts{}, Problems{}
 	r.scratch, r.symbols, r.hashes, r.hashesB, r.spent = r.scratch[:0], r.symbols[:0], r.hashes[:0], r.hashesB[:0], 0
 	r.memo = metaMemo{}
 	r.dictionary.reset()
@@ -258,5 +268,8 @@ func (r *Request) add(s Series) error {
 	}
 	r.Series = r.Series[:len(r.Series)+1]
 	r.Series[len(r.Series)-1] = s
+	if r.senderLabels != nil {
+		return r.addSender()
+	}
 	return nil
 }

@@ -48,7 +48,8 @@ func ownV2(req *writev2.Request) {
 		var kept []uint32
 		refs := req.Timeseries[i].LabelsRefs
 		if len(refs)%2 != 0 || len(refs) > 0 && slices.Max(refs) >= symbols {
-			continue // It is refused as a whole.
+			req.Timeseries[i].LabelsRefs = []uint32{symbols + 2, 0} // It is refused as a whole, with more symbols, too.
+			continue
 		}
 		for j := 0; j < len(refs); j += 2 {
 			if req.Symbols[refs[j]] != owner.Name || !utf8.ValidString(req.Symbols[refs[j+1]]) {

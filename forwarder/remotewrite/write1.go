@@ -113,6 +113,9 @@ func (r *Request) seriesV1(b []byte) error {
 // finishV1 checks the histograms and exemplars of a series, whose labels are known by
 // now so that refusals can name it, and adds the series.
 func (r *Request) finishV1(labels []byte, start mark) error {
+	if r.senderLabels != nil {
+		labels = r.fromWire(labels)
+	}
 	s := Series{labels: labels, Meta: noMeta}
 	if len(r.Histograms)+len(r.Exemplars) > start.histograms+start.exemplars {
 		if err := r.checkHistograms(&s, start, 0); err != nil {

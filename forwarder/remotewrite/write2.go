@@ -179,6 +179,9 @@ short:
 
 // finishV2 checks a series whose fields have been collected, and adds it.
 func (r *Request) finishV2(start mark, number int, refs []byte, meta metaRefs, created int64) error {
+	if r.senderLabels != nil {
+		refs = r.fromRefs(refs)
+	}
 	hash, err := r.hashRefs(refs)
 	if errors.Is(err, errDamaged) {
 		return err
