@@ -112,13 +112,17 @@ func parseRetired(text string) (map[segment.LogID]Retired, error) {
 // RetentionTime is for how long segments are kept, 0 for good.
 func (s *Store) RetentionTime() time.Duration { return s.o.RetentionTime }
 
-// Over says that the segments take more than the retention allows, since the newest of
-// each log stays.
-func (s *Store) Over() bool {
+// Over says whether the logs that are open take more than their size may be, and overfull
+// whether that is so much that what the Remote does not have goes, too.
+func (s *Store) Over() (over, overfull bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.o.RetentionSize > 0 && s.countLocked() > s.o.RetentionSize
+	size := s.countLocked()
+	return s.o.RetentionSize > 0 && size > s.o.RetentionSize, s.o.RetentionSize > 0 && size > unarchivedFactor*s.o.RetentionSize
 }
+
+// HasRemote says whether there is a Remote, which has what is not here.
+func (s *Store) HasRemote() bool { return s.o.Remote != nil }
 
 // Now is the time by which retention goes.
 func (s *Store) Now() time.Time { return s.o.Now() }

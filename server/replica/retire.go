@@ -3,16 +3,21 @@ package replica
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"slices"
 	"time"
 
+	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/retirement"
 )
 
 // A log is dead when nobody has fed it for a while. If all of it is beyond the retention
 // then, it is retired: it gives back its place, its files are removed, and what is kept of
 // it is how far it had come. So a forwarder that loses its disk now and then does not
-// fill a server for good. While a log is fed, its newest segment stays, however old.
+// fill a server for good. While a log is fed, its newest segment stays, however old. Where
+// there is a bucket, a dead log that is in it gives its place to one that comes.
 
 const (
 	// deadAfter is how long nobody has fed a dead log: longer than a restart of the
@@ -40,43 +45,44 @@ func (rs *Set) RunRetirement(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			rs.mu.Lock()
-			rs.retireDead()
+			rs.retireDead(false)
 			rs.mu.Unlock()
 		}
 	}
 }
 
-// retireDead retires the dead logs that are beyond the retention. The caller holds mu.
-func (rs *Set) retireDead() {
-	for r, why := range rs.beyondRetention() {
+// retireDead retires dead logs, also for the place of one that is wanted. The caller holds
+// mu.
+func (rs *Set) retireDead(wanted bool) {
+	now := rs.store.Now()
+	var logs []retirement.Log
+	for _, r := range rs.All() {
+		logs = append(logs, retirement.Log{ID: r.ID, Dead: r.lease.deadFor(rs.deadAfter()), Written: r.lastWritten(now), Archived: r.archived()})
+	}
+	bounds := retirement.Bounds{Time: rs.store.RetentionTime(), Bucket: rs.store.HasRemote(), Places: cursor.MaxPositions, Wanted: wanted}
+	bounds.Over, bounds.Overfull = rs.store.Over()
+	for _, gone := range retirement.Of(logs, bounds, now) {
+		i, found := rs.find(gone.ID)
+		if !found {
+			continue
+		}
+		r := rs.All()[i]
 		if err := rs.retire(r); err != nil {
 			rs.logger.Error("retire log", "log_id", r.ID.String(), "err", err)
 			continue
 		}
-		rs.logger.Info("log retired: nobody feeds it, and all of it is beyond the retention", "log_id", r.ID.String(), "last_sequence", r.Log.Last(), "retention", why)
+		level := slog.LevelInfo
+		if gone.Lost {
+			level = slog.LevelError
+		}
+		rs.logger.Log(context.Background(), level, "log retired: nobody feeds it", "log_id", r.ID.String(), "last_sequence", r.Log.Last(), "reason", gone.Why, "lost", gone.Lost)
 	}
 }
 
-// beyondRetention returns the dead logs to retire, and why. The caller holds mu.
-func (rs *Set) beyondRetention() map[*Replica]string {
-	now := rs.store.Now()
-	found := map[*Replica]string{}
-	var oldest *Replica
-	for _, r := range rs.All() {
-		if !r.lease.deadFor(rs.deadAfter()) {
-			continue
-		}
-		if retention := rs.store.RetentionTime(); retention > 0 && now.Sub(r.lastWritten(now)) > retention {
-			found[r] = "time"
-		}
-		if oldest == nil || r.lastWritten(now).Before(oldest.lastWritten(now)) {
-			oldest = r
-		}
-	}
-	if len(found) == 0 && oldest != nil && rs.store.Over() {
-		found[oldest] = "size"
-	}
-	return found
+// archived says whether all of it is in the bucket.
+func (r *Replica) archived() bool {
+	segments := r.Log.Segments()
+	return len(segments) > 0 && !slices.ContainsFunc(segments, func(s seglog.SegmentInfo) bool { return !s.Archived })
 }
 
 // lastWritten is when the last block was written, or its segment if that has none. Where
@@ -96,15 +102,15 @@ func (r *Replica) lastWritten(now time.Time) time.Time {
 	return last
 }
 
-// retirement feeds nothing: it keeps others from feeding a log that goes.
-type retirement struct{}
+// retiring feeds nothing: it keeps others from feeding a log that goes.
+type retiring struct{}
 
-func (retirement) Interrupt() {}
+func (retiring) Interrupt() {}
 
 // retire takes a log out of the list and removes it. Who reads it gets an error, and
 // resumes without it. The caller holds mu.
 func (rs *Set) retire(r *Replica) error {
-	var by retirement
+	var by retiring
 	if !r.lease.take(by) {
 		return nil // Somebody has come.
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/internal/head"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
@@ -50,7 +51,7 @@ func TestRetirementBySize(t *testing.T) {
 	retire := func() {
 		rs.mu.Lock()
 		defer rs.mu.Unlock()
-		rs.retireDead()
+		rs.retireDead(false)
 	}
 	retire()
 	require.Len(t, rs.All(), 3, "they are not dead yet")
@@ -90,8 +91,65 @@ func TestRetirementOfTheFuture(t *testing.T) {
 		r.lease.left = now.Add(-2 * deadAfter)
 	}
 	rs.mu.Lock()
-	rs.retireDead()
+	rs.retireDead(false)
 	rs.mu.Unlock()
 	require.Len(t, rs.All(), 1)
 	require.Equal(t, young, rs.All()[0].ID)
+}
+
+// nowhere is a bucket that is not read.
+type nowhere struct{}
+
+func (nowhere) OpenSegment(segment.LogID, string) (seglog.RemoteSegment, error) {
+	return nil, seglog.ErrRemote
+}
+
+// archive says of a log that all of it is in the bucket.
+func archive(r *Replica) {
+	var infos []seglog.RemoteInfo
+	for _, s := range r.Log.Segments() {
+		_, sum, _ := r.Position()
+		infos = append(infos, seglog.RemoteInfo{
+			Name: s.Name, FirstSequence: s.FirstSequence, LastSequence: s.LastSequence, CreateTime: s.CreateTime, Size: s.Size, Checksum: sum, MinTime: s.MinTime, MaxTime: s.MaxTime,
+		})
+	}
+	r.Log.SetRemote(infos)
+}
+
+// Where all places are taken, the oldest dead log that is in the bucket gives its own to one
+// that comes. What is not in it stays, however old, and the one that comes is refused.
+func TestRetirementForAPlace(t *testing.T) {
+	dir, now := t.TempDir(), time.Now()
+	var ids []segment.LogID // the oldest first
+	for i := range cursor.MaxPositions {
+		ids = append(ids, writeLog(t, dir, now.Add(time.Duration(i-100)*time.Hour)))
+	}
+	store, err := seglog.OpenStore(dir, seglog.Options{Remote: nowhere{}})
+	require.NoError(t, err)
+	defer store.Close()
+	rs, err := Open(store, nil, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer rs.Close()
+	come := func(id segment.LogID) error {
+		f, err := rs.Lease(t.Context(), id, Source{Feeder: &feeder{}})
+		if err == nil {
+			f.Release()
+		}
+		return err
+	}
+	archive(rs.Get(ids[2]))
+	archive(rs.Get(ids[3]))
+	var refused *RefusedError
+	require.ErrorAs(t, come(segment.LogID{1}), &refused, "none is dead")
+	for _, r := range rs.All() {
+		r.lease.left = now.Add(-2 * deadAfter)
+	}
+	fed, err := rs.Lease(t.Context(), ids[2], Source{Feeder: &feeder{}})
+	require.NoError(t, err)
+	defer fed.Release()
+	require.NoError(t, come(segment.LogID{1}))
+	require.Len(t, rs.All(), cursor.MaxPositions-1)
+	require.Nil(t, rs.Get(ids[3]))
+	require.NotNil(t, rs.Get(ids[0]), "it is not in the bucket")
+	require.Contains(t, rs.Retired(), ids[3])
 }

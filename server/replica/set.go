@@ -114,7 +114,7 @@ func (rs *Set) find(id segment.LogID) (i int, found bool) {
 // room says whether there is a place for one more log. The caller holds mu.
 func (rs *Set) room(id segment.LogID) error {
 	if len(rs.All()) >= cursor.MaxPositions {
-		rs.retireDead()
+		rs.retireDead(true)
 	}
 	if len(rs.All()) >= cursor.MaxPositions {
 		rs.refused.Store(sinceEpoch())
