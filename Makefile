@@ -24,6 +24,9 @@ FUZZTIME ?= 10s
 # What `make torture` runs: seeds as numbers and ranges (1,2,10-20), and how long each causes faults.
 SEEDS    ?= 1,2,3
 DURATION ?= 60s
+# How many schedules `make simulation` plays, from which seed on.
+SCHEDULES ?= 1000000
+FIRST     ?= 1
 # Whether stores get small file systems there, which fill up: only root can make them. DISKS= means no.
 DISKS    ?= $(if $(filter 0,$(shell id -u)),-disks)
 # How long Consul is away in `make test-compose`.
@@ -191,6 +194,10 @@ test-compose: needs build tools docker ## Run docker-compose.yml on a Docker eng
 .PHONY: torture
 torture: needs ## Break everything at random, by SEEDS for DURATION each, and compare what came through
 	go test -count=1 -timeout 0 -v -run '^TestTorture$$' ./e2e/torture -seeds $(SEEDS) -duration $(DURATION) $(DISKS)
+
+.PHONY: simulation
+simulation: ## Play SCHEDULES of lost machines, cut links and lost answers with the real decisions, from the seed FIRST on
+	go test -count=1 -timeout 0 -v -run '^TestSchedules$$' ./e2e/simulation -schedules=$(SCHEDULES) -first=$(FIRST)
 
 .PHONY: test-web
 test-web: needs build tools tools-debian $(MODULES) ## Run the tests of the page in Chromium, against the real binaries behind HAProxy

@@ -1,0 +1,92 @@
+package simulation
+
+import (
+	"time"
+
+	"github.com/promgrpc/exporter/server/archive/plan"
+)
+
+// fillTime is how long a server that starts waits for what the bucket has.
+const fillTime = 10 * time.Second
+
+// fill takes from the bucket what it has more than this server, before forwarders are
+// let in.
+func (s *server) fill() {
+	w := s.w
+	s.filling = true
+	var seen []object
+	w.bucket.call(s, func() (result, int64) {
+		seen = w.bucket.list()
+		return done, 0
+	}, func(r result, _ int64) {
+		s.filling = false
+		if r == failed {
+			return
+		}
+		for _, l := range w.logs {
+			for _, take := range w.decisions.fill(s.newest(l), stored(l, seen)) {
+				s.fillFrom(l, take)
+			}
+		}
+	})
+	s.after(fillTime, func() { s.filling = false })
+}
+
+// list what is there.
+func (b *bucket) list() (all []object) {
+	for _, name := range b.names {
+		if o, there := b.objects[name]; there {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// newest segment of a log that is on the server's disk, nil for none.
+func (s *server) newest(l *log) *plan.Segment {
+	written := s.of(l).written
+	if written == 0 {
+		return nil
+	}
+	i := (written - 1) / blocksInSegment
+	return &plan.Segment{Name: segmentNames[i], First: uint64(i*blocksInSegment + 1), Last: uint64(written), Size: l.sizeOf(i, written)}
+}
+
+// stored segments of a log, of which pieces count up to where they continue each other.
+func stored(l *log, seen []object) (all []plan.Stored) {
+	for i := range len(l.blocks)/blocksInSegment + 1 {
+		size, pieces := listed(l, i, seen)
+		for _, p := range plan.Chain(pieces) {
+			size = max(size, p.Offset+p.Size)
+		}
+		if size == 0 {
+			continue
+		}
+		first := i*blocksInSegment + 1
+		all = append(all, plan.Stored{Name: segmentNames[i], First: uint64(first), Last: uint64(l.lastIn(i, size)), Size: size})
+	}
+	return all
+}
+
+// lastIn is the last block of which all is in so many bytes of a segment.
+func (l *log) lastIn(segment int, size int64) int {
+	last, end := segment*blocksInSegment, int64(headerSize)
+	for ; last < min(len(l.blocks), (segment+1)*blocksInSegment); last++ {
+		if end += l.blocks[last].size(); end > size {
+			break
+		}
+	}
+	return last
+}
+
+// fillFrom takes a segment, or the rest of one.
+func (s *server) fillFrom(l *log, take plan.Take) {
+	s.w.bucket.call(s, func() (result, int64) { return done, 0 }, func(r result, _ int64) {
+		last := l.lastIn(int(take.First-1)/blocksInSegment, take.Size)
+		if r == failed || s.feed(l).by != nil || last <= s.of(l).written {
+			return
+		}
+		s.w.say("%s fills log %d up to block %d", s.name, l.index, last)
+		s.append(l, last)
+	})
+}

@@ -1,0 +1,219 @@
+package simulation
+
+import "time"
+
+// session is the link from a forwarder to a server, on which the server gets all its
+// logs. What comes over one comes in order; once something is lost, all that
+// follows is, until the ends have noticed, each in its time.
+type session struct {
+	f          *forwarder
+	s          *server
+	index      int
+	generation int
+	open       bool          // at the forwarder
+	closed     bool          // there, too: nothing that comes on it counts
+	since      time.Duration // when it was opened
+	lostOut    bool          // something did not come to the server
+	lostIn     bool          // nor to the forwarder
+	shipped    []int         // of each log
+	links      []confirming  // of each log
+	out, in    time.Duration
+}
+
+// dial tries to open it.
+func (s *session) dial() {
+	w := s.f.w
+	if s.open {
+		return
+	}
+	s.generation++
+	generation := s.generation
+	s.lostOut, s.lostIn, s.closed = false, false, false
+	s.out, s.in = 0, 0
+	s.f.send(s.s.machine, w.latency(), func() { s.s.welcome(s, generation) })
+	s.f.after(w.between(time.Second, 3*time.Second), func() {
+		if !s.open && s.generation == generation {
+			s.dial()
+		}
+	})
+}
+
+// opened at the forwarder, with what the server said that it has.
+func (s *session) opened(generation int, has []copyOf) {
+	if s.open || s.closed || s.generation != generation {
+		return
+	}
+	s.open, s.since = true, s.f.w.now
+	s.shipped, s.links = s.shipped[:0], s.links[:0]
+	f := s.f
+	for _, l := range f.mine {
+		var there copyOf // Nothing, where the server does not know it.
+		if l.index < len(has) {
+			there = has[l.index]
+		}
+		s.take(l, there)
+	}
+	s.ship()
+	f.answer()
+}
+
+// fetch what the forwarder has lost of a log that has ended.
+func (s *session) fetch(l *log, until int) {
+	s.f.w.say("%s fetches log %d up to block %d from %s", s.f.name, l.index, until, s.s.name)
+	s.toForwarder(func() {
+		c := s.f.of(l)
+		if until <= c.written {
+			return
+		}
+		s.f.recognise(l, c.written, until)
+		c.written, c.forced = until, until
+		s.f.ship()
+		s.f.answer()
+	})
+}
+
+// rejoin takes another link for a log that has ended, of which the server may have more.
+func (s *session) rejoin(l *log) {
+	if !s.open {
+		return
+	}
+	if link := s.links[l.index]; link != nil {
+		link.Left()
+		s.links[l.index] = nil
+	}
+	s.toServer(func() {
+		s.s.fedBy(l, s)
+		has := *s.s.of(l)
+		s.toForwarder(func() { s.take(l, has) })
+	})
+}
+
+// take what the server says that it has of a log.
+func (s *session) take(l *log, has copyOf) {
+	s.joined(l, has.forced)
+	s.shipped[l.index] = has.written
+	if l != s.f.current && has.written > s.f.of(l).written {
+		s.fetch(l, has.written)
+	}
+}
+
+// joined notes a link for a log.
+func (s *session) joined(l *log, durable int) {
+	for len(s.shipped) <= l.index {
+		s.shipped, s.links = append(s.shipped, 0), append(s.links, nil)
+	}
+	s.links[l.index] = s.f.quorum.Joined(s.s.name, l.id, uint64(durable))
+}
+
+// began says that there is another log.
+func (s *session) began(l *log) {
+	if s.open {
+		s.joined(l, 0)
+		s.toServer(func() { s.s.fedBy(l, s) })
+	}
+}
+
+// ship what the server lacks.
+func (s *session) ship() {
+	if !s.open {
+		return
+	}
+	for _, l := range s.f.mine {
+		if visible := s.f.visible(l); visible > s.shipped[l.index] {
+			from := s.shipped[l.index]
+			s.shipped[l.index] = visible
+			s.toServer(func() { s.s.take(s, l, from, visible) })
+		}
+	}
+}
+
+// confirmed comes from the server.
+func (s *session) confirmed(l *log, durable int) {
+	if l.index < len(s.links) && s.links[l.index] != nil {
+		s.links[l.index].Confirmed(uint64(durable))
+		s.f.answer()
+	}
+}
+
+// toServer sends something, behind all that was sent before.
+func (s *session) toServer(run func()) {
+	w, generation := s.f.w, s.generation
+	s.out = max(s.out, w.now+w.latency())
+	if s.lostOut || w.isCut(s.f.machine, s.s.machine) {
+		s.loseOut(generation)
+		return
+	}
+	w.after(s.out-w.now, func() {
+		if w.isCut(s.f.machine, s.s.machine) {
+			s.loseOut(generation)
+			return
+		}
+		s.s.enter(s.s.life, func() {
+			if s.s.accepted[s.index] == generation && !s.lostOut {
+				run()
+			}
+		})
+	})
+}
+
+// toForwarder does the same the other way.
+func (s *session) toForwarder(run func()) {
+	w, generation := s.f.w, s.generation
+	s.in = max(s.in, w.now+w.latency())
+	if s.lostIn || w.isCut(s.s.machine, s.f.machine) {
+		s.loseIn(generation)
+		return
+	}
+	w.after(s.in-w.now, func() {
+		if w.isCut(s.s.machine, s.f.machine) {
+			s.loseIn(generation)
+			return
+		}
+		s.f.enter(s.f.life, func() {
+			if s.generation == generation && !s.closed && !s.lostIn {
+				run()
+			}
+		})
+	})
+}
+
+// loseOut notes that something did not come to the server: nothing does any more.
+func (s *session) loseOut(generation int) {
+	if s.generation == generation && !s.lostOut {
+		s.lostOut = true
+		s.breaks(silence)
+	}
+}
+
+// loseIn is the same the other way.
+func (s *session) loseIn(generation int) {
+	if s.generation == generation && !s.lostIn {
+		s.lostIn = true
+		s.breaks(silence)
+	}
+}
+
+// breaks the link. Each end notices that for itself.
+func (s *session) breaks(within time.Duration) {
+	w, generation := s.f.w, s.generation
+	s.f.after(w.between(0, within), func() { s.close(generation) })
+	s.s.after(w.between(0, within), func() { s.s.left(s, generation) })
+}
+
+// stale says whether the server lost its disk, which the forwarder does not know yet.
+func (s *session) stale() bool { return s.open && s.since < s.s.lostDisk }
+
+// close it at the forwarder.
+func (s *session) close(generation int) {
+	if s.closed || s.generation != generation {
+		return
+	}
+	s.open, s.closed = false, true
+	for i, l := range s.links {
+		if l != nil {
+			l.Left()
+			s.links[i] = nil
+		}
+	}
+	s.f.after(s.f.w.between(100*time.Millisecond, time.Second), s.dial)
+}
