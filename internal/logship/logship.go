@@ -36,6 +36,8 @@ type Options struct {
 	// More is asked before each piece with the last block that was shipped. Shipping
 	// ends without an error when it says no. Nil: there is always more.
 	More func(after uint64) bool
+	// Local starts with the oldest block on the disk, whatever is kept before it.
+	Local bool
 	// Reserve is that of the [seglog.RawReader]. Nil: without bound.
 	Reserve func(bytes int64) error
 }
@@ -43,7 +45,7 @@ type Options struct {
 // Send gives a sink what follows a block of a log. At the end of the log it waits
 // for more.
 func Send(ctx context.Context, l *seglog.Log, after uint64, to Sink, o Options) error {
-	raw, err := l.ReadRaw(ctx, after)
+	raw, err := open(ctx, l, after, o)
 	if err != nil {
 		return fmt.Errorf("read log %s: %w", l.ID(), err)
 	}
@@ -65,6 +67,13 @@ func Send(ctx context.Context, l *seglog.Log, after uint64, to Sink, o Options) 
 		}
 	}
 	return nil
+}
+
+func open(ctx context.Context, l *seglog.Log, after uint64, o Options) (*seglog.RawReader, error) {
+	if o.Local {
+		return l.ReadRawLocal(ctx)
+	}
+	return l.ReadRaw(ctx, after)
 }
 
 func give(to Sink, chunk *seglog.RawChunk) error {

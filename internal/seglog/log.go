@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -95,6 +96,49 @@ func (l *Log) Segments() []SegmentInfo {
 	return infos
 }
 
+// Oldest segment that readers see, false if there is none.
+func (l *Log) Oldest() (SegmentInfo, bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if len(l.segs) == 0 {
+		return SegmentInfo{}, false
+	}
+	return l.segs[0].info(), true
+}
+
+// Newest segment that readers see, false if there is none.
+func (l *Log) Newest() (SegmentInfo, bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if len(l.segs) == 0 {
+		return SegmentInfo{}, false
+	}
+	return l.segs[len(l.segs)-1].info(), true
+}
+
+// MaxTime of all samples of the log, in ms; math.MinInt64 if there are none.
+func (l *Log) MaxTime() int64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	latest := int64(math.MinInt64)
+	for _, s := range l.segs {
+		latest = max(latest, s.max)
+	}
+	return latest
+}
+
+// LocalSize of all segments on this disk.
+func (l *Log) LocalSize() (size int64) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for _, s := range l.segs {
+		if s.local {
+			size += s.size
+		}
+	}
+	return size
+}
+
 // created is when the newest segment was created, in ms; false if there is none on this
 // disk.
 func (l *Log) created() (int64, bool) {
@@ -109,11 +153,11 @@ func (l *Log) created() (int64, bool) {
 // Modified is when the newest segment's file was written last, by the clock of this
 // machine: what the log says of times is by the clock of its writer. Zero: there is none.
 func (l *Log) Modified() time.Time {
-	segments := l.Segments()
-	if len(segments) == 0 {
+	newest, ok := l.Newest()
+	if !ok {
 		return time.Time{}
 	}
-	return l.modified()[segments[len(segments)-1].Name]
+	return l.modified()[newest.Name]
 }
 
 // modified says of files of the log when they were written last, as far as that can be

@@ -48,6 +48,7 @@ type RawReader struct {
 	f      segReader
 	offset int64
 	after  uint64
+	from   uint64 // the first sequence to start with, if it is above after+1
 	buf    []byte
 	paced  time.Time // when the next chunk may be read
 	until  Wait      // the context of the call ends
@@ -87,6 +88,18 @@ func (l *Log) ReadRaw(ctx context.Context, after uint64) (*RawReader, error) {
 	}
 	r.seg, r.offset = s, end
 	return r, nil
+}
+
+// ReadRawLocal reads the files from the oldest on this disk on. What is missing before it,
+// here or on the disk, is a *GapError.
+func (l *Log) ReadRawLocal(ctx context.Context) (*RawReader, error) {
+	from := l.FirstLocal()
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.err != nil {
+		return nil, l.err
+	}
+	return &RawReader{log: l, from: from, until: WaitFor(ctx)}, nil
 }
 
 // Next returns the next chunk of what is visible. It waits for one at the tail, and for
@@ -149,6 +162,10 @@ func (r *RawReader) poll() (RawChunk, error) {
 		if l.err != nil {
 			l.mu.RUnlock()
 			return RawChunk{}, l.err
+		}
+		if r.from > r.after+1 {
+			l.mu.RUnlock()
+			return RawChunk{}, r.gap(r.from, nil)
 		}
 		if r.seg != nil && r.offset < r.seg.size {
 			limit := r.seg.size

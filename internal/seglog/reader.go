@@ -44,13 +44,21 @@ func (l *Log) ReadAfter(seq uint64) (*Reader, error) {
 // ReadSince returns a reader from the start of the oldest segment that may hold a
 // sample of at least a time, in ms, or from the tail if there is none. It does not filter
 // blocks by the time.
-func (l *Log) ReadSince(t int64) (*Reader, error) {
+func (l *Log) ReadSince(t int64) (*Reader, error) { return l.readSince(t, false) }
+
+// ReadLocalSince is ReadSince among the segments on this disk.
+func (l *Log) ReadLocalSince(t int64) (*Reader, error) { return l.readSince(t, true) }
+
+func (l *Log) readSince(t int64, local bool) (*Reader, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if l.err != nil {
 		return nil, l.err
 	}
 	for _, s := range l.segs {
+		if local && !s.local {
+			continue
+		}
 		if s.max >= t && s.last >= s.first || s.damage != nil {
 			return &Reader{log: l, next: s.first}, nil
 		}

@@ -28,6 +28,8 @@ type need struct {
 	last  uint64
 	// final says that no block will come after it.
 	final bool
+	// remote says that it is read from the bucket.
+	remote bool
 	// min and max of its timestamps.
 	min, max int64
 	created  time.Time

@@ -143,7 +143,7 @@ func needsOf(log *seglog.Log) (found []need) {
 		}
 		n := need{
 			log: log, first: info.FirstSequence, last: info.LastSequence,
-			final: info.Sealed || i < len(segments)-1, created: info.CreateTime,
+			final: info.Sealed || i < len(segments)-1, remote: info.Remote, created: info.CreateTime,
 		}
 		if n.min, n.max = info.MinTime, info.MaxTime; info.Err != nil {
 			n.min, n.max = math.MinInt64, math.MaxInt64 // It may have more than was read.

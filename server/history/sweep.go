@@ -77,7 +77,7 @@ func (s *Store) buildSealed(missing map[key]need) {
 	}
 	var newest *need
 	for _, n := range missing {
-		if n.final && (newest == nil || n.created.After(newest.created)) {
+		if n.final && !n.remote && (newest == nil || n.created.After(newest.created)) {
 			newest = &n
 		}
 	}

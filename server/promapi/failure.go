@@ -12,6 +12,7 @@ import (
 
 	"github.com/promgrpc/exporter/internal/access"
 	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/server/promql"
 	"github.com/promgrpc/exporter/server/refusal"
 )
@@ -95,6 +96,8 @@ func failureOf(err error) *failure {
 		return &failure{status: statusClosed, kind: canceled, text: "query was canceled in expression evaluation"}
 	case errors.As(err, &call):
 		return ofCall(call)
+	case errors.Is(err, seglog.ErrRemote):
+		return &failure{status: http.StatusServiceUnavailable, kind: unavailable, text: "the bucket cannot be read now", retry: true}
 	}
 	return &failure{status: http.StatusUnprocessableEntity, kind: execution, text: err.Error()}
 }

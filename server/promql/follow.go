@@ -118,6 +118,11 @@ type place struct {
 func (f *Follower) find(r *reading, key string, from, to int64, matchers []*labels.Matcher) (*matched, error) {
 	e := f.engine.shared.Evaluations.New(r.ctx, r.options.Viewer)
 	defer e.End()
+	for _, log := range f.engine.shared.Replicas.Archived() {
+		if log.Log.MaxTime() >= from {
+			return nil, nil
+		}
+	}
 	m := f.sets[key]
 	logs := f.engine.shared.Replicas.Serving()
 	if m == nil || !slices.EqualFunc(m.logs, logs, func(a followed, b *replica.Replica) bool { return a.log == b }) {

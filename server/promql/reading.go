@@ -132,9 +132,14 @@ func (r *reading) find(from, to int64, sets ...[]*labels.Matcher) ([]*series, er
 	defer e.End()
 	selected := e.Select(sets...)
 	all := r.overlaid(sets)
-	for _, log := range r.engine.shared.Replicas.Serving() {
+	for _, log := range r.engine.shared.Replicas.Readable() {
 		var err error
-		if all, err = r.ofLog(all, e, log, &selected, from, to); err != nil {
+		if log.Remote() {
+			all, err = r.ofHistory(all, e, log, &selected, from, to)
+		} else {
+			all, err = r.ofLog(all, e, log, &selected, from, to)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -282,7 +282,7 @@ func (s *subscription) failed(ms int64, err error) error {
 	var over *limit.Error
 	var damage *seglog.DamageError
 	switch {
-	case err == nil, errors.Is(err, errBehind), s.ctx.Err() != nil, errors.As(err, &over), errors.As(err, &damage), errors.Is(err, seglog.ErrClosed):
+	case err == nil, errors.Is(err, errBehind), s.ctx.Err() != nil, errors.As(err, &over), errors.As(err, &damage), errors.Is(err, seglog.ErrClosed), errors.Is(err, seglog.ErrRemote):
 		return err
 	}
 	return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("the expression cannot be evaluated at %s: %w", stamp(ms), err))

@@ -181,8 +181,8 @@ func (r *Replica) Time() int64 {
 		return last
 	}
 	// A keyframe is all there is.
-	if segments := r.Log.Segments(); len(segments) > 0 {
-		return segments[len(segments)-1].CreateTime.UnixMilli()
+	if newest, ok := r.Log.Newest(); ok {
+		return newest.CreateTime.UnixMilli()
 	}
 	return 0
 }

@@ -89,10 +89,8 @@ func (r *Replica) archived() bool {
 // the writer's clock was ahead, it is when that came here.
 func (r *Replica) lastWritten(now time.Time) time.Time {
 	last := time.UnixMilli(r.written.Load())
-	if segments := r.Log.Segments(); len(segments) > 0 {
-		if created := segments[len(segments)-1].CreateTime; created.After(last) {
-			last = created
-		}
+	if newest, ok := r.Log.Newest(); ok && newest.CreateTime.After(last) {
+		last = newest.CreateTime
 	}
 	if last.After(now) {
 		if came := r.Log.Modified(); !came.IsZero() && came.Before(last) {
@@ -123,7 +121,8 @@ func (rs *Set) retire(r *Replica) error {
 	// Cursors are understood before the log has gone.
 	rs.retired.Store(&retired)
 	rs.Updates.Wake()
-	return errors.Join(err, rs.store.Retire(r.ID, retired))
+	err = errors.Join(err, rs.store.Retire(r.ID, retired))
+	return errors.Join(err, rs.applyRemote(r.ID))
 }
 
 // Retired returns what is left of logs that were retired. It is not to be changed.

@@ -31,6 +31,10 @@ type Set struct {
 	list atomic.Pointer[[]*Replica] // sorted by id; replaced, never changed
 	// unconfirmed are logs that are not in the list yet.
 	unconfirmed map[segment.LogID]*unconfirmed
+	// archived are logs of which nothing is on the disk, sorted by id; replaced, never
+	// changed. remote is what the bucket has of all logs.
+	archived atomic.Pointer[[]*Replica]
+	remote   map[segment.LogID][]seglog.RemoteInfo
 	// refused is when a log was last refused because there are too many, since epoch; 0:
 	// never.
 	refused atomic.Int64
@@ -41,8 +45,9 @@ type Set struct {
 // Open opens every log that the storage folder holds, with windows of recent samples unless
 // they are nil. What has no whole keyframe is removed: its connection has ended.
 func Open(store *seglog.Store, windows *window.Memory, logger *slog.Logger) (*Set, error) {
-	rs := &Set{store: store, windows: windows, filling: make(chan struct{}, 1), logger: logger, unconfirmed: map[segment.LogID]*unconfirmed{}}
+	rs := &Set{store: store, windows: windows, filling: make(chan struct{}, 1), logger: logger, unconfirmed: map[segment.LogID]*unconfirmed{}, remote: map[segment.LogID][]seglog.RemoteInfo{}}
 	rs.list.Store(new([]*Replica))
+	rs.archived.Store(new([]*Replica))
 	rs.loadRetired()
 	for _, id := range store.Logs() {
 		if err := rs.load(id); err != nil {
@@ -94,9 +99,9 @@ func (rs *Set) Fed() bool {
 	return slices.ContainsFunc(rs.All(), func(r *Replica) bool { return r.Connected() })
 }
 
-// Get returns the replica of a log, nil if there is none.
+// Get returns the replica of a log, which may be archived, nil if there is none.
 func (rs *Set) Get(id segment.LogID) *Replica {
-	for _, r := range rs.All() {
+	for _, r := range slices.Concat(rs.All(), rs.Archived()) {
 		if r.ID == id {
 			return r
 		}
@@ -171,11 +176,15 @@ func (rs *Set) usable(i int) (*Replica, error) {
 
 // open opens a replica, and notes whether that works.
 func (rs *Set) open(id segment.LogID, h *health) (*Replica, error) {
+	rs.closeArchived(id)
 	r, err := openReplica(rs.store, id, h, rs.windows.New())
 	if err != nil {
 		h.fail()
 		rs.opening.fail()
 		return nil, err
+	}
+	if infos := rs.remote[id]; len(infos) > 0 {
+		r.Log.SetRemote(infos)
 	}
 	rs.opening.recover()
 	return r, nil
@@ -215,6 +224,9 @@ func (rs *Set) Close() error {
 	var errs []error
 	for _, r := range rs.All() {
 		errs = append(errs, r.close())
+	}
+	for _, r := range rs.Archived() {
+		r.Log.CloseRemote()
 	}
 	return errors.Join(errs...)
 }

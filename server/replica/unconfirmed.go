@@ -66,6 +66,9 @@ func (rs *Set) leave(r *Replica) {
 	r.unusable.Store(true)
 	_ = r.close()
 	rs.store.Remove(r.ID)
+	if err := rs.applyRemote(r.ID); err != nil {
+		rs.logger.Warn("open log of the bucket", "log_id", r.ID.String(), "err", err)
+	}
 }
 
 // confirm gives a log its place, and its owner, unless it has one already.

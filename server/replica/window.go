@@ -56,18 +56,19 @@ func (r *Replica) fill(turn chan struct{}) {
 }
 
 func (r *Replica) fillWindow(ctx context.Context) error {
-	segments := r.Log.Segments()
-	if len(segments) == 0 {
+	newest, ok := r.Log.Newest()
+	if !ok {
 		return nil
 	}
-	oldest := segments[0].FirstSequence
-	past := r.Window.Past(r.Log.Last(), segments[len(segments)-1].CreateTime.UnixMilli())
+	oldest := r.Log.FirstLocal()
+	past := r.Window.Past(r.Log.Last(), newest.CreateTime.UnixMilli())
 	defer past.Close()
-	reader, err := r.Log.ReadSince(past.Since)
+	reader, err := r.Log.ReadLocalSince(past.Since)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = reader.Close() }()
+	reader.Wait = seglog.WaitFor(ctx)
 	for first := true; ; first = false {
 		b, err := nextBlock(ctx, reader)
 		if err != nil {

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"connectrpc.com/connect"
@@ -24,7 +25,7 @@ func (s *Service) ListSegments(ctx context.Context, _ *connect.Request[metricsv1
 	defer end()
 	res := &metricsv1.ListSegmentsResponse{}
 	room, size := answerRoom(ctx), 0
-	for _, r := range s.Replicas.All() {
+	for _, r := range slices.Concat(s.Replicas.All(), s.Replicas.Archived()) {
 		files := r.Log.Segments()
 		if err := room(int64(len(res.Segments)+len(files))*entryCost + int64(size)*answerCost); err != nil {
 			return nil, s.Refusals.Of(err)
@@ -38,6 +39,8 @@ func (s *Service) ListSegments(ctx context.Context, _ *connect.Request[metricsv1
 				CreateTime:    timestamppb.New(f.CreateTime),
 				SizeBytes:     f.Size,
 				Sealed:        f.Sealed,
+				Archived:      f.Archived,
+				Remote:        f.Remote,
 			}
 			if size += protowire.SizeTag(1) + protowire.SizeBytes(proto.Size(segment)); size > answerSize {
 				res.Truncated = true
@@ -80,12 +83,10 @@ func (s *Service) GetStatus(ctx context.Context, _ *connect.Request[metricsv1.Ge
 			Connected:     r.Connected(),
 			LagBlocks:     r.Lag(),
 			Series:        uint64(r.Head.Len()),
+			SizeBytes:     r.Log.LocalSize(),
 		}
 		if received := r.LastReceived(); !received.IsZero() {
 			status.ReceiveTime = timestamppb.New(received)
-		}
-		for _, f := range r.Log.Segments() {
-			status.SizeBytes += f.Size
 		}
 		res.Logs = append(res.Logs, status)
 		if r.Serving() {

@@ -68,7 +68,7 @@ func passes(err error) bool {
 	switch {
 	case errors.As(err, &over):
 		return over.Passing
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, seglog.ErrClosed):
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, seglog.ErrClosed), errors.Is(err, seglog.ErrRemote):
 		return true
 	}
 	return errors.As(err, &damage)

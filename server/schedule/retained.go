@@ -5,9 +5,9 @@ import "math"
 // Began is the time before which nothing was appended to what is retained of the logs.
 func (c *Clock) Began() int64 {
 	oldest := int64(math.MaxInt64)
-	for _, r := range c.replicas.Serving() {
-		if segments := r.Log.Segments(); len(segments) > 0 {
-			oldest = min(oldest, segments[0].CreateTime.UnixMilli())
+	for _, r := range c.replicas.Readable() {
+		if first, ok := r.Log.Oldest(); ok {
+			oldest = min(oldest, first.CreateTime.UnixMilli())
 		}
 	}
 	return oldest
@@ -17,9 +17,9 @@ func (c *Clock) Began() int64 {
 // all is there.
 func (c *Clock) Lost() int64 {
 	lost := int64(math.MinInt64)
-	for _, r := range c.replicas.Serving() {
-		if segments := r.Log.Segments(); len(segments) > 0 && segments[0].FirstSequence > 1 {
-			lost = max(lost, segments[0].CreateTime.UnixMilli())
+	for _, r := range c.replicas.Readable() {
+		if first, ok := r.Log.Oldest(); ok && first.FirstSequence > 1 {
+			lost = max(lost, first.CreateTime.UnixMilli())
 		}
 	}
 	return lost

@@ -108,11 +108,21 @@ func (st *stream) takeUp(r *replica.Replica, p cursor.Position) error {
 	return st.addAfter(r, p.Sequence, p.Entries)
 }
 
-// makeRoom lets go of absent positions where a cursor would have too many.
+// makeRoom lets go of absent positions, and of archived logs that were read to their end,
+// where a cursor would have too many.
 func (st *stream) makeRoom() {
 	if over := len(st.sources) + len(st.absent) - cursor.MaxPositions; over > 0 {
 		st.absent = st.absent[min(over, len(st.absent)):]
 	}
+	over := len(st.sources) - cursor.MaxPositions
+	st.sources = slices.DeleteFunc(st.sources, func(src *source) bool {
+		done := over > 0 && src.replica.Remote() && src.caughtUp() && src.deferred.len == 0
+		if done {
+			over--
+			src.close()
+		}
+		return done
+	})
 }
 
 // reached is the last block of which a position has any entry.

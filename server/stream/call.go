@@ -96,6 +96,7 @@ func (c *Call) Ended(cursor string, err error) error {
 func (c *Call) outcome(cursor string, err error) (reason string, told error) {
 	var known *connect.Error
 	var damage *seglog.DamageError
+	var old *seglog.OutOfRangeError
 	switch {
 	case err == nil:
 		return "complete", nil
@@ -111,6 +112,11 @@ func (c *Call) outcome(cursor string, err error) (reason string, told error) {
 		return "max_age", refusal.Unavailable(refusal.ErrAged, cursor)
 	case errors.As(c.streams.Refusals.Of(err), &known):
 		return known.Code().String(), known
+	case errors.Is(err, seglog.ErrRemote):
+		c.streams.Log.Log(slog.LevelWarn, "stream ends, since the bucket cannot be read", "peer", c.from.Peer, "err", err)
+		return "bucket", refusal.Unavailable(errors.New("the bucket cannot be read now"), cursor)
+	case errors.As(err, &old):
+		return "retention", refusal.Unavailable(errors.New("retention overtook the call"), cursor)
 	case errors.Is(err, seglog.ErrClosed):
 		return "reopened", refusal.Unavailable(errors.New("the log is being reopened"), cursor)
 	case errors.As(err, &damage):

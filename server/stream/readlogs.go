@@ -152,6 +152,7 @@ func (r *logReading) log(ctx context.Context, from *replica.Replica) error {
 			}
 			return r.follow || after < until
 		},
+		Local:   r.positions[from.ID] == nil,
 		Reserve: hold.Resize,
 	})
 }

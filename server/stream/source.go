@@ -93,7 +93,7 @@ func (src *source) readAfter(sequence uint64) error {
 	if err != nil {
 		return err
 	}
-	src.reader, src.sequence = reader, sequence
+	src.use(reader, sequence)
 	return nil
 }
 
@@ -103,8 +103,13 @@ func (src *source) readSince(t int64) error {
 	if err != nil {
 		return err
 	}
-	src.reader, src.sequence = reader, max(src.replica.Log.First(), 1)-1
+	src.use(reader, max(src.replica.Log.First(), 1)-1)
 	return nil
+}
+
+func (src *source) use(reader *seglog.Reader, sequence uint64) {
+	reader.Wait = src.labels.stream.decoding.wait
+	src.reader, src.sequence = reader, sequence
 }
 
 // addNewLogs adds the logs that the server has and the stream does not, each from its

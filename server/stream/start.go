@@ -30,7 +30,7 @@ import (
 //	  cursor within a snapshot:  s      |------->   the rest of S, rebuilt from the log
 //
 // A log that the cursor does not name is new to the client, and comes from its oldest
-// block on. The stream may go on without one that is not here, see absent.go. A source's
+// block on, unless it is archived. The stream may go on without one that is not here, see absent.go. A source's
 // until is the present at the start: when all have come to theirs, the stream is synced,
 // or ends if it does not follow. While a snapshot is sent, the series below snapshotRef
 // have been; while blocks are, it is zero.
@@ -52,7 +52,7 @@ func (st *stream) start(req *metricsv1.GetMetricsRequest, e *selection.Evaluatio
 		}
 		// Samples have whole milliseconds, so this rounds up.
 		st.setSince(new(start.Since.AsTime().Add(time.Millisecond - 1).UnixMilli()))
-		return st.addNewLogs()
+		return st.startSince()
 	}
 	return st.startSnapshot(e)
 }
@@ -208,14 +208,14 @@ func (st *stream) resumeSnapshot(e *selection.Evaluation, src *source, c *cursor
 }
 
 // awaitLog waits for a log as long as a replica may lag: a new one may have come to
-// another replica first. A server without a forwarder cannot know that it will not
+// another replica first, as may the end of one that is archived. A server without a forwarder cannot know that it will not
 // come here. It is nil if the stream goes on without the log.
 func (st *stream) awaitLog(c *cursor.Cursor, p cursor.Position) (*replica.Replica, error) {
 	patience := time.NewTimer(st.streams.CursorWait)
 	defer patience.Stop()
 	for {
 		updates := st.streams.Replicas.Updates.Next()
-		if r := st.streams.Replicas.Get(p.Log); r != nil {
+		if r := st.streams.Replicas.Get(p.Log); r != nil && (!r.Remote() || r.Log.Last() >= reached(p)) {
 			return r, nil
 		}
 		if leave := st.goOnWithout(p); leave != nil {
