@@ -100,8 +100,17 @@ func (p *patient) Create(ctx context.Context, name string, content io.ReaderAt, 
 		return err
 	}
 	return p.again(ctx, "create", name, func() error {
-		return p.store.create(ctx, p.location.key(name), content, size)
+		return bucketThere(p.store.create(ctx, p.location.key(name), content, size))
 	})
+}
+
+// bucketThere is the error of a request that names no object that has to be there: what
+// was not found is the bucket.
+func bucketThere(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return &refusal{errors.New("the bucket does not exist")}
+	}
+	return err
 }
 
 func (p *patient) Open(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
@@ -150,7 +159,7 @@ func (p *patient) List(ctx context.Context, prefix string) iter.Seq2[Object, err
 				if err == nil {
 					next = then
 				}
-				return err
+				return bucketThere(err)
 			})
 			if err != nil {
 				yield(Object{}, err)

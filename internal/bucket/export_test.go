@@ -1,0 +1,7 @@
+package bucket
+
+// For tests from outside, which may import what imports this package.
+var (
+	StartVersitygw = startVersitygw
+	StartFakeGCS   = startFakeGCS
+)
