@@ -26,6 +26,7 @@ type Config struct {
 	seglog.StorageConfig
 	LimitConfig
 	QueryConfig
+	BucketConfig
 	DoorsConfig
 	stream.Config
 	// Upstream makes this server a relay, which takes no forwarders. It is the servers or
@@ -73,6 +74,7 @@ func DefaultConfig() Config {
 		StorageConfig:  seglog.DefaultStorageConfig("data/server"),
 		LimitConfig:    DefaultLimitConfig(),
 		QueryConfig:    DefaultQueryConfig(),
+		BucketConfig:   DefaultBucketConfig(),
 		Config:         stream.DefaultConfig(),
 		LinkAddress:    ":8070",
 		RPCAddress:     ":8090",
@@ -115,6 +117,7 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 		Default(c.LinkBytes.String()).BytesVar(&c.LinkBytes)
 	app.Flag(feed.FlagNewLogs[2:], "Most logs that forwarders begin at a time: from the first bytes of one until all its series have come. Further ones are told to come again.").
 		Default(strconv.Itoa(c.NewLogs)).IntVar(&c.NewLogs)
+	c.BucketConfig.RegisterFlags(app)
 	c.registerServing(app)
 }
 
@@ -123,6 +126,7 @@ func (c *Config) RegisterRelayFlags(app *kingpin.Application) {
 	app.Flag("upstream", "Servers or relays to follow; the first that answers is used: "+discovery.Syntax+". With TLS they are reached through the proxy in HTTPS_PROXY, if there is one, as NO_PROXY allows; without TLS directly.").
 		Required().PlaceHolder("PEERS").StringVar(&c.Upstream)
 	c.UpstreamFlags.Register(app)
+	c.registerReading(app, "Bucket of the servers, read for what is not on the disk any more: ")
 	address.ListenVar(app.Flag(flagRelayAddress[2:], "Address of the gRPC, gRPC-Web and Connect server, and of the page.").
 		Default(c.RPCAddress), &c.RPCAddress)
 	c.registerServing(app)
@@ -216,6 +220,9 @@ func (c *Config) check() error {
 		return &usage.Error{Err: err}
 	}
 	if err := c.QueryConfig.check(); err != nil {
+		return err
+	}
+	if err := c.BucketConfig.check(c.RetentionTime); err != nil {
 		return err
 	}
 	return c.LimitConfig.check()

@@ -30,7 +30,11 @@ var (
 type collector struct{ s *Server }
 
 func (c collector) counted() []prometheus.Collector {
-	return slices.Concat(c.s.streams.Collectors(), c.s.queries.Collectors(), c.s.rules.Collectors(), c.s.feed.Collectors(), c.s.refusals.Collectors(), []prometheus.Collector{c.s.rpc.Collector()})
+	counted := slices.Concat(c.s.streams.Collectors(), c.s.queries.Collectors(), c.s.rules.Collectors(), c.s.feed.Collectors(), c.s.refusals.Collectors(), []prometheus.Collector{c.s.rpc.Collector()})
+	if c.s.archive != nil {
+		counted = append(counted, c.s.archive)
+	}
+	return counted
 }
 
 // Describe implements [prometheus.Collector].

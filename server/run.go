@@ -22,7 +22,13 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.upstream != nil {
 		g.Add("upstream", s.upstream.Run)
 	} else {
-		g.Add("link", func(ctx context.Context) error { return s.listener.Run(ctx, s.feed.Replicate) })
+		g.Add("link", func(ctx context.Context) error {
+			s.filled(ctx) // What the bucket has a forwarder need not send.
+			return s.listener.Run(ctx, s.feed.Replicate)
+		})
+	}
+	if s.archive != nil {
+		g.Add("bucket", s.archive.Run)
 	}
 	g.Add("retirement", s.replicas.RunRetirement)
 	g.Add("readiness", s.rpc.WatchReadiness)
@@ -85,8 +91,11 @@ func (s *Server) Ready() error {
 			return err
 		}
 	}
+	if s.archive != nil && s.upstream == nil && s.archive.Filling() {
+		return errFilling
+	}
 	for _, r := range s.replicas.All() {
-		if r.CatchingUp(s.started) {
+		if r.CatchingUp(s.begun()) {
 			return errCatchingUp
 		}
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/promgrpc/exporter/internal/throttle"
 	"github.com/promgrpc/exporter/internal/usage"
 	"github.com/promgrpc/exporter/internal/webconfig"
+	"github.com/promgrpc/exporter/server/archive"
 	"github.com/promgrpc/exporter/server/feed"
 	"github.com/promgrpc/exporter/server/history"
 	"github.com/promgrpc/exporter/server/promql"
@@ -43,6 +44,7 @@ type Server struct {
 	log         *throttle.Logger // for what clients can cause
 	store       *seglog.Store
 	replicas    *replica.Set
+	archive     *archive.Archive // nil: there is no bucket
 	evaluations *selection.Evaluations
 	history     *history.Store
 	engine      *promql.Engine
@@ -92,10 +94,10 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 	if err = s.openRPCConfig(reg); err != nil {
 		return nil, err
 	}
-	if s.store, err = c.Open(nil, logger, reg); err != nil {
+	if err = s.openArchive(logger); err != nil {
 		return nil, err
 	}
-	if s.replicas, err = replica.Open(s.store, c.openWindows(logger), logger); err != nil {
+	if err = s.openStore(reg); err != nil {
 		return nil, err
 	}
 	if err = s.openQueries(reg); err != nil {
@@ -133,6 +135,24 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 		}
 	}
 	return s, nil
+}
+
+// openStore opens the logs, of which the bucket may have a part.
+func (s *Server) openStore(reg prometheus.Registerer) (err error) {
+	storage := s.config.StorageConfig
+	if s.archive != nil {
+		storage.Remote = s.archive
+	}
+	if s.store, err = storage.Open(nil, s.logger, reg); err != nil {
+		return err
+	}
+	if s.replicas, err = replica.Open(s.store, s.config.openWindows(s.logger), s.logger); err != nil {
+		return err
+	}
+	if s.archive != nil {
+		s.archive.Serve(s.replicas)
+	}
+	return nil
 }
 
 // newServer returns a server that has its limits, and nothing that is to be closed.
@@ -187,7 +207,7 @@ func (s *Server) openRooms() {
 	}, rpc.Shared{
 		Replicas: s.replicas, Evaluations: s.evaluations, Refusals: s.refusals, Streams: s.streams, Queries: s.queries, Rules: s.rules, Engine: s.engine, Log: s.log, Web: s.rpcConfig, Admission: s.trust.admission,
 		Proxies: proxies, Conns: s.conns, Bytes: s.calls, Lookups: s.lookups,
-		Started: s.started, Ready: s.Ready, Upstream: s.upstreamAddress, Listeners: s.listeners,
+		Started: s.started, Ready: s.Ready, Upstream: s.upstreamAddress, Listeners: s.listeners, Bucket: s.bucketStatus,
 	})
 }
 
@@ -286,6 +306,9 @@ func (s *Server) close() error {
 	}
 	if s.replicas != nil {
 		errs = append(errs, s.replicas.Close())
+	}
+	if s.archive != nil {
+		errs = append(errs, s.archive.Close())
 	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())

@@ -22,6 +22,8 @@ type StorageConfig struct {
 	// RetentionTime and RetentionSize, 0 is without bound.
 	RetentionTime time.Duration
 	RetentionSize units.Base2Bytes
+	// Remote has segments that are not on the disk. Nil: none.
+	Remote Remote
 }
 
 // DefaultStorageConfig returns the defaults of [DefaultOptions], at a path.
@@ -71,7 +73,7 @@ func (c StorageConfig) options(segments *SegmentConfig) (Options, error) {
 	if o.Sync, err = parseSyncPolicy(c.Sync); err != nil {
 		return o, err
 	}
-	o.RetentionTime, o.RetentionSize = c.RetentionTime, int64(c.RetentionSize)
+	o.RetentionTime, o.RetentionSize, o.Remote = c.RetentionTime, int64(c.RetentionSize), c.Remote
 	if segments != nil {
 		err = segments.apply(&o)
 	}

@@ -35,6 +35,7 @@ type Log struct {
 	// remote is what the Remote has of the log, remoteOnly that nothing of it is here.
 	remote     []RemoteInfo
 	remoteOnly bool
+	expired    uint64 // blocks before it are not for the Remote any more
 	closed     chan struct{}
 }
 

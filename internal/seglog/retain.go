@@ -124,7 +124,7 @@ func (l *Log) oldestSaid(archived bool) (*segFile, time.Time) {
 	defer l.mu.RUnlock()
 	for i, s := range l.segs {
 		switch newest := i == len(l.segs)-1; {
-		case !s.local || archived && !s.archived():
+		case !s.local || archived && !s.archived() && s.last >= l.expired:
 			continue
 		case !newest:
 			return s, time.UnixMilli(l.segs[i+1].header.CreateTime)

@@ -33,8 +33,9 @@ type Replica struct {
 	tailKnown atomic.Bool
 	ending    ending
 	opened    time.Time
-	received  atomic.Int64 // when bytes last came, in ns since the epoch; 0: not yet
-	written   atomic.Int64 // when the forwarder wrote the last block, in ms
+	received  atomic.Int64  // when bytes last came, in ns since the epoch; 0: not yet
+	inBucket  atomic.Uint64 // the last block that is there
+	written   atomic.Int64  // when the forwarder wrote the last block, in ms
 	lease     lease
 	health    *health // its successor takes it over when it is reopened
 }

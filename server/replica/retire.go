@@ -79,10 +79,12 @@ func (rs *Set) retireDead(wanted bool) {
 	}
 }
 
-// archived says whether all of it is in the bucket.
+// archived says whether all of its blocks are in the bucket.
 func (r *Replica) archived() bool {
 	segments := r.Log.Segments()
-	return len(segments) > 0 && !slices.ContainsFunc(segments, func(s seglog.SegmentInfo) bool { return !s.Archived })
+	return len(segments) > 0 && !slices.ContainsFunc(segments, func(s seglog.SegmentInfo) bool {
+		return !s.Archived && s.LastSequence >= s.FirstSequence
+	})
 }
 
 // lastWritten is when the last block was written, or its segment if that has none. Where

@@ -70,6 +70,8 @@ type Shared struct {
 	Ready       func() error
 	// Upstream is the address of a relay's upstream, "" if there is none.
 	Upstream func() string
+	// Bucket is how the server gets on with it, nil if there is none.
+	Bucket func() *metricsv1.BucketStatus
 	// Listeners are all that the server has.
 	Listeners func() []daemon.Listener
 }

@@ -62,6 +62,7 @@ func (s *Service) GetStatus(ctx context.Context, _ *connect.Request[metricsv1.Ge
 		Uptime:    durationpb.New(time.Since(s.Started)),
 		Streams:   uint32(s.Streams.Count()),
 		Upstream:  s.Upstream(),
+		Bucket:    s.Bucket(),
 	}
 	for _, l := range s.Listeners() {
 		res.Listeners = append(res.Listeners, &metricsv1.Listener{
@@ -77,13 +78,14 @@ func (s *Service) GetStatus(ctx context.Context, _ *connect.Request[metricsv1.Ge
 	var present cursor.Cursor
 	for _, r := range s.Replicas.All() {
 		status := &metricsv1.LogStatus{
-			LogId:         r.ID.String(),
-			FirstSequence: r.Log.First(),
-			LastSequence:  r.Log.Last(),
-			Connected:     r.Connected(),
-			LagBlocks:     r.Lag(),
-			Series:        uint64(r.Head.Len()),
-			SizeBytes:     r.Log.LocalSize(),
+			LogId:            r.ID.String(),
+			FirstSequence:    r.Log.First(),
+			LastSequence:     r.Log.Last(),
+			Connected:        r.Connected(),
+			LagBlocks:        r.Lag(),
+			Series:           uint64(r.Head.Len()),
+			SizeBytes:        r.Log.LocalSize(),
+			ArchivedSequence: r.Archived(),
 		}
 		if received := r.LastReceived(); !received.IsZero() {
 			status.ReceiveTime = timestamppb.New(received)

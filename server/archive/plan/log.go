@@ -71,7 +71,7 @@ type object struct {
 	missing bool      // it was looked for, and not there
 	due     time.Time // when a piece may be looked for, or created
 	tried   int64     // size of what was being created when no answer came
-	own     bool      // this server created the sealed one
+	clear   bool      // this server deletes the pieces when the sealed one is there
 }
 
 // NewLog plans for a log from a time on: of the open segment a piece goes at every
@@ -103,7 +103,9 @@ func (o *object) end() int64 {
 func (l *Log) Listed(name string, sealed int64, pieces []Piece) {
 	o := l.object(name)
 	if sealed > 0 {
-		o.sealed = sealed
+		// Who is to delete what is left has been restarted, perhaps.
+		o.sealed, o.pieces, o.clear = sealed, pieces, true
+		return
 	}
 	if chain := Chain(pieces); len(chain) > len(o.pieces) {
 		o.pieces, o.exists, o.missing = chain, false, false
@@ -124,6 +126,14 @@ func Chain(pieces []Piece) []Piece {
 
 // Gone takes that others have deleted the objects of a segment.
 func (l *Log) Gone(name string) { delete(l.objects, name) }
+
+// LastPiece returns the last of the pieces of a segment that continue each other.
+func (l *Log) LastPiece(name string) Piece {
+	if o := l.objects[name]; o != nil && len(o.pieces) > 0 {
+		return o.pieces[len(o.pieces)-1]
+	}
+	return Piece{}
+}
 
 // SetFloor says that the bucket's retention removes what is before a sequence.
 func (l *Log) SetFloor(first uint64) { l.floor = max(l.floor, first) }
@@ -178,7 +188,7 @@ func (l *Log) segment(now time.Time, s *Segment) Step {
 		l.Diverge(fmt.Sprintf("segment %s has %d bytes in the bucket, and %d here", s.Name, there, s.Size))
 		return Step{}
 	case o.sealed > 0:
-		if n := len(o.pieces); o.own && n > 0 {
+		if n := len(o.pieces); o.clear && n > 0 {
 			return Step{Do: Delete, Piece: true, Offset: o.pieces[n-1].Offset}
 		}
 		return Step{}
@@ -253,7 +263,7 @@ func (l *Log) Found(now time.Time, s Step, size int64) {
 		l.heard = now
 	}
 	if !s.Piece {
-		o.sealed, o.own = size, ours
+		o.sealed, o.clear = size, o.clear || ours
 		return
 	}
 	if s.Offset != o.end() || size <= 0 {
@@ -282,9 +292,10 @@ func (l *Log) Created(now time.Time, s Step) {
 	l.mine = true
 	o.exists, o.missing, o.looked, o.tried = false, false, false, 0
 	if !s.Piece {
-		o.sealed, o.own = s.Size, true
+		o.sealed, o.clear = s.Size, true
 		return
 	}
+	o.clear = true // A server that knew nothing of it may have made the sealed one.
 	if s.Offset == o.end() {
 		o.pieces = append(o.pieces, Piece{s.Offset, s.Size})
 	}
@@ -364,15 +375,6 @@ func (l *Log) Pending(local []Segment) int64 {
 		}
 	}
 	return n
-}
-
-// Forget drops what is known of segments that are not to be kept in mind.
-func (l *Log) Forget(keep func(name string) bool) {
-	for name := range l.objects {
-		if !keep(name) {
-			delete(l.objects, name)
-		}
-	}
 }
 
 func later(a, b time.Time) time.Time {

@@ -1,0 +1,461 @@
+package archive
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/promgrpc/exporter/internal/bucket"
+	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/archive/plan"
+)
+
+// catalogue is what is known of the bucket: from lists, from what was looked at and what
+// was created, and from the footers of sealed segments.
+type catalogue struct {
+	archive *Archive
+	file    string // in which it is kept, "" for none
+
+	mu     sync.Mutex
+	listed bool // a list has succeeded
+	logs   map[segment.LogID]map[string]*entry
+}
+
+// entry is a segment in the bucket.
+type entry struct {
+	info     seglog.RemoteInfo // of a chain of pieces as far as it was read: see chain
+	sealed   bool
+	pieces   []plan.Piece // of what is not sealed; and those that are left of what is
+	written  time.Time    // when its last frame was written, by the clock of its forwarder
+	modified time.Time    // of its newest object, by the clock of the bucket; zero: not listed yet
+	read     int64        // of a chain: up to where its frames were looked at
+	bad      bool         // it is no segment, or damaged
+	absent   int          // lists in a row that did not have it
+	leftover int          // lists in a row that had pieces beside the sealed segment
+}
+
+// size in the bucket, of all objects.
+func (e *entry) size() int64 {
+	var n int64
+	if e.sealed {
+		n = e.info.Size
+	}
+	for _, p := range e.pieces {
+		n += p.Size
+	}
+	return n
+}
+
+// chainEnd is up to where there are pieces from the beginning.
+func (e *entry) chainEnd() int64 {
+	chain := plan.Chain(e.pieces)
+	if len(chain) == 0 {
+		return 0
+	}
+	last := chain[len(chain)-1]
+	return last.Offset + last.Size
+}
+
+// readable says whether the segment can be read from the bucket.
+func (e *entry) readable() bool { return !e.bad && (e.sealed || e.read > 0) }
+
+func newCatalogue(a *Archive) *catalogue {
+	return &catalogue{archive: a, logs: map[segment.LogID]map[string]*entry{}}
+}
+
+func (c *catalogue) isListed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.listed
+}
+
+// listing is what one list says.
+type listing struct {
+	logs    map[segment.LogID]map[string]*entry
+	lease   uint64 // the newest
+	leases  []uint64
+	newest  time.Time // when the newest object came, by the clock of the bucket
+	foreign int
+	example string
+}
+
+// list lists the whole bucket.
+func (a *Archive) list(ctx context.Context) (*listing, error) {
+	l := &listing{logs: map[segment.LogID]map[string]*entry{}}
+	for object, err := range a.bucket.List(ctx, "") {
+		if err != nil {
+			return nil, fmt.Errorf("list: %w", err)
+		}
+		l.add(object)
+	}
+	a.metrics.requests.WithLabelValues("list").Inc()
+	return l, nil
+}
+
+// add takes one object.
+func (l *listing) add(object bucket.Object) {
+	if l.newest.Before(object.Modified) {
+		l.newest = object.Modified
+	}
+	o, ok := plan.ParseName(object.Name)
+	if !ok {
+		if n, ok := plan.ParseLease(object.Name); ok {
+			l.lease = max(l.lease, n)
+			l.leases = append(l.leases, n)
+			return
+		}
+		l.foreign++
+		l.example = object.Name
+		return
+	}
+	segments := l.logs[o.Log]
+	if segments == nil {
+		segments = map[string]*entry{}
+		l.logs[o.Log] = segments
+	}
+	e := segments[o.Segment]
+	if e == nil {
+		e = newEntry(o.Segment)
+		segments[o.Segment] = e
+	}
+	if e.modified.Before(object.Modified) {
+		e.modified = object.Modified
+	}
+	if o.Piece {
+		e.pieces = append(e.pieces, plan.Piece{Offset: o.Offset, Size: object.Size})
+	} else {
+		e.sealed, e.info.Size = true, object.Size
+	}
+}
+
+func newEntry(name string) *entry {
+	first, _ := seglog.FirstSequence(name)
+	return &entry{info: seglog.RemoteInfo{
+		Name: name, FirstSequence: first, LastSequence: first - 1, CreateTime: seglog.NameTime(name), MinTime: math.MaxInt64, MaxTime: math.MinInt64,
+	}}
+}
+
+// refresh lists the bucket, and reads what is not known of what is there.
+func (c *catalogue) refresh(ctx context.Context) (*listing, error) {
+	a := c.archive
+	l, err := a.list(ctx)
+	if !a.health.did(err) {
+		return nil, err
+	}
+	a.strangers.tell(a, l)
+	c.merge(l)
+	if err := a.learnLease(ctx, l); err != nil {
+		return nil, err
+	}
+	if err := c.readFooters(ctx); err != nil {
+		a.health.did(err)
+		return nil, err
+	}
+	c.mu.Lock()
+	first := !c.listed
+	c.listed = true
+	c.mu.Unlock()
+	if !first { // What is on no disk here is known only once the server was filled.
+		c.readChains(ctx)
+	}
+	a.tellPlans()
+	c.publishAll()
+	if err := c.save(); err != nil {
+		a.logger.Warn("what is known of the bucket cannot be written, and is found out again after a restart", "err", err)
+	}
+	return l, nil
+}
+
+// merge takes what a list says. It may lag: what is missing in one list alone stays.
+func (c *catalogue) merge(l *listing) {
+	gone := c.mergeLogs(l)
+	for _, g := range gone {
+		c.archive.gone(g.Log, g.Segment)
+		c.publish(g.Log)
+	}
+}
+
+// mergeLogs returns what has gone.
+func (c *catalogue) mergeLogs(l *listing) (gone []plan.Object) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, segments := range l.logs {
+		known := c.logs[id]
+		if known == nil {
+			known = map[string]*entry{}
+			c.logs[id] = known
+		}
+		for name, listed := range segments {
+			slices.SortFunc(listed.pieces, func(a, b plan.Piece) int { return cmp.Compare(a.Offset, b.Offset) })
+			if e := known[name]; e != nil {
+				e.listedAs(listed)
+			} else {
+				known[name] = listed
+			}
+		}
+	}
+	for id, known := range c.logs {
+		for name, e := range known {
+			if l.logs[id][name] != nil {
+				continue
+			}
+			if e.absent++; e.absent > 1 {
+				delete(known, name)
+				gone = append(gone, plan.Object{Log: id, Segment: name})
+			}
+		}
+		if len(known) == 0 {
+			delete(c.logs, id)
+		}
+	}
+	return gone
+}
+
+// listedAs takes what a list says of a segment that is known.
+func (e *entry) listedAs(listed *entry) {
+	e.absent = 0
+	e.modified = listed.modified
+	if listed.sealed && (!e.sealed || e.info.Size != listed.info.Size) {
+		*e = *listed
+		return
+	}
+	if len(listed.pieces) > 0 && (e.sealed || listed.chainEnd() >= e.chainEnd()) {
+		e.pieces = listed.pieces
+	} else if e.sealed {
+		e.pieces = nil
+	}
+	if e.leftover++; !listed.sealed || len(listed.pieces) == 0 {
+		e.leftover = 0
+	}
+}
+
+// readFooters reads the footers of the sealed segments of which they are not known.
+func (c *catalogue) readFooters(ctx context.Context) error {
+	type missing struct {
+		id   segment.LogID
+		name string
+		size int64
+	}
+	var todo []missing
+	c.mu.Lock()
+	for id, segments := range c.logs {
+		for name, e := range segments {
+			if e.sealed && !e.bad && e.written.IsZero() {
+				todo = append(todo, missing{id, name, e.info.Size})
+			}
+		}
+	}
+	c.mu.Unlock()
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(footersAtOnce)
+	for _, m := range todo {
+		group.Go(func() error {
+			ends, err := c.archive.readEnds(ctx, m.id, m.name, m.size)
+			if errors.Is(err, bucket.ErrNotFound) {
+				return nil
+			}
+			if err != nil && !isBad(err) {
+				return err
+			}
+			c.setSealed(m.id, m.name, ends, err)
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// footersAtOnce is how many footers are read at a time.
+const footersAtOnce = 8
+
+// setSealed takes what the ends of a sealed segment say, or that they are bad.
+func (c *catalogue) setSealed(id segment.LogID, name string, ends seglog.Ends, bad error) {
+	if bad != nil {
+		c.archive.logger.Error("an object in the bucket is no segment: it is left alone", "object", plan.Object{Log: id, Segment: name}.Name(), "err", bad)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	segments := c.logs[id]
+	if segments == nil {
+		segments = map[string]*entry{}
+		c.logs[id] = segments
+	}
+	e := segments[name]
+	if e == nil {
+		e = newEntry(name)
+		segments[name] = e
+	}
+	e.sealed, e.bad, e.absent = true, bad != nil, 0
+	if bad == nil {
+		e.info, e.written = ends.RemoteInfo, ends.Written
+	}
+}
+
+// addPiece takes that a piece is there.
+func (c *catalogue) addPiece(id segment.LogID, name string, p plan.Piece) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	segments := c.logs[id]
+	if segments == nil {
+		segments = map[string]*entry{}
+		c.logs[id] = segments
+	}
+	e := segments[name]
+	if e == nil {
+		e = newEntry(name)
+		segments[name] = e
+	}
+	e.absent = 0
+	if e.chainEnd() == p.Offset {
+		e.pieces = append(plan.Chain(e.pieces), p)
+	}
+}
+
+// dropPiece takes that a piece is not there any more.
+func (c *catalogue) dropPiece(id segment.LogID, name string, offset int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.logs[id][name]; e != nil {
+		e.pieces = slices.DeleteFunc(slices.Clone(e.pieces), func(p plan.Piece) bool { return p.Offset == offset })
+	}
+}
+
+// drop takes that a segment is not there any more.
+func (c *catalogue) drop(id segment.LogID, name string) {
+	c.mu.Lock()
+	delete(c.logs[id], name)
+	c.mu.Unlock()
+	c.archive.gone(id, name)
+	c.publish(id)
+}
+
+// infos are the segments of a log that can be read from the bucket, sorted. Of two that
+// begin at one block the sealed one counts, and then the longer.
+func (c *catalogue) infos(id segment.LogID) []seglog.RemoteInfo {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var readable []*entry
+	for _, e := range c.logs[id] {
+		if e.readable() && e.info.LastSequence >= e.info.FirstSequence {
+			readable = append(readable, e)
+		}
+	}
+	slices.SortFunc(readable, func(a, b *entry) int {
+		return cmp.Or(cmp.Compare(a.info.FirstSequence, b.info.FirstSequence), -cmp.Compare(rank(a), rank(b)), -cmp.Compare(a.info.LastSequence, b.info.LastSequence))
+	})
+	infos := make([]seglog.RemoteInfo, 0, len(readable))
+	for _, e := range readable {
+		if n := len(infos); n > 0 && infos[n-1].LastSequence >= e.info.FirstSequence {
+			continue
+		}
+		infos = append(infos, e.info)
+	}
+	return infos
+}
+
+func rank(e *entry) int {
+	if e.sealed {
+		return 1
+	}
+	return 0
+}
+
+// stored are the segments of a log that a server may be filled with, sorted.
+func (c *catalogue) stored(id segment.LogID) []plan.Stored {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var stored []plan.Stored
+	for _, e := range c.logs[id] {
+		s := plan.Stored{Name: e.info.Name, First: e.info.FirstSequence, Last: e.info.LastSequence, Size: e.info.Size}
+		if !e.sealed {
+			s.Size = e.chainEnd()
+		}
+		if !e.bad && s.Size > 0 {
+			stored = append(stored, s)
+		}
+	}
+	slices.SortFunc(stored, func(a, b plan.Stored) int { return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.Name, b.Name)) })
+	return stored
+}
+
+// tell tells a plan what is known of a log.
+func (c *catalogue) tell(id segment.LogID, l *plan.Log) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, e := range c.logs[id] {
+		var sealed int64
+		if e.sealed {
+			sealed = e.info.Size
+		}
+		l.Listed(name, sealed, e.pieces)
+	}
+}
+
+// publish gives a log what the bucket has of it.
+func (c *catalogue) publish(id segment.LogID) { c.archive.publish(id, c.infos(id)) }
+
+func (c *catalogue) publishAll() {
+	c.mu.Lock()
+	ids := make([]segment.LogID, 0, len(c.logs))
+	for id := range c.logs {
+		ids = append(ids, id)
+	}
+	c.mu.Unlock()
+	for _, id := range ids {
+		c.publish(id)
+	}
+}
+
+func (a *Archive) publish(id segment.LogID, infos []seglog.RemoteInfo) {
+	if a.replicas == nil {
+		return
+	}
+	if err := a.replicas.SetRemote(id, infos); err != nil {
+		a.logger.Error("open log of the bucket", "log_id", id.String(), "err", err)
+	}
+}
+
+// isBad says that an error is of what was read, not of reading.
+func isBad(err error) bool {
+	return errors.Is(err, segment.ErrCorrupt) || errors.Is(err, segment.ErrVersion)
+}
+
+// readEnds reads the footer of a sealed segment.
+func (a *Archive) readEnds(ctx context.Context, id segment.LogID, name string, size int64) (seglog.Ends, error) {
+	if size < segment.HeaderSize+segment.FrameHeaderSize {
+		return seglog.Ends{}, fmt.Errorf("%w: %d bytes", segment.ErrCorrupt, size)
+	}
+	object := plan.Object{Log: id, Segment: name}.Name()
+	footer, err := a.get(ctx, object, size-segment.FrameHeaderSize, segment.FrameHeaderSize)
+	if err != nil {
+		return seglog.Ends{}, err
+	}
+	return seglog.ReadEnds(name, footer, size)
+}
+
+// get reads a part of an object.
+func (a *Archive) get(ctx context.Context, object string, offset, length int64) ([]byte, error) {
+	ctx, cancel := within(ctx, length)
+	defer cancel()
+	a.metrics.requests.WithLabelValues("get").Inc()
+	r, err := a.bucket.Open(ctx, object, offset, length)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	b := make([]byte, length)
+	n, err := io.ReadFull(r, b)
+	a.metrics.downloaded.Add(float64(n))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %d of %d bytes at %d: %w", object, n, length, offset, err)
+	}
+	return b, nil
+}

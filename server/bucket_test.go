@@ -1,0 +1,123 @@
+package server_test
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/promgrpc/exporter/server"
+)
+
+// withBucket is the configuration of a server with a bucket in a folder.
+func withBucket(t testing.TB, folder string) server.Config {
+	c := testConfig(t)
+	c.BucketURL, c.BucketInterval = "file://"+folder, 100*time.Millisecond
+	return c
+}
+
+// files are those below a folder, by their paths in it.
+func files(t testing.TB, folder string) map[string][]byte {
+	t.Helper()
+	found := map[string][]byte{}
+	require.NoError(t, filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() || !strings.Contains(path, ".seg") || strings.Contains(path, ".creating") {
+			return nil //nolint:nilerr // It has gone meanwhile.
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return nil //nolint:nilerr // as above
+		}
+		name, err := filepath.Rel(folder, path)
+		found[name] = b
+		return err
+	}))
+	return found
+}
+
+// joined are segments of which pieces are put together.
+func joined(files map[string][]byte) map[string][]byte {
+	segments := map[string][]byte{}
+	for name, b := range files {
+		if !strings.Contains(name, ".part/") {
+			segments[name] = b
+		}
+	}
+	for {
+		grown := false
+		for name, b := range files {
+			segment, offset, piece := strings.Cut(name, ".part/")
+			if piece && files[segment] == nil && offset == fmt.Sprintf("%020d", len(segments[segment])) {
+				segments[segment] = append(bytes.Clone(segments[segment]), b...)
+				grown = true
+			}
+		}
+		if !grown {
+			return segments
+		}
+	}
+}
+
+// archived waits until a bucket has all of a source's log, byte for byte.
+func archived(t testing.TB, folder string, src *source) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		there, want := joined(files(t, folder)), files(t, src.dir)
+		for name, b := range want {
+			if !bytes.Equal(there[name], b) {
+				return false
+			}
+		}
+		return len(want) > 0
+	}, patience, 20*time.Millisecond)
+}
+
+// TestBucket checks that two servers bring a log to a bucket, each segment once and the one
+// that is being written in pieces, and that a third one is filled from there.
+func TestBucket(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "bucket")
+	src := newSource(t)
+	write := func(n int) {
+		for i := range n {
+			src.write(point{series: name(i % 10), t: now(), v: float64(i)})
+		}
+	}
+	write(20)
+	a, b := startFed(t, withBucket(t, folder), src), startFed(t, withBucket(t, folder), src)
+	for range 3 {
+		write(20)
+		archived(t, folder, src)
+		src.rotate()
+	}
+	write(20)
+	archived(t, folder, src)
+	sent := a.metric(t, "promgrpc_bucket_uploaded_segments_total") + b.metric(t, "promgrpc_bucket_uploaded_segments_total")
+	require.EqualValues(t, 3, sent)
+	require.Eventually(t, func() bool {
+		for name := range files(t, folder) {
+			segment, _, piece := strings.Cut(name, ".part/")
+			if _, err := os.Stat(filepath.Join(folder, segment)); piece && err == nil {
+				return false
+			}
+		}
+		return true
+	}, patience, 20*time.Millisecond, "pieces go with their segment")
+	for _, s := range []*instance{a, b} {
+		require.Eventually(t, func() bool {
+			return s.metric(t, "promgrpc_bucket_archived_sequence") == float64(src.seq) && s.metric(t, "promgrpc_bucket_pending_bytes") == 0
+		}, patience, 20*time.Millisecond)
+	}
+
+	c := start(t, withBucket(t, folder))
+	require.Eventually(t, func() bool { return c.Ready() == nil }, patience, time.Millisecond)
+	require.Equal(t, src.seq, c.last(t, src), "it was filled without a forwarder")
+	write(5)
+	src.feed(c.Server)
+	c.await(t, src)
+}
