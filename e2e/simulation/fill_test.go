@@ -9,11 +9,9 @@ import (
 // fillTime is how long a server that starts waits for what the bucket has.
 const fillTime = 10 * time.Second
 
-// fill takes from the bucket what it has more than this server, before forwarders are
-// let in.
+// fill takes from the bucket what it has more than this server of what nobody feeds.
 func (s *server) fill() {
 	w := s.w
-	s.filling = true
 	var seen []object
 	w.bucket.call(s, func() (result, int64) {
 		seen = w.bucket.list()
@@ -21,6 +19,7 @@ func (s *server) fill() {
 	}, func(r result, _ int64) {
 		s.filling = false
 		if r == failed {
+			s.after(fillTime, s.fill)
 			return
 		}
 		for _, l := range w.logs {
@@ -29,7 +28,6 @@ func (s *server) fill() {
 			}
 		}
 	})
-	s.after(fillTime, func() { s.filling = false })
 }
 
 // list what is there.
@@ -82,8 +80,12 @@ func (l *log) lastIn(segment int, size int64) int {
 // fillFrom takes a segment, or the rest of one.
 func (s *server) fillFrom(l *log, take plan.Take) {
 	s.w.bucket.call(s, func() (result, int64) { return done, 0 }, func(r result, _ int64) {
+		if r == failed {
+			s.after(fillTime, s.fill)
+			return
+		}
 		last := l.lastIn(int(take.First-1)/blocksInSegment, take.Size)
-		if r == failed || s.feed(l).by != nil || last <= s.of(l).written {
+		if s.feed(l).by != nil || last <= s.of(l).written {
 			return
 		}
 		s.w.say("%s fills log %d up to block %d", s.name, l.index, last)

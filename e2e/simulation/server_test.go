@@ -42,7 +42,10 @@ func (s *server) start() {
 	s.exchange = newExchange(s)
 	if w.bucket != nil {
 		s.archive = newArchive(s)
+		// Before forwarders are let in.
+		s.filling = true
 		s.fill()
+		s.after(fillTime, func() { s.filling = false })
 	}
 	if w.retires {
 		s.after(retireEvery, s.retire)
@@ -182,10 +185,13 @@ func (s *server) fail() {
 	}
 	for _, f := range s.w.forwarders {
 		for _, link := range f.sessions {
-			if link.s == s && s.accepted[link.index] == link.generation {
-				link.breaks(100 * time.Millisecond)
-				s.left(link, link.generation)
+			if link.s != s {
+				continue
 			}
+			if s.accepted[link.index] == link.generation {
+				link.breaks(100 * time.Millisecond)
+			}
+			s.left(link, s.accepted[link.index])
 		}
 	}
 }
