@@ -102,6 +102,9 @@ func (a *appender) use(s *state) {
 }
 
 func (a *appender) publish(l *seglog.Log) {
+	if c := a.in.confirming; c != nil && l != nil {
+		c.use(l.ID())
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.current = l
@@ -228,6 +231,7 @@ func (a *appender) append(j *job, h history) {
 		a.count(t, &j.req.Problems)
 		if s.last > last {
 			a.ticks.appended(now)
+			j.appended = now
 		}
 	}
 }

@@ -31,7 +31,7 @@ func (s *state) apply(req *remotewrite.Request, d digest, now time.Time) (answer
 	b.Digest, b.Verdict = d, s.verdict(req, &t)
 	if s.blockIsEmpty() {
 		// What it repeats may not be durable yet.
-		a := answer{s.last, b.Verdict}
+		a := answer{s.end(), b.Verdict}
 		s.window.add(d, a)
 		return a, t, nil
 	}
@@ -46,7 +46,7 @@ func (s *state) apply(req *remotewrite.Request, d digest, now time.Time) (answer
 	case err != nil:
 		return answer{}, t, err
 	}
-	a := answer{s.last, b.Verdict}
+	a := answer{s.end(), b.Verdict}
 	s.window.add(d, a)
 	return a, t, nil
 }

@@ -54,11 +54,12 @@ func (s *shipper) complete(ctx context.Context, ended *endedLog) error {
 	}
 	o := s.options
 	o.MaxFrame, o.Room = link.DefaultMaxFrame, s.ended.room
-	c, position, err := s.dial(ctx, l, true, o)
+	c, welcome, err := s.dial(ctx, l, true, o)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
+	position := welcome.GetPosition()
 	if sequence := position.GetSequence(); sequence > l.Last() {
 		s.logger.Warn("server has what this forwarder has lost, fetching it", "log_id", l.ID().String(), "last_sequence", l.Last(), "server_sequence", sequence)
 		if err := s.fetch(ctx, c, ended, sequence); err != nil {
@@ -71,7 +72,9 @@ func (s *shipper) complete(ctx context.Context, ended *endedLog) error {
 		return s.refuse(c, err)
 	}
 	s.logger.Debug("server connected for a log that has ended", "log_id", l.ID().String(), "after_sequence", after)
-	return s.ship(ctx, c, l, after, nil, func(uint64) {})
+	joined := s.join(l, welcome)
+	defer joined.leave()
+	return s.ship(ctx, c, l, after, nil, joined.confirm)
 }
 
 // fetchTurn is how long a server may take at a time to send what is lost here. Another may

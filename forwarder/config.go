@@ -43,6 +43,11 @@ type Config struct {
 	// Tick is how long the log may stay as it is before an empty block says that its time
 	// goes on. 0: none does.
 	Tick time.Duration
+	// AckServers is how many servers have to have a request on their disks before it is
+	// answered. 0: none.
+	AckServers int
+	// AckTimeout is how long that may take.
+	AckTimeout time.Duration
 	// LinkConns that receivers may have open.
 	LinkConns int
 	// Instance is the name that receivers and servers log. "": the host name.
@@ -59,6 +64,7 @@ func DefaultConfig() Config {
 		LinkAddress:   ":8070",
 		SeriesIdle:    time.Hour,
 		Tick:          time.Second,
+		AckTimeout:    5 * time.Second,
 		LinkConns:     link.DefaultMaxConns,
 	}
 }
@@ -81,6 +87,10 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 	c.SegmentConfig.RegisterFlags(app)
 	app.Flag("storage.series-idle", "Drop series that have not been written for this long when a new segment starts. 0 keeps them.").
 		Default(c.SeriesIdle.String()).DurationVar(&c.SeriesIdle)
+	app.Flag("ack.servers", "Answer a request once so many servers have forced it to their disks, besides this forwarder's. Servers are told apart by their --instance. 0 waits for none.").
+		Default(strconv.Itoa(c.AckServers)).IntVar(&c.AckServers)
+	app.Flag("ack.timeout", "Time for --ack.servers, after which the sender is told to repeat the request, which then waits for the same; keep it below the receivers' --forwarder.timeout.").
+		Default(c.AckTimeout.String()).DurationVar(&c.AckTimeout)
 	c.LimitConfig.RegisterFlags(app)
 	app.Flag("limit.link-connections", "Most connections of receivers at a time; at most a quarter of the files that the process may open.").
 		Default(strconv.Itoa(c.LinkConns)).IntVar(&c.LinkConns)
@@ -90,8 +100,17 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 		Default(c.Instance).StringVar(&c.Instance)
 }
 
+// mostAckTimeout is when a receiver gives up, by default.
+const mostAckTimeout = 25 * time.Second
+
 func (c *Config) check() error {
 	switch {
+	case c.AckServers < 0:
+		return usage.Errorf("--ack.servers cannot be negative")
+	case c.AckServers > 0 && c.Server == "":
+		return usage.Errorf("--ack.servers is %d, and there are no servers (--server)", c.AckServers)
+	case c.AckTimeout <= 0, c.AckTimeout >= mostAckTimeout:
+		return usage.Errorf("--ack.timeout is %s, it has to be above zero and below %s, when a receiver gives up", c.AckTimeout, mostAckTimeout)
 	case c.LinkConns <= 0:
 		return usage.Errorf("--limit.link-connections has to be above zero")
 	case c.SeriesIdle < 0:

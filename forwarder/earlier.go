@@ -107,7 +107,7 @@ func readEarlier(ctx context.Context, s *state, h *history) *earlier {
 var errNoBlock = errors.New("the request's block is not in the log")
 
 func (e *earlier) read(ctx context.Context, l *seglog.Log, step windowEntry) error {
-	if step.answer.sequence == 0 {
+	if id := l.ID(); !step.answer.in(&id) || step.answer.sequence == 0 {
 		return errNoBlock
 	}
 	r, err := l.ReadAfter(step.answer.sequence - 1)

@@ -27,12 +27,13 @@ type endedLogs struct {
 	turn time.Duration // [fetchTurn], but in tests
 
 	mu   sync.Mutex
-	logs []*endedLog // the oldest first
+	logs []*endedLog                // the oldest first
+	gone map[segment.LogID]struct{} // of which nothing is kept any more
 	more broadcast.Signal
 }
 
 func newEndedLogs(logger *slog.Logger) *endedLogs {
-	return &endedLogs{logger: logger, room: newFetchRoom(), turn: fetchTurn}
+	return &endedLogs{logger: logger, room: newFetchRoom(), turn: fetchTurn, gone: map[segment.LogID]struct{}{}}
 }
 
 // endedLog is one of them.
@@ -89,6 +90,7 @@ func (e *endedLogs) watch() ([]*endedLog, <-chan struct{}) {
 func (e *endedLogs) expire(l *endedLog) {
 	e.mu.Lock()
 	e.logs = slices.DeleteFunc(e.logs, func(other *endedLog) bool { return other == l })
+	e.gone[l.id] = struct{}{}
 	e.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -99,6 +101,14 @@ func (e *endedLogs) expire(l *endedLog) {
 	if err := l.mirror.Close(); err != nil {
 		e.logger.Warn("close a log that has ended", "log_id", l.id.String(), "err", err)
 	}
+}
+
+// expired says that nothing is kept of a log any more.
+func (e *endedLogs) expired(id segment.LogID) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, gone := e.gone[id]
+	return gone
 }
 
 func (e *endedLogs) close() error {
@@ -120,6 +130,9 @@ func (l *endedLog) files() *seglog.Mirror {
 	defer l.mu.Unlock()
 	return l.mirror
 }
+
+// end is its last block.
+func (l *endedLog) end() place { return place{&l.id, l.log().Last()} }
 
 // created is when its newest segment was created, 0 if there is none.
 func (l *endedLog) created() int64 {

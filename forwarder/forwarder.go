@@ -51,12 +51,20 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 	}()
 	f.room = newRoom(&c.LimitConfig)
 	m := newMetrics(reg, f.room.used)
+	c.ShowFirst = c.AckServers > 0
 	if f.store, err = c.Open(&c.SegmentConfig, logger, reg); err != nil {
 		return nil, err
 	}
 	f.in = newIngest(&c.LimitConfig, f.room.working, m)
+	if c.AckServers > 0 {
+		f.in.confirming = newConfirming(c.AckServers, c.AckTimeout, logger, m)
+		f.in.confirming.answer = f.in.answer
+	}
 	if f.appender, err = newAppender(f.in, folder{f.store}, c, logger); err != nil {
 		return nil, err
+	}
+	if f.in.confirming != nil {
+		f.in.confirming.expired = f.appender.ended.expired
 	}
 	f.receivers = receivers{in: f.in}
 	if f.trust, err = newTrust(c, logger); err != nil {
@@ -75,7 +83,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 		return nil, err
 	}
 	daemon.LinkListener(f.listener).Log(logger)
-	if f.ops, err = daemon.NewOps(c.OpsConfig, logger, reg, f.Ready); err != nil {
+	if f.ops, err = daemon.NewOps(c.OpsConfig, logger, reg, f.status); err != nil {
 		return nil, err
 	}
 	if c.Consul != "" {
@@ -87,8 +95,8 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 }
 
 func (f *Forwarder) setupShipping(c Config, linkMetrics *link.Metrics, m *metrics) error {
-	f.shipping = shipping{logger: f.logger, toShip: toShip{
-		log: f.appender.log, ended: f.appender.ended, diverged: f.appender.report, metrics: m,
+	f.shipping = shipping{logger: f.logger, answered: make(chan struct{}), toShip: toShip{
+		log: f.appender.log, ended: f.appender.ended, diverged: f.appender.report, confirming: f.in.confirming, metrics: m,
 	}}
 	if c.Server == "" {
 		f.logger.Warn("no servers to send the log to, it is only stored (--server)")
@@ -137,6 +145,7 @@ func (f *Forwarder) Run(ctx context.Context) error {
 		err := f.listener.Run(ctx, f.receivers.serve)
 		close(f.in.decode)
 		stages.Wait()
+		close(f.shipping.answered)
 		return err
 	})
 	if f.shipping.source != nil {
@@ -153,6 +162,14 @@ func (f *Forwarder) LinkAddr() net.Addr { return f.listener.Addr() }
 // Ready says why the forwarder cannot store batches, nil when it can.
 func (f *Forwarder) Ready() error { return f.appender.ready() }
 
+// status is Ready with what is wrong although it is.
+func (f *Forwarder) status() error {
+	if err := f.Ready(); err != nil {
+		return err
+	}
+	return f.in.confirming.remark()
+}
+
 // Close frees what New opened. It may be called twice, but not while Run works.
 func (f *Forwarder) Close() error {
 	f.closeOnce.Do(func() { f.closeErr = f.close() })
@@ -161,6 +178,9 @@ func (f *Forwarder) Close() error {
 
 func (f *Forwarder) close() error {
 	var errs []error
+	if f.in != nil {
+		f.in.confirming.end()
+	}
 	if f.ops != nil {
 		errs = append(errs, f.ops.Close())
 	}

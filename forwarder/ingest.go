@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -34,8 +35,10 @@ type job struct {
 	// once that is durable.
 	verdict *linkv1.Verdict
 	answer  answer
-	replied bool // kept where invariants are checked
-	from    *state
+	// appended is when its block was appended, zero if it has none.
+	appended time.Time
+	replied  bool // kept where invariants are checked
+	from     *state
 	// earlier is what the log holds of a request that comes again under other limits.
 	earlier *earlier
 }
@@ -52,6 +55,8 @@ type ingest struct {
 	answers  chan *job
 	inflight atomic.Int64 // batches between submit and answers
 	siblings int          // batches under way when the last group was durable
+	// confirming holds answers back for servers. Nil: none are waited for.
+	confirming *confirming
 }
 
 // queued is how many batches may wait between two stages.
@@ -207,39 +212,62 @@ var schemas = map[linkv1.Schema]remotewrite.Schema{
 	linkv1.Schema_SCHEMA_WRITE_V2: remotewrite.V2,
 }
 
-// answerAll answers in order of appending, each batch when it is durable, until
-// there is nothing more to come. It reports every writer that fails.
+// answerAll answers each batch when it is durable, in order of appending but for those
+// that wait for servers, until there is nothing more to come. It reports every writer that
+// fails.
 func (in *ingest) answerAll(failed func(*state, error)) {
 	var group []*job
 	for {
 		if group = in.gather(group); len(group) == 0 {
 			return
 		}
-		for _, j := range group {
-			in.answer(j, failed)
+		var waiting []*job
+		for i, j := range group {
+			stored := in.force(j, failed)
+			switch {
+			case j.to == nil:
+				group[i] = nil
+			case stored && in.confirming != nil:
+				waiting = append(waiting, j)
+				group[i] = nil
+			}
 		}
 		in.siblings = len(group) + int(in.inflight.Load())
-		for _, j := range group {
-			if j.to != nil {
-				j.to.flush()
-			}
+		in.answer(group)
+		if len(waiting) > 0 {
+			in.confirming.hold(waiting)
 		}
 		clear(group)
 	}
 }
 
-func (in *ingest) answer(j *job, failed func(*state, error)) {
-	if j.verdict == nil {
-		// No deadline: the writer ends the wait when it breaks or is closed.
-		if err := j.from.writer.WaitDurable(j.answer.sequence); err != nil {
-			failed(j.from, err)
-			j.verdict = unavailable(err)
-		} else {
-			j.verdict = verdictOf(j.answer.verdict)
+// force waits until what a batch has stored is durable here, and decides its verdict. It
+// returns false if that is not that it is stored.
+func (in *ingest) force(j *job, failed func(*state, error)) bool {
+	if j.verdict != nil {
+		return false
+	}
+	// No deadline: the writer ends the wait when it breaks or is closed.
+	if err := j.from.waitDurable(j.answer.place); err != nil {
+		failed(j.from, err)
+		j.verdict = unavailable(err)
+		return false
+	}
+	j.verdict = verdictOf(j.answer.verdict)
+	return true
+}
+
+// answer gives the verdicts of batches. Some may be nil.
+func (in *ingest) answer(jobs []*job) {
+	for _, j := range jobs {
+		if j != nil {
+			in.reply(j, j.verdict)
 		}
 	}
-	if j.to != nil {
-		in.reply(j, j.verdict)
+	for _, j := range jobs {
+		if j != nil {
+			j.to.flush()
+		}
 	}
 }
 

@@ -381,8 +381,8 @@ func TestStorageInUse(t *testing.T) {
 func TestWindow(t *testing.T) {
 	w := newRepeatWindow(3, 0)
 	for i := range 5 {
-		w.add(digest{byte(i)}, answer{sequence: uint64(i)})
-		w.add(digest{byte(i)}, answer{sequence: 99})
+		w.add(digest{byte(i)}, answer{place: place{sequence: uint64(i)}})
+		w.add(digest{byte(i)}, answer{place: place{sequence: 99}})
 	}
 	for i := range 5 {
 		a, ok := w.find(digest{byte(i)})

@@ -32,10 +32,10 @@ func digestOf(schema byte, tenant *segment.Label, body []byte) digest {
 	return digest(h.Sum(sum[:0])[:len(digest{})])
 }
 
-// answer is what a request was told, once the block of the sequence is durable.
+// answer is what a request is told, once a block is durable.
 type answer struct {
-	sequence uint64
-	verdict  segment.Verdict
+	place
+	verdict segment.Verdict
 }
 
 // repeatWindow remembers the answers to the last requests, by their digests, and of the
@@ -106,11 +106,4 @@ func (w *repeatWindow) forgetNextReasons() {
 	w.reasons -= segment.ErrorBytes(v.Errors)
 	v.Errors = nil
 	w.reasonsFrom = (w.reasonsFrom + 1) % w.size
-}
-
-// allDurable says that everything that was answered is durable.
-func (w *repeatWindow) allDurable() {
-	for i := range w.ring {
-		w.ring[i].answer.sequence = 0
-	}
 }

@@ -20,7 +20,7 @@ func TestWindowForgetsReasons(t *testing.T) {
 	verdict := segment.Verdict{Code: uint8(invalid), Rejected: 7, Errors: reasons}
 	good := segment.Verdict{Code: uint8(ok)}
 	for i := range 5 * size {
-		a := answer{sequence: uint64(i), verdict: verdict}
+		a := answer{place: place{sequence: uint64(i)}, verdict: verdict}
 		if i%7 == 0 {
 			a.verdict = good
 		}

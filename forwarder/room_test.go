@@ -100,8 +100,8 @@ func wire(t *testing.T, f *linkv1.Frame) []byte {
 	return append(protowire.AppendVarint(nil, uint64(len(b))), b...)
 }
 
-// heap is how much is in use.
-func heap() int64 {
+// inUse is how much memory is.
+func inUse() int64 {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
@@ -117,7 +117,7 @@ func TestUnfinishedRequests(t *testing.T) {
 	r := start(t, c)
 	good := r.otherPeer()
 	good.mustStore(v1, bodyOf(t, v1, one(1, 5, "__name__", "up")))
-	before := heap()
+	before := inUse()
 	size, most := c.maxFrame(), before
 	unfinished := make([]byte, size-1) // one for all of them
 	var stalled []net.Conn
@@ -129,7 +129,7 @@ func TestUnfinishedRequests(t *testing.T) {
 	})
 	for i := range 20 {
 		good.mustStore(v1, bodyOf(t, v1, one(1, int64(10+i), "__name__", "up", "text", random(10_000))))
-		most = max(most, heap())
+		most = max(most, inUse())
 	}
 	// What a connection needs besides, at either end of it.
 	bound := before + int64(size) + r.room.reading.Share() + conns*512<<10
@@ -141,7 +141,7 @@ func TestUnfinishedRequests(t *testing.T) {
 		_ = conn.Close()
 	}
 	eventually(t, "all is given back", func() bool { return r.room.reading.Used() == 0 && r.room.reading.Waiting() == 0 })
-	if now := heap(); now > before+2*int64(size) {
+	if now := inUse(); now > before+2*int64(size) {
 		t.Errorf("%d bytes are in use afterwards, %d were before", now, before)
 	}
 }
@@ -158,7 +158,7 @@ func TestUnreadVerdicts(t *testing.T) {
 		bad = append(bad, one(1, 5, "__name__", "up", strings.Repeat(" ", c.Limits.NameBytes), "v"))
 	}
 	frame := wire(t, &linkv1.Frame{Kind: &linkv1.Frame_Batch{Batch: &linkv1.Batch{Id: 1, Schema: v1, Body: bodyOf(t, v1, bad...)}}})
-	before := heap()
+	before := inUse()
 	var frames [][]byte
 	for range 20 * maxPipelined {
 		frames = append(frames, frame)
@@ -174,7 +174,7 @@ func TestUnreadVerdicts(t *testing.T) {
 			t.Errorf("%d bytes taken, the peer's share is %d", used, r.in.room.Share())
 		}
 	}
-	if used := heap() - before; used > 2*int64(c.InflightBytes) {
+	if used := inUse() - before; used > 2*int64(c.InflightBytes) {
 		t.Errorf("%d bytes in use", used)
 	}
 	for _, conn := range deaf {

@@ -2,6 +2,7 @@ package forwarder
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,11 +89,12 @@ func (s *shipper) shipPresent(ctx context.Context) error {
 		}
 		return errLogChanged
 	}
-	c, position, err := s.dial(ctx, l, false, s.options)
+	c, welcome, err := s.dial(ctx, l, false, s.options)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
+	position := welcome.GetPosition()
 	after, err := startAfter(ctx, l, position)
 	if err != nil {
 		return s.refuse(c, err)
@@ -110,23 +112,30 @@ func (s *shipper) shipPresent(ctx context.Context) error {
 	defer measured.Wait()
 	defer stop()
 	measured.Go(func() { s.measureUntil(measuring, l) })
-	return s.ship(ctx, c, l, after, changed, func(sequence uint64) {
-		s.confirmed.Store(sequence)
+	joined := s.join(l, welcome)
+	defer joined.leave()
+	return s.ship(ctx, c, l, after, changed, func(p *linkv1.Position) {
+		s.confirmed.Store(p.GetSequence())
+		joined.confirm(p)
 		s.measure(l)
 	})
 }
 
-// dial opens a connection for a log, and returns the server's position in it.
-func (s *shipper) dial(ctx context.Context, l *seglog.Log, ended bool, o link.Options) (*link.Conn, *linkv1.Position, error) {
+// dial opens a connection for a log, and returns what the server says of it.
+func (s *shipper) dial(ctx context.Context, l *seglog.Log, ended bool, o link.Options) (*link.Conn, *linkv1.Welcome, error) {
 	id := l.ID()
-	hello := &linkv1.Hello{Role: linkv1.Role_ROLE_FORWARDER, LogId: id[:], Ended: ended}
-	c, welcome, err := link.Dial(ctx, s.instance.Address, hello, o)
-	return c, welcome.GetPosition(), err
+	hello := &linkv1.Hello{Role: linkv1.Role_ROLE_FORWARDER, LogId: id[:], Ended: ended, Durable: s.confirming != nil}
+	return link.Dial(ctx, s.instance.Address, hello, o)
+}
+
+// join has the server count for what waits to be confirmed.
+func (s *shipper) join(l *seglog.Log, welcome *linkv1.Welcome) *confirmLink {
+	return s.confirming.join(cmp.Or(welcome.GetInstance(), s.instance.ID), l.ID(), l.Last, welcome.GetPosition())
 }
 
 // ship sends the blocks after a sequence, and passes on what the server confirms,
 // until the connection ends, or the log is another one.
-func (s *shipper) ship(ctx context.Context, c *link.Conn, l *seglog.Log, after uint64, changed <-chan struct{}, confirm func(uint64)) error {
+func (s *shipper) ship(ctx context.Context, c *link.Conn, l *seglog.Log, after uint64, changed <-chan struct{}, confirm func(*linkv1.Position)) error {
 	inner, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var helpers sync.WaitGroup
@@ -137,7 +146,7 @@ func (s *shipper) ship(ctx context.Context, c *link.Conn, l *seglog.Log, after u
 	helpers.Go(func() { cancel(receiveConfirmed(c, confirm)) })
 	helpers.Go(func() { cancel(s.sendTail(inner, c, l, changed)) })
 	to := toServer{logship.Frames{Conn: c}, s, s.metrics.sent.WithLabelValues(s.instance.ID)}
-	cancel(logship.Send(inner, l, after, to, logship.Options{}))
+	cancel(logship.Send(inner, l, after, to, logship.Options{Unpaced: s.confirming != nil}))
 	return context.Cause(inner)
 }
 
@@ -206,7 +215,7 @@ func (s *shipper) sendTail(ctx context.Context, c *link.Conn, l *seglog.Log, cha
 }
 
 // receiveConfirmed passes on up to which block the server has the log.
-func receiveConfirmed(c *link.Conn, confirm func(uint64)) error {
+func receiveConfirmed(c *link.Conn, confirm func(*linkv1.Position)) error {
 	for {
 		f, err := c.Receive()
 		if err != nil {
@@ -216,7 +225,7 @@ func receiveConfirmed(c *link.Conn, confirm func(uint64)) error {
 		if !ok {
 			return fmt.Errorf("a server does not send frames of the kind %T", f.GetKind())
 		}
-		confirm(k.Position.GetSequence())
+		confirm(k.Position)
 	}
 }
 

@@ -17,9 +17,10 @@ type toShip struct {
 	log   func() (*seglog.Log, <-chan struct{})
 	ended *endedLogs
 	// diverged is told of each server that has diverged.
-	diverged func(*divergence)
-	options  link.Options
-	metrics  *metrics
+	diverged   func(*divergence)
+	confirming *confirming // nil: nobody waits for servers
+	options    link.Options
+	metrics    *metrics
 }
 
 // shipping sends the logs to every server that discovery names.
@@ -28,17 +29,27 @@ type shipping struct {
 	source   discovery.Source
 	logger   *slog.Logger
 	shippers discovery.Members[*shipper]
+	// answered is closed when every batch has its verdict.
+	answered chan struct{}
 }
 
 // settle is how long servers that are connected get, when the forwarder ends, to
 // confirm what they have not confirmed yet.
 const settle = time.Second
 
-// run ships until ctx ends and the servers have had their time to settle.
+// run ships until ctx ends, and every batch was answered, and the servers have had their
+// time to settle.
 func (s *shipping) run(ctx context.Context) error {
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { s.settle(); cancel() })()
+	defer s.confirming.end()
+	defer context.AfterFunc(ctx, func() {
+		if s.confirming != nil {
+			<-s.answered // within --ack.timeout
+		}
+		s.settle()
+		cancel()
+	})()
 	s.shippers.Name = func(i discovery.Instance) string { return i.ID }
 	s.shippers.Gone = s.metrics.forget
 	s.shippers.Start = func(i discovery.Instance) (*shipper, func(context.Context)) {

@@ -51,6 +51,8 @@ func (f folder) openEnded(id segment.LogID) (*seglog.Mirror, error) {
 // WaitDurable and its Log it belongs to the appender.
 type state struct {
 	writer   logWriter
+	id       *segment.LogID // of the log
+	before   place          // where the log before it ends
 	head     *head.Head
 	intern   *intern
 	window   *repeatWindow
@@ -94,16 +96,41 @@ func openState(store logStore, old *endedLogs) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.writer = w
-	s.last = w.Log().Last()
+	s.setWriter(w)
 	s.recall()
-	old.adopt(store, w.Log().ID())
-	if err := s.restoreWindow(old.all()); err != nil {
+	old.adopt(store, *s.id)
+	before := old.all()
+	if n := len(before); n > 0 {
+		s.before = before[n-1].end()
+	}
+	if err := s.restoreWindow(before); err != nil {
 		_ = w.Close()
 		return nil, fmt.Errorf("read digests: %w", err)
 	}
 	clear(s.dropped)
 	return s, nil
+}
+
+func (s *state) setWriter(w logWriter) {
+	id := w.Log().ID()
+	s.writer, s.id, s.last = w, &id, w.Log().Last()
+}
+
+// end is the last block. What a log begins with is what the one before it ended with.
+func (s *state) end() place {
+	if s.last == 0 {
+		return s.before
+	}
+	return place{s.id, s.last}
+}
+
+// waitDurable waits until a block is durable here. Those of other logs are: they have
+// ended.
+func (s *state) waitDurable(p place) error {
+	if !p.in(s.id) {
+		return nil
+	}
+	return s.writer.WaitDurable(p.sequence)
 }
 
 // restored is a state that is rebuilt from the log.
@@ -167,19 +194,19 @@ func (s *state) recallSeries() {
 }
 
 // restoreWindow fills the repeat window from the log and those before it, of which the
-// newest comes last. Their requests are all durable.
+// newest comes last.
 func (s *state) restoreWindow(before []*endedLog) error {
 	var found []windowEntry
 	err := s.writer.Log().EachDigest(seglog.RepeatWindow, windowReasons, func(d [16]byte, v segment.Verdict, sequence uint64) bool {
-		found = append(found, windowEntry{d, answer{sequence, v}})
+		found = append(found, windowEntry{d, answer{place{s.id, sequence}, v}})
 		return true
 	})
 	for _, l := range slices.Backward(before) {
 		if err != nil || len(found) == seglog.RepeatWindow {
 			break
 		}
-		err = l.log().EachDigest(seglog.RepeatWindow-len(found), 0, func(d [16]byte, v segment.Verdict, _ uint64) bool {
-			found = append(found, windowEntry{d, answer{0, v}})
+		err = l.log().EachDigest(seglog.RepeatWindow-len(found), 0, func(d [16]byte, v segment.Verdict, sequence uint64) bool {
+			found = append(found, windowEntry{d, answer{place{&l.id, sequence}, v}})
 			return true
 		})
 	}
@@ -232,8 +259,8 @@ func (s *state) renew(store logStore) (*state, error) {
 	}
 	s.forget()
 	next := *s
-	next.writer, next.last, next.time = w, 0, 0
+	next.before, next.time = s.end(), 0
+	next.setWriter(w)
 	next.segmentTime()
-	next.window.allDurable()
 	return &next, nil
 }

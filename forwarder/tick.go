@@ -65,7 +65,7 @@ func (a *appender) tick() {
 	}
 	a.ticks.appended(now)
 	a.in.inflight.Add(1)
-	a.in.answers <- &job{from: s, answer: answer{sequence: s.last}}
+	a.in.answers <- &job{from: s, answer: answer{place: s.end()}}
 }
 
 // tick appends an empty block.

@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -96,8 +98,14 @@ func (c *OpsConfig) check() error {
 	return nil
 }
 
+// Remark is what is wrong with a program that is ready all the same.
+type Remark string
+
+// Error implements error.
+func (r Remark) Error() string { return string(r) }
+
 // NewOps binds a server for /metrics, /-/healthy and /-/ready. Run it with
-// [Web.Run]. Ready says why the program is not ready, with nil when it is.
+// [Web.Run]. Ready says why the program is not ready, with nil or a [Remark] when it is.
 func NewOps(c OpsConfig, logger *slog.Logger, reg prometheus.Registerer, ready func() error) (*Web, error) {
 	mux := http.NewServeMux()
 	HandleOps(mux, c, logger, reg, ready, "")
@@ -124,7 +132,12 @@ func HandleOps(mux *http.ServeMux, c OpsConfig, logger *slog.Logger, reg prometh
 		_, _ = io.WriteString(w, "healthy\n")
 	})
 	mux.HandleFunc("GET "+pathReady, func(w http.ResponseWriter, _ *http.Request) {
-		if err := ready(); err != nil {
+		err := ready()
+		if remark := Remark(""); errors.As(err, &remark) {
+			_, _ = fmt.Fprintf(w, "ready, but %s\n", remark)
+			return
+		}
+		if err != nil {
 			http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
 			return
 		}

@@ -40,6 +40,8 @@ type Options struct {
 	Local bool
 	// Reserve is that of the [seglog.RawReader]. Nil: without bound.
 	Reserve func(bytes int64) error
+	// Unpaced is that of the [seglog.RawReader].
+	Unpaced bool
 }
 
 // Send gives a sink what follows a block of a log. At the end of the log it waits
@@ -50,7 +52,7 @@ func Send(ctx context.Context, l *seglog.Log, after uint64, to Sink, o Options) 
 		return fmt.Errorf("read log %s: %w", l.ID(), err)
 	}
 	defer raw.Close()
-	raw.Reserve = o.Reserve
+	raw.Reserve, raw.Unpaced = o.Reserve, o.Unpaced
 	for o.More == nil || o.More(after) {
 		chunk, err := raw.Next(ctx)
 		var gap *seglog.GapError
