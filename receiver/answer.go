@@ -80,6 +80,8 @@ func describe(v *linkv1.Verdict) string {
 		s.WriteString("too large for the forwarder, nothing written")
 	case linkv1.Code_CODE_UNAVAILABLE:
 		s.WriteString("the forwarder cannot write now")
+	case linkv1.Code_CODE_UNCONFIRMED:
+		s.WriteString("stored by the forwarder, and too few servers have confirmed it in time")
 	default:
 		fmt.Fprintf(&s, "the forwarder answered %s", v.GetCode())
 	}
