@@ -87,7 +87,8 @@ func (f *File) HasTenants() bool {
 //
 // A bearer token counts before a user, and a user before a certificate. What a caller
 // has to show it is never passed over for another: a wrong token is refused, though the
-// certificate may be right.
+// certificate may be right. Where the file names servers, their certificates may read
+// logs and status, whatever else is said of them: servers complete one another's logs.
 func (f *File) Policy(id identity.Identity) (*Policy, error) {
 	if f == nil {
 		return nil, nil
@@ -112,6 +113,8 @@ func (s *state) policy(id identity.Identity) (*Policy, error) {
 			return p, nil
 		}
 		return nil, &Denied{false, unknownUser, fmt.Sprintf("user %s has no policy; it has to be among the users of one in %s", id.User, Flag)}
+	case s.servers != nil && s.roles[Server].Match(id.Names):
+		return s.servers, nil
 	case len(id.Names) > 0 && !s.roles[Proxy].Match(id.Names):
 		for _, c := range s.certificates {
 			if c.names.Match(id.Names) {

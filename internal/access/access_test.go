@@ -124,6 +124,38 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+// Certificates with the role of a server may read logs and status, whatever policy they
+// would have; with a token or as a user they are what they show. Nobody else gets that, nor
+// anybody where no servers are named.
+func TestServersReadLogs(t *testing.T) {
+	named := strings.Replace(exampleText(), "roles:\n", "roles:\n  server: [spiffe://promgrpc/server, spiffe://promgrpc/team-a]\n", 1)
+	path := folder(t, named)
+	f, err := OpenFor(path, nil, prepared)
+	require.NoError(t, err)
+	var servers *Policy
+	for _, name := range []string{"spiffe://promgrpc/server", "spiffe://promgrpc/team-a"} {
+		servers, err = f.Policy(identity.Identity{Names: []string{name}})
+		require.NoError(t, err)
+		assert.Equal(t, &Read{Logs: true, Status: true}, servers.Read)
+		assert.Equal(t, "of role server", servers.Prepared)
+		require.Error(t, servers.Check(ToWrite))
+	}
+	for policy, id := range map[string]identity.Identity{
+		"team-a": {Names: []string{"spiffe://promgrpc/server"}, Token: "token-of-a"},
+		"relay":  {Names: []string{"spiffe://promgrpc/another"}},
+	} {
+		p, err := f.Policy(id)
+		require.NoError(t, err)
+		assert.Equal(t, policy, p.Name)
+	}
+	_, err = f.Policy(identity.Identity{Names: []string{"spiffe://promgrpc/server"}, Token: "x"})
+	require.Error(t, err)
+	require.NoError(t, f.Reload())
+	again, err := f.Policy(identity.Identity{Names: []string{"spiffe://promgrpc/server"}})
+	require.NoError(t, err)
+	assert.Same(t, servers, again)
+}
+
 func TestRights(t *testing.T) {
 	f, err := OpenFor(folder(t, exampleText()), nil, prepared)
 	require.NoError(t, err)

@@ -45,6 +45,9 @@ type state struct {
 	// certificates of policies, in the order of the file: the first that match count.
 	certificates []certificates
 	anonymous    *Policy
+	// servers is the policy of certificates with the role of a server, nil without policies
+	// or where nobody is named for it.
+	servers *Policy
 	keys         []cursor.Key
 }
 
@@ -251,6 +254,9 @@ func (s *state) keep(before *state) {
 		s.certificates[i].policy = kept[s.certificates[i].policy]
 	}
 	s.anonymous = kept[s.anonymous]
+	if s.servers != nil && before.servers != nil {
+		s.servers = before.servers // It always says the same.
+	}
 }
 
 // stamp says which version of files there is.

@@ -74,7 +74,20 @@ func (p *parser) document(d *document) error {
 			errs = append(errs, err)
 		}
 	}
+	if len(p.state.policies) > 0 && len(p.state.roles[Server]) > 0 {
+		if err := p.servers(); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	return errors.Join(errs...)
+}
+
+// servers makes the policy of servers. No other one can have its name.
+func (p *parser) servers() (err error) {
+	policy := &Policy{Name: "role " + string(Server), Read: &Read{Logs: true, Status: true}}
+	policy.Prepared, err = p.prepare(policy)
+	p.state.servers = policy
+	return err
 }
 
 // at says where an error is.

@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"fmt"
 	"log/slog"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -11,6 +12,8 @@ import (
 
 // Flags say how servers are called: over TLS or in the clear, and as whom.
 type Flags struct {
+	// Prefix of the flags, "" or one that ends with a dot.
+	Prefix string
 	// TLS is used if this is set, or any of TLSFiles.
 	TLS      bool
 	TLSFiles renew.TLSFiles
@@ -26,39 +29,40 @@ type clause interface {
 
 // Register adds the flags.
 func (f *Flags) Register(on clause) {
-	on.Flag("tls", "Use TLS, 1.3 or later. The other --tls flags imply it. Their files are read again for each stream and after each lost connection.").BoolVar(&f.TLS)
-	on.Flag("tls-ca-file", "CA certificates to trust instead of the system's, PEM.").PlaceHolder("FILE").StringVar(&f.TLSFiles.CA)
-	on.Flag("tls-cert-file", "Client certificate, PEM.").PlaceHolder("FILE").StringVar(&f.TLSFiles.Cert)
-	on.Flag("tls-key-file", "Key of the client certificate, PEM.").PlaceHolder("FILE").StringVar(&f.TLSFiles.Key)
-	on.Flag("tls-server-name", "Name to expect in the server's certificate, if not the host of the address.").PlaceHolder("NAME").StringVar(&f.TLSFiles.ServerName)
-	on.Flag("bearer-token-file", "File with the token to send as Authorization. It is read again for each call and each stream.").
+	flag := func(name, help string) *kingpin.FlagClause { return on.Flag(f.Prefix+name, help) }
+	flag("tls", "Use TLS, 1.3 or later. The other --"+f.Prefix+"tls flags imply it. Their files are read again for each stream and after each lost connection.").BoolVar(&f.TLS)
+	flag("tls-ca-file", "CA certificates to trust instead of the system's, PEM.").PlaceHolder("FILE").StringVar(&f.TLSFiles.CA)
+	flag("tls-cert-file", "Client certificate, PEM.").PlaceHolder("FILE").StringVar(&f.TLSFiles.Cert)
+	flag("tls-key-file", "Key of the client certificate, PEM.").PlaceHolder("FILE").StringVar(&f.TLSFiles.Key)
+	flag("tls-server-name", "Name to expect in the server's certificate, if not the host of the address.").PlaceHolder("NAME").StringVar(&f.TLSFiles.ServerName)
+	flag("bearer-token-file", "File with the token to send as Authorization. It is read again for each call and each stream.").
 		PlaceHolder("FILE").StringVar(&f.Token)
-	on.Flag("basic-auth-user", "User to send as Authorization, with a password.").PlaceHolder("NAME").StringVar(&f.User)
-	on.Flag("basic-auth-password-file", "File with the password of the user. It is read again for each call and each stream.").
+	flag("basic-auth-user", "User to send as Authorization, with a password.").PlaceHolder("NAME").StringVar(&f.User)
+	flag("basic-auth-password-file", "File with the password of the user. It is read again for each call and each stream.").
 		PlaceHolder("FILE").StringVar(&f.Password)
-	on.Flag("allow-cleartext-credentials", "Send credentials without TLS to other machines, too, where anybody on the way can read them.").BoolVar(&f.AllowCleartext)
+	flag("allow-cleartext-credentials", "Send credentials without TLS to other machines, too, where anybody on the way can read them.").BoolVar(&f.AllowCleartext)
 }
+
+// Name is a flag as it is given.
+func (f *Flags) Name(name string) string { return "--" + f.Prefix + name }
 
 // Check reports flags that exclude or need each other, and files that cannot be read.
 func (f *Flags) Check() error {
+	token, user, password := f.Name("bearer-token-file"), f.Name("basic-auth-user"), f.Name("basic-auth-password-file")
 	switch {
 	case f.Token != "" && (f.User != "" || f.Password != ""):
-		return usage.Errorf("--bearer-token-file and --basic-auth-user exclude each other")
+		return usage.Errorf("%s and %s exclude each other", token, user)
 	case (f.User == "") != (f.Password == ""):
-		return usage.Errorf("--basic-auth-user and --basic-auth-password-file belong together")
+		return usage.Errorf("%s and %s belong together", user, password)
 	}
 	if _, err := f.Authorization(); err != nil {
-		return usage.Errorf("%s: %w", f.flag(), err)
+		from := user + ", " + password
+		if f.Token != "" {
+			from = token
+		}
+		return usage.Errorf("%s: %w", from, err)
 	}
 	return nil
-}
-
-// flag is the one that the credential comes from.
-func (f *Flags) flag() string {
-	if f.Token != "" {
-		return "--bearer-token-file"
-	}
-	return "--basic-auth-user, --basic-auth-password-file"
 }
 
 // encrypted reports whether there is TLS.
@@ -70,9 +74,10 @@ func (f *Flags) Dialer(logger *slog.Logger) (*renew.TLS, error) {
 	if !f.encrypted() {
 		return nil, nil
 	}
-	config, err := renew.New("the files of --tls-ca-file, --tls-cert-file and --tls-key-file", f.TLSFiles.Dial, logger)
+	ca, cert, key := f.Name("tls-ca-file"), f.Name("tls-cert-file"), f.Name("tls-key-file")
+	config, err := renew.New(fmt.Sprintf("the files of %s, %s and %s", ca, cert, key), f.TLSFiles.Dial, logger)
 	if err != nil {
-		return nil, usage.Errorf("--tls-ca-file, --tls-cert-file, --tls-key-file: %w", err)
+		return nil, usage.Errorf("%s, %s, %s: %w", ca, cert, key, err)
 	}
 	return config, nil
 }

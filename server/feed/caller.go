@@ -55,7 +55,7 @@ func newCaller(flags credential.Flags, roles link.Roles, logger *slog.Logger) (*
 		return nil, err
 	}
 	trust := link.Trust{TLS: tls.Getter(), Roles: roles, Peer: access.Server}
-	if err := trust.CheckDialer("--tls"); err != nil {
+	if err := trust.CheckDialer(flags.Name("tls")); err != nil {
 		return nil, err
 	}
 	return &caller{flags: flags, tls: tls, trust: trust}, nil
@@ -83,7 +83,7 @@ func (c *caller) mayCall(address string) error {
 		return nil
 	}
 	if err := credential.Cleartext(address, credential.Header); err != nil {
-		return fmt.Errorf("%w; see --tls and --allow-cleartext-credentials", err)
+		return fmt.Errorf("%w; see %s and %s", err, c.flags.Name("tls"), c.flags.Name("allow-cleartext-credentials"))
 	}
 	return nil
 }
