@@ -34,6 +34,11 @@ type Config struct {
 	Upstream string
 	// UpstreamFlags say how they are called.
 	UpstreamFlags credential.Flags
+	// Peers are other servers, in [discovery.Syntax], which complete the logs here that no
+	// forwarder feeds. "": none. A relay has none.
+	Peers string
+	// PeerFlags say how they are called.
+	PeerFlags credential.Flags
 	// LinkAddress to take forwarders at.
 	LinkAddress string
 	// LinkConfigFile is the web configuration file of that listener. "": cleartext.
@@ -76,6 +81,7 @@ func DefaultConfig() Config {
 		QueryConfig:    DefaultQueryConfig(),
 		BucketConfig:   DefaultBucketConfig(),
 		Config:         stream.DefaultConfig(),
+		PeerFlags:      credential.Flags{Prefix: "peer."},
 		LinkAddress:    ":8070",
 		RPCAddress:     ":8090",
 		LinkConns:      link.DefaultMaxConns,
@@ -118,6 +124,9 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 	app.Flag(feed.FlagNewLogs[2:], "Most logs that forwarders begin at a time: from the first bytes of one until all its series have come. Further ones are told to come again.").
 		Default(strconv.Itoa(c.NewLogs)).IntVar(&c.NewLogs)
 	c.BucketConfig.RegisterFlags(app)
+	app.Flag(feed.FlagPeers[2:], "RPC ports of the other servers, this one may be among them: "+discovery.Syntax+". What they have of logs that no forwarder feeds any more is fetched, so that each log has one end at all servers.").
+		Default(c.Peers).PlaceHolder("PEERS").StringVar(&c.Peers)
+	c.PeerFlags.Register(app)
 	c.registerServing(app)
 }
 

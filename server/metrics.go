@@ -18,6 +18,7 @@ var (
 	lagDesc                = prometheus.NewDesc("promgrpc_server_lag_blocks", "Blocks of the forwarder's log that the replica does not have yet.", []string{"log_id"}, nil)
 	lastDesc               = prometheus.NewDesc("promgrpc_server_last_sequence", "Last block that the replica has.", []string{"log_id"}, nil)
 	connectedDesc          = prometheus.NewDesc("promgrpc_server_forwarder_connected", "1 while the log's forwarder is connected.", []string{"log_id"}, nil)
+	endedDesc              = prometheus.NewDesc("promgrpc_server_log_ended", "1 if no more blocks of the log will come: its forwarder has said so, or is gone, and no other server has more.", []string{"log_id"}, nil)
 	windowBytesDesc        = prometheus.NewDesc("promgrpc_server_window_bytes", "Memory that recent samples for queries take, by estimate.", []string{"log_id"}, nil)
 	windowSamplesDesc      = prometheus.NewDesc("promgrpc_server_window_samples", "Recent samples for queries that are in memory.", []string{"log_id"}, nil)
 	windowFloorDesc        = prometheus.NewDesc("promgrpc_server_window_floor_timestamp_seconds", "Timestamp from which on all samples are in memory. What is older is read from the disk. Absent while there are none.", []string{"log_id"}, nil)
@@ -34,12 +35,15 @@ func (c collector) counted() []prometheus.Collector {
 	if c.s.archive != nil {
 		counted = append(counted, c.s.archive)
 	}
+	if c.s.peers != nil {
+		counted = append(counted, c.s.peers.Collectors()...)
+	}
 	return counted
 }
 
 // Describe implements [prometheus.Collector].
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{streamsDesc, stateDesc, connsDesc, callsDesc, queriesDesc, evaluationsDesc, evaluationsWaitingDesc, readyDesc, seriesDesc, lagDesc, lastDesc, connectedDesc, windowBytesDesc, windowSamplesDesc, windowFloorDesc} {
+	for _, d := range []*prometheus.Desc{streamsDesc, stateDesc, connsDesc, callsDesc, queriesDesc, evaluationsDesc, evaluationsWaitingDesc, readyDesc, seriesDesc, lagDesc, lastDesc, connectedDesc, endedDesc, windowBytesDesc, windowSamplesDesc, windowFloorDesc} {
 		ch <- d
 	}
 	for _, m := range c.counted() {
@@ -66,6 +70,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(lagDesc, float64(r.Lag()), id)
 		gauge(lastDesc, float64(r.Log.Last()), id)
 		gauge(connectedDesc, one(r.Connected()), id)
+		gauge(endedDesc, one(r.EndedForGood()), id)
 		if r.Window == nil {
 			continue
 		}

@@ -15,5 +15,8 @@ func (s *Server) Reloads() []daemon.Reload {
 	if s.upstream != nil {
 		all = append(all, s.upstream.Reloads()...)
 	}
+	if s.peers != nil {
+		all = append(all, s.peers.Reloads()...)
+	}
 	return all
 }

@@ -30,6 +30,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.archive != nil {
 		g.Add("bucket", s.archive.Run)
 	}
+	if s.peers != nil {
+		g.Add("peers", s.peers.Run)
+	}
 	g.Add("retirement", s.replicas.RunRetirement)
 	g.Add("readiness", s.rpc.WatchReadiness)
 	g.Add("rights", s.streams.WatchRights)

@@ -55,6 +55,7 @@ type Server struct {
 	rules       *rule.Rules
 	feed        *feed.Feed
 	upstream    *feed.Upstream // of a relay, nil in all others
+	peers       *feed.Peers    // nil: none
 	listener    *link.Listener // of forwarders, nil in a relay
 	trust       trust
 	rpc         *rpc.Service
@@ -109,12 +110,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Server, e
 		logger.Info("log opened", "log_id", r.ID.String(), "last_sequence", r.Log.Last(), "series", r.Head.Len())
 	}
 	logger.Info("storage opened", "path", c.StoragePath, "duration", time.Since(s.started))
-	if c.Upstream != "" {
-		s.upstream, err = feed.NewUpstream(s.feed, c.Upstream, c.UpstreamFlags, s.trust.admission.File(), logger)
-	} else {
-		err = s.listen(reg)
-	}
-	if err != nil {
+	if err = s.openFeeders(reg); err != nil {
 		return nil, err
 	}
 	if s.rpcListener, err = listen.TCP(c.rpcFlag(), c.RPCAddress); err != nil {
@@ -216,6 +212,22 @@ func (s *Server) upstreamAddress() string {
 		return ""
 	}
 	return s.upstream.Address()
+}
+
+// openFeeders makes what logs come from.
+func (s *Server) openFeeders(reg prometheus.Registerer) (err error) {
+	c, roles := s.config, s.trust.admission.File()
+	if c.Upstream != "" {
+		s.upstream, err = feed.NewUpstream(s.feed, c.Upstream, c.UpstreamFlags, roles, s.logger)
+		return err
+	}
+	if c.Peers != "" {
+		self := feed.Self{Instance: c.Instance, Started: s.started}
+		if s.peers, err = feed.NewPeers(s.feed, c.Peers, c.PeerFlags, roles, self, s.logger); err != nil {
+			return err
+		}
+	}
+	return s.listen(reg)
 }
 
 // listen listens for forwarders.

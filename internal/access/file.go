@@ -48,7 +48,7 @@ type state struct {
 	// servers is the policy of certificates with the role of a server, nil without policies
 	// or where nobody is named for it.
 	servers *Policy
-	keys         []cursor.Key
+	keys    []cursor.Key
 }
 
 type certificates struct {

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
@@ -19,6 +21,7 @@ import (
 	"github.com/promgrpc/exporter/internal/credential"
 	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/renew"
+	"github.com/promgrpc/exporter/internal/seglog"
 )
 
 const (
@@ -39,9 +42,9 @@ const (
 // caller calls upstreams: over TLS or in the clear, and as somebody.
 type caller struct {
 	flags credential.Flags
-	tls   *renew.TLS // nil for none
-	trust link.Trust // over it
-	sent  string     // the last credential
+	tls   *renew.TLS             // nil for none
+	trust link.Trust             // over it
+	sent  atomic.Pointer[string] // the last credential
 }
 
 // newCaller returns one that calls as flags say, and nobody but servers, if roles name
@@ -64,17 +67,52 @@ func newCaller(flags credential.Flags, roles link.Roles, logger *slog.Logger) (*
 // readLogs calls ReadLogs of a server, over a connection of its own.
 func (c *caller) readLogs(ctx context.Context, address string, msg *metricsv1.ReadLogsRequest) (*connect.ServerStreamForClient[metricsv1.ReadLogsResponse], error) {
 	req := connect.NewRequest(msg)
-	if err := c.mayCall(address); err != nil {
+	if err := c.sign(address, req.Header()); err != nil {
 		return nil, err
+	}
+	return c.client(address).ReadLogs(ctx, req)
+}
+
+// status calls GetStatus of a server, the same way.
+func (c *caller) status(ctx context.Context, address string) (*metricsv1.GetStatusResponse, error) {
+	req := connect.NewRequest(&metricsv1.GetStatusRequest{})
+	if err := c.sign(address, req.Header()); err != nil {
+		return nil, err
+	}
+	res, err := c.client(address).GetStatus(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return res.Msg, nil
+}
+
+// sign adds the credential to a call of a server.
+func (c *caller) sign(address string, header http.Header) error {
+	if err := c.mayCall(address); err != nil {
+		return err
 	}
 	value, err := c.flags.Authorization()
 	if err != nil {
-		return nil, fmt.Errorf("credential: %w", err)
+		return fmt.Errorf("credential: %w", err)
 	}
-	if c.sent = value; value != "" {
-		req.Header().Set(credential.Header, value)
+	c.sent.Store(&value)
+	if value != "" {
+		header.Set(credential.Header, value)
 	}
-	return c.client(address).ReadLogs(ctx, req)
+	return nil
+}
+
+// mayCallAll is mayCall for what a flag names, as far as that is not a directory.
+func (c *caller) mayCallAll(servers string) error {
+	if strings.Contains(servers, "://") {
+		return nil // It will be seen what a directory says.
+	}
+	for address := range strings.SplitSeq(servers, ",") {
+		if err := c.mayCall(address); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // mayCall returns an error if the credential should not be sent to a server.
@@ -137,10 +175,17 @@ func (c *caller) renewed(ctx context.Context, most time.Duration) {
 		if backoff.Sleep(ctx, min(callerLooks, time.Until(end))) != nil {
 			return
 		}
-		if now, err := c.flags.Authorization(); err == nil && now != c.sent {
+		if now, err := c.flags.Authorization(); err == nil && now != c.lastSent() {
 			return
 		}
 	}
+}
+
+func (c *caller) lastSent() string {
+	if sent := c.sent.Load(); sent != nil {
+		return *sent
+	}
+	return ""
 }
 
 // reason is an error of a call, without what the library puts before the reset of a
@@ -151,4 +196,9 @@ func reason(err error) error {
 		return sent.Err
 	}
 	return err
+}
+
+// hasDiverged says whether a call ended since the two ends have other blocks of a log.
+func hasDiverged(err error) bool {
+	return errors.Is(err, seglog.ErrMismatch) || connect.CodeOf(err) == connect.CodeFailedPrecondition
 }

@@ -21,6 +21,8 @@ type intake struct {
 	// partial is the log of which a piece is incomplete, nil if there is none. There is
 	// one at a time, however many logs there are.
 	partial *intakeLog
+	// from is how the logs are leased.
+	from replica.Source
 }
 
 // intakeLog is one log of the upstream.
@@ -61,7 +63,9 @@ func (in *intake) log(ctx context.Context, id segment.LogID) (*intakeLog, error)
 	if len(in.logs) >= cursor.MaxPositions {
 		return nil, errInvents
 	}
-	r, err := in.feed.replicas.Lease(ctx, id, replica.Source{Feeder: in})
+	from := in.from
+	from.Feeder = in
+	r, err := in.feed.replicas.Lease(ctx, id, from)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +116,11 @@ func (in *intake) take(l *intakeLog, response *metricsv1.ReadLogsResponse) error
 		return err
 	}
 	l.last = response.GetLastSequence()
-	l.SetTail(l.last)
+	// A peer says nothing of the forwarder's log, but when what it has of one is here, that
+	// can be served.
+	if !in.from.Completes || !l.Serving() {
+		l.SetTail(l.last)
+	}
 	return nil
 }
 

@@ -40,6 +40,8 @@ func (f *Feed) Replicate(ctx context.Context, c *link.Conn, hello *linkv1.Hello)
 	defer r.Release()
 	if hello.GetEnded() {
 		r.EndedBy(time.Now())
+	} else {
+		r.GoesOn()
 	}
 
 	who := []any{"log_id", id.String(), "forwarder", hello.GetInstance(), "peer", c.RemoteAddr().String()}

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -66,13 +65,8 @@ func NewUpstream(f *Feed, servers string, flags credential.Flags, roles link.Rol
 	if err != nil {
 		return nil, err
 	}
-	for _, address := range strings.Split(servers, ",") {
-		if strings.Contains(servers, "://") {
-			break // It will be seen what a directory says.
-		}
-		if err := caller.mayCall(address); err != nil {
-			return nil, usage.Errorf("--upstream: %w", err)
-		}
+	if err := caller.mayCallAll(servers); err != nil {
+		return nil, usage.Errorf("--upstream: %w", err)
 	}
 	return &Upstream{feed: f, source: source, caller: caller, logger: logger, lagged: map[string]time.Time{}}, nil
 }

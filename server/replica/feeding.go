@@ -20,6 +20,9 @@ type Source struct {
 	Feeder
 	// Names that its certificate has, of those that let it in. None: it has no identity.
 	Names []string
+	// Completes says that it is another server, which brings what no forwarder does. It
+	// interrupts nobody, may complete a log that is another's, and owns none.
+	Completes bool
 	// New is taken while a log is begun, until it is confirmed. Nil: it has no limit.
 	New *limit.Hold
 }
@@ -33,25 +36,28 @@ type Feeding struct {
 	known, owned bool
 }
 
+// ErrFed is for who comes to complete a log that is being fed.
+var ErrFed = errors.New("another connection feeds the log")
+
 // Lease returns the replica of a log for a connection to feed, until it calls Release.
 // The one before is interrupted. A *[RefusedError] says that the log is another's, or
 // that there is no room for it.
 func (rs *Set) Lease(ctx context.Context, id segment.LogID, from Source) (*Feeding, error) {
 	for {
-		if err := rs.checkOwner(id, from.Names); err != nil {
+		if err := rs.checkOwner(id, from); err != nil {
 			return nil, err
 		}
-		r, err := rs.take(id, from.Names)
+		r, err := rs.take(id, from)
 		if err != nil {
 			return nil, err
 		}
 		f := &Feeding{Replica: r, set: rs, from: from}
-		if !r.lease.acquire(ctx, from.Feeder) {
+		if err := r.lease.get(ctx, from); err != nil {
 			rs.leave(r)
-			return nil, ctx.Err()
+			return nil, err
 		}
 		// Who fed it meanwhile may have become its owner.
-		if err := rs.checkOwner(id, from.Names); err != nil {
+		if err := rs.checkOwner(id, from); err != nil {
 			f.Release()
 			return nil, err
 		}
@@ -63,8 +69,23 @@ func (rs *Set) Lease(ctx context.Context, id segment.LogID, from Source) (*Feedi
 	}
 }
 
-// checkOwner says whether a connection with names may feed a log.
-func (rs *Set) checkOwner(id segment.LogID, names []string) error {
+// get acquires the lease, or takes it.
+func (l *lease) get(ctx context.Context, from Source) error {
+	switch {
+	case !from.Completes && !l.acquire(ctx, from.Feeder):
+		return ctx.Err()
+	case from.Completes && !l.take(from.Feeder, true):
+		return ErrFed
+	}
+	return nil
+}
+
+// checkOwner says whether a connection may feed a log.
+func (rs *Set) checkOwner(id segment.LogID, from Source) error {
+	if from.Completes {
+		return nil
+	}
+	names := from.Names
 	owner, err := rs.owner(id)
 	if err != nil {
 		return err
@@ -107,7 +128,7 @@ func (f *Feeding) Append(offset uint64, data []byte) error {
 		return err
 	}
 	if !f.known && f.keyframe.Load() {
-		if err := f.set.confirm(f.Replica, f.from.Names); err != nil {
+		if err := f.set.confirm(f.Replica, f.from); err != nil {
 			return err
 		}
 		f.known = true

@@ -16,8 +16,10 @@ type Feeder interface {
 type lease struct {
 	mu      sync.Mutex
 	current Feeder
-	left    time.Time // when there was last one, or when it was made
-	busy    chan struct{}
+	// completes says that it is a server that feeds a log which no forwarder does.
+	completes bool
+	left      time.Time // when a forwarder last did, or when it was made
+	busy      chan struct{}
 }
 
 func newLease() lease { return lease{busy: make(chan struct{}, 1), left: time.Now()} }
@@ -29,7 +31,7 @@ func (l *lease) acquire(ctx context.Context, c Feeder) bool {
 	if l.current != nil {
 		l.current.Interrupt()
 	}
-	l.current = c
+	l.current, l.completes = c, false
 	l.mu.Unlock()
 	select {
 	case l.busy <- struct{}{}:
@@ -49,13 +51,16 @@ func (l *lease) release(c Feeder) {
 func (l *lease) leave(c Feeder) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.current == c {
-		l.current, l.left = nil, time.Now()
+	if l.current != c {
+		return
+	}
+	if l.current = nil; !l.completes {
+		l.left = time.Now()
 	}
 }
 
 // take is acquire for who interrupts nobody and does not wait.
-func (l *lease) take(c Feeder) bool {
+func (l *lease) take(c Feeder, completes bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.current != nil {
@@ -63,7 +68,7 @@ func (l *lease) take(c Feeder) bool {
 	}
 	select {
 	case l.busy <- struct{}{}:
-		l.current = c
+		l.current, l.completes = c, completes
 		return true
 	default:
 		return false
@@ -77,8 +82,9 @@ func (l *lease) deadFor(d time.Duration) bool {
 	return l.current == nil && time.Since(l.left) >= d
 }
 
+// held says whether a forwarder has it, or a relay's upstream.
 func (l *lease) held() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.current != nil
+	return l.current != nil && !l.completes
 }

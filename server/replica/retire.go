@@ -111,7 +111,7 @@ func (retiring) Interrupt() {}
 // resumes without it. The caller holds mu.
 func (rs *Set) retire(r *Replica) error {
 	var by retiring
-	if !r.lease.take(by) {
+	if !r.lease.take(by, false) {
 		return nil // Somebody has come.
 	}
 	defer r.lease.release(by)

@@ -128,6 +128,24 @@ func (rs *Set) room(id segment.LogID) error {
 	return nil
 }
 
+// reserved are places that logs have only which a forwarder brings, so that other servers
+// do not take them up.
+const reserved = 8
+
+// Room is for how many logs more that no forwarder brings there are places.
+func (rs *Set) Room() int { return max(0, cursor.MaxPositions-reserved-len(rs.All())) }
+
+// roomFor is room for who brings a log. The caller holds mu.
+func (rs *Set) roomFor(id segment.LogID, from Source) error {
+	switch {
+	case !from.Completes:
+		return rs.room(id)
+	case rs.Room() == 0:
+		return &RefusedError{Reason: ReasonFull, text: fmt.Sprintf("log %s: the places that are left are for logs that forwarders bring", id)}
+	}
+	return nil
+}
+
 // add adds a log to the list, in place of itself if it was opened again. The caller holds
 // mu.
 func (rs *Set) add(r *Replica) error {

@@ -18,9 +18,9 @@ type unconfirmed struct {
 	users int      // connections that feed it or wait for that
 }
 
-// take returns the replica of a log for a connection that has names. A log that is not
-// known is unconfirmed. The caller calls leave.
-func (rs *Set) take(id segment.LogID, names []string) (*Replica, error) {
+// take returns the replica of a log for a connection. A log that is not known is
+// unconfirmed. The caller calls leave.
+func (rs *Set) take(id segment.LogID, from Source) (*Replica, error) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	if i, found := rs.find(id); found {
@@ -28,7 +28,7 @@ func (rs *Set) take(id segment.LogID, names []string) (*Replica, error) {
 	}
 	u := rs.unconfirmed[id]
 	if u == nil {
-		if err := rs.room(id); err != nil {
+		if err := rs.roomFor(id, from); err != nil {
 			return nil, err
 		}
 		r, err := rs.open(id, new(health))
@@ -41,7 +41,7 @@ func (rs *Set) take(id segment.LogID, names []string) (*Replica, error) {
 			}
 			return r, nil
 		}
-		u = &unconfirmed{Replica: r, names: slices.Clone(names)}
+		u = &unconfirmed{Replica: r, names: slices.Clone(from.Names)}
 		rs.unconfirmed[id] = u
 	}
 	u.users++
@@ -72,17 +72,17 @@ func (rs *Set) leave(r *Replica) {
 }
 
 // confirm gives a log its place, and its owner, unless it has one already.
-func (rs *Set) confirm(r *Replica, names []string) error {
+func (rs *Set) confirm(r *Replica, from Source) error {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	if u := rs.unconfirmed[r.ID]; u == nil || u.Replica != r {
 		return nil
 	}
-	if err := rs.room(r.ID); err != nil {
+	if err := rs.roomFor(r.ID, from); err != nil {
 		return err
 	}
-	if len(names) > 0 {
-		if err := rs.store.SetOwner(r.ID, names); err != nil {
+	if len(from.Names) > 0 {
+		if err := rs.store.SetOwner(r.ID, from.Names); err != nil {
 			return err
 		}
 	}
