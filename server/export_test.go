@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -56,6 +57,14 @@ func (s *Server) LookupsWaiting() int { return s.lookups.Waiting() }
 
 // Ended says that a log had ended by a time.
 func (s *Server) Ended(id segment.LogID, at time.Time) { s.replicas.Get(id).EndedBy(at) }
+
+// SetRemote says what the bucket has of a log.
+func (s *Server) SetRemote(id segment.LogID, infos []seglog.RemoteInfo) error {
+	return s.replicas.SetRemote(id, infos)
+}
+
+// Archived says of how many logs nothing is on the disk.
+func (s *Server) Archived() int { return len(s.replicas.Archived()) }
 
 // TakeQueryBytes holds all memory of evaluations until release is called.
 func (s *Server) TakeQueryBytes() (release func(), err error) {
