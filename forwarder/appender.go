@@ -28,6 +28,7 @@ type appender struct {
 	now                func() time.Time
 	logger             *slog.Logger
 
+	pairs   *pairs // nil: nobody is elected
 	ended   *endedLogs
 	state   *state // nil while the log cannot be written
 	cause   error  // why it cannot
@@ -71,6 +72,7 @@ func newAppender(in *ingest, store logStore, o Config, logger *slog.Logger) (*ap
 		limits:   o.fingerprint(),
 		now:      time.Now,
 		logger:   logger,
+		pairs:    newPairs(&o, in.metrics, logger),
 		ended:    newEndedLogs(logger),
 		broken:   make(chan brokenState, 1),
 		diverged: make(chan *divergence, 1),
@@ -92,6 +94,8 @@ func (a *appender) use(s *state) {
 	a.state, a.cause = s, nil
 	s.maxSeries, s.limits = a.series, a.limits
 	s.families.max, s.families.maxBytes = a.families, a.metadata
+	s.pairs = a.pairs
+	s.pairs.opened(a.now(), s)
 	if s.writer.Renewed() != nil {
 		a.in.metrics.renewed.Inc()
 	}
@@ -133,11 +137,13 @@ func (a *appender) failed(s *state, err error) {
 func (a *appender) run() {
 	defer close(a.in.answers)
 	defer a.ticks.stop()
-	batches := a.in.append
+	batches, news := a.in.append, a.news()
 	for batches != nil || a.looking {
 		select {
 		case <-a.ticks.due:
 			a.tick()
+		case <-news.channel():
+			a.pairs.learn(a.now())
 		case j, ok := <-batches:
 			if !ok {
 				batches = nil
@@ -213,6 +219,13 @@ func (a *appender) append(j *job, h history) {
 		a.repeatAnswer(j, h)
 		return
 	}
+	if err == nil && !a.pairs.decide(now, j.batch.GetTenant().GetValue(), j.req) {
+		j.verdict = unavailable(errElecting)
+		if a.pairs.table.Claimed() { // Others have to come to know it.
+			a.appendEmpty(s, now)
+		}
+		return
+	}
 	var t tally
 	if err == nil {
 		a.refuseFuture(j, now)
@@ -251,6 +264,14 @@ func (a *appender) count(t tally, p *remotewrite.Problems) {
 		m.created.Add(float64(t.series))
 		m.series.Set(float64(a.state.head.Len()))
 	}
+}
+
+// news are those of elections, nil if nobody is elected.
+func (a *appender) news() *news {
+	if a.pairs == nil {
+		return nil
+	}
+	return a.pairs.news
 }
 
 // refuseFuture drops what is too far ahead of the clock: it would be the latest of

@@ -28,6 +28,7 @@ func (s *state) apply(req *remotewrite.Request, d digest, now time.Time) (answer
 	b := &s.block
 	s.setTime(now)
 	t := s.build(req)
+	b.Elections = s.pairs.due(req.Store)
 	b.Digest, b.Verdict = d, s.verdict(req, &t)
 	if s.blockIsEmpty() {
 		// What it repeats may not be durable yet.
@@ -42,6 +43,7 @@ func (s *state) apply(req *remotewrite.Request, d digest, now time.Time) (answer
 		// written, and one sender must not stop the others.
 		clear(s.lastExemplars) // The latest may be those of what was not written.
 		s.recall()
+		s.pairs.opened(now, s)
 		return answer{}, t, fmt.Errorf("%w: %w: %w", remotewrite.ErrTooLarge, req.NoRoom(), err)
 	case err != nil:
 		return answer{}, t, err
@@ -95,13 +97,18 @@ func (s *state) verdict(req *remotewrite.Request, t *tally) segment.Verdict {
 	}
 	if s.earlier != nil {
 		s.earlier.addTo(&v)
+		return v
 	}
+	// Who is not elected is told that it was written. Of a request that comes again it was.
+	v.Samples += uint32(req.Dropped.Samples)
+	v.Histograms += uint32(req.Dropped.Histograms)
+	v.Exemplars += uint32(req.Dropped.Exemplars)
 	return v
 }
 
 func (s *state) blockIsEmpty() bool {
 	b := &s.block
-	return b.Series.Len()+b.Samples.Len()+len(b.Histograms)+len(b.Exemplars)+len(b.Metadata) == 0
+	return b.Series.Len()+b.Samples.Len()+len(b.Histograms)+len(b.Exemplars)+len(b.Metadata)+len(b.Elections) == 0
 }
 
 // build fills the block from a request.
@@ -148,7 +155,7 @@ func (s *state) resetBlock() {
 	s.inBlock = s.inBlock[:0]
 	clear(b.Histograms)
 	clear(b.Exemplars)
-	b.Histograms, b.Exemplars, b.Metadata = b.Histograms[:0], b.Exemplars[:0], b.Metadata[:0]
+	b.Histograms, b.Exemplars, b.Metadata, b.Elections = b.Histograms[:0], b.Exemplars[:0], b.Metadata[:0], nil
 	b.Samples.Reset()
 }
 

@@ -23,6 +23,7 @@ type Config struct {
 	seglog.StorageConfig
 	seglog.SegmentConfig
 	LimitConfig
+	PairsConfig
 	// LinkAddress to listen on for receivers.
 	LinkAddress string
 	// LinkConfigFile is the web configuration file of that listener. "": cleartext.
@@ -61,6 +62,7 @@ func DefaultConfig() Config {
 		StorageConfig: seglog.DefaultStorageConfig("data/forwarder"),
 		SegmentConfig: seglog.DefaultSegmentConfig(),
 		LimitConfig:   DefaultLimitConfig(),
+		PairsConfig:   DefaultPairsConfig(),
 		LinkAddress:   ":8070",
 		SeriesIdle:    time.Hour,
 		Tick:          time.Second,
@@ -92,6 +94,7 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 	app.Flag("ack.timeout", "Time for --ack.servers, after which the sender is told to repeat the request, which then waits for the same; keep it below the receivers' --forwarder.timeout.").
 		Default(c.AckTimeout.String()).DurationVar(&c.AckTimeout)
 	c.LimitConfig.RegisterFlags(app)
+	c.PairsConfig.RegisterFlags(app)
 	app.Flag("limit.link-connections", "Most connections of receivers at a time; at most a quarter of the files that the process may open.").
 		Default(strconv.Itoa(c.LinkConns)).IntVar(&c.LinkConns)
 	app.Flag(flagPeerShare[2:], "Most of each limit that one receiver may hold, in percent.").
@@ -115,6 +118,9 @@ func (c *Config) check() error {
 		return usage.Errorf("--limit.link-connections has to be above zero")
 	case c.SeriesIdle < 0:
 		return usage.Errorf("--storage.series-idle cannot be negative")
+	}
+	if err := c.PairsConfig.check(); err != nil {
+		return err
 	}
 	return c.LimitConfig.check()
 }

@@ -26,7 +26,7 @@ import (
 // It is not 0.
 func (c *LimitConfig) fingerprint() uint32 {
 	h := fnv.New32a()
-	_, _ = fmt.Fprintf(h, "%d %d %d %d %+v", c.MaxSeries, c.MaxFamilies, c.MetadataBytes, c.Future, c.Limits) // is never refused
+	_, _ = fmt.Fprintf(h, "%d %d %d %d %d %+v", c.MaxSeries, c.MaxClusters, c.MaxFamilies, c.MetadataBytes, c.Future, c.Limits) // is never refused
 	return max(h.Sum32(), 1)
 }
 

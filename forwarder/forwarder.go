@@ -56,6 +56,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 		return nil, err
 	}
 	f.in = newIngest(&c.LimitConfig, f.room.working, m)
+	f.in.senders = c.labels()
 	if c.AckServers > 0 {
 		f.in.confirming = newConfirming(c.AckServers, c.AckTimeout, logger, m)
 		f.in.confirming.answer = f.in.answer
@@ -96,7 +97,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 
 func (f *Forwarder) setupShipping(c Config, linkMetrics *link.Metrics, m *metrics) error {
 	f.shipping = shipping{logger: f.logger, answered: make(chan struct{}), toShip: toShip{
-		log: f.appender.log, ended: f.appender.ended, diverged: f.appender.report, confirming: f.in.confirming, metrics: m,
+		log: f.appender.log, ended: f.appender.ended, diverged: f.appender.report, confirming: f.in.confirming, news: f.appender.news(), metrics: m,
 	}}
 	if c.Server == "" {
 		f.logger.Warn("no servers to send the log to, it is only stored (--server)")

@@ -46,7 +46,8 @@ type job struct {
 // ingest passes batches through decoding, the appender and the answers.
 type ingest struct {
 	limits   remotewrite.Limits
-	maxBatch int // bytes of a body
+	senders  *remotewrite.SenderLabels // nil: nobody is elected
+	maxBatch int                       // bytes of a body
 	metrics  *metrics
 	room     *limit.Budget
 	idle     idle
@@ -181,6 +182,7 @@ func (in *ingest) decodeOne(j *job) {
 	}
 	if j.req = in.idle.get(j.room.Held()); j.req == nil {
 		j.req = remotewrite.NewRequest(in.limits)
+		j.req.NameSenders(in.senders)
 	}
 	tenant := tenantOf(j.batch)
 	j.digest = digestOf(byte(schema), tenant, j.batch.GetBody())

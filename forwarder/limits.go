@@ -7,6 +7,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/alecthomas/units"
 
+	"github.com/promgrpc/exporter/forwarder/election"
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
 	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/usage"
@@ -19,6 +20,8 @@ type LimitConfig struct {
 	// MaxFamilies whose metadata the log holds at a time, and MetadataBytes of all of it.
 	MaxFamilies   int
 	MetadataBytes units.Base2Bytes
+	// MaxClusters of HA pairs that a tenant may have.
+	MaxClusters int
 	// Future is how far ahead of the clock a sample may be. 0 is without bound.
 	Future time.Duration
 	// Limits of a request.
@@ -41,6 +44,7 @@ func DefaultLimitConfig() LimitConfig {
 		MaxSeries:     10_000_000,
 		MaxFamilies:   100_000,
 		MetadataBytes: 32 * units.MiB,
+		MaxClusters:   100,
 		Future:        10 * time.Minute,
 		Limits:        remotewrite.DefaultLimits(),
 		RequestBytes:  32 * units.MiB,
@@ -72,6 +76,8 @@ func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 		Default(strconv.Itoa(c.MaxFamilies)).IntVar(&c.MaxFamilies)
 	app.Flag(flagMetadataBytes[2:], "Largest sum of the metadata of all metric families: names, help texts and units.").
 		Default(c.MetadataBytes.String()).BytesVar(&c.MetadataBytes)
+	app.Flag(election.FlagClusters[2:], "Most clusters of HA pairs that a tenant has; all tenants together have 100 times as many. The series of others are refused until one of them was not heard of for --storage.series-idle.").
+		Default(strconv.Itoa(c.MaxClusters)).IntVar(&c.MaxClusters)
 	app.Flag(flagFuture[2:], "Farthest that a sample may be ahead of the forwarder's clock; what is later is refused. 0 is without bound.").
 		Default(c.Future.String()).DurationVar(&c.Future)
 	c.Limits.Flags(func(name, help string, value *int) {
@@ -81,7 +87,7 @@ func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 
 func (c *LimitConfig) check() error {
 	switch {
-	case c.RequestBytes <= 0, c.InflightBytes <= 0, c.MaxFamilies <= 0, c.MetadataBytes <= 0:
+	case c.RequestBytes <= 0, c.InflightBytes <= 0, c.MaxFamilies <= 0, c.MetadataBytes <= 0, c.MaxClusters <= 0:
 		return usage.Errorf("the limits have to be above zero")
 	case c.RequestBytes > link.DefaultMaxFrame-link.FrameRoom:
 		return usage.Errorf("%s is %s, more than a link carries: below %s",

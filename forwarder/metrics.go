@@ -29,6 +29,8 @@ type metrics struct {
 	ackServers  prometheus.Gauge
 	ackSeconds  prometheus.Histogram
 
+	pairs *pairMetrics
+
 	connected *prometheus.GaugeVec // by instance
 	position  *prometheus.GaugeVec
 	lag       *prometheus.GaugeVec
@@ -81,6 +83,7 @@ func newMetrics(reg prometheus.Registerer, inflight func() int64) *metrics {
 			Help:    "Time from when a request was appended until it was durable here and at --ack.servers servers. Those that were not in time are CODE_UNCONFIRMED in promgrpc_forwarder_batches_total.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}),
+		pairs:     newPairMetrics(reg),
 		connected: gauges("connected", "1 while the server is connected."),
 		position:  gauges("position", "Sequence of the last block that the server has confirmed."),
 		lag:       gauges("lag_blocks", "Blocks that the server has not confirmed."),

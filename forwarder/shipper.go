@@ -143,7 +143,7 @@ func (s *shipper) ship(ctx context.Context, c *link.Conn, l *seglog.Log, after u
 	// A Send or Receive under way ends with the connection.
 	stop := context.AfterFunc(inner, func() { _ = c.Close() })
 	defer stop()
-	helpers.Go(func() { cancel(receiveConfirmed(c, confirm)) })
+	helpers.Go(func() { cancel(receiveConfirmed(c, confirm, s.news)) })
 	helpers.Go(func() { cancel(s.sendTail(inner, c, l, changed)) })
 	to := toServer{logship.Frames{Conn: c}, s, s.metrics.sent.WithLabelValues(s.instance.ID)}
 	cancel(logship.Send(inner, l, after, to, logship.Options{Unpaced: s.confirming != nil}))
@@ -214,18 +214,24 @@ func (s *shipper) sendTail(ctx context.Context, c *link.Conn, l *seglog.Log, cha
 	}
 }
 
-// receiveConfirmed passes on up to which block the server has the log.
-func receiveConfirmed(c *link.Conn, confirm func(*linkv1.Position)) error {
+// receiveConfirmed passes on up to which block the server has the log, and what other logs
+// say of who is elected.
+func receiveConfirmed(c *link.Conn, confirm func(*linkv1.Position), news *news) error {
 	for {
 		f, err := c.Receive()
 		if err != nil {
 			return err
 		}
-		k, ok := f.GetKind().(*linkv1.Frame_Position)
-		if !ok {
-			return fmt.Errorf("a server does not send frames of the kind %T", f.GetKind())
+		switch k := f.GetKind().(type) {
+		case *linkv1.Frame_Position:
+			confirm(k.Position)
+		case *linkv1.Frame_Election:
+			if err := news.hear(k.Election); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("a server does not send frames of the kind %T", k)
 		}
-		confirm(k.Position)
 	}
 }
 

@@ -19,6 +19,7 @@ type toShip struct {
 	// diverged is told of each server that has diverged.
 	diverged   func(*divergence)
 	confirming *confirming // nil: nobody waits for servers
+	news       *news       // of elections; nil: nobody is elected
 	options    link.Options
 	metrics    *metrics
 }

@@ -39,6 +39,8 @@ type replicaServer struct {
 	gaps []*seglog.GapError
 	// lies change the position that is given in the first handshake.
 	lies []func(*linkv1.Position)
+	// elections are sent as they come.
+	elections <-chan *linkv1.Election
 }
 
 func serveReplica(t *testing.T, dir, addr string, lie ...func(*linkv1.Position)) *replicaServer {
@@ -100,6 +102,12 @@ func (r *replicaServer) serve(store *seglog.Store, c *link.Conn, hello *linkv1.H
 	if err := c.Welcome(welcome); err != nil {
 		return err
 	}
+	r.mu.Lock()
+	elections := r.elections
+	r.mu.Unlock()
+	ended := make(chan struct{})
+	defer close(ended)
+	go sendElections(c, elections, ended)
 	for {
 		f, err := c.Receive()
 		if err != nil {

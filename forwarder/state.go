@@ -73,6 +73,7 @@ type state struct {
 	// maxSeries at a time, 0 is without bound.
 	maxSeries int
 	limits    uint32 // their fingerprint
+	pairs     *pairs
 	// earlier is what the log holds of the request that is being appended, nil if it
 	// is new.
 	earlier *earlier
@@ -226,6 +227,7 @@ func (s *state) rotate(now time.Time, idle time.Duration) error {
 		before := now.Add(-idle).UnixMilli()
 		s.head.Expire(before, s.families.keep(before))
 	}
+	s.pairs.forget(now, s.head)
 	if err := s.writer.Rotate(); err != nil {
 		return fmt.Errorf("rotate: %w", err)
 	}

@@ -55,6 +55,11 @@ func (a *appender) tick() {
 	if !a.ticks.now(now) || s == nil {
 		return
 	}
+	a.appendEmpty(s, now)
+}
+
+// appendEmpty appends a block without a request.
+func (a *appender) appendEmpty(s *state, now time.Time) {
 	err := s.rotate(now, a.idle)
 	if err == nil {
 		err = s.tick(now)
@@ -68,10 +73,11 @@ func (a *appender) tick() {
 	a.in.answers <- &job{from: s, answer: answer{place: s.end()}}
 }
 
-// tick appends an empty block.
+// tick appends a block without a request, which says at most who is elected.
 func (s *state) tick(now time.Time) error {
 	s.resetBlock()
 	s.setTime(now)
+	s.block.Elections = s.pairs.due(func(int) error { return nil })
 	s.block.Digest, s.block.Verdict = digest{}, segment.Verdict{}
 	return s.write()
 }

@@ -30,6 +30,7 @@ type config struct {
 	seglog.StorageConfig
 	seglog.SegmentConfig
 	forwarder.LimitConfig
+	forwarder.PairsConfig
 	receiver.TenantConfig
 	serving server.LimitConfig // of each server
 	files
@@ -52,6 +53,7 @@ func defaultConfig() config {
 		StorageConfig:   seglog.DefaultStorageConfig("data"),
 		SegmentConfig:   seglog.DefaultSegmentConfig(),
 		LimitConfig:     forwarder.DefaultLimitConfig(),
+		PairsConfig:     forwarder.DefaultPairsConfig(),
 		serving:         server.DefaultLimitConfig(),
 		receiverAddress: "127.0.0.1:8080",
 		rpcAddresses:    []string{"127.0.0.1:8090", "127.0.0.1:8091"},
@@ -74,6 +76,7 @@ func (c *config) registerFlags(app *kingpin.Application) {
 	c.StorageConfig.RegisterFlags(app, "Folder under which the forwarder and each server get one of their own.")
 	c.SegmentConfig.RegisterFlags(app)
 	c.LimitConfig.RegisterFlags(app)
+	c.PairsConfig.RegisterFlags(app)
 	c.TenantConfig.RegisterFlags(app)
 	c.serving.RegisterFlags(app)
 	app.Flag("self.interval", "How often the exporter writes its own metrics to itself. 0 switches it off.").

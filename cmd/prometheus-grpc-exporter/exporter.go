@@ -97,6 +97,7 @@ func (c *config) forwarder(servers []string) forwarder.Config {
 	f.WebAddress, f.WebConfigFile, f.Private = anyLocal, c.web, c.private
 	f.Server = strings.Join(servers, ",")
 	f.StorageConfig, f.SegmentConfig, f.LimitConfig = c.StorageConfig, c.SegmentConfig, c.LimitConfig
+	f.PairsConfig = c.PairsConfig
 	f.StoragePath = filepath.Join(c.StoragePath, "forwarder")
 	f.PeerShare = 100 // There is one receiver.
 	return f

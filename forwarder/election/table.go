@@ -13,7 +13,7 @@ import (
 type Settings struct {
 	// Failover is how long the elected has to be silent before another is elected.
 	Failover time.Duration
-	// Clusters that a tenant may have.
+	// Clusters that a tenant may have. All together have mostTenants times as many.
 	Clusters int
 	// Idle is how long after it was last heard of a cluster is forgotten by Forget. 0:
 	// never.
@@ -110,7 +110,12 @@ func (t *Table) Request(now time.Time, k Key, replica string) (Decision, error) 
 	return Drop, nil
 }
 
-func (t *Table) full(tenant string) bool { return t.clusters[tenant] >= t.settings.Clusters }
+// mostTenants is how many tenants may have as many clusters as they may.
+const mostTenants = 100
+
+func (t *Table) full(tenant string) bool {
+	return t.clusters[tenant] >= t.settings.Clusters || len(t.entries) >= mostTenants*t.settings.Clusters
+}
 
 func (t *Table) add(k Key) *entry {
 	e := &entry{key: k}
@@ -246,6 +251,9 @@ func (t *Table) Due(most int) []segment.Election {
 	t.due = slices.Delete(t.due, 0, n)
 	return out
 }
+
+// Pending is how many elections are due.
+func (t *Table) Pending() int { return len(t.due) }
 
 // Claimed says whether a claim is due, which others should come to know at once.
 func (t *Table) Claimed() bool {

@@ -11,7 +11,8 @@ import (
 // Cluster names senders for which one is elected.
 type Cluster struct{ Tenant, Name string }
 
-func clusterOf(e *segment.Election) Cluster { return Cluster{e.Tenant, e.Cluster} }
+// ClusterOf is the cluster of an election.
+func ClusterOf(e *segment.Election) Cluster { return Cluster{e.Tenant, e.Cluster} }
 
 // Elections returns what the log says of who is elected, sorted by tenant and cluster.
 func (h *Head) Elections() []segment.Election {
@@ -24,6 +25,9 @@ func (h *Head) Elections() []segment.Election {
 	return all
 }
 
+// ElectionChanges is another number once Elections may return something else.
+func (h *Head) ElectionChanges() uint64 { return h.electionChanges.Load() }
+
 // ForgetElections has the next keyframe leave some clusters out.
 func (h *Head) ForgetElections(clusters []Cluster) {
 	h.mu.Lock()
@@ -31,11 +35,12 @@ func (h *Head) ForgetElections(clusters []Cluster) {
 	for _, c := range clusters {
 		delete(h.elections, c)
 	}
+	h.electionChanges.Add(1)
 }
 
 // elect notes what a block or keyframe says of who is elected.
 func elect(elections map[Cluster]segment.Election, said []segment.Election) {
 	for i := range said {
-		elections[clusterOf(&said[i])] = said[i]
+		elections[ClusterOf(&said[i])] = said[i]
 	}
 }

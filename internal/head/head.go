@@ -49,6 +49,8 @@ type Head struct {
 	metadataChange uint64
 	listed         atomic.Pointer[listedMetadata]
 	elections      map[Cluster]segment.Election
+	// electionChanges counts the changes of elections.
+	electionChanges atomic.Uint64
 
 	// keyframeNext is the first reference that the chunks of the keyframe under way
 	// have not covered, the others the metadata and the elections that they had.
@@ -122,7 +124,10 @@ func (h *Head) applyBlock(b *segment.Block) error {
 	if len(b.Metadata) > 0 {
 		h.metadataChanged()
 	}
-	elect(h.elections, b.Elections)
+	if len(b.Elections) > 0 {
+		elect(h.elections, b.Elections)
+		h.electionChanges.Add(1)
+	}
 	h.sequence = b.Sequence
 	return nil
 }

@@ -50,6 +50,7 @@ func (h *Head) applyKeyframe(k *segment.Keyframe) error {
 		h.dropRange(h.keyframeNext, h.nextRef)
 		h.compact()
 		h.metadata, h.elections = h.keyframeMetadata, h.keyframeElections
+		h.electionChanges.Add(1)
 		h.metadataChanged()
 		h.RestartKeyframe()
 		h.sequence = k.Sequence

@@ -51,6 +51,11 @@ func (f *Feed) Replicate(ctx context.Context, c *link.Conn, hello *linkv1.Hello)
 	}
 	f.log.Log(slog.LevelInfo, "forwarder connected", append(slices.Clip(who), "last_sequence", position.GetSequence())...)
 	defer f.log.Log(slog.LevelInfo, "forwarder disconnected", who...)
+	if !hello.GetEnded() {
+		telling, stop := context.WithCancel(ctx)
+		defer stop()
+		go f.tellElections(telling, c, r.Replica)
+	}
 	a := acknowledge(c, r.Replica, hello.GetDurable())
 	err = f.receive(ctx, c, sink{r, f, who}, a)
 	if failed := a.end(); failed != nil {
