@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -121,39 +120,6 @@ func registerMetadata(app *kingpin.Application, c *connection) (string, func(con
 			return rows, res.GetTruncated(), err
 		}, func(r row) []string {
 			return []string{r.Family, r.Type, cmp.Or(r.Unit, "-"), r.Help}
-		})
-	}
-}
-
-func registerSegments(app *kingpin.Application, c *connection) (string, func(context.Context, environment) error) {
-	rpc := &call{connection: c}
-	cmd := app.Command("segments", "Print the files of the first server that answers, oldest first, log by log.")
-	rpc.register(cmd)
-	return cmd.FullCommand(), func(ctx context.Context, env environment) error {
-		type row struct {
-			LogID         string `json:"log_id"`
-			Name          string `json:"name"`
-			FirstSequence uint64 `json:"first_sequence"`
-			LastSequence  uint64 `json:"last_sequence"`
-			CreateTime    string `json:"create_time,omitempty"`
-			SizeBytes     int64  `json:"size_bytes"`
-			Sealed        bool   `json:"sealed"`
-		}
-		return runCall(ctx, env, rpc, "LOG\tNAME\tFIRST\tLAST\tSIZE\tSEALED", func(ctx context.Context, client *promgrpc.Client) ([]row, bool, error) {
-			res, err := client.ListSegments(ctx)
-			rows := make([]row, len(res.GetSegments()))
-			for i, s := range res.GetSegments() {
-				rows[i] = row{
-					s.GetLogId(), s.GetName(), s.GetFirstSequence(), s.GetLastSequence(),
-					instant(s.GetCreateTime()), s.GetSizeBytes(), s.GetSealed(),
-				}
-			}
-			return rows, res.GetTruncated(), err
-		}, func(r row) []string {
-			return []string{
-				short(r.LogID), r.Name, strconv.FormatUint(r.FirstSequence, 10), strconv.FormatUint(r.LastSequence, 10),
-				size(r.SizeBytes), strconv.FormatBool(r.Sealed),
-			}
 		})
 	}
 }

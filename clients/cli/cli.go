@@ -165,7 +165,7 @@ func run(ctx context.Context, args []string, env environment) (code int) {
 	var c connection
 	commands := map[string]func(context.Context, environment) error{}
 	for _, register := range []func(*kingpin.Application, *connection) (string, func(context.Context, environment) error){
-		registerGet, registerQuery, registerAlerts, registerLabels, registerMetadata, registerSegments, registerStatus, registerInspect,
+		registerGet, registerQuery, registerAlerts, registerLabels, registerMetadata, registerSegments, registerStatus, registerInspect, registerRestore,
 		registerCompletion, registerManual,
 	} {
 		name, command := register(app, &c)

@@ -290,7 +290,7 @@ func TestCalls(t *testing.T) {
 		LabelValues: &metricsv1.GetLabelValuesResponse{Values: []string{"node", "a\"b"}},
 		Metadata:    metricstest.Metadata(),
 		Segments: &metricsv1.ListSegmentsResponse{Segments: []*metricsv1.Segment{
-			{LogId: "0123456789abcdef0123456789abcdef", Name: "a.seg", FirstSequence: 1, LastSequence: 99, CreateTime: created, SizeBytes: 1 << 21, Sealed: true},
+			{LogId: "0123456789abcdef0123456789abcdef", Name: "a.seg", FirstSequence: 1, LastSequence: 99, CreateTime: created, SizeBytes: 1 << 21, Sealed: true, Archived: true, Remote: true},
 			{LogId: "0123456789abcdef0123456789abcdef", Name: "b.seg", FirstSequence: 100, LastSequence: 99, CreateTime: created, SizeBytes: 64},
 		}},
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -30,7 +29,7 @@ func registerInspect(app *kingpin.Application, _ *connection) (string, func(cont
 	i := &inspect{given: given{}}
 	cmd := app.Command("inspect", "Read a segment file, verify all of it, and list its frames or print its samples. Works on the files of forwarders and servers alike, even while they are written. Exits with 1 if a file is damaged, and prints the offset.").
 		PreAction(i.given.note)
-	cmd.Arg("file", "A segment FILE, or the link to the latest one.").Required().StringVar(&i.path)
+	cmd.Arg("file", "A segment FILE, or the link to the latest one; or the URL of a segment in a bucket: the bucket's, with the log's id and the segment's name behind its prefix.").Required().StringVar(&i.path)
 	option(cmd, "samples", "Print the samples instead of the frames.").BoolVar(&i.samples)
 	option(cmd, "keyframe", "With --samples: start with the samples of the keyframe, which repeat those of earlier segments.").BoolVar(&i.keyframe)
 	registerFormat(cmd, "Format: text, table, json, openmetrics, csv or proto.", &i.format, output.Formats...)
@@ -59,16 +58,12 @@ func (i *inspect) run(ctx context.Context, env environment) (err error) {
 	if i.given["csv-header"] && i.format != "csv" {
 		return usage.Errorf("--csv-header needs --output csv")
 	}
-	f, err := os.Open(i.path)
+	f, err := openSegment(ctx, i.path)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	r, err := segment.NewReader(f, info.Size())
+	defer func() { _ = f.close() }() // it was only read
+	r, err := segment.NewReader(f, f.size)
 	if err != nil {
 		return fmt.Errorf("%s: offset 0: %w", i.path, err)
 	}
@@ -86,7 +81,7 @@ func (i *inspect) run(ctx context.Context, env environment) (err error) {
 	default:
 		v = &frameTable{w: bufio.NewWriter(env.stdout)}
 	}
-	err = walk(ctx, r, info.Size(), i.path, v)
+	err = walk(ctx, r, f.size, i.path, v)
 	// What was read up to the damage is worth printing.
 	if closeErr := v.close(err == nil); closeErr != nil {
 		return closeErr

@@ -1,15 +1,16 @@
 //go:build node
 
-package bucket
+package bucket_test
 
 import (
 	"encoding/base64"
 	"net"
-	"net/http"
-	"net/url"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/promgrpc/exporter/internal/bucket"
+	"github.com/promgrpc/exporter/internal/buckettest"
 )
 
 // azurite is Microsoft's own stand-in for Azure.
@@ -29,15 +30,11 @@ func startAzurite(t *testing.T) string {
 	key := base64.StdEncoding.EncodeToString([]byte("not a secret"))
 	t.Setenv("AZURE_STORAGE_KEY", key)
 	t.Setenv("AZURITE_ACCOUNTS", azureAccount+":"+key)
-	address := startProvider(t, "azurite", func(address string) []string {
+	address := buckettest.Start(t, "azurite", func(address string) []string {
 		host, port, err := net.SplitHostPort(address)
 		require.NoError(t, err)
 		return []string{"--blobHost", host, "--blobPort", port, "--inMemoryPersistence", "--silent", "--disableTelemetry"}
 	})
-	opened, err := openAzure(t.Context(), Location{Bucket: "test", Account: azureAccount, Endpoint: address, Insecure: true}, Options{}.withDefaults())
-	require.NoError(t, err)
-	a := opened.(*azure)
-	_, err = a.done(t.Context(), http.MethodPut, a.url("", url.Values{"restype": {"container"}}), azureHeader(), nil, 0)
-	require.NoError(t, err)
+	require.NoError(t, bucket.CreateContainer(t.Context(), bucket.Location{Bucket: buckettest.Bucket, Account: azureAccount, Endpoint: address, Insecure: true}))
 	return address
 }

@@ -1,4 +1,4 @@
-package bucket
+package bucket_test
 
 import (
 	"bytes"
@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/promgrpc/exporter/internal/bucket"
 )
 
 // provider is where the buckets of a test are.
@@ -45,9 +47,9 @@ func conform(t *testing.T, at provider) {
 }
 
 // open opens the bucket of a test, with a prefix of its own.
-func (p provider) open(t *testing.T, prefix string) Bucket {
+func (p provider) open(t *testing.T, prefix string) bucket.Bucket {
 	t.Helper()
-	b, err := Open(t.Context(), p.url(prefix), Options{})
+	b, err := bucket.Open(t.Context(), p.url(prefix), bucket.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, b.Close()) })
 	return b
@@ -57,12 +59,12 @@ func prefixOf(t *testing.T) string {
 	return strings.NewReplacer("/", "-", "_", "-").Replace(strings.ToLower(t.Name()))
 }
 
-func create(t *testing.T, b Bucket, name, content string) {
+func create(t *testing.T, b bucket.Bucket, name, content string) {
 	t.Helper()
 	require.NoError(t, b.Create(t.Context(), name, strings.NewReader(content), int64(len(content))))
 }
 
-func readAll(t *testing.T, b Bucket, name string, offset, length int64) string {
+func readAll(t *testing.T, b bucket.Bucket, name string, offset, length int64) string {
 	t.Helper()
 	r, err := b.Open(t.Context(), name, offset, length)
 	require.NoError(t, err)
@@ -72,7 +74,7 @@ func readAll(t *testing.T, b Bucket, name string, offset, length int64) string {
 	return string(content)
 }
 
-func list(t *testing.T, b Bucket, prefix string) (names []string) {
+func list(t *testing.T, b bucket.Bucket, prefix string) (names []string) {
 	t.Helper()
 	for object, err := range b.List(t.Context(), prefix) {
 		require.NoError(t, err)
@@ -116,7 +118,7 @@ func conformOnce(t *testing.T, at provider) {
 	create(t, b, "a/once", "first")
 	for _, content := range []string{"second", "first", ""} {
 		err := b.Create(t.Context(), "a/once", strings.NewReader(content), int64(len(content)))
-		require.ErrorIs(t, err, ErrExists)
+		require.ErrorIs(t, err, bucket.ErrExists)
 		assert.Contains(t, err.Error(), "a/once")
 		assert.Contains(t, err.Error(), b.String())
 	}
@@ -147,7 +149,7 @@ func conformRace(t *testing.T, at provider) {
 		require.GreaterOrEqual(t, winner, 0, "%v", errs)
 		for i, err := range errs {
 			if i != winner {
-				require.ErrorIs(t, err, ErrExists)
+				require.ErrorIs(t, err, bucket.ErrExists)
 			}
 		}
 		assert.Equal(t, strings.Repeat(string(rune('a'+winner)), 10_000), readAll(t, b, name, 0, -1))
@@ -190,7 +192,7 @@ func conformListMany(t *testing.T, at provider) {
 			}
 		})
 	}
-	for i := range 2*pageSize + 7 {
+	for i := range 2*bucket.PageSize + 7 {
 		want = append(want, fmt.Sprintf("many/%06d", i))
 	}
 	for _, i := range rand.Perm(len(want)) {
@@ -219,11 +221,11 @@ func conformNotThere(t *testing.T, at provider) {
 	create(t, b, "a/there", "x")
 	for _, name := range []string{"not/there", "a", "a/there/below", "a/the"} {
 		_, err := b.Stat(t.Context(), name)
-		require.ErrorIs(t, err, ErrNotFound, name)
+		require.ErrorIs(t, err, bucket.ErrNotFound, name)
 		assert.Contains(t, err.Error(), name)
 		for _, length := range []int64{-1, 0, 5} {
 			_, err = b.Open(t.Context(), name, 0, length)
-			assert.ErrorIs(t, err, ErrNotFound, "%s, %d", name, length)
+			assert.ErrorIs(t, err, bucket.ErrNotFound, "%s, %d", name, length)
 		}
 	}
 }
@@ -258,7 +260,7 @@ func conformNames(t *testing.T, at provider) {
 		require.Error(t, b.Create(t.Context(), name, strings.NewReader("x"), 1), "%q", name)
 		_, err := b.Stat(t.Context(), name)
 		require.Error(t, err, "%q", name)
-		require.NotErrorIs(t, err, ErrNotFound, "%q", name)
+		require.NotErrorIs(t, err, bucket.ErrNotFound, "%q", name)
 		_, err = b.Open(t.Context(), name, 0, -1)
 		require.Error(t, err, "%q", name)
 		require.Error(t, b.Delete(t.Context(), name), "%q", name)

@@ -23,8 +23,8 @@ func broken(t *testing.T, options bucket.Options, test func(t *testing.T, b buck
 		start func(*testing.T) string
 		url   string
 	}{
-		"s3": {bucket.StartVersitygw, "s3://test/faults?insecure=true&endpoint="},
-		"gs": {bucket.StartFakeGCS, "gs://test/faults?insecure=true&endpoint="},
+		"s3": {buckettest.StartS3, "s3://test/faults?insecure=true&endpoint="},
+		"gs": {buckettest.StartGCS, "gs://test/faults?insecure=true&endpoint="},
 	} {
 		t.Run(name, func(t *testing.T) {
 			proxy := buckettest.StartProxy(t, provider.start(t))
@@ -117,7 +117,7 @@ func TestAttempts(t *testing.T) {
 				require.NotErrorIs(t, err, bucket.ErrExists)
 				assert.Contains(t, err.Error(), what+" a/x")
 				assert.Contains(t, err.Error(), "in "+b.String()+": ")
-				assert.NotContains(t, err.Error(), "not-a-secret")
+				assert.NotContains(t, err.Error(), buckettest.Secret)
 				if !test.faults.Away {
 					assert.Contains(t, err.Error(), "403", what)
 				}

@@ -42,9 +42,6 @@ type Step struct {
 	Until time.Time
 }
 
-// Piece of a segment that has no sealed object.
-type Piece struct{ Offset, Size int64 }
-
 // patience is after how many intervals in which nothing came a server does what another
 // one was to do.
 const patience = 3
@@ -110,18 +107,6 @@ func (l *Log) Listed(name string, sealed int64, pieces []Piece) {
 	if chain := Chain(pieces); len(chain) > len(o.pieces) {
 		o.pieces, o.exists, o.missing = chain, false, false
 	}
-}
-
-// Chain returns the pieces that continue each other from the beginning.
-func Chain(pieces []Piece) []Piece {
-	var end int64
-	for i, p := range pieces {
-		if p.Offset != end || p.Size <= 0 {
-			return pieces[:i:i]
-		}
-		end += p.Size
-	}
-	return pieces
 }
 
 // Gone takes that others have deleted the objects of a segment.
@@ -269,7 +254,7 @@ func (l *Log) Found(now time.Time, s Step, size int64) {
 	if s.Offset != o.end() || size <= 0 {
 		return
 	}
-	o.pieces = append(o.pieces, Piece{s.Offset, size})
+	o.pieces = append(o.pieces, Piece{Offset: s.Offset, Size: size})
 	if o.due = now.Add(l.interval / 2); ours { // half: to come closer to one that is ahead
 		o.due = now.Add(l.interval)
 	}
@@ -297,7 +282,7 @@ func (l *Log) Created(now time.Time, s Step) {
 	}
 	o.clear = true // A server that knew nothing of it may have made the sealed one.
 	if s.Offset == o.end() {
-		o.pieces = append(o.pieces, Piece{s.Offset, s.Size})
+		o.pieces = append(o.pieces, Piece{Offset: s.Offset, Size: s.Size})
 	}
 	o.due = now.Add(l.interval)
 }

@@ -1,4 +1,6 @@
-package plan
+// Package layout says what the objects of a bucket are called: sealed segments by their
+// log and file, and those that are not sealed in pieces that continue each other.
+package layout
 
 import (
 	"fmt"
@@ -69,4 +71,21 @@ func ParseLease(name string) (uint64, bool) {
 	}
 	n, err := strconv.ParseUint(digits, 10, 64)
 	return n, err == nil && LeaseName(n) == name
+}
+
+// Piece of a segment that has no sealed object: whole frames, the first after the file's
+// header.
+type Piece struct{ Offset, Size int64 }
+
+// Chain returns the pieces that continue each other from the beginning. They come in the
+// order of their offsets.
+func Chain(pieces []Piece) []Piece {
+	var end int64
+	for i, p := range pieces {
+		if p.Offset != end || p.Size <= 0 {
+			return pieces[:i:i]
+		}
+		end += p.Size
+	}
+	return pieces
 }
