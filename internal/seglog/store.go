@@ -58,6 +58,9 @@ type Store struct {
 	lock    *os.File
 	stop    chan struct{}
 	stopped sync.WaitGroup
+	// linking is held by who changes the store's link: logs of several forwarders begin at
+	// a time.
+	linking sync.Mutex
 	// large admits as many large Appends of mirrors at a time as there are processors.
 	large chan struct{}
 
@@ -308,6 +311,8 @@ func (s *Store) unlink(id segment.LogID) error {
 		}
 	}
 	if newest != nil {
+		s.linking.Lock()
+		defer s.linking.Unlock()
 		return s.replaceLink(s.path, filepath.Join(newest.id.String(), latestName))
 	}
 	return s.fs.Remove(link)
@@ -336,6 +341,8 @@ func (s *Store) link(l *Log, name string) error {
 	if err := s.replaceLink(l.dir, name); err != nil || l.ended {
 		return err
 	}
+	s.linking.Lock()
+	defer s.linking.Unlock()
 	return s.replaceLink(s.path, filepath.Join(l.id.String(), latestName))
 }
 
