@@ -24,7 +24,9 @@ func registerRestore(app *kingpin.Application, _ *connection) (string, func(cont
 	r := &restore{}
 	cmd := app.Command("restore", "Make a storage folder of what is in a bucket, on which a server or a forwarder starts. Every frame is verified. What was broken off goes on when the same command is given again. Exits with 1 if a segment is damaged; everything else is restored then.")
 	// What is restored is for this command alone, and nobody's default elsewhere.
-	own := func(name, help string) *kingpin.FlagClause { return cmd.Flag(name, help).Envar(variable("restore-" + name)) }
+	own := func(name, help string) *kingpin.FlagClause {
+		return cmd.Flag(name, help).Envar(variable("restore-" + name))
+	}
 	option(cmd, "bucket", "The bucket at URL: "+bucketHelp).PlaceHolder("URL").StringVar(&r.choice.Bucket)
 	own("to", "The folder DIR, which is empty or not there.").Required().PlaceHolder("DIR").StringVar(&r.folder)
 	own("log", "Only the log whose id begins with ID. Repeatable.").PlaceHolder("ID").StringsVar(&r.choice.Logs)
