@@ -220,7 +220,7 @@ func (a *appender) append(j *job, h history) {
 		return
 	}
 	if err == nil && !a.pairs.decide(now, j.batch.GetTenant().GetValue(), j.req) {
-		j.verdict = unavailable(errElecting)
+		j.verdict = undecided()
 		if a.pairs.table.Claimed() { // Others have to come to know it.
 			a.appendEmpty(s, now)
 		}

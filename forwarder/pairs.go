@@ -1,9 +1,10 @@
 package forwarder
 
 import (
-	"errors"
 	"log/slog"
 	"time"
+
+	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 
 	"github.com/promgrpc/exporter/forwarder/election"
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
@@ -33,8 +34,10 @@ func newPairs(c *Config, m *metrics, logger *slog.Logger) *pairs {
 	}
 }
 
-// errElecting is why a request has to come again.
-var errElecting = errors.New("which sender of its cluster is taken is being decided")
+// undecided is the verdict on a request that has to come again.
+func undecided() *linkv1.Verdict {
+	return &linkv1.Verdict{Code: linkv1.Code_CODE_UNDECIDED, Errors: []string{"which sender of its HA pair is taken is being decided"}}
+}
 
 // decide drops the series of a request whose senders are not elected, and refuses those
 // that are one cluster too many. It returns false if the request has to come again, and

@@ -18,7 +18,7 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-const unavailableCode = linkv1.Code_CODE_UNAVAILABLE
+const undecidedCode = linkv1.Code_CODE_UNDECIDED
 
 // paired is a forwarder that elects, whose clock goes on when it is told to.
 type paired struct {
@@ -61,7 +61,7 @@ func of(cluster, replica string, at int64, labels ...string) ts {
 // elects has a replica elected.
 func (p *paired) elects(s *sender, cluster, replica string) {
 	p.t.Helper()
-	require.Equal(p.t, unavailableCode, s.send(v1, bodyOf(p.t, v1, of(cluster, replica, 1))).GetCode())
+	require.Equal(p.t, undecidedCode, s.send(v1, bodyOf(p.t, v1, of(cluster, replica, 1))).GetCode())
 	p.after(election.Settle)
 	s.mustStore(v1, bodyOf(p.t, v1, of(cluster, replica, 1)))
 }
@@ -96,8 +96,8 @@ func TestPairs(t *testing.T) {
 				return toldBy(s.send(schema, bodyOf(t, schema, of("c", replica, at), of("c", replica, at, "i", "2"))))
 			}
 			wrote := told{Code: ok, Samples: 2}
-			require.Equal(t, unavailableCode, send("a", 1).Code)
-			require.Equal(t, unavailableCode, send("b", 1).Code)
+			require.Equal(t, undecidedCode, send("a", 1).Code)
+			require.Equal(t, undecidedCode, send("b", 1).Code)
 			require.Equal(t, 2.0, testutil.ToFloat64(p.in.metrics.pairs.waited))
 			p.after(election.Settle)
 			require.Equal(t, wrote, send("a", 1))
@@ -119,7 +119,7 @@ func TestPairs(t *testing.T) {
 
 			// The elected is silent, and another takes over. What was dropped stays dropped.
 			p.after(p.config.Failover)
-			require.Equal(t, unavailableCode, send("b", 6).Code)
+			require.Equal(t, undecidedCode, send("b", 6).Code)
 			p.after(election.Settle)
 			require.Equal(t, wrote, send("b", 6))
 			require.Equal(t, wrote, send("b", 4), "a repeat of what was dropped")
@@ -149,7 +149,7 @@ func TestPairsInOneRequest(t *testing.T) {
 		want := []string{"__name__=up cluster=c @5", "__name__=up cluster=d @5", "__name__=alone @5", "__name__=alone __replica__=a @5"}
 		require.Equal(t, want, p.lines()[before:])
 		// One that has to wait has all of them wait, and leaves no trace.
-		require.Equal(t, unavailableCode, s.send(schema, mixed(6, of("e", "a", 6))).GetCode())
+		require.Equal(t, undecidedCode, s.send(schema, mixed(6, of("e", "a", 6))).GetCode())
 		require.Len(t, p.lines(), before+len(want))
 		p.after(election.Settle)
 		require.Equal(t, told{Code: ok, Samples: 7}, toldBy(s.send(schema, mixed(6, of("e", "a", 6)))))
@@ -168,8 +168,8 @@ func TestPairsOfTenants(t *testing.T) {
 		s.tenant = &linkv1.Label{Name: tenantLabel, Value: tenant}
 		return s.send(v1, bodyOf(t, v1, of("c", replica, at))).GetCode()
 	}
-	require.Equal(t, unavailableCode, sendOf("x", "a", 1))
-	require.Equal(t, unavailableCode, sendOf("y", "b", 1))
+	require.Equal(t, undecidedCode, sendOf("x", "a", 1))
+	require.Equal(t, undecidedCode, sendOf("y", "b", 1))
 	p.after(election.Settle)
 	for _, tenant := range []string{"x", "y"} {
 		for _, replica := range []string{"a", "b"} {
@@ -218,7 +218,7 @@ func TestClustersAreLimited(t *testing.T) {
 			s.mustStore(v1, bodyOf(t, v1, one(1, 10+i, "__name__", "alone")))
 		}
 		require.Zero(t, testutil.CollectAndCount(p.in.metrics.pairs.current))
-		require.Equal(t, unavailableCode, s.send(schema, bodyOf(t, schema, of("one-more", "a", 50))).GetCode())
+		require.Equal(t, undecidedCode, s.send(schema, bodyOf(t, schema, of("one-more", "a", 50))).GetCode())
 		p.stop()
 	}
 }
@@ -234,8 +234,8 @@ func TestElectionsAreInTheLog(t *testing.T) {
 		}
 		return all
 	}
-	require.Equal(t, unavailableCode, s.send(v1, bodyOf(t, v1, of("c", "a", 1))).GetCode())
-	require.Equal(t, unavailableCode, s.send(v1, bodyOf(t, v1, of("c", "a", 1))).GetCode())
+	require.Equal(t, undecidedCode, s.send(v1, bodyOf(t, v1, of("c", "a", 1))).GetCode())
+	require.Equal(t, undecidedCode, s.send(v1, bodyOf(t, v1, of("c", "a", 1))).GetCode())
 	claims := said()
 	require.Len(t, claims, 1)
 	log, _ := p.appender.log()

@@ -82,6 +82,8 @@ func describe(v *linkv1.Verdict) string {
 		s.WriteString("the forwarder cannot write now")
 	case linkv1.Code_CODE_UNCONFIRMED:
 		s.WriteString("stored by the forwarder, and too few servers have confirmed it in time")
+	case linkv1.Code_CODE_UNDECIDED:
+		s.WriteString("nothing written yet")
 	default:
 		fmt.Fprintf(&s, "the forwarder answered %s", v.GetCode())
 	}

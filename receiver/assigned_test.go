@@ -178,6 +178,7 @@ func TestForwarderThatIsAvoided(t *testing.T) {
 		"cannot write":       {refuse(linkv1.Code_CODE_UNAVAILABLE), 503, "unavailable", true},
 		"does not answer":    {silence, 503, "timeout", true},
 		"is not confirmed":   {refuse(linkv1.Code_CODE_UNCONFIRMED), 503, "unconfirmed", true},
+		"does not decide":    {refuse(linkv1.Code_CODE_UNDECIDED), 503, "undecided", false},
 		"finds it wrong":     {refuse(linkv1.Code_CODE_INVALID), 400, "invalid", false},
 		"finds it too large": {refuse(linkv1.Code_CODE_TOO_LARGE), 413, "too_large", false},
 	} {

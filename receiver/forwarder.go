@@ -169,6 +169,8 @@ func outcomeOf(v *linkv1.Verdict, err error) (name string, o assign.Outcome, tel
 		return "too_large", 0, false
 	case linkv1.Code_CODE_UNCONFIRMED:
 		return "unconfirmed", assign.Unconfirmed, true
+	case linkv1.Code_CODE_UNDECIDED: // It would be the same at another.
+		return "undecided", 0, false
 	}
 	return "unavailable", assign.Failed, true
 }

@@ -58,6 +58,10 @@ func TestVerdictBecomesTheAnswer(t *testing.T) {
 			http.StatusServiceUnavailable, "the forwarder cannot write now: disk full\n", []string{"0", "0", "0"},
 		},
 		{
+			"undecided", &linkv1.Verdict{Code: linkv1.Code_CODE_UNDECIDED, Errors: []string{"who of a pair"}},
+			http.StatusServiceUnavailable, "nothing written yet: who of a pair\n", []string{"0", "0", "0"},
+		},
+		{
 			"unconfirmed", &linkv1.Verdict{Code: linkv1.Code_CODE_UNCONFIRMED, Errors: []string{"after 5s (--ack.timeout) block 3 is on the disks of none"}},
 			http.StatusServiceUnavailable, "stored by the forwarder, and too few servers have confirmed it in time: after 5s (--ack.timeout) block 3 is on the disks of none\n", []string{"0", "0", "0"},
 		},

@@ -150,6 +150,9 @@ const (
 	// as many servers as have to. Sent again, it waits for the same, and is not stored
 	// twice.
 	Code_CODE_UNCONFIRMED Code = 5
+	// CODE_UNDECIDED: which sender of its HA pair is taken is being decided, so it may be
+	// sent again in a moment. Nothing of it is stored.
+	Code_CODE_UNDECIDED Code = 6
 )
 
 // Enum value maps for Code.
@@ -161,6 +164,7 @@ var (
 		3: "CODE_TOO_LARGE",
 		4: "CODE_UNAVAILABLE",
 		5: "CODE_UNCONFIRMED",
+		6: "CODE_UNDECIDED",
 	}
 	Code_value = map[string]int32{
 		"CODE_UNSPECIFIED": 0,
@@ -169,6 +173,7 @@ var (
 		"CODE_TOO_LARGE":   3,
 		"CODE_UNAVAILABLE": 4,
 		"CODE_UNCONFIRMED": 5,
+		"CODE_UNDECIDED":   6,
 	}
 )
 
@@ -1508,14 +1513,15 @@ const file_promgrpc_link_v1_link_proto_rawDesc = "" +
 	"\x06Schema\x12\x16\n" +
 	"\x12SCHEMA_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fSCHEMA_WRITE_V1\x10\x01\x12\x13\n" +
-	"\x0fSCHEMA_WRITE_V2\x10\x02*{\n" +
+	"\x0fSCHEMA_WRITE_V2\x10\x02*\x8f\x01\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aCODE_OK\x10\x01\x12\x10\n" +
 	"\fCODE_INVALID\x10\x02\x12\x12\n" +
 	"\x0eCODE_TOO_LARGE\x10\x03\x12\x14\n" +
 	"\x10CODE_UNAVAILABLE\x10\x04\x12\x14\n" +
-	"\x10CODE_UNCONFIRMED\x10\x05B\xc0\x01\n" +
+	"\x10CODE_UNCONFIRMED\x10\x05\x12\x12\n" +
+	"\x0eCODE_UNDECIDED\x10\x06B\xc0\x01\n" +
 	"\x14com.promgrpc.link.v1B\tLinkProtoP\x01Z;github.com/promgrpc/exporter/gen/go/promgrpc/link/v1;linkv1\xa2\x02\x03PLX\xaa\x02\x10Promgrpc.Link.V1\xca\x02\x10Promgrpc\\Link\\V1\xe2\x02\x1cPromgrpc\\Link\\V1\\GPBMetadata\xea\x02\x12Promgrpc::Link::V1b\x06proto3"
 
 var (
