@@ -101,6 +101,7 @@ func (a *Archive) Run(ctx context.Context) error {
 	running.Go(func() { a.listAll(ctx) })
 	if !a.config.ReadOnly {
 		running.Go(func() { a.uploadAll(ctx) })
+		running.Go(func() { a.fillUnfed(ctx) })
 	}
 	running.Wait()
 	return nil

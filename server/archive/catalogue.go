@@ -26,8 +26,10 @@ type catalogue struct {
 	file    string // in which it is kept, "" for none
 
 	mu     sync.Mutex
-	listed bool // a list has succeeded
-	logs   map[segment.LogID]map[string]*entry
+	listed time.Time // when the last list began that succeeded, zero: none has
+	// asked is when a list of a log alone began that succeeded.
+	asked map[segment.LogID]time.Time
+	logs  map[segment.LogID]map[string]*entry
 }
 
 // entry is a segment in the bucket.
@@ -69,17 +71,29 @@ func (e *entry) chainEnd() int64 {
 func (e *entry) readable() bool { return !e.bad && (e.sealed || e.read > 0) }
 
 func newCatalogue(a *Archive) *catalogue {
-	return &catalogue{archive: a, logs: map[segment.LogID]map[string]*entry{}}
+	return &catalogue{archive: a, asked: map[segment.LogID]time.Time{}, logs: map[segment.LogID]map[string]*entry{}}
 }
 
 func (c *catalogue) isListed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return !c.listed.IsZero()
+}
+
+// Asked is when the bucket was asked last what it has of a log, zero if it was not.
+func (a *Archive) Asked(id segment.LogID) time.Time {
+	c := a.catalogue
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if at := c.asked[id]; at.After(c.listed) {
+		return at
+	}
 	return c.listed
 }
 
 // listing is what one list says.
 type listing struct {
+	began   time.Time
 	logs    map[segment.LogID]map[string]*entry
 	lease   uint64 // the newest
 	leases  []uint64
@@ -88,18 +102,23 @@ type listing struct {
 	example string
 }
 
-// list lists the whole bucket.
-func (a *Archive) list(ctx context.Context) (*listing, error) {
-	l := &listing{logs: map[segment.LogID]map[string]*entry{}}
-	for object, err := range a.bucket.List(ctx, "") {
+// list lists the objects whose names begin with a prefix.
+func (a *Archive) list(ctx context.Context, prefix string) (*listing, error) {
+	l := &listing{began: time.Now(), logs: map[segment.LogID]map[string]*entry{}}
+	objects := 0
+	for object, err := range a.bucket.List(ctx, prefix) {
 		if err != nil {
 			return nil, fmt.Errorf("list: %w", err)
 		}
 		l.add(object)
+		objects++
 	}
-	a.metrics.requests.WithLabelValues("list").Inc()
+	a.metrics.requests.WithLabelValues("list").Add(float64(1 + objects/listPage))
 	return l, nil
 }
+
+// listPage is how many objects a page of a list has, with all providers.
+const listPage = 1000
 
 // add takes one object.
 func (l *listing) add(object bucket.Object) {
@@ -147,7 +166,7 @@ func newEntry(name string) *entry {
 // refresh lists the bucket, and reads what is not known of what is there.
 func (c *catalogue) refresh(ctx context.Context) (*listing, error) {
 	a := c.archive
-	l, err := a.list(ctx)
+	l, err := a.list(ctx, "")
 	if !a.health.did(err) {
 		return nil, err
 	}
@@ -161,8 +180,8 @@ func (c *catalogue) refresh(ctx context.Context) (*listing, error) {
 		return nil, err
 	}
 	c.mu.Lock()
-	first := !c.listed
-	c.listed = true
+	first := c.listed.IsZero()
+	c.listed = l.began
 	c.mu.Unlock()
 	if !first { // What is on no disk here is known only once the server was filled.
 		c.readChains(ctx)
@@ -173,6 +192,45 @@ func (c *catalogue) refresh(ctx context.Context) (*listing, error) {
 		a.logger.Warn("what is known of the bucket cannot be written, and is found out again after a restart", "err", err)
 	}
 	return l, nil
+}
+
+// refreshLog lists one log, and reads what is not known of it.
+func (c *catalogue) refreshLog(ctx context.Context, id segment.LogID) error {
+	a := c.archive
+	l, err := a.list(ctx, id.String()+"/")
+	if !a.health.did(err) {
+		return err
+	}
+	c.mu.Lock()
+	for name, listed := range l.logs[id] {
+		c.mergeSegment(id, name, listed)
+	}
+	c.mu.Unlock()
+	if err := c.readFooters(ctx); err != nil {
+		a.health.did(err)
+		return err
+	}
+	c.mu.Lock()
+	c.asked[id] = l.began
+	c.mu.Unlock()
+	a.tellPlans()
+	c.publish(id)
+	return nil
+}
+
+// mergeSegment takes what a list says of a segment. The caller holds mu.
+func (c *catalogue) mergeSegment(id segment.LogID, name string, listed *entry) {
+	known := c.logs[id]
+	if known == nil {
+		known = map[string]*entry{}
+		c.logs[id] = known
+	}
+	slices.SortFunc(listed.pieces, func(a, b plan.Piece) int { return cmp.Compare(a.Offset, b.Offset) })
+	if e := known[name]; e != nil {
+		e.listedAs(listed)
+	} else {
+		known[name] = listed
+	}
 }
 
 // merge takes what a list says. It may lag: what is missing in one list alone stays.
@@ -189,18 +247,8 @@ func (c *catalogue) mergeLogs(l *listing) (gone []plan.Object) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for id, segments := range l.logs {
-		known := c.logs[id]
-		if known == nil {
-			known = map[string]*entry{}
-			c.logs[id] = known
-		}
 		for name, listed := range segments {
-			slices.SortFunc(listed.pieces, func(a, b plan.Piece) int { return cmp.Compare(a.Offset, b.Offset) })
-			if e := known[name]; e != nil {
-				e.listedAs(listed)
-			} else {
-				known[name] = listed
-			}
+			c.mergeSegment(id, name, listed)
 		}
 	}
 	for id, known := range c.logs {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/promgrpc/exporter/internal/backoff"
 	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
@@ -51,6 +52,50 @@ func (a *Archive) fill(ctx context.Context) {
 	a.mu.Lock()
 	a.filledAt = time.Now()
 	a.mu.Unlock()
+}
+
+// fillUnfed asks the bucket, once nobody feeds a log, what it has of it, and takes what is
+// missing here: its forwarder may have gone for good, and servers may have lost their ends
+// in a power cut.
+func (a *Archive) fillUnfed(ctx context.Context) {
+	unfed, failed := map[segment.LogID]time.Time{}, map[segment.LogID]string{}
+	for backoff.Sleep(ctx, a.config.Interval) == nil {
+		for _, r := range a.replicas.All() {
+			if r.Connected() {
+				delete(unfed, r.ID)
+				continue
+			}
+			if unfed[r.ID].IsZero() {
+				unfed[r.ID] = time.Now()
+			}
+			if a.health.wait(ctx) != nil {
+				return
+			}
+			err := a.complete(ctx, r, unfed[r.ID])
+			if err != nil && failed[r.ID] != err.Error() && ctx.Err() == nil {
+				failed[r.ID] = err.Error()
+				a.logger.Warn("the end of a log that nobody feeds is not taken from the bucket", "log_id", r.ID.String(), "err", err)
+			}
+		}
+	}
+}
+
+// complete takes from the bucket what is missing at the end of a log that nobody has fed
+// since a time.
+func (a *Archive) complete(ctx context.Context, r *replica.Replica, since time.Time) error {
+	if !a.Asked(r.ID).After(since) {
+		if err := a.catalogue.refreshLog(ctx, r.ID); err != nil {
+			return nil //nolint:nilerr // It was noted, and is tried again.
+		}
+	}
+	if r.Connected() {
+		return nil
+	}
+	n, err := a.fillLog(ctx, r.ID)
+	if n > 0 {
+		a.logger.Info("the end of a log that nobody feeds was taken from the bucket", "log_id", r.ID.String(), "bytes", n)
+	}
+	return err
 }
 
 // FilledAt is when the server was filled from the bucket, zero if it was not.

@@ -5,7 +5,7 @@ import "slices"
 // Stored is a segment that the bucket has, sealed or in pieces.
 type Stored struct {
 	Name        string
-	First, Last uint64
+	First, Last uint64 // Last is below First where it is not known
 	Size        int64
 }
 
@@ -37,9 +37,9 @@ func Fill(have *Segment, stored []Stored) []Take {
 	last := have.Last
 	if i := slices.IndexFunc(stored, func(s Stored) bool { return s.Name == have.Name }); i >= 0 {
 		same := stored[i]
-		if same.Size > have.Size && same.Last >= have.Last {
+		if same.Size > have.Size {
 			takes = append(takes, Take{Segment: same.Name, First: same.First, Offset: have.Size, Size: same.Size})
-			last = same.Last
+			last = max(last, same.Last)
 		}
 	}
 	if newest.First <= last {

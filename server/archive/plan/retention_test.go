@@ -94,6 +94,7 @@ func TestFill(t *testing.T) {
 		"nothing there":           {want: nil},
 		"nothing here":            {stored: stored, want: []Take{begin}},
 		"behind in the newest":    {have: &Segment{Name: segmentName(21), First: 21, Last: 22, Size: 30}, stored: stored, want: []Take{{Segment: segmentName(21), First: 21, Offset: 30, Size: 60}}},
+		"behind in pieces":        {have: &Segment{Name: segmentName(21), First: 21, Last: 22, Size: 30}, stored: []Stored{{segmentName(21), 21, 20, 60}}, want: []Take{{Segment: segmentName(21), First: 21, Offset: 30, Size: 60}}},
 		"ahead of it":             {have: &Segment{Name: segmentName(21), First: 21, Last: 29, Size: 90}, stored: stored},
 		"behind by segments":      {have: &Segment{Name: segmentName(1), First: 1, Last: 5, Size: 50}, stored: stored, want: []Take{{Segment: segmentName(1), First: 1, Offset: 50, Size: 100}, begin}},
 		"at the end of a segment": {have: &Segment{Name: segmentName(11), First: 11, Last: 20, Size: 100, Sealed: true}, stored: stored, want: []Take{begin}},

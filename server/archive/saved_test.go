@@ -1,0 +1,46 @@
+package archive
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/archive/plan"
+)
+
+const savedURL = "s3://b/p"
+
+var savedLine = plan.Object{Log: segment.LogID{1}, Segment: "20260102T030405.000Z-00000000000000000007.seg"}.Name() + " 1000 9 77 5 6 1700000000000\n"
+
+// TestSaved checks what is taken from a file of what was known of the bucket.
+func TestSaved(t *testing.T) {
+	logs, err := parseSaved(strings.NewReader(savedURL+"\n"+savedLine), savedURL)
+	require.NoError(t, err)
+	e := logs[segment.LogID{1}]["20260102T030405.000Z-00000000000000000007.seg"]
+	require.EqualValues(t, 7, e.info.FirstSequence)
+	require.EqualValues(t, 9, e.info.LastSequence)
+	require.EqualValues(t, 77, e.info.Checksum)
+	logs, err = parseSaved(strings.NewReader("s3://other/p\n"+savedLine), savedURL)
+	require.NoError(t, err)
+	require.Empty(t, logs, "another bucket's")
+	for _, bad := range []string{"x\n", strings.Replace(savedLine, "1000", "-1", 1), strings.Replace(savedLine, " 9 ", " 5 ", 1)} {
+		_, err = parseSaved(strings.NewReader(savedURL+"\n"+bad), savedURL)
+		require.Error(t, err, bad)
+	}
+}
+
+func FuzzSaved(f *testing.F) {
+	f.Add(savedURL + "\n" + savedLine)
+	f.Fuzz(func(t *testing.T, text string) {
+		logs, err := parseSaved(strings.NewReader(text), savedURL)
+		for _, segments := range logs {
+			for name, e := range segments {
+				require.True(t, err == nil || e != nil)
+				require.Equal(t, name, e.info.Name)
+				require.Positive(t, e.info.Size)
+			}
+		}
+	})
+}
