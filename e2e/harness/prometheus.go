@@ -24,6 +24,7 @@ import (
 // PrometheusOptions say which Prometheus to run and what it is to do.
 type PrometheusOptions struct {
 	Name    string // label `sender` of all its series
+	Labels  string // external labels, in YAML
 	Tool    string // prometheus2 or prometheus3
 	Message string // protobuf_message to write by, if not the default
 	URL     string // to write to
@@ -101,6 +102,7 @@ global:
   scrape_interval: 1s
   scrape_timeout: 1s
   evaluation_interval: 1s
+  external_labels: {%[7]s}
   %[1]s
 rule_files: [rules.yml]
 scrape_configs:
@@ -110,7 +112,7 @@ scrape_configs:
   %[4]s
   static_configs: [{targets: ['%[5]s'], labels: {sender: %[3]s}}]
 %[6]s
-`, native, p.address, o.Name, nhcb, o.Target, o.Jobs)
+`, native, p.address, o.Name, nhcb, o.Target, o.Jobs, o.Labels)
 	p.write(t, config)
 }
 
