@@ -97,6 +97,19 @@ func (l *Log) Segments() []SegmentInfo {
 	return infos
 }
 
+// SegmentsWithin are those that may have samples between two timestamps, in ms, both
+// included. Of a damaged one it is not known.
+func (l *Log) SegmentsWithin(from, to int64) (infos []SegmentInfo) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for _, s := range l.segs {
+		if s.damage != nil || s.min <= to && s.max >= from {
+			infos = append(infos, s.info())
+		}
+	}
+	return infos
+}
+
 // Oldest segment that readers see, false if there is none.
 func (l *Log) Oldest() (SegmentInfo, bool) {
 	l.mu.RLock()

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -697,4 +698,66 @@ func TestRetentionWithRemote(t *testing.T) {
 	require.Len(t, segmentFiles(t, p.rdir), 1, "the newest stays")
 	require.Equal(t, p.infos[1].FirstSequence, p.r.Log().First())
 	require.Equal(t, p.want[p.infos[1].FirstSequence-1:], read(t, p.r.Log(), p.infos[1].FirstSequence-1))
+}
+
+// BenchmarkReplay reads all blocks of a log, from the disk and from a Remote in memory.
+func BenchmarkReplay(b *testing.B) {
+	const series, blocks = 2000, 1000
+	o := testOptions(nil)
+	o.Sync = SyncNever
+	s := mustStore(b, b.TempDir(), o)
+	w, err := s.OpenWriter(&wide{n: series})
+	require.NoError(b, err)
+	defer w.Close()
+	for i := range blocks {
+		x := &segment.Block{}
+		for ref := range series {
+			x.Samples.Add(segment.Sample{Ref: uint64(1 + ref), Timestamp: int64(15_000 * i), Value: float64(ref * i % 97)})
+		}
+		_, err := w.Append(x)
+		require.NoError(b, err)
+	}
+	require.NoError(b, w.WaitDurable(blocks))
+	require.NoError(b, w.Rotate())
+	remote := newInMemory()
+	infos := infosOf(b, w.Log())
+	for _, info := range infos {
+		remote.put(info.Name, readFile(b, filepath.Join(w.Log().dir, info.Name)))
+	}
+	o.Remote = remote
+	far, err := mustStore(b, b.TempDir(), o).OpenRemote(w.Log().ID(), infos)
+	require.NoError(b, err)
+	defer far.CloseRemote()
+	for _, from := range []struct {
+		name string
+		log  *Log
+	}{{"disk", w.Log()}, {"remote", far}} {
+		b.Run(from.name, func(b *testing.B) {
+			before := processorTime(b)
+			for b.Loop() {
+				r, err := from.log.ReadAfter(0)
+				require.NoError(b, err)
+				n := 0
+				for {
+					block, err := r.Next(noSteps)
+					require.NoError(b, err)
+					if block == nil {
+						break
+					}
+					n += block.Samples.Len()
+				}
+				require.Equal(b, series*blocks, n)
+				require.NoError(b, r.Close())
+			}
+			b.ReportMetric(float64((processorTime(b)-before).Nanoseconds())/float64(b.N)/(series*blocks), "cpu-ns/sample")
+		})
+	}
+}
+
+// processorTime is what the process has taken of all processors.
+func processorTime(t testing.TB) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	require.NoError(t, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

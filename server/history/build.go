@@ -29,10 +29,8 @@ type need struct {
 	// final says that no block will come after it.
 	final bool
 	// remote says that it is read from the bucket.
-	remote bool
-	// min and max of its timestamps.
-	min, max int64
-	created  time.Time
+	remote  bool
+	created time.Time
 }
 
 // errGivenUp says that nobody waits any more.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -76,7 +75,7 @@ const attempts = 3
 // run calls do for the sources that have one series, for each series.
 func (q *query) run(do func([]source) error) error {
 	defer q.e.Pause()
-	most := attempts * len(q.log.Segments())
+	most := attempts * len(q.log.SegmentsWithin(q.min, q.max))
 	for attempt := 1; ; attempt++ {
 		err := q.once(do)
 		var by yieldError
@@ -100,10 +99,7 @@ func (q *query) once(do func([]source) error) error {
 			c.end()
 		}
 	}()
-	for _, n := range needsOf(q.log) {
-		if n.max < q.min || n.min > q.max {
-			continue
-		}
+	for _, n := range needsOf(q.log, q.min, q.max) {
 		u, err := q.s.use(q.e, n)
 		if errors.Is(err, errGone) {
 			continue
@@ -134,21 +130,19 @@ func (q *query) once(do func([]source) error) error {
 	return q.merge(sources, do)
 }
 
-// needsOf returns the segments of a log that have blocks, the oldest first.
-func needsOf(log *seglog.Log) (found []need) {
-	segments := log.Segments()
-	for i, info := range segments {
+// needsOf returns the segments of a log that have blocks, and may have samples from one
+// timestamp to another, the oldest first.
+func needsOf(log *seglog.Log, from, to int64) (found []need) {
+	segments := log.SegmentsWithin(from, to)
+	newest, _ := log.Newest()
+	for _, info := range segments {
 		if info.LastSequence < info.FirstSequence {
 			continue
 		}
-		n := need{
+		found = append(found, need{
 			log: log, first: info.FirstSequence, last: info.LastSequence,
-			final: info.Sealed || i < len(segments)-1, remote: info.Remote, created: info.CreateTime,
-		}
-		if n.min, n.max = info.MinTime, info.MaxTime; info.Err != nil {
-			n.min, n.max = math.MinInt64, math.MaxInt64 // It may have more than was read.
-		}
-		found = append(found, n)
+			final: info.Sealed || info.FirstSequence < newest.FirstSequence, remote: info.Remote, created: info.CreateTime,
+		})
 	}
 	return found
 }

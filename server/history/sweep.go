@@ -1,6 +1,9 @@
 package history
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // sweepLoop looks now and then for what is no longer of use.
 func (s *Store) sweepLoop() {
@@ -21,7 +24,7 @@ func (s *Store) sweepLoop() {
 func (s *Store) sweep(now time.Time) {
 	missing := map[key]need{}
 	for _, log := range s.logs.Opened() {
-		for _, n := range needsOf(log) {
+		for _, n := range needsOf(log, math.MinInt64, math.MaxInt64) {
 			missing[key{log.ID(), n.first}] = n
 		}
 	}
