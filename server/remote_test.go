@@ -436,11 +436,11 @@ func TestSlowBucketStarvesNobody(t *testing.T) {
 		waiting = append(waiting, p.open(t, ctx, s.RPCAddr().String(), since))
 	}
 	answered := make(chan int, 1)
+	query := asked{path: "query", parameters: parameters("query", `count(m)`, "time", seconds(now()+2000))}.request(t, s)
 	go func() {
-		query := asked{path: "query", parameters: parameters("query", `count(m)`, "time", seconds(now()+2000))}
 		client, stop := httpClient(false)
 		defer stop()
-		res, err := client.Do(query.request(t, s))
+		res, err := client.Do(query)
 		if err != nil {
 			answered <- 0
 			return
