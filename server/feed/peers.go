@@ -52,8 +52,10 @@ type Peers struct {
 	exchange *exchange.Exchange
 	// results of questions and fetches, which Run applies.
 	results chan func(now time.Time)
-	// answering is whether a peer answered the last question. Run has it.
+	// answering is whether a peer answered the last question, and owners is to whom logs
+	// belong where peers have them, if peers prove that they are servers. Run has both.
 	answering map[string]bool
+	owners    map[segment.LogID][]string
 
 	up      *prometheus.GaugeVec
 	blocks  prometheus.Counter
@@ -76,7 +78,7 @@ func NewPeers(f *Feed, servers string, flags credential.Flags, roles link.Roles,
 	}
 	p := &Peers{
 		feed: f, source: source, caller: caller, self: self, logger: logger,
-		exchange: exchange.New(), results: make(chan func(time.Time)), answering: map[string]bool{},
+		exchange: exchange.New(), results: make(chan func(time.Time)), answering: map[string]bool{}, owners: map[segment.LogID][]string{},
 		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "promgrpc_server_peer_up",
 			Help: "1 if another server answered when it was last asked which logs it has, by its address.",
@@ -178,8 +180,9 @@ func (p *Peers) step(ctx context.Context, wg *sync.WaitGroup) {
 		wg.Go(func() { p.ask(ctx, address) })
 	}
 	for _, f := range plan.Fetch {
+		owner := p.owners[f.Log]
 		wg.Go(func() {
-			outcome := p.fetch(ctx, f)
+			outcome := p.fetch(ctx, f, owner)
 			p.fetches.WithLabelValues(outcomes[outcome]).Inc()
 			p.give(ctx, func(now time.Time) { p.exchange.Fetched(f, outcome, now) })
 		})
@@ -234,9 +237,31 @@ func (p *Peers) ask(ctx context.Context, address string) {
 			p.exchange.Self(address, now)
 		default:
 			p.exchange.Told(address, logs, now)
+			p.learnOwners(status)
 		}
 	})
 }
+
+// learnOwners notes to whom logs belong that are not here.
+func (p *Peers) learnOwners(status *metricsv1.GetStatusResponse) {
+	if !p.caller.trust.ByRole() {
+		return
+	}
+	for id := range p.owners {
+		if p.feed.replicas.Get(id) != nil {
+			delete(p.owners, id)
+		}
+	}
+	for _, l := range status.GetLogs() {
+		id, err := segment.ParseLogID(l.GetLogId())
+		if err == nil && len(l.GetOwners()) > 0 && len(p.owners) < mostOwners && p.feed.replicas.Get(id) == nil {
+			p.owners[id] = l.GetOwners()
+		}
+	}
+}
+
+// mostOwners bounds of how many logs is kept to whom they belong.
+const mostOwners = 4 * cursor.MaxPositions
 
 // answered notes whether a peer answered, and logs when that changes.
 func (p *Peers) answered(address string, err error) {
@@ -272,14 +297,14 @@ func logsOf(status *metricsv1.GetStatusResponse) (logs []exchange.Log, err error
 }
 
 // fetch gets from a peer what it has of a log after what is here.
-func (p *Peers) fetch(ctx context.Context, f exchange.Fetch) exchange.Outcome {
+func (p *Peers) fetch(ctx context.Context, f exchange.Fetch, owner []string) exchange.Outcome {
 	ctx, cancel := context.WithTimeout(ctx, fetchTurn)
 	defer cancel()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	in := &intake{
 		feed: p.feed, logs: map[segment.LogID]*intakeLog{}, interrupt: func() { stop(errReplaced) },
-		from: replica.Source{Completes: true, New: p.feed.newLogs.Hold(f.Peer)},
+		from: replica.Source{Completes: true, Owner: owner, New: p.feed.newLogs.Hold(f.Peer)},
 	}
 	defer in.release()
 	who := []any{"log_id", f.Log.String(), "peer", f.Peer}
@@ -338,8 +363,11 @@ func (p *Peers) read(ctx context.Context, stop context.CancelCauseFunc, f exchan
 		if err := received(stream); err != nil {
 			return err
 		}
-		silence.Reset(upstreamSilence)
-		switch msg := stream.Msg(); {
+		msg := stream.Msg()
+		if len(msg.GetData().GetData()) > 0 {
+			silence.Reset(upstreamSilence)
+		}
+		switch {
 		case msg.GetEnd() != nil:
 			return nil
 		case msg.GetLogId() == "":

@@ -23,7 +23,7 @@ func (rs *Set) Local(id segment.LogID) bool {
 // LeaseOwned is Lease for the server itself, which has a part of a log from where only its
 // owner can have put it: the log stays whose it is.
 func (rs *Set) LeaseOwned(ctx context.Context, id segment.LogID, from Feeder) (*Feeding, error) {
-	owner, err := rs.owner(id)
+	owner, err := rs.Owner(id)
 	if err != nil {
 		return nil, err
 	}

@@ -23,8 +23,18 @@ type Source struct {
 	// Completes says that it is another server, which brings what no forwarder does. It
 	// interrupts nobody, may complete a log that is another's, and owns none.
 	Completes bool
+	// Owner is to whom a log belongs there that it completes, if it can be believed.
+	Owner []string
 	// New is taken while a log is begun, until it is confirmed. Nil: it has no limit.
 	New *limit.Hold
+}
+
+// owner is to whom a log belongs that the connection begins.
+func (s *Source) owner() []string {
+	if s.Completes {
+		return s.Owner
+	}
+	return s.Names
 }
 
 // Feeding is what a connection does that feeds a replica. One at a time does.
@@ -86,7 +96,7 @@ func (rs *Set) checkOwner(id segment.LogID, from Source) error {
 		return nil
 	}
 	names := from.Names
-	owner, err := rs.owner(id)
+	owner, err := rs.Owner(id)
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func (rs *Set) take(id segment.LogID, from Source) (*Replica, error) {
 			}
 			return r, nil
 		}
-		u = &unconfirmed{Replica: r, names: slices.Clone(from.Names)}
+		u = &unconfirmed{Replica: r, names: slices.Clone(from.owner())}
 		rs.unconfirmed[id] = u
 	}
 	u.users++
@@ -81,8 +81,8 @@ func (rs *Set) confirm(r *Replica, from Source) error {
 	if err := rs.roomFor(r.ID, from); err != nil {
 		return err
 	}
-	if len(from.Names) > 0 {
-		if err := rs.store.SetOwner(r.ID, from.Names); err != nil {
+	if owner := from.owner(); len(owner) > 0 {
+		if err := rs.store.SetOwner(r.ID, owner); err != nil {
 			return err
 		}
 	}
@@ -93,8 +93,8 @@ func (rs *Set) confirm(r *Replica, from Source) error {
 	return nil
 }
 
-// owner returns to whom a log belongs, none if that is nobody.
-func (rs *Set) owner(id segment.LogID) ([]string, error) {
+// Owner returns to whom a log belongs, none if that is nobody.
+func (rs *Set) Owner(id segment.LogID) ([]string, error) {
 	rs.mu.Lock()
 	u := rs.unconfirmed[id]
 	rs.mu.Unlock()

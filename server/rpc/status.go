@@ -87,6 +87,8 @@ func (s *Service) GetStatus(ctx context.Context, _ *connect.Request[metricsv1.Ge
 			SizeBytes:        r.Log.LocalSize(),
 			ArchivedSequence: r.Archived(),
 		}
+		// One that cannot be read is nobody's here, and nobody may feed it.
+		status.Owners, _ = s.Replicas.Owner(r.ID)
 		if received := r.LastReceived(); !received.IsZero() {
 			status.ReceiveTime = timestamppb.New(received)
 		}

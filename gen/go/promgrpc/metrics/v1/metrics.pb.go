@@ -983,8 +983,11 @@ type LogStatus struct {
 	DurableSequence uint64 `protobuf:"varint,9,opt,name=durable_sequence,json=durableSequence,proto3" json:"durable_sequence,omitempty"`
 	// archived_sequence is the last block that is in the bucket. 0: none is.
 	ArchivedSequence uint64 `protobuf:"varint,10,opt,name=archived_sequence,json=archivedSequence,proto3" json:"archived_sequence,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// owners are the names in a forwarder's certificate that the log belongs to. Empty: it
+	// belongs to nobody.
+	Owners        []string `protobuf:"bytes,11,rep,name=owners,proto3" json:"owners,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LogStatus) Reset() {
@@ -1087,6 +1090,13 @@ func (x *LogStatus) GetArchivedSequence() uint64 {
 	return 0
 }
 
+func (x *LogStatus) GetOwners() []string {
+	if x != nil {
+		return x.Owners
+	}
+	return nil
+}
+
 var File_promgrpc_metrics_v1_metrics_proto protoreflect.FileDescriptor
 
 const file_promgrpc_metrics_v1_metrics_proto_rawDesc = "" +
@@ -1162,7 +1172,7 @@ const file_promgrpc_metrics_v1_metrics_proto_rawDesc = "" +
 	"size_bytes\x18\x06 \x01(\x03R\tsizeBytes\x12\x16\n" +
 	"\x06sealed\x18\a \x01(\bR\x06sealed\x12\x1a\n" +
 	"\barchived\x18\b \x01(\bR\barchived\x12\x16\n" +
-	"\x06remote\x18\t \x01(\bR\x06remote\"\xf9\x02\n" +
+	"\x06remote\x18\t \x01(\bR\x06remote\"\x91\x03\n" +
 	"\tLogStatus\x12\x15\n" +
 	"\x06log_id\x18\x01 \x01(\tR\x05logId\x12%\n" +
 	"\x0efirst_sequence\x18\x02 \x01(\x04R\rfirstSequence\x12#\n" +
@@ -1176,7 +1186,8 @@ const file_promgrpc_metrics_v1_metrics_proto_rawDesc = "" +
 	"size_bytes\x18\b \x01(\x03R\tsizeBytes\x12)\n" +
 	"\x10durable_sequence\x18\t \x01(\x04R\x0fdurableSequence\x12+\n" +
 	"\x11archived_sequence\x18\n" +
-	" \x01(\x04R\x10archivedSequence*\xdd\x01\n" +
+	" \x01(\x04R\x10archivedSequence\x12\x16\n" +
+	"\x06owners\x18\v \x03(\tR\x06owners*\xdd\x01\n" +
 	"\n" +
 	"MetricType\x12\x1b\n" +
 	"\x17METRIC_TYPE_UNSPECIFIED\x10\x00\x12\x17\n" +

@@ -86,7 +86,7 @@ class Label(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
 
 class LogStatus(_message.Message):
-    __slots__ = ["archived_sequence", "connected", "durable_sequence", "first_sequence", "lag_blocks", "last_sequence", "log_id", "receive_time", "series", "size_bytes"]
+    __slots__ = ["archived_sequence", "connected", "durable_sequence", "first_sequence", "lag_blocks", "last_sequence", "log_id", "owners", "receive_time", "series", "size_bytes"]
     ARCHIVED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     CONNECTED_FIELD_NUMBER: _ClassVar[int]
     DURABLE_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +94,7 @@ class LogStatus(_message.Message):
     LAG_BLOCKS_FIELD_NUMBER: _ClassVar[int]
     LAST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     LOG_ID_FIELD_NUMBER: _ClassVar[int]
+    OWNERS_FIELD_NUMBER: _ClassVar[int]
     RECEIVE_TIME_FIELD_NUMBER: _ClassVar[int]
     SERIES_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -104,10 +105,11 @@ class LogStatus(_message.Message):
     lag_blocks: int
     last_sequence: int
     log_id: str
+    owners: _containers.RepeatedScalarFieldContainer[str]
     receive_time: _timestamp_pb2.Timestamp
     series: int
     size_bytes: int
-    def __init__(self, log_id: _Optional[str] = ..., first_sequence: _Optional[int] = ..., last_sequence: _Optional[int] = ..., connected: bool = ..., lag_blocks: _Optional[int] = ..., receive_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., series: _Optional[int] = ..., size_bytes: _Optional[int] = ..., durable_sequence: _Optional[int] = ..., archived_sequence: _Optional[int] = ...) -> None: ...
+    def __init__(self, log_id: _Optional[str] = ..., first_sequence: _Optional[int] = ..., last_sequence: _Optional[int] = ..., connected: bool = ..., lag_blocks: _Optional[int] = ..., receive_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., series: _Optional[int] = ..., size_bytes: _Optional[int] = ..., durable_sequence: _Optional[int] = ..., archived_sequence: _Optional[int] = ..., owners: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class MetricMetadata(_message.Message):
     __slots__ = ["help", "metric_family_name", "type", "unit"]
