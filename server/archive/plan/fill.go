@@ -20,18 +20,16 @@ type Take struct {
 }
 
 // Fill returns what a server takes from the bucket of a log: the rest of the segment that
-// it has come to, and the newest, if the bucket has all between the two. What it leaves
-// out can be read from the bucket. Nothing, if there would be a hole: others may have
-// what the bucket lacks. have is the newest segment of the server, nil for none; stored
-// is sorted.
+// it has come to, and the newest that the bucket has without a hole after it. What it
+// leaves out can be read from the bucket. It begins at nothing that comes after a hole:
+// others may have what the bucket lacks. have is the newest segment of the server, nil for
+// none; stored is sorted.
 func Fill(have *Segment, stored []Stored) []Take {
 	if len(stored) == 0 {
 		return nil
 	}
-	newest := stored[len(stored)-1]
-	begin := Take{Segment: newest.Name, First: newest.First, Start: true, Size: newest.Size}
 	if have == nil {
-		return []Take{begin}
+		return []Take{begin(withoutHole(stored))}
 	}
 	var takes []Take
 	last := have.Last
@@ -42,17 +40,22 @@ func Fill(have *Segment, stored []Stored) []Take {
 			last = max(last, same.Last)
 		}
 	}
-	if newest.First <= last {
+	after := slices.IndexFunc(stored, func(s Stored) bool { return s.First > last })
+	if after < 0 || stored[after].First != last+1 {
 		return takes
 	}
-	for _, s := range stored {
-		if s.First <= last {
-			continue
-		}
-		if s.First != last+1 {
-			return takes
-		}
-		last = s.Last
+	return append(takes, begin(withoutHole(stored[after:])))
+}
+
+// withoutHole returns the last of the segments that follow each other.
+func withoutHole(stored []Stored) Stored {
+	i := 0
+	for i+1 < len(stored) && stored[i].Last >= stored[i].First && stored[i+1].First == stored[i].Last+1 {
+		i++
 	}
-	return append(takes, begin)
+	return stored[i]
+}
+
+func begin(s Stored) Take {
+	return Take{Segment: s.Name, First: s.First, Start: true, Size: s.Size}
 }

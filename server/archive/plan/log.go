@@ -54,7 +54,7 @@ type Log struct {
 	objects  map[string]*object
 	floor    uint64    // of the bucket's retention: what ends before is not wanted
 	mine     bool      // this server sends, by what is known
-	heard    time.Time // when another one was last known to send, or when planning began
+	begun    time.Time // when planning began
 	diverged string
 }
 
@@ -67,6 +67,7 @@ type object struct {
 	exists  bool      // a piece at the end of the chain, of unknown size
 	missing bool      // it was looked for, and not there
 	due     time.Time // when a piece may be looked for, or created
+	heard   time.Time // when another server was last known to send of it
 	tried   int64     // size of what was being created when no answer came
 	clear   bool      // this server deletes the pieces when the sealed one is there
 }
@@ -74,7 +75,7 @@ type object struct {
 // NewLog plans for a log from a time on: of the open segment a piece goes at every
 // interval. The jitter, below the interval, is another one at every server.
 func NewLog(now time.Time, interval, jitter time.Duration) *Log {
-	return &Log{interval: interval, jitter: jitter, objects: map[string]*object{}, heard: now}
+	return &Log{interval: interval, jitter: jitter, objects: map[string]*object{}, begun: now}
 }
 
 func (l *Log) object(name string) *object {
@@ -139,6 +140,8 @@ func (l *Log) Diverged() string { return l.diverged }
 // and Failed.
 func (l *Log) Next(now time.Time, local []Segment) Step {
 	wait := Step{Until: now.Add(time.Hour)}
+	hole := false
+	heard := l.begun // of another that sends this segment, or sent the one before
 	for i := range local {
 		s := &local[i]
 		if l.diverged != "" {
@@ -147,11 +150,19 @@ func (l *Log) Next(now time.Time, local []Segment) Step {
 		if !l.wanted(s) {
 			continue
 		}
-		step := l.segment(now, s)
+		o := l.object(s.Name)
+		step := l.segment(now, s, later(heard, o.heard))
+		if hole && step.Do == Create {
+			// What is in the bucket has no hole that can be avoided.
+			step = Step{Until: now.Add(l.interval)}
+		}
 		if step.Do != Wait {
 			step.Segment = s.Name
 			return step
 		}
+		_, whole := l.Held(*s)
+		hole = hole || !whole
+		heard = later(l.begun, o.heard)
 		if !step.Until.IsZero() && step.Until.Before(wait.Until) {
 			wait.Until = step.Until
 		}
@@ -166,7 +177,7 @@ func (l *Log) wanted(s *Segment) bool {
 }
 
 // segment returns what to do for one segment.
-func (l *Log) segment(now time.Time, s *Segment) Step {
+func (l *Log) segment(now time.Time, s *Segment, heard time.Time) Step {
 	o := l.object(s.Name)
 	switch there := max(o.sealed, o.end()); {
 	case s.Sealed && there > s.Size, o.sealed > 0 && o.sealed < s.Size:
@@ -178,22 +189,22 @@ func (l *Log) segment(now time.Time, s *Segment) Step {
 		}
 		return Step{}
 	case s.Sealed && (o.end() >= s.Size || !l.mine || len(o.pieces) == 0):
-		return l.sealed(now, s, o)
+		return l.sealed(now, s, o, heard)
 	case s.Size > o.end():
-		return l.piece(now, s, o)
+		return l.piece(now, s, o, heard)
 	}
 	return Step{}
 }
 
 // sealed returns what to do for a segment that is complete here: who sends does so at
 // once, others when it has not come for a while.
-func (l *Log) sealed(now time.Time, s *Segment, o *object) Step {
+func (l *Log) sealed(now time.Time, s *Segment, o *object, heard time.Time) Step {
 	if o.whole.IsZero() {
 		o.whole = now
 	}
 	due := o.whole
 	if !l.mine {
-		due = later(o.whole, l.heard).Add(l.patience())
+		due = later(o.whole, heard).Add(l.patience())
 	}
 	switch {
 	case now.Before(due):
@@ -207,7 +218,7 @@ func (l *Log) sealed(now time.Time, s *Segment, o *object) Step {
 // piece returns what to do for the part of a segment that is not in the bucket: who sends
 // does so at every interval. The others look as often for what comes of it, and send when
 // nothing has come for a while.
-func (l *Log) piece(now time.Time, s *Segment, o *object) Step {
+func (l *Log) piece(now time.Time, s *Segment, o *object, heard time.Time) Step {
 	end := o.end()
 	look := Step{Do: Look, Piece: true, Offset: end}
 	create := Step{Do: Create, Piece: true, Offset: end, Size: s.Size - end, Check: !l.mine}
@@ -226,7 +237,7 @@ func (l *Log) piece(now time.Time, s *Segment, o *object) Step {
 	case !o.missing:
 		return look
 	}
-	if due := l.heard.Add(l.patience()); now.Before(due) {
+	if due := heard.Add(l.patience()); now.Before(due) {
 		o.missing, o.due = false, now.Add(l.interval)
 		return Step{Until: o.due}
 	}
@@ -245,7 +256,7 @@ func (l *Log) Found(now time.Time, s Step, size int64) {
 	o.exists, o.missing, o.looked, o.tried = false, false, false, 0
 	l.mine = ours
 	if !ours {
-		l.heard = now
+		o.heard = now
 	}
 	if !s.Piece {
 		o.sealed, o.clear = size, o.clear || ours
@@ -293,7 +304,7 @@ func (l *Log) Exists(now time.Time, s Step) {
 	o := l.object(s.Segment)
 	o.exists, o.looked = true, false
 	if o.tried == 0 {
-		l.mine, l.heard = false, now
+		l.mine, o.heard = false, now
 	}
 }
 

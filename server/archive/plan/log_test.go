@@ -157,6 +157,34 @@ func TestSealed(t *testing.T) {
 	require.Empty(t, b.Diverged())
 }
 
+// TestNoHole checks that who has earlier segments brings them, however much another one
+// sends that lacks them, and that nothing is sent behind what is not there.
+func TestNoHole(t *testing.T) {
+	bucket := store{}
+	a, b := newPlanner(0), newPlanner(time.Second)
+	early := []Segment{{Name: segmentName(1), First: 1, Last: 9, Size: 1000, Sealed: true}, {Name: segmentName(10), First: 10, Last: 19, Size: 1000, Sealed: true}}
+	open := Segment{Name: segmentName(20), First: 20, Last: 20, Size: 100}
+	now := start
+	for range 100 {
+		now = now.Add(time.Second)
+		open.Last, open.Size = open.Last+1, open.Size+10
+		a.local, b.local = []Segment{open}, append(slices.Clone(early), open)
+		a.run(t, now, bucket)
+		b.run(t, now, bucket)
+	}
+	for _, s := range early {
+		require.Equal(t, s.Size, bucket[Object{Log: logID, Segment: s.Name}.Name()])
+	}
+	require.Less(t, a.sent+b.sent, int64(2000+2*1200), "not much is sent twice")
+	alone := newPlanner(0)
+	alone.local = b.local
+	for now = start; alone.sent == 0; now = now.Add(time.Second) {
+		if step := alone.step(now, store{}, true); step.Do == Create {
+			require.Equal(t, early[0].Name, step.Segment)
+		}
+	}
+}
+
 // TestLostAnswer checks that what was created without an answer is not sent again under
 // another name, and that who created it goes on.
 func TestLostAnswer(t *testing.T) {

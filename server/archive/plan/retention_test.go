@@ -91,15 +91,18 @@ func TestFill(t *testing.T) {
 		stored []Stored
 		want   []Take
 	}{
-		"nothing there":           {want: nil},
-		"nothing here":            {stored: stored, want: []Take{begin}},
-		"behind in the newest":    {have: &Segment{Name: segmentName(21), First: 21, Last: 22, Size: 30}, stored: stored, want: []Take{{Segment: segmentName(21), First: 21, Offset: 30, Size: 60}}},
-		"behind in pieces":        {have: &Segment{Name: segmentName(21), First: 21, Last: 22, Size: 30}, stored: []Stored{{segmentName(21), 21, 20, 60}}, want: []Take{{Segment: segmentName(21), First: 21, Offset: 30, Size: 60}}},
-		"ahead of it":             {have: &Segment{Name: segmentName(21), First: 21, Last: 29, Size: 90}, stored: stored},
-		"behind by segments":      {have: &Segment{Name: segmentName(1), First: 1, Last: 5, Size: 50}, stored: stored, want: []Take{{Segment: segmentName(1), First: 1, Offset: 50, Size: 100}, begin}},
-		"at the end of a segment": {have: &Segment{Name: segmentName(11), First: 11, Last: 20, Size: 100, Sealed: true}, stored: stored, want: []Take{begin}},
-		"with a hole":             {have: &Segment{Name: segmentName(1), First: 1, Last: 10, Size: 100}, stored: []Stored{stored[0], stored[2]}},
-		"older than all":          {have: &Segment{Name: segmentName(1), First: 1, Last: 10, Size: 100}, stored: stored[2:]},
+		"nothing there":            {want: nil},
+		"nothing here":             {stored: stored, want: []Take{begin}},
+		"a hole, and nothing here": {stored: []Stored{stored[0], {segmentName(11), 11, 10, 40}, stored[2]}, want: []Take{{Segment: segmentName(11), First: 11, Start: true, Size: 40}}},
+		"a segment is missing":     {stored: []Stored{stored[0], stored[2]}, want: []Take{{Segment: segmentName(1), First: 1, Start: true, Size: 100}}},
+		"up to a hole":             {have: &Segment{Name: segmentName(1), First: 1, Last: 10, Size: 100}, stored: []Stored{stored[0], stored[1], {segmentName(30), 30, 40, 10}}, want: []Take{{Segment: segmentName(11), First: 11, Start: true, Size: 100}}},
+		"behind in the newest":     {have: &Segment{Name: segmentName(21), First: 21, Last: 22, Size: 30}, stored: stored, want: []Take{{Segment: segmentName(21), First: 21, Offset: 30, Size: 60}}},
+		"behind in pieces":         {have: &Segment{Name: segmentName(21), First: 21, Last: 22, Size: 30}, stored: []Stored{{segmentName(21), 21, 20, 60}}, want: []Take{{Segment: segmentName(21), First: 21, Offset: 30, Size: 60}}},
+		"ahead of it":              {have: &Segment{Name: segmentName(21), First: 21, Last: 29, Size: 90}, stored: stored},
+		"behind by segments":       {have: &Segment{Name: segmentName(1), First: 1, Last: 5, Size: 50}, stored: stored, want: []Take{{Segment: segmentName(1), First: 1, Offset: 50, Size: 100}, begin}},
+		"at the end of a segment":  {have: &Segment{Name: segmentName(11), First: 11, Last: 20, Size: 100, Sealed: true}, stored: stored, want: []Take{begin}},
+		"with a hole":              {have: &Segment{Name: segmentName(1), First: 1, Last: 10, Size: 100}, stored: []Stored{stored[0], stored[2]}},
+		"older than all":           {have: &Segment{Name: segmentName(1), First: 1, Last: 10, Size: 100}, stored: stored[2:]},
 	} {
 		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, Fill(c.have, c.stored)) })
 	}
