@@ -152,6 +152,18 @@ func (c *Cluster) RPCs() string {
 	return strings.Join(addresses, ",")
 }
 
+// Folder is where a part keeps its logs.
+func (c *Cluster) Folder(p *Process) string { return filepath.Join(c.dir, p.Name) }
+
+// LoseDisk kills a part, and takes all that it has stored.
+func (c *Cluster) LoseDisk(p *Process) {
+	c.t.Helper()
+	p.Kill()
+	if err := os.RemoveAll(c.Folder(p)); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
 // CompareFiles is CompareFolders of the forwarder and all servers.
 func (c *Cluster) CompareFiles() int {
 	c.t.Helper()
