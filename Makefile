@@ -161,8 +161,8 @@ test-root: needs build ## Run the tests that only root can run
 	$(E2E_ENV) $(GOTEST) $(TIMEOUT) -count=1 -tags root -run "$(call tagged,root)" ./e2e
 
 .PHONY: test-failures
-test-failures: needs build tools tools-debian ## Cause each failure under load, including 60s without Consul, and print the table
-	$(E2E_ENV) go test -count=1 -v -tags debian -run '^TestFailures' ./e2e -consul-away=60s
+test-failures: needs build tools tools-debian ## Cause each failure under load, including 60s without Consul and without the bucket, and print the table
+	$(E2E_ENV) go test -count=1 -v -tags debian -run '^TestFailures' ./e2e -consul-away=60s -bucket-away=60s
 
 .PHONY: test-overload
 test-overload: build ## Overload the real binaries at full size: a minute, a million series, a thousand clients
@@ -185,10 +185,10 @@ BUILD_ENV = VERSION=$(VERSION) REVISION=$(REVISION) GOPROXY="$$(go env GOPROXY)"
 
 # The tag keeps it out of test-e2e: it needs a Docker engine. The test cleans up, unless it is itself killed.
 .PHONY: test-compose
-test-compose: needs build tools docker ## Run docker-compose.yml on a Docker engine, plain and secured, with calls and failures
+test-compose: needs build tools docker ## Run docker-compose.yml on a Docker engine, plain, secured and with a bucket, with calls and failures
 	$(BUILD_ENV) docker compose build
 	export COMPOSE_TEST_PROJECT=prometheus-grpc-exporter-test-$$$$; \
-		trap 'docker compose --progress=quiet -f docker-compose.yml -f deploy/secured/docker-compose.yml -p '$$COMPOSE_TEST_PROJECT' down -v -t 1' EXIT; \
+		trap 'docker compose --progress=quiet -f docker-compose.yml -f deploy/secured/docker-compose.yml -f deploy/bucket/docker-compose.yml -p '$$COMPOSE_TEST_PROJECT' down -v -t 1' EXIT; \
 		$(E2E_ENV) go test -count=1 -v -tags compose -run '^TestCompose' ./e2e -consul-away=$(CONSUL_AWAY)
 
 .PHONY: torture
@@ -245,7 +245,7 @@ update-allocs: ## Write what the stages allocate to bench/allocs.txt
 
 .PHONY: tools-peers
 tools-peers: needs ## Fetch the peers that the comparison runs
-	@TOOLS=$(TOOLS) tools/fetch.sh prometheus3 vmagent victoria-metrics thanos haproxy
+	@TOOLS=$(TOOLS) tools/fetch.sh prometheus3 vmagent victoria-metrics thanos haproxy versitygw
 
 # The page, which Go embeds: the built page is committed, so that building a server needs no Node
 
@@ -346,7 +346,7 @@ tools-debian: needs ## Fetch HAProxy, Prometheus 2 and protoc from Debian
 	@TOOLS=$(TOOLS) tools/fetch.sh haproxy prometheus2 protoc
 
 # Every image that is not built here, as named in the files.
-IMAGES = $(shell grep -hoP '^FROM \K\S+[:/]\S+' deploy/Dockerfile; grep -hoP '^ *image: \K(?!promgrpc/)\S+' docker-compose.yml deploy/secured/docker-compose.yml)
+IMAGES = $(shell grep -hoP '^FROM \K\S+[:/]\S+' deploy/Dockerfile; grep -hoP '^ *image: \K(?!promgrpc/)\S+' docker-compose.yml deploy/secured/docker-compose.yml deploy/bucket/docker-compose.yml)
 
 .PHONY: docker
 docker: needs ## Install a Docker engine if there is none, and fetch the images that docker-compose.yml needs

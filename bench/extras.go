@@ -104,6 +104,12 @@ func (b *bench) extras(ctx context.Context, k subject.Kind) error {
 	if b.live == 0 {
 		return nil
 	}
+	if err := b.archive(ctx); err != nil {
+		return fmt.Errorf("bucket: %w", err)
+	}
+	if err := b.answerTimes(ctx, k); err != nil {
+		return fmt.Errorf("answers: %w", err)
+	}
 	b.logger.Info("measure", "what", "followers")
 	if err := b.latency(ctx, k); err != nil {
 		return fmt.Errorf("follow: %w", err)

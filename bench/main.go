@@ -159,6 +159,11 @@ func (b *bench) all(ctx context.Context, kinds []subject.Kind) error {
 			return err
 		}
 	}
+	if acknowledged := find(kinds, report.ProjectAck); acknowledged >= 0 && b.live > 0 {
+		if err := b.answerTimes(ctx, kinds[acknowledged]); err != nil {
+			return fmt.Errorf("answers: %w", err)
+		}
+	}
 	if secured := find(kinds, report.ProjectTLS); secured >= 0 && b.live > 0 {
 		if err := b.followers(ctx, kinds[secured], true); err != nil {
 			return fmt.Errorf("followers: %w", err)
@@ -184,6 +189,7 @@ func (b *bench) kinds() []subject.Kind {
 		subject.Project(report.ProjectTwo, 2, 2, version),
 		subject.Project(report.ProjectOne, 1, 1, version),
 		subject.Project(report.ProjectThree, 3, 1, version),
+		subject.Acknowledged(report.ProjectAck, version),
 		subject.Secured(report.ProjectTLS, version),
 	}
 	all = append(all, subject.Peers(b.options.Tools)...)

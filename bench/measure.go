@@ -83,8 +83,10 @@ func (b *bench) write(ctx context.Context, k subject.Kind, s *subject.System, l 
 	add("bytes of a request's sample, compressed", "B", float64(l.Bytes(1, rounds))/samples)
 	add("bytes of a request's sample, raw", "B", float64(l.RawBytes)/all)
 	add(report.Others, "% of the machine", 100*steady.others)
-	if two := b.result.Find(l.Plan.Series, report.Project, report.Steady); two != nil && k.Name == report.ProjectThree {
-		add(report.Third, "%", 100*(two.Values[len(two.Values)-1]*total/samples-1))
+	if two := b.result.Find(l.Plan.Series, report.Project, report.Steady); two != nil {
+		if more, ok := map[string]string{report.ProjectThree: report.Third, report.ProjectAck: report.Acknowledged}[k.Name]; ok {
+			add(more, "%", 100*(two.Values[len(two.Values)-1]*total/samples-1))
+		}
 	}
 
 	var cpu time.Duration // of what is before the stores

@@ -25,6 +25,9 @@ type Sender struct {
 	// Sending, if set, is called with a body's index right before it is posted,
 	// possibly by several goroutines at a time.
 	Sending func(i int)
+	// Answered, if set, is called likewise once a body has been stored, with the time
+	// since it was posted first.
+	Answered func(i int, after time.Duration)
 }
 
 // Sent is the outcome of a Send.
@@ -54,6 +57,7 @@ func (s *Sender) Send(ctx context.Context, bodies [][]byte) (Sent, error) {
 				if s.Sending != nil {
 					s.Sending(i)
 				}
+				posted := time.Now()
 				again, err := s.post(ctx, client, body)
 				for ; again && err == nil; again, err = s.post(ctx, client, body) {
 					retries.Add(1)
@@ -61,6 +65,9 @@ func (s *Sender) Send(ctx context.Context, bodies [][]byte) (Sent, error) {
 				}
 				if err != nil {
 					return fmt.Errorf("request %d: %w", i, err)
+				}
+				if s.Answered != nil {
+					s.Answered(i, time.Since(posted))
 				}
 			}
 			return nil

@@ -44,7 +44,6 @@ const (
 	WindowMemory = "peak memory of the server"
 
 	CPU      = ", CPU"
-	Elapsed  = ", elapsed"
 	Bytes    = ", bytes"
 	Half     = ", from due to client, p50"
 	Most     = ", from due to client, p99"

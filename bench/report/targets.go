@@ -7,6 +7,9 @@ const (
 	SteadyFront  = "ingest, known series, without the stores"
 	New          = "ingest, new series"
 	Third        = "a third replica, more CPU"
+	Acknowledged = "a server acknowledges as well, more CPU"
+	AnswerHalf   = "answer to a request at 100 k samples/s, p50"
+	AnswerMost   = "answer to a request at 100 k samples/s, p99"
 	DiskHour     = "disk, an hour at 15 s"
 	Disk         = "disk, forwarder or one store"
 	StoreMemory  = "peak memory of a store, reading included"
@@ -21,6 +24,9 @@ const (
 	Replay       = "replay, delivered"
 	ReplayAll    = "replay, delivered, labels throughout"
 	ReplaySkip   = "replay, skipped"
+	ReplayBucket = "replay, delivered, from the bucket"
+	ReplayDisk   = "replay, delivered, the same from the disk"
+	Elapsed      = ", elapsed"
 	Restart      = "restart to serving"
 	Others       = "CPU used by others meanwhile"
 	Cost         = "CPU of a sample, " // then the process, and in a bound the step
@@ -33,6 +39,7 @@ const (
 	ProjectOne   = "project, 1 server"
 	ProjectThree = "project, 3 servers"
 	ProjectTLS   = "project, TLS"
+	ProjectAck   = "project, acknowledged by a server"
 )
 
 // target is a goal of the project.
@@ -63,6 +70,12 @@ var targets = []target{
 	{"steady ingest, RW 2.0, all processes", large, ProjectTwo, Steady, 2.5, false, false, "M samples/CPU-s", 1e6},
 	{"a third replica", small, ProjectThree, Third, 7, true, false, "% more CPU", 1},
 	{"a third replica", large, ProjectThree, Third, 7, true, false, "% more CPU", 1},
+	{"acknowledged by a server as well", small, ProjectAck, Acknowledged, 15, true, false, "% more CPU", 1},
+	{"acknowledged by a server as well", large, ProjectAck, Acknowledged, 15, true, false, "% more CPU", 1},
+	{"answer to a request, p50", small, Project, AnswerHalf, 10, true, false, "ms", 1e-3},
+	{"answer to a request, p99", small, Project, AnswerMost, 50, true, false, "ms", 1e-3},
+	{"the same acknowledged by a server, p50", small, ProjectAck, AnswerHalf, 20, true, false, "ms", 1e-3},
+	{"the same acknowledged by a server, p99", small, ProjectAck, AnswerMost, 100, true, false, "ms", 1e-3},
 	{"series seen for the first time", small, Project, New, 500, false, true, "k series/CPU-s", 1e3},
 	{"series seen for the first time", large, Project, New, 500, false, true, "k series/CPU-s", 1e3},
 	{"memory of a server, reading included", large, Project, StoreMemory, 500, true, true, "MiB", mib},
@@ -80,6 +93,7 @@ var targets = []target{
 	{"follow, request to client, p99", small, Project, FollowMost, 50, true, false, "ms", 1e-3},
 	{"a hundred followers of everything", 20_000, Project, Followers, 1, true, false, "CPU-s/s", 1},
 	{"replay from the files, delivered", small, Project, Replay, 10, false, false, "M samples/CPU-s", 1e6},
+	{"replay from a bucket", small, Project, ReplayBucket, 5, false, false, "M samples/CPU-s", 1e6},
 	{"replay from the files, skipped", small, Project, ReplaySkip, 10, false, false, "M samples/CPU-s", 1e6},
 	{"restart with all series", large, Project, Restart, 3, true, false, "s", 1},
 }
@@ -108,7 +122,7 @@ func (r *Result) best(t *target) *Figure {
 
 func isProject(system string) bool {
 	switch system {
-	case Project, ProjectOne, ProjectTwo, ProjectThree, ProjectTLS, Windowless:
+	case Project, ProjectOne, ProjectTwo, ProjectThree, ProjectTLS, ProjectAck, Windowless:
 		return true
 	}
 	return false

@@ -25,6 +25,7 @@ type Process struct {
 
 	binary string
 	args   []string
+	env    []string
 	ready  string // URL
 	tls    *tls.Config
 	cmd    *exec.Cmd
@@ -42,6 +43,7 @@ func (p *Process) Start(ctx context.Context) error {
 	defer func() { _ = log.Close() }()
 	p.cmd = exec.Command(p.binary, p.args...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.Env = append(os.Environ(), p.env...)
 	p.cmd.Dir = filepath.Dir(p.log)
 	if err := p.cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", p.Name, err)

@@ -18,6 +18,14 @@ func Project(name string, servers, write int, version string) Kind {
 	}}
 }
 
+// Acknowledged is the project with two servers, of which one has to have forced a request to
+// its disk before that is answered.
+func Acknowledged(name, version string) Kind {
+	return Kind{Name: name, Project: true, Write: 1, Version: version, start: func(s *System) error {
+		return s.project(2, parts{forwarder: []string{"--ack.servers=1"}})
+	}}
+}
+
 // Windowless is the project with one server, whose queries read all samples from the disk.
 func Windowless(name, version string) Kind {
 	return Kind{Name: name, Project: true, Write: 1, Version: version, start: func(s *System) error {

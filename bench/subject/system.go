@@ -49,6 +49,9 @@ type System struct {
 	Balancer string
 	Servers  []*Process
 	balancer *Process
+	// Late is a server that Start leaves to others, and Stop ends; LateRPC is its API.
+	Late    *Process
+	LateRPC read.Server
 
 	Dir   string // of everything, removed by Stop
 	tools string
@@ -106,6 +109,9 @@ func (s *System) all() []*Process {
 func (s *System) Stop() {
 	for _, p := range s.all() {
 		p.Stop()
+	}
+	if s.Late != nil {
+		s.Late.Stop()
 	}
 	_ = os.RemoveAll(s.Dir)
 }
