@@ -63,7 +63,7 @@ func TestBadInput(t *testing.T) {
 		{name: "no type", header: map[string]string{"Content-Type": ""}, body: valid, status: 204},
 		{name: "no encoding", header: map[string]string{"Content-Encoding": ""}, body: valid, status: 204},
 	}
-	processes := []*harness.Process{cluster.Receiver, cluster.Forwarder}
+	processes := append([]*harness.Process{cluster.Receiver}, cluster.Forwarders...)
 	before := map[*harness.Process]int64{}
 	for _, p := range processes {
 		before[p] = p.Memory().RSS

@@ -34,7 +34,7 @@ func TestCompose(t *testing.T) {
 			"--data", `{"selectors":["up"]}`, "http://"+address+"/"+method), `"metrics-forwarder"`, `"end"`)
 	})
 	t.Run("Consul", func(t *testing.T) {
-		for name, number := range map[string]int{"metrics-forwarder": 1, serverService: 2} {
+		for name, number := range map[string]int{forwarderService: 2, serverService: 2} {
 			instances := target.Consul().Instances(name)
 			if len(instances) != number {
 				t.Errorf("%d instances of %s in place of %d: %v", len(instances), name, number, instances)
@@ -62,10 +62,18 @@ func TestComposeSecured(t *testing.T) {
 	failAndCompare(t, target, start, slices.DeleteFunc(slices.Clone(failures), func(f failure) bool { return !slices.Contains(few, f.name) }))
 }
 
+// TestComposeBucket is TestCompose with deploy/bucket.
+func TestComposeBucket(t *testing.T) {
+	start := time.Now()
+	target := harness.NewCompose(t, nil, "deploy/bucket/docker-compose.yml")
+	t.Run("targets", func(t *testing.T) { allUp(t, target) })
+	failAndCompare(t, target, start, []failure{bucketAway})
+}
+
 // allUp wants every part to be scraped.
 func allUp(t *testing.T, target *harness.Compose) {
 	t.Helper()
-	want := []string{"consul", "haproxy", "metrics-forwarder", "prometheus", "prometheus-api-server", "prometheus-api-server", "prometheus-remote-receiver"}
+	want := []string{"consul", "haproxy", "metrics-forwarder", "metrics-forwarder", "prometheus", "prometheus-api-server", "prometheus-api-server", "prometheus-remote-receiver"}
 	harness.Eventually(t, "every target to be up", func() bool {
 		var up []string
 		for point := range harness.Get(t, target.HAProxy().RPC, "grpc", "up").Points {
@@ -92,11 +100,13 @@ func failAndCompare(t *testing.T, target *harness.Compose, start time.Time, list
 		target.Terminate(harness.HAProxyPart)
 		target.Start(harness.HAProxyPart)
 		r.await(t)
-	}}))
+	}})).compareFiles(t)
 
-	// It was stopped for the comparison of the files; all that it scraped
-	// meanwhile has been written.
+	// They were stopped for the comparison of the files; all that Prometheus scraped
+	// until then has been written.
 	end := time.Now()
+	target.Start(harness.ForwarderPart(1))
+	target.Start(harness.ForwarderPart(2))
 	target.Start(harness.PrometheusPart)
 	t.Run("Prometheus", func(t *testing.T) {
 		want := target.Prometheus().Read(t, scraped, start, end)

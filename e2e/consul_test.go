@@ -42,8 +42,11 @@ func testConsul(t *testing.T, cluster *harness.Cluster, consul *harness.Consul, 
 	if got, want := slices.Sorted(slices.Values(consul.SRV(serverService))), slices.Sorted(maps.Keys(want)); !slices.Equal(got, want) {
 		t.Errorf("SRV records of servers: %v, want %v", got, want)
 	}
-	forwarder := map[string]bool{cluster.Forwarder.Listening("link"): true}
-	await("the forwarder is healthy", func() bool { return maps.Equal(consul.Instances(forwarderService), forwarder) })
+	forwarders := map[string]bool{}
+	for _, f := range cluster.Forwarders {
+		forwarders[f.Listening("link")] = true
+	}
+	await("the forwarders are healthy", func() bool { return maps.Equal(consul.Instances(forwarderService), forwarders) })
 
 	killed := cluster.RPC(0)
 	cluster.Servers[0].Kill()
@@ -66,8 +69,10 @@ func testConsul(t *testing.T, cluster *harness.Cluster, consul *harness.Consul, 
 	if _, ok := consul.Instances(serverService)[ended]; ok {
 		t.Error("a server has ended and is still registered")
 	}
-	end(cluster.Forwarder)
+	for _, f := range cluster.Forwarders {
+		end(f)
+	}
 	if got := consul.Instances(forwarderService); len(got) != 0 {
-		t.Errorf("the forwarder has ended and is still registered: %v", got)
+		t.Errorf("the forwarders have ended and are still registered: %v", got)
 	}
 }

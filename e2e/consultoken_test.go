@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -16,10 +17,15 @@ func TestRotatedToken(t *testing.T) {
 	cluster := harness.NewCluster(t, harness.Options{Consul: consul})
 	sender := harness.NewSender(t, cluster.WriteURL(), "token", 1)
 	sender.Start(50 * time.Millisecond)
-	forwarder := cluster.Forwarder.Listening("link")
 	registered := func() bool {
 		servers := consul.Instances(serverService)
-		return servers[cluster.RPC(0)] && servers[cluster.RPC(1)] && consul.Instances(forwarderService)[forwarder]
+		forwarders := consul.Instances(forwarderService)
+		for _, f := range cluster.Forwarders {
+			if !forwarders[f.Listening("link")] {
+				return false
+			}
+		}
+		return servers[cluster.RPC(0)] && servers[cluster.RPC(1)]
 	}
 	harness.Eventually(t, "all parts in Consul", registered)
 	for range 2 {
@@ -41,11 +47,11 @@ func TestRotatedToken(t *testing.T) {
 	added := cluster.RPC(2)
 	harness.Eventually(t, "the new server in Consul", func() bool { return consul.Instances(serverService)[added] })
 	want := sender.Acknowledged()
-	harness.Eventually(t, "samples at the server that the forwarder found", func() bool {
+	harness.Eventually(t, "samples at the server that the forwarders found", func() bool {
 		return harness.Get(t, added, "grpc", `{job="token"}`, "--since=1h").Points.Missing(want) == 0
 	})
 	sender.Stop()
-	for _, p := range append(cluster.Servers[1:], cluster.Forwarder) {
+	for _, p := range slices.Concat(cluster.Servers[1:], cluster.Forwarders) {
 		p.Terminate(time.Minute)
 	}
 	harness.Eventually(t, "nobody is registered any more", func() bool {

@@ -61,7 +61,7 @@ var failures = []failure{
 		r.target.Start(harness.ServerPart(1))
 	}},
 	{name: "rolling restart of every part", run: func(t *testing.T, r *rig) {
-		for _, part := range []string{harness.Receiver, harness.Forwarder, harness.ServerPart(1), harness.ServerPart(2), harness.ConsulPart} {
+		for _, part := range []string{harness.Receiver, harness.ForwarderPart(1), harness.ForwarderPart(2), harness.ServerPart(1), harness.ServerPart(2), harness.ConsulPart} {
 			r.target.Terminate(part)
 			r.target.Start(part)
 			r.target.HAProxy().Await(t, r.servers)
@@ -71,11 +71,17 @@ var failures = []failure{
 	}},
 	followersSpread,
 	{name: "third server added", run: func(t *testing.T, r *rig) { r.addServer(t) }},
-	{name: "forwarder killed and back", run: func(_ *testing.T, r *rig) {
-		r.target.Kill(harness.Forwarder)
+	{name: "both forwarders killed and back", run: func(_ *testing.T, r *rig) {
+		r.target.Kill(harness.ForwarderPart(1))
+		r.target.Kill(harness.ForwarderPart(2))
 		time.Sleep(500 * time.Millisecond)
-		r.target.Start(harness.Forwarder)
+		r.target.Start(harness.ForwarderPart(1))
+		r.target.Start(harness.ForwarderPart(2))
 	}},
+	// A sender writes to one of them, so one of the two is felt.
+	{name: "a forwarder's machine lost with its disk", run: func(t *testing.T, r *rig) { r.lose(t, harness.ForwarderPart(1)) }},
+	{name: "then the other's", run: func(t *testing.T, r *rig) { r.lose(t, harness.ForwarderPart(2)) }},
+	{name: "a server's machine lost with its disk", broken: true, run: func(t *testing.T, r *rig) { r.lose(t, harness.ServerPart(1)) }},
 	{name: "Consul away", run: func(t *testing.T, r *rig) {
 		r.target.Kill(harness.ConsulPart)
 		time.Sleep(*consulAway)
@@ -112,7 +118,7 @@ func TestFailures(t *testing.T) {
 		harness.Eventually(t, "all parts well in Consul", func() bool {
 			return len(consul.SRV(serverService)) == r.servers && consul.Heard(serverService) && consul.Heard(forwarderService)
 		})
-	}}))
+	}})).compareFiles(t)
 }
 
 // TestFailuresSecured is TestFailures of a deployment in which all is encrypted, and
@@ -123,15 +129,17 @@ func TestFailuresSecured(t *testing.T) {
 		Forwarder: []string{"--storage.segment.duration=10s"},
 		Server:    []string{"--stream.max-age=" + maxAge.String()},
 	})
-	testFailures(t, target, failures)
+	testFailures(t, target, failures).compareFiles(t)
 }
 
-// testFailures makes failures, one after the other.
-func testFailures(t *testing.T, target harness.Target, list []failure) {
+// testFailures makes failures, one after the other. In the end it wants the same samples
+// at all followers and all servers.
+func testFailures(t *testing.T, target harness.Target, list []failure) *rig {
+	t.Helper()
 	r := newRig(t, target)
 	var table strings.Builder
-	table.WriteString("| failure | longest pause of a follower | longest pause of a caller | calls | failed | samples | missing | twice |\n" +
-		"|---|---|---|---|---|---|---|---|\n")
+	table.WriteString("| failure | longest pause of a sender | of a follower | of a caller | calls | failed | samples | missing | twice |\n" +
+		"|---|---|---|---|---|---|---|---|---|\n")
 	for _, f := range list {
 		table.WriteString(r.try(t, f))
 	}
@@ -139,6 +147,7 @@ func testFailures(t *testing.T, target harness.Target, list []failure) {
 		len(r.library)+len(r.programs), heartbeat, len(r.callers), callEvery, callTimeout, table.String())
 	r.sender.Stop()
 	r.compare(t)
+	return r
 }
 
 // rig is a target with what goes on at it.
@@ -209,16 +218,16 @@ func (r *rig) try(t *testing.T, f failure) (row string) {
 		time.Sleep(settle)
 		r.target.HAProxy().Await(t, r.servers)
 		missing, twice := r.await(t)
-		following, calling, calls, failed := r.take()
+		sending, following, calling, calls, failed := r.take()
 		samples := len(r.sender.Acknowledged())
-		row = fmt.Sprintf("| %s | %s | %s | %d | %d | %d | %d | %d |\n", f.name,
-			following.Round(time.Millisecond), calling.Round(time.Millisecond),
+		row = fmt.Sprintf("| %s | %s | %s | %s | %d | %d | %d | %d | %d |\n", f.name,
+			sending.Round(time.Millisecond), following.Round(time.Millisecond), calling.Round(time.Millisecond),
 			calls, len(failed), samples-r.samples, missing-r.missing, twice-r.twice)
 		if missing != r.missing || twice != r.twice {
 			t.Errorf("samples missing: %d, twice: %d", missing-r.missing, twice-r.twice)
 		}
 		r.samples, r.missing, r.twice = samples, missing, twice
-		if longest := max(following, calling); longest > recoverWithin {
+		if longest := max(sending, following, calling); longest > recoverWithin {
 			t.Errorf("a pause of %s", longest)
 		}
 		for _, text := range failed {
@@ -231,8 +240,9 @@ func (r *rig) try(t *testing.T, f failure) (row string) {
 	return row
 }
 
-// take returns what followers and callers saw since it was called last.
-func (r *rig) take() (following, calling time.Duration, calls int, failed []string) {
+// take returns what the sender, followers and callers saw since it was called last.
+func (r *rig) take() (sending, following, calling time.Duration, calls int, failed []string) {
+	sending = r.sender.Pause()
 	for _, f := range r.library {
 		following = max(following, f.take())
 	}
@@ -242,7 +252,17 @@ func (r *rig) take() (following, calling time.Duration, calls int, failed []stri
 		calls += total
 		failed = append(failed, lines...)
 	}
-	return following, calling, calls, failed
+	return sending, following, calling, calls, failed
+}
+
+// lose has a part's machine gone with its disk, and another with an empty one in its
+// place once all is well without.
+func (r *rig) lose(t *testing.T, part string) {
+	r.target.Lose(part)
+	before := len(r.sender.Acknowledged())
+	harness.Eventually(t, "the sender to go on", func() bool { return len(r.sender.Acknowledged()) > before+100 })
+	r.await(t)
+	r.target.Start(part)
 }
 
 // addServer starts a third server on an empty folder.
@@ -260,8 +280,8 @@ func (r *rig) addServer(t *testing.T) {
 	}
 }
 
-// compare wants the same samples at all followers and the same files on all
-// servers, once nothing is written any more.
+// compare wants the same samples at all followers and all servers, once the sender sends
+// no more.
 func (r *rig) compare(t *testing.T) {
 	t.Helper()
 	r.await(t)
@@ -274,14 +294,24 @@ func (r *rig) compare(t *testing.T) {
 	for address := range servers {
 		for _, protocol := range protocols {
 			what := address + " over " + protocol
+			// One that lost its disk gets logs of forwarders that are gone from another.
+			harness.Eventually(t, "all samples at "+what, func() bool {
+				return harness.Get(t, address, protocol, failureSelector, "--since=1h").Points.Missing(want) == 0
+			})
 			harness.Equal(t, what, want, harness.Get(t, address, protocol, failureSelector, "--since=1h").Points)
 			harness.Equal(t, what+": snapshot", want.Latest(), harness.Get(t, address, protocol, failureSelector).Points)
 		}
 	}
+}
+
+// compareFiles wants the same files on all servers.
+func (r *rig) compareFiles(t *testing.T) {
+	t.Helper()
 	var folders []string
 	for n := range r.servers {
 		folders = append(folders, r.target.Folder(harness.ServerPart(n+1)))
 	}
-	t.Logf("%d segments are the same on the forwarder and %d servers",
-		harness.CompareFolders(t, r.target.Folder(harness.Forwarder), folders...), r.servers)
+	// Of the logs of forwarders that were lost, servers alone have the files.
+	sources := []string{r.target.Folder(harness.ForwarderPart(1)), r.target.Folder(harness.ForwarderPart(2)), folders[0]}
+	t.Logf("%d segments are the same on the forwarders and %d servers", harness.CompareFolders(t, sources, folders), r.servers)
 }

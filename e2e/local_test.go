@@ -16,16 +16,16 @@ import (
 	"github.com/promgrpc/exporter/e2e/harness"
 )
 
-// TestLocal runs deploy/local/up, plain and secured, until its client has what
-// Prometheus scraped of every part. Other users of the machine can read none of it.
+// TestLocal runs deploy/local/up, plain, secured and with a bucket, until its client has
+// what Prometheus scraped of every part. Other users of the machine can read none of it.
 func TestLocal(t *testing.T) {
-	for _, secured := range []string{"", "1"} {
-		t.Run("secured="+secured, func(t *testing.T) {
+	for _, variant := range []string{"PLAIN", "SECURED", "BUCKET"} {
+		t.Run(variant, func(t *testing.T) {
 			dir := t.TempDir()
 			// Its ports are fixed, but for the offset; it says so where one is taken.
 			offset := fmt.Sprint("OFFSET=", 2000+rand.IntN(20_000))
-			env := []string{"CLIENT=1", "SECURED=" + secured, offset, "BIN=" + filepath.Dir(harness.Binary(t, "metrics-forwarder"))}
-			for _, tool := range []string{"consul", "haproxy", "prometheus3"} {
+			env := []string{"CLIENT=1", variant + "=1", offset, "BIN=" + filepath.Dir(harness.Binary(t, "metrics-forwarder"))}
+			for _, tool := range []string{"consul", "haproxy", "prometheus3", "versitygw"} {
 				env = append(env, strings.TrimSuffix(strings.ToUpper(tool), "3")+"="+harness.Tool(t, tool))
 			}
 			up := harness.StartEnv(t, "up", env, harness.File("deploy/local/up"), dir)
@@ -50,6 +50,12 @@ func TestLocal(t *testing.T) {
 				}
 				return true
 			})
+			if variant == "BUCKET" {
+				harness.Eventually(t, "objects in the bucket", func() bool {
+					objects, err := filepath.Glob(filepath.Join(dir, "objects", "promgrpc", "*", "*"))
+					return err == nil && len(objects) > 0
+				})
+			}
 			nobodyElseReads(t, dir)
 			if code := up.Terminate(time.Minute); code != 0 {
 				t.Errorf("it ended with the code %d", code)
@@ -75,6 +81,9 @@ func nobodyElseReads(t *testing.T, dir string) {
 			return nil //nolint:nilerr // It has gone.
 		}
 		found++
+		if path == filepath.Join(dir, "objects") && info.Mode().Perm() == 0o700 {
+			return fs.SkipDir // What is in it has a mode of the S3 server's own, which nobody else comes to.
+		}
 		if mode := info.Mode().Perm(); mode&0o077 != 0 && !(filepath.Dir(path) == filepath.Join(dir, "certs") && filepath.Ext(path) == ".pem" && mode == 0o644) {
 			t.Errorf("%s: others may read it: %s", path, info.Mode())
 		}

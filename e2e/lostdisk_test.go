@@ -16,12 +16,7 @@ import (
 // and the one that lacks it gets it from there. What follows is in another log.
 func TestForwardersDiskIsLost(t *testing.T) {
 	t.Parallel()
-	consul := harness.StartConsul(t)
-	cluster := harness.NewCluster(t, harness.Options{
-		Consul:    consul,
-		Forwarder: []string{"--ack.servers=1"},
-		Server:    []string{"--peers=consul://" + consul.HTTP + "/prometheus-api-server"},
-	})
+	cluster := harness.NewCluster(t, harness.Options{Forwarders: 1, Consul: harness.StartConsul(t)})
 	sender := harness.NewSender(t, cluster.WriteURL(), "lost", 20)
 	follower := harness.Follow(t, cluster.RPCs(), "grpc", `{job="lost"}`, "--since=1h")
 	sender.Start(20 * time.Millisecond)
@@ -34,7 +29,7 @@ func TestForwardersDiskIsLost(t *testing.T) {
 	lacking := cluster.Servers[1]
 	lacking.Kill()
 	awaitMore()
-	cluster.LoseDisk(cluster.Forwarder)
+	cluster.LoseDisk(cluster.Forwarders[0])
 	answered := sender.Acknowledged()
 	lacking.Restart()
 	for i := range cluster.Servers {
@@ -42,7 +37,7 @@ func TestForwardersDiskIsLost(t *testing.T) {
 			return harness.Get(t, cluster.RPC(i), "grpc", `{job="lost"}`, "--since=1h").Points.Missing(answered) == 0
 		})
 	}
-	cluster.Forwarder.Restart()
+	cluster.Forwarders[0].Restart()
 	awaitMore()
 	sender.Stop()
 	harness.Eventually(t, "all of it at the follower", func() bool { return follower.Points().Missing(sender.Acknowledged()) == 0 })
@@ -51,7 +46,7 @@ func TestForwardersDiskIsLost(t *testing.T) {
 		got := harness.Get(t, cluster.RPC(i), "grpc", `{job="lost"}`, "--since=1h")
 		harness.Equal(t, cluster.Servers[i].Name, sender.Acknowledged(), got.Points)
 	}
-	cluster.Forwarder.Terminate(20 * time.Second)
+	cluster.Forwarders[0].Terminate(20 * time.Second)
 	logs := map[string]int{}
 	harness.Eventually(t, "both logs are the same at both servers", func() bool {
 		ours, theirs := segmentsIn(t, cluster.Folder(cluster.Servers[0])), segmentsIn(t, cluster.Folder(cluster.Servers[1]))
@@ -88,18 +83,18 @@ func segmentsIn(t *testing.T, folder string) map[string]string {
 // once.
 func TestTooFewServers(t *testing.T) {
 	t.Parallel()
-	cluster := harness.NewCluster(t, harness.Options{Forwarder: []string{"--ack.servers=2", "--ack.timeout=1s"}})
+	cluster := harness.NewCluster(t, harness.Options{Forwarders: 1, Forwarder: []string{"--ack.servers=2", "--ack.timeout=1s"}})
 	sender := harness.NewSender(t, cluster.WriteURL(), "few", 5)
 	sender.Start(50 * time.Millisecond)
 	harness.Eventually(t, "requests are answered", func() bool { return len(sender.Acknowledged()) > 25 })
 	cluster.Servers[1].Kill()
-	cluster.Forwarder.Logged("too few servers confirm what is stored", "servers=1", "ack_servers=2")
+	cluster.Forwarders[0].Logged("too few servers confirm what is stored", "servers=1", "ack_servers=2")
 	harness.Eventually(t, "the sender repeats", func() bool { return sender.Retries() > 2 })
 	if log := cluster.Receiver.Stderr().String(); !strings.Contains(log, "stored by the forwarder, and too few servers have confirmed it in time") {
 		t.Errorf("the receiver does not say why: %s", log)
 	}
 	cluster.Servers[1].Restart()
-	cluster.Forwarder.Logged("enough servers confirm what is stored again")
+	cluster.Forwarders[0].Logged("enough servers confirm what is stored again")
 	before := len(sender.Acknowledged())
 	harness.Eventually(t, "requests are answered again", func() bool { return len(sender.Acknowledged()) > before+25 })
 	sender.Stop()

@@ -92,7 +92,7 @@ func within(t *testing.T, c *harness.Cluster, l harness.Load) {
 // do not wait while the forwarder stands still for a second in the midst. What
 // was answered with 204 is at both servers.
 func TestOverloadRate(t *testing.T) {
-	c := harness.NewCluster(t, harness.Options{Receiver: []string{"--limit.inflight-bytes=1MiB", "--limit.request-bytes=1MiB"}, Server: []string{"--limit.window-bytes=64MiB", "--limit.query-bytes=64MiB"}})
+	c := harness.NewCluster(t, harness.Options{Forwarders: 1, Receiver: []string{"--limit.inflight-bytes=1MiB", "--limit.request-bytes=1MiB"}, Server: []string{"--limit.window-bytes=64MiB", "--limit.query-bytes=64MiB"}})
 	var number atomic.Int64
 	ids, end := sync.Map{}, time.Now().Add(*overloadFor)
 	next := func() (int, []byte) {
@@ -113,9 +113,9 @@ func TestOverloadRate(t *testing.T) {
 	}
 	inBackground(t, func(ctx context.Context) {
 		time.Sleep(*overloadFor / 2)
-		c.Forwarder.Signal(syscall.SIGSTOP)
+		c.Forwarders[0].Signal(syscall.SIGSTOP)
 		time.Sleep(time.Second)
-		c.Forwarder.Signal(syscall.SIGCONT)
+		c.Forwarders[0].Signal(syscall.SIGCONT)
 	})
 	stored, refused := flood(t, c.WriteURL(), 128, next, func(id int) { ids.Store(fmt.Sprint(id), true) })
 	t.Logf("%d requests stored, %d times refused, in %s", stored, refused, *overloadFor)

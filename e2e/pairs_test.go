@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -32,20 +31,13 @@ type pair struct {
 func startPair(t *testing.T) *pair {
 	flags := []string{"--ha", "--ha.failover=" + pairFailover.String()}
 	p := &pair{t: t, cluster: harness.NewCluster(t, harness.Options{Forwarder: flags}), target: harness.StartApp(t), senders: map[string]*harness.Prometheus{}}
-	var links []string
-	for _, s := range p.cluster.Servers {
-		links = append(links, s.Listening("link"))
+	p.elects, p.urls = p.cluster.Forwarders, map[string]string{}
+	for i, replica := range []string{"a", "b"} {
+		receiver := harness.Start(t, "receiver of "+replica, harness.Binary(t, "prometheus-remote-receiver"),
+			"--web.listen-address="+harness.Host()+":0", "--forwarder="+p.elects[i].Listening("link"))
+		receiver.Ready(receiver.Listening("web"))
+		p.urls[replica] = "http://" + receiver.Listening("web") + "/api/v1/write"
 	}
-	host := harness.Host()
-	second := harness.Start(t, "forwarder2", harness.Binary(t, "metrics-forwarder"), append(flags,
-		"--link.listen-address="+host+":0", "--web.listen-address="+host+":0",
-		"--server="+strings.Join(links, ","), "--storage.path="+filepath.Join(t.TempDir(), "forwarder2"))...)
-	second.Ready(second.Listening("web"))
-	receiver := harness.Start(t, "receiver2", harness.Binary(t, "prometheus-remote-receiver"),
-		"--web.listen-address="+harness.Host()+":0", "--forwarder="+second.Listening("link"))
-	receiver.Ready(receiver.Listening("web"))
-	p.urls = map[string]string{"a": p.cluster.WriteURL(), "b": "http://" + receiver.Listening("web") + "/api/v1/write"}
-	p.elects = []*harness.Process{p.cluster.Forwarder, second}
 	p.follower = harness.Follow(t, p.cluster.RPCs(), "grpc", "--since=1h", `up{job="app"}`)
 	return p
 }

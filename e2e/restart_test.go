@@ -58,7 +58,7 @@ func TestRestart(t *testing.T) {
 // since machines may be slow; the figure is in its log.
 func TestMillionSeries(t *testing.T) {
 	const total, batch = 1_000_000, 10_000
-	cluster := harness.NewCluster(t, harness.Options{Servers: 1})
+	cluster := harness.NewCluster(t, harness.Options{Forwarders: 1, Servers: 1})
 	start := time.Now()
 	for n := 0; n < total; n += batch {
 		if status, answer, err := harness.Write(cluster.WriteURL(), million(t, n, batch)); err != nil || status != 204 {
@@ -70,9 +70,9 @@ func TestMillionSeries(t *testing.T) {
 	last := fmt.Sprintf(`{series="%d"}`, total-1)
 	awaitSeries(t, cluster, last, 1)
 	t.Logf("and at the server after %s; its memory: %d MiB, the forwarder's %d MiB",
-		time.Since(start).Round(time.Millisecond), server.Memory().RSS>>20, cluster.Forwarder.Memory().RSS>>20)
+		time.Since(start).Round(time.Millisecond), server.Memory().RSS>>20, cluster.Forwarders[0].Memory().RSS>>20)
 
-	for _, p := range []*harness.Process{server, cluster.Forwarder} {
+	for _, p := range []*harness.Process{server, cluster.Forwarders[0]} {
 		p.Kill()
 		start = time.Now()
 		p.Restart()

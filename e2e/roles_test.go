@@ -80,8 +80,8 @@ func TestRoles(t *testing.T) {
 		at.Logged(`msg="link rejected"`, "reason=role", "spiffe://e2e/"+certificate)
 	}
 	receiver := start("server as receiver", "prometheus-remote-receiver", append(p.flags("server", "forwarder"),
-		"--forwarder="+cluster.Forwarder.Listening("link"))...)
-	refused(cluster.Forwarder, "server")
+		"--forwarder="+cluster.Forwarders[0].Listening("link"))...)
+	refused(cluster.Forwarders[0], "server")
 	receiver.Logged(`msg="forwarder not connected"`, "spiffe://e2e/server")
 	forwarder := start("receiver as forwarder", "metrics-forwarder", append(p.flags("receiver", "server"),
 		"--link.listen-address="+host+":0", "--server="+cluster.Servers[0].Listening("link"), "--storage.path="+t.TempDir())...)
@@ -89,7 +89,7 @@ func TestRoles(t *testing.T) {
 	forwarder.Logged(`msg="server lost"`, "spiffe://e2e/receiver")
 	start("forwarder as server", "prometheus-api-server", append(p.flags("forwarder", ""), "--consul="+consul.HTTP, "--advertise-address="+host,
 		"--link.listen-address="+host+":0", "--rpc.listen-address="+host+":0", "--instance=forged", "--storage.path="+t.TempDir())...)
-	cluster.Forwarder.Logged(`msg="server lost"`, "spiffe://e2e/forwarder")
+	cluster.Forwarders[0].Logged(`msg="server lost"`, "spiffe://e2e/forwarder")
 
 	// A role is taken away, and given back.
 	p.write(t, "access.yml", strings.ReplaceAll(partsRoles, "e2e/receiver", "e2e/another"))

@@ -12,6 +12,41 @@ import (
 
 const runbooks = "docs/runbooks.md"
 
+// TestRunbooks runs the commands of the runbooks, in their order, on a deployment to which
+// happens what they are for.
+func TestRunbooks(t *testing.T) {
+	t.Parallel()
+	bucket := harness.StartBucket(t)
+	cluster := harness.NewCluster(t, harness.Options{Bucket: bucket, Server: []string{"--bucket.interval=1s"}})
+	write(t, cluster, series(map[string]string{"__name__": "kept"}, 1))
+	awaitSeries(t, cluster, "kept", 1)
+	var links, forwarders []string
+	for _, s := range cluster.Servers {
+		links = append(links, s.Listening("link"))
+	}
+	for _, f := range cluster.Forwarders {
+		forwarders = append(forwarders, f.Listening("web"))
+	}
+	env := append(bucket.Env, "SERVERS="+cluster.RPCs(), "FORWARDERS="+strings.Join(forwarders, " "), "SERVER_LINKS="+strings.Join(links, ","),
+		"PEERS="+cluster.RPCs(), "BUCKET="+bucket.URL, "DATA="+t.TempDir())
+
+	runbook(t, "Runbooks", env)
+	runbook(t, "A server is lost", env)
+	harness.Eventually(t, "objects in the bucket", func() bool {
+		objects, err := filepath.Glob(filepath.Join(bucket.Folder, "*", "*"))
+		return err == nil && len(objects) > 0
+	})
+	runbook(t, "Moving to a bucket", env)
+	bucket.Kill()
+	write(t, cluster, series(map[string]string{"__name__": "kept"}, 2))
+	bucket.Restart()
+	bucket.Await()
+	runbook(t, "The bucket is away", env)
+	cluster.Forwarders[0].Kill()
+	runbook(t, "A forwarder is lost", env)
+	runbook(t, "A log that was left behind", env)
+}
+
 // runbook runs the commands of a section, each as a shell of its own.
 func runbook(t *testing.T, section string, env []string) {
 	t.Helper()
@@ -25,11 +60,12 @@ func runbook(t *testing.T, section string, env []string) {
 	if !found || len(blocks) == 0 {
 		t.Fatalf("%s has no commands under %q", runbooks, section)
 	}
-	replace := strings.NewReplacer("127.0.0.1:18090", harness.Address(t, harness.Host()), "127.0.0.1:18091", harness.Address(t, harness.Host())).Replace
+	replace := strings.NewReplacer("127.0.0.1:18071", harness.Address(t, harness.Host()),
+		"127.0.0.1:18090", harness.Address(t, harness.Host()), "127.0.0.1:18091", harness.Address(t, harness.Host())).Replace
 	path := "PATH=" + filepath.Dir(harness.Binary(t, "prometheus-grpc-client")) + ":" + os.Getenv("PATH")
 	for _, block := range blocks {
 		p := harness.StartEnv(t, section, append([]string{path}, env...), "bash", "-euo", "pipefail", "-c",
-			"trap 'kill $(jobs -p) || true' EXIT\n"+replace(block[2]))
+			"trap 'jobs -p | xargs -r kill' EXIT\n"+replace(block[2]))
 		if code := p.Wait(time.Minute); code != 0 {
 			t.Errorf("%s ended with the code %d:\n%s\n%s%s", section, code, block[2], p.Stdout().String(), p.Stderr().String())
 		}

@@ -49,7 +49,7 @@ func TestWriters(t *testing.T) {
 	cluster := harness.NewCluster(t, harness.Options{Receiver: flags})
 	receiver := func(name, host, config string) string {
 		p := harness.Start(t, name, harness.Binary(t, "prometheus-remote-receiver"), append([]string{
-			"--web.listen-address=" + host + ":0", "--forwarder=" + cluster.Forwarder.Listening("link"), "--web.config.file=" + file(name+".yml", config),
+			"--web.listen-address=" + host + ":0", "--forwarder=" + cluster.Forwarders[0].Listening("link"), "--web.config.file=" + file(name+".yml", config),
 		}, flags...)...)
 		p.Logged("forwarder connected")
 		return p.Listening("web") + "/api/v1/write"

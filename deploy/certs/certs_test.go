@@ -39,7 +39,7 @@ func TestCertificates(t *testing.T) {
 	require.True(t, roots.AppendCertsFromPEM(pem))
 	for part, hosts := range map[string][]string{
 		"receiver":   {"prometheus-remote-receiver"},
-		"forwarder":  {"forwarder", "metrics-forwarder-0.metrics-forwarder.promgrpc.svc.cluster.local"},
+		"forwarder":  {"forwarder-1", "metrics-forwarder-0.metrics-forwarder.promgrpc.svc.cluster.local"},
 		"server":     {"server-2", "prometheus-api-server-0.prometheus-api-server-headless.promgrpc.svc.cluster.local", "metrics.example.org", "192.0.2.1"},
 		"haproxy":    {"haproxy", "prometheus-grpc.promgrpc.svc"},
 		"relay":      nil,

@@ -15,7 +15,7 @@ type names map[string][]string
 func partNames() names {
 	all := names{
 		"receiver":   service("prometheus-remote-receiver"),
-		"forwarder":  append(service("metrics-forwarder"), "forwarder"),
+		"forwarder":  append(service("metrics-forwarder"), "metrics-forwarder-1", "metrics-forwarder-2", "forwarder-1", "forwarder-2"),
 		"server":     append(service("prometheus-api-server-headless"), "prometheus-api-server", "prometheus-api-server-1", "prometheus-api-server-2", "server-1", "server-2"),
 		bundled:      append(service("prometheus-grpc"), "haproxy"),
 		"relay":      service("prometheus-grpc-relay"),

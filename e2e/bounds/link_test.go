@@ -22,7 +22,7 @@ import (
 // TestLink has peers attack the ports that the parts have for each other.
 func TestLink(t *testing.T) {
 	r := newRig(t, harness.Options{})
-	forwarder, feed := r.Forwarder, r.Servers[0]
+	forwarder, feed := r.Forwarders[0], r.Servers[0]
 	r.withstands(t, []attack{
 		{name: "unfinished requests", callers: 64, once: unfinished(forwarder, linkv1.Role_ROLE_RECEIVER)},
 		{name: "unfinished pieces of a log", callers: 40, once: unfinished(feed, linkv1.Role_ROLE_FORWARDER)},
@@ -115,7 +115,7 @@ func pings(p *harness.Process) func(context.Context, *attacker, int) string {
 func verdicts(ctx context.Context, a *attacker, n int) string {
 	body := []byte(fmt.Sprintf("%d is not snappy", n))
 	many := bytes.Repeat(frame(&linkv1.Frame{Kind: &linkv1.Frame_Batch{Batch: &linkv1.Batch{Id: 1, Schema: linkv1.Schema_SCHEMA_WRITE_V1, Body: body}}}), 1000)
-	return flood(ctx, a, a.r.Forwarder, many)
+	return flood(ctx, a, a.r.Forwarders[0], many)
 }
 
 // flood writes frames until the peer takes no more.

@@ -117,7 +117,7 @@ func randomFrame(g genes, r *rig) (string, int, func(context.Context, *attacker)
 	data = data[:len(data)-min(missing, len(data)/2)]
 	text := fmt.Sprintf("%d bytes, %d missing, of texts %v", n, missing, g[4]%2 == 0)
 	return text, len(data), func(ctx context.Context, a *attacker) {
-		conn, err := a.peerOf(ctx, a.r.Forwarder, linkv1.Role_ROLE_RECEIVER)
+		conn, err := a.peerOf(ctx, a.r.Forwarders[0], linkv1.Role_ROLE_RECEIVER)
 		if err != nil {
 			return
 		}

@@ -58,6 +58,7 @@ func newRig(t *testing.T, o harness.Options) *rig {
 		fmt.Sprint("--limit.live-series=", live()), "--storage.segment.duration=5s", "--storage.series-idle=10s",
 	}, o.Forwarder...)
 	o.Server = append([]string{"--limit.link-bytes=64MiB", "--limit.stream-bytes=64MiB", "--limit.evaluation-time=250ms", "--limit.window-bytes=64MiB", "--limit.query-bytes=64MiB"}, o.Server...)
+	o.Forwarders = 1 // All attacks and all load meet at one.
 	r := &rig{t: t, Cluster: harness.NewCluster(t, o), before: map[*harness.Process]int64{}}
 	r.configs = r.Configs()
 	for _, p := range r.Processes() {

@@ -320,7 +320,7 @@ func readLargest(t *testing.T, r *rig) {
 // restart restarts the forwarder and a server, which then read what the attacks
 // left.
 func restart(t *testing.T, r *rig) {
-	for _, p := range []*harness.Process{r.Forwarder, r.Servers[0]} {
+	for _, p := range []*harness.Process{r.Forwarders[0], r.Servers[0]} {
 		p.Terminate(patience)
 		p.Restart()
 		p.Ready(p.Listening("web"))

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -51,10 +52,10 @@ func (c *Cluster) Bound(p *Process, l Load) int64 {
 		aConnection = 64 << 10
 	)
 	configs := c.Configs()
-	switch p {
-	case c.Receiver:
+	switch {
+	case p == c.Receiver:
 		return 64<<20 + 2*int64(configs.Receiver.InflightBytes) + int64(l.Connections)*aConnection
-	case c.Forwarder:
+	case slices.Contains(c.Forwarders, p):
 		return 256<<20 + 2*int64(configs.Forwarder.InflightBytes) + int64(l.Series)*aSeries
 	default:
 		return 256<<20 + 2*int64(configs.Server.LinkBytes) + int64(configs.Server.StreamBytes) + int64(configs.Server.CallBytes) +

@@ -1,25 +1,31 @@
 package harness
 
 import (
-	"errors"
 	"fmt"
+	"maps"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-// Options say what a cluster is made of. The zero value is a receiver, a
-// forwarder and two servers with their default flags.
+// Options say what a cluster is made of. The zero value is a receiver, two
+// forwarders and two servers, one of which has to have a request before it is
+// answered, with their default flags otherwise.
 type Options struct {
-	Servers int // how many, 2 if zero
+	Forwarders int // how many, 2 if zero
+	Servers    int // how many, 2 if zero
 	// Consul to register at and to find each other by. Nil: by addresses.
 	Consul    *Consul
 	Receiver  []string
 	Forwarder []string
 	Server    []string // more flags for the parts
+	// Bucket that the servers keep the history in. Nil: they have none.
+	Bucket *Bucket
 	// OpenFiles that each part may have, as many as this process if zero.
 	OpenFiles int
 	// Secured, if not nil, has certificates and secrets of all parts.
@@ -28,13 +34,14 @@ type Options struct {
 
 // Cluster is the whole pipeline, a process a part.
 type Cluster struct {
-	Receiver  *Process
-	Forwarder *Process
-	Servers   []*Process
+	Receiver   *Process
+	Forwarders []*Process
+	Servers    []*Process
 
 	t       testing.TB
 	options Options
 	dir     string
+	peers   []string // where the servers that were planned have their APIs; not with a Consul
 }
 
 // NewCluster starts the parts and waits until they are ready.
@@ -43,37 +50,52 @@ func NewCluster(t testing.TB, o Options) *Cluster {
 	if o.Servers == 0 {
 		o.Servers = 2
 	}
+	if o.Forwarders == 0 {
+		o.Forwarders = 2
+	}
 	c := &Cluster{t: t, options: o, dir: t.TempDir()}
-	var links []string
+	if o.Consul == nil {
+		for range o.Servers {
+			c.peers = append(c.peers, Address(t, Host()))
+		}
+	}
 	for range o.Servers {
 		c.StartServer()
 	}
-	var servers, forwarders string
-	if o.Consul != nil {
-		servers = "consul://" + o.Consul.HTTP + "/prometheus-api-server"
-		forwarders = "consul://" + o.Consul.HTTP + "/metrics-forwarder"
-	} else {
-		for _, s := range c.Servers {
-			links = append(links, s.Listening("link"))
-		}
-		servers = strings.Join(links, ",")
-	}
-	host := Host()
-	c.Forwarder = c.start("forwarder", "forwarder", "metrics-forwarder", append([]string{
-		"--link.listen-address=" + host + ":0",
-		"--web.listen-address=" + host + ":0",
-		"--server=" + servers,
-		"--storage.path=" + filepath.Join(c.dir, "forwarder"),
-	}, append(c.register(host), o.Forwarder...)...)...)
-	if forwarders == "" {
-		forwarders = c.Forwarder.Listening("link")
+	servers := c.service("prometheus-api-server", c.Servers)
+	for i := range o.Forwarders {
+		c.startForwarder(fmt.Sprintf("forwarder%d", i+1), servers)
 	}
 	c.Receiver = c.start("receiver", "receiver", "prometheus-remote-receiver", append([]string{
 		"--web.listen-address=" + Host() + ":0",
-		"--forwarder=" + forwarders,
+		"--forwarder=" + c.service("metrics-forwarder", c.Forwarders),
 	}, o.Receiver...)...)
 	c.Ready()
 	return c
+}
+
+// service is where links to the instances of a service are found.
+func (c *Cluster) service(name string, instances []*Process) string {
+	c.t.Helper()
+	if c.options.Consul != nil {
+		return "consul://" + c.options.Consul.HTTP + "/" + name
+	}
+	var links []string
+	for _, p := range instances {
+		links = append(links, p.Listening("link"))
+	}
+	return strings.Join(links, ",")
+}
+
+func (c *Cluster) startForwarder(name, servers string) {
+	c.t.Helper()
+	host := Host()
+	c.Forwarders = append(c.Forwarders, c.start("forwarder", name, "metrics-forwarder", append([]string{
+		"--link.listen-address=" + host + ":0",
+		"--web.listen-address=" + host + ":0",
+		"--server=" + servers,
+		"--storage.path=" + filepath.Join(c.dir, name),
+	}, append(c.register(host), c.options.Forwarder...)...)...))
 }
 
 // start starts a part by its name, as what it is.
@@ -81,10 +103,17 @@ func (c *Cluster) start(part, name, binary string, args ...string) *Process {
 	c.t.Helper()
 	path, s := Binary(c.t, binary), c.options.Secured
 	args = append(args, s.flags(part)...)
+	env := s.env(part)
+	if part == "forwarder" { // not by a flag, so that options may have another
+		env = append(env, "PROMGRPC_ACK_SERVERS=1")
+	}
+	if b := c.options.Bucket; b != nil && part == "server" {
+		env, args = append(env, b.Env...), append(args, "--bucket="+b.URL)
+	}
 	if c.options.OpenFiles > 0 {
 		path, args = "prlimit", append([]string{fmt.Sprint("--nofile=", c.options.OpenFiles), path}, args...)
 	}
-	p := StartEnv(c.t, name, s.env(part), path, args...)
+	p := StartEnv(c.t, name, env, path, args...)
 	p.web = s.client(part)
 	return p
 }
@@ -92,14 +121,22 @@ func (c *Cluster) start(part, name, binary string, args ...string) *Process {
 // StartServer starts one more server. Without a Consul nobody finds it.
 func (c *Cluster) StartServer() *Process {
 	c.t.Helper()
-	host := Host()
+	host, peers := Host(), strings.Join(c.peers, ",")
+	rpc := net.JoinHostPort(host, "0")
+	if c.options.Consul != nil {
+		peers = c.service("prometheus-api-server", nil)
+	} else if n := len(c.Servers); n < len(c.peers) {
+		rpc = c.peers[n]
+		host, _, _ = net.SplitHostPort(rpc)
+	}
 	name := fmt.Sprintf("server%d", len(c.Servers)+1)
 	s := c.start("server", name, "prometheus-api-server", append([]string{
 		"--link.listen-address=" + host + ":0",
 		"--web.listen-address=" + host + ":0",
-		"--rpc.listen-address=" + host + ":0",
+		"--rpc.listen-address=" + rpc,
 		"--storage.path=" + filepath.Join(c.dir, name),
 		"--instance=" + name,
+		"--peers=" + peers,
 	}, append(c.register(host), c.options.Server...)...)...)
 	c.Servers = append(c.Servers, s)
 	return s
@@ -115,7 +152,7 @@ func (c *Cluster) register(host string) []string {
 
 // Processes of the cluster, in the order of the data's way.
 func (c *Cluster) Processes() []*Process {
-	return append([]*Process{c.Receiver, c.Forwarder}, c.Servers...)
+	return slices.Concat([]*Process{c.Receiver}, c.Forwarders, c.Servers)
 }
 
 // Ready waits until all parts are.
@@ -164,24 +201,27 @@ func (c *Cluster) LoseDisk(p *Process) {
 	}
 }
 
-// CompareFiles is CompareFolders of the forwarder and all servers.
+// CompareFiles is CompareFolders of all forwarders and all servers.
 func (c *Cluster) CompareFiles() int {
 	c.t.Helper()
-	var servers []string
-	for _, s := range c.Servers {
-		servers = append(servers, filepath.Join(c.dir, s.Name))
-	}
-	return CompareFolders(c.t, filepath.Join(c.dir, c.Forwarder.Name), servers...)
+	return CompareFolders(c.t, c.folders(c.Forwarders), c.folders(c.Servers))
 }
 
-// CompareFolders fails the test if a server's files do not become, byte for byte, those of
-// the forwarder, or if a `latest` link does not point at the newest. Nothing may be written
-// meanwhile but ticks, of which one may come while files are compared. It returns the
-// number of segments.
-func CompareFolders(t testing.TB, forwarder string, servers ...string) int {
+func (c *Cluster) folders(of []*Process) (all []string) {
+	for _, p := range of {
+		all = append(all, filepath.Join(c.dir, p.Name))
+	}
+	return all
+}
+
+// CompareFolders fails the test if the files of each server do not become, byte for byte,
+// those that the forwarders have together, or if a `latest` link does not point at a newest
+// one. Nothing may be written meanwhile but ticks, of which one may come while files are
+// compared. It returns the number of segments.
+func CompareFolders(t testing.TB, forwarders, servers []string) int {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		n, err := compareFolders(t, forwarder, servers)
+		n, err := compareFolders(t, forwarders, servers)
 		if err == nil {
 			return n
 		}
@@ -191,25 +231,35 @@ func CompareFolders(t testing.TB, forwarder string, servers ...string) int {
 	}
 }
 
-func compareFolders(t testing.TB, forwarder string, servers []string) (int, error) {
+func compareFolders(t testing.TB, forwarders, servers []string) (int, error) {
 	t.Helper()
-	want := segments(t, forwarder)
-	if len(want) == 0 {
-		return 0, errors.New("the forwarder has no segments")
-	}
-	latest := latestSegment(t, forwarder)
-	if newest := want[len(want)-1]; latest != newest {
-		return 0, fmt.Errorf("forwarder: latest points at %s, the newest segment is %s", latest, newest)
-	}
-	for _, dir := range servers {
-		if got := segments(t, dir); strings.Join(got, "\n") != strings.Join(want, "\n") {
-			return 0, fmt.Errorf("%s has the segments %q, the forwarder has %q", dir, got, want)
+	folders, newest := map[string]string{}, map[string]bool{} // where each segment is; the newest ones
+	for _, dir := range forwarders {
+		own := segments(t, dir)
+		if len(own) == 0 {
+			return 0, fmt.Errorf("%s has no segments", dir)
 		}
-		if got := latestSegment(t, dir); got != latest {
-			return 0, fmt.Errorf("%s: latest points at %s, the forwarder's at %s", dir, got, latest)
+		for _, name := range own {
+			folders[name] = dir
+		}
+		latest := latestSegment(t, dir)
+		for _, name := range own {
+			if filepath.Dir(name) == filepath.Dir(latest) && name > latest {
+				return 0, fmt.Errorf("%s: latest points at %s, there is a newer segment %s", dir, latest, name)
+			}
+		}
+		newest[latest] = true
+	}
+	want := slices.Sorted(maps.Keys(folders))
+	for _, dir := range servers {
+		if got := segments(t, dir); !slices.Equal(got, want) {
+			return 0, fmt.Errorf("%s has the segments %q, the forwarders have %q", dir, got, want)
+		}
+		if got := latestSegment(t, dir); !newest[got] {
+			return 0, fmt.Errorf("%s: latest points at %s, those of the forwarders are %v", dir, got, newest)
 		}
 		for _, name := range want {
-			out, err := exec.Command("cmp", filepath.Join(forwarder, name), filepath.Join(dir, name)).CombinedOutput()
+			out, err := exec.Command("cmp", filepath.Join(folders[name], name), filepath.Join(dir, name)).CombinedOutput()
 			if err != nil {
 				return 0, fmt.Errorf("%s: segment %s: %w: %s", dir, name, err, out)
 			}

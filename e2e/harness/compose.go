@@ -29,21 +29,24 @@ const PrometheusPart = "prometheus"
 // composeServices has the services of docker-compose.yml by the parts that
 // they are. The third server comes by --scale.
 var composeServices = map[string]string{
-	Receiver:       "prometheus-remote-receiver",
-	Forwarder:      "metrics-forwarder",
-	ServerPart(1):  "prometheus-api-server-1",
-	ServerPart(2):  "prometheus-api-server-2",
-	ServerPart(3):  "prometheus-api-server",
-	ConsulPart:     "consul",
-	HAProxyPart:    "haproxy",
-	PrometheusPart: "prometheus",
+	Receiver:         "prometheus-remote-receiver",
+	ForwarderPart(1): "metrics-forwarder-1",
+	ForwarderPart(2): "metrics-forwarder-2",
+	ServerPart(1):    "prometheus-api-server-1",
+	ServerPart(2):    "prometheus-api-server-2",
+	ServerPart(3):    "prometheus-api-server",
+	ConsulPart:       "consul",
+	BucketPart:       "bucket",
+	HAProxyPart:      "haproxy",
+	PrometheusPart:   "prometheus",
 }
 
 // composeOverride is what the tests change: short segments, so that there are
 // many of them, and streams that move soon.
 const composeOverride = `services:
-  metrics-forwarder:
+  metrics-forwarder-1: &forwarder
     environment: {PROMGRPC_STORAGE_SEGMENT_DURATION: 10s}
+  metrics-forwarder-2: *forwarder
   prometheus-api-server-1: &server
     environment: {PROMGRPC_STREAM_MAX_AGE: 10s}
   prometheus-api-server-2: *server
@@ -65,26 +68,30 @@ type Compose struct {
 	prometheus string // its address
 	receiver   string
 
-	settled bool // nothing is written any more
+	settled bool            // nothing is written any more
+	lost    map[string]bool // the parts
 
 	mu     sync.Mutex
 	ending map[string]int // by service: how often a container may end
 }
 
-// NewCompose starts everything, with deploy/secured unless s is nil, and waits
-// until every container is healthy. The images have to be there. Everything is
-// removed when the test ends.
-func NewCompose(t testing.TB, s *Secured) *Compose {
+// NewCompose starts everything, with deploy/secured unless s is nil, and on top of the
+// files those of overlays, and waits until every container is healthy. The images have to
+// be there. Everything is removed when the test ends.
+func NewCompose(t testing.TB, s *Secured, overlays ...string) *Compose {
 	t.Helper()
 	override := filepath.Join(t.TempDir(), "override.yml")
 	if err := os.WriteFile(override, []byte(composeOverride), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := &Compose{t: t, secured: s, ending: map[string]int{}, files: []string{File("docker-compose.yml")}}
+	c := &Compose{t: t, secured: s, ending: map[string]int{}, lost: map[string]bool{}, files: []string{File("docker-compose.yml")}}
 	host, subnet := Host(), freeSubnet(t)
 	c.env = []string{"BIND=" + host, "SUBNET=" + subnet}
 	if s != nil {
 		c.files, c.env = append(c.files, File("deploy/secured/docker-compose.yml")), append(c.env, "SECURED="+s.dir)
+	}
+	for _, name := range overlays {
+		c.files = append(c.files, File(name))
 	}
 	c.files = append(c.files, override)
 	publish := func(variable string) string {
@@ -163,6 +170,22 @@ func (c *Compose) Kill(part string) {
 	c.compose("kill", c.service(part))
 }
 
+// Lose implements [Target].
+func (c *Compose) Lose(part string) {
+	c.t.Helper()
+	c.Pause(part)
+	c.lost[part] = true
+}
+
+// replace takes a part away that was lost, with its volume.
+func (c *Compose) replace(part string) {
+	c.t.Helper()
+	c.Kill(part)
+	volume := c.docker("inspect", `--format={{range .Mounts}}{{if eq .Destination "/data"}}{{.Name}}{{end}}{{end}}`, c.container(part))
+	c.compose("rm", "--force", c.service(part))
+	c.docker("volume", "rm", volume)
+}
+
 // Pause implements [Target].
 func (c *Compose) Pause(part string) {
 	c.t.Helper()
@@ -196,9 +219,16 @@ func (c *Compose) Terminate(part string) {
 // Start implements [Target].
 func (c *Compose) Start(part string) {
 	c.t.Helper()
-	if part == ServerPart(3) && c.container(part) == "" {
-		c.compose("up", "--detach", "--no-build", "--no-deps", "--no-recreate", "--scale="+c.service(part)+"=1", c.service(part))
-	} else {
+	if c.lost[part] {
+		delete(c.lost, part)
+		c.replace(part)
+	}
+	switch options := []string{"up", "--detach", "--no-build", "--no-deps", "--no-recreate"}; {
+	case c.container(part) == "" && part == ServerPart(3):
+		c.compose(append(options, "--scale="+c.service(part)+"=1", c.service(part))...)
+	case c.container(part) == "": // It was lost.
+		c.compose(append(options, c.service(part))...)
+	default:
 		// Not by compose, which would wait for what the part depends on.
 		c.docker("start", c.container(part))
 	}
@@ -232,13 +262,15 @@ func (c *Compose) Reload() {
 	c.compose("kill", "--signal=SIGUSR2", c.service(HAProxyPart))
 }
 
-// Folder implements [Target]: a copy. Since a copy takes its time, nothing may
-// be written: Prometheus is stopped first.
+// Folder implements [Target]: a copy. Since a copy takes its time, nothing may be
+// written, not even a tick: Prometheus and the forwarders are stopped first.
 func (c *Compose) Folder(part string) string {
 	c.t.Helper()
 	if !c.settled {
 		c.settled = true
 		c.Terminate(PrometheusPart)
+		c.Terminate(ForwarderPart(1))
+		c.Terminate(ForwarderPart(2))
 		Eventually(c.t, "all servers to have the same", c.level)
 	}
 	dir := filepath.Join(c.t.TempDir(), part)
@@ -247,7 +279,7 @@ func (c *Compose) Folder(part string) string {
 }
 
 // level says whether calls, which go to any of the servers, agree on where the
-// log ends.
+// logs end.
 func (c *Compose) level() bool {
 	last := ""
 	for range 20 {
@@ -263,12 +295,13 @@ func (c *Compose) level() bool {
 		request.Header.Set("Authorization", c.secured.Authorization())
 		_, answer, err := Do(client, request)
 		var status struct {
-			Logs []struct{ LastSequence string }
+			Logs []struct{ LogId, LastSequence string }
 		}
 		if err != nil || json.Unmarshal([]byte(answer), &status) != nil || len(status.Logs) == 0 {
 			return false
 		}
-		if now := status.Logs[0].LastSequence; last == "" {
+		slices.SortFunc(status.Logs, func(a, b struct{ LogId, LastSequence string }) int { return cmp.Compare(a.LogId, b.LogId) })
+		if now := fmt.Sprint(status.Logs); last == "" {
 			last = now
 		} else if now != last {
 			return false

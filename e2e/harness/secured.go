@@ -88,12 +88,12 @@ func (s *Secured) flags(part string) []string {
 		return nil
 	}
 	flags := []string{"--web.config.file=" + s.File(part, "web.yml"), "--access.file=" + s.File(part, "access.yml")}
-	dials := map[string]string{"receiver": "forwarder", "forwarder": "server"}[part]
+	dials := map[string]string{"receiver": "forwarder", "forwarder": "server", "server": "peer"}[part]
 	if part != "receiver" {
 		flags = append(flags, "--link.config.file="+s.File(part, "link.yml"))
 	}
-	if dials == "" {
-		return append(flags, "--rpc.config.file="+s.File(part, "rpc.yml"))
+	if part == "server" {
+		flags = append(flags, "--rpc.config.file="+s.File(part, "rpc.yml"))
 	}
 	for _, file := range []string{"ca", "cert", "key"} {
 		flags = append(flags, "--"+dials+".tls-"+file+"-file="+s.File(part, file+".pem"))

@@ -25,6 +25,7 @@ type Sender struct {
 	post   func(body []byte) (status int, answer string, err error)
 	job    string
 	series int
+	more   map[string]string // labels
 
 	stop    chan struct{}
 	stopped chan struct{}
@@ -32,6 +33,8 @@ type Sender struct {
 	mu      sync.Mutex
 	sent    Points
 	retries int
+	since   time.Time     // of the last answer, or of Pause
+	pause   time.Duration // the longest since Pause
 }
 
 // NewSender makes a sender for a number of series of a job.
@@ -47,9 +50,17 @@ func NewSenderBy(t testing.TB, post func(body []byte) (status int, answer string
 	}
 }
 
+// With has it send more labels, but for which the series are what they were: what takes
+// the samples leaves them out. To be called before Start.
+func (s *Sender) With(left map[string]string) *Sender {
+	s.more = left
+	return s
+}
+
 // Start sends one sample of each series every interval.
 func (s *Sender) Start(interval time.Duration) {
 	s.t.Cleanup(s.Stop)
+	s.since = time.Now()
 	go func() {
 		defer close(s.stopped)
 		ticker := time.NewTicker(interval)
@@ -89,6 +100,21 @@ func (s *Sender) Retries() int {
 	return s.retries
 }
 
+// Pause returns the longest time without an answer since it was called last.
+func (s *Sender) Pause() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answered()
+	pause := s.pause
+	s.pause = 0
+	return pause
+}
+
+func (s *Sender) answered() {
+	now := time.Now()
+	s.since, s.pause = now, max(s.pause, now.Sub(s.since))
+}
+
 func (s *Sender) send(n int) {
 	now := time.Now().UnixMilli()
 	request := &prompb.WriteRequest{}
@@ -96,8 +122,10 @@ func (s *Sender) send(n int) {
 	for i := range s.series {
 		labels := map[string]string{"__name__": "sent_total", "job": s.job, "series": strconv.Itoa(i)}
 		v := float64(n) + float64(i)/1000
+		sent := maps.Clone(labels)
+		maps.Copy(sent, s.more)
 		request.Timeseries = append(request.Timeseries, prompb.TimeSeries{
-			Labels:  promLabels(labels),
+			Labels:  promLabels(sent),
 			Samples: []prompb.Sample{{Value: v, Timestamp: now}},
 		})
 		points.Add(Series(labels), now, Float(v))
@@ -123,6 +151,7 @@ func (s *Sender) send(n int) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.answered()
 	for point := range points {
 		s.sent[point]++
 	}

@@ -4,6 +4,7 @@ package harness
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -11,13 +12,17 @@ import (
 	"time"
 )
 
-// The parts of a target by their names. Servers are ServerPart(1) and so on.
+// The parts of a target by their names. Forwarders are ForwarderPart(1) and so on,
+// servers ServerPart(1).
 const (
 	Receiver    = "receiver"
-	Forwarder   = "forwarder"
 	ConsulPart  = "consul"
+	BucketPart  = "bucket"
 	HAProxyPart = "haproxy"
 )
+
+// ForwarderPart is the name of a forwarder; they count from 1.
+func ForwarderPart(n int) string { return fmt.Sprintf("forwarder%d", n) }
 
 // ServerPart is the name of a server; they count from 1.
 func ServerPart(n int) string { return fmt.Sprintf("server%d", n) }
@@ -32,13 +37,16 @@ type Target interface {
 	WriteURL() string
 	// Kill ends a part as a power cut would.
 	Kill(part string)
+	// Lose has a part's machine gone with its disk: it says nothing any more, not
+	// even to those that are connected, until Start puts another in its place.
+	Lose(part string)
 	// Pause stops a part, which keeps its connections, until Continue.
 	Pause(part string)
 	Continue(part string)
 	// Terminate asks a part to end, and returns when it has.
 	Terminate(part string)
-	// Start starts a part that ended, on the data that it had, or a server that
-	// is new, with none. It returns when the part is ready.
+	// Start starts a part that ended, on the data that it had, or with none if that
+	// was lost or the server is new. It returns when the part is ready.
 	Start(part string)
 	// Reload has HAProxy read its configuration again.
 	Reload()
@@ -53,13 +61,14 @@ type Local struct {
 	t       testing.TB
 	consul  *Consul
 	haproxy *HAProxy
+	lost    map[string]bool // the parts
 }
 
 // NewLocal starts Consul, unless the options have one, HAProxy and a cluster that
 // registers and finds itself there, and waits until HAProxy has all servers.
 func NewLocal(t testing.TB, o Options) *Local {
 	t.Helper()
-	l := &Local{t: t}
+	l := &Local{t: t, lost: map[string]bool{}}
 	switch {
 	case o.Consul != nil:
 	case o.Secured != nil:
@@ -87,6 +96,13 @@ func (l *Local) Consul() *Consul { return l.consul }
 // Kill implements [Target].
 func (l *Local) Kill(part string) { l.process(part).Kill() }
 
+// Lose implements [Target].
+func (l *Local) Lose(part string) {
+	l.t.Helper()
+	l.Pause(part)
+	l.lost[part] = true
+}
+
 // Pause implements [Target].
 func (l *Local) Pause(part string) { l.process(part).Signal(syscall.SIGSTOP) }
 
@@ -107,6 +123,13 @@ func (l *Local) Terminate(part string) {
 // Start implements [Target].
 func (l *Local) Start(part string) {
 	l.t.Helper()
+	if l.lost[part] {
+		delete(l.lost, part)
+		l.Kill(part)
+		if err := os.RemoveAll(l.Folder(part)); err != nil {
+			l.t.Error(err)
+		}
+	}
 	switch part {
 	case ConsulPart:
 		l.consul.Restart()
@@ -115,6 +138,10 @@ func (l *Local) Start(part string) {
 	case HAProxyPart:
 		l.haproxy.Restart()
 		l.haproxy.Await(l.t, len(l.Servers))
+		return
+	case BucketPart:
+		l.options.Bucket.Restart()
+		l.options.Bucket.Await()
 		return
 	case ServerPart(len(l.Servers) + 1):
 		l.StartServer()
@@ -138,6 +165,8 @@ func (l *Local) process(part string) *Process {
 		return l.consul.Process
 	case HAProxyPart:
 		return l.haproxy.Process
+	case BucketPart:
+		return l.options.Bucket.Process
 	}
 	var names []string
 	for _, p := range l.Processes() {

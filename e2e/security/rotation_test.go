@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -50,8 +51,8 @@ func TestRotation(t *testing.T) {
 		harness.Eventually(t, "the old authority to be refused everywhere", func() bool { return !r.letsIn(old) })
 	})
 	r.rotateSecrets()
-	r.step("forwarder and receiver start with the new certificates", 0, func() {
-		for _, p := range []*harness.Process{r.Forwarder, r.Receiver} {
+	r.step("forwarders and receiver start with the new certificates", 0, func() {
+		for _, p := range append(slices.Clone(r.Forwarders), r.Receiver) {
 			p.Terminate(patience)
 			p.Restart()
 		}
@@ -317,8 +318,10 @@ func (r *rotation) certificates(by *authority.Authority) {
 // ports with TLS, by part.
 func (r *rotation) ports() map[string][]string {
 	ports := map[string][]string{
-		"receiver":  {r.Receiver.Listening("web")},
-		"forwarder": {r.Forwarder.Listening("web"), r.Forwarder.Listening("link")},
+		"receiver": {r.Receiver.Listening("web")},
+	}
+	for _, f := range r.Forwarders {
+		ports["forwarder"] = append(ports["forwarder"], f.Listening("web"), f.Listening("link"))
 	}
 	for _, s := range r.Servers {
 		ports["server"] = append(ports["server"], s.Listening("web"), s.Listening("link"), s.Listening("rpc"))
@@ -377,19 +380,22 @@ func (r *rotation) letsIn(a *authority.Authority) bool {
 			return connectLink(r.t, caller{tls: r.as(a, name)}, port{links, program, address}) == yes
 		}
 	}
-	asks := []func() bool{link("receiver", "forwarder", r.Forwarder.Listening("link"))}
+	var asks []func() bool
+	for _, f := range r.Forwarders {
+		asks = append(asks, link("receiver", "forwarder", f.Listening("link")))
+	}
 	for i, s := range r.Servers {
 		asks = append(asks, link("forwarder", "server", s.Listening("link")), func() bool { return r.call(r.as(a, "prometheus"), "", i) })
 	}
-	return r.agree("authority", func(i int) bool { return asks[i]() }, 0, 1, 2, 3, 4)
+	return r.agree("authority", func(i int) bool { return asks[i]() }, len(asks))
 }
 
 // agree waits while some say yes and some say no, and returns what all say.
-func (r *rotation) agree(what string, ask func(int) bool, all ...int) (answer bool) {
+func (r *rotation) agree(what string, ask func(int) bool, all int) (answer bool) {
 	r.t.Helper()
 	harness.Eventually(r.t, "all to agree on the "+what, func() bool {
-		answer = ask(all[0])
-		for _, i := range all[1:] {
+		answer = ask(0)
+		for i := 1; i < all; i++ {
 			if ask(i) != answer {
 				return false
 			}
@@ -476,7 +482,7 @@ func (r *rotation) keyReplaced() func() bool {
 // reads says whether all servers know a token, or none does.
 func (r *rotation) reads(token string) bool {
 	r.t.Helper()
-	return r.agree("token "+token, func(server int) bool { return r.call(r.TLS(), bearer(token), server) }, 0, 1)
+	return r.agree("token "+token, func(server int) bool { return r.call(r.TLS(), bearer(token), server) }, len(r.Servers))
 }
 
 // writes says whether the receiver knows a user.

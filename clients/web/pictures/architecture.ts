@@ -29,26 +29,26 @@ svg { font: 14px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif
 export function architecture(): string {
   const prometheus = { x: 8, y: 104, w: 104, h: 60 };
   const receiver = { x: 152, y: 104, w: 116, h: 60 };
-  const forwarder = { x: 312, y: 88, w: 140, h: 92 };
+  const forwarders = [{ x: 312, y: 16, w: 140, h: 92 }, { x: 312, y: 160, w: 140, h: 92 }];
   const servers = [{ x: 552, y: 16, w: 148, h: 92 }, { x: 552, y: 160, w: 148, h: 92 }];
   const haproxy = { x: 756, y: 104, w: 84, h: 60 };
   const clients = { x: 880, y: 64, w: 162, h: 140 };
   const consul = { x: 312, y: 296, w: 140, h: 60 };
-  return sheet(1050, 364, "Prometheus writes to a receiver, which passes requests to a forwarder. It keeps a log and sends it to API servers, which clients read through HAProxy", style, [
+  return sheet(1050, 364, "Prometheus writes to a receiver, which passes the requests of each sender to one of two forwarders. Each keeps a log and sends it to API servers, which clients read through HAProxy", style, [
     found([[210, 164], [210, 326], [312, 326]]),
-    found([[382, 180], [382, 296]]),
+    found([[382, 252], [382, 296]]),
     found([[626, 252], [626, 318], [452, 318]]),
     found([[798, 164], [798, 336], [452, 336]]),
     label(720, 354, "registration and lookup"),
     arrow(right(prometheus), left(receiver)),
-    arrow(right(receiver), left(forwarder)),
-    ...servers.map((server) => arrow(right(forwarder), left(server))),
+    ...forwarders.map((forwarder) => arrow(right(receiver), left(forwarder))),
+    ...forwarders.flatMap((forwarder) => servers.map((server) => arrow(right(forwarder), left(server)))),
     label(626, 138, "the same bytes"),
     ...servers.map((server) => arrow(right(server), left(haproxy))),
     arrow(right(haproxy), left(clients)),
     box(prometheus, "Prometheus", "remote write", "box"),
     box(receiver, "receiver", "terminates HTTP"),
-    box(forwarder, "forwarder", "decodes once"), log(forwarder),
+    ...forwarders.flatMap((forwarder, i) => [box(forwarder, `forwarder ${i + 1}`, "decodes once"), log(forwarder)]),
     ...servers.flatMap((server, i) => [box(server, `API server ${i + 1}`, "serves streams"), log(server)]),
     box(haproxy, "HAProxy", "balances", "box"),
     list(clients, "clients", ["prometheus-grpc-client", "Go, Python, browsers", "grpcurl, buf curl, curl", "relays"]),

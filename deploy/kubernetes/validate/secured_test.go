@@ -53,6 +53,7 @@ func TestNetworkPolicies(t *testing.T) {
 		"prometheus-remote-receiver metrics-forwarder link": true,
 		"metrics-forwarder prometheus-api-server link":      true,
 		"haproxy prometheus-api-server rpc":                 true,
+		"prometheus-api-server prometheus-api-server rpc":   true,
 	}
 	for _, from := range m.workloads {
 		for _, to := range m.workloads {

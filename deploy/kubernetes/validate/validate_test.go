@@ -170,6 +170,31 @@ func TestServersTrustHAProxy(t *testing.T) {
 	}
 }
 
+// Whichever machine is lost, one forwarder goes on, and what was answered is on another
+// disk; and the servers that have it tell those that do not.
+func TestAnyMachineMayGo(t *testing.T) {
+	each(t, func(t *testing.T, m *manifests) {
+		for name, flag := range map[string]string{"metrics-forwarder": "--ack.servers=1", "prometheus-api-server": "--peers="} {
+			i := slices.IndexFunc(m.workloads, func(w workload) bool { return w.name == name })
+			if w := m.workloads[i]; w.replicas < 2 || !slices.ContainsFunc(w.pod.Spec.Containers[0].Args, func(arg string) bool { return strings.HasPrefix(arg, flag) }) {
+				t.Errorf("%s: %d replicas, %q", name, w.replicas, w.pod.Spec.Containers[0].Args)
+			}
+		}
+	})
+}
+
+// With a bucket, servers alone have its URL, and credentials that are in none of these files.
+func TestBucket(t *testing.T) {
+	for _, w := range build(t, filepath.Join("..", "..", "bucket", "kubernetes")).workloads {
+		c := w.pod.Spec.Containers[0]
+		named := slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == "PROMGRPC_BUCKET" && strings.Contains(e.Value, "://") })
+		known := slices.ContainsFunc(c.EnvFrom, func(e corev1.EnvFromSource) bool { return e.SecretRef != nil && e.SecretRef.Name == "bucket" })
+		if server := w.name == "prometheus-api-server"; named != server || known != server {
+			t.Errorf("%s: the URL of the bucket: %t, its credentials: %t", w.name, named, known)
+		}
+	}
+}
+
 // Every SRV name that a pod is given, _PORT._tcp.SERVICE, is a named port of a
 // headless service.
 func TestDiscovery(t *testing.T) { each(t, testDiscovery) }
@@ -196,8 +221,8 @@ func testDiscovery(t *testing.T, m *manifests) {
 			}
 		}
 	}
-	if found != 3 {
-		t.Errorf("found %d SRV names, want those of receiver, forwarder and HAProxy", found)
+	if found != 4 {
+		t.Errorf("found %d SRV names, want those of receiver, forwarder, server and HAProxy", found)
 	}
 }
 
