@@ -6,6 +6,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +82,7 @@ func TestReadsGoOn(t *testing.T) {
 // An object whose creation was answered to nobody is there.
 func TestLostAnswerOfCreate(t *testing.T) {
 	broken(t, bucket.Options{}, func(t *testing.T, b bucket.Bucket, proxy *buckettest.Proxy) {
+		require.NoError(t, b.Create(t.Context(), "a/before", strings.NewReader("x"), 1))
 		proxy.Set(buckettest.Faults{LoseAnswers: true})
 		require.Error(t, b.Create(t.Context(), "a/x", strings.NewReader("content"), 7))
 		proxy.Set(buckettest.Faults{})
@@ -175,4 +178,23 @@ func TestNoBucket(t *testing.T) {
 		require.Error(t, err)
 		require.NotErrorIs(t, err, bucket.ErrNotFound)
 	})
+}
+
+// A service that would write over what is there is not written to.
+func TestS3WithoutConditions(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "key")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", buckettest.Secret)
+	var created []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut { // and does not look at If-None-Match
+			created = append(created, r.URL.Path)
+		}
+	}))
+	defer server.Close()
+	b, err := bucket.Open(t.Context(), "s3://test/prefix?insecure=true&endpoint="+server.Listener.Addr().String(), bucket.Options{})
+	require.NoError(t, err)
+	defer b.Close()
+	err = b.Create(t.Context(), "a/x", strings.NewReader("x"), 1)
+	require.ErrorContains(t, err, "does not know If-None-Match")
+	assert.Equal(t, []string{"/test/prefix/.conditional", "/test/prefix/.conditional"}, created)
 }

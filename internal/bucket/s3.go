@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -22,6 +23,11 @@ type s3 struct {
 	client    minio.Core
 	bucket    string
 	transport *transport
+
+	// probe is the key of an object by which it is seen once that the service knows
+	// conditional creation: one that does not would write over what is there.
+	probe string
+	knows atomic.Bool
 }
 
 // awsEndpoint is AWS' own.
@@ -47,8 +53,11 @@ func openS3(location Location, options Options) (store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &s3{client: *core, bucket: location.Bucket, transport: transport}, nil
+	return &s3{client: *core, bucket: location.Bucket, transport: transport, probe: location.key(probeName)}, nil
 }
+
+// probeName is none that an object has, so that no list shows it.
+const probeName = ".conditional"
 
 // s3Region is the bucket's region as far as it is known here. AWS is asked for it
 // otherwise; what is only compatible mostly has none, and takes the first one's name.
@@ -65,6 +74,31 @@ func s3Region(location Location) string {
 }
 
 func (s *s3) create(ctx context.Context, key string, content io.ReaderAt, size int64) error {
+	if err := s.knowsConditions(ctx); err != nil {
+		return err
+	}
+	return s.put(ctx, key, content, size)
+}
+
+// knowsConditions returns an error unless the service refuses to create what is there.
+func (s *s3) knowsConditions(ctx context.Context) error {
+	if s.knows.Load() {
+		return nil
+	}
+	for range 2 { // it may not be there yet
+		err := s.put(ctx, s.probe, strings.NewReader(""), 0)
+		if errors.Is(err, ErrExists) {
+			s.knows.Store(true)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return &refusal{errors.New("the service writes over objects that are there: it does not know If-None-Match")}
+}
+
+func (s *s3) put(ctx context.Context, key string, content io.ReaderAt, size int64) error {
 	sum := md5.New() //nolint:gosec // see above
 	if err := readInto(sum, content, size); err != nil {
 		return err
