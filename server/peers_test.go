@@ -140,6 +140,22 @@ func TestPeersGiveALogOneEnd(t *testing.T) {
 	require.Equal(t, 3.0, p.servers[0].metric(t, "promgrpc_server_exchanged_blocks_total"))
 }
 
+// A server that lost its disk is not called before it has what only others have.
+func TestReadyOncePeersWereAsked(t *testing.T) {
+	t.Parallel()
+	src := newSource(t)
+	src.write(point{series: "a", t: now(), v: 1})
+	p := startPeers(t, 1, nil)
+	src.feedTo(t, p.servers[0])
+	p.introduce()
+	c := testConfig(t)
+	c.Peers = p.servers[0].RPCAddr().String()
+	s := start(t, c)
+	require.ErrorContains(t, s.Ready(), "other servers are being asked")
+	require.Eventually(t, func() bool { return s.Ready() == nil }, patience, time.Millisecond)
+	require.Equal(t, src.writer.Log().Last(), s.last(t, src))
+}
+
 // fakePeer answers as a test says.
 type fakePeer struct {
 	metricsv1connect.UnimplementedMetricsServiceHandler

@@ -81,7 +81,8 @@ var errCatchingUp = errors.New("the disk has an old state, and a forwarder is to
 // it has a log, from its disk or from a forwarder with which it has caught up. If what
 // is on the disk is older than the staleness, it is not ready before it has caught up,
 // unless there is no forwarder; and it is not ready while blocks of any log cannot be
-// written or applied. It serves the calls that come all the same.
+// written or applied. With --peers it is not before those were asked for what only they
+// have. It serves the calls that come all the same.
 func (s *Server) Ready() error {
 	if s.draining.Load() {
 		return refusal.ErrDraining
@@ -96,6 +97,11 @@ func (s *Server) Ready() error {
 	}
 	if s.archive != nil && s.upstream == nil && s.archive.Filling() {
 		return errFilling
+	}
+	if s.peers != nil {
+		if err := s.peers.Check(); err != nil {
+			return err
+		}
 	}
 	for _, r := range s.replicas.All() {
 		if r.CatchingUp(s.begun()) {

@@ -223,6 +223,9 @@ func (s *Server) openFeeders(reg prometheus.Registerer) (err error) {
 	}
 	if c.Peers != "" {
 		self := feed.Self{Instance: c.Instance, Started: s.started}
+		if s.archive != nil {
+			self.Bucket = s.archive.Asked
+		}
 		if s.peers, err = feed.NewPeers(s.feed, c.Peers, c.PeerFlags, roles, self, s.logger); err != nil {
 			return err
 		}

@@ -60,6 +60,9 @@ type Here struct {
 	Room int
 	// Retired logs are not asked for.
 	Retired func(segment.LogID) bool
+	// Bucket says when the bucket was last asked what it has of a log, which may be more. Nil:
+	// there is none.
+	Bucket func(segment.LogID) time.Time
 }
 
 // Fetch is a log that is asked for.
@@ -101,6 +104,7 @@ type Exchange struct {
 	own     map[segment.LogID]*own
 	peers   map[string]*peer
 	changed time.Time // the set of peers
+	named   bool      // there is such a set
 	running map[segment.LogID]string
 	seen    map[segment.LogID]time.Time // since when a log is known that is not here
 	tried   map[segment.LogID]int       // when it was last fetched, by counting
@@ -121,6 +125,7 @@ func New() *Exchange {
 
 // Peers says which other servers there are. One that is no other is told by [Exchange.Self].
 func (x *Exchange) Peers(addresses []string, now time.Time) {
+	x.named = true
 	for address := range x.peers {
 		if !slices.Contains(addresses, address) {
 			delete(x.peers, address)
@@ -224,7 +229,7 @@ func (x *Exchange) settle(p *peer) {
 // NotTold says that a peer has not answered a question.
 func (x *Exchange) NotTold(address string, now time.Time) {
 	if p := x.peers[address]; p != nil {
-		p.asking = false
+		p.asking, p.tried = false, true
 		p.pauseFrom(now, false)
 	}
 }
@@ -373,11 +378,37 @@ func (x *Exchange) source(id segment.LogID, now time.Time) string {
 	return best
 }
 
+// Begun says whether every peer was asked, in vain or not, and all was fetched that only
+// they had and that there is room for, as far as they sent it.
+func (x *Exchange) Begun(now time.Time) bool {
+	for _, p := range x.peers {
+		if !p.tried {
+			return false
+		}
+	}
+	return x.named && !x.lacks(now)
+}
+
+// lacks says whether a log that only peers have is being fetched, or will be soon.
+func (x *Exchange) lacks(now time.Time) bool {
+	for id := range x.running {
+		if x.own[id] == nil {
+			return true
+		}
+	}
+	for id := range x.seen {
+		if x.here.Room > 0 && x.concerns(id) && x.source(id, now) != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // ended says whether a log that is here has ended for good: every peer was asked since
 // nobody feeds it, and again a while after the last of them had nothing more.
 func (x *Exchange) ended(id segment.LogID, now time.Time) bool {
 	o := x.own[id]
-	if o.Fed || x.isRunning(id) || x.changed.IsZero() {
+	if o.Fed || x.isRunning(id) || x.changed.IsZero() || x.here.Bucket != nil && x.here.Bucket(id).Before(o.away) {
 		return false
 	}
 	settled := latest(o.away, o.grew, x.changed)

@@ -32,6 +32,7 @@ type node struct {
 	others  map[segment.LogID]bool   // diverged
 	ended   map[segment.LogID]bool
 	asked   []time.Time // when it asked
+	bucket  func(segment.LogID) time.Time
 }
 
 // world is servers that know one another.
@@ -67,7 +68,7 @@ func (w *world) of(address string) *node {
 }
 
 func (n *node) tell(now time.Time) {
-	h := exchange.Here{Room: n.room, Retired: func(id segment.LogID) bool { return n.retired[id] }}
+	h := exchange.Here{Room: n.room, Bucket: n.bucket, Retired: func(id segment.LogID) bool { return n.retired[id] }}
 	for _, l := range n.logs {
 		h.Logs = append(h.Logs, l)
 	}
@@ -295,6 +296,40 @@ func TestRoom(t *testing.T) {
 	n.room = 10
 	w.run(time.Minute)
 	require.NotContains(t, n.logs, logID(0))
+}
+
+// While the bucket was not asked since nobody feeds a log, it may have more of it.
+func TestBucketIsAsked(t *testing.T) {
+	w := newWorld(t, 2)
+	for i, n := range w.nodes {
+		w.has(i, 1, 10, false)
+		n.bucket = func(segment.LogID) time.Time { return began.Add(-time.Second) }
+	}
+	w.run(5 * time.Minute)
+	w.requireEnded(1, false)
+	w.nodes[0].bucket = func(segment.LogID) time.Time { return began.Add(time.Second) }
+	w.run(time.Second)
+	require.True(t, w.nodes[0].ended[logID(1)])
+	require.False(t, w.nodes[1].ended[logID(1)])
+}
+
+// A server has begun once it has asked everybody, and has what others have.
+func TestBegun(t *testing.T) {
+	w := newWorld(t, 3)
+	w.nodes[2].down = true
+	w.has(1, 1, 10, false)
+	n := w.nodes[0]
+	require.False(t, n.Begun(w.now))
+	for !n.Begun(w.now) {
+		require.Less(t, w.now.Sub(began), time.Minute)
+		w.run(500 * time.Millisecond)
+	}
+	require.Equal(t, uint64(10), n.logs[logID(1)].Last)
+
+	x := exchange.New()
+	require.False(t, x.Begun(began), "it is not known who there is")
+	x.Peers(nil, began)
+	require.True(t, x.Begun(began))
 }
 
 // A server that knows of no other, not even itself, cannot know whether a log has ended.

@@ -11,6 +11,7 @@ type peer struct {
 	self     bool // it is none
 	logs     map[segment.LogID]*theirs
 	asking   bool
+	tried    bool // it was asked once, and that is over
 	fetching bool
 	asked    time.Time // when the last question was sent
 	answer   time.Time // when that was sent which was last answered
@@ -28,7 +29,7 @@ func newPeer(now time.Time) *peer {
 
 // answered notes an answer.
 func (p *peer) answered(now time.Time) {
-	p.asking, p.answer, p.heard = false, p.asked, now
+	p.asking, p.tried, p.answer, p.heard = false, true, p.asked, now
 }
 
 // lost says whether the peer has not answered for so long that nobody waits for it.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,6 +31,8 @@ const (
 	peersTick = 500 * time.Millisecond
 	// askTimeout is how long a peer may take to say which logs it has.
 	askTimeout = 10 * time.Second
+	// firstRound is how long a server that was started waits for peers before it is ready.
+	firstRound = 30 * time.Second
 	// fetchTurn is how long one may take at a time to send what it has of a log: another
 	// may have it, too.
 	fetchTurn = time.Minute
@@ -39,6 +42,8 @@ const (
 type Self struct {
 	Instance string
 	Started  time.Time
+	// Bucket says when the bucket was last asked what it has of a log. Nil: there is none.
+	Bucket func(segment.LogID) time.Time
 }
 
 // Peers completes the logs that no forwarder feeds with what other servers have of them.
@@ -50,6 +55,8 @@ type Peers struct {
 	self     Self
 	logger   *slog.Logger
 	exchange *exchange.Exchange
+	// begun is set once all peers were asked.
+	begun atomic.Bool
 	// results of questions and fetches, which Run applies.
 	results chan func(now time.Time)
 	// answering is whether a peer answered the last question, and owners is to whom logs
@@ -161,7 +168,7 @@ func (p *Peers) known(set []discovery.Instance) {
 // here is what this server has.
 func (p *Peers) here() exchange.Here {
 	replicas := p.feed.replicas
-	h := exchange.Here{Room: replicas.Room(), Retired: func(id segment.LogID) bool {
+	h := exchange.Here{Room: replicas.Room(), Bucket: p.self.Bucket, Retired: func(id segment.LogID) bool {
 		_, retired := replicas.Retired()[id]
 		return retired || replicas.Get(id) != nil // of the bucket alone
 	}}
@@ -188,6 +195,20 @@ func (p *Peers) step(ctx context.Context, wg *sync.WaitGroup) {
 		})
 	}
 	p.end(plan.Ended)
+	if !p.begun.Load() && p.exchange.Begun(now) {
+		p.begun.Store(true)
+	}
+}
+
+// errNotAsked is why a server is not ready that may lack logs which others have.
+var errNotAsked = errors.New("other servers are being asked for logs that no forwarder brings any more")
+
+// Check says why a server that was just started should not be called yet.
+func (p *Peers) Check() error {
+	if p.begun.Load() || time.Since(p.self.Started) > firstRound {
+		return nil
+	}
+	return errNotAsked
 }
 
 // give has Run apply a result.
