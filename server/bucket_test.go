@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -11,7 +12,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/server"
 )
 
@@ -79,7 +82,8 @@ func archived(t testing.TB, folder string, src *source) {
 }
 
 // TestBucket checks that two servers bring a log to a bucket, each segment once and the one
-// that is being written in pieces, and that a third one is filled from there.
+// that is being written in pieces, and that a third one is filled from there and streams all
+// of it.
 func TestBucket(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "bucket")
 	src := newSource(t)
@@ -117,6 +121,18 @@ func TestBucket(t *testing.T) {
 	c := start(t, withBucket(t, folder))
 	require.Eventually(t, func() bool { return c.Ready() == nil }, patience, time.Millisecond)
 	require.Equal(t, src.seq, c.last(t, src), "it was filled without a forwarder")
+	overAll(t, func(t *testing.T, p protocol) {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		replay := func(s *instance) []string {
+			since := &metricsv1.GetMetricsRequest_Since{Since: timestamppb.New(time.UnixMilli(0))}
+			return lines(all(t, p.open(t, ctx, s.RPCAddr().String(), &getRequest{Start: since}))...)
+		}
+		want := replay(a)
+		require.Len(t, want, int(src.seq))
+		require.Equal(t, want, replay(c), "what is not on its disk comes from the bucket")
+	})
+	require.Positive(t, c.metric(t, "promgrpc_bucket_downloaded_bytes_total"))
 	write(5)
 	src.feed(c.Server)
 	c.await(t, src)
