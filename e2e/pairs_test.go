@@ -23,7 +23,6 @@ type pair struct {
 	target   string
 	urls     map[string]string // where each replica writes to
 	elects   []*harness.Process
-	servers  string
 	senders  map[string]*harness.Prometheus
 	follower *harness.Follower
 }

@@ -447,9 +447,10 @@ func TestGatheredLabels(t *testing.T) {
 	}
 }
 
-func benchmarkDecode(b *testing.B, schema Schema, raw []byte) {
+func benchmarkDecode(b *testing.B, schema Schema, raw []byte, senders *SenderLabels) {
 	body := snappy.Encode(nil, raw)
 	r := NewRequest(DefaultLimits())
+	r.NameSenders(senders)
 	b.ReportAllocs()
 	n := 0
 	for b.Loop() {
@@ -461,8 +462,14 @@ func benchmarkDecode(b *testing.B, schema Schema, raw []byte) {
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds()/1e6, "Msamples/s")
 }
 
-func BenchmarkDecodeV1(b *testing.B) { benchmarkDecode(b, V1, steadyV1(2000, 0)) }
-func BenchmarkDecodeV2(b *testing.B) { benchmarkDecode(b, V2, steadyV2(2000, 0)) }
+func BenchmarkDecodeV1(b *testing.B) { benchmarkDecode(b, V1, steadyV1(2000, 0), nil) }
+func BenchmarkDecodeV2(b *testing.B) { benchmarkDecode(b, V2, steadyV2(2000, 0), nil) }
+
+// steadySenders have these series be of one sender, by labels that all of them have.
+var steadySenders = NewSenderLabels("cluster", "job")
+
+func BenchmarkDecodePairV1(b *testing.B) { benchmarkDecode(b, V1, steadyV1(2000, 0), steadySenders) }
+func BenchmarkDecodePairV2(b *testing.B) { benchmarkDecode(b, V2, steadyV2(2000, 0), steadySenders) }
 
 // TestManySamplesTakeLittle has far more samples in a series than there may be.
 func TestManySamplesTakeLittle(t *testing.T) {

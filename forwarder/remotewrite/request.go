@@ -92,17 +92,19 @@ type Request struct {
 	// senderLabels name the senders; nil: nobody asks. sender is that of the series at hand.
 	senderLabels *SenderLabels
 	sender       Sender
-	body         []byte // decoded
-	scratch      []byte // what had to be rewritten: the last piece of it
-	symbols      [][]byte
-	hashes       []uint64 // of the symbols
-	hashesB      []uint64 // of those that were asked for, 0 of the others
-	wire         []byte   // labels, written out
-	spent        int      // see Spend
-	room         int      // in the block, see Store
-	memo         metaMemo
-	dictionary   dictionary
-	h            histogramScan
+	// senderSymbols are the names of these labels in a request of 2.0.
+	senderSymbols []senderSymbol
+	body          []byte // decoded
+	scratch       []byte // what had to be rewritten: the last piece of it
+	symbols       [][]byte
+	hashes        []uint64 // of the symbols
+	hashesB       []uint64 // of those that were asked for, 0 of the others
+	wire          []byte   // labels, written out
+	spent         int      // see Spend
+	room          int      // in the block, see Store
+	memo          metaMemo
+	dictionary    dictionary
+	h             histogramScan
 	// Errors that very many parts may have, made once.
 	manyLabels, longExemplar, manyDistinct error
 	families                               int  // metadata entries, those that are wrong, too

@@ -21,25 +21,28 @@ import (
 
 // SenderLabels say which labels name the sender of a series. It is not changed once made.
 type SenderLabels struct {
-	cluster  senderLabel
-	replicas []senderLabel
-}
-
-type senderLabel struct {
-	name string
-	hash uint64
+	// names of the replica's labels, and then of the cluster's.
+	names  []string
+	hashes []uint64 // of them
+	// lengths has a bit for the length of each name, and the highest for all long ones.
+	lengths uint64
 }
 
 // NewSenderLabels returns the labels that have these names. Of several for the replica the
 // first that a series has counts.
 func NewSenderLabels(cluster string, replicas ...string) *SenderLabels {
-	label := func(name string) senderLabel { return senderLabel{name, hashA([]byte(name))} }
-	l := &SenderLabels{cluster: label(cluster)}
-	for _, name := range replicas {
-		l.replicas = append(l.replicas, label(name))
+	l := &SenderLabels{names: append(slices.Clone(replicas), cluster)}
+	for _, name := range l.names {
+		l.hashes = append(l.hashes, hashA([]byte(name)))
+		l.lengths |= lengthBit(len(name))
 	}
 	return l
 }
+
+func lengthBit(length int) uint64 { return 1 << min(length, 63) }
+
+// cluster is the index of the cluster's label.
+func (l *SenderLabels) cluster() int { return len(l.names) - 1 }
 
 // Sender of some series that follow one another.
 type Sender struct {
@@ -67,15 +70,14 @@ type pairFinder struct {
 	cluster, replica       []byte
 	hasCluster, hasReplica bool
 	from, to               int // of the replica's label
-	which                  int // index of that in SenderLabels.replicas
+	which                  int // index of that in SenderLabels.names
 	twice                  bool
 }
 
-// add is given a label that lies at some bytes, which is that of the cluster or, from 0 on,
-// a replica's.
-func (f *pairFinder) add(which int, value []byte, from, to int) {
+// add is given a label by the index of its name, and the bytes at which it lies.
+func (f *pairFinder) add(which, cluster int, value []byte, from, to int) {
 	switch {
-	case which == isCluster:
+	case which == cluster:
 		f.twice = f.twice || f.hasCluster
 		f.cluster, f.hasCluster = value, true
 	case !f.hasReplica || which < f.which:
@@ -85,9 +87,6 @@ func (f *pairFinder) add(which int, value []byte, from, to int) {
 	}
 }
 
-// isCluster stands for the label of the cluster.
-const isCluster = -1
-
 // found says whether both are there. A label that is there twice is left alone: the series
 // will be refused.
 func (f *pairFinder) found() bool { return len(f.cluster) > 0 && len(f.replica) > 0 && !f.twice }
@@ -96,7 +95,12 @@ func (f *pairFinder) found() bool { return len(f.cluster) > 0 && len(f.replica) 
 func (r *Request) fromWire(labels []byte) []byte {
 	r.sender = Sender{}
 	var f pairFinder
+	l := r.senderLabels
 	for i := 0; i < len(labels); {
+		if end := l.otherLabel(labels, i); end > 0 {
+			i = end
+			continue
+		}
 		at, end := shortField(labels, i, 0x0a)
 		if end == 0 {
 			field, ok := readField(labels, i)
@@ -109,8 +113,10 @@ func (r *Request) fromWire(labels []byte) []byte {
 		if !ok {
 			return labels
 		}
-		if which, is := r.senderLabels.byName(name); is {
-			f.add(which, value, i, end)
+		for which, of := range l.names {
+			if string(name) == of {
+				f.add(which, l.cluster(), value, i, end)
+			}
 		}
 		i = end
 	}
@@ -127,50 +133,80 @@ func pairOf(b []byte) (name, value []byte, ok bool) {
 	return labelParts(b)
 }
 
-func (l *SenderLabels) byName(name []byte) (which int, is bool) {
-	if string(name) == l.cluster.name {
-		return isCluster, true
+// otherLabel returns where the label at i ends if it has another name, which most have, and
+// is as encoders write it: short, and with the name first. Otherwise it returns 0.
+func (l *SenderLabels) otherLabel(labels []byte, i int) (end int) {
+	if i+3 >= len(labels) || labels[i] != 0x0a || labels[i+1] >= 0x80 || labels[i+2] != 0x0a || labels[i+3] >= 0x80 {
+		return 0
 	}
-	for i := range l.replicas {
-		if string(name) == l.replicas[i].name {
-			return i, true
+	end = i + 2 + int(labels[i+1])
+	length := int(labels[i+3])
+	if l.lengths&lengthBit(length) == 0 {
+		return end
+	}
+	if i+4+length > len(labels) || slices.Contains(l.names, string(labels[i+4:i+4+length])) {
+		return 0
+	}
+	return end
+}
+
+// findSenderSymbols finds the symbols that are names of the labels, each of which may be
+// there several times.
+func (r *Request) findSenderSymbols() {
+	l := r.senderLabels
+	r.senderSymbols = r.senderSymbols[:0]
+	for i, hash := range r.hashes {
+		for which, of := range l.hashes {
+			if hash == of && string(r.symbols[i]) == l.names[which] {
+				r.senderSymbols = append(r.senderSymbols, senderSymbol{uint32(i), which})
+			}
+		}
+		if len(r.senderSymbols) > mostSenderSymbols {
+			r.senderSymbols = r.senderSymbols[:0] // Nobody writes that.
+			return
 		}
 	}
-	return 0, false
 }
+
+// senderSymbol is a symbol that is the name of a label.
+type senderSymbol struct {
+	ref   uint32
+	which int // index in SenderLabels.names
+}
+
+// mostSenderSymbols is how many each reference is compared with at most.
+const mostSenderSymbols = 16
 
 // fromRefs is fromWire for the references of a 2.0 series.
 func (r *Request) fromRefs(refs []byte) []byte {
 	r.sender = Sender{}
+	if len(r.senderSymbols) == 0 {
+		return refs
+	}
 	var f pairFinder
 	for i := 0; i < len(refs); {
 		from := i
 		name, next := varint(refs, i)
-		if next == 0 || uint64(uint32(name)) >= uint64(len(r.symbols)) {
+		if next == 0 {
 			return refs
 		}
-		value, end := varint(refs, next)
-		if end == 0 || uint64(uint32(value)) >= uint64(len(r.symbols)) {
+		for i = next; i < len(refs) && refs[i] >= 0x80; i++ {
+		}
+		if i++; i > len(refs) {
 			return refs
 		}
-		if which, is := r.senderLabels.bySymbol(r.hashes[uint32(name)], r.symbols[uint32(name)]); is {
-			f.add(which, r.symbols[uint32(value)], from, end)
+		for _, s := range r.senderSymbols {
+			if s.ref != uint32(name) {
+				continue
+			}
+			value, end := varint(refs, next)
+			if end != i || uint64(uint32(value)) >= uint64(len(r.symbols)) {
+				return refs
+			}
+			f.add(s.which, r.senderLabels.cluster(), r.symbols[uint32(value)], from, end)
 		}
-		i = end
 	}
 	return r.take(&f, refs)
-}
-
-func (l *SenderLabels) bySymbol(hash uint64, name []byte) (which int, is bool) {
-	if hash == l.cluster.hash {
-		return isCluster, string(name) == l.cluster.name
-	}
-	for i := range l.replicas {
-		if hash == l.replicas[i].hash {
-			return i, string(name) == l.replicas[i].name
-		}
-	}
-	return 0, false
 }
 
 // take notes the sender that was found in labels or references, and takes the replica out

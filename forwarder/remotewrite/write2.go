@@ -54,6 +54,9 @@ func (r *Request) scanV2(b []byte) error {
 	for _, symbol := range r.symbols {
 		r.hashes = append(r.hashes, hashA(symbol))
 	}
+	if r.senderLabels != nil {
+		r.findSenderSymbols()
+	}
 	number := 0
 	for i := 0; i < len(b); {
 		at, end := shortField(b, i, 0x2a)
