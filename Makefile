@@ -192,7 +192,7 @@ test-compose: needs build tools docker ## Run docker-compose.yml on a Docker eng
 		$(E2E_ENV) go test -count=1 -v -tags compose -run '^TestCompose' ./e2e -consul-away=$(CONSUL_AWAY)
 
 .PHONY: torture
-torture: needs ## Break everything at random, by SEEDS for DURATION each, and compare what came through
+torture: needs $(TOOLS)/versitygw ## Break everything at random, by SEEDS for DURATION each, and compare what came through
 	go test -count=1 -timeout 0 -v -run '^TestTorture$$' ./e2e/torture -seeds $(SEEDS) -duration $(DURATION) $(DISKS)
 
 .PHONY: simulation

@@ -27,11 +27,12 @@ type cli struct {
 	again       int // entries that were printed again after a kill
 }
 
-func newCLI(t testing.TB, dir, protocol string, addresses []string) *cli {
-	p := harness.Start(t, "client", harness.Binary(t, "prometheus-grpc-client"),
-		"get", "--follow", "--since=1h", "--output=proto", "--heartbeat="+heartbeat.String(),
-		"--cursor-file="+filepath.Join(dir, "cursor"),
-		"--address="+strings.Join(addresses, ","), "--protocol="+protocol)
+func newCLI(t testing.TB, dir, protocol string, addresses, selectors []string) *cli {
+	p := harness.Start(t, "client", harness.Binary(t, "prometheus-grpc-client"), append([]string{
+		"get", "--follow", "--since=1h", "--output=proto", "--heartbeat=" + heartbeat.String(),
+		"--cursor-file=" + filepath.Join(dir, "cursor"),
+		"--address=" + strings.Join(addresses, ","), "--protocol=" + protocol,
+	}, selectors...)...)
 	return &cli{t: t, Process: p, kept: history{}, merge: mergeLives}
 }
 
@@ -167,18 +168,18 @@ func newClients(r *rig, seed uint64) *clients {
 	if err := os.Mkdir(at, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	c := &clients{cli: newCLI(t, at, protocols[seed%3], addresses)}
+	c := &clients{cli: newCLI(t, at, protocols[seed%3], addresses, r.selectors())}
 	r.client = c.cli.Process
 	if r.severalLogs() {
 		c.cli.severalLogs, c.cli.merge = true, mergeLogs
 	}
 	c.followers = append(c.followers,
-		newFollower(t, "follower-grpc", "grpc", addresses),
-		newFollower(t, "follower-connect", "connect", other))
+		newFollower(t, "follower-grpc", "grpc", addresses, r.selectors()),
+		newFollower(t, "follower-connect", "connect", other, r.selectors()))
 	if seed%2 == 0 {
-		c.followers = append(c.followers, newFollower(t, "follower-grpcweb", "grpcweb", addresses))
+		c.followers = append(c.followers, newFollower(t, "follower-grpcweb", "grpcweb", addresses, r.selectors()))
 	}
-	if !r.o.cuts {
+	if !r.o.cuts && r.o.acks == 0 {
 		c.subscriber = newSubscriber(t, protocols[seed/2%3], addresses)
 	}
 	return c

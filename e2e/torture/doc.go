@@ -23,11 +23,22 @@
 // and nothing else. Nobody subscribes there, since steps were evaluated of what is
 // gone.
 //
+// Most seeds have what bears the loss of any one machine: two forwarders, an answer that
+// waits for a server's disk, servers that get from each other what they lack, and a bucket
+// behind a proxy. There forwarders and servers are lost with their disks, one at a time:
+// the next one only when all that there was is at every server again. The bucket is
+// slow, away, refuses, and loses its answers. In the end the logs of lost forwarders are the
+// same at all servers, too, and the bucket has the same bytes. Nobody subscribes there:
+// a step may be evaluated while a server lacks the end of a lost forwarder's log.
+//
+// In some of these two senders are a pair, each silent now and then: once all is
+// healed, of each of their samples one is stored.
+//
 // Most senders are tenants, who spell their series as all others do.
 //
 // Each process has a wall clock of its own, which is set back and forward while
-// it runs and while it does not. Some seeds have two forwarders, and senders that
-// change between them. In every other seed the parts know each other by certificates.
+// it runs and while it does not. Where there are two forwarders, senders change between
+// them. In some seeds the parts know each other by certificates.
 //
 // Not covered: what else a power cut takes from the disk that was not forced to it:
 // package seglog has tests of that.

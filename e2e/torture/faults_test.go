@@ -1,8 +1,6 @@
 package torture
 
 import (
-	"os"
-	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -76,6 +74,12 @@ func (r *rig) begin(f fault, c *clients) (end func(), ok bool) {
 		return r.fill(f, side[f.target/2%len(side)])
 	case diskLost:
 		return r.lose(r.servers[f.target%len(r.servers)])
+	case forwarderLost:
+		return r.lose(r.forwarders[f.target%len(r.forwarders)])
+	case replicaSilent:
+		return r.silence(f)
+	case bucketAway, bucketSlow, bucketRefuses, bucketAnswersLost:
+		return r.bucketFails(f)
 	case logCut:
 		return r.cutLogs(f)
 	case clockBack, clockForward:
@@ -119,24 +123,6 @@ func (r *rig) kill(units ...*unit) (func(), bool) {
 			}
 		}
 	}, len(units) > 0
-}
-
-// lose a server with all that it has stored, unless it is the only one to have some
-// of it, after a forwarder lost the end of its log.
-func (r *rig) lose(u *unit) (func(), bool) {
-	start, ok := r.kill(u)
-	if !ok {
-		return nil, false
-	}
-	if r.cuts > 0 && r.alone(u) {
-		r.say("%s has what nobody else has, and keeps it", u.Name)
-		return start, true
-	}
-	r.say("%s loses its store", u.Name)
-	if err := os.RemoveAll(filepath.Join(u.store, "log")); err != nil {
-		r.t.Error(err)
-	}
-	return start, true
 }
 
 func (r *rig) terminate(u *unit) (func(), bool) {

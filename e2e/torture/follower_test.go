@@ -58,6 +58,7 @@ func (r *reading) stop() {
 type follower struct {
 	reading
 	addresses []string
+	selectors []string
 	protocol  promgrpc.Protocol
 
 	mu      sync.Mutex
@@ -68,8 +69,8 @@ type follower struct {
 	rewinds int
 }
 
-func newFollower(t testing.TB, name string, protocol promgrpc.Protocol, addresses []string) *follower {
-	f := &follower{protocol: protocol, addresses: addresses, kept: history{}}
+func newFollower(t testing.TB, name string, protocol promgrpc.Protocol, addresses, selectors []string) *follower {
+	f := &follower{protocol: protocol, addresses: addresses, selectors: selectors, kept: history{}}
 	f.reading = reading{t: t, name: name, read: f.follow}
 	f.start()
 	t.Cleanup(f.stop)
@@ -85,7 +86,7 @@ func (f *follower) follow(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = client.Close() }()
-	q := promgrpc.Selection{Follow: true, HeartbeatInterval: heartbeat, Cursor: f.cursor}
+	q := promgrpc.Selection{Selectors: f.selectors, Follow: true, HeartbeatInterval: heartbeat, Cursor: f.cursor}
 	if q.Cursor == "" {
 		q.Since = new(time.Now().Add(-time.Hour))
 	}

@@ -31,6 +31,13 @@ const (
 	clientTerm  kind = "client SIGTERM"
 	clientStart kind = "client resume"
 
+	replicaSilent     kind = "replica of the pair silent"
+	forwarderLost     kind = "forwarder lost"
+	bucketAway        kind = "bucket away"
+	bucketSlow        kind = "bucket slow"
+	bucketRefuses     kind = "bucket refuses"
+	bucketAnswersLost kind = "bucket's answers lost"
+
 	clockBack    kind = "clock back"
 	clockForward kind = "clock forward"
 )
@@ -56,6 +63,7 @@ var weights = []struct {
 	{kill, 14}, {killServers, 3}, {killAll, 2}, {terminate, 7}, {pause, 9}, {pauseAll, 2},
 	{cut, 7}, {cutWithin, 9}, {slow, 5}, {hold, 8}, {partition, 5}, {diskFull, 4}, {diskTight, 4}, {diskLost, 3}, {logCut, 3},
 	{clientKill, 4}, {clientTerm, 3}, {clientStart, 3}, {clockBack, 4}, {clockForward, 4},
+	{forwarderLost, 5}, {bucketAway, 2}, {bucketSlow, 2}, {bucketRefuses, 2}, {bucketAnswersLost, 3}, {replicaSilent, 4},
 }
 
 // plan makes the faults of a seed, in order of time.
@@ -85,7 +93,7 @@ func plan(seed uint64, o options) []fault {
 			}
 		}
 		switch f.kind {
-		case kill, killServers, killAll, diskLost, clientKill:
+		case kill, killServers, killAll, diskLost, clientKill, forwarderLost:
 			// Some come back at once, some after a while.
 			f.lasts = rand2(r, f.lasts)
 		case diskFull, diskTight:
@@ -96,6 +104,19 @@ func plan(seed uint64, o options) []fault {
 			if !o.cuts {
 				continue
 			}
+		case bucketAway, bucketSlow, bucketRefuses, bucketAnswersLost:
+			if !o.bucket {
+				continue
+			}
+		}
+		if f.kind == replicaSilent {
+			f.lasts *= 3 // Longer than it takes to elect the other, some of them.
+		}
+		if f.kind == replicaSilent && !o.pair {
+			continue
+		}
+		if f.kind == forwarderLost && o.acks == 0 {
+			continue // Nothing promises that what it answered is elsewhere.
 		}
 		faults = append(faults, f)
 	}

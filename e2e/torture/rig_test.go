@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/promgrpc/exporter/e2e/harness"
+	"github.com/promgrpc/exporter/internal/buckettest"
 )
 
 // options of a run.
@@ -22,11 +23,23 @@ type options struct {
 	disk       string // what each store has for a filesystem of its own; "": none
 	cuts       bool   // the ends of logs get lost, so that there are several
 	secured    bool   // links have certificates and roles
+	acks       int    // servers that confirm what is answered
+	peers      bool   // servers get from each other what they lack
+	bucket     bool
+	pair       bool // two senders send the same
 }
 
 // logs that the servers merge: where there are several, the samples of a series
 // come in order by log, and a request may be stored in more than one.
 func (r *rig) severalLogs() bool { return r.o.forwarders > 1 || r.o.cuts || r.renewed }
+
+// selectors of clients that compare what they get with what all but the pair sent.
+func (r *rig) selectors() []string {
+	if !r.o.pair {
+		return nil
+	}
+	return []string{withoutPair}
+}
 
 // rig is the pipeline with a proxy in every connection.
 type rig struct {
@@ -49,8 +62,12 @@ type rig struct {
 	// cuts is how often forwarders lost the end of a log, and gone what no process
 	// had after that.
 	cuts    int
+	bucket  *archive // Nil: none.
+	losses  int      // of stores
+	owed    owed
 	gone    entries
 	senders *senders
+	pair    *pair     // Nil: none.
 	ends    []pending // of the faults that are under way
 }
 
@@ -72,10 +89,14 @@ type unit struct {
 	clock *clock
 	state state
 	life  int
+	lost  bool // its store, once
 }
 
 func newRig(t testing.TB, o options, evidence string) *rig {
 	r := &rig{t: t, o: o, dir: t.TempDir(), counts: map[kind]int{}, gone: entries{}, began: time.Now()}
+	if o.bucket {
+		r.bucket = newArchive(t)
+	}
 	if o.secured {
 		r.links = newLinks(t, o.forwarders)
 	}
@@ -93,8 +114,11 @@ func newRig(t testing.TB, o options, evidence string) *rig {
 	}
 	// After the processes have ended, before the disks are gone.
 	t.Cleanup(func() {
-		if t.Failed() {
+		switch {
+		case t.Failed() && r.client != nil:
 			r.keep(evidence, r.client)
+		case t.Failed():
+			r.keep(evidence)
 		}
 	})
 	r.start(disks)
@@ -113,15 +137,20 @@ func numbered(kind string, n int) (names []string) {
 func (r *rig) start(disks map[string]*disk) {
 	// Clocks differ by more than a limit would bear.
 	small := []string{"--limit.future=0s", "--storage.segment.size=48KB", "--storage.segment.duration=7s", "--storage.series-idle=3s", "--storage.retention.time=24h", "--storage.sync=" + r.o.sync}
-	for _, name := range numbered("server", r.o.servers) {
-		s := r.unit(name, "prometheus-api-server", disks, append([]string{"link", "web", "rpc", "--stream.max-age=5s"}, r.links.server()...)...)
+	peers := r.peerProxies()
+	for i, name := range numbered("server", r.o.servers) {
+		s := r.unit(name, "prometheus-api-server", disks, slices.Concat(
+			[]string{"link", "web", "rpc", "--stream.max-age=5s", "--instance=" + name}, r.links.server(), r.bucket.flags(), peersOf(peers, i))...)
+		for _, row := range peers {
+			row[i].setTarget(s.Listening("rpc"))
+		}
 		r.servers = append(r.servers, s)
 		r.rpc = append(r.rpc, r.proxy("client-"+name, s.Listening("rpc")))
 	}
 	for _, name := range numbered("forwarder", r.o.forwarders) {
 		links := r.proxiesTo(name, "link", r.servers)
 		r.forwarders = append(r.forwarders, r.unit(name, "metrics-forwarder", disks,
-			slices.Concat([]string{"link", "web", "--server=" + strings.Join(links, ",")}, small, r.links.forwarder(name))...))
+			slices.Concat([]string{"link", "web", "--server=" + strings.Join(links, ",")}, small, r.links.forwarder(name), r.answering())...))
 	}
 	for i, name := range numbered("receiver", r.o.forwarders) {
 		links := r.proxiesTo(name, "link", r.forwarders)
@@ -134,6 +163,42 @@ func (r *rig) start(disks map[string]*disk) {
 	}
 	r.units = slices.Concat(r.receivers, r.forwarders, r.servers)
 	r.ready()
+}
+
+// answering are a forwarder's flags that say when it answers. A receiver waits longer for
+// servers.
+func (r *rig) answering() []string {
+	var flags []string
+	if r.o.acks > 0 {
+		flags = append(flags, fmt.Sprint("--ack.servers=", r.o.acks), "--ack.timeout=2s")
+	}
+	if r.o.pair {
+		flags = append(flags, "--ha", "--ha.failover="+pairFailover.String())
+	}
+	return flags
+}
+
+// peerProxies puts a proxy between each server and each other, and itself.
+func (r *rig) peerProxies() [][]*proxy {
+	if !r.o.peers {
+		return nil
+	}
+	rows := make([][]*proxy, r.o.servers)
+	for i := range rows {
+		for j := range r.o.servers {
+			p := newProxy(r.t, fmt.Sprintf("server%d-server%d", i+1, j+1))
+			r.proxies = append(r.proxies, p)
+			rows[i] = append(rows[i], p)
+		}
+	}
+	return rows
+}
+
+func peersOf(rows [][]*proxy, i int) []string {
+	if rows == nil {
+		return nil
+	}
+	return []string{"--peers=" + strings.Join(addresses(rows[i]), ",")}
 }
 
 // proxiesTo puts a proxy between one process and each of others.
@@ -156,7 +221,7 @@ func (r *rig) unit(name, binary string, disks map[string]*disk, args ...string) 
 		u.store = filepath.Join(r.dir, name)
 		args = append(args, "--storage.path="+filepath.Join(u.store, "log"))
 	}
-	u.Process = harness.StartEnv(r.t, name, u.clock.env(), filepath.Join(daemons, binary), args...)
+	u.Process = harness.StartEnv(r.t, name, append(u.clock.env(), r.bucket.env()...), filepath.Join(daemons, binary), args...)
 	return u
 }
 
@@ -220,6 +285,9 @@ func (r *rig) watch() {
 func (r *rig) heal() {
 	for _, p := range r.proxies {
 		p.heal()
+	}
+	if r.bucket != nil {
+		r.bucket.proxy.Set(buckettest.Faults{})
 	}
 	for _, u := range r.units {
 		u.disk.free()

@@ -41,17 +41,21 @@ func TestTorture(t *testing.T) {
 			if seed%3 == 0 {
 				o.servers = 3
 			}
-			if seed%4 == 2 {
-				o.forwarders = 2
-			}
-			if seed%5 == 0 {
-				o.sync = "interval"
-			}
-			if seed%4 == 1 || seed%8 == 2 {
+			switch {
+			case seed%4 == 1 || seed%16 == 2:
 				o.cuts = true
-				o.sync = []string{"always", "interval"}[seed/8%2]
+				o.forwarders = 1 + int(seed+1)%2
+				o.sync = []string{"always", "interval"}[seed/16%2]
+				o.secured = seed%2 == 1
+			case seed%8 == 4:
+				if seed%5 == 0 {
+					o.sync = "interval"
+				}
+				o.secured = seed%16 == 4
+			default:
+				o = redundant(o)
+				o.pair = seed%2 == 1
 			}
-			o.secured = seed%2 == 1
 			if *disks {
 				o.disk = []string{memory, image}[seed%2]
 			}
@@ -64,6 +68,12 @@ func TestTorture(t *testing.T) {
 		})
 	}
 	t.Log("\n" + table(results, counts))
+}
+
+// redundant is a deployment that bears the loss of any one machine.
+func redundant(o options) options {
+	o.forwarders, o.acks, o.peers, o.bucket = 2, 1, true, true
+	return o
 }
 
 // run is one seed.
@@ -79,7 +89,11 @@ func run(t *testing.T, seed uint64, o options) (result, map[kind]int) {
 	c := newClients(r, seed)
 	s := startSenders(r, seed)
 	r.senders = s
+	r.pair = startPair(r, s, seed)
 	r.drive(faults, c)
+	if r.pair != nil {
+		r.verifyPair(r.pair.settle())
+	}
 	want := r.drain(s, c)
 	res := result{
 		seed: seed, acknowledged: want.len(), requests: s.requests.Load(), retries: s.retries.Load(), late: s.late.Load(),

@@ -85,29 +85,30 @@ func files(store string) []string {
 	return paths
 }
 
-// written are the files of all forwarders, and the store that each is in.
+// written are the files of all forwarders, and of servers where forwarders were lost, and
+// of the stores that have one that which has most of it.
 func (r *rig) written() map[string]string {
 	all := map[string]string{}
-	for _, u := range r.forwarders {
+	stores := r.forwarders
+	if r.losses > 0 {
+		stores = slices.Concat(stores, r.servers)
+	}
+	for _, u := range stores {
 		for _, name := range files(u.store) {
-			all[name] = u.store
+			if before, known := all[name]; !known || sizeOf(before, name) < sizeOf(u.store, name) {
+				all[name] = u.store
+			}
 		}
 	}
 	return all
 }
 
-// sameSizes says whether the servers have as much as the forwarders.
+// sameSizes says whether the servers have as much as that.
 func (r *rig) sameSizes() bool {
-	size := func(store, name string) int64 {
-		info, err := os.Stat(filepath.Join(store, name))
-		if err != nil {
-			return -1
-		}
-		return info.Size()
-	}
 	for name, store := range r.written() {
+		size := sizeOf(store, name)
 		for _, u := range r.servers {
-			if size(u.store, name) != size(store, name) {
+			if has := sizeOf(u.store, name); has != size && !(has < 0 && r.bucket.has(name, size)) {
 				return false
 			}
 		}
@@ -122,6 +123,7 @@ func (r *rig) verify(want history, c *clients, res *result) {
 	}
 	r.listen(c.cli.Process)
 	res.files = r.compareFiles()
+	r.compareBucket()
 	r.compareWith(want, c.cli.history(), "client with a cursor file", res)
 	for _, f := range c.followers {
 		r.compareWith(want, f.history(), f.name, res)
@@ -131,7 +133,7 @@ func (r *rig) verify(want history, c *clients, res *result) {
 	}
 	for i, u := range r.servers {
 		for _, protocol := range []string{"grpc", "connect", "grpcweb"} {
-			r.compareWith(want, r.get(u, protocol), fmt.Sprintf("get --since from server %d over %s", i+1, protocol), res)
+			r.compareWith(want, r.get(u, protocol, r.selectors()...), fmt.Sprintf("get --since from server %d over %s", i+1, protocol), res)
 		}
 	}
 	if r.severalLogs() {
@@ -152,6 +154,9 @@ func (r *rig) compare(want, got history) *difference {
 // repeated may be in several.
 func (r *rig) compareLogs(want history, res *result) {
 	for _, u := range r.servers {
+		if u.lost && r.bucket != nil {
+			continue // A part of it may be in the bucket only.
+		}
 		d := r.compare(want, r.inspect(u.store))
 		res.twice += d.duplicated
 		d.duplicated, d.disordered = 0, 0
@@ -196,7 +201,7 @@ func (r *rig) compareFiles() int {
 	for name := range want {
 		logs[filepath.Dir(name)] = true
 	}
-	if len(logs) < len(r.forwarders) || len(logs) > len(r.forwarders)+r.cuts {
+	if len(logs) < len(r.forwarders) || len(logs) > len(r.forwarders)+r.cuts+r.losses {
 		r.t.Errorf("the forwarders have %d logs: nothing that happened is a reason for another", len(logs))
 	}
 	for _, u := range r.servers {
@@ -205,10 +210,16 @@ func (r *rig) compareFiles() int {
 			got = slices.DeleteFunc(got, func(name string) bool { return !logs[filepath.Dir(name)] })
 		}
 		slices.Sort(got)
-		if names := slices.Sorted(maps.Keys(want)); !slices.Equal(names, got) {
+		names := slices.Sorted(maps.Keys(want))
+		// What was lost and is in the bucket need not come back.
+		names = slices.DeleteFunc(names, func(name string) bool {
+			return sizeOf(u.store, name) < 0 && r.bucket.has(name, sizeOf(want[name], name))
+		})
+		if !slices.Equal(names, got) {
 			r.t.Errorf("%s has the files %q, the forwarders %q", u.Name, got, names)
 		}
-		for name, store := range want {
+		for _, name := range names {
+			store := want[name]
 			// All of it has come before; a tick may since.
 			b, errB := os.ReadFile(filepath.Join(u.store, name))
 			a, errA := os.ReadFile(filepath.Join(store, name))
@@ -221,15 +232,16 @@ func (r *rig) compareFiles() int {
 }
 
 // get what a server has stored.
-func (r *rig) get(u *unit, protocol string) history {
-	code, stdout, stderr := harness.Client(r.t, "get", "--since=1h", "--output=proto",
-		"--address="+u.Listening("rpc"), "--protocol="+protocol)
+func (r *rig) get(u *unit, protocol string, selectors ...string) history {
+	code, stdout, stderr := harness.Client(r.t, append([]string{"get", "--since=1h", "--output=proto",
+		"--address=" + u.Listening("rpc"), "--protocol=" + protocol}, selectors...)...)
 	return r.parse(code, stdout, stderr, "get from "+u.Name)
 }
 
 // inspect the files of a store.
 func (r *rig) inspect(store string) history {
 	all := history{}
+	defer maps.DeleteFunc(all, func(series string, _ []entry) bool { return r.o.pair && strings.HasPrefix(series, `,__name__="pair"`) })
 	for _, name := range files(store) {
 		code, stdout, stderr := harness.Client(r.t, "inspect", "--samples", "--output=proto", filepath.Join(store, name))
 		for series, list := range r.parse(code, stdout, stderr, "inspect "+name) {
