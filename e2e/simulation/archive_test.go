@@ -10,7 +10,7 @@ import (
 
 const (
 	// bucketInterval is --bucket.interval.
-	bucketInterval = 10 * time.Second
+	bucketInterval = 5 * time.Second
 	// pauseAfterFailure of the bucket.
 	pauseAfterFailure = time.Second
 )
@@ -32,6 +32,7 @@ type archived struct {
 	asked   int  // which wait counts
 	local   []plan.Segment
 	written int
+	after   int
 }
 
 // segmentNames of all logs.
@@ -120,17 +121,18 @@ func (a *archive) grew(l *log) {
 // segments that are on the server's disk.
 func (of *archived) segments() []plan.Segment {
 	c := of.a.s.of(of.log)
-	if c.written < of.written {
+	first := c.after / blocksInSegment
+	if c.written < of.written || c.after != of.after {
 		of.local = of.local[:0]
 	}
-	of.written = c.written
-	for i := max(0, len(of.local)-1); i*blocksInSegment < c.written; i++ {
+	of.written, of.after = c.written, c.after
+	for i := first + max(0, len(of.local)-1); i*blocksInSegment < c.written; i++ {
 		s := plan.Segment{
 			Name: segmentNames[i], First: uint64(i*blocksInSegment + 1), Last: uint64(min(c.written, (i+1)*blocksInSegment)),
 			Size: of.log.sizeOf(i, c.written), Sealed: c.written > (i+1)*blocksInSegment,
 		}
-		if i < len(of.local) {
-			of.local[i] = s
+		if i-first < len(of.local) {
+			of.local[i-first] = s
 		} else {
 			of.local = append(of.local, s)
 		}

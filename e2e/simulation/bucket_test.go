@@ -108,7 +108,7 @@ func (b *bucket) remove(name string, piece object) {
 
 // Sizes of what is in a segment.
 const (
-	blocksInSegment = 3
+	blocksInSegment = 2
 	headerSize      = 64
 	footerSize      = 16
 )

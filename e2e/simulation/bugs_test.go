@@ -69,16 +69,11 @@ var bugs = []struct {
 			return retirement.Of(logs, b, now)
 		}
 	}},
-	{"a piece is named by its end", "the pieces of segment", func(d *decisions) { d.name = byEnd }},
+	{"a piece is named by its end", "bytes in the bucket", func(d *decisions) { d.name = byEnd }},
 	{"what no answer came for is overwritten", "is overwritten", func(d *decisions) { d.overwrites = true }},
 	{"pieces go before the segment is there", "is deleted", func(d *decisions) {
 		d.plan = func(now time.Time, interval, jitter time.Duration) planning {
 			return &hasty{Log: plan.NewLog(now, interval, jitter)}
-		}
-	}},
-	{"a lost answer is taken for a success", "and not at|bytes in the bucket", func(d *decisions) {
-		d.plan = func(now time.Time, interval, jitter time.Duration) planning {
-			return &trusting{plan.NewLog(now, interval, jitter), now}
 		}
 	}},
 	{"of equal terms the one holds that came first", "of the pair", func(d *decisions) {
@@ -200,18 +195,6 @@ func (h *hasty) Next(now time.Time, local []plan.Segment) plan.Step {
 		return plan.Step{Do: plan.Delete, Segment: step.Segment, Piece: true}
 	}
 	return step
-}
-
-// trusting needs no answer.
-type trusting struct {
-	*plan.Log
-	now time.Time
-}
-
-func (t *trusting) Failed(s plan.Step) {
-	if s.Do == plan.Create {
-		t.Created(t.now, s)
-	}
 }
 
 // byArrival keeps the claim of a term that it has.

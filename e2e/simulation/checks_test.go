@@ -1,6 +1,10 @@
 package simulation
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/promgrpc/exporter/server/archive/plan"
+)
 
 // check what has to be true in the end, when nothing is wrong any more.
 func (w *world) check() {
@@ -68,16 +72,24 @@ func (w *world) retiredRequest(request int) bool {
 	})
 }
 
-// has a request, in whatever log.
+// has a request, in whatever log, on its disk or where it reads what is older.
 func (s *server) has(request int) bool {
 	for _, l := range s.w.logs {
-		for _, b := range l.blocks[:s.of(l).written] {
-			if b.request == request {
+		c := s.of(l)
+		for i, b := range l.blocks[:c.written] {
+			if b.request == request && (c.has(i+1) || s.w.bucket.has(l, i+1)) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// has says whether a block is in the bucket.
+func (b *bucket) has(l *log, sequence int) bool {
+	return b != nil && slices.ContainsFunc(stored(l, b.list()), func(s plan.Stored) bool {
+		return s.First <= uint64(sequence) && uint64(sequence) <= s.Last
+	})
 }
 
 // checkLogs: a log ends at the same block everywhere.
@@ -146,29 +158,16 @@ func (b *bucket) check() {
 	}
 }
 
+// checkSegment: it is there as one, or in pieces that continue each other. One that ends a
+// log may have its end there that the servers do not know.
 func (b *bucket) checkSegment(l *log, i, want int) {
-	size, sealed := l.sizeOf(i, want), int64(0)
-	pieces := map[int64]int64{}
-	for _, o := range b.objects {
-		switch {
-		case o.log != l || o.Segment != segmentNames[i]:
-		case o.Piece:
-			pieces[o.Offset] = o.size
-		default:
-			sealed = o.size
-		}
+	size := l.sizeOf(i, want)
+	sealed, pieces := listed(l, i, b.list())
+	end := sealed
+	for _, p := range plan.Chain(pieces) {
+		end = max(end, p.Offset+p.Size)
 	}
-	complete := want > (i+1)*blocksInSegment
-	switch {
-	case complete && sealed != size:
-		b.w.wrong("segment %d of log %d has %d bytes in the bucket, and not %d", i, l.index, sealed, size)
-	case !complete:
-		end := int64(0)
-		for n, ok := pieces[end]; ok; n, ok = pieces[end] {
-			end += n
-		}
-		if end != size {
-			b.w.wrong("the pieces of segment %d of log %d end at %d, and not at %d: %v", i, l.index, end, size, pieces)
-		}
+	if complete := want > (i+1)*blocksInSegment; end < size || complete && end > size || sealed > 0 && sealed < size {
+		b.w.wrong("segment %d of log %d has %d bytes in the bucket, and not %d: %v", i, l.index, end, size, pieces)
 	}
 }

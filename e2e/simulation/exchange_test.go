@@ -148,7 +148,7 @@ func (e *exchanged) fetch(f exchange.Fetch) {
 	s.send(peer.machine, w.latency(), func() {
 		until, outcome := peer.of(l).written, exchange.Sent
 		if until > 0 && w.random.IntN(8) == 0 {
-			until, outcome = w.random.IntN(until), exchange.Failed
+			until, outcome = max(peer.of(l).after, w.random.IntN(until)), exchange.Failed
 		}
 		peer.send(s.machine, w.latency(), func() {
 			switch {
@@ -158,6 +158,9 @@ func (e *exchanged) fetch(f exchange.Fetch) {
 				outcome = exchange.Taken
 			case until > s.of(l).written:
 				w.say("%s gets log %d up to block %d from %s", s.name, l.index, until, peer.name)
+				if c, after := s.of(l), peer.of(l).after; c.written < after {
+					c.after = after // It is told of the gap.
+				}
 				s.append(l, until)
 			}
 			settle(outcome)

@@ -194,7 +194,7 @@ func (w *world) redundant(before time.Duration) bool {
 // disks counts those that have a block, but for a machine's.
 func (w *world) disks(l *log, sequence int, but *machine) (n int) {
 	for _, m := range w.machines {
-		if m != but && l.index < len(m.copies) && m.copies[l.index].forced >= sequence {
+		if m != but && l.index < len(m.copies) && m.copies[l.index].forced >= sequence && m.copies[l.index].after < sequence {
 			n++
 		}
 	}

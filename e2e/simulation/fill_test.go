@@ -88,7 +88,11 @@ func (s *server) fillFrom(l *log, take plan.Take) {
 		if s.feed(l).by != nil || last <= s.of(l).written {
 			return
 		}
-		s.w.say("%s fills log %d up to block %d", s.name, l.index, last)
+		if c := s.of(l); take.Start {
+			c.after = int(take.First) - 1
+		}
+		s.w.say("%s fills log %d after block %d up to block %d", s.name, l.index, s.of(l).after, last)
 		s.append(l, last)
+		s.of(l).forced = last
 	})
 }

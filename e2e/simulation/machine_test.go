@@ -18,9 +18,12 @@ type machine struct {
 	lostDisk time.Duration // when, 0 for never
 }
 
-// copyOf a log on a disk: its first blocks. What was written is there for as long as the
-// machine has power, what was forced is there afterwards.
-type copyOf struct{ written, forced int }
+// copyOf a log on a disk: its blocks after one, up to one. What was written is there for as
+// long as the machine has power, what was forced is there afterwards.
+type copyOf struct{ after, written, forced int }
+
+// has says whether a block is there.
+func (c *copyOf) has(sequence int) bool { return c.after < sequence && sequence <= c.written }
 
 // of returns a machine's copy of a log.
 func (m *machine) of(l *log) *copyOf {

@@ -107,8 +107,15 @@ func (s *schedule) make(seed uint64, r *rand.Rand) {
 		s.pair, s.senders = true, max(s.senders, 2)
 	}
 	s.posts, s.faults = s.posts[:0], s.faults[:0]
-	for range 3 + r.IntN(8) {
+	posts := 3 + r.IntN(8)
+	if s.bucket {
+		posts *= 2 // So that segments are complete while others are sent.
+	}
+	for range posts {
 		s.posts = append(s.posts, post{time.Duration(r.Int64N(int64(postsEnd))), r.IntN(s.senders)})
+	}
+	if r.IntN(8) == 0 {
+		s.loseOneThatConfirmed(r)
 	}
 	total := 0
 	for _, n := range weights {
@@ -132,6 +139,19 @@ func (s *schedule) make(seed uint64, r *rand.Rand) {
 		f.lasts = min(f.lasts, healed-f.at)
 		s.faults = append(s.faults, f)
 	}
+}
+
+// loseOneThatConfirmed adds that a server is lost which has confirmed what is not answered
+// yet: the answers of all forwarders are lost meanwhile.
+func (s *schedule) loseOneThatConfirmed(r *rand.Rand) {
+	at := s.posts[r.IntN(len(s.posts))].at
+	for i := range s.forwarders {
+		s.faults = append(s.faults, fault{at: at, lasts: 3 * time.Second, kind: answersLost, target: i})
+	}
+	s.faults = append(s.faults, fault{
+		at: at + time.Duration(r.Int64N(int64(time.Second))), lasts: time.Duration(r.Int64N(int64(healed - postsEnd - time.Second))),
+		kind: lost, target: s.forwarders + r.IntN(s.servers),
+	})
 }
 
 func (s *schedule) String() string {
