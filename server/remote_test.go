@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
 	"github.com/promgrpc/exporter/server"
@@ -522,4 +524,50 @@ func TestReadLogsStartsOnTheDisk(t *testing.T) {
 			require.Equal(t, want, names)
 		})
 	}
+}
+
+// TestRepeatsFromTheBucket has requests that are in two logs: they are streamed once, also
+// where both are read from the bucket, and wherever a stream is broken off.
+func TestRepeatsFromTheBucket(t *testing.T) {
+	one, two := newSource(t), newSource(t)
+	at := now()
+	for i := range 60 {
+		sources := []*source{one}
+		if i%3 == 0 {
+			sources = append(sources, two) // It was repeated there.
+		}
+		for _, src := range sources {
+			b := src.block(point{series: name(i % 5), t: at + int64(i), v: float64(i)})
+			b.Digest[0], b.Digest[1] = 1, byte(i)
+			src.append(b)
+		}
+		if i == 19 || i == 39 {
+			one.rotate()
+			two.rotate()
+		}
+	}
+	bucket := newRemote()
+	far := startRemote(t, remoteConfig(t, bucket), bucket, one, two)
+	near := startFed(t, testConfig(t), one, two)
+	since := &getRequest{Start: &metricsv1.GetMetricsRequest_Since{Since: timestamppb.New(time.UnixMilli(1))}, Follow: true}
+	whole := until(t, near.call(t, since), isSynced)
+	want := lines(whole...)
+	require.Len(t, want, 60+2, "each once, and what startRemote wrote")
+	ids := []segment.LogID{one.writer.Log().ID(), two.writer.Log().ID()}
+	overAll(t, func(t *testing.T, p protocol) {
+		get := func(req *getRequest) []string {
+			return lines(until(t, p.open(t, t.Context(), far.RPCAddr().String(), req), isSynced)...)
+		}
+		require.ElementsMatch(t, want, get(since))
+		for _, at := range []uint64{1, 7, 20, 21, 30, 45, 59} {
+			// The second log is at the request of the first, or a little before it.
+			c := cursor.Cursor{Since: new(int64(1))}
+			for i, sequence := range []uint64{at, (at + 2) / 3} {
+				c.Positions = append(c.Positions, cursor.Position{Log: ids[i], Sequence: sequence})
+			}
+			slices.SortFunc(c.Positions, func(a, b cursor.Position) int { return bytes.Compare(a.Log[:], b.Log[:]) })
+			req := &getRequest{Start: after(c.String()), Follow: true}
+			require.ElementsMatch(t, lines(until(t, near.call(t, req), isSynced)...), get(req), "from %d on", at)
+		}
+	})
 }

@@ -1,6 +1,9 @@
 package stream
 
-import "github.com/promgrpc/exporter/internal/segment"
+import (
+	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/replica"
+)
 
 // repeats says whether the stream has delivered the request of a block already, as a
 // block of another log. That depends on the positions of the stream alone: so another
@@ -17,10 +20,18 @@ func (st *stream) repeats(src *source, b *segment.Block) bool {
 		if other == src {
 			continue
 		}
-		at, ok := other.replica.Request(b.Digest)
-		if ok && at.Sequence <= other.reached() && at.Rejected <= b.Verdict.Rejected {
+		if at, ok := other.replica.Request(b.Digest); ok && other.delivered(at, b) {
+			return true
+		}
+		if at, ok := other.passed.find(b.Digest); ok && other.delivered(at, b) {
 			return true
 		}
 	}
 	return false
+}
+
+// delivered says whether the stream has delivered the request of another log's block, and
+// no less of it.
+func (src *source) delivered(at replica.Stored, b *segment.Block) bool {
+	return at.Sequence <= src.reached() && at.Rejected <= b.Verdict.Rejected
 }

@@ -23,6 +23,7 @@ type source struct {
 	snapshotRef  uint64 // as in cursor.Position
 	snapshotTime int64
 
+	passed     *passed           // nil: the replica knows it
 	introduced *introduced       // nil: labels throughout
 	deferred   deferred          // what min_interval holds back
 	snapshot   *replica.Snapshot // that is being sent, nil: none
@@ -46,7 +47,7 @@ func (st *stream) newSource(r *replica.Replica) *source {
 
 // bytes is about what the stream's state for this log takes in memory.
 func (src *source) bytes() int64 {
-	n := src.matched.bytes() + src.deferred.bytes() + src.labels.bytes()
+	n := src.matched.bytes() + src.deferred.bytes() + src.labels.bytes() + src.passed.bytes()
 	if src.introduced != nil {
 		n += src.introduced.Bytes()
 	}
@@ -110,6 +111,7 @@ func (src *source) readSince(t int64) error {
 func (src *source) use(reader *seglog.Reader, sequence uint64) {
 	reader.Wait = src.labels.stream.decoding.wait
 	src.reader, src.sequence = reader, sequence
+	src.keepPassed()
 }
 
 // addNewLogs adds the logs that the server has and the stream does not, each from its

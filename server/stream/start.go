@@ -172,6 +172,9 @@ func (st *stream) startAt(e *selection.Evaluation, c *cursor.Cursor) error {
 		}
 		src.entries = p.Entries
 		st.add(src)
+		if err := st.loadPassed(src); err != nil {
+			return fmt.Errorf("read log %s: %w", r.ID, err)
+		}
 		if p.SnapshotRef != 0 {
 			if err := st.resumeSnapshot(e, src, c, p); err != nil {
 				return err
