@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/promgrpc/exporter/internal/layout"
 	"github.com/promgrpc/exporter/server/archive/plan"
 )
 
@@ -84,18 +85,18 @@ func (a *archive) add(l *log, seen []object) *archived {
 }
 
 // listed is what a list says of a segment.
-func listed(l *log, segment int, seen []object) (sealed int64, pieces []plan.Piece) {
+func listed(l *log, segment int, seen []object) (sealed int64, pieces []layout.Piece) {
 	for i := range seen {
 		o := &seen[i]
 		switch {
 		case o.log != l || o.Segment != segmentNames[segment]:
 		case o.Piece:
-			pieces = append(pieces, plan.Piece{Offset: o.Offset, Size: o.size})
+			pieces = append(pieces, layout.Piece{Offset: o.Offset, Size: o.size})
 		default:
 			sealed = o.size
 		}
 	}
-	slices.SortFunc(pieces, func(a, b plan.Piece) int { return int(a.Offset - b.Offset) })
+	slices.SortFunc(pieces, func(a, b layout.Piece) int { return int(a.Offset - b.Offset) })
 	return sealed, pieces
 }
 
@@ -160,7 +161,7 @@ func (of *archived) next() {
 		return
 	}
 	of.busy = true
-	o := object{plan.Object{Log: of.log.id, Segment: step.Segment, Piece: step.Piece, Offset: step.Offset}, of.log, step.Size}
+	o := object{layout.Object{Log: of.log.id, Segment: step.Segment, Piece: step.Piece, Offset: step.Offset}, of.log, step.Size}
 	name := w.decisions.name(o)
 	overwrite := of.lost && w.decisions.overwrites
 	w.bucket.call(s, func() (result, int64) { return w.bucket.do(s, step, name, o, overwrite) }, func(r result, size int64) {

@@ -3,7 +3,7 @@ package simulation
 import (
 	"time"
 
-	"github.com/promgrpc/exporter/server/archive/plan"
+	"github.com/promgrpc/exporter/internal/layout"
 )
 
 // bucketTimeout is how long a server waits for the bucket.
@@ -22,7 +22,7 @@ type bucket struct {
 
 // object is what is in it: bytes of a segment, from an offset on.
 type object struct {
-	plan.Object
+	layout.Object
 	log  *log
 	size int64
 }

@@ -3,6 +3,7 @@ package simulation
 import (
 	"slices"
 
+	"github.com/promgrpc/exporter/internal/layout"
 	"github.com/promgrpc/exporter/server/archive/plan"
 )
 
@@ -164,7 +165,7 @@ func (b *bucket) checkSegment(l *log, i, want int) {
 	size := l.sizeOf(i, want)
 	sealed, pieces := listed(l, i, b.list())
 	end := sealed
-	for _, p := range plan.Chain(pieces) {
+	for _, p := range layout.Chain(pieces) {
 		end = max(end, p.Offset+p.Size)
 	}
 	if complete := want > (i+1)*blocksInSegment; end < size || complete && end > size || sealed > 0 && sealed < size {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/promgrpc/exporter/forwarder/election"
 	"github.com/promgrpc/exporter/forwarder/quorum"
+	"github.com/promgrpc/exporter/internal/layout"
 	"github.com/promgrpc/exporter/internal/segment"
 	"github.com/promgrpc/exporter/receiver/assign"
 	"github.com/promgrpc/exporter/server/archive/plan"
@@ -68,7 +69,7 @@ type exchanging interface {
 
 // planning is what [plan.Log] does.
 type planning interface {
-	Listed(name string, sealed int64, pieces []plan.Piece)
+	Listed(name string, sealed int64, pieces []layout.Piece)
 	Next(now time.Time, local []plan.Segment) plan.Step
 	Found(now time.Time, s plan.Step, size int64)
 	Missing(now time.Time, s plan.Step)

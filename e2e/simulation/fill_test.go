@@ -3,6 +3,7 @@ package simulation
 import (
 	"time"
 
+	"github.com/promgrpc/exporter/internal/layout"
 	"github.com/promgrpc/exporter/server/archive/plan"
 )
 
@@ -54,7 +55,7 @@ func (s *server) newest(l *log) *plan.Segment {
 func stored(l *log, seen []object) (all []plan.Stored) {
 	for i := range len(l.blocks)/blocksInSegment + 1 {
 		size, pieces := listed(l, i, seen)
-		for _, p := range plan.Chain(pieces) {
+		for _, p := range layout.Chain(pieces) {
 			size = max(size, p.Offset+p.Size)
 		}
 		if size == 0 {

@@ -21,10 +21,10 @@ import (
 	"github.com/promgrpc/exporter/internal/bucket"
 	"github.com/promgrpc/exporter/internal/buckettest"
 	"github.com/promgrpc/exporter/internal/head"
+	"github.com/promgrpc/exporter/internal/layout"
 	"github.com/promgrpc/exporter/internal/logship"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
-	"github.com/promgrpc/exporter/server/archive/plan"
 	"github.com/promgrpc/exporter/server/replica"
 )
 
@@ -198,7 +198,7 @@ func content(t *testing.T, b bucket.Bucket, id segment.LogID) map[string][]byte 
 		data, err := io.ReadAll(r)
 		require.NoError(t, err)
 		require.NoError(t, r.Close())
-		name, ok := plan.ParseName(o.Name)
+		name, ok := layout.ParseName(o.Name)
 		require.True(t, ok, o.Name)
 		if !name.Piece {
 			sealed[name.Segment] = data
@@ -250,8 +250,8 @@ func TestEverythingComesOnce(t *testing.T) {
 	}
 	one.eventually(func() bool {
 		return !slices.ContainsFunc(slices.Collect(keys(objects(t, b))), func(name string) bool {
-			o, _ := plan.ParseName(name)
-			return o.Piece && objects(t, b)[plan.Object{Log: o.Log, Segment: o.Segment}.Name()] > 0
+			o, _ := layout.ParseName(name)
+			return o.Piece && objects(t, b)[layout.Object{Log: o.Log, Segment: o.Segment}.Name()] > 0
 		})
 	}, "pieces go")
 	calls := b.Calls()
@@ -329,7 +329,7 @@ func TestDiverged(t *testing.T) {
 	f.rotate()
 	f.write(1)
 	name := f.writer.Log().Segments()[0].Name
-	object := plan.Object{Log: f.id(), Segment: name}.Name()
+	object := layout.Object{Log: f.id(), Segment: name}.Name()
 	want, err := os.ReadFile(filepath.Join(f.dir, f.id().String(), name))
 	require.NoError(t, err)
 	other := append(bytes.Clone(want), want...)
@@ -447,7 +447,7 @@ func TestRetention(t *testing.T) {
 	two.feed(f)
 	kept := func() (segments []string) {
 		for name := range objects(t, b) {
-			if o, ok := plan.ParseName(name); ok && !slices.Contains(segments, o.Segment) {
+			if o, ok := layout.ParseName(name); ok && !slices.Contains(segments, o.Segment) {
 				segments = append(segments, o.Segment)
 			}
 		}
@@ -470,7 +470,7 @@ func TestStrangers(t *testing.T) {
 	}
 	put("readme.txt")
 	put(f.id().String() + "/notes")
-	put(plan.Object{Log: segment.LogID{9}, Segment: "20260102T030405.000Z-00000000000000000001.seg"}.Name())
+	put(layout.Object{Log: segment.LogID{9}, Segment: "20260102T030405.000Z-00000000000000000001.seg"}.Name())
 	f.write(3)
 	s := newServer(t, b, testConfig())
 	s.feed(f)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/promgrpc/exporter/internal/bucket"
+	"github.com/promgrpc/exporter/internal/layout"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
 	"github.com/promgrpc/exporter/server/archive/plan"
@@ -36,13 +37,13 @@ type catalogue struct {
 type entry struct {
 	info     seglog.RemoteInfo // of a chain of pieces as far as it was read: see chain
 	sealed   bool
-	pieces   []plan.Piece // of what is not sealed; and those that are left of what is
-	written  time.Time    // when its last frame was written, by the clock of its forwarder
-	modified time.Time    // of its newest object, by the clock of the bucket; zero: not listed yet
-	read     int64        // of a chain: up to where its frames were looked at
-	bad      bool         // it is no segment, or damaged
-	absent   int          // lists in a row that did not have it
-	leftover int          // lists in a row that had pieces beside the sealed segment
+	pieces   []layout.Piece // of what is not sealed; and those that are left of what is
+	written  time.Time      // when its last frame was written, by the clock of its forwarder
+	modified time.Time      // of its newest object, by the clock of the bucket; zero: not listed yet
+	read     int64          // of a chain: up to where its frames were looked at
+	bad      bool           // it is no segment, or damaged
+	absent   int            // lists in a row that did not have it
+	leftover int            // lists in a row that had pieces beside the sealed segment
 }
 
 // size in the bucket, of all objects.
@@ -59,7 +60,7 @@ func (e *entry) size() int64 {
 
 // chainEnd is up to where there are pieces from the beginning.
 func (e *entry) chainEnd() int64 {
-	chain := plan.Chain(e.pieces)
+	chain := layout.Chain(e.pieces)
 	if len(chain) == 0 {
 		return 0
 	}
@@ -125,9 +126,9 @@ func (l *listing) add(object bucket.Object) {
 	if l.newest.Before(object.Modified) {
 		l.newest = object.Modified
 	}
-	o, ok := plan.ParseName(object.Name)
+	o, ok := layout.ParseName(object.Name)
 	if !ok {
-		if n, ok := plan.ParseLease(object.Name); ok {
+		if n, ok := layout.ParseLease(object.Name); ok {
 			l.lease = max(l.lease, n)
 			l.leases = append(l.leases, n)
 			return
@@ -150,7 +151,7 @@ func (l *listing) add(object bucket.Object) {
 		e.modified = object.Modified
 	}
 	if o.Piece {
-		e.pieces = append(e.pieces, plan.Piece{Offset: o.Offset, Size: object.Size})
+		e.pieces = append(e.pieces, layout.Piece{Offset: o.Offset, Size: object.Size})
 	} else {
 		e.sealed, e.info.Size = true, object.Size
 	}
@@ -225,7 +226,7 @@ func (c *catalogue) mergeSegment(id segment.LogID, name string, listed *entry) {
 		known = map[string]*entry{}
 		c.logs[id] = known
 	}
-	slices.SortFunc(listed.pieces, func(a, b plan.Piece) int { return cmp.Compare(a.Offset, b.Offset) })
+	slices.SortFunc(listed.pieces, func(a, b layout.Piece) int { return cmp.Compare(a.Offset, b.Offset) })
 	if e := known[name]; e != nil {
 		e.listedAs(listed)
 	} else {
@@ -243,7 +244,7 @@ func (c *catalogue) merge(l *listing) {
 }
 
 // mergeLogs returns what has gone.
-func (c *catalogue) mergeLogs(l *listing) (gone []plan.Object) {
+func (c *catalogue) mergeLogs(l *listing) (gone []layout.Object) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for id, segments := range l.logs {
@@ -258,7 +259,7 @@ func (c *catalogue) mergeLogs(l *listing) (gone []plan.Object) {
 			}
 			if e.absent++; e.absent > 1 {
 				delete(known, name)
-				gone = append(gone, plan.Object{Log: id, Segment: name})
+				gone = append(gone, layout.Object{Log: id, Segment: name})
 			}
 		}
 		if len(known) == 0 {
@@ -327,7 +328,7 @@ const footersAtOnce = 8
 // setSealed takes what the ends of a sealed segment say, or that they are bad.
 func (c *catalogue) setSealed(id segment.LogID, name string, ends seglog.Ends, bad error) {
 	if bad != nil {
-		c.archive.logger.Error("an object in the bucket is no segment: it is left alone", "object", plan.Object{Log: id, Segment: name}.Name(), "err", bad)
+		c.archive.logger.Error("an object in the bucket is no segment: it is left alone", "object", layout.Object{Log: id, Segment: name}.Name(), "err", bad)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -348,7 +349,7 @@ func (c *catalogue) setSealed(id segment.LogID, name string, ends seglog.Ends, b
 }
 
 // addPiece takes that a piece is there.
-func (c *catalogue) addPiece(id segment.LogID, name string, p plan.Piece) {
+func (c *catalogue) addPiece(id segment.LogID, name string, p layout.Piece) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	segments := c.logs[id]
@@ -363,7 +364,7 @@ func (c *catalogue) addPiece(id segment.LogID, name string, p plan.Piece) {
 	}
 	e.absent = 0
 	if e.chainEnd() == p.Offset {
-		e.pieces = append(plan.Chain(e.pieces), p)
+		e.pieces = append(layout.Chain(e.pieces), p)
 	}
 }
 
@@ -372,7 +373,7 @@ func (c *catalogue) dropPiece(id segment.LogID, name string, offset int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.logs[id][name]; e != nil {
-		e.pieces = slices.DeleteFunc(slices.Clone(e.pieces), func(p plan.Piece) bool { return p.Offset == offset })
+		e.pieces = slices.DeleteFunc(slices.Clone(e.pieces), func(p layout.Piece) bool { return p.Offset == offset })
 	}
 }
 
@@ -481,7 +482,7 @@ func (a *Archive) readEnds(ctx context.Context, id segment.LogID, name string, s
 	if size < segment.HeaderSize+segment.FrameHeaderSize {
 		return seglog.Ends{}, fmt.Errorf("%w: %d bytes", segment.ErrCorrupt, size)
 	}
-	object := plan.Object{Log: id, Segment: name}.Name()
+	object := layout.Object{Log: id, Segment: name}.Name()
 	footer, err := a.get(ctx, object, size-segment.FrameHeaderSize, segment.FrameHeaderSize)
 	if err != nil {
 		return seglog.Ends{}, err

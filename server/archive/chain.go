@@ -8,9 +8,9 @@ import (
 	"io"
 	"time"
 
+	"github.com/promgrpc/exporter/internal/layout"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
-	"github.com/promgrpc/exporter/server/archive/plan"
 )
 
 // The last segment of a log whose forwarder died never gets a footer: its pieces stay in
@@ -22,7 +22,7 @@ func (c *catalogue) readChains(ctx context.Context) {
 	type chain struct {
 		id     segment.LogID
 		name   string
-		pieces []plan.Piece
+		pieces []layout.Piece
 		state  entry
 	}
 	var todo []chain
@@ -33,7 +33,7 @@ func (c *catalogue) readChains(ctx context.Context) {
 		}
 		for name, e := range segments {
 			if !e.sealed && !e.bad && e.chainEnd() > e.read {
-				todo = append(todo, chain{id, name, plan.Chain(e.pieces), *e})
+				todo = append(todo, chain{id, name, layout.Chain(e.pieces), *e})
 			}
 		}
 	}
@@ -78,12 +78,12 @@ func (c *catalogue) setChain(id segment.LogID, s seglog.SegmentInfo, checksum ui
 func (a *Archive) isLocal(id segment.LogID) bool { return a.replicas != nil && a.replicas.Local(id) }
 
 // readChain reads the frames of pieces from where they were read to.
-func (a *Archive) readChain(ctx context.Context, id segment.LogID, name string, pieces []plan.Piece, e *entry) error {
+func (a *Archive) readChain(ctx context.Context, id segment.LogID, name string, pieces []layout.Piece, e *entry) error {
 	for _, p := range pieces {
 		if p.Offset < e.read {
 			continue
 		}
-		if err := a.readPiece(ctx, plan.Object{Log: id, Segment: name, Piece: true, Offset: p.Offset}, p, e); err != nil {
+		if err := a.readPiece(ctx, layout.Object{Log: id, Segment: name, Piece: true, Offset: p.Offset}, p, e); err != nil {
 			return err
 		}
 		e.read = p.Offset + p.Size
@@ -93,7 +93,7 @@ func (a *Archive) readChain(ctx context.Context, id segment.LogID, name string, 
 }
 
 // readPiece reads the headers of the frames of one piece.
-func (a *Archive) readPiece(ctx context.Context, o plan.Object, p plan.Piece, e *entry) error {
+func (a *Archive) readPiece(ctx context.Context, o layout.Object, p layout.Piece, e *entry) error {
 	ctx, cancel := within(ctx, p.Size)
 	defer cancel()
 	a.metrics.requests.WithLabelValues("get").Inc()

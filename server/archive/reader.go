@@ -9,9 +9,9 @@ import (
 	"sync/atomic"
 
 	"github.com/promgrpc/exporter/internal/bucket"
+	"github.com/promgrpc/exporter/internal/layout"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
-	"github.com/promgrpc/exporter/server/archive/plan"
 )
 
 // reader reads segments of the bucket by blocks, which it keeps in memory, and reads some
@@ -78,11 +78,11 @@ func (c *catalogue) spans(id segment.LogID, name string) []span {
 		return nil
 	}
 	if e.sealed {
-		return []span{{plan.Object{Log: id, Segment: name}.Name(), 0, e.info.Size}}
+		return []span{{layout.Object{Log: id, Segment: name}.Name(), 0, e.info.Size}}
 	}
 	var spans []span
-	for _, p := range plan.Chain(e.pieces) {
-		spans = append(spans, span{plan.Object{Log: id, Segment: name, Piece: true, Offset: p.Offset}.Name(), p.Offset, p.Size})
+	for _, p := range layout.Chain(e.pieces) {
+		spans = append(spans, span{layout.Object{Log: id, Segment: name, Piece: true, Offset: p.Offset}.Name(), p.Offset, p.Size})
 	}
 	return spans
 }
@@ -156,7 +156,7 @@ func blockOf(s span, offset int64) blockKey { return blockKey{s.object, offset /
 // find asks the bucket for a segment of which an object was not there.
 func (r *remoteSegment) find(ctx context.Context) error {
 	c := r.archive.catalogue
-	sealed := plan.Object{Log: r.log, Segment: r.name}.Name()
+	sealed := layout.Object{Log: r.log, Segment: r.name}.Name()
 	there, err := r.archive.bucket.Stat(ctx, sealed)
 	if errors.Is(err, bucket.ErrNotFound) {
 		c.drop(r.log, r.name)

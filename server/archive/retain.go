@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/promgrpc/exporter/internal/bucket"
+	"github.com/promgrpc/exporter/internal/layout"
 	"github.com/promgrpc/exporter/internal/segment"
 	"github.com/promgrpc/exporter/server/archive/plan"
 )
@@ -33,7 +34,7 @@ func (a *Archive) learnLease(ctx context.Context, l *listing) error {
 	ctx, cancel := within(ctx, mostFloors)
 	defer cancel()
 	a.metrics.requests.WithLabelValues("get").Inc()
-	r, err := a.bucket.Open(ctx, plan.LeaseName(l.lease), 0, mostFloors)
+	r, err := a.bucket.Open(ctx, layout.LeaseName(l.lease), 0, mostFloors)
 	if errors.Is(err, bucket.ErrNotFound) {
 		return nil // Another one has come.
 	}
@@ -96,7 +97,7 @@ func (a *Archive) retain(ctx context.Context, l *listing) error {
 	a.floorsOf = number
 	a.setFloors(all)
 	for _, old := range l.leases {
-		if err := a.remove(ctx, plan.LeaseName(old)); err != nil {
+		if err := a.remove(ctx, layout.LeaseName(old)); err != nil {
 			return err
 		}
 	}
@@ -116,7 +117,7 @@ func (a *Archive) takeLease(ctx context.Context, number uint64, content []byte) 
 	ctx, cancel := within(ctx, int64(len(content)))
 	defer cancel()
 	a.metrics.requests.WithLabelValues("create").Inc()
-	err := a.bucket.Create(ctx, plan.LeaseName(number), bytes.NewReader(content), int64(len(content)))
+	err := a.bucket.Create(ctx, layout.LeaseName(number), bytes.NewReader(content), int64(len(content)))
 	a.health.did(err)
 	if err == nil || errors.Is(err, bucket.ErrExists) {
 		a.lease.Known(time.Now(), number)
@@ -189,26 +190,26 @@ func (c *catalogue) objects(id segment.LogID, name string) []string {
 	}
 	var names []string
 	for i := len(e.pieces) - 1; i >= 0; i-- {
-		names = append(names, plan.Object{Log: id, Segment: name, Piece: true, Offset: e.pieces[i].Offset}.Name())
+		names = append(names, layout.Object{Log: id, Segment: name, Piece: true, Offset: e.pieces[i].Offset}.Name())
 	}
 	if e.sealed {
-		names = append(names, plan.Object{Log: id, Segment: name}.Name())
+		names = append(names, layout.Object{Log: id, Segment: name}.Name())
 	}
 	return names
 }
 
 // leftovers are pieces that two lists had beside the sealed segment.
-func (c *catalogue) leftovers() []plan.Object {
+func (c *catalogue) leftovers() []layout.Object {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var left []plan.Object
+	var left []layout.Object
 	for id, segments := range c.logs {
 		for name, e := range segments {
 			if !e.sealed || e.bad || e.leftover < 2 {
 				continue
 			}
 			for i := len(e.pieces) - 1; i >= 0; i-- {
-				left = append(left, plan.Object{Log: id, Segment: name, Piece: true, Offset: e.pieces[i].Offset})
+				left = append(left, layout.Object{Log: id, Segment: name, Piece: true, Offset: e.pieces[i].Offset})
 			}
 		}
 	}

@@ -10,10 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/promgrpc/exporter/internal/layout"
 	"github.com/promgrpc/exporter/internal/private"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
-	"github.com/promgrpc/exporter/server/archive/plan"
 )
 
 // What footers say is kept in a file, so that a server that starts does not read them all
@@ -55,7 +55,7 @@ func (c *catalogue) format() []byte {
 		for name, e := range segments {
 			if e.sealed && !e.bad && !e.written.IsZero() {
 				i := &e.info
-				fmt.Fprintf(&b, "%s %d %d %d %d %d %d\n", plan.Object{Log: id, Segment: name}.Name(), i.Size, i.LastSequence, i.Checksum, i.MinTime, i.MaxTime, e.written.UnixMilli())
+				fmt.Fprintf(&b, "%s %d %d %d %d %d %d\n", layout.Object{Log: id, Segment: name}.Name(), i.Size, i.LastSequence, i.Checksum, i.MinTime, i.MaxTime, e.written.UnixMilli())
 			}
 		}
 	}
@@ -104,7 +104,7 @@ func parseSaved(r io.Reader, url string) (map[segment.LogID]map[string]*entry, e
 
 func parseLine(line string) (id segment.LogID, e *entry, err error) {
 	name, rest, _ := strings.Cut(line, " ")
-	o, ok := plan.ParseName(name)
+	o, ok := layout.ParseName(name)
 	if !ok || o.Piece {
 		return id, nil, fmt.Errorf("line %.200q: not the name of a segment", line)
 	}

@@ -6,13 +6,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/promgrpc/exporter/internal/layout"
 	"github.com/promgrpc/exporter/internal/segment"
-	"github.com/promgrpc/exporter/server/archive/plan"
 )
 
 const savedURL = "s3://b/p"
 
-var savedLine = plan.Object{Log: segment.LogID{1}, Segment: "20260102T030405.000Z-00000000000000000007.seg"}.Name() + " 1000 9 77 5 6 1700000000000\n"
+var savedLine = layout.Object{Log: segment.LogID{1}, Segment: "20260102T030405.000Z-00000000000000000007.seg"}.Name() + " 1000 9 77 5 6 1700000000000\n"
 
 // TestSaved checks what is taken from a file of what was known of the bucket.
 func TestSaved(t *testing.T) {

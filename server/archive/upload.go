@@ -12,6 +12,7 @@ import (
 
 	"github.com/promgrpc/exporter/internal/backoff"
 	"github.com/promgrpc/exporter/internal/bucket"
+	"github.com/promgrpc/exporter/internal/layout"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
 	"github.com/promgrpc/exporter/server/archive/plan"
@@ -156,8 +157,8 @@ func (u *uploader) do(step plan.Step, local []plan.Segment) error {
 	return nil
 }
 
-func (u *uploader) object(step plan.Step) plan.Object {
-	return plan.Object{Log: u.replica.ID, Segment: step.Segment, Piece: step.Piece, Offset: step.Offset}
+func (u *uploader) object(step plan.Step) layout.Object {
+	return layout.Object{Log: u.replica.ID, Segment: step.Segment, Piece: step.Piece, Offset: step.Offset}
 }
 
 // planned calls the plan.
@@ -199,7 +200,7 @@ func find(local []plan.Segment, name string) *plan.Segment {
 
 func (u *uploader) foundPiece(step plan.Step, size int64, s *plan.Segment) error {
 	u.planned(func(l *plan.Log) { l.Found(time.Now(), step, size) })
-	u.archive.catalogue.addPiece(u.replica.ID, step.Segment, plan.Piece{Offset: step.Offset, Size: size})
+	u.archive.catalogue.addPiece(u.replica.ID, step.Segment, layout.Piece{Offset: step.Offset, Size: size})
 	if end := step.Offset + size; s != nil && end <= s.Size {
 		if _, err := u.reach(s, end); err != nil {
 			u.diverge(fmt.Errorf("a piece of segment %s ends at %d in the bucket: %w", step.Segment, end, err))
@@ -328,7 +329,7 @@ func (u *uploader) create(step plan.Step, local []plan.Segment) error {
 		u.archive.metrics.segments.Inc()
 		return nil
 	}
-	u.archive.catalogue.addPiece(u.replica.ID, step.Segment, plan.Piece{Offset: step.Offset, Size: step.Size})
+	u.archive.catalogue.addPiece(u.replica.ID, step.Segment, layout.Piece{Offset: step.Offset, Size: step.Size})
 	return nil
 }
 
@@ -363,10 +364,10 @@ func (u *uploader) mayFollow(step plan.Step, f io.ReaderAt) error {
 	if !step.Check || step.Offset == 0 {
 		return nil
 	}
-	var last plan.Piece
+	var last layout.Piece
 	u.planned(func(l *plan.Log) { last = l.LastPiece(step.Segment) })
 	n := min(last.Size, sampleBytes)
-	there, err := u.archive.get(u.ctx, plan.Object{Log: u.replica.ID, Segment: step.Segment, Piece: true, Offset: last.Offset}.Name(), 0, n)
+	there, err := u.archive.get(u.ctx, layout.Object{Log: u.replica.ID, Segment: step.Segment, Piece: true, Offset: last.Offset}.Name(), 0, n)
 	if err != nil {
 		if errors.Is(err, bucket.ErrNotFound) { // The sealed segment has come.
 			u.planned(func(l *plan.Log) { l.Gone(step.Segment) })

@@ -3,6 +3,8 @@ package plan
 import (
 	"fmt"
 	"time"
+
+	"github.com/promgrpc/exporter/internal/layout"
 )
 
 // Segment is what a server has of a segment on its disk, in whole frames.
@@ -61,7 +63,7 @@ type Log struct {
 // object is what is known of a segment in the bucket.
 type object struct {
 	sealed  int64 // size, 0: it is not there as far as is known
-	pieces  []Piece
+	pieces  []layout.Piece
 	whole   time.Time // when the segment was seen to be sealed on the disk
 	looked  bool      // for the sealed one, lately, and it was not there
 	exists  bool      // a piece at the end of the chain, of unknown size
@@ -98,14 +100,14 @@ func (o *object) end() int64 {
 // Listed takes what a list says of a segment: the size of the sealed object, 0 for none,
 // and the pieces in the order of their offsets. What is known besides stays: a list may
 // lag.
-func (l *Log) Listed(name string, sealed int64, pieces []Piece) {
+func (l *Log) Listed(name string, sealed int64, pieces []layout.Piece) {
 	o := l.object(name)
 	if sealed > 0 {
 		// Who is to delete what is left has been restarted, perhaps.
 		o.sealed, o.pieces, o.clear = sealed, pieces, true
 		return
 	}
-	if chain := Chain(pieces); len(chain) > len(o.pieces) {
+	if chain := layout.Chain(pieces); len(chain) > len(o.pieces) {
 		o.pieces, o.exists, o.missing = chain, false, false
 	}
 }
@@ -114,11 +116,11 @@ func (l *Log) Listed(name string, sealed int64, pieces []Piece) {
 func (l *Log) Gone(name string) { delete(l.objects, name) }
 
 // LastPiece returns the last of the pieces of a segment that continue each other.
-func (l *Log) LastPiece(name string) Piece {
+func (l *Log) LastPiece(name string) layout.Piece {
 	if o := l.objects[name]; o != nil && len(o.pieces) > 0 {
 		return o.pieces[len(o.pieces)-1]
 	}
-	return Piece{}
+	return layout.Piece{}
 }
 
 // SetFloor says that the bucket's retention removes what is before a sequence.
@@ -265,7 +267,7 @@ func (l *Log) Found(now time.Time, s Step, size int64) {
 	if s.Offset != o.end() || size <= 0 {
 		return
 	}
-	o.pieces = append(o.pieces, Piece{Offset: s.Offset, Size: size})
+	o.pieces = append(o.pieces, layout.Piece{Offset: s.Offset, Size: size})
 	if o.due = now.Add(l.interval / 2); ours { // half: to come closer to one that is ahead
 		o.due = now.Add(l.interval)
 	}
@@ -293,7 +295,7 @@ func (l *Log) Created(now time.Time, s Step) {
 	}
 	o.clear = true // A server that knew nothing of it may have made the sealed one.
 	if s.Offset == o.end() {
-		o.pieces = append(o.pieces, Piece{Offset: s.Offset, Size: s.Size})
+		o.pieces = append(o.pieces, layout.Piece{Offset: s.Offset, Size: s.Size})
 	}
 	o.due = now.Add(l.interval)
 }

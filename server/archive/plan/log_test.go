@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/promgrpc/exporter/internal/layout"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -27,7 +28,7 @@ func segmentName(first uint64) string {
 // store is a bucket that keeps how large the objects of one log are.
 type store map[string]int64
 
-func (s store) create(o Object, size int64) bool {
+func (s store) create(o layout.Object, size int64) bool {
 	if s[o.Name()] > 0 {
 		return false
 	}
@@ -45,7 +46,7 @@ type planner struct {
 
 func (p *planner) step(now time.Time, s store, lost bool) Step {
 	step := p.Next(now, p.local)
-	o := Object{Log: logID, Segment: step.Segment, Piece: step.Piece, Offset: step.Offset}
+	o := layout.Object{Log: logID, Segment: step.Segment, Piece: step.Piece, Offset: step.Offset}
 	if step.Do != Wait {
 		p.asked++
 	}
@@ -173,7 +174,7 @@ func TestNoHole(t *testing.T) {
 		b.run(t, now, bucket)
 	}
 	for _, s := range early {
-		require.Equal(t, s.Size, bucket[Object{Log: logID, Segment: s.Name}.Name()])
+		require.Equal(t, s.Size, bucket[layout.Object{Log: logID, Segment: s.Name}.Name()])
 	}
 	require.Less(t, a.sent+b.sent, int64(2000+2*1200), "not much is sent twice")
 	alone := newPlanner(0)
@@ -211,13 +212,13 @@ func (p *planner) end(name string) int64 { return p.object(name).end() }
 func TestDiverged(t *testing.T) {
 	for name, c := range map[string]struct {
 		sealed int64
-		pieces []Piece
+		pieces []layout.Piece
 		local  Segment
 	}{
 		"sealed, larger":           {sealed: 2000, local: Segment{Size: 1000, Sealed: true}},
 		"sealed, smaller":          {sealed: 500, local: Segment{Size: 1000, Sealed: true}},
 		"sealed, and longer here":  {sealed: 500, local: Segment{Size: 1000}},
-		"more pieces than is here": {pieces: []Piece{{Size: 1001}}, local: Segment{Size: 1000, Sealed: true}},
+		"more pieces than is here": {pieces: []layout.Piece{{Size: 1001}}, local: Segment{Size: 1000, Sealed: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlanner(0)
@@ -277,7 +278,7 @@ func TestServersAgree(t *testing.T) {
 		}
 		for i, s := range truth {
 			if i < len(truth)-1 {
-				require.Equal(t, s.Size, bucket[Object{Log: logID, Segment: s.Name}.Name()], "seed %d", seed)
+				require.Equal(t, s.Size, bucket[layout.Object{Log: logID, Segment: s.Name}.Name()], "seed %d", seed)
 			}
 		}
 	}
@@ -288,7 +289,7 @@ func TestServersAgree(t *testing.T) {
 func checkBytes(t *testing.T, seed uint64, bucket store, truth []Segment) {
 	t.Helper()
 	for name, size := range bucket {
-		o, ok := ParseName(name)
+		o, ok := layout.ParseName(name)
 		require.True(t, ok)
 		i := slices.IndexFunc(truth, func(s Segment) bool { return s.Name == o.Segment })
 		require.GreaterOrEqual(t, i, 0)
@@ -307,11 +308,11 @@ func checkBytes(t *testing.T, seed uint64, bucket store, truth []Segment) {
 		}
 	})
 	for _, name := range names {
-		o, _ := ParseName(name)
+		o, _ := layout.ParseName(name)
 		if o.Segment != last {
 			last, end = o.Segment, 0
 		}
-		if o.Piece && bucket[Object{Log: logID, Segment: o.Segment}.Name()] == 0 {
+		if o.Piece && bucket[layout.Object{Log: logID, Segment: o.Segment}.Name()] == 0 {
 			require.Equal(t, end, o.Offset, "seed %d: %s", seed, name)
 			end += bucket[name]
 		}
