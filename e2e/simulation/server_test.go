@@ -87,7 +87,8 @@ func (s *server) welcome(link *session, generation int) {
 	s.left(link, s.accepted[link.index])
 	s.accepted[link.index] = generation
 	has := append([]copyOf(nil), s.copies...)
-	link.toForwarder(func() { link.opened(generation, has) })
+	since := s.w.now
+	link.toForwarder(func() { link.opened(generation, since, has) })
 	for _, l := range link.f.mine {
 		s.fedBy(l, link)
 	}

@@ -12,7 +12,7 @@ type session struct {
 	generation int
 	open       bool          // at the forwarder
 	closed     bool          // there, too: nothing that comes on it counts
-	since      time.Duration // when it was opened
+	since      time.Duration // when the server said what it has
 	lostOut    bool          // something did not come to the server
 	lostIn     bool          // nor to the forwarder
 	shipped    []int         // of each log
@@ -39,11 +39,11 @@ func (s *session) dial() {
 }
 
 // opened at the forwarder, with what the server said that it has.
-func (s *session) opened(generation int, has []copyOf) {
+func (s *session) opened(generation int, since time.Duration, has []copyOf) {
 	if s.open || s.closed || s.generation != generation {
 		return
 	}
-	s.open, s.since = true, s.f.w.now
+	s.open, s.since = true, since
 	s.shipped, s.links = s.shipped[:0], s.links[:0]
 	f := s.f
 	for _, l := range f.mine {
