@@ -31,8 +31,10 @@ type diskServer struct {
 	store *seglog.Store
 	stop  func()
 
-	mu       sync.Mutex
-	silent   bool
+	mu     sync.Mutex
+	silent bool
+	// late has what is on the disk told at once after the welcome, which says nothing of it.
+	late     bool
 	replicas map[*link.Conn]*seglog.Mirror
 }
 
@@ -67,8 +69,18 @@ func (s *diskServer) serve(_ context.Context, c *link.Conn, hello *linkv1.Hello)
 		return err // The one before has not ended yet.
 	}
 	defer m.Close()
-	if err := c.Welcome(&linkv1.Welcome{Position: s.position(m)}); err != nil {
+	welcome := &linkv1.Welcome{Position: s.position(m)}
+	s.mu.Lock()
+	late := s.late && welcome.Position != nil
+	s.mu.Unlock()
+	if late {
+		welcome.Position.Durable = 0
+	}
+	if err := c.Welcome(welcome); err != nil {
 		return err
+	}
+	if late {
+		s.tell(c, m)
 	}
 	s.mu.Lock()
 	s.replicas[c] = m
@@ -83,7 +95,16 @@ func (s *diskServer) serve(_ context.Context, c *link.Conn, hello *linkv1.Hello)
 		if err != nil {
 			return err
 		}
-		if _, tail := f.GetKind().(*linkv1.Frame_Tail); tail {
+		switch k := f.GetKind().(type) {
+		case *linkv1.Frame_Tail:
+			continue
+		case *linkv1.Frame_Fetch:
+			l := m.Log()
+			err = logship.Send(context.Background(), l, k.Fetch.GetAfterSequence(), logship.Frames{Conn: c},
+				logship.Options{More: func(after uint64) bool { return after < l.Last() }})
+			if err != nil {
+				return err
+			}
 			continue
 		}
 		if err := logship.Deliver(f, keeping{m, &replicaServer{}}); err != nil {
@@ -422,4 +443,30 @@ func TestAckFlags(t *testing.T) {
 		test.change(&c)
 		require.ErrorContains(t, c.check(), test.want)
 	}
+}
+
+// A server and a forwarder come back, the forwarder with less. What the server says of its
+// disk while it sends what was lost counts for what is repeated from the log that has ended.
+func TestConfirmedWhileFetching(t *testing.T) {
+	server := serveDisk(t, "a", "127.0.0.1:0")
+	c := ackConfig(t, t.TempDir(), patient, server)
+	r := start(t, c)
+	request := func(at int64) []byte { return bodyOf(t, v1, one(1, at, "__name__", "a")) }
+	s := r.sender()
+	for at := range int64(3) {
+		s.mustStore(v1, request(1+at))
+	}
+	l, _ := r.appender.log()
+	r.stop()
+	cutBack(t, c.StoragePath, l.ID(), 10)
+	server.mu.Lock()
+	server.late = true
+	server.mu.Unlock()
+
+	c.AckTimeout = impatient
+	r = start(t, c)
+	eventually(t, "what was lost is there", func() bool { return testutil.ToFloat64(r.in.metrics.fetched) == 1 })
+	s = r.sender()
+	eventually(t, "a repeat is confirmed", func() bool { return s.send(v1, request(1)).GetCode() == ok })
+	require.Equal(t, 1.0, testutil.ToFloat64(r.in.metrics.renewed))
 }

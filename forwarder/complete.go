@@ -62,8 +62,12 @@ func (s *shipper) complete(ctx context.Context, ended *endedLog) error {
 	position := welcome.GetPosition()
 	if sequence := position.GetSequence(); sequence > l.Last() {
 		s.logger.Warn("server has what this forwarder has lost, fetching it", "log_id", l.ID().String(), "last_sequence", l.Last(), "server_sequence", sequence)
-		if err := s.fetch(ctx, c, ended, sequence); err != nil {
+		said, err := s.fetch(ctx, c, ended, sequence)
+		if err != nil {
 			return s.refuse(c, err)
+		}
+		if said != nil { // What it has forced to its disk meanwhile is not told again.
+			position.Durable = said.GetDurable()
 		}
 		l = ended.log() // It may have been opened again for another server.
 	}
@@ -82,8 +86,9 @@ func (s *shipper) complete(ctx context.Context, ended *endedLog) error {
 const fetchTurn = time.Minute
 
 // fetch gets from the server the blocks that are lost here, up to a sequence, or as many
-// as it sends in its turn. What does not continue the log is refused.
-func (s *shipper) fetch(ctx context.Context, c *link.Conn, ended *endedLog, until uint64) error {
+// as it sends in its turn. What does not continue the log is refused. It returns the last
+// position that the server confirmed meanwhile, nil if it did not.
+func (s *shipper) fetch(ctx context.Context, c *link.Conn, ended *endedLog, until uint64) (said *linkv1.Position, err error) {
 	ended.fetching.Lock()
 	defer ended.fetching.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, s.ended.turn)
@@ -92,29 +97,33 @@ func (s *shipper) fetch(ctx context.Context, c *link.Conn, ended *endedLog, unti
 	files := ended.files()
 	after := files.Log().Last()
 	if after >= until {
-		return nil
+		return nil, nil
 	}
 	if err := c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Fetch{Fetch: &linkv1.Fetch{AfterSequence: after}}}); err != nil {
-		return err
+		return nil, err
 	}
 	for files.Log().Last() < until {
 		f, err := c.Receive()
 		if err != nil {
-			return err
+			return nil, err
 		}
-		switch err := (fetched{files, s.logger}).deliver(f); {
+		if k, ok := f.GetKind().(*linkv1.Frame_Position); ok {
+			said = k.Position
+			continue
+		}
+		switch err := logship.Deliver(f, fetched{files, s.logger}); {
 		case errors.Is(err, seglog.ErrMismatch):
 			id := files.Log().ID()
-			return &logship.DivergedError{Log: id, Reason: fmt.Sprintf("what the server has of log %s after block %d: %v", id, after, err)}
+			return nil, &logship.DivergedError{Log: id, Reason: fmt.Sprintf("what the server has of log %s after block %d: %v", id, after, err)}
 		case errors.Is(err, seglog.ErrBroken):
-			return errors.Join(err, ended.reopen())
+			return nil, errors.Join(err, ended.reopen())
 		case err != nil:
-			return err
+			return nil, err
 		}
 	}
 	s.metrics.fetched.Add(float64(files.Log().Last() - after))
 	s.logger.Info("fetched what this forwarder had lost", "log_id", files.Log().ID().String(), "after_sequence", after, "last_sequence", files.Log().Last())
-	return nil
+	return said, nil
 }
 
 // fetched is the sink for what a server sends of a log that this forwarder lost.
@@ -127,14 +136,6 @@ type fetched struct {
 func (f fetched) Gap(gap *seglog.GapError) error {
 	f.logger.Warn("the server does not keep all that this forwarder has lost", "after_sequence", gap.After, "next_sequence", gap.Next)
 	return nil
-}
-
-// deliver gives the sink what a frame of the server brings.
-func (f fetched) deliver(frame *linkv1.Frame) error {
-	if _, ok := frame.GetKind().(*linkv1.Frame_Position); ok {
-		return nil
-	}
-	return logship.Deliver(frame, f)
 }
 
 // newFetchRoom is room for one piece of a log at a time.
