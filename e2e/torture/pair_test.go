@@ -30,7 +30,7 @@ type pair struct {
 	lanes  [2]*lane
 	silent [2]atomic.Bool
 	began  time.Time
-	stop   chan struct{}
+	last   atomic.Int64 // tick, up to which they send
 	done   sync.WaitGroup
 }
 
@@ -40,7 +40,8 @@ func startPair(r *rig, s *senders, seed uint64) *pair {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &pair{t: r.t, began: time.Now(), stop: make(chan struct{})}
+	p := &pair{t: r.t, began: time.Now()}
+	p.last.Store(math.MaxInt64)
 	for i := range p.lanes {
 		p.lanes[i] = &lane{
 			of: s, name: fmt.Sprint("replica ", i), gen: &generator{}, url: s.urls[i%len(s.urls)], ctx: ctx,
@@ -59,10 +60,8 @@ func startPair(r *rig, s *senders, seed uint64) *pair {
 func (p *pair) run(i int) {
 	l := p.lanes[i]
 	defer l.client.CloseIdleConnections()
-	for n := 0; ; n++ {
+	for n := 0; int64(n) <= p.last.Load(); n++ {
 		select {
-		case <-p.stop:
-			return
 		case <-l.ctx.Done():
 			return
 		case <-time.After(time.Until(p.began.Add(time.Duration(n) * tickEvery))):
@@ -109,8 +108,7 @@ func (p *pair) settle() (from, until int) {
 	from = int(time.Since(p.began)/tickEvery) + 1
 	time.Sleep(20 * tickEvery)
 	until = int(time.Since(p.began) / tickEvery)
-	time.Sleep(2 * tickEvery)
-	close(p.stop)
+	p.last.Store(int64(until))
 	p.done.Wait()
 	return from, until
 }
