@@ -12,6 +12,8 @@ import (
 const (
 	// bucketInterval is --bucket.interval.
 	bucketInterval = 5 * time.Second
+	// listEvery is how often the bucket is listed again.
+	listEvery = 60 * time.Second
 	// pauseAfterFailure of the bucket.
 	pauseAfterFailure = time.Second
 )
@@ -50,7 +52,7 @@ func newArchive(s *server) *archive {
 	return a
 }
 
-// list what is there; before that nothing is done.
+// list what is there, again and again; before that nothing is done.
 func (a *archive) list() {
 	var seen []object
 	a.s.w.bucket.call(a.s, func() (result, int64) {
@@ -63,25 +65,36 @@ func (a *archive) list() {
 		}
 		a.listed = true
 		for _, l := range a.s.w.logs {
-			a.add(l, seen)
+			of := a.of(l)
+			of.tell(seen)
+			of.next()
 		}
+		a.s.after(listEvery, a.list)
 	})
 }
 
-// add a log, with what was listed of it.
-func (a *archive) add(l *log, seen []object) *archived {
+// of returns what is done with a log.
+func (a *archive) of(l *log) *archived {
+	for _, of := range a.logs {
+		if of.log == l {
+			return of
+		}
+	}
 	w := a.s.w
 	jitter := time.Duration(w.random.Int64N(int64(bucketInterval)))
 	of := &archived{a: a, log: l, plan: w.decisions.plan(w.time(), bucketInterval, jitter)}
-	for i := range len(l.blocks)/blocksInSegment + 1 {
-		sealed, pieces := listed(l, i, seen)
+	a.logs = append(a.logs, of)
+	return of
+}
+
+// tell what was listed.
+func (of *archived) tell(seen []object) {
+	for i := range len(of.log.blocks)/blocksInSegment + 1 {
+		sealed, pieces := listed(of.log, i, seen)
 		if sealed > 0 || len(pieces) > 0 {
 			of.plan.Listed(segmentNames[i], sealed, pieces)
 		}
 	}
-	a.logs = append(a.logs, of)
-	of.next()
-	return of
 }
 
 // listed is what a list says of a segment.
@@ -107,16 +120,9 @@ func (of *archived) covered(s plan.Segment, end int64) uint64 {
 
 // grew says that there is more of a log.
 func (a *archive) grew(l *log) {
-	if !a.listed {
-		return
+	if a.listed {
+		a.of(l).next()
 	}
-	for _, of := range a.logs {
-		if of.log == l {
-			of.next()
-			return
-		}
-	}
-	a.add(l, nil)
 }
 
 // segments that are on the server's disk.

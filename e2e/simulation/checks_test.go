@@ -171,4 +171,7 @@ func (b *bucket) checkSegment(l *log, i, want int) {
 	if complete := want > (i+1)*blocksInSegment; end < size || complete && end > size || sealed > 0 && sealed < size {
 		b.w.wrong("segment %d of log %d has %d bytes in the bucket, and not %d: %v", i, l.index, end, size, pieces)
 	}
+	if sealed > 0 && len(pieces) > 0 {
+		b.w.wrong("segment %d of log %d has pieces in the bucket, beside itself: %v", i, l.index, pieces)
+	}
 }
