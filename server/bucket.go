@@ -11,6 +11,7 @@ import (
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/bucket"
+	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/usage"
 	"github.com/promgrpc/exporter/server/archive"
 )
@@ -48,7 +49,7 @@ func (c *BucketConfig) RegisterFlags(app *kingpin.Application) {
 		Default(c.BucketInterval.String()).DurationVar(&c.BucketInterval)
 	app.Flag("bucket.retention.time", "Keep segments in the bucket for this long, but for the newest of each log. Longer than --storage.retention.time. 0 keeps all.").
 		Default(c.BucketRetentionTime.String()).DurationVar(&c.BucketRetentionTime)
-	app.Flag("bucket.retention.size", "Keep at most this much in the bucket, but for the newest segment of each log. 0 is without bound.").
+	app.Flag("bucket.retention.size", "Keep at most this much in the bucket, but for the newest segment of each log. No less than --storage.retention.size. 0 is without bound.").
 		Default(c.BucketRetentionSize.String()).BytesVar(&c.BucketRetentionSize)
 }
 
@@ -60,7 +61,8 @@ func (c *BucketConfig) registerReading(app *kingpin.Application, help string) {
 		Default(c.BucketBytes.String()).BytesVar(&c.BucketBytes)
 }
 
-func (c *BucketConfig) check(retention time.Duration) error {
+// check checks the flags against what the disk keeps.
+func (c *BucketConfig) check(disk seglog.StorageConfig) error {
 	switch {
 	case c.BucketInterval < leastBucketInterval:
 		return usage.Errorf("%s has to be %s or more", flagBucketInterval, leastBucketInterval)
@@ -70,8 +72,10 @@ func (c *BucketConfig) check(retention time.Duration) error {
 		return usage.Errorf("%s is %s, it has to be %s or more", archive.FlagBytes, c.BucketBytes, archive.LeastBytes)
 	case c.BucketURL == "":
 		return nil
-	case c.BucketRetentionTime > 0 && (retention == 0 || c.BucketRetentionTime < retention):
+	case c.BucketRetentionTime > 0 && (disk.RetentionTime == 0 || c.BucketRetentionTime < disk.RetentionTime):
 		return usage.Errorf("--bucket.retention.time is %s, less than the disk keeps by --storage.retention.time", c.BucketRetentionTime)
+	case c.BucketRetentionSize > 0 && c.BucketRetentionSize < disk.RetentionSize:
+		return usage.Errorf("--bucket.retention.size is %s, less than the disk keeps by --storage.retention.size", c.BucketRetentionSize)
 	}
 	if _, err := bucket.Parse(c.BucketURL); err != nil {
 		return usage.Errorf("--bucket: %w", err)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -136,4 +137,66 @@ func TestBucket(t *testing.T) {
 	write(5)
 	src.feed(c.Server)
 	c.await(t, src)
+}
+
+// TestDiskIsACache checks that a server whose disk keeps little, and a relay of it, stream
+// from the bucket what a server that keeps everything does, from the start and from cursors.
+func TestDiskIsACache(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "bucket")
+	src := newSource(t)
+	near := startFed(t, testConfig(t), src)
+	c := withBucket(t, folder)
+	c.RetentionTime, c.Window = time.Nanosecond, 0
+	far := startFed(t, c, src)
+	id := src.writer.Log().ID().String()
+	onDisk := func(s server.Config) int {
+		segments, err := filepath.Glob(filepath.Join(s.StoragePath, id, "*.seg"))
+		require.NoError(t, err)
+		return len(segments)
+	}
+	const rotations = 6
+	at := now()
+	for round := range rotations {
+		var block []point
+		for i := range 3000 {
+			block = append(block, point{series: name(i), t: at + int64(round), v: float64(i)})
+		}
+		src.write(block...)
+		archived(t, folder, src)
+		require.Eventually(t, func() bool { return far.metric(t, "promgrpc_bucket_archived_sequence") == float64(src.seq) }, patience, 20*time.Millisecond)
+		src.rotate()
+	}
+	src.write(point{series: name(1), t: at + rotations, v: 1})
+	near.await(t, src)
+	far.await(t, src)
+	far.stop() // What it has in memory goes.
+	far = startFed(t, c, src)
+	require.Less(t, onDisk(c), rotations, "retention of the disk has left the rest to the bucket")
+
+	r := withBucket(t, folder)
+	relay := startRelay(t, r, far)
+	relay.await(t, src)
+	require.Less(t, onDisk(r), rotations, "it takes from its upstream what that has on its disk")
+	since := &getRequest{Start: &metricsv1.GetMetricsRequest_Since{Since: timestamppb.New(time.UnixMilli(1))}}
+	whole := all(t, near.call(t, since))
+	want := lines(whole...)
+	require.Greater(t, len(whole), rotations)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for title, s := range map[string]*instance{"server": far, "relay": relay} {
+		t.Run(title, func(t *testing.T) {
+			require.Eventually(t, func() bool { return slices.Equal(want, lines(all(t, s.call(t, since))...)) }, patience, 50*time.Millisecond, "it knows what is in the bucket")
+			overAll(t, func(t *testing.T, p protocol) {
+				if p.lossy {
+					return
+				}
+				for _, i := range []int{0, len(whole) / 2, len(whole) - 2} {
+					rest := all(t, p.open(t, ctx, s.RPCAddr().String(), &getRequest{Start: after(whole[i].GetCursor())}))
+					require.Equal(t, want, append(lines(whole[:i+1]...), lines(rest...)...), "after response %d", i)
+				}
+			})
+			require.Positive(t, s.metric(t, "promgrpc_bucket_downloaded_bytes_total"))
+			require.Zero(t, s.metric(t, "promgrpc_log_retention_lost_total"))
+		})
+	}
 }

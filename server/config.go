@@ -231,7 +231,7 @@ func (c *Config) check() error {
 	if err := c.QueryConfig.check(); err != nil {
 		return err
 	}
-	if err := c.BucketConfig.check(c.RetentionTime); err != nil {
+	if err := c.BucketConfig.check(c.StorageConfig); err != nil {
 		return err
 	}
 	return c.LimitConfig.check()

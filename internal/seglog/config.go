@@ -16,8 +16,8 @@ import (
 type StorageConfig struct {
 	// StoragePath is the folder of the store.
 	StoragePath string
-	// Sync is always, interval or never. A mirror does not force blocks to the disk
-	// under any: after a power cut it gets again what it lost.
+	// Sync is always, interval or never. A mirror forces blocks to the disk under none of
+	// them, but where it is asked to: after a power cut it gets again what it lost.
 	Sync string
 	// RetentionTime and RetentionSize, 0 is without bound.
 	RetentionTime time.Duration

@@ -101,9 +101,9 @@ func (s *Store) warnOver(size int64) {
 }
 
 // oldest returns the oldest segment on the disk that may be deleted, of those that are
-// archived or of all, nil if there is none, and when the next one was started: its last block is not younger. A writer whose clock was ahead
-// once says of all that it starts later, too, that it is of the future: then it is when
-// the files were written that counts.
+// archived or of all, nil if there is none, and when the next one was started: its last
+// block is not younger. A writer whose clock was ahead once says of all that it starts
+// later, too, that it is of the future: then it is when the files were written that counts.
 func (l *Log) oldest(now time.Time, archived bool) (*segFile, time.Time) {
 	f, until := l.oldestSaid(archived)
 	if f == nil || !until.After(now) {
