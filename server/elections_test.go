@@ -92,6 +92,27 @@ func TestForwardersAreToldOfElections(t *testing.T) {
 	requireTold(t, cc, second)
 }
 
+// TestHeardByASlowerClock has the elected go from a forwarder whose clock is ahead to another,
+// at which it is heard by a millisecond more each time: the first has to know, or it would
+// elect another.
+func TestHeardByASlowerClock(t *testing.T) {
+	srv := start(t, testConfig(t))
+	a, b := newSource(t), newSource(t)
+	ca, _ := a.dialFeed(srv, false)
+	cb, _ := b.dialFeed(srv, false)
+	ahead := time.Now().Add(5 * time.Minute).UnixMilli()
+	said := segment.Election{Cluster: "c", Replica: "x", Term: 1, ClaimTime: ahead, LogID: a.writer.Log().ID(), HeardTime: ahead + time.Minute.Milliseconds()}
+	a.elect(said)
+	a.ship(ca, 0)
+	requireTold(t, cb, said)
+	for i := range uint64(3) {
+		said.HeardTime++
+		b.elect(said)
+		b.ship(cb, i)
+		requireTold(t, ca, said)
+	}
+}
+
 // TestToldElectionsAreBounded has a log with more elections than a forwarder may be told of
 // at a time: it is told of some, and goes on.
 func TestToldElectionsAreBounded(t *testing.T) {

@@ -24,27 +24,34 @@ const (
 	// electionsEvery is how often a server looks whether there is something to tell. A
 	// forwarder waits for others for much longer before it acts on an election.
 	electionsEvery = 200 * time.Millisecond
-	// heardEvery is how much later an elected has to be heard of to be told again.
+	// heardEvery is how long it is before it is told again that an elected was heard.
 	heardEvery = time.Second
 )
 
 // teller tells a forwarder on one connection.
 type teller struct {
 	own  *replica.Replica
-	sent map[head.Cluster]segment.Election
+	sent map[head.Cluster]sent
 	room *limit.Hold // for what was sent
-	seen uint64      // stands for the logs as they were looked at
+	seen uint64      // stands for the logs as they were looked at, 0: again in any case
+}
+
+// sent is what a forwarder was told of a cluster, and when.
+type sent struct {
+	segment.Election
+	at time.Time
 }
 
 // tellElections tells a forwarder of elections until ctx or the connection ends.
 func (f *Feed) tellElections(ctx context.Context, c *link.Conn, own *replica.Replica) {
-	t := &teller{own: own, sent: map[head.Cluster]segment.Election{}, room: f.sentBack.Hold(c.Peer())}
+	t := &teller{own: own, sent: map[head.Cluster]sent{}, room: f.sentBack.Hold(c.Peer())}
 	defer t.room.Release()
 	tick := time.NewTicker(electionsEvery)
 	defer tick.Stop()
 	for {
-		for _, e := range t.news(f.replicas.All()) {
-			if err := t.note(e); err != nil {
+		now := time.Now()
+		for _, e := range t.news(now, f.replicas.All()) {
+			if err := t.note(now, e); err != nil {
 				f.log.Log(slog.LevelWarn, "a forwarder is not told of all elections", "log_id", own.ID.String(), "err", err)
 				break
 			}
@@ -62,7 +69,7 @@ func (f *Feed) tellElections(ctx context.Context, c *link.Conn, own *replica.Rep
 
 // news returns what the logs say together that the forwarder's does not, and that it was
 // not told yet.
-func (t *teller) news(logs []*replica.Replica) []segment.Election {
+func (t *teller) news(now time.Time, logs []*replica.Replica) []segment.Election {
 	changes := uint64(1)
 	for _, r := range logs {
 		const prime = 1099511628211
@@ -82,39 +89,68 @@ func (t *teller) news(logs []*replica.Replica) []segment.Election {
 			all[k] = e
 		}
 	}
+	t.forget(all)
 	for _, e := range t.own.Head.Elections() {
 		if k := head.ClusterOf(&e); !later(e, all[k]) {
 			delete(all, k)
 		}
 	}
-	maps.DeleteFunc(all, func(k head.Cluster, e segment.Election) bool {
-		sent, ok := t.sent[k]
-		return ok && !later(sent, e)
-	})
+	maps.DeleteFunc(all, func(k head.Cluster, e segment.Election) bool { return !t.due(now, k, e) })
 	return slices.SortedFunc(maps.Values(all), func(a, b segment.Election) int { //nolint:gocritic // The signature is that of the library.
 		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Cluster, b.Cluster))
 	})
 }
 
+// due says whether an election is to be told now: a claim at once, and that its replica was
+// heard not more often than every heardEvery. Its time does not count for that: where the
+// elected is heard now, the clock may be behind that of the forwarder which heard it before.
+func (t *teller) due(now time.Time, k head.Cluster, e segment.Election) bool { //nolint:gocritic // They are values everywhere here.
+	before, ok := t.sent[k]
+	switch {
+	case !ok:
+		return true
+	case !later(before.Election, e):
+		return false
+	case before.Compare(&e) == 0 && now.Sub(before.at) < heardEvery:
+		t.seen = 0
+		return false
+	}
+	return true
+}
+
 // later says whether an election is news to who knows another one.
 func later(known, e segment.Election) bool { //nolint:gocritic // They are values everywhere here.
-	if c := known.Compare(&e); c != 0 {
-		return c < 0
-	}
-	return e.HeardTime >= known.HeardTime+heardEvery.Milliseconds()
+	return cmp.Or(known.Compare(&e), cmp.Compare(known.HeardTime, e.HeardTime)) < 0
 }
 
 // note remembers what is about to be sent, if there is room for that.
-func (t *teller) note(e segment.Election) error { //nolint:gocritic // It is kept.
+func (t *teller) note(now time.Time, e segment.Election) error { //nolint:gocritic // It is kept.
 	k := head.ClusterOf(&e)
-	if _, ok := t.sent[k]; !ok {
-		if err := t.room.Grow(int64(e.Bytes())); err != nil {
-			t.seen = 0 // The rest is tried again.
-			return err
-		}
+	if err := t.room.Grow(int64(e.Bytes() - t.taken(k))); err != nil {
+		t.seen = 0 // The rest is tried again.
+		return err
 	}
-	t.sent[k] = e
+	t.sent[k] = sent{e, now}
 	return nil
+}
+
+// taken is how much room what was sent of a cluster takes.
+func (t *teller) taken(k head.Cluster) int {
+	if before, ok := t.sent[k]; ok {
+		return before.Bytes()
+	}
+	return 0
+}
+
+// forget what was sent of clusters that no log has any more.
+func (t *teller) forget(all map[head.Cluster]segment.Election) {
+	maps.DeleteFunc(t.sent, func(k head.Cluster, _ sent) bool {
+		_, there := all[k]
+		if !there {
+			_ = t.room.Resize(t.room.Held() - int64(t.taken(k))) // Less is never refused.
+		}
+		return !there
+	})
 }
 
 func linkElection(e *segment.Election) *linkv1.Election {
