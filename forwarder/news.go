@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 
@@ -41,8 +42,8 @@ func (n *news) hear(said *linkv1.Election) error {
 	if err := e.Check(); err != nil {
 		return err
 	}
-	if n == nil {
-		return nil // Nobody is elected here.
+	if n == nil || !e.Believed(time.Now()) {
+		return nil // Nobody is elected here, or not so.
 	}
 	n.mu.Lock()
 	k := election.Key{Tenant: e.Tenant, Cluster: e.Cluster}

@@ -113,6 +113,27 @@ func TestHeardByASlowerClock(t *testing.T) {
 	}
 }
 
+// TestAbsurdElection has a log with a term that nobody can have come to: what others say goes
+// on to be told.
+func TestAbsurdElection(t *testing.T) {
+	srv := start(t, testConfig(t))
+	a, b, c := newSource(t), newSource(t), newSource(t)
+	absurd := segment.Election{Cluster: "c", Replica: "nobody", Term: segment.MaxTerm, ClaimTime: -segment.MaxElectionTime, LogID: a.writer.Log().ID(), HeardTime: segment.MaxElectionTime}
+	a.elect(absurd)
+	ca, _ := a.dialFeed(srv, false)
+	a.ship(ca, 0)
+	c.elect()
+	cc, _ := c.dialFeed(srv, false)
+	cb, _ := b.dialFeed(srv, false)
+	now := time.Now().UnixMilli()
+	for i := range uint64(3) {
+		said := segment.Election{Cluster: "c", Replica: "x", Term: 1 + i, ClaimTime: now, LogID: b.writer.Log().ID(), HeardTime: now}
+		b.elect(said)
+		b.ship(cb, i)
+		requireTold(t, cc, said)
+	}
+}
+
 // TestToldElectionsAreBounded has a log with more elections than a forwarder may be told of
 // at a time: it is told of some, and goes on.
 func TestToldElectionsAreBounded(t *testing.T) {

@@ -168,11 +168,11 @@ func (t *Table) hear(e *entry, now time.Time) {
 }
 
 // Learn takes note of an election that another log has, and of one that came from this
-// log's copies. One that is not valid, or of a cluster that would be forgotten, is of no
-// interest.
+// log's copies. One that is not valid or not believed, or of a cluster that would be
+// forgotten, is of no interest.
 func (t *Table) Learn(now time.Time, o segment.Election) {
 	k := Key{o.Tenant, o.Cluster}
-	if o.Check() == nil && (t.entries[k] != nil || !t.stale(now, &o) && !t.full(k.Tenant)) {
+	if o.Check() == nil && o.Believed(now) && (t.entries[k] != nil || !t.stale(now, &o) && !t.full(k.Tenant)) {
 		t.learn(now, &o, true)
 	}
 }

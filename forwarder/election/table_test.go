@@ -204,6 +204,29 @@ func TestLearn(t *testing.T) {
 	}
 }
 
+// What a faulty forwarder claims holds no longer than another claim, whatever its term.
+func TestAbsurdTerms(t *testing.T) {
+	tb, claim := elected(t)
+	for _, term := range []uint64{segment.MaxTerm, uint64(start.Unix()) + 100} {
+		wrong := claim
+		wrong.Replica, wrong.Term = "nobody", term
+		tb.Learn(start.Add(election.Settle), wrong)
+		require.Equal(t, "a", tb.Elected(pair), "term %d", term)
+	}
+	wrong := claim
+	wrong.Replica, wrong.Term, wrong.ClaimTime, wrong.HeardTime = "nobody", uint64(start.Unix()), -segment.MaxElectionTime, segment.MaxElectionTime
+	tb.Learn(start.Add(election.Settle), wrong)
+	require.Equal(t, "nobody", tb.Elected(pair))
+	at := election.Settle + failover
+	require.Equal(t, election.Wait, ask(t, tb, at, "a"))
+	other := table(logs[1])
+	other.Learn(start.Add(at), wrong)
+	for _, e := range due(tb) {
+		other.Learn(start.Add(at), e)
+	}
+	require.Equal(t, "a", other.Elected(pair))
+}
+
 // A forwarder that knows nothing, having lost its disk, learns before it acts on its own.
 func TestLostDisk(t *testing.T) {
 	_, claim := elected(t)

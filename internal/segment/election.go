@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"time"
 )
 
 // Bounds of an election.
@@ -63,6 +64,16 @@ func (e *Election) Check() error {
 		return fmt.Errorf("election: %w: term %d of %v at %d ms, heard at %d ms", ErrCorrupt, e.Term, e.LogID, e.ClaimTime, e.HeardTime)
 	}
 	return nil
+}
+
+// leastBelieved is the highest term that is believed whatever the time is.
+const leastBelieved = 1 << 30
+
+// Believed says whether as many claims can have been made by a time as the term says: one a
+// second since 1970 would be far too many. What is not believed must not hold over other
+// claims, or one that is wrong would for ever: none could be above it.
+func (e *Election) Believed(now time.Time) bool {
+	return e.Term <= uint64(max(leastBelieved, now.Unix()))
 }
 
 // Bytes is about what the election takes in memory.

@@ -82,6 +82,9 @@ func (t *teller) news(now time.Time, logs []*replica.Replica) []segment.Election
 	all := map[head.Cluster]segment.Election{}
 	for _, r := range logs {
 		for _, e := range r.Head.Elections() {
+			if !e.Believed(now) {
+				continue
+			}
 			k := head.ClusterOf(&e)
 			if before, ok := all[k]; ok {
 				e = before.Merge(e)
