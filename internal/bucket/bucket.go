@@ -22,6 +22,10 @@ var ErrExists = errors.New("object exists")
 // ErrNotFound says that an object is not there.
 var ErrNotFound = errors.New("object does not exist")
 
+// ErrRefused says that the same request would be refused again at once: of access, or for
+// an object that is kept where it cannot be read. Of one object it says nothing of others.
+var ErrRefused = errors.New("refused")
+
 // Object is what a list says of an object.
 type Object struct {
 	// Name with its path, parted by slashes; without the prefix of the bucket's URL.

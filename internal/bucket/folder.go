@@ -25,6 +25,9 @@ const (
 	creating = ".creating"
 	// abandoned is after what time somebody has given up what is there.
 	abandoned = 24 * time.Hour
+	// lostFound is the file system's own, where the folder is all of one. Nobody else may
+	// read it.
+	lostFound = "lost+found"
 )
 
 func openFolder(path string, options Options) (Bucket, error) {
@@ -228,6 +231,9 @@ func (f *folder) failed(what, name string, err error) error {
 			err = there
 		}
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		err = &refusal{err}
+	}
 	return fmt.Errorf("%s %s in %s: %w", what, name, f, err)
 }
 
@@ -273,6 +279,9 @@ func (f *folder) walk(ctx context.Context, name, prefix string, yield func(Objec
 	var names []string
 	for _, entry := range entries {
 		full := name + entry.Name()
+		if full == lostFound {
+			continue
+		}
 		if entry.IsDir() {
 			full += "/"
 		}
@@ -297,7 +306,7 @@ func (f *folder) visit(ctx context.Context, name, prefix string, yield func(Obje
 	}
 	info, err := os.Stat(f.file(name))
 	switch {
-	case errors.Is(err, fs.ErrNotExist): // deleted since
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ELOOP): // deleted since, or a link to nothing
 		return nil
 	case err != nil:
 		return err

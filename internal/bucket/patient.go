@@ -24,11 +24,10 @@ type store interface {
 	close()
 }
 
-// refusal is an error that the same request would get again at once: of access, of a
-// bucket that does not exist.
+// refusal is an error that the same request would get again at once, ErrRefused.
 type refusal struct{ error }
 
-func (r *refusal) Unwrap() error { return r.error }
+func (r *refusal) Unwrap() []error { return []error{r.error, ErrRefused} }
 
 // readInto reads an object's content once before it is sent: for its checksum, and
 // since what breaks after a part was sent may be taken for all of it.
@@ -77,8 +76,7 @@ func (p *patient) again(ctx context.Context, what, name string, f func() error) 
 }
 
 func lasts(err error) bool {
-	var refused *refusal
-	return errors.Is(err, ErrExists) || errors.Is(err, ErrNotFound) || errors.As(err, &refused)
+	return errors.Is(err, ErrExists) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrRefused)
 }
 
 // failed says what could not be done, and where.

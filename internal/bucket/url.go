@@ -46,6 +46,10 @@ func Parse(text string) (Location, error) {
 		return Location{}, errors.New("a bucket needs a URL")
 	}
 	if !strings.Contains(text, "://") {
+		scheme, _, _ := strings.Cut(text, ":")
+		if _, known := parameters[scheme]; known && len(scheme) < len(text) {
+			return Location{}, fmt.Errorf("a bucket's URL begins with %s://", scheme)
+		}
 		return Location{Scheme: "file", Bucket: filepath.Clean(text)}, nil
 	}
 	u, err := url.Parse(text)

@@ -21,6 +21,8 @@ func TestParse(t *testing.T) {
 		"file:///":                       {Scheme: "file", Bucket: "/"},
 		"/a/folder/":                     {Scheme: "file", Bucket: "/a/folder"},
 		"a/folder":                       {Scheme: "file", Bucket: "a/folder"},
+		"s3":                             {Scheme: "file", Bucket: "s3"},
+		"a:b":                            {Scheme: "file", Bucket: "a:b"},
 	} {
 		got, err := Parse(text)
 		require.NoError(t, err, text)
@@ -28,6 +30,8 @@ func TestParse(t *testing.T) {
 	}
 	for text, reason := range map[string]string{
 		"":                                "needs a URL",
+		"s3:/b/p":                         "begins with s3://",
+		"azblob:c":                        "begins with azblob://",
 		"http://b":                        "is s3, gs, azblob or file",
 		"s3:///p":                         "s3://BUCKET/PREFIX",
 		"s3://user:secret@b/p":            "credentials come from the environment",
