@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -77,10 +79,26 @@ func (c *BucketConfig) check(disk seglog.StorageConfig) error {
 	case c.BucketRetentionSize > 0 && c.BucketRetentionSize < disk.RetentionSize:
 		return usage.Errorf("--bucket.retention.size is %s, less than the disk keeps by --storage.retention.size", c.BucketRetentionSize)
 	}
-	if _, err := bucket.Parse(c.BucketURL); err != nil {
+	location, err := bucket.Parse(c.BucketURL)
+	if err != nil {
 		return usage.Errorf("--bucket: %w", err)
 	}
+	if location.Scheme == "file" && (sameFolder(location.Bucket, disk.StoragePath) || seglog.IsStore(location.Bucket)) {
+		return usage.Errorf("--bucket: %s is a storage folder: what is on the disk would count as being in the bucket, too", location.Bucket)
+	}
 	return nil
+}
+
+// sameFolder says whether two paths are of one folder, which need not be there.
+func sameFolder(a, b string) bool {
+	one, err := os.Stat(a)
+	if err == nil {
+		other, err := os.Stat(b)
+		return err == nil && os.SameFile(one, other)
+	}
+	a, errA := filepath.Abs(a)
+	b, errB := filepath.Abs(b)
+	return errA == nil && errB == nil && a == b
 }
 
 // openArchive opens the bucket, if there is one. It need not be there now.

@@ -159,6 +159,12 @@ func (s *Store) logs() ([]segment.LogID, error) {
 	return ids, nil
 }
 
+// IsStore says whether a folder is, or was, a store's.
+func IsStore(path string) bool {
+	_, err := os.Lstat(filepath.Join(path, lockName))
+	return err == nil
+}
+
 // Close unlocks the folder. Its logs have to be closed before.
 func (s *Store) Close() error {
 	s.mu.Lock()
