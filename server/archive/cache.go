@@ -19,14 +19,21 @@ const (
 	readTime = 10 * time.Second
 )
 
-// blockKey names a block of an object.
+// blockKey names a block of an object. Its length is a part of that: how large an object
+// is may have been known wrongly.
 type blockKey struct {
-	object string
-	index  int64
+	object        string
+	index, length int64
 }
 
-// fetch reads a block of the bucket.
-type fetch func(ctx context.Context, k blockKey, length int64) ([]byte, error)
+// blockOf is the block of an object of a size that has an offset.
+func blockOf(object string, size, offset int64) blockKey {
+	index := offset / blockSize
+	return blockKey{object, index, min(blockSize, size-index*blockSize)}
+}
+
+// fetch reads a block of the bucket, all of it.
+type fetch func(ctx context.Context, k blockKey) ([]byte, error)
 
 // cache keeps blocks, as many as fit, those that were read last.
 type cache struct {
@@ -45,7 +52,6 @@ type cache struct {
 
 // block is there once done is closed.
 type block struct {
-	size  int64
 	done  chan struct{}
 	data  []byte
 	err   error
@@ -56,10 +62,10 @@ func newCache(lifetime context.Context, limit int64, f fetch) *cache {
 	return &cache{fetch: f, limit: limit, lifetime: lifetime, turns: make(chan struct{}, fetchesAtOnce), blocks: map[blockKey]*block{}, recent: list.New(), freed: make(chan struct{})}
 }
 
-// get returns a block of an object of a size, which is not to be changed.
-func (c *cache) get(ctx context.Context, k blockKey, size int64) ([]byte, error) {
+// get returns a block, which is not to be changed.
+func (c *cache) get(ctx context.Context, k blockKey) ([]byte, error) {
 	for {
-		b, freed := c.start(k, size, false)
+		b, freed := c.start(k, false)
 		if b == nil {
 			select {
 			case <-freed:
@@ -79,14 +85,14 @@ func (c *cache) get(ctx context.Context, k blockKey, size int64) ([]byte, error)
 
 // prefetch starts to read a block unless that would take more than half of the memory, or
 // it is there. It says whether there is room for more.
-func (c *cache) prefetch(k blockKey, size int64) bool {
-	b, _ := c.start(k, size, true)
+func (c *cache) prefetch(k blockKey) bool {
+	b, _ := c.start(k, true)
 	return b != nil
 }
 
 // start returns a block, which is there or on its way. Without memory for it, it returns
 // nil, and a channel that is closed when some has become free.
-func (c *cache) start(k blockKey, size int64, ahead bool) (*block, <-chan struct{}) {
+func (c *cache) start(k blockKey, ahead bool) (*block, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if b := c.blocks[k]; b != nil {
@@ -95,18 +101,17 @@ func (c *cache) start(k blockKey, size int64, ahead bool) (*block, <-chan struct
 		}
 		return b, nil
 	}
-	length := min(blockSize, size-k.index*blockSize)
 	most := c.limit
 	if ahead {
 		most /= 2
 	}
-	if !c.makeRoom(length, most) {
+	if !c.makeRoom(k.length, most) {
 		return nil, c.freed
 	}
-	b := &block{size: length, done: make(chan struct{})}
+	b := &block{done: make(chan struct{})}
 	c.blocks[k] = b
-	c.used += length
-	c.coming += length
+	c.used += k.length
+	c.coming += k.length
 	go c.run(k, b)
 	return b, nil
 }
@@ -119,7 +124,7 @@ func (c *cache) makeRoom(length, most int64) bool {
 	for c.used+length > c.limit {
 		oldest := c.recent.Back()
 		k := c.recent.Remove(oldest).(blockKey)
-		c.used -= c.blocks[k].size
+		c.used -= k.length
 		delete(c.blocks, k)
 	}
 	return true
@@ -130,14 +135,14 @@ func (c *cache) makeRoom(length, most int64) bool {
 func (c *cache) run(k blockKey, b *block) {
 	c.turns <- struct{}{}
 	ctx, cancel := context.WithTimeout(c.lifetime, requestTime)
-	b.data, b.err = c.fetch(ctx, k, b.size)
+	b.data, b.err = c.fetch(ctx, k)
 	cancel()
 	<-c.turns
 	c.mu.Lock()
-	c.coming -= b.size
+	c.coming -= k.length
 	if b.err != nil {
 		delete(c.blocks, k)
-		c.used -= b.size
+		c.used -= k.length
 	} else {
 		b.place = c.recent.PushFront(k)
 	}

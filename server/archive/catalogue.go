@@ -42,6 +42,7 @@ type entry struct {
 	modified time.Time      // of its newest object, by the clock of the bucket; zero: not listed yet
 	read     int64          // of a chain: up to where its frames were looked at
 	bad      bool           // it is no segment, or damaged
+	refused  bool           // its footer was not given out, and that was said
 	absent   int            // lists in a row that did not have it
 	leftover int            // lists in a row that had pieces beside the sealed segment
 }
@@ -81,11 +82,21 @@ func (c *catalogue) isListed() bool {
 	return !c.listed.IsZero()
 }
 
-// Asked is when the bucket was asked last what it has of a log, zero if it was not.
+// Asked is when the bucket was asked last what it has of a log, zero if it was not, or did
+// not say where the log ends.
 func (a *Archive) Asked(id segment.LogID) time.Time {
 	c := a.catalogue
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	var newest *entry
+	for _, e := range c.logs[id] {
+		if newest == nil || e.info.FirstSequence > newest.info.FirstSequence {
+			newest = e
+		}
+	}
+	if newest != nil && newest.refused {
+		return time.Time{}
+	}
 	if at := c.asked[id]; at.After(c.listed) {
 		return at
 	}
@@ -98,7 +109,7 @@ type listing struct {
 	logs    map[segment.LogID]map[string]*entry
 	lease   uint64 // the newest
 	leases  []uint64
-	newest  time.Time // when the newest object came, by the clock of the bucket
+	newest  time.Time // when the newest object of ours came, by the clock of the bucket
 	foreign int
 	example string
 }
@@ -123,18 +134,19 @@ const listPage = 1000
 
 // add takes one object.
 func (l *listing) add(object bucket.Object) {
+	o, ok := layout.ParseName(object.Name)
+	n, lease := layout.ParseLease(object.Name)
+	if !ok && !lease {
+		l.foreign++
+		l.example = object.Name
+		return
+	}
 	if l.newest.Before(object.Modified) {
 		l.newest = object.Modified
 	}
-	o, ok := layout.ParseName(object.Name)
-	if !ok {
-		if n, ok := layout.ParseLease(object.Name); ok {
-			l.lease = max(l.lease, n)
-			l.leases = append(l.leases, n)
-			return
-		}
-		l.foreign++
-		l.example = object.Name
+	if lease {
+		l.lease = max(l.lease, n)
+		l.leases = append(l.leases, n)
 		return
 	}
 	segments := l.logs[o.Log]
@@ -309,13 +321,15 @@ func (c *catalogue) readFooters(ctx context.Context) error {
 	for _, m := range todo {
 		group.Go(func() error {
 			ends, err := c.archive.readEnds(ctx, m.id, m.name, m.size)
-			if errors.Is(err, bucket.ErrNotFound) {
-				return nil
-			}
-			if err != nil && !isBad(err) {
+			switch {
+			case errors.Is(err, bucket.ErrNotFound):
+			case errors.Is(err, bucket.ErrRefused):
+				c.setRefused(m.id, m.name, err)
+			case err != nil && !isBad(err):
 				return err
+			default:
+				c.setSealed(m.id, m.name, ends, err)
 			}
-			c.setSealed(m.id, m.name, ends, err)
 			return nil
 		})
 	}
@@ -324,6 +338,22 @@ func (c *catalogue) readFooters(ctx context.Context) error {
 
 // footersAtOnce is how many footers are read at a time.
 const footersAtOnce = 8
+
+// setRefused takes that the footer of a segment is not given out: providers move objects
+// to where reading takes hours. It is not read from the bucket while that is so, and
+// everything else goes on.
+func (c *catalogue) setRefused(id segment.LogID, name string, err error) {
+	c.mu.Lock()
+	e := c.logs[id][name]
+	said := e == nil || e.refused
+	if e != nil {
+		e.refused = true
+	}
+	c.mu.Unlock()
+	if !said {
+		c.archive.logger.Error("a segment in the bucket cannot be read", "object", layout.Object{Log: id, Segment: name}.Name(), "err", err)
+	}
+}
 
 // setSealed takes what the ends of a sealed segment say, or that they are bad.
 func (c *catalogue) setSealed(id segment.LogID, name string, ends seglog.Ends, bad error) {
@@ -342,7 +372,7 @@ func (c *catalogue) setSealed(id segment.LogID, name string, ends seglog.Ends, b
 		e = newEntry(name)
 		segments[name] = e
 	}
-	e.sealed, e.bad, e.absent = true, bad != nil, 0
+	e.sealed, e.bad, e.refused, e.absent = true, bad != nil, false, 0
 	if bad == nil {
 		e.info, e.written = ends.RemoteInfo, ends.Written
 	}
@@ -503,6 +533,9 @@ func (a *Archive) get(ctx context.Context, object string, offset, length int64) 
 	b := make([]byte, length)
 	n, err := io.ReadFull(r, b)
 	a.metrics.downloaded.Add(float64(n))
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF // Nothing came, which is not the end of what is read.
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %d of %d bytes at %d: %w", object, n, length, offset, err)
 	}

@@ -26,12 +26,14 @@ func newReader(a *Archive) *reader {
 }
 
 // readBlock reads a block for the cache.
-func (a *Archive) readBlock(ctx context.Context, k blockKey, length int64) ([]byte, error) {
+func (a *Archive) readBlock(ctx context.Context, k blockKey) ([]byte, error) {
 	if err := a.health.wait(ctx); err != nil {
 		return nil, err
 	}
-	b, err := a.get(ctx, k.object, k.index*blockSize, length)
-	a.health.did(err)
+	b, err := a.get(ctx, k.object, k.index*blockSize, k.length)
+	if !errors.Is(err, bucket.ErrRefused) { // That is of this object.
+		a.health.did(err)
+	}
 	return b, err
 }
 
@@ -121,7 +123,7 @@ func (r *remoteSegment) read(ctx context.Context, b []byte, offset int64) (int, 
 			return n, io.EOF
 		}
 		s := objects[i]
-		block, err := r.archive.reader.cache.get(ctx, blockOf(s, at-s.offset), s.size)
+		block, err := r.archive.reader.cache.get(ctx, blockOf(s.object, s.size, at-s.offset))
 		if err != nil {
 			return n, err
 		}
@@ -145,13 +147,11 @@ func (r *remoteSegment) ahead(objects []span, i int, at int64) {
 			s = objects[i]
 			at = s.offset
 		}
-		if !r.archive.reader.cache.prefetch(blockOf(s, at-s.offset), s.size) {
+		if !r.archive.reader.cache.prefetch(blockOf(s.object, s.size, at-s.offset)) {
 			return
 		}
 	}
 }
-
-func blockOf(s span, offset int64) blockKey { return blockKey{s.object, offset / blockSize} }
 
 // find asks the bucket for a segment of which an object was not there.
 func (r *remoteSegment) find(ctx context.Context) error {

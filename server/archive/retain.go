@@ -15,8 +15,8 @@ import (
 	"github.com/promgrpc/exporter/server/archive/plan"
 )
 
-// Retention of the bucket is by its own clock, as far as its newest object shows it: a
-// server whose clock is wrong deletes nothing before its time. One server at a time does
+// Retention of the bucket is by its own clock, as far as its newest object shows it, or by
+// the server's if that is behind: if either is wrong, nothing is deleted before its time. One server at a time does
 // it, by a lease; the lease says from which block on logs are kept, so that nobody uploads
 // again what has gone.
 
@@ -83,7 +83,11 @@ func (a *Archive) retain(ctx context.Context, l *listing) error {
 		return nil
 	}
 	kept := a.catalogue.kept()
-	expired := plan.Expired(kept, l.newest, a.config.RetentionTime, int64(a.config.RetentionSize))
+	now := l.newest
+	if began.Before(now) {
+		now = began
+	}
+	expired := plan.Expired(kept, now, a.config.RetentionTime, int64(a.config.RetentionSize))
 	floors := plan.Floors(kept, expired)
 	a.mu.Lock()
 	all := maps.Clone(a.floors)

@@ -1,10 +1,10 @@
 package archive
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"strings"
@@ -18,13 +18,19 @@ import (
 
 // What footers say is kept in a file, so that a server that starts does not read them all
 // again. It is only as good as the list that follows: what that does not have is not
-// there.
+// there. Its last line is a checksum, since nothing else would show that it is damaged.
 
 const (
 	catalogueName = "bucket"
 	// mostSaved is how large the file may be.
 	mostSaved = 256 << 20
+	// sumLine is a checksum of the lines before.
+	sumLine = "%08x\n"
 )
+
+func sumOf(lines []byte) string {
+	return fmt.Sprintf(sumLine, crc32.Checksum(lines, crc32.MakeTable(crc32.Castagnoli)))
+}
 
 // save writes the sealed segments that are known.
 func (c *catalogue) save() error {
@@ -45,7 +51,7 @@ func (c *catalogue) save() error {
 	return err
 }
 
-// format writes a line for the bucket, and one for each segment.
+// format writes a line for the bucket, one for each segment, and the checksum.
 func (c *catalogue) format() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s\n", c.archive.bucket)
@@ -59,6 +65,7 @@ func (c *catalogue) format() []byte {
 			}
 		}
 	}
+	b.WriteString(sumOf(b.Bytes()))
 	return b.Bytes()
 }
 
@@ -72,7 +79,11 @@ func (c *catalogue) load() error {
 		return err
 	}
 	defer f.Close()
-	logs, err := parseSaved(io.LimitReader(f, mostSaved), c.archive.bucket.String())
+	text, err := io.ReadAll(io.LimitReader(f, mostSaved))
+	if err != nil {
+		return err
+	}
+	logs, err := parseSaved(text, c.archive.bucket.String())
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.file, err)
 	}
@@ -83,14 +94,18 @@ func (c *catalogue) load() error {
 }
 
 // parseSaved reads what is known of a bucket, nothing if it is of another one.
-func parseSaved(r io.Reader, url string) (map[segment.LogID]map[string]*entry, error) {
-	logs := map[segment.LogID]map[string]*entry{}
-	lines := bufio.NewScanner(r)
-	if !lines.Scan() || lines.Text() != url {
-		return logs, lines.Err()
+func parseSaved(text []byte, url string) (map[segment.LogID]map[string]*entry, error) {
+	end := max(len(text)-len(sumOf(nil)), 0)
+	if string(text[end:]) != sumOf(text[:end]) {
+		return nil, fmt.Errorf("%w: its checksum is wrong", segment.ErrCorrupt)
 	}
-	for lines.Scan() {
-		id, e, err := parseLine(lines.Text())
+	logs := map[segment.LogID]map[string]*entry{}
+	first, rest, _ := strings.Cut(string(text[:end]), "\n")
+	if first != url {
+		return logs, nil
+	}
+	for line := range strings.Lines(rest) {
+		id, e, err := parseLine(strings.TrimSuffix(line, "\n"))
 		if err != nil {
 			return nil, err
 		}
@@ -99,7 +114,7 @@ func parseSaved(r io.Reader, url string) (map[segment.LogID]map[string]*entry, e
 		}
 		logs[id][e.info.Name] = e
 	}
-	return logs, lines.Err()
+	return logs, nil
 }
 
 func parseLine(line string) (id segment.LogID, e *entry, err error) {
