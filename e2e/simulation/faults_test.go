@@ -43,7 +43,7 @@ func (w *world) begin(f fault) {
 	}
 }
 
-// forwarderOf returns the forwarder, or else the server, that runs on a machine.
+// on returns the forwarder, or else the server, that runs on a machine.
 func (w *world) on(m *machine) (*forwarder, *server) {
 	if m.index < len(w.forwarders) {
 		return w.forwarders[m.index], nil

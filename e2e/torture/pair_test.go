@@ -88,7 +88,7 @@ func (p *pair) time(tick int) int64 {
 	return p.began.Add(time.Duration(tick) * tickEvery).UnixMilli()
 }
 
-// change has one be silent for a while.
+// silence has one of the pair send nothing for a while.
 func (r *rig) silence(f fault) (func(), bool) {
 	i := f.target % 2
 	if r.pair == nil || r.pair.silent[i].Swap(true) {
