@@ -63,9 +63,10 @@ func (p parts) flags(certificate, dials string) []string {
 func TestRoles(t *testing.T) {
 	t.Parallel()
 	p, consul := newParts(t), harness.StartConsul(t)
+	// Servers ask no peers here: their API has no TLS.
 	cluster := harness.NewCluster(t, harness.Options{
 		Consul:   consul,
-		Receiver: p.flags("receiver", "forwarder"), Forwarder: p.flags("forwarder", "server"), Server: p.flags("server", ""),
+		Receiver: p.flags("receiver", "forwarder"), Forwarder: p.flags("forwarder", "server"), Server: p.flags("server", "peer"),
 	})
 	write(t, cluster, series(map[string]string{"__name__": "known"}, 1))
 	awaitSeries(t, cluster, "known", 1)
