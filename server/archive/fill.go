@@ -66,7 +66,9 @@ func (a *Archive) fillUnfed(ctx context.Context) {
 				continue
 			}
 			if unfed[r.ID].IsZero() {
-				unfed[r.ID] = time.Now()
+				// A log ends once the bucket was asked after the peers' exchange noticed, too,
+				// that nobody feeds it: that has happened an interval later.
+				unfed[r.ID] = time.Now().Add(a.config.Interval)
 			}
 			if a.health.wait(ctx) != nil {
 				return
@@ -80,10 +82,10 @@ func (a *Archive) fillUnfed(ctx context.Context) {
 	}
 }
 
-// complete takes from the bucket what is missing at the end of a log that nobody has fed
-// since a time.
-func (a *Archive) complete(ctx context.Context, r *replica.Replica, since time.Time) error {
-	if !a.Asked(r.ID).After(since) {
+// complete takes from the bucket what is missing at the end of a log that nobody feeds. What
+// the bucket said before a time is asked again.
+func (a *Archive) complete(ctx context.Context, r *replica.Replica, before time.Time) error {
+	if !a.Asked(r.ID).After(before) {
 		if err := a.catalogue.refreshLog(ctx, r.ID); err != nil {
 			return nil //nolint:nilerr // It was noted, and is tried again.
 		}
