@@ -65,7 +65,11 @@ func (s *server) logs() (all []exchange.Log) {
 
 // here is what this server has.
 func (e *exchanged) here() exchange.Here {
-	return exchange.Here{Logs: e.s.logs(), Room: 48, Retired: func(id segment.LogID) bool { return e.s.feed(e.s.w.logOf(id)).retired }}
+	h := exchange.Here{Logs: e.s.logs(), Room: 48, Retired: func(id segment.LogID) bool { return e.s.feed(e.s.w.logOf(id)).retired }}
+	if e.s.w.bucket != nil {
+		h.Bucket = func(segment.LogID) time.Time { return epoch.Add(e.s.asked) }
+	}
+	return h
 }
 
 // plan what to do, and do it.

@@ -10,9 +10,21 @@ import (
 // fillTime is how long a server that starts waits for what the bucket has.
 const fillTime = 10 * time.Second
 
+// fillUnfed asks the bucket what it has more of logs that nobody feeds, until it was asked an
+// interval after the last of them was left, and all that it had could be read.
+func (s *server) fillUnfed() {
+	for _, l := range s.w.logs {
+		if f := s.feed(l); f.by == nil && s.of(l).written > 0 && s.asked < f.left+bucketInterval {
+			s.fill()
+			break
+		}
+	}
+	s.after(bucketInterval, s.fillUnfed)
+}
+
 // fill takes from the bucket what it has more than this server of what nobody feeds.
 func (s *server) fill() {
-	w := s.w
+	w, began := s.w, s.w.now
 	var seen []object
 	w.bucket.call(s, func() (result, int64) {
 		seen = w.bucket.list()
@@ -20,9 +32,9 @@ func (s *server) fill() {
 	}, func(r result, _ int64) {
 		s.filling = false
 		if r == failed {
-			s.after(fillTime, s.fill)
 			return
 		}
+		s.asked = began
 		for _, l := range w.logs {
 			for _, take := range w.decisions.fill(s.newest(l), stored(l, seen)) {
 				s.fillFrom(l, take)
@@ -80,9 +92,10 @@ func (l *log) lastIn(segment int, size int64) int {
 
 // fillFrom takes a segment, or the rest of one.
 func (s *server) fillFrom(l *log, take plan.Take) {
-	s.w.bucket.call(s, func() (result, int64) { return done, 0 }, func(r result, _ int64) {
+	w := s.w
+	w.bucket.call(s, func() (result, int64) { return done, 0 }, func(r result, _ int64) {
 		if r == failed {
-			s.after(fillTime, s.fill)
+			s.asked = -1
 			return
 		}
 		last := l.lastIn(int(take.First-1)/blocksInSegment, take.Size)
@@ -92,7 +105,10 @@ func (s *server) fillFrom(l *log, take plan.Take) {
 		if c := s.of(l); take.Start {
 			c.after = int(take.First) - 1
 		}
-		s.w.say("%s fills log %d after block %d up to block %d", s.name, l.index, s.of(l).after, last)
+		w.say("%s fills log %d after block %d up to block %d", s.name, l.index, s.of(l).after, last)
+		if ended := s.exchange.ended; l.index < len(ended) && ended[l.index] {
+			w.wrong("log %d has ended at block %d at %s, and the bucket has %d", l.index, s.of(l).written, s.name, last)
+		}
 		s.append(l, last)
 		s.of(l).forced = last
 	})

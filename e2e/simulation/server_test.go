@@ -14,6 +14,7 @@ type server struct {
 	feeds    []feed
 	syncing  bool
 	filling  bool
+	asked    time.Duration // when the bucket was last asked what it has
 	exchange *exchanged
 	archive  *archive
 }
@@ -21,7 +22,7 @@ type server struct {
 // feed of a log.
 type feed struct {
 	by   *session      // Nil: nobody feeds it.
-	left time.Duration // when that one was lost
+	left time.Duration // since when nobody does
 	grew time.Duration // when something last came
 
 	retired bool
@@ -43,9 +44,10 @@ func (s *server) start() {
 	if w.bucket != nil {
 		s.archive = newArchive(s)
 		// Before forwarders are let in.
-		s.filling = true
+		s.filling, s.asked = true, -1
 		s.fill()
 		s.after(fillTime, func() { s.filling = false })
+		s.after(bucketInterval, s.fillUnfed)
 	}
 	if w.retires {
 		s.after(retireEvery, s.retire)
@@ -122,7 +124,10 @@ func (s *server) append(l *log, until int) {
 		return
 	}
 	c.written = until
-	s.feed(l).grew = s.w.now
+	f := s.feed(l)
+	if f.grew = s.w.now; after == 0 && f.by == nil {
+		f.left = s.w.now // Nobody has fed it here yet.
+	}
 	s.exchange.news()
 	if s.archive != nil {
 		s.archive.grew(l)
