@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"time"
+	"unicode/utf8"
 )
 
 // Bounds of an election.
@@ -60,6 +61,8 @@ func (e *Election) Check() error {
 	switch {
 	case len(e.Tenant) > MaxElectionText, len(e.Cluster) > MaxElectionText, len(e.Replica) > MaxElectionText:
 		return fmt.Errorf("election: %w: a text of more than %d bytes", ErrTooLarge, MaxElectionText)
+	case !utf8.ValidString(e.Tenant), !utf8.ValidString(e.Cluster), !utf8.ValidString(e.Replica):
+		return fmt.Errorf("election: %w: a text that is not UTF-8", ErrCorrupt) // It could not be told.
 	case e.Term == 0 || e.Term > MaxTerm || !within(e.ClaimTime) || !within(e.HeardTime) || e.LogID.IsZero():
 		return fmt.Errorf("election: %w: term %d of %v at %d ms, heard at %d ms", ErrCorrupt, e.Term, e.LogID, e.ClaimTime, e.HeardTime)
 	}

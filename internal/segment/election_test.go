@@ -27,14 +27,17 @@ func TestElectionBounds(t *testing.T) {
 	good := Election{Term: 1, LogID: LogID{1}}
 	long := strings.Repeat("x", MaxElectionText+1)
 	for name, change := range map[string]func(*Election){
-		"tenant":  func(e *Election) { e.Tenant = long },
-		"cluster": func(e *Election) { e.Cluster = long },
-		"replica": func(e *Election) { e.Replica = long },
-		"no term": func(e *Election) { e.Term = 0 },
-		"term":    func(e *Election) { e.Term = MaxTerm + 1 },
-		"claim":   func(e *Election) { e.ClaimTime = MaxElectionTime + 1 },
-		"heard":   func(e *Election) { e.HeardTime = -MaxElectionTime - 1 },
-		"no log":  func(e *Election) { e.LogID = LogID{} },
+		"tenant":             func(e *Election) { e.Tenant = long },
+		"cluster":            func(e *Election) { e.Cluster = long },
+		"replica":            func(e *Election) { e.Replica = long },
+		"not UTF-8, tenant":  func(e *Election) { e.Tenant = "\xff" },
+		"not UTF-8, cluster": func(e *Election) { e.Cluster = "\xff" },
+		"not UTF-8, replica": func(e *Election) { e.Replica = "\xff" },
+		"no term":            func(e *Election) { e.Term = 0 },
+		"term":               func(e *Election) { e.Term = MaxTerm + 1 },
+		"claim":              func(e *Election) { e.ClaimTime = MaxElectionTime + 1 },
+		"heard":              func(e *Election) { e.HeardTime = -MaxElectionTime - 1 },
+		"no log":             func(e *Election) { e.LogID = LogID{} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			bad := good
