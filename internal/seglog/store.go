@@ -307,7 +307,7 @@ func (s *Store) Remove(id segment.LogID) {
 func (s *Store) unlink(id segment.LogID) error {
 	link := filepath.Join(s.path, latestName)
 	if target, err := s.fs.Readlink(link); err != nil || filepath.Dir(target) != id.String() {
-		return nil //nolint:nilerr // Without a link there is none to be changed.
+		return nil // Without a link there is none to be changed.
 	}
 	var newest *Log
 	var created int64
