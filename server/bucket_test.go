@@ -200,3 +200,21 @@ func TestDiskIsACache(t *testing.T) {
 		})
 	}
 }
+
+// TestFilledKnowsRequests has a server filled at the newest segments of two logs, of which
+// one repeats there what the other has before: once it is ready, each comes once.
+func TestFilledKnowsRequests(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "bucket")
+	one, two := repeating(t)
+	a := startFed(t, withBucket(t, folder), one, two)
+	archived(t, folder, one)
+	archived(t, folder, two)
+	req := &getRequest{Start: after(behind(one, two)), Follow: true}
+	want := lines(until(t, a.call(t, req), isSynced)...)
+	require.Len(t, want, repeated-1, "of the first log")
+	c := start(t, withBucket(t, folder))
+	require.Eventually(t, func() bool { return c.Ready() == nil }, patience, time.Millisecond)
+	overAll(t, func(t *testing.T, p protocol) {
+		require.ElementsMatch(t, want, lines(until(t, p.open(t, t.Context(), c.RPCAddr().String(), req), isSynced)...))
+	})
+}

@@ -571,3 +571,61 @@ func TestRepeatsFromTheBucket(t *testing.T) {
 		}
 	})
 }
+
+// TestRepeatsBeforeTheDisk has a log on the disk repeat requests that another log has in the
+// bucket alone: who follows both from the disk gets each once.
+func TestRepeatsBeforeTheDisk(t *testing.T) {
+	one, two := repeating(t)
+	bucket := newRemote()
+	bucket.fails(errors.New("connection refused"))
+	far := startRemote(t, remoteConfig(t, bucket), bucket, one, two)
+	near := startFed(t, testConfig(t), one, two)
+	req := &getRequest{Start: after(behind(one, two)), Follow: true}
+	want := lines(until(t, near.call(t, req), isSynced)...)
+	bucket.fails(nil)
+	overAll(t, func(t *testing.T, p protocol) {
+		require.Eventually(t, func() bool {
+			got := lines(until(t, p.open(t, t.Context(), far.RPCAddr().String(), req), isSynced)...)
+			return len(got) == len(want)
+		}, patience, 20*time.Millisecond, "once the bucket can be read")
+		require.ElementsMatch(t, want, lines(until(t, p.open(t, t.Context(), far.RPCAddr().String(), req), isSynced)...))
+	})
+}
+
+// repeating returns two logs of three segments, the newest of the second of which repeats
+// what is in the one before the newest of the first.
+func repeating(t testing.TB) (one, two *source) {
+	one, two = newSource(t), newSource(t)
+	at := now()
+	for i := range 3 * repeated {
+		for _, src := range []*source{one, two} {
+			request := i
+			if src == two && i >= 2*repeated {
+				request = i - repeated
+			} else if src == two {
+				request = -1 - i
+			}
+			b := src.block(point{series: name(i % 5), t: at + int64(request), v: float64(request)})
+			b.Digest[0], b.Digest[1] = 1, byte(request)
+			src.append(b)
+		}
+		if i%repeated == repeated-1 && i < 2*repeated {
+			one.rotate()
+			two.rotate()
+		}
+	}
+	return one, two
+}
+
+// repeated is how many requests are.
+const repeated = 20
+
+// behind is a cursor of who has of both logs all but the newest segment.
+func behind(sources ...*source) string {
+	var c cursor.Cursor
+	for _, src := range sources {
+		c.Positions = append(c.Positions, cursor.Position{Log: src.writer.Log().ID(), Sequence: 2*repeated + 1})
+	}
+	slices.SortFunc(c.Positions, func(a, b cursor.Position) int { return bytes.Compare(a.Log[:], b.Log[:]) })
+	return c.String()
+}

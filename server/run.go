@@ -34,6 +34,9 @@ func (s *Server) Run(ctx context.Context) error {
 		g.Add("peers", s.peers.Run)
 	}
 	g.Add("retirement", s.replicas.RunRetirement)
+	if s.store.HasRemote() {
+		g.Add("recall", s.replicas.RunRecall)
+	}
 	g.Add("readiness", s.rpc.WatchReadiness)
 	g.Add("rights", s.streams.WatchRights)
 	g.Add("web", s.ops.Run)

@@ -10,8 +10,9 @@ import (
 // DigestsBefore calls yield for the blocks up to a sequence that carry the digest of a
 // request, as many as are among the last limit blocks, in no particular order. It reads
 // frame headers only, on the disk or at the Remote. What is damaged or kept no more has
-// none.
-func (l *Log) DigestsBefore(seq uint64, limit uint64, wait Wait, yield func(digest [16]byte, v segment.Verdict, seq uint64)) error {
+// none. It returns the oldest block that it looked at, which is not that of the limit if the
+// log has a hole, or after an error.
+func (l *Log) DigestsBefore(seq uint64, limit uint64, wait Wait, yield func(digest [16]byte, v segment.Verdict, seq uint64)) (uint64, error) {
 	oldest := uint64(1)
 	if seq > limit {
 		oldest = seq - limit + 1
@@ -21,18 +22,18 @@ func (l *Log) DigestsBefore(seq uint64, limit uint64, wait Wait, yield func(dige
 		s := l.holding(seq)
 		if s == nil {
 			l.mu.RUnlock()
-			return nil
+			return seq + 1, nil
 		}
 		size := s.size
 		l.mu.RUnlock()
 		err := l.digestsWithin(s, size, oldest, seq, wait, yield)
 		var damage *DamageError
 		if err != nil && !errors.As(err, &damage) && !errors.Is(err, errDeleted) {
-			return err
+			return seq + 1, err
 		}
 		seq = s.first - 1
 	}
-	return nil
+	return oldest, nil
 }
 
 // digestsWithin is DigestsBefore for the blocks of one segment from one to another.

@@ -31,14 +31,14 @@ const (
 )
 
 // fill takes from the bucket what this server lacks of the logs that were written lately,
-// and of those on its disk.
+// and of those on its disk, and then has it know which requests are in what it did not take.
 func (a *Archive) fill(ctx context.Context) {
-	group, ctx := errgroup.WithContext(ctx)
+	group, filling := errgroup.WithContext(ctx)
 	group.SetLimit(fillsAtOnce)
 	for _, id := range a.catalogue.recent() {
 		group.Go(func() error {
 			began := time.Now()
-			n, err := a.fillLog(ctx, id)
+			n, err := a.fillLog(filling, id)
 			if n > 0 {
 				a.logger.Info("log filled from the bucket", "log_id", id.String(), "bytes", n, "duration", time.Since(began))
 			}
@@ -49,6 +49,11 @@ func (a *Archive) fill(ctx context.Context) {
 		})
 	}
 	_ = group.Wait() // All were logged.
+	for failures := 1; a.replicas.Recall(ctx) != nil; failures++ {
+		if backoff.Sleep(ctx, backoff.Pause(a.health.least, FillTime, failures)) != nil {
+			break // Recall goes on in the background.
+		}
+	}
 	a.mu.Lock()
 	a.filledAt = time.Now()
 	a.mu.Unlock()

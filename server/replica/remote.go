@@ -28,6 +28,7 @@ func (rs *Set) applyRemote(id segment.LogID) error {
 	infos := rs.remote[id]
 	if i, found := rs.find(id); found {
 		rs.All()[i].Log.SetRemote(infos)
+		rs.recallSoon()
 		return nil
 	}
 	if u := rs.unconfirmed[id]; u != nil {
@@ -54,7 +55,9 @@ func (rs *Set) applyRemote(id segment.LogID) error {
 	slices.SortFunc(list, func(a, b *Replica) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	rs.archived.Store(&list)
 	rs.Updates.Wake()
-	return nil
+	err = loadRequests(rs.All(), len(list))
+	rs.recallSoon()
+	return err
 }
 
 // closeArchived closes a log that is archived, if it is. Who reads it gets an error, and

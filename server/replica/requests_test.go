@@ -24,25 +24,25 @@ func TestRequestWindow(t *testing.T) {
 	for n := uint64(1); n <= 10; n++ {
 		note(n)
 	}
-	require.Nil(t, q.ring)
+	require.Nil(t, q.kept.Load())
 	require.NoError(t, q.load(files.Log()))
 	const last = 10 + 2*seglog.RepeatWindow
 	for n := uint64(11); n <= last; n++ {
 		note(n)
 	}
-	require.Len(t, q.stored, seglog.RepeatWindow)
+	require.Len(t, q.kept.Load().stored, seglog.RepeatWindow)
 	for _, n := range []uint64{last, last - seglog.RepeatWindow + 1} {
-		at, ok := q.find(number(n))
+		at, ok := q.kept.Load().Find(number(n))
 		require.True(t, ok)
 		require.Equal(t, n, at.Sequence)
 	}
-	_, ok := q.find(number(last - seglog.RepeatWindow))
+	_, ok := q.kept.Load().Find(number(last - seglog.RepeatWindow))
 	require.False(t, ok)
-	_, ok = q.find(digest{})
+	_, ok = q.kept.Load().Find(digest{})
 	require.False(t, ok, "no digest is not one")
 
 	// The first block of a request counts, for as long as it is in the window.
 	q.add(&segment.Block{Sequence: last + 1, Digest: number(last)})
-	at, _ := q.find(number(last))
+	at, _ := q.kept.Load().Find(number(last))
 	require.Equal(t, uint64(last), at.Sequence)
 }

@@ -21,7 +21,10 @@ type Set struct {
 	store   *seglog.Store
 	windows *window.Memory
 	filling chan struct{} // has room for the log of which the window is filled
-	logger  *slog.Logger
+	// recalling has room for one that reads requests from the bucket, recallable has one when
+	// there may be more.
+	recalling, recallable chan struct{}
+	logger                *slog.Logger
 	// opening fails when a log cannot be opened or created.
 	opening health
 	// Updates wakes those who wait for blocks or logs.
@@ -45,7 +48,7 @@ type Set struct {
 // Open opens every log that the storage folder holds, with windows of recent samples unless
 // they are nil. What has no whole keyframe is removed: its connection has ended.
 func Open(store *seglog.Store, windows *window.Memory, logger *slog.Logger) (*Set, error) {
-	rs := &Set{store: store, windows: windows, filling: make(chan struct{}, 1), logger: logger, unconfirmed: map[segment.LogID]*unconfirmed{}, remote: map[segment.LogID][]seglog.RemoteInfo{}}
+	rs := &Set{store: store, windows: windows, filling: make(chan struct{}, 1), recalling: make(chan struct{}, 1), recallable: make(chan struct{}, 1), logger: logger, unconfirmed: map[segment.LogID]*unconfirmed{}, remote: map[segment.LogID][]seglog.RemoteInfo{}}
 	rs.list.Store(new([]*Replica))
 	rs.archived.Store(new([]*Replica))
 	rs.loadRetired()
@@ -159,10 +162,11 @@ func (rs *Set) add(r *Replica) error {
 	} else {
 		list = slices.Insert(list, i, r)
 	}
-	if err := loadRequests(list); err != nil {
+	if err := loadRequests(list, len(rs.Archived())); err != nil {
 		return err
 	}
 	rs.list.Store(&list)
+	rs.recallSoon()
 	return nil
 }
 
@@ -208,9 +212,9 @@ func (rs *Set) open(id segment.LogID, h *health) (*Replica, error) {
 	return r, nil
 }
 
-// loadRequests makes each of several logs know its requests.
-func loadRequests(list []*Replica) error {
-	if len(list) < 2 {
+// loadRequests makes each log know its requests if there are others, which may be archived.
+func loadRequests(list []*Replica, archived int) error {
+	if len(list)+archived < 2 {
 		return nil
 	}
 	for _, r := range list {

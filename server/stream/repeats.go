@@ -23,7 +23,7 @@ func (st *stream) repeats(src *source, b *segment.Block) bool {
 		if at, ok := other.replica.Request(b.Digest); ok && other.delivered(at, b) {
 			return true
 		}
-		if at, ok := other.passed.find(b.Digest); ok && other.delivered(at, b) {
+		if at, ok := other.passed.Find(b.Digest); ok && other.delivered(at, b) {
 			return true
 		}
 	}

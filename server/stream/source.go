@@ -23,7 +23,7 @@ type source struct {
 	snapshotRef  uint64 // as in cursor.Position
 	snapshotTime int64
 
-	passed     *passed           // nil: the replica knows it
+	passed     *replica.Requests // nil: the replica knows it
 	introduced *introduced       // nil: labels throughout
 	deferred   deferred          // what min_interval holds back
 	snapshot   *replica.Snapshot // that is being sent, nil: none
@@ -47,7 +47,7 @@ func (st *stream) newSource(r *replica.Replica) *source {
 
 // bytes is about what the stream's state for this log takes in memory.
 func (src *source) bytes() int64 {
-	n := src.matched.bytes() + src.deferred.bytes() + src.labels.bytes() + src.passed.bytes()
+	n := src.matched.bytes() + src.deferred.bytes() + src.labels.bytes() + src.passed.Bytes()
 	if src.introduced != nil {
 		n += src.introduced.Bytes()
 	}

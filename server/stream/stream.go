@@ -174,7 +174,7 @@ func (st *stream) next(src *source) (found, error) {
 	if err != nil {
 		return nothing, err
 	}
-	src.passed.add(b.Digest, replica.Stored{Sequence: b.Sequence, Rejected: b.Verdict.Rejected})
+	src.passed.Add(b.Digest, replica.Stored{Sequence: b.Sequence, Rejected: b.Verdict.Rejected})
 	src.matched.prune(src.replica.Head)
 	if !has {
 		return others, nil
