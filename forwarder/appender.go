@@ -221,7 +221,7 @@ func (a *appender) append(j *job, h history) {
 	}
 	if err == nil && !a.pairs.decide(now, j.batch.GetTenant().GetValue(), j.req) {
 		j.verdict = undecided()
-		if a.pairs.table.Claimed() { // Others have to come to know it.
+		for a.state == s && a.pairs.table.Claimed() { // Others have to come to know it.
 			a.appendEmpty(s, now)
 		}
 		return

@@ -223,6 +223,23 @@ func TestClustersAreLimited(t *testing.T) {
 	}
 }
 
+// TestManyClaims has a request with series of more clusters than a block has elections: others
+// come to know all claims before any is acted on.
+func TestManyClaims(t *testing.T) {
+	const n = 3 * mostDue
+	p := startPaired(t, func(c *Config) { c.MaxClusters, c.Tick = n, 0 })
+	var series []ts
+	for i := range n {
+		series = append(series, of(fmt.Sprint(i), "a", 1))
+	}
+	require.Equal(t, undecidedCode, p.sender().send(v1, bodyOf(t, v1, series...)).GetCode())
+	claims := 0
+	for _, b := range p.blocks() {
+		claims += len(b.Elections)
+	}
+	require.Equal(t, n, claims)
+}
+
 // TestElectionsAreInTheLog checks what other forwarders come to know: a claim at once, that
 // the elected was heard at most every second, and all of it after a rotation.
 func TestElectionsAreInTheLog(t *testing.T) {
