@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -222,7 +223,8 @@ func TestRestoreGoesOn(t *testing.T) {
 	f := fill(t)
 	folder := t.TempDir()
 	for calls := 5; ; calls++ {
-		counted := &lasting{Bucket: f, left: calls}
+		counted := &lasting{Bucket: f}
+		counted.left.Store(int64(calls))
 		_, err := Restore(t.Context(), counted, folder, Choice{Given: "1h", Since: time.Unix(int64(calls), 0)})
 		if err == nil {
 			break
@@ -239,11 +241,11 @@ func TestRestoreGoesOn(t *testing.T) {
 // lasting is a bucket that goes away after so many reads.
 type lasting struct {
 	bucket.Bucket
-	left int
+	left atomic.Int64
 }
 
 func (l *lasting) Open(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
-	if l.left--; l.left < 0 {
+	if l.left.Add(-1) < 0 {
 		return nil, buckettest.ErrAway
 	}
 	return l.Bucket.Open(ctx, name, offset, length)
