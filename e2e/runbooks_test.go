@@ -1,11 +1,14 @@
 package e2e
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/prometheus/prompb"
 
 	"github.com/promgrpc/exporter/e2e/harness"
 )
@@ -17,7 +20,7 @@ const runbooks = "docs/runbooks.md"
 func TestRunbooks(t *testing.T) {
 	t.Parallel()
 	bucket := harness.StartBucket(t)
-	cluster := harness.NewCluster(t, harness.Options{Bucket: bucket, Server: []string{"--bucket.interval=1s"}})
+	cluster := harness.NewCluster(t, harness.Options{Bucket: bucket, Forwarder: []string{"--ha"}, Server: []string{"--bucket.interval=1s"}})
 	write(t, cluster, series(map[string]string{"__name__": "kept"}, 1))
 	awaitSeries(t, cluster, "kept", 1)
 	var links, forwarders []string
@@ -32,6 +35,8 @@ func TestRunbooks(t *testing.T) {
 
 	runbook(t, "Runbooks", env)
 	runbook(t, "A server is lost", env)
+	awaitElection(t, cluster)
+	runbook(t, "One of an HA pair is silent", env)
 	harness.Eventually(t, "objects in the bucket", func() bool {
 		objects, err := filepath.Glob(filepath.Join(bucket.Folder, "*", "*"))
 		return err == nil && len(objects) > 0
@@ -45,6 +50,24 @@ func TestRunbooks(t *testing.T) {
 	cluster.Forwarders[0].Kill()
 	runbook(t, "A forwarder is lost", env)
 	runbook(t, "A log that was left behind", env)
+}
+
+// awaitElection has one of an HA pair write until all forwarders know that it is elected.
+func awaitElection(t *testing.T, cluster *harness.Cluster) {
+	t.Helper()
+	body := harness.Encode(t, &prompb.WriteRequest{Timeseries: []prompb.TimeSeries{
+		series(map[string]string{"__name__": "paired", "cluster": "c", "__replica__": "a"}, 1),
+	}})
+	harness.Eventually(t, "one of the pair is elected", func() bool {
+		status, _, err := harness.Write(cluster.WriteURL(), body)
+		for _, f := range cluster.Forwarders {
+			elected, failed := metric(f.Listening("web"), "promgrpc_forwarder_ha_elected")
+			if err != nil || failed != nil || status != http.StatusNoContent || elected != 1 {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // runbook runs the commands of a section, each as a shell of its own.
