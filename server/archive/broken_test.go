@@ -3,6 +3,7 @@ package archive
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,8 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/promgrpc/exporter/internal/bucket"
+	"github.com/promgrpc/exporter/internal/buckettest"
 	"github.com/promgrpc/exporter/internal/layout"
 	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/segment"
 )
 
 // TestSizeThatWasWrong checks that what was read of an object while it was taken to be
@@ -128,6 +131,83 @@ func TestEndThatIsRefused(t *testing.T) {
 	require.NotZero(t, s.Asked(f.id()))
 }
 
+// TestWritingFails checks that what is in the bucket is read while nothing can be written to
+// it, however long that has been so: it may be full.
+func TestWritingFails(t *testing.T) {
+	b, f := newBucket(t), newForwarder(t)
+	f.write(3)
+	one := newServer(t, b, testConfig())
+	one.feed(f)
+	one.eventually(func() bool { return has(t, b, f) && one.pending() == 0 }, "it comes")
+	relay := newServer(t, b, Config{Interval: interval, Bytes: LeastBytes, ReadOnly: true})
+	relay.eventually(func() bool {
+		r := relay.replicas.Get(f.id())
+		return r != nil && r.Log.Last() == f.last()
+	}, "it is listed")
+	for range 100 {
+		relay.health.did(errors.New("no space left"))
+	}
+	relay.health.mu.Lock()
+	relay.health.retry = time.Now().Add(time.Hour)
+	relay.health.mu.Unlock()
+	requireBlocks(t, relay.replicas.Get(f.id()).Log, f)
+	require.Empty(t, relay.Status().GetError())
+}
+
+// TestDamagedPiece checks that of a chain of pieces what comes before a damaged one is read,
+// and that the rest is not read again and again.
+func TestDamagedPiece(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "bucket")
+	b, err := bucket.Open(t.Context(), path, bucket.Options{})
+	require.NoError(t, err)
+	f := newForwarder(t)
+	one := newServer(t, b, testConfig())
+	var ends []uint64
+	for range 4 {
+		f.write(3)
+		ends = append(ends, f.last())
+		one.feed(f)
+		one.eventually(func() bool { return has(t, b, f) && one.pending() == 0 }, "it comes")
+	}
+	one.stop()
+	var pieces []string
+	for object, err := range b.List(t.Context(), f.id().String()) {
+		require.NoError(t, err)
+		pieces = append(pieces, object.Name)
+	}
+	require.Len(t, pieces, len(ends))
+	for what, damage := range map[string]func(data []byte) []byte{
+		"a byte":      func(data []byte) []byte { data[3] ^= 1; return data },
+		"cut":         func(data []byte) []byte { return data[:len(data)-10] },
+		"another end": func(data []byte) []byte { return append(data, 0) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			file := filepath.Join(path, pieces[2])
+			good, err := os.ReadFile(file)
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(file, damage(bytes.Clone(good)), 0o600))
+			counted := buckettest.New(b)
+			relay := newServer(t, counted, Config{Interval: interval, Bytes: LeastBytes, ReadOnly: true})
+			relay.eventually(func() bool {
+				r := relay.replicas.Get(f.id())
+				return r != nil && r.Log.Last() == ends[1]
+			}, "what comes before is read")
+			for seq := uint64(1); seq <= ends[1]; seq++ {
+				_, ok, err := relay.replicas.Get(f.id()).Log.Checksum(t.Context(), seq)
+				require.NoError(t, err)
+				require.True(t, ok)
+			}
+			for range 3 {
+				_, err := relay.catalogue.refresh(t.Context())
+				require.NoError(t, err)
+			}
+			require.Equal(t, 1, strings.Count(relay.logs.String(), "level=ERROR"), "%s", relay.logs)
+			relay.stop()
+			require.NoError(t, os.WriteFile(file, good, 0o600))
+		})
+	}
+}
+
 // TestRetentionByOthersClocks checks that the time of what others put into the bucket, or of
 // an object that is of the future, makes nothing older than it is.
 func TestRetentionByOthersClocks(t *testing.T) {
@@ -159,4 +239,18 @@ func (a *Archive) leaseNumber() uint64 {
 	a.leaseMu.Lock()
 	defer a.leaseMu.Unlock()
 	return a.floorsOf
+}
+
+// TestLeftovers checks which pieces beside a sealed segment are deleted: none that have more
+// than that has.
+func TestLeftovers(t *testing.T) {
+	for size, want := range map[int64]int{149: 0, 150: 2, 200: 2} {
+		a := &Archive{}
+		c := newCatalogue(a)
+		e := newEntry("20260102T030405.000Z-00000000000000000007.seg")
+		e.sealed, e.info.Size, e.leftover = true, size, 2
+		e.pieces = []layout.Piece{{Offset: 0, Size: 100}, {Offset: 100, Size: 50}}
+		c.logs[segment.LogID{1}] = map[string]*entry{e.info.Name: e}
+		require.Len(t, c.leftovers(), want, "%d bytes", size)
+	}
 }

@@ -42,6 +42,7 @@ type entry struct {
 	modified time.Time      // of its newest object, by the clock of the bucket; zero: not listed yet
 	read     int64          // of a chain: up to where its frames were looked at
 	bad      bool           // it is no segment, or damaged
+	broken   bool           // of a chain: what comes after read is damaged
 	refused  bool           // its footer was not given out, and that was said
 	absent   int            // lists in a row that did not have it
 	leftover int            // lists in a row that had pieces beside the sealed segment
@@ -504,7 +505,7 @@ func (a *Archive) publish(id segment.LogID, infos []seglog.RemoteInfo) {
 
 // isBad says that an error is of what was read, not of reading.
 func isBad(err error) bool {
-	return errors.Is(err, segment.ErrCorrupt) || errors.Is(err, segment.ErrVersion)
+	return errors.Is(err, segment.ErrCorrupt) || errors.Is(err, segment.ErrVersion) || errors.Is(err, segment.ErrShort) || errors.Is(err, segment.ErrTooLarge)
 }
 
 // readEnds reads the footer of a sealed segment.

@@ -32,7 +32,7 @@ func (c *catalogue) readChains(ctx context.Context) {
 			continue
 		}
 		for name, e := range segments {
-			if !e.sealed && !e.bad && e.chainEnd() > e.read {
+			if !e.sealed && !e.bad && !e.broken && e.chainEnd() > e.read {
 				todo = append(todo, chain{id, name, layout.Chain(e.pieces), *e})
 			}
 		}
@@ -41,19 +41,17 @@ func (c *catalogue) readChains(ctx context.Context) {
 	for _, t := range todo {
 		e := t.state
 		err := c.archive.readChain(ctx, t.id, t.name, t.pieces, &e)
-		if err != nil && !isBad(err) {
-			if !errors.Is(err, context.Canceled) {
-				c.archive.logger.Warn("pieces of a segment cannot be read", "log_id", t.id.String(), "segment", t.name, "err", err)
-			}
-			continue
-		}
-		if err != nil {
-			c.archive.logger.Error("pieces in the bucket are no segment: they are left alone", "log_id", t.id.String(), "segment", t.name, "err", err)
-			e.bad = true
+		switch {
+		case err == nil, errors.Is(err, context.Canceled):
+		case isBad(err):
+			c.archive.logger.Error("pieces in the bucket are damaged: they are read up to there, and left alone", "log_id", t.id.String(), "segment", t.name, "read", e.read, "err", err)
+			e.broken, e.bad = true, e.read == 0
+		default:
+			c.archive.logger.Warn("pieces of a segment cannot be read", "log_id", t.id.String(), "segment", t.name, "err", err)
 		}
 		c.mu.Lock()
 		if now := c.logs[t.id][t.name]; now != nil && !now.sealed {
-			now.info, now.written, now.read, now.bad = e.info, e.written, e.read, e.bad
+			now.info, now.written, now.read, now.bad, now.broken = e.info, e.written, e.read, e.bad, e.broken
 		}
 		c.mu.Unlock()
 	}
@@ -77,17 +75,20 @@ func (c *catalogue) setChain(id segment.LogID, s seglog.SegmentInfo, checksum ui
 // isLocal says whether a log is on this disk.
 func (a *Archive) isLocal(id segment.LogID) bool { return a.replicas != nil && a.replicas.Local(id) }
 
-// readChain reads the frames of pieces from where they were read to.
+// readChain reads the frames of pieces from where they were read to, and takes as many
+// pieces as are good.
 func (a *Archive) readChain(ctx context.Context, id segment.LogID, name string, pieces []layout.Piece, e *entry) error {
 	for _, p := range pieces {
 		if p.Offset < e.read {
 			continue
 		}
-		if err := a.readPiece(ctx, layout.Object{Log: id, Segment: name, Piece: true, Offset: p.Offset}, p, e); err != nil {
+		next := *e
+		if err := a.readPiece(ctx, layout.Object{Log: id, Segment: name, Piece: true, Offset: p.Offset}, p, &next); err != nil {
 			return err
 		}
-		e.read = p.Offset + p.Size
-		e.info.Size = e.read
+		next.read = p.Offset + p.Size
+		next.info.Size = next.read
+		*e = next
 	}
 	return nil
 }
@@ -102,7 +103,8 @@ func (a *Archive) readPiece(ctx context.Context, o layout.Object, p layout.Piece
 		return err
 	}
 	defer body.Close()
-	r := bufio.NewReaderSize(io.LimitReader(body, p.Size), 64<<10)
+	limited := &io.LimitedReader{R: body, N: p.Size}
+	r := bufio.NewReaderSize(limited, 64<<10)
 	left := p.Size
 	if p.Offset == 0 {
 		var b [segment.HeaderSize]byte
@@ -121,6 +123,9 @@ func (a *Archive) readPiece(ctx context.Context, o layout.Object, p layout.Piece
 	}
 	for left > 0 {
 		n, err := readFrame(r, e)
+		if limited.N == 0 && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
+			return fmt.Errorf("%w: it ends within a frame", segment.ErrCorrupt)
+		}
 		if err != nil {
 			return err
 		}

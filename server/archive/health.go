@@ -64,11 +64,17 @@ func (h *health) did(err error) bool {
 }
 
 // wait waits until it may be tried again after a failure.
-func (h *health) wait(ctx context.Context) error {
+func (h *health) wait(ctx context.Context) error { return h.waitAtMost(ctx, mostPause) }
+
+// waitToRead is wait for who reads what somebody waits for: it may be writing alone that
+// fails.
+func (h *health) waitToRead(ctx context.Context) error { return h.waitAtMost(ctx, h.least) }
+
+func (h *health) waitAtMost(ctx context.Context, most time.Duration) error {
 	h.mu.Lock()
 	pause := time.Duration(0)
 	if h.err != nil {
-		pause = time.Until(h.retry)
+		pause = min(time.Until(h.retry), most)
 	}
 	h.mu.Unlock()
 	return backoff.Sleep(ctx, pause)

@@ -27,7 +27,7 @@ func newReader(a *Archive) *reader {
 
 // readBlock reads a block for the cache.
 func (a *Archive) readBlock(ctx context.Context, k blockKey) ([]byte, error) {
-	if err := a.health.wait(ctx); err != nil {
+	if err := a.health.waitToRead(ctx); err != nil {
 		return nil, err
 	}
 	b, err := a.get(ctx, k.object, k.index*blockSize, k.length)

@@ -209,8 +209,8 @@ func (c *catalogue) leftovers() []layout.Object {
 	var left []layout.Object
 	for id, segments := range c.logs {
 		for name, e := range segments {
-			if !e.sealed || e.bad || e.leftover < 2 {
-				continue
+			if !e.sealed || e.bad || e.leftover < 2 || e.chainEnd() > e.info.Size {
+				continue // What has more than the sealed one has stays.
 			}
 			for i := len(e.pieces) - 1; i >= 0; i-- {
 				left = append(left, layout.Object{Log: id, Segment: name, Piece: true, Offset: e.pieces[i].Offset})
