@@ -302,17 +302,18 @@ func (p *Peers) answered(address string, err error) {
 	up.Set(0)
 }
 
-// logsOf are the logs of a status.
+// logsOf are the logs of a status. What feeds those of a relay is no forwarder.
 func logsOf(status *metricsv1.GetStatusResponse) (logs []exchange.Log, err error) {
 	if n := len(status.GetLogs()); n > cursor.MaxPositions {
 		return nil, errInvents
 	}
+	relay := status.GetUpstream() != ""
 	for _, l := range status.GetLogs() {
 		id, err := segment.ParseLogID(l.GetLogId())
 		if err != nil {
 			return nil, err
 		}
-		logs = append(logs, exchange.Log{ID: id, Last: l.GetLastSequence(), Fed: l.GetConnected()})
+		logs = append(logs, exchange.Log{ID: id, Last: l.GetLastSequence(), Fed: l.GetConnected() && !relay})
 	}
 	return logs, nil
 }
