@@ -73,6 +73,9 @@ func TestDurablePositions(t *testing.T) {
 				require.Equal(t, durable, s.syncs(t) > before)
 				src.write(point{series: "a", t: int64(i + 2), v: 1})
 			}
+			logs := askStatus(t, s).GetLogs()
+			require.Len(t, logs, 1)
+			require.Equal(t, told.GetDurable(), logs[0].GetDurableSequence())
 			require.NoError(t, c.Close())
 			_, at = src.dialFeed(s, durable)
 			require.Equal(t, uint64(3), at.GetSequence())

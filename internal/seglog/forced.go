@@ -2,6 +2,7 @@ package seglog
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -11,10 +12,10 @@ type forced struct {
 	// the locks of mirror and log.
 	changing sync.Mutex
 
-	last  uint64 // block that is on the disk, with all before it
-	size  int64  // of the present segment that is
-	named bool   // folders are on the disk with the present segment's name
-	asked bool   // Sync was called
+	last  atomic.Uint64 // block that is on the disk, with all before it
+	size  int64         // of the present segment that is
+	named bool          // folders are on the disk with the present segment's name
+	asked bool          // Sync was called
 	// unsure says that a sync has failed: what was written since the one before may be in
 	// memory only, however the next one ends.
 	unsure bool
@@ -64,13 +65,11 @@ func (m *Mirror) Sync() (uint64, error) {
 		}
 		f.named = true
 	}
-	f.size, f.last = size, last
+	f.size = size
+	f.last.Store(last)
 	return last, nil
 }
 
 // Durable is the last block that Sync has forced to the disk since the mirror was opened.
-func (m *Mirror) Durable() uint64 {
-	m.forced.changing.Lock()
-	defer m.forced.changing.Unlock()
-	return m.forced.last
-}
+// It does not wait for one that is under way.
+func (m *Mirror) Durable() uint64 { return m.forced.last.Load() }

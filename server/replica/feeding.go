@@ -160,7 +160,7 @@ func (f *Feeding) own() error {
 	}
 	owner, err := f.set.store.Owner(f.ID)
 	if err == nil && !slices.Equal(owner, f.from.Names) {
-		err = f.set.store.SetOwner(f.ID, f.from.Names)
+		err = f.set.setOwner(f.Replica, f.from.Names)
 	}
 	return err
 }

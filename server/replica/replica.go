@@ -35,7 +35,8 @@ type Replica struct {
 	opened    time.Time
 	received  atomic.Int64  // when bytes last came, in ns since the epoch; 0: not yet
 	inBucket  atomic.Uint64 // the last block that is there
-	written   atomic.Int64  // when the forwarder wrote the last block, in ms
+	owners    atomic.Pointer[[]string]
+	written   atomic.Int64 // when the forwarder wrote the last block, in ms
 	lease     lease
 	health    *health // its successor takes it over when it is reopened
 }
@@ -50,6 +51,9 @@ func openReplica(store *seglog.Store, id segment.LogID, h *health, w *window.Win
 		return nil, fmt.Errorf("open log %s: %w", id, err)
 	}
 	r.files, r.Log = files, files.Log()
+	if owner, err := store.Owner(id); err == nil { // If not, nobody may feed it.
+		r.owners.Store(&owner)
+	}
 	r.windowMisses()
 	r.ready.Store(r.keyframe.Load())
 	return r, nil

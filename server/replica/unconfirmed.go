@@ -82,7 +82,7 @@ func (rs *Set) confirm(r *Replica, from Source) error {
 		return err
 	}
 	if owner := from.owner(); len(owner) > 0 {
-		if err := rs.store.SetOwner(r.ID, owner); err != nil {
+		if err := rs.setOwner(r, owner); err != nil {
 			return err
 		}
 	}
@@ -91,15 +91,4 @@ func (rs *Set) confirm(r *Replica, from Source) error {
 	}
 	delete(rs.unconfirmed, r.ID)
 	return nil
-}
-
-// Owner returns to whom a log belongs, none if that is nobody.
-func (rs *Set) Owner(id segment.LogID) ([]string, error) {
-	rs.mu.Lock()
-	u := rs.unconfirmed[id]
-	rs.mu.Unlock()
-	if u != nil {
-		return u.names, nil
-	}
-	return rs.store.Owner(id)
 }

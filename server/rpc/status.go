@@ -85,10 +85,10 @@ func (s *Service) GetStatus(ctx context.Context, _ *connect.Request[metricsv1.Ge
 			LagBlocks:        r.Lag(),
 			Series:           uint64(r.Head.Len()),
 			SizeBytes:        r.Log.LocalSize(),
+			DurableSequence:  r.Durable(),
 			ArchivedSequence: r.Archived(),
+			Owners:           r.Owners(),
 		}
-		// One that cannot be read is nobody's here, and nobody may feed it.
-		status.Owners, _ = s.Replicas.Owner(r.ID)
 		if received := r.LastReceived(); !received.IsZero() {
 			status.ReceiveTime = timestamppb.New(received)
 		}
