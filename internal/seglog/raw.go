@@ -106,8 +106,8 @@ func (l *Log) ReadRawLocal(ctx context.Context) (*RawReader, error) {
 }
 
 // Next returns the next chunk of what is visible. It waits for one at the tail, and for
-// some milliseconds after a small one, unless it is unpaced. A *GapError says that segments are missing, and
-// that the next call continues with the oldest one after them.
+// some milliseconds after a small one, unless it is unpaced. A *GapError says that segments
+// are missing, and that the next call continues with the oldest one after them.
 func (r *RawReader) Next(ctx context.Context) (RawChunk, error) {
 	r.until = WaitFor(ctx)
 	if err := sleepUntil(ctx, r.paced); err != nil {

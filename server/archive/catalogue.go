@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -196,6 +197,7 @@ func (c *catalogue) refresh(ctx context.Context) (*listing, error) {
 	c.mu.Lock()
 	first := c.listed.IsZero()
 	c.listed = l.began
+	maps.DeleteFunc(c.asked, func(_ segment.LogID, at time.Time) bool { return !at.After(l.began) })
 	c.mu.Unlock()
 	if !first { // What is on no disk here is known only once the server was filled.
 		c.readChains(ctx)
@@ -232,13 +234,30 @@ func (c *catalogue) refreshLog(ctx context.Context, id segment.LogID) error {
 	return nil
 }
 
+// segments are those of a log, by their names. The caller holds mu.
+func (c *catalogue) segments(id segment.LogID) map[string]*entry {
+	segments := c.logs[id]
+	if segments == nil {
+		segments = map[string]*entry{}
+		c.logs[id] = segments
+	}
+	return segments
+}
+
+// entry is that of a segment, an empty one if nothing was known of it. The caller holds mu.
+func (c *catalogue) entry(id segment.LogID, name string) *entry {
+	segments := c.segments(id)
+	e := segments[name]
+	if e == nil {
+		e = newEntry(name)
+		segments[name] = e
+	}
+	return e
+}
+
 // mergeSegment takes what a list says of a segment. The caller holds mu.
 func (c *catalogue) mergeSegment(id segment.LogID, name string, listed *entry) {
-	known := c.logs[id]
-	if known == nil {
-		known = map[string]*entry{}
-		c.logs[id] = known
-	}
+	known := c.segments(id)
 	slices.SortFunc(listed.pieces, func(a, b layout.Piece) int { return cmp.Compare(a.Offset, b.Offset) })
 	if e := known[name]; e != nil {
 		e.listedAs(listed)
@@ -363,16 +382,7 @@ func (c *catalogue) setSealed(id segment.LogID, name string, ends seglog.Ends, b
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	segments := c.logs[id]
-	if segments == nil {
-		segments = map[string]*entry{}
-		c.logs[id] = segments
-	}
-	e := segments[name]
-	if e == nil {
-		e = newEntry(name)
-		segments[name] = e
-	}
+	e := c.entry(id, name)
 	e.sealed, e.bad, e.refused, e.absent = true, bad != nil, false, 0
 	if bad == nil {
 		e.info, e.written = ends.RemoteInfo, ends.Written
@@ -383,16 +393,7 @@ func (c *catalogue) setSealed(id segment.LogID, name string, ends seglog.Ends, b
 func (c *catalogue) addPiece(id segment.LogID, name string, p layout.Piece) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	segments := c.logs[id]
-	if segments == nil {
-		segments = map[string]*entry{}
-		c.logs[id] = segments
-	}
-	e := segments[name]
-	if e == nil {
-		e = newEntry(name)
-		segments[name] = e
-	}
+	e := c.entry(id, name)
 	e.absent = 0
 	if e.chainEnd() == p.Offset {
 		e.pieces = append(layout.Chain(e.pieces), p)
@@ -519,6 +520,12 @@ func (a *Archive) readEnds(ctx context.Context, id segment.LogID, name string, s
 		return seglog.Ends{}, err
 	}
 	return seglog.ReadEnds(name, footer, size)
+}
+
+// stat asks for an object.
+func (a *Archive) stat(ctx context.Context, object string) (bucket.Object, error) {
+	a.metrics.requests.WithLabelValues("stat").Inc()
+	return a.bucket.Stat(ctx, object)
 }
 
 // get reads a part of an object.

@@ -157,7 +157,7 @@ func (r *remoteSegment) ahead(objects []span, i int, at int64) {
 func (r *remoteSegment) find(ctx context.Context) error {
 	c := r.archive.catalogue
 	sealed := layout.Object{Log: r.log, Segment: r.name}.Name()
-	there, err := r.archive.bucket.Stat(ctx, sealed)
+	there, err := r.archive.stat(ctx, sealed)
 	if errors.Is(err, bucket.ErrNotFound) {
 		c.drop(r.log, r.name)
 		return fmt.Errorf("%s of log %s: %w", r.name, r.log, seglog.ErrRemoteGone)

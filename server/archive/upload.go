@@ -173,8 +173,7 @@ func (u *uploader) look(step plan.Step, local []plan.Segment) error {
 	a := u.archive
 	ctx, cancel := within(u.ctx, 0)
 	defer cancel()
-	a.metrics.requests.WithLabelValues("stat").Inc()
-	object, err := a.bucket.Stat(ctx, u.object(step).Name())
+	object, err := a.stat(ctx, u.object(step).Name())
 	switch {
 	case errors.Is(err, bucket.ErrNotFound):
 		a.health.did(nil)
