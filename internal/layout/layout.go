@@ -14,8 +14,8 @@ import (
 const (
 	partSuffix   = ".part"
 	offsetDigits = 20
-	// LeasePrefix is that of the leases of retention, which a number follows.
-	LeasePrefix = "leases/retention-"
+	// leasePrefix is that of the leases of retention, which a number follows.
+	leasePrefix = "leases/retention-"
 )
 
 // Object is what an object's name says that it is: a sealed segment, or the piece of one
@@ -61,11 +61,11 @@ func ParseName(name string) (o Object, ok bool) {
 }
 
 // LeaseName is that of a lease of retention.
-func LeaseName(n uint64) string { return LeasePrefix + strconv.FormatUint(n, 10) }
+func LeaseName(n uint64) string { return leasePrefix + strconv.FormatUint(n, 10) }
 
 // ParseLease returns the number in the name of a lease.
 func ParseLease(name string) (uint64, bool) {
-	digits, ok := strings.CutPrefix(name, LeasePrefix)
+	digits, ok := strings.CutPrefix(name, leasePrefix)
 	if !ok {
 		return 0, false
 	}

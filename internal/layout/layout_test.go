@@ -34,7 +34,7 @@ func TestNames(t *testing.T) {
 	n, ok := ParseLease(LeaseName(12))
 	require.True(t, ok)
 	require.EqualValues(t, 12, n)
-	_, ok = ParseLease(LeasePrefix + "012")
+	_, ok = ParseLease(leasePrefix + "012")
 	require.False(t, ok)
 }
 

@@ -123,7 +123,7 @@ func (a *Archive) Filling() bool {
 // start lists the bucket for the first time, and fills the server, in a bounded time.
 func (a *Archive) start(ctx context.Context) {
 	defer close(a.filled)
-	ctx, cancel := context.WithTimeout(ctx, FillTime)
+	ctx, cancel := context.WithTimeout(ctx, fillTime)
 	defer cancel()
 	if _, err := a.catalogue.refresh(ctx); err != nil || a.config.ReadOnly {
 		return

@@ -31,8 +31,8 @@ const (
 	listEveryRelay = 6
 	// leaseTime is how long one server applies the retention, at most.
 	leaseTime = 10 * time.Minute
-	// FillTime is how long a server takes from the bucket what it lacks, before it serves.
-	FillTime = time.Minute
+	// fillTime is how long a server takes from the bucket what it lacks, before it serves.
+	fillTime = time.Minute
 	// LeastBytes is the least memory for reading.
 	LeastBytes = 16 * units.MiB
 )

@@ -50,7 +50,7 @@ func (a *Archive) fill(ctx context.Context) {
 	}
 	_ = group.Wait() // All were logged.
 	for failures := 1; a.replicas.Recall(ctx) != nil; failures++ {
-		if backoff.Sleep(ctx, backoff.Pause(a.health.least, FillTime, failures)) != nil {
+		if backoff.Sleep(ctx, backoff.Pause(a.health.least, fillTime, failures)) != nil {
 			break // Recall goes on in the background.
 		}
 	}
