@@ -75,11 +75,12 @@ func Of(logs []Log, b Bounds, now time.Time) []Retired {
 		switch {
 		case b.Over && (l.Archived || !b.Bucket):
 			return []Retired{{ID: l.ID, Why: BySize}}
-		case b.Overfull:
-			return []Retired{{ID: l.ID, Why: BySize, Lost: true}}
 		case b.Wanted && len(logs) >= b.Places && l.Archived:
 			return []Retired{{ID: l.ID, Why: ByPlace}}
 		}
+	}
+	if b.Overfull && len(dead) > 0 { // None of them is archived, or it would go.
+		return []Retired{{ID: dead[0].ID, Why: BySize, Lost: true}}
 	}
 	return nil
 }
