@@ -63,7 +63,6 @@ func (r *rig) lose(u *unit) (func(), bool) {
 		r.t.Error(err)
 	}
 	if r.o.acks > 0 {
-		u.lost = true
 		r.losses++
 		r.owed = r.there()
 	}

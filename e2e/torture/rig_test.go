@@ -89,7 +89,6 @@ type unit struct {
 	clock *clock
 	state state
 	life  int
-	lost  bool // its store, once
 }
 
 func newRig(t testing.TB, o options, evidence string) *rig {
