@@ -84,6 +84,7 @@ func (c *Config) listEvery() time.Duration {
 // Serve says whose logs it keeps. What is known of the bucket goes to them.
 func (a *Archive) Serve(replicas *replica.Set) {
 	a.replicas = replicas
+	replicas.SetListed(a.catalogue.loaded)
 	a.catalogue.publishAll()
 }
 

@@ -26,6 +26,7 @@ import (
 type catalogue struct {
 	archive *Archive
 	file    string // in which it is kept, "" for none
+	loaded  bool   // the file was there
 
 	mu     sync.Mutex
 	listed time.Time // when the last list began that succeeded, zero: none has
@@ -204,6 +205,9 @@ func (c *catalogue) refresh(ctx context.Context) (*listing, error) {
 	}
 	a.tellPlans()
 	c.publishAll()
+	if a.replicas != nil {
+		a.replicas.SetListed(true)
+	}
 	if err := c.save(); err != nil {
 		a.logger.Warn("what is known of the bucket cannot be written, and is found out again after a restart", "err", err)
 	}

@@ -89,21 +89,23 @@ func (c *catalogue) load() error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.logs = logs
+	if logs != nil {
+		c.logs, c.loaded = logs, true
+	}
 	return nil
 }
 
-// parseSaved reads what is known of a bucket, nothing if it is of another one.
+// parseSaved reads what is known of a bucket, nil if it is of another one.
 func parseSaved(text []byte, url string) (map[segment.LogID]map[string]*entry, error) {
 	end := max(len(text)-len(sumOf(nil)), 0)
 	if string(text[end:]) != sumOf(text[:end]) {
 		return nil, fmt.Errorf("%w: its checksum is wrong", segment.ErrCorrupt)
 	}
-	logs := map[segment.LogID]map[string]*entry{}
 	first, rest, _ := strings.Cut(string(text[:end]), "\n")
 	if first != url {
-		return logs, nil
+		return nil, nil
 	}
+	logs := map[segment.LogID]map[string]*entry{}
 	for line := range strings.Lines(rest) {
 		id, e, err := parseLine(strings.TrimSuffix(line, "\n"))
 		if err != nil {

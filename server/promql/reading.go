@@ -136,7 +136,7 @@ func (r *reading) find(from, to int64, sets ...[]*labels.Matcher) ([]*series, er
 		var err error
 		if log.Remote() {
 			all, err = r.ofHistory(all, e, log, &selected, from, to)
-		} else {
+		} else if err = r.complete(log, from); err == nil {
 			all, err = r.ofLog(all, e, log, &selected, from, to)
 		}
 		if err != nil {
@@ -144,6 +144,15 @@ func (r *reading) find(from, to int64, sets ...[]*labels.Matcher) ([]*series, er
 		}
 	}
 	return merged(all), nil
+}
+
+// complete fails if the log may have samples from a time on in the bucket that nobody knows of.
+func (r *reading) complete(log *replica.Replica, from int64) error {
+	oldest, there := log.Log.Oldest()
+	if !there || oldest.FirstSequence <= 1 || from >= oldest.CreateTime.UnixMilli() {
+		return nil
+	}
+	return r.engine.shared.Replicas.Listed()
 }
 
 // overlaid returns the series of the overlay that matchers match.

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 
 	"github.com/promgrpc/exporter/internal/seglog"
@@ -21,6 +22,18 @@ func (rs *Set) SetRemote(id segment.LogID, infos []seglog.RemoteInfo) error {
 		delete(rs.remote, id)
 	}
 	return rs.applyRemote(id)
+}
+
+// SetListed says whether it is known what the bucket has.
+func (rs *Set) SetListed(listed bool) { rs.unlisted.Store(!listed) }
+
+// Listed fails while it is not known what the bucket has of what is not on the disk: that
+// something is not here does not say then that it is nowhere.
+func (rs *Set) Listed() error {
+	if rs.unlisted.Load() {
+		return fmt.Errorf("%w: it has not been listed yet", seglog.ErrRemote)
+	}
+	return nil
 }
 
 // applyRemote gives a log what the bucket has of it. The caller holds mu.

@@ -38,6 +38,8 @@ type Set struct {
 	// changed. remote is what the bucket has of all logs.
 	archived atomic.Pointer[[]*Replica]
 	remote   map[segment.LogID][]seglog.RemoteInfo
+	// unlisted says that there is a bucket of which nobody knows what it has.
+	unlisted atomic.Bool
 	// refused is when a log was last refused because there are too many, since epoch; 0:
 	// never.
 	refused atomic.Int64

@@ -14,6 +14,9 @@ import (
 // place for so many logs: of more than that, the oldest are left out, and the client is
 // told.
 func (st *stream) startSince() error {
+	if err := st.streams.Replicas.Listed(); err != nil {
+		return err
+	}
 	reach := slices.DeleteFunc(slices.Clone(st.streams.Replicas.Archived()), func(r *replica.Replica) bool { return r.Log.MaxTime() < *st.since })
 	slices.SortFunc(reach, func(a, b *replica.Replica) int {
 		return cmp.Or(cmp.Compare(b.Time(), a.Time()), bytes.Compare(a.ID[:], b.ID[:]))

@@ -156,6 +156,9 @@ func (st *stream) addAfter(r *replica.Replica, after uint64, entries uint32) err
 		err := src.readAfter(sequence)
 		var old *seglog.OutOfRangeError
 		if errors.As(err, &old) && old.Oldest > sequence+1 {
+			if err := st.streams.Replicas.Listed(); err != nil {
+				return err
+			}
 			sequence, entries = old.Oldest-1, 0
 			continue
 		}

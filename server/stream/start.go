@@ -256,8 +256,11 @@ func (st *stream) awaitBlock(r *replica.Replica, sequence uint64) error {
 }
 
 // tooOld is the error for a cursor that cannot be served. It has the nearest one that
-// can.
+// can, unless what is older may be in the bucket.
 func (st *stream) tooOld(c *cursor.Cursor, cause error) error {
+	if err := st.streams.Replicas.Listed(); err != nil {
+		return err
+	}
 	oldest := cursor.Cursor{Since: c.Since}
 	for _, r := range st.streams.Replicas.Serving() {
 		first := max(r.Log.First(), 1)
