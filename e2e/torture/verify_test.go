@@ -244,8 +244,14 @@ func (r *rig) compareFiles() int {
 
 // get what a server has stored.
 func (r *rig) get(u *unit, protocol string, selectors ...string) history {
-	code, stdout, stderr := harness.Client(r.t, append([]string{"get", "--since=1h", "--output=proto",
-		"--address=" + u.Listening("rpc"), "--protocol=" + protocol}, selectors...)...)
+	var code int
+	var stdout, stderr []byte
+	// Until it has asked the bucket again, it may not know what that has.
+	r.until(time.Now().Add(drainTime), "get from "+u.Name, func() bool {
+		code, stdout, stderr = harness.Client(r.t, append([]string{"get", "--since=1h", "--output=proto",
+			"--address=" + u.Listening("rpc"), "--protocol=" + protocol}, selectors...)...)
+		return code == 0
+	})
 	return r.parse(code, stdout, stderr, "get from "+u.Name)
 }
 
