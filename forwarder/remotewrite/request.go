@@ -89,9 +89,11 @@ type Request struct {
 
 	limits Limits
 	tenant ownership
-	// senderLabels name the senders; nil: nobody asks. sender is that of the series at hand.
+	// senderLabels name the senders; nil: nobody asks. sender is that of the series at hand, unless
+	// sameSender says that it is the last of Senders.
 	senderLabels *SenderLabels
 	sender       Sender
+	sameSender   bool
 	// senderSymbols are the names of these labels in a request of 2.0.
 	senderSymbols []senderSymbol
 	body          []byte // decoded

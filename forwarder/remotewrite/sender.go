@@ -1,6 +1,7 @@
 package remotewrite
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"unicode/utf8"
@@ -24,8 +25,8 @@ type SenderLabels struct {
 	// names of the replica's labels, and then of the cluster's.
 	names  []string
 	hashes []uint64 // of them
-	// lengths has a bit for the length of each name, and the highest for all long ones.
-	lengths uint64
+	// firsts has, for each length of a short name, a bit for the first byte.
+	firsts [shortLabel]uint64
 }
 
 // NewSenderLabels returns the labels that have these names. Of several for the replica the
@@ -34,12 +35,14 @@ func NewSenderLabels(cluster string, replicas ...string) *SenderLabels {
 	l := &SenderLabels{names: append(slices.Clone(replicas), cluster)}
 	for _, name := range l.names {
 		l.hashes = append(l.hashes, hashA([]byte(name)))
-		l.lengths |= lengthBit(len(name))
+		if name != "" && len(name) < shortLabel {
+			l.firsts[len(name)] |= firstBit(name[0])
+		}
 	}
 	return l
 }
 
-func lengthBit(length int) uint64 { return 1 << min(length, 63) }
+func firstBit(first byte) uint64 { return 1 << (first & 63) }
 
 // cluster is the index of the cluster's label.
 func (l *SenderLabels) cluster() int { return len(l.names) - 1 }
@@ -58,8 +61,8 @@ type Sender struct {
 // None says that the series have no sender among several.
 func (s *Sender) None() bool { return len(s.Cluster) == 0 }
 
-func (s *Sender) same(o *Sender) bool {
-	return string(s.Cluster) == string(o.Cluster) && string(s.Replica) == string(o.Replica)
+func (s *Sender) is(cluster, replica []byte) bool {
+	return string(s.Cluster) == string(cluster) && string(s.Replica) == string(replica)
 }
 
 // NameSenders has the next requests say who sent their series; nil: they do not.
@@ -93,14 +96,10 @@ func (f *pairFinder) found() bool { return len(f.cluster) > 0 && len(f.replica) 
 
 // fromWire notes who sent a 1.0 series, and returns its labels without the replica.
 func (r *Request) fromWire(labels []byte) []byte {
-	r.sender = Sender{}
+	r.sender, r.sameSender = Sender{}, false
 	var f pairFinder
 	l := r.senderLabels
-	for i := 0; i < len(labels); {
-		if end := l.otherLabel(labels, i); end > 0 {
-			i = end
-			continue
-		}
+	for i := l.skipOthers(labels, 0); i < len(labels); i = l.skipOthers(labels, i) {
 		at, end := shortField(labels, i, 0x0a)
 		if end == 0 {
 			field, ok := readField(labels, i)
@@ -133,21 +132,21 @@ func pairOf(b []byte) (name, value []byte, ok bool) {
 	return labelParts(b)
 }
 
-// otherLabel returns where the label at i ends if it has another name, which most have, and
-// is as encoders write it: short, and with the name first. Otherwise it returns 0.
-func (l *SenderLabels) otherLabel(labels []byte, i int) (end int) {
-	if i+3 >= len(labels) || labels[i] != 0x0a || labels[i+1] >= 0x80 || labels[i+2] != 0x0a || labels[i+3] >= 0x80 {
-		return 0
+// shortLabel is the length that a label has to be below so that one byte has it.
+const shortLabel = 0x80
+
+// skipOthers returns where the first label from i on is that may be one of these. What it
+// passes has another name, as most have, and is as encoders write it: short, and with the
+// name first: then the first five bytes tell.
+func (l *SenderLabels) skipOthers(labels []byte, i int) int {
+	for i+4 < len(labels) {
+		head := binary.LittleEndian.Uint32(labels[i:])
+		if head&0x80ff80ff != 0x000a000a || l.firsts[head>>24&(shortLabel-1)]&firstBit(labels[i+4]) != 0 {
+			return i
+		}
+		i += 2 + int(head>>8&(shortLabel-1))
 	}
-	end = i + 2 + int(labels[i+1])
-	length := int(labels[i+3])
-	if l.lengths&lengthBit(length) == 0 {
-		return end
-	}
-	if i+4+length > len(labels) || slices.Contains(l.names, string(labels[i+4:i+4+length])) {
-		return 0
-	}
-	return end
+	return i
 }
 
 // findSenderSymbols finds the symbols that are names of the labels, each of which may be
@@ -179,7 +178,7 @@ const mostSenderSymbols = 16
 
 // fromRefs is fromWire for the references of a 2.0 series.
 func (r *Request) fromRefs(refs []byte) []byte {
-	r.sender = Sender{}
+	r.sender, r.sameSender = Sender{}, false
 	if len(r.senderSymbols) == 0 {
 		return refs
 	}
@@ -215,11 +214,13 @@ func (r *Request) take(f *pairFinder, b []byte) []byte {
 	if !f.found() {
 		return b
 	}
-	r.sender = Sender{Cluster: f.cluster, Replica: f.replica}
-	if n := len(r.Senders); n > 0 && r.sender.same(&r.Senders[n-1]) {
-		r.sender = r.Senders[n-1]
-	} else if !r.keepSender() {
-		return b // Decode fails.
+	if n := len(r.Senders); n > 0 && r.Senders[n-1].is(f.cluster, f.replica) {
+		r.sameSender = true
+	} else {
+		r.sender.Cluster, r.sender.Replica = f.cluster, f.replica
+		if !r.keepSender() {
+			return b // Decode fails.
+		}
 	}
 	copy(b[f.to-f.from:f.to], b[:f.from])
 	return b[f.to-f.from:]
@@ -251,7 +252,8 @@ func (r *Request) keepSender() bool {
 // addSender makes the sender at hand that of the series that was added last.
 func (r *Request) addSender() error {
 	end := uint32(len(r.Series))
-	if n := len(r.Senders); n > 0 && r.sender.same(&r.Senders[n-1]) {
+	n := len(r.Senders)
+	if r.sameSender || n > 0 && r.sender.None() && r.Senders[n-1].None() {
 		r.Senders[n-1].End = end
 		return nil
 	}
