@@ -78,7 +78,7 @@ func (s *shipper) complete(ctx context.Context, ended *endedLog) error {
 	s.logger.Debug("server connected for a log that has ended", "log_id", l.ID().String(), "after_sequence", after)
 	joined := s.join(l, welcome)
 	defer joined.leave()
-	return s.ship(ctx, c, l, after, nil, joined.confirm)
+	return s.ship(ctx, c, l, after, nil, joined, joined.confirm)
 }
 
 // fetchTurn is how long a server may take at a time to send what is lost here. Another may

@@ -50,6 +50,21 @@ func (cl *confirmLink) confirm(at *linkv1.Position) {
 	c.answer(due)
 }
 
+// leads says whether answers wait for this server rather than for others.
+func (cl *confirmLink) leads() bool {
+	cl.of.mu.Lock()
+	defer cl.of.mu.Unlock()
+	return cl.link.Leads()
+}
+
+// awaited is leads, nil if no answer waits for any server.
+func (cl *confirmLink) awaited() func() bool {
+	if cl == nil {
+		return nil
+	}
+	return cl.leads
+}
+
 // leave notes that the connection has ended.
 func (cl *confirmLink) leave() {
 	if cl == nil {

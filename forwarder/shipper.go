@@ -114,7 +114,7 @@ func (s *shipper) shipPresent(ctx context.Context) error {
 	measured.Go(func() { s.measureUntil(measuring, l) })
 	joined := s.join(l, welcome)
 	defer joined.leave()
-	return s.ship(ctx, c, l, after, changed, func(p *linkv1.Position) {
+	return s.ship(ctx, c, l, after, changed, joined, func(p *linkv1.Position) {
 		s.confirmed.Store(p.GetSequence())
 		joined.confirm(p)
 		s.measure(l)
@@ -135,7 +135,7 @@ func (s *shipper) join(l *seglog.Log, welcome *linkv1.Welcome) *confirmLink {
 
 // ship sends the blocks after a sequence, and passes on what the server confirms,
 // until the connection ends, or the log is another one.
-func (s *shipper) ship(ctx context.Context, c *link.Conn, l *seglog.Log, after uint64, changed <-chan struct{}, confirm func(*linkv1.Position)) error {
+func (s *shipper) ship(ctx context.Context, c *link.Conn, l *seglog.Log, after uint64, changed <-chan struct{}, joined *confirmLink, confirm func(*linkv1.Position)) error {
 	inner, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var helpers sync.WaitGroup
@@ -146,7 +146,7 @@ func (s *shipper) ship(ctx context.Context, c *link.Conn, l *seglog.Log, after u
 	helpers.Go(func() { cancel(receiveConfirmed(c, confirm, s.news)) })
 	helpers.Go(func() { cancel(s.sendTail(inner, c, l, changed)) })
 	to := toServer{logship.Frames{Conn: c}, s, s.metrics.sent.WithLabelValues(s.instance.ID)}
-	cancel(logship.Send(inner, l, after, to, logship.Options{Unpaced: s.confirming != nil}))
+	cancel(logship.Send(inner, l, after, to, logship.Options{Awaited: joined.awaited()}))
 	return context.Cause(inner)
 }
 

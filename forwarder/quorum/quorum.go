@@ -77,6 +77,31 @@ func (q *Quorum) Durable(log segment.LogID) uint64 {
 	return q.durable[len(q.durable)-q.servers]
 }
 
+// Leads says whether the server is one of as many as have to confirm of which answers may
+// be expected first: those that came first, without any that are behind what is confirmed by
+// more than leadLag. So the same ones lead, and a server that does not answer soon does not.
+// Of a server that has several links the oldest counts.
+func (l *Link) Leads() bool {
+	q := l.quorum
+	durable, links := q.Durable(l.log), q.logs[l.log]
+	least := durable - min(durable, leadLag)
+	before := 0
+	for i, other := range links {
+		if other == l {
+			break
+		}
+		same := func(o *Link) bool { return o.server == other.server }
+		if other.durable >= least && !same(l) && !slices.ContainsFunc(links[:i], same) {
+			before++
+		}
+	}
+	return l.durable >= least && before < q.servers
+}
+
+// leadLag is how many blocks a server may be behind others and lead: whichever is faster
+// by a little changes with each block.
+const leadLag = 64
+
 // Servers is how many servers have links by which they get a log.
 func (q *Quorum) Servers(log segment.LogID) int {
 	q.least(log)

@@ -143,3 +143,30 @@ func TestRandomFacts(t *testing.T) {
 		}
 	}
 }
+
+// The same servers lead, until others are ahead by some blocks.
+func TestLeads(t *testing.T) {
+	q := New(1)
+	a, b := q.Joined("a", present, 100), q.Joined("b", present, 100)
+	require.True(t, a.Leads())
+	require.False(t, b.Leads(), "it came later")
+	b.Confirmed(100 + leadLag)
+	require.True(t, a.Leads(), "it is hardly behind")
+	require.False(t, b.Leads())
+	b.Confirmed(101 + leadLag)
+	require.False(t, a.Leads(), "it does not answer")
+	require.True(t, b.Leads())
+	require.True(t, q.Joined("a", ended, 0).Leads(), "of another log")
+	b.Left()
+	require.True(t, a.Leads())
+
+	q = New(2)
+	a, b = q.Joined("a", present, 100), q.Joined("b", present, 100)
+	again, c := q.Joined("a", present, 100), q.Joined("c", present, 100)
+	require.True(t, a.Leads())
+	require.True(t, b.Leads())
+	require.True(t, again.Leads(), "one server is before it, and itself")
+	require.False(t, c.Leads())
+	b.Left()
+	require.True(t, c.Leads())
+}

@@ -40,8 +40,8 @@ type Options struct {
 	Local bool
 	// Reserve is that of the [seglog.RawReader]. Nil: without bound.
 	Reserve func(bytes int64) error
-	// Unpaced is that of the [seglog.RawReader].
-	Unpaced bool
+	// Awaited is that of the [seglog.RawReader]. Nil: nobody waits.
+	Awaited func() bool
 }
 
 // Send gives a sink what follows a block of a log. At the end of the log it waits
@@ -52,7 +52,7 @@ func Send(ctx context.Context, l *seglog.Log, after uint64, to Sink, o Options) 
 		return fmt.Errorf("read log %s: %w", l.ID(), err)
 	}
 	defer raw.Close()
-	raw.Reserve, raw.Unpaced = o.Reserve, o.Unpaced
+	raw.Reserve, raw.Awaited = o.Reserve, o.Awaited
 	for o.More == nil || o.More(after) {
 		chunk, err := raw.Next(ctx)
 		var gap *seglog.GapError

@@ -42,9 +42,9 @@ type RawReader struct {
 	// Reserve, if not nil, is called with the size of a buffer before the reader makes
 	// it in place of the last one. The reader returns its error.
 	Reserve func(bytes int64) error
-	// Unpaced reads small chunks without a pause, since somebody waits for what becomes of
-	// them.
-	Unpaced bool
+	// Awaited, if not nil, says whether somebody waits for what becomes of the next chunk,
+	// which then is read without a pause.
+	Awaited func() bool
 
 	log    *Log
 	seg    *segFile // nil: at the start of the segment of after+1
@@ -106,17 +106,19 @@ func (l *Log) ReadRawLocal(ctx context.Context) (*RawReader, error) {
 }
 
 // Next returns the next chunk of what is visible. It waits for one at the tail, and for
-// some milliseconds after a small one, unless it is unpaced. A *GapError says that segments
+// some milliseconds after a small one, unless it is awaited. A *GapError says that segments
 // are missing, and that the next call continues with the oldest one after them.
 func (r *RawReader) Next(ctx context.Context) (RawChunk, error) {
 	r.until = WaitFor(ctx)
-	if err := sleepUntil(ctx, r.paced); err != nil {
-		return RawChunk{}, err
+	if r.Awaited == nil || !r.Awaited() {
+		if err := sleepUntil(ctx, r.paced); err != nil {
+			return RawChunk{}, err
+		}
 	}
 	for {
 		changed := r.log.changed()
 		c, err := r.poll()
-		if !r.Unpaced && len(c.Data) > 0 && len(c.Data) < rawSmall {
+		if len(c.Data) > 0 && len(c.Data) < rawSmall {
 			r.paced = time.Now().Add(rawPace)
 		}
 		if err != nil || len(c.Data) > 0 {
