@@ -436,6 +436,28 @@ func TestUnfedLogIsCompleted(t *testing.T) {
 	}, "it is asked for again, after who asks peers knows that nobody feeds it")
 }
 
+// TestEndThatIsNotTaken checks that a log counts as not asked for as long as the bucket has
+// more of it, of which reading fails.
+func TestEndThatIsNotTaken(t *testing.T) {
+	b, f := newBucket(t), newForwarder(t)
+	one, two := newServer(t, b, testConfig()), newServer(t, b, Config{Interval: time.Hour, Bytes: LeastBytes})
+	f.write(3)
+	two.feed(f)
+	two.stop()
+	f.write(3)
+	f.rotate()
+	one.feed(f)
+	one.eventually(func() bool { return has(t, b, f) && one.pending() == 0 }, "it comes")
+	b.Set(buckettest.Faults{CutReads: 3 * segment.FrameHeaderSize})
+	two = openServer(t, two.dir, b, testConfig(), seglog.Options{})
+	two.eventually(func() bool { return two.Status().GetSizeBytes() > 0 }, "it is listed")
+	require.Never(t, func() bool { return !two.Asked(f.id()).IsZero() }, 20*interval, interval)
+	require.EqualValues(t, 3, two.replicas.Get(f.id()).Log.Last())
+	b.Set(buckettest.Faults{})
+	two.eventually(func() bool { return !two.Asked(f.id()).IsZero() }, "it is taken")
+	require.Equal(t, f.last(), two.replicas.Get(f.id()).Log.Last())
+}
+
 // TestRetention checks that the bucket's retention deletes the oldest segments, by one of
 // two servers, and that nobody uploads them again.
 func TestRetention(t *testing.T) {

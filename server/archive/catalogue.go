@@ -85,9 +85,13 @@ func (c *catalogue) isListed() bool {
 	return !c.listed.IsZero()
 }
 
-// Asked is when the bucket was asked last what it has of a log, zero if it was not, or did
-// not say where the log ends.
+// Asked is when the bucket was asked last what it has of a log, zero if it was not, did not
+// say where the log ends, or has more of it than this server has taken by now.
 func (a *Archive) Asked(id segment.LogID) time.Time {
+	var last uint64
+	if r := a.replicas.Get(id); r != nil {
+		last = r.Log.Last()
+	}
 	c := a.catalogue
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -97,7 +101,7 @@ func (a *Archive) Asked(id segment.LogID) time.Time {
 			newest = e
 		}
 	}
-	if newest != nil && newest.refused {
+	if newest != nil && (newest.refused || newest.readable() && newest.info.LastSequence > last) {
 		return time.Time{}
 	}
 	if at := c.asked[id]; at.After(c.listed) {
