@@ -75,11 +75,18 @@ func (r *rig) cutLogs(f fault) (func(), bool) {
 
 // cutLog takes up to some kilobytes from the log that was written last.
 func (r *rig) cutLog(u *unit, rnd *rand.Rand) {
-	newest, err := filepath.EvalSymlinks(filepath.Join(u.store, "log", "latest"))
+	latest, err := filepath.EvalSymlinks(filepath.Join(u.store, "log", "latest"))
 	if err != nil {
 		r.say("nothing to cut at %s: %v", u.Name, err)
 		return
 	}
+	// Who was killed as a segment began may have the link at the one before.
+	segments, err := filepath.Glob(filepath.Join(filepath.Dir(latest), "*.seg"))
+	if err != nil {
+		r.t.Error(err)
+		return
+	}
+	newest := slices.Max(segments)
 	info, err := os.Stat(newest)
 	if err != nil {
 		r.t.Error(err)
