@@ -105,8 +105,10 @@ func TestWriters(t *testing.T) {
 		got := harness.Get(t, cluster.RPC(i), protocols[i], `{team!~"`+strings.Join(tenants, "|")+`"}`)
 		harness.Equal(t, "nobody's series", harness.Points{}, got.Points)
 	}
-	sender.Logged("policy reader does not have write")
-	sender.Logged(`names \"stolen\"`)
+	// Prometheus logs one refusal a minute, whichever of its remotes was refused.
+	sender.Logged("server returned HTTP status 403 Forbidden: policy ")
+	cluster.Receiver.Logged("policy reader does not have write")
+	cluster.Receiver.Logged(`names \"stolen\"`)
 	res, err := http.Get("http://" + cluster.Receiver.Listening("web") + "/metrics")
 	if err != nil {
 		t.Fatal(err)
