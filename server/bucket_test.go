@@ -218,3 +218,24 @@ func TestFilledKnowsRequests(t *testing.T) {
 		require.ElementsMatch(t, want, lines(until(t, p.open(t, t.Context(), c.RPCAddr().String(), req), isSynced)...))
 	})
 }
+
+// TestRequestsInAHole checks that a server knows the requests of a segment that is in the
+// bucket alone, between others that it has on its disk.
+func TestRequestsInAHole(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "bucket")
+	one, two := repeating(t)
+	c := withBucket(t, folder)
+	a := startFed(t, c, one, two)
+	archived(t, folder, one)
+	archived(t, folder, two)
+	req := &getRequest{Start: after(behind(one, two)), Follow: true}
+	want := lines(until(t, a.call(t, req), isSynced)...)
+	a.stop()
+	middle := one.writer.Log().Segments()[1].Name
+	require.NoError(t, os.Remove(filepath.Join(c.StoragePath, one.writer.Log().ID().String(), middle)))
+	b := start(t, c)
+	require.Eventually(t, func() bool { return b.Ready() == nil }, patience, time.Millisecond)
+	overAll(t, func(t *testing.T, p protocol) {
+		require.ElementsMatch(t, want, lines(until(t, p.open(t, t.Context(), b.RPCAddr().String(), req), isSynced)...))
+	})
+}

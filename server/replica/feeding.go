@@ -44,6 +44,9 @@ type Feeding struct {
 	from Source
 	// known says that the log is confirmed, owned that its owner is known to be this one.
 	known, owned bool
+	// hole says that the segment that was started last does not follow the one before, and
+	// cannot be read yet.
+	hole bool
 }
 
 // ErrFed is for who comes to complete a log that is being fed.
@@ -127,6 +130,10 @@ func (f *Feeding) StartSegment(name string, firstSequence uint64) error {
 			return &RefusedError{Reason: over.Name, text: err.Error()}
 		}
 	}
+	if firstSequence > f.Log.Last()+1 {
+		f.hole = true
+		f.requests.leaveHole(firstSequence)
+	}
 	return f.Replica.StartSegment(name, firstSequence)
 }
 
@@ -146,7 +153,14 @@ func (f *Feeding) Append(offset uint64, data []byte) error {
 			f.from.New.Release()
 		}
 	}
-	if !f.owned && f.Log.Last() > before {
+	if f.Log.Last() == before {
+		return nil
+	}
+	if f.hole {
+		f.hole = false
+		f.set.recallSoon()
+	}
+	if !f.owned {
 		return f.own()
 	}
 	return nil

@@ -12,8 +12,9 @@ import (
 )
 
 // A server that was filled from a bucket has the newest segment of a log on its disk, and
-// the requests of the blocks before that are in the bucket alone. A sender may have repeated
-// them at another forwarder since: so those of the blocks just before are read from there.
+// the requests of the blocks before that are in the bucket alone: all of them, or those
+// between what was on the disk before and what came. A sender may have repeated them at
+// another forwarder since: so those of the blocks just before are read from there.
 
 const (
 	// RequestsBefore is of how many blocks before its first one in the bucket a stream
@@ -34,15 +35,30 @@ func (r *Replica) Recall(q *Requests, upTo, limit uint64, wait seglog.Wait) (old
 	})
 }
 
-// recallFrom is from which block on the replica is to know the requests.
-func (r *Replica) recallFrom() uint64 {
-	first, last := r.Log.FirstLocal(), r.Log.Last()
+// withoutHole is from which block on the disk has all of a log, the next one if it has not
+// the last.
+func withoutHole(l *seglog.Log) uint64 {
+	segments := l.Segments()
+	first := l.Last() + 1
+	for i := len(segments) - 1; i >= 0; i-- {
+		if s := &segments[i]; s.Remote || s.LastSequence+1 != first {
+			break
+		}
+		first = segments[i].FirstSequence
+	}
+	return first
+}
+
+// recallFrom is from which block on the replica is to know the requests, if it knows those
+// from a block on.
+func (r *Replica) recallFrom(first uint64) uint64 {
+	last := r.Log.Last()
 	from := first - min(RequestsBefore, first)
 	segments := r.Log.Segments()
 	var since time.Time
 	for i := len(segments) - 1; i >= 0; i-- {
 		s := &segments[i]
-		if !s.Remote {
+		if s.FirstSequence >= first {
 			since = s.CreateTime.Add(-repeatedWithin)
 			continue
 		}
@@ -56,12 +72,14 @@ func (r *Replica) recallFrom() uint64 {
 
 // recall reads what the replica is to know, as far as the bucket has it.
 func (r *Replica) recall(ctx context.Context) error {
-	oldest, from := r.requests.oldest.Load(), r.recallFrom()
-	if oldest <= from || r.unusable.Load() {
+	known := r.requests.oldest.Load()
+	from := r.recallFrom(known)
+	if known <= from || r.unusable.Load() {
 		return nil
 	}
-	oldest, err := r.Recall(r.requests.kept.Load(), oldest-1, oldest-from, seglog.WaitFor(ctx))
-	r.requests.oldest.Store(oldest)
+	oldest, err := r.Recall(r.requests.kept.Load(), known-1, known-from, seglog.WaitFor(ctx))
+	// Another hole may have come up meanwhile.
+	r.requests.oldest.CompareAndSwap(known, oldest)
 	if err != nil {
 		return fmt.Errorf("read the digests of log %s: %w", r.ID, err)
 	}

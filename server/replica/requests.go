@@ -88,7 +88,7 @@ type requests struct {
 		digest
 		Stored
 	}
-	// oldest is from which block on they are known, 0 before those on the disk are.
+	// oldest is from which block on all are known, 0 before those on the disk are.
 	oldest atomic.Uint64
 }
 
@@ -120,8 +120,15 @@ func (q *requests) load(l *seglog.Log) error {
 	if err != nil {
 		return fmt.Errorf("read the digests of log %s: %w", l.ID(), err)
 	}
-	q.oldest.Store(max(l.FirstLocal(), 1))
+	q.oldest.Store(withoutHole(l))
 	return nil
+}
+
+// leaveHole notes that what is added next begins at a block that does not follow.
+func (q *requests) leaveHole(first uint64) {
+	if q.oldest.Load() > 0 {
+		q.oldest.Store(first)
+	}
 }
 
 // Request says where the log has a request, and how much of it.
