@@ -18,9 +18,10 @@ import (
 
 const (
 	// RequestsBefore is of how many blocks before its first one in the bucket a stream
-	// knows the requests, and of at least how many before the disk's a replica does.
+	// knows the requests, and of at least how many before what the disk has without a hole
+	// a replica does.
 	RequestsBefore = 8192
-	// repeatedWithin is how long before the disk's first segment a request may be that is
+	// repeatedWithin is how long before the first segment of that a request may be that is
 	// repeated in it: senders do not keep what is older for long.
 	repeatedWithin = 10 * time.Minute
 	// recallAgain is when a bucket that failed is asked again, at the least and the most.
@@ -41,10 +42,11 @@ func withoutHole(l *seglog.Log) uint64 {
 	segments := l.Segments()
 	first := l.Last() + 1
 	for i := len(segments) - 1; i >= 0; i-- {
-		if s := &segments[i]; s.Remote || s.LastSequence+1 != first {
+		s := &segments[i]
+		if s.Remote || s.LastSequence+1 != first {
 			break
 		}
-		first = segments[i].FirstSequence
+		first = s.FirstSequence
 	}
 	return first
 }
