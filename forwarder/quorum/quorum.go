@@ -1,5 +1,5 @@
 // Package quorum counts which blocks of a forwarder's logs are on the disks of enough
-// servers for what is in them to be answered.
+// servers for what is in them to be answered, and says which servers answers wait for.
 //
 // Guaranteed: a block counts once so many different servers have confirmed it on links
 // that they still have. A server counts once, however many links it has: what the least
