@@ -31,7 +31,7 @@ type connection struct {
 const defaultAddress = "localhost:8090"
 
 func (c *connection) register(cmd clause) {
-	option(cmd, "address", "Servers, as HOST:PORT[,HOST:PORT…], of which the first that answers is used; or consul://[AGENT]/SERVICE or dns+srv://NAME, where they are looked up.").
+	option(cmd, "address", "Servers, as HOST:PORT[,HOST:PORT…], of which the first that answers is used; or consul://[AGENT]/SERVICE[?tag=TAG] or dns+srv://NAME, where they are looked up.").
 		Short('a').Default(defaultAddress).PlaceHolder("HOST:PORT[,…]").StringVar(&c.address)
 	option(cmd, "protocol", "Protocol of the calls: grpc, grpcweb or connect. The latter two use HTTP/1.1, unless TLS negotiates HTTP/2.").
 		Default("grpc").EnumVar(&c.protocol, "grpc", "grpcweb", "connect")

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -137,7 +138,8 @@ func (a *agent) health(w http.ResponseWriter, r *http.Request) {
 	answer := []*api.ServiceEntry{}
 	for _, e := range a.entries {
 		passing := e.Checks.AggregatedStatus() == api.HealthPassing
-		if e.Service.Service == r.PathValue("name") && (passing || !q.Has("passing")) {
+		tagged := !q.Has("tag") || slices.Contains(e.Service.Tags, q.Get("tag"))
+		if e.Service.Service == r.PathValue("name") && tagged && (passing || !q.Has("passing")) {
 			answer = append(answer, e)
 		}
 	}

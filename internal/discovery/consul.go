@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,24 +24,45 @@ const (
 	consulPause = 50 * time.Millisecond
 )
 
-// consul asks an agent for a service.
+// consul asks an agent for the instances of a service that have a tag, "" for all.
 type consul struct {
-	agent   *consulAgent
-	service string
-	o       Options
+	agent        *consulAgent
+	service, tag string
+	o            Options
 }
 
 func parseConsul(rest string, o Options) (*consul, error) {
+	rest, query, tagged := strings.Cut(rest, "?")
 	at, service, _ := strings.Cut(rest, "/")
-	if service == "" || strings.ContainsAny(service, "/?#") {
-		return nil, fmt.Errorf("%q is not the name of a service, want consul://[AGENT[:8500]]/SERVICE", service)
+	if service == "" || strings.ContainsAny(service, "/#") {
+		return nil, fmt.Errorf("%q is not the name of a service, want consul://[AGENT[:8500]]/SERVICE[?tag=TAG]", service)
+	}
+	tag := ""
+	if tagged {
+		var err error
+		if tag, err = parseTag(query); err != nil {
+			return nil, err
+		}
 	}
 	agent, err := newConsulAgent(at, o.Logger)
 	if err != nil {
 		return nil, err
 	}
 	o.Logger = o.Logger.With("consul", cmp.Or(agent.at.path, agent.at.host), "service", service)
-	return &consul{agent: agent, service: service, o: o}, nil
+	if tag != "" {
+		o.Logger = o.Logger.With("tag", tag)
+	}
+	return &consul{agent: agent, service: service, tag: tag, o: o}, nil
+}
+
+// parseTag reads what comes after the question mark.
+func parseTag(query string) (string, error) {
+	values, err := url.ParseQuery(query)
+	if err != nil || len(values) != 1 || len(values["tag"]) != 1 {
+		return "", fmt.Errorf("after the question mark is %q, want tag=TAG", query)
+	}
+	tag := values.Get("tag")
+	return tag, checkTag(tag)
 }
 
 // Watch implements [Source].
@@ -70,7 +92,7 @@ func (c *consulQuery) ask(ctx context.Context, wait time.Duration) ([]Instance, 
 	ctx, cancel := context.WithTimeout(ctx, wait+wait/16+answerTime)
 	defer cancel()
 	o := (&api.QueryOptions{WaitIndex: c.index, WaitTime: wait}).WithContext(ctx)
-	entries, meta, err := c.agent.Health().Service(c.service, "", !c.o.Unready, o)
+	entries, meta, err := c.agent.Health().Service(c.service, c.tag, !c.o.Unready, o)
 	if err != nil {
 		c.index = 0
 		return nil, err

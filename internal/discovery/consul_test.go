@@ -113,6 +113,22 @@ func TestConsulOptions(t *testing.T) {
 	require.Contains(t, log.String(), `id=without err="its meta has no link_port"`)
 }
 
+// By a tag, those that have it alone are found, as they come and go.
+func TestConsulTag(t *testing.T) {
+	a := startAgent(t, "127.0.0.1:0")
+	mine, other, none := entry("mine", "192.0.2.1:1", ""), entry("other", "192.0.2.1:2", ""), entry("none", "192.0.2.1:3", "")
+	mine.Service.Tags, other.Service.Tags = []string{"grpc", "a"}, []string{"b"}
+	a.set(mine, other, none)
+	var log syncBuffer
+	ch := watch(t, "consul://"+a.address+"/s?tag=a", Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	require.Equal(t, []Instance{{"mine", "192.0.2.1:1"}}, next(t, ch))
+	require.Contains(t, log.String(), "service=s tag=a")
+	another := entry("another", "192.0.2.1:4", "")
+	another.Service.Tags = []string{"a"}
+	a.set(mine, other, none, another)
+	require.Equal(t, []Instance{{"another", "192.0.2.1:4"}, {"mine", "192.0.2.1:1"}}, next(t, ch))
+}
+
 // The same ID on two nodes is two instances.
 func TestConsulSameIDTwice(t *testing.T) {
 	a, b := entry("a", "192.0.2.1:1", ""), entry("a", "192.0.2.2:1", "")
@@ -156,17 +172,23 @@ func TestConsulForgets(t *testing.T) {
 
 func TestParseConsulAndDNS(t *testing.T) {
 	for spec, want := range map[string]string{
-		"consul://a b/s":       "neither a host name nor an IP address",
-		"consul://a":           "is not the name of a service",
-		"consul://a/":          "is not the name of a service",
-		"consul://a/s/t":       "is not the name of a service",
-		"consul://a:port/s":    "not a number from 1 to 65535",
-		"dns+srv://":           "is not a domain name",
-		"dns+srv://a/b":        "is not a domain name",
-		"dns+srv://a:53":       "is not a domain name",
-		"consul+srv://a":       "want host:port[,host:port…], consul://[AGENT[:8500]]/SERVICE or dns+srv://NAME",
-		"consul://a:99999/s":   "not a number from 1 to 65535",
-		"consul://[::1]:x/abc": "not a number from 1 to 65535",
+		"consul://a b/s":           "neither a host name nor an IP address",
+		"consul://a":               "is not the name of a service",
+		"consul://a/":              "is not the name of a service",
+		"consul://a/s/t":           "is not the name of a service",
+		"consul://a/?tag=t":        "is not the name of a service",
+		"consul://a/s?":            `is "", want tag=TAG`,
+		"consul://a/s?tags=t":      `is "tags=t", want tag=TAG`,
+		"consul://a/s?tag=":        "is not a tag",
+		"consul://a/s?tag=A.b":     "is not a tag",
+		"consul://a/s?tag=a&tag=b": "want tag=TAG",
+		"consul://a:port/s":        "not a number from 1 to 65535",
+		"dns+srv://":               "is not a domain name",
+		"dns+srv://a/b":            "is not a domain name",
+		"dns+srv://a:53":           "is not a domain name",
+		"consul+srv://a":           "want host:port[,host:port…], consul://[AGENT[:8500]]/SERVICE[?tag=TAG] or dns+srv://NAME",
+		"consul://a:99999/s":       "not a number from 1 to 65535",
+		"consul://[::1]:x/abc":     "not a number from 1 to 65535",
 	} {
 		_, err := Parse(spec, Options{})
 		require.ErrorContains(t, err, want)
@@ -174,6 +196,7 @@ func TestParseConsulAndDNS(t *testing.T) {
 	}
 	for spec, address := range map[string]string{
 		"consul://a/s": "a:8500", "consul://a:1/s": "a:1", "consul://[::1]/s": "[::1]:8500", "consul://[::1]:1/s": "[::1]:1",
+		"consul://b/s?tag=eu-1": "b:8500",
 	} {
 		s, err := Parse(spec, Options{})
 		require.NoError(t, err)

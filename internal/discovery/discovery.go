@@ -18,7 +18,7 @@ import (
 )
 
 // Syntax of a specification, for the help of flags.
-const Syntax = "host:port[,host:port…], consul://[AGENT[:8500]]/SERVICE or dns+srv://NAME"
+const Syntax = "host:port[,host:port…], consul://[AGENT[:8500]]/SERVICE[?tag=TAG] or dns+srv://NAME"
 
 // Grace is how long an instance stays in the set after a directory stopped
 // naming it, when that says little: because the directory could not be asked

@@ -47,6 +47,11 @@ func NewRegistrar(r Registration, logger *slog.Logger) (*Registrar, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--consul: %w", err)
 	}
+	for _, tag := range r.ConsulTags {
+		if err := checkTag(tag); err != nil {
+			return nil, fmt.Errorf("--consul.tag: %w", err)
+		}
+	}
 	if r.AdvertiseAddress != "" {
 		if _, err := r.advertised(r.Listener, agent.at); err != nil {
 			return nil, fmt.Errorf("--advertise-address: %w", err)

@@ -105,6 +105,18 @@ func TestRegistrar(t *testing.T) {
 	require.Contains(t, l.log.String(), "deregistered from consul")
 }
 
+// Tags of the configuration come after those of the part.
+func TestRegistrarTags(t *testing.T) {
+	a := startAgent(t, "127.0.0.1:0")
+	liveAt(t, ConsulConfig{Consul: a.address, ConsulTags: []string{"a", "eu-1"}})
+	eventually(t, "registered", func() bool { return a.get(lifeID) != nil })
+	require.Equal(t, []string{"grpc", "a", "eu-1"}, a.get(lifeID).Service.Tags)
+	for _, tag := range []string{"", "A", "a.b", "-a", "a_b", strings.Repeat("a", 64)} {
+		_, err := NewRegistrar(Registration{ConsulConfig: ConsulConfig{Consul: a.address, ConsulTags: []string{tag}}}, slog.New(slog.DiscardHandler))
+		require.ErrorContains(t, err, "--consul.tag: ", tag)
+	}
+}
+
 func TestRegistrarRegistersAnew(t *testing.T) {
 	a := startAgent(t, "127.0.0.1:0")
 	l := live(t, a.address)
@@ -191,7 +203,7 @@ func TestConsulFlags(t *testing.T) {
 	var c ConsulConfig
 	app := kingpin.New("program", "")
 	c.RegisterFlags(app)
-	_, err := app.Parse([]string{"--consul=a:1", "--advertise-address=b"})
+	_, err := app.Parse([]string{"--consul=a:1", "--advertise-address=b", "--consul.tag=c", "--consul.tag=d"})
 	require.NoError(t, err)
-	require.Equal(t, ConsulConfig{"a:1", "b"}, c)
+	require.Equal(t, ConsulConfig{Consul: "a:1", AdvertiseAddress: "b", ConsulTags: []string{"c", "d"}}, c)
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -38,6 +39,9 @@ type ConsulConfig struct {
 	// address that the listener is bound to or, if that is any, the one that
 	// this machine has towards the agent.
 	AdvertiseAddress string
+	// ConsulTags are more tags of the service, by which it is told from others of its
+	// name.
+	ConsulTags []string
 }
 
 // RegisterFlags adds --consul and --advertise-address.
@@ -46,6 +50,8 @@ func (c *ConsulConfig) RegisterFlags(app *kingpin.Application) {
 		PlaceHolder("HOST[:8500]").StringVar(&c.Consul)
 	address.HostVar(app.Flag("advertise-address", "Host name or IP address to register as, by default the address that this machine has towards Consul's agent.").
 		PlaceHolder("HOST"), &c.AdvertiseAddress)
+	app.Flag("consul.tag", "Tag to register with, such as the name of this instance's group; may be repeated. Those who look for consul://AGENT/SERVICE?tag=TAG, or for the SRV records of TAG.SERVICE.service.consul, find the instances that have it.").
+		PlaceHolder("TAG").StringsVar(&c.ConsulTags)
 }
 
 // advertised is the host to register, "" for that of the agent, which is on the same
@@ -76,7 +82,8 @@ type Registration struct {
 	Service, Instance string
 	// Listener that the service's port is that of.
 	Listener net.Addr
-	// Tags and Meta of the service. The instance and the version are added.
+	// Tags and Meta of the service. Those of the configuration are added, the instance
+	// and the version.
 	Tags []string
 	Meta map[string]string
 	// GRPC has the agent ask the gRPC health service at that port, too, over TLS if
@@ -95,6 +102,16 @@ const (
 	// the least that Consul takes.
 	forgetAfter = time.Minute
 )
+
+// aTag is a label of a domain name, since DNS has tags in names.
+var aTag = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+func checkTag(tag string) error {
+	if !aTag.MatchString(tag) {
+		return fmt.Errorf("%q is not a tag: want small letters, digits and, within it, hyphens, 63 at most", tag)
+	}
+	return nil
+}
 
 var notInID = regexp.MustCompile(`[^A-Za-z0-9._:-]`)
 
@@ -129,7 +146,7 @@ func (r *Registration) service(host, process string) *api.AgentServiceRegistrati
 	}
 	return &api.AgentServiceRegistration{
 		ID: id, Name: r.Service, Address: host, Port: port,
-		Tags: r.Tags, Meta: meta, Checks: checks,
+		Tags: slices.Concat(r.Tags, r.ConsulTags), Meta: meta, Checks: checks,
 	}
 }
 
