@@ -54,6 +54,7 @@ func checkGetMetrics(q *metricsv1.GetMetricsRequest) error {
 	}
 	v.interval("min_interval", q.GetMinInterval(), 0, longestInterval)
 	v.interval("heartbeat_interval", q.GetHeartbeatInterval(), leastHeartbeat, longestInterval)
+	v.whenAway(q.GetWhenAway())
 	return v.err()
 }
 
@@ -63,6 +64,7 @@ func checkReadLogs(q *metricsv1.ReadLogsRequest) error {
 	v.positions(q.GetPositions())
 	v.logIDs(q.GetLogIds())
 	v.interval("heartbeat_interval", q.GetHeartbeatInterval(), leastHeartbeat, longestInterval)
+	v.whenAway(q.GetWhenAway())
 	return v.err()
 }
 
@@ -79,6 +81,7 @@ func checkQuery(q *queryv1.QueryRequest) error {
 	v.interval("delay", q.GetDelay(), 0, longestInterval)
 	v.positive("lookback", q.GetLookback(), longestStep)
 	v.interval("heartbeat_interval", q.GetHeartbeatInterval(), leastHeartbeat, longestInterval)
+	v.whenAway(q.GetWhenAway())
 	return v.err()
 }
 
@@ -98,6 +101,7 @@ func checkEvaluateRules(q *queryv1.EvaluateRulesRequest) error {
 	}
 	v.maxBytes("external_url", "string", q.GetExternalUrl(), maxURLBytes)
 	v.interval("heartbeat_interval", q.GetHeartbeatInterval(), leastHeartbeat, longestInterval)
+	v.whenAway(q.GetWhenAway())
 	return v.err()
 }
 
@@ -105,6 +109,7 @@ func checkGetLabelNames(q *metricsv1.GetLabelNamesRequest) error {
 	v := violations{request: q}
 	v.selectors(q.GetSelectors())
 	v.limit(q.GetLimit())
+	v.whenAway(q.GetWhenAway())
 	return v.err()
 }
 
@@ -113,12 +118,26 @@ func checkGetLabelValues(q *metricsv1.GetLabelValuesRequest) error {
 	v.notEmpty("name", "string", q.GetName())
 	v.selectors(q.GetSelectors())
 	v.limit(q.GetLimit())
+	v.whenAway(q.GetWhenAway())
 	return v.err()
 }
 
 func checkGetMetadata(q *metricsv1.GetMetadataRequest) error {
 	v := violations{request: q}
 	v.limit(q.GetLimit())
+	v.whenAway(q.GetWhenAway())
+	return v.err()
+}
+
+func checkListSegments(q *metricsv1.ListSegmentsRequest) error {
+	v := violations{request: q}
+	v.whenAway(q.GetWhenAway())
+	return v.err()
+}
+
+func checkGetStatus(q *metricsv1.GetStatusRequest) error {
+	v := violations{request: q}
+	v.whenAway(q.GetWhenAway())
 	return v.err()
 }
 
@@ -208,6 +227,12 @@ func (v *violations) maxBytes(field, kind, s string, most int) {
 func (v *violations) limit(n uint32) {
 	if n > maxLookupLimit {
 		v.add("limit", "uint32.lte", "uint32.lte", fmt.Sprintf("must be less than or equal to %d", maxLookupLimit))
+	}
+}
+
+func (v *violations) whenAway(w metricsv1.WhenAway) {
+	if _, ok := metricsv1.WhenAway_name[int32(w)]; !ok {
+		v.add("when_away", "enum.defined_only", "enum.defined_only", "value must be one of the defined enum values")
 	}
 }
 

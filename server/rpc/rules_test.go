@@ -33,6 +33,10 @@ func check(t testing.TB, request proto.Message) error {
 		return checkGetLabelValues(q)
 	case *metricsv1.GetMetadataRequest:
 		return checkGetMetadata(q)
+	case *metricsv1.ListSegmentsRequest:
+		return checkListSegments(q)
+	case *metricsv1.GetStatusRequest:
+		return checkGetStatus(q)
 	case *queryv1.QueryRequest:
 		return checkQuery(q)
 	case *queryv1.EvaluateRulesRequest:
@@ -206,7 +210,20 @@ var violating = map[string]proto.Message{
 	"EvaluateRulesRequest.heartbeat_interval duration.lte": &queryv1.EvaluateRulesRequest{
 		Rules: "x", Follow: true, HeartbeatInterval: durationpb.New(longestInterval + 1),
 	},
+
+	"GetMetricsRequest.when_away enum.defined_only":     &metricsv1.GetMetricsRequest{WhenAway: undefined},
+	"ReadLogsRequest.when_away enum.defined_only":       &metricsv1.ReadLogsRequest{WhenAway: undefined},
+	"GetLabelNamesRequest.when_away enum.defined_only":  &metricsv1.GetLabelNamesRequest{WhenAway: undefined},
+	"GetLabelValuesRequest.when_away enum.defined_only": &metricsv1.GetLabelValuesRequest{Name: "job", WhenAway: undefined},
+	"GetMetadataRequest.when_away enum.defined_only":    &metricsv1.GetMetadataRequest{WhenAway: undefined},
+	"ListSegmentsRequest.when_away enum.defined_only":   &metricsv1.ListSegmentsRequest{WhenAway: undefined},
+	"GetStatusRequest.when_away enum.defined_only":      &metricsv1.GetStatusRequest{WhenAway: undefined},
+	"QueryRequest.when_away enum.defined_only":          &queryv1.QueryRequest{Expression: "x", WhenAway: undefined},
+	"EvaluateRulesRequest.when_away enum.defined_only":  &queryv1.EvaluateRulesRequest{Rules: "x", WhenAway: undefined},
 }
+
+// undefined is no value of WhenAway.
+var undefined = metricsv1.WhenAway(len(metricsv1.WhenAway_name))
 
 func external(n int) map[string]string {
 	labels := map[string]string{}
@@ -227,11 +244,14 @@ var allowed = []proto.Message{
 		Selectors: []string{"x"}, Follow: true, Start: cursorStart("x"),
 		MinInterval: durationpb.New(longestInterval), HeartbeatInterval: durationpb.New(longestInterval),
 	},
+	&metricsv1.GetMetricsRequest{WhenAway: metricsv1.WhenAway_WHEN_AWAY_WAIT},
 	&metricsv1.ReadLogsRequest{},
 	&metricsv1.ReadLogsRequest{Positions: many(maxPositions, positionOf), LogIds: many(maxPositions, logIDOf), Follow: true, HeartbeatInterval: durationpb.New(leastHeartbeat)},
 	&metricsv1.GetLabelNamesRequest{Limit: maxLookupLimit},
 	&metricsv1.GetLabelValuesRequest{Name: "x", Limit: maxLookupLimit},
 	&metricsv1.GetMetadataRequest{Limit: maxLookupLimit},
+	&metricsv1.ListSegmentsRequest{WhenAway: metricsv1.WhenAway_WHEN_AWAY_WAIT},
+	&metricsv1.GetStatusRequest{WhenAway: metricsv1.WhenAway_WHEN_AWAY_REFUSE},
 	&queryv1.QueryRequest{Expression: "x", Step: durationpb.New(leastStep), Delay: &durationpb.Duration{}, Lookback: durationpb.New(1)},
 	&queryv1.QueryRequest{
 		Expression: strings.Repeat("x", maxSelectorBytes), Start: &queryv1.QueryRequest_Cursor{Cursor: strings.Repeat("x", maxCursorBytes)}, Follow: true,
@@ -327,6 +347,7 @@ func FuzzRules(f *testing.F) {
 	kinds := []proto.Message{
 		&metricsv1.GetMetricsRequest{}, &metricsv1.ReadLogsRequest{},
 		&metricsv1.GetLabelNamesRequest{}, &metricsv1.GetLabelValuesRequest{}, &metricsv1.GetMetadataRequest{},
+		&metricsv1.ListSegmentsRequest{}, &metricsv1.GetStatusRequest{},
 		&queryv1.QueryRequest{}, &queryv1.EvaluateRulesRequest{},
 	}
 	kindOf := func(request proto.Message) uint8 {

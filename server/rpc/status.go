@@ -17,7 +17,10 @@ import (
 )
 
 // ListSegments implements [metricsv1connect.MetricsServiceHandler].
-func (s *Service) ListSegments(ctx context.Context, _ *connect.Request[metricsv1.ListSegmentsRequest]) (*connect.Response[metricsv1.ListSegmentsResponse], error) {
+func (s *Service) ListSegments(ctx context.Context, req *connect.Request[metricsv1.ListSegmentsRequest]) (*connect.Response[metricsv1.ListSegmentsResponse], error) {
+	if err := checkListSegments(req.Msg); err != nil {
+		return nil, err
+	}
 	end, err := s.turn(ctx)
 	if err != nil {
 		return nil, s.Refusals.Of(err)
@@ -54,7 +57,10 @@ func (s *Service) ListSegments(ctx context.Context, _ *connect.Request[metricsv1
 
 // GetStatus implements [metricsv1connect.MetricsServiceHandler]. It also answers before
 // the server is ready.
-func (s *Service) GetStatus(ctx context.Context, _ *connect.Request[metricsv1.GetStatusRequest]) (*connect.Response[metricsv1.GetStatusResponse], error) {
+func (s *Service) GetStatus(ctx context.Context, req *connect.Request[metricsv1.GetStatusRequest]) (*connect.Response[metricsv1.GetStatusResponse], error) {
+	if err := checkGetStatus(req.Msg); err != nil {
+		return nil, err
+	}
 	res := &metricsv1.GetStatusResponse{
 		Instance:  s.Instance,
 		Version:   version.Version,

@@ -98,6 +98,63 @@ func (MetricType) EnumDescriptor() ([]byte, []int) {
 	return file_promgrpc_metrics_v1_metrics_proto_rawDescGZIP(), []int{0}
 }
 
+// WhenAway is what a call does at a router while a group that it needs is away: no
+// server of the group answers. A server that is no router has nothing to wait for, and
+// ignores it.
+type WhenAway int32
+
+const (
+	// WHEN_AWAY_UNSPECIFIED waits.
+	WhenAway_WHEN_AWAY_UNSPECIFIED WhenAway = 0
+	// WHEN_AWAY_WAIT: a stream goes on with what the other groups have, where it can, and
+	// says which groups are away. A call with one answer waits, for as long as the router
+	// allows, and then ends with UNAVAILABLE.
+	WhenAway_WHEN_AWAY_WAIT WhenAway = 1
+	// WHEN_AWAY_REFUSE: the call ends with UNAVAILABLE at once.
+	WhenAway_WHEN_AWAY_REFUSE WhenAway = 2
+)
+
+// Enum value maps for WhenAway.
+var (
+	WhenAway_name = map[int32]string{
+		0: "WHEN_AWAY_UNSPECIFIED",
+		1: "WHEN_AWAY_WAIT",
+		2: "WHEN_AWAY_REFUSE",
+	}
+	WhenAway_value = map[string]int32{
+		"WHEN_AWAY_UNSPECIFIED": 0,
+		"WHEN_AWAY_WAIT":        1,
+		"WHEN_AWAY_REFUSE":      2,
+	}
+)
+
+func (x WhenAway) Enum() *WhenAway {
+	p := new(WhenAway)
+	*p = x
+	return p
+}
+
+func (x WhenAway) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (WhenAway) Descriptor() protoreflect.EnumDescriptor {
+	return file_promgrpc_metrics_v1_metrics_proto_enumTypes[1].Descriptor()
+}
+
+func (WhenAway) Type() protoreflect.EnumType {
+	return &file_promgrpc_metrics_v1_metrics_proto_enumTypes[1]
+}
+
+func (x WhenAway) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use WhenAway.Descriptor instead.
+func (WhenAway) EnumDescriptor() ([]byte, []int) {
+	return file_promgrpc_metrics_v1_metrics_proto_rawDescGZIP(), []int{1}
+}
+
 // ResetHint says whether the counts may have been reset since the last
 // sample of the series.
 type Histogram_ResetHint int32
@@ -140,11 +197,11 @@ func (x Histogram_ResetHint) String() string {
 }
 
 func (Histogram_ResetHint) Descriptor() protoreflect.EnumDescriptor {
-	return file_promgrpc_metrics_v1_metrics_proto_enumTypes[1].Descriptor()
+	return file_promgrpc_metrics_v1_metrics_proto_enumTypes[2].Descriptor()
 }
 
 func (Histogram_ResetHint) Type() protoreflect.EnumType {
-	return &file_promgrpc_metrics_v1_metrics_proto_enumTypes[1]
+	return &file_promgrpc_metrics_v1_metrics_proto_enumTypes[2]
 }
 
 func (x Histogram_ResetHint) Number() protoreflect.EnumNumber {
@@ -1097,6 +1154,209 @@ func (x *LogStatus) GetOwners() []string {
 	return nil
 }
 
+// Away says which groups of a router do not answer, as an event of a stream: what they
+// have is missing until it comes again with fewer of them, at last with none.
+type Away struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// groups by name, sorted.
+	Groups        []string `protobuf:"bytes,1,rep,name=groups,proto3" json:"groups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Away) Reset() {
+	*x = Away{}
+	mi := &file_promgrpc_metrics_v1_metrics_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Away) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Away) ProtoMessage() {}
+
+func (x *Away) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_metrics_v1_metrics_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Away.ProtoReflect.Descriptor instead.
+func (*Away) Descriptor() ([]byte, []int) {
+	return file_promgrpc_metrics_v1_metrics_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Away) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+// GroupStatus is a router's view of one group: of servers with the same logs, which have
+// their share of the series.
+type GroupStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the group.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// servers that the group has.
+	Servers []*GroupServer `protobuf:"bytes,2,rep,name=servers,proto3" json:"servers,omitempty"`
+	// away is set while none of them answers.
+	Away bool `protobuf:"varint,3,opt,name=away,proto3" json:"away,omitempty"`
+	// placement_version of the placement in the group's logs. 0: they have none.
+	PlacementVersion uint64 `protobuf:"varint,4,opt,name=placement_version,json=placementVersion,proto3" json:"placement_version,omitempty"`
+	// log_ids of the logs that the group's servers have, as 32 hexadecimal digits.
+	LogIds        []string `protobuf:"bytes,5,rep,name=log_ids,json=logIds,proto3" json:"log_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupStatus) Reset() {
+	*x = GroupStatus{}
+	mi := &file_promgrpc_metrics_v1_metrics_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupStatus) ProtoMessage() {}
+
+func (x *GroupStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_metrics_v1_metrics_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupStatus.ProtoReflect.Descriptor instead.
+func (*GroupStatus) Descriptor() ([]byte, []int) {
+	return file_promgrpc_metrics_v1_metrics_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *GroupStatus) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GroupStatus) GetServers() []*GroupServer {
+	if x != nil {
+		return x.Servers
+	}
+	return nil
+}
+
+func (x *GroupStatus) GetAway() bool {
+	if x != nil {
+		return x.Away
+	}
+	return false
+}
+
+func (x *GroupStatus) GetPlacementVersion() uint64 {
+	if x != nil {
+		return x.PlacementVersion
+	}
+	return 0
+}
+
+func (x *GroupStatus) GetLogIds() []string {
+	if x != nil {
+		return x.LogIds
+	}
+	return nil
+}
+
+// GroupServer is a server of a group, as a router last saw it.
+type GroupServer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// address of the server, as host:port.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// instance name of the server. Empty until it has answered.
+	Instance string `protobuf:"bytes,2,opt,name=instance,proto3" json:"instance,omitempty"`
+	// ready is set when it answered and serves calls.
+	Ready bool `protobuf:"varint,3,opt,name=ready,proto3" json:"ready,omitempty"`
+	// error says why calls go to other servers. Empty if it is ready.
+	Error         string `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupServer) Reset() {
+	*x = GroupServer{}
+	mi := &file_promgrpc_metrics_v1_metrics_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupServer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupServer) ProtoMessage() {}
+
+func (x *GroupServer) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_metrics_v1_metrics_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupServer.ProtoReflect.Descriptor instead.
+func (*GroupServer) Descriptor() ([]byte, []int) {
+	return file_promgrpc_metrics_v1_metrics_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *GroupServer) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *GroupServer) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *GroupServer) GetReady() bool {
+	if x != nil {
+		return x.Ready
+	}
+	return false
+}
+
+func (x *GroupServer) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 var File_promgrpc_metrics_v1_metrics_proto protoreflect.FileDescriptor
 
 const file_promgrpc_metrics_v1_metrics_proto_rawDesc = "" +
@@ -1187,7 +1447,20 @@ const file_promgrpc_metrics_v1_metrics_proto_rawDesc = "" +
 	"\x10durable_sequence\x18\t \x01(\x04R\x0fdurableSequence\x12+\n" +
 	"\x11archived_sequence\x18\n" +
 	" \x01(\x04R\x10archivedSequence\x12\x16\n" +
-	"\x06owners\x18\v \x03(\tR\x06owners*\xdd\x01\n" +
+	"\x06owners\x18\v \x03(\tR\x06owners\"\x1e\n" +
+	"\x04Away\x12\x16\n" +
+	"\x06groups\x18\x01 \x03(\tR\x06groups\"\xb7\x01\n" +
+	"\vGroupStatus\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12:\n" +
+	"\aservers\x18\x02 \x03(\v2 .promgrpc.metrics.v1.GroupServerR\aservers\x12\x12\n" +
+	"\x04away\x18\x03 \x01(\bR\x04away\x12+\n" +
+	"\x11placement_version\x18\x04 \x01(\x04R\x10placementVersion\x12\x17\n" +
+	"\alog_ids\x18\x05 \x03(\tR\x06logIds\"o\n" +
+	"\vGroupServer\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1a\n" +
+	"\binstance\x18\x02 \x01(\tR\binstance\x12\x14\n" +
+	"\x05ready\x18\x03 \x01(\bR\x05ready\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error*\xdd\x01\n" +
 	"\n" +
 	"MetricType\x12\x1b\n" +
 	"\x17METRIC_TYPE_UNSPECIFIED\x10\x00\x12\x17\n" +
@@ -1197,7 +1470,11 @@ const file_promgrpc_metrics_v1_metrics_proto_rawDesc = "" +
 	"\x1aMETRIC_TYPE_GAUGEHISTOGRAM\x10\x04\x12\x17\n" +
 	"\x13METRIC_TYPE_SUMMARY\x10\x05\x12\x14\n" +
 	"\x10METRIC_TYPE_INFO\x10\x06\x12\x18\n" +
-	"\x14METRIC_TYPE_STATESET\x10\aB\xd8\x01\n" +
+	"\x14METRIC_TYPE_STATESET\x10\a*O\n" +
+	"\bWhenAway\x12\x19\n" +
+	"\x15WHEN_AWAY_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eWHEN_AWAY_WAIT\x10\x01\x12\x14\n" +
+	"\x10WHEN_AWAY_REFUSE\x10\x02B\xd8\x01\n" +
 	"\x17com.promgrpc.metrics.v1B\fMetricsProtoP\x01ZAgithub.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1;metricsv1\xa2\x02\x03PMX\xaa\x02\x13Promgrpc.Metrics.V1\xca\x02\x13Promgrpc\\Metrics\\V1\xe2\x02\x1fPromgrpc\\Metrics\\V1\\GPBMetadata\xea\x02\x15Promgrpc::Metrics::V1b\x06proto3"
 
 var (
@@ -1212,39 +1489,44 @@ func file_promgrpc_metrics_v1_metrics_proto_rawDescGZIP() []byte {
 	return file_promgrpc_metrics_v1_metrics_proto_rawDescData
 }
 
-var file_promgrpc_metrics_v1_metrics_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_promgrpc_metrics_v1_metrics_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_promgrpc_metrics_v1_metrics_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_promgrpc_metrics_v1_metrics_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_promgrpc_metrics_v1_metrics_proto_goTypes = []any{
 	(MetricType)(0),               // 0: promgrpc.metrics.v1.MetricType
-	(Histogram_ResetHint)(0),      // 1: promgrpc.metrics.v1.Histogram.ResetHint
-	(*TimeSeries)(nil),            // 2: promgrpc.metrics.v1.TimeSeries
-	(*Label)(nil),                 // 3: promgrpc.metrics.v1.Label
-	(*Sample)(nil),                // 4: promgrpc.metrics.v1.Sample
-	(*Exemplar)(nil),              // 5: promgrpc.metrics.v1.Exemplar
-	(*Histogram)(nil),             // 6: promgrpc.metrics.v1.Histogram
-	(*BucketSpan)(nil),            // 7: promgrpc.metrics.v1.BucketSpan
-	(*MetricMetadata)(nil),        // 8: promgrpc.metrics.v1.MetricMetadata
-	(*Segment)(nil),               // 9: promgrpc.metrics.v1.Segment
-	(*LogStatus)(nil),             // 10: promgrpc.metrics.v1.LogStatus
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(WhenAway)(0),                 // 1: promgrpc.metrics.v1.WhenAway
+	(Histogram_ResetHint)(0),      // 2: promgrpc.metrics.v1.Histogram.ResetHint
+	(*TimeSeries)(nil),            // 3: promgrpc.metrics.v1.TimeSeries
+	(*Label)(nil),                 // 4: promgrpc.metrics.v1.Label
+	(*Sample)(nil),                // 5: promgrpc.metrics.v1.Sample
+	(*Exemplar)(nil),              // 6: promgrpc.metrics.v1.Exemplar
+	(*Histogram)(nil),             // 7: promgrpc.metrics.v1.Histogram
+	(*BucketSpan)(nil),            // 8: promgrpc.metrics.v1.BucketSpan
+	(*MetricMetadata)(nil),        // 9: promgrpc.metrics.v1.MetricMetadata
+	(*Segment)(nil),               // 10: promgrpc.metrics.v1.Segment
+	(*LogStatus)(nil),             // 11: promgrpc.metrics.v1.LogStatus
+	(*Away)(nil),                  // 12: promgrpc.metrics.v1.Away
+	(*GroupStatus)(nil),           // 13: promgrpc.metrics.v1.GroupStatus
+	(*GroupServer)(nil),           // 14: promgrpc.metrics.v1.GroupServer
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
 }
 var file_promgrpc_metrics_v1_metrics_proto_depIdxs = []int32{
-	3,  // 0: promgrpc.metrics.v1.TimeSeries.labels:type_name -> promgrpc.metrics.v1.Label
-	4,  // 1: promgrpc.metrics.v1.TimeSeries.samples:type_name -> promgrpc.metrics.v1.Sample
-	5,  // 2: promgrpc.metrics.v1.TimeSeries.exemplars:type_name -> promgrpc.metrics.v1.Exemplar
-	6,  // 3: promgrpc.metrics.v1.TimeSeries.histograms:type_name -> promgrpc.metrics.v1.Histogram
-	3,  // 4: promgrpc.metrics.v1.Exemplar.labels:type_name -> promgrpc.metrics.v1.Label
-	7,  // 5: promgrpc.metrics.v1.Histogram.negative_spans:type_name -> promgrpc.metrics.v1.BucketSpan
-	7,  // 6: promgrpc.metrics.v1.Histogram.positive_spans:type_name -> promgrpc.metrics.v1.BucketSpan
-	1,  // 7: promgrpc.metrics.v1.Histogram.reset_hint:type_name -> promgrpc.metrics.v1.Histogram.ResetHint
+	4,  // 0: promgrpc.metrics.v1.TimeSeries.labels:type_name -> promgrpc.metrics.v1.Label
+	5,  // 1: promgrpc.metrics.v1.TimeSeries.samples:type_name -> promgrpc.metrics.v1.Sample
+	6,  // 2: promgrpc.metrics.v1.TimeSeries.exemplars:type_name -> promgrpc.metrics.v1.Exemplar
+	7,  // 3: promgrpc.metrics.v1.TimeSeries.histograms:type_name -> promgrpc.metrics.v1.Histogram
+	4,  // 4: promgrpc.metrics.v1.Exemplar.labels:type_name -> promgrpc.metrics.v1.Label
+	8,  // 5: promgrpc.metrics.v1.Histogram.negative_spans:type_name -> promgrpc.metrics.v1.BucketSpan
+	8,  // 6: promgrpc.metrics.v1.Histogram.positive_spans:type_name -> promgrpc.metrics.v1.BucketSpan
+	2,  // 7: promgrpc.metrics.v1.Histogram.reset_hint:type_name -> promgrpc.metrics.v1.Histogram.ResetHint
 	0,  // 8: promgrpc.metrics.v1.MetricMetadata.type:type_name -> promgrpc.metrics.v1.MetricType
-	11, // 9: promgrpc.metrics.v1.Segment.create_time:type_name -> google.protobuf.Timestamp
-	11, // 10: promgrpc.metrics.v1.LogStatus.receive_time:type_name -> google.protobuf.Timestamp
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	15, // 9: promgrpc.metrics.v1.Segment.create_time:type_name -> google.protobuf.Timestamp
+	15, // 10: promgrpc.metrics.v1.LogStatus.receive_time:type_name -> google.protobuf.Timestamp
+	14, // 11: promgrpc.metrics.v1.GroupStatus.servers:type_name -> promgrpc.metrics.v1.GroupServer
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_promgrpc_metrics_v1_metrics_proto_init() }
@@ -1263,8 +1545,8 @@ func file_promgrpc_metrics_v1_metrics_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_promgrpc_metrics_v1_metrics_proto_rawDesc), len(file_promgrpc_metrics_v1_metrics_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   9,
+			NumEnums:      3,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -115,8 +115,10 @@ type GetMetricsRequest struct {
 	// the stream ends: a resumed stream sends labels afresh. A server that does not
 	// know this field sends labels with every message.
 	LabelReferences bool `protobuf:"varint,7,opt,name=label_references,json=labelReferences,proto3" json:"label_references,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// when_away says what to do while a group that is needed is away, at a router.
+	WhenAway      WhenAway `protobuf:"varint,8,opt,name=when_away,json=whenAway,proto3,enum=promgrpc.metrics.v1.WhenAway" json:"when_away,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetMetricsRequest) Reset() {
@@ -209,6 +211,13 @@ func (x *GetMetricsRequest) GetLabelReferences() bool {
 	return false
 }
 
+func (x *GetMetricsRequest) GetWhenAway() WhenAway {
+	if x != nil {
+		return x.WhenAway
+	}
+	return WhenAway_WHEN_AWAY_UNSPECIFIED
+}
+
 type isGetMetricsRequest_Start interface {
 	isGetMetricsRequest_Start()
 }
@@ -247,6 +256,7 @@ type GetMetricsResponse struct {
 	//	*GetMetricsResponse_Heartbeat
 	//	*GetMetricsResponse_Gap
 	//	*GetMetricsResponse_End
+	//	*GetMetricsResponse_Away
 	Event isGetMetricsResponse_Event `protobuf_oneof:"event"`
 	// forget_references invalidates every `TimeSeries.ref` of earlier responses:
 	// from this response on they are defined again. It is sent when most of them
@@ -343,6 +353,15 @@ func (x *GetMetricsResponse) GetEnd() *End {
 	return nil
 }
 
+func (x *GetMetricsResponse) GetAway() *Away {
+	if x != nil {
+		if x, ok := x.Event.(*GetMetricsResponse_Away); ok {
+			return x.Away
+		}
+	}
+	return nil
+}
+
 func (x *GetMetricsResponse) GetForgetReferences() bool {
 	if x != nil {
 		return x.ForgetReferences
@@ -376,6 +395,11 @@ type GetMetricsResponse_End struct {
 	End *End `protobuf:"bytes,6,opt,name=end,proto3,oneof"`
 }
 
+type GetMetricsResponse_Away struct {
+	// away: groups of a router do not answer. The stream goes on with the others.
+	Away *Away `protobuf:"bytes,8,opt,name=away,proto3,oneof"`
+}
+
 func (*GetMetricsResponse_Synced) isGetMetricsResponse_Event() {}
 
 func (*GetMetricsResponse_Heartbeat) isGetMetricsResponse_Event() {}
@@ -383,6 +407,8 @@ func (*GetMetricsResponse_Heartbeat) isGetMetricsResponse_Event() {}
 func (*GetMetricsResponse_Gap) isGetMetricsResponse_Event() {}
 
 func (*GetMetricsResponse_End) isGetMetricsResponse_Event() {}
+
+func (*GetMetricsResponse_Away) isGetMetricsResponse_Event() {}
 
 // Synced: a following stream has reached the present.
 type Synced struct {
@@ -752,7 +778,9 @@ type ReadLogsRequest struct {
 	// sends a heartbeat. Unset means 10 seconds.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,3,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
 	// log_ids of the logs to send, as 32 hexadecimal digits. Empty: all logs.
-	LogIds        []string `protobuf:"bytes,4,rep,name=log_ids,json=logIds,proto3" json:"log_ids,omitempty"`
+	LogIds []string `protobuf:"bytes,4,rep,name=log_ids,json=logIds,proto3" json:"log_ids,omitempty"`
+	// when_away says what to do while a group that is needed is away, at a router.
+	WhenAway      WhenAway `protobuf:"varint,5,opt,name=when_away,json=whenAway,proto3,enum=promgrpc.metrics.v1.WhenAway" json:"when_away,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -813,6 +841,13 @@ func (x *ReadLogsRequest) GetLogIds() []string {
 		return x.LogIds
 	}
 	return nil
+}
+
+func (x *ReadLogsRequest) GetWhenAway() WhenAway {
+	if x != nil {
+		return x.WhenAway
+	}
+	return WhenAway_WHEN_AWAY_UNSPECIFIED
 }
 
 // LogPosition is the last block of a log that a caller has.
@@ -1170,7 +1205,9 @@ type GetLabelNamesRequest struct {
 	// selectors as in GetMetricsRequest.
 	Selectors []string `protobuf:"bytes,1,rep,name=selectors,proto3" json:"selectors,omitempty"`
 	// limit of names to return. Zero means 10,000.
-	Limit         uint32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit uint32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// when_away says what to do while a group that is needed is away, at a router.
+	WhenAway      WhenAway `protobuf:"varint,3,opt,name=when_away,json=whenAway,proto3,enum=promgrpc.metrics.v1.WhenAway" json:"when_away,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1217,6 +1254,13 @@ func (x *GetLabelNamesRequest) GetLimit() uint32 {
 		return x.Limit
 	}
 	return 0
+}
+
+func (x *GetLabelNamesRequest) GetWhenAway() WhenAway {
+	if x != nil {
+		return x.WhenAway
+	}
+	return WhenAway_WHEN_AWAY_UNSPECIFIED
 }
 
 // GetLabelNamesResponse has the names.
@@ -1282,7 +1326,9 @@ type GetLabelValuesRequest struct {
 	// selectors as in GetMetricsRequest.
 	Selectors []string `protobuf:"bytes,2,rep,name=selectors,proto3" json:"selectors,omitempty"`
 	// limit of values to return. Zero means 10,000.
-	Limit         uint32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit uint32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	// when_away says what to do while a group that is needed is away, at a router.
+	WhenAway      WhenAway `protobuf:"varint,4,opt,name=when_away,json=whenAway,proto3,enum=promgrpc.metrics.v1.WhenAway" json:"when_away,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1336,6 +1382,13 @@ func (x *GetLabelValuesRequest) GetLimit() uint32 {
 		return x.Limit
 	}
 	return 0
+}
+
+func (x *GetLabelValuesRequest) GetWhenAway() WhenAway {
+	if x != nil {
+		return x.WhenAway
+	}
+	return WhenAway_WHEN_AWAY_UNSPECIFIED
 }
 
 // GetLabelValuesResponse has the values.
@@ -1399,7 +1452,9 @@ type GetMetadataRequest struct {
 	// metric_family_name to return. Empty means all.
 	MetricFamilyName string `protobuf:"bytes,1,opt,name=metric_family_name,json=metricFamilyName,proto3" json:"metric_family_name,omitempty"`
 	// limit of families to return. Zero means 10,000.
-	Limit         uint32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit uint32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// when_away says what to do while a group that is needed is away, at a router.
+	WhenAway      WhenAway `protobuf:"varint,3,opt,name=when_away,json=whenAway,proto3,enum=promgrpc.metrics.v1.WhenAway" json:"when_away,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1446,6 +1501,13 @@ func (x *GetMetadataRequest) GetLimit() uint32 {
 		return x.Limit
 	}
 	return 0
+}
+
+func (x *GetMetadataRequest) GetWhenAway() WhenAway {
+	if x != nil {
+		return x.WhenAway
+	}
+	return WhenAway_WHEN_AWAY_UNSPECIFIED
 }
 
 // GetMetadataResponse has the metadata.
@@ -1503,9 +1565,11 @@ func (x *GetMetadataResponse) GetTruncated() bool {
 	return false
 }
 
-// ListSegmentsRequest has no parameters.
+// ListSegmentsRequest lists all.
 type ListSegmentsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// when_away says what to do while a group that is needed is away, at a router.
+	WhenAway      WhenAway `protobuf:"varint,1,opt,name=when_away,json=whenAway,proto3,enum=promgrpc.metrics.v1.WhenAway" json:"when_away,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1538,6 +1602,13 @@ func (x *ListSegmentsRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ListSegmentsRequest.ProtoReflect.Descriptor instead.
 func (*ListSegmentsRequest) Descriptor() ([]byte, []int) {
 	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ListSegmentsRequest) GetWhenAway() WhenAway {
+	if x != nil {
+		return x.WhenAway
+	}
+	return WhenAway_WHEN_AWAY_UNSPECIFIED
 }
 
 // ListSegmentsResponse has the segments.
@@ -1595,9 +1666,11 @@ func (x *ListSegmentsResponse) GetTruncated() bool {
 	return false
 }
 
-// GetStatusRequest has no parameters.
+// GetStatusRequest asks for all.
 type GetStatusRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// when_away says what to do while a group that is needed is away, at a router.
+	WhenAway      WhenAway `protobuf:"varint,1,opt,name=when_away,json=whenAway,proto3,enum=promgrpc.metrics.v1.WhenAway" json:"when_away,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1632,6 +1705,13 @@ func (*GetStatusRequest) Descriptor() ([]byte, []int) {
 	return file_promgrpc_metrics_v1_metrics_service_proto_rawDescGZIP(), []int{22}
 }
 
+func (x *GetStatusRequest) GetWhenAway() WhenAway {
+	if x != nil {
+		return x.WhenAway
+	}
+	return WhenAway_WHEN_AWAY_UNSPECIFIED
+}
+
 // GetStatusResponse is the state of a replica.
 type GetStatusResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1664,9 +1744,18 @@ type GetStatusResponse struct {
 	// ready.
 	NotReady string `protobuf:"bytes,12,opt,name=not_ready,json=notReady,proto3" json:"not_ready,omitempty"`
 	// bucket that keeps what is older than the disk. Unset where there is none.
-	Bucket        *BucketStatus `protobuf:"bytes,13,opt,name=bucket,proto3" json:"bucket,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Bucket *BucketStatus `protobuf:"bytes,13,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	// groups of a router, in the order of their names. None for a server that is no
+	// router.
+	Groups []*GroupStatus `protobuf:"bytes,14,rep,name=groups,proto3" json:"groups,omitempty"`
+	// group that the logs of this replica belong to. Empty: they belong to none, or this
+	// is a router.
+	Group string `protobuf:"bytes,15,opt,name=group,proto3" json:"group,omitempty"`
+	// placement_version of the newest placement that the logs of this replica have; at a
+	// router, that of its groups file. 0: there is none.
+	PlacementVersion uint64 `protobuf:"varint,16,opt,name=placement_version,json=placementVersion,proto3" json:"placement_version,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *GetStatusResponse) Reset() {
@@ -1788,6 +1877,27 @@ func (x *GetStatusResponse) GetBucket() *BucketStatus {
 		return x.Bucket
 	}
 	return nil
+}
+
+func (x *GetStatusResponse) GetGroups() []*GroupStatus {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *GetStatusResponse) GetPlacementVersion() uint64 {
+	if x != nil {
+		return x.PlacementVersion
+	}
+	return 0
 }
 
 // BucketStatus is how a server gets on with its bucket.
@@ -1978,7 +2088,7 @@ var File_promgrpc_metrics_v1_metrics_service_proto protoreflect.FileDescriptor
 
 const file_promgrpc_metrics_v1_metrics_service_proto_rawDesc = "" +
 	"\n" +
-	")promgrpc/metrics/v1/metrics_service.proto\x12\x13promgrpc.metrics.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!promgrpc/metrics/v1/metrics.proto\"\xe3\x04\n" +
+	")promgrpc/metrics/v1/metrics_service.proto\x12\x13promgrpc.metrics.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!promgrpc/metrics/v1/metrics.proto\"\xa9\x05\n" +
 	"\x11GetMetricsRequest\x120\n" +
 	"\tselectors\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10@\"\br\x06\x10\x01(\x80\x80\x01R\tselectors\x122\n" +
 	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x05since\x12$\n" +
@@ -1988,10 +2098,11 @@ const file_promgrpc_metrics_v1_metrics_service_proto_rawDesc = "" +
 	"\fmin_interval\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
 	"\xaa\x01\a\"\x03\b\x90\x1c2\x00R\vminInterval\x12\\\n" +
 	"\x12heartbeat_interval\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\f\"\x03\b\x90\x1c2\x05\x10\x80\xc2\xd7/R\x11heartbeatInterval\x12)\n" +
-	"\x10label_references\x18\a \x01(\bR\x0flabelReferences:\xca\x01\xbaH\xc6\x01\x1aX\n" +
+	"\x10label_references\x18\a \x01(\bR\x0flabelReferences\x12D\n" +
+	"\twhen_away\x18\b \x01(\x0e2\x1d.promgrpc.metrics.v1.WhenAwayB\b\xbaH\x05\x82\x01\x02\x10\x01R\bwhenAway:\xca\x01\xbaH\xc6\x01\x1aX\n" +
 	"\x13min_interval.follow\x12\x19min_interval needs follow\x1a&this.follow || !has(this.min_interval)\x1aj\n" +
 	"\x19heartbeat_interval.follow\x12\x1fheartbeat_interval needs follow\x1a,this.follow || !has(this.heartbeat_interval)B\a\n" +
-	"\x05start\"\xf6\x02\n" +
+	"\x05start\"\xa7\x03\n" +
 	"\x12GetMetricsResponse\x12?\n" +
 	"\n" +
 	"timeseries\x18\x01 \x03(\v2\x1f.promgrpc.metrics.v1.TimeSeriesR\n" +
@@ -2000,7 +2111,8 @@ const file_promgrpc_metrics_v1_metrics_service_proto_rawDesc = "" +
 	"\x06synced\x18\x03 \x01(\v2\x1b.promgrpc.metrics.v1.SyncedH\x00R\x06synced\x12>\n" +
 	"\theartbeat\x18\x04 \x01(\v2\x1e.promgrpc.metrics.v1.HeartbeatH\x00R\theartbeat\x12,\n" +
 	"\x03gap\x18\x05 \x01(\v2\x18.promgrpc.metrics.v1.GapH\x00R\x03gap\x12,\n" +
-	"\x03end\x18\x06 \x01(\v2\x18.promgrpc.metrics.v1.EndH\x00R\x03end\x12+\n" +
+	"\x03end\x18\x06 \x01(\v2\x18.promgrpc.metrics.v1.EndH\x00R\x03end\x12/\n" +
+	"\x04away\x18\b \x01(\v2\x19.promgrpc.metrics.v1.AwayH\x00R\x04away\x12+\n" +
 	"\x11forget_references\x18\a \x01(\bR\x10forgetReferencesB\a\n" +
 	"\x05event\"\b\n" +
 	"\x06Synced\"\v\n" +
@@ -2023,13 +2135,14 @@ const file_promgrpc_metrics_v1_metrics_service_proto_rawDesc = "" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fREASON_DRAINING\x10\x01\x12\x12\n" +
-	"\x0eREASON_MAX_AGE\x10\x02\"\xcb\x03\n" +
+	"\x0eREASON_MAX_AGE\x10\x02\"\x91\x04\n" +
 	"\x0fReadLogsRequest\x12\x99\x01\n" +
 	"\tpositions\x18\x01 \x03(\v2 .promgrpc.metrics.v1.LogPositionBY\xbaHV\xba\x01N\n" +
 	"\x10positions.unique\x12\x1apositions name a log twice\x1a\x1ethis.map(p, p.log_id).unique()\x92\x01\x02\x100R\tpositions\x12\x16\n" +
 	"\x06follow\x18\x02 \x01(\bR\x06follow\x12\\\n" +
 	"\x12heartbeat_interval\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\f\"\x03\b\x90\x1c2\x05\x10\x80\xc2\xd7/R\x11heartbeatInterval\x125\n" +
-	"\alog_ids\x18\x04 \x03(\tB\x1c\xbaH\x19\x92\x01\x16\x100\"\x12r\x102\x0e^[0-9a-f]{32}$R\x06logIds:o\xbaHl\x1aj\n" +
+	"\alog_ids\x18\x04 \x03(\tB\x1c\xbaH\x19\x92\x01\x16\x100\"\x12r\x102\x0e^[0-9a-f]{32}$R\x06logIds\x12D\n" +
+	"\twhen_away\x18\x05 \x01(\x0e2\x1d.promgrpc.metrics.v1.WhenAwayB\b\xbaH\x05\x82\x01\x02\x10\x01R\bwhenAway:o\xbaHl\x1aj\n" +
 	"\x19heartbeat_interval.follow\x12\x1fheartbeat_interval needs follow\x1a,this.follow || !has(this.heartbeat_interval)\"|\n" +
 	"\vLogPosition\x12,\n" +
 	"\x06log_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{32}$R\x05logId\x12#\n" +
@@ -2050,31 +2163,36 @@ const file_promgrpc_metrics_v1_metrics_service_proto_rawDesc = "" +
 	"\vSegmentData\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x18\n" +
-	"\apartial\x18\x03 \x01(\bR\apartial\"i\n" +
+	"\apartial\x18\x03 \x01(\bR\apartial\"\xaf\x01\n" +
 	"\x14GetLabelNamesRequest\x120\n" +
 	"\tselectors\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10@\"\br\x06\x10\x01(\x80\x80\x01R\tselectors\x12\x1f\n" +
-	"\x05limit\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\xa0\x8d\x06R\x05limit\"K\n" +
+	"\x05limit\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\xa0\x8d\x06R\x05limit\x12D\n" +
+	"\twhen_away\x18\x03 \x01(\x0e2\x1d.promgrpc.metrics.v1.WhenAwayB\b\xbaH\x05\x82\x01\x02\x10\x01R\bwhenAway\"K\n" +
 	"\x15GetLabelNamesResponse\x12\x14\n" +
 	"\x05names\x18\x01 \x03(\tR\x05names\x12\x1c\n" +
-	"\ttruncated\x18\x02 \x01(\bR\ttruncated\"\x87\x01\n" +
+	"\ttruncated\x18\x02 \x01(\bR\ttruncated\"\xcd\x01\n" +
 	"\x15GetLabelValuesRequest\x12\x1b\n" +
 	"\x04name\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x04name\x120\n" +
 	"\tselectors\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10@\"\br\x06\x10\x01(\x80\x80\x01R\tselectors\x12\x1f\n" +
-	"\x05limit\x18\x03 \x01(\rB\t\xbaH\x06*\x04\x18\xa0\x8d\x06R\x05limit\"N\n" +
+	"\x05limit\x18\x03 \x01(\rB\t\xbaH\x06*\x04\x18\xa0\x8d\x06R\x05limit\x12D\n" +
+	"\twhen_away\x18\x04 \x01(\x0e2\x1d.promgrpc.metrics.v1.WhenAwayB\b\xbaH\x05\x82\x01\x02\x10\x01R\bwhenAway\"N\n" +
 	"\x16GetLabelValuesResponse\x12\x16\n" +
 	"\x06values\x18\x01 \x03(\tR\x06values\x12\x1c\n" +
-	"\ttruncated\x18\x02 \x01(\bR\ttruncated\"c\n" +
+	"\ttruncated\x18\x02 \x01(\bR\ttruncated\"\xa9\x01\n" +
 	"\x12GetMetadataRequest\x12,\n" +
 	"\x12metric_family_name\x18\x01 \x01(\tR\x10metricFamilyName\x12\x1f\n" +
-	"\x05limit\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\xa0\x8d\x06R\x05limit\"t\n" +
+	"\x05limit\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\xa0\x8d\x06R\x05limit\x12D\n" +
+	"\twhen_away\x18\x03 \x01(\x0e2\x1d.promgrpc.metrics.v1.WhenAwayB\b\xbaH\x05\x82\x01\x02\x10\x01R\bwhenAway\"t\n" +
 	"\x13GetMetadataResponse\x12?\n" +
 	"\bmetadata\x18\x01 \x03(\v2#.promgrpc.metrics.v1.MetricMetadataR\bmetadata\x12\x1c\n" +
-	"\ttruncated\x18\x02 \x01(\bR\ttruncated\"\x15\n" +
-	"\x13ListSegmentsRequest\"n\n" +
+	"\ttruncated\x18\x02 \x01(\bR\ttruncated\"[\n" +
+	"\x13ListSegmentsRequest\x12D\n" +
+	"\twhen_away\x18\x01 \x01(\x0e2\x1d.promgrpc.metrics.v1.WhenAwayB\b\xbaH\x05\x82\x01\x02\x10\x01R\bwhenAway\"n\n" +
 	"\x14ListSegmentsResponse\x128\n" +
 	"\bsegments\x18\x01 \x03(\v2\x1c.promgrpc.metrics.v1.SegmentR\bsegments\x12\x1c\n" +
-	"\ttruncated\x18\x02 \x01(\bR\ttruncated\"\x12\n" +
-	"\x10GetStatusRequest\"\x85\x04\n" +
+	"\ttruncated\x18\x02 \x01(\bR\ttruncated\"X\n" +
+	"\x10GetStatusRequest\x12D\n" +
+	"\twhen_away\x18\x01 \x01(\x0e2\x1d.promgrpc.metrics.v1.WhenAwayB\b\xbaH\x05\x82\x01\x02\x10\x01R\bwhenAway\"\x82\x05\n" +
 	"\x11GetStatusResponse\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x129\n" +
@@ -2091,7 +2209,10 @@ const file_promgrpc_metrics_v1_metrics_service_proto_rawDesc = "" +
 	" \x01(\v2\x19.google.protobuf.DurationR\x06uptime\x12;\n" +
 	"\tlisteners\x18\v \x03(\v2\x1d.promgrpc.metrics.v1.ListenerR\tlisteners\x12\x1b\n" +
 	"\tnot_ready\x18\f \x01(\tR\bnotReady\x129\n" +
-	"\x06bucket\x18\r \x01(\v2!.promgrpc.metrics.v1.BucketStatusR\x06bucket\"\xb9\x01\n" +
+	"\x06bucket\x18\r \x01(\v2!.promgrpc.metrics.v1.BucketStatusR\x06bucket\x128\n" +
+	"\x06groups\x18\x0e \x03(\v2 .promgrpc.metrics.v1.GroupStatusR\x06groups\x12\x14\n" +
+	"\x05group\x18\x0f \x01(\tR\x05group\x12+\n" +
+	"\x11placement_version\x18\x10 \x01(\x04R\x10placementVersion\"\xb9\x01\n" +
 	"\fBucketStatus\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12=\n" +
@@ -2162,55 +2283,67 @@ var file_promgrpc_metrics_v1_metrics_service_proto_goTypes = []any{
 	(*Listener)(nil),               // 26: promgrpc.metrics.v1.Listener
 	(*timestamppb.Timestamp)(nil),  // 27: google.protobuf.Timestamp
 	(*durationpb.Duration)(nil),    // 28: google.protobuf.Duration
-	(*TimeSeries)(nil),             // 29: promgrpc.metrics.v1.TimeSeries
-	(*MetricMetadata)(nil),         // 30: promgrpc.metrics.v1.MetricMetadata
-	(*Segment)(nil),                // 31: promgrpc.metrics.v1.Segment
-	(*LogStatus)(nil),              // 32: promgrpc.metrics.v1.LogStatus
+	(WhenAway)(0),                  // 29: promgrpc.metrics.v1.WhenAway
+	(*TimeSeries)(nil),             // 30: promgrpc.metrics.v1.TimeSeries
+	(*Away)(nil),                   // 31: promgrpc.metrics.v1.Away
+	(*MetricMetadata)(nil),         // 32: promgrpc.metrics.v1.MetricMetadata
+	(*Segment)(nil),                // 33: promgrpc.metrics.v1.Segment
+	(*LogStatus)(nil),              // 34: promgrpc.metrics.v1.LogStatus
+	(*GroupStatus)(nil),            // 35: promgrpc.metrics.v1.GroupStatus
 }
 var file_promgrpc_metrics_v1_metrics_service_proto_depIdxs = []int32{
 	27, // 0: promgrpc.metrics.v1.GetMetricsRequest.since:type_name -> google.protobuf.Timestamp
 	28, // 1: promgrpc.metrics.v1.GetMetricsRequest.min_interval:type_name -> google.protobuf.Duration
 	28, // 2: promgrpc.metrics.v1.GetMetricsRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	29, // 3: promgrpc.metrics.v1.GetMetricsResponse.timeseries:type_name -> promgrpc.metrics.v1.TimeSeries
-	3,  // 4: promgrpc.metrics.v1.GetMetricsResponse.synced:type_name -> promgrpc.metrics.v1.Synced
-	4,  // 5: promgrpc.metrics.v1.GetMetricsResponse.heartbeat:type_name -> promgrpc.metrics.v1.Heartbeat
-	5,  // 6: promgrpc.metrics.v1.GetMetricsResponse.gap:type_name -> promgrpc.metrics.v1.Gap
-	6,  // 7: promgrpc.metrics.v1.GetMetricsResponse.end:type_name -> promgrpc.metrics.v1.End
-	0,  // 8: promgrpc.metrics.v1.StreamInterrupted.reason:type_name -> promgrpc.metrics.v1.StreamInterrupted.Reason
-	11, // 9: promgrpc.metrics.v1.ReadLogsRequest.positions:type_name -> promgrpc.metrics.v1.LogPosition
-	28, // 10: promgrpc.metrics.v1.ReadLogsRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	13, // 11: promgrpc.metrics.v1.ReadLogsResponse.segment:type_name -> promgrpc.metrics.v1.SegmentStart
-	14, // 12: promgrpc.metrics.v1.ReadLogsResponse.data:type_name -> promgrpc.metrics.v1.SegmentData
-	5,  // 13: promgrpc.metrics.v1.ReadLogsResponse.gap:type_name -> promgrpc.metrics.v1.Gap
-	4,  // 14: promgrpc.metrics.v1.ReadLogsResponse.heartbeat:type_name -> promgrpc.metrics.v1.Heartbeat
-	6,  // 15: promgrpc.metrics.v1.ReadLogsResponse.end:type_name -> promgrpc.metrics.v1.End
-	30, // 16: promgrpc.metrics.v1.GetMetadataResponse.metadata:type_name -> promgrpc.metrics.v1.MetricMetadata
-	31, // 17: promgrpc.metrics.v1.ListSegmentsResponse.segments:type_name -> promgrpc.metrics.v1.Segment
-	27, // 18: promgrpc.metrics.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
-	32, // 19: promgrpc.metrics.v1.GetStatusResponse.logs:type_name -> promgrpc.metrics.v1.LogStatus
-	28, // 20: promgrpc.metrics.v1.GetStatusResponse.uptime:type_name -> google.protobuf.Duration
-	26, // 21: promgrpc.metrics.v1.GetStatusResponse.listeners:type_name -> promgrpc.metrics.v1.Listener
-	25, // 22: promgrpc.metrics.v1.GetStatusResponse.bucket:type_name -> promgrpc.metrics.v1.BucketStatus
-	27, // 23: promgrpc.metrics.v1.BucketStatus.success_time:type_name -> google.protobuf.Timestamp
-	1,  // 24: promgrpc.metrics.v1.MetricsService.GetMetrics:input_type -> promgrpc.metrics.v1.GetMetricsRequest
-	10, // 25: promgrpc.metrics.v1.MetricsService.ReadLogs:input_type -> promgrpc.metrics.v1.ReadLogsRequest
-	15, // 26: promgrpc.metrics.v1.MetricsService.GetLabelNames:input_type -> promgrpc.metrics.v1.GetLabelNamesRequest
-	17, // 27: promgrpc.metrics.v1.MetricsService.GetLabelValues:input_type -> promgrpc.metrics.v1.GetLabelValuesRequest
-	19, // 28: promgrpc.metrics.v1.MetricsService.GetMetadata:input_type -> promgrpc.metrics.v1.GetMetadataRequest
-	21, // 29: promgrpc.metrics.v1.MetricsService.ListSegments:input_type -> promgrpc.metrics.v1.ListSegmentsRequest
-	23, // 30: promgrpc.metrics.v1.MetricsService.GetStatus:input_type -> promgrpc.metrics.v1.GetStatusRequest
-	2,  // 31: promgrpc.metrics.v1.MetricsService.GetMetrics:output_type -> promgrpc.metrics.v1.GetMetricsResponse
-	12, // 32: promgrpc.metrics.v1.MetricsService.ReadLogs:output_type -> promgrpc.metrics.v1.ReadLogsResponse
-	16, // 33: promgrpc.metrics.v1.MetricsService.GetLabelNames:output_type -> promgrpc.metrics.v1.GetLabelNamesResponse
-	18, // 34: promgrpc.metrics.v1.MetricsService.GetLabelValues:output_type -> promgrpc.metrics.v1.GetLabelValuesResponse
-	20, // 35: promgrpc.metrics.v1.MetricsService.GetMetadata:output_type -> promgrpc.metrics.v1.GetMetadataResponse
-	22, // 36: promgrpc.metrics.v1.MetricsService.ListSegments:output_type -> promgrpc.metrics.v1.ListSegmentsResponse
-	24, // 37: promgrpc.metrics.v1.MetricsService.GetStatus:output_type -> promgrpc.metrics.v1.GetStatusResponse
-	31, // [31:38] is the sub-list for method output_type
-	24, // [24:31] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	29, // 3: promgrpc.metrics.v1.GetMetricsRequest.when_away:type_name -> promgrpc.metrics.v1.WhenAway
+	30, // 4: promgrpc.metrics.v1.GetMetricsResponse.timeseries:type_name -> promgrpc.metrics.v1.TimeSeries
+	3,  // 5: promgrpc.metrics.v1.GetMetricsResponse.synced:type_name -> promgrpc.metrics.v1.Synced
+	4,  // 6: promgrpc.metrics.v1.GetMetricsResponse.heartbeat:type_name -> promgrpc.metrics.v1.Heartbeat
+	5,  // 7: promgrpc.metrics.v1.GetMetricsResponse.gap:type_name -> promgrpc.metrics.v1.Gap
+	6,  // 8: promgrpc.metrics.v1.GetMetricsResponse.end:type_name -> promgrpc.metrics.v1.End
+	31, // 9: promgrpc.metrics.v1.GetMetricsResponse.away:type_name -> promgrpc.metrics.v1.Away
+	0,  // 10: promgrpc.metrics.v1.StreamInterrupted.reason:type_name -> promgrpc.metrics.v1.StreamInterrupted.Reason
+	11, // 11: promgrpc.metrics.v1.ReadLogsRequest.positions:type_name -> promgrpc.metrics.v1.LogPosition
+	28, // 12: promgrpc.metrics.v1.ReadLogsRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	29, // 13: promgrpc.metrics.v1.ReadLogsRequest.when_away:type_name -> promgrpc.metrics.v1.WhenAway
+	13, // 14: promgrpc.metrics.v1.ReadLogsResponse.segment:type_name -> promgrpc.metrics.v1.SegmentStart
+	14, // 15: promgrpc.metrics.v1.ReadLogsResponse.data:type_name -> promgrpc.metrics.v1.SegmentData
+	5,  // 16: promgrpc.metrics.v1.ReadLogsResponse.gap:type_name -> promgrpc.metrics.v1.Gap
+	4,  // 17: promgrpc.metrics.v1.ReadLogsResponse.heartbeat:type_name -> promgrpc.metrics.v1.Heartbeat
+	6,  // 18: promgrpc.metrics.v1.ReadLogsResponse.end:type_name -> promgrpc.metrics.v1.End
+	29, // 19: promgrpc.metrics.v1.GetLabelNamesRequest.when_away:type_name -> promgrpc.metrics.v1.WhenAway
+	29, // 20: promgrpc.metrics.v1.GetLabelValuesRequest.when_away:type_name -> promgrpc.metrics.v1.WhenAway
+	29, // 21: promgrpc.metrics.v1.GetMetadataRequest.when_away:type_name -> promgrpc.metrics.v1.WhenAway
+	32, // 22: promgrpc.metrics.v1.GetMetadataResponse.metadata:type_name -> promgrpc.metrics.v1.MetricMetadata
+	29, // 23: promgrpc.metrics.v1.ListSegmentsRequest.when_away:type_name -> promgrpc.metrics.v1.WhenAway
+	33, // 24: promgrpc.metrics.v1.ListSegmentsResponse.segments:type_name -> promgrpc.metrics.v1.Segment
+	29, // 25: promgrpc.metrics.v1.GetStatusRequest.when_away:type_name -> promgrpc.metrics.v1.WhenAway
+	27, // 26: promgrpc.metrics.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
+	34, // 27: promgrpc.metrics.v1.GetStatusResponse.logs:type_name -> promgrpc.metrics.v1.LogStatus
+	28, // 28: promgrpc.metrics.v1.GetStatusResponse.uptime:type_name -> google.protobuf.Duration
+	26, // 29: promgrpc.metrics.v1.GetStatusResponse.listeners:type_name -> promgrpc.metrics.v1.Listener
+	25, // 30: promgrpc.metrics.v1.GetStatusResponse.bucket:type_name -> promgrpc.metrics.v1.BucketStatus
+	35, // 31: promgrpc.metrics.v1.GetStatusResponse.groups:type_name -> promgrpc.metrics.v1.GroupStatus
+	27, // 32: promgrpc.metrics.v1.BucketStatus.success_time:type_name -> google.protobuf.Timestamp
+	1,  // 33: promgrpc.metrics.v1.MetricsService.GetMetrics:input_type -> promgrpc.metrics.v1.GetMetricsRequest
+	10, // 34: promgrpc.metrics.v1.MetricsService.ReadLogs:input_type -> promgrpc.metrics.v1.ReadLogsRequest
+	15, // 35: promgrpc.metrics.v1.MetricsService.GetLabelNames:input_type -> promgrpc.metrics.v1.GetLabelNamesRequest
+	17, // 36: promgrpc.metrics.v1.MetricsService.GetLabelValues:input_type -> promgrpc.metrics.v1.GetLabelValuesRequest
+	19, // 37: promgrpc.metrics.v1.MetricsService.GetMetadata:input_type -> promgrpc.metrics.v1.GetMetadataRequest
+	21, // 38: promgrpc.metrics.v1.MetricsService.ListSegments:input_type -> promgrpc.metrics.v1.ListSegmentsRequest
+	23, // 39: promgrpc.metrics.v1.MetricsService.GetStatus:input_type -> promgrpc.metrics.v1.GetStatusRequest
+	2,  // 40: promgrpc.metrics.v1.MetricsService.GetMetrics:output_type -> promgrpc.metrics.v1.GetMetricsResponse
+	12, // 41: promgrpc.metrics.v1.MetricsService.ReadLogs:output_type -> promgrpc.metrics.v1.ReadLogsResponse
+	16, // 42: promgrpc.metrics.v1.MetricsService.GetLabelNames:output_type -> promgrpc.metrics.v1.GetLabelNamesResponse
+	18, // 43: promgrpc.metrics.v1.MetricsService.GetLabelValues:output_type -> promgrpc.metrics.v1.GetLabelValuesResponse
+	20, // 44: promgrpc.metrics.v1.MetricsService.GetMetadata:output_type -> promgrpc.metrics.v1.GetMetadataResponse
+	22, // 45: promgrpc.metrics.v1.MetricsService.ListSegments:output_type -> promgrpc.metrics.v1.ListSegmentsResponse
+	24, // 46: promgrpc.metrics.v1.MetricsService.GetStatus:output_type -> promgrpc.metrics.v1.GetStatusResponse
+	40, // [40:47] is the sub-list for method output_type
+	33, // [33:40] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_promgrpc_metrics_v1_metrics_service_proto_init() }
@@ -2228,6 +2361,7 @@ func file_promgrpc_metrics_v1_metrics_service_proto_init() {
 		(*GetMetricsResponse_Heartbeat)(nil),
 		(*GetMetricsResponse_Gap)(nil),
 		(*GetMetricsResponse_End)(nil),
+		(*GetMetricsResponse_Away)(nil),
 	}
 	file_promgrpc_metrics_v1_metrics_service_proto_msgTypes[11].OneofWrappers = []any{
 		(*ReadLogsResponse_Segment)(nil),

@@ -175,8 +175,10 @@ type QueryRequest struct {
 	// series. The client keeps the labels by ref, and forgets them when the stream ends.
 	// A series without labels, such as a sum over all, has no ref either.
 	LabelReferences bool `protobuf:"varint,11,opt,name=label_references,json=labelReferences,proto3" json:"label_references,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// when_away says what to do while a group that is needed is away, at a router.
+	WhenAway      v1.WhenAway `protobuf:"varint,12,opt,name=when_away,json=whenAway,proto3,enum=promgrpc.metrics.v1.WhenAway" json:"when_away,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *QueryRequest) Reset() {
@@ -297,6 +299,13 @@ func (x *QueryRequest) GetLabelReferences() bool {
 	return false
 }
 
+func (x *QueryRequest) GetWhenAway() v1.WhenAway {
+	if x != nil {
+		return x.WhenAway
+	}
+	return v1.WhenAway(0)
+}
+
 type isQueryRequest_Start interface {
 	isQueryRequest_Start()
 }
@@ -342,6 +351,7 @@ type QueryResponse struct {
 	//	*QueryResponse_Synced
 	//	*QueryResponse_Heartbeat
 	//	*QueryResponse_End
+	//	*QueryResponse_Away
 	Event isQueryResponse_Event `protobuf_oneof:"event"`
 	// forget_references invalidates every `TimeSeries.ref` of earlier responses: from
 	// this response on they are defined again.
@@ -449,6 +459,15 @@ func (x *QueryResponse) GetEnd() *v1.End {
 	return nil
 }
 
+func (x *QueryResponse) GetAway() *v1.Away {
+	if x != nil {
+		if x, ok := x.Event.(*QueryResponse_Away); ok {
+			return x.Away
+		}
+	}
+	return nil
+}
+
 func (x *QueryResponse) GetForgetReferences() bool {
 	if x != nil {
 		return x.ForgetReferences
@@ -477,11 +496,18 @@ type QueryResponse_End struct {
 	End *v1.End `protobuf:"bytes,8,opt,name=end,proto3,oneof"`
 }
 
+type QueryResponse_Away struct {
+	// away: groups of a router do not answer. The stream stands still until they do.
+	Away *v1.Away `protobuf:"bytes,10,opt,name=away,proto3,oneof"`
+}
+
 func (*QueryResponse_Synced) isQueryResponse_Event() {}
 
 func (*QueryResponse_Heartbeat) isQueryResponse_Event() {}
 
 func (*QueryResponse_End) isQueryResponse_Event() {}
+
+func (*QueryResponse_Away) isQueryResponse_Event() {}
 
 // Annotation is what the engine has to say about an evaluation that succeeded.
 type Annotation struct {
@@ -644,7 +670,9 @@ type EvaluateRulesRequest struct {
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,10,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
 	// active begins a stream that goes on after a cursor with the alerts that are active
 	// there, whose `previous` state is the one that they have.
-	Active        bool `protobuf:"varint,11,opt,name=active,proto3" json:"active,omitempty"`
+	Active bool `protobuf:"varint,11,opt,name=active,proto3" json:"active,omitempty"`
+	// when_away says what to do while a group that is needed is away, at a router.
+	WhenAway      v1.WhenAway `protobuf:"varint,12,opt,name=when_away,json=whenAway,proto3,enum=promgrpc.metrics.v1.WhenAway" json:"when_away,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -767,6 +795,13 @@ func (x *EvaluateRulesRequest) GetActive() bool {
 	return false
 }
 
+func (x *EvaluateRulesRequest) GetWhenAway() v1.WhenAway {
+	if x != nil {
+		return x.WhenAway
+	}
+	return v1.WhenAway(0)
+}
+
 type isEvaluateRulesRequest_Start interface {
 	isEvaluateRulesRequest_Start()
 }
@@ -818,6 +853,7 @@ type EvaluateRulesResponse struct {
 	//	*EvaluateRulesResponse_Synced
 	//	*EvaluateRulesResponse_Heartbeat
 	//	*EvaluateRulesResponse_End
+	//	*EvaluateRulesResponse_Away
 	Event         isEvaluateRulesResponse_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -936,6 +972,15 @@ func (x *EvaluateRulesResponse) GetEnd() *v1.End {
 	return nil
 }
 
+func (x *EvaluateRulesResponse) GetAway() *v1.Away {
+	if x != nil {
+		if x, ok := x.Event.(*EvaluateRulesResponse_Away); ok {
+			return x.Away
+		}
+	}
+	return nil
+}
+
 type isEvaluateRulesResponse_Event interface {
 	isEvaluateRulesResponse_Event()
 }
@@ -955,11 +1000,18 @@ type EvaluateRulesResponse_End struct {
 	End *v1.End `protobuf:"bytes,10,opt,name=end,proto3,oneof"`
 }
 
+type EvaluateRulesResponse_Away struct {
+	// away: groups of a router do not answer. The stream stands still until they do.
+	Away *v1.Away `protobuf:"bytes,11,opt,name=away,proto3,oneof"`
+}
+
 func (*EvaluateRulesResponse_Synced) isEvaluateRulesResponse_Event() {}
 
 func (*EvaluateRulesResponse_Heartbeat) isEvaluateRulesResponse_Event() {}
 
 func (*EvaluateRulesResponse_End) isEvaluateRulesResponse_Event() {}
+
+func (*EvaluateRulesResponse_Away) isEvaluateRulesResponse_Event() {}
 
 // Alert is one alert whose state has changed.
 type Alert struct {
@@ -1129,7 +1181,7 @@ var File_promgrpc_query_v1_query_service_proto protoreflect.FileDescriptor
 
 const file_promgrpc_query_v1_query_service_proto_rawDesc = "" +
 	"\n" +
-	"%promgrpc/query/v1/query_service.proto\x12\x11promgrpc.query.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!promgrpc/metrics/v1/metrics.proto\x1a)promgrpc/metrics/v1/metrics_service.proto\"\xc6\x05\n" +
+	"%promgrpc/query/v1/query_service.proto\x12\x11promgrpc.query.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!promgrpc/metrics/v1/metrics.proto\x1a)promgrpc/metrics/v1/metrics_service.proto\"\x8c\x06\n" +
 	"\fQueryRequest\x12+\n" +
 	"\n" +
 	"expression\x18\x01 \x01(\tB\v\xbaH\br\x06\x10\x01(\x80\x80\x01R\n" +
@@ -1146,9 +1198,10 @@ const file_promgrpc_query_v1_query_service_proto_rawDesc = "" +
 	"\ton_change\x18\t \x01(\bR\bonChange\x12\\\n" +
 	"\x12heartbeat_interval\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\f\"\x03\b\x90\x1c2\x05\x10\x80\xc2\xd7/R\x11heartbeatInterval\x12)\n" +
-	"\x10label_references\x18\v \x01(\bR\x0flabelReferences:o\xbaHl\x1aj\n" +
+	"\x10label_references\x18\v \x01(\bR\x0flabelReferences\x12D\n" +
+	"\twhen_away\x18\f \x01(\x0e2\x1d.promgrpc.metrics.v1.WhenAwayB\b\xbaH\x05\x82\x01\x02\x10\x01R\bwhenAway:o\xbaHl\x1aj\n" +
 	"\x19heartbeat_interval.follow\x12\x1fheartbeat_interval needs follow\x1a,this.follow || !has(this.heartbeat_interval)B\a\n" +
-	"\x05start\"\xe1\x03\n" +
+	"\x05start\"\x92\x04\n" +
 	"\rQueryResponse\x12?\n" +
 	"\n" +
 	"timeseries\x18\x01 \x03(\v2\x1f.promgrpc.metrics.v1.TimeSeriesR\n" +
@@ -1159,7 +1212,9 @@ const file_promgrpc_query_v1_query_service_proto_rawDesc = "" +
 	"\flate_samples\x18\x05 \x01(\x04R\vlateSamples\x125\n" +
 	"\x06synced\x18\x06 \x01(\v2\x1b.promgrpc.metrics.v1.SyncedH\x00R\x06synced\x12>\n" +
 	"\theartbeat\x18\a \x01(\v2\x1e.promgrpc.metrics.v1.HeartbeatH\x00R\theartbeat\x12,\n" +
-	"\x03end\x18\b \x01(\v2\x18.promgrpc.metrics.v1.EndH\x00R\x03end\x12+\n" +
+	"\x03end\x18\b \x01(\v2\x18.promgrpc.metrics.v1.EndH\x00R\x03end\x12/\n" +
+	"\x04away\x18\n" +
+	" \x01(\v2\x19.promgrpc.metrics.v1.AwayH\x00R\x04away\x12+\n" +
 	"\x11forget_references\x18\t \x01(\bR\x10forgetReferencesB\a\n" +
 	"\x05event\"\xb3\x01\n" +
 	"\n" +
@@ -1174,7 +1229,7 @@ const file_promgrpc_query_v1_query_service_proto_rawDesc = "" +
 	"\x05start\x18\x01 \x01(\rR\x05start\x12\x10\n" +
 	"\x03end\x18\x02 \x01(\rR\x03end\x12\x14\n" +
 	"\x05group\x18\x03 \x01(\tR\x05group\x12\x12\n" +
-	"\x04rule\x18\x04 \x01(\tR\x04rule\"\xb3\x06\n" +
+	"\x04rule\x18\x04 \x01(\tR\x04rule\"\xf9\x06\n" +
 	"\x14EvaluateRulesRequest\x12!\n" +
 	"\x05rules\x18\x01 \x01(\tB\v\xbaH\br\x06\x10\x01(\x80\x80 R\x05rules\x122\n" +
 	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x05since\x12%\n" +
@@ -1189,12 +1244,13 @@ const file_promgrpc_query_v1_query_service_proto_rawDesc = "" +
 	"\fexternal_url\x18\t \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\vexternalUrl\x12\\\n" +
 	"\x12heartbeat_interval\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\f\"\x03\b\x90\x1c2\x05\x10\x80\xc2\xd7/R\x11heartbeatInterval\x12\x16\n" +
-	"\x06active\x18\v \x01(\bR\x06active\x1aA\n" +
+	"\x06active\x18\v \x01(\bR\x06active\x12D\n" +
+	"\twhen_away\x18\f \x01(\x0e2\x1d.promgrpc.metrics.v1.WhenAwayB\b\xbaH\x05\x82\x01\x02\x10\x01R\bwhenAway\x1aA\n" +
 	"\x13ExternalLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01:o\xbaHl\x1aj\n" +
 	"\x19heartbeat_interval.follow\x12\x1fheartbeat_interval needs follow\x1a,this.follow || !has(this.heartbeat_interval)B\a\n" +
-	"\x05start\"\x9d\x04\n" +
+	"\x05start\"\xce\x04\n" +
 	"\x15EvaluateRulesResponse\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12?\n" +
 	"\n" +
@@ -1208,7 +1264,8 @@ const file_promgrpc_query_v1_query_service_proto_rawDesc = "" +
 	"\x06synced\x18\b \x01(\v2\x1b.promgrpc.metrics.v1.SyncedH\x00R\x06synced\x12>\n" +
 	"\theartbeat\x18\t \x01(\v2\x1e.promgrpc.metrics.v1.HeartbeatH\x00R\theartbeat\x12,\n" +
 	"\x03end\x18\n" +
-	" \x01(\v2\x18.promgrpc.metrics.v1.EndH\x00R\x03endB\a\n" +
+	" \x01(\v2\x18.promgrpc.metrics.v1.EndH\x00R\x03end\x12/\n" +
+	"\x04away\x18\v \x01(\v2\x19.promgrpc.metrics.v1.AwayH\x00R\x04awayB\a\n" +
 	"\x05event\"\xef\x03\n" +
 	"\x05Alert\x122\n" +
 	"\x06labels\x18\x01 \x03(\v2\x1a.promgrpc.metrics.v1.LabelR\x06labels\x12<\n" +
@@ -1260,11 +1317,13 @@ var file_promgrpc_query_v1_query_service_proto_goTypes = []any{
 	nil,                           // 10: promgrpc.query.v1.EvaluateRulesRequest.ExternalLabelsEntry
 	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
 	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
-	(*v1.TimeSeries)(nil),         // 13: promgrpc.metrics.v1.TimeSeries
-	(*v1.Synced)(nil),             // 14: promgrpc.metrics.v1.Synced
-	(*v1.Heartbeat)(nil),          // 15: promgrpc.metrics.v1.Heartbeat
-	(*v1.End)(nil),                // 16: promgrpc.metrics.v1.End
-	(*v1.Label)(nil),              // 17: promgrpc.metrics.v1.Label
+	(v1.WhenAway)(0),              // 13: promgrpc.metrics.v1.WhenAway
+	(*v1.TimeSeries)(nil),         // 14: promgrpc.metrics.v1.TimeSeries
+	(*v1.Synced)(nil),             // 15: promgrpc.metrics.v1.Synced
+	(*v1.Heartbeat)(nil),          // 16: promgrpc.metrics.v1.Heartbeat
+	(*v1.End)(nil),                // 17: promgrpc.metrics.v1.End
+	(*v1.Away)(nil),               // 18: promgrpc.metrics.v1.Away
+	(*v1.Label)(nil),              // 19: promgrpc.metrics.v1.Label
 }
 var file_promgrpc_query_v1_query_service_proto_depIdxs = []int32{
 	11, // 0: promgrpc.query.v1.QueryRequest.since:type_name -> google.protobuf.Timestamp
@@ -1273,42 +1332,46 @@ var file_promgrpc_query_v1_query_service_proto_depIdxs = []int32{
 	12, // 3: promgrpc.query.v1.QueryRequest.delay:type_name -> google.protobuf.Duration
 	12, // 4: promgrpc.query.v1.QueryRequest.lookback:type_name -> google.protobuf.Duration
 	12, // 5: promgrpc.query.v1.QueryRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	13, // 6: promgrpc.query.v1.QueryResponse.timeseries:type_name -> promgrpc.metrics.v1.TimeSeries
-	11, // 7: promgrpc.query.v1.QueryResponse.evaluated:type_name -> google.protobuf.Timestamp
-	4,  // 8: promgrpc.query.v1.QueryResponse.annotations:type_name -> promgrpc.query.v1.Annotation
-	14, // 9: promgrpc.query.v1.QueryResponse.synced:type_name -> promgrpc.metrics.v1.Synced
-	15, // 10: promgrpc.query.v1.QueryResponse.heartbeat:type_name -> promgrpc.metrics.v1.Heartbeat
-	16, // 11: promgrpc.query.v1.QueryResponse.end:type_name -> promgrpc.metrics.v1.End
-	0,  // 12: promgrpc.query.v1.Annotation.severity:type_name -> promgrpc.query.v1.Annotation.Severity
-	11, // 13: promgrpc.query.v1.EvaluateRulesRequest.since:type_name -> google.protobuf.Timestamp
-	11, // 14: promgrpc.query.v1.EvaluateRulesRequest.end:type_name -> google.protobuf.Timestamp
-	12, // 15: promgrpc.query.v1.EvaluateRulesRequest.interval:type_name -> google.protobuf.Duration
-	12, // 16: promgrpc.query.v1.EvaluateRulesRequest.delay:type_name -> google.protobuf.Duration
-	10, // 17: promgrpc.query.v1.EvaluateRulesRequest.external_labels:type_name -> promgrpc.query.v1.EvaluateRulesRequest.ExternalLabelsEntry
-	12, // 18: promgrpc.query.v1.EvaluateRulesRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	13, // 19: promgrpc.query.v1.EvaluateRulesResponse.timeseries:type_name -> promgrpc.metrics.v1.TimeSeries
-	8,  // 20: promgrpc.query.v1.EvaluateRulesResponse.alerts:type_name -> promgrpc.query.v1.Alert
-	11, // 21: promgrpc.query.v1.EvaluateRulesResponse.evaluated:type_name -> google.protobuf.Timestamp
-	4,  // 22: promgrpc.query.v1.EvaluateRulesResponse.annotations:type_name -> promgrpc.query.v1.Annotation
-	9,  // 23: promgrpc.query.v1.EvaluateRulesResponse.failures:type_name -> promgrpc.query.v1.RuleFailure
-	14, // 24: promgrpc.query.v1.EvaluateRulesResponse.synced:type_name -> promgrpc.metrics.v1.Synced
-	15, // 25: promgrpc.query.v1.EvaluateRulesResponse.heartbeat:type_name -> promgrpc.metrics.v1.Heartbeat
-	16, // 26: promgrpc.query.v1.EvaluateRulesResponse.end:type_name -> promgrpc.metrics.v1.End
-	17, // 27: promgrpc.query.v1.Alert.labels:type_name -> promgrpc.metrics.v1.Label
-	17, // 28: promgrpc.query.v1.Alert.annotations:type_name -> promgrpc.metrics.v1.Label
-	1,  // 29: promgrpc.query.v1.Alert.state:type_name -> promgrpc.query.v1.Alert.State
-	1,  // 30: promgrpc.query.v1.Alert.previous:type_name -> promgrpc.query.v1.Alert.State
-	11, // 31: promgrpc.query.v1.Alert.active_at:type_name -> google.protobuf.Timestamp
-	11, // 32: promgrpc.query.v1.Alert.fired_at:type_name -> google.protobuf.Timestamp
-	2,  // 33: promgrpc.query.v1.QueryService.Query:input_type -> promgrpc.query.v1.QueryRequest
-	6,  // 34: promgrpc.query.v1.QueryService.EvaluateRules:input_type -> promgrpc.query.v1.EvaluateRulesRequest
-	3,  // 35: promgrpc.query.v1.QueryService.Query:output_type -> promgrpc.query.v1.QueryResponse
-	7,  // 36: promgrpc.query.v1.QueryService.EvaluateRules:output_type -> promgrpc.query.v1.EvaluateRulesResponse
-	35, // [35:37] is the sub-list for method output_type
-	33, // [33:35] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	13, // 6: promgrpc.query.v1.QueryRequest.when_away:type_name -> promgrpc.metrics.v1.WhenAway
+	14, // 7: promgrpc.query.v1.QueryResponse.timeseries:type_name -> promgrpc.metrics.v1.TimeSeries
+	11, // 8: promgrpc.query.v1.QueryResponse.evaluated:type_name -> google.protobuf.Timestamp
+	4,  // 9: promgrpc.query.v1.QueryResponse.annotations:type_name -> promgrpc.query.v1.Annotation
+	15, // 10: promgrpc.query.v1.QueryResponse.synced:type_name -> promgrpc.metrics.v1.Synced
+	16, // 11: promgrpc.query.v1.QueryResponse.heartbeat:type_name -> promgrpc.metrics.v1.Heartbeat
+	17, // 12: promgrpc.query.v1.QueryResponse.end:type_name -> promgrpc.metrics.v1.End
+	18, // 13: promgrpc.query.v1.QueryResponse.away:type_name -> promgrpc.metrics.v1.Away
+	0,  // 14: promgrpc.query.v1.Annotation.severity:type_name -> promgrpc.query.v1.Annotation.Severity
+	11, // 15: promgrpc.query.v1.EvaluateRulesRequest.since:type_name -> google.protobuf.Timestamp
+	11, // 16: promgrpc.query.v1.EvaluateRulesRequest.end:type_name -> google.protobuf.Timestamp
+	12, // 17: promgrpc.query.v1.EvaluateRulesRequest.interval:type_name -> google.protobuf.Duration
+	12, // 18: promgrpc.query.v1.EvaluateRulesRequest.delay:type_name -> google.protobuf.Duration
+	10, // 19: promgrpc.query.v1.EvaluateRulesRequest.external_labels:type_name -> promgrpc.query.v1.EvaluateRulesRequest.ExternalLabelsEntry
+	12, // 20: promgrpc.query.v1.EvaluateRulesRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	13, // 21: promgrpc.query.v1.EvaluateRulesRequest.when_away:type_name -> promgrpc.metrics.v1.WhenAway
+	14, // 22: promgrpc.query.v1.EvaluateRulesResponse.timeseries:type_name -> promgrpc.metrics.v1.TimeSeries
+	8,  // 23: promgrpc.query.v1.EvaluateRulesResponse.alerts:type_name -> promgrpc.query.v1.Alert
+	11, // 24: promgrpc.query.v1.EvaluateRulesResponse.evaluated:type_name -> google.protobuf.Timestamp
+	4,  // 25: promgrpc.query.v1.EvaluateRulesResponse.annotations:type_name -> promgrpc.query.v1.Annotation
+	9,  // 26: promgrpc.query.v1.EvaluateRulesResponse.failures:type_name -> promgrpc.query.v1.RuleFailure
+	15, // 27: promgrpc.query.v1.EvaluateRulesResponse.synced:type_name -> promgrpc.metrics.v1.Synced
+	16, // 28: promgrpc.query.v1.EvaluateRulesResponse.heartbeat:type_name -> promgrpc.metrics.v1.Heartbeat
+	17, // 29: promgrpc.query.v1.EvaluateRulesResponse.end:type_name -> promgrpc.metrics.v1.End
+	18, // 30: promgrpc.query.v1.EvaluateRulesResponse.away:type_name -> promgrpc.metrics.v1.Away
+	19, // 31: promgrpc.query.v1.Alert.labels:type_name -> promgrpc.metrics.v1.Label
+	19, // 32: promgrpc.query.v1.Alert.annotations:type_name -> promgrpc.metrics.v1.Label
+	1,  // 33: promgrpc.query.v1.Alert.state:type_name -> promgrpc.query.v1.Alert.State
+	1,  // 34: promgrpc.query.v1.Alert.previous:type_name -> promgrpc.query.v1.Alert.State
+	11, // 35: promgrpc.query.v1.Alert.active_at:type_name -> google.protobuf.Timestamp
+	11, // 36: promgrpc.query.v1.Alert.fired_at:type_name -> google.protobuf.Timestamp
+	2,  // 37: promgrpc.query.v1.QueryService.Query:input_type -> promgrpc.query.v1.QueryRequest
+	6,  // 38: promgrpc.query.v1.QueryService.EvaluateRules:input_type -> promgrpc.query.v1.EvaluateRulesRequest
+	3,  // 39: promgrpc.query.v1.QueryService.Query:output_type -> promgrpc.query.v1.QueryResponse
+	7,  // 40: promgrpc.query.v1.QueryService.EvaluateRules:output_type -> promgrpc.query.v1.EvaluateRulesResponse
+	39, // [39:41] is the sub-list for method output_type
+	37, // [37:39] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_promgrpc_query_v1_query_service_proto_init() }
@@ -1324,6 +1387,7 @@ func file_promgrpc_query_v1_query_service_proto_init() {
 		(*QueryResponse_Synced)(nil),
 		(*QueryResponse_Heartbeat)(nil),
 		(*QueryResponse_End)(nil),
+		(*QueryResponse_Away)(nil),
 	}
 	file_promgrpc_query_v1_query_service_proto_msgTypes[4].OneofWrappers = []any{
 		(*EvaluateRulesRequest_Since)(nil),
@@ -1333,6 +1397,7 @@ func file_promgrpc_query_v1_query_service_proto_init() {
 		(*EvaluateRulesResponse_Synced)(nil),
 		(*EvaluateRulesResponse_Heartbeat)(nil),
 		(*EvaluateRulesResponse_End)(nil),
+		(*EvaluateRulesResponse_Away)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

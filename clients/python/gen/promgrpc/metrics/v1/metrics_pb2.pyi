@@ -14,6 +14,15 @@ METRIC_TYPE_INFO: MetricType
 METRIC_TYPE_STATESET: MetricType
 METRIC_TYPE_SUMMARY: MetricType
 METRIC_TYPE_UNSPECIFIED: MetricType
+WHEN_AWAY_REFUSE: WhenAway
+WHEN_AWAY_UNSPECIFIED: WhenAway
+WHEN_AWAY_WAIT: WhenAway
+
+class Away(_message.Message):
+    __slots__ = ["groups"]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    groups: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, groups: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class BucketSpan(_message.Message):
     __slots__ = ["length", "offset"]
@@ -32,6 +41,32 @@ class Exemplar(_message.Message):
     timestamp: int
     value: float
     def __init__(self, labels: _Optional[_Iterable[_Union[Label, _Mapping]]] = ..., value: _Optional[float] = ..., timestamp: _Optional[int] = ...) -> None: ...
+
+class GroupServer(_message.Message):
+    __slots__ = ["address", "error", "instance", "ready"]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    error: str
+    instance: str
+    ready: bool
+    def __init__(self, address: _Optional[str] = ..., instance: _Optional[str] = ..., ready: bool = ..., error: _Optional[str] = ...) -> None: ...
+
+class GroupStatus(_message.Message):
+    __slots__ = ["away", "log_ids", "name", "placement_version", "servers"]
+    AWAY_FIELD_NUMBER: _ClassVar[int]
+    LOG_IDS_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PLACEMENT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SERVERS_FIELD_NUMBER: _ClassVar[int]
+    away: bool
+    log_ids: _containers.RepeatedScalarFieldContainer[str]
+    name: str
+    placement_version: int
+    servers: _containers.RepeatedCompositeFieldContainer[GroupServer]
+    def __init__(self, name: _Optional[str] = ..., servers: _Optional[_Iterable[_Union[GroupServer, _Mapping]]] = ..., away: bool = ..., placement_version: _Optional[int] = ..., log_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Histogram(_message.Message):
     __slots__ = ["count_float", "count_int", "custom_values", "negative_counts", "negative_deltas", "negative_spans", "positive_counts", "positive_deltas", "positive_spans", "reset_hint", "schema", "start_timestamp", "sum", "timestamp", "zero_count_float", "zero_count_int", "zero_threshold"]
@@ -172,4 +207,7 @@ class TimeSeries(_message.Message):
     def __init__(self, labels: _Optional[_Iterable[_Union[Label, _Mapping]]] = ..., samples: _Optional[_Iterable[_Union[Sample, _Mapping]]] = ..., exemplars: _Optional[_Iterable[_Union[Exemplar, _Mapping]]] = ..., histograms: _Optional[_Iterable[_Union[Histogram, _Mapping]]] = ..., coalesced: _Optional[int] = ..., ref: _Optional[int] = ...) -> None: ...
 
 class MetricType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = []
+
+class WhenAway(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = []

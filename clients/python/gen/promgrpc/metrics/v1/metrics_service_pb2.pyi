@@ -46,12 +46,14 @@ class Gap(_message.Message):
     def __init__(self, log_id: _Optional[str] = ..., after_sequence: _Optional[int] = ..., next_sequence: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class GetLabelNamesRequest(_message.Message):
-    __slots__ = ["limit", "selectors"]
+    __slots__ = ["limit", "selectors", "when_away"]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     SELECTORS_FIELD_NUMBER: _ClassVar[int]
+    WHEN_AWAY_FIELD_NUMBER: _ClassVar[int]
     limit: int
     selectors: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, selectors: _Optional[_Iterable[str]] = ..., limit: _Optional[int] = ...) -> None: ...
+    when_away: _metrics_pb2.WhenAway
+    def __init__(self, selectors: _Optional[_Iterable[str]] = ..., limit: _Optional[int] = ..., when_away: _Optional[_Union[_metrics_pb2.WhenAway, str]] = ...) -> None: ...
 
 class GetLabelNamesResponse(_message.Message):
     __slots__ = ["names", "truncated"]
@@ -62,14 +64,16 @@ class GetLabelNamesResponse(_message.Message):
     def __init__(self, names: _Optional[_Iterable[str]] = ..., truncated: bool = ...) -> None: ...
 
 class GetLabelValuesRequest(_message.Message):
-    __slots__ = ["limit", "name", "selectors"]
+    __slots__ = ["limit", "name", "selectors", "when_away"]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     SELECTORS_FIELD_NUMBER: _ClassVar[int]
+    WHEN_AWAY_FIELD_NUMBER: _ClassVar[int]
     limit: int
     name: str
     selectors: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., selectors: _Optional[_Iterable[str]] = ..., limit: _Optional[int] = ...) -> None: ...
+    when_away: _metrics_pb2.WhenAway
+    def __init__(self, name: _Optional[str] = ..., selectors: _Optional[_Iterable[str]] = ..., limit: _Optional[int] = ..., when_away: _Optional[_Union[_metrics_pb2.WhenAway, str]] = ...) -> None: ...
 
 class GetLabelValuesResponse(_message.Message):
     __slots__ = ["truncated", "values"]
@@ -80,12 +84,14 @@ class GetLabelValuesResponse(_message.Message):
     def __init__(self, values: _Optional[_Iterable[str]] = ..., truncated: bool = ...) -> None: ...
 
 class GetMetadataRequest(_message.Message):
-    __slots__ = ["limit", "metric_family_name"]
+    __slots__ = ["limit", "metric_family_name", "when_away"]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     METRIC_FAMILY_NAME_FIELD_NUMBER: _ClassVar[int]
+    WHEN_AWAY_FIELD_NUMBER: _ClassVar[int]
     limit: int
     metric_family_name: str
-    def __init__(self, metric_family_name: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+    when_away: _metrics_pb2.WhenAway
+    def __init__(self, metric_family_name: _Optional[str] = ..., limit: _Optional[int] = ..., when_away: _Optional[_Union[_metrics_pb2.WhenAway, str]] = ...) -> None: ...
 
 class GetMetadataResponse(_message.Message):
     __slots__ = ["metadata", "truncated"]
@@ -96,7 +102,7 @@ class GetMetadataResponse(_message.Message):
     def __init__(self, metadata: _Optional[_Iterable[_Union[_metrics_pb2.MetricMetadata, _Mapping]]] = ..., truncated: bool = ...) -> None: ...
 
 class GetMetricsRequest(_message.Message):
-    __slots__ = ["cursor", "follow", "heartbeat_interval", "label_references", "min_interval", "selectors", "since"]
+    __slots__ = ["cursor", "follow", "heartbeat_interval", "label_references", "min_interval", "selectors", "since", "when_away"]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
     FOLLOW_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
@@ -104,6 +110,7 @@ class GetMetricsRequest(_message.Message):
     MIN_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     SELECTORS_FIELD_NUMBER: _ClassVar[int]
     SINCE_FIELD_NUMBER: _ClassVar[int]
+    WHEN_AWAY_FIELD_NUMBER: _ClassVar[int]
     cursor: str
     follow: bool
     heartbeat_interval: _duration_pb2.Duration
@@ -111,10 +118,12 @@ class GetMetricsRequest(_message.Message):
     min_interval: _duration_pb2.Duration
     selectors: _containers.RepeatedScalarFieldContainer[str]
     since: _timestamp_pb2.Timestamp
-    def __init__(self, selectors: _Optional[_Iterable[str]] = ..., since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., cursor: _Optional[str] = ..., follow: bool = ..., min_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., heartbeat_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., label_references: bool = ...) -> None: ...
+    when_away: _metrics_pb2.WhenAway
+    def __init__(self, selectors: _Optional[_Iterable[str]] = ..., since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., cursor: _Optional[str] = ..., follow: bool = ..., min_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., heartbeat_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., label_references: bool = ..., when_away: _Optional[_Union[_metrics_pb2.WhenAway, str]] = ...) -> None: ...
 
 class GetMetricsResponse(_message.Message):
-    __slots__ = ["cursor", "end", "forget_references", "gap", "heartbeat", "synced", "timeseries"]
+    __slots__ = ["away", "cursor", "end", "forget_references", "gap", "heartbeat", "synced", "timeseries"]
+    AWAY_FIELD_NUMBER: _ClassVar[int]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
     FORGET_REFERENCES_FIELD_NUMBER: _ClassVar[int]
@@ -122,6 +131,7 @@ class GetMetricsResponse(_message.Message):
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     SYNCED_FIELD_NUMBER: _ClassVar[int]
     TIMESERIES_FIELD_NUMBER: _ClassVar[int]
+    away: _metrics_pb2.Away
     cursor: str
     end: End
     forget_references: bool
@@ -129,21 +139,26 @@ class GetMetricsResponse(_message.Message):
     heartbeat: Heartbeat
     synced: Synced
     timeseries: _containers.RepeatedCompositeFieldContainer[_metrics_pb2.TimeSeries]
-    def __init__(self, timeseries: _Optional[_Iterable[_Union[_metrics_pb2.TimeSeries, _Mapping]]] = ..., cursor: _Optional[str] = ..., synced: _Optional[_Union[Synced, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., gap: _Optional[_Union[Gap, _Mapping]] = ..., end: _Optional[_Union[End, _Mapping]] = ..., forget_references: bool = ...) -> None: ...
+    def __init__(self, timeseries: _Optional[_Iterable[_Union[_metrics_pb2.TimeSeries, _Mapping]]] = ..., cursor: _Optional[str] = ..., synced: _Optional[_Union[Synced, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., gap: _Optional[_Union[Gap, _Mapping]] = ..., end: _Optional[_Union[End, _Mapping]] = ..., away: _Optional[_Union[_metrics_pb2.Away, _Mapping]] = ..., forget_references: bool = ...) -> None: ...
 
 class GetStatusRequest(_message.Message):
-    __slots__ = []
-    def __init__(self) -> None: ...
+    __slots__ = ["when_away"]
+    WHEN_AWAY_FIELD_NUMBER: _ClassVar[int]
+    when_away: _metrics_pb2.WhenAway
+    def __init__(self, when_away: _Optional[_Union[_metrics_pb2.WhenAway, str]] = ...) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ["bucket", "cursor", "instance", "listeners", "live_series", "logs", "not_ready", "ready", "start_time", "streams", "upstream", "uptime", "version"]
+    __slots__ = ["bucket", "cursor", "group", "groups", "instance", "listeners", "live_series", "logs", "not_ready", "placement_version", "ready", "start_time", "streams", "upstream", "uptime", "version"]
     BUCKET_FIELD_NUMBER: _ClassVar[int]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     LISTENERS_FIELD_NUMBER: _ClassVar[int]
     LIVE_SERIES_FIELD_NUMBER: _ClassVar[int]
     LOGS_FIELD_NUMBER: _ClassVar[int]
     NOT_READY_FIELD_NUMBER: _ClassVar[int]
+    PLACEMENT_VERSION_FIELD_NUMBER: _ClassVar[int]
     READY_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     STREAMS_FIELD_NUMBER: _ClassVar[int]
@@ -152,26 +167,31 @@ class GetStatusResponse(_message.Message):
     VERSION_FIELD_NUMBER: _ClassVar[int]
     bucket: BucketStatus
     cursor: str
+    group: str
+    groups: _containers.RepeatedCompositeFieldContainer[_metrics_pb2.GroupStatus]
     instance: str
     listeners: _containers.RepeatedCompositeFieldContainer[Listener]
     live_series: int
     logs: _containers.RepeatedCompositeFieldContainer[_metrics_pb2.LogStatus]
     not_ready: str
+    placement_version: int
     ready: bool
     start_time: _timestamp_pb2.Timestamp
     streams: int
     upstream: str
     uptime: _duration_pb2.Duration
     version: str
-    def __init__(self, instance: _Optional[str] = ..., version: _Optional[str] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ready: bool = ..., cursor: _Optional[str] = ..., logs: _Optional[_Iterable[_Union[_metrics_pb2.LogStatus, _Mapping]]] = ..., live_series: _Optional[int] = ..., streams: _Optional[int] = ..., upstream: _Optional[str] = ..., uptime: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., listeners: _Optional[_Iterable[_Union[Listener, _Mapping]]] = ..., not_ready: _Optional[str] = ..., bucket: _Optional[_Union[BucketStatus, _Mapping]] = ...) -> None: ...
+    def __init__(self, instance: _Optional[str] = ..., version: _Optional[str] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ready: bool = ..., cursor: _Optional[str] = ..., logs: _Optional[_Iterable[_Union[_metrics_pb2.LogStatus, _Mapping]]] = ..., live_series: _Optional[int] = ..., streams: _Optional[int] = ..., upstream: _Optional[str] = ..., uptime: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., listeners: _Optional[_Iterable[_Union[Listener, _Mapping]]] = ..., not_ready: _Optional[str] = ..., bucket: _Optional[_Union[BucketStatus, _Mapping]] = ..., groups: _Optional[_Iterable[_Union[_metrics_pb2.GroupStatus, _Mapping]]] = ..., group: _Optional[str] = ..., placement_version: _Optional[int] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = []
     def __init__(self) -> None: ...
 
 class ListSegmentsRequest(_message.Message):
-    __slots__ = []
-    def __init__(self) -> None: ...
+    __slots__ = ["when_away"]
+    WHEN_AWAY_FIELD_NUMBER: _ClassVar[int]
+    when_away: _metrics_pb2.WhenAway
+    def __init__(self, when_away: _Optional[_Union[_metrics_pb2.WhenAway, str]] = ...) -> None: ...
 
 class ListSegmentsResponse(_message.Message):
     __slots__ = ["segments", "truncated"]
@@ -210,16 +230,18 @@ class LogPosition(_message.Message):
     def __init__(self, log_id: _Optional[str] = ..., sequence: _Optional[int] = ..., checksum: _Optional[int] = ...) -> None: ...
 
 class ReadLogsRequest(_message.Message):
-    __slots__ = ["follow", "heartbeat_interval", "log_ids", "positions"]
+    __slots__ = ["follow", "heartbeat_interval", "log_ids", "positions", "when_away"]
     FOLLOW_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     LOG_IDS_FIELD_NUMBER: _ClassVar[int]
     POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    WHEN_AWAY_FIELD_NUMBER: _ClassVar[int]
     follow: bool
     heartbeat_interval: _duration_pb2.Duration
     log_ids: _containers.RepeatedScalarFieldContainer[str]
     positions: _containers.RepeatedCompositeFieldContainer[LogPosition]
-    def __init__(self, positions: _Optional[_Iterable[_Union[LogPosition, _Mapping]]] = ..., follow: bool = ..., heartbeat_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., log_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    when_away: _metrics_pb2.WhenAway
+    def __init__(self, positions: _Optional[_Iterable[_Union[LogPosition, _Mapping]]] = ..., follow: bool = ..., heartbeat_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., log_ids: _Optional[_Iterable[str]] = ..., when_away: _Optional[_Union[_metrics_pb2.WhenAway, str]] = ...) -> None: ...
 
 class ReadLogsResponse(_message.Message):
     __slots__ = ["data", "end", "gap", "heartbeat", "last_sequence", "log_id", "segment"]

@@ -50,7 +50,7 @@ class Annotation(_message.Message):
     def __init__(self, severity: _Optional[_Union[Annotation.Severity, str]] = ..., text: _Optional[str] = ...) -> None: ...
 
 class EvaluateRulesRequest(_message.Message):
-    __slots__ = ["active", "cursor", "delay", "end", "external_labels", "external_url", "follow", "heartbeat_interval", "interval", "rules", "since"]
+    __slots__ = ["active", "cursor", "delay", "end", "external_labels", "external_url", "follow", "heartbeat_interval", "interval", "rules", "since", "when_away"]
     class ExternalLabelsEntry(_message.Message):
         __slots__ = ["key", "value"]
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +69,7 @@ class EvaluateRulesRequest(_message.Message):
     INTERVAL_FIELD_NUMBER: _ClassVar[int]
     RULES_FIELD_NUMBER: _ClassVar[int]
     SINCE_FIELD_NUMBER: _ClassVar[int]
+    WHEN_AWAY_FIELD_NUMBER: _ClassVar[int]
     active: bool
     cursor: str
     delay: _duration_pb2.Duration
@@ -80,12 +81,14 @@ class EvaluateRulesRequest(_message.Message):
     interval: _duration_pb2.Duration
     rules: str
     since: _timestamp_pb2.Timestamp
-    def __init__(self, rules: _Optional[str] = ..., since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., cursor: _Optional[str] = ..., end: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., follow: bool = ..., delay: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., external_labels: _Optional[_Mapping[str, str]] = ..., external_url: _Optional[str] = ..., heartbeat_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., active: bool = ...) -> None: ...
+    when_away: _metrics_pb2.WhenAway
+    def __init__(self, rules: _Optional[str] = ..., since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., cursor: _Optional[str] = ..., end: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., follow: bool = ..., delay: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., external_labels: _Optional[_Mapping[str, str]] = ..., external_url: _Optional[str] = ..., heartbeat_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., active: bool = ..., when_away: _Optional[_Union[_metrics_pb2.WhenAway, str]] = ...) -> None: ...
 
 class EvaluateRulesResponse(_message.Message):
-    __slots__ = ["alerts", "annotations", "cursor", "end", "evaluated", "failures", "group", "heartbeat", "synced", "timeseries"]
+    __slots__ = ["alerts", "annotations", "away", "cursor", "end", "evaluated", "failures", "group", "heartbeat", "synced", "timeseries"]
     ALERTS_FIELD_NUMBER: _ClassVar[int]
     ANNOTATIONS_FIELD_NUMBER: _ClassVar[int]
+    AWAY_FIELD_NUMBER: _ClassVar[int]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
     EVALUATED_FIELD_NUMBER: _ClassVar[int]
@@ -96,6 +99,7 @@ class EvaluateRulesResponse(_message.Message):
     TIMESERIES_FIELD_NUMBER: _ClassVar[int]
     alerts: _containers.RepeatedCompositeFieldContainer[Alert]
     annotations: _containers.RepeatedCompositeFieldContainer[Annotation]
+    away: _metrics_pb2.Away
     cursor: str
     end: _metrics_service_pb2.End
     evaluated: _timestamp_pb2.Timestamp
@@ -104,7 +108,7 @@ class EvaluateRulesResponse(_message.Message):
     heartbeat: _metrics_service_pb2.Heartbeat
     synced: _metrics_service_pb2.Synced
     timeseries: _containers.RepeatedCompositeFieldContainer[_metrics_pb2.TimeSeries]
-    def __init__(self, group: _Optional[str] = ..., timeseries: _Optional[_Iterable[_Union[_metrics_pb2.TimeSeries, _Mapping]]] = ..., alerts: _Optional[_Iterable[_Union[Alert, _Mapping]]] = ..., cursor: _Optional[str] = ..., evaluated: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., annotations: _Optional[_Iterable[_Union[Annotation, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[RuleFailure, _Mapping]]] = ..., synced: _Optional[_Union[_metrics_service_pb2.Synced, _Mapping]] = ..., heartbeat: _Optional[_Union[_metrics_service_pb2.Heartbeat, _Mapping]] = ..., end: _Optional[_Union[_metrics_service_pb2.End, _Mapping]] = ...) -> None: ...
+    def __init__(self, group: _Optional[str] = ..., timeseries: _Optional[_Iterable[_Union[_metrics_pb2.TimeSeries, _Mapping]]] = ..., alerts: _Optional[_Iterable[_Union[Alert, _Mapping]]] = ..., cursor: _Optional[str] = ..., evaluated: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., annotations: _Optional[_Iterable[_Union[Annotation, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[RuleFailure, _Mapping]]] = ..., synced: _Optional[_Union[_metrics_service_pb2.Synced, _Mapping]] = ..., heartbeat: _Optional[_Union[_metrics_service_pb2.Heartbeat, _Mapping]] = ..., end: _Optional[_Union[_metrics_service_pb2.End, _Mapping]] = ..., away: _Optional[_Union[_metrics_pb2.Away, _Mapping]] = ...) -> None: ...
 
 class InvalidExpression(_message.Message):
     __slots__ = ["end", "group", "rule", "start"]
@@ -119,7 +123,7 @@ class InvalidExpression(_message.Message):
     def __init__(self, start: _Optional[int] = ..., end: _Optional[int] = ..., group: _Optional[str] = ..., rule: _Optional[str] = ...) -> None: ...
 
 class QueryRequest(_message.Message):
-    __slots__ = ["cursor", "delay", "end", "expression", "follow", "heartbeat_interval", "label_references", "lookback", "on_change", "since", "step"]
+    __slots__ = ["cursor", "delay", "end", "expression", "follow", "heartbeat_interval", "label_references", "lookback", "on_change", "since", "step", "when_away"]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
     DELAY_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
@@ -131,6 +135,7 @@ class QueryRequest(_message.Message):
     ON_CHANGE_FIELD_NUMBER: _ClassVar[int]
     SINCE_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
+    WHEN_AWAY_FIELD_NUMBER: _ClassVar[int]
     cursor: str
     delay: _duration_pb2.Duration
     end: _timestamp_pb2.Timestamp
@@ -142,11 +147,13 @@ class QueryRequest(_message.Message):
     on_change: bool
     since: _timestamp_pb2.Timestamp
     step: _duration_pb2.Duration
-    def __init__(self, expression: _Optional[str] = ..., since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., cursor: _Optional[str] = ..., end: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., step: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., follow: bool = ..., delay: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., lookback: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., on_change: bool = ..., heartbeat_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., label_references: bool = ...) -> None: ...
+    when_away: _metrics_pb2.WhenAway
+    def __init__(self, expression: _Optional[str] = ..., since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., cursor: _Optional[str] = ..., end: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., step: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., follow: bool = ..., delay: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., lookback: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., on_change: bool = ..., heartbeat_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., label_references: bool = ..., when_away: _Optional[_Union[_metrics_pb2.WhenAway, str]] = ...) -> None: ...
 
 class QueryResponse(_message.Message):
-    __slots__ = ["annotations", "cursor", "end", "evaluated", "forget_references", "heartbeat", "late_samples", "synced", "timeseries"]
+    __slots__ = ["annotations", "away", "cursor", "end", "evaluated", "forget_references", "heartbeat", "late_samples", "synced", "timeseries"]
     ANNOTATIONS_FIELD_NUMBER: _ClassVar[int]
+    AWAY_FIELD_NUMBER: _ClassVar[int]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
     EVALUATED_FIELD_NUMBER: _ClassVar[int]
@@ -156,6 +163,7 @@ class QueryResponse(_message.Message):
     SYNCED_FIELD_NUMBER: _ClassVar[int]
     TIMESERIES_FIELD_NUMBER: _ClassVar[int]
     annotations: _containers.RepeatedCompositeFieldContainer[Annotation]
+    away: _metrics_pb2.Away
     cursor: str
     end: _metrics_service_pb2.End
     evaluated: _timestamp_pb2.Timestamp
@@ -164,7 +172,7 @@ class QueryResponse(_message.Message):
     late_samples: int
     synced: _metrics_service_pb2.Synced
     timeseries: _containers.RepeatedCompositeFieldContainer[_metrics_pb2.TimeSeries]
-    def __init__(self, timeseries: _Optional[_Iterable[_Union[_metrics_pb2.TimeSeries, _Mapping]]] = ..., cursor: _Optional[str] = ..., evaluated: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., annotations: _Optional[_Iterable[_Union[Annotation, _Mapping]]] = ..., late_samples: _Optional[int] = ..., synced: _Optional[_Union[_metrics_service_pb2.Synced, _Mapping]] = ..., heartbeat: _Optional[_Union[_metrics_service_pb2.Heartbeat, _Mapping]] = ..., end: _Optional[_Union[_metrics_service_pb2.End, _Mapping]] = ..., forget_references: bool = ...) -> None: ...
+    def __init__(self, timeseries: _Optional[_Iterable[_Union[_metrics_pb2.TimeSeries, _Mapping]]] = ..., cursor: _Optional[str] = ..., evaluated: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., annotations: _Optional[_Iterable[_Union[Annotation, _Mapping]]] = ..., late_samples: _Optional[int] = ..., synced: _Optional[_Union[_metrics_service_pb2.Synced, _Mapping]] = ..., heartbeat: _Optional[_Union[_metrics_service_pb2.Heartbeat, _Mapping]] = ..., end: _Optional[_Union[_metrics_service_pb2.End, _Mapping]] = ..., away: _Optional[_Union[_metrics_pb2.Away, _Mapping]] = ..., forget_references: bool = ...) -> None: ...
 
 class RuleFailure(_message.Message):
     __slots__ = ["error", "rule"]

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file promgrpc/metrics/v1/metrics.proto.
  */
 export const file_promgrpc_metrics_v1_metrics: GenFile = /*@__PURE__*/
-  fileDesc("CiFwcm9tZ3JwYy9tZXRyaWNzL3YxL21ldHJpY3MucHJvdG8SE3Byb21ncnBjLm1ldHJpY3MudjEi7AEKClRpbWVTZXJpZXMSKgoGbGFiZWxzGAEgAygLMhoucHJvbWdycGMubWV0cmljcy52MS5MYWJlbBIsCgdzYW1wbGVzGAIgAygLMhsucHJvbWdycGMubWV0cmljcy52MS5TYW1wbGUSMAoJZXhlbXBsYXJzGAMgAygLMh0ucHJvbWdycGMubWV0cmljcy52MS5FeGVtcGxhchIyCgpoaXN0b2dyYW1zGAQgAygLMh4ucHJvbWdycGMubWV0cmljcy52MS5IaXN0b2dyYW0SEQoJY29hbGVzY2VkGBAgASgEEgsKA3JlZhgRIAEoBCIkCgVMYWJlbBIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgJIkMKBlNhbXBsZRINCgV2YWx1ZRgBIAEoARIRCgl0aW1lc3RhbXAYAiABKAMSFwoPc3RhcnRfdGltZXN0YW1wGAMgASgDIlgKCEV4ZW1wbGFyEioKBmxhYmVscxgBIAMoCzIaLnByb21ncnBjLm1ldHJpY3MudjEuTGFiZWwSDQoFdmFsdWUYAiABKAESEQoJdGltZXN0YW1wGAMgASgDIvYECglIaXN0b2dyYW0SEwoJY291bnRfaW50GAEgASgESAASFQoLY291bnRfZmxvYXQYAiABKAFIABILCgNzdW0YAyABKAESDgoGc2NoZW1hGAQgASgREhYKDnplcm9fdGhyZXNob2xkGAUgASgBEhgKDnplcm9fY291bnRfaW50GAYgASgESAESGgoQemVyb19jb3VudF9mbG9hdBgHIAEoAUgBEjcKDm5lZ2F0aXZlX3NwYW5zGAggAygLMh8ucHJvbWdycGMubWV0cmljcy52MS5CdWNrZXRTcGFuEhcKD25lZ2F0aXZlX2RlbHRhcxgJIAMoEhIXCg9uZWdhdGl2ZV9jb3VudHMYCiADKAESNwoOcG9zaXRpdmVfc3BhbnMYCyADKAsyHy5wcm9tZ3JwYy5tZXRyaWNzLnYxLkJ1Y2tldFNwYW4SFwoPcG9zaXRpdmVfZGVsdGFzGAwgAygSEhcKD3Bvc2l0aXZlX2NvdW50cxgNIAMoARI8CgpyZXNldF9oaW50GA4gASgOMigucHJvbWdycGMubWV0cmljcy52MS5IaXN0b2dyYW0uUmVzZXRIaW50EhEKCXRpbWVzdGFtcBgPIAEoAxIVCg1jdXN0b21fdmFsdWVzGBAgAygBEhcKD3N0YXJ0X3RpbWVzdGFtcBgRIAEoAyJkCglSZXNldEhpbnQSGgoWUkVTRVRfSElOVF9VTlNQRUNJRklFRBAAEhIKDlJFU0VUX0hJTlRfWUVTEAESEQoNUkVTRVRfSElOVF9OTxACEhQKEFJFU0VUX0hJTlRfR0FVR0UQA0IHCgVjb3VudEIMCgp6ZXJvX2NvdW50IiwKCkJ1Y2tldFNwYW4SDgoGb2Zmc2V0GAEgASgREg4KBmxlbmd0aBgCIAEoDSJ3Cg5NZXRyaWNNZXRhZGF0YRItCgR0eXBlGAEgASgOMh8ucHJvbWdycGMubWV0cmljcy52MS5NZXRyaWNUeXBlEhoKEm1ldHJpY19mYW1pbHlfbmFtZRgCIAEoCRIMCgRoZWxwGAQgASgJEgwKBHVuaXQYBSABKAkizQEKB1NlZ21lbnQSDgoGbG9nX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSFgoOZmlyc3Rfc2VxdWVuY2UYAyABKAQSFQoNbGFzdF9zZXF1ZW5jZRgEIAEoBBIvCgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKc2l6ZV9ieXRlcxgGIAEoAxIOCgZzZWFsZWQYByABKAgSEAoIYXJjaGl2ZWQYCCABKAgSDgoGcmVtb3RlGAkgASgIIowCCglMb2dTdGF0dXMSDgoGbG9nX2lkGAEgASgJEhYKDmZpcnN0X3NlcXVlbmNlGAIgASgEEhUKDWxhc3Rfc2VxdWVuY2UYAyABKAQSEQoJY29ubmVjdGVkGAQgASgIEhIKCmxhZ19ibG9ja3MYBSABKAQSMAoMcmVjZWl2ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZzZXJpZXMYByABKAQSEgoKc2l6ZV9ieXRlcxgIIAEoAxIYChBkdXJhYmxlX3NlcXVlbmNlGAkgASgEEhkKEWFyY2hpdmVkX3NlcXVlbmNlGAogASgEEg4KBm93bmVycxgLIAMoCSrdAQoKTWV0cmljVHlwZRIbChdNRVRSSUNfVFlQRV9VTlNQRUNJRklFRBAAEhcKE01FVFJJQ19UWVBFX0NPVU5URVIQARIVChFNRVRSSUNfVFlQRV9HQVVHRRACEhkKFU1FVFJJQ19UWVBFX0hJU1RPR1JBTRADEh4KGk1FVFJJQ19UWVBFX0dBVUdFSElTVE9HUkFNEAQSFwoTTUVUUklDX1RZUEVfU1VNTUFSWRAFEhQKEE1FVFJJQ19UWVBFX0lORk8QBhIYChRNRVRSSUNfVFlQRV9TVEFURVNFVBAHYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("CiFwcm9tZ3JwYy9tZXRyaWNzL3YxL21ldHJpY3MucHJvdG8SE3Byb21ncnBjLm1ldHJpY3MudjEi7AEKClRpbWVTZXJpZXMSKgoGbGFiZWxzGAEgAygLMhoucHJvbWdycGMubWV0cmljcy52MS5MYWJlbBIsCgdzYW1wbGVzGAIgAygLMhsucHJvbWdycGMubWV0cmljcy52MS5TYW1wbGUSMAoJZXhlbXBsYXJzGAMgAygLMh0ucHJvbWdycGMubWV0cmljcy52MS5FeGVtcGxhchIyCgpoaXN0b2dyYW1zGAQgAygLMh4ucHJvbWdycGMubWV0cmljcy52MS5IaXN0b2dyYW0SEQoJY29hbGVzY2VkGBAgASgEEgsKA3JlZhgRIAEoBCIkCgVMYWJlbBIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgJIkMKBlNhbXBsZRINCgV2YWx1ZRgBIAEoARIRCgl0aW1lc3RhbXAYAiABKAMSFwoPc3RhcnRfdGltZXN0YW1wGAMgASgDIlgKCEV4ZW1wbGFyEioKBmxhYmVscxgBIAMoCzIaLnByb21ncnBjLm1ldHJpY3MudjEuTGFiZWwSDQoFdmFsdWUYAiABKAESEQoJdGltZXN0YW1wGAMgASgDIvYECglIaXN0b2dyYW0SEwoJY291bnRfaW50GAEgASgESAASFQoLY291bnRfZmxvYXQYAiABKAFIABILCgNzdW0YAyABKAESDgoGc2NoZW1hGAQgASgREhYKDnplcm9fdGhyZXNob2xkGAUgASgBEhgKDnplcm9fY291bnRfaW50GAYgASgESAESGgoQemVyb19jb3VudF9mbG9hdBgHIAEoAUgBEjcKDm5lZ2F0aXZlX3NwYW5zGAggAygLMh8ucHJvbWdycGMubWV0cmljcy52MS5CdWNrZXRTcGFuEhcKD25lZ2F0aXZlX2RlbHRhcxgJIAMoEhIXCg9uZWdhdGl2ZV9jb3VudHMYCiADKAESNwoOcG9zaXRpdmVfc3BhbnMYCyADKAsyHy5wcm9tZ3JwYy5tZXRyaWNzLnYxLkJ1Y2tldFNwYW4SFwoPcG9zaXRpdmVfZGVsdGFzGAwgAygSEhcKD3Bvc2l0aXZlX2NvdW50cxgNIAMoARI8CgpyZXNldF9oaW50GA4gASgOMigucHJvbWdycGMubWV0cmljcy52MS5IaXN0b2dyYW0uUmVzZXRIaW50EhEKCXRpbWVzdGFtcBgPIAEoAxIVCg1jdXN0b21fdmFsdWVzGBAgAygBEhcKD3N0YXJ0X3RpbWVzdGFtcBgRIAEoAyJkCglSZXNldEhpbnQSGgoWUkVTRVRfSElOVF9VTlNQRUNJRklFRBAAEhIKDlJFU0VUX0hJTlRfWUVTEAESEQoNUkVTRVRfSElOVF9OTxACEhQKEFJFU0VUX0hJTlRfR0FVR0UQA0IHCgVjb3VudEIMCgp6ZXJvX2NvdW50IiwKCkJ1Y2tldFNwYW4SDgoGb2Zmc2V0GAEgASgREg4KBmxlbmd0aBgCIAEoDSJ3Cg5NZXRyaWNNZXRhZGF0YRItCgR0eXBlGAEgASgOMh8ucHJvbWdycGMubWV0cmljcy52MS5NZXRyaWNUeXBlEhoKEm1ldHJpY19mYW1pbHlfbmFtZRgCIAEoCRIMCgRoZWxwGAQgASgJEgwKBHVuaXQYBSABKAkizQEKB1NlZ21lbnQSDgoGbG9nX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSFgoOZmlyc3Rfc2VxdWVuY2UYAyABKAQSFQoNbGFzdF9zZXF1ZW5jZRgEIAEoBBIvCgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKc2l6ZV9ieXRlcxgGIAEoAxIOCgZzZWFsZWQYByABKAgSEAoIYXJjaGl2ZWQYCCABKAgSDgoGcmVtb3RlGAkgASgIIowCCglMb2dTdGF0dXMSDgoGbG9nX2lkGAEgASgJEhYKDmZpcnN0X3NlcXVlbmNlGAIgASgEEhUKDWxhc3Rfc2VxdWVuY2UYAyABKAQSEQoJY29ubmVjdGVkGAQgASgIEhIKCmxhZ19ibG9ja3MYBSABKAQSMAoMcmVjZWl2ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZzZXJpZXMYByABKAQSEgoKc2l6ZV9ieXRlcxgIIAEoAxIYChBkdXJhYmxlX3NlcXVlbmNlGAkgASgEEhkKEWFyY2hpdmVkX3NlcXVlbmNlGAogASgEEg4KBm93bmVycxgLIAMoCSIWCgRBd2F5Eg4KBmdyb3VwcxgBIAMoCSKIAQoLR3JvdXBTdGF0dXMSDAoEbmFtZRgBIAEoCRIxCgdzZXJ2ZXJzGAIgAygLMiAucHJvbWdycGMubWV0cmljcy52MS5Hcm91cFNlcnZlchIMCgRhd2F5GAMgASgIEhkKEXBsYWNlbWVudF92ZXJzaW9uGAQgASgEEg8KB2xvZ19pZHMYBSADKAkiTgoLR3JvdXBTZXJ2ZXISDwoHYWRkcmVzcxgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRINCgVyZWFkeRgDIAEoCBINCgVlcnJvchgEIAEoCSrdAQoKTWV0cmljVHlwZRIbChdNRVRSSUNfVFlQRV9VTlNQRUNJRklFRBAAEhcKE01FVFJJQ19UWVBFX0NPVU5URVIQARIVChFNRVRSSUNfVFlQRV9HQVVHRRACEhkKFU1FVFJJQ19UWVBFX0hJU1RPR1JBTRADEh4KGk1FVFJJQ19UWVBFX0dBVUdFSElTVE9HUkFNEAQSFwoTTUVUUklDX1RZUEVfU1VNTUFSWRAFEhQKEE1FVFJJQ19UWVBFX0lORk8QBhIYChRNRVRSSUNfVFlQRV9TVEFURVNFVBAHKk8KCFdoZW5Bd2F5EhkKFVdIRU5fQVdBWV9VTlNQRUNJRklFRBAAEhIKDldIRU5fQVdBWV9XQUlUEAESFAoQV0hFTl9BV0FZX1JFRlVTRRACYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * TimeSeries is one series with samples of it, in order of arrival: the float
@@ -634,6 +634,120 @@ export const LogStatusSchema: GenMessage<LogStatus> = /*@__PURE__*/
   messageDesc(file_promgrpc_metrics_v1_metrics, 8);
 
 /**
+ * Away says which groups of a router do not answer, as an event of a stream: what they
+ * have is missing until it comes again with fewer of them, at last with none.
+ *
+ * @generated from message promgrpc.metrics.v1.Away
+ */
+export type Away = Message<"promgrpc.metrics.v1.Away"> & {
+  /**
+   * groups by name, sorted.
+   *
+   * @generated from field: repeated string groups = 1;
+   */
+  groups: string[];
+};
+
+/**
+ * Describes the message promgrpc.metrics.v1.Away.
+ * Use `create(AwaySchema)` to create a new message.
+ */
+export const AwaySchema: GenMessage<Away> = /*@__PURE__*/
+  messageDesc(file_promgrpc_metrics_v1_metrics, 9);
+
+/**
+ * GroupStatus is a router's view of one group: of servers with the same logs, which have
+ * their share of the series.
+ *
+ * @generated from message promgrpc.metrics.v1.GroupStatus
+ */
+export type GroupStatus = Message<"promgrpc.metrics.v1.GroupStatus"> & {
+  /**
+   * name of the group.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * servers that the group has.
+   *
+   * @generated from field: repeated promgrpc.metrics.v1.GroupServer servers = 2;
+   */
+  servers: GroupServer[];
+
+  /**
+   * away is set while none of them answers.
+   *
+   * @generated from field: bool away = 3;
+   */
+  away: boolean;
+
+  /**
+   * placement_version of the placement in the group's logs. 0: they have none.
+   *
+   * @generated from field: uint64 placement_version = 4;
+   */
+  placementVersion: bigint;
+
+  /**
+   * log_ids of the logs that the group's servers have, as 32 hexadecimal digits.
+   *
+   * @generated from field: repeated string log_ids = 5;
+   */
+  logIds: string[];
+};
+
+/**
+ * Describes the message promgrpc.metrics.v1.GroupStatus.
+ * Use `create(GroupStatusSchema)` to create a new message.
+ */
+export const GroupStatusSchema: GenMessage<GroupStatus> = /*@__PURE__*/
+  messageDesc(file_promgrpc_metrics_v1_metrics, 10);
+
+/**
+ * GroupServer is a server of a group, as a router last saw it.
+ *
+ * @generated from message promgrpc.metrics.v1.GroupServer
+ */
+export type GroupServer = Message<"promgrpc.metrics.v1.GroupServer"> & {
+  /**
+   * address of the server, as host:port.
+   *
+   * @generated from field: string address = 1;
+   */
+  address: string;
+
+  /**
+   * instance name of the server. Empty until it has answered.
+   *
+   * @generated from field: string instance = 2;
+   */
+  instance: string;
+
+  /**
+   * ready is set when it answered and serves calls.
+   *
+   * @generated from field: bool ready = 3;
+   */
+  ready: boolean;
+
+  /**
+   * error says why calls go to other servers. Empty if it is ready.
+   *
+   * @generated from field: string error = 4;
+   */
+  error: string;
+};
+
+/**
+ * Describes the message promgrpc.metrics.v1.GroupServer.
+ * Use `create(GroupServerSchema)` to create a new message.
+ */
+export const GroupServerSchema: GenMessage<GroupServer> = /*@__PURE__*/
+  messageDesc(file_promgrpc_metrics_v1_metrics, 11);
+
+/**
  * MetricType is what kind of metric a family is.
  *
  * @generated from enum promgrpc.metrics.v1.MetricType
@@ -701,4 +815,42 @@ export enum MetricType {
  */
 export const MetricTypeSchema: GenEnum<MetricType> = /*@__PURE__*/
   enumDesc(file_promgrpc_metrics_v1_metrics, 0);
+
+/**
+ * WhenAway is what a call does at a router while a group that it needs is away: no
+ * server of the group answers. A server that is no router has nothing to wait for, and
+ * ignores it.
+ *
+ * @generated from enum promgrpc.metrics.v1.WhenAway
+ */
+export enum WhenAway {
+  /**
+   * WHEN_AWAY_UNSPECIFIED waits.
+   *
+   * @generated from enum value: WHEN_AWAY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * WHEN_AWAY_WAIT: a stream goes on with what the other groups have, where it can, and
+   * says which groups are away. A call with one answer waits, for as long as the router
+   * allows, and then ends with UNAVAILABLE.
+   *
+   * @generated from enum value: WHEN_AWAY_WAIT = 1;
+   */
+  WAIT = 1,
+
+  /**
+   * WHEN_AWAY_REFUSE: the call ends with UNAVAILABLE at once.
+   *
+   * @generated from enum value: WHEN_AWAY_REFUSE = 2;
+   */
+  REFUSE = 2,
+}
+
+/**
+ * Describes the enum promgrpc.metrics.v1.WhenAway.
+ */
+export const WhenAwaySchema: GenEnum<WhenAway> = /*@__PURE__*/
+  enumDesc(file_promgrpc_metrics_v1_metrics, 1);
 

@@ -6,7 +6,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { LogStatus, MetricMetadata, Segment, TimeSeries } from "./metrics_pb";
+import type { Away, GroupStatus, LogStatus, MetricMetadata, Segment, TimeSeries, WhenAway } from "./metrics_pb";
 import { file_promgrpc_metrics_v1_metrics } from "./metrics_pb";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file promgrpc/metrics/v1/metrics_service.proto.
  */
 export const file_promgrpc_metrics_v1_metrics_service: GenFile = /*@__PURE__*/
-  fileDesc("Cilwcm9tZ3JwYy9tZXRyaWNzL3YxL21ldHJpY3Nfc2VydmljZS5wcm90bxITcHJvbWdycGMubWV0cmljcy52MSKAAgoRR2V0TWV0cmljc1JlcXVlc3QSEQoJc2VsZWN0b3JzGAEgAygJEisKBXNpbmNlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgAEhAKBmN1cnNvchgDIAEoCUgAEg4KBmZvbGxvdxgEIAEoCBIvCgxtaW5faW50ZXJ2YWwYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoSaGVhcnRiZWF0X2ludGVydmFsGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhgKEGxhYmVsX3JlZmVyZW5jZXMYByABKAhCBwoFc3RhcnQiswIKEkdldE1ldHJpY3NSZXNwb25zZRIzCgp0aW1lc2VyaWVzGAEgAygLMh8ucHJvbWdycGMubWV0cmljcy52MS5UaW1lU2VyaWVzEg4KBmN1cnNvchgCIAEoCRItCgZzeW5jZWQYAyABKAsyGy5wcm9tZ3JwYy5tZXRyaWNzLnYxLlN5bmNlZEgAEjMKCWhlYXJ0YmVhdBgEIAEoCzIeLnByb21ncnBjLm1ldHJpY3MudjEuSGVhcnRiZWF0SAASJwoDZ2FwGAUgASgLMhgucHJvbWdycGMubWV0cmljcy52MS5HYXBIABInCgNlbmQYBiABKAsyGC5wcm9tZ3JwYy5tZXRyaWNzLnYxLkVuZEgAEhkKEWZvcmdldF9yZWZlcmVuY2VzGAcgASgIQgcKBWV2ZW50IggKBlN5bmNlZCILCglIZWFydGJlYXQiVAoDR2FwEg4KBmxvZ19pZBgBIAEoCRIWCg5hZnRlcl9zZXF1ZW5jZRgCIAEoBBIVCg1uZXh0X3NlcXVlbmNlGAMgASgEEg4KBnJlYXNvbhgEIAEoCSIFCgNFbmQiKQoQQ3Vyc29yT3V0T2ZSYW5nZRIVCg1vbGRlc3RfY3Vyc29yGAEgASgJIjwKD0ludmFsaWRTZWxlY3RvchINCgVpbmRleBgBIAEoDRINCgVzdGFydBgCIAEoDRILCgNlbmQYAyABKA0irQEKEVN0cmVhbUludGVycnVwdGVkEg4KBmN1cnNvchgBIAEoCRI9CgZyZWFzb24YAiABKA4yLS5wcm9tZ3JwYy5tZXRyaWNzLnYxLlN0cmVhbUludGVycnVwdGVkLlJlYXNvbiJJCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAASEwoPUkVBU09OX0RSQUlOSU5HEAESEgoOUkVBU09OX01BWF9BR0UQAiKeAQoPUmVhZExvZ3NSZXF1ZXN0EjMKCXBvc2l0aW9ucxgBIAMoCzIgLnByb21ncnBjLm1ldHJpY3MudjEuTG9nUG9zaXRpb24SDgoGZm9sbG93GAIgASgIEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIPCgdsb2dfaWRzGAQgAygJIkEKC0xvZ1Bvc2l0aW9uEg4KBmxvZ19pZBgBIAEoCRIQCghzZXF1ZW5jZRgCIAEoBBIQCghjaGVja3N1bRgDIAEoDSKxAgoQUmVhZExvZ3NSZXNwb25zZRIOCgZsb2dfaWQYASABKAkSFQoNbGFzdF9zZXF1ZW5jZRgCIAEoBBI0CgdzZWdtZW50GAMgASgLMiEucHJvbWdycGMubWV0cmljcy52MS5TZWdtZW50U3RhcnRIABIwCgRkYXRhGAQgASgLMiAucHJvbWdycGMubWV0cmljcy52MS5TZWdtZW50RGF0YUgAEicKA2dhcBgFIAEoCzIYLnByb21ncnBjLm1ldHJpY3MudjEuR2FwSAASMwoJaGVhcnRiZWF0GAYgASgLMh4ucHJvbWdycGMubWV0cmljcy52MS5IZWFydGJlYXRIABInCgNlbmQYByABKAsyGC5wcm9tZ3JwYy5tZXRyaWNzLnYxLkVuZEgAQgcKBWV2ZW50IjQKDFNlZ21lbnRTdGFydBIMCgRuYW1lGAEgASgJEhYKDmZpcnN0X3NlcXVlbmNlGAIgASgEIjwKC1NlZ21lbnREYXRhEg4KBm9mZnNldBgBIAEoBBIMCgRkYXRhGAIgASgMEg8KB3BhcnRpYWwYAyABKAgiOAoUR2V0TGFiZWxOYW1lc1JlcXVlc3QSEQoJc2VsZWN0b3JzGAEgAygJEg0KBWxpbWl0GAIgASgNIjkKFUdldExhYmVsTmFtZXNSZXNwb25zZRINCgVuYW1lcxgBIAMoCRIRCgl0cnVuY2F0ZWQYAiABKAgiRwoVR2V0TGFiZWxWYWx1ZXNSZXF1ZXN0EgwKBG5hbWUYASABKAkSEQoJc2VsZWN0b3JzGAIgAygJEg0KBWxpbWl0GAMgASgNIjsKFkdldExhYmVsVmFsdWVzUmVzcG9uc2USDgoGdmFsdWVzGAEgAygJEhEKCXRydW5jYXRlZBgCIAEoCCI/ChJHZXRNZXRhZGF0YVJlcXVlc3QSGgoSbWV0cmljX2ZhbWlseV9uYW1lGAEgASgJEg0KBWxpbWl0GAIgASgNIl8KE0dldE1ldGFkYXRhUmVzcG9uc2USNQoIbWV0YWRhdGEYASADKAsyIy5wcm9tZ3JwYy5tZXRyaWNzLnYxLk1ldHJpY01ldGFkYXRhEhEKCXRydW5jYXRlZBgCIAEoCCIVChNMaXN0U2VnbWVudHNSZXF1ZXN0IlkKFExpc3RTZWdtZW50c1Jlc3BvbnNlEi4KCHNlZ21lbnRzGAEgAygLMhwucHJvbWdycGMubWV0cmljcy52MS5TZWdtZW50EhEKCXRydW5jYXRlZBgCIAEoCCISChBHZXRTdGF0dXNSZXF1ZXN0Io4DChFHZXRTdGF0dXNSZXNwb25zZRIQCghpbnN0YW5jZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEi4KCnN0YXJ0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBXJlYWR5GAQgASgIEg4KBmN1cnNvchgFIAEoCRIsCgRsb2dzGAYgAygLMh4ucHJvbWdycGMubWV0cmljcy52MS5Mb2dTdGF0dXMSEwoLbGl2ZV9zZXJpZXMYByABKAQSDwoHc3RyZWFtcxgIIAEoDRIQCgh1cHN0cmVhbRgJIAEoCRIpCgZ1cHRpbWUYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMAoJbGlzdGVuZXJzGAsgAygLMh0ucHJvbWdycGMubWV0cmljcy52MS5MaXN0ZW5lchIRCglub3RfcmVhZHkYDCABKAkSMQoGYnVja2V0GA0gASgLMiEucHJvbWdycGMubWV0cmljcy52MS5CdWNrZXRTdGF0dXMihwEKDEJ1Y2tldFN0YXR1cxILCgN1cmwYASABKAkSDQoFZXJyb3IYAiABKAkSMAoMc3VjY2Vzc190aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1wZW5kaW5nX2J5dGVzGAQgASgDEhIKCnNpemVfYnl0ZXMYBSABKAMiiQEKCExpc3RlbmVyEgwKBG5hbWUYASABKAkSDwoHYWRkcmVzcxgCIAEoCRILCgN0bHMYAyABKAgSGwoTY2xpZW50X2NlcnRpZmljYXRlcxgEIAEoCBIRCglwYXNzd29yZHMYBSABKAgSEAoIcG9saWNpZXMYBiABKAgSDwoHZXhwb3NlZBgHIAEoCDLlBQoOTWV0cmljc1NlcnZpY2USZAoKR2V0TWV0cmljcxImLnByb21ncnBjLm1ldHJpY3MudjEuR2V0TWV0cmljc1JlcXVlc3QaJy5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdldE1ldHJpY3NSZXNwb25zZSIDkAIBMAESXgoIUmVhZExvZ3MSJC5wcm9tZ3JwYy5tZXRyaWNzLnYxLlJlYWRMb2dzUmVxdWVzdBolLnByb21ncnBjLm1ldHJpY3MudjEuUmVhZExvZ3NSZXNwb25zZSIDkAIBMAESawoNR2V0TGFiZWxOYW1lcxIpLnByb21ncnBjLm1ldHJpY3MudjEuR2V0TGFiZWxOYW1lc1JlcXVlc3QaKi5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdldExhYmVsTmFtZXNSZXNwb25zZSIDkAIBEm4KDkdldExhYmVsVmFsdWVzEioucHJvbWdycGMubWV0cmljcy52MS5HZXRMYWJlbFZhbHVlc1JlcXVlc3QaKy5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdldExhYmVsVmFsdWVzUmVzcG9uc2UiA5ACARJlCgtHZXRNZXRhZGF0YRInLnByb21ncnBjLm1ldHJpY3MudjEuR2V0TWV0YWRhdGFSZXF1ZXN0GigucHJvbWdycGMubWV0cmljcy52MS5HZXRNZXRhZGF0YVJlc3BvbnNlIgOQAgESaAoMTGlzdFNlZ21lbnRzEigucHJvbWdycGMubWV0cmljcy52MS5MaXN0U2VnbWVudHNSZXF1ZXN0GikucHJvbWdycGMubWV0cmljcy52MS5MaXN0U2VnbWVudHNSZXNwb25zZSIDkAIBEl8KCUdldFN0YXR1cxIlLnByb21ncnBjLm1ldHJpY3MudjEuR2V0U3RhdHVzUmVxdWVzdBomLnByb21ncnBjLm1ldHJpY3MudjEuR2V0U3RhdHVzUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_promgrpc_metrics_v1_metrics]);
+  fileDesc("Cilwcm9tZ3JwYy9tZXRyaWNzL3YxL21ldHJpY3Nfc2VydmljZS5wcm90bxITcHJvbWdycGMubWV0cmljcy52MSKyAgoRR2V0TWV0cmljc1JlcXVlc3QSEQoJc2VsZWN0b3JzGAEgAygJEisKBXNpbmNlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgAEhAKBmN1cnNvchgDIAEoCUgAEg4KBmZvbGxvdxgEIAEoCBIvCgxtaW5faW50ZXJ2YWwYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoSaGVhcnRiZWF0X2ludGVydmFsGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhgKEGxhYmVsX3JlZmVyZW5jZXMYByABKAgSMAoJd2hlbl9hd2F5GAggASgOMh0ucHJvbWdycGMubWV0cmljcy52MS5XaGVuQXdheUIHCgVzdGFydCLeAgoSR2V0TWV0cmljc1Jlc3BvbnNlEjMKCnRpbWVzZXJpZXMYASADKAsyHy5wcm9tZ3JwYy5tZXRyaWNzLnYxLlRpbWVTZXJpZXMSDgoGY3Vyc29yGAIgASgJEi0KBnN5bmNlZBgDIAEoCzIbLnByb21ncnBjLm1ldHJpY3MudjEuU3luY2VkSAASMwoJaGVhcnRiZWF0GAQgASgLMh4ucHJvbWdycGMubWV0cmljcy52MS5IZWFydGJlYXRIABInCgNnYXAYBSABKAsyGC5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdhcEgAEicKA2VuZBgGIAEoCzIYLnByb21ncnBjLm1ldHJpY3MudjEuRW5kSAASKQoEYXdheRgIIAEoCzIZLnByb21ncnBjLm1ldHJpY3MudjEuQXdheUgAEhkKEWZvcmdldF9yZWZlcmVuY2VzGAcgASgIQgcKBWV2ZW50IggKBlN5bmNlZCILCglIZWFydGJlYXQiVAoDR2FwEg4KBmxvZ19pZBgBIAEoCRIWCg5hZnRlcl9zZXF1ZW5jZRgCIAEoBBIVCg1uZXh0X3NlcXVlbmNlGAMgASgEEg4KBnJlYXNvbhgEIAEoCSIFCgNFbmQiKQoQQ3Vyc29yT3V0T2ZSYW5nZRIVCg1vbGRlc3RfY3Vyc29yGAEgASgJIjwKD0ludmFsaWRTZWxlY3RvchINCgVpbmRleBgBIAEoDRINCgVzdGFydBgCIAEoDRILCgNlbmQYAyABKA0irQEKEVN0cmVhbUludGVycnVwdGVkEg4KBmN1cnNvchgBIAEoCRI9CgZyZWFzb24YAiABKA4yLS5wcm9tZ3JwYy5tZXRyaWNzLnYxLlN0cmVhbUludGVycnVwdGVkLlJlYXNvbiJJCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAASEwoPUkVBU09OX0RSQUlOSU5HEAESEgoOUkVBU09OX01BWF9BR0UQAiLQAQoPUmVhZExvZ3NSZXF1ZXN0EjMKCXBvc2l0aW9ucxgBIAMoCzIgLnByb21ncnBjLm1ldHJpY3MudjEuTG9nUG9zaXRpb24SDgoGZm9sbG93GAIgASgIEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIPCgdsb2dfaWRzGAQgAygJEjAKCXdoZW5fYXdheRgFIAEoDjIdLnByb21ncnBjLm1ldHJpY3MudjEuV2hlbkF3YXkiQQoLTG9nUG9zaXRpb24SDgoGbG9nX2lkGAEgASgJEhAKCHNlcXVlbmNlGAIgASgEEhAKCGNoZWNrc3VtGAMgASgNIrECChBSZWFkTG9nc1Jlc3BvbnNlEg4KBmxvZ19pZBgBIAEoCRIVCg1sYXN0X3NlcXVlbmNlGAIgASgEEjQKB3NlZ21lbnQYAyABKAsyIS5wcm9tZ3JwYy5tZXRyaWNzLnYxLlNlZ21lbnRTdGFydEgAEjAKBGRhdGEYBCABKAsyIC5wcm9tZ3JwYy5tZXRyaWNzLnYxLlNlZ21lbnREYXRhSAASJwoDZ2FwGAUgASgLMhgucHJvbWdycGMubWV0cmljcy52MS5HYXBIABIzCgloZWFydGJlYXQYBiABKAsyHi5wcm9tZ3JwYy5tZXRyaWNzLnYxLkhlYXJ0YmVhdEgAEicKA2VuZBgHIAEoCzIYLnByb21ncnBjLm1ldHJpY3MudjEuRW5kSABCBwoFZXZlbnQiNAoMU2VnbWVudFN0YXJ0EgwKBG5hbWUYASABKAkSFgoOZmlyc3Rfc2VxdWVuY2UYAiABKAQiPAoLU2VnbWVudERhdGESDgoGb2Zmc2V0GAEgASgEEgwKBGRhdGEYAiABKAwSDwoHcGFydGlhbBgDIAEoCCJqChRHZXRMYWJlbE5hbWVzUmVxdWVzdBIRCglzZWxlY3RvcnMYASADKAkSDQoFbGltaXQYAiABKA0SMAoJd2hlbl9hd2F5GAMgASgOMh0ucHJvbWdycGMubWV0cmljcy52MS5XaGVuQXdheSI5ChVHZXRMYWJlbE5hbWVzUmVzcG9uc2USDQoFbmFtZXMYASADKAkSEQoJdHJ1bmNhdGVkGAIgASgIInkKFUdldExhYmVsVmFsdWVzUmVxdWVzdBIMCgRuYW1lGAEgASgJEhEKCXNlbGVjdG9ycxgCIAMoCRINCgVsaW1pdBgDIAEoDRIwCgl3aGVuX2F3YXkYBCABKA4yHS5wcm9tZ3JwYy5tZXRyaWNzLnYxLldoZW5Bd2F5IjsKFkdldExhYmVsVmFsdWVzUmVzcG9uc2USDgoGdmFsdWVzGAEgAygJEhEKCXRydW5jYXRlZBgCIAEoCCJxChJHZXRNZXRhZGF0YVJlcXVlc3QSGgoSbWV0cmljX2ZhbWlseV9uYW1lGAEgASgJEg0KBWxpbWl0GAIgASgNEjAKCXdoZW5fYXdheRgDIAEoDjIdLnByb21ncnBjLm1ldHJpY3MudjEuV2hlbkF3YXkiXwoTR2V0TWV0YWRhdGFSZXNwb25zZRI1CghtZXRhZGF0YRgBIAMoCzIjLnByb21ncnBjLm1ldHJpY3MudjEuTWV0cmljTWV0YWRhdGESEQoJdHJ1bmNhdGVkGAIgASgIIkcKE0xpc3RTZWdtZW50c1JlcXVlc3QSMAoJd2hlbl9hd2F5GAEgASgOMh0ucHJvbWdycGMubWV0cmljcy52MS5XaGVuQXdheSJZChRMaXN0U2VnbWVudHNSZXNwb25zZRIuCghzZWdtZW50cxgBIAMoCzIcLnByb21ncnBjLm1ldHJpY3MudjEuU2VnbWVudBIRCgl0cnVuY2F0ZWQYAiABKAgiRAoQR2V0U3RhdHVzUmVxdWVzdBIwCgl3aGVuX2F3YXkYASABKA4yHS5wcm9tZ3JwYy5tZXRyaWNzLnYxLldoZW5Bd2F5IuoDChFHZXRTdGF0dXNSZXNwb25zZRIQCghpbnN0YW5jZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEi4KCnN0YXJ0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBXJlYWR5GAQgASgIEg4KBmN1cnNvchgFIAEoCRIsCgRsb2dzGAYgAygLMh4ucHJvbWdycGMubWV0cmljcy52MS5Mb2dTdGF0dXMSEwoLbGl2ZV9zZXJpZXMYByABKAQSDwoHc3RyZWFtcxgIIAEoDRIQCgh1cHN0cmVhbRgJIAEoCRIpCgZ1cHRpbWUYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMAoJbGlzdGVuZXJzGAsgAygLMh0ucHJvbWdycGMubWV0cmljcy52MS5MaXN0ZW5lchIRCglub3RfcmVhZHkYDCABKAkSMQoGYnVja2V0GA0gASgLMiEucHJvbWdycGMubWV0cmljcy52MS5CdWNrZXRTdGF0dXMSMAoGZ3JvdXBzGA4gAygLMiAucHJvbWdycGMubWV0cmljcy52MS5Hcm91cFN0YXR1cxINCgVncm91cBgPIAEoCRIZChFwbGFjZW1lbnRfdmVyc2lvbhgQIAEoBCKHAQoMQnVja2V0U3RhdHVzEgsKA3VybBgBIAEoCRINCgVlcnJvchgCIAEoCRIwCgxzdWNjZXNzX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDXBlbmRpbmdfYnl0ZXMYBCABKAMSEgoKc2l6ZV9ieXRlcxgFIAEoAyKJAQoITGlzdGVuZXISDAoEbmFtZRgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEgsKA3RscxgDIAEoCBIbChNjbGllbnRfY2VydGlmaWNhdGVzGAQgASgIEhEKCXBhc3N3b3JkcxgFIAEoCBIQCghwb2xpY2llcxgGIAEoCBIPCgdleHBvc2VkGAcgASgIMuUFCg5NZXRyaWNzU2VydmljZRJkCgpHZXRNZXRyaWNzEiYucHJvbWdycGMubWV0cmljcy52MS5HZXRNZXRyaWNzUmVxdWVzdBonLnByb21ncnBjLm1ldHJpY3MudjEuR2V0TWV0cmljc1Jlc3BvbnNlIgOQAgEwARJeCghSZWFkTG9ncxIkLnByb21ncnBjLm1ldHJpY3MudjEuUmVhZExvZ3NSZXF1ZXN0GiUucHJvbWdycGMubWV0cmljcy52MS5SZWFkTG9nc1Jlc3BvbnNlIgOQAgEwARJrCg1HZXRMYWJlbE5hbWVzEikucHJvbWdycGMubWV0cmljcy52MS5HZXRMYWJlbE5hbWVzUmVxdWVzdBoqLnByb21ncnBjLm1ldHJpY3MudjEuR2V0TGFiZWxOYW1lc1Jlc3BvbnNlIgOQAgESbgoOR2V0TGFiZWxWYWx1ZXMSKi5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdldExhYmVsVmFsdWVzUmVxdWVzdBorLnByb21ncnBjLm1ldHJpY3MudjEuR2V0TGFiZWxWYWx1ZXNSZXNwb25zZSIDkAIBEmUKC0dldE1ldGFkYXRhEicucHJvbWdycGMubWV0cmljcy52MS5HZXRNZXRhZGF0YVJlcXVlc3QaKC5wcm9tZ3JwYy5tZXRyaWNzLnYxLkdldE1ldGFkYXRhUmVzcG9uc2UiA5ACARJoCgxMaXN0U2VnbWVudHMSKC5wcm9tZ3JwYy5tZXRyaWNzLnYxLkxpc3RTZWdtZW50c1JlcXVlc3QaKS5wcm9tZ3JwYy5tZXRyaWNzLnYxLkxpc3RTZWdtZW50c1Jlc3BvbnNlIgOQAgESXwoJR2V0U3RhdHVzEiUucHJvbWdycGMubWV0cmljcy52MS5HZXRTdGF0dXNSZXF1ZXN0GiYucHJvbWdycGMubWV0cmljcy52MS5HZXRTdGF0dXNSZXNwb25zZSIDkAIBYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_promgrpc_metrics_v1_metrics]);
 
 /**
  * GetMetricsRequest says which series to send, from where, and for how long.
@@ -95,6 +95,13 @@ export type GetMetricsRequest = Message<"promgrpc.metrics.v1.GetMetricsRequest">
    * @generated from field: bool label_references = 7;
    */
   labelReferences: boolean;
+
+  /**
+   * when_away says what to do while a group that is needed is away, at a router.
+   *
+   * @generated from field: promgrpc.metrics.v1.WhenAway when_away = 8;
+   */
+  whenAway: WhenAway;
 };
 
 /**
@@ -167,6 +174,14 @@ export type GetMetricsResponse = Message<"promgrpc.metrics.v1.GetMetricsResponse
      */
     value: End;
     case: "end";
+  } | {
+    /**
+     * away: groups of a router do not answer. The stream goes on with the others.
+     *
+     * @generated from field: promgrpc.metrics.v1.Away away = 8;
+     */
+    value: Away;
+    case: "away";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -436,6 +451,13 @@ export type ReadLogsRequest = Message<"promgrpc.metrics.v1.ReadLogsRequest"> & {
    * @generated from field: repeated string log_ids = 4;
    */
   logIds: string[];
+
+  /**
+   * when_away says what to do while a group that is needed is away, at a router.
+   *
+   * @generated from field: promgrpc.metrics.v1.WhenAway when_away = 5;
+   */
+  whenAway: WhenAway;
 };
 
 /**
@@ -647,6 +669,13 @@ export type GetLabelNamesRequest = Message<"promgrpc.metrics.v1.GetLabelNamesReq
    * @generated from field: uint32 limit = 2;
    */
   limit: number;
+
+  /**
+   * when_away says what to do while a group that is needed is away, at a router.
+   *
+   * @generated from field: promgrpc.metrics.v1.WhenAway when_away = 3;
+   */
+  whenAway: WhenAway;
 };
 
 /**
@@ -710,6 +739,13 @@ export type GetLabelValuesRequest = Message<"promgrpc.metrics.v1.GetLabelValuesR
    * @generated from field: uint32 limit = 3;
    */
   limit: number;
+
+  /**
+   * when_away says what to do while a group that is needed is away, at a router.
+   *
+   * @generated from field: promgrpc.metrics.v1.WhenAway when_away = 4;
+   */
+  whenAway: WhenAway;
 };
 
 /**
@@ -766,6 +802,13 @@ export type GetMetadataRequest = Message<"promgrpc.metrics.v1.GetMetadataRequest
    * @generated from field: uint32 limit = 2;
    */
   limit: number;
+
+  /**
+   * when_away says what to do while a group that is needed is away, at a router.
+   *
+   * @generated from field: promgrpc.metrics.v1.WhenAway when_away = 3;
+   */
+  whenAway: WhenAway;
 };
 
 /**
@@ -804,11 +847,17 @@ export const GetMetadataResponseSchema: GenMessage<GetMetadataResponse> = /*@__P
   messageDesc(file_promgrpc_metrics_v1_metrics_service, 19);
 
 /**
- * ListSegmentsRequest has no parameters.
+ * ListSegmentsRequest lists all.
  *
  * @generated from message promgrpc.metrics.v1.ListSegmentsRequest
  */
 export type ListSegmentsRequest = Message<"promgrpc.metrics.v1.ListSegmentsRequest"> & {
+  /**
+   * when_away says what to do while a group that is needed is away, at a router.
+   *
+   * @generated from field: promgrpc.metrics.v1.WhenAway when_away = 1;
+   */
+  whenAway: WhenAway;
 };
 
 /**
@@ -847,11 +896,17 @@ export const ListSegmentsResponseSchema: GenMessage<ListSegmentsResponse> = /*@_
   messageDesc(file_promgrpc_metrics_v1_metrics_service, 21);
 
 /**
- * GetStatusRequest has no parameters.
+ * GetStatusRequest asks for all.
  *
  * @generated from message promgrpc.metrics.v1.GetStatusRequest
  */
 export type GetStatusRequest = Message<"promgrpc.metrics.v1.GetStatusRequest"> & {
+  /**
+   * when_away says what to do while a group that is needed is away, at a router.
+   *
+   * @generated from field: promgrpc.metrics.v1.WhenAway when_away = 1;
+   */
+  whenAway: WhenAway;
 };
 
 /**
@@ -961,6 +1016,30 @@ export type GetStatusResponse = Message<"promgrpc.metrics.v1.GetStatusResponse">
    * @generated from field: promgrpc.metrics.v1.BucketStatus bucket = 13;
    */
   bucket?: BucketStatus | undefined;
+
+  /**
+   * groups of a router, in the order of their names. None for a server that is no
+   * router.
+   *
+   * @generated from field: repeated promgrpc.metrics.v1.GroupStatus groups = 14;
+   */
+  groups: GroupStatus[];
+
+  /**
+   * group that the logs of this replica belong to. Empty: they belong to none, or this
+   * is a router.
+   *
+   * @generated from field: string group = 15;
+   */
+  group: string;
+
+  /**
+   * placement_version of the newest placement that the logs of this replica have; at a
+   * router, that of its groups file. 0: there is none.
+   *
+   * @generated from field: uint64 placement_version = 16;
+   */
+  placementVersion: bigint;
 };
 
 /**
