@@ -19,7 +19,7 @@ func (p *parser) callers(t *policyText, policy *Policy, field string) error {
 			err = errors.New("want a token of printable ASCII")
 		}
 		if err != nil {
-			return at(file, field, withoutPath(err))
+			return file.At(field, withoutPath(err))
 		}
 		if err := p.token(sha256.Sum256([]byte(token)), policy, file, field); err != nil {
 			return err
@@ -27,9 +27,9 @@ func (p *parser) callers(t *policyText, policy *Policy, field string) error {
 	}
 	for i, sum := range t.TokenSHA256 {
 		field := fmt.Sprintf("%s.token_sha256[%d]", field, i)
-		b, err := hex.DecodeString(sum.value)
+		b, err := hex.DecodeString(sum.Value)
 		if err != nil || len(b) != sha256.Size {
-			return at(sum, field, fmt.Errorf("want %d hexadecimal digits, as of printf %%s TOKEN | sha256sum", 2*sha256.Size))
+			return sum.At(field, fmt.Errorf("want %d hexadecimal digits, as of printf %%s TOKEN | sha256sum", 2*sha256.Size))
 		}
 		if err := p.token([sha256.Size]byte(b), policy, sum, field); err != nil {
 			return err
@@ -39,7 +39,7 @@ func (p *parser) callers(t *policyText, policy *Policy, field string) error {
 		if err := p.once("user", user, fmt.Sprintf("%s.users[%d]", field, i)); err != nil {
 			return err
 		}
-		p.state.users[user.value] = policy
+		p.state.users[user.Value] = policy
 	}
 	for i, pattern := range t.Certificates {
 		if err := p.once("name", pattern, fmt.Sprintf("%s.certificates[%d]", field, i)); err != nil {
@@ -51,8 +51,8 @@ func (p *parser) callers(t *policyText, policy *Policy, field string) error {
 		return err
 	}
 	p.state.certificates = append(p.state.certificates, certificates{names, policy})
-	if t.Anonymous.isSet() {
-		if err := p.once("caller without a credential", text{line: t.Anonymous.line}, field+".anonymous"); err != nil {
+	if t.Anonymous.IsSet() {
+		if err := p.once("caller without a credential", text{Line: t.Anonymous.Line}, field+".anonymous"); err != nil {
 			return err
 		}
 		p.state.anonymous = policy
@@ -64,7 +64,7 @@ func (p *parser) token(sum [sha256.Size]byte, policy *Policy, t text, field stri
 	if p.state.tokens[sum] == policy {
 		return nil // as while one is being replaced
 	}
-	if err := p.once("token", text{string(sum[:]), t.line}, field); err != nil {
+	if err := p.once("token", text{Value: string(sum[:]), Line: t.Line}, field); err != nil {
 		return err
 	}
 	p.state.tokens[sum] = policy
@@ -73,9 +73,9 @@ func (p *parser) token(sum [sha256.Size]byte, policy *Policy, t text, field stri
 
 // once is an error for what was there before: what one caller may do has to be clear.
 func (p *parser) once(kind string, t text, field string) error {
-	if first, twice := p.lines[kind+" "+t.value]; twice {
-		return at(t, field, fmt.Errorf("line %d has this %s already", first, kind))
+	if first, twice := p.lines[kind+" "+t.Value]; twice {
+		return t.At(field, fmt.Errorf("line %d has this %s already", first, kind))
 	}
-	p.lines[kind+" "+t.value] = t.line
+	p.lines[kind+" "+t.Value] = t.Line
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/internal/identity"
+	"github.com/promgrpc/exporter/internal/strictyaml"
 	"github.com/promgrpc/exporter/internal/tenant"
 )
 
@@ -34,8 +35,8 @@ type parser struct {
 // parse reads an access file and the files that it names, which are also returned with
 // an error.
 func parse(in []byte, path string, prepare func(*Policy) (any, error)) (_ *state, named []string, _ error) {
-	d, err := decode(in)
-	if err != nil {
+	var d document
+	if err := strictyaml.Decode(in, &d); err != nil {
 		return nil, nil, err
 	}
 	p := &parser{
@@ -43,7 +44,7 @@ func parse(in []byte, path string, prepare func(*Policy) (any, error)) (_ *state
 		state: &state{roles: map[Role]identity.Names{}, tokens: map[[sha256.Size]byte]*Policy{}, users: map[string]*Policy{}},
 		names: map[string]int{}, lines: map[string]int{},
 	}
-	err = p.document(d)
+	err := p.document(&d)
 	return p.state, p.named, err
 }
 
@@ -60,12 +61,12 @@ func (p *parser) document(d *document) error {
 	}
 	var errs []error
 	if len(d.CursorKeyFiles) > mostKeys {
-		return at(d.CursorKeyFiles[mostKeys], "cursor_key_files", fmt.Errorf("there are more than %d", mostKeys))
+		return d.CursorKeyFiles[mostKeys].At("cursor_key_files", fmt.Errorf("there are more than %d", mostKeys))
 	}
 	for i, file := range d.CursorKeyFiles {
 		key, err := readKey(p.file(file))
 		if err != nil {
-			errs = append(errs, at(file, fmt.Sprintf("cursor_key_files[%d]", i), err))
+			errs = append(errs, file.At(fmt.Sprintf("cursor_key_files[%d]", i), err))
 		}
 		p.state.keys = append(p.state.keys, key)
 	}
@@ -90,29 +91,21 @@ func (p *parser) servers() (err error) {
 	return err
 }
 
-// at says where an error is.
-func at(t text, field string, err error) error {
-	if t.line == 0 {
-		return fmt.Errorf("%s: %w", field, err)
-	}
-	return fmt.Errorf("line %d: %s: %w", t.line, field, err)
-}
-
 func patterns(texts []text, field string) (identity.Names, error) {
 	var names identity.Names
 	for i, t := range texts {
-		one := identity.Names{t.value}
+		one := identity.Names{t.Value}
 		if err := one.Check(); err != nil {
-			return nil, at(t, fmt.Sprintf("%s[%d]", field, i), err)
+			return nil, t.At(fmt.Sprintf("%s[%d]", field, i), err)
 		}
-		names = append(names, t.value)
+		names = append(names, t.Value)
 	}
 	return names, nil
 }
 
 // file notes a file that is named, relative to the access file.
 func (p *parser) file(t text) string {
-	path := t.value
+	path := t.Value
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(p.folder, path)
 	}
@@ -125,13 +118,13 @@ func (p *parser) policy(t *policyText, field string) error {
 	if err := p.name(t.Name, field+".name"); err != nil {
 		return err
 	}
-	policy := &Policy{Name: t.Name.value}
+	policy := &Policy{Name: t.Name.Value}
 	p.state.policies = append(p.state.policies, policy)
-	if t.TokenFiles == nil && t.TokenSHA256 == nil && t.Users == nil && t.Certificates == nil && !t.Anonymous.isSet() {
-		return at(t.Name, field, errors.New("it is nobody's: it needs token_files, token_sha256, users, certificates, or anonymous: true"))
+	if t.TokenFiles == nil && t.TokenSHA256 == nil && t.Users == nil && t.Certificates == nil && !t.Anonymous.IsSet() {
+		return t.Name.At(field, errors.New("it is nobody's: it needs token_files, token_sha256, users, certificates, or anonymous: true"))
 	}
 	if t.Read == nil && t.Write == nil {
-		return at(t.Name, field, errors.New("it allows nothing: it needs read or write"))
+		return t.Name.At(field, errors.New("it allows nothing: it needs read or write"))
 	}
 	if err := p.callers(t, policy, field); err != nil {
 		return err
@@ -142,14 +135,14 @@ func (p *parser) policy(t *policyText, field string) error {
 			return err
 		}
 		if policy.Prepared, err = p.prepare(policy); err != nil {
-			return at(t.Name, field+".read", err)
+			return t.Name.At(field+".read", err)
 		}
 	}
 	if t.Write != nil {
-		policy.Write = &Write{Tenant: t.Write.Tenant.value}
-		if t.Write.Tenant.line > 0 {
-			if err := tenant.Check(t.Write.Tenant.value); err != nil {
-				return at(t.Write.Tenant, field+".write.tenant", err)
+		policy.Write = &Write{Tenant: t.Write.Tenant.Value}
+		if t.Write.Tenant.Line > 0 {
+			if err := tenant.Check(t.Write.Tenant.Value); err != nil {
+				return t.Write.Tenant.At(field+".write.tenant", err)
 			}
 		}
 	}
@@ -157,17 +150,17 @@ func (p *parser) policy(t *policyText, field string) error {
 }
 
 func (p *parser) name(name text, field string) error {
-	switch first, twice := p.names[name.value]; {
-	case name.value == "":
-		return at(name, field, errors.New("it is missing"))
-	case len(name.value) > mostName || strings.ContainsFunc(name.value, func(r rune) bool {
+	switch first, twice := p.names[name.Value]; {
+	case name.Value == "":
+		return name.At(field, errors.New("it is missing"))
+	case len(name.Value) > mostName || strings.ContainsFunc(name.Value, func(r rune) bool {
 		return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && r != '-' && r != '_' && r != '.'
 	}):
-		return at(name, field, fmt.Errorf("want %d letters, digits, and -_. at most", mostName))
+		return name.At(field, fmt.Errorf("want %d letters, digits, and -_. at most", mostName))
 	case twice:
-		return at(name, field, fmt.Errorf("line %d has a policy of this name", first))
+		return name.At(field, fmt.Errorf("line %d has a policy of this name", first))
 	}
-	p.names[name.value] = name.line
+	p.names[name.Value] = name.Line
 	return nil
 }
 

@@ -204,6 +204,63 @@ func (Code) EnumDescriptor() ([]byte, []int) {
 	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{2}
 }
 
+// Spread says what decides which group has a series.
+type Spread int32
+
+const (
+	// SPREAD_UNSPECIFIED is an error.
+	Spread_SPREAD_UNSPECIFIED Spread = 0
+	// SPREAD_LABELS: the values of some of its labels.
+	Spread_SPREAD_LABELS Spread = 1
+	// SPREAD_SENDER: who sends it.
+	Spread_SPREAD_SENDER Spread = 2
+	// SPREAD_TENANT: whose it is.
+	Spread_SPREAD_TENANT Spread = 3
+)
+
+// Enum value maps for Spread.
+var (
+	Spread_name = map[int32]string{
+		0: "SPREAD_UNSPECIFIED",
+		1: "SPREAD_LABELS",
+		2: "SPREAD_SENDER",
+		3: "SPREAD_TENANT",
+	}
+	Spread_value = map[string]int32{
+		"SPREAD_UNSPECIFIED": 0,
+		"SPREAD_LABELS":      1,
+		"SPREAD_SENDER":      2,
+		"SPREAD_TENANT":      3,
+	}
+)
+
+func (x Spread) Enum() *Spread {
+	p := new(Spread)
+	*p = x
+	return p
+}
+
+func (x Spread) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Spread) Descriptor() protoreflect.EnumDescriptor {
+	return file_promgrpc_link_v1_link_proto_enumTypes[3].Descriptor()
+}
+
+func (Spread) Type() protoreflect.EnumType {
+	return &file_promgrpc_link_v1_link_proto_enumTypes[3]
+}
+
+func (x Spread) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Spread.Descriptor instead.
+func (Spread) EnumDescriptor() ([]byte, []int) {
+	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{3}
+}
+
 // Frame is what goes over the wire, in both directions.
 type Frame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1286,6 +1343,144 @@ func (x *Election) GetHeardTime() int64 {
 	return 0
 }
 
+// Placement says which group of forwarders and servers has a series, from which time on.
+type Placement struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// version of the groups file that says so, from 1 on. It grows with every change.
+	Version uint64 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	// spread says what decides.
+	Spread Spread `protobuf:"varint,2,opt,name=spread,proto3,enum=promgrpc.link.v1.Spread" json:"spread,omitempty"`
+	// labels whose values decide, sorted, for SPREAD_LABELS alone.
+	Labels []string `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty"`
+	// epochs, ascending. A sample belongs to the last that begins at its timestamp or before.
+	Epochs        []*Epoch `protobuf:"bytes,4,rep,name=epochs,proto3" json:"epochs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Placement) Reset() {
+	*x = Placement{}
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Placement) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Placement) ProtoMessage() {}
+
+func (x *Placement) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Placement.ProtoReflect.Descriptor instead.
+func (*Placement) Descriptor() ([]byte, []int) {
+	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Placement) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Placement) GetSpread() Spread {
+	if x != nil {
+		return x.Spread
+	}
+	return Spread_SPREAD_UNSPECIFIED
+}
+
+func (x *Placement) GetLabels() []string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *Placement) GetEpochs() []*Epoch {
+	if x != nil {
+		return x.Epochs
+	}
+	return nil
+}
+
+// Epoch is a time from which on one list of groups counts.
+type Epoch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// from_time in milliseconds since the Unix epoch, above zero. Unset for the first
+	// epoch, which counts from ever on.
+	FromTime int64 `protobuf:"varint,1,opt,name=from_time,json=fromTime,proto3" json:"from_time,omitempty"`
+	// added are the names of the groups that the epoch before does not have, sorted.
+	Added []string `protobuf:"bytes,2,rep,name=added,proto3" json:"added,omitempty"`
+	// removed are the names of the groups that only the epoch before has, sorted.
+	Removed       []string `protobuf:"bytes,3,rep,name=removed,proto3" json:"removed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Epoch) Reset() {
+	*x = Epoch{}
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Epoch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Epoch) ProtoMessage() {}
+
+func (x *Epoch) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Epoch.ProtoReflect.Descriptor instead.
+func (*Epoch) Descriptor() ([]byte, []int) {
+	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Epoch) GetFromTime() int64 {
+	if x != nil {
+		return x.FromTime
+	}
+	return 0
+}
+
+func (x *Epoch) GetAdded() []string {
+	if x != nil {
+		return x.Added
+	}
+	return nil
+}
+
+func (x *Epoch) GetRemoved() []string {
+	if x != nil {
+		return x.Removed
+	}
+	return nil
+}
+
 // Ping asks for a pong.
 type Ping struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1297,7 +1492,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[12]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1309,7 +1504,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[12]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1322,7 +1517,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{12}
+	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Ping) GetId() uint64 {
@@ -1343,7 +1538,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[13]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1355,7 +1550,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[13]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1368,7 +1563,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{13}
+	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Pong) GetId() uint64 {
@@ -1389,7 +1584,7 @@ type Goodbye struct {
 
 func (x *Goodbye) Reset() {
 	*x = Goodbye{}
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[14]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1401,7 +1596,7 @@ func (x *Goodbye) String() string {
 func (*Goodbye) ProtoMessage() {}
 
 func (x *Goodbye) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_link_v1_link_proto_msgTypes[14]
+	mi := &file_promgrpc_link_v1_link_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1414,7 +1609,7 @@ func (x *Goodbye) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Goodbye.ProtoReflect.Descriptor instead.
 func (*Goodbye) Descriptor() ([]byte, []int) {
-	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{14}
+	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Goodbye) GetReason() string {
@@ -1499,7 +1694,16 @@ const file_promgrpc_link_v1_link_proto_rawDesc = "" +
 	"claim_time\x18\x05 \x01(\x03R\tclaimTime\x12\x15\n" +
 	"\x06log_id\x18\x06 \x01(\fR\x05logId\x12\x1d\n" +
 	"\n" +
-	"heard_time\x18\a \x01(\x03R\theardTime\"\x16\n" +
+	"heard_time\x18\a \x01(\x03R\theardTime\"\xa0\x01\n" +
+	"\tPlacement\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x04R\aversion\x120\n" +
+	"\x06spread\x18\x02 \x01(\x0e2\x18.promgrpc.link.v1.SpreadR\x06spread\x12\x16\n" +
+	"\x06labels\x18\x03 \x03(\tR\x06labels\x12/\n" +
+	"\x06epochs\x18\x04 \x03(\v2\x17.promgrpc.link.v1.EpochR\x06epochs\"T\n" +
+	"\x05Epoch\x12\x1b\n" +
+	"\tfrom_time\x18\x01 \x01(\x03R\bfromTime\x12\x14\n" +
+	"\x05added\x18\x02 \x03(\tR\x05added\x12\x18\n" +
+	"\aremoved\x18\x03 \x03(\tR\aremoved\"\x16\n" +
 	"\x04Ping\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\x16\n" +
 	"\x04Pong\x12\x0e\n" +
@@ -1521,7 +1725,12 @@ const file_promgrpc_link_v1_link_proto_rawDesc = "" +
 	"\x0eCODE_TOO_LARGE\x10\x03\x12\x14\n" +
 	"\x10CODE_UNAVAILABLE\x10\x04\x12\x14\n" +
 	"\x10CODE_UNCONFIRMED\x10\x05\x12\x12\n" +
-	"\x0eCODE_UNDECIDED\x10\x06B\xc0\x01\n" +
+	"\x0eCODE_UNDECIDED\x10\x06*Y\n" +
+	"\x06Spread\x12\x16\n" +
+	"\x12SPREAD_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rSPREAD_LABELS\x10\x01\x12\x11\n" +
+	"\rSPREAD_SENDER\x10\x02\x12\x11\n" +
+	"\rSPREAD_TENANT\x10\x03B\xc0\x01\n" +
 	"\x14com.promgrpc.link.v1B\tLinkProtoP\x01Z;github.com/promgrpc/exporter/gen/go/promgrpc/link/v1;linkv1\xa2\x02\x03PLX\xaa\x02\x10Promgrpc.Link.V1\xca\x02\x10Promgrpc\\Link\\V1\xe2\x02\x1cPromgrpc\\Link\\V1\\GPBMetadata\xea\x02\x12Promgrpc::Link::V1b\x06proto3"
 
 var (
@@ -1536,53 +1745,58 @@ func file_promgrpc_link_v1_link_proto_rawDescGZIP() []byte {
 	return file_promgrpc_link_v1_link_proto_rawDescData
 }
 
-var file_promgrpc_link_v1_link_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_promgrpc_link_v1_link_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_promgrpc_link_v1_link_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_promgrpc_link_v1_link_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_promgrpc_link_v1_link_proto_goTypes = []any{
 	(Role)(0),             // 0: promgrpc.link.v1.Role
 	(Schema)(0),           // 1: promgrpc.link.v1.Schema
 	(Code)(0),             // 2: promgrpc.link.v1.Code
-	(*Frame)(nil),         // 3: promgrpc.link.v1.Frame
-	(*Hello)(nil),         // 4: promgrpc.link.v1.Hello
-	(*Welcome)(nil),       // 5: promgrpc.link.v1.Welcome
-	(*Position)(nil),      // 6: promgrpc.link.v1.Position
-	(*Batch)(nil),         // 7: promgrpc.link.v1.Batch
-	(*Label)(nil),         // 8: promgrpc.link.v1.Label
-	(*Verdict)(nil),       // 9: promgrpc.link.v1.Verdict
-	(*SegmentStart)(nil),  // 10: promgrpc.link.v1.SegmentStart
-	(*SegmentAppend)(nil), // 11: promgrpc.link.v1.SegmentAppend
-	(*Gap)(nil),           // 12: promgrpc.link.v1.Gap
-	(*Fetch)(nil),         // 13: promgrpc.link.v1.Fetch
-	(*Election)(nil),      // 14: promgrpc.link.v1.Election
-	(*Ping)(nil),          // 15: promgrpc.link.v1.Ping
-	(*Pong)(nil),          // 16: promgrpc.link.v1.Pong
-	(*Goodbye)(nil),       // 17: promgrpc.link.v1.Goodbye
+	(Spread)(0),           // 3: promgrpc.link.v1.Spread
+	(*Frame)(nil),         // 4: promgrpc.link.v1.Frame
+	(*Hello)(nil),         // 5: promgrpc.link.v1.Hello
+	(*Welcome)(nil),       // 6: promgrpc.link.v1.Welcome
+	(*Position)(nil),      // 7: promgrpc.link.v1.Position
+	(*Batch)(nil),         // 8: promgrpc.link.v1.Batch
+	(*Label)(nil),         // 9: promgrpc.link.v1.Label
+	(*Verdict)(nil),       // 10: promgrpc.link.v1.Verdict
+	(*SegmentStart)(nil),  // 11: promgrpc.link.v1.SegmentStart
+	(*SegmentAppend)(nil), // 12: promgrpc.link.v1.SegmentAppend
+	(*Gap)(nil),           // 13: promgrpc.link.v1.Gap
+	(*Fetch)(nil),         // 14: promgrpc.link.v1.Fetch
+	(*Election)(nil),      // 15: promgrpc.link.v1.Election
+	(*Placement)(nil),     // 16: promgrpc.link.v1.Placement
+	(*Epoch)(nil),         // 17: promgrpc.link.v1.Epoch
+	(*Ping)(nil),          // 18: promgrpc.link.v1.Ping
+	(*Pong)(nil),          // 19: promgrpc.link.v1.Pong
+	(*Goodbye)(nil),       // 20: promgrpc.link.v1.Goodbye
 }
 var file_promgrpc_link_v1_link_proto_depIdxs = []int32{
-	4,  // 0: promgrpc.link.v1.Frame.hello:type_name -> promgrpc.link.v1.Hello
-	5,  // 1: promgrpc.link.v1.Frame.welcome:type_name -> promgrpc.link.v1.Welcome
-	7,  // 2: promgrpc.link.v1.Frame.batch:type_name -> promgrpc.link.v1.Batch
-	9,  // 3: promgrpc.link.v1.Frame.verdict:type_name -> promgrpc.link.v1.Verdict
-	10, // 4: promgrpc.link.v1.Frame.segment:type_name -> promgrpc.link.v1.SegmentStart
-	11, // 5: promgrpc.link.v1.Frame.append:type_name -> promgrpc.link.v1.SegmentAppend
-	6,  // 6: promgrpc.link.v1.Frame.position:type_name -> promgrpc.link.v1.Position
-	6,  // 7: promgrpc.link.v1.Frame.tail:type_name -> promgrpc.link.v1.Position
-	12, // 8: promgrpc.link.v1.Frame.gap:type_name -> promgrpc.link.v1.Gap
-	15, // 9: promgrpc.link.v1.Frame.ping:type_name -> promgrpc.link.v1.Ping
-	16, // 10: promgrpc.link.v1.Frame.pong:type_name -> promgrpc.link.v1.Pong
-	17, // 11: promgrpc.link.v1.Frame.goodbye:type_name -> promgrpc.link.v1.Goodbye
-	13, // 12: promgrpc.link.v1.Frame.fetch:type_name -> promgrpc.link.v1.Fetch
-	14, // 13: promgrpc.link.v1.Frame.election:type_name -> promgrpc.link.v1.Election
+	5,  // 0: promgrpc.link.v1.Frame.hello:type_name -> promgrpc.link.v1.Hello
+	6,  // 1: promgrpc.link.v1.Frame.welcome:type_name -> promgrpc.link.v1.Welcome
+	8,  // 2: promgrpc.link.v1.Frame.batch:type_name -> promgrpc.link.v1.Batch
+	10, // 3: promgrpc.link.v1.Frame.verdict:type_name -> promgrpc.link.v1.Verdict
+	11, // 4: promgrpc.link.v1.Frame.segment:type_name -> promgrpc.link.v1.SegmentStart
+	12, // 5: promgrpc.link.v1.Frame.append:type_name -> promgrpc.link.v1.SegmentAppend
+	7,  // 6: promgrpc.link.v1.Frame.position:type_name -> promgrpc.link.v1.Position
+	7,  // 7: promgrpc.link.v1.Frame.tail:type_name -> promgrpc.link.v1.Position
+	13, // 8: promgrpc.link.v1.Frame.gap:type_name -> promgrpc.link.v1.Gap
+	18, // 9: promgrpc.link.v1.Frame.ping:type_name -> promgrpc.link.v1.Ping
+	19, // 10: promgrpc.link.v1.Frame.pong:type_name -> promgrpc.link.v1.Pong
+	20, // 11: promgrpc.link.v1.Frame.goodbye:type_name -> promgrpc.link.v1.Goodbye
+	14, // 12: promgrpc.link.v1.Frame.fetch:type_name -> promgrpc.link.v1.Fetch
+	15, // 13: promgrpc.link.v1.Frame.election:type_name -> promgrpc.link.v1.Election
 	0,  // 14: promgrpc.link.v1.Hello.role:type_name -> promgrpc.link.v1.Role
-	6,  // 15: promgrpc.link.v1.Welcome.position:type_name -> promgrpc.link.v1.Position
+	7,  // 15: promgrpc.link.v1.Welcome.position:type_name -> promgrpc.link.v1.Position
 	1,  // 16: promgrpc.link.v1.Batch.schema:type_name -> promgrpc.link.v1.Schema
-	8,  // 17: promgrpc.link.v1.Batch.tenant:type_name -> promgrpc.link.v1.Label
+	9,  // 17: promgrpc.link.v1.Batch.tenant:type_name -> promgrpc.link.v1.Label
 	2,  // 18: promgrpc.link.v1.Verdict.code:type_name -> promgrpc.link.v1.Code
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	3,  // 19: promgrpc.link.v1.Placement.spread:type_name -> promgrpc.link.v1.Spread
+	17, // 20: promgrpc.link.v1.Placement.epochs:type_name -> promgrpc.link.v1.Epoch
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_promgrpc_link_v1_link_proto_init() }
@@ -1611,8 +1825,8 @@ func file_promgrpc_link_v1_link_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_promgrpc_link_v1_link_proto_rawDesc), len(file_promgrpc_link_v1_link_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   15,
+			NumEnums:      4,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
