@@ -103,6 +103,17 @@ func (r *rig) written() map[string]string {
 	return all
 }
 
+// hasLess says whether a server lacks files, which it may where the bucket has them: it was
+// filled with the newest of a log.
+func (r *rig) hasLess(u *unit) bool {
+	for name := range r.written() {
+		if sizeOf(u.store, name) < 0 {
+			return r.bucket != nil
+		}
+	}
+	return false
+}
+
 // sameSizes says whether the servers have as much as that.
 func (r *rig) sameSizes() bool {
 	for name, store := range r.written() {
@@ -154,8 +165,8 @@ func (r *rig) compare(want, got history) *difference {
 // repeated may be in several.
 func (r *rig) compareLogs(want history, res *result) {
 	for _, u := range r.servers {
-		if r.losses > 0 && r.bucket != nil {
-			continue // A part of it may be in the bucket only, where compareBucket looks.
+		if r.hasLess(u) {
+			continue // A part of it is in the bucket only, where compareBucket looks.
 		}
 		d := r.compare(want, r.inspect(u.store))
 		res.twice += d.duplicated
