@@ -62,8 +62,9 @@ func (c *chunks) addElection(e segment.Election) error { //nolint:gocritic // It
 	return nil
 }
 
-func (c *chunks) last() error {
-	c.k.Last = true
+// last ends the keyframe. A placement is small, and has room in any chunk.
+func (c *chunks) last(p segment.Placement) error {
+	c.k.Last, c.k.Placement = true, p
 	return c.flush()
 }
 

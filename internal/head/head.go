@@ -1,6 +1,6 @@
 // Package head holds the state of a log at one position: every series with
-// its labels and latest sample, the metadata of metric families, and who is elected of
-// HA pairs. It is what a keyframe captures, so a head can be written as a keyframe, and
+// its labels and latest sample, the metadata of metric families, who is elected of HA
+// pairs, and the placement. It is what a keyframe captures, so a head can be written as a keyframe, and
 // rebuilt from one and the blocks that follow it.
 //
 // One goroutine applies keyframes and blocks; any number may read meanwhile.
@@ -51,12 +51,14 @@ type Head struct {
 	elections      map[Cluster]segment.Election
 	// electionChanges counts the changes of elections.
 	electionChanges atomic.Uint64
+	placement       segment.Placement
 
 	// keyframeNext is the first reference that the chunks of the keyframe under way
-	// have not covered, the others the metadata and the elections that they had.
+	// have not covered, the others the metadata, elections and placement that they had.
 	keyframeNext      uint64
 	keyframeMetadata  map[string]segment.Metadata
 	keyframeElections map[Cluster]segment.Election
+	keyframePlacement segment.Placement
 	// expireBefore is the oldest Latest.Written, in milliseconds, that the
 	// next keyframe keeps. Zero keeps all.
 	expireBefore int64
@@ -127,6 +129,9 @@ func (h *Head) applyBlock(b *segment.Block) error {
 	if len(b.Elections) > 0 {
 		elect(h.elections, b.Elections)
 		h.electionChanges.Add(1)
+	}
+	if !b.Placement.None() {
+		h.placement = b.Placement
 	}
 	h.sequence = b.Sequence
 	return nil
@@ -212,6 +217,13 @@ func (h *Head) NextRef() uint64 {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return h.nextRef
+}
+
+// Placement returns which group the log is of, and its newest placement.
+func (h *Head) Placement() segment.Placement {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.placement
 }
 
 // Len returns how many series the head holds, stale ones included.

@@ -46,10 +46,13 @@ func (h *Head) applyKeyframe(k *segment.Keyframe) error {
 		h.keyframeMetadata[m.Family] = m
 	}
 	elect(h.keyframeElections, k.Elections)
+	if !k.Placement.None() {
+		h.keyframePlacement = k.Placement
+	}
 	if k.Last {
 		h.dropRange(h.keyframeNext, h.nextRef)
 		h.compact()
-		h.metadata, h.elections = h.keyframeMetadata, h.keyframeElections
+		h.metadata, h.elections, h.placement = h.keyframeMetadata, h.keyframeElections, h.keyframePlacement
 		h.electionChanges.Add(1)
 		h.metadataChanged()
 		h.RestartKeyframe()
@@ -65,7 +68,8 @@ func (h *Head) applyKeyframe(k *segment.Keyframe) error {
 // RestartKeyframe forgets the chunks of a keyframe that was cut off: the next chunk is
 // the first of one. Only the applying goroutine may call it.
 func (h *Head) RestartKeyframe() {
-	h.keyframeNext, h.keyframeMetadata, h.keyframeElections = 1, map[string]segment.Metadata{}, map[Cluster]segment.Election{}
+	h.keyframeNext, h.keyframeMetadata = 1, map[string]segment.Metadata{}
+	h.keyframeElections, h.keyframePlacement = map[Cluster]segment.Election{}, segment.Placement{}
 }
 
 // Keyframe yields the state as a keyframe, in chunks of bounded size, without the
@@ -96,7 +100,7 @@ func (h *Head) Keyframe(yield func(*segment.Keyframe) error) error {
 			return err
 		}
 	}
-	if err := c.last(); err != nil {
+	if err := c.last(h.placement); err != nil {
 		return err
 	}
 	h.expireBefore, h.keepFamily = 0, nil

@@ -130,14 +130,14 @@ func (w *Writer) writeKeyframe(next *active, e *segment.Encoder, header segment.
 }
 
 // keyframePart is a chunk of some series of another, the first of them with its
-// metadata.
+// metadata and placement.
 func keyframePart(k *segment.Keyframe, from, to int) segment.Keyframe {
 	part := segment.Keyframe{
 		Sequence: k.Sequence, NextRef: k.NextRef, Last: k.Last && to == k.Series.Len(),
 		Series: k.Series.Part(from, to), Latest: k.Latest[from:to],
 	}
 	if from == 0 {
-		part.Metadata = k.Metadata
+		part.Metadata, part.Placement = k.Metadata, k.Placement
 	}
 	return part
 }
@@ -157,7 +157,7 @@ func appendKeyframe(e *segment.Encoder, buf []byte, k *segment.Keyframe, timeMS 
 
 // halves cuts a chunk of at least two entries: elections, of which a frame has room for as
 // many as a chunk has, from the rest, series from metadata, and a chunk of only one of them
-// in the middle.
+// in the middle. The first half has the placement.
 func halves(k *segment.Keyframe) (a, b segment.Keyframe) {
 	n, m := k.Series.Len(), len(k.Metadata)
 	switch {
@@ -170,7 +170,7 @@ func halves(k *segment.Keyframe) (a, b segment.Keyframe) {
 	case n > 0:
 		a, b = keyframePart(k, 0, n/2), keyframePart(k, n/2, n)
 	default:
-		a, b = segment.Keyframe{Metadata: k.Metadata[:m/2]}, segment.Keyframe{Metadata: k.Metadata[m/2:]}
+		a, b = segment.Keyframe{Metadata: k.Metadata[:m/2], Placement: k.Placement}, segment.Keyframe{Metadata: k.Metadata[m/2:]}
 	}
 	for _, half := range []*segment.Keyframe{&a, &b} {
 		half.Sequence, half.NextRef, half.Last = k.Sequence, k.NextRef, false

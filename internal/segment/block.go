@@ -64,6 +64,8 @@ type Block struct {
 	Exemplars  []Exemplar
 	Metadata   []Metadata
 	Elections  []Election
+	// Placement, where it is another one than before.
+	Placement Placement
 }
 
 // Keyframe is a chunk of the state at the beginning of a segment. Refs ascend
@@ -82,6 +84,8 @@ type Keyframe struct {
 	Metadata []Metadata
 	// Elections for some clusters. All chunks together have all of them.
 	Elections []Election
+	// Placement that the log has, in one of the chunks.
+	Placement Placement
 }
 
 // Latest is the latest sample of a series.
@@ -159,7 +163,7 @@ func (b *Block) EstimatedBytes() int {
 	for i := range b.Elections {
 		n += b.Elections[i].Bytes()
 	}
-	return n + ErrorBytes(b.Verdict.Errors)
+	return n + b.Placement.Bytes() + ErrorBytes(b.Verdict.Errors)
 }
 
 // ErrorBytes is about what the errors of a verdict take in memory.

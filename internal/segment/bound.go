@@ -20,4 +20,6 @@ const (
 	EntryBound = MaxPayload / MaxEntries
 	// ElectionBound is for an election, with its texts.
 	ElectionBound = 3*MaxElectionText + 64
+	// PlacementBound is for a placement.
+	PlacementBound = MaxGroup + MaxPlacement + 64
 )

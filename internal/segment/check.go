@@ -36,6 +36,7 @@ func (e *Encoder) checkBlock(frame []byte, b *Block) {
 	}), "exemplars of block %d", n)
 	invariant.Check(slices.Equal(got.Metadata, b.Metadata), "metadata of block %d", n)
 	invariant.Check(slices.Equal(got.Elections, b.Elections), "elections of block %d", n)
+	invariant.Check(got.Placement == b.Placement, "placement of block %d", n)
 }
 
 func (e *Encoder) checkKeyframe(frame []byte, k *Keyframe) {
@@ -49,6 +50,7 @@ func (e *Encoder) checkKeyframe(frame []byte, k *Keyframe) {
 	invariant.Check(slices.EqualFunc(got.Latest, k.Latest, equalLatest), "latest samples of keyframe %d", n)
 	invariant.Check(slices.Equal(got.Metadata, k.Metadata), "metadata of keyframe %d", n)
 	invariant.Check(slices.Equal(got.Elections, k.Elections), "elections of keyframe %d", n)
+	invariant.Check(got.Placement == k.Placement, "placement of keyframe %d", n)
 }
 
 // checkSeries compares new series, whose references ascend.

@@ -6,8 +6,8 @@ import (
 )
 
 // A payload is a fixed list of sections, each preceded by its length as a
-// uvarint. The code that writes a section says what it holds. The last one, of elections,
-// is there only where the frame has the flag for it.
+// uvarint. The code that writes a section says what it holds. The last ones are there only
+// where the frame has the flags for them.
 const (
 	blockErrors = iota
 	blockLabels
@@ -26,7 +26,8 @@ const (
 	blockExemplars
 	blockExemplarData
 	blockMetadata
-	blockElections // if there are any
+	blockElections
+	blockPlacement
 	blockSections
 )
 
@@ -47,21 +48,26 @@ const (
 	keyHistograms
 	keyHistogramData
 	keyMetadata
-	keyElections // if there are any
+	keyElections
+	keyPlacement
 	keySections
 )
 
-// present are the sections that a frame with these flags has, of all of its kind.
-func present(sections [][]byte, flags uint8) [][]byte {
-	if flags&FlagElections == 0 {
-		return sections[:len(sections)-1]
-	}
-	return sections
+// optional are the flags of the last sections of each kind of frame, in their order.
+var optional = [...]uint8{FlagElections, FlagPlacement}
+
+// present says whether a frame with these flags has the i-th of the sections of its kind.
+func present(i, sections int, flags uint8) bool {
+	first := sections - len(optional)
+	return i < first || flags&optional[i-first] != 0
 }
 
-// splitSections cuts a raw payload into exactly len(dst) sections.
-func splitSections(raw []byte, dst [][]byte) error {
+// splitSections cuts a raw payload into exactly the sections that are present.
+func splitSections(raw []byte, dst [][]byte, flags uint8) error {
 	for i := range dst {
+		if !present(i, len(dst), flags) {
+			continue
+		}
 		n, w := binary.Uvarint(raw)
 		if w <= 0 || n > uint64(len(raw)-w) {
 			return fmt.Errorf("section %d: %w: length", i, ErrCorrupt)

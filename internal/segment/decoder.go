@@ -108,7 +108,7 @@ func (d *Decoder) unpack(h *FrameHeader, payload []byte, sections [][]byte) erro
 		}
 		payload = raw
 	}
-	return splitSections(payload, present(sections, h.Flags))
+	return splitSections(payload, sections, h.Flags)
 }
 
 func errOr(err error) error {
@@ -184,7 +184,10 @@ func (d *Decoder) block(h *FrameHeader, payload []byte, b *Block) error {
 	if b.Metadata, err = readMetadata(sections[blockMetadata], h.Metadata, b.Metadata); err != nil {
 		return err
 	}
-	b.Elections, err = readElections(sections[blockElections], h, b.Elections)
+	if b.Elections, err = readElections(sections[blockElections], h, b.Elections); err != nil {
+		return err
+	}
+	b.Placement, err = readPlacement(sections[blockPlacement], h)
 	return err
 }
 

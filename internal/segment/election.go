@@ -82,13 +82,6 @@ func (e *Election) Believed(now time.Time) bool {
 // Bytes is about what the election takes in memory.
 func (e *Election) Bytes() int { return 96 + len(e.Tenant) + len(e.Cluster) + len(e.Replica) }
 
-// setElections notes that a frame has elections, if it has.
-func (h *FrameHeader) setElections(elections []Election) {
-	if len(elections) > 0 {
-		h.Flags |= FlagElections
-	}
-}
-
 // appendElections fills the section of elections: of each the tenant, the cluster and the
 // replica, the term, the claim's time and log, and how long after that time the replica was
 // heard.

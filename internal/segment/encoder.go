@@ -67,7 +67,7 @@ func (e *Encoder) AppendBlock(dst []byte, b *Block, synced uint64) ([]byte, erro
 		Verdict: b.Verdict, Errors: count(b.Verdict.Errors),
 		MinTime: noMinTime, MaxTime: noMaxTime, Synced: synced, Prev: e.prev,
 	}
-	h.setElections(b.Elections)
+	h.setOptional(b.Elections, b.Placement)
 	if err := h.check(); err != nil {
 		return dst, err
 	}
@@ -107,7 +107,10 @@ func (e *Encoder) block(dst []byte, b *Block, h *FrameHeader) ([]byte, error) {
 	if e.columns[blockElections], err = appendElections(e.columns[blockElections], b.Elections); err != nil {
 		return dst, err
 	}
-	return e.frame(dst, h, present(e.columns[:blockSections], h.Flags))
+	if e.columns[blockPlacement], err = appendPlacement(e.columns[blockPlacement], b.Placement); err != nil {
+		return dst, err
+	}
+	return e.frame(dst, h, e.columns[:blockSections])
 }
 
 // AppendFooter appends the footer; nothing can follow it but StartSegment.
@@ -218,12 +221,14 @@ const (
 	denseSample = 3
 )
 
-// frame joins the sections to a payload, compresses it where that pays, and appends
+// frame joins the sections that the flags say to a payload, compresses it where that pays, and appends
 // the frame.
 func (e *Encoder) frame(dst []byte, h *FrameHeader, sections [][]byte) ([]byte, error) {
 	e.raw = e.raw[:0]
-	for _, s := range sections {
-		e.raw = append(binary.AppendUvarint(e.raw, uint64(len(s))), s...)
+	for i, s := range sections {
+		if present(i, len(sections), h.Flags) {
+			e.raw = append(binary.AppendUvarint(e.raw, uint64(len(s))), s...)
+		}
 	}
 	if len(e.raw) > MaxPayload {
 		return dst, fmt.Errorf("%s of %d bytes: %w", h.Kind, len(e.raw), ErrTooLarge)

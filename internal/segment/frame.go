@@ -88,6 +88,8 @@ const (
 	FlagLast = 1 << 1
 	// FlagElections: the payload has a section of elections.
 	FlagElections = 1 << 2
+	// FlagPlacement: the payload has a section of a placement.
+	FlagPlacement = 1 << 3
 )
 
 // FrameHeader precedes every payload.
@@ -190,7 +192,7 @@ func ParseFrameHeader(b []byte) (FrameHeader, error) {
 
 func (h *FrameHeader) check() error {
 	switch {
-	case h.Kind < KindKeyframe || h.Kind > KindFooter || h.Flags&^(FlagZstd|FlagLast|FlagElections) != 0:
+	case h.Kind < KindKeyframe || h.Kind > KindFooter || h.Flags&^(FlagZstd|FlagLast|FlagElections|FlagPlacement) != 0:
 		return fmt.Errorf("frame header: %w: kind %d, flags %#x", ErrVersion, h.Kind, h.Flags)
 	case h.PayloadLen > MaxPayload || h.RawLen > MaxPayload:
 		return fmt.Errorf("frame header: %w: %d bytes, %d raw", ErrTooLarge, h.PayloadLen, h.RawLen)
@@ -206,6 +208,16 @@ func (h *FrameHeader) check() error {
 		return fmt.Errorf("frame header: %w: counts", ErrTooLarge)
 	}
 	return nil
+}
+
+// setOptional notes which of the optional sections a frame has.
+func (h *FrameHeader) setOptional(elections []Election, placement Placement) {
+	if len(elections) > 0 {
+		h.Flags |= FlagElections
+	}
+	if !placement.None() {
+		h.Flags |= FlagPlacement
+	}
 }
 
 // VerifyPayload checks a payload against its header.

@@ -54,9 +54,9 @@ func FuzzKeyframe(f *testing.F) {
 		if _, err := e.AppendKeyframe(nil, k, 0, 0); err != nil {
 			f.Fatal(err)
 		}
-		f.Add(append([]byte(nil), e.raw...), uint32(k.Series.Len()), uint32(len(k.Metadata)), k.Last, len(k.Elections) > 0)
+		f.Add(append([]byte(nil), e.raw...), uint32(k.Series.Len()), uint32(len(k.Metadata)), k.Last, len(k.Elections) > 0, !k.Placement.None())
 	}
-	f.Fuzz(func(t *testing.T, raw []byte, series, metadata uint32, last, elections bool) {
+	f.Fuzz(func(t *testing.T, raw []byte, series, metadata uint32, last, elections, placement bool) {
 		d := NewDecoder()
 		if _, err := d.StartSegment(h.Append(nil)); err != nil {
 			t.Fatal(err)
@@ -67,6 +67,9 @@ func FuzzKeyframe(f *testing.F) {
 		}
 		if elections {
 			fh.Flags |= FlagElections
+		}
+		if placement {
+			fh.Flags |= FlagPlacement
 		}
 		seal(&fh, raw)
 		var k Keyframe
@@ -124,14 +127,17 @@ func FuzzBlock(f *testing.F) {
 			f.Fatal(err)
 		}
 		f.Add(append([]byte(nil), e.raw...), uint32(b.Samples.Len()), uint32(b.Series.Len()),
-			uint32(len(b.Histograms)), uint32(len(b.Exemplars)), uint32(len(b.Metadata)), uint32(len(b.Verdict.Errors)), len(b.Elections) > 0)
+			uint32(len(b.Histograms)), uint32(len(b.Exemplars)), uint32(len(b.Metadata)), uint32(len(b.Verdict.Errors)), len(b.Elections) > 0, !b.Placement.None())
 	}
-	f.Fuzz(func(t *testing.T, raw []byte, samples, series, histograms, exemplars, metadata, errs uint32, elections bool) {
+	f.Fuzz(func(t *testing.T, raw []byte, samples, series, histograms, exemplars, metadata, errs uint32, elections, placement bool) {
 		e, d := prepare(t)
 		fh := FrameHeader{Kind: KindBlock, Sequence: 42, Samples: samples, Series: series, Histograms: histograms,
 			Exemplars: exemplars, Metadata: metadata, Errors: errs, Prev: d.Checksum()}
 		if elections {
 			fh.Flags = FlagElections
+		}
+		if placement {
+			fh.Flags |= FlagPlacement
 		}
 		seal(&fh, raw)
 		var b, again Block

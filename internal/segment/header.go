@@ -30,7 +30,7 @@ import (
 const HeaderSize = 64
 
 // Version of the format that this package writes, and the only one it reads.
-const Version = 5
+const Version = 6
 
 const headerMagic = "PGRPCSEG"
 

@@ -25,7 +25,7 @@ func (e *Encoder) AppendKeyframe(dst []byte, k *Keyframe, timeMS int64, synced u
 	if k.Last {
 		h.Flags |= FlagLast
 	}
-	h.setElections(k.Elections)
+	h.setOptional(k.Elections, k.Placement)
 	if err := h.check(); err != nil {
 		return dst, err
 	}
@@ -66,7 +66,10 @@ func (e *Encoder) keyframe(dst []byte, k *Keyframe, h *FrameHeader) ([]byte, err
 	if e.columns[keyElections], err = appendElections(e.columns[keyElections], k.Elections); err != nil {
 		return dst, fmt.Errorf("keyframe: %w", err)
 	}
-	return e.frame(dst, h, present(e.columns[:keySections], h.Flags))
+	if e.columns[keyPlacement], err = appendPlacement(e.columns[keyPlacement], k.Placement); err != nil {
+		return dst, fmt.Errorf("keyframe: %w", err)
+	}
+	return e.frame(dst, h, e.columns[:keySections])
 }
 
 // keyframeLatest fills the columns of the latest samples: times as differences
@@ -138,6 +141,9 @@ func (d *Decoder) keyframe(h *FrameHeader, payload []byte, k *Keyframe) error {
 		return err
 	}
 	if k.Elections, err = readElections(sections[keyElections], h, k.Elections); err != nil {
+		return err
+	}
+	if k.Placement, err = readPlacement(sections[keyPlacement], h); err != nil {
 		return err
 	}
 	return d.keyframeLatest(&sections, k)

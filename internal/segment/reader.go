@@ -112,6 +112,17 @@ func (f *Frame) Elections() []Election {
 	return nil
 }
 
+// Placement is that of the frame, whatever its kind.
+func (f *Frame) Placement() Placement {
+	switch f.Header.Kind {
+	case KindKeyframe:
+		return f.Keyframe.Placement
+	case KindBlock:
+		return f.Block.Placement
+	}
+	return Placement{}
+}
+
 // Frame decodes a frame of any kind into f.
 func (d *Decoder) Frame(h *FrameHeader, payload []byte, f *Frame) error {
 	f.Header = *h

@@ -62,6 +62,8 @@ func testSegment() (Header, []*Keyframe, []*Block) {
 			Sequence: 41, NextRef: 1000, Last: true,
 			Series: TableOf(Series{Ref: 999, Labels: Labels{{"__name__", "x"}}}),
 			Latest: []Latest{{Timestamp: 1, Value: 0.25}},
+			// In a chunk without elections.
+			Placement: Placement{Group: "ü", Wire: "wire"},
 		},
 	}
 	first := &Block{
@@ -79,12 +81,13 @@ func testSegment() (Header, []*Keyframe, []*Block) {
 		Exemplars:  []Exemplar{{Ref: 2, Data: []byte("exemplar")}, {Ref: 1}},
 		Metadata:   []Metadata{{Family: "y", Type: -1, Help: "h", Unit: "seconds"}},
 		Elections:  []Election{{Tenant: "t", Cluster: "c", Replica: "r2", Term: 2, ClaimTime: 2000, LogID: id, HeardTime: 1999}},
+		Placement:  Placement{Group: "ü", Wire: "another"},
 	}
 	second := &Block{Sequence: 43, Time: 2001}
 	for i, v := range odd {
 		second.Samples.Add(Sample{Ref: []uint64{1, 2, 7}[i%3], Timestamp: int64(i), Value: v})
 	}
-	return h, keys, []*Block{first, second, {Sequence: 44, Time: 2002}}
+	return h, keys, []*Block{first, second, {Sequence: 44, Time: 2002, Placement: Placement{Group: "ü", Wire: "a third"}}}
 }
 
 func encodeTest(t testing.TB) []byte {
