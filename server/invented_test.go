@@ -28,7 +28,7 @@ type inventor struct {
 func (i *inventor) ReadLogs(ctx context.Context, _ *connect.Request[metricsv1.ReadLogsRequest], out *connect.ServerStream[metricsv1.ReadLogsResponse]) error {
 	named := 0
 	defer func() { i.calls <- named }()
-	for ; named < 100*cursor.MaxPositions; named++ {
+	for ; named < 100*cursor.MaxLogs; named++ {
 		err := out.Send(&metricsv1.ReadLogsResponse{LogId: segment.NewLogID().String(), Event: &metricsv1.ReadLogsResponse_Segment{
 			Segment: &metricsv1.SegmentStart{Name: fmt.Sprintf("20261128T000000.000Z-%020d.seg", 1), FirstSequence: 1},
 		}})
@@ -63,7 +63,7 @@ func TestUpstreamInventsLogs(t *testing.T) {
 		}
 		most = max(most, len(folders(t, config)))
 	}
-	require.LessOrEqual(t, most, cursor.MaxPositions)
+	require.LessOrEqual(t, most, cursor.MaxLogs)
 	require.Eventually(t, func() bool { return strings.Contains(relay.log.String(), "more logs than") }, patience, time.Millisecond)
 	relay.stop()
 	require.Empty(t, folders(t, config))

@@ -216,7 +216,7 @@ func TestPeersThatAreNotHonest(t *testing.T) {
 	hang := func(ctx context.Context, _ output) error { <-ctx.Done(); return ctx.Err() }
 	end := &metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_End{End: &metricsv1.End{}}}
 	var many []segment.LogID
-	for range cursor.MaxPositions {
+	for range cursor.MaxLogs {
 		many = append(many, segment.NewLogID())
 	}
 	for name, tc := range map[string]struct {

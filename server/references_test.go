@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/cursor"
 )
 
 // restoring replaces label references by what they stand for, and counts the label sets
@@ -137,4 +138,58 @@ func TestReferencesAreForgotten(t *testing.T) {
 	src.write(point{series: "a", t: 2, v: 2})
 	require.Equal(t, []string{"a 2 @2"}, lines(until(t, recv, func(r *getResponse) bool { return len(lines(r)) > 0 })...))
 	require.True(t, forgot)
+}
+
+// The references of streams with one stride and parts of their own are apart, and those of
+// each say the same as without.
+func TestReferencesOfParts(t *testing.T) {
+	one, two := newSource(t), newSource(t)
+	one.write(point{series: "a", t: 1, v: 1}, point{series: "b", t: 1, v: 2})
+	two.write(point{series: "c", t: 1, v: 3})
+	s := startFed(t, testConfig(t), one, two)
+	want := lines(all(t, s.call(t, &getRequest{}))...)
+	const stride = 7
+	overAll(t, func(t *testing.T, p protocol) {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		for part := range uint32(stride) {
+			req := request(true, &getRequest{})
+			req.ReferenceStride, req.ReferencePart = stride, part
+			plain := p.open(t, ctx, s.RPCAddr().String(), req)
+			recv, _ := restoring(t, func() (*getResponse, error) {
+				r, err := plain()
+				for _, ts := range r.GetTimeseries() {
+					require.EqualValues(t, part, ts.GetRef()%stride)
+				}
+				return r, err
+			})
+			require.Equal(t, want, lines(all(t, recv)...))
+		}
+	})
+}
+
+// A cursor without positions gets all logs from their oldest block on, and since the time
+// that it has.
+func TestCursorOfTheBeginning(t *testing.T) {
+	one, two := newSource(t), newSource(t)
+	for i := range int64(3) {
+		one.write(point{series: "a", t: i, v: float64(i)})
+		two.write(point{series: "b", t: i, v: float64(i)})
+	}
+	s := startFed(t, testConfig(t), one, two)
+	overAll(t, func(t *testing.T, p protocol) {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		for since, want := range map[int64][]string{
+			0: {"a 0 @0", "a 1 @1", "a 2 @2", "b 0 @0", "b 1 @1", "b 2 @2"},
+			2: {"a 2 @2", "b 2 @2"},
+		} {
+			at := cursor.Cursor{Since: &since}
+			if since == 0 {
+				at.Since = nil
+			}
+			recv := p.open(t, ctx, s.RPCAddr().String(), &getRequest{Start: after(at.String())})
+			require.ElementsMatch(t, want, lines(all(t, recv)...))
+		}
+	})
 }

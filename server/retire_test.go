@@ -161,7 +161,7 @@ func TestDeadLogsGiveTheirPlaces(t *testing.T) {
 	config.RetentionTime = time.Second
 	s := start(t, config)
 	var stops []func()
-	for range cursor.MaxPositions {
+	for range cursor.MaxLogs {
 		src := newSource(t)
 		src.write(point{series: "a", t: now(), v: 1})
 		stops = append(stops, src.feed(s.Server))
@@ -182,7 +182,7 @@ func TestDeadLogsGiveTheirPlaces(t *testing.T) {
 		require.Empty(t, gapsIn(got))
 		at, err := cursor.Parse(lastCursor(got))
 		require.NoError(t, err)
-		require.LessOrEqual(t, len(at.Positions), cursor.MaxPositions)
+		require.LessOrEqual(t, len(at.Positions), cursor.MaxLogs)
 		_, ok := at.Of(src.writer.Log().ID())
 		require.True(t, ok)
 	})

@@ -58,7 +58,7 @@ func TestInventedLogs(t *testing.T) {
 	config := testConfig(t)
 	s := start(t, config)
 	var invented []*link.Conn
-	for range 2 * cursor.MaxPositions {
+	for range 2 * cursor.MaxLogs {
 		invented = append(invented, invent(t, s))
 	}
 	require.Empty(t, folders(t, config), "a hello makes nothing")
@@ -125,7 +125,7 @@ func TestLogsThatAreBegun(t *testing.T) {
 // fill gives a server as many logs as it can have.
 func fill(t testing.TB, s *instance) (sources []*source) {
 	t.Helper()
-	for range cursor.MaxPositions {
+	for range cursor.MaxLogs {
 		src := newSource(t)
 		src.write(point{series: "a", t: now(), v: 1})
 		src.feed(s.Server)
@@ -155,7 +155,7 @@ func TestNoPlaceForALog(t *testing.T) {
 	require.Contains(t, askStatus(t, s).GetNotReady(), "the most that a cursor can carry")
 	require.Equal(t, 1.0, s.metricOf(t, "promgrpc_server_refused_logs_total", "logs"))
 	require.Contains(t, s.log.String(), "the most that a cursor can carry")
-	require.Len(t, askStatus(t, s).GetLogs(), cursor.MaxPositions)
+	require.Len(t, askStatus(t, s).GetLogs(), cursor.MaxLogs)
 	require.Equal(t, before, lines(all(t, s.call(t, &getRequest{}))...))
 }
 

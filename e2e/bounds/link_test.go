@@ -32,7 +32,7 @@ func TestLink(t *testing.T) {
 	})
 	// Each of the logs that were begun at a server is there to stay.
 	const aLog = 4 << 20
-	r.fallsBack(t, cursor.MaxPositions*aLog)
+	r.fallsBack(t, cursor.MaxLogs*aLog)
 }
 
 // peerOf dials the link of a process and says hello.

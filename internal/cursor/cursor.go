@@ -25,11 +25,15 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
-// MaxPositions bounds the logs in one cursor, so that its string stays below the 4096
+// MaxPositions bounds the logs in one cursor, so that its string stays below the 16384
 // bytes that a request may have.
-const MaxPositions = 48
+const MaxPositions = 256
 
-// Cursor is where a stream goes on.
+// MaxLogs bounds the logs of one server, so that a cursor has room for those of several.
+const MaxLogs = 48
+
+// Cursor is where a stream goes on. Without positions it is that of a client that has
+// nothing yet, and gets each log from its oldest block on.
 type Cursor struct {
 	// Positions, one a log, sorted by Log.
 	Positions []Position
@@ -86,6 +90,9 @@ func (c *Cursor) wire() []byte {
 	if c.Since != nil {
 		wire = protowire.AppendVarint(protowire.AppendTag(wire, 2, protowire.VarintType), uint64(*c.Since))
 	}
+	if len(c.Positions) == 0 {
+		wire = appendVarint(wire, 6, 1)
+	}
 	return wire
 }
 
@@ -113,10 +120,16 @@ func parse(wire []byte) (*Cursor, error) {
 	if err := proto.Unmarshal(wire, &message); err != nil {
 		return nil, fmt.Errorf("cursor is cut off or damaged: %w", err)
 	}
-	if n := len(message.GetPositions()); n == 0 || n > MaxPositions {
+	switch n := len(message.GetPositions()); {
+	case message.GetBeginning() && n > 0:
+		return nil, fmt.Errorf("cursor is that of the beginning, and has %d positions", n)
+	case !message.GetBeginning() && n == 0, n > MaxPositions:
 		return nil, fmt.Errorf("cursor has %d positions, want 1 to %d", n, MaxPositions)
 	}
-	c := &Cursor{Positions: make([]Position, 0, len(message.GetPositions())), Since: message.Since}
+	c := &Cursor{Since: message.Since}
+	if n := len(message.GetPositions()); n > 0 {
+		c.Positions = make([]Position, 0, n)
+	}
 	for i, m := range message.GetPositions() {
 		p, err := parsePosition(m)
 		if err != nil {

@@ -14,6 +14,9 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
+// maxBytes that a request takes of a cursor.
+const maxBytes = 16384
+
 func logID(n byte) segment.LogID { return segment.LogID{0: n, 15: 0xff} }
 
 func TestRoundTrip(t *testing.T) {
@@ -22,6 +25,8 @@ func TestRoundTrip(t *testing.T) {
 		many = append(many, cursor.Position{Log: logID(byte(i)), Sequence: math.MaxUint64 - 1, Entries: math.MaxUint32, Gone: true})
 	}
 	for name, c := range map[string]cursor.Cursor{
+		"the beginning":  {},
+		"since, no log":  {Since: new(int64(7))},
 		"empty log":      {Positions: []cursor.Position{{Log: logID(1)}}},
 		"block":          {Positions: []cursor.Position{{Log: logID(1), Sequence: 7}}},
 		"within a block": {Positions: []cursor.Position{{Log: logID(1), Sequence: 7, Entries: 3}}},
@@ -33,7 +38,7 @@ func TestRoundTrip(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := c.String()
-			require.LessOrEqual(t, len(s), 4096)
+			require.LessOrEqual(t, len(s), maxBytes)
 			got, err := cursor.Parse(s)
 			require.NoError(t, err)
 			require.Equal(t, c, *got)
@@ -63,6 +68,7 @@ func TestParseRefuses(t *testing.T) {
 		want    string
 	}{
 		"nothing":              {&cursorv1.Cursor{}, "0 positions"},
+		"beginning and more":   {&cursorv1.Cursor{Beginning: true, Positions: []*cursorv1.Position{{LogId: log[:]}}}, "has 1 positions"},
 		"short log id":         {one(&cursorv1.Position{LogId: log[:15]}), "15 bytes"},
 		"zero log id":          {one(&cursorv1.Position{LogId: make([]byte, 16)}), "zero"},
 		"last sequence":        {one(&cursorv1.Position{LogId: log[:], Sequence: math.MaxUint64}), "no successor"},
@@ -90,6 +96,7 @@ func TestParseRefuses(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add((&cursor.Cursor{Positions: []cursor.Position{{Log: logID(1), Sequence: 7, Entries: 3}}}).String())
 	f.Add((&cursor.Cursor{Positions: []cursor.Position{{Log: logID(1), SnapshotRef: 1, SnapshotTime: 2}, {Log: logID(2)}}}).String())
+	f.Add((&cursor.Cursor{Since: new(int64(7))}).String())
 	f.Add("")
 	f.Fuzz(func(t *testing.T, s string) {
 		c, err := cursor.Parse(s)

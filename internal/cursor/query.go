@@ -70,7 +70,9 @@ func ParseQuery(s string) (Query, error) {
 func isQuery(wire []byte) bool { return beginsWith(wire, 3, protowire.Fixed64Type) }
 
 // isPositions says whether a token of positions in logs has these bytes.
-func isPositions(wire []byte) bool { return beginsWith(wire, 1, protowire.BytesType) }
+func isPositions(wire []byte) bool {
+	return beginsWith(wire, 1, protowire.BytesType) || beginsWith(wire, 2, protowire.VarintType) || beginsWith(wire, 6, protowire.VarintType)
+}
 
 func beginsWith(wire []byte, field protowire.Number, kind protowire.Type) bool {
 	number, t, n := protowire.ConsumeTag(wire)

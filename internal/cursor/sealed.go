@@ -26,12 +26,14 @@ const sealedPrefix = "s."
 var paddedSizes = [...]struct{ logs, bytes int }{
 	{2, 2*longestPosition + restOfWire},
 	{8, 8*longestPosition + restOfWire},
+	{MaxLogs, MaxLogs*longestPosition + restOfWire},
 	{MaxPositions, MaxPositions*longestPosition + restOfWire},
 }
 
+// Within a snapshot a position is longer, and then it is the only one.
 const (
-	longestPosition = 61
-	restOfWire      = 12 // since, and the end
+	longestPosition = 39
+	restOfWire      = 14 // since, the beginning, and the end
 )
 
 // endOfWire follows the cursor, and zeros follow that.

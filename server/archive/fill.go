@@ -141,7 +141,7 @@ func (c *catalogue) recent() []segment.LogID {
 		}
 		return bytes.Compare(a.id[:], b.id[:])
 	})
-	places := cursor.MaxPositions
+	places := cursor.MaxLogs
 	var ids []segment.LogID
 	for _, l := range logs {
 		local := c.archive.isLocal(l.id)

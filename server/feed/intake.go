@@ -53,14 +53,14 @@ func (in *intake) leave(id segment.LogID) {
 
 // errInvents is for an upstream that names more logs in one call than a server has: it
 // ends the call when it retires one. What it begins takes files and memory here.
-var errInvents = fmt.Errorf("it names more logs than the %d that a server has", cursor.MaxPositions)
+var errInvents = fmt.Errorf("it names more logs than the %d that a server has", cursor.MaxLogs)
 
 // log returns a log of the upstream, nil if it was refused here.
 func (in *intake) log(ctx context.Context, id segment.LogID) (*intakeLog, error) {
 	if l, ok := in.logs[id]; ok {
 		return l, nil
 	}
-	if len(in.logs) >= cursor.MaxPositions {
+	if len(in.logs) >= cursor.MaxLogs {
 		return nil, errInvents
 	}
 	from := in.from

@@ -282,7 +282,7 @@ func (p *Peers) learnOwners(status *metricsv1.GetStatusResponse) {
 }
 
 // mostOwners bounds of how many logs is kept to whom they belong.
-const mostOwners = 4 * cursor.MaxPositions
+const mostOwners = 4 * cursor.MaxLogs
 
 // answered notes whether a peer answered, and logs when that changes.
 func (p *Peers) answered(address string, err error) {
@@ -304,7 +304,7 @@ func (p *Peers) answered(address string, err error) {
 
 // logsOf are the logs of a status. What feeds those of a relay is no forwarder.
 func logsOf(status *metricsv1.GetStatusResponse) (logs []exchange.Log, err error) {
-	if n := len(status.GetLogs()); n > cursor.MaxPositions {
+	if n := len(status.GetLogs()); n > cursor.MaxLogs {
 		return nil, errInvents
 	}
 	relay := status.GetUpstream() != ""

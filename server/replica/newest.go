@@ -20,7 +20,7 @@ type Newest struct {
 // snapshot's number.
 type candidate uint64
 
-// numberBits are enough for as many logs as a cursor holds.
+// numberBits are enough for as many logs as a server has.
 const numberBits = 8
 
 func candidateOf(number int, ref uint64) candidate {

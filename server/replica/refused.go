@@ -21,4 +21,4 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string { return e.text }
 
-var errFull = fmt.Errorf("this server holds %d logs, the most that a cursor can carry, and there is another", cursor.MaxPositions)
+var errFull = fmt.Errorf("this server holds %d logs, the most that it may, and there is another", cursor.MaxLogs)

@@ -59,7 +59,7 @@ func (rs *Set) retireDead(wanted bool) {
 	for _, r := range rs.All() {
 		logs = append(logs, retirement.Log{ID: r.ID, Dead: r.lease.deadFor(rs.deadAfter()), Written: r.lastWritten(now), Archived: r.archived()})
 	}
-	bounds := retirement.Bounds{Time: rs.store.RetentionTime(), Bucket: rs.store.HasRemote(), Places: cursor.MaxPositions, Wanted: wanted}
+	bounds := retirement.Bounds{Time: rs.store.RetentionTime(), Bucket: rs.store.HasRemote(), Places: cursor.MaxLogs, Wanted: wanted}
 	bounds.Over, bounds.Overfull = rs.store.Over()
 	for _, gone := range retirement.Of(logs, bounds, now) {
 		i, found := rs.find(gone.ID)

@@ -121,7 +121,7 @@ func archive(r *Replica) {
 func TestRetirementForAPlace(t *testing.T) {
 	dir, now := t.TempDir(), time.Now()
 	var ids []segment.LogID // the oldest first
-	for i := range cursor.MaxPositions {
+	for i := range cursor.MaxLogs {
 		ids = append(ids, writeLog(t, dir, now.Add(time.Duration(i-100)*time.Hour)))
 	}
 	store, err := seglog.OpenStore(dir, seglog.Options{Remote: nowhere{}})
@@ -148,7 +148,7 @@ func TestRetirementForAPlace(t *testing.T) {
 	require.NoError(t, err)
 	defer fed.Release()
 	require.NoError(t, come(segment.LogID{1}))
-	require.Len(t, rs.All(), cursor.MaxPositions-1)
+	require.Len(t, rs.All(), cursor.MaxLogs-1)
 	require.Nil(t, rs.Get(ids[3]))
 	require.NotNil(t, rs.Get(ids[0]), "it is not in the bucket")
 	require.Contains(t, rs.Retired(), ids[3])

@@ -123,10 +123,10 @@ func (rs *Set) find(id segment.LogID) (i int, found bool) {
 
 // room says whether there is a place for one more log. The caller holds mu.
 func (rs *Set) room(id segment.LogID) error {
-	if len(rs.All()) >= cursor.MaxPositions {
+	if len(rs.All()) >= cursor.MaxLogs {
 		rs.retireDead(true)
 	}
-	if len(rs.All()) >= cursor.MaxPositions {
+	if len(rs.All()) >= cursor.MaxLogs {
 		rs.refused.Store(sinceEpoch())
 		return &RefusedError{Reason: ReasonFull, text: fmt.Sprintf("log %s: %s", id, errFull)}
 	}
@@ -138,7 +138,7 @@ func (rs *Set) room(id segment.LogID) error {
 const reserved = 8
 
 // Room is for how many logs more that no forwarder brings there are places.
-func (rs *Set) Room() int { return max(0, cursor.MaxPositions-reserved-len(rs.All())) }
+func (rs *Set) Room() int { return max(0, cursor.MaxLogs-reserved-len(rs.All())) }
 
 // roomFor is room for who brings a log. The caller holds mu.
 func (rs *Set) roomFor(id segment.LogID, from Source) error {

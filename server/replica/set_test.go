@@ -17,7 +17,7 @@ import (
 // was, whoever comes with it and does not go on.
 func TestMoreLogsThanPlaces(t *testing.T) {
 	dir, now := t.TempDir(), time.Now()
-	for range cursor.MaxPositions + 1 {
+	for range cursor.MaxLogs + 1 {
 		writeLog(t, dir, now)
 	}
 	store, err := seglog.OpenStore(dir, seglog.Options{})
@@ -26,8 +26,8 @@ func TestMoreLogsThanPlaces(t *testing.T) {
 	rs, err := Open(store, nil, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	defer rs.Close()
-	require.Len(t, rs.All(), cursor.MaxPositions)
-	require.ErrorContains(t, rs.Check(), "the most that a cursor can carry")
+	require.Len(t, rs.All(), cursor.MaxLogs)
+	require.ErrorContains(t, rs.Check(), "the most that it may")
 
 	var left segment.LogID
 	for _, id := range store.Logs() {
@@ -36,7 +36,7 @@ func TestMoreLogsThanPlaces(t *testing.T) {
 		}
 	}
 	_, err = rs.Lease(t.Context(), left, Source{Feeder: &feeder{}})
-	require.ErrorContains(t, err, "the most that a cursor can carry")
+	require.ErrorContains(t, err, "the most that it may")
 	rs.mu.Lock()
 	require.NoError(t, rs.retire(rs.All()[0]))
 	rs.mu.Unlock()

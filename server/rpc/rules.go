@@ -25,7 +25,9 @@ import (
 const (
 	maxSelectors     = 64
 	maxSelectorBytes = 16384
-	maxCursorBytes   = 4096
+	maxCursorBytes   = 16384
+	maxQueryCursor   = 4096
+	maxStride        = 65536
 	maxPositions     = 48
 	maxLookupLimit   = 100000
 	leastHeartbeat   = 100 * time.Millisecond
@@ -47,6 +49,9 @@ func checkGetMetrics(q *metricsv1.GetMetricsRequest) error {
 	v := violations{request: q}
 	v.needsFollow("min_interval", q.GetMinInterval(), q.GetFollow())
 	v.needsFollow("heartbeat_interval", q.GetHeartbeatInterval(), q.GetFollow())
+	if part := q.GetReferencePart(); part != 0 && part >= q.GetReferenceStride() {
+		v.add("", "", "reference_part.stride", "reference_part must be below reference_stride")
+	}
 	v.selectors(q.GetSelectors())
 	if start, ok := q.GetStart().(*metricsv1.GetMetricsRequest_Cursor); ok {
 		v.notEmpty("cursor", "string", start.Cursor)
@@ -55,6 +60,7 @@ func checkGetMetrics(q *metricsv1.GetMetricsRequest) error {
 	v.interval("min_interval", q.GetMinInterval(), 0, longestInterval)
 	v.interval("heartbeat_interval", q.GetHeartbeatInterval(), leastHeartbeat, longestInterval)
 	v.whenAway(q.GetWhenAway())
+	v.atMost("reference_stride", q.GetReferenceStride(), maxStride)
 	return v.err()
 }
 
@@ -75,7 +81,7 @@ func checkQuery(q *queryv1.QueryRequest) error {
 	v.maxBytes("expression", "string", q.GetExpression(), maxSelectorBytes)
 	if start, ok := q.GetStart().(*queryv1.QueryRequest_Cursor); ok {
 		v.notEmpty("cursor", "string", start.Cursor)
-		v.maxBytes("cursor", "string", start.Cursor, maxCursorBytes)
+		v.maxBytes("cursor", "string", start.Cursor, maxQueryCursor)
 	}
 	v.interval("step", q.GetStep(), leastStep, longestStep)
 	v.interval("delay", q.GetDelay(), 0, longestInterval)
@@ -224,9 +230,11 @@ func (v *violations) maxBytes(field, kind, s string, most int) {
 	}
 }
 
-func (v *violations) limit(n uint32) {
-	if n > maxLookupLimit {
-		v.add("limit", "uint32.lte", "uint32.lte", fmt.Sprintf("must be less than or equal to %d", maxLookupLimit))
+func (v *violations) limit(n uint32) { v.atMost("limit", n, maxLookupLimit) }
+
+func (v *violations) atMost(field string, n, most uint32) {
+	if n > most {
+		v.add(field, "uint32.lte", "uint32.lte", fmt.Sprintf("must be less than or equal to %d", most))
 	}
 }
 

@@ -112,8 +112,10 @@ func cursorStart(s string) *metricsv1.GetMetricsRequest_Cursor {
 
 // violating has, for each rule of api/, a request that breaks that rule alone.
 var violating = map[string]proto.Message{
-	"GetMetricsRequest min_interval.follow":       &metricsv1.GetMetricsRequest{MinInterval: durationpb.New(time.Second)},
-	"GetMetricsRequest heartbeat_interval.follow": &metricsv1.GetMetricsRequest{HeartbeatInterval: durationpb.New(time.Second)},
+	"GetMetricsRequest reference_part.stride":       &metricsv1.GetMetricsRequest{ReferenceStride: 2, ReferencePart: 2},
+	"GetMetricsRequest.reference_stride uint32.lte": &metricsv1.GetMetricsRequest{ReferenceStride: maxStride + 1},
+	"GetMetricsRequest min_interval.follow":         &metricsv1.GetMetricsRequest{MinInterval: durationpb.New(time.Second)},
+	"GetMetricsRequest heartbeat_interval.follow":   &metricsv1.GetMetricsRequest{HeartbeatInterval: durationpb.New(time.Second)},
 	"GetMetricsRequest.selectors repeated.max_items": &metricsv1.GetMetricsRequest{
 		Selectors: many(maxSelectors+1, selectorOf),
 	},
@@ -177,7 +179,7 @@ var violating = map[string]proto.Message{
 	"QueryRequest.expression string.min_len":   &queryv1.QueryRequest{},
 	"QueryRequest.expression string.max_bytes": &queryv1.QueryRequest{Expression: strings.Repeat("x", maxSelectorBytes+1)},
 	"QueryRequest.cursor string.min_len":       &queryv1.QueryRequest{Expression: "x", Start: &queryv1.QueryRequest_Cursor{}},
-	"QueryRequest.cursor string.max_bytes":     &queryv1.QueryRequest{Expression: "x", Start: &queryv1.QueryRequest_Cursor{Cursor: strings.Repeat("x", maxCursorBytes+1)}},
+	"QueryRequest.cursor string.max_bytes":     &queryv1.QueryRequest{Expression: "x", Start: &queryv1.QueryRequest_Cursor{Cursor: strings.Repeat("x", maxQueryCursor+1)}},
 	"QueryRequest.step duration.gte":           &queryv1.QueryRequest{Expression: "x", Step: durationpb.New(leastStep - 1)},
 	"QueryRequest.step duration.lte":           &queryv1.QueryRequest{Expression: "x", Step: durationpb.New(longestStep + 1)},
 	"QueryRequest.delay duration.gte":          &queryv1.QueryRequest{Expression: "x", Delay: durationpb.New(-1)},
@@ -239,6 +241,7 @@ var allowed = []proto.Message{
 	&metricsv1.GetMetricsRequest{
 		Selectors: many(maxSelectors, func(int) string { return strings.Repeat("x", maxSelectorBytes) }), Follow: true,
 		Start: cursorStart(strings.Repeat("x", maxCursorBytes)), MinInterval: &durationpb.Duration{}, HeartbeatInterval: durationpb.New(leastHeartbeat),
+		ReferenceStride: maxStride, ReferencePart: maxStride - 1,
 	},
 	&metricsv1.GetMetricsRequest{
 		Selectors: []string{"x"}, Follow: true, Start: cursorStart("x"),
@@ -254,7 +257,7 @@ var allowed = []proto.Message{
 	&metricsv1.GetStatusRequest{WhenAway: metricsv1.WhenAway_WHEN_AWAY_REFUSE},
 	&queryv1.QueryRequest{Expression: "x", Step: durationpb.New(leastStep), Delay: &durationpb.Duration{}, Lookback: durationpb.New(1)},
 	&queryv1.QueryRequest{
-		Expression: strings.Repeat("x", maxSelectorBytes), Start: &queryv1.QueryRequest_Cursor{Cursor: strings.Repeat("x", maxCursorBytes)}, Follow: true,
+		Expression: strings.Repeat("x", maxSelectorBytes), Start: &queryv1.QueryRequest_Cursor{Cursor: strings.Repeat("x", maxQueryCursor)}, Follow: true,
 		Step: durationpb.New(longestStep), Delay: durationpb.New(longestInterval), Lookback: durationpb.New(longestStep), HeartbeatInterval: durationpb.New(leastHeartbeat),
 	},
 	&queryv1.EvaluateRulesRequest{Rules: "x", Interval: durationpb.New(leastRuleStep), Delay: &durationpb.Duration{}},

@@ -111,10 +111,10 @@ func (st *stream) takeUp(r *replica.Replica, p cursor.Position) error {
 // makeRoom lets go of absent positions, and of archived logs that were read to their end,
 // where a cursor would have too many.
 func (st *stream) makeRoom() {
-	if over := len(st.sources) + len(st.absent) - cursor.MaxPositions; over > 0 {
+	if over := len(st.sources) + len(st.absent) - cursor.MaxLogs; over > 0 {
 		st.absent = st.absent[min(over, len(st.absent)):]
 	}
-	over := len(st.sources) - cursor.MaxPositions
+	over := len(st.sources) - cursor.MaxLogs
 	st.sources = slices.DeleteFunc(st.sources, func(src *source) bool {
 		done := over > 0 && src.replica.Remote() && src.caughtUp() && src.deferred.len == 0
 		if done {

@@ -21,7 +21,7 @@ func (st *stream) startSince() error {
 	slices.SortFunc(reach, func(a, b *replica.Replica) int {
 		return cmp.Or(cmp.Compare(b.Time(), a.Time()), bytes.Compare(a.ID[:], b.ID[:]))
 	})
-	for room := max(cursor.MaxPositions-len(st.streams.Replicas.Serving()), 0); len(reach) > room; {
+	for room := max(cursor.MaxLogs-len(st.streams.Replicas.Serving()), 0); len(reach) > room; {
 		r := reach[len(reach)-1]
 		reach = reach[:len(reach)-1]
 		st.misses(&metricsv1.Gap{

@@ -59,6 +59,8 @@ func (s *Streams) newStream(c *Call, to *Sender, req *metricsv1.GetMetricsReques
 		evaluation: s.Evaluations.Unlimited(c.ctx, c.from.Peer),
 		follow:     req.GetFollow(),
 		references: req.GetLabelReferences(),
+		stride:     max(uint64(req.GetReferenceStride()), 1),
+		part:       uint64(req.GetReferencePart()),
 		heartbeat:  HeartbeatInterval(req.GetHeartbeatInterval()),
 		conflate:   newConflation(req.GetMinInterval().AsDuration()),
 		lastSent:   time.Now(),

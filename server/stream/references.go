@@ -7,6 +7,9 @@ import "github.com/promgrpc/exporter/internal/refset"
 type introduced struct {
 	refset.Set
 	log uint64 // its number within the stream
+	// stride and part make the stream's references apart from those of others, with which
+	// a router makes one stream of it.
+	stride, part uint64
 	// numbers stand for the refs where those would tell how many series there are that
 	// the caller may not see: the order in which the stream came to the series. Nil where
 	// they need not.
@@ -22,7 +25,7 @@ func (st *stream) newIntroduced() *introduced {
 	if log >= 1<<logBits {
 		return nil
 	}
-	i := &introduced{log: uint64(log)}
+	i := &introduced{log: uint64(log), stride: st.stride, part: st.part}
 	if st.rights.Restricted() {
 		i.numbers = map[uint64]uint64{}
 	}
@@ -39,7 +42,7 @@ func (i *introduced) reference(ref uint64) uint64 {
 		}
 		ref = number
 	}
-	return ref<<logBits | i.log
+	return (ref<<logBits|i.log)*i.stride + i.part
 }
 
 // Clear forgets all series.

@@ -144,8 +144,9 @@ func (st *stream) sendUpTo(src *source, ref uint64) error {
 // startAt resumes at a cursor.
 func (st *stream) startAt(e *selection.Evaluation, c *cursor.Cursor) error {
 	st.setSince(c.Since)
+	until := time.Now().Add(st.streams.CursorWait)
 	for _, p := range c.Positions {
-		r, err := st.awaitLog(c, p)
+		r, err := st.awaitLog(c, p, until)
 		if err != nil {
 			return err
 		}
@@ -210,11 +211,12 @@ func (st *stream) resumeSnapshot(e *selection.Evaluation, src *source, c *cursor
 	return st.sendSnapshot(src)
 }
 
-// awaitLog waits for a log as long as a replica may lag: a new one may have come to
-// another replica first, as may the end of one that is archived. A server without a forwarder cannot know that it will not
-// come here. It is nil if the stream goes on without the log.
-func (st *stream) awaitLog(c *cursor.Cursor, p cursor.Position) (*replica.Replica, error) {
-	patience := time.NewTimer(st.streams.CursorWait)
+// awaitLog waits for a log as long as a replica may lag, for all logs of a cursor together:
+// a new one may have come to another replica first, as may the end of one that is archived.
+// A server without a forwarder cannot know that it will not come here. It is nil if the
+// stream goes on without the log.
+func (st *stream) awaitLog(c *cursor.Cursor, p cursor.Position, until time.Time) (*replica.Replica, error) {
+	patience := time.NewTimer(time.Until(until))
 	defer patience.Stop()
 	for {
 		updates := st.streams.Replicas.Updates.Next()

@@ -50,6 +50,8 @@ type stream struct {
 	age        Age
 	// references: labels are sent once, then a reference for them
 	references bool
+	// stride and part as in introduced
+	stride, part uint64
 	// forgetAbove is how many of them there are when those of series that are gone are
 	// counted again.
 	forgetAbove int

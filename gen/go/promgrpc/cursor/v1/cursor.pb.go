@@ -32,7 +32,10 @@ type Cursor struct {
 	Positions []*Position `protobuf:"bytes,1,rep,name=positions,proto3" json:"positions,omitempty"`
 	// since of the request that started the stream, in milliseconds since the Unix
 	// epoch: samples with older timestamps are left out. Unset: none are.
-	Since         *int64 `protobuf:"varint,2,opt,name=since,proto3,oneof" json:"since,omitempty"`
+	Since *int64 `protobuf:"varint,2,opt,name=since,proto3,oneof" json:"since,omitempty"`
+	// beginning says that the client has nothing of any log, and gets each from its
+	// oldest block on. Only a cursor without positions has it.
+	Beginning     bool `protobuf:"varint,6,opt,name=beginning,proto3" json:"beginning,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -79,6 +82,13 @@ func (x *Cursor) GetSince() int64 {
 		return *x.Since
 	}
 	return 0
+}
+
+func (x *Cursor) GetBeginning() bool {
+	if x != nil {
+		return x.Beginning
+	}
+	return false
 }
 
 // Position in one log.
@@ -406,10 +416,11 @@ var File_promgrpc_cursor_v1_cursor_proto protoreflect.FileDescriptor
 
 const file_promgrpc_cursor_v1_cursor_proto_rawDesc = "" +
 	"\n" +
-	"\x1fpromgrpc/cursor/v1/cursor.proto\x12\x12promgrpc.cursor.v1\"i\n" +
+	"\x1fpromgrpc/cursor/v1/cursor.proto\x12\x12promgrpc.cursor.v1\"\x87\x01\n" +
 	"\x06Cursor\x12:\n" +
 	"\tpositions\x18\x01 \x03(\v2\x1c.promgrpc.cursor.v1.PositionR\tpositions\x12\x19\n" +
-	"\x05since\x18\x02 \x01(\x03H\x00R\x05since\x88\x01\x01B\b\n" +
+	"\x05since\x18\x02 \x01(\x03H\x00R\x05since\x88\x01\x01\x12\x1c\n" +
+	"\tbeginning\x18\x06 \x01(\bR\tbeginningB\b\n" +
 	"\x06_since\"\xb3\x01\n" +
 	"\bPosition\x12\x15\n" +
 	"\x06log_id\x18\x01 \x01(\fR\x05logId\x12\x1a\n" +

@@ -116,7 +116,13 @@ type GetMetricsRequest struct {
 	// know this field sends labels with every message.
 	LabelReferences bool `protobuf:"varint,7,opt,name=label_references,json=labelReferences,proto3" json:"label_references,omitempty"`
 	// when_away says what to do while a group that is needed is away, at a router.
-	WhenAway      WhenAway `protobuf:"varint,8,opt,name=when_away,json=whenAway,proto3,enum=promgrpc.metrics.v1.WhenAway" json:"when_away,omitempty"`
+	WhenAway WhenAway `protobuf:"varint,8,opt,name=when_away,json=whenAway,proto3,enum=promgrpc.metrics.v1.WhenAway" json:"when_away,omitempty"`
+	// reference_stride, if not zero, has the server multiply each reference by it and
+	// add reference_part: so one stream can be made of several, each with references of
+	// its own.
+	ReferenceStride uint32 `protobuf:"varint,9,opt,name=reference_stride,json=referenceStride,proto3" json:"reference_stride,omitempty"`
+	// reference_part is below reference_stride.
+	ReferencePart uint32 `protobuf:"varint,10,opt,name=reference_part,json=referencePart,proto3" json:"reference_part,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -216,6 +222,20 @@ func (x *GetMetricsRequest) GetWhenAway() WhenAway {
 		return x.WhenAway
 	}
 	return WhenAway_WHEN_AWAY_UNSPECIFIED
+}
+
+func (x *GetMetricsRequest) GetReferenceStride() uint32 {
+	if x != nil {
+		return x.ReferenceStride
+	}
+	return 0
+}
+
+func (x *GetMetricsRequest) GetReferencePart() uint32 {
+	if x != nil {
+		return x.ReferencePart
+	}
+	return 0
 }
 
 type isGetMetricsRequest_Start interface {
@@ -2088,20 +2108,23 @@ var File_promgrpc_metrics_v1_metrics_service_proto protoreflect.FileDescriptor
 
 const file_promgrpc_metrics_v1_metrics_service_proto_rawDesc = "" +
 	"\n" +
-	")promgrpc/metrics/v1/metrics_service.proto\x12\x13promgrpc.metrics.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!promgrpc/metrics/v1/metrics.proto\"\xa9\x05\n" +
+	")promgrpc/metrics/v1/metrics_service.proto\x12\x13promgrpc.metrics.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!promgrpc/metrics/v1/metrics.proto\"\x9a\a\n" +
 	"\x11GetMetricsRequest\x120\n" +
 	"\tselectors\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10@\"\br\x06\x10\x01(\x80\x80\x01R\tselectors\x122\n" +
-	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x05since\x12$\n" +
-	"\x06cursor\x18\x03 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01(\x80 H\x00R\x06cursor\x12\x16\n" +
+	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x05since\x12%\n" +
+	"\x06cursor\x18\x03 \x01(\tB\v\xbaH\br\x06\x10\x01(\x80\x80\x01H\x00R\x06cursor\x12\x16\n" +
 	"\x06follow\x18\x04 \x01(\bR\x06follow\x12K\n" +
 	"\fmin_interval\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
 	"\xaa\x01\a\"\x03\b\x90\x1c2\x00R\vminInterval\x12\\\n" +
 	"\x12heartbeat_interval\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\f\"\x03\b\x90\x1c2\x05\x10\x80\xc2\xd7/R\x11heartbeatInterval\x12)\n" +
 	"\x10label_references\x18\a \x01(\bR\x0flabelReferences\x12D\n" +
-	"\twhen_away\x18\b \x01(\x0e2\x1d.promgrpc.metrics.v1.WhenAwayB\b\xbaH\x05\x82\x01\x02\x10\x01R\bwhenAway:\xca\x01\xbaH\xc6\x01\x1aX\n" +
+	"\twhen_away\x18\b \x01(\x0e2\x1d.promgrpc.metrics.v1.WhenAwayB\b\xbaH\x05\x82\x01\x02\x10\x01R\bwhenAway\x124\n" +
+	"\x10reference_stride\x18\t \x01(\rB\t\xbaH\x06*\x04\x18\x80\x80\x04R\x0freferenceStride\x12%\n" +
+	"\x0ereference_part\x18\n" +
+	" \x01(\rR\rreferencePart:\xdd\x02\xbaH\xd9\x02\x1aX\n" +
 	"\x13min_interval.follow\x12\x19min_interval needs follow\x1a&this.follow || !has(this.min_interval)\x1aj\n" +
-	"\x19heartbeat_interval.follow\x12\x1fheartbeat_interval needs follow\x1a,this.follow || !has(this.heartbeat_interval)B\a\n" +
+	"\x19heartbeat_interval.follow\x12\x1fheartbeat_interval needs follow\x1a,this.follow || !has(this.heartbeat_interval)\x1a\x90\x01\n" +
+	"\x15reference_part.stride\x12-reference_part must be below reference_stride\x1aHthis.reference_part == 0u || this.reference_part < this.reference_strideB\a\n" +
 	"\x05start\"\xa7\x03\n" +
 	"\x12GetMetricsResponse\x12?\n" +
 	"\n" +

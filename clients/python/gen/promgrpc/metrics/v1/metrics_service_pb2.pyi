@@ -102,12 +102,14 @@ class GetMetadataResponse(_message.Message):
     def __init__(self, metadata: _Optional[_Iterable[_Union[_metrics_pb2.MetricMetadata, _Mapping]]] = ..., truncated: bool = ...) -> None: ...
 
 class GetMetricsRequest(_message.Message):
-    __slots__ = ["cursor", "follow", "heartbeat_interval", "label_references", "min_interval", "selectors", "since", "when_away"]
+    __slots__ = ["cursor", "follow", "heartbeat_interval", "label_references", "min_interval", "reference_part", "reference_stride", "selectors", "since", "when_away"]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
     FOLLOW_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     LABEL_REFERENCES_FIELD_NUMBER: _ClassVar[int]
     MIN_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_PART_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_STRIDE_FIELD_NUMBER: _ClassVar[int]
     SELECTORS_FIELD_NUMBER: _ClassVar[int]
     SINCE_FIELD_NUMBER: _ClassVar[int]
     WHEN_AWAY_FIELD_NUMBER: _ClassVar[int]
@@ -116,10 +118,12 @@ class GetMetricsRequest(_message.Message):
     heartbeat_interval: _duration_pb2.Duration
     label_references: bool
     min_interval: _duration_pb2.Duration
+    reference_part: int
+    reference_stride: int
     selectors: _containers.RepeatedScalarFieldContainer[str]
     since: _timestamp_pb2.Timestamp
     when_away: _metrics_pb2.WhenAway
-    def __init__(self, selectors: _Optional[_Iterable[str]] = ..., since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., cursor: _Optional[str] = ..., follow: bool = ..., min_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., heartbeat_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., label_references: bool = ..., when_away: _Optional[_Union[_metrics_pb2.WhenAway, str]] = ...) -> None: ...
+    def __init__(self, selectors: _Optional[_Iterable[str]] = ..., since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., cursor: _Optional[str] = ..., follow: bool = ..., min_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., heartbeat_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., label_references: bool = ..., when_away: _Optional[_Union[_metrics_pb2.WhenAway, str]] = ..., reference_stride: _Optional[int] = ..., reference_part: _Optional[int] = ...) -> None: ...
 
 class GetMetricsResponse(_message.Message):
     __slots__ = ["away", "cursor", "end", "forget_references", "gap", "heartbeat", "synced", "timeseries"]
