@@ -13,6 +13,7 @@ import (
 	"github.com/promgrpc/exporter/server/history"
 	"github.com/promgrpc/exporter/server/promql"
 	"github.com/promgrpc/exporter/server/rule"
+	"github.com/promgrpc/exporter/server/samples"
 	"github.com/promgrpc/exporter/server/window"
 )
 
@@ -142,8 +143,9 @@ func (s *Server) openQueries(reg prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
+	s.samples = &samples.Store{Replicas: s.replicas, History: s.history, Evaluations: s.evaluations}
 	s.engine = promql.New(c.Engine, promql.Shared{
-		Replicas: s.replicas, History: s.history, Evaluations: s.evaluations, Logger: s.logger,
+		Source: s.samples, Evaluations: s.evaluations, Logger: s.logger,
 		Bytes: s.queryBytes, Turns: c.budget(promql.FlagQueries, "turns", int64(c.Engine.Queries)),
 	})
 	return nil

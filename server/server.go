@@ -32,6 +32,7 @@ import (
 	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/rpc"
 	"github.com/promgrpc/exporter/server/rule"
+	"github.com/promgrpc/exporter/server/samples"
 	"github.com/promgrpc/exporter/server/schedule"
 	"github.com/promgrpc/exporter/server/selection"
 	"github.com/promgrpc/exporter/server/stream"
@@ -47,6 +48,7 @@ type Server struct {
 	archive     *archive.Archive // nil: there is no bucket
 	evaluations *selection.Evaluations
 	history     *history.Store
+	samples     *samples.Store
 	engine      *promql.Engine
 	queryBytes  *limit.Budget // of evaluations and their results
 	refusals    *refusal.Refusals

@@ -1,6 +1,6 @@
 package promapi
 
-import "github.com/promgrpc/exporter/server/promql"
+import "github.com/promgrpc/exporter/server/samples"
 
 func (a *API) exemplars(r *request) (*answer, error) {
 	start, end, err := r.between()
@@ -27,7 +27,7 @@ func (a *API) exemplars(r *request) (*answer, error) {
 	return &answer{data: func(e *encoder) { e.list(len(found), func(i int) { e.exemplarsOf(&found[i]) }) }}, nil
 }
 
-func (e *encoder) exemplarsOf(s *promql.ExemplarSeries) {
+func (e *encoder) exemplarsOf(s *samples.ExemplarSeries) {
 	e.raw(`{"seriesLabels":`)
 	e.labels(s.Labels)
 	e.raw(`,"exemplars":`)

@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/util/annotations"
 	"github.com/prometheus/prometheus/util/kahansum"
+
+	"github.com/promgrpc/exporter/server/samples"
 )
 
 // aggregate is an expression that a follower evaluates by itself: sum, avg, count, min or
@@ -40,7 +42,7 @@ type aggregate struct {
 	order  []int // of the groups that have a value, in the order of their series
 	matrix promql.Matrix
 	helper promql.EvalNodeHelper
-	it     iterator
+	it     samples.Iterator
 }
 
 // group is what series come to that are aggregated together.
@@ -129,11 +131,11 @@ func (a *aggregate) evaluate(v *evaluation, at int64) (*Result, error) {
 	}
 	a.start(m)
 	some := false
-	for i, s := range m.all {
+	for i, s := range m.All {
 		if i%checkEvery == 0 && v.ctx.Err() != nil {
 			return nil, v.ctx.Err()
 		}
-		if len(s.parts) == 0 {
+		if len(s.Parts) == 0 {
 			continue
 		}
 		f, has, floats, err := a.valueOf(s, at, width, r.before)
@@ -151,7 +153,7 @@ func (a *aggregate) evaluate(v *evaluation, at int64) (*Result, error) {
 	}
 	result := &Result{Value: a.result(at), Late: r.late}
 	if some && a.call != nil && a.plain {
-		name := m.all[0].labels.Get(model.MetricNameLabel)
+		name := m.All[0].Labels.Get(model.MetricNameLabel)
 		result.Annotations.Add(annotations.NewPossibleNonCounterInfo(name, a.args[0].PositionRange()))
 	}
 	return result, nil
@@ -163,10 +165,10 @@ const checkEvery = 256
 
 // valueOf returns the value of a series at a step, whether it has one, and whether all
 // that was read are floats.
-func (a *aggregate) valueOf(s *followedSeries, at, width, before int64) (f float64, some, floats bool, err error) {
+func (a *aggregate) valueOf(s *samples.KeptSeries, at, width, before int64) (f float64, some, floats bool, err error) {
 	last := at - a.offset
 	points := a.matrix[0].Floats[:0]
-	a.it.reset(s.parts, before)
+	a.it.Reset(s.Parts, before)
 	for kind := a.it.Seek(last - width + 1); kind != chunkenc.ValNone; kind = a.it.Next() {
 		if kind != chunkenc.ValFloat {
 			return 0, false, false, nil
@@ -185,7 +187,7 @@ func (a *aggregate) valueOf(s *followedSeries, at, width, before int64) (f float
 	if err := a.it.Err(); err != nil {
 		return 0, false, false, err
 	}
-	a.matrix[0].Metric, a.matrix[0].Floats = s.labels, points
+	a.matrix[0].Metric, a.matrix[0].Floats = s.Labels, points
 	if len(points) == 0 {
 		return 0, false, true, nil
 	}
@@ -209,8 +211,8 @@ func (a *aggregate) start(m *matched) {
 	if len(a.groups) > manyGroups+2*len(a.order) {
 		a.groups = nil
 		clear(a.number)
-		for _, s := range m.all {
-			s.group = 0
+		for _, s := range m.All {
+			s.Number = 0
 		}
 	}
 	for i := range a.groups {
@@ -220,9 +222,9 @@ func (a *aggregate) start(m *matched) {
 }
 
 // groupOf returns the number of the group of a series, plus 1.
-func (a *aggregate) groupOf(s *followedSeries) int {
-	if s.group == 0 {
-		ls := a.labelsOf(s.labels)
+func (a *aggregate) groupOf(s *samples.KeptSeries) int {
+	if s.Number == 0 {
+		ls := a.labelsOf(s.Labels)
 		a.bytes = ls.Bytes(a.bytes)
 		n, ok := a.number[string(a.bytes)]
 		if !ok {
@@ -230,9 +232,9 @@ func (a *aggregate) groupOf(s *followedSeries) int {
 			a.groups = append(a.groups, group{labels: ls})
 			a.number[string(a.bytes)] = n
 		}
-		s.group = n + 1
+		s.Number = n + 1
 	}
-	return s.group
+	return s.Number
 }
 
 // labelsOf returns those of the group of a series.
@@ -251,7 +253,7 @@ func (a *aggregate) labelsOf(ls labels.Labels) labels.Labels {
 }
 
 // add adds the value of a series to its group, as the engine does it.
-func (a *aggregate) add(s *followedSeries, f float64) {
+func (a *aggregate) add(s *samples.KeptSeries, f float64) {
 	n := a.groupOf(s) - 1
 	g := &a.groups[n]
 	if !g.seen {

@@ -188,7 +188,7 @@ func testDelay(t *testing.T, part float64) {
 // requireFloor checks that the windows have the part that they should.
 func requireFloor(t *testing.T, e *Engine, part float64) {
 	t.Helper()
-	for _, log := range e.shared.Replicas.All() {
+	for _, log := range logsOf(e).All() {
 		switch floor := log.Window.View().Floor(); {
 		case part == 0:
 			require.EqualValues(t, math.MaxInt64, floor)

@@ -13,15 +13,13 @@ import (
 
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/server/chunk"
-	"github.com/promgrpc/exporter/server/history"
-	"github.com/promgrpc/exporter/server/replica"
+	"github.com/promgrpc/exporter/server/samples"
 	"github.com/promgrpc/exporter/server/selection"
 )
 
 // Shared is what evaluations share with the rest of a server.
 type Shared struct {
-	Replicas    *replica.Set
-	History     *history.Store
+	Source      Source
 	Evaluations *selection.Evaluations
 	Logger      *slog.Logger
 	// Bytes is of [FlagBytes], Turns of [FlagQueries].
@@ -93,7 +91,7 @@ func (e *Engine) Evaluate(ctx context.Context, x *Expression, start, end, step i
 
 // inTurn evaluates some steps once it is their turn.
 func (e *Engine) inTurn(ctx context.Context, x *Expression, whole span, o Options, evaluate func(*evaluation) (*Result, error)) (*Result, error) {
-	ctx, end, err := e.turn(ctx, o.Viewer)
+	ctx, end, err := e.Turn(ctx, o.Viewer)
 	if err != nil {
 		return nil, err
 	}
@@ -107,9 +105,9 @@ func (e *Engine) inTurn(ctx context.Context, x *Expression, whole span, o Option
 	return result, nil
 }
 
-// turn waits for a turn of a viewer. The context ends when it has taken as long as it may;
+// Turn waits for a turn of a viewer, which whoever reads samples takes. The context ends when it has taken as long as it may;
 // end has to be called.
-func (e *Engine) turn(ctx context.Context, v selection.Viewer) (_ context.Context, end func(), err error) {
+func (e *Engine) Turn(ctx context.Context, v selection.Viewer) (_ context.Context, end func(), err error) {
 	turn := e.shared.Turns.Hold(v.Peer)
 	if err := turn.Wait(ctx, 1); err != nil {
 		return nil, nil, err
@@ -125,15 +123,14 @@ func (e *Engine) turn(ctx context.Context, v selection.Viewer) (_ context.Contex
 // matches and that has samples between two times, both inclusive, in ms. Each comes once,
 // sorted by labels. One that has samples before and after these times may come, too.
 func (e *Engine) Series(ctx context.Context, v selection.Viewer, sets [][]*labels.Matcher, from, to int64, yield func(labels.Labels) error) error {
-	ctx, end, err := e.turn(ctx, v)
+	ctx, end, err := e.Turn(ctx, v)
 	if err != nil {
 		return err
 	}
 	defer end()
-	r := e.newReading(ctx, Options{Viewer: v}, span{start: from, end: to})
-	defer r.close()
-	r.labelsOnly = true
-	found, err := r.find(from, to, sets...)
+	held := e.Hold(v)
+	defer held.Release()
+	found, err := e.shared.Source.Select(ctx, v, held, samples.Query{Sets: sets, From: from, To: to, LabelsOnly: true})
 	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -141,7 +138,7 @@ func (e *Engine) Series(ctx context.Context, v selection.Viewer, sets [][]*label
 		return err
 	}
 	for _, s := range found {
-		if err := yield(s.labels); err != nil {
+		if err := yield(s.Labels); err != nil {
 			return err
 		}
 	}

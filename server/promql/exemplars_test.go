@@ -11,6 +11,7 @@ import (
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/samples"
 )
 
 // Two logs have exemplars of one series. Each comes once, by timestamp, of those that are
@@ -42,11 +43,11 @@ func TestExemplars(t *testing.T) {
 	want := func(at int64, trace string) exemplar.Exemplar {
 		return exemplar.Exemplar{Labels: labels.FromStrings("trace", trace), Value: float64(at), Ts: at, HasTs: true}
 	}
-	var got []ExemplarSeries
+	var got []samples.ExemplarSeries
 	require.Eventually(t, func() bool { // The window is filled in the background.
 		got, err = e.Exemplars(t.Context(), viewer, x, 1000, 8000)
 		return err != nil || len(got) > 0 && len(got[0].Exemplars) == 3
 	}, time.Minute, time.Millisecond)
 	require.NoError(t, err)
-	require.Equal(t, []ExemplarSeries{{labels.FromStrings("__name__", "m"), []exemplar.Exemplar{want(1000, "a"), want(2000, "b"), want(3000, "c")}}}, got)
+	require.Equal(t, []samples.ExemplarSeries{{Labels: labels.FromStrings("__name__", "m"), Exemplars: []exemplar.Exemplar{want(1000, "a"), want(2000, "b"), want(3000, "c")}}}, got)
 }

@@ -62,7 +62,7 @@ func TestFollower(t *testing.T) {
 		}
 		ours := openEngine(t, dir, DefaultConfig(), time.Hour)
 		for _, g := range logs {
-			g.log = ours.shared.Replicas.Get(g.writer.Log().ID())
+			g.log = logsOf(ours).Get(g.writer.Log().ID())
 		}
 		delay, step := time.Duration(r.IntN(8))*500*time.Millisecond, int64(1000*(1+r.IntN(3)))
 		o := Options{Viewer: viewer, Delay: &delay, Lookback: 30 * time.Second, Late: step}

@@ -123,11 +123,11 @@ type making struct {
 }
 
 // make holds what is made of more series.
-func (r *reading) make(all []*series, hints *storage.SelectHints) error {
+func (r *reading) make(all []series, hints *storage.SelectHints) error {
 	m := &r.made
 	if m.growth != (size{}) {
 		for _, s := range all {
-			n := int64(s.labels.ByteSize())
+			n := int64(s.of.Labels.ByteSize())
 			m.bytes, m.widest = m.bytes+n, max(m.widest, n)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 	"github.com/promgrpc/exporter/server/history"
 	"github.com/promgrpc/exporter/server/replica"
+	"github.com/promgrpc/exporter/server/samples"
 	"github.com/promgrpc/exporter/server/selection"
 	"github.com/promgrpc/exporter/server/window"
 )
@@ -67,12 +68,15 @@ func openEngine(t testing.TB, dir string, c Config, span time.Duration) *Engine 
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, index.Close()) })
+	evaluations := selection.NewEvaluations(l, limit.NewBudget(selection.FlagEvaluationBytes, "bytes", int64(l.EvaluationBytes), int64(l.EvaluationBytes)))
 	return New(c, Shared{
-		Replicas:    replicas,
-		History:     index,
+		Source:      &samples.Store{Replicas: replicas, History: index, Evaluations: evaluations},
 		Logger:      slog.New(slog.DiscardHandler),
-		Evaluations: selection.NewEvaluations(l, limit.NewBudget(selection.FlagEvaluationBytes, "bytes", int64(l.EvaluationBytes), int64(l.EvaluationBytes))),
+		Evaluations: evaluations,
 		Bytes:       bytes,
 		Turns:       limit.NewBudget(FlagQueries, "turns", int64(c.Queries), int64(c.Queries)),
 	})
 }
+
+// logsOf returns the logs that an engine evaluates.
+func logsOf(e *Engine) *replica.Set { return e.shared.Source.(*samples.Store).Replicas }

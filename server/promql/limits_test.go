@@ -14,6 +14,7 @@ import (
 
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/server/chunk"
+	"github.com/promgrpc/exporter/server/samples"
 	"github.com/promgrpc/exporter/server/selection"
 )
 
@@ -116,13 +117,13 @@ func TestSamples(t *testing.T) {
 // many is an engine on a log with many series.
 func many(t *testing.T, c Config, n int) *Engine {
 	t.Helper()
-	var samples []sampleOf
+	var given []sampleOf
 	for at := range int64(2) {
 		for i := range n {
-			samples = append(samples, sampleOf{labels: keyOf(labels.FromStrings("__name__", "m", "i", strconv.Itoa(i))), timestamp: at * 1000, value: 1})
+			given = append(given, sampleOf{labels: keyOf(labels.FromStrings("__name__", "m", "i", strconv.Itoa(i))), timestamp: at * 1000, value: 1})
 		}
 	}
-	e := loaded(t, samples, 2)
+	e := loaded(t, given, 2)
 	shared := e.shared
 	shared.Bytes = limit.NewBudget(FlagBytes, "bytes", int64(c.Bytes), int64(c.Bytes))
 	return New(c, shared)
@@ -132,7 +133,7 @@ func many(t *testing.T, c Config, n int) *Engine {
 func TestBytes(t *testing.T) {
 	const n = 2000
 	c := DefaultConfig()
-	c.Bytes = 2 * n * (seriesBytes + chunkBytes + pointBytes)
+	c.Bytes = 2 * n * (samples.SeriesBytes + samples.ChunkBytes + pointBytes)
 	e := many(t, c, n)
 	x, err := e.Parse(t.Context(), viewer, "m")
 	require.NoError(t, err)
@@ -147,12 +148,12 @@ func TestBytes(t *testing.T) {
 	_, err = f.Evaluate(t.Context(), viewer, 1000)
 	require.NoError(t, err)
 	kept := e.shared.Bytes.Used()
-	require.GreaterOrEqual(t, kept, int64(n*seriesBytes))
+	require.GreaterOrEqual(t, kept, int64(n*samples.SeriesBytes))
 	f.Close()
 	require.Zero(t, e.shared.Bytes.Used())
 
 	other := e.shared.Bytes.Hold("other")
-	require.NoError(t, other.Resize(int64(c.Bytes)-seriesBytes))
+	require.NoError(t, other.Resize(int64(c.Bytes)-samples.SeriesBytes))
 	_, err = e.Evaluate(t.Context(), x, 1000, 1000, 0, o)
 	requireLimit(t, FlagBytes, true, err)
 }
@@ -173,15 +174,15 @@ func TestCallerLeaves(t *testing.T) {
 // Series are found in turn, and without reading their samples.
 func TestSeries(t *testing.T) {
 	const n, each = 50, 200
-	var samples []sampleOf
+	var given []sampleOf
 	for at := range int64(each) {
 		for i := range n {
-			samples = append(samples, sampleOf{labels: keyOf(labels.FromStrings("__name__", "m", "i", strconv.Itoa(i))), timestamp: at * 1000, value: math.Sqrt(float64(at * int64(i)))})
+			given = append(given, sampleOf{labels: keyOf(labels.FromStrings("__name__", "m", "i", strconv.Itoa(i))), timestamp: at * 1000, value: math.Sqrt(float64(at * int64(i)))})
 		}
 	}
-	e := loaded(t, samples, 0) // from segments
+	e := loaded(t, given, 0) // from segments
 	c, shared := DefaultConfig(), e.shared
-	c.Queries, c.Bytes = 1, n*(seriesBytes+100)
+	c.Queries, c.Bytes = 1, n*(samples.SeriesBytes+100)
 	shared.Bytes = limit.NewBudget(FlagBytes, "bytes", int64(c.Bytes), int64(c.Bytes))
 	shared.Turns = limit.NewBudget(FlagQueries, "turns", 1, 1)
 	e = New(c, shared)
@@ -308,7 +309,7 @@ func TestEvilExpressions(t *testing.T) {
 func TestPointsOfSubqueries(t *testing.T) {
 	const n = 1000
 	c := DefaultConfig()
-	c.Bytes = 2 * n * (seriesBytes + chunkBytes + pointBytes*100)
+	c.Bytes = 2 * n * (samples.SeriesBytes + samples.ChunkBytes + pointBytes*100)
 	e := many(t, c, n)
 	for text, fails := range map[string]bool{"count(max_over_time(m[50s:1s]))": false, "count(max_over_time(m[50s:100ms]))": true, "count(max_over_time(rate(m[20s])[50s:100ms]))": true} {
 		x, err := e.Parse(t.Context(), viewer, text)
@@ -328,7 +329,7 @@ func TestPointsOfSubqueries(t *testing.T) {
 func TestLabelsThatGrow(t *testing.T) {
 	const n = 1000
 	c := DefaultConfig()
-	c.Bytes = 2 * n * (seriesBytes + chunkBytes + pointBytes + 100)
+	c.Bytes = 2 * n * (samples.SeriesBytes + samples.ChunkBytes + pointBytes + 100)
 	e := many(t, c, n)
 	text := strings.Repeat("x", 1000)
 	nested := "m"

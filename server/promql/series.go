@@ -1,54 +1,45 @@
 package promql
 
 import (
-	"slices"
-
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/util/annotations"
+
+	"github.com/promgrpc/exporter/server/samples"
 )
 
-// series is one of all logs, as an evaluation reads it.
+// series is one as the engine reads it.
 type series struct {
-	labels labels.Labels
-	parts  []part // by priority where several have a sample at a time
+	of *samples.Series
 	// before is when a sample has to have arrived.
 	before *int64
 }
 
+// seriesOf appends series for the engine to dst.
+func seriesOf(dst []series, all []*samples.Series, before *int64) []series {
+	for _, s := range all {
+		dst = append(dst, series{s, before})
+	}
+	return dst
+}
+
 // Labels implements [storage.Series].
-func (s *series) Labels() labels.Labels { return s.labels }
+func (s *series) Labels() labels.Labels { return s.of.Labels }
 
 // Iterator implements [storage.Series].
 func (s *series) Iterator(reused chunkenc.Iterator) chunkenc.Iterator {
-	it, ok := reused.(*iterator)
+	it, ok := reused.(*samples.Iterator)
 	if !ok {
-		it = new(iterator)
+		it = new(samples.Iterator)
 	}
-	it.reset(s.parts, *s.before)
+	it.Reset(s.of.Parts, *s.before)
 	return it
-}
-
-// merged sorts series by their labels, and makes one of those that have the same. Where
-// several have a sample at a time, that of the first counts.
-func merged(all []*series) []*series {
-	slices.SortStableFunc(all, func(a, b *series) int { return labels.Compare(a.labels, b.labels) })
-	n := 0
-	for _, s := range all {
-		if n > 0 && labels.Equal(all[n-1].labels, s.labels) {
-			all[n-1].parts = append(all[n-1].parts, s.parts...)
-			continue
-		}
-		all[n] = s
-		n++
-	}
-	return all[:n]
 }
 
 // seriesSet is series in order.
 type seriesSet struct {
-	series []*series
+	series []series
 	at     int // 1 for the first
 }
 
@@ -56,7 +47,7 @@ type seriesSet struct {
 func (s *seriesSet) Next() bool { s.at++; return s.at <= len(s.series) }
 
 // At implements [storage.SeriesSet].
-func (s *seriesSet) At() storage.Series { return s.series[s.at-1] }
+func (s *seriesSet) At() storage.Series { return &s.series[s.at-1] }
 
 // Err implements [storage.SeriesSet].
 func (s *seriesSet) Err() error { return nil }

@@ -26,6 +26,7 @@ import (
 	"github.com/promgrpc/exporter/internal/segment"
 	"github.com/promgrpc/exporter/server/history"
 	"github.com/promgrpc/exporter/server/replica"
+	"github.com/promgrpc/exporter/server/samples"
 	"github.com/promgrpc/exporter/server/selection"
 	"github.com/promgrpc/exporter/server/window"
 )
@@ -150,10 +151,10 @@ func (s *target) open() {
 		Bytes: 1 << 30, Memory: byteBudget, Decodes: limit.NewBudget("--limit.decodes", "turns", 4, 4), Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
+	evaluations := selection.NewEvaluations(l, limit.NewBudget(selection.FlagEvaluationBytes, "bytes", int64(l.EvaluationBytes), int64(l.EvaluationBytes)))
 	s.engine = New(c, Shared{
-		Replicas: replicas, History: index, Logger: slog.New(slog.DiscardHandler),
-		Evaluations: selection.NewEvaluations(l, limit.NewBudget(selection.FlagEvaluationBytes, "bytes", int64(l.EvaluationBytes), int64(l.EvaluationBytes))),
-		Bytes:       byteBudget, Turns: limit.NewBudget(FlagQueries, "turns", int64(c.Queries), int64(c.Queries)),
+		Source: &samples.Store{Replicas: replicas, History: index, Evaluations: evaluations}, Logger: slog.New(slog.DiscardHandler),
+		Evaluations: evaluations, Bytes: byteBudget, Turns: limit.NewBudget(FlagQueries, "turns", int64(c.Queries), int64(c.Queries)),
 	})
 	s.engine.engine = testEngine(s.engine.parser)
 	s.conns, s.follow = map[segment.LogID]*conn{}, map[string]*Follower{}
@@ -177,7 +178,7 @@ func (s *target) bring(from *source) {
 	if c == nil {
 		c = &conn{}
 		var err error
-		c.Feeding, err = s.engine.shared.Replicas.Lease(s.t.Context(), id, replica.Source{Feeder: c})
+		c.Feeding, err = logsOf(s.engine).Lease(s.t.Context(), id, replica.Source{Feeder: c})
 		require.NoError(s.t, err)
 		s.conns[id] = c
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
 	"github.com/promgrpc/exporter/server/chunk"
+	"github.com/promgrpc/exporter/server/samples"
 )
 
 // With a delay, a step sees the samples that arrived before it plus the delay. The engine
@@ -78,7 +79,7 @@ func (e *cutError) Error() string {
 
 // scan looks for samples that arrived between the steps of the run, which is an error if
 // it is of several steps, and counts those that arrived late.
-func (r *reading) scan(all []*series, hints *storage.SelectHints) error {
+func (r *reading) scan(all []series, hints *storage.SelectHints) error {
 	if r.options.Delay == nil {
 		return nil
 	}
@@ -87,7 +88,7 @@ func (r *reading) scan(all []*series, hints *storage.SelectHints) error {
 		youngest: r.run.end - hints.End, oldest: r.run.start - hints.Start,
 	}
 	for _, s := range all {
-		if err := l.scan(s); err != nil {
+		if err := l.scan(s.of); err != nil {
 			return err
 		}
 	}
@@ -108,24 +109,24 @@ type lookout struct {
 	cuts             []int64
 	counted          uint64
 	candidates       []candidate
-	it               iterator
+	it               samples.Iterator
 }
 
 // candidate is a sample that may have been late, and the first step that saw it.
 type candidate struct{ step, timestamp int64 }
 
-func (l *lookout) scan(s *series) error {
+func (l *lookout) scan(s *samples.Series) error {
 	l.candidates = l.candidates[:0]
-	for i := range s.parts {
-		p := &s.parts[i]
-		if p.always {
+	for i := range s.Parts {
+		p := &s.Parts[i]
+		if p.Always {
 			continue
 		}
-		for j := range p.chunks {
-			if longestLag(p.chunks[j].Lags)*1000 < l.delay {
+		for j := range p.Chunks {
+			if longestLag(p.Chunks[j].Lags)*1000 < l.delay {
 				continue // all steps after a sample see it
 			}
-			if err := l.scanChunk(p, p.chunks[j:j+1]); err != nil {
+			if err := l.scanChunk(p, p.Chunks[j:j+1]); err != nil {
 				return err
 			}
 		}
@@ -151,8 +152,8 @@ func longestLag(lags []byte) int64 {
 	return int64(min(longest, 1<<32))
 }
 
-func (l *lookout) scanChunk(p *part, c []chunk.Chunk) error {
-	first, last := max(p.from, l.run.start-l.oldest), min(p.to, l.run.end-l.youngest)
+func (l *lookout) scanChunk(p *samples.Part, c []chunk.Chunk) error {
+	first, last := max(p.From, l.run.start-l.oldest), min(p.To, l.run.end-l.youngest)
 	it := chunk.NewIterator(c, chunk.All)
 	for kind := it.Seek(first); kind != chunkenc.ValNone && it.AtT() <= last; kind = it.Next() {
 		l.sample(it.AtT(), it.Arrival())
@@ -179,7 +180,7 @@ func (l *lookout) sample(t, arrival int64) {
 
 // count counts the candidates that their steps read: not those in whose place there is
 // another sample.
-func (l *lookout) count(s *series) error {
+func (l *lookout) count(s *samples.Series) error {
 	slices.SortFunc(l.candidates, func(a, b candidate) int {
 		if a.step != b.step {
 			return int(max(-1, min(1, a.step-b.step)))
@@ -190,7 +191,7 @@ func (l *lookout) count(s *series) error {
 	for i, c := range slices.Compact(l.candidates) {
 		if i == 0 || c.step != step {
 			step = c.step
-			l.it.reset(s.parts, step+l.delay)
+			l.it.Reset(s.Parts, step+l.delay)
 		}
 		if l.it.Seek(c.timestamp) != chunkenc.ValNone && l.it.AtT() == c.timestamp && l.it.Arrival() >= step-l.late+l.delay {
 			l.counted++

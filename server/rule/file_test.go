@@ -13,6 +13,7 @@ import (
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/server/promql"
 	"github.com/promgrpc/exporter/server/replica"
+	"github.com/promgrpc/exporter/server/samples"
 	"github.com/promgrpc/exporter/server/selection"
 )
 
@@ -20,10 +21,10 @@ import (
 func newEngine(replicas *replica.Set) *promql.Engine {
 	c, l := promql.DefaultConfig(), selection.DefaultLimits()
 	budget := func(flag string, n int64) *limit.Budget { return limit.NewBudget(flag, "units", n, n) }
+	evaluations := selection.NewEvaluations(l, budget(selection.FlagEvaluationBytes, int64(l.EvaluationBytes)))
 	return promql.New(c, promql.Shared{
-		Replicas:    replicas,
-		Evaluations: selection.NewEvaluations(l, budget(selection.FlagEvaluationBytes, int64(l.EvaluationBytes))),
-		Bytes:       budget(promql.FlagBytes, int64(c.Bytes)), Turns: budget(promql.FlagQueries, int64(c.Queries)),
+		Source: &samples.Store{Replicas: replicas, Evaluations: evaluations}, Evaluations: evaluations,
+		Bytes: budget(promql.FlagBytes, int64(c.Bytes)), Turns: budget(promql.FlagQueries, int64(c.Queries)),
 	})
 }
 

@@ -1,4 +1,4 @@
-package promql
+package samples
 
 import (
 	"github.com/prometheus/prometheus/model/histogram"
@@ -7,18 +7,10 @@ import (
 	"github.com/promgrpc/exporter/server/chunk"
 )
 
-// part is the samples of a series in one log, those from one timestamp to another, both
-// included.
-type part struct {
-	chunks   []chunk.Chunk
-	from, to int64
-	// always says that they count whenever they arrived.
-	always bool
-}
-
-// iterator yields the samples of several parts by ascending timestamp, each timestamp once:
-// the sample of the first part that has one which arrived in time.
-type iterator struct {
+// Iterator yields the samples of several parts by ascending timestamp, each timestamp once:
+// the sample of the first part that has one which arrived in time. It implements
+// [chunkenc.Iterator], and may be reset and used again.
+type Iterator struct {
 	parts   []partIterator
 	current int // -1: none
 	err     error
@@ -32,24 +24,24 @@ type partIterator struct {
 	kind     chunkenc.ValueType // none once it has ended
 }
 
-// reset makes it an iterator over the samples of parts that arrived before a time.
-func (it *iterator) reset(parts []part, before int64) {
+// Reset makes it an iterator over the samples of parts that arrived before a time.
+func (it *Iterator) Reset(parts []Part, before int64) {
 	for len(it.parts) < len(parts) {
 		it.parts = append(it.parts, partIterator{})
 	}
 	it.parts, it.current, it.err = it.parts[:len(parts)], -1, nil
 	for i := range parts {
 		p, bound := &it.parts[i], before
-		if parts[i].always {
+		if parts[i].Always {
 			bound = chunk.All
 		}
-		p.Reset(parts[i].chunks, bound)
-		p.from, p.to, p.started, p.kind = parts[i].from, parts[i].to, false, chunkenc.ValNone
+		p.Reset(parts[i].Chunks, bound)
+		p.from, p.to, p.started, p.kind = parts[i].From, parts[i].To, false, chunkenc.ValNone
 	}
 }
 
 // Next implements [chunkenc.Iterator].
-func (it *iterator) Next() chunkenc.ValueType {
+func (it *Iterator) Next() chunkenc.ValueType {
 	if it.current < 0 {
 		for i := range it.parts {
 			it.parts[i].start()
@@ -70,7 +62,7 @@ func (it *iterator) Next() chunkenc.ValueType {
 type ms = int64
 
 // Seek implements [chunkenc.Iterator].
-func (it *iterator) Seek(t ms) chunkenc.ValueType {
+func (it *Iterator) Seek(t ms) chunkenc.ValueType {
 	if it.current >= 0 && it.parts[it.current].AtT() >= t {
 		return it.parts[it.current].kind
 	}
@@ -100,7 +92,7 @@ func (p *partIterator) moved(kind chunkenc.ValueType) {
 }
 
 // choose goes to the first of the samples that parts are at.
-func (it *iterator) choose() chunkenc.ValueType {
+func (it *Iterator) choose() chunkenc.ValueType {
 	it.current = -1
 	for i := range it.parts {
 		p := &it.parts[i]
@@ -119,26 +111,28 @@ func (it *iterator) choose() chunkenc.ValueType {
 }
 
 // At implements [chunkenc.Iterator].
-func (it *iterator) At() (int64, float64) { return it.parts[it.current].At() }
+func (it *Iterator) At() (int64, float64) { return it.parts[it.current].At() }
 
 // AtHistogram implements [chunkenc.Iterator].
-func (it *iterator) AtHistogram(h *histogram.Histogram) (int64, *histogram.Histogram) {
+func (it *Iterator) AtHistogram(h *histogram.Histogram) (int64, *histogram.Histogram) {
 	return it.parts[it.current].AtHistogram(h)
 }
 
 // AtFloatHistogram implements [chunkenc.Iterator].
-func (it *iterator) AtFloatHistogram(h *histogram.FloatHistogram) (int64, *histogram.FloatHistogram) {
+func (it *Iterator) AtFloatHistogram(h *histogram.FloatHistogram) (int64, *histogram.FloatHistogram) {
 	return it.parts[it.current].AtFloatHistogram(h)
 }
 
 // AtT implements [chunkenc.Iterator].
-func (it *iterator) AtT() int64 { return it.parts[it.current].AtT() }
+func (it *Iterator) AtT() int64 { return it.parts[it.current].AtT() }
 
 // AtST implements [chunkenc.Iterator]. Starts are not kept.
-func (it *iterator) AtST() int64 { return 0 }
+func (it *Iterator) AtST() int64 { return 0 }
 
 // Arrival is when the sample arrived, in ms.
-func (it *iterator) Arrival() int64 { return it.parts[it.current].Arrival() }
+func (it *Iterator) Arrival() int64 { return it.parts[it.current].Arrival() }
 
 // Err implements [chunkenc.Iterator].
-func (it *iterator) Err() error { return it.err }
+func (it *Iterator) Err() error { return it.err }
+
+var _ chunkenc.Iterator = (*Iterator)(nil)
