@@ -10,6 +10,7 @@ import (
 
 	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/protoscan"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -152,13 +153,13 @@ func (r *Request) Labels(s *Series, spelt Key) (Labels, error) {
 func (r *Request) readWire(b []byte) error {
 	d := &r.dictionary
 	for i := 0; i < len(b); {
-		_, end := shortField(b, i, 0x0a)
+		_, end := protoscan.Short(b, i, 0x0a)
 		if end == 0 {
-			f, ok := readField(b, i)
-			if !ok || f.number != fieldLabels || f.wire != typeBytes {
+			f, ok := protoscan.Read(b, i)
+			if !ok || f.Number != fieldLabels || f.Wire != protoscan.TypeBytes {
 				return errLabelDamaged
 			}
-			end = f.next
+			end = f.Next
 		}
 		wire := b[i:end]
 		i = end
@@ -186,8 +187,8 @@ func (r *Request) readRefs(refs []byte) error {
 	d := &r.dictionary
 	for i := 0; i < len(refs); {
 		var name, value uint64
-		name, i = varint(refs, i)
-		value, i = varint(refs, i)
+		name, i = protoscan.Varint(refs, i)
+		value, i = protoscan.Varint(refs, i)
 		pair := uint64(uint32(name))<<32 | uint64(uint32(value))
 		if l, ok := d.guess(); ok && l.refs == pair {
 			d.add(d.row[d.n], true)
@@ -225,8 +226,8 @@ func (r *Request) reserveLabel(wire int) error {
 
 // learnWire adds a label of 1.0 to the dictionary.
 func (r *Request) learnWire(wire []byte) (uint32, error) {
-	f, ok := readField(wire, 0)
-	name, value, good := labelParts(f.bytes)
+	f, ok := protoscan.Read(wire, 0)
+	name, value, good := protoscan.Pair(f.Bytes)
 	if !ok || !good {
 		return 0, errLabelDamaged
 	}

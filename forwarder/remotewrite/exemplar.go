@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"unicode/utf8"
 
+	"github.com/promgrpc/exporter/internal/protoscan"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -58,25 +59,25 @@ func (r *Request) exemplarV1(b []byte) ([]byte, error) {
 	}
 	from := len(r.scratch)
 	for i := 0; i < len(b); {
-		f, ok := readField(b, i)
+		f, ok := protoscan.Read(b, i)
 		if !ok {
 			return nil, errDamaged
 		}
-		i = f.next
+		i = f.Next
 		switch {
-		case f.number == 1 && f.wire == typeBytes:
-			name, val, ok := labelParts(f.bytes)
+		case f.Number == 1 && f.Wire == protoscan.TypeBytes:
+			name, val, ok := protoscan.Pair(f.Bytes)
 			if !ok {
 				return nil, errDamaged
 			}
 			if err := r.exemplarLabel(name, val, &runes); err != nil {
 				return nil, err
 			}
-		case f.number == fieldExemplarValue && f.wire == typeFixed64:
-			value = f.value
-		case f.number == fieldExemplarTimestamp && f.wire == typeVarint:
-			timestamp = f.value
-		case f.number <= fieldExemplarTimestamp:
+		case f.Number == fieldExemplarValue && f.Wire == protoscan.TypeFixed64:
+			value = f.Value
+		case f.Number == fieldExemplarTimestamp && f.Wire == protoscan.TypeVarint:
+			timestamp = f.Value
+		case f.Number <= fieldExemplarTimestamp:
 			return nil, errDamaged
 		}
 	}
@@ -102,21 +103,21 @@ func (r *Request) exemplarV2(b []byte) ([]byte, error) {
 	var value, timestamp uint64
 	var refs gatherRefs
 	for i := 0; i < len(b); {
-		f, ok := readField(b, i)
+		f, ok := protoscan.Read(b, i)
 		if !ok {
 			return nil, errDamaged
 		}
-		i = f.next
+		i = f.Next
 		switch {
-		case f.number == 1:
+		case f.Number == 1:
 			if !refs.add(r, &f, len(b)) {
 				return nil, r.damaged()
 			}
-		case f.number == fieldExemplarValue && f.wire == typeFixed64:
-			value = f.value
-		case f.number == fieldExemplarTimestamp && f.wire == typeVarint:
-			timestamp = f.value
-		case f.number <= fieldExemplarTimestamp:
+		case f.Number == fieldExemplarValue && f.Wire == protoscan.TypeFixed64:
+			value = f.Value
+		case f.Number == fieldExemplarTimestamp && f.Wire == protoscan.TypeVarint:
+			timestamp = f.Value
+		case f.Number <= fieldExemplarTimestamp:
 			return nil, errDamaged
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+
+	"github.com/promgrpc/exporter/internal/protoscan"
 )
 
 // generator makes bodies that take as little as possible to say much: parts that are
@@ -39,7 +41,7 @@ func (g *generator) many(part []byte, most int) []byte {
 }
 
 func (g *generator) sample() []byte {
-	return bytesField(2, g.one(nil, []byte{2 << 3, 5}, append([]byte{1<<3 | typeFixed64}, "12345678\x10\x05"...), []byte{3 << 3, 1}))
+	return bytesField(2, g.one(nil, []byte{2 << 3, 5}, append([]byte{1<<3 | protoscan.TypeFixed64}, "12345678\x10\x05"...), []byte{3 << 3, 1}))
 }
 
 func (g *generator) histogram(number byte) []byte {
@@ -102,7 +104,7 @@ func (g *generator) body(schema Schema, most int) []byte {
 		for range g.IntN(20) {
 			b = append(b, g.many(bytesField(4, g.text()), most/2)...)
 		}
-		symbols = bytes.Count(b, []byte{4<<3 | typeBytes})
+		symbols = bytes.Count(b, []byte{4<<3 | protoscan.TypeBytes})
 	}
 	for n := g.IntN(30); n >= 0 && len(b) < most; n-- {
 		var part []byte
@@ -146,7 +148,7 @@ func worstBodies(l Limits, most int) map[string]struct {
 			for j := range l.Labels {
 				refs = binary.AppendUvarint(binary.AppendUvarint(refs, uint64(1+(i/symbols*l.Labels+j)%symbols)), uint64(1+i%symbols))
 			}
-			b = append(b, bytesField(5, append(bytesField(1, refs), 2<<3|typeBytes, 0))...)
+			b = append(b, bytesField(5, append(bytesField(1, refs), 2<<3|protoscan.TypeBytes, 0))...)
 		}
 		return b
 	}

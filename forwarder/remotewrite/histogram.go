@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/protoscan"
 )
 
 // histogramScan is a native histogram as it is scanned. Its slices are reused for the
@@ -116,12 +117,12 @@ func (h *histogramScan) reset() {
 func (h *histogramScan) scan(b []byte, maxBuckets int) error {
 	over := false
 	for i := 0; i < len(b); {
-		f, ok := readField(b, i)
+		f, ok := protoscan.Read(b, i)
 		if !ok {
 			return errDamaged
 		}
-		i = f.next
-		h.strict = h.strict && f.strict
+		i = f.Next
+		h.strict = h.strict && f.Strict
 		if !h.field(&f, maxBuckets, &over) {
 			return errDamaged
 		}
@@ -134,50 +135,50 @@ func (h *histogramScan) scan(b []byte, maxBuckets int) error {
 
 // wireTypes of the fields of a histogram by number, packed ones apart.
 var wireTypes = [...]uint8{
-	fieldCountInt:        typeVarint,
-	fieldCountFloat:      typeFixed64,
-	fieldSum:             typeFixed64,
-	fieldHistogramSchema: typeVarint,
-	fieldZeroThreshold:   typeFixed64,
-	fieldZeroInt:         typeVarint,
-	fieldZeroFloat:       typeFixed64,
-	fieldNegativeSpans:   typeBytes,
-	fieldNegativeDeltas:  typeVarint,
-	fieldNegativeCounts:  typeFixed64,
-	fieldPositiveSpans:   typeBytes,
-	fieldPositiveDeltas:  typeVarint,
-	fieldPositiveCounts:  typeFixed64,
-	fieldResetHint:       typeVarint,
-	fieldHistogramTime:   typeVarint,
-	fieldCustomValues:    typeFixed64,
-	fieldStartTimestamp:  typeVarint,
+	fieldCountInt:        protoscan.TypeVarint,
+	fieldCountFloat:      protoscan.TypeFixed64,
+	fieldSum:             protoscan.TypeFixed64,
+	fieldHistogramSchema: protoscan.TypeVarint,
+	fieldZeroThreshold:   protoscan.TypeFixed64,
+	fieldZeroInt:         protoscan.TypeVarint,
+	fieldZeroFloat:       protoscan.TypeFixed64,
+	fieldNegativeSpans:   protoscan.TypeBytes,
+	fieldNegativeDeltas:  protoscan.TypeVarint,
+	fieldNegativeCounts:  protoscan.TypeFixed64,
+	fieldPositiveSpans:   protoscan.TypeBytes,
+	fieldPositiveDeltas:  protoscan.TypeVarint,
+	fieldPositiveCounts:  protoscan.TypeFixed64,
+	fieldResetHint:       protoscan.TypeVarint,
+	fieldHistogramTime:   protoscan.TypeVarint,
+	fieldCustomValues:    protoscan.TypeFixed64,
+	fieldStartTimestamp:  protoscan.TypeVarint,
 }
 
-func (h *histogramScan) field(f *field, maxBuckets int, over *bool) (ok bool) {
-	if f.number >= int32(len(wireTypes)) || f.number == fieldStartTimestamp && f.wire != typeVarint {
+func (h *histogramScan) field(f *protoscan.Field, maxBuckets int, over *bool) (ok bool) {
+	if f.Number >= int32(len(wireTypes)) || f.Number == fieldStartTimestamp && f.Wire != protoscan.TypeVarint {
 		h.strict = false
 		return true
 	}
-	if f.wire != wireTypes[f.number] && (!packable(f.number) || f.wire != typeBytes) {
+	if f.Wire != wireTypes[f.Number] && (!packable(f.Number) || f.Wire != protoscan.TypeBytes) {
 		return false
 	}
-	switch f.number {
+	switch f.Number {
 	case fieldCountInt:
-		h.isFloat, h.count = false, f.value
+		h.isFloat, h.count = false, f.Value
 	case fieldCountFloat:
-		h.isFloat, h.count = true, f.value
+		h.isFloat, h.count = true, f.Value
 	case fieldSum:
-		h.sum = f.value
+		h.sum = f.Value
 	case fieldHistogramSchema:
-		h.schema = zigzag32(f.value)
+		h.schema = zigzag32(f.Value)
 	case fieldZeroThreshold:
-		h.zeroThreshold = f.value
+		h.zeroThreshold = f.Value
 	case fieldZeroInt:
-		h.zeroIsFloat, h.zero = false, f.value
+		h.zeroIsFloat, h.zero = false, f.Value
 	case fieldZeroFloat:
-		h.zeroIsFloat, h.zero = true, f.value
+		h.zeroIsFloat, h.zero = true, f.Value
 	case fieldNegativeSpans:
-		h.negSpans, ok = h.span(h.negSpans, f.bytes, maxBuckets, over)
+		h.negSpans, ok = h.span(h.negSpans, f.Bytes, maxBuckets, over)
 		return ok
 	case fieldNegativeDeltas:
 		h.negDeltas, ok = h.deltas(h.negDeltas, f, maxBuckets, over)
@@ -186,7 +187,7 @@ func (h *histogramScan) field(f *field, maxBuckets int, over *bool) (ok bool) {
 		h.negCounts, ok = counts(h.negCounts, f, maxBuckets, over)
 		return ok
 	case fieldPositiveSpans:
-		h.posSpans, ok = h.span(h.posSpans, f.bytes, maxBuckets, over)
+		h.posSpans, ok = h.span(h.posSpans, f.Bytes, maxBuckets, over)
 		return ok
 	case fieldPositiveDeltas:
 		h.posDeltas, ok = h.deltas(h.posDeltas, f, maxBuckets, over)
@@ -195,14 +196,14 @@ func (h *histogramScan) field(f *field, maxBuckets int, over *bool) (ok bool) {
 		h.posCounts, ok = counts(h.posCounts, f, maxBuckets, over)
 		return ok
 	case fieldResetHint:
-		h.hint = int32(f.value)
+		h.hint = int32(f.Value)
 	case fieldHistogramTime:
-		h.timestamp = int64(f.value)
+		h.timestamp = int64(f.Value)
 	case fieldCustomValues:
 		h.custom, ok = counts(h.custom, f, maxBuckets, over)
 		return ok
 	case fieldStartTimestamp:
-		h.start = int64(f.value)
+		h.start = int64(f.Value)
 	}
 	return true
 }
@@ -219,17 +220,17 @@ func packable(number int32) bool {
 func (h *histogramScan) span(dst []histogram.Span, b []byte, most int, over *bool) ([]histogram.Span, bool) {
 	var s histogram.Span
 	for i := 0; i < len(b); {
-		f, ok := readField(b, i)
-		if !ok || f.number <= 2 && f.wire != typeVarint {
+		f, ok := protoscan.Read(b, i)
+		if !ok || f.Number <= 2 && f.Wire != protoscan.TypeVarint {
 			return dst, false
 		}
-		i = f.next
-		h.strict = h.strict && f.strict && f.number <= 2
-		switch f.number {
+		i = f.Next
+		h.strict = h.strict && f.Strict && f.Number <= 2
+		switch f.Number {
 		case fieldSpanOffset:
-			s.Offset = zigzag32(f.value)
+			s.Offset = zigzag32(f.Value)
 		case fieldSpanLength:
-			s.Length = uint32(f.value)
+			s.Length = uint32(f.Value)
 		}
 	}
 	if len(dst) >= most {
@@ -239,20 +240,20 @@ func (h *histogramScan) span(dst []histogram.Span, b []byte, most int, over *boo
 	return append(dst, s), true
 }
 
-func (h *histogramScan) deltas(dst []int64, f *field, most int, over *bool) ([]int64, bool) {
-	if f.wire == typeVarint {
+func (h *histogramScan) deltas(dst []int64, f *protoscan.Field, most int, over *bool) ([]int64, bool) {
+	if f.Wire == protoscan.TypeVarint {
 		if len(dst) >= most {
 			*over = true
 			return dst, true
 		}
-		return append(dst, protowire.DecodeZigZag(f.value)), true
+		return append(dst, protowire.DecodeZigZag(f.Value)), true
 	}
-	for i := 0; i < len(f.bytes); {
-		v, n := varint(f.bytes, i)
+	for i := 0; i < len(f.Bytes); {
+		v, n := protoscan.Varint(f.Bytes, i)
 		if n == 0 {
 			return dst, false
 		}
-		if n-i == 10 && f.bytes[n-1] > 1 {
+		if n-i == 10 && f.Bytes[n-1] > 1 {
 			h.strict = false
 		}
 		i = n
@@ -265,18 +266,18 @@ func (h *histogramScan) deltas(dst []int64, f *field, most int, over *bool) ([]i
 	return dst, true
 }
 
-func counts(dst []float64, f *field, most int, over *bool) ([]float64, bool) {
-	if f.wire == typeFixed64 {
+func counts(dst []float64, f *protoscan.Field, most int, over *bool) ([]float64, bool) {
+	if f.Wire == protoscan.TypeFixed64 {
 		if len(dst) >= most {
 			*over = true
 			return dst, true
 		}
-		return append(dst, f.float()), true
+		return append(dst, f.Float()), true
 	}
-	if len(f.bytes)%8 != 0 {
+	if len(f.Bytes)%8 != 0 {
 		return dst, false
 	}
-	for b := f.bytes; len(b) > 0; b = b[8:] {
+	for b := f.Bytes; len(b) > 0; b = b[8:] {
 		if len(dst) >= most {
 			*over = true
 			break

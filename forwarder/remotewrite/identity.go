@@ -1,5 +1,7 @@
 package remotewrite
 
+import "github.com/promgrpc/exporter/internal/protoscan"
+
 // Identity is what distinguishes a histogram from others of its series at the same
 // time.
 type Identity struct {
@@ -21,28 +23,28 @@ func IdentityOf(data []byte) Identity {
 	var id Identity
 	i := 0
 	for i < len(data) {
-		f, ok := readField(data, i)
-		if !ok || f.number >= fieldResetHint {
+		f, ok := protoscan.Read(data, i)
+		if !ok || f.Number >= fieldResetHint {
 			break
 		}
-		i = f.next
+		i = f.Next
 	}
 	// As a rule the rest is short, and the timestamp is all of it that is hashed.
 	id.Hash = hashA(data[:i])
 	for i < len(data) {
-		f, ok := readField(data, i)
+		f, ok := protoscan.Read(data, i)
 		if !ok {
 			return id
 		}
-		switch f.number {
+		switch f.Number {
 		case fieldResetHint:
-			id.Hint = uint8(min(f.value, maxHint+1))
+			id.Hint = uint8(min(f.Value, maxHint+1))
 		case fieldStartTimestamp:
-			id.Start = int64(f.value)
+			id.Start = int64(f.Value)
 		default:
-			id.Hash = mix(id.Hash, hashA(data[i:f.next]), secretA)
+			id.Hash = mix(id.Hash, hashA(data[i:f.Next]), secretA)
 		}
-		i = f.next
+		i = f.Next
 	}
 	return id
 }

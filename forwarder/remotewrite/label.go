@@ -4,6 +4,8 @@ import (
 	"errors"
 	"hash/maphash"
 	"math/bits"
+
+	"github.com/promgrpc/exporter/internal/protoscan"
 )
 
 // Key stands for labels: a hash of 128 bits, under seeds of the process so that nobody
@@ -60,38 +62,20 @@ func (r *Request) each(s *Series, yield func(name, value []byte) bool) error {
 		return nil
 	}
 	for i := 0; i < len(s.labels); {
-		f, ok := readField(s.labels, i)
-		if !ok || f.number != fieldLabels || f.wire != typeBytes {
+		f, ok := protoscan.Read(s.labels, i)
+		if !ok || f.Number != fieldLabels || f.Wire != protoscan.TypeBytes {
 			return errLabelDamaged
 		}
-		name, value, ok := labelParts(f.bytes)
+		name, value, ok := protoscan.Pair(f.Bytes)
 		if !ok {
 			return errLabelDamaged
 		}
 		if !yield(name, value) {
 			return nil
 		}
-		i = f.next
+		i = f.Next
 	}
 	return nil
-}
-
-// labelParts reads a prometheus.Label.
-func labelParts(b []byte) (name, value []byte, ok bool) {
-	for i := 0; i < len(b); {
-		f, ok := readField(b, i)
-		if !ok || f.number <= 2 && f.wire != typeBytes {
-			return nil, nil, false
-		}
-		i = f.next
-		switch f.number {
-		case 1:
-			name = f.bytes
-		case 2:
-			value = f.bytes
-		}
-	}
-	return name, value, true
 }
 
 // MetricName returns the value of the label __name__ of a series whose labels

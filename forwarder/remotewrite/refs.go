@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"math/rand/v2"
+
+	"github.com/promgrpc/exporter/internal/protoscan"
 )
 
 // The labels of a 2.0 series are references to symbols, as packed varints. As a rule
@@ -31,7 +33,7 @@ func (r *Request) hashRefs(refs []byte) (uint64, error) {
 	for i := 0; i < len(refs); count++ {
 		ref := uint64(refs[i])
 		if i++; ref >= 0x80 {
-			if ref, i = varint(refs, i-1); i == 0 {
+			if ref, i = protoscan.Varint(refs, i-1); i == 0 {
 				return 0, errDamaged
 			}
 		}
@@ -64,7 +66,7 @@ func (r *Request) keyOfRefs(s *Series) Key {
 	key := secretA
 	for i := 0; i < len(s.refs); {
 		var ref uint64
-		ref, i = varint(s.refs, i)
+		ref, i = protoscan.Varint(s.refs, i)
 		hash := &r.hashesB[uint32(ref)]
 		if *hash == 0 {
 			*hash = hashB(r.symbols[uint32(ref)])
@@ -84,9 +86,9 @@ type gatherRefs struct {
 }
 
 // add adds a field of a message that has size bytes.
-func (g *gatherRefs) add(r *Request, f *field, size int) bool {
-	if f.wire == typeBytes && g.refs == nil {
-		g.refs = f.bytes
+func (g *gatherRefs) add(r *Request, f *protoscan.Field, size int) bool {
+	if f.Wire == protoscan.TypeBytes && g.refs == nil {
+		g.refs = f.Bytes
 		return true
 	}
 	if !g.copied {
@@ -96,11 +98,11 @@ func (g *gatherRefs) add(r *Request, f *field, size int) bool {
 		g.from, g.copied = len(r.scratch), true
 		r.scratch = append(r.scratch, g.refs...)
 	}
-	switch f.wire {
-	case typeBytes:
-		r.scratch = append(r.scratch, f.bytes...)
-	case typeVarint:
-		r.scratch = binary.AppendUvarint(r.scratch, f.value)
+	switch f.Wire {
+	case protoscan.TypeBytes:
+		r.scratch = append(r.scratch, f.Bytes...)
+	case protoscan.TypeVarint:
+		r.scratch = binary.AppendUvarint(r.scratch, f.Value)
 	default:
 		return false
 	}
@@ -112,8 +114,8 @@ func (g *gatherRefs) add(r *Request, f *field, size int) bool {
 func (r *Request) eachPair(refs []byte, yield func(name, value []byte) bool) {
 	for i := 0; i < len(refs); {
 		var name, value uint64
-		name, i = varint(refs, i)
-		value, i = varint(refs, i)
+		name, i = protoscan.Varint(refs, i)
+		value, i = protoscan.Varint(refs, i)
 		if !yield(r.symbols[uint32(name)], r.symbols[uint32(value)]) {
 			return
 		}

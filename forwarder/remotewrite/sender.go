@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/promgrpc/exporter/internal/invariant"
+	"github.com/promgrpc/exporter/internal/protoscan"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -100,15 +101,15 @@ func (r *Request) fromWire(labels []byte) []byte {
 	var f pairFinder
 	l := r.senderLabels
 	for i := l.skipOthers(labels, 0); i < len(labels); i = l.skipOthers(labels, i) {
-		at, end := shortField(labels, i, 0x0a)
+		at, end := protoscan.Short(labels, i, 0x0a)
 		if end == 0 {
-			field, ok := readField(labels, i)
-			if !ok || field.number != fieldLabels || field.wire != typeBytes {
+			field, ok := protoscan.Read(labels, i)
+			if !ok || field.Number != fieldLabels || field.Wire != protoscan.TypeBytes {
 				return labels
 			}
-			at, end = field.next-len(field.bytes), field.next
+			at, end = field.Next-len(field.Bytes), field.Next
 		}
-		name, value, ok := pairOf(labels[at:end:end])
+		name, value, ok := protoscan.Pair(labels[at:end:end])
 		if !ok {
 			return labels
 		}
@@ -120,16 +121,6 @@ func (r *Request) fromWire(labels []byte) []byte {
 		i = end
 	}
 	return r.take(&f, labels)
-}
-
-// pairOf is labelParts, for a label as encoders write it.
-func pairOf(b []byte) (name, value []byte, ok bool) {
-	if at, end := shortField(b, 0, 0x0a); end > 0 {
-		if from, to := shortField(b, end, 0x12); to == len(b) {
-			return b[at:end], b[from:to], true
-		}
-	}
-	return labelParts(b)
 }
 
 // shortLabel is the length that a label has to be below so that one byte has it.
@@ -185,7 +176,7 @@ func (r *Request) fromRefs(refs []byte) []byte {
 	var f pairFinder
 	for i := 0; i < len(refs); {
 		from := i
-		name, next := varint(refs, i)
+		name, next := protoscan.Varint(refs, i)
 		if next == 0 {
 			return refs
 		}
@@ -198,7 +189,7 @@ func (r *Request) fromRefs(refs []byte) []byte {
 			if s.ref != uint32(name) {
 				continue
 			}
-			value, end := varint(refs, next)
+			value, end := protoscan.Varint(refs, next)
 			if end != i || uint64(uint32(value)) >= uint64(len(r.symbols)) {
 				return refs
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/protoscan"
 )
 
 // scanV1 scans a prometheus.WriteRequest:
@@ -15,28 +16,28 @@ import (
 //	}
 func (r *Request) scanV1(b []byte) error {
 	for i := 0; i < len(b); {
-		if at, end := shortField(b, i, 0x0a); end > 0 {
+		if at, end := protoscan.Short(b, i, 0x0a); end > 0 {
 			if err := r.seriesV1(b[at:end:end]); err != nil {
 				return err
 			}
 			i, r.known = end, true
 			continue
 		}
-		f, ok := readField(b, i)
+		f, ok := protoscan.Read(b, i)
 		if !ok {
 			return errDamaged
 		}
-		i = f.next
+		i = f.Next
 		switch {
-		case f.number == 1 && f.wire == typeBytes:
-			if err := r.seriesV1(f.bytes); err != nil {
+		case f.Number == 1 && f.Wire == protoscan.TypeBytes:
+			if err := r.seriesV1(f.Bytes); err != nil {
 				return err
 			}
-		case f.number == 3 && f.wire == typeBytes:
-			if err := r.familyV1(f.bytes); err != nil {
+		case f.Number == 3 && f.Wire == protoscan.TypeBytes:
+			if err := r.familyV1(f.Bytes); err != nil {
 				return err
 			}
-		case f.number == 1 || f.number == 3:
+		case f.Number == 1 || f.Number == 3:
 			return errDamaged
 		default:
 			r.unknown = true
@@ -75,31 +76,31 @@ func (r *Request) seriesV1(b []byte) error {
 		i = end
 	}
 	for i < len(b) {
-		f, ok := readField(b, i)
+		f, ok := protoscan.Read(b, i)
 		switch {
-		case !ok || f.number <= 4 && f.wire != typeBytes:
+		case !ok || f.Number <= 4 && f.Wire != protoscan.TypeBytes:
 			return errDamaged
-		case f.number == 1:
-			labels.add(r, b, i, f.next)
-		case f.number == 2:
-			if !r.sample(f.bytes, false) {
+		case f.Number == 1:
+			labels.add(r, b, i, f.Next)
+		case f.Number == 2:
+			if !r.sample(f.Bytes, false) {
 				return r.damaged()
 			}
-		case f.number == 3:
+		case f.Number == 3:
 			if full(r.Exemplars) && !grow(&r.memory, &r.Exemplars) {
 				return r.memory.err
 			}
-			r.Exemplars = append(r.Exemplars, f.bytes)
-		case f.number == 4:
+			r.Exemplars = append(r.Exemplars, f.Bytes)
+		case f.Number == 4:
 			if full(r.Histograms) && !grow(&r.memory, &r.Histograms) {
 				return r.memory.err
 			}
-			r.Histograms = append(r.Histograms, Histogram{Data: f.bytes})
+			r.Histograms = append(r.Histograms, Histogram{Data: f.Bytes})
 		}
 		if err := r.checkCounts(); err != nil {
 			return err
 		}
-		i = f.next
+		i = f.Next
 	}
 	if r.since(start) == 0 {
 		return nil // nothing to store, so nothing to say either
@@ -189,7 +190,7 @@ func (r *Request) sample(b []byte, withStart bool) bool {
 func scanSample(b []byte, withStart bool) (s Sample, ok bool) {
 	if len(b) > 10 && b[0] == 0x09 && b[9] == 0x10 {
 		// As encoders write it.
-		if v, n := varint(b, 10); n == len(b) {
+		if v, n := protoscan.Varint(b, 10); n == len(b) {
 			return Sample{Timestamp: int64(v), Value: binary.LittleEndian.Uint64(b[1:])}, true
 		}
 	}
@@ -199,26 +200,26 @@ func scanSample(b []byte, withStart bool) (s Sample, ok bool) {
 			s.Value = binary.LittleEndian.Uint64(b[i+1:])
 			i += 9
 		case b[i] == 0x10:
-			v, n := varint(b, i+1)
+			v, n := protoscan.Varint(b, i+1)
 			if n == 0 {
 				return s, false
 			}
 			s.Timestamp, i = int64(v), n
 		default:
-			f, ok := readField(b, i)
+			f, ok := protoscan.Read(b, i)
 			switch {
 			case !ok:
 				return s, false
-			case f.number == 1 && f.wire == typeFixed64:
-				s.Value = f.value
-			case f.number == 2 && f.wire == typeVarint:
-				s.Timestamp = int64(f.value)
-			case f.number == 3 && withStart && f.wire == typeVarint:
-				s.StartTimestamp = int64(f.value)
-			case f.number <= 2 || f.number == 3 && withStart:
+			case f.Number == 1 && f.Wire == protoscan.TypeFixed64:
+				s.Value = f.Value
+			case f.Number == 2 && f.Wire == protoscan.TypeVarint:
+				s.Timestamp = int64(f.Value)
+			case f.Number == 3 && withStart && f.Wire == protoscan.TypeVarint:
+				s.StartTimestamp = int64(f.Value)
+			case f.Number <= 2 || f.Number == 3 && withStart:
 				return s, false
 			}
-			i = f.next
+			i = f.Next
 		}
 	}
 	return s, true
@@ -235,21 +236,21 @@ func scanSample(b []byte, withStart bool) (s Sample, ok bool) {
 func (r *Request) familyV1(b []byte) error {
 	var m Metadata
 	for i := 0; i < len(b); {
-		f, ok := readField(b, i)
+		f, ok := protoscan.Read(b, i)
 		if !ok {
 			return errDamaged
 		}
-		i = f.next
+		i = f.Next
 		switch {
-		case f.number == 1 && f.wire == typeVarint:
-			m.Type = int32(f.value)
-		case f.number == 2 && f.wire == typeBytes:
-			m.Family = f.bytes
-		case f.number == 4 && f.wire == typeBytes:
-			m.Help = f.bytes
-		case f.number == 5 && f.wire == typeBytes:
-			m.Unit = f.bytes
-		case f.number == 1 || f.number == 2 || f.number == 4 || f.number == 5:
+		case f.Number == 1 && f.Wire == protoscan.TypeVarint:
+			m.Type = int32(f.Value)
+		case f.Number == 2 && f.Wire == protoscan.TypeBytes:
+			m.Family = f.Bytes
+		case f.Number == 4 && f.Wire == protoscan.TypeBytes:
+			m.Help = f.Bytes
+		case f.Number == 5 && f.Wire == protoscan.TypeBytes:
+			m.Unit = f.Bytes
+		case f.Number == 1 || f.Number == 2 || f.Number == 4 || f.Number == 5:
 			return errDamaged
 		}
 	}

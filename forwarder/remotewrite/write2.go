@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/protoscan"
 )
 
 // scanV2 scans an io.prometheus.write.v2.Request:
@@ -18,26 +19,26 @@ import (
 // first.
 func (r *Request) scanV2(b []byte) error {
 	for i := 0; i < len(b); {
-		if _, end := shortField(b, i, 0x2a); end > 0 {
+		if _, end := protoscan.Short(b, i, 0x2a); end > 0 {
 			i, r.known = end, true
 			continue
 		}
-		f, ok := readField(b, i)
+		f, ok := protoscan.Read(b, i)
 		if !ok {
 			return errDamaged
 		}
-		i = f.next
+		i = f.Next
 		switch {
-		case f.number == 4 && f.wire == typeBytes:
+		case f.Number == 4 && f.Wire == protoscan.TypeBytes:
 			if len(r.symbols) == r.limits.Symbols {
 				return fmt.Errorf("%w: %w", ErrTooLarge, limit.Over(flagSymbols, "more than %d symbols", r.limits.Symbols))
 			}
 			if full(r.symbols) && !grow(&r.memory, &r.symbols) {
 				return r.memory.err
 			}
-			r.symbols = append(r.symbols, f.bytes)
-		case f.number == 5 && f.wire == typeBytes:
-		case f.number == 4 || f.number == 5:
+			r.symbols = append(r.symbols, f.Bytes)
+		case f.Number == 5 && f.Wire == protoscan.TypeBytes:
+		case f.Number == 4 || f.Number == 5:
 			return errDamaged
 		default:
 			r.unknown = true
@@ -59,14 +60,14 @@ func (r *Request) scanV2(b []byte) error {
 	}
 	number := 0
 	for i := 0; i < len(b); {
-		at, end := shortField(b, i, 0x2a)
+		at, end := protoscan.Short(b, i, 0x2a)
 		if end == 0 {
-			f, _ := readField(b, i)
-			i = f.next
-			if f.number != 5 {
+			f, _ := protoscan.Read(b, i)
+			i = f.Next
+			if f.Number != 5 {
 				continue
 			}
-			at, end = f.next-len(f.bytes), f.next
+			at, end = f.Next-len(f.Bytes), f.Next
 		}
 		if number == r.limits.Series {
 			return r.tooManySeries()
@@ -140,31 +141,31 @@ short:
 		i = end
 	}
 	for i < len(b) {
-		f, ok := readField(b, i)
+		f, ok := protoscan.Read(b, i)
 		if !ok {
 			return errDamaged
 		}
-		i = f.next
+		i = f.Next
 		switch {
-		case f.number == 1:
+		case f.Number == 1:
 			ok = refs.add(r, &f, len(b))
-		case f.number == 2 && f.wire == typeBytes:
-			ok = r.sample(f.bytes, true)
-		case f.number == 3 && f.wire == typeBytes:
+		case f.Number == 2 && f.Wire == protoscan.TypeBytes:
+			ok = r.sample(f.Bytes, true)
+		case f.Number == 3 && f.Wire == protoscan.TypeBytes:
 			if full(r.Histograms) && !grow(&r.memory, &r.Histograms) {
 				return r.memory.err
 			}
-			r.Histograms = append(r.Histograms, Histogram{Data: f.bytes})
-		case f.number == 4 && f.wire == typeBytes:
+			r.Histograms = append(r.Histograms, Histogram{Data: f.Bytes})
+		case f.Number == 4 && f.Wire == protoscan.TypeBytes:
 			if full(r.Exemplars) && !grow(&r.memory, &r.Exemplars) {
 				return r.memory.err
 			}
-			r.Exemplars = append(r.Exemplars, f.bytes)
-		case f.number == 5 && f.wire == typeBytes:
-			ok = meta.scan(f.bytes)
-		case f.number == 6 && f.wire == typeVarint:
-			created = int64(f.value)
-		case f.number <= 5:
+			r.Exemplars = append(r.Exemplars, f.Bytes)
+		case f.Number == 5 && f.Wire == protoscan.TypeBytes:
+			ok = meta.scan(f.Bytes)
+		case f.Number == 6 && f.Wire == protoscan.TypeVarint:
+			created = int64(f.Value)
+		case f.Number <= 5:
 			return errDamaged
 		}
 		if !ok {
@@ -228,28 +229,28 @@ func (r *Request) finishV2(start mark, number int, refs []byte, meta metaRefs, c
 
 func (m *metaRefs) scan(b []byte) bool {
 	for i := 0; i < len(b); {
-		f := field{number: int32(b[i] >> 3)}
+		f := protoscan.Field{Number: int32(b[i] >> 3)}
 		switch b[i] {
 		case 0x08, 0x18, 0x20:
-			f.value, f.next = varint(b, i+1)
+			f.Value, f.Next = protoscan.Varint(b, i+1)
 		default:
-			f, _ = readField(b, i)
+			f, _ = protoscan.Read(b, i)
 		}
-		if f.next == 0 {
+		if f.Next == 0 {
 			return false
 		}
-		i = f.next
-		switch f.number {
+		i = f.Next
+		switch f.Number {
 		case 1:
-			m.kind = int32(f.value)
+			m.kind = int32(f.Value)
 		case 3:
-			m.help = uint32(f.value)
+			m.help = uint32(f.Value)
 		case 4:
-			m.unit = uint32(f.value)
+			m.unit = uint32(f.Value)
 		default:
 			continue
 		}
-		if f.wire != typeVarint {
+		if f.Wire != protoscan.TypeVarint {
 			return false
 		}
 	}

@@ -7,11 +7,12 @@ import (
 	"testing"
 
 	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/protoscan"
 )
 
 // bytesField is a field of bytes, of a number below 16.
 func bytesField(number byte, content []byte) []byte {
-	return append(binary.AppendUvarint([]byte{number<<3 | typeBytes}, uint64(len(content))), content...)
+	return append(binary.AppendUvarint([]byte{number<<3 | protoscan.TypeBytes}, uint64(len(content))), content...)
 }
 
 // TestWrongPartsCount checks that parts which are wrong count towards the limits of a
