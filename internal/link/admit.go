@@ -52,5 +52,5 @@ func (c *Conn) expel(why *frameError) {
 	defer close(told)
 	c.expelled.Store(&told)
 	c.stop(c.reject(why))
-	_ = c.sayGoodbye(why.Err.Error())
+	_ = c.sayGoodbye(goodbye(why.Err.Error()))
 }

@@ -127,7 +127,7 @@ func (c *Conn) Receive() (*linkv1.Frame, error) {
 		case *linkv1.Frame_Pong:
 			c.pace()
 		case *linkv1.Frame_Goodbye:
-			return nil, &GoodbyeError{Reason: shorten(k.Goodbye.GetReason(), maxReason)}
+			return nil, goodbyeError(k.Goodbye)
 		case *linkv1.Frame_Hello, *linkv1.Frame_Welcome:
 			return nil, c.reject(junk("handshake in the middle of a connection"))
 		default:
@@ -315,13 +315,24 @@ func (c *Conn) Close() error {
 // CloseWith tells the peer why, and closes the connection when the peer has closed its
 // side or a second has passed. So the frames sent before arrive, even if some of the
 // peer's were never read. Nobody may be in Receive.
-func (c *Conn) CloseWith(reason string) error {
+func (c *Conn) CloseWith(reason string) error { return c.closeWith(goodbye(reason)) }
+
+// closeFor is CloseWith for what a handler returned.
+func (c *Conn) closeFor(err error) {
+	g := goodbye(err.Error())
+	if coded := (*CodedError)(nil); errors.As(err, &coded) {
+		g.Code = coded.Code
+	}
+	_ = c.closeWith(g)
+}
+
+func (c *Conn) closeWith(g *linkv1.Goodbye) error {
 	select {
 	case <-c.closed:
 		return c.Close()
 	default:
 	}
-	if err := c.sayGoodbye(reason); err == nil {
+	if err := c.sayGoodbye(g); err == nil {
 		c.linger()
 	}
 	return c.Close()
@@ -329,8 +340,8 @@ func (c *Conn) CloseWith(reason string) error {
 
 // sayGoodbye tells the peer why. Only the first reason is told, and whoever has another
 // waits until that has been.
-func (c *Conn) sayGoodbye(reason string) (err error) {
-	c.goodbye.Do(func() { err = c.Send(goodbye(reason)) })
+func (c *Conn) sayGoodbye(g *linkv1.Goodbye) (err error) {
+	c.goodbye.Do(func() { err = c.Send(&linkv1.Frame{Kind: &linkv1.Frame_Goodbye{Goodbye: g}}) })
 	return err
 }
 

@@ -74,7 +74,7 @@ func (c *Conn) dialHandshake(ctx context.Context, hello *linkv1.Hello) (*linkv1.
 	}
 	c.readLimit = c.o.MaxFrame
 	if g := f.GetGoodbye(); g != nil {
-		return nil, &GoodbyeError{Reason: shorten(g.GetReason(), maxReason)}
+		return nil, goodbyeError(g)
 	}
 	welcome := f.GetWelcome()
 	if welcome == nil {

@@ -3,6 +3,8 @@ package link
 import (
 	"errors"
 	"fmt"
+
+	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 )
 
 var (
@@ -19,9 +21,25 @@ var (
 type GoodbyeError struct {
 	// Reason in the peer's words.
 	Reason string
+	// Code where the peer thinks that a program has something to do about it.
+	Code linkv1.GoodbyeCode
+}
+
+func goodbyeError(g *linkv1.Goodbye) *GoodbyeError {
+	return &GoodbyeError{Reason: shorten(g.GetReason(), maxReason), Code: g.GetCode()}
 }
 
 func (e *GoodbyeError) Error() string { return "link: peer said goodbye: " + e.Reason }
+
+// CodedError is an error of a [Handler] that tells the peer's program something too.
+type CodedError struct {
+	Code linkv1.GoodbyeCode
+	Err  error
+}
+
+func (e *CodedError) Error() string { return e.Err.Error() }
+
+func (e *CodedError) Unwrap() error { return e.Err }
 
 // frameError is what Receive returns for bytes that are not what the protocol
 // asks for. The connection cannot be used any more.

@@ -42,6 +42,7 @@ func verdict(id uint64) *linkv1.Frame {
 func everyKind() []*linkv1.Frame {
 	frames := []*linkv1.Frame{
 		{Kind: &linkv1.Frame_Hello{Hello: &linkv1.Hello{Version: 1, Role: linkv1.Role_ROLE_FORWARDER, Instance: "a", LogId: make([]byte, 16)}}},
+		{Kind: &linkv1.Frame_Hello{Hello: &linkv1.Hello{Version: 1, Role: linkv1.Role_ROLE_RECEIVER, Placement: []byte("p"), Group: "g"}}},
 		{Kind: &linkv1.Frame_Welcome{Welcome: &linkv1.Welcome{Version: 1, Position: &linkv1.Position{Sequence: 4}}}},
 		{Kind: &linkv1.Frame_Segment{Segment: &linkv1.SegmentStart{Name: "x.seg", FirstSequence: 9}}},
 		{Kind: &linkv1.Frame_Position{Position: &linkv1.Position{Sequence: 3, Checksum: 5}}},
@@ -49,7 +50,8 @@ func everyKind() []*linkv1.Frame {
 		{Kind: &linkv1.Frame_Gap{Gap: &linkv1.Gap{AfterSequence: 1, NextSequence: 5}}},
 		{Kind: &linkv1.Frame_Ping{Ping: &linkv1.Ping{Id: 1}}},
 		{Kind: &linkv1.Frame_Pong{Pong: &linkv1.Pong{}}},
-		goodbye("so long"),
+		{Kind: &linkv1.Frame_Goodbye{Goodbye: goodbye("so long")}},
+		{Kind: &linkv1.Frame_Goodbye{Goodbye: &linkv1.Goodbye{Reason: "r", Code: linkv1.GoodbyeCode_GOODBYE_CODE_PLACEMENT}}},
 		verdict(3),
 	}
 	for _, size := range []int{0, 1, 127, 128, 200, 1 << 14, 1 << 16, 1<<21 + 1} {
@@ -133,7 +135,7 @@ func TestFrameOverLimitIsNotSent(t *testing.T) {
 	for name, f := range map[string]*linkv1.Frame{
 		"batch":   batch(1, make([]byte, 1000)),
 		"append":  {Kind: &linkv1.Frame_Append{Append: &linkv1.SegmentAppend{Data: make([]byte, 1000)}}},
-		"goodbye": goodbye(string(make([]byte, 1000))),
+		"goodbye": {Kind: &linkv1.Frame_Goodbye{Goodbye: goodbye(string(make([]byte, 1000)))}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dst := []byte("before")

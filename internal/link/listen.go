@@ -188,7 +188,7 @@ func (l *Listener) finish(ctx context.Context, c *Conn, hello *linkv1.Hello, err
 		}
 		l.o.Metrics.rejected.WithLabelValues(reasonRefused).Inc()
 		l.rejected(c.RemoteAddr(), reasonRefused, err)
-		_ = c.CloseWith(err.Error())
+		c.closeFor(err)
 	case err == nil:
 		_ = c.CloseWith("done")
 	case errors.As(err, &frame):
@@ -200,7 +200,7 @@ func (l *Listener) finish(ctx context.Context, c *Conn, hello *linkv1.Hello, err
 		l.log.Log(slog.LevelInfo, "link lost", append(args, "err", err)...)
 	default:
 		l.log.Log(slog.LevelWarn, "link broken", append(args, "err", err)...)
-		_ = c.CloseWith(err.Error())
+		c.closeFor(err)
 	}
 }
 
@@ -255,7 +255,7 @@ func (c *Conn) readHello(ctx context.Context) (*linkv1.Hello, error) {
 	}
 	c.readLimit = c.o.MaxFrame
 	if g := f.GetGoodbye(); g != nil {
-		return nil, &GoodbyeError{Reason: shorten(g.GetReason(), maxReason)}
+		return nil, goodbyeError(g)
 	}
 	hello := f.GetHello()
 	if hello == nil {

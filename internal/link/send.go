@@ -130,6 +130,6 @@ func (c *Conn) keepAlive() {
 	}
 }
 
-func goodbye(reason string) *linkv1.Frame {
-	return &linkv1.Frame{Kind: &linkv1.Frame_Goodbye{Goodbye: &linkv1.Goodbye{Reason: shorten(reason, maxReason)}}}
+func goodbye(reason string) *linkv1.Goodbye {
+	return &linkv1.Goodbye{Reason: shorten(reason, maxReason)}
 }

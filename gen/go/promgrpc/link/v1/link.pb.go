@@ -261,6 +261,56 @@ func (Spread) EnumDescriptor() ([]byte, []int) {
 	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{3}
 }
 
+// GoodbyeCode is why a connection ends, for programs.
+type GoodbyeCode int32
+
+const (
+	// GOODBYE_CODE_UNSPECIFIED: the reason is for people alone.
+	GoodbyeCode_GOODBYE_CODE_UNSPECIFIED GoodbyeCode = 0
+	// GOODBYE_CODE_PLACEMENT: the receiver's placement and group do not fit to what the
+	// forwarder's log says.
+	GoodbyeCode_GOODBYE_CODE_PLACEMENT GoodbyeCode = 1
+)
+
+// Enum value maps for GoodbyeCode.
+var (
+	GoodbyeCode_name = map[int32]string{
+		0: "GOODBYE_CODE_UNSPECIFIED",
+		1: "GOODBYE_CODE_PLACEMENT",
+	}
+	GoodbyeCode_value = map[string]int32{
+		"GOODBYE_CODE_UNSPECIFIED": 0,
+		"GOODBYE_CODE_PLACEMENT":   1,
+	}
+)
+
+func (x GoodbyeCode) Enum() *GoodbyeCode {
+	p := new(GoodbyeCode)
+	*p = x
+	return p
+}
+
+func (x GoodbyeCode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (GoodbyeCode) Descriptor() protoreflect.EnumDescriptor {
+	return file_promgrpc_link_v1_link_proto_enumTypes[4].Descriptor()
+}
+
+func (GoodbyeCode) Type() protoreflect.EnumType {
+	return &file_promgrpc_link_v1_link_proto_enumTypes[4]
+}
+
+func (x GoodbyeCode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use GoodbyeCode.Descriptor instead.
+func (GoodbyeCode) EnumDescriptor() ([]byte, []int) {
+	return file_promgrpc_link_v1_link_proto_rawDescGZIP(), []int{4}
+}
+
 // Frame is what goes over the wire, in both directions.
 type Frame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -571,7 +621,12 @@ type Hello struct {
 	Ended bool `protobuf:"varint,5,opt,name=ended,proto3" json:"ended,omitempty"`
 	// durable asks the server to force what it gets to its disk at once, and to say how
 	// far it has done so.
-	Durable       bool `protobuf:"varint,6,opt,name=durable,proto3" json:"durable,omitempty"`
+	Durable bool `protobuf:"varint,6,opt,name=durable,proto3" json:"durable,omitempty"`
+	// placement by which a receiver spreads series: the bytes of a Placement, encoded as
+	// package placement does. Empty: it sends all to this forwarder and its like.
+	Placement []byte `protobuf:"bytes,7,opt,name=placement,proto3" json:"placement,omitempty"`
+	// group that the receiver takes the forwarder to be of, where it has a placement.
+	Group         string `protobuf:"bytes,8,opt,name=group,proto3" json:"group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -646,6 +701,20 @@ func (x *Hello) GetDurable() bool {
 		return x.Durable
 	}
 	return false
+}
+
+func (x *Hello) GetPlacement() []byte {
+	if x != nil {
+		return x.Placement
+	}
+	return nil
+}
+
+func (x *Hello) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
 }
 
 // Welcome accepts a connection.
@@ -1577,7 +1646,9 @@ func (x *Pong) GetId() uint64 {
 type Goodbye struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// reason in words.
-	Reason        string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	// code for programs, where they have something to do about it.
+	Code          GoodbyeCode `protobuf:"varint,2,opt,name=code,proto3,enum=promgrpc.link.v1.GoodbyeCode" json:"code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1619,6 +1690,13 @@ func (x *Goodbye) GetReason() string {
 	return ""
 }
 
+func (x *Goodbye) GetCode() GoodbyeCode {
+	if x != nil {
+		return x.Code
+	}
+	return GoodbyeCode_GOODBYE_CODE_UNSPECIFIED
+}
+
 var File_promgrpc_link_v1_link_proto protoreflect.FileDescriptor
 
 const file_promgrpc_link_v1_link_proto_rawDesc = "" +
@@ -1640,14 +1718,16 @@ const file_promgrpc_link_v1_link_proto_rawDesc = "" +
 	"\agoodbye\x18\f \x01(\v2\x19.promgrpc.link.v1.GoodbyeH\x00R\agoodbye\x12/\n" +
 	"\x05fetch\x18\r \x01(\v2\x17.promgrpc.link.v1.FetchH\x00R\x05fetch\x128\n" +
 	"\belection\x18\x0e \x01(\v2\x1a.promgrpc.link.v1.ElectionH\x00R\belectionB\x06\n" +
-	"\x04kind\"\xb0\x01\n" +
+	"\x04kind\"\xe4\x01\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12*\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x16.promgrpc.link.v1.RoleR\x04role\x12\x1a\n" +
 	"\binstance\x18\x03 \x01(\tR\binstance\x12\x15\n" +
 	"\x06log_id\x18\x04 \x01(\fR\x05logId\x12\x14\n" +
 	"\x05ended\x18\x05 \x01(\bR\x05ended\x12\x18\n" +
-	"\adurable\x18\x06 \x01(\bR\adurable\"\x9f\x01\n" +
+	"\adurable\x18\x06 \x01(\bR\adurable\x12\x1c\n" +
+	"\tplacement\x18\a \x01(\fR\tplacement\x12\x14\n" +
+	"\x05group\x18\b \x01(\tR\x05group\"\x9f\x01\n" +
 	"\aWelcome\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x126\n" +
@@ -1707,9 +1787,10 @@ const file_promgrpc_link_v1_link_proto_rawDesc = "" +
 	"\x04Ping\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\x16\n" +
 	"\x04Pong\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x04R\x02id\"!\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"T\n" +
 	"\aGoodbye\x12\x16\n" +
-	"\x06reason\x18\x01 \x01(\tR\x06reason*C\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x121\n" +
+	"\x04code\x18\x02 \x01(\x0e2\x1d.promgrpc.link.v1.GoodbyeCodeR\x04code*C\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rROLE_RECEIVER\x10\x01\x12\x12\n" +
@@ -1730,7 +1811,10 @@ const file_promgrpc_link_v1_link_proto_rawDesc = "" +
 	"\x12SPREAD_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSPREAD_LABELS\x10\x01\x12\x11\n" +
 	"\rSPREAD_SENDER\x10\x02\x12\x11\n" +
-	"\rSPREAD_TENANT\x10\x03B\xc0\x01\n" +
+	"\rSPREAD_TENANT\x10\x03*G\n" +
+	"\vGoodbyeCode\x12\x1c\n" +
+	"\x18GOODBYE_CODE_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16GOODBYE_CODE_PLACEMENT\x10\x01B\xc0\x01\n" +
 	"\x14com.promgrpc.link.v1B\tLinkProtoP\x01Z;github.com/promgrpc/exporter/gen/go/promgrpc/link/v1;linkv1\xa2\x02\x03PLX\xaa\x02\x10Promgrpc.Link.V1\xca\x02\x10Promgrpc\\Link\\V1\xe2\x02\x1cPromgrpc\\Link\\V1\\GPBMetadata\xea\x02\x12Promgrpc::Link::V1b\x06proto3"
 
 var (
@@ -1745,58 +1829,60 @@ func file_promgrpc_link_v1_link_proto_rawDescGZIP() []byte {
 	return file_promgrpc_link_v1_link_proto_rawDescData
 }
 
-var file_promgrpc_link_v1_link_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_promgrpc_link_v1_link_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
 var file_promgrpc_link_v1_link_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_promgrpc_link_v1_link_proto_goTypes = []any{
 	(Role)(0),             // 0: promgrpc.link.v1.Role
 	(Schema)(0),           // 1: promgrpc.link.v1.Schema
 	(Code)(0),             // 2: promgrpc.link.v1.Code
 	(Spread)(0),           // 3: promgrpc.link.v1.Spread
-	(*Frame)(nil),         // 4: promgrpc.link.v1.Frame
-	(*Hello)(nil),         // 5: promgrpc.link.v1.Hello
-	(*Welcome)(nil),       // 6: promgrpc.link.v1.Welcome
-	(*Position)(nil),      // 7: promgrpc.link.v1.Position
-	(*Batch)(nil),         // 8: promgrpc.link.v1.Batch
-	(*Label)(nil),         // 9: promgrpc.link.v1.Label
-	(*Verdict)(nil),       // 10: promgrpc.link.v1.Verdict
-	(*SegmentStart)(nil),  // 11: promgrpc.link.v1.SegmentStart
-	(*SegmentAppend)(nil), // 12: promgrpc.link.v1.SegmentAppend
-	(*Gap)(nil),           // 13: promgrpc.link.v1.Gap
-	(*Fetch)(nil),         // 14: promgrpc.link.v1.Fetch
-	(*Election)(nil),      // 15: promgrpc.link.v1.Election
-	(*Placement)(nil),     // 16: promgrpc.link.v1.Placement
-	(*Epoch)(nil),         // 17: promgrpc.link.v1.Epoch
-	(*Ping)(nil),          // 18: promgrpc.link.v1.Ping
-	(*Pong)(nil),          // 19: promgrpc.link.v1.Pong
-	(*Goodbye)(nil),       // 20: promgrpc.link.v1.Goodbye
+	(GoodbyeCode)(0),      // 4: promgrpc.link.v1.GoodbyeCode
+	(*Frame)(nil),         // 5: promgrpc.link.v1.Frame
+	(*Hello)(nil),         // 6: promgrpc.link.v1.Hello
+	(*Welcome)(nil),       // 7: promgrpc.link.v1.Welcome
+	(*Position)(nil),      // 8: promgrpc.link.v1.Position
+	(*Batch)(nil),         // 9: promgrpc.link.v1.Batch
+	(*Label)(nil),         // 10: promgrpc.link.v1.Label
+	(*Verdict)(nil),       // 11: promgrpc.link.v1.Verdict
+	(*SegmentStart)(nil),  // 12: promgrpc.link.v1.SegmentStart
+	(*SegmentAppend)(nil), // 13: promgrpc.link.v1.SegmentAppend
+	(*Gap)(nil),           // 14: promgrpc.link.v1.Gap
+	(*Fetch)(nil),         // 15: promgrpc.link.v1.Fetch
+	(*Election)(nil),      // 16: promgrpc.link.v1.Election
+	(*Placement)(nil),     // 17: promgrpc.link.v1.Placement
+	(*Epoch)(nil),         // 18: promgrpc.link.v1.Epoch
+	(*Ping)(nil),          // 19: promgrpc.link.v1.Ping
+	(*Pong)(nil),          // 20: promgrpc.link.v1.Pong
+	(*Goodbye)(nil),       // 21: promgrpc.link.v1.Goodbye
 }
 var file_promgrpc_link_v1_link_proto_depIdxs = []int32{
-	5,  // 0: promgrpc.link.v1.Frame.hello:type_name -> promgrpc.link.v1.Hello
-	6,  // 1: promgrpc.link.v1.Frame.welcome:type_name -> promgrpc.link.v1.Welcome
-	8,  // 2: promgrpc.link.v1.Frame.batch:type_name -> promgrpc.link.v1.Batch
-	10, // 3: promgrpc.link.v1.Frame.verdict:type_name -> promgrpc.link.v1.Verdict
-	11, // 4: promgrpc.link.v1.Frame.segment:type_name -> promgrpc.link.v1.SegmentStart
-	12, // 5: promgrpc.link.v1.Frame.append:type_name -> promgrpc.link.v1.SegmentAppend
-	7,  // 6: promgrpc.link.v1.Frame.position:type_name -> promgrpc.link.v1.Position
-	7,  // 7: promgrpc.link.v1.Frame.tail:type_name -> promgrpc.link.v1.Position
-	13, // 8: promgrpc.link.v1.Frame.gap:type_name -> promgrpc.link.v1.Gap
-	18, // 9: promgrpc.link.v1.Frame.ping:type_name -> promgrpc.link.v1.Ping
-	19, // 10: promgrpc.link.v1.Frame.pong:type_name -> promgrpc.link.v1.Pong
-	20, // 11: promgrpc.link.v1.Frame.goodbye:type_name -> promgrpc.link.v1.Goodbye
-	14, // 12: promgrpc.link.v1.Frame.fetch:type_name -> promgrpc.link.v1.Fetch
-	15, // 13: promgrpc.link.v1.Frame.election:type_name -> promgrpc.link.v1.Election
+	6,  // 0: promgrpc.link.v1.Frame.hello:type_name -> promgrpc.link.v1.Hello
+	7,  // 1: promgrpc.link.v1.Frame.welcome:type_name -> promgrpc.link.v1.Welcome
+	9,  // 2: promgrpc.link.v1.Frame.batch:type_name -> promgrpc.link.v1.Batch
+	11, // 3: promgrpc.link.v1.Frame.verdict:type_name -> promgrpc.link.v1.Verdict
+	12, // 4: promgrpc.link.v1.Frame.segment:type_name -> promgrpc.link.v1.SegmentStart
+	13, // 5: promgrpc.link.v1.Frame.append:type_name -> promgrpc.link.v1.SegmentAppend
+	8,  // 6: promgrpc.link.v1.Frame.position:type_name -> promgrpc.link.v1.Position
+	8,  // 7: promgrpc.link.v1.Frame.tail:type_name -> promgrpc.link.v1.Position
+	14, // 8: promgrpc.link.v1.Frame.gap:type_name -> promgrpc.link.v1.Gap
+	19, // 9: promgrpc.link.v1.Frame.ping:type_name -> promgrpc.link.v1.Ping
+	20, // 10: promgrpc.link.v1.Frame.pong:type_name -> promgrpc.link.v1.Pong
+	21, // 11: promgrpc.link.v1.Frame.goodbye:type_name -> promgrpc.link.v1.Goodbye
+	15, // 12: promgrpc.link.v1.Frame.fetch:type_name -> promgrpc.link.v1.Fetch
+	16, // 13: promgrpc.link.v1.Frame.election:type_name -> promgrpc.link.v1.Election
 	0,  // 14: promgrpc.link.v1.Hello.role:type_name -> promgrpc.link.v1.Role
-	7,  // 15: promgrpc.link.v1.Welcome.position:type_name -> promgrpc.link.v1.Position
+	8,  // 15: promgrpc.link.v1.Welcome.position:type_name -> promgrpc.link.v1.Position
 	1,  // 16: promgrpc.link.v1.Batch.schema:type_name -> promgrpc.link.v1.Schema
-	9,  // 17: promgrpc.link.v1.Batch.tenant:type_name -> promgrpc.link.v1.Label
+	10, // 17: promgrpc.link.v1.Batch.tenant:type_name -> promgrpc.link.v1.Label
 	2,  // 18: promgrpc.link.v1.Verdict.code:type_name -> promgrpc.link.v1.Code
 	3,  // 19: promgrpc.link.v1.Placement.spread:type_name -> promgrpc.link.v1.Spread
-	17, // 20: promgrpc.link.v1.Placement.epochs:type_name -> promgrpc.link.v1.Epoch
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	18, // 20: promgrpc.link.v1.Placement.epochs:type_name -> promgrpc.link.v1.Epoch
+	4,  // 21: promgrpc.link.v1.Goodbye.code:type_name -> promgrpc.link.v1.GoodbyeCode
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_promgrpc_link_v1_link_proto_init() }
@@ -1825,7 +1911,7 @@ func file_promgrpc_link_v1_link_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_promgrpc_link_v1_link_proto_rawDesc), len(file_promgrpc_link_v1_link_proto_rawDesc)),
-			NumEnums:      4,
+			NumEnums:      5,
 			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
