@@ -12,18 +12,27 @@ import (
 	"github.com/promgrpc/exporter/server/selection"
 )
 
-// reading is one query's way through the logs.
-type reading struct {
-	ctx        context.Context
-	store      *Store
-	query      Query
-	hold       *limit.Hold
-	evaluation *selection.Evaluation
-	selected   selection.Selection
-	found      []*Series
+// Visitor is shown what a query finds, one log after another.
+type Visitor interface {
+	// Window is shown the series of a log that are selected, those without samples too, and
+	// its window, of which the samples between two timestamps count, both included. They
+	// may be read until it returns.
+	Window(recent *replica.Recent, from, to int64) error
+	// Segments is shown a series that the segments of a log have, with chunks whose samples
+	// between two timestamps count, both included. The series may be kept.
+	Segments(series chunk.Series, from, to int64) error
 }
 
-// read adds what a log has.
+// reading is one query's way through the logs.
+type reading struct {
+	store      *Store
+	query      Query
+	evaluation *selection.Evaluation
+	selected   selection.Selection
+	to         Visitor
+}
+
+// read shows what a log has.
 func (r *reading) read(log *replica.Replica) error {
 	if log.Remote() {
 		return r.ofHistory(log, r.query.From, r.query.To)
@@ -43,7 +52,7 @@ func (r *reading) complete(log *replica.Replica) error {
 	return r.store.Replicas.Listed()
 }
 
-// ofLog adds what the window has, and the segments before that.
+// ofLog shows what the window has, and the segments before that.
 func (r *reading) ofLog(log *replica.Replica) error {
 	recent, err := log.Recent(r.evaluation, &r.selected)
 	if err != nil {
@@ -59,30 +68,41 @@ func (r *reading) ofLog(log *replica.Replica) error {
 	if floor > to {
 		return nil
 	}
-	return r.ofWindow(recent, max(from, floor), to)
+	return r.to.Window(recent, max(from, floor), to)
 }
 
-// ofHistory adds the series of the segments.
+// ofHistory shows the series of the segments.
 func (r *reading) ofHistory(log *replica.Replica, from, to int64) error {
 	h := r.store.History
 	if r.query.LabelsOnly {
 		return h.Series(r.evaluation, log.Log, &r.selected, from, to, func(ls labels.Labels) error {
-			r.add(ls, Part{})
-			return r.grow(int64(SeriesBytes + ls.ByteSize()))
+			return r.to.Segments(chunk.Series{Labels: ls}, from, to)
 		})
 	}
 	return h.Select(r.evaluation, log.Log, &r.selected, from, to, func(found chunk.Series) error {
-		n := int64(SeriesBytes + found.Labels.ByteSize())
-		for _, c := range found.Chunks {
-			n += int64(ChunkBytes + len(c.Data.Bytes()) + len(c.Lags))
-		}
-		r.add(found.Labels, Part{Chunks: found.Chunks, From: from, To: to})
-		return r.grow(n)
+		return r.to.Segments(found, from, to)
 	})
 }
 
-// ofWindow adds the series of a window.
-func (r *reading) ofWindow(recent *replica.Recent, from, to int64) error {
+// collecting is a visitor that keeps the series.
+type collecting struct {
+	ctx   context.Context
+	hold  *limit.Hold
+	found []*Series
+}
+
+// Segments implements [Visitor].
+func (c *collecting) Segments(series chunk.Series, from, to int64) error {
+	n := int64(SeriesBytes + series.Labels.ByteSize())
+	for _, c := range series.Chunks {
+		n += int64(ChunkBytes + len(c.Data.Bytes()) + len(c.Lags))
+	}
+	c.add(series.Labels, Part{Chunks: series.Chunks, From: from, To: to})
+	return c.grow(n)
+}
+
+// Window implements [Visitor].
+func (c *collecting) Window(recent *replica.Recent, from, to int64) error {
 	var row segment.Labels
 	var builder labels.ScratchBuilder
 	held := int64(0)
@@ -94,30 +114,30 @@ func (r *reading) ofWindow(recent *replica.Recent, from, to int64) error {
 		}
 		row, _ = recent.View.Labels(ref, row[:0])
 		ls := labelsIn(&builder, row)
-		r.add(ls, Part{Chunks: chunks, From: from, To: to})
+		c.add(ls, Part{Chunks: chunks, From: from, To: to})
 		if held += SeriesBytes + int64(ls.ByteSize()) + int64(ChunkBytes*len(chunks)); held > heldAtOnce {
-			if err := r.grow(held); err != nil {
+			if err := c.grow(held); err != nil {
 				return err
 			}
 			held = 0
 		}
 	}
-	return r.grow(held)
+	return c.grow(held)
 }
 
-func (r *reading) add(ls labels.Labels, p Part) {
-	r.found = append(r.found, &Series{Labels: ls, Parts: []Part{p}})
+func (c *collecting) add(ls labels.Labels, p Part) {
+	c.found = append(c.found, &Series{Labels: ls, Parts: []Part{p}})
 }
 
 // heldAtOnce is how much is read before it is held.
 const heldAtOnce = 256 << 10
 
 // grow holds more, unless nobody wants it any more.
-func (r *reading) grow(n int64) error {
-	if r.ctx.Err() != nil {
-		return context.Cause(r.ctx)
+func (c *collecting) grow(n int64) error {
+	if c.ctx.Err() != nil {
+		return context.Cause(c.ctx)
 	}
-	return r.hold.Grow(n)
+	return c.hold.Grow(n)
 }
 
 // labelsIn makes labels of those of a segment.

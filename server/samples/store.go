@@ -29,17 +29,26 @@ type Query struct {
 	LabelsOnly bool
 }
 
-// Select returns the series that a query finds, with their samples. It has the hold grow
-// with them. Its errors are those of limits and of ctx, and those that say that a log cannot
-// be read.
-func (s *Store) Select(ctx context.Context, v selection.Viewer, hold *limit.Hold, q Query) ([]*Series, error) {
+// Walk shows a visitor what a query finds. Its errors are those of limits, of ctx and of the
+// visitor, and those that say that a log cannot be read.
+func (s *Store) Walk(ctx context.Context, v selection.Viewer, q Query, to Visitor) error {
 	e := s.Evaluations.New(ctx, v)
 	defer e.End()
-	r := reading{ctx: ctx, store: s, query: q, hold: hold, evaluation: e, selected: e.Select(q.Sets...)}
+	r := reading{store: s, query: q, evaluation: e, selected: e.Select(q.Sets...), to: to}
 	for _, log := range s.Replicas.Readable() {
 		if err := r.read(log); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return Merged(r.found), nil
+	return nil
+}
+
+// Select returns the series that a query finds, with their samples. It has the hold grow
+// with them. Its errors are those of Walk and of the hold.
+func (s *Store) Select(ctx context.Context, v selection.Viewer, hold *limit.Hold, q Query) ([]*Series, error) {
+	c := collecting{ctx: ctx, hold: hold}
+	if err := s.Walk(ctx, v, q, &c); err != nil {
+		return nil, err
+	}
+	return Merged(c.found), nil
 }

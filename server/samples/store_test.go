@@ -178,3 +178,30 @@ func TestSelectEnds(t *testing.T) {
 		})
 	}
 }
+
+// counting counts what it is shown, of each log.
+type counting struct{ windows, segments int }
+
+func (c *counting) Window(recent *replica.Recent, _, _ int64) error {
+	for range recent.From(0) {
+		c.windows++
+	}
+	return nil
+}
+
+func (c *counting) Segments(chunk.Series, int64, int64) error { c.segments++; return nil }
+
+// A visitor sees each log's series by itself.
+func TestWalk(t *testing.T) {
+	for name, want := range map[string]counting{"segments": {segments: 5}, "both": {windows: 5, segments: 5}, "windows": {windows: 5}} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			writeLog(t, dir, 10, 3, 1, 2)
+			writeLog(t, dir, 10, 4, 2)
+			store, _ := open(t, dir, windows[name])
+			var got counting
+			require.NoError(t, store.Walk(t.Context(), selection.Viewer{Peer: "peer"}, Query{To: 20_000}, &got))
+			require.Equal(t, want, got)
+		})
+	}
+}
