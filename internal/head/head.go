@@ -286,7 +286,7 @@ func (h *Head) Labels(ref uint64, buf segment.Labels) (segment.Labels, bool) {
 func (h *Head) Label(number uint32) segment.Label {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	return parseLabel(h.labels.wires[number])
+	return ParseLabel(h.labels.wires[number])
 }
 
 // AppendLabels appends the labels of a series to dst as fields of a TimeSeries

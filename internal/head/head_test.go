@@ -500,3 +500,26 @@ func samplesOf(samples ...segment.Sample) (s segment.Samples) {
 	}
 	return s
 }
+
+func TestLabelNumbers(t *testing.T) {
+	h := head.New()
+	apply(t, h, &segment.Block{Sequence: 1, Series: segment.TableOf(
+		series(1, "__name__", "up", "job", "a"), series(2, "__name__", "up", "job", "b"), series(5, "job", "a"))})
+	v := h.View()
+	defer v.Release()
+	wires := v.LabelWires()
+	for ref := range uint64(8) {
+		want, _ := v.Labels(ref, nil)
+		var got segment.Labels
+		for _, number := range v.LabelNumbers(nil, ref) {
+			label := head.ParseLabel(wires[number])
+			if wire := string(segment.AppendLabel(nil, label.Name, label.Value)); wire != wires[number] {
+				t.Errorf("label %d is %q, not %q", number, wires[number], wire)
+			}
+			got = append(got, label)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("series %d: %s", ref, diff)
+		}
+	}
+}

@@ -135,8 +135,8 @@ func (s *labelStore) add(numbers []uint32) labelsAt {
 	return at
 }
 
-// parseLabel is the reverse of [segment.AppendLabel].
-func parseLabel(wire string) segment.Label {
+// ParseLabel is the reverse of [segment.AppendLabel], of what that made.
+func ParseLabel(wire string) segment.Label {
 	label, _ := cutField(wire)
 	name, rest := cutField(label)
 	value, _ := cutField(rest)
@@ -192,7 +192,7 @@ func (s *labelStore) appendNumbers(dst []uint32, at labelsAt) []uint32 {
 
 func (s *labelStore) appendLabels(dst segment.Labels, at labelsAt) segment.Labels {
 	for row := s.rowAt(at); row.left > 0; {
-		dst = append(dst, parseLabel(s.wires[row.next()]))
+		dst = append(dst, ParseLabel(s.wires[row.next()]))
 	}
 	return dst
 }
@@ -234,7 +234,7 @@ func (b *tableBuilder) add(ref uint64, at labelsAt) (bytes int) {
 		index := b.indexes[number]
 		if index == unknown {
 			wire := b.store.wires[number]
-			label := parseLabel(wire)
+			label := ParseLabel(wire)
 			if label.Name == metricName {
 				b.names[label.Value] = struct{}{}
 			}

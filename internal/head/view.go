@@ -117,6 +117,21 @@ func (v *View) AppendLabels(dst []byte, ref uint64) []byte {
 	return v.labels.appendWire(dst, at.labels())
 }
 
+// LabelNumbers appends the numbers of the labels of a series to dst, in the order of their
+// names. Labels that are equal have one number. It appends nothing for a series that the
+// view does not have.
+func (v *View) LabelNumbers(dst []uint32, ref uint64) []uint32 {
+	at, ok := v.pages.find(ref)
+	if !ok {
+		return dst
+	}
+	return v.labels.appendNumbers(dst, at.labels())
+}
+
+// LabelWires are the labels by their numbers, each as a field of a TimeSeries message. They
+// may be kept.
+func (v *View) LabelWires() []string { return v.labels.wires }
+
 // Each calls yield for every series from a reference on, refs ascending, until it
 // returns false. The pointer is valid during the call.
 func (v *View) Each(from uint64, yield func(ref uint64, l *segment.Latest) bool) {

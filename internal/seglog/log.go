@@ -130,6 +130,17 @@ func (l *Log) Newest() (SegmentInfo, bool) {
 	return l.segs[len(l.segs)-1].info(), true
 }
 
+// MinTime of all samples of the log, in ms; math.MaxInt64 if there are none.
+func (l *Log) MinTime() int64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	earliest := int64(math.MaxInt64)
+	for _, s := range l.segs {
+		earliest = min(earliest, s.min)
+	}
+	return earliest
+}
+
 // MaxTime of all samples of the log, in ms; math.MinInt64 if there are none.
 func (l *Log) MaxTime() int64 {
 	l.mu.RLock()
