@@ -190,7 +190,7 @@ func (s *Server) openRooms() {
 		Bytes:   streamBytes,
 		Decodes: s.decodes,
 	})
-	clock := schedule.NewClock(s.replicas, c.IdleAfter, c.Settle)
+	clock := schedule.NewClock(schedule.NewLogs(s.replicas, c.IdleAfter, c.Settle))
 	s.queries = query.New(query.Config{Lookback: c.Engine.Lookback, CursorWait: c.CursorWait}, query.Shared{
 		Engine: s.engine, Clock: clock, Streams: s.streams,
 	})

@@ -2,7 +2,7 @@
 // from its forwarder, and not by this server's.
 //
 // Guaranteed: time passes only as far as every log that counts has come, so all that a
-// step may use is here by then. Not guaranteed: that a log that was silent for so long
+// step may use is there by then. Not guaranteed: that a log that was silent for so long
 // that it was left out brings nothing that an evaluated step would have used.
 package schedule
 
@@ -11,23 +11,31 @@ import (
 	"math"
 	"sync"
 	"time"
-
-	"github.com/promgrpc/exporter/internal/segment"
-	"github.com/promgrpc/exporter/server/replica"
 )
 
 // polled is how often those who wait look at what changes by itself: a log that is left
 // out since it is silent, or has ended for good.
 const polled = time.Second
 
-// Clock is the time that the logs of a server have come to.
+// Source is what a clock goes by: [Logs] for those of a server. It is safe for concurrent
+// use.
+type Source interface {
+	// Passed is the time (ms) that all has come to. It is false while that is not known.
+	Passed() (ms int64, ok bool)
+	// Began is the time before which nothing was appended to what is retained.
+	Began() int64
+	// Lost is the time up to which a part is not retained any more, math.MinInt64 if all is
+	// there.
+	Lost() int64
+	// Changed returns a channel that is closed once any of this may have changed.
+	Changed() <-chan struct{}
+	// Away names the groups that hold time back since none of their servers answers.
+	Away() []string
+}
+
+// Clock has others wait for the time of a source.
 type Clock struct {
-	replicas  *replica.Set
-	idleAfter time.Duration
-	// settled is when forwarders have had time to come.
-	settled time.Time
-	// idle are logs that were silent already when this server was started.
-	idle map[segment.LogID]bool
+	Source
 
 	mu      sync.Mutex
 	waiters waiters
@@ -37,68 +45,8 @@ type Clock struct {
 	left     chan struct{}
 }
 
-// NewClock returns the clock of logs that were just opened. One that is silent for
-// idleAfter does not count until it comes back. There may be logs that this server has not
-// heard of: nothing is known before settle has passed, in which their forwarders come.
-func NewClock(replicas *replica.Set, idleAfter, settle time.Duration) *Clock {
-	c := &Clock{
-		replicas: replicas, idleAfter: idleAfter, settled: time.Now().Add(settle),
-		idle: map[segment.LogID]bool{}, left: make(chan struct{}, 1),
-	}
-	newest := int64(math.MinInt64)
-	for _, r := range replicas.All() {
-		newest = max(newest, r.Time())
-	}
-	for _, r := range replicas.All() {
-		if newest-r.Time() >= idleAfter.Milliseconds() {
-			c.idle[r.ID] = true
-		}
-	}
-	return c
-}
-
-// Passed is the time (ms) that every log that counts has come to, or, if none counts, the
-// latest of all. It is false while that is not known: no log was copied, or one that counts
-// has not been copied for the first time, or one that is not known yet may come.
-func (c *Clock) Passed() (ms int64, ok bool) {
-	if time.Now().Before(c.settled) {
-		return 0, false
-	}
-	slowest, latest := int64(math.MaxInt64), int64(math.MinInt64)
-	counted, known := false, false
-	for _, r := range c.replicas.All() {
-		switch counts, serving := c.counts(r), r.Serving(); {
-		case counts && !serving:
-			return 0, false
-		case counts:
-			counted = true
-			slowest = min(slowest, r.Time())
-		case serving:
-			known = true
-			latest = max(latest, r.Time())
-		}
-	}
-	if counted {
-		return slowest, true
-	}
-	return latest, known
-}
-
-// counts says whether more of a log may come. One that is being copied counts however
-// long nothing has come, since it is known that something will.
-func (c *Clock) counts(r *replica.Replica) bool {
-	if r.EndedForGood() {
-		return false
-	}
-	if r.Connected() && r.Lag() > 0 {
-		return true
-	}
-	came := r.LastReceived()
-	if came.IsZero() {
-		return !c.idle[r.ID] && time.Since(r.Opened()) < c.idleAfter
-	}
-	return time.Since(came) < c.idleAfter
-}
+// NewClock returns a clock that goes by a source.
+func NewClock(from Source) *Clock { return &Clock{Source: from, left: make(chan struct{}, 1)} }
 
 // Wait waits until a time (ms) has passed.
 func (c *Clock) Wait(ctx context.Context, ms int64) error {
@@ -135,7 +83,7 @@ func (c *Clock) add(w *waiter) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// Whatever comes after this look wakes who watches.
-	updates := c.replicas.Updates.Next()
+	updates := c.Changed()
 	if c.has(w.until) {
 		return false
 	}
@@ -169,7 +117,7 @@ func (c *Clock) watch(updates <-chan struct{}) {
 		case <-tick.C:
 		case <-c.left:
 		}
-		updates = c.replicas.Updates.Next()
+		updates = c.Changed()
 		if c.wake() {
 			return
 		}
@@ -185,6 +133,16 @@ func (c *Clock) wake() (done bool) {
 	}
 	c.watching = len(c.waiters) > 0
 	return !c.watching
+}
+
+// Retained is the time from which on a step with a delay (ms) can be gone on from: before
+// it, a part of a log is not there any more, or nothing was.
+func (c *Clock) Retained(delay int64) int64 {
+	began := c.Began()
+	if began == math.MaxInt64 {
+		return c.Lost()
+	}
+	return max(c.Lost(), began-delay)
 }
 
 // Align returns the first whole multiple of a step at or after a time, both in ms.

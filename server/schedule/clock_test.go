@@ -112,7 +112,7 @@ func requirePassed(t *testing.T, c *Clock, want int64) {
 }
 
 func TestNoLog(t *testing.T) {
-	c := NewClock(openSet(t, t.TempDir()), never, 0)
+	c := NewClock(NewLogs(openSet(t, t.TempDir()), never, 0))
 	_, ok := c.Passed()
 	require.False(t, ok)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
@@ -123,7 +123,7 @@ func TestNoLog(t *testing.T) {
 // Time passes as the slowest log has it; a new log counts from when it began.
 func TestSlowestLog(t *testing.T) {
 	rs := openSet(t, t.TempDir())
-	c := NewClock(rs, never, 0)
+	c := NewClock(NewLogs(rs, never, 0))
 	a, b := newForwarder(t), newForwarder(t)
 	a.tick(began + 5)
 	toA := a.connect(rs)
@@ -150,7 +150,7 @@ func TestSlowestLog(t *testing.T) {
 // long nothing comes; one that nobody feeds does so for a while only.
 func TestCatchingUp(t *testing.T) {
 	rs := openSet(t, t.TempDir())
-	c := NewClock(rs, 0, 0) // Silence counts at once.
+	c := NewClock(NewLogs(rs, 0, 0)) // Silence counts at once.
 	a, b := newForwarder(t), newForwarder(t)
 	a.tick(began + 5)
 	b.tick(began + 1)
@@ -183,7 +183,7 @@ func TestCatchingUp(t *testing.T) {
 // silent and is left out.
 func TestWait(t *testing.T) {
 	rs := openSet(t, t.TempDir())
-	c := NewClock(rs, 2*polled, 0)
+	c := NewClock(NewLogs(rs, 2*polled, 0))
 	a, b := newForwarder(t), newForwarder(t)
 	a.tick(began + 1)
 	b.tick(began + 1)
@@ -215,7 +215,7 @@ func TestWait(t *testing.T) {
 // Nobody watches for those who have left, and they are not woken.
 func TestLeave(t *testing.T) {
 	rs := openSet(t, t.TempDir())
-	c := NewClock(rs, never, 0)
+	c := NewClock(NewLogs(rs, never, 0))
 	a := newForwarder(t)
 	a.tick(began + 1)
 	to := a.connect(rs)
@@ -263,7 +263,7 @@ func TestRestart(t *testing.T) {
 		}
 	}()
 	rs := openSet(t, dir)
-	c := NewClock(rs, idle, 0)
+	c := NewClock(NewLogs(rs, idle, 0))
 	requirePassed(t, c, began+1+idle.Milliseconds())
 	b.tick(began + 2*idle.Milliseconds())
 	toB := b.connect(rs)
@@ -280,7 +280,7 @@ func TestRestart(t *testing.T) {
 // A log that has ended holds nothing back, once what is left of it is here.
 func TestEnded(t *testing.T) {
 	rs := openSet(t, t.TempDir())
-	c := NewClock(rs, never, 0)
+	c := NewClock(NewLogs(rs, never, 0))
 	a, b := newForwarder(t), newForwarder(t)
 	a.tick(began + 5)
 	b.tick(began + 1)
@@ -297,7 +297,7 @@ func TestEnded(t *testing.T) {
 // A keyframe without a block has the time at which it was made.
 func TestKeyframeAlone(t *testing.T) {
 	rs := openSet(t, t.TempDir())
-	c := NewClock(rs, never, 0)
+	c := NewClock(NewLogs(rs, never, 0))
 	a := newForwarder(t)
 	to := a.connect(rs)
 	defer to.Release()
@@ -308,7 +308,7 @@ func TestKeyframeAlone(t *testing.T) {
 // A server that was just started does not know yet which logs there are.
 func TestSettle(t *testing.T) {
 	rs := openSet(t, t.TempDir())
-	c := NewClock(rs, never, never)
+	c := NewClock(NewLogs(rs, never, never))
 	a := newForwarder(t)
 	a.tick(began + 1)
 	to := a.connect(rs)
@@ -319,7 +319,7 @@ func TestSettle(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	require.Error(t, c.Wait(ctx, math.MinInt64))
-	c = NewClock(rs, never, 2*polled)
+	c = NewClock(NewLogs(rs, never, 2*polled))
 	require.NoError(t, c.Wait(t.Context(), began+1))
 	requirePassed(t, c, began+1)
 }
