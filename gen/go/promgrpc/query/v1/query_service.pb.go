@@ -27,6 +27,121 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Content is what is read of series.
+type ReadSeriesRequest_Content int32
+
+const (
+	// CONTENT_UNSPECIFIED means samples.
+	ReadSeriesRequest_CONTENT_UNSPECIFIED ReadSeriesRequest_Content = 0
+	// CONTENT_SAMPLES: labels and chunks of samples.
+	ReadSeriesRequest_CONTENT_SAMPLES ReadSeriesRequest_Content = 1
+	// CONTENT_LABELS: labels alone. A series may then have no samples between the two
+	// times, if it has some before and after.
+	ReadSeriesRequest_CONTENT_LABELS ReadSeriesRequest_Content = 2
+	// CONTENT_EXEMPLARS: labels and recent exemplars, of series that have some.
+	ReadSeriesRequest_CONTENT_EXEMPLARS ReadSeriesRequest_Content = 3
+)
+
+// Enum value maps for ReadSeriesRequest_Content.
+var (
+	ReadSeriesRequest_Content_name = map[int32]string{
+		0: "CONTENT_UNSPECIFIED",
+		1: "CONTENT_SAMPLES",
+		2: "CONTENT_LABELS",
+		3: "CONTENT_EXEMPLARS",
+	}
+	ReadSeriesRequest_Content_value = map[string]int32{
+		"CONTENT_UNSPECIFIED": 0,
+		"CONTENT_SAMPLES":     1,
+		"CONTENT_LABELS":      2,
+		"CONTENT_EXEMPLARS":   3,
+	}
+)
+
+func (x ReadSeriesRequest_Content) Enum() *ReadSeriesRequest_Content {
+	p := new(ReadSeriesRequest_Content)
+	*p = x
+	return p
+}
+
+func (x ReadSeriesRequest_Content) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReadSeriesRequest_Content) Descriptor() protoreflect.EnumDescriptor {
+	return file_promgrpc_query_v1_query_service_proto_enumTypes[0].Descriptor()
+}
+
+func (ReadSeriesRequest_Content) Type() protoreflect.EnumType {
+	return &file_promgrpc_query_v1_query_service_proto_enumTypes[0]
+}
+
+func (x ReadSeriesRequest_Content) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReadSeriesRequest_Content.Descriptor instead.
+func (ReadSeriesRequest_Content) EnumDescriptor() ([]byte, []int) {
+	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{0, 0}
+}
+
+// Encoding of a chunk, as Prometheus has it.
+type StoredChunk_Encoding int32
+
+const (
+	// ENCODING_UNSPECIFIED is not sent.
+	StoredChunk_ENCODING_UNSPECIFIED StoredChunk_Encoding = 0
+	// ENCODING_XOR: floats.
+	StoredChunk_ENCODING_XOR StoredChunk_Encoding = 1
+	// ENCODING_HISTOGRAM: native histograms with counts that are integers.
+	StoredChunk_ENCODING_HISTOGRAM StoredChunk_Encoding = 2
+	// ENCODING_FLOAT_HISTOGRAM: native histograms with counts that are floats.
+	StoredChunk_ENCODING_FLOAT_HISTOGRAM StoredChunk_Encoding = 3
+)
+
+// Enum value maps for StoredChunk_Encoding.
+var (
+	StoredChunk_Encoding_name = map[int32]string{
+		0: "ENCODING_UNSPECIFIED",
+		1: "ENCODING_XOR",
+		2: "ENCODING_HISTOGRAM",
+		3: "ENCODING_FLOAT_HISTOGRAM",
+	}
+	StoredChunk_Encoding_value = map[string]int32{
+		"ENCODING_UNSPECIFIED":     0,
+		"ENCODING_XOR":             1,
+		"ENCODING_HISTOGRAM":       2,
+		"ENCODING_FLOAT_HISTOGRAM": 3,
+	}
+)
+
+func (x StoredChunk_Encoding) Enum() *StoredChunk_Encoding {
+	p := new(StoredChunk_Encoding)
+	*p = x
+	return p
+}
+
+func (x StoredChunk_Encoding) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (StoredChunk_Encoding) Descriptor() protoreflect.EnumDescriptor {
+	return file_promgrpc_query_v1_query_service_proto_enumTypes[1].Descriptor()
+}
+
+func (StoredChunk_Encoding) Type() protoreflect.EnumType {
+	return &file_promgrpc_query_v1_query_service_proto_enumTypes[1]
+}
+
+func (x StoredChunk_Encoding) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use StoredChunk_Encoding.Descriptor instead.
+func (StoredChunk_Encoding) EnumDescriptor() ([]byte, []int) {
+	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{4, 0}
+}
+
 // Severity of an annotation.
 type Annotation_Severity int32
 
@@ -64,11 +179,11 @@ func (x Annotation_Severity) String() string {
 }
 
 func (Annotation_Severity) Descriptor() protoreflect.EnumDescriptor {
-	return file_promgrpc_query_v1_query_service_proto_enumTypes[0].Descriptor()
+	return file_promgrpc_query_v1_query_service_proto_enumTypes[2].Descriptor()
 }
 
 func (Annotation_Severity) Type() protoreflect.EnumType {
-	return &file_promgrpc_query_v1_query_service_proto_enumTypes[0]
+	return &file_promgrpc_query_v1_query_service_proto_enumTypes[2]
 }
 
 func (x Annotation_Severity) Number() protoreflect.EnumNumber {
@@ -77,7 +192,7 @@ func (x Annotation_Severity) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Annotation_Severity.Descriptor instead.
 func (Annotation_Severity) EnumDescriptor() ([]byte, []int) {
-	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{2, 0}
+	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{9, 0}
 }
 
 // State of an alert.
@@ -122,11 +237,11 @@ func (x Alert_State) String() string {
 }
 
 func (Alert_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_promgrpc_query_v1_query_service_proto_enumTypes[1].Descriptor()
+	return file_promgrpc_query_v1_query_service_proto_enumTypes[3].Descriptor()
 }
 
 func (Alert_State) Type() protoreflect.EnumType {
-	return &file_promgrpc_query_v1_query_service_proto_enumTypes[1]
+	return &file_promgrpc_query_v1_query_service_proto_enumTypes[3]
 }
 
 func (x Alert_State) Number() protoreflect.EnumNumber {
@@ -135,7 +250,479 @@ func (x Alert_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Alert_State.Descriptor instead.
 func (Alert_State) EnumDescriptor() ([]byte, []int) {
-	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{6, 0}
+	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{13, 0}
+}
+
+// ReadSeriesRequest says which series to read, and what of them.
+type ReadSeriesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// selectors of series, such as `up{job="a"}`: those are read that any of them matches.
+	// None: all series.
+	Selectors []string `protobuf:"bytes,1,rep,name=selectors,proto3" json:"selectors,omitempty"`
+	// min_time is the timestamp from which on samples are wanted, in milliseconds.
+	MinTime int64 `protobuf:"varint,2,opt,name=min_time,json=minTime,proto3" json:"min_time,omitempty"`
+	// max_time is the timestamp up to which they are, that included.
+	MaxTime int64 `protobuf:"varint,3,opt,name=max_time,json=maxTime,proto3" json:"max_time,omitempty"`
+	// content of the response.
+	Content ReadSeriesRequest_Content `protobuf:"varint,4,opt,name=content,proto3,enum=promgrpc.query.v1.ReadSeriesRequest_Content" json:"content,omitempty"`
+	// when_away says what to do while a group that is needed is away, at a router.
+	WhenAway      v1.WhenAway `protobuf:"varint,5,opt,name=when_away,json=whenAway,proto3,enum=promgrpc.metrics.v1.WhenAway" json:"when_away,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadSeriesRequest) Reset() {
+	*x = ReadSeriesRequest{}
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadSeriesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadSeriesRequest) ProtoMessage() {}
+
+func (x *ReadSeriesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadSeriesRequest.ProtoReflect.Descriptor instead.
+func (*ReadSeriesRequest) Descriptor() ([]byte, []int) {
+	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ReadSeriesRequest) GetSelectors() []string {
+	if x != nil {
+		return x.Selectors
+	}
+	return nil
+}
+
+func (x *ReadSeriesRequest) GetMinTime() int64 {
+	if x != nil {
+		return x.MinTime
+	}
+	return 0
+}
+
+func (x *ReadSeriesRequest) GetMaxTime() int64 {
+	if x != nil {
+		return x.MaxTime
+	}
+	return 0
+}
+
+func (x *ReadSeriesRequest) GetContent() ReadSeriesRequest_Content {
+	if x != nil {
+		return x.Content
+	}
+	return ReadSeriesRequest_CONTENT_UNSPECIFIED
+}
+
+func (x *ReadSeriesRequest) GetWhenAway() v1.WhenAway {
+	if x != nil {
+		return x.WhenAway
+	}
+	return v1.WhenAway(0)
+}
+
+// ReadSeriesResponse is a part of the stream.
+type ReadSeriesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// series, sorted by labels. The first may be the last of the response before: then its
+	// parts come after those that it had there.
+	Series []*StoredSeries `protobuf:"bytes,1,rep,name=series,proto3" json:"series,omitempty"`
+	// end: the stream is complete. It is in the last response.
+	End           *v1.End `protobuf:"bytes,2,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadSeriesResponse) Reset() {
+	*x = ReadSeriesResponse{}
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadSeriesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadSeriesResponse) ProtoMessage() {}
+
+func (x *ReadSeriesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadSeriesResponse.ProtoReflect.Descriptor instead.
+func (*ReadSeriesResponse) Descriptor() ([]byte, []int) {
+	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ReadSeriesResponse) GetSeries() []*StoredSeries {
+	if x != nil {
+		return x.Series
+	}
+	return nil
+}
+
+func (x *ReadSeriesResponse) GetEnd() *v1.End {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+// StoredSeries is a series as it is kept.
+type StoredSeries struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// labels, sorted by name.
+	Labels []*v1.Label `protobuf:"bytes,1,rep,name=labels,proto3" json:"labels,omitempty"`
+	// parts of its samples. Where several have a sample at a time, that of the first part
+	// counts, and there that of the first chunk.
+	Parts []*StoredPart `protobuf:"bytes,2,rep,name=parts,proto3" json:"parts,omitempty"`
+	// exemplars by timestamp, if those are read.
+	Exemplars     []*v1.Exemplar `protobuf:"bytes,3,rep,name=exemplars,proto3" json:"exemplars,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoredSeries) Reset() {
+	*x = StoredSeries{}
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoredSeries) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoredSeries) ProtoMessage() {}
+
+func (x *StoredSeries) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoredSeries.ProtoReflect.Descriptor instead.
+func (*StoredSeries) Descriptor() ([]byte, []int) {
+	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *StoredSeries) GetLabels() []*v1.Label {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *StoredSeries) GetParts() []*StoredPart {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+func (x *StoredSeries) GetExemplars() []*v1.Exemplar {
+	if x != nil {
+		return x.Exemplars
+	}
+	return nil
+}
+
+// StoredPart is the samples of a series in one log, or some of them.
+type StoredPart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// min_time is the timestamp from which on samples count: chunks may have others.
+	MinTime int64 `protobuf:"varint,1,opt,name=min_time,json=minTime,proto3" json:"min_time,omitempty"`
+	// max_time is the timestamp up to which they count, that included.
+	MaxTime int64 `protobuf:"varint,2,opt,name=max_time,json=maxTime,proto3" json:"max_time,omitempty"`
+	// chunks of the samples, which may overlap.
+	Chunks        []*StoredChunk `protobuf:"bytes,3,rep,name=chunks,proto3" json:"chunks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoredPart) Reset() {
+	*x = StoredPart{}
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoredPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoredPart) ProtoMessage() {}
+
+func (x *StoredPart) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoredPart.ProtoReflect.Descriptor instead.
+func (*StoredPart) Descriptor() ([]byte, []int) {
+	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *StoredPart) GetMinTime() int64 {
+	if x != nil {
+		return x.MinTime
+	}
+	return 0
+}
+
+func (x *StoredPart) GetMaxTime() int64 {
+	if x != nil {
+		return x.MaxTime
+	}
+	return 0
+}
+
+func (x *StoredPart) GetChunks() []*StoredChunk {
+	if x != nil {
+		return x.Chunks
+	}
+	return nil
+}
+
+// StoredChunk is samples of one kind, by timestamp.
+type StoredChunk struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// encoding of the data.
+	Encoding StoredChunk_Encoding `protobuf:"varint,1,opt,name=encoding,proto3,enum=promgrpc.query.v1.StoredChunk_Encoding" json:"encoding,omitempty"`
+	// min_time is the timestamp of the first sample.
+	MinTime int64 `protobuf:"varint,2,opt,name=min_time,json=minTime,proto3" json:"min_time,omitempty"`
+	// max_time is the timestamp of the last sample.
+	MaxTime int64 `protobuf:"varint,3,opt,name=max_time,json=maxTime,proto3" json:"max_time,omitempty"`
+	// data as Prometheus encodes it.
+	Data []byte `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`
+	// lags of the samples as varints, in their order: how many seconds after its timestamp
+	// each arrived, by the clock of its forwarder. Empty: all are 0.
+	Lags          []byte `protobuf:"bytes,5,opt,name=lags,proto3" json:"lags,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoredChunk) Reset() {
+	*x = StoredChunk{}
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoredChunk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoredChunk) ProtoMessage() {}
+
+func (x *StoredChunk) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoredChunk.ProtoReflect.Descriptor instead.
+func (*StoredChunk) Descriptor() ([]byte, []int) {
+	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *StoredChunk) GetEncoding() StoredChunk_Encoding {
+	if x != nil {
+		return x.Encoding
+	}
+	return StoredChunk_ENCODING_UNSPECIFIED
+}
+
+func (x *StoredChunk) GetMinTime() int64 {
+	if x != nil {
+		return x.MinTime
+	}
+	return 0
+}
+
+func (x *StoredChunk) GetMaxTime() int64 {
+	if x != nil {
+		return x.MaxTime
+	}
+	return 0
+}
+
+func (x *StoredChunk) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *StoredChunk) GetLags() []byte {
+	if x != nil {
+		return x.Lags
+	}
+	return nil
+}
+
+// FollowTimeRequest asks for the time.
+type FollowTimeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// when_away says what to do while a group is away, at a router.
+	WhenAway      v1.WhenAway `protobuf:"varint,1,opt,name=when_away,json=whenAway,proto3,enum=promgrpc.metrics.v1.WhenAway" json:"when_away,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FollowTimeRequest) Reset() {
+	*x = FollowTimeRequest{}
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FollowTimeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FollowTimeRequest) ProtoMessage() {}
+
+func (x *FollowTimeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FollowTimeRequest.ProtoReflect.Descriptor instead.
+func (*FollowTimeRequest) Descriptor() ([]byte, []int) {
+	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *FollowTimeRequest) GetWhenAway() v1.WhenAway {
+	if x != nil {
+		return x.WhenAway
+	}
+	return v1.WhenAway(0)
+}
+
+// FollowTimeResponse is what the time is now. All times are in milliseconds.
+type FollowTimeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// time that all logs have come to. Unset while it is not known.
+	Time *int64 `protobuf:"varint,1,opt,name=time,proto3,oneof" json:"time,omitempty"`
+	// began is the time before which nothing was appended to what is retained. Unset while
+	// nothing is there.
+	Began *int64 `protobuf:"varint,2,opt,name=began,proto3,oneof" json:"began,omitempty"`
+	// lost is the time up to which a part of a log is not retained any more. Unset: all is
+	// there.
+	Lost *int64 `protobuf:"varint,3,opt,name=lost,proto3,oneof" json:"lost,omitempty"`
+	// away names the groups of a router that hold the time back since they do not answer.
+	Away          []string `protobuf:"bytes,4,rep,name=away,proto3" json:"away,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FollowTimeResponse) Reset() {
+	*x = FollowTimeResponse{}
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FollowTimeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FollowTimeResponse) ProtoMessage() {}
+
+func (x *FollowTimeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FollowTimeResponse.ProtoReflect.Descriptor instead.
+func (*FollowTimeResponse) Descriptor() ([]byte, []int) {
+	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *FollowTimeResponse) GetTime() int64 {
+	if x != nil && x.Time != nil {
+		return *x.Time
+	}
+	return 0
+}
+
+func (x *FollowTimeResponse) GetBegan() int64 {
+	if x != nil && x.Began != nil {
+		return *x.Began
+	}
+	return 0
+}
+
+func (x *FollowTimeResponse) GetLost() int64 {
+	if x != nil && x.Lost != nil {
+		return *x.Lost
+	}
+	return 0
+}
+
+func (x *FollowTimeResponse) GetAway() []string {
+	if x != nil {
+		return x.Away
+	}
+	return nil
 }
 
 // QueryRequest says what to evaluate, from when, and for how long.
@@ -183,7 +770,7 @@ type QueryRequest struct {
 
 func (x *QueryRequest) Reset() {
 	*x = QueryRequest{}
-	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[0]
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -195,7 +782,7 @@ func (x *QueryRequest) String() string {
 func (*QueryRequest) ProtoMessage() {}
 
 func (x *QueryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[0]
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -208,7 +795,7 @@ func (x *QueryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryRequest.ProtoReflect.Descriptor instead.
 func (*QueryRequest) Descriptor() ([]byte, []int) {
-	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{0}
+	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *QueryRequest) GetExpression() string {
@@ -362,7 +949,7 @@ type QueryResponse struct {
 
 func (x *QueryResponse) Reset() {
 	*x = QueryResponse{}
-	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[1]
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -374,7 +961,7 @@ func (x *QueryResponse) String() string {
 func (*QueryResponse) ProtoMessage() {}
 
 func (x *QueryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[1]
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -387,7 +974,7 @@ func (x *QueryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryResponse.ProtoReflect.Descriptor instead.
 func (*QueryResponse) Descriptor() ([]byte, []int) {
-	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{1}
+	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *QueryResponse) GetTimeseries() []*v1.TimeSeries {
@@ -522,7 +1109,7 @@ type Annotation struct {
 
 func (x *Annotation) Reset() {
 	*x = Annotation{}
-	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[2]
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -534,7 +1121,7 @@ func (x *Annotation) String() string {
 func (*Annotation) ProtoMessage() {}
 
 func (x *Annotation) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[2]
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -547,7 +1134,7 @@ func (x *Annotation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Annotation.ProtoReflect.Descriptor instead.
 func (*Annotation) Descriptor() ([]byte, []int) {
-	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{2}
+	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Annotation) GetSeverity() Annotation_Severity {
@@ -583,7 +1170,7 @@ type InvalidExpression struct {
 
 func (x *InvalidExpression) Reset() {
 	*x = InvalidExpression{}
-	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[3]
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -595,7 +1182,7 @@ func (x *InvalidExpression) String() string {
 func (*InvalidExpression) ProtoMessage() {}
 
 func (x *InvalidExpression) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[3]
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -608,7 +1195,7 @@ func (x *InvalidExpression) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvalidExpression.ProtoReflect.Descriptor instead.
 func (*InvalidExpression) Descriptor() ([]byte, []int) {
-	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{3}
+	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *InvalidExpression) GetStart() uint32 {
@@ -679,7 +1266,7 @@ type EvaluateRulesRequest struct {
 
 func (x *EvaluateRulesRequest) Reset() {
 	*x = EvaluateRulesRequest{}
-	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[4]
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -691,7 +1278,7 @@ func (x *EvaluateRulesRequest) String() string {
 func (*EvaluateRulesRequest) ProtoMessage() {}
 
 func (x *EvaluateRulesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[4]
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -704,7 +1291,7 @@ func (x *EvaluateRulesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvaluateRulesRequest.ProtoReflect.Descriptor instead.
 func (*EvaluateRulesRequest) Descriptor() ([]byte, []int) {
-	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{4}
+	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *EvaluateRulesRequest) GetRules() string {
@@ -861,7 +1448,7 @@ type EvaluateRulesResponse struct {
 
 func (x *EvaluateRulesResponse) Reset() {
 	*x = EvaluateRulesResponse{}
-	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[5]
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -873,7 +1460,7 @@ func (x *EvaluateRulesResponse) String() string {
 func (*EvaluateRulesResponse) ProtoMessage() {}
 
 func (x *EvaluateRulesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[5]
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -886,7 +1473,7 @@ func (x *EvaluateRulesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvaluateRulesResponse.ProtoReflect.Descriptor instead.
 func (*EvaluateRulesResponse) Descriptor() ([]byte, []int) {
-	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{5}
+	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *EvaluateRulesResponse) GetGroup() string {
@@ -1038,7 +1625,7 @@ type Alert struct {
 
 func (x *Alert) Reset() {
 	*x = Alert{}
-	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[6]
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1050,7 +1637,7 @@ func (x *Alert) String() string {
 func (*Alert) ProtoMessage() {}
 
 func (x *Alert) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[6]
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1063,7 +1650,7 @@ func (x *Alert) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alert.ProtoReflect.Descriptor instead.
 func (*Alert) Descriptor() ([]byte, []int) {
-	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{6}
+	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Alert) GetLabels() []*v1.Label {
@@ -1135,7 +1722,7 @@ type RuleFailure struct {
 
 func (x *RuleFailure) Reset() {
 	*x = RuleFailure{}
-	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[7]
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1147,7 +1734,7 @@ func (x *RuleFailure) String() string {
 func (*RuleFailure) ProtoMessage() {}
 
 func (x *RuleFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[7]
+	mi := &file_promgrpc_query_v1_query_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1160,7 +1747,7 @@ func (x *RuleFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleFailure.ProtoReflect.Descriptor instead.
 func (*RuleFailure) Descriptor() ([]byte, []int) {
-	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{7}
+	return file_promgrpc_query_v1_query_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RuleFailure) GetRule() string {
@@ -1181,7 +1768,52 @@ var File_promgrpc_query_v1_query_service_proto protoreflect.FileDescriptor
 
 const file_promgrpc_query_v1_query_service_proto_rawDesc = "" +
 	"\n" +
-	"%promgrpc/query/v1/query_service.proto\x12\x11promgrpc.query.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!promgrpc/metrics/v1/metrics.proto\x1a)promgrpc/metrics/v1/metrics_service.proto\"\x8c\x06\n" +
+	"%promgrpc/query/v1/query_service.proto\x12\x11promgrpc.query.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!promgrpc/metrics/v1/metrics.proto\x1a)promgrpc/metrics/v1/metrics_service.proto\"\xcb\x03\n" +
+	"\x11ReadSeriesRequest\x120\n" +
+	"\tselectors\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10@\"\br\x06\x10\x01(\x80\x80\x04R\tselectors\x12\x19\n" +
+	"\bmin_time\x18\x02 \x01(\x03R\aminTime\x12\x19\n" +
+	"\bmax_time\x18\x03 \x01(\x03R\amaxTime\x12P\n" +
+	"\acontent\x18\x04 \x01(\x0e2,.promgrpc.query.v1.ReadSeriesRequest.ContentB\b\xbaH\x05\x82\x01\x02\x10\x01R\acontent\x12D\n" +
+	"\twhen_away\x18\x05 \x01(\x0e2\x1d.promgrpc.metrics.v1.WhenAwayB\b\xbaH\x05\x82\x01\x02\x10\x01R\bwhenAway\"b\n" +
+	"\aContent\x12\x17\n" +
+	"\x13CONTENT_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fCONTENT_SAMPLES\x10\x01\x12\x12\n" +
+	"\x0eCONTENT_LABELS\x10\x02\x12\x15\n" +
+	"\x11CONTENT_EXEMPLARS\x10\x03:R\xbaHO\x1aM\n" +
+	"\x0emax_time.order\x12\x1bmax_time is before min_time\x1a\x1ethis.min_time <= this.max_time\"y\n" +
+	"\x12ReadSeriesResponse\x127\n" +
+	"\x06series\x18\x01 \x03(\v2\x1f.promgrpc.query.v1.StoredSeriesR\x06series\x12*\n" +
+	"\x03end\x18\x02 \x01(\v2\x18.promgrpc.metrics.v1.EndR\x03end\"\xb4\x01\n" +
+	"\fStoredSeries\x122\n" +
+	"\x06labels\x18\x01 \x03(\v2\x1a.promgrpc.metrics.v1.LabelR\x06labels\x123\n" +
+	"\x05parts\x18\x02 \x03(\v2\x1d.promgrpc.query.v1.StoredPartR\x05parts\x12;\n" +
+	"\texemplars\x18\x03 \x03(\v2\x1d.promgrpc.metrics.v1.ExemplarR\texemplars\"z\n" +
+	"\n" +
+	"StoredPart\x12\x19\n" +
+	"\bmin_time\x18\x01 \x01(\x03R\aminTime\x12\x19\n" +
+	"\bmax_time\x18\x02 \x01(\x03R\amaxTime\x126\n" +
+	"\x06chunks\x18\x03 \x03(\v2\x1e.promgrpc.query.v1.StoredChunkR\x06chunks\"\x9e\x02\n" +
+	"\vStoredChunk\x12C\n" +
+	"\bencoding\x18\x01 \x01(\x0e2'.promgrpc.query.v1.StoredChunk.EncodingR\bencoding\x12\x19\n" +
+	"\bmin_time\x18\x02 \x01(\x03R\aminTime\x12\x19\n" +
+	"\bmax_time\x18\x03 \x01(\x03R\amaxTime\x12\x12\n" +
+	"\x04data\x18\x04 \x01(\fR\x04data\x12\x12\n" +
+	"\x04lags\x18\x05 \x01(\fR\x04lags\"l\n" +
+	"\bEncoding\x12\x18\n" +
+	"\x14ENCODING_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fENCODING_XOR\x10\x01\x12\x16\n" +
+	"\x12ENCODING_HISTOGRAM\x10\x02\x12\x1c\n" +
+	"\x18ENCODING_FLOAT_HISTOGRAM\x10\x03\"Y\n" +
+	"\x11FollowTimeRequest\x12D\n" +
+	"\twhen_away\x18\x01 \x01(\x0e2\x1d.promgrpc.metrics.v1.WhenAwayB\b\xbaH\x05\x82\x01\x02\x10\x01R\bwhenAway\"\x91\x01\n" +
+	"\x12FollowTimeResponse\x12\x17\n" +
+	"\x04time\x18\x01 \x01(\x03H\x00R\x04time\x88\x01\x01\x12\x19\n" +
+	"\x05began\x18\x02 \x01(\x03H\x01R\x05began\x88\x01\x01\x12\x17\n" +
+	"\x04lost\x18\x03 \x01(\x03H\x02R\x04lost\x88\x01\x01\x12\x12\n" +
+	"\x04away\x18\x04 \x03(\tR\x04awayB\a\n" +
+	"\x05_timeB\b\n" +
+	"\x06_beganB\a\n" +
+	"\x05_lost\"\x8c\x06\n" +
 	"\fQueryRequest\x12+\n" +
 	"\n" +
 	"expression\x18\x01 \x01(\tB\v\xbaH\br\x06\x10\x01(\x80\x80\x01R\n" +
@@ -1283,10 +1915,14 @@ const file_promgrpc_query_v1_query_service_proto_rawDesc = "" +
 	"\x0eSTATE_INACTIVE\x10\x03\"7\n" +
 	"\vRuleFailure\x12\x12\n" +
 	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x14\n" +
-	"\x05error\x18\x02 \x01(\tR\x05error2\xcc\x01\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error2\x90\x03\n" +
 	"\fQueryService\x12Q\n" +
 	"\x05Query\x12\x1f.promgrpc.query.v1.QueryRequest\x1a .promgrpc.query.v1.QueryResponse\"\x03\x90\x02\x010\x01\x12i\n" +
-	"\rEvaluateRules\x12'.promgrpc.query.v1.EvaluateRulesRequest\x1a(.promgrpc.query.v1.EvaluateRulesResponse\"\x03\x90\x02\x010\x01B\xcf\x01\n" +
+	"\rEvaluateRules\x12'.promgrpc.query.v1.EvaluateRulesRequest\x1a(.promgrpc.query.v1.EvaluateRulesResponse\"\x03\x90\x02\x010\x01\x12`\n" +
+	"\n" +
+	"ReadSeries\x12$.promgrpc.query.v1.ReadSeriesRequest\x1a%.promgrpc.query.v1.ReadSeriesResponse\"\x03\x90\x02\x010\x01\x12`\n" +
+	"\n" +
+	"FollowTime\x12$.promgrpc.query.v1.FollowTimeRequest\x1a%.promgrpc.query.v1.FollowTimeResponse\"\x03\x90\x02\x010\x01B\xcf\x01\n" +
 	"\x15com.promgrpc.query.v1B\x11QueryServiceProtoP\x01Z=github.com/promgrpc/exporter/gen/go/promgrpc/query/v1;queryv1\xa2\x02\x03PQX\xaa\x02\x11Promgrpc.Query.V1\xca\x02\x11Promgrpc\\Query\\V1\xe2\x02\x1dPromgrpc\\Query\\V1\\GPBMetadata\xea\x02\x13Promgrpc::Query::V1b\x06proto3"
 
 var (
@@ -1301,77 +1937,101 @@ func file_promgrpc_query_v1_query_service_proto_rawDescGZIP() []byte {
 	return file_promgrpc_query_v1_query_service_proto_rawDescData
 }
 
-var file_promgrpc_query_v1_query_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_promgrpc_query_v1_query_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_promgrpc_query_v1_query_service_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_promgrpc_query_v1_query_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_promgrpc_query_v1_query_service_proto_goTypes = []any{
-	(Annotation_Severity)(0),      // 0: promgrpc.query.v1.Annotation.Severity
-	(Alert_State)(0),              // 1: promgrpc.query.v1.Alert.State
-	(*QueryRequest)(nil),          // 2: promgrpc.query.v1.QueryRequest
-	(*QueryResponse)(nil),         // 3: promgrpc.query.v1.QueryResponse
-	(*Annotation)(nil),            // 4: promgrpc.query.v1.Annotation
-	(*InvalidExpression)(nil),     // 5: promgrpc.query.v1.InvalidExpression
-	(*EvaluateRulesRequest)(nil),  // 6: promgrpc.query.v1.EvaluateRulesRequest
-	(*EvaluateRulesResponse)(nil), // 7: promgrpc.query.v1.EvaluateRulesResponse
-	(*Alert)(nil),                 // 8: promgrpc.query.v1.Alert
-	(*RuleFailure)(nil),           // 9: promgrpc.query.v1.RuleFailure
-	nil,                           // 10: promgrpc.query.v1.EvaluateRulesRequest.ExternalLabelsEntry
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
-	(v1.WhenAway)(0),              // 13: promgrpc.metrics.v1.WhenAway
-	(*v1.TimeSeries)(nil),         // 14: promgrpc.metrics.v1.TimeSeries
-	(*v1.Synced)(nil),             // 15: promgrpc.metrics.v1.Synced
-	(*v1.Heartbeat)(nil),          // 16: promgrpc.metrics.v1.Heartbeat
-	(*v1.End)(nil),                // 17: promgrpc.metrics.v1.End
-	(*v1.Away)(nil),               // 18: promgrpc.metrics.v1.Away
-	(*v1.Label)(nil),              // 19: promgrpc.metrics.v1.Label
+	(ReadSeriesRequest_Content)(0), // 0: promgrpc.query.v1.ReadSeriesRequest.Content
+	(StoredChunk_Encoding)(0),      // 1: promgrpc.query.v1.StoredChunk.Encoding
+	(Annotation_Severity)(0),       // 2: promgrpc.query.v1.Annotation.Severity
+	(Alert_State)(0),               // 3: promgrpc.query.v1.Alert.State
+	(*ReadSeriesRequest)(nil),      // 4: promgrpc.query.v1.ReadSeriesRequest
+	(*ReadSeriesResponse)(nil),     // 5: promgrpc.query.v1.ReadSeriesResponse
+	(*StoredSeries)(nil),           // 6: promgrpc.query.v1.StoredSeries
+	(*StoredPart)(nil),             // 7: promgrpc.query.v1.StoredPart
+	(*StoredChunk)(nil),            // 8: promgrpc.query.v1.StoredChunk
+	(*FollowTimeRequest)(nil),      // 9: promgrpc.query.v1.FollowTimeRequest
+	(*FollowTimeResponse)(nil),     // 10: promgrpc.query.v1.FollowTimeResponse
+	(*QueryRequest)(nil),           // 11: promgrpc.query.v1.QueryRequest
+	(*QueryResponse)(nil),          // 12: promgrpc.query.v1.QueryResponse
+	(*Annotation)(nil),             // 13: promgrpc.query.v1.Annotation
+	(*InvalidExpression)(nil),      // 14: promgrpc.query.v1.InvalidExpression
+	(*EvaluateRulesRequest)(nil),   // 15: promgrpc.query.v1.EvaluateRulesRequest
+	(*EvaluateRulesResponse)(nil),  // 16: promgrpc.query.v1.EvaluateRulesResponse
+	(*Alert)(nil),                  // 17: promgrpc.query.v1.Alert
+	(*RuleFailure)(nil),            // 18: promgrpc.query.v1.RuleFailure
+	nil,                            // 19: promgrpc.query.v1.EvaluateRulesRequest.ExternalLabelsEntry
+	(v1.WhenAway)(0),               // 20: promgrpc.metrics.v1.WhenAway
+	(*v1.End)(nil),                 // 21: promgrpc.metrics.v1.End
+	(*v1.Label)(nil),               // 22: promgrpc.metrics.v1.Label
+	(*v1.Exemplar)(nil),            // 23: promgrpc.metrics.v1.Exemplar
+	(*timestamppb.Timestamp)(nil),  // 24: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 25: google.protobuf.Duration
+	(*v1.TimeSeries)(nil),          // 26: promgrpc.metrics.v1.TimeSeries
+	(*v1.Synced)(nil),              // 27: promgrpc.metrics.v1.Synced
+	(*v1.Heartbeat)(nil),           // 28: promgrpc.metrics.v1.Heartbeat
+	(*v1.Away)(nil),                // 29: promgrpc.metrics.v1.Away
 }
 var file_promgrpc_query_v1_query_service_proto_depIdxs = []int32{
-	11, // 0: promgrpc.query.v1.QueryRequest.since:type_name -> google.protobuf.Timestamp
-	11, // 1: promgrpc.query.v1.QueryRequest.end:type_name -> google.protobuf.Timestamp
-	12, // 2: promgrpc.query.v1.QueryRequest.step:type_name -> google.protobuf.Duration
-	12, // 3: promgrpc.query.v1.QueryRequest.delay:type_name -> google.protobuf.Duration
-	12, // 4: promgrpc.query.v1.QueryRequest.lookback:type_name -> google.protobuf.Duration
-	12, // 5: promgrpc.query.v1.QueryRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	13, // 6: promgrpc.query.v1.QueryRequest.when_away:type_name -> promgrpc.metrics.v1.WhenAway
-	14, // 7: promgrpc.query.v1.QueryResponse.timeseries:type_name -> promgrpc.metrics.v1.TimeSeries
-	11, // 8: promgrpc.query.v1.QueryResponse.evaluated:type_name -> google.protobuf.Timestamp
-	4,  // 9: promgrpc.query.v1.QueryResponse.annotations:type_name -> promgrpc.query.v1.Annotation
-	15, // 10: promgrpc.query.v1.QueryResponse.synced:type_name -> promgrpc.metrics.v1.Synced
-	16, // 11: promgrpc.query.v1.QueryResponse.heartbeat:type_name -> promgrpc.metrics.v1.Heartbeat
-	17, // 12: promgrpc.query.v1.QueryResponse.end:type_name -> promgrpc.metrics.v1.End
-	18, // 13: promgrpc.query.v1.QueryResponse.away:type_name -> promgrpc.metrics.v1.Away
-	0,  // 14: promgrpc.query.v1.Annotation.severity:type_name -> promgrpc.query.v1.Annotation.Severity
-	11, // 15: promgrpc.query.v1.EvaluateRulesRequest.since:type_name -> google.protobuf.Timestamp
-	11, // 16: promgrpc.query.v1.EvaluateRulesRequest.end:type_name -> google.protobuf.Timestamp
-	12, // 17: promgrpc.query.v1.EvaluateRulesRequest.interval:type_name -> google.protobuf.Duration
-	12, // 18: promgrpc.query.v1.EvaluateRulesRequest.delay:type_name -> google.protobuf.Duration
-	10, // 19: promgrpc.query.v1.EvaluateRulesRequest.external_labels:type_name -> promgrpc.query.v1.EvaluateRulesRequest.ExternalLabelsEntry
-	12, // 20: promgrpc.query.v1.EvaluateRulesRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	13, // 21: promgrpc.query.v1.EvaluateRulesRequest.when_away:type_name -> promgrpc.metrics.v1.WhenAway
-	14, // 22: promgrpc.query.v1.EvaluateRulesResponse.timeseries:type_name -> promgrpc.metrics.v1.TimeSeries
-	8,  // 23: promgrpc.query.v1.EvaluateRulesResponse.alerts:type_name -> promgrpc.query.v1.Alert
-	11, // 24: promgrpc.query.v1.EvaluateRulesResponse.evaluated:type_name -> google.protobuf.Timestamp
-	4,  // 25: promgrpc.query.v1.EvaluateRulesResponse.annotations:type_name -> promgrpc.query.v1.Annotation
-	9,  // 26: promgrpc.query.v1.EvaluateRulesResponse.failures:type_name -> promgrpc.query.v1.RuleFailure
-	15, // 27: promgrpc.query.v1.EvaluateRulesResponse.synced:type_name -> promgrpc.metrics.v1.Synced
-	16, // 28: promgrpc.query.v1.EvaluateRulesResponse.heartbeat:type_name -> promgrpc.metrics.v1.Heartbeat
-	17, // 29: promgrpc.query.v1.EvaluateRulesResponse.end:type_name -> promgrpc.metrics.v1.End
-	18, // 30: promgrpc.query.v1.EvaluateRulesResponse.away:type_name -> promgrpc.metrics.v1.Away
-	19, // 31: promgrpc.query.v1.Alert.labels:type_name -> promgrpc.metrics.v1.Label
-	19, // 32: promgrpc.query.v1.Alert.annotations:type_name -> promgrpc.metrics.v1.Label
-	1,  // 33: promgrpc.query.v1.Alert.state:type_name -> promgrpc.query.v1.Alert.State
-	1,  // 34: promgrpc.query.v1.Alert.previous:type_name -> promgrpc.query.v1.Alert.State
-	11, // 35: promgrpc.query.v1.Alert.active_at:type_name -> google.protobuf.Timestamp
-	11, // 36: promgrpc.query.v1.Alert.fired_at:type_name -> google.protobuf.Timestamp
-	2,  // 37: promgrpc.query.v1.QueryService.Query:input_type -> promgrpc.query.v1.QueryRequest
-	6,  // 38: promgrpc.query.v1.QueryService.EvaluateRules:input_type -> promgrpc.query.v1.EvaluateRulesRequest
-	3,  // 39: promgrpc.query.v1.QueryService.Query:output_type -> promgrpc.query.v1.QueryResponse
-	7,  // 40: promgrpc.query.v1.QueryService.EvaluateRules:output_type -> promgrpc.query.v1.EvaluateRulesResponse
-	39, // [39:41] is the sub-list for method output_type
-	37, // [37:39] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	0,  // 0: promgrpc.query.v1.ReadSeriesRequest.content:type_name -> promgrpc.query.v1.ReadSeriesRequest.Content
+	20, // 1: promgrpc.query.v1.ReadSeriesRequest.when_away:type_name -> promgrpc.metrics.v1.WhenAway
+	6,  // 2: promgrpc.query.v1.ReadSeriesResponse.series:type_name -> promgrpc.query.v1.StoredSeries
+	21, // 3: promgrpc.query.v1.ReadSeriesResponse.end:type_name -> promgrpc.metrics.v1.End
+	22, // 4: promgrpc.query.v1.StoredSeries.labels:type_name -> promgrpc.metrics.v1.Label
+	7,  // 5: promgrpc.query.v1.StoredSeries.parts:type_name -> promgrpc.query.v1.StoredPart
+	23, // 6: promgrpc.query.v1.StoredSeries.exemplars:type_name -> promgrpc.metrics.v1.Exemplar
+	8,  // 7: promgrpc.query.v1.StoredPart.chunks:type_name -> promgrpc.query.v1.StoredChunk
+	1,  // 8: promgrpc.query.v1.StoredChunk.encoding:type_name -> promgrpc.query.v1.StoredChunk.Encoding
+	20, // 9: promgrpc.query.v1.FollowTimeRequest.when_away:type_name -> promgrpc.metrics.v1.WhenAway
+	24, // 10: promgrpc.query.v1.QueryRequest.since:type_name -> google.protobuf.Timestamp
+	24, // 11: promgrpc.query.v1.QueryRequest.end:type_name -> google.protobuf.Timestamp
+	25, // 12: promgrpc.query.v1.QueryRequest.step:type_name -> google.protobuf.Duration
+	25, // 13: promgrpc.query.v1.QueryRequest.delay:type_name -> google.protobuf.Duration
+	25, // 14: promgrpc.query.v1.QueryRequest.lookback:type_name -> google.protobuf.Duration
+	25, // 15: promgrpc.query.v1.QueryRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	20, // 16: promgrpc.query.v1.QueryRequest.when_away:type_name -> promgrpc.metrics.v1.WhenAway
+	26, // 17: promgrpc.query.v1.QueryResponse.timeseries:type_name -> promgrpc.metrics.v1.TimeSeries
+	24, // 18: promgrpc.query.v1.QueryResponse.evaluated:type_name -> google.protobuf.Timestamp
+	13, // 19: promgrpc.query.v1.QueryResponse.annotations:type_name -> promgrpc.query.v1.Annotation
+	27, // 20: promgrpc.query.v1.QueryResponse.synced:type_name -> promgrpc.metrics.v1.Synced
+	28, // 21: promgrpc.query.v1.QueryResponse.heartbeat:type_name -> promgrpc.metrics.v1.Heartbeat
+	21, // 22: promgrpc.query.v1.QueryResponse.end:type_name -> promgrpc.metrics.v1.End
+	29, // 23: promgrpc.query.v1.QueryResponse.away:type_name -> promgrpc.metrics.v1.Away
+	2,  // 24: promgrpc.query.v1.Annotation.severity:type_name -> promgrpc.query.v1.Annotation.Severity
+	24, // 25: promgrpc.query.v1.EvaluateRulesRequest.since:type_name -> google.protobuf.Timestamp
+	24, // 26: promgrpc.query.v1.EvaluateRulesRequest.end:type_name -> google.protobuf.Timestamp
+	25, // 27: promgrpc.query.v1.EvaluateRulesRequest.interval:type_name -> google.protobuf.Duration
+	25, // 28: promgrpc.query.v1.EvaluateRulesRequest.delay:type_name -> google.protobuf.Duration
+	19, // 29: promgrpc.query.v1.EvaluateRulesRequest.external_labels:type_name -> promgrpc.query.v1.EvaluateRulesRequest.ExternalLabelsEntry
+	25, // 30: promgrpc.query.v1.EvaluateRulesRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	20, // 31: promgrpc.query.v1.EvaluateRulesRequest.when_away:type_name -> promgrpc.metrics.v1.WhenAway
+	26, // 32: promgrpc.query.v1.EvaluateRulesResponse.timeseries:type_name -> promgrpc.metrics.v1.TimeSeries
+	17, // 33: promgrpc.query.v1.EvaluateRulesResponse.alerts:type_name -> promgrpc.query.v1.Alert
+	24, // 34: promgrpc.query.v1.EvaluateRulesResponse.evaluated:type_name -> google.protobuf.Timestamp
+	13, // 35: promgrpc.query.v1.EvaluateRulesResponse.annotations:type_name -> promgrpc.query.v1.Annotation
+	18, // 36: promgrpc.query.v1.EvaluateRulesResponse.failures:type_name -> promgrpc.query.v1.RuleFailure
+	27, // 37: promgrpc.query.v1.EvaluateRulesResponse.synced:type_name -> promgrpc.metrics.v1.Synced
+	28, // 38: promgrpc.query.v1.EvaluateRulesResponse.heartbeat:type_name -> promgrpc.metrics.v1.Heartbeat
+	21, // 39: promgrpc.query.v1.EvaluateRulesResponse.end:type_name -> promgrpc.metrics.v1.End
+	29, // 40: promgrpc.query.v1.EvaluateRulesResponse.away:type_name -> promgrpc.metrics.v1.Away
+	22, // 41: promgrpc.query.v1.Alert.labels:type_name -> promgrpc.metrics.v1.Label
+	22, // 42: promgrpc.query.v1.Alert.annotations:type_name -> promgrpc.metrics.v1.Label
+	3,  // 43: promgrpc.query.v1.Alert.state:type_name -> promgrpc.query.v1.Alert.State
+	3,  // 44: promgrpc.query.v1.Alert.previous:type_name -> promgrpc.query.v1.Alert.State
+	24, // 45: promgrpc.query.v1.Alert.active_at:type_name -> google.protobuf.Timestamp
+	24, // 46: promgrpc.query.v1.Alert.fired_at:type_name -> google.protobuf.Timestamp
+	11, // 47: promgrpc.query.v1.QueryService.Query:input_type -> promgrpc.query.v1.QueryRequest
+	15, // 48: promgrpc.query.v1.QueryService.EvaluateRules:input_type -> promgrpc.query.v1.EvaluateRulesRequest
+	4,  // 49: promgrpc.query.v1.QueryService.ReadSeries:input_type -> promgrpc.query.v1.ReadSeriesRequest
+	9,  // 50: promgrpc.query.v1.QueryService.FollowTime:input_type -> promgrpc.query.v1.FollowTimeRequest
+	12, // 51: promgrpc.query.v1.QueryService.Query:output_type -> promgrpc.query.v1.QueryResponse
+	16, // 52: promgrpc.query.v1.QueryService.EvaluateRules:output_type -> promgrpc.query.v1.EvaluateRulesResponse
+	5,  // 53: promgrpc.query.v1.QueryService.ReadSeries:output_type -> promgrpc.query.v1.ReadSeriesResponse
+	10, // 54: promgrpc.query.v1.QueryService.FollowTime:output_type -> promgrpc.query.v1.FollowTimeResponse
+	51, // [51:55] is the sub-list for method output_type
+	47, // [47:51] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_promgrpc_query_v1_query_service_proto_init() }
@@ -1379,21 +2039,22 @@ func file_promgrpc_query_v1_query_service_proto_init() {
 	if File_promgrpc_query_v1_query_service_proto != nil {
 		return
 	}
-	file_promgrpc_query_v1_query_service_proto_msgTypes[0].OneofWrappers = []any{
+	file_promgrpc_query_v1_query_service_proto_msgTypes[6].OneofWrappers = []any{}
+	file_promgrpc_query_v1_query_service_proto_msgTypes[7].OneofWrappers = []any{
 		(*QueryRequest_Since)(nil),
 		(*QueryRequest_Cursor)(nil),
 	}
-	file_promgrpc_query_v1_query_service_proto_msgTypes[1].OneofWrappers = []any{
+	file_promgrpc_query_v1_query_service_proto_msgTypes[8].OneofWrappers = []any{
 		(*QueryResponse_Synced)(nil),
 		(*QueryResponse_Heartbeat)(nil),
 		(*QueryResponse_End)(nil),
 		(*QueryResponse_Away)(nil),
 	}
-	file_promgrpc_query_v1_query_service_proto_msgTypes[4].OneofWrappers = []any{
+	file_promgrpc_query_v1_query_service_proto_msgTypes[11].OneofWrappers = []any{
 		(*EvaluateRulesRequest_Since)(nil),
 		(*EvaluateRulesRequest_Cursor)(nil),
 	}
-	file_promgrpc_query_v1_query_service_proto_msgTypes[5].OneofWrappers = []any{
+	file_promgrpc_query_v1_query_service_proto_msgTypes[12].OneofWrappers = []any{
 		(*EvaluateRulesResponse_Synced)(nil),
 		(*EvaluateRulesResponse_Heartbeat)(nil),
 		(*EvaluateRulesResponse_End)(nil),
@@ -1404,8 +2065,8 @@ func file_promgrpc_query_v1_query_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_promgrpc_query_v1_query_service_proto_rawDesc), len(file_promgrpc_query_v1_query_service_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   9,
+			NumEnums:      4,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -110,6 +110,24 @@ class EvaluateRulesResponse(_message.Message):
     timeseries: _containers.RepeatedCompositeFieldContainer[_metrics_pb2.TimeSeries]
     def __init__(self, group: _Optional[str] = ..., timeseries: _Optional[_Iterable[_Union[_metrics_pb2.TimeSeries, _Mapping]]] = ..., alerts: _Optional[_Iterable[_Union[Alert, _Mapping]]] = ..., cursor: _Optional[str] = ..., evaluated: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., annotations: _Optional[_Iterable[_Union[Annotation, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[RuleFailure, _Mapping]]] = ..., synced: _Optional[_Union[_metrics_service_pb2.Synced, _Mapping]] = ..., heartbeat: _Optional[_Union[_metrics_service_pb2.Heartbeat, _Mapping]] = ..., end: _Optional[_Union[_metrics_service_pb2.End, _Mapping]] = ..., away: _Optional[_Union[_metrics_pb2.Away, _Mapping]] = ...) -> None: ...
 
+class FollowTimeRequest(_message.Message):
+    __slots__ = ["when_away"]
+    WHEN_AWAY_FIELD_NUMBER: _ClassVar[int]
+    when_away: _metrics_pb2.WhenAway
+    def __init__(self, when_away: _Optional[_Union[_metrics_pb2.WhenAway, str]] = ...) -> None: ...
+
+class FollowTimeResponse(_message.Message):
+    __slots__ = ["away", "began", "lost", "time"]
+    AWAY_FIELD_NUMBER: _ClassVar[int]
+    BEGAN_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    away: _containers.RepeatedScalarFieldContainer[str]
+    began: int
+    lost: int
+    time: int
+    def __init__(self, time: _Optional[int] = ..., began: _Optional[int] = ..., lost: _Optional[int] = ..., away: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class InvalidExpression(_message.Message):
     __slots__ = ["end", "group", "rule", "start"]
     END_FIELD_NUMBER: _ClassVar[int]
@@ -174,6 +192,34 @@ class QueryResponse(_message.Message):
     timeseries: _containers.RepeatedCompositeFieldContainer[_metrics_pb2.TimeSeries]
     def __init__(self, timeseries: _Optional[_Iterable[_Union[_metrics_pb2.TimeSeries, _Mapping]]] = ..., cursor: _Optional[str] = ..., evaluated: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., annotations: _Optional[_Iterable[_Union[Annotation, _Mapping]]] = ..., late_samples: _Optional[int] = ..., synced: _Optional[_Union[_metrics_service_pb2.Synced, _Mapping]] = ..., heartbeat: _Optional[_Union[_metrics_service_pb2.Heartbeat, _Mapping]] = ..., end: _Optional[_Union[_metrics_service_pb2.End, _Mapping]] = ..., away: _Optional[_Union[_metrics_pb2.Away, _Mapping]] = ..., forget_references: bool = ...) -> None: ...
 
+class ReadSeriesRequest(_message.Message):
+    __slots__ = ["content", "max_time", "min_time", "selectors", "when_away"]
+    class Content(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = []
+    CONTENT_EXEMPLARS: ReadSeriesRequest.Content
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_LABELS: ReadSeriesRequest.Content
+    CONTENT_SAMPLES: ReadSeriesRequest.Content
+    CONTENT_UNSPECIFIED: ReadSeriesRequest.Content
+    MAX_TIME_FIELD_NUMBER: _ClassVar[int]
+    MIN_TIME_FIELD_NUMBER: _ClassVar[int]
+    SELECTORS_FIELD_NUMBER: _ClassVar[int]
+    WHEN_AWAY_FIELD_NUMBER: _ClassVar[int]
+    content: ReadSeriesRequest.Content
+    max_time: int
+    min_time: int
+    selectors: _containers.RepeatedScalarFieldContainer[str]
+    when_away: _metrics_pb2.WhenAway
+    def __init__(self, selectors: _Optional[_Iterable[str]] = ..., min_time: _Optional[int] = ..., max_time: _Optional[int] = ..., content: _Optional[_Union[ReadSeriesRequest.Content, str]] = ..., when_away: _Optional[_Union[_metrics_pb2.WhenAway, str]] = ...) -> None: ...
+
+class ReadSeriesResponse(_message.Message):
+    __slots__ = ["end", "series"]
+    END_FIELD_NUMBER: _ClassVar[int]
+    SERIES_FIELD_NUMBER: _ClassVar[int]
+    end: _metrics_service_pb2.End
+    series: _containers.RepeatedCompositeFieldContainer[StoredSeries]
+    def __init__(self, series: _Optional[_Iterable[_Union[StoredSeries, _Mapping]]] = ..., end: _Optional[_Union[_metrics_service_pb2.End, _Mapping]] = ...) -> None: ...
+
 class RuleFailure(_message.Message):
     __slots__ = ["error", "rule"]
     ERROR_FIELD_NUMBER: _ClassVar[int]
@@ -181,3 +227,43 @@ class RuleFailure(_message.Message):
     error: str
     rule: str
     def __init__(self, rule: _Optional[str] = ..., error: _Optional[str] = ...) -> None: ...
+
+class StoredChunk(_message.Message):
+    __slots__ = ["data", "encoding", "lags", "max_time", "min_time"]
+    class Encoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = []
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    ENCODING_FIELD_NUMBER: _ClassVar[int]
+    ENCODING_FLOAT_HISTOGRAM: StoredChunk.Encoding
+    ENCODING_HISTOGRAM: StoredChunk.Encoding
+    ENCODING_UNSPECIFIED: StoredChunk.Encoding
+    ENCODING_XOR: StoredChunk.Encoding
+    LAGS_FIELD_NUMBER: _ClassVar[int]
+    MAX_TIME_FIELD_NUMBER: _ClassVar[int]
+    MIN_TIME_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    encoding: StoredChunk.Encoding
+    lags: bytes
+    max_time: int
+    min_time: int
+    def __init__(self, encoding: _Optional[_Union[StoredChunk.Encoding, str]] = ..., min_time: _Optional[int] = ..., max_time: _Optional[int] = ..., data: _Optional[bytes] = ..., lags: _Optional[bytes] = ...) -> None: ...
+
+class StoredPart(_message.Message):
+    __slots__ = ["chunks", "max_time", "min_time"]
+    CHUNKS_FIELD_NUMBER: _ClassVar[int]
+    MAX_TIME_FIELD_NUMBER: _ClassVar[int]
+    MIN_TIME_FIELD_NUMBER: _ClassVar[int]
+    chunks: _containers.RepeatedCompositeFieldContainer[StoredChunk]
+    max_time: int
+    min_time: int
+    def __init__(self, min_time: _Optional[int] = ..., max_time: _Optional[int] = ..., chunks: _Optional[_Iterable[_Union[StoredChunk, _Mapping]]] = ...) -> None: ...
+
+class StoredSeries(_message.Message):
+    __slots__ = ["exemplars", "labels", "parts"]
+    EXEMPLARS_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    exemplars: _containers.RepeatedCompositeFieldContainer[_metrics_pb2.Exemplar]
+    labels: _containers.RepeatedCompositeFieldContainer[_metrics_pb2.Label]
+    parts: _containers.RepeatedCompositeFieldContainer[StoredPart]
+    def __init__(self, labels: _Optional[_Iterable[_Union[_metrics_pb2.Label, _Mapping]]] = ..., parts: _Optional[_Iterable[_Union[StoredPart, _Mapping]]] = ..., exemplars: _Optional[_Iterable[_Union[_metrics_pb2.Exemplar, _Mapping]]] = ...) -> None: ...

@@ -35,6 +35,16 @@ class QueryServiceStub(object):
                 request_serializer=promgrpc_dot_query_dot_v1_dot_query__service__pb2.EvaluateRulesRequest.SerializeToString,
                 response_deserializer=promgrpc_dot_query_dot_v1_dot_query__service__pb2.EvaluateRulesResponse.FromString,
                 )
+        self.ReadSeries = channel.unary_stream(
+                '/promgrpc.query.v1.QueryService/ReadSeries',
+                request_serializer=promgrpc_dot_query_dot_v1_dot_query__service__pb2.ReadSeriesRequest.SerializeToString,
+                response_deserializer=promgrpc_dot_query_dot_v1_dot_query__service__pb2.ReadSeriesResponse.FromString,
+                )
+        self.FollowTime = channel.unary_stream(
+                '/promgrpc.query.v1.QueryService/FollowTime',
+                request_serializer=promgrpc_dot_query_dot_v1_dot_query__service__pb2.FollowTimeRequest.SerializeToString,
+                response_deserializer=promgrpc_dot_query_dot_v1_dot_query__service__pb2.FollowTimeResponse.FromString,
+                )
 
 
 class QueryServiceServicer(object):
@@ -72,6 +82,22 @@ class QueryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadSeries(self, request, context):
+        """ReadSeries reads series with their samples as they are kept, sorted by labels, for
+        who evaluates elsewhere. It takes a turn as an evaluation does.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FollowTime(self, request, context):
+        """FollowTime streams the time that all logs have come to, by which steps are due: at
+        once, as it changes, at most ten times a second, and each second. It does not end.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_QueryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -84,6 +110,16 @@ def add_QueryServiceServicer_to_server(servicer, server):
                     servicer.EvaluateRules,
                     request_deserializer=promgrpc_dot_query_dot_v1_dot_query__service__pb2.EvaluateRulesRequest.FromString,
                     response_serializer=promgrpc_dot_query_dot_v1_dot_query__service__pb2.EvaluateRulesResponse.SerializeToString,
+            ),
+            'ReadSeries': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadSeries,
+                    request_deserializer=promgrpc_dot_query_dot_v1_dot_query__service__pb2.ReadSeriesRequest.FromString,
+                    response_serializer=promgrpc_dot_query_dot_v1_dot_query__service__pb2.ReadSeriesResponse.SerializeToString,
+            ),
+            'FollowTime': grpc.unary_stream_rpc_method_handler(
+                    servicer.FollowTime,
+                    request_deserializer=promgrpc_dot_query_dot_v1_dot_query__service__pb2.FollowTimeRequest.FromString,
+                    response_serializer=promgrpc_dot_query_dot_v1_dot_query__service__pb2.FollowTimeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -137,5 +173,39 @@ class QueryService(object):
         return grpc.experimental.unary_stream(request, target, '/promgrpc.query.v1.QueryService/EvaluateRules',
             promgrpc_dot_query_dot_v1_dot_query__service__pb2.EvaluateRulesRequest.SerializeToString,
             promgrpc_dot_query_dot_v1_dot_query__service__pb2.EvaluateRulesResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ReadSeries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(request, target, '/promgrpc.query.v1.QueryService/ReadSeries',
+            promgrpc_dot_query_dot_v1_dot_query__service__pb2.ReadSeriesRequest.SerializeToString,
+            promgrpc_dot_query_dot_v1_dot_query__service__pb2.ReadSeriesResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def FollowTime(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(request, target, '/promgrpc.query.v1.QueryService/FollowTime',
+            promgrpc_dot_query_dot_v1_dot_query__service__pb2.FollowTimeRequest.SerializeToString,
+            promgrpc_dot_query_dot_v1_dot_query__service__pb2.FollowTimeResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

@@ -8,7 +8,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Away, Label, TimeSeries, WhenAway } from "../../metrics/v1/metrics_pb";
+import type { Away, Exemplar, Label, TimeSeries, WhenAway } from "../../metrics/v1/metrics_pb";
 import { file_promgrpc_metrics_v1_metrics } from "../../metrics/v1/metrics_pb";
 import type { End, Heartbeat, Synced } from "../../metrics/v1/metrics_service_pb";
 import { file_promgrpc_metrics_v1_metrics_service } from "../../metrics/v1/metrics_service_pb";
@@ -18,7 +18,355 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file promgrpc/query/v1/query_service.proto.
  */
 export const file_promgrpc_query_v1_query_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVwcm9tZ3JwYy9xdWVyeS92MS9xdWVyeV9zZXJ2aWNlLnByb3RvEhFwcm9tZ3JwYy5xdWVyeS52MSK5AwoMUXVlcnlSZXF1ZXN0EhIKCmV4cHJlc3Npb24YASABKAkSKwoFc2luY2UYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSAASEAoGY3Vyc29yGAMgASgJSAASJwoDZW5kGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBInCgRzdGVwGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBmZvbGxvdxgGIAEoCBIoCgVkZWxheRgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIrCghsb29rYmFjaxgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIRCglvbl9jaGFuZ2UYCSABKAgSNQoSaGVhcnRiZWF0X2ludGVydmFsGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhgKEGxhYmVsX3JlZmVyZW5jZXMYCyABKAgSMAoJd2hlbl9hd2F5GAwgASgOMh0ucHJvbWdycGMubWV0cmljcy52MS5XaGVuQXdheUIHCgVzdGFydCKpAwoNUXVlcnlSZXNwb25zZRIzCgp0aW1lc2VyaWVzGAEgAygLMh8ucHJvbWdycGMubWV0cmljcy52MS5UaW1lU2VyaWVzEg4KBmN1cnNvchgCIAEoCRItCglldmFsdWF0ZWQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKC2Fubm90YXRpb25zGAQgAygLMh0ucHJvbWdycGMucXVlcnkudjEuQW5ub3RhdGlvbhIUCgxsYXRlX3NhbXBsZXMYBSABKAQSLQoGc3luY2VkGAYgASgLMhsucHJvbWdycGMubWV0cmljcy52MS5TeW5jZWRIABIzCgloZWFydGJlYXQYByABKAsyHi5wcm9tZ3JwYy5tZXRyaWNzLnYxLkhlYXJ0YmVhdEgAEicKA2VuZBgIIAEoCzIYLnByb21ncnBjLm1ldHJpY3MudjEuRW5kSAASKQoEYXdheRgKIAEoCzIZLnByb21ncnBjLm1ldHJpY3MudjEuQXdheUgAEhkKEWZvcmdldF9yZWZlcmVuY2VzGAkgASgIQgcKBWV2ZW50IqMBCgpBbm5vdGF0aW9uEjgKCHNldmVyaXR5GAEgASgOMiYucHJvbWdycGMucXVlcnkudjEuQW5ub3RhdGlvbi5TZXZlcml0eRIMCgR0ZXh0GAIgASgJIk0KCFNldmVyaXR5EhgKFFNFVkVSSVRZX1VOU1BFQ0lGSUVEEAASEQoNU0VWRVJJVFlfSU5GTxABEhQKEFNFVkVSSVRZX1dBUk5JTkcQAiJMChFJbnZhbGlkRXhwcmVzc2lvbhINCgVzdGFydBgBIAEoDRILCgNlbmQYAiABKA0SDQoFZ3JvdXAYAyABKAkSDAoEcnVsZRgEIAEoCSKZBAoURXZhbHVhdGVSdWxlc1JlcXVlc3QSDQoFcnVsZXMYASABKAkSKwoFc2luY2UYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSAASEAoGY3Vyc29yGAMgASgJSAASJwoDZW5kGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIrCghpbnRlcnZhbBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZmb2xsb3cYBiABKAgSKAoFZGVsYXkYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SVAoPZXh0ZXJuYWxfbGFiZWxzGAggAygLMjsucHJvbWdycGMucXVlcnkudjEuRXZhbHVhdGVSdWxlc1JlcXVlc3QuRXh0ZXJuYWxMYWJlbHNFbnRyeRIUCgxleHRlcm5hbF91cmwYCSABKAkSNQoSaGVhcnRiZWF0X2ludGVydmFsGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBmFjdGl2ZRgLIAEoCBIwCgl3aGVuX2F3YXkYDCABKA4yHS5wcm9tZ3JwYy5tZXRyaWNzLnYxLldoZW5Bd2F5GjUKE0V4dGVybmFsTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIHCgVzdGFydCLrAwoVRXZhbHVhdGVSdWxlc1Jlc3BvbnNlEg0KBWdyb3VwGAEgASgJEjMKCnRpbWVzZXJpZXMYAiADKAsyHy5wcm9tZ3JwYy5tZXRyaWNzLnYxLlRpbWVTZXJpZXMSKAoGYWxlcnRzGAMgAygLMhgucHJvbWdycGMucXVlcnkudjEuQWxlcnQSDgoGY3Vyc29yGAQgASgJEi0KCWV2YWx1YXRlZBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoLYW5ub3RhdGlvbnMYBiADKAsyHS5wcm9tZ3JwYy5xdWVyeS52MS5Bbm5vdGF0aW9uEjAKCGZhaWx1cmVzGAcgAygLMh4ucHJvbWdycGMucXVlcnkudjEuUnVsZUZhaWx1cmUSLQoGc3luY2VkGAggASgLMhsucHJvbWdycGMubWV0cmljcy52MS5TeW5jZWRIABIzCgloZWFydGJlYXQYCSABKAsyHi5wcm9tZ3JwYy5tZXRyaWNzLnYxLkhlYXJ0YmVhdEgAEicKA2VuZBgKIAEoCzIYLnByb21ncnBjLm1ldHJpY3MudjEuRW5kSAASKQoEYXdheRgLIAEoCzIZLnByb21ncnBjLm1ldHJpY3MudjEuQXdheUgAQgcKBWV2ZW50IqEDCgVBbGVydBIqCgZsYWJlbHMYASADKAsyGi5wcm9tZ3JwYy5tZXRyaWNzLnYxLkxhYmVsEi8KC2Fubm90YXRpb25zGAIgAygLMhoucHJvbWdycGMubWV0cmljcy52MS5MYWJlbBItCgVzdGF0ZRgDIAEoDjIeLnByb21ncnBjLnF1ZXJ5LnYxLkFsZXJ0LlN0YXRlEjAKCHByZXZpb3VzGAQgASgOMh4ucHJvbWdycGMucXVlcnkudjEuQWxlcnQuU3RhdGUSLQoJYWN0aXZlX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghmaXJlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFdmFsdWUYByABKAESFQoNZ2VuZXJhdG9yX3VybBgIIAEoCSJXCgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEhEKDVNUQVRFX1BFTkRJTkcQARIQCgxTVEFURV9GSVJJTkcQAhISCg5TVEFURV9JTkFDVElWRRADIioKC1J1bGVGYWlsdXJlEgwKBHJ1bGUYASABKAkSDQoFZXJyb3IYAiABKAkyzAEKDFF1ZXJ5U2VydmljZRJRCgVRdWVyeRIfLnByb21ncnBjLnF1ZXJ5LnYxLlF1ZXJ5UmVxdWVzdBogLnByb21ncnBjLnF1ZXJ5LnYxLlF1ZXJ5UmVzcG9uc2UiA5ACATABEmkKDUV2YWx1YXRlUnVsZXMSJy5wcm9tZ3JwYy5xdWVyeS52MS5FdmFsdWF0ZVJ1bGVzUmVxdWVzdBooLnByb21ncnBjLnF1ZXJ5LnYxLkV2YWx1YXRlUnVsZXNSZXNwb25zZSIDkAIBMAFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_promgrpc_metrics_v1_metrics, file_promgrpc_metrics_v1_metrics_service]);
+  fileDesc("CiVwcm9tZ3JwYy9xdWVyeS92MS9xdWVyeV9zZXJ2aWNlLnByb3RvEhFwcm9tZ3JwYy5xdWVyeS52MSKfAgoRUmVhZFNlcmllc1JlcXVlc3QSEQoJc2VsZWN0b3JzGAEgAygJEhAKCG1pbl90aW1lGAIgASgDEhAKCG1heF90aW1lGAMgASgDEj0KB2NvbnRlbnQYBCABKA4yLC5wcm9tZ3JwYy5xdWVyeS52MS5SZWFkU2VyaWVzUmVxdWVzdC5Db250ZW50EjAKCXdoZW5fYXdheRgFIAEoDjIdLnByb21ncnBjLm1ldHJpY3MudjEuV2hlbkF3YXkiYgoHQ29udGVudBIXChNDT05URU5UX1VOU1BFQ0lGSUVEEAASEwoPQ09OVEVOVF9TQU1QTEVTEAESEgoOQ09OVEVOVF9MQUJFTFMQAhIVChFDT05URU5UX0VYRU1QTEFSUxADImwKElJlYWRTZXJpZXNSZXNwb25zZRIvCgZzZXJpZXMYASADKAsyHy5wcm9tZ3JwYy5xdWVyeS52MS5TdG9yZWRTZXJpZXMSJQoDZW5kGAIgASgLMhgucHJvbWdycGMubWV0cmljcy52MS5FbmQimgEKDFN0b3JlZFNlcmllcxIqCgZsYWJlbHMYASADKAsyGi5wcm9tZ3JwYy5tZXRyaWNzLnYxLkxhYmVsEiwKBXBhcnRzGAIgAygLMh0ucHJvbWdycGMucXVlcnkudjEuU3RvcmVkUGFydBIwCglleGVtcGxhcnMYAyADKAsyHS5wcm9tZ3JwYy5tZXRyaWNzLnYxLkV4ZW1wbGFyImAKClN0b3JlZFBhcnQSEAoIbWluX3RpbWUYASABKAMSEAoIbWF4X3RpbWUYAiABKAMSLgoGY2h1bmtzGAMgAygLMh4ucHJvbWdycGMucXVlcnkudjEuU3RvcmVkQ2h1bmsi9gEKC1N0b3JlZENodW5rEjkKCGVuY29kaW5nGAEgASgOMicucHJvbWdycGMucXVlcnkudjEuU3RvcmVkQ2h1bmsuRW5jb2RpbmcSEAoIbWluX3RpbWUYAiABKAMSEAoIbWF4X3RpbWUYAyABKAMSDAoEZGF0YRgEIAEoDBIMCgRsYWdzGAUgASgMImwKCEVuY29kaW5nEhgKFEVOQ09ESU5HX1VOU1BFQ0lGSUVEEAASEAoMRU5DT0RJTkdfWE9SEAESFgoSRU5DT0RJTkdfSElTVE9HUkFNEAISHAoYRU5DT0RJTkdfRkxPQVRfSElTVE9HUkFNEAMiRQoRRm9sbG93VGltZVJlcXVlc3QSMAoJd2hlbl9hd2F5GAEgASgOMh0ucHJvbWdycGMubWV0cmljcy52MS5XaGVuQXdheSJ4ChJGb2xsb3dUaW1lUmVzcG9uc2USEQoEdGltZRgBIAEoA0gAiAEBEhIKBWJlZ2FuGAIgASgDSAGIAQESEQoEbG9zdBgDIAEoA0gCiAEBEgwKBGF3YXkYBCADKAlCBwoFX3RpbWVCCAoGX2JlZ2FuQgcKBV9sb3N0IrkDCgxRdWVyeVJlcXVlc3QSEgoKZXhwcmVzc2lvbhgBIAEoCRIrCgVzaW5jZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIABIQCgZjdXJzb3IYAyABKAlIABInCgNlbmQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBHN0ZXAYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDgoGZm9sbG93GAYgASgIEigKBWRlbGF5GAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEisKCGxvb2tiYWNrGAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCW9uX2NoYW5nZRgJIAEoCBI1ChJoZWFydGJlYXRfaW50ZXJ2YWwYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGAoQbGFiZWxfcmVmZXJlbmNlcxgLIAEoCBIwCgl3aGVuX2F3YXkYDCABKA4yHS5wcm9tZ3JwYy5tZXRyaWNzLnYxLldoZW5Bd2F5QgcKBXN0YXJ0IqkDCg1RdWVyeVJlc3BvbnNlEjMKCnRpbWVzZXJpZXMYASADKAsyHy5wcm9tZ3JwYy5tZXRyaWNzLnYxLlRpbWVTZXJpZXMSDgoGY3Vyc29yGAIgASgJEi0KCWV2YWx1YXRlZBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoLYW5ub3RhdGlvbnMYBCADKAsyHS5wcm9tZ3JwYy5xdWVyeS52MS5Bbm5vdGF0aW9uEhQKDGxhdGVfc2FtcGxlcxgFIAEoBBItCgZzeW5jZWQYBiABKAsyGy5wcm9tZ3JwYy5tZXRyaWNzLnYxLlN5bmNlZEgAEjMKCWhlYXJ0YmVhdBgHIAEoCzIeLnByb21ncnBjLm1ldHJpY3MudjEuSGVhcnRiZWF0SAASJwoDZW5kGAggASgLMhgucHJvbWdycGMubWV0cmljcy52MS5FbmRIABIpCgRhd2F5GAogASgLMhkucHJvbWdycGMubWV0cmljcy52MS5Bd2F5SAASGQoRZm9yZ2V0X3JlZmVyZW5jZXMYCSABKAhCBwoFZXZlbnQiowEKCkFubm90YXRpb24SOAoIc2V2ZXJpdHkYASABKA4yJi5wcm9tZ3JwYy5xdWVyeS52MS5Bbm5vdGF0aW9uLlNldmVyaXR5EgwKBHRleHQYAiABKAkiTQoIU2V2ZXJpdHkSGAoUU0VWRVJJVFlfVU5TUEVDSUZJRUQQABIRCg1TRVZFUklUWV9JTkZPEAESFAoQU0VWRVJJVFlfV0FSTklORxACIkwKEUludmFsaWRFeHByZXNzaW9uEg0KBXN0YXJ0GAEgASgNEgsKA2VuZBgCIAEoDRINCgVncm91cBgDIAEoCRIMCgRydWxlGAQgASgJIpkEChRFdmFsdWF0ZVJ1bGVzUmVxdWVzdBINCgVydWxlcxgBIAEoCRIrCgVzaW5jZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIABIQCgZjdXJzb3IYAyABKAlIABInCgNlbmQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEisKCGludGVydmFsGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBmZvbGxvdxgGIAEoCBIoCgVkZWxheRgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhJUCg9leHRlcm5hbF9sYWJlbHMYCCADKAsyOy5wcm9tZ3JwYy5xdWVyeS52MS5FdmFsdWF0ZVJ1bGVzUmVxdWVzdC5FeHRlcm5hbExhYmVsc0VudHJ5EhQKDGV4dGVybmFsX3VybBgJIAEoCRI1ChJoZWFydGJlYXRfaW50ZXJ2YWwYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDgoGYWN0aXZlGAsgASgIEjAKCXdoZW5fYXdheRgMIAEoDjIdLnByb21ncnBjLm1ldHJpY3MudjEuV2hlbkF3YXkaNQoTRXh0ZXJuYWxMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgcKBXN0YXJ0IusDChVFdmFsdWF0ZVJ1bGVzUmVzcG9uc2USDQoFZ3JvdXAYASABKAkSMwoKdGltZXNlcmllcxgCIAMoCzIfLnByb21ncnBjLm1ldHJpY3MudjEuVGltZVNlcmllcxIoCgZhbGVydHMYAyADKAsyGC5wcm9tZ3JwYy5xdWVyeS52MS5BbGVydBIOCgZjdXJzb3IYBCABKAkSLQoJZXZhbHVhdGVkGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIyCgthbm5vdGF0aW9ucxgGIAMoCzIdLnByb21ncnBjLnF1ZXJ5LnYxLkFubm90YXRpb24SMAoIZmFpbHVyZXMYByADKAsyHi5wcm9tZ3JwYy5xdWVyeS52MS5SdWxlRmFpbHVyZRItCgZzeW5jZWQYCCABKAsyGy5wcm9tZ3JwYy5tZXRyaWNzLnYxLlN5bmNlZEgAEjMKCWhlYXJ0YmVhdBgJIAEoCzIeLnByb21ncnBjLm1ldHJpY3MudjEuSGVhcnRiZWF0SAASJwoDZW5kGAogASgLMhgucHJvbWdycGMubWV0cmljcy52MS5FbmRIABIpCgRhd2F5GAsgASgLMhkucHJvbWdycGMubWV0cmljcy52MS5Bd2F5SABCBwoFZXZlbnQioQMKBUFsZXJ0EioKBmxhYmVscxgBIAMoCzIaLnByb21ncnBjLm1ldHJpY3MudjEuTGFiZWwSLwoLYW5ub3RhdGlvbnMYAiADKAsyGi5wcm9tZ3JwYy5tZXRyaWNzLnYxLkxhYmVsEi0KBXN0YXRlGAMgASgOMh4ucHJvbWdycGMucXVlcnkudjEuQWxlcnQuU3RhdGUSMAoIcHJldmlvdXMYBCABKA4yHi5wcm9tZ3JwYy5xdWVyeS52MS5BbGVydC5TdGF0ZRItCglhY3RpdmVfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGZpcmVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgV2YWx1ZRgHIAEoARIVCg1nZW5lcmF0b3JfdXJsGAggASgJIlcKBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASEQoNU1RBVEVfUEVORElORxABEhAKDFNUQVRFX0ZJUklORxACEhIKDlNUQVRFX0lOQUNUSVZFEAMiKgoLUnVsZUZhaWx1cmUSDAoEcnVsZRgBIAEoCRINCgVlcnJvchgCIAEoCTKQAwoMUXVlcnlTZXJ2aWNlElEKBVF1ZXJ5Eh8ucHJvbWdycGMucXVlcnkudjEuUXVlcnlSZXF1ZXN0GiAucHJvbWdycGMucXVlcnkudjEuUXVlcnlSZXNwb25zZSIDkAIBMAESaQoNRXZhbHVhdGVSdWxlcxInLnByb21ncnBjLnF1ZXJ5LnYxLkV2YWx1YXRlUnVsZXNSZXF1ZXN0GigucHJvbWdycGMucXVlcnkudjEuRXZhbHVhdGVSdWxlc1Jlc3BvbnNlIgOQAgEwARJgCgpSZWFkU2VyaWVzEiQucHJvbWdycGMucXVlcnkudjEuUmVhZFNlcmllc1JlcXVlc3QaJS5wcm9tZ3JwYy5xdWVyeS52MS5SZWFkU2VyaWVzUmVzcG9uc2UiA5ACATABEmAKCkZvbGxvd1RpbWUSJC5wcm9tZ3JwYy5xdWVyeS52MS5Gb2xsb3dUaW1lUmVxdWVzdBolLnByb21ncnBjLnF1ZXJ5LnYxLkZvbGxvd1RpbWVSZXNwb25zZSIDkAIBMAFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_promgrpc_metrics_v1_metrics, file_promgrpc_metrics_v1_metrics_service]);
+
+/**
+ * ReadSeriesRequest says which series to read, and what of them.
+ *
+ * @generated from message promgrpc.query.v1.ReadSeriesRequest
+ */
+export type ReadSeriesRequest = Message<"promgrpc.query.v1.ReadSeriesRequest"> & {
+  /**
+   * selectors of series, such as `up{job="a"}`: those are read that any of them matches.
+   * None: all series.
+   *
+   * @generated from field: repeated string selectors = 1;
+   */
+  selectors: string[];
+
+  /**
+   * min_time is the timestamp from which on samples are wanted, in milliseconds.
+   *
+   * @generated from field: int64 min_time = 2;
+   */
+  minTime: bigint;
+
+  /**
+   * max_time is the timestamp up to which they are, that included.
+   *
+   * @generated from field: int64 max_time = 3;
+   */
+  maxTime: bigint;
+
+  /**
+   * content of the response.
+   *
+   * @generated from field: promgrpc.query.v1.ReadSeriesRequest.Content content = 4;
+   */
+  content: ReadSeriesRequest_Content;
+
+  /**
+   * when_away says what to do while a group that is needed is away, at a router.
+   *
+   * @generated from field: promgrpc.metrics.v1.WhenAway when_away = 5;
+   */
+  whenAway: WhenAway;
+};
+
+/**
+ * Describes the message promgrpc.query.v1.ReadSeriesRequest.
+ * Use `create(ReadSeriesRequestSchema)` to create a new message.
+ */
+export const ReadSeriesRequestSchema: GenMessage<ReadSeriesRequest> = /*@__PURE__*/
+  messageDesc(file_promgrpc_query_v1_query_service, 0);
+
+/**
+ * Content is what is read of series.
+ *
+ * @generated from enum promgrpc.query.v1.ReadSeriesRequest.Content
+ */
+export enum ReadSeriesRequest_Content {
+  /**
+   * CONTENT_UNSPECIFIED means samples.
+   *
+   * @generated from enum value: CONTENT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * CONTENT_SAMPLES: labels and chunks of samples.
+   *
+   * @generated from enum value: CONTENT_SAMPLES = 1;
+   */
+  SAMPLES = 1,
+
+  /**
+   * CONTENT_LABELS: labels alone. A series may then have no samples between the two
+   * times, if it has some before and after.
+   *
+   * @generated from enum value: CONTENT_LABELS = 2;
+   */
+  LABELS = 2,
+
+  /**
+   * CONTENT_EXEMPLARS: labels and recent exemplars, of series that have some.
+   *
+   * @generated from enum value: CONTENT_EXEMPLARS = 3;
+   */
+  EXEMPLARS = 3,
+}
+
+/**
+ * Describes the enum promgrpc.query.v1.ReadSeriesRequest.Content.
+ */
+export const ReadSeriesRequest_ContentSchema: GenEnum<ReadSeriesRequest_Content> = /*@__PURE__*/
+  enumDesc(file_promgrpc_query_v1_query_service, 0, 0);
+
+/**
+ * ReadSeriesResponse is a part of the stream.
+ *
+ * @generated from message promgrpc.query.v1.ReadSeriesResponse
+ */
+export type ReadSeriesResponse = Message<"promgrpc.query.v1.ReadSeriesResponse"> & {
+  /**
+   * series, sorted by labels. The first may be the last of the response before: then its
+   * parts come after those that it had there.
+   *
+   * @generated from field: repeated promgrpc.query.v1.StoredSeries series = 1;
+   */
+  series: StoredSeries[];
+
+  /**
+   * end: the stream is complete. It is in the last response.
+   *
+   * @generated from field: promgrpc.metrics.v1.End end = 2;
+   */
+  end?: End | undefined;
+};
+
+/**
+ * Describes the message promgrpc.query.v1.ReadSeriesResponse.
+ * Use `create(ReadSeriesResponseSchema)` to create a new message.
+ */
+export const ReadSeriesResponseSchema: GenMessage<ReadSeriesResponse> = /*@__PURE__*/
+  messageDesc(file_promgrpc_query_v1_query_service, 1);
+
+/**
+ * StoredSeries is a series as it is kept.
+ *
+ * @generated from message promgrpc.query.v1.StoredSeries
+ */
+export type StoredSeries = Message<"promgrpc.query.v1.StoredSeries"> & {
+  /**
+   * labels, sorted by name.
+   *
+   * @generated from field: repeated promgrpc.metrics.v1.Label labels = 1;
+   */
+  labels: Label[];
+
+  /**
+   * parts of its samples. Where several have a sample at a time, that of the first part
+   * counts, and there that of the first chunk.
+   *
+   * @generated from field: repeated promgrpc.query.v1.StoredPart parts = 2;
+   */
+  parts: StoredPart[];
+
+  /**
+   * exemplars by timestamp, if those are read.
+   *
+   * @generated from field: repeated promgrpc.metrics.v1.Exemplar exemplars = 3;
+   */
+  exemplars: Exemplar[];
+};
+
+/**
+ * Describes the message promgrpc.query.v1.StoredSeries.
+ * Use `create(StoredSeriesSchema)` to create a new message.
+ */
+export const StoredSeriesSchema: GenMessage<StoredSeries> = /*@__PURE__*/
+  messageDesc(file_promgrpc_query_v1_query_service, 2);
+
+/**
+ * StoredPart is the samples of a series in one log, or some of them.
+ *
+ * @generated from message promgrpc.query.v1.StoredPart
+ */
+export type StoredPart = Message<"promgrpc.query.v1.StoredPart"> & {
+  /**
+   * min_time is the timestamp from which on samples count: chunks may have others.
+   *
+   * @generated from field: int64 min_time = 1;
+   */
+  minTime: bigint;
+
+  /**
+   * max_time is the timestamp up to which they count, that included.
+   *
+   * @generated from field: int64 max_time = 2;
+   */
+  maxTime: bigint;
+
+  /**
+   * chunks of the samples, which may overlap.
+   *
+   * @generated from field: repeated promgrpc.query.v1.StoredChunk chunks = 3;
+   */
+  chunks: StoredChunk[];
+};
+
+/**
+ * Describes the message promgrpc.query.v1.StoredPart.
+ * Use `create(StoredPartSchema)` to create a new message.
+ */
+export const StoredPartSchema: GenMessage<StoredPart> = /*@__PURE__*/
+  messageDesc(file_promgrpc_query_v1_query_service, 3);
+
+/**
+ * StoredChunk is samples of one kind, by timestamp.
+ *
+ * @generated from message promgrpc.query.v1.StoredChunk
+ */
+export type StoredChunk = Message<"promgrpc.query.v1.StoredChunk"> & {
+  /**
+   * encoding of the data.
+   *
+   * @generated from field: promgrpc.query.v1.StoredChunk.Encoding encoding = 1;
+   */
+  encoding: StoredChunk_Encoding;
+
+  /**
+   * min_time is the timestamp of the first sample.
+   *
+   * @generated from field: int64 min_time = 2;
+   */
+  minTime: bigint;
+
+  /**
+   * max_time is the timestamp of the last sample.
+   *
+   * @generated from field: int64 max_time = 3;
+   */
+  maxTime: bigint;
+
+  /**
+   * data as Prometheus encodes it.
+   *
+   * @generated from field: bytes data = 4;
+   */
+  data: Uint8Array;
+
+  /**
+   * lags of the samples as varints, in their order: how many seconds after its timestamp
+   * each arrived, by the clock of its forwarder. Empty: all are 0.
+   *
+   * @generated from field: bytes lags = 5;
+   */
+  lags: Uint8Array;
+};
+
+/**
+ * Describes the message promgrpc.query.v1.StoredChunk.
+ * Use `create(StoredChunkSchema)` to create a new message.
+ */
+export const StoredChunkSchema: GenMessage<StoredChunk> = /*@__PURE__*/
+  messageDesc(file_promgrpc_query_v1_query_service, 4);
+
+/**
+ * Encoding of a chunk, as Prometheus has it.
+ *
+ * @generated from enum promgrpc.query.v1.StoredChunk.Encoding
+ */
+export enum StoredChunk_Encoding {
+  /**
+   * ENCODING_UNSPECIFIED is not sent.
+   *
+   * @generated from enum value: ENCODING_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * ENCODING_XOR: floats.
+   *
+   * @generated from enum value: ENCODING_XOR = 1;
+   */
+  XOR = 1,
+
+  /**
+   * ENCODING_HISTOGRAM: native histograms with counts that are integers.
+   *
+   * @generated from enum value: ENCODING_HISTOGRAM = 2;
+   */
+  HISTOGRAM = 2,
+
+  /**
+   * ENCODING_FLOAT_HISTOGRAM: native histograms with counts that are floats.
+   *
+   * @generated from enum value: ENCODING_FLOAT_HISTOGRAM = 3;
+   */
+  FLOAT_HISTOGRAM = 3,
+}
+
+/**
+ * Describes the enum promgrpc.query.v1.StoredChunk.Encoding.
+ */
+export const StoredChunk_EncodingSchema: GenEnum<StoredChunk_Encoding> = /*@__PURE__*/
+  enumDesc(file_promgrpc_query_v1_query_service, 4, 0);
+
+/**
+ * FollowTimeRequest asks for the time.
+ *
+ * @generated from message promgrpc.query.v1.FollowTimeRequest
+ */
+export type FollowTimeRequest = Message<"promgrpc.query.v1.FollowTimeRequest"> & {
+  /**
+   * when_away says what to do while a group is away, at a router.
+   *
+   * @generated from field: promgrpc.metrics.v1.WhenAway when_away = 1;
+   */
+  whenAway: WhenAway;
+};
+
+/**
+ * Describes the message promgrpc.query.v1.FollowTimeRequest.
+ * Use `create(FollowTimeRequestSchema)` to create a new message.
+ */
+export const FollowTimeRequestSchema: GenMessage<FollowTimeRequest> = /*@__PURE__*/
+  messageDesc(file_promgrpc_query_v1_query_service, 5);
+
+/**
+ * FollowTimeResponse is what the time is now. All times are in milliseconds.
+ *
+ * @generated from message promgrpc.query.v1.FollowTimeResponse
+ */
+export type FollowTimeResponse = Message<"promgrpc.query.v1.FollowTimeResponse"> & {
+  /**
+   * time that all logs have come to. Unset while it is not known.
+   *
+   * @generated from field: optional int64 time = 1;
+   */
+  time?: bigint | undefined;
+
+  /**
+   * began is the time before which nothing was appended to what is retained. Unset while
+   * nothing is there.
+   *
+   * @generated from field: optional int64 began = 2;
+   */
+  began?: bigint | undefined;
+
+  /**
+   * lost is the time up to which a part of a log is not retained any more. Unset: all is
+   * there.
+   *
+   * @generated from field: optional int64 lost = 3;
+   */
+  lost?: bigint | undefined;
+
+  /**
+   * away names the groups of a router that hold the time back since they do not answer.
+   *
+   * @generated from field: repeated string away = 4;
+   */
+  away: string[];
+};
+
+/**
+ * Describes the message promgrpc.query.v1.FollowTimeResponse.
+ * Use `create(FollowTimeResponseSchema)` to create a new message.
+ */
+export const FollowTimeResponseSchema: GenMessage<FollowTimeResponse> = /*@__PURE__*/
+  messageDesc(file_promgrpc_query_v1_query_service, 6);
 
 /**
  * QueryRequest says what to evaluate, from when, and for how long.
@@ -136,7 +484,7 @@ export type QueryRequest = Message<"promgrpc.query.v1.QueryRequest"> & {
  * Use `create(QueryRequestSchema)` to create a new message.
  */
 export const QueryRequestSchema: GenMessage<QueryRequest> = /*@__PURE__*/
-  messageDesc(file_promgrpc_query_v1_query_service, 0);
+  messageDesc(file_promgrpc_query_v1_query_service, 7);
 
 /**
  * QueryResponse is a part of the stream.
@@ -239,7 +587,7 @@ export type QueryResponse = Message<"promgrpc.query.v1.QueryResponse"> & {
  * Use `create(QueryResponseSchema)` to create a new message.
  */
 export const QueryResponseSchema: GenMessage<QueryResponse> = /*@__PURE__*/
-  messageDesc(file_promgrpc_query_v1_query_service, 1);
+  messageDesc(file_promgrpc_query_v1_query_service, 8);
 
 /**
  * Annotation is what the engine has to say about an evaluation that succeeded.
@@ -267,7 +615,7 @@ export type Annotation = Message<"promgrpc.query.v1.Annotation"> & {
  * Use `create(AnnotationSchema)` to create a new message.
  */
 export const AnnotationSchema: GenMessage<Annotation> = /*@__PURE__*/
-  messageDesc(file_promgrpc_query_v1_query_service, 2);
+  messageDesc(file_promgrpc_query_v1_query_service, 9);
 
 /**
  * Severity of an annotation.
@@ -301,7 +649,7 @@ export enum Annotation_Severity {
  * Describes the enum promgrpc.query.v1.Annotation.Severity.
  */
 export const Annotation_SeveritySchema: GenEnum<Annotation_Severity> = /*@__PURE__*/
-  enumDesc(file_promgrpc_query_v1_query_service, 2, 0);
+  enumDesc(file_promgrpc_query_v1_query_service, 9, 0);
 
 /**
  * InvalidExpression is an error detail: an expression of the request does not parse, or
@@ -345,7 +693,7 @@ export type InvalidExpression = Message<"promgrpc.query.v1.InvalidExpression"> &
  * Use `create(InvalidExpressionSchema)` to create a new message.
  */
 export const InvalidExpressionSchema: GenMessage<InvalidExpression> = /*@__PURE__*/
-  messageDesc(file_promgrpc_query_v1_query_service, 3);
+  messageDesc(file_promgrpc_query_v1_query_service, 10);
 
 /**
  * EvaluateRulesRequest says which rules to evaluate, from when, and for how long.
@@ -458,7 +806,7 @@ export type EvaluateRulesRequest = Message<"promgrpc.query.v1.EvaluateRulesReque
  * Use `create(EvaluateRulesRequestSchema)` to create a new message.
  */
 export const EvaluateRulesRequestSchema: GenMessage<EvaluateRulesRequest> = /*@__PURE__*/
-  messageDesc(file_promgrpc_query_v1_query_service, 4);
+  messageDesc(file_promgrpc_query_v1_query_service, 11);
 
 /**
  * EvaluateRulesResponse is a part of the stream: what one group came to at one step, or
@@ -567,7 +915,7 @@ export type EvaluateRulesResponse = Message<"promgrpc.query.v1.EvaluateRulesResp
  * Use `create(EvaluateRulesResponseSchema)` to create a new message.
  */
 export const EvaluateRulesResponseSchema: GenMessage<EvaluateRulesResponse> = /*@__PURE__*/
-  messageDesc(file_promgrpc_query_v1_query_service, 5);
+  messageDesc(file_promgrpc_query_v1_query_service, 12);
 
 /**
  * Alert is one alert whose state has changed.
@@ -637,7 +985,7 @@ export type Alert = Message<"promgrpc.query.v1.Alert"> & {
  * Use `create(AlertSchema)` to create a new message.
  */
 export const AlertSchema: GenMessage<Alert> = /*@__PURE__*/
-  messageDesc(file_promgrpc_query_v1_query_service, 6);
+  messageDesc(file_promgrpc_query_v1_query_service, 13);
 
 /**
  * State of an alert.
@@ -679,7 +1027,7 @@ export enum Alert_State {
  * Describes the enum promgrpc.query.v1.Alert.State.
  */
 export const Alert_StateSchema: GenEnum<Alert_State> = /*@__PURE__*/
-  enumDesc(file_promgrpc_query_v1_query_service, 6, 0);
+  enumDesc(file_promgrpc_query_v1_query_service, 13, 0);
 
 /**
  * RuleFailure is a rule that could not be evaluated.
@@ -707,7 +1055,7 @@ export type RuleFailure = Message<"promgrpc.query.v1.RuleFailure"> & {
  * Use `create(RuleFailureSchema)` to create a new message.
  */
 export const RuleFailureSchema: GenMessage<RuleFailure> = /*@__PURE__*/
-  messageDesc(file_promgrpc_query_v1_query_service, 7);
+  messageDesc(file_promgrpc_query_v1_query_service, 14);
 
 /**
  * QueryService evaluates PromQL, step by step, as samples arrive.
@@ -751,6 +1099,28 @@ export const QueryService: GenService<{
     methodKind: "server_streaming";
     input: typeof EvaluateRulesRequestSchema;
     output: typeof EvaluateRulesResponseSchema;
+  },
+  /**
+   * ReadSeries reads series with their samples as they are kept, sorted by labels, for
+   * who evaluates elsewhere. It takes a turn as an evaluation does.
+   *
+   * @generated from rpc promgrpc.query.v1.QueryService.ReadSeries
+   */
+  readSeries: {
+    methodKind: "server_streaming";
+    input: typeof ReadSeriesRequestSchema;
+    output: typeof ReadSeriesResponseSchema;
+  },
+  /**
+   * FollowTime streams the time that all logs have come to, by which steps are due: at
+   * once, as it changes, at most ten times a second, and each second. It does not end.
+   *
+   * @generated from rpc promgrpc.query.v1.QueryService.FollowTime
+   */
+  followTime: {
+    methodKind: "server_streaming";
+    input: typeof FollowTimeRequestSchema;
+    output: typeof FollowTimeResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_promgrpc_query_v1_query_service, 0);

@@ -39,6 +39,10 @@ const (
 	// QueryServiceEvaluateRulesProcedure is the fully-qualified name of the QueryService's
 	// EvaluateRules RPC.
 	QueryServiceEvaluateRulesProcedure = "/promgrpc.query.v1.QueryService/EvaluateRules"
+	// QueryServiceReadSeriesProcedure is the fully-qualified name of the QueryService's ReadSeries RPC.
+	QueryServiceReadSeriesProcedure = "/promgrpc.query.v1.QueryService/ReadSeries"
+	// QueryServiceFollowTimeProcedure is the fully-qualified name of the QueryService's FollowTime RPC.
+	QueryServiceFollowTimeProcedure = "/promgrpc.query.v1.QueryService/FollowTime"
 )
 
 // QueryServiceClient is a client for the promgrpc.query.v1.QueryService service.
@@ -54,6 +58,12 @@ type QueryServiceClient interface {
 	// EvaluateRules evaluates a file of rules at each step, and streams what its records
 	// result in, and what becomes of its alerts. Start, end and cursors are as for Query.
 	EvaluateRules(context.Context, *connect.Request[v1.EvaluateRulesRequest]) (*connect.ServerStreamForClient[v1.EvaluateRulesResponse], error)
+	// ReadSeries reads series with their samples as they are kept, sorted by labels, for
+	// who evaluates elsewhere. It takes a turn as an evaluation does.
+	ReadSeries(context.Context, *connect.Request[v1.ReadSeriesRequest]) (*connect.ServerStreamForClient[v1.ReadSeriesResponse], error)
+	// FollowTime streams the time that all logs have come to, by which steps are due: at
+	// once, as it changes, at most ten times a second, and each second. It does not end.
+	FollowTime(context.Context, *connect.Request[v1.FollowTimeRequest]) (*connect.ServerStreamForClient[v1.FollowTimeResponse], error)
 }
 
 // NewQueryServiceClient constructs a client for the promgrpc.query.v1.QueryService service. By
@@ -81,6 +91,20 @@ func NewQueryServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		readSeries: connect.NewClient[v1.ReadSeriesRequest, v1.ReadSeriesResponse](
+			httpClient,
+			baseURL+QueryServiceReadSeriesProcedure,
+			connect.WithSchema(queryServiceMethods.ByName("ReadSeries")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		followTime: connect.NewClient[v1.FollowTimeRequest, v1.FollowTimeResponse](
+			httpClient,
+			baseURL+QueryServiceFollowTimeProcedure,
+			connect.WithSchema(queryServiceMethods.ByName("FollowTime")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -88,6 +112,8 @@ func NewQueryServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 type queryServiceClient struct {
 	query         *connect.Client[v1.QueryRequest, v1.QueryResponse]
 	evaluateRules *connect.Client[v1.EvaluateRulesRequest, v1.EvaluateRulesResponse]
+	readSeries    *connect.Client[v1.ReadSeriesRequest, v1.ReadSeriesResponse]
+	followTime    *connect.Client[v1.FollowTimeRequest, v1.FollowTimeResponse]
 }
 
 // Query calls promgrpc.query.v1.QueryService.Query.
@@ -98,6 +124,16 @@ func (c *queryServiceClient) Query(ctx context.Context, req *connect.Request[v1.
 // EvaluateRules calls promgrpc.query.v1.QueryService.EvaluateRules.
 func (c *queryServiceClient) EvaluateRules(ctx context.Context, req *connect.Request[v1.EvaluateRulesRequest]) (*connect.ServerStreamForClient[v1.EvaluateRulesResponse], error) {
 	return c.evaluateRules.CallServerStream(ctx, req)
+}
+
+// ReadSeries calls promgrpc.query.v1.QueryService.ReadSeries.
+func (c *queryServiceClient) ReadSeries(ctx context.Context, req *connect.Request[v1.ReadSeriesRequest]) (*connect.ServerStreamForClient[v1.ReadSeriesResponse], error) {
+	return c.readSeries.CallServerStream(ctx, req)
+}
+
+// FollowTime calls promgrpc.query.v1.QueryService.FollowTime.
+func (c *queryServiceClient) FollowTime(ctx context.Context, req *connect.Request[v1.FollowTimeRequest]) (*connect.ServerStreamForClient[v1.FollowTimeResponse], error) {
+	return c.followTime.CallServerStream(ctx, req)
 }
 
 // QueryServiceHandler is an implementation of the promgrpc.query.v1.QueryService service.
@@ -113,6 +149,12 @@ type QueryServiceHandler interface {
 	// EvaluateRules evaluates a file of rules at each step, and streams what its records
 	// result in, and what becomes of its alerts. Start, end and cursors are as for Query.
 	EvaluateRules(context.Context, *connect.Request[v1.EvaluateRulesRequest], *connect.ServerStream[v1.EvaluateRulesResponse]) error
+	// ReadSeries reads series with their samples as they are kept, sorted by labels, for
+	// who evaluates elsewhere. It takes a turn as an evaluation does.
+	ReadSeries(context.Context, *connect.Request[v1.ReadSeriesRequest], *connect.ServerStream[v1.ReadSeriesResponse]) error
+	// FollowTime streams the time that all logs have come to, by which steps are due: at
+	// once, as it changes, at most ten times a second, and each second. It does not end.
+	FollowTime(context.Context, *connect.Request[v1.FollowTimeRequest], *connect.ServerStream[v1.FollowTimeResponse]) error
 }
 
 // NewQueryServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -136,12 +178,30 @@ func NewQueryServiceHandler(svc QueryServiceHandler, opts ...connect.HandlerOpti
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	queryServiceReadSeriesHandler := connect.NewServerStreamHandler(
+		QueryServiceReadSeriesProcedure,
+		svc.ReadSeries,
+		connect.WithSchema(queryServiceMethods.ByName("ReadSeries")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	queryServiceFollowTimeHandler := connect.NewServerStreamHandler(
+		QueryServiceFollowTimeProcedure,
+		svc.FollowTime,
+		connect.WithSchema(queryServiceMethods.ByName("FollowTime")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/promgrpc.query.v1.QueryService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case QueryServiceQueryProcedure:
 			queryServiceQueryHandler.ServeHTTP(w, r)
 		case QueryServiceEvaluateRulesProcedure:
 			queryServiceEvaluateRulesHandler.ServeHTTP(w, r)
+		case QueryServiceReadSeriesProcedure:
+			queryServiceReadSeriesHandler.ServeHTTP(w, r)
+		case QueryServiceFollowTimeProcedure:
+			queryServiceFollowTimeHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -157,4 +217,12 @@ func (UnimplementedQueryServiceHandler) Query(context.Context, *connect.Request[
 
 func (UnimplementedQueryServiceHandler) EvaluateRules(context.Context, *connect.Request[v1.EvaluateRulesRequest], *connect.ServerStream[v1.EvaluateRulesResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("promgrpc.query.v1.QueryService.EvaluateRules is not implemented"))
+}
+
+func (UnimplementedQueryServiceHandler) ReadSeries(context.Context, *connect.Request[v1.ReadSeriesRequest], *connect.ServerStream[v1.ReadSeriesResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("promgrpc.query.v1.QueryService.ReadSeries is not implemented"))
+}
+
+func (UnimplementedQueryServiceHandler) FollowTime(context.Context, *connect.Request[v1.FollowTimeRequest], *connect.ServerStream[v1.FollowTimeResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("promgrpc.query.v1.QueryService.FollowTime is not implemented"))
 }

@@ -24,6 +24,8 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	QueryService_Query_FullMethodName         = "/promgrpc.query.v1.QueryService/Query"
 	QueryService_EvaluateRules_FullMethodName = "/promgrpc.query.v1.QueryService/EvaluateRules"
+	QueryService_ReadSeries_FullMethodName    = "/promgrpc.query.v1.QueryService/ReadSeries"
+	QueryService_FollowTime_FullMethodName    = "/promgrpc.query.v1.QueryService/FollowTime"
 )
 
 // QueryServiceClient is the client API for QueryService service.
@@ -53,6 +55,12 @@ type QueryServiceClient interface {
 	// EvaluateRules evaluates a file of rules at each step, and streams what its records
 	// result in, and what becomes of its alerts. Start, end and cursors are as for Query.
 	EvaluateRules(ctx context.Context, in *EvaluateRulesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[EvaluateRulesResponse], error)
+	// ReadSeries reads series with their samples as they are kept, sorted by labels, for
+	// who evaluates elsewhere. It takes a turn as an evaluation does.
+	ReadSeries(ctx context.Context, in *ReadSeriesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadSeriesResponse], error)
+	// FollowTime streams the time that all logs have come to, by which steps are due: at
+	// once, as it changes, at most ten times a second, and each second. It does not end.
+	FollowTime(ctx context.Context, in *FollowTimeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FollowTimeResponse], error)
 }
 
 type queryServiceClient struct {
@@ -101,6 +109,44 @@ func (c *queryServiceClient) EvaluateRules(ctx context.Context, in *EvaluateRule
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type QueryService_EvaluateRulesClient = grpc.ServerStreamingClient[EvaluateRulesResponse]
 
+func (c *queryServiceClient) ReadSeries(ctx context.Context, in *ReadSeriesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadSeriesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &QueryService_ServiceDesc.Streams[2], QueryService_ReadSeries_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReadSeriesRequest, ReadSeriesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QueryService_ReadSeriesClient = grpc.ServerStreamingClient[ReadSeriesResponse]
+
+func (c *queryServiceClient) FollowTime(ctx context.Context, in *FollowTimeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FollowTimeResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &QueryService_ServiceDesc.Streams[3], QueryService_FollowTime_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[FollowTimeRequest, FollowTimeResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QueryService_FollowTimeClient = grpc.ServerStreamingClient[FollowTimeResponse]
+
 // QueryServiceServer is the server API for QueryService service.
 // All implementations must embed UnimplementedQueryServiceServer
 // for forward compatibility.
@@ -128,6 +174,12 @@ type QueryServiceServer interface {
 	// EvaluateRules evaluates a file of rules at each step, and streams what its records
 	// result in, and what becomes of its alerts. Start, end and cursors are as for Query.
 	EvaluateRules(*EvaluateRulesRequest, grpc.ServerStreamingServer[EvaluateRulesResponse]) error
+	// ReadSeries reads series with their samples as they are kept, sorted by labels, for
+	// who evaluates elsewhere. It takes a turn as an evaluation does.
+	ReadSeries(*ReadSeriesRequest, grpc.ServerStreamingServer[ReadSeriesResponse]) error
+	// FollowTime streams the time that all logs have come to, by which steps are due: at
+	// once, as it changes, at most ten times a second, and each second. It does not end.
+	FollowTime(*FollowTimeRequest, grpc.ServerStreamingServer[FollowTimeResponse]) error
 	mustEmbedUnimplementedQueryServiceServer()
 }
 
@@ -143,6 +195,12 @@ func (UnimplementedQueryServiceServer) Query(*QueryRequest, grpc.ServerStreaming
 }
 func (UnimplementedQueryServiceServer) EvaluateRules(*EvaluateRulesRequest, grpc.ServerStreamingServer[EvaluateRulesResponse]) error {
 	return status.Error(codes.Unimplemented, "method EvaluateRules not implemented")
+}
+func (UnimplementedQueryServiceServer) ReadSeries(*ReadSeriesRequest, grpc.ServerStreamingServer[ReadSeriesResponse]) error {
+	return status.Error(codes.Unimplemented, "method ReadSeries not implemented")
+}
+func (UnimplementedQueryServiceServer) FollowTime(*FollowTimeRequest, grpc.ServerStreamingServer[FollowTimeResponse]) error {
+	return status.Error(codes.Unimplemented, "method FollowTime not implemented")
 }
 func (UnimplementedQueryServiceServer) mustEmbedUnimplementedQueryServiceServer() {}
 func (UnimplementedQueryServiceServer) testEmbeddedByValue()                      {}
@@ -187,6 +245,28 @@ func _QueryService_EvaluateRules_Handler(srv interface{}, stream grpc.ServerStre
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type QueryService_EvaluateRulesServer = grpc.ServerStreamingServer[EvaluateRulesResponse]
 
+func _QueryService_ReadSeries_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ReadSeriesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(QueryServiceServer).ReadSeries(m, &grpc.GenericServerStream[ReadSeriesRequest, ReadSeriesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QueryService_ReadSeriesServer = grpc.ServerStreamingServer[ReadSeriesResponse]
+
+func _QueryService_FollowTime_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(FollowTimeRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(QueryServiceServer).FollowTime(m, &grpc.GenericServerStream[FollowTimeRequest, FollowTimeResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QueryService_FollowTimeServer = grpc.ServerStreamingServer[FollowTimeResponse]
+
 // QueryService_ServiceDesc is the grpc.ServiceDesc for QueryService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -203,6 +283,16 @@ var QueryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "EvaluateRules",
 			Handler:       _QueryService_EvaluateRules_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ReadSeries",
+			Handler:       _QueryService_ReadSeries_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "FollowTime",
+			Handler:       _QueryService_FollowTime_Handler,
 			ServerStreams: true,
 		},
 	},
