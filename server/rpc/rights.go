@@ -27,6 +27,8 @@ var rightOf = map[string]access.Right{
 	metricsv1connect.MetricsServiceGetStatusProcedure:      access.ToReadStatus,
 	queryv1connect.QueryServiceQueryProcedure:              access.ToRead,
 	queryv1connect.QueryServiceEvaluateRulesProcedure:      access.ToRead,
+	queryv1connect.QueryServiceReadSeriesProcedure:         access.ToRead,
+	queryv1connect.QueryServiceFollowTimeProcedure:         access.ToRead,
 }
 
 // open says whether anybody may have what is at a path: the page, which shows what its

@@ -25,22 +25,24 @@ import (
 const (
 	maxSelectors     = 64
 	maxSelectorBytes = 16384
-	maxCursorBytes   = 16384
-	maxQueryCursor   = 4096
-	maxStride        = 65536
-	maxPositions     = 48
-	maxLookupLimit   = 100000
-	leastHeartbeat   = 100 * time.Millisecond
-	longestInterval  = time.Hour
-	leastStep        = 100 * time.Millisecond
-	leastRuleStep    = time.Second
-	longestStep      = 24 * time.Hour
-	maxRulesBytes    = 512 << 10
-	maxRulesCursor   = 256 << 10
-	maxExternal      = 64
-	maxURLBytes      = 2048
-	logIDPattern     = "^[0-9a-f]{32}$"
-	logIDDigits      = 32
+	// Who evaluates elsewhere writes selectors of its own.
+	maxReadSelectorBytes = 65536
+	maxCursorBytes       = 16384
+	maxQueryCursor       = 4096
+	maxStride            = 65536
+	maxPositions         = 48
+	maxLookupLimit       = 100000
+	leastHeartbeat       = 100 * time.Millisecond
+	longestInterval      = time.Hour
+	leastStep            = 100 * time.Millisecond
+	leastRuleStep        = time.Second
+	longestStep          = 24 * time.Hour
+	maxRulesBytes        = 512 << 10
+	maxRulesCursor       = 256 << 10
+	maxExternal          = 64
+	maxURLBytes          = 2048
+	logIDPattern         = "^[0-9a-f]{32}$"
+	logIDDigits          = 32
 	// mostViolations are in an error, so that it stays small.
 	mostViolations = 8
 )
@@ -111,6 +113,25 @@ func checkEvaluateRules(q *queryv1.EvaluateRulesRequest) error {
 	return v.err()
 }
 
+func checkReadSeries(q *queryv1.ReadSeriesRequest) error {
+	v := violations{request: q}
+	if q.GetMinTime() > q.GetMaxTime() {
+		v.add("", "", "max_time.order", "max_time is before min_time")
+	}
+	v.selectorsOf(q.GetSelectors(), maxReadSelectorBytes)
+	if _, ok := queryv1.ReadSeriesRequest_Content_name[int32(q.GetContent())]; !ok {
+		v.undefined("content")
+	}
+	v.whenAway(q.GetWhenAway())
+	return v.err()
+}
+
+func checkFollowTime(q *queryv1.FollowTimeRequest) error {
+	v := violations{request: q}
+	v.whenAway(q.GetWhenAway())
+	return v.err()
+}
+
 func checkGetLabelNames(q *metricsv1.GetLabelNamesRequest) error {
 	v := violations{request: q}
 	v.selectors(q.GetSelectors())
@@ -161,14 +182,17 @@ func (v *violations) needsFollow(field string, interval *durationpb.Duration, fo
 }
 
 // selectors checks each, unless there are too many.
-func (v *violations) selectors(selectors []string) {
+func (v *violations) selectors(selectors []string) { v.selectorsOf(selectors, maxSelectorBytes) }
+
+// selectorsOf is selectors of which each may have so many bytes.
+func (v *violations) selectorsOf(selectors []string, most int) {
 	if !v.maxItems("selectors", len(selectors), maxSelectors) {
 		return
 	}
 	for i, s := range selectors {
 		field := fmt.Sprintf("selectors[%d]", i)
 		v.notEmpty(field, "repeated.items.string", s)
-		v.maxBytes(field, "repeated.items.string", s, maxSelectorBytes)
+		v.maxBytes(field, "repeated.items.string", s, most)
 	}
 }
 
@@ -240,8 +264,12 @@ func (v *violations) atMost(field string, n, most uint32) {
 
 func (v *violations) whenAway(w metricsv1.WhenAway) {
 	if _, ok := metricsv1.WhenAway_name[int32(w)]; !ok {
-		v.add("when_away", "enum.defined_only", "enum.defined_only", "value must be one of the defined enum values")
+		v.undefined("when_away")
 	}
+}
+
+func (v *violations) undefined(field string) {
+	v.add(field, "enum.defined_only", "enum.defined_only", "value must be one of the defined enum values")
 }
 
 func (v *violations) interval(field string, d *durationpb.Duration, least, longest time.Duration) {

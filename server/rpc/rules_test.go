@@ -41,6 +41,10 @@ func check(t testing.TB, request proto.Message) error {
 		return checkQuery(q)
 	case *queryv1.EvaluateRulesRequest:
 		return checkEvaluateRules(q)
+	case *queryv1.ReadSeriesRequest:
+		return checkReadSeries(q)
+	case *queryv1.FollowTimeRequest:
+		return checkFollowTime(q)
 	}
 	t.Fatalf("nobody checks a %T", request)
 	return nil
@@ -213,6 +217,14 @@ var violating = map[string]proto.Message{
 		Rules: "x", Follow: true, HeartbeatInterval: durationpb.New(longestInterval + 1),
 	},
 
+	"ReadSeriesRequest max_time.order":                            &queryv1.ReadSeriesRequest{MinTime: 1},
+	"ReadSeriesRequest.selectors repeated.max_items":              &queryv1.ReadSeriesRequest{Selectors: many(maxSelectors+1, selectorOf)},
+	"ReadSeriesRequest.selectors repeated.items.string.min_len":   &queryv1.ReadSeriesRequest{Selectors: []string{"up", ""}},
+	"ReadSeriesRequest.selectors repeated.items.string.max_bytes": &queryv1.ReadSeriesRequest{Selectors: []string{strings.Repeat("x", maxReadSelectorBytes+1)}},
+	"ReadSeriesRequest.content enum.defined_only":                 &queryv1.ReadSeriesRequest{Content: queryv1.ReadSeriesRequest_Content(len(queryv1.ReadSeriesRequest_Content_name))},
+	"ReadSeriesRequest.when_away enum.defined_only":               &queryv1.ReadSeriesRequest{WhenAway: undefined},
+	"FollowTimeRequest.when_away enum.defined_only":               &queryv1.FollowTimeRequest{WhenAway: undefined},
+
 	"GetMetricsRequest.when_away enum.defined_only":     &metricsv1.GetMetricsRequest{WhenAway: undefined},
 	"ReadLogsRequest.when_away enum.defined_only":       &metricsv1.ReadLogsRequest{WhenAway: undefined},
 	"GetLabelNamesRequest.when_away enum.defined_only":  &metricsv1.GetLabelNamesRequest{WhenAway: undefined},
@@ -261,6 +273,11 @@ var allowed = []proto.Message{
 		Step: durationpb.New(longestStep), Delay: durationpb.New(longestInterval), Lookback: durationpb.New(longestStep), HeartbeatInterval: durationpb.New(leastHeartbeat),
 	},
 	&queryv1.EvaluateRulesRequest{Rules: "x", Interval: durationpb.New(leastRuleStep), Delay: &durationpb.Duration{}},
+	&queryv1.FollowTimeRequest{},
+	&queryv1.ReadSeriesRequest{},
+	&queryv1.ReadSeriesRequest{
+		Selectors: many(maxSelectors, func(int) string { return strings.Repeat("x", maxReadSelectorBytes) }), MinTime: -1, Content: queryv1.ReadSeriesRequest_CONTENT_EXEMPLARS,
+	},
 	&queryv1.EvaluateRulesRequest{
 		Rules: strings.Repeat("x", maxRulesBytes), Start: &queryv1.EvaluateRulesRequest_Cursor{Cursor: strings.Repeat("x", maxRulesCursor)}, Follow: true,
 		Interval: durationpb.New(longestStep), Delay: durationpb.New(longestInterval), ExternalLabels: external(maxExternal),
