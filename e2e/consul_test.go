@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +24,27 @@ func TestConsul(t *testing.T) {
 	write(t, cluster, series(map[string]string{"__name__": "found"}, 1))
 	awaitSeries(t, cluster, "found", 1)
 	testConsul(t, cluster, consul, func(int) {})
+}
+
+// TestPipelinesAtOneConsul has two pipelines find their own parts by a tag.
+func TestPipelinesAtOneConsul(t *testing.T) {
+	t.Parallel()
+	consul := harness.StartConsul(t)
+	pipelines := map[string]*harness.Cluster{}
+	for _, tag := range []string{"a", "b"} {
+		pipelines[tag] = harness.NewCluster(t, harness.Options{Consul: consul, Tag: tag, Forwarders: 1})
+	}
+	for tag, cluster := range pipelines {
+		write(t, cluster, series(map[string]string{"__name__": "found", "pipeline": tag}, 1))
+	}
+	for tag, cluster := range pipelines {
+		awaitSeries(t, cluster, fmt.Sprintf(`found{pipeline=%q}`, tag), 1)
+		awaitSeries(t, cluster, `found`, 1)
+		want := slices.Sorted(strings.SplitSeq(cluster.RPCs(), ","))
+		harness.Eventually(t, "SRV records of "+tag, func() bool {
+			return slices.Equal(slices.Sorted(slices.Values(consul.SRVTagged(serverService, tag))), want)
+		})
+	}
 }
 
 // testConsul looks at what Consul has, when all is well and after a server was

@@ -19,11 +19,20 @@ import (
 type Options struct {
 	Forwarders int // how many, 2 if zero
 	Servers    int // how many, 2 if zero
+	// Groups, if there are any, that the receiver spreads series over, by their names: each
+	// has so many forwarders and servers. They need a Consul.
+	Groups  []string
+	Spread  string // how, as the groups file has it; by the label `series` if empty
+	Routers int    // how many answer for all groups, 2 if zero
 	// Consul to register at and to find each other by. Nil: by addresses.
-	Consul    *Consul
+	Consul *Consul
+	// Tag that forwarders and servers have in Consul, and find each other by: a pipeline
+	// of several. "": the only one.
+	Tag       string
 	Receiver  []string
 	Forwarder []string
-	Server    []string // more flags for the parts
+	Server    []string
+	Router    []string // more flags for the parts
 	// Bucket that the servers keep the history in. Nil: they have none.
 	Bucket *Bucket
 	// OpenFiles that each part may have, as many as this process if zero.
@@ -37,6 +46,8 @@ type Cluster struct {
 	Receiver   *Process
 	Forwarders []*Process
 	Servers    []*Process
+	Groups     []*Group // which they are of
+	Routers    []*Process
 
 	t       testing.TB
 	options Options
@@ -59,26 +70,33 @@ func NewCluster(t testing.TB, o Options) *Cluster {
 			c.peers = append(c.peers, Address(t, Host()))
 		}
 	}
-	for range o.Servers {
-		c.StartServer()
+	for _, name := range o.Groups {
+		c.StartGroup(name)
 	}
-	servers := c.service("prometheus-api-server", c.Servers)
-	for i := range o.Forwarders {
-		c.startForwarder(fmt.Sprintf("forwarder%d", i+1), servers)
+	to := "--groups.file=" + c.groupsFile()
+	if len(o.Groups) == 0 {
+		g := c.StartGroup(o.Tag)
+		to = "--forwarder=" + c.service("metrics-forwarder", g.Name, g.Forwarders)
+	} else {
+		c.WriteGroups(1, Epoch{Groups: o.Groups})
+		c.startRouters()
 	}
 	c.Receiver = c.start("receiver", "receiver", "prometheus-remote-receiver", append([]string{
-		"--web.listen-address=" + Host() + ":0",
-		"--forwarder=" + c.service("metrics-forwarder", c.Forwarders),
+		"--web.listen-address=" + Host() + ":0", to,
 	}, o.Receiver...)...)
 	c.Ready()
 	return c
 }
 
-// service is where links to the instances of a service are found.
-func (c *Cluster) service(name string, instances []*Process) string {
+// service is where links to the instances of a service with a tag are found.
+func (c *Cluster) service(name, tag string, instances []*Process) string {
 	c.t.Helper()
 	if c.options.Consul != nil {
-		return "consul://" + c.options.Consul.HTTP + "/" + name
+		at := "consul://" + c.options.Consul.HTTP + "/" + name
+		if tag != "" {
+			at += "?tag=" + tag
+		}
+		return at
 	}
 	var links []string
 	for _, p := range instances {
@@ -87,15 +105,17 @@ func (c *Cluster) service(name string, instances []*Process) string {
 	return strings.Join(links, ",")
 }
 
-func (c *Cluster) startForwarder(name, servers string) {
+func (c *Cluster) startForwarder(tag, servers string) *Process {
 	c.t.Helper()
-	host := Host()
-	c.Forwarders = append(c.Forwarders, c.start("forwarder", name, "metrics-forwarder", append([]string{
+	host, name := Host(), fmt.Sprintf("forwarder%d", len(c.Forwarders)+1)
+	f := c.start("forwarder", name, "metrics-forwarder", append([]string{
 		"--link.listen-address=" + host + ":0",
 		"--web.listen-address=" + host + ":0",
 		"--server=" + servers,
 		"--storage.path=" + filepath.Join(c.dir, name),
-	}, append(c.register(host), c.options.Forwarder...)...)...))
+	}, append(c.register(host, tag), c.options.Forwarder...)...)...)
+	c.Forwarders = append(c.Forwarders, f)
+	return f
 }
 
 // start starts a part by its name, as what it is.
@@ -118,13 +138,18 @@ func (c *Cluster) start(part, name, binary string, args ...string) *Process {
 	return p
 }
 
-// StartServer starts one more server. Without a Consul nobody finds it.
+// StartServer starts one more server, of the last group. Without a Consul nobody finds it.
 func (c *Cluster) StartServer() *Process {
+	c.t.Helper()
+	return c.startServer(c.Groups[len(c.Groups)-1])
+}
+
+func (c *Cluster) startServer(of *Group) *Process {
 	c.t.Helper()
 	host, peers := Host(), strings.Join(c.peers, ",")
 	rpc := net.JoinHostPort(host, "0")
 	if c.options.Consul != nil {
-		peers = c.service("prometheus-api-server", nil)
+		peers = c.service("prometheus-api-server", of.Name, nil)
 	} else if n := len(c.Servers); n < len(c.peers) {
 		rpc = c.peers[n]
 		host, _, _ = net.SplitHostPort(rpc)
@@ -137,22 +162,26 @@ func (c *Cluster) StartServer() *Process {
 		"--storage.path=" + filepath.Join(c.dir, name),
 		"--instance=" + name,
 		"--peers=" + peers,
-	}, append(c.register(host), c.options.Server...)...)...)
-	c.Servers = append(c.Servers, s)
+	}, append(c.register(host, of.Name), c.options.Server...)...)...)
+	c.Servers, of.Servers = append(c.Servers, s), append(of.Servers, s)
 	return s
 }
 
-// register returns the flags by which a part on a host registers itself.
-func (c *Cluster) register(host string) []string {
+// register returns the flags by which a part on a host registers itself with a tag.
+func (c *Cluster) register(host, tag string) []string {
 	if c.options.Consul == nil {
 		return nil
 	}
-	return []string{"--consul=" + c.options.Consul.HTTP, "--advertise-address=" + host}
+	flags := []string{"--consul=" + c.options.Consul.HTTP, "--advertise-address=" + host}
+	if tag != "" {
+		flags = append(flags, "--consul.tag="+tag)
+	}
+	return flags
 }
 
 // Processes of the cluster, in the order of the data's way.
 func (c *Cluster) Processes() []*Process {
-	return slices.Concat([]*Process{c.Receiver}, c.Forwarders, c.Servers)
+	return slices.Concat([]*Process{c.Receiver}, c.Forwarders, c.Servers, c.Routers)
 }
 
 // Ready waits until all parts are.
@@ -201,10 +230,13 @@ func (c *Cluster) LoseDisk(p *Process) {
 	}
 }
 
-// CompareFiles is CompareFolders of all forwarders and all servers.
-func (c *Cluster) CompareFiles() int {
+// CompareFiles is CompareFolders of all forwarders and all servers, group by group.
+func (c *Cluster) CompareFiles() (segments int) {
 	c.t.Helper()
-	return CompareFolders(c.t, c.folders(c.Forwarders), c.folders(c.Servers))
+	for _, g := range c.Groups {
+		segments += CompareFolders(c.t, c.folders(g.Forwarders), c.folders(g.Servers))
+	}
+	return segments
 }
 
 func (c *Cluster) folders(of []*Process) (all []string) {

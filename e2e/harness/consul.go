@@ -31,7 +31,13 @@ func StartConsul(t testing.TB) *Consul { return startConsul(t, "") }
 func startConsul(t testing.TB, token string, more ...string) *Consul {
 	t.Helper()
 	host := Host()
-	api, dns := Port(t, host), Port(t, host)
+	return startConsulAt(t, host, Port(t, host), token, more...)
+}
+
+// startConsulAt starts one on a host, with its DNS at a port.
+func startConsulAt(t testing.TB, host, dns, token string, more ...string) *Consul {
+	t.Helper()
+	api := Port(t, host)
 	c := newConsul(t, net.JoinHostPort(host, api), net.JoinHostPort(host, dns), nil)
 	c.token = token
 	c.Process = Start(t, "consul", Tool(t, "consul"), append(c.agent(host), append([]string{"-http-port=" + api}, more...)...)...)
@@ -112,14 +118,17 @@ func (c *Consul) Heard(service string) bool {
 }
 
 // SRV returns the addresses (host:port) that Consul's DNS has for a service.
-func (c *Consul) SRV(service string) []string {
+func (c *Consul) SRV(service string) []string { return c.SRVTagged(service, "tcp") }
+
+// SRVTagged is SRV of the instances with a tag.
+func (c *Consul) SRVTagged(service, tag string) []string {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	resolver := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, c.DNS)
 	}}
-	_, records, err := resolver.LookupSRV(ctx, service, "tcp", "service.consul.")
+	_, records, err := resolver.LookupSRV(ctx, service, tag, "service.consul.")
 	if err != nil {
 		return nil
 	}

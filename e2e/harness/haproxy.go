@@ -52,6 +52,9 @@ func startHAProxy(t testing.TB, h *HAProxy, consul *Consul, more ...string) *HAP
 	return h
 }
 
+// ToRouters is the environment of an HAProxy that sends calls to routers.
+const ToRouters = "API_SRV=_prometheus-api-router._tcp.service.consul"
+
 // Await waits until HAProxy sends calls to that many servers.
 func (h *HAProxy) Await(t testing.TB, servers int) {
 	t.Helper()

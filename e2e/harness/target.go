@@ -13,7 +13,7 @@ import (
 )
 
 // The parts of a target by their names. Forwarders are ForwarderPart(1) and so on,
-// servers ServerPart(1).
+// servers ServerPart(1), routers RouterPart(1).
 const (
 	Receiver    = "receiver"
 	ConsulPart  = "consul"
@@ -26,6 +26,9 @@ func ForwarderPart(n int) string { return fmt.Sprintf("forwarder%d", n) }
 
 // ServerPart is the name of a server; they count from 1.
 func ServerPart(n int) string { return fmt.Sprintf("server%d", n) }
+
+// RouterPart is the name of a router; they count from 1.
+func RouterPart(n int) string { return fmt.Sprintf("router%d", n) }
 
 // Target is the whole deployment, with Consul and HAProxy, as something that
 // failures can be made in. A method that cannot do it fails the test.
@@ -65,7 +68,8 @@ type Local struct {
 }
 
 // NewLocal starts Consul, unless the options have one, HAProxy and a cluster that
-// registers and finds itself there, and waits until HAProxy has all servers.
+// registers and finds itself there, and waits until HAProxy has all servers, or all routers
+// if there are groups.
 func NewLocal(t testing.TB, o Options) *Local {
 	t.Helper()
 	l := &Local{t: t, lost: map[string]bool{}}
@@ -77,14 +81,25 @@ func NewLocal(t testing.TB, o Options) *Local {
 		o.Consul = StartConsul(t)
 	}
 	l.consul = o.Consul
-	if o.Secured != nil {
+	switch {
+	case o.Secured != nil:
 		l.haproxy = StartSecuredHAProxy(t, l.consul, o.Secured)
-	} else {
+	case len(o.Groups) > 0:
+		l.haproxy = StartHAProxy(t, l.consul, ToRouters)
+	default:
 		l.haproxy = StartHAProxy(t, l.consul)
 	}
 	l.Cluster = NewCluster(t, o)
-	l.haproxy.Await(t, len(l.Servers))
+	l.haproxy.Await(t, l.answering())
 	return l
+}
+
+// answering is how many parts there are that HAProxy sends calls to.
+func (l *Local) answering() int {
+	if len(l.Routers) > 0 {
+		return len(l.Routers)
+	}
+	return len(l.Servers)
 }
 
 // HAProxy implements [Target].
@@ -137,7 +152,7 @@ func (l *Local) Start(part string) {
 		return
 	case HAProxyPart:
 		l.haproxy.Restart()
-		l.haproxy.Await(l.t, len(l.Servers))
+		l.haproxy.Await(l.t, l.answering())
 		return
 	case BucketPart:
 		l.options.Bucket.Restart()
