@@ -22,6 +22,8 @@ type Shared struct {
 	Source      Source
 	Evaluations *selection.Evaluations
 	Logger      *slog.Logger
+	// Groups evaluate parts of expressions, at a router. Nil: there are none.
+	Groups Groups
 	// Bytes is of [FlagBytes], Turns of [FlagQueries].
 	Bytes, Turns *limit.Budget
 }
@@ -32,12 +34,14 @@ type Engine struct {
 	shared Shared
 	parser parser.Parser
 	engine *promql.Engine
+	// joining is for what is left once groups have evaluated the leaves; nil: there are none.
+	joining *promql.Engine
 }
 
 // New returns an engine with the options that Prometheus has unless it is told otherwise.
 func New(c Config, from Shared) *Engine {
 	e := &Engine{config: c, shared: from, parser: parser.NewParser(parser.Options{ExperimentalDurationExpr: true})}
-	e.engine = promql.NewEngine(promql.EngineOpts{
+	o := promql.EngineOpts{
 		Logger:                   from.Logger,
 		MaxSamples:               int(c.Samples),
 		Timeout:                  2 * c.Time, // the context ends before that
@@ -46,7 +50,12 @@ func New(c Config, from Shared) *Engine {
 		EnableAtModifier:         true,
 		EnableNegativeOffset:     true,
 		Parser:                   e.parser,
-	})
+	}
+	e.engine = promql.NewEngine(o)
+	if from.Groups != nil {
+		o.Parser = leafParser{e.parser}
+		e.joining = promql.NewEngine(o)
+	}
 	return e
 }
 
@@ -76,7 +85,7 @@ type Result struct {
 	// Late is how many samples were read that the step before had not seen, although their
 	// timestamps are not after it.
 	Late uint64
-	// Statistics as the engine has them, nil if it took several runs.
+	// Statistics as the engine has them, nil if it took several runs, or several engines.
 	Statistics *stats.Statistics
 }
 
@@ -86,6 +95,15 @@ type Result struct {
 // engine says.
 func (e *Engine) Evaluate(ctx context.Context, x *Expression, start, end, step int64, o Options) (*Result, error) {
 	whole := span{start, end, step}
+	if p := e.push(x, o); p != nil {
+		defer p.close()
+		return p.steps(ctx, whole, o)
+	}
+	return e.evaluateWhole(ctx, x, whole, o)
+}
+
+// evaluateWhole evaluates an expression by itself.
+func (e *Engine) evaluateWhole(ctx context.Context, x *Expression, whole span, o Options) (*Result, error) {
 	return e.inTurn(ctx, x, whole, o, func(v *evaluation) (*Result, error) { return v.evaluate(whole) })
 }
 

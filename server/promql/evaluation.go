@@ -123,6 +123,9 @@ func (v *evaluation) run(s span) (*Result, error) {
 func (v *evaluation) query(s span) (promql.Query, error) {
 	options := promql.NewPrometheusQueryOpts(false, v.options.Lookback)
 	engine, start, end := v.engine.engine, time.UnixMilli(s.start), time.UnixMilli(s.end)
+	if v.reading.leaves != nil {
+		engine = v.engine.joining
+	}
 	if s.step == 0 {
 		return engine.NewInstantQuery(v.ctx, v.reading, options, v.x.source, start)
 	}

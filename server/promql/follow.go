@@ -20,6 +20,7 @@ type Follower struct {
 	x         *Expression
 	options   Options
 	aggregate *aggregate // nil: the engine evaluates it
+	pushed    *pushed    // nil: groups evaluate nothing of it
 
 	closed atomic.Bool
 	mu     sync.Mutex // of the evaluation under way
@@ -29,7 +30,9 @@ type Follower struct {
 
 // Follow returns a follower. It has to be closed. There is no overlay.
 func (e *Engine) Follow(x *Expression, o Options) *Follower {
-	return &Follower{engine: e, x: x, options: o, aggregate: e.newAggregate(x), sets: map[string]*matched{}, bytes: e.Hold(o.Viewer)}
+	return &Follower{
+		engine: e, x: x, options: o, aggregate: e.newAggregate(x), pushed: e.push(x, o), sets: map[string]*matched{}, bytes: e.Hold(o.Viewer),
+	}
 }
 
 // Close gives up what the follower keeps, once the evaluation under way has ended. After
@@ -45,6 +48,7 @@ func (f *Follower) giveUp() {
 	if f.closed.Load() && f.mu.TryLock() {
 		defer f.mu.Unlock()
 		clear(f.sets)
+		f.pushed.close()
 		f.bytes.Release()
 	}
 }
@@ -55,13 +59,16 @@ func (f *Follower) Evaluate(ctx context.Context, v selection.Viewer, at int64) (
 	o := f.options
 	o.Viewer = v
 	whole := span{start: at, end: at}
-	if f.x.apart || f.closed.Load() || !f.mu.TryLock() {
+	if f.pushed == nil && f.x.apart || f.closed.Load() || !f.mu.TryLock() {
 		return f.engine.Evaluate(ctx, f.x, at, at, 0, o)
 	}
 	defer func() {
 		f.mu.Unlock()
 		f.giveUp()
 	}()
+	if f.pushed != nil {
+		return f.pushed.step(ctx, at, span{start: at, end: follows}, o)
+	}
 	return f.engine.inTurn(ctx, f.x, whole, o, func(e *evaluation) (*Result, error) {
 		e.reading.follower = f
 		if f.aggregate != nil {

@@ -4,7 +4,9 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
 )
@@ -125,15 +127,19 @@ type making struct {
 // make holds what is made of more series.
 func (r *reading) make(all []series, hints *storage.SelectHints) error {
 	m := &r.made
-	if m.growth != (size{}) {
-		for _, s := range all {
-			n := int64(s.of.Labels.ByteSize())
-			m.bytes, m.widest = m.bytes+n, max(m.widest, n)
-		}
+	for _, s := range all {
+		m.add(s.of.Labels)
 	}
-	m.series += int64(len(all))
 	m.points += int64(len(all)) * r.pointsOf(hints)
 	return r.holdMade()
+}
+
+// add counts a series that is selected.
+func (m *making) add(ls labels.Labels) {
+	if m.series++; m.growth != (size{}) {
+		n := int64(ls.ByteSize())
+		m.bytes, m.widest = m.bytes+n, max(m.widest, n)
+	}
 }
 
 // pointsOf is how many points the engine makes at most of a series.
@@ -173,9 +179,12 @@ func (r *reading) begin(growth size) error {
 }
 
 // lookback is how old a sample may be to count, in ms.
-func (r *reading) lookback() int64 {
-	if r.options.Lookback > 0 {
-		return r.options.Lookback.Milliseconds()
+func (r *reading) lookback() int64 { return r.engine.lookback(r.options).Milliseconds() }
+
+// lookback is how old a sample may be to count.
+func (e *Engine) lookback(o Options) time.Duration {
+	if o.Lookback > 0 {
+		return o.Lookback
 	}
-	return r.engine.config.Lookback.Milliseconds()
+	return e.config.Lookback
 }

@@ -26,6 +26,8 @@ type reading struct {
 	found   map[string][]series
 	// follower finds what it follows; nil: there is none.
 	follower *Follower
+	// leaves are what groups have evaluated; nil: there are none.
+	leaves []leafResult
 
 	run     span  // what the engine evaluates
 	before  int64 // what has arrived by then is visible
@@ -62,6 +64,9 @@ type querier struct{ *reading }
 // Select implements [storage.Querier]. Series are always sorted, since the order in which
 // floats are added up decides their last bits.
 func (q querier) Select(_ context.Context, _ bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+	if leaf := q.leaf(matchers); leaf != nil {
+		return leaf
+	}
 	all, err := q.selected(hints, matchers)
 	if err == nil {
 		err = q.scan(all, hints)
