@@ -12,6 +12,7 @@ import (
 	"github.com/promgrpc/exporter/internal/broadcast"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/internal/segment"
 )
 
 // appender owns the state of the log. All of it runs in one goroutine, but for
@@ -28,11 +29,13 @@ type appender struct {
 	now                func() time.Time
 	logger             *slog.Logger
 
-	pairs   *pairs // nil: nobody is elected
-	ended   *endedLogs
-	state   *state // nil while the log cannot be written
-	cause   error  // why it cannot
-	renewed time.Time
+	pairs     *pairs // nil: nobody is elected
+	placed    *placed
+	greetings chan *greeting
+	ended     *endedLogs
+	state     *state // nil while the log cannot be written
+	cause     error  // why it cannot
+	renewed   time.Time
 	// doubt is how long from then not even a server that proved its role is believed.
 	doubt time.Duration
 	// doubting says that a server was not believed since then.
@@ -61,24 +64,26 @@ type brokenState struct {
 
 func newAppender(in *ingest, store logStore, o Config, logger *slog.Logger) (*appender, error) {
 	a := &appender{
-		in:       in,
-		store:    store,
-		idle:     o.SeriesIdle,
-		ticks:    newTicks(o.Tick),
-		series:   o.MaxSeries,
-		families: o.MaxFamilies,
-		metadata: int(o.MetadataBytes),
-		future:   o.Future,
-		limits:   o.fingerprint(),
-		now:      time.Now,
-		logger:   logger,
-		pairs:    newPairs(&o, in.metrics, logger),
-		ended:    newEndedLogs(logger),
-		broken:   make(chan brokenState, 1),
-		diverged: make(chan *divergence, 1),
-		reopened: make(chan *state),
-		stop:     make(chan struct{}),
-		looked:   make(chan *job, 1),
+		in:        in,
+		store:     store,
+		idle:      o.SeriesIdle,
+		ticks:     newTicks(o.Tick),
+		series:    o.MaxSeries,
+		families:  o.MaxFamilies,
+		metadata:  int(o.MetadataBytes),
+		future:    o.Future,
+		limits:    o.fingerprint(),
+		now:       time.Now,
+		logger:    logger,
+		pairs:     newPairs(&o, in.metrics, logger),
+		placed:    newPlaced(in.metrics, logger),
+		greetings: make(chan *greeting),
+		ended:     newEndedLogs(logger),
+		broken:    make(chan brokenState, 1),
+		diverged:  make(chan *divergence, 1),
+		reopened:  make(chan *state),
+		stop:      make(chan struct{}),
+		looked:    make(chan *job, 1),
 	}
 	a.lookingCtx, a.endLooking = context.WithCancel(context.Background())
 	s, err := openState(store, a.ended)
@@ -102,6 +107,7 @@ func (a *appender) use(s *state) {
 	a.in.metrics.writable.Set(1)
 	a.in.metrics.series.Set(float64(s.head.Len()))
 	a.publish(s.writer.Log())
+	a.opened(s)
 	a.logger.Info("log opened", "log_id", s.writer.Log().ID().String(), "last_sequence", s.last, "series", s.head.Len())
 }
 
@@ -144,6 +150,8 @@ func (a *appender) run() {
 			a.tick()
 		case <-news.channel():
 			a.pairs.learn(a.now())
+		case g := <-a.greetings:
+			a.meet(g)
 		case j, ok := <-batches:
 			if !ok {
 				batches = nil
@@ -184,6 +192,10 @@ func (a *appender) recognise(j *job) bool {
 		j.verdict = unavailable(a.cause)
 		return false
 	}
+	if a.placed.outdated(j) {
+		j.verdict = unavailable(errOutdated)
+		return false
+	}
 	j.from = s
 	h := s.window.history(j.digest, a.limits)
 	switch e := j.earlier; {
@@ -222,7 +234,7 @@ func (a *appender) append(j *job, h history) {
 	if err == nil && !a.pairs.decide(now, j.batch.GetTenant().GetValue(), j.req) {
 		j.verdict = undecided()
 		for a.state == s && a.pairs.table.Claimed() { // Others have to come to know it.
-			a.appendEmpty(s, now)
+			_ = a.appendEmpty(s, now, segment.Placement{}) // If it fails, the loop ends.
 		}
 		return
 	}

@@ -48,6 +48,7 @@ func (s *state) apply(req *remotewrite.Request, d digest, now time.Time) (answer
 	case err != nil:
 		return answer{}, t, err
 	}
+	s.written = s.time
 	a := answer{s.end(), b.Verdict}
 	s.window.add(d, a)
 	return a, t, nil
@@ -156,6 +157,7 @@ func (s *state) resetBlock() {
 	clear(b.Histograms)
 	clear(b.Exemplars)
 	b.Histograms, b.Exemplars, b.Metadata, b.Elections = b.Histograms[:0], b.Exemplars[:0], b.Metadata[:0], nil
+	b.Placement = segment.Placement{}
 	b.Samples.Reset()
 }
 

@@ -67,7 +67,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Forwarder
 	if f.in.confirming != nil {
 		f.in.confirming.expired = f.appender.ended.expired
 	}
-	f.receivers = receivers{in: f.in}
+	f.receivers = receivers{in: f.in, appender: f.appender}
 	if f.trust, err = newTrust(c, logger); err != nil {
 		return nil, err
 	}

@@ -29,7 +29,8 @@ type metrics struct {
 	ackServers  prometheus.Gauge
 	ackSeconds  prometheus.Histogram
 
-	pairs *pairMetrics
+	pairs  *pairMetrics
+	placed *placedMetrics
 
 	connected *prometheus.GaugeVec // by instance
 	position  *prometheus.GaugeVec
@@ -84,6 +85,7 @@ func newMetrics(reg prometheus.Registerer, inflight func() int64) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}),
 		pairs:     newPairMetrics(reg),
+		placed:    newPlacedMetrics(reg),
 		connected: gauges("connected", "1 while the server is connected."),
 		position:  gauges("position", "Sequence of the last block that the server has confirmed."),
 		lag:       gauges("lag_blocks", "Blocks that the server has not confirmed."),

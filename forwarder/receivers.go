@@ -7,6 +7,7 @@ import (
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 
+	"github.com/promgrpc/exporter/forwarder/grouping"
 	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/link"
@@ -14,7 +15,8 @@ import (
 
 // receivers serves the connections of receivers.
 type receivers struct {
-	in *ingest
+	in       *ingest
+	appender *appender
 }
 
 // maxPipelined is how many batches of one connection may wait for a verdict.
@@ -25,10 +27,33 @@ func (r *receivers) serve(ctx context.Context, c *link.Conn, hello *linkv1.Hello
 	if hello.GetRole() != linkv1.Role_ROLE_RECEIVER {
 		return fmt.Errorf("a forwarder takes links of receivers, not of %s", hello.GetRole())
 	}
-	if err := c.Welcome(&linkv1.Welcome{MaxBatchBytes: uint32(r.in.maxBatch)}); err != nil {
+	said, err := grouping.Said(hello)
+	if err != nil {
+		return misplaced(err)
+	}
+	links := &r.appender.placed.links
+	k := links.add(c, said.Version())
+	err = r.welcome(ctx, c, said)
+	if err == nil {
+		err = r.exchange(ctx, c, said.Version())
+	}
+	if outdated := links.remove(k); outdated != nil {
+		return misplaced(outdated)
+	}
+	return err
+}
+
+// welcome lets a receiver in whose placement fits the log.
+func (r *receivers) welcome(ctx context.Context, c *link.Conn, said grouping.Belonging) error {
+	if err := r.appender.greet(ctx, said); err != nil {
 		return err
 	}
-	o := &outbox{peer: c.Peer(), wake: make(chan struct{}, 1)}
+	return c.Welcome(&linkv1.Welcome{MaxBatchBytes: uint32(r.in.maxBatch)})
+}
+
+// exchange takes batches, and sends verdicts, until the link ends.
+func (r *receivers) exchange(ctx context.Context, c *link.Conn, version uint64) error {
+	o := &outbox{peer: c.Peer(), version: version, wake: make(chan struct{}, 1)}
 	slots := make(chan struct{}, maxPipelined)
 	var sending sync.WaitGroup
 	sending.Go(func() {
@@ -75,7 +100,8 @@ func (r *receivers) read(ctx context.Context, c *link.Conn, slots chan struct{},
 // outbox collects the verdicts for one connection, so that those of one group go out in
 // one write. It holds [maxPipelined] at most, and put never waits.
 type outbox struct {
-	peer string // that they are for
+	peer    string // that they are for
+	version uint64 // of the placement by which the batches were sent
 
 	mu       sync.Mutex
 	verdicts []*linkv1.Frame

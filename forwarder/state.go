@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/promgrpc/exporter/forwarder/grouping"
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
 	"github.com/promgrpc/exporter/internal/head"
 	"github.com/promgrpc/exporter/internal/seglog"
@@ -58,8 +59,10 @@ type state struct {
 	window   *repeatWindow
 	families *families
 	nextRef  uint64
-	last     uint64 // sequence of the last block
-	time     int64  // of it, in ms, or of the segment if that is later
+	last     uint64             // sequence of the last block
+	time     int64              // of it, in ms, or of the segment if that is later
+	written  int64              // when a request was appended last, in ms, or later
+	belongs  grouping.Belonging // as the log said when it was opened
 	dropped  map[uint64]struct{}
 	// lastExemplars has the hash of the latest exemplar of each series, as far as the
 	// newest segment had any when the log was opened.
@@ -107,6 +110,10 @@ func openState(store logStore, old *endedLogs) (*state, error) {
 	if err := s.restoreWindow(before); err != nil {
 		_ = w.Close()
 		return nil, fmt.Errorf("read digests: %w", err)
+	}
+	if err := s.recallPlacement(); err != nil {
+		_ = w.Close()
+		return nil, err
 	}
 	clear(s.dropped)
 	return s, nil
@@ -173,6 +180,7 @@ func (s *state) recallSeries() {
 	s.intern = newIntern()
 	latest := make([]entry, 0, n)
 	s.head.Each(func(ref uint64, l *segment.Latest) bool {
+		s.written = max(s.written, l.Written)
 		e := entry{ref: ref}
 		switch {
 		case l.None:

@@ -55,29 +55,30 @@ func (a *appender) tick() {
 	if !a.ticks.now(now) || s == nil {
 		return
 	}
-	a.appendEmpty(s, now)
+	_ = a.appendEmpty(s, now, segment.Placement{}) // If it fails, the log is opened again.
 }
 
-// appendEmpty appends a block without a request.
-func (a *appender) appendEmpty(s *state, now time.Time) {
+// appendEmpty appends a block without a request, with a placement if there is another one.
+func (a *appender) appendEmpty(s *state, now time.Time, p segment.Placement) error {
 	err := s.rotate(now, a.idle)
 	if err == nil {
-		err = s.tick(now)
+		err = s.tick(now, p)
 	}
 	if err != nil {
 		a.fail(s, err)
-		return
+		return a.cause
 	}
 	a.ticks.appended(now)
 	a.in.inflight.Add(1)
 	a.in.answers <- &job{from: s, answer: answer{place: s.end()}}
+	return nil
 }
 
-// tick appends a block without a request, which says at most who is elected.
-func (s *state) tick(now time.Time) error {
+// tick appends a block without a request, which says at most who is elected, and a placement.
+func (s *state) tick(now time.Time, p segment.Placement) error {
 	s.resetBlock()
 	s.setTime(now)
 	s.block.Elections = s.pairs.due(func(int) error { return nil })
-	s.block.Digest, s.block.Verdict = digest{}, segment.Verdict{}
+	s.block.Digest, s.block.Verdict, s.block.Placement = digest{}, segment.Verdict{}, p
 	return s.write()
 }

@@ -129,6 +129,7 @@ type frameTable struct {
 	w         *bufio.Writer
 	total     struct{ blocks, series, samples, histograms, exemplars, rejected uint64 }
 	elections elections
+	placement segment.Placement
 	size      int64
 	last      segment.Kind
 }
@@ -155,6 +156,9 @@ func (t *frameTable) frame(f *segment.Frame) error {
 	_, err := fmt.Fprintf(t.w, "%12d %-8s %10d %-24s %8d %8d %10d %9d %8d %8d %9d\n",
 		f.Offset, h.Kind, h.Sequence, date(h.Time), h.Series, h.Samples, h.Histograms, h.Exemplars, h.Metadata, h.Verdict.Rejected, h.Len())
 	t.elections.add(f.Elections())
+	if p := f.Placement(); !p.None() {
+		t.placement = p
+	}
 	return err
 }
 
@@ -174,6 +178,7 @@ func (t *frameTable) close(whole bool) error {
 	}
 	_, _ = fmt.Fprintln(t.w)
 	t.elections.list(t.w)
+	listPlacement(t.w, t.placement)
 	return t.w.Flush()
 }
 
@@ -194,6 +199,9 @@ func (o *frameObjects) frame(f *segment.Frame) error {
 		return err
 	}
 	if err := writeElections(o.w, f.Elections()); err != nil {
+		return err
+	}
+	if err := writePlacement(o.w, f.Placement()); err != nil {
 		return err
 	}
 	_, err = o.w.WriteString("}\n")

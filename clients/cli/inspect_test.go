@@ -11,6 +11,7 @@ import (
 
 	"github.com/promgrpc/exporter/clients/internal/metricstest"
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/placement"
 	"github.com/promgrpc/exporter/internal/segment"
 )
 
@@ -31,6 +32,11 @@ func segmentBytes(t *testing.T) []byte {
 			PositiveSpans: []*metricsv1.BucketSpan{{Length: 1}}, PositiveDeltas: []int64{3},
 		})
 	}
+	placed := func(version uint64, epochs ...placement.Epoch) segment.Placement {
+		p, err := placement.New(version, placement.BySender, nil, append([]placement.Epoch{{From: placement.Ever, Groups: []string{"a", "b"}}}, epochs...))
+		require.NoError(t, err)
+		return segment.Placement{Group: "a", Wire: string(p.Bytes())}
+	}
 	e := segment.NewEncoder()
 	b := e.StartSegment(nil, segment.Header{LogID: segment.LogID{1, 2, 3}, FirstSequence: 5, CreateTime: t0})
 	var err error
@@ -43,6 +49,7 @@ func segmentBytes(t *testing.T) []byte {
 			{Tenant: "t", Cluster: "c", Replica: "a", Term: 1, ClaimTime: t0 - 60_000, LogID: segment.LogID{1, 2, 3}, HeardTime: t0 - 10},
 			{Cluster: "other", Replica: "a", Term: 1, ClaimTime: t0 - 60_000, LogID: segment.LogID{1, 2, 3}, HeardTime: t0 - 10},
 		},
+		Placement: placed(1),
 	}, t0, 0)
 	require.NoError(t, err)
 	b, err = e.AppendBlock(b, &segment.Block{
@@ -59,6 +66,7 @@ func segmentBytes(t *testing.T) []byte {
 		Exemplars:  []segment.Exemplar{{Ref: 1, Data: wire(&metricsv1.Exemplar{Labels: labels("trace_id", "x"), Value: 0.5})}},
 		Metadata:   []segment.Metadata{{Family: "up", Type: 2, Help: "Late."}},
 		Elections:  []segment.Election{{Tenant: "t", Cluster: "c", Replica: "b", Term: 2, ClaimTime: t0 + 1, LogID: segment.LogID{1, 2, 3}, HeardTime: t0 + 2}},
+		Placement:  placed(2, placement.Epoch{From: t0 + 60_000, Groups: []string{"a", "b", "c"}}),
 	}, 0)
 	require.NoError(t, err)
 	b, err = e.AppendFooter(b, t0+3, 0)
@@ -87,7 +95,8 @@ func TestInspect(t *testing.T) {
 	r := runCLI(t, t.Context(), "inspect", path)
 	require.Contains(t, r.stdout, "\nsealed: 2 blocks, 1 new series, 3 samples, 1 histograms, 1 exemplars, 1 rejected, ")
 	require.Regexp(t, `\n +\d+ block +5 2023-11-14T22:13:20.124Z +1 +2 +0 +0 +0 +1 +\d+\n`, r.stdout)
-	require.Regexp(t, `\nTENANT +CLUSTER +ELECTED .*\n"" +"other" +"a" +1 .*\n"t" +"c" +"b" +2 2023-11-14T22:13:20.124Z 2023-11-14T22:13:20.125Z 010203[0-9a-f]{26}\n$`, r.stdout)
+	require.Regexp(t, `\nTENANT +CLUSTER +ELECTED .*\n"" +"other" +"a" +1 .*\n"t" +"c" +"b" +2 2023-11-14T22:13:20.124Z 2023-11-14T22:13:20.125Z 010203[0-9a-f]{26}\n`, r.stdout)
+	require.Regexp(t, `\n\ngroup "a", version 2 of the groups file\nFROM +GROUPS\never +a b\n2023-11-14T22:14:20.123Z +a b c\n$`, r.stdout)
 	require.Equal(t, 2, runCLI(t, t.Context(), "inspect", path, "-o", "csv").code)
 }
 
