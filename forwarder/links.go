@@ -14,9 +14,9 @@ type links struct {
 
 // linked is one of them.
 type linked struct {
-	conn     *link.Conn
-	version  uint64 // of its placement
-	outdated bool
+	conn    *link.Conn
+	version uint64 // of its placement
+	newer   uint64 // for which it was ended, 0 if it was not
 }
 
 // add notes a link, before it is known whether its placement is the newest.
@@ -28,13 +28,13 @@ func (l *links) add(c *link.Conn, version uint64) *linked {
 	return k
 }
 
-// remove forgets a link, and returns errOutdated if it was ended.
+// remove forgets a link, and returns what its receiver is told if it was ended.
 func (l *links) remove(k *linked) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.open, k)
-	if k.outdated {
-		return errOutdated
+	if k.newer > 0 {
+		return &link.MisplacedError{Version: k.newer, Err: errOutdated}
 	}
 	return nil
 }
@@ -45,7 +45,7 @@ func (l *links) endOlder(version uint64) {
 	defer l.mu.Unlock()
 	for k := range l.open {
 		if k.version < version {
-			k.outdated = true
+			k.newer = version
 			k.conn.Interrupt()
 		}
 	}

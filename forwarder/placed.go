@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
-
 	"github.com/promgrpc/exporter/forwarder/grouping"
 	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/segment"
@@ -77,7 +75,7 @@ func (a *appender) meet(g *greeting) {
 	switch {
 	case errors.As(err, &refused):
 		a.placed.metrics.refused.WithLabelValues(string(refused.Reason)).Inc()
-		err = misplaced(err)
+		err = &link.MisplacedError{Version: a.placed.Version(), Err: err}
 	case taken && s == nil:
 		err = a.cause
 	case taken:
@@ -86,11 +84,6 @@ func (a *appender) meet(g *greeting) {
 		err = a.place(s, now)
 	}
 	g.answer <- err
-}
-
-// misplaced is what a receiver is told that does not fit.
-func misplaced(err error) error {
-	return &link.CodedError{Code: linkv1.GoodbyeCode_GOODBYE_CODE_PLACEMENT, Err: err}
 }
 
 // place appends the placement.

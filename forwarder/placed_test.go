@@ -54,12 +54,14 @@ func (r *running) mustBeOf(group string, p *placement.Placement) *sender {
 	return s
 }
 
-// misfit checks that an error is the goodbye to a receiver that does not fit.
-func misfit(t testing.TB, err error) {
+// misfit checks that an error is the goodbye to a receiver that does not fit, and returns which
+// version the log has.
+func misfit(t testing.TB, err error) uint64 {
 	t.Helper()
 	var bye *link.GoodbyeError
 	require.ErrorAs(t, err, &bye)
 	require.Equal(t, linkv1.GoodbyeCode_GOODBYE_CODE_PLACEMENT, bye.Code, bye.Reason)
+	return bye.PlacementVersion
 }
 
 // placements are what the blocks of the log say, in order.
@@ -130,7 +132,7 @@ func TestReceiversThatDoNotFit(t *testing.T) {
 	} {
 		t.Run(string(reason), func(t *testing.T) {
 			_, err := r.of(c.group, c.file)
-			misfit(t, err)
+			require.Equal(t, uint64(3), misfit(t, err))
 			require.ErrorContains(t, err, c.why)
 			require.InDelta(t, 1, testutil.ToFloat64(r.in.metrics.placed.refused.WithLabelValues(string(reason))), 0)
 		})
@@ -162,7 +164,7 @@ func TestOlderLinksEnd(t *testing.T) {
 
 	newer := r.mustBeOf("a", file(t, 4, time.Now().Add(time.Hour)))
 	_, err = older.conn.Receive()
-	misfit(t, err)
+	require.Equal(t, uint64(4), misfit(t, err))
 	require.ErrorContains(t, err, errOutdated.Error())
 	newer.mustStore(v1, bodyOf(t, v1, one(1, 7, "__name__", "x")))
 	require.Len(t, r.placements(), 2)

@@ -29,7 +29,7 @@ func (r *receivers) serve(ctx context.Context, c *link.Conn, hello *linkv1.Hello
 	}
 	said, err := grouping.Said(hello)
 	if err != nil {
-		return misplaced(err)
+		return &link.MisplacedError{Err: err}
 	}
 	links := &r.appender.placed.links
 	k := links.add(c, said.Version())
@@ -38,7 +38,7 @@ func (r *receivers) serve(ctx context.Context, c *link.Conn, hello *linkv1.Hello
 		err = r.exchange(ctx, c, said.Version())
 	}
 	if outdated := links.remove(k); outdated != nil {
-		return misplaced(outdated)
+		return outdated
 	}
 	return err
 }

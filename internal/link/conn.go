@@ -320,8 +320,8 @@ func (c *Conn) CloseWith(reason string) error { return c.closeWith(goodbye(reaso
 // closeFor is CloseWith for what a handler returned.
 func (c *Conn) closeFor(err error) {
 	g := goodbye(err.Error())
-	if coded := (*CodedError)(nil); errors.As(err, &coded) {
-		g.Code = coded.Code
+	if misplaced := (*MisplacedError)(nil); errors.As(err, &misplaced) {
+		g.Code, g.PlacementVersion = linkv1.GoodbyeCode_GOODBYE_CODE_PLACEMENT, misplaced.Version
 	}
 	_ = c.closeWith(g)
 }

@@ -23,23 +23,27 @@ type GoodbyeError struct {
 	Reason string
 	// Code where the peer thinks that a program has something to do about it.
 	Code linkv1.GoodbyeCode
+	// PlacementVersion of the peer's log, for GOODBYE_CODE_PLACEMENT.
+	PlacementVersion uint64
 }
 
 func goodbyeError(g *linkv1.Goodbye) *GoodbyeError {
-	return &GoodbyeError{Reason: shorten(g.GetReason(), maxReason), Code: g.GetCode()}
+	return &GoodbyeError{Reason: shorten(g.GetReason(), maxReason), Code: g.GetCode(), PlacementVersion: g.GetPlacementVersion()}
 }
 
 func (e *GoodbyeError) Error() string { return "link: peer said goodbye: " + e.Reason }
 
-// CodedError is an error of a [Handler] that tells the peer's program something too.
-type CodedError struct {
-	Code linkv1.GoodbyeCode
-	Err  error
+// MisplacedError is an error of a [Handler] that tells a receiver's program that its
+// placement does not fit.
+type MisplacedError struct {
+	// Version of the placement that counts, 0 if there is none.
+	Version uint64
+	Err     error
 }
 
-func (e *CodedError) Error() string { return e.Err.Error() }
+func (e *MisplacedError) Error() string { return e.Err.Error() }
 
-func (e *CodedError) Unwrap() error { return e.Err }
+func (e *MisplacedError) Unwrap() error { return e.Err }
 
 // frameError is what Receive returns for bytes that are not what the protocol
 // asks for. The connection cannot be used any more.

@@ -15,7 +15,6 @@ import (
 // TestGoodbyesHaveTheirCode checks that the other side's program is told the code of an error,
 // before a welcome and after it.
 func TestGoodbyesHaveTheirCode(t *testing.T) {
-	const code = linkv1.GoodbyeCode_GOODBYE_CODE_PLACEMENT
 	for _, welcome := range []bool{false, true} {
 		t.Run(fmt.Sprint("welcome ", welcome), func(t *testing.T) {
 			s := serve(t, Options{}, func(_ context.Context, c *Conn, _ *linkv1.Hello) error {
@@ -24,7 +23,7 @@ func TestGoodbyesHaveTheirCode(t *testing.T) {
 						return err
 					}
 				}
-				return fmt.Errorf("wrapped: %w", &CodedError{code, fmt.Errorf("of another group")})
+				return fmt.Errorf("wrapped: %w", &MisplacedError{7, fmt.Errorf("of another group")})
 			})
 			c, _, err := Dial(t.Context(), s.addr, &linkv1.Hello{}, Options{})
 			if welcome {
@@ -34,7 +33,8 @@ func TestGoodbyesHaveTheirCode(t *testing.T) {
 			}
 			var bye *GoodbyeError
 			require.ErrorAs(t, err, &bye)
-			require.Equal(t, code, bye.Code)
+			require.Equal(t, linkv1.GoodbyeCode_GOODBYE_CODE_PLACEMENT, bye.Code)
+			require.Equal(t, uint64(7), bye.PlacementVersion)
 			require.Equal(t, "wrapped: of another group", bye.Reason)
 		})
 	}

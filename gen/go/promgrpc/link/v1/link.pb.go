@@ -1648,9 +1648,11 @@ type Goodbye struct {
 	// reason in words.
 	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
 	// code for programs, where they have something to do about it.
-	Code          GoodbyeCode `protobuf:"varint,2,opt,name=code,proto3,enum=promgrpc.link.v1.GoodbyeCode" json:"code,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Code GoodbyeCode `protobuf:"varint,2,opt,name=code,proto3,enum=promgrpc.link.v1.GoodbyeCode" json:"code,omitempty"`
+	// placement_version of the log, for GOODBYE_CODE_PLACEMENT. 0: it has none.
+	PlacementVersion uint64 `protobuf:"varint,3,opt,name=placement_version,json=placementVersion,proto3" json:"placement_version,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Goodbye) Reset() {
@@ -1695,6 +1697,13 @@ func (x *Goodbye) GetCode() GoodbyeCode {
 		return x.Code
 	}
 	return GoodbyeCode_GOODBYE_CODE_UNSPECIFIED
+}
+
+func (x *Goodbye) GetPlacementVersion() uint64 {
+	if x != nil {
+		return x.PlacementVersion
+	}
+	return 0
 }
 
 var File_promgrpc_link_v1_link_proto protoreflect.FileDescriptor
@@ -1787,10 +1796,11 @@ const file_promgrpc_link_v1_link_proto_rawDesc = "" +
 	"\x04Ping\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\x16\n" +
 	"\x04Pong\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x04R\x02id\"T\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"\x81\x01\n" +
 	"\aGoodbye\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x121\n" +
-	"\x04code\x18\x02 \x01(\x0e2\x1d.promgrpc.link.v1.GoodbyeCodeR\x04code*C\n" +
+	"\x04code\x18\x02 \x01(\x0e2\x1d.promgrpc.link.v1.GoodbyeCodeR\x04code\x12+\n" +
+	"\x11placement_version\x18\x03 \x01(\x04R\x10placementVersion*C\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rROLE_RECEIVER\x10\x01\x12\x12\n" +

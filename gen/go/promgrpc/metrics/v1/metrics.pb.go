@@ -1042,9 +1042,13 @@ type LogStatus struct {
 	ArchivedSequence uint64 `protobuf:"varint,10,opt,name=archived_sequence,json=archivedSequence,proto3" json:"archived_sequence,omitempty"`
 	// owners are the names in a forwarder's certificate that the log belongs to. Empty: it
 	// belongs to nobody.
-	Owners        []string `protobuf:"bytes,11,rep,name=owners,proto3" json:"owners,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Owners []string `protobuf:"bytes,11,rep,name=owners,proto3" json:"owners,omitempty"`
+	// group that the log says it is of. Empty: of none.
+	Group string `protobuf:"bytes,12,opt,name=group,proto3" json:"group,omitempty"`
+	// placement_version of the newest placement in the log. 0: it has none.
+	PlacementVersion uint64 `protobuf:"varint,13,opt,name=placement_version,json=placementVersion,proto3" json:"placement_version,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *LogStatus) Reset() {
@@ -1152,6 +1156,20 @@ func (x *LogStatus) GetOwners() []string {
 		return x.Owners
 	}
 	return nil
+}
+
+func (x *LogStatus) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *LogStatus) GetPlacementVersion() uint64 {
+	if x != nil {
+		return x.PlacementVersion
+	}
+	return 0
 }
 
 // Away says which groups of a router do not answer, as an event of a stream: what they
@@ -1432,7 +1450,7 @@ const file_promgrpc_metrics_v1_metrics_proto_rawDesc = "" +
 	"size_bytes\x18\x06 \x01(\x03R\tsizeBytes\x12\x16\n" +
 	"\x06sealed\x18\a \x01(\bR\x06sealed\x12\x1a\n" +
 	"\barchived\x18\b \x01(\bR\barchived\x12\x16\n" +
-	"\x06remote\x18\t \x01(\bR\x06remote\"\x91\x03\n" +
+	"\x06remote\x18\t \x01(\bR\x06remote\"\xd4\x03\n" +
 	"\tLogStatus\x12\x15\n" +
 	"\x06log_id\x18\x01 \x01(\tR\x05logId\x12%\n" +
 	"\x0efirst_sequence\x18\x02 \x01(\x04R\rfirstSequence\x12#\n" +
@@ -1447,7 +1465,9 @@ const file_promgrpc_metrics_v1_metrics_proto_rawDesc = "" +
 	"\x10durable_sequence\x18\t \x01(\x04R\x0fdurableSequence\x12+\n" +
 	"\x11archived_sequence\x18\n" +
 	" \x01(\x04R\x10archivedSequence\x12\x16\n" +
-	"\x06owners\x18\v \x03(\tR\x06owners\"\x1e\n" +
+	"\x06owners\x18\v \x03(\tR\x06owners\x12\x14\n" +
+	"\x05group\x18\f \x01(\tR\x05group\x12+\n" +
+	"\x11placement_version\x18\r \x01(\x04R\x10placementVersion\"\x1e\n" +
 	"\x04Away\x12\x16\n" +
 	"\x06groups\x18\x01 \x03(\tR\x06groups\"\xb7\x01\n" +
 	"\vGroupStatus\x12\x12\n" +

@@ -121,15 +121,17 @@ class Label(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
 
 class LogStatus(_message.Message):
-    __slots__ = ["archived_sequence", "connected", "durable_sequence", "first_sequence", "lag_blocks", "last_sequence", "log_id", "owners", "receive_time", "series", "size_bytes"]
+    __slots__ = ["archived_sequence", "connected", "durable_sequence", "first_sequence", "group", "lag_blocks", "last_sequence", "log_id", "owners", "placement_version", "receive_time", "series", "size_bytes"]
     ARCHIVED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     CONNECTED_FIELD_NUMBER: _ClassVar[int]
     DURABLE_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     FIRST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
     LAG_BLOCKS_FIELD_NUMBER: _ClassVar[int]
     LAST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     LOG_ID_FIELD_NUMBER: _ClassVar[int]
     OWNERS_FIELD_NUMBER: _ClassVar[int]
+    PLACEMENT_VERSION_FIELD_NUMBER: _ClassVar[int]
     RECEIVE_TIME_FIELD_NUMBER: _ClassVar[int]
     SERIES_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -137,14 +139,16 @@ class LogStatus(_message.Message):
     connected: bool
     durable_sequence: int
     first_sequence: int
+    group: str
     lag_blocks: int
     last_sequence: int
     log_id: str
     owners: _containers.RepeatedScalarFieldContainer[str]
+    placement_version: int
     receive_time: _timestamp_pb2.Timestamp
     series: int
     size_bytes: int
-    def __init__(self, log_id: _Optional[str] = ..., first_sequence: _Optional[int] = ..., last_sequence: _Optional[int] = ..., connected: bool = ..., lag_blocks: _Optional[int] = ..., receive_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., series: _Optional[int] = ..., size_bytes: _Optional[int] = ..., durable_sequence: _Optional[int] = ..., archived_sequence: _Optional[int] = ..., owners: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, log_id: _Optional[str] = ..., first_sequence: _Optional[int] = ..., last_sequence: _Optional[int] = ..., connected: bool = ..., lag_blocks: _Optional[int] = ..., receive_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., series: _Optional[int] = ..., size_bytes: _Optional[int] = ..., durable_sequence: _Optional[int] = ..., archived_sequence: _Optional[int] = ..., owners: _Optional[_Iterable[str]] = ..., group: _Optional[str] = ..., placement_version: _Optional[int] = ...) -> None: ...
 
 class MetricMetadata(_message.Message):
     __slots__ = ["help", "metric_family_name", "type", "unit"]
