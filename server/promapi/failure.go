@@ -83,9 +83,12 @@ func failureOf(err error) *failure {
 	var over *limit.Error
 	var call *connect.Error
 	var denied *access.Denied
+	var away *refusal.AwayError
 	switch {
 	case errors.As(err, &known):
 		return known
+	case errors.As(err, &away):
+		return &failure{status: http.StatusServiceUnavailable, kind: unavailable, text: away.Error(), retry: true}
 	case errors.As(err, &over) && (over.Passing || !errors.As(err, &call)):
 		return limited(over)
 	case errors.As(err, &denied):

@@ -124,7 +124,11 @@ const pointBytes = 16
 // find returns the series that matchers match, with the samples between two timestamps,
 // both included, sorted by labels.
 func (r *reading) find(from, to int64, matchers []*labels.Matcher) ([]series, error) {
-	found, err := r.engine.shared.Source.Select(r.ctx, r.options.Viewer, r.bytes, samples.Query{Sets: [][]*labels.Matcher{matchers}, From: from, To: to})
+	q := samples.Query{Sets: [][]*labels.Matcher{matchers}, From: from, To: to}
+	if r.options.Delay != nil { // What is found serves all steps.
+		q.Reached = new(r.whole.end + r.options.Delay.Milliseconds())
+	}
+	found, err := r.engine.shared.Source.Select(r.ctx, r.options.Viewer, r.bytes, q)
 	if err != nil {
 		return nil, err
 	}

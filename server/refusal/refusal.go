@@ -62,7 +62,10 @@ func (r *Refusals) Of(err error) error {
 	var over *limit.Error
 	var syntax *selection.SyntaxError
 	var denied *access.Denied
+	var away *AwayError
 	switch {
+	case errors.As(err, &away):
+		return connect.NewError(connect.CodeUnavailable, away)
 	case errors.As(err, &known):
 		return err
 	case errors.As(err, &over):

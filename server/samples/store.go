@@ -24,6 +24,9 @@ type Query struct {
 	Sets [][]*labels.Matcher
 	// From and To are the timestamps between which samples are wanted, both included, in ms.
 	From, To int64
+	// Reached is the time, in ms, that all logs have come to by now where time goes on, nil
+	// for none. A source that is not there has to have come to it, too.
+	Reached *int64
 	// LabelsOnly says that the samples of segments are not wanted. What is found may then
 	// have none between these times, if it has some before and after.
 	LabelsOnly bool

@@ -266,7 +266,10 @@ type ReadSeriesRequest struct {
 	// content of the response.
 	Content ReadSeriesRequest_Content `protobuf:"varint,4,opt,name=content,proto3,enum=promgrpc.query.v1.ReadSeriesRequest_Content" json:"content,omitempty"`
 	// when_away says what to do while a group that is needed is away, at a router.
-	WhenAway      v1.WhenAway `protobuf:"varint,5,opt,name=when_away,json=whenAway,proto3,enum=promgrpc.metrics.v1.WhenAway" json:"when_away,omitempty"`
+	WhenAway v1.WhenAway `protobuf:"varint,5,opt,name=when_away,json=whenAway,proto3,enum=promgrpc.metrics.v1.WhenAway" json:"when_away,omitempty"`
+	// reached is the time, in milliseconds, that all logs have to have come to first, which
+	// is waited for as for a cursor. Unset: what is there is read.
+	Reached       *int64 `protobuf:"varint,6,opt,name=reached,proto3,oneof" json:"reached,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -334,6 +337,13 @@ func (x *ReadSeriesRequest) GetWhenAway() v1.WhenAway {
 		return x.WhenAway
 	}
 	return v1.WhenAway(0)
+}
+
+func (x *ReadSeriesRequest) GetReached() int64 {
+	if x != nil && x.Reached != nil {
+		return *x.Reached
+	}
+	return 0
 }
 
 // ReadSeriesResponse is a part of the stream.
@@ -1768,19 +1778,22 @@ var File_promgrpc_query_v1_query_service_proto protoreflect.FileDescriptor
 
 const file_promgrpc_query_v1_query_service_proto_rawDesc = "" +
 	"\n" +
-	"%promgrpc/query/v1/query_service.proto\x12\x11promgrpc.query.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!promgrpc/metrics/v1/metrics.proto\x1a)promgrpc/metrics/v1/metrics_service.proto\"\xcb\x03\n" +
+	"%promgrpc/query/v1/query_service.proto\x12\x11promgrpc.query.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!promgrpc/metrics/v1/metrics.proto\x1a)promgrpc/metrics/v1/metrics_service.proto\"\xf6\x03\n" +
 	"\x11ReadSeriesRequest\x120\n" +
 	"\tselectors\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10@\"\br\x06\x10\x01(\x80\x80\x04R\tselectors\x12\x19\n" +
 	"\bmin_time\x18\x02 \x01(\x03R\aminTime\x12\x19\n" +
 	"\bmax_time\x18\x03 \x01(\x03R\amaxTime\x12P\n" +
 	"\acontent\x18\x04 \x01(\x0e2,.promgrpc.query.v1.ReadSeriesRequest.ContentB\b\xbaH\x05\x82\x01\x02\x10\x01R\acontent\x12D\n" +
-	"\twhen_away\x18\x05 \x01(\x0e2\x1d.promgrpc.metrics.v1.WhenAwayB\b\xbaH\x05\x82\x01\x02\x10\x01R\bwhenAway\"b\n" +
+	"\twhen_away\x18\x05 \x01(\x0e2\x1d.promgrpc.metrics.v1.WhenAwayB\b\xbaH\x05\x82\x01\x02\x10\x01R\bwhenAway\x12\x1d\n" +
+	"\areached\x18\x06 \x01(\x03H\x00R\areached\x88\x01\x01\"b\n" +
 	"\aContent\x12\x17\n" +
 	"\x13CONTENT_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fCONTENT_SAMPLES\x10\x01\x12\x12\n" +
 	"\x0eCONTENT_LABELS\x10\x02\x12\x15\n" +
 	"\x11CONTENT_EXEMPLARS\x10\x03:R\xbaHO\x1aM\n" +
-	"\x0emax_time.order\x12\x1bmax_time is before min_time\x1a\x1ethis.min_time <= this.max_time\"y\n" +
+	"\x0emax_time.order\x12\x1bmax_time is before min_time\x1a\x1ethis.min_time <= this.max_timeB\n" +
+	"\n" +
+	"\b_reached\"y\n" +
 	"\x12ReadSeriesResponse\x127\n" +
 	"\x06series\x18\x01 \x03(\v2\x1f.promgrpc.query.v1.StoredSeriesR\x06series\x12*\n" +
 	"\x03end\x18\x02 \x01(\v2\x18.promgrpc.metrics.v1.EndR\x03end\"\xb4\x01\n" +
@@ -2039,6 +2052,7 @@ func file_promgrpc_query_v1_query_service_proto_init() {
 	if File_promgrpc_query_v1_query_service_proto != nil {
 		return
 	}
+	file_promgrpc_query_v1_query_service_proto_msgTypes[0].OneofWrappers = []any{}
 	file_promgrpc_query_v1_query_service_proto_msgTypes[6].OneofWrappers = []any{}
 	file_promgrpc_query_v1_query_service_proto_msgTypes[7].OneofWrappers = []any{
 		(*QueryRequest_Since)(nil),

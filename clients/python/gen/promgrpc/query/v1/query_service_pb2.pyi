@@ -193,7 +193,7 @@ class QueryResponse(_message.Message):
     def __init__(self, timeseries: _Optional[_Iterable[_Union[_metrics_pb2.TimeSeries, _Mapping]]] = ..., cursor: _Optional[str] = ..., evaluated: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., annotations: _Optional[_Iterable[_Union[Annotation, _Mapping]]] = ..., late_samples: _Optional[int] = ..., synced: _Optional[_Union[_metrics_service_pb2.Synced, _Mapping]] = ..., heartbeat: _Optional[_Union[_metrics_service_pb2.Heartbeat, _Mapping]] = ..., end: _Optional[_Union[_metrics_service_pb2.End, _Mapping]] = ..., away: _Optional[_Union[_metrics_pb2.Away, _Mapping]] = ..., forget_references: bool = ...) -> None: ...
 
 class ReadSeriesRequest(_message.Message):
-    __slots__ = ["content", "max_time", "min_time", "selectors", "when_away"]
+    __slots__ = ["content", "max_time", "min_time", "reached", "selectors", "when_away"]
     class Content(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = []
     CONTENT_EXEMPLARS: ReadSeriesRequest.Content
@@ -203,14 +203,16 @@ class ReadSeriesRequest(_message.Message):
     CONTENT_UNSPECIFIED: ReadSeriesRequest.Content
     MAX_TIME_FIELD_NUMBER: _ClassVar[int]
     MIN_TIME_FIELD_NUMBER: _ClassVar[int]
+    REACHED_FIELD_NUMBER: _ClassVar[int]
     SELECTORS_FIELD_NUMBER: _ClassVar[int]
     WHEN_AWAY_FIELD_NUMBER: _ClassVar[int]
     content: ReadSeriesRequest.Content
     max_time: int
     min_time: int
+    reached: int
     selectors: _containers.RepeatedScalarFieldContainer[str]
     when_away: _metrics_pb2.WhenAway
-    def __init__(self, selectors: _Optional[_Iterable[str]] = ..., min_time: _Optional[int] = ..., max_time: _Optional[int] = ..., content: _Optional[_Union[ReadSeriesRequest.Content, str]] = ..., when_away: _Optional[_Union[_metrics_pb2.WhenAway, str]] = ...) -> None: ...
+    def __init__(self, selectors: _Optional[_Iterable[str]] = ..., min_time: _Optional[int] = ..., max_time: _Optional[int] = ..., content: _Optional[_Union[ReadSeriesRequest.Content, str]] = ..., when_away: _Optional[_Union[_metrics_pb2.WhenAway, str]] = ..., reached: _Optional[int] = ...) -> None: ...
 
 class ReadSeriesResponse(_message.Message):
     __slots__ = ["end", "series"]
