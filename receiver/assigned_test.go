@@ -192,7 +192,7 @@ func TestForwarderThatIsAvoided(t *testing.T) {
 				is := slices.IndexFunc(senders, func(s *sender) bool { return s.name == own[0][0] })
 				s := senders[is]
 				require.Equal(t, tc.status, s.post(t, typeV1, block(s.name)).code)
-				require.Equal(t, 1.0, testutil.ToFloat64(r.pool.metrics.forwarderUsed.WithLabelValues(forwarders[0].addr, tc.outcome)))
+				require.Equal(t, 1.0, testutil.ToFloat64(r.pool.metrics.forwarderUsed.WithLabelValues("", forwarders[0].addr, tc.outcome)))
 				forwarders[0].from(t)
 				if !tc.moves {
 					require.Equal(t, tc.status, s.post(t, typeV1, block(s.name)).code)

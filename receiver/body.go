@@ -33,6 +33,7 @@ type body struct {
 	h     *handler
 	data  *buffer.Buffer // Nil as long as the budget has given nothing.
 	taken *limit.Hold
+	own   int64 // what the body itself has taken
 }
 
 // release gives back what the body holds.
@@ -50,12 +51,27 @@ func (b *body) grow(n int64) error {
 	if err := b.taken.Resize(min(max(int64(buffer.Size(int(n))), leastCharge), b.h.budget.Share())); err != nil {
 		return b.h.overLimit(http.StatusServiceUnavailable, fmt.Errorf("too many requests under way: %w", err))
 	}
-	b.h.metrics.inflightBytes.Add(float64(b.taken.Held() - before))
+	b.own = b.taken.Held()
+	b.h.metrics.inflightBytes.Add(float64(b.own - before))
 	if b.data == nil {
 		b.data = buffer.Get(int(n))
 		return nil
 	}
 	b.data.Grow(int(n))
+	return nil
+}
+
+// more makes room for n bytes besides the body's.
+func (b *body) more(n int64) error {
+	before := b.taken.Held()
+	if err := b.taken.Resize(b.own + n); err != nil {
+		status := http.StatusServiceUnavailable
+		if over := (*limit.Error)(nil); errors.As(err, &over) && !over.Passing {
+			status = http.StatusRequestEntityTooLarge
+		}
+		return b.h.overLimit(status, fmt.Errorf("no room to take the body apart: %w", err))
+	}
+	b.h.metrics.inflightBytes.Add(float64(b.taken.Held() - before))
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/placement"
 	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/usage"
 )
@@ -21,6 +22,9 @@ type Config struct {
 	TenantConfig
 	// Forwarder addresses, in the syntax of package discovery.
 	Forwarder string
+	// GroupsFile says which groups there are, and which series each has, in place of
+	// Forwarder. "": there are none.
+	GroupsFile string
 	// ForwarderTimeout for a verdict, after which the sender is asked to retry. It
 	// should be shorter than the sender's own timeout, 30 s in Prometheus.
 	ForwarderTimeout time.Duration
@@ -78,6 +82,8 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 	c.TenantConfig.RegisterFlags(app)
 	app.Flag("forwarder", "Forwarders to write to: "+discovery.Syntax+". Each sender's requests, by its tenant or policy and its address, go to one of them while that can be reached and stores them, and to another meanwhile.").
 		Default(c.Forwarder).StringVar(&c.Forwarder)
+	app.Flag(placement.Flag[2:], "YAML file with groups of forwarders over which series are spread, in place of --forwarder. It is read again when it has changed.").
+		PlaceHolder("FILE").StringVar(&c.GroupsFile)
 	app.Flag("forwarder.timeout", "Time for a forwarder to answer, after which the sender is told to retry; keep it below the sender's own timeout.").
 		Default(c.ForwarderTimeout.String()).DurationVar(&c.ForwarderTimeout)
 	c.ForwarderTLS.RegisterFlags(app, "forwarder.")
@@ -96,6 +102,15 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 		PlaceHolder("NAME").StringVar(&c.Instance)
 }
 
+// splitRoom is what it takes to take the largest body apart: it has to be decoded, and its
+// parts may be as large. 0 without groups.
+func (c *Config) splitRoom() int64 {
+	if c.GroupsFile == "" {
+		return 0
+	}
+	return 5 * int64(c.DecodedBytes) / 2
+}
+
 func (c *Config) check() error {
 	switch {
 	case c.RequestBytes <= 0, c.DecodedBytes <= 0, c.InflightBytes <= 0:
@@ -106,6 +121,11 @@ func (c *Config) check() error {
 	case c.InflightBytes < c.RequestBytes:
 		return usage.Errorf("%s is %s, less than a single request of %s %s",
 			flagInflightBytes, c.InflightBytes, flagRequestBytes, c.RequestBytes)
+	case c.GroupsFile != "" && c.Forwarder != DefaultConfig().Forwarder:
+		return usage.Errorf("%s names the forwarders, so --forwarder has to be left out", placement.Flag)
+	case c.GroupsFile != "" && int64(c.InflightBytes) < int64(c.RequestBytes)+c.splitRoom():
+		return usage.Errorf("%s is %s; to take a request apart for groups takes %s with %s %s and %s %s", flagInflightBytes, c.InflightBytes,
+			units.Base2Bytes(int64(c.RequestBytes)+c.splitRoom()), flagRequestBytes, c.RequestBytes, flagDecodedBytes, c.DecodedBytes)
 	case c.PeerShare < 1, c.PeerShare > 100:
 		return usage.Errorf("%s is %d, it has to be from 1 to 100", flagPeerShare, c.PeerShare)
 	case c.BodyRate < 1:

@@ -31,6 +31,7 @@ type fakeForwarder struct {
 
 	mu      sync.Mutex
 	conns   map[*link.Conn]bool
+	hellos  []*linkv1.Hello
 	batches []*linkv1.Batch
 	judge   func(*linkv1.Batch) *linkv1.Verdict // Nil verdict: no answer.
 }
@@ -69,6 +70,7 @@ func (f *fakeForwarder) serve(_ context.Context, c *link.Conn, hello *linkv1.Hel
 	}
 	f.mu.Lock()
 	f.conns[c] = true
+	f.hellos = append(f.hellos, hello)
 	f.mu.Unlock()
 	defer func() {
 		f.mu.Lock()
@@ -122,6 +124,16 @@ func (f *fakeForwarder) got() []*linkv1.Batch {
 	return append([]*linkv1.Batch(nil), f.batches...)
 }
 
+// lastHello is that of the newest link.
+func (f *fakeForwarder) lastHello() *linkv1.Hello {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.hellos) == 0 {
+		return nil
+	}
+	return f.hellos[len(f.hellos)-1]
+}
+
 type syncBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -141,6 +153,7 @@ func (s *syncBuffer) String() string {
 
 type running struct {
 	*Receiver
+	pool     *pool // the only one, nil with groups
 	url      string
 	host     string // of requests, if not that of the URL
 	log      *syncBuffer
@@ -162,6 +175,9 @@ func start(t *testing.T, forwarders []string, configure func(*Config)) *running 
 	var err error
 	r.Receiver, err = New(c, slog.New(slog.NewTextHandler(r.log, nil)), r.registry)
 	require.NoError(t, err)
+	if r.groups.file == nil {
+		r.pool = r.groups.current.Load().pools[0]
+	}
 	r.url = "http://" + r.WebAddr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -11,7 +11,6 @@ import (
 	"github.com/promgrpc/exporter/internal/backoff"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
-	"github.com/promgrpc/exporter/internal/throttle"
 	"github.com/promgrpc/exporter/receiver/assign"
 )
 
@@ -27,15 +26,19 @@ const (
 // forwarder keeps a connection to one forwarder for as long as it runs.
 type forwarder struct {
 	instance discovery.Instance
-	options  link.Options
-	log      *throttle.Logger
-	metrics  *metrics
+	pool     *pool
 
 	mu      sync.Mutex
 	session *session // Nil while there is no connection.
 	err     error    // Why not.
 	known   assign.Forwarder
 }
+
+var (
+	errUndialled = errors.New("not dialled yet")
+	// errMoved ends a link that says an older placement.
+	errMoved = errors.New("it is dialled again, as the groups file has changed")
+)
 
 // current returns the session, or why there is none.
 func (f *forwarder) current() (*session, error) {
@@ -60,7 +63,7 @@ func (f *forwarder) fitness() (*session, assign.Forwarder, error) {
 func (f *forwarder) set(s *session, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	up := f.metrics.forwarderUp.WithLabelValues(f.instance.Address)
+	up := f.pool.metrics.forwarderUp.WithLabelValues(f.pool.group, f.instance.Address)
 	switch was, is := f.session != nil, s != nil; {
 	case is && !was:
 		up.Inc()
@@ -70,6 +73,7 @@ func (f *forwarder) set(s *session, err error) {
 		f.known.Lost()
 	}
 	f.session, f.err = s, err
+	f.pool.changed.Wake()
 }
 
 // run dials again and again until ctx ends.
@@ -77,25 +81,42 @@ func (f *forwarder) run(ctx context.Context) {
 	failures := 0
 	silent := false // One line a change of state, not one a dial.
 	for {
-		err := f.connect(ctx, func() { failures, silent = 0, false })
+		hello, moved := f.pool.hello()
+		err := f.connect(ctx, hello, moved, func() { failures, silent = 0, false })
 		if ctx.Err() != nil {
 			return
 		}
+		if errors.Is(err, errMoved) {
+			continue
+		}
 		f.set(nil, err)
 		if !silent {
-			f.log.Log(slog.LevelWarn, "forwarder not connected", "forwarder", f.instance.Address, "err", err)
+			f.pool.log.Log(slog.LevelWarn, "forwarder not connected", append(f.names(), "err", err)...)
 			silent = true
 		}
-		if backoff.Sleep(ctx, backoff.Pause(leastBackoff, mostBackoff, failures)) != nil {
-			return
+		pause := time.NewTimer(backoff.Pause(leastBackoff, mostBackoff, failures))
+		select {
+		case <-ctx.Done():
+		case <-moved:
+			silent = false // Another placement may be refused for another reason.
+		case <-pause.C:
 		}
+		pause.Stop()
 		failures++
 	}
 }
 
+// names is what log lines call the forwarder.
+func (f *forwarder) names() []any {
+	if f.pool.group == "" {
+		return []any{"forwarder", f.instance.Address}
+	}
+	return []any{"forwarder", f.instance.Address, "group", f.pool.group}
+}
+
 // connect serves one connection until it ends.
-func (f *forwarder) connect(ctx context.Context, connected func()) error {
-	conn, welcome, err := link.Dial(ctx, f.instance.Address, &linkv1.Hello{Role: linkv1.Role_ROLE_RECEIVER}, f.options)
+func (f *forwarder) connect(ctx context.Context, hello *linkv1.Hello, moved <-chan struct{}, connected func()) error {
+	conn, welcome, err := link.Dial(ctx, f.instance.Address, hello, f.pool.options)
 	if err != nil {
 		return err
 	}
@@ -103,29 +124,37 @@ func (f *forwarder) connect(ctx context.Context, connected func()) error {
 	connected()
 	s := newSession(conn, welcome)
 	f.set(s, nil)
-	f.log.Log(slog.LevelInfo, "forwarder connected", "forwarder", f.instance.Address, "instance", welcome.GetInstance())
+	f.pool.log.Log(slog.LevelInfo, "forwarder connected", append(f.names(), "instance", welcome.GetInstance())...)
 
 	ended := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Go(func() { f.leave(ctx, s, ended) })
+	wg.Go(func() { f.leave(ctx, moved, s, ended) })
 	err = s.receive()
 	close(ended)
 	wg.Wait()
+	interrupted := errors.Is(err, link.ErrInterrupted)
+	if interrupted && ctx.Err() == nil {
+		_ = conn.CloseWith("dialling again, as the groups file has changed")
+		return errMoved
+	}
 	f.set(nil, err)
-	if errors.Is(err, link.ErrInterrupted) {
+	if interrupted {
 		_ = conn.CloseWith("shutting down")
 	}
 	return err
 }
 
-// leave ends the session when ctx has ended and the batches under way are answered.
-func (f *forwarder) leave(ctx context.Context, s *session, ended <-chan struct{}) {
+// leave ends the session when ctx has ended, or when there is another placement, and the
+// batches under way are answered.
+func (f *forwarder) leave(ctx context.Context, moved <-chan struct{}, s *session, ended <-chan struct{}) {
 	select {
 	case <-ended:
 		return
 	case <-ctx.Done():
+		f.set(nil, errors.New("taken off the list"))
+	case <-moved:
+		f.set(nil, errMoved)
 	}
-	f.set(nil, errors.New("taken off the list"))
 	timeout := time.NewTimer(farewell)
 	defer timeout.Stop()
 	select {
@@ -140,7 +169,7 @@ func (f *forwarder) leave(ctx context.Context, s *session, ended <-chan struct{}
 func (f *forwarder) write(ctx context.Context, s *session, batch *linkv1.Batch) (*linkv1.Verdict, error) {
 	v, err := s.write(ctx, batch)
 	name, outcome, tells := outcomeOf(v, err)
-	f.metrics.forwarderUsed.WithLabelValues(f.instance.Address, name).Inc()
+	f.pool.metrics.forwarderUsed.WithLabelValues(f.pool.group, f.instance.Address, name).Inc()
 	if tells {
 		f.answered(outcome, name)
 	}
@@ -181,6 +210,6 @@ func (f *forwarder) answered(o assign.Outcome, name string) {
 	news := f.known.Answered(o, time.Now())
 	f.mu.Unlock()
 	if news {
-		f.log.Log(slog.LevelWarn, "senders of this forwarder go to another for a while", "forwarder", f.instance.Address, "outcome", name)
+		f.pool.log.Log(slog.LevelWarn, "senders of this forwarder go to another for a while", append(f.names(), "outcome", name)...)
 	}
 }

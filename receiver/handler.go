@@ -18,7 +18,6 @@ import (
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/throttle"
-	"github.com/promgrpc/exporter/receiver/assign"
 )
 
 const (
@@ -29,17 +28,17 @@ const (
 // handler answers remote-write requests.
 type handler struct {
 	config  Config
-	pool    *pool
+	groups  *groups
 	writers *writers
 	metrics *metrics
 	log     *throttle.Logger
 	budget  *limit.Budget
 }
 
-func newHandler(c Config, p *pool, w *writers, logger *slog.Logger, m *metrics) *handler {
+func newHandler(c Config, to *groups, w *writers, logger *slog.Logger, m *metrics) *handler {
 	return &handler{
 		config:  c,
-		pool:    p,
+		groups:  to,
 		writers: w,
 		metrics: m,
 		log:     throttle.New(logger, 10*time.Second),
@@ -50,7 +49,7 @@ func newHandler(c Config, p *pool, w *writers, logger *slog.Logger, m *metrics) 
 // newBudget bounds what bodies take. Each address has room for one at least.
 func newBudget(c Config) *limit.Budget {
 	total := int64(c.InflightBytes)
-	share := max(total*int64(c.PeerShare)/100, int64(buffer.Size(int(c.RequestBytes)+1)))
+	share := max(total*int64(c.PeerShare)/100, int64(buffer.Size(int(c.RequestBytes)+1))+c.splitRoom())
 	return limit.NewBudget(flagInflightBytes, "bytes", total, share)
 }
 
@@ -101,7 +100,7 @@ func level(r *http.Request, status int) slog.Level {
 }
 
 // write reads the body into the batch and gets a forwarder's verdict on it.
-func (h *handler) write(w http.ResponseWriter, r *http.Request, from assign.Sender, batch *linkv1.Batch) (*linkv1.Verdict, error) {
+func (h *handler) write(w http.ResponseWriter, r *http.Request, from origin, batch *linkv1.Batch) (*linkv1.Verdict, error) {
 	b, err := h.readBody(w, r)
 	defer b.release()
 	if err != nil {
@@ -115,33 +114,33 @@ func (h *handler) write(w http.ResponseWriter, r *http.Request, from assign.Send
 	ctx, cancel := context.WithTimeout(r.Context(), h.config.ForwarderTimeout)
 	defer cancel()
 	batch.Body = data
-	return h.pool.write(ctx, from, batch)
+	return h.groups.write(ctx, from, batch, b.more)
 }
 
 // check makes a batch without a body of what the method and the headers say, if its sender
 // may write, and says who that is. Nothing that would change what a request means is passed
 // over.
-func (h *handler) check(r *http.Request) (*linkv1.Batch, assign.Sender, error) {
+func (h *handler) check(r *http.Request) (*linkv1.Batch, origin, error) {
 	batch := &linkv1.Batch{}
 	if r.Method != http.MethodPost {
-		return batch, 0, refuse(http.StatusMethodNotAllowed, fmt.Errorf("method %q is not for remote write, POST is", daemon.Excerpt(r.Method)))
+		return batch, origin{}, refuse(http.StatusMethodNotAllowed, fmt.Errorf("method %q is not for remote write, POST is", daemon.Excerpt(r.Method)))
 	}
 	policy, err := h.writers.admit(r)
 	if err != nil {
-		return batch, 0, err
+		return batch, origin{}, err
 	}
 	if batch.Schema, err = schemaOf(r.Header.Values("Content-Type")); err != nil {
-		return batch, 0, refuse(http.StatusUnsupportedMediaType, err)
+		return batch, origin{}, refuse(http.StatusUnsupportedMediaType, err)
 	}
 	// Absent means snappy, as in Prometheus' own receiver: there is nothing
 	// else that the body could be.
 	encodings := r.Header.Values("Content-Encoding")
 	if len(encodings) > 1 || len(encodings) == 1 && !strings.EqualFold(strings.TrimSpace(encodings[0]), "snappy") {
-		return batch, 0, refuse(http.StatusUnsupportedMediaType, fmt.Errorf("content encoding %q is not remote write's, snappy (block format) is", daemon.Excerpt(strings.Join(encodings, ", "))))
+		return batch, origin{}, refuse(http.StatusUnsupportedMediaType, fmt.Errorf("content encoding %q is not remote write's, snappy (block format) is", daemon.Excerpt(strings.Join(encodings, ", "))))
 	}
 	// Others' receivers add labels by a query, or choose a database.
 	if r.URL.RawQuery != "" {
-		return batch, 0, refuse(http.StatusBadRequest, fmt.Errorf("the query %q is not known here, remote write has none", daemon.Excerpt(r.URL.RawQuery)))
+		return batch, origin{}, refuse(http.StatusBadRequest, fmt.Errorf("the query %q is not known here, remote write has none", daemon.Excerpt(r.URL.RawQuery)))
 	}
 	batch.Tenant, err = h.writers.tenantFor(policy, r.Header)
 	return batch, senderOf(policy, batch.Tenant, r), err
@@ -149,7 +148,7 @@ func (h *handler) check(r *http.Request) (*linkv1.Batch, assign.Sender, error) {
 
 // senderOf returns the sender of a request: its tenant or its policy, if it has one, and
 // its address. It may repeat a request over another connection, so its port does not count.
-func senderOf(p *access.Policy, tenant *linkv1.Label, r *http.Request) assign.Sender {
+func senderOf(p *access.Policy, tenant *linkv1.Label, r *http.Request) origin {
 	name := tenant.GetValue()
 	if name == "" && p != nil {
 		name = p.Name
@@ -158,7 +157,7 @@ func senderOf(p *access.Policy, tenant *linkv1.Label, r *http.Request) assign.Se
 	if err != nil {
 		host = r.RemoteAddr
 	}
-	return assign.SenderOf(name, host)
+	return origin{name, host}
 }
 
 // schemaOf returns the schema that the content type names. None means 1.0, as

@@ -451,12 +451,12 @@ func TestForwardersComeAndGo(t *testing.T) {
 	r := start(t, []string{one.addr}, nil)
 	r.stop()
 	source := make(sets)
-	p := newPool(source, slog.New(slog.DiscardHandler), newMetrics(nil), r.pool.options)
+	p := newPool("", source, slog.New(slog.DiscardHandler), newMetrics(nil), r.pool.options)
 	r.pool = p
-	done := make(chan error, 1)
+	done := make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	go func() { done <- p.run(ctx) }()
+	go func() { defer close(done); p.run(ctx) }()
 
 	require.ErrorContains(t, p.ready(), "no forwarder is known")
 	instance := func(f *fakeForwarder) discovery.Instance { return discovery.Instance{ID: f.addr, Address: f.addr} }
@@ -488,7 +488,7 @@ func TestForwardersComeAndGo(t *testing.T) {
 	require.Eventually(t, func() bool { return p.ready() != nil }, 30*time.Second, 5*time.Millisecond)
 	cancel()
 	close(source)
-	require.NoError(t, <-done)
+	<-done
 }
 
 // TestForwarderUnderAnotherID has a forwarder come back at its address under another
@@ -499,12 +499,12 @@ func TestForwarderUnderAnotherID(t *testing.T) {
 	r.stop()
 	source := make(sets)
 	m := newMetrics(nil)
-	p := newPool(source, slog.New(slog.DiscardHandler), m, r.pool.options)
+	p := newPool("", source, slog.New(slog.DiscardHandler), m, r.pool.options)
 	r.pool = p
-	done := make(chan error, 1)
+	done := make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	go func() { done <- p.run(ctx) }()
+	go func() { defer close(done); p.run(ctx) }()
 	conns := func(want int) func() bool {
 		return func() bool { f.mu.Lock(); defer f.mu.Unlock(); return len(f.conns) == want }
 	}
@@ -526,10 +526,10 @@ func TestForwarderUnderAnotherID(t *testing.T) {
 	require.ErrorIs(t, <-gaveUp, context.Canceled)
 	require.Eventually(t, conns(1), 30*time.Second, time.Millisecond)
 	require.Never(t, func() bool {
-		return testutil.CollectAndCount(m.forwarderUp) != 1 || testutil.ToFloat64(m.forwarderUp.WithLabelValues(f.addr)) != 1
+		return testutil.CollectAndCount(m.forwarderUp) != 1 || testutil.ToFloat64(m.forwarderUp.WithLabelValues("", f.addr)) != 1
 	}, time.Second, 10*time.Millisecond, "the link to the new one is there")
 	cancel()
 	close(source)
-	require.NoError(t, <-done)
+	<-done
 	require.Zero(t, testutil.CollectAndCount(m.forwarderUp))
 }

@@ -1,9 +1,12 @@
 package receiver
 
 import (
+	"sync/atomic"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"github.com/promgrpc/exporter/internal/groupsfile"
 	"github.com/promgrpc/exporter/internal/limit"
 )
 
@@ -18,6 +21,10 @@ type metrics struct {
 	forwarderUp   *prometheus.GaugeVec
 	forwarderUsed *prometheus.CounterVec
 	moved         prometheus.Counter
+	groupsVersion prometheus.Gauge
+	groupsWrong   prometheus.GaugeFunc
+	// file is what groupsWrong is of, nil as long as there is none.
+	file atomic.Pointer[groupsfile.File]
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -57,17 +64,30 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}),
 		forwarderUp: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "promgrpc_receiver_forwarder_up",
-			Help: "1 while a forwarder is connected, by its address.",
-		}, []string{"forwarder"}),
+			Help: "1 while a forwarder is connected, by its group, if there are any, and its address.",
+		}, []string{"group", "forwarder"}),
 		forwarderUsed: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "promgrpc_receiver_forwarder_batches_total",
-			Help: "Batches sent to a forwarder, by its address and the outcome: ok, invalid, too_large, unavailable, unconfirmed, lost, timeout, or canceled by the sender.",
-		}, []string{"forwarder", "outcome"}),
+			Help: "Batches sent to a forwarder, by its group, if there are any, its address, and the outcome: ok, invalid, too_large, unavailable, unconfirmed, lost, timeout, or canceled by the sender.",
+		}, []string{"group", "forwarder", "outcome"}),
 		moved: f.NewCounter(prometheus.CounterOpts{
 			Name: "promgrpc_receiver_moved_batches_total",
 			Help: "Batches that went to another forwarder than that of their sender, as that was not connected, or had failed or not been confirmed lately.",
 		}),
 	}
+	m.groupsVersion = f.NewGauge(prometheus.GaugeOpts{
+		Name: "promgrpc_receiver_groups_version",
+		Help: "Version of the groups file in use, 0 without one.",
+	})
+	m.groupsWrong = f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "promgrpc_receiver_groups_file_wrong",
+		Help: "1 while the groups file cannot be used, or may not take the place of what is in use.",
+	}, func() float64 {
+		if file := m.file.Load(); file != nil && file.Err() != nil {
+			return 1
+		}
+		return 0
+	})
 	for _, flag := range []string{flagRequestBytes, flagDecodedBytes, flagInflightBytes, flagBodyRate} {
 		m.overLimit.WithLabelValues(limit.Name(flag))
 	}

@@ -1,15 +1,20 @@
 package receiver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+	"github.com/promgrpc/exporter/internal/broadcast"
 	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/placement"
 	"github.com/promgrpc/exporter/internal/throttle"
 	"github.com/promgrpc/exporter/receiver/assign"
 )
@@ -18,19 +23,24 @@ import (
 // as long as that is fit for it: one that is repeated should come to the forwarder that may
 // have it.
 type pool struct {
+	group      string // "": there are no groups
 	source     discovery.Source
 	log        *throttle.Logger // for what forwarders can cause
 	options    link.Options
 	metrics    *metrics
 	forwarders discovery.Members[*forwarder]
+	// placed is what links say of where series belong, nil where they say nothing. Moved
+	// wakes who waits for another, and changed who waits for a link.
+	placed         atomic.Pointer[placement.Placement]
+	moved, changed broadcast.Signal
 }
 
-func newPool(source discovery.Source, logger *slog.Logger, m *metrics, o link.Options) *pool {
-	p := &pool{source: source, log: throttle.New(logger, 10*time.Second), options: o, metrics: m}
+func newPool(group string, source discovery.Source, logger *slog.Logger, m *metrics, o link.Options) *pool {
+	p := &pool{group: group, source: source, log: throttle.New(logger, 10*time.Second), options: o, metrics: m}
 	p.forwarders.Name = func(i discovery.Instance) string { return i.Address }
-	p.forwarders.Gone = func(address string) { m.forwarderUp.DeleteLabelValues(address) }
+	p.forwarders.Gone = func(address string) { m.forwarderUp.DeleteLabelValues(group, address) }
 	p.forwarders.Start = func(i discovery.Instance) (*forwarder, func(context.Context)) {
-		f := &forwarder{instance: i, options: p.options, log: p.log, metrics: p.metrics, err: errors.New("not dialled yet"), known: assign.New(i.Address)}
+		f := &forwarder{instance: i, pool: p, err: errUndialled, known: assign.New(i.Address)}
 		return f, f.run
 	}
 	return p
@@ -38,14 +48,36 @@ func newPool(source discovery.Source, logger *slog.Logger, m *metrics, o link.Op
 
 // run follows the source until ctx ends, and returns when all connections are
 // closed.
-func (p *pool) run(ctx context.Context) error {
-	p.forwarders.Run(ctx, p.source)
-	return nil
+func (p *pool) run(ctx context.Context) { p.forwarders.Run(ctx, p.source) }
+
+// place has the links say another placement. Those that are there end once what is under
+// way is answered, and are dialled again.
+func (p *pool) place(next *placement.Placement) {
+	if before := p.placed.Swap(next); before == nil || !bytes.Equal(before.Bytes(), next.Bytes()) {
+		p.moved.Wake()
+	}
+}
+
+// hello is what a link begins with, and is closed when that changes.
+func (p *pool) hello() (*linkv1.Hello, <-chan struct{}) {
+	h, moved := &linkv1.Hello{Role: linkv1.Role_ROLE_RECEIVER, Group: p.group}, p.moved.Next()
+	if placed := p.placed.Load(); placed != nil {
+		h.Placement = placed.Bytes()
+	}
+	return h, moved
+}
+
+// of says which group an error is of.
+func (p *pool) of(err error) error {
+	if p.group == "" {
+		return err
+	}
+	return fmt.Errorf("group %s: %w", p.group, err)
 }
 
 // write gets a verdict on a sender's batch. Its errors may pass.
 func (p *pool) write(ctx context.Context, from assign.Sender, batch *linkv1.Batch) (*linkv1.Verdict, error) {
-	f, s, err := p.pick(from)
+	f, s, err := p.await(ctx, from)
 	if err != nil {
 		return nil, err
 	}
@@ -59,6 +91,30 @@ func (p *pool) write(ctx context.Context, from assign.Sender, batch *linkv1.Batc
 		return nil, fmt.Errorf("forwarder %s: %w", f.instance.Address, err)
 	}
 	return v, nil
+}
+
+// await is pick, and waits while the links are dialled anew because of another placement.
+func (p *pool) await(ctx context.Context, from assign.Sender) (*forwarder, *session, error) {
+	for {
+		changed := p.changed.Next()
+		f, s, err := p.pick(from)
+		if err == nil || !p.redials() {
+			return f, s, err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, nil, err
+		}
+	}
+}
+
+// redials says whether a link is dialled anew.
+func (p *pool) redials() bool {
+	return slices.ContainsFunc(p.forwarders.All(), func(f *forwarder) bool {
+		_, err := f.current()
+		return errors.Is(err, errMoved)
+	})
 }
 
 // pick returns the forwarder that a sender goes to now.

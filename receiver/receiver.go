@@ -5,7 +5,9 @@
 // that all of it is durable, that senders are asked to repeat whatever fails for now,
 // and that its limits bound its memory whatever is sent. It keeps nothing: a request
 // whose answer was lost may have been stored, and the forwarder recognises it when it
-// comes again. It does not decode bodies; what is in them is checked by the forwarder.
+// comes again. What is in bodies is checked by the forwarder. With a groups file they are
+// taken apart by the groups that their series belong to: then success is that all groups
+// said so, and what one of them had stored is recognised there when all of it comes again.
 package receiver
 
 import (
@@ -21,10 +23,7 @@ import (
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 	"github.com/promgrpc/exporter/internal/access"
 	"github.com/promgrpc/exporter/internal/daemon"
-	"github.com/promgrpc/exporter/internal/discovery"
 	"github.com/promgrpc/exporter/internal/link"
-	"github.com/promgrpc/exporter/internal/usage"
-	"github.com/promgrpc/exporter/receiver/assign"
 )
 
 // readTimeout for a whole request, which is when Prometheus gives up as well.
@@ -36,7 +35,7 @@ const writePath = "/api/v1/write"
 // Receiver is an HTTP server with a link to its forwarders.
 type Receiver struct {
 	web     *daemon.Web
-	pool    *pool
+	groups  *groups
 	trust   trust
 	writers *writers
 }
@@ -47,10 +46,6 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (*Receiver, e
 		return nil, err
 	}
 	c.Instance = daemon.Instance(c.Instance)
-	source, err := discovery.Parse(c.Forwarder, discovery.Options{Logger: logger})
-	if err != nil {
-		return nil, usage.Errorf("--forwarder: %w", err)
-	}
 	file, err := access.Open(c.AccessFile, logger)
 	if err != nil {
 		return nil, err
@@ -64,18 +59,21 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (*Receiver, e
 		return nil, err
 	}
 	m := newMetrics(reg)
-	p := newPool(source, logger, m, link.Options{
+	to, err := newGroups(c, logger, m, link.Options{
 		Logger:   logger,
 		Metrics:  link.NewMetrics(reg),
 		Instance: c.Instance,
 		Trust:    trust.ofForwarders,
 		MaxFrame: link.MaxSmall, // verdicts
 	})
-	h := newHandler(c, p, who, logger, m)
+	if err != nil {
+		return nil, err
+	}
+	h := newHandler(c, to, who, logger, m)
 	mux := http.NewServeMux()
 	mux.Handle("/{$}", h)
 	mux.Handle(writePath, h)
-	daemon.HandleOps(mux, c.OpsConfig, logger, reg, p.ready, "remote write is POST "+writePath+", and ")
+	daemon.HandleOps(mux, c.OpsConfig, logger, reg, to.ready, "remote write is POST "+writePath+", and ")
 	web, err := daemon.NewWeb(daemon.WebOptions{
 		OpsConfig: c.OpsConfig, Handler: mux, Policies: file.HasPolicies(), ProvesToken: who.provesToken, Logger: logger, Registerer: reg,
 		ReadTimeout: readTimeout, WriteTimeout: readTimeout + c.ForwarderTimeout + 10*time.Second,
@@ -83,7 +81,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (*Receiver, e
 	if err != nil {
 		return nil, err
 	}
-	return &Receiver{web: web, pool: p, trust: trust, writers: who}, nil
+	return &Receiver{web: web, groups: to, trust: trust, writers: who}, nil
 }
 
 // Run serves until ctx ends, then gives the requests under way ten seconds to get their
@@ -91,14 +89,14 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (*Receiver, e
 func (r *Receiver) Run(ctx context.Context) error {
 	var g daemon.Group
 	g.Add("web", r.web.Run)
-	g.Add("forwarders", r.pool.run)
+	g.Add("forwarders", r.groups.run)
 	return g.Run(ctx)
 }
 
 // WriteOwn writes a body of remote write 1.0 that is the process's own: it needs neither
 // the listener nor anybody's leave, and has no tenant.
 func (r *Receiver) WriteOwn(ctx context.Context, body []byte) error {
-	v, err := r.pool.write(ctx, assign.SenderOf("", ""), &linkv1.Batch{Schema: linkv1.Schema_SCHEMA_WRITE_V1, Body: body})
+	v, err := r.groups.write(ctx, origin{}, &linkv1.Batch{Schema: linkv1.Schema_SCHEMA_WRITE_V1, Body: body}, func(int64) error { return nil })
 	switch {
 	case err != nil:
 		return err
@@ -114,8 +112,8 @@ func (r *Receiver) SecuresTLS() bool { return r.web.SecuresTLS() }
 // WebAddr returns the address of the HTTP listener.
 func (r *Receiver) WebAddr() net.Addr { return r.web.Addr() }
 
-// Ready returns nil when a forwarder is connected.
-func (r *Receiver) Ready() error { return r.pool.ready() }
+// Ready returns nil when a forwarder of every group is connected.
+func (r *Receiver) Ready() error { return r.groups.ready() }
 
 // Close frees the listener of a receiver that does not run. It may be called twice.
 func (r *Receiver) Close() error { return r.web.Close() }

@@ -235,8 +235,8 @@ func TestOperators(t *testing.T) {
 		`promgrpc_receiver_request_duration_seconds_count 2`,
 		`promgrpc_receiver_inflight_requests 0`,
 		`promgrpc_receiver_inflight_bytes 0`,
-		`promgrpc_receiver_forwarder_up{forwarder="` + f.addr + `"} 1`,
-		`promgrpc_receiver_forwarder_batches_total{forwarder="` + f.addr + `",outcome="ok"} 1`,
+		`promgrpc_receiver_forwarder_up{forwarder="` + f.addr + `",group=""} 1`,
+		`promgrpc_receiver_forwarder_batches_total{forwarder="` + f.addr + `",group="",outcome="ok"} 1`,
 		`promgrpc_link_connections{direction="out"} 1`,
 	} {
 		require.Contains(t, body, want)

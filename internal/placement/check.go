@@ -11,6 +11,9 @@ import (
 // maxName is the longest name of a group.
 const maxName = 64
 
+// maxLabels is how many may decide.
+const maxLabels = 32
+
 // New makes a placement. Labels are sorted and only for [ByLabels], epochs are ascending,
 // and their groups sorted.
 func New(version uint64, by Spread, labels []string, epochs []Epoch) (*Placement, error) {
@@ -55,6 +58,8 @@ func checkSpread(by Spread, labels []string) error {
 	switch {
 	case by < ByLabels || by > ByTenant:
 		return fmt.Errorf("spread %d is not known", by)
+	case len(labels) > maxLabels:
+		return fmt.Errorf("there are %d labels, at most %d are allowed", len(labels), maxLabels)
 	case (by == ByLabels) != (len(labels) > 0):
 		return errors.New("labels are for a spread by labels, which needs them")
 	}

@@ -79,7 +79,7 @@ func (p *Placement) Epochs() []Epoch {
 }
 
 // Last returns the groups of the last epoch, sorted.
-func (p *Placement) Last() []string { return p.epochs[len(p.epochs)-1].Groups }
+func (p *Placement) Last() []string { return p.epochs[p.LastEpoch()].Groups }
 
 // Group returns the name of the group that a sample belongs to, by its key and timestamp.
 func (p *Placement) Group(k Key, ms int64) string { return p.groups[p.Index(k, ms)] }
@@ -87,9 +87,12 @@ func (p *Placement) Group(k Key, ms int64) string { return p.groups[p.Index(k, m
 // Index returns which of Groups a sample belongs to.
 func (p *Placement) Index(k Key, ms int64) int { return p.InEpoch(p.EpochAt(ms), k) }
 
+// LastEpoch returns which epoch is the last.
+func (p *Placement) LastEpoch() int { return len(p.epochs) - 1 }
+
 // EpochAt returns which epoch a timestamp lies in.
 func (p *Placement) EpochAt(ms int64) int {
-	i := len(p.epochs) - 1
+	i := p.LastEpoch()
 	if p.epochs[i].From <= ms {
 		return i // Most samples are new.
 	}

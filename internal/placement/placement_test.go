@@ -139,6 +139,7 @@ func TestPlacementsThatAreRefused(t *testing.T) {
 		"spread 0 is not known":                     {1, 0, nil, []Epoch{ever}},
 		"labels are for a spread by labels":         {1, BySender, []string{"job"}, []Epoch{ever}},
 		"which needs them":                          {1, ByLabels, nil, []Epoch{ever}},
+		"there are 33 labels, at most 32":           {1, ByLabels, names(33), []Epoch{ever}},
 		`the label "a" is not sorted`:               {1, ByLabels, []string{"b", "a"}, []Epoch{ever}},
 		`the label "b" is not sorted, or there`:     {1, ByLabels, []string{"b", "b"}, []Epoch{ever}},
 		`"" is no name of a label`:                  {1, ByLabels, []string{""}, []Epoch{ever}},

@@ -1,0 +1,218 @@
+package split
+
+import "github.com/promgrpc/exporter/internal/protoscan"
+
+// scanV1 finds the series of a prometheus.WriteRequest, and their groups:
+//
+//	message WriteRequest {
+//	  repeated TimeSeries timeseries = 1;
+//	  repeated MetricMetadata metadata = 3;
+//	}
+func (s *splitter) scanV1() error {
+	b := s.decoded.Bytes
+	for i := 0; i < len(b); {
+		start := i
+		at, end := protoscan.Short(b, i, 0x0a)
+		if end == 0 {
+			f, ok := protoscan.Read(b, i)
+			if !ok || (f.Number == 1 || f.Number == 3) && f.Wire != protoscan.TypeBytes {
+				return errDamaged
+			}
+			i = f.Next
+			if f.Number == 3 {
+				if err := push(s, &s.families, span{uint32(start), uint32(i)}); err != nil {
+					return err
+				}
+			}
+			if f.Number != 1 {
+				continue
+			}
+			at, end = f.Next-len(f.Bytes), f.Next
+		}
+		series := b[at:end:end]
+		if !s.labelsV1(series) {
+			return errDamaged
+		}
+		if err := s.place(s.key(), span{uint32(start), uint32(end)}, series, &fieldsV1); err != nil {
+			return err
+		}
+		i = end
+	}
+	return nil
+}
+
+// labelsV1 finds the values of the labels that decide in a prometheus.TimeSeries:
+//
+//	message TimeSeries {
+//	  repeated Label labels = 1;
+//	  repeated Sample samples = 2;
+//	  repeated Exemplar exemplars = 3;
+//	  repeated Histogram histograms = 4;
+//	}
+func (s *splitter) labelsV1(b []byte) bool {
+	clear(s.values)
+	for i := 0; i < len(b); {
+		at, end := protoscan.Short(b, i, 0x0a)
+		if end == 0 {
+			f, ok := protoscan.Read(b, i)
+			if !ok || f.Number <= 4 && f.Wire != protoscan.TypeBytes {
+				return false
+			}
+			i = f.Next
+			if f.Number != 1 {
+				continue
+			}
+			at, end = f.Next-len(f.Bytes), f.Next
+		}
+		i = end
+		if len(s.wanted) == 0 {
+			continue
+		}
+		name, value, ok := protoscan.Pair(b[at:end:end])
+		if !ok {
+			return false
+		}
+		for j, wanted := range s.wanted {
+			if string(name) == wanted {
+				s.values[j] = value
+			}
+		}
+	}
+	return true
+}
+
+// scanV2 finds the symbols and the series of an io.prometheus.write.v2.Request, and the
+// groups of these:
+//
+//	message Request {
+//	  repeated string symbols = 4;
+//	  repeated TimeSeries timeseries = 5;
+//	}
+func (s *splitter) scanV2() error {
+	if err := s.scanSymbols(); err != nil {
+		return err
+	}
+	b := s.decoded.Bytes
+	for i := 0; i < len(b); {
+		start := i
+		at, end := protoscan.Short(b, i, 0x2a)
+		if end == 0 {
+			f, _ := protoscan.Read(b, i) // It was read before.
+			if i = f.Next; f.Number != 5 {
+				continue
+			}
+			at, end = f.Next-len(f.Bytes), f.Next
+		}
+		series := b[at:end:end]
+		if !s.labelsV2(series) {
+			return errDamaged
+		}
+		if err := s.place(s.key(), span{uint32(start), uint32(end)}, series, &fieldsV2); err != nil {
+			return err
+		}
+		i = end
+	}
+	return nil
+}
+
+// scanSymbols finds the symbols, which may come after the series that refer to them.
+func (s *splitter) scanSymbols() error {
+	b := s.decoded.Bytes
+	for i := 0; i < len(b); {
+		if _, end := protoscan.Short(b, i, 0x2a); end > 0 {
+			i = end
+			continue
+		}
+		f, ok := protoscan.Read(b, i)
+		if !ok || (f.Number == 4 || f.Number == 5) && f.Wire != protoscan.TypeBytes {
+			return errDamaged
+		}
+		start := i
+		if i = f.Next; f.Number != 4 {
+			continue
+		}
+		one := symbol{span: span{uint32(start), uint32(i)}, content: uint32(i - len(f.Bytes))}
+		for j, wanted := range s.wanted {
+			if string(f.Bytes) == wanted {
+				one.wanted = uint8(j + 1)
+			}
+		}
+		if err := push(s, &s.symbols, one); err != nil {
+			return err
+		}
+	}
+	if len(s.symbols) > 0 && s.symbols[0].content != s.symbols[0].end {
+		return errDamaged // The first has to be empty.
+	}
+	return nil
+}
+
+// labelsV2 finds the values of the labels that decide in an
+// io.prometheus.write.v2.TimeSeries:
+//
+//	message TimeSeries {
+//	  repeated uint32 labels_refs = 1;
+//	  repeated Sample samples = 2;
+//	  repeated Histogram histograms = 3;
+//	  repeated Exemplar exemplars = 4;
+//	  Metadata metadata = 5;
+//	}
+func (s *splitter) labelsV2(b []byte) bool {
+	clear(s.values)
+	var pair refPair
+	for i := 0; i < len(b); {
+		f, ok := protoscan.Read(b, i)
+		if !ok {
+			return false
+		}
+		i = f.Next
+		switch {
+		case f.Number == 1 && f.Wire == protoscan.TypeBytes:
+			if !s.refs(&pair, f.Bytes) {
+				return false
+			}
+		case f.Number == 1 && f.Wire == protoscan.TypeVarint:
+			s.ref(&pair, uint32(f.Value))
+		case f.Number == 1, f.Number <= 5 && f.Wire != protoscan.TypeBytes:
+			return false
+		}
+	}
+	return true
+}
+
+// refPair is the name that a reference to a value follows.
+type refPair struct {
+	wanted uint8 // as that of its symbol
+	named  bool
+}
+
+// refs reads packed references.
+func (s *splitter) refs(pair *refPair, b []byte) bool {
+	for i := 0; i < len(b); {
+		ref := uint64(b[i])
+		if i++; ref >= 0x80 {
+			if ref, i = protoscan.Varint(b, i-1); i == 0 {
+				return false
+			}
+		}
+		s.ref(pair, uint32(ref))
+	}
+	return true
+}
+
+// ref reads a reference to a name or a value in turn.
+func (s *splitter) ref(pair *refPair, ref uint32) {
+	known := uint64(ref) < uint64(len(s.symbols))
+	if !pair.named {
+		pair.named, pair.wanted = true, 0
+		if known {
+			pair.wanted = s.symbols[ref].wanted
+		}
+		return
+	}
+	pair.named = false
+	if pair.wanted > 0 && known {
+		one := &s.symbols[ref]
+		s.values[pair.wanted-1] = s.decoded.Bytes[one.content:one.end]
+	}
+}
