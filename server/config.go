@@ -15,6 +15,7 @@ import (
 	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/usage"
+	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/feed"
 	"github.com/promgrpc/exporter/server/stream"
 )
@@ -28,6 +29,7 @@ type Config struct {
 	QueryConfig
 	BucketConfig
 	DoorsConfig
+	call.Bounds
 	stream.Config
 	// Upstream makes this server a relay, which takes no forwarders. It is the servers or
 	// relays that the logs come from, in [discovery.Syntax].
@@ -80,6 +82,7 @@ func DefaultConfig() Config {
 		LimitConfig:    DefaultLimitConfig(),
 		QueryConfig:    DefaultQueryConfig(),
 		BucketConfig:   DefaultBucketConfig(),
+		Bounds:         call.DefaultBounds(),
 		Config:         stream.DefaultConfig(),
 		PeerFlags:      credential.Flags{Prefix: "peer."},
 		LinkAddress:    ":8070",

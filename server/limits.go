@@ -10,6 +10,7 @@ import (
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/peer"
 	"github.com/promgrpc/exporter/internal/usage"
+	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/rpc"
 	"github.com/promgrpc/exporter/server/selection"
 	"github.com/promgrpc/exporter/server/stream"
@@ -99,7 +100,7 @@ func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 		Default(c.CallBytes.String()).BytesVar(&c.CallBytes)
 	app.Flag(flagLookups[2:], "Most calls for labels, metadata and segments that are worked on at a time; others wait for their turn. By default the number of processors, and 2 at least.").
 		Default(strconv.Itoa(c.Lookups)).IntVar(&c.Lookups)
-	app.Flag(flagStreamBytes[2:], "Most bytes that the state of all streams takes, beyond "+units.Base2Bytes(stream.IncludedBytes).String()+" that each has free: what min_interval holds back, which series were selected or have references, what a snapshot that is being sent keeps of the past, and what a stream that lags decodes.").
+	app.Flag(flagStreamBytes[2:], "Most bytes that the state of all streams takes, beyond "+units.Base2Bytes(call.IncludedBytes).String()+" that each has free: what min_interval holds back, which series were selected or have references, what a snapshot that is being sent keeps of the past, and what a stream that lags decodes.").
 		Default(c.StreamBytes.String()).BytesVar(&c.StreamBytes)
 	app.Flag(stream.FlagDecodes[2:], "Most streams that decode at a time what is no longer in memory; others wait for their turn. By default twice the number of processors, and 4 at least.").
 		PlaceHolder("N").IntVar(&c.Decodes)

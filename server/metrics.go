@@ -31,7 +31,7 @@ var (
 type collector struct{ s *Server }
 
 func (c collector) counted() []prometheus.Collector {
-	counted := slices.Concat(c.s.streams.Collectors(), c.s.queries.Collectors(), c.s.rules.Collectors(), c.s.feed.Collectors(), c.s.refusals.Collectors(), []prometheus.Collector{c.s.rpc.Collector()})
+	counted := slices.Concat(c.s.serving.Collectors(), c.s.streams.Collectors(), c.s.queries.Collectors(), c.s.rules.Collectors(), c.s.feed.Collectors(), c.s.refusals.Collectors(), []prometheus.Collector{c.s.rpc.Collector()})
 	if c.s.archive != nil {
 		counted = append(counted, c.s.archive)
 	}
@@ -56,9 +56,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	gauge(streamsDesc, float64(c.s.streams.Count()))
+	gauge(streamsDesc, float64(c.s.serving.Count()))
 	gauge(connsDesc, float64(c.s.conns.Used()))
-	gauge(stateDesc, float64(c.s.streams.Held()))
+	gauge(stateDesc, float64(c.s.serving.Held()))
 	gauge(callsDesc, float64(c.s.calls.Used()))
 	gauge(queriesDesc, float64(c.s.queryBytes.Used()))
 	gauge(evaluationsDesc, float64(c.s.evaluations.Running()))

@@ -38,7 +38,7 @@ func (s *Server) Run(ctx context.Context) error {
 		g.Add("recall", s.replicas.RunRecall)
 	}
 	g.Add("readiness", s.rpc.WatchReadiness)
-	g.Add("rights", s.streams.WatchRights)
+	g.Add("rights", s.serving.WatchRights)
 	g.Add("web", s.ops.Run)
 	err := g.Run(ctx)
 	return errors.Join(err, s.Close())
@@ -54,7 +54,7 @@ func (s *Server) serveRPC(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	delay := s.config.drainDelay()
-	s.logger.Info("draining", "streams", s.streams.Count(), "delay", delay)
+	s.logger.Info("draining", "streams", s.serving.Count(), "delay", delay)
 	s.draining.Store(true)
 	s.rpc.ReadinessChanged()
 	if s.registrar != nil {
@@ -65,7 +65,7 @@ func (s *Server) serveRPC(ctx context.Context) error {
 	case err := <-failed:
 		return err
 	}
-	s.streams.Drain()
+	s.serving.Drain()
 	timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.DrainTimeout)
 	defer cancel()
 	if err := s.rpc.Shutdown(timeout); err != nil {
@@ -111,5 +111,5 @@ func (s *Server) Ready() error {
 			return errCatchingUp
 		}
 	}
-	return s.streams.Serving()
+	return s.serving.Serving()
 }

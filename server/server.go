@@ -24,6 +24,8 @@ import (
 	"github.com/promgrpc/exporter/internal/usage"
 	"github.com/promgrpc/exporter/internal/webconfig"
 	"github.com/promgrpc/exporter/server/archive"
+	"github.com/promgrpc/exporter/server/call"
+	"github.com/promgrpc/exporter/server/catalog"
 	"github.com/promgrpc/exporter/server/feed"
 	"github.com/promgrpc/exporter/server/history"
 	"github.com/promgrpc/exporter/server/promql"
@@ -52,7 +54,9 @@ type Server struct {
 	engine      *promql.Engine
 	queryBytes  *limit.Budget // of evaluations and their results
 	refusals    *refusal.Refusals
+	serving     *call.Calls
 	streams     *stream.Streams
+	catalog     *catalog.Catalog
 	queries     *query.Queries
 	rules       *rule.Rules
 	feed        *feed.Feed
@@ -181,20 +185,24 @@ func (s *Server) openRPCConfig(reg prometheus.Registerer) (err error) {
 func (s *Server) openRooms() {
 	c := s.config
 	streamBytes := c.budget(flagStreamBytes, "bytes", int64(c.StreamBytes))
-	config := c.Config
-	config.MaxAge = c.maxAge()
-	s.streams = stream.New(config, stream.Shared{
-		Replicas: s.replicas, Evaluations: s.evaluations, Refusals: s.refusals, Admission: s.trust.admission, Log: s.log,
+	bounds := c.Bounds
+	bounds.MaxAge = c.maxAge()
+	s.serving = call.New(bounds, call.Shared{
+		Refusals: s.refusals, Admission: s.trust.admission, Log: s.log, Begun: s.begunServing,
 		Open:    c.budget(flagStreams, "streams", int64(c.Streams)),
 		Watches: c.budget(flagWatches, "watches", int64(c.Watches)),
 		Bytes:   streamBytes,
-		Decodes: s.decodes,
 	})
+	s.streams = stream.New(c.Config, stream.Shared{Calls: s.serving, Replicas: s.replicas, Evaluations: s.evaluations, Decodes: s.decodes})
+	s.catalog = &catalog.Catalog{
+		Calls: s.serving, Replicas: s.replicas, Evaluations: s.evaluations, Lookups: s.lookups, LiveSince: s.streams.LiveSince,
+		Upstream: s.upstreamAddress, Bucket: s.bucketStatus,
+	}
 	clock := schedule.NewClock(schedule.NewLogs(s.replicas, c.IdleAfter, c.Settle))
 	s.queries = query.New(query.Config{Lookback: c.Engine.Lookback, CursorWait: c.CursorWait}, query.Shared{
-		Engine: s.engine, Clock: clock, Streams: s.streams,
+		Engine: s.engine, Clock: clock, Calls: s.serving,
 	})
-	s.rules = rule.New(c.Rules, rule.Shared{Engine: s.engine, Clock: clock, Streams: s.streams})
+	s.rules = rule.New(c.Rules, rule.Shared{Engine: s.engine, Clock: clock, Calls: s.serving, CursorWait: c.CursorWait})
 	s.feed = feed.New(s.replicas, s.log, streamBytes, c.budget(feed.FlagNewLogs, "logs", int64(c.NewLogs)), s.trust.ofForwarders)
 	// These were checked.
 	proxies, _ := peer.ParseProxies(c.TrustedProxies)
@@ -203,10 +211,27 @@ func (s *Server) openRooms() {
 		Instance: c.Instance, Origins: origins, Hosts: hosts, RequestTimeout: c.RequestTimeout, StallTimeout: c.StallTimeout, MinRate: int64(c.MinRate),
 		RequestBytes: int64(c.RequestBytes), ConnStreams: c.ConnStreams, CallRate: c.CallRate,
 	}, rpc.Shared{
-		Replicas: s.replicas, Evaluations: s.evaluations, Refusals: s.refusals, Streams: s.streams, Queries: s.queries, Rules: s.rules, Engine: s.engine, Log: s.log, Web: s.rpcConfig, Admission: s.trust.admission,
-		Proxies: proxies, Conns: s.conns, Bytes: s.calls, Lookups: s.lookups,
-		Started: s.started, Ready: s.Ready, Upstream: s.upstreamAddress, Listeners: s.listeners, Bucket: s.bucketStatus,
+		Backend: backend{s.streams, s.queries, s.rules, s.catalog}, Calls: s.serving, Refusals: s.refusals, Engine: s.engine,
+		Log: s.log, Web: s.rpcConfig, Admission: s.trust.admission,
+		Proxies: proxies, Conns: s.conns, Bytes: s.calls,
+		Started: s.started, Ready: s.Ready, Listeners: s.listeners,
 	})
+}
+
+// backend answers the calls from the logs of a server.
+type backend struct {
+	*stream.Streams
+	*query.Queries
+	*rule.Rules
+	*catalog.Catalog
+}
+
+// begunServing says why nothing is served yet, nil once there is a log.
+func (s *Server) begunServing() error {
+	if len(s.replicas.Serving()) == 0 {
+		return stream.ErrNotReady
+	}
+	return nil
 }
 
 func (s *Server) upstreamAddress() string {
@@ -302,7 +327,7 @@ func (s *Server) Close() error {
 func (s *Server) close() error {
 	var errs []error
 	if s.streams != nil {
-		s.streams.Drain()
+		s.serving.Drain()
 	}
 	if s.rpc != nil {
 		errs = append(errs, s.rpc.Close())

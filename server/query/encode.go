@@ -9,8 +9,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/promgrpc/exporter/internal/h2frames"
+	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/promql"
-	"github.com/promgrpc/exporter/server/stream"
 )
 
 // Field numbers of the messages that are assembled here.
@@ -42,7 +42,7 @@ type encoder struct {
 }
 
 func newEncoder(forget bool) *encoder {
-	e := &encoder{wire: make([]byte, stream.PrefixSize)}
+	e := &encoder{wire: make([]byte, call.PrefixSize)}
 	if forget {
 		e.wire = protowire.AppendTag(e.wire, fieldForget, protowire.VarintType)
 		e.wire = protowire.AppendVarint(e.wire, 1)
@@ -88,7 +88,7 @@ func appendLabels(wire []byte, ls labels.Labels) []byte {
 // point adds a value to the series.
 func (e *encoder) point(ms int64, s *sample) {
 	if s.histogram == nil {
-		e.series = stream.AppendFloat(e.series, ms, 0, s.float)
+		e.series = call.AppendFloat(e.series, ms, 0, s.float)
 		return
 	}
 	content, _ := proto.Marshal(promql.HistogramMessage(ms, s.histogram)) // has no strings
@@ -104,7 +104,7 @@ func (e *encoder) full() bool { return len(e.wire)+len(e.series) >= responseSize
 
 // close puts the series into the response, or into the next if it has no room.
 func (e *encoder) close() {
-	if len(e.wire) > stream.PrefixSize && e.full() {
+	if len(e.wire) > call.PrefixSize && e.full() {
 		e.cut()
 	}
 	e.wire = protowire.AppendTag(e.wire, fieldTimeSeries, protowire.BytesType)
@@ -113,12 +113,12 @@ func (e *encoder) close() {
 
 // cut ends a response within a step.
 func (e *encoder) cut() {
-	e.done = append(e.done, stream.Complete(e.wire))
-	e.wire = make([]byte, stream.PrefixSize, responseSize)
+	e.done = append(e.done, call.Complete(e.wire))
+	e.wire = make([]byte, call.PrefixSize, responseSize)
 }
 
 // empty says that nothing was assembled.
-func (e *encoder) empty() bool { return len(e.done) == 0 && len(e.wire) == stream.PrefixSize }
+func (e *encoder) empty() bool { return len(e.done) == 0 && len(e.wire) == call.PrefixSize }
 
 // notes adds what is said of steps.
 func (e *encoder) notes(n notes) {
@@ -136,7 +136,7 @@ func (e *encoder) notes(n notes) {
 // upTo ends the last response with what the stream has come to.
 func (e *encoder) upTo(cursor string, ms int64) [][]byte {
 	e.wire = appendPosition(e.wire, cursor, ms)
-	return append(e.done, stream.Complete(e.wire))
+	return append(e.done, call.Complete(e.wire))
 }
 
 func appendPosition(wire []byte, cursor string, ms int64) []byte {
@@ -149,12 +149,12 @@ func appendPosition(wire []byte, cursor string, ms int64) []byte {
 
 // eventOf is a response with an event alone, which none is without content.
 func eventOf(field protowire.Number, cursor string, ms int64) []byte {
-	wire := make([]byte, stream.PrefixSize)
+	wire := make([]byte, call.PrefixSize)
 	if cursor != "" {
 		wire = appendPosition(wire, cursor, ms)
 	}
 	wire = protowire.AppendTag(wire, field, protowire.BytesType)
-	return stream.Complete(protowire.AppendVarint(wire, 0))
+	return call.Complete(protowire.AppendVarint(wire, 0))
 }
 
 func timestampOf(ms int64) *timestamppb.Timestamp {

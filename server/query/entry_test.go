@@ -14,7 +14,7 @@ import (
 	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
 	"github.com/promgrpc/exporter/internal/h2frames"
 	"github.com/promgrpc/exporter/internal/refset"
-	"github.com/promgrpc/exporter/server/stream"
+	"github.com/promgrpc/exporter/server/call"
 )
 
 const stepLength = 10
@@ -46,7 +46,7 @@ func (c *client) take(envelopes [][]byte) (values map[string]float64, defined in
 	for i, envelope := range envelopes {
 		require.LessOrEqual(c.t, len(envelope), h2frames.Large)
 		var m queryv1.QueryResponse
-		require.NoError(c.t, proto.Unmarshal(envelope[stream.PrefixSize:], &m))
+		require.NoError(c.t, proto.Unmarshal(envelope[call.PrefixSize:], &m))
 		require.Equal(c.t, i == len(envelopes)-1, m.GetCursor() != "")
 		require.Equal(c.t, i == len(envelopes)-1, m.GetEvaluated() != nil)
 		if m.GetForgetReferences() {
@@ -167,7 +167,7 @@ func TestBatch(t *testing.T) {
 		add := func(envelopes [][]byte) map[string][]*metricsv1.Sample {
 			for _, envelope := range envelopes {
 				var m queryv1.QueryResponse
-				require.NoError(t, proto.Unmarshal(envelope[stream.PrefixSize:], &m))
+				require.NoError(t, proto.Unmarshal(envelope[call.PrefixSize:], &m))
 				for _, ts := range m.GetTimeseries() {
 					name := ts.GetLabels()[0].GetValue()
 					want[name] = append(want[name], ts.GetSamples()...)

@@ -12,11 +12,11 @@ import (
 	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
 	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/promql"
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/schedule"
 	"github.com/promgrpc/exporter/server/selection"
-	"github.com/promgrpc/exporter/server/stream"
 )
 
 // What a request means that does not say.
@@ -53,7 +53,7 @@ type plan struct {
 func (q *Queries) plan(ctx context.Context, v selection.Viewer, req *queryv1.QueryRequest) (*plan, error) {
 	p := &plan{
 		viewer: v, follow: req.GetFollow(), onChange: req.GetOnChange(), references: req.GetLabelReferences(),
-		heartbeat: stream.HeartbeatInterval(req.GetHeartbeatInterval()),
+		heartbeat: call.HeartbeatInterval(req.GetHeartbeatInterval()),
 	}
 	if err := p.times(req, q.Lookback); err != nil {
 		return nil, err

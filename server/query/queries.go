@@ -10,9 +10,9 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
+	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/promql"
 	"github.com/promgrpc/exporter/server/schedule"
-	"github.com/promgrpc/exporter/server/stream"
 )
 
 // Config of queries.
@@ -25,9 +25,9 @@ type Config struct {
 
 // Shared is what queries share with the rest of a server.
 type Shared struct {
-	Engine  *promql.Engine
-	Clock   *schedule.Clock
-	Streams *stream.Streams
+	Engine *promql.Engine
+	Clock  *schedule.Clock
+	Calls  *call.Calls
 }
 
 // Queries are those of a server.
@@ -49,19 +49,19 @@ func New(c Config, from Shared) *Queries {
 func (q *Queries) Collectors() []prometheus.Collector { return q.metrics.all() }
 
 // Query serves a call.
-func (q *Queries) Query(ctx context.Context, from stream.Caller, req *queryv1.QueryRequest, out *connect.ServerStream[stream.Response]) error {
-	call, err := q.Streams.AdmitReader(ctx, from)
+func (q *Queries) Query(ctx context.Context, from call.Caller, req *queryv1.QueryRequest, out *connect.ServerStream[call.Response]) error {
+	c, err := q.Calls.AdmitReader(ctx, from)
 	if err != nil {
 		return err
 	}
-	defer call.Leave()
-	p, err := q.plan(call.Context(), from.Viewer(), req)
+	defer c.Leave()
+	p, err := q.plan(c.Context(), from.Viewer(), req)
 	if err != nil {
-		return q.Streams.Refusals.Of(err)
+		return q.Calls.Refusals.Of(err)
 	}
-	s := q.subscribe(call, p, stream.NewSender(call, out, func() proto.Message { return new(queryv1.QueryResponse) }))
+	s := q.subscribe(c, p, call.NewSender(c, out, func() proto.Message { return new(queryv1.QueryResponse) }))
 	defer s.close()
-	call.Started("query")
+	c.Started("query")
 	err = s.run()
-	return call.Ended(s.cursor(), err)
+	return c.Ended(s.cursor(), err)
 }

@@ -3,8 +3,8 @@ package query
 import (
 	"context"
 
+	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/promql"
-	"github.com/promgrpc/exporter/server/stream"
 )
 
 // Steps that were due before are evaluated as ranges, whose length adapts to what they
@@ -71,5 +71,5 @@ func (s *subscription) evaluate(first int64, n int) (all []step, err error) {
 
 // account counts what is the stream's own.
 func (s *subscription) account(bytes int64) error {
-	return s.hold.Resize(max(0, bytes+s.introduced.Bytes()-stream.IncludedBytes))
+	return s.hold.Resize(max(0, bytes+s.introduced.Bytes()-call.IncludedBytes))
 }

@@ -14,17 +14,17 @@ import (
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/refset"
 	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/refusal"
-	"github.com/promgrpc/exporter/server/stream"
 )
 
 // subscription is a call of Query. It belongs to one goroutine.
 type subscription struct {
 	*plan
 	queries *Queries
-	call    *stream.Call
+	call    *call.Call
 	ctx     context.Context
-	sender  *stream.Sender
+	sender  *call.Sender
 	shared  *shared
 	hold    *limit.Hold // of what is its own
 	state   string      // replaying or following
@@ -47,13 +47,13 @@ type subscription struct {
 	batch int
 
 	synced   bool
-	age      stream.Age
+	age      call.Age
 	lastSent time.Time
 }
 
-func (q *Queries) subscribe(call *stream.Call, p *plan, sender *stream.Sender) *subscription {
+func (q *Queries) subscribe(c *call.Call, p *plan, sender *call.Sender) *subscription {
 	s := &subscription{
-		plan: p, queries: q, call: call, ctx: call.Context(), sender: sender, shared: q.enter(p), hold: call.Hold(),
+		plan: p, queries: q, call: c, ctx: c.Context(), sender: sender, shared: q.enter(p), hold: c.Hold(),
 		state: replaying, batch: 1, lastSent: time.Now(),
 	}
 	q.metrics.subscriptions.WithLabelValues(s.state).Inc()
@@ -149,7 +149,7 @@ func floor(ms, step int64) int64 {
 func (s *subscription) await() error {
 	if !s.synced {
 		s.synced = true
-		s.age = s.queries.Streams.NewAge()
+		s.age = s.queries.Calls.NewAge()
 		s.queries.metrics.subscriptions.WithLabelValues(s.state).Dec()
 		s.state = following
 		s.queries.metrics.subscriptions.WithLabelValues(s.state).Inc()

@@ -4,15 +4,15 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/selection"
-	"github.com/promgrpc/exporter/server/stream"
 )
 
 type callerKey struct{}
 
 // callerOf returns the caller of the call that a context belongs to.
-func callerOf(ctx context.Context) stream.Caller {
-	c, _ := ctx.Value(callerKey{}).(stream.Caller)
+func callerOf(ctx context.Context) call.Caller {
+	c, _ := ctx.Value(callerKey{}).(call.Caller)
 	return c
 }
 
@@ -29,7 +29,7 @@ func (s *Service) withCaller(next http.Handler) http.Handler {
 		if r.Context().Err() != nil {
 			return
 		}
-		c := stream.Caller{Peer: s.peerOf(r), Identity: s.identityOf(r), Writer: w, Control: http.NewResponseController(w)}
+		c := call.Caller{Peer: s.peerOf(r), Identity: s.identityOf(r), Writer: w, Control: http.NewResponseController(w)}
 		if err := s.letIn(&c, r.URL.Path); err != nil {
 			s.deny(w, r, err)
 			return

@@ -3,55 +3,85 @@ package rpc
 import (
 	"bytes"
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/limit"
-	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/throttle"
+	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/refusal"
-	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/selection"
-	"github.com/promgrpc/exporter/server/stream"
 )
 
-// fuzzed serves no logs, and has limits that one call does not reach.
-func fuzzed(f *testing.F) *Service {
-	store, err := seglog.OpenStore(f.TempDir(), seglog.DefaultOptions())
-	require.NoError(f, err)
-	replicas, err := replica.Open(store, nil, slog.New(slog.DiscardHandler))
-	require.NoError(f, err)
-	f.Cleanup(func() { require.NoError(f, errors.Join(replicas.Close(), store.Close())) })
+// parsing is a backend that parses selectors, and has nothing that they could select.
+type parsing struct {
+	Backend
+	calls       *call.Calls
+	evaluations *selection.Evaluations
+}
+
+func (p parsing) parse(ctx context.Context, from call.Caller, selectors []string) error {
+	e := p.evaluations.New(ctx, from.Viewer())
+	defer e.End()
+	_, err := e.Parse(selectors)
+	return err
+}
+
+func (p parsing) GetMetrics(ctx context.Context, from call.Caller, req *metricsv1.GetMetricsRequest, out *connect.ServerStream[call.Response]) error {
+	c, err := p.calls.AdmitReader(ctx, from)
+	if err != nil {
+		return err
+	}
+	defer c.Leave()
+	if err := p.parse(ctx, from, req.GetSelectors()); err != nil {
+		return c.Ended("", err)
+	}
+	to := call.NewSender(c, out, func() proto.Message { return new(metricsv1.GetMetricsResponse) })
+	return c.Ended("", to.Send(make([]byte, call.PrefixSize)))
+}
+
+func (p parsing) GetLabelValues(ctx context.Context, from call.Caller, req *metricsv1.GetLabelValuesRequest) (*metricsv1.GetLabelValuesResponse, error) {
+	return &metricsv1.GetLabelValuesResponse{}, p.parse(ctx, from, req.GetSelectors())
+}
+
+func (p parsing) GetMetadata(context.Context, call.Caller, *metricsv1.GetMetadataRequest) (*metricsv1.GetMetadataResponse, error) {
+	return &metricsv1.GetMetadataResponse{}, nil
+}
+
+func (p parsing) GetStatus(context.Context, call.Caller, *metricsv1.GetStatusRequest, *metricsv1.GetStatusResponse) error {
+	return nil
+}
+
+// fuzzed has limits that one call does not reach.
+func fuzzed() *Service {
 	budget := func(name string) *limit.Budget { return limit.NewBudget("--limit."+name, "units", 1<<30, 1<<30) }
 	log := throttle.New(slog.New(slog.DiscardHandler), time.Second)
 	refusals := refusal.New()
-	evaluations := selection.NewEvaluations(selection.DefaultLimits(), budget("evaluation-bytes"))
-	config := stream.DefaultConfig()
-	config.MaxAge = 0
-	streams := stream.New(config, stream.Shared{
-		Replicas: replicas, Evaluations: evaluations, Refusals: refusals, Log: log,
-		Open: budget("streams"), Bytes: budget("stream-bytes"), Decodes: budget("decodes"),
+	ready := func() error { return nil }
+	calls := call.New(call.Bounds{}, call.Shared{
+		Refusals: refusals, Log: log, Open: budget("streams"), Bytes: budget("stream-bytes"), Begun: ready,
 	})
 	return New(Config{RequestTimeout: 10 * time.Second, StallTimeout: time.Minute, MinRate: 1 << 14, RequestBytes: 1 << 20}, Shared{
-		Replicas: replicas, Evaluations: evaluations, Refusals: refusals, Streams: streams, Log: log,
-		Bytes: budget("call-bytes"), Lookups: budget("lookups"), Started: time.Now(),
-		Ready: streams.Serving, Upstream: func() string { return "" },
+		Backend: parsing{calls: calls, evaluations: selection.NewEvaluations(selection.DefaultLimits(), budget("evaluation-bytes"))},
+		Calls:   calls, Refusals: refusals, Log: log, Bytes: budget("call-bytes"), Started: time.Now(),
+		Ready: ready, Listeners: func() []daemon.Listener { return nil },
 	})
 }
 
 // FuzzCalls makes calls with any bytes as their bodies, by each protocol. None may
 // panic or be an internal error.
 func FuzzCalls(f *testing.F) {
-	handler := fuzzed(f).http.Handler
+	handler := fuzzed().http.Handler
 	procedures := []string{
 		metricsv1connect.MetricsServiceGetMetricsProcedure,
 		metricsv1connect.MetricsServiceGetStatusProcedure,

@@ -54,16 +54,16 @@ func (s *Service) healthOf(service string) healthv1.HealthCheckResponse_ServingS
 // watchHealth sends the status at once and whenever it changes, until the client leaves
 // or the server ends. It has a place of its own.
 func (s *Service) watchHealth(ctx context.Context, req *connect.Request[healthv1.HealthCheckRequest], out *connect.ServerStream[healthv1.HealthCheckResponse]) error {
-	call, err := s.Streams.AdmitWatch(ctx, callerOf(ctx))
+	c, err := s.Calls.AdmitWatch(ctx, callerOf(ctx))
 	if err != nil {
 		return err
 	}
-	defer call.Leave()
-	call.Started("health")
-	err = s.sendHealth(call.Context(), req.Msg.GetService(), func(m *healthv1.HealthCheckResponse) error {
-		return call.Write(proto.Size(m), func() error { return out.Send(m) })
+	defer c.Leave()
+	c.Started("health")
+	err = s.sendHealth(c.Context(), req.Msg.GetService(), func(m *healthv1.HealthCheckResponse) error {
+		return c.Write(proto.Size(m), func() error { return out.Send(m) })
 	})
-	return call.Ended("", err)
+	return c.Ended("", err)
 }
 
 // sendHealth returns when ctx ends, unless send fails. By then it has sent that the

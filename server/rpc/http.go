@@ -16,8 +16,8 @@ import (
 	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1connect"
 	"github.com/promgrpc/exporter/internal/page"
 	"github.com/promgrpc/exporter/internal/webconfig"
+	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/promapi"
-	"github.com/promgrpc/exporter/server/stream"
 )
 
 // newHTTP returns the server of all protocols on one port. It has no write timeout,
@@ -59,7 +59,7 @@ func (s *Service) mux() *http.ServeMux {
 		connect.WithCompressMinBytes(1024),
 	)
 	options := connect.WithHandlerOptions(
-		stream.Codecs(),
+		call.Codecs(),
 		bounds,
 		connect.WithInterceptors(plainErrors{}),
 	)

@@ -9,7 +9,7 @@ import (
 
 	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1connect"
-	"github.com/promgrpc/exporter/server/stream"
+	"github.com/promgrpc/exporter/server/call"
 )
 
 // queries are the calls of the QueryService.
@@ -28,7 +28,7 @@ func (s *Service) handleQueries(mux *http.ServeMux, options connect.HandlerOptio
 }
 
 // handleStream serves a call of the QueryService whose responses are bytes already.
-func handleStream[R any](mux *http.ServeMux, procedure, method string, serve func(context.Context, *connect.Request[R], *connect.ServerStream[stream.Response]) error, options connect.HandlerOption) {
+func handleStream[R any](mux *http.ServeMux, procedure, method string, serve func(context.Context, *connect.Request[R], *connect.ServerStream[call.Response]) error, options connect.HandlerOption) {
 	mux.Handle(procedure, connect.NewServerStreamHandler(procedure, serve,
 		connect.WithSchema(queryv1.File_promgrpc_query_v1_query_service_proto.Services().ByName("QueryService").Methods().ByName(protoreflect.Name(method))),
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
@@ -37,17 +37,17 @@ func handleStream[R any](mux *http.ServeMux, procedure, method string, serve fun
 }
 
 // query is Query with responses that are bytes already.
-func (q queries) query(ctx context.Context, req *connect.Request[queryv1.QueryRequest], out *connect.ServerStream[stream.Response]) error {
+func (q queries) query(ctx context.Context, req *connect.Request[queryv1.QueryRequest], out *connect.ServerStream[call.Response]) error {
 	if err := checkQuery(req.Msg); err != nil {
 		return err
 	}
-	return q.service.Queries.Query(ctx, callerOf(ctx), req.Msg, out)
+	return q.service.Backend.Query(ctx, callerOf(ctx), req.Msg, out)
 }
 
 // evaluateRules is EvaluateRules with responses that are bytes already.
-func (q queries) evaluateRules(ctx context.Context, req *connect.Request[queryv1.EvaluateRulesRequest], out *connect.ServerStream[stream.Response]) error {
+func (q queries) evaluateRules(ctx context.Context, req *connect.Request[queryv1.EvaluateRulesRequest], out *connect.ServerStream[call.Response]) error {
 	if err := checkEvaluateRules(req.Msg); err != nil {
 		return err
 	}
-	return q.service.Rules.EvaluateRules(ctx, callerOf(ctx), req.Msg, out)
+	return q.service.Backend.EvaluateRules(ctx, callerOf(ctx), req.Msg, out)
 }

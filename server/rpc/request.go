@@ -15,16 +15,15 @@ import (
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1connect"
 	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/server/answer"
+	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/refusal"
-	"github.com/promgrpc/exporter/server/stream"
 )
 
 // FlagRequestBytes limits what a request may have.
 const FlagRequestBytes = "--limit.call-request-bytes"
 
 const (
-	// callCost is what a call takes at least: its goroutine, headers and buffers.
-	callCost = 32 << 10
 	// requestCost is how many bytes a byte of a request takes: the body, whose
 	// buffer grows by doubling, and the message.
 	requestCost = 4
@@ -51,7 +50,7 @@ func (s *Service) admitted(next http.Handler) http.Handler {
 		c := callerOf(r.Context())
 		defer c.Room.Release()
 		shortenQuoted(r.Header)
-		cost := callCost + requestCost*int64(len(r.URL.RawQuery)) // the request of a GET
+		cost := answer.CallCost + requestCost*int64(len(r.URL.RawQuery)) // the request of a GET
 		counted := compressed(r)
 		if counted {
 			cost += requestCost * s.RequestBytes
@@ -118,7 +117,7 @@ func compressed(r *http.Request) bool {
 type requestBody struct {
 	io.ReadCloser
 	service *Service
-	caller  stream.Caller
+	caller  call.Caller
 	// counted says that the room for the largest request was taken.
 	counted bool
 	left    int64
@@ -187,5 +186,5 @@ func (g *gzipReader) Close() error { return g.in.Close() }
 
 // LeastCall is what a single call may take, if a request may have so many bytes.
 func LeastCall(requestBytes int64) int64 {
-	return callCost + max(requestCost*requestBytes, answerCost*answerSize+maxLookupLimit*entryCost)
+	return answer.CallCost + max(requestCost*requestBytes, answer.Cost*answer.Size+maxLookupLimit*answer.EntryCost)
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1connect"
 	"github.com/promgrpc/exporter/internal/access"
+	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/promapi"
 	"github.com/promgrpc/exporter/server/refusal"
-	"github.com/promgrpc/exporter/server/stream"
 )
 
 // rightOf is what a call needs.
@@ -58,7 +58,7 @@ func (s *Service) provesToken(r *http.Request) bool {
 }
 
 // letIn finds out what a caller may do. An error says that it may not make this call.
-func (s *Service) letIn(c *stream.Caller, path string) error {
+func (s *Service) letIn(c *call.Caller, path string) error {
 	if open(path) {
 		return nil
 	}
@@ -86,7 +86,7 @@ func (s *Service) deny(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // refused is the error of a call for its caller.
-func (s *Service) refused(c stream.Caller, err error) error {
+func (s *Service) refused(c call.Caller, err error) error {
 	err = s.Refusals.Of(err)
 	if c.Rights.Restricted() {
 		return refusal.Plain(err)

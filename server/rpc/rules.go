@@ -14,6 +14,7 @@ import (
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
+	"github.com/promgrpc/exporter/server/answer"
 	"github.com/promgrpc/exporter/server/refusal"
 )
 
@@ -31,7 +32,7 @@ const (
 	maxQueryCursor       = 4096
 	maxStride            = 65536
 	maxPositions         = 48
-	maxLookupLimit       = 100000
+	maxLookupLimit       = answer.MostEntries
 	leastHeartbeat       = 100 * time.Millisecond
 	longestInterval      = time.Hour
 	leastStep            = 100 * time.Millisecond

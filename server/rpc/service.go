@@ -6,10 +6,8 @@ import (
 	"net/http"
 	"time"
 
-	"connectrpc.com/connect"
 	"github.com/prometheus/client_golang/prometheus"
 
-	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
 	"github.com/promgrpc/exporter/internal/broadcast"
 	"github.com/promgrpc/exporter/internal/browser"
@@ -19,13 +17,9 @@ import (
 	"github.com/promgrpc/exporter/internal/throttle"
 	"github.com/promgrpc/exporter/internal/webconfig"
 	"github.com/promgrpc/exporter/server/admission"
+	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/promql"
-	"github.com/promgrpc/exporter/server/query"
 	"github.com/promgrpc/exporter/server/refusal"
-	"github.com/promgrpc/exporter/server/replica"
-	"github.com/promgrpc/exporter/server/rule"
-	"github.com/promgrpc/exporter/server/selection"
-	"github.com/promgrpc/exporter/server/stream"
 )
 
 // Config of the calls.
@@ -52,26 +46,18 @@ type Config struct {
 
 // Shared is what the calls need of the server.
 type Shared struct {
-	Replicas    *replica.Set
-	Evaluations *selection.Evaluations
-	Refusals    *refusal.Refusals
-	Streams     *stream.Streams
-	Engine      *promql.Engine
-	Queries     *query.Queries
-	Rules       *rule.Rules
-	Log         *throttle.Logger     // of what clients can cause
-	Web         *webconfig.Config    // of the listener, nil for none
-	Admission   *admission.Admission // says who may do what, nil for everybody everything
-	Proxies     peer.Proxies
-	Conns       *limit.Budget // connections
-	Bytes       *limit.Budget // of requests and answers
-	Lookups     *limit.Budget // turns
-	Started     time.Time
-	Ready       func() error
-	// Upstream is the address of a relay's upstream, "" if there is none.
-	Upstream func() string
-	// Bucket is how the server gets on with it, nil if there is none.
-	Bucket func() *metricsv1.BucketStatus
+	Backend   Backend
+	Calls     *call.Calls
+	Refusals  *refusal.Refusals
+	Engine    *promql.Engine       // of Prometheus' HTTP API
+	Log       *throttle.Logger     // of what clients can cause
+	Web       *webconfig.Config    // of the listener, nil for none
+	Admission *admission.Admission // says who may do what, nil for everybody everything
+	Proxies   peer.Proxies
+	Conns     *limit.Budget // connections
+	Bytes     *limit.Budget // of requests and answers
+	Started   time.Time
+	Ready     func() error
 	// Listeners are all that the server has.
 	Listeners func() []daemon.Listener
 }
@@ -116,28 +102,3 @@ func (s *Service) Shutdown(ctx context.Context) error {
 
 // Close breaks off all calls.
 func (s *Service) Close() error { return s.http.Close() }
-
-// ReadLogs implements [metricsv1connect.MetricsServiceHandler].
-func (s *Service) ReadLogs(ctx context.Context, req *connect.Request[metricsv1.ReadLogsRequest], out *connect.ServerStream[metricsv1.ReadLogsResponse]) error {
-	if err := checkReadLogs(req.Msg); err != nil {
-		return err
-	}
-	return s.Streams.ReadLogs(ctx, callerOf(ctx), req.Msg, out)
-}
-
-// getMetrics is GetMetrics with responses that are bytes already.
-func (s *Service) getMetrics(ctx context.Context, req *connect.Request[metricsv1.GetMetricsRequest], out *connect.ServerStream[stream.Response]) error {
-	if err := checkGetMetrics(req.Msg); err != nil {
-		return err
-	}
-	return s.Streams.GetMetrics(ctx, callerOf(ctx), req.Msg, out)
-}
-
-// turn waits until a call may read what this server has. The turn has to be ended.
-func (s *Service) turn(ctx context.Context) (end func(), err error) {
-	turn := s.Lookups.Hold(callerOf(ctx).Peer)
-	if err := turn.Wait(ctx, 1); err != nil {
-		return nil, err
-	}
-	return turn.Release, nil
-}

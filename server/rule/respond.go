@@ -14,8 +14,8 @@ import (
 	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
 	"github.com/promgrpc/exporter/internal/h2frames"
 	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/promql"
-	"github.com/promgrpc/exporter/server/stream"
 )
 
 // responseSize is at which a response is full.
@@ -23,7 +23,7 @@ const responseSize = h2frames.Large
 
 // envelope is a response with the prefix before it.
 func envelope(r *queryv1.EvaluateRulesResponse) ([]byte, error) {
-	wire, err := proto.MarshalOptions{}.MarshalAppend(make([]byte, stream.PrefixSize, stream.PrefixSize+256), r)
+	wire, err := proto.MarshalOptions{}.MarshalAppend(make([]byte, call.PrefixSize, call.PrefixSize+256), r)
 	if err != nil {
 		return nil, fmt.Errorf("encode what rules came to: %w", err)
 	}

@@ -3,6 +3,7 @@ package rule
 import (
 	"context"
 	"errors"
+	"time"
 
 	"connectrpc.com/connect"
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,17 +11,19 @@ import (
 
 	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
 	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/promql"
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/schedule"
-	"github.com/promgrpc/exporter/server/stream"
 )
 
 // Shared is what rules share with the rest of a server.
 type Shared struct {
-	Engine  *promql.Engine
-	Clock   *schedule.Clock
-	Streams *stream.Streams
+	Engine *promql.Engine
+	Clock  *schedule.Clock
+	Calls  *call.Calls
+	// CursorWait is how long a call waits for this replica to reach its cursor.
+	CursorWait time.Duration
 }
 
 // Rules evaluates files of rules.
@@ -37,29 +40,29 @@ func New(l Limits, from Shared) *Rules { return &Rules{Limits: l, Shared: from, 
 func (r *Rules) Collectors() []prometheus.Collector { return r.metrics.all() }
 
 // EvaluateRules serves a call.
-func (r *Rules) EvaluateRules(ctx context.Context, from stream.Caller, req *queryv1.EvaluateRulesRequest, out *connect.ServerStream[stream.Response]) error {
-	call, err := r.Streams.AdmitReader(ctx, from)
+func (r *Rules) EvaluateRules(ctx context.Context, from call.Caller, req *queryv1.EvaluateRulesRequest, out *connect.ServerStream[call.Response]) error {
+	c, err := r.Calls.AdmitReader(ctx, from)
 	if err != nil {
 		return err
 	}
-	defer call.Leave()
-	hold := call.Hold()
+	defer c.Leave()
+	hold := c.Hold()
 	defer hold.Release()
-	reading := &reader{ctx: call.Context(), engine: r.Engine, viewer: from.Viewer(), limits: r.Limits, request: req, grow: hold.Grow}
+	reading := &reader{ctx: c.Context(), engine: r.Engine, viewer: from.Viewer(), limits: r.Limits, request: req, grow: hold.Grow}
 	f, err := reading.read()
 	if err != nil {
 		return r.refused(err)
 	}
-	s, err := newSubscription(r, call, f, req)
+	s, err := newSubscription(r, c, f, req)
 	if err != nil {
 		return err
 	}
-	s.sender = stream.NewSender(call, out, func() proto.Message { return new(queryv1.EvaluateRulesResponse) })
+	s.sender = call.NewSender(c, out, func() proto.Message { return new(queryv1.EvaluateRulesResponse) })
 	s.viewer, s.restricted = from.Viewer(), from.Rights.Restricted()
 	s.hold, s.fileBytes = hold, hold.Held()
-	call.Started("rules")
+	c.Started("rules")
 	err = s.run()
-	return call.Ended(fitting(s.told), err)
+	return c.Ended(fitting(s.told), err)
 }
 
 // refused is the error of a file that is not evaluated.
@@ -68,7 +71,7 @@ func (r *Rules) refused(err error) error {
 	if errors.As(err, &invalid) {
 		return refusal.Invalid("rules: "+daemon.Excerpt(invalid.Reason), invalid.detail())
 	}
-	return r.Streams.Refusals.Of(err)
+	return r.Calls.Refusals.Of(err)
 }
 
 // metrics are counted as things happen in rules.

@@ -14,17 +14,17 @@ import (
 	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
 	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/schedule"
-	"github.com/promgrpc/exporter/server/stream"
 )
 
 // subscription is a call of EvaluateRules. It belongs to one goroutine.
 type subscription struct {
 	evaluator
 	rules      *Rules
-	call       *stream.Call
-	sender     *stream.Sender
+	call       *call.Call
+	sender     *call.Sender
 	restricted bool // the caller may see some series only
 	hold       *limit.Hold
 	fileBytes  int64 // that the file takes of it
@@ -43,14 +43,14 @@ type subscription struct {
 	told      string // the last one that the client was sent
 	alerts    int    // that are active
 	synced    bool
-	age       stream.Age
+	age       call.Age
 	lastSent  time.Time
 }
 
-func newSubscription(r *Rules, call *stream.Call, f *file, req *queryv1.EvaluateRulesRequest) (*subscription, error) {
+func newSubscription(r *Rules, c *call.Call, f *file, req *queryv1.EvaluateRulesRequest) (*subscription, error) {
 	s := &subscription{
 		evaluator: evaluator{engine: r.Engine, limits: r.Limits, file: f},
-		rules:     r, call: call, follow: req.GetFollow(), heartbeat: stream.HeartbeatInterval(req.GetHeartbeatInterval()), active: req.GetActive(),
+		rules:     r, call: c, follow: req.GetFollow(), heartbeat: call.HeartbeatInterval(req.GetHeartbeatInterval()), active: req.GetActive(),
 		end: math.MaxInt64, until: math.MaxInt64, evaluated: never, lastSent: time.Now(),
 	}
 	s.grow = func(n int64) error { return s.hold.Grow(n) }
@@ -150,7 +150,7 @@ func (s *subscription) begin() error {
 // why the client has to go on elsewhere.
 func (s *subscription) reach(ms int64, otherwise error) error {
 	late := refusal.Unavailable(otherwise, fitting(s.told))
-	return s.while(func(ctx context.Context) error { return s.rules.Clock.Reach(ctx, ms, s.rules.Streams.CursorWait, late) })
+	return s.while(func(ctx context.Context) error { return s.rules.Clock.Reach(ctx, ms, s.rules.CursorWait, late) })
 }
 
 // restore waits until this replica has come to where the cursor is, and evaluates again
@@ -235,7 +235,7 @@ func (s *subscription) setUntil(passed int64, ok bool) {
 func (s *subscription) await(ms int64) error {
 	if !s.synced && s.state != nil {
 		s.synced = true
-		s.age = s.rules.Streams.NewAge()
+		s.age = s.rules.Calls.NewAge()
 		err := s.event(&queryv1.EvaluateRulesResponse{Event: &queryv1.EvaluateRulesResponse_Synced{Synced: &metricsv1.Synced{}}})
 		if err != nil {
 			return err

@@ -80,7 +80,7 @@ func instrument(l *parse.ListNode) bool {
 		switch n := n.(type) {
 		case *parse.ActionNode:
 			if len(n.Pipe.Decl) == 0 {
-				n.Pipe.Cmds = append(n.Pipe.Cmds, call(functionPrint))
+				n.Pipe.Cmds = append(n.Pipe.Cmds, callOf(functionPrint))
 			}
 		case *parse.IfNode:
 			ok = instrument(n.List) && instrument(n.ElseList)
@@ -99,7 +99,7 @@ func instrument(l *parse.ListNode) bool {
 	return true
 }
 
-func call(name string, args ...parse.Node) *parse.CommandNode {
+func callOf(name string, args ...parse.Node) *parse.CommandNode {
 	return &parse.CommandNode{NodeType: parse.NodeCommand, Args: append([]parse.Node{parse.NewIdentifier(name)}, args...)}
 }
 
@@ -108,7 +108,7 @@ func step(body *parse.ListNode) *parse.ActionNode {
 	size := textSize(body)
 	number := &parse.NumberNode{NodeType: parse.NodeNumber, IsInt: true, Int64: size, Text: strconv.FormatInt(size, 10)}
 	return &parse.ActionNode{NodeType: parse.NodeAction, Pipe: &parse.PipeNode{
-		NodeType: parse.NodePipe, Cmds: []*parse.CommandNode{call(functionStep, number)},
+		NodeType: parse.NodePipe, Cmds: []*parse.CommandNode{callOf(functionStep, number)},
 	}}
 }
 

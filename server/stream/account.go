@@ -1,10 +1,10 @@
 package stream
 
-import "context"
+import (
+	"context"
 
-// IncludedBytes is what the state of each stream may take without being counted. The
-// number of streams bounds it.
-const IncludedBytes = 512 << 10
+	"github.com/promgrpc/exporter/server/call"
+)
 
 // bytes is about what the stream has in memory that grows with what it reads and with
 // how slow its client is.
@@ -20,7 +20,7 @@ func (st *stream) bytes() int64 {
 }
 
 // account counts the bytes of the stream. An error ends it, as others need them.
-func (st *stream) account() error { return st.hold.Resize(max(0, st.bytes()-IncludedBytes)) }
+func (st *stream) account() error { return st.hold.Resize(max(0, st.bytes()-call.IncludedBytes)) }
 
 // check is account, and checks that the client is still there.
 func (st *stream) check() error {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/server/call"
 )
 
 // decoderOf returns a stream of a peer that can decode and nothing else.
@@ -22,8 +23,10 @@ func decoderOf(s *Streams, ctx context.Context, peer string) *stream {
 // decodingStreams are those of a server with so many turns, of which a peer has half.
 func decodingStreams(turns int64) *Streams {
 	return New(DefaultConfig(), Shared{
+		Calls: call.New(call.Bounds{}, call.Shared{
+			Bytes: limit.NewBudget("--limit.stream-bytes", "bytes", call.IncludedBytes, call.IncludedBytes),
+		}),
 		Decodes: limit.NewBudget(FlagDecodes, "turns", turns, turns/2),
-		Bytes:   limit.NewBudget("--limit.stream-bytes", "bytes", IncludedBytes, IncludedBytes),
 	})
 }
 

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/promgrpc/exporter/server/call"
 )
 
 // lastOf is deferred without regard to memory.
@@ -105,7 +107,7 @@ func TestDeferredBytes(t *testing.T) {
 	d.clear()
 	d.find(1)
 	d.clear()
-	require.Less(t, d.bytes(), int64(2*IncludedBytes))
-	require.Less(t, heapBytes()-before, float64(2*IncludedBytes))
+	require.Less(t, d.bytes(), int64(2*call.IncludedBytes))
+	require.Less(t, heapBytes()-before, float64(2*call.IncludedBytes))
 	runtime.KeepAlive(d)
 }

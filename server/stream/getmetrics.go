@@ -6,37 +6,26 @@ import (
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/selection"
 )
 
-// defaultHeartbeat is what an unset heartbeat_interval means, in any call.
-const defaultHeartbeat = 10 * time.Second
-
-// HeartbeatInterval is what a request says of it.
-func HeartbeatInterval(d *durationpb.Duration) time.Duration {
-	if d == nil {
-		return defaultHeartbeat
-	}
-	return d.AsDuration()
-}
-
 // GetMetrics serves a call of GetMetrics.
-func (s *Streams) GetMetrics(ctx context.Context, from Caller, req *metricsv1.GetMetricsRequest, out *connect.ServerStream[Response]) error {
+func (s *Streams) GetMetrics(ctx context.Context, from call.Caller, req *metricsv1.GetMetricsRequest, out *connect.ServerStream[call.Response]) error {
 	c, err := s.AdmitReader(ctx, from)
 	if err != nil {
 		return err
 	}
 	defer c.Leave()
-	start := s.Evaluations.New(c.ctx, from.Viewer())
+	start := s.Evaluations.New(c.Context(), from.Viewer())
 	defer start.End()
 	selected, err := start.Parse(req.GetSelectors())
 	if err != nil {
 		return s.Refusals.Of(err)
 	}
-	st := s.newStream(c, NewSender(c, out, func() proto.Message { return new(metricsv1.GetMetricsResponse) }), req, selected)
+	st := s.newStream(c, call.NewSender(c, out, func() proto.Message { return new(metricsv1.GetMetricsResponse) }), &from, req, selected)
 	defer st.close()
 	c.Started(startOf(req))
 	err = st.start(req, start)
@@ -47,27 +36,27 @@ func (s *Streams) GetMetrics(ctx context.Context, from Caller, req *metricsv1.Ge
 	return c.Ended(st.cursor, err)
 }
 
-func (s *Streams) newStream(c *Call, to *Sender, req *metricsv1.GetMetricsRequest, selected selection.Selection) *stream {
+func (s *Streams) newStream(c *call.Call, to *call.Sender, from *call.Caller, req *metricsv1.GetMetricsRequest, selected selection.Selection) *stream {
 	st := &stream{
 		streams:    s,
-		ctx:        c.ctx,
-		peer:       c.from.Peer,
-		rights:     c.from.Rights,
+		ctx:        c.Context(),
+		peer:       from.Peer,
+		rights:     from.Rights,
 		sender:     to,
 		out:        newAssembler(),
 		selection:  selected,
-		evaluation: s.Evaluations.Unlimited(c.ctx, c.from.Peer),
+		evaluation: s.Evaluations.Unlimited(c.Context(), from.Peer),
 		follow:     req.GetFollow(),
 		references: req.GetLabelReferences(),
 		stride:     max(uint64(req.GetReferenceStride()), 1),
 		part:       uint64(req.GetReferencePart()),
-		heartbeat:  HeartbeatInterval(req.GetHeartbeatInterval()),
+		heartbeat:  call.HeartbeatInterval(req.GetHeartbeatInterval()),
 		conflate:   newConflation(req.GetMinInterval().AsDuration()),
 		lastSent:   time.Now(),
 		hold:       c.Hold(),
 	}
-	c.stall.held = st.account
-	st.decoding = decoding{st: st, turn: s.Decodes.Hold(c.from.Peer)}
+	c.WhileBlocked(st.account)
+	st.decoding = decoding{st: st, turn: s.Decodes.Hold(from.Peer)}
 	st.step = st.decoding.step
 	return st
 }

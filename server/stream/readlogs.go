@@ -15,6 +15,7 @@ import (
 	"github.com/promgrpc/exporter/internal/logship"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/replica"
 )
@@ -23,15 +24,15 @@ import (
 const logDataSize = 256 << 10
 
 // ReadLogs serves a call of ReadLogs.
-func (s *Streams) ReadLogs(ctx context.Context, from Caller, req *metricsv1.ReadLogsRequest, out *connect.ServerStream[metricsv1.ReadLogsResponse]) error {
+func (s *Streams) ReadLogs(ctx context.Context, from call.Caller, req *metricsv1.ReadLogsRequest, out *connect.ServerStream[metricsv1.ReadLogsResponse]) error {
 	c, err := s.AdmitReader(ctx, from)
 	if err != nil {
 		return err
 	}
 	defer c.Leave()
-	r := newLogReading(c, req, out)
+	r := s.newLogReading(c, req, out)
 	c.Started("logs")
-	if err = r.run(c.ctx, req); err == nil {
+	if err = r.run(c.Context(), req); err == nil {
 		err = r.send(&metricsv1.ReadLogsResponse{Event: &metricsv1.ReadLogsResponse_End{End: &metricsv1.End{}}})
 	}
 	return c.Ended("", err)
@@ -39,7 +40,7 @@ func (s *Streams) ReadLogs(ctx context.Context, from Caller, req *metricsv1.Read
 
 // logReading is a call of ReadLogs. Each log is read by a goroutine of its own.
 type logReading struct {
-	call      *Call
+	call      *call.Call
 	streams   *Streams
 	positions map[segment.LogID]*metricsv1.LogPosition
 	only      map[segment.LogID]bool // the logs to send; empty: all
@@ -49,16 +50,16 @@ type logReading struct {
 	// behind is how many logs have not come to where they were when their reading
 	// started.
 	behind atomic.Int32
-	age    Age // set when none is behind
+	age    call.Age // set when none is behind
 
 	mu   sync.Mutex // for sending
 	out  *connect.ServerStream[metricsv1.ReadLogsResponse]
 	sent time.Time
 }
 
-func newLogReading(c *Call, req *metricsv1.ReadLogsRequest, out *connect.ServerStream[metricsv1.ReadLogsResponse]) *logReading {
+func (s *Streams) newLogReading(c *call.Call, req *metricsv1.ReadLogsRequest, out *connect.ServerStream[metricsv1.ReadLogsResponse]) *logReading {
 	r := &logReading{
-		call: c, streams: c.streams, out: out, follow: req.GetFollow(), heartbeat: HeartbeatInterval(req.GetHeartbeatInterval()),
+		call: c, streams: s, out: out, follow: req.GetFollow(), heartbeat: call.HeartbeatInterval(req.GetHeartbeatInterval()),
 		positions: make(map[segment.LogID]*metricsv1.LogPosition, len(req.GetPositions())), only: map[segment.LogID]bool{},
 	}
 	return r
@@ -112,7 +113,7 @@ func (r *logReading) run(ctx context.Context, req *metricsv1.ReadLogsRequest) er
 // reached its age ends: each log stops after the piece that is being sent, and the
 // client resumes at another replica, at the end of its files.
 func (r *logReading) wait(ctx context.Context, updates <-chan struct{}) error {
-	if r.age == (Age{}) && r.behind.Load() == 0 {
+	if r.age == (call.Age{}) && r.behind.Load() == 0 {
 		r.age = r.streams.NewAge()
 	}
 	timer := time.NewTimer(r.age.Wait(r.heartbeat / 4))

@@ -3,7 +3,6 @@ package stream
 import (
 	"encoding/binary"
 	"errors"
-	"math"
 	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -11,6 +10,7 @@ import (
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/h2frames"
+	"github.com/promgrpc/exporter/server/call"
 )
 
 // How large a response gets before it is sent: with its last series and the cursor it
@@ -50,13 +50,6 @@ const (
 	fieldRef        = 17
 )
 
-// Response is a response of a stream as the bytes that go over the wire.
-type Response struct {
-	wire []byte
-	// message makes the message that they are, for JSON.
-	message func() proto.Message
-}
-
 // assembler assembles a response as wire bytes, without messages. A series is opened,
 // gets its parts, and is closed; its length is then put into the room before it.
 //
@@ -73,14 +66,10 @@ type assembler struct {
 	forget    bool   // the client has to forget all references first
 }
 
-// PrefixSize is what precedes a message of a stream in every protocol: a byte of
-// flags, all clear here, and the length.
-const PrefixSize = 5
-
-func newAssembler() assembler { return assembler{wire: make([]byte, PrefixSize), size: firstSize} }
+func newAssembler() assembler { return assembler{wire: make([]byte, call.PrefixSize), size: firstSize} }
 
 // message is the response.
-func (a *assembler) message() []byte { return a.wire[PrefixSize:] }
+func (a *assembler) message() []byte { return a.wire[call.PrefixSize:] }
 
 // openSeries opens a series with its labels. If that fails, the response is what it
 // was.
@@ -117,28 +106,8 @@ func (a *assembler) openReferenced(reference uint64) {
 // float adds a float sample. Zeros are left out, as in protobuf; a negative zero is
 // not one.
 func (a *assembler) float(timestamp, start int64, value float64) {
-	a.wire = AppendFloat(a.wire, timestamp, start, value)
+	a.wire = call.AppendFloat(a.wire, timestamp, start, value)
 	a.samples++
-}
-
-// AppendFloat appends a float sample as a field of a TimeSeries message.
-func AppendFloat(wire []byte, timestamp, start int64, value float64) []byte {
-	wire = append(wire, fieldSamples<<3|byte(protowire.BytesType), 0)
-	at := len(wire) - 1
-	if bits := math.Float64bits(value); bits != 0 {
-		wire = append(wire, 1<<3|byte(protowire.Fixed64Type))
-		wire = protowire.AppendFixed64(wire, bits)
-	}
-	if timestamp != 0 {
-		wire = append(wire, 2<<3|byte(protowire.VarintType))
-		wire = protowire.AppendVarint(wire, uint64(timestamp))
-	}
-	if start != 0 {
-		wire = protowire.AppendTag(wire, 3, protowire.VarintType)
-		wire = protowire.AppendVarint(wire, uint64(start))
-	}
-	wire[at] = byte(len(wire) - at - 1) // 31 at most
-	return wire
 }
 
 func (a *assembler) histogram(data []byte) {
@@ -180,7 +149,7 @@ func (a *assembler) full() bool { return len(a.wire) >= a.size }
 
 func (a *assembler) bytes() int64 { return int64(cap(a.wire)) }
 
-func (a *assembler) empty() bool { return len(a.wire) == PrefixSize }
+func (a *assembler) empty() bool { return len(a.wire) == call.PrefixSize }
 
 // cursor and event come after the series, event last.
 func (a *assembler) cursor(c string) {
@@ -224,7 +193,7 @@ func (a *assembler) reset() {
 		a.size = min(2*a.size, responseSize)
 	}
 	if cap(a.wire) > mostPart {
-		a.wire = make([]byte, PrefixSize)
+		a.wire = make([]byte, call.PrefixSize)
 	}
-	a.wire, a.samples, a.forget = a.wire[:PrefixSize], 0, false
+	a.wire, a.samples, a.forget = a.wire[:call.PrefixSize], 0, false
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/server/admission"
+	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/selection"
 )
@@ -25,7 +26,7 @@ type stream struct {
 	ctx       context.Context
 	peer      string
 	rights    *admission.Rights
-	sender    *Sender
+	sender    *call.Sender
 	selection selection.Selection
 	// evaluation of the series that come after the start
 	evaluation *selection.Evaluation
@@ -47,7 +48,7 @@ type stream struct {
 	out        assembler
 	conflate   *conflation // nil: every sample is sent
 	synced     bool
-	age        Age
+	age        call.Age
 	// references: labels are sent once, then a reference for them
 	references bool
 	// stride and part as in introduced

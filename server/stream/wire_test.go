@@ -99,28 +99,6 @@ func FuzzAssembledIsTheMessage(f *testing.F) {
 	})
 }
 
-func TestCodecs(t *testing.T) {
-	wire, message := assembled(t, "v", 1, 2, math.Float64bits(3), 4, []byte("x"))
-	r := &Response{wire: wire, message: func() proto.Message { return new(metricsv1.GetMetricsResponse) }}
-	b, err := protoCodec{}.MarshalAppend([]byte("before"), r)
-	require.NoError(t, err)
-	require.Equal(t, append([]byte("before"), wire...), b)
-	js, err := jsonCodec{}.Marshal(r)
-	require.NoError(t, err)
-	var back metricsv1.GetMetricsResponse
-	require.NoError(t, jsonCodec{}.Unmarshal(js, &back))
-	require.True(t, proto.Equal(message, &back))
-	for _, c := range []interface {
-		Marshal(any) ([]byte, error)
-		Unmarshal([]byte, any) error
-	}{protoCodec{}, jsonCodec{}} {
-		_, err := c.Marshal("x")
-		require.Error(t, err)
-		require.Error(t, c.Unmarshal(nil, "x"))
-	}
-	require.Error(t, jsonCodec{}.Unmarshal(nil, &back))
-}
-
 func FuzzExemplarTime(f *testing.F) {
 	f.Add([]byte{0x19, 1, 2, 3, 4, 5, 6, 7, 8})
 	f.Add([]byte{0x18, 0xff})

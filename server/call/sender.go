@@ -1,4 +1,4 @@
-package stream
+package call
 
 import (
 	"encoding/binary"
@@ -36,6 +36,10 @@ func isPlain(h http.Header) bool {
 	return strings.HasPrefix(kind, "application/") && !strings.Contains(kind, "json")
 }
 
+// PrefixSize is what precedes a message of a stream in every protocol: a byte of
+// flags, all clear here, and the length.
+const PrefixSize = 5
+
 // Complete writes the length of a message into the prefix before it, which makes both an
 // envelope.
 func Complete(envelope []byte) []byte {
@@ -56,7 +60,7 @@ func (s *Sender) SendComplete(envelope []byte) error {
 	if err := s.call.Write(n, func() error { return s.write(envelope) }); err != nil {
 		return err
 	}
-	s.call.streams.metrics.bytesSent.Add(float64(n))
+	s.call.calls.metrics.bytesSent.Add(float64(n))
 	return nil
 }
 

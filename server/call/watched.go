@@ -1,4 +1,4 @@
-package stream
+package call
 
 import (
 	"context"
@@ -38,7 +38,7 @@ func (w *watched) remove(c *Call) {
 }
 
 // WatchRights ends the streams of callers whose rights have changed, until ctx ends.
-func (s *Streams) WatchRights(ctx context.Context) error {
+func (s *Calls) WatchRights(ctx context.Context) error {
 	ticker := time.NewTicker(rightsChecked)
 	defer ticker.Stop()
 	for {
@@ -51,7 +51,7 @@ func (s *Streams) WatchRights(ctx context.Context) error {
 	}
 }
 
-func (s *Streams) endWithoutRights() {
+func (s *Calls) endWithoutRights() {
 	version := s.Admission.Version()
 	s.watched.mu.Lock()
 	defer s.watched.mu.Unlock()

@@ -1,10 +1,8 @@
-package stream
+package call
 
 import (
 	"math/rand/v2"
 	"time"
-
-	"github.com/promgrpc/exporter/server/refusal"
 )
 
 // ageSpread is the part of the longest age by which streams differ, so that those that
@@ -18,7 +16,7 @@ type Age struct{ over time.Time }
 // NewAge is that of a stream that has reached the present, and may follow for so long.
 // The time before that does not count, so that a stream makes progress at each server,
 // however slowly.
-func (s *Streams) NewAge() Age { return newAge(s.MaxAge) }
+func (s *Calls) NewAge() Age { return newAge(s.MaxAge) }
 
 func newAge(longest time.Duration) Age {
 	if longest == 0 {
@@ -36,19 +34,4 @@ func (a Age) Wait(most time.Duration) time.Duration {
 		return most
 	}
 	return min(most, time.Until(a.over))
-}
-
-// endAged ends the stream if it has to move, with a cursor that covers all that it
-// should have by now. What min_interval holds back is sent first, since another server
-// would read all of it again.
-func (st *stream) endAged() error {
-	if !st.age.Reached() || st.conflate.holding() {
-		return nil
-	}
-	if !st.out.empty() {
-		if err := st.send(noEvent); err != nil {
-			return err
-		}
-	}
-	return refusal.ErrAged
 }

@@ -1,4 +1,4 @@
-package rpc
+package answer
 
 import (
 	"fmt"
@@ -18,28 +18,28 @@ func TestSmallest(t *testing.T) {
 		large := round%2 == 0
 		all := map[string]int{}
 		var taken int64
-		s := newSmallest[int](uint32(limit), func(n int64) error { taken = n; return nil })
+		s := NewSmallest[int](uint32(limit), func(n int64) error { taken = n; return nil })
 		for i := range rand.IntN(300) {
 			key := fmt.Sprint(rand.IntN(100))
 			size := len(key)
 			if large {
-				size = answerSize / (1 + len(key)*10)
+				size = Size / (1 + len(key)*10)
 			}
 			all[key] = size
-			require.NoError(t, s.add(key, i, size))
+			require.NoError(t, s.Add(key, i, size))
 			require.LessOrEqual(t, len(s.keys), limit)
-			require.LessOrEqual(t, s.bytes, answerSize)
-			require.GreaterOrEqual(t, taken, int64(s.bytes)*answerCost+int64(len(s.keys))*entryCost)
+			require.LessOrEqual(t, s.bytes, Size)
+			require.GreaterOrEqual(t, taken, int64(s.bytes)*Cost+int64(len(s.keys))*EntryCost)
 		}
 		var want []string
 		sum := 0
 		for _, key := range slices.Sorted(maps.Keys(all)) {
-			if sum += all[key]; len(want) == limit || sum > answerSize {
+			if sum += all[key]; len(want) == limit || sum > Size {
 				break
 			}
 			want = append(want, key)
 		}
-		got, values, truncated := s.sorted()
+		got, values, truncated := s.Sorted()
 		require.Equal(t, want, got)
 		require.Len(t, values, len(got))
 		require.Equal(t, len(all) > len(want), truncated)
@@ -47,30 +47,30 @@ func TestSmallest(t *testing.T) {
 }
 
 func TestSmallestTakesTheNewest(t *testing.T) {
-	s := newSmallest[string](0, func(int64) error { return nil })
-	require.NoError(t, s.add("a", "old", 100))
-	require.NoError(t, s.add("a", "new", 7))
+	s := NewSmallest[string](0, func(int64) error { return nil })
+	require.NoError(t, s.Add("a", "old", 100))
+	require.NoError(t, s.Add("a", "new", 7))
 	require.Equal(t, 7, s.bytes)
-	_, values, truncated := s.sorted()
+	_, values, truncated := s.Sorted()
 	require.Equal(t, []string{"new"}, values)
 	require.False(t, truncated)
 }
 
 // An entry costs no more than is counted for it.
 func TestSmallestCosts(t *testing.T) {
-	keys := make([]string, maxLookupLimit)
+	keys := make([]string, MostEntries)
 	for i := range keys {
 		keys[i] = strings.Clone(fmt.Sprintf("%08d", i))
 	}
 	r := testing.Benchmark(func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			s := newSmallest[struct{}](maxLookupLimit, func(int64) error { return nil })
+			s := NewSmallest[struct{}](MostEntries, func(int64) error { return nil })
 			for _, key := range keys {
-				require.NoError(b, s.add(key, struct{}{}, len(key)))
+				require.NoError(b, s.Add(key, struct{}{}, len(key)))
 			}
 		}
 	})
 	// Maps and slices that grow leave garbage of about the size that they have.
-	require.Less(t, r.AllocedBytesPerOp(), int64(2*maxLookupLimit*entryCost))
+	require.Less(t, r.AllocedBytesPerOp(), int64(2*MostEntries*EntryCost))
 }

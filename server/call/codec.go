@@ -1,4 +1,4 @@
-package stream
+package call
 
 import (
 	"errors"
@@ -10,6 +10,13 @@ import (
 
 	"github.com/promgrpc/exporter/internal/daemon"
 )
+
+// Response is a response of a stream as the bytes that go over the wire.
+type Response struct {
+	wire []byte
+	// message makes the message that they are, for JSON.
+	message func() proto.Message
+}
 
 // Codecs are for responses, and for messages.
 func Codecs() connect.HandlerOption {

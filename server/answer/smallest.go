@@ -1,4 +1,4 @@
-package rpc
+package answer
 
 import (
 	"container/heap"
@@ -9,9 +9,9 @@ import (
 // defaultLimit is the limit of a call that asks for none.
 const defaultLimit = 10000
 
-// smallest collects the entries of an answer: those with the smallest keys, as many as
+// Smallest collects the entries of an answer: those with the smallest keys, as many as
 // are allowed and fit. It never holds more than that, however many are added.
-type smallest[T any] struct {
+type Smallest[T any] struct {
 	room    func(bytes int64) error // takes the room of the entries
 	most    int
 	entries map[string]smallEntry[T]
@@ -28,15 +28,16 @@ type smallEntry[T any] struct {
 	bytes int
 }
 
-func newSmallest[T any](limit uint32, room func(bytes int64) error) *smallest[T] {
+// NewSmallest returns one that has no entries. Zero is the limit of a call that asks for none.
+func NewSmallest[T any](limit uint32, room func(bytes int64) error) *Smallest[T] {
 	if limit == 0 {
 		limit = defaultLimit
 	}
-	return &smallest[T]{room: room, most: int(limit), entries: make(map[string]smallEntry[T])}
+	return &Smallest[T]{room: room, most: int(limit), entries: make(map[string]smallEntry[T])}
 }
 
-// add adds an entry of so many bytes of the answer, or replaces the one with its key.
-func (s *smallest[T]) add(key string, value T, bytes int) error {
+// Add adds an entry of so many bytes of the answer, or replaces the one with its key.
+func (s *Smallest[T]) Add(key string, value T, bytes int) error {
 	if s.omitted && key >= s.bar {
 		return nil
 	}
@@ -46,7 +47,7 @@ func (s *smallest[T]) add(key string, value T, bytes int) error {
 	if !known {
 		heap.Push(&s.keys, key)
 	}
-	for len(s.keys) > s.most || s.bytes > answerSize {
+	for len(s.keys) > s.most || s.bytes > Size {
 		s.bar, s.omitted = heap.Pop(&s.keys).(string), true
 		s.bytes -= s.entries[s.bar].bytes
 		delete(s.entries, s.bar)
@@ -55,8 +56,8 @@ func (s *smallest[T]) add(key string, value T, bytes int) error {
 }
 
 // takeRoom takes the room in steps, since it is called for each entry.
-func (s *smallest[T]) takeRoom() error {
-	need := int64(len(s.keys))*entryCost + int64(s.bytes)*answerCost
+func (s *Smallest[T]) takeRoom() error {
+	need := int64(len(s.keys))*EntryCost + int64(s.bytes)*Cost
 	if need <= s.taken {
 		return nil
 	}
@@ -65,8 +66,8 @@ func (s *smallest[T]) takeRoom() error {
 	return s.room(s.taken)
 }
 
-// sorted returns the entries by key, and whether others were left out.
-func (s *smallest[T]) sorted() (keys []string, values []T, truncated bool) {
+// Sorted returns the entries by key, and whether others were left out.
+func (s *Smallest[T]) Sorted() (keys []string, values []T, truncated bool) {
 	keys = slices.Sorted(maps.Keys(s.entries))
 	for _, key := range keys {
 		values = append(values, s.entries[key].value)

@@ -1,4 +1,4 @@
-package rpc
+package catalog
 
 // names are those of metrics that a caller sees. They take room of the call.
 type names struct {

@@ -1,4 +1,4 @@
-package stream
+package call
 
 import (
 	"errors"
@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/promgrpc/exporter/internal/h2frames"
 )
 
 // writes is how a client takes what is sent, again and again: nothing is sent for a
@@ -18,19 +20,19 @@ type writes struct {
 
 // A client is cut off by its rate.
 func TestStall(t *testing.T) {
-	timeout, rate := DefaultConfig().StallTimeout, int64(DefaultConfig().MinRate)
+	timeout, rate := DefaultBounds().StallTimeout, int64(DefaultBounds().MinRate)
 	perSecond := int(rate)
 	for name, tt := range map[string]struct {
 		writes
 		cutAfter time.Duration // 0: never
 	}{
-		"takes nothing":                     {writes{0, 10 * timeout, responseSize}, timeout},
-		"one message a timeout":             {writes{0, timeout - time.Second, responseSize}, 2 * timeout},
+		"takes nothing":                     {writes{0, 10 * timeout, h2frames.Large}, timeout},
+		"one message a timeout":             {writes{0, timeout - time.Second, h2frames.Large}, 2 * timeout},
 		"a byte a time":                     {writes{0, time.Second, 1}, timeout + 2*time.Second},
 		"below the rate":                    {writes{0, 2 * time.Second, perSecond}, 3 * timeout},
 		"at the rate":                       {writes{0, time.Second, perSecond}, 0},
 		"slow within the timeout":           {writes{0, timeout / 2, int(rate * int64(timeout/2/time.Second))}, 0},
-		"far above the rate":                {writes{0, time.Second / 10, responseSize}, 0},
+		"far above the rate":                {writes{0, time.Second / 10, h2frames.Large}, 0},
 		"quiet, and slow then":              {writes{timeout, timeout / 2, 1}, 0},
 		"quiet for as long as it is slow":   {writes{time.Second, time.Second, 1}, 0},
 		"quiet for less than it is blocked": {writes{time.Second, 3 * time.Second, 1}, 3 * timeout},
