@@ -54,6 +54,7 @@ type alerts struct {
 	resend             time.Duration
 	records            bool
 	format             string
+	whenAway           string
 }
 
 func registerAlerts(app *kingpin.Application, c *connection) (string, func(context.Context, environment) error) {
@@ -70,6 +71,7 @@ func registerAlerts(app *kingpin.Application, c *connection) (string, func(conte
 	option(cmd, "delay", "How long samples may take to arrive, for groups that have no query_offset.").Default("10s").DurationVar(&a.delay)
 	option(cmd, "heartbeat", "Heartbeat interval. A server that is silent for three times as long is given up for the next one.").Default("10s").DurationVar(&a.heartbeat)
 	option(cmd, "max-reconnects", "Give up after this many lost connections in a row. -1 means never while following.").Default("-1").IntVar(&a.maxReconnects)
+	registerWhenAway(cmd, &a.whenAway)
 	option(cmd, "external-label", "Label for alerts and records that do not have it. Repeatable.").PlaceHolder("NAME=VALUE").StringMapVar(&a.externalLabels)
 	option(cmd, "external-url", "URL of a Prometheus, for templates and for links to the expression.").PlaceHolder("URL").StringVar(&a.externalURL)
 	option(cmd, "exec", "Command to run for each change, by the shell.").PlaceHolder("COMMAND").StringVar(&a.command)
@@ -112,7 +114,7 @@ func (a *alerts) run(ctx context.Context, env environment) error {
 func (a *alerts) request(env environment) (promgrpc.Rules, *cursorFile, error) {
 	r := promgrpc.Rules{
 		Cursor: a.cursor, Interval: a.interval, Delay: &a.delay, Follow: a.follow, ExternalLabels: a.externalLabels, ExternalURL: a.externalURL,
-		Active: len(a.alertmanagers) > 0,
+		Active: len(a.alertmanagers) > 0, WhenAway: whenAway(a.whenAway),
 	}
 	switch {
 	case a.cursor != "" && (a.since != "" || a.cursorPath != ""):
@@ -225,6 +227,7 @@ func (d *delivery) all(ctx context.Context, client *promgrpc.Client, rules promg
 
 // deliver delivers a step, and keeps its cursor then.
 func (d *delivery) deliver(ctx context.Context, r promgrpc.Ruling) error {
+	tellAway(d.env, r.GetAway())
 	for _, f := range r.GetFailures() {
 		d.once("group %s, rule %s: %s", r.GetGroup(), f.GetRule(), f.GetError())
 	}

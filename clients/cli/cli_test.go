@@ -202,6 +202,8 @@ func TestEvents(t *testing.T) {
 			{Event: &metricsv1.GetMetricsResponse_Synced{Synced: &metricsv1.Synced{}}, Cursor: "c1"},
 			{Event: &metricsv1.GetMetricsResponse_Heartbeat{Heartbeat: &metricsv1.Heartbeat{}}, Cursor: "c2"},
 			{Event: &metricsv1.GetMetricsResponse_Gap{Gap: &metricsv1.Gap{LogId: "ab", AfterSequence: 3, NextSequence: 9, Reason: "retention"}}},
+			{Event: &metricsv1.GetMetricsResponse_Away{Away: &metricsv1.Away{Groups: []string{"a", "b"}}}},
+			{Event: &metricsv1.GetMetricsResponse_Away{Away: &metricsv1.Away{}}},
 			end("c3"),
 		} {
 			if err := call.Send(r); err != nil {
@@ -214,8 +216,12 @@ func TestEvents(t *testing.T) {
 	require.Equal(t, `{"event":"synced","cursor":"c1"}
 {"event":"heartbeat","cursor":"c2"}
 {"event":"gap","log_id":"ab","after_sequence":3,"next_sequence":9,"reason":"retention"}
+{"event":"away","groups":["a","b"]}
+{"event":"away","groups":[]}
 {"event":"end","cursor":"c3"}
 `, r.stdout)
+	require.Contains(t, r.stderr, "warning: no server answers of: a, b. What they have comes when they are back")
+	require.Contains(t, r.stderr, "warning: all groups answer again")
 	require.Contains(t, r.stderr, "warning: samples are missing: log ab, after block 3 and before 9: retention")
 }
 
@@ -224,13 +230,14 @@ func TestGetPassesItsFlagsOn(t *testing.T) {
 	address := server.Start(t)
 	t.Setenv("PROMGRPC_CLIENT_ADDRESS", address)
 	t.Setenv("PROMGRPC_CLIENT_MIN_INTERVAL", "5s")
-	r := runCLI(t, t.Context(), "get", "up", `{job="x"}`, "--follow", "--heartbeat=2s", "--since=2026-01-02T03:04:05Z", "--limit=1")
+	r := runCLI(t, t.Context(), "get", "up", `{job="x"}`, "--follow", "--heartbeat=2s", "--since=2026-01-02T03:04:05Z", "--limit=1", "--when-away=refuse")
 	require.Equal(t, 0, r.code, r.stderr)
 	req := server.Requests()[0]
 	require.Equal(t, []string{"up", `{job="x"}`}, req.GetSelectors())
 	require.True(t, req.GetFollow())
 	require.Equal(t, 5*time.Second, req.GetMinInterval().AsDuration())
 	require.Equal(t, 2*time.Second, req.GetHeartbeatInterval().AsDuration())
+	require.Equal(t, metricsv1.WhenAway_WHEN_AWAY_REFUSE, req.GetWhenAway())
 	require.Equal(t, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), req.GetSince().AsTime())
 }
 

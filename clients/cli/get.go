@@ -46,7 +46,7 @@ func registerGet(app *kingpin.Application, c *connection) (string, func(context.
 	option(cmd, "min-interval", "With --follow: print each series at most this often, its last sample each time.").Default("0s").DurationVar(&g.minInterval)
 	registerFormat(cmd, "Format: text, table, json, openmetrics, csv or proto.", &g.format, output.Formats...)
 	option(cmd, "watch", "Follow, and show a table of the latest samples in place. Needs a terminal.").Short('w').BoolVar(&g.watch)
-	option(cmd, "events", "With --output json: print synced, gap, heartbeat, rewound and end as objects too.").BoolVar(&g.events)
+	option(cmd, "events", "With --output json: print synced, gap, away, heartbeat, rewound and end as objects too.").BoolVar(&g.events)
 	return cmd.FullCommand(), g.run
 }
 
@@ -80,7 +80,7 @@ func (g *get) selection(env environment) (*cursorFile, promgrpc.Selection, error
 	if !g.given["min-interval"] && !g.follow {
 		g.minInterval = 0
 	}
-	s := promgrpc.Selection{Selectors: g.selectors, Follow: g.follow}
+	s := promgrpc.Selection{Selectors: g.selectors, Follow: g.follow, WhenAway: whenAway(g.whenAway)}
 	if err := g.check(env); err != nil {
 		return nil, s, err
 	}

@@ -100,11 +100,22 @@ func (p *printer) tell(e output.Event) {
 		warn(p.env, "samples are missing: log %s, after block %d and before %d: %s",
 			gap.GetLogId(), gap.GetAfterSequence(), gap.GetNextSequence(), gap.GetReason())
 	}
+	tellAway(p.env, e.Away)
 	if e.Steps != nil {
 		p.late += e.Steps.Late
 		for _, a := range e.Steps.Annotations {
 			p.annotate(a)
 		}
+	}
+}
+
+// tellAway warns of groups that are away, and says when all are back.
+func tellAway(env environment, away *metricsv1.Away) {
+	switch groups := away.GetGroups(); {
+	case len(groups) > 0:
+		warn(env, "no server answers of: %s. What they have comes when they are back", strings.Join(groups, ", "))
+	case away != nil:
+		warn(env, "all groups answer again")
 	}
 }
 

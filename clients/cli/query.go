@@ -50,7 +50,7 @@ func registerQuery(app *kingpin.Application, c *connection) (string, func(contex
 	option(cmd, "on-change", "Print of each step only the series whose value differs from that of the step before.").BoolVar(&q.onChange)
 	registerFormat(cmd, "Format: text, table, json, openmetrics, csv, proto or chart.", &q.format, append(slices.Clone(output.Formats), output.FormatChart)...)
 	option(cmd, "watch", "Follow, and show a table of the latest values in place, or a chart. Needs a terminal.").Short('w').BoolVar(&q.watch)
-	option(cmd, "events", "With --output json: print synced, heartbeat and end as objects too, and evaluated with what is known of the steps.").BoolVar(&q.events)
+	option(cmd, "events", "With --output json: print synced, away, heartbeat and end as objects too, and evaluated with what is known of the steps.").BoolVar(&q.events)
 	return cmd.FullCommand(), q.run
 }
 
@@ -84,6 +84,7 @@ func (q *query) question(env environment) (*cursorFile, promgrpc.Query, error) {
 	q.ignoreUnused()
 	asked := promgrpc.Query{
 		Expression: q.expression, Step: q.step, Follow: q.follow, Delay: &q.delay, Lookback: q.lookback, OnChange: q.onChange,
+		WhenAway: whenAway(q.whenAway),
 	}
 	if err := q.check(env); err != nil {
 		return nil, asked, err

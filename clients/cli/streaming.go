@@ -30,6 +30,7 @@ type streaming struct {
 	progress      string
 	events        bool
 	limit         int
+	whenAway      string
 	given         given
 }
 
@@ -43,6 +44,7 @@ func (s *streaming) register(cmd clause) {
 	option(cmd, "template", "Print one line a sample by this template instead of --output.").PlaceHolder("TEMPLATE").StringVar(&s.template)
 	option(cmd, "progress", "Show on standard error how far a replay has come: always, never, or if standard error is a terminal and the output is not (auto).").
 		Default("auto").EnumVar(&s.progress, "auto", "always", "never")
+	registerWhenAway(cmd, &s.whenAway)
 	option(cmd, "limit", "End after this many samples. 0 means no limit.").Default("0").IntVar(&s.limit)
 }
 

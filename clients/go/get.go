@@ -35,6 +35,9 @@ type Selection struct {
 	// default. A server that is silent for three times as long is given up for the
 	// next one.
 	HeartbeatInterval time.Duration
+	// WhenAway is what a router does while a group of servers is away: it goes on with the
+	// others, says so by an Away event, and waits; or it refuses.
+	WhenAway metricsv1.WhenAway
 }
 
 // Update is a part of a stream: series, an event, or both, and the cursor that
@@ -96,6 +99,7 @@ func (g *getting) request() proto.Message {
 		Follow:    s.Follow,
 		// A snapshot has each series only once.
 		LabelReferences: s.Follow || g.cursor != "" || s.Since != nil,
+		WhenAway:        s.WhenAway,
 	}
 	if g.cursor != "" {
 		req.Start = &metricsv1.GetMetricsRequest_Cursor{Cursor: g.cursor}

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1grpc"
 )
@@ -44,6 +45,9 @@ type Query struct {
 	// default. A server that is silent for three times as long is given up for the
 	// next one.
 	HeartbeatInterval time.Duration
+	// WhenAway is what a router does while a group of servers is away: it says so by an
+	// Away event, and waits with the next step; or it refuses.
+	WhenAway metricsv1.WhenAway
 }
 
 // Steps is a part of a Query's stream: what the expression comes to at one step or at
@@ -105,6 +109,7 @@ func (q Query) request(cursor string) proto.Message {
 		OnChange:          q.OnChange,
 		HeartbeatInterval: unlessZero(q.HeartbeatInterval),
 		LabelReferences:   true,
+		WhenAway:          q.WhenAway,
 	}
 	if cursor != "" {
 		req.Start = &queryv1.QueryRequest_Cursor{Cursor: cursor}

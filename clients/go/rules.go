@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1grpc"
 )
@@ -45,6 +46,8 @@ type Rules struct {
 	ExternalURL string
 	// HeartbeatInterval is as in Query.
 	HeartbeatInterval time.Duration
+	// WhenAway is as in Query.
+	WhenAway metricsv1.WhenAway
 }
 
 // Ruling is what one group of rules came to at one step, or an event, and the cursor that
@@ -99,6 +102,7 @@ func (r Rules) request(cursor string, began bool) proto.Message {
 		ExternalUrl:       r.ExternalURL,
 		HeartbeatInterval: unlessZero(r.HeartbeatInterval),
 		Active:            r.Active && !began,
+		WhenAway:          r.WhenAway,
 	}
 	if cursor != "" {
 		req.Start = &queryv1.EvaluateRulesRequest_Cursor{Cursor: cursor}

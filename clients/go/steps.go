@@ -25,6 +25,7 @@ type stepMessage interface {
 	GetTimeseries() []*metricsv1.TimeSeries
 	GetSynced() *metricsv1.Synced
 	GetHeartbeat() *metricsv1.Heartbeat
+	GetAway() *metricsv1.Away
 }
 
 // stepping is the progress of a call that goes step by step. It yields whole steps:
@@ -44,7 +45,7 @@ func (s *stepping[R]) request() proto.Message { return s.open(s.cursor) }
 
 // within reports whether a response is a part of a step that more of follows.
 func within[R stepMessage](r R) bool {
-	return r.GetCursor() == "" && r.GetSynced() == nil && r.GetHeartbeat() == nil && r.GetEnd() == nil
+	return r.GetCursor() == "" && r.GetSynced() == nil && r.GetHeartbeat() == nil && r.GetAway() == nil && r.GetEnd() == nil
 }
 
 func (s *stepping[R]) restore(r R) error {

@@ -57,6 +57,8 @@ def main() -> int:
                 log("some samples come again")
             if update.response.HasField("gap"):
                 log(f"samples are missing: {update.response.gap.reason}")
+            if update.response.HasField("away"):
+                log(f"no server answers of: {', '.join(update.response.away.groups) or 'none any more'}")
             for series in update.response.timeseries:
                 for line in lines(series):
                     print(visible(json.dumps(line, ensure_ascii=False), sys.stdout))

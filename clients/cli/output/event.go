@@ -9,6 +9,7 @@ import (
 const (
 	Synced    = "synced"
 	Gap       = "gap"
+	Away      = "away"
 	Heartbeat = "heartbeat"
 	End       = "end"
 )
@@ -21,6 +22,8 @@ type Event struct {
 	Cursor string
 	// Gap, for an event of that kind.
 	Gap *metricsv1.Gap
+	// Away, for an event of that kind.
+	Away *metricsv1.Away
 	// Rewound says that the stream was, before this response.
 	Rewound bool
 	// Steps, for a response to a query.
@@ -39,12 +42,14 @@ type Steps struct {
 
 // EventOf returns the event of a response to GetMetrics.
 func EventOf(r *metricsv1.GetMetricsResponse, rewound bool) Event {
-	e := Event{Cursor: r.GetCursor(), Gap: r.GetGap(), Rewound: rewound}
+	e := Event{Cursor: r.GetCursor(), Gap: r.GetGap(), Away: r.GetAway(), Rewound: rewound}
 	switch r.GetEvent().(type) {
 	case *metricsv1.GetMetricsResponse_Synced:
 		e.Kind = Synced
 	case *metricsv1.GetMetricsResponse_Gap:
 		e.Kind = Gap
+	case *metricsv1.GetMetricsResponse_Away:
+		e.Kind = Away
 	case *metricsv1.GetMetricsResponse_Heartbeat:
 		e.Kind = Heartbeat
 	case *metricsv1.GetMetricsResponse_End:
@@ -59,10 +64,12 @@ func EventOfQuery(r *queryv1.QueryResponse) Event {
 	if r.GetEvaluated() != nil {
 		s.Evaluated = r.GetEvaluated().AsTime().UnixMilli()
 	}
-	e := Event{Cursor: r.GetCursor(), Steps: s}
+	e := Event{Cursor: r.GetCursor(), Away: r.GetAway(), Steps: s}
 	switch r.GetEvent().(type) {
 	case *queryv1.QueryResponse_Synced:
 		e.Kind = Synced
+	case *queryv1.QueryResponse_Away:
+		e.Kind = Away
 	case *queryv1.QueryResponse_Heartbeat:
 		e.Kind = Heartbeat
 	case *queryv1.QueryResponse_End:

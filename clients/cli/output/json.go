@@ -88,6 +88,7 @@ func (j *jsonOutput) Event(e Event) error {
 	if kind != "" {
 		b = appendJSONString(append(b, `{"event":`...), kind)
 		b = appendJSONGap(b, e.Gap)
+		b = appendJSONAway(b, e.Away)
 		b = appendJSONSteps(b, e.Steps)
 		if e.Cursor != "" {
 			b = appendJSONString(append(b, `,"cursor":`...), e.Cursor)
@@ -107,6 +108,20 @@ func appendJSONGap(b []byte, gap *metricsv1.Gap) []byte {
 	b = strconv.AppendUint(append(b, `,"after_sequence":`...), gap.GetAfterSequence(), 10)
 	b = strconv.AppendUint(append(b, `,"next_sequence":`...), gap.GetNextSequence(), 10)
 	return appendJSONString(append(b, `,"reason":`...), gap.GetReason())
+}
+
+func appendJSONAway(b []byte, away *metricsv1.Away) []byte {
+	if away == nil {
+		return b
+	}
+	b = append(b, `,"groups":[`...)
+	for i, group := range away.GetGroups() {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendJSONString(b, group)
+	}
+	return append(b, ']')
 }
 
 func appendJSONSteps(b []byte, s *Steps) []byte {

@@ -7,6 +7,7 @@ import grpc
 
 from promgrpc.labels import Labels, restore_labels
 from promgrpc.metrics.v1 import metrics_service_pb2 as api
+from promgrpc.metrics.v1.metrics_pb2 import WHEN_AWAY_REFUSE
 from promgrpc.metrics.v1.metrics_service_pb2_grpc import MetricsServiceStub
 
 
@@ -20,6 +21,7 @@ class Selection:
     follow: bool = False  # Go on with new samples once the present is reached.
     min_interval: float = 0  # Seconds between two samples of a series while following; 0 means every sample.
     heartbeat_interval: float = 10  # Seconds that a following stream may be quiet.
+    refuse_when_away: bool = False  # At a router, while a group is away: refuse, rather than wait, and say so with `away`.
 
 
 @dataclass(frozen=True)
@@ -79,4 +81,6 @@ def _request(selection: Selection, cursor: str) -> api.GetMetricsRequest:
         request.heartbeat_interval.FromMilliseconds(round(selection.heartbeat_interval * 1000))
     if selection.min_interval:
         request.min_interval.FromMilliseconds(round(selection.min_interval * 1000))
+    if selection.refuse_when_away:
+        request.when_away = WHEN_AWAY_REFUSE
     return request

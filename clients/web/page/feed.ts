@@ -135,6 +135,10 @@ export class Feed {
     for (const annotation of part.annotations ?? []) this.annotate(annotation);
     if (part.cursor !== "") this.cursor = part.cursor;
     if (part.event.case === "synced") this.become("live");
+    if (part.event.case === "away") {
+      const { groups } = part.event.value;
+      this.note(groups.length > 0 ? `No server answers of: ${groups.join(", ")}.` : "All groups answer again.");
+    }
     if (part.event.case === "gap") {
       const { afterSequence, nextSequence, reason } = part.event.value;
       this.note(`Blocks ${afterSequence + 1n} to ${nextSequence - 1n} are missing: ${reason}.`);

@@ -7,6 +7,7 @@ import {
   type GetMetricsRequest,
   type GetMetricsResponse,
 } from "../gen/promgrpc/metrics/v1/metrics_service_pb";
+import type { WhenAway } from "../gen/promgrpc/metrics/v1/metrics_pb";
 import { resume, type FollowOptions, type Progress } from "./resume";
 
 // Selection says which series to get, from where, and how long. Times and
@@ -24,6 +25,9 @@ export interface Selection {
   // heartbeatInterval is how long a following stream may be quiet, 10 seconds
   // by default. A server that is silent for three times as long is given up.
   heartbeatInterval?: number;
+  // whenAway is what a router does while a group of servers is away: go on with the
+  // others, say so by an away event, and wait; or refuse.
+  whenAway?: WhenAway;
 }
 
 // Update is a part of the stream.
@@ -87,7 +91,7 @@ function request(selection: Selection, cursor: string): GetMetricsRequest {
   const { selectors, follow, since } = selection;
   // A snapshot has each series only once.
   const labelReferences = follow === true || cursor !== "" || since !== undefined;
-  const req = create(GetMetricsRequestSchema, { selectors, follow, labelReferences });
+  const req = create(GetMetricsRequestSchema, { selectors, follow, labelReferences, whenAway: selection.whenAway });
   if (cursor !== "") {
     req.start = { case: "cursor", value: cursor };
   } else if (since !== undefined) {

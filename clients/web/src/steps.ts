@@ -16,6 +16,7 @@ export class Steps<M extends Message> implements Progress<M, M> {
   take(message: M): M | undefined {
     const { cursor, event } = message;
     if (cursor === "" && event.case === "heartbeat" && this.begun) return undefined;
+    if (cursor === "" && event.case === "away") return message;
     if (cursor === "" && event.case === undefined) {
       if (this.begun) this.join(this.begun, message);
       else this.begun = message;
