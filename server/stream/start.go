@@ -30,7 +30,8 @@ import (
 //	  cursor within a snapshot:  s      |------->   the rest of S, rebuilt from the log
 //
 // A log that the cursor does not name is new to the client, and comes from its oldest
-// block on, unless it is archived. The stream may go on without one that is not here, see absent.go. A source's
+// block on, unless it is archived. A cursor of the beginning, that has a time, is as that
+// time alone. The stream may go on without one that is not here, see absent.go. A source's
 // until is the present at the start: when all have come to theirs, the stream is synced,
 // or ends if it does not follow. While a snapshot is sent, the series below snapshotRef
 // have been; while blocks are, it is zero.
@@ -144,6 +145,9 @@ func (st *stream) sendUpTo(src *source, ref uint64) error {
 // startAt resumes at a cursor.
 func (st *stream) startAt(e *selection.Evaluation, c *cursor.Cursor) error {
 	st.setSince(c.Since)
+	if len(c.Positions) == 0 && c.Since != nil {
+		return st.startSince()
+	}
 	until := time.Now().Add(st.streams.CursorWait)
 	for _, p := range c.Positions {
 		r, err := st.awaitLog(c, p, until)
