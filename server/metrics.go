@@ -19,6 +19,7 @@ var (
 	lastDesc               = prometheus.NewDesc("promgrpc_server_last_sequence", "Last block that the replica has.", []string{"log_id"}, nil)
 	connectedDesc          = prometheus.NewDesc("promgrpc_server_forwarder_connected", "1 while the log's forwarder is connected.", []string{"log_id"}, nil)
 	endedDesc              = prometheus.NewDesc("promgrpc_server_log_ended", "1 if no more blocks of the log will come: its forwarder has said so, or is gone, and no other server has more.", []string{"log_id"}, nil)
+	placementDesc          = prometheus.NewDesc("promgrpc_server_placement_version", "Version of the groups file that the log is written by, with the group that it says it is of. Absent where there are no groups.", []string{"log_id", "group"}, nil)
 	windowBytesDesc        = prometheus.NewDesc("promgrpc_server_window_bytes", "Memory that recent samples for queries take, by estimate.", []string{"log_id"}, nil)
 	windowSamplesDesc      = prometheus.NewDesc("promgrpc_server_window_samples", "Recent samples for queries that are in memory.", []string{"log_id"}, nil)
 	windowFloorDesc        = prometheus.NewDesc("promgrpc_server_window_floor_timestamp_seconds", "Timestamp from which on all samples are in memory. What is older is read from the disk. Absent while there are none.", []string{"log_id"}, nil)
@@ -43,7 +44,7 @@ func (c collector) counted() []prometheus.Collector {
 
 // Describe implements [prometheus.Collector].
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{streamsDesc, stateDesc, connsDesc, callsDesc, queriesDesc, evaluationsDesc, evaluationsWaitingDesc, readyDesc, seriesDesc, lagDesc, lastDesc, connectedDesc, endedDesc, windowBytesDesc, windowSamplesDesc, windowFloorDesc} {
+	for _, d := range []*prometheus.Desc{streamsDesc, stateDesc, connsDesc, callsDesc, queriesDesc, evaluationsDesc, evaluationsWaitingDesc, readyDesc, seriesDesc, lagDesc, lastDesc, connectedDesc, endedDesc, placementDesc, windowBytesDesc, windowSamplesDesc, windowFloorDesc} {
 		ch <- d
 	}
 	for _, m := range c.counted() {
@@ -71,6 +72,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(lastDesc, float64(r.Log.Last()), id)
 		gauge(connectedDesc, one(r.Connected()), id)
 		gauge(endedDesc, one(r.EndedForGood()), id)
+		if group, version := r.Belongs(); group != "" {
+			gauge(placementDesc, float64(version), id, group)
+		}
 		if r.Window == nil {
 			continue
 		}

@@ -13,6 +13,7 @@ import (
 // GetStatus adds to the state of the process that of its logs.
 func (c *Catalog) GetStatus(_ context.Context, from call.Caller, _ *metricsv1.GetStatusRequest, res *metricsv1.GetStatusResponse) error {
 	res.Upstream, res.Bucket = c.Upstream(), c.Bucket()
+	res.Group, res.PlacementVersion = c.Replicas.Belongs()
 	var present cursor.Cursor
 	for _, r := range c.Replicas.All() {
 		status := &metricsv1.LogStatus{
@@ -27,6 +28,7 @@ func (c *Catalog) GetStatus(_ context.Context, from call.Caller, _ *metricsv1.Ge
 			ArchivedSequence: r.Archived(),
 			Owners:           r.Owners(),
 		}
+		status.Group, status.PlacementVersion = r.Belongs()
 		if received := r.LastReceived(); !received.IsZero() {
 			status.ReceiveTime = timestamppb.New(received)
 		}

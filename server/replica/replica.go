@@ -36,7 +36,8 @@ type Replica struct {
 	received  atomic.Int64  // when bytes last came, in ns since the epoch; 0: not yet
 	inBucket  atomic.Uint64 // the last block that is there
 	owners    atomic.Pointer[[]string]
-	written   atomic.Int64 // when the forwarder wrote the last block, in ms
+	belongs   atomic.Pointer[belonging] // nil: nobody asked
+	written   atomic.Int64              // when the forwarder wrote the last block, in ms
 	lease     lease
 	health    *health // its successor takes it over when it is reopened
 }

@@ -1768,8 +1768,8 @@ type GetStatusResponse struct {
 	// groups of a router, in the order of their names. None for a server that is no
 	// router.
 	Groups []*GroupStatus `protobuf:"bytes,14,rep,name=groups,proto3" json:"groups,omitempty"`
-	// group that the logs of this replica belong to. Empty: they belong to none, or this
-	// is a router.
+	// group that the logs of this replica belong to. Empty: they belong to none, not all to
+	// the same, or this is a router.
 	Group string `protobuf:"bytes,15,opt,name=group,proto3" json:"group,omitempty"`
 	// placement_version of the newest placement that the logs of this replica have; at a
 	// router, that of its groups file. 0: there is none.

@@ -1042,8 +1042,8 @@ export type GetStatusResponse = Message<"promgrpc.metrics.v1.GetStatusResponse">
   groups: GroupStatus[];
 
   /**
-   * group that the logs of this replica belong to. Empty: they belong to none, or this
-   * is a router.
+   * group that the logs of this replica belong to. Empty: they belong to none, not all to
+   * the same, or this is a router.
    *
    * @generated from field: string group = 15;
    */
