@@ -10,6 +10,7 @@ import (
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/promql"
 )
 
 // WebAddr is where operators look.
@@ -85,3 +86,15 @@ func (s *Server) TakeQueryBytes() (release func(), err error) {
 	}
 	return release, nil
 }
+
+// Router is an engine that has groups evaluate what they can, and reads here what they
+// cannot.
+func (s *Server) Router(groups promql.Groups) *promql.Engine {
+	return promql.New(s.config.Engine, promql.Shared{
+		Source: s.samples, Evaluations: s.evaluations, Logger: s.logger, Groups: groups,
+		Bytes: s.queryBytes, Turns: s.config.budget(promql.FlagQueries, "turns", int64(s.config.Engine.Queries)),
+	})
+}
+
+// QueryBytes is how much evaluations and their results hold.
+func (s *Server) QueryBytes() int64 { return s.queryBytes.Used() }

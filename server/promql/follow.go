@@ -67,7 +67,7 @@ func (f *Follower) Evaluate(ctx context.Context, v selection.Viewer, at int64) (
 		f.giveUp()
 	}()
 	if f.pushed != nil {
-		return f.pushed.step(ctx, at, span{start: at, end: follows}, o)
+		return f.pushed.step(ctx, at, span{start: at, end: Follows}, o)
 	}
 	return f.engine.inTurn(ctx, f.x, whole, o, func(e *evaluation) (*Result, error) {
 		e.reading.follower = f

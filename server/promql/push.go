@@ -16,15 +16,20 @@ import (
 
 // Groups each have a share of the series, and evaluate expressions over it for a router.
 type Groups interface {
-	// Moved are the times, in ms, at which series move from a group to another.
-	Moved() []int64
+	// Apart are the times, in ms, at which series move from a group to another. It is not
+	// ok if a series may be in two groups at once.
+	Apart() (moved []int64, ok bool)
 	// Ask has all groups evaluate something, step by step. What it returns is closed.
 	Ask(Asked) Asking
+	// Came is told of each step that groups could evaluate parts of whether the expression
+	// was evaluated whole nevertheless.
+	Came(whole bool)
 }
 
 // Asked is what groups evaluate.
 type Asked struct {
-	Text            string
+	Text string
+	// Step is the time between two steps. 0: there is one.
 	Step            time.Duration
 	Delay, Lookback time.Duration
 	// From is the first step, in ms, and To the last that will be asked for.
@@ -50,8 +55,8 @@ type Answer struct {
 	Late        uint64
 }
 
-// follows is the last step of what goes on.
-const follows = math.MaxInt64
+// Follows is the last step of what goes on.
+const Follows = math.MaxInt64
 
 // pushed is an expression of which groups evaluate the leaves. It belongs to one evaluation
 // at a time.
@@ -157,30 +162,34 @@ func (p *pushed) steps(ctx context.Context, whole span, o Options) (*Result, err
 
 // step evaluates one step of some that are asked for.
 func (p *pushed) step(ctx context.Context, at int64, all span, o Options) (*Result, error) {
-	crosses, err := p.crosses(at, o)
+	possible, err := p.isPossible(at, o)
 	if err != nil {
 		return nil, err
 	}
-	if !crosses {
+	if possible {
 		result, err := p.together(ctx, at, all, o)
 		if !errors.Is(err, pushdown.ErrWhole) {
+			p.engine.shared.Groups.Came(false)
 			return result, err
 		}
 	}
+	p.engine.shared.Groups.Came(true)
 	return p.engine.evaluateWhole(ctx, p.x, span{start: at, end: at}, o)
 }
 
-// crosses says whether series move within what the expression reads at a step.
-func (p *pushed) crosses(at int64, o Options) (bool, error) {
-	moved := p.engine.shared.Groups.Moved()
-	if len(moved) == 0 {
-		return false, nil
+// isPossible says whether no series is in two groups, and none moves within what the
+// expression reads at a step.
+func (p *pushed) isPossible(at int64, o Options) (bool, error) {
+	moved, apart := p.engine.shared.Groups.Apart()
+	if !apart || len(moved) == 0 {
+		return apart, nil
 	}
 	expr, err := p.engine.parser.ParseExpr(p.x.source)
 	if err != nil {
 		return false, err
 	}
-	return pushdown.Crosses(expr, at, p.engine.lookback(o), moved)
+	crosses, err := pushdown.Crosses(expr, at, p.engine.lookback(o), moved)
+	return !crosses, err
 }
 
 // together makes of the groups' results what the expression comes to. If the engine fails
@@ -209,7 +218,9 @@ func (p *pushed) together(ctx context.Context, at int64, all span, o Options) (*
 	if err != nil {
 		return nil, err
 	}
-	result.Late += late
+	if o.Late > 0 {
+		result.Late += late
+	}
 	result.Statistics = nil
 	return result, nil
 }

@@ -27,9 +27,13 @@ type localGroups struct {
 	// asked is how many expressions were asked for, and whole how many could not be
 	// evaluated by all groups.
 	asked, closed, whole int
+	came                 map[bool]int // steps, by whether they were evaluated whole
+	mixed                bool         // a series may be in two groups
 }
 
-func (g *localGroups) Moved() []int64 { return g.moved }
+func (g *localGroups) Apart() (moved []int64, ok bool) { return g.moved, !g.mixed }
+
+func (g *localGroups) Came(whole bool) { g.came[whole]++ }
 
 func (g *localGroups) Ask(a Asked) Asking {
 	g.asked++
@@ -80,7 +84,7 @@ func withGroups(t testing.TB, all []arrival, groups int, share func(key string) 
 	dir := t.TempDir()
 	writeLogs(t, dir, [][]arrival{all})
 	whole = openEngine(t, dir, DefaultConfig(), time.Hour)
-	local = &localGroups{t: t}
+	local = &localGroups{t: t, came: map[bool]int{}}
 	for g := range groups {
 		of := slices.DeleteFunc(slices.Clone(all), func(a arrival) bool { return share(a.labels) != g })
 		dir := t.TempDir()
@@ -351,7 +355,7 @@ func TestPushdownMoved(t *testing.T) {
 	dir := t.TempDir()
 	writeLogs(t, dir, [][]arrival{all})
 	whole := openEngine(t, dir, DefaultConfig(), time.Hour)
-	local := &localGroups{t: t, moved: []int64{moved}}
+	local := &localGroups{t: t, moved: []int64{moved}, came: map[bool]int{}}
 	for g := range 2 {
 		of := slices.DeleteFunc(slices.Clone(all), func(a arrival) bool { return (a.timestamp >= moved) != (g == 1) })
 		dir := t.TempDir()

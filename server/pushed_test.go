@@ -1,0 +1,360 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1grpc"
+	"github.com/promgrpc/exporter/internal/placement"
+	"github.com/promgrpc/exporter/server/promql"
+	"github.com/promgrpc/exporter/server/router/pushed"
+	"github.com/promgrpc/exporter/server/selection"
+)
+
+// groupOf is servers that have the same logs.
+type groupOf struct {
+	name  string
+	mu    sync.Mutex
+	conns []*grpc.ClientConn
+	next  int
+	calls atomic.Int64
+}
+
+func newGroupOf(t testing.TB, name string, servers ...*instance) *groupOf {
+	t.Helper()
+	g := &groupOf{name: name}
+	for _, s := range servers {
+		conn, err := grpc.NewClient(s.RPCAddr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = conn.Close() })
+		g.conns = append(g.conns, conn)
+	}
+	return g
+}
+
+func (g *groupOf) Name() string { return g.name }
+
+// Query calls one server after the other.
+func (g *groupOf) Query(ctx context.Context, request proto.Message) (pushed.Stream, error) {
+	g.calls.Add(1)
+	g.mu.Lock()
+	conn := g.conns[g.next%len(g.conns)]
+	g.next++
+	g.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	stream, err := queryv1grpc.NewQueryServiceClient(conn).Query(ctx, request.(*queryRequest))
+	if err != nil {
+		cancel()
+		return nil, asConnect(err)
+	}
+	return groupStream{stream, cancel}, nil
+}
+
+func asConnect(err error) error {
+	if errors.Is(err, io.EOF) {
+		return err
+	}
+	return connect.NewError(connect.Code(status.Code(err)), err)
+}
+
+type groupStream struct {
+	stream grpc.ServerStreamingClient[queryResponse]
+	cancel context.CancelFunc
+}
+
+func (s groupStream) Close() { s.cancel() }
+
+func (s groupStream) Receive(into []byte) ([]byte, error) {
+	m, err := s.stream.Recv()
+	if err != nil {
+		return nil, asConnect(err)
+	}
+	return proto.MarshalOptions{}.MarshalAppend(into[:0], m)
+}
+
+// sharded is two groups of servers, each with a share of the series, and a server that has
+// all of them.
+type sharded struct {
+	sources []*source
+	groups  []pushed.Group
+	servers [][]*instance
+	all     *instance
+	pushed  *pushed.Groups
+	router  *promql.Engine
+	whole   *promql.Engine
+}
+
+// newSharded starts as many servers in each group as it says.
+func newSharded(t testing.TB, c func() *placement.Placement, servers int) *sharded {
+	t.Helper()
+	s := &sharded{sources: []*source{newSourceAt(t, t0), newSourceAt(t, t0)}}
+	for i, src := range s.sources {
+		src.tickAt(t0)
+		var of []*instance
+		for range servers {
+			of = append(of, startFed(t, testConfig(t), src))
+		}
+		s.servers = append(s.servers, of)
+		s.groups = append(s.groups, newGroupOf(t, fmt.Sprint("group", i), of...))
+	}
+	s.all = startFed(t, testConfig(t), s.sources...)
+	s.pushed = pushed.New(pushed.Config{Groups: func() []pushed.Group { return s.groups }, Placement: c})
+	s.router, s.whole = s.all.Router(s.pushed), s.all.Router(nil)
+	return s
+}
+
+// byInstance is a placement that never changed.
+func byInstance(t testing.TB) func() *placement.Placement {
+	t.Helper()
+	p, err := placement.New(1, placement.ByLabels, []string{"i"}, []placement.Epoch{{From: placement.Ever, Groups: []string{"group0", "group1"}}})
+	require.NoError(t, err)
+	return func() *placement.Placement { return p }
+}
+
+// write writes to each group's log a block of a time, with samples of its own series.
+func (s *sharded) write(t testing.TB, r *rand.Rand, at int64) {
+	t.Helper()
+	for g, src := range s.sources {
+		var points []point
+		for i := g; i < 12; i += len(s.sources) {
+			if r.IntN(5) == 0 {
+				continue
+			}
+			when := at - int64(r.IntN(900))
+			if r.IntN(6) == 0 {
+				when -= int64(r.IntN(8 * second)) // late
+			}
+			points = append(points, point{series: fmt.Sprintf(`m_total{i="%d",job="%d"}`, i, i%3), t: when, v: float64((at - t0) / second * int64(i+1))})
+			if i%4 == 0 {
+				points = append(points, point{series: fmt.Sprintf(`h{i="%d",job="%d"}`, i, i%3), t: when, histogram: sizedHistogram(t, 3, when, i)})
+			}
+		}
+		src.writeAt(at, points...)
+	}
+}
+
+var pushedViewer = selection.Viewer{Peer: "peer"}
+
+// lines is what an expression comes to, in words.
+func (s *sharded) lines(t testing.TB, e *promql.Engine, x *promql.Expression, result *promql.Result, err error) []string {
+	t.Helper()
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var all []string
+	switch v := result.Value.(type) {
+	case promql.Vector:
+		for _, sample := range v {
+			all = append(all, sample.String())
+		}
+	case promql.Matrix:
+		for _, series := range v {
+			all = append(all, series.String())
+		}
+	}
+	for _, m := range promql.AnnotationMessages(result.Annotations, x.Text()) {
+		all = append(all, m.GetText())
+	}
+	return append(all, fmt.Sprint("late ", result.Late))
+}
+
+// pushedTexts are evaluated the same by groups and by one server.
+var pushedTexts = []string{
+	"sum by (job) (m_total)", "count by (job) (rate(m_total[10s]))", "m_total > 30", "max without (i) (increase(m_total[20s]))", "avg by (job) (m_total)",
+	"topk(2, m_total)", "sum(m_total) / count(m_total)", "sum by (job) (h)", "histogram_count(h) + on (i, job) m_total", "h", "rate(h[20s])", "absent(m_total)", "absent(nothing)",
+	"sum(label_replace(m_total, \"i\", \"1\", \"i\", \".*\"))", "scalar(sum(m_total)) + vector(1)", "max_over_time(sum(m_total)[10s:1s])",
+}
+
+// What groups evaluate by calls of Query comes to what one server comes to that has all
+// series, step after step as they become due, and as a range.
+func TestPushed(t *testing.T) {
+	s := newSharded(t, byInstance(t), 1)
+	r := rand.New(rand.NewPCG(1, 17))
+	delay, step := 3*time.Second, int64(2*second)
+	o := promql.Options{Viewer: pushedViewer, Delay: &delay, Lookback: 20 * time.Second, Late: step}
+	parsed, followers := make([]*promql.Expression, len(pushedTexts)), make([]*promql.Follower, len(pushedTexts))
+	for i, text := range pushedTexts {
+		x, err := s.router.Parse(t.Context(), pushedViewer, text)
+		require.NoError(t, err)
+		parsed[i] = x.Canonical()
+		followers[i] = s.router.Follow(parsed[i], o)
+	}
+	start, end := t0+10*second, t0+60*second
+	at := t0
+	for due := start; due <= end; due += step {
+		for at < due+delay.Milliseconds() {
+			at += second
+			s.write(t, r, at)
+		}
+		s.all.await(t, s.sources...)
+		for i, x := range parsed {
+			want, err := s.whole.Evaluate(t.Context(), x, due, due, 0, o)
+			wanted := s.lines(t, s.whole, x, want, err)
+			got, err := followers[i].Evaluate(t.Context(), pushedViewer, due)
+			require.Equal(t, wanted, s.lines(t, s.router, x, got, err), "%s at %d", x.Text(), due-t0)
+		}
+	}
+	for i, x := range parsed {
+		followers[i].Close()
+		want, err := s.whole.Evaluate(t.Context(), x, start, end, step, o)
+		wanted := s.lines(t, s.whole, x, want, err)
+		got, err := s.router.Evaluate(t.Context(), x, start, end, step, o)
+		require.Equal(t, wanted, s.lines(t, s.router, x, got, err), x.Text())
+		// A rule has no step, and is not followed.
+		o := promql.Options{Viewer: pushedViewer, Delay: &delay}
+		want, err = s.whole.Evaluate(t.Context(), x, end, end, 0, o)
+		wanted = s.lines(t, s.whole, x, want, err)
+		got, err = s.router.Evaluate(t.Context(), x, end, end, 0, o)
+		require.Equal(t, wanted, s.lines(t, s.router, x, got, err), x.Text())
+	}
+	require.Zero(t, s.all.QueryBytes())
+	require.NotZero(t, collected(t, s.pushed, "groups"))
+	require.NotZero(t, collected(t, s.pushed, "router"), "sums of histograms")
+}
+
+// collected is how many steps were evaluated by whom.
+func collected(t testing.TB, g *pushed.Groups, by string) float64 {
+	t.Helper()
+	return metricIn(t, "promgrpc_router_pushed_steps_total", by, g.Collectors()...)
+}
+
+// A group one of whose servers goes is asked at the other; one that is away holds the step
+// back until it is there again, or nobody wants it any more.
+func TestPushedAway(t *testing.T) {
+	s := newSharded(t, byInstance(t), 2)
+	r := rand.New(rand.NewPCG(2, 17))
+	delay, step := time.Second, int64(second)
+	o := promql.Options{Viewer: pushedViewer, Delay: &delay, Lookback: 20 * time.Second, Late: step}
+	x, err := s.router.Parse(t.Context(), pushedViewer, "sum by (job) (m_total)")
+	require.NoError(t, err)
+	f := s.router.Follow(x, o)
+	defer f.Close()
+	at, due := t0, t0+5*second
+	evaluate := func(ctx context.Context) error {
+		for at < due+delay.Milliseconds() {
+			at += second
+			s.write(t, r, at)
+		}
+		s.all.await(t, s.sources...)
+		want, err := s.whole.Evaluate(t.Context(), x, due, due, 0, o)
+		wanted := s.lines(t, s.whole, x, want, err)
+		got, err := f.Evaluate(ctx, pushedViewer, due)
+		if err == nil {
+			require.Equal(t, wanted, s.lines(t, s.router, x, got, err))
+			due += second
+		}
+		return err
+	}
+	for range 3 {
+		require.NoError(t, evaluate(t.Context()))
+	}
+	s.servers[0][0].stop()
+	s.servers[1][1].stop()
+	for range 3 {
+		require.NoError(t, evaluate(t.Context()))
+	}
+	s.servers[0][1].stop()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, evaluate(ctx), context.DeadlineExceeded, "the group is away")
+
+	again := startFed(t, testConfig(t), s.sources[0])
+	back := newGroupOf(t, "group0", again)
+	away := s.groups[0].(*groupOf)
+	away.mu.Lock()
+	away.conns = back.conns
+	away.mu.Unlock()
+	for range 3 {
+		require.NoError(t, evaluate(t.Context()))
+	}
+}
+
+// A group that is added is asked from the next step on, and series that move to it are
+// counted once: while an expression reads from both sides of that, it is evaluated whole.
+func TestPushedMoved(t *testing.T) {
+	moved := t0 + 40*second
+	p, err := placement.New(2, placement.ByLabels, []string{"i"}, []placement.Epoch{
+		{From: placement.Ever, Groups: []string{"group0"}}, {From: moved, Groups: []string{"group0", "group1"}},
+	})
+	require.NoError(t, err)
+	s := newSharded(t, func() *placement.Placement { return p }, 1)
+	groups := s.groups
+	s.groups = groups[:1]
+	delay, step := time.Second, int64(2*second)
+	o := promql.Options{Viewer: pushedViewer, Delay: &delay, Lookback: 10 * time.Second, Late: step}
+	x, err := s.router.Parse(t.Context(), pushedViewer, "sum by (job) (m_total)")
+	require.NoError(t, err)
+	f := s.router.Follow(x, o)
+	defer f.Close()
+	at := t0
+	for due := t0 + 10*second; due < t0+80*second; due += step {
+		if due == moved-10*second {
+			s.groups = groups
+		}
+		for at < due+delay.Milliseconds() {
+			at += second
+			points := make([][]point, 2)
+			for i := range 6 {
+				to := 0
+				if at >= moved && i%2 == 1 {
+					to = 1
+				}
+				points[to] = append(points[to], point{series: fmt.Sprintf(`m_total{i="%d",job="%d"}`, i, i%3), t: at, v: float64(i)})
+			}
+			for g, src := range s.sources {
+				src.writeAt(at, points[g]...)
+			}
+		}
+		s.all.await(t, s.sources...)
+		whole := collected(t, s.pushed, "router")
+		want, err := s.whole.Evaluate(t.Context(), x, due, due, 0, o)
+		wanted := s.lines(t, s.whole, x, want, err)
+		got, err := f.Evaluate(t.Context(), pushedViewer, due)
+		require.Equal(t, wanted, s.lines(t, s.router, x, got, err), "at %d", due-moved)
+		require.Equal(t, moved <= due && due < moved+10*second, collected(t, s.pushed, "router") > whole, "at %d", due-moved)
+	}
+}
+
+// Where nothing says that a series is in one group, groups evaluate nothing.
+func TestPushedApart(t *testing.T) {
+	bySender, err := placement.New(1, placement.BySender, nil, []placement.Epoch{{From: placement.Ever, Groups: []string{"group0", "group1"}}})
+	require.NoError(t, err)
+	for _, p := range []*placement.Placement{nil, bySender} {
+		s := newSharded(t, func() *placement.Placement { return p }, 1)
+		for _, src := range s.sources {
+			src.writeAt(t0+10*second, point{series: `m_total{i="1"}`, t: t0 + 10*second, v: 7})
+		}
+		s.all.await(t, s.sources...)
+		delay := time.Duration(0)
+		x, err := s.router.Parse(t.Context(), pushedViewer, "sum(m_total)")
+		require.NoError(t, err)
+		got, err := s.router.Evaluate(t.Context(), x, t0+11*second, t0+11*second, 0, promql.Options{Viewer: pushedViewer, Delay: &delay})
+		require.NoError(t, err)
+		require.Contains(t, strings.Join(s.lines(t, s.router, x, got, nil), "\n"), "7 @", "the series counts once")
+		require.Zero(t, s.groups[0].(*groupOf).calls.Load())
+	}
+}
+
+// metricIn is a metric of some collectors, with a value of its only label.
+func metricIn(t testing.TB, name, label string, collectors ...prometheus.Collector) float64 {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors...)
+	return (&instance{registry: registry}).metricOf(t, name, label)
+}
