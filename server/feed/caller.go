@@ -3,25 +3,20 @@ package feed
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
-	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
-	"github.com/promgrpc/exporter/internal/access"
-	"github.com/promgrpc/exporter/internal/backoff"
 	"github.com/promgrpc/exporter/internal/credential"
 	"github.com/promgrpc/exporter/internal/link"
-	"github.com/promgrpc/exporter/internal/renew"
 	"github.com/promgrpc/exporter/internal/seglog"
+	"github.com/promgrpc/exporter/server/outgoing"
 )
 
 const (
@@ -34,34 +29,19 @@ const (
 	callerWindow = 1 << 20
 	// callerFrame is the largest frame of HTTP/2 it may send: about a message.
 	callerFrame = 256 << 10
-	// callerLooks is how often a caller that was refused looks whether its credential
-	// was renewed.
-	callerLooks = time.Second
 )
 
-// caller calls upstreams: over TLS or in the clear, and as somebody.
-type caller struct {
-	flags credential.Flags
-	tls   *renew.TLS             // nil for none
-	trust link.Trust             // over it
-	sent  atomic.Pointer[string] // the last credential
-}
+// caller calls upstreams.
+type caller struct{ *outgoing.Caller }
 
 // newCaller returns one that calls as flags say, and nobody but servers, if roles name
 // any.
 func newCaller(flags credential.Flags, roles link.Roles, logger *slog.Logger) (*caller, error) {
-	if err := flags.Check(); err != nil {
-		return nil, err
-	}
-	tls, err := flags.Dialer(logger)
+	c, err := outgoing.New(flags, roles, logger)
 	if err != nil {
 		return nil, err
 	}
-	trust := link.Trust{TLS: tls.Getter(), Roles: roles, Peer: access.Server}
-	if err := trust.CheckDialer(flags.Name("tls")); err != nil {
-		return nil, err
-	}
-	return &caller{flags: flags, tls: tls, trust: trust}, nil
+	return &caller{c}, nil
 }
 
 // readLogs calls ReadLogs of a server, over a connection of its own.
@@ -88,42 +68,11 @@ func (c *caller) status(ctx context.Context, address string) (*metricsv1.GetStat
 
 // sign adds the credential to a call of a server.
 func (c *caller) sign(address string, header http.Header) error {
-	if err := c.mayCall(address); err != nil {
-		return err
-	}
-	value, err := c.flags.Authorization()
-	if err != nil {
-		return fmt.Errorf("credential: %w", err)
-	}
-	c.sent.Store(&value)
+	value, err := c.Authorization(address)
 	if value != "" {
 		header.Set(credential.Header, value)
 	}
-	return nil
-}
-
-// mayCallAll is mayCall for what a flag names, as far as that is not a directory.
-func (c *caller) mayCallAll(servers string) error {
-	if strings.Contains(servers, "://") {
-		return nil // It will be seen what a directory says.
-	}
-	for address := range strings.SplitSeq(servers, ",") {
-		if err := c.mayCall(address); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// mayCall returns an error if the credential should not be sent to a server.
-func (c *caller) mayCall(address string) error {
-	if c.tls != nil || c.flags.AllowCleartext || !c.flags.Given() {
-		return nil
-	}
-	if err := credential.Cleartext(address, credential.Header); err != nil {
-		return fmt.Errorf("%w; see %s and %s", err, c.flags.Name("tls"), c.flags.Name("allow-cleartext-credentials"))
-	}
-	return nil
+	return err
 }
 
 // client returns one for gRPC with a server. Each call has a connection of its own. Over
@@ -142,11 +91,11 @@ func (c *caller) client(address string) metricsv1connect.MetricsServiceClient {
 		},
 	}
 	url := "http://" + address
-	if c.tls == nil {
+	if !c.Encrypted() {
 		transport.Protocols.SetUnencryptedHTTP2(true)
 	} else {
 		transport.Protocols.SetHTTP2(true)
-		transport.TLSClientConfig = c.trust.Dialling(address)
+		transport.TLSClientConfig = c.TLS(address)
 		transport.Proxy = http.ProxyFromEnvironment
 		url = "https://" + address
 	}
@@ -167,25 +116,6 @@ var errRefused = errors.New("no upstream lets this relay read: see its log")
 func isRefusal(err error) bool {
 	code := connect.CodeOf(err)
 	return code == connect.CodeUnauthenticated || code == connect.CodePermissionDenied
-}
-
-// renewed waits for a time, or until the credential is another one than was sent.
-func (c *caller) renewed(ctx context.Context, most time.Duration) {
-	for end := time.Now().Add(most); time.Now().Before(end); {
-		if backoff.Sleep(ctx, min(callerLooks, time.Until(end))) != nil {
-			return
-		}
-		if now, err := c.flags.Authorization(); err == nil && now != c.lastSent() {
-			return
-		}
-	}
-}
-
-func (c *caller) lastSent() string {
-	if sent := c.sent.Load(); sent != nil {
-		return *sent
-	}
-	return ""
 }
 
 // reason is an error of a call, without what the library puts before the reset of a

@@ -80,7 +80,7 @@ func NewPeers(f *Feed, servers string, flags credential.Flags, roles link.Roles,
 	if err != nil {
 		return nil, err
 	}
-	if err := caller.mayCallAll(servers); err != nil {
+	if err := caller.MayCallAll(servers); err != nil {
 		return nil, usage.Errorf("%s: %w", FlagPeers, err)
 	}
 	p := &Peers{
@@ -119,7 +119,7 @@ func (p *Peers) Collectors() []prometheus.Collector {
 func (p *Peers) Reloads() []daemon.Reload {
 	return daemon.Reloads(
 		daemon.Reload{What: "files for " + FlagPeers, Again: discovery.Reload(p.source)},
-		daemon.Reload{What: "files of " + p.caller.flags.Name("tls"), Again: p.caller.tls.Again()},
+		daemon.Reload{What: "files of " + p.caller.Flag("tls"), Again: p.caller.Again()},
 	)
 }
 
@@ -265,7 +265,7 @@ func (p *Peers) ask(ctx context.Context, address string) {
 
 // learnOwners notes to whom logs belong that are not here.
 func (p *Peers) learnOwners(status *metricsv1.GetStatusResponse) {
-	if !p.caller.trust.ByRole() {
+	if !p.caller.ByRole() {
 		return
 	}
 	for id := range p.owners {

@@ -65,7 +65,7 @@ func NewUpstream(f *Feed, servers string, flags credential.Flags, roles link.Rol
 	if err != nil {
 		return nil, err
 	}
-	if err := caller.mayCallAll(servers); err != nil {
+	if err := caller.MayCallAll(servers); err != nil {
 		return nil, usage.Errorf("--upstream: %w", err)
 	}
 	return &Upstream{feed: f, source: source, caller: caller, logger: logger, lagged: map[string]time.Time{}}, nil
@@ -75,7 +75,7 @@ func NewUpstream(f *Feed, servers string, flags credential.Flags, roles link.Rol
 func (u *Upstream) Reloads() []daemon.Reload {
 	return daemon.Reloads(
 		daemon.Reload{What: "files for --upstream", Again: discovery.Reload(u.source)},
-		daemon.Reload{What: "files of --tls", Again: u.caller.tls.Again()},
+		daemon.Reload{What: "files of --tls", Again: u.caller.Again()},
 	)
 }
 
@@ -137,7 +137,7 @@ func (u *Upstream) wait(ctx context.Context, address string, err error, failures
 		pause = backoff.Jitter(upstreamRefusedWait)
 	}
 	u.logger.Warn("upstream does not let this relay read", "upstream", address, "err", err, "retry_in", pause)
-	u.caller.renewed(ctx, pause)
+	u.caller.Renewed(ctx, pause)
 }
 
 // Refused returns an error while no upstream lets this relay read.

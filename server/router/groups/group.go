@@ -1,0 +1,266 @@
+package groups
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/internal/discovery"
+	"github.com/promgrpc/exporter/internal/placement"
+	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/router/raw"
+)
+
+// Group is a group of servers that have the same logs. It can be used after it has left
+// the groups file, too, for as long as the router runs: its servers are asked no more.
+type Group struct {
+	all     *Groups
+	name    string
+	spec    string
+	members discovery.Members[*server]
+	turn    atomic.Uint64 // whose turn it is among servers that are as good
+	left    chan struct{} // closed when it has left the file
+
+	mu   sync.Mutex
+	away bool
+	// logs that any of its servers has said it has, since the router was started; nil: none
+	// has answered.
+	logs map[segment.LogID]bool
+}
+
+func newGroup(all *Groups, of placement.Group) *Group {
+	g := &Group{all: all, name: of.Name, spec: of.Servers, left: make(chan struct{})}
+	g.members = discovery.Members[*server]{
+		Start: func(i discovery.Instance) (*server, func(context.Context)) {
+			s := newServer(g, i.Address)
+			return s, s.watch
+		},
+		Name: func(i discovery.Instance) string { return i.Address },
+		Gone: func(string) { g.changed() },
+	}
+	return g
+}
+
+// leave stops asking the servers.
+func (g *Group) leave() { close(g.left) }
+
+// run watches the group's servers until ctx ends or the group has left.
+func (g *Group) run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-g.left:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	source, err := discovery.Parse(g.spec, discovery.Options{Logger: g.all.logger})
+	if err != nil {
+		g.all.logger.Error("a group's servers cannot be found", "group", g.name, "err", err) // The file was checked.
+		return
+	}
+	g.members.Run(ctx, source)
+}
+
+// Name of the group.
+func (g *Group) Name() string { return g.name }
+
+// Servers is how many there are.
+func (g *Group) Servers() int { return len(g.members.All()) }
+
+// Away says that none of its servers answers.
+func (g *Group) Away() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.away
+}
+
+// Logs are those that any of its servers has, as of when it was asked last. They are not
+// known before one has answered.
+func (g *Group) Logs() (ids map[segment.LogID]bool, known bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.logs, g.logs != nil
+}
+
+// changed takes up what its servers have said.
+func (g *Group) changed() {
+	servers := g.members.All()
+	asked, answering := 0, 0
+	var logs map[segment.LogID]bool
+	for _, s := range servers {
+		status, err := s.said()
+		if status != nil || err != nil {
+			asked++
+		}
+		if status == nil {
+			continue
+		}
+		if err == nil {
+			answering++
+		}
+		if logs == nil {
+			logs = map[segment.LogID]bool{}
+		}
+		for _, l := range status.GetLogs() {
+			if id, err := segment.ParseLogID(l.GetLogId()); err == nil {
+				logs[id] = true
+			}
+		}
+	}
+	g.mu.Lock()
+	was := g.away
+	g.away = answering == 0 && asked == len(servers) && (asked > 0 || was)
+	if logs != nil {
+		g.logs = logs
+	}
+	away := g.away
+	g.mu.Unlock()
+	if away != was {
+		if away {
+			g.all.logger.Warn("no server of a group answers", "group", g.name)
+		} else {
+			g.all.logger.Info("a group answers", "group", g.name)
+		}
+	}
+	g.all.changed.Wake()
+}
+
+// Refresh asks its servers again, all at once, for as long as ctx lasts.
+func (g *Group) Refresh(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, s := range g.members.All() {
+		wg.Go(func() { s.ask(ctx) })
+	}
+	wg.Wait()
+}
+
+// mostLost is at how many servers a call is made at most that is lost each time without an
+// answer: they may have died of it.
+const mostLost = 3
+
+// errNoServers is of a group of which no server is known.
+var errNoServers = errors.New("no server of the group is known")
+
+// Open makes a call with many answers at one of its servers, and at the others where that
+// one cannot be reached.
+func (g *Group) Open(ctx context.Context, procedure string, request proto.Message) (*Stream, error) {
+	var opened *Stream
+	err := g.each(ctx, func(s *server) error {
+		var err error
+		opened, err = s.open(ctx, procedure, request)
+		return err
+	})
+	return opened, err
+}
+
+// Invoke makes a call with one answer, which it fills in.
+func (g *Group) Invoke(ctx context.Context, procedure string, request, response proto.Message) error {
+	return g.each(ctx, func(s *server) error { return s.invoke(ctx, procedure, request, response) })
+}
+
+// each calls its servers, the best first, until one answers or it would be no use.
+func (g *Group) each(ctx context.Context, call func(*server) error) error {
+	err := error(connect.NewError(connect.CodeUnavailable, errNoServers))
+	lost := 0
+	for _, s := range g.ranked() {
+		if err = call(s); err == nil || !Passes(err) || ctx.Err() != nil {
+			return err
+		}
+		if lost++; lost == mostLost {
+			break
+		}
+	}
+	return err
+}
+
+// Passes says whether another server, or the same one later, may answer a call that ended
+// with an error.
+func Passes(err error) bool {
+	switch connect.CodeOf(err) {
+	case connect.CodeUnavailable, connect.CodeAborted, connect.CodeCanceled:
+		return true
+	}
+	return false
+}
+
+// ranked are its servers, those first that should be called: that are ready, then those
+// that answer, then the others; among those that are as good, in turn.
+func (g *Group) ranked() []*server {
+	servers := slices.Clone(g.members.All())
+	if len(servers) > 1 {
+		n := int(g.turn.Add(1) % uint64(len(servers)))
+		servers = append(servers[n:], servers[:n]...)
+	}
+	slices.SortStableFunc(servers, func(a, b *server) int { return a.rank() - b.rank() })
+	return servers
+}
+
+// Status is what is known of the group.
+func (g *Group) Status() *metricsv1.GroupStatus {
+	res := &metricsv1.GroupStatus{Name: g.name, Away: g.Away()}
+	for _, s := range g.members.All() {
+		status, err := s.said()
+		server := &metricsv1.GroupServer{Address: s.address, Instance: status.GetInstance()}
+		switch {
+		case err != nil:
+			server.Error = err.Error()
+		case status == nil:
+			server.Error = "it has not answered yet"
+		case !status.GetReady():
+			server.Error = status.GetNotReady()
+		default:
+			server.Ready = true
+		}
+		res.PlacementVersion = max(res.PlacementVersion, status.GetPlacementVersion())
+		res.Servers = append(res.Servers, server)
+	}
+	ids, _ := g.Logs()
+	for id := range ids {
+		res.LogIds = append(res.LogIds, id.String())
+	}
+	slices.Sort(res.LogIds)
+	return res
+}
+
+// States are what its servers said last, those that answer now alone.
+func (g *Group) States() []*metricsv1.GetStatusResponse {
+	var all []*metricsv1.GetStatusResponse
+	for _, s := range g.members.All() {
+		if status, err := s.said(); status != nil && err == nil {
+			all = append(all, status)
+		}
+	}
+	return all
+}
+
+// Stream is a call that a server answers with many messages.
+type Stream struct {
+	*raw.Stream
+	server *server
+	done   func()
+	once   sync.Once
+}
+
+// Receive returns the next message, in the room that is given if that is enough, or io.EOF
+// after the last.
+func (s *Stream) Receive(into []byte) ([]byte, error) {
+	wire, err := s.Stream.Receive(into)
+	if err != nil {
+		s.server.failed(err)
+	}
+	return wire, err
+}
+
+// Close ends the call.
+func (s *Stream) Close() {
+	s.Stream.Close()
+	s.once.Do(s.done)
+}
