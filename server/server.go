@@ -37,6 +37,7 @@ import (
 	"github.com/promgrpc/exporter/server/samples"
 	"github.com/promgrpc/exporter/server/schedule"
 	"github.com/promgrpc/exporter/server/selection"
+	"github.com/promgrpc/exporter/server/stored"
 	"github.com/promgrpc/exporter/server/stream"
 )
 
@@ -59,6 +60,7 @@ type Server struct {
 	catalog     *catalog.Catalog
 	queries     *query.Queries
 	rules       *rule.Rules
+	stored      *stored.Calls
 	feed        *feed.Feed
 	upstream    *feed.Upstream // of a relay, nil in all others
 	peers       *feed.Peers    // nil: none
@@ -203,6 +205,7 @@ func (s *Server) openRooms() {
 		Engine: s.engine, Clock: clock, Calls: s.serving,
 	})
 	s.rules = rule.New(c.Rules, rule.Shared{Engine: s.engine, Clock: clock, Calls: s.serving, CursorWait: c.CursorWait})
+	s.stored = &stored.Calls{Engine: s.engine, Source: s.samples, Clock: clock, CursorWait: c.CursorWait, Calls: s.serving}
 	s.feed = feed.New(s.replicas, s.log, streamBytes, c.budget(feed.FlagNewLogs, "logs", int64(c.NewLogs)), s.trust.ofForwarders)
 	// These were checked.
 	proxies, _ := peer.ParseProxies(c.TrustedProxies)
@@ -211,7 +214,7 @@ func (s *Server) openRooms() {
 		Instance: c.Instance, Origins: origins, Hosts: hosts, RequestTimeout: c.RequestTimeout, StallTimeout: c.StallTimeout, MinRate: int64(c.MinRate),
 		RequestBytes: int64(c.RequestBytes), ConnStreams: c.ConnStreams, CallRate: c.CallRate,
 	}, rpc.Shared{
-		Backend: backend{s.streams, s.queries, s.rules, s.catalog}, Calls: s.serving, Refusals: s.refusals, Engine: s.engine,
+		Backend: backend{s.streams, s.queries, s.rules, s.stored, s.catalog}, Calls: s.serving, Refusals: s.refusals, Engine: s.engine,
 		Log: s.log, Web: s.rpcConfig, Admission: s.trust.admission,
 		Proxies: proxies, Conns: s.conns, Bytes: s.calls,
 		Started: s.started, Ready: s.Ready, Listeners: s.listeners,
@@ -223,6 +226,7 @@ type backend struct {
 	*stream.Streams
 	*query.Queries
 	*rule.Rules
+	*stored.Calls
 	*catalog.Catalog
 }
 

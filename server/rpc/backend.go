@@ -24,6 +24,8 @@ type Backend interface {
 	GetStatus(context.Context, call.Caller, *metricsv1.GetStatusRequest, *metricsv1.GetStatusResponse) error
 	Query(context.Context, call.Caller, *queryv1.QueryRequest, *connect.ServerStream[call.Response]) error
 	EvaluateRules(context.Context, call.Caller, *queryv1.EvaluateRulesRequest, *connect.ServerStream[call.Response]) error
+	ReadSeries(context.Context, call.Caller, *queryv1.ReadSeriesRequest, *connect.ServerStream[call.Response]) error
+	FollowTime(context.Context, call.Caller, *queryv1.FollowTimeRequest, *connect.ServerStream[call.Response]) error
 	// Families calls yield with each metric family that the caller sees, or those of one
 	// name; of one that several logs have, the newest comes last. collect returns yield;
 	// what it collects takes room.

@@ -25,6 +25,8 @@ func (s *Service) handleQueries(mux *http.ServeMux, options connect.HandlerOptio
 	mux.Handle(queryv1connect.NewQueryServiceHandler(q, options))
 	handleStream(mux, queryv1connect.QueryServiceQueryProcedure, "Query", q.query, options)
 	handleStream(mux, queryv1connect.QueryServiceEvaluateRulesProcedure, "EvaluateRules", q.evaluateRules, options)
+	handleStream(mux, queryv1connect.QueryServiceReadSeriesProcedure, "ReadSeries", q.readSeries, options)
+	handleStream(mux, queryv1connect.QueryServiceFollowTimeProcedure, "FollowTime", q.followTime, options)
 }
 
 // handleStream serves a call of the QueryService whose responses are bytes already.
@@ -50,4 +52,20 @@ func (q queries) evaluateRules(ctx context.Context, req *connect.Request[queryv1
 		return err
 	}
 	return q.service.Backend.EvaluateRules(ctx, callerOf(ctx), req.Msg, out)
+}
+
+// readSeries is ReadSeries with responses that are bytes already.
+func (q queries) readSeries(ctx context.Context, req *connect.Request[queryv1.ReadSeriesRequest], out *connect.ServerStream[call.Response]) error {
+	if err := checkReadSeries(req.Msg); err != nil {
+		return err
+	}
+	return q.service.Backend.ReadSeries(ctx, callerOf(ctx), req.Msg, out)
+}
+
+// followTime is FollowTime with responses that are bytes already.
+func (q queries) followTime(ctx context.Context, req *connect.Request[queryv1.FollowTimeRequest], out *connect.ServerStream[call.Response]) error {
+	if err := checkFollowTime(req.Msg); err != nil {
+		return err
+	}
+	return q.service.Backend.FollowTime(ctx, callerOf(ctx), req.Msg, out)
 }

@@ -97,7 +97,8 @@ func shortenQuoted(h http.Header) {
 func streaming(path string) bool {
 	switch path {
 	case metricsv1connect.MetricsServiceGetMetricsProcedure, metricsv1connect.MetricsServiceReadLogsProcedure,
-		queryv1connect.QueryServiceQueryProcedure, queryv1connect.QueryServiceEvaluateRulesProcedure, healthWatch:
+		queryv1connect.QueryServiceQueryProcedure, queryv1connect.QueryServiceEvaluateRulesProcedure,
+		queryv1connect.QueryServiceReadSeriesProcedure, queryv1connect.QueryServiceFollowTimeProcedure, healthWatch:
 		return true
 	}
 	return false

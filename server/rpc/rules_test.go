@@ -368,7 +368,7 @@ func FuzzRules(f *testing.F) {
 		&metricsv1.GetMetricsRequest{}, &metricsv1.ReadLogsRequest{},
 		&metricsv1.GetLabelNamesRequest{}, &metricsv1.GetLabelValuesRequest{}, &metricsv1.GetMetadataRequest{},
 		&metricsv1.ListSegmentsRequest{}, &metricsv1.GetStatusRequest{},
-		&queryv1.QueryRequest{}, &queryv1.EvaluateRulesRequest{},
+		&queryv1.QueryRequest{}, &queryv1.EvaluateRulesRequest{}, &queryv1.ReadSeriesRequest{}, &queryv1.FollowTimeRequest{},
 	}
 	kindOf := func(request proto.Message) uint8 {
 		return uint8(slices.IndexFunc(kinds, func(kind proto.Message) bool {

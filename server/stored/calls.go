@@ -1,0 +1,119 @@
+package stored
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/prometheus/prometheus/model/labels"
+	"google.golang.org/protobuf/proto"
+
+	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
+	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/server/call"
+	"github.com/promgrpc/exporter/server/promql"
+	"github.com/promgrpc/exporter/server/refusal"
+	"github.com/promgrpc/exporter/server/samples"
+	"github.com/promgrpc/exporter/server/schedule"
+	"github.com/promgrpc/exporter/server/selection"
+)
+
+// Calls serves both calls.
+type Calls struct {
+	Engine *promql.Engine // whose turns and memory are taken
+	Source promql.Source
+	Clock  *schedule.Clock
+	// CursorWait is how long is waited for the logs to come to where they have to be.
+	CursorWait time.Duration
+	Calls      *call.Calls
+}
+
+// errNotReached is of a server whose logs are behind.
+var errNotReached = errors.New("the logs have not come here to the time that they have to have reached")
+
+// ReadSeries serves a call.
+func (c *Calls) ReadSeries(ctx context.Context, from call.Caller, req *queryv1.ReadSeriesRequest, out *connect.ServerStream[call.Response]) error {
+	admitted, err := c.Calls.AdmitReader(ctx, from)
+	if err != nil {
+		return err
+	}
+	defer admitted.Leave()
+	admitted.Started("series")
+	to := call.NewSender(admitted, out, func() proto.Message { return new(queryv1.ReadSeriesResponse) })
+	return admitted.Ended("", c.readSeries(admitted.Context(), from.Viewer(), req, to))
+}
+
+func (c *Calls) readSeries(ctx context.Context, v selection.Viewer, req *queryv1.ReadSeriesRequest, to *call.Sender) error {
+	sets, err := c.Engine.ParseSelectors(ctx, v, req.GetSelectors())
+	var syntax *promql.SyntaxError
+	if errors.As(err, &syntax) {
+		return refusal.Invalid("selectors: " + daemon.Excerpt(syntax.Reason))
+	}
+	if err != nil {
+		return err
+	}
+	if req.Reached != nil {
+		if err := c.Clock.Reach(ctx, req.GetReached(), c.CursorWait, refusal.Unavailable(errNotReached, "")); err != nil {
+			return err
+		}
+	}
+	held := c.Engine.Hold(v)
+	defer held.Release()
+	e := newEncoder(to.Send)
+	if req.GetContent() == queryv1.ReadSeriesRequest_CONTENT_EXEMPLARS {
+		return c.sendExemplars(ctx, v, held, sets, req, e)
+	}
+	q := samples.Query{
+		Sets: sets, From: req.GetMinTime(), To: req.GetMaxTime(), LabelsOnly: req.GetContent() == queryv1.ReadSeriesRequest_CONTENT_LABELS,
+	}
+	var found []*samples.Series
+	err = c.inTurn(ctx, v, func(ctx context.Context) (err error) {
+		found, err = c.Source.Select(ctx, v, held, q)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, s := range found {
+		if err := e.series(s, q.LabelsOnly); err != nil {
+			return err
+		}
+	}
+	return e.end()
+}
+
+func (c *Calls) sendExemplars(ctx context.Context, v selection.Viewer, held *limit.Hold, sets [][]*labels.Matcher, req *queryv1.ReadSeriesRequest, e *encoder) error {
+	var found []samples.ExemplarSeries
+	err := c.inTurn(ctx, v, func(ctx context.Context) (err error) {
+		found, err = c.Source.Exemplars(ctx, v, held, sets, req.GetMinTime(), req.GetMaxTime())
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for i := range found {
+		if err := e.exemplars(&found[i]); err != nil {
+			return err
+		}
+	}
+	return e.end()
+}
+
+// inTurn reads once it is the viewer's turn.
+func (c *Calls) inTurn(ctx context.Context, v selection.Viewer, read func(context.Context) error) error {
+	ctx, end, err := c.Engine.Turn(ctx, v)
+	if err != nil {
+		return err
+	}
+	defer end()
+	if err := read(ctx); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("read series: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,83 @@
+package stored
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
+
+	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
+	"github.com/promgrpc/exporter/server/call"
+)
+
+const (
+	// eachTime is how often the time is sent at least: it goes on by itself where a log is
+	// left out.
+	eachTime = time.Second
+	// betweenTimes is how often it is at most.
+	betweenTimes = 100 * time.Millisecond
+)
+
+// FollowTime serves a call.
+func (c *Calls) FollowTime(ctx context.Context, from call.Caller, _ *queryv1.FollowTimeRequest, out *connect.ServerStream[call.Response]) error {
+	admitted, err := c.Calls.AdmitReader(ctx, from)
+	if err != nil {
+		return err
+	}
+	defer admitted.Leave()
+	admitted.Started("time")
+	to := call.NewSender(admitted, out, func() proto.Message { return new(queryv1.FollowTimeResponse) })
+	return admitted.Ended("", c.followTime(admitted.Context(), to))
+}
+
+func (c *Calls) followTime(ctx context.Context, to *call.Sender) error {
+	tick := time.NewTicker(eachTime)
+	defer tick.Stop()
+	for {
+		changed := c.Clock.Changed()
+		wire, err := proto.MarshalOptions{}.MarshalAppend(make([]byte, call.PrefixSize), c.now())
+		if err != nil {
+			return err
+		}
+		if err := to.Send(wire); err != nil {
+			return err
+		}
+		if err := pause(ctx, betweenTimes); err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// now is the time as a message.
+func (c *Calls) now() *queryv1.FollowTimeResponse {
+	m := &queryv1.FollowTimeResponse{Away: c.Clock.Away()}
+	if ms, ok := c.Clock.Passed(); ok {
+		m.Time = &ms
+	}
+	if ms := c.Clock.Began(); ms != math.MaxInt64 {
+		m.Began = &ms
+	}
+	if ms := c.Clock.Lost(); ms != math.MinInt64 {
+		m.Lost = &ms
+	}
+	return m
+}
