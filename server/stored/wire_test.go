@@ -208,7 +208,7 @@ func FuzzDecoder(f *testing.F) {
 			}
 			return nil
 		}))
-		require.Equal(t, len(d.Series), len(again.Series))
+		require.Len(t, again.Series, len(d.Series))
 		for i := range d.Series {
 			require.Equal(t, d.Series[i].Labels, again.Series[i].Labels)
 			require.Equal(t, d.Series[i].Parts, again.Series[i].Parts)

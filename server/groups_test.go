@@ -1,0 +1,309 @@
+package server_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
+	"github.com/promgrpc/exporter/internal/broadcast"
+	"github.com/promgrpc/exporter/internal/cursor"
+	"github.com/promgrpc/exporter/internal/daemon"
+	"github.com/promgrpc/exporter/internal/limit"
+	"github.com/promgrpc/exporter/internal/throttle"
+	"github.com/promgrpc/exporter/server/call"
+	"github.com/promgrpc/exporter/server/catalog"
+	"github.com/promgrpc/exporter/server/promql"
+	"github.com/promgrpc/exporter/server/query"
+	"github.com/promgrpc/exporter/server/refusal"
+	routed "github.com/promgrpc/exporter/server/router/remote"
+	"github.com/promgrpc/exporter/server/rpc"
+	"github.com/promgrpc/exporter/server/rule"
+	"github.com/promgrpc/exporter/server/schedule"
+	"github.com/promgrpc/exporter/server/selection"
+	"github.com/promgrpc/exporter/server/stored"
+	"github.com/promgrpc/exporter/server/stream"
+)
+
+// group is a group of servers, which are asked in turn.
+type group struct {
+	name string
+	of   *groups
+
+	mu      sync.Mutex
+	servers []string // addresses; none: it is away
+	turn    int
+}
+
+// groups are all groups of a test.
+type groups struct {
+	t       *testing.T
+	list    []*group
+	changed broadcast.Signal
+	client  *http.Client
+}
+
+func newGroups(t *testing.T, names ...string) *groups {
+	client, stop := httpClient(true)
+	t.Cleanup(stop)
+	all := &groups{t: t, client: client}
+	for _, name := range names {
+		all.list = append(all.list, &group{name: name, of: all})
+	}
+	return all
+}
+
+// Groups implements [routed.Groups].
+func (g *groups) Groups() (list []routed.Group, changed <-chan struct{}) {
+	changed = g.changed.Next()
+	for _, one := range g.list {
+		list = append(list, one)
+	}
+	return list, changed
+}
+
+// serve has a group be served by some servers.
+func (g *groups) serve(i int, servers ...*instance) {
+	one := g.list[i]
+	one.mu.Lock()
+	one.servers = nil
+	for _, s := range servers {
+		one.servers = append(one.servers, s.RPCAddr().String())
+	}
+	one.mu.Unlock()
+	g.changed.Wake()
+}
+
+func (g *group) Name() string { return g.name }
+
+func (g *group) Away() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.servers) == 0
+}
+
+// Open implements [routed.Group].
+func (g *group) Open(ctx context.Context, procedure string, request proto.Message) (routed.Stream, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.servers) == 0 {
+		return nil, connect.NewError(connect.CodeUnavailable, fmt.Errorf("group %s is away", g.name))
+	}
+	g.turn++
+	url := "http://" + g.servers[g.turn%len(g.servers)] + procedure
+	switch r := request.(type) {
+	case *queryv1.ReadSeriesRequest:
+		return openStream[queryv1.ReadSeriesRequest, queryv1.ReadSeriesResponse](ctx, g.of.client, url, r)
+	case *queryv1.FollowTimeRequest:
+		return openStream[queryv1.FollowTimeRequest, queryv1.FollowTimeResponse](ctx, g.of.client, url, r)
+	}
+	return nil, connect.NewError(connect.CodeUnimplemented, fmt.Errorf("%s", procedure))
+}
+
+// opened is a stream of Connect's client as bytes.
+type opened[Res any] struct {
+	*connect.ServerStreamForClient[Res]
+	cancel context.CancelFunc
+}
+
+func openStream[Req, Res any](ctx context.Context, client *http.Client, url string, r *Req) (routed.Stream, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	s, err := connect.NewClient[Req, Res](client, url, connect.WithGRPC()).CallServerStream(ctx, connect.NewRequest(r))
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return opened[Res]{s, cancel}, nil
+}
+
+func (s opened[Res]) Receive([]byte) ([]byte, error) {
+	switch {
+	case s.ServerStreamForClient.Receive():
+		return proto.Marshal(any(s.Msg()).(proto.Message))
+	case s.Err() != nil:
+		return nil, s.Err()
+	}
+	return nil, io.EOF
+}
+
+func (s opened[Res]) Close() {
+	s.cancel()
+	_ = s.ServerStreamForClient.Close()
+}
+
+// router serves the calls of the QueryService and Prometheus' API for all groups, and
+// returns where.
+func (g *groups) router(timeout time.Duration) (address string) {
+	t := g.t
+	budget := func(name string) *limit.Budget { return limit.NewBudget("--limit."+name, "units", 1<<30, 1<<30) }
+	evaluations := selection.NewEvaluations(selection.DefaultLimits(), budget("evaluation-bytes"))
+	refusals, logger := refusal.New(), slog.New(slog.DiscardHandler)
+	bounds := call.DefaultBounds()
+	bounds.MaxAge = 0
+	calls := call.New(bounds, call.Shared{
+		Refusals: refusals, Log: throttle.New(logger, time.Second), Open: budget("streams"), Bytes: budget("stream-bytes"), Begun: func() error { return nil },
+	})
+	source := &routed.Source{Groups: g, Evaluations: evaluations, Timeout: timeout}
+	now := routed.NewTime(g)
+	engine := promql.New(promql.DefaultConfig(), promql.Shared{
+		Source: source, Evaluations: evaluations, Logger: logger, Bytes: budget("query-bytes"), Turns: budget("queries"),
+	})
+	clock := schedule.NewClock(now)
+	queries := query.New(query.Config{Lookback: 5 * time.Minute, CursorWait: patience}, query.Shared{Engine: engine, Clock: clock, Calls: calls})
+	rules := rule.New(rule.DefaultLimits(), rule.Shared{Engine: engine, Clock: clock, Calls: calls, CursorWait: patience})
+	service := rpc.New(rpc.Config{RequestTimeout: patience, StallTimeout: patience, MinRate: 1 << 14, RequestBytes: 1 << 20, ConnStreams: 100, CallRate: 1000}, rpc.Shared{
+		Backend: struct {
+			*stream.Streams
+			*query.Queries
+			*rule.Rules
+			*stored.Calls
+			*catalog.Catalog
+		}{nil, queries, rules, &stored.Calls{Engine: engine, Source: source, Clock: clock, CursorWait: patience, Calls: calls}, nil},
+		Calls: calls, Refusals: refusals, Engine: engine, Log: throttle.New(logger, time.Second), Bytes: budget("call-bytes"), Conns: budget("conns"),
+		Started: time.Now(), Ready: calls.Serving, Listeners: func() []daemon.Listener { return nil },
+	})
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	var wait sync.WaitGroup
+	wait.Go(func() { now.Run(ctx) })
+	wait.Go(func() { _ = service.Serve(listener) })
+	t.Cleanup(func() {
+		calls.Drain()
+		cancel()
+		require.NoError(t, service.Close())
+		wait.Wait()
+	})
+	return listener.Addr().String()
+}
+
+// groupsStory is what two groups of series are written: a series belongs to one of them, but
+// for those that move from the first to the second at an instant.
+type groupsStory struct {
+	*story
+	instant int64
+}
+
+func newGroupsStory(t *testing.T, seed uint64) *groupsStory {
+	return &groupsStory{newStory(t, seed), t0 + 70*second}
+}
+
+// goOn writes until a time.
+func (s *groupsStory) goOn(until int64) {
+	for s.now < until {
+		s.now += 1 + s.random.Int64N(2*second)
+		var points [2][]point
+		for range s.random.IntN(6) {
+			n := s.random.IntN(9)
+			s.counter += s.random.Float64()
+			at := s.now - s.random.Int64N(2*second)
+			if s.random.IntN(4) == 0 {
+				at = s.now - s.random.Int64N(40*second) // late
+			}
+			p := point{series: fmt.Sprintf(`m{a="%d",b="%d"}`, n, (7*n+2)%4), t: at, v: s.counter}
+			if s.random.IntN(10) == 0 {
+				p.v = staleNaN
+			}
+			of := n % 3 % 2
+			if n%3 == 2 && at >= s.instant {
+				of = 1
+			}
+			points[of] = append(points[of], p)
+		}
+		for i, src := range s.sources {
+			src.writeAt(s.now, points[i]...)
+		}
+	}
+}
+
+// groupExpressions are of all kinds of results that depend on the order of series, on when
+// samples came, and on series of several groups at once.
+var groupExpressions = slices.Concat(expressions, []string{
+	"sum by (b) (rate(m[40s]))", "avg without (a) (m)", "max by (b) (increase(m[30s]))", "m offset 7s", "resets(m[1m])", "changes(m[40s])",
+	"max_over_time(sum(m)[30s:5s])", "rate(m[20s:3s])", "absent(m{a=\"1\"})", "bottomk by (b) (1, m)", "count_values(\"v\", m > 2)",
+	"sum by (b) (m) > on (b) max by (b) (m offset 5s)", "m + on (b) group_left max by (b) (m)", "quantile(0.5, m)", "m unless m > 3", "timestamp(m)",
+	"sort_desc(m)", "predict_linear(m[40s], 10)", "1", "time()", "sum(0.1 * m)", "avg(avg by (b) (m))", "m @ end()",
+})
+
+// A router's steps are those of one server that has the series of all groups, bit by bit:
+// live, later, and where a client goes on at another router; late samples, stale markers and
+// series that move from one group to another at an instant included.
+func TestGroupsAreAsOneServer(t *testing.T) {
+	s := newGroupsStory(t, 3)
+	all := newGroups(t, "a", "b")
+	whole := startFed(t, testConfig(t), s.sources...)
+	for i, src := range s.sources {
+		all.serve(i, startFed(t, testConfig(t), src), startFed(t, testConfig(t), src))
+	}
+	first, other := all.router(patience), all.router(patience)
+	request := func(expression string) *queryRequest {
+		return &queryRequest{Expression: expression, Step: secs(5), Delay: secs(7), Start: sinceQuery(t0)}
+	}
+	s.goOn(t0 + 60*second)
+	live := make([]*results, len(groupExpressions))
+	recv := make([]queryReceiver, len(groupExpressions))
+	cursors := make([]string, len(groupExpressions))
+	for i, x := range groupExpressions {
+		req := request(x)
+		req.Follow, req.HeartbeatInterval, req.LabelReferences = true, durationpb.New(100*time.Millisecond), true
+		live[i], recv[i] = newResults(t), queryAt(t, first, req)
+	}
+	for _, end := range []int64{90, 130} {
+		s.goOn(t0 + end*second)
+		last := (s.now - 7*second) / (5 * second) * 5 * second
+		for i := range groupExpressions {
+			live[i].until(recv[i], upTo(last))
+			if end == 90 {
+				cursors[i] = live[i].cursor
+			}
+		}
+	}
+	for i, x := range groupExpressions {
+		want := newResults(t).all(whole.query(t, request(x)))
+		said := byStep(t, want)
+		require.NotEmpty(t, said, x)
+		withLabels := request(x)
+		withLabels.LabelReferences = true
+		require.Equal(t, byStep(t, newResults(t).all(whole.query(t, withLabels))), byStep(t, live[i]), x)
+		require.Equal(t, want.late, live[i].late, x)
+		again := newResults(t).all(queryAt(t, other, request(x)))
+		require.Equal(t, said, byStep(t, again), x)
+		require.Equal(t, want.late, again.late, x)
+		require.Equal(t, want.annotations, again.annotations, x)
+
+		resumed := request(x)
+		resumed.Start = afterQuery(cursors[i])
+		rest := byStep(t, newResults(t).all(queryAt(t, other, resumed)))
+		at := cursorTime(t, cursors[i])
+		for ms, text := range said {
+			if ms > at && rest[ms] != "" {
+				require.Equal(t, text, rest[ms], "%s at %d", x, ms)
+			}
+		}
+	}
+}
+
+func queryAt(t *testing.T, address string, req *queryRequest) queryReceiver {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return protocols[0].openQuery(t, ctx, address, req)
+}
+
+func cursorTime(t *testing.T, token string) int64 {
+	t.Helper()
+	c, err := cursor.ParseQuery(token)
+	require.NoError(t, err)
+	return c.Evaluated
+}
