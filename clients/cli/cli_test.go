@@ -320,10 +320,10 @@ func TestCalls(t *testing.T) {
 func TestStatus(t *testing.T) {
 	at := time.UnixMilli(t0)
 	server := &metricstest.Server{Status: &metricsv1.GetStatusResponse{
-		Instance: "server-1", Version: "1.2.3", StartTime: timestamppb.New(at), Ready: true, Cursor: "abc", LiveSeries: 12, Streams: 2,
+		Instance: "server-1", Version: "1.2.3", StartTime: timestamppb.New(at), Ready: true, Cursor: "abc", LiveSeries: 12, Streams: 2, Group: "a", PlacementVersion: 4,
 		Logs: []*metricsv1.LogStatus{{
 			LogId: "0123456789abcdef0123456789abcdef", FirstSequence: 1, LastSequence: 99, Connected: true, LagBlocks: 1,
-			ReceiveTime: timestamppb.New(at.Add(time.Minute)), Series: 14, SizeBytes: 123456,
+			ReceiveTime: timestamppb.New(at.Add(time.Minute)), Series: 14, SizeBytes: 123456, Group: "a", PlacementVersion: 4,
 		}, {LogId: "00", FirstSequence: 1}},
 		Listeners: []*metricsv1.Listener{
 			{Name: "rpc", Address: "[::]:8090", Tls: true, ClientCertificates: true, Passwords: true, Policies: true},

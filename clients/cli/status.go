@@ -36,18 +36,19 @@ func registerStatus(app *kingpin.Application, c *connection) (string, func(conte
 
 // state is that of one server, with the fields of the JSON output.
 type state struct {
-	Address    string     `json:"address"`
-	Instance   string     `json:"instance"`
-	Version    string     `json:"version"`
-	StartTime  string     `json:"start_time,omitempty"`
-	Ready      bool       `json:"ready"`
-	NotReady   string     `json:"not_ready,omitempty"`
-	LiveSeries uint64     `json:"live_series"`
-	Streams    uint32     `json:"streams"`
-	Cursor     string     `json:"cursor"`
-	Logs       []logState `json:"logs"`
-	Listeners  []listener `json:"listeners"`
-	started    time.Time
+	Address    string `json:"address"`
+	Instance   string `json:"instance"`
+	Version    string `json:"version"`
+	StartTime  string `json:"start_time,omitempty"`
+	Ready      bool   `json:"ready"`
+	NotReady   string `json:"not_ready,omitempty"`
+	LiveSeries uint64 `json:"live_series"`
+	Streams    uint32 `json:"streams"`
+	Cursor     string `json:"cursor"`
+	belonging
+	Logs      []logState `json:"logs"`
+	Listeners []listener `json:"listeners"`
+	started   time.Time
 }
 
 type listener struct {
@@ -69,7 +70,15 @@ type logState struct {
 	ReceiveTime   string `json:"receive_time,omitempty"`
 	Series        uint64 `json:"series"`
 	SizeBytes     int64  `json:"size_bytes"`
-	received      time.Time
+	belonging
+	received time.Time
+}
+
+// belonging is which group a log, or all logs of a server, are of, and by which version of
+// the groups file they are written.
+type belonging struct {
+	Group            string `json:"group,omitempty"`
+	PlacementVersion uint64 `json:"placement_version,omitempty"`
 }
 
 // states asks all servers at once.
@@ -128,7 +137,7 @@ func newState(address string, res *metricsv1.GetStatusResponse) state {
 	s := state{
 		Address: address, Instance: res.GetInstance(), Version: res.GetVersion(), Ready: res.GetReady(), NotReady: res.GetNotReady(),
 		StartTime: instant(res.GetStartTime()), LiveSeries: res.GetLiveSeries(), Streams: res.GetStreams(),
-		Cursor: res.GetCursor(), started: res.GetStartTime().AsTime(), Logs: []logState{}, Listeners: []listener{},
+		Cursor: res.GetCursor(), belonging: belonging{res.GetGroup(), res.GetPlacementVersion()}, started: res.GetStartTime().AsTime(), Logs: []logState{}, Listeners: []listener{},
 	}
 	for _, l := range res.GetListeners() {
 		s.Listeners = append(s.Listeners, listener{
@@ -140,7 +149,7 @@ func newState(address string, res *metricsv1.GetStatusResponse) state {
 		s.Logs = append(s.Logs, logState{
 			LogID: l.GetLogId(), FirstSequence: l.GetFirstSequence(), LastSequence: l.GetLastSequence(),
 			Connected: l.GetConnected(), LagBlocks: l.GetLagBlocks(), ReceiveTime: instant(l.GetReceiveTime()),
-			Series: l.GetSeries(), SizeBytes: l.GetSizeBytes(), received: l.GetReceiveTime().AsTime(),
+			Series: l.GetSeries(), SizeBytes: l.GetSizeBytes(), belonging: belonging{l.GetGroup(), l.GetPlacementVersion()}, received: l.GetReceiveTime().AsTime(),
 		})
 	}
 	return s
@@ -166,6 +175,9 @@ func printStates(w io.Writer, states []state, now time.Time) error {
 		_, _ = fmt.Fprintf(b, "%s: %s %s, %s%s\n", output.Cell(s.Address, false), output.Cell(s.Instance, false), output.Cell(s.Version, false), ready, up)
 		_, _ = fmt.Fprintf(b, "  live series %d, streams %d\n", s.LiveSeries, s.Streams)
 		_, _ = fmt.Fprintf(b, "  cursor %s\n", output.Cell(s.Cursor, false))
+		if s.Group != "" {
+			_, _ = fmt.Fprintf(b, "  group %s, version %d of the groups file\n", output.Cell(s.Group, false), s.PlacementVersion)
+		}
 		t := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
 		if len(s.Logs) > 0 {
 			_, _ = fmt.Fprintln(t, "  LOG\tFIRST\tLAST\tFORWARDER\tLAG\tSERIES\tSIZE\tRECEIVED")
