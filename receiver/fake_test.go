@@ -34,6 +34,7 @@ type fakeForwarder struct {
 	hellos  []*linkv1.Hello
 	batches []*linkv1.Batch
 	judge   func(*linkv1.Batch) *linkv1.Verdict // Nil verdict: no answer.
+	meet    func(*linkv1.Hello) error           // Nil: everybody is welcome.
 }
 
 func ok(*linkv1.Batch) *linkv1.Verdict {
@@ -42,14 +43,14 @@ func ok(*linkv1.Batch) *linkv1.Verdict {
 
 func newForwarder(t *testing.T, address string) *fakeForwarder {
 	t.Helper()
-	return newForwarderBy(t, address, link.Trust{})
+	return newForwarderBy(t, address, link.Trust{}, nil)
 }
 
-func newForwarderBy(t *testing.T, address string, trust link.Trust) *fakeForwarder {
+func newForwarderBy(t *testing.T, address string, trust link.Trust, meet func(*linkv1.Hello) error) *fakeForwarder {
 	t.Helper()
 	l, err := link.Listen(address, link.Options{Instance: "fake", Trust: trust})
 	require.NoError(t, err)
-	f := &fakeForwarder{addr: l.Addr().String(), judge: ok, conns: make(map[*link.Conn]bool)}
+	f := &fakeForwarder{addr: l.Addr().String(), judge: ok, meet: meet, conns: make(map[*link.Conn]bool)}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- l.Run(ctx, f.serve) }()
@@ -64,6 +65,11 @@ func newForwarderBy(t *testing.T, address string, trust link.Trust) *fakeForward
 func (f *fakeForwarder) serve(_ context.Context, c *link.Conn, hello *linkv1.Hello) error {
 	if hello.GetRole() != linkv1.Role_ROLE_RECEIVER {
 		return errors.New("only receivers are served here")
+	}
+	if f.meet != nil {
+		if err := f.meet(hello); err != nil {
+			return err
+		}
 	}
 	if err := c.Welcome(&linkv1.Welcome{MaxBatchBytes: 3 << 20}); err != nil {
 		return err

@@ -79,7 +79,7 @@ func (f *forwarder) set(s *session, err error) {
 // run dials again and again until ctx ends.
 func (f *forwarder) run(ctx context.Context) {
 	failures := 0
-	silent := false // One line a change of state, not one a dial.
+	silent, misplaced := false, false // One line a change of state, not one a dial.
 	for {
 		hello, moved := f.pool.hello()
 		err := f.connect(ctx, hello, moved, func() { failures, silent = 0, false })
@@ -90,6 +90,9 @@ func (f *forwarder) run(ctx context.Context) {
 			continue
 		}
 		f.set(nil, err)
+		if now := f.pool.misplaced(err); now != misplaced {
+			silent, misplaced = false, now
+		}
 		if !silent {
 			f.pool.log.Log(slog.LevelWarn, "forwarder not connected", append(f.names(), "err", err)...)
 			silent = true

@@ -102,6 +102,7 @@ func (g *groups) adopt(f *placement.File) error {
 				return fmt.Errorf("%s: groups.%s.forwarders: %w", placement.Flag, group.Name, err)
 			}
 			m = &member{pool: newPool(group.Name, source, g.logger, g.metrics, g.options), forwarders: group.Forwarders}
+			m.pool.told = g.file.Known
 		}
 		g.members[group.Name] = m
 		m.pool.place(f.Placement)

@@ -2,6 +2,7 @@ package receiver
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -21,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
+	"github.com/promgrpc/exporter/internal/link"
 	"github.com/promgrpc/exporter/internal/placement"
 )
 
@@ -325,6 +327,35 @@ func TestGroupsFileThatIsWrong(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, r.post(t, typeV1, bodyOf(t, 40, time.Now())).code)
 	require.Empty(t, forwarders[2].got())
 	require.Equal(t, 1.0, testutil.ToFloat64(r.groups.metrics.groupsVersion))
+}
+
+// A forwarder whose log has a newer version refuses links. The receiver takes that version
+// then, though by itself it would be too late, and its senders come again until it has.
+func TestVersionThatForwardersHave(t *testing.T) {
+	forwarders := several(t, 3)
+	g := newGroupsFile(t, "labels: [instance]", forwarders[:2]...)
+	r := startSpread(t, g, nil)
+	g.add("c", forwarders[2], time.Now().Add(aheadOfMoves/2))
+	g.write(t)
+	require.Eventually(t, func() bool { return testutil.ToFloat64(r.groups.metrics.groupsWrong) == 1 }, 30*time.Second, time.Millisecond)
+	require.NoError(t, r.Ready())
+	newer := func(hello *linkv1.Hello) error {
+		if p, err := placement.Parse(hello.GetPlacement()); err != nil || p.Version() < 2 {
+			return &link.MisplacedError{Version: 2, Err: errors.New("the log has version 2")}
+		}
+		return nil
+	}
+	address := forwarders[0].addr
+	forwarders[0].kill()
+	require.Eventually(t, func() bool { return r.Ready() != nil }, 30*time.Second, time.Millisecond)
+	another := newForwarderBy(t, address, link.Trust{}, newer)
+	require.Eventually(t, func() bool { return r.Ready() == nil }, 30*time.Second, time.Millisecond)
+	require.Positive(t, testutil.ToFloat64(r.groups.metrics.misplaced.WithLabelValues("a")))
+	require.Contains(t, r.log.String(), "the log has version 2")
+	require.Equal(t, 2.0, testutil.ToFloat64(r.groups.metrics.groupsVersion))
+	require.Equal(t, http.StatusNoContent, r.post(t, typeV1, bodyOf(t, 40, time.Now().Add(aheadOfMoves))).code)
+	require.NotEmpty(t, another.got())
+	require.NotEmpty(t, forwarders[2].got())
 }
 
 // A group that the file has no longer gets nothing: what belongs there is invalid.

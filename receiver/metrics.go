@@ -23,6 +23,7 @@ type metrics struct {
 	moved         prometheus.Counter
 	groupsVersion prometheus.Gauge
 	groupsWrong   prometheus.GaugeFunc
+	misplaced     *prometheus.CounterVec
 	// file is what groupsWrong is of, nil as long as there is none.
 	file atomic.Pointer[groupsfile.File]
 }
@@ -88,6 +89,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}
 		return 0
 	})
+	m.misplaced = f.NewCounterVec(prometheus.CounterOpts{
+		Name: "promgrpc_receiver_misplaced_links_total",
+		Help: "Links that a forwarder refused or ended because its log has another group or placement, by the group.",
+	}, []string{"group"})
 	for _, flag := range []string{flagRequestBytes, flagDecodedBytes, flagInflightBytes, flagBodyRate} {
 		m.overLimit.WithLabelValues(limit.Name(flag))
 	}

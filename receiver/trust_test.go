@@ -24,7 +24,7 @@ func TestOnlyForwarders(t *testing.T) {
 		t.Run(string(own), func(t *testing.T) {
 			trust, err := private.Trust(own, access.Receiver)
 			require.NoError(t, err)
-			f := newForwarderBy(t, "127.0.0.1:0", trust)
+			f := newForwarderBy(t, "127.0.0.1:0", trust, nil)
 			r := start(t, []string{f.addr}, func(c *Config) { c.Private = private })
 			if ok {
 				r.waitFor(t, f.addr)
