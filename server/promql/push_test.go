@@ -1,6 +1,7 @@
 package promql
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/stretchr/testify/require"
 
 	"github.com/promgrpc/exporter/server/chunk"
@@ -462,4 +464,51 @@ func TestPushdownOverlay(t *testing.T) {
 		require.Equal(t, sent(t, whole, x, at, o), sent(t, router, x, at, o), text)
 		require.Equal(t, pushed, local.asked > asked, text)
 	}
+}
+
+// Every expression that Prometheus tests its engine with comes to the same where groups
+// evaluate what they can, each over its share of the series.
+func TestPushdownPrometheusTests(t *testing.T) {
+	asked, compared := 0, 0
+	for n, c := range corpora(t) {
+		r := rand.New(rand.NewPCG(uint64(n), 7))
+		var all []arrival
+		var whole, router *Engine
+		local := new(localGroups)
+		for _, command := range c.commands {
+			switch command := command.(type) {
+			case clearing:
+				all, whole = nil, nil
+			case *load:
+				for _, s := range samplesOf(command) {
+					all = append(all, arrival{s, s.timestamp})
+				}
+				slices.SortStableFunc(all, func(a, b arrival) int { return cmp.Compare(a.block, b.block) })
+				whole = nil
+			case evaluated:
+				if whole == nil {
+					asked += local.asked
+					groups := 2 + r.IntN(2)
+					whole, router, local = withGroups(t, all, groups, sharedOut(r, groups))
+				}
+				x, err := whole.Parse(t.Context(), viewer, command.text)
+				if err != nil || x.Type() != parser.ValueTypeVector {
+					continue
+				}
+				delay := 10 * time.Second
+				o := Options{Viewer: viewer, Delay: &delay, Lookback: 5 * time.Minute, Late: 1000}
+				x = x.Canonical()
+				for _, at := range []int64{command.steps.start, command.steps.end} {
+					want, got := sent(t, whole, x, at, o), sent(t, router, x, at, o)
+					if compared++; !slices.Equal(want, got) && isUnstable(t, whole, x, at, o, want) {
+						continue
+					}
+					require.Equal(t, want, got, "%s:%d: %s at %d", c.name, command.line, x.Text(), at)
+				}
+			}
+		}
+		asked += local.asked
+	}
+	t.Logf("%d evaluations, %d leaves", compared, asked)
+	require.Greater(t, asked, compared/2)
 }
