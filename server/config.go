@@ -17,6 +17,7 @@ import (
 	"github.com/promgrpc/exporter/internal/usage"
 	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/feed"
+	"github.com/promgrpc/exporter/server/storeapi"
 	"github.com/promgrpc/exporter/server/stream"
 )
 
@@ -72,6 +73,9 @@ type Config struct {
 	DrainTimeout time.Duration
 	// Instance is the name of this replica. "": the host name.
 	Instance string
+	// StoreLabels are those that Thanos' queriers get with every series, as
+	// [storeapi.ParseExternal] has them.
+	StoreLabels []string
 }
 
 // DefaultConfig returns the defaults of all flags.
@@ -171,6 +175,8 @@ func (c *Config) registerServing(app *kingpin.Application) {
 		Default(c.DrainTimeout.String()).DurationVar(&c.DrainTimeout)
 	app.Flag("instance", "Name of this replica, by default the host name.").
 		Default(c.Instance).StringVar(&c.Instance)
+	app.Flag(storeapi.FlagLabel[2:], "Label that Thanos' queriers get with every series, instead of one of its own of that name. Without one called replica, that is the name of this replica; replica= is none. Repeatable.").
+		PlaceHolder("NAME=VALUE").StringsVar(&c.StoreLabels)
 }
 
 // RPCConfigFlag adds --rpc.config.file alone.
@@ -230,6 +236,9 @@ func (c *Config) check() error {
 	}
 	if _, _, err := c.doors(); err != nil {
 		return &usage.Error{Err: err}
+	}
+	if _, err := storeapi.ParseExternal(c.StoreLabels, c.Instance); err != nil {
+		return usage.Errorf("%s: %w", storeapi.FlagLabel, err)
 	}
 	if err := c.QueryConfig.check(); err != nil {
 		return err

@@ -314,6 +314,7 @@ func TestNothingIsLearnedOfOthers(t *testing.T) {
 				w.askPromAPI()
 				w.askQuery()
 				w.askRules()
+				w.askStore()
 			}
 			require.NotEmpty(t, w.cursors)
 			require.NotZero(t, w.answers)

@@ -155,8 +155,8 @@ func TestReflection(t *testing.T) {
 	defer stream.Close()
 	services, err := stream.ListServices()
 	require.NoError(t, err)
-	require.Len(t, services, 3)
-	for _, service := range []protoreflect.FullName{"promgrpc.metrics.v1.MetricsService", "promgrpc.query.v1.QueryService"} {
+	require.Len(t, services, 5)
+	for _, service := range []protoreflect.FullName{"promgrpc.metrics.v1.MetricsService", "promgrpc.query.v1.QueryService", "thanos.Store", "thanos.info.Info"} {
 		files, err := stream.FileContainingSymbol(service)
 		require.NoError(t, err)
 		require.NotEmpty(t, files)

@@ -37,6 +37,7 @@ import (
 	"github.com/promgrpc/exporter/server/samples"
 	"github.com/promgrpc/exporter/server/schedule"
 	"github.com/promgrpc/exporter/server/selection"
+	"github.com/promgrpc/exporter/server/storeapi"
 	"github.com/promgrpc/exporter/server/stored"
 	"github.com/promgrpc/exporter/server/stream"
 )
@@ -210,12 +211,14 @@ func (s *Server) openRooms() {
 	// These were checked.
 	proxies, _ := peer.ParseProxies(c.TrustedProxies)
 	origins, hosts, _ := c.doors()
+	external, _ := storeapi.ParseExternal(c.StoreLabels, c.Instance)
 	s.rpc = rpc.New(rpc.Config{
 		Instance: c.Instance, Origins: origins, Hosts: hosts, RequestTimeout: c.RequestTimeout, StallTimeout: c.StallTimeout, MinRate: int64(c.MinRate),
 		RequestBytes: int64(c.RequestBytes), ConnStreams: c.ConnStreams, CallRate: c.CallRate,
 	}, rpc.Shared{
 		Backend: backend{s.streams, s.queries, s.rules, s.stored, s.catalog}, Calls: s.serving, Refusals: s.refusals, Engine: s.engine,
-		Log: s.log, Web: s.rpcConfig, Admission: s.trust.admission,
+		Store: storeapi.New(storeapi.Shared{External: external, Samples: s.samples, Engine: s.engine, Calls: s.serving}),
+		Log:   s.log, Web: s.rpcConfig, Admission: s.trust.admission,
 		Proxies: proxies, Conns: s.conns, Bytes: s.calls,
 		Started: s.started, Ready: s.Ready, Listeners: s.listeners,
 	})

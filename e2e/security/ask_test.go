@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -28,6 +29,8 @@ import (
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1grpc"
 	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1connect"
+	"github.com/promgrpc/exporter/gen/go/thanos"
+	"github.com/promgrpc/exporter/gen/go/thanos/thanosconnect"
 	"github.com/promgrpc/exporter/internal/link"
 )
 
@@ -56,6 +59,9 @@ var asks = map[string]map[string]func(t *testing.T, c caller, p port) string{
 		"EvaluateRules, gRPC":         callBy(2, evaluateRules, connect.WithGRPC()),
 		"EvaluateRules, gRPC-Web":     callBy(1, evaluateRules, connect.WithGRPCWeb()),
 		"EvaluateRules, Connect":      callBy(1, evaluateRules),
+		"StoreAPI, gRPC":              callBy(2, storeSeries, connect.WithGRPC()),
+		"StoreAPI, gRPC-Web":          callBy(1, storeSeries, connect.WithGRPCWeb()),
+		"StoreAPI, Connect":           callBy(1, storeSeries),
 		"Prometheus' API":             get("/api/v1/query?query=" + expression),
 		"Prometheus' API, its series": get("/api/v1/series?match[]=matrix"),
 	},
@@ -177,6 +183,13 @@ func query(ctx context.Context, client *http.Client, url string, options ...conn
 func evaluateRules(ctx context.Context, client *http.Client, url string, options ...connect.ClientOption) (string, error) {
 	stream, err := queryv1connect.NewQueryServiceClient(client, url, options...).EvaluateRules(ctx, connect.NewRequest(&queryv1.EvaluateRulesRequest{
 		Rules: rules, Delay: durationpb.New(0),
+	}))
+	return receive(stream, err)
+}
+
+func storeSeries(ctx context.Context, client *http.Client, url string, options ...connect.ClientOption) (string, error) {
+	stream, err := thanosconnect.NewStoreClient(client, url, options...).Series(ctx, connect.NewRequest(&thanos.SeriesRequest{
+		MaxTime: math.MaxInt64, Matchers: []*thanos.LabelMatcher{{Name: "__name__", Value: "matrix"}},
 	}))
 	return receive(stream, err)
 }

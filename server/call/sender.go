@@ -64,6 +64,21 @@ func (s *Sender) SendComplete(envelope []byte) error {
 	return nil
 }
 
+// SendAll sends several envelopes, which it does not change, in one piece where that can be.
+func (s *Sender) SendAll(envelopes []byte) error {
+	for len(envelopes) > 0 {
+		n := PrefixSize + int(binary.BigEndian.Uint32(envelopes[1:PrefixSize]))
+		if s.raw && s.started {
+			n = len(envelopes)
+		}
+		if err := s.SendComplete(envelopes[:n]); err != nil {
+			return err
+		}
+		envelopes = envelopes[n:]
+	}
+	return nil
+}
+
 func (s *Sender) write(envelope []byte) error {
 	if !s.raw || !s.started {
 		s.started = true

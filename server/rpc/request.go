@@ -14,6 +14,7 @@ import (
 
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1connect"
+	"github.com/promgrpc/exporter/gen/go/thanos/thanosconnect"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/server/answer"
 	"github.com/promgrpc/exporter/server/call"
@@ -98,7 +99,7 @@ func streaming(path string) bool {
 	switch path {
 	case metricsv1connect.MetricsServiceGetMetricsProcedure, metricsv1connect.MetricsServiceReadLogsProcedure,
 		queryv1connect.QueryServiceQueryProcedure, queryv1connect.QueryServiceEvaluateRulesProcedure,
-		queryv1connect.QueryServiceReadSeriesProcedure, queryv1connect.QueryServiceFollowTimeProcedure, healthWatch:
+		queryv1connect.QueryServiceReadSeriesProcedure, queryv1connect.QueryServiceFollowTimeProcedure, thanosconnect.StoreSeriesProcedure, healthWatch:
 		return true
 	}
 	return false

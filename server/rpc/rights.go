@@ -10,6 +10,8 @@ import (
 
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1connect"
+	"github.com/promgrpc/exporter/gen/go/thanos/info/infoconnect"
+	"github.com/promgrpc/exporter/gen/go/thanos/thanosconnect"
 	"github.com/promgrpc/exporter/internal/access"
 	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/promapi"
@@ -29,13 +31,20 @@ var rightOf = map[string]access.Right{
 	queryv1connect.QueryServiceEvaluateRulesProcedure:      access.ToRead,
 	queryv1connect.QueryServiceReadSeriesProcedure:         access.ToRead,
 	queryv1connect.QueryServiceFollowTimeProcedure:         access.ToRead,
+	infoconnect.InfoInfoProcedure:                          access.ToRead,
+	thanosconnect.StoreSeriesProcedure:                     access.ToRead,
+	thanosconnect.StoreLabelNamesProcedure:                 access.ToRead,
+	thanosconnect.StoreLabelValuesProcedure:                access.ToRead,
 }
 
 // open says whether anybody may have what is at a path: the page, which shows what its
 // user may see, and the health that balancers ask for. Reflection and the version of
 // Prometheus' API take any policy.
 func open(path string) bool {
-	for _, closed := range []string{"/" + metricsv1connect.MetricsServiceName + "/", "/" + queryv1connect.QueryServiceName + "/", "/grpc.reflection.", promapi.Prefix} {
+	for _, closed := range []string{
+		"/" + metricsv1connect.MetricsServiceName + "/", "/" + queryv1connect.QueryServiceName + "/",
+		"/" + infoconnect.InfoName + "/", "/" + thanosconnect.StoreName + "/", "/grpc.reflection.", promapi.Prefix,
+	} {
 		if strings.HasPrefix(path, closed) {
 			return false
 		}

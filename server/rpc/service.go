@@ -50,6 +50,7 @@ type Shared struct {
 	Calls     *call.Calls
 	Refusals  *refusal.Refusals
 	Engine    *promql.Engine       // of Prometheus' HTTP API
+	Store     Store                // for Thanos' queriers, nil for none
 	Log       *throttle.Logger     // of what clients can cause
 	Web       *webconfig.Config    // of the listener, nil for none
 	Admission *admission.Admission // says who may do what, nil for everybody everything
@@ -62,8 +63,8 @@ type Shared struct {
 	Listeners func() []daemon.Listener
 }
 
-// Service serves the calls of the MetricsService, of the QueryService, of the health
-// service and of reflection, and the page.
+// Service serves the calls of the MetricsService, of the QueryService, of Thanos' StoreAPI,
+// of the health service and of reflection, and the page.
 type Service struct {
 	metricsv1connect.UnimplementedMetricsServiceHandler
 	Config

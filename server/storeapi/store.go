@@ -1,0 +1,83 @@
+package storeapi
+
+import (
+	"context"
+
+	"connectrpc.com/connect"
+
+	"github.com/promgrpc/exporter/gen/go/thanos"
+	"github.com/promgrpc/exporter/server/call"
+	"github.com/promgrpc/exporter/server/promql"
+	"github.com/promgrpc/exporter/server/refusal"
+	"github.com/promgrpc/exporter/server/samples"
+	"github.com/promgrpc/exporter/server/selection"
+	"google.golang.org/protobuf/proto"
+)
+
+// Shared is what the calls need of a server.
+type Shared struct {
+	External External
+	Samples  *samples.Store
+	// Engine has the turns and the memory of those who evaluate.
+	Engine *promql.Engine
+	Calls  *call.Calls
+}
+
+// Store answers the calls of a server.
+type Store struct{ Shared }
+
+// New returns one.
+func New(from Shared) *Store { return &Store{from} }
+
+// Series sends the series of a request. It is a stream for its caller's limits.
+func (s *Store) Series(ctx context.Context, from call.Caller, req *thanos.SeriesRequest, out *connect.ServerStream[call.Response]) error {
+	c, err := s.Calls.AdmitReader(ctx, from)
+	if err != nil {
+		return err
+	}
+	defer c.Leave()
+	c.Started("store")
+	sender := call.NewSender(c, out, func() proto.Message { return new(thanos.SeriesResponse) })
+	return c.Ended("", s.series(c.Context(), from.Viewer(), req, sender.SendAll))
+}
+
+func (s *Store) series(ctx context.Context, v selection.Viewer, req *thanos.SeriesRequest, send func(envelopes []byte) error) error {
+	m, err := s.matching(ctx, v, req.GetMatchers())
+	if err != nil || m.none {
+		return err
+	}
+	f := found{
+		dict: newDictionary(s.External.without(req.GetWithoutReplicaLabels())),
+		hold: s.Engine.Hold(v), shard: shardOf(req.GetShardInfo()),
+		wanted: span{req.GetMinTime(), req.GetMaxTime()}, labelsOnly: req.GetSkipChunks(),
+	}
+	defer f.hold.Release()
+	q := samples.Query{Sets: m.sets, From: f.wanted.from, To: f.wanted.to, LabelsOnly: f.labelsOnly}
+	if err := s.inTurn(ctx, v, func(ctx context.Context) error { return f.find(ctx, s.Samples, v, q) }); err != nil {
+		return err
+	}
+	sending := sending{found: &f, send: send, exact: v.Allowed != nil}
+	return sending.all(req.GetLimit())
+}
+
+// inTurn has a call read the logs once it is its turn. It takes no longer than an evaluation
+// may.
+func (s *Store) inTurn(ctx context.Context, v selection.Viewer, read func(context.Context) error) error {
+	ctx, end, err := s.Engine.Turn(ctx, v)
+	if err != nil {
+		return err
+	}
+	defer end()
+	if err = read(ctx); err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// serving says why a call is refused, nil if it is not.
+func (s *Store) serving() error {
+	if err := s.Calls.Serving(); err != nil {
+		return refusal.Unavailable(err, "")
+	}
+	return nil
+}
