@@ -47,6 +47,9 @@ func (b *bench) measure(ctx context.Context, k subject.Kind, series int) error {
 		return err
 	}
 	add(report.StoreMemory, "bytes", float64(peak))
+	if err := b.readStore(ctx, s, series, add); err != nil {
+		return err
+	}
 	if k.Name != report.Project {
 		return nil
 	}
@@ -179,6 +182,39 @@ func (b *bench) read(ctx context.Context, k subject.Kind, s *subject.System, ser
 				return fmt.Errorf("%s: %w", way.Name, err)
 			}
 		}
+	}
+	return nil
+}
+
+// readStore reads the recent samples of all series as Thanos' queriers do, until that has
+// used enough CPU time.
+func (b *bench) readStore(ctx context.Context, s *subject.System, series int, add adder) error {
+	if s.StoreAPI.Address == "" {
+		return nil
+	}
+	for range b.reads {
+		before, err := s.Usage()
+		if err != nil {
+			return err
+		}
+		used, reads := time.Duration(0), 0
+		for ; used < enough; reads++ {
+			r, err := s.ReadStore(ctx)
+			if err != nil {
+				return fmt.Errorf("StoreAPI: %w", err)
+			}
+			if r.Series < series {
+				return fmt.Errorf("StoreAPI: %d series came, of %d", r.Series, series)
+			}
+			after, err := s.Usage()
+			if err != nil {
+				return err
+			}
+			used = after.Minus(before).Total()
+			add(report.StoreAPI+", first byte", "s", r.FirstByte.Seconds())
+			add(report.StoreAPI+", bytes", "B/series", float64(r.Bytes)/float64(series))
+		}
+		add(report.StoreAPI, "series/CPU-s", float64(series*reads)/used.Seconds())
 	}
 	return nil
 }

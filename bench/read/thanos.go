@@ -12,8 +12,8 @@ const storeSeries = "/thanos.Store/Series"
 
 // ThanosSeries reads the samples of the last minutes by Thanos' StoreAPI, in which each
 // response has one series with its chunks.
-func ThanosSeries(ctx context.Context, address string, since time.Time) (Result, error) {
-	s, err := open(ctx, Server{Address: address}, storeSeries, seriesRequest(since, time.Now().Add(time.Hour)))
+func ThanosSeries(ctx context.Context, server Server, since time.Time) (Result, error) {
+	s, err := open(ctx, server, storeSeries, seriesRequest(since, time.Now().Add(time.Hour)))
 	if err != nil {
 		return Result{}, err
 	}

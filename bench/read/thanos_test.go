@@ -35,7 +35,7 @@ func TestThanosSeries(t *testing.T) {
 	go func() { _ = s.Serve(l) }()
 	t.Cleanup(s.Stop)
 
-	r, err := ThanosSeries(t.Context(), l.Addr().String(), time.UnixMilli(5))
+	r, err := ThanosSeries(t.Context(), Server{Address: l.Addr().String()}, time.UnixMilli(5))
 	require.NoError(t, err)
 	require.Equal(t, 3, r.Series)
 	require.Greater(t, r.Bytes, int64(3000))

@@ -26,6 +26,7 @@ const (
 	ReplaySkip   = "replay, skipped"
 	ReplayBucket = "replay, delivered, from the bucket"
 	ReplayDisk   = "replay, delivered, the same from the disk"
+	StoreAPI     = "StoreAPI, all series, 5 minutes"
 	Elapsed      = ", elapsed"
 	Restart      = "restart to serving"
 	Others       = "CPU used by others meanwhile"
@@ -89,6 +90,8 @@ var targets = []target{
 	{"snapshot, first byte", large, Project, LatestFirst, 10, true, true, "ms", 1e-3},
 	{"snapshot through tuned HAProxy", small, Project, ThroughProxy, 1.5, false, false, "M series/s", 1e6},
 	{"snapshot through tuned HAProxy", large, Project, ThroughProxy, 1.5, false, false, "M series/s", 1e6},
+	{"StoreAPI, all series, 5 minutes", small, Project, StoreAPI, 0.45, false, true, "M series/CPU-s", 1e6},
+	{"StoreAPI, all series, 5 minutes", large, Project, StoreAPI, 0.35, false, true, "M series/CPU-s", 1e6},
 	{"follow, request to client, p50", small, Project, FollowHalf, 10, true, false, "ms", 1e-3},
 	{"follow, request to client, p99", small, Project, FollowMost, 50, true, false, "ms", 1e-3},
 	{"a hundred followers of everything", 20_000, Project, Followers, 1, true, false, "CPU-s/s", 1},

@@ -140,6 +140,11 @@ func (s *System) victoriaAlone() error {
 	return nil
 }
 
+// ReadStore reads the recent samples of all series by Thanos' StoreAPI.
+func (s *System) ReadStore(ctx context.Context) (read.Result, error) {
+	return read.ThanosSeries(ctx, s.StoreAPI, time.Now().Add(-recent))
+}
+
 // thanosAlone is one receiver that stores what it receives.
 func (s *System) thanosAlone() error {
 	a, err := addresses(3)
@@ -151,8 +156,7 @@ func (s *System) thanosAlone() error {
 		"receive", "--http-address="+ops, "--remote-write.address="+write, "--grpc-address="+rpc,
 		`--label=replica="0"`, "--tsdb.path="+s.data("thanos"), "--log.level=warn")}
 	s.WriteURL = "http://" + write + "/api/v1/receive"
-	s.Ways = []Way{{"StoreAPI Series", func(ctx context.Context) (read.Result, error) {
-		return read.ThanosSeries(ctx, rpc, time.Now().Add(-recent))
-	}}}
+	s.StoreAPI = read.Server{Address: rpc}
+	s.Ways = []Way{{"StoreAPI Series", s.ReadStore}}
 	return nil
 }

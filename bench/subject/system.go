@@ -41,6 +41,8 @@ type System struct {
 	// Front holds the processes in front of the stores, if there are any.
 	Front []*Process
 	Ways  []Way
+	// StoreAPI is where Thanos' queriers read, the address empty if nowhere.
+	StoreAPI read.Server
 	// RPC is the project's first server, and Balancer the address of HAProxy, if it runs.
 	// HAProxy is not one of Processes.
 	RPC read.Server
