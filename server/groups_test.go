@@ -49,13 +49,15 @@ type group struct {
 
 // groups are all groups of a test.
 type groups struct {
-	t       *testing.T
+	t       testing.TB
 	list    []*group
 	changed broadcast.Signal
 	client  *http.Client
+	// pushed evaluate parts of expressions for routers; nil: nobody does.
+	pushed promql.Groups
 }
 
-func newGroups(t *testing.T, names ...string) *groups {
+func newGroups(t testing.TB, names ...string) *groups {
 	client, stop := httpClient(true)
 	t.Cleanup(stop)
 	all := &groups{t: t, client: client}
@@ -106,6 +108,8 @@ func (g *group) Open(ctx context.Context, procedure string, request proto.Messag
 	switch r := request.(type) {
 	case *queryv1.ReadSeriesRequest:
 		return openStream[queryv1.ReadSeriesRequest, queryv1.ReadSeriesResponse](ctx, g.of.client, url, r)
+	case *queryv1.QueryRequest:
+		return openStream[queryv1.QueryRequest, queryv1.QueryResponse](ctx, g.of.client, url, r)
 	case *queryv1.FollowTimeRequest:
 		return openStream[queryv1.FollowTimeRequest, queryv1.FollowTimeResponse](ctx, g.of.client, url, r)
 	}
@@ -158,7 +162,7 @@ func (g *groups) router(timeout time.Duration) (address string) {
 	source := &routed.Source{Groups: g, Evaluations: evaluations, Timeout: timeout}
 	now := routed.NewTime(g)
 	engine := promql.New(promql.DefaultConfig(), promql.Shared{
-		Source: source, Evaluations: evaluations, Logger: logger, Bytes: budget("query-bytes"), Turns: budget("queries"),
+		Source: source, Evaluations: evaluations, Groups: g.pushed, Logger: logger, Bytes: budget("query-bytes"), Turns: budget("queries"),
 	})
 	clock := schedule.NewClock(now)
 	queries := query.New(query.Config{Lookback: 5 * time.Minute, CursorWait: patience}, query.Shared{Engine: engine, Clock: clock, Calls: calls})

@@ -2,97 +2,26 @@ package server_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"connectrpc.com/connect"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
-	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1grpc"
 	"github.com/promgrpc/exporter/internal/placement"
 	"github.com/promgrpc/exporter/server/promql"
 	"github.com/promgrpc/exporter/server/router/pushed"
 	"github.com/promgrpc/exporter/server/selection"
 )
 
-// groupOf is servers that have the same logs.
-type groupOf struct {
-	name  string
-	mu    sync.Mutex
-	conns []*grpc.ClientConn
-	next  int
-	calls atomic.Int64
-}
-
-func newGroupOf(t testing.TB, name string, servers ...*instance) *groupOf {
-	t.Helper()
-	g := &groupOf{name: name}
-	for _, s := range servers {
-		conn, err := grpc.NewClient(s.RPCAddr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-		require.NoError(t, err)
-		t.Cleanup(func() { _ = conn.Close() })
-		g.conns = append(g.conns, conn)
-	}
-	return g
-}
-
-func (g *groupOf) Name() string { return g.name }
-
-// Query calls one server after the other.
-func (g *groupOf) Query(ctx context.Context, request proto.Message) (pushed.Stream, error) {
-	g.calls.Add(1)
-	g.mu.Lock()
-	conn := g.conns[g.next%len(g.conns)]
-	g.next++
-	g.mu.Unlock()
-	ctx, cancel := context.WithCancel(ctx)
-	stream, err := queryv1grpc.NewQueryServiceClient(conn).Query(ctx, request.(*queryRequest))
-	if err != nil {
-		cancel()
-		return nil, asConnect(err)
-	}
-	return groupStream{stream, cancel}, nil
-}
-
-func asConnect(err error) error {
-	if errors.Is(err, io.EOF) {
-		return err
-	}
-	return connect.NewError(connect.Code(status.Code(err)), err)
-}
-
-type groupStream struct {
-	stream grpc.ServerStreamingClient[queryResponse]
-	cancel context.CancelFunc
-}
-
-func (s groupStream) Close() { s.cancel() }
-
-func (s groupStream) Receive(into []byte) ([]byte, error) {
-	m, err := s.stream.Recv()
-	if err != nil {
-		return nil, asConnect(err)
-	}
-	return proto.MarshalOptions{}.MarshalAppend(into[:0], m)
-}
-
 // sharded is two groups of servers, each with a share of the series, and a server that has
 // all of them.
 type sharded struct {
 	sources []*source
-	groups  []pushed.Group
+	groups  *groups
 	servers [][]*instance
 	all     *instance
 	pushed  *pushed.Groups
@@ -103,7 +32,7 @@ type sharded struct {
 // newSharded starts as many servers in each group as it says.
 func newSharded(t testing.TB, c func() *placement.Placement, servers int) *sharded {
 	t.Helper()
-	s := &sharded{sources: []*source{newSourceAt(t, t0), newSourceAt(t, t0)}}
+	s := &sharded{sources: []*source{newSourceAt(t, t0), newSourceAt(t, t0)}, groups: newGroups(t, "group0", "group1")}
 	for i, src := range s.sources {
 		src.tickAt(t0)
 		var of []*instance
@@ -111,10 +40,10 @@ func newSharded(t testing.TB, c func() *placement.Placement, servers int) *shard
 			of = append(of, startFed(t, testConfig(t), src))
 		}
 		s.servers = append(s.servers, of)
-		s.groups = append(s.groups, newGroupOf(t, fmt.Sprint("group", i), of...))
+		s.groups.serve(i, of...)
 	}
 	s.all = startFed(t, testConfig(t), s.sources...)
-	s.pushed = pushed.New(pushed.Config{Groups: func() []pushed.Group { return s.groups }, Placement: c})
+	s.pushed = pushed.New(pushed.Config{Groups: s.groups, Placement: c})
 	s.router, s.whole = s.all.Router(s.pushed), s.all.Router(nil)
 	return s
 }
@@ -275,11 +204,7 @@ func TestPushedAway(t *testing.T) {
 	require.ErrorIs(t, evaluate(ctx), context.DeadlineExceeded, "the group is away")
 
 	again := startFed(t, testConfig(t), s.sources[0])
-	back := newGroupOf(t, "group0", again)
-	away := s.groups[0].(*groupOf)
-	away.mu.Lock()
-	away.conns = back.conns
-	away.mu.Unlock()
+	s.groups.serve(0, again)
 	for range 3 {
 		require.NoError(t, evaluate(t.Context()))
 	}
@@ -294,8 +219,8 @@ func TestPushedMoved(t *testing.T) {
 	})
 	require.NoError(t, err)
 	s := newSharded(t, func() *placement.Placement { return p }, 1)
-	groups := s.groups
-	s.groups = groups[:1]
+	groups := s.groups.list
+	s.groups.list = groups[:1]
 	delay, step := time.Second, int64(2*second)
 	o := promql.Options{Viewer: pushedViewer, Delay: &delay, Lookback: 10 * time.Second, Late: step}
 	x, err := s.router.Parse(t.Context(), pushedViewer, "sum by (job) (m_total)")
@@ -305,7 +230,7 @@ func TestPushedMoved(t *testing.T) {
 	at := t0
 	for due := t0 + 10*second; due < t0+80*second; due += step {
 		if due == moved-10*second {
-			s.groups = groups
+			s.groups.list = groups
 		}
 		for at < due+delay.Milliseconds() {
 			at += second
@@ -347,7 +272,7 @@ func TestPushedApart(t *testing.T) {
 		got, err := s.router.Evaluate(t.Context(), x, t0+11*second, t0+11*second, 0, promql.Options{Viewer: pushedViewer, Delay: &delay})
 		require.NoError(t, err)
 		require.Contains(t, strings.Join(s.lines(t, s.router, x, got, nil), "\n"), "7 @", "the series counts once")
-		require.Zero(t, s.groups[0].(*groupOf).calls.Load())
+		require.Zero(t, s.groups.list[0].turn)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/server/promql"
+	"github.com/promgrpc/exporter/server/router/remote"
 )
 
 // asking is an expression that groups evaluate.
@@ -47,9 +48,9 @@ func (a *asking) Close() {
 
 // update asks the groups that there are now, from a step on.
 func (a *asking) update(at int64) {
-	groups := a.groups.Groups()
+	groups, _ := a.groups.Groups.Groups()
 	a.parts = slices.DeleteFunc(a.parts, func(p *part) bool {
-		gone := !slices.ContainsFunc(groups, func(g Group) bool { return g.Name() == p.group.Name() })
+		gone := !slices.ContainsFunc(groups, func(g remote.Group) bool { return g.Name() == p.group.Name() })
 		if gone {
 			p.close()
 		}

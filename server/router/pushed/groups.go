@@ -4,33 +4,15 @@ import (
 	"context"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/promgrpc/exporter/internal/placement"
 	"github.com/promgrpc/exporter/server/promql"
 	"github.com/promgrpc/exporter/server/promql/pushdown"
+	"github.com/promgrpc/exporter/server/router/remote"
 )
-
-// Group is a group of servers that have the same logs.
-type Group interface {
-	Name() string
-	// Query makes the call at one of its servers, rather not at one that has just failed.
-	// Its error, and those of the stream, are of package connect.
-	Query(ctx context.Context, request proto.Message) (Stream, error)
-}
-
-// Stream is a call under way.
-type Stream interface {
-	// Receive returns the next message, in the room that is given if that is enough, or
-	// io.EOF after the last.
-	Receive(into []byte) ([]byte, error)
-	Close()
-}
 
 // Config is what the groups are.
 type Config struct {
-	// Groups returns all, sorted by name.
-	Groups func() []Group
+	Groups remote.Groups
 	// Placement says which group has a series; nil: nothing does.
 	Placement func() *placement.Placement
 }

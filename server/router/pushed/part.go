@@ -12,16 +12,18 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1connect"
 	"github.com/promgrpc/exporter/internal/backoff"
 	"github.com/promgrpc/exporter/server/promql"
 	"github.com/promgrpc/exporter/server/promql/pushdown"
+	"github.com/promgrpc/exporter/server/router/remote"
 )
 
 // part is what one group evaluates. A goroutine takes what comes, one step ahead of who
 // waits for it.
 type part struct {
 	asking *asking
-	group  Group
+	group  remote.Group
 	from   int64
 	cancel context.CancelFunc
 	steps  chan step
@@ -42,7 +44,7 @@ type step struct {
 	err   error // it came to nothing; if at is 0, all that follow as well
 }
 
-func newPart(a *asking, g Group, from int64) *part {
+func newPart(a *asking, g remote.Group, from int64) *part {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &part{asking: a, group: g, from: from, next: from, cancel: cancel, steps: make(chan step)}
 	go p.run(ctx)
@@ -152,7 +154,7 @@ func stays(err error) bool {
 
 // ask makes one call, from the next step on.
 func (p *part) ask(ctx context.Context) error {
-	stream, err := p.group.Query(ctx, p.request())
+	stream, err := p.group.Open(ctx, queryv1connect.QueryServiceQueryProcedure, p.request())
 	if err != nil {
 		return err
 	}
