@@ -71,8 +71,8 @@ func Error(err error) error {
 		return connect.NewError(connect.CodeUnavailable, err)
 	}
 	e := connect.NewError(connect.Code(of.Code()), errors.New(of.Message()))
-	for _, any := range of.Proto().GetDetails() {
-		if d, err := connect.NewErrorDetail(any); err == nil {
+	for _, m := range of.Proto().GetDetails() {
+		if d, err := connect.NewErrorDetail(m); err == nil {
 			e.AddDetail(d)
 		}
 	}
