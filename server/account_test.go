@@ -163,7 +163,7 @@ func TestTakenUpWithinSnapshots(t *testing.T) {
 	src.append(tenLabels(0, 10*heldSeries))
 	s := startFed(t, testConfig(t), src)
 	c := withinSnapshot(t, s)
-	for range 2 * server.DefaultLimitConfig().Decodes {
+	for range 2 * server.DefaultConfig().Decodes {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		_, err := openGRPC(t, ctx, s.RPCAddr().String(), &getRequest{Start: after(c)})()

@@ -69,7 +69,7 @@ func (s *Server) Archived() int { return len(s.replicas.Archived()) }
 
 // TakeQueryBytes holds all memory of evaluations until release is called.
 func (s *Server) TakeQueryBytes() (release func(), err error) {
-	bytes, share := int64(s.config.Engine.Bytes), s.config.share(int64(s.config.Engine.Bytes))
+	bytes, share := int64(s.config.Engine.Bytes), s.config.Share(int64(s.config.Engine.Bytes))
 	var held []*limit.Hold
 	release = func() {
 		for _, h := range held {
@@ -92,7 +92,7 @@ func (s *Server) TakeQueryBytes() (release func(), err error) {
 func (s *Server) Router(groups promql.Groups) *promql.Engine {
 	return promql.New(s.config.Engine, promql.Shared{
 		Source: s.samples, Evaluations: s.evaluations, Logger: s.logger, Groups: groups,
-		Bytes: s.queryBytes, Turns: s.config.budget(promql.FlagQueries, "turns", int64(s.config.Engine.Queries)),
+		Bytes: s.queryBytes, Turns: s.config.Budget(promql.FlagQueries, "turns", int64(s.config.Engine.Queries)),
 	})
 }
 

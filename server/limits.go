@@ -13,7 +13,6 @@ import (
 	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/rpc"
 	"github.com/promgrpc/exporter/server/selection"
-	"github.com/promgrpc/exporter/server/stream"
 )
 
 // LimitConfig limits what callers can cause.
@@ -32,8 +31,6 @@ type LimitConfig struct {
 	CallRate int
 	// StreamBytes that the state of all streams together takes.
 	StreamBytes units.Base2Bytes
-	// Decodes is how many streams may decode at a time what is not in memory.
-	Decodes int
 	// RequestBytes that a request may have, compressed or not.
 	RequestBytes units.Base2Bytes
 	// CallBytes that all calls together may hold: streams until they start, others until
@@ -59,7 +56,6 @@ func DefaultLimitConfig() LimitConfig {
 		ConnStreams:  500,
 		CallRate:     1000,
 		StreamBytes:  256 * units.MiB,
-		Decodes:      max(4, 2*runtime.GOMAXPROCS(0)),
 		RequestBytes: 1 * units.MiB,
 		CallBytes:    64 * units.MiB,
 		Lookups:      max(2, runtime.GOMAXPROCS(0)),
@@ -102,8 +98,6 @@ func (c *LimitConfig) RegisterFlags(app *kingpin.Application) {
 		Default(strconv.Itoa(c.Lookups)).IntVar(&c.Lookups)
 	app.Flag(flagStreamBytes[2:], "Most bytes that the state of all streams takes, beyond "+units.Base2Bytes(call.IncludedBytes).String()+" that each has free: what min_interval holds back, which series were selected or have references, what a snapshot that is being sent keeps of the past, and what a stream that lags decodes.").
 		Default(c.StreamBytes.String()).BytesVar(&c.StreamBytes)
-	app.Flag(stream.FlagDecodes[2:], "Most streams that decode at a time what is no longer in memory; others wait for their turn. By default twice the number of processors, and 4 at least.").
-		PlaceHolder("N").IntVar(&c.Decodes)
 	app.Flag(selection.FlagEvaluations[2:], "Most evaluations of selectors that run at a time; others wait for their turns. 0 is one for two processors.").
 		Default(strconv.Itoa(c.Evaluations)).IntVar(&c.Evaluations)
 	app.Flag(selection.FlagEvaluationTime[2:], "Longest that one of them may run in all.").
@@ -128,7 +122,6 @@ func (c *LimitConfig) check() error {
 		{flagConnStreams, int64(c.ConnStreams)},
 		{flagCallRate, int64(c.CallRate)},
 		{flagStreamBytes, int64(c.StreamBytes)},
-		{stream.FlagDecodes, int64(c.Decodes)},
 		{flagLookups, int64(c.Lookups)},
 		{rpc.FlagRequestBytes, int64(c.RequestBytes)},
 		{selection.FlagEvaluationTime, int64(c.EvaluationTime)},
@@ -153,10 +146,10 @@ func (c *LimitConfig) check() error {
 	return nil
 }
 
-// budget returns the budget of what a flag limits.
-func (c *LimitConfig) budget(flag, unit string, total int64) *limit.Budget {
-	return limit.NewBudget(flag, unit, total, c.share(total))
+// Budget returns the budget of what a flag limits.
+func (c *LimitConfig) Budget(flag, unit string, total int64) *limit.Budget {
+	return limit.NewBudget(flag, unit, total, c.Share(total))
 }
 
-// share is how much of a limit one peer may hold.
-func (c *LimitConfig) share(total int64) int64 { return max(1, total*int64(c.PeerShare)/100) }
+// Share is how much of a limit one peer may hold.
+func (c *LimitConfig) Share(total int64) int64 { return max(1, total*int64(c.PeerShare)/100) }

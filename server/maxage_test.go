@@ -19,7 +19,7 @@ func TestMaxAge(t *testing.T) {
 		"never, though so":       {with(registered, 0), 0},
 		"as long as it was told": {with(DefaultConfig(), time.Hour), time.Hour},
 	} {
-		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, c.config.maxAge()) })
+		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, c.config.LongestAge()) })
 	}
 	short := with(DefaultConfig(), leastMaxAge-1)
 	require.ErrorContains(t, short.check(), "--stream.max-age")

@@ -55,7 +55,6 @@ const (
 
 // RegisterFlags adds the flags. Their defaults are what c holds.
 func (c *QueryConfig) RegisterFlags(app *kingpin.Application) {
-	e := &c.Engine
 	app.Flag(flagWindow[2:], "Keep the samples of this long in memory, by series, for queries; at most "+mostWindow.String()+". What is older is read from the disk. 0 keeps none.").
 		Default(c.Window.String()).DurationVar(&c.Window)
 	app.Flag(flagWindowBytes[2:], "Most memory that these samples take, by estimate. Beyond it those of a shorter time are kept.").
@@ -64,10 +63,16 @@ func (c *QueryConfig) RegisterFlags(app *kingpin.Application) {
 		Default(c.IndexBytes.String()).BytesVar(&c.IndexBytes)
 	app.Flag(flagIndexSealed[2:], "Make the index of a segment when the segment is complete, which takes seconds of a processor, and not for the first query that needs it.").
 		BoolVar(&c.IndexSealed)
-	app.Flag(promql.FlagLookback[2:], "How old a sample may be to count as the value of its series, unless a query says otherwise.").
-		Default(e.Lookback.String()).DurationVar(&e.Lookback)
 	app.Flag(flagIdleAfter[2:], "Evaluate steps without a log of which nothing has come for this long, until it comes back.").
 		Default(c.IdleAfter.String()).DurationVar(&c.IdleAfter)
+	c.RegisterEvaluating(app)
+}
+
+// RegisterEvaluating adds the flags of evaluations alone.
+func (c *QueryConfig) RegisterEvaluating(app *kingpin.Application) {
+	e := &c.Engine
+	app.Flag(promql.FlagLookback[2:], "How old a sample may be to count as the value of its series, unless a query says otherwise.").
+		Default(e.Lookback.String()).DurationVar(&e.Lookback)
 	app.Flag(promql.FlagQueries[2:], "Most evaluations of PromQL that run at a time; others wait for their turns. By default the number of processors, and 2 at least.").
 		PlaceHolder("N").IntVar(&e.Queries)
 	app.Flag(promql.FlagTime[2:], "Longest that one of them may take.").
@@ -92,7 +97,6 @@ func (c *QueryConfig) registerRuleFlags(app *kingpin.Application) {
 }
 
 func (c *QueryConfig) check() error {
-	e := &c.Engine
 	for _, positive := range []struct {
 		flag  string
 		value int64
@@ -100,6 +104,24 @@ func (c *QueryConfig) check() error {
 		{flagWindowBytes, int64(c.WindowBytes)},
 		{history.FlagBytes, int64(c.IndexBytes)},
 		{flagIdleAfter, int64(c.IdleAfter)},
+	} {
+		if positive.value <= 0 {
+			return usage.Errorf("%s has to be above zero", positive.flag)
+		}
+	}
+	if c.Window < 0 || c.Window > mostWindow {
+		return usage.Errorf("%s is %s, it has to be from 0 to %s", flagWindow, c.Window, mostWindow)
+	}
+	return c.CheckEvaluating()
+}
+
+// CheckEvaluating says what is wrong with what evaluations may cost.
+func (c *QueryConfig) CheckEvaluating() error {
+	e := &c.Engine
+	for _, positive := range []struct {
+		flag  string
+		value int64
+	}{
 		{promql.FlagLookback, int64(e.Lookback)},
 		{promql.FlagQueries, int64(e.Queries)},
 		{promql.FlagTime, int64(e.Time)},
@@ -117,9 +139,6 @@ func (c *QueryConfig) check() error {
 	if c.Rules.Alerts > rule.MaxAlerts {
 		return usage.Errorf("%s is %d, it can be %d at most", rule.FlagAlerts, c.Rules.Alerts, rule.MaxAlerts)
 	}
-	if c.Window < 0 || c.Window > mostWindow {
-		return usage.Errorf("%s is %s, it has to be from 0 to %s", flagWindow, c.Window, mostWindow)
-	}
 	return nil
 }
 
@@ -134,7 +153,7 @@ func (c *QueryConfig) openWindows(logger *slog.Logger) *window.Memory {
 // openQueries makes what evaluates PromQL.
 func (s *Server) openQueries(reg prometheus.Registerer) error {
 	c := &s.config
-	s.queryBytes = c.budget(promql.FlagBytes, "bytes", int64(c.Engine.Bytes))
+	s.queryBytes = c.Budget(promql.FlagBytes, "bytes", int64(c.Engine.Bytes))
 	var err error
 	s.history, err = history.Open(s.store, history.Options{
 		Bytes: c.IndexBytes, Sealed: c.IndexSealed, Memory: s.queryBytes, Decodes: s.decodes,
@@ -146,7 +165,7 @@ func (s *Server) openQueries(reg prometheus.Registerer) error {
 	s.samples = &samples.Store{Replicas: s.replicas, History: s.history, Evaluations: s.evaluations}
 	s.engine = promql.New(c.Engine, promql.Shared{
 		Source: s.samples, Evaluations: s.evaluations, Logger: s.logger,
-		Bytes: s.queryBytes, Turns: c.budget(promql.FlagQueries, "turns", int64(c.Engine.Queries)),
+		Bytes: s.queryBytes, Turns: c.Budget(promql.FlagQueries, "turns", int64(c.Engine.Queries)),
 	})
 	return nil
 }

@@ -3,11 +3,10 @@ package server
 import (
 	"context"
 	"errors"
-	"net/http"
-	"time"
 
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/server/refusal"
+	"github.com/promgrpc/exporter/server/rpc"
 )
 
 // Run serves until ctx ends. Then it reports NOT_SERVING for the drain delay, in which
@@ -46,35 +45,15 @@ func (s *Server) Run(ctx context.Context) error {
 
 // serveRPC serves until ctx ends, and then drains.
 func (s *Server) serveRPC(ctx context.Context) error {
-	failed := make(chan error, 1)
-	go func() { failed <- s.rpc.Serve(s.rpcListener) }()
-	select {
-	case err := <-failed:
-		return err
-	case <-ctx.Done():
-	}
-	delay := s.config.drainDelay()
-	s.logger.Info("draining", "streams", s.serving.Count(), "delay", delay)
-	s.draining.Store(true)
-	s.rpc.ReadinessChanged()
-	if s.registrar != nil {
-		s.registrar.Withdraw()
-	}
-	select {
-	case <-time.After(delay):
-	case err := <-failed:
-		return err
-	}
-	s.serving.Drain()
-	timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.DrainTimeout)
-	defer cancel()
-	if err := s.rpc.Shutdown(timeout); err != nil {
-		s.logger.Warn("calls broken off", "after", s.config.DrainTimeout)
-	}
-	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return s.rpc.Run(ctx, s.rpcListener, rpc.Drain{
+		Begin: func() {
+			s.draining.Store(true)
+			if s.registrar != nil {
+				s.registrar.Withdraw()
+			}
+		},
+		Delay: s.config.DelayOfDrain(), Timeout: s.config.DrainTimeout, Logger: s.logger,
+	})
 }
 
 // errCatchingUp is why a server is not ready that was started with an old state.

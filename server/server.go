@@ -166,11 +166,11 @@ func newServer(c Config, logger *slog.Logger) *Server {
 		config: c, logger: logger, log: throttle.New(logger, 10*time.Second),
 		refusals:    refusal.New(),
 		started:     time.Now(),
-		conns:       c.budget(flagRPCConns, "connections", int64(limit.Connections(c.RPCConns))),
-		calls:       limit.NewBudget(flagCallBytes, "bytes", int64(c.CallBytes), max(c.share(int64(c.CallBytes)), rpc.LeastCall(int64(c.RequestBytes)))),
-		lookups:     c.budget(flagLookups, "turns", int64(c.Lookups)),
-		decodes:     c.budget(stream.FlagDecodes, "turns", int64(c.Decodes)),
-		evaluations: selection.NewEvaluations(c.Limits, c.budget(selection.FlagEvaluationBytes, "bytes", int64(c.EvaluationBytes))),
+		conns:       c.Conns(),
+		calls:       c.CallRoom(),
+		lookups:     c.Turns(),
+		decodes:     c.Budget(stream.FlagDecodes, "turns", int64(c.Decodes)),
+		evaluations: c.Matching(),
 	}
 }
 
@@ -180,22 +180,15 @@ func (s *Server) openRPCConfig(reg prometheus.Registerer) (err error) {
 		return err
 	}
 	s.rpcConfig.Register(reg)
-	s.rpcConfig.LimitChecks(s.config.PasswordChecks, int(s.config.share(int64(s.config.PasswordChecks))))
+	s.rpcConfig.LimitChecks(s.config.PasswordChecks, int(s.config.Share(int64(s.config.PasswordChecks))))
 	return nil
 }
 
 // openRooms makes what works on the replicas.
 func (s *Server) openRooms() {
 	c := s.config
-	streamBytes := c.budget(flagStreamBytes, "bytes", int64(c.StreamBytes))
-	bounds := c.Bounds
-	bounds.MaxAge = c.maxAge()
-	s.serving = call.New(bounds, call.Shared{
-		Refusals: s.refusals, Admission: s.trust.admission, Log: s.log, Begun: s.begunServing,
-		Open:    c.budget(flagStreams, "streams", int64(c.Streams)),
-		Watches: c.budget(flagWatches, "watches", int64(c.Watches)),
-		Bytes:   streamBytes,
-	})
+	streamBytes := c.StateRoom()
+	s.serving = c.Calls(call.Shared{Refusals: s.refusals, Admission: s.trust.admission, Log: s.log, Bytes: streamBytes, Begun: s.begunServing})
 	s.streams = stream.New(c.Config, stream.Shared{Calls: s.serving, Replicas: s.replicas, Evaluations: s.evaluations, Decodes: s.decodes})
 	s.catalog = &catalog.Catalog{
 		Calls: s.serving, Replicas: s.replicas, Evaluations: s.evaluations, Lookups: s.lookups, LiveSince: s.streams.LiveSince,
@@ -207,15 +200,11 @@ func (s *Server) openRooms() {
 	})
 	s.rules = rule.New(c.Rules, rule.Shared{Engine: s.engine, Clock: clock, Calls: s.serving, CursorWait: c.CursorWait})
 	s.stored = &stored.Calls{Engine: s.engine, Source: s.samples, Clock: clock, CursorWait: c.CursorWait, Calls: s.serving}
-	s.feed = feed.New(s.replicas, s.log, streamBytes, c.budget(feed.FlagNewLogs, "logs", int64(c.NewLogs)), s.trust.ofForwarders)
+	s.feed = feed.New(s.replicas, s.log, streamBytes, c.Budget(feed.FlagNewLogs, "logs", int64(c.NewLogs)), s.trust.ofForwarders)
 	// These were checked.
 	proxies, _ := peer.ParseProxies(c.TrustedProxies)
-	origins, hosts, _ := c.doors()
 	external, _ := storeapi.ParseExternal(c.StoreLabels, c.Instance)
-	s.rpc = rpc.New(rpc.Config{
-		Instance: c.Instance, Origins: origins, Hosts: hosts, RequestTimeout: c.RequestTimeout, StallTimeout: c.StallTimeout, MinRate: int64(c.MinRate),
-		RequestBytes: int64(c.RequestBytes), ConnStreams: c.ConnStreams, CallRate: c.CallRate,
-	}, rpc.Shared{
+	s.rpc = rpc.New(c.RPC(), rpc.Shared{
 		Backend: backend{s.streams, s.queries, s.rules, s.stored, s.catalog}, Calls: s.serving, Refusals: s.refusals, Engine: s.engine,
 		Store: storeapi.New(storeapi.Shared{External: external, Samples: s.samples, Engine: s.engine, Calls: s.serving}),
 		Log:   s.log, Web: s.rpcConfig, Admission: s.trust.admission,

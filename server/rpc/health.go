@@ -104,6 +104,3 @@ func (s *Service) WatchReadiness(ctx context.Context) error {
 		}
 	}
 }
-
-// ReadinessChanged wakes those who watch the health, before they would notice.
-func (s *Service) ReadinessChanged() { s.readiness.Wake() }

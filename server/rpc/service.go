@@ -1,8 +1,6 @@
 package rpc
 
 import (
-	"context"
-	"net"
 	"net/http"
 	"time"
 
@@ -86,20 +84,6 @@ func New(c Config, from Shared) *Service {
 
 // Collector is for what is counted.
 func (s *Service) Collector() prometheus.Collector { return s.doors.refused }
-
-// Serve serves the connections of a listener until the service is shut down or closed.
-func (s *Service) Serve(l net.Listener) error { return s.http.Serve(s.bounded(l)) }
-
-// Shutdown waits for the calls to end. Those that have not when ctx ends are broken
-// off, with an error.
-func (s *Service) Shutdown(ctx context.Context) error {
-	s.unused.Close()
-	err := s.http.Shutdown(ctx)
-	if err != nil {
-		_ = s.http.Close()
-	}
-	return err
-}
 
 // Close breaks off all calls.
 func (s *Service) Close() error { return s.http.Close() }
