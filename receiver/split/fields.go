@@ -40,7 +40,11 @@ func (f *fields) timeField(number int32) int32 {
 func (f *fields) epochs(p *placement.Placement, series []byte) (first, last int, err error) {
 	oldest, newest := int64(math.MaxInt64), int64(math.MinInt64)
 	for i := 0; i < len(series); {
-		if at, end := protoscan.Short(series, i, 0x12); end > 0 { // Samples are field 2 of both schemas.
+		if _, end := protoscan.Short(series, i, 0x0a); end > 0 { // Labels are field 1 of both schemas.
+			i = end
+			continue
+		}
+		if at, end := protoscan.Short(series, i, 0x12); end > 0 { // Samples are field 2.
 			ms, ok := sampleTime(series[at:end:end])
 			if !ok {
 				return 0, 0, errDamaged

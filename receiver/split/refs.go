@@ -117,9 +117,14 @@ func (s *splitter) packed(b []byte, group int) error {
 				break
 			}
 		}
-		number, err := s.number(uint32(ref), group)
-		if err != nil {
-			return err
+		var number uint32
+		if at := int(uint32(ref)); at < len(s.symbols) && s.symbols[at].part == uint16(group+1) {
+			number = s.symbols[at].number // As a rule.
+		} else {
+			var err error
+			if number, err = s.number(uint32(ref), group); err != nil {
+				return err
+			}
 		}
 		if number < 0x80 {
 			s.scratch = append(s.scratch, byte(number))

@@ -189,15 +189,44 @@ type refPair struct {
 // refs reads packed references.
 func (s *splitter) refs(pair *refPair, b []byte) bool {
 	for i := 0; i < len(b); {
-		ref := uint64(b[i])
-		if i++; ref >= 0x80 {
-			if ref, i = protoscan.Varint(b, i-1); i == 0 {
-				return false
+		if !pair.named {
+			if next := s.skipPair(b, i); next > 0 {
+				i = next
+				continue
 			}
 		}
+		ref, next := protoscan.Varint(b, i)
+		if next == 0 {
+			return false
+		}
 		s.ref(pair, uint32(ref))
+		i = next
 	}
 	return true
+}
+
+// skipPair returns where the pair of references at i ends, if both are as short as they are
+// as a rule, and the name is none that decides; otherwise 0.
+func (s *splitter) skipPair(b []byte, i int) int {
+	if len(b)-i < 4 {
+		return 0
+	}
+	name, n := uint32(b[i]), i+1
+	if name >= 0x80 {
+		if b[n] >= 0x80 {
+			return 0
+		}
+		name, n = name&0x7f|uint32(b[n])<<7, n+1
+	}
+	if int(name) < len(s.symbols) && s.symbols[name].wanted > 0 {
+		return 0
+	}
+	if b[n] >= 0x80 {
+		if n++; b[n] >= 0x80 {
+			return 0
+		}
+	}
+	return n + 1
 }
 
 // ref reads a reference to a name or a value in turn.
