@@ -191,6 +191,9 @@ func (b *bench) kinds() []subject.Kind {
 		subject.Project(report.ProjectThree, 3, 1, version),
 		subject.Acknowledged(report.ProjectAck, version),
 		subject.Secured(report.ProjectTLS, version),
+		subject.Grouped(report.ProjectTwoGroups, 2, "labels: [instance]", version),
+		subject.Grouped(report.ProjectFourGroups, 4, "labels: [instance]", version),
+		subject.Grouped(report.ProjectSenders, 4, "sender: true", version),
 	}
 	all = append(all, subject.Peers(b.options.Tools)...)
 	return b.chosen(all)

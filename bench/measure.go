@@ -156,7 +156,7 @@ func (b *bench) ingest(ctx context.Context, k subject.Kind, s *subject.System, l
 }
 
 func (b *bench) sender(k subject.Kind, s *subject.System, l *load.Load) load.Sender {
-	return load.Sender{URL: s.WriteURL, TLS: s.TLS, Version: k.Write, Connections: b.connections, Round: l.Plan.Requests(), Rate: b.rate}
+	return load.Sender{URL: s.WriteURL, TLS: s.TLS, Version: k.Write, Connections: b.connections, Senders: k.Senders, Round: l.Plan.Requests(), Rate: b.rate}
 }
 
 // busyBeside is the CPU time that the machine has used so far, without this process.

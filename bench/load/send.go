@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,7 @@ type Sender struct {
 	TLS         *tls.Config // nil: none
 	Version     int         // of remote write
 	Connections int         // requests in flight at a time
+	Senders     int         // addresses that the connections are from, in turn; one if it is 0
 	Round       int         // requests of a round
 	Rate        float64     // requests a second, 0 for as many as are accepted
 	// Sending, if set, is called with a body's index right before it is posted,
@@ -39,13 +41,21 @@ type Sent struct {
 // Send posts all bodies and returns when the last is acknowledged. It retries
 // requests that are refused with 5xx or 429, as senders do.
 func (s *Sender) Send(ctx context.Context, bodies [][]byte) (Sent, error) {
-	transport := &http.Transport{MaxIdleConnsPerHost: s.Connections, DisableCompression: true, TLSClientConfig: s.TLS}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, Timeout: time.Minute}
+	var clients []*http.Client
+	for i := range max(s.Senders, 1) {
+		transport := &http.Transport{MaxIdleConnsPerHost: s.Connections, DisableCompression: true, TLSClientConfig: s.TLS}
+		if s.Senders > 1 {
+			from := &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+i))}
+			transport.DialContext = (&net.Dialer{LocalAddr: from}).DialContext
+		}
+		defer transport.CloseIdleConnections()
+		clients = append(clients, &http.Client{Transport: transport, Timeout: time.Minute})
+	}
 	var retries atomic.Int64
 	began := time.Now()
 	group, ctx := errgroup.WithContext(ctx)
 	for connection := range s.Connections {
+		client := clients[connection%len(clients)]
 		group.Go(func() error {
 			for i, body := range bodies {
 				if i%s.Round%s.Connections != connection {

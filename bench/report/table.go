@@ -21,6 +21,7 @@ func (r *Result) Markdown() []byte {
 	r.targets(&b)
 	r.bounds(&b)
 	r.secured(&b)
+	r.grouped(&b)
 	r.queries(&b)
 	for _, p := range plots {
 		if r.plot(p) != nil {

@@ -41,6 +41,10 @@ const (
 	ProjectThree = "project, 3 servers"
 	ProjectTLS   = "project, TLS"
 	ProjectAck   = "project, acknowledged by a server"
+	// With a server in each group.
+	ProjectTwoGroups  = "project, 2 groups by labels"
+	ProjectFourGroups = "project, 4 groups by labels"
+	ProjectSenders    = "project, 4 groups by sender"
 )
 
 // target is a goal of the project.

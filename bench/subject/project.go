@@ -56,15 +56,9 @@ func (s *System) project(servers int, more parts) error {
 		name := fmt.Sprintf("server %d", i+1)
 		link, ops, rpc := a[3+3*i], a[4+3*i], a[5+3*i]
 		links, rpcs = append(links, link), append(rpcs, rpc)
-		s.Servers = append(s.Servers, s.add(name, filepath.Join(s.bin, "prometheus-api-server"), "http://"+ops+"/-/healthy", append([]string{
-			"--link.listen-address=" + link, "--web.listen-address=" + ops, "--rpc.listen-address=" + rpc,
-			"--instance=" + name, "--storage.path=" + s.data(name),
-		}, more.server...)...))
+		s.Servers = append(s.Servers, s.server(name, link, ops, rpc, more.server))
 	}
-	forwarder := s.add("forwarder", filepath.Join(s.bin, "metrics-forwarder"), "http://"+ops+"/-/ready", append([]string{
-		"--link.listen-address=" + link, "--web.listen-address=" + ops, "--server=" + strings.Join(links, ","),
-		"--storage.path=" + s.data("forwarder"),
-	}, more.forwarder...)...)
+	forwarder := s.forwarder("forwarder", link, ops, strings.Join(links, ","), more.forwarder)
 	scheme := "http://"
 	if s.TLS != nil {
 		scheme = "https://"
@@ -83,6 +77,21 @@ func (s *System) project(servers int, more parts) error {
 		return nil // HAProxy's own TLS would be measured.
 	}
 	return s.balance(rpcs)
+}
+
+// server adds a server by its addresses.
+func (s *System) server(name, link, ops, rpc string, more []string) *Process {
+	return s.add(name, filepath.Join(s.bin, "prometheus-api-server"), "http://"+ops+"/-/healthy", append([]string{
+		"--link.listen-address=" + link, "--web.listen-address=" + ops, "--rpc.listen-address=" + rpc,
+		"--instance=" + name, "--storage.path=" + s.data(name),
+	}, more...)...)
+}
+
+// forwarder adds a forwarder by its addresses, and the links of the servers that it feeds.
+func (s *System) forwarder(name, link, ops, servers string, more []string) *Process {
+	return s.add(name, filepath.Join(s.bin, "metrics-forwarder"), "http://"+ops+"/-/ready", append([]string{
+		"--link.listen-address=" + link, "--web.listen-address=" + ops, "--server=" + servers, "--storage.path=" + s.data(name),
+	}, more...)...)
 }
 
 // balance adds an HAProxy in front of the servers, if it is installed, with buffers

@@ -18,7 +18,9 @@ type Kind struct {
 	// Project says that it is the project rather than a peer.
 	Project bool
 	// Write is the version of remote write to send it.
-	Write   int
+	Write int
+	// Senders is at how many addresses the senders are, one if it is 0.
+	Senders int
 	Version string
 	// Quiet is how long its processes must do nothing to count as idle: longer than
 	// they batch.
