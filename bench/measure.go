@@ -215,6 +215,7 @@ func (b *bench) readStore(ctx context.Context, s *subject.System, series int, ad
 			add(report.StoreAPI+", bytes", "B/series", float64(r.Bytes)/float64(series))
 		}
 		add(report.StoreAPI, "series/CPU-s", float64(series*reads)/used.Seconds())
+		b.logger.Info("read", "way", "StoreAPI", "reads", reads, "cpu_seconds", used.Seconds())
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ func newMetrics() *metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "promgrpc_server_" + name, Help: help}, []string{label})
 	}
 	return &metrics{
-		begun:     vec("streams_begun_total", "Streams started, by where: latest, since, or cursor for those that resumed; logs and health for other kinds.", "start"),
+		begun:     vec("streams_begun_total", "Streams started, by where: latest, since, or cursor for those that resumed; logs, store and health for other kinds.", "start"),
 		ended:     vec("streams_ended_total", "Streams ended, by why.", "reason"),
 		bytesSent: prometheus.NewCounter(prometheus.CounterOpts{Name: "promgrpc_server_sent_bytes_total", Help: "Bytes of responses sent to clients, before compression."}),
 	}

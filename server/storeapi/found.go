@@ -183,6 +183,9 @@ func (f *found) encode(e *entry, of span) error {
 		if last >= 0 {
 			f.held += int64(cap(f.blocks[last]))
 		}
+		if err := f.account(); err != nil {
+			return err
+		}
 		f.blocks = append(f.blocks, make([]byte, 0, firstBlock<<min(len(f.blocks), doublings)))
 		last++
 	}
