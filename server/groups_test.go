@@ -8,16 +8,22 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"connectrpc.com/connect"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1connect"
 	"github.com/promgrpc/exporter/internal/broadcast"
 	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/internal/daemon"
@@ -310,4 +316,145 @@ func cursorTime(t *testing.T, token string) int64 {
 	c, err := cursor.ParseQuery(token)
 	require.NoError(t, err)
 	return c.Evaluated
+}
+
+// awayOf returns the groups that events of a stream name, in order.
+func awayOf(r *results) (all []string) {
+	for _, m := range r.messages {
+		if m.GetAway() != nil {
+			all = append(all, strings.Join(m.GetAway().GetGroups(), ","))
+		}
+	}
+	return all
+}
+
+// While a group is away a query stands still and says so, or ends, as its caller chooses.
+// Once the group is back each step comes, as one server has it.
+func TestQueryWhileAGroupIsAway(t *testing.T) {
+	s := newGroupsStory(t, 5)
+	all := newGroups(t, "a", "b")
+	whole := startFed(t, testConfig(t), s.sources...)
+	all.serve(0, startFed(t, testConfig(t), s.sources[0]))
+	router := all.router(300 * time.Millisecond)
+	s.goOn(t0 + 60*second)
+
+	refused := func() {
+		t.Helper()
+		_, err := queryAt(t, router, &queryRequest{Expression: "sum(m)", Follow: true, WhenAway: metricsv1.WhenAway_WHEN_AWAY_REFUSE})()
+		require.Equal(t, codes.Unavailable, status.Code(err))
+		require.ErrorContains(t, err, "group b")
+	}
+	require.Eventually(t, func() bool { // until the router knows of its groups
+		_, err := queryAt(t, router, &queryRequest{Expression: "sum(m)", WhenAway: metricsv1.WhenAway_WHEN_AWAY_REFUSE})()
+		return status.Code(err) == codes.Unavailable && strings.Contains(err.Error(), "group b")
+	}, patience, time.Millisecond)
+	refused()
+	got := newResults(t)
+	recv := queryAt(t, router, &queryRequest{
+		Expression: "sum by (b) (m)", Step: secs(5), Delay: secs(7), Start: sinceQuery(t0), Follow: true, HeartbeatInterval: durationpb.New(100 * time.Millisecond),
+	})
+	got.until(recv, func(m *queryResponse) bool { return m.GetAway() != nil })
+	got.until(recv, func(m *queryResponse) bool { return m.GetHeartbeat() != nil })
+	require.Empty(t, got.lines)
+
+	second := startFed(t, testConfig(t), s.sources[1])
+	all.serve(1, second)
+	last := (s.now - 7000) / 5000 * 5000
+	got.until(recv, upTo(last))
+	require.Equal(t, []string{"b", ""}, awayOf(got))
+
+	all.serve(1)
+	second.stop()
+	got.until(recv, func(m *queryResponse) bool { return m.GetAway() != nil })
+	s.goOn(t0 + 100_000)
+	refused()
+	all.serve(1, startFed(t, testConfig(t), s.sources[1]))
+	last = (s.now - 7000) / 5000 * 5000
+	got.until(recv, upTo(last))
+	require.Equal(t, []string{"b", "", "b", ""}, awayOf(got))
+	want := newResults(t).all(whole.query(t, &queryRequest{Expression: "sum by (b) (m)", Step: secs(5), Delay: secs(7), Start: sinceQuery(t0)}))
+	require.Equal(t, byStep(t, want), byStep(t, got))
+}
+
+// So it is with rules.
+func TestRulesWhileAGroupIsAway(t *testing.T) {
+	s := newGroupsStory(t, 6)
+	all := newGroups(t, "a", "b")
+	all.serve(1, startFed(t, testConfig(t), s.sources[1]))
+	router := all.router(300 * time.Millisecond)
+	s.goOn(t0 + 60*second)
+	client, stop := httpClient(true)
+	t.Cleanup(stop)
+	ask := func(when metricsv1.WhenAway) *connect.ServerStreamForClient[queryv1.EvaluateRulesResponse] {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		t.Cleanup(cancel)
+		stream, err := queryv1connect.NewQueryServiceClient(client, "http://"+router).EvaluateRules(ctx, connect.NewRequest(&queryv1.EvaluateRulesRequest{
+			Rules: "groups: [{name: g, interval: 5s, rules: [{record: r, expr: sum(m)}]}]", Follow: true, WhenAway: when,
+			Start: &queryv1.EvaluateRulesRequest_Since{Since: timestamppb.New(time.UnixMilli(t0))},
+		}))
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = stream.Close() })
+		return stream
+	}
+	require.Eventually(t, func() bool {
+		refused := ask(metricsv1.WhenAway_WHEN_AWAY_REFUSE)
+		require.False(t, refused.Receive())
+		return connect.CodeOf(refused.Err()) == connect.CodeUnavailable && strings.Contains(refused.Err().Error(), "group a")
+	}, patience, 10*time.Millisecond)
+	waiting := ask(metricsv1.WhenAway_WHEN_AWAY_WAIT)
+	for waiting.Receive() && waiting.Msg().GetAway() == nil {
+		require.Empty(t, waiting.Msg().GetTimeseries())
+	}
+	require.Equal(t, []string{"a"}, waiting.Msg().GetAway().GetGroups())
+	all.serve(0, startFed(t, testConfig(t), s.sources[0]))
+	back, steps := false, 0
+	for steps < 5 && waiting.Receive() {
+		back = back || waiting.Msg().GetAway() != nil && len(waiting.Msg().GetAway().GetGroups()) == 0
+		steps += len(waiting.Msg().GetTimeseries())
+	}
+	require.NoError(t, waiting.Err())
+	require.True(t, back)
+}
+
+// Prometheus' API answers for all groups, and says which does not.
+func TestPrometheusAPIOfGroups(t *testing.T) {
+	first, other := newSourceAt(t, t0), newSourceAt(t, t0)
+	data, err := proto.Marshal(&metricsv1.Exemplar{Labels: []*metricsv1.Label{{Name: "trace", Value: "x"}}, Value: 7, Timestamp: t0})
+	require.NoError(t, err)
+	first.writeAt(t0, point{series: `m{i="1"}`, t: t0, v: 1}, point{series: `m{i="1"}`, exemplar: data})
+	other.writeAt(t0, point{series: `m{i="2"}`, t: t0, v: 2}, point{series: `m{i="2"}`, exemplar: data}, point{series: "n", t: t0, v: 3})
+	all := newGroups(t, "a", "b")
+	for i, src := range []*source{first, other} {
+		all.serve(i, startFed(t, testConfig(t), src))
+	}
+	whole := startFed(t, testConfig(t), first, other)
+	router := all.router(100 * time.Millisecond)
+	get := func(address, path string) (int, string) {
+		client, stop := httpClient(false)
+		defer stop()
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/api/v1/"+path, nil)
+		require.NoError(t, err)
+		response, err := client.Do(request)
+		require.NoError(t, err)
+		defer response.Body.Close()
+		text, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		return response.StatusCode, string(text)
+	}
+	at := fmt.Sprint(t0 / 1000)
+	paths := []string{
+		"query?query=sum(m)&time=" + at, "query?query=m&time=" + at, "query_range?query=m&step=1&start=" + at + "&end=" + fmt.Sprint(t0/1000+5),
+		"series?match[]=m&match[]=n&start=" + at + "&end=" + at, "labels?start=" + at + "&end=" + at, "label/i/values?start=" + at + "&end=" + at,
+		"query_exemplars?query=m&start=" + at + "&end=" + at, "query?query=m[&time=" + at,
+	}
+	for _, path := range paths {
+		code, want := get(whole.RPCAddr().String(), path)
+		routed, got := get(router, path)
+		require.Equal(t, code, routed, path)
+		require.Equal(t, want, got, path)
+	}
+	all.serve(1)
+	code, text := get(router, paths[0])
+	require.Equal(t, http.StatusServiceUnavailable, code)
+	require.Contains(t, text, "group b")
 }

@@ -24,6 +24,7 @@ const (
 	fieldHeartbeat   = 7
 	fieldEnd         = 8
 	fieldForget      = 9
+	fieldAway        = 10
 
 	fieldLabels     = 1
 	fieldHistograms = 4
@@ -147,14 +148,14 @@ func appendPosition(wire []byte, cursor string, ms int64) []byte {
 	return protowire.AppendBytes(wire, at)
 }
 
-// eventOf is a response with an event alone, which none is without content.
-func eventOf(field protowire.Number, cursor string, ms int64) []byte {
+// eventOf is a response with an event alone.
+func eventOf(field protowire.Number, content []byte, cursor string, ms int64) []byte {
 	wire := make([]byte, call.PrefixSize)
 	if cursor != "" {
 		wire = appendPosition(wire, cursor, ms)
 	}
 	wire = protowire.AppendTag(wire, field, protowire.BytesType)
-	return call.Complete(protowire.AppendVarint(wire, 0))
+	return call.Complete(protowire.AppendBytes(wire, content))
 }
 
 func timestampOf(ms int64) *timestamppb.Timestamp {

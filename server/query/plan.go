@@ -9,6 +9,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/cespare/xxhash/v2"
 
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
 	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/internal/daemon"
@@ -45,6 +46,7 @@ type plan struct {
 	end   *int64
 
 	follow, onChange, references bool
+	refuse                       bool // while a group is away
 	heartbeat                    time.Duration
 	token                        string // of the cursor in the request
 }
@@ -53,7 +55,7 @@ type plan struct {
 func (q *Queries) plan(ctx context.Context, v selection.Viewer, req *queryv1.QueryRequest) (*plan, error) {
 	p := &plan{
 		viewer: v, follow: req.GetFollow(), onChange: req.GetOnChange(), references: req.GetLabelReferences(),
-		heartbeat: call.HeartbeatInterval(req.GetHeartbeatInterval()),
+		heartbeat: call.HeartbeatInterval(req.GetHeartbeatInterval()), refuse: req.GetWhenAway() == metricsv1.WhenAway_WHEN_AWAY_REFUSE,
 	}
 	if err := p.times(req, q.Lookback); err != nil {
 		return nil, err

@@ -9,13 +9,16 @@ import (
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/cursor"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/refset"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/refusal"
+	"github.com/promgrpc/exporter/server/schedule"
 )
 
 // subscription is a call of Query. It belongs to one goroutine.
@@ -46,6 +49,7 @@ type subscription struct {
 	// batch is how many steps are replayed at a time.
 	batch int
 
+	absence  schedule.Absence
 	synced   bool
 	age      call.Age
 	lastSent time.Time
@@ -56,6 +60,7 @@ func (q *Queries) subscribe(c *call.Call, p *plan, sender *call.Sender) *subscri
 		plan: p, queries: q, call: c, ctx: c.Context(), sender: sender, shared: q.enter(p), hold: c.Hold(),
 		state: replaying, batch: 1, lastSent: time.Now(),
 	}
+	s.absence = schedule.Absence{Clock: q.Clock, Refuse: p.refuse, Tell: s.tellAway}
 	q.metrics.subscriptions.WithLabelValues(s.state).Inc()
 	return s
 }
@@ -81,8 +86,10 @@ func (s *subscription) at(ms int64) string {
 
 // run sends steps until the last, or, if it follows, until an error.
 func (s *subscription) run() error {
-	if err := s.begin(); err != nil {
-		return err
+	for err := s.begin(); err != nil; err = s.begin() {
+		if err := s.absence.Again(s.ctx, err); err != nil {
+			return err
+		}
 	}
 	for {
 		if s.ctx.Err() != nil {
@@ -98,16 +105,27 @@ func (s *subscription) run() error {
 			if err := s.await(); err != nil {
 				return err
 			}
-		case due-s.next >= ringSteps*s.step || !s.follow && s.next < s.until:
-			if err := s.replay(due); err != nil {
-				return err
-			}
 		default:
-			if err := s.one(); err != nil {
+			if err := s.goOn(due); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// goOn sends the next step, or more of those that are due, unless groups are away that it
+// needs.
+func (s *subscription) goOn(due int64) error {
+	var err error
+	if due-s.next >= ringSteps*s.step || !s.follow && s.next < s.until {
+		err = s.replay(due)
+	} else {
+		err = s.one()
+	}
+	if err != nil {
+		return s.absence.Again(s.ctx, err)
+	}
+	return s.absence.Back()
 }
 
 // isOver says that all steps were sent that there will be.
@@ -159,16 +177,18 @@ func (s *subscription) await() error {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, max(s.age.Wait(s.quiet()), 0))
 	defer cancel()
-	err := s.queries.Clock.Wait(ctx, s.next+s.delay.Milliseconds())
+	err := s.absence.Wait(ctx, s.next+s.delay.Milliseconds())
 	switch {
 	case s.ctx.Err() != nil:
 		return context.Cause(s.ctx)
+	case err != nil && ctx.Err() == nil:
+		return err
 	case err != nil:
 		return s.beat()
 	}
 	due := time.Now()
 	if err := s.one(); err != nil {
-		return err
+		return s.absence.Again(s.ctx, err)
 	}
 	s.queries.metrics.lag.Observe(time.Since(due).Seconds())
 	return nil
@@ -182,13 +202,27 @@ func (s *subscription) beat() error {
 	return s.event(fieldHeartbeat)
 }
 
+// tellAway says which groups are away.
+func (s *subscription) tellAway(groups []string) error {
+	content, err := proto.Marshal(&metricsv1.Away{Groups: groups})
+	if err != nil {
+		return connect.NewError(connect.CodeInternal, err)
+	}
+	return s.send([][]byte{s.eventWith(fieldAway, content)})
+}
+
 // event sends a response with an event alone.
 func (s *subscription) event(field protowire.Number) error {
+	return s.send([][]byte{s.eventWith(field, nil)})
+}
+
+// eventWith is a response with an event alone.
+func (s *subscription) eventWith(field protowire.Number, content []byte) []byte {
 	at, ms := "", int64(0)
 	if s.evaluated != nil {
 		at, ms = s.cursor(), *s.evaluated
 	}
-	return s.send([][]byte{eventOf(field, at, ms)})
+	return eventOf(field, content, at, ms)
 }
 
 func (s *subscription) send(envelopes [][]byte) error {
@@ -281,7 +315,11 @@ func (s *subscription) envelopes(e *entry) [][]byte {
 func (s *subscription) failed(ms int64, err error) error {
 	var over *limit.Error
 	var damage *seglog.DamageError
+	var away *refusal.AwayError
+	var told *connect.Error // by a group of a router
 	switch {
+	case errors.As(err, &away), errors.As(err, &told):
+		return err
 	case err == nil, errors.Is(err, errBehind), s.ctx.Err() != nil, errors.As(err, &over), errors.As(err, &damage), errors.Is(err, seglog.ErrClosed), errors.Is(err, seglog.ErrRemote):
 		return err
 	}

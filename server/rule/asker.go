@@ -6,9 +6,12 @@ import (
 	"strconv"
 	"time"
 
+	"connectrpc.com/connect"
+
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/server/promql"
+	"github.com/promgrpc/exporter/server/refusal"
 )
 
 // asker evaluates what templates of a rule ask for, at the step of the rule.
@@ -65,7 +68,13 @@ func (a *asker) noted(err error, fails bool) error {
 func passes(err error) bool {
 	var over *limit.Error
 	var damage *seglog.DamageError
+	var away *refusal.AwayError
+	var told *connect.Error // by a group of a router
 	switch {
+	case errors.As(err, &away):
+		return true
+	case errors.As(err, &told):
+		return told.Code() != connect.CodeInvalidArgument
 	case errors.As(err, &over):
 		return over.Passing
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, seglog.ErrClosed), errors.Is(err, seglog.ErrRemote):

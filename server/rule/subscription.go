@@ -42,6 +42,7 @@ type subscription struct {
 	cursor    string // that covers it
 	told      string // the last one that the client was sent
 	alerts    int    // that are active
+	absence   schedule.Absence
 	synced    bool
 	age       call.Age
 	lastSent  time.Time
@@ -54,6 +55,7 @@ func newSubscription(r *Rules, c *call.Call, f *file, req *queryv1.EvaluateRules
 		end: math.MaxInt64, until: math.MaxInt64, evaluated: never, lastSent: time.Now(),
 	}
 	s.grow = func(n int64) error { return s.hold.Grow(n) }
+	s.absence = schedule.Absence{Clock: r.Clock, Refuse: req.GetWhenAway() == metricsv1.WhenAway_WHEN_AWAY_REFUSE, Tell: s.tellAway}
 	if req.GetEnd() != nil {
 		ms, err := schedule.End("end", req.GetEnd())
 		if err != nil {
@@ -93,8 +95,10 @@ func (s *subscription) resume(token string) error {
 // run evaluates steps until the last, or, if it follows, until an error.
 func (s *subscription) run() error {
 	defer s.count(0)
-	if err := s.begin(); err != nil {
-		return err
+	for err := s.begin(); err != nil; err = s.begin() {
+		if err := s.absence.Again(s.call.Context(), err); err != nil {
+			return err
+		}
 	}
 	for {
 		if err := s.call.Context().Err(); err != nil {
@@ -113,10 +117,18 @@ func (s *subscription) run() error {
 			}
 			continue
 		}
-		if err := s.step(g); err != nil {
+		if err := s.goOn(g); err != nil {
 			return err
 		}
 	}
+}
+
+// goOn evaluates the next step of a group, unless groups are away that it needs.
+func (s *subscription) goOn(g int) error {
+	if err := s.step(g); err != nil {
+		return s.absence.Again(s.call.Context(), err)
+	}
+	return s.absence.Back()
 }
 
 // errNoTime is of a server that does not know yet what is due.
@@ -150,7 +162,15 @@ func (s *subscription) begin() error {
 // why the client has to go on elsewhere.
 func (s *subscription) reach(ms int64, otherwise error) error {
 	late := refusal.Unavailable(otherwise, fitting(s.told))
-	return s.while(func(ctx context.Context) error { return s.rules.Clock.Reach(ctx, ms, s.rules.CursorWait, late) })
+	for {
+		if err := s.absence.Check(); err != nil {
+			return err
+		}
+		err := s.while(func(ctx context.Context) error { return s.rules.Clock.Reach(ctx, ms, s.rules.CursorWait, late) })
+		if away, _ := s.rules.Clock.Away(); len(away) == 0 || !errors.Is(err, late) {
+			return err
+		}
+	}
 }
 
 // restore waits until this replica has come to where the cursor is, and evaluates again
@@ -243,10 +263,12 @@ func (s *subscription) await(ms int64) error {
 	}
 	ctx, cancel := context.WithTimeout(s.call.Context(), max(s.age.Wait(s.quiet()), 0))
 	defer cancel()
-	err := s.rules.Clock.Wait(ctx, ms)
+	err := s.absence.Wait(ctx, ms)
 	switch {
 	case s.call.Context().Err() != nil:
 		return context.Cause(s.call.Context())
+	case err != nil && ctx.Err() == nil:
+		return err
 	case err != nil:
 		return s.beat()
 	}
@@ -349,6 +371,11 @@ func (s *subscription) beat() error {
 		return nil
 	}
 	return s.event(&queryv1.EvaluateRulesResponse{Event: &queryv1.EvaluateRulesResponse_Heartbeat{Heartbeat: &metricsv1.Heartbeat{}}})
+}
+
+// tellAway says which groups are away.
+func (s *subscription) tellAway(groups []string) error {
+	return s.event(&queryv1.EvaluateRulesResponse{Event: &queryv1.EvaluateRulesResponse_Away{Away: &metricsv1.Away{Groups: groups}}})
 }
 
 // event sends a response with an event alone.

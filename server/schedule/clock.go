@@ -8,6 +8,7 @@ package schedule
 
 import (
 	"context"
+	"errors"
 	"math"
 	"sync"
 	"time"
@@ -29,8 +30,9 @@ type Source interface {
 	Lost() int64
 	// Changed returns a channel that is closed once any of this may have changed.
 	Changed() <-chan struct{}
-	// Away names the groups that hold time back since none of their servers answers.
-	Away() []string
+	// Away names the groups that hold time back since none of their servers answers, and
+	// returns a channel that is closed when it is others; nil: it never is.
+	Away() (groups []string, changed <-chan struct{})
 }
 
 // Clock has others wait for the time of a source.
@@ -49,7 +51,13 @@ type Clock struct {
 func NewClock(from Source) *Clock { return &Clock{Source: from, left: make(chan struct{}, 1)} }
 
 // Wait waits until a time (ms) has passed.
-func (c *Clock) Wait(ctx context.Context, ms int64) error {
+func (c *Clock) Wait(ctx context.Context, ms int64) error { return c.waitUnless(ctx, ms, nil) }
+
+// errChanged is of a wait that a channel has ended.
+var errChanged = errors.New("something has changed")
+
+// waitUnless is Wait, which ends with errChanged once a channel is closed.
+func (c *Clock) waitUnless(ctx context.Context, ms int64, changed <-chan struct{}) error {
 	w := &waiter{until: ms, passed: make(chan struct{})}
 	if !c.add(w) {
 		return context.Cause(ctx)
@@ -57,6 +65,9 @@ func (c *Clock) Wait(ctx context.Context, ms int64) error {
 	select {
 	case <-w.passed:
 		return nil
+	case <-changed:
+		c.leave(w)
+		return errChanged
 	case <-ctx.Done():
 		c.leave(w)
 		return context.Cause(ctx)

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"google.golang.org/protobuf/proto"
 
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/limit"
@@ -53,6 +54,9 @@ func (c *Calls) readSeries(ctx context.Context, v selection.Viewer, req *queryv1
 		return refusal.Invalid("selectors: " + daemon.Excerpt(syntax.Reason))
 	}
 	if err != nil {
+		return err
+	}
+	if err := c.refusing(req.GetWhenAway()); err != nil {
 		return err
 	}
 	if req.Reached != nil {
@@ -100,6 +104,14 @@ func (c *Calls) sendExemplars(ctx context.Context, v selection.Viewer, held *lim
 		}
 	}
 	return e.end()
+}
+
+// refusing refuses what is not to wait for groups that are away.
+func (c *Calls) refusing(when metricsv1.WhenAway) error {
+	if away, _ := c.Clock.Away(); len(away) > 0 && when == metricsv1.WhenAway_WHEN_AWAY_REFUSE {
+		return &refusal.AwayError{Groups: away}
+	}
+	return nil
 }
 
 // inTurn reads once it is the viewer's turn.

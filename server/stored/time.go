@@ -21,7 +21,7 @@ const (
 )
 
 // FollowTime serves a call.
-func (c *Calls) FollowTime(ctx context.Context, from call.Caller, _ *queryv1.FollowTimeRequest, out *connect.ServerStream[call.Response]) error {
+func (c *Calls) FollowTime(ctx context.Context, from call.Caller, req *queryv1.FollowTimeRequest, out *connect.ServerStream[call.Response]) error {
 	admitted, err := c.Calls.AdmitReader(ctx, from)
 	if err != nil {
 		return err
@@ -29,14 +29,17 @@ func (c *Calls) FollowTime(ctx context.Context, from call.Caller, _ *queryv1.Fol
 	defer admitted.Leave()
 	admitted.Started("time")
 	to := call.NewSender(admitted, out, func() proto.Message { return new(queryv1.FollowTimeResponse) })
-	return admitted.Ended("", c.followTime(admitted.Context(), to))
+	return admitted.Ended("", c.followTime(admitted.Context(), req, to))
 }
 
-func (c *Calls) followTime(ctx context.Context, to *call.Sender) error {
+func (c *Calls) followTime(ctx context.Context, req *queryv1.FollowTimeRequest, to *call.Sender) error {
 	tick := time.NewTicker(eachTime)
 	defer tick.Stop()
 	for {
 		changed := c.Clock.Changed()
+		if err := c.refusing(req.GetWhenAway()); err != nil {
+			return err
+		}
 		wire, err := proto.MarshalOptions{}.MarshalAppend(make([]byte, call.PrefixSize), c.now())
 		if err != nil {
 			return err
@@ -69,7 +72,8 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // now is the time as a message.
 func (c *Calls) now() *queryv1.FollowTimeResponse {
-	m := &queryv1.FollowTimeResponse{Away: c.Clock.Away()}
+	m := &queryv1.FollowTimeResponse{}
+	m.Away, _ = c.Clock.Away()
 	if ms, ok := c.Clock.Passed(); ok {
 		m.Time = &ms
 	}

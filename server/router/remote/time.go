@@ -18,6 +18,7 @@ import (
 type Time struct {
 	groups  Groups
 	changed broadcast.Signal
+	absent  broadcast.Signal // when other groups are away
 
 	mu  sync.Mutex
 	now map[string]*groupTime // by the names of the groups that there are; nil: none are known
@@ -67,12 +68,16 @@ func (t *Time) keep(list []Group, follow func(Group, *groupTime)) {
 			of = &groupTime{began: math.MaxInt64, lost: math.MinInt64}
 			follow(g, of)
 		}
-		of.away = g.Away()
+		if away := g.Away(); away != of.away {
+			of.away = away
+			defer t.absent.Wake()
+		}
 		t.now[g.Name()] = of
 	}
 	for name, of := range before {
 		if t.now[name] == nil {
 			of.end()
+			defer t.absent.Wake()
 		}
 	}
 	t.changed.Wake()
@@ -176,15 +181,15 @@ func (t *Time) Lost() int64 {
 func (t *Time) Changed() <-chan struct{} { return t.changed.Next() }
 
 // Away implements schedule.Source.
-func (t *Time) Away() []string {
+func (t *Time) Away() (names []string, changed <-chan struct{}) {
+	changed = t.absent.Next()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var names []string
 	for name, of := range t.now {
 		if of.away {
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
-	return names
+	return names, changed
 }
