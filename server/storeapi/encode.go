@@ -3,8 +3,11 @@ package storeapi
 import (
 	"cmp"
 	"errors"
+	"math"
 	"slices"
 
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -41,12 +44,15 @@ type encoder struct {
 func (n *encoder) append(dst []byte, chunks []chunk.Chunk, cut span) (_ []byte, mixed bool, err error) {
 	for i := range chunks {
 		c := &chunks[i]
-		mixed = mixed || i > 0 && c.Min <= chunks[i-1].Max
-		if c.Min >= cut.from && c.Max <= cut.to {
+		before := chunkenc.EncNone
+		if i > 0 {
+			mixed, before = mixed || c.Min <= chunks[i-1].Max, chunks[i-1].Data.Encoding()
+		}
+		if c.Min >= cut.from && c.Max <= cut.to && !mayEnd(before, c) {
 			dst = n.one(dst, c)
 			continue
 		}
-		if dst, err = n.again(dst, chunks[i:i+1], cut); err != nil {
+		if dst, err = n.again(dst, chunks[i:i+1], cut, before); err != nil {
 			return dst, mixed, err
 		}
 	}
@@ -72,21 +78,30 @@ func (n *encoder) one(dst []byte, c *chunk.Chunk) []byte {
 	return protowire.AppendBytes(append(dst, fieldData<<3|byte(protowire.BytesType)), n.bytes)
 }
 
+// mayEnd says whether a chunk may begin with the stale marker of a histogram.
+func mayEnd(before chunkenc.Encoding, c *chunk.Chunk) bool {
+	return c.Data.Encoding() == chunkenc.EncXOR && (before == chunkenc.EncHistogram || before == chunkenc.EncFloatHistogram)
+}
+
 // again appends the samples that chunks have of a time, encoded again: of those at one
-// timestamp that of the first chunk that has one.
-func (n *encoder) again(dst []byte, chunks []chunk.Chunk, cut span) ([]byte, error) {
+// timestamp that of the first chunk that has one. Before is how the sample before them is
+// encoded: a stale marker after a histogram becomes one, as it is in Prometheus' database.
+// Where it is a float, queriers begin a counter anew.
+func (n *encoder) again(dst []byte, chunks []chunk.Chunk, cut span, before chunkenc.Encoding) ([]byte, error) {
 	n.it.Reset(chunks, chunk.All)
 	for kind := n.it.Seek(cut.from); kind != chunkenc.ValNone && n.it.AtT() <= cut.to; kind = n.it.Next() {
 		switch kind {
 		case chunkenc.ValFloat:
 			t, v := n.it.At()
-			n.build.Float(t, 0, v)
+			before = n.float(t, v, before)
 		case chunkenc.ValHistogram:
 			t, h := n.it.AtHistogram(nil)
 			n.build.Histogram(t, 0, h)
+			before = chunkenc.EncHistogram
 		case chunkenc.ValFloatHistogram:
 			t, h := n.it.AtFloatHistogram(nil)
 			n.build.FloatHistogram(t, 0, h)
+			before = chunkenc.EncFloatHistogram
 		}
 	}
 	made := n.build.Take()
@@ -94,6 +109,20 @@ func (n *encoder) again(dst []byte, chunks []chunk.Chunk, cut span) ([]byte, err
 		dst = n.one(dst, &made[i])
 	}
 	return dst, n.it.Err()
+}
+
+// float adds a float to what is encoded again, and returns as what.
+func (n *encoder) float(t int64, v float64, before chunkenc.Encoding) chunkenc.Encoding {
+	switch ends := value.IsStaleNaN(v); {
+	case ends && before == chunkenc.EncHistogram:
+		n.build.Histogram(t, 0, &histogram.Histogram{Sum: math.Float64frombits(value.StaleNaN)})
+	case ends && before == chunkenc.EncFloatHistogram:
+		n.build.FloatHistogram(t, 0, &histogram.FloatHistogram{Sum: math.Float64frombits(value.StaleNaN)})
+	default:
+		n.build.Float(t, 0, v)
+		return chunkenc.EncXOR
+	}
+	return before
 }
 
 // merge appends chunks that were written, those of several places one after another, in
@@ -105,10 +134,12 @@ func (n *encoder) merge(dst []byte, places ...[]byte) ([]byte, error) {
 		n.order = append(n.order, i)
 	}
 	slices.SortStableFunc(n.order, func(a, b int) int { return cmp.Compare(n.all[a].Min, n.all[b].Min) })
+	before := chunkenc.EncNone
 	for order := n.order; len(order) > 0 && err == nil; {
 		together := n.together(order)
-		dst, err = n.mergeTogether(dst, order[:together])
-		order = order[together:]
+		newest := n.all[order[together-1]].Data.Encoding()
+		dst, err = n.mergeTogether(dst, order[:together], before)
+		order, before = order[together:], newest
 	}
 	return dst, err
 }
@@ -119,7 +150,7 @@ func (n *encoder) exact(dst []byte, time span, places ...[]byte) ([]byte, error)
 	if err := n.decode(places); err != nil {
 		return dst, err
 	}
-	return n.again(dst, n.all, time)
+	return n.again(dst, n.all, time, chunkenc.EncNone)
 }
 
 // decode reads chunks that were written.
@@ -149,16 +180,16 @@ func (n *encoder) together(order []int) int {
 	return len(order)
 }
 
-func (n *encoder) mergeTogether(dst []byte, order []int) ([]byte, error) {
-	if len(order) == 1 {
-		return n.one(dst, &n.all[order[0]]), nil
+func (n *encoder) mergeTogether(dst []byte, order []int, before chunkenc.Encoding) ([]byte, error) {
+	if only := &n.all[order[0]]; len(order) == 1 && !mayEnd(before, only) {
+		return n.one(dst, only), nil
 	}
 	slices.Sort(order)
 	chunks := make([]chunk.Chunk, len(order))
 	for i, number := range order {
 		chunks[i] = n.all[number]
 	}
-	return n.again(dst, chunks, span{chunks[0].Min, chunks[0].Max}.with(chunks))
+	return n.again(dst, chunks, span{chunks[0].Min, chunks[0].Max}.with(chunks), before)
 }
 
 // with returns a time that has all of some chunks in it, too.

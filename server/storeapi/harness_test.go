@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/prompb"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/stretchr/testify/require"
@@ -203,16 +204,26 @@ func read(t testing.TB, from *thanos.Series, start, end int64) one {
 	return s
 }
 
-// textAt is a sample as text, with all bits.
+// textAt is a sample as text, with all bits. Stale markers are the same whatever they are
+// encoded as.
 func textAt(it chunkenc.Iterator, kind chunkenc.ValueType) string {
 	switch kind {
 	case chunkenc.ValHistogram:
 		t, h := it.AtHistogram(nil)
+		if value.IsStaleNaN(h.Sum) {
+			return fmt.Sprintf("%d stale\n", t)
+		}
 		return fmt.Sprintf("%d %x %v\n", t, math.Float64bits(h.Sum), h)
 	case chunkenc.ValFloatHistogram:
 		t, h := it.AtFloatHistogram(nil)
+		if value.IsStaleNaN(h.Sum) {
+			return fmt.Sprintf("%d stale\n", t)
+		}
 		return fmt.Sprintf("%d %x %v\n", t, math.Float64bits(h.Sum), h)
 	}
 	t, v := it.At()
+	if value.IsStaleNaN(v) {
+		return fmt.Sprintf("%d stale\n", t)
+	}
 	return fmt.Sprintf("%d %x\n", t, math.Float64bits(v))
 }
