@@ -55,9 +55,10 @@ NEEDS_torture         := $(if $(DISKS),mount mkfs.ext4 $(NEEDS_test-root))
 NEEDS_test-web        := node apt-get chromium fonts
 NEEDS_pictures        := $(NEEDS_test-web)
 NEEDS_test-azure      := node
+NEEDS_test-thanos     := root mount unshare
 NEEDS_test-compose    := docker curl
 NEEDS_docker          := docker
-NEEDS_test-all        := $(NEEDS_test) $(NEEDS_test-debian) $(NEEDS_test-root) $(NEEDS_test-web) $(NEEDS_test-azure) $(NEEDS_test-compose) $(NEEDS_torture)
+NEEDS_test-all        := $(NEEDS_test) $(NEEDS_test-debian) $(NEEDS_test-root) $(NEEDS_test-web) $(NEEDS_test-azure) $(NEEDS_test-thanos) $(NEEDS_test-compose) $(NEEDS_torture)
 NEEDS_release         := dpkg-deb gzip tar xz
 NEEDS_test-release    := $(NEEDS_release) git lintian systemd-analyze
 NEEDS_run             := perl
@@ -135,7 +136,7 @@ TIMEOUT = -timeout 1h
 test: needs build tools test-unit test-e2e ## Run the tests that need Go, make and a C compiler alone
 
 .PHONY: test-all
-test-all: needs build tools tools-debian test test-debian test-root test-kubernetes test-web test-azure test-compose torture ## Run all tests, as root
+test-all: needs build tools tools-debian test test-debian test-root test-kubernetes test-web test-azure test-thanos test-compose torture ## Run all tests, as root
 
 .PHONY: test-unit
 test-unit: needs $(BUF) $(addprefix $(TOOLS)/,promtool versitygw fake-gcs-server) ## Run the unit tests with the race detector, and with the checks of internal/invariant
@@ -185,10 +186,10 @@ BUILD_ENV = VERSION=$(VERSION) REVISION=$(REVISION) GOPROXY="$$(go env GOPROXY)"
 
 # The tag keeps it out of test-e2e: it needs a Docker engine. The test cleans up, unless it is itself killed.
 .PHONY: test-compose
-test-compose: needs build tools docker ## Run docker-compose.yml on a Docker engine, plain, secured and with a bucket, with calls and failures
+test-compose: needs build tools docker ## Run docker-compose.yml on a Docker engine, plain, secured, with a bucket and with Thanos Query, with calls and failures
 	$(BUILD_ENV) docker compose build
 	export COMPOSE_TEST_PROJECT=prometheus-grpc-exporter-test-$$$$; \
-		trap 'docker compose --progress=quiet -f docker-compose.yml -f deploy/secured/docker-compose.yml -f deploy/bucket/docker-compose.yml -p '$$COMPOSE_TEST_PROJECT' down -v -t 1' EXIT; \
+		trap 'docker compose --progress=quiet -f docker-compose.yml $(addprefix -f ,$(OVERLAYS)) -p '$$COMPOSE_TEST_PROJECT' down -v -t 1' EXIT; \
 		$(E2E_ENV) go test -count=1 -v -tags compose -run '^TestCompose' ./e2e -consul-away=$(CONSUL_AWAY)
 
 .PHONY: torture
@@ -206,6 +207,10 @@ test-web: needs build tools tools-debian $(MODULES) ## Run the tests of the page
 .PHONY: test-azure
 test-azure: needs $(TOOLS)/azurite ## Run the tests of buckets against Azurite
 	AZURITE=$(TOOLS)/azurite $(GOTEST) -tags node -run "$(call tagged,node,internal/bucket)" ./internal/bucket
+
+.PHONY: test-thanos
+test-thanos: needs build tools $(TOOLS)/thanos ## Compare what a real Thanos Query answers over our servers with Prometheus; it is built at first, which takes minutes
+	$(E2E_ENV) THANOS=$(TOOLS)/thanos $(GOTEST) $(TIMEOUT) -count=1 -tags thanos -run "$(call tagged,thanos,e2e/promql)" ./e2e/promql
 
 .PHONY: pictures
 pictures: needs build tools tools-debian $(MODULES) ## Draw docs/pictures from a running pipeline
@@ -332,7 +337,7 @@ secured: certs ## Make certificates, configuration and secrets for the secured d
 # Tools
 
 # Each rule always runs, since only fetch.sh knows whether the version is right.
-FETCHED = $(addprefix $(TOOLS)/,buf $(PLUGINS) promtool versitygw fake-gcs-server azurite golangci-lint deadcode actionlint cyclonedx-gomod govulncheck)
+FETCHED = $(addprefix $(TOOLS)/,buf $(PLUGINS) promtool versitygw fake-gcs-server azurite thanos golangci-lint deadcode actionlint cyclonedx-gomod govulncheck)
 .PHONY: $(FETCHED)
 $(FETCHED):
 	@TOOLS=$(TOOLS) tools/fetch.sh $(@F)
@@ -345,8 +350,10 @@ tools: ## Build the real components that the tests run
 tools-debian: needs ## Fetch HAProxy, Prometheus 2 and protoc from Debian
 	@TOOLS=$(TOOLS) tools/fetch.sh haproxy prometheus2 protoc
 
+# What docker-compose.yml has on top in variants.
+OVERLAYS = $(wildcard deploy/*/docker-compose.yml)
 # Every image that is not built here, as named in the files.
-IMAGES = $(shell grep -hoP '^FROM \K\S+[:/]\S+' deploy/Dockerfile; grep -hoP '^ *image: \K(?!promgrpc/)\S+' docker-compose.yml deploy/secured/docker-compose.yml deploy/bucket/docker-compose.yml)
+IMAGES = $(shell grep -hoP '^FROM \K\S+[:/]\S+' deploy/Dockerfile; grep -hoP '^ *image: \K(?!promgrpc/)\S+' docker-compose.yml $(OVERLAYS))
 
 .PHONY: docker
 docker: needs ## Install a Docker engine if there is none, and fetch the images that docker-compose.yml needs

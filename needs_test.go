@@ -47,7 +47,7 @@ func TestNeedsComeFirst(t *testing.T) {
 		"run":           "perl",
 		"release":       "dpkg-deb gzip tar xz",
 		"test-release":  "dpkg-deb git gzip lintian systemd-analyze tar xz",
-		"test test-all": "apt-get cc chromium curl docker fonts kcat mkfs.ext4 mount node python-grpc root ruby-grpc",
+		"test test-all": "apt-get cc chromium curl docker fonts kcat mkfs.ext4 mount node python-grpc root ruby-grpc unshare",
 	} {
 		command := exec.CommandContext(t.Context(), "make", append([]string{"--dry-run", "--no-print-directory", "DISKS=-disks"}, strings.Fields(goals)...)...)
 		command.Env = append(os.Environ(), "MAKEFLAGS=", "MAKELEVEL=")

@@ -3,7 +3,9 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -22,7 +24,7 @@ func TestCompose(t *testing.T) {
 	start := time.Now()
 	target := harness.NewCompose(t, nil)
 	address := target.HAProxy().RPC
-	t.Run("targets", func(t *testing.T) { allUp(t, target) })
+	t.Run("targets", func(t *testing.T) { allUp(t, target, twoServers...) })
 	t.Run("calls", func(t *testing.T) {
 		grpcurl, method := harness.Tool(t, "grpcurl"), service+"/GetMetrics"
 		contains(t, run(t, nil, grpcurl, "-plaintext", address, "list"), service, "grpc.health.v1.Health")
@@ -56,7 +58,7 @@ func TestCompose(t *testing.T) {
 func TestComposeSecured(t *testing.T) {
 	start := time.Now()
 	target := harness.NewCompose(t, harness.NewSecured(t))
-	t.Run("targets", func(t *testing.T) { allUp(t, target) })
+	t.Run("targets", func(t *testing.T) { allUp(t, target, twoServers...) })
 	t.Run("client", func(t *testing.T) { following(t, target) })
 	few := []string{"server killed", "rolling restart of every part", "HAProxy reloaded"}
 	failAndCompare(t, target, start, slices.DeleteFunc(slices.Clone(failures), func(f failure) bool { return !slices.Contains(few, f.name) }))
@@ -66,14 +68,48 @@ func TestComposeSecured(t *testing.T) {
 func TestComposeBucket(t *testing.T) {
 	start := time.Now()
 	target := harness.NewCompose(t, nil, "deploy/bucket/docker-compose.yml")
-	t.Run("targets", func(t *testing.T) { allUp(t, target) })
+	t.Run("targets", func(t *testing.T) { allUp(t, target, twoServers...) })
 	failAndCompare(t, target, start, []failure{bucketAway})
 }
 
-// allUp wants every part to be scraped.
-func allUp(t *testing.T, target *harness.Compose) {
+// TestComposeThanos runs deploy/thanos, whose Thanos Query has what Prometheus scraped once,
+// with both servers and with one.
+func TestComposeThanos(t *testing.T) {
+	target := harness.NewCompose(t, nil, "deploy/thanos/docker-compose.yml")
+	t.Run("targets", func(t *testing.T) { allUp(t, target, twoServers...) })
+	count := func() string {
+		var answer struct {
+			Data struct{ Result []struct{ Value []any } }
+		}
+		res, err := http.Get(target.ThanosURL() + "/api/v1/query?query=count(up==1)")
+		if err != nil {
+			return err.Error()
+		}
+		defer res.Body.Close()
+		if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || len(answer.Data.Result) != 1 {
+			return fmt.Sprint(answer, err)
+		}
+		return fmt.Sprint(answer.Data.Result[0].Value[1])
+	}
+	want := fmt.Sprint(len(twoServers) + len(others))
+	harness.Eventually(t, "each target once", func() bool { return count() == want })
+	target.Kill(harness.ServerPart(1))
+	harness.Eventually(t, "each target but the server that was killed once", func() bool { return count() == fmt.Sprint(len(twoServers)+len(others)-1) })
+	target.Start(harness.ServerPart(1))
+	harness.Eventually(t, "each target once again", func() bool { return count() == want })
+}
+
+// The parts that are scraped: those that a deployment may have more or less of, and the
+// others.
+var (
+	twoServers = []string{serverService, serverService}
+	others     = []string{"consul", "haproxy", forwarderService, forwarderService, "prometheus", "prometheus-remote-receiver"}
+)
+
+// allUp wants every part to be scraped: the others, and these.
+func allUp(t *testing.T, target *harness.Compose, parts ...string) {
 	t.Helper()
-	want := []string{"consul", "haproxy", "metrics-forwarder", "metrics-forwarder", "prometheus", "prometheus-api-server", "prometheus-api-server", "prometheus-remote-receiver"}
+	want := slices.Sorted(slices.Values(slices.Concat(others, parts)))
 	harness.Eventually(t, "every target to be up", func() bool {
 		var up []string
 		for point := range harness.Get(t, target.HAProxy().RPC, "grpc", "up").Points {

@@ -32,6 +32,7 @@ packages() {
     fonts) echo fonts-dejavu-core ;;
     mkfs.ext4) echo e2fsprogs ;;
     mount) echo mount ;;
+    unshare) echo util-linux ;;
     dpkg-deb) echo dpkg ;;
     xz) echo xz-utils ;;
     systemd-analyze) echo systemd ;;

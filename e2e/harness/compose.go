@@ -67,6 +67,7 @@ type Compose struct {
 	consul     *Consul
 	prometheus string // its address
 	receiver   string
+	thanos     string
 
 	settled bool            // nothing is written any more
 	lost    map[string]bool // the parts
@@ -101,7 +102,7 @@ func NewCompose(t testing.TB, s *Secured, overlays ...string) *Compose {
 	}
 	c.haproxy = &HAProxy{RPC: publish("RPC_PORT"), Web: publish("STATS_PORT"), Secured: s}
 	c.consul = newConsul(t, publish("CONSUL_PORT"), subnet+".2:8600", s)
-	c.prometheus, c.receiver = publish("PROMETHEUS_PORT"), publish("WRITE_PORT")
+	c.prometheus, c.receiver, c.thanos = publish("PROMETHEUS_PORT"), publish("WRITE_PORT"), publish("THANOS_PORT")
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("--- docker compose ps\n%s", c.compose("ps", "--all"))
@@ -154,6 +155,9 @@ func (c *Compose) Consul() *Consul { return c.consul }
 func (c *Compose) Prometheus() *Prometheus {
 	return &Prometheus{Process: &Process{Name: "prometheus", t: c.t, web: c.secured.client("prometheus")}, address: c.prometheus, user: c.secured.user()}
 }
+
+// ThanosURL is the root of the API of the Thanos Query that deploy/thanos adds.
+func (c *Compose) ThanosURL() string { return "http://" + c.thanos }
 
 // WriteURL implements [Target].
 func (c *Compose) WriteURL() string {
