@@ -13,11 +13,9 @@ type session struct {
 	open       bool          // at the forwarder
 	closed     bool          // there, too: nothing that comes on it counts
 	since      time.Duration // when the server said what it has
-	lostOut    bool          // something did not come to the server
-	lostIn     bool          // nor to the forwarder
 	shipped    []int         // of each log
 	links      []confirming  // of each log
-	out, in    time.Duration
+	out, in    way           // to the server, and to the forwarder
 }
 
 // dial tries to open it.
@@ -28,8 +26,7 @@ func (s *session) dial() {
 	}
 	s.generation++
 	generation := s.generation
-	s.lostOut, s.lostIn, s.closed = false, false, false
-	s.out, s.in = 0, 0
+	s.closed, s.out, s.in = false, way{}, way{}
 	s.f.send(s.s.machine, w.latency(), func() { s.s.welcome(s, generation) })
 	s.f.after(w.between(time.Second, 3*time.Second), func() {
 		if !s.open && s.generation == generation {
@@ -135,21 +132,17 @@ func (s *session) confirmed(l *log, durable int) {
 	}
 }
 
+// way is one of the two directions of a session.
+type way struct {
+	at   time.Duration // when what was sent last comes
+	lost bool          // something did not come
+}
+
 // toServer sends something, behind all that was sent before.
 func (s *session) toServer(run func()) {
-	w, generation := s.f.w, s.generation
-	s.out = max(s.out, w.now+w.latency())
-	if s.lostOut || w.isCut(s.f.machine, s.s.machine) {
-		s.loseOut(generation)
-		return
-	}
-	w.after(s.out-w.now, func() {
-		if w.isCut(s.f.machine, s.s.machine) {
-			s.loseOut(generation)
-			return
-		}
+	s.send(&s.out, s.f.machine, s.s.machine, func(generation int) {
 		s.s.enter(s.s.life, func() {
-			if s.s.accepted[s.index] == generation && !s.lostOut {
+			if s.s.accepted[s.index] == generation && !s.out.lost {
 				run()
 			}
 		})
@@ -158,37 +151,36 @@ func (s *session) toServer(run func()) {
 
 // toForwarder does the same the other way.
 func (s *session) toForwarder(run func()) {
-	w, generation := s.f.w, s.generation
-	s.in = max(s.in, w.now+w.latency())
-	if s.lostIn || w.isCut(s.s.machine, s.f.machine) {
-		s.loseIn(generation)
-		return
-	}
-	w.after(s.in-w.now, func() {
-		if w.isCut(s.s.machine, s.f.machine) {
-			s.loseIn(generation)
-			return
-		}
+	s.send(&s.in, s.s.machine, s.f.machine, func(generation int) {
 		s.f.enter(s.f.life, func() {
-			if s.generation == generation && !s.closed && !s.lostIn {
+			if s.generation == generation && !s.closed && !s.in.lost {
 				run()
 			}
 		})
 	})
 }
 
-// loseOut notes that something did not come to the server: nothing does any more.
-func (s *session) loseOut(generation int) {
-	if s.generation == generation && !s.lostOut {
-		s.lostOut = true
-		s.breaks(silence)
+// send has something arrive, unless it is lost.
+func (s *session) send(on *way, from, to *machine, arrive func(generation int)) {
+	w, generation := s.f.w, s.generation
+	on.at = max(on.at, w.now+w.latency())
+	if on.lost || w.isCut(from, to) {
+		s.lose(on, generation)
+		return
 	}
+	w.after(on.at-w.now, func() {
+		if w.isCut(from, to) {
+			s.lose(on, generation)
+			return
+		}
+		arrive(generation)
+	})
 }
 
-// loseIn is the same the other way.
-func (s *session) loseIn(generation int) {
-	if s.generation == generation && !s.lostIn {
-		s.lostIn = true
+// lose notes that something did not come: nothing does any more.
+func (s *session) lose(on *way, generation int) {
+	if s.generation == generation && !on.lost {
+		on.lost = true
 		s.breaks(silence)
 	}
 }
