@@ -22,6 +22,7 @@ import (
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
 	"github.com/promgrpc/exporter/server"
+	"github.com/promgrpc/exporter/server/internal/logtest"
 )
 
 func TestMain(m *testing.M) {
@@ -205,7 +206,7 @@ func (s *source) feedWith(ctx context.Context, address string, o link.Options) e
 type instance struct {
 	*server.Server
 	registry *prometheus.Registry
-	log      *logText
+	log      *logtest.Text
 	stop     func()
 }
 
@@ -222,7 +223,7 @@ func testConfig(t testing.TB) server.Config {
 func start(t testing.TB, c server.Config) *instance {
 	t.Helper()
 	registry := prometheus.NewRegistry()
-	log := new(logText)
+	log := new(logtest.Text)
 	s, err := server.New(c, slog.New(slog.NewTextHandler(log, nil)), registry)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -234,24 +235,6 @@ func start(t testing.TB, c server.Config) *instance {
 	})
 	t.Cleanup(stop)
 	return &instance{Server: s, registry: registry, log: log, stop: stop}
-}
-
-// logText is what a server has logged.
-type logText struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logText) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *logText) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 // startFed starts a server that is fed from sources, and waits until it has all

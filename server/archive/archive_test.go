@@ -25,6 +25,7 @@ import (
 	"github.com/promgrpc/exporter/internal/logship"
 	"github.com/promgrpc/exporter/internal/seglog"
 	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/internal/logtest"
 	"github.com/promgrpc/exporter/server/replica"
 )
 
@@ -85,26 +86,8 @@ type server struct {
 	*Archive
 	t    *testing.T
 	dir  string
-	logs *logText
+	logs *logtest.Text
 	stop func()
-}
-
-// logText is what was logged.
-type logText struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logText) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *logText) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 func testConfig() Config { return Config{Interval: interval, Bytes: LeastBytes} }
@@ -115,7 +98,7 @@ func newServer(t *testing.T, b bucket.Bucket, c Config) *server {
 
 func openServer(t *testing.T, dir string, b bucket.Bucket, c Config, o seglog.Options) *server {
 	t.Helper()
-	s := &server{t: t, dir: dir, logs: new(logText)}
+	s := &server{t: t, dir: dir, logs: new(logtest.Text)}
 	logger := slog.New(slog.NewTextHandler(s.logs, nil))
 	c.Folder = dir
 	s.Archive = New(c, b, logger)
