@@ -22,7 +22,8 @@ func (s *Server) Run(ctx context.Context) error {
 		g.Add("upstream", s.upstream.Run)
 	} else {
 		g.Add("link", func(ctx context.Context) error {
-			s.filled(ctx) // What the bucket has a forwarder need not send.
+			s.filled(ctx)       // What the bucket has a forwarder need not send.
+			defer s.feed.Wait() // The listener has closed the connections then.
 			return s.listener.Run(ctx, s.feed.Replicate)
 		})
 	}

@@ -42,6 +42,9 @@ type sent struct {
 	at time.Time
 }
 
+// Wait waits until no forwarder is told of elections any more. All connections have ended.
+func (f *Feed) Wait() { f.telling.Wait() }
+
 // tellElections tells a forwarder of elections until ctx or the connection ends.
 func (f *Feed) tellElections(ctx context.Context, c *link.Conn, own *replica.Replica) {
 	t := &teller{own: own, sent: map[head.Cluster]sent{}, room: f.sentBack.Hold(c.Peer())}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -23,6 +24,7 @@ type Feed struct {
 	trust    link.Trust       // towards forwarders
 	gaps     prometheus.Counter
 	refused  *prometheus.CounterVec
+	telling  sync.WaitGroup // forwarders of elections
 }
 
 // FlagNewLogs limits how many logs forwarders begin at a time.

@@ -54,7 +54,8 @@ func (f *Feed) Replicate(ctx context.Context, c *link.Conn, hello *linkv1.Hello)
 	if !hello.GetEnded() {
 		telling, stop := context.WithCancel(ctx)
 		defer stop()
-		go f.tellElections(telling, c, r.Replica) // Who waits to send ends with the connection.
+		// Who waits to send ends with the connection, which is closed after this returns.
+		f.telling.Go(func() { f.tellElections(telling, c, r.Replica) })
 	}
 	a := acknowledge(c, r.Replica, hello.GetDurable())
 	err = f.receive(ctx, c, sink{r, f, who}, a)
