@@ -59,6 +59,9 @@ var asks = map[string]map[string]func(t *testing.T, c caller, p port) string{
 		"EvaluateRules, gRPC":         callBy(2, evaluateRules, connect.WithGRPC()),
 		"EvaluateRules, gRPC-Web":     callBy(1, evaluateRules, connect.WithGRPCWeb()),
 		"EvaluateRules, Connect":      callBy(1, evaluateRules),
+		"ReadSeries, gRPC":            callBy(2, readSeries, connect.WithGRPC()),
+		"ReadSeries, gRPC-Web":        callBy(1, readSeries, connect.WithGRPCWeb()),
+		"ReadSeries, Connect":         callBy(1, readSeries),
 		"StoreAPI, gRPC":              callBy(2, storeSeries, connect.WithGRPC()),
 		"StoreAPI, gRPC-Web":          callBy(1, storeSeries, connect.WithGRPCWeb()),
 		"StoreAPI, Connect":           callBy(1, storeSeries),
@@ -183,6 +186,13 @@ func query(ctx context.Context, client *http.Client, url string, options ...conn
 func evaluateRules(ctx context.Context, client *http.Client, url string, options ...connect.ClientOption) (string, error) {
 	stream, err := queryv1connect.NewQueryServiceClient(client, url, options...).EvaluateRules(ctx, connect.NewRequest(&queryv1.EvaluateRulesRequest{
 		Rules: rules, Delay: durationpb.New(0),
+	}))
+	return receive(stream, err)
+}
+
+func readSeries(ctx context.Context, client *http.Client, url string, options ...connect.ClientOption) (string, error) {
+	stream, err := queryv1connect.NewQueryServiceClient(client, url, options...).ReadSeries(ctx, connect.NewRequest(&queryv1.ReadSeriesRequest{
+		Selectors: question.GetSelectors(), MaxTime: math.MaxInt64,
 	}))
 	return receive(stream, err)
 }
