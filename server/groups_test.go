@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -138,10 +139,15 @@ func openStream[Req, Res any](ctx context.Context, client *http.Client, url stri
 	return opened[Res]{s, cancel}, nil
 }
 
+// received is how many bytes came from groups.
+var received atomic.Int64
+
 func (s opened[Res]) Receive([]byte) ([]byte, error) {
 	switch {
 	case s.ServerStreamForClient.Receive():
-		return proto.Marshal(any(s.Msg()).(proto.Message))
+		wire, err := proto.Marshal(any(s.Msg()).(proto.Message))
+		received.Add(int64(len(wire)))
+		return wire, err
 	case s.Err() != nil:
 		return nil, s.Err()
 	}

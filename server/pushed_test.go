@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -10,10 +11,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/placement"
 	"github.com/promgrpc/exporter/server/promql"
 	"github.com/promgrpc/exporter/server/router/pushed"
+	routed "github.com/promgrpc/exporter/server/router/remote"
 	"github.com/promgrpc/exporter/server/selection"
 )
 
@@ -282,4 +287,111 @@ func metricIn(t testing.TB, name, label string, collectors ...prometheus.Collect
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors...)
 	return (&instance{registry: registry}).metricOf(t, name, label)
+}
+
+// Who follows an expression at a router has the same steps from it as from one server, where
+// groups evaluate parts of it as where nobody does, over each protocol; those who follow the
+// same have it evaluated once.
+func TestPushedQuery(t *testing.T) {
+	s := newSharded(t, byInstance(t), 2)
+	s.groups.pushed = s.pushed
+	router := s.groups.router(patience)
+	r := rand.New(rand.NewPCG(3, 17))
+	for at := t0 + second; at <= t0+30*second; at += second {
+		s.write(t, r, at)
+	}
+	s.all.await(t, s.sources...)
+	for _, text := range []string{"sum by (job) (m_total)", "count(rate(m_total[10s]))", "avg(m_total)", "topk(1, m_total)", "h"} {
+		request := &queryRequest{Expression: text, Step: secs(2), Delay: secs(3), Start: sinceQuery(t0 + 10*second), End: timestamppb.New(time.UnixMilli(t0 + 26*second))}
+		overAll(t, func(t *testing.T, p protocol) {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			want := newResults(t).all(p.openQuery(t, ctx, s.all.RPCAddr().String(), request))
+			require.NotEmpty(t, want.lines)
+			for _, follow := range []bool{true, false} { // what does not follow ends with what the router knows to be due
+				request := proto.CloneOf(request)
+				request.Follow = follow
+				got := newResults(t).all(p.openQuery(t, ctx, router, request))
+				require.Equal(t, byStep(t, want), byStep(t, got), text)
+				require.Equal(t, want.late, got.late, text)
+				require.ElementsMatch(t, want.lines, got.lines, text)
+			}
+		})
+	}
+	require.NotZero(t, collected(t, s.pushed, "groups"))
+	before := s.groups.list[0].turn
+	request := &queryRequest{Expression: "max by (job) (m_total)", Step: secs(2), Delay: secs(3), Follow: true}
+	var following []queryReceiver
+	for range 5 {
+		recv := queryAt(t, router, request)
+		newResults(t).until(recv, func(m *queryResponse) bool { return m.GetSynced() != nil })
+		following = append(following, recv)
+	}
+	for at := t0 + 31*second; at <= t0+40*second; at += second {
+		s.write(t, r, at)
+	}
+	for _, recv := range following {
+		newResults(t).until(recv, upTo(t0+36*second))
+	}
+	require.LessOrEqual(t, s.groups.list[0].turn-before, 2, "one call for all, and one for the step that was due")
+}
+
+// BenchmarkPushed evaluates a sum over 20,000 series in two groups, step by step, from what
+// groups evaluated and from samples: CPU time of a step, of the servers and of the router,
+// and bytes that come to the router.
+func BenchmarkPushed(b *testing.B) {
+	const series, gap = 20_000, 3 * second
+	for _, by := range []string{"groups", "router"} {
+		b.Run(by, func(b *testing.B) {
+			placed := byInstance(b)
+			s := newSharded(b, placed, 1)
+			at := t0
+			for at < t0+60*second {
+				at += gap
+				points := make([][]point, len(s.sources))
+				for i := range series {
+					g := i % len(s.sources)
+					points[g] = append(points[g], point{series: fmt.Sprintf(`m_total{i="%d",instance="host-%d:9100",job="job-%d"}`, i, i/100, i%10), t: at, v: float64(at-t0) * float64(i)})
+				}
+				for g, src := range s.sources {
+					src.writeAt(at, points[g]...)
+				}
+			}
+			budget := func(name string) *limit.Budget { return limit.NewBudget("--limit."+name, "units", 1<<30, 1<<30) }
+			evaluations := selection.NewEvaluations(selection.DefaultLimits(), budget("evaluation-bytes"))
+			shared := promql.Shared{
+				Source: &routed.Source{Groups: s.groups, Evaluations: evaluations, Timeout: patience}, Evaluations: evaluations,
+				Logger: slog.New(slog.DiscardHandler), Bytes: budget("query-bytes"), Turns: budget("queries"),
+			}
+			if by == "groups" {
+				shared.Groups = s.pushed
+			}
+			engine := promql.New(promql.DefaultConfig(), shared)
+			delay := time.Duration(0)
+			x, err := engine.Parse(b.Context(), pushedViewer, "sum by (job) (rate(m_total[1m]))")
+			require.NoError(b, err)
+			f := engine.Follow(x, promql.Options{Viewer: pushedViewer, Delay: &delay, Lookback: 5 * time.Minute, Late: second})
+			defer f.Close()
+			step := func() {
+				at += second
+				for i, src := range s.sources {
+					src.tickAt(at)
+					for _, srv := range s.servers[i] {
+						srv.await(b, src)
+					}
+				}
+				result, err := f.Evaluate(b.Context(), pushedViewer, at-second)
+				require.NoError(b, err)
+				require.Len(b, result.Value, 10)
+			}
+			step()
+			bytes, began := received.Load(), cpu()
+			b.ResetTimer()
+			for b.Loop() {
+				step()
+			}
+			b.ReportMetric(float64((cpu()-began).Microseconds())/float64(b.N), "cpu-µs/step")
+			b.ReportMetric(float64(received.Load()-bytes)/float64(b.N), "bytes/step")
+		})
+	}
 }

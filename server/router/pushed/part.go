@@ -3,6 +3,7 @@ package pushed
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -116,7 +117,7 @@ func (p *part) run(ctx context.Context) {
 			// Evaluated as a whole it fails, too, and says so as it should be said.
 			p.give(ctx, step{at: p.next, err: pushdown.ErrWhole})
 		case stays(err):
-			p.give(ctx, step{err: err})
+			p.give(ctx, step{err: fmt.Errorf("group %s: %w", p.group.Name(), err)})
 			return
 		default:
 			p.failures++
