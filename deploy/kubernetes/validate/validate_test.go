@@ -1,4 +1,4 @@
-// Package validate checks the kustomization beside it, and its secured variant,
+// Package validate checks the kustomization beside it, and what is made of it,
 // without a cluster: they are built, each object is decoded strictly into the
 // API's own type, and what the objects say of each other holds. What a cluster
 // adds, such as admission, it does not know.
@@ -55,10 +55,16 @@ type manifests struct {
 	workloads []workload
 }
 
-// each runs a test of what holds for both variants.
+// overlay is the folder of what is made of the kustomization.
+func overlay(name string) string { return filepath.Join("..", "..", name, "kubernetes") }
+
+// each runs a test of what holds for all variants.
 func each(t *testing.T, test func(t *testing.T, m *manifests)) {
-	t.Run("plain", func(t *testing.T) { test(t, build(t, "..")) })
-	t.Run("secured", func(t *testing.T) { test(t, build(t, secured(t))) })
+	for name, dir := range map[string]string{
+		"plain": "..", "secured": secured(t), "bucket": overlay("bucket"), "groups": overlay("groups"), "thanos": overlay("thanos"),
+	} {
+		t.Run(name, func(t *testing.T) { test(t, build(t, dir)) })
+	}
 }
 
 func TestSelectors(t *testing.T) { each(t, testSelectors) }
@@ -159,15 +165,20 @@ func testPods(t *testing.T, m *manifests) {
 	}
 }
 
-// Servers heed who HAProxy says that its clients are.
+// Servers and routers heed who HAProxy says that its clients are.
 func TestServersTrustHAProxy(t *testing.T) {
-	for _, w := range build(t, "..").workloads {
-		if w.name == "prometheus-api-server" && !slices.ContainsFunc(w.pod.Spec.Containers[0].Args, func(arg string) bool {
-			return strings.HasPrefix(arg, "--rpc.trusted-proxy=")
-		}) {
-			t.Errorf("%s: no --rpc.trusted-proxy, so all clients of HAProxy are one peer", w.name)
+	for _, dir := range []string{"..", overlay("groups")} {
+		for _, w := range build(t, dir).workloads {
+			if strings.HasPrefix(w.name, "prometheus-api-") && !startedWith(w, "--rpc.trusted-proxy=") {
+				t.Errorf("%s: no --rpc.trusted-proxy, so all clients of HAProxy are one peer", w.name)
+			}
 		}
 	}
+}
+
+// startedWith says whether a workload's only container has an argument that begins so.
+func startedWith(w workload, begins string) bool {
+	return slices.ContainsFunc(w.pod.Spec.Containers[0].Args, func(arg string) bool { return strings.HasPrefix(arg, begins) })
 }
 
 // Whichever machine is lost, one forwarder goes on, and what was answered is on another
@@ -175,17 +186,65 @@ func TestServersTrustHAProxy(t *testing.T) {
 func TestAnyMachineMayGo(t *testing.T) {
 	each(t, func(t *testing.T, m *manifests) {
 		for name, flag := range map[string]string{"metrics-forwarder": "--ack.servers=1", "prometheus-api-server": "--peers="} {
-			i := slices.IndexFunc(m.workloads, func(w workload) bool { return w.name == name })
-			if w := m.workloads[i]; w.replicas < 2 || !slices.ContainsFunc(w.pod.Spec.Containers[0].Args, func(arg string) bool { return strings.HasPrefix(arg, flag) }) {
-				t.Errorf("%s: %d replicas, %q", name, w.replicas, w.pod.Spec.Containers[0].Args)
+			found := 0
+			for _, w := range m.workloads {
+				if !strings.HasPrefix(w.name, name) {
+					continue
+				}
+				if found++; w.replicas < 2 || !startedWith(w, flag) {
+					t.Errorf("%s: %d replicas, %q", w.name, w.replicas, w.pod.Spec.Containers[0].Args)
+				}
+			}
+			if found == 0 {
+				t.Errorf("there is no %s", name)
 			}
 		}
 	})
 }
 
+// Receivers and routers have the same groups file, whose addresses are those of the groups'
+// own services.
+func TestGroups(t *testing.T) {
+	m := build(t, overlay("groups"))
+	i := slices.IndexFunc(m.configs, func(c *corev1.ConfigMap) bool { return c.Name == "groups" })
+	if i < 0 {
+		t.Fatal("there is no ConfigMap groups")
+	}
+	var file struct {
+		Groups map[string]map[string]string
+	}
+	if err := yaml.Unmarshal([]byte(m.configs[i].Data["groups.yml"]), &file); err != nil {
+		t.Fatal(err)
+	}
+	if len(file.Groups) != 2 {
+		t.Errorf("%d groups", len(file.Groups))
+	}
+	for name, addresses := range file.Groups {
+		for of, workload := range map[string]string{"forwarders": "metrics-forwarder", "servers": "prometheus-api-server"} {
+			rest, ok := strings.CutPrefix(addresses[of], "dns+srv://_")
+			port, service, _ := strings.Cut(rest, "._tcp.")
+			s := m.service(service)
+			if !ok || s == nil || !m.headless(service, port) {
+				t.Errorf("%s of %s: no headless service for %s", of, name, addresses[of])
+				continue
+			}
+			if w := m.selected(t, &metav1.LabelSelector{MatchLabels: s.Spec.Selector}); w == nil || w.name != workload+"-"+name || w.pod.Labels["promgrpc/group"] != name {
+				t.Errorf("%s of %s are others", of, name)
+			}
+		}
+	}
+	for _, name := range []string{"prometheus-remote-receiver", "prometheus-api-router"} {
+		i := slices.IndexFunc(m.workloads, func(w workload) bool { return w.name == name })
+		if w := m.workloads[i]; !startedWith(w, "--groups.file=/etc/groups/groups.yml") || startedWith(w, "--forwarder=") ||
+			w.pod.Spec.Containers[0].VolumeMounts[0].MountPath != "/etc/groups" || w.pod.Spec.Volumes[0].ConfigMap.Name != "groups" {
+			t.Errorf("%s has no groups file: %q", name, w.pod.Spec.Containers[0].Args)
+		}
+	}
+}
+
 // With a bucket, servers alone have its URL, and credentials that are in none of these files.
 func TestBucket(t *testing.T) {
-	for _, w := range build(t, filepath.Join("..", "..", "bucket", "kubernetes")).workloads {
+	for _, w := range build(t, overlay("bucket")).workloads {
 		c := w.pod.Spec.Containers[0]
 		named := slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == "PROMGRPC_BUCKET" && strings.Contains(e.Value, "://") })
 		known := slices.ContainsFunc(c.EnvFrom, func(e corev1.EnvFromSource) bool { return e.SecretRef != nil && e.SecretRef.Name == "bucket" })
@@ -208,6 +267,7 @@ func testDiscovery(t *testing.T, m *manifests) {
 				texts = append(texts, e.Value)
 			}
 			for _, text := range texts {
+				text = strings.ReplaceAll(text, "$(GROUP)", w.pod.Labels["promgrpc/group"])
 				port, rest, ok := strings.Cut(text, "._tcp.")
 				if !ok {
 					continue
@@ -221,8 +281,8 @@ func testDiscovery(t *testing.T, m *manifests) {
 			}
 		}
 	}
-	if found != 4 {
-		t.Errorf("found %d SRV names, want those of receiver, forwarder, server and HAProxy", found)
+	if found < 4 {
+		t.Errorf("found %d SRV names, want at least those of receiver, forwarder, server and HAProxy, or two groups' and HAProxy's", found)
 	}
 }
 
@@ -314,6 +374,15 @@ func (m *manifests) selected(t *testing.T, s *metav1.LabelSelector) *workload {
 
 func (m *manifests) secret(name string) *corev1.Secret {
 	for _, s := range m.secrets {
+		if s.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+func (m *manifests) service(name string) *corev1.Service {
+	for _, s := range m.services {
 		if s.Name == name {
 			return s
 		}
