@@ -79,12 +79,13 @@ func (s *diskServer) serve(_ context.Context, c *link.Conn, hello *linkv1.Hello)
 	if err := c.Welcome(welcome); err != nil {
 		return err
 	}
-	if late {
-		s.tell(c, m)
-	}
 	s.mu.Lock()
 	s.replicas[c] = m
 	s.mu.Unlock()
+	// What the welcome did not say for being late, or silent a moment ago.
+	if welcome.GetPosition().GetDurable() < welcome.GetPosition().GetSequence() {
+		s.tell(c, m)
+	}
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()

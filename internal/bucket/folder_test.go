@@ -18,8 +18,11 @@ func TestFolderOfOthers(t *testing.T) {
 	b, err := bucket.Open(t.Context(), path, bucket.Options{})
 	require.NoError(t, err)
 	create(t, b, "log/object", "content")
-	require.NoError(t, os.Mkdir(filepath.Join(path, "lost+found"), 0))
-	require.NoError(t, os.WriteFile(filepath.Join(path, "lost+found", "#12"), nil, 0o600))
+	found := filepath.Join(path, "lost+found")
+	require.NoError(t, os.Mkdir(found, 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(found, "#12"), nil, 0o600))
+	require.NoError(t, os.Chmod(found, 0))
+	t.Cleanup(func() { _ = os.Chmod(found, 0o700) }) // for the folder to be removed
 	require.NoError(t, os.Symlink("loop", filepath.Join(path, "loop")))
 	require.NoError(t, os.Symlink("nowhere", filepath.Join(path, "log", "link")))
 	require.NoError(t, os.Symlink("..", filepath.Join(path, "log", "up")))
