@@ -196,20 +196,20 @@ func (w *worlds) askStore() {
 	}
 	from := w.written - w.random.Int64N(200_000)
 	to, label := from+w.random.Int64N(200_000), []string{"hidden", "team", "i", "__name__", "replica"}[w.random.IntN(5)]
-	v := ways[w.random.IntN(len(ways))]
+	v, skip := ways[w.random.IntN(len(ways))], w.random.IntN(3) == 0
 	var texts, bytes [2]string
 	for world, s := range w.servers {
 		c, tap := v.storeAs(w.t, s, "a")
-		series, err := c.all(w.t.Context(), &thanos.SeriesRequest{MinTime: from, MaxTime: to, Matchers: set})
+		series, err := c.all(w.t.Context(), &thanos.SeriesRequest{MinTime: from, MaxTime: to, Matchers: set, SkipChunks: skip})
 		texts[world] = textOf(w, series, err)
 		about, err := c.Info(w.t.Context(), connect.NewRequest(&info.InfoRequest{}))
 		require.NoError(w.t, err)
 		texts[world] += stable(about.Msg)
-		names, err := c.LabelNames(w.t.Context(), connect.NewRequest(&thanos.LabelNamesRequest{End: math.MaxInt64, Matchers: set}))
+		names, err := c.LabelNames(w.t.Context(), connect.NewRequest(&thanos.LabelNamesRequest{Start: from, End: to, Matchers: set}))
 		if err == nil {
 			texts[world] += stable(names.Msg)
 		}
-		values, err := c.LabelValues(w.t.Context(), connect.NewRequest(&thanos.LabelValuesRequest{End: math.MaxInt64, Label: label, Matchers: set}))
+		values, err := c.LabelValues(w.t.Context(), connect.NewRequest(&thanos.LabelValuesRequest{Start: from, End: to, Label: label, Matchers: set}))
 		if err == nil {
 			texts[world] += stable(values.Msg)
 		}

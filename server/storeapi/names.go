@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
 	"github.com/promgrpc/exporter/gen/go/thanos"
 	"github.com/promgrpc/exporter/internal/head"
@@ -34,13 +35,13 @@ func (s *Store) labelNames(ctx context.Context, v selection.Viewer, room func(by
 		return &thanos.LabelNamesResponse{}, err
 	}
 	r := s.External.without(req.GetWithoutReplicaLabels())
-	t := texts{ctx: ctx, room: room, of: func(name, _ string) string {
+	t := texts{ctx: ctx, exact: exact(v), room: room, of: func(name, _ string) string {
 		if _, removed := r.removed[name]; removed {
 			return ""
 		}
 		return name
 	}}
-	q := samples.Query{Sets: m.sets, From: req.GetStart(), To: req.GetEnd(), LabelsOnly: true}
+	q := samples.Query{Sets: m.sets, From: req.GetStart(), To: req.GetEnd(), LabelsOnly: !exact(v)}
 	if err := s.walk(ctx, v, q, &t); err != nil {
 		return nil, err
 	}
@@ -68,7 +69,7 @@ func (s *Store) labelValues(ctx context.Context, v selection.Viewer, room func(b
 	if err != nil || m.none || slices.Contains(req.GetWithoutReplicaLabels(), req.GetLabel()) {
 		return &thanos.LabelValuesResponse{}, err
 	}
-	q := samples.Query{Sets: m.sets, From: req.GetStart(), To: req.GetEnd(), LabelsOnly: true}
+	q := samples.Query{Sets: m.sets, From: req.GetStart(), To: req.GetEnd(), LabelsOnly: !exact(v)}
 	if value := s.External.value(req.GetLabel()); value != "" {
 		some, err := s.some(ctx, v, q)
 		if err != nil || !some {
@@ -76,7 +77,7 @@ func (s *Store) labelValues(ctx context.Context, v selection.Viewer, room func(b
 		}
 		return &thanos.LabelValuesResponse{Values: []string{value}}, nil
 	}
-	t := texts{ctx: ctx, room: room, of: func(name, value string) string {
+	t := texts{ctx: ctx, exact: exact(v), room: room, of: func(name, value string) string {
 		if name != req.GetLabel() {
 			return ""
 		}
@@ -93,7 +94,7 @@ func (s *Store) some(ctx context.Context, v selection.Viewer, q samples.Query) (
 	if len(q.Sets) == 0 && v.Allowed == nil {
 		return true, nil
 	}
-	err := s.walk(ctx, v, q, first{})
+	err := s.walk(ctx, v, q, &first{exact: exact(v)})
 	if errors.Is(err, errFirst) {
 		return true, nil
 	}
@@ -115,6 +116,8 @@ func (s *Store) walk(ctx context.Context, v selection.Viewer, q samples.Query, t
 // texts collects strings of labels of series, each once. It implements [samples.Visitor].
 type texts struct {
 	ctx   context.Context
+	exact bool // series without samples in the time do not count
+	it    chunk.Iterator
 	room  func(bytes int64) error         // takes so many in place of what was taken before
 	of    func(name, value string) string // "" for none
 	seen  map[string]struct{}
@@ -134,7 +137,7 @@ func (t *texts) Window(recent *replica.Recent, from, to int64) error {
 		if n++; n%heldEvery == 1 && t.ctx.Err() != nil {
 			return context.Cause(t.ctx)
 		}
-		if chunks = reader.Chunks(ref, chunks[:0]); len(chunks) == 0 {
+		if chunks = reader.Chunks(ref, chunks[:0]); len(chunks) == 0 || t.exact && !within(&t.it, chunks, from, to) {
 			continue
 		}
 		t.some = true
@@ -156,7 +159,10 @@ func (t *texts) Window(recent *replica.Recent, from, to int64) error {
 }
 
 // Segments implements [samples.Visitor].
-func (t *texts) Segments(series chunk.Series, _, _ int64) (err error) {
+func (t *texts) Segments(series chunk.Series, from, to int64) (err error) {
+	if t.exact && !within(&t.it, series.Chunks, from, to) {
+		return nil
+	}
 	t.some = true
 	series.Labels.Range(func(l labels.Label) {
 		if err == nil {
@@ -191,13 +197,16 @@ func (t *texts) first(limit int64) []string {
 var errFirst = errors.New("a series was found")
 
 // first is a visitor that wants to know whether there is a series.
-type first struct{}
+type first struct {
+	exact bool // one without samples in the time does not count
+	it    chunk.Iterator
+}
 
 // Window implements [samples.Visitor].
-func (first) Window(recent *replica.Recent, from, to int64) error {
+func (f *first) Window(recent *replica.Recent, from, to int64) error {
 	reader := recent.Window.Reader(from, to)
 	for ref := range recent.From(0) {
-		if len(reader.Chunks(ref, nil)) > 0 {
+		if chunks := reader.Chunks(ref, nil); len(chunks) > 0 && (!f.exact || within(&f.it, chunks, from, to)) {
 			return errFirst
 		}
 	}
@@ -205,4 +214,15 @@ func (first) Window(recent *replica.Recent, from, to int64) error {
 }
 
 // Segments implements [samples.Visitor].
-func (first) Segments(chunk.Series, int64, int64) error { return errFirst }
+func (f *first) Segments(series chunk.Series, from, to int64) error {
+	if f.exact && !within(&f.it, series.Chunks, from, to) {
+		return nil
+	}
+	return errFirst
+}
+
+// within says whether chunks have a sample of a time.
+func within(it *chunk.Iterator, chunks []chunk.Chunk, from, to int64) bool {
+	it.Reset(chunks, chunk.All)
+	return it.Seek(from) != chunkenc.ValNone && it.AtT() <= to
+}

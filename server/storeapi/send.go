@@ -21,11 +21,10 @@ const (
 type sending struct {
 	found *found
 	send  func(envelopes []byte) error
-	// exact says that a caller must not see how chunks were cut, which depends on series that
-	// it may not see.
-	exact bool
-	out   []byte // envelopes
-	again []byte // room for chunks that were merged
+	// exact says that the caller must not see how chunks were cut, and bare that it wants none.
+	exact, bare bool
+	out         []byte // envelopes
+	again       []byte // room for chunks that were merged
 }
 
 // all sends the series, or so many of the first ones if limit is above 0.
@@ -44,6 +43,9 @@ func (s *sending) all(limit int64) error {
 			return err
 		}
 		if len(chunks) > 0 || s.found.labelsOnly {
+			if s.bare {
+				chunks = nil
+			}
 			if err := s.series(s.found.sent(&list[i]), chunks); err != nil {
 				return err
 			}

@@ -49,16 +49,20 @@ func (s *Store) series(ctx context.Context, v selection.Viewer, req *thanos.Seri
 	f := found{
 		dict: newDictionary(s.External.without(req.GetWithoutReplicaLabels())),
 		hold: s.Engine.Hold(v), shard: shardOf(req.GetShardInfo()),
-		wanted: span{req.GetMinTime(), req.GetMaxTime()}, labelsOnly: req.GetSkipChunks(),
+		wanted: span{req.GetMinTime(), req.GetMaxTime()}, labelsOnly: req.GetSkipChunks() && !exact(v),
 	}
 	defer f.hold.Release()
 	q := samples.Query{Sets: m.sets, From: f.wanted.from, To: f.wanted.to, LabelsOnly: f.labelsOnly}
 	if err := s.inTurn(ctx, v, func(ctx context.Context) error { return f.find(ctx, s.Samples, v, q) }); err != nil {
 		return err
 	}
-	sending := sending{found: &f, send: send, exact: v.Allowed != nil}
+	sending := sending{found: &f, send: send, exact: exact(v), bare: req.GetSkipChunks()}
 	return sending.all(req.GetLimit())
 }
+
+// exact says that a caller is told by single samples which series there are, and what they
+// have. How chunks are cut depends on series that it may not see.
+func exact(v selection.Viewer) bool { return v.Allowed != nil }
 
 // inTurn has a call read the logs once it is its turn. It takes no longer than an evaluation
 // may.
