@@ -237,8 +237,8 @@ bench-micro: ## Run the Go benchmarks of all stages
 
 # The stages that a sample passes through, each with a number of runs that does not depend on the machine.
 STAGES = go test -run '^$$' -benchtime 50x -benchmem \
-	-bench '^Benchmark(Decompress|DecodeV[12]|Intern|EncodeBlock|DecodeBlock|EncodeSeries|DecodeSeries|Append|Replicate|Apply|AddSeries|Match|Stream.*)$$' \
-	./forwarder/... ./internal/segment ./internal/seglog ./internal/head ./server/... ./bench
+	-bench '^Benchmark(Decompress|DecodeV[12]|Intern|EncodeBlock|DecodeBlock|EncodeSeries|DecodeSeries|Append|Replicate|Apply|AddSeries|Match|Split|Stream.*)$$' \
+	./receiver/split ./forwarder/... ./internal/segment ./internal/seglog ./internal/head ./server/... ./bench
 
 .PHONY: check-allocs
 check-allocs: ## Fail if a stage allocates more than bench/allocs.txt says

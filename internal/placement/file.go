@@ -61,7 +61,7 @@ type (
 		Servers    text `yaml:"servers"`
 	}
 	epochText struct {
-		From   text   `yaml:"from"`
+		From   *text  `yaml:"from"`
 		Groups []text `yaml:"groups"`
 	}
 	text = strictyaml.Text
@@ -167,14 +167,15 @@ func (s *spreadText) read() (by Spread, labels []string, err error) {
 // read returns an epoch that comes after others.
 func (t *epochText) read(field string, before []Epoch) (Epoch, error) {
 	e := Epoch{From: Ever}
-	if t.From.Line > 0 {
+	var where text
+	if t.From != nil {
+		where = *t.From
 		from, err := time.Parse(time.RFC3339, t.From.Value)
 		if err != nil || from.Nanosecond()%int(time.Millisecond) != 0 {
-			return e, t.From.At(field+".from", errors.New("want a time such as 2026-12-01T12:00:00Z, of whole milliseconds at most"))
+			return e, where.At(field+".from", errors.New("want a time such as 2026-12-01T12:00:00Z, of whole milliseconds at most"))
 		}
 		e.From = from.UnixMilli()
 	}
-	where := t.From
 	for i, name := range t.Groups {
 		if where.Line == 0 {
 			where = name
