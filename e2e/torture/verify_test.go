@@ -103,15 +103,14 @@ func (r *rig) written() map[string]string {
 	return all
 }
 
-// hasLess says whether a server lacks files, which it may where the bucket has them: it was
-// filled with the newest of a log.
+// hasLess says whether a server may lack files that the bucket has: it was filled with the
+// newest of a log, or nobody has them any more.
 func (r *rig) hasLess(u *unit) bool {
-	for name := range r.written() {
-		if sizeOf(u.store, name) < 0 {
-			return r.bucket != nil
-		}
+	if r.bucket == nil {
+		return false
 	}
-	return false
+	lacks := func(name string) bool { return sizeOf(u.store, name) < 0 }
+	return r.losses > 0 || slices.ContainsFunc(slices.Collect(maps.Keys(r.written())), lacks)
 }
 
 // sameSizes says whether the servers have as much as that.
