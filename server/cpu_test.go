@@ -145,11 +145,16 @@ func callers(b *testing.B, s *instance, n int, req *getRequest) *clients {
 
 // callersOf is callers of a request as benchClient takes it.
 func callersOf(b *testing.B, s *instance, n int, text string) *clients {
-	cmd := exec.Command(os.Args[0])
 	address := s.RPCAddr().String()
 	if s.SecuresTLS() {
 		address = benchTLS + address
 	}
+	return callersAt(b, address, n, text)
+}
+
+// callersAt is callersOf of an address.
+func callersAt(b *testing.B, address string, n int, text string) *clients {
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d %s", benchClientEnv, address, n, text))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
