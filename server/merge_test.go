@@ -18,6 +18,7 @@ import (
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/internal/cursor"
+	"github.com/promgrpc/exporter/internal/placement"
 )
 
 // of returns the lines of one group's series, whose names begin with its own.
@@ -306,6 +307,44 @@ func TestMergedErrors(t *testing.T) {
 		} {
 			_, err := p.open(t, ctx, r.address, c.req)()
 			require.Equal(t, c.code, codeOf(err), "%s: %v", title, err)
+		}
+	})
+}
+
+// In the time after an instant at which series have moved, a snapshot has each once, as it
+// is in its new group, and one that has no sample there yet as it was.
+func TestMergedSnapshotOfMovedSeries(t *testing.T) {
+	at := now()
+	p, err := placement.New(2, placement.ByLabels, []string{"i"}, []placement.Epoch{
+		{From: placement.Ever, Groups: []string{"a"}}, {From: at - 60000, Groups: []string{"a", "b"}},
+	})
+	require.NoError(t, err)
+	two := newTwoGroups(t)
+	var want []string
+	late := true
+	for i := range 200 {
+		text := fmt.Sprint(i)
+		series := fmt.Sprintf(`m{i=%q}`, text)
+		two.sources[0].write(point{series: series, t: at - 90000, v: 1})
+		line := fmt.Sprintf("%s 1 @%d", series, at-90000)
+		if p.Group(placement.KeyOf(text), at) == "b" {
+			if !late {
+				two.sources[1].write(point{series: series, t: at, v: 2})
+				line = fmt.Sprintf("%s 2 @%d", series, at)
+			}
+			late = false
+		}
+		want = append(want, line)
+	}
+	two.await(t)
+	r := newMerging(t, 0, two.groups[:]...)
+	r.streams.Placement = func() *placement.Placement { return p }
+	overAll(t, func(t *testing.T, proto protocol) {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		for _, references := range []bool{false, true} {
+			recv := restoringIf(references, t, proto.open(t, ctx, r.address, request(references, &getRequest{Selectors: []string{"m"}})))
+			require.ElementsMatch(t, want, lines(all(t, recv)...))
 		}
 	})
 }
