@@ -10,9 +10,12 @@ import (
 )
 
 func main() {
-	// A relay is a server, with the flags, logs and signals of one.
+	// A relay and a router are servers, with the flags, logs and signals of one.
 	if len(os.Args) > 1 && os.Args[1] == "relay" {
 		daemon.Main("prometheus-grpc-client relay", os.Args[2:], relay)
+	}
+	if len(os.Args) > 1 && os.Args[1] == "router" {
+		daemon.Main("prometheus-grpc-client router", os.Args[2:], route)
 	}
 	os.Exit(cli.Main())
 }

@@ -22,6 +22,7 @@ import (
 const (
 	ServiceForwarder = "metrics-forwarder"
 	ServiceServer    = "prometheus-api-server"
+	ServiceRouter    = "prometheus-api-router"
 
 	MetaInstance = "instance"
 	MetaLinkPort = "link_port"

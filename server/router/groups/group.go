@@ -230,15 +230,15 @@ func (g *Group) Status() *metricsv1.GroupStatus {
 	return res
 }
 
-// States are what its servers said last, those that answer now alone.
-func (g *Group) States() []*metricsv1.GetStatusResponse {
-	var all []*metricsv1.GetStatusResponse
+// Last is the state that one of its servers said it has, rather one that answers now. Nil:
+// none has answered yet.
+func (g *Group) Last() (last *metricsv1.GetStatusResponse) {
 	for _, s := range g.members.All() {
-		if status, err := s.said(); status != nil && err == nil {
-			all = append(all, status)
+		if status, err := s.said(); status != nil && (err == nil || last == nil) {
+			last = status
 		}
 	}
-	return all
+	return last
 }
 
 // Stream is a call that a server answers with many messages.
