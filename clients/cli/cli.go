@@ -171,10 +171,14 @@ func run(ctx context.Context, args []string, env environment) (code int) {
 		name, command := register(app, &c)
 		commands[name] = command
 	}
-	// main runs the relay itself, unless flags come before the word.
+	// main runs the relay and the router itself, unless flags come before the word.
 	relay := app.Command("relay", "Follow a server, or another relay, and serve the same MetricsService to many local readers. See relay --help.")
 	commands[relay.FullCommand()] = func(context.Context, environment) error {
 		return usage.Errorf("relay has to be the first word, before its flags")
+	}
+	router := app.Command("router", "Answer every call for several groups of servers, as one service. See router --help.")
+	commands[router.FullCommand()] = func(context.Context, environment) error {
+		return usage.Errorf("router has to be the first word, before its flags")
 	}
 	if len(args) == 0 {
 		app.UsageWriter(env.stderr).Usage(args)

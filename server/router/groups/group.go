@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
@@ -26,6 +27,7 @@ type Group struct {
 	members discovery.Members[*server]
 	turn    atomic.Uint64 // whose turn it is among servers that are as good
 	left    chan struct{} // closed when it has left the file
+	began   time.Time
 
 	mu   sync.Mutex
 	away bool
@@ -35,14 +37,14 @@ type Group struct {
 }
 
 func newGroup(all *Groups, of placement.Group) *Group {
-	g := &Group{all: all, name: of.Name, spec: of.Servers, left: make(chan struct{})}
+	g := &Group{all: all, name: of.Name, spec: of.Servers, left: make(chan struct{}), began: time.Now()}
 	g.members = discovery.Members[*server]{
 		Start: func(i discovery.Instance) (*server, func(context.Context)) {
 			s := newServer(g, i.Address)
 			return s, s.watch
 		},
 		Name: func(i discovery.Instance) string { return i.Address },
-		Gone: func(string) { g.changed() },
+		Gone: func(string) {},
 	}
 	return g
 }
@@ -52,18 +54,29 @@ func (g *Group) leave() { close(g.left) }
 
 // run watches the group's servers until ctx ends or the group has left.
 func (g *Group) run(ctx context.Context) {
+	var watched sync.WaitGroup
+	defer watched.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go func() {
-		select {
-		case <-g.left:
-			cancel()
-		case <-ctx.Done():
+	watched.Go(func() {
+		defer cancel()
+		ticker := time.NewTicker(askEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-g.left:
+				return
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+				g.changed() // Servers may be gone.
+			}
 		}
-	}()
+	})
 	source, err := discovery.Parse(g.spec, discovery.Options{Logger: g.all.logger})
 	if err != nil {
 		g.all.logger.Error("a group's servers cannot be found", "group", g.name, "err", err) // The file was checked.
+		cancel()
 		return
 	}
 	g.members.Run(ctx, source)
@@ -117,7 +130,7 @@ func (g *Group) changed() {
 	}
 	g.mu.Lock()
 	was := g.away
-	g.away = answering == 0 && asked == len(servers) && (asked > 0 || was)
+	g.away = answering == 0 && asked == len(servers) && (asked > 0 || time.Since(g.began) > askTime)
 	if logs != nil {
 		g.logs = logs
 	}
