@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -54,7 +55,7 @@ func (p *protocol) read(t testing.TB, s *instance, req *queryv1.ReadSeriesReques
 	var d stored.Decoder
 	for {
 		m, err := receive()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			require.True(t, d.Ended)
 			return &d, nil
 		}
@@ -98,7 +99,7 @@ func TestReadSeries(t *testing.T) {
 			`{__name__="m", i="a"} 0 2 2000`, `{__name__="m", i="b"} 1000 1 2000`,
 		}, linesOf(t, got.Series, chunk.All))
 		require.Empty(t, linesOf(t, got.Series, t0+second))
-		got, err = p.read(t, s, &queryv1.ReadSeriesRequest{MinTime: t0, MaxTime: t0 + 10*second, Reached: new(int64(t0 + 5*second))})
+		got, err = p.read(t, s, &queryv1.ReadSeriesRequest{MinTime: t0, MaxTime: t0 + 10*second, Reached: new(t0 + 5*second)})
 		require.NoError(t, err)
 		require.Len(t, linesOf(t, got.Series, chunk.All), 4)
 		got, err = p.read(t, s, &queryv1.ReadSeriesRequest{
@@ -144,7 +145,7 @@ func TestReadSeriesRefused(t *testing.T) {
 	}{
 		{&queryv1.ReadSeriesRequest{Selectors: []string{"m{"}}, connect.CodeInvalidArgument, "selectors: "},
 		{&queryv1.ReadSeriesRequest{Selectors: []string{"rate(m[5m])"}}, connect.CodeInvalidArgument, "selectors: "},
-		{&queryv1.ReadSeriesRequest{Reached: new(int64(t0 + 3600*second))}, connect.CodeUnavailable, "have not come"},
+		{&queryv1.ReadSeriesRequest{Reached: new(t0 + 3600*second)}, connect.CodeUnavailable, "have not come"},
 		{&queryv1.ReadSeriesRequest{Selectors: []string{"m"}, MaxTime: t0}, connect.CodeResourceExhausted, "--limit.query-bytes"},
 		{&queryv1.ReadSeriesRequest{MinTime: 1}, connect.CodeInvalidArgument, "max_time"},
 	} {
@@ -159,7 +160,7 @@ func TestFollowTime(t *testing.T) {
 	src := newSourceAt(t, t0)
 	src.tickAt(t0)
 	s := startFed(t, testConfig(t), src)
-	now := int64(t0)
+	now := t0
 	overAll(t, func(t *testing.T, p protocol) {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
@@ -172,7 +173,7 @@ func TestFollowTime(t *testing.T) {
 					require.LessOrEqual(t, m.GetTime(), ms)
 				}
 				if m.Time != nil && m.GetTime() == ms {
-					require.EqualValues(t, t0, m.GetBegan())
+					require.Equal(t, t0, m.GetBegan())
 					require.Nil(t, m.Lost)
 					return
 				}

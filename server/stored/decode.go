@@ -1,16 +1,18 @@
 package stored
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
+	"github.com/promgrpc/exporter/internal/protoscan"
 	"github.com/promgrpc/exporter/server/chunk"
 	"github.com/promgrpc/exporter/server/samples"
 )
@@ -37,128 +39,132 @@ type Decoder struct {
 // how many bytes that took.
 func (d *Decoder) Response(wire []byte) (int64, error) {
 	n := int64(len(wire))
-	return n, eachField(wire, func(f *field) error {
-		switch f.number {
+	s := scanner{rest: wire}
+	for s.next() {
+		switch s.Number {
 		case fieldSeries:
-			return d.series(f.bytes, &n)
+			more, err := d.series(s.Bytes)
+			if err != nil {
+				return n, err
+			}
+			n += more
 		case fieldEnd:
 			d.Ended = true
 		}
-		return nil
-	})
+	}
+	return n, s.err()
 }
 
-// decoded is a series of a response.
-type decoded struct {
-	parts     []samples.Part
-	exemplars []exemplar.Exemplar
-}
-
-func (d *Decoder) series(wire []byte, n *int64) error {
-	*n += samples.SeriesBytes
-	var s decoded
-	last := ""
+// series decodes a series, and returns about what it takes besides its bytes.
+func (d *Decoder) series(wire []byte) (int64, error) {
+	n := int64(samples.SeriesBytes)
+	var parts []samples.Part
+	var exemplars []exemplar.Exemplar
+	var last []byte
 	d.builder.Reset()
-	err := eachField(wire, func(f *field) error {
-		switch f.number {
+	s := scanner{rest: wire}
+	for s.next() {
+		switch s.Number {
 		case fieldLabels:
-			name, value, err := label(f.bytes)
-			if err != nil || name <= last {
-				return errInvalid
+			name, value, err := label(s.Bytes)
+			if err != nil || bytes.Compare(name, last) <= 0 {
+				return 0, errInvalid
 			}
 			last = name
-			d.builder.Add(name, value)
+			d.builder.Add(string(name), string(value))
 		case fieldParts:
-			p, err := part(f.bytes)
-			s.parts = append(s.parts, p)
-			*n += int64(len(p.Chunks)) * samples.ChunkBytes
-			return err
+			p, err := part(s.Bytes)
+			if err != nil {
+				return 0, err
+			}
+			parts = append(parts, p)
+			n += int64(len(p.Chunks)) * samples.ChunkBytes
 		case fieldExemplars:
-			x, err := exemplarOf(f.bytes)
-			s.exemplars = append(s.exemplars, x)
-			return err
+			x, err := exemplarOf(s.Bytes)
+			if err != nil {
+				return 0, err
+			}
+			exemplars = append(exemplars, x)
 		}
-		return nil
-	})
-	if err != nil {
-		return err
 	}
-	return d.add(d.builder.Labels(), s)
+	if s.invalid {
+		return 0, errInvalid
+	}
+	ls := d.builder.Labels()
+	if len(exemplars) > 0 {
+		d.Exemplars = append(d.Exemplars, samples.ExemplarSeries{Labels: ls, Exemplars: exemplars})
+		return n, nil
+	}
+	return n, d.add(ls, parts)
 }
 
 // add adds a series, which may go on from the last one.
-func (d *Decoder) add(ls labels.Labels, s decoded) error {
-	if len(s.exemplars) > 0 {
-		d.Exemplars = append(d.Exemplars, samples.ExemplarSeries{Labels: ls, Exemplars: s.exemplars})
-		return nil
-	}
+func (d *Decoder) add(ls labels.Labels, parts []samples.Part) error {
 	if n := len(d.Series); n > 0 {
 		before := d.Series[n-1]
 		switch c := labels.Compare(before.Labels, ls); {
 		case c > 0:
 			return fmt.Errorf("%w: series are not sorted", errInvalid)
 		case c == 0:
-			before.Parts = append(before.Parts, s.parts...)
+			before.Parts = append(before.Parts, parts...)
 			return nil
 		}
 	}
-	d.Series = append(d.Series, &samples.Series{Labels: ls, Parts: s.parts})
+	d.Series = append(d.Series, &samples.Series{Labels: ls, Parts: parts})
 	return nil
 }
 
-func label(wire []byte) (name, value string, err error) {
-	err = eachField(wire, func(f *field) error {
-		switch f.number {
+func label(wire []byte) (name, value []byte, err error) {
+	s := scanner{rest: wire}
+	for s.next() {
+		switch s.Number {
 		case fieldName:
-			name = string(f.bytes)
+			name = s.Bytes
 		case fieldValue:
-			value = string(f.bytes)
+			value = s.Bytes
 		}
-		return nil
-	})
-	return name, value, err
+	}
+	return name, value, s.err()
 }
 
 func part(wire []byte) (p samples.Part, err error) {
-	err = eachField(wire, func(f *field) error {
-		switch f.number {
+	s := scanner{rest: wire}
+	for s.next() {
+		switch s.Number {
 		case fieldMin:
-			p.From = int64(f.value)
+			p.From = int64(s.Value)
 		case fieldMax:
-			p.To = int64(f.value)
+			p.To = int64(s.Value)
 		case fieldChunks:
-			c, err := chunkOf(f.bytes)
+			c, err := chunkOf(s.Bytes)
+			if err != nil {
+				return p, err
+			}
 			p.Chunks = append(p.Chunks, c)
-			return err
 		}
-		return nil
-	})
-	return p, err
+	}
+	return p, s.err()
 }
 
 func chunkOf(wire []byte) (c chunk.Chunk, err error) {
 	var data []byte
-	var encoding chunkenc.Encoding
-	err = eachField(wire, func(f *field) error {
-		switch f.number {
+	encoding := chunkenc.EncNone
+	s := scanner{rest: wire}
+	for s.next() {
+		switch s.Number {
 		case fieldEncoding:
-			for theirs, ours := range encodings {
-				if uint64(ours) == f.value {
-					encoding = theirs
-				}
-			}
+			encoding = encodingOf(s.Value)
 		case fieldChunkMin:
-			c.Min = int64(f.value)
+			c.Min = int64(s.Value)
 		case fieldChunkMax:
-			c.Max = int64(f.value)
+			c.Max = int64(s.Value)
 		case fieldData:
-			data = f.bytes
+			data = s.Bytes
 		case fieldLags:
-			c.Lags = f.bytes
+			c.Lags = s.Bytes
 		}
-		return nil
-	})
-	if err != nil || encoding == chunkenc.EncNone || len(data) < sizeOfCount || c.Max < c.Min {
+	}
+	if s.invalid || encoding == chunkenc.EncNone || len(data) < sizeOfCount || c.Max < c.Min {
 		return c, errInvalid
 	}
 	if len(c.Lags) == 0 {
@@ -166,6 +172,19 @@ func chunkOf(wire []byte) (c chunk.Chunk, err error) {
 	}
 	c.Data, err = chunkenc.FromData(encoding, data)
 	return c, err
+}
+
+// encodingOf is Prometheus' number of an encoding, none for one that is not known.
+func encodingOf(value uint64) chunkenc.Encoding {
+	switch queryv1.StoredChunk_Encoding(value) {
+	case queryv1.StoredChunk_ENCODING_XOR:
+		return chunkenc.EncXOR
+	case queryv1.StoredChunk_ENCODING_HISTOGRAM:
+		return chunkenc.EncHistogram
+	case queryv1.StoredChunk_ENCODING_FLOAT_HISTOGRAM:
+		return chunkenc.EncFloatHistogram
+	}
+	return chunkenc.EncNone
 }
 
 func exemplarOf(wire []byte) (exemplar.Exemplar, error) {
@@ -181,37 +200,29 @@ func exemplarOf(wire []byte) (exemplar.Exemplar, error) {
 	return exemplar.Exemplar{Labels: builder.Labels(), Value: m.GetValue(), Ts: m.GetTimestamp(), HasTs: true}, nil
 }
 
-// field is one of a message: a number, or bytes.
-type field struct {
-	number protowire.Number
-	value  uint64
-	bytes  []byte
+// scanner goes through the fields of a message.
+type scanner struct {
+	protoscan.Field
+	rest    []byte
+	invalid bool
 }
 
-// eachField calls do for the fields of a message.
-func eachField(b []byte, do func(*field) error) error {
-	for len(b) > 0 {
-		number, wire, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return errInvalid
-		}
-		b = b[n:]
-		f := field{number: number}
-		switch wire {
-		case protowire.VarintType:
-			f.value, n = protowire.ConsumeVarint(b)
-		case protowire.BytesType:
-			f.bytes, n = protowire.ConsumeBytes(b)
-		default:
-			n = protowire.ConsumeFieldValue(number, wire, b)
-		}
-		if n < 0 {
-			return errInvalid
-		}
-		b = b[n:]
-		if err := do(&f); err != nil {
-			return err
-		}
+func (s *scanner) next() bool {
+	if len(s.rest) == 0 {
+		return false
+	}
+	f, ok := protoscan.Read(s.rest, 0)
+	if !ok {
+		s.invalid = true
+		return false
+	}
+	s.Field, s.rest = f, s.rest[f.Next:]
+	return true
+}
+
+func (s *scanner) err() error {
+	if s.invalid {
+		return errInvalid
 	}
 	return nil
 }
