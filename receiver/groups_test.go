@@ -87,6 +87,18 @@ func startSpread(t *testing.T, g *groupsFile, configure func(*Config)) *running 
 	return r
 }
 
+// A forwarder might read more of such a body than the receiver did, and take all of it.
+func TestBodyThatCannotBeTakenApart(t *testing.T) {
+	forwarders := several(t, 2)
+	r := startSpread(t, newGroupsFile(t, "labels: [instance]", forwarders...), nil)
+	a := r.post(t, typeV2, snappy.Encode(nil, []byte("\x22\x00\x22\x02up\x2a\x06\x0a\x01\x80\x0a\x01\x00")))
+	require.Equal(t, http.StatusBadRequest, a.code, a.body)
+	require.Contains(t, a.body, "cannot be taken apart for groups")
+	for _, f := range forwarders {
+		require.Empty(t, f.got())
+	}
+}
+
 // bodyOf is of series with a sample each at a time.
 func bodyOf(t *testing.T, series int, at time.Time) []byte {
 	t.Helper()

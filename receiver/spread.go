@@ -2,6 +2,7 @@ package receiver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -29,6 +30,9 @@ func (g *groups) write(ctx context.Context, from origin, batch *linkv1.Batch, ro
 	}
 	rule := ruleOf(to.placement, from, batch.GetTenant())
 	parts, err := rule.Split(split.Schema(batch.GetSchema()), batch.GetBody(), room)
+	if errors.Is(err, split.ErrDamaged) {
+		return &linkv1.Verdict{Code: linkv1.Code_CODE_INVALID, Errors: []string{err.Error()}}, nil
+	}
 	if err != nil {
 		return nil, err
 	}

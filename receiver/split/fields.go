@@ -47,14 +47,14 @@ func (f *fields) epochs(p *placement.Placement, series []byte) (first, last int,
 		if at, end := protoscan.Short(series, i, 0x12); end > 0 { // Samples are field 2.
 			ms, ok := sampleTime(series[at:end:end])
 			if !ok {
-				return 0, 0, errDamaged
+				return 0, 0, ErrDamaged
 			}
 			oldest, newest, i = min(oldest, ms), max(newest, ms), end
 			continue
 		}
 		field, ok := protoscan.Read(series, i)
 		if !ok {
-			return 0, 0, errDamaged
+			return 0, 0, ErrDamaged
 		}
 		i = field.Next
 		number := f.timeField(field.Number)
@@ -63,7 +63,7 @@ func (f *fields) epochs(p *placement.Placement, series []byte) (first, last int,
 		}
 		ms, ok := timeOf(field, number)
 		if !ok {
-			return 0, 0, errDamaged
+			return 0, 0, ErrDamaged
 		}
 		oldest, newest = min(oldest, ms), max(newest, ms)
 	}

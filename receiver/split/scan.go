@@ -16,7 +16,7 @@ func (s *splitter) scanV1() error {
 		if end == 0 {
 			f, ok := protoscan.Read(b, i)
 			if !ok || (f.Number == 1 || f.Number == 3) && f.Wire != protoscan.TypeBytes {
-				return errDamaged
+				return ErrDamaged
 			}
 			i = f.Next
 			if f.Number == 3 {
@@ -31,7 +31,7 @@ func (s *splitter) scanV1() error {
 		}
 		series := b[at:end:end]
 		if !s.labelsV1(series) {
-			return errDamaged
+			return ErrDamaged
 		}
 		if err := s.place(s.key(), span{uint32(start), uint32(end)}, series, &fieldsV1); err != nil {
 			return err
@@ -70,7 +70,7 @@ func (s *splitter) labelsV1(b []byte) bool {
 		}
 		name, value, ok := protoscan.Pair(b[at:end:end])
 		if !ok {
-			return false
+			continue // The forwarder refuses this series, and takes its neighbours.
 		}
 		for j, wanted := range s.wanted {
 			if string(name) == wanted {
@@ -105,7 +105,7 @@ func (s *splitter) scanV2() error {
 		}
 		series := b[at:end:end]
 		if !s.labelsV2(series) {
-			return errDamaged
+			return ErrDamaged
 		}
 		if err := s.place(s.key(), span{uint32(start), uint32(end)}, series, &fieldsV2); err != nil {
 			return err
@@ -125,7 +125,7 @@ func (s *splitter) scanSymbols() error {
 		}
 		f, ok := protoscan.Read(b, i)
 		if !ok || (f.Number == 4 || f.Number == 5) && f.Wire != protoscan.TypeBytes {
-			return errDamaged
+			return ErrDamaged
 		}
 		start := i
 		if i = f.Next; f.Number != 4 {
@@ -142,7 +142,7 @@ func (s *splitter) scanSymbols() error {
 		}
 	}
 	if len(s.symbols) > 0 && s.symbols[0].content != s.symbols[0].end {
-		return errDamaged // The first has to be empty.
+		return ErrDamaged // The first has to be empty.
 	}
 	return nil
 }

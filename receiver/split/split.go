@@ -6,7 +6,7 @@
 // group, and a series whose samples lie in epochs that give it to different groups is
 // split by their timestamps. The same body is split into the same bytes by every program of
 // the same version, whenever that is. What is damaged so that its series cannot be told
-// apart is not split: a forwarder refuses it as a whole. Memory is granted before it is
+// apart is refused as a whole, so that no group gets another's. Memory is granted before it is
 // taken, and what a series costs does not grow with the number of groups.
 //
 // Not guaranteed: that a part is valid. What is wrong with one series, or within it, is for
@@ -61,23 +61,20 @@ func (p *Part) Release() {
 	}
 }
 
-// errDamaged says that the series of a body cannot be told apart.
-var errDamaged = errors.New("body is not a valid protobuf message")
+// ErrDamaged says that the series of a body cannot be told apart.
+var ErrDamaged = errors.New("body cannot be taken apart for groups: it is not a valid protobuf message")
 
 // Split takes a body in snappy's block format apart. There is one part a group that gets
 // something, in the order of the groups, and one at least. room is asked, with all that is
-// taken by then in bytes, before more is: its error ends the splitting.
+// taken by then in bytes, before more is: its error ends the splitting. Another one is
+// [ErrDamaged].
 func (r *Rule) Split(schema Schema, body []byte, room func(int64) error) ([]Part, error) {
 	if group, all := r.all(); all {
 		return []Part{{Group: group, Body: body}}, nil
 	}
 	s := take(r, room)
 	defer s.release()
-	parts, err := s.split(schema, body)
-	if errors.Is(err, errDamaged) {
-		return []Part{{Group: r.last(), Body: body}}, nil
-	}
-	return parts, err
+	return s.split(schema, body)
 }
 
 // all returns the group of all series, if there is no need to look at them.
@@ -99,7 +96,7 @@ func (r *Rule) last() int { return r.Placement.InEpoch(r.Placement.LastEpoch(), 
 func (s *splitter) split(schema Schema, body []byte) ([]Part, error) {
 	claim, err := snappyblock.Claim(body)
 	if err != nil || !snappyblock.Holds(body, claim) || claim > mostDecoded {
-		return nil, errDamaged
+		return nil, ErrDamaged
 	}
 	if err := s.decode(body, int(claim)); err != nil {
 		return nil, err

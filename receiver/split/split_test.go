@@ -156,6 +156,9 @@ func splitBody(t testing.TB, r *Rule, schema Schema, raw []byte) map[int][]byte 
 	t.Helper()
 	body := snappy.Encode(nil, raw)
 	parts, err := r.Split(schema, body, unbounded)
+	if errors.Is(err, ErrDamaged) {
+		return nil
+	}
 	require.NoError(t, err)
 	require.NotEmpty(t, parts)
 	again, err := r.Split(schema, body, unbounded)
@@ -252,7 +255,7 @@ func TestSymbolsOfParts(t *testing.T) {
 	}
 }
 
-// What cannot be told apart goes to one group as it is, which refuses it.
+// What cannot be told apart goes to no group: a forwarder might read more of it.
 func TestDamagedBodies(t *testing.T) {
 	two, moves := rule(t, placement.ByLabels, names(2)), rule(t, placement.ByLabels, []string{"a"}, []string{"b"})
 	for name, test := range map[string]struct {
@@ -265,9 +268,6 @@ func TestDamagedBodies(t *testing.T) {
 		"metadata that is a number":        {two, V1, "\x18\x05"},
 		"a damaged series":                 {two, V1, "\x0a\x02\x0a\x05"},
 		"a sample that is a number":        {two, V1, "\x0a\x02\x10\x05"},
-		"a damaged label":                  {two, V1, "\x0a\x04\x0a\x02\x0a\x05"},
-		"nothing":                          {two, V1, ""},
-		"of the other schema":              {two, V1, "\x2a\x02\x0a\x00"},
 		"a damaged sample before the last": {moves, V1, "\x0a\x04\x12\x02\x0a\x05"},
 		"a timestamp that is none":         {moves, V1, "\x0a\x04\x12\x02\x12\x00"},
 		"a histogram that is a number":     {moves, V2, "\x22\x00\x2a\x02\x18\x05"},
@@ -278,26 +278,49 @@ func TestDamagedBodies(t *testing.T) {
 		"a series that is cut off":         {two, V2, "\x22\x00\x2a\x02\x12\x05"},
 		"a series of 2.0 that is a number": {two, V2, "\x28\x00"},
 	} {
-		body := snappy.Encode(nil, []byte(test.raw))
-		parts, err := test.rule.Split(test.schema, body, unbounded)
-		require.NoError(t, err, name)
-		require.Equal(t, []Part{{Group: 1, Body: body}}, withoutGroup(parts, test.rule), name)
+		_, err := test.rule.Split(test.schema, snappy.Encode(nil, []byte(test.raw)), unbounded)
+		require.ErrorIs(t, err, ErrDamaged, name)
 	}
 	for _, body := range []string{"", "\x80", "\xff\xff\xff\xff\x0f\x00", "\x05\x00a"} {
-		parts, err := two.Split(V1, []byte(body), unbounded)
-		require.NoError(t, err)
-		require.Equal(t, []Part{{Group: 1, Body: []byte(body)}}, withoutGroup(parts, two))
+		_, err := two.Split(V1, []byte(body), unbounded)
+		require.ErrorIs(t, err, ErrDamaged)
 	}
 }
 
-// withoutGroup makes the group of parts 1 where it is the last's.
-func withoutGroup(parts []Part, r Rule) []Part {
-	for i := range parts {
-		if parts[i].Group == r.last() {
-			parts[i].Group = 1
-		}
+// What has no series goes to one group as it is, which says what is wrong.
+func TestBodiesWithoutSeries(t *testing.T) {
+	r := rule(t, placement.ByLabels, names(2))
+	for _, raw := range []string{"", "\x2a\x02\x0a\x00"} {
+		body := snappy.Encode(nil, []byte(raw))
+		parts, err := r.Split(V1, body, unbounded)
+		require.NoError(t, err)
+		require.Equal(t, []Part{{Group: r.last(), Body: body}}, parts)
 	}
-	return parts
+}
+
+// A label that cannot be read is its series' fault alone, which a forwarder refuses: it does
+// not take its neighbours to another group.
+func TestLabelThatIsDamaged(t *testing.T) {
+	r := rule(t, placement.ByLabels, names(8))
+	g := generator{rand.New(rand.NewPCG(15, 16))}
+	body := g.large(50)
+	raw, err := body.Marshal()
+	require.NoError(t, err)
+	damaged := "\x0a\x08\x0a\x02\x0a\x05\x12\x02\x10\x01"
+	bad := r.Placement.Index(placement.KeyOf("", ""), 1)
+	var series prompb.WriteRequest
+	require.Error(t, series.Unmarshal([]byte(damaged)))
+	got := map[int]string{}
+	for group, decoded := range splitBody(t, &r, V1, append([]byte(damaged), raw...)) {
+		if group == bad {
+			require.Contains(t, string(decoded), damaged)
+			decoded = decoded[len(damaged):]
+		}
+		var part prompb.WriteRequest
+		require.NoError(t, part.Unmarshal(decoded))
+		got[group] = part.String()
+	}
+	require.Equal(t, wanted(&r, body), got)
 }
 
 // References that point nowhere do so in a part too: its series are refused, and no others.
@@ -409,7 +432,7 @@ func FuzzSplit(f *testing.F) {
 		}
 		parts := splitBody(t, &r, schema, raw)
 		want, ok := seriesOf(schema, raw)
-		if !ok {
+		if !ok || parts == nil {
 			return // Which of the parts is wrong is as it may be.
 		}
 		got := 0

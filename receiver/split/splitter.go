@@ -139,7 +139,7 @@ func (s *splitter) decode(body []byte, n int) error {
 	s.decoded = buffer.Get(n)
 	decoded, err := snappyblock.Decode(s.decoded.Bytes[:cap(s.decoded.Bytes)], body)
 	if err != nil {
-		return errDamaged
+		return ErrDamaged
 	}
 	s.decoded.Bytes = decoded
 	return nil
