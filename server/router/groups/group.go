@@ -3,6 +3,7 @@ package groups
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -23,21 +24,25 @@ import (
 type Group struct {
 	all     *Groups
 	name    string
-	spec    string
 	members discovery.Members[*server]
 	turn    atomic.Uint64 // whose turn it is among servers that are as good
 	left    chan struct{} // closed when it has left the file
 	began   time.Time
 
-	mu   sync.Mutex
-	away bool
+	mu sync.Mutex
+	// spec says how its servers are found, and found ends when they are found otherwise.
+	spec   string
+	found  context.Context
+	refind context.CancelFunc
+	away   bool
 	// logs that any of its servers has said it has, since the router was started; nil: none
 	// has answered.
 	logs map[segment.LogID]bool
 }
 
 func newGroup(all *Groups, of placement.Group) *Group {
-	g := &Group{all: all, name: of.Name, spec: of.Servers, left: make(chan struct{}), began: time.Now()}
+	g := &Group{all: all, name: of.Name, left: make(chan struct{}), began: time.Now()}
+	g.find(of.Servers)
 	g.members = discovery.Members[*server]{
 		Start: func(i discovery.Instance) (*server, func(context.Context)) {
 			s := newServer(g, i.Address)
@@ -47,6 +52,54 @@ func newGroup(all *Groups, of placement.Group) *Group {
 		Gone: func(string) {},
 	}
 	return g
+}
+
+// find has the servers found in this way from now on.
+func (g *Group) find(spec string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if spec == g.spec {
+		return
+	}
+	if g.refind != nil {
+		g.refind()
+	}
+	g.spec = spec
+	g.found, g.refind = context.WithCancel(context.Background())
+}
+
+// Watch implements [discovery.Source]: those that there were stay until others are found.
+func (g *Group) Watch(ctx context.Context) <-chan []discovery.Instance {
+	sets := make(chan []discovery.Instance)
+	go func() {
+		defer close(sets)
+		for ctx.Err() == nil {
+			g.watch(ctx, sets)
+		}
+	}()
+	return sets
+}
+
+// watch sends what is found until ctx ends or it is found otherwise.
+func (g *Group) watch(ctx context.Context, sets chan<- []discovery.Instance) {
+	g.mu.Lock()
+	spec, found := g.spec, g.found
+	g.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(found, cancel)()
+	source, err := discovery.Parse(spec, discovery.Options{Logger: g.all.logger})
+	if err != nil {
+		g.all.logger.Error("a group's servers cannot be found", "group", g.name, "err", err) // The file was checked.
+		<-ctx.Done()
+		return
+	}
+	for set := range source.Watch(ctx) {
+		select {
+		case sets <- set:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // leave stops asking the servers.
@@ -73,13 +126,7 @@ func (g *Group) run(ctx context.Context) {
 			}
 		}
 	})
-	source, err := discovery.Parse(g.spec, discovery.Options{Logger: g.all.logger})
-	if err != nil {
-		g.all.logger.Error("a group's servers cannot be found", "group", g.name, "err", err) // The file was checked.
-		cancel()
-		return
-	}
-	g.members.Run(ctx, source)
+	g.members.Run(ctx, g)
 }
 
 // Name of the group.
@@ -131,7 +178,8 @@ func (g *Group) changed() {
 	g.mu.Lock()
 	was := g.away
 	g.away = answering == 0 && asked == len(servers) && (asked > 0 || time.Since(g.began) > askTime)
-	if logs != nil {
+	isNew := logs != nil && (g.logs == nil || !maps.Equal(g.logs, logs))
+	if isNew {
 		g.logs = logs
 	}
 	away := g.away
@@ -143,7 +191,9 @@ func (g *Group) changed() {
 			g.all.logger.Info("a group answers", "group", g.name)
 		}
 	}
-	g.all.changed.Wake()
+	if away != was || isNew {
+		g.all.changed.Wake()
+	}
 }
 
 // Refresh asks its servers again, all at once, for as long as ctx lasts.
@@ -205,9 +255,10 @@ func Passes(err error) bool {
 }
 
 // ranked are its servers, those first that should be called: that are ready, then those
-// that answer, then the others; among those that are as good, in turn.
+// that answer, then the others; among those that are as good, in turn. What a server of
+// another group has would come twice.
 func (g *Group) ranked() []*server {
-	servers := slices.Clone(g.members.All())
+	servers := slices.DeleteFunc(slices.Clone(g.members.All()), (*server).isOfAnother)
 	if len(servers) > 1 {
 		n := int(g.turn.Add(1) % uint64(len(servers)))
 		servers = append(servers[n:], servers[:n]...)

@@ -98,13 +98,14 @@ func (g *Groups) Run(ctx context.Context) error {
 }
 
 // adopt makes the groups those of the file. One whose servers are found otherwise than
-// before is another one.
+// before is the same: streams that hold it go on.
 func (g *Groups) adopt(start func(*Group)) {
 	before, _ := g.Now()
 	var list []*Group
 	for _, of := range g.file.Now().Groups {
-		i := slices.IndexFunc(before, func(old *Group) bool { return old.name == of.Name && old.spec == of.Servers })
+		i := slices.IndexFunc(before, func(old *Group) bool { return old.name == of.Name })
 		if i >= 0 {
+			before[i].find(of.Servers)
 			list = append(list, before[i])
 		} else {
 			list = append(list, newGroup(g, of))
@@ -113,7 +114,7 @@ func (g *Groups) adopt(start func(*Group)) {
 	for _, old := range before {
 		if !slices.Contains(list, old) {
 			old.leave()
-			g.logger.Info("a group is in the groups file no more, or its servers are found otherwise", "group", old.name)
+			g.logger.Info("a group is in the groups file no more", "group", old.name)
 		}
 	}
 	g.mu.Lock()

@@ -2,6 +2,7 @@ package groups
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -30,6 +31,7 @@ type server struct {
 	mu     sync.Mutex
 	status *metricsv1.GetStatusResponse // its last, nil: it has not answered yet
 	err    error                        // why it does not answer now
+	other  bool                         // it is of another group
 	shun   time.Time                    // until when it is called after the others
 }
 
@@ -68,11 +70,18 @@ func (s *server) ask(ctx context.Context) {
 
 // take keeps what the server said, and logs what has changed.
 func (s *server) take(status *metricsv1.GetStatusResponse, err error) {
+	other := err == nil && s.saysAnother(status)
+	if other {
+		err = fmt.Errorf("it says that it is a server of group %s", status.GetGroup())
+	}
 	s.mu.Lock()
 	first, failed := s.status == nil && s.err == nil, s.err != nil
 	s.err = err
-	if err == nil {
-		s.status = status
+	switch {
+	case err == nil:
+		s.status, s.other = status, false
+	case other:
+		s.status, s.other = nil, true
 	}
 	s.mu.Unlock()
 	log := s.group.all.logger
@@ -82,6 +91,20 @@ func (s *server) take(status *metricsv1.GetStatusResponse, err error) {
 	case err == nil && (failed || first):
 		log.Info("a server of a group answers", "group", s.group.name, "server", s.address, "instance", status.GetInstance())
 	}
+}
+
+// saysAnother says whether the logs of a server are of another group. Where nothing spreads
+// series over groups, the file may call them as it likes.
+func (s *server) saysAnother(status *metricsv1.GetStatusResponse) bool {
+	of := status.GetGroup()
+	return of != "" && of != s.group.name && s.group.all.Placement() != nil
+}
+
+// isOfAnother says whether it said so last.
+func (s *server) isOfAnother() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.other
 }
 
 // said returns the server's last state, nil if it has not answered yet, and why it does not

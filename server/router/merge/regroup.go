@@ -17,8 +17,11 @@ func (st *stream) regroup() error {
 	select {
 	case <-st.changed:
 	default:
-		return st.leaveEnded()
+		if err := st.leaveEnded(); err != nil || !st.left {
+			return err
+		}
 	}
+	st.left = false
 	var groups []Group
 	groups, st.changed = st.Groups.Groups()
 	if st.follow {
@@ -71,6 +74,7 @@ func (st *stream) leaveEnded() error {
 		}
 		p.stop()
 		st.parts = slices.Delete(st.parts, i, i+1)
+		st.left = true
 		i--
 		for _, at := range p.place {
 			at.Gone, at.SnapshotRef, at.SnapshotTime = true, 0, 0

@@ -48,6 +48,7 @@ type stream struct {
 
 	woken    chan struct{}   // has an element when a part has something
 	changed  <-chan struct{} // of the groups
+	left     bool            // a part was left since the groups were looked at: its group may be back
 	out      joined
 	away     []string // that the client was told of
 	synced   bool

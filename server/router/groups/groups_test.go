@@ -1,0 +1,131 @@
+package groups
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/stretchr/testify/require"
+
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+	"github.com/promgrpc/exporter/internal/credential"
+	"github.com/promgrpc/exporter/internal/groupsfile"
+	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/outgoing"
+)
+
+// said is a server that says which group and log it has.
+type said struct {
+	metricsv1connect.UnimplementedMetricsServiceHandler
+	group string
+	log   segment.LogID
+	asked atomic.Int64
+}
+
+// GetStatus implements the service.
+func (s *said) GetStatus(context.Context, *connect.Request[metricsv1.GetStatusRequest]) (*connect.Response[metricsv1.GetStatusResponse], error) {
+	s.asked.Add(1)
+	return connect.NewResponse(&metricsv1.GetStatusResponse{Ready: true, Group: s.group, Logs: []*metricsv1.LogStatus{{LogId: s.log.String()}}}), nil
+}
+
+// GetLabelNames implements the service: the name of the group.
+func (s *said) GetLabelNames(context.Context, *connect.Request[metricsv1.GetLabelNamesRequest]) (*connect.Response[metricsv1.GetLabelNamesResponse], error) {
+	return connect.NewResponse(&metricsv1.GetLabelNamesResponse{Names: []string{s.log.String()}}), nil
+}
+
+// serve returns the address of the server.
+func (s *said) serve(t *testing.T) string {
+	mux := http.NewServeMux()
+	mux.Handle(metricsv1connect.NewMetricsServiceHandler(s))
+	server := httptest.NewUnstartedServer(mux)
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
+}
+
+// running are the groups of a file, which is written again by the function.
+func running(t *testing.T, text string) (*Groups, func(text string)) {
+	path := filepath.Join(t.TempDir(), "groups.yml")
+	write := func(text string) {
+		require.NoError(t, os.WriteFile(path+".new", []byte(text), 0o600))
+		require.NoError(t, os.Rename(path+".new", path))
+	}
+	write(text)
+	logger := slog.New(slog.DiscardHandler)
+	file, err := groupsfile.Open(path, groupsfile.Options{Check: Check, Logger: logger})
+	require.NoError(t, err)
+	caller, err := outgoing.New(credential.Flags{Prefix: "group."}, nil, logger)
+	require.NoError(t, err)
+	g := New(file, caller, logger)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = g.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return g, write
+}
+
+func has(g *Group, id segment.LogID) func() bool {
+	return func() bool { ids, _ := g.Logs(); return ids[id] && !g.Away() }
+}
+
+// Whoever holds a group, such as a stream, goes on with its servers where these are found
+// otherwise than before.
+func TestServersAreFoundOtherwise(t *testing.T) {
+	before, after := &said{log: segment.LogID{1}}, &said{log: segment.LogID{2}}
+	g, write := running(t, "groups: {a: {servers: \""+before.serve(t)+"\"}}")
+	list, _ := g.Now()
+	held := list[0]
+	require.Eventually(t, has(held, before.log), time.Minute, time.Millisecond)
+	write("groups: {a: {servers: \"" + after.serve(t) + "\"}}")
+	require.Eventually(t, has(held, after.log), time.Minute, time.Millisecond)
+	names := new(metricsv1.GetLabelNamesResponse)
+	require.NoError(t, held.Invoke(t.Context(), metricsv1connect.MetricsServiceGetLabelNamesProcedure, &metricsv1.GetLabelNamesRequest{}, names))
+	require.Equal(t, []string{after.log.String()}, names.GetNames())
+	list, _ = g.Now()
+	require.Same(t, held, list[0])
+}
+
+// A server of another group would be read twice, and its group's own not at all.
+func TestServerOfAnotherGroup(t *testing.T) {
+	a, other := &said{group: "a", log: segment.LogID{1}}, &said{group: "a", log: segment.LogID{1}}
+	g, _ := running(t, "version: 1\nspread: {tenant: true}\nepochs: [{groups: [a, b]}]\ngroups: {a: {servers: \""+a.serve(t)+"\"}, b: {servers: \""+other.serve(t)+"\"}}")
+	list, _ := g.Now()
+	require.Eventually(t, has(list[0], a.log), time.Minute, time.Millisecond)
+	require.Eventually(t, list[1].Away, time.Minute, time.Millisecond)
+	require.Contains(t, list[1].Status().GetServers()[0].GetError(), "group a")
+	_, known := list[1].Logs()
+	require.False(t, known)
+	err := list[1].Invoke(t.Context(), metricsv1connect.MetricsServiceGetLabelNamesProcedure, &metricsv1.GetLabelNamesRequest{}, new(metricsv1.GetLabelNamesResponse))
+	require.Equal(t, connect.CodeUnavailable, connect.CodeOf(err))
+}
+
+// Thousands of streams look at the groups whenever something has changed, and not each time
+// that a server was asked.
+func TestNothingHasChanged(t *testing.T) {
+	a := &said{log: segment.LogID{1}}
+	g, _ := running(t, "groups: {a: {servers: \""+a.serve(t)+"\"}}")
+	list, _ := g.Now()
+	require.Eventually(t, has(list[0], a.log), time.Minute, time.Millisecond)
+	twice := func() {
+		asked := a.asked.Load()
+		require.Eventually(t, func() bool { return a.asked.Load() > asked+1 }, time.Minute, time.Millisecond)
+	}
+	twice()
+	_, changed := g.Now()
+	twice()
+	select {
+	case <-changed:
+		t.Fatal("nothing has changed")
+	default:
+	}
+}
