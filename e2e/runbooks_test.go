@@ -88,7 +88,7 @@ func runbook(t *testing.T, section string, env []string) {
 	path := "PATH=" + filepath.Dir(harness.Binary(t, "prometheus-grpc-client")) + ":" + os.Getenv("PATH")
 	for _, block := range blocks {
 		p := harness.StartEnv(t, section, append([]string{path}, env...), "bash", "-euo", "pipefail", "-c",
-			"trap 'jobs -p | xargs -r kill' EXIT\n"+replace(block[2]))
+			"trap 'jobs -p | xargs -r kill; wait' EXIT\n"+replace(block[2]))
 		if code := p.Wait(time.Minute); code != 0 {
 			t.Errorf("%s ended with the code %d:\n%s\n%s%s", section, code, block[2], p.Stdout().String(), p.Stderr().String())
 		}

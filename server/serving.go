@@ -132,7 +132,7 @@ func (c *ServingConfig) CheckServing() error {
 	if _, _, err := c.doors(); err != nil {
 		return &usage.Error{Err: err}
 	}
-	return c.LimitConfig.check()
+	return c.check()
 }
 
 // RPC is the configuration of the RPC port. It has to be right.

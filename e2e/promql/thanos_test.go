@@ -199,6 +199,6 @@ func (a *answer) of(t *testing.T, replica string) *answer {
 	}
 	only := &answer{status: a.status}
 	only.Data.ResultType, only.Data.Result = a.Data.ResultType, json.RawMessage(textOf(kept))
-	require.False(t, strings.Contains(string(only.Data.Result), `"`+replicaLabel+`"`))
+	require.NotContains(t, string(only.Data.Result), `"`+replicaLabel+`"`)
 	return only
 }
