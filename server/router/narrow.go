@@ -2,7 +2,6 @@ package router
 
 import (
 	"context"
-	"strings"
 
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/server/call"
@@ -50,11 +49,7 @@ func (r *Router) narrow(ctx context.Context, from call.Caller, selectors []strin
 func texts(selectors []selection.Selector) []string {
 	list := make([]string, len(selectors))
 	for i, s := range selectors {
-		matchers := make([]string, len(s))
-		for j, m := range s {
-			matchers[j] = m.String()
-		}
-		list[i] = "{" + strings.Join(matchers, ",") + "}"
+		list[i] = s.String()
 	}
 	return list
 }

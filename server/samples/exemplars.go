@@ -35,7 +35,7 @@ func (s *Store) Exemplars(ctx context.Context, v selection.Viewer, held *limit.H
 			return nil, err
 		}
 	}
-	return r.merged(), nil
+	return MergedExemplars(r.found), nil
 }
 
 // exemplarReading collects the exemplars of some series.
@@ -97,11 +97,12 @@ func (r *exemplarReading) within(wire [][]byte, builder *labels.ScratchBuilder) 
 	return list, nil
 }
 
-// merged returns each series once, with each of its exemplars once.
-func (r *exemplarReading) merged() []ExemplarSeries {
-	slices.SortStableFunc(r.found, func(a, b ExemplarSeries) int { return labels.Compare(a.Labels, b.Labels) })
+// MergedExemplars sorts series by their labels, and makes one of those that have the same,
+// with each of their exemplars once.
+func MergedExemplars(found []ExemplarSeries) []ExemplarSeries {
+	slices.SortStableFunc(found, func(a, b ExemplarSeries) int { return labels.Compare(a.Labels, b.Labels) })
 	var all []ExemplarSeries
-	for _, s := range r.found {
+	for _, s := range found {
 		if n := len(all); n > 0 && labels.Equal(all[n-1].Labels, s.Labels) {
 			all[n-1].Exemplars = append(all[n-1].Exemplars, s.Exemplars...)
 			continue

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/promgrpc/exporter/internal/backoff"
 	"github.com/promgrpc/exporter/server/refusal"
 )
 
@@ -71,12 +72,5 @@ func (a *Absence) Again(ctx context.Context, err error) error {
 	if err := a.are(away.Groups); err != nil {
 		return err
 	}
-	timer := time.NewTimer(betweenAttempts)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return backoff.Sleep(ctx, betweenAttempts)
 }

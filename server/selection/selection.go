@@ -3,6 +3,7 @@ package selection
 import (
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -13,6 +14,15 @@ import (
 
 // Selector is a PromQL series selector: all matchers have to match.
 type Selector []*labels.Matcher
+
+// String is the selector as requests have it.
+func (s Selector) String() string {
+	matchers := make([]string, len(s))
+	for i, m := range s {
+		matchers[i] = m.String()
+	}
+	return "{" + strings.Join(matchers, ",") + "}"
+}
 
 // Selection is what a request asks for: the series that any selector matches, or
 // every series if there are no selectors. Of these it is those that the caller may see.

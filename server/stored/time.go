@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
+	"github.com/promgrpc/exporter/internal/backoff"
 	"github.com/promgrpc/exporter/server/call"
 )
 
@@ -47,7 +48,7 @@ func (c *Calls) followTime(ctx context.Context, req *queryv1.FollowTimeRequest, 
 		if err := to.Send(wire); err != nil {
 			return err
 		}
-		if err := pause(ctx, betweenTimes); err != nil {
+		if err := backoff.Sleep(ctx, betweenTimes); err != nil {
 			return err
 		}
 		select {
@@ -56,17 +57,6 @@ func (c *Calls) followTime(ctx context.Context, req *queryv1.FollowTimeRequest, 
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }
 

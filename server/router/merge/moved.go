@@ -11,6 +11,7 @@ import (
 
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/placement"
+	"github.com/promgrpc/exporter/internal/protoscan"
 )
 
 // moved knows which series come twice in the snapshots of several groups: for a while after
@@ -74,7 +75,7 @@ func rank(groups []string, name string) int {
 	return 1
 }
 
-// before are the channels that are closed once the snapshots are over that come before that
+// earlier are the channels that are closed once the snapshots are over that come before that
 // of a group.
 func (m *moved) earlier(name string) (over []<-chan struct{}) {
 	for _, other := range m.order {
@@ -181,9 +182,9 @@ func (m *moved) hashOf(message []byte) (hash uint64, ok bool) {
 		if size < 0 {
 			break
 		}
-		name, value := labelOf(label)
-		if i := slices.Index(names, name); i >= 0 {
-			values[i] = value
+		name, value, _ := protoscan.Pair(label)
+		if i := slices.Index(names, string(name)); i >= 0 {
+			values[i] = string(value)
 		}
 		message = message[n+size:]
 	}
@@ -198,26 +199,4 @@ func (m *moved) hashOf(message []byte) (hash uint64, ok bool) {
 		}
 	}
 	return xxhash.Sum64(labels), true
-}
-
-// labelOf reads a label.
-func labelOf(label []byte) (name, value string) {
-	for len(label) > 0 {
-		number, kind, n := protowire.ConsumeTag(label)
-		if n < 0 || kind != protowire.BytesType {
-			return name, value
-		}
-		text, size := protowire.ConsumeBytes(label[n:])
-		if size < 0 {
-			return name, value
-		}
-		switch number {
-		case 1:
-			name = string(text)
-		case 2:
-			value = string(text)
-		}
-		label = label[n+size:]
-	}
-	return name, value
 }

@@ -2,9 +2,7 @@ package merge
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -239,7 +237,7 @@ func (st *stream) tellAway() error {
 		}
 	}
 	if st.refuse && len(away) > 0 {
-		return refusal.Unavailable(fmt.Errorf("no server answers of: %s", strings.Join(away, ", ")), st.cursor)
+		return refusal.Unavailable(&refusal.AwayError{Groups: away}, st.cursor)
 	}
 	if slices.Equal(away, st.away) {
 		return nil

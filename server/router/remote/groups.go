@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/promgrpc/exporter/internal/backoff"
 	"github.com/promgrpc/exporter/server/refusal"
 )
 
@@ -64,7 +65,7 @@ func attempt(ctx context.Context, g Group, most time.Duration, procedure string,
 		if time.Until(until) < betweenAttempts {
 			return &refusal.AwayError{Groups: []string{g.Name()}, Cause: err}
 		}
-		if err := pause(ctx, betweenAttempts); err != nil {
+		if err := backoff.Sleep(ctx, betweenAttempts); err != nil {
 			return err
 		}
 	}
@@ -107,15 +108,4 @@ func passes(err error) bool {
 		return true
 	}
 	return false
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -2,12 +2,9 @@ package remote
 
 import (
 	"context"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
 
 	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
@@ -76,23 +73,7 @@ func (s *Source) Exemplars(ctx context.Context, v selection.Viewer, hold *limit.
 		}
 		return nil
 	})
-	return merged(found), err
-}
-
-// merged returns each series once, with each of its exemplars once.
-func merged(found []samples.ExemplarSeries) []samples.ExemplarSeries {
-	slices.SortStableFunc(found, func(a, b samples.ExemplarSeries) int { return labels.Compare(a.Labels, b.Labels) })
-	var all []samples.ExemplarSeries
-	for _, s := range found {
-		if n := len(all); n > 0 && labels.Equal(all[n-1].Labels, s.Labels) {
-			list := append(all[n-1].Exemplars, s.Exemplars...)
-			slices.SortStableFunc(list, func(a, b exemplar.Exemplar) int { return exemplar.Compare(a, b) })
-			all[n-1].Exemplars = slices.CompactFunc(list, exemplar.Exemplar.Equals)
-			continue
-		}
-		all = append(all, s)
-	}
-	return all
+	return samples.MergedExemplars(found), err
 }
 
 // visible has a function look at series, and tells it which of them a viewer may see.
@@ -203,11 +184,7 @@ func (h *sharedHold) grow(n int64) error {
 func textsOf(sets [][]*labels.Matcher) []string {
 	texts := make([]string, len(sets))
 	for i, set := range sets {
-		parts := make([]string, len(set))
-		for j, m := range set {
-			parts[j] = m.String()
-		}
-		texts[i] = "{" + strings.Join(parts, ",") + "}"
+		texts[i] = selection.Selector(set).String()
 	}
 	return texts
 }

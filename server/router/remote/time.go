@@ -11,6 +11,7 @@ import (
 
 	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1connect"
+	"github.com/promgrpc/exporter/internal/backoff"
 	"github.com/promgrpc/exporter/internal/broadcast"
 )
 
@@ -95,7 +96,7 @@ func (t *Time) follow(ctx context.Context, g Group, of *groupTime) {
 		_ = once(following, g, queryv1connect.QueryServiceFollowTimeProcedure, &queryv1.FollowTimeRequest{}, &telling{t, of, quiet})
 		quiet.Stop()
 		cancel()
-		_ = pause(ctx, betweenAttempts)
+		_ = backoff.Sleep(ctx, betweenAttempts)
 	}
 }
 
