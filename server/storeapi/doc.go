@@ -8,6 +8,6 @@
 // left out with a warning.
 //
 // Not guaranteed: that chunks end where the time does, or that a series has samples in it that
-// has some before and after; that replicas send the same chunks
-// for the same samples; that histograms say whether there was a counter reset before them.
+// has some before and after; that replicas send the same chunks for the same samples; that
+// histograms say whether there was a counter reset before them.
 package storeapi
