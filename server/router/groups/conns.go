@@ -17,6 +17,7 @@ import (
 
 	"github.com/promgrpc/exporter/internal/credential"
 	"github.com/promgrpc/exporter/server/outgoing"
+	"github.com/promgrpc/exporter/server/router/raw"
 )
 
 const (
@@ -25,8 +26,8 @@ const (
 	// perConn is how many calls are under way on a connection before another one is made:
 	// servers allow some hundreds, and what is beyond waits.
 	perConn = 64
-	// window is how much of a stream may wait in this process to be taken.
-	window = 1 << 20
+	// connWindow is how much of all streams of a connection may be under way.
+	connWindow = 4 << 20
 	// largest message of a server.
 	largest = 4 << 20
 )
@@ -104,7 +105,7 @@ func (c *conns) dial() (*grpc.ClientConn, error) {
 		}),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: quick, MinConnectTimeout: dialTime}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
-		grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(4*window),
+		grpc.WithInitialWindowSize(raw.Window), grpc.WithInitialConnWindowSize(connWindow),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(largest)),
 		grpc.WithDisableRetry(), // The router itself makes calls again.
 		grpc.WithDisableServiceConfig(),

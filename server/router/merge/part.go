@@ -14,6 +14,7 @@ import (
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
 	"github.com/promgrpc/exporter/internal/backoff"
 	"github.com/promgrpc/exporter/internal/cursor"
+	"github.com/promgrpc/exporter/server/router/raw"
 )
 
 // part is what a call gets of one group. Its goroutine keeps a stream of one of the group's
@@ -50,6 +51,7 @@ type part struct {
 	failed error         // what the client has to be told
 	parked bool          // there is no number left for another stream
 	held   int64         // bytes that the goroutine has
+	full   bool          // it waits for room, and what the server sends waits behind it
 }
 
 func newPart(g Group) *part {
@@ -270,9 +272,11 @@ func (p *part) accept(ctx context.Context, message []byte, first bool) error {
 func (p *part) await(ctx context.Context, series int) error {
 	for {
 		p.mu.Lock()
-		if p.in.fits(series) {
+		p.full = !p.in.fits(series)
+		if !p.full {
 			return nil
 		}
+		p.held = int64(cap(p.body))
 		p.mu.Unlock()
 		select {
 		case <-p.room:
@@ -286,6 +290,7 @@ func (p *part) await(ctx context.Context, series int) error {
 func (p *part) closed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.full = false
 	if p.served {
 		p.served, p.lost = false, time.Now()
 	}
@@ -367,5 +372,9 @@ func (p *part) trouble() (parked bool, failed error) {
 func (p *part) bytes() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.in.bytes() + p.held
+	n := p.in.bytes() + p.held
+	if p.full {
+		n += raw.Window
+	}
+	return n
 }

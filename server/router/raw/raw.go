@@ -3,7 +3,7 @@
 //
 // Guaranteed: an error is a [connect.Error] with the server's code and details, as a call of
 // the client's own would have it, and io.EOF is the end of a stream that ended well. What
-// one stream keeps in memory that nobody has received is bounded by its window.
+// one stream keeps in memory that nobody has received is bounded by [Window], and by one message.
 package raw
 
 import (
@@ -24,6 +24,9 @@ type Stream struct {
 	stream grpc.ClientStream
 	cancel context.CancelFunc
 }
+
+// Window is how much of a stream may wait to be received.
+const Window = 256 << 10
 
 // maxMessage is as much as clients accept by default.
 const maxMessage = 4 << 20
