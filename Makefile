@@ -186,7 +186,7 @@ BUILD_ENV = VERSION=$(VERSION) REVISION=$(REVISION) GOPROXY="$$(go env GOPROXY)"
 
 # The tag keeps it out of test-e2e: it needs a Docker engine. The test cleans up, unless it is itself killed.
 .PHONY: test-compose
-test-compose: needs build tools docker ## Run docker-compose.yml on a Docker engine, plain, secured, with a bucket and with Thanos Query, with calls and failures
+test-compose: needs build tools docker ## Run docker-compose.yml on a Docker engine, plain, secured, with a bucket, with groups and with Thanos Query, with calls and failures
 	$(BUILD_ENV) docker compose build
 	export COMPOSE_TEST_PROJECT=prometheus-grpc-exporter-test-$$$$; \
 		trap 'docker compose --progress=quiet -f docker-compose.yml $(addprefix -f ,$(OVERLAYS)) -p '$$COMPOSE_TEST_PROJECT' down -v -t 1' EXIT; \

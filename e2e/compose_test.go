@@ -72,6 +72,31 @@ func TestComposeBucket(t *testing.T) {
 	failAndCompare(t, target, start, []failure{bucketAway})
 }
 
+// TestComposeGroups runs deploy/groups, calls its routers through HAProxy, and makes the
+// failures of TestFailuresGroups that are of one container.
+func TestComposeGroups(t *testing.T) {
+	target := harness.NewCompose(t, nil, "deploy/groups/docker-compose.yml")
+	t.Run("targets", func(t *testing.T) {
+		allUp(t, target, routerService, routerService, serverService, serverService, serverService, serverService)
+	})
+	t.Run("client", func(t *testing.T) { following(t, target) })
+	t.Run("both groups have series", func(t *testing.T) {
+		found := 0
+		for address := range target.Consul().Instances(serverService) {
+			n := len(harness.Get(t, address, "grpc", "up").Points)
+			if found += n; n == 0 {
+				t.Errorf("%s has none", address)
+			}
+		}
+		if all := len(harness.Get(t, target.HAProxy().RPC, "grpc", "up").Points); found != 2*all {
+			t.Errorf("all servers have %d, a router has %d", found, all)
+		}
+	})
+	few := []string{"router killed", "router drained by SIGTERM", "a group's server killed"}
+	testFailures(t, target, slices.DeleteFunc(slices.Clone(groupFailures), func(f failure) bool { return !slices.Contains(few, f.name) }))
+	target.Healthy()
+}
+
 // TestComposeThanos runs deploy/thanos, whose Thanos Query has what Prometheus scraped once,
 // with both servers and with one.
 func TestComposeThanos(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 const (
 	forwarderService = "metrics-forwarder"
 	serverService    = "prometheus-api-server"
+	routerService    = "prometheus-api-router"
 )
 
 // TestConsul has all parts find each other at a real Consul.

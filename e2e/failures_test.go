@@ -132,6 +132,60 @@ func TestFailuresSecured(t *testing.T) {
 	testFailures(t, target, failures).compareFiles(t)
 }
 
+// groupFailures are those of two groups with routers before them.
+var groupFailures = []failure{
+	{name: "none", run: func(*testing.T, *rig) { time.Sleep(settle) }},
+	{name: "router killed", broken: true, run: func(t *testing.T, r *rig) {
+		r.target.Kill(harness.RouterPart(1))
+		r.await(t)
+		time.Sleep(time.Second)
+		r.target.Start(harness.RouterPart(1))
+	}},
+	{name: "router drained by SIGTERM", run: func(t *testing.T, r *rig) {
+		r.target.Terminate(harness.RouterPart(2))
+		r.await(t)
+		time.Sleep(time.Second)
+		r.target.Start(harness.RouterPart(2))
+	}},
+	{name: "a group's server killed", broken: true, run: func(t *testing.T, r *rig) {
+		r.target.Kill(harness.ServerPart(1))
+		r.await(t)
+		time.Sleep(time.Second)
+		r.target.Start(harness.ServerPart(1))
+	}},
+	{name: "a group's server drained by SIGTERM", run: func(t *testing.T, r *rig) {
+		r.target.Terminate(harness.ServerPart(2))
+		r.await(t)
+		time.Sleep(time.Second)
+		r.target.Start(harness.ServerPart(2))
+	}},
+	// The sender waits, too: no server confirms what the group's forwarder has.
+	{name: "a group away for 5s", broken: true, run: func(_ *testing.T, r *rig) {
+		r.target.Kill(harness.ServerPart(3))
+		r.target.Kill(harness.ServerPart(4))
+		time.Sleep(5 * time.Second)
+		r.target.Start(harness.ServerPart(3))
+		r.target.Start(harness.ServerPart(4))
+	}},
+	{name: "a group's forwarder killed and back", run: func(_ *testing.T, r *rig) {
+		r.target.Kill(harness.ForwarderPart(2))
+		time.Sleep(500 * time.Millisecond)
+		r.target.Start(harness.ForwarderPart(2))
+	}},
+}
+
+// TestFailuresGroups is TestFailures of two groups, with routers behind HAProxy.
+func TestFailuresGroups(t *testing.T) {
+	target := harness.NewLocal(t, harness.Options{
+		Groups: []string{"a", "b"}, Forwarders: 1,
+		Forwarder: []string{"--storage.segment.duration=10s"},
+		Server:    []string{"--stream.max-age=" + maxAge.String()},
+		Router:    []string{"--stream.max-age=" + maxAge.String(), "--drain.delay=2s"},
+	})
+	testFailures(t, target, groupFailures)
+	t.Logf("%d segments are the same on the forwarders and servers of each group", target.CompareFiles())
+}
+
 // testFailures makes failures, one after the other. In the end it wants the same samples
 // at all followers and all servers.
 func testFailures(t *testing.T, target harness.Target, list []failure) *rig {
@@ -287,7 +341,10 @@ func (r *rig) compare(t *testing.T) {
 	r.await(t)
 	want := r.sender.Acknowledged()
 	r.each(func(name string, got harness.Points) { harness.Equal(t, name, want, got) })
-	servers := r.target.Consul().Instances(serverService)
+	servers := r.target.Consul().Instances(routerService)
+	if len(servers) == 0 {
+		servers = r.target.Consul().Instances(serverService)
+	}
 	if len(servers) != r.servers {
 		t.Errorf("%d servers in Consul, want %d: %v", len(servers), r.servers, servers)
 	}

@@ -52,6 +52,55 @@ func TestRunbooks(t *testing.T) {
 	runbook(t, "A log that was left behind", env)
 }
 
+// TestRunbooksOfGroups is TestRunbooks of two groups behind routers.
+func TestRunbooksOfGroups(t *testing.T) {
+	t.Parallel()
+	consul := harness.StartConsul(t)
+	cluster := harness.NewCluster(t, harness.Options{Consul: consul, Groups: []string{"a", "b"}, Forwarders: 1})
+	sender := harness.NewSender(t, cluster.WriteURL(), "runbooks", 20)
+	sender.Start(100 * time.Millisecond)
+	follower := harness.Follow(t, cluster.Routed(), "grpc", `{job="runbooks"}`, "--since=1h")
+	env := []string{
+		"ROUTERS=" + cluster.Routed(), "GROUPS_FILE=" + cluster.GroupsFile(),
+		"NEW_FORWARDERS=consul://" + consul.HTTP + "/metrics-forwarder?tag=c", "NEW_SERVERS=consul://" + consul.HTTP + "/prometheus-api-server?tag=c",
+	}
+	// all waits until the follower has what was written from now on, too.
+	all := func() {
+		t.Helper()
+		before := len(sender.Acknowledged())
+		harness.Eventually(t, "the sender to go on", func() bool { return len(sender.Acknowledged()) > before+100 })
+		want := sender.Acknowledged()
+		harness.Eventually(t, "all samples", func() bool { return follower.Points().Missing(want) == 0 })
+	}
+	all()
+	for _, s := range cluster.Groups[1].Servers {
+		s.Kill()
+	}
+	harness.Eventually(t, "word of the group", func() bool {
+		_, told := follower.Stderr().Find("no server answers of: b")
+		return told
+	})
+	runbook(t, "A group is away", env)
+	for _, s := range cluster.Groups[1].Servers {
+		s.Restart()
+	}
+	all()
+	added := cluster.StartGroup("c")
+	cluster.Ready()
+	runbook(t, "A group is added", env)
+	harness.Eventually(t, "samples at the new group", func() bool {
+		return len(harness.Get(t, added.Servers[0].Listening("rpc"), "grpc", `{job="runbooks"}`).Points) > 0
+	})
+	all()
+	runbook(t, "A group is taken away", env)
+	time.Sleep(50 * time.Second)
+	all()
+	sender.Stop()
+	want := sender.Acknowledged()
+	harness.Eventually(t, "the rest", func() bool { return follower.Points().Missing(want) == 0 })
+	harness.Equal(t, "followed", want, follower.Points())
+}
+
 // awaitElection has one of an HA pair write until all forwarders know that it is elected.
 func awaitElection(t *testing.T, cluster *harness.Cluster) {
 	t.Helper()

@@ -73,7 +73,7 @@ func NewCluster(t testing.TB, o Options) *Cluster {
 	for _, name := range o.Groups {
 		c.StartGroup(name)
 	}
-	to := "--groups.file=" + c.groupsFile()
+	to := "--groups.file=" + c.GroupsFile()
 	if len(o.Groups) == 0 {
 		g := c.StartGroup(o.Tag)
 		to = "--forwarder=" + c.service("metrics-forwarder", g.Name, g.Forwarders)

@@ -39,6 +39,8 @@ var composeServices = map[string]string{
 	BucketPart:       "bucket",
 	HAProxyPart:      "haproxy",
 	PrometheusPart:   "prometheus",
+	RouterPart(1):    "prometheus-api-router-1",
+	RouterPart(2):    "prometheus-api-router-2",
 }
 
 // composeOverride is what the tests change: short segments, so that there are

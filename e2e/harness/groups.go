@@ -35,7 +35,8 @@ type Epoch struct {
 	Groups []string
 }
 
-func (c *Cluster) groupsFile() string { return filepath.Join(c.dir, "groups.yml") }
+// GroupsFile is the one of the receiver and of all routers.
+func (c *Cluster) GroupsFile() string { return filepath.Join(c.dir, "groups.yml") }
 
 // WriteGroups writes the groups file with all groups that were started, which the receiver
 // and the routers take up while they run.
@@ -59,11 +60,11 @@ func (c *Cluster) WriteGroups(version int, epochs ...Epoch) {
 		}
 		fmt.Fprintf(&b, "  - {%sgroups: [%s]}\n", from, strings.Join(e.Groups, ", "))
 	}
-	whole := c.groupsFile() + ".new"
+	whole := c.GroupsFile() + ".new"
 	if err := os.WriteFile(whole, []byte(b.String()), 0o600); err != nil {
 		c.t.Fatal(err)
 	}
-	if err := os.Rename(whole, c.groupsFile()); err != nil {
+	if err := os.Rename(whole, c.GroupsFile()); err != nil {
 		c.t.Fatal(err)
 	}
 }
@@ -79,8 +80,8 @@ func (c *Cluster) startRouters() {
 		host, name := Host(), fmt.Sprintf("router%d", i+1)
 		c.Routers = append(c.Routers, c.start("router", name, "prometheus-grpc-client", append([]string{
 			"router",
-			"--groups.file=" + c.groupsFile(),
-			"--rpc.listen-address=" + host + ":0",
+			"--groups.file=" + c.GroupsFile(),
+			"--listen=" + Address(c.t, host),
 			"--web.listen-address=" + host + ":0",
 			"--instance=" + name,
 		}, append(c.register(host, ""), c.options.Router...)...)...))
