@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	promgrpc "github.com/promgrpc/exporter/clients/go"
 	"github.com/promgrpc/exporter/e2e/harness"
 )
 
@@ -151,6 +152,9 @@ func mergeLogs(before, after []entry) (merged []entry, again int) {
 	return merged, again
 }
 
+// protocols that clients speak.
+var protocols = []string{"grpc", "connect", "grpcweb"}
+
 // clients that follow.
 type clients struct {
 	cli       *cli
@@ -161,7 +165,6 @@ type clients struct {
 
 func newClients(r *rig, seed uint64) *clients {
 	t, addresses := r.t, addresses(r.rpc)
-	protocols := []string{"grpc", "connect", "grpcweb"}
 	other := slices.Clone(addresses)
 	slices.Reverse(other)
 	at := filepath.Join(r.dir, "client")
@@ -170,7 +173,7 @@ func newClients(r *rig, seed uint64) *clients {
 	}
 	c := &clients{cli: newCLI(t, at, protocols[seed%3], addresses, r.selectors())}
 	r.client = c.cli.Process
-	if r.severalLogs() {
+	if r.severalLogs() || r.o.added {
 		c.cli.severalLogs, c.cli.merge = true, mergeLogs
 	}
 	c.followers = append(c.followers,
@@ -178,6 +181,9 @@ func newClients(r *rig, seed uint64) *clients {
 		newFollower(t, "follower-connect", "connect", other, r.selectors()))
 	if seed%2 == 0 {
 		c.followers = append(c.followers, newFollower(t, "follower-grpcweb", "grpcweb", addresses, r.selectors()))
+	}
+	if r.o.groups {
+		c.followers = append(c.followers, newMoving(t, "follower-moving", promgrpc.Protocol(protocols[seed/3%3]), addresses, r.selectors()))
 	}
 	if !r.o.cuts && r.o.acks == 0 {
 		c.subscriber = newSubscriber(t, protocols[seed/2%3], addresses)

@@ -8,13 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/promgrpc/exporter/e2e/harness"
 )
 
-// daemons is the folder of the receiver, the forwarder and the server, built
+// daemons is the folder of the receiver, the forwarder, the server and the router, built
 // with a standard library whose wall clock can be set for each process. Nothing
 // else differs, and the machine's own clock is let be.
 var daemons string
@@ -79,7 +80,7 @@ func buildDaemons(dir string) error {
 	}
 	const cmd = "github.com/promgrpc/exporter/cmd/"
 	return command("go", "build", "-tags", "invariants", "-overlay", file, "-o", dir+"/",
-		cmd+"prometheus-remote-receiver", cmd+"metrics-forwarder", cmd+"prometheus-api-server")
+		cmd+"prometheus-remote-receiver", cmd+"metrics-forwarder", cmd+"prometheus-api-server", cmd+"prometheus-grpc-client")
 }
 
 // clock of a process, which can be set while it runs and while it does not.
@@ -113,6 +114,15 @@ func (c *clock) set(off int64) {
 
 // mostOff is how far clocks are set off, in seconds: less than the retention.
 const mostOff = 6 * 3600
+
+// clocks are the processes whose clocks may be wrong: not of those that judge whether an
+// instant at which series move is ahead.
+func (r *rig) clocks() []*unit {
+	if r.o.added {
+		return slices.Concat(r.servers, r.routers)
+	}
+	return r.units
+}
 
 // step sets the clock of a process by seconds to hours.
 func (r *rig) step(f fault, u *unit) bool {

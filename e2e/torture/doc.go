@@ -23,7 +23,7 @@
 // and nothing else. Nobody subscribes there, since steps were evaluated of what is
 // gone.
 //
-// Most seeds have what bears the loss of any one machine: two forwarders, an answer that
+// Some seeds have what bears the loss of any one machine: two forwarders, an answer that
 // waits for a server's disk, servers that get from each other what they lack, and a bucket
 // behind a proxy. There forwarders and servers are lost with their disks, one at a time:
 // the next one only when all that there was is at every server again. The bucket is
@@ -33,6 +33,14 @@
 //
 // In some of these two senders are a pair, each silent now and then: once all is
 // healed, of each of their samples one is stored.
+//
+// In other seeds there are two groups, over which receivers spread the series, and routers
+// that clients read through. All servers of a group are away at once now and then. In some of
+// these a third group is added, to which series move at an instant. What was acknowledged is
+// in the groups once, taken together, each series in order up to the instant and from it on;
+// one client goes from router to router with its cursor every few seconds. In the end routers
+// have the live series and the label values that the groups have. Where a group is added,
+// receivers and forwarders have the right time: they judge whether the instant is ahead.
 //
 // Most senders are tenants, who spell their series as all others do.
 //

@@ -61,6 +61,11 @@ func (r *rig) begin(f fault, c *clients) (end func(), ok bool) {
 		return r.terminate(r.units[f.target%len(r.units)])
 	case pause:
 		return r.pause(r.units[f.target%len(r.units)])
+	case groupAway:
+		return r.kill(r.groups[f.target%len(r.groups)].servers...)
+	case groupAdded:
+		r.addGroup()
+		return nil, true
 	case pauseAll:
 		return r.pause(r.servers...)
 	case cut, cutWithin, slow, hold, partition:
@@ -83,7 +88,8 @@ func (r *rig) begin(f fault, c *clients) (end func(), ok bool) {
 	case logCut:
 		return r.cutLogs(f)
 	case clockBack, clockForward:
-		return nil, r.step(f, r.units[f.target%len(r.units)])
+		clocks := r.clocks()
+		return nil, r.step(f, clocks[f.target%len(clocks)])
 	case clientKill:
 		return c.cli.end(r, syscall.SIGKILL)
 	case clientTerm:
@@ -137,6 +143,9 @@ func (r *rig) terminate(u *unit) (func(), bool) {
 		if u.state != ending || u.life != life {
 			return // it was killed meanwhile
 		}
+		// One that does not end says where it stands.
+		stuck := time.AfterFunc(25*time.Second, func() { u.signal(syscall.SIGQUIT) })
+		defer stuck.Stop()
 		if code := u.Wait(30 * time.Second); code != 0 && !u.disk.wasFull() {
 			r.t.Errorf("%s: SIGTERM was answered with the exit code %d", u.Name, code)
 		}

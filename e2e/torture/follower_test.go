@@ -60,6 +60,9 @@ type follower struct {
 	addresses []string
 	selectors []string
 	protocol  promgrpc.Protocol
+	// moves says that it goes from one address to the next again and again, with its cursor.
+	moves bool
+	lives int
 
 	mu      sync.Mutex
 	kept    history
@@ -69,19 +72,52 @@ type follower struct {
 	rewinds int
 }
 
+// moveEvery is for how long a follower that moves stays.
+const moveEvery = 3 * time.Second
+
 func newFollower(t testing.TB, name string, protocol promgrpc.Protocol, addresses, selectors []string) *follower {
 	f := &follower{protocol: protocol, addresses: addresses, selectors: selectors, kept: history{}}
 	f.reading = reading{t: t, name: name, read: f.follow}
+	return f.begin()
+}
+
+// newMoving follower.
+func newMoving(t testing.TB, name string, protocol promgrpc.Protocol, addresses, selectors []string) *follower {
+	f := &follower{protocol: protocol, addresses: addresses, selectors: selectors, kept: history{}, moves: true}
+	f.reading = reading{t: t, name: name, read: f.stay}
+	return f.begin()
+}
+
+func (f *follower) begin() *follower {
 	f.start()
-	t.Cleanup(f.stop)
+	f.t.Cleanup(f.stop)
 	return f
+}
+
+// stay at one address for a while.
+func (f *follower) stay(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, moveEvery)
+	defer cancel()
+	f.lives++
+	if err := f.follow(ctx); ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// at are the addresses of one life.
+func (f *follower) at() []string {
+	if f.moves {
+		return f.addresses[f.lives%len(f.addresses):][:1]
+	}
+	return f.addresses
 }
 
 func (f *follower) follow(ctx context.Context) error {
 	f.mu.Lock()
 	f.pending = nil
 	f.mu.Unlock()
-	client, err := promgrpc.New(f.addresses, promgrpc.Options{Protocol: f.protocol, MaxBackoff: time.Second})
+	client, err := promgrpc.New(f.at(), promgrpc.Options{Protocol: f.protocol, MaxBackoff: time.Second})
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,9 @@ const (
 
 	clockBack    kind = "clock back"
 	clockForward kind = "clock forward"
+
+	groupAway  kind = "group away"
+	groupAdded kind = "group added"
 )
 
 // fault is an entry of the plan.
@@ -64,6 +67,7 @@ var weights = []struct {
 	{cut, 7}, {cutWithin, 9}, {slow, 5}, {hold, 8}, {partition, 5}, {diskFull, 4}, {diskTight, 4}, {diskLost, 3}, {logCut, 3},
 	{clientKill, 4}, {clientTerm, 3}, {clientStart, 3}, {clockBack, 4}, {clockForward, 4},
 	{forwarderLost, 5}, {bucketAway, 2}, {bucketSlow, 2}, {bucketRefuses, 2}, {bucketAnswersLost, 3}, {replicaSilent, 4},
+	{groupAway, 4},
 }
 
 // plan makes the faults of a seed, in order of time.
@@ -74,6 +78,9 @@ func plan(seed uint64, o options) []fault {
 		total += w.weight
 	}
 	var faults []fault
+	if o.added {
+		faults = append(faults, fault{at: 2 * time.Second, kind: groupAdded})
+	}
 	// Some seeds leave time to recover, some hardly any.
 	gap := 200*time.Millisecond + time.Duration(r.IntN(4))*200*time.Millisecond
 	for at := time.Second; ; {
@@ -93,7 +100,7 @@ func plan(seed uint64, o options) []fault {
 			}
 		}
 		switch f.kind {
-		case kill, killServers, killAll, diskLost, clientKill, forwarderLost:
+		case kill, killServers, killAll, diskLost, clientKill, forwarderLost, groupAway:
 			// Some come back at once, some after a while.
 			f.lasts = rand2(r, f.lasts)
 		case diskFull, diskTight:
@@ -112,7 +119,7 @@ func plan(seed uint64, o options) []fault {
 		if f.kind == replicaSilent {
 			f.lasts *= 3 // Longer than it takes to elect the other, some of them.
 		}
-		if f.kind == replicaSilent && !o.pair {
+		if f.kind == replicaSilent && !o.pair || f.kind == groupAway && !o.groups {
 			continue
 		}
 		if f.kind == forwarderLost && o.acks == 0 {

@@ -17,8 +17,8 @@ import (
 // options of a run.
 type options struct {
 	duration   time.Duration
-	forwarders int // as many receivers, each of which prefers another one
-	servers    int
+	forwarders int    // of a group; there are as many receivers, or more where there are groups
+	servers    int    // of a group
 	sync       string // policy of the forwarders: a killed process loses nothing under any
 	disk       string // what each store has for a filesystem of its own; "": none
 	cuts       bool   // the ends of logs get lost, so that there are several
@@ -27,6 +27,8 @@ type options struct {
 	peers      bool   // servers get from each other what they lack
 	bucket     bool
 	pair       bool // two senders send the same
+	groups     bool // there are two, and routers before them
+	added      bool // and one more after a while
 }
 
 // logs that the servers merge: where there are several, the samples of a series
@@ -49,14 +51,18 @@ type rig struct {
 	units   []*unit // all of the following
 	proxies []*proxy
 	write   []*proxy // senders to each receiver
-	rpc     []*proxy // clients to each server
+	rpc     []*proxy // clients to each of what they call
 	client  *harness.Process
 	counts  map[kind]int
 	said    []string // what happened when
 	began   time.Time
 
-	receivers, forwarders, servers []*unit
-	links                          *links // Nil: in the clear.
+	// forwarders and servers of all groups.
+	receivers, forwarders, servers, routers []*unit
+	groups                                  []*group
+	files                                   []*groupsFile
+	instant                                 int64  // at which series moved, in ms; 0: none did
+	links                                   *links // Nil: in the clear.
 	// renewed says that a forwarder lost its log, which the servers still have.
 	renewed bool
 	// cuts is how often forwarders lost the end of a log, and gone what no process
@@ -97,10 +103,11 @@ func newRig(t testing.TB, o options, evidence string) *rig {
 		r.bucket = newArchive(t)
 	}
 	if o.secured {
-		r.links = newLinks(t, o.forwarders)
+		r.links = newLinks(t, o.forwarders*len(o.groupNames()))
 	}
 	disks := map[string]*disk{}
-	for _, name := range append(numbered("forwarder", o.forwarders), numbered("server", o.servers)...) {
+	n := len(o.groupNames())
+	for _, name := range append(numbered("forwarder", n*o.forwarders), numbered("server", n*o.servers)...) {
 		path := filepath.Join(r.dir, name)
 		switch {
 		case o.disk != "":
@@ -134,34 +141,77 @@ func numbered(kind string, n int) (names []string) {
 
 // start starts the processes, the last of the data's way first.
 func (r *rig) start(disks map[string]*disk) {
+	for _, name := range r.o.groupNames() {
+		r.startGroup(name, disks)
+	}
+	receivers := r.o.forwarders
+	if r.o.groups {
+		receivers = 2
+		r.startRouters()
+	}
+	for i, name := range numbered("receiver", receivers) {
+		u := r.unit(name, "prometheus-remote-receiver", nil, append([]string{
+			"web", r.writesTo(i, name), "--forwarder.timeout=3s", "--tenant.label=" + tenantLabel,
+		}, r.links.receiver()...)...)
+		r.receivers = append(r.receivers, u)
+		r.write = append(r.write, r.proxy("sender-"+name, u.Listening("web")))
+	}
+	for _, u := range r.doors() {
+		r.rpc = append(r.rpc, r.proxy("client-"+u.Name, u.Listening("rpc")))
+	}
+	r.units = slices.Concat(r.receivers, r.forwarders, r.servers, r.routers)
+	r.ready()
+}
+
+// startGroup starts servers, and the forwarders that feed them.
+func (r *rig) startGroup(name string, disks map[string]*disk) {
 	// Clocks differ by more than a limit would bear.
 	small := []string{"--limit.future=0s", "--storage.segment.size=48KB", "--storage.segment.duration=7s", "--storage.series-idle=3s", "--storage.retention.time=24h", "--storage.sync=" + r.o.sync}
+	g := &group{name: name}
 	peers := r.peerProxies()
-	for i, name := range numbered("server", r.o.servers) {
+	for i := range r.o.servers {
+		name := fmt.Sprint("server", len(r.servers)+1)
 		s := r.unit(name, "prometheus-api-server", disks, slices.Concat(
 			[]string{"link", "web", "rpc", "--stream.max-age=5s", "--instance=" + name}, r.links.server(), r.bucket.flags(), peersOf(peers, i))...)
 		for _, row := range peers {
 			row[i].setTarget(s.Listening("rpc"))
 		}
-		r.servers = append(r.servers, s)
-		r.rpc = append(r.rpc, r.proxy("client-"+name, s.Listening("rpc")))
+		r.servers, g.servers = append(r.servers, s), append(g.servers, s)
 	}
-	for _, name := range numbered("forwarder", r.o.forwarders) {
-		links := r.proxiesTo(name, "link", r.servers)
-		r.forwarders = append(r.forwarders, r.unit(name, "metrics-forwarder", disks,
-			slices.Concat([]string{"link", "web", "--server=" + strings.Join(links, ",")}, small, r.links.forwarder(name), r.answering())...))
+	for range r.o.forwarders {
+		name := fmt.Sprint("forwarder", len(r.forwarders)+1)
+		links := r.proxiesTo(name, "link", g.servers)
+		f := r.unit(name, "metrics-forwarder", disks,
+			slices.Concat([]string{"link", "web", "--server=" + strings.Join(links, ",")}, small, r.links.forwarder(name), r.answering())...)
+		r.forwarders, g.forwarders = append(r.forwarders, f), append(g.forwarders, f)
 	}
-	for i, name := range numbered("receiver", r.o.forwarders) {
-		links := r.proxiesTo(name, "link", r.forwarders)
-		links = append(links[i:], links[:i]...)
-		u := r.unit(name, "prometheus-remote-receiver", nil, append([]string{
-			"web", "--forwarder=" + strings.Join(links, ","), "--forwarder.timeout=3s", "--tenant.label=" + tenantLabel,
-		}, r.links.receiver()...)...)
-		r.receivers = append(r.receivers, u)
-		r.write = append(r.write, r.proxy("sender-"+name, u.Listening("web")))
+	r.groups = append(r.groups, g)
+}
+
+// startRouters starts two.
+func (r *rig) startRouters() {
+	for _, name := range numbered("router", 2) {
+		r.routers = append(r.routers, r.unit(name, "prometheus-grpc-client router", nil, "web", "--listen="+harness.Address(r.t, harness.Host()), "--stream.max-age=5s",
+			"--instance="+name, "--group.timeout=3s", "--groups.file="+r.groupsFile(name, "servers", "rpc", serversOf)))
 	}
-	r.units = slices.Concat(r.receivers, r.forwarders, r.servers)
-	r.ready()
+}
+
+// writesTo is a receiver's flag that says where to. Each prefers another forwarder, where
+// there are no groups.
+func (r *rig) writesTo(i int, name string) string {
+	if r.o.groups {
+		return "--groups.file=" + r.groupsFile(name, "forwarders", "link", forwardersOf)
+	}
+	links := r.proxiesTo(name, "link", r.forwarders)
+	return "--forwarder=" + strings.Join(append(links[i:], links[:i]...), ",")
+}
+
+// doors are what clients call.
+func (r *rig) doors() []*unit {
+	if r.o.groups {
+		return r.routers
+	}
+	return r.servers
 }
 
 // answering are a forwarder's flags that say when it answers. A receiver waits longer for
@@ -208,7 +258,7 @@ func (r *rig) proxiesTo(from, listener string, others []*unit) (addresses []stri
 	return addresses
 }
 
-// unit starts a process. An argument without dashes is a listener's name.
+// unit starts a process, by a command or by one of its own. An argument without dashes is a listener's name.
 func (r *rig) unit(name, binary string, disks map[string]*disk, args ...string) *unit {
 	u := &unit{disk: disks[name], clock: newClock(r.t, filepath.Join(r.dir, name+".clock"))}
 	for i, arg := range args {
@@ -220,7 +270,8 @@ func (r *rig) unit(name, binary string, disks map[string]*disk, args ...string) 
 		u.store = filepath.Join(r.dir, name)
 		args = append(args, "--storage.path="+filepath.Join(u.store, "log"))
 	}
-	u.Process = harness.StartEnv(r.t, name, append(u.clock.env(), r.bucket.env()...), filepath.Join(daemons, binary), args...)
+	command := strings.Fields(binary)
+	u.Process = harness.StartEnv(r.t, name, append(u.clock.env(), r.bucket.env()...), filepath.Join(daemons, command[0]), append(command[1:], args...)...)
 	return u
 }
 

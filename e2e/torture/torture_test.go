@@ -42,6 +42,8 @@ func TestTorture(t *testing.T) {
 				o.servers = 3
 			}
 			switch {
+			case seed%8 >= 6:
+				o = grouped(o, seed)
 			case seed%4 == 1 || seed%16 == 2:
 				o.cuts = true
 				o.forwarders = 1 + int(seed+1)%2
@@ -76,6 +78,17 @@ func redundant(o options) options {
 	return o
 }
 
+// grouped is one of two groups, to which another is added in some seeds.
+func grouped(o options, seed uint64) options {
+	o.groups, o.servers, o.added = true, 2, seed%8 == 7
+	o.forwarders = 1 + int(seed/8%2)
+	o.secured = seed%16 == 6
+	if o.added {
+		o.duration = max(o.duration, ahead+movedFor)
+	}
+	return o
+}
+
 // run is one seed.
 func run(t *testing.T, seed uint64, o options) (result, map[kind]int) {
 	begin := time.Now()
@@ -99,6 +112,7 @@ func run(t *testing.T, seed uint64, o options) (result, map[kind]int) {
 		seed: seed, acknowledged: want.len(), requests: s.requests.Load(), retries: s.retries.Load(), late: s.late.Load(),
 	}
 	r.verify(want, c, &res)
+	r.compareGroups()
 	res.again, res.lasted = c.cli.again, time.Since(begin)
 	for _, f := range c.followers {
 		if f.rewinds > 0 {

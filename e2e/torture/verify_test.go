@@ -85,13 +85,13 @@ func files(store string) []string {
 	return paths
 }
 
-// written are the files of all forwarders, and of servers where forwarders were lost, and
-// of the stores that have one that which has most of it.
-func (r *rig) written() map[string]string {
+// written are the files of all forwarders of a group, and of its servers where forwarders
+// were lost, and of the stores that have one that which has most of it.
+func (r *rig) written(g *group) map[string]string {
 	all := map[string]string{}
-	stores := r.forwarders
+	stores := g.forwarders
 	if r.losses > 0 {
-		stores = slices.Concat(stores, r.servers)
+		stores = slices.Concat(stores, g.servers)
 	}
 	for _, u := range stores {
 		for _, name := range files(u.store) {
@@ -103,21 +103,25 @@ func (r *rig) written() map[string]string {
 	return all
 }
 
-// hasLess says whether a server may lack files that the bucket has: it was filled with the
-// newest of a log, or nobody has them any more.
-func (r *rig) hasLess(u *unit) bool {
+// hasLess says whether a server of a group may lack files that the bucket has: it was filled
+// with the newest of a log, or nobody has them any more.
+func (r *rig) hasLess(g *group, u *unit) bool {
 	if r.bucket == nil {
 		return false
 	}
 	lacks := func(name string) bool { return sizeOf(u.store, name) < 0 }
-	return r.losses > 0 || slices.ContainsFunc(slices.Collect(maps.Keys(r.written())), lacks)
+	return r.losses > 0 || slices.ContainsFunc(slices.Collect(maps.Keys(r.written(g))), lacks)
 }
 
 // sameSizes says whether the servers have as much as that.
 func (r *rig) sameSizes() bool {
-	for name, store := range r.written() {
+	return !slices.ContainsFunc(r.groups, func(g *group) bool { return !r.sameSizesIn(g) })
+}
+
+func (r *rig) sameSizesIn(g *group) bool {
+	for name, store := range r.written(g) {
 		size := sizeOf(store, name)
-		for _, u := range r.servers {
+		for _, u := range g.servers {
 			if has := sizeOf(u.store, name); has != size && !(has < 0 && r.bucket.has(name, size)) {
 				return false
 			}
@@ -132,7 +136,9 @@ func (r *rig) verify(want history, c *clients, res *result) {
 		r.listen(u.Process)
 	}
 	r.listen(c.cli.Process)
-	res.files = r.compareFiles()
+	for _, g := range r.groups {
+		res.files += r.compareFiles(g)
+	}
 	r.compareBucket()
 	r.compareWith(want, c.cli.history(), "client with a cursor file", res)
 	for _, f := range c.followers {
@@ -141,36 +147,38 @@ func (r *rig) verify(want history, c *clients, res *result) {
 	if c.subscriber != nil {
 		c.subscriber.verify(addresses(r.rpc))
 	}
-	for i, u := range r.servers {
-		for _, protocol := range []string{"grpc", "connect", "grpcweb"} {
-			r.compareWith(want, r.get(u, protocol, r.selectors()...), fmt.Sprintf("get --since from server %d over %s", i+1, protocol), res)
+	for _, u := range r.doors() {
+		for _, protocol := range protocols {
+			r.compareWith(want, r.get(u, protocol, r.selectors()...), fmt.Sprintf("get --since from %s over %s", u.Name, protocol), res)
 		}
 	}
 	if r.severalLogs() {
 		r.compareLogs(want, res)
 		return
 	}
-	for _, u := range slices.Concat(r.forwarders, r.servers) {
-		r.compareWith(want, r.inspect(u.store), "files of "+u.Name, res)
+	for _, whole := range slices.Concat(r.wholes(forwardersOf), r.wholes(serversOf)) {
+		r.compareWith(want, r.inspect(whole...), "files of "+named(whole), res)
 	}
 }
 
 // compare leaves out what was lost everywhere.
 func (r *rig) compare(want, got history) *difference {
-	return compare(r.gone.without(want), r.gone.without(got))
+	return compare(r.apart(r.gone.without(want)), r.apart(r.gone.without(got)))
 }
 
 // compareLogs requires everything to be in some log. A request that a sender
 // repeated may be in several.
 func (r *rig) compareLogs(want history, res *result) {
-	for _, u := range r.servers {
-		if r.hasLess(u) {
+	for _, whole := range r.wholes(serversOf) {
+		if slices.ContainsFunc(r.groups, func(g *group) bool {
+			return slices.ContainsFunc(g.servers, func(u *unit) bool { return slices.Contains(whole, u) && r.hasLess(g, u) })
+		}) {
 			continue // A part of it is in the bucket only, where compareBucket looks.
 		}
-		d := r.compare(want, r.inspect(u.store))
+		d := r.compare(want, r.inspect(whole...))
 		res.twice += d.duplicated
 		d.duplicated, d.disordered = 0, 0
-		r.judge(d, "files of "+u.Name, res)
+		r.judge(d, "files of "+named(whole), res)
 	}
 }
 
@@ -204,17 +212,17 @@ func (r *rig) listen(p *harness.Process) {
 	}
 }
 
-// compareFiles requires the servers' files to be the forwarders'.
-func (r *rig) compareFiles() int {
-	want := r.written()
+// compareFiles requires the files of a group's servers to be the forwarders'.
+func (r *rig) compareFiles(g *group) int {
+	want := r.written(g)
 	logs := map[string]bool{}
 	for name := range want {
 		logs[filepath.Dir(name)] = true
 	}
-	if len(logs) < len(r.forwarders) || len(logs) > len(r.forwarders)+r.cuts+r.losses {
+	if len(logs) < len(g.forwarders) || len(logs) > len(g.forwarders)+r.cuts+r.losses {
 		r.t.Errorf("the forwarders have %d logs: nothing that happened is a reason for another", len(logs))
 	}
-	for _, u := range r.servers {
+	for _, u := range g.servers {
 		got := files(u.store)
 		if r.renewed {
 			got = slices.DeleteFunc(got, func(name string) bool { return !logs[filepath.Dir(name)] })
@@ -254,14 +262,16 @@ func (r *rig) get(u *unit, protocol string, selectors ...string) history {
 	return r.parse(code, stdout, stderr, "get from "+u.Name)
 }
 
-// inspect the files of a store.
-func (r *rig) inspect(store string) history {
+// inspect the files of some stores.
+func (r *rig) inspect(units ...*unit) history {
 	all := history{}
 	defer maps.DeleteFunc(all, func(series string, _ []entry) bool { return r.o.pair && strings.HasPrefix(series, `,__name__="pair"`) })
-	for _, name := range files(store) {
-		code, stdout, stderr := harness.Client(r.t, "inspect", "--samples", "--output=proto", filepath.Join(store, name))
-		for series, list := range r.parse(code, stdout, stderr, "inspect "+name) {
-			all[series] = append(all[series], list...)
+	for _, u := range units {
+		for _, name := range files(u.store) {
+			code, stdout, stderr := harness.Client(r.t, "inspect", "--samples", "--output=proto", filepath.Join(u.store, name))
+			for series, list := range r.parse(code, stdout, stderr, "inspect "+name) {
+				all[series] = append(all[series], list...)
+			}
 		}
 	}
 	return all
