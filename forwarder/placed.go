@@ -75,7 +75,11 @@ func (a *appender) meet(g *greeting) {
 	switch {
 	case errors.As(err, &refused):
 		a.placed.metrics.refused.WithLabelValues(string(refused.Reason)).Inc()
-		err = &link.MisplacedError{Version: a.placed.Version(), Err: err}
+		misplaced := &link.MisplacedError{Version: a.placed.Version(), Err: err}
+		if refused.Reason == grouping.Group { // The receiver's files may be of other groups altogether.
+			misplaced.Version = 0
+		}
+		err = misplaced
 	case taken && s == nil:
 		err = a.cause
 	case taken:

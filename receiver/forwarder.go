@@ -125,7 +125,7 @@ func (f *forwarder) connect(ctx context.Context, hello *linkv1.Hello, moved <-ch
 	}
 	defer conn.Close()
 	connected()
-	s := newSession(conn, welcome)
+	s := newSession(conn, hello, welcome)
 	f.set(s, nil)
 	f.pool.log.Log(slog.LevelInfo, "forwarder connected", append(f.names(), "instance", welcome.GetInstance())...)
 

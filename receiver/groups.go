@@ -158,11 +158,15 @@ func (g *groups) start(ctx context.Context, wg *sync.WaitGroup) {
 	}
 }
 
-// ready returns nil when a forwarder of every group is connected. A file that cannot be
-// used is told of elsewhere: what was read before goes on.
+// ready returns nil when a forwarder of every group is connected, and none has a newer file. One that
+// cannot be used is told of elsewhere: what was read before goes on.
 func (g *groups) ready() error {
 	var errs []error
-	for _, p := range g.current.Load().pools {
+	to := g.current.Load()
+	if to.placement != nil {
+		errs = append(errs, g.file.Behind(to.placement))
+	}
+	for _, p := range to.pools {
 		if p == nil {
 			continue
 		}

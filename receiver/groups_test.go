@@ -370,6 +370,61 @@ func TestVersionThatForwardersHave(t *testing.T) {
 	require.NotEmpty(t, forwarders[2].got())
 }
 
+// A receiver that one group has told of a newer file gives no group anything by its own: what
+// a log has of the time after an instant would keep it from taking that file.
+func TestReceiverThatIsBehind(t *testing.T) {
+	forwarders := several(t, 3)
+	g := newGroupsFile(t, "labels: [instance]", forwarders[:2]...)
+	r := startSpread(t, g, nil)
+	address := forwarders[0].addr
+	forwarders[0].kill()
+	another := newForwarderBy(t, address, link.Trust{}, func(hello *linkv1.Hello) error {
+		if p, err := placement.Parse(hello.GetPlacement()); err != nil || p.Version() < 2 {
+			return &link.MisplacedError{Version: 2, Err: errors.New("the log has version 2")}
+		}
+		return nil
+	})
+	behind := "version 1 of --groups.file is in use, and others have 2"
+	require.Eventually(t, func() bool { err := r.Ready(); return err != nil && strings.Contains(err.Error(), behind) }, 30*time.Second, time.Millisecond)
+	a := r.post(t, typeV1, bodyOf(t, 40, time.Now()))
+	require.Equal(t, http.StatusServiceUnavailable, a.code)
+	require.Contains(t, a.body, behind)
+	require.Empty(t, forwarders[1].got())
+
+	g.add("c", forwarders[2], time.Now().Add(time.Hour))
+	g.write(t)
+	require.Eventually(t, func() bool { return r.Ready() == nil }, 30*time.Second, time.Millisecond)
+	require.Equal(t, http.StatusNoContent, r.post(t, typeV1, bodyOf(t, 40, time.Now())).code)
+	require.NotEmpty(t, another.got())
+	require.NotEmpty(t, forwarders[1].got())
+}
+
+// A request that was taken apart by a file does not go over links that say the next one: by
+// that its samples may belong elsewhere.
+func TestRequestThatWasSpreadBefore(t *testing.T) {
+	forwarders := several(t, 3)
+	g := newGroupsFile(t, "labels: [instance]", forwarders[:2]...)
+	r := startSpread(t, g, nil)
+	before := r.groups.current.Load()
+	instant := time.Now().Add(time.Hour)
+	g.add("c", forwarders[2], instant)
+	g.write(t)
+	require.Eventually(t, func() bool {
+		return r.groups.current.Load().placement.Version() == 2 && r.Ready() == nil
+	}, 30*time.Second, time.Millisecond)
+	write := func(by *routes) error {
+		batch := &linkv1.Batch{Schema: linkv1.Schema_SCHEMA_WRITE_V1, Body: bodyOf(t, 40, instant.Add(time.Minute))}
+		_, err := r.groups.spread(t.Context(), by, origin{}, batch, func(int64) error { return nil })
+		return err
+	}
+	require.ErrorIs(t, write(before), errReplaced)
+	for _, f := range forwarders {
+		require.Empty(t, f.got())
+	}
+	require.NoError(t, write(r.groups.current.Load()))
+	require.NotEmpty(t, forwarders[2].got())
+}
+
 // A group that the file has no longer gets nothing: what belongs there is invalid.
 func TestGroupThatIsGone(t *testing.T) {
 	forwarders := several(t, 2)

@@ -466,7 +466,7 @@ func TestForwardersComeAndGo(t *testing.T) {
 	one.set(func(b *linkv1.Batch) *linkv1.Verdict { <-release; return ok(b) })
 	verdict := make(chan error, 1)
 	go func() {
-		v, err := p.write(ctx, 0, &linkv1.Batch{Schema: linkv1.Schema_SCHEMA_WRITE_V1, Body: block("x")})
+		v, err := p.write(ctx, 0, nil, &linkv1.Batch{Schema: linkv1.Schema_SCHEMA_WRITE_V1, Body: block("x")})
 		if err == nil && v.GetSamplesWritten() != 3 {
 			err = io.ErrUnexpectedEOF
 		}
@@ -476,7 +476,7 @@ func TestForwardersComeAndGo(t *testing.T) {
 
 	source <- []discovery.Instance{instance(two)} // The first goes, with a batch under way.
 	r.waitFor(t, two.addr)
-	v, err := p.write(ctx, 0, &linkv1.Batch{Schema: linkv1.Schema_SCHEMA_WRITE_V1, Body: block("y")})
+	v, err := p.write(ctx, 0, nil, &linkv1.Batch{Schema: linkv1.Schema_SCHEMA_WRITE_V1, Body: block("y")})
 	require.NoError(t, err)
 	require.Equal(t, linkv1.Code_CODE_OK, v.GetCode())
 	require.True(t, bytes.Equal(block("y"), two.got()[0].GetBody()))
@@ -515,7 +515,7 @@ func TestForwarderUnderAnotherID(t *testing.T) {
 	batch, giveUp := context.WithCancel(ctx)
 	gaveUp := make(chan error, 1)
 	go func() {
-		_, err := p.write(batch, 0, &linkv1.Batch{Schema: linkv1.Schema_SCHEMA_WRITE_V1, Body: block("x")})
+		_, err := p.write(batch, 0, nil, &linkv1.Batch{Schema: linkv1.Schema_SCHEMA_WRITE_V1, Body: block("x")})
 		gaveUp <- err
 	}()
 	require.Eventually(t, func() bool { return r.inflight() == 1 }, 30*time.Second, time.Millisecond)

@@ -78,9 +78,13 @@ func (p *pool) of(err error) error {
 	return fmt.Errorf("group %s: %w", p.group, err)
 }
 
-// write gets a verdict on a sender's batch. Its errors may pass.
-func (p *pool) write(ctx context.Context, from assign.Sender, batch *linkv1.Batch) (*linkv1.Verdict, error) {
-	f, s, err := p.await(ctx, from)
+// errReplaced says that a batch was spread by a placement that counts no more.
+var errReplaced = errors.New("the groups file has changed meanwhile")
+
+// write gets a verdict on a sender's batch, which goes over a link that said the placement
+// by which it was spread, nil for none. Its errors may pass.
+func (p *pool) write(ctx context.Context, from assign.Sender, by *placement.Placement, batch *linkv1.Batch) (*linkv1.Verdict, error) {
+	f, s, err := p.await(ctx, from, by)
 	if err != nil {
 		return nil, err
 	}
@@ -97,12 +101,19 @@ func (p *pool) write(ctx context.Context, from assign.Sender, batch *linkv1.Batc
 }
 
 // await is pick, and waits while the links are dialled anew because of another placement.
-func (p *pool) await(ctx context.Context, from assign.Sender) (*forwarder, *session, error) {
+func (p *pool) await(ctx context.Context, from assign.Sender, by *placement.Placement) (*forwarder, *session, error) {
 	for {
 		changed := p.changed.Next()
 		f, s, err := p.pick(from)
-		if err == nil || !p.redials() {
-			return f, s, err
+		switch {
+		case err == nil && s.says(by):
+			return f, s, nil
+		case err == nil && p.placed.Load() != by:
+			return nil, nil, errReplaced
+		case err == nil:
+			err = errMoved // It will be in a moment.
+		case !p.redials():
+			return nil, nil, err
 		}
 		select {
 		case <-changed:

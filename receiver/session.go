@@ -1,6 +1,7 @@
 package receiver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 	"github.com/promgrpc/exporter/internal/link"
+	"github.com/promgrpc/exporter/internal/placement"
 )
 
 // errLost says that the verdict will never come. The batch may have been stored.
@@ -15,8 +17,9 @@ var errLost = errors.New("the link to the forwarder was lost before it answered"
 
 // session is one connection to a forwarder, with many batches under way.
 type session struct {
-	conn     *link.Conn
-	maxBatch int
+	conn      *link.Conn
+	maxBatch  int
+	placement []byte // that it said
 
 	mu      sync.Mutex
 	lastID  uint64
@@ -25,8 +28,13 @@ type session struct {
 	idle    chan struct{} // Closed once nothing is waiting, where somebody asked.
 }
 
-func newSession(conn *link.Conn, w *linkv1.Welcome) *session {
-	return &session{conn: conn, maxBatch: int(w.GetMaxBatchBytes()), waiting: make(map[uint64]chan *linkv1.Verdict)}
+func newSession(conn *link.Conn, said *linkv1.Hello, w *linkv1.Welcome) *session {
+	return &session{conn: conn, maxBatch: int(w.GetMaxBatchBytes()), placement: said.GetPlacement(), waiting: make(map[uint64]chan *linkv1.Verdict)}
+}
+
+// says says whether the link said a placement, nil for none.
+func (s *session) says(p *placement.Placement) bool {
+	return p == nil && len(s.placement) == 0 || p != nil && bytes.Equal(s.placement, p.Bytes())
 }
 
 // write gives the batch an id, sends it and waits for its verdict. It is the caller's

@@ -24,9 +24,23 @@ func (o origin) assigned() assign.Sender { return assign.SenderOf(o.name, o.addr
 // that have a part of it, as one. room is asked before memory is taken, with all that is.
 // An error may pass, unless it is a refusal.
 func (g *groups) write(ctx context.Context, from origin, batch *linkv1.Batch, room func(int64) error) (*linkv1.Verdict, error) {
-	to := g.current.Load()
-	if to.placement == nil {
-		return to.pools[0].write(ctx, from.assigned(), batch)
+	for {
+		to := g.current.Load()
+		if to.placement == nil {
+			return to.pools[0].write(ctx, from.assigned(), nil, batch)
+		}
+		v, err := g.spread(ctx, to, from, batch, room)
+		if !errors.Is(err, errReplaced) || g.current.Load() == to {
+			return v, err
+		}
+	}
+}
+
+// spread writes a batch as a placement says. While another one is known to be in force, no
+// group gets a part of it.
+func (g *groups) spread(ctx context.Context, to *routes, from origin, batch *linkv1.Batch, room func(int64) error) (*linkv1.Verdict, error) {
+	if err := g.file.Behind(to.placement); err != nil {
+		return nil, err
 	}
 	rule := ruleOf(to.placement, from, batch.GetTenant())
 	parts, err := rule.Split(split.Schema(batch.GetSchema()), batch.GetBody(), room)
@@ -70,7 +84,7 @@ func (to *routes) send(ctx context.Context, from origin, batch *linkv1.Batch, pa
 			o.verdict = gone(o.group, part.Series)
 			return
 		}
-		o.verdict, o.err = p.write(ctx, from.assigned(), &linkv1.Batch{Schema: batch.GetSchema(), Tenant: batch.GetTenant(), Body: part.Body})
+		o.verdict, o.err = p.write(ctx, from.assigned(), to.placement, &linkv1.Batch{Schema: batch.GetSchema(), Tenant: batch.GetTenant(), Body: part.Body})
 	}
 	for i := 1; i < len(parts); i++ {
 		wg.Go(func() { send(i) })

@@ -86,6 +86,15 @@ func (f *File) Known(version uint64) {
 	}
 }
 
+// Behind is why a placement is not to be used any more, nil if nobody is known to have a
+// newer one.
+func (f *File) Behind(p *placement.Placement) error {
+	if newer := f.others.Load(); newer > p.Version() {
+		return fmt.Errorf("version %d of %s is in use, and others have %d", p.Version(), placement.Flag, newer)
+	}
+	return nil
+}
+
 // Run looks at the file again and again until ctx ends.
 func (f *File) Run(ctx context.Context) error {
 	ticker := time.NewTicker(every)

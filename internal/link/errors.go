@@ -36,7 +36,7 @@ func (e *GoodbyeError) Error() string { return "link: peer said goodbye: " + e.R
 // MisplacedError is an error of a [Handler] that tells a receiver's program that its
 // placement does not fit.
 type MisplacedError struct {
-	// Version of the placement that counts, 0 if there is none.
+	// Version of the placement that counts, 0 if none does for this receiver.
 	Version uint64
 	Err     error
 }

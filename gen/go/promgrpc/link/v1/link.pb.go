@@ -1649,7 +1649,7 @@ type Goodbye struct {
 	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
 	// code for programs, where they have something to do about it.
 	Code GoodbyeCode `protobuf:"varint,2,opt,name=code,proto3,enum=promgrpc.link.v1.GoodbyeCode" json:"code,omitempty"`
-	// placement_version of the log, for GOODBYE_CODE_PLACEMENT. 0: it has none.
+	// placement_version of the log, for GOODBYE_CODE_PLACEMENT. 0: it has none, or is of another group.
 	PlacementVersion uint64 `protobuf:"varint,3,opt,name=placement_version,json=placementVersion,proto3" json:"placement_version,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
