@@ -90,7 +90,7 @@ func (f *forwarder) run(ctx context.Context) {
 			continue
 		}
 		f.set(nil, err)
-		if now := f.pool.misplaced(err); now != misplaced {
+		if now := f.pool.misplaced(hello, err); now != misplaced {
 			silent, misplaced = false, now
 		}
 		if !silent {

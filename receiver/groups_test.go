@@ -399,6 +399,33 @@ func TestReceiverThatIsBehind(t *testing.T) {
 	require.NotEmpty(t, forwarders[1].got())
 }
 
+// A receiver whose file is another of the same version than forwarders have is put right by
+// the file alone.
+func TestAnotherFileOfAVersion(t *testing.T) {
+	forwarders := several(t, 2)
+	g := newGroupsFile(t, "labels: [instance]", forwarders...)
+	instant := time.Now().Add(time.Hour)
+	right := "{from: " + instant.UTC().Format(time.RFC3339) + ", groups: [a]}"
+	g.epochs = append(g.epochs, "{from: "+instant.Add(time.Hour).UTC().Format(time.RFC3339)+", groups: [a]}")
+	g.write(t)
+	r := startSpread(t, g, nil)
+	address := forwarders[0].addr
+	forwarders[0].kill()
+	newForwarderBy(t, address, link.Trust{}, func(hello *linkv1.Hello) error {
+		p, err := placement.Parse(hello.GetPlacement())
+		if err != nil || p.Epochs()[1].From/1000 != instant.Unix() {
+			return &link.MisplacedError{Version: 2, Err: errors.New("another groups file of the same version")}
+		}
+		return nil
+	})
+	require.Eventually(t, func() bool { return testutil.ToFloat64(r.groups.metrics.misplaced.WithLabelValues("a")) > 0 }, 30*time.Second, time.Millisecond)
+	require.Error(t, r.Ready())
+	g.epochs[1], g.version = right, g.version-1
+	g.write(t)
+	require.Eventually(t, func() bool { return r.Ready() == nil }, 30*time.Second, time.Millisecond)
+	require.Equal(t, http.StatusNoContent, r.post(t, typeV1, bodyOf(t, 40, time.Now())).code)
+}
+
 // A request that was taken apart by a file does not go over links that say the next one: by
 // that its samples may belong elsewhere.
 func TestRequestThatWasSpreadBefore(t *testing.T) {

@@ -33,9 +33,9 @@ type pool struct {
 	// wakes who waits for another, and changed who waits for a link.
 	placed         atomic.Pointer[placement.Placement]
 	moved, changed broadcast.Signal
-	// told is called with the version of the placement that a forwarder's log has, where it
-	// refuses ours.
-	told func(version uint64)
+	// told is called with the placement that a link said, and the version of that which the
+	// forwarder's log has, where it refuses ours.
+	told func(said []byte, version uint64)
 }
 
 func newPool(group string, source discovery.Source, logger *slog.Logger, m *metrics, o link.Options) *pool {
@@ -124,15 +124,15 @@ func (p *pool) await(ctx context.Context, from assign.Sender, by *placement.Plac
 }
 
 // misplaced says whether a link ended because the forwarder's log has another group or
-// placement, and notes which version that is.
-func (p *pool) misplaced(err error) bool {
+// placement than its hello, and notes which version that is.
+func (p *pool) misplaced(hello *linkv1.Hello, err error) bool {
 	bye := (*link.GoodbyeError)(nil)
 	if !errors.As(err, &bye) || bye.Code != linkv1.GoodbyeCode_GOODBYE_CODE_PLACEMENT {
 		return false
 	}
 	p.metrics.misplaced.WithLabelValues(p.group).Inc()
 	if p.told != nil {
-		p.told(bye.PlacementVersion)
+		p.told(hello.GetPlacement(), bye.PlacementVersion)
 	}
 	return true
 }

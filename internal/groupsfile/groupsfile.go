@@ -1,14 +1,15 @@
 // Package groupsfile is the groups file in use: read at the start, and again whenever it
 // has changed.
 //
-// Guaranteed: what is in use was right as a whole, and follows what was in use before:
-// nothing that counts already is changed. A file that is wrong, or does not follow, changes
+// Guaranteed: what is in use was right as a whole, and follows what was in use before, unless
+// others refused that: nothing that counts already is changed. A file that is wrong, or does not follow, changes
 // nothing, and is told of until it is right. Not guaranteed: that a file which is written
 // in several pieces, with pauses between them, is not taken halfway. Rename a complete one
 // into its place.
 package groupsfile
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -48,8 +49,9 @@ type File struct {
 	last    atomic.Pointer[placement.File]
 	failed  atomic.Pointer[error]
 	changed broadcast.Signal
-	// others have a version already: see Known.
-	others atomic.Uint64
+	// others have a version already, and what they refused instead: see Known.
+	others  atomic.Uint64
+	refused atomic.Pointer[[]byte]
 }
 
 // Open reads the file for the first time, which has to succeed.
@@ -80,10 +82,21 @@ func (f *File) Again() error { return f.value.Reload() }
 // Changed is closed when another file is in use. Who gets it before Now misses nothing.
 func (f *File) Changed() <-chan struct{} { return f.changed.Next() }
 
-// Known says that others have a version already, so that it is too late to refuse it.
-func (f *File) Known(version uint64) {
+// Known says that others refused a placement, as it is encoded, for that of a version. If it
+// is of a newer one, it is too late to refuse that here. If not, what is in use is wrong: what
+// is right need not follow it.
+func (f *File) Known(said []byte, version uint64) {
 	for was := f.others.Load(); version > was && !f.others.CompareAndSwap(was, version); was = f.others.Load() {
 	}
+	if in := f.last.Load().Placement; version > 0 && version <= in.Version() && bytes.Equal(said, in.Bytes()) {
+		f.refused.Store(&said)
+	}
+}
+
+// isRefused says whether others refused a placement.
+func (f *File) isRefused(p *placement.Placement) bool {
+	said := f.refused.Load()
+	return said != nil && bytes.Equal(*said, p.Bytes())
 }
 
 // Behind is why a placement is not to be used any more, nil if nobody is known to have a
@@ -159,7 +172,8 @@ func (f *File) follow(next *placement.File) error {
 		return nil
 	case next.Placement == nil:
 		return fmt.Errorf("%w: it has no spread any more", placement.ErrPast)
-	case next.Placement.Version() > before.Placement.Version() && next.Placement.Version() <= f.others.Load():
+	case next.Placement.Version() > before.Placement.Version() && next.Placement.Version() <= f.others.Load(),
+		f.isRefused(before.Placement):
 		return nil
 	}
 	err := before.Placement.Follow(next.Placement, time.Now().Add(f.options.Ahead).UnixMilli())

@@ -82,7 +82,7 @@ func TestFileIsReadAgain(t *testing.T) {
 		{"a newer one of the time after", text(7, soon, "seven"), "", 0},
 	} {
 		changed, before := f.Changed(), f.Now()
-		f.Known(step.known)
+		f.Known(nil, step.known)
 		write(step.text)
 		if step.err == "" {
 			select {
@@ -102,6 +102,31 @@ func TestFileIsReadAgain(t *testing.T) {
 	}
 	require.Contains(t, log.String(), "the last value stays in use")
 	require.Contains(t, log.String(), `msg="the groups file has changed" version=5`)
+}
+
+// TestFileThatOthersRefuse checks that what is in use and is refused by others, who have another
+// file of its version, can be put right, and nothing else of that version.
+func TestFileThatOthersRefuse(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "groups.yml")
+	later := time.Now().Add(20 * time.Hour)
+	write := func(text string) { require.NoError(t, os.WriteFile(path, []byte(text), 0o600)) }
+	write(text(2, later, "wrong"))
+	f, err := Open(path, Options{Ahead: time.Hour})
+	require.NoError(t, err)
+	wrong := f.Now().Placement
+	write(text(2, later.Add(time.Hour), "right"))
+	require.ErrorContains(t, f.Again(), "another groups file of the same version")
+
+	f.Known([]byte("said before it was in use"), 2)
+	require.Error(t, f.Again())
+	f.Known(wrong.Bytes(), 0)
+	require.Error(t, f.Again(), "of another group")
+	f.Known(wrong.Bytes(), 2)
+	require.Eventually(t, func() bool { return f.Again() == nil }, 30*time.Second, 10*time.Millisecond)
+	require.NotEqual(t, wrong.Bytes(), f.Now().Placement.Bytes())
+
+	write(text(2, later.Add(2*time.Hour), "another"))
+	require.ErrorContains(t, f.Again(), "another groups file of the same version")
 }
 
 func TestFileThatCannotBeRead(t *testing.T) {
