@@ -61,7 +61,7 @@ func (p *pool) place(next *placement.Placement) {
 	}
 }
 
-// hello is what a link begins with, and is closed when that changes.
+// hello returns what a link begins with, and a channel that is closed when that changes.
 func (p *pool) hello() (*linkv1.Hello, <-chan struct{}) {
 	h, moved := &linkv1.Hello{Role: linkv1.Role_ROLE_RECEIVER, Group: p.group}, p.moved.Next()
 	if placed := p.placed.Load(); placed != nil {

@@ -11,7 +11,6 @@ import (
 	"slices"
 
 	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
-
 	"github.com/promgrpc/exporter/internal/placement"
 	"github.com/promgrpc/exporter/internal/segment"
 )

@@ -66,7 +66,7 @@ func (c *Caller) Flag(name string) string { return c.flags.Name(name) }
 
 // Authorization returns the credential for a call of a server, "" for none.
 func (c *Caller) Authorization(address string) (string, error) {
-	if err := c.MayCall(address); err != nil {
+	if err := c.mayCall(address); err != nil {
 		return "", err
 	}
 	value, err := c.flags.Authorization()
@@ -77,21 +77,21 @@ func (c *Caller) Authorization(address string) (string, error) {
 	return value, nil
 }
 
-// MayCallAll is MayCall for what a flag names, as far as that is not a directory.
+// MayCallAll is mayCall for what a flag names, as far as that is not a directory.
 func (c *Caller) MayCallAll(servers string) error {
 	if strings.Contains(servers, "://") {
 		return nil // It will be seen what a directory says.
 	}
 	for address := range strings.SplitSeq(servers, ",") {
-		if err := c.MayCall(address); err != nil {
+		if err := c.mayCall(address); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// MayCall returns an error if the credential should not be sent to a server.
-func (c *Caller) MayCall(address string) error {
+// mayCall returns an error if the credential should not be sent to a server.
+func (c *Caller) mayCall(address string) error {
 	if c.tls != nil || c.flags.AllowCleartext || !c.flags.Given() {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/promgrpc/exporter/gen/go/thanos"
 	"github.com/promgrpc/exporter/server/call"
@@ -11,7 +12,6 @@ import (
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/samples"
 	"github.com/promgrpc/exporter/server/selection"
-	"google.golang.org/protobuf/proto"
 )
 
 // Shared is what the calls need of a server.

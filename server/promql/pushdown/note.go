@@ -19,7 +19,7 @@ type note struct {
 }
 
 // Error implements the error of an annotation as the engine has them: without a place as
-// long as it does not know what is of.
+// long as it does not know what expression that is in.
 func (n *note) Error() string {
 	if n.query == "" {
 		return n.err.Error()

@@ -45,7 +45,7 @@ func Check(f *placement.File) error {
 // nobody is called, before Run.
 func New(file *groupsfile.File, caller *outgoing.Caller, logger *slog.Logger) *Groups {
 	g := &Groups{file: file, caller: caller, logger: logger}
-	g.adopt(func(group *Group) {})
+	g.adopt(func(*Group) {})
 	return g
 }
 
