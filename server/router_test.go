@@ -26,6 +26,8 @@ type routing struct {
 	two  *twoGroups
 	stop func()
 	log  *logtest.Text
+	reg  *prometheus.Registry
+	file string // of the groups
 }
 
 // startRouter starts one, and waits until it knows its groups.
@@ -44,8 +46,8 @@ func startRouter(t testing.TB, two *twoGroups, set ...func(*router.Config)) *rou
 	for _, set := range set {
 		set(&c)
 	}
-	log := new(logtest.Text)
-	r, err := router.New(c, slog.New(slog.NewTextHandler(log, nil)), prometheus.NewRegistry())
+	log, reg := new(logtest.Text), prometheus.NewRegistry()
+	r, err := router.New(c, slog.New(slog.NewTextHandler(log, nil)), reg)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -60,7 +62,7 @@ func startRouter(t testing.TB, two *twoGroups, set ...func(*router.Config)) *rou
 	}
 	t.Cleanup(stop)
 	require.Eventually(t, func() bool { return r.Ready() == nil }, patience, time.Millisecond)
-	return &routing{Router: r, two: two, stop: stop, log: log}
+	return &routing{Router: r, two: two, stop: stop, log: log, reg: reg, file: file}
 }
 
 func (r *routing) address() string { return r.RPCAddr().String() }

@@ -10,13 +10,9 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
-	"github.com/promgrpc/exporter/internal/backoff"
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/router/groups"
 )
-
-// betweenAttempts is how long is waited before a group is asked again.
-const betweenAttempts = 100 * time.Millisecond
 
 // answered is what a group has said.
 type answered[R proto.Message] struct {
@@ -24,13 +20,36 @@ type answered[R proto.Message] struct {
 	answer R
 }
 
-// askAll makes a call with one answer at all groups at once. If one is away it waits, or
-// refuses, as the caller says.
-func askAll[R proto.Message](ctx context.Context, r *Router, when metricsv1.WhenAway, procedure string, request proto.Message, empty func() R) ([]answered[R], error) {
-	if err := r.calls.Serving(); err != nil {
-		return nil, refusal.Unavailable(err, "")
+// askAll makes a call with one answer at all groups at once, in its turn. If one is away it
+// waits, or refuses, as the caller says. While it waits it has no turn, and holds nothing of
+// what the others said.
+func askAll[R proto.Message](ctx context.Context, l *lookup, procedure string, request proto.Message, empty func() R) ([]answered[R], error) {
+	before, until := l.held, time.Now().Add(l.router.config.Timeout)
+	for {
+		if err := l.begin(ctx); err != nil {
+			return nil, err
+		}
+		all, err := askOnce(ctx, l, procedure, request, empty)
+		away := new(refusal.AwayError)
+		if !errors.As(err, &away) {
+			return all, err
+		}
+		if err := l.giveBack(before); err != nil {
+			return nil, err
+		}
+		late := time.Until(until) < betweenAttempts || errors.Is(context.Cause(ctx), context.DeadlineExceeded)
+		if late || l.when == metricsv1.WhenAway_WHEN_AWAY_REFUSE {
+			return nil, away
+		}
+		if err := l.await(ctx, away, until); err != nil {
+			return nil, err
+		}
 	}
-	list, _ := r.groups.Now()
+}
+
+// askOnce asks all groups once.
+func askOnce[R proto.Message](ctx context.Context, l *lookup, procedure string, request proto.Message, empty func() R) ([]answered[R], error) {
+	list, _ := l.router.groups.Now()
 	all := make([]answered[R], len(list))
 	errs := make([]error, len(list))
 	ctx, cancel := context.WithCancel(ctx)
@@ -39,7 +58,7 @@ func askAll[R proto.Message](ctx context.Context, r *Router, when metricsv1.When
 	for i, g := range list {
 		wg.Go(func() {
 			all[i] = answered[R]{g, empty()}
-			if errs[i] = r.ask(ctx, g, when, procedure, request, all[i].answer); errs[i] != nil {
+			if errs[i] = l.ask(ctx, g, procedure, request, all[i].answer); errs[i] != nil {
 				cancelUnlessAway(errs[i], cancel)
 			}
 		})
@@ -79,24 +98,4 @@ func worst(errs []error) error {
 		return away
 	}
 	return canceled
-}
-
-// ask makes a call at one of a group's servers, again and again while none answers.
-func (r *Router) ask(ctx context.Context, g *groups.Group, when metricsv1.WhenAway, procedure string, request, response proto.Message) error {
-	until := time.Now().Add(r.config.Timeout)
-	refuse := when == metricsv1.WhenAway_WHEN_AWAY_REFUSE
-	for {
-		err := g.Invoke(ctx, procedure, request, response)
-		switch {
-		case err == nil:
-			return nil
-		case !groups.Passes(err):
-			return err
-		case refuse, time.Until(until) < betweenAttempts, errors.Is(context.Cause(ctx), context.DeadlineExceeded):
-			return &refusal.AwayError{Groups: []string{g.Name()}, Cause: err}
-		}
-		if backoff.Sleep(ctx, betweenAttempts) != nil && !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-			return context.Cause(ctx)
-		}
-	}
 }

@@ -25,8 +25,10 @@ func (l lookups) GetLabelNames(ctx context.Context, from call.Caller, req *metri
 	if err != nil {
 		return nil, err
 	}
+	this := l.router.lookup(from, req.GetWhenAway())
+	defer this.end()
 	request := &metricsv1.GetLabelNamesRequest{Selectors: selectors, Limit: req.GetLimit()}
-	all, err := askAll(ctx, l.router, req.GetWhenAway(), metricsv1connect.MetricsServiceGetLabelNamesProcedure, request,
+	all, err := askAll(ctx, this, metricsv1connect.MetricsServiceGetLabelNamesProcedure, request,
 		func() *metricsv1.GetLabelNamesResponse { return new(metricsv1.GetLabelNamesResponse) })
 	if err != nil {
 		return nil, err
@@ -35,23 +37,25 @@ func (l lookups) GetLabelNames(ctx context.Context, from call.Caller, req *metri
 	for _, a := range all {
 		lists = append(lists, list{a.answer.GetNames(), a.answer.GetTruncated()})
 	}
-	names, truncated, err := union(lists, req.GetLimit(), answer.Room(from.Room))
+	names, truncated, err := union(lists, req.GetLimit(), this.room)
 	return &metricsv1.GetLabelNamesResponse{Names: names, Truncated: truncated}, err
 }
 
 // GetLabelValues returns the values that a label has in them.
 func (l lookups) GetLabelValues(ctx context.Context, from call.Caller, req *metricsv1.GetLabelValuesRequest) (*metricsv1.GetLabelValuesResponse, error) {
-	values, truncated, err := l.values(ctx, from, req)
+	this := l.router.lookup(from, req.GetWhenAway())
+	defer this.end()
+	values, truncated, err := this.values(ctx, req)
 	return &metricsv1.GetLabelValuesResponse{Values: values, Truncated: truncated}, err
 }
 
-func (l lookups) values(ctx context.Context, from call.Caller, req *metricsv1.GetLabelValuesRequest) ([]string, bool, error) {
-	selectors, err := l.router.narrow(ctx, from, req.GetSelectors())
+func (l *lookup) values(ctx context.Context, req *metricsv1.GetLabelValuesRequest) ([]string, bool, error) {
+	selectors, err := l.router.narrow(ctx, l.from, req.GetSelectors())
 	if err != nil {
 		return nil, false, err
 	}
 	request := &metricsv1.GetLabelValuesRequest{Name: req.GetName(), Selectors: selectors, Limit: req.GetLimit()}
-	all, err := askAll(ctx, l.router, req.GetWhenAway(), metricsv1connect.MetricsServiceGetLabelValuesProcedure, request,
+	all, err := askAll(ctx, l, metricsv1connect.MetricsServiceGetLabelValuesProcedure, request,
 		func() *metricsv1.GetLabelValuesResponse { return new(metricsv1.GetLabelValuesResponse) })
 	if err != nil {
 		return nil, false, err
@@ -60,7 +64,7 @@ func (l lookups) values(ctx context.Context, from call.Caller, req *metricsv1.Ge
 	for _, a := range all {
 		lists = append(lists, list{a.answer.GetValues(), a.answer.GetTruncated()})
 	}
-	return union(lists, req.GetLimit(), answer.Room(from.Room))
+	return union(lists, req.GetLimit(), l.room)
 }
 
 // list is a sorted answer of one group, of which the end may be missing.
@@ -132,9 +136,11 @@ func (l lookups) Families(ctx context.Context, from call.Caller, name string, co
 
 // families also says whether there are more, which no group had room for.
 func (l lookups) families(ctx context.Context, from call.Caller, name string, when metricsv1.WhenAway, collect func(room func(bytes int64) error) (yield func(*segment.Metadata) error)) (cut bool, err error) {
+	this := l.router.lookup(from, when)
+	defer this.end()
 	visible := func(*segment.Metadata) bool { return true }
 	if from.Rights.Restricted() {
-		names, more, err := l.values(ctx, from, &metricsv1.GetLabelValuesRequest{Name: model.MetricNameLabel, Limit: answer.MostEntries, WhenAway: when})
+		names, more, err := this.values(ctx, &metricsv1.GetLabelValuesRequest{Name: model.MetricNameLabel, Limit: answer.MostEntries})
 		if err != nil {
 			return false, err
 		}
@@ -143,7 +149,7 @@ func (l lookups) families(ctx context.Context, from call.Caller, name string, wh
 		visible = func(m *segment.Metadata) bool { return m.HasSeries(has) }
 	}
 	request := &metricsv1.GetMetadataRequest{MetricFamilyName: name, Limit: answer.MostEntries}
-	all, err := askAll(ctx, l.router, when, metricsv1connect.MetricsServiceGetMetadataProcedure, request,
+	all, err := askAll(ctx, this, metricsv1connect.MetricsServiceGetMetadataProcedure, request,
 		func() *metricsv1.GetMetadataResponse { return new(metricsv1.GetMetadataResponse) })
 	if err != nil {
 		return false, err
@@ -157,7 +163,7 @@ func (l lookups) families(ctx context.Context, from call.Caller, name string, wh
 		lists = append(lists, of)
 	}
 	end, ends := endOf(lists)
-	yield := collect(answer.Room(from.Room))
+	yield := collect(this.room)
 	for _, a := range all {
 		for _, m := range a.answer.GetMetadata() {
 			of := segment.Metadata{Type: int32(m.GetType()), Family: m.GetMetricFamilyName(), Help: m.GetHelp(), Unit: m.GetUnit()}
@@ -178,13 +184,15 @@ func messageOf(m *segment.Metadata) *metricsv1.MetricMetadata {
 
 // ListSegments returns the files of the logs of all groups.
 func (l lookups) ListSegments(ctx context.Context, from call.Caller, req *metricsv1.ListSegmentsRequest) (*metricsv1.ListSegmentsResponse, error) {
-	all, err := askAll(ctx, l.router, req.GetWhenAway(), metricsv1connect.MetricsServiceListSegmentsProcedure, &metricsv1.ListSegmentsRequest{},
+	this := l.router.lookup(from, req.GetWhenAway())
+	defer this.end()
+	all, err := askAll(ctx, this, metricsv1connect.MetricsServiceListSegmentsProcedure, &metricsv1.ListSegmentsRequest{},
 		func() *metricsv1.ListSegmentsResponse { return new(metricsv1.ListSegmentsResponse) })
 	if err != nil {
 		return nil, err
 	}
 	res := &metricsv1.ListSegmentsResponse{}
-	size, room := 0, answer.Room(from.Room)
+	size := 0
 	for _, a := range all {
 		res.Truncated = res.Truncated || a.answer.GetTruncated()
 		for _, s := range a.answer.GetSegments() {
@@ -195,7 +203,7 @@ func (l lookups) ListSegments(ctx context.Context, from call.Caller, req *metric
 			res.Segments = append(res.Segments, s)
 		}
 	}
-	if err := room(int64(len(res.Segments))*answer.EntryCost + int64(size)*answer.Cost); err != nil {
+	if err := this.room(int64(len(res.Segments))*answer.EntryCost + int64(size)*answer.Cost); err != nil {
 		return nil, err
 	}
 	// The files of a log are in their order already.

@@ -10,6 +10,7 @@ var (
 	streamsDesc = prometheus.NewDesc("promgrpc_router_streams", "Streams that are open and read; not watches of the health.", nil, nil)
 	connsDesc   = prometheus.NewDesc("promgrpc_router_connections", "Connections to the RPC port that are open.", nil, nil)
 	stateDesc   = prometheus.NewDesc("promgrpc_router_stream_state_bytes", "Bytes of --limit.stream-bytes that are held.", nil, nil)
+	bytesDesc   = prometheus.NewDesc("promgrpc_router_call_bytes", "Bytes of --limit.call-bytes that calls under way hold.", nil, nil)
 	readyDesc   = prometheus.NewDesc("promgrpc_router_ready", "1 if calls are served.", nil, nil)
 	fileDesc    = prometheus.NewDesc("promgrpc_router_groups_file_refused", "1 while the groups file says what cannot be used, and what it said before is in use.", nil, nil)
 	awayDesc    = prometheus.NewDesc("promgrpc_router_group_away", "1 while no server of the group answers.", []string{"group"}, nil)
@@ -27,7 +28,7 @@ func (c collector) counted() []prometheus.Collector {
 
 // Describe implements [prometheus.Collector].
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{streamsDesc, connsDesc, stateDesc, readyDesc, fileDesc, awayDesc, serversDesc, versionDesc} {
+	for _, d := range []*prometheus.Desc{streamsDesc, connsDesc, stateDesc, bytesDesc, readyDesc, fileDesc, awayDesc, serversDesc, versionDesc} {
 		ch <- d
 	}
 	for _, m := range c.counted() {
@@ -43,6 +44,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(streamsDesc, float64(c.r.calls.Count()))
 	gauge(connsDesc, float64(c.r.conns.Used()))
 	gauge(stateDesc, float64(c.r.calls.Held()))
+	gauge(bytesDesc, float64(c.r.callBytes.Used()))
 	gauge(readyDesc, one(c.r.Ready() == nil))
 	gauge(fileDesc, one(c.r.groups.Problem() != nil))
 	for _, g := range c.r.groups.Status() {

@@ -55,7 +55,8 @@ type Router struct {
 	evaluations *selection.Evaluations
 	calls       *call.Calls
 	conns       *limit.Budget // connections to the RPC port
-	lookups     *limit.Budget // turns
+	turns       *limit.Budget // of lookups
+	callBytes   *limit.Budget // what requests and answers take
 	queries     *query.Queries
 	rules       *rule.Rules
 	merged      *merge.Streams
@@ -80,7 +81,7 @@ func New(c Config, logger *slog.Logger, reg prometheus.Registerer) (_ *Router, e
 	c.Instance = daemon.Instance(c.Instance)
 	r := &Router{
 		config: c, logger: logger, log: throttle.New(logger, 10*time.Second), refusals: refusal.New(),
-		evaluations: c.Matching(), conns: c.Conns(), lookups: c.Turns(), started: time.Now(),
+		evaluations: c.Matching(), conns: c.Conns(), turns: c.Turns(), callBytes: c.CallRoom(), started: time.Now(),
 	}
 	defer func() {
 		if err != nil {
@@ -163,7 +164,7 @@ func (r *Router) openRooms() {
 			&stored.Calls{Engine: engine, Source: source, Clock: clock, CursorWait: c.CursorWait, Calls: r.calls}, lookups{r},
 		},
 		Calls: r.calls, Refusals: r.refusals, Engine: engine, Log: r.log, Web: r.rpcConfig, Admission: r.admission,
-		Proxies: proxies, Conns: r.conns, Bytes: c.CallRoom(), Started: r.started, Ready: r.Ready, Listeners: r.listeners,
+		Proxies: proxies, Conns: r.conns, Bytes: r.callBytes, Started: r.started, Ready: r.Ready, Listeners: r.listeners,
 	})
 }
 
