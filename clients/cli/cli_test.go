@@ -344,6 +344,27 @@ func TestStatus(t *testing.T) {
 	require.Contains(t, r.stdout, "server-1", "those that answer are printed")
 }
 
+// The state of a router says which servers its groups have.
+func TestStatusOfGroups(t *testing.T) {
+	server := &metricstest.Server{Status: &metricsv1.GetStatusResponse{
+		Instance: "router-1", Version: "1.2.3", Ready: true, PlacementVersion: 4,
+		Groups: []*metricsv1.GroupStatus{
+			{Name: "a", PlacementVersion: 4, LogIds: []string{"00", "01"}, Servers: []*metricsv1.GroupServer{
+				{Address: "10.0.0.1:8090", Instance: "server-1", Ready: true}, {Address: "10.0.0.2:8090", Error: "connection refused"},
+			}},
+			{Name: "b", Away: true},
+		},
+	}}
+	address := server.Start(t)
+	for name, args := range map[string][]string{"status.groups.text": nil, "status.groups.json": {"-o", "json"}} {
+		t.Run(name, func(t *testing.T) {
+			r := runCLI(t, t.Context(), append([]string{"status", "-a", address}, args...)...)
+			require.Equal(t, 0, r.code, r.stderr)
+			metricstest.Golden(t, name, []byte(strings.ReplaceAll(r.stdout, address, "ADDRESS")))
+		})
+	}
+}
+
 func TestHelpIntoClosedPipe(t *testing.T) {
 	require.Equal(t, ExitOK, run(t.Context(), []string{"get", "--help"}, environment{stdout: brokenPipe{}, stderr: brokenPipe{}}))
 }

@@ -46,8 +46,9 @@ type state struct {
 	Streams    uint32 `json:"streams"`
 	Cursor     string `json:"cursor"`
 	belonging
-	Logs      []logState `json:"logs"`
-	Listeners []listener `json:"listeners"`
+	Groups    []groupState `json:"groups,omitempty"`
+	Logs      []logState   `json:"logs"`
+	Listeners []listener   `json:"listeners"`
 	started   time.Time
 }
 
@@ -139,6 +140,9 @@ func newState(address string, res *metricsv1.GetStatusResponse) state {
 		StartTime: instant(res.GetStartTime()), LiveSeries: res.GetLiveSeries(), Streams: res.GetStreams(),
 		Cursor: res.GetCursor(), belonging: belonging{res.GetGroup(), res.GetPlacementVersion()}, started: res.GetStartTime().AsTime(), Logs: []logState{}, Listeners: []listener{},
 	}
+	for _, g := range res.GetGroups() {
+		s.Groups = append(s.Groups, newGroupState(g))
+	}
 	for _, l := range res.GetListeners() {
 		s.Listeners = append(s.Listeners, listener{
 			Name: l.GetName(), Address: l.GetAddress(), TLS: l.GetTls(), ClientCertificates: l.GetClientCertificates(),
@@ -178,6 +182,7 @@ func printStates(w io.Writer, states []state, now time.Time) error {
 		if s.Group != "" {
 			_, _ = fmt.Fprintf(b, "  group %s, version %d of the groups file\n", output.Cell(s.Group, false), s.PlacementVersion)
 		}
+		printGroups(b, s.Groups, s.PlacementVersion)
 		t := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
 		if len(s.Logs) > 0 {
 			_, _ = fmt.Fprintln(t, "  LOG\tFIRST\tLAST\tFORWARDER\tLAG\tSERIES\tSIZE\tRECEIVED")
