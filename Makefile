@@ -190,7 +190,7 @@ test-compose: needs build tools docker ## Run docker-compose.yml on a Docker eng
 	$(BUILD_ENV) docker compose build
 	export COMPOSE_TEST_PROJECT=prometheus-grpc-exporter-test-$$$$; \
 		trap 'docker compose --progress=quiet -f docker-compose.yml $(addprefix -f ,$(OVERLAYS)) -p '$$COMPOSE_TEST_PROJECT' down -v -t 1' EXIT; \
-		$(E2E_ENV) go test -count=1 -v -tags compose -run '^TestCompose' ./e2e -consul-away=$(CONSUL_AWAY)
+		$(E2E_ENV) go test $(TIMEOUT) -count=1 -v -tags compose -run '^TestCompose' ./e2e -consul-away=$(CONSUL_AWAY)
 
 .PHONY: torture
 torture: needs $(TOOLS)/versitygw ## Break everything at random, by SEEDS for DURATION each, and compare what came through
