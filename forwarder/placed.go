@@ -128,7 +128,7 @@ var errOutdated = errors.New("the log has got a newer placement of series since 
 
 // recallPlacement reads what the log says of its placement, and when it was written last.
 func (s *state) recallPlacement() (err error) {
-	if s.head.Len() == 0 {
+	if s.head.Len() == 0 && (s.last > 0 || !s.head.Placement().None()) {
 		s.written = s.time // At the latest: what was written is gone.
 	}
 	s.belongs, err = grouping.Of(s.head.Placement())

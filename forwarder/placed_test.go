@@ -227,6 +227,18 @@ func TestForwarderThatWasDownOverAnInstant(t *testing.T) {
 	}
 }
 
+// TestNewLogThatAnOlderReceiverComesToFirst checks that a log to which nothing was written yet
+// takes a file with an instant that is past, though somebody with an older one was there first.
+func TestNewLogThatAnOlderReceiverComesToFirst(t *testing.T) {
+	r := start(t, testConfig(t.TempDir()))
+	r.mustBeOf("a", file(t, 1))
+	newer := file(t, 2, time.Now().Add(-time.Hour))
+	r.mustBeOf("a", newer).mustStore(v1, bodyOf(t, v1, one(1, 5, "__name__", "x")))
+	require.Equal(t, []segment.Placement{says("a", file(t, 1)), says("a", newer)}, r.placements())
+	_, err := r.of("a", file(t, 3, time.Now().Add(-time.Minute)))
+	misfit(t, err)
+}
+
 // TestTwoForwardersOfAGroup checks that each has what its own receivers said: a receiver with
 // an older file goes on at the one that nobody with a newer one has come to.
 func TestTwoForwardersOfAGroup(t *testing.T) {
