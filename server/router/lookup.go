@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
@@ -100,8 +101,15 @@ func (l *lookup) await(ctx context.Context, away *refusal.AwayError, until time.
 	return context.Cause(ctx)
 }
 
+// errAway is of a group that is known to be away: it is not called, since that might take as
+// long as the caller has.
+var errAway error = connect.NewError(connect.CodeUnavailable, errors.New("none of its servers said how it is when it was asked last"))
+
 // ask makes a call at one of a group's servers.
 func (l *lookup) ask(ctx context.Context, g *groups.Group, procedure string, request, response proto.Message) error {
+	if g.Away() {
+		return &refusal.AwayError{Groups: []string{g.Name()}, Cause: errAway}
+	}
 	within, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	switch err := g.Invoke(within, procedure, request, response); {

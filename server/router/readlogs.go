@@ -193,9 +193,12 @@ func (r *logReading) open(ctx context.Context, g *groups.Group, request *metrics
 	until := time.Now().Add(r.router.config.Timeout)
 	refuse := r.request.GetWhenAway() == metricsv1.WhenAway_WHEN_AWAY_REFUSE
 	for {
-		s, err := g.Open(ctx, metricsv1connect.MetricsServiceReadLogsProcedure, request)
-		if err == nil || !groups.Passes(err) {
-			return s, err
+		err := errAway
+		if !g.Away() {
+			var s *groups.Stream
+			if s, err = g.Open(ctx, metricsv1connect.MetricsServiceReadLogsProcedure, request); err == nil || !groups.Passes(err) {
+				return s, err
+			}
 		}
 		if refuse || time.Until(until) < betweenAttempts {
 			return nil, &refusal.AwayError{Groups: []string{g.Name()}, Cause: err}
