@@ -148,6 +148,13 @@ func (s *subscriber) results() int {
 	return len(s.kept)
 }
 
+// evaluated is the time of the last step, in ms.
+func (s *subscriber) evaluated() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
+}
+
 // verify compares what came, step by step, with what each server evaluates in the end.
 func (s *subscriber) verify(servers []string) {
 	s.stop()

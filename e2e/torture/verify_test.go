@@ -58,7 +58,9 @@ func (r *rig) drain(s *senders, c *clients) history {
 		r.until(patience, f.name, func() bool { return f.received() >= n })
 	}
 	if c.subscriber != nil {
-		r.until(patience, c.subscriber.name, func() bool { return c.subscriber.results() > 0 })
+		r.until(patience, c.subscriber.name, func() bool {
+			return c.subscriber.results() > 0 && c.subscriber.evaluated() > r.instant
+		})
 	}
 	r.until(patience, "client", func() bool { c.watch(); return c.cli.history().len() >= n })
 	time.Sleep(2 * heartbeat) // what comes too often comes now
@@ -145,6 +147,9 @@ func (r *rig) verify(want history, c *clients, res *result) {
 		r.compareWith(want, f.history(), f.name, res)
 	}
 	if c.subscriber != nil {
+		if c.subscriber.evaluated() <= r.instant {
+			r.t.Errorf("%s: no step came of the time after series moved", c.subscriber.name)
+		}
 		c.subscriber.verify(addresses(r.rpc))
 	}
 	for _, u := range r.doors() {
