@@ -120,12 +120,14 @@ func TestNothingHasChanged(t *testing.T) {
 		asked := a.asked.Load()
 		require.Eventually(t, func() bool { return a.asked.Load() > asked+1 }, time.Minute, time.Millisecond)
 	}
-	twice()
-	_, changed := g.Now()
-	twice()
-	select {
-	case <-changed:
-		t.Fatal("nothing has changed")
-	default:
+	for range 10 { // A machine that stands still for a moment has its server away.
+		_, changed := g.Now()
+		twice()
+		select {
+		case <-changed:
+		default:
+			return
+		}
 	}
+	t.Fatal("nothing has changed")
 }
