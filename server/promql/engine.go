@@ -137,6 +137,20 @@ func (e *Engine) Turn(ctx context.Context, v selection.Viewer) (_ context.Contex
 	}, nil
 }
 
+// InTurn reads samples once it is a viewer's turn. If the context that read gets ends, for
+// the caller's sake or the time that an evaluation may take, the error is its cause.
+func (e *Engine) InTurn(ctx context.Context, v selection.Viewer, read func(context.Context) error) error {
+	ctx, end, err := e.Turn(ctx, v)
+	if err != nil {
+		return err
+	}
+	defer end()
+	if err = read(ctx); err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
 // Series calls yield with the labels of each series that any of the sets of matchers
 // matches and that has samples between two times, both inclusive, in ms. Each comes once,
 // sorted by labels. One that has samples before and after these times may come, too.

@@ -103,7 +103,7 @@ func (s *Store) some(ctx context.Context, v selection.Viewer, q samples.Query) (
 
 // walk shows a visitor what a query finds, in its caller's turn.
 func (s *Store) walk(ctx context.Context, v selection.Viewer, q samples.Query, to samples.Visitor) error {
-	err := s.inTurn(ctx, v, func(ctx context.Context) error { return s.Samples.Walk(ctx, v, q, to) })
+	err := s.Engine.InTurn(ctx, v, func(ctx context.Context) error { return s.Samples.Walk(ctx, v, q, to) })
 	switch {
 	case errors.Is(err, seglog.ErrRemote):
 		return refusal.Unavailable(errors.New("the bucket cannot be read now"), "")

@@ -53,7 +53,7 @@ func (s *Store) series(ctx context.Context, v selection.Viewer, req *thanos.Seri
 	}
 	defer f.hold.Release()
 	q := samples.Query{Sets: m.sets, From: f.wanted.from, To: f.wanted.to, LabelsOnly: f.labelsOnly}
-	if err := s.inTurn(ctx, v, func(ctx context.Context) error { return f.find(ctx, s.Samples, v, q) }); err != nil {
+	if err := s.Engine.InTurn(ctx, v, func(ctx context.Context) error { return f.find(ctx, s.Samples, v, q) }); err != nil {
 		return err
 	}
 	sending := sending{found: &f, send: send, exact: exact(v), bare: req.GetSkipChunks()}
@@ -63,20 +63,6 @@ func (s *Store) series(ctx context.Context, v selection.Viewer, req *thanos.Seri
 // exact says that a caller is told by single samples which series there are, and what they
 // have. How chunks are cut depends on series that it may not see.
 func exact(v selection.Viewer) bool { return v.Allowed != nil }
-
-// inTurn has a call read the logs once it is its turn. It takes no longer than an evaluation
-// may.
-func (s *Store) inTurn(ctx context.Context, v selection.Viewer, read func(context.Context) error) error {
-	ctx, end, err := s.Engine.Turn(ctx, v)
-	if err != nil {
-		return err
-	}
-	defer end()
-	if err = read(ctx); err != nil && ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return err
-}
 
 // serving says why a call is refused, nil if it is not.
 func (s *Store) serving() error {

@@ -74,9 +74,9 @@ func (c *Calls) readSeries(ctx context.Context, v selection.Viewer, req *queryv1
 		Sets: sets, From: req.GetMinTime(), To: req.GetMaxTime(), LabelsOnly: req.GetContent() == queryv1.ReadSeriesRequest_CONTENT_LABELS,
 	}
 	var found []*samples.Series
-	err = c.inTurn(ctx, v, func(ctx context.Context) (err error) {
+	err = c.Engine.InTurn(ctx, v, func(ctx context.Context) (err error) {
 		found, err = c.Source.Select(ctx, v, held, q)
-		return err
+		return readError(err)
 	})
 	if err != nil {
 		return err
@@ -91,9 +91,9 @@ func (c *Calls) readSeries(ctx context.Context, v selection.Viewer, req *queryv1
 
 func (c *Calls) sendExemplars(ctx context.Context, v selection.Viewer, held *limit.Hold, sets [][]*labels.Matcher, req *queryv1.ReadSeriesRequest, e *encoder) error {
 	var found []samples.ExemplarSeries
-	err := c.inTurn(ctx, v, func(ctx context.Context) (err error) {
+	err := c.Engine.InTurn(ctx, v, func(ctx context.Context) (err error) {
 		found, err = c.Source.Exemplars(ctx, v, held, sets, req.GetMinTime(), req.GetMaxTime())
-		return err
+		return readError(err)
 	})
 	if err != nil {
 		return err
@@ -114,17 +114,9 @@ func (c *Calls) refusing(when metricsv1.WhenAway) error {
 	return nil
 }
 
-// inTurn reads once it is the viewer's turn.
-func (c *Calls) inTurn(ctx context.Context, v selection.Viewer, read func(context.Context) error) error {
-	ctx, end, err := c.Engine.Turn(ctx, v)
+// readError says what failed.
+func readError(err error) error {
 	if err != nil {
-		return err
-	}
-	defer end()
-	if err := read(ctx); err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
 		return fmt.Errorf("read series: %w", err)
 	}
 	return nil
