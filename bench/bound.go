@@ -13,7 +13,7 @@ import (
 // bound measures the floors of ingest by a version of remote write, and for version 1
 // also those of a snapshot.
 func (b *bench) bound(ctx context.Context, system string, write, series int) error {
-	k := subject.Bound(system, write, series)
+	k := subject.Bound(system, b.profile.Name, write, series)
 	s, l, err := b.start(ctx, k, b.plan(series, write))
 	if err != nil {
 		return err
@@ -32,7 +32,7 @@ func (b *bench) bound(ctx context.Context, system string, write, series int) err
 	if err := b.floors(ctx, k, s, p, l, 1, l.Plan.Rounds); err != nil || write != 1 {
 		return err
 	}
-	cpu, err := p.Snapshot(series)
+	cpu, err := p.Snapshot(b.profile, series)
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func (b *bench) restart(ctx context.Context, k subject.Kind, s *subject.System, 
 		report.Replay:    {Start: all, LabelReferences: true},
 		report.ReplayAll: {Start: all},
 		// Few series, so that sending them costs nothing.
-		report.ReplaySkip: {Start: all, Selectors: []string{`{instance="10.0.0.7:9090",handler="/api/v1/items/3"}`}},
+		report.ReplaySkip: {Start: all, Selectors: []string{b.profile.Few}},
 	} {
 		before, err := s.Servers[0].CPU()
 		if err != nil {

@@ -27,6 +27,7 @@ import (
 
 // config of a run.
 type config struct {
+	profile     *load.Profile
 	series      []int
 	samples     int
 	perRequest  int
@@ -44,8 +45,8 @@ type config struct {
 }
 
 func main() {
-	if len(os.Args) == 5 && os.Args[1] == bound.Command {
-		fmt.Fprintln(os.Stderr, bound.Main(os.Args[2], os.Args[3], os.Args[4])) // until it is stopped
+	if len(os.Args) == 6 && os.Args[1] == bound.Command {
+		fmt.Fprintln(os.Stderr, bound.Main(os.Args[2], os.Args[3], os.Args[4], os.Args[5])) // until it is stopped
 		os.Exit(1)
 	}
 	c, err := parse()
@@ -65,6 +66,7 @@ func main() {
 
 func parse() (config, error) {
 	c := config{options: subject.Options{}}
+	profile := flag.String("profile", load.Synthetic.Name, "data to send: the name of a profile")
 	series := flag.String("series", "100000,1000000", "numbers of series to measure at")
 	flag.StringVar(&c.only, "only", "", "leave out all but this: queries")
 	systems := flag.String("systems", ".", "measure the systems that match this expression")
@@ -77,7 +79,7 @@ func parse() (config, error) {
 	flag.IntVar(&c.reads, "reads", 3, "how often to measure each way of reading in one repetition")
 	flag.DurationVar(&c.live, "live", 10*time.Second, "how long to follow; 0 leaves it out")
 	flag.BoolVar(&c.hour, "hour", true, "measure the disk usage of an hour at 15 s")
-	flag.StringVar(&c.out, "out", "bench/results", "folder for the results")
+	flag.StringVar(&c.out, "out", "bench/results", "folder for the results, in which each profile has its own")
 	flag.StringVar(&c.options.Bin, "bin", "bin", "folder of the project's binaries")
 	flag.StringVar(&c.options.Tools, "tools", ".tools", "folder of the peers")
 	flag.StringVar(&c.options.Dir, "dir", "", "folder for data, on the disk to be measured (default: the folder for temporary files)")
@@ -95,11 +97,16 @@ func parse() (config, error) {
 	if c.only != "" && c.only != report.Queries {
 		return c, fmt.Errorf("--only: %q is not known, %s is", c.only, report.Queries)
 	}
-	var errs [3]error
+	if c.only == report.Queries && *profile != load.Synthetic.Name {
+		return c, fmt.Errorf("--only=%s: the queries are of the profile %s, not %s", report.Queries, load.Synthetic.Name, *profile)
+	}
+	var errs [4]error
 	// Absolute, since each process has its own working directory.
 	c.options.Bin, errs[0] = filepath.Abs(c.options.Bin)
 	c.options.Tools, errs[1] = filepath.Abs(c.options.Tools)
 	c.systems, errs[2] = regexp.Compile(*systems)
+	c.profile, errs[3] = load.Find(*profile)
+	c.out = filepath.Join(c.out, *profile)
 	return c, errors.Join(errs[:]...)
 }
 
@@ -212,7 +219,7 @@ func (b *bench) version() string {
 // plan of a size: one round of new series, then the steady rounds.
 func (b *bench) plan(series, write int) load.Plan {
 	return load.Plan{
-		Series: series, Rounds: 1 + max(4, b.samples/series), PerRequest: b.perRequest, Version: write,
+		Profile: b.profile, Series: series, Rounds: 1 + max(4, b.samples/series), PerRequest: b.perRequest, Version: write,
 		Interval: 15 * time.Second, Churn: b.churn, Last: time.Now(),
 	}
 }

@@ -44,7 +44,7 @@ func (b *bench) readers() []subject.Kind {
 func (b *bench) windows(ctx context.Context) error {
 	kinds := b.readers()
 	l, err := load.Make(load.Plan{
-		Series: querySeries, Rounds: b.rounds(), PerRequest: b.perRequest, Version: 1, Interval: recentSpan / time.Duration(b.rounds()), Last: time.Now(),
+		Profile: b.profile, Series: querySeries, Rounds: b.rounds(), PerRequest: b.perRequest, Version: 1, Interval: recentSpan / time.Duration(b.rounds()), Last: time.Now(),
 	})
 	if err != nil {
 		return err
@@ -121,7 +121,7 @@ var ranges = []question{
 func (b *bench) answers(ctx context.Context) error {
 	const span = time.Hour
 	l, err := load.Make(load.Plan{
-		Series: querySeries, Rounds: b.rounds(), PerRequest: b.perRequest, Version: 1, Interval: span / time.Duration(b.rounds()), Last: time.Now(),
+		Profile: b.profile, Series: querySeries, Rounds: b.rounds(), PerRequest: b.perRequest, Version: 1, Interval: span / time.Duration(b.rounds()), Last: time.Now(),
 	})
 	if err != nil {
 		return err

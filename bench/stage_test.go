@@ -31,7 +31,7 @@ const stageSeries, stageRounds = 10_000, 20
 func startPipeline(b *testing.B) *pipeline {
 	b.Helper()
 	l, err := load.Make(load.Plan{
-		Series: stageSeries, Rounds: stageRounds, PerRequest: 2000, Version: 1, Interval: 15 * time.Second, Last: time.Now(),
+		Profile: load.Synthetic, Series: stageSeries, Rounds: stageRounds, PerRequest: 2000, Version: 1, Interval: 15 * time.Second, Last: time.Now(),
 	})
 	require.NoError(b, err)
 	logger := slog.New(slog.DiscardHandler)

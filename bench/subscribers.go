@@ -68,7 +68,7 @@ func (b *bench) stepsOf(ctx context.Context, k subject.Kind) error {
 	runs := 1 + 2 + len(subscribed)*len(report.Crowds)
 	rounds := past + runs*(int(b.live/everySecond)+10)
 	l, err := load.Make(load.Plan{
-		Series: liveSeries, Rounds: rounds, PerRequest: b.perRequest, Version: 1, Interval: everySecond,
+		Profile: b.profile, Series: liveSeries, Rounds: rounds, PerRequest: b.perRequest, Version: 1, Interval: everySecond,
 		Last: time.Now().Add(time.Duration(rounds-past) * everySecond),
 	})
 	if err != nil {

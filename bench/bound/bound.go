@@ -37,14 +37,18 @@ import (
 const Command = "bound"
 
 // Main is the process for the floors that need one. At the address web, net/http
-// reads write requests and sends snapshots of a number of series; at rpc, grpc-go
-// sends snapshots. It returns when either of them fails.
-func Main(web, rpc, series string) error {
+// reads write requests and sends snapshots of a number of a profile's series; at
+// rpc, grpc-go sends them. It returns when either of them fails.
+func Main(web, rpc, profile, series string) error {
+	named, err := load.Find(profile)
+	if err != nil {
+		return err
+	}
 	n, err := strconv.Atoi(series)
 	if err != nil {
 		return err
 	}
-	s, err := ready(n)
+	s, err := ready(named, n)
 	if err != nil {
 		return err
 	}
@@ -95,9 +99,9 @@ const (
 
 // ready makes the messages from a remote-write 1.0 request, whose series have the same
 // field numbers as those of a response.
-func ready(series int) (*snapshot, error) {
+func ready(profile *load.Profile, series int) (*snapshot, error) {
 	l, err := load.Make(load.Plan{
-		Series: perMessage, Rounds: 1, PerRequest: perMessage, Version: 1, Interval: time.Second, Last: time.Now(),
+		Profile: profile, Series: perMessage, Rounds: 1, PerRequest: perMessage, Version: 1, Interval: time.Second, Last: time.Now(),
 	})
 	if err != nil {
 		return nil, err

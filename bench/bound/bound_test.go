@@ -25,7 +25,7 @@ const testSeries, testRounds = 700, 3
 func makeLoad(t *testing.T, version int) *load.Load {
 	t.Helper()
 	l, err := load.Make(load.Plan{
-		Series: testSeries, Rounds: testRounds, PerRequest: 100, Version: version, Interval: 15 * time.Second, Last: time.Now(),
+		Profile: load.Synthetic, Series: testSeries, Rounds: testRounds, PerRequest: 100, Version: version, Interval: 15 * time.Second, Last: time.Now(),
 	})
 	require.NoError(t, err)
 	return l
@@ -101,7 +101,7 @@ func TestMainServesWhatIsReady(t *testing.T) {
 		addresses[i] = l.Addr().String()
 		require.NoError(t, l.Close())
 	}
-	go func() { _ = Main(addresses[0], addresses[1], strconv.Itoa(testSeries)) }()
+	go func() { _ = Main(addresses[0], addresses[1], load.Synthetic.Name, strconv.Itoa(testSeries)) }()
 	require.Eventually(t, func() bool {
 		response, err := http.Post("http://"+addresses[0], "", strings.NewReader(strings.Repeat("a", 1<<20)))
 		return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusNoContent
@@ -114,5 +114,6 @@ func TestMainServesWhatIsReady(t *testing.T) {
 		require.Equal(t, r.Series, r.Samples)
 		require.Positive(t, r.FirstByte)
 	}
-	require.Error(t, Main("", "", "many"))
+	require.Error(t, Main("", "", load.Synthetic.Name, "many"))
+	require.ErrorContains(t, Main("", "", "real", "1"), "real")
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/promgrpc/exporter/bench/load"
 )
 
 // Names of the processes.
@@ -136,10 +138,10 @@ func (p *Pipeline) ship(log []byte) {
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Snapshot returns what sending one costs without HTTP.
-func (p *Pipeline) Snapshot(series int) (time.Duration, error) {
+func (p *Pipeline) Snapshot(profile *load.Profile, series int) (time.Duration, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	s, err := ready(series)
+	s, err := ready(profile, series)
 	if err != nil {
 		return 0, err
 	}

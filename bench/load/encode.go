@@ -6,18 +6,6 @@ import (
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
 )
 
-var help = []string{
-	kindCounter:   "Connections that the client has opened since it started, by pool.",
-	kindGauge:     "Bytes of the memory pool that are in use.",
-	kindHistogram: "Time from the first byte of a request to the last of its answer.",
-}
-
-var types = []writev2.Metadata_MetricType{
-	kindCounter:   writev2.Metadata_METRIC_TYPE_COUNTER,
-	kindGauge:     writev2.Metadata_METRIC_TYPE_GAUGE,
-	kindHistogram: writev2.Metadata_METRIC_TYPE_HISTOGRAM,
-}
-
 // encoder encodes requests of either version with Prometheus' own code.
 type encoder struct {
 	one        prompb.WriteRequest
@@ -27,18 +15,18 @@ type encoder struct {
 	raw        int64
 }
 
-func (e *encoder) add(version int, t *target, i int, at int64) {
+func (e *encoder) add(version int, series Series, at int64) {
 	if version == 1 {
 		e.one.Timeseries = append(e.one.Timeseries, prompb.TimeSeries{
-			Labels: t.labels[i], Samples: []prompb.Sample{{Value: t.values[i], Timestamp: at}},
+			Labels: series.Labels, Samples: []prompb.Sample{{Value: series.Value, Timestamp: at}},
 		})
 		return
 	}
 	s := writev2.TimeSeries{
-		LabelsRefs: make([]uint32, 0, 2*len(t.labels[i])), Samples: []writev2.Sample{{Value: t.values[i], Timestamp: at}},
-		Metadata: writev2.Metadata{Type: types[t.kinds[i]], HelpRef: e.symbols.Symbolize(help[t.kinds[i]])},
+		LabelsRefs: make([]uint32, 0, 2*len(series.Labels)), Samples: []writev2.Sample{{Value: series.Value, Timestamp: at}},
+		Metadata: writev2.Metadata{Type: series.Type, HelpRef: e.symbols.Symbolize(series.Help)},
 	}
-	for _, l := range t.labels[i] {
+	for _, l := range series.Labels {
 		s.LabelsRefs = append(s.LabelsRefs, e.symbols.Symbolize(l.Name), e.symbols.Symbolize(l.Value))
 	}
 	e.two.Timeseries = append(e.two.Timeseries, s)

@@ -4,8 +4,8 @@
 package load
 
 import (
+	"errors"
 	"fmt"
-	"math"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -16,6 +16,7 @@ import (
 
 // Plan says what to make. A round is one sample of every series.
 type Plan struct {
+	Profile    *Profile
 	Series     int
 	Rounds     int
 	PerRequest int           // series a request
@@ -68,6 +69,9 @@ func Make(p Plan) (*Load, error) {
 	if p.Interval < time.Duration(p.Requests())*time.Millisecond {
 		return nil, fmt.Errorf("an interval of %s is too short for the %d requests of a round", p.Interval, p.Requests())
 	}
+	if p.Profile == nil {
+		return nil, errors.New("plan without a profile")
+	}
 	l := &Load{Plan: p, Bodies: make([][]byte, p.Rounds*p.Requests())}
 	var raw atomic.Int64
 	var group errgroup.Group
@@ -85,27 +89,17 @@ func Make(p Plan) (*Load, error) {
 }
 
 // column encodes one request of each round, all of the same series.
-func (e *encoder) column(l *Load, request int) (err error) {
+func (e *encoder) column(l *Load, request int) error {
 	p := l.Plan
 	first := request * p.PerRequest
-	end := min(first+p.PerRequest, p.Series)
-	targets := make([]target, (end-1)/targetSeries-first/targetSeries+1)
-	for i := range targets {
-		targets[i].restart(first/targetSeries+i, 0)
+	part, err := p.Profile.Part(p, first, min(first+p.PerRequest, p.Series))
+	if err != nil {
+		return fmt.Errorf("profile %s: %w", p.Profile.Name, err)
 	}
 	for round := range p.Rounds {
 		at := p.Timestamp(round, request)
-		for i := range targets {
-			t := &targets[i]
-			phase := source(t.number)
-			if g := int(math.Floor(float64(round)*p.Churn + phase.float())); g != t.generation {
-				t.restart(t.number, g)
-			}
-			t.advance(round)
-			base := t.number * targetSeries
-			for s := max(first, base); s < min(end, base+targetSeries); s++ {
-				e.add(p.Version, t, s-base, at)
-			}
+		for series := range part(round) {
+			e.add(p.Version, series, at)
 		}
 		if l.Bodies[round*p.Requests()+request], err = e.body(p.Version); err != nil {
 			return err

@@ -19,7 +19,7 @@ import (
 
 func plan(version int) Plan {
 	return Plan{
-		Series: 4700, Rounds: 6, PerRequest: 2000, Version: version, Interval: 15 * time.Second,
+		Profile: Synthetic, Series: 4700, Rounds: 6, PerRequest: 2000, Version: version, Interval: 15 * time.Second,
 		Last: time.UnixMilli(1.7e12),
 	}
 }
@@ -143,4 +143,12 @@ func TestSendKeepsTheOrderOfEachSeries(t *testing.T) {
 	_, err := s.Send(t.Context(), bodies)
 	require.NoError(t, err)
 	require.Equal(t, map[int]int{0: rounds, 1: rounds, 2: rounds}, answered)
+}
+
+func TestFindNamesTheProfiles(t *testing.T) {
+	p, err := Find("synthetic")
+	require.NoError(t, err)
+	require.Same(t, Synthetic, p)
+	_, err = Find("real")
+	require.ErrorContains(t, err, `profile "real" is not known, want one of: synthetic`)
 }

@@ -10,11 +10,11 @@ import (
 )
 
 // Bound is the process for the floors that need one, see the package bound.
-func Bound(name string, write, series int) Kind {
-	return Kind{Name: name, Write: write, start: func(s *System) error { return s.bound(series) }}
+func Bound(name, profile string, write, series int) Kind {
+	return Kind{Name: name, Write: write, start: func(s *System) error { return s.bound(profile, series) }}
 }
 
-func (s *System) bound(series int) error {
+func (s *System) bound(profile string, series int) error {
 	a, err := addresses(2)
 	if err != nil {
 		return err
@@ -23,7 +23,7 @@ func (s *System) bound(series int) error {
 	if err != nil {
 		return err
 	}
-	s.add("bound", binary, "http://"+a[0], bound.Command, a[0], a[1], strconv.Itoa(series))
+	s.add("bound", binary, "http://"+a[0], bound.Command, a[0], a[1], profile, strconv.Itoa(series))
 	s.WriteURL = "http://" + a[0]
 	s.Ways = []Way{
 		{"net/http", func(ctx context.Context) (read.Result, error) { return read.Snapshot(ctx, read.Server{Address: a[0]}) }},

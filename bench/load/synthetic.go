@@ -1,11 +1,20 @@
 package load
 
 import (
+	"iter"
 	"math"
 	"strconv"
 
 	"github.com/prometheus/prometheus/prompb"
+	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
 )
+
+// Synthetic is a load of pods that are all alike, made without anything to start from.
+var Synthetic = &Profile{
+	Name: "synthetic",
+	Few:  `{instance="10.0.0.7:9090",handler="/api/v1/items/3"}`,
+	Part: pods,
+}
 
 // A target is one pod's scrape, with its series in an exporter's order.
 const (
@@ -38,6 +47,44 @@ const (
 	kindGauge
 	kindHistogram
 )
+
+var help = []string{
+	kindCounter:   "Connections that the client has opened since it started, by pool.",
+	kindGauge:     "Bytes of the memory pool that are in use.",
+	kindHistogram: "Time from the first byte of a request to the last of its answer.",
+}
+
+var types = []writev2.Metadata_MetricType{
+	kindCounter:   writev2.Metadata_METRIC_TYPE_COUNTER,
+	kindGauge:     writev2.Metadata_METRIC_TYPE_GAUGE,
+	kindHistogram: writev2.Metadata_METRIC_TYPE_HISTOGRAM,
+}
+
+// pods returns the series of a part of all pods, by round.
+func pods(p Plan, first, end int) (func(round int) iter.Seq[Series], error) {
+	targets := make([]target, (end-1)/targetSeries-first/targetSeries+1)
+	for i := range targets {
+		targets[i].restart(first/targetSeries+i, 0)
+	}
+	return func(round int) iter.Seq[Series] {
+		return func(yield func(Series) bool) {
+			for i := range targets {
+				t := &targets[i]
+				phase := source(t.number)
+				if g := int(math.Floor(float64(round)*p.Churn + phase.float())); g != t.generation {
+					t.restart(t.number, g)
+				}
+				t.advance(round)
+				base := t.number * targetSeries
+				for s := max(first, base) - base; s < min(end-base, targetSeries); s++ {
+					if !yield(Series{Labels: t.labels[s], Type: types[t.kinds[s]], Help: help[t.kinds[s]], Value: t.values[s]}) {
+						return
+					}
+				}
+			}
+		}
+	}, nil
+}
 
 // restart makes the target the pod of a generation.
 func (t *target) restart(number, generation int) {
