@@ -75,7 +75,7 @@ func parse() (config, error) {
 	flag.IntVar(&c.connections, "connections", 4, "requests in flight at a time")
 	flag.Float64Var(&c.rate, "rate", 0, "requests a second, 0 for as many as the system accepts")
 	flag.Float64Var(&c.churn, "churn", 0, "share of the targets that are replaced from one round to the next")
-	flag.IntVar(&c.repeat, "repeat", 3, "how often to measure each system, in turn")
+	flag.IntVar(&c.repeat, "repeat", 5, "how often to measure each system, in turn; the project's variants three times at most")
 	flag.IntVar(&c.reads, "reads", 3, "how often to measure each way of reading in one repetition")
 	flag.DurationVar(&c.live, "live", 10*time.Second, "how long to follow; 0 leaves it out")
 	flag.BoolVar(&c.hour, "hour", true, "measure the disk usage of an hour at 15 s")
@@ -83,9 +83,16 @@ func parse() (config, error) {
 	flag.StringVar(&c.options.Bin, "bin", "bin", "folder of the project's binaries")
 	flag.StringVar(&c.options.Tools, "tools", ".tools", "folder of the peers")
 	flag.StringVar(&c.options.Dir, "dir", "", "folder for data, on the disk to be measured (default: the folder for temporary files)")
+	inShort := flag.Bool("short", false, "measure the floors and the peers that have a target alone, in ten minutes: "+
+		"other defaults for series, samples, repeat, reads, live, hour and systems")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		return c, fmt.Errorf("unexpected argument %q", flag.Arg(0))
+	}
+	if *inShort {
+		if err := shorten(flag.CommandLine); err != nil {
+			return c, err
+		}
 	}
 	for text := range strings.SplitSeq(*series, ",") {
 		n, err := strconv.Atoi(text)
@@ -108,6 +115,21 @@ func parse() (config, error) {
 	c.profile, errs[3] = load.Find(*profile)
 	c.out = filepath.Join(c.out, *profile)
 	return c, errors.Join(errs[:]...)
+}
+
+// shorten gives the flags that are not given the values of a short run.
+func shorten(flags *flag.FlagSet) error {
+	values := map[string]string{
+		"series": "100000", "samples": "3000000", "repeat": "3", "reads": "1", "live": "0", "hour": "false",
+		"systems": "^(" + strings.Join([]string{report.Project, report.ProjectTwo, regexp.QuoteMeta(report.VMAgent), report.Thanos}, "|") + ")$",
+	}
+	flags.Visit(func(f *flag.Flag) { delete(values, f.Name) })
+	for name, value := range values {
+		if err := flags.Set(name, value); err != nil {
+			return fmt.Errorf("--short: %w", err)
+		}
+	}
+	return nil
 }
 
 // bench is a run.
@@ -145,6 +167,9 @@ func (b *bench) all(ctx context.Context, kinds []subject.Kind) error {
 		for repetition := range b.repeat {
 			b.logger.Info("measure", "series", series, "repetition", repetition+1)
 			for _, k := range kinds {
+				if repetition >= variantRepeat && isVariant(k) {
+					continue
+				}
 				if err := b.measure(ctx, k, series); err != nil {
 					return fmt.Errorf("%s with %d series: %w", k.Name, series, err)
 				}
@@ -181,6 +206,15 @@ func (b *bench) all(ctx context.Context, kinds []subject.Kind) error {
 	}
 	_, err := os.Stdout.Write(b.result.Markdown())
 	return err
+}
+
+// variantRepeat is how often the project's variants are measured at most: what they take
+// more or less is compared within a repetition.
+const variantRepeat = 3
+
+// isVariant reports whether a system is the project in a form that has no floor of its own.
+func isVariant(k subject.Kind) bool {
+	return k.Project && k.Name != report.Project && k.Name != report.ProjectTwo
 }
 
 // find returns the index of a kind, below zero if it is not measured.

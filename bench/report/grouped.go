@@ -6,16 +6,16 @@ import (
 )
 
 var grouped = []comparison{
-	{"2 groups, by a label", Steady, ProjectTwoGroups, ProjectOne, false, "M samples/CPU-s", 1e6},
-	{"4 groups, by a label", Steady, ProjectFourGroups, ProjectOne, false, "M samples/CPU-s", 1e6},
-	{"4 groups, by sender", Steady, ProjectSenders, ProjectOne, false, "M samples/CPU-s", 1e6},
-	{"series seen for the first time, 4 groups, by a label", New, ProjectFourGroups, ProjectOne, false, "k series/CPU-s", 1e3},
+	{"2 groups, by a label", Steady, ProjectTwoGroups, is(ProjectOne), false, "M samples/CPU-s", 1e6, 0},
+	{"4 groups, by a label", Steady, ProjectFourGroups, is(ProjectOne), false, "M samples/CPU-s", 1e6, 0},
+	{"4 groups, by sender", Steady, ProjectSenders, is(ProjectOne), false, "M samples/CPU-s", 1e6, 0},
+	{"series seen for the first time, 4 groups, by a label", New, ProjectFourGroups, is(ProjectOne), false, "k series/CPU-s", 1e3, 0},
 }
 
 // grouped writes what spreading series costs: what all groups do in a CPU-second together,
 // as a share of what one pipeline does.
 func (r *Result) grouped(out *bytes.Buffer) {
-	rows := r.compare(grouped)
+	rows := r.compare(grouped, percent)
 	if len(rows) == 0 {
 		return
 	}

@@ -55,11 +55,6 @@ var instants = []string{InstantSum, InstantSelect, InstantTop, InstantQuantile}
 // To is the metric of a question to so many.
 func To(what string, n int) string { return what + ", to " + strconv.Itoa(n) }
 
-const (
-	prometheus = "Prometheus"
-	victoria   = "VictoriaMetrics"
-)
-
 // asked are the rows of the table of queries, each of a time.
 func asked() (rows []string) {
 	for _, what := range []string{StepRate, StepSum} {
@@ -82,7 +77,7 @@ func (r *Result) queries(out *bytes.Buffer) {
 			if own == nil {
 				continue
 			}
-			fmt.Fprintf(&rows, "| %s | %s |%s%s\n", metric, own.spread(1e-3), r.beside(series, metric, prometheus, own), r.beside(series, metric, victoria, own))
+			fmt.Fprintf(&rows, "| %s | %s |%s%s\n", metric, own.spread(1e-3), r.beside(series, metric, Prometheus, own), r.beside(series, metric, VictoriaMetrics, own))
 		}
 	}
 	if rows.Len() == 0 {
@@ -119,7 +114,7 @@ func (r *Result) goals(out *bytes.Buffer) {
 	}
 	for _, what := range instants {
 		for _, of := range []string{CPU, Elapsed} {
-			own, peer := r.Find(small, ProjectOne, what+of), r.Find(small, prometheus, what+of)
+			own, peer := r.Find(small, ProjectOne, what+of), r.Find(small, Prometheus, what+of)
 			if own != nil && peer != nil {
 				row(what+of+", of Prometheus'", own.Median()/peer.Median(), "times", 1)
 			}

@@ -6,16 +6,16 @@ import (
 )
 
 var secured = []comparison{
-	{"steady ingest, RW 1.0, all processes", Steady, ProjectTLS, Project, false, "M samples/CPU-s", 1e6},
-	{"series seen for the first time", New, ProjectTLS, Project, false, "k series/CPU-s", 1e3},
-	{"snapshot over gRPC, full labels", Latest, ProjectTLS, Project, false, "M series/CPU-s", 1e6},
-	{"a hundred followers of everything", Followers, ProjectTLS, Project, true, "CPU-s/s", 1},
+	{"steady ingest, RW 1.0, all processes", Steady, ProjectTLS, is(Project), false, "M samples/CPU-s", 1e6, 0},
+	{"series seen for the first time", New, ProjectTLS, is(Project), false, "k series/CPU-s", 1e3, 0},
+	{"snapshot over gRPC, full labels", Latest, ProjectTLS, is(Project), false, "M series/CPU-s", 1e6, 0},
+	{"a hundred followers of everything", Followers, ProjectTLS, is(Project), true, "CPU-s/s", 1, 0},
 }
 
 // secured writes what TLS costs: what the project does in a CPU-second with it, as a
 // share of what it does without.
 func (r *Result) secured(out *bytes.Buffer) {
-	rows := r.compare(secured)
+	rows := r.compare(secured, percent)
 	if len(rows) == 0 {
 		return
 	}

@@ -15,11 +15,11 @@ func (r *Result) Markdown() []byte {
 	m := r.Machine
 	fmt.Fprintf(&b, "# Results\n\nMeasured %s by `make bench` on %d cores (%s), %.1f GiB, Linux %s, %s.\n",
 		r.Began.UTC().Format("2006-01-02 15:04 UTC"), m.Cores, m.CPU, m.MemoryGiB, m.Kernel, m.Go)
+	r.versions(&b)
 	r.others(&b)
 	fmt.Fprint(&b, "\nThe figures are medians, with lowest and highest in parentheses. A CPU-second is one of all processes of the\n"+
 		"system together, until they are idle again, in user mode and in the kernel.\n")
 	r.targets(&b)
-	r.bounds(&b)
 	r.secured(&b)
 	r.grouped(&b)
 	r.queries(&b)
@@ -36,10 +36,19 @@ func (r *Result) Markdown() []byte {
 	for _, name := range slices.Sorted(maps.Keys(r.Parameters)) {
 		fmt.Fprintf(&b, "| %s | %s |\n", name, r.Parameters[name])
 	}
-	for _, name := range slices.Sorted(maps.Keys(r.Versions)) {
-		fmt.Fprintf(&b, "| version of %s | %s |\n", name, r.Versions[name])
-	}
 	return b.Bytes()
+}
+
+// versions says what was measured. The project's variants are of one version.
+func (r *Result) versions(b *bytes.Buffer) {
+	programs := map[string]string{}
+	for system, version := range r.Versions {
+		program, _, _ := strings.Cut(system, ", ")
+		programs[program] = program + " " + version
+	}
+	if len(programs) > 0 {
+		fmt.Fprintf(b, "\nVersions: %s.\n", strings.Join(slices.Sorted(maps.Values(programs)), "; "))
+	}
 }
 
 // others says what share of the machine other programs used.
@@ -60,40 +69,6 @@ func (r *Result) others(b *bytes.Buffer) {
 		fmt.Fprint(b, " Figures by elapsed time are worth little, and CPU times are higher than on a quiet machine.")
 	}
 	fmt.Fprint(b, "**\n")
-}
-
-func (r *Result) targets(b *bytes.Buffer) {
-	var rows bytes.Buffer
-	for i := range targets {
-		t := &targets[i]
-		f := r.Find(t.series, t.system, t.metric)
-		if f == nil {
-			continue
-		}
-		sign, mark, peer, ratio := "≥", "missed", "–", "–"
-		if t.atMost {
-			sign = "≤"
-		}
-		if t.met(f.Median() / t.divisor) {
-			mark = "met"
-		}
-		if best := r.best(t); best != nil {
-			peer = fmt.Sprintf("%s %s", best.spread(t.divisor), best.System)
-			times := f.Median() / best.Median()
-			if t.atMost {
-				times = 1 / times
-			}
-			ratio = number(times) + " × better"
-			if times < 1 {
-				ratio = number(1/times) + " × worse"
-			}
-		}
-		fmt.Fprintf(&rows, "| %s | %s | %s %s %s | %s | %s | %s | %s |\n",
-			t.what, thousands(t.series), sign, number(t.bound), t.unit, f.spread(t.divisor), mark, peer, ratio)
-	}
-	if rows.Len() > 0 {
-		fmt.Fprintf(b, "\n## Targets\n\n| what | series | target | measured | | best peer | ratio |\n|---|---|---|---|---|---|---|\n%s", rows.Bytes())
-	}
 }
 
 // figures writes the medians of one size: a table of metrics by system, and one of

@@ -1,5 +1,11 @@
 package report
 
+import (
+	"bytes"
+	"fmt"
+	"strings"
+)
+
 // Metrics that the targets or the plots refer to. Others are named where they are
 // measured.
 const (
@@ -47,7 +53,8 @@ const (
 	ProjectSenders    = "project, 4 groups by sender"
 )
 
-// target is a goal of the project.
+// target is a bound that stands by itself: on latency, memory, disk and the like, which no
+// floor and no peer says anything about.
 type target struct {
 	what    string
 	series  int // the size that it is stated for
@@ -55,7 +62,6 @@ type target struct {
 	metric  string
 	bound   float64
 	atMost  bool
-	peer    bool // whether the best peer's figure is of the same kind
 	unit    string
 	divisor float64 // from the figure's unit to that of the table
 }
@@ -67,42 +73,28 @@ const (
 )
 
 var targets = []target{
-	{"steady ingest, RW 1.0, all processes", small, Project, Steady, 2.0, false, true, "M samples/CPU-s", 1e6},
-	{"steady ingest, RW 1.0, all processes", large, Project, Steady, 1.4, false, true, "M samples/CPU-s", 1e6},
-	{"receiver + forwarder, fanning out to two", small, Project, SteadyFront, 2.5, false, true, "M samples/CPU-s", 1e6},
-	{"receiver + forwarder, fanning out to two", large, Project, SteadyFront, 2.5, false, true, "M samples/CPU-s", 1e6},
-	{"steady ingest, RW 2.0, all processes", small, ProjectTwo, Steady, 2.5, false, false, "M samples/CPU-s", 1e6},
-	{"steady ingest, RW 2.0, all processes", large, ProjectTwo, Steady, 2.5, false, false, "M samples/CPU-s", 1e6},
-	{"a third replica", small, ProjectThree, Third, 7, true, false, "% more CPU", 1},
-	{"a third replica", large, ProjectThree, Third, 7, true, false, "% more CPU", 1},
-	{"acknowledged by a server as well", small, ProjectAck, Acknowledged, 15, true, false, "% more CPU", 1},
-	{"acknowledged by a server as well", large, ProjectAck, Acknowledged, 15, true, false, "% more CPU", 1},
-	{"answer to a request, p50", small, Project, AnswerHalf, 10, true, false, "ms", 1e-3},
-	{"answer to a request, p99", small, Project, AnswerMost, 50, true, false, "ms", 1e-3},
-	{"the same acknowledged by a server, p50", small, ProjectAck, AnswerHalf, 20, true, false, "ms", 1e-3},
-	{"the same acknowledged by a server, p99", small, ProjectAck, AnswerMost, 100, true, false, "ms", 1e-3},
-	{"series seen for the first time", small, Project, New, 500, false, true, "k series/CPU-s", 1e3},
-	{"series seen for the first time", large, Project, New, 500, false, true, "k series/CPU-s", 1e3},
-	{"memory of a server, reading included", large, Project, StoreMemory, 500, true, true, "MiB", mib},
-	{"memory of the forwarder and the receiver", small, Project, FrontMemory, 150, true, true, "MiB", mib},
-	{"memory of the forwarder and the receiver", large, Project, FrontMemory, 550, true, true, "MiB", mib},
-	{"disk, an hour at 15 s, keyframes included", small, Project, DiskHour, 3, true, false, "B/sample", 1},
-	{"disk, the samples of the steady run", small, Project, Disk, 3, true, true, "B/sample", 1},
-	{"snapshot over gRPC, full labels", small, Project, Latest, 2.5, false, true, "M series/CPU-s", 1e6},
-	{"snapshot over gRPC, full labels", large, Project, Latest, 2.5, false, true, "M series/CPU-s", 1e6},
-	{"snapshot, first byte", small, Project, LatestFirst, 10, true, true, "ms", 1e-3},
-	{"snapshot, first byte", large, Project, LatestFirst, 10, true, true, "ms", 1e-3},
-	{"snapshot through tuned HAProxy", small, Project, ThroughProxy, 1.5, false, false, "M series/s", 1e6},
-	{"snapshot through tuned HAProxy", large, Project, ThroughProxy, 1.5, false, false, "M series/s", 1e6},
-	{"StoreAPI, all series, 5 minutes", small, Project, StoreAPI, 0.45, false, true, "M series/CPU-s", 1e6},
-	{"StoreAPI, all series, 5 minutes", large, Project, StoreAPI, 0.35, false, true, "M series/CPU-s", 1e6},
-	{"follow, request to client, p50", small, Project, FollowHalf, 10, true, false, "ms", 1e-3},
-	{"follow, request to client, p99", small, Project, FollowMost, 50, true, false, "ms", 1e-3},
-	{"a hundred followers of everything", 20_000, Project, Followers, 1, true, false, "CPU-s/s", 1},
-	{"replay from the files, delivered", small, Project, Replay, 10, false, false, "M samples/CPU-s", 1e6},
-	{"replay from a bucket", small, Project, ReplayBucket, 5, false, false, "M samples/CPU-s", 1e6},
-	{"replay from the files, skipped", small, Project, ReplaySkip, 10, false, false, "M samples/CPU-s", 1e6},
-	{"restart with all series", large, Project, Restart, 3, true, false, "s", 1},
+	{"a third replica", small, ProjectThree, Third, 7, true, "% more CPU", 1},
+	{"a third replica", large, ProjectThree, Third, 7, true, "% more CPU", 1},
+	{"acknowledged by a server as well", small, ProjectAck, Acknowledged, 15, true, "% more CPU", 1},
+	{"acknowledged by a server as well", large, ProjectAck, Acknowledged, 15, true, "% more CPU", 1},
+	{"answer to a request, p50", small, Project, AnswerHalf, 10, true, "ms", 1e-3},
+	{"answer to a request, p99", small, Project, AnswerMost, 50, true, "ms", 1e-3},
+	{"the same acknowledged by a server, p50", small, ProjectAck, AnswerHalf, 20, true, "ms", 1e-3},
+	{"the same acknowledged by a server, p99", small, ProjectAck, AnswerMost, 100, true, "ms", 1e-3},
+	{"memory of a server, reading included", large, Project, StoreMemory, 500, true, "MiB", mib},
+	{"memory of the forwarder and the receiver", small, Project, FrontMemory, 150, true, "MiB", mib},
+	{"memory of the forwarder and the receiver", large, Project, FrontMemory, 550, true, "MiB", mib},
+	{"disk, an hour at 15 s, keyframes included", small, Project, DiskHour, 3, true, "B/sample", 1},
+	{"disk, the samples of the steady run", small, Project, Disk, 3, true, "B/sample", 1},
+	{"snapshot, first byte", small, Project, LatestFirst, 10, true, "ms", 1e-3},
+	{"snapshot, first byte", large, Project, LatestFirst, 10, true, "ms", 1e-3},
+	{"follow, request to client, p50", small, Project, FollowHalf, 10, true, "ms", 1e-3},
+	{"follow, request to client, p99", small, Project, FollowMost, 50, true, "ms", 1e-3},
+	{"a hundred followers of everything", 20_000, Project, Followers, 1, true, "CPU-s/s", 1},
+	{"replay from the files, delivered", small, Project, Replay, 10, false, "M samples/CPU-s", 1e6},
+	{"replay from a bucket", small, Project, ReplayBucket, 5, false, "M samples/CPU-s", 1e6},
+	{"replay from the files, skipped", small, Project, ReplaySkip, 10, false, "M samples/CPU-s", 1e6},
+	{"restart with all series", large, Project, Restart, 3, true, "s", 1},
 }
 
 // met reports whether a value, in the table's unit, reaches the target.
@@ -113,24 +105,30 @@ func (t *target) met(value float64) bool {
 	return value >= t.bound
 }
 
-// best returns the figure of the best peer at a target's metric, or nil.
-func (r *Result) best(t *target) *Figure {
-	var best *Figure
-	for _, f := range r.Figures {
-		if f.Series != t.series || f.Metric != t.metric || isProject(f.System) || isBound(f.System) || !t.peer {
-			continue
-		}
-		if best == nil || (f.Median() < best.Median()) == t.atMost {
-			best = f
-		}
+// targets writes what became of each target.
+func (r *Result) targets(out *bytes.Buffer) {
+	if len(r.ingested()) == 0 {
+		return
 	}
-	return best
+	fmt.Fprint(out, "\n## Targets\n\nRatios to what was measured in the same run, which another machine changes less than it changes the figures.\n")
+	r.bounds(out)
+	r.peers(out)
+	fmt.Fprint(out, "\n### Latency, memory, disk and the like\n\n| what | series | target | measured | |\n|---|---|---|---|---|\n")
+	for i := range targets {
+		t := &targets[i]
+		sign, value, met := "≥", "–", false
+		if t.atMost {
+			sign = "≤"
+		}
+		f := r.Find(t.series, t.system, t.metric)
+		if f != nil {
+			value, met = f.spread(t.divisor), t.met(f.Median()/t.divisor)
+		}
+		fmt.Fprintf(out, "| %s | %s | %s %s %s | %s | %s |\n",
+			t.what, thousands(t.series), sign, number(t.bound), t.unit, value, mark(f != nil, met))
+	}
 }
 
 func isProject(system string) bool {
-	switch system {
-	case Project, ProjectOne, ProjectTwo, ProjectThree, ProjectTLS, ProjectAck, Windowless:
-		return true
-	}
-	return false
+	return system == Project || strings.HasPrefix(system, Project+", ")
 }

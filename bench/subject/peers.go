@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/promgrpc/exporter/bench/read"
+	"github.com/promgrpc/exporter/bench/report"
 )
 
 // recent is the interval for ways that read one.
@@ -22,9 +23,9 @@ func Peers(tools string) (kinds []Kind) {
 		program string
 		kind    Kind
 	}{
-		{"vmagent", Kind{Name: "vmagent + 2 VictoriaMetrics", Quiet: 2 * time.Second, start: (*System).vmagent}},
-		{"prometheus3", Kind{Name: "Prometheus", start: (*System).prometheusAlone}},
-		{"thanos", Kind{Name: "Thanos receive", start: (*System).thanosAlone}},
+		{"vmagent", Kind{Name: report.VMAgent, Quiet: 2 * time.Second, start: (*System).vmagent}},
+		{"prometheus3", Kind{Name: report.Prometheus, start: (*System).prometheusAlone}},
+		{"thanos", Kind{Name: report.Thanos, start: (*System).thanosAlone}},
 	} {
 		binary := filepath.Join(tools, p.program)
 		if _, err := os.Stat(binary); err == nil {
@@ -42,8 +43,8 @@ func Stores(tools string) (kinds []Kind) {
 		program string
 		kind    Kind
 	}{
-		{"prometheus3", Kind{Name: "Prometheus", start: (*System).prometheusAlone}},
-		{"victoria-metrics", Kind{Name: "VictoriaMetrics", Quiet: 2 * time.Second, start: (*System).victoriaAlone}},
+		{"prometheus3", Kind{Name: report.Prometheus, start: (*System).prometheusAlone}},
+		{"victoria-metrics", Kind{Name: report.VictoriaMetrics, Quiet: 2 * time.Second, start: (*System).victoriaAlone}},
 	} {
 		binary := filepath.Join(tools, p.program)
 		if _, err := os.Stat(binary); err == nil {
