@@ -274,8 +274,11 @@ func (s *instance) last(t testing.TB, src *source) uint64 {
 	return 0
 }
 
-func (s *instance) metric(t testing.TB, name string) (sum float64) {
-	families, err := s.registry.Gather()
+func (s *instance) metric(t testing.TB, name string) float64 { return sumOf(t, s.registry, name) }
+
+// sumOf is a metric, over all its labels.
+func sumOf(t testing.TB, metrics prometheus.Gatherer, name string) (sum float64) {
+	families, err := metrics.Gather()
 	require.NoError(t, err)
 	for _, f := range families {
 		if f.GetName() == name {

@@ -306,10 +306,16 @@ type twoGroups struct {
 }
 
 func newTwoGroups(t testing.TB) *twoGroups {
-	two := &twoGroups{}
+	first, second := newSource(t), newSource(t)
+	first.write(point{series: "a_first", t: 1, v: 1})
+	second.write(point{series: "b_first", t: 1, v: 1})
+	return twoGroupsOf(t, first, second)
+}
+
+// twoGroupsOf are those whose logs are these.
+func twoGroupsOf(t testing.TB, first, second *source) *twoGroups {
+	two := &twoGroups{sources: [2]*source{first, second}}
 	for i, name := range []string{"a", "b"} {
-		two.sources[i] = newSource(t)
-		two.sources[i].write(point{series: name + "_first", t: 1, v: 1})
 		for j := range two.servers[i] {
 			two.servers[i][j] = startFed(t, testConfig(t), two.sources[i])
 		}

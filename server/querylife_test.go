@@ -308,7 +308,7 @@ func TestQueryOfARelay(t *testing.T) {
 }
 
 // queryAs returns a client of queries that has a token.
-func (v way) queryAs(t testing.TB, s *instance, token string) (queryv1connect.QueryServiceClient, *tapped) {
+func (v way) queryAs(t testing.TB, s listening, token string) (queryv1connect.QueryServiceClient, *tapped) {
 	client, stop := httpClient(v.h2)
 	t.Cleanup(stop)
 	w := &tapped{RoundTripper: client.Transport, token: token}
@@ -320,12 +320,17 @@ func TestQueryOfPolicies(t *testing.T) {
 	src := newSourceAt(t, t0)
 	src.writeAt(t0, point{series: `m{team="a"}`, t: t0, v: 1}, point{series: `m{team="b"}`, t: t0, v: 2})
 	src.tickAt(t0 + 10*second)
-	srv := startFed(t, restricted(t, twoTeams), src)
+	requireQueriesOfPolicies(t, startFed(t, restricted(t, twoTeams), src))
+}
+
+// requireQueriesOfPolicies asks for the sum of two series, as each team and as who sees both.
+func requireQueriesOfPolicies(t *testing.T, s listening) {
+	t.Helper()
 	overWays(t, func(t *testing.T, v way) {
 		var all sync.WaitGroup
 		for token, want := range map[string]string{"a": " 1", "b": " 2", "all": " 3"} {
 			all.Go(func() {
-				c, _ := v.queryAs(t, srv, token)
+				c, _ := v.queryAs(t, s, token)
 				got, err := queryAll(t.Context(), c, &queryRequest{Expression: "sum(m)", Step: secs(10), Delay: millis(0)})
 				if err != nil || len(got) == 0 || len(got[0].GetTimeseries()) != 1 || tsLines(got[0].GetTimeseries()[0])[0] != fmt.Sprintf("%s @%d", want, t0+10*second) {
 					t.Errorf("%s: %v %v", token, got, err)
@@ -334,7 +339,7 @@ func TestQueryOfPolicies(t *testing.T) {
 		}
 		all.Wait()
 		for token, code := range map[string]connect.Code{"writer": connect.CodePermissionDenied, "x": connect.CodeUnauthenticated} {
-			c, _ := v.queryAs(t, srv, token)
+			c, _ := v.queryAs(t, s, token)
 			_, err := queryAll(t.Context(), c, &queryRequest{Expression: "m"})
 			requireCode(t, code, err)
 		}

@@ -30,16 +30,21 @@ type routing struct {
 	file string // of the groups
 }
 
+// file is a groups file of some of the groups.
+func (two *twoGroups) file(groups ...int) string {
+	var text strings.Builder
+	text.WriteString("groups:\n")
+	for _, i := range groups {
+		fmt.Fprintf(&text, "  %s: {servers: %q}\n", []string{"a", "b"}[i], two.servers[i][0].RPCAddr().String()+","+two.servers[i][1].RPCAddr().String())
+	}
+	return text.String()
+}
+
 // startRouter starts one, and waits until it knows its groups.
 func startRouter(t testing.TB, two *twoGroups, set ...func(*router.Config)) *routing {
 	t.Helper()
-	var text strings.Builder
-	text.WriteString("groups:\n")
-	for i, name := range []string{"a", "b"} {
-		fmt.Fprintf(&text, "  %s: {servers: %q}\n", name, two.servers[i][0].RPCAddr().String()+","+two.servers[i][1].RPCAddr().String())
-	}
 	file := filepath.Join(t.TempDir(), "groups.yml")
-	require.NoError(t, os.WriteFile(file, []byte(text.String()), 0o600))
+	require.NoError(t, os.WriteFile(file, []byte(two.file(0, 1)), 0o600))
 	c := router.DefaultConfig()
 	c.GroupsFile, c.RPCAddress, c.WebAddress = file, "127.0.0.1:0", "127.0.0.1:0"
 	c.DrainTimeout = 3 * time.Second

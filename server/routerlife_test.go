@@ -18,12 +18,8 @@ import (
 // regroup replaces the router's groups file by one of some of its groups.
 func (r *routing) regroup(t testing.TB, groups ...int) {
 	t.Helper()
-	text := "groups:\n"
-	for _, i := range groups {
-		text += fmt.Sprintf("  %s: {servers: %q}\n", []string{"a", "b"}[i], r.two.servers[i][0].RPCAddr().String()+","+r.two.servers[i][1].RPCAddr().String())
-	}
 	next := filepath.Join(t.TempDir(), "next.yml")
-	require.NoError(t, os.WriteFile(next, []byte(text), 0o600))
+	require.NoError(t, os.WriteFile(next, []byte(r.two.file(groups...)), 0o600))
 	require.NoError(t, os.Rename(next, r.file))
 	for _, reload := range r.Reloads() {
 		if reload.What == "--groups.file" {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"sync"
 	"testing"
@@ -84,8 +85,11 @@ func (w *tapped) taken() string {
 	return w.all.String()
 }
 
+// listening is a server or a router.
+type listening interface{ RPCAddr() net.Addr }
+
 // as returns a client that has a token.
-func (v way) as(t testing.TB, s *instance, token string) (metricsv1connect.MetricsServiceClient, *tapped) {
+func (v way) as(t testing.TB, s listening, token string) (metricsv1connect.MetricsServiceClient, *tapped) {
 	client, stop := httpClient(v.h2)
 	t.Cleanup(stop)
 	w := &tapped{RoundTripper: client.Transport, token: token}
