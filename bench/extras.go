@@ -149,7 +149,7 @@ func (b *bench) latency(ctx context.Context, k subject.Kind) error {
 	var mu sync.Mutex
 	sent := map[int64]time.Time{}
 	var delays []time.Duration
-	_, _, err := b.follow(ctx, k, follow{series: series, pace: pace, followers: 1, references: true,
+	_, _, _, err := b.follow(ctx, k, follow{series: series, pace: pace, followers: 1, references: true,
 		sending: func(at int64) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -188,7 +188,7 @@ func (b *bench) followers(ctx context.Context, k subject.Kind, references bool) 
 		metric, got = report.FollowersAll, got+", labels throughout"
 	}
 	var samples atomic.Int64
-	server, elapsed, err := b.follow(ctx, k, follow{series: series, pace: pace, followers: readers, references: references,
+	s, used, elapsed, err := b.follow(ctx, k, follow{series: series, pace: pace, followers: readers, references: references,
 		sending: func(int64) {},
 		received: func(response []byte) {
 			_, n, _ := read.Count(response)
@@ -198,7 +198,7 @@ func (b *bench) followers(ctx context.Context, k subject.Kind, references bool) 
 		return err
 	}
 	add := b.adder(series, k.Name)
-	add(metric, "CPU-s/s", server.Seconds()/elapsed.Seconds())
+	add(metric, "CPU-s/s", s.Of(used, s.Servers[0]).Seconds()/elapsed.Seconds())
 	add(got, "samples/s", float64(samples.Load())/elapsed.Seconds())
 	return nil
 }
@@ -207,30 +207,38 @@ func (b *bench) followers(ctx context.Context, k subject.Kind, references bool) 
 type follow struct {
 	series, pace int // samples a second
 	followers    int
-	references   bool                  // instead of labels that were sent before
-	sending      func(at int64)        // a request with this timestamp is being posted
-	received     func(response []byte) // once the stream is live
+	references   bool // instead of labels that were sent before
+	// at says what each follower calls, and how often a call says that it is live: once for
+	// each server behind it. Nil: the first server.
+	at       func(*subject.System) (servers []read.Server, lives int)
+	sending  func(at int64)        // a request with this timestamp is being posted
+	received func(response []byte) // once the stream is live
 }
 
-// follow returns the CPU time that the first server used, and how long it took.
-func (b *bench) follow(ctx context.Context, k subject.Kind, f follow) (server, elapsed time.Duration, err error) {
+// follow returns the system, which has stopped, what its processes used, and how long it
+// took.
+func (b *bench) follow(ctx context.Context, k subject.Kind, f follow) (s *subject.System, used subject.Usage, elapsed time.Duration, err error) {
 	p := b.plan(f.series, k.Write)
 	p.Rounds = 1 + max(1, int(b.live.Seconds()*float64(f.pace))/f.series)
 	s, l, err := b.start(ctx, k, p)
 	if err != nil {
-		return 0, 0, err
+		return nil, nil, 0, err
 	}
 	defer s.Stop()
 	if _, err := b.ingest(ctx, k, s, l, 0, 1); err != nil {
-		return 0, 0, err
+		return nil, nil, 0, err
+	}
+	servers, lives := []read.Server{s.RPC}, 1
+	if f.at != nil {
+		servers, lives = f.at(s)
 	}
 	live, stop := context.WithCancel(ctx)
 	defer stop()
 	var readers errgroup.Group
-	for range f.followers {
-		stream, err := f.open(live, s.RPC)
+	for i := range f.followers * len(servers) {
+		stream, err := f.open(live, servers[i%len(servers)], lives)
 		if err != nil {
-			return 0, 0, err
+			return nil, nil, 0, err
 		}
 		readers.Go(func() error {
 			for {
@@ -244,38 +252,43 @@ func (b *bench) follow(ctx context.Context, k subject.Kind, f follow) (server, e
 	}
 	before, err := s.Idle(ctx)
 	if err != nil {
-		return 0, 0, err
+		return nil, nil, 0, err
 	}
 	began := time.Now()
 	sender := b.sender(k, s, l)
 	sender.Rate = float64(f.pace) / float64(b.perRequest)
 	sender.Sending = func(i int) { f.sending(p.Timestamp(1+i/p.Requests(), i%p.Requests())) }
 	if _, err := sender.Send(ctx, l.Rounds(1, p.Rounds)); err != nil {
-		return 0, 0, err
+		return nil, nil, 0, err
 	}
 	elapsed = time.Since(began)
 	after, err := s.Idle(ctx)
 	if err != nil {
-		return 0, 0, err
+		return nil, nil, 0, err
 	}
 	stop()
-	if err := readers.Wait(); status.Code(err) != codes.Canceled {
-		return 0, 0, err
+	if err := readers.Wait(); err != nil && status.Code(err) != codes.Canceled {
+		return nil, nil, 0, err
 	}
-	return after.Minus(before)[0], elapsed, nil // process 0 is the first server
+	return s, after.Minus(before), elapsed, nil
 }
 
-// open opens a stream, which ends with the context, and reads it until it is live.
-func (f *follow) open(ctx context.Context, server read.Server) (*read.Stream, error) {
+// open opens a stream, which ends with the context, and reads it until it has said so many
+// times that it is live.
+func (f *follow) open(ctx context.Context, server read.Server, lives int) (*read.Stream, error) {
 	stream, err := read.Open(ctx, server, &metricsv1.GetMetricsRequest{Follow: true, LabelReferences: f.references})
 	if err != nil {
 		return nil, err
 	}
 	context.AfterFunc(ctx, func() { _ = stream.Close() })
-	for {
+	for lives > 0 {
 		response, err := stream.Next()
-		if err != nil || read.Synced(response) {
-			return stream, err
+		if err != nil {
+			return nil, err
+		}
+		if read.Synced(response) {
+			lives--
 		}
 	}
+	return stream, nil
 }

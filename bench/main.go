@@ -49,6 +49,10 @@ func main() {
 		fmt.Fprintln(os.Stderr, bound.Main(os.Args[2], os.Args[3], os.Args[4], os.Args[5])) // until it is stopped
 		os.Exit(1)
 	}
+	if len(os.Args) > 4 && os.Args[1] == bound.PassCommand {
+		fmt.Fprintln(os.Stderr, bound.Pass(os.Args[2], os.Args[3], os.Args[4:]))
+		os.Exit(1)
+	}
 	c, err := parse()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -190,6 +194,9 @@ func (b *bench) all(ctx context.Context, kinds []subject.Kind) error {
 		if err := b.extras(ctx, kinds[main]); err != nil {
 			return err
 		}
+	}
+	if err := b.router(ctx); err != nil {
+		return fmt.Errorf("router: %w", err)
 	}
 	if acknowledged := find(kinds, report.ProjectAck); acknowledged >= 0 && b.live > 0 {
 		if err := b.answerTimes(ctx, kinds[acknowledged]); err != nil {

@@ -93,19 +93,31 @@ func TestFloorsDoTheWork(t *testing.T) {
 	}
 }
 
-func TestMainServesWhatIsReady(t *testing.T) {
-	var addresses [2]string
-	for i := range addresses {
+// free returns addresses on which nobody listens.
+func free(t *testing.T, n int) (addresses []string) {
+	t.Helper()
+	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
-		addresses[i] = l.Addr().String()
-		require.NoError(t, l.Close())
+		defer func() { require.NoError(t, l.Close()) }() // only then, so that all differ
+		addresses = append(addresses, l.Addr().String())
 	}
-	go func() { _ = Main(addresses[0], addresses[1], load.Synthetic.Name, strconv.Itoa(testSeries)) }()
+	return addresses
+}
+
+// await waits until an address answers requests.
+func await(t *testing.T, address string, status int) {
+	t.Helper()
 	require.Eventually(t, func() bool {
-		response, err := http.Post("http://"+addresses[0], "", strings.NewReader(strings.Repeat("a", 1<<20)))
-		return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusNoContent
+		response, err := http.Post("http://"+address, "", strings.NewReader(strings.Repeat("a", 1<<20)))
+		return err == nil && response.Body.Close() == nil && response.StatusCode == status
 	}, time.Minute, 10*time.Millisecond)
+}
+
+func TestMainServesWhatIsReady(t *testing.T) {
+	addresses := free(t, 2)
+	go func() { _ = Main(addresses[0], addresses[1], load.Synthetic.Name, strconv.Itoa(testSeries)) }()
+	await(t, addresses[0], http.StatusNoContent)
 	for _, address := range addresses {
 		r, err := read.Snapshot(t.Context(), read.Server{Address: address})
 		require.NoError(t, err)
@@ -116,4 +128,20 @@ func TestMainServesWhatIsReady(t *testing.T) {
 	}
 	require.Error(t, Main("", "", load.Synthetic.Name, "many"))
 	require.ErrorContains(t, Main("", "", "real", "1"), "real")
+}
+
+func TestPassHandsOnWhatAllServersSend(t *testing.T) {
+	a := free(t, 5)
+	go func() { _ = Main(a[0], a[1], load.Synthetic.Name, strconv.Itoa(testSeries)) }()
+	await(t, a[0], http.StatusNoContent)
+	go func() { _ = Pass(a[2], a[3], []string{a[1], a[1]}) }()
+	await(t, a[2], http.StatusOK)
+	one, err := read.Snapshot(t.Context(), read.Server{Address: a[1]})
+	require.NoError(t, err)
+	both, err := read.Snapshot(t.Context(), read.Server{Address: a[3]})
+	require.NoError(t, err)
+	require.Equal(t, 2*one.Series, both.Series)
+	require.Equal(t, 2*one.Bytes, both.Bytes)
+
+	require.Error(t, Pass(a[4], a[3], nil), "the address is taken")
 }

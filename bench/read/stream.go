@@ -161,12 +161,15 @@ func EachTimestamp(response []byte, yield func(int64)) {
 // Raw is a message that is not decoded.
 type Raw struct{ Data mem.BufferSlice }
 
-// Codec sends bytes, and receives into Raw.
+// Codec sends bytes or what is in a Raw, and receives into Raw.
 type Codec struct{}
 
 func (Codec) Name() string { return "proto" }
 
 func (Codec) Marshal(v any) (mem.BufferSlice, error) {
+	if raw, ok := v.(*Raw); ok {
+		return raw.Data, nil
+	}
 	return mem.BufferSlice{mem.SliceBuffer(v.([]byte))}, nil
 }
 

@@ -14,6 +14,7 @@ const (
 	BoundHTTP   = Bound + ", net/http"
 	BoundGRPC   = Bound + ", grpc-go"
 	BoundSocket = Bound + ", socket"
+	BoundRouter = Bound + ", passed on by grpc-go"
 )
 
 func isBound(system string) bool { return strings.HasPrefix(system, Bound) }

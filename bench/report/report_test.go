@@ -35,6 +35,9 @@ func TestWrite(t *testing.T) {
 	r.Add(small, ProjectTLS, Steady, "samples/CPU-s", 2.0e6)
 	r.Add(20_000, Project, Followers, "CPU-s/s", 0.2)
 	r.Add(20_000, ProjectTLS, Followers, "CPU-s/s", 0.25)
+	for system, cost := range map[string]float64{ProjectTwoGroups: 60, ProjectRouter: 66, BoundRouter: 33} {
+		r.Add(20_000, system, Routed+References, "ns/sample", cost)
+	}
 	r.Versions = map[string]string{Project: "1.0", ProjectOne: "1.0", Thanos: "v2"}
 	dir := t.TempDir()
 	require.NoError(t, r.Write(dir, All))
@@ -61,6 +64,7 @@ func TestWrite(t *testing.T) {
 
 		"| steady ingest, RW 1.0, all processes | 100 000 | 2.20 (1.50–2.50) M samples/CPU-s | 2 | 91 % |\n",
 		"| a hundred followers of everything | 20 000 | 0.200 CPU-s/s | 0.250 | 80 % |\n",
+		"| following, CPU of a sample, with label references | 60 | 66 | 33 | 1.10 × | 2 × |\n",
 	} {
 		require.Contains(t, string(data), want)
 	}

@@ -22,6 +22,7 @@ func (r *Result) Markdown() []byte {
 	r.targets(&b)
 	r.secured(&b)
 	r.grouped(&b)
+	r.router(&b)
 	r.queries(&b)
 	for _, p := range plots {
 		if r.plot(p) != nil {

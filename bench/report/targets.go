@@ -25,6 +25,9 @@ const (
 	ThroughProxy = "latest of all series through HAProxy, elapsed"
 	FollowHalf   = "follow at 100 k samples/s, p50"
 	FollowMost   = "follow at 100 k samples/s, p99"
+	Routed       = "following, CPU of a sample" // then its form
+	References   = ", with label references"
+	Labels       = ", with labels"
 	Followers    = "a hundred followers at 20 k samples/s, server CPU"
 	FollowersAll = "a hundred followers at 20 k samples/s, labels throughout, server CPU"
 	Replay       = "replay, delivered"
@@ -51,6 +54,7 @@ const (
 	ProjectTwoGroups  = "project, 2 groups by labels"
 	ProjectFourGroups = "project, 4 groups by labels"
 	ProjectSenders    = "project, 4 groups by sender"
+	ProjectRouter     = "project, router over 2 groups"
 )
 
 // target is a bound that stands by itself: on latency, memory, disk and the like, which no

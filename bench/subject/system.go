@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/promgrpc/exporter/bench/read"
@@ -52,7 +53,13 @@ type System struct {
 	API      string
 	Balancer string
 	Servers  []*Process
-	balancer *Process
+	// RPCs are the APIs of Servers, where they are in groups.
+	RPCs []read.Server
+	// Router answers for all groups at RouterRPC, and Pass passes on what their servers
+	// stream, at PassRPC.
+	Router, Pass       *Process
+	RouterRPC, PassRPC read.Server
+	balancer           *Process
 	// Late is a server that Start leaves to others, and Stop ends; LateRPC is its API.
 	Late    *Process
 	LateRPC read.Server
@@ -152,6 +159,16 @@ func (s *System) Usage() (Usage, error) {
 func (u Usage) Total() (sum time.Duration) {
 	for _, d := range u {
 		sum += d
+	}
+	return sum
+}
+
+// Of is the sum of some of the processes.
+func (s *System) Of(u Usage, processes ...*Process) (sum time.Duration) {
+	for i, p := range s.Processes {
+		if slices.Contains(processes, p) {
+			sum += u[i]
+		}
 	}
 	return sum
 }
