@@ -6,19 +6,14 @@ import (
 	"github.com/promgrpc/exporter/internal/invariant"
 )
 
-const (
-	// gatherFor bounds how long an appended batch waits for others.
-	gatherFor = 2 * time.Millisecond
-	// enough is how many batches make a sync cheap. A group of them waits only
-	// for those that are on their way.
-	enough = 4
-)
+// gatherFor bounds how long an appended batch waits for others.
+const gatherFor = 2 * time.Millisecond
 
-// gather collects the batches that share a sync, and the wake-up after it: one, those
-// that are in the stages before, and as many as were under way when the last group was
-// durable, since senders that have more send again as soon as they are answered. One
-// sender alone waits for nobody. An empty group means that there is nothing more to
-// come.
+// gather collects the batches that share a sync, and the wake-ups after it, here and in
+// the receivers: one, those that are in the stages before, and as many as were under way
+// when the last group was durable, since senders that have more send again as soon as they
+// are answered. One sender alone waits for nobody. An empty group means that there is
+// nothing more to come.
 func (in *ingest) gather(group []*job) []*job {
 	group = group[:0]
 	j, ok := <-in.answers
@@ -51,5 +46,5 @@ func (in *ingest) complete(group []*job) bool {
 	if invariant.On {
 		invariant.Check(in.inflight.Load() >= 0, "%d batches are on their way", in.inflight.Load())
 	}
-	return len(group) >= min(in.siblings, enough) && in.inflight.Load() == 0
+	return len(group) >= in.siblings && in.inflight.Load() == 0
 }

@@ -69,3 +69,15 @@ func TestGatherSiblings(t *testing.T) {
 	assert.Len(t, in.gather(nil), 1, "nothing more can come")
 	assert.Empty(t, in.gather(nil), "the end")
 }
+
+// TestGatherAll checks that a group is complete only with all of as many as there were,
+// however many these are.
+func TestGatherAll(t *testing.T) {
+	in := newTestIngest()
+	in.siblings = maxPipelined
+	group := make([]*job, maxPipelined)
+	assert.False(t, in.complete(group[1:]), "one may come yet")
+	assert.True(t, in.complete(group))
+	in.inflight.Store(1)
+	assert.False(t, in.complete(group), "another is on its way")
+}
