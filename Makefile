@@ -63,6 +63,7 @@ NEEDS_release         := dpkg-deb gzip tar xz
 NEEDS_test-release    := $(NEEDS_release) git lintian systemd-analyze
 NEEDS_run             := perl
 NEEDS_tools-peers     := cc apt-get
+NEEDS_bench-recording := apt-get
 
 .PHONY: needs
 needs:
@@ -230,6 +231,11 @@ BENCHFLAGS ?=
 .PHONY: bench
 bench: build ## Compare the project with the peers that are installed; see bench/README.md
 	go run ./bench $(BENCHFLAGS)
+
+.PHONY: bench-recording
+bench-recording: needs build ## Record real exporters anew, for the profile "recorded" of the benchmarks
+	@TOOLS=$(TOOLS) tools/fetch.sh prometheus3 consul haproxy exporters
+	go run ./bench/record
 
 .PHONY: bench-micro
 bench-micro: ## Run the Go benchmarks of all stages

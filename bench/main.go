@@ -78,7 +78,7 @@ func parse() (config, error) {
 	flag.IntVar(&c.perRequest, "per-request", 2000, "series a request")
 	flag.IntVar(&c.connections, "connections", 4, "requests in flight at a time")
 	flag.Float64Var(&c.rate, "rate", 0, "requests a second, 0 for as many as the system accepts")
-	flag.Float64Var(&c.churn, "churn", 0, "share of the targets that are replaced from one round to the next")
+	flag.Float64Var(&c.churn, "churn", -1, "share of the targets that are replaced from one round to the next; below 0: the profile's")
 	flag.IntVar(&c.repeat, "repeat", 5, "how often to measure each system, in turn; the project's variants three times at most")
 	flag.IntVar(&c.reads, "reads", 3, "how often to measure each way of reading in one repetition")
 	flag.DurationVar(&c.live, "live", 10*time.Second, "how long to follow; 0 leaves it out")
@@ -117,6 +117,9 @@ func parse() (config, error) {
 	c.options.Tools, errs[1] = filepath.Abs(c.options.Tools)
 	c.systems, errs[2] = regexp.Compile(*systems)
 	c.profile, errs[3] = load.Find(*profile)
+	if c.churn < 0 && c.profile != nil {
+		c.churn = c.profile.Churn
+	}
 	c.out = filepath.Join(c.out, *profile)
 	return c, errors.Join(errs[:]...)
 }

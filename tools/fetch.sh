@@ -68,6 +68,15 @@ prometheus2() {
   "$tools/prometheus2" --version 2>&1 | grep -q 'version 2\.' || fail "this Debian's prometheus is not a 2.x"
 }
 
+# exporters puts programs that have metrics at .tools, without Debian's prefix.
+exporters() {
+  local name
+  debian exporters prometheus-node-exporter prometheus-pushgateway
+  for name in node-exporter pushgateway; do
+    ln -sfn "exporters-debian/usr/bin/prometheus-$name" "$tools/$name"
+  done
+}
+
 # script NAME UNPACKED PROGRAM puts a script at .tools/NAME that runs a program of the unpacked packages, which does not
 # find its libraries by itself.
 script() {
@@ -138,6 +147,7 @@ for name in "$@"; do
     promtool) go_tool promtool tools/prometheus.mod github.com/prometheus/prometheus/cmd/promtool github.com/prometheus/prometheus remove_all_sd,enable_consul_sd,enable_dns_sd ;;
     prometheus2) prometheus2 ;;
     haproxy) haproxy ;;
+    exporters) exporters ;;
     vmagent | victoria-metrics)
       # As released, with the compressor in C.
       CGO=1 go_tool "$name" tools/victoriametrics.mod "github.com/VictoriaMetrics/VictoriaMetrics/app/$name" github.com/VictoriaMetrics/VictoriaMetrics ;;

@@ -19,7 +19,8 @@ type request struct {
 	hashes  []uint64 // of the symbols of 2.0
 }
 
-// scanned is a series of a request, with one sample.
+// scanned is a series of a request, with one sample. The value of a native histogram is 0:
+// floors leave its buckets out.
 type scanned struct {
 	hash   uint64 // of the labels
 	labels span   // fields in 1.0, symbol numbers in 2.0
@@ -55,10 +56,7 @@ func (r *request) scan() error {
 		}
 		switch {
 		case r.raw[i] == 0x0a && r.version == 1 && at.to-at.from > sampleSize:
-			labels := span{at.from, at.to - sampleSize}
-			if !r.valued(labels.to) {
-				labels.to += 9
-			}
+			labels := r.labelled(at)
 			r.add(labels, r.hash(labels))
 		case r.raw[i] == 0x2a && r.version == 2:
 			r.add(r.field(at.from), 0)
@@ -84,6 +82,22 @@ func (r *request) add(labels span, hash uint64) {
 		s.value = math.Float64frombits(binary.LittleEndian.Uint64(r.raw[labels.to+3:]))
 	}
 	r.series = append(r.series, s)
+}
+
+// labelled returns the labels of a series of 1.0.
+func (r *request) labelled(series span) span {
+	labels := span{series.from, series.to - sampleSize}
+	if r.valued(labels.to) {
+		return labels
+	}
+	if labels.to += 9; r.raw[labels.to] == 0x12 && r.raw[labels.to+1] == sampleSize-9-2 {
+		return labels
+	}
+	// A native histogram, whose size varies.
+	for labels.to = series.from; labels.to < series.to && r.raw[labels.to] == 0x0a; {
+		labels.to = r.field(labels.to).to
+	}
+	return labels
 }
 
 // valued reports whether the sample at i has a value.

@@ -17,19 +17,38 @@ type encoder struct {
 
 func (e *encoder) add(version int, series Series, at int64) {
 	if version == 1 {
-		e.one.Timeseries = append(e.one.Timeseries, prompb.TimeSeries{
-			Labels: series.Labels, Samples: []prompb.Sample{{Value: series.Value, Timestamp: at}},
-		})
-		return
+		e.one.Timeseries = append(e.one.Timeseries, first(series, at))
+	} else {
+		e.two.Timeseries = append(e.two.Timeseries, e.second(series, at))
 	}
+}
+
+// first is a series in remote write 1.0.
+func first(series Series, at int64) prompb.TimeSeries {
+	s := prompb.TimeSeries{Labels: series.Labels}
+	if series.Histogram != nil {
+		s.Histograms = []prompb.Histogram{prompb.FromIntHistogram(at, series.Histogram)}
+	} else {
+		s.Samples = []prompb.Sample{{Value: series.Value, Timestamp: at}}
+	}
+	return s
+}
+
+// second is a series in remote write 2.0.
+func (e *encoder) second(series Series, at int64) writev2.TimeSeries {
 	s := writev2.TimeSeries{
-		LabelsRefs: make([]uint32, 0, 2*len(series.Labels)), Samples: []writev2.Sample{{Value: series.Value, Timestamp: at}},
-		Metadata: writev2.Metadata{Type: series.Type, HelpRef: e.symbols.Symbolize(series.Help)},
+		LabelsRefs: make([]uint32, 0, 2*len(series.Labels)),
+		Metadata:   writev2.Metadata{Type: series.Type, HelpRef: e.symbols.Symbolize(series.Help)},
+	}
+	if series.Histogram != nil {
+		s.Histograms = []writev2.Histogram{writev2.FromIntHistogram(0, at, series.Histogram)}
+	} else {
+		s.Samples = []writev2.Sample{{Value: series.Value, Timestamp: at}}
 	}
 	for _, l := range series.Labels {
 		s.LabelsRefs = append(s.LabelsRefs, e.symbols.Symbolize(l.Name), e.symbols.Symbolize(l.Value))
 	}
-	e.two.Timeseries = append(e.two.Timeseries, s)
+	return s
 }
 
 // body returns the request of the series added, and starts the next.

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"strings"
 
+	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/prompb"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
 )
@@ -15,6 +16,9 @@ type Profile struct {
 	Name string
 	// Few is a selector of a few series, of any load of 2000 series or more.
 	Few string
+	// Churn is the share of the targets that are replaced from one round to the next, if
+	// nothing else is wanted.
+	Churn float64
 	// Part prepares the series of a plan from first up to, but not including, end. What
 	// it returns yields them with their samples of a round; it is called for each round,
 	// in order. A plan's churn replaces series, but not how many there are.
@@ -27,9 +31,11 @@ type Series struct {
 	Type   writev2.Metadata_MetricType
 	Help   string
 	Value  float64
+	// Histogram is the sample of a native histogram, in place of Value. Nil: none.
+	Histogram *histogram.Histogram
 }
 
-var profiles = []*Profile{Synthetic}
+var profiles = []*Profile{Synthetic, Recorded}
 
 // Find returns the profile of a name.
 func Find(name string) (*Profile, error) {
