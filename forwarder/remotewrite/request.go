@@ -260,18 +260,19 @@ func (r *Request) tooManySeries() error {
 	return fmt.Errorf("%w: %w", ErrTooLarge, limit.Over(flagSeries, "more than %d series", r.limits.Series))
 }
 
-// add adds a series, of which all but the ends is given.
-func (r *Request) add(s Series) error {
+// add adds a series, whose labels or refs are empty, with the columns as they are. It takes
+// the fields one by one, since a copy of what was just written waits for those writes.
+func (r *Request) add(hash uint64, labels, refs []byte, meta int32) error {
 	if len(r.Series) >= r.limits.Series {
 		return r.tooManySeries()
 	}
-	s.Hash ^= r.tenant.key.A
-	s.SamplesEnd, s.HistogramsEnd, s.ExemplarsEnd = uint32(len(r.Samples)), uint32(len(r.Histograms)), uint32(len(r.Exemplars))
 	if full(r.Series) && !grow(&r.memory, &r.Series) {
 		return r.memory.err
 	}
 	r.Series = r.Series[:len(r.Series)+1]
-	r.Series[len(r.Series)-1] = s
+	s := &r.Series[len(r.Series)-1]
+	s.Hash, s.labels, s.refs, s.Meta = hash^r.tenant.key.A, labels, refs, meta
+	s.SamplesEnd, s.HistogramsEnd, s.ExemplarsEnd = uint32(len(r.Samples)), uint32(len(r.Histograms)), uint32(len(r.Exemplars))
 	if r.senderLabels != nil {
 		return r.addSender()
 	}

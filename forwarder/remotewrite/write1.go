@@ -117,8 +117,8 @@ func (r *Request) finishV1(labels []byte, start mark) error {
 	if r.senderLabels != nil {
 		labels = r.fromWire(labels)
 	}
-	s := Series{labels: labels, Meta: noMeta}
 	if len(r.Histograms)+len(r.Exemplars) > start.histograms+start.exemplars {
+		s := Series{labels: labels, Meta: noMeta}
 		if err := r.checkHistograms(&s, start, 0); err != nil {
 			return err
 		}
@@ -129,8 +129,7 @@ func (r *Request) finishV1(labels []byte, start mark) error {
 			return nil
 		}
 	}
-	s.Hash = hashA(labels)
-	return r.add(s)
+	return r.add(hashA(labels), labels, nil, noMeta)
 }
 
 // gather collects the label fields of a series. As a rule they lie together, and are

@@ -223,8 +223,7 @@ func (r *Request) finishV2(start mark, number int, refs []byte, meta metaRefs, c
 			return nil
 		}
 	}
-	s.Meta = r.metaIndex(&s, meta)
-	return r.add(s)
+	return r.add(hash, nil, refs, r.metaIndex(&s, meta))
 }
 
 func (m *metaRefs) scan(b []byte) bool {
