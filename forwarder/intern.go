@@ -50,6 +50,7 @@ type intern struct {
 	slots  keyTable
 	free   []uint32
 	prev   uint32 // slot of the previous series of the request, 0 before the first
+	ahead  readahead
 }
 
 const chunkEntries = 4096
@@ -85,6 +86,9 @@ func (in *intern) guess(hash uint64) (*entry, bool) {
 		if e.ref == 0 || slot != 0 && slot != guess {
 			invariant.Check(false, "slot %d is a guess for a key of slot %d", guess, slot)
 		}
+	}
+	if !in.ahead.has(guess) {
+		in.ahead.load(guess, in)
 	}
 	in.prev = guess
 	return e, true
