@@ -88,7 +88,7 @@ func parse() (config, error) {
 	flag.StringVar(&c.options.Tools, "tools", ".tools", "folder of the peers")
 	flag.StringVar(&c.options.Dir, "dir", "", "folder for data, on the disk to be measured (default: the folder for temporary files)")
 	inShort := flag.Bool("short", false, "measure the floors and the peers that have a target alone, in ten minutes: "+
-		"other defaults for series, samples, repeat, reads, live, hour and systems")
+		"other defaults for series, samples, reads, live, hour and systems")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		return c, fmt.Errorf("unexpected argument %q", flag.Arg(0))
@@ -127,7 +127,7 @@ func parse() (config, error) {
 // shorten gives the flags that are not given the values of a short run.
 func shorten(flags *flag.FlagSet) error {
 	values := map[string]string{
-		"series": "100000", "samples": "3000000", "repeat": "3", "reads": "1", "live": "0", "hour": "false",
+		"series": "100000", "samples": "3000000", "reads": "1", "live": "0", "hour": "false",
 		"systems": "^(" + strings.Join([]string{report.Project, report.ProjectTwo, regexp.QuoteMeta(report.VMAgent), report.Thanos}, "|") + ")$",
 	}
 	flags.Visit(func(f *flag.Flag) { delete(values, f.Name) })

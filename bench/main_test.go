@@ -13,13 +13,13 @@ import (
 func TestShort(t *testing.T) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	values := map[string]*string{}
-	for _, name := range []string{"series", "samples", "repeat", "reads", "live", "hour", "systems"} {
+	for _, name := range []string{"series", "samples", "reads", "live", "hour", "systems"} {
 		values[name] = flags.String(name, "", "")
 	}
 	require.NoError(t, flags.Parse([]string{"-series", "7"}))
 	require.NoError(t, shorten(flags))
 	require.Equal(t, "7", *values["series"], "it was given")
-	require.Equal(t, "3", *values["repeat"])
+	require.Equal(t, "1", *values["reads"])
 
 	systems := regexp.MustCompile(*values["systems"])
 	for _, name := range []string{report.Project, report.ProjectTwo, report.VMAgent, report.Thanos} {
