@@ -43,6 +43,19 @@ func (two *twoGroups) file(groups ...int) string {
 // startRouter starts one, and waits until it knows its groups.
 func startRouter(t testing.TB, two *twoGroups, set ...func(*router.Config)) *routing {
 	t.Helper()
+	r := newRouting(t, two, set...)
+	r.awaitReady(t)
+	return r
+}
+
+func (r *routing) awaitReady(t testing.TB) {
+	t.Helper()
+	require.Eventually(t, func() bool { return r.Ready() == nil }, patience, time.Millisecond)
+}
+
+// newRouting starts a router.
+func newRouting(t testing.TB, two *twoGroups, set ...func(*router.Config)) *routing {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "groups.yml")
 	require.NoError(t, os.WriteFile(file, []byte(two.file(0, 1)), 0o600))
 	c := router.DefaultConfig()
@@ -66,7 +79,6 @@ func startRouter(t testing.TB, two *twoGroups, set ...func(*router.Config)) *rou
 		}
 	}
 	t.Cleanup(stop)
-	require.Eventually(t, func() bool { return r.Ready() == nil }, patience, time.Millisecond)
 	return &routing{Router: r, two: two, stop: stop, log: log, reg: reg, file: file}
 }
 

@@ -62,6 +62,9 @@ var asks = map[string]map[string]func(t *testing.T, c caller, p port) string{
 		"ReadSeries, gRPC":            callBy(2, readSeries, connect.WithGRPC()),
 		"ReadSeries, gRPC-Web":        callBy(1, readSeries, connect.WithGRPCWeb()),
 		"ReadSeries, Connect":         callBy(1, readSeries),
+		"FollowTime, gRPC":            callBy(2, followTime, connect.WithGRPC()),
+		"FollowTime, gRPC-Web":        callBy(1, followTime, connect.WithGRPCWeb()),
+		"FollowTime, Connect":         callBy(1, followTime),
 		"StoreAPI, gRPC":              callBy(2, storeSeries, connect.WithGRPC()),
 		"StoreAPI, gRPC-Web":          callBy(1, storeSeries, connect.WithGRPCWeb()),
 		"StoreAPI, Connect":           callBy(1, storeSeries),
@@ -195,6 +198,23 @@ func readSeries(ctx context.Context, client *http.Client, url string, options ..
 		Selectors: question.GetSelectors(), MaxTime: math.MaxInt64,
 	}))
 	return receive(stream, err)
+}
+
+// followTime gets the time of the logs that the series is in.
+func followTime(ctx context.Context, client *http.Client, url string, options ...connect.ClientOption) (string, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := queryv1connect.NewQueryServiceClient(client, url, options...).FollowTime(ctx, connect.NewRequest(&queryv1.FollowTimeRequest{}))
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = stream.Close() }()
+	for stream.Receive() {
+		if stream.Msg().Time != nil {
+			return "the time of matrix: " + fmt.Sprint(stream.Msg()), nil
+		}
+	}
+	return "", stream.Err()
 }
 
 func storeSeries(ctx context.Context, client *http.Client, url string, options ...connect.ClientOption) (string, error) {

@@ -15,6 +15,8 @@ import (
 
 	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 	"github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1/metricsv1connect"
+	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1connect"
 	"github.com/promgrpc/exporter/internal/daemon"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/throttle"
@@ -38,15 +40,28 @@ func (p parsing) parse(ctx context.Context, from call.Caller, selectors []string
 }
 
 func (p parsing) GetMetrics(ctx context.Context, from call.Caller, req *metricsv1.GetMetricsRequest, out *connect.ServerStream[call.Response]) error {
+	return p.stream(ctx, from, req.GetSelectors(), new(metricsv1.GetMetricsResponse), out)
+}
+
+func (p parsing) ReadSeries(ctx context.Context, from call.Caller, req *queryv1.ReadSeriesRequest, out *connect.ServerStream[call.Response]) error {
+	return p.stream(ctx, from, req.GetSelectors(), new(queryv1.ReadSeriesResponse), out)
+}
+
+func (p parsing) FollowTime(ctx context.Context, from call.Caller, _ *queryv1.FollowTimeRequest, out *connect.ServerStream[call.Response]) error {
+	return p.stream(ctx, from, nil, new(queryv1.FollowTimeResponse), out)
+}
+
+// stream sends one response without anything in it.
+func (p parsing) stream(ctx context.Context, from call.Caller, selectors []string, response proto.Message, out *connect.ServerStream[call.Response]) error {
 	c, err := p.calls.AdmitReader(ctx, from)
 	if err != nil {
 		return err
 	}
 	defer c.Leave()
-	if err := p.parse(ctx, from, req.GetSelectors()); err != nil {
+	if err := p.parse(ctx, from, selectors); err != nil {
 		return c.Ended("", err)
 	}
-	to := call.NewSender(c, out, func() proto.Message { return new(metricsv1.GetMetricsResponse) })
+	to := call.NewSender(c, out, func() proto.Message { return response })
 	return c.Ended("", to.Send(make([]byte, call.PrefixSize)))
 }
 
@@ -87,12 +102,20 @@ func FuzzCalls(f *testing.F) {
 		metricsv1connect.MetricsServiceGetStatusProcedure,
 		metricsv1connect.MetricsServiceGetLabelValuesProcedure,
 		metricsv1connect.MetricsServiceGetMetadataProcedure,
+		queryv1connect.QueryServiceReadSeriesProcedure,
+		queryv1connect.QueryServiceFollowTimeProcedure,
 	}
 	types := []string{"application/grpc", "application/grpc-web", "application/connect+proto", "application/connect+json", "application/proto", "application/json"}
 	wire, err := proto.Marshal(&metricsv1.GetMetricsRequest{Selectors: []string{`up{a=~"b.*"}`}})
 	require.NoError(f, err)
 	enveloped := append([]byte{0, 0, 0, 0, byte(len(wire))}, wire...)
+	series, err := proto.Marshal(&queryv1.ReadSeriesRequest{Selectors: []string{`up{a=~"b.*"}`}, MaxTime: 1})
+	require.NoError(f, err)
 	for i := range types {
+		f.Add(uint8(4), uint8(i), append([]byte{0, 0, 0, 0, byte(len(series))}, series...))
+		f.Add(uint8(4), uint8(i), []byte("\x00\x00\x00\x00\x13{\"selectors\":[\"{\"]}"))
+		f.Add(uint8(5), uint8(i), []byte{0, 0, 0, 0, 2, 8, 9})
+		f.Add(uint8(5), uint8(i), []byte{0, 0, 0, 0, 0})
 		f.Add(uint8(0), uint8(i), enveloped)
 		f.Add(uint8(2), uint8(i), wire)
 		f.Add(uint8(0), uint8(i), []byte("\x00\x00\x00\x00\x14{\"selectors\":[\"up\"]}"))
