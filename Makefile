@@ -241,6 +241,10 @@ bench-recording: needs build ## Record real exporters anew, for the profile "rec
 bench-micro: ## Run the Go benchmarks of all stages
 	go test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: bench-memory
+bench-memory: ## Say what a live series takes in memory, and where
+	go test -run '^$$' -bench '^BenchmarkSeriesMemory$$' -benchtime 1x -v ./bench
+
 # The stages that a sample passes through, each with a number of runs that does not depend on the machine.
 STAGES = go test -run '^$$' -benchtime 50x -benchmem \
 	-bench '^Benchmark(Decompress|DecodeV[12]|Intern|EncodeBlock|DecodeBlock|EncodeSeries|DecodeSeries|Append|Replicate|Apply|AddSeries|Match|Split|Stream.*)$$' \

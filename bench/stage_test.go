@@ -34,15 +34,22 @@ func startPipeline(b *testing.B) *pipeline {
 		Profile: load.Synthetic, Series: stageSeries, Rounds: stageRounds, PerRequest: 2000, Version: 1, Interval: 15 * time.Second, Last: time.Now(),
 	})
 	require.NoError(b, err)
+	return startPipelineOf(b, l, func(*forwarder.Config, *server.Config) {})
+}
+
+// startPipelineOf starts the pipeline with changes to the defaults.
+func startPipelineOf(b *testing.B, l *load.Load, change func(*forwarder.Config, *server.Config)) *pipeline {
+	b.Helper()
 	logger := slog.New(slog.DiscardHandler)
 	const any0 = "127.0.0.1:0"
 
 	sc := server.DefaultConfig()
 	sc.LinkAddress, sc.RPCAddress, sc.WebAddress, sc.StoragePath, sc.Sync = any0, any0, any0, b.TempDir(), "never"
-	s, err := server.New(sc, logger, prometheus.NewRegistry())
-	require.NoError(b, err)
 	fc := forwarder.DefaultConfig()
 	fc.LinkAddress, fc.WebAddress, fc.StoragePath, fc.Sync = any0, any0, b.TempDir(), "never"
+	change(&fc, &sc)
+	s, err := server.New(sc, logger, prometheus.NewRegistry())
+	require.NoError(b, err)
 	fc.Server = s.LinkAddr().String()
 	f, err := forwarder.New(fc, logger, prometheus.NewRegistry())
 	require.NoError(b, err)

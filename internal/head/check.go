@@ -50,7 +50,7 @@ func (pg *page) sum() (sum uint64) {
 	for i := range pg.length() {
 		add(uint64(pg.offset(i)))
 		add(uint64(pg.kind[i]))
-		add(uint64(pg.labels[i]))
+		add(uint64(seriesAt{pg, i}.labels()))
 		add(uint64(pg.timestamp[i]))
 		add(pg.value[i])
 		add(uint64(pg.written[i]))

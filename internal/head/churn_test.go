@@ -116,6 +116,44 @@ func TestFewOfAPageAreLeft(t *testing.T) {
 	}
 }
 
+// dropped counts the series that a head says are gone.
+type dropped struct{ n int }
+
+func (d *dropped) SeriesAdded(uint64, []uint32) {}
+func (d *dropped) SeriesDropped(uint64)         { d.n++ }
+func (d *dropped) Renumbered()                  {}
+
+// TestManyAreDroppedAtOnce checks that a head that told its observer of many series keeps no
+// memory for that.
+func TestManyAreDroppedAtOnce(t *testing.T) {
+	const each, left = 200_000, 200
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	told := new(dropped)
+	h := head.NewObserved(told)
+	kept := churn(t, h, 1, each, func(i int) bool { return i%(each/left) == 0 })
+	last := &segment.Block{Sequence: h.Sequence() + 1, Time: 2, Samples: floats(kept, 2, 1)}
+	apply(t, h, last)
+	h.Expire(last.Time, nil)
+	if err := h.Keyframe(func(*segment.Keyframe) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, h, &segment.Block{Sequence: h.Sequence() + 1, Time: 3}) // gives up what the keyframe needed
+	if h.Len() != left || told.n != each-left {
+		t.Fatalf("%d series are left, and the observer was told of %d", h.Len(), told.n)
+	}
+	// A store of labels starts with a MiB, and a live series may take a KiB.
+	if held := heap() - before; held > 1<<20+left<<10 {
+		t.Errorf("%d bytes are held for %d series", held, left)
+	}
+	runtime.KeepAlive(h)
+}
+
 // TestMemoryAfterChurn holds a head to less than the KiB that a live series may
 // take, after others have come and gone.
 func TestMemoryAfterChurn(t *testing.T) {

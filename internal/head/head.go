@@ -162,7 +162,7 @@ func (h *Head) insert(ref uint64, t *segment.SeriesTable, i int) (seriesAt, erro
 		return at, err
 	}
 	h.highest = ref
-	at.page.labels[at.index] = h.addLabels(ref, h.labels.numbersOf(t, i))
+	at.page.setLabels(at.index, h.addLabels(ref, h.labels.numbersOf(t, i)), at.page.live == 1)
 	return at, nil
 }
 
@@ -197,13 +197,16 @@ func (h *Head) notify() {
 	}
 	h.renumbered = false
 	h.added, h.numbers, h.dropped = h.added[:0], h.numbers[:0], h.dropped[:0]
-	if cap(h.added) > keepAdded {
+	if cap(h.added) > keepTold {
 		h.added, h.numbers = nil, nil
+	}
+	if cap(h.dropped) > keepTold {
+		h.dropped = nil
 	}
 }
 
-// keepAdded is the size up to which buffers for the observer are kept.
-const keepAdded = 1 << 16
+// keepTold is the size up to which buffers for the observer are kept.
+const keepTold = 1 << 16
 
 // Sequence returns the block that the state is as of.
 func (h *Head) Sequence() uint64 {

@@ -167,13 +167,28 @@ func (h *Head) compact() {
 	old := h.labels
 	h.labels = newLabelStore(old.generation + 1)
 	h.labels.startTable(len(old.wires))
-	var numbers []uint32
-	for ref, s := range h.pages.all() {
-		numbers = old.appendNumbers(numbers[:0], s.labels())
-		for i, n := range numbers {
-			numbers[i] = h.labels.renumber(&old, n)
+	for i, pg := range h.pages.list {
+		if pg != nil {
+			number := h.pages.first + uint64(i)
+			h.moveLabels(h.pages.own(number), number*pageSize, &old)
 		}
-		s, _ = h.pages.mutable(ref)
-		s.page.labels[s.index] = h.addLabels(ref, numbers)
+	}
+}
+
+// moveLabels moves the rows of a page, whose references start at base, here from an old
+// store.
+func (h *Head) moveLabels(pg *page, base uint64, old *labelStore) {
+	var numbers []uint32
+	rows, first := pg.rows, true
+	for index := range pg.length() {
+		if pg.kind[index] == kindAbsent {
+			continue
+		}
+		numbers = old.appendNumbers(numbers[:0], rows+labelsAt(pg.labels[index]))
+		for i, n := range numbers {
+			numbers[i] = h.labels.renumber(old, n)
+		}
+		pg.setLabels(index, h.addLabels(base+uint64(pg.offset(index)), numbers), first)
+		first = false
 	}
 }

@@ -14,7 +14,7 @@ import (
 //
 //	wires    0 {__name__ up}   1 {job a}   2 {job b}   …
 //	arena 0  2 0 1  2 0 2  3 7 1 9 …
-//	                ^ labelsAt{0, 3}: the labels 0 and 2
+//	                ^ labelsAt 3 of arena 0: the labels 0 and 2
 //
 // Labels and rows of dropped series stay, until [Head.compact] makes a new store of
 // the others.
@@ -49,11 +49,12 @@ func fillUnknown(buf []uint32, n int) []uint32 {
 	return buf
 }
 
-// labelsAt is where the row of a series is: number of the arena, then offset in it.
+// labelsAt is where the row of a series is: number of the arena, then arenaBits of the
+// offset in it.
 type labelsAt uint64
 
 // arenaSize in bytes. A row that is longer has an arena of its own.
-const arenaSize = 1 << 20
+const arenaBits, arenaSize = 20, 1 << arenaBits
 
 // stringSize is what a string takes besides its bytes, numberSize what an entry in
 // numbers takes.
@@ -70,7 +71,7 @@ func (s *labelStore) frozen() labelStore {
 
 // startTable forgets the table at hand for another with n labels.
 func (s *labelStore) startTable(n int) {
-	if cap(s.known) > keepAdded {
+	if cap(s.known) > keepTold {
 		s.known = nil
 	}
 	s.known = fillUnknown(s.known, n)
@@ -120,13 +121,13 @@ func (s *labelStore) number(label []byte) uint32 {
 func (s *labelStore) add(numbers []uint32) labelsAt {
 	most := binary.MaxVarintLen32 * (1 + len(numbers))
 	last := len(s.arenas) - 1
-	if last < 0 || cap(s.arenas[last])-len(s.arenas[last]) < most {
+	if last < 0 || len(s.arenas[last])+most > arenaSize {
 		s.arenas = append(s.arenas, make([]byte, 0, max(arenaSize, most)))
 		s.bytes += int64(max(arenaSize, most))
 		last++
 	}
 	arena := s.arenas[last]
-	at := labelsAt(last)<<32 | labelsAt(len(arena))
+	at := labelsAt(last)<<arenaBits | labelsAt(len(arena))
 	arena = binary.AppendUvarint(arena, uint64(len(numbers)))
 	for _, n := range numbers {
 		arena = binary.AppendUvarint(arena, uint64(n))
@@ -158,7 +159,7 @@ func cutField(s string) (content, rest string) {
 
 // rowAt returns the row of a series.
 func (s *labelStore) rowAt(at labelsAt) labelRow {
-	b := s.arenas[at>>32][uint32(at):]
+	b := s.arenas[at>>arenaBits][at%arenaSize:]
 	count, n := binary.Uvarint(b)
 	return labelRow{rest: b[n:], left: count}
 }

@@ -34,7 +34,8 @@ type page struct {
 	live      int
 	offsets   []uint16 // ascending, by index; nil if the page is dense
 	kind      []kind
-	labels    []labelsAt
+	labels    []uint32 // how far the series' row is after rows
+	rows      labelsAt // of the first series
 	timestamp []int64
 	value     []uint64 // the bits of the float
 	written   []int64
@@ -43,10 +44,10 @@ type page struct {
 	data      int64 // bytes of the histograms
 }
 
-// columns of a dense page, made at once.
+// columns of a dense page, made at once. They are of exactly a size in which Go hands out
+// memory: with the column of kinds a fifth would be wasted.
 type columns struct {
-	kind      [pageSize]kind
-	labels    [pageSize]labelsAt
+	labels    [pageSize]uint32
 	timestamp [pageSize]int64
 	value     [pageSize]uint64
 	written   [pageSize]int64
@@ -73,21 +74,21 @@ const (
 func newDensePage() *page {
 	c := new(columns)
 	return &page{
-		kind: c.kind[:], labels: c.labels[:], timestamp: c.timestamp[:], value: c.value[:], written: c.written[:],
+		kind: make([]kind, pageSize), labels: c.labels[:], timestamp: c.timestamp[:], value: c.value[:], written: c.written[:],
 	}
 }
 
 // newSparsePage makes an empty page with room for some series.
 func newSparsePage(room int) *page {
 	return &page{
-		offsets: make([]uint16, 0, room), kind: make([]kind, room), labels: make([]labelsAt, room),
+		offsets: make([]uint16, 0, room), kind: make([]kind, room), labels: make([]uint32, room),
 		timestamp: make([]int64, room), value: make([]uint64, room), written: make([]int64, room),
 	}
 }
 
 // bytes is about what a page takes in memory.
 func (pg *page) bytes() int64 {
-	const dense = int64(unsafe.Sizeof(columns{})) / pageSize
+	const dense = int64(unsafe.Sizeof(columns{}))/pageSize + int64(unsafe.Sizeof(kindNone))
 	const offset, start, histogram = 2, 8, 24
 	n := int64(unsafe.Sizeof(*pg)) + pg.data + offset*int64(cap(pg.offsets))
 	return n + dense*int64(len(pg.kind)) + start*int64(len(pg.start)) + histogram*int64(len(pg.histogram))
@@ -158,7 +159,7 @@ func (pg *page) clone() *page {
 	} else {
 		to = newSparsePage(cap(pg.offsets))
 	}
-	to.live, to.data, to.offsets = pg.live, pg.data, append(to.offsets, pg.offsets...)
+	to.live, to.data, to.offsets, to.rows = pg.live, pg.data, append(to.offsets, pg.offsets...), pg.rows
 	copy(to.kind, pg.kind)
 	copy(to.labels, pg.labels)
 	copy(to.timestamp, pg.timestamp)
@@ -193,7 +194,7 @@ func (pg *page) moved(to *page) *page {
 			continue
 		}
 		at := seriesAt{to, to.add(pg.offset(i))}
-		to.labels[at.index] = pg.labels[i]
+		to.setLabels(at.index, seriesAt{pg, i}.labels(), to.live == 1)
 		at.set(pg.kind[i], pg.timestamp[i], math.Float64frombits(pg.value[i]), pg.written[i])
 		var start int64
 		if pg.start != nil {
@@ -226,7 +227,20 @@ type seriesAt struct {
 	index int
 }
 
-func (s seriesAt) labels() labelsAt { return s.page.labels[s.index] }
+func (s seriesAt) labels() labelsAt { return s.page.rows + labelsAt(s.page.labels[s.index]) }
+
+// setLabels sets where the row of a series is, which may be the first of the page whose row
+// is set. Rows are stored in the order of references, so those of a page are near each
+// other: each starts in the arena of the one before, or in the next.
+func (pg *page) setLabels(index int, at labelsAt, first bool) {
+	if first {
+		pg.rows = at
+	}
+	if invariant.On {
+		invariant.Check(at >= pg.rows && at-pg.rows <= math.MaxUint32, "a row at %d, in a page of rows from %d on", at, pg.rows)
+	}
+	pg.labels[index] = uint32(at - pg.rows)
+}
 
 // setFloats sets series from an index on, up to one that is not there, and
 // returns how many it set.
