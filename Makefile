@@ -59,6 +59,7 @@ NEEDS_test-thanos     := root mount unshare
 NEEDS_test-compose    := docker curl
 NEEDS_docker          := docker
 NEEDS_test-all        := $(NEEDS_test) $(NEEDS_test-debian) $(NEEDS_test-root) $(NEEDS_test-web) $(NEEDS_test-azure) $(NEEDS_test-thanos) $(NEEDS_test-compose) $(NEEDS_torture)
+NEEDS_ready           := $(NEEDS_test-all) $(NEEDS_check-generate) $(NEEDS_lint)
 NEEDS_release         := dpkg-deb gzip tar xz
 NEEDS_test-release    := $(NEEDS_release) git lintian systemd-analyze
 NEEDS_run             := perl
@@ -139,9 +140,13 @@ test: needs build tools test-unit test-e2e ## Run the tests that need Go, make a
 .PHONY: test-all
 test-all: needs build tools tools-debian test test-debian test-root test-kubernetes test-web test-azure test-thanos test-compose torture ## Run all tests, as root
 
+.PHONY: ready
+ready: needs tools-debian ## Install what all tests and checks need of Debian, for those who run them side by side
+
+# The package that takes longest begins first.
 .PHONY: test-unit
 test-unit: needs $(BUF) $(addprefix $(TOOLS)/,promtool versitygw fake-gcs-server) ## Run the unit tests with the race detector, and with the checks of internal/invariant
-	BUF=$(BUF) PROMTOOL=$(TOOLS)/promtool VERSITYGW=$(TOOLS)/versitygw FAKE_GCS_SERVER=$(TOOLS)/fake-gcs-server CGO_ENABLED=1 $(GOTEST) $(TIMEOUT) -race -tags invariants $$(go list ./... | grep -Ev '/e2e(/|$$)')
+	BUF=$(BUF) PROMTOOL=$(TOOLS)/promtool VERSITYGW=$(TOOLS)/versitygw FAKE_GCS_SERVER=$(TOOLS)/fake-gcs-server CGO_ENABLED=1 $(GOTEST) $(TIMEOUT) -race -tags invariants ./server $$(go list ./... | grep -Ev '/e2e(/|$$)')
 
 E2E_ENV = EXPORTER_BIN=$(CURDIR)/bin BUF=$(BUF) GRPCURL=$(TOOLS)/grpcurl PROMETHEUS2=$(TOOLS)/prometheus2 \
 	PROMETHEUS3=$(TOOLS)/prometheus3 CONSUL=$(TOOLS)/consul HAPROXY=$(TOOLS)/haproxy VERSITYGW=$(TOOLS)/versitygw
