@@ -48,6 +48,7 @@ type File struct {
 	// last is what is in use, and what failed is why the file is not.
 	last    atomic.Pointer[placement.File]
 	failed  atomic.Pointer[error]
+	text    []byte // of what is in use
 	changed broadcast.Signal
 	// others have a version already, and what they refused instead: see Known.
 	others  atomic.Uint64
@@ -125,43 +126,50 @@ func (f *File) Run(ctx context.Context) error {
 // read is called by one goroutine at a time.
 func (f *File) read(uses func(string)) (*placement.File, error) {
 	uses(f.path)
-	next, err := f.parse()
+	next, text, err := f.parse()
 	if err != nil {
 		err = fmt.Errorf("%s %s: %w", placement.Flag, f.path, err)
 		f.failed.Store(&err)
 		return nil, err
 	}
 	f.failed.Store(nil)
-	if before := f.last.Swap(next); before != nil && next.Placement != nil {
+	before := f.last.Load()
+	if before != nil && bytes.Equal(text, f.text) {
+		return before, nil
+	}
+	f.text = text
+	f.last.Store(next)
+	if before != nil && next.Placement != nil {
 		f.options.Logger.Info("the groups file has changed", "version", next.Placement.Version())
 	}
 	f.changed.Wake()
 	return next, nil
 }
 
-func (f *File) parse() (*placement.File, error) {
+// parse returns what the file says, and its text.
+func (f *File) parse() (*placement.File, []byte, error) {
 	in, err := os.Open(f.path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer in.Close()
 	text, err := io.ReadAll(io.LimitReader(in, mostBytes+1))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(text) > mostBytes {
-		return nil, fmt.Errorf("it has more than %d bytes", mostBytes)
+		return nil, nil, fmt.Errorf("it has more than %d bytes", mostBytes)
 	}
 	next, err := placement.ParseFile(text)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if f.options.Check != nil {
 		if err := f.options.Check(next); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return next, f.follow(next)
+	return next, text, f.follow(next)
 }
 
 // follow returns an error if what is in use may not be followed by next.

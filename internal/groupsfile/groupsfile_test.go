@@ -129,6 +129,27 @@ func TestFileThatOthersRefuse(t *testing.T) {
 	require.ErrorContains(t, f.Again(), "another groups file of the same version")
 }
 
+// A file that is written anew with the same text wakes nobody.
+func TestFileThatSaysTheSame(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "groups.yml")
+	write := func() {
+		require.NoError(t, os.WriteFile(path+".new", []byte(text(2, time.Unix(1e9, 0), "one")), 0o600))
+		require.NoError(t, os.Rename(path+".new", path))
+	}
+	write()
+	f, err := Open(path, Options{})
+	require.NoError(t, err)
+	before, changed := f.Now(), f.Changed()
+	write()
+	require.NoError(t, f.Again())
+	require.Same(t, before, f.Now())
+	select {
+	case <-changed:
+		t.Fatal("it has changed")
+	default:
+	}
+}
+
 func TestFileThatCannotBeRead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "groups.yml")
 	_, err := Open(path, Options{})

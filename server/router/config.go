@@ -54,7 +54,7 @@ func (c *Config) RegisterFlags(app *kingpin.Application) {
 	c.ConsulConfig.RegisterFlags(app)
 	address.ListenVar(app.Flag(flagListen[2:], "Address of the gRPC, gRPC-Web and Connect server, and of the page.").
 		Default(c.RPCAddress), &c.RPCAddress)
-	app.Flag("staleness", "What --staleness of the servers is: after an instant at which series moved, the latest samples of each are compared for so long.").
+	app.Flag("staleness", "What --staleness of the servers is: after an instant at which series moved, the latest samples of each are compared for twice as long.").
 		Default(c.Staleness.String()).DurationVar(&c.Staleness)
 	app.Flag("stream.cursor-wait", "Wait this long for the groups to reach the cursor of a query.").
 		Default(c.CursorWait.String()).DurationVar(&c.CursorWait)

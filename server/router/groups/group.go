@@ -35,10 +35,16 @@ type Group struct {
 	found  context.Context
 	refind context.CancelFunc
 	away   bool
-	// logs that any of its servers has said it has, since the router was started; nil: none
-	// has answered.
+	// logs that any of its servers has said it has, since the group is in the file; nil: none
+	// has answered. Replaced, never changed.
 	logs map[segment.LogID]bool
+
+	judging sync.Mutex // whoever takes up what the servers have said, one at a time
 }
+
+// mostLogs is how many logs are remembered. Where there were more, those that no server has
+// any more are forgotten.
+const mostLogs = 1024
 
 func newGroup(all *Groups, of placement.Group) *Group {
 	g := &Group{all: all, name: of.Name, left: make(chan struct{}), began: time.Now()}
@@ -142,19 +148,45 @@ func (g *Group) Away() bool {
 	return g.away
 }
 
-// Logs are those that any of its servers has, as of when it was asked last. They are not
-// known before one has answered.
+// Logs are those that any of its servers has or had, as of when it was asked last: a log is
+// the group's also while its only server is gone. They are not known before one has answered.
 func (g *Group) Logs() (ids map[segment.LogID]bool, known bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.logs, g.logs != nil
 }
 
-// changed takes up what its servers have said.
+// changed takes up what its servers have said. Who sees it has been woken, or is woken by
+// what comes after it.
 func (g *Group) changed() {
+	g.judging.Lock()
+	defer g.judging.Unlock()
+	away, present := g.judge()
+	g.mu.Lock()
+	was, before := g.away, g.logs
+	g.mu.Unlock()
+	logs := remembered(before, present)
+	isNew := (before == nil) != (logs == nil) || !maps.Equal(before, logs)
+	if away == was && !isNew {
+		return
+	}
+	switch {
+	case away && !was:
+		g.all.logger.Warn("no server of a group answers", "group", g.name)
+	case was && !away:
+		g.all.logger.Info("a group answers", "group", g.name)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.away, g.logs = away, logs
+	g.all.changed.Wake()
+}
+
+// judge says whether none of its servers answers, and which logs they have, nil: none has
+// answered yet.
+func (g *Group) judge() (away bool, logs map[segment.LogID]bool) {
 	servers := g.members.All()
 	asked, answering := 0, 0
-	var logs map[segment.LogID]bool
 	for _, s := range servers {
 		status, err := s.said()
 		if status != nil || err != nil {
@@ -175,25 +207,24 @@ func (g *Group) changed() {
 			}
 		}
 	}
-	g.mu.Lock()
-	was := g.away
-	g.away = answering == 0 && asked == len(servers) && (asked > 0 || time.Since(g.began) > askTime)
-	isNew := logs != nil && (g.logs == nil || !maps.Equal(g.logs, logs))
-	if isNew {
-		g.logs = logs
+	return answering == 0 && asked == len(servers) && (asked > 0 || time.Since(g.began) > askTime), logs
+}
+
+// remembered are the logs that servers have, and those that they had before, for which there
+// is room.
+func remembered(before, present map[segment.LogID]bool) map[segment.LogID]bool {
+	switch {
+	case before == nil:
+		return present
+	case present == nil:
+		return before
 	}
-	away := g.away
-	g.mu.Unlock()
-	if away != was {
-		if away {
-			g.all.logger.Warn("no server of a group answers", "group", g.name)
-		} else {
-			g.all.logger.Info("a group answers", "group", g.name)
-		}
+	all := maps.Clone(before)
+	maps.Copy(all, present)
+	if len(all) > mostLogs {
+		return present
 	}
-	if away != was || isNew {
-		g.all.changed.Wake()
-	}
+	return all
 }
 
 // Refresh asks its servers again, all at once, for as long as ctx lasts.

@@ -120,10 +120,10 @@ func (g *Groups) adopt(start func(*Group)) {
 	g.mu.Lock()
 	g.list = list
 	g.mu.Unlock()
+	g.changed.Wake()
 	for _, group := range list {
 		start(group)
 	}
-	g.changed.Wake()
 }
 
 // Away are the names of the groups of which no server answers.

@@ -2,6 +2,7 @@ package groups
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -54,14 +55,14 @@ func (s *said) serve(t *testing.T) string {
 }
 
 // running are the groups of a file, which is written again by the function.
-func running(t *testing.T, text string) (*Groups, func(text string)) {
+func running(t *testing.T, text string, log ...io.Writer) (*Groups, func(text string)) {
 	path := filepath.Join(t.TempDir(), "groups.yml")
 	write := func(text string) {
 		require.NoError(t, os.WriteFile(path+".new", []byte(text), 0o600))
 		require.NoError(t, os.Rename(path+".new", path))
 	}
 	write(text)
-	logger := slog.New(slog.DiscardHandler)
+	logger := slog.New(slog.NewTextHandler(io.MultiWriter(log...), nil))
 	file, err := groupsfile.Open(path, groupsfile.Options{Check: Check, Logger: logger})
 	require.NoError(t, err)
 	caller, err := outgoing.New(credential.Flags{Prefix: "group."}, nil, logger)
@@ -109,25 +110,74 @@ func TestServerOfAnotherGroup(t *testing.T) {
 	require.Equal(t, connect.CodeUnavailable, connect.CodeOf(err))
 }
 
+// A log stays that of a group while its only server is gone: a cursor that names it would
+// be taken for one of no group.
+func TestLogOfAServerThatIsGone(t *testing.T) {
+	stays, goes := &said{log: segment.LogID{1}}, &said{log: segment.LogID{2}}
+	address := stays.serve(t)
+	g, write := running(t, "groups: {a: {servers: \""+address+","+goes.serve(t)+"\"}}")
+	list, _ := g.Now()
+	require.Eventually(t, func() bool { return has(list[0], stays.log)() && has(list[0], goes.log)() }, time.Minute, time.Millisecond)
+	write("groups: {a: {servers: \"" + address + "\"}}")
+	require.Eventually(t, func() bool { return list[0].Servers() == 1 }, time.Minute, time.Millisecond)
+	list[0].changed()
+	require.True(t, has(list[0], goes.log)())
+}
+
+// There is room for so many logs that no server has any more.
+func TestLogsAreForgotten(t *testing.T) {
+	many := map[segment.LogID]bool{}
+	for i := range mostLogs {
+		many[segment.LogID{1, byte(i >> 8), byte(i)}] = true
+	}
+	known, other := segment.LogID{1}, segment.LogID{2}
+	require.Len(t, remembered(many, map[segment.LogID]bool{known: true}), mostLogs)
+	require.Equal(t, map[segment.LogID]bool{other: true}, remembered(many, map[segment.LogID]bool{other: true}))
+	require.Equal(t, many, remembered(many, nil))
+	require.Equal(t, many, remembered(nil, many))
+}
+
+// A server is asked by streams that begin as well as by its own goroutine.
+func TestAnswerThatWasOvertaken(t *testing.T) {
+	g, _ := running(t, "groups: {a: {servers: \"127.0.0.1:1\"}}")
+	list, _ := g.Now()
+	s := newServer(list[0], "")
+	s.take(2, &metricsv1.GetStatusResponse{Ready: true}, nil)
+	s.take(1, nil, context.DeadlineExceeded)
+	status, err := s.said()
+	require.NoError(t, err)
+	require.True(t, status.GetReady())
+	s.take(3, nil, context.DeadlineExceeded)
+	_, err = s.said()
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
 // Thousands of streams look at the groups whenever something has changed, and not each time
 // that a server was asked.
 func TestNothingHasChanged(t *testing.T) {
 	a := &said{log: segment.LogID{1}}
-	g, _ := running(t, "groups: {a: {servers: \""+a.serve(t)+"\"}}")
+	var told lines
+	g, _ := running(t, "groups: {a: {servers: \""+a.serve(t)+"\"}}", &told)
 	list, _ := g.Now()
 	require.Eventually(t, has(list[0], a.log), time.Minute, time.Millisecond)
-	twice := func() {
+	// A machine that stands still for a moment has its server away, which the log says.
+	for before := told.count.Load(); ; before = told.count.Load() {
+		_, changed := g.Now()
 		asked := a.asked.Load()
 		require.Eventually(t, func() bool { return a.asked.Load() > asked+1 }, time.Minute, time.Millisecond)
-	}
-	for range 10 { // A machine that stands still for a moment has its server away.
-		_, changed := g.Now()
-		twice()
 		select {
 		case <-changed:
+			require.Greater(t, told.count.Load(), before, "nothing has changed")
 		default:
 			return
 		}
 	}
-	t.Fatal("nothing has changed")
+}
+
+// lines counts the lines of a log.
+type lines struct{ count atomic.Int64 }
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.count.Add(1)
+	return len(p), nil
 }

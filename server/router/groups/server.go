@@ -33,6 +33,8 @@ type server struct {
 	err    error                        // why it does not answer now
 	other  bool                         // it is of another group
 	shun   time.Time                    // until when it is called after the others
+	asked  int                          // how often it was asked
+	newest int                          // which time it was that was answered last
 }
 
 func newServer(g *Group, address string) *server {
@@ -59,22 +61,32 @@ func (s *server) watch(ctx context.Context) {
 func (s *server) ask(ctx context.Context) {
 	within, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
+	s.mu.Lock()
+	s.asked++
+	number := s.asked
+	s.mu.Unlock()
 	status := new(metricsv1.GetStatusResponse)
 	err := s.call(within, metricsv1connect.MetricsServiceGetStatusProcedure, &metricsv1.GetStatusRequest{}, status)
 	if ctx.Err() != nil {
 		return // Nobody waits for it any more.
 	}
-	s.take(status, err)
+	s.take(number, status, err)
 	s.group.changed()
 }
 
-// take keeps what the server said, and logs what has changed.
-func (s *server) take(status *metricsv1.GetStatusResponse, err error) {
+// take keeps what the server said when it was asked for that time, and logs what has changed.
+// Where it was asked by two at once, what the later one was told counts, whichever comes first.
+func (s *server) take(number int, status *metricsv1.GetStatusResponse, err error) {
 	other := err == nil && s.saysAnother(status)
 	if other {
 		err = fmt.Errorf("it says that it is a server of group %s", status.GetGroup())
 	}
 	s.mu.Lock()
+	if number < s.newest {
+		s.mu.Unlock()
+		return
+	}
+	s.newest = number
 	first, failed := s.status == nil && s.err == nil, s.err != nil
 	s.err = err
 	switch {

@@ -16,11 +16,12 @@ type Groups interface {
 }
 
 // Group is a group of servers that have the same logs. It can be used after it has left
-// the list, too.
+// the list, too. One that has come back is not equal to the one before, whose servers are
+// found no more.
 type Group interface {
 	Name() string
-	// Logs are those that any of its servers has, as of when it was asked last. They are
-	// not known before one has answered.
+	// Logs are those that any of its servers has or had, as of when it was asked last. They
+	// are not known before one has answered.
 	Logs() (ids map[segment.LogID]bool, known bool)
 	// Away says that none of its servers answers.
 	Away() bool

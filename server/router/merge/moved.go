@@ -36,14 +36,16 @@ type moved struct {
 // seenBytes is what a map takes for an entry, while it grows.
 const seenBytes = 64
 
-// newMoved returns nil where no series has moved within the time for which it is live.
+// newMoved returns nil where no series has moved within twice the time for which one is live:
+// a sample from before the instant may come for so long after it, and the series is live in
+// its old group for as long again.
 func newMoved(p *placement.Placement, now time.Time, staleness time.Duration, hold *limit.Hold) *moved {
 	if p == nil {
 		return nil
 	}
 	epochs := p.Epochs()
 	first := slices.IndexFunc(epochs, func(e placement.Epoch) bool {
-		return e.From > now.Add(-staleness).UnixMilli() && e.From <= now.UnixMilli()
+		return e.From > now.Add(-2*staleness).UnixMilli() && e.From <= now.UnixMilli()
 	})
 	if first < 1 {
 		return nil

@@ -65,10 +65,10 @@ func (p *part) start(ctx context.Context) {
 	go p.run(ctx)
 }
 
-// stop ends the goroutine. What came and was not taken stays.
-func (p *part) stop() {
+// stop ends the goroutine, and says whether it was started. What came and was not taken stays.
+func (p *part) stop() (started bool) {
 	if p.done == nil {
-		return
+		return false
 	}
 	p.cancel()
 	<-p.done
@@ -76,6 +76,7 @@ func (p *part) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.parked = false
+	return true
 }
 
 // The pauses between attempts to open a stream.

@@ -26,12 +26,15 @@ func (st *stream) regroup() error {
 	groups, st.changed = st.Groups.Groups()
 	if st.follow {
 		for _, p := range st.parts {
-			if !p.leaving && !slices.ContainsFunc(groups, p.is) {
-				st.end(p)
+			if p.leaving || slices.Contains(groups, p.group) {
+				continue
+			}
+			if err := st.end(p); err != nil {
+				return err
 			}
 		}
 		for _, g := range groups {
-			if !slices.ContainsFunc(st.parts, func(p *part) bool { return p.is(g) }) {
+			if !slices.ContainsFunc(st.parts, func(p *part) bool { return p.group.Name() == g.Name() }) {
 				st.begin(g)
 			}
 		}
@@ -44,8 +47,6 @@ func (st *stream) regroup() error {
 	return st.leaveEnded()
 }
 
-func (p *part) is(g Group) bool { return p.group.Name() == g.Name() }
-
 // begin begins the part of a group that was added, with what the stream has had of it
 // before. It starts once it is known which logs it has.
 func (st *stream) begin(g Group) {
@@ -55,13 +56,27 @@ func (st *stream) begin(g Group) {
 }
 
 // end has a part read what its group has, and no more.
-func (st *stream) end(p *part) {
-	started := p.done != nil
-	p.stop()
+func (st *stream) end(p *part) error {
+	started := p.stop()
 	p.leaving = true
-	if started && !p.ended {
-		p.start(st.ctx)
+	if !started {
+		return nil
 	}
+	return st.goOn(p)
+}
+
+var errLoose = errors.New("a stream broke off within a snapshot of several logs")
+
+// goOn starts a part that was stopped where it was.
+func (st *stream) goOn(p *part) error {
+	switch {
+	case p.ended:
+		return nil
+	case p.loose:
+		return refusal.Unavailable(errLoose, st.cursor)
+	}
+	p.start(st.ctx)
+	return nil
 }
 
 // leaveEnded leaves the parts of groups that were removed and have been read to their end,
@@ -134,8 +149,9 @@ func (st *stream) tooOld(of *part, err error) error {
 // renumber has the client forget all references, and opens all streams again, with other
 // numbers.
 func (st *stream) renumber() error {
+	started := map[*part]bool{}
 	for _, p := range st.parts {
-		p.stop()
+		started[p] = p.stop()
 	}
 	for more := true; more; {
 		var err error
@@ -146,15 +162,13 @@ func (st *stream) renumber() error {
 	st.numbers = newNumbers(len(st.parts))
 	st.out.forget = true
 	for _, p := range st.parts {
-		if p.loose {
-			return refusal.Unavailable(errLoose, st.cursor)
-		}
 		p.numbers = st.numbers
-		if !p.ended {
-			p.start(st.ctx)
+		if !started[p] {
+			continue // It is not known yet where it starts.
+		}
+		if err := st.goOn(p); err != nil {
+			return err
 		}
 	}
 	return nil
 }
-
-var errLoose = errors.New("a stream broke off within a snapshot of several logs")

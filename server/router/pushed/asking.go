@@ -8,7 +8,6 @@ import (
 
 	"github.com/promgrpc/exporter/internal/invariant"
 	"github.com/promgrpc/exporter/server/promql"
-	"github.com/promgrpc/exporter/server/router/remote"
 )
 
 // asking is an expression that groups evaluate.
@@ -50,7 +49,7 @@ func (a *asking) Close() {
 func (a *asking) update(at int64) {
 	groups, _ := a.groups.Groups.Groups()
 	a.parts = slices.DeleteFunc(a.parts, func(p *part) bool {
-		gone := !slices.ContainsFunc(groups, func(g remote.Group) bool { return g.Name() == p.group.Name() })
+		gone := !slices.Contains(groups, p.group)
 		if gone {
 			p.close()
 		}

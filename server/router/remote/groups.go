@@ -14,7 +14,8 @@ import (
 	"github.com/promgrpc/exporter/server/refusal"
 )
 
-// Group is a group of servers, which have the same logs.
+// Group is a group of servers, which have the same logs. One that has left the list and come
+// back is not equal to the one before, whose servers are found no more.
 type Group interface {
 	Name() string
 	// Away says that none of its servers answers.

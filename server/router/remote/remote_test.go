@@ -245,6 +245,11 @@ func TestTime(t *testing.T) {
 	all.set(b)
 	eventually(9000)
 
+	// It has left and come back, and is followed where its servers are found now.
+	b = &group{name: "b", answers: [][]any{{at(8000)}}}
+	all.set(b)
+	eventually(8000)
+
 	names, changed := now.Away()
 	require.Empty(t, names)
 	b.mu.Lock()

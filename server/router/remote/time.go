@@ -27,6 +27,7 @@ type Time struct {
 
 // groupTime is what one group has said last.
 type groupTime struct {
+	group               Group
 	passed, began, lost int64
 	known               bool // the time is
 	away                bool
@@ -65,8 +66,8 @@ func (t *Time) keep(list []Group, follow func(Group, *groupTime)) {
 	t.now = make(map[string]*groupTime, len(list))
 	for _, g := range list {
 		of := before[g.Name()]
-		if of == nil {
-			of = &groupTime{began: math.MaxInt64, lost: math.MinInt64}
+		if of == nil || of.group != g {
+			of = &groupTime{group: g, began: math.MaxInt64, lost: math.MinInt64}
 			follow(g, of)
 		}
 		if away := g.Away(); away != of.away {
@@ -76,7 +77,7 @@ func (t *Time) keep(list []Group, follow func(Group, *groupTime)) {
 		t.now[g.Name()] = of
 	}
 	for name, of := range before {
-		if t.now[name] == nil {
+		if t.now[name] != of {
 			of.end()
 			defer t.absent.Wake()
 		}
