@@ -37,7 +37,7 @@ func (b *bench) bound(ctx context.Context, system string, write, series int) err
 		return err
 	}
 	b.result.Add(series, report.BoundSocket, report.Latest, "series/CPU-s", float64(series)/cpu.Seconds())
-	if err := b.read(ctx, k, s, series); err != nil {
+	if err := b.read(ctx, k, s, l); err != nil {
 		return err
 	}
 	return throughProxy(ctx, s, b.adder(series, system))

@@ -39,7 +39,7 @@ func (b *bench) measure(ctx context.Context, k subject.Kind, series int) error {
 	}
 	l.Bodies = nil
 	debug.FreeOSMemory()
-	if err := b.read(ctx, k, s, series); err != nil {
+	if err := b.read(ctx, k, s, l); err != nil {
 		return err
 	}
 	peak, err := s.Servers[0].Peak()
@@ -175,10 +175,10 @@ func busyBeside() (time.Duration, error) {
 const enough = 500 * time.Millisecond
 
 // read reads the latest samples of all series, by every way.
-func (b *bench) read(ctx context.Context, k subject.Kind, s *subject.System, series int) error {
+func (b *bench) read(ctx context.Context, k subject.Kind, s *subject.System, l *load.Load) error {
 	for range b.reads {
 		for _, way := range s.Ways {
-			if err := b.readBy(ctx, k, s, way, series); err != nil {
+			if err := b.readBy(ctx, k, s, way, l); err != nil {
 				return fmt.Errorf("%s: %w", way.Name, err)
 			}
 		}
@@ -221,7 +221,12 @@ func (b *bench) readStore(ctx context.Context, s *subject.System, series int, ad
 }
 
 // readBy reads by one way until that has used enough CPU time.
-func (b *bench) readBy(ctx context.Context, k subject.Kind, s *subject.System, way subject.Way, series int) error {
+func (b *bench) readBy(ctx context.Context, k subject.Kind, s *subject.System, way subject.Way, l *load.Load) error {
+	series := l.Plan.Series
+	want := series
+	if way.Numbers {
+		want = l.Numbers
+	}
 	system := k.Name
 	if !k.Project {
 		system += ", " + way.Name
@@ -237,8 +242,8 @@ func (b *bench) readBy(ctx context.Context, k subject.Kind, s *subject.System, w
 		if err != nil {
 			return err
 		}
-		if r.Series < series {
-			return fmt.Errorf("%d series came, of %d", r.Series, series)
+		if r.Series < want {
+			return fmt.Errorf("%d series came, of %d", r.Series, want)
 		}
 		after, err := s.Usage()
 		if err != nil {

@@ -6,6 +6,7 @@ package load
 import (
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,7 @@ type Load struct {
 	Plan     Plan
 	Bodies   [][]byte // compressed, round by round
 	RawBytes int64    // before compression
+	Numbers  int      // how many samples of the last round are numbers: neither native histograms nor NaN
 }
 
 // Samples in a number of rounds.
@@ -73,37 +75,44 @@ func Make(p Plan) (*Load, error) {
 		return nil, errors.New("plan without a profile")
 	}
 	l := &Load{Plan: p, Bodies: make([][]byte, p.Rounds*p.Requests())}
-	var raw atomic.Int64
+	var raw, numbers atomic.Int64
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for request := range p.Requests() {
 		group.Go(func() error {
 			e := encoder{symbols: writev2.NewSymbolTable()}
-			defer func() { raw.Add(e.raw) }()
-			return e.column(l, request)
+			n, err := e.column(l, request)
+			raw.Add(e.raw)
+			numbers.Add(n)
+			return err
 		})
 	}
 	err := group.Wait()
-	l.RawBytes = raw.Load()
+	l.RawBytes, l.Numbers = raw.Load(), int(numbers.Load())
 	return l, err
 }
 
-// column encodes one request of each round, all of the same series.
-func (e *encoder) column(l *Load, request int) error {
+// column encodes one request of each round, all of the same series. It returns how many
+// samples of the last are numbers.
+func (e *encoder) column(l *Load, request int) (numbers int64, err error) {
 	p := l.Plan
 	first := request * p.PerRequest
 	part, err := p.Profile.Part(p, first, min(first+p.PerRequest, p.Series))
 	if err != nil {
-		return fmt.Errorf("profile %s: %w", p.Profile.Name, err)
+		return 0, fmt.Errorf("profile %s: %w", p.Profile.Name, err)
 	}
 	for round := range p.Rounds {
 		at := p.Timestamp(round, request)
+		numbers = 0
 		for series := range part(round) {
 			e.add(p.Version, series, at)
+			if series.Histogram == nil && !math.IsNaN(series.Value) {
+				numbers++
+			}
 		}
 		if l.Bodies[round*p.Requests()+request], err = e.body(p.Version); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return numbers, nil
 }

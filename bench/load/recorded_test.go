@@ -264,3 +264,19 @@ func TestFewSeriesOfARecordingAreSelected(t *testing.T) {
 	require.Positive(t, few)
 	require.Less(t, few, 100)
 }
+
+// Some peers have neither native histograms nor NaN.
+func TestNumbersAreWhatEachPeerHas(t *testing.T) {
+	l, err := Make(recordedPlan(1))
+	require.NoError(t, err)
+	numbers := 0
+	for _, samples := range decode(t, l) {
+		for _, s := range samples {
+			if s.Timestamp >= l.Plan.Timestamp(l.Plan.Rounds-1, 0) && !math.IsNaN(s.Value) {
+				numbers++
+			}
+		}
+	}
+	require.Equal(t, numbers, l.Numbers)
+	require.Less(t, l.Numbers, l.Plan.Series)
+}

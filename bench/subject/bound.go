@@ -26,8 +26,8 @@ func (s *System) bound(profile string, series int) error {
 	s.add("bound", binary, "http://"+a[0], bound.Command, a[0], a[1], profile, strconv.Itoa(series))
 	s.WriteURL = "http://" + a[0]
 	s.Ways = []Way{
-		{"net/http", func(ctx context.Context) (read.Result, error) { return read.Snapshot(ctx, read.Server{Address: a[0]}) }},
-		{"grpc-go", func(ctx context.Context) (read.Result, error) { return read.Snapshot(ctx, read.Server{Address: a[1]}) }},
+		{Name: "net/http", Read: func(ctx context.Context) (read.Result, error) { return read.Snapshot(ctx, read.Server{Address: a[0]}) }},
+		{Name: "grpc-go", Read: func(ctx context.Context) (read.Result, error) { return read.Snapshot(ctx, read.Server{Address: a[1]}) }},
 	}
 	return s.balance(a[:1])
 }

@@ -94,8 +94,8 @@ func (s *System) vmagent() error {
 	s.WriteURL = "http://" + a[2] + "/api/v1/write"
 	first := "http://" + a[0]
 	s.Ways = []Way{
-		{"/federate", func(ctx context.Context) (read.Result, error) { return read.Federate(ctx, first) }},
-		{"export/native", func(ctx context.Context) (read.Result, error) {
+		{Name: "/federate", Numbers: true, Read: func(ctx context.Context) (read.Result, error) { return read.Federate(ctx, first) }},
+		{Name: "export/native", Numbers: true, Read: func(ctx context.Context) (read.Result, error) {
 			return read.ExportNative(ctx, first, time.Now().Add(-recent))
 		}},
 	}
@@ -119,8 +119,8 @@ func (s *System) prometheusAlone() error {
 		"--config.file="+file, "--web.listen-address="+a[0], "--web.enable-remote-write-receiver", "--storage.tsdb.path="+s.data("prometheus"))}
 	s.API, s.WriteURL = url, url+"/api/v1/write"
 	s.Ways = []Way{
-		{"/federate", func(ctx context.Context) (read.Result, error) { return read.Federate(ctx, url) }},
-		{"remote read", func(ctx context.Context) (read.Result, error) {
+		{Name: "/federate", Numbers: true, Read: func(ctx context.Context) (read.Result, error) { return read.Federate(ctx, url) }},
+		{Name: "remote read", Read: func(ctx context.Context) (read.Result, error) {
 			return read.RemoteRead(ctx, url, time.Now().Add(-recent))
 		}},
 	}
@@ -155,9 +155,9 @@ func (s *System) thanosAlone() error {
 	ops, write, rpc := a[0], a[1], a[2]
 	s.Servers = []*Process{s.add("thanos", filepath.Join(s.tools, "thanos"), "http://"+ops+"/-/ready",
 		"receive", "--http-address="+ops, "--remote-write.address="+write, "--grpc-address="+rpc,
-		`--label=replica="0"`, "--tsdb.path="+s.data("thanos"), "--log.level=warn")}
+		`--label=replica="0"`, "--tsdb.path="+s.data("thanos"), "--tsdb.enable-native-histograms", "--log.level=warn")}
 	s.WriteURL = "http://" + write + "/api/v1/receive"
 	s.StoreAPI = read.Server{Address: rpc}
-	s.Ways = []Way{{"StoreAPI Series", s.ReadStore}}
+	s.Ways = []Way{{Name: "StoreAPI Series", Read: s.ReadStore}}
 	return nil
 }

@@ -72,7 +72,7 @@ func (s *System) project(servers int, more parts) error {
 	s.API = scheme + rpcs[0]
 	s.RPC = read.Server{Address: rpcs[0], TLS: s.TLS}
 	s.StoreAPI = s.RPC
-	s.Ways = []Way{{"GetMetrics", func(ctx context.Context) (read.Result, error) { return read.Snapshot(ctx, s.RPC) }}}
+	s.Ways = []Way{{Name: "GetMetrics", Read: func(ctx context.Context) (read.Result, error) { return read.Snapshot(ctx, s.RPC) }}}
 	if s.TLS != nil {
 		return nil // HAProxy's own TLS would be measured.
 	}

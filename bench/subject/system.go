@@ -33,6 +33,9 @@ type Kind struct {
 type Way struct {
 	Name string
 	Read func(context.Context) (read.Result, error)
+	// Numbers says that it has only series whose sample is a number: neither a native
+	// histogram nor NaN.
+	Numbers bool
 }
 
 // System is a running system.
