@@ -130,9 +130,10 @@ lint-api: $(BUF) ## Lint the API and compare it with the released one
 	$(BUF) format --diff --exit-code api
 	$(BUF) breaking api --against api/released.binpb
 
-# Runs go test, and shows progress. On a busy machine a package takes longer than go test's ten minutes.
-GOTEST  = go run ./e2e/gotest
-TIMEOUT = -timeout 1h
+# Runs go test, and shows progress.
+GOTEST    = go run ./e2e/gotest
+# On a busy machine a package takes longer than go test's ten minutes. Lint has all of go vet, and more.
+TESTFLAGS = -timeout 1h -vet=off
 
 .PHONY: test
 test: needs build tools test-unit test-e2e ## Run the tests that need Go, make and a C compiler alone
@@ -146,26 +147,26 @@ ready: needs tools-debian ## Install what all tests and checks need of Debian, f
 # The package that takes longest begins first.
 .PHONY: test-unit
 test-unit: needs $(BUF) $(addprefix $(TOOLS)/,promtool versitygw fake-gcs-server) ## Run the unit tests with the race detector, and with the checks of internal/invariant
-	BUF=$(BUF) PROMTOOL=$(TOOLS)/promtool VERSITYGW=$(TOOLS)/versitygw FAKE_GCS_SERVER=$(TOOLS)/fake-gcs-server CGO_ENABLED=1 $(GOTEST) $(TIMEOUT) -race -tags invariants ./server $$(go list ./... | grep -Ev '/e2e(/|$$)')
+	BUF=$(BUF) PROMTOOL=$(TOOLS)/promtool VERSITYGW=$(TOOLS)/versitygw FAKE_GCS_SERVER=$(TOOLS)/fake-gcs-server CGO_ENABLED=1 $(GOTEST) $(TESTFLAGS) -race -tags invariants ./server $$(go list ./... | grep -Ev '/e2e(/|$$)')
 
 E2E_ENV = EXPORTER_BIN=$(CURDIR)/bin BUF=$(BUF) GRPCURL=$(TOOLS)/grpcurl PROMETHEUS2=$(TOOLS)/prometheus2 \
 	PROMETHEUS3=$(TOOLS)/prometheus3 CONSUL=$(TOOLS)/consul HAPROXY=$(TOOLS)/haproxy VERSITYGW=$(TOOLS)/versitygw
 
 .PHONY: test-e2e
 test-e2e: needs build tools ## Run the tests of the real binaries with real Prometheus and Consul
-	$(E2E_ENV) $(GOTEST) $(TIMEOUT) -count=1 ./e2e/...
+	$(E2E_ENV) $(GOTEST) $(TESTFLAGS) -count=1 ./e2e/...
 
 # The tests of e2e, or of another folder, that exist under a build tag only, as a pattern for go test's -run.
 tagged = ^($$(grep -lE '^//go:build .*\b$(1)\b' $(or $(2),e2e)/*_test.go | xargs sed -n 's/^func \(Test[A-Za-z0-9]*\)(.*/\1/p' | paste -sd '|'))$$
 
 .PHONY: test-debian
 test-debian: needs build tools tools-debian ## Run the tests that use Debian packages: HAProxy, Prometheus 2, curl, Python, Ruby, Kafka
-	$(E2E_ENV) $(GOTEST) $(TIMEOUT) -count=1 -tags debian -run "$(call tagged,debian)" ./e2e
-	$(E2E_ENV) $(GOTEST) $(TIMEOUT) -count=1 -tags debian -run "$(call tagged,debian,e2e/security)" ./e2e/security
+	$(E2E_ENV) $(GOTEST) $(TESTFLAGS) -count=1 -tags debian -run "$(call tagged,debian)" ./e2e
+	$(E2E_ENV) $(GOTEST) $(TESTFLAGS) -count=1 -tags debian -run "$(call tagged,debian,e2e/security)" ./e2e/security
 
 .PHONY: test-root
 test-root: needs build ## Run the tests that only root can run
-	$(E2E_ENV) $(GOTEST) $(TIMEOUT) -count=1 -tags root -run "$(call tagged,root)" ./e2e
+	$(E2E_ENV) $(GOTEST) $(TESTFLAGS) -count=1 -tags root -run "$(call tagged,root)" ./e2e
 
 .PHONY: test-failures
 test-failures: needs build tools tools-debian ## Cause each failure under load, including 60s without Consul and without the bucket, and print the table
@@ -196,7 +197,7 @@ test-compose: needs build tools docker ## Run docker-compose.yml on a Docker eng
 	$(BUILD_ENV) docker compose build
 	export COMPOSE_TEST_PROJECT=prometheus-grpc-exporter-test-$$$$; \
 		trap 'docker compose --progress=quiet -f docker-compose.yml $(addprefix -f ,$(OVERLAYS)) -p '$$COMPOSE_TEST_PROJECT' down -v -t 1' EXIT; \
-		$(E2E_ENV) go test $(TIMEOUT) -count=1 -v -tags compose -run '^TestCompose' ./e2e -consul-away=$(CONSUL_AWAY)
+		$(E2E_ENV) go test $(TESTFLAGS) -count=1 -v -tags compose -run '^TestCompose' ./e2e -consul-away=$(CONSUL_AWAY)
 
 .PHONY: torture
 torture: needs $(TOOLS)/versitygw ## Break everything at random, by SEEDS for DURATION each, and compare what came through
@@ -212,11 +213,11 @@ test-web: needs build tools tools-debian $(MODULES) ## Run the tests of the page
 
 .PHONY: test-azure
 test-azure: needs $(TOOLS)/azurite ## Run the tests of buckets against Azurite
-	AZURITE=$(TOOLS)/azurite $(GOTEST) -tags node -run "$(call tagged,node,internal/bucket)" ./internal/bucket
+	AZURITE=$(TOOLS)/azurite $(GOTEST) $(TESTFLAGS) -tags node -run "$(call tagged,node,internal/bucket)" ./internal/bucket
 
 .PHONY: test-thanos
 test-thanos: needs build tools $(TOOLS)/thanos ## Compare what a real Thanos Query answers over our servers with Prometheus; it is built at first, which takes minutes
-	$(E2E_ENV) THANOS=$(TOOLS)/thanos $(GOTEST) $(TIMEOUT) -count=1 -tags thanos -run "$(call tagged,thanos,e2e/promql)" ./e2e/promql
+	$(E2E_ENV) THANOS=$(TOOLS)/thanos $(GOTEST) $(TESTFLAGS) -count=1 -tags thanos -run "$(call tagged,thanos,e2e/promql)" ./e2e/promql
 
 .PHONY: pictures
 pictures: needs build tools tools-debian $(MODULES) ## Draw docs/pictures from a running pipeline
@@ -317,7 +318,7 @@ release: needs $(TOOLS)/cyclonedx-gomod ## Build the release of the tag at HEAD,
 
 .PHONY: test-release
 test-release: needs $(TOOLS)/cyclonedx-gomod ## Build a release twice, compare, and try its archives and Debian packages
-	TOOLS=$(TOOLS) $(GOTEST) $(TIMEOUT) -count=1 -tags release -run "$(call tagged,release,release)" ./release
+	TOOLS=$(TOOLS) $(GOTEST) $(TESTFLAGS) -count=1 -tags release -run "$(call tagged,release,release)" ./release
 
 # VULNERABILITIES=required fails where the database cannot be reached.
 VULNERABILITIES ?= optional

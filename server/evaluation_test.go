@@ -159,7 +159,7 @@ func TestFollowerThatMatchesSlowly(t *testing.T) {
 		canary := openGRPC(t, ctx, s.RPCAddr().String(), &getRequest{Follow: true, Selectors: []string{`{path=~"/last.*"}`}})
 		until(t, canary, isSynced)
 		at := now()
-		const series = 20
+		const series = 5
 		var points []point
 		for i := range series {
 			points = append(points, point{series: fmt.Sprintf(`up{path="/%s/%d",way="%s"}`, strings.Repeat("abcdefghij/", 2), i, p.name), t: at, v: 1})
