@@ -92,17 +92,17 @@ func TestShownFirstAndLost(t *testing.T) {
 		require.NoError(t, err)
 		feed(t, w, m, rnd, 3)
 		id := w.Log().ID()
+		_, err = w.Append(m.block(rnd, 4))
+		require.NoError(t, err)
+		shown := uint64(3)
 		if fault == "sync" {
-			_, err = w.Append(m.block(rnd, 4))
-			require.NoError(t, err)
-			x.fail(1, false) // after the end mark
-			require.ErrorIs(t, w.WaitDurable(4), ErrBroken)
-			require.Equal(t, uint64(4), w.Log().Last())
+			x.fail(2, false) // after the block and the end mark
+			shown = 4
 		} else {
 			x.fail(0, false)
-			_, err = w.Append(m.block(rnd, 4))
-			require.ErrorIs(t, err, ErrBroken)
 		}
+		require.ErrorIs(t, w.WaitDurable(4), ErrBroken)
+		require.Equal(t, shown, w.Log().Last())
 		require.Equal(t, fault, x.failed)
 		require.NoError(t, w.WaitDurable(3))
 		require.NoError(t, w.Close())

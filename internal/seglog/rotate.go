@@ -215,6 +215,9 @@ func (w *Writer) seal() error {
 	}
 	w.mu.Lock()
 	act, synced, err := w.act, w.synced, w.err
+	if err == nil {
+		err = w.group.write(act.f)
+	}
 	w.mu.Unlock()
 	if err != nil {
 		return err

@@ -16,13 +16,14 @@ import (
 //
 // How far the active segment has come, under [SyncAlways] and otherwise:
 //
-//	written  ├───────────────────┤    act.tail        ├───────────────────┤
-//	on disk  ├──────────────┤         synced          ├─────────┤
-//	visible  ├─────────┤              Log             ├───────────────────┤
+//	appended  ├────────────────────────┤    act.tail        ├───────────────────┤
+//	written   ├───────────────────┤         group           ├───────────────────┤
+//	on disk   ├──────────────┤              synced          ├─────────┤
+//	visible   ├─────────┤                   Log             ├───────────────────┤
 //
-// A sync moves synced to what was written when it started, and under SyncAlways then
-// what is visible, or before that with [Options.ShowFirst]. The end mark is written
-// before a block becomes visible.
+// A sync writes what was appended when it started, moves synced to that, and under
+// SyncAlways then what is visible, or before that with [Options.ShowFirst]. The end mark
+// is written before a block becomes visible.
 type Writer struct {
 	store *Store
 	log   *Log
@@ -39,13 +40,16 @@ type Writer struct {
 	// syncing is held during a sync, a change of segments and Close. It is locked before
 	// mu.
 	syncing sync.Mutex
-	mu      sync.Mutex
-	act     *active
-	synced  int64  // offset in act
-	forced  uint64 // the last block before that offset
-	unsure  bool   // a sync failed: what was written after synced may be in memory only
-	err     error
-	closed  bool
+	writing group // of a sync
+
+	mu     sync.Mutex
+	act    *active
+	group  group  // of act, after what is written
+	synced int64  // offset in act
+	forced uint64 // the last block before that offset
+	unsure bool   // a sync failed: what was written after synced may be in memory only
+	err    error
+	closed bool
 
 	stop    chan struct{}
 	stopped sync.WaitGroup
@@ -57,8 +61,9 @@ func (w *Writer) Log() *Log { return w.log }
 // Renewed says why the log is new although there was one, nil if it is not.
 func (w *Writer) Renewed() error { return w.renewed }
 
-// Append writes a block and sets its sequence. Under [SyncAlways] the block is neither
-// durable nor visible before a WaitDurable. Append must not be called concurrently.
+// Append appends a block and sets its sequence. Under [SyncAlways] the block is neither
+// durable nor visible before a WaitDurable, by which an error of writing it may come as
+// well. Append must not be called concurrently.
 // If RotationDue it starts a new segment first, with a keyframe of the state, which must
 // not include the block yet. A block with a reference that the segment does not know
 // (*segment.UnknownRefError) or over the limits of a frame (segment.ErrTooLarge) is
@@ -85,13 +90,17 @@ func (w *Writer) Append(b *segment.Block) (uint64, error) {
 	if err != nil {
 		return 0, w.fail(err)
 	}
-	if _, err := act.f.WriteAt(w.buf, act.tail.size); err != nil {
-		return 0, w.fail(err)
-	}
 	w.log.mu.Lock()
 	act.seg.index.add(h.Sequence, act.tail.size)
 	w.log.mu.Unlock()
 	w.mu.Lock()
+	w.group.add(w.buf, act.tail.size)
+	if w.store.o.Sync != SyncAlways || w.group.full() {
+		if err := w.group.write(act.f); err != nil {
+			w.mu.Unlock()
+			return 0, w.fail(err)
+		}
+	}
 	act.tail.extend(&h)
 	t := act.tail
 	w.mu.Unlock()
@@ -198,12 +207,18 @@ func (w *Writer) force() error {
 	w.mu.Lock()
 	act, t, err := w.act, w.act.tail, w.err
 	done := w.synced == t.size
+	if err == nil {
+		w.writing.takeFrom(&w.group)
+	}
 	w.mu.Unlock()
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrBroken, err)
 	case done:
 		return nil
+	}
+	if err := w.writing.write(act.f); err != nil {
+		return w.fail(err)
 	}
 	always, showFirst := w.store.o.Sync == SyncAlways, w.store.o.ShowFirst
 	if always && showFirst {
