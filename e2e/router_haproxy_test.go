@@ -200,6 +200,7 @@ func TestGroupAdded(t *testing.T) {
 	}
 	r.move(t, 3, harness.Epoch{Groups: []string{"a", "b"}}, harness.Epoch{From: moved, Groups: []string{"a", "b", "c"}}, harness.Epoch{Groups: []string{"a", "c"}})
 	r.finish(t)
+	r.finishSteps(t)
 }
 
 // move writes a groups file whose last epoch begins as soon as it may, and returns when

@@ -37,9 +37,17 @@ type sharded struct {
 // newSharded starts as many servers in each group as it says.
 func newSharded(t testing.TB, c func() *placement.Placement, servers int) *sharded {
 	t.Helper()
-	s := &sharded{sources: []*source{newSourceAt(t, t0), newSourceAt(t, t0)}, groups: newGroups(t, "group0", "group1")}
-	for i, src := range s.sources {
-		src.tickAt(t0)
+	return shardedSince(t, c, servers, t0, t0)
+}
+
+// shardedSince is one whose groups have logs that begin at some times.
+func shardedSince(t testing.TB, c func() *placement.Placement, servers int, began ...int64) *sharded {
+	t.Helper()
+	s := &sharded{groups: newGroups(t, "group0", "group1")}
+	for i, ms := range began {
+		src := newSourceAt(t, ms)
+		s.sources = append(s.sources, src)
+		src.tickAt(ms)
 		var of []*instance
 		for range servers {
 			of = append(of, startFed(t, testConfig(t), src))
@@ -113,6 +121,38 @@ var pushedTexts = []string{
 	"sum by (job) (m_total)", "count by (job) (rate(m_total[10s]))", "m_total > 30", "max without (i) (increase(m_total[20s]))", "avg by (job) (m_total)",
 	"topk(2, m_total)", "sum(m_total) / count(m_total)", "sum by (job) (h)", "histogram_count(h) + on (i, job) m_total", "h", "rate(h[20s])", "absent(m_total)", "absent(nothing)",
 	"sum(label_replace(m_total, \"i\", \"1\", \"i\", \".*\"))", "scalar(sum(m_total)) + vector(1)", "max_over_time(sum(m_total)[10s:1s])",
+}
+
+// A group that was added has nothing of before: steps that were due by then come all the
+// same, whether or not the range goes on beyond its beginning.
+func TestPushedBeforeAGroupBegan(t *testing.T) {
+	began := t0 + 60*second
+	p, err := placement.New(2, placement.ByLabels, []string{"i"}, []placement.Epoch{
+		{From: placement.Ever, Groups: []string{"group0"}}, {From: began + 10*second, Groups: []string{"group0", "group1"}},
+	})
+	require.NoError(t, err)
+	s := shardedSince(t, func() *placement.Placement { return p }, 1, t0, began)
+	for ms := t0 + second; ms <= t0+120*second; ms += second {
+		of := s.sources[0]
+		if ms >= began+10*second {
+			s.sources[0].tickAt(ms)
+			of = s.sources[1]
+		}
+		of.writeAt(ms, point{series: `m{i="1"}`, t: ms, v: float64(ms - t0)})
+	}
+	s.all.await(t, s.sources...)
+	delay, step := 2*time.Second, int64(second)
+	o := promql.Options{Viewer: pushedViewer, Delay: &delay, Lookback: 5 * time.Second, Late: step}
+	x, err := s.router.Parse(t.Context(), pushedViewer, "sum(m)")
+	require.NoError(t, err)
+	for _, end := range []int64{20, 59, 75, 110} {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		want, err := s.whole.Evaluate(ctx, x, t0+10*second, t0+end*second, step, o)
+		wanted := s.lines(t, s.whole, x, want, err)
+		got, err := s.router.Evaluate(ctx, x, t0+10*second, t0+end*second, step, o)
+		cancel()
+		require.Equal(t, wanted, s.lines(t, s.router, x, got, err), "up to %d s", end)
+	}
 }
 
 // What groups evaluate by calls of Query comes to what one server comes to that has all

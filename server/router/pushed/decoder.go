@@ -70,10 +70,24 @@ func (d *decoder) add(wire []byte) (last int64, complete bool, err error) {
 		d.notes = append(d.notes, a.GetText())
 	}
 	d.late += r.GetLateSamples()
+	if r.GetEnd() != nil {
+		return d.end()
+	}
 	if r.GetCursor() == "" || r.GetEvent() != nil {
 		return 0, false, nil
 	}
 	last = r.GetEvaluated().AsTime().UnixMilli()
+	return last, true, d.check(last)
+}
+
+// end completes all steps that were asked for: a group whose logs began after the last of
+// them has nothing to say of any.
+func (d *decoder) end() (last int64, complete bool, err error) {
+	a, next := &d.part.asking.asked, d.part.next
+	if next > a.To {
+		return 0, false, nil
+	}
+	last = a.To - (a.To-next)%a.Step.Milliseconds()
 	return last, true, d.check(last)
 }
 

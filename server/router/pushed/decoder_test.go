@@ -98,6 +98,23 @@ func TestDecoder(t *testing.T) {
 	require.Zero(t, budget.Used())
 }
 
+// With the end of a call all steps are complete that were asked for.
+func TestDecoderEnd(t *testing.T) {
+	d, _ := decoding(1 << 20)
+	d.part.asking.asked.To = 12_500
+	end := wireOf(t, &queryv1.QueryResponse{Event: &queryv1.QueryResponse_End{End: &metricsv1.End{}}})
+	last, complete, err := d.add(end)
+	require.NoError(t, err)
+	require.True(t, complete)
+	require.EqualValues(t, 12*second, last)
+	require.Empty(t, d.take(10*second, last).Samples)
+
+	d.part.next = 13 * second
+	_, complete, err = d.add(end)
+	require.NoError(t, err)
+	require.False(t, complete, "they were before")
+}
+
 // What no server sends is an error, after which another one is asked.
 func TestDecoderRefuses(t *testing.T) {
 	for name, responses := range map[string][]*queryv1.QueryResponse{
