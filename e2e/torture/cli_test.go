@@ -17,24 +17,19 @@ import (
 // again, and then prints once more what it printed since it wrote the cursor.
 type cli struct {
 	*harness.Process
-	t      testing.TB
-	down   bool
-	from   int // where its present life's output begins
-	killed bool
-	kept   history
-	// severalLogs says that what is new in one may come before what is old in another.
-	severalLogs bool
-	merge       func(before, after []entry) (merged []entry, again int)
-	again       int // entries that were printed again after a kill
+	t    testing.TB
+	down bool
+	from int // where its present life's output begins
+	lives
 }
 
-func newCLI(t testing.TB, dir, protocol string, addresses, selectors []string) *cli {
+func newCLI(t testing.TB, dir, protocol string, addresses, selectors []string, severalLogs bool) *cli {
 	p := harness.Start(t, "client", harness.Binary(t, "prometheus-grpc-client"), append([]string{
 		"get", "--follow", "--since=1h", "--output=proto", "--heartbeat=" + heartbeat.String(),
 		"--cursor-file=" + filepath.Join(dir, "cursor"),
 		"--address=" + strings.Join(addresses, ","), "--protocol=" + protocol,
 	}, selectors...)...)
-	return &cli{t: t, Process: p, kept: history{}, merge: mergeLives}
+	return &cli{t: t, Process: p, lives: newLives(severalLogs)}
 }
 
 // end the process by a signal.
@@ -89,17 +84,9 @@ func (c *cli) collect(killed bool) {
 	if len(rest) > 0 && !killed {
 		c.t.Errorf("client: output ends within a message, with %d bytes of it", len(rest))
 	}
-	fresh := false
-	for name, after := range life {
-		merged, again := c.merge(c.kept[name], after)
-		fresh = fresh || len(merged) > len(c.kept[name])
-		c.kept[name] = merged
-		if c.again += again; again > 0 && !c.killed {
-			c.t.Errorf("client: %d entries of %s came again, though it had ended well", again, name)
-		}
+	for _, wrong := range c.add(life, killed) {
+		c.t.Errorf("client: %s", wrong)
 	}
-	// One that printed nothing new may have left more to be printed again.
-	c.killed = killed || c.killed && (!fresh || c.severalLogs)
 }
 
 // history with the life that is under way.
@@ -113,43 +100,6 @@ func (c *cli) history() history {
 		all[name], _ = c.merge(all[name], after)
 	}
 	return all
-}
-
-// mergeLives joins what two lives received of a series. The second may begin
-// with entries at the end of the first, or anywhere in it if it ends there too.
-func mergeLives(before, after []entry) (merged []entry, again int) {
-	if len(after) == 0 {
-		return before, 0
-	}
-	for i, e := range before {
-		if e != after[0] {
-			continue
-		}
-		n := min(len(before)-i, len(after))
-		if slices.Equal(before[i:i+n], after[:n]) {
-			return append(before[:len(before):len(before)], after[n:]...), n
-		}
-	}
-	return append(before[:len(before):len(before)], after...), 0
-}
-
-// mergeLogs is mergeLives where a series comes from several logs, which the
-// second life may have had in another order.
-func mergeLogs(before, after []entry) (merged []entry, again int) {
-	counts := map[entry]int{}
-	for _, e := range before {
-		counts[e]++
-	}
-	merged = before[:len(before):len(before)]
-	for _, e := range after {
-		if counts[e] > 0 {
-			counts[e]--
-			again++
-			continue
-		}
-		merged = append(merged, e)
-	}
-	return merged, again
 }
 
 // protocols that clients speak.
@@ -171,11 +121,8 @@ func newClients(r *rig, seed uint64) *clients {
 	if err := os.Mkdir(at, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	c := &clients{cli: newCLI(t, at, protocols[seed%3], addresses, r.selectors())}
+	c := &clients{cli: newCLI(t, at, protocols[seed%3], addresses, r.selectors(), r.severalLogs() || r.o.added)}
 	r.client = c.cli.Process
-	if r.severalLogs() || r.o.added {
-		c.cli.severalLogs, c.cli.merge = true, mergeLogs
-	}
 	c.followers = append(c.followers,
 		newFollower(t, "follower-grpc", "grpc", addresses, r.selectors()),
 		newFollower(t, "follower-connect", "connect", other, r.selectors()))

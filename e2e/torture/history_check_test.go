@@ -67,3 +67,16 @@ func TestMergeLives(t *testing.T) {
 		})
 	}
 }
+
+// TestLives shows that what a killed life printed of one series may come again after what is
+// new in another, and not after what is new in the same.
+func TestLives(t *testing.T) {
+	l := newLives(false)
+	e := func(n int64) []entry { return []entry{{time: n}} }
+	assert.Empty(t, l.add(history{"s": e(1), "t": e(1)}, true))
+	assert.Empty(t, l.add(history{"t": e(2)}, false))
+	assert.Len(t, l.add(history{"t": e(2)}, false), 1)
+	assert.Empty(t, l.add(history{"s": append(e(1), e(2)...)}, false))
+	assert.Len(t, l.add(history{"s": e(2)}, false), 1)
+	assert.Equal(t, history{"s": append(e(1), e(2)...), "t": append(e(1), e(2)...)}, l.kept)
+}
