@@ -53,8 +53,9 @@ func fillUnknown(buf []uint32, n int) []uint32 {
 // offset in it.
 type labelsAt uint64
 
-// arenaSize in bytes. A row that is longer has an arena of its own.
-const arenaBits, arenaSize = 20, 1 << arenaBits
+// arenaSize in bytes: what the last arena has room for is little for each of 100,000 series.
+// A row that is longer has an arena of its own.
+const arenaBits, arenaSize = 17, 1 << arenaBits
 
 // stringSize is what a string takes besides its bytes, numberSize what an entry in
 // numbers takes.
