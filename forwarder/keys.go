@@ -1,13 +1,15 @@
 package forwarder
 
 import (
+	"math/bits"
+
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
 	"github.com/promgrpc/exporter/internal/invariant"
 )
 
 // keyTable finds slots by keys, of which it keeps 96 bits: two of ten million series
 // share those with a probability of 10⁻¹⁵. A lookup is one cache line as a rule; a key
-// takes 21 to 43 bytes. The table is in 256 parts that grow one by one, so that growing
+// takes 21 to 27 bytes. The table is in 256 parts that grow one by one, so that growing
 // delays no request for long.
 //
 // The zero value is empty. No key has slot 0.
@@ -20,8 +22,11 @@ type keyTable struct {
 // leastCells is how many a part has once it has any.
 const leastCells = 8
 
+// keyPart is cells with linear probing, of which three quarters are in use at most. Where a
+// search begins is proportional to the hash, so there may be any number of cells, and a
+// part grows by a quarter at a time.
 type keyPart struct {
-	cells []keyCell // a power of two of them, or none; linear probing
+	cells []keyCell
 	n     int
 }
 
@@ -47,7 +52,7 @@ func (t *keyTable) get(k remotewrite.Key) uint32 {
 func (t *keyTable) fetch(keys []remotewrite.Key) {
 	for _, k := range keys {
 		if p := t.part(k); len(p.cells) > 0 {
-			t.fetched += p.cells[k.A&uint64(len(p.cells)-1)].slot
+			t.fetched += p.cells[p.home(k.A)].slot
 		}
 	}
 }
@@ -56,7 +61,7 @@ func (t *keyTable) fetch(keys []remotewrite.Key) {
 func (t *keyTable) put(k remotewrite.Key, slot uint32) {
 	p := t.part(k)
 	if p.n >= len(p.cells)*3/4 {
-		p.resize(max(leastCells, 2*len(p.cells)))
+		p.resize(roomFor(p.n))
 	}
 	c := p.cell(k.A, uint32(k.B))
 	if c.slot == 0 {
@@ -69,8 +74,11 @@ func (t *keyTable) put(k remotewrite.Key, slot uint32) {
 	}
 }
 
-// move maps the slots of all keys by to. Keys whose slot becomes 0 are removed, and
-// parts with few keys left get smaller.
+// roomFor is how many cells a part gets for so many keys: three fifths are in use.
+func roomFor(keys int) int { return max(leastCells, keys*5/3) }
+
+// move maps the slots of all keys by to. Keys whose slot becomes 0 are removed, and their
+// memory is given up.
 func (t *keyTable) move(to func(slot uint32) uint32) {
 	t.n = 0
 	for i := range t.parts {
@@ -83,19 +91,25 @@ func (t *keyTable) move(to func(slot uint32) uint32) {
 				}
 			}
 		}
-		cells := len(p.cells)
-		for cells > leastCells && left <= cells/4 {
-			cells /= 2
+		if len(p.cells) > 0 {
+			p.resize(roomFor(left))
 		}
-		p.resize(cells)
 		t.n += p.n
 	}
 }
 
+// home returns the index of the cell where the search for a key begins.
+func (p *keyPart) home(a uint64) uint64 {
+	at, _ := bits.Mul64(a, uint64(len(p.cells)))
+	return at
+}
+
 // cell returns the cell of a key, or the empty one where it would go.
 func (p *keyPart) cell(a uint64, b uint32) *keyCell {
-	mask := uint64(len(p.cells) - 1)
-	for i := a & mask; ; i = (i + 1) & mask {
+	for i := p.home(a); ; i++ {
+		if i == uint64(len(p.cells)) {
+			i = 0
+		}
 		c := &p.cells[i]
 		if c.slot == 0 || c.a == a && c.b == b {
 			return c
