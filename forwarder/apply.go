@@ -250,7 +250,7 @@ func (s *state) learn(req *remotewrite.Request, series *remotewrite.Series, spel
 			req.Refuse(0, series, err)
 			return nil, false
 		}
-		slot = s.intern.add(entry{key: labels.Key, ref: s.nextRef})
+		slot = s.intern.add(labels.Key, entry{ref: s.nextRef})
 		s.introduce(req, labels.Indexes)
 	}
 	if labels.Key != spelt {
@@ -298,8 +298,8 @@ func (s *state) introduce(req *remotewrite.Request, labels []uint32) {
 // before.
 func (s *state) seriesMetadata(req *remotewrite.Request, series *remotewrite.Series, native bool, e *entry) {
 	m := &req.Meta[series.Meta]
-	if m.Hash != e.meta && s.metadata(req, familyOf(req, series, m.Type, native), m) {
-		e.meta = m.Hash
+	if hash := uint32(m.Hash); hash != e.meta && s.metadata(req, familyOf(req, series, m.Type, native), m) {
+		e.meta = hash
 	}
 }
 

@@ -108,7 +108,7 @@ func TestGuesses(t *testing.T) {
 	in := newIntern()
 	key := func(i int) remotewrite.Key { return remotewrite.Key{A: uint64(i)} }
 	for i := 1; i <= 10; i++ {
-		in.follow(in.add(entry{key: key(i), ref: uint64(i)}), key(i))
+		in.follow(in.add(key(i), entry{ref: uint64(i)}), key(i))
 	}
 	in.slots = keyTable{} // only guesses can find anything now
 	in.reset()
@@ -128,7 +128,7 @@ func TestGuesses(t *testing.T) {
 func TestSpellings(t *testing.T) {
 	in := newIntern()
 	key := func(i int) remotewrite.Key { return remotewrite.Key{A: uint64(i), B: 1} }
-	first, other := in.add(entry{key: key(1), ref: 7}), in.add(entry{key: key(100), ref: 8})
+	first, other := in.add(key(1), entry{ref: 7}), in.add(key(100), entry{ref: 8})
 	for i := 2; i < 20; i++ {
 		in.spell(key(i), first)
 	}
@@ -146,7 +146,7 @@ func TestSpellings(t *testing.T) {
 	}
 	in.reset()
 	in.follow(other, key(100))
-	if e, ok := in.find(key(3)); !ok || e.key != key(3) {
+	if e, ok := in.find(key(3)); !ok || e.hash != key(3).A {
 		t.Errorf("%v, %v", e, ok)
 	}
 	in.reset()
@@ -158,7 +158,7 @@ func TestSpellings(t *testing.T) {
 	if n := found(); n != 0 || in.slots.n != 1 {
 		t.Errorf("found by %d of its spellings after it was dropped, %d keys are left", n, in.slots.n)
 	}
-	if slot := in.add(entry{key: key(50), ref: 9}); slot != first {
+	if slot := in.add(key(50), entry{ref: 9}); slot != first {
 		t.Errorf("slot %d, and %d is free", slot, first)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"testing"
+	"unsafe"
 
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
 )
@@ -19,7 +20,7 @@ func BenchmarkIntern(b *testing.B) {
 	}
 	in := newIntern()
 	for i, key := range keys {
-		in.follow(in.add(entry{key: key, ref: uint64(i + 1)}), key)
+		in.follow(in.add(key, entry{ref: uint64(i + 1)}), key)
 	}
 	for name, order := range map[string]func(){
 		"same order":  func() {},
@@ -74,7 +75,7 @@ func TestInternAfterChurn(t *testing.T) {
 		for i := range each {
 			ref++
 			k := known{remotewrite.Key{A: random.Uint64(), B: random.Uint64()}, remotewrite.Key{A: random.Uint64(), B: random.Uint64()}, ref}
-			slot := in.add(entry{key: k.key, ref: ref})
+			slot := in.add(k.key, entry{ref: ref})
 			in.spell(k.spelt, slot)
 			in.follow(slot, k.key)
 			if i%oneIn == 0 {
@@ -109,9 +110,38 @@ func TestInternAfterChurn(t *testing.T) {
 	held := heap() - before
 	t.Logf("%d bytes for each of %d series", held/int64(len(kept)), len(kept))
 	// A chunk and a part of the table are never less than they are.
-	if constant := int64(chunkEntries*64 + 256*leastCells*16); held > most*int64(len(kept))+constant {
+	if constant := chunkEntries*int64(unsafe.Sizeof(entry{})) + 256*leastCells*int64(unsafe.Sizeof(keyCell{})); held > most*int64(len(kept))+constant {
 		t.Errorf("%d series take %d bytes", len(kept), held)
 	}
 	runtime.KeepAlive(in)
 	runtime.KeepAlive(kept)
+}
+
+// TestEntrySize holds an entry to the bytes that a live series takes: there are millions.
+func TestEntrySize(t *testing.T) {
+	if size := unsafe.Sizeof(entry{}); size > 48 {
+		t.Errorf("an entry takes %d bytes", size)
+	}
+}
+
+// TestHashOfStart tells starts apart that are near each other, or that differ in few bits.
+func TestHashOfStart(t *testing.T) {
+	if hash := hashOfStart(0); hash != 0 {
+		t.Errorf("the hash of no start is %d", hash)
+	}
+	const start = 1700000000000
+	seen := map[startHash]int64{}
+	add := func(start int64) {
+		hash := hashOfStart(start)
+		if before, ok := seen[hash]; ok && before != start {
+			t.Errorf("%d has the hash of %d", start, before)
+		}
+		seen[hash] = start
+	}
+	for i := range int64(10_000) {
+		add(start + i)
+	}
+	for bit := range 63 {
+		add(start ^ 1<<bit)
+	}
 }

@@ -196,9 +196,9 @@ func (s *state) recallSeries() {
 	s.intern.reset()
 	for _, e := range latest {
 		labels = s.head.AppendLabels(labels[:0], e.ref)
-		e.key = remotewrite.KeyOf(labels)
+		key := remotewrite.KeyOf(labels)
 		// Series that were new together came one after the other.
-		s.intern.follow(s.intern.add(e), e.key)
+		s.intern.follow(s.intern.add(key, e), key)
 	}
 }
 
