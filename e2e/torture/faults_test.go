@@ -131,6 +131,10 @@ func (r *rig) kill(units ...*unit) (func(), bool) {
 	}, len(units) > 0
 }
 
+// endTime is how long a process may take to end, which drains for ten seconds: on a machine
+// that is busy beyond measure.
+const endTime = time.Minute
+
 func (r *rig) terminate(u *unit) (func(), bool) {
 	if u.state != up || !u.Running() || !u.begun() {
 		return nil, false
@@ -144,9 +148,9 @@ func (r *rig) terminate(u *unit) (func(), bool) {
 			return // it was killed meanwhile
 		}
 		// One that does not end says where it stands.
-		stuck := time.AfterFunc(25*time.Second, func() { u.signal(syscall.SIGQUIT) })
+		stuck := time.AfterFunc(endTime, func() { u.signal(syscall.SIGQUIT) })
 		defer stuck.Stop()
-		if code := u.Wait(30 * time.Second); code != 0 && !u.disk.wasFull() {
+		if code := u.Wait(endTime + 10*time.Second); code != 0 && !u.disk.wasFull() {
 			r.t.Errorf("%s: SIGTERM was answered with the exit code %d", u.Name, code)
 		}
 		r.say("start %s", u.Name)
