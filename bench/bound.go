@@ -55,9 +55,12 @@ func (b *bench) floors(ctx context.Context, k subject.Kind, s *subject.System, p
 		return err
 	}
 	floors = append([]bound.Floor{{Process: bound.Receiver, Step: "read and answer HTTP", CPU: w.usage.Total()}}, floors...)
-	var front, all float64
+	var forwarder, front, all float64
 	for _, f := range floors {
 		cost := float64(f.CPU) / float64(l.Plan.Samples(to-from))
+		if f.Process == bound.Forwarder {
+			forwarder += cost
+		}
 		if all += cost; f.Process != bound.Server {
 			front += cost
 		} else {
@@ -73,5 +76,8 @@ func (b *bench) floors(ctx context.Context, k subject.Kind, s *subject.System, p
 	}
 	add(report.Steady, "samples/CPU-s", 1e9/all)
 	add(report.SteadyFront, "samples/CPU-s", 1e9/front)
-	return nil
+	if k.Write != 1 || l.Plan.Series != serialSeries {
+		return nil
+	}
+	return b.serial(ctx, forwarder)
 }

@@ -27,3 +27,11 @@ func TestShort(t *testing.T) {
 	}
 	require.False(t, systems.MatchString(report.ProjectOne))
 }
+
+func TestSerialCost(t *testing.T) {
+	cost, err := serialCost([]byte("BenchmarkSerial/remote_write_1.0-2   100   26329195 ns/op   10.40 append-ns/sample   30.87 serial-ns/sample   106.5 shared-ns/sample\nPASS\n"))
+	require.NoError(t, err)
+	require.InDelta(t, 30.87, cost, 1e-9)
+	_, err = serialCost([]byte("PASS\n"))
+	require.ErrorContains(t, err, "PASS")
+}

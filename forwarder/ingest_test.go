@@ -6,8 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golang/snappy"
-	"github.com/prometheus/prometheus/prompb"
+	linkv1 "github.com/promgrpc/exporter/gen/go/promgrpc/link/v1"
 
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
 	"github.com/promgrpc/exporter/internal/seglog"
@@ -16,30 +15,22 @@ import (
 
 // steady are the requests by which a sender writes all its series once, in
 // batches of 2000, as the first of two rounds. The second differs in time.
-func steady(t testing.TB, series, batch int, at int64) [][]byte {
+func steady(t testing.TB, schema linkv1.Schema, series, batch int, at int64) [][]byte {
 	t.Helper()
 	var bodies [][]byte
 	for from := 0; from < series; from += batch {
-		var req prompb.WriteRequest
+		var batched []ts
 		for i := from; i < min(from+batch, series); i++ {
-			req.Timeseries = append(req.Timeseries, prompb.TimeSeries{
-				Labels: []prompb.Label{
-					{Name: "__name__", Value: fmt.Sprintf("http_request_duration_seconds_bucket_%d", i%50)},
-					{Name: "cluster", Value: "production-eu-west-1"}, {Name: "code", Value: fmt.Sprint(200 + i%7)},
-					{Name: "container", Value: "api-server"}, {Name: "endpoint", Value: "https-metrics"},
-					{Name: "handler", Value: fmt.Sprintf("/api/v1/resource/%d", i/50%100)},
-					{Name: "instance", Value: fmt.Sprintf("10.0.%d.%d:8443", i/5000%250, i/1250000)},
-					{Name: "job", Value: "kubernetes-service-endpoints"}, {Name: "le", Value: "0.25"},
-					{Name: "namespace", Value: "monitoring"}, {Name: "pod", Value: fmt.Sprintf("api-server-%08d-%d", i/5000, i)},
-				},
-				Samples: []prompb.Sample{{Value: float64(i%977) + float64(at%13), Timestamp: at}},
-			})
+			batched = append(batched, one(float64(i%977)+float64(at%13), at,
+				"__name__", fmt.Sprintf("http_request_duration_seconds_bucket_%d", i%50),
+				"cluster", "production-eu-west-1", "code", fmt.Sprint(200+i%7),
+				"container", "api-server", "endpoint", "https-metrics",
+				"handler", fmt.Sprintf("/api/v1/resource/%d", i/50%100),
+				"instance", fmt.Sprintf("10.0.%d.%d:8443", i/5000%250, i/1250000),
+				"job", "kubernetes-service-endpoints", "le", "0.25",
+				"namespace", "monitoring", "pod", fmt.Sprintf("api-server-%08d-%d", i/5000, i)))
 		}
-		b, err := req.Marshal()
-		if err != nil {
-			t.Fatal(err)
-		}
-		bodies = append(bodies, snappy.Encode(nil, b))
+		bodies = append(bodies, bodyOf(t, schema, batched...))
 	}
 	return bodies
 }
@@ -73,7 +64,7 @@ func later(req *remotewrite.Request, round int) {
 func TestKnownSeriesAllocateNothing(t *testing.T) {
 	for _, tenant := range []*segment.Label{nil, &benchTenant} {
 		s := openTestState(t)
-		body := steady(t, 2000, 2000, 1700000000000)[0]
+		body := steady(t, v1, 2000, 2000, 1700000000000)[0]
 		req := remotewrite.NewRequest(remotewrite.DefaultLimits())
 		round := 0
 		ingest := func() {
@@ -165,7 +156,7 @@ func TestSpellings(t *testing.T) {
 
 func benchmarkIngest(b *testing.B, series int, tenant *segment.Label) {
 	s := openTestState(b)
-	bodies := steady(b, series, 2000, 1700000000000)
+	bodies := steady(b, v1, series, 2000, 1700000000000)
 	req := remotewrite.NewRequest(remotewrite.DefaultLimits())
 	if err := req.SetTenant(tenant); err != nil {
 		b.Fatal(err)
@@ -236,7 +227,7 @@ func BenchmarkIngestNew(b *testing.B) {
 
 func benchmarkIngestNew(b *testing.B, tenant *segment.Label) {
 	const series = 100_000
-	bodies := steady(b, series, 2000, 1700000000000)
+	bodies := steady(b, v1, series, 2000, 1700000000000)
 	req := remotewrite.NewRequest(remotewrite.DefaultLimits())
 	if err := req.SetTenant(tenant); err != nil {
 		b.Fatal(err)

@@ -38,6 +38,7 @@ const (
 	StoreAPI     = "StoreAPI, all series, 5 minutes"
 	Elapsed      = ", elapsed"
 	Restart      = "restart to serving"
+	Serial       = "what only the appender does, of the forwarder's floors"
 	Others       = "CPU used by others meanwhile"
 	Cost         = "CPU of a sample, " // then the process, and in a bound the step
 )
@@ -77,6 +78,7 @@ const (
 )
 
 var targets = []target{
+	{"what only the appender does", small, Project, Serial, 10, true, "% of the forwarder's floors", 1},
 	{"a third replica", small, ProjectThree, Third, 7, true, "% more CPU", 1},
 	{"a third replica", large, ProjectThree, Third, 7, true, "% more CPU", 1},
 	{"acknowledged by a server as well", small, ProjectAck, Acknowledged, 15, true, "% more CPU", 1},
