@@ -309,7 +309,7 @@ func TestNothingIsLearnedOfOthers(t *testing.T) {
 					w.foreign[i][world] = lastCursor(got)
 				}
 			}
-			for range 250 {
+			for range 100 {
 				w.ask()
 				w.askPromAPI()
 				w.askQuery()

@@ -24,6 +24,7 @@ import (
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/segment"
 	"github.com/promgrpc/exporter/internal/throttle"
+	"github.com/promgrpc/exporter/server"
 	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/refusal"
 	"github.com/promgrpc/exporter/server/router/merge"
@@ -211,6 +212,7 @@ func (g *cutGroup) Open(ctx context.Context, procedure string, request proto.Mes
 type merging struct {
 	address string
 	streams *merge.Streams
+	held    *limit.Budget // bytes of the streams
 
 	mu      sync.Mutex
 	groups  []*cutGroup
@@ -239,14 +241,14 @@ func (r *merging) setGroups(groups ...*cutGroup) {
 type writerKey struct{}
 
 func newMerging(t testing.TB, maxAge time.Duration, groups ...*cutGroup) *merging {
-	r := &merging{groups: groups}
+	r := &merging{groups: groups, held: limit.NewBudget("stream-bytes", "bytes", 1<<30, 0)}
 	logger := throttle.New(slog.New(slog.DiscardHandler), time.Minute)
 	bounds := call.DefaultBounds()
 	bounds.MaxAge = maxAge
 	r.streams = &merge.Streams{
 		Calls: call.New(bounds, call.Shared{
 			Refusals: refusal.New(), Log: logger, Begun: func() error { return nil },
-			Open: limit.NewBudget("streams", "streams", 1000, 0), Watches: limit.NewBudget("w", "w", 1000, 0), Bytes: limit.NewBudget("stream-bytes", "bytes", 1<<30, 0),
+			Open: limit.NewBudget("streams", "streams", 1000, 0), Watches: limit.NewBudget("w", "w", 1000, 0), Bytes: r.held,
 		}),
 		Groups: r, Timeout: 10 * time.Second, Staleness: 5 * time.Minute, Metrics: merge.NewMetrics(),
 		Narrow: func(_ context.Context, _ call.Caller, selectors []string) ([]string, error) { return selectors, nil },
@@ -312,12 +314,17 @@ func newTwoGroups(t testing.TB) *twoGroups {
 	return twoGroupsOf(t, first, second)
 }
 
-// twoGroupsOf are those whose logs are these.
-func twoGroupsOf(t testing.TB, first, second *source) *twoGroups {
+// twoGroupsOf are those whose logs are these. Each set sees the configuration of each server,
+// with the name of its group.
+func twoGroupsOf(t testing.TB, first, second *source, set ...func(group string, c *server.Config)) *twoGroups {
 	two := &twoGroups{sources: [2]*source{first, second}}
 	for i, name := range []string{"a", "b"} {
 		for j := range two.servers[i] {
-			two.servers[i][j] = startFed(t, testConfig(t), two.sources[i])
+			c := testConfig(t)
+			for _, set := range set {
+				set(name, &c)
+			}
+			two.servers[i][j] = startFed(t, c, two.sources[i])
 		}
 		two.groups[i] = newCutGroup(t, name, two.servers[i][0], two.servers[i][1])
 	}

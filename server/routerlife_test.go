@@ -28,6 +28,20 @@ func (r *routing) regroup(t testing.TB, groups ...int) {
 	}
 }
 
+// drain stops the router while a stream of it is read until its error, and returns what that
+// says of where to go on.
+func (r *routing) drain(t testing.TB, untilError func() error) *metricsv1.StreamInterrupted {
+	t.Helper()
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); r.stop() }()
+	err := untilError()
+	<-stopped
+	requireCode(t, connect.CodeUnavailable, err)
+	told := detail[*metricsv1.StreamInterrupted](t, err)
+	require.Equal(t, metricsv1.StreamInterrupted_REASON_DRAINING, told.GetReason())
+	return told
+}
+
 // A router that ends tells its streams where to resume, and another router goes on there
 // without a gap and without a repeat.
 func TestRouterDrains(t *testing.T) {
@@ -41,19 +55,15 @@ func TestRouterDrains(t *testing.T) {
 		r := startRouter(t, two)
 		recv := p.open(t, ctx, r.address(), &getRequest{Follow: true, Start: fromTheStart})
 		got := lines(until(t, recv, isSynced)...)
-		stopped := make(chan struct{})
-		go func() { defer close(stopped); r.stop() }()
-		var err error
-		for err == nil {
-			var m *getResponse
-			if m, err = recv(); err == nil {
+		ended := r.drain(t, func() error {
+			for {
+				m, err := recv()
+				if err != nil {
+					return err
+				}
 				got = append(got, lines(m)...)
 			}
-		}
-		<-stopped
-		requireCode(t, connect.CodeUnavailable, err)
-		ended := detail[*metricsv1.StreamInterrupted](t, err)
-		require.Equal(t, metricsv1.StreamInterrupted_REASON_DRAINING, ended.GetReason())
+		})
 		at := now()
 		for i, group := range []string{"a", "b"} {
 			two.sources[i].write(point{series: fmt.Sprintf("%s_drained{p=%q}", group, p.name), t: at, v: 1})

@@ -4,10 +4,7 @@ import (
 	"context"
 	"testing"
 
-	"connectrpc.com/connect"
 	"github.com/stretchr/testify/require"
-
-	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
 )
 
 // A query that is followed through a router is told where to go on when that ends, and does
@@ -31,13 +28,7 @@ func TestRouterQueriesGoOnElsewhere(t *testing.T) {
 		got.until(recv, upTo(last()))
 		s.goOn(t0 + 90*second) // beyond the instant
 		got.until(recv, upTo(last()))
-		stopped := make(chan struct{})
-		go func() { defer close(stopped); one.stop() }()
-		err := got.untilError(recv)
-		<-stopped
-		requireCode(t, connect.CodeUnavailable, err)
-		told := detail[*metricsv1.StreamInterrupted](t, err)
-		require.Equal(t, metricsv1.StreamInterrupted_REASON_DRAINING, told.GetReason())
+		told := one.drain(t, func() error { return got.untilError(recv) })
 		require.Equal(t, got.cursor, told.GetCursor())
 
 		next := req()
@@ -84,18 +75,7 @@ func TestRouterRulesGoOnElsewhere(t *testing.T) {
 		until(recv)
 		s.goOn(t0 + 90*second)
 		until(recv)
-		stopped := make(chan struct{})
-		go func() { defer close(stopped); one.stop() }()
-		var err error
-		for err == nil {
-			var m *rulesResponse
-			if m, err = recv(); err == nil {
-				got.add(m)
-			}
-		}
-		<-stopped
-		requireCode(t, connect.CodeUnavailable, err)
-		told := detail[*metricsv1.StreamInterrupted](t, err)
+		told := one.drain(t, func() error { return got.untilError(recv) })
 		require.Equal(t, got.cursor, told.GetCursor())
 
 		next := req()
