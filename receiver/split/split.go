@@ -115,6 +115,11 @@ func (s *splitter) split(schema Schema, body []byte) ([]Part, error) {
 	if parts := s.whole(body); parts != nil {
 		return parts, nil
 	}
+	if schema == V1 {
+		if parts, err := s.excerptParts(body); err != nil || parts != nil {
+			return parts, err
+		}
+	}
 	parts, err := s.write(schema)
 	if err != nil {
 		for i := range parts {
@@ -140,10 +145,12 @@ func (s *splitter) whole(body []byte) (parts []Part) {
 		return nil
 	}
 	group := s.entries[0].group
-	if int(s.lists[group].series) == len(s.entries) {
-		return []Part{{Group: int(group), Body: body, Series: len(s.entries)}}
+	for i := range s.entries {
+		if s.entries[i].group != group {
+			return nil
+		}
 	}
-	return nil
+	return []Part{{Group: int(group), Body: body, Series: int(s.lists[group].series)}}
 }
 
 // Held is what parts hold of memory.

@@ -35,18 +35,19 @@ type splitter struct {
 	used     []uint32 // symbols of the part at hand, in the order of its own numbers
 	scratch  []byte   // of the series at hand
 	out      writer
+	excerpts []excerpt // by group
 }
 
 // span is where a field lies in the body.
 type span struct{ start, end uint32 }
 
-// entry is a series, or a piece of one, of a group.
+// entry is a run of a group: series that follow each other in the body, or a piece of one.
 type entry struct {
 	span
 
 	group uint16
 	next  int32 // of the same group, -1: none
-	piece int32 // index of its key in pieces, -1: it is whole
+	piece int32 // index of its key in pieces, -1: all are whole
 }
 
 // list is of the entries of one group.
@@ -81,8 +82,10 @@ func take(r *Rule, room func(int64) error) *splitter {
 		}
 	}
 	s.lists = s.lists[:0]
+	s.excerpts = s.excerpts[:0]
 	for range r.Placement.Groups() {
 		s.lists = append(s.lists, list{first: -1, last: -1})
+		s.excerpts = append(s.excerpts, excerpt{})
 	}
 	return s
 }
@@ -93,7 +96,6 @@ func (s *splitter) release() {
 	}
 	s.rule, s.room, s.decoded, s.wanted, s.tenant = Rule{}, nil, nil, nil, nil
 	clear(s.values)
-	s.out.body = nil
 	if cap(s.entries) > keep || cap(s.pieces) > keep || cap(s.families) > keep || cap(s.symbols) > keep || cap(s.scratch) > keep {
 		return
 	}
@@ -148,6 +150,13 @@ func (s *splitter) decode(body []byte, n int) error {
 // add notes a series of a group.
 func (s *splitter) add(group int, at span, piece int32) error {
 	i := int32(len(s.entries))
+	if i > 0 && piece < 0 {
+		if e := &s.entries[i-1]; int(e.group) == group && e.piece < 0 && e.end == at.start {
+			e.end = at.end
+			s.lists[group].series++
+			return nil
+		}
+	}
 	if err := push(s, &s.entries, entry{at, uint16(group), -1, piece}); err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func (s *splitter) write(schema Schema) (parts []Part, err error) {
 			return parts, err
 		}
 		p := Part{Group: group, Series: int(s.lists[group].series)}
-		if p.Body, p.memory, err = s.out.end(); err != nil {
+		if p.Body, p.memory, err = s.out.finish(); err != nil {
 			s.out.drop()
 			return parts, err
 		}
@@ -89,20 +89,23 @@ func (s *splitter) partV2(group int) error {
 	}
 	for i := s.lists[group].first; i >= 0; i = s.entries[i].next {
 		e := &s.entries[i]
-		f, _ := protoscan.Read(b, int(e.start)) // It was read before.
-		if err := s.fill(mostOfRefs * len(f.Bytes)); err != nil {
-			return err
-		}
-		if e.piece < 0 {
-			each(f.Bytes, translate)
-		} else {
-			s.pick(f.Bytes, group, s.pieces[e.piece], &fieldsV2, translate)
-		}
-		if err != nil {
-			return err
-		}
-		if err := s.series(0x2a); err != nil {
-			return err
+		for at := int(e.start); at < int(e.end); {
+			f, _ := protoscan.Read(b, at) // It was read before.
+			at = f.Next
+			if err := s.fill(mostOfRefs * len(f.Bytes)); err != nil {
+				return err
+			}
+			if e.piece < 0 {
+				each(f.Bytes, translate)
+			} else {
+				s.pick(f.Bytes, group, s.pieces[e.piece], &fieldsV2, translate)
+			}
+			if err != nil {
+				return err
+			}
+			if err := s.series(0x2a); err != nil {
+				return err
+			}
 		}
 	}
 	for _, ref := range s.used {
