@@ -52,8 +52,15 @@ func (s *splitter) scanV1() error {
 func (s *splitter) labelsV1(b []byte) bool {
 	clear(s.values)
 	for i := 0; i < len(b); {
+		if i = s.skipLabels(b, i); i == len(b) {
+			break
+		}
 		at, end := protoscan.Short(b, i, 0x0a)
 		if end == 0 {
+			if _, end = protoscan.Short(b, i, 0x12); end > 0 { // A sample, as a rule.
+				i = end
+				continue
+			}
 			f, ok := protoscan.Read(b, i)
 			if !ok || f.Number <= 4 && f.Wire != protoscan.TypeBytes {
 				return false
@@ -80,6 +87,32 @@ func (s *splitter) labelsV1(b []byte) bool {
 	}
 	return true
 }
+
+// skipLabels returns where the labels from i on end that are as encoders write them, shorter
+// than 128 bytes, and have names of other lengths than those that decide.
+func (s *splitter) skipLabels(b []byte, i int) int {
+	for len(b)-i >= 6 && b[i] == 0x0a && b[i+2] == 0x0a {
+		size, length := int(b[i+1]), int(b[i+3])
+		end, value := i+2+size, i+4+length
+		if size >= 0x80 || end > len(b) || value+2 > end || s.lengths.has(length) ||
+			b[value] != 0x12 || value+2+int(b[value+1]) != end {
+			break
+		}
+		i = end
+	}
+	return i
+}
+
+// lengths are a set of those below 128.
+type lengths [2]uint64
+
+func (l *lengths) add(n int) {
+	if n < 128 {
+		l[n/64] |= 1 << (n % 64)
+	}
+}
+
+func (l *lengths) has(n int) bool { return l[n/64&1]>>(n%64)&1 > 0 }
 
 // scanV2 finds the symbols and the series of an io.prometheus.write.v2.Request, and the
 // groups of these:

@@ -20,10 +20,11 @@ type splitter struct {
 	// held is what room was last asked for: memory that is in use, by capacity.
 	held int64
 
-	wanted []string // labels that decide
-	values [][]byte // of the series at hand, by those
-	fixed  int      // the index of the tenant among them, -1 if it is none
-	tenant []byte
+	wanted  []string // labels that decide
+	lengths lengths  // of their names
+	values  [][]byte // of the series at hand, by those
+	fixed   int      // the index of the tenant among them, -1 if it is none
+	tenant  []byte
 
 	decoded *buffer.Buffer
 	entries []entry
@@ -71,12 +72,13 @@ const keep = 1 << 16
 func take(r *Rule, room func(int64) error) *splitter {
 	s := splitters.Get().(*splitter)
 	s.rule, s.room, s.held = *r, room, 0
-	s.wanted, s.fixed, s.tenant = nil, -1, nil
+	s.wanted, s.lengths, s.fixed, s.tenant = nil, lengths{}, -1, nil
 	if r.Placement.Spread() == placement.ByLabels {
 		s.wanted = r.Placement.Labels()
 	}
 	s.values = append(s.values[:0], make([][]byte, len(s.wanted))...)
 	for i, name := range s.wanted {
+		s.lengths.add(len(name))
 		if name == r.TenantLabel {
 			s.fixed, s.tenant = i, []byte(r.Tenant)
 		}
