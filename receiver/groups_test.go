@@ -489,8 +489,13 @@ func TestRoomToTakeApart(t *testing.T) {
 	require.Zero(t, h.budget.Used())
 	require.Zero(t, testutil.ToFloat64(h.metrics.inflightBytes))
 
-	// One that is made of the smallest series takes more than there may be.
-	w := post(snappy.Encode(nil, bytes.Repeat([]byte{0x0a, 0}, int(units.MiB)/2)))
+	// One that is made of small series which go to the groups in turn takes more than there may be.
+	pair := "\x0a\x00\x0a\x0f\x0a\x0d\x0a\x08instance\x12\x01"
+	by, other := r.groups.current.Load().placement, "a"
+	for by.InEpoch(0, placement.KeyOf(other)) == by.InEpoch(0, placement.KeyOf("")) {
+		other = string(other[0] + 1)
+	}
+	w := post(snappy.Encode(nil, bytes.Repeat([]byte(pair+other), int(units.MiB)/(len(pair)+1))))
 	require.Equal(t, http.StatusRequestEntityTooLarge, w.Code)
 	require.Contains(t, w.Body.String(), "no room to take the body apart")
 	require.Contains(t, w.Body.String(), flagInflightBytes)

@@ -15,17 +15,6 @@ import (
 	"github.com/promgrpc/exporter/internal/placement"
 )
 
-// targets are bodies in which the series of a target follow each other.
-func targets(g generator, series, ofTarget int) *prompb.WriteRequest {
-	body := &prompb.WriteRequest{}
-	for i := range series {
-		labels := usual(i)
-		labels[4].Value = usual(i / ofTarget * 10)[4].Value // the instance
-		body.Timeseries = append(body.Timeseries, prompb.TimeSeries{Labels: labels, Samples: []prompb.Sample{{Timestamp: 1e12, Value: g.Float64()}}})
-	}
-	return body
-}
-
 // compressors of senders, and what S2 makes, which has elements of its own.
 var compressors = map[string]func(dst, src []byte) []byte{
 	"snappy": snappy.Encode, "fast": s2.EncodeSnappy, "best": s2.EncodeSnappyBest, "S2": s2.EncodeBest,

@@ -457,37 +457,35 @@ func seriesOf(schema Schema, raw []byte) (int, bool) {
 	return len(body.Timeseries), err == nil
 }
 
-// BenchmarkSplit is of 2000 series with a sample each. Its time is to be seen beside
-// that of a sample at a forwarder.
+// BenchmarkSplit is of 2000 series with a sample each, of targets with so many each. Its time
+// is to be seen beside that of a sample at a forwarder.
 func BenchmarkSplit(b *testing.B) {
 	const series = 2000
-	g := generator{rand.New(rand.NewPCG(13, 14))}
-	body := &prompb.WriteRequest{}
-	for i := range series {
-		body.Timeseries = append(body.Timeseries, prompb.TimeSeries{Labels: usual(i), Samples: []prompb.Sample{{Timestamp: 1e12, Value: g.Float64()}}})
-	}
-	v1, err := body.Marshal()
-	require.NoError(b, err)
-	v2, err := plainV2(body).Marshal()
-	require.NoError(b, err)
-	for schema, raw := range map[Schema][]byte{V1: v1, V2: v2} {
-		compressed := snappy.Encode(nil, raw)
-		for _, n := range []int{1, 2, 4, 8} {
-			for name, r := range map[string]Rule{"": rule(b, placement.ByLabels, names(n)), ", one added": rule(b, placement.ByLabels, names(n), names(n+1))} {
-				b.Run(fmt.Sprintf("v%d, %d groups%s", schema, n, name), func(b *testing.B) {
-					b.ReportAllocs()
-					before := cpu(b)
-					for b.Loop() {
-						parts, err := r.Split(schema, compressed, unbounded)
-						if err != nil {
-							b.Fatal(err)
+	for _, ofTarget := range []int{10, 250} {
+		body := targets(generator{rand.New(rand.NewPCG(13, 14))}, series, ofTarget)
+		v1, err := body.Marshal()
+		require.NoError(b, err)
+		v2, err := plainV2(body).Marshal()
+		require.NoError(b, err)
+		for schema, raw := range map[Schema][]byte{V1: v1, V2: v2} {
+			compressed := snappy.Encode(nil, raw)
+			for _, n := range []int{1, 2, 4, 8} {
+				for name, r := range map[string]Rule{"": rule(b, placement.ByLabels, names(n)), ", one added": rule(b, placement.ByLabels, names(n), names(n+1))} {
+					b.Run(fmt.Sprintf("v%d, targets of %d, %d groups%s", schema, ofTarget, n, name), func(b *testing.B) {
+						b.ReportAllocs()
+						before := cpu(b)
+						for b.Loop() {
+							parts, err := r.Split(schema, compressed, unbounded)
+							if err != nil {
+								b.Fatal(err)
+							}
+							for i := range parts {
+								parts[i].Release()
+							}
 						}
-						for i := range parts {
-							parts[i].Release()
-						}
-					}
-					b.ReportMetric(float64((cpu(b)-before).Nanoseconds())/float64(b.N)/series, "cpu-ns/sample")
-				})
+						b.ReportMetric(float64((cpu(b)-before).Nanoseconds())/float64(b.N)/series, "cpu-ns/sample")
+					})
+				}
 			}
 		}
 	}
@@ -510,4 +508,17 @@ func usual(i int) []prompb.Label {
 		{Name: "job", Value: "api-server"}, {Name: "le", Value: fmt.Sprint(i % 10)}, {Name: "namespace", Value: "default"},
 		{Name: "pod", Value: fmt.Sprintf("api-server-7d8f9c6b5-%d", i/10)}, {Name: "region", Value: "eu-west-1"},
 	}
+}
+
+// targets is a body in which so many series of a target follow each other, as they are scraped:
+// ten of a family, and then the next.
+func targets(g generator, series, ofTarget int) *prompb.WriteRequest {
+	body := &prompb.WriteRequest{}
+	for i := range series {
+		labels, family, target := usual(i), usual(i%ofTarget/10), usual(i/ofTarget*10)
+		labels[0], labels[3] = family[0], family[3] // name and handler
+		labels[4], labels[8] = target[4], target[8] // instance and pod
+		body.Timeseries = append(body.Timeseries, prompb.TimeSeries{Labels: labels, Samples: []prompb.Sample{{Timestamp: 1e12, Value: g.Float64()}}})
+	}
+	return body
 }
