@@ -38,8 +38,9 @@ import (
 
 const (
 	benchClientEnv = "PROMGRPC_BENCH_CLIENT"
-	benchTLS       = "tls://" // before the address
-	benchQuery     = "query " // before the request
+	benchTLS       = "tls://"   // before the address
+	benchPings     = "pings://" // before that: clients look for the size of their windows by pings
+	benchQuery     = "query "   // before the request
 )
 
 // benchClient makes as many calls at once as the spec says, "ADDRESS N REQUEST", of
@@ -47,6 +48,7 @@ const (
 // first response, synced mark, steps and end.
 func benchClient(spec string) {
 	address, rest, _ := strings.Cut(spec, " ")
+	address, pings := strings.CutPrefix(address, benchPings)
 	address, secured := strings.CutPrefix(address, benchTLS)
 	count, text, _ := strings.Cut(rest, " ")
 	var n int
@@ -64,7 +66,11 @@ func benchClient(spec string) {
 		if secured {
 			security = credentials.NewTLS(&tls.Config{InsecureSkipVerify: true}) // It is this process' parent.
 		}
-		conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(security))
+		options := []grpc.DialOption{grpc.WithTransportCredentials(security)}
+		if !pings {
+			options = append(options, grpc.WithInitialWindowSize(4<<20), grpc.WithInitialConnWindowSize(4<<20))
+		}
+		conn, err := grpc.NewClient(address, options...)
 		must(err)
 		wg.Go(func() {
 			desc := &grpc.StreamDesc{ServerStreams: true}
@@ -269,7 +275,42 @@ func benchmarkFollowers(b *testing.B, c server.Config, req *getRequest) {
 	b.ReportMetric(bytes/sent, "B/sample")
 }
 
-// BenchmarkPolicies does the same with a selector of the request, and with one of a
+// BenchmarkSmallMessages has followers of ten messages a second, of ten samples each. They
+// share the cores with the server, so there are no more than can follow.
+func BenchmarkSmallMessages(b *testing.B) {
+	b.Run("pings", func(b *testing.B) { benchmarkSmallMessages(b, testConfig(b), benchPings) })
+	b.Run("fixed windows", func(b *testing.B) { benchmarkSmallMessages(b, testConfig(b), "") })
+	b.Run("tls", func(b *testing.B) { benchmarkSmallMessages(b, newCerts(b).config(rpcTLS), benchTLS) })
+}
+
+func benchmarkSmallMessages(b *testing.B, c server.Config, way string) {
+	const followers, series, blocksASecond = 300, 10, 10
+	src := newSource(b)
+	src.append(tenLabels(0, series))
+	s := startFed(b, c, src)
+	text, err := protojson.Marshal(&getRequest{Follow: true, LabelReferences: true})
+	require.NoError(b, err)
+	callersAt(b, way+s.RPCAddr().String(), followers, string(text)).await(followers, "synced")
+	sent := s.metric(b, "promgrpc_server_samples_sent_total")
+	refs := make([]uint64, series)
+	for i := range refs {
+		refs[i] = uint64(i + 1)
+	}
+	before := cpu()
+	b.ResetTimer()
+	ticks := time.NewTicker(time.Second / blocksASecond)
+	defer ticks.Stop()
+	for i := range b.N * blocksASecond {
+		src.append(floats(refs, now(), float64(i)))
+		<-ticks.C
+	}
+	took := cpu() - before
+	sent = s.metric(b, "promgrpc_server_samples_sent_total") - sent
+	b.ReportMetric(sent/float64(b.N*blocksASecond*series*followers), "delivered")
+	b.ReportMetric(1e6*took.Seconds()/sent*series, "cpu-µs/message")
+}
+
+// BenchmarkPolicies has snapshots and followers with a selector of the request, and with one of a
 // policy.
 func BenchmarkPolicies(b *testing.B) {
 	const selector = `{cluster="production-1"}`
