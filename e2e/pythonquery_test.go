@@ -124,6 +124,57 @@ func TestPythonQuery(t *testing.T) {
 	contains(t, stderr, "unclosed parenthesis\n  sum(ä + (\n           ^\n")
 }
 
+// TestPythonQueryWhileAGroupIsAway has the example say so, also within a step, and ask a
+// router to refuse only when it is told to.
+func TestPythonQueryWhileAGroupIsAway(t *testing.T) {
+	t.Parallel()
+	for want, args := range map[metricsv1.WhenAway][]string{
+		metricsv1.WhenAway_WHEN_AWAY_UNSPECIFIED: nil,
+		metricsv1.WhenAway_WHEN_AWAY_REFUSE:      {"--refuse-when-away"},
+	} {
+		t.Run(want.String(), func(t *testing.T) {
+			asked := make(chan metricsv1.WhenAway, 1)
+			address := serveSteps(t, partly{asked: asked})
+			code, stdout, stderr := subscribePython(t, append([]string{"--address=" + address, "up"}, args...)...)
+			if code != 0 {
+				t.Fatalf("exit code %d: %s", code, stderr)
+			}
+			if got := <-asked; got != want {
+				t.Errorf("when_away was %s", got)
+			}
+			contains(t, stderr, "no server answers of: b\n")
+			contains(t, stdout, `"values": {"1": "1"}}, {"metric": {"part": "1"}, "values": {"1": "2"}}]`)
+		})
+	}
+}
+
+// partly is a router of which a group is away while it sends a step.
+type partly struct {
+	stepwise
+	asked chan<- metricsv1.WhenAway
+}
+
+func (p partly) Query(_ context.Context, req *connect.Request[queryv1.QueryRequest], stream *connect.ServerStream[queryv1.QueryResponse]) error {
+	p.asked <- req.Msg.GetWhenAway()
+	part := func(n int) []*metricsv1.TimeSeries {
+		return []*metricsv1.TimeSeries{{
+			Ref: uint64(n + 1), Labels: []*metricsv1.Label{{Name: "part", Value: strconv.Itoa(n)}},
+			Samples: []*metricsv1.Sample{{Timestamp: 1, Value: float64(n + 1)}},
+		}}
+	}
+	for _, r := range []*queryv1.QueryResponse{
+		{Timeseries: part(0)},
+		{Event: &queryv1.QueryResponse_Away{Away: &metricsv1.Away{Groups: []string{"b"}}}},
+		{Timeseries: part(1), Cursor: "1", Evaluated: timestamppb.New(time.UnixMilli(1))},
+		{Event: &queryv1.QueryResponse_End{End: &metricsv1.End{}}},
+	} {
+		if err := stream.Send(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func subscribePython(t *testing.T, args ...string) (code int, stdout, stderr []byte) {
 	t.Helper()
 	python, env := harness.Python(t)
@@ -132,7 +183,13 @@ func subscribePython(t *testing.T, args ...string) (code int, stdout, stderr []b
 	return code, p.Stdout().Bytes(), p.Stderr().Bytes()
 }
 
-func serveSteps(t *testing.T, s stepwise) (address string) {
+// queried is a server of what queries need.
+type queried interface {
+	metricsv1connect.MetricsServiceHandler
+	queryv1connect.QueryServiceHandler
+}
+
+func serveSteps(t *testing.T, s queried) (address string) {
 	t.Helper()
 	mux := http.NewServeMux()
 	mux.Handle(metricsv1connect.NewMetricsServiceHandler(s))

@@ -35,10 +35,13 @@ def main() -> int:
         step=args.step,
         follow=args.follow,
         on_change=args.on_change,
+        refuse_when_away=args.refuse_when_away,
     )
     told = set()  # Annotations.
     try:
         for steps in client.query(query):
+            if steps.response.HasField("away"):
+                log(f"no server answers of: {', '.join(steps.response.away.groups) or 'none any more'}")
             for annotation in steps.response.annotations:
                 if annotation.text not in told:
                     told.add(annotation.text)
@@ -82,6 +85,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cursor", default="", help="start with the step after the one that had this cursor")
     parser.add_argument("--step", type=float, default=15, metavar="SECONDS", help="time between two steps")
     parser.add_argument("--on-change", action="store_true", help="print only series whose value has changed")
+    parser.add_argument("--refuse-when-away", action="store_true", help="fail while a group of a router is away, rather than wait")
     return parser.parse_args()
 
 

@@ -7,6 +7,7 @@ import grpc
 
 from promgrpc.errors import Interrupted
 from promgrpc.labels import Labels, restore_labels
+from promgrpc.metrics.v1.metrics_pb2 import WHEN_AWAY_REFUSE
 from promgrpc.query.v1 import query_service_pb2 as api
 from promgrpc.query.v1.query_service_pb2_grpc import QueryServiceStub
 
@@ -31,6 +32,8 @@ class Query:
     lookback: float = 0  # How old a sample may be to count as the value of its series; 0 means what the server has.
     on_change: bool = False  # Of each step only the series whose value differs from that of the step before.
     heartbeat_interval: float = 10  # How long a following stream may be quiet.
+    # At a router, while a group that is needed is away: refuse, rather than wait with the next step, and say so with `away`.
+    refuse_when_away: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,4 +123,6 @@ def _request(query: Query, cursor: str) -> api.QueryRequest:
         request.lookback.FromMilliseconds(round(query.lookback * 1000))
     if query.follow:
         request.heartbeat_interval.FromMilliseconds(round(query.heartbeat_interval * 1000))
+    if query.refuse_when_away:
+        request.when_away = WHEN_AWAY_REFUSE
     return request

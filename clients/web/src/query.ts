@@ -1,6 +1,7 @@
 import { createClient, type Transport } from "@connectrpc/connect";
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { WhenAway } from "../gen/promgrpc/metrics/v1/metrics_pb";
 import { QueryRequestSchema, QueryService, type QueryRequest, type QueryResponse } from "../gen/promgrpc/query/v1/query_service_pb";
 import { resume, type FollowOptions } from "./resume";
 import { Steps } from "./steps";
@@ -33,6 +34,9 @@ export interface Query extends Start {
   // heartbeatInterval is how long a following stream may be quiet, 10 seconds
   // by default. A server that is silent for three times as long is given up.
   heartbeatInterval?: number;
+  // whenAway is what a router does while a group of servers that is needed is away: say
+  // so by an away event, and wait; or refuse.
+  whenAway?: WhenAway;
 }
 
 // query yields the results of an expression, each response with whole steps: what a
@@ -61,8 +65,8 @@ function join(begun: QueryResponse, more: QueryResponse): void {
 }
 
 function request(what: Query, cursor: string): QueryRequest {
-  const { expression, follow, onChange } = what;
-  const req = create(QueryRequestSchema, { expression, follow, onChange, labelReferences: true, start: startAt(what, cursor) });
+  const { expression, follow, onChange, whenAway } = what;
+  const req = create(QueryRequestSchema, { expression, follow, onChange, whenAway, labelReferences: true, start: startAt(what, cursor) });
   if (what.end !== undefined) req.end = timestampFromMs(what.end);
   if (what.step !== undefined) req.step = durationFromMs(what.step);
   if (what.delay !== undefined) req.delay = durationFromMs(what.delay);

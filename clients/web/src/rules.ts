@@ -1,6 +1,7 @@
 import { createClient, type Transport } from "@connectrpc/connect";
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { WhenAway } from "../gen/promgrpc/metrics/v1/metrics_pb";
 import {
   EvaluateRulesRequestSchema,
   QueryService,
@@ -31,6 +32,8 @@ export interface Rules extends Start {
   // heartbeatInterval is how long a following stream may be quiet, 10 seconds
   // by default. A server that is silent for three times as long is given up.
   heartbeatInterval?: number;
+  // whenAway is as of a Query.
+  whenAway?: WhenAway;
 }
 
 // evaluateRules yields what becomes of alerts, and what records result in: a response
@@ -61,8 +64,8 @@ function join(begun: EvaluateRulesResponse, more: EvaluateRulesResponse): void {
 }
 
 function request(what: Rules, cursor: string, active: boolean): EvaluateRulesRequest {
-  const { rules, follow, externalLabels, externalUrl } = what;
-  const req = create(EvaluateRulesRequestSchema, { rules, active, follow, externalLabels, externalUrl, start: startAt(what, cursor) });
+  const { rules, follow, externalLabels, externalUrl, whenAway } = what;
+  const req = create(EvaluateRulesRequestSchema, { rules, active, follow, externalLabels, externalUrl, whenAway, start: startAt(what, cursor) });
   if (what.end !== undefined) req.end = timestampFromMs(what.end);
   if (what.interval !== undefined) req.interval = durationFromMs(what.interval);
   if (what.delay !== undefined) req.delay = durationFromMs(what.delay);

@@ -13,6 +13,7 @@ import {
   QueryResponseSchema,
   QueryService,
   StreamInterruptedSchema,
+  WhenAway,
   type EvaluateRulesResponse,
   type FollowOptions,
   type Query,
@@ -168,6 +169,33 @@ test("says where an expression is wrong, in units of strings", async () => {
     return true;
   });
   assert.equal(expressionPlace(gone(), expression), undefined);
+});
+
+test("says how to go on while a group is away, and yields word of it within a step", async () => {
+  const away = create(QueryResponseSchema, { event: { case: "away", value: { groups: ["g"] } } });
+  const { got } = await run({ whenAway: WhenAway.REFUSE }, [
+    async function* (req) {
+      assert.equal(req.whenAway, WhenAway.REFUSE);
+      yield part(1, 1000);
+      yield away;
+      yield part(2, 1000, "a");
+      yield event("end", "a");
+    },
+  ]);
+  assert.deepEqual(got, ["away", "1,2 a", "end a"]);
+
+  const asked: WhenAway[] = [];
+  const transport = createRouterTransport(({ service }) => {
+    service(QueryService, {
+      async *evaluateRules(req) {
+        asked.push(req.whenAway);
+        yield create(EvaluateRulesResponseSchema, { cursor: "1", event: { case: "end", value: {} } });
+      },
+    });
+  });
+  for await (const _ of evaluateRules(transport, { rules: "groups: []", whenAway: WhenAway.REFUSE }));
+  for await (const _ of evaluateRules(transport, { rules: "groups: []" }));
+  assert.deepEqual(asked, [WhenAway.REFUSE, WhenAway.UNSPECIFIED]);
 });
 
 test("no change of an alert is missed or comes twice", async () => {
