@@ -17,7 +17,7 @@ import (
 // archive is a real bucket behind a proxy. A nil one has nothing.
 type archive struct {
 	*harness.Bucket
-	url   string // by the proxy
+	url   *url.URL // by the proxy
 	proxy *buckettest.Proxy
 }
 
@@ -32,16 +32,16 @@ func newArchive(t testing.TB) *archive {
 	a := &archive{Bucket: b, proxy: buckettest.StartProxy(t, query.Get("endpoint"))}
 	query.Set("endpoint", a.proxy.Address)
 	u.RawQuery = query.Encode()
-	a.url = u.String()
+	a.url = u
 	return a
 }
 
-// flags and environment of a server that uses it.
-func (a *archive) flags() []string {
+// flags and environment of a server that uses it. Each group has a folder of its own there.
+func (a *archive) flags(group string) []string {
 	if a == nil {
 		return nil
 	}
-	return []string{"--bucket=" + a.url, "--bucket.interval=1s"}
+	return []string{"--bucket=" + a.url.JoinPath(group).String(), "--bucket.interval=1s"}
 }
 
 func (a *archive) env() []string {
@@ -57,7 +57,7 @@ func (a *archive) read(name string) (content []byte, sealed bool) {
 	if a == nil {
 		return nil, false
 	}
-	path := filepath.Join(a.Folder, filepath.Base(filepath.Dir(name)), filepath.Base(name))
+	path := filepath.Join(a.folder(filepath.Base(filepath.Dir(name))), filepath.Base(name))
 	if content, err := os.ReadFile(path); err == nil {
 		return content, true
 	}
@@ -71,6 +71,14 @@ func (a *archive) read(name string) (content []byte, sealed bool) {
 		content = append(content, more...)
 	}
 	return content, false
+}
+
+// folder of a log, whose group may have one of its own.
+func (a *archive) folder(log string) string {
+	if of, _ := filepath.Glob(filepath.Join(a.Folder, "*", log)); len(of) > 0 {
+		return of[0]
+	}
+	return filepath.Join(a.Folder, log)
 }
 
 // pieceName of the piece that begins at an offset.
@@ -97,13 +105,13 @@ func (r *rig) bucketFails(f fault) (func(), bool) {
 	}, true
 }
 
-// compareBucket requires the bucket to have the same bytes as the servers, of what they had
-// by then.
-func (r *rig) compareBucket() {
+// compareBucket requires the bucket to have the same bytes as the servers of a group, of what
+// they had by then.
+func (r *rig) compareBucket(g *group) {
 	if r.bucket == nil {
 		return
 	}
-	want := r.there()
+	want := g.there()
 	r.until(time.Now().Add(drainTime), "bucket", func() bool {
 		r.watch()
 		for name, size := range want {
@@ -118,7 +126,7 @@ func (r *rig) compareBucket() {
 		if int64(len(got)) < size {
 			r.t.Errorf("bucket: %s has %d bytes, and not %d", name, len(got), size)
 		}
-		for _, u := range r.servers {
+		for _, u := range g.servers {
 			has, err := os.ReadFile(filepath.Join(u.store, name))
 			if err != nil {
 				continue

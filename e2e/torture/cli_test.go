@@ -121,7 +121,7 @@ func newClients(r *rig, seed uint64) *clients {
 	if err := os.Mkdir(at, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	c := &clients{cli: newCLI(t, at, protocols[seed%3], addresses, r.selectors(), r.severalLogs() || r.o.added)}
+	c := &clients{cli: newCLI(t, at, protocols[seed%3], addresses, r.selectors(), r.severalLogs() || r.o.moves())}
 	r.client = c.cli.Process
 	c.followers = append(c.followers,
 		newFollower(t, "follower-grpc", "grpc", addresses, r.selectors()),

@@ -118,7 +118,7 @@ const mostOff = 6 * 3600
 // clocks are the processes whose clocks may be wrong: not of those that judge whether an
 // instant at which series move is ahead.
 func (r *rig) clocks() []*unit {
-	if r.o.added {
+	if r.o.moves() {
 		return slices.Concat(r.servers, r.routers)
 	}
 	return r.units

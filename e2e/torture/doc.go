@@ -34,13 +34,15 @@
 // In some of these two senders are a pair, each silent now and then: once all is
 // healed, of each of their samples one is stored.
 //
-// In other seeds there are two groups, over which receivers spread the series, and routers
-// that clients read through. All servers of a group are away at once now and then. In some of
-// these a third group is added, to which series move at an instant. What was acknowledged is
-// in the groups once, taken together, each series in order up to the instant and from it on;
-// one client goes from router to router with its cursor every few seconds. In the end routers
-// have the live series and the label values that the groups have. Where a group is added,
-// receivers and forwarders have the right time: they judge whether the instant is ahead.
+// In other seeds there are two groups, over which receivers spread the series, and routers that
+// clients read through. All servers of a group are away at once now and then, or no router
+// reaches them. Some of these groups bear the loss of any one machine, as above; in others
+// series move at an instant, as a third group is added, one has no series any more, or both.
+// What was acknowledged is in the groups once, taken together, each series in order up to the
+// instant and from it on; one client goes from router to router with its cursor every few
+// seconds. In the end routers have the live series and the label values that the groups have.
+// Where series move, receivers and forwarders have the right time: they judge whether the
+// instant is ahead.
 //
 // Most senders are tenants, who spell their series as all others do.
 //

@@ -63,8 +63,10 @@ func (r *rig) begin(f fault, c *clients) (end func(), ok bool) {
 		return r.pause(r.units[f.target%len(r.units)])
 	case groupAway:
 		return r.kill(r.groups[f.target%len(r.groups)].servers...)
-	case groupAdded:
-		r.addGroup()
+	case groupCut:
+		return r.cutOff(r.groups[f.target%len(r.groups)]), true
+	case seriesMove:
+		r.move()
 		return nil, true
 	case pauseAll:
 		return r.pause(r.servers...)

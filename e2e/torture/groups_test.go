@@ -19,11 +19,11 @@ import (
 type group struct {
 	name                string
 	forwarders, servers []*unit
+	reads               []*proxy // routers to its servers
+	owed                owed
 }
 
 const (
-	// newGroup is the one that is added.
-	newGroup = "c"
 	// ahead is how far ahead series are said to move, so that whoever is stopped then
 	// has time to read it.
 	ahead = 45 * time.Second
@@ -33,13 +33,16 @@ const (
 
 // groupNames are those of all groups that are started.
 func (o options) groupNames() []string {
-	switch {
-	case !o.groups:
+	if !o.groups {
 		return []string{""}
-	case o.added:
-		return []string{"a", "b", newGroup}
 	}
-	return []string{"a", "b"}
+	names := []string{"a", "b"}
+	for _, name := range o.then {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // groupsFile is one that a receiver or a router reads. Each has its own, since it calls
@@ -54,7 +57,11 @@ type groupsFile struct {
 func (r *rig) groupsFile(of, key, listener string, units func(*group) []*unit) string {
 	f := &groupsFile{path: filepath.Join(r.dir, of+".groups.yml"), lines: map[string]string{}}
 	for _, g := range r.groups {
-		f.lines[g.name] = fmt.Sprintf("  %s: {%s: %q}\n", g.name, key, strings.Join(r.proxiesTo(of, listener, units(g)), ","))
+		to := r.proxiesTo(of, listener, units(g))
+		if key == keyServers {
+			g.reads = append(g.reads, to...)
+		}
+		f.lines[g.name] = fmt.Sprintf("  %s: {%s: %q}\n", g.name, key, strings.Join(addresses(to), ","))
 	}
 	r.files = append(r.files, f)
 	f.write(r, 1, "epochs:\n- groups: [a, b]\n", "a", "b")
@@ -75,19 +82,45 @@ func (f *groupsFile) write(r *rig, version int, epochs string, groups ...string)
 	}
 }
 
-// addGroup says to all that series move to one more group.
-func (r *rig) addGroup() {
+// move says to all that other groups have the series from an instant on.
+func (r *rig) move() {
 	at := time.Now().Add(ahead).Truncate(time.Second)
 	r.instant = at.UnixMilli()
-	r.say("series move to the group %s at %s", newGroup, at.Format(time.TimeOnly))
-	epochs := fmt.Sprintf("epochs:\n- groups: [a, b]\n- from: %s\n  groups: [a, b, %s]\n", at.UTC().Format(time.RFC3339), newGroup)
+	then := strings.Join(r.o.then, ", ")
+	r.say("series move to the groups %s at %s", then, at.Format(time.TimeOnly))
+	epochs := fmt.Sprintf("epochs:\n- groups: [a, b]\n- from: %s\n  groups: [%s]\n", at.UTC().Format(time.RFC3339), then)
 	for _, f := range r.files {
-		f.write(r, 2, epochs, "a", "b", newGroup)
+		f.write(r, 2, epochs, r.o.groupNames()...)
+	}
+}
+
+// of returns the group of a process.
+func (r *rig) of(u *unit) *group {
+	i := slices.IndexFunc(r.groups, func(g *group) bool {
+		return slices.Contains(g.forwarders, u) || slices.Contains(g.servers, u)
+	})
+	return r.groups[i]
+}
+
+// cutOff has no router reach a group, whose servers go on.
+func (r *rig) cutOff(g *group) func() {
+	r.say("cut off the group %s", g.name)
+	for _, p := range g.reads {
+		p.partition()
+	}
+	return func() {
+		r.say("heal the group %s", g.name)
+		for _, p := range g.reads {
+			p.heal()
+		}
 	}
 }
 
 func forwardersOf(g *group) []*unit { return g.forwarders }
 func serversOf(g *group) []*unit    { return g.servers }
+
+// keyServers has a group's servers in a groups file.
+const keyServers = "servers"
 
 // wholes are stores that have all that was written: one of each group.
 func (r *rig) wholes(of func(*group) []*unit) [][]*unit {

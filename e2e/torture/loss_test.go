@@ -6,17 +6,17 @@ import (
 	"slices"
 )
 
-// A machine is lost with its disk, one at a time: another one is lost only after all that
-// there was at the time of the last is at every server again. What was answered is
+// A machine is lost with its disk, one of each group at a time: another one is lost only after
+// all that there was at the time of the last is at every server of the group again. What was answered is
 // on one disk more than may be lost.
 
 // owed is how much of each file was somewhere when a store was lost.
 type owed map[string]int64
 
-// there is what is in the stores that are left.
-func (r *rig) there() owed {
+// there is what is in the stores of a group that are left.
+func (g *group) there() owed {
 	all := owed{}
-	for _, u := range slices.Concat(r.forwarders, r.servers) {
+	for _, u := range slices.Concat(g.forwarders, g.servers) {
 		for _, name := range files(u.store) {
 			all[name] = max(all[name], sizeOf(u.store, name))
 		}
@@ -24,10 +24,10 @@ func (r *rig) there() owed {
 	return all
 }
 
-// redundant says whether all of that is at every server.
-func (r *rig) redundant() bool {
-	for name, size := range r.owed {
-		for _, u := range r.servers {
+// redundant says whether all of what is owed is at every server of a group.
+func (r *rig) redundant(g *group) bool {
+	for name, size := range g.owed {
+		for _, u := range g.servers {
 			if sizeOf(u.store, name) < size && !r.bucket.has(name, size) {
 				return false
 			}
@@ -47,7 +47,8 @@ func sizeOf(store, name string) int64 {
 
 // lose a process with all that it has stored, unless that may not be lost.
 func (r *rig) lose(u *unit) (func(), bool) {
-	if !r.redundant() {
+	g := r.of(u)
+	if !r.redundant(g) {
 		return nil, false
 	}
 	start, ok := r.kill(u)
@@ -64,7 +65,7 @@ func (r *rig) lose(u *unit) (func(), bool) {
 	}
 	if r.o.acks > 0 {
 		r.losses++
-		r.owed = r.there()
+		g.owed = g.there()
 	}
 	return start, true
 }

@@ -114,21 +114,21 @@ func (p *pair) settle() (from, until int) {
 }
 
 // verifyPair requires of the samples of the pair that they are what was sent, without the
-// replica's name, and those of some ticks once at every server.
+// replica's name, and those of some ticks once wherever clients read.
 func (r *rig) verifyPair(from, until int) {
 	name := seriesName([]*metricsv1.Label{{Name: "__name__", Value: "pair"}, {Name: "cluster", Value: "c"}})
-	for i, u := range r.servers {
+	for _, u := range r.doors() {
 		var got map[int]int
 		r.until(time.Now().Add(drainTime), "pair", func() bool {
 			got = map[int]int{}
 			for series, list := range r.get(u, "grpc", `{__name__="pair"}`) {
 				if series != name {
-					r.t.Errorf("server %d has the series %s", i+1, series)
+					r.t.Errorf("%s has the series %s", u.Name, series)
 				}
 				for _, e := range list {
 					n := int(math.Float64frombits(e.bits))
 					if e.time != r.pair.time(n) {
-						r.t.Errorf("server %d has %s of the pair, which nobody sent", i+1, e)
+						r.t.Errorf("%s has %s of the pair, which nobody sent", u.Name, e)
 					}
 					got[n]++
 				}
@@ -137,7 +137,7 @@ func (r *rig) verifyPair(from, until int) {
 		})
 		for n := from; n <= until; n++ {
 			if got[n] != 1 {
-				r.t.Errorf("server %d has sample %d of the pair %d times, of %d to %d", i+1, n, got[n], from, until)
+				r.t.Errorf("%s has sample %d of the pair %d times, of %d to %d", u.Name, n, got[n], from, until)
 			}
 		}
 	}

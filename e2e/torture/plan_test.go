@@ -42,7 +42,8 @@ const (
 	clockForward kind = "clock forward"
 
 	groupAway  kind = "group away"
-	groupAdded kind = "group added"
+	groupCut   kind = "group cut off"
+	seriesMove kind = "series move"
 )
 
 // fault is an entry of the plan.
@@ -67,7 +68,7 @@ var weights = []struct {
 	{cut, 7}, {cutWithin, 9}, {slow, 5}, {hold, 8}, {partition, 5}, {diskFull, 4}, {diskTight, 4}, {diskLost, 3}, {logCut, 3},
 	{clientKill, 4}, {clientTerm, 3}, {clientStart, 3}, {clockBack, 4}, {clockForward, 4},
 	{forwarderLost, 5}, {bucketAway, 2}, {bucketSlow, 2}, {bucketRefuses, 2}, {bucketAnswersLost, 3}, {replicaSilent, 4},
-	{groupAway, 4},
+	{groupAway, 4}, {groupCut, 4},
 }
 
 // plan makes the faults of a seed, in order of time.
@@ -78,8 +79,8 @@ func plan(seed uint64, o options) []fault {
 		total += w.weight
 	}
 	var faults []fault
-	if o.added {
-		faults = append(faults, fault{at: 2 * time.Second, kind: groupAdded})
+	if o.moves() {
+		faults = append(faults, fault{at: 2 * time.Second, kind: seriesMove})
 	}
 	// Some seeds leave time to recover, some hardly any.
 	gap := 200*time.Millisecond + time.Duration(r.IntN(4))*200*time.Millisecond
@@ -119,7 +120,7 @@ func plan(seed uint64, o options) []fault {
 		if f.kind == replicaSilent {
 			f.lasts *= 3 // Longer than it takes to elect the other, some of them.
 		}
-		if f.kind == replicaSilent && !o.pair || f.kind == groupAway && !o.groups {
+		if f.kind == replicaSilent && !o.pair || (f.kind == groupAway || f.kind == groupCut) && !o.groups {
 			continue
 		}
 		if f.kind == forwarderLost && o.acks == 0 {

@@ -26,10 +26,13 @@ type options struct {
 	acks       int    // servers that confirm what is answered
 	peers      bool   // servers get from each other what they lack
 	bucket     bool
-	pair       bool // two senders send the same
-	groups     bool // there are two, and routers before them
-	added      bool // and one more after a while
+	pair       bool     // two senders send the same
+	groups     bool     // there are two, and routers before them
+	then       []string // groups that have the series after an instant; none: those go on
 }
+
+// moves says whether series move to other groups.
+func (o options) moves() bool { return len(o.then) > 0 }
 
 // logs that the servers merge: where there are several, the samples of a series
 // come in order by log, and a request may be stored in more than one.
@@ -70,7 +73,6 @@ type rig struct {
 	cuts    int
 	bucket  *archive // Nil: none.
 	losses  int      // of stores
-	owed    owed
 	gone    entries
 	senders *senders
 	pair    *pair     // Nil: none.
@@ -172,7 +174,7 @@ func (r *rig) startGroup(name string, disks map[string]*disk) {
 	for i := range r.o.servers {
 		name := fmt.Sprint("server", len(r.servers)+1)
 		s := r.unit(name, "prometheus-api-server", disks, slices.Concat(
-			[]string{"link", "web", "rpc", "--stream.max-age=5s", "--instance=" + name}, r.links.server(), r.bucket.flags(), peersOf(peers, i))...)
+			[]string{"link", "web", "rpc", "--stream.max-age=5s", "--instance=" + name}, r.links.server(), r.bucket.flags(g.name), peersOf(peers, i))...)
 		for _, row := range peers {
 			row[i].setTarget(s.Listening("rpc"))
 		}
@@ -180,7 +182,7 @@ func (r *rig) startGroup(name string, disks map[string]*disk) {
 	}
 	for range r.o.forwarders {
 		name := fmt.Sprint("forwarder", len(r.forwarders)+1)
-		links := r.proxiesTo(name, "link", g.servers)
+		links := addresses(r.proxiesTo(name, "link", g.servers))
 		f := r.unit(name, "metrics-forwarder", disks,
 			slices.Concat([]string{"link", "web", "--server=" + strings.Join(links, ",")}, small, r.links.forwarder(name), r.answering())...)
 		r.forwarders, g.forwarders = append(r.forwarders, f), append(g.forwarders, f)
@@ -192,7 +194,7 @@ func (r *rig) startGroup(name string, disks map[string]*disk) {
 func (r *rig) startRouters() {
 	for _, name := range numbered("router", 2) {
 		r.routers = append(r.routers, r.unit(name, "prometheus-grpc-client router", nil, "web", "--listen="+harness.Address(r.t, harness.Host()), "--stream.max-age=5s",
-			"--instance="+name, "--group.timeout=3s", "--groups.file="+r.groupsFile(name, "servers", "rpc", serversOf)))
+			"--instance="+name, "--group.timeout=3s", "--groups.file="+r.groupsFile(name, keyServers, "rpc", serversOf)))
 	}
 }
 
@@ -202,7 +204,7 @@ func (r *rig) writesTo(i int, name string) string {
 	if r.o.groups {
 		return "--groups.file=" + r.groupsFile(name, "forwarders", "link", forwardersOf)
 	}
-	links := r.proxiesTo(name, "link", r.forwarders)
+	links := addresses(r.proxiesTo(name, "link", r.forwarders))
 	return "--forwarder=" + strings.Join(append(links[i:], links[:i]...), ",")
 }
 
@@ -227,15 +229,17 @@ func (r *rig) answering() []string {
 	return flags
 }
 
-// peerProxies puts a proxy between each server and each other, and itself.
+// peerProxies puts a proxy between each server of a group that is about to start and each
+// other, and itself.
 func (r *rig) peerProxies() [][]*proxy {
 	if !r.o.peers {
 		return nil
 	}
 	rows := make([][]*proxy, r.o.servers)
+	first := len(r.servers) + 1
 	for i := range rows {
 		for j := range r.o.servers {
-			p := newProxy(r.t, fmt.Sprintf("server%d-server%d", i+1, j+1))
+			p := newProxy(r.t, fmt.Sprintf("server%d-server%d", first+i, first+j))
 			r.proxies = append(r.proxies, p)
 			rows[i] = append(rows[i], p)
 		}
@@ -251,11 +255,11 @@ func peersOf(rows [][]*proxy, i int) []string {
 }
 
 // proxiesTo puts a proxy between one process and each of others.
-func (r *rig) proxiesTo(from, listener string, others []*unit) (addresses []string) {
+func (r *rig) proxiesTo(from, listener string, others []*unit) (to []*proxy) {
 	for _, u := range others {
-		addresses = append(addresses, r.proxy(from+"-"+u.Name, u.Listening(listener)).address())
+		to = append(to, r.proxy(from+"-"+u.Name, u.Listening(listener)))
 	}
-	return addresses
+	return to
 }
 
 // unit starts a process, by a command or by one of its own. An argument without dashes is a listener's name.

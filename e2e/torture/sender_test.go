@@ -70,7 +70,7 @@ func startSenders(r *rig, seed uint64) *senders {
 	})
 	for i := range lanes {
 		l := &lane{
-			of: s, name: fmt.Sprint("lane ", i), gen: newGenerator(seed, i, i%3 == 2, !r.severalLogs() && !r.o.added), url: s.urls[i%len(s.urls)],
+			of: s, name: fmt.Sprint("lane ", i), gen: newGenerator(seed, i, i%3 == 2, !r.severalLogs() && !r.o.moves()), url: s.urls[i%len(s.urls)],
 			client: &http.Client{Timeout: answerTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: 2}},
 			rand:   rand.New(rand.NewPCG(seed, uint64(1000+i))), ctx: ctx, acknowledged: history{},
 		}

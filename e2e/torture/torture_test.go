@@ -78,13 +78,20 @@ func redundant(o options) options {
 	return o
 }
 
-// grouped is one of two groups, to which another is added in some seeds.
+// grouped is one of two groups. In some seeds each bears the loss of a machine, in others
+// series move: to a group that is added, from one that is removed, or both.
 func grouped(o options, seed uint64) options {
-	o.groups, o.servers, o.added = true, 2, seed%8 == 7
-	o.forwarders = 1 + int(seed/8%2)
-	o.secured = seed%16 == 6
-	if o.added {
+	n := seed / 8
+	o.groups, o.servers, o.forwarders = true, 2, 1+int(n/2%2)
+	switch {
+	case seed%8 == 7:
+		o.then = [][]string{{"a", "b", "c"}, {"b"}, {"b", "c"}}[n%3]
 		o.duration = max(o.duration, ahead+movedFor)
+	case n%2 == 0:
+		o = redundant(o)
+		o.pair = n%4 == 0
+	default:
+		o.secured = n%4 == 1
 	}
 	return o
 }

@@ -140,8 +140,8 @@ func (r *rig) verify(want history, c *clients, res *result) {
 	r.listen(c.cli.Process)
 	for _, g := range r.groups {
 		res.files += r.compareFiles(g)
+		r.compareBucket(g)
 	}
-	r.compareBucket()
 	r.compareWith(want, c.cli.history(), "client with a cursor file", res)
 	for _, f := range c.followers {
 		r.compareWith(want, f.history(), f.name, res)
