@@ -54,7 +54,8 @@
 // # Connections
 //
 // Each Get and each Query has a connection of its own, so that a slow consumer delays nobody
-// else; the other calls share one for each address. ProtocolGRPC uses HTTP/2.
+// else; the other calls share one for each address. ProtocolGRPC uses HTTP/2, with windows
+// of 4 MiB: so much of a stream may wait in memory for its consumer. Options.GRPC may set others.
 // ProtocolConnect and ProtocolGRPCWeb use HTTP/1.1 over cleartext, which every
 // proxy supports, and what TLS negotiates otherwise.
 //
