@@ -86,7 +86,7 @@ func TestRandomBlocks(t *testing.T) {
 	random := rand.New(rand.NewPCG(21, 22))
 	g := generator{random}
 	r := rule(t, placement.ByLabels, names(3))
-	for range 200 {
+	for range 100 {
 		var body *prompb.WriteRequest
 		if random.IntN(2) == 0 {
 			body = targets(g, 1+random.IntN(60), 1+random.IntN(20))
