@@ -326,6 +326,9 @@ func (l *Log) rebuildFrom(s *segFile, limit int64, until uint64, a Applier, wait
 		if err := apply(a, &frame); err != nil {
 			return err
 		}
+		if frame.Header.Kind == segment.KindBlock {
+			frame.Block.Detach() // a may keep its values.
+		}
 	}
 }
 

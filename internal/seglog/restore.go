@@ -141,8 +141,11 @@ func (s *Store) restoreNewest(l *Log, seg *segFile, a Applier, as side) (_ *acti
 			return nil, fmt.Errorf("rebuild from %s at offset %d: %w", seg.path, frame.Offset, err)
 		}
 		act.extend(&frame.Header)
-		if keep && frame.Header.Kind == segment.KindBlock {
-			l.ring.push(frame.Block.Detach())
+		if frame.Header.Kind == segment.KindBlock {
+			b := frame.Block.Detach() // a may keep its values.
+			if keep {
+				l.ring.push(b)
+			}
 		}
 	}
 	t := act.tail

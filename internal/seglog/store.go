@@ -34,8 +34,8 @@ type State interface {
 }
 
 // Applier applies the content of a log to a state. Its arguments are read-only. Structs
-// and columns are valid until it returns; label strings and the bytes of histograms and
-// exemplars may be kept.
+// and columns are valid until it returns; label strings, the values of a block's samples and
+// the bytes of histograms and exemplars may be kept.
 type Applier interface {
 	ApplyKeyframe(*segment.Keyframe) error
 	ApplyBlock(*segment.Block) error

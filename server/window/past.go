@@ -36,7 +36,7 @@ func (p *Past) Start(sequence uint64) {
 	p.blocks.begin, p.blocks.next = sequence, sequence
 }
 
-// ApplyBlock adds the samples of a block.
+// ApplyBlock adds the samples of a block, and keeps its values, as [Window.ApplyBlock] does.
 func (p *Past) ApplyBlock(b *segment.Block) { p.blocks.ApplyBlock(b) }
 
 // Close gives up what was not adopted.

@@ -1,7 +1,6 @@
 package window
 
 import (
-	"slices"
 	"sync"
 	"time"
 
@@ -85,7 +84,8 @@ func (w *Window) count(bytes, samples int64) {
 	w.memory.bytes.Add(bytes)
 }
 
-// ApplyBlock adds the samples of a block. The head knows its series.
+// ApplyBlock adds the samples of a block, and keeps its values, which must not be written
+// any more. The head knows its series.
 func (w *Window) ApplyBlock(b *segment.Block) {
 	if w == nil {
 		return
@@ -105,10 +105,8 @@ func (w *Window) apply(b *segment.Block) {
 	}
 	w.next = b.Sequence + 1
 	w.applied = time.Now()
-	own := *b
-	own.Samples.Values = slices.Clone(b.Samples.Values)
 	oldest := w.oldest()
-	for part, h := range own.Parts() {
+	for part, h := range b.Parts() {
 		switch {
 		case h != nil && h.Timestamp >= oldest:
 			w.page(h.Ref/pageSize).addHistogram(w, h)
