@@ -62,12 +62,14 @@ type groups struct {
 	client  *http.Client
 	// pushed evaluate parts of expressions for routers; nil: nobody does.
 	pushed promql.Groups
+	// silentAfter is for how long a group's time stands still before that is told.
+	silentAfter time.Duration
 }
 
 func newGroups(t testing.TB, names ...string) *groups {
 	client, stop := httpClient(true)
 	t.Cleanup(stop)
-	all := &groups{t: t, client: client}
+	all := &groups{t: t, client: client, silentAfter: patience}
 	for _, name := range names {
 		all.list = append(all.list, &group{name: name, of: all})
 	}
@@ -172,7 +174,7 @@ func (g *groups) router(timeout time.Duration) (address string) {
 		Refusals: refusals, Log: throttle.New(logger, time.Second), Open: budget("streams"), Bytes: budget("stream-bytes"), Begun: func() error { return nil },
 	})
 	source := &routed.Source{Groups: g, Evaluations: evaluations, Timeout: timeout}
-	now := routed.NewTime(g)
+	now := routed.NewTime(g, g.silentAfter)
 	engine := promql.New(promql.DefaultConfig(), promql.Shared{
 		Source: source, Evaluations: evaluations, Groups: g.pushed, Logger: logger, Bytes: budget("query-bytes"), Turns: budget("queries"),
 	})
@@ -378,6 +380,56 @@ func TestQueryWhileAGroupIsAway(t *testing.T) {
 	last = (s.now - 7000) / 5000 * 5000
 	got.until(recv, upTo(last))
 	require.Equal(t, []string{"b", "", "b", ""}, awayOf(got))
+	want := newResults(t).all(whole.query(t, &queryRequest{Expression: "sum by (b) (m)", Step: secs(5), Delay: secs(7), Start: sinceQuery(t0)}))
+	require.Equal(t, byStep(t, want), byStep(t, got))
+}
+
+// So it is while nothing comes of a group's logs, though its servers answer: the steps that
+// the group has come to are there, and the next ones once it goes on.
+func TestQueryWhileAGroupIsSilent(t *testing.T) {
+	s := newGroupsStory(t, 7)
+	all := newGroups(t, "a", "b")
+	whole := startFed(t, testConfig(t), s.sources...)
+	all.silentAfter = 3 * time.Second
+	first, later := start(t, testConfig(t)), start(t, testConfig(t))
+	s.sources[0].feed(first.Server)
+	stop := s.sources[1].feed(later.Server)
+	all.serve(0, first)
+	all.serve(1, later)
+	router := all.router(patience)
+	s.goOn(t0 + 60*second)
+	last := (s.now - 7000) / 5000 * 5000
+	req := func(when metricsv1.WhenAway) *queryRequest {
+		return &queryRequest{
+			Expression: "sum by (b) (m)", Step: secs(5), Delay: secs(7), Start: sinceQuery(t0), Follow: true,
+			HeartbeatInterval: durationpb.New(100 * time.Millisecond), WhenAway: when,
+		}
+	}
+	got := newResults(t)
+	recv := queryAt(t, router, req(metricsv1.WhenAway_WHEN_AWAY_WAIT))
+	got.until(recv, upTo(last))
+	stop()
+	got.until(recv, func(m *queryResponse) bool { return slices.Contains(m.GetAway().GetGroups(), "b") })
+	require.Equal(t, last, cursorTime(t, got.cursor))
+
+	refused := queryAt(t, router, req(metricsv1.WhenAway_WHEN_AWAY_REFUSE))
+	come := newResults(t)
+	come.until(refused, upTo(last))
+	require.Equal(t, byStep(t, got), byStep(t, come))
+	var err error
+	for err == nil {
+		_, err = refused()
+	}
+	require.Equal(t, codes.Unavailable, status.Code(err))
+	require.Regexp(t, `time stands still in group .*\bb\b`, err.Error())
+
+	s.sources[1].feed(later.Server)
+	s.goOn(t0 + 100*second)
+	last = (s.now - 7000) / 5000 * 5000
+	got.until(recv, upTo(last))
+	if told := awayOf(got); told[len(told)-1] != "" {
+		got.until(recv, func(m *queryResponse) bool { return m.GetAway() != nil && len(m.GetAway().GetGroups()) == 0 })
+	}
 	want := newResults(t).all(whole.query(t, &queryRequest{Expression: "sum by (b) (m)", Step: secs(5), Delay: secs(7), Start: sinceQuery(t0)}))
 	require.Equal(t, byStep(t, want), byStep(t, got))
 }

@@ -353,6 +353,7 @@ func TestStatusOfGroups(t *testing.T) {
 				{Address: "10.0.0.1:8090", Instance: "server-1", Ready: true}, {Address: "10.0.0.2:8090", Error: "connection refused"},
 			}},
 			{Name: "b", Away: true},
+			{Name: "c", Silent: true, Servers: []*metricsv1.GroupServer{{Address: "10.0.0.3:8090", Instance: "server-3", Ready: true}}},
 		},
 	}}
 	address := server.Start(t)

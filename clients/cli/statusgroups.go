@@ -13,6 +13,7 @@ import (
 type groupState struct {
 	Name             string        `json:"name"`
 	Away             bool          `json:"away"`
+	Silent           bool          `json:"silent"`
 	PlacementVersion uint64        `json:"placement_version,omitempty"`
 	Servers          []groupServer `json:"servers"`
 	LogIDs           []string      `json:"log_ids"`
@@ -27,7 +28,7 @@ type groupServer struct {
 
 func newGroupState(g *metricsv1.GroupStatus) groupState {
 	s := groupState{
-		Name: g.GetName(), Away: g.GetAway(), PlacementVersion: g.GetPlacementVersion(),
+		Name: g.GetName(), Away: g.GetAway(), Silent: g.GetSilent(), PlacementVersion: g.GetPlacementVersion(),
 		Servers: []groupServer{}, LogIDs: append([]string{}, g.GetLogIds()...),
 	}
 	for _, of := range g.GetServers() {
@@ -48,8 +49,11 @@ func printGroups(b *bufio.Writer, groups []groupState, version uint64) {
 	_, _ = fmt.Fprintln(t, "  GROUP\tVERSION\tLOGS\tSERVER\tINSTANCE\tSTATE")
 	for _, g := range groups {
 		name := output.Cell(g.Name, false)
-		if g.Away {
+		switch {
+		case g.Away:
 			name += " (away)"
+		case g.Silent:
+			name += " (silent)"
 		}
 		servers := g.Servers
 		if len(servers) == 0 {

@@ -1,7 +1,6 @@
 package query
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -46,15 +45,7 @@ func (s *subscription) begin() error {
 // why the client has to go on elsewhere.
 func (s *subscription) reach(ms int64, otherwise error) error {
 	late := refusal.Unavailable(otherwise, s.cursor())
-	for {
-		if err := s.absence.Check(); err != nil {
-			return err
-		}
-		err := s.while(func(ctx context.Context) error { return s.queries.Clock.Reach(ctx, ms, s.queries.CursorWait, late) })
-		if away, _ := s.queries.Clock.Away(); len(away) == 0 || !errors.Is(err, late) {
-			return err
-		}
-	}
+	return s.absence.Reach(s.while, ms, s.queries.CursorWait, late)
 }
 
 // resume goes on after the step of a cursor, whose result is computed again, since what has

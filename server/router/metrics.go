@@ -14,6 +14,7 @@ var (
 	readyDesc   = prometheus.NewDesc("promgrpc_router_ready", "1 if calls are served.", nil, nil)
 	fileDesc    = prometheus.NewDesc("promgrpc_router_groups_file_refused", "1 while the groups file says what cannot be used, and what it said before is in use.", nil, nil)
 	awayDesc    = prometheus.NewDesc("promgrpc_router_group_away", "1 while no server of the group answers.", []string{"group"}, nil)
+	silentDesc  = prometheus.NewDesc("promgrpc_router_group_silent", "1 while the group's servers answer, but its time stands still, and steps with it.", []string{"group"}, nil)
 	serversDesc = prometheus.NewDesc("promgrpc_router_group_servers", "Servers of the group, by whether calls go to them.", []string{"group", "ready"}, nil)
 	versionDesc = prometheus.NewDesc("promgrpc_router_group_placement_version", "Version of the groups file in the logs of the group, 0 for none.", []string{"group"}, nil)
 )
@@ -28,7 +29,7 @@ func (c collector) counted() []prometheus.Collector {
 
 // Describe implements [prometheus.Collector].
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{streamsDesc, connsDesc, stateDesc, bytesDesc, readyDesc, fileDesc, awayDesc, serversDesc, versionDesc} {
+	for _, d := range []*prometheus.Desc{streamsDesc, connsDesc, stateDesc, bytesDesc, readyDesc, fileDesc, awayDesc, silentDesc, serversDesc, versionDesc} {
 		ch <- d
 	}
 	for _, m := range c.counted() {
@@ -47,7 +48,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(bytesDesc, float64(c.r.callBytes.Used()))
 	gauge(readyDesc, one(c.r.Ready() == nil))
 	gauge(fileDesc, one(c.r.groups.Problem() != nil))
-	for _, g := range c.r.groups.Status() {
+	for _, g := range c.r.groupStates() {
 		ready := 0
 		for _, s := range g.GetServers() {
 			if s.GetReady() {
@@ -55,6 +56,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 			}
 		}
 		gauge(awayDesc, one(g.GetAway()), g.GetName())
+		gauge(silentDesc, one(g.GetSilent()), g.GetName())
 		gauge(serversDesc, float64(ready), g.GetName(), "true")
 		gauge(serversDesc, float64(len(g.GetServers())-ready), g.GetName(), "false")
 		gauge(versionDesc, float64(g.GetPlacementVersion()), g.GetName())

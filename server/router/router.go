@@ -139,6 +139,10 @@ func (r *Router) openGroups() error {
 	return nil
 }
 
+// silentAfter is for how long the time of a group stands still before its steps' callers are
+// told: for longer than servers wait for a silent log unless they are told otherwise.
+const silentAfter = 90 * time.Second
+
 // openRooms makes what works on the groups.
 func (r *Router) openRooms() {
 	c := &r.config
@@ -148,7 +152,7 @@ func (r *Router) openRooms() {
 		Timeout: c.Timeout, Staleness: c.Staleness, Metrics: merge.NewMetrics(),
 	}
 	source := &remote.Source{Groups: forRemote{r.groups}, Evaluations: r.evaluations, Timeout: c.Timeout}
-	r.time = remote.NewTime(forRemote{r.groups})
+	r.time = remote.NewTime(forRemote{r.groups}, silentAfter)
 	clock := schedule.NewClock(r.time)
 	r.pushed = pushed.New(pushed.Config{Groups: forRemote{r.groups}, Placement: r.groups.Placement})
 	engine := promql.New(c.Engine, promql.Shared{

@@ -26,7 +26,7 @@ func (l lookups) GetStatus(ctx context.Context, from call.Caller, req *metricsv1
 	if away := r.groups.Away(); len(away) > 0 && req.GetWhenAway() == metricsv1.WhenAway_WHEN_AWAY_REFUSE {
 		return &refusal.AwayError{Groups: away}
 	}
-	res.Groups = r.groups.Status()
+	res.Groups = r.groupStates()
 	if p := r.groups.Placement(); p != nil {
 		res.PlacementVersion = p.Version()
 	}
@@ -50,6 +50,15 @@ func (l lookups) GetStatus(ctx context.Context, from call.Caller, req *metricsv1
 		res.Cursor = from.Rights.Cursor(&present)
 	}
 	return nil
+}
+
+// groupStates are what is known of the groups.
+func (r *Router) groupStates() []*metricsv1.GroupStatus {
+	all, silent := r.groups.Status(), r.time.Silent()
+	for _, g := range all {
+		g.Silent = slices.Contains(silent, g.GetName())
+	}
+	return all
 }
 
 // states are what a server of each group says of it now, or else said last.

@@ -162,15 +162,7 @@ func (s *subscription) begin() error {
 // why the client has to go on elsewhere.
 func (s *subscription) reach(ms int64, otherwise error) error {
 	late := refusal.Unavailable(otherwise, fitting(s.told))
-	for {
-		if err := s.absence.Check(); err != nil {
-			return err
-		}
-		err := s.while(func(ctx context.Context) error { return s.rules.Clock.Reach(ctx, ms, s.rules.CursorWait, late) })
-		if away, _ := s.rules.Clock.Away(); len(away) == 0 || !errors.Is(err, late) {
-			return err
-		}
-	}
+	return s.absence.Reach(s.while, ms, s.rules.CursorWait, late)
 }
 
 // restore waits until this replica has come to where the cursor is, and evaluates again

@@ -10,8 +10,9 @@ import (
 	"github.com/promgrpc/exporter/server/refusal"
 )
 
-// Absence is what a stream of steps was told of groups that are away: it stands still until
-// they are back, or ends.
+// Absence is what a stream of steps was told of groups that are away, or are silent where it
+// waits for their time: it stands still until they are back, or ends. It belongs to the
+// goroutine of the stream.
 type Absence struct {
 	Clock *Clock
 	// Refuse has the stream end with a *[refusal.AwayError].
@@ -22,10 +23,7 @@ type Absence struct {
 }
 
 // Check tells who is away, if others are than the stream was told.
-func (a *Absence) Check() error {
-	names, _ := a.Clock.Away()
-	return a.are(names)
-}
+func (a *Absence) Check() error { return a.are(&refusal.AwayError{Groups: a.Clock.Away()}) }
 
 // Back is Check after something that needed all groups went well.
 func (a *Absence) Back() error {
@@ -35,25 +33,43 @@ func (a *Absence) Back() error {
 	return a.Check()
 }
 
-func (a *Absence) are(names []string) error {
+func (a *Absence) are(away *refusal.AwayError) error {
 	switch {
-	case slices.Equal(names, a.told):
+	case slices.Equal(away.Groups, a.told):
 		return nil
 	case a.Refuse:
-		return &refusal.AwayError{Groups: names}
+		return away
 	}
-	a.told = names
-	return a.Tell(names)
+	a.told = away.Groups
+	return a.Tell(away.Groups)
 }
 
-// Wait is [Clock.Wait], with the client told who is away meanwhile.
+// Wait is [Clock.Wait], with the client told meanwhile who holds time back.
 func (a *Absence) Wait(ctx context.Context, ms int64) error {
 	for {
-		names, changed := a.Clock.Away()
-		if err := a.are(names); err != nil {
+		names, changed := a.Clock.HeldBy()
+		if err := a.are(&refusal.AwayError{Groups: names, Time: true}); err != nil {
 			return err
 		}
 		if err := a.Clock.waitUnless(ctx, ms, changed); !errors.Is(err, errChanged) {
+			return err
+		}
+	}
+}
+
+// Reach is [Clock.Reach], as work of what sends heartbeats meanwhile, again and again for as
+// long as groups hold time back, with the client told who does.
+func (a *Absence) Reach(while func(work func(context.Context) error) error, ms int64, most time.Duration, late error) error {
+	if err := a.Check(); err != nil {
+		return err
+	}
+	for {
+		err := while(func(ctx context.Context) error { return a.Clock.Reach(ctx, ms, most, late) })
+		names, _ := a.Clock.HeldBy()
+		if len(names) == 0 || !errors.Is(err, late) {
+			return err
+		}
+		if err := a.are(&refusal.AwayError{Groups: names, Time: true}); err != nil {
 			return err
 		}
 	}
@@ -69,7 +85,7 @@ func (a *Absence) Again(ctx context.Context, err error) error {
 	if !errors.As(err, &away) || a.Refuse {
 		return err
 	}
-	if err := a.are(away.Groups); err != nil {
+	if err := a.are(away); err != nil {
 		return err
 	}
 	return backoff.Sleep(ctx, betweenAttempts)

@@ -30,9 +30,12 @@ type Source interface {
 	Lost() int64
 	// Changed returns a channel that is closed once any of this may have changed.
 	Changed() <-chan struct{}
-	// Away names the groups that hold time back since none of their servers answers, and
-	// returns a channel that is closed when it is others; nil: it never is.
-	Away() (groups []string, changed <-chan struct{})
+	// Away names the groups of which nothing can be read, since none of their servers
+	// answers.
+	Away() (groups []string)
+	// HeldBy names the groups that hold time back: those that are away, and those that are
+	// silent. It returns a channel that is closed when it is others; nil: it never is.
+	HeldBy() (groups []string, changed <-chan struct{})
 }
 
 // Clock has others wait for the time of a source.

@@ -82,4 +82,7 @@ func (l *Logs) counts(r *replica.Replica) bool {
 func (l *Logs) Changed() <-chan struct{} { return l.replicas.Updates.Next() }
 
 // Away implements [Source]. All logs of a server are at the server.
-func (l *Logs) Away() (groups []string, changed <-chan struct{}) { return nil, nil }
+func (l *Logs) Away() (groups []string) { return nil }
+
+// HeldBy implements [Source].
+func (l *Logs) HeldBy() (groups []string, changed <-chan struct{}) { return nil, nil }

@@ -56,7 +56,7 @@ func (c *Calls) readSeries(ctx context.Context, v selection.Viewer, req *queryv1
 	if err != nil {
 		return err
 	}
-	if err := c.refusing(req.GetWhenAway()); err != nil {
+	if err := refusing(&refusal.AwayError{Groups: c.Clock.Away()}, req.GetWhenAway()); err != nil {
 		return err
 	}
 	if req.Reached != nil {
@@ -107,9 +107,9 @@ func (c *Calls) sendExemplars(ctx context.Context, v selection.Viewer, held *lim
 }
 
 // refusing refuses what is not to wait for groups that are away.
-func (c *Calls) refusing(when metricsv1.WhenAway) error {
-	if away, _ := c.Clock.Away(); len(away) > 0 && when == metricsv1.WhenAway_WHEN_AWAY_REFUSE {
-		return &refusal.AwayError{Groups: away}
+func refusing(away *refusal.AwayError, when metricsv1.WhenAway) error {
+	if len(away.Groups) > 0 && when == metricsv1.WhenAway_WHEN_AWAY_REFUSE {
+		return away
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
 	"github.com/promgrpc/exporter/internal/backoff"
 	"github.com/promgrpc/exporter/server/call"
+	"github.com/promgrpc/exporter/server/refusal"
 )
 
 const (
@@ -38,10 +39,11 @@ func (c *Calls) followTime(ctx context.Context, req *queryv1.FollowTimeRequest, 
 	defer tick.Stop()
 	for {
 		changed := c.Clock.Changed()
-		if err := c.refusing(req.GetWhenAway()); err != nil {
+		held, _ := c.Clock.HeldBy()
+		if err := refusing(&refusal.AwayError{Groups: held, Time: true}, req.GetWhenAway()); err != nil {
 			return err
 		}
-		wire, err := proto.MarshalOptions{}.MarshalAppend(make([]byte, call.PrefixSize), c.now())
+		wire, err := proto.MarshalOptions{}.MarshalAppend(make([]byte, call.PrefixSize), c.now(held))
 		if err != nil {
 			return err
 		}
@@ -60,10 +62,9 @@ func (c *Calls) followTime(ctx context.Context, req *queryv1.FollowTimeRequest, 
 	}
 }
 
-// now is the time as a message.
-func (c *Calls) now() *queryv1.FollowTimeResponse {
-	m := &queryv1.FollowTimeResponse{}
-	m.Away, _ = c.Clock.Away()
+// now is the time, which some groups hold back, as a message.
+func (c *Calls) now(held []string) *queryv1.FollowTimeResponse {
+	m := &queryv1.FollowTimeResponse{Away: held}
 	if ms, ok := c.Clock.Passed(); ok {
 		m.Time = &ms
 	}

@@ -221,7 +221,7 @@ func TestTime(t *testing.T) {
 	}}
 	b := &group{name: "b", answers: [][]any{{at(9000)}}}
 	all := &several{list: []Group{a}}
-	now := NewTime(all)
+	now := NewTime(all, time.Hour)
 	_, ok := now.Passed()
 	require.False(t, ok)
 	require.EqualValues(t, math.MaxInt64, now.Began())
@@ -250,13 +250,44 @@ func TestTime(t *testing.T) {
 	all.set(b)
 	eventually(8000)
 
-	names, changed := now.Away()
+	names, changed := now.HeldBy()
 	require.Empty(t, names)
 	b.mu.Lock()
 	b.away = true
 	b.mu.Unlock()
 	all.set(b)
 	<-changed
-	names, _ = now.Away()
+	names, _ = now.HeldBy()
 	require.Equal(t, []string{"b"}, names)
+	require.Equal(t, names, now.Away())
+}
+
+// A group is silent once its time has stood still, until another server has come further.
+func TestSilentGroups(t *testing.T) {
+	a := &group{name: "a", answers: [][]any{{at(4000), at(4000)}}}
+	now := NewTime(&several{list: []Group{a}}, 0) // Standing still counts at once.
+	_, changed := now.HeldBy()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { now.Run(ctx); close(done) }()
+	defer func() { cancel(); <-done }()
+	<-changed
+	names, changed := now.HeldBy()
+	require.Equal(t, []string{"a"}, names)
+	require.Equal(t, names, now.Silent())
+	require.Empty(t, now.Away())
+
+	now.mu.Lock()
+	now.silentAfter = time.Hour
+	now.mu.Unlock()
+	a.mu.Lock()
+	a.answers = [][]any{{at(5000)}}
+	a.mu.Unlock()
+	<-changed
+	names, _ = now.HeldBy()
+	require.Empty(t, names)
+	require.Eventually(t, func() bool { ms, ok := now.Passed(); return ok && ms == 5000 }, time.Minute, time.Millisecond)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	require.GreaterOrEqual(t, len(a.asked), 2)
 }

@@ -1172,8 +1172,9 @@ func (x *LogStatus) GetPlacementVersion() uint64 {
 	return 0
 }
 
-// Away says which groups of a router do not answer, as an event of a stream: what they
-// have is missing until it comes again with fewer of them, at last with none.
+// Away says which groups of a router are away, as an event of a stream: what they have is
+// missing until it comes again with fewer of them, at last with none. In a stream of steps
+// it names those whose time stands still as well, which hold the steps back.
 type Away struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// groups by name, sorted.
@@ -1231,8 +1232,11 @@ type GroupStatus struct {
 	Away bool `protobuf:"varint,3,opt,name=away,proto3" json:"away,omitempty"`
 	// placement_version of the placement in the group's logs. 0: they have none.
 	PlacementVersion uint64 `protobuf:"varint,4,opt,name=placement_version,json=placementVersion,proto3" json:"placement_version,omitempty"`
-	// log_ids of the logs that the group's servers have, as 32 hexadecimal digits.
-	LogIds        []string `protobuf:"bytes,5,rep,name=log_ids,json=logIds,proto3" json:"log_ids,omitempty"`
+	// log_ids of the logs that the group's servers have or had, as 32 hexadecimal digits.
+	LogIds []string `protobuf:"bytes,5,rep,name=log_ids,json=logIds,proto3" json:"log_ids,omitempty"`
+	// silent is set while the group is not away, but its time has stood still for 90 seconds,
+	// since nothing comes of its logs: steps of PromQL wait for it.
+	Silent        bool `protobuf:"varint,6,opt,name=silent,proto3" json:"silent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1300,6 +1304,13 @@ func (x *GroupStatus) GetLogIds() []string {
 		return x.LogIds
 	}
 	return nil
+}
+
+func (x *GroupStatus) GetSilent() bool {
+	if x != nil {
+		return x.Silent
+	}
+	return false
 }
 
 // GroupServer is a server of a group, as a router last saw it.
@@ -1469,13 +1480,14 @@ const file_promgrpc_metrics_v1_metrics_proto_rawDesc = "" +
 	"\x05group\x18\f \x01(\tR\x05group\x12+\n" +
 	"\x11placement_version\x18\r \x01(\x04R\x10placementVersion\"\x1e\n" +
 	"\x04Away\x12\x16\n" +
-	"\x06groups\x18\x01 \x03(\tR\x06groups\"\xb7\x01\n" +
+	"\x06groups\x18\x01 \x03(\tR\x06groups\"\xcf\x01\n" +
 	"\vGroupStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12:\n" +
 	"\aservers\x18\x02 \x03(\v2 .promgrpc.metrics.v1.GroupServerR\aservers\x12\x12\n" +
 	"\x04away\x18\x03 \x01(\bR\x04away\x12+\n" +
 	"\x11placement_version\x18\x04 \x01(\x04R\x10placementVersion\x12\x17\n" +
-	"\alog_ids\x18\x05 \x03(\tR\x06logIds\"o\n" +
+	"\alog_ids\x18\x05 \x03(\tR\x06logIds\x12\x16\n" +
+	"\x06silent\x18\x06 \x01(\bR\x06silent\"o\n" +
 	"\vGroupServer\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12\x14\n" +

@@ -671,7 +671,8 @@ type FollowTimeResponse struct {
 	// lost is the time up to which a part of a log is not retained any more. Unset: all is
 	// there.
 	Lost *int64 `protobuf:"varint,3,opt,name=lost,proto3,oneof" json:"lost,omitempty"`
-	// away names the groups of a router that hold the time back since they do not answer.
+	// away names the groups of a router that hold the time back since they do not answer, or
+	// nothing has come of their logs for 90 seconds.
 	Away          []string `protobuf:"bytes,4,rep,name=away,proto3" json:"away,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1094,7 +1095,8 @@ type QueryResponse_End struct {
 }
 
 type QueryResponse_Away struct {
-	// away: groups of a router do not answer. The stream stands still until they do.
+	// away: groups of a router do not answer, or nothing has come of their logs for 90
+	// seconds. The stream stands still until they go on.
 	Away *v1.Away `protobuf:"bytes,10,opt,name=away,proto3,oneof"`
 }
 
@@ -1598,7 +1600,8 @@ type EvaluateRulesResponse_End struct {
 }
 
 type EvaluateRulesResponse_Away struct {
-	// away: groups of a router do not answer. The stream stands still until they do.
+	// away: groups of a router do not answer, or nothing has come of their logs for 90
+	// seconds. The stream stands still until they go on.
 	Away *v1.Away `protobuf:"bytes,11,opt,name=away,proto3,oneof"`
 }
 

@@ -55,18 +55,20 @@ class GroupServer(_message.Message):
     def __init__(self, address: _Optional[str] = ..., instance: _Optional[str] = ..., ready: bool = ..., error: _Optional[str] = ...) -> None: ...
 
 class GroupStatus(_message.Message):
-    __slots__ = ["away", "log_ids", "name", "placement_version", "servers"]
+    __slots__ = ["away", "log_ids", "name", "placement_version", "servers", "silent"]
     AWAY_FIELD_NUMBER: _ClassVar[int]
     LOG_IDS_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     PLACEMENT_VERSION_FIELD_NUMBER: _ClassVar[int]
     SERVERS_FIELD_NUMBER: _ClassVar[int]
+    SILENT_FIELD_NUMBER: _ClassVar[int]
     away: bool
     log_ids: _containers.RepeatedScalarFieldContainer[str]
     name: str
     placement_version: int
     servers: _containers.RepeatedCompositeFieldContainer[GroupServer]
-    def __init__(self, name: _Optional[str] = ..., servers: _Optional[_Iterable[_Union[GroupServer, _Mapping]]] = ..., away: bool = ..., placement_version: _Optional[int] = ..., log_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    silent: bool
+    def __init__(self, name: _Optional[str] = ..., servers: _Optional[_Iterable[_Union[GroupServer, _Mapping]]] = ..., away: bool = ..., placement_version: _Optional[int] = ..., log_ids: _Optional[_Iterable[str]] = ..., silent: bool = ...) -> None: ...
 
 class Histogram(_message.Message):
     __slots__ = ["count_float", "count_int", "custom_values", "negative_counts", "negative_deltas", "negative_spans", "positive_counts", "positive_deltas", "positive_spans", "reset_hint", "schema", "start_timestamp", "sum", "timestamp", "zero_count_float", "zero_count_int", "zero_threshold"]

@@ -362,7 +362,8 @@ export type FollowTimeResponse = Message<"promgrpc.query.v1.FollowTimeResponse">
   lost?: bigint | undefined;
 
   /**
-   * away names the groups of a router that hold the time back since they do not answer.
+   * away names the groups of a router that hold the time back since they do not answer, or
+   * nothing has come of their logs for 90 seconds.
    *
    * @generated from field: repeated string away = 4;
    */
@@ -573,7 +574,8 @@ export type QueryResponse = Message<"promgrpc.query.v1.QueryResponse"> & {
     case: "end";
   } | {
     /**
-     * away: groups of a router do not answer. The stream stands still until they do.
+     * away: groups of a router do not answer, or nothing has come of their logs for 90
+     * seconds. The stream stands still until they go on.
      *
      * @generated from field: promgrpc.metrics.v1.Away away = 10;
      */
@@ -909,7 +911,8 @@ export type EvaluateRulesResponse = Message<"promgrpc.query.v1.EvaluateRulesResp
     case: "end";
   } | {
     /**
-     * away: groups of a router do not answer. The stream stands still until they do.
+     * away: groups of a router do not answer, or nothing has come of their logs for 90
+     * seconds. The stream stands still until they go on.
      *
      * @generated from field: promgrpc.metrics.v1.Away away = 11;
      */
