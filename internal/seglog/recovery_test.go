@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -287,11 +288,23 @@ func TestEveryByteOfMirror(t *testing.T) {
 	}
 }
 
+// noise is text that does not get shorter when it is compressed.
+func noise(rnd *rand.Rand, n int) string {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(rnd.Uint32())
+	}
+	return string(b)
+}
+
 // script appends and rotates until it fails, and returns what was confirmed.
 func script(w *Writer, m *memory, blocks int) (confirmed uint64, err error) {
 	rnd := newRand()
 	for i := range blocks {
 		b := m.block(rnd, 8)
+		if i%9 == 8 { // It is written before the sync that it shares.
+			b.Verdict.Errors = []string{noise(rnd, maxGroup)}
+		}
 		seq, err := w.Append(b)
 		if err != nil {
 			return confirmed, err
