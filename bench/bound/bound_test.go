@@ -114,21 +114,24 @@ func await(t *testing.T, address string, status int) {
 	}, time.Minute, 10*time.Millisecond)
 }
 
-// Real exporters have native histograms, too, whose labels alone are in the floors.
-func TestFloorsOfRealSeries(t *testing.T) {
+// Real exporters have native histograms, too, whose labels alone are in the floors; a fleet
+// has long labels, NaN, and another order in each round.
+func TestFloorsOfUnlikeSeries(t *testing.T) {
 	const all = 3000 // more than one target of each kind
-	for _, version := range []int{1, 2} {
-		l, err := load.Make(load.Plan{
-			Profile: load.Recorded, Series: all, Rounds: 2, PerRequest: 500, Version: version, Interval: 15 * time.Second, Last: time.Now(),
-		})
-		require.NoError(t, err)
-		p, err := NewPipeline(version, 1, t.TempDir())
-		require.NoError(t, err)
-		defer p.Close()
-		for round := range 2 {
-			_, err := p.Run(l.Rounds(round, round+1))
+	for _, profile := range []*load.Profile{load.Recorded, load.Fleet} {
+		for _, version := range []int{1, 2} {
+			l, err := load.Make(load.Plan{
+				Profile: profile, Series: all, Rounds: 2, PerRequest: 500, Version: version, Interval: 15 * time.Second, Last: time.Now(),
+			})
 			require.NoError(t, err)
-			require.Len(t, p.known, all)
+			p, err := NewPipeline(version, 1, t.TempDir())
+			require.NoError(t, err)
+			defer p.Close()
+			for round := range 2 {
+				_, err := p.Run(l.Rounds(round, round+1))
+				require.NoError(t, err)
+				require.Len(t, p.known, all)
+			}
 		}
 	}
 }

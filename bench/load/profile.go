@@ -35,7 +35,7 @@ type Series struct {
 	Histogram *histogram.Histogram
 }
 
-var profiles = []*Profile{Synthetic, Recorded}
+var profiles = []*Profile{Synthetic, Recorded, Fleet}
 
 // Find returns the profile of a name.
 func Find(name string) (*Profile, error) {

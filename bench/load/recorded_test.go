@@ -184,26 +184,28 @@ func TestTargetsAreReplaced(t *testing.T) {
 
 // Requests of both versions have the same series, at most as many as wanted, each with
 // the one sample of its round.
-func TestRecordedRequests(t *testing.T) {
-	for _, size := range []int{500, 2000, 10_000} {
-		var first []string
-		for version := 1; version <= 2; version++ {
-			p := recordedPlan(version)
-			p.PerRequest = size
-			l, err := Make(p)
-			require.NoError(t, err)
-			var got []string
-			for i, body := range l.Bodies {
-				round, request := i/p.Requests(), i%p.Requests()
-				at := p.Timestamp(round, request)
-				samples := lines(t, version, body, at)
-				require.Len(t, samples, min(size, p.Series-request*size))
-				got = append(got, samples...)
+func TestRequestsOfEachProfile(t *testing.T) {
+	for _, profile := range profiles {
+		for _, size := range []int{500, 2000, 10_000} {
+			var first []string
+			for version := 1; version <= 2; version++ {
+				p := plan(version)
+				p.Profile, p.PerRequest = profile, size
+				l, err := Make(p)
+				require.NoError(t, err)
+				var got []string
+				for i, body := range l.Bodies {
+					round, request := i/p.Requests(), i%p.Requests()
+					at := p.Timestamp(round, request)
+					samples := lines(t, version, body, at)
+					require.Len(t, samples, min(size, p.Series-request*size))
+					got = append(got, samples...)
+				}
+				if version == 1 {
+					first = got
+				}
+				require.Equal(t, first, got, profile.Name)
 			}
-			if version == 1 {
-				first = got
-			}
-			require.Equal(t, first, got)
 		}
 	}
 }
@@ -244,25 +246,27 @@ func lines(t *testing.T, version int, body []byte, at int64) (lines []string) {
 	return lines
 }
 
-func TestFewSeriesOfARecordingAreSelected(t *testing.T) {
-	p := recordedPlan(1)
-	p.Series = 2000
-	matchers, err := parser.NewParser(parser.Options{}).ParseMetricSelector(Recorded.Few)
-	require.NoError(t, err)
-	pages, err := recorded()
-	require.NoError(t, err)
-	few := 0
-	for s := range multiply(pages, p, 0, p.Series)(0) {
-		value := map[string]string{}
-		for _, l := range s.Labels {
-			value[l.Name] = l.Value
+func TestFewSeriesOfEachProfileAreSelected(t *testing.T) {
+	for _, profile := range profiles {
+		p := plan(1)
+		p.Profile, p.Series = profile, 2000
+		matchers, err := parser.NewParser(parser.Options{}).ParseMetricSelector(profile.Few)
+		require.NoError(t, err)
+		part, err := profile.Part(p, 0, p.Series)
+		require.NoError(t, err)
+		few := 0
+		for s := range part(0) {
+			value := map[string]string{}
+			for _, l := range s.Labels {
+				value[l.Name] = l.Value
+			}
+			if !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return !m.Matches(value[m.Name]) }) {
+				few++
+			}
 		}
-		if !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return !m.Matches(value[m.Name]) }) {
-			few++
-		}
+		require.Positive(t, few, profile.Name)
+		require.Less(t, few, 100, profile.Name)
 	}
-	require.Positive(t, few)
-	require.Less(t, few, 100)
 }
 
 // Some peers have neither native histograms nor NaN.
