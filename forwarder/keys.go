@@ -2,6 +2,7 @@ package forwarder
 
 import (
 	"math/bits"
+	"slices"
 
 	"github.com/promgrpc/exporter/forwarder/remotewrite"
 	"github.com/promgrpc/exporter/internal/invariant"
@@ -24,7 +25,7 @@ const leastCells = 8
 
 // keyPart is cells with linear probing, of which three quarters are in use at most. Where a
 // search begins is proportional to the hash, so there may be any number of cells, and a
-// part grows by a quarter at a time.
+// part grows by an eighth at a time, or as much more as the allocator gives anyway.
 type keyPart struct {
 	cells []keyCell
 	n     int
@@ -61,7 +62,7 @@ func (t *keyTable) fetch(keys []remotewrite.Key) {
 func (t *keyTable) put(k remotewrite.Key, slot uint32) {
 	p := t.part(k)
 	if p.n >= len(p.cells)*3/4 {
-		p.resize(roomFor(p.n))
+		p.resize(roomFor(p.n + 1))
 	}
 	c := p.cell(k.A, uint32(k.B))
 	if c.slot == 0 {
@@ -74,8 +75,8 @@ func (t *keyTable) put(k remotewrite.Key, slot uint32) {
 	}
 }
 
-// roomFor is how many cells a part gets for so many keys: three fifths are in use.
-func roomFor(keys int) int { return max(leastCells, keys*5/3) }
+// roomFor is how many cells a part gets for so many keys, at least: two thirds are in use.
+func roomFor(keys int) int { return max(leastCells, keys*3/2) }
 
 // move maps the slots of all keys by to. Keys whose slot becomes 0 are removed, and their
 // memory is given up.
@@ -117,10 +118,12 @@ func (p *keyPart) cell(a uint64, b uint32) *keyCell {
 	}
 }
 
-// resize moves the keys to so many new cells.
+// resize moves the keys to so many new cells, and those that the allocator adds.
 func (p *keyPart) resize(cells int) {
 	old := p.cells
-	p.cells, p.n = make([]keyCell, cells), 0
+	fresh := slices.Grow([]keyCell(nil), cells)
+	p.cells, p.n = fresh[:cap(fresh)], 0
+	clear(p.cells)
 	for i := range old {
 		if c := &old[i]; c.slot != 0 {
 			*p.cell(c.a, c.b) = *c
