@@ -229,14 +229,14 @@ func (r *Router) Close() error {
 }
 
 // begun says why nothing is served yet: it is not known what all groups have. One that does
-// not answer at all is waited for, but not forever.
+// not say it all is waited for, but not forever.
 func (r *Router) begun() error {
 	if r.known.Load() {
 		return nil
 	}
 	pending := r.groups.Pending()
 	if pending != "" && time.Since(r.started) < r.config.Timeout {
-		return fmt.Errorf("no server has answered yet of group %s", pending)
+		return fmt.Errorf("it is not known yet which logs there are in group %s", pending)
 	}
 	r.known.Store(true)
 	return nil

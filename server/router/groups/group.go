@@ -38,6 +38,9 @@ type Group struct {
 	// logs that any of its servers has said it has, since the group is in the file; nil: none
 	// has answered. Replaced, never changed.
 	logs map[segment.LogID]bool
+	// answered is when the first did, and known whether the others have, or were waited for.
+	answered time.Time
+	known    bool
 
 	judging sync.Mutex // whoever takes up what the servers have said, one at a time
 }
@@ -149,11 +152,14 @@ func (g *Group) Away() bool {
 }
 
 // Logs are those that any of its servers has or had, as of when it was asked last: a log is
-// the group's also while its only server is gone. They are not known before one has answered.
+// the group's also while its only server is gone. They are known once every server has
+// answered; those that have not are waited for from the first answer on, for as long as they
+// may take. A network that comes back brings one server before another, and the first may
+// have lost its disk: a log that only the other has would be taken for one of no group.
 func (g *Group) Logs() (ids map[segment.LogID]bool, known bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.logs, g.logs != nil
+	return g.logs, g.known
 }
 
 // changed takes up what its servers have said. Who sees it has been woken, or is woken by
@@ -161,13 +167,16 @@ func (g *Group) Logs() (ids map[segment.LogID]bool, known bool) {
 func (g *Group) changed() {
 	g.judging.Lock()
 	defer g.judging.Unlock()
-	away, present := g.judge()
+	away, all, present := g.judge()
 	g.mu.Lock()
-	was, before := g.away, g.logs
-	g.mu.Unlock()
+	was, before, knew := g.away, g.logs, g.known
 	logs := remembered(before, present)
-	isNew := (before == nil) != (logs == nil) || !maps.Equal(before, logs)
-	if away == was && !isNew {
+	if logs != nil && g.answered.IsZero() {
+		g.answered = time.Now()
+	}
+	known := knew || logs != nil && (all || time.Since(g.answered) > askTime)
+	g.mu.Unlock()
+	if away == was && known == knew && maps.Equal(before, logs) {
 		return
 	}
 	switch {
@@ -178,17 +187,19 @@ func (g *Group) changed() {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.away, g.logs = away, logs
+	g.away, g.logs, g.known = away, logs, known
 	g.all.changed.Wake()
 }
 
-// judge says whether none of its servers answers, and which logs they have, nil: none has
-// answered yet.
-func (g *Group) judge() (away bool, logs map[segment.LogID]bool) {
+// judge says whether none of its servers answers, whether all have answered ever, and which
+// logs they have, nil: none has answered yet.
+func (g *Group) judge() (away, all bool, logs map[segment.LogID]bool) {
 	servers := g.members.All()
 	asked, answering := 0, 0
+	all = true
 	for _, s := range servers {
 		status, err := s.said()
+		all = all && (status != nil || s.isOfAnother())
 		if status != nil || err != nil {
 			asked++
 		}
@@ -207,7 +218,7 @@ func (g *Group) judge() (away bool, logs map[segment.LogID]bool) {
 			}
 		}
 	}
-	return answering == 0 && asked == len(servers) && (asked > 0 || time.Since(g.began) > askTime), logs
+	return answering == 0 && asked == len(servers) && (asked > 0 || time.Since(g.began) > askTime), all, logs
 }
 
 // remembered are the logs that servers have, and those that they had before, for which there

@@ -2,6 +2,7 @@ package groups
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -29,11 +30,17 @@ type said struct {
 	group string
 	log   segment.LogID
 	asked atomic.Int64
+	fails atomic.Bool // it does not answer
 }
+
+var errFails = errors.New("it fails")
 
 // GetStatus implements the service.
 func (s *said) GetStatus(context.Context, *connect.Request[metricsv1.GetStatusRequest]) (*connect.Response[metricsv1.GetStatusResponse], error) {
 	s.asked.Add(1)
+	if s.fails.Load() {
+		return nil, connect.NewError(connect.CodeUnavailable, errFails)
+	}
 	return connect.NewResponse(&metricsv1.GetStatusResponse{Ready: true, Group: s.group, Logs: []*metricsv1.LogStatus{{LogId: s.log.String()}}}), nil
 }
 
@@ -122,6 +129,37 @@ func TestLogOfAServerThatIsGone(t *testing.T) {
 	require.Eventually(t, func() bool { return list[0].Servers() == 1 }, time.Minute, time.Millisecond)
 	list[0].changed()
 	require.True(t, has(list[0], goes.log)())
+}
+
+// A server that has lost its disk may answer before one that has the log, which fails at
+// first: a cursor that names the log would be taken for one of no group.
+func TestLogOfAServerThatAnswersLater(t *testing.T) {
+	first, later := &said{log: segment.LogID{1}}, &said{log: segment.LogID{2}}
+	later.fails.Store(true)
+	began := time.Now()
+	g, _ := running(t, "groups: {a: {servers: \""+first.serve(t)+","+later.serve(t)+"\"}}")
+	list, _ := g.Now()
+	require.Eventually(t, func() bool { return has(list[0], first.log)() && later.asked.Load() > 0 }, time.Minute, time.Millisecond)
+	for {
+		_, changed := g.Now()
+		ids, known := list[0].Logs()
+		if known {
+			require.True(t, ids[later.log] || time.Since(began) > askTime, "it was not waited for")
+			return
+		}
+		require.True(t, ids[first.log])
+		later.fails.Store(false)
+		<-changed
+	}
+}
+
+// One that does not come is not waited for forever.
+func TestLogsWhileAServerIsGone(t *testing.T) {
+	a := &said{log: segment.LogID{1}}
+	g, _ := running(t, "groups: {a: {servers: \""+a.serve(t)+",127.0.0.1:1\"}}")
+	list, _ := g.Now()
+	require.Eventually(t, func() bool { return g.Pending() == "" }, time.Minute, time.Millisecond)
+	require.True(t, has(list[0], a.log)())
 }
 
 // There is room for so many logs that no server has any more.

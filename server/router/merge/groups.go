@@ -21,7 +21,7 @@ type Groups interface {
 type Group interface {
 	Name() string
 	// Logs are those that any of its servers has or had, as of when it was asked last. They
-	// are not known before one has answered.
+	// are not known before its servers have answered, or were waited for.
 	Logs() (ids map[segment.LogID]bool, known bool)
 	// Away says that none of its servers answers.
 	Away() bool
