@@ -141,7 +141,7 @@ func (a *appender) failed(s *state, err error) {
 
 // run appends until there is nothing more to come.
 func (a *appender) run() {
-	defer close(a.in.answers)
+	defer a.in.answers.end()
 	defer a.ticks.stop()
 	batches, news := a.in.append, a.news()
 	for batches != nil || a.looking {
@@ -181,7 +181,7 @@ func (a *appender) handle(j *job) {
 		}
 		a.in.release(j)
 	}
-	a.in.answers <- j
+	a.in.answers.add(j)
 }
 
 // recognise appends a batch unless it is a repeat, and notes what to answer. It returns

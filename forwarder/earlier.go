@@ -181,7 +181,7 @@ func (a *appender) lookBack(j *job, h history) bool {
 	}
 	a.looking = true
 	a.in.metrics.reread.Inc()
-	a.in.inflight.Add(-1) // Nobody is to wait for it.
+	a.in.answers.forgo() // Nobody is to wait for it.
 	go func() {
 		j.earlier = readEarlier(a.lookingCtx, j.from, &h)
 		a.looked <- j
@@ -192,7 +192,7 @@ func (a *appender) lookBack(j *job, h history) bool {
 // resume handles a batch whose earlier blocks have been read.
 func (a *appender) resume(j *job) {
 	a.looking = false
-	a.in.inflight.Add(1)
+	a.in.answers.expect()
 	a.handle(j)
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -53,9 +52,7 @@ type ingest struct {
 	idle     idle
 	decode   chan *job
 	append   chan *job
-	answers  chan *job
-	inflight atomic.Int64 // batches between submit and answers
-	siblings int          // batches under way when the last group was durable
+	answers  *gathering
 	// confirming holds answers back for servers. Nil: none are waited for.
 	confirming *confirming
 }
@@ -71,7 +68,7 @@ func newIngest(c *LimitConfig, room *limit.Budget, m *metrics) *ingest {
 		room:     room,
 		decode:   make(chan *job, queued),
 		append:   make(chan *job, queued),
-		answers:  make(chan *job, queued),
+		answers:  newGathering(),
 	}
 }
 
@@ -91,7 +88,7 @@ func (in *ingest) submit(ctx context.Context, b *linkv1.Batch, body link.FrameBy
 		to.flush()
 		return nil
 	}
-	in.inflight.Add(1)
+	in.answers.expect()
 	in.decode <- j
 	return nil
 }
@@ -220,7 +217,7 @@ var schemas = map[linkv1.Schema]remotewrite.Schema{
 func (in *ingest) answerAll(failed func(*state, error)) {
 	var group []*job
 	for {
-		if group = in.gather(group); len(group) == 0 {
+		if group = in.answers.next(group); len(group) == 0 {
 			return
 		}
 		var waiting []*job
@@ -234,7 +231,7 @@ func (in *ingest) answerAll(failed func(*state, error)) {
 				group[i] = nil
 			}
 		}
-		in.siblings = len(group) + int(in.inflight.Load())
+		in.answers.durable(len(group))
 		in.answer(group)
 		if len(waiting) > 0 {
 			in.confirming.hold(waiting)

@@ -188,9 +188,10 @@ func TestBatchesOfOlderLinks(t *testing.T) {
 	for version, code := range map[uint64]linkv1.Code{2: linkv1.Code_CODE_UNAVAILABLE, 3: linkv1.Code_CODE_OK} {
 		o := &outbox{version: version, wake: make(chan struct{}, 1)}
 		j := &job{batch: &linkv1.Batch{Schema: v1, Body: bodyOf(t, v1, one(1, int64(version), "__name__", "x"))}, room: f.room.working.Hold("peer"), to: o}
+		f.in.answers.expect()
 		f.in.decodeOne(j)
 		f.appender.handle(j)
-		<-f.in.answers
+		f.in.answers.next(nil)
 		f.in.force(j, f.appender.failed)
 		require.Equal(t, code, j.verdict.GetCode(), "%v", j.verdict)
 	}

@@ -69,8 +69,8 @@ func (a *appender) appendEmpty(s *state, now time.Time, p segment.Placement) err
 		return a.cause
 	}
 	a.ticks.appended(now)
-	a.in.inflight.Add(1)
-	a.in.answers <- &job{from: s, answer: answer{place: s.end()}}
+	a.in.answers.expect()
+	a.in.answers.add(&job{from: s, answer: answer{place: s.end()}})
 	return nil
 }
 
