@@ -9,11 +9,15 @@ import (
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	metricsv1 "github.com/promgrpc/exporter/gen/go/promgrpc/metrics/v1"
+	queryv1 "github.com/promgrpc/exporter/gen/go/promgrpc/query/v1"
+	"github.com/promgrpc/exporter/gen/go/promgrpc/query/v1/queryv1connect"
 	"github.com/promgrpc/exporter/internal/limit"
 	"github.com/promgrpc/exporter/internal/placement"
 	"github.com/promgrpc/exporter/server/promql"
@@ -252,6 +256,95 @@ func TestPushedAway(t *testing.T) {
 	s.groups.serve(0, again)
 	for range 3 {
 		require.NoError(t, evaluate(t.Context()))
+	}
+}
+
+// steps is a stream of a router, of which it returns the next answer.
+type steps func() (stepsAnswer, error)
+
+// stepsAnswer is of a query or of rules.
+type stepsAnswer interface {
+	GetAway() *metricsv1.Away
+	GetHeartbeat() *metricsv1.Heartbeat
+	GetEvaluated() *timestamppb.Timestamp
+}
+
+// until returns the first answer that is wanted.
+func (s steps) until(t *testing.T, wanted func(stepsAnswer) bool) stepsAnswer {
+	t.Helper()
+	for {
+		a, err := s()
+		require.NoError(t, err)
+		if wanted(a) {
+			return a
+		}
+	}
+}
+
+// A stream whose step a group holds back that evaluates a part of it is told that the group
+// is away, or ends, as its caller chooses.
+func TestPushedAwayIsTold(t *testing.T) {
+	client, stop := httpClient(true)
+	t.Cleanup(stop)
+	asked := map[string]func(router, expr string, when metricsv1.WhenAway) steps{
+		"query": func(router, expr string, when metricsv1.WhenAway) steps {
+			recv := queryAt(t, router, &queryRequest{
+				Expression: expr, Step: secs(1), Delay: secs(1), Start: sinceQuery(t0 + 5*second), Follow: true, HeartbeatInterval: millis(100), WhenAway: when,
+			})
+			return func() (stepsAnswer, error) { return recv() }
+		},
+		"rules": func(router, expr string, when metricsv1.WhenAway) steps {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			t.Cleanup(cancel)
+			stream, err := queryv1connect.NewQueryServiceClient(client, "http://"+router).EvaluateRules(ctx, connect.NewRequest(&queryv1.EvaluateRulesRequest{
+				Rules: "groups: [{name: g, interval: 1s, rules: [{record: r, expr: " + expr + "}]}]", Delay: secs(1), Follow: true, HeartbeatInterval: millis(100), WhenAway: when,
+				Start: &queryv1.EvaluateRulesRequest_Since{Since: timestamppb.New(time.UnixMilli(t0 + 5*second))},
+			}))
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = stream.Close() })
+			return func() (stepsAnswer, error) {
+				if !stream.Receive() {
+					return nil, stream.Err()
+				}
+				return stream.Msg(), nil
+			}
+		},
+	}
+	for name, ask := range asked {
+		t.Run(name, func(t *testing.T) {
+			s := newSharded(t, byInstance(t), 1)
+			s.groups.pushed = s.pushed
+			router := s.groups.router(patience)
+			r := rand.New(rand.NewPCG(2, 17))
+			for at := t0 + second; at < t0+60*second; at += second {
+				s.write(t, r, at)
+			}
+			for i, of := range s.servers {
+				of[0].await(t, s.sources[i])
+			}
+			last := func(a stepsAnswer) bool { return a.GetEvaluated().AsTime().UnixMilli() >= t0+50*second }
+			beats := func(a stepsAnswer) bool { return a.GetHeartbeat() != nil }
+			told := func(a stepsAnswer) bool { return a.GetAway() != nil }
+			ask(router, "sum(m_total)", metricsv1.WhenAway_WHEN_AWAY_WAIT).until(t, last) // The router knows which steps are due.
+			s.servers[1][0].stop()
+
+			waiting := ask(router, "max(m_total)", metricsv1.WhenAway_WHEN_AWAY_WAIT)
+			refused := ask(router, "min(m_total)", metricsv1.WhenAway_WHEN_AWAY_REFUSE)
+			waiting.until(t, beats)
+			refused.until(t, beats)
+			s.groups.serve(1)
+			require.Equal(t, []string{"group1"}, waiting.until(t, told).GetAway().GetGroups())
+			var err error
+			for err == nil {
+				_, err = refused()
+			}
+			requireCode(t, connect.CodeUnavailable, err)
+			require.ErrorContains(t, err, "group1")
+
+			s.groups.serve(1, startFed(t, testConfig(t), s.sources[1]))
+			require.Empty(t, waiting.until(t, told).GetAway().GetGroups())
+			waiting.until(t, last)
+		})
 	}
 }
 

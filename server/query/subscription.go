@@ -237,9 +237,15 @@ func (s *subscription) send(envelopes [][]byte) error {
 	return nil
 }
 
-// while has a function do what may take long, and sends heartbeats meanwhile.
+// while has a function do what may take long. Meanwhile it says which groups are away, and
+// sends heartbeats.
 func (s *subscription) while(work func(context.Context) error) error {
-	return s.call.While(work, s.quiet, s.beat)
+	return s.call.While(work, s.quiet, func() error {
+		if err := s.absence.Meanwhile(); err != nil {
+			return err
+		}
+		return s.beat()
+	})
 }
 
 // quiet is how long nothing need be sent.

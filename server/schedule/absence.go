@@ -25,6 +25,16 @@ type Absence struct {
 // Check tells who is away, if others are than the stream was told.
 func (a *Absence) Check() error { return a.are(&refusal.AwayError{Groups: a.Clock.Away()}) }
 
+// Meanwhile is Check while something goes on that groups may hold up. Those of which the
+// stream was told may be back by then: it is told so once that has gone well.
+func (a *Absence) Meanwhile() error {
+	away := a.Clock.Away()
+	if !slices.ContainsFunc(away, func(name string) bool { return !slices.Contains(a.told, name) }) {
+		return nil
+	}
+	return a.are(&refusal.AwayError{Groups: away})
+}
+
 // Back is Check after something that needed all groups went well.
 func (a *Absence) Back() error {
 	if len(a.told) == 0 {
