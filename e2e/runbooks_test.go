@@ -37,9 +37,9 @@ func TestRunbooks(t *testing.T) {
 	runbook(t, "A server is lost", env)
 	awaitElection(t, cluster)
 	runbook(t, "One of an HA pair is silent", env)
-	harness.Eventually(t, "objects in the bucket", func() bool {
-		objects, err := filepath.Glob(filepath.Join(bucket.Folder, "*", "*"))
-		return err == nil && len(objects) > 0
+	harness.Eventually(t, "pieces in the bucket", func() bool {
+		pieces, err := filepath.Glob(filepath.Join(bucket.Folder, "*", "*.part", "*"))
+		return err == nil && len(pieces) > 0
 	})
 	runbook(t, "Moving to a bucket", env)
 	bucket.Kill()
