@@ -63,6 +63,18 @@ func (p *Page) NextMissing(ref, end uint64) uint64 {
 	return end
 }
 
+// Next returns the first reference from ref on that is in the set, and end if there is
+// none below it. All of them have to be of this page.
+func (p *Page) Next(ref, end uint64) uint64 {
+	for ref < end {
+		if rest := p[ref%PageSize/64] >> (ref % 64); rest != 0 {
+			return min(end, ref+uint64(bits.TrailingZeros64(rest)))
+		}
+		ref = ref&^63 + 64
+	}
+	return end
+}
+
 // Set is a set of references. The zero Set is empty.
 type Set struct {
 	size   int

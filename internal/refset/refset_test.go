@@ -35,7 +35,7 @@ func TestSet(t *testing.T) {
 	require.True(t, s.Has(1))
 }
 
-func TestNextMissing(t *testing.T) {
+func TestNext(t *testing.T) {
 	const first = 7 * PageSize // of the page
 	var p Page
 	for _, run := range [][2]uint64{{0, 1}, {60, 70}, {100, 300}, {PageSize - 1, PageSize}} {
@@ -50,6 +50,10 @@ func TestNextMissing(t *testing.T) {
 				want++
 			}
 			require.Equal(t, first+want, p.NextMissing(first+ref, first+end), "from %d up to %d", ref, end)
+			for want = ref; want < end && !p.Has(first+want); {
+				want++
+			}
+			require.Equal(t, first+want, p.Next(first+ref, first+end), "from %d up to %d", ref, end)
 		}
 	}
 }

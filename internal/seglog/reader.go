@@ -134,6 +134,15 @@ func (r *Reader) Next(step func() error) (*segment.Block, error) {
 	return b, nil
 }
 
+// SkipTo passes over the blocks up to a sequence. It never goes back.
+func (r *Reader) SkipTo(sequence uint64) {
+	if sequence < r.next {
+		return
+	}
+	r.drop()
+	r.next = sequence + 1
+}
+
 // Close frees what the reader holds.
 func (r *Reader) Close() error {
 	r.drop()

@@ -13,6 +13,9 @@ func (st *stream) bytes() int64 {
 	if st.rebuilding != nil {
 		n += st.rebuilding.bytes()
 	}
+	if st.watch != nil {
+		n += st.watch.Bytes()
+	}
 	for _, src := range st.sources {
 		n += src.bytes()
 	}

@@ -84,11 +84,13 @@ func (d *delivery) floats(part *segment.Part) error {
 		d.entry += uint32(len(part.Values))
 		return nil
 	}
-	for i, value := range part.Values {
-		ref := part.First + uint64(i)
-		if !d.selects(ref) {
+	before, end := d.entry, part.First+uint64(len(part.Values))
+	for ref := d.src.matched.next(part.First, end); ref < end; ref = d.src.matched.next(ref+1, end) {
+		i := ref - part.First
+		if d.entry = before + uint32(i) + 1; d.entry <= d.skip {
 			continue
 		}
+		value := part.Values[i]
 		if d.found = true; st.conflate.float(d.src, ref, part.Timestamp, part.StartTimestamp, value) {
 			continue
 		}
@@ -101,6 +103,7 @@ func (d *delivery) floats(part *segment.Part) error {
 			d.newest = max(d.newest, part.Timestamp)
 		}
 	}
+	d.entry = before + uint32(len(part.Values))
 	return nil
 }
 

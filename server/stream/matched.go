@@ -4,6 +4,7 @@ import (
 	"github.com/promgrpc/exporter/internal/head"
 	"github.com/promgrpc/exporter/internal/refset"
 	"github.com/promgrpc/exporter/internal/segment"
+	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/selection"
 )
 
@@ -15,7 +16,8 @@ type matched struct {
 	evaluation *selection.Evaluation
 	pages      map[uint64]*matchedPage
 	labels     segment.Labels
-	pruneAt    int // how many pages there are when those of dropped series go
+	below      uint64 // the first reference of which nothing is known before it is seen
+	pruneAt    int    // how many pages there are when those of dropped series go
 }
 
 // matchedPage is about the refs of one page.
@@ -61,6 +63,43 @@ func (m *matched) has(ref uint64) bool {
 	return page != nil && page.selected.Has(ref)
 }
 
+// next returns the first series from ref on that was observed and is selected, and end if
+// there is none below it.
+func (m *matched) next(ref, end uint64) uint64 {
+	if m.selection.All() {
+		return ref
+	}
+	for ref < end {
+		last := min(end, (ref/refset.PageSize+1)*refset.PageSize)
+		if page := m.pages[ref/refset.PageSize]; page != nil {
+			if ref = page.selected.Next(ref, last); ref < last {
+				return ref
+			}
+		}
+		ref = last
+	}
+	return end
+}
+
+// learn takes which series are selected of those that there are.
+func (m *matched) learn(found *replica.Selected) {
+	clear(m.pages)
+	for _, ref := range found.Refs {
+		m.page(ref).selected.Add(ref)
+	}
+	m.below = found.Next
+}
+
+// page returns the page of a series, which is made if there is none.
+func (m *matched) page(ref uint64) *matchedPage {
+	page := m.pages[ref/refset.PageSize]
+	if page == nil {
+		page = &matchedPage{}
+		m.pages[ref/refset.PageSize] = page
+	}
+	return page
+}
+
 // observe matches the series of a block that come for the first time. A series without
 // labels is not selected this time.
 func (m *matched) observe(b *segment.Block, from labelSource) error {
@@ -90,12 +129,9 @@ func (m *matched) observe(b *segment.Block, from labelSource) error {
 
 // observeRange observes n series with consecutive refs.
 func (m *matched) observeRange(ref uint64, n int, from labelSource) error {
-	for end := ref + uint64(n); ref < end; {
-		page := m.pages[ref/refset.PageSize]
-		if page == nil {
-			page = &matchedPage{}
-			m.pages[ref/refset.PageSize] = page
-		}
+	end := ref + uint64(n)
+	for ref = max(ref, m.below); ref < end; {
+		page := m.page(ref)
 		last := min(end, (ref/refset.PageSize+1)*refset.PageSize)
 		for ref = page.seen.NextMissing(ref, last); ref < last; ref = page.seen.NextMissing(ref+1, last) {
 			known, selected, err := m.match(ref, from)

@@ -81,6 +81,7 @@ func (src *source) close() {
 
 // add adds a source, in the order of the logs' ids.
 func (st *stream) add(src *source) {
+	st.stopWatching()
 	i, _ := slices.BinarySearchFunc(st.sources, src, func(a, b *source) int {
 		return bytes.Compare(a.replica.ID[:], b.replica.ID[:])
 	})

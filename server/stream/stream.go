@@ -16,6 +16,7 @@ import (
 	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/selection"
+	"github.com/promgrpc/exporter/server/watch"
 )
 
 // stream is a call of GetMetrics. It belongs to one goroutine, which reads the logs in
@@ -48,7 +49,11 @@ type stream struct {
 	out        assembler
 	conflate   *conflation // nil: every sample is sent
 	synced     bool
-	age        call.Age
+	// watch wakes the stream, nil: each block does.
+	watch *watch.Watch
+	// wide says that the stream has too many series to be watched.
+	wide bool
+	age  call.Age
 	// references: labels are sent once, then a reference for them
 	references bool
 	// stride and part as in introduced
@@ -87,6 +92,9 @@ func (st *stream) run() error {
 			if err != nil || done {
 				return err
 			}
+			if err := st.startWatching(); err != nil {
+				return err
+			}
 		}
 		if err := st.endAged(); err != nil {
 			return err
@@ -101,6 +109,9 @@ func (st *stream) run() error {
 			}
 			continue
 		}
+		if st.watch != nil {
+			updates = st.watch.Woken()
+		}
 		timer.Reset(st.maxWait())
 		select {
 		case <-st.ctx.Done():
@@ -108,6 +119,7 @@ func (st *stream) run() error {
 		case <-updates:
 		case <-timer.C:
 		}
+		st.passOver()
 	}
 }
 
@@ -301,6 +313,7 @@ func (st *stream) gapEvent(g *metricsv1.Gap) event {
 
 // close releases what the stream holds.
 func (st *stream) close() {
+	st.stopWatching()
 	for _, src := range st.sources {
 		src.close()
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/promgrpc/exporter/server/call"
 	"github.com/promgrpc/exporter/server/replica"
 	"github.com/promgrpc/exporter/server/selection"
+	"github.com/promgrpc/exporter/server/watch"
 )
 
 // Config of the streams of a server.
@@ -42,11 +43,12 @@ type Streams struct {
 	Config
 	Shared
 	metrics *metrics
+	watches *watch.Watches
 }
 
 // New returns the streams of a server, none so far.
 func New(c Config, from Shared) *Streams {
-	return &Streams{Config: c, Shared: from, metrics: newMetrics()}
+	return &Streams{Config: c, Shared: from, metrics: newMetrics(), watches: watch.New(from.Replicas)}
 }
 
 // Collectors are for what is counted of the streams.
